@@ -1,0 +1,172 @@
+"""Everything that travels between the stages, as frozen data.
+
+Time is a sample index at the chunk's own rate, counted from the start of the record or run; the wall clock is only ever
+a stamp that the edges put on (`sent_s`, `arrived_s`: seconds since the Unix epoch).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+MISSING = -(2**31)
+"""The count that holds no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """One lead of a stream: value in `unit` = (count - offset) / gain; `low`, `high`: the converter's rails in counts."""
+
+    name: str
+    unit: str
+    gain: float
+    offset: float
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive samples of one bed: `counts` (n, leads) int32 in the order of `leads`, MISSING where there is no value."""
+
+    bed: str
+    run: str
+    first: int
+    fs: float
+    leads: tuple[Lead, ...]
+    counts: NDArray[np.int32]
+    sent_s: float
+    arrived_s: float = 0.0
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Samples `first` to `first + count` of a bed never arrived, or hold no value."""
+
+    bed: str
+    run: str
+    first: int
+    count: int
+    fs: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The run of a bed ended on purpose: `first` is the index after its last sample."""
+
+    bed: str
+    run: str
+    first: int
+    fs: float
+    sequence: int = 0
+    sent_s: float = 0.0
+
+
+EventKind = Literal["start", "gap", "signal", "refused", "frame", "link", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a person should know about a bed (or the link: bed ""); `sample` at 125 Hz."""
+
+    bed: str
+    sample: int
+    kind: EventKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One classified beat of one bed.
+
+    `sample` R peak and `decided` the last sample the decision waited for, both at 125 Hz; `rr_s` the RR interval that
+    ends at this beat (None after a gap); `probabilities` in the order of `model.records.CLASSES`; `arrived_s` when the
+    samples that decided it reached the socket.
+    """
+
+    bed: str
+    sample: int
+    decided: int
+    label: str
+    probabilities: tuple[float, ...]
+    rr_s: float | None
+    amplitude_mv: float
+    arrived_s: float
+
+    @property
+    def confidence(self) -> float:
+        return max(self.probabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Rates and variability of one bed after its last beat; None where too few beats are known.
+
+    `heart_rate` in beats a minute over the last RR intervals of all beats; `rmssd_ms`, `sdnn_ms` over intervals between
+    two consecutive N beats (NN); `counts` in the order of CLASSES.
+    """
+
+    heart_rate: float | None
+    rr_ms: float | None
+    rmssd_ms: float | None
+    sdnn_ms: float | None
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Delay of the last beats: `algorithmic_ms` (samples a decision waits for) and what we add, arrival to shown."""
+
+    algorithmic_ms: float
+    added_p50_ms: float
+    added_p99_ms: float
+
+
+BedState = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BedView:
+    """What the dashboard shows of one bed.
+
+    `wave` (n,) float32 mV at 125 Hz, NaN where missing, its last value being sample `head - 1`; `beats` the latest
+    ones, oldest first, at least all inside `wave`.
+    """
+
+    bed: str
+    lead: str
+    state: BedState
+    wave: Floats
+    head: int
+    beats: tuple[Beat, ...]
+    rhythm: Rhythm
+    gaps: int
+    missing: int
+    latency: Latency | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """State of the link: `state` waiting (never connected), connected or lost; rejected frames are malformed ones."""
+
+    endpoint: str
+    state: Literal["waiting", "connected", "lost"]
+    packets: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor."""
+
+    beds: tuple[BedView, ...]
+    events: tuple[Event, ...]
+    link: LinkView
+    device: str
+    weights: str
+    now_s: float
+    started_s: float

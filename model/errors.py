@@ -1,0 +1,57 @@
+"""Every error a user can meet, each with the exit code the command line ends with.
+
+    EcgError             1   any other failure of ours
+    ├── ConfigError      3   config file, environment or option value
+    ├── RecordError      4   a record, annotation file or embedded database that cannot be read
+    ├── StreamError      5   no stream, or a stream that cannot be monitored
+    │   └── FrameError       one malformed frame on the wire (counted and reported, never fatal)
+    ├── EndpointError    6   an endpoint that cannot be bound or connected
+    ├── CheckpointError  7   weights that are missing, broken or do not fit
+    ├── DeviceError      8   an accelerator that is not there
+    ├── TerminalError    9   a terminal the dashboard cannot use
+    └── RunError        10   a run folder or cache that cannot be written or resumed
+
+Exit code 2 is a usage error (unknown command or option), 0 also the end by `q`, Ctrl-C or SIGTERM.
+"""
+
+
+class EcgError(Exception):
+    """Base of all errors with a message for the user: one line that says what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(EcgError):
+    exit_code = 3
+
+
+class RecordError(EcgError):
+    exit_code = 4
+
+
+class StreamError(EcgError):
+    exit_code = 5
+
+
+class FrameError(StreamError):
+    pass
+
+
+class EndpointError(EcgError):
+    exit_code = 6
+
+
+class CheckpointError(EcgError):
+    exit_code = 7
+
+
+class DeviceError(EcgError):
+    exit_code = 8
+
+
+class TerminalError(EcgError):
+    exit_code = 9
+
+
+class RunError(EcgError):
+    exit_code = 10

@@ -1,0 +1,86 @@
+"""Rational resampling of a stream, identical to resampling the whole record at once.
+
+The filter is that of `scipy.signal.resample_poly` (Kaiser window, beta 5, 10 zero crossings a side), so the result is
+`resample_poly(record, up, down)` however the record is cut into chunks, bit for bit.
+"""
+
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import firwin, upfirdn
+
+FS = 125
+"""Sampling rate of the agent, of the wire and of the net, in hertz."""
+LARGEST_FACTOR = 1000
+"""Rates whose ratio to FS needs a larger numerator or denominator are refused: their filter would not be small."""
+
+
+def ratio(fs: float, target: float = FS) -> Fraction:
+    """`target / fs` in lowest terms. Raises ValueError where no small exact ratio exists."""
+    if not np.isfinite(fs) or fs <= 0:
+        raise ValueError(f"a sampling rate of {fs} Hz makes no sense")
+    fraction = Fraction(target).limit_denominator(10**6) / Fraction(fs).limit_denominator(10**6)
+    if max(fraction.numerator, fraction.denominator) > LARGEST_FACTOR:
+        raise ValueError(f"{fs:g} Hz has no small ratio to {target:g} Hz")
+    return fraction
+
+
+class Resampler:
+    """Streaming polyphase resampler from `fs` to `target` hertz for (n, leads) signals.
+
+    `push` takes the next samples and returns all outputs that they complete; `flush` returns the rest, as if zeros
+    followed. Output m stands at the time of input m * fs / target; `start` is the index of the first output that is
+    wanted and `first_input` the index of the first input to push for it.
+    """
+
+    def __init__(self, fs: float, leads: int, start: int = 0, target: float = FS) -> None:
+        step = ratio(fs, target)
+        self.up, self.down = step.numerator, step.denominator
+        self._half = 10 * max(self.up, self.down) if step != 1 else 0
+        self._taps = self._filter()
+        self._next = start
+        block = max(0, (start * self.down - self._half) // self.up) // self.down
+        self.first_input = block * self.down
+        """A multiple of `down`, so that buffer and output grids keep their phase."""
+        self._base = self.first_input
+        self._buffer = np.empty((0, leads))
+        self._flushed = False
+
+    def _filter(self) -> NDArray[np.float64]:
+        if self._half == 0:
+            return np.ones(1)
+        taps = firwin(2 * self._half + 1, 1 / max(self.up, self.down), window=("kaiser", 5.0)) * self.up
+        padding = -self._half % self.down  # brings the centre tap onto the output grid
+        return np.concatenate([np.zeros(padding), taps])
+
+    def push(self, samples: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Take (n, leads) input samples; return the (m, leads) float64 outputs they complete."""
+        self._buffer = np.concatenate([self._buffer, samples]) if len(samples) else self._buffer
+        known = self._base + len(self._buffer)
+        ready = ceil((known * self.up - self._half) / self.down) if known else 0
+        return self._emit(ready)
+
+    def flush(self) -> NDArray[np.float64]:
+        """Return the outputs that still waited for input; nothing may be pushed afterwards."""
+        return self._emit(ceil((self._base + len(self._buffer)) * self.up / self.down))
+
+    def _emit(self, stop: int) -> NDArray[np.float64]:
+        if stop <= self._next or not len(self._buffer):
+            return np.empty((0, self._buffer.shape[1]))
+        shift = (len(self._taps) - 1 - self._half) // self.down - self._base * self.up // self.down
+        tail = np.zeros((self._half // self.up + 1, self._buffer.shape[1]))
+        outputs = upfirdn(self._taps, np.concatenate([self._buffer, tail]), self.up, self.down, axis=0)
+        result: NDArray[np.float64] = outputs[self._next + shift : stop + shift].copy()
+        self._next = stop
+        self._forget()
+        return result
+
+    def _forget(self) -> None:
+        """Drop the inputs that no later output needs."""
+        needed = max(0, (self._next * self.down - self._half) // self.up)
+        block = needed // self.down * self.down
+        if block > self._base:
+            self._buffer = self._buffer[block - self._base :]
+            self._base = block
