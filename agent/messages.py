@@ -17,7 +17,7 @@ MISSING = -(2**31)
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """One lead of a stream: value in `unit` = (count - offset) / gain; `low`, `high`: the converter's rails in counts."""
+    """One lead of a stream: value in `unit` = (count - offset) / gain; `low`, `high`: the rails of the ADC in counts."""
 
     name: str
     unit: str
@@ -29,7 +29,7 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive samples of one bed: `counts` (n, leads) int32 in the order of `leads`, MISSING where there is no value."""
+    """Consecutive samples of one bed: `counts` (n, leads) int32, MISSING where there is no value."""
 
     bed: str
     run: str
