@@ -17,7 +17,7 @@ MISSING = -(2**31)
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """One lead of a stream: value in `unit` = (count - offset) / gain; `low`, `high`: the rails of the ADC in counts."""
+    """One lead of a stream: value in `unit` = (count - offset) / gain; `low`, `high`: the ADC rails in counts."""
 
     name: str
     unit: str

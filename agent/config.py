@@ -1,0 +1,181 @@
+"""All settings: `config.toml`, changed by a user's own file, then by the environment, then by options of a command.
+
+No setting has a default in the code. Every value is checked wherever it comes from, and an unknown key is an error that
+names the valid ones.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+
+from model.errors import ConfigError
+
+Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
+Count = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+Decibels = Annotated[float, msgspec.Meta(ge=-100, le=100)]
+DeviceName = Literal["auto", "mps", "cuda", "cpu"]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+PREFIX = "ECG_AGENT_"
+OTHER_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE"}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    endpoint: Text
+    buffer_packets: Count
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateConfig:
+    packet_ms: Positive
+    snr_db: Decibels
+    noise_seed: Seed
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorConfig:
+    device: DeviceName
+    weights: Text
+    lead: Text
+    threads: Count
+    timeout_s: Positive
+    lost_s: Positive
+    tick_ms: Positive
+
+
+@dataclass(frozen=True, slots=True)
+class SignalConfig:
+    flat_ms: Positive
+    flat_uv: Positive
+
+
+@dataclass(frozen=True, slots=True)
+class RhythmConfig:
+    rate_intervals: Count
+    pause_s: Positive
+    hrv_beats: Count
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardConfig:
+    frames_per_s: Positive
+    seconds: Positive
+    events: Count
+    ascii: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    epochs: Count
+    batch: Count
+    learning_rate: Positive
+    drop_normal: Seed
+    seed: Seed
+    split_seed: Seed
+    threads: Count
+    device: DeviceName
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole of `config.toml`, a dataclass a section."""
+
+    link: LinkConfig
+    simulate: SimulateConfig
+    monitor: MonitorConfig
+    signal: SignalConfig
+    rhythm: RhythmConfig
+    dashboard: DashboardConfig
+    train: TrainConfig
+
+
+Values = dict[str, dict[str, Any]]
+
+
+def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Settings in force: defaults, then the file (`path`, else ECG_AGENT_CONFIG), then the environment.
+
+    Raises ConfigError naming the file or variable, the key, and the valid keys.
+    """
+    values = _read(defaults())
+    own = path or (Path(environment["ECG_AGENT_CONFIG"]) if environment.get("ECG_AGENT_CONFIG") else None)
+    if own is not None:
+        _merge(values, _read(own), str(own))
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
+            section, _, key = name.removeprefix(PREFIX).lower().partition("_")
+            _merge(values, {section: {key: _value(environment[name])}}, f"environment variable {name}")
+    return _config(values, str(own or defaults()))
+
+
+def override(config: Config, section: str, **options: Any) -> Config:
+    """The same settings with the options of a command that were given (are not None)."""
+    values: Values = msgspec.to_builtins(config)
+    values[section] |= {key: value for key, value in options.items() if value is not None}
+    return _config(values, "the command line")
+
+
+def defaults() -> Path:
+    """The `config.toml` of this program: inside the installed package, or at the top of the repository."""
+    inside = Path(__file__).parent / "config.toml"
+    return inside if inside.is_file() else Path(__file__).parent.parent / "config.toml"
+
+
+def to_toml(config: Config) -> str:
+    """The settings as TOML, section by section."""
+    lines = []
+    for section, values in msgspec.to_builtins(config).items():
+        lines += [
+            f"[{section}]",
+            *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items()),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _read(path: Path) -> Values:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path} is no valid TOML: {error}") from error
+
+
+def _merge(values: Values, changes: Mapping[str, Any], source: str) -> None:
+    for section, keys in changes.items():
+        if section not in values:
+            raise ConfigError(f"{source}: unknown section {section!r}; valid are {', '.join(values)}")
+        if not isinstance(keys, dict):
+            raise ConfigError(f"{source}: {section!r} is a section: write [{section}] and its keys below")
+        for key, value in keys.items():
+            if key not in values[section]:
+                raise ConfigError(f"{source}: unknown key {section}.{key}; valid are {', '.join(values[section])}")
+            values[section][key] = value
+
+
+def _value(text: str) -> Any:
+    """What a variable of the environment says: a TOML value where it is one, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _config(values: Values, source: str) -> Config:
+    hints = get_type_hints(Config)
+    sections = {}
+    for field in fields(Config):
+        try:
+            sections[field.name] = msgspec.convert(values[field.name], hints[field.name])
+        except msgspec.ValidationError as error:
+            reason, _, key = str(error).partition(" - at `$.")
+            raise ConfigError(f"{source}: {field.name}.{key.rstrip('`')}: {reason}") from error
+    return Config(**sections)

@@ -1,0 +1,107 @@
+"""Weights with all that inference needs, in one safetensors file: nothing is pickled, nothing is run on loading.
+
+The metadata entry `ecg-agent` holds a `Card` as JSON: sizes that rebuild the net, what its input is, the order of its
+classes, how it was trained and what it reached.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import torch
+from safetensors.torch import save_file
+
+from model import frontend, records, resample
+from model.errors import CheckpointError
+from model.net import BeatNet, NetSize, build
+
+WEIGHTS = Path(__file__).parent / "weights"
+FORMAT = 1
+LARGEST_FILE = 16 * 2**20
+LARGEST_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a net expects of a beat; a stream that does not fit is refused."""
+
+    fs_hz: int = resample.FS
+    samples: int = frontend.BEAT_SAMPLES
+    stretch: float = frontend.STRETCH
+    surrounding_samples: int = frontend.SURROUNDING
+    normalisation: str = "range of the beat to 0..1"
+    leads: tuple[str, ...] = records.LEAD_ORDER
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The story of a checkpoint. `training`: command, seed, settings, data hash; `metrics`: what it reached."""
+
+    name: str
+    size: NetSize
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    input: Input = field(default_factory=Input)
+    classes: tuple[str, ...] = records.CLASSES
+    format: int = FORMAT
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the checkpoints inside this package."""
+    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.safetensors")))
+
+
+def find(name: str) -> Path:
+    """A checkpoint inside this package by name, or any by path. Raises CheckpointError."""
+    for path in (Path(name).expanduser(), WEIGHTS / f"{name}.safetensors"):
+        if path.is_file():
+            return path
+    raise CheckpointError(
+        f"no weights {name!r}: give a .safetensors file, or one of {', '.join(shipped())} (--weights)"
+    )
+
+
+def save(path: Path, net: BeatNet, card: Card) -> None:
+    """Write a checkpoint in one step: an interrupted write leaves the earlier file."""
+    tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"ecg-agent": msgspec.json.encode(card).decode()})
+    partial.replace(path)
+
+
+def load(path: Path, device: torch.device) -> tuple[BeatNet, Card]:
+    """Read a checkpoint onto `device`, ready for inference. Raises CheckpointError with the reason."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise CheckpointError(f"{path} is too large to be a checkpoint of ecg-agent: over {LARGEST_FILE} bytes")
+        with safetensors.safe_open(path, framework="pt") as file:
+            card = _card(path, file.metadata())
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"cannot read weights {path}: {error}") from error
+    net = build(card.size, torch.device("cpu"))
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"weights {path} do not fit the net they describe") from error
+    if not all(torch.isfinite(value).all() for value in tensors.values()):
+        raise CheckpointError(f"weights {path} hold values that are not finite: train again")
+    return net.to(device).eval().requires_grad_(False), card
+
+
+def _card(path: Path, metadata: dict[str, str] | None) -> Card:
+    try:
+        card = msgspec.json.decode((metadata or {})["ecg-agent"], type=Card)
+    except KeyError:
+        raise CheckpointError(f"{path} is no checkpoint of ecg-agent: its metadata has no entry 'ecg-agent'") from None
+    except msgspec.MsgspecError as error:
+        raise CheckpointError(f"weights {path} have a broken description: {error}") from error
+    if card.format != FORMAT:
+        raise CheckpointError(f"weights {path} have format {card.format}, not {FORMAT}: train them again")
+    if card.input != Input() or card.classes != records.CLASSES or card.size.samples != card.input.samples:
+        raise CheckpointError(f"weights {path} expect other beats or classes than this program makes")
+    if not all(0 < size <= LARGEST_SIZE for size in msgspec.to_builtins(card.size).values()):
+        raise CheckpointError(f"weights {path} describe a net of impossible size")
+    return card
