@@ -1,5 +1,9 @@
-"""The command line: reads options, wires the parts together, and turns errors into one line and an exit code."""
+"""The command line: options in, parts wired together, errors out as one line and an exit code.
 
+What a command needs is imported by the command: `--help` stays quick.
+"""
+
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -8,15 +12,168 @@ from typing import Annotated
 import typer
 
 from agent import config as configuration
-from model.errors import EcgError
+from agent.config import Config
+from model.errors import ConfigError, EcgError
 
-app = typer.Typer(help="Streaming edge monitor for ECG. A research tool, not a medical device.", no_args_is_help=True)
+app = typer.Typer(
+    help="Streaming edge monitor for ECG. A research tool, not a medical device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+simulate_app = typer.Typer(help="Replay records as a bedside device would send them.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the settings.", no_args_is_help=True)
+app.add_typer(simulate_app, name="simulate")
 app.add_typer(config_app, name="config")
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="A TOML file whose keys replace those of config.toml.")
-]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file whose keys replace those of config.toml.")]
+Endpoint = Annotated[str | None, typer.Option(help="ZeroMQ endpoint, such as tcp://127.0.0.1:5555.")]
+Device = Annotated[str | None, typer.Option(help="auto, mps, cuda or cpu.")]
+Weights = Annotated[str | None, typer.Option(help="Shipped weights by name, or a .safetensors file.")]
+Lead = Annotated[str | None, typer.Option(help="Lead to analyse; auto: MLII, then II, then the first.")]
+Json = Annotated[bool, typer.Option("--json", help="A JSON object a line instead of the dashboard.")]
+Seconds = Annotated[float | None, typer.Option(help="End after so many seconds.", min=0.0)]
+Svg = Annotated[Path | None, typer.Option(help="At the end write a picture of the dashboard here.")]
+Speed = Annotated[str, typer.Option(help="Times real time, or max for as fast as it is read.")]
+Start = Annotated[float, typer.Option(help="Seconds into the record to start at.")]
+Duration = Annotated[float | None, typer.Option(help="Seconds to replay; the whole record if left out.")]
+Loop = Annotated[bool, typer.Option("--loop", help="Begin anew at the end of the record.")]
+NoiseKind = Annotated[str | None, typer.Option("--noise", help="Add noise: ma (muscle) or bw (baseline wander).")]
+Snr = Annotated[float | None, typer.Option(help="Signal-to-noise ratio of the noise, in dB.")]
+NoiseSeed = Annotated[int | None, typer.Option("--seed", help="Which stretch of the noise is taken.")]
+PacketMs = Annotated[float | None, typer.Option(help="Milliseconds of signal in a packet.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Hold the first sample until somebody listens.")]
+Child = Annotated[bool, typer.Option("--child", hidden=True, help="End with the process that started this one.")]
+
+
+@app.command()
+def monitor(
+    bed: Annotated[list[str] | None, typer.Option(help="Bed to watch, may be repeated; all if left out.")] = None,
+    endpoint: Endpoint = None,
+    weights: Weights = None,
+    device: Device = None,
+    lead: Lead = None,
+    json: Json = False,
+    seconds: Seconds = None,
+    until_end: Annotated[bool, typer.Option("--until-end", help="End when the run of every bed has ended.")] = False,
+    svg: Svg = None,
+    config: ConfigFile = None,
+) -> None:
+    """Watch beds: find and classify every beat of a stream, live."""
+    settings = configuration.override(configuration.load(config), "link", endpoint=endpoint)
+    settings = configuration.override(settings, "monitor", weights=weights, device=device, lead=lead)
+    from agent.commands import Watch, watch
+
+    watch(settings, Watch(tuple(bed or ()), json, seconds, until_end, svg))
+
+
+@app.command()
+def demo(
+    record: Annotated[str, typer.Option(help="Record to replay: embedded name or path.")] = "208",
+    start: Start = 0.0,
+    json: Json = False,
+    seconds: Seconds = None,
+    weights: Weights = None,
+    device: Device = None,
+    svg: Svg = None,
+    config: ConfigFile = None,
+) -> None:
+    """Simulator and monitor together, on an embedded record."""
+    settings = configuration.override(configuration.load(config), "monitor", weights=weights, device=device)
+    from agent.commands import Watch, demonstrate
+
+    demonstrate(settings, Watch((), json, seconds, False, svg), "record", record, "--start", str(start), "--loop")
+
+
+@simulate_app.command("record")
+def simulate_record(
+    record: Annotated[str, typer.Argument(help="Embedded record, such as 100, or path of a WFDB header.")],
+    speed: Speed = "1",
+    start: Start = 0.0,
+    duration: Duration = None,
+    loop: Loop = False,
+    bed: Annotated[str | None, typer.Option(help="Name of the bed; the record's if left out.")] = None,
+    endpoint: Endpoint = None,
+    noise: NoiseKind = None,
+    snr: Snr = None,
+    seed: NoiseSeed = None,
+    packet_ms: PacketMs = None,
+    wait: Wait = False,
+    child: Child = False,
+    config: ConfigFile = None,
+) -> None:
+    """Replay one record, all leads, at 125 Hz."""
+    settings = _simulate_settings(config, endpoint, snr, seed, packet_ms)
+    from agent.commands import play
+    from simulator.replay import Plan
+    from simulator.ward import Pace, bed_names
+
+    name = bed if bed is not None else bed_names([record])[0]
+    of = settings.simulate
+    plan = Plan(record, name, start, duration, loop, noise, of.snr_db, of.noise_seed)
+    play(settings, [plan], Pace(_speed(speed), wait), os.getppid() if child else None)
+
+
+@simulate_app.command("ward")
+def simulate_ward(
+    records: Annotated[list[str] | None, typer.Argument(help="A record for each bed, such as 100 208 119.")] = None,
+    beds: Annotated[int | None, typer.Option(help="So many beds, the embedded records in turn.")] = None,
+    speed: Speed = "1",
+    start: Start = 0.0,
+    duration: Duration = None,
+    loop: Loop = False,
+    endpoint: Endpoint = None,
+    noise: NoiseKind = None,
+    snr: Snr = None,
+    seed: NoiseSeed = None,
+    packet_ms: PacketMs = None,
+    wait: Wait = False,
+    child: Child = False,
+    config: ConfigFile = None,
+) -> None:
+    """Replay several records at once, a bed each."""
+    settings = _simulate_settings(config, endpoint, snr, seed, packet_ms)
+    from dataclasses import replace
+
+    from agent.commands import play
+    from simulator.replay import Plan
+    from simulator.ward import Pace, bed_names, spread
+
+    if bool(records) == (beds is not None):
+        raise ConfigError("say which records to replay (ecg-agent simulate ward 100 208 119), or how many --beds")
+    of = settings.simulate
+    base = Plan("", "", start, duration, loop, noise, of.snr_db, of.noise_seed)
+    if records:
+        names = bed_names(records)
+        plans = [replace(base, record=record, bed=bed) for record, bed in zip(records, names, strict=True)]
+    else:
+        plans = spread(beds or 0, base)
+    play(settings, plans, Pace(_speed(speed), wait), os.getppid() if child else None)
+
+
+@simulate_app.command("list")
+def simulate_list() -> None:
+    """The embedded records: leads, length, beats of each class, remarks."""
+    from rich.console import Console
+
+    from simulator.catalog import entries, table
+
+    Console().print(table(entries()))
+
+
+@app.command()
+def train(
+    run: Annotated[Path, typer.Option(help="Folder of the run; an interrupted one is continued.")] = Path("runs/train"),
+    name: Annotated[str, typer.Option(help="Name of the checkpoint.")] = "reproduction",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training beats.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the initial weights and the order of the beats.")] = None,
+    device: Device = None,
+    config: ConfigFile = None,
+) -> None:
+    """Train the net on the beats of the embedded records."""
+    settings = configuration.override(configuration.load(config), "train", epochs=epochs, seed=seed, device=device)
+    from agent.training import show_training
+
+    show_training(settings.train, run, name, shlex.join(["ecg-agent", *sys.argv[1:]]))
 
 
 @config_app.command("show")
@@ -25,22 +182,21 @@ def config_show(config: ConfigFile = None) -> None:
     typer.echo(configuration.to_toml(configuration.load(config)), nl=False)
 
 
-@app.command()
-def train(
-    run: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it is continued.")] = Path(
-        "runs/train"
-    ),
-    name: Annotated[str, typer.Option(help="Name of the checkpoint.")] = "reproduction",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training beats.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the initial weights and the order of the beats.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, mps, cuda or cpu.")] = None,
-    config: ConfigFile = None,
-) -> None:
-    """Train the net on the embedded MIT-BIH beats."""
-    settings = configuration.override(configuration.load(config), "train", epochs=epochs, seed=seed, device=device)
-    from agent.training import show_training
+def _simulate_settings(
+    config: Path | None, endpoint: str | None, snr: float | None, seed: int | None, packet_ms: float | None
+) -> Config:
+    settings = configuration.override(configuration.load(config), "link", endpoint=endpoint)
+    return configuration.override(settings, "simulate", snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
 
-    show_training(settings.train, run, name, shlex.join(["ecg-agent", *sys.argv[1:]]))
+
+def _speed(text: str) -> float | None:
+    """Times real time; None for max."""
+    if text == "max":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f'speed {text!r} makes no sense: give a number above 0, or "max"') from None
 
 
 def main() -> None:

@@ -47,7 +47,6 @@ class MonitorConfig:
     threads: Count
     timeout_s: Positive
     lost_s: Positive
-    tick_ms: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class RhythmConfig:
 @dataclass(frozen=True, slots=True)
 class DashboardConfig:
     frames_per_s: Positive
-    seconds: Positive
+    seconds: Annotated[int, msgspec.Meta(ge=0, le=30)]
     events: Count
     ascii: bool
 

@@ -83,9 +83,9 @@ class Event:
 class Beat:
     """One classified beat of one bed.
 
-    `sample` R peak and `decided` the last sample the decision waited for, both at 125 Hz; `rr_s` the RR interval that
-    ends at this beat (None after a gap); `probabilities` in the order of `model.records.CLASSES`; `arrived_s` when the
-    samples that decided it reached the socket.
+    `sample` R peak and `decided` the last sample the decision waited for, both at 125 Hz; `probabilities` in the order
+    of `model.records.CLASSES`; `rr_s` the RR interval that ends at this beat and `heart_rate` the rate then (None after
+    a gap); `arrived_s` when the samples that decided it reached the socket.
     """
 
     bed: str
@@ -94,8 +94,8 @@ class Beat:
     label: str
     probabilities: tuple[float, ...]
     rr_s: float | None
-    amplitude_mv: float
     arrived_s: float
+    heart_rate: float | None = None
 
     @property
     def confidence(self) -> float:

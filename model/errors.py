@@ -9,7 +9,8 @@
     ├── CheckpointError  7   weights that are missing, broken or do not fit
     ├── DeviceError      8   an accelerator that is not there
     ├── TerminalError    9   a terminal the dashboard cannot use
-    └── RunError        10   a run folder or cache that cannot be written or resumed
+    ├── RunError        10   a run folder that cannot be written or resumed
+    └── SimulatorError  11   the simulator of the demo ended by itself
 
 Exit code 2 is a usage error (unknown command or option), 0 also the end by `q`, Ctrl-C or SIGTERM.
 """
@@ -55,3 +56,7 @@ class TerminalError(EcgError):
 
 class RunError(EcgError):
     exit_code = 10
+
+
+class SimulatorError(EcgError):
+    exit_code = 11

@@ -47,10 +47,9 @@ def normalise(windows: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArr
     """
     inside = np.arange(windows.shape[1]) < lengths[:, None]
     low = np.where(inside, windows, np.float32(np.inf)).min(axis=1, keepdims=True)
-    high = np.where(inside, windows, np.float32(-np.inf)).max(axis=1, keepdims=True)
-    span = high - low
+    span = np.where(inside, windows, np.float32(-np.inf)).max(axis=1, keepdims=True) - low
     scaled = (windows - low) / np.where(span > 0, span, np.float32(1))
-    return np.where(inside & (span > 0), scaled, np.float32(0)).astype(np.float32, copy=False)
+    return np.where(inside & (span > 0), scaled, np.float32(0))
 
 
 def cut(lead: NDArray[np.float32], r_peaks: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -40,7 +40,8 @@ class Resampler:
         self.up, self.down = step.numerator, step.denominator
         self._half = 10 * max(self.up, self.down) if step != 1 else 0
         self._taps = self._filter()
-        self._next = start
+        self.next_output = start
+        """Index of the first output that was not returned yet."""
         block = max(0, (start * self.down - self._half) // self.up) // self.down
         self.first_input = block * self.down
         """A multiple of `down`, so that buffer and output grids keep their phase."""
@@ -67,19 +68,19 @@ class Resampler:
         return self._emit(ceil((self._base + len(self._buffer)) * self.up / self.down))
 
     def _emit(self, stop: int) -> NDArray[np.float64]:
-        if stop <= self._next or not len(self._buffer):
+        if stop <= self.next_output or not len(self._buffer):
             return np.empty((0, self._buffer.shape[1]))
         shift = (len(self._taps) - 1 - self._half) // self.down - self._base * self.up // self.down
         tail = np.zeros((self._half // self.up + 1, self._buffer.shape[1]))
         outputs = upfirdn(self._taps, np.concatenate([self._buffer, tail]), self.up, self.down, axis=0)
-        result: NDArray[np.float64] = outputs[self._next + shift : stop + shift].copy()
-        self._next = stop
+        result: NDArray[np.float64] = outputs[self.next_output + shift : stop + shift].copy()
+        self.next_output = stop
         self._forget()
         return result
 
     def _forget(self) -> None:
         """Drop the inputs that no later output needs."""
-        needed = max(0, (self._next * self.down - self._half) // self.up)
+        needed = max(0, (self.next_output * self.down - self._half) // self.up)
         block = needed // self.down * self.down
         if block > self._base:
             self._buffer = self._buffer[block - self._base :]

@@ -1,0 +1,26 @@
+# `make demo` watches record 208 live; `make test` runs lint, types and all tests. Both set up .venv by themselves.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+DEMO_SECONDS ?=
+BIN := .venv/bin
+
+.PHONY: demo test setup clean
+
+demo: setup
+	@$(BIN)/ecg-agent demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ecg-agent needs Python 3.11 or later")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv

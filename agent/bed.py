@@ -1,0 +1,81 @@
+"""What the ward remembers of one bed beside the samples, and what it shows of it."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+
+from agent.door import Door
+from agent.history import History
+from agent.messages import Beat, BedState, BedView, Gap, Latency
+from agent.quality import LeadState
+from agent.rhythm import Rhythms
+from model.resample import FS
+
+KEPT_BEATS = 64
+"""Latest beats kept for the screen."""
+KEPT_DELAYS = 200
+"""Latest beats whose delays make up the shown latency."""
+
+
+@dataclass(slots=True)
+class Bed:
+    """One bed: its row in the arrays of all stages, its door, and counts that last over gaps."""
+
+    name: str
+    row: int
+    door: Door | None = None
+    refused: str = ""
+    ended: bool = False
+    lead_state: LeadState = "ok"
+    gaps: int = 0
+    missing: int = 0
+    gap: Gap | None = None
+    """The gap that the bed is in, told once it is over and its length is known."""
+    stretch: int = 0
+    """Unbroken stretches so far; sample indices rise within one."""
+    arrived_s: float = 0.0
+    beats: deque[Beat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
+    added_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_DELAYS))
+
+    def state(self, now_s: float, lost_s: float) -> BedState:
+        """What a person should know first; `now_s` and `lost_s` decide whether data still come."""
+        if self.refused:
+            return "refused"
+        if self.ended:
+            return "ended"
+        if now_s - self.arrived_s >= lost_s:
+            return "no data"
+        if self.gap:
+            return "no signal"
+        return self.lead_state if self.lead_state != "ok" else "ok" if self.beats else "learning"
+
+    @property
+    def delay_s(self) -> float:
+        """What the door adds to the delay of every decision."""
+        return self.door.delay_s if self.door else 0.0
+
+    def latency(self) -> Latency | None:
+        """Delays of the last beats, None before the first."""
+        if not self.added_ms or not self.beats:
+            return None
+        waited = median(beat.decided - beat.sample for beat in self.beats) / FS + self.delay_s
+        p50, p99 = np.percentile(self.added_ms, (50, 99)).tolist()
+        return Latency(1000 * waited, p50, p99)
+
+    def view(self, history: History, rhythms: Rhythms, samples: int, state: BedState) -> BedView:
+        """The bed as the dashboard shows it, with the last `samples` of its wave."""
+        head = int(history.head[self.row])
+        return BedView(
+            bed=self.name,
+            lead=self.door.lead.name if self.door else "",
+            state=state,
+            wave=history.last(self.row, samples),
+            head=head,
+            beats=tuple(self.beats),
+            rhythm=rhythms.view(self.row, head),
+            gaps=self.gaps,
+            missing=self.missing,
+            latency=self.latency(),
+        )

@@ -1,0 +1,37 @@
+"""The net on its device: weights are moved there once, the beats of all beds of a tick go through in one batch."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from agent.messages import Floats
+from model import checkpoint, device
+from model.checkpoint import Card
+from model.frontend import BEAT_SAMPLES
+from model.net import BeatNet
+
+
+class Classifier:
+    """Probabilities of the five classes for normalised beats."""
+
+    def __init__(self, net: BeatNet, card: Card, chosen: torch.device) -> None:
+        self._net, self._device = net, chosen
+        self.device = device.describe(chosen)
+        self.weights = card.name
+        self(np.zeros((1, BEAT_SAMPLES), dtype=np.float32))  # the first call prepares kernels and memory
+
+    @torch.inference_mode()
+    def __call__(self, beats: Floats) -> Floats:
+        """Beats (n, 187) float32 in 0..1 to probabilities (n, 5) float32 in the order of CLASSES."""
+        scores = self._net(torch.from_numpy(beats).to(self._device))
+        probabilities: Floats = torch.softmax(scores, dim=1).cpu().numpy()
+        return probabilities
+
+
+def load(weights: str, device_name: str, threads: int) -> Classifier:
+    """The classifier of a shipped checkpoint's name or of a file. Raises CheckpointError or DeviceError."""
+    path: Path = checkpoint.find(weights)
+    chosen = device.choose(device_name)
+    torch.set_num_threads(threads)
+    return Classifier(*checkpoint.load(path, chosen), chosen)

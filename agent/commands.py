@@ -1,0 +1,129 @@
+"""What the commands of the command line do, with settings that are already checked."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from agent.config import Config, override
+from agent.link import Link
+from agent.monitor import Session, Until
+from agent.stop import Stop
+from model.errors import SimulatorError, TerminalError
+from simulator.publish import Publisher
+from simulator.replay import Plan
+from simulator.ward import Clock, Pace, Status, open_beds, run
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a monitor was asked for: the `beds` (none: all), how to show them and when to end."""
+
+    beds: tuple[str, ...]
+    json: bool
+    seconds: float | None
+    until_end: bool
+    svg: Path | None
+
+
+def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False) -> None:
+    """Monitor until the end or until `over`: on the dashboard where there is a terminal, else as lines.
+
+    A summary goes to standard error at the end.
+    """
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(Stop())
+        # The link comes first: what the device sends while the net is loaded waits in its queue.
+        link = Link(config.link.endpoint, asked.beds, config.link.buffer_packets, config.monitor.lost_s)
+        stack.callback(link.close)
+        from agent.classify import load
+
+        session = Session(link, load(config.monitor.weights, config.monitor.device, config.monitor.threads), config)
+        try:
+            _show(session, config, asked, lambda: stop() or over())
+        finally:
+            if session.ward.beds:
+                print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
+        if asked.svg is not None:
+            _picture(session, asked.svg, config)
+
+
+def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
+    """Watch a simulator of our own, started with `arguments` on a free port and ended with the monitor."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", "agent", "simulate", *arguments, "--endpoint", endpoint, "--wait", "--child"]
+    simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        watch(override(config, "link", endpoint=endpoint), asked, lambda: simulator.poll() is not None)
+    finally:
+        simulator.terminate()
+        told = simulator.communicate()[1].decode(errors="replace").strip().splitlines()
+    if simulator.returncode > 0:
+        raise SimulatorError(
+            f"the simulator ended: {told[-1].removeprefix('ecg-agent: ') if told else 'no reason given'}"
+        )
+
+
+def _show(session: Session, config: Config, asked: Watch, stop: Callable[[], bool]) -> None:
+    from agent.dashboard.screen import Screen
+    from agent.dashboard.view import View
+    from agent.outputs import Dashboard, JsonLines, Lines
+
+    until = Until(asked.seconds, asked.until_end)
+    if asked.json or not sys.stdout.isatty():
+        try:
+            session.run((JsonLines if asked.json else Lines)(sys.stdout), until, stop)
+        except BrokenPipeError:  # whoever read our lines has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    view = View(ascii=config.dashboard.ascii, seconds=config.dashboard.seconds or None)
+    with Screen(Console(), view) as screen:
+        session.run(Dashboard(screen, config), until, stop)
+
+
+def _picture(session: Session, path: Path, config: Config) -> None:
+    from agent.dashboard.picture import svg
+    from agent.dashboard.view import View
+
+    text = svg(session.snapshot(session.clock()), View(ascii=config.dashboard.ascii), 120, 34)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TerminalError(f"cannot write picture {path}: {error.strerror}") from error
+
+
+def play(config: Config, plans: Sequence[Plan], pace: Pace, parent: int | None) -> None:
+    """Replay beds until their end, a signal, or the end of process `parent`."""
+    beds = open_beds(plans, config.simulate.packet_ms)
+    console = Console(stderr=True, highlight=False)
+    with Stop() as stop, Publisher(config.link.endpoint, pace.speed is None, config.link.buffer_packets) as publisher:
+        console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")
+
+        def tell(status: Status) -> None:
+            if console.is_terminal:
+                console.print(_status(status), end="\r", overflow="ellipsis", no_wrap=True)
+
+        def over() -> bool:
+            return stop() or (parent is not None and os.getppid() != parent)
+
+        last = run(beds, publisher, pace, Clock(), over, tell)
+        console.print(f"\nended after {_clock(last.position_s)} and {last.packets} packets", end="\n")
+
+
+def _status(status: Status) -> str:
+    state = "waiting for a monitor" if status.waiting else f"{_clock(status.position_s)} of signal"
+    watched = f"{status.subscribed}/{status.beds} beds watched"
+    return f"{state}  {status.packets} packets  {watched}  late {status.late_ms:.1f} ms "
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes) // 60}:{int(minutes) % 60:02d}:{rest:04.1f}"

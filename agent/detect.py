@@ -1,0 +1,252 @@
+"""Causal detector of R peaks at 125 Hz, for a ward of beds.
+
+`detect_filter` finds bumps of QRS energy. Whether a bump is a beat is decided by one score, the log-odds of a logistic
+regression over what the bump looks like beside the last beats, the last noise and the bump that follows. It was fitted
+to the bumps of the 22 records of de Chazal's DS1 (doi:10.1109/TBME.2004.827359).
+
+Adaptive levels, search back and the T wave rule of Hamilton & Tompkins 1986 (doi:10.1109/TBME.1986.325695) live on in
+the terms of the score. Different from them, a doubtful bump waits for its successor: a P wave is followed by something
+larger within 300 ms, a small QRS complex is not.
+"""
+
+from dataclasses import dataclass
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.detect_filter import REACH, BumpFinder
+from agent.messages import Floats
+
+LEARNING = 250
+"""Samples from the first bump after a start over which the first levels are learnt: 2 s."""
+QUIET, SILENT = 375, 1000
+"""Samples without a beat after which the levels are learnt anew: where larger bumps are about, and in any case."""
+FOLLOWER = 36
+"""A bump within so many samples may show that the one before it was a P wave: 288 ms."""
+T_WAVE_END, T_WAVE_LENGTH = 56, 25
+"""From 450 ms down to 250 ms after a beat, a bump is ever more likely its T wave."""
+HISTORY = 8
+"""Beats, noise bumps and intervals that make up a level."""
+NEVER = 2**62
+
+BIAS, SIZE, CONTRAST, T_WAVE, EARLY, FOLLOWED = 2.4, 2.37, 2.19, -2.8, -7.5, -2.6
+"""Weights of the score, see `_Bed._score`."""
+MOST_FOLLOWED = 2.2
+
+
+@dataclass(frozen=True, slots=True)
+class RPeak:
+    """An R peak: bed `row`, its `sample`, and the last sample that the decision waited for, absolute at 125 Hz."""
+
+    row: int
+    sample: int
+    decided: int
+
+
+class Detector:
+    """Finds the R peaks of `rows` beds. Output is the same, bit for bit, however the streams are cut or mixed."""
+
+    def __init__(self, rows: int = 1) -> None:
+        self._finder = BumpFinder(rows)
+        self._next = np.zeros(rows, np.int64)
+        self._deadline = np.full(rows, NEVER, np.int64)
+        self._beds = [_Bed(row) for row in range(rows)]
+
+    def grow(self, rows: int) -> None:
+        """Make room for beds up to `rows`; the state of those that exist is kept."""
+        more = max(0, rows - len(self._beds))
+        self._finder.grow(rows)
+        self._next = np.pad(self._next, (0, more))
+        self._deadline = np.pad(self._deadline, (0, more), constant_values=NEVER)
+        self._beds += [_Bed(row) for row in range(len(self._beds), rows)]
+
+    def reset(self, row: int, first: int) -> None:
+        """Start a bed anew, for a new run or after a gap: its next sample has index `first`."""
+        self._finder.reset(row)
+        self._next[row] = first
+        self._deadline[row] = NEVER
+        self._beds[row] = _Bed(row)
+
+    def push(self, rows: NDArray[np.intp], x: Floats) -> list[RPeak]:
+        """Take the next samples `x` (len(rows), n) float32 mV of beds `rows`; return the beats that they decide."""
+        found: list[RPeak] = []
+        if not x.size:
+            return found
+        bumps = self._finder.push(rows, x)
+        if len(bumps.known):
+            row, first = rows[bumps.column], self._next[rows[bumps.column]]
+            known, peak = (first + bumps.known).tolist(), (first + bumps.peak).tolist()
+            for i, now, sample, height in zip(row.tolist(), known, peak, bumps.height.tolist(), strict=True):
+                bed = self._beds[i]
+                bed.pass_until(now, found)
+                bed.see(_Bump(now, sample, height), now, found)
+                self._deadline[i] = bed.deadline
+        self._next[rows] += x.shape[1]
+        self._expire(rows, found)
+        return found
+
+    def flush(self, row: int) -> list[RPeak]:
+        """End a bed's run: return the beats among what was still undecided. `reset` it before the next `push`."""
+        end = int(self._next[row])
+        tail = np.full((1, 2 * REACH), self._finder.last(row), np.float32)
+        found = self.push(np.array([row]), tail)
+        self._beds[row].finish(end - 1, found)
+        return [RPeak(row, beat.sample, min(beat.decided, end - 1)) for beat in found if beat.sample < end]
+
+    def _expire(self, rows: NDArray[np.intp], found: list[RPeak]) -> None:
+        for i in rows[self._deadline[rows] < self._next[rows]].tolist():
+            self._beds[i].pass_until(int(self._next[i]), found)
+            self._deadline[i] = self._beds[i].deadline
+
+
+class _Bump(NamedTuple):
+    """A bump that was certain at sample `known`, with its R peak and energy."""
+
+    known: int
+    sample: int
+    height: float
+
+
+class _Bed:
+    """Levels and undecided bumps of one bed."""
+
+    __slots__ = (
+        "_beats",
+        "_doubtful",
+        "_intervals",
+        "_last",
+        "_learning",
+        "_noise",
+        "_passed",
+        "_row",
+        "beat_level",
+        "deadline",
+        "interval",
+        "noise_level",
+    )
+
+    def __init__(self, row: int) -> None:
+        self._row = row
+        self.deadline = NEVER
+        self._learning = True
+        self._passed: list[_Bump] = []  # bumps since the last beat that are no beats, or not yet
+        self._doubtful: tuple[_Bump, float] | None = None
+        self._last: _Bump | None = None
+        self._beats: list[float] = []
+        self._noise: list[float] = []
+        self._intervals: list[int] = []
+        self.beat_level = self.noise_level = self.interval = 0.0
+
+    def see(self, bump: _Bump, now: int, found: list[RPeak]) -> None:
+        """Take the next bump; append the beats that are certain with it at sample `now`."""
+        if self._learning:
+            if not self._passed:
+                self.deadline = bump.known + LEARNING
+            self._passed.append(bump)
+            return
+        if self._doubtful:
+            self._settle(bump, now, found)
+        score = self._score(bump)
+        if score > -FOLLOWED * MOST_FOLLOWED:
+            self._accept(bump, now, found)
+        elif score > 0:
+            self._doubtful = bump, score
+            self.deadline = bump.known + FOLLOWER
+        else:
+            self._reject(bump)
+
+    def pass_until(self, now: int, found: list[RPeak]) -> None:
+        """Do what was due before sample `now`."""
+        while self.deadline < now:
+            due = self.deadline
+            if self._doubtful:
+                self._settle(None, due, found)
+            elif self._learning:
+                self._learn(due, found)
+            else:
+                self._relearn(due, found)
+
+    def finish(self, now: int, found: list[RPeak]) -> None:
+        """Decide what is left with what is known."""
+        if self._learning and self._passed:
+            self._learn(now, found)
+        if self._doubtful:
+            self._settle(None, now, found)
+
+    def _score(self, bump: _Bump) -> float:
+        """Log-odds that the bump is a beat, as far as the past can tell."""
+        size = log(bump.height / self.beat_level)
+        contrast = log(bump.height / self.noise_level)
+        score = BIAS + SIZE * size + CONTRAST * min(contrast, 4.0)
+        if self._last:
+            since = bump.known - self._last.known
+            if since < T_WAVE_END:
+                score += T_WAVE * min(1.0, (T_WAVE_END - since) / T_WAVE_LENGTH)
+            if self.interval:
+                score += EARLY * min(0.6, max(0.0, 0.8 - since / self.interval))
+        return score
+
+    def _settle(self, follower: _Bump | None, now: int, found: list[RPeak]) -> None:
+        """Decide the doubtful bump, now that its follower is known."""
+        assert self._doubtful
+        bump, score = self._doubtful
+        self._doubtful = None
+        if follower and follower.known - bump.known <= FOLLOWER:
+            score += FOLLOWED * min(MOST_FOLLOWED, max(0.0, log(follower.height / bump.height) + 1.5))
+        if score > 0:
+            self._accept(bump, now, found)
+        else:
+            self._reject(bump)
+
+    def _accept(self, bump: _Bump, now: int, found: list[RPeak]) -> None:
+        found.append(RPeak(self._row, bump.sample, now))
+        if self._last:
+            self._intervals = [*self._intervals[1 - HISTORY :], bump.known - self._last.known]
+            self.interval = _median(self._intervals) if len(self._intervals) > 2 else 0.0
+        self._last = bump
+        self._beats = [*self._beats[1 - HISTORY :], bump.height]
+        self.beat_level = _median(self._beats)
+        self._passed = []
+        self.deadline = bump.known + QUIET
+
+    def _reject(self, bump: _Bump) -> None:
+        self._noise = [*self._noise[1 - HISTORY :], bump.height]
+        self.noise_level = _median(self._noise)
+        self._passed.append(bump)
+        self.deadline = (self._last or self._passed[0]).known + QUIET
+
+    def _learn(self, now: int, found: list[RPeak]) -> None:
+        """Set the levels by the bumps at hand, then decide them."""
+        bumps, self._passed = self._passed, []
+        third = LEARNING / 3
+        highest = [0.0, 0.0, 0.0]
+        for bump in bumps:
+            part = min(2, int((bump.known - bumps[0].known) / third))
+            highest[part] = max(highest[part], bump.height)
+        self.beat_level = max(sorted(highest)[1], 0.4 * max(highest))
+        noise = [bump.height for bump in bumps if bump.height < 0.3 * self.beat_level]
+        self.noise_level = _median(noise) if noise else 0.1 * self.beat_level
+        self._beats, self._noise = [self.beat_level] * 3, [self.noise_level] * 3
+        self._intervals, self.interval = [], 0.0
+        self._learning = False
+        self.deadline = now + QUIET
+        for bump in bumps:
+            self.see(bump, now, found)
+
+    def _relearn(self, now: int, found: list[RPeak]) -> None:
+        """No beat for long: learn the levels anew where there is something to learn from."""
+        recent = [bump for bump in self._passed if bump.known > now - QUIET]
+        largest = max((bump.height for bump in recent), default=0.0)
+        self._passed = recent
+        silent = not self._last or now - self._last.known >= SILENT
+        if recent and (silent or largest > 0.25 * self.beat_level):
+            self._learn(now, found)
+        elif silent:
+            self.__init__(self._row)
+        self.deadline = max(self.deadline, now + 125)
+
+
+def _median(values: list[float] | list[int]) -> float:
+    return float(sorted(values)[len(values) // 2])

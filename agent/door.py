@@ -1,0 +1,109 @@
+"""Where the samples of one bed come in: one lead, in millivolts, at 125 Hz, in unbroken stretches.
+
+A chunk in becomes stretches out; where samples are missing (a gap of the link, or counts without a value) the stretch
+ends and a `Gap` says so. Nothing is ever interpolated over.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.messages import MISSING, Chunk, Floats, Gap, Lead
+from model.errors import StreamError
+from model.records import default_lead
+from model.resample import FS, Resampler, ratio
+
+UNITS_MV = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "\N{GREEK SMALL LETTER MU}V": 1e-3}
+"""Millivolts in one unit of a lead. A lead in any other unit is no ECG."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Unbroken samples: `first` index at 125 Hz of `x` (n,) float32 millivolts."""
+
+    first: int
+    x: Floats
+
+
+class Door:
+    """The way in for one run of one bed. Raises StreamError where the stream cannot be monitored."""
+
+    def __init__(self, chunk: Chunk, wanted_lead: str) -> None:
+        names = tuple(lead.name for lead in chunk.leads)
+        if wanted_lead != "auto" and wanted_lead not in names:
+            raise StreamError(f"no lead {wanted_lead!r} in the stream: choose one of {', '.join(names)} (--lead)")
+        self.index = default_lead(names) if wanted_lead == "auto" else names.index(wanted_lead)
+        self.lead = chunk.leads[self.index]
+        if self.lead.unit not in UNITS_MV:
+            raise StreamError(
+                f"lead {self.lead.name} is in {self.lead.unit}, not mV: choose another (--lead)"
+            )
+        self.run, self.fs, self.leads = chunk.run, chunk.fs, chunk.leads
+        self.scale = UNITS_MV[self.lead.unit] / self.lead.gain
+        self.rails = tuple((rail - self.lead.offset) * self.scale for rail in (self.lead.low, self.lead.high))
+        try:
+            self.step = ratio(chunk.fs)
+        except ValueError as error:
+            raise StreamError(f"cannot resample this stream to {FS} Hz: {error}") from error
+        self._resampler: Resampler | None = None
+
+    def fits(self, chunk: Chunk) -> bool:
+        """Whether a chunk belongs to the stream this door was made for."""
+        same_leads = chunk.leads is self.leads or chunk.leads == self.leads
+        return chunk.run == self.run and chunk.fs == self.fs and same_leads
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds of later signal that the resampling of one sample waits for."""
+        return 0.0 if self.step == 1 else 10 * max(1 / self.fs, 1 / FS)
+
+    def at_fs(self, index: int) -> int:
+        """Index at 125 Hz of the first sample that is not before sample `index` of the stream."""
+        return -(-index * self.step.numerator // self.step.denominator)
+
+    def take(self, chunk: Chunk) -> list[Stretch | Gap]:
+        """The stretches and gaps that a chunk adds."""
+        counts = chunk.counts[:, self.index]
+        if counts.min(initial=0) != MISSING:
+            return self._samples(chunk.first, counts)
+        out: list[Stretch | Gap] = []
+        missing = counts == MISSING
+        edges = np.flatnonzero(missing[1:] != missing[:-1]) + 1
+        for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(counts)], strict=True):
+            first = chunk.first + start
+            if missing[start]:
+                gap = Gap(chunk.bed, chunk.run, first, stop - start, chunk.fs, "without a value")
+                out += self.gap(gap)
+            else:
+                out += self._samples(first, counts[start:stop])
+        return out
+
+    def gap(self, gap: Gap) -> list[Stretch | Gap]:
+        """End the stretch at a gap of the stream: the samples that waited for later ones, then the gap at 125 Hz."""
+        first, stop = self.at_fs(gap.first), self.at_fs(gap.first + gap.count)
+        return [*self.flush(), Gap(gap.bed, gap.run, first, stop - first, FS, gap.reason)]
+
+    def flush(self) -> list[Stretch | Gap]:
+        """The samples that waited for later ones, at the end of a stretch."""
+        if self._resampler is None:
+            return []
+        first, rest = self._resampler.next_output, self._resampler.flush()
+        self._resampler = None
+        return [Stretch(first, rest[:, 0].astype(np.float32))] if len(rest) else []
+
+    def _samples(self, first: int, counts: NDArray[np.int32]) -> list[Stretch | Gap]:
+        x = (counts - self.lead.offset) * self.scale
+        if self.step == 1:
+            return [Stretch(first, x.astype(np.float32))]
+        if self._resampler is None:  # the first value stands for what was before it, so that the filter does not ring
+            self._resampler = Resampler(self.fs, leads=1, start=self.at_fs(first))
+            x = np.concatenate([np.full(first - self._resampler.first_input, x[0]), x])
+        start = self._resampler.next_output
+        out = self._resampler.push(x[:, None])
+        return [Stretch(start, out[:, 0].astype(np.float32))] if len(out) else []
+
+
+def describe(lead: Lead, fs: float) -> str:
+    """The analysed lead in words."""
+    return f"lead {lead.name}" if fs == FS else f"lead {lead.name}, resampled from {fs:g} Hz"

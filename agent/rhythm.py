@@ -1,0 +1,79 @@
+"""Heart rate, variability and counts of every bed, beat by beat.
+
+RMSSD and SDNN after Task Force 1996 (doi:10.1161/01.CIR.93.5.1043): over NN intervals, those between two consecutive
+beats of class N; RMSSD takes differences of adjacent NN intervals only.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from agent.config import RhythmConfig
+from agent.messages import Beat, Rhythm
+from model.records import CLASSES
+from model.resample import FS
+
+
+class _Row:
+    """Intervals and counts of one bed."""
+
+    def __init__(self, config: RhythmConfig) -> None:
+        self.rr_s: deque[float] = deque(maxlen=config.rate_intervals)
+        self.nn_s: deque[float] = deque(maxlen=config.hrv_beats)
+        """NN intervals, NaN between two that are not adjacent."""
+        self.counts = [0] * len(CLASSES)
+        self.last: Beat | None = None
+
+
+class Rhythms:
+    """The rhythm of all rows."""
+
+    def __init__(self, config: RhythmConfig) -> None:
+        self._config = config
+        self._rows: list[_Row] = []
+
+    def grow(self, rows: int) -> None:
+        """Make room for more rows; those there are stay as they are."""
+        self._rows += [_Row(self._config) for _ in range(rows - len(self._rows))]
+
+    def reset(self, row: int) -> None:
+        """A new run: nothing of the old one counts."""
+        self._rows[row] = _Row(self._config)
+
+    def pause(self, row: int) -> None:
+        """A gap: rates start anew, variability and counts go on."""
+        state = self._rows[row]
+        state.rr_s.clear()
+        state.nn_s.append(np.nan)
+        state.last = None
+
+    def push(self, row: int, beat: Beat) -> None:
+        """Take the next beat of a row."""
+        state = self._rows[row]
+        state.counts[CLASSES.index(beat.label)] += 1
+        if beat.rr_s is not None:
+            state.rr_s.append(beat.rr_s)
+            both_normal = beat.label == "N" and state.last is not None and state.last.label == "N"
+            state.nn_s.append(beat.rr_s if both_normal else np.nan)
+        state.last = beat
+
+    def heart_rate(self, row: int, now: int) -> float | None:
+        """Beats a minute at sample `now`; None before two beats and after a pause."""
+        state = self._rows[row]
+        if state.last is None or not state.rr_s or now - state.last.sample > self._config.pause_s * FS:
+            return None
+        return 60 * len(state.rr_s) / sum(state.rr_s)
+
+    def view(self, row: int, now: int) -> Rhythm:
+        """What is known of a row at sample `now`."""
+        state = self._rows[row]
+        nn_ms = 1000 * np.array(state.nn_s)
+        differences = np.diff(nn_ms)
+        nn_ms, differences = nn_ms[~np.isnan(nn_ms)], differences[~np.isnan(differences)]
+        return Rhythm(
+            heart_rate=self.heart_rate(row, now),
+            rr_ms=1000 * state.rr_s[-1] if state.rr_s else None,
+            rmssd_ms=float(np.sqrt(np.mean(differences**2))) if len(differences) else None,
+            sdnn_ms=float(np.std(nn_ms, ddof=1)) if len(nn_ms) > 1 else None,
+            counts=tuple(state.counts),
+        )

@@ -1,0 +1,84 @@
+"""From R peaks to cuts: each beat waits until all its samples are there, then leaves in order."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.detect import RPeak
+from agent.history import History
+from agent.messages import Floats
+from model import frontend
+from model.resample import FS
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A beat that is ready: its R peak, the samples that belong to it, and the last sample the decision waited for."""
+
+    row: int
+    sample: int
+    length: int
+    decided: int
+    rr_s: float | None
+
+
+@dataclass(slots=True)
+class _Row:
+    """What is known of one bed's current stretch: R peaks near the last, and the cuts that wait for samples."""
+
+    near: deque[int] = field(default_factory=deque)
+    waiting: deque[Cut] = field(default_factory=deque)
+    decided: int = 0
+
+
+class Segmenter:
+    """Cuts the beats of all rows; `history` holds their samples."""
+
+    def __init__(self, history: History, rows: int = 1) -> None:
+        self._history = history
+        self._rows = [_Row() for _ in range(rows)]
+
+    def grow(self, rows: int) -> None:
+        """Make room for more rows; those there are stay as they are."""
+        self._rows += [_Row() for _ in range(rows - len(self._rows))]
+
+    def reset(self, row: int) -> None:
+        """A new stretch: RR intervals and cuts do not reach back over its start."""
+        self._rows[row] = _Row()
+
+    def push(self, peaks: list[RPeak]) -> None:
+        """Take R peaks, in order within each row."""
+        for peak in peaks:
+            row = self._rows[peak.row]
+            rr_s = (peak.sample - row.near[-1]) / FS if row.near else None
+            row.near.append(peak.sample)
+            while row.near[0] < peak.sample - frontend.SURROUNDING:
+                row.near.popleft()
+            length = frontend.cut_length(row.near)
+            row.decided = max(row.decided, peak.decided, peak.sample + length - 1)
+            row.waiting.append(Cut(peak.row, peak.sample, length, row.decided, rr_s))
+
+    def ready(self, rows: list[int]) -> list[Cut]:
+        """The cuts of `rows` whose samples have all come."""
+        cuts = []
+        for row in rows:
+            waiting, head = self._rows[row].waiting, self._history.head[row]
+            while waiting and waiting[0].decided < head:
+                cuts.append(waiting.popleft())
+        return cuts
+
+    def flush(self, row: int) -> list[Cut]:
+        """The cuts that still wait, at the end of a stretch: each is as long as the signal allows."""
+        head = int(self._history.head[row])
+        waiting = self._rows[row].waiting
+        cuts = [Cut(row, cut.sample, min(cut.length, head - cut.sample), head - 1, cut.rr_s) for cut in waiting]
+        waiting.clear()
+        return cuts
+
+    def beats(self, cuts: list[Cut]) -> Floats:
+        """The net's input (n, 187) of each cut."""
+        rows = np.array([cut.row for cut in cuts], dtype=np.intp)
+        samples = np.array([cut.sample for cut in cuts], dtype=np.int64)
+        lengths = np.array([cut.length for cut in cuts], dtype=np.int64)
+        return frontend.normalise(self._history.windows(rows, samples, frontend.BEAT_SAMPLES), lengths)

@@ -1,0 +1,57 @@
+"""The list of embedded records: what is in each of them."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from model.records import CLASSES, annotations, embedded, open_record
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record: names of its `leads`, length, annotated beats in the order of CLASSES, the header's remarks."""
+
+    name: str
+    leads: tuple[str, ...]
+    length_s: float
+    beats: tuple[int, ...]
+    remarks: str
+
+
+def entries() -> list[Entry]:
+    """All embedded records, in order. Raises RecordError where one cannot be read."""
+    return [_entry(name) for name in embedded()]
+
+
+def table(found: list[Entry]) -> Table:
+    """The entries as a table, with the sum of the beats below."""
+    made = Table("record", "leads", "length", box=SIMPLE_HEAD, show_footer=True)
+    made.columns[0].footer = f"{len(found)} records"
+    for i, name in enumerate(CLASSES):
+        made.add_column(name, justify="right", footer=f"{sum(entry.beats[i] for entry in found):,}")
+    made.add_column("remarks", overflow="fold")
+    for entry in found:
+        minutes, seconds = divmod(round(entry.length_s), 60)
+        beats = [f"{count:,}" if count else "·" for count in entry.beats]
+        made.add_row(entry.name, " ".join(entry.leads), f"{minutes}:{seconds:02}", *beats, entry.remarks)
+    return made
+
+
+def _entry(name: str) -> Entry:
+    record = open_record(name)
+    counts = Counter(annotations(record).beats()[1])
+    return Entry(
+        name=name,
+        leads=tuple(signal.name for signal in record.signals),
+        length_s=record.length / record.fs,
+        beats=tuple(counts[label] for label in CLASSES),
+        remarks=_remarks(record.comments),
+    )
+
+
+def _remarks(comments: tuple[str, ...]) -> str:
+    """The header's lines after the first (age, sex, tape): one of medication, then sentences."""
+    medication, sentences = comments[1:2], comments[2:]
+    return " ".join(". ".join([*medication, " ".join(sentences)]).rstrip(". ").split())

@@ -1,0 +1,70 @@
+"""Streams for the tests: real records and made-up signals, as chunks and as packets."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import cycle
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from agent import config as configuration
+from agent.classify import Classifier
+from agent.config import Config
+from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
+from agent.pipeline import Ward
+from model import records
+from model.checkpoint import Card
+from model.dataset import lead_at_fs
+from model.net import NetSize, build
+from model.resample import FS
+
+LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 1000.0, 0.0, -5120, 5115))
+
+
+@cache
+def record_counts(name: str, seconds: float, start: float = 0.0) -> NDArray[np.int32]:
+    """(n,) microvolts of an embedded record's default lead at 125 Hz."""
+    lead = lead_at_fs(records.open_record(name))[round(start * FS) : round((start + seconds) * FS)]
+    return np.rint(1000.0 * lead).astype(np.int32)
+
+
+def chunks(
+    counts: NDArray[np.int32], sizes: Sequence[int], bed: str = "1", run: str = "run", first: int = 0, fs: float = FS
+) -> Iterator[Chunk]:
+    """(n,) counts of the first of two leads as chunks whose sizes go round."""
+    both = np.stack([counts, np.where(counts == MISSING, MISSING, -counts)], axis=1)
+    position = 0
+    for sequence, size in enumerate(cycle(sizes)):
+        if position >= len(counts):
+            return
+        part = both[position : position + size]
+        yield Chunk(bed, run, first + position, fs, LEADS, part, 0.0, 0.0, sequence)
+        position += size
+
+
+def all_found(ward: Ward, messages: Iterator[Chunk | Gap | End] | list[Chunk | Gap | End]) -> list[Beat | Event]:
+    """What a ward tells when messages come one by one."""
+    return [found for message in messages for found in ward.push([message])]
+
+
+@pytest.fixture(scope="session")
+def settings() -> Config:
+    """The default settings, whatever the environment says."""
+    return configuration.load(None, {})
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    """A net with random weights: what it says is wrong, and always the same."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    net = build(NetSize(), torch.device("cpu")).eval()
+    return Classifier(net, Card("random", net.size, {}, {}), torch.device("cpu"))
+
+
+@pytest.fixture
+def new_ward(settings: Config, classifier: Classifier) -> Callable[[], Ward]:
+    """Makes wards that all have the same settings and net."""
+    return lambda: Ward(settings, classifier)

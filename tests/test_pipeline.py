@@ -1,0 +1,169 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from conftest import all_found, chunks, record_counts
+
+from agent.classify import Classifier
+from agent.config import Config, override
+from agent.messages import MISSING, Beat, Chunk, End, Event, Gap
+from agent.pipeline import Ward
+from model import frontend, records
+from model.resample import FS
+
+NewWard = Callable[[], Ward]
+
+
+def beats_of(found: list[Beat | Event]) -> list[Beat]:
+    return [item for item in found if isinstance(item, Beat)]
+
+
+def events_of(found: list[Beat | Event]) -> list[Event]:
+    return [item for item in found if isinstance(item, Event)]
+
+
+def troubled_stream(sizes: list[int]) -> list[Chunk | Gap | End]:
+    """Record 208 with a flat line, saturation, samples without a value, a gap, and an end."""
+    counts = record_counts("208", 60).copy()
+    counts[2000:2600] = counts[2000]
+    counts[3000:3400] = 5115
+    counts[4000:4017] = MISSING
+    before = chunks(counts[:5000], sizes)
+    after = chunks(counts[5300:], sizes, first=5300)
+    return [*before, Gap("1", "run", 5000, 300, FS, "never arrived"), *after, End("1", "run", len(counts), FS)]
+
+
+@pytest.mark.parametrize("sizes", [[1], [5], [30], [7, 1, 400, 33], [3000]])
+def test_beats_and_events_do_not_depend_on_the_chunks(new_ward: NewWard, sizes: list[int]) -> None:
+    """The same stream in other chunks gives the same beats and events, to the last bit of every probability."""
+    whole = all_found(new_ward(), troubled_stream([10**6]))
+    assert len(beats_of(whole)) > 50
+    assert {event.kind for event in events_of(whole)} == {"start", "signal", "gap", "end"}
+    assert all_found(new_ward(), troubled_stream(sizes)) == whole
+
+
+def test_beds_do_not_disturb_each_other(new_ward: NewWard) -> None:
+    """Three beds with other signals and other chunks tell what each tells alone."""
+    streams = {
+        name: list(chunks(record_counts(name, 30, start), sizes, bed=name))
+        for name, start, sizes in (("100", 0.0, [5]), ("208", 20.0, [7]), ("119", 40.0, [31]))
+    }
+    alone = {name: all_found(new_ward(), stream) for name, stream in streams.items()}
+    together: dict[str, list[Beat | Event]] = {name: [] for name in streams}
+    ward = new_ward()
+    for tick in range(max(map(len, streams.values()))):
+        for found in ward.push(stream[tick] for stream in streams.values() if tick < len(stream)):
+            together[found.bed].append(found)
+    assert together == alone
+
+
+def test_streamed_beats_equal_batch_beats(new_ward: NewWard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the net sees of a live beat is, bit for bit, what the training cut makes of the same R peaks."""
+    seen = []
+    ward = new_ward()
+    classify = ward._classify
+    monkeypatch.setattr(ward, "_classify", lambda beats: (seen.append(beats), classify(beats))[1])
+    counts = record_counts("208", 120)
+    found = beats_of(all_found(ward, [*chunks(counts, [5]), End("1", "run", len(counts), FS)]))
+    r_peaks = np.array([beat.sample for beat in found], dtype=np.int64)
+    batch = frontend.cut((counts * 1e-3).astype(np.float32), r_peaks)
+    np.testing.assert_array_equal(np.concatenate(seen), batch)
+
+
+def test_a_beat_waits_for_its_cut_and_no_longer(new_ward: NewWard) -> None:
+    """A beat is told with the very sample that decides it."""
+    ward, head = new_ward(), 0
+    for chunk in chunks(record_counts("100", 30), [1]):
+        head += 1
+        for beat in beats_of(ward.push([chunk])):
+            assert beat.decided == head - 1
+
+
+def test_no_cut_and_no_interval_crosses_a_gap(new_ward: NewWard) -> None:
+    """The first beat after a gap has no RR interval, and the beats before it do not look behind it."""
+    beats = beats_of(all_found(new_ward(), troubled_stream([5])))
+    before, after = [b for b in beats if b.sample < 5000], [b for b in beats if b.sample >= 5300]
+    assert len(before) + len(after) == len(beats)
+    assert before[-1].decided < 5000
+    assert after[0].rr_s is None
+    assert after[1].rr_s is not None
+
+
+def test_what_is_missing_is_counted_and_drawn_as_missing(new_ward: NewWard) -> None:
+    """Gaps and samples without a value are counted, and the wave holds no value there."""
+    ward = new_ward()
+    all_found(ward, troubled_stream([5])[:-1])
+    view = ward.view("1", 3700, now_s=0.0)
+    assert (view.gaps, view.missing) == (2, 317)
+    index = view.head - 3700 + np.arange(3700)
+    missing = ((index >= 4000) & (index < 4017)) | ((index >= 5000) & (index < 5300))
+    np.testing.assert_array_equal(np.isnan(view.wave), missing)
+
+
+def test_a_gap_is_told_once_with_its_whole_length(new_ward: NewWard) -> None:
+    """A gap that comes in pieces is one gap; while it lasts the bed has no signal."""
+    ward = new_ward()
+    counts = record_counts("100", 20).copy()
+    counts[1000:1250] = MISSING
+    stream = list(chunks(counts, [5]))
+    found = all_found(ward, stream[:225])
+    assert ward.view("1", 100, 0.0).state == "no signal"
+    found += all_found(ward, stream[225:])
+    gaps = [event for event in events_of(found) if event.kind == "gap"]
+    assert [(gap.sample, gap.text) for gap in gaps] == [(1000, "gap of 2.00 s: 250 samples without a value")]
+
+
+def test_a_flat_line_and_a_saturated_one_are_told_apart(new_ward: NewWard) -> None:
+    """Two seconds without change are a lead that is off, at a rail a saturated one; both are over when it moves."""
+    found = all_found(new_ward(), troubled_stream([5]))
+    signals = [event for event in events_of(found) if event.kind == "signal"]
+    told = [event.text.split(":")[0] for event in signals]
+    assert told == ["flat line", "signal is back", "saturated", "signal is back"]
+    assert [event.sample for event in signals][:2] == [2000 + 2 * FS - 1, 2600]
+
+
+def test_a_new_run_starts_anew(new_ward: NewWard) -> None:
+    """A device that restarts is a new run, not a gap: all is as with a new ward."""
+    ward = new_ward()
+    all_found(ward, list(chunks(record_counts("100", 20), [5], run="old")))
+    counts = record_counts("208", 20)
+    again = all_found(ward, list(chunks(counts, [5], run="new")))
+    start = next(i for i, found in enumerate(again) if isinstance(found, Event) and found.kind == "start")
+    assert again[start:] == all_found(new_ward(), list(chunks(counts, [5], run="new")))
+    assert ward.view("1", 100, 0.0).gaps == 0
+
+
+def test_a_wanted_lead_that_is_not_there_is_refused(settings: Config, classifier: Classifier) -> None:
+    """A stream without the wanted lead is refused in one event that names the leads there are."""
+    ward = Ward(override(settings, "monitor", lead="V5"), classifier)
+    events = events_of(all_found(ward, list(chunks(record_counts("100", 5), [5]))))
+    assert [event.kind for event in events] == ["refused"]
+    assert "MLII, V1" in events[0].text
+    assert ward.view("1", 100, 0.0).state == "refused"
+
+
+def test_another_rate_is_resampled_at_the_door(new_ward: NewWard) -> None:
+    """A stream at 360 Hz that is joined late gives the beats of the record at 125 Hz, within a sample."""
+    signal = np.rint(1000 * records.read(records.open_record("100"), 0, 40 * 360)[:, 0]).astype(np.int32)
+    reference = beats_of(all_found(new_ward(), list(chunks(record_counts("100", 40), [5]))))
+    found = beats_of(all_found(new_ward(), list(chunks(signal[1234:], [11], first=1234, fs=360.0))))
+    times = {beat.sample for beat in reference}
+    late = [beat for beat in found if beat.sample > 6 * FS]
+    assert len(late) > 30
+    assert all(times & {beat.sample - 1, beat.sample, beat.sample + 1} for beat in late)
+
+
+@pytest.mark.parametrize("sizes", [[1], [5], [7, 1, 400, 33]])
+def test_the_door_does_not_depend_on_the_chunks(new_ward: NewWard, sizes: list[int]) -> None:
+    """A resampled stream with a stretch without values gives the same beats in any chunks."""
+    signal = np.rint(1000 * records.read(records.open_record("208"), 0, 30 * 360)[:, 0]).astype(np.int32)
+    signal[5000:5100] = MISSING
+    whole = all_found(new_ward(), list(chunks(signal, [10**6], fs=360.0)))
+    assert all_found(new_ward(), list(chunks(signal, sizes, fs=360.0))) == whole
+
+
+def test_a_rate_without_a_ratio_is_refused(new_ward: NewWard) -> None:
+    """A rate that has no small ratio to 125 Hz is refused with the reason."""
+    events = events_of(all_found(new_ward(), list(chunks(record_counts("100", 5), [5], fs=359.9731))))
+    assert [event.kind for event in events] == ["refused"]
+    assert "359.973 Hz" in events[0].text

@@ -1,0 +1,169 @@
+"""simulator.publish: real sockets on this machine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from agent.messages import Chunk, End, Lead
+from agent.wire import decode, encode
+from model.errors import EndpointError
+from simulator.publish import Publisher
+from simulator.replay import Plan
+from simulator.ward import Clock, Pace, open_beds, run
+
+LOCAL = "tcp://127.0.0.1:*"
+RAMP = Lead("ramp", "count", 1.0, 0.0, 0, 2**31 - 1)
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    made = zmq.Context()
+    yield made
+    made.destroy(linger=0)
+
+
+def listener(context: zmq.Context[zmq.Socket[bytes]], publisher: Publisher, topic: str = "") -> zmq.Socket[bytes]:
+    """A subscriber with little room, once the publisher knows it."""
+    socket = context.socket(zmq.SUB)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RCVHWM, 10)
+    socket.setsockopt(zmq.RCVTIMEO, 10_000)
+    socket.connect(publisher.endpoint)
+    before = publisher.subscribers(topic or "100")
+    socket.setsockopt_string(zmq.SUBSCRIBE, topic)
+    settled(publisher, topic or "100", before + 1)
+    return socket
+
+
+def settled(publisher: Publisher, bed: str, count: int) -> None:
+    """Wait until a bed has so many subscribers."""
+    for _ in range(1000):
+        if publisher.subscribers(bed) == count:
+            return
+        publisher._socket.poll(10)
+    raise AssertionError(f"{publisher.subscribers(bed)} subscribers instead of {count}")
+
+
+def ramp(first: int, count: int = 5000) -> list[bytes]:
+    """A packet whose samples are their own indices."""
+    counts = np.arange(first, first + count, dtype=np.int32)[:, None]
+    return encode(Chunk("100", "r", first, 125.0, (RAMP,), counts, 0.0, sequence=first // count))
+
+
+def test_endpoint(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """The chosen port is told, and what is sent there arrives, frame by frame."""
+    with Publisher(LOCAL, lossless=False) as publisher:
+        assert int(publisher.endpoint.rpartition(":")[2]) > 0
+        socket = listener(context, publisher)
+        assert publisher.send(ramp(0, 5))
+        assert socket.recv_multipart() == ramp(0, 5)
+        socket.close()
+
+
+def test_subscribers(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Subscribers of a bed are counted, by prefix, also those of the same topic, and gone when they leave."""
+    with Publisher(LOCAL, lossless=False) as publisher:
+        everything, one, same = (listener(context, publisher, topic) for topic in ("", "100", "100"))
+        assert [publisher.subscribers(bed) for bed in ("100", "100-2", "101")] == [3, 3, 1]
+        one.close()
+        settled(publisher, "100", 2)
+        same.setsockopt_string(zmq.UNSUBSCRIBE, "100")
+        settled(publisher, "100", 1)
+        everything.close()
+        settled(publisher, "100", 0)
+        same.close()
+
+
+def test_lossless(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """A subscriber that reads only when there is no more room makes `send` say so, and in the end has every sample."""
+    received: list[Chunk | End] = []
+    refused = 0
+    with Publisher(LOCAL, lossless=True, queue=10) as publisher:
+        socket = listener(context, publisher)
+        end = encode(End("100", "r", 5000 * 2000, 125.0))
+        for frames in (*(ramp(5000 * n) for n in range(2000)), end):
+            while not publisher.send(frames):
+                refused += 1
+                while socket.poll(20):
+                    received.append(decode(socket.recv_multipart()))
+        while not isinstance(received[-1], End):
+            received.append(decode(socket.recv_multipart()))
+        socket.close()
+    assert refused > 0
+    samples = [message.counts[:, 0] for message in received if isinstance(message, Chunk)]
+    np.testing.assert_array_equal(np.concatenate(samples), np.arange(5000 * 2000))
+
+
+def test_real_time_never_waits(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """In real time a subscriber that does not read loses packets and holds nobody up; indices show the loss."""
+    with Publisher(LOCAL, lossless=False, queue=10) as publisher:
+        socket = listener(context, publisher)
+        assert all(publisher.send(ramp(5000 * n)) for n in range(2000))
+        firsts = []
+        while socket.poll(500):
+            firsts.append(decode(socket.recv_multipart()).first)
+        assert len(firsts) < 2000
+        assert firsts == sorted(firsts)
+        socket.close()
+
+
+def test_last_packets_leave(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """What was sent before closing arrives after it."""
+    publisher = Publisher(LOCAL, lossless=True)
+    socket = listener(context, publisher)
+    for n in range(5):
+        publisher.send(ramp(5 * n, 5))
+    publisher.close()
+    assert [decode(socket.recv_multipart()).first for _ in range(5)] == [0, 5, 10, 15, 20]
+    socket.close()
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_replay_over_sockets(context: zmq.Context[zmq.Socket[bytes]], lossless: bool) -> None:
+    """A whole run arrives: every bed's packets without a gap, then its End."""
+    plans = [Plan("100", bed, 0, 8, False, None, 6, 0) for bed in ("100", "100-2")]
+    with Publisher(LOCAL, lossless) as publisher:
+        socket = listener(context, publisher)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        status = run(open_beds(plans, 40), publisher, Pace(None, True), Clock(), lambda: False, lambda _: None)
+        found = [decode(socket.recv_multipart()) for _ in range(2 * 201)]
+        socket.close()
+    assert status.packets == 400
+    for bed in ("100", "100-2"):
+        mine = [message for message in found if message.bed == bed]
+        assert [message.first for message in mine] == list(range(0, 1001, 5))
+        assert isinstance(mine[-1], End)
+
+
+def test_endpoint_in_use() -> None:
+    """A second simulator on one port is told what to do."""
+    with Publisher(LOCAL, lossless=False) as publisher, pytest.raises(EndpointError, match="in use: another simulator"):
+        Publisher(publisher.endpoint, lossless=False)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "reason"),
+    [
+        ("", "malformed"),
+        ("5555", "malformed"),
+        ("tcp://127.0.0.1", "malformed"),
+        ("tcp://127.0.0.1:port", "malformed"),
+        ("tcp://127.0.0.1:99999", "malformed"),
+        ("http://127.0.0.1:5555", "transport that is not supported"),
+        ("tcp://192.0.2.1:5555", "not an address of this machine"),
+        ("tcp://no-such-name.invalid:5555", "not an address of this machine"),
+    ],
+)
+def test_endpoint_refused(endpoint: str, reason: str) -> None:
+    """An endpoint that cannot be bound is refused with the reason and what to write instead."""
+    with pytest.raises(EndpointError, match=reason):
+        Publisher(endpoint, lossless=False)
+
+
+def test_endpoint_in_no_folder(tmp_path: Path) -> None:
+    """A socket file cannot be made in a folder that is not there."""
+    with pytest.raises(EndpointError, match="endpoint ipc"):
+        Publisher(f"ipc://{tmp_path}/missing/socket", lossless=False)
