@@ -5,7 +5,6 @@ Arrays stand time first, (samples, beds): then one operation runs over all beds 
 """
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,6 @@ REACH = 18
 """A bump is higher than all energy this many samples before, and not lower than any as many after: 144 ms."""
 FLOOR = 0.04
 """Least energy of a bump in millivolts: about what a QRS complex of 0.02 mV leaves. Below is digital silence."""
-CENTRE = 10
-"""Samples by which the energy lags behind the signal."""
-
 _TAPS = 2 * SPAN + 5 + WINDOW
 _BEFORE, _AFTER = 35, 10
 """The signal from so many samples before a bump to so many after, its baseline and R peak."""
@@ -36,8 +32,8 @@ _KEPT = _BEFORE + REACH + 1
 class Bumps:
     """Local maxima of the QRS energy, ordered in time, as arrays (k,).
 
-    `column` which of the pushed rows; `known` the sample that made the bump certain and `peak` the R peak it would have,
-    both counted from the first pushed sample; `height` its energy in millivolts.
+    `column` which of the pushed rows; `known` the sample that made the bump certain and `peak` the R peak it would
+    have, both counted from the first pushed sample; `height` its energy in millivolts.
     """
 
     column: NDArray[np.intp]
@@ -53,6 +49,7 @@ class BumpFinder:
         self._signal = np.zeros((_KEPT, rows), np.float32)
         self._energy = np.zeros((2 * REACH, rows), np.float32)
         self._fresh = np.ones(rows, bool)
+        self._any_fresh = True
 
     def grow(self, rows: int) -> None:
         """Make room for beds up to `rows`; state is kept."""
@@ -60,30 +57,43 @@ class BumpFinder:
         self._signal = np.pad(self._signal, ((0, 0), (0, more)))
         self._energy = np.pad(self._energy, ((0, 0), (0, more)))
         self._fresh = np.pad(self._fresh, (0, more), constant_values=True)
+        self._any_fresh = True
 
     def reset(self, row: int) -> None:
         """Forget all of a bed: its next sample is taken as its past, so that it makes no step."""
         self._energy[:, row] = 0
-        self._fresh[row] = True
+        self._fresh[row] = self._any_fresh = True
 
     def last(self, row: int) -> float:
         """The last sample of a bed, millivolts."""
         return float(self._signal[-1, row])
 
-    def push(self, rows: NDArray[np.intp], x: Floats) -> Bumps:
-        """Take the next samples (len(rows), n) of beds `rows`; return the bumps that they make certain."""
+    def push(self, rows: NDArray[np.intp], x: Floats) -> Bumps | None:
+        """Take the next samples (len(rows), n) of beds `rows`; return the bumps that they make certain, if any."""
         new = x.T
-        fresh = self._fresh[rows]
-        if fresh.any():
-            self._signal[:, rows[fresh]] = new[0, fresh]
-            self._fresh[rows] = False
-        at = slice(None) if len(rows) == len(self._fresh) and (rows[:-1] < rows[1:]).all() else rows
-        signal = np.concatenate([self._signal[:, at], new])
-        energy = np.concatenate([self._energy[:, at], qrs_energy(signal[1 + _KEPT - _TAPS :])])
+        if self._any_fresh:
+            self._start(rows, new[0])
+        at = slice(None) if self._are_all(rows) else rows
+        signal = np.concatenate((self._signal[:, at], new))
+        energy = np.concatenate((self._energy[:, at], qrs_energy(signal[1 + _KEPT - _TAPS :])))
         self._signal[:, at] = signal[-_KEPT:]
         self._energy[:, at] = energy[-2 * REACH :]
         known, column = local_maxima(energy).nonzero()
+        if not len(known):
+            return None
         return Bumps(column, known, _r_peaks(signal, known, column), energy[known + REACH, column])
+
+    def _start(self, rows: NDArray[np.intp], first: Floats) -> None:
+        """Fill the past of fresh beds with their first sample."""
+        fresh = self._fresh[rows]
+        self._signal[:, rows[fresh]] = first[fresh]
+        self._fresh[rows] = False
+        self._any_fresh = bool(self._fresh.any())
+
+    def _are_all(self, rows: NDArray[np.intp]) -> bool:
+        """Whether `rows` are all beds in order: then nothing has to be gathered."""
+        beds = len(self._fresh)
+        return len(rows) == beds and (beds == 1 or bool((rows[:-1] < rows[1:]).all()))
 
 
 def qrs_energy(x: Floats) -> Floats:
@@ -93,7 +103,8 @@ def qrs_energy(x: Floats) -> Floats:
     band = smooth[SPAN:] - smooth[:-SPAN]
     # A band-passed signal and its slope are a quarter of a wave apart: their norm has no ripple.
     turn = band[4:] - band[:-4]
-    envelope = np.sqrt(turn * turn + band[2:-2] * band[2:-2])
+    middle = band[2:-2]
+    envelope = np.sqrt(turn * turn + middle * middle)
     two = envelope[1:] + envelope[:-1]
     four = two[2:] + two[:-2]
     total: Floats = four[4:] + four[:-4]
@@ -103,7 +114,9 @@ def qrs_energy(x: Floats) -> Floats:
 def local_maxima(energy: Floats) -> NDArray[np.bool_]:
     """Whether sample REACH + i of (2 REACH + n, beds) is a bump, as (n, beds)."""
     n = len(energy) - 2 * REACH
-    highest = reduce(lambda high, step: np.maximum(high[step:], high[:-step]), (1, 2, 4, 8, 2), energy)
+    highest = energy  # of windows of 1, 2, 4, 8, 16 and at last REACH samples
+    for step in (1, 2, 4, 8, 2):
+        highest = np.maximum(highest[step:], highest[:-step])
     middle = energy[REACH : REACH + n]
     found: NDArray[np.bool_] = (middle > highest[:n]) & (middle >= highest[REACH + 1 :]) & (middle > FLOOR)
     return found
@@ -120,4 +133,5 @@ def _r_peaks(signal: Floats, known: NDArray[np.intp], column: NDArray[np.intp]) 
     baseline = stretch.sum(axis=1, keepdims=True) / stretch.shape[1]
     deviation = (stretch[:, _FIRST_R : _LAST_R + 1] - baseline) * _TAPER
     tallest = np.maximum(1.5 * deviation, -deviation).argmax(axis=1)
-    return start + tallest + (_FIRST_R - _KEPT)
+    peaks: NDArray[np.intp] = start + tallest + (_FIRST_R - _KEPT)
+    return peaks

@@ -44,9 +44,11 @@ class History:
 
     def windows(self, rows: Rows, firsts: NDArray[np.int64], count: int) -> Floats:
         """`count` samples from index `firsts` (n,) on in `rows` (n,): (n, count). Later than head: stale values."""
-        return self._x[rows[:, None], (firsts[:, None] + np.arange(count)) % SAMPLES]
+        found: Floats = self._x[rows[:, None], (firsts[:, None] + np.arange(count)) % SAMPLES]
+        return found
 
     def last(self, row: int, count: int) -> Floats:
         """The last `count` samples of a row, NaN where missing."""
         places = (self.head[row] - count + np.arange(count)) % SAMPLES
-        return self._x[row, places]
+        found: Floats = self._x[row, places]
+        return found

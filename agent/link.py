@@ -7,14 +7,11 @@ import numpy as np
 import zmq
 
 from agent.messages import Chunk, End, Event, Gap, LinkView
-from agent.wire import decode
+from agent.wire import LARGEST_FRAME, decode
 from model.errors import EndpointError, FrameError
 
 MOST_PACKETS = 1024
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
-LARGEST_FRAME = 2**20
-"""Bytes; a peer that sends more is dropped by ZeroMQ."""
-
 
 @dataclass(slots=True)
 class _Track:
@@ -61,29 +58,23 @@ class Link:
     def receive(self, now_s: float) -> list[Chunk | Gap | End | Event]:
         """All that has come, in order; consecutive packets of a bed joined into one chunk. Never waits."""
         out: list[Chunk | Gap | End | Event] = []
-        joined: dict[str, list[Chunk]] = {}
+        waiting: dict[str, list[Chunk]] = {}
         for _ in range(MOST_PACKETS):
             try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+                message = decode(self._frames())
             except zmq.Again:
                 break
-            try:
-                message = decode(frames)
             except FrameError as error:
                 out += self._reject(str(error))
                 continue
             if self._beds and message.bed not in self._beds:
                 continue  # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too
-            self.packets += 1
+            self.packets += isinstance(message, Chunk)
             self._last_s = now_s
             for part in self._in_order(message):
-                if isinstance(part, Chunk):
-                    self._collect(part, joined, out)
-                else:
-                    out += self._release(part.bed, joined, now_s)
-                    out.append(part)
-        for bed in list(joined):
-            out += self._release(bed, joined, now_s)
+                _place(part, waiting, out, now_s)
+        for chunks in waiting.values():
+            out.append(_joined(chunks, now_s))
         return out
 
     def view(self, now_s: float) -> LinkView:
@@ -91,11 +82,22 @@ class Link:
         state = "waiting" if self._last_s is None else "connected" if now_s - self._last_s < self._lost_s else "lost"
         return LinkView(self.endpoint, state, self.packets, self.rejected)  # type: ignore[arg-type]  # str is a Literal
 
+    def _frames(self) -> list[bytes]:
+        """The frames of the next message. Raises zmq.Again where there is none."""
+        # A Frame knows whether another follows; recv_multipart asks the socket, which costs more than receiving.
+        frames = [self.socket.recv(zmq.NOBLOCK, copy=False)]
+        while frames[-1].more:
+            frames.append(self.socket.recv(zmq.NOBLOCK, copy=False))
+        return [frame.bytes for frame in frames]
+
     def _in_order(self, message: Chunk | End) -> list[Chunk | Gap | End]:
         """The message, a gap before it where samples are missing, without what was received before."""
         track = self._tracks.get(message.bed)
         if track is None or track.run != message.run:
             self._tracks[message.bed] = track = _Track(message.run, message.first)
+        if message.first == track.next and isinstance(message, Chunk):  # as nearly always
+            track.next += len(message.counts)
+            return [message]
         out: list[Chunk | Gap | End] = []
         if message.first > track.next:
             count = message.first - track.next
@@ -110,21 +112,6 @@ class Link:
             return []
         return [replace(message, first=message.first + known, counts=message.counts[known:])]
 
-    def _collect(self, chunk: Chunk, joined: dict[str, list[Chunk]], out: list[Chunk | Gap | End | Event]) -> None:
-        waiting = joined.setdefault(chunk.bed, [])
-        last = waiting[-1] if waiting else None
-        if last and (last.run != chunk.run or last.fs != chunk.fs or last.leads != chunk.leads):
-            out += self._release(chunk.bed, joined, last.arrived_s)
-        joined.setdefault(chunk.bed, []).append(chunk)
-
-    def _release(self, bed: str, joined: dict[str, list[Chunk]], now_s: float) -> list[Chunk]:
-        """The packets of a bed that wait, as one chunk."""
-        chunks = joined.pop(bed, [])
-        if not chunks:
-            return []
-        counts = chunks[0].counts if len(chunks) == 1 else np.concatenate([chunk.counts for chunk in chunks])
-        return [replace(chunks[0], counts=counts, sent_s=chunks[-1].sent_s, arrived_s=now_s)]
-
     def _reject(self, reason: str) -> list[Event]:
         """Count a malformed frame, and tell of each reason once: garbage must not flood the events."""
         self.rejected += 1
@@ -132,3 +119,30 @@ class Link:
             return []
         self._reasons.add(reason)
         return [Event("", 0, "frame", f"frame rejected: {reason}")]
+
+
+def _place(
+    part: Chunk | Gap | End, waiting: dict[str, list[Chunk]], out: list[Chunk | Gap | End | Event], now_s: float
+) -> None:
+    """Put the next part of a bed's stream onto the chunks that wait to become one, or after them."""
+    chunks = waiting.get(part.bed)
+    if isinstance(part, Chunk) and chunks and _same_stream(part, chunks[0]):
+        chunks.append(part)
+        return
+    if chunks:
+        out.append(_joined(waiting.pop(part.bed), now_s))
+    if isinstance(part, Chunk):
+        waiting[part.bed] = [part]
+    else:
+        out.append(part)
+
+
+def _same_stream(one: Chunk, other: Chunk) -> bool:
+    same_leads = one.leads is other.leads or one.leads == other.leads
+    return same_leads and one.run == other.run and one.fs == other.fs
+
+
+def _joined(chunks: list[Chunk], now_s: float) -> Chunk:
+    """Consecutive chunks as one."""
+    counts = chunks[0].counts if len(chunks) == 1 else np.concatenate([chunk.counts for chunk in chunks])
+    return replace(chunks[0], counts=counts, sent_s=chunks[-1].sent_s, arrived_s=now_s)

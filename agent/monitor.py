@@ -4,9 +4,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from agent.classify import Classifier
 from agent.config import Config
 from agent.delays import Delays
 from agent.link import Link
@@ -14,6 +13,9 @@ from agent.messages import Beat, Event, LinkView, Snapshot
 from agent.pipeline import Ward
 from model.errors import StreamError
 from model.resample import FS
+
+if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
+    from agent.classify import Classifier
 
 LONGEST_WAIT_S = 0.1
 """So that the wish to stop, and a silent link, are soon seen."""
@@ -59,7 +61,7 @@ class Output(Protocol):
 class Session:
     """One run of the monitor: its link, its ward, and what happened."""
 
-    def __init__(self, link: Link, classifier: Classifier, config: Config) -> None:
+    def __init__(self, link: Link, classifier: "Classifier", config: Config) -> None:
         self.link, self.config = link, config
         self.ward = Ward(config, classifier)
         self.delays = Delays()

@@ -4,6 +4,7 @@ The metadata entry `ecg-agent` holds a `Card` as JSON: sizes that rebuild the ne
 classes, how it was trained and what it reached.
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import msgspec
 import safetensors
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from model import frontend, records, resample
 from model.errors import CheckpointError
-from model.net import BeatNet, NetSize, build
+from model.net import BeatNet, NetSize, build, samples_left
 
 WEIGHTS = Path(__file__).parent / "weights"
 FORMAT = 1
@@ -55,9 +57,10 @@ def shipped() -> tuple[str, ...]:
 
 def find(name: str) -> Path:
     """A checkpoint inside this package by name, or any by path. Raises CheckpointError."""
-    for path in (Path(name).expanduser(), WEIGHTS / f"{name}.safetensors"):
-        if path.is_file():
-            return path
+    with contextlib.suppress(OSError, RuntimeError):  # what is no name of a file names no weights
+        for path in (Path(name).expanduser(), WEIGHTS / f"{name}.safetensors"):
+            if path.is_file():
+                return path
     raise CheckpointError(
         f"no weights {name!r}: give a .safetensors file, or one of {', '.join(shipped())} (--weights)"
     )
@@ -81,14 +84,19 @@ def load(path: Path, device: torch.device) -> tuple[BeatNet, Card]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"cannot read weights {path}: {error}") from error
-    net = build(card.size, torch.device("cpu"))
-    try:
-        net.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(f"weights {path} do not fit the net they describe") from error
+    with torch.device("meta"):  # sizes without memory, however large they claim to be
+        described = BeatNet(card.size).state_dict()
+    if _layout(tensors) != _layout(described):
+        raise CheckpointError(f"weights {path} do not fit the net they describe")
     if not all(torch.isfinite(value).all() for value in tensors.values()):
         raise CheckpointError(f"weights {path} hold values that are not finite: train again")
-    return net.to(device).eval().requires_grad_(False), card
+    net = build(card.size, device)
+    net.load_state_dict(tensors)
+    return net.eval().requires_grad_(False), card
+
+
+def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {key: (value.shape, value.dtype) for key, value in tensors.items()}
 
 
 def _card(path: Path, metadata: dict[str, str] | None) -> Card:
@@ -96,12 +104,19 @@ def _card(path: Path, metadata: dict[str, str] | None) -> Card:
         card = msgspec.json.decode((metadata or {})["ecg-agent"], type=Card)
     except KeyError:
         raise CheckpointError(f"{path} is no checkpoint of ecg-agent: its metadata has no entry 'ecg-agent'") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise CheckpointError(f"weights {path} have a broken description: {error}") from error
     if card.format != FORMAT:
         raise CheckpointError(f"weights {path} have format {card.format}, not {FORMAT}: train them again")
     if card.input != Input() or card.classes != records.CLASSES or card.size.samples != card.input.samples:
         raise CheckpointError(f"weights {path} expect other beats or classes than this program makes")
-    if not all(0 < size <= LARGEST_SIZE for size in msgspec.to_builtins(card.size).values()):
+    if not _possible(card.size):
         raise CheckpointError(f"weights {path} describe a net of impossible size")
     return card
+
+
+def _possible(size: NetSize) -> bool:
+    """Whether a net of that size can be built: odd kernels keep the length, and the pooling leaves something."""
+    numbers = msgspec.to_builtins(size).values()
+    whole = all(0 < number <= LARGEST_SIZE for number in numbers) and samples_left(size) > 0
+    return whole and size.kernel % 2 == 1 and size.classes == len(records.CLASSES)

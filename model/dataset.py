@@ -4,8 +4,10 @@ Every annotated beat but the last of each record, in the lead that `records.defa
 `model.frontend`: N 90,589, S 2,779, V 7,236, F 803, Q 8,039, the data set of Kachuee et al. 2018.
 """
 
+import contextlib
 import hashlib
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +76,9 @@ def load() -> BeatSet:
     """All 109,446 beats, from the cache where the same data and code made it."""
     path = cache_folder() / f"beats-{fingerprint()[:16]}.npz"
     try:
-        with np.load(path, allow_pickle=False) as cached:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as cached:
             return BeatSet(cached["beats"], cached["labels"], cached["records"])
-    except (OSError, ValueError, KeyError, EOFError):  # none yet, or broken: made again
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none yet, or broken: made again
         pass
     beats = _join([record_beats(name) for name in records.embedded()])
     _store(path, beats)
@@ -134,4 +136,5 @@ def _store(path: Path, beats: BeatSet) -> None:
             np.savez(file, beats=beats.beats, labels=beats.labels, records=beats.records)
         partial.replace(path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

@@ -51,7 +51,7 @@ class BeatNet(nn.Module):
         self.size = size
         self.conv = _conv(1, size.channels, size.kernel)
         self.blocks = nn.Sequential(*(ResidualBlock(size.channels, size.kernel) for _ in range(size.blocks)))
-        self.dense1 = Dense(size.channels * _left(size), size.channels)
+        self.dense1 = Dense(size.channels * samples_left(size), size.channels)
         self.dense2 = Dense(size.channels, size.channels)
         self.output = Dense(size.channels, size.classes)
 
@@ -80,13 +80,13 @@ def parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, (kernel, 1), padding=(kernel // 2, 0))
-
-
-def _left(size: NetSize) -> int:
+def samples_left(size: NetSize) -> int:
     """Samples left in time after the pooling of all blocks: 187, 92, 44, 20, 8, 2."""
     samples = size.samples
     for _ in range(size.blocks):
         samples = (samples - 5) // 2 + 1
     return samples
+
+
+def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, (kernel, 1), padding=(kernel // 2, 0))

@@ -4,6 +4,7 @@ Signals are read with the WFDB package, in blocks, in physical units; samples wi
 Database: Moody & Mark 2001, doi:10.1109/51.932724, doi:10.13026/C2F305 (ODC-By 1.0).
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,13 @@ def find(name: str) -> Path:
 
     Raises RecordError with the names that exist where there is none.
     """
-    given = Path(name).expanduser()
-    if given.suffix in (".hea", ".dat"):
-        given = given.with_suffix("")
-    for path in (given, DATABASE / "mitdb" / name, DATABASE / "nstdb" / name):
-        if path.with_name(path.name + ".hea").is_file():
-            return path
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # what is no name of a file names no record
+        given = Path(name).expanduser()
+        if given.suffix in (".hea", ".dat"):
+            given = given.with_suffix("")
+        for path in (given, DATABASE / "mitdb" / name, DATABASE / "nstdb" / name):
+            if path.with_name(path.name + ".hea").is_file():
+                return path
     raise RecordError(f"no record {name!r}: give the path of a WFDB header, or one of {', '.join(embedded())}")
 
 
@@ -88,10 +90,14 @@ def open_record(name: str) -> Record:
     """Read the header of a record, by embedded name or path. Raises RecordError."""
     path = find(name)
     header = _wfdb("rdheader", path, "header")
+    if hasattr(header, "seg_name"):
+        raise RecordError(f"record {path} is made of segments: give the path of one of them")
     if not header.sig_len or not header.n_sig:
         raise RecordError(f"record {path} says it has no samples: check its header")
     if not header.fs or not np.isfinite(header.fs) or header.fs <= 0:
         raise RecordError(f"record {path} has no valid sampling rate: check its header")
+    if len(header.file_name or ()) != header.n_sig:
+        raise RecordError(f"record {path} does not describe all of its signals: check its header")
     signals = tuple(_signal(header, i) for i in range(header.n_sig))
     return Record(path.name, path, float(header.fs), int(header.sig_len), signals, tuple(header.comments))
 
@@ -135,4 +141,4 @@ def _wfdb(function: str, path: Path, part: str, **options: Any) -> Any:
     try:
         return getattr(wfdb, function)(str(path), **options)
     except Exception as error:
-        raise RecordError(f"cannot read the {part} of record {path}: {error}") from error
+        raise RecordError(f"cannot read the {part} of record {path}: {' '.join(str(error).split())}") from error

@@ -21,8 +21,9 @@ def ratio(fs: float, target: float = FS) -> Fraction:
     """`target / fs` in lowest terms. Raises ValueError where no small exact ratio exists."""
     if not np.isfinite(fs) or fs <= 0:
         raise ValueError(f"a sampling rate of {fs} Hz makes no sense")
-    fraction = Fraction(target).limit_denominator(10**6) / Fraction(fs).limit_denominator(10**6)
-    if max(fraction.numerator, fraction.denominator) > LARGEST_FACTOR:
+    rate = Fraction(fs).limit_denominator(10**6)
+    fraction = Fraction(target).limit_denominator(10**6) / rate if rate else Fraction(0)
+    if not fraction or max(fraction.numerator, fraction.denominator) > LARGEST_FACTOR:
         raise ValueError(f"{fs:g} Hz has no small ratio to {target:g} Hz")
     return fraction
 

@@ -31,12 +31,12 @@ class Matching:
     @property
     def sensitivity(self) -> float:
         """Part of the reference beats that were found; 1.0 where there are none."""
-        return len(self.pairs) / max(1, len(self.pairs) + len(self.missed)) if len(self.missed) else 1.0
+        return 1 - len(self.missed) / max(1, len(self.pairs) + len(self.missed))
 
     @property
     def positive_predictivity(self) -> float:
         """Part of the found beats that are beats; 1.0 where none was found."""
-        return len(self.pairs) / max(1, len(self.pairs) + len(self.extra)) if len(self.extra) else 1.0
+        return 1 - len(self.extra) / max(1, len(self.pairs) + len(self.extra))
 
 
 def match(reference: Indices, test: Indices, window: int, start: int = 0) -> Matching:
@@ -98,10 +98,7 @@ def beat_samples(notes: Annotations) -> tuple[Indices, list[tuple[int, int]]]:
 def _nearest(ref: list[int], found: list[int], i: int, j: int) -> bool:
     """Whether the earlier of two beats has no better partner in the beat that follows the later one."""
     distance = abs(ref[i] - found[j])
-    if found[j] < ref[i]:
-        other = _distance(ref, i, found, j + 1)
-    else:
-        other = _distance(ref, i + 1, found, j)
+    other = _distance(ref, i, found, j + 1) if found[j] < ref[i] else _distance(ref, i + 1, found, j)
     return distance < other or _distance(ref, i + 1, found, j + 1) < other
 
 
@@ -113,7 +110,7 @@ def _distance(ref: list[int], i: int, found: list[int], j: int) -> float:
 
 
 def _begin(ref: list[int], found: list[int], window: int, start: int) -> tuple[int, int, list[tuple[int, int]]]:
-    """First beats to compare, and the pair, if any, of a test beat just before `start` with the first reference beat."""
+    """First beats to compare, and the pair of the first reference beat with a test beat just before `start`, if any."""
     i = next((k for k, sample in enumerate(ref) if sample >= start), len(ref))
     j = next((k for k, sample in enumerate(found) if sample >= start), len(found))
     if i == len(ref):

@@ -98,8 +98,11 @@ class Run:
         }
         figures = self._figures()
         path = self.folder / f"{name}.safetensors"
-        save(path, self.net, Card(name, self.net.size, training, figures))
-        _write(self.folder / "report.json", json.dumps({"training": training, "test": figures}, indent=2))
+        try:
+            save(path, self.net, Card(name, self.net.size, training, figures))
+            _write(self.folder / "report.json", json.dumps({"training": training, "test": figures}, indent=2))
+        except (OSError, safetensors.SafetensorError) as error:
+            raise RunError(f"cannot write to run folder {self.folder}: {error}") from error
         return path
 
     def _figures(self) -> dict[str, Any]:
@@ -150,7 +153,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 _write(path, json.dumps(self.asked, indent=2))
-            before = json.loads(path.read_text())
+            before = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         except (OSError, ValueError) as error:
             raise RunError(f"cannot use run folder {self.folder}: {error}") from error
         changed = [key for key in self.asked if before.get(key) != self.asked[key]]
@@ -168,12 +171,12 @@ class Run:
         epochs = json.dumps([asdict(epoch) for epoch in self.epochs])
         partial = self.folder / "state.partial"
         try:
-            save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial, {"epochs": epochs})
-            partial.replace(self.folder / "state.safetensors")
             with (self.folder / "metrics.csv").open("w", newline="") as file:
                 writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
                 writer.writeheader()
                 writer.writerows(asdict(epoch) for epoch in self.epochs)
+            save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial, {"epochs": epochs})
+            partial.replace(self.folder / "state.safetensors")  # last: an epoch counts once all of it is written
         except (OSError, safetensors.SafetensorError) as error:
             raise RunError(f"cannot write to run folder {self.folder}: {error}") from error
 

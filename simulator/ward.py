@@ -24,8 +24,8 @@ from simulator.replay import Plan, Replay, numbered
 STAGGER_S = 11.0
 STAGGER_WITHIN_S = 600.0
 """Beds of a ward start 11 s apart in their records, within ten minutes."""
-SLOT_S = 0.005
-"""Phases are multiples of this: a large ward would else wake the processor for every single packet."""
+SLOT_S = 0.01
+"""Phases are multiples of this: waking up for every packet of a large ward would cost more than sending it."""
 STATUS_S = 0.5
 NAP_S = 0.1
 """Longest sleep, so that a stop is soon seen."""

@@ -1,6 +1,6 @@
 """Streams for the tests: real records and made-up signals, as chunks and as packets."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import cycle
 
@@ -27,7 +27,8 @@ LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 1000.0, 
 def record_counts(name: str, seconds: float, start: float = 0.0) -> NDArray[np.int32]:
     """(n,) microvolts of an embedded record's default lead at 125 Hz."""
     lead = lead_at_fs(records.open_record(name))[round(start * FS) : round((start + seconds) * FS)]
-    return np.rint(1000.0 * lead).astype(np.int32)
+    counts: NDArray[np.int32] = np.rint(1000.0 * lead).astype(np.int32)
+    return counts
 
 
 def chunks(
@@ -44,7 +45,7 @@ def chunks(
         position += size
 
 
-def all_found(ward: Ward, messages: Iterator[Chunk | Gap | End] | list[Chunk | Gap | End]) -> list[Beat | Event]:
+def all_found(ward: Ward, messages: Iterable[Chunk | Gap | End]) -> list[Beat | Event]:
     """What a ward tells when messages come one by one."""
     return [found for message in messages for found in ward.push([message])]
 

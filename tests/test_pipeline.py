@@ -6,7 +6,7 @@ from conftest import all_found, chunks, record_counts
 
 from agent.classify import Classifier
 from agent.config import Config, override
-from agent.messages import MISSING, Beat, Chunk, End, Event, Gap
+from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Gap
 from agent.pipeline import Ward
 from model import frontend, records
 from model.resample import FS
@@ -59,10 +59,15 @@ def test_beds_do_not_disturb_each_other(new_ward: NewWard) -> None:
 
 def test_streamed_beats_equal_batch_beats(new_ward: NewWard, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the net sees of a live beat is, bit for bit, what the training cut makes of the same R peaks."""
-    seen = []
+    seen: list[Floats] = []
     ward = new_ward()
     classify = ward._classify
-    monkeypatch.setattr(ward, "_classify", lambda beats: (seen.append(beats), classify(beats))[1])
+
+    def watched(beats: Floats) -> Floats:
+        seen.append(beats)
+        return classify(beats)
+
+    monkeypatch.setattr(ward, "_classify", watched)
     counts = record_counts("208", 120)
     found = beats_of(all_found(ward, [*chunks(counts, [5]), End("1", "run", len(counts), FS)]))
     r_peaks = np.array([beat.sample for beat in found], dtype=np.int64)

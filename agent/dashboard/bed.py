@@ -1,0 +1,79 @@
+"""One bed in full: its trace and, around it, what the trace says."""
+
+from agent.dashboard import panels
+from agent.dashboard.lines import Line, beside, fill, line
+from agent.dashboard.styles import Glyphs
+from agent.dashboard.trace import trace
+from agent.dashboard.view import View, seconds_across, window_of
+from agent.messages import BedView, Snapshot
+
+WIDE, TALL = 100, 26
+"""Columns and lines without header and footer from which the heart rate stands beside the trace, else below it."""
+ROOMY = 150
+"""From this width on its figures are twice as large."""
+FIGURES, SIDE_SMALL, SIDE_LARGE = 19, 26, 36
+"""Columns of the heart rate below the trace, and of what stands beside it."""
+
+
+def bed_lines(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
+    """The lines between header and footer: `size` columns and lines."""
+    return (_wide if is_wide(size) else _narrow)(snapshot, bed, view, size, glyphs)
+
+
+def is_wide(size: tuple[int, int]) -> bool:
+    """Whether these columns and lines hold the layout of a large terminal."""
+    return size[0] >= WIDE and size[1] >= TALL
+
+
+def _narrow(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
+    width, height = size
+    low = 10 + max(0, (height - 22) // 3)
+    left = 46 + max(0, width - 80) // 2
+    right = width - left - 4
+    figures = beside(
+        [
+            (panels.vitals(bed, snapshot, FIGURES, 1, glyphs), FIGURES),
+            (panels.classes(bed, left - FIGURES - 2, glyphs), left - FIGURES - 2),
+        ],
+        7,
+    )
+    news = fill(panels.events(bed, snapshot, left, low - 7, glyphs), left, low - 7)
+    block = beside([(figures + news, left), (panels.last_beats(bed, right, low, glyphs), right)], low)
+    status = panels.monitor_short(bed, snapshot, width, glyphs)
+    drawn = trace(bed, window_of(view, bed), seconds_across(view), (width - 1, height - low - 2), glyphs)
+    return [*_pad(drawn, 0, 1), *_pad(block, 1, 1), *status]
+
+
+def _wide(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
+    width, height = size
+    low = 9 + max(0, (height - 26) // 4)
+    high = height - low - 1
+    large = width >= ROOMY and high >= 18 and not glyphs.ascii
+    side = SIDE_LARGE if large else SIDE_SMALL
+    room = width - side - 4
+    drawn = trace(bed, window_of(view, bed), seconds_across(view), (room, high), glyphs)
+    rate = panels.vitals(bed, snapshot, side, 2 if large else 1, glyphs)
+    space = [line(side)] if high > 14 else []
+    figures = [*rate, *space, *panels.classes(bed, side, glyphs)]
+    left = high - len(figures) - 2
+    if left >= 3:
+        figures += [line(side), *panels.intervals(bed, side, min(left, 6), glyphs)]
+    top = beside([(drawn, room), (figures, side)], high)
+    return [*_pad(top, 0, 2), line(width), *_pad(_lists(snapshot, bed, (width - 2, low), glyphs), 1, 1)]
+
+
+def _lists(snapshot: Snapshot, bed: BedView, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
+    """Last beats, events and the monitor's own state side by side."""
+    width, height = size
+    beats, news = round(0.3 * width), round(0.38 * width)
+    rest = width - beats - news - 4
+    parts = [
+        (panels.last_beats(bed, beats, height, glyphs), beats),
+        (panels.events(bed, snapshot, news, height, glyphs), news),
+        (panels.monitor(bed, snapshot, rest, glyphs), rest),
+    ]
+    return beside(parts, height)
+
+
+def _pad(block: list[Line], left: int, right: int) -> list[Line]:
+    return [line(left) + row + line(right) for row in block]

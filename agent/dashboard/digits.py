@@ -1,0 +1,49 @@
+"""Large figures for the heart rate."""
+
+from functools import lru_cache
+
+FONT = {
+    "0": (".###.", "#...#", "#...#", "#...#", "#...#", ".###."),
+    "1": ("..#..", ".##..", "..#..", "..#..", "..#..", ".###."),
+    "2": (".###.", "#...#", "...#.", "..#..", ".#...", "#####"),
+    "3": ("####.", "....#", ".###.", "....#", "....#", "####."),
+    "4": ("#..#.", "#..#.", "#..#.", "#####", "...#.", "...#."),
+    "5": ("#####", "#....", "####.", "....#", "....#", "####."),
+    "6": (".###.", "#....", "####.", "#...#", "#...#", ".###."),
+    "7": ("#####", "....#", "...#.", "..#..", "..#..", "..#.."),
+    "8": (".###.", "#...#", ".###.", "#...#", "#...#", ".###."),
+    "9": (".###.", "#...#", "#...#", ".####", "....#", ".###."),
+    "-": (".....", ".....", ".###.", ".....", ".....", "....."),
+    " ": (".....",) * 6,
+}
+SEGMENTS = {
+    "0": (" _ ", "| |", "|_|"),
+    "1": ("   ", "  |", "  |"),
+    "2": (" _ ", " _|", "|_ "),
+    "3": (" _ ", " _|", " _|"),
+    "4": ("   ", "|_|", "  |"),
+    "5": (" _ ", "|_ ", " _|"),
+    "6": (" _ ", "|_ ", "|_|"),
+    "7": (" _ ", "  |", "  |"),
+    "8": (" _ ", "|_|", "|_|"),
+    "9": (" _ ", "|_|", " _|"),
+    "-": ("   ", " _ ", "   "),
+    " ": ("   ",) * 3,
+}
+HALVES = {("#", "#"): "█", ("#", "."): "▀", (".", "#"): "▄", (".", "."): " "}
+
+
+@lru_cache(maxsize=64)
+def figures(text: str, scale: int, ascii_only: bool) -> tuple[str, ...]:
+    """Rows of large characters for a text of digits, minus signs and spaces.
+
+    3 rows of 6 cells a character (4 in ASCII) at scale 1, twice that at scale 2, which ASCII does not have.
+    """
+    if ascii_only:
+        return tuple(" ".join(SEGMENTS[char][row] for char in text) for row in range(3))
+    pixels = []
+    for row in range(6):
+        wide = (".".join(FONT[char][row] for char in text)).replace("#", "#" * scale).replace(".", "." * scale)
+        pixels += [wide] * scale
+    pairs = zip(pixels[::2], pixels[1::2], strict=True)
+    return tuple("".join(HALVES[pair] for pair in zip(upper, lower, strict=True)) for upper, lower in pairs)

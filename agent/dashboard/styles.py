@@ -1,0 +1,81 @@
+"""Colours and characters of the dashboard: every meaning has one colour, and reads without colour too."""
+
+from dataclasses import dataclass
+
+from rich.style import Style
+
+from agent.messages import BedState
+from model.records import CLASSES
+
+PLAIN = Style()
+STRONG = Style(bold=True)
+FAINT = Style(color="bright_black")
+TITLE = Style(color="bright_black", bold=True)
+GOOD = Style(color="green")
+NOTICE = Style(color="cyan", bold=True)
+WARN = Style(color="yellow", bold=True, reverse=True)
+ALARM = Style(color="red", bold=True, reverse=True)
+SELECTED = Style(bold=True, reverse=True)
+
+CLASS_COLOURS = dict(zip(CLASSES, ("green", "cyan", "red", "magenta", "yellow"), strict=True))
+CLASS_STYLES = {name: Style(color=colour) for name, colour in CLASS_COLOURS.items()}
+"""Style of a class's wave and bar."""
+CLASS_MARKS = {
+    name: Style(color=colour, bold=name != "N", reverse=name in "VF") for name, colour in CLASS_COLOURS.items()
+}
+"""Style of a class's letter: what matters more stands out more, with colour or without."""
+
+STATES: dict[BedState, tuple[str, Style]] = {
+    "ok": ("monitoring", GOOD),
+    "learning": ("learning", NOTICE),
+    "lead off": ("LEAD OFF", WARN),
+    "saturated": ("SATURATED", WARN),
+    "no signal": ("NO SIGNAL", WARN),
+    "no data": ("NO DATA", WARN),
+    "refused": ("REFUSED", ALARM),
+    "ended": ("ENDED", SELECTED),
+}
+LINKS = {
+    "waiting": ("waiting", NOTICE),
+    "connected": ("connected", GOOD),
+    "lost": ("LINK LOST", ALARM),
+}
+EVENT_STYLES = {
+    "start": GOOD,
+    "gap": Style(color="yellow"),
+    "signal": Style(color="yellow"),
+    "refused": Style(color="red", bold=True),
+    "frame": Style(color="yellow"),
+    "link": Style(color="cyan"),
+    "end": FAINT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The characters to draw with; `ascii` where a terminal has no others."""
+
+    ascii: bool
+    rule: str
+    full: str
+    half: str
+    track: str
+    grid: str
+    tick: str
+    missing: str
+    on: str
+    off: str
+    ellipsis: str
+    bullet: str
+    cursor: str
+    steps: str
+
+    def clean(self, text: str) -> str:
+        """Text from outside without what could move the cursor, and in ASCII where that is all there is."""
+        if self.ascii and not text.isascii():
+            text = text.encode("ascii", "replace").decode()
+        return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
+UNICODE = Glyphs(False, "─", "━", "╸", "─", "·", "╵", "×", "●", "○", "…", "·", "▌", " ▁▂▃▄▅▆▇█")  # noqa: RUF001 - the multiplication sign is meant
+ASCII = Glyphs(True, "-", "=", "=", ".", " ", "|", "x", "*", "o", "~", "|", ">", " .:|")

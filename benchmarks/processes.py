@@ -1,0 +1,172 @@
+"""Simulator and monitor as real processes over TCP: started, watched, ended, and what they cost."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import psutil
+import zmq
+
+from agent.messages import Chunk
+from agent.wire import decode
+
+SAMPLED_S = 0.25
+"""How often memory and CPU of a process are looked at."""
+COLUMNS, ROWS = 120, 36
+SUMMARY = re.compile(
+    r"(?P<beds>\d+) beds?, (?P<beats>\d+) beats, (?P<gaps>\d+) gaps .*?"
+    r"(?:p50 (?P<p50_ms>[\d.]+) ms, p99 (?P<p99_ms>[\d.]+) ms)?$",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A process `at_s` (monotonic): CPU seconds it has used, resident megabytes."""
+
+    at_s: float
+    cpu_s: float
+    rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A monitor from start to end: what it said of itself, its whole CPU time, and samples of it on the way."""
+
+    summary: dict[str, float]
+    cpu_s: float
+    wall_s: float
+    samples: tuple[Sample, ...]
+
+    def core_percent(self, since_s: float) -> float:
+        """Share of one core, from `since_s` after its start to the end."""
+        return core_percent([sample for sample in self.samples if sample.at_s >= self.samples[0].at_s + since_s])
+
+
+def core_percent(samples: Sequence[Sample]) -> float:
+    """Share of one core between the first and the last sample."""
+    return 100 * (samples[-1].cpu_s - samples[0].cpu_s) / (samples[-1].at_s - samples[0].at_s)
+
+
+def sample(process: psutil.Process) -> Sample:
+    """What a process has used by now."""
+    with process.oneshot():
+        cpu = process.cpu_times()
+        return Sample(time.monotonic(), cpu.user + cpu.system, process.memory_info().rss / 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A running simulator, its endpoint, and its process."""
+
+    endpoint: str
+    process: psutil.Process
+
+
+@contextlib.contextmanager
+def simulator(*arguments: str) -> Iterator[Simulator]:
+    """A simulator on a free port; it is ended with the context."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", "agent", "simulate", *arguments, "--endpoint", endpoint]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield Simulator(endpoint, psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def start(*arguments: str, out: int | IO[bytes], module: Sequence[str] = ("agent",)) -> subprocess.Popen[bytes]:
+    """A monitor whose standard output is `out`: a terminal's descriptor is its keyboard too."""
+    keyboard = out if isinstance(out, int) and out >= 0 and os.isatty(out) else subprocess.DEVNULL
+    environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-m", *module, "monitor", *arguments]
+    return subprocess.Popen(command, stdin=keyboard, stdout=out, stderr=subprocess.PIPE, env=environment)
+
+
+def follow(process: subprocess.Popen[bytes]) -> Run:
+    """Watch a monitor until it ends."""
+    seen, samples, began = psutil.Process(process.pid), [], time.monotonic()
+    while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+        with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+            samples.append(sample(seen))
+        time.sleep(SAMPLED_S)
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    assert process.stderr is not None
+    told = process.stderr.read().decode()
+    found = SUMMARY.search(told)
+    if process.returncode or found is None:
+        raise SystemExit(f"the monitor ended with {process.returncode}: {told.strip()}")
+    summary = {key: float(value) for key, value in found.groupdict().items() if value is not None}
+    usage = ended[2]
+    alive = tuple(sample for sample in samples if sample.rss_mb > 0)
+    return Run(summary, usage.ru_utime + usage.ru_stime, time.monotonic() - began, alive)
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[int]:
+    """A pseudo-terminal that is read as fast as it is written: its descriptor for the program inside."""
+    outside, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    reader = threading.Thread(target=_drain, args=(outside,), daemon=True)
+    reader.start()
+    try:
+        yield inside
+    finally:
+        os.close(inside)
+        reader.join()
+        os.close(outside)
+
+
+def _drain(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # nobody is inside any more
+        while os.read(descriptor, 2**16):
+            pass
+
+
+class Tap:
+    """A second subscriber that notes when each sample was sent: `sent_s[bed][i]` of the packet that holds sample i."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.sent_s: dict[str, dict[int, float]] = {}
+        self._stop = threading.Event()
+        self._endpoint = endpoint
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> "Tap":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+            subscriber.set(zmq.LINGER, 0)
+            subscriber.set(zmq.RCVHWM, 0)
+            subscriber.subscribe("")
+            subscriber.connect(self._endpoint)
+            while not self._stop.is_set():
+                if subscriber.poll(100):
+                    self._note(subscriber.recv_multipart())
+
+    def _note(self, frames: list[bytes]) -> None:
+        message = decode(frames)
+        if isinstance(message, Chunk):
+            stamps = range(message.first, message.first + len(message.counts))
+            self.sent_s.setdefault(message.bed, {}).update(dict.fromkeys(stamps, message.sent_s))

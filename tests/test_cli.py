@@ -1,0 +1,306 @@
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import all_found
+
+from agent.classify import Classifier
+from agent.cli import main
+from agent.messages import Beat, Chunk, End
+from agent.pipeline import Ward
+from model import checkpoint
+from model.checkpoint import Card
+from model.net import NetSize, build
+from simulator.replay import Plan, Replay
+
+REPOSITORY = Path(__file__).parent.parent
+AGENT = [sys.executable, "-m", "agent"]
+LONG_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with random weights."""
+    torch.manual_seed(1)
+    net = build(NetSize(), torch.device("cpu"))
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    checkpoint.save(path, net, Card("random", net.size, {}, {}))
+    return path
+
+
+def environment(**extra: str) -> dict[str, str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
+    return clean | {"PYTHONUNBUFFERED": "1", "TERM": "xterm-256color"} | extra
+
+
+def run(*arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*AGENT, *arguments], capture_output=True, text=True, timeout=LONG_S, env=environment(**extra), check=False
+    )
+
+
+@contextmanager
+def simulator(*arguments: str, wait: bool = True) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A simulator in a process of its own, on a port that it chose; yields its endpoint and the process."""
+    options = ["--endpoint", "tcp://127.0.0.1:*", *(["--wait"] if wait else [])]
+    with subprocess.Popen(
+        [*AGENT, "simulate", *arguments, *options], stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stderr is not None
+        found = re.search(r"tcp://127\.0\.0\.1:\d+", process.stderr.readline())
+        assert found is not None
+        try:
+            yield found.group(), process
+        finally:
+            process.terminate()
+
+
+def told(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+Refused = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+    """Runs a command in this process that has to end with one line on standard error; its exit code and the line."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["ecg-agent", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, error = capfd.readouterr()
+        assert out == ""
+        assert error.startswith("ecg-agent: ")
+        assert error.count("\n") == 1
+        return int(str(ended.value.code)), error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["simulate", "record", "999"], 4, "no record '999': give the path of a WFDB header, or one of 100, 101"),
+        (["simulate", "record", "100", "--speed", "fast"], 3, 'give a number above 0, or "max"'),
+        (["simulate", "record", "100", "--start", "99999"], 3, "it has 0 to 1805.6 s"),
+        (["simulate", "record", "100", "--packet-ms", "7"], 3, "give a multiple of 8 ms"),
+        (["simulate", "record", "100", "--noise", "em"], 3, "choose one of bw, ma"),
+        (["simulate", "record", "100", "--endpoint", "nowhere"], 6, "write it like tcp://"),
+        (["simulate", "ward"], 3, "how many --beds"),
+        (["simulate", "ward", "100", "--beds", "2"], 3, "how many --beds"),
+        (["monitor", "--weights", "none"], 7, "no weights 'none'"),
+        (["monitor", "--device", "gpu"], 3, "monitor.device"),
+        (["monitor", "--endpoint", "nowhere"], 6, "try --endpoint tcp://HOST:PORT"),
+        (["config", "show", "--config", "none.toml"], 3, "cannot read configuration none.toml"),
+    ],
+)
+def test_bad_input_gets_one_line_and_an_exit_code(
+    refused: Refused, arguments: list[str], code: int, reason: str
+) -> None:
+    """What cannot be done is said in one line, with the documented exit code."""
+    found = refused(*arguments)
+    assert found[0] == code
+    assert reason in found[1]
+
+
+def test_a_device_that_is_not_there(refused: Refused, weights: Path) -> None:
+    """An accelerator that this machine lacks is named with those it has."""
+    missing = "mps" if not torch.backends.mps.is_available() else "cuda"
+    code, line = refused("monitor", "--device", missing, "--weights", str(weights))
+    assert code == 8
+    assert "cpu" in line
+
+
+def test_no_stream_is_said_within_the_timeout(refused: Refused, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a packet the monitor ends after the timeout and says how to start a stream."""
+    monkeypatch.setenv("ECG_AGENT_MONITOR_TIMEOUT_S", "0.2")
+    code, line = refused("monitor", "--endpoint", "tcp://127.0.0.1:9", "--weights", str(weights))
+    assert code == 5
+    assert "ecg-agent simulate record 100" in line
+
+
+def test_an_endpoint_in_use_is_said(refused: Refused) -> None:
+    """A second simulator on the same endpoint is told to choose another one."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        code, line = refused("simulate", "record", "101", "--endpoint", f"tcp://127.0.0.1:{other.getsockname()[1]}")
+    assert code == 6
+    assert "in use" in line
+
+
+def in_process(plan: Plan, weights: Path, settings: Any) -> list[Beat]:
+    """The beats of a plan, all in this process."""
+    torch.set_num_threads(1)
+    cpu = torch.device("cpu")
+    ward = Ward(settings, Classifier(*checkpoint.load(weights, cpu), cpu))
+    messages: Sequence[Chunk | End] = list(Replay(plan, 40.0))
+    return [found for found in all_found(ward, messages) if isinstance(found, Beat)]
+
+
+def documented_keys(section: str) -> set[str]:
+    text = (REPOSITORY / "docs" / "json-lines.md").read_text().split(f"## {section}")[1].split("\n\n|")[1]
+    return set(re.findall(r"^\| `(\w+)`", "|" + text, re.MULTILINE))
+
+
+def test_two_processes_tell_the_same_beats_as_one(weights: Path, settings: Any) -> None:
+    """Simulator and monitor over TCP at full speed lose no sample and tell the very beats of a single process."""
+    with simulator("record", "208", "--speed", "max", "--duration", "300") as (endpoint, _):
+        done = run("monitor", "--json", "--until-end", "--endpoint", endpoint, "--weights", str(weights))
+    assert done.returncode == 0, done.stderr
+    lines = told(done.stdout)
+    beats = [line for line in lines if line["type"] == "beat"]
+    events = [line for line in lines if line["type"] == "event"]
+    reference = in_process(Plan("208", "208", 0.0, 300.0, False, None, 6.0, 0), weights, settings)
+    assert [event["kind"] for event in events] == ["start", "end"]
+    assert [(b["sample"], b["class"], b["probabilities"]) for b in beats] == [
+        (b.sample, b.label, dict(zip("NSVFQ", (round(p, 4) for p in b.probabilities), strict=True))) for b in reference
+    ]
+    assert len(beats) > 450
+    assert " 0 gaps (0 samples), 7500 packets, 0 rejected" in done.stderr
+
+
+def test_json_lines_are_as_documented(weights: Path) -> None:
+    """Every beat and event has exactly the keys that docs/json-lines.md lists."""
+    with simulator("ward", "100", "208", "--speed", "max", "--duration", "20") as (endpoint, _):
+        done = run("monitor", "--json", "--until-end", "--endpoint", endpoint, "--weights", str(weights))
+    for line in told(done.stdout):
+        assert set(line) == documented_keys("A beat" if line["type"] == "beat" else "An event")
+    assert {line["bed"] for line in told(done.stdout)} == {"100", "208"}
+
+
+def test_a_simulator_that_is_told_to_end_ends_the_run(weights: Path) -> None:
+    """SIGTERM ends the simulator with exit code 0, and the monitor hears that the run ended."""
+    with simulator("record", "100", "--bed", "A 7", wait=False) as (endpoint, process):
+        watching = subprocess.Popen(
+            [*AGENT, "monitor", "--json", "--until-end", "--bed", "A 7", "--endpoint", endpoint],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(ECG_AGENT_MONITOR_WEIGHTS=str(weights)),
+        )
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        rest = told(watching.communicate(timeout=LONG_S)[0])
+        assert process.wait(timeout=LONG_S) == 0
+    assert watching.returncode == 0
+    assert (first["kind"], first["bed"]) == ("start", "A 7")
+    assert rest[-1]["kind"] == "end"
+
+
+def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
+    """`ecg-agent demo --json | head -1` ends without a traceback."""
+    command = f"{sys.executable} -m agent demo --json --weights {weights} | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=LONG_S, env=environment(), check=True
+    )
+    assert json.loads(done.stdout)["kind"] == "start"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_demo_that_cannot_be_replayed_says_why(weights: Path) -> None:
+    """Where the demo's simulator ends at once, its reason is handed on in one line."""
+    done = run("demo", "--record", "999", "--weights", str(weights))
+    assert done.returncode == 11
+    assert done.stderr.startswith("ecg-agent: the simulator ended: no record '999'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_demo_without_a_terminal_prints_lines_and_ends(weights: Path, tmp_path: Path) -> None:
+    """The demo in a pipe writes a line a beat, a picture where asked, and ends by itself with exit code 0."""
+    picture = tmp_path / "dashboard.svg"
+    done = run("demo", "--seconds", "8", "--weights", str(weights), "--svg", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^208 +0:00:0\d\.\d\d  [NSVFQ]  ", done.stdout, re.MULTILINE)
+    assert "added latency" in done.stderr
+    assert picture.read_text().startswith("<svg")
+
+
+class Terminal:
+    """A command in a pseudo-terminal of a given size."""
+
+    def __init__(self, width: int, height: int, *arguments: str, **extra: str) -> None:
+        self.main, self.child = pty.openpty()
+        fcntl.ioctl(self.child, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        self.before = termios.tcgetattr(self.child)
+        self.process = subprocess.Popen(
+            [*AGENT, *arguments],
+            stdin=self.child,
+            stdout=self.child,
+            stderr=self.child,
+            env=environment(**extra),
+            start_new_session=True,
+        )
+        self.seen = ""
+
+    def read_until(self, pattern: str) -> str:
+        """All that was written once `pattern` is in it."""
+        deadline = time.monotonic() + LONG_S
+        while not re.search(pattern, self.seen):
+            assert time.monotonic() < deadline, self.seen[-2000:]
+            if select.select([self.main], [], [], 1.0)[0]:
+                self.seen += os.read(self.main, 65536).decode(errors="replace")
+        return self.seen
+
+    def end(self) -> int:
+        """Read to the end of the process; its exit code."""
+        while self.process.poll() is None:
+            if select.select([self.main], [], [], 0.1)[0]:
+                self.seen += os.read(self.main, 65536).decode(errors="replace")
+        while select.select([self.main], [], [], 0)[0]:
+            self.seen += os.read(self.main, 65536).decode(errors="replace")
+        return self.process.returncode
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.main)
+        os.close(self.child)
+
+
+@pytest.mark.parametrize("how", ["q", "Ctrl-C", "SIGTERM"])
+def test_the_dashboard_in_a_terminal(weights: Path, how: str) -> None:
+    """The demo draws beats on the alternate screen and, however it ends, leaves the terminal as it was."""
+    with Terminal(100, 30, "demo", "--weights", str(weights)) as terminal:
+        terminal.read_until("HEART RATE")
+        terminal.read_until(r"\b[01]\.\d\d\b")
+        if how == "q":
+            os.write(terminal.main, b"q")
+        else:
+            terminal.process.send_signal({"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}[how])
+        assert terminal.end() == 0
+        assert termios.tcgetattr(terminal.child) == terminal.before
+    opened, closed = terminal.seen.find("\x1b[?1049h"), terminal.seen.rfind("\x1b[?1049l")
+    assert 0 <= opened < closed
+    assert "\x1b[?25h" in terminal.seen[opened:]
+    assert "1 bed, " in terminal.seen[closed:]
+
+
+def test_a_terminal_too_small_is_said(weights: Path) -> None:
+    """The dashboard in a small terminal ends with one line that says which size it needs."""
+    with Terminal(60, 20, "demo", "--weights", str(weights)) as terminal:
+        assert terminal.end() == 9
+    assert "60x20" in terminal.seen
+    assert "80x24" in terminal.seen
+    assert "Traceback" not in terminal.seen

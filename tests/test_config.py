@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from agent import config as configuration
+from model.errors import ConfigError
+
+
+def test_every_default_is_in_config_toml() -> None:
+    """The defaults load from config.toml alone, and what is shown loads again as the same settings."""
+    settings = configuration.load(None, {})
+    assert settings.link.endpoint == "tcp://127.0.0.1:5555"
+
+
+def test_shown_settings_are_valid_settings(tmp_path: Path) -> None:
+    """The output of `config show` is itself a configuration with the same content."""
+    settings = configuration.load(None, {"ECG_AGENT_TRAIN_SEED": "7"})
+    path = tmp_path / "own.toml"
+    path.write_text(configuration.to_toml(settings))
+    assert configuration.load(path, {}) == settings
+
+
+def test_file_environment_and_options_override_in_this_order(tmp_path: Path) -> None:
+    """A user's file changes the defaults, the environment the file, an option the environment."""
+    path = tmp_path / "own.toml"
+    path.write_text('[monitor]\ndevice = "cuda"\nthreads = 3\nlost_s = 5\n')
+    settings = configuration.load(path, {"ECG_AGENT_MONITOR_DEVICE": "mps", "ECG_AGENT_MONITOR_THREADS": "4"})
+    settings = configuration.override(settings, "monitor", threads=5, weights=None)
+    assert (settings.monitor.lost_s, settings.monitor.device, settings.monitor.threads) == (5.0, "mps", 5)
+    assert settings.monitor.weights == configuration.load(None, {}).monitor.weights
+
+
+def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
+    """ECG_AGENT_CONFIG names a file where --config is not given."""
+    path = tmp_path / "own.toml"
+    path.write_text("[train]\nepochs = 3\n")
+    assert configuration.load(None, {"ECG_AGENT_CONFIG": str(path)}).train.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[monitr]\ndevice = 'cpu'", "unknown section 'monitr'; valid are link, simulate, monitor"),
+        ("[monitor]\ndevise = 'cpu'", "unknown key monitor.devise; valid are device, weights"),
+        ("[monitor]\ndevice = 'gpu'", "monitor.device: Invalid enum value 'gpu'"),
+        ("[train]\nepochs = 0", "train.epochs: Expected `int` >= 1"),
+        ("[train]\nepochs = 'many'", "train.epochs: Expected `int`, got `str`"),
+        ("monitor = 3", "'monitor' is a section"),
+        ("[monitor\n", "no valid TOML"),
+        ("[dashboard]\nframes_per_s = nan", "dashboard.frames_per_s: Expected `float`"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    """An unknown or wrong key is an error that names the file, the key and what is valid."""
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(path, {})
+    assert reason in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_wrong_variable_is_named() -> None:
+    """A variable of the environment with an unknown key or a wrong value is named."""
+    with pytest.raises(ConfigError, match="ECG_AGENT_MONITOR_DEVISE: unknown key monitor.devise"):
+        configuration.load(None, {"ECG_AGENT_MONITOR_DEVISE": "cpu"})
+    with pytest.raises(ConfigError, match=r"train\.epochs"):
+        configuration.load(None, {"ECG_AGENT_TRAIN_EPOCHS": "many"})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A configuration file that is not there is an error, not silence."""
+    with pytest.raises(ConfigError, match="No such file"):
+        configuration.load(tmp_path / "none.toml", {})

@@ -1,0 +1,150 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import dataset, records
+from model.dataset import TEST_BEATS, BeatSet
+
+COUNTS = {"N": 90_589, "S": 2_779, "V": 7_236, "F": 803, "Q": 8_039}
+TRAIN = {"N": 7_471, "S": 2_223, "V": 5_788, "F": 641, "Q": 6_431}
+SMALL = BeatSet(np.ones((2, 187), np.float32), np.array([0, 3]), np.array(["100", "208"]))
+
+
+@pytest.fixture(scope="session")
+def beats() -> BeatSet:
+    """All beats, built from the records."""
+    return dataset._join([dataset.record_beats(name) for name in records.embedded()])
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set of the record 100 alone, and the folder where it is kept."""
+    monkeypatch.setattr(records, "embedded", lambda: ("100",))
+    monkeypatch.setenv("ECG_AGENT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def equal(one: BeatSet, other: BeatSet) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("beats", "labels", "records"))
+
+
+def test_counts(beats: BeatSet) -> None:
+    """The data set has the 109,446 beats of Kachuee et al., class by class."""
+    assert beats.counts() == COUNTS
+    assert len(beats) == 109_446
+
+
+def test_what_a_beat_is(beats: BeatSet) -> None:
+    """Every beat is 187 float32 in 0..1 with a label and the record it is from."""
+    assert beats.beats.shape == (109_446, 187)
+    assert (str(beats.beats.dtype), str(beats.labels.dtype)) == ("float32", "int64")
+    assert set(beats.records.tolist()) == set(records.embedded())
+    assert (beats.beats.min(), beats.beats.max()) == (0, 1)
+    assert (beats.beats.max(axis=1) == 1).all()
+
+
+def test_beats_of_a_record(beats: BeatSet) -> None:
+    """Each record gives all its annotated beats but the last, in order."""
+    for name in ("100", "207", "234"):
+        labels = [records.CLASSES.index(c) for c in records.annotations(records.open_record(name)).beats()[1]]
+        assert beats.labels[beats.records == name].tolist() == labels[:-1]
+
+
+def test_digest_tells_sets_apart() -> None:
+    """The digest changes with a beat and with a label."""
+    other_beats, other_labels = SMALL.beats * np.float32(0.5), np.array([0, 4])
+    changed = [BeatSet(other_beats, SMALL.labels, SMALL.records), BeatSet(SMALL.beats, other_labels, SMALL.records)]
+    assert len({one.digest() for one in (SMALL, *changed)}) == 3
+    assert SMALL.take(np.array([0, 1])).digest() == SMALL.digest()
+
+
+def test_split_sizes(beats: BeatSet) -> None:
+    """The test side has the published 21,892 beats; 65,000 N beats fewer leave the training side as in the report."""
+    split = dataset.published_split(beats, seed=0, drop_normal=65_000)
+    assert split.test.counts() == TEST_BEATS
+    assert len(split.test) == 21_892
+    assert split.train.counts() == TRAIN
+
+
+def test_sides_are_disjoint(beats: BeatSet) -> None:
+    """No beat is on both sides, and without dropping every beat is on one."""
+    train, test = dataset.random_split(beats, seed=0)
+    assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(beats)))
+
+
+def test_same_beats_on_the_sides_of_the_published_split(beats: BeatSet) -> None:
+    """The published split drops N beats from the training side and leaves all else as it was."""
+    train, test = dataset.random_split(beats, seed=3)
+    split = dataset.published_split(beats, seed=3, drop_normal=1_000)
+    assert equal(split.test, beats.take(test))
+    rare = beats.take(train[beats.labels[train] != 0])
+    assert equal(split.train.take(np.flatnonzero(split.train.labels != 0)), rare)
+
+
+def test_seed_decides_the_split(beats: BeatSet) -> None:
+    """The same seed gives the same split, another seed another one."""
+    first, again, other = (dataset.published_split(beats, seed, 65_000) for seed in (0, 0, 1))
+    assert equal(first.train, again.train)
+    assert equal(first.test, again.test)
+    assert first.test.digest() != other.test.digest()
+    assert first.train.digest() != other.train.digest()
+
+
+def test_cache(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second load comes from the cache and is the same."""
+    built = dataset.load()
+    assert len(list(small.iterdir())) == 1
+    monkeypatch.setattr(dataset, "record_beats", lambda _: pytest.fail("built again"))
+    assert equal(dataset.load(), built)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"garbage" * 100, None], ids=["empty", "PK", "garbage", "cut"])
+def test_broken_cache(small: Path, content: bytes | None) -> None:
+    """A cache file that is empty, cut short or garbage is made again."""
+    built = dataset.load()
+    (path,) = small.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert equal(dataset.load(), built)
+    assert path.read_bytes() == whole
+
+
+def test_flipped_bit_in_the_cache(small: Path) -> None:
+    """A changed bit in the cached beats is noticed."""
+    built = dataset.load()
+    (path,) = small.iterdir()
+    changed = bytearray(path.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    path.write_bytes(changed)
+    assert equal(dataset.load(), built)
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_cache_that_cannot_be_written(
+    small: Path, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the cache folder cannot be made, the beats are built all the same."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ECG_AGENT_CACHE", str(tmp_path / folder))
+    assert len(dataset.load()) == 2272
+    assert not small.exists()
+
+
+def test_unwritable_cache_file(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where writing fails half-way, the beats are there and no half file is left."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert len(dataset.load()) == 2272
+    assert not list(small.iterdir())
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built data sets are kept in ECG_AGENT_CACHE, else in the user's cache folder."""
+    monkeypatch.setenv("ECG_AGENT_CACHE", "somewhere")
+    assert dataset.cache_folder() == Path("somewhere")
+    monkeypatch.setenv("ECG_AGENT_CACHE", "")
+    assert dataset.cache_folder().name == "ecg-agent"

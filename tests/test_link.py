@@ -1,0 +1,150 @@
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zmq
+from conftest import LEADS
+
+from agent import wire
+from agent.link import Link
+from agent.messages import Chunk, End, Event, Gap
+from model.errors import EndpointError
+from model.resample import FS
+
+
+class Wire:
+    """A publisher and a link over real TCP; `send` returns once the link could receive all of it."""
+
+    def __init__(self, beds: list[str]) -> None:
+        self.context = zmq.Context()
+        self.publisher = self.context.socket(zmq.XPUB)
+        port = self.publisher.bind_to_random_port("tcp://127.0.0.1")
+        self.link = Link(f"tcp://127.0.0.1:{port}", beds, queue=10_000, lost_s=3.0)
+        for _ in beds or [""]:
+            self.publisher.recv()  # the subscription has arrived
+
+    def exchange(self, *messages: list[bytes], now_s: float = 0.0) -> list[Chunk | Gap | End | Event]:
+        """Send messages and a last one that shows that all before it were received; return what the link made."""
+        for message in messages:
+            self.publisher.send_multipart(message)
+        self.publisher.send_multipart(wire.encode(End("1-last", "last", 0, FS)))
+        out: list[Chunk | Gap | End | Event] = []
+        while not any(isinstance(message, End) and message.bed == "1-last" for message in out):
+            self.link.wait(5.0)
+            out += self.link.receive(now_s)
+        return [message for message in out if isinstance(message, Event) or message.bed != "1-last"]
+
+    def close(self) -> None:
+        self.link.close()
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture
+def line() -> Iterator[Wire]:
+    """A link that listens to all beds."""
+    made = Wire([])
+    yield made
+    made.close()
+
+
+def packet(first: int, count: int = 5, bed: str = "1", run: str = "run") -> Chunk:
+    """A ramp: every count is its own sample index."""
+    ramp = np.arange(first, first + count, dtype=np.int32)
+    return Chunk(bed, run, first, float(FS), LEADS, np.stack([ramp, -ramp], axis=1), 1.0, 0.0, first)
+
+
+def frames(*chunks: Chunk) -> list[list[bytes]]:
+    return [wire.encode(chunk) for chunk in chunks]
+
+
+def test_consecutive_packets_become_one_chunk(line: Wire) -> None:
+    """Packets that follow each other arrive as one chunk with every sample once."""
+    (chunk,) = line.exchange(*frames(*(packet(i) for i in range(0, 500, 5))), now_s=7.0)
+    assert isinstance(chunk, Chunk)
+    assert (chunk.first, chunk.arrived_s) == (0, 7.0)
+    np.testing.assert_array_equal(chunk.counts[:, 0], np.arange(500))
+
+
+def test_missing_samples_are_declared(line: Wire) -> None:
+    """A jump of the sample index is a gap with its place and length, between the chunks on its sides."""
+    before, gap, after = line.exchange(*frames(packet(0), packet(5), packet(25), packet(30)))
+    assert gap == Gap("1", "run", 10, 15, FS, "never arrived")
+    assert isinstance(before, Chunk)
+    assert isinstance(after, Chunk)
+    assert (before.first, len(before.counts), after.first, len(after.counts)) == (0, 10, 25, 10)
+
+
+def test_a_late_joiner_misses_nothing(line: Wire) -> None:
+    """The first packet of a bed may have any index: what was before it is no gap."""
+    (chunk,) = line.exchange(*frames(packet(123_456)))
+    assert isinstance(chunk, Chunk)
+    assert chunk.first == 123_456
+
+
+def test_repeated_and_overlapping_packets_are_used_once(line: Wire) -> None:
+    """A sample that was received before is dropped, however the packets overlap."""
+    (chunk,) = line.exchange(*frames(packet(0), packet(0), packet(3), packet(2, 4), packet(8)))
+    assert isinstance(chunk, Chunk)
+    np.testing.assert_array_equal(chunk.counts[:, 0], np.arange(13))
+
+
+def test_a_missing_tail_is_declared_at_the_end(line: Wire) -> None:
+    """The end of a run tells where it ended, so that lost last packets are a gap too."""
+    _, gap, end = line.exchange(*frames(packet(0)), wire.encode(End("1", "run", 20, FS, 4)))
+    assert gap == Gap("1", "run", 5, 15, FS, "never arrived")
+    assert isinstance(end, End)
+
+
+def test_a_restarted_device_is_a_new_run_not_a_gap(line: Wire) -> None:
+    """A new run id starts anew at its own index."""
+    old, new = line.exchange(*frames(packet(1000), packet(0, run="new")))
+    assert isinstance(old, Chunk)
+    assert isinstance(new, Chunk)
+    assert (old.run, new.run, new.first) == ("run", "new", 0)
+
+
+def test_changed_leads_do_not_join(line: Wire) -> None:
+    """Packets with other leads stay chunks of their own."""
+    changed = replace(packet(5), leads=(LEADS[1], LEADS[0]))
+    assert len(line.exchange(*frames(packet(0), changed))) == 2
+
+
+def test_beds_are_kept_apart(line: Wire) -> None:
+    """Packets of several beds become one chunk a bed."""
+    made = line.exchange(*frames(packet(0, bed="1"), packet(50, bed="2"), packet(5, bed="1")))
+    assert [(m.bed, m.first, len(m.counts)) for m in made if isinstance(m, Chunk)] == [("1", 0, 10), ("2", 50, 5)]
+
+
+def test_garbage_is_counted_told_once_and_does_no_harm(line: Wire) -> None:
+    """Malformed frames are counted, each reason is one event, and the stream goes on."""
+    garbage = [[b"1"], [b"1", b"{", b""], [b"1", b"{", b""], [b"\xff", b"", b""], [b"", b"", b""]]
+    made = line.exchange(*frames(packet(0)), *garbage, *frames(packet(5)))
+    chunks = [message for message in made if isinstance(message, Chunk)]
+    events = [message for message in made if isinstance(message, Event)]
+    assert sum(len(chunk.counts) for chunk in chunks) == 10
+    assert line.link.rejected == 5
+    assert len(events) == 4
+    assert all(event.kind == "frame" for event in events)
+
+
+def test_a_bed_is_not_its_namesake() -> None:
+    """Bed 1 is watched without bed 10, though ZeroMQ subscribes by prefix."""
+    line = Wire(["1", "1-last"])
+    made = line.exchange(*frames(packet(0, bed="10"), packet(0, bed="1")))
+    assert [message.bed for message in made if isinstance(message, Chunk)] == ["1"]
+    line.close()
+
+
+def test_the_state_of_the_link(line: Wire) -> None:
+    """Waiting before the first packet, connected while they come, lost after a silence."""
+    assert line.link.view(0.0).state == "waiting"
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    assert line.link.view(12.9).state == "connected"
+    assert line.link.view(13.0).state == "lost"
+
+
+def test_a_senseless_endpoint_is_refused() -> None:
+    """An endpoint that cannot be connected is an error that says how to write one."""
+    with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
+        Link("nonsense", [], 10, 3.0)

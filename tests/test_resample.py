@@ -1,0 +1,127 @@
+from itertools import cycle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from model.resample import FS, Resampler, ratio
+
+RATES = [50, 100, 125, 128, 200, 250, 256, 257.5, 300, 360, 500, 512, 977, 1000]
+FACTORS = {100: (5, 4), 125: (1, 1), 128: (125, 128), 250: (1, 2), 257.5: (50, 103), 360: (25, 72), 1000: (1, 8)}
+
+
+def noise(samples: int, leads: int = 2) -> NDArray[np.float64]:
+    return np.random.default_rng(samples).normal(size=(samples, leads))
+
+
+def stream(signal: NDArray[np.float64], fs: float, sizes: list[int], start: int = 0) -> NDArray[np.float64]:
+    """All outputs from `start` on, the signal pushed in chunks whose sizes go round."""
+    resampler = Resampler(fs, signal.shape[1], start)
+    position, parts = resampler.first_input, []
+    for size in cycle(sizes):
+        if position >= len(signal):
+            break
+        parts.append(resampler.push(signal[position : position + size]))
+        position += size
+    return np.concatenate([*parts, resampler.flush()])
+
+
+@pytest.mark.parametrize("fs", RATES)
+@pytest.mark.parametrize("samples", [1, 7, 3_001])
+def test_equals_scipy(fs: float, samples: int) -> None:
+    """The stream is `scipy.signal.resample_poly` of the whole record, bit for bit."""
+    signal, step = noise(samples), ratio(fs)
+    expected = signal if step == 1 else resample_poly(signal, step.numerator, step.denominator)
+    assert np.array_equal(stream(signal, fs, [samples]), expected)
+
+
+@pytest.mark.parametrize(("fs", "factors"), FACTORS.items())
+def test_factors(fs: float, factors: tuple[int, int]) -> None:
+    """A rate becomes 125 Hz by the smallest pair of factors."""
+    step = ratio(fs)
+    assert (step.numerator, step.denominator) == factors
+
+
+@pytest.mark.parametrize("fs", RATES)
+@pytest.mark.parametrize("sizes", [[1], [30], [3, 0, 1_000, 1, 17]], ids=["1", "30", "irregular"])
+def test_chunks_do_not_matter(fs: float, sizes: list[int]) -> None:
+    """Whole, sample by sample, in thirties or irregular: the same outputs, bit for bit."""
+    signal = noise(2_000)
+    assert np.array_equal(stream(signal, fs, sizes), stream(signal, fs, [2_000]))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(RATES), st.integers(0, 600), st.lists(st.integers(0, 90), min_size=1).filter(any))
+def test_any_chunks_from_any_start(fs: float, start: int, sizes: list[int]) -> None:
+    """A stream that starts late is the tail of the whole, bit for bit, however it is cut."""
+    signal = noise(1_500, 1)
+    assert np.array_equal(stream(signal, fs, sizes, start), stream(signal, fs, [1_500])[start:])
+
+
+@pytest.mark.parametrize("fs", RATES)
+def test_first_input(fs: float) -> None:
+    """A stream that starts late asks for no input much earlier than its filter reaches."""
+    resampler = Resampler(fs, 1, 10_000)
+    reach = resampler.first_input + 10 * max(resampler.up, resampler.down) / resampler.up + 2 * resampler.down
+    assert resampler.first_input <= 10_000 * fs / FS <= reach + 1
+
+
+def test_its_own_rate_passes_through() -> None:
+    """At 125 Hz every sample leaves as it came, at once."""
+    signal = noise(50)
+    assert np.array_equal(Resampler(125, 2).push(signal), signal)
+
+
+def test_delay() -> None:
+    """An output leaves as soon as the filter's ten zero crossings of input after it are there."""
+    resampler = Resampler(250, 1)
+    assert [len(resampler.push(noise(1, 1))) for _ in range(25)] == [0] * 20 + [1, 0, 1, 0, 1]
+
+
+def test_memory_is_bounded() -> None:
+    """A stream of an hour keeps no more input than its filter needs."""
+    resampler = Resampler(360, 1)
+    for _ in range(3_600):
+        resampler.push(np.zeros((360, 1)))
+    assert len(resampler._buffer) < 360
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 100])
+def test_length(samples: int) -> None:
+    """n samples at 360 Hz become the next whole number above n * 125 / 360 samples."""
+    assert len(stream(noise(samples), 360, [7])) == -(-samples * 25 // 72)
+
+
+def test_nothing_in_nothing_out() -> None:
+    """Empty chunks change nothing, and an empty stream has an empty end of the right shape."""
+    resampler = Resampler(360, 3)
+    assert resampler.push(np.empty((0, 3))).shape == (0, 3)
+    assert resampler.flush().shape == (0, 3)
+
+
+@pytest.mark.parametrize("fs", [125, 360])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inputs_are_not_changed(fs: float, dtype: str) -> None:
+    """What is pushed stays as it was, and changing it or an output later changes no other output."""
+    signal = noise(1_000).astype(dtype)
+    expected = stream(signal, fs, [1_000])
+    resampler, outputs = Resampler(fs, 2), []
+    for part in np.split(signal, 10):
+        pushed, before = part.copy(), part.copy()
+        output = resampler.push(pushed)
+        assert np.array_equal(pushed, before)
+        outputs.append(output.copy())
+        pushed[:] = output[:] = 1e9
+    assert np.array_equal(np.concatenate([*outputs, resampler.flush()]), expected)
+
+
+@pytest.mark.parametrize("fs", [0, -360, float("nan"), float("inf"), 1e-9, 1e9, 1e300, 360.0001, 3.14159])
+def test_refused_rates(fs: float) -> None:
+    """A rate that makes no sense, or has no small ratio to 125 Hz, is refused with its value."""
+    with pytest.raises(ValueError, match=r"Hz (makes no sense|has no small ratio to 125 Hz)"):
+        ratio(fs)
+    with pytest.raises(ValueError, match="Hz"):
+        Resampler(fs, 1)

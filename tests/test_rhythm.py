@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from agent.config import Config
+from agent.messages import Beat, Rhythm
+from agent.rhythm import Rhythms
+from model.resample import FS
+
+
+def rhythm_of(settings: Config, samples: list[int], labels: str, now: int | None = None) -> Rhythm:
+    """The rhythm after beats at `samples`, all of one stretch."""
+    rhythms = Rhythms(settings.rhythm)
+    rhythms.grow(1)
+    before = None
+    for sample, label in zip(samples, labels, strict=True):
+        rr_s = None if before is None else (sample - before) / FS
+        rhythms.push(0, Beat("1", sample, sample, label, (1.0, 0.0, 0.0, 0.0, 0.0), rr_s, 0.0))
+        before = sample
+    return rhythms.view(0, samples[-1] if now is None else now)
+
+
+def test_a_steady_rhythm(settings: Config) -> None:
+    """Beats every 0.8 s are 75 a minute without variability."""
+    rhythm = rhythm_of(settings, list(range(0, 2000, 100)), "N" * 20)
+    assert rhythm.heart_rate == pytest.approx(75)
+    assert rhythm.rr_ms == pytest.approx(800)
+    assert rhythm.rmssd_ms == pytest.approx(0)
+    assert rhythm.sdnn_ms == pytest.approx(0)
+    assert rhythm.counts == (20, 0, 0, 0, 0)
+
+
+def test_variability_is_that_of_the_definition(settings: Config) -> None:
+    """RMSSD and SDNN of normal beats are root mean square of differences and standard deviation of intervals."""
+    intervals = np.array([100, 104, 96, 110, 90, 100])
+    rhythm = rhythm_of(settings, [0, *np.cumsum(intervals).tolist()], "N" * 7)
+    ms = intervals * 1000 / FS
+    assert rhythm.rmssd_ms == pytest.approx(np.sqrt(np.mean(np.diff(ms) ** 2)))
+    assert rhythm.sdnn_ms == pytest.approx(np.std(ms, ddof=1))
+
+
+def test_only_normal_intervals_count_for_variability(settings: Config) -> None:
+    """An ectopic beat takes the intervals on both its sides out, and no difference reaches over it."""
+    rhythm = rhythm_of(settings, [0, 100, 200, 260, 400, 500, 610], "NNNVNNN")
+    assert rhythm.sdnn_ms == pytest.approx(np.std([800, 800, 800, 880], ddof=1))
+    assert rhythm.rmssd_ms == pytest.approx(np.sqrt((0**2 + 80**2) / 2))
+
+
+def test_the_heart_rate_goes_after_a_pause(settings: Config) -> None:
+    """Seconds after the last beat no heart rate is shown any more."""
+    samples = list(range(0, 1000, 100))
+    late = round(settings.rhythm.pause_s * FS) + 1
+    assert rhythm_of(settings, samples, "N" * 10, samples[-1] + late - 1).heart_rate == pytest.approx(75)
+    assert rhythm_of(settings, samples, "N" * 10, samples[-1] + late).heart_rate is None
+
+
+def test_little_is_known_after_one_beat(settings: Config) -> None:
+    """One beat makes no rate and no variability."""
+    assert rhythm_of(settings, [5], "Q") == Rhythm(None, None, None, None, (0, 0, 0, 0, 1))

@@ -1,0 +1,159 @@
+import ast
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model import checkpoint, records
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("model", "agent", "simulator")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MAY_IMPORT = {
+    "model": {"model"},
+    "agent": {"model", "agent"},
+    "simulator": {"model", "simulator", "agent.messages", "agent.wire"},
+}
+"""What each package may import of ours: whole packages, or single modules."""
+WIRING = {"agent.cli", "agent.commands", "agent.__main__"}
+"""The modules that put agent and simulator together."""
+HEAVY = {"torch", "scipy", "matplotlib", "wfdb", "zmq"}
+LARGEST_FILE, LARGEST_FUNCTION = 400, 60
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of all that a module imports, wherever it does so: `from a import b` is `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def forbidden(name: str, tree: ast.AST) -> set[str]:
+    """What a module imports of ours though it must not."""
+    allowed = MAY_IMPORT[name.split(".", 1)[0]] | ({"simulator"} if name in WIRING else set())
+    ours = {found for found in imports(tree) if found.split(".")[0] in (*PACKAGES, "tests", "benchmarks")}
+    return {found for found in ours if not any(f"{found}.".startswith(f"{prefix}.") for prefix in allowed)}
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def python(*arguments: str) -> str:
+    """Standard output of another Python in the repository's folder."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_import_direction(path: Path) -> None:
+    """Imports go one way, model, agent, simulator, and only the command line puts all of them together."""
+    assert forbidden(module_name(path), parsed(path)) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "found"),
+    [
+        ("model.net", "import agent", {"agent"}),
+        ("model.net", "from agent.messages import Beat", {"agent.messages.Beat"}),
+        ("agent.bed", "from simulator import ward", {"simulator.ward"}),
+        ("agent.cli", "from simulator import ward", set()),
+        ("simulator.ward", "from agent.pipeline import Ward", {"agent.pipeline.Ward"}),
+        ("simulator.ward", "from agent.wire import encode", set()),
+        ("simulator.ward", "from agent import wire, link", {"agent.link"}),
+        ("simulator.ward", "def f():\n    import agent.wireless", {"agent.wireless"}),
+        ("agent.bed", "from tests.conftest import chunks", {"tests.conftest.chunks"}),
+    ],
+)
+def test_wrong_directions_are_found(name: str, line: str, found: set[str]) -> None:
+    """The check sees an import in the wrong direction, however it is written."""
+    assert forbidden(name, ast.parse(line)) == found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_nothing_imports_the_command_line(path: Path) -> None:
+    """Nothing imports agent.cli but `python -m agent`."""
+    if module_name(path) != "agent.__main__":
+        assert not [name for name in imports(parsed(path)) if f"{name}.".startswith("agent.cli.")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_modules(path: Path) -> None:
+    """A module says what it is and imports no stars; `__init__.py` holds only that docstring, and none is a utils.py."""
+    tree = parsed(path)
+    assert ast.get_docstring(tree)
+    assert path.stem not in ("util", "utils", "helpers", "misc")
+    assert len(tree.body) == 1 or path.name != "__init__.py"
+    assert not [name for name in imports(tree) if name.endswith(".*")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_functions_are_short(path: Path) -> None:
+    """No function is over 60 lines."""
+    functions = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= LARGEST_FUNCTION]
+
+
+def test_files_are_short() -> None:
+    """No source or text of the repository, tests apart, is over 400 lines."""
+    folders = [ROOT / name for name in (*PACKAGES, "benchmarks", "docs")]
+    files = [path for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")]
+    files += [path for folder in folders for ending in ("py", "md", "toml") for path in folder.rglob(f"*.{ending}")]
+    lines = {path: path.read_bytes().count(b"\n") for path in files}
+    assert {path.name: count for path, count in lines.items() if count > LARGEST_FILE} == {}
+
+
+@pytest.mark.parametrize("options", [[], ["--help"], ["monitor", "--help"]], ids=["import", "help", "monitor"])
+def test_help_is_quick(options: list[str]) -> None:
+    """Neither the import of the command line nor its help loads a large library."""
+    call = f"from typer.testing import CliRunner; assert CliRunner().invoke(agent.cli.app, {options}).exit_code == 0"
+    loaded = python("-c", f"import agent.cli, sys; {call if options else 'pass'}; print(*sys.modules)").split()
+    assert "agent.cli" in loaded
+    assert HEAVY & set(loaded) == set()
+
+
+def test_help_is_there() -> None:
+    """`python -m agent --help` names the commands."""
+    said = python("-m", "agent", "--help")
+    assert all(command in said for command in ("monitor", "simulate", "demo", "train"))
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_what_goes_into_the_wheel_exists() -> None:
+    """The packages, files and licences that pyproject.toml names are there."""
+    wheel = project()["tool"]["hatch"]["build"]["targets"]["wheel"]
+    named = [*wheel["packages"], *wheel["force-include"], *project()["project"]["license-files"]]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert set(wheel["packages"]) == set(PACKAGES)
+
+
+def test_wheel(tmp_path: Path) -> None:
+    """An installed ecg-agent has its settings, the database with its licence, and the weights."""
+    if find_spec("hatchling") is None or find_spec("pip") is None:
+        pytest.skip("building a wheel needs hatchling and pip in this environment")
+    build = ["pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
+    python("-m", *build, "--wheel-dir", str(tmp_path))
+    (path,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        inside = set(wheel.namelist())
+    database = {f"model/database/{p.relative_to(records.DATABASE)}" for p in records.DATABASE.rglob("*.*")}
+    weights = {f"model/weights/{name}.safetensors" for name in checkpoint.shipped()}
+    assert len(database) == 1 + 2 + 3 * 48 + 2 * 2
+    assert {"agent/config.toml", "agent/cli.py", *database, *weights} <= inside
+    assert not [name for name in inside if name.startswith(("tests/", "benchmarks/", "runs/"))]
