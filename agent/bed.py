@@ -37,7 +37,9 @@ class Bed:
     """Unbroken stretches so far; sample indices rise within one."""
     arrived_s: float = 0.0
     beats: deque[Beat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
-    added_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_DELAYS))
+    _added_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_DELAYS))
+    _latency: Latency | None = None
+    """What `latency` told last: a picture is drawn more often than a beat comes."""
 
     def state(self, now_s: float, lost_s: float) -> BedState:
         """What a person should know first; `now_s` and `lost_s` decide whether data still come."""
@@ -56,13 +58,20 @@ class Bed:
         """What the door adds to the delay of every decision."""
         return self.door.delay_s if self.door else 0.0
 
+    def shown(self, added_ms: float) -> None:
+        """The latest beat has reached the person, so much later than its samples arrived."""
+        self._added_ms.append(added_ms)
+        self._latency = None
+
     def latency(self) -> Latency | None:
         """Delays of the last beats, None before the first."""
-        if not self.added_ms or not self.beats:
+        if not self._added_ms or not self.beats:
             return None
-        waited = median(beat.decided - beat.sample for beat in self.beats) / FS + self.delay_s
-        p50, p99 = np.percentile(self.added_ms, (50, 99)).tolist()
-        return Latency(1000 * waited, p50, p99)
+        if self._latency is None:
+            waited = median(beat.decided - beat.sample for beat in self.beats) / FS + self.delay_s
+            p50, p99 = np.percentile(self._added_ms, (50, 99)).tolist()
+            self._latency = Latency(1000 * waited, p50, p99)
+        return self._latency
 
     def view(self, history: History, rhythms: Rhythms, samples: int, state: BedState) -> BedView:
         """The bed as the dashboard shows it, with the last `samples` of its wave."""

@@ -36,9 +36,7 @@ class Door:
         self.index = default_lead(names) if wanted_lead == "auto" else names.index(wanted_lead)
         self.lead = chunk.leads[self.index]
         if self.lead.unit not in UNITS_MV:
-            raise StreamError(
-                f"lead {self.lead.name} is in {self.lead.unit}, not mV: choose another (--lead)"
-            )
+            raise StreamError(f"lead {self.lead.name} is in {self.lead.unit}, not mV: choose another (--lead)")
         self.run, self.fs, self.leads = chunk.run, chunk.fs, chunk.leads
         self.scale = UNITS_MV[self.lead.unit] / self.lead.gain
         self.rails = tuple((rail - self.lead.offset) * self.scale for rail in (self.lead.low, self.lead.high))

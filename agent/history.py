@@ -48,7 +48,8 @@ class History:
         return found
 
     def last(self, row: int, count: int) -> Floats:
-        """The last `count` samples of a row, NaN where missing."""
-        places = (self.head[row] - count + np.arange(count)) % SAMPLES
-        found: Floats = self._x[row, places]
-        return found
+        """The last `count` samples of a row, at most SAMPLES, NaN where missing."""
+        stop = int(self.head[row]) % SAMPLES
+        start = stop - count
+        ring = self._x[row]
+        return ring[start:stop].copy() if start >= 0 else np.concatenate([ring[start:], ring[:stop]])

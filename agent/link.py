@@ -13,6 +13,7 @@ from model.errors import EndpointError, FrameError
 MOST_PACKETS = 1024
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
 
+
 @dataclass(slots=True)
 class _Track:
     """Where the stream of one bed stands: the run and the sample that comes next."""
@@ -41,6 +42,8 @@ class Link:
         self._tracks: dict[str, _Track] = {}
         self._reasons: set[str] = set()
         self._last_s: float | None = None
+        self._emptied_s = 0.0
+        self._slept = True
         self.packets = self.rejected = 0
 
     def close(self) -> None:
@@ -49,6 +52,9 @@ class Link:
 
     def wait(self, seconds: float, keyboard: int | None = None) -> None:
         """Sleep until a packet or a key is there, or the time is over."""
+        self._slept = not self.socket.poll(0)
+        if not self._slept:
+            return
         poller = zmq.Poller()
         poller.register(self.socket, zmq.POLLIN)
         if keyboard is not None:
@@ -56,13 +62,19 @@ class Link:
         poller.poll(max(0, round(seconds * 1000)))
 
     def receive(self, now_s: float) -> list[Chunk | Gap | End | Event]:
-        """All that has come, in order; consecutive packets of a bed joined into one chunk. Never waits."""
+        """All that has come, in order; consecutive packets of a bed joined into one chunk. Never waits.
+
+        `arrived_s` of what woke `wait` is `now_s`. What came while nobody waited is stamped with the time when the
+        socket was last seen empty: it came no earlier, so that no delay is ever told too short.
+        """
+        arrived_s = now_s if self._slept else self._emptied_s
         out: list[Chunk | Gap | End | Event] = []
         waiting: dict[str, list[Chunk]] = {}
         for _ in range(MOST_PACKETS):
             try:
                 message = decode(self._frames())
             except zmq.Again:
+                self._emptied_s = now_s
                 break
             except FrameError as error:
                 out += self._reject(str(error))
@@ -72,9 +84,9 @@ class Link:
             self.packets += isinstance(message, Chunk)
             self._last_s = now_s
             for part in self._in_order(message):
-                _place(part, waiting, out, now_s)
+                _place(part, waiting, out, arrived_s)
         for chunks in waiting.values():
-            out.append(_joined(chunks, now_s))
+            out.append(_joined(chunks, arrived_s))
         return out
 
     def view(self, now_s: float) -> LinkView:
@@ -122,7 +134,7 @@ class Link:
 
 
 def _place(
-    part: Chunk | Gap | End, waiting: dict[str, list[Chunk]], out: list[Chunk | Gap | End | Event], now_s: float
+    part: Chunk | Gap | End, waiting: dict[str, list[Chunk]], out: list[Chunk | Gap | End | Event], arrived_s: float
 ) -> None:
     """Put the next part of a bed's stream onto the chunks that wait to become one, or after them."""
     chunks = waiting.get(part.bed)
@@ -130,7 +142,7 @@ def _place(
         chunks.append(part)
         return
     if chunks:
-        out.append(_joined(waiting.pop(part.bed), now_s))
+        out.append(_joined(waiting.pop(part.bed), arrived_s))
     if isinstance(part, Chunk):
         waiting[part.bed] = [part]
     else:
@@ -142,7 +154,7 @@ def _same_stream(one: Chunk, other: Chunk) -> bool:
     return same_leads and one.run == other.run and one.fs == other.fs
 
 
-def _joined(chunks: list[Chunk], now_s: float) -> Chunk:
+def _joined(chunks: list[Chunk], arrived_s: float) -> Chunk:
     """Consecutive chunks as one."""
     counts = chunks[0].counts if len(chunks) == 1 else np.concatenate([chunk.counts for chunk in chunks])
-    return replace(chunks[0], counts=counts, sent_s=chunks[-1].sent_s, arrived_s=now_s)
+    return replace(chunks[0], counts=counts, sent_s=chunks[-1].sent_s, arrived_s=arrived_s)

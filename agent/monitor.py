@@ -97,7 +97,7 @@ class Session:
         for beat in beats:
             added_ms = 1000 * (now_s - beat.arrived_s)
             self.delays.add(added_ms)
-            self.ward.beds[beat.bed].added_ms.append(added_ms)
+            self.ward.beds[beat.bed].shown(added_ms)
 
     def summary(self) -> str:
         """The whole run in a line."""

@@ -24,6 +24,7 @@ class Lines:
     def show(self, found: list[Beat | Event], session: Session, now_s: float) -> bool:
         """Write what was found."""
         if found:
+            now_s = session.clock()
             self._file.write("".join(f"{self.line(item, session, now_s)}\n" for item in found))
             self._file.flush()
             session.shown(item for item in found if isinstance(item, Beat))
@@ -51,7 +52,10 @@ class JsonLines(Lines):
 
 
 class Dashboard:
-    """The live picture: so many frames a second, and one at once when the bed that is looked at has a beat."""
+    """The live picture: so many frames a second, and one in between when a bed that is seen has a beat.
+
+    For the bed of the full view at once; in the overview, where beats never end, half a period after the last one.
+    """
 
     def __init__(self, screen: Screen, config: Config) -> None:
         self._screen = screen
@@ -73,7 +77,7 @@ class Dashboard:
         beats = [item for item in found if isinstance(item, Beat)]
         self._unseen += beats
         self._keys += self._screen.keys()
-        if self._keys or any(self._looks_at(beat.bed) for beat in beats):
+        if self._keys or any(self._sees(beat.bed) for beat in beats):
             self._due_s = min(self._due_s, self._free_s)
         if now_s < self._due_s:
             return True
@@ -85,12 +89,13 @@ class Dashboard:
         self._unseen.clear()
         drawn_s = session.clock()
         self._due_s = now_s + self._period_s
-        self._free_s = drawn_s + 2 * (drawn_s - now_s)  # pictures between the regular ones take a third of the time
+        pause_s = self._period_s / 2 if is_overview(self._screen.view, self._last) else 0.0
+        self._free_s = drawn_s + max(pause_s, 2 * (drawn_s - now_s))  # a slow terminal is not drawn on without end
         return wanted
 
-    def _looks_at(self, bed: str) -> bool:
+    def _sees(self, bed: str) -> bool:
         if self._last is None or not self._last.beds or is_overview(self._screen.view, self._last):
-            return False
+            return True
         return self._last.beds[chosen(self._screen.view, self._last)].bed == bed
 
 

@@ -7,6 +7,7 @@ beats of class N; RMSSD takes differences of adjacent NN intervals only.
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.config import RhythmConfig
 from agent.messages import Beat, Rhythm
@@ -23,6 +24,8 @@ class _Row:
         """NN intervals, NaN between two that are not adjacent."""
         self.counts = [0] * len(CLASSES)
         self.last: Beat | None = None
+        self.variability: tuple[float | None, float | None] | None = None
+        """RMSSD and SDNN in milliseconds, None until asked for: pictures are drawn more often than beats come."""
 
 
 class Rhythms:
@@ -45,7 +48,7 @@ class Rhythms:
         state = self._rows[row]
         state.rr_s.clear()
         state.nn_s.append(np.nan)
-        state.last = None
+        state.last = state.variability = None
 
     def push(self, row: int, beat: Beat) -> None:
         """Take the next beat of a row."""
@@ -55,6 +58,7 @@ class Rhythms:
             state.rr_s.append(beat.rr_s)
             both_normal = beat.label == "N" and state.last is not None and state.last.label == "N"
             state.nn_s.append(beat.rr_s if both_normal else np.nan)
+            state.variability = None
         state.last = beat
 
     def heart_rate(self, row: int, now: int) -> float | None:
@@ -67,13 +71,21 @@ class Rhythms:
     def view(self, row: int, now: int) -> Rhythm:
         """What is known of a row at sample `now`."""
         state = self._rows[row]
-        nn_ms = 1000 * np.array(state.nn_s)
-        differences = np.diff(nn_ms)
-        nn_ms, differences = nn_ms[~np.isnan(nn_ms)], differences[~np.isnan(differences)]
+        if state.variability is None:
+            state.variability = _variability(1000 * np.array(state.nn_s))
+        rmssd_ms, sdnn_ms = state.variability
         return Rhythm(
             heart_rate=self.heart_rate(row, now),
             rr_ms=1000 * state.rr_s[-1] if state.rr_s else None,
-            rmssd_ms=float(np.sqrt(np.mean(differences**2))) if len(differences) else None,
-            sdnn_ms=float(np.std(nn_ms, ddof=1)) if len(nn_ms) > 1 else None,
+            rmssd_ms=rmssd_ms,
+            sdnn_ms=sdnn_ms,
             counts=tuple(state.counts),
         )
+
+
+def _variability(nn_ms: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """RMSSD and SDNN of NN intervals (n,) in milliseconds, NaN between two that are not adjacent."""
+    differences = np.diff(nn_ms)
+    known, differences = nn_ms[~np.isnan(nn_ms)], differences[~np.isnan(differences)]
+    rmssd = float(np.sqrt(np.mean(differences**2))) if len(differences) else None
+    return rmssd, float(np.std(known, ddof=1)) if len(known) > 1 else None

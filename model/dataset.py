@@ -16,6 +16,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from model import frontend, records, resample
+from model.errors import ConfigError
 
 TEST_BEATS = {"N": 18118, "S": 556, "V": 1448, "F": 162, "Q": 1608}
 """Published size of the test split, by class."""
@@ -115,6 +116,8 @@ def published_split(beats: BeatSet, seed: int, drop_normal: int) -> Split:
     """The random split, `drop_normal` beats of class N (drawn at random) removed from its training side."""
     train, test = random_split(beats, seed)
     normal = train[beats.labels[train] == 0]
+    if drop_normal >= len(normal):
+        raise ConfigError(f"cannot drop {drop_normal} N beats: the training side has {len(normal)} (train.drop_normal)")
     dropped = np.random.default_rng([seed, 1]).choice(normal, size=drop_normal, replace=False)
     return Split(beats.take(np.setdiff1d(train, dropped)), beats.take(test))
 

@@ -62,7 +62,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, reason: str) -> None:
 
 def test_a_wrong_variable_is_named() -> None:
     """A variable of the environment with an unknown key or a wrong value is named."""
-    with pytest.raises(ConfigError, match="ECG_AGENT_MONITOR_DEVISE: unknown key monitor.devise"):
+    with pytest.raises(ConfigError, match=r"ECG_AGENT_MONITOR_DEVISE: unknown key monitor\.devise"):
         configuration.load(None, {"ECG_AGENT_MONITOR_DEVISE": "cpu"})
     with pytest.raises(ConfigError, match=r"train\.epochs"):
         configuration.load(None, {"ECG_AGENT_TRAIN_EPOCHS": "many"})

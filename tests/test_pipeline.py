@@ -77,11 +77,10 @@ def test_streamed_beats_equal_batch_beats(new_ward: NewWard, monkeypatch: pytest
 
 def test_a_beat_waits_for_its_cut_and_no_longer(new_ward: NewWard) -> None:
     """A beat is told with the very sample that decides it."""
-    ward, head = new_ward(), 0
+    ward = new_ward()
     for chunk in chunks(record_counts("100", 30), [1]):
-        head += 1
         for beat in beats_of(ward.push([chunk])):
-            assert beat.decided == head - 1
+            assert beat.decided == chunk.first
 
 
 def test_no_cut_and_no_interval_crosses_a_gap(new_ward: NewWard) -> None:

@@ -92,7 +92,7 @@ def test_nothing_imports_the_command_line(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_modules(path: Path) -> None:
-    """A module says what it is and imports no stars; `__init__.py` holds only that docstring, and none is a utils.py."""
+    """A module says what it is and imports no stars; `__init__.py` holds only that docstring; none is a utils.py."""
     tree = parsed(path)
     assert ast.get_docstring(tree)
     assert path.stem not in ("util", "utils", "helpers", "misc")

@@ -1,0 +1,1 @@
+"""Measured figures, each one command: `python -m benchmarks.NAME`."""
