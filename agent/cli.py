@@ -15,11 +15,7 @@ from agent import config as configuration
 from agent.config import Config
 from model.errors import ConfigError, EcgError
 
-app = typer.Typer(
-    help="Streaming edge monitor for ECG. A research tool, not a medical device.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 simulate_app = typer.Typer(help="Replay records as a bedside device would send them.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the settings.", no_args_is_help=True)
 app.add_typer(simulate_app, name="simulate")
@@ -43,6 +39,23 @@ NoiseSeed = Annotated[int | None, typer.Option("--seed", help="Which stretch of 
 PacketMs = Annotated[float | None, typer.Option(help="Milliseconds of signal in a packet.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Hold the first sample until somebody listens.")]
 Child = Annotated[bool, typer.Option("--child", hidden=True, help="End with the process that started this one.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"ecg-agent {version('ecg-agent')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[  # handled by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Streaming edge monitor for ECG. A research tool, not a medical device."""
 
 
 @app.command()

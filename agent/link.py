@@ -42,7 +42,7 @@ class Link:
         self._tracks: dict[str, _Track] = {}
         self._reasons: set[str] = set()
         self._last_s: float | None = None
-        self._emptied_s = 0.0
+        self._emptied_s: float | None = None
         self._slept = True
         self.packets = self.rejected = 0
 
@@ -65,9 +65,10 @@ class Link:
         """All that has come, in order; consecutive packets of a bed joined into one chunk. Never waits.
 
         `arrived_s` of what woke `wait` is `now_s`. What came while nobody waited is stamped with the time when the
-        socket was last seen empty: it came no earlier, so that no delay is ever told too short.
+        socket was last seen empty: it came no earlier, so that no delay is ever told too short. What waited for the
+        start of the monitor counts from then on.
         """
-        arrived_s = now_s if self._slept else self._emptied_s
+        arrived_s = now_s if self._slept or self._emptied_s is None else self._emptied_s
         out: list[Chunk | Gap | End | Event] = []
         waiting: dict[str, list[Chunk]] = {}
         for _ in range(MOST_PACKETS):

@@ -60,7 +60,7 @@ REACH = {
     "ward.json_gaps": 0.0,
     "ward.json_p99_ms": 150.0,
     "cost.one_bed_cpu_s_per_hour": 6.0,
-    "cost.one_bed_rss_mb": 450.0,
+    "memory.most_mb": 450.0,
     "cost.ward_cpu_s_per_bed_hour": 2.0,
     "start.help_s": 0.3,
     "start.first_beat_s": 5.0,
@@ -138,7 +138,7 @@ def _read(lines: IO[bytes], read: list[tuple[float, bytes]]) -> None:
 
 
 def cost(lengths: Lengths) -> Figures:
-    """CPU of the whole agent at full speed, start-up apart, and its memory."""
+    """CPU of the whole agent at full speed, start-up apart, and its memory while a faster simulator fills its queue."""
     one, one_start_s = at_full_speed(1, lengths.one_bed_s)
     many, many_start_s = at_full_speed(BEDS, lengths.ward_s)
     return {
@@ -190,12 +190,13 @@ def stages(lengths: Lengths) -> Figures:
 
 
 def memory(lengths: Lengths) -> Figures:
-    """Resident memory over an hour of one bed's signal at 60 times real time, at each tenth of it."""
+    """Resident memory over an hour of one bed's signal at 60 times real time, from a fifth of it on."""
     with simulator("record", RECORD, "--loop", "--speed", "60", "--duration", str(lengths.one_bed_s)) as source:
         options = ("--endpoint", source.endpoint, "--json", "--until-end")
         run = follow(start(*options, out=subprocess.DEVNULL))
-    tenths = [run.samples[round(i * (len(run.samples) - 1) / 10)].rss_mb for i in range(1, 11)]
-    return {"growth_mb": tenths[-1] - tenths[1], **{f"at_{10 * i}_percent_mb": rss for i, rss in enumerate(tenths, 1)}}
+    tenths = [run.samples[i * len(run.samples) // 10].rss_mb for i in range(2, 10)]
+    figures = {f"at_{10 * i}_percent_mb": rss for i, rss in enumerate(tenths, 2)}
+    return {"most_mb": max(sample.rss_mb for sample in run.samples), "growth_mb": tenths[-1] - tenths[0], **figures}
 
 
 def start_up(lengths: Lengths) -> Figures:
@@ -270,6 +271,8 @@ def main() -> None:
         "lengths": "quick" if options.quick else "full",
     }
     print(json.dumps(about))
+    with simulator("record", RECORD, "--loop") as source:
+        _first_beat(source.endpoint)  # libraries that have to come from the disk would be measured with the first part
     results = {}
     for part in options.only.split(","):
         results[part] = PARTS[part](QUICK if options.quick else FULL)

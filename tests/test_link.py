@@ -14,13 +14,12 @@ from model.resample import FS
 
 
 class Wire:
-    """A publisher and a link over real TCP; `send` returns once the link could receive all of it."""
+    """A publisher and a link inside this process: what was sent can be received at once, so tests know what comes."""
 
     def __init__(self, beds: list[str]) -> None:
-        self.context = zmq.Context()
-        self.publisher = self.context.socket(zmq.XPUB)
-        port = self.publisher.bind_to_random_port("tcp://127.0.0.1")
-        self.link = Link(f"tcp://127.0.0.1:{port}", beds, queue=10_000, lost_s=3.0)
+        self.publisher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
+        self.publisher.bind("inproc://device")
+        self.link = Link("inproc://device", beds, queue=10_000, lost_s=3.0)
         for _ in beds or [""]:
             self.publisher.recv()  # the subscription has arrived
 
@@ -37,7 +36,7 @@ class Wire:
 
     def close(self) -> None:
         self.link.close()
-        self.context.destroy(linger=0)
+        self.publisher.close(linger=0)
 
 
 @pytest.fixture
@@ -142,6 +141,17 @@ def test_the_state_of_the_link(line: Wire) -> None:
     line.exchange(*frames(packet(0)), now_s=10.0)
     assert line.link.view(12.9).state == "connected"
     assert line.link.view(13.0).state == "lost"
+
+
+def test_what_came_while_nobody_waited_came_after_the_socket_was_last_empty(line: Wire) -> None:
+    """A packet that finds the monitor busy is stamped with the earliest time it can have come, not with a later one."""
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    line.publisher.send_multipart(wire.encode(packet(5)))
+    assert line.link.socket.poll(5000)
+    line.link.wait(0.0)
+    (chunk,) = line.link.receive(11.0)
+    assert isinstance(chunk, Chunk)
+    assert chunk.arrived_s == 10.0
 
 
 def test_a_senseless_endpoint_is_refused() -> None:
