@@ -1,16 +1,15 @@
 """The link: frames from ZeroMQ, decoded, put in order bed by bed, and every missing sample declared."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import zmq
 
 from agent.messages import Chunk, End, Event, Gap, LinkView
-from agent.wire import LARGEST_FRAME, decode
+from agent.wire import LARGEST_FRAME, Packet, follows, join, parse, without
 from model.errors import EndpointError, FrameError
 
-MOST_PACKETS = 1024
+MOST_PACKETS = 4096
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
 
 
@@ -70,10 +69,10 @@ class Link:
         """
         arrived_s = now_s if self._slept or self._emptied_s is None else self._emptied_s
         out: list[Chunk | Gap | End | Event] = []
-        waiting: dict[str, list[Chunk]] = {}
+        waiting: dict[str, list[Packet]] = {}
         for _ in range(MOST_PACKETS):
             try:
-                message = decode(self._frames())
+                message = parse(self._frames())
             except zmq.Again:
                 self._emptied_s = now_s
                 break
@@ -82,12 +81,17 @@ class Link:
                 continue
             if self._beds and message.bed not in self._beds:
                 continue  # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too
-            self.packets += isinstance(message, Chunk)
             self._last_s = now_s
+            packets = waiting.setdefault(message.bed, [])
             for part in self._in_order(message):
-                _place(part, waiting, out, arrived_s)
-        for chunks in waiting.values():
-            out.append(_joined(chunks, arrived_s))
+                if packets and not (isinstance(part, Packet) and follows(part, packets[-1])):
+                    out.append(join(packets, arrived_s))
+                    packets.clear()
+                if isinstance(part, Packet):
+                    packets.append(part)
+                else:
+                    out.append(part)
+        out += [join(packets, arrived_s) for packets in waiting.values() if packets]
         return out
 
     def view(self, now_s: float) -> LinkView:
@@ -103,27 +107,24 @@ class Link:
             frames.append(self.socket.recv(zmq.NOBLOCK, copy=False))
         return [frame.bytes for frame in frames]
 
-    def _in_order(self, message: Chunk | End) -> list[Chunk | Gap | End]:
+    def _in_order(self, message: Packet | End) -> list[Packet | Gap | End]:
         """The message, a gap before it where samples are missing, without what was received before."""
+        about = message if isinstance(message, End) else message.header
         track = self._tracks.get(message.bed)
-        if track is None or track.run != message.run:
-            self._tracks[message.bed] = track = _Track(message.run, message.first)
-        if message.first == track.next and isinstance(message, Chunk):  # as nearly always
-            track.next += len(message.counts)
-            return [message]
-        out: list[Chunk | Gap | End] = []
-        if message.first > track.next:
-            count = message.first - track.next
-            out.append(Gap(message.bed, message.run, track.next, count, message.fs, "never arrived"))
+        if track is None or track.run != about.run:
+            self._tracks[message.bed] = track = _Track(about.run, about.first)
+        gap = about.first - track.next
+        out: list[Packet | Gap | End] = []
+        if gap > 0:
+            out.append(Gap(message.bed, about.run, track.next, gap, about.fs, "never arrived"))
         if isinstance(message, End):
             return [*out, message]
-        known = max(0, track.next - message.first)
-        track.next = max(track.next, message.first + len(message.counts))
-        if known == 0:
-            return [*out, message]
-        if known >= len(message.counts):
-            return []
-        return [replace(message, first=message.first + known, counts=message.counts[known:])]
+        self.packets += 1
+        known, count = max(0, -gap), message.header.count
+        track.next = max(track.next, about.first + count)
+        if known >= count:
+            return out
+        return [*out, without(message, known) if known else message]
 
     def _reject(self, reason: str) -> list[Event]:
         """Count a malformed frame, and tell of each reason once: garbage must not flood the events."""
@@ -132,30 +133,3 @@ class Link:
             return []
         self._reasons.add(reason)
         return [Event("", 0, "frame", f"frame rejected: {reason}")]
-
-
-def _place(
-    part: Chunk | Gap | End, waiting: dict[str, list[Chunk]], out: list[Chunk | Gap | End | Event], arrived_s: float
-) -> None:
-    """Put the next part of a bed's stream onto the chunks that wait to become one, or after them."""
-    chunks = waiting.get(part.bed)
-    if isinstance(part, Chunk) and chunks and _same_stream(part, chunks[0]):
-        chunks.append(part)
-        return
-    if chunks:
-        out.append(_joined(waiting.pop(part.bed), arrived_s))
-    if isinstance(part, Chunk):
-        waiting[part.bed] = [part]
-    else:
-        out.append(part)
-
-
-def _same_stream(one: Chunk, other: Chunk) -> bool:
-    same_leads = one.leads is other.leads or one.leads == other.leads
-    return same_leads and one.run == other.run and one.fs == other.fs
-
-
-def _joined(chunks: list[Chunk], arrived_s: float) -> Chunk:
-    """Consecutive chunks as one."""
-    counts = chunks[0].counts if len(chunks) == 1 else np.concatenate([chunk.counts for chunk in chunks])
-    return replace(chunks[0], counts=counts, sent_s=chunks[-1].sent_s, arrived_s=arrived_s)

@@ -6,11 +6,12 @@ specifies it on one page; the limits below are the limits given there.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import Meta
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from agent.messages import MISSING, Chunk, End, Lead
@@ -74,6 +75,15 @@ class EndHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     sent: Time
 
 
+class Packet(NamedTuple):
+    """A packet of samples that was checked, but whose `payload` was not unpacked."""
+
+    bed: str
+    header: SamplesHeader
+    leads: tuple[Lead, ...]
+    payload: bytes
+
+
 _header: msgspec.json.Decoder[SamplesHeader | EndHeader] = msgspec.json.Decoder(SamplesHeader | EndHeader)
 _lead_headers: msgspec.json.Decoder[list[LeadHeader]] = msgspec.json.Decoder(
     Annotated[list[LeadHeader], Meta(min_length=1, max_length=MOST_LEADS)]
@@ -111,6 +121,12 @@ def encode(message: Chunk | End) -> list[bytes]:
 
 def decode(frames: Sequence[bytes]) -> Chunk | End:
     """The message of three frames, `arrived_s` left at 0. Raises FrameError, saying what is wrong with them."""
+    message = parse(frames)
+    return message if isinstance(message, End) else join([message])
+
+
+def parse(frames: Sequence[bytes]) -> Packet | End:
+    """A checked message whose samples are not unpacked yet. Raises FrameError, saying what is wrong with the frames."""
     if len(frames) != 3:
         raise FrameError(f"a message of {len(frames)} frames instead of 3")
     bed = bed_name(frames[0])
@@ -120,17 +136,36 @@ def decode(frames: Sequence[bytes]) -> Chunk | End:
         if len(frames[2]):
             raise FrameError("an end with samples")
         return End(bed, header.run, header.first, header.fs, header.sequence, header.sent)
-    leads = _leads_from_json(bytes(header.leads))
-    return Chunk(
-        bed=bed,
-        run=header.run,
-        first=header.first,
-        fs=header.fs,
-        leads=leads,
-        counts=_counts(header, len(leads), frames[2]),
-        sent_s=header.sent,
-        sequence=header.sequence,
-    )
+    packet = Packet(bed, header, _leads_from_json(bytes(header.leads)), frames[2])
+    _check_payload(packet)
+    return packet
+
+
+def join(packets: Sequence[Packet], arrived_s: float = 0.0) -> Chunk:
+    """Consecutive packets of one stream and dtype (see `follows`) as one chunk: many are unpacked as fast as one."""
+    bed, header, leads, payload = packets[0]
+    if len(packets) > 1:
+        payload = b"".join([packet.payload for packet in packets])
+    counts = np.frombuffer(payload, f"<i{SIZES[header.dtype]}").astype(np.int32).reshape(-1, len(leads))
+    if header.dtype == "int16":
+        counts[counts == SMALLEST["int16"]] = MISSING
+    sent_s = packets[-1].header.sent
+    return Chunk(bed, header.run, header.first, header.fs, leads, counts, sent_s, arrived_s, header.sequence)
+
+
+def without(packet: Packet, samples: int) -> Packet:
+    """A packet without its first `samples`, fewer than it has."""
+    header = packet.header
+    size = len(packet.payload) // header.count
+    rest = replace(header, first=header.first + samples, count=header.count - samples)
+    return packet._replace(header=rest, payload=packet.payload[samples * size :])
+
+
+def follows(packet: Packet, before: Packet) -> bool:
+    """Whether the next packet of a bed is of the same run, leads, rate and dtype as the one before it."""
+    one, other = packet.header, before.header
+    same_stream = one.run == other.run and packet.leads is before.leads and one.fs == other.fs
+    return same_stream and one.dtype == other.dtype
 
 
 def _payload(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], bytes]:
@@ -144,20 +179,19 @@ def _payload(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], byte
     return "int16", np.where(missing, SMALLEST["int16"], counts).astype("<i2").tobytes()
 
 
-def _counts(header: SamplesHeader, leads: int, payload: bytes) -> NDArray[np.int32]:
-    size = SIZES[header.dtype]
-    if len(payload) > LARGEST_FRAME:
-        raise FrameError(f"{len(payload)} bytes of samples: {LARGEST_FRAME} are the most")
-    if len(payload) != header.count * leads * size:
-        raise FrameError(f"{len(payload)} bytes of samples instead of {header.count} x {leads} leads x {size} bytes")
+def _check_payload(packet: Packet) -> None:
+    header, leads, size = packet.header, len(packet.leads), SIZES[packet.header.dtype]
+    if len(packet.payload) > LARGEST_FRAME:
+        raise FrameError(f"{len(packet.payload)} bytes of samples: {LARGEST_FRAME} are the most")
+    if len(packet.payload) != header.count * leads * size:
+        raise FrameError(
+            f"{len(packet.payload)} bytes of samples instead of {header.count} x {leads} leads x {size} bytes"
+        )
     if header.first + header.count > LARGEST_INDEX:
         raise FrameError("sample indices beyond 2^53")
-    counts = np.frombuffer(payload, f"<i{size}").reshape(header.count, leads).astype(np.int32)
-    if header.dtype == "int16":
-        counts[counts == SMALLEST["int16"]] = MISSING
-    return counts
 
 
+@lru_cache(maxsize=4096)
 def bed_name(frame: bytes) -> str:
     """The name in the first frame, or what is to be sent as one. Raises FrameError."""
     if not 1 <= len(frame) <= LARGEST_NAME:

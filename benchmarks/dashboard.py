@@ -27,13 +27,14 @@ from scipy.signal import resample_poly
 
 from agent.dashboard import wave
 from agent.dashboard.frame import settle
-from agent.dashboard.lines import RATE, clock
+from agent.dashboard.lines import clock
 from agent.dashboard.overview import page
 from agent.dashboard.painter import Painter
 from agent.dashboard.styles import CLASS_COLOURS
 from agent.dashboard.view import View
 from agent.messages import Beat, BedView, Event, Floats, Latency, LinkView, Rhythm, Snapshot
 from model import records
+from model.resample import FS
 
 RECORD = "208"
 HELD_S = 30
@@ -51,10 +52,10 @@ def load(name: str = RECORD, seconds: int = 90) -> tuple[Floats, tuple[Beat, ...
     samples, labels = records.annotations(record).beats()
     beats: list[Beat] = []
     before = 0
-    for sample, label in zip((samples * RATE / record.fs).round().astype(int).tolist(), labels, strict=True):
+    for sample, label in zip((samples * FS / record.fs).round().astype(int).tolist(), labels, strict=True):
         sure = 0.82 + 0.17 * ((sample * 37) % 100) / 100
         chances = tuple(sure if name == label else (1 - sure) / 4 for name in records.CLASSES)
-        rr = (sample - before) / RATE if beats else None
+        rr = (sample - before) / FS if beats else None
         beats.append(Beat(name, sample, sample + 47, label, chances, rr, arrived_s=0.0))
         before = sample
     return resample_poly(signal, 25, 72).astype(np.float32), tuple(beats)
@@ -70,11 +71,11 @@ def snapshot(data: tuple[Floats, tuple[Beat, ...]], head: int, beds: int) -> Sna
         Event("bed-01", head - 500, "signal", "saturated for 0.4 s"),
     )
     link = LinkView("tcp://127.0.0.1:5556", "connected", head * beds // 12, 0)
-    return Snapshot(views, events, link, "cpu", "mitbih-cnn-1", 1_800_000_000 + head / RATE, 1_800_000_000.0)
+    return Snapshot(views, events, link, "cpu", "mitbih-cnn-1", 1_800_000_000 + head / FS, 1_800_000_000.0)
 
 
 def _bed(data: tuple[Floats, tuple[Beat, ...]], head: int, name: str) -> BedView:
-    held, beats = data[0][max(0, head - HELD_S * RATE) : head], [beat for beat in data[1] if beat.decided < head]
+    held, beats = data[0][max(0, head - HELD_S * FS) : head], [beat for beat in data[1] if beat.decided < head]
     counts = tuple(sum(beat.label == label for beat in beats) for label in records.CLASSES)
     intervals = [beat.rr_s for beat in beats[-8:] if beat.rr_s]
     rr = float(np.mean(intervals)) if intervals else None
@@ -111,7 +112,7 @@ def peer(target: TextIO, size: tuple[int, int]) -> Callable[[Snapshot], None]:
 
 
 def _peer_wave(bed: BedView, columns: int, rows: int, seconds: int) -> Text:
-    placed = wave.sweep(bed.wave, bed.head, seconds * RATE, 20)
+    placed = wave.sweep(bed.wave, bed.head, seconds * FS, 20)
     low, high = wave.spans(placed, 2 * columns)
     points = wave.points(wave.raster(low, high, wave.fit(bed.wave), rows, False), False)
     return Text("\n".join("".join(map(chr, row)) for row in points.tolist()), style="green")

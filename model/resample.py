@@ -9,7 +9,6 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import firwin, upfirdn
 
 FS = 125
 """Sampling rate of the agent, of the wire and of the net, in hertz."""
@@ -53,6 +52,8 @@ class Resampler:
     def _filter(self) -> NDArray[np.float64]:
         if self._half == 0:
             return np.ones(1)
+        from scipy.signal import firwin  # a second to import: a stream at 125 Hz does not pay it
+
         taps = firwin(2 * self._half + 1, 1 / max(self.up, self.down), window=("kaiser", 5.0)) * self.up
         padding = -self._half % self.down  # brings the centre tap onto the output grid
         return np.concatenate([np.zeros(padding), taps])
@@ -71,6 +72,8 @@ class Resampler:
     def _emit(self, stop: int) -> NDArray[np.float64]:
         if stop <= self.next_output or not len(self._buffer):
             return np.empty((0, self._buffer.shape[1]))
+        from scipy.signal import upfirdn
+
         shift = (len(self._taps) - 1 - self._half) // self.down - self._base * self.up // self.down
         tail = np.zeros((self._half // self.up + 1, self._buffer.shape[1]))
         outputs = upfirdn(self._taps, np.concatenate([self._buffer, tail]), self.up, self.down, axis=0)

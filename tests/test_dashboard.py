@@ -10,7 +10,6 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from agent.dashboard.frame import Frame, render, settle
-from agent.dashboard.lines import RATE
 from agent.dashboard.overview import page
 from agent.dashboard.picture import svg
 from agent.dashboard.view import View
@@ -23,7 +22,7 @@ WICKED = "bed 病室の患者 \x1b[2J\n\t" + "x" * 300
 
 def ecg(seconds: int = 30) -> Floats:
     """A wave with one narrow peak a second, so that beats and picture are known."""
-    time = np.arange(seconds * RATE) / RATE
+    time = np.arange(seconds * FS) / FS
     return (np.exp(-(((time % 1) - 0.5) ** 2) / 0.0005) + 0.05 * np.sin(7 * time)).astype(np.float32)
 
 
@@ -31,11 +30,11 @@ def make_bed(name: str = "bed-1", wave: Floats | None = None, state: BedState = 
     wave = ecg() if wave is None else wave
     labels = "NNSNVNFNQN"
     beats = tuple(
-        Beat(name, second * RATE + 62, second * RATE + 110, label, (0.9, 0.1, 0.0, 0.0, 0.0), 1.0, arrived_s=0.0)
+        Beat(name, second * FS + 62, second * FS + 110, label, (0.9, 0.1, 0.0, 0.0, 0.0), 1.0, arrived_s=0.0)
         for second, label in zip(range(20, 30), labels, strict=True)
     )
     rhythm = Rhythm(59.6, 1006.0, 31.0, 42.0, (20, 1, 4, 1, 1))
-    return BedView(name, "MLII", state, wave, 30 * RATE, beats, rhythm, 2, 37, Latency(408.0, 1.2, 3.4))
+    return BedView(name, "MLII", state, wave, 30 * FS, beats, rhythm, 2, 37, Latency(408.0, 1.2, 3.4))
 
 
 def make(*beds: BedView, **changes: object) -> Snapshot:
@@ -76,7 +75,7 @@ SCENES = {
     "huge": make(make_bed(wave=ecg() * 1e30)),
     "infinite": make(make_bed(wave=np.full(3750, np.inf, dtype=np.float32))),
     "empty wave": make(replace(make_bed(wave=np.empty(0, dtype=np.float32), state="learning"), head=0, beats=())),
-    "first second": make(replace(make_bed(wave=ecg(1), state="learning"), head=RATE, beats=())),
+    "first second": make(replace(make_bed(wave=ecg(1), state="learning"), head=FS, beats=())),
     "nothing known": make(
         replace(make_bed(), rhythm=Rhythm(None, None, None, None, (0,) * 5), latency=None, beats=()), events=()
     ),
@@ -226,11 +225,6 @@ def test_picture_is_svg_of_the_same_frame() -> None:
     assert "LAST" in "".join(ElementTree.fromstring(document).itertext())
     overview = svg(SCENES["64 beds"], View(ascii=True), 80, 24)
     assert "bed-3" in "".join(ElementTree.fromstring(overview).itertext())
-
-
-def test_one_sampling_rate() -> None:
-    """The dashboard's sampling rate is that of the whole agent."""
-    assert RATE == FS
 
 
 def test_import_is_light() -> None:

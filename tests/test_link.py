@@ -1,5 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Self
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ class Wire:
 
     def __init__(self, beds: list[str]) -> None:
         self.publisher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
-        self.publisher.bind("inproc://device")
-        self.link = Link("inproc://device", beds, queue=10_000, lost_s=3.0)
+        endpoint = f"inproc://{uuid4().hex}"
+        self.publisher.bind(endpoint)
+        self.link = Link(endpoint, beds, queue=10_000, lost_s=3.0)
         for _ in beds or [""]:
             self.publisher.recv()  # the subscription has arrived
 
@@ -34,7 +37,10 @@ class Wire:
             out += self.link.receive(now_s)
         return [message for message in out if isinstance(message, Event) or message.bed != "1-last"]
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.link.close()
         self.publisher.close(linger=0)
 
@@ -42,9 +48,8 @@ class Wire:
 @pytest.fixture
 def line() -> Iterator[Wire]:
     """A link that listens to all beds."""
-    made = Wire([])
-    yield made
-    made.close()
+    with Wire([]) as made:
+        yield made
 
 
 def packet(first: int, count: int = 5, bed: str = "1", run: str = "run") -> Chunk:
@@ -129,10 +134,9 @@ def test_garbage_is_counted_told_once_and_does_no_harm(line: Wire) -> None:
 
 def test_a_bed_is_not_its_namesake() -> None:
     """Bed 1 is watched without bed 10, though ZeroMQ subscribes by prefix."""
-    line = Wire(["1", "1-last"])
-    made = line.exchange(*frames(packet(0, bed="10"), packet(0, bed="1")))
+    with Wire(["1", "1-last"]) as line:
+        made = line.exchange(*frames(packet(0, bed="10"), packet(0, bed="1")))
     assert [message.bed for message in made if isinstance(message, Chunk)] == ["1"]
-    line.close()
 
 
 def test_the_state_of_the_link(line: Wire) -> None:

@@ -8,9 +8,7 @@ from rich.style import Style
 
 from agent.dashboard.styles import FAINT, PLAIN, TITLE, Glyphs
 from model.records import CLASSES
-
-RATE = 125
-"""Samples a second of every wave and beat shown; `model.resample.FS`, whose module would bring SciPy along."""
+from model.resample import FS
 
 Line = list[Segment]
 Part = tuple[str, Style]
@@ -81,9 +79,9 @@ def bar(share: float, width: int, style: Style, glyphs: Glyphs) -> list[Part]:
 
 def clock(sample: int, tenths: bool = False) -> str:
     """Time of a sample since the start of its record, as hours:minutes:seconds."""
-    seconds, rest = divmod(max(0, sample), RATE)
+    seconds, rest = divmod(max(0, sample), FS)
     text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    return f"{text}.{rest * 10 // RATE}" if tenths else text
+    return f"{text}.{rest * 10 // FS}" if tenths else text
 
 
 def label_index(label: str) -> int:

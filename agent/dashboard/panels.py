@@ -3,7 +3,7 @@
 from math import isfinite
 
 from agent.dashboard.digits import figures
-from agent.dashboard.lines import RATE, Line, Part, bar, clock, elide, label_index, line, spread, title
+from agent.dashboard.lines import Line, Part, bar, clock, elide, label_index, line, spread, title
 from agent.dashboard.styles import (
     CLASS_MARKS,
     CLASS_STYLES,
@@ -16,6 +16,7 @@ from agent.dashboard.styles import (
 )
 from agent.messages import Beat, BedView, Snapshot
 from model.records import CLASSES
+from model.resample import FS
 
 RR_TOPS_S = (1.0, 1.5, 2.0, 3.0, 5.0)
 """Seconds that the height of the RR columns may stand for."""
@@ -139,7 +140,7 @@ def monitor(bed: BedView, snapshot: Snapshot, width: int, glyphs: Glyphs) -> lis
         ("weights", snapshot.weights),
         ("link", link.endpoint),
         ("packets", f"{link.packets:,}, {link.rejected:,} rejected"),
-        ("running", clock(round(snapshot.now_s - snapshot.started_s) * RATE)),
+        ("running", clock(round(snapshot.now_s - snapshot.started_s) * FS)),
     )
     made = [title("MONITOR", width, glyphs)]
     for name, value in rows:

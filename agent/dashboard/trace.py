@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 
 from agent.dashboard import wave
-from agent.dashboard.lines import RATE, Line, label_index, line
+from agent.dashboard.lines import Line, label_index, line
 from agent.dashboard.styles import (
     CLASS_MARKS,
     CLASS_STYLES,
@@ -20,6 +20,7 @@ from agent.dashboard.styles import (
 )
 from agent.messages import Beat, BedView, Floats
 from model.records import CLASSES
+from model.resample import FS
 
 GUTTER = 5
 """Columns left of the trace for its millivolts."""
@@ -43,7 +44,7 @@ class Sweep:
     @staticmethod
     def of(head: int, seconds: int, columns: int) -> "Sweep":
         """The sweep of so many seconds, with at least two empty columns ahead of the newest sample."""
-        length = seconds * RATE
+        length = seconds * FS
         return Sweep(head, length, columns, max(2 * length // columns + 1, round(length * ERASED)))
 
     def visible(self, beats: tuple[Beat, ...]) -> list[tuple[int, int]]:
@@ -104,7 +105,7 @@ def _marks(beats: list[tuple[int, int]], columns: int) -> Line:
 def _classes(beats: list[tuple[int, int]], sweep: Sweep) -> NDArray[np.uint8]:
     """(columns,) index into _INKS of the class whose beat is drawn there."""
     inks = np.ones(sweep.columns, dtype=np.uint8)
-    a_second = RATE * sweep.columns / sweep.length
+    a_second = FS * sweep.columns / sweep.length
     before, after = max(1, round(BEFORE_S * a_second)), max(1, round(AFTER_S * a_second))
     for column, index in reversed(beats):
         inks[max(0, column - before) : column + after] = index + 1
@@ -150,11 +151,11 @@ def _scale(window: wave.Window, rows: int) -> dict[int, str]:
 def _grid(window: wave.Window, rows: int, columns: int, length: int, dot: str) -> wave.Points:
     """Points of the empty screen: dots at each grid line of voltage, every 0.2 s, and at each second on every row."""
     grid = np.full((rows, columns), ord(" "), dtype=np.uint32)
-    fine = 0.2 if columns / (length / RATE) >= 15 else 0.5
+    fine = 0.2 if columns / (length / FS) >= 15 else 0.5
     lines = sorted({_row(window, rows, level) for level in _levels(window, rows)})
-    across = [int(i * fine * RATE) * columns // length for i in range(round(length / RATE / fine))]
+    across = [int(i * fine * FS) * columns // length for i in range(round(length / FS / fine))]
     grid[np.ix_(lines, across)] = ord(dot)
-    grid[:, [second * RATE * columns // length for second in range(length // RATE)]] = ord(dot)
+    grid[:, [second * FS * columns // length for second in range(length // FS)]] = ord(dot)
     return grid
 
 
@@ -162,7 +163,7 @@ def _axis(bed: BedView, placed: Floats, sweep: Sweep, seconds: int, glyphs: Glyp
     """A tick at each second, and a mark below every column whose samples are missing."""
     chars = [" "] * sweep.columns
     for second in range(seconds):
-        chars[second * RATE * sweep.columns // sweep.length] = glyphs.tick
+        chars[second * FS * sweep.columns // sweep.length] = glyphs.tick
     made: Line = []
     lost = _missing(bed, placed, sweep)
     for column in range(sweep.columns):

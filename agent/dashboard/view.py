@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.dashboard.lines import RATE
 from agent.dashboard.wave import HEIGHTS_MV, Window, fit
 from agent.messages import BedView, Snapshot
+from model.resample import FS
 
 SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
 """Seconds that the width of the screen may stand for."""
@@ -70,7 +70,7 @@ def follow(view: View, beds: tuple[BedView, ...]) -> View:
 
 
 def _fitted(view: View, bed: BedView) -> Window:
-    shown = bed.wave[-seconds_across(view) * RATE :]
+    shown = bed.wave[-seconds_across(view) * FS :]
     return fit(shown, view.windows.get(bed.bed), view.height_mv)
 
 
