@@ -47,6 +47,7 @@ class MonitorConfig:
     threads: Count
     timeout_s: Positive
     lost_s: Positive
+    tick_ms: Positive
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,11 +77,16 @@ class Session:
         # What is loaded by now stays: searching all of PyTorch for garbage would hold up beats for a tenth of a second.
         gc.collect()
         gc.freeze()
+        due_s = 0.0
         while not stop():
             self.link.wait(min(LONGEST_WAIT_S, output.patience_s(self.clock())), output.keyboard)
             now_s = self.clock()
+            time.sleep(max(0.0, due_s - now_s))
+            packets = self.link.packets
             if not output.show(self._step(now_s), self, now_s) or self._over(until, now_s):
                 return
+            if self.link.packets > packets:
+                due_s = now_s + self.config.monitor.tick_ms / 1000
 
     def snapshot(self, now_s: float) -> Snapshot:
         """All that a frame of the dashboard is drawn from."""

@@ -28,7 +28,7 @@ from agent.rhythm import Rhythms
 from agent.segment import Segmenter
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("decode", agent.link, ("decode",)),
+    ("decode", agent.link, ("parse", "join")),
     ("link", Link, ("receive",)),
     ("wait", Link, ("wait",)),
     ("door", Door, ("take",)),
