@@ -86,7 +86,9 @@ def _show(session: Session, config: Config, asked: Watch, stop: Callable[[], boo
         return
     view = View(ascii=config.dashboard.ascii, seconds=config.dashboard.seconds or None)
     with Screen(Console(), view) as screen:
-        session.run(Dashboard(screen, config), until, stop)
+        dashboard = Dashboard(screen, config)
+        dashboard.show([], session, session.clock())  # something to see at once; and the first picture is the slowest
+        session.run(dashboard, until, stop)
 
 
 def _picture(session: Session, path: Path, config: Config) -> None:
