@@ -152,7 +152,7 @@ def simulate_ward(
     from simulator.ward import Pace, bed_names, spread
 
     if bool(records) == (beds is not None):
-        raise ConfigError("say which records to replay (ecg-agent simulate ward 100 208 119), or how many --beds")
+        raise ConfigError("say either which records (ecg-agent simulate ward 100 208 119) or how many --beds, not both")
     of = settings.simulate
     base = Plan("", "", start, duration, loop, noise, of.snr_db, of.noise_seed)
     if records:
@@ -170,7 +170,8 @@ def simulate_list() -> None:
 
     from simulator.catalog import entries, table
 
-    Console().print(table(entries()))
+    width = None if sys.stdout.isatty() else 240
+    Console(width=width).print(table(entries()))
 
 
 @app.command()
@@ -215,7 +216,16 @@ def _speed(text: str) -> float | None:
 def main() -> None:
     """Entry point of `ecg-agent`."""
     try:
-        app()
+        if sys.stdout is None or sys.stderr is None:
+            raise SystemExit(1)  # closed by whoever started us: nobody would hear the reason
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except EcgError as error:
         typer.echo(f"ecg-agent: {error}", err=True)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered cannot be written either
+        typer.echo(f"ecg-agent: cannot go on: {error}", err=True)
+        raise SystemExit(1) from None

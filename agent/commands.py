@@ -15,7 +15,7 @@ from agent.config import Config, override
 from agent.link import Link
 from agent.monitor import Session, Until
 from agent.stop import Stop
-from model.errors import SimulatorError, TerminalError
+from model.errors import ConfigError, SimulatorError, TerminalError
 from simulator.publish import Publisher
 from simulator.replay import Plan
 from simulator.ward import Clock, Pace, Status, open_beds, run
@@ -37,6 +37,12 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
 
     A summary goes to standard error at the end.
     """
+    if not all(asked.beds):
+        raise ConfigError("a bed without a name cannot be watched: leave --bed out to watch all")
+    if asked.svg is not None and not asked.svg.parent.is_dir():
+        raise ConfigError(f"no folder {asked.svg.parent} to write a picture to (--svg)")
+    if sys.stdout.isatty():
+        print("ecg-agent: loading the net", file=sys.stderr)  # noqa: T201  # it takes a moment
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(Stop())
         # The link comes first: what the device sends while the net is loaded waits in its queue.

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -17,6 +17,7 @@ from model.errors import ConfigError
 
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
 Count = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 Decibels = Annotated[float, msgspec.Meta(ge=-100, le=100)]
 DeviceName = Literal["auto", "mps", "cuda", "cpu"]
@@ -44,7 +45,7 @@ class MonitorConfig:
     device: DeviceName
     weights: Text
     lead: Text
-    threads: Count
+    threads: Threads
     timeout_s: Positive
     lost_s: Positive
     tick_ms: Positive
@@ -79,7 +80,7 @@ class TrainConfig:
     drop_normal: Seed
     seed: Seed
     split_seed: Seed
-    threads: Count
+    threads: Threads
     device: DeviceName
 
 
@@ -108,11 +109,13 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     own = path or (Path(environment["ECG_AGENT_CONFIG"]) if environment.get("ECG_AGENT_CONFIG") else None)
     if own is not None:
         _merge(values, _read(own), str(own))
+        _config(values, str(own))
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
             section, _, key = name.removeprefix(PREFIX).lower().partition("_")
             _merge(values, {section: {key: _value(environment[name])}}, f"environment variable {name}")
-    return _config(values, str(own or defaults()))
+            _config(values, f"environment variable {name}")
+    return _config(values, str(defaults()))
 
 
 def override(config: Config, section: str, **options: Any) -> Config:
@@ -177,5 +180,7 @@ def _config(values: Values, source: str) -> Config:
             sections[field.name] = msgspec.convert(values[field.name], hints[field.name])
         except msgspec.ValidationError as error:
             reason, _, key = str(error).partition(" - at `$.")
-            raise ConfigError(f"{source}: {field.name}.{key.rstrip('`')}: {reason}") from error
+            choices = get_args(get_type_hints(hints[field.name]).get(key := key.rstrip("`")))
+            valid = f"; valid are {', '.join(choices)}" if choices else ""
+            raise ConfigError(f"{source}: {field.name}.{key}: {reason}{valid}") from error
     return Config(**sections)

@@ -73,6 +73,14 @@ class Detector:
         self._deadline[row] = NEVER
         self._beds[row] = _Bed(row)
 
+    def resume(self, row: int, first: int) -> None:
+        """Go on after a gap within a run, at sample `first`: filters start anew, levels that were learnt stay."""
+        if self._beds[row].learning:
+            self.reset(row, first)
+            return
+        self._finder.reset(row)
+        self._next[row] = first
+
     def push(self, rows: NDArray[np.intp], x: Floats) -> list[RPeak]:
         """Take the next samples `x` (len(rows), n) float32 mV of beds `rows`; return the beats that they decide."""
         found: list[RPeak] = []
@@ -129,20 +137,20 @@ class _Bed:
         "_doubtful",
         "_intervals",
         "_last",
-        "_learning",
         "_noise",
         "_noise_level",
         "_passed",
         "_row",
         "_shortest",
         "deadline",
+        "learning",
     )
 
     def __init__(self, row: int) -> None:
         self._row = row
         self.deadline = NEVER
         """Sample at which something is due even if no further bump comes."""
-        self._learning = True
+        self.learning = True
         self._passed: list[_Bump] = []  # bumps since the last beat that are none, or while learning not yet
         self._doubtful: tuple[_Bump, float] | None = None
         self._last: _Bump | None = None
@@ -154,7 +162,7 @@ class _Bed:
 
     def see(self, bump: _Bump, now: int, found: list[RPeak]) -> None:
         """Take the next bump; append the beats that are certain with it at sample `now`."""
-        if self._learning:
+        if self.learning:
             if not self._passed:
                 self.deadline = bump.known + LEARNING
             self._passed.append(bump)
@@ -176,15 +184,13 @@ class _Bed:
             due = self.deadline
             if self._doubtful:
                 self._settle(None, due, found)
-            elif self._learning:
+            elif self.learning:
                 self._learn(due, found)
             else:
                 self._relearn(due, found)
 
     def finish(self, now: int, found: list[RPeak]) -> None:
-        """Decide what is left with what is known."""
-        if self._learning and self._passed:
-            self._learn(now, found)
+        """Decide what is left with what is known; before the levels are learnt that is nothing."""
         if self._doubtful:
             self._settle(None, now, found)
 
@@ -239,7 +245,7 @@ class _Bed:
         self._noise_level = _median(noise) if noise else self._beat_level - 2.3
         self._beats, self._noise = [self._beat_level] * 3, [self._noise_level] * 3
         self._intervals, self._shortest = [], 0
-        self._learning = False
+        self.learning = False
         self.deadline = now + QUIET
         for bump in bumps:
             if bump.known >= oldest:
@@ -252,7 +258,7 @@ class _Bed:
         if any(silent or bump.size > self._beat_level - 1.4 for bump in self._passed):
             self._learn(now, found, now - LATEST)
         elif silent:
-            self._learning, self.deadline = True, NEVER
+            self.learning, self.deadline = True, NEVER
         else:
             self.deadline = now + QUIET // 3
 

@@ -45,6 +45,8 @@ class Door:
         except ValueError as error:
             raise StreamError(f"cannot resample this stream to {FS} Hz: {error}") from error
         self._resampler: Resampler | None = None
+        self._base = self._last = 0.0
+        self._stop = 0
 
     def fits(self, chunk: Chunk) -> bool:
         """Whether a chunk belongs to the stream this door was made for."""
@@ -86,20 +88,23 @@ class Door:
         """The samples that waited for later ones, at the end of a stretch."""
         if self._resampler is None:
             return []
-        first, rest = self._resampler.next_output, self._resampler.flush()
+        first, after = self._resampler.next_output, round(self.delay_s * self.fs) + 1
+        rest = self._resampler.push(np.full((after, 1), self._last - self._base))[: self._stop - first]
         self._resampler = None
-        return [Stretch(first, rest[:, 0].astype(np.float32))] if len(rest) else []
+        return [Stretch(first, (rest[:, 0] + self._base).astype(np.float32))] if len(rest) else []
 
     def _samples(self, first: int, counts: NDArray[np.int32]) -> list[Stretch | Gap]:
         x = (counts - self.lead.offset) * self.scale
         if self.step == 1:
             return [Stretch(first, x.astype(np.float32))]
-        if self._resampler is None:  # the first value stands for what was before it, so that the filter does not ring
-            self._resampler = Resampler(self.fs, leads=1, start=self.at_fs(first))
+        if self._resampler is None:
+            # The filter sees the first value before the stretch, and the last one behind it, for it not to ring.
+            self._resampler, self._base = Resampler(self.fs, leads=1, start=self.at_fs(first)), float(x[0])
             x = np.concatenate([np.full(first - self._resampler.first_input, x[0]), x])
+        self._last, self._stop = float(x[-1]), self.at_fs(first + len(counts))
         start = self._resampler.next_output
-        out = self._resampler.push(x[:, None])
-        return [Stretch(start, out[:, 0].astype(np.float32))] if len(out) else []
+        out = self._resampler.push(x[:, None] - self._base)
+        return [Stretch(start, (out[:, 0] + self._base).astype(np.float32))] if len(out) else []
 
 
 def describe(lead: Lead, fs: float) -> str:

@@ -11,6 +11,8 @@ from model.errors import EndpointError, FrameError
 
 MOST_PACKETS = 4096
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
+MOST_PAST = 16
+"""Replaced runs of a bed that are remembered."""
 
 
 @dataclass(slots=True)
@@ -19,6 +21,8 @@ class _Track:
 
     run: str
     next: int
+    past: tuple[str, ...] = ()
+    """Runs that ended when a later one began."""
 
 
 class Link:
@@ -82,6 +86,9 @@ class Link:
             if self._beds and message.bed not in self._beds:
                 continue  # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too
             self._last_s = now_s
+            if self._is_past(message):
+                out += self._reject(f"two devices send as bed {message.bed!r}: the one that came last is watched")
+                continue
             packets = waiting.setdefault(message.bed, [])
             for part in self._in_order(message):
                 if packets and not (isinstance(part, Packet) and follows(part, packets[-1])):
@@ -107,12 +114,19 @@ class Link:
             frames.append(self.socket.recv(zmq.NOBLOCK, copy=False))
         return [frame.bytes for frame in frames]
 
+    def _is_past(self, message: Packet | End) -> bool:
+        """Whether a message is of a run that a later one has replaced: a device restarts, but never goes back."""
+        track = self._tracks.get(message.bed)
+        run = message.run if isinstance(message, End) else message.header.run
+        return track is not None and run in track.past
+
     def _in_order(self, message: Packet | End) -> list[Packet | Gap | End]:
         """The message, a gap before it where samples are missing, without what was received before."""
         about = message if isinstance(message, End) else message.header
         track = self._tracks.get(message.bed)
         if track is None or track.run != about.run:
-            self._tracks[message.bed] = track = _Track(about.run, about.first)
+            past = (*track.past, track.run)[-MOST_PAST:] if track else ()
+            self._tracks[message.bed] = track = _Track(about.run, about.first, past)
         gap = about.first - track.next
         out: list[Packet | Gap | End] = []
         if gap > 0:
@@ -132,4 +146,4 @@ class Link:
         if reason in self._reasons or len(self._reasons) >= 100:
             return []
         self._reasons.add(reason)
-        return [Event("", 0, "frame", f"frame rejected: {reason}")]
+        return [Event("", 0, "frame", f"packet rejected: {reason}")]

@@ -95,7 +95,12 @@ class Ward:
             if bed.door is not None and not bed.refused:
                 steps += bed.door.take(message)
         elif bed.door is not None and message.run == bed.door.run:
-            steps += bed.door.gap(message) if isinstance(message, Gap) else [*bed.door.flush(), message]
+            if isinstance(message, Gap):
+                steps += bed.door.gap(message)
+            else:
+                steps += [*bed.door.flush(), replace(message, first=bed.door.at_fs(message.first), fs=FS)]
+        elif isinstance(message, End) and bed.refused:
+            bed.ended = True
 
     def _open(self, bed: Bed, chunk: Chunk, steps: deque[_Step]) -> bool:
         """A new door for a new run. Where the stream cannot be monitored the bed is refused, once for each reason."""
@@ -106,7 +111,7 @@ class Ward:
         except StreamError as error:
             if bed.refused != str(error):
                 bed.refused, bed.door = str(error), None
-                self._event(bed, chunk.first, "refused", str(error))
+                self._event(bed, round(chunk.first * FS / chunk.fs), "refused", str(error))
             return False
         bed.refused = ""
         steps.append(_Start(bed.door, bed.door.at_fs(chunk.first)))
@@ -163,7 +168,7 @@ class Ward:
         bed.gap = replace(bed.gap, count=bed.gap.count + step.count) if bed.gap else step
         self._history.skip(bed.row, step.count)
         self._quality.reset(bed.row, step.first + step.count)
-        self._detector.reset(bed.row, step.first + step.count)
+        self._detector.resume(bed.row, step.first + step.count)
 
     def _end_stretch(self, bed: Bed) -> None:
         self._segmenter.push(self._detector.flush(bed.row))
@@ -182,6 +187,7 @@ class Ward:
         self._history.push(rows, x)
         for change in self._quality.push(rows, x):
             self._by_row[change.row].lead_state = change.state
+            self._segmenter.interrupt(change.row, change.sample)
             self._event(self._by_row[change.row], change.sample, "signal", reason(change.state))
         peaks: list[RPeak] = self._detector.push(rows, x)
         self._segmenter.push(peaks)
@@ -226,7 +232,7 @@ class Ward:
 
     def _follow(self, bed: Bed, event: Event) -> None:
         """What an event means for the rhythm."""
-        if event.kind == "gap":
+        if event.kind in ("gap", "signal"):
             self._rhythms.pause(bed.row)
         elif event.kind == "start":
             self._rhythms.reset(bed.row)

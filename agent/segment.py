@@ -30,6 +30,8 @@ class _Row:
     near: deque[int] = field(default_factory=deque)
     waiting: deque[Cut] = field(default_factory=deque)
     decided: int = 0
+    interrupted: int = -1
+    """Sample at which the lead went off or came back last."""
 
 
 class Segmenter:
@@ -47,10 +49,16 @@ class Segmenter:
         """A new stretch: RR intervals and cuts do not reach back over its start."""
         self._rows[row] = _Row()
 
+    def interrupt(self, row: int, sample: int) -> None:
+        """The lead is off, or back, at `sample`: no RR interval reaches over it."""
+        self._rows[row].interrupted = sample
+
     def push(self, peaks: list[RPeak]) -> None:
         """Take R peaks, in order within each row."""
         for peak in peaks:
             row = self._rows[peak.row]
+            if row.near and row.near[-1] < row.interrupted <= peak.sample:
+                row.near.clear()
             rr_s = (peak.sample - row.near[-1]) / FS if row.near else None
             row.near.append(peak.sample)
             while row.near[0] < peak.sample - frontend.SURROUNDING:

@@ -1,7 +1,9 @@
 """`ecg-agent train` on the terminal: progress bars with the time left, and a line of figures an epoch."""
 
+import fcntl
 from dataclasses import fields
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from rich.console import Console
@@ -9,7 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agent.config import TrainConfig
 from model import dataset, device
+from model.errors import RunError
 from model.train import Epoch, Run, TrainSettings
+
+_claims: list[TextIO] = []
+"""Lock files, open as long as the process lives."""
 
 
 def show_training(config: TrainConfig, folder: Path, name: str, command: str) -> None:
@@ -20,6 +26,7 @@ def show_training(config: TrainConfig, folder: Path, name: str, command: str) ->
     settings = TrainSettings(**{field.name: getattr(config, field.name) for field in fields(TrainSettings)})
     with console.status("building the data set"):
         split = dataset.published_split(dataset.load(), settings.split_seed, settings.drop_normal)
+    _claim(folder)
     run = Run(folder, settings, split, chosen)
     console.print(f"train {split.train.counts()}\ntest  {split.test.counts()}")
     console.print(f"on {device.describe(chosen)}, in {folder}")
@@ -33,6 +40,18 @@ def show_training(config: TrainConfig, folder: Path, name: str, command: str) ->
             progress.advance(all_epochs)
             progress.console.print(_line(epoch))
     console.print(f"checkpoint {run.finish(name, command)}, figures {folder / 'report.json'}")
+
+
+def _claim(folder: Path) -> None:
+    """Keep the run folder to this process until it ends. Raises RunError where another one trains in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _claims.append((folder / "run.lock").open("w"))
+        fcntl.flock(_claims[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"another process trains in {folder}: wait for it or choose another folder (--run)") from None
+    except OSError as error:
+        raise RunError(f"cannot use run folder {folder}: {error}") from error
 
 
 def _progress(console: Console) -> Progress:

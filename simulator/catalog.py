@@ -27,11 +27,11 @@ def entries() -> list[Entry]:
 
 def table(found: list[Entry]) -> Table:
     """The entries as a table, with the sum of the beats below."""
-    made = Table("record", "leads", "length", box=SIMPLE_HEAD, show_footer=True)
+    made = Table("record", "leads", "length", box=SIMPLE_HEAD, show_footer=True, expand=True)
     made.columns[0].footer = f"{len(found)} records"
     for i, name in enumerate(CLASSES):
         made.add_column(name, justify="right", footer=f"{sum(entry.beats[i] for entry in found):,}")
-    made.add_column("remarks", overflow="fold")
+    made.add_column("remarks", overflow="ellipsis", no_wrap=True, ratio=1)
     for entry in found:
         minutes, seconds = divmod(round(entry.length_s), 60)
         beats = [f"{count:,}" if count else "·" for count in entry.beats]

@@ -171,3 +171,46 @@ def test_a_rate_without_a_ratio_is_refused(new_ward: NewWard) -> None:
     events = events_of(all_found(new_ward(), list(chunks(record_counts("100", 5), [5], fs=359.9731))))
     assert [event.kind for event in events] == ["refused"]
     assert "359.973 Hz" in events[0].text
+
+
+def test_lost_packets_make_no_beats(new_ward: NewWard) -> None:
+    """With one packet in twenty lost, beats are missed or found where they are, not invented in the pieces."""
+    counts = record_counts("100", 120)
+    reference = {beat.sample for beat in beats_of(all_found(new_ward(), list(chunks(counts, [5]))))}
+    lost = np.random.default_rng(0).random(len(counts) // 5) < 0.05
+    stream: list[Chunk | Gap | End] = []
+    for chunk, gone in zip(chunks(counts, [5]), lost, strict=True):
+        stream.append(Gap("1", "run", chunk.first, 5, FS, "never arrived") if gone else chunk)
+    found = [beat.sample for beat in beats_of(all_found(new_ward(), stream))]
+    true = [sample for sample in found if reference & set(range(sample - 6, sample + 7))]
+    assert len(found) - len(true) <= 0.02 * len(reference)
+    assert len(true) >= 0.9 * len(reference)
+
+
+def test_no_interval_reaches_over_a_flat_line(new_ward: NewWard) -> None:
+    """After a lead was off, the first beat has no RR interval and no false slow heart rate follows."""
+    counts = record_counts("100", 60).copy()
+    counts[2000:4000] = counts[2000]
+    beats = beats_of(all_found(new_ward(), list(chunks(counts, [5]))))
+    assert max(beat.rr_s for beat in beats if beat.rr_s is not None) < 2.0
+    assert min(beat.heart_rate for beat in beats if beat.heart_rate is not None) > 60
+
+
+@pytest.mark.parametrize("fs", [250.0, 360.0])
+def test_an_electrode_offset_at_another_rate_makes_no_beats(new_ward: NewWard, fs: float) -> None:
+    """A constant 300 mV resampled to 125 Hz is a flat line from its first sample to its last."""
+    stream: list[Chunk | Gap | End] = [
+        *chunks(np.full(20 * int(fs), 300_000, dtype=np.int32), [10], fs=fs),
+        End("1", "run", 20 * int(fs), fs),
+    ]
+    found = all_found(new_ward(), stream)
+    assert beats_of(found) == []
+    assert [event.text.split(":")[0] for event in events_of(found)][1:] == ["saturated", "the run ended"]
+    assert events_of(found)[-1].sample == 20 * FS
+
+
+def test_a_refused_bed_ends_too(settings: Config, classifier: Classifier) -> None:
+    """The end of a run that was refused is known, so that a monitor that waits for it ends."""
+    ward = Ward(override(settings, "monitor", lead="V5"), classifier)
+    all_found(ward, [*chunks(record_counts("100", 5), [5]), End("1", "run", 625, FS)])
+    assert ward.beds["1"].ended

@@ -33,7 +33,8 @@ PLAIN_TERMINALS = ("dumb", "unknown", "linux")
 
 def needs_ascii(console: Console, term: str) -> bool:
     """Whether a terminal shows nothing but ASCII for certain."""
-    return not console.encoding.startswith("utf") or term.lower() in PLAIN_TERMINALS
+    plain_locale = os.environ.get("LC_ALL") in ("C", "POSIX")  # Python itself would still write UTF-8
+    return plain_locale or not console.encoding.startswith("utf") or term.lower() in PLAIN_TERMINALS
 
 
 class Screen:
