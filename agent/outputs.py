@@ -54,7 +54,7 @@ class JsonLines(Lines):
 class Dashboard:
     """The live picture: so many frames a second, and one in between when a bed that is seen has a beat.
 
-    For the bed of the full view at once; in the overview, where beats never end, half a period after the last one.
+    For the bed of the full view at once; in the overview, where beats never end, a quarter of a period later.
     """
 
     def __init__(self, screen: Screen, config: Config) -> None:
@@ -89,8 +89,8 @@ class Dashboard:
         self._unseen.clear()
         drawn_s = session.clock()
         self._due_s = now_s + self._period_s
-        pause_s = self._period_s / 2 if is_overview(self._screen.view, self._last) else 0.0
-        self._free_s = drawn_s + max(pause_s, 2 * (drawn_s - now_s))  # a slow terminal is not drawn on without end
+        pause_s = self._period_s / 4 if is_overview(self._screen.view, self._last) else 0.0
+        self._free_s = drawn_s + max(pause_s, drawn_s - now_s)  # a slow terminal is not drawn on without end
         return wanted
 
     def _sees(self, bed: str) -> bool:
