@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.bed import Bed
 from agent.config import Config
-from agent.detect import Detector, RPeak
+from agent.detect import Detector
 from agent.door import Door, Stretch, describe
 from agent.history import History, Rows
 from agent.messages import Beat, BedView, Chunk, End, Event, EventKind, Floats, Gap
@@ -189,8 +189,7 @@ class Ward:
             self._by_row[change.row].lead_state = change.state
             self._segmenter.interrupt(change.row, change.sample)
             self._event(self._by_row[change.row], change.sample, "signal", reason(change.state))
-        peaks: list[RPeak] = self._detector.push(rows, x)
-        self._segmenter.push(peaks)
+        self._segmenter.push(self._detector.push(rows, x))
         self._keep(self._segmenter.ready(rows.tolist()))
 
     def _keep(self, cuts: list[Cut]) -> None:

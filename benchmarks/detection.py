@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from agent.detect import Detector, RPeak
 from agent.messages import Floats
-from model.records import annotations, default_lead, embedded, open_record, read
-from model.resample import FS, Resampler
+from model.dataset import lead_at_fs
+from model.records import annotations, embedded, open_record
+from model.resample import FS
 from model.scoring import LEARNING_S, beat_samples, match_record
 
 LOADS = ((1, 5), (1, 125), (64, 5), (64, 125), (256, 5), (256, 25), (256, 125))
@@ -25,11 +26,7 @@ HOUR = 3600 * FS
 
 def load(name: str) -> Floats:
     """Default lead of an embedded record at 125 Hz, rounded to a microvolt: (n,) mV."""
-    record = open_record(name)
-    lead = default_lead(tuple(signal.name for signal in record.signals))
-    resampler = Resampler(record.fs, 1)
-    signal = np.concatenate([resampler.push(read(record)[:, [lead]]), resampler.flush()])
-    return np.round(signal[:, 0], 3).astype(np.float32)
+    return np.round(lead_at_fs(open_record(name)), 3)
 
 
 def detect(x: Floats) -> list[RPeak]:
