@@ -1,23 +1,90 @@
-"""Beat-by-beat comparison of detected beats with reference annotations, by the rules of ANSI/AAMI EC57.
+"""Scores of detected and classified beats by the rules of ANSI/AAMI EC57, the same counts as WFDB's `bxb` and `rxr`.
 
-The matching is that of the WFDB program `bxb`: one to one, nearest first, within 150 ms, from 5:00 on.
+`score` compares two annotation files beat by beat (`model.score_beats`) and run by run (`model.score_runs`);
+`model.score_tables` prints and sums up what it gives. `match_record` pairs beats whose class does not matter.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.annotations import AnnotationFile
+from model.errors import ConfigError
 from model.records import Annotations
+from model.score_beats import CLASS_OF, OPEN_END, UNSCORED, BeatCounts, Pair, Span, compare, samples_of
+from model.score_runs import RunCounts, compare_runs
 
-BEAT_SYMBOLS = frozenset("NLRBAaJSejnVrEF/fQ?")
-"""WFDB symbols of annotations that are beats."""
 WINDOW_S = 0.15
 LEARNING_S = 300.0
 """The first five minutes of a record are not scored."""
 
 Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A beat that was missed, extra or given another class.
+
+    Labels are those of EC57; `O` is no beat, `X` no beat in a shutdown. The samples are one where there is one beat.
+    """
+
+    reference: str
+    reference_sample: int
+    test: str
+    test_sample: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordScore:
+    """What the comparison of one record gave. Runs are None where `rxr` gives up, as on a test without annotations."""
+
+    record: str
+    beats: BeatCounts
+    ventricular: RunCounts | None
+    supraventricular: RunCounts | None
+    mismatches: tuple[Mismatch, ...]
+
+
+def span(
+    fs: float,
+    length: int,
+    start_s: float = LEARNING_S,
+    end_s: float | None = None,
+    window_s: float = WINDOW_S,
+) -> Span:
+    """Part to compare of a record of `length` samples at `fs` hertz, from `start_s` to `end_s` (None: its end).
+
+    With `end_s` 0 it ends where the first of the two files ends; with an unknown length, 0, where the reference does.
+    Raises ConfigError where a time is not a time, or nothing is left to compare.
+    """
+    if not all(math.isfinite(value) and value >= 0 for value in (start_s, end_s or 0.0, window_s)):
+        raise ConfigError("start, end and window of a score must be seconds, 0 or more")
+    start, window, second = (samples_of(value, fs) for value in (start_s, window_s, 1.0))
+    end = samples_of(end_s, fs) if end_s is not None else length or OPEN_END
+    if 0 < end < start:
+        raise ConfigError(
+            f"nothing to score from {start_s:g} s to {end / fs:g} s: choose an earlier start or a later end"
+        )
+    return Span(fs, start, end, window, second)
+
+
+def score(record: str, reference: AnnotationFile, test: AnnotationFile, part: Span) -> RecordScore:
+    """Compare `test` with `reference`, both at the rate of `part`, which `span` makes."""
+    beats, pairs = compare(reference, test, part)
+    ventricular, supraventricular = compare_runs(reference, test, part)
+    return RecordScore(record, beats, ventricular, supraventricular, tuple(_mismatches(pairs)))
+
+
+def _mismatches(pairs: list[Pair]) -> list[Mismatch]:
+    different = (pair for pair in pairs if pair.reference != pair.test and UNSCORED not in (pair.reference, pair.test))
+    return [
+        Mismatch(pair.reference, pair.reference_sample, pair.test, pair.test_sample)
+        for pair in different
+        if pair.reference and pair.test
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,42 +106,23 @@ class Matching:
         return 1 - len(self.extra) / max(1, len(self.pairs) + len(self.extra))
 
 
-def match(reference: Indices, test: Indices, window: int, start: int = 0) -> Matching:
-    """Pair beats at sample indices `reference` and `test`, each in increasing order, at the same rate, from `start` on.
-
-    `window` is the largest distance of a pair in samples.
-    """
-    ref, found = [int(s) for s in reference], [int(s) for s in test]
-    pairs: list[tuple[int, int]] = []
-    missed: list[int] = []
-    extra: list[int] = []
-    i, j, paired = _begin(ref, found, window, start)
-    pairs += paired
-    while i < len(ref) and j < len(found):
-        if abs(ref[i] - found[j]) <= window and _nearest(ref, found, i, j):
-            pairs.append((i, j))
-            i, j = i + 1, j + 1
-        elif found[j] < ref[i]:
-            extra.append(j)
-            j += 1
-        else:
-            missed.append(i)
-            i += 1
-    missed += range(i, len(ref))
-    extra += range(j, len(found))
-    array = partial(np.array, dtype=np.int64)
-    return Matching(array(pairs).reshape(-1, 2), array(missed), array(extra))
-
-
 def match_record(notes: Annotations, fs: float, test: Indices, start_s: float = LEARNING_S) -> Matching:
     """Compare beats `test`, at the record's rate `fs`, with its annotations; indices are those of `beat_samples`.
 
     Beats inside reference flutter or fibrillation, from `[` to `]`, count neither as missed nor as extra.
     """
-    reference, flutter = beat_samples(notes)
-    result = match(reference, test, round(WINDOW_S * fs), round(start_s * fs))
-    outside = [not any(on <= test[j] <= off for on, off in flutter) for j in result.extra]
-    return Matching(result.pairs, result.missed, result.extra[outside])
+    reference, found = notes.samples.tolist(), [int(sample) for sample in test]
+    part = replace(span(fs, 0, start_s), end=max([1, *reference, *found]))
+    _, compared = compare(_file(reference, notes.symbols), _file(found, ("N",) * len(found)), part)
+    pairs = [(p.reference_index, p.test_index) for p in compared if min(p.reference_index, p.test_index) >= 0]
+    missed = [p.reference_index for p in compared if p.test_index < 0 and p.test in ("O", "X")]
+    extra = [p.test_index for p in compared if p.reference_index < 0 and p.reference in ("O", "X")]
+    indices = partial(np.array, dtype=np.int64)
+    return Matching(indices(pairs).reshape(-1, 2), indices(missed), indices(extra))
+
+
+def _file(samples: list[int], symbols: tuple[str, ...]) -> AnnotationFile:
+    return AnnotationFile(tuple(samples), symbols, (0,) * len(samples), ("",) * len(samples))
 
 
 def beat_samples(notes: Annotations) -> tuple[Indices, list[tuple[int, int]]]:
@@ -83,42 +131,13 @@ def beat_samples(notes: Annotations) -> tuple[Indices, list[tuple[int, int]]]:
     flutter: list[tuple[int, int]] = []
     onset: int | None = None
     for sample, symbol in zip(notes.samples.tolist(), notes.symbols, strict=True):
-        if symbol == "[":
+        if symbol == "[" and onset is None:
             onset = sample
         elif symbol == "]" and onset is not None:
             flutter.append((onset, sample))
             onset = None
-        elif symbol in BEAT_SYMBOLS and onset is None:
+        elif symbol in CLASS_OF and onset is None:
             beats.append(sample)
     if onset is not None:
         flutter.append((onset, np.iinfo(np.int64).max))
     return np.array(beats, dtype=np.int64), flutter
-
-
-def _nearest(ref: list[int], found: list[int], i: int, j: int) -> bool:
-    """Whether the earlier of two beats has no better partner in the beat that follows the later one."""
-    distance = abs(ref[i] - found[j])
-    other = _distance(ref, i, found, j + 1) if found[j] < ref[i] else _distance(ref, i + 1, found, j)
-    return distance < other or _distance(ref, i + 1, found, j + 1) < other
-
-
-def _distance(ref: list[int], i: int, found: list[int], j: int) -> float:
-    """Distance of two beats; where one list has ended, that beat is infinitely late, as in `bxb`."""
-    if i >= len(ref) and j >= len(found):
-        return 0.0
-    return abs(ref[i] - found[j]) if i < len(ref) and j < len(found) else float("inf")
-
-
-def _begin(ref: list[int], found: list[int], window: int, start: int) -> tuple[int, int, list[tuple[int, int]]]:
-    """First beats to compare, and the pair of the first reference beat with a test beat just before `start`, if any."""
-    i = next((k for k, sample in enumerate(ref) if sample >= start), len(ref))
-    j = next((k for k, sample in enumerate(found) if sample >= start), len(found))
-    if i == len(ref):
-        return i, j, []
-    first = _distance(ref, i, found, j)
-    if j > 0 and ref[i] - found[j - 1] < first and ref[i] - found[j - 1] <= window:
-        return i + 1, j, [(i, j - 1)]
-    # A beat right after `start` that is not the first reference beat's may belong to a beat before `start`.
-    if j < len(found) and found[j] - start <= window and _distance(ref, i, found, j + 1) < first:
-        j += 1
-    return i, j, []
