@@ -9,7 +9,7 @@ from agent.messages import Floats
 from model import checkpoint, device
 from model.checkpoint import Card
 from model.frontend import BEAT_SAMPLES
-from model.net import BeatNet
+from model.net import BeatNet, Quick
 
 BATCH = 64
 """Beats at once at most: as many as the caches of a CPU hold; a larger batch is slower a beat."""
@@ -19,7 +19,7 @@ class Classifier:
     """Probabilities of the five classes for normalised beats."""
 
     def __init__(self, net: BeatNet, card: Card, chosen: torch.device) -> None:
-        self._net, self._device = net, chosen
+        self._net, self._device = Quick(net), chosen
         self.device = device.describe(chosen)
         self.weights = card.name
         for beats in (1, 2, BATCH):  # the first calls prepare kernels and memory

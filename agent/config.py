@@ -7,13 +7,14 @@ names the valid ones.
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 from model.errors import ConfigError
+from model.recipe import Recipe
 
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
 Count = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
@@ -24,6 +25,7 @@ DeviceName = Literal["auto", "mps", "cuda", "cpu"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 PREFIX = "ECG_AGENT_"
+RECIPE = "recipe."
 OTHER_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE"}
 
 
@@ -74,10 +76,8 @@ class DashboardConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    epochs: Count
-    batch: Count
-    learning_rate: Positive
-    drop_normal: Seed
+    recipe: Text
+    protocol: Literal["random", "inter-patient"]
     seed: Seed
     split_seed: Seed
     threads: Threads
@@ -86,7 +86,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole of `config.toml`, a dataclass a section."""
+    """The whole of `config.toml`, a dataclass a section; `recipe` holds the tables `[recipe.NAME]`."""
 
     link: LinkConfig
     simulate: SimulateConfig
@@ -95,6 +95,7 @@ class Config:
     rhythm: RhythmConfig
     dashboard: DashboardConfig
     train: TrainConfig
+    recipe: dict[str, Recipe]
 
 
 Values = dict[str, dict[str, Any]]
@@ -120,7 +121,10 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
 
 def override(config: Config, section: str, **options: Any) -> Config:
     """The same settings with the options of a command that were given (are not None)."""
-    values: Values = msgspec.to_builtins(config)
+    values = _flat(msgspec.to_builtins(config))
+    if section not in values:
+        valid = ", ".join(name.removeprefix(RECIPE) for name in values if name.startswith(RECIPE))
+        raise ConfigError(f"no recipe {section.removeprefix(RECIPE)!r}; valid are {valid} (--recipe)")
     values[section] |= {key: value for key, value in options.items() if value is not None}
     return _config(values, "the command line")
 
@@ -134,7 +138,7 @@ def defaults() -> Path:
 def to_toml(config: Config) -> str:
     """The settings as TOML, section by section."""
     lines = []
-    for section, values in msgspec.to_builtins(config).items():
+    for section, values in _flat(msgspec.to_builtins(config)).items():
         lines += [
             f"[{section}]",
             *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items()),
@@ -145,15 +149,25 @@ def to_toml(config: Config) -> str:
 
 def _read(path: Path) -> Values:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {path} is no valid TOML: {error}") from error
 
 
+def _flat(values: dict[str, Any]) -> Values:
+    """The tables of `recipe` as sections of their own, `recipe.NAME`."""
+    recipes = values.pop("recipe", {})
+    if not isinstance(recipes, dict):
+        return values | {"recipe": recipes}
+    return values | {f"{RECIPE}{name}": keys for name, keys in recipes.items()}
+
+
 def _merge(values: Values, changes: Mapping[str, Any], source: str) -> None:
     for section, keys in changes.items():
+        if section.startswith(RECIPE) and section not in values:  # a new one begins as the report's
+            values[section] = dict(values[f"{RECIPE}reproduction"])
         if section not in values:
             raise ConfigError(f"{source}: unknown section {section!r}; valid are {', '.join(values)}")
         if not isinstance(keys, dict):
@@ -174,13 +188,20 @@ def _value(text: str) -> Any:
 
 def _config(values: Values, source: str) -> Config:
     hints = get_type_hints(Config)
-    sections = {}
-    for field in fields(Config):
-        try:
-            sections[field.name] = msgspec.convert(values[field.name], hints[field.name])
-        except msgspec.ValidationError as error:
-            reason, _, key = str(error).partition(" - at `$.")
-            choices = get_args(get_type_hints(hints[field.name]).get(key := key.rstrip("`")))
-            valid = f"; valid are {', '.join(choices)}" if choices else ""
-            raise ConfigError(f"{source}: {field.name}.{key}: {reason}{valid}") from error
-    return Config(**sections)
+    sections = {name: _section(values[name], hints[name], name, source) for name in hints if name != "recipe"}
+    recipes = {
+        name.removeprefix(RECIPE): _section(keys, Recipe, name, source)
+        for name, keys in values.items()
+        if name.startswith(RECIPE)
+    }
+    return Config(**sections, recipe=recipes)
+
+
+def _section(values: dict[str, Any], into: Any, name: str, source: str) -> Any:
+    try:
+        return msgspec.convert(values, into)
+    except msgspec.ValidationError as error:
+        reason, _, key = str(error).partition(" - at `$.")
+        choices = get_args(get_type_hints(into).get(key := key.rstrip("`")))
+        valid = f"; valid are {', '.join(map(str, choices))}" if choices else ""
+        raise ConfigError(f"{source}: {name}.{key}: {reason}{valid}") from error

@@ -1,45 +1,83 @@
-"""`ecg-agent train` on the terminal: progress bars with the time left, and a line of figures an epoch."""
+"""`ecg-agent train` on the terminal: progress bars with the time left, a line an epoch, pictures at the end."""
 
 import fcntl
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from agent.config import TrainConfig
-from model import dataset, device
-from model.errors import RunError
-from model.train import Epoch, Run, TrainSettings
+from agent.config import Config
+from model import dataset, device, figures
+from model.errors import ConfigError, RunError
+from model.train import Asked, Epoch, Run
 
 _claims: list[TextIO] = []
 """Lock files, open as long as the process lives."""
 
 
-def show_training(config: TrainConfig, folder: Path, name: str, command: str) -> None:
-    """Train in `folder`, showing it on the terminal, and leave checkpoint `name` and the report there."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Where to train, what to call the checkpoint, the command that asked, the fold to test on, logs or not."""
+
+    folder: Path
+    name: str
+    command: str
+    fold: int | None
+    tensorboard: bool
+
+
+def show_training(config: Config, order: Order) -> None:
+    """Train as `config` says, showing it on the terminal; checkpoint, report and pictures are left in the folder."""
     console = Console(soft_wrap=True)
-    torch.set_num_threads(config.threads)
-    chosen = device.choose(config.device)
-    settings = TrainSettings(**{field.name: getattr(config, field.name) for field in fields(TrainSettings)})
+    train, recipe = config.train, config.recipe[config.train.recipe]
+    chosen = device.choose(train.device)
+    log = _tensorboard(order.folder) if order.tensorboard else lambda _: None
     with console.status("building the data set"):
-        split = dataset.published_split(dataset.load(), settings.split_seed, settings.drop_normal)
-    _claim(folder)
-    run = Run(folder, settings, split, chosen)
+        split = dataset.split(dataset.load(), train.protocol, train.split_seed, recipe.drop_normal, order.fold)
+    _claim(order.folder)
+    asked = Asked(train.recipe, train.protocol, train.seed, train.split_seed, train.threads, order.fold)
+    run = Run(order.folder, asked, recipe, split, chosen)
+    console.print(f"{train.recipe}, {dataset.PROTOCOLS[train.protocol]}")
     console.print(f"train {split.train.counts()}\ntest  {split.test.counts()}")
-    console.print(f"on {device.describe(chosen)}, in {folder}")
+    console.print(f"on {device.describe(chosen)}, in {order.folder}")
     if run.epochs:
         console.print(f"continues after epoch {run.epochs[-1].epoch}")
     with _progress(console) as progress:
-        all_epochs = progress.add_task("epochs", total=settings.epochs, completed=len(run.epochs))
+        all_epochs = progress.add_task("epochs", total=recipe.epochs, completed=len(run.epochs))
         this_epoch = progress.add_task("beats", total=len(split.train))
         for epoch in run.train(lambda beats: progress.advance(this_epoch, beats)):
             progress.reset(this_epoch)
             progress.advance(all_epochs)
             progress.console.print(_line(epoch))
-    console.print(f"checkpoint {run.finish(name, command)}, figures {folder / 'report.json'}")
+            log(epoch)
+    report = run.finish(order.name, order.command)
+    pictures = figures.draw(report, order.folder)
+    console.print(
+        f"in {order.folder}: {order.name}.safetensors, report.json, metrics.csv and {len(pictures)} pictures\n"
+        f"accuracy {report['test']['accuracy']:.2%}, macro-F1 {report['test']['macro_f1']:.2%}, "
+        f"balanced accuracy {report['test']['balanced_accuracy']:.2%}"
+    )
+
+
+def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
+    """What logs an epoch for TensorBoard. Raises ConfigError where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("TensorBoard is not installed: pip install 'ecg-agent[tensorboard]'") from None
+    writer = SummaryWriter(folder / "tensorboard")
+
+    def log(epoch: Epoch) -> None:
+        for key, value in asdict(epoch).items():
+            if key != "epoch":
+                side, _, figure = key.partition("_")
+                writer.add_scalar(f"{figure}/{side}", value, epoch.epoch)
+        writer.flush()
+
+    return log
 
 
 def _claim(folder: Path) -> None:

@@ -20,9 +20,10 @@ from model.errors import CheckpointError
 from model.net import BeatNet, NetSize, build, samples_left
 
 WEIGHTS = Path(__file__).parent / "weights"
-FORMAT = 1
+FORMAT = 2
 LARGEST_FILE = 16 * 2**20
 LARGEST_SIZE = 4096
+LARGEST_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,13 @@ class Card:
     input: Input = field(default_factory=Input)
     classes: tuple[str, ...] = records.CLASSES
     format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """What is read first of a card: a card of another format may have other fields."""
+
+    format: int
 
 
 def shipped() -> tuple[str, ...]:
@@ -101,13 +109,14 @@ def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dty
 
 def _card(path: Path, metadata: dict[str, str] | None) -> Card:
     try:
-        card = msgspec.json.decode((metadata or {})["ecg-agent"], type=Card)
+        text = (metadata or {})["ecg-agent"]
+        if (found := msgspec.json.decode(text, type=_Format).format) != FORMAT:
+            raise CheckpointError(f"weights {path} have format {found}, not {FORMAT}: train them again")
+        card = msgspec.json.decode(text, type=Card)
     except KeyError:
         raise CheckpointError(f"{path} is no checkpoint of ecg-agent: its metadata has no entry 'ecg-agent'") from None
     except (msgspec.MsgspecError, RecursionError) as error:
         raise CheckpointError(f"weights {path} have a broken description: {error}") from error
-    if card.format != FORMAT:
-        raise CheckpointError(f"weights {path} have format {card.format}, not {FORMAT}: train them again")
     if card.input != Input() or card.classes != records.CLASSES or card.size.samples != card.input.samples:
         raise CheckpointError(f"weights {path} expect other beats or classes than this program makes")
     if not _possible(card.size):
@@ -117,6 +126,6 @@ def _card(path: Path, metadata: dict[str, str] | None) -> Card:
 
 def _possible(size: NetSize) -> bool:
     """Whether a net of that size can be built: odd kernels keep the length, and the pooling leaves something."""
-    numbers = msgspec.to_builtins(size).values()
-    whole = all(0 < number <= LARGEST_SIZE for number in numbers) and samples_left(size) > 0
-    return whole and size.kernel % 2 == 1 and size.classes == len(records.CLASSES)
+    numbers = (size.samples, *size.channels, size.kernel, size.dense, size.classes)
+    whole = 0 < len(size.channels) <= LARGEST_DEPTH and all(0 < number <= LARGEST_SIZE for number in numbers)
+    return whole and samples_left(size)[-1] > 0 and size.kernel % 2 == 1 and size.classes == len(records.CLASSES)

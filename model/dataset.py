@@ -18,8 +18,23 @@ from numpy.typing import NDArray
 from model import frontend, records, resample
 from model.errors import ConfigError
 
+Rows = NDArray[np.intp]
+
 TEST_BEATS = {"N": 18118, "S": 556, "V": 1448, "F": 162, "Q": 1608}
-"""Published size of the test split, by class."""
+"""Published size of the test side of the random split, by class."""
+TRAIN_NORMAL = 72471
+"""N beats on its training side."""
+PROTOCOLS = {
+    "random": "random split of the beats: the same patients are on both sides",
+    "inter-patient": "patients apart: trained on the 22 records of DS1, tested on the 22 of DS2, no paced records",
+}
+"""The ways to part training and test, in a sentence each."""
+DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())  # noqa: SIM905  # as in the paper
+DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())  # noqa: SIM905  # as in the paper
+PACED = ("102", "104", "107", "217")
+"""Records of de Chazal et al. 2004, doi:10.1109/TBME.2004.827359: two sides, and those left out."""
+FOLDS = 5
+"""Parts of a training side, to choose a recipe by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +116,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ECG_AGENT_CACHE") or platformdirs.user_cache_dir("ecg-agent"))
 
 
-def random_split(beats: BeatSet, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def random_split(beats: BeatSet, seed: int) -> tuple[Rows, Rows]:
     """Rows of the train and test sides, drawn at random by class, test as published: patients are on both sides."""
     rng = np.random.default_rng(seed)
     train, test = [], []
@@ -112,14 +127,41 @@ def random_split(beats: BeatSet, seed: int) -> tuple[NDArray[np.intp], NDArray[n
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
 
 
-def published_split(beats: BeatSet, seed: int, drop_normal: int) -> Split:
-    """The random split, `drop_normal` beats of class N (drawn at random) removed from its training side."""
-    train, test = random_split(beats, seed)
+def patients_apart(beats: BeatSet) -> tuple[Rows, Rows]:
+    """Rows of DS1 and DS2, the paced records on neither side.
+
+    Patients are apart but for one: records 201 (DS1) and 202 (DS2) are from the same tape, which the published split
+    leaves so.
+    """
+    return np.flatnonzero(np.isin(beats.records, DS1)), np.flatnonzero(np.isin(beats.records, DS2))
+
+
+def split(beats: BeatSet, protocol: str, seed: int, drop_normal: int, fold: int | None = None) -> Split:
+    """The sides of a protocol, N beats (drawn at random) removed from the training side.
+
+    `drop_normal` is their number in the published split; elsewhere the same share of them is removed. With a `fold`
+    (0..4) the test side is left alone: the fifth of the training side with that number is tested on instead.
+    Raises ConfigError where too many beats would be dropped.
+    """
+    train, test = patients_apart(beats) if protocol == "inter-patient" else random_split(beats, seed)
+    if fold is not None:
+        held_out = _fold(beats, protocol, seed, train, fold)
+        train, test = np.setdiff1d(train, held_out), held_out
+    if drop_normal >= TRAIN_NORMAL:
+        raise ConfigError(f"cannot drop {drop_normal} N beats: the training side has {TRAIN_NORMAL} (drop_normal)")
     normal = train[beats.labels[train] == 0]
-    if drop_normal >= len(normal):
-        raise ConfigError(f"cannot drop {drop_normal} N beats: the training side has {len(normal)} (train.drop_normal)")
-    dropped = np.random.default_rng([seed, 1]).choice(normal, size=drop_normal, replace=False)
+    count = round(drop_normal * len(normal) / TRAIN_NORMAL)
+    dropped = np.random.default_rng([seed, 1]).choice(normal, size=count, replace=False)
     return Split(beats.take(np.setdiff1d(train, dropped)), beats.take(test))
+
+
+def _fold(beats: BeatSet, protocol: str, seed: int, train: Rows, fold: int) -> Rows:
+    """A fifth of the training side: whole records where patients are kept apart, else every fifth beat of a class."""
+    if protocol == "inter-patient":
+        return train[np.isin(beats.records[train], DS1[fold::FOLDS])]
+    rng = np.random.default_rng([seed, 2])
+    by_class = [rng.permutation(train[beats.labels[train] == label]) for label in range(len(records.CLASSES))]
+    return np.sort(np.concatenate([rows[fold::FOLDS] for rows in by_class]))
 
 
 def _join(parts: list[BeatSet]) -> BeatSet:

@@ -1,40 +1,48 @@
-"""The training run of the report: Adam, cross-entropy, a fixed number of epochs, all data on the device.
+"""A training run: a recipe on one split of the beats, all data on the device.
 
 A run lives in a folder: `run.json` (what was asked), `state.safetensors` (weights, optimiser and figures after the last
 finished epoch, written in one step), `metrics.csv`, and at the end the checkpoint and `report.json`. The order of the
-beats follows from seed and epoch alone, so a run that was interrupted continues to the same result.
+beats and what augmentation does to them follow from seed and epoch alone, so an interrupted run continues to the same
+result.
 """
 
 import csv
+import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import safetensors
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from model import evaluation
+from model.augment import augment
 from model.checkpoint import Card, save
-from model.dataset import BeatSet, Split
+from model.dataset import PROTOCOLS, BeatSet, Split
 from model.errors import RunError
-from model.net import NetSize, build
+from model.net import BeatNet, NetSize, build, fold, parameters
+from model.parallel import Parallel
+from model.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """How to train, as in `[train]` of config.toml; `drop_normal` N beats are removed from the training side."""
+class Asked:
+    """What a run was asked for, beside the beats: the name of its recipe, protocol, seeds, threads, fold (or None)."""
 
-    epochs: int
-    batch: int
-    learning_rate: float
-    drop_normal: int
+    recipe: str
+    protocol: str
     seed: int
     split_seed: int
+    threads: int
+    fold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,85 +69,142 @@ class Side:
 class Run:
     """One training run in its folder; made new, or continued where its `state.safetensors` stands."""
 
-    def __init__(self, folder: Path, settings: TrainSettings, split: Split, device: torch.device) -> None:
+    def __init__(self, folder: Path, asked: Asked, recipe: Recipe, split: Split, device: torch.device) -> None:
         """Raises RunError where the folder cannot be written or holds another run."""
-        self.folder, self.settings, self.split, self.device = folder, settings, split, device
+        self.folder, self.recipe, self.split, self.device = folder, recipe, split, device
         self.asked = {
-            **asdict(settings),
+            **asdict(asked),
+            **asdict(recipe),
+            "channels": list(recipe.channels),
             "device": device.type,
             "train_sha256": split.train.digest(),
             "test_sha256": split.test.digest(),
         }
+        self.seed = asked.seed
         self.epochs: list[Epoch] = []
-        torch.manual_seed(settings.seed)
-        self.net = build(NetSize(), device)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=settings.learning_rate)
+        torch.manual_seed(asked.seed)
+        self.net = build(NetSize(channels=recipe.channels, dense=recipe.dense), device, recipe.norm)
+        self.average = AveragedModel(self.net, multi_avg_fn=self._running_mean)
+        self.optimiser = torch.optim.AdamW(self._groups(), lr=recipe.learning_rate, fused=True)
         self._open()
+        self.parallel = Parallel(self.net, asked.threads if device.type == "cpu" else 1, self._offset())
 
     def train(self, step: Callable[[int], None]) -> Iterator[Epoch]:
         """Train the epochs that are left, yielding each; `step(beats)` is called after every batch."""
-        train, test = self._side(self.split.train), self._side(self.split.test)
-        for epoch in range(len(self.epochs) + 1, self.settings.epochs + 1):
-            loss, accuracy = self._epoch(epoch, train, step)
+        train, test = self.side(self.split.train), self.side(self.split.test)
+        for epoch in range(len(self.epochs) + 1, self.recipe.epochs + 1):
+            loss, accuracy = self.epoch(epoch, train, step)
             self.epochs.append(Epoch(epoch, loss, accuracy, **self._test(test)))
             self._keep()
             yield self.epochs[-1]
 
-    def finish(self, name: str, command: str) -> Path:
-        """Write the report and the checkpoint `name`; returns the checkpoint's path."""
+    def finish(self, name: str, command: str) -> dict[str, Any]:
+        """Write the checkpoint `name` and `report.json`; returns the report."""
         training = {
-            **self.asked,
             "command": command,
-            "protocol": "random split of the beats: the same patients are on both sides",
+            **self.asked,
+            "protocol_text": PROTOCOLS[self.asked["protocol"]],
             "torch": str(torch.__version__),
-            "threads": torch.get_num_threads(),
             "train_beats": self.split.train.counts(),
             "test_beats": self.split.test.counts(),
         }
-        figures = self._figures()
-        path = self.folder / f"{name}.safetensors"
+        net = self._trained()
+        card = Card(name, net.size, training, self._figures(net))
+        report = {
+            "name": name,
+            "parameters": parameters(net),
+            "size": msgspec.to_builtins(net.size),
+            "training": training,
+            "test": card.metrics,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+        }
         try:
-            save(path, self.net, Card(name, self.net.size, training, figures))
-            _write(self.folder / "report.json", json.dumps({"training": training, "test": figures}, indent=2))
+            save(self.folder / f"{name}.safetensors", net, card)
+            _write(self.folder / "report.json", json.dumps(report, indent=2))
         except (OSError, safetensors.SafetensorError) as error:
             raise RunError(f"cannot write to run folder {self.folder}: {error}") from error
-        return path
+        return report
 
-    def _figures(self) -> dict[str, Any]:
+    def _trained(self) -> BeatNet:
+        """The net as it would ship after this epoch: averaged where the recipe says so, normalisation folded in."""
+        net: BeatNet = self.average.module if self.recipe.average else self.net  # type: ignore[assignment]
+        return fold(net)
+
+    def _figures(self, net: BeatNet) -> dict[str, Any]:
         """Figures on the test beats after the last epoch, and mean and spread over the last ten."""
-        said = evaluation.scores(self.net, self._side(self.split.test).beats).argmax(1).cpu().numpy()
+        test = self.split.test
+        scores = self.parallel.scores(net, self.side(test).beats).cpu()
+        said: NDArray[np.int64] = scores.argmax(1).numpy()
         last = {
             key: _mean_and_sd([getattr(epoch, key) for epoch in self.epochs[-10:]])
             for key in ("test_accuracy", "test_macro_f1", "test_balanced_accuracy")
         }
-        return evaluation.figures(evaluation.confusion(self.split.test.labels, said)) | {"last_epochs": last}
+        return evaluation.figures(evaluation.confusion(test.labels, said)) | {
+            "last_epochs": last,
+            "calibration": evaluation.calibration(test.labels, torch.softmax(scores, 1).numpy()),
+            "intervals": evaluation.intervals(
+                test.labels, said, test.records, by_record=self.asked["protocol"] == "inter-patient"
+            ),
+        }
 
-    def _side(self, beats: BeatSet) -> Side:
+    def _offset(self) -> Tensor:
+        """What the loss adds to the scores: a share of the logarithms of the class frequencies in training."""
+        counts = torch.tensor(list(self.split.train.counts().values()), dtype=torch.float32)
+        return (self.recipe.balance * torch.log(counts.clamp(min=1) / counts.sum())).to(self.device)
+
+    def _running_mean(self, kept: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor | int) -> None:
+        """Move the averaged weights towards those of now; at first quickly, so that the start is soon forgotten."""
+        decay = torch.clamp((1 + torch.as_tensor(steps)) / (10 + steps), max=self.recipe.average)
+        for mean, now in zip(kept, current, strict=True):
+            mean.lerp_(now, 1 - decay)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Weight decay is for kernels and matrices, not for biases and normalisation."""
+        weights = [value for value in self.net.parameters() if value.ndim > 1]
+        others = [value for value in self.net.parameters() if value.ndim == 1]
+        return [
+            {"params": weights, "weight_decay": self.recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+
+    def side(self, beats: BeatSet) -> Side:
         return Side(torch.from_numpy(beats.beats).to(self.device), torch.from_numpy(beats.labels).to(self.device))
 
-    def _epoch(self, epoch: int, side: Side, step: Callable[[int], None]) -> tuple[float, float]:
-        """One pass over the training side in an order of its own: mean loss and accuracy while it ran."""
-        self.net.train()
-        order = torch.randperm(len(side.labels), generator=torch.Generator().manual_seed(self._order_seed(epoch)))
-        loss_sum = torch.zeros((), device=self.device)
-        hits = torch.zeros((), dtype=torch.int64, device=self.device)
-        for rows in torch.split(order.to(self.device), self.settings.batch):
-            beats, labels = side.beats[rows], side.labels[rows]
-            scores = self.net(beats)
-            loss = nn.functional.cross_entropy(scores, labels)
-            self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # untyped in PyTorch
-            self.optimiser.step()
-            loss_sum += loss.detach() * len(rows)
-            hits += (scores.detach().argmax(1) == labels).sum()
-            step(len(rows))
-        return float(loss_sum) / len(order), int(hits) / len(order)
+    def epoch(self, epoch: int, side: Side, step: Callable[[int], None]) -> tuple[float, float]:
+        """One pass over the training side in an order of its own: mean loss and accuracy while it ran.
 
-    def _order_seed(self, epoch: int) -> int:
-        return self.settings.seed * 100_003 + epoch
+        With batch normalisation the rest that fills no batch is left out: the statistics of a few beats are none.
+        """
+        for net in self.parallel.nets:
+            net.train()
+        seed = self.seed * 100_003 + epoch
+        order = torch.randperm(len(side.labels), generator=torch.Generator().manual_seed(seed)).to(self.device)
+        noise = torch.Generator(self.device).manual_seed(seed)
+        loss = torch.zeros((), device=self.device)
+        hits = torch.zeros((), dtype=torch.int64, device=self.device)
+        if self.recipe.norm and len(order) > self.recipe.batch:
+            order = order[: len(order) // self.recipe.batch * self.recipe.batch]
+        batches = torch.split(order, self.recipe.batch)
+        for number, rows in enumerate(batches):
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.recipe.rate((epoch - 1 + number / len(batches)) / self.recipe.epochs)
+            beats = side.beats[rows]
+            if self.recipe.augment:
+                beats = augment(beats, self.recipe.augment, noise)
+            batch_loss, batch_hits = self.parallel.gradients(beats, side.labels[rows])
+            self.optimiser.step()
+            if self.recipe.average:
+                self.average.update_parameters(self.net)
+            loss += batch_loss
+            hits += batch_hits
+            step(len(rows))
+        self.parallel.settle()
+        for kept, current in zip(self.average.module.buffers(), self.net.buffers(), strict=True):
+            kept.copy_(current)
+        return float(loss) / len(order), int(hits) / len(order)
 
     def _test(self, side: Side) -> dict[str, float]:
-        scores = evaluation.scores(self.net, side.beats)
+        scores = self.parallel.scores(self._trained(), side.beats)
         loss = float(nn.functional.cross_entropy(scores, side.labels))
         matrix = evaluation.confusion(side.labels.cpu().numpy(), scores.argmax(1).cpu().numpy())
         figures = evaluation.figures(matrix)
@@ -166,31 +231,36 @@ class Run:
 
     def _keep(self) -> None:
         tensors = {f"net.{key}": value for key, value in self.net.state_dict().items()}
+        tensors |= {f"average.{key}": value for key, value in self.average.state_dict().items()}
         for number, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{key}": value for key, value in values.items()}
-        epochs = json.dumps([asdict(epoch) for epoch in self.epochs])
+        table = io.StringIO()
+        writer = csv.DictWriter(table, [field.name for field in fields(Epoch)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(epoch) for epoch in self.epochs)
         partial = self.folder / "state.partial"
         try:
-            with (self.folder / "metrics.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
-                writer.writeheader()
-                writer.writerows(asdict(epoch) for epoch in self.epochs)
+            _write(self.folder / "metrics.csv", table.getvalue().rstrip())
+            epochs = json.dumps([asdict(epoch) for epoch in self.epochs])
             save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial, {"epochs": epochs})
             partial.replace(self.folder / "state.safetensors")  # last: an epoch counts once all of it is written
         except (OSError, safetensors.SafetensorError) as error:
-            raise RunError(f"cannot write to run folder {self.folder}: {error}") from error
+            raise RunError(f"cannot write to run folder {self.folder}: {error}; no earlier epoch is lost") from error
 
     def _resume(self, path: Path) -> None:
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 self.epochs = msgspec.json.decode((file.metadata() or {})["epochs"], type=list[Epoch])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
-            self.net.load_state_dict({key[4:]: value for key, value in tensors.items() if key.startswith("net.")})
+            for part, module in (("net", self.net), ("average", self.average)):
+                module.load_state_dict({k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{part}.")})
             state: dict[int, dict[str, Any]] = {}
+            trained = [value for group in self.optimiser.param_groups for value in group["params"]]
             for key, value in tensors.items():
                 if key.startswith("adam."):
                     _, number, name = key.split(".")
-                    state.setdefault(int(number), {})[name] = value
+                    like = value if name == "step" else torch.empty_like(trained[int(number)]).copy_(value)
+                    state.setdefault(int(number), {})[name] = like
             groups = self.optimiser.state_dict()["param_groups"]
             self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:

@@ -68,7 +68,7 @@ def test_round_trip(net: BeatNet, valid: Path) -> None:
 
 def test_other_sizes(tmp_path: Path) -> None:
     """A net of another size is rebuilt from its card."""
-    size = NetSize(channels=4, kernel=3, blocks=2)
+    size = NetSize(channels=(4, 6), kernel=3, dense=8)
     save(tmp_path / "small.safetensors", build(size, CPU), replace(CARD, size=size))
     loaded, card = load(tmp_path / "small.safetensors", CPU)
     assert card.size == loaded.size == size
@@ -77,7 +77,7 @@ def test_other_sizes(tmp_path: Path) -> None:
 
 def test_kernels_are_laid_out_for_speed(valid: Path) -> None:
     """A loaded net has the memory layout of a trained one, and so its speed and its last bits."""
-    kernel = load(valid, CPU)[0].conv.weight
+    kernel = load(valid, CPU)[0].state_dict()["blocks.0.conv1.weight"]
     assert kernel.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -157,7 +157,7 @@ def test_broken_description(valid: Path, tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ({"format": 2}, "have format 2, not 1"),
+        ({"format": 1}, "have format 1, not 2"),
         ({"classes": ["N", "S", "V", "Q", "F"]}, "other beats or classes"),
         ({"classes": ["N", "S", "V", "F"]}, "other beats or classes"),
         ({"input": asdict(Input(fs_hz=360))}, "other beats or classes"),
@@ -176,25 +176,36 @@ def test_wrong_card(changed: Callable[..., Path], entries: dict[str, Any], reaso
 @pytest.mark.parametrize(
     "size",
     [
-        {"channels": 0},
-        {"channels": -32},
-        {"channels": 10**9},
+        {"channels": []},
+        {"channels": [32, 0]},
+        {"channels": [-32]},
+        {"channels": [10**9]},
         {"kernel": 4},
         {"kernel": 0},
-        {"blocks": 0},
-        {"blocks": 6},
-        {"blocks": 4_000},
+        {"channels": [32] * 6},
+        {"channels": [32] * 4_000},
+        {"dense": 0},
         {"classes": 4},
         {"classes": 10**30},
     ],
 )
-def test_impossible_sizes(changed: Callable[..., Path], size: dict[str, int]) -> None:
+def test_impossible_sizes(changed: Callable[..., Path], size: dict[str, Any]) -> None:
     """Sizes of which no net can be built are refused, at once."""
     refused(changed({"size": asdict(NetSize()) | size}), "impossible size|broken description")
 
 
-@pytest.mark.parametrize("size", [{"channels": 31}, {"channels": 4096, "kernel": 4095}, {"kernel": 3}, {"blocks": 4}])
-def test_sizes_that_do_not_fit(changed: Callable[..., Path], size: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "size",
+    [
+        {"channels": [31] * 5},
+        {"channels": [32, 32, 32, 32, 64]},
+        {"channels": [4096] * 5, "kernel": 4095},
+        {"kernel": 3},
+        {"channels": [32] * 4},
+        {"dense": 16},
+    ],
+)
+def test_sizes_that_do_not_fit(changed: Callable[..., Path], size: dict[str, Any]) -> None:
     """Sizes other than those of the weights are refused, without taking the memory that they claim."""
     refused(changed({"size": asdict(NetSize()) | size}), "do not fit")
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,8 @@ def test_file_environment_and_options_override_in_this_order(tmp_path: Path) -> 
 def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
     """ECG_AGENT_CONFIG names a file where --config is not given."""
     path = tmp_path / "own.toml"
-    path.write_text("[train]\nepochs = 3\n")
-    assert configuration.load(None, {"ECG_AGENT_CONFIG": str(path)}).train.epochs == 3
+    path.write_text("[train]\nseed = 3\n")
+    assert configuration.load(None, {"ECG_AGENT_CONFIG": str(path)}).train.seed == 3
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,16 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
         ("[monitr]\ndevice = 'cpu'", "unknown section 'monitr'; valid are link, simulate, monitor"),
         ("[monitor]\ndevise = 'cpu'", "unknown key monitor.devise; valid are device, weights"),
         ("[monitor]\ndevice = 'gpu'", "monitor.device: Invalid enum value 'gpu'"),
-        ("[train]\nepochs = 0", "train.epochs: Expected `int` >= 1"),
-        ("[train]\nepochs = 'many'", "train.epochs: Expected `int`, got `str`"),
+        ("[recipe.best]\nepochs = 0", "recipe.best.epochs: Expected `int` >= 1"),
+        ("[recipe.best]\nepochs = 'many'", "recipe.best.epochs: Expected `int`, got `str`"),
+        (
+            "[recipe.mine]\nschedule = 'step'",
+            "recipe.mine.schedule: Invalid enum value 'step'; valid are constant, one",
+        ),
+        ("[recipe.mine]\nlayers = 3", "unknown key recipe.mine.layers; valid are epochs, batch"),
+        ("[recipe]\nmine = 3", "'recipe.mine' is a section: write [recipe.mine]"),
+        ("recipe = 3", "unknown section 'recipe'; valid are link"),
+        ("[train]\nprotocol = 'mixed'", "train.protocol: Invalid enum value 'mixed'; valid are random, inter-patient"),
         ("monitor = 3", "'monitor' is a section"),
         ("[monitor\n", "no valid TOML"),
         ("[dashboard]\nframes_per_s = nan", "dashboard.frames_per_s: Expected `float`"),
@@ -64,11 +73,27 @@ def test_a_wrong_variable_is_named() -> None:
     """A variable of the environment with an unknown key or a wrong value is named."""
     with pytest.raises(ConfigError, match=r"ECG_AGENT_MONITOR_DEVISE: unknown key monitor\.devise"):
         configuration.load(None, {"ECG_AGENT_MONITOR_DEVISE": "cpu"})
-    with pytest.raises(ConfigError, match=r"train\.epochs"):
-        configuration.load(None, {"ECG_AGENT_TRAIN_EPOCHS": "many"})
+    with pytest.raises(ConfigError, match=r"train\.seed"):
+        configuration.load(None, {"ECG_AGENT_TRAIN_SEED": "many"})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A configuration file that is not there is an error, not silence."""
     with pytest.raises(ConfigError, match="No such file"):
         configuration.load(tmp_path / "none.toml", {})
+
+
+def test_own_recipes(tmp_path: Path) -> None:
+    """A recipe of one's own begins as the report's; a known one keeps what is not named."""
+    path = tmp_path / "own.toml"
+    path.write_text("[recipe.mine]\nepochs = 3\n[recipe.best]\nbatch = 8\n[train]\nrecipe = 'mine'\n")
+    defaults, own = configuration.load(None, {}), configuration.load(path, {})
+    assert own.recipe["mine"] == replace(defaults.recipe["reproduction"], epochs=3)
+    assert own.recipe["best"] == replace(defaults.recipe["best"], batch=8)
+    assert configuration.override(own, "recipe.mine", epochs=4).recipe["mine"].epochs == 4
+
+
+def test_unknown_recipe_is_named() -> None:
+    """A recipe that is not there is an error with those that are."""
+    with pytest.raises(ConfigError, match=r"no recipe 'worst'; valid are reproduction, best \(--recipe\)"):
+        configuration.override(configuration.load(None, {}), "recipe.worst", epochs=1)

@@ -7,6 +7,7 @@ from scipy.signal import resample_poly
 
 from model import dataset, frontend, records
 from model.dataset import TEST_BEATS, BeatSet
+from model.errors import ConfigError
 
 COUNTS = {"N": 90_589, "S": 2_779, "V": 7_236, "F": 803, "Q": 8_039}
 TRAIN = {"N": 7_471, "S": 2_223, "V": 5_788, "F": 641, "Q": 6_431}
@@ -67,7 +68,7 @@ def test_digest_tells_sets_apart() -> None:
 
 def test_split_sizes(beats: BeatSet) -> None:
     """The test side has the published 21,892 beats; 65,000 N beats fewer leave the training side as in the report."""
-    split = dataset.published_split(beats, seed=0, drop_normal=65_000)
+    split = dataset.split(beats, "random", seed=0, drop_normal=65_000)
     assert split.test.counts() == TEST_BEATS
     assert len(split.test) == 21_892
     assert split.train.counts() == TRAIN
@@ -82,7 +83,7 @@ def test_sides_are_disjoint(beats: BeatSet) -> None:
 def test_same_beats_on_the_sides_of_the_published_split(beats: BeatSet) -> None:
     """The published split drops N beats from the training side and leaves all else as it was."""
     train, test = dataset.random_split(beats, seed=3)
-    split = dataset.published_split(beats, seed=3, drop_normal=1_000)
+    split = dataset.split(beats, "random", seed=3, drop_normal=1_000)
     assert equal(split.test, beats.take(test))
     rare = beats.take(train[beats.labels[train] != 0])
     assert equal(split.train.take(np.flatnonzero(split.train.labels != 0)), rare)
@@ -90,7 +91,7 @@ def test_same_beats_on_the_sides_of_the_published_split(beats: BeatSet) -> None:
 
 def test_seed_decides_the_split(beats: BeatSet) -> None:
     """The same seed gives the same split, another seed another one."""
-    first, again, other = (dataset.published_split(beats, seed, 65_000) for seed in (0, 0, 1))
+    first, again, other = (dataset.split(beats, "random", seed, 65_000) for seed in (0, 0, 1))
     assert equal(first.train, again.train)
     assert equal(first.test, again.test)
     assert first.test.digest() != other.test.digest()
@@ -100,7 +101,7 @@ def test_seed_decides_the_split(beats: BeatSet) -> None:
 def test_split_stays_the_same(beats: BeatSet) -> None:
     """Seed 0 draws the very rows that the shipped weights were trained and tested on."""
     rows = np.arange(len(beats), dtype=np.float32)[:, None]  # exact up to 2**24
-    split = dataset.published_split(BeatSet(rows, beats.labels, beats.records), seed=0, drop_normal=65_000)
+    split = dataset.split(BeatSet(rows, beats.labels, beats.records), "random", seed=0, drop_normal=65_000)
     digests = [hashlib.sha256(side.beats.astype("<u4").tobytes()).hexdigest() for side in (split.train, split.test)]
     assert digests == [
         "f332e4f1a9958f495b6a400882c8439f9df9492edddc90180e4e8260246ca13a",
@@ -165,3 +166,43 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dataset.cache_folder() == Path("somewhere")
     monkeypatch.setenv("ECG_AGENT_CACHE", "")
     assert dataset.cache_folder().name == "ecg-agent"
+
+
+def test_patients_apart(beats: BeatSet) -> None:
+    """DS1 trains, DS2 tests, 22 records each; the paced records are on neither side; beats stay as they were."""
+    split = dataset.split(beats, "inter-patient", seed=0, drop_normal=0)
+    train, test = (set(side.records) for side in (split.train, split.test))
+    assert (train, test) == (set(dataset.DS1), set(dataset.DS2))
+    assert len(train) == len(test) == 22
+    assert train | test | set(dataset.PACED) == set(beats.records)
+    assert split.train.counts() == {"N": 45845, "S": 943, "V": 3788, "F": 415, "Q": 8}
+    assert split.test.counts() == {"N": 44238, "S": 1836, "V": 3221, "F": 388, "Q": 7}
+
+
+def test_the_same_share_is_dropped(beats: BeatSet) -> None:
+    """Where the training side has other N beats than the published one, the same share of them is dropped."""
+    split = dataset.split(beats, "inter-patient", seed=0, drop_normal=65_000)
+    assert split.train.counts()["N"] == round(45845 * (1 - 65_000 / 72_471))
+    assert split.test.counts()["N"] == 44238
+
+
+@pytest.mark.parametrize("protocol", dataset.PROTOCOLS)
+def test_folds_part_the_training_side(beats: BeatSet, protocol: str) -> None:
+    """The folds hold each training beat once and no test beat; each has beats of the great classes."""
+    rows = BeatSet(np.arange(len(beats), dtype=np.float32)[:, None], beats.labels, beats.records)
+    whole = dataset.split(rows, protocol, 0, 0)
+    folds = [dataset.split(rows, protocol, 0, 0, fold) for fold in range(dataset.FOLDS)]
+    held_out = np.concatenate([fold.test.beats for fold in folds])
+    assert np.array_equal(np.sort(held_out, axis=0), whole.train.beats)
+    for fold in folds:
+        together = np.concatenate([fold.train.beats, fold.test.beats])
+        assert np.array_equal(np.sort(together, axis=0), whole.train.beats)
+        assert all(count > 10 for count in list(fold.test.counts().values())[:3])
+        if protocol == "inter-patient":
+            assert not set(fold.train.records) & set(fold.test.records)
+
+
+def test_too_many_dropped(beats: BeatSet) -> None:
+    """More N beats than there are cannot be dropped."""
+    with pytest.raises(ConfigError, match="cannot drop 80000 N beats: the training side has 72471"):
+        dataset.split(beats, "random", 0, 80_000)

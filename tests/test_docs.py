@@ -85,7 +85,7 @@ def test_every_key_has_a_comment_and_a_home() -> None:
     sections = tomllib.loads(text)
     assert list(sections) == [field.name for field in fields(Config)]
     for section, values in sections.items():
-        for key in values:
+        for key in values["reproduction"] if section == "recipe" else values:
             assert re.search(rf"^{key} = .*#|#.*\n{key} = ", text, re.MULTILINE), f"{section}.{key}"
 
 

@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from agent.classify import Classifier
 from model.dataset import BeatSet, Split
-from model.net import BeatNet, NetSize, build, parameters, samples_left
-from model.train import Run, TrainSettings
+from model.net import BeatNet, NetSize, Quick, build, fold, parameters, samples_left
+from model.recipe import Recipe
+from model.train import Asked, Run
 
 CPU = torch.device("cpu")
 
@@ -113,7 +114,7 @@ def one_thread() -> Iterator[None]:
 def plain(net: BeatNet) -> PlainNet:
     """The plain net with the same weights."""
     other = PlainNet()
-    weights = {key: value.squeeze(3) if value.ndim == 4 else value for key, value in net.state_dict().items()}
+    weights = {key: value.squeeze(2) if value.ndim == 4 else value for key, value in net.state_dict().items()}
     other.load_state_dict(weights)
     return other
 
@@ -135,8 +136,8 @@ def test_parameters() -> None:
 
 def test_samples_left() -> None:
     """Each pooling leaves less time: 187, 92, 44, 20, 8, 2 samples, and nothing after a sixth block."""
-    assert [samples_left(NetSize(blocks=blocks)) for blocks in range(6)] == [187, 92, 44, 20, 8, 2]
-    assert samples_left(NetSize(blocks=6)) < 1
+    assert samples_left(NetSize()) == (92, 44, 20, 8, 2)
+    assert samples_left(NetSize(channels=(32,) * 6))[-1] < 1
 
 
 @torch.inference_mode()
@@ -188,9 +189,20 @@ def test_place_in_the_batch_does_not_matter() -> None:
     assert torch.equal(net(beats[order]), net(beats)[order])
 
 
+@pytest.mark.parametrize("channels", [(32, 32, 32, 32, 32), (32, 32, 48, 64, 96), (8, 8, 16, 16, 24)])
+@torch.inference_mode()
+def test_quick_is_the_same(channels: tuple[int, ...]) -> None:
+    """The net for inference gives the very scores of the net, for one beat and for many, whatever the sizes."""
+    torch.manual_seed(1)
+    net, beats = build(NetSize(channels=channels), CPU), some_beats(64)
+    expected, quick = net(beats), Quick(net)
+    for count in (1, 2, 3, 17, 64):
+        assert torch.equal(quick(beats[:count]), expected[:count])
+
+
 def test_weights_come_from_the_seed() -> None:
     """The same seed gives the same net, another seed another one."""
-    first, again, other = (new_net(seed).conv.weight for seed in (0, 0, 1))
+    first, again, other = (new_net(seed).state_dict()["conv.weight"] for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -199,21 +211,40 @@ def test_inference_runs_on_mps(classifier: Classifier) -> None:
     """Classifying uses only operators with an MPS kernel, and no float64, which MPS does not have."""
     with Recorder() as recorder:
         classifier(some_beats(7).numpy())
-    assert {"convolution", "relu", "max_pool2d_with_indices", "_softmax"} <= recorder.operators
+    assert {"convolution", "relu_", "max_pool2d_with_indices", "_softmax"} <= recorder.operators
     assert (without_mps(recorder), recorder.float64) == (set(), set())
 
 
-@pytest.mark.parametrize("foreach", [False, True])
-def test_training_runs_on_mps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreach: bool) -> None:
-    """So does training, backward and optimiser included, in both ways in which PyTorch writes Adam."""
-    adam = torch.optim.Adam
-    monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr: adam(parameters, lr=lr, foreach=foreach))
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("norm", [False, True])
+def test_training_runs_on_mps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: bool, norm: bool) -> None:
+    """So does training, backward, optimiser, normalisation, augmentation and averaging included."""
+    adam = torch.optim.AdamW
+    monkeypatch.setattr(torch.optim, "AdamW", lambda groups, lr, **_: adam(groups, lr=lr, fused=together))
     side = BeatSet(some_beats(20).numpy(), np.arange(20) % 5, np.full(20, "100"))
+    recipe = Recipe(2, 8, 0.001, "one-cycle", 0.01, 0, 0.2, (8, 16, 16, 16, 16), 8, norm, 1.0, 0.9)
+    run = Run(tmp_path, Asked("made", "random", 0, 0, 1), recipe, Split(side, side), CPU)
     with Recorder() as recorder:
-        list(Run(tmp_path, TrainSettings(2, 8, 0.001, 0, 0, 0), Split(side, side), CPU).train(lambda _: None))
-    last = "_foreach_addcdiv_.ScalarList" if foreach else "addcdiv_"
-    assert {"convolution_backward", "max_pool2d_with_indices_backward", "nll_loss_forward", last} <= recorder.operators
+        list(run.train(lambda _: None))
+    seen = {"convolution_backward", "max_pool2d_with_indices_backward", "nll_loss_forward", "gather", "lerp.Tensor"}
+    assert seen <= recorder.operators
+    assert ("native_batch_norm_backward" in recorder.operators) == norm
     assert (without_mps(recorder), recorder.float64) == (set(), set())
+
+
+@torch.inference_mode()
+def test_folding_keeps_the_function() -> None:
+    """Batch normalisation folded into the convolutions gives the same scores, to rounding, with the same kernels."""
+    torch.manual_seed(3)
+    net = build(NetSize(channels=(8, 8, 16, 16, 24), dense=12), CPU, norm=True)
+    for _ in range(5):
+        net.train()(3 * some_beats(64))
+    beats = some_beats(32)
+    folded = fold(net)
+    assert torch.allclose(folded(beats), net.eval()(beats), rtol=1e-4, atol=1e-5)
+    assert parameters(folded) == parameters(net) - sum(
+        module.num_features for module in net.modules() if isinstance(module, nn.BatchNorm2d)
+    )
 
 
 @pytest.mark.parametrize(

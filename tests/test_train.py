@@ -3,6 +3,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,17 +15,19 @@ from safetensors.torch import save_file
 from model import checkpoint
 from model.dataset import BeatSet, Split
 from model.errors import RunError
-from model.train import Epoch, Run, TrainSettings
+from model.recipe import Recipe
+from model.train import Asked, Epoch, Run
 
 CPU = torch.device("cpu")
-SETTINGS = TrainSettings(epochs=3, batch=16, learning_rate=0.003, drop_normal=0, seed=7, split_seed=0)
+ASKED = Asked("made", "random", seed=7, split_seed=0, threads=1)
+PLAIN = Recipe(3, 16, 0.003, "constant", 0.0, 0, 0.0, (16, 16, 16, 16, 16), 16, False, 0.0, 0.0)
+RICH = Recipe(3, 16, 0.003, "one-cycle", 0.01, 0, 0.2, (8, 16, 16, 16, 24), 16, True, 0.5, 0.9)
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """PyTorch with one thread: the result depends on their number."""
+def threads_as_before() -> Iterator[None]:
+    """A run switches PyTorch's own threads off; other tests want them back."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
@@ -43,16 +46,17 @@ def split() -> Split:
     return Split(made_up(150, 1), made_up(60, 2))
 
 
-def new_run(folder: Path, split: Split, settings: TrainSettings = SETTINGS) -> Run:
-    return Run(folder, settings, split, CPU)
+def new_run(folder: Path, split: Split, recipe: Recipe = PLAIN, asked: Asked = ASKED) -> Run:
+    return Run(folder, asked, recipe, split, CPU)
 
 
-def trained(folder: Path, split: Split, settings: TrainSettings = SETTINGS) -> tuple[list[Epoch], bytes]:
+def trained(folder: Path, split: Split, recipe: Recipe = PLAIN, asked: Asked = ASKED) -> tuple[list[Epoch], bytes]:
     """The figures and the checkpoint of a whole run."""
-    run = new_run(folder, split, settings)
+    run = new_run(folder, split, recipe, asked)
     for _ in run.train(lambda _: None):
         pass
-    return run.epochs, run.finish("made", "ecg-agent train").read_bytes()
+    run.finish("made", "ecg-agent train")
+    return run.epochs, (folder / "made.safetensors").read_bytes()
 
 
 def kept_epochs(folder: Path) -> list[Epoch]:
@@ -64,7 +68,6 @@ def kept_epochs(folder: Path) -> list[Epoch]:
 @pytest.fixture(scope="session")
 def finished(split: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("run")
     trained(folder, split)
     return folder
@@ -88,14 +91,18 @@ def test_same_seed_same_checkpoint(finished: Path, split: Split, tmp_path: Path)
 
 def test_other_seed_other_checkpoint(finished: Path, split: Split, tmp_path: Path) -> None:
     """Another seed gives other weights."""
-    other = trained(tmp_path, split, replace(SETTINGS, seed=8))[1]
+    other = trained(tmp_path, split, asked=replace(ASKED, seed=8))[1]
     assert other != (finished / "made.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("recipe", [PLAIN, RICH], ids=["plain", "rich"])
 @pytest.mark.parametrize("after", [1, 2])
-def test_interrupted_runs_continue(finished: Path, split: Split, tmp_path: Path, after: int) -> None:
-    """A run that ends after an epoch, or within the next, continues to the result of one that never stopped."""
-    run = new_run(tmp_path, split)
+def test_interrupted_runs_continue(split: Split, tmp_path: Path, after: int, recipe: Recipe, threads: int) -> None:
+    """A run that ends within an epoch continues to the result of one that never stopped, to the last bit."""
+    asked = replace(ASKED, threads=threads)
+    whole = trained(tmp_path / "whole", split, recipe, asked)
+    run = new_run(tmp_path / "cut", split, recipe, asked)
     batches = 0
 
     def interrupt(_: int) -> None:
@@ -106,11 +113,28 @@ def test_interrupted_runs_continue(finished: Path, split: Split, tmp_path: Path,
 
     with pytest.raises(KeyboardInterrupt):
         list(run.train(interrupt))
-    again = new_run(tmp_path, split)
-    assert len(again.epochs) == after
-    epochs, weights = trained(tmp_path, split)
-    assert epochs == kept_epochs(finished)
-    assert weights == (finished / "made.safetensors").read_bytes()
+    assert len(new_run(tmp_path / "cut", split, recipe, asked).epochs) == after
+    assert trained(tmp_path / "cut", split, recipe, asked) == whole
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, RICH], ids=["plain", "rich"])
+def test_threads_change_only_rounding(split: Split, tmp_path: Path, recipe: Recipe) -> None:
+    """Two threads, each with half a batch, give the losses of one, but for what normalisation sees of a batch."""
+    recipe = replace(recipe, augment=0.0)
+    one, two = (trained(tmp_path / str(n), split, recipe, replace(ASKED, threads=n))[0] for n in (1, 2))
+    tolerance = 0.2 if recipe.norm else 1e-4
+    for a, b in zip(one, two, strict=True):
+        assert a.train_loss == pytest.approx(b.train_loss, rel=tolerance)
+
+
+def test_rich_recipe_learns(split: Split, tmp_path: Path) -> None:
+    """Schedule, normalisation, augmentation, averaging together learn; the folded net is what is tested."""
+    epochs = trained(tmp_path, split, replace(RICH, epochs=8))[0]
+    assert epochs[-1].test_accuracy > 0.9
+    net, card = checkpoint.load(tmp_path / "made.safetensors", CPU)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
+    said = net(torch.from_numpy(split.test.beats)).argmax(1).numpy()
+    assert card.metrics["accuracy"] == (said == split.test.labels).mean() == epochs[-1].test_accuracy
 
 
 def test_finished_runs_stay(finished: Path, split: Split) -> None:
@@ -141,13 +165,21 @@ def test_every_beat_is_trained_once_an_epoch(split: Split, tmp_path: Path) -> No
     assert steps == [16] * 9 + [6]
 
 
+def test_no_batch_is_too_small_to_normalise(split: Split, tmp_path: Path) -> None:
+    """With batch normalisation the rest that fills no batch is left out of the epoch."""
+    steps: list[int] = []
+    next(new_run(tmp_path, split, RICH).train(steps.append))
+    assert steps == [16] * 9
+
+
 def test_checkpoint_tells_its_story(finished: Path, split: Split) -> None:
     """The checkpoint loads and says command, settings, data and what it reached, as the report does."""
     net, card = checkpoint.load(finished / "made.safetensors", CPU)
     report = json.loads((finished / "report.json").read_text())
     assert (card.name, card.training, card.metrics) == ("made", report["training"], report["test"])
     assert card.training["command"] == "ecg-agent train"
-    assert asdict(SETTINGS).items() <= card.training.items()
+    recipe = asdict(PLAIN) | {"channels": list(PLAIN.channels)}
+    assert (recipe | asdict(ASKED)).items() <= card.training.items()
     assert card.training["train_sha256"] == split.train.digest()
     assert card.training["test_beats"] == {"N": 12, "S": 12, "V": 12, "F": 12, "Q": 12}
     said = net(torch.from_numpy(split.test.beats)).argmax(1).numpy()
@@ -163,11 +195,18 @@ def test_last_epochs(finished: Path) -> None:
         assert report["test"]["last_epochs"][key] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("change", [{"seed": 8}, {"batch": 8}, {"epochs": 4}, {"learning_rate": 0.1}])
-def test_other_settings_are_refused(finished: Path, split: Split, change: dict[str, int]) -> None:
+@pytest.mark.parametrize("change", [{"channels": (16, 16, 16, 16, 8)}, {"batch": 8}, {"epochs": 4}, {"augment": 0.1}])
+def test_another_recipe_is_refused(finished: Path, split: Split, change: dict[str, Any]) -> None:
     """A folder that holds a run with other settings is refused with what differs."""
     with pytest.raises(RunError, match=f"holds a run with other {next(iter(change))}: choose another folder"):
-        new_run(finished, split, replace(SETTINGS, **change))
+        new_run(finished, split, replace(PLAIN, **change))
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"threads": 2}, {"protocol": "inter-patient"}, {"fold": 1}])
+def test_another_order_is_refused(finished: Path, split: Split, change: dict[str, Any]) -> None:
+    """So is one that was asked for something else."""
+    with pytest.raises(RunError, match=f"holds a run with other {next(iter(change))}: choose another folder"):
+        new_run(finished, split, asked=replace(ASKED, **change))
 
 
 def test_other_beats_are_refused(finished: Path, split: Split) -> None:
@@ -195,9 +234,12 @@ def test_broken_run_file(split: Split, tmp_path: Path, content: bytes) -> None:
 def test_folder_that_cannot_be_written_any_more(split: Split, tmp_path: Path) -> None:
     """A run whose state or report cannot be written says so."""
     run = new_run(tmp_path, split)
+    epochs = run.train(lambda _: None)
+    next(epochs)
     (tmp_path / "state.partial").mkdir()
     with pytest.raises(RunError, match="cannot write to run folder"):
-        next(run.train(lambda _: None))
+        next(epochs)
+    assert len(kept_epochs(tmp_path)) == 1, "what was written stays"
     (tmp_path / "made.partial").mkdir()
     with pytest.raises(RunError, match="cannot write to run folder"):
         run.finish("made", "ecg-agent train")

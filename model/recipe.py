@@ -1,0 +1,39 @@
+"""How a net is trained, in the numbers of a table of config.toml, and its learning rate over the steps."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(gt=0, lt=10**6)]
+Part = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+WARM_UP = 0.15
+"""Share of the steps in which a one-cycle rate climbs from a 25th of its height; then it falls as a cosine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A table `[recipe.NAME]` of config.toml, which says what each entry means."""
+
+    epochs: Count
+    batch: Count
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    schedule: Literal["constant", "one-cycle"]
+    weight_decay: Part
+    drop_normal: Annotated[int, msgspec.Meta(ge=0)]
+    balance: Part
+    channels: tuple[Count, ...]
+    dense: Count
+    norm: bool
+    augment: Annotated[float, msgspec.Meta(ge=0, le=10)]
+    average: Part
+
+    def rate(self, done: float) -> float:
+        """Learning rate after the share `done` (0..1) of all steps; one-cycle as in Smith & Topin 2018."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        if done < WARM_UP:
+            return self.learning_rate * (0.52 - 0.48 * math.cos(math.pi * done / WARM_UP))
+        return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
