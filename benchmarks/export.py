@@ -1,0 +1,145 @@
+"""A checkpoint on PyTorch, and as ONNX in float32 and int8 on ONNX Runtime: figures, size and time, one thread each.
+
+    python -m benchmarks.export [WEIGHTS] [--methods] [--json results.json]
+
+Times are CPU time a beat, medians for one beat at once and for 256; the three take turns in a run, and `x` is how many
+times faster than PyTorch. The figures are those of the checkpoint's own test beats. `--methods` compares the ways to
+find the ranges of int8 instead, on training beats that these ranges were not taken from.
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from model import checkpoint, dataset, evaluation
+from model.dataset import BeatSet, Split
+from model.export import (
+    Agreement,
+    Beats,
+    calibration_beats,
+    export,
+    graph,
+    need_packages,
+    quantise,
+    run,
+    session,
+    sides,
+)
+from model.records import CLASSES
+
+BATCHES = {1: 1000, 256: 40}
+"""Beats at once, and calls that are timed."""
+METHODS = ("MinMax", "Entropy", "Percentile")
+OVERALL = {"accuracy": "accuracy", "macro-F1": "macro_f1", "balanced": "balanced_accuracy"}
+
+
+def microseconds(calls: dict[str, Callable[[Beats], object]], beats: Beats, count: int) -> dict[str, float]:
+    """Median CPU time of a beat for each of `calls`, which take turns so that the machine's moods meet all of them."""
+    took: dict[str, list[float]] = {name: [] for name in calls}
+    for i in range(count + count // 10):
+        for name, call in calls.items():
+            begin = time.thread_time()
+            call(beats)
+            if i >= count // 10:
+                took[name].append((time.thread_time() - begin) / len(beats) * 1e6)
+    return {name: median(times) for name, times in took.items()}
+
+
+def measure(weights: Path, beats: Split) -> dict[str, dict[str, Any]]:
+    """Figures, bytes and times of PyTorch, ONNX in float32 and ONNX in int8."""
+    net, _ = checkpoint.load(weights, torch.device("cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: Path(folder) / f"{name}.onnx" for name in ("float32", "int8")}
+        found = {name: export(weights, path, beats, int8=name == "int8") for name, path in paths.items()}
+        calls: dict[str, Callable[[Beats], object]] = {
+            "PyTorch": lambda beats: evaluation.scores(net, torch.from_numpy(beats)),
+            **{name: partial(run, session(path)) for name, path in paths.items()},
+        }
+        times = {size: microseconds(calls, beats.test.beats[:size], count) for size, count in BATCHES.items()}
+        sizes = {"PyTorch": weights.stat().st_size} | {name: path.stat().st_size for name, path in paths.items()}
+    figures = {"PyTorch": found["float32"].pytorch} | {name: of.onnx for name, of in found.items()}
+    return {
+        name: {
+            "bytes": sizes[name],
+            **{f"us_per_beat_batch_{size}": taken[name] for size, taken in times.items()},
+            **({} if name == "PyTorch" else _apart(found[name])),
+            **figures[name],
+        }
+        for name in calls
+    }
+
+
+def compare_methods(weights: Path, train: BeatSet) -> dict[str, dict[str, Any]]:
+    """Figures of int8 by each way to find its ranges, on all training beats that it has not seen for that."""
+    net, _ = checkpoint.load(weights, torch.device("cpu"))
+    model, calibration = graph(net), calibration_beats(train)
+    seen = {beat.tobytes() for beat in calibration}
+    judged = train.take(np.flatnonzero([beat.tobytes() not in seen for beat in train.beats]))
+    with tempfile.TemporaryDirectory() as folder:
+        path, found = Path(folder) / "net.onnx", {}
+        for method in ("none: float32", *METHODS):
+            made = quantise(model, calibration, method) if method in METHODS else model
+            path.write_bytes(made.SerializeToString())
+            said = run(session(path), judged.beats).argmax(axis=1)
+            found[method] = evaluation.figures(evaluation.confusion(judged.labels, said))
+    return found
+
+
+def show(rows: dict[str, dict[str, Any]]) -> None:
+    """Print the table."""
+    peer = next(iter(rows.values()))
+    timed = [key for key in peer if key.startswith("us_per_beat")]
+    kilobytes = f"{'kB':>6}" if timed else ""
+    heads = "".join(f"{'µs, batch ' + key.rpartition('_')[2]:>15}{'x':>6}" for key in timed)
+    overall = "".join(f"{name:>10}" for name in OVERALL)
+    print(f"{'':13}{kilobytes}{heads}{overall}", *(f"  Se {label}" for label in CLASSES))
+    for name, row in rows.items():
+        kilobytes = f"{row['bytes'] / 1000:6.0f}" if timed else ""
+        times = "".join(f"{row[key]:15.1f}{peer[key] / row[key]:6.2f}" for key in timed)
+        overall = "".join(f"{row[key]:10.2%}" for key in OVERALL.values())
+        print(f"{name:13}{kilobytes}{times}{overall}", *(f"{100 * row['recall'][label]:6.1f}" for label in CLASSES))
+
+
+def _apart(found: Agreement) -> dict[str, Any]:
+    return {"largest_difference": found.largest_difference, "other_class": found.other_class}
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("weights", nargs="?", default="reproduction", help="shipped weights by name, or a file")
+    parser.add_argument("--methods", action="store_true", help="compare calibration methods on training beats instead")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    need_packages()
+    torch.set_num_threads(1)
+    weights = checkpoint.find(options.weights)
+    card = checkpoint.load(weights, torch.device("cpu"))[1]
+    beats = sides(card, dataset.load())
+    rows = compare_methods(weights, beats.train) if options.methods else measure(weights, beats)
+    show(rows)
+    judged = "other training beats" if options.methods else f"{len(beats.test):,} test beats"
+    print(f"{card.name}, {judged}, {card.training.get('protocol')}")
+    for name, row in rows.items():
+        if "other_class" in row:
+            changed, difference = row["other_class"], row["largest_difference"]
+            print(f"{name}: {changed} beats get another class; largest difference of a score {difference:.2g}")
+    about = {name: version(name) for name in ("torch", "onnxruntime", "onnx")}
+    about |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    if options.json:
+        options.json.write_text(json.dumps({"about": about, "beats": judged, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from agent import models
+from model import checkpoint, dataset
+from model.card import summary
+from model.checkpoint import Card
+from model.evaluation import figures
+from model.export import Agreement
+from model.net import NetSize, build
+from model.records import CLASSES
+
+NAMES = {"best": "random", "best-inter-patient": "inter-patient", "reproduction": "random"}
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with three checkpoints, of two protocols."""
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    matrix = torch.eye(len(CLASSES), dtype=torch.int64).numpy() * 9
+    for name, protocol in NAMES.items():
+        net = build(NetSize(channels=(4, 4)), torch.device("cpu"))
+        training = {"protocol": protocol, "recipe": name.removesuffix("-inter-patient"), "seed": 0, "epochs": 3}
+        checkpoint.save(tmp_path / f"{name}.safetensors", net, Card(name, net.size, training, figures(matrix)))
+    return tmp_path
+
+
+def printed(part: object, width: int = 80) -> list[str]:
+    console = Console(file=StringIO(), width=width)
+    console.print(part)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.usefixtures("shipped")
+def test_protocols_are_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each protocol has a table of its own below its sentence, and every checkpoint stands once, in that of its own."""
+    models.show_models("best", as_json=False)
+    said = lines(capsys)
+    heads = {protocol: said.index(text) for protocol, text in dataset.PROTOCOLS.items()}
+    for name, protocol in NAMES.items():
+        (row,) = (i for i, line in enumerate(said) if line.split()[:1] == [name])
+        assert protocol == max((head, key) for key, head in heads.items() if head < row)[1]
+        assert said[row].split()[-3:] == ["100.00%"] * 3
+
+
+@pytest.mark.usefixtures("shipped")
+def test_default_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """A star stands at the monitor's default alone; weights from elsewhere are named below."""
+    models.show_models("best", as_json=False)
+    assert [line.split()[:2] for line in lines(capsys) if "*" in line] == [["best", "*"], ["*", "the"]]
+    models.show_models("own/net.safetensors", as_json=False)
+    assert "the monitor's default is none of these: own/net.safetensors" in (said := lines(capsys))[-1]
+    assert not any("*" in line for line in said)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """As JSON every checkpoint is an object a line, with the protocol of its figures."""
+    models.show_models("best", as_json=True)
+    rows = [json.loads(line) for line in lines(capsys)]
+    assert {row["name"]: row["protocol"] for row in rows} == NAMES
+    assert [row["name"] for row in rows if row["default"]] == ["best"]
+    assert all(row["accuracy"] == 1.0 and len(row["sha256"]) == 64 and row["bytes"] > 0 for row in rows)
+
+
+def test_narrow_terminal(shipped: Path) -> None:
+    """At 80 columns nothing is cut off."""
+    found = [summary(shipped / f"{name}.safetensors") | {"default": True} for name in NAMES]
+    said = printed(models.models([row | {"parameters": 234_567, "bytes": 940_000} for row in found], "best"))
+    assert max(map(len, said)) <= 80
+    assert not any("…" in line for line in said)
+    assert sum("234,567" in line and " 940 " in line for line in said) == len(NAMES)
+    assert all(any(line.strip().startswith(f"{name} *") for line in said) for name in NAMES)
+
+
+def test_all_shipped_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every checkpoint of this package is listed with its parameters and figures."""
+    models.show_models("reproduction", as_json=True)
+    rows = [json.loads(line) for line in lines(capsys)]
+    assert tuple(row["name"] for row in rows) == checkpoint.shipped()
+    assert all(row["parameters"] > 0 and 0 < row["macro_f1"] <= row["accuracy"] < 1 for row in rows)
+    assert len(printed(models.models(rows, "reproduction"))) > len(rows)
+
+
+def test_agreement() -> None:
+    """What a quantised file gains and loses stands beside the figures of PyTorch."""
+    before = figures(torch.eye(5, dtype=torch.int64).numpy() * 10)
+    matrix = torch.eye(5, dtype=torch.int64).numpy() * 10
+    matrix[1, 0], matrix[1, 1] = 5, 5
+    said = printed(models.agreement(Agreement(50, 0.5, 5, before, figures(matrix)), "int8", 200_000, 100_000))
+    rows = {line[:21].strip(): line[21:].split() for line in said}
+    assert rows["accuracy"] == ["100.00%", "90.00%", "-10.00"]
+    assert rows["recall S"] == ["100.00%", "50.00%", "-50.00"]
+    assert rows["recall V"] == ["100.00%", "100.00%", "+0.00"]
+    assert rows["size"] == ["200", "kB", "100", "kB", "0.50", "x"]
+    assert any("ONNX int8" in line for line in said)
