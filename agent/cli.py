@@ -38,6 +38,7 @@ Snr = Annotated[float | None, typer.Option(help="Signal-to-noise ratio of the no
 NoiseSeed = Annotated[int | None, typer.Option("--seed", help="Which stretch of the noise is taken.")]
 PacketMs = Annotated[float | None, typer.Option(help="Milliseconds of signal in a packet.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Hold the first sample until somebody listens.")]
+Out = Annotated[Path | None, typer.Option(help="File to write, NAME.onnx or NAME.int8.onnx if left out.")]
 Child = Annotated[bool, typer.Option("--child", hidden=True, help="End with the process that started this one.")]
 
 
@@ -176,18 +177,71 @@ def simulate_list() -> None:
 
 @app.command()
 def train(
-    run: Annotated[Path, typer.Option(help="Folder of the run; an interrupted one is continued.")] = Path("runs/train"),
-    name: Annotated[str, typer.Option(help="Name of the checkpoint.")] = "reproduction",
+    recipe: Annotated[str | None, typer.Option(help="reproduction, best, or one of your config file.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="random, or inter-patient (DS1 against DS2).")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of the run, runs/NAME if left out; an interrupted one is continued.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the checkpoint.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training beats.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the initial weights and the order of the beats.")] = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Test on this fifth of the training side instead.", min=0, max=4)
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard in the run folder.")] = False,
     device: Device = None,
     config: ConfigFile = None,
 ) -> None:
     """Train the net on the beats of the embedded records."""
-    settings = configuration.override(configuration.load(config), "train", epochs=epochs, seed=seed, device=device)
-    from agent.training import show_training
+    settings = configuration.load(config)
+    settings = configuration.override(settings, "train", recipe=recipe, protocol=protocol, seed=seed, device=device)
+    settings = configuration.override(settings, f"recipe.{settings.train.recipe}", epochs=epochs)
+    from agent.training import Order, show_training
 
-    show_training(settings.train, run, name, shlex.join(["ecg-agent", *sys.argv[1:]]))
+    of = settings.train
+    name = name or of.recipe + ("" if of.protocol == "random" else f"-{of.protocol}")
+    command = shlex.join(["ecg-agent", *sys.argv[1:]])
+    show_training(settings, Order(run or Path("runs") / name, name, command, fold, tensorboard))
+
+
+@app.command()
+def transfer(
+    data: Annotated[Path, typer.Argument(help="A .npz of PTB-XL, or the folder of the PTB Diagnostic ECG Database.")],
+    weights: Annotated[str, typer.Option(help="Shipped weights by name, or a .safetensors file.")] = "best",
+    json: Annotated[bool, typer.Option("--json", help="A JSON object instead of tables.")] = False,
+    run: Annotated[Path, typer.Option(help="Folder for figures, curves and the trained head.")] = Path("runs/transfer"),
+) -> None:
+    """Tell infarction from normal by what was learnt on arrhythmia, beside two rivals."""
+    from agent.transfer import show_transfer
+
+    show_transfer(data, weights, run, json, shlex.join(["ecg-agent", *sys.argv[1:]]))
+
+
+@app.command()
+def models(
+    json: Annotated[bool, typer.Option("--json", help="A JSON object a line instead of the table.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """The weights that come with ecg-agent: recipe, protocol, size, figures."""
+    from agent.models import show_models
+
+    show_models(configuration.load(config).monitor.weights, json)
+
+
+@app.command()
+def export(
+    weights: Weights = None,
+    out: Out = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="In integers of eight bits: smaller, faster, less exact.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Write weights as ONNX, checked against PyTorch on the test beats."""
+    settings = configuration.override(configuration.load(config), "monitor", weights=weights)
+    from agent.models import show_export
+
+    show_export(settings.monitor.weights, out, int8)
 
 
 @config_app.command("show")
