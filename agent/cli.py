@@ -205,6 +205,42 @@ def train(
 
 
 @app.command()
+def evaluate(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of WFDB records or annotation files; the embedded ones if left out.")
+    ] = None,
+    subset: Annotated[
+        str, typer.Option("--set", help="all, ds1, ds2 or unpaced (without 102, 104, 107, 217).")
+    ] = "all",
+    score_only: Annotated[
+        bool, typer.Option("--score-only", help="Analyse nothing: score the annotation files of others in the folder.")
+    ] = False,
+    reference: Annotated[str, typer.Option(help="Extension of the reference annotations.")] = "atr",
+    annotator: Annotated[str, typer.Option(help="Extension of the annotations that are written, or scored.")] = "ecg",
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/evaluation-NAME if left out.")] = None,
+    start: Annotated[float, typer.Option(help="Seconds of each record that do not count.")] = 300.0,
+    end: Annotated[float | None, typer.Option(help="Second at which the scored part ends; the record's end.")] = None,
+    window: Annotated[float, typer.Option(help="Seconds that a beat may lie off.")] = 0.15,
+    mismatches: Annotated[bool, typer.Option("--mismatches", help="List each wrong beat with its signal.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of tables.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write report.html, with pictures, too.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes.", min=1, max=256)] = 1,
+    weights: Weights = None,
+    device: Device = None,
+    lead: Lead = None,
+    config: ConfigFile = None,
+) -> None:
+    """Run the pipeline over whole records and score its beats by EC57."""
+    settings = configuration.override(configuration.load(config), "monitor", weights=weights, device=device, lead=lead)
+    from agent.evaluate import Asked
+    from agent.evaluation_report import show_evaluation
+
+    out = out or Path("runs") / f"evaluation-{folder.resolve().name if folder else subset}"
+    of = (folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs)
+    show_evaluation(settings, Asked(*of), json, html)
+
+
+@app.command()
 def transfer(
     data: Annotated[Path, typer.Argument(help="A .npz of PTB-XL, or the folder of the PTB Diagnostic ECG Database.")],
     weights: Annotated[str, typer.Option(help="Shipped weights by name, or a .safetensors file.")] = "best",

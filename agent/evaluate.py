@@ -1,0 +1,384 @@
+"""`ecg-agent evaluate`: the monitor's own stages over whole records, the beats as WFDB annotations, scored by EC57.
+
+    record ─► chunks at 125 Hz ─► ward ─► beats ─► NAME.ecg ─► model.scoring ─► report
+
+`agent.evaluation_run` leads from a record to its beats, `agent.evaluation_report` shows the figures. What is scored is
+what was written: the annotation files are read back.
+"""
+
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.config import Config
+from agent.evaluation_run import Heard, analyse
+from agent.messages import Beat, Floats
+from model.annotations import MNEMONICS, AnnotationFile, read_annotations
+from model.dataset import DS1, DS2, PACED
+from model.errors import ConfigError, EcgError, RecordError, RunError
+from model.records import DATABASE, Annotations, Record, default_lead, embedded, open_record, read
+from model.resample import FS
+from model.score_beats import Pair, Span, compare, samples_of
+from model.scoring import RecordScore, beat_samples, score, span
+
+BEDS = 4
+"""Records that go through one ward together: more are hardly quicker."""
+EMBEDDED = DATABASE / "mitdb"
+SETS: dict[str, Callable[[str], bool]] = {
+    "all": lambda _: True,
+    "ds1": lambda name: name in DS1,
+    "ds2": lambda name: name in DS2,
+    "unpaced": lambda name: name not in PACED,
+}
+"""Which records of the folder, by name."""
+
+PACED_BEAT = "/"
+"""A record is paced whose reference has such a beat."""
+AROUND_S = (0.6, 0.9)
+"""Seconds of signal that are kept before and after a mismatch."""
+SKIP, SUBTYPE, TEXT = 59, 61, 63
+"""Codes of the MIT format that are no annotations."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to evaluate: records in `folder` (None: the embedded ones) that are in the set; times in seconds.
+
+    With `score_only` the folder holds annotation files of others, `*.annotator`, and nothing is analysed. `reference`
+    is the extension of the reference annotations and `annotator` that of the files written to `out`. `mismatches` keeps
+    a list of the beats that were missed, extra or of another class.
+    """
+
+    folder: Path | None
+    subset: str
+    score_only: bool
+    reference: str
+    annotator: str
+    out: Path
+    start_s: float
+    end_s: float | None
+    window_s: float
+    mismatches: bool
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A mismatch with the signal around it: `wave` (n,) of the analysed lead at the record's rate."""
+
+    sample: int
+    true: str
+    said: str
+    wave: Floats = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluated:
+    """Figures of one record, from the scored part alone.
+
+    `errors_ms` of the R peaks of matched beats, `peak_ms` and `class_ms` from each R peak until it and its class were
+    decided, `rates` (n, 2) shown and true heart rate at matched beats; the latter three are empty where only scored.
+    """
+
+    record: str
+    fs: float
+    seconds: float
+    lead: str
+    paced: bool
+    embedded: bool
+    score: RecordScore
+    errors_ms: Numbers
+    peak_ms: Numbers
+    class_ms: Numbers
+    rates: Numbers
+    mismatches: tuple[Missed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A record that could not be evaluated, and the reason in one line."""
+
+    record: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of ECG that were analysed, CPU seconds of the pipeline for them, and seconds on the clock for all."""
+
+    ecg_s: float
+    cpu_s: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that an evaluation gave, records in order of their names."""
+
+    evaluated: tuple[Evaluated, ...]
+    skipped: tuple[Skipped, ...]
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A record with reference annotations and the part of it that is scored."""
+
+    record: Record
+    reference: AnnotationFile
+    part: Span
+
+
+def evaluate(config: Config, asked: Asked, tell: Callable[[float, float], object]) -> Outcome:
+    """Evaluate all records that are asked for; `tell` hears how many seconds of ECG of how many are done.
+
+    Raises RecordError where not a single record could be evaluated, ConfigError for options that make no sense, and
+    RunError where `out` cannot be written.
+    """
+    started = time.perf_counter()
+    check(asked)
+    names = record_names(asked)
+    _make(asked.out)
+    ready: list[_Ready] = []
+    skipped: list[Skipped] = []
+    for name in names:
+        try:
+            ready.append(_prepare(name, asked))
+        except EcgError as error:
+            skipped.append(Skipped(Path(name).name, str(error)))
+    found, cpu_s = _run(ready, config, asked, tell)
+    evaluated = tuple(one for one in found if isinstance(one, Evaluated))
+    skipped += [one for one in found if isinstance(one, Skipped)]
+    if not evaluated:
+        raise RecordError(f"none of {len(names)} records could be evaluated: {skipped[0].reason}")
+    ecg_s = 0.0 if asked.score_only else sum(one.seconds for one in evaluated)
+    cost = Cost(ecg_s, cpu_s, time.perf_counter() - started)
+    return Outcome(evaluated, tuple(sorted(skipped, key=lambda one: one.record)), cost)
+
+
+def check(asked: Asked) -> None:
+    """Raises ConfigError where the options do not fit together."""
+    if asked.subset not in SETS:
+        raise ConfigError(f"no set {asked.subset!r}: choose one of {', '.join(SETS)} (--set), or give a folder")
+    span(FS, 0, asked.start_s, asked.end_s, asked.window_s)
+    for extension in (asked.reference, asked.annotator):
+        if not extension.isidentifier() or extension in ("hea", "dat"):
+            raise ConfigError(f"{extension!r} is no name of an annotator: use letters and digits, such as ecg")
+    if asked.score_only and asked.folder is None:
+        raise ConfigError("say which folder holds the annotation files: ecg-agent evaluate --score-only DIR")
+    if asked.annotator == asked.reference and not asked.score_only:
+        raise ConfigError(f"{asked.annotator!r} is the reference: choose another name for ours (--annotator)")
+
+
+def record_names(asked: Asked) -> list[str]:
+    """Paths of the records that are asked for, in order. Raises RecordError where there is none."""
+    folder = asked.folder
+    if folder is None:
+        paths = [EMBEDDED / name for name in embedded()]
+    elif not folder.is_dir():
+        raise RecordError(f"no folder {folder}: give one with WFDB records, or leave it out for the embedded ones")
+    else:
+        ending = asked.annotator if asked.score_only else "hea"
+        paths = sorted(path.with_suffix("") for path in folder.glob(f"*.{ending}") if path.is_file())
+        if not paths:
+            raise RecordError(f"no file *.{ending} in {folder}: choose another folder")
+        if asked.score_only:  # others hand over annotations without records
+            own = set(embedded()) - {path.stem for path in folder.glob("*.hea")}
+            paths = [EMBEDDED / path.name if path.name in own else path for path in paths]
+    names = [str(path) for path in paths if SETS[asked.subset](path.name)]
+    if not names:
+        raise RecordError(f"no record of set {asked.subset} in {folder}: choose another set (--set)")
+    return names
+
+
+def _prepare(name: str, asked: Asked) -> _Ready:
+    record = open_record(name)
+    reference = _annotations(record.path.parent, record, asked.reference)
+    return _Ready(record, reference, span(record.fs, record.length, asked.start_s, asked.end_s, asked.window_s))
+
+
+def _annotations(folder: Path, record: Record, extension: str) -> AnnotationFile:
+    notes = read_annotations(folder, record.name, extension, record.fs)
+    if not notes.complete:
+        raise RecordError(f"annotations {folder / record.name}.{extension} are cut short: they have no end mark")
+    return notes
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make folder {folder}: {error.strerror or error}; choose another (--out)") from error
+
+
+def _run(
+    ready: list[_Ready], config: Config, asked: Asked, tell: Callable[[float, float], object]
+) -> tuple[list[Evaluated | Skipped], float]:
+    """Evaluate records in groups, here or in processes of their own; their order is kept."""
+    total = sum(one.record.length / one.record.fs for one in ready)
+    size = max(1, min(BEDS, -(-len(ready) // asked.jobs)))
+    groups = [ready[i : i + size] for i in range(0, len(ready), size)]
+    done = [0.0]
+
+    def advance(seconds: float) -> None:
+        done[0] += seconds
+        tell(done[0], total)
+
+    if asked.jobs == 1 or len(groups) < 2:
+        classify = None if asked.score_only or not groups else _classifier(config)
+        results = [_group(group, classify, config, asked, advance) for group in groups]
+    else:
+        with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
+            futures = [pool.submit(_apart, group, config, asked) for group in groups]
+            for future in as_completed(futures):
+                advance(sum(one.record.length / one.record.fs for one in groups[futures.index(future)]))
+            results = [future.result() for future in futures]
+    return [one for found, _ in results for one in found], sum(cpu_s for _, cpu_s in results)
+
+
+def _classifier(config: Config) -> Callable[[Floats], Floats]:
+    from agent.classify import load
+
+    return load(config.monitor.weights, config.monitor.device, config.monitor.threads)
+
+
+def _apart(group: list[_Ready], config: Config, asked: Asked) -> tuple[list[Evaluated | Skipped], float]:
+    """A group in a process of its own."""
+    return _group(group, None if asked.score_only else _classifier(config), config, asked, lambda _: None)
+
+
+def _group(
+    group: list[_Ready],
+    classify: Callable[[Floats], Floats] | None,
+    config: Config,
+    asked: Asked,
+    advance: Callable[[float], None],
+) -> tuple[list[Evaluated | Skipped], float]:
+    """What is found of some records, and the CPU seconds of the pipeline."""
+    heard: dict[str, Heard] = {}
+    cpu_s = 0.0
+    if classify is not None:
+        heard, cpu_s = analyse([one.record for one in group], config, classify, advance)
+    found: list[Evaluated | Skipped] = []
+    for one in group:
+        try:
+            found.append(_evaluated(one, heard.get(one.record.name), config, asked))
+        except RecordError as error:
+            found.append(Skipped(one.record.name, str(error)))
+        if classify is None:
+            advance(one.record.length / one.record.fs)
+    return found, cpu_s
+
+
+def _evaluated(one: _Ready, heard: Heard | None, config: Config, asked: Asked) -> Evaluated:
+    """Score a record; what was heard of it is written first. Raises RecordError where it was no use."""
+    record, part = one.record, one.part
+    if heard is None:
+        folder = asked.folder or asked.out
+    elif heard.failed:
+        raise RecordError(heard.failed)
+    else:
+        folder = asked.out
+        write(folder / f"{record.name}.{asked.annotator}", encoded(annotations(heard.beats, record.fs)))
+    test = _annotations(folder, record, asked.annotator)
+    scored = score(record.name, one.reference, test, part)
+    matched = [pair for pair in compare(one.reference, test, part)[1] if pair.reference_index >= 0 <= pair.test_index]
+    apart = [pair.test_sample - pair.reference_sample for pair in matched]
+    lead = heard.lead if heard else default_lead(tuple(signal.name for signal in record.signals))
+    beats = _in_part(heard.beats, part) if heard else []
+    decided = heard.decided if heard else {}
+    return Evaluated(
+        record=record.name,
+        fs=record.fs,
+        seconds=record.length / record.fs,
+        lead=record.signals[lead].name,
+        paced=PACED_BEAT in one.reference.symbols,
+        embedded=record.path.parent == EMBEDDED,
+        score=scored,
+        errors_ms=np.array(apart, float) * 1000 / record.fs,
+        peak_ms=np.array([decided[beat.sample] - beat.sample for beat in beats], float) * 1000 / FS,
+        class_ms=np.array([beat.decided - beat.sample for beat in beats], float) * 1000 / FS,
+        rates=_rates(one, heard.beats if heard else [], matched, config.rhythm.rate_intervals),
+        mismatches=tuple(_mismatches(record, scored, lead)) if asked.mismatches else (),
+    )
+
+
+def _in_part(beats: list[Beat], part: Span) -> list[Beat]:
+    """The beats inside the scored part."""
+    end = part.end if part.end > 0 else np.inf
+    return [beat for beat in beats if part.start <= beat.sample * part.rate / FS <= end]
+
+
+def _rates(one: _Ready, beats: list[Beat], matched: list[Pair], intervals: int) -> Numbers:
+    """Heart rates (n, 2) at matched beats: as shown, and that of the reference's last `intervals` RR intervals.
+
+    Beats at which none was shown count for nothing, nor do those after fewer intervals or after flutter among them.
+    """
+    notes = one.reference
+    peaks, flutter = beat_samples(Annotations(np.array(notes.samples, np.int64), notes.symbols, notes.texts))
+    onsets = np.array([onset for onset, _ in flutter], np.int64)
+    rates: list[tuple[float, float]] = []
+    for pair in matched:
+        shown = beats[pair.test_index].heart_rate if beats else None
+        last = int(np.searchsorted(peaks, pair.reference_sample))
+        if shown is None or last < intervals:
+            continue
+        first, at = peaks[last - intervals], pair.reference_sample
+        if at > first and not ((first <= onsets) & (onsets < at)).any():
+            rates.append((shown, float(60 * intervals * one.record.fs / (at - first))))
+    return np.array(rates, float).reshape(-1, 2)
+
+
+def _mismatches(record: Record, scored: RecordScore, lead: int) -> Iterator[Missed]:
+    for one in scored.mismatches:
+        sample = one.test_sample if one.reference in "OX" else one.reference_sample
+        start, stop = sample - round(AROUND_S[0] * record.fs), sample + round(AROUND_S[1] * record.fs)
+        wave = np.full(stop - start, np.nan, np.float32)
+        signal = read(record, max(0, start), stop)[:, lead]
+        wave[max(0, -start) :][: len(signal)] = signal
+        yield Missed(sample, one.reference, one.test, wave)
+
+
+def annotations(beats: Sequence[Beat], fs: float) -> AnnotationFile:
+    """Beats as annotations at `fs` hertz: N S V F Q at the R peak.
+
+    Stretches in which the analysis was suspended would be annotated here, as `~` with subtype 0x30: it never is today.
+    """
+    samples = tuple(samples_of(beat.sample / FS, fs) for beat in beats)
+    return AnnotationFile(samples, tuple(beat.label for beat in beats), (0,) * len(beats), ("",) * len(beats))
+
+
+def encoded(notes: AnnotationFile) -> bytes:
+    """Annotations in the MIT format of WFDB, as `model.annotations` reads them."""
+    out, at = bytearray(), 0
+    for sample, symbol, subtype, text in zip(notes.samples, notes.symbols, notes.subtypes, notes.texts, strict=True):
+        step, at = sample - at, sample
+        if not 0 <= step < 1 << 10:
+            out += struct.pack("<3H", SKIP << 10, step >> 16 & 0xFFFF, step & 0xFFFF)
+            step = 0
+        out += struct.pack("<H", MNEMONICS.index(symbol) << 10 | step)
+        if subtype:
+            out += struct.pack("<H", SUBTYPE << 10 | subtype)
+        if content := text.encode("latin-1"):
+            out += struct.pack("<H", TEXT << 10 | len(content)) + content + b"\0" * (len(content) % 2)
+    return bytes(out) + b"\0\0"
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file in one step. Raises RunError."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}; choose another folder (--out)") from error

@@ -1,0 +1,371 @@
+"""What `ecg-agent evaluate` shows of its figures: tables on the terminal, `report.json`, and the tables of bxb and rxr.
+
+A report is a plain dictionary. All of it but `cost` is the same each time; everything that is drawn is drawn from it.
+Figures of EC57 are percent, as the scorer gives them; those of the classes are shares, as in the report of a training.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from agent.config import Config
+from agent.dashboard import wave
+from agent.evaluate import Asked, Evaluated, Missed, Numbers, Outcome, check, evaluate, write
+from model.dataset import DS1, DS2, PROTOCOLS
+from model.records import CLASSES
+from model.score_beats import LABELS
+from model.score_tables import beat_lines, record_dict, run_lines, shutdown_lines, summary_dict
+
+Report = dict[str, Any]
+
+TERMINAL = 100
+"""Columns where there is no terminal to ask."""
+BIN_MS = 8.0
+"""Bins of the timing error: a sample at 125 Hz."""
+RHYTHMS = {"ventricular_runs": "V", "supraventricular_runs": "S"}
+LENGTHS = {"couplet": ("couplets", "C"), "short_run": ("short runs", "S"), "long_run": ("long runs", "L")}
+ABSENT = {"O": "no beat", "X": "shutdown"}
+BEAT_HEADS = ("beats", "QRS Se", "+P", "VEB Se", "+P", "SVEB Se", "+P", "RR ms", "peak ms", "sd")
+STATISTICS = tuple(f"{kind}_{side}" for kind in ("qrs", "veb", "sveb") for side in ("se", "ppv"))
+RUN_HEADS = tuple(head for name, _ in LENGTHS.values() for head in (name, "Se", "+P"))
+CLASS_HEADS = ("beats", "accuracy", "macro-F1", *(f"F1 {name}" for name in CLASSES))
+WAVE_ROWS, WAVE_COLUMNS = 2, 36
+
+
+def show_evaluation(config: Config, asked: Asked, as_json: bool, html: bool) -> None:
+    """Evaluate, write the folder of the run, and print tables or, `as_json`, the report as one JSON object.
+
+    Raises what `agent.evaluate.evaluate` raises, and CheckpointError for weights that do not say how they were made.
+    """
+    check(asked)
+    weights = None if asked.score_only else _weights(config)
+    with _progress() as progress:
+        task = progress.add_task("evaluating", total=None)
+        outcome = evaluate(config, asked, lambda done, total: progress.update(task, completed=done, total=total))
+    made = report(outcome, asked, weights)
+    write(asked.out / "report.json", msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    for name, lines in ec57_tables(outcome.evaluated).items():
+        write(asked.out / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
+    if html:
+        from agent.evaluation_page import page
+
+        write(asked.out / "report.html", page(made).encode())
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
+        return
+    width = None if sys.stdout.isatty() else TERMINAL
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    console.print(tables(made))
+    console.print(f"in {asked.out}: report.json{', report.html' if html else ''}, bxb.txt and others", soft_wrap=True)
+
+
+def report(outcome: Outcome, asked: Asked, weights: dict[str, Any] | None) -> Report:
+    """All figures: of every record, and gross and average of each group of records that makes sense."""
+    return {
+        "set": asked.subset,
+        "folder": None if asked.folder is None else asked.folder.name,
+        "weights": weights,
+        "reference": asked.reference,
+        "annotator": asked.annotator,
+        "start_s": asked.start_s,
+        "end_s": asked.end_s,
+        "window_s": asked.window_s,
+        "groups": {name: _group(found) for name, found in groups(outcome.evaluated).items()},
+        "records": [_record(one) for one in outcome.evaluated],
+        "skipped": [asdict(one) for one in outcome.skipped],
+        "mismatches": _mismatches(outcome.evaluated) if asked.mismatches else None,
+        "cost": asdict(outcome.cost) | {"cpu_s_per_hour": _rate(outcome.cost.cpu_s, outcome.cost.ecg_s)},
+    }
+
+
+def groups(evaluated: Sequence[Evaluated]) -> dict[str, list[Evaluated]]:
+    """All records; those without pacemaker; and, of the embedded database, DS1 and DS2, each where it is a part."""
+    inside = [one for one in evaluated if one.embedded]
+    found = {
+        "all": list(evaluated),
+        "unpaced": [one for one in evaluated if not one.paced],
+        "ds1": [one for one in inside if one.record in DS1],
+        "ds2": [one for one in inside if one.record in DS2],
+    }
+    return {name: part for name, part in found.items() if name == "all" or 0 < len(part) < len(evaluated)}
+
+
+def ec57_tables(evaluated: Sequence[Evaluated]) -> dict[str, list[str]]:
+    """The tables of `bxb -L` and `rxr -L` with the sums of `sumstats`, to be compared with WFDB's own."""
+    scores = [one.score for one in evaluated]
+    return {
+        "bxb": beat_lines(scores),
+        "shutdown": shutdown_lines(scores),
+        "vruns": run_lines(scores),
+        "sruns": run_lines(scores, supraventricular=True),
+    }
+
+
+def _weights(config: Config) -> dict[str, Any]:
+    """Which weights, and what their training knew of the patients: that says what the figures are worth."""
+    import torch
+
+    from model import checkpoint
+
+    path = checkpoint.find(config.monitor.weights)
+    _, card = checkpoint.load(path, torch.device("cpu"))
+    protocol = card.training.get("protocol")
+    return {
+        "name": card.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "protocol": protocol,
+        "sentence": PROTOCOLS.get(protocol or "", "it is not known what they were trained on"),
+    }
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    parts = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
+    return Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+
+
+def _group(found: Sequence[Evaluated]) -> Report:
+    from model.evaluation import figures
+
+    matrix = np.sum([one.score.beats.matrix for one in found], axis=0)[: len(CLASSES), : len(CLASSES)]
+    return {
+        "ec57": summary_dict([one.score for one in found]),
+        "classes": figures(matrix) | {"beats": int(matrix.sum())},
+        **_measured(found),
+    }
+
+
+def _record(one: Evaluated) -> Report:
+    about = {"record": one.record, "lead": one.lead, "fs": one.fs, "seconds": one.seconds, "paced": one.paced}
+    return record_dict(one.score) | about | _measured([one])
+
+
+def _measured(found: Sequence[Evaluated]) -> Report:
+    """Timing, delays and heart rate of records together; None where there is nothing to measure."""
+
+    def joined(part: Callable[[Evaluated], Numbers]) -> Numbers:
+        return np.concatenate([part(one) for one in found])
+
+    errors, rates = joined(lambda one: one.errors_ms), joined(lambda one: one.rates)
+    apart = rates[:, 0] - rates[:, 1]
+    edges = np.arange(-18.5, 19) * BIN_MS
+    counts, _ = np.histogram(np.clip(errors, edges[0], edges[-1]), edges)
+    return {
+        "timing": {
+            "beats": len(errors),
+            "mean_ms": float(errors.mean()) if len(errors) else None,
+            "sd_ms": float(errors.std()) if len(errors) else None,
+            "histogram": {"from_ms": float(edges[0]), "bin_ms": BIN_MS, "beats": counts.tolist()},
+        },
+        "r_peak_delay": _delay(joined(lambda one: one.peak_ms)),
+        "class_delay": _delay(joined(lambda one: one.class_ms)),
+        "heart_rate": {
+            "beats": len(rates),
+            "rms_bpm": float(np.sqrt(np.mean(apart**2))) if len(rates) else None,
+            "rms_percent": float(100 * np.sqrt(np.mean((apart / rates[:, 1]) ** 2))) if len(rates) else None,
+        },
+    }
+
+
+def _delay(ms: Numbers) -> dict[str, float] | None:
+    if not len(ms):
+        return None
+    return {"median_ms": float(np.median(ms)), "p99_ms": float(np.percentile(ms, 99)), "max_ms": float(ms.max())}
+
+
+def _rate(cpu_s: float, ecg_s: float) -> float | None:
+    return cpu_s * 3600 / ecg_s if ecg_s else None
+
+
+def _mismatches(found: Sequence[Evaluated]) -> list[Report]:
+    return [
+        {
+            "record": one.record,
+            "sample": missed.sample,
+            "time_s": round(missed.sample / one.fs, 3),
+            "true": missed.true,
+            "said": missed.said,
+            "wave": drawn(missed),
+        }
+        for one in found
+        for missed in one.mismatches
+    ]
+
+
+def drawn(missed: Missed) -> list[str]:
+    """The signal around a mismatch in Braille characters, a string a row."""
+    low, high = wave.spans(missed.wave, wave.dots_across(WAVE_COLUMNS, ascii_only=False))
+    codes = wave.raster(low, high, wave.fit(missed.wave), WAVE_ROWS, ascii_only=False)
+    return ["".join(map(chr, row)) for row in wave.points(codes, ascii_only=False).tolist()]
+
+
+def tables(made: Report) -> RenderableType:
+    """A report for the terminal."""
+    parts: list[RenderableType] = [Text(line) for line in heading(made)]
+    parts += ["", _beats(made), "", _runs(made), "", _classes(made), "", _confusion(made), ""]
+    parts += [Text(line) for line in measures(made)]
+    parts += [Text(f"skipped {one['record']}: {one['reason']}") for one in made["skipped"]]
+    if made["mismatches"] is not None:
+        parts += ["", _missed(made["mismatches"])]
+    return Group(*parts)
+
+
+def heading(made: Report) -> list[str]:
+    """What was evaluated, in lines."""
+    hours = sum(one["seconds"] for one in made["records"]) / 3600
+    start, end = clock(made["start_s"]), "the end" if made["end_s"] is None else clock(made["end_s"])
+    skipped = f", {len(made['skipped'])} skipped" if made["skipped"] else ""
+    records, window = _count(len(made["records"]), "record"), f"window {1000 * made['window_s']:g} ms"
+    lines = [f"{records}{skipped}, {hours:.1f} h of ECG, scored by EC57 from {start} to {end}, {window}"]
+    if made["weights"] is None:
+        return [*lines, f"annotations *.{made['annotator']} against *.{made['reference']}"]
+    return [*lines, f"weights {made['weights']['name']}, {made['weights']['sentence']}"]
+
+
+def measures(made: Report) -> list[str]:
+    """Timing, delays, heart rate and cost of all records, in lines."""
+    found, lines = made["groups"]["all"], []
+    timing, rate = found["timing"], found["heart_rate"]
+    if timing["beats"]:
+        lines.append(f"R peak error      mean {timing['mean_ms']:.1f} ms, sd {timing['sd_ms']:.1f} ms")
+    for name, key in (("R peak delay", "r_peak_delay"), ("class delay", "class_delay")):
+        if delay := found[key]:
+            lines.append(
+                f"{name:17} median {delay['median_ms']:.0f} ms, p99 {delay['p99_ms']:.0f} ms, "
+                f"at most {delay['max_ms']:.0f} ms"
+            )
+    if rate["beats"]:
+        lines.append(f"heart rate error  rms {rate['rms_bpm']:.2f} beats/min, {rate['rms_percent']:.2f} %")
+    if (cost := made["cost"]) and cost["cpu_s_per_hour"] is not None:
+        lines.append(
+            f"pipeline          {cost['cpu_s_per_hour']:.2f} CPU s an hour of ECG; {cost['wall_s']:.1f} s in all"
+        )
+    return lines
+
+
+def _beats(made: Report) -> Table:
+    table = _table("records", *BEAT_HEADS)
+    for i, row in enumerate(beat_rows(made), 1):
+        table.add_row(*row, end_section=i == len(made["records"]))
+    return table
+
+
+def beat_rows(made: Report) -> list[list[str]]:
+    """A row for each record, then gross and average of each group: beats, Se and +P in percent, RR and peak errors."""
+    rows = [[one["record"], *_beat_cells(one["beats"], one["timing"])] for one in made["records"]]
+    for name, group in made["groups"].items():
+        gross, average = (group["ec57"][side]["beats"] for side in ("gross", "average"))
+        title = f"{name} ({len(group['ec57']['records'])})"
+        rows.append([f"{title} gross", *_beat_cells(gross, group["timing"])])
+        rows.append([f"{title} average", *_beat_cells({"statistics": average}, {})])
+    return rows
+
+
+def _beat_cells(beats: Report, timing: Report) -> list[str]:
+    matrix = beats.get("matrix")
+    total = sum(sum(matrix[label].values()) for label in CLASSES) if matrix else None
+    return [
+        "" if total is None else f"{total:,}",
+        *(_number(beats["statistics"][key]) for key in STATISTICS),
+        _number(beats["statistics"]["rr_rms_ms"], 1),
+        *(_number(timing[key], 1) if timing else "" for key in ("mean_ms", "sd_ms")),
+    ]
+
+
+def _runs(made: Report) -> Table:
+    table = _table("runs, gross", *RUN_HEADS)
+    for row in run_rows(made):
+        table.add_row(*row)
+    return table
+
+
+def run_rows(made: Report) -> list[list[str]]:
+    """A row for each group and kind of runs: how many of each length there are, and Se and +P in percent."""
+    rows = []
+    for name, group in made["groups"].items():
+        for key, kind in RHYTHMS.items():
+            if runs := group["ec57"]["gross"][key]:
+                cells = [f"{name} {kind}"]
+                for length, (_, letter) in LENGTHS.items():
+                    counts = runs["counts"]
+                    rates = (runs["statistics"][f"{length}_{side}"] for side in ("se", "ppv"))
+                    cells += [f"{counts[f'{letter}Ts'] + counts[f'{letter}FN']}", *(_number(rate, 1) for rate in rates)]
+                rows.append(cells)
+    return rows
+
+
+def _classes(made: Report) -> Table:
+    table = _table("classes of matched beats", *CLASS_HEADS)
+    for row in class_rows(made):
+        table.add_row(*row)
+    return table
+
+
+def class_rows(made: Report) -> list[list[str]]:
+    """A row for each group: matched beats, accuracy, macro-F1 and F1 of each class in percent."""
+    rows = []
+    for name, group in made["groups"].items():
+        found = group["classes"]
+        f1 = [_number(100 * found["f1"][label] if label in found["classes_present"] else None) for label in CLASSES]
+        overall = (_number(100 * found[key] if found["beats"] else None) for key in ("accuracy", "macro_f1"))
+        rows.append([name, f"{found['beats']:,}", *overall, *f1])
+    return rows
+
+
+def _confusion(made: Report) -> Table:
+    table = _table("true \\ said", *map(named, LABELS))
+    for row in confusion_rows(made):
+        table.add_row(*row)
+    return table
+
+
+def confusion_rows(made: Report) -> list[list[str]]:
+    """All beats by true class and by what was said, missed and extra ones too."""
+    matrix = made["groups"]["all"]["ec57"]["gross"]["beats"]["matrix"]
+    return [[named(true), *(f"{matrix[true][said]:,}" for said in LABELS)] for true in LABELS]
+
+
+def _missed(mismatches: Sequence[Report]) -> Table:
+    table = _table("record", "time", "true", "said")
+    table.add_column(f"{'signal':<{WAVE_COLUMNS * 2 // 5}}\N{BLACK DOWN-POINTING SMALL TRIANGLE}", no_wrap=True)
+    for one in mismatches:
+        labels = (named(one[key]) for key in ("true", "said"))
+        table.add_row(one["record"], clock(one["time_s"]), *labels, "\n".join(one["wave"]))
+    return table
+
+
+def named(label: str) -> str:
+    """A label of EC57 as people read it."""
+    return ABSENT.get(label, label)
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold")
+    for head in others:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, with a fraction only where there is one."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)}:{rest:02.0f}" if rest == int(rest) else f"{int(minutes)}:{rest:06.3f}"
