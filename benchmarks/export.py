@@ -36,6 +36,7 @@ from model.export import (
     session,
     sides,
 )
+from model.net import Quick
 from model.records import CLASSES
 
 BATCHES = {1: 1000, 256: 40}
@@ -58,12 +59,14 @@ def microseconds(calls: dict[str, Callable[[Beats], object]], beats: Beats, coun
 
 def measure(weights: Path, beats: Split) -> dict[str, dict[str, Any]]:
     """Figures, bytes and times of PyTorch, ONNX in float32 and ONNX in int8."""
-    net, _ = checkpoint.load(weights, torch.device("cpu"))
+    quick = Quick(checkpoint.load(weights, torch.device("cpu"))[0])
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.onnx" for name in ("float32", "int8")}
         found = {name: export(weights, path, beats, int8=name == "int8") for name, path in paths.items()}
         calls: dict[str, Callable[[Beats], object]] = {
-            "PyTorch": lambda beats: evaluation.scores(net, torch.from_numpy(beats)),
+            "PyTorch": lambda beats: torch.cat(
+                [quick(part) for part in torch.split(torch.from_numpy(beats), evaluation.BATCH["cpu"])]
+            ),
             **{name: partial(run, session(path)) for name, path in paths.items()},
         }
         times = {size: microseconds(calls, beats.test.beats[:size], count) for size, count in BATCHES.items()}

@@ -11,7 +11,7 @@ whatever its number of beats; the threshold of 0.5 therefore stands for even odd
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.errors import RecordError
-from model.net import BeatNet, Dense, NetSize, build
+from model.net import BeatNet, Dense, build
 
 FOLDS = 5
 SEEDS = (0, 1, 2)
@@ -120,7 +120,6 @@ DEEPER: tuple[Choice, ...] = (
     *LAST_BLOCK,
     *({"blocks": depth, "dropout": dropout} for depth in range(2, DEPTH + 1) for dropout in (0.2, 0.5)),
 )
-NORMS: tuple[Choice, ...] = ({"norm": 0}, {"norm": 1})
 PENALTIES: tuple[Choice, ...] = tuple({"penalty": 10.0**power} for power in (-4, -3, -2, -1))
 
 
@@ -200,10 +199,10 @@ def rivals(data: Recordings, net: BeatNet) -> tuple[Rival, ...]:
         head, loss = train_head(features, data, choice, sides, seed)
         return loss, _held_out(head, last_blocks(features, choice), data, sides)
 
-    def scratch(choice: Choice, sides: Sides, seed: int) -> tuple[float, Floats]:
+    def scratch(_choice: Choice, sides: Sides, seed: int) -> tuple[float, Floats]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            fresh = build(NetSize(classes=len(CLASS_NAMES)), torch.device("cpu"), norm=bool(choice["norm"]))
+            fresh = build(replace(net.size, classes=len(CLASS_NAMES)), torch.device("cpu"), norm=True)
             return fit(fresh, samples, data, sides, SCRATCH, seed), _held_out(fresh, samples, data, sides)
 
     def logistic(choice: Choice, sides: Sides, _seed: int) -> tuple[float, Floats]:
@@ -213,7 +212,7 @@ def rivals(data: Recordings, net: BeatNet) -> tuple[Rival, ...]:
     return (
         Rival("transferred", SEEDS, DEEPER, transferred),
         Rival("last block", SEEDS, LAST_BLOCK, transferred),
-        Rival("from scratch", SEEDS, NORMS, scratch),
+        Rival("from scratch", SEEDS, ({},), scratch),
         Rival("logistic", (0,), PENALTIES, logistic),
     )
 

@@ -11,7 +11,7 @@ import typer
 from agent import config as configuration
 from agent.cli import app
 from agent.config import Config
-from model import errors
+from model import card, checkpoint, errors
 
 REPOSITORY = Path(__file__).parent.parent
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
@@ -96,3 +96,11 @@ def test_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.EcgError)]
     raised = {kind.exit_code for kind in kinds}
     assert shown == raised | {0, 2}
+
+
+def test_every_shipped_checkpoint_has_its_card() -> None:
+    """docs/models holds a card for each of the shipped weights, as its command prints it, and no other."""
+    folder = REPOSITORY / "docs" / "models"
+    assert {path.stem for path in folder.glob("*.md")} == set(checkpoint.shipped())
+    for name in checkpoint.shipped():
+        assert (folder / f"{name}.md").read_text() == card.markdown(checkpoint.find(name)), name
