@@ -31,6 +31,8 @@ class Order:
 
 def show_training(config: Config, order: Order) -> None:
     """Train as `config` says, showing it on the terminal; checkpoint, report and pictures are left in the folder."""
+    if order.name in ("", ".", "..") or set(order.name) & set("/\\"):
+        raise ConfigError(f"{order.name!r} is no name of a checkpoint: choose one without slashes (--name)")
     console = Console(soft_wrap=True)
     train, recipe = config.train, config.recipe[config.train.recipe]
     chosen = device.choose(train.device)
@@ -43,7 +45,9 @@ def show_training(config: Config, order: Order) -> None:
     console.print(f"{train.recipe}, {dataset.PROTOCOLS[train.protocol]}")
     console.print(f"train {split.train.counts()}\ntest  {split.test.counts()}")
     console.print(f"on {device.describe(chosen)}, in {order.folder}")
-    if run.epochs:
+    if len(run.epochs) == recipe.epochs:
+        console.print(f"all {recipe.epochs} epochs are trained already")
+    elif run.epochs:
         console.print(f"continues after epoch {run.epochs[-1].epoch}")
     with _progress(console) as progress:
         all_epochs = progress.add_task("epochs", total=recipe.epochs, completed=len(run.epochs))
@@ -89,7 +93,7 @@ def _claim(folder: Path) -> None:
     except BlockingIOError:
         raise RunError(f"another process trains in {folder}: wait for it or choose another folder (--run)") from None
     except OSError as error:
-        raise RunError(f"cannot use run folder {folder}: {error}") from error
+        raise RunError(f"cannot use run folder {folder}: {error.strerror}; choose another folder (--run)") from error
 
 
 def _progress(console: Console) -> Progress:

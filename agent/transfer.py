@@ -117,10 +117,10 @@ def read_ptbxl(path: Path) -> Source:
     try:
         with np.load(path, allow_pickle=False) as file:
             if missing := [key for key in KEYS if key not in file]:
-                raise RecordError(f"{path} has no {', '.join(missing)}: it needs {', '.join(KEYS)}")
+                raise RecordError(f"{path} has no {', '.join(missing)}: all of {', '.join(KEYS)} are needed")
             signals, ecg_id, infarction, patient, fs = (np.asarray(file[key]) for key in KEYS)
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise RecordError(f"cannot read {path} as .npz: {error}") from error
+        raise RecordError(f"cannot read {path} as .npz: it must be a whole file of numpy.savez") from error
     columns = {"ecg_id": ecg_id, "mi": infarction, "patient_id": patient}
     if not all(values.dtype.kind in "iufb" for values in (signals, fs, *columns.values())):
         raise RecordError(f"{path} holds what is no number in one of {', '.join(KEYS)}")

@@ -79,6 +79,7 @@ def save(path: Path, net: BeatNet, card: Card) -> None:
     tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"ecg-agent": msgspec.json.encode(card).decode()})
+    partial.chmod(0o644)  # safetensors keeps its files to their owner
     partial.replace(path)
 
 

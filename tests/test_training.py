@@ -73,7 +73,7 @@ def test_a_finished_run_is_not_trained_again(finished: tuple[Path, str], config:
     folder, _ = finished
     before = (folder / "tiny.safetensors").read_bytes()
     done = run("--config", config, "--recipe", "tiny", "--run", folder, "--tensorboard")
-    assert "continues after epoch 2" in done.stdout
+    assert "all 2 epochs are trained already" in done.stdout
     assert (folder / "tiny.safetensors").read_bytes() == before
 
 
@@ -82,6 +82,7 @@ def test_a_finished_run_is_not_trained_again(finished: tuple[Path, str], config:
     [
         (("--recipe", "tiniest"), 3, "no recipe 'tiniest'; valid are reproduction, best, tiny (--recipe)"),
         (("--protocol", "mixed"), 3, "train.protocol: Invalid enum value 'mixed'; valid are random, inter-patient"),
+        (("--name", "../tiny"), 3, "'../tiny' is no name of a checkpoint: choose one without slashes (--name)"),
         (("--epochs", "0"), 3, "recipe.reproduction.epochs: Expected `int` >= 1"),
         (("--device", "cuda"), 8, "cuda"),
         (("--recipe", "tiny", "--seed", "1"), 10, "holds a run with other seed: choose another folder (--run)"),
