@@ -6,7 +6,6 @@
 what was written: the annotation files are read back.
 """
 
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from agent.config import Config
 from agent.evaluation_run import Heard, analyse
 from agent.messages import Beat, Floats
-from model.annotations import MNEMONICS, AnnotationFile, read_annotations
+from model.annotations import AnnotationFile, encoded, read_annotations
 from model.dataset import DS1, DS2, PACED
 from model.errors import ConfigError, EcgError, RecordError, RunError
 from model.records import DATABASE, Annotations, Record, default_lead, embedded, open_record, read
@@ -43,8 +42,6 @@ PACED_BEAT = "/"
 """A record is paced whose reference has such a beat."""
 AROUND_S = (0.6, 0.9)
 """Seconds of signal that are kept before and after a mismatch."""
-SKIP, SUBTYPE, TEXT = 59, 61, 63
-"""Codes of the MIT format that are no annotations."""
 
 Numbers = NDArray[np.float64]
 
@@ -355,22 +352,6 @@ def annotations(beats: Sequence[Beat], fs: float) -> AnnotationFile:
     """
     samples = tuple(samples_of(beat.sample / FS, fs) for beat in beats)
     return AnnotationFile(samples, tuple(beat.label for beat in beats), (0,) * len(beats), ("",) * len(beats))
-
-
-def encoded(notes: AnnotationFile) -> bytes:
-    """Annotations in the MIT format of WFDB, as `model.annotations` reads them."""
-    out, at = bytearray(), 0
-    for sample, symbol, subtype, text in zip(notes.samples, notes.symbols, notes.subtypes, notes.texts, strict=True):
-        step, at = sample - at, sample
-        if not 0 <= step < 1 << 10:
-            out += struct.pack("<3H", SKIP << 10, step >> 16 & 0xFFFF, step & 0xFFFF)
-            step = 0
-        out += struct.pack("<H", MNEMONICS.index(symbol) << 10 | step)
-        if subtype:
-            out += struct.pack("<H", SUBTYPE << 10 | subtype)
-        if content := text.encode("latin-1"):
-            out += struct.pack("<H", TEXT << 10 | len(content)) + content + b"\0" * (len(content) % 2)
-    return bytes(out) + b"\0\0"
 
 
 def write(path: Path, content: bytes) -> None:

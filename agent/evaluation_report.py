@@ -4,7 +4,6 @@ A report is a plain dictionary. All of it but `cost` is the same each time; ever
 Figures of EC57 are percent, as the scorer gives them; those of the classes are shares, as in the report of a training.
 """
 
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -122,7 +121,7 @@ def _weights(config: Config) -> dict[str, Any]:
     protocol = card.training.get("protocol")
     return {
         "name": card.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": checkpoint.digest(path),
         "protocol": protocol,
         "sentence": PROTOCOLS.get(protocol or "", "it is not known what they were trained on"),
     }

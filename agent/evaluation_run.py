@@ -15,7 +15,7 @@ import numpy as np
 from agent.config import Config
 from agent.detect import RPeak
 from agent.door import UNITS_MV
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Lead
+from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Lead, quantised
 from agent.pipeline import Ward
 from agent.segment import Segmenter
 from model.errors import EcgError, RecordError
@@ -115,9 +115,7 @@ def chunks(record: Record, block_s: float = BLOCK_S) -> Iterator[Chunk | End]:
     for start, stop in pairwise((*range(0, record.length, block), record.length, record.length)):
         x = resampler.push(read(record, start, stop)) if stop > start else resampler.flush()
         if len(x):
-            counts = np.clip(np.rint(x * gains), MISSING + 1, -MISSING - 1)
-            counts = np.where(np.isnan(counts), MISSING, counts).astype(np.int32)
-            yield Chunk(record.name, RUN, first, float(FS), leads, counts, 0.0)
+            yield Chunk(record.name, RUN, first, float(FS), leads, quantised(x, gains), 0.0)
             first += len(x)
     yield End(record.name, RUN, first, float(FS))
 

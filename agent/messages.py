@@ -170,3 +170,9 @@ class Snapshot:
     weights: str
     now_s: float
     started_s: float
+
+
+def quantised(samples: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.int32]:
+    """(n, leads) physical samples as counts at `gains` (leads,), rounded half to even; NaN becomes MISSING."""
+    counts = np.clip(np.rint(samples * gains), MISSING + 1, -MISSING - 1)
+    return np.where(np.isnan(counts), MISSING, counts).astype(np.int32)

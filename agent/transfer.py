@@ -5,7 +5,6 @@ come from lead II at 125 Hz by the monitor's own detector and cut, so this part 
 itself is `model.transfer`.
 """
 
-import hashlib
 import json
 import sys
 import time
@@ -83,7 +82,7 @@ def show_transfer(data: Path, weights: str, folder: Path, as_json: bool, command
     with console.status("drawing patients for the intervals"):
         report = {
             "command": command,
-            "weights": {"name": card.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+            "weights": {"name": card.name, "sha256": checkpoint.digest(path)},
             "data": describe(recordings, source.left_out | ({"no beats": without} if without else {})),
             "blocks": [
                 np.bincount(recordings.infarction[block == number]).tolist() for number in range(transfer.FOLDS)

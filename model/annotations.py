@@ -1,4 +1,4 @@
-"""Annotation files of WFDB, read to the letter of the WFDB library: every annotation, its subtype and its text.
+"""Annotation files of WFDB, read to the letter of the WFDB library, and written: each annotation, subtype and text.
 
 `model.records` reads the annotations of a record for the net. A scorer that must count as the WFDB programs do needs
 more: the subtypes that mark unreadable signal, the rate a file may state for itself, and the library's rules for a file
@@ -86,6 +86,22 @@ def _entries(content: bytes) -> Iterator[tuple[int, str, int, str] | None]:
                 at += (size + 1) // 2
             at += 1
         yield here, symbol_of(code), subtype, text
+
+
+def encoded(notes: AnnotationFile) -> bytes:
+    """Annotations in the MIT format of WFDB, as `read_annotations` takes them in again."""
+    out, at = bytearray(), 0
+    for sample, symbol, subtype, text in zip(notes.samples, notes.symbols, notes.subtypes, notes.texts, strict=True):
+        step, at = sample - at, sample
+        if not 0 <= step < 1 << 10:
+            out += struct.pack("<3H", _SKIP << 10, step >> 16 & 0xFFFF, step & 0xFFFF)
+            step = 0
+        out += struct.pack("<H", MNEMONICS.index(symbol) << 10 | step)
+        if subtype:
+            out += struct.pack("<H", _SUB << 10 | subtype)
+        if content := text.encode("latin-1"):
+            out += struct.pack("<H", _AUX << 10 | len(content)) + content + b"\0" * (len(content) % 2)
+    return bytes(out) + b"\0\0"
 
 
 def symbol_of(code: int) -> str:

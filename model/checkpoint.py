@@ -5,6 +5,7 @@ classes, how it was trained and what it reached.
 """
 
 import contextlib
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,11 @@ def find(name: str) -> Path:
     raise CheckpointError(
         f"no weights {name!r}: give a .safetensors file, or one of {', '.join(shipped())} (--weights)"
     )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hex) of a checkpoint file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def save(path: Path, net: BeatNet, card: Card) -> None:

@@ -9,7 +9,6 @@ Needs the packages of the extra `export`: everything else works without them.
 """
 
 import contextlib
-import hashlib
 import io
 import logging
 import os
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model import dataset, evaluation
-from model.checkpoint import Card, load
+from model.checkpoint import Card, digest, load
 from model.dataset import BeatSet, Split
 from model.errors import CheckpointError, ConfigError
 from model.net import BeatNet, Dense
@@ -94,7 +93,7 @@ def export(weights: Path, out: Path, sides: Split, int8: bool = False) -> Agreem
         model = graph(net)
         if int8:
             model = quantise(model, calibration_beats(sides.train))
-        _describe(model, card, _digest(weights), "int8" if int8 else "float32")
+        _describe(model, card, digest(weights), "int8" if int8 else "float32")
         partial.write_bytes(model.SerializeToString())
         found = check(partial, weights, sides.test)
         if not (int8 or found.exact):
@@ -112,7 +111,7 @@ def check(path: Path, weights: Path, test: BeatSet) -> Agreement:
     """
     need_packages()
     net, _ = load(weights, torch.device("cpu"))
-    if metadata(path).get("weights_sha256") != _digest(weights):
+    if metadata(path).get("weights_sha256") != digest(weights):
         raise CheckpointError(f"{path} was not made from {weights}: export it again")
     ours = evaluation.scores(net, torch.from_numpy(test.beats)).numpy()
     with _runnable(path):
@@ -229,7 +228,7 @@ def need_packages() -> None:
         raise ConfigError(f"ONNX needs {', '.join(missing)}: pip install 'ecg-agent[export]'")
 
 
-def _describe(model: "ModelProto", card: Card, digest: str, precision: str) -> None:
+def _describe(model: "ModelProto", card: Card, sha256: str, precision: str) -> None:
     import onnx
 
     entries = {
@@ -239,14 +238,10 @@ def _describe(model: "ModelProto", card: Card, digest: str, precision: str) -> N
         "samples": str(card.input.samples),
         "normalisation": card.input.normalisation,
         "precision": precision,
-        "weights_sha256": digest,
+        "weights_sha256": sha256,
         "ecg-agent": msgspec.json.encode(card).decode(),
     }
     onnx.helper.set_model_props(model, entries)
-
-
-def _digest(weights: Path) -> str:
-    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def _matrix_product(layer: Dense) -> nn.Linear:

@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.messages import MISSING, Chunk, End, Lead
+from agent.messages import Chunk, End, Lead, quantised
 from agent.wire import LARGEST_NAME, MOST_LEADS, bed_name
 from model.errors import ConfigError, FrameError, RecordError
 from model.records import Record, Signal, open_record, read
@@ -157,12 +157,6 @@ def numbered(name: str, taken: list[str]) -> str:
     while (tried := name if number == 1 else f"{name}-{number}") in taken:
         number += 1
     return tried
-
-
-def quantised(samples: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.int32]:
-    """(n, leads) physical samples as counts at `gains` (leads,), rounded half to even; NaN becomes MISSING."""
-    counts = np.clip(np.rint(samples * gains), MISSING + 1, -MISSING - 1)
-    return np.where(np.isnan(counts), MISSING, counts).astype(np.int32)
 
 
 def _lead(name: str, signal: Signal) -> Lead:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from agent import evaluate as module
 from agent.classify import Classifier
 from agent.config import Config, override
-from agent.evaluate import Asked, Outcome, Skipped, annotations, check, encoded, evaluate, record_names
+from agent.evaluate import Asked, Outcome, Skipped, annotations, check, evaluate, record_names
 from agent.evaluation_run import analyse
 from agent.messages import Beat
 from agent.pipeline import Ward
-from model.annotations import AnnotationFile, read_annotations
+from model.annotations import AnnotationFile, encoded, read_annotations
 from model.dataset import PACED
 from model.errors import ConfigError, EcgError, RecordError, RunError
 from model.records import DATABASE, Record, embedded, open_record, read

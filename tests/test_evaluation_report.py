@@ -13,9 +13,9 @@ from rich.console import Console
 
 from agent import evaluation_page, evaluation_report
 from agent.config import Config, override
-from agent.evaluate import Asked, Cost, Evaluated, Missed, Outcome, Skipped, encoded, evaluate
+from agent.evaluate import Asked, Cost, Evaluated, Missed, Outcome, Skipped, evaluate
 from agent.evaluation_report import report, show_evaluation
-from model.annotations import AnnotationFile, read_annotations
+from model.annotations import AnnotationFile, encoded, read_annotations
 from model.dataset import DS1, PACED
 from model.records import CLASSES, DATABASE
 from model.score_beats import LABELS

@@ -10,11 +10,11 @@ import wfdb
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from agent.messages import MISSING, Chunk, End
+from agent.messages import MISSING, Chunk, End, quantised
 from agent.wire import decode, encode
 from model.errors import ConfigError, RecordError
 from model.records import Record, open_record, read
-from simulator.replay import Plan, Replay, packet_samples, quantised, wire_leads
+from simulator.replay import Plan, Replay, packet_samples, wire_leads
 
 PLAN = Plan(record="100", bed="100", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)
 
