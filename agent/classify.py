@@ -8,30 +8,37 @@ import torch
 from agent.messages import Floats
 from model import checkpoint, device
 from model.checkpoint import Card
+from model.context_net import ContextNet, QuickContext
 from model.frontend import BEAT_SAMPLES
 from model.net import BeatNet, Quick
+from model.patient import INPUTS
 
 BATCH = 64
 """Beats at once at most: as many as the caches of a CPU hold; a larger batch is slower a beat."""
 
 
 class Classifier:
-    """Probabilities of the five classes for normalised beats."""
+    """What a net says of beats: cut ones, or `in_context`."""
 
-    def __init__(self, net: BeatNet, card: Card, chosen: torch.device) -> None:
-        self._net, self._device = Quick(net), chosen
+    def __init__(self, net: BeatNet | ContextNet, card: Card, chosen: torch.device) -> None:
+        self._net = Quick(net) if isinstance(net, BeatNet) else QuickContext(net)
+        self._device = chosen
+        self.in_context = isinstance(net, ContextNet)
         self.device = device.describe(chosen)
         self.weights = card.name
         for beats in (1, 2, BATCH):  # the first calls prepare kernels and memory
-            self(np.zeros((beats, BEAT_SAMPLES), dtype=np.float32))
+            self(np.zeros((beats, INPUTS if self.in_context else BEAT_SAMPLES), dtype=np.float32))
 
     @torch.inference_mode()
     def __call__(self, beats: Floats) -> Floats:
-        """Beats (n, 187) float32 in 0..1 to probabilities (n, 5) float32 in the order of CLASSES."""
+        """Beats (n, 187) float32 in 0..1 to probabilities (n, 5) float32 in the order of CLASSES.
+
+        In context: (n, INPUTS) to log-probabilities (n, 6), of the classes and of no beat.
+        """
         batches = torch.split(torch.from_numpy(beats).to(self._device), BATCH)
         scores = torch.cat([self._net(batch) for batch in batches])
-        probabilities: Floats = torch.softmax(scores, dim=1).cpu().numpy()
-        return probabilities
+        said: Floats = (scores if self.in_context else torch.softmax(scores, dim=1)).cpu().numpy()
+        return said
 
 
 def load(weights: str, device_name: str, threads: int) -> Classifier:

@@ -204,6 +204,23 @@ def train(
     show_training(settings, Order(run or Path("runs") / name, name, command, fold, tensorboard))
 
 
+@app.command("train-live")
+def train_live(
+    run: Annotated[Path | None, typer.Option(help="Folder of the run, runs/NAME if left out.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the checkpoint.")] = "live",
+    seed: Annotated[int | None, typer.Option(help="Seed of the views of the records, weights and order.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Test on this fifth of DS1 instead of DS2.", min=0, max=4)] = None,
+    device: Device = None,
+    config: ConfigFile = None,
+) -> None:
+    """Train the live monitor's net on what its own stages see of the records of DS1."""
+    settings = configuration.override(configuration.load(config), "train", seed=seed, device=device)
+    from agent.live_training import show_live_training
+
+    command = shlex.join(["ecg-agent", *sys.argv[1:]])
+    show_live_training(settings.train, run or Path("runs") / name, name, command, fold)
+
+
 @app.command()
 def evaluate(
     folder: Annotated[

@@ -10,7 +10,7 @@ the terms of the score. Different from them, a doubtful bump waits for its succe
 larger within 300 ms, a small QRS complex is not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import NamedTuple
 
@@ -42,21 +42,27 @@ MOST_CONTRAST, MOST_EARLY, MOST_FOLLOWED = 4.0, 0.6, 2.2
 
 @dataclass(frozen=True, slots=True)
 class RPeak:
-    """An R peak: bed `row`, its `sample`, and the last sample that the decision waited for, absolute at 125 Hz."""
+    """An R peak: bed `row`, its `sample`, and the last sample that the decision waited for, absolute at 125 Hz.
+
+    `score` are the log-odds that it is one: a candidate with 0 or less is not taken for a beat.
+    """
 
     row: int
     sample: int
     decided: int
+    score: float = 1.0
 
 
 class Detector:
     """Finds the R peaks of `rows` beds. Output is the same, bit for bit, however the streams are cut or mixed."""
 
-    def __init__(self, rows: int = 1) -> None:
+    def __init__(self, rows: int = 1, least: float = 0.0) -> None:
+        """Candidates that are not taken for beats are reported too where their score is above `least`."""
+        self._least = least
         self._finder = BumpFinder(rows)
         self._next = np.zeros(rows, np.int64)
         self._deadline = np.full(rows, NEVER, np.int64)
-        self._beds = [_Bed(row) for row in range(rows)]
+        self._beds = [_Bed(row, least) for row in range(rows)]
 
     def grow(self, rows: int) -> None:
         """Make room for beds up to `rows`; the state of those that exist is kept."""
@@ -64,14 +70,14 @@ class Detector:
         self._finder.grow(rows)
         self._next = np.pad(self._next, (0, more))
         self._deadline = np.pad(self._deadline, (0, more), constant_values=NEVER)
-        self._beds += [_Bed(row) for row in range(len(self._beds), rows)]
+        self._beds += [_Bed(row, self._least) for row in range(len(self._beds), rows)]
 
     def reset(self, row: int, first: int) -> None:
         """Start a bed anew, for a new run or after a gap: its next sample has index `first`."""
         self._finder.reset(row)
         self._next[row] = first
         self._deadline[row] = NEVER
-        self._beds[row] = _Bed(row)
+        self._beds[row] = _Bed(row, self._least)
 
     def resume(self, row: int, first: int) -> None:
         """Go on after a gap within a run, at sample `first`: filters start anew, levels that were learnt stay."""
@@ -101,7 +107,7 @@ class Detector:
         tail = np.full((1, 2 * REACH), self._finder.last(row), np.float32)
         found = self.push(np.array([row]), tail)
         self._beds[row].finish(end - 1, found)
-        return [RPeak(row, beat.sample, min(beat.decided, end - 1)) for beat in found if beat.sample < end]
+        return [replace(beat, decided=min(beat.decided, end - 1)) for beat in found if beat.sample < end]
 
     def _decide(self, rows: NDArray[np.intp], bumps: Bumps, found: list[RPeak]) -> None:
         row = rows[bumps.column]
@@ -137,6 +143,7 @@ class _Bed:
         "_doubtful",
         "_intervals",
         "_last",
+        "_least",
         "_noise",
         "_noise_level",
         "_passed",
@@ -146,8 +153,8 @@ class _Bed:
         "learning",
     )
 
-    def __init__(self, row: int) -> None:
-        self._row = row
+    def __init__(self, row: int, least: float) -> None:
+        self._row, self._least = row, least
         self.deadline = NEVER
         """Sample at which something is due even if no further bump comes."""
         self.learning = True
@@ -171,12 +178,12 @@ class _Bed:
             self._settle(bump, now, found)
         score = self._score(bump)
         if score > -FOLLOWED * MOST_FOLLOWED:
-            self._accept(bump, now, found)
+            self._accept(bump, score, now, found)
         elif score > 0:
             self._doubtful = bump, score
             self.deadline = bump.known + FOLLOWER
         else:
-            self._reject(bump)
+            self._reject(bump, score, now, found)
 
     def pass_until(self, now: int, found: list[RPeak]) -> None:
         """Do what was due before sample `now`."""
@@ -214,12 +221,12 @@ class _Bed:
         if follower and follower.known - bump.known <= FOLLOWER:
             score += FOLLOWED * min(MOST_FOLLOWED, max(0.0, follower.size - bump.size + 1.5))
         if score > 0:
-            self._accept(bump, now, found)
+            self._accept(bump, score, now, found)
         else:
-            self._reject(bump)
+            self._reject(bump, score, now, found)
 
-    def _accept(self, bump: _Bump, now: int, found: list[RPeak]) -> None:
-        found.append(RPeak(self._row, bump.sample, now))
+    def _accept(self, bump: _Bump, score: float, now: int, found: list[RPeak]) -> None:
+        found.append(RPeak(self._row, bump.sample, now, score))
         if self._last:
             self._intervals = [*self._intervals[1 - HISTORY :], bump.known - self._last.known]
             # The second shortest: where some beats come early, an early beat is no surprise.
@@ -230,7 +237,9 @@ class _Bed:
         self._passed = []
         self.deadline = bump.known + QUIET
 
-    def _reject(self, bump: _Bump) -> None:
+    def _reject(self, bump: _Bump, score: float, now: int, found: list[RPeak]) -> None:
+        if score > self._least:
+            found.append(RPeak(self._row, bump.sample, now, score))
         self._noise = [*self._noise[1 - HISTORY :], bump.size]
         self._noise_level = _median(self._noise)
         self._passed.append(bump)

@@ -292,7 +292,6 @@ def _evaluated(one: _Ready, heard: Heard | None, config: Config, asked: Asked) -
     apart = [pair.test_sample - pair.reference_sample for pair in matched]
     lead = heard.lead if heard else default_lead(tuple(signal.name for signal in record.signals))
     beats = _in_part(heard.beats, part) if heard else []
-    decided = heard.decided if heard else {}
     return Evaluated(
         record=record.name,
         fs=record.fs,
@@ -302,7 +301,7 @@ def _evaluated(one: _Ready, heard: Heard | None, config: Config, asked: Asked) -
         embedded=record.path.parent == EMBEDDED,
         score=scored,
         errors_ms=np.array(apart, float) * 1000 / record.fs,
-        peak_ms=np.array([decided[beat.sample] - beat.sample for beat in beats], float) * 1000 / FS,
+        peak_ms=np.array([beat.found - beat.sample for beat in beats], float) * 1000 / FS,
         class_ms=np.array([beat.decided - beat.sample for beat in beats], float) * 1000 / FS,
         rates=_rates(one, heard.beats if heard else [], matched, config.rhythm.rate_intervals),
         mismatches=tuple(_mismatches(record, scored, lead)) if asked.mismatches else (),

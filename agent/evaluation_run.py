@@ -6,18 +6,16 @@ and gives the same.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
 from agent.config import Config
-from agent.detect import RPeak
 from agent.door import UNITS_MV
 from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Lead, quantised
 from agent.pipeline import Ward
-from agent.segment import Segmenter
 from model.errors import EcgError, RecordError
 from model.records import Record, Signal, read
 from model.resample import FS, Resampler
@@ -29,27 +27,11 @@ RUN = "evaluation"
 
 @dataclass(slots=True)
 class Heard:
-    """What the ward told of one record: its beats, when each R peak was decided, the lead, and why it was no use."""
+    """What the ward told of one record: its beats, the lead, and why it was no use."""
 
     beats: list[Beat] = field(default_factory=list)
-    decided: dict[int, int] = field(default_factory=dict)
     lead: int = 0
     failed: str = ""
-
-
-class _Noting(Segmenter):
-    """The segmenter of a ward, which also notes when each R peak was decided: a beat tells when its class was."""
-
-    def __init__(self, ward: Ward, heard: Mapping[str, Heard]) -> None:
-        super().__init__(ward._history)
-        self._ward, self._heard = ward, heard
-
-    def push(self, peaks: list[RPeak]) -> None:
-        """Take R peaks, in order within each row."""
-        names = list(self._ward.beds)
-        for peak in peaks:
-            self._heard[names[peak.row]].decided[peak.sample] = peak.decided
-        super().push(peaks)
 
 
 def analyse(
@@ -65,7 +47,6 @@ def analyse(
     """
     ward = Ward(config, classify)
     heard = {record.name: Heard() for record in records}
-    ward._segmenter = _Noting(ward, heard)
     streams = {record.name: chunks(record, block_s) for record in records}
     cpu_s = 0.0
     while streams:

@@ -83,9 +83,9 @@ class Event:
 class Beat:
     """One classified beat of one bed.
 
-    `sample` R peak and `decided` the last sample the decision waited for, both at 125 Hz; `probabilities` in the order
-    of `model.records.CLASSES`; `rr_s` the RR interval that ends at this beat and `heart_rate` the rate then (None after
-    a gap); `arrived_s` when the samples that decided it reached the socket.
+    `sample` R peak, `found` and `decided` the last samples that the R peak and the class waited for, all at 125 Hz;
+    `probabilities` in the order of `model.records.CLASSES`; `rr_s` the RR interval that ends at this beat and
+    `heart_rate` the rate then (None after a gap); `arrived_s` when the samples that decided it reached the socket.
     """
 
     bed: str
@@ -96,6 +96,7 @@ class Beat:
     rr_s: float | None
     arrived_s: float
     heart_rate: float | None = None
+    found: int = 0
 
     @property
     def confidence(self) -> float:

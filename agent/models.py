@@ -33,7 +33,7 @@ def show_export(weights: str, out: Path | None, int8: bool) -> None:
     need_packages()
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     path = checkpoint.find(weights)
-    card = checkpoint.load(path, torch.device("cpu"))[1]
+    card = checkpoint.load_beat(path, torch.device("cpu"))[1]
     out = out or Path(f"{path.stem}.int8.onnx" if int8 else f"{path.stem}.onnx")
     with console.status("building the data set"):
         beats = sides(card, dataset.load())

@@ -14,6 +14,7 @@ import numpy as np
 
 from agent.bed import Bed
 from agent.config import Config
+from agent.context import LEAST, Contexts
 from agent.detect import Detector
 from agent.door import Door, Stretch, describe
 from agent.history import History, Rows
@@ -24,6 +25,7 @@ from agent.segment import Cut, Segmenter
 from model.errors import StreamError
 from model.records import CLASSES
 from model.resample import FS
+from model.verdict import Verdicts
 
 BLOCK = 250
 """Most samples of a bed that go through the stages at once; far less than the history holds."""
@@ -53,17 +55,24 @@ class _Found:
 
 
 class Ward:
-    """All beds. `classify` maps beats (n, 187) to probabilities (n, 5)."""
+    """All beds. `classify` maps beats (n, 187) to probabilities (n, 5).
+
+    One with the attribute `in_context` maps beats in their context (n, INPUTS) to log-probabilities (n, 6) of the
+    classes and of no beat at all: the stage `segment` is then `agent.context`, and `model.verdict` settles what is said
+    of a beat.
+    """
 
     def __init__(self, config: Config, classify: Callable[[Floats], Floats]) -> None:
+        in_context = getattr(classify, "in_context", False)
         self._config, self._classify = config, classify
         self.beds: dict[str, Bed] = {}
         self._capacity = 1
         self._by_row: list[Bed] = []
         self._history = History()
         self._quality = Quality(config.signal.flat_ms, config.signal.flat_uv)
-        self._detector = Detector()
-        self._segmenter = Segmenter(self._history)
+        self._detector = Detector(least=LEAST if in_context else 0.0)
+        self._segmenter = Contexts(self._history) if in_context else Segmenter(self._history)
+        self._verdicts = Verdicts() if in_context else None
         self._rhythms = Rhythms(config.rhythm)
         self._rhythms.grow(1)
         self._steps: dict[int, deque[_Step]] = {}
@@ -157,6 +166,7 @@ class Ward:
         self._history.reset(bed.row, step.first)
         self._quality.reset(bed.row, step.first, step.door.rails)
         self._detector.reset(bed.row, step.first)
+        self._segmenter.forget(bed.row)
         self._event(bed, step.first, "start", f"run {step.door.run[:8]}, {describe(step.door.lead, step.door.fs)}")
 
     def _gap(self, bed: Bed, step: Gap) -> None:
@@ -172,7 +182,7 @@ class Ward:
 
     def _end_stretch(self, bed: Bed) -> None:
         self._segmenter.push(self._detector.flush(bed.row))
-        self._keep(self._segmenter.flush(bed.row))
+        self._keep(*self._segmenter.flush(bed.row))
         self._segmenter.reset(bed.row)
         bed.stretch += 1
 
@@ -190,14 +200,14 @@ class Ward:
             self._segmenter.interrupt(change.row, change.sample)
             self._event(self._by_row[change.row], change.sample, "signal", reason(change.state))
         self._segmenter.push(self._detector.push(rows, x))
-        self._keep(self._segmenter.ready(rows.tolist()))
+        self._keep(*self._segmenter.ready(rows.tolist()))
 
-    def _keep(self, cuts: list[Cut]) -> None:
-        """Take the net's input of cuts out of the history while it is there."""
+    def _keep(self, cuts: list[Cut], inputs: Floats) -> None:
+        """Keep cuts and what the net is to see of them until all beds are through."""
         if not cuts:
             return
         place = sum(map(len, self._inputs))
-        self._inputs.append(self._segmenter.beats(cuts))
+        self._inputs.append(inputs)
         for i, cut in enumerate(cuts):
             bed = self._by_row[cut.row]
             order = (cut.row, bed.stretch, cut.decided, True)
@@ -213,7 +223,8 @@ class Ward:
         out: list[Beat | Event] = []
         for found in sorted(self._found, key=lambda found: found.order):
             if found.cut is not None:
-                out.append(self._beat(found.bed, found.cut, tuple(probabilities[found.place])))
+                beat = self._beat(found.bed, found.cut, probabilities[found.place])
+                out += [beat] if beat else []
             elif found.event is not None:
                 self._follow(found.bed, found.event)
                 out.append(found.event)
@@ -221,9 +232,18 @@ class Ward:
         self._inputs.clear()
         return out
 
-    def _beat(self, bed: Bed, cut: Cut, probabilities: tuple[float, ...]) -> Beat:
+    def _beat(self, bed: Bed, cut: Cut, said: list[float]) -> Beat | None:
+        """The beat of a cut, after what the net said; None where that is no beat."""
+        rr_s = cut.rr_s
+        if self._verdicts is None:
+            probabilities = tuple(said)
+        else:
+            settled = self._verdicts.settle(bed.row, said, cut.cluster, cut.new)
+            if settled is None:
+                return None
+            probabilities, rr_s = settled, self._rhythms.interval(bed.row, cut.sample)
         label = CLASSES[probabilities.index(max(probabilities))]
-        beat = Beat(bed.name, cut.sample, cut.decided, label, probabilities, cut.rr_s, bed.arrived_s)
+        beat = Beat(bed.name, cut.sample, cut.decided, label, probabilities, rr_s, bed.arrived_s, found=cut.found)
         self._rhythms.push(bed.row, beat)
         beat = replace(beat, heart_rate=self._rhythms.heart_rate(bed.row, cut.decided))
         bed.beats.append(beat)
@@ -235,6 +255,8 @@ class Ward:
             self._rhythms.pause(bed.row)
         elif event.kind == "start":
             self._rhythms.reset(bed.row)
+            if self._verdicts is not None:
+                self._verdicts.reset(bed.row)
             bed.beats.clear()
 
     def _admit(self, name: str) -> Bed:
@@ -243,7 +265,8 @@ class Ward:
         self._by_row.append(bed)
         if len(self.beds) > self._capacity:
             self._capacity *= 2
-            stages = (self._history, self._quality, self._detector, self._segmenter, self._rhythms)
+            stages = (self._history, self._quality, self._detector, self._segmenter, self._rhythms, self._verdicts)
             for stage in stages:
-                stage.grow(self._capacity)
+                if stage is not None:
+                    stage.grow(self._capacity)
         return bed

@@ -61,6 +61,11 @@ class Rhythms:
             state.variability = None
         state.last = beat
 
+    def interval(self, row: int, sample: int) -> float | None:
+        """Seconds from the last beat of a row to one at `sample`; None before the first and after a pause."""
+        last = self._rows[row].last
+        return (sample - last.sample) / FS if last is not None else None
+
     def heart_rate(self, row: int, now: int) -> float | None:
         """Beats a minute at sample `now`; None before two beats and after a pause."""
         state = self._rows[row]

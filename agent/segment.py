@@ -1,7 +1,7 @@
 """From R peaks to cuts: each beat waits until all its samples are there, then leaves in order."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,13 +14,21 @@ from model.resample import FS
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A beat that is ready: its R peak, the samples that belong to it, and the last sample the decision waited for."""
+    """A beat that is ready for the net: its R peak, the samples that belong to it, the last one its class waits for.
+
+    `found` is the last sample that the R peak itself waited for, `score` what the detector said of it, and `cluster`
+    its patient's cluster of such beats, which may be new, or -1 for none (`agent.context`).
+    """
 
     row: int
     sample: int
     length: int
     decided: int
     rr_s: float | None
+    found: int
+    score: float = 1.0
+    cluster: int = -1
+    new: bool = True
 
 
 @dataclass(slots=True)
@@ -65,27 +73,29 @@ class Segmenter:
                 row.near.popleft()
             length = frontend.cut_length(row.near)
             row.decided = max(row.decided, peak.decided, peak.sample + length - 1)
-            row.waiting.append(Cut(peak.row, peak.sample, length, row.decided, rr_s))
+            row.waiting.append(Cut(peak.row, peak.sample, length, row.decided, rr_s, peak.decided))
 
-    def ready(self, rows: list[int]) -> list[Cut]:
-        """The cuts of `rows` whose samples have all come."""
+    def ready(self, rows: list[int]) -> tuple[list[Cut], Floats]:
+        """The cuts of `rows` whose samples have all come, and the net's input (n, 187) of each."""
         cuts = []
         for row in rows:
             waiting, head = self._rows[row].waiting, self._history.head[row]
             while waiting and waiting[0].decided < head:
                 cuts.append(waiting.popleft())
-        return cuts
+        return cuts, self._inputs(cuts)
 
-    def flush(self, row: int) -> list[Cut]:
+    def flush(self, row: int) -> tuple[list[Cut], Floats]:
         """The cuts that still wait, at the end of a stretch: each is as long as the signal allows."""
         head = int(self._history.head[row])
         waiting = self._rows[row].waiting
-        cuts = [Cut(row, cut.sample, min(cut.length, head - cut.sample), head - 1, cut.rr_s) for cut in waiting]
+        cuts = [replace(cut, length=min(cut.length, head - cut.sample), decided=head - 1) for cut in waiting]
         waiting.clear()
-        return cuts
+        return cuts, self._inputs(cuts)
 
-    def beats(self, cuts: list[Cut]) -> Floats:
-        """The net's input (n, 187) of each cut."""
+    def forget(self, row: int) -> None:
+        """A new run: nothing is kept of the one before."""
+
+    def _inputs(self, cuts: list[Cut]) -> Floats:
         rows = np.array([cut.row for cut in cuts], dtype=np.intp)
         samples = np.array([cut.sample for cut in cuts], dtype=np.int64)
         lengths = np.array([cut.length for cut in cuts], dtype=np.int64)

@@ -66,7 +66,7 @@ def show_transfer(data: Path, weights: str, folder: Path, as_json: bool, command
     console = Console(stderr=True, soft_wrap=True)
     started = time.monotonic()
     path = checkpoint.find(weights)
-    net, card = checkpoint.load(path, torch.device("cpu"))
+    net, card = checkpoint.load_beat(path, torch.device("cpu"))
     with console.status("finding the beats"):
         source = read(data)
         recordings, without = beats_of(source)

@@ -59,7 +59,7 @@ def microseconds(calls: dict[str, Callable[[Beats], object]], beats: Beats, coun
 
 def measure(weights: Path, beats: Split) -> dict[str, dict[str, Any]]:
     """Figures, bytes and times of PyTorch, ONNX in float32 and ONNX in int8."""
-    quick = Quick(checkpoint.load(weights, torch.device("cpu"))[0])
+    quick = Quick(checkpoint.load_beat(weights, torch.device("cpu"))[0])
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.onnx" for name in ("float32", "int8")}
         found = {name: export(weights, path, beats, int8=name == "int8") for name, path in paths.items()}
@@ -85,7 +85,7 @@ def measure(weights: Path, beats: Split) -> dict[str, dict[str, Any]]:
 
 def compare_methods(weights: Path, train: BeatSet) -> dict[str, dict[str, Any]]:
     """Figures of int8 by each way to find its ranges, on all training beats that it has not seen for that."""
-    net, _ = checkpoint.load(weights, torch.device("cpu"))
+    net, _ = checkpoint.load_beat(weights, torch.device("cpu"))
     model, calibration = graph(net), calibration_beats(train)
     seen = {beat.tobytes() for beat in calibration}
     judged = train.take(np.flatnonzero([beat.tobytes() not in seen for beat in train.beats]))
@@ -128,7 +128,7 @@ def main() -> None:
     need_packages()
     torch.set_num_threads(1)
     weights = checkpoint.find(options.weights)
-    card = checkpoint.load(weights, torch.device("cpu"))[1]
+    card = checkpoint.load_beat(weights, torch.device("cpu"))[1]
     beats = sides(card, dataset.load())
     rows = compare_methods(weights, beats.train) if options.methods else measure(weights, beats)
     show(rows)

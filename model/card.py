@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from model import context_net, patient
 from model.checkpoint import Card, find, load
 from model.dataset import FOLDS, TRAIN_NORMAL
 from model.errors import CheckpointError, EcgError
@@ -25,6 +26,10 @@ MEANING = {
     "V": "ventricular premature and escape",
     "F": "fusion of ventricular and normal",
     "Q": "paced, fusion of paced and normal, unknown",
+}
+MEANING_EC57 = MEANING | {
+    "N": "normal, bundle branch block",
+    "S": "atrial, nodal and supraventricular premature and escape",
 }
 OVERALL = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy (mean recall)", "macro_f1": "macro-F1"}
 PROTOCOL = {
@@ -54,9 +59,18 @@ GENERAL_LIMITS = (
     "A research tool, not a medical device: it must not be used for diagnosis, treatment or alarms of patients.",
     "Trained and tested on Holter recordings of adults of one hospital, made in 1975 to 1979, in one lead of each: "
     "MLII, or V5 where a record has none. Other leads, devices, ages and diseases are untested.",
-    "It sees one beat's shape, not the rhythm around it; class S is often defined by the rhythm alone.",
-    "It is tested on beats cut at the annotated R peaks; behind a detector, in noise, expect less.",
 )
+KIND_LIMITS = {
+    "beat": (
+        "It sees one beat's shape, not the rhythm around it; class S is often defined by the rhythm alone.",
+        "It is tested on beats cut at the annotated R peaks; behind a detector, in noise, expect less.",
+    ),
+    "context": (
+        "The figures above are of the beats that the detector found, over whole records. The field's own figures, with "
+        "every missed and extra beat counted, are in docs/accuracy.md.",
+        "It learns each patient's usual beat as it listens: the first beats are judged without that knowledge.",
+    ),
+}
 NONE = "\N{EN DASH}"
 
 Result = TypeVar("Result")
@@ -110,19 +124,22 @@ def summary(path: Path) -> dict[str, Any]:
 
 
 def _head(card: Card, size: int, content: bytes) -> list[str]:
+    of = "" if card.kind == "beat" else ", seen beside the patient's other beats and rhythm,"
+    no_beat = "" if card.kind == "beat" else " or that it is none"
+    left = samples_left(card.size) if card.kind == "beat" else (context_net.samples_left(card.size),)
     return [
         f"# Model card: {card.name}",
         _text(
-            "A residual convolutional net that says of one heartbeat which of five AAMI classes it belongs to, after "
-            "Kachuee et al. 2018 (doi:10.1109/ICHI.2018.00092). Made for the live monitor and for research. It is not "
-            "a medical device."
+            f"A residual convolutional net that says of one heartbeat{of} which of five AAMI classes it belongs to"
+            f"{no_beat}, after Kachuee et al. 2018 (doi:10.1109/ICHI.2018.00092). Made for the live monitor and for "
+            "research. It is not a medical device."
         ),
         _table(
             ("", ""),
             [
                 ("parameters", f"{size:,}"),
                 ("width of the residual blocks", ", ".join(map(str, card.size.channels))),
-                ("samples left after each", ", ".join(map(str, samples_left(card.size)))),
+                ("samples left after each" if len(left) > 1 else "samples left at the end", ", ".join(map(str, left))),
                 ("convolution kernel", str(card.size.kernel)),
                 ("width of the two dense layers", str(card.size.dense)),
                 ("size of the file", f"{len(content):,} bytes"),
@@ -134,6 +151,16 @@ def _head(card: Card, size: int, content: bytes) -> list[str]:
 
 def _input(card: Card) -> list[str]:
     beat, seconds = card.input, card.input.surrounding_samples / card.input.fs_hz
+    if card.kind == "context":
+        said = (
+            f"One candidate of the detector ({', then '.join(beat.leads)}, then the first lead): {beat.samples} "
+            f"samples at {beat.fs_hz} Hz around its R peak, those of the patient's dominant beat and its cluster, in "
+            f"units of the {beat.normalisation}, and {len(patient.FEATURES)} numbers for rhythm and likeness "
+            "(`model/patient.py`). Out come log-probabilities of these and of no beat at all, which `model/verdict.py` "
+            "settles:"
+        )
+        table = _table(("class", "beats"), [(name, MEANING_EC57[name]) for name in CLASSES])
+        return ["## Input and output", _text(said), table]
     return [
         "## Input and output",
         _text(
@@ -147,6 +174,8 @@ def _input(card: Card) -> list[str]:
 
 def _training(card: Card) -> list[str]:
     t = card.training
+    if card.kind == "context":
+        return _live_training(t)
     counts = [(name, f"{t['train_beats'][name]:,}", f"{t['test_beats'][name]:,}") for name in CLASSES]
     return [
         "## Training",
@@ -158,6 +187,31 @@ def _training(card: Card) -> list[str]:
         ),
         _table(("class", "training beats", "test beats"), counts),
         f"SHA-256 of the training beats: `{t['train_sha256']}`\\\nSHA-256 of the test beats: `{t['test_sha256']}`",
+    ]
+
+
+def _live_training(t: dict[str, Any]) -> list[str]:
+    names = (*CLASSES, "no beat")
+    counts = [(name, f"{t['train_beats'][name]:,}", f"{t['test_beats'][name]:,}") for name in names]
+    views = ", ".join(view["name"] for view in t["views"])
+    return [
+        "## Training",
+        f"    {t['command']}",
+        _text(
+            f"{t['epochs']} passes in batches of {t['batch']} over all candidates that are not normal beats and "
+            f"{_percent(t['normal'])} of the normal ones, drawn anew each time; AdamW with weight decay "
+            f"{t['weight_decay']:g}, learning rate {t['learning_rate']:g} at the height of one cycle (Smith & Topin "
+            "2018), cross-entropy of either head, batch normalisation, folded into the convolutions afterwards. Every "
+            f"training record is heard in {len(t['views'])} views (`model/variants.py`): {views}."
+        ),
+        _text(
+            f"Seed {t['seed']}, device {t['device']}, {t['threads']} threads, PyTorch {t['torch']}. Data: the MIT-BIH "
+            "Arrhythmia Database (Moody & Mark 2001, doi:10.1109/51.932724), muscle noise and baseline wander of the "
+            "MIT-BIH Noise Stress Test Database (Moody, Muldrow & Mark 1984, doi:10.13026/C2HS3T)."
+        ),
+        _table(("class", "training candidates", "test candidates"), counts),
+        f"SHA-256 of the training candidates: `{t['train_sha256']}`\\\nSHA-256 of the test candidates: "
+        f"`{t['test_sha256']}`",
     ]
 
 
@@ -192,10 +246,17 @@ def _protocol(card: Card) -> list[str]:
 def _figures(card: Card) -> list[str]:
     m, intervals = card.metrics, card.metrics["intervals"]
     present = set(m["classes_present"])
+    last = m.get("last_epochs")  # the live net is tested once
     overall = [
-        (name, _percent(m[key], 2), _interval(intervals[key]), _mean_and_sd(m["last_epochs"][f"test_{key}"]))
+        (
+            name,
+            _percent(m[key], 2),
+            _interval(intervals[key]),
+            *([_mean_and_sd(last[f"test_{key}"])] if last else []),
+        )
         for key, name in OVERALL.items()
     ]
+    spread = [f"last {min(card.training['epochs'], 10)} epochs, mean ± sd"] if last else []
     rates = ("recall", "precision", "f1")
     classes = [
         (
@@ -212,14 +273,14 @@ def _figures(card: Card) -> list[str]:
     return [
         "## Figures on the test beats",
         _table(
-            ("", "after the last epoch", "95 % interval", f"last {min(card.training['epochs'], 10)} epochs, mean ± sd"),
+            ("", "after the last epoch", "95 % interval", *spread),
             overall,
         ),
         _table(("class", "test beats", "recall", "precision", "F1"), classes),
         _text(
             f"In brackets 95 % intervals: {intervals['draws']:,} bootstrap draws of the {intervals['units']:,} test "
-            f"{intervals['unit']}s. They do not cover the chance of another training; the spread over epochs hints at "
-            f"it.{means if len(present) < len(CLASSES) else ''}"
+            f"{intervals['unit']}s. They do not cover the chance of another training"
+            f"{'; the spread over epochs hints at it' if last else ''}.{means if len(present) < len(CLASSES) else ''}"
         ),
     ]
 
@@ -250,7 +311,7 @@ def _calibration(card: Card) -> list[str]:
 
 
 def _limits(card: Card) -> list[str]:
-    limits = (*GENERAL_LIMITS[:1], *LIMITS[card.training["protocol"]], *GENERAL_LIMITS[1:])
+    limits = (*GENERAL_LIMITS[:1], *LIMITS[card.training["protocol"]], *GENERAL_LIMITS[1:], *KIND_LIMITS[card.kind])
     return ["## Limits", "\n".join(fill(f"- {one}", 120, subsequent_indent="  ") for one in limits)]
 
 

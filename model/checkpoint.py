@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import safetensors
@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model import frontend, records, resample
+from model import context_net, frontend, patient, records, resample
+from model.context_net import ContextNet
 from model.errors import CheckpointError
 from model.net import BeatNet, NetSize, build, samples_left
 
@@ -39,9 +40,18 @@ class Input:
     leads: tuple[str, ...] = records.LEAD_ORDER
 
 
+IN_CONTEXT = Input(samples=patient.WAVE, stretch=0.0, normalisation="dominant QRS complex of the patient")
+"""What the net of the live monitor expects: beats as `model.patient` describes them."""
+Kind = Literal["beat", "context"]
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The story of a checkpoint. `training`: command, seed, settings, data hash; `metrics`: what it reached."""
+    """The story of a checkpoint. `training`: command, seed, settings, data hash; `metrics`: what it reached.
+
+    A net of kind `beat` sees a cut beat (`model.net`), one of kind `context` a beat in its context
+    (`model.context_net`).
+    """
 
     name: str
     size: NetSize
@@ -50,6 +60,7 @@ class Card:
     input: Input = field(default_factory=Input)
     classes: tuple[str, ...] = records.CLASSES
     format: int = FORMAT
+    kind: Kind = "beat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def save(path: Path, net: BeatNet, card: Card) -> None:
+def save(path: Path, net: BeatNet | ContextNet, card: Card) -> None:
     """Write a checkpoint in one step: an interrupted write leaves the earlier file."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     partial = path.with_suffix(".partial")
@@ -89,7 +100,17 @@ def save(path: Path, net: BeatNet, card: Card) -> None:
     partial.replace(path)
 
 
-def load(path: Path, device: torch.device) -> tuple[BeatNet, Card]:
+def load_beat(path: Path, device: torch.device) -> tuple[BeatNet, Card]:
+    """Read a checkpoint of a net that sees cut beats. Raises CheckpointError with the reason."""
+    net, card = load(path, device)
+    if not isinstance(net, BeatNet):
+        raise CheckpointError(
+            f"weights {path} are of the live monitor's net, which sees no single beats: choose others"
+        )
+    return net, card
+
+
+def load(path: Path, device: torch.device) -> tuple[BeatNet | ContextNet, Card]:
     """Read a checkpoint onto `device`, ready for inference. Raises CheckpointError with the reason."""
     try:
         if path.stat().st_size > LARGEST_FILE:
@@ -100,12 +121,12 @@ def load(path: Path, device: torch.device) -> tuple[BeatNet, Card]:
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"cannot read weights {path}: {error}") from error
     with torch.device("meta"):  # sizes without memory, however large they claim to be
-        described = BeatNet(card.size).state_dict()
+        described = (BeatNet if card.kind == "beat" else ContextNet)(card.size).state_dict()
     if _layout(tensors) != _layout(described):
         raise CheckpointError(f"weights {path} do not fit the net they describe")
     if not all(torch.isfinite(value).all() for value in tensors.values()):
         raise CheckpointError(f"weights {path} hold values that are not finite: train again")
-    net = build(card.size, device)
+    net = build(card.size, device) if card.kind == "beat" else context_net.build(card.size, device)
     net.load_state_dict(tensors)
     return net.eval().requires_grad_(False), card
 
@@ -124,9 +145,10 @@ def _card(path: Path, metadata: dict[str, str] | None) -> Card:
         raise CheckpointError(f"{path} is no checkpoint of ecg-agent: its metadata has no entry 'ecg-agent'") from None
     except (msgspec.MsgspecError, RecursionError) as error:
         raise CheckpointError(f"weights {path} have a broken description: {error}") from error
-    if card.input != Input() or card.classes != records.CLASSES or card.size.samples != card.input.samples:
+    expected = Input() if card.kind == "beat" else IN_CONTEXT
+    if card.input != expected or card.classes != records.CLASSES or card.size.samples != card.input.samples:
         raise CheckpointError(f"weights {path} expect other beats or classes than this program makes")
-    if not _possible(card.size):
+    if not (_possible(card.size) if card.kind == "beat" else card.size == context_net.SIZE):
         raise CheckpointError(f"weights {path} describe a net of impossible size")
     return card
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model import dataset, evaluation
-from model.checkpoint import Card, digest, load
+from model.checkpoint import Card, digest, load_beat
 from model.dataset import BeatSet, Split
 from model.errors import CheckpointError, ConfigError
 from model.net import BeatNet, Dense
@@ -88,7 +88,7 @@ def export(weights: Path, out: Path, sides: Split, int8: bool = False) -> Agreem
     need_packages()
     if out.suffix != ".onnx":
         raise ConfigError(f"cannot write {out}: give a file name that ends in .onnx (--out)")
-    net, card = load(weights, torch.device("cpu"))
+    net, card = load_beat(weights, torch.device("cpu"))
     with _replacing(out) as partial:
         model = graph(net)
         if int8:
@@ -110,7 +110,7 @@ def check(path: Path, weights: Path, test: BeatSet) -> Agreement:
     Raises CheckpointError where the file cannot be read or was made from another checkpoint.
     """
     need_packages()
-    net, _ = load(weights, torch.device("cpu"))
+    net, _ = load_beat(weights, torch.device("cpu"))
     if metadata(path).get("weights_sha256") != digest(weights):
         raise CheckpointError(f"{path} was not made from {weights}: export it again")
     ours = evaluation.scores(net, torch.from_numpy(test.beats)).numpy()

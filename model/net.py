@@ -8,6 +8,7 @@ other beats of its batch: a live beat and a beat of a batch get the same figures
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -108,14 +109,14 @@ class Quick:
         """A net without batch normalisation: one that was folded or loaded."""
         self._pad = (0, net.size.kernel // 2)
         self._alone = set(net.size.channels) == {32}
-        self._first = _weights(net.conv)
+        self._first = weights(net.conv)
         self._blocks = []
         for block in net.blocks:
             assert isinstance(block, ResidualBlock)
             skip = None if block.skip is None else block.skip.weight.detach()
-            self._blocks.append((*_weights(block.conv1), *_weights(block.conv2), skip))
-        self._dense = [_weights(layer) for layer in (net.dense1, net.dense2)]
-        self._output = _weights(net.output)
+            self._blocks.append((*weights(block.conv1), *weights(block.conv2), skip))
+        self._dense = [weights(layer) for layer in (net.dense1, net.dense2)]
+        self._output = weights(net.output)
 
     @torch.inference_mode()
     def __call__(self, beats: Tensor) -> Tensor:
@@ -144,7 +145,15 @@ def build(size: NetSize, device: torch.device, norm: bool = False) -> BeatNet:
 @torch.no_grad()
 def fold(net: BeatNet) -> BeatNet:
     """The same function without batch normalisation: each is worked into the convolution before it."""
-    folded = build(net.size, net.output.weight.device)
+    return fold_into(build(net.size, net.output.weight.device), net)
+
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+@torch.no_grad()
+def fold_into(folded: Net, net: nn.Module) -> Net:
+    """Give `folded`, a net without batch normalisation, what it needs to be the same function as `net`."""
     state = {key: value for key, value in net.state_dict().items() if key in folded.state_dict()}
     for name, module in net.named_modules():
         if isinstance(module, NormedConv):
@@ -167,7 +176,8 @@ def samples_left(size: NetSize) -> tuple[int, ...]:
     return tuple(left[1:])
 
 
-def _weights(layer: nn.Module) -> tuple[Tensor, Tensor]:
+def weights(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer that has both."""
     assert isinstance(layer, nn.Conv2d | nn.Linear)
     assert layer.bias is not None
     return layer.weight.detach(), layer.bias.detach()

@@ -124,8 +124,8 @@ def test_an_r_peak_is_decided_before_its_class(tmp_path: Path, own: Config, clas
     """Each beat's R peak has a deciding sample of its own, after the peak and not after the class."""
     heard, _ = analyse([pair(tmp_path)], own, classifier, quiet)
     found = heard["a"]
-    assert {beat.sample for beat in found.beats} <= set(found.decided)
-    assert all(beat.sample < found.decided[beat.sample] <= beat.decided for beat in found.beats)
+    assert len(found.beats) > 20
+    assert all(beat.sample < beat.found <= beat.decided for beat in found.beats)
 
 
 @settings(max_examples=60, deadline=None)

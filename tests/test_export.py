@@ -81,7 +81,7 @@ def leftovers(folder: Path) -> list[str]:
 
 def test_same_scores(weights: Path, exported: Path, sides: Split) -> None:
     """Scores and probabilities are those of PyTorch but for rounding, whatever the batch."""
-    net, _ = checkpoint.load(weights, CPU)
+    net, _ = checkpoint.load_beat(weights, CPU)
     scores = evaluation.scores(net, torch.from_numpy(sides.test.beats))
     for count in (1, 7, 300):
         got = export.session(exported).run(None, {"beats": sides.test.beats[:count]})
@@ -111,7 +111,7 @@ def test_metadata(weights: Path, exported: Path, quantised: Path) -> None:
     assert len(digest) == 64
     for path, precision in ((exported, "float32"), (quantised, "int8")):
         said = export.metadata(path)
-        _, card = checkpoint.load(weights, CPU)
+        _, card = checkpoint.load_beat(weights, CPU)
         expected = {
             "name": "made",
             "classes": "N,S,V,F,Q",
@@ -155,7 +155,7 @@ def test_disagreeing_file_is_not_handed_over(
     weights: Path, sides: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the graph says something else the earlier file stays, and nothing is left beside it."""
-    other, _ = checkpoint.load(save(tmp_path / "other.safetensors", seed=2), CPU)
+    other, _ = checkpoint.load_beat(save(tmp_path / "other.safetensors", seed=2), CPU)
     graph = export.graph(other)
     monkeypatch.setattr(export, "graph", lambda _: graph)
     out = tmp_path / "net.onnx"
