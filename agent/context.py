@@ -6,7 +6,7 @@ brings it the R peaks around each beat and their samples.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,22 +116,20 @@ class Contexts:
         cuts: list[Cut] = []
         inputs: list[Floats] = []
         while taken := [one for row in rows if (one := self._next(row, ended))]:
-            found, clusters, new = self._patients.describe(self._beats([waiting for waiting, _ in taken]))
+            found, clusters, new, noise = self._patients.describe(self._beats([waiting for waiting, _ in taken]))
             inputs.append(found)
-            for (_, cut), cluster, is_new in zip(taken, clusters.tolist(), new.tolist(), strict=True):
-                cuts.append(replace(cut, cluster=cluster, new=is_new))
+            said = zip(taken, clusters.tolist(), new.tolist(), noise.tolist(), strict=True)
+            cuts += [_cut(waiting, decided, *rest) for (waiting, decided), *rest in said]
         return cuts, np.concatenate(inputs) if inputs else np.empty((0, INPUTS), np.float32)
 
-    def _next(self, index: int, ended: bool) -> tuple[_Waiting, Cut] | None:
-        """The next beat of a row that is decided, or any where its stretch has ended."""
+    def _next(self, index: int, ended: bool) -> tuple[_Waiting, int] | None:
+        """The next beat of a row that is decided, and when; or any where its stretch has ended."""
         row, head, due = self._rows[index], int(self._history.head[index]), int(self._due[index])
         if not row.waiting or (due >= head and not ended):
             return None
         one, row.decided = row.waiting.popleft(), min(due, head - 1)
         self._due[index] = self._decided(row)
-        peak = one.peak
-        rr_s = (peak.sample - one.before[0]) / FS if one.before else None
-        return one, Cut(index, peak.sample, 0, row.decided, rr_s, peak.decided, peak.score)
+        return one, row.decided
 
     def _decided(self, row: _Row) -> int:
         """Sample at which the first waiting beat of a row is decided, as far as is known now."""
@@ -174,3 +172,9 @@ class Contexts:
             known = windows[i][~np.isnan(windows[i])]
             windows[i][np.isnan(windows[i])] = np.median(known) if len(known) else 0.0
         return windows
+
+
+def _cut(waiting: _Waiting, decided: int, cluster: int, new: bool, noise: float) -> Cut:
+    peak, before = waiting.peak, waiting.before
+    rr_s = (peak.sample - before[0]) / FS if before else None
+    return Cut(peak.row, peak.sample, WAVE, decided, rr_s, peak.decided, peak.score, cluster, new, noise)

@@ -44,6 +44,7 @@ class Door:
             self.step = ratio(chunk.fs)
         except ValueError as error:
             raise StreamError(f"cannot resample this stream to {FS} Hz: {error}") from error
+        self._same_rate = self.step == 1
         self._resampler: Resampler | None = None
         self._base = self._last = 0.0
         self._stop = 0
@@ -65,7 +66,7 @@ class Door:
     def take(self, chunk: Chunk) -> list[Stretch | Gap]:
         """The stretches and gaps that a chunk adds."""
         counts = chunk.counts[:, self.index]
-        if counts.min(initial=0) != MISSING:
+        if not len(counts) or np.minimum.reduce(counts) != MISSING:
             return self._samples(chunk.first, counts)
         out: list[Stretch | Gap] = []
         missing = counts == MISSING
@@ -95,7 +96,7 @@ class Door:
 
     def _samples(self, first: int, counts: NDArray[np.int32]) -> list[Stretch | Gap]:
         x = (counts - self.lead.offset) * self.scale
-        if self.step == 1:
+        if self._same_rate:
             return [Stretch(first, x.astype(np.float32))]
         if self._resampler is None:
             # The filter sees the first value before the stretch, and the last one behind it, for it not to ring.

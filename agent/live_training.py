@@ -103,6 +103,6 @@ def settled(net: ContextNet, found: Examples, chosen: torch.device) -> NDArray[n
     logs = context_training.outcomes(net, found.inputs, chosen).tolist()
     out = np.full((len(logs), len(CLASSES)), np.nan)
     for i, (log, cut, record) in enumerate(zip(logs, found.cuts, found.records.tolist(), strict=True)):
-        if probabilities := verdicts.setdefault(record, Verdicts()).settle(0, log, cut.cluster, cut.new):
+        if probabilities := verdicts.setdefault(record, Verdicts()).settle(0, log, cut.cluster, cut.new, cut.noise):
             out[i] = probabilities
     return out

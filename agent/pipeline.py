@@ -238,7 +238,7 @@ class Ward:
         if self._verdicts is None:
             probabilities = tuple(said)
         else:
-            settled = self._verdicts.settle(bed.row, said, cut.cluster, cut.new)
+            settled = self._verdicts.settle(bed.row, said, cut.cluster, cut.new, cut.noise)
             if settled is None:
                 return None
             probabilities, rr_s = settled, self._rhythms.interval(bed.row, cut.sample)

@@ -17,7 +17,7 @@ class Cut:
     """A beat that is ready for the net: its R peak, the samples that belong to it, the last one its class waits for.
 
     `found` is the last sample that the R peak itself waited for, `score` what the detector said of it, and `cluster`
-    its patient's cluster of such beats, which may be new, or -1 for none (`agent.context`).
+    its patient's cluster of such beats, which may be new, or -1 for none, in `noise` (`agent.context`).
     """
 
     row: int
@@ -29,6 +29,7 @@ class Cut:
     score: float = 1.0
     cluster: int = -1
     new: bool = True
+    noise: float = 0.0
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import agent.link
 from agent.classify import Classifier
+from agent.context import Contexts
 from agent.detect import Detector
 from agent.door import Door
 from agent.history import History
@@ -35,7 +36,8 @@ STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("history", History, ("push",)),
     ("quality", Quality, ("push",)),
     ("detect", Detector, ("push", "flush")),
-    ("segment", Segmenter, ("push", "ready", "beats")),
+    ("segment", Segmenter, ("push", "ready")),
+    ("context", Contexts, ("push", "ready")),
     ("net", Classifier, ("__call__",)),
     ("rhythm", Rhythms, ("push", "heart_rate")),
     ("ward", Ward, ("push",)),

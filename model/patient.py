@@ -110,10 +110,11 @@ class Patients:
         for name, array in vars(self).items():
             array[row] = getattr(new, name)[0]
 
-    def describe(self, beats: Beats) -> tuple[Floats, Rows, NDArray[np.bool_]]:
-        """The net's inputs (n, INPUTS) for these beats, the cluster (n,) each is in, and (n,) whether that is new.
+    def describe(self, beats: Beats) -> tuple[Floats, Rows, NDArray[np.bool_], Floats]:
+        """The net's inputs (n, INPUTS) for these beats, their clusters (n,), whether those are new, the noise (n,).
 
-        The cluster is -1 for what is not learnt from.
+        The cluster is -1 for what is not learnt from. Noise is how far the signal before the last QRS complexes was
+        from that of the dominant beat: the mean logarithm of the RMS difference, 0 where that is a 20th of the complex.
 
         An input is three waves, one after the other, then the numbers named in FEATURES. The patients learn from it.
         """
@@ -168,7 +169,7 @@ class Patients:
             moves = np.where(joins, likeness[n, :, best].argmax(1), SLACK)
             seen = _Seen(shapes, sizes, level, moves, best, joins, like[n, dominant], recent)
             cluster[learnt] = self._learn(beats, learnt, seen)
-        return inputs, cluster, ~joins
+        return inputs, cluster, ~joins, quality[:, 2]
 
     def _rhythm(self, beats: Beats) -> tuple[tuple[NDArray[Any], ...], Floats]:
         """The numbers of RHYTHM, each (n,), and the logarithm (n,) of the median RR interval of now."""

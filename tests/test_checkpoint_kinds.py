@@ -1,0 +1,167 @@
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+
+from agent.classify import Classifier
+from agent.cli import main
+from model.checkpoint import IN_CONTEXT, Card, Input, load, load_beat, save
+from model.context_net import SIZE, ContextNet, build
+from model.errors import CheckpointError
+from model.net import BeatNet, NetSize
+from model.net import build as build_beat
+from model.patient import INPUTS, WAVE
+
+CPU = torch.device("cpu")
+CARD = Card("made", SIZE, {"command": "ecg-agent train-live", "seed": 0}, {"accuracy": 0.5}, IN_CONTEXT, kind="context")
+
+
+@pytest.fixture(scope="module")
+def net() -> ContextNet:
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    made = build(SIZE, CPU).eval()
+    made.mean.normal_()
+    made.spread.uniform_(0.5, 2)
+    return made
+
+
+@pytest.fixture(scope="module")
+def context(net: ContextNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a net that sees beats in their context."""
+    path = tmp_path_factory.mktemp("weights") / "context.safetensors"
+    save(path, net, CARD)
+    return path
+
+
+@pytest.fixture
+def changed(context: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes the checkpoint with other entries in its card."""
+
+    def write(**entries: Any) -> Path:
+        with safetensors.safe_open(context, framework="pt") as file:
+            card = json.loads(file.metadata()["ecg-agent"])
+        save_file(load_file(context), tmp_path / "changed", {"ecg-agent": json.dumps(card | entries)})
+        return tmp_path / "changed"
+
+    return write
+
+
+def test_round_trip(net: ContextNet, context: Path) -> None:
+    """A checkpoint gives back its card and a net with the same scores, to the last bit, ready for inference."""
+    loaded, card = load(context, CPU)
+    inputs = torch.randn(9, INPUTS)
+    assert card == CARD
+    assert isinstance(loaded, ContextNet)
+    assert torch.equal(loaded(inputs), net(inputs))
+    assert torch.equal(loaded(inputs[:1]), net(inputs)[:1])
+    assert not loaded.training
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    assert loaded.state_dict()["blocks.0.conv1.weight"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_monitor_takes_it(net: ContextNet, context: Path) -> None:
+    """The classifier of the pipeline knows the kind, and gives the net's own log-probabilities."""
+    classifier, inputs = Classifier(*load(context, CPU), CPU), torch.randn(70, INPUTS)
+    assert classifier.in_context
+    said = torch.from_numpy(classifier(inputs.numpy()))
+    assert torch.allclose(said, net(inputs), atol=1e-5)
+    assert torch.allclose(said.exp().sum(1), torch.ones(70), atol=1e-5)
+
+
+def test_load_beat(context: Path, tmp_path: Path) -> None:
+    """Who needs a net of cut beats is told in one line that this is none; a net of cut beats is given."""
+    with pytest.raises(CheckpointError, match=r"^weights \S+ are of the live monitor's net, .*: choose others$"):
+        load_beat(context, CPU)
+    save(tmp_path / "beat", build_beat(NetSize(), CPU), Card("beat", NetSize(), {}, {}))
+    net, card = load_beat(tmp_path / "beat", CPU)
+    assert isinstance(net, BeatNet)
+    assert card.kind == "beat"
+
+
+def test_a_card_without_a_kind_is_of_cut_beats(tmp_path: Path) -> None:
+    """Checkpoints from before there were two kinds load as what they are."""
+    path = tmp_path / "old"
+    save(path, build_beat(NetSize(), CPU), Card("old", NetSize(), {}, {}))
+    with safetensors.safe_open(path, framework="pt") as file:
+        card = json.loads(file.metadata()["ecg-agent"])
+    assert card.pop("kind") == "beat"
+    save_file(load_file(path), path, {"ecg-agent": json.dumps(card)})
+    assert load(path, CPU)[1].kind == "beat"
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"kind": "rhythm"}, "broken description.*kind"),
+        ({"kind": None}, "broken description.*kind"),
+        ({"kind": "beat"}, "other beats or classes"),
+        ({"kind": "beat", "input": asdict(Input())}, "other beats or classes"),
+        ({"input": asdict(Input())}, "other beats or classes"),
+        ({"input": asdict(replace(IN_CONTEXT, samples=WAVE + 1))}, "other beats or classes"),
+        ({"input": asdict(replace(IN_CONTEXT, fs_hz=360))}, "other beats or classes"),
+        ({"input": asdict(replace(IN_CONTEXT, normalisation="z score"))}, "other beats or classes"),
+        ({"classes": ["N", "S", "V", "F", "Q", "no beat"]}, "other beats or classes"),
+        ({"size": asdict(replace(SIZE, samples=187))}, "other beats or classes"),
+        ({"size": asdict(replace(SIZE, channels=(24, 32)))}, "impossible size"),
+        ({"size": asdict(replace(SIZE, channels=(24, 32, 49)))}, "impossible size"),
+        ({"size": asdict(replace(SIZE, kernel=4))}, "impossible size"),
+        ({"size": asdict(replace(SIZE, dense=10**9))}, "impossible size"),
+        ({"size": asdict(replace(SIZE, classes=5))}, "impossible size"),
+        ({"format": 1}, "format 1"),
+    ],
+)
+def test_wrong_card(changed: Callable[..., Path], entries: dict[str, Any], reason: str) -> None:
+    """Another kind, input or size than this program's is refused with the reason, in one line."""
+    with pytest.raises(CheckpointError, match=rf"^weights \S+ .*{reason}.*$"):
+        load(changed(**entries), CPU)
+
+
+def test_tensors_of_the_other_kind(net: ContextNet, tmp_path: Path) -> None:
+    """A card of one kind on a net of the other, or on one whose normalisation was not folded, does not fit."""
+    beat = build_beat(NetSize(), CPU)
+    for made, card in (
+        (beat, CARD),
+        (net, Card("made", NetSize(), {}, {})),
+        (build(SIZE, CPU, norm=True), CARD),
+    ):
+        save(tmp_path / "wrong", made, card)
+        with pytest.raises(CheckpointError, match="do not fit"):
+            load(tmp_path / "wrong", CPU)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_not_finite(context: Path, tmp_path: Path, value: float) -> None:
+    """Numbers that are none are refused, in what the net divides by, too."""
+    with safetensors.safe_open(context, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(context)
+    tensors["spread"][3] = value
+    save_file(tensors, tmp_path / "broken", metadata)
+    with pytest.raises(CheckpointError, match="not finite"):
+        load(tmp_path / "broken", CPU)
+
+
+@pytest.mark.parametrize("command", ["export", "transfer"])
+def test_commands_that_need_cut_beats(
+    command: str, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where only a net of cut beats will do, one line says so, before any data is read or any file written."""
+    monkeypatch.chdir(tmp_path)
+    data = ["nothing.npz"] if command == "transfer" else []
+    monkeypatch.setattr(sys, "argv", ["ecg-agent", command, *data, "--weights", str(context)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, error = capfd.readouterr()
+    assert ended.value.code == CheckpointError.exit_code == 7
+    assert out == ""
+    assert error.startswith(f"ecg-agent: weights {context} are of the live monitor's net")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
