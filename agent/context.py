@@ -60,6 +60,8 @@ class Contexts:
         self._patients = Patients(rows)
         self._due = np.full(rows, NEVER)
         """Sample of each row at which its first waiting beat is decided."""
+        self._urgent = False
+        """Whether something else is told of a bed, which a beat that was decided before must not come after."""
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; those there are stay as they are."""
@@ -79,6 +81,7 @@ class Contexts:
     def interrupt(self, row: int, sample: int) -> None:
         """The lead is off, or back, at `sample`: no RR interval reaches over it."""
         self._rows[row].interrupted = sample
+        self._urgent = True
 
     def push(self, peaks: Iterable[RPeak]) -> None:
         """Take candidates, in order within each row; one that stands where an earlier one does is none."""
@@ -100,12 +103,13 @@ class Contexts:
             if peak.score > 0:
                 row.peaks.appendleft(peak.sample)
 
-    def ready(self, rows: list[int]) -> tuple[list[Cut], Floats]:
+    def ready(self, rows: list[int], hold: bool = True) -> tuple[list[Cut], Floats]:
         """The beats of `rows` that are decided, and the net's input (n, INPUTS) of each."""
         late = self._history.head[rows] - self._due[rows]
         due = np.flatnonzero(late > 0)
-        if len(due) * BEDS_A_BEAT < len(self._rows) and not (late > HELD).any():
+        if hold and not self._urgent and len(due) * BEDS_A_BEAT < len(self._rows) and not (late > HELD).any():
             due = due[:0]
+        self._urgent = False
         return self._take([rows[i] for i in due])
 
     def flush(self, row: int) -> tuple[list[Cut], Floats]:

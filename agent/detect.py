@@ -86,6 +86,7 @@ class Detector:
             return
         self._finder.reset(row)
         self._next[row] = first
+        self._beds[row].pause()
 
     def push(self, rows: NDArray[np.intp], x: Floats) -> list[RPeak]:
         """Take the next samples `x` (len(rows), n) float32 mV of beds `rows`; return the beats that they decide."""
@@ -195,6 +196,10 @@ class _Bed:
                 self._learn(due, found)
             else:
                 self._relearn(due, found)
+
+    def pause(self) -> None:
+        """A gap: what was no beat before it is not looked at again behind it."""
+        self._passed = []
 
     def finish(self, now: int, found: list[RPeak]) -> None:
         """Decide what is left with what is known; before the levels are learnt that is nothing."""

@@ -181,6 +181,7 @@ class Ward:
         self._detector.resume(bed.row, step.first + step.count)
 
     def _end_stretch(self, bed: Bed) -> None:
+        self._keep(*self._segmenter.ready([bed.row], hold=False))
         self._segmenter.push(self._detector.flush(bed.row))
         self._keep(*self._segmenter.flush(bed.row))
         self._segmenter.reset(bed.row)

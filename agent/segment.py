@@ -76,7 +76,7 @@ class Segmenter:
             row.decided = max(row.decided, peak.decided, peak.sample + length - 1)
             row.waiting.append(Cut(peak.row, peak.sample, length, row.decided, rr_s, peak.decided))
 
-    def ready(self, rows: list[int]) -> tuple[list[Cut], Floats]:
+    def ready(self, rows: list[int], hold: bool = True) -> tuple[list[Cut], Floats]:  # noqa: ARG002  # nothing is held
         """The cuts of `rows` whose samples have all come, and the net's input (n, 187) of each."""
         cuts = []
         for row in rows:

@@ -29,7 +29,7 @@ class Product(nn.Linear):
     """A dense layer as a product a beat: one of the whole batch would round differently for different batch sizes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _product(x, self.weight.t(), self.bias)
+        return _product(x, self.weight.t().contiguous(), self.bias)
 
 
 class ContextNet(nn.Module):

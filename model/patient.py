@@ -57,9 +57,9 @@ SHAPE = (  # noqa: SIM905
     seen mean_roughness mean_like mean_change mean_taken"""
 ).split()
 FEATURES = (*RHYTHM, *SHAPE)
+"""Names of the numbers that describe a beat; `/` stands for the logarithm of a ratio."""
 LIMITS = np.array([1.5] * len(RHYTHM) + [4] * len(SHAPE), np.float32)
 """No number says more than this, either way."""
-"""Names of the numbers that describe a beat; `/` stands for the logarithm of a ratio."""
 CHANNELS = 3
 """Waves a beat: its own, the dominant cluster's and its own cluster's."""
 INPUTS = CHANNELS * WAVE + len(FEATURES)
@@ -271,7 +271,7 @@ class _Seen:
 
 def _shapes(stretches: Floats) -> tuple[Floats, Floats]:
     """QRS shapes of (n, QRS + 2 SLACK) mV as unit vectors (n, moves, QRS), and the size (n,) of the unmoved."""
-    moved = stretches[:, MOVES]
+    moved = np.take(stretches, MOVES, axis=1)  # an index would leave another order in memory, and so of the sums
     shapes, size = _unit(moved - moved.sum(-1, keepdims=True) / QRS)
     return shapes, size[:, SLACK]
 

@@ -100,12 +100,14 @@ def stream(name: str, kind: Kind, seed: int) -> Stream:
         x = np.interp(np.arange(int(len(x) / speed)) * speed, np.arange(len(x)), x)
     at = [i for i, symbol in enumerate(notes.symbols) if CLASS_OF.get(symbol, "O") != "O"]
     beats, labels = times[at], tuple(CLASS_OF[notes.symbols[i]] for i in at)
+    flutter = _flutter(times, notes.symbols)
     if kind.rhythm:
+        before = beats
         x, beats, labels = rewrite(x, beats, labels, kind.rhythm, random)
+        flutter = tuple((float(np.interp(a, before, beats)), float(np.interp(b, before, beats))) for a, b in flutter)
     if kind.noise_db:
         x = x + _noise(x, beats, kind.noise_db, kind.share, random)
     x = -x if kind.flipped else x
-    flutter = () if kind.rhythm else _flutter(times, notes.symbols)
     return Stream(name, np.round(x, 3).astype(np.float32), beats, labels, flutter)
 
 

@@ -17,6 +17,7 @@ from model import checkpoint
 from model.checkpoint import Card, Input, load, save
 from model.errors import CheckpointError
 from model.net import BeatNet, NetSize, build
+from model.patient import INPUTS
 
 CPU = torch.device("cpu")
 CARD = Card("made", NetSize(), {"command": "ecg-agent train", "seed": 0}, {"accuracy": 0.5})
@@ -276,4 +277,4 @@ def test_shipped_weights(name: str) -> None:
     assert isinstance(card.training["seed"], int)
     assert len(card.training["train_sha256"]) == len(card.training["test_sha256"]) == 64
     assert 0 < card.metrics["accuracy"] <= 1
-    assert torch.isfinite(net(torch.rand(3, 187))).all()
+    assert torch.isfinite(net(torch.rand(3, 187 if card.kind == "beat" else INPUTS))).all()

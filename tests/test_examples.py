@@ -1,36 +1,31 @@
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 from conftest import all_found, chunks
 
 from agent.config import Config
-from agent.examples import UNSCORED, WINDOW, Examples, examples, label
+from agent.examples import UNSCORED, WINDOW, examples, label
 from agent.messages import Beat, End, Event, Floats
 from agent.pipeline import Ward
 from agent.segment import Cut
 from model.patient import INPUTS
 from model.records import CLASSES
 from model.resample import FS
-from model.variants import AS_IT_IS, Stream, stream
+from model.variants import AS_IT_IS, Kind, Stream, stream
 from model.verdict import NO_BEAT
 
 N, S, V, F = range(4)
+NOISY = Kind("noisy", "first", noise_db=(3, 3), share=1.0)
 
 
-def part(name: str, seconds: float) -> Stream:
-    """The beginning of a record as it is."""
-    whole = stream(name, AS_IT_IS, 0)
+def part(name: str, seconds: float, kind: Kind = AS_IT_IS) -> Stream:
+    """The beginning of a view of a record."""
+    whole = stream(name, kind, 0)
     count = round(seconds * FS)
     inside = int(np.searchsorted(whole.beats, count))
     return replace(whole, x=whole.x[:count], beats=whole.beats[:inside], labels=whole.labels[:inside])
-
-
-@cache
-def found(name: str, seconds: float) -> Examples:
-    return examples([part(name, seconds)])
 
 
 def labels(
@@ -77,7 +72,8 @@ def test_flutter_is_not_scored() -> None:
 
 def test_what_a_record_holds() -> None:
     """In five minutes of record 208 nearly every beat is found, and has the class of the reference beat it is near."""
-    reference, seen = part("208", 300), found("208", 300)
+    reference = part("208", 300)
+    seen = examples([reference])
     assert seen.inputs.shape == (len(seen.cuts), INPUTS)
     assert seen.inputs.dtype == np.float16
     assert np.isfinite(seen.inputs).all()
@@ -105,20 +101,23 @@ class Listener:
 
 @pytest.mark.parametrize("size", [30, 997])
 def test_training_sees_what_the_monitor_sees(settings: Config, size: int) -> None:
-    """Inputs, R peaks and times of decision are those of the pipeline for the same stream, whatever its chunks."""
-    net, reference = Listener(), part("208", 120)
+    """Inputs, R peaks and times of decision are those of the pipeline for the same noisy stream, whatever its chunks.
+
+    Candidates that the detector does not take for beats are among them.
+    """
+    net, reference = Listener(), part("208", 120, NOISY)
     ward = Ward(settings, net)
     counts = np.rint(1000 * reference.x).astype(np.int32)
     told: list[Beat | Event] = all_found(ward, [*chunks(counts, [size]), End("1", "run", len(counts), FS)])
-    beats, seen = [one for one in told if isinstance(one, Beat)], found("208", 120)
+    beats, seen = [one for one in told if isinstance(one, Beat)], examples([reference])
     assert len(beats) > 200
+    assert any(cut.score <= 0 for cut in seen.cuts)
     assert [(one.sample, one.decided, one.found) for one in beats] == [
         (cut.sample, cut.decided, cut.found) for cut in seen.cuts
     ]
     assert np.array_equal(np.concatenate(net.seen).astype(np.float16), seen.inputs)
 
 
-@pytest.mark.xfail(reason="shapes of one row and of several are summed in another order (model/patient.py, _shapes)")
 def test_streams_do_not_disturb_each_other() -> None:
     """Streams of several lengths side by side give what each gives alone, one after the other."""
     streams = [part("208", 60), part("201", 30.5), part("101", 45)]

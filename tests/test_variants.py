@@ -147,7 +147,6 @@ def test_training_side_only_flutters_once() -> None:
     assert heard("201", AS_IT_IS, 0).flutter == ()
 
 
-@pytest.mark.xfail(reason="rewritten records forget their flutter: its candidates are learnt as no beats")
 def test_flutter_in_another_rhythm() -> None:
     """Flutter that was recorded still counts for nothing where the beats around it have moved."""
     plain, moved = stream("207", AS_IT_IS, 0), stream("207", BY_NAME["ectopy 1"], 0)
