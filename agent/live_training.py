@@ -15,9 +15,11 @@ from rich.progress import track
 from agent.config import TrainConfig
 from agent.evaluate import write
 from agent.examples import UNSCORED, Examples, examples
+from agent.training import check_name, claim
 from model import checkpoint, context_training, device, evaluation
 from model.context_net import ContextNet
 from model.dataset import DS1, DS2, FOLDS, PROTOCOLS
+from model.errors import RunError
 from model.net import parameters
 from model.records import CLASSES
 from model.variants import AS_IT_IS, KINDS, stream
@@ -29,6 +31,8 @@ RECIPE = context_training.ContextRecipe()
 def show_live_training(config: TrainConfig, folder: Path, name: str, command: str, fold: int | None) -> None:
     """Train, test on DS2 (or on a fifth of DS1), and leave checkpoint and report in `folder`."""
     console = Console(soft_wrap=True)
+    check_name(name)
+    claim(folder)
     started = time.perf_counter()
     chosen = device.choose(config.device)
     torch.set_num_threads(config.threads)
@@ -43,8 +47,8 @@ def show_live_training(config: TrainConfig, folder: Path, name: str, command: st
     console.print(f"test  on {len(held_out)} records: {counts([test])}")
     labels = np.concatenate([view.labels for view in views])
     scored = labels != UNSCORED
-    inputs = np.concatenate([view.inputs for view in views])[scored]
-    for one, trained in context_training.train(inputs, labels[scored], RECIPE, config.seed, chosen):
+    inputs, labels = np.concatenate([view.inputs for view in views])[scored], labels[scored]
+    for one, trained in context_training.train(inputs, labels, RECIPE, config.seed, chosen):
         net = trained
         console.print(
             f"epoch {one.epoch} of {RECIPE.epochs}: loss {one.loss:.4f}, {time.perf_counter() - started:.0f} s"
@@ -69,7 +73,6 @@ def show_live_training(config: TrainConfig, folder: Path, name: str, command: st
     card = checkpoint.Card(
         name, net.size, training, figures(net, test, chosen), checkpoint.IN_CONTEXT, kind="context"
     )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save(folder / f"{name}.safetensors", net, card)
     report = {"name": name, "parameters": parameters(net), "training": training, "test": card.metrics}
     write(folder / "report.json", (json.dumps(report, indent=2) + "\n").encode())
@@ -89,6 +92,8 @@ def figures(net: ContextNet, test: Examples, chosen: torch.device) -> dict[str, 
     """Figures of the class of the beats that were found, by what the monitor would say of them."""
     labels, probabilities = test.labels, settled(net, test, chosen)
     beats = (labels != UNSCORED) & (labels != NO_BEAT) & ~np.isnan(probabilities[:, 0])
+    if not beats.any():
+        raise RunError("the net takes no candidate for a beat: train again with another seed (--seed)")
     labels, probabilities, records = labels[beats], probabilities[beats], test.records[beats]
     said = probabilities.argmax(1)
     return evaluation.figures(evaluation.confusion(labels, said)) | {

@@ -31,15 +31,14 @@ class Order:
 
 def show_training(config: Config, order: Order) -> None:
     """Train as `config` says, showing it on the terminal; checkpoint, report and pictures are left in the folder."""
-    if order.name in ("", ".", "..") or set(order.name) & set("/\\"):
-        raise ConfigError(f"{order.name!r} is no name of a checkpoint: choose one without slashes (--name)")
+    check_name(order.name)
     console = Console(soft_wrap=True)
     train, recipe = config.train, config.recipe[config.train.recipe]
     chosen = device.choose(train.device)
     log = _tensorboard(order.folder) if order.tensorboard else lambda _: None
     with console.status("building the data set"):
         split = dataset.split(dataset.load(), train.protocol, train.split_seed, recipe.drop_normal, order.fold)
-    _claim(order.folder)
+    claim(order.folder)
     asked = Asked(train.recipe, train.protocol, train.seed, train.split_seed, train.threads, order.fold)
     run = Run(order.folder, asked, recipe, split, chosen)
     console.print(f"{train.recipe}, {dataset.PROTOCOLS[train.protocol]}")
@@ -84,7 +83,13 @@ def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
     return log
 
 
-def _claim(folder: Path) -> None:
+def check_name(name: str) -> None:
+    """Raises ConfigError for a name of a checkpoint that would leave its folder."""
+    if name in ("", ".", "..") or set(name) & set("/\\"):
+        raise ConfigError(f"{name!r} is no name of a checkpoint: choose one without slashes (--name)")
+
+
+def claim(folder: Path) -> None:
     """Keep the run folder to this process until it ends. Raises RunError where another one trains in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,8 @@ Rhythm = Literal["ectopy", "fibrillation", "arrhythmia"]
 
 P_START, P_END = 28, 6
 """The P wave lies from so many samples before the R peak to so many before it: 224 to 48 ms."""
+EARLY = 0.93
+"""A beat whose interval is not shortened to less than this share does not come early."""
 SHORTEST = 0.3 * FS
 LONGEST = 3.0 * FS
 """Beats farther apart, in samples, are left as they are: something else happened there."""
@@ -44,10 +46,13 @@ def rewrite(
     plan = {"ectopy": ectopy, "fibrillation": fibrillation, "arrhythmia": arrhythmia}[rhythm](normal, random)
     at = np.rint(beats).astype(int)
     parts, places = [x[: at[0]]], [at[0]]
+    early = np.zeros(len(at), bool)
     for i in range(1, len(at)):
         stretch = x[at[i - 1] : at[i]]
         if SHORTEST < len(stretch) < LONGEST:
-            stretch = _moved(stretch, max(SHORTEST, len(stretch) * plan.factors[i]), plan.p_waves[i])
+            moved = _moved(stretch, max(SHORTEST, len(stretch) * plan.factors[i]), plan.p_waves[i])
+            early[i] = plan.ectopic[i] and len(moved) < EARLY * len(stretch)
+            stretch = moved
         parts.append(stretch)
         places.append(places[-1] + len(stretch))
     y = np.concatenate([*parts, x[at[-1] :]])
@@ -55,7 +60,7 @@ def rewrite(
         y = y + _waves(len(y), 0.06 * float(np.median(np.abs(x[at]))), random)
     if rhythm == "fibrillation":  # nothing comes early where nothing is regular
         labels = tuple("N" if label == "S" else label for label in labels)
-    said = tuple("S" if new else label for new, label in zip(plan.ectopic, labels, strict=True))
+    said = tuple("S" if new else label for new, label in zip(early, labels, strict=True))
     return y, np.array(places, float), said
 
 

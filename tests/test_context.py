@@ -317,7 +317,11 @@ def test_nothing_before_a_gap_is_told_behind_it(ward: NewWard) -> None:
     """Small bumps that were no beats do not come back as beats after a gap, though levels are learnt anew there."""
     y = record_counts("100", 30).copy()
     y[1250:] //= 12
-    pieces = [*chunks(y[:2180], (125,)), Gap("1", "run", 2180, 5, FS, "lost"), *chunks(y[2185:], (125,), first=2185)]
+    pieces: list[Chunk | Gap | End] = [
+        *chunks(y[:2180], (125,)),
+        Gap("1", "run", 2180, 5, FS, "lost"),
+        *chunks(y[2185:], (125,), first=2185),
+    ]
     beats = [found for found in all_found(ward(), pieces) if isinstance(found, Beat)]
     behind = [beat for beat in beats if beat.sample >= 2185]
     assert behind
@@ -329,9 +333,10 @@ def test_held_beats_come_before_what_follows_them(ward: NewWard) -> None:
     """Among many beds, too, a beat that was decided before the lead went off is told before that."""
     y = record_counts("100", 20).copy()
     y[304 - 245 : 304 + 155] = y[304 - 246]
-    alone = all_found(ward(), chunks(y, (5,)))
+    stream: list[Chunk | Gap | End] = [*chunks(y, (5,)), End("1", "run", len(y), FS)]
+    alone = all_found(ward(), stream)
     many = ward()
     for bed in range(21):
         many.push(chunks(record_counts("100", 0.04), (5,), bed=f"other {bed}"))
-    among = [found for found in all_found(many, chunks(y, (5,))) if found.bed == "1"]
+    among = [found for found in all_found(many, stream) if found.bed == "1"]
     assert among == alone
