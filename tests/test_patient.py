@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,9 +94,9 @@ def test_rows_do_not_matter(together: int) -> None:
     for _ in range(30):
         rows = random.permutation(all_rows)[: random.integers(1, together + 1)]
         beats = some_beats(rows.tolist(), random)
-        found = patients.describe(beats)
+        found: tuple[NDArray[Any], ...] = patients.describe(beats)
         for i, row in enumerate(rows):
-            one = alone[row].describe(replace(part(beats, np.array([i])), rows=np.array([0])))
+            one: tuple[NDArray[Any], ...] = alone[row].describe(replace(part(beats, np.array([i])), rows=np.array([0])))
             for ours, its in zip(found, one, strict=True):
                 np.testing.assert_array_equal(ours[i], its[0])
 
