@@ -79,7 +79,7 @@ def weights(folder: Path) -> bytes:
 def test_what_it_leaves(finished: tuple[Path, Asked]) -> None:
     """A checkpoint that the monitor loads, and a report that says what its card says."""
     folder, _ = finished
-    assert {path.name for path in folder.iterdir()} == {"live.safetensors", "report.json"}
+    assert {path.name for path in folder.iterdir()} == {"live.safetensors", "report.json", "run.lock"}
     net, found = checkpoint.load(folder / "live.safetensors", CPU)
     assert isinstance(net, ContextNet)
     assert (found.kind, found.name, found.size) == ("context", "live", SIZE)
