@@ -104,3 +104,9 @@ def test_every_shipped_checkpoint_has_its_card() -> None:
     assert {path.stem for path in folder.glob("*.md")} == set(checkpoint.shipped())
     for name in checkpoint.shipped():
         assert (folder / f"{name}.md").read_text() == card.markdown(checkpoint.find(name)), name
+
+
+def test_no_page_has_an_empty_place() -> None:
+    """No figure of the documents is still to be filled in."""
+    for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")):
+        assert not re.findall(r"@[A-Z0-9]+@", path.read_text()), path
