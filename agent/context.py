@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.detect import RPeak
+from agent.detect import NEVER, RPeak
 from agent.history import History, Rows
 from agent.messages import Floats
 from agent.segment import Cut
@@ -25,7 +25,6 @@ FARTHEST = 150
 LATEST = 187
 """A beat is decided no later than this many samples after its R peak, 1.5 s, nor before its own samples are there."""
 FULL = AFTER + SLACK
-NEVER = 2**62
 BEDS_A_BEAT, HELD = 8, 12
 """Where there are many beds a beat may wait until there is one for every so many, yet no longer than 96 ms: it is much
 cheaper to describe many beats at once."""

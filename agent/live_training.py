@@ -18,7 +18,7 @@ from agent.examples import UNSCORED, Examples, examples
 from agent.training import check_name, claim
 from model import checkpoint, context_training, device, evaluation
 from model.context_net import ContextNet
-from model.dataset import DS1, DS2, FOLDS, PROTOCOLS
+from model.dataset import DS1, DS2, FOLDS, PROTOCOLS, digest
 from model.errors import RunError
 from model.net import parameters
 from model.records import CLASSES
@@ -43,8 +43,9 @@ def show_live_training(config: TrainConfig, folder: Path, name: str, command: st
         for kind in track(KINDS, "streams through the detector", console=console, transient=True)
     ]
     test = examples([stream(record, AS_IT_IS, config.seed) for record in held_out])
-    console.print(f"train on {len(records)} records in {len(KINDS)} views each: {counts(views)}")
-    console.print(f"test  on {len(held_out)} records: {counts([test])}")
+    train_beats, test_beats = counts(views), counts([test])
+    console.print(f"train on {len(records)} records in {len(KINDS)} views each: {train_beats}")
+    console.print(f"test  on {len(held_out)} records: {test_beats}")
     labels = np.concatenate([view.labels for view in views])
     scored = labels != UNSCORED
     inputs, labels = np.concatenate([view.inputs for view in views])[scored], labels[scored]
@@ -65,14 +66,13 @@ def show_live_training(config: TrainConfig, folder: Path, name: str, command: st
         "device": chosen.type,
         "torch": str(torch.__version__),
         "views": [asdict(kind) for kind in KINDS],
-        "train_beats": counts(views),
-        "test_beats": counts([test]),
-        "train_sha256": evaluation.digest(inputs, labels),
-        "test_sha256": evaluation.digest(test.inputs, test.labels),
+        "train_beats": train_beats,
+        "test_beats": test_beats,
+        "train_sha256": digest(inputs, labels),
+        "test_sha256": digest(test.inputs, test.labels),
     }
-    card = checkpoint.Card(
-        name, net.size, training, figures(net, test, chosen), checkpoint.IN_CONTEXT, kind="context"
-    )  # fmt: skip
+    metrics = figures(net, test, chosen)
+    card = checkpoint.Card(name, net.size, training, metrics, checkpoint.IN_CONTEXT, kind="context")
     checkpoint.save(folder / f"{name}.safetensors", net, card)
     report = {"name": name, "parameters": parameters(net), "training": training, "test": card.metrics}
     write(folder / "report.json", (json.dumps(report, indent=2) + "\n").encode())

@@ -63,7 +63,7 @@ class Ward:
     """
 
     def __init__(self, config: Config, classify: Callable[[Floats], Floats]) -> None:
-        in_context = getattr(classify, "in_context", False)
+        in_context = self._in_context = getattr(classify, "in_context", False)
         self._config, self._classify = config, classify
         self.beds: dict[str, Bed] = {}
         self._capacity = 1
@@ -72,7 +72,7 @@ class Ward:
         self._quality = Quality(config.signal.flat_ms, config.signal.flat_uv)
         self._detector = Detector(least=LEAST if in_context else 0.0)
         self._segmenter = Contexts(self._history) if in_context else Segmenter(self._history)
-        self._verdicts = Verdicts() if in_context else None
+        self._verdicts = Verdicts()
         self._rhythms = Rhythms(config.rhythm)
         self._rhythms.grow(1)
         self._steps: dict[int, deque[_Step]] = {}
@@ -236,7 +236,7 @@ class Ward:
     def _beat(self, bed: Bed, cut: Cut, said: list[float]) -> Beat | None:
         """The beat of a cut, after what the net said; None where that is no beat."""
         rr_s = cut.rr_s
-        if self._verdicts is None:
+        if not self._in_context:
             probabilities = tuple(said)
         else:
             settled = self._verdicts.settle(bed.row, said, cut.cluster, cut.new, cut.noise)
@@ -256,8 +256,7 @@ class Ward:
             self._rhythms.pause(bed.row)
         elif event.kind == "start":
             self._rhythms.reset(bed.row)
-            if self._verdicts is not None:
-                self._verdicts.reset(bed.row)
+            self._verdicts.reset(bed.row)
             bed.beats.clear()
 
     def _admit(self, name: str) -> Bed:
@@ -268,6 +267,5 @@ class Ward:
             self._capacity *= 2
             stages = (self._history, self._quality, self._detector, self._segmenter, self._rhythms, self._verdicts)
             for stage in stages:
-                if stage is not None:
-                    stage.grow(self._capacity)
+                stage.grow(self._capacity)
         return bed

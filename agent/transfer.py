@@ -34,7 +34,7 @@ from model.bootstrap import Figure
 from model.errors import RecordError, RunError
 from model.figures import BLUE, GREEN, GREY, METADATA, ORANGE, STYLE
 from model.net import BeatNet
-from model.resample import FS, Resampler
+from model.resample import FS, resampled
 from model.transfer import Outcome, Recordings
 
 KEYS = ("lead_ii_uv", "ecg_id", "mi", "patient_id", "fs_hz")
@@ -159,13 +159,12 @@ def at_fs(lead: NDArray[np.floating], fs: float, name: str) -> Floats:
         raise RecordError(f"{name} has samples without a value: leave it out")
     if not LOWEST_FS <= fs <= HIGHEST_FS:
         raise RecordError(f"{name} has a sampling rate of {fs:g} Hz: it must be {LOWEST_FS:g} to {HIGHEST_FS:g} Hz")
+    first = lead[:1].astype(float)  # taken off, so that the filter meets no step where the recording begins
     try:
-        resampler = Resampler(fs, leads=1)
+        low = resampled((lead - first)[:, None], fs)
     except ValueError as error:
         raise RecordError(f"cannot resample {name} to {FS} Hz: {error}") from error
-    first = lead[:1].astype(float)  # taken off, so that the filter meets no step where the recording begins
-    low = resampler.push((lead - first)[:, None])
-    result: Floats = (np.concatenate([low, resampler.flush()])[:, 0] + first).astype(np.float32)
+    result: Floats = (low[:, 0] + first).astype(np.float32)
     return result
 
 

@@ -3,7 +3,6 @@
 After Mitchell et al. 2019, "Model Cards for Model Reporting", doi:10.1145/3287560.3287596.
 """
 
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from model import context_net, patient
-from model.checkpoint import Card, find, load
+from model.checkpoint import Card, digest, find, load
 from model.dataset import FOLDS, TRAIN_NORMAL
 from model.errors import CheckpointError, EcgError
 from model.net import parameters, samples_left
@@ -94,7 +93,7 @@ def markdown(path: Path) -> str:
     """The card of the checkpoint at `path`. Raises CheckpointError."""
     net, card = load(path, torch.device("cpu"))
     parts = [
-        *_head(card, parameters(net), path.read_bytes()),
+        *_head(card, parameters(net), path),
         *_input(card),
         *_training(card),
         *_protocol(card),
@@ -110,20 +109,20 @@ def markdown(path: Path) -> str:
 def summary(path: Path) -> dict[str, Any]:
     """What a table of models shows of one: size, training, figures (0..1) on its test beats. Raises CheckpointError."""
     net, card = load(path, torch.device("cpu"))
-    content, training, metrics = path.read_bytes(), card.training, card.metrics
+    training, metrics = card.training, card.metrics
     return {
         "name": card.name,
         "parameters": parameters(net),
-        "bytes": len(content),
+        "bytes": path.stat().st_size,
         **{key: training[key] for key in ("protocol", "recipe", "seed", "epochs")},
         "fold": training.get("fold"),
         **{key: metrics[key] for key in OVERALL},
         "f1": {name: metrics["f1"][name] for name in CLASSES},
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": digest(path),
     }
 
 
-def _head(card: Card, size: int, content: bytes) -> list[str]:
+def _head(card: Card, size: int, path: Path) -> list[str]:
     of = "" if card.kind == "beat" else ", seen beside the patient's other beats and rhythm,"
     no_beat = "" if card.kind == "beat" else " or that it is none"
     left = samples_left(card.size) if card.kind == "beat" else (context_net.samples_left(card.size),)
@@ -142,8 +141,8 @@ def _head(card: Card, size: int, content: bytes) -> list[str]:
                 ("samples left after each" if len(left) > 1 else "samples left at the end", ", ".join(map(str, left))),
                 ("convolution kernel", str(card.size.kernel)),
                 ("width of the two dense layers", str(card.size.dense)),
-                ("size of the file", f"{len(content):,} bytes"),
-                ("SHA-256 of the file", f"`{hashlib.sha256(content).hexdigest()}`"),
+                ("size of the file", f"{path.stat().st_size:,} bytes"),
+                ("SHA-256 of the file", f"`{digest(path)}`"),
             ],
         ),
     ]

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.net import NetSize, NormedConv, ResidualBlock, fold_into, weights
+from model.net import NetSize, NormedConv, QuickBlocks, ResidualBlock, fold_into, pooled, weights
 from model.patient import CHANNELS, FEATURES, WAVE
 from model.records import CLASSES
 
@@ -85,14 +85,9 @@ class QuickContext:
     def __init__(self, net: ContextNet) -> None:
         """A net without batch normalisation: one that was folded or loaded."""
         self._waves = (CHANNELS, 1, net.size.samples)
-        self._pad = (0, net.size.kernel // 2)
         self._mean, self._spread = net.mean, net.spread
         self._first = weights(net.conv)
-        self._blocks = []
-        for block in net.blocks:
-            assert isinstance(block, ResidualBlock)
-            skip = None if block.skip is None else block.skip.weight
-            self._blocks.append((*weights(block.conv1), *weights(block.conv2), skip))
+        self._blocks = QuickBlocks(net.blocks, net.size.kernel)
         names = ("numbers", "dense1", "dense2", "output", "alone1", "alone2", "alone")
         layers = [getattr(net, name) for name in names]
         self._layers = [(layer.weight.t().contiguous(), layer.bias) for layer in layers]
@@ -102,13 +97,10 @@ class QuickContext:
         """Inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
         if len(inputs) == 1:
             return self(inputs.expand(2, -1))[:1]
-        conv, step, pad = torch.conv2d, (1, 1), self._pad
         channels, _, samples = self._waves
         waves = inputs[:, : channels * samples].reshape(-1, *self._waves)
-        x = conv(waves.contiguous(memory_format=torch.channels_last), *self._first, (1, 2), (0, STEM // 2)).relu_()
-        for weight1, bias1, weight2, bias2, skip in self._blocks:
-            y = conv(conv(x, weight1, bias1, step, pad).relu_(), weight2, bias2, step, pad)
-            x = torch.max_pool2d(y.add_(x if skip is None else conv(x, skip)).relu_(), (1, 5), (1, 2))
+        waves = waves.contiguous(memory_format=torch.channels_last)
+        x = self._blocks(torch.conv2d(waves, *self._first, (1, 2), (0, STEM // 2)).relu_())
         numbers, dense1, dense2, output, alone1, alone2, alone = self._layers
         values = (inputs[:, channels * samples :] - self._mean) / self._spread
         x = torch.cat([torch.flatten(x, 1), _product(values, *numbers).relu_()], 1)
@@ -133,10 +125,7 @@ def _both(first: Tensor, second: Tensor) -> Tensor:
 
 def samples_left(size: NetSize) -> int:
     """Samples left in time behind the last block."""
-    left = (size.samples - 1) // 2 + 1
-    for _ in size.channels:
-        left = (left - 5) // 2 + 1
-    return left
+    return pooled((size.samples - 1) // 2 + 1, len(size.channels))[-1]
 
 
 def build(size: NetSize, device: torch.device, norm: bool = False) -> ContextNet:

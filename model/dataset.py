@@ -10,6 +10,7 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -53,7 +54,7 @@ class BeatSet:
 
     def digest(self) -> str:
         """SHA-256 (hex) of the beats and labels themselves."""
-        return hashlib.sha256(self.beats.tobytes() + self.labels.tobytes()).hexdigest()
+        return digest(self.beats, self.labels)
 
     def counts(self) -> dict[str, int]:
         """Number of beats of each class."""
@@ -70,12 +71,15 @@ class Split:
     test: BeatSet
 
 
+def digest(*arrays: NDArray[Any]) -> str:
+    """SHA-256 (hex) of arrays, one behind the other."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
 def lead_at_fs(record: records.Record) -> NDArray[np.float32]:
     """The default lead of a record at 125 Hz: (n,) float32 millivolts."""
     lead = records.default_lead(tuple(signal.name for signal in record.signals))
-    resampler = resample.Resampler(record.fs, leads=1)
-    signal = records.read(record)[:, [lead]]
-    return np.concatenate([resampler.push(signal), resampler.flush()])[:, 0].astype(np.float32)
+    return resample.resampled(records.read(record)[:, [lead]], record.fs)[:, 0].astype(np.float32)
 
 
 def record_beats(name: str) -> BeatSet:

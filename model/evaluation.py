@@ -3,7 +3,6 @@
 A class without beats on the test side has no recall, so means over classes are taken over the classes that have some.
 """
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,6 @@ def scores(net: BeatNet, beats: Tensor) -> Tensor:
     """Scores (n, classes) of beats (n, samples) that are on the net's device."""
     quick = Quick(net)
     return torch.cat([quick(batch) for batch in torch.split(beats, BATCH[beats.device.type])])
-
-
-def digest(*arrays: NDArray[Any]) -> str:
-    """SHA-256 (hex) of arrays, one behind the other."""
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
 def confusion(labels: NDArray[np.int64], said: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -98,6 +98,27 @@ class BeatNet(nn.Module):
         return scores
 
 
+class QuickBlocks:
+    """Residual blocks with their weights at hand, for inference: the same operations without PyTorch's modules."""
+
+    def __init__(self, blocks: nn.Sequential, kernel: int) -> None:
+        """Blocks without batch normalisation."""
+        self._pad = (0, kernel // 2)
+        self._blocks = []
+        for block in blocks:
+            assert isinstance(block, ResidualBlock)
+            skip = None if block.skip is None else block.skip.weight.detach()
+            self._blocks.append((*weights(block.conv1), *weights(block.conv2), skip))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What the blocks make of x (n, channels, 1, time)."""
+        conv, step, pad = torch.conv2d, (1, 1), self._pad
+        for weight1, bias1, weight2, bias2, skip in self._blocks:
+            y = conv(conv(x, weight1, bias1, step, pad).relu_(), weight2, bias2, step, pad)
+            x = torch.max_pool2d(y.add_(x if skip is None else conv(x, skip)).relu_(), (1, 5), (1, 2))
+        return x
+
+
 class Quick:
     """A trained net with its weights at hand, for inference: the same operations on the same weights, the same scores.
 
@@ -110,11 +131,7 @@ class Quick:
         self._pad = (0, net.size.kernel // 2)
         self._alone = set(net.size.channels) == {32}
         self._first = weights(net.conv)
-        self._blocks = []
-        for block in net.blocks:
-            assert isinstance(block, ResidualBlock)
-            skip = None if block.skip is None else block.skip.weight.detach()
-            self._blocks.append((*weights(block.conv1), *weights(block.conv2), skip))
+        self._blocks = QuickBlocks(net.blocks, net.size.kernel)
         self._dense = [weights(layer) for layer in (net.dense1, net.dense2)]
         self._output = weights(net.output)
 
@@ -123,13 +140,8 @@ class Quick:
         """Beats (n, samples) float32 in 0..1 to scores (n, classes)."""
         if len(beats) == 1 and not self._alone:  # oneDNN sums other widths in another order where there is one beat
             return self(beats.expand(2, -1))[:1]
-        conv, step, pad = torch.conv2d, (1, 1), self._pad
         x = beats[:, None, None, :].contiguous(memory_format=torch.channels_last)
-        x = conv(x, *self._first, step, pad)
-        for weight1, bias1, weight2, bias2, skip in self._blocks:
-            y = conv(conv(x, weight1, bias1, step, pad).relu_(), weight2, bias2, step, pad)
-            x = torch.max_pool2d(y.add_(x if skip is None else conv(x, skip)).relu_(), (1, 5), (1, 2))
-        x = torch.flatten(x, 1)
+        x = torch.flatten(self._blocks(torch.conv2d(x, *self._first, (1, 1), self._pad)), 1)
         for weight, bias in self._dense:
             x = _dense(x, weight, bias).relu_()
         return _dense(x, *self._output)
@@ -170,8 +182,13 @@ def parameters(net: nn.Module) -> int:
 
 def samples_left(size: NetSize) -> tuple[int, ...]:
     """Samples left in time after the pooling of each block: 92, 44, 20, 8, 2."""
-    left = [size.samples]
-    for _ in size.channels:
+    return pooled(size.samples, len(size.channels))
+
+
+def pooled(samples: int, blocks: int) -> tuple[int, ...]:
+    """Samples left of `samples` behind each of some residual blocks."""
+    left = [samples]
+    for _ in range(blocks):
         left.append((left[-1] - 5) // 2 + 1)
     return tuple(left[1:])
 

@@ -89,3 +89,9 @@ class Resampler:
         if block > self._base:
             self._buffer = self._buffer[block - self._base :]
             self._base = block
+
+
+def resampled(samples: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
+    """A whole signal (n, leads) at `fs` hertz as (m, leads) at 125 Hz. Raises ValueError as `ratio` does."""
+    resampler = Resampler(fs, samples.shape[1])
+    return np.concatenate([resampler.push(samples), resampler.flush()])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.records import annotations, default_lead, open_record, read
-from model.resample import FS, Resampler
+from model.resample import FS, resampled
 from model.rhythms import Rhythm, rewrite
 from model.score_beats import CLASS_OF
 
@@ -84,8 +84,7 @@ def stream(name: str, kind: Kind, seed: int) -> Stream:
     """An embedded record changed as `kind` says; the same for the same seed."""
     random = np.random.default_rng([seed, *f"{name} {kind.name}".encode()])
     record = open_record(name)
-    resampler = Resampler(record.fs, len(record.signals))
-    leads = np.nan_to_num(np.concatenate([resampler.push(read(record)), resampler.flush()]))
+    leads = np.nan_to_num(resampled(read(record), record.fs))
     first = default_lead(tuple(signal.name for signal in record.signals))
     x, second = leads[:, first], leads[:, (first + 1) % leads.shape[1]]
     if kind.lead == "second":
@@ -140,8 +139,7 @@ def _noise(x: Array, beats: Array, bounds: tuple[float, float], share: float, ra
 @lru_cache(maxsize=2)
 def _record_of(kind: str) -> Array:
     record = open_record(kind)
-    resampler = Resampler(record.fs, len(record.signals))
-    return np.concatenate([resampler.push(read(record)), resampler.flush()])
+    return resampled(read(record), record.fs)
 
 
 def _recorded(kind: str, samples: int, random: np.random.Generator) -> Array:

@@ -7,7 +7,6 @@ before, the others become Q, unclassifiable. The constants were chosen on DS1, a
 (`docs/decisions.md`).
 """
 
-from dataclasses import dataclass, field
 from math import exp, log1p
 
 from model.records import CLASSES
@@ -31,26 +30,20 @@ KNOWN = 3
 """Beats in clear signal that make a shape known."""
 
 
-@dataclass(slots=True)
-class _Row:
-    """Mean log-odds of V and number of beats of each cluster, from clear signal."""
-
-    clusters: dict[int, tuple[float, int]] = field(default_factory=dict)
-
-
 class Verdicts:
     """The verdicts of all rows."""
 
     def __init__(self, rows: int = 1) -> None:
-        self._rows = [_Row() for _ in range(rows)]
+        self._rows: list[dict[int, tuple[float, int]]] = [{} for _ in range(rows)]
+        """Mean log-odds of V and number of beats of each cluster, from clear signal."""
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; those there are stay as they are."""
-        self._rows += [_Row() for _ in range(rows - len(self._rows))]
+        self._rows += [{} for _ in range(rows - len(self._rows))]
 
     def reset(self, row: int) -> None:
         """Another patient: nothing is known of the clusters."""
-        self._rows[row] = _Row()
+        self._rows[row] = {}
 
     def settle(self, row: int, logs: list[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
         """Probabilities of the classes for the next beat of a row, or None where it is no beat.
@@ -58,7 +51,7 @@ class Verdicts:
         `logs` the net's log-probabilities of the classes and of no beat; `cluster` and `noise` as `model.patient`
         gives them, -1 for a candidate that is not learnt from.
         """
-        clusters, noisy = self._rows[row].clusters, noise > NOISY
+        clusters, noisy = self._rows[row], noise > NOISY
         z = [value + bias for value, bias in zip(logs, BIAS, strict=True)]
         mean, count = (0.0, 0) if new else clusters.get(cluster, (0.0, 0))
         if cluster >= 0:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from model.errors import ConfigError, RecordError
 from model.records import Record, annotations, noises, open_record, read
-from model.resample import Resampler
+from model.resample import resampled
 
 Array = NDArray[np.float64]
 
@@ -86,8 +86,7 @@ def _unit_noise(kind: str) -> Array:
     record = open_record(kind)
     samples = read(record)
     samples = (samples - samples.mean(axis=0)) / noise_amplitude(samples, record.fs)
-    resampler = Resampler(record.fs, samples.shape[1])
-    return np.concatenate([resampler.push(samples), resampler.flush()])
+    return resampled(samples, record.fs)
 
 
 def _windows(samples: Array, length: int) -> Array:

@@ -16,7 +16,7 @@ from agent import live_training
 from agent.cli import app
 from agent.examples import UNSCORED, Examples, examples
 from agent.live_training import counts, settled, show_live_training
-from model import card, checkpoint, evaluation
+from model import card, checkpoint, dataset
 from model.context_net import SIZE, ContextNet, build
 from model.context_training import ContextRecipe
 from model.errors import DeviceError
@@ -106,7 +106,7 @@ def test_the_hash_is_that_of_the_test_side(finished: tuple[Path, Asked]) -> None
     """Who makes the test candidates again finds the same hash, and the same numbers by class."""
     training = checkpoint.load(finished[0] / "live.safetensors", CPU)[1].training
     test = examples([short(name) for name in ("233", "200")])
-    assert evaluation.digest(test.inputs, test.labels) == training["test_sha256"]
+    assert dataset.digest(test.inputs, test.labels) == training["test_sha256"]
     assert counts([test]) == training["test_beats"]
 
 
