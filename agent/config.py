@@ -17,6 +17,7 @@ from model.errors import ConfigError
 from model.recipe import Recipe
 
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
 Count = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -32,12 +33,16 @@ OTHER_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE"}
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
     endpoint: Text
+    service: str
     buffer_packets: Count
+    backfill_s: NotNegative
+    patience_ms: NotNegative
 
 
 @dataclass(frozen=True, slots=True)
 class SimulateConfig:
     packet_ms: Positive
+    keep_s: NotNegative
     snr_db: Decibels
     noise_seed: Seed
 
@@ -51,6 +56,24 @@ class MonitorConfig:
     timeout_s: Positive
     lost_s: Positive
     tick_ms: Positive
+    beds: Count
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityConfig:
+    key: str
+    server_key: str
+    clients: str
+    insecure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordConfig:
+    rotate_min: Positive
+    sync_s: Positive
+    limit_mb: NotNegative
+    reserve_mb: NotNegative
+    warm_s: NotNegative
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +113,9 @@ class Config:
 
     link: LinkConfig
     simulate: SimulateConfig
+    security: SecurityConfig
     monitor: MonitorConfig
+    record: RecordConfig
     signal: SignalConfig
     rhythm: RhythmConfig
     dashboard: DashboardConfig

@@ -66,7 +66,25 @@ class End:
     sent_s: float = 0.0
 
 
-EventKind = Literal["start", "gap", "signal", "refused", "frame", "link", "end"]
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The samples of a bed over all its runs, at the rate of the device.
+
+    `sent` as far as the monitor knows, `analysed` those that reached the analysis, `missing` those that were declared
+    missing.
+    """
+
+    sent: int = 0
+    analysed: int = 0
+    missing: int = 0
+
+    @property
+    def open(self) -> int:
+        """Samples under way: kept back until those before them are fetched again or declared missing."""
+        return self.sent - self.analysed - self.missing
+
+
+EventKind = Literal["start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +103,8 @@ class Beat:
 
     `sample` R peak, `found` and `decided` the last samples that the R peak and the class waited for, all at 125 Hz;
     `probabilities` in the order of `model.records.CLASSES`; `rr_s` the RR interval that ends at this beat and
-    `heart_rate` the rate then (None after a gap); `arrived_s` when the samples that decided it reached the socket.
+    `heart_rate` the rate then (None after a gap); `arrived_s` when the samples that decided it reached the socket, and
+    `sent_s` when the device first sent them, by our clock.
     """
 
     bed: str
@@ -97,6 +116,7 @@ class Beat:
     arrived_s: float
     heart_rate: float | None = None
     found: int = 0
+    sent_s: float = 0.0
 
     @property
     def confidence(self) -> float:
@@ -120,11 +140,15 @@ class Rhythm:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Delay of the last beats: `algorithmic_ms` (samples a decision waits for) and what we add, arrival to shown."""
+    """Delay of the last beats: `algorithmic_ms` (samples a decision waits for) and what we add, arrival to shown.
+
+    `link_ms`: from the sending of the deciding samples to their arrival, half of the last beats at most.
+    """
 
     algorithmic_ms: float
     added_p50_ms: float
     added_p99_ms: float
+    link_ms: float = 0.0
 
 
 BedState = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"]
@@ -135,7 +159,7 @@ class BedView:
     """What the dashboard shows of one bed.
 
     `wave` (n,) float32 mV at 125 Hz, NaN where missing, its last value being sample `head - 1`; `beats` the latest
-    ones, oldest first, at least all inside `wave`.
+    ones, oldest first, at least all inside `wave`; `behind_s` how long ago the device sent what was analysed last.
     """
 
     bed: str
@@ -148,16 +172,39 @@ class BedView:
     gaps: int
     missing: int
     latency: Latency | None
+    ledger: Ledger = Ledger()
+    behind_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """State of the link: `state` waiting (never connected), connected or lost; rejected frames are malformed ones."""
+    """State of the link: `state` waiting (never connected), connected or lost; rejected frames are malformed ones.
+
+    `secured`: encrypted, both sides proven; `trouble`: why there is no connection, where that is known;
+    `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its second socket has answered.
+    """
 
     endpoint: str
     state: Literal["waiting", "connected", "lost"]
     packets: int
     rejected: int
+    secured: bool = False
+    trouble: str = ""
+    round_trip_ms: float | None = None
+    offset_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingView:
+    """Where the recording stands: its folder, bytes written in this session and bytes left on the disk.
+
+    `trouble`: why nothing is being written, or that the disk is almost full; empty where all is well.
+    """
+
+    folder: str
+    written: int
+    free: int
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +218,7 @@ class Snapshot:
     weights: str
     now_s: float
     started_s: float
+    recording: RecordingView | None = None
 
 
 def quantised(samples: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.int32]:
