@@ -8,7 +8,7 @@ import numpy as np
 
 from agent.door import Door
 from agent.history import History
-from agent.messages import Beat, BedState, BedView, Gap, Latency
+from agent.messages import Beat, BedState, BedView, Gap, Latency, Ledger
 from agent.quality import LeadState
 from agent.rhythm import Rhythms
 from model.resample import FS
@@ -35,7 +35,13 @@ class Bed:
     """The gap that the bed is in, told once it is over and its length is known."""
     stretch: int = 0
     """Unbroken stretches so far; sample indices rise within one."""
+    analysed: int = 0
+    """Samples that reached the analysis, at the rate of the device."""
+    lost: int = 0
+    """Samples that were declared missing on their way, or refused."""
     arrived_s: float = 0.0
+    sent_s: float = 0.0
+    """When the device first sent what came last, by our clock; 0 where that is not known."""
     beats: deque[Beat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
     _added_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_DELAYS))
     _latency: Latency | None = None
@@ -70,11 +76,15 @@ class Bed:
         if self._latency is None:
             waited = median(beat.decided - beat.sample for beat in self.beats) / FS + self.delay_s
             p50, p99 = np.percentile(self._added_ms, (50, 99)).tolist()
-            self._latency = Latency(1000 * waited, p50, p99)
+            under_way = median(beat.arrived_s - beat.sent_s if beat.sent_s else 0.0 for beat in self.beats)
+            self._latency = Latency(1000 * waited, p50, p99, 1000 * under_way)
         return self._latency
 
-    def view(self, history: History, rhythms: Rhythms, samples: int, state: BedState) -> BedView:
-        """The bed as the dashboard shows it, with the last `samples` of its wave."""
+    def view(self, history: History, rhythms: Rhythms, samples: int, state: BedState, now_s: float) -> BedView:
+        """The bed as the dashboard shows it at `now_s`, with the last `samples` of its wave.
+
+        Its `ledger` holds what reached this stage; the link knows what was sent.
+        """
         head = int(history.head[self.row])
         return BedView(
             bed=self.name,
@@ -87,4 +97,6 @@ class Bed:
             gaps=self.gaps,
             missing=self.missing,
             latency=self.latency(),
+            ledger=Ledger(self.analysed + self.lost, self.analysed, self.lost),
+            behind_s=max(0.0, now_s - self.sent_s) if self.sent_s and not self.ended else 0.0,
         )

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,9 @@ from model.errors import ConfigError, EcgError
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 simulate_app = typer.Typer(help="Replay records as a bedside device would send them.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the settings.", no_args_is_help=True)
+keys_app = typer.Typer(help="Keys for encryption and authentication.", no_args_is_help=True)
 app.add_typer(simulate_app, name="simulate")
+app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file whose keys replace those of config.toml.")]
@@ -29,6 +31,13 @@ Lead = Annotated[str | None, typer.Option(help="Lead to analyse; auto: MLII, the
 Json = Annotated[bool, typer.Option("--json", help="A JSON object a line instead of the dashboard.")]
 Seconds = Annotated[float | None, typer.Option(help="End after so many seconds.", min=0.0)]
 Svg = Annotated[Path | None, typer.Option(help="At the end write a picture of the dashboard here.")]
+Key = Annotated[str | None, typer.Option(help="File of our secret key (ecg-agent keys new): encrypt and authenticate.")]
+ServerKey = Annotated[str | None, typer.Option(help="File of the device's public key: listen to no other device.")]
+Clients = Annotated[str | None, typer.Option(help="Folder of the public keys of the monitors that are let in.")]
+Insecure = Annotated[
+    bool | None,
+    typer.Option("--insecure", help="Use addresses beyond this machine without keys: all may read and forge."),
+]
 Speed = Annotated[str, typer.Option(help="Times real time, or max for as fast as it is read.")]
 Start = Annotated[float, typer.Option(help="Seconds into the record to start at.")]
 Duration = Annotated[float | None, typer.Option(help="Seconds to replay; the whole record if left out.")]
@@ -69,15 +78,22 @@ def monitor(
     json: Json = False,
     seconds: Seconds = None,
     until_end: Annotated[bool, typer.Option("--until-end", help="End when the run of every bed has ended.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="Folder to record signal, beats and events in; one that is there goes on.")
+    ] = None,
     svg: Svg = None,
+    key: Key = None,
+    server_key: ServerKey = None,
+    insecure: Insecure = None,
     config: ConfigFile = None,
 ) -> None:
     """Watch beds: find and classify every beat of a stream, live."""
     settings = configuration.override(configuration.load(config), "link", endpoint=endpoint)
+    settings = configuration.override(settings, "security", key=key, server_key=server_key, insecure=insecure)
     settings = configuration.override(settings, "monitor", weights=weights, device=device, lead=lead)
     from agent.commands import Watch, watch
 
-    watch(settings, Watch(tuple(bed or ()), json, seconds, until_end, svg))
+    watch(settings, Watch(tuple(bed or ()), json, seconds, until_end, svg, record))
 
 
 @app.command()
@@ -95,7 +111,7 @@ def demo(
     settings = configuration.override(configuration.load(config), "monitor", weights=weights, device=device)
     from agent.commands import Watch, demonstrate
 
-    demonstrate(settings, Watch((), json, seconds, False, svg), "record", record, "--start", str(start), "--loop")
+    demonstrate(settings, Watch((), json, seconds, False, svg, None), "record", record, "--start", str(start), "--loop")
 
 
 @simulate_app.command("record")
@@ -113,10 +129,14 @@ def simulate_record(
     packet_ms: PacketMs = None,
     wait: Wait = False,
     child: Child = False,
+    key: Key = None,
+    clients: Clients = None,
+    insecure: Insecure = None,
     config: ConfigFile = None,
 ) -> None:
     """Replay one record, all leads, at 125 Hz."""
-    settings = _simulate_settings(config, endpoint, snr, seed, packet_ms)
+    of_device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
+    settings = _simulate_settings(config, **of_device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
     from agent.commands import play
     from simulator.replay import Plan
     from simulator.ward import Pace, bed_names
@@ -142,10 +162,14 @@ def simulate_ward(
     packet_ms: PacketMs = None,
     wait: Wait = False,
     child: Child = False,
+    key: Key = None,
+    clients: Clients = None,
+    insecure: Insecure = None,
     config: ConfigFile = None,
 ) -> None:
     """Replay several records at once, a bed each."""
-    settings = _simulate_settings(config, endpoint, snr, seed, packet_ms)
+    of_device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
+    settings = _simulate_settings(config, **of_device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
     from dataclasses import replace
 
     from agent.commands import play
@@ -297,17 +321,55 @@ def export(
     show_export(settings.monitor.weights, out, int8)
 
 
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(help="Whose keys they are, such as bed-7 or ward-monitor.")],
+    folder: Annotated[Path, typer.Option(help="Where they are written.")] = Path("keys"),
+) -> None:
+    """Make a pair of keys: NAME.key to give away, NAME.key_secret to keep."""
+    from agent.security import new_keys
+
+    public, secret = new_keys(folder, name)
+    typer.echo(f"{public}: give it to the other side\n{secret}: keep it, only its owner can read it")
+
+
+@app.command()
+def sessions(
+    folder: Annotated[Path, typer.Argument(help="A recording, or a folder of recordings.")] = Path("recordings"),
+    json: Annotated[bool, typer.Option("--json", help="A JSON object a line instead of the table.")] = False,
+) -> None:
+    """The recordings that monitor --record made: beds, length, beats, gaps."""
+    from agent.convert import show_sessions
+
+    show_sessions(folder, json)
+
+
+@app.command()
+def convert(
+    recording: Annotated[
+        Path, typer.Argument(help="A recording, the folder of a bed in it, or one WFDB record of it.")
+    ],
+    out: Annotated[Path, typer.Argument(help="File to write: .edf (EDF+), .csv or .jsonl.")],
+) -> None:
+    """Write a recording as EDF+, CSV or JSON lines."""
+    from agent.convert import convert as write
+
+    write(recording, out)
+
+
 @config_app.command("show")
 def config_show(config: ConfigFile = None) -> None:
     """Print the settings in force, as TOML."""
     typer.echo(configuration.to_toml(configuration.load(config)), nl=False)
 
 
-def _simulate_settings(
-    config: Path | None, endpoint: str | None, snr: float | None, seed: int | None, packet_ms: float | None
-) -> Config:
-    settings = configuration.override(configuration.load(config), "link", endpoint=endpoint)
-    return configuration.override(settings, "simulate", snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
+def _simulate_settings(config: Path | None, **options: Any) -> Config:
+    """The settings with the options of `simulate` that were given."""
+    sections = {"endpoint": "link", "key": "security", "clients": "security", "insecure": "security"}
+    settings = configuration.load(config)
+    for name, value in options.items():
+        settings = configuration.override(settings, sections.get(name, "simulate"), **{name: value})
+    return settings
 
 
 def _speed(text: str) -> float | None:

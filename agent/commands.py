@@ -23,13 +23,14 @@ from simulator.ward import Clock, Pace, Status, open_beds, run
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a monitor was asked for: the `beds` (none: all), how to show them and when to end."""
+    """What a monitor was asked for: the `beds` (none: all), how to show them, when to end, where to `record` to."""
 
     beds: tuple[str, ...]
     json: bool
     seconds: float | None
     until_end: bool
     svg: Path | None
+    record: Path | None
 
 
 def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False) -> None:
@@ -46,11 +47,18 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(Stop())
         # The link comes first: what the device sends while the net is loaded waits in its queue.
-        link = Link(config.link.endpoint, asked.beds, config.link.buffer_packets, config.monitor.lost_s)
+        link = Link(config, asked.beds)
         stack.callback(link.close)
+        recorder = None
+        if asked.record is not None:
+            from agent.recording import Recorder
+
+            recorder = Recorder(asked.record, config.record, {"weights": config.monitor.weights})
+            stack.callback(recorder.close)
         from agent.classify import load
 
-        session = Session(link, load(config.monitor.weights, config.monitor.device, config.monitor.threads), config)
+        classifier = load(config.monitor.weights, config.monitor.device, config.monitor.threads)
+        session = Session(link, classifier, config, recorder)
         try:
             _show(session, config, asked, lambda: stop() or over())
         finally:
@@ -62,9 +70,7 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
 
 def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
     """Watch a simulator of our own, started with `arguments` on a free port and ended with the monitor."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    endpoint = _free_endpoint()
     command = [sys.executable, "-m", "agent", "simulate", *arguments, "--endpoint", endpoint, "--wait", "--child"]
     simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     try:
@@ -76,6 +82,16 @@ def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
         raise SimulatorError(
             f"the simulator ended: {told[-1].removeprefix('ecg-agent: ') if told else 'no reason given'}"
         )
+
+
+def _free_endpoint() -> str:
+    """An endpoint of this machine whose port and the next one are free."""
+    while True:
+        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError, OverflowError):
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            other.bind(("127.0.0.1", port + 1))
+            return f"tcp://127.0.0.1:{port}"
 
 
 def _show(session: Session, config: Config, asked: Watch, stop: Callable[[], bool]) -> None:
@@ -112,10 +128,12 @@ def play(config: Config, plans: Sequence[Plan], pace: Pace, parent: int | None) 
     """Replay beds until their end, a signal, or the end of process `parent`."""
     beds = open_beds(plans, config.simulate.packet_ms)
     console = Console(stderr=True, highlight=False)
-    with Stop() as stop, Publisher(config.link.endpoint, pace.speed is None, config.link.buffer_packets) as publisher:
+    with Stop() as stop, Publisher(config, pace.speed is None) as publisher:
         console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")
 
         def tell(status: Status) -> None:
+            for refusal in publisher.refusals():
+                console.print(f"ecg-agent: {refusal}", soft_wrap=True)
             if console.is_terminal:
                 console.print(_status(status), end="\r", overflow="ellipsis", no_wrap=True)
 

@@ -1,110 +1,199 @@
-"""The link: frames from ZeroMQ, decoded, put in order bed by bed, and every missing sample declared."""
+"""The link: packets from ZeroMQ in order, bed by bed; what was missed is fetched again, or declared missing.
 
-from collections.abc import Sequence
+It subscribes first and asks then: packets that come before what they follow are held back (`agent.track`) while the
+samples between are fetched over the device's second socket (`agent.asker`). `docs/wire.md` has the rules.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import zmq
 
+from agent.asker import Answer, Asker
+from agent.config import Config
 from agent.messages import Chunk, End, Event, Gap, LinkView
-from agent.wire import LARGEST_FRAME, Packet, follows, join, parse, without
+from agent.security import Watcher, check, harden, secure_client
+from agent.service import BLOCK_S, service_endpoint
+from agent.track import Track
+from agent.wire import Packet, follows, join, parse
 from model.errors import EndpointError, FrameError
+from model.resample import FS
 
 MOST_PACKETS = 4096
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
-MOST_PAST = 16
-"""Replaced runs of a bed that are remembered."""
+HOLD_UP_S = 0.1
+"""How long a bed that can hold no more packets back may keep all others waiting for what it has asked for."""
+STRANGE_S = 1.0
+"""After so long without an answer a device is taken for one that has no second socket."""
+GIVE_UP_S = 5.0
+"""A second socket that has answered before is waited for so long while packets come."""
+QUIET_S = 1.0
+"""A bed that is silent for so long is asked for: its last packets, or its end, may be lost."""
+LONGEST_QUIET_S = 8.0
+"""Longest pause between two such questions."""
+CHECK_S = 0.1
+MOST_REASONS = 100
+MOST_TRIES = 3
+"""Answers without any of the samples that were asked for, after which those are given up."""
+
+Message = Chunk | Gap | End | Event
 
 
-@dataclass(slots=True)
-class _Track:
-    """Where the stream of one bed stands: the run and the sample that comes next."""
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a bed was left: in `run`, at `fs` hertz, `next` is the first sample that is not known yet."""
 
     run: str
     next: int
-    past: tuple[str, ...] = ()
-    """Runs that ended when a later one began."""
+    fs: float
 
 
 class Link:
-    """A subscription to some beds, or to all, of one endpoint."""
+    """A subscription to some beds, or to all, of one device."""
 
-    def __init__(self, endpoint: str, beds: Sequence[str], queue: int, lost_s: float) -> None:
-        """Raises EndpointError where the endpoint makes no sense; a device that is not there yet is waited for."""
-        self.endpoint, self._beds, self._lost_s = endpoint, frozenset(beds), lost_s
-        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-        self.socket.set(zmq.RCVHWM, queue)
-        self.socket.set(zmq.MAXMSGSIZE, LARGEST_FRAME)
-        self.socket.set(zmq.LINGER, 0)
-        for bed in beds or [""]:
-            self.socket.subscribe(bed)
+    def __init__(self, config: Config, beds: Sequence[str]) -> None:
+        """Raises EndpointError where the endpoint makes no sense, ConfigError where it is not allowed without keys."""
+        link, security = config.link, config.security
+        self.endpoint, self._beds, self._secured = link.endpoint, frozenset(beds), bool(security.key)
+        self._lost_s, self._most_beds = config.monitor.lost_s, config.monitor.beds
+        self._backfill_s, self._patience_s = link.backfill_s, link.patience_ms / 1000
+        service = service_endpoint(link.endpoint, link.service)
+        for endpoint in (link.endpoint, service):
+            check(endpoint, security)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self.socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
+        self._watcher = Watcher(self.socket, link.endpoint)
         try:
-            self.socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise EndpointError(f"cannot connect to {endpoint!r}: {error}; try --endpoint tcp://HOST:PORT") from error
-        self._tracks: dict[str, _Track] = {}
+            harden(self.socket)
+            secure_client(self.socket, security)
+            self.socket.set(zmq.RCVHWM, link.buffer_packets)
+            for bed in beds or [""]:
+                self.socket.subscribe(bed)
+            self.socket.connect(link.endpoint)
+            self._asker = Asker(service, security, context)
+        except BaseException as error:
+            self._watcher.close()
+            self.socket.close()
+            if not isinstance(error, zmq.ZMQError):
+                raise
+            raise EndpointError(
+                f"cannot connect to {link.endpoint!r}: {error}; try --endpoint tcp://HOST:PORT"
+            ) from error
+        self._tracks: dict[str, Track] = {}
+        self._troubled: set[str] = set()
+        """Beds with a hole."""
         self._reasons: set[str] = set()
+        self._first_s: float | None = None
         self._last_s: float | None = None
+        self._checked_s = 0.0
         self._emptied_s: float | None = None
         self._slept = True
         self.packets = self.rejected = 0
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Let go of the sockets."""
+        self._watcher.close()
+        self._asker.close()
         self.socket.close()
 
+    def resume(self, positions: Mapping[str, Position], now_s: float) -> None:
+        """Go on where these beds were left: what was sent since is asked for."""
+        for bed, at in positions.items():
+            if not self._beds or bed in self._beds:
+                self._tracks[bed] = Track(bed, at.run, at.fs, at.next, at.next, True, seen=at.next, heard_s=now_s)
+
+    def sent(self, bed: str) -> int:
+        """Samples of a bed that were sent, as far as is known, since this link came or was resumed."""
+        track = self._tracks.get(bed)
+        return track.sent if track else 0
+
     def wait(self, seconds: float, keyboard: int | None = None) -> None:
-        """Sleep until a packet or a key is there, or the time is over."""
+        """Sleep until a packet, an answer or a key is there, or the time is over."""
         self._slept = not self.socket.poll(0)
         if not self._slept:
             return
         poller = zmq.Poller()
         poller.register(self.socket, zmq.POLLIN)
+        poller.register(self._asker.socket, zmq.POLLIN)
         if keyboard is not None:
             poller.register(keyboard, zmq.POLLIN)
         poller.poll(max(0, round(seconds * 1000)))
 
-    def receive(self, now_s: float) -> list[Chunk | Gap | End | Event]:
-        """All that has come, in order; consecutive packets of a bed joined into one chunk. Never waits.
+    def receive(self, now_s: float) -> list[Message]:
+        """All that has come and is in order; consecutive packets of a bed joined into one chunk. Never waits.
 
         `arrived_s` of what woke `wait` is `now_s`. What came while nobody waited is stamped with the time when the
         socket was last seen empty: it came no earlier, so that no delay is ever told too short. What waited for the
         start of the monitor counts from then on.
         """
         arrived_s = now_s if self._slept or self._emptied_s is None else self._emptied_s
-        out: list[Chunk | Gap | End | Event] = []
-        waiting: dict[str, list[Packet]] = {}
+        out = _Joined(arrived_s, self._asker.offset_s)
+        self._take_answers(now_s, out)
+        self._take_packets(now_s, out)
+        for bed in list(self._troubled):
+            self._mend(self._tracks[bed], now_s, out)
+        if now_s - self._checked_s >= CHECK_S:
+            self._checked_s = now_s
+            self._check(now_s, out)
+        self._asker.greet(now_s, self._complete())
+        return out.all()
+
+    def finish(self, now_s: float) -> list[Message]:
+        """At the end: what is still held back, and gaps for all that is still missing."""
+        out = _Joined(now_s, self._asker.offset_s)
+        for track in self._tracks.values():
+            out.add(track.bed, track.abandon("not fetched again before the end", now_s))
+        return out.all()
+
+    def view(self, now_s: float) -> LinkView:
+        """The state of the link at `now_s`."""
+        heard = [at_s for at_s in (self._last_s, self._asker.heard_s) if at_s is not None]
+        if not heard or (self._last_s is None and now_s - max(heard) < self._lost_s):
+            state = "waiting"
+        else:
+            state = "connected" if now_s - max(heard) < self._lost_s else "lost"
+        offset_s, round_trip_s = self._asker.offset_s, self._asker.round_trip_s
+        return LinkView(
+            self.endpoint,
+            state,  # type: ignore[arg-type]  # str is a Literal
+            self.packets,
+            self.rejected,
+            self._secured,
+            self._watcher.trouble,
+            None if round_trip_s is None else 1000 * round_trip_s,
+            None if offset_s is None else 1000 * offset_s,
+        )
+
+    def _take_packets(self, now_s: float, out: "_Joined") -> None:
+        if any(self._holds_up(self._tracks[bed], now_s) for bed in self._troubled):
+            return
         for _ in range(MOST_PACKETS):
             try:
                 message = parse(self._frames())
             except zmq.Again:
                 self._emptied_s = now_s
-                break
+                return
             except FrameError as error:
-                out += self._reject(str(error))
+                self._reject(str(error), out)
                 continue
             if self._beds and message.bed not in self._beds:
                 continue  # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too
-            self._last_s = now_s
-            if self._is_past(message):
-                out += self._reject(f"two devices send as bed {message.bed!r}: the one that came last is watched")
+            track = self._track(message, now_s, out)
+            if track is None:
                 continue
-            packets = waiting.setdefault(message.bed, [])
-            for part in self._in_order(message):
-                if packets and not (isinstance(part, Packet) and follows(part, packets[-1])):
-                    out.append(join(packets, arrived_s))
-                    packets.clear()
-                if isinstance(part, Packet):
-                    packets.append(part)
-                else:
-                    out.append(part)
-        out += [join(packets, arrived_s) for packets in waiting.values() if packets]
-        return out
+            self._last_s = track.heard_s = now_s
+            self.packets += isinstance(message, Packet)
+            parts = track.push(message, now_s)
+            if parts:
+                out.add(track.bed, parts)
+            if track.hole_s is not None:
+                self._troubled.add(track.bed)
+                if self._holds_up(track, now_s):
+                    return
 
-    def view(self, now_s: float) -> LinkView:
-        """The state of the link at `now_s`."""
-        state = "waiting" if self._last_s is None else "connected" if now_s - self._last_s < self._lost_s else "lost"
-        return LinkView(self.endpoint, state, self.packets, self.rejected)  # type: ignore[arg-type]  # str is a Literal
+    def _holds_up(self, track: Track, now_s: float) -> bool:
+        """Whether nothing should be read for a moment, since a bed waits for an answer and can hold no more back."""
+        return track.full and track.hole_s is not None and now_s - max(track.hole_s, track.asked_s) < HOLD_UP_S
 
     def _frames(self) -> list[bytes]:
         """The frames of the next message. Raises zmq.Again where there is none."""
@@ -114,36 +203,166 @@ class Link:
             frames.append(self.socket.recv(zmq.NOBLOCK, copy=False))
         return [frame.bytes for frame in frames]
 
-    def _is_past(self, message: Packet | End) -> bool:
-        """Whether a message is of a run that a later one has replaced: a device restarts, but never goes back."""
-        track = self._tracks.get(message.bed)
-        run = message.run if isinstance(message, End) else message.header.run
-        return track is not None and run in track.past
-
-    def _in_order(self, message: Packet | End) -> list[Packet | Gap | End]:
-        """The message, a gap before it where samples are missing, without what was received before."""
+    def _track(self, message: Packet | End, now_s: float, out: "_Joined") -> Track | None:
+        """The track of a message, a new one for a new run; None where it is refused."""
         about = message if isinstance(message, End) else message.header
         track = self._tracks.get(message.bed)
-        if track is None or track.run != about.run:
-            past = (*track.past, track.run)[-MOST_PAST:] if track else ()
-            self._tracks[message.bed] = track = _Track(about.run, about.first, past)
-        gap = about.first - track.next
-        out: list[Packet | Gap | End] = []
-        if gap > 0:
-            out.append(Gap(message.bed, about.run, track.next, gap, about.fs, "never arrived"))
-        if isinstance(message, End):
-            return [*out, message]
-        self.packets += 1
-        known, count = max(0, -gap), message.header.count
-        track.next = max(track.next, about.first + count)
-        if known >= count:
-            return out
-        return [*out, without(message, known) if known else message]
+        if track is not None and track.run == about.run:
+            return track
+        if track is None:
+            if len(self._tracks) >= self._most_beds:
+                self._reject(f"more than {self._most_beds} beds: the first ones are watched (monitor.beds)", out)
+                return None
+            new = Track(message.bed, about.run, about.fs)
+        elif about.run in track.past:  # a device restarts, but never goes back
+            self._reject(f"two devices send as bed {message.bed!r}: the one that came last is watched", out)
+            return None
+        else:
+            out.add(track.bed, track.abandon("lost with the device's last run", now_s))
+            new = track.followed(about.run, about.fs)
+        self._first_s = now_s if self._first_s is None else self._first_s
+        self._tracks[message.bed] = new
+        if about.first == 0:
+            new.begin(0, 0, now_s)
+        return new
 
-    def _reject(self, reason: str) -> list[Event]:
+    def _mend(self, track: Track, now_s: float, out: "_Joined") -> None:
+        """Ask for what a bed misses, or give it up where that is in vain."""
+        hole = track.hole
+        if hole is not None and not track.asked:
+            first, stop = hole
+            if not track.joined:
+                back = round(self._backfill_s * track.fs)
+                self._ask(track, max(0, stop - max(back, 1)), stop, now_s)
+                if self._is_alone(track, now_s):
+                    out.add(track.bed, track.begin(stop, stop, now_s))
+            elif track.tries >= MOST_TRIES or self._is_alone(track, now_s):
+                if track.full or now_s - (track.hole_s or 0.0) >= self._patience_s:
+                    out.add(track.bed, track.give_up(stop, "never arrived", now_s))
+                    track.tries = 0
+            elif track.full or track.fetched or now_s - (track.hole_s or 0.0) >= self._patience_s:
+                self._ask(track, first, stop, now_s)
+        if track.hole is None:
+            self._troubled.discard(track.bed)
+            if track.fetched:
+                text = f"{track.fetched / track.fs:.2f} s fetched again: {track.fetched} samples"
+                out.tell(Event(track.bed, round(track.next * FS / track.fs), "backfill", text))
+                track.fetched = 0
+
+    def _ask(self, track: Track, first: int, stop: int, now_s: float) -> None:
+        if self._asker.heard_s is not None and self._asker.ask(track.bed, track.run, first, stop, now_s):
+            track.asked, track.asked_s = True, now_s
+
+    def _is_alone(self, track: Track, now_s: float) -> bool:
+        """Whether packets of a bed come, but no second socket answers."""
+        if self._asker.heard_s is None:
+            return self._first_s is not None and now_s - self._first_s >= STRANGE_S
+        since_s = max(self._asker.heard_s, track.hole_s or 0.0)
+        return now_s - since_s >= GIVE_UP_S and now_s - track.heard_s < QUIET_S
+
+    def _take_answers(self, now_s: float, out: "_Joined") -> None:
+        for answer in self._asker.receive(now_s):
+            track = self._tracks.get(answer.asked.bed)
+            if track is not None and track.run == answer.asked.run:
+                track.asked = False
+                self._settle(track, answer, now_s, out)
+        for late in self._asker.expired(now_s):
+            track = self._tracks.get(late.bed)
+            if track is not None and track.run == late.run:
+                track.asked = False
+                # Where the device answers other requests this one was refused; else it is not there for now.
+                track.tries += self._asker.heard_s is not None and self._asker.heard_s > track.asked_s
+        for reason in self._asker.rejected:
+            self._reject(reason, out)
+        self._asker.rejected.clear()
+
+    def _settle(self, track: Track, answer: Answer, now_s: float, out: "_Joined") -> None:
+        """Take what a device sent again, and give up what it no longer has."""
+        asked, said, before = answer.asked, answer.said, track.next
+        gone = said.run != track.run
+        if not track.joined:
+            start = min(asked.stop if gone else said.start, asked.stop)
+            first = asked.stop if gone or not self._backfill_s else max(said.oldest, asked.first)
+            if first > start:
+                text = f"joined late: the first {(first - start) / track.fs:.0f} s of the run are not known"
+                out.tell(Event(track.bed, round(start * FS / track.fs), "gap", text))
+            out.add(track.bed, track.begin(start, first, now_s))
+        elif gone:
+            out.add(track.bed, track.give_up(asked.stop, "lost: the device was restarted", now_s))
+        else:
+            out.add(track.bed, track.give_up(min(asked.stop, said.oldest), "no longer kept by the device", now_s))
+        for frames in answer.packets:
+            try:
+                packet = parse(frames)
+            except FrameError as error:
+                self._reject(str(error), out)
+                continue
+            if isinstance(packet, Packet) and packet.bed == track.bed and packet.header.run == track.run:
+                stop = packet.header.first + packet.header.count
+                track.fetched += max(0, stop - max(packet.header.first, track.next))
+                out.add(track.bed, track.push(packet, now_s))
+        if not gone:
+            track.seen = max(track.seen, said.next)
+            if said.ended and not track.ended:
+                out.add(track.bed, track.push(End(track.bed, track.run, said.next, track.fs), now_s))
+        if track.next > before:
+            track.tries = track.quiet = 0
+        elif track.hole is not None:
+            track.tries += 1
+        else:
+            track.quiet += 1
+        if track.hole is not None or track.fetched:
+            self._troubled.add(track.bed)
+
+    def _check(self, now_s: float, out: "_Joined") -> None:
+        """What need not be looked at all the time: the connection, and beds that have fallen silent."""
+        for trouble in self._watcher.read():
+            out.tell(Event("", 0, "link", trouble))
+        if self._asker.heard_s is None or now_s - self._asker.heard_s >= QUIET_S:
+            return
+        for track in self._tracks.values():
+            if now_s - track.heard_s < QUIET_S:
+                track.quiet = 0
+            elif track.ended or track.asked or track.hole is not None:
+                continue
+            elif now_s - track.asked_s >= min(QUIET_S * 2**track.quiet, LONGEST_QUIET_S):
+                self._ask(track, track.next, track.next + round(BLOCK_S * track.fs), now_s)
+
+    def _complete(self) -> bool:
+        return bool(self._tracks) and not self._troubled and all(track.ended for track in self._tracks.values())
+
+    def _reject(self, reason: str, out: "_Joined") -> None:
         """Count a malformed frame, and tell of each reason once: garbage must not flood the events."""
         self.rejected += 1
-        if reason in self._reasons or len(self._reasons) >= 100:
-            return []
-        self._reasons.add(reason)
-        return [Event("", 0, "frame", f"packet rejected: {reason}")]
+        if reason not in self._reasons and len(self._reasons) < MOST_REASONS:
+            self._reasons.add(reason)
+            out.tell(Event("", 0, "frame", f"packet rejected: {reason}"))
+
+
+class _Joined:
+    """What a call of `receive` brings, consecutive packets of a bed joined into one chunk."""
+
+    def __init__(self, arrived_s: float, offset_s: float | None) -> None:
+        self._arrived_s, self._offset_s = arrived_s, offset_s
+        self._out: list[Message] = []
+        self._waiting: dict[str, list[Packet]] = {}
+
+    def tell(self, event: Event) -> None:
+        self._out.append(event)
+
+    def add(self, bed: str, parts: Sequence[Packet | Gap | End]) -> None:
+        packets = self._waiting.setdefault(bed, [])
+        for part in parts:
+            if packets and not (isinstance(part, Packet) and follows(part, packets[-1])):
+                self._out.append(self._join(packets))
+                packets.clear()
+            if isinstance(part, Packet):
+                packets.append(part)
+            else:
+                self._out.append(part)
+
+    def all(self) -> list[Message]:
+        return self._out + [self._join(packets) for packets in self._waiting.values() if packets]
+
+    def _join(self, packets: list[Packet]) -> Chunk:
+        return join(packets, self._arrived_s, self._offset_s)

@@ -4,19 +4,20 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from agent.config import Config
 from agent.delays import Delays
 from agent.link import Link
-from agent.messages import Beat, Event, LinkView, Snapshot
+from agent.messages import Beat, Chunk, End, Event, Gap, Ledger, LinkView, Snapshot
 from agent.pipeline import Ward
 from model.errors import StreamError
 from model.resample import FS
 
 if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
     from agent.classify import Classifier
+    from agent.recording import Recorder
 
 LONGEST_WAIT_S = 0.1
 """So that the wish to stop, and a silent link, are soon seen."""
@@ -58,12 +59,18 @@ class Output(Protocol):
         """How long nothing will be due."""
         ...
 
+    def finish(self, session: "Session") -> None:
+        """Show what is only known at the end."""
+        ...
+
 
 class Session:
-    """One run of the monitor: its link, its ward, and what happened."""
+    """One run of the monitor: its link, its ward, its recording where there is one, and what happened."""
 
-    def __init__(self, link: Link, classifier: "Classifier", config: Config) -> None:
-        self.link, self.config = link, config
+    def __init__(
+        self, link: Link, classifier: "Classifier", config: Config, recorder: "Recorder | None" = None
+    ) -> None:
+        self.link, self.config, self.recorder = link, config, recorder
         self.ward = Ward(config, classifier)
         self.delays = Delays()
         self.clock = Clock()
@@ -78,27 +85,40 @@ class Session:
         gc.collect()
         gc.freeze()
         due_s = 0.0
+        found = self._resume()
         while not stop():
             self.link.wait(min(LONGEST_WAIT_S, output.patience_s(self.clock())), output.keyboard)
             now_s = self.clock()
             time.sleep(max(0.0, due_s - now_s))
             packets = self.link.packets
-            if not output.show(self._step(now_s), self, now_s) or self._over(until, now_s):
-                return
+            found += self._step(self.link.receive(now_s), now_s)
+            if not output.show(found, self, now_s) or self._over(until, now_s):
+                break
+            found = []
             if self.link.packets > packets:
                 due_s = now_s + self.config.monitor.tick_ms / 1000
+        now_s = self.clock()
+        output.show(self._step(self.link.finish(now_s), now_s), self, now_s)
+        output.finish(self)
 
     def snapshot(self, now_s: float) -> Snapshot:
         """All that a frame of the dashboard is drawn from."""
+        views = (self.ward.view(name, WAVE_SAMPLES, now_s) for name in self.ward.beds)
         return Snapshot(
-            beds=tuple(self.ward.view(name, WAVE_SAMPLES, now_s) for name in self.ward.beds),
+            beds=tuple(replace(view, ledger=self.ledger(view.bed)) for view in views),
             events=tuple(self._events),
             link=self.link.view(now_s),
             device=self._device,
             weights=self._weights,
             now_s=now_s,
             started_s=self.started_s,
+            recording=self.recorder.view() if self.recorder else None,
         )
+
+    def ledger(self, bed: str) -> Ledger:
+        """What became of the samples of a bed since this monitor began, or went on with its recording."""
+        at = self.ward.beds[bed]
+        return Ledger(self.link.sent(bed), at.analysed, at.lost)
 
     def shown(self, beats: Iterable[Beat]) -> None:
         """These beats have just reached the person."""
@@ -111,20 +131,45 @@ class Session:
     def summary(self) -> str:
         """The whole run in a line."""
         beds = self.ward.beds.values()
+        ledgers = [self.ledger(bed) for bed in self.ward.beds]
+        sent, analysed, missing = (sum(of) for of in zip(*map(astuple, ledgers), strict=True)) if ledgers else (0, 0, 0)
+        under_way = f" + {sent - analysed - missing} under way" if sent != analysed + missing else ""
         text = (
             f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'}, {self.delays.count} beats, "
             f"{sum(bed.gaps for bed in beds)} gaps ({sum(bed.missing for bed in beds)} samples), "
+            f"{sent} samples sent = {analysed} analysed + {missing} missing{under_way}, "
             f"{self.link.packets} packets, {self.link.rejected} rejected"
         )
         if not self.delays.count:
             return text
         return f"{text}, added latency p50 {self.delays.quantile(0.5):.1f} ms, p99 {self.delays.quantile(0.99):.1f} ms"
 
-    def _step(self, now_s: float) -> list[Beat | Event]:
-        messages = self.link.receive(now_s)
+    def _resume(self) -> list[Beat | Event]:
+        """Go on with the recording where there is one: hear the last of each bed again, ask for what came since.
+
+        Returns the beats of what was recorded that were not told before.
+        """
+        if self.recorder is None:
+            return []
+        now_s, found = self.clock(), list[Beat | Event]()
+        positions = self.recorder.positions()
+        for bed, at in positions.items():
+            for chunk in self.recorder.last(bed, self.config.record.warm_s):
+                told = self.ward.push([replace(chunk, arrived_s=now_s)])
+                found += [one for one in told if isinstance(one, Beat) and one.sample > at.last_beat]
+            self.ward.beds[bed].analysed = self.ward.beds[bed].lost = 0
+        self.link.resume({bed: at for bed, at in positions.items() if not at.ended}, now_s)
+        self.recorder.push([], found, now_s)
+        return found
+
+    def _step(self, messages: list[Chunk | Gap | End | Event], now_s: float) -> list[Beat | Event]:
+        signals = [message for message in messages if not isinstance(message, Event)]
         found: list[Beat | Event] = [message for message in messages if isinstance(message, Event)]
-        found += self.ward.push(message for message in messages if not isinstance(message, Event))
+        found += self.ward.push(signals)
         found += self._link_events(self.link.view(now_s))
+        if self.recorder is not None:
+            found += self.recorder.news()
+            self.recorder.push(signals, found, now_s)
         self._events += [item for item in found if isinstance(item, Event)]
         return found
 
@@ -149,6 +194,11 @@ class Session:
 
     def _no_stream(self, timeout_s: float) -> str:
         endpoint = self.link.endpoint
+        link = self.link.view(self.clock())
+        if link.trouble:
+            return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble}"
+        if link.round_trip_ms is not None:
+            return f"{endpoint} answers, but sends nothing within {timeout_s:g} s: check --bed, or wait longer"
         if self.link.rejected:
             return f"only malformed packets from {endpoint} within {timeout_s:g} s: is it a device of ecg-agent?"
         return (

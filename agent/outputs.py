@@ -1,15 +1,15 @@
 """The ways to show what the monitor finds: lines of text, lines of JSON, and the live dashboard."""
 
-from typing import Any, TextIO
+from typing import TextIO
 
 import msgspec
 
 from agent.config import Config
 from agent.dashboard.screen import Screen
 from agent.dashboard.view import chosen, is_overview
+from agent.json_lines import beat_line, event_line, ledger_line
 from agent.messages import Beat, Event, Snapshot
 from agent.monitor import LONGEST_WAIT_S, Session
-from model.records import CLASSES
 from model.resample import FS
 
 
@@ -33,6 +33,9 @@ class Lines:
     def patience_s(self, now_s: float) -> float:  # noqa: ARG002  # nothing is ever due
         return LONGEST_WAIT_S
 
+    def finish(self, session: Session) -> None:
+        """Nothing: the summary says it."""
+
     def line(self, item: Beat | Event, session: Session, now_s: float) -> str:  # noqa: ARG002  # JSON needs them
         """One beat or event in words."""
         where = f"{item.bed:<8} {clock_time(item.sample)}" if item.bed else f"{'link':<19}"
@@ -48,7 +51,15 @@ class JsonLines(Lines):
 
     def line(self, item: Beat | Event, session: Session, now_s: float) -> str:
         """One beat or event as JSON."""
-        return msgspec.json.encode(_beat(item, session, now_s) if isinstance(item, Beat) else _event(item)).decode()
+        if isinstance(item, Event):
+            return msgspec.json.encode(event_line(item)).decode()
+        return msgspec.json.encode(beat_line(item, session.ward.beds[item.bed].delay_s, now_s)).decode()
+
+    def finish(self, session: Session) -> None:
+        """The ledger of every bed."""
+        for bed in session.ward.beds:
+            self._file.write(f"{msgspec.json.encode(ledger_line(bed, session.ledger(bed))).decode()}\n")
+        self._file.flush()
 
 
 class Dashboard:
@@ -71,6 +82,9 @@ class Dashboard:
 
     def patience_s(self, now_s: float) -> float:
         return max(0.0, self._due_s - now_s)
+
+    def finish(self, session: Session) -> None:
+        """Nothing: the summary says it."""
 
     def show(self, found: list[Beat | Event], session: Session, now_s: float) -> bool:
         """Draw a frame if one is due."""
@@ -97,35 +111,6 @@ class Dashboard:
         if self._last is None or not self._last.beds or is_overview(self._screen.view, self._last):
             return True
         return self._last.beds[chosen(self._screen.view, self._last)].bed == bed
-
-
-def _beat(beat: Beat, session: Session, now_s: float) -> dict[str, Any]:
-    door_s = session.ward.beds[beat.bed].delay_s
-    return {
-        "type": "beat",
-        "bed": beat.bed,
-        "sample": beat.sample,
-        "time_s": round(beat.sample / FS, 3),
-        "class": beat.label,
-        "confidence": round(beat.confidence, 4),
-        "probabilities": {name: round(p, 4) for name, p in zip(CLASSES, beat.probabilities, strict=True)},
-        "rr_s": beat.rr_s,
-        "heart_rate": None if beat.heart_rate is None else round(beat.heart_rate, 1),
-        "algorithmic_ms": round(1000 * ((beat.decided - beat.sample) / FS + door_s), 1),
-        "added_ms": round(1000 * (now_s - beat.arrived_s), 3),
-    }
-
-
-def _event(event: Event) -> dict[str, Any]:
-    of_bed = bool(event.bed)
-    return {
-        "type": "event",
-        "bed": event.bed if of_bed else None,
-        "sample": event.sample if of_bed else None,
-        "time_s": round(event.sample / FS, 3) if of_bed else None,
-        "kind": event.kind,
-        "text": event.text,
-    }
 
 
 def clock_time(sample: int) -> str:

@@ -91,19 +91,24 @@ class Ward:
         """One bed as the dashboard shows it at `now_s`, with the last `samples` of its wave."""
         bed = self.beds[name]
         state = bed.state(now_s, self._config.monitor.lost_s)
-        return bed.view(self._history, self._rhythms, samples, state)
+        return bed.view(self._history, self._rhythms, samples, state, now_s)
 
     def _take(self, message: Chunk | Gap | End) -> None:
         """Bring a message through the door of its bed; the steps it makes wait their turn."""
         bed = self.beds.get(message.bed) or self._admit(message.bed)
         steps = self._steps.setdefault(bed.row, deque())
         if isinstance(message, Chunk):
-            bed.arrived_s = message.arrived_s
+            bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
             if (bed.door is None or not bed.door.fits(message)) and not self._open(bed, message, steps):
+                bed.lost += len(message.counts)
                 return
-            if bed.door is not None and not bed.refused:
+            if bed.door is not None:
+                bed.analysed += len(message.counts)
                 steps += bed.door.take(message)
-        elif bed.door is not None and message.run == bed.door.run:
+            return
+        if isinstance(message, Gap):
+            bed.lost += message.count
+        if bed.door is not None and message.run == bed.door.run:
             if isinstance(message, Gap):
                 steps += bed.door.gap(message)
             else:
@@ -244,9 +249,10 @@ class Ward:
                 return None
             probabilities, rr_s = settled, self._rhythms.interval(bed.row, cut.sample)
         label = CLASSES[probabilities.index(max(probabilities))]
-        beat = Beat(bed.name, cut.sample, cut.decided, label, probabilities, rr_s, bed.arrived_s, found=cut.found)
+        beat = Beat(bed.name, cut.sample, cut.decided, label, probabilities, rr_s, bed.arrived_s)
         self._rhythms.push(bed.row, beat)
-        beat = replace(beat, heart_rate=self._rhythms.heart_rate(bed.row, cut.decided))
+        rate = self._rhythms.heart_rate(bed.row, cut.decided)
+        beat = replace(beat, heart_rate=rate, found=cut.found, sent_s=bed.sent_s)
         bed.beats.append(beat)
         return beat
 

@@ -141,15 +141,18 @@ def parse(frames: Sequence[bytes]) -> Packet | End:
     return packet
 
 
-def join(packets: Sequence[Packet], arrived_s: float = 0.0) -> Chunk:
-    """Consecutive packets of one stream and dtype (see `follows`) as one chunk: many are unpacked as fast as one."""
+def join(packets: Sequence[Packet], arrived_s: float = 0.0, offset_s: float | None = 0.0) -> Chunk:
+    """Consecutive packets of one stream and dtype (see `follows`) as one chunk: many are unpacked as fast as one.
+
+    `offset_s`: the device's clock less ours, by which `sent_s` is set right; None, where it is not known, leaves it 0.
+    """
     bed, header, leads, payload = packets[0]
     if len(packets) > 1:
         payload = b"".join([packet.payload for packet in packets])
     counts = np.frombuffer(payload, f"<i{SIZES[header.dtype]}").astype(np.int32).reshape(-1, len(leads))
     if header.dtype == "int16":
         counts[counts == SMALLEST["int16"]] = MISSING
-    sent_s = packets[-1].header.sent
+    sent_s = 0.0 if offset_s is None else packets[-1].header.sent - offset_s
     return Chunk(bed, header.run, header.first, header.fs, leads, counts, sent_s, arrived_s, header.sequence)
 
 
@@ -213,7 +216,7 @@ def _parse(frame: bytes) -> SamplesHeader | EndHeader:
         version = _version(frame)
         if version not in (None, VERSION):
             raise FrameError(f"unknown wire version {version!r}: this agent knows {VERSION}") from error
-        raise FrameError(f"malformed header: {_plain(error)}") from error
+        raise FrameError(f"malformed header: {plain(error)}") from error
 
 
 def _version(frame: bytes) -> Any:
@@ -230,7 +233,7 @@ def _leads_from_json(raw: bytes) -> tuple[Lead, ...]:
     try:
         headers = _lead_headers.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"malformed leads: {_plain(error)}") from error
+        raise FrameError(f"malformed leads: {plain(error)}") from error
     for lead in headers:
         _check_text("lead name", lead.name)
         _check_text("unit", lead.unit)
@@ -252,6 +255,6 @@ def _check_text(what: str, text: str) -> None:
         raise FrameError(f"the {what} holds characters that cannot be printed")
 
 
-def _plain(error: Exception) -> str:
+def plain(error: Exception) -> str:
     """What a parser says, which may quote the sender: short and printable."""
     return "".join(c if c.isprintable() else "?" for c in str(error)[:200])

@@ -21,7 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from agent.messages import Chunk
+from agent.config import load, override
+from agent.messages import Chunk, End
 from agent.wire import decode, encode
 from simulator.publish import Publisher
 from simulator.replay import Plan
@@ -52,6 +53,9 @@ class Timed:
         self.sent.append((time.monotonic(), list(frames)))
         self.cpu.append(time.process_time())
         return self._publisher.send(frames)
+
+    def keep(self, message: Chunk | End) -> None:
+        self._publisher.keep(message)
 
     def subscribers(self, bed: str) -> int:
         return self._publisher.subscribers(bed)
@@ -107,7 +111,7 @@ def _plan(seconds: float | None = None) -> Plan:
 
 def _play(beds: int, seconds: float, speed: float | None) -> Timed:
     replays = open_beds(spread(beds, _plan(seconds)), PACKET_MS)
-    with Publisher("tcp://127.0.0.1:*", lossless=speed is None) as publisher:
+    with Publisher(override(load(None, {}), "link", endpoint="tcp://127.0.0.1:*"), lossless=speed is None) as publisher:
         subscriber = subprocess.Popen([sys.executable, "-c", SUBSCRIBER, publisher.endpoint])
         sink = Timed(publisher)
         try:

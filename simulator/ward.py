@@ -27,6 +27,8 @@ STAGGER_WITHIN_S = 600.0
 SLOT_S = 0.01
 """Phases are multiples of this: waking up for every packet of a large ward would cost more than sending it."""
 STATUS_S = 0.5
+STOPPED_LINGER_S = 3.0
+"""How long a device that is stopped waits for those who still miss samples."""
 NAP_S = 0.1
 """Longest sleep, so that a stop is soon seen."""
 
@@ -37,6 +39,8 @@ class Sink(Protocol):
     linger_s: float
 
     def send(self, frames: Sequence[bytes]) -> bool: ...
+
+    def keep(self, message: Chunk | End) -> None: ...
 
     def subscribers(self, bed: str) -> int: ...
 
@@ -227,21 +231,29 @@ class _Ward:
 
     def _deliver(self, bed: _Bed) -> bool:
         """Send a bed's message, however long the sink has no room; False if stopped meanwhile."""
-        while not self._sink.send(self._frames(bed.message)):
+        while not self._send(bed.message):
             if self._stop():
                 return False
             self._tell_in_time(waiting=False)
         return True
 
+    def _send(self, message: Chunk | End) -> bool:
+        """Send a message, and keep it for those whom it does not reach; False where the sink has no room."""
+        stamped = replace(message, sent_s=self._clock.unix())
+        if not self._sink.send(encode(stamped)):
+            return False
+        self._sink.keep(stamped)
+        return True
+
     def _end_all(self) -> None:
         """End the beds that are still running where they stand. Nobody may be reading: each End is tried once."""
-        self._sink.linger_s = min(self._sink.linger_s, 1.0)
+        self._sink.linger_s = min(self._sink.linger_s, STOPPED_LINGER_S)
         full = False
         for _, i in self._queue:
-            full = full or not self._sink.send(self._frames(self._beds[i].end()))
-
-    def _frames(self, message: Chunk | End) -> list[bytes]:
-        return encode(replace(message, sent_s=self._clock.unix()))
+            end = self._beds[i].end()
+            full = full or not self._send(end)
+            if full:
+                self._sink.keep(end)
 
     def _tell_in_time(self, waiting: bool) -> None:
         if self._clock.now() - self._told >= STATUS_S:

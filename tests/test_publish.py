@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import zmq
 
+from agent import config as configuration
+from agent.config import override
 from agent.messages import Chunk, End, Lead
 from agent.wire import decode, encode
 from model.errors import EndpointError
@@ -16,6 +18,12 @@ from simulator.ward import Clock, Pace, open_beds, run
 
 LOCAL = "tcp://127.0.0.1:*"
 RAMP = Lead("ramp", "count", 1.0, 0.0, 0, 2**31 - 1)
+
+
+def publisher_at(endpoint: str, lossless: bool, queue: int = 4096) -> Publisher:
+    """A publisher with the default settings."""
+    settings = override(configuration.load(None, {}), "link", endpoint=endpoint, buffer_packets=queue)
+    return Publisher(override(settings, "security", insecure=True), lossless)
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ def ramp(first: int, count: int = 5000) -> list[bytes]:
 
 def test_endpoint(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """The chosen port is told, and what is sent there arrives, frame by frame."""
-    with Publisher(LOCAL, lossless=False) as publisher:
+    with publisher_at(LOCAL, lossless=False) as publisher:
         assert int(publisher.endpoint.rpartition(":")[2]) > 0
         socket = listener(context, publisher)
         assert publisher.send(ramp(0, 5))
@@ -65,7 +73,7 @@ def test_endpoint(context: zmq.Context[zmq.Socket[bytes]]) -> None:
 
 def test_subscribers(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """Subscribers of a bed are counted, by prefix, also those of the same topic, and gone when they leave."""
-    with Publisher(LOCAL, lossless=False) as publisher:
+    with publisher_at(LOCAL, lossless=False) as publisher:
         everything, one, same = (listener(context, publisher, topic) for topic in ("", "100", "100"))
         assert [publisher.subscribers(bed) for bed in ("100", "100-2", "101")] == [3, 3, 1]
         one.close()
@@ -81,7 +89,7 @@ def test_lossless(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """A subscriber that reads only when there is no more room makes `send` say so, and in the end has every sample."""
     received: list[Chunk | End] = []
     refused = 0
-    with Publisher(LOCAL, lossless=True, queue=10) as publisher:
+    with publisher_at(LOCAL, lossless=True, queue=10) as publisher:
         socket = listener(context, publisher)
         end = encode(End("100", "r", 5000 * 2000, 125.0))
         for frames in (*(ramp(5000 * n) for n in range(2000)), end):
@@ -99,7 +107,7 @@ def test_lossless(context: zmq.Context[zmq.Socket[bytes]]) -> None:
 
 def test_real_time_never_waits(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """In real time a subscriber that does not read loses packets and holds nobody up; indices show the loss."""
-    with Publisher(LOCAL, lossless=False, queue=10) as publisher:
+    with publisher_at(LOCAL, lossless=False, queue=10) as publisher:
         socket = listener(context, publisher)
         assert all(publisher.send(ramp(5000 * n)) for n in range(2000))
         firsts = []
@@ -112,7 +120,7 @@ def test_real_time_never_waits(context: zmq.Context[zmq.Socket[bytes]]) -> None:
 
 def test_last_packets_leave(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """What was sent before closing arrives after it."""
-    publisher = Publisher(LOCAL, lossless=True)
+    publisher = publisher_at(LOCAL, lossless=True)
     socket = listener(context, publisher)
     for n in range(5):
         publisher.send(ramp(5 * n, 5))
@@ -125,7 +133,7 @@ def test_last_packets_leave(context: zmq.Context[zmq.Socket[bytes]]) -> None:
 def test_replay_over_sockets(context: zmq.Context[zmq.Socket[bytes]], lossless: bool) -> None:
     """A whole run arrives: every bed's packets without a gap, then its End."""
     plans = [Plan("100", bed, 0, 8, False, None, 6, 0) for bed in ("100", "100-2")]
-    with Publisher(LOCAL, lossless) as publisher:
+    with publisher_at(LOCAL, lossless) as publisher:
         socket = listener(context, publisher)
         socket.setsockopt(zmq.RCVHWM, 0)
         status = run(open_beds(plans, 40), publisher, Pace(None, True), Clock(), lambda: False, lambda _: None)
@@ -140,14 +148,16 @@ def test_replay_over_sockets(context: zmq.Context[zmq.Socket[bytes]], lossless: 
 
 def test_endpoint_in_use() -> None:
     """A second simulator on one port is told what to do."""
-    with Publisher(LOCAL, lossless=False) as publisher, pytest.raises(EndpointError, match="in use: another simulator"):
-        Publisher(publisher.endpoint, lossless=False)
+    with (
+        publisher_at(LOCAL, lossless=False) as publisher,
+        pytest.raises(EndpointError, match="in use: another simulator"),
+    ):
+        publisher_at(publisher.endpoint, lossless=False)
 
 
 @pytest.mark.parametrize(
     ("endpoint", "reason"),
     [
-        ("", "malformed"),
         ("5555", "malformed"),
         ("tcp://127.0.0.1", "malformed"),
         ("tcp://127.0.0.1:port", "malformed"),
@@ -160,10 +170,10 @@ def test_endpoint_in_use() -> None:
 def test_endpoint_refused(endpoint: str, reason: str) -> None:
     """An endpoint that cannot be bound is refused with the reason and what to write instead."""
     with pytest.raises(EndpointError, match=reason):
-        Publisher(endpoint, lossless=False)
+        publisher_at(endpoint, lossless=False)
 
 
 def test_endpoint_in_no_folder(tmp_path: Path) -> None:
     """A socket file cannot be made in a folder that is not there."""
     with pytest.raises(EndpointError, match="endpoint ipc"):
-        Publisher(f"ipc://{tmp_path}/missing/socket", lossless=False)
+        publisher_at(f"ipc://{tmp_path}/missing/socket", lossless=False)

@@ -36,6 +36,7 @@ class Ear:
     def __init__(self, time: Time, subscribed: Callable[[], int] = lambda: 1) -> None:
         self.linger_s = 30.0
         self.heard: list[tuple[float, Chunk | End]] = []
+        self.kept: list[Chunk | End] = []
         self.full: Callable[[int], bool] = lambda _: False
         self._time, self._subscribed = time, subscribed
 
@@ -44,6 +45,9 @@ class Ear:
             return False
         self.heard.append((self._time.now, decode(frames)))
         return True
+
+    def keep(self, message: Chunk | End) -> None:
+        self.kept.append(message)
 
     def subscribers(self, bed: str) -> int:
         return self._subscribed() if bed else 0
@@ -149,7 +153,7 @@ def test_stop_ends_the_beds() -> None:
         assert end.sequence == len(chunks)
     assert time.now < 1005.2
     assert status.beds == 2
-    assert ear.linger_s <= 1
+    assert ear.linger_s <= 3
 
 
 def test_stop_while_full() -> None:

@@ -1,0 +1,168 @@
+"""The order of one bed: every sample comes out once, in order, whatever came in."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import LEADS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import wire
+from agent.messages import Chunk, End, Gap
+from agent.track import HELD, MOST_PAST, Track
+from agent.wire import Packet
+from model.resample import FS
+
+
+def packet(first: int, count: int = 5, run: str = "run") -> Packet:
+    """A packet whose counts are their own sample index."""
+    ramp = np.arange(first, first + count, dtype=np.int32)
+    made = wire.parse(wire.encode(Chunk("1", run, first, float(FS), LEADS, np.stack([ramp, -ramp], axis=1), 1.0)))
+    assert isinstance(made, Packet)
+    return made
+
+
+def samples(parts: list[Packet | Gap | End]) -> list[tuple[int, bool]]:
+    """(index, known) of every sample that came out."""
+    out: list[tuple[int, bool]] = []
+    for part in parts:
+        if isinstance(part, Packet):
+            counts = wire.join([part]).counts[:, 0]
+            assert counts.tolist() == list(range(part.header.first, part.header.first + part.header.count))
+            out += [(int(count), True) for count in counts]
+        elif isinstance(part, Gap):
+            out += [(part.first + i, False) for i in range(part.count)]
+    return out
+
+
+def joined(start: int = 0) -> Track:
+    track = Track("1", "run", float(FS))
+    assert track.begin(start, start, 0.0) == []
+    return track
+
+
+def cut(total: int, edges: list[int]) -> list[Packet]:
+    places = sorted({0, total, *(edge % total for edge in edges)})
+    return [packet(low, high - low) for low, high in pairwise(places)]
+
+
+@given(
+    edges=st.lists(st.integers(1, 10**6), max_size=20),
+    order=st.randoms(use_true_random=False),
+    twice=st.sets(st.integers(0, 20)),
+)
+def test_any_order_and_repetition_comes_out_once_and_in_order(edges: list[int], order: object, twice: set[int]) -> None:
+    packets = cut(120, edges)
+    sent: list[Packet | End] = [*packets, *(packets[i] for i in twice if i < len(packets)), End("1", "run", 120, FS)]
+    order.shuffle(sent)  # type: ignore[attr-defined]
+    track = joined()
+    out = [part for message in sent for part in track.push(message, 0.0)]
+    assert samples(list(out)) == [(i, True) for i in range(120)]
+    assert out[-1] == End("1", "run", 120, FS)
+    assert track.hole is None
+    assert track.ended
+    assert track.sent == 120
+
+
+@given(
+    edges=st.lists(st.integers(1, 10**6), max_size=20),
+    lost=st.sets(st.integers(0, 20)),
+    order=st.randoms(use_true_random=False),
+)
+def test_what_is_lost_is_declared_and_nothing_else(edges: list[int], lost: set[int], order: object) -> None:
+    packets = cut(120, edges)
+    kept = [one for i, one in enumerate(packets) if i not in lost]
+    order.shuffle(kept)  # type: ignore[attr-defined]
+    track = joined()
+    out: list[Packet | Gap | End] = []
+    for message in [*kept, End("1", "run", 120, FS)]:
+        out += track.push(message, 0.0)
+    out += track.abandon("lost", 1.0)
+    missing = {i for k in lost if k < len(packets) for i in range(packets[k].header.first, _stop(packets[k]))}
+    assert samples(out) == [(i, i not in missing) for i in range(120)]
+    assert track.ended
+
+
+def _stop(one: Packet) -> int:
+    return one.header.first + one.header.count
+
+
+def test_packets_of_other_sizes_overlap_without_repetition() -> None:
+    track = joined()
+    parts = [*track.push(packet(0, 7), 0.0), *track.push(packet(3, 2), 0.0), *track.push(packet(5, 10), 0.0)]
+    assert samples(list(parts)) == [(i, True) for i in range(15)]
+
+
+def test_nothing_comes_out_before_the_start_is_known() -> None:
+    track = Track("1", "run", float(FS))
+    assert track.push(packet(100), 0.0) == []
+    assert track.hole == (0, 100)
+    assert track.sent == 0
+    parts = track.begin(40, 80, 1.0)
+    assert parts == [Gap("1", "run", 40, 40, float(FS), "sent before the monitor came")]
+    assert track.hole == (80, 100)
+    assert samples(list(track.push(packet(80, 20), 1.0))) == [(i, True) for i in range(80, 105)]
+    assert track.sent == 65
+
+
+def test_a_hole_is_dated_and_closed() -> None:
+    track = joined()
+    track.push(packet(0), 1.0)
+    assert track.hole_s is None
+    track.push(packet(10), 2.0)
+    track.push(packet(20), 3.0)
+    assert (track.hole, track.hole_s) == ((5, 10), 2.0)
+    track.push(packet(5), 4.0)
+    assert track.hole == (15, 20)
+    track.give_up(20, "lost", 5.0)
+    assert (track.hole, track.hole_s) == (None, None)
+
+
+def test_only_so_much_is_held_back_and_the_rest_is_known_to_be_missing() -> None:
+    track = joined()
+    for i in range(1, 2 * HELD):
+        track.push(packet(5 * i), 0.0)
+    assert track.full
+    assert track.hole == (0, 5)
+    out = track.push(packet(0), 0.0)
+    assert samples(list(out)) == [(i, True) for i in range(5 * (HELD + 1))]
+    assert track.hole == (5 * (HELD + 1), 10 * HELD)
+    assert not track.full
+
+
+def test_large_packets_fill_it_as_well() -> None:
+    track = joined()
+    track.push(packet(10, 65_536), 0.0)
+    assert not track.full
+    for i in range(1, 4):
+        track.push(packet(10 + i * 65_536, 65_536), 0.0)
+    assert track.full
+
+
+def test_a_run_that_replaces_another_goes_on_with_its_ledger() -> None:
+    track = joined(50)
+    track.push(packet(50), 0.0)
+    for i in range(2 * MOST_PAST):
+        track = track.followed(f"run {i}", float(FS))
+    assert track.sent == 5
+    assert len(track.past) == MOST_PAST
+    track.begin(10, 10, 0.0)
+    track.push(packet(10, run=track.run), 0.0)
+    assert track.sent == 10
+
+
+def test_giving_up_goes_no_further_than_the_hole() -> None:
+    track = joined()
+    track.push(packet(10), 0.0)
+    parts = track.give_up(10**9, "lost", 0.0)
+    assert samples(parts) == [(i, i >= 10) for i in range(15)]
+    assert track.give_up(10**9, "lost", 0.0) == []
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_an_end_before_what_came_ends_it_there(first: int) -> None:
+    track = joined()
+    track.push(packet(0), 0.0)
+    assert track.push(End("1", "run", first, FS), 0.0) == [End("1", "run", first, FS)]
+    assert track.hole is None
