@@ -164,8 +164,8 @@ class Session:
 
     def _step(self, messages: list[Chunk | Gap | End | Event], now_s: float) -> list[Beat | Event]:
         signals = [message for message in messages if not isinstance(message, Event)]
-        found: list[Beat | Event] = [message for message in messages if isinstance(message, Event)]
-        found += self.ward.push(signals)
+        found = self.ward.push(signals)
+        found += [message for message in messages if isinstance(message, Event)]
         found += self._link_events(self.link.view(now_s))
         if self.recorder is not None:
             found += self.recorder.news()
@@ -196,7 +196,7 @@ class Session:
         endpoint = self.link.endpoint
         link = self.link.view(self.clock())
         if link.trouble:
-            return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble}"
+            return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble} (ecg-agent simulate record 100 is one)"
         if link.round_trip_ms is not None:
             return f"{endpoint} answers, but sends nothing within {timeout_s:g} s: check --bed, or wait longer"
         if self.link.rejected:

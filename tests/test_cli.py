@@ -175,7 +175,9 @@ def test_two_processes_tell_the_same_beats_as_one(weights: Path, settings: Any) 
         (b.sample, b.label, dict(zip("NSVFQ", (round(p, 4) for p in b.probabilities), strict=True))) for b in reference
     ]
     assert len(beats) > 450
-    assert " 0 gaps (0 samples), 7500 packets, 0 rejected" in done.stderr
+    assert (
+        " 0 gaps (0 samples), 37500 samples sent = 37500 analysed + 0 missing, 7500 packets, 0 rejected" in done.stderr
+    )
 
 
 def test_json_lines_are_as_documented(weights: Path) -> None:
@@ -183,7 +185,8 @@ def test_json_lines_are_as_documented(weights: Path) -> None:
     with simulator("ward", "100", "208", "--speed", "max", "--duration", "20") as (endpoint, _):
         done = run("monitor", "--json", "--until-end", "--endpoint", endpoint, "--weights", str(weights))
     for line in told(done.stdout):
-        assert set(line) == documented_keys("A beat" if line["type"] == "beat" else "An event")
+        section = {"beat": "A beat", "event": "An event", "ledger": "A ledger"}[line["type"]]
+        assert set(line) == documented_keys(section)
     assert {line["bed"] for line in told(done.stdout)} == {"100", "208"}
 
 
@@ -203,7 +206,8 @@ def test_a_simulator_that_is_told_to_end_ends_the_run(weights: Path) -> None:
         assert process.wait(timeout=LONG_S) == 0
     assert watching.returncode == 0
     assert (first["kind"], first["bed"]) == ("start", "A 7")
-    assert rest[-1]["kind"] == "end"
+    assert rest[-2]["kind"] == "end"
+    assert rest[-1]["sent"] == rest[-1]["analysed"] > 0
 
 
 def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:

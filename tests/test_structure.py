@@ -15,10 +15,12 @@ from model import checkpoint, records
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("model", "agent", "simulator")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+SHARED = ("config", "messages", "security", "service", "sessions", "wire")
+"""What device and monitor have in common: settings, both ends of the wire, keys, recordings."""
 MAY_IMPORT = {
     "model": {"model"},
     "agent": {"model", "agent"},
-    "simulator": {"model", "simulator", "agent.messages", "agent.wire"},
+    "simulator": {"model", "simulator"} | {f"agent.{shared}" for shared in SHARED},
 }
 """What each package may import of ours: whole packages, or single modules."""
 WIRING = {"agent.cli", "agent.commands", "agent.__main__"}

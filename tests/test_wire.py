@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agent.messages import MISSING, Chunk, End, Lead
+from agent.service import Fetched, Hello, Welcome
+from agent.service import encode as encode_service
 from agent.wire import LARGEST_COUNT, LARGEST_HEADER, MOST_LEADS, decode, encode
 from model.errors import FrameError
 
@@ -124,7 +126,10 @@ def test_page_lists_every_key() -> None:
     header = json.loads(encode(chunk())[1])
     rows = set(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE))
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert listed == set(header) | set(header["leads"][0])
+    fetched = Fetched(id=1, bed="1", run="r", start=0, oldest=0, next=0, ended=False)
+    welcome = Welcome(id=1, asked=0, received=0, sent=0, beds=0)
+    second = {key for said in (fetched, welcome, Hello(id=1, sent=0)) for key in json.loads(encode_service(said))}
+    assert listed == set(header) | set(header["leads"][0]) | (second - {"id"})
 
 
 def test_page_device() -> None:
