@@ -70,7 +70,7 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
 
 def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
     """Watch a simulator of our own, started with `arguments` on a free port and ended with the monitor."""
-    endpoint = _free_endpoint()
+    endpoint = free_endpoint()
     command = [sys.executable, "-m", "agent", "simulate", *arguments, "--endpoint", endpoint, "--wait", "--child"]
     simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     try:
@@ -84,7 +84,7 @@ def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
         )
 
 
-def _free_endpoint() -> str:
+def free_endpoint() -> str:
     """An endpoint of this machine whose port and the next one are free."""
     while True:
         with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError, OverflowError):

@@ -148,7 +148,7 @@ class Link:
     def view(self, now_s: float) -> LinkView:
         """The state of the link at `now_s`."""
         heard = [at_s for at_s in (self._last_s, self._asker.heard_s) if at_s is not None]
-        if not heard or (self._last_s is None and now_s - max(heard) < self._lost_s):
+        if self._last_s is None:
             state = "waiting"
         else:
             state = "connected" if now_s - max(heard) < self._lost_s else "lost"
@@ -232,10 +232,11 @@ class Link:
         if hole is not None and not track.asked:
             first, stop = hole
             if not track.joined:
-                back = round(self._backfill_s * track.fs)
-                self._ask(track, max(0, stop - max(back, 1)), stop, now_s)
-                if self._is_alone(track, now_s):
+                if stop == 0 or track.tries >= MOST_TRIES or self._is_alone(track, now_s):
                     out.add(track.bed, track.begin(stop, stop, now_s))
+                else:
+                    back = round(self._backfill_s * track.fs)
+                    self._ask(track, max(0, stop - max(back, 1)), stop, now_s)
             elif track.tries >= MOST_TRIES or self._is_alone(track, now_s):
                 if track.full or now_s - (track.hole_s or 0.0) >= self._patience_s:
                     out.add(track.bed, track.give_up(stop, "never arrived", now_s))

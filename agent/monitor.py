@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
 
 LONGEST_WAIT_S = 0.1
 """So that the wish to stop, and a silent link, are soon seen."""
+START = "start one (ecg-agent simulate record 100)"
+SAME_BEAT_S = 0.2
+"""R peaks closer than this are of one beat."""
 WAVE_SAMPLES = 30 * FS
 """The longest wave a screen can show."""
 
@@ -151,15 +154,18 @@ class Session:
         """
         if self.recorder is None:
             return []
-        now_s, found = self.clock(), list[Beat | Event]()
-        positions = self.recorder.positions()
-        for bed, at in positions.items():
-            for chunk in self.recorder.last(bed, self.config.record.warm_s):
-                told = self.ward.push([replace(chunk, arrived_s=now_s)])
-                found += [one for one in told if isinstance(one, Beat) and one.sample > at.last_beat]
-            self.ward.beds[bed].analysed = self.ward.beds[bed].lost = 0
-        self.link.resume({bed: at for bed, at in positions.items() if not at.ended}, now_s)
-        self.recorder.push([], found, now_s)
+        positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
+        found: list[Beat | Event] = []
+        from agent.resume import last_signal
+
+        for message in last_signal(self.recorder.folder, positions, self.config.record.warm_s):
+            told_s = (positions[message.bed].last_beat or 0) / FS + SAME_BEAT_S
+            told = self.ward.push([replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message])
+            found += [one for one in told if isinstance(one, Beat) and one.sample > told_s * FS]
+        for bed in self.ward.beds.values():
+            bed.analysed = bed.lost = 0  # by the monitor that was here before
+        self.link.resume(positions, self.clock())
+        self.recorder.push([], found, self.clock())
         return found
 
     def _step(self, messages: list[Chunk | Gap | End | Event], now_s: float) -> list[Beat | Event]:
@@ -196,12 +202,9 @@ class Session:
         endpoint = self.link.endpoint
         link = self.link.view(self.clock())
         if link.trouble:
-            return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble} (ecg-agent simulate record 100 is one)"
+            return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble}; {START}"
         if link.round_trip_ms is not None:
             return f"{endpoint} answers, but sends nothing within {timeout_s:g} s: check --bed, or wait longer"
         if self.link.rejected:
             return f"only malformed packets from {endpoint} within {timeout_s:g} s: is it a device of ecg-agent?"
-        return (
-            f"no stream from {endpoint} within {timeout_s:g} s: "
-            "start one (ecg-agent simulate record 100), or check --endpoint and --bed"
-        )
+        return f"no stream from {endpoint} within {timeout_s:g} s: {START}, or check --endpoint and --bed"

@@ -5,7 +5,6 @@ import fcntl
 import os
 import pty
 import re
-import socket
 import struct
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import IO
 import psutil
 import zmq
 
+from agent.commands import free_endpoint
 from agent.messages import Chunk
 from agent.wire import decode
 
@@ -76,11 +76,9 @@ class Simulator:
 
 
 @contextlib.contextmanager
-def simulator(*arguments: str) -> Iterator[Simulator]:
-    """A simulator on a free port; it is ended with the context."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+def simulator(*arguments: str, at: str | None = None) -> Iterator[Simulator]:
+    """A simulator on a free port, or `at` an endpoint; it is ended with the context."""
+    endpoint = at or free_endpoint()
     command = [sys.executable, "-m", "agent", "simulate", *arguments, "--endpoint", endpoint]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -39,11 +39,10 @@ class Proxy:
         self._late: list[tuple[float, int, list[bytes]]] = []
         self._order = itertools.count()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._packets = self._context.socket(zmq.SUB)
+        self._packets = self._context.socket(zmq.XSUB)
         self._packets.set(zmq.RCVHWM, 0)
-        self._packets.subscribe("")
         self._packets.connect(device)
-        self._out = self._context.socket(zmq.PUB)
+        self._out = self._context.socket(zmq.XPUB)
         self._out.set(zmq.SNDHWM, 0)
         self._out.bind(endpoint)
         self._router = self._context.socket(zmq.ROUTER)
@@ -65,10 +64,12 @@ class Proxy:
 
     def _work(self) -> None:
         poller = zmq.Poller()
-        for socket in (self._packets, self._router):
+        for socket in (self._packets, self._router, self._out):
             poller.register(socket, zmq.POLLIN)
         while not self._ended.is_set():
             poller.poll(5)
+            for frames in _all(self._out):
+                self._packets.send_multipart(frames)  # who subscribes to what
             for frames in _all(self._packets):
                 if not self.cut:
                     self._befall(frames)

@@ -224,6 +224,15 @@ def test_packets_that_overtake_each_other_need_no_second_socket() -> None:
     assert not any(isinstance(message, Event) for message in out)
 
 
+def test_the_first_packet_may_be_overtaken_too() -> None:
+    with device() as (publisher, config), monitor(config) as link:
+        settled(publisher, link)
+        send(publisher, [packet(0), packet(5), packet(10)], lambda _: True)
+        for late in (packet(10), packet(5), packet(0), End("1", "run", 15, FS)):
+            assert publisher.send(packet_frames(late))
+        assert samples(received(link, ended)) == [(i, i) for i in range(15)]
+
+
 def test_the_clock_of_the_device_is_known() -> None:
     """A device whose clock is an hour ahead: the offset is found, and the time of sending set right."""
     config = settings()
