@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import zmq
 
 from agent.config import SecurityConfig
-from agent.security import harden, secure_client
+from agent.security import Watcher, harden, secure_client
 from agent.service import Fetch, Fetched, Hello, Welcome, decode_reply, encode
 from model.errors import FrameError
 
@@ -37,15 +37,17 @@ class Asker:
     def __init__(self, endpoint: str, security: SecurityConfig, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         """Raises zmq.ZMQError where the endpoint makes no sense, ConfigError for keys that cannot be used."""
         self.socket = context.socket(zmq.DEALER)
+        self._watcher = Watcher(self.socket, endpoint, security)
         try:
             harden(self.socket)
             secure_client(self.socket, security)
             self.socket.set(zmq.IMMEDIATE, 1)  # nothing is queued for a device that is not there
             self.socket.set(zmq.SNDHWM, 2 * MOST_ASKED)
             self.socket.set(zmq.RCVHWM, 2 * MOST_ASKED)
+            self.socket.set(zmq.IPV6, "[" in endpoint)
             self.socket.connect(endpoint)
         except BaseException:
-            self.socket.close()
+            self.close()
             raise
         self.heard_s: float | None = None
         self.rejected: list[str] = []
@@ -57,7 +59,12 @@ class Asker:
 
     def close(self) -> None:
         """Let go of the socket."""
+        self._watcher.close()
         self.socket.close()
+
+    def watch(self) -> None:
+        """Make a connection that was refused anew; to be called ten times a second. The link tells why."""
+        self._watcher.read()
 
     @property
     def offset_s(self) -> float | None:

@@ -71,8 +71,21 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
 def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
     """Watch a simulator of our own, started with `arguments` on a free port and ended with the monitor."""
     endpoint = free_endpoint()
-    command = [sys.executable, "-m", "agent", "simulate", *arguments, "--endpoint", endpoint, "--wait", "--child"]
+    open_device = ("--key", "", "--clients", "")
+    command = [
+        sys.executable,
+        "-m",
+        "agent",
+        "simulate",
+        *arguments,
+        "--endpoint",
+        endpoint,
+        "--wait",
+        "--child",
+        *open_device,
+    ]
     simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    config = override(config, "security", key="", server_key="")
     try:
         watch(override(config, "link", endpoint=endpoint), asked, lambda: simulator.poll() is not None)
     finally:
@@ -133,7 +146,7 @@ def play(config: Config, plans: Sequence[Plan], pace: Pace, parent: int | None) 
 
         def tell(status: Status) -> None:
             for refusal in publisher.refusals():
-                console.print(f"ecg-agent: {refusal}", soft_wrap=True)
+                console.print(f"ecg-agent: {refusal}", markup=False, soft_wrap=True)
             if console.is_terminal:
                 console.print(_status(status), end="\r", overflow="ellipsis", no_wrap=True)
 

@@ -5,6 +5,7 @@ Which events come for which fault was found by experiment with libzmq 4.3.5; `do
 
 import contextlib
 import errno
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -93,12 +94,13 @@ class Watcher:
     to be read often, in the thread of the socket.
 
     `connected`: the handshake is done. `trouble`: why there is no connection, as far as is known; "" where all is well.
+    `refused`: connections that failed in their handshake.
     """
 
     def __init__(
         self, socket: Socket, endpoint: str, security: SecurityConfig | None = None, clock: Clock = time.monotonic
     ) -> None:
-        self.connected, self.trouble = False, ""
+        self.connected, self.trouble, self.refused = False, "", 0
         self._socket, self._endpoint, self._clock = socket, endpoint, clock
         self._key = Path(security.key).name.removesuffix("_secret") if security and security.key else "its file"
         self._pinned = f" ({security.server_key})" if security and security.server_key else ""
@@ -107,7 +109,7 @@ class Watcher:
         self._once = Once()
         self._texts: list[str] = []
         self._why: tuple[int, int] = (0, 0)
-        self._refused = False
+        self._broken = False
         self._probe: _Probe | None = None
         self._pause_s = FIRST_PAUSE_S
         self._again_s: float | None = None
@@ -131,7 +133,7 @@ class Watcher:
                 f"{self._endpoint} sent what no device of ecg-agent sends (too large, or malformed): "
                 "the connection was ended and is made again"
             )
-            self._refused = True
+            self._broken = True
         self._redial(now_s)
         texts, self._texts = self._texts, []
         return self._once.new(texts, now_s)
@@ -149,7 +151,7 @@ class Watcher:
         elif event & FAILED:
             self._why = event, value
         elif event & zmq.EVENT_CONNECTED:
-            self._refused, self._orphaned_s, self._why = False, None, (0, 0)
+            self._broken, self._orphaned_s, self._why = False, None, (0, 0)
         elif event & zmq.EVENT_CONNECT_RETRIED:
             self._orphaned_s = None
         elif event & zmq.EVENT_DISCONNECTED and self.connected:
@@ -158,7 +160,8 @@ class Watcher:
             if now_s - self._up_s >= STEADY_S:
                 self._pause_s = FIRST_PAUSE_S
         elif event & zmq.EVENT_DISCONNECTED:
-            self._refused = True
+            self._broken = True
+            self.refused += 1
             self._absent_s = None
             self._explain(now_s)
         elif event & zmq.EVENT_CLOSED:  # nobody took the connection
@@ -210,8 +213,8 @@ class Watcher:
 
     def _redial(self, now_s: float) -> None:
         """Break off a connection that was refused; connect again when the pause is over."""
-        if self._refused:
-            self._refused, self._orphaned_s = False, None
+        if self._broken:
+            self._broken, self._orphaned_s = False, None
             self._again_s = now_s + self._pause_s
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             with contextlib.suppress(zmq.ZMQError):  # it may have ended by itself
@@ -232,31 +235,41 @@ class _Probe:
     GREETING = b"\xff\0\0\0\0\0\0\0\1\x7f\x03"
     """The first bytes of ZMTP 3: the peer's mechanism follows its own."""
     LENGTH = 64
-    PATIENCE_S = 1.0
+    HUSH_S, PATIENCE_S = 0.3, 1.0
+    """ZMTP speaks first; who is silent so long is spoken to, and given up after a second."""
 
     def __init__(self, socket: Socket, endpoint: str, now_s: float) -> None:
-        self._until_s, self._greeted, self._heard = now_s + self.PATIENCE_S, False, b""
+        self._since_s, self._peer, self._greeted, self._heard = now_s, b"", False, b""
         self._stream = socket.context.socket(zmq.STREAM)
         self._stream.set(zmq.LINGER, 0)
-        self._stream.set(zmq.RECONNECT_IVL, -1)
+        self._stream.set(zmq.RECONNECT_IVL, 60_000)  # not -1: what was said before a hang-up would be lost
         self._stream.set(zmq.IPV6, socket.get(zmq.IPV6))
         with contextlib.suppress(zmq.ZMQError):  # not TCP
             self._stream.connect(endpoint)
 
     def read(self, now_s: float) -> bytes | None:
         """The mechanism of the peer: NULL, CURVE, "?" where it does not speak ZMTP, "" unknown; None: wait."""
-        while True:
-            try:
-                peer, data = self._stream.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            if not self._greeted:
-                self._greeted = True
-                self._stream.send_multipart([peer, self.GREETING], zmq.NOBLOCK)
-            self._heard += data
-            if self._heard and (self._heard[0] != 0xFF or len(self._heard) >= self.LENGTH or not data):
-                return self._heard[12:32].rstrip(b"\0") if len(self._heard) >= self.LENGTH else b"?"
-        return b"" if now_s >= self._until_s else None
+        with contextlib.suppress(zmq.ZMQError):  # nothing more has come, or nobody is there to be greeted
+            while True:
+                before, (self._peer, data) = self._peer, self._stream.recv_multipart(zmq.NOBLOCK)
+                self._heard += data
+                if before and not data:  # it has hung up
+                    self._since_s = -math.inf
+                elif self._heard.startswith(b"\xff"):
+                    self._greet()
+        if self._heard and self._heard[0] != self.GREETING[0]:
+            return b"?"
+        if len(self._heard) >= self.LENGTH:
+            return self._heard[12:32].rstrip(b"\0") or b"?"
+        if self._peer and now_s - self._since_s >= self.HUSH_S:
+            with contextlib.suppress(zmq.ZMQError):
+                self._greet()
+        return b"" if now_s - self._since_s >= self.PATIENCE_S else None
+
+    def _greet(self) -> None:
+        if not self._greeted:
+            self._greeted = True
+            self._stream.send_multipart([self._peer, self.GREETING], zmq.NOBLOCK)
 
     def close(self) -> None:
         self._stream.close()
@@ -281,7 +294,7 @@ class Refusals:
         for event, value in self._events.read():
             if event & zmq.EVENT_ACCEPTED:
                 self._shaking.add(value)
-            elif event & zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            elif event & (zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH):
                 self._shaking.clear()  # the event does not say whose: nothing is said of the others
             elif event & FAILED:
                 self._explained = True
@@ -300,8 +313,6 @@ class Refusals:
         if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             unfinished = "connections that did not finish their handshake were closed"
             return [unfinished] if value == errno.EAGAIN else []  # else the peer left: nothing was refused
-        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            return []
         if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
             return [
                 "a monitor without keys was refused: it needs --key and --server-key"

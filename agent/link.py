@@ -62,11 +62,12 @@ class Link:
             check(endpoint, security)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
-        self._watcher = Watcher(self.socket, link.endpoint)
+        self._watcher = Watcher(self.socket, link.endpoint, security)
         try:
             harden(self.socket)
             secure_client(self.socket, security)
             self.socket.set(zmq.RCVHWM, link.buffer_packets)
+            self.socket.set(zmq.IPV6, "[" in link.endpoint)
             for bed in beds or [""]:
                 self.socket.subscribe(bed)
             self.socket.connect(link.endpoint)
@@ -145,20 +146,22 @@ class Link:
             out.add(track.bed, track.abandon("not fetched again before the end", now_s))
         return out.all()
 
+    @property
+    def refused(self) -> bool:
+        """Whether the device, or we, refused the connection: waiting will not help."""
+        return self._watcher.refused
+
     def view(self, now_s: float) -> LinkView:
         """The state of the link at `now_s`."""
         heard = [at_s for at_s in (self._last_s, self._asker.heard_s) if at_s is not None]
-        if self._last_s is None:
-            state = "waiting"
-        else:
-            state = "connected" if now_s - max(heard) < self._lost_s else "lost"
+        state = "waiting" if self._last_s is None else "connected" if now_s - max(heard) < self._lost_s else "lost"
         offset_s, round_trip_s = self._asker.offset_s, self._asker.round_trip_s
         return LinkView(
             self.endpoint,
             state,  # type: ignore[arg-type]  # str is a Literal
             self.packets,
             self.rejected,
-            self._secured,
+            self._secured and self._watcher.connected,
             self._watcher.trouble,
             None if round_trip_s is None else 1000 * round_trip_s,
             None if offset_s is None else 1000 * offset_s,
@@ -317,6 +320,7 @@ class Link:
 
     def _check(self, now_s: float, out: "_Joined") -> None:
         """What need not be looked at all the time: the connection, and beds that have fallen silent."""
+        self._asker.watch()
         for trouble in self._watcher.read():
             out.tell(Event("", 0, "link", trouble))
         if self._asker.heard_s is None or now_s - self._asker.heard_s >= QUIET_S:

@@ -202,7 +202,8 @@ class Session:
         endpoint = self.link.endpoint
         link = self.link.view(self.clock())
         if link.trouble:
-            return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble}; {START}"
+            hint = "" if self.link.refused else f"; {START}"
+            return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble}{hint}"
         if link.round_trip_ms is not None:
             return f"{endpoint} answers, but sends nothing within {timeout_s:g} s: check --bed, or wait longer"
         if self.link.rejected:

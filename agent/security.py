@@ -46,6 +46,8 @@ OVERHEAD = 64
 """Bytes by which CURVE makes a frame longer (33), and some."""
 LARGEST_ASKED = 4096
 """Bytes of a frame that a device takes: a subscription, a request, a part of a handshake."""
+HANDSHAKE_MS = 3000
+"""A connection whose handshake takes longer is closed."""
 AGENT_GIVES_UP_MS, DEVICE_GIVES_UP_MS = 4000, 60_000
 """How long what was sent may go without an answer of the other's TCP. A device is patient: the window of a monitor that
 is stopped for half a minute is only closed."""
@@ -64,16 +66,14 @@ def new_keys(folder: Path, name: str) -> tuple[Path, Path]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (public, secret):
             if path.is_symlink() or path.exists():
-                raise FileExistsError(0, "", str(path))
+                raise ConfigError(
+                    f"{path} is there already, and keys are never replaced: choose another name, or move it away"
+                )
         # pyzmq writes the secret with the default mode: behind a door of 0700 nobody sees it.
         with TemporaryDirectory(prefix=".new-", dir=folder) as private:
             made_public, made_secret = zmq.auth.create_certificates(private, name)
             _write_new(secret, 0o600, Path(made_secret).read_bytes())
             _write_new(public, 0o644, Path(made_public).read_bytes())
-    except FileExistsError as error:
-        raise ConfigError(
-            f"{error.filename} is there already, and keys are never replaced: choose another name, or move it away"
-        ) from error
     except OSError as error:
         raise ConfigError(f"cannot write keys to {folder}: {error.strerror}") from error
     return public, secret
@@ -195,7 +195,7 @@ class _Clients:
         """Raises ConfigError where the folder, or a file in it, cannot be read, or where it is empty."""
         self._folder = folder
         self._news: deque[str] = deque(maxlen=64)
-        self._keys = {_public(path) for path in self._files()}
+        self._keys = {_public(path): path for path in self._files()}
         self._read_s = time.monotonic()
         if not self._keys:
             raise ConfigError(
@@ -205,13 +205,13 @@ class _Clients:
     def callback(self, _domain: str, key: bytes) -> bool:
         """Whether the client with this key is let in."""
         try:
-            if time.monotonic() - self._read_s >= RELOAD_S:
+            if key not in self._keys and time.monotonic() - self._read_s >= RELOAD_S:
                 self._reload()
+            if key in self._keys and _public(self._keys[key]) == key:  # nobody has taken it away
+                return True
         except Exception as error:  # an error here would end the thread that checks keys
-            self._keys = set()
-            self._news.append(f"nobody is let in: {error}")
-        if key in self._keys:
-            return True
+            self._news.append(f"a monitor is not let in: {error}")
+            return False
         self._news.append(
             f"a monitor with the unknown key {key.decode()} was refused: to let it in, put its .key into {self._folder}"
         )
@@ -229,10 +229,10 @@ class _Clients:
 
     def _reload(self) -> None:
         """Read the folder again; a broken file is told of, and its key is not let in."""
-        keys = set()
+        keys = {}
         for path in self._files():
             try:
-                keys.add(_public(path))
+                keys[_public(path)] = path
             except ConfigError as error:
                 self._news.append(str(error))
         self._keys, self._read_s = keys, time.monotonic()
@@ -248,7 +248,7 @@ def harden(socket: Socket) -> None:
     device = socket.type in (zmq.XPUB, zmq.PUB, zmq.ROUTER)
     socket.set(zmq.MAXMSGSIZE, (LARGEST_ASKED if device else LARGEST_FRAME) + OVERHEAD)
     socket.set(zmq.LINGER, 0)
-    socket.set(zmq.HANDSHAKE_IVL, 3000)
+    socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     socket.set(zmq.CONNECT_TIMEOUT, 2000)
     socket.set(zmq.RECONNECT_IVL, 100)
     socket.set(zmq.RECONNECT_IVL_MAX, 2000)
