@@ -5,13 +5,12 @@ samples between are fetched over the device's second socket (`agent.asker`). `do
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import zmq
 
 from agent.asker import Answer, Asker
 from agent.config import Config
-from agent.messages import Chunk, End, Event, Gap, LinkView
+from agent.messages import Chunk, End, Event, Gap, LinkView, Position
 from agent.security import Watcher, check, harden, secure_client
 from agent.service import BLOCK_S, service_endpoint
 from agent.track import Track
@@ -37,15 +36,6 @@ MOST_TRIES = 3
 """Answers without any of the samples that were asked for, after which those are given up."""
 
 Message = Chunk | Gap | End | Event
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a bed was left: in `run`, at `fs` hertz, `next` is the first sample that is not known yet."""
-
-    run: str
-    next: int
-    fs: float
 
 
 class Link:
@@ -149,7 +139,7 @@ class Link:
     @property
     def refused(self) -> bool:
         """Whether the device, or we, refused the connection: waiting will not help."""
-        return self._watcher.refused
+        return bool(self._watcher.refused)
 
     def view(self, now_s: float) -> LinkView:
         """The state of the link at `now_s`."""

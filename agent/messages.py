@@ -84,6 +84,20 @@ class Ledger:
         return self.sent - self.analysed - self.missing
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a bed was left: its latest `run`, the `next` sample of it at `fs` hertz.
+
+    `last_beat` is the latest R peak told of that run, at 125 Hz. `ended`: the run ended on purpose.
+    """
+
+    run: str
+    next: int
+    fs: float
+    last_beat: int | None = None
+    ended: bool = False
+
+
 EventKind = Literal["start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "end"]
 
 

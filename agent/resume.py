@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agent.messages import Chunk, Gap
-from agent.recording import Position
+from agent.messages import Chunk, Gap, Position
 from agent.sessions import Session, chunks
 
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from agent.security import new_keys
 from benchmarks.processes import Run, Tap, core_percent, follow, sample, simulator, start, terminal
 from model.resample import FS
 
@@ -62,6 +64,7 @@ REACH = {
     "cost.one_bed_cpu_s_per_hour": 6.0,
     "memory.most_mb": 450.0,
     "cost.ward_cpu_s_per_bed_hour": 2.0,
+    "guarded.both_more_percent": 20.0,
     "start.help_s": 0.3,
     "start.first_beat_s": 5.0,
 }
@@ -189,6 +192,30 @@ def stages(lengths: Lengths) -> Figures:
     return figures
 
 
+def guarded(lengths: Lengths) -> Figures:
+    """What encryption and recording cost at 64 beds: CPU of the whole monitor, in turns with a plain one."""
+    shares: dict[str, list[float]] = {"plain": [], "encrypted": [], "recording": [], "both": []}
+    with tempfile.TemporaryDirectory() as root:
+        keys = Path(root) / "keys"
+        for name in ("device", "ward"):
+            new_keys(keys, name)
+        (keys / "clients").mkdir()
+        shutil.copy(keys / "ward.key", keys / "clients")
+        device = ("--key", str(keys / "device.key_secret"), "--clients", str(keys / "clients"))
+        agent = ("--key", str(keys / "ward.key_secret"), "--server-key", str(keys / "device.key"))
+        for turn in range(lengths.times):
+            for name, found in shares.items():
+                secured, recorded = name in ("encrypted", "both"), name in ("recording", "both")
+                options = [*(agent if secured else ()), "--seconds", str(lengths.real_time_s), "--json"]
+                options += ["--record", str(Path(root) / f"{name}-{turn}")] if recorded else []
+                with simulator("ward", "--beds", str(BEDS), "--loop", *(device if secured else ())) as source:
+                    run = follow(start("--endpoint", source.endpoint, *options, out=subprocess.DEVNULL))
+                found.append(run.core_percent(2 * WARM_S))
+    middle = {name: median(found) for name, found in shares.items()}
+    more = {f"{name}_more_percent": 100 * (middle[name] / middle["plain"] - 1) for name in middle if name != "plain"}
+    return {f"{name}_core_percent": share for name, share in middle.items()} | more
+
+
 def memory(lengths: Lengths) -> Figures:
     """Resident memory over an hour of one bed's signal at 60 times real time, from a fifth of it on."""
     with simulator("record", RECORD, "--loop", "--speed", "60", "--duration", str(lengths.one_bed_s)) as source:
@@ -236,6 +263,7 @@ def _first_beat(endpoint: str) -> float:
 
 PARTS: dict[str, Callable[[Lengths], Figures]] = {
     "start": start_up,
+    "guarded": guarded,
     "latency": latency,
     "ward": ward,
     "cost": cost,

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import pty
 import re
@@ -94,6 +95,42 @@ def start(*arguments: str, out: int | IO[bytes], module: Sequence[str] = ("agent
     environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-m", *module, "monitor", *arguments]
     return subprocess.Popen(command, stdin=keyboard, stdout=out, stderr=subprocess.PIPE, env=environment)
+
+
+class Reader:
+    """Reads what a monitor writes, and notes when each line came (monotonic seconds)."""
+
+    def __init__(self, monitor: subprocess.Popen[bytes]) -> None:
+        self.lines: list[tuple[float, str]] = []
+        self._monitor = monitor
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._monitor.stdout is not None
+        for line in self._monitor.stdout:
+            self.lines.append((time.monotonic(), line.decode()))
+
+    def all(self, timeout_s: float) -> str:
+        """Every line, once the monitor has ended, in order or by a signal of ours."""
+        self._monitor.wait(timeout_s)
+        self._thread.join()
+        for stream in (self._monitor.stdout, self._monitor.stderr):
+            if stream is not None:
+                stream.close()
+        return "".join(line for _, line in self.lines)
+
+    def first_s(self, text: str, after_s: float = 0.0) -> float:
+        """When the first line with `text` came after `after_s`; infinity where none did."""
+        return next((at for at, line in self.lines if at > after_s and text in line), math.inf)
+
+    def wait(self, text: str, timeout_s: float = 60.0) -> None:
+        """Wait for a line with `text`."""
+        until_s = time.monotonic() + timeout_s
+        while self.first_s(text) == math.inf:
+            if time.monotonic() > until_s:
+                raise SystemExit(f"the monitor did not tell {text!r} within {timeout_s:g} s")
+            time.sleep(0.02)
 
 
 def follow(process: subprocess.Popen[bytes]) -> Run:

@@ -1,0 +1,153 @@
+"""Fuzzing: `python -m benchmarks.fuzz [--inputs 1000000] [--seed 0] [--targets wire,headers] [--json FILE]`.
+
+Real data with bits flipped, pieces moved and numbers replaced (`benchmarks.mutation`) goes to all that takes bytes from
+outside. Each target runs in a process of its own, so that a crash, a hang or a growing memory is noticed. An input may
+be taken or refused with the error that is documented; any other exception, a refusal that cannot be shown in one line,
+a file elsewhere, a connection, a request for gigabytes and more CPU time than the target's limit are failures. Inputs
+that failed are saved to runs/fuzz/, for `--replay FILE`. Exit code 1 where anything failed or memory grew.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from base64 import b64decode, b64encode
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy
+import wfdb
+
+from benchmarks import fuzz_files, fuzz_messages, fuzz_sessions, fuzz_streams
+from benchmarks.fuzz_worker import Guard, Tally, Target, draw, hunt, judge, started
+from model.errors import CheckpointError, ConfigError, FrameError, RecordError
+
+TARGETS = {
+    "wire": Target(fuzz_messages.wire, (FrameError,), 400),
+    "request": Target(fuzz_messages.request, (FrameError,), 70),
+    "reply": Target(fuzz_messages.reply, (FrameError,), 70),
+    "stream": Target(fuzz_streams.Streams, (), 15, limit_s=10.0),
+    "lasting": Target(fuzz_streams.lasting, (), 15, limit_s=10.0),
+    "header": Target(fuzz_files.Headers, (RecordError,), 100),
+    "signal": Target(fuzz_files.Signals, (RecordError,), 40),
+    "annotation": Target(fuzz_files.Annotations, (RecordError,), 125),
+    "recording": Target(fuzz_sessions.Recordings, (RecordError,), 15),
+    "checkpoint": Target(fuzz_files.Checkpoints, (CheckpointError,), 110),
+    "config": Target(fuzz_files.Configs, (ConfigError,), 40),
+}
+"""What is fuzzed. A further function that takes bytes is one more line, and where need be a `Subject`."""
+MOST_GROWTH = 0.05
+LEAST_JUDGED = 5000
+"""Inputs of a target from which on the growth of its memory is judged: before that, caches fill."""
+SAVED = Path("runs/fuzz")
+
+
+def grew(tally: Tally) -> float:
+    """By how much memory grew from a tenth of the inputs to the end: 0.05 is 5 %."""
+    return tally.end_mb / tally.tenth_mb - 1 if tally.tenth_mb and tally.end_mb else 0.0
+
+
+def is_sound(tally: Tally) -> bool:
+    """Whether nothing failed and memory was flat."""
+    return not tally.failed and (tally.inputs < LEAST_JUDGED or grew(tally) <= MOST_GROWTH)
+
+
+def save(folder: Path, name: str, seed: int, tally: Tally) -> list[Path]:
+    """Write the inputs that failed as JSON files; their paths."""
+    paths = []
+    with started(TARGETS[name]) as (subject, _):
+        for index, reason, trace in tally.kept:
+            folder.mkdir(parents=True, exist_ok=True)
+            parts = [b64encode(part).decode() for part in draw(subject, name, seed, index)]
+            content = {"target": name, "seed": seed, "index": index, "reason": reason, "trace": trace, "parts": parts}
+            path = folder / f"{name}-{seed}-{index}.json"
+            path.write_text(json.dumps(content, indent=1) + "\n")
+            paths.append(path)
+    return paths
+
+
+def replay(path: Path) -> bool:
+    """Run a saved input in this process and say what became of it; whether that is well."""
+    content = json.loads(path.read_text())
+    target = TARGETS[content["target"]]
+    with started(target) as (subject, folder):
+        outcome = judge(target, subject, [b64decode(part) for part in content["parts"]], Guard(folder))
+    print(f"{outcome.kind} {outcome.reason} after {outcome.cpu_s:.3f} s CPU\n{outcome.trace}".rstrip())
+    return outcome.kind != "failed"
+
+
+def row(name: str, tally: Tally) -> dict[str, object]:
+    """The figures of a target."""
+    return {
+        "target": name,
+        "inputs": tally.inputs,
+        "accepted": tally.accepted,
+        "refused": dict(tally.refused),
+        "failed": dict(tally.failed),
+        "warnings": dict(tally.warned),
+        "slowest_ms": round(1000 * tally.slowest_s, 1),
+        "slowest_input": tally.slowest,
+        "resident_mb": [round(tally.tenth_mb, 1), round(tally.end_mb, 1)],
+        "growth": round(grew(tally), 4),
+        "seconds": round(tally.wall_s, 1),
+    }
+
+
+def show(name: str, tally: Tally) -> None:
+    refused = ", ".join(f"{count:,} {kind}" for kind, count in tally.refused.most_common())
+    print(
+        f"{name:11}{tally.inputs:>10,}{tally.accepted:>10,}{sum(tally.failed.values()):>8,}"
+        f"{1000 * tally.slowest_s:>9.0f} ms{tally.tenth_mb:>8.0f}{tally.end_mb:>6.0f} MB{grew(tally):>+7.1%}"
+        f"{tally.wall_s:>7.0f} s  {refused}",
+        flush=True,
+    )
+    for kind, counts in (("failed", tally.failed), ("warned", tally.warned)):
+        for reason, count in counts.most_common():
+            print(f"{'':11}{kind} {count:,} times: {reason}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=1_000_000, help="of all targets together")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--targets", default=",".join(TARGETS), help="names, with commas between them")
+    parser.add_argument("--processes", type=int, default=1, help="targets at a time")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--replay", type=Path, help="a saved input to run once more")
+    options = parser.parse_args()
+    if options.replay:
+        sys.exit(not replay(options.replay))
+    names = options.targets.split(",")
+    shares = sum(TARGETS[name].share for name in names)
+    print("target         inputs  accepted  failed     slowest  memory at a tenth, end   took  refused")
+
+    def hunted(name: str) -> Tally:
+        tally = hunt(name, TARGETS[name], -(-options.inputs * TARGETS[name].share // shares), options.seed)
+        show(name, tally)
+        for path in save(SAVED, name, options.seed, tally) if tally.kept else ():
+            print(f"{'':11}saved {path}", flush=True)
+        return tally
+
+    with ThreadPoolExecutor(options.processes) as pool:
+        tallies = dict(zip(names, pool.map(hunted, names), strict=True))
+    total = sum(tally.inputs for tally in tallies.values())
+    failed = sum(sum(tally.failed.values()) for tally in tallies.values())
+    sound = all(map(is_sound, tallies.values()))
+    print(f"{total:,} inputs, {failed:,} failed, {'memory flat' if sound or failed else 'memory grew'}")
+    if options.json:
+        versions = {"python": platform.python_version(), "numpy": numpy.__version__, "wfdb": wfdb.__version__}
+        figures = {
+            "inputs": total,
+            "failed": failed,
+            "sound": sound,
+            "seed": options.seed,
+            "versions": versions,
+            "targets": [row(name, tally) for name, tally in tallies.items()],
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    sys.exit(not sound)
+
+
+if __name__ == "__main__":
+    main()
