@@ -23,6 +23,7 @@ from simulator.noise import Noise
 
 BLOCK_S = 30.0
 """Seconds of a record in memory at a time."""
+LONGEST_PACKET_S = 10.0
 GAINS = {"V": 1e6, "mV": 1000.0, "uV": 1.0, "µV": 1.0, "μV": 1.0}
 """Counts per unit: a count is a microvolt. The last two differ: micro sign and Greek mu."""
 
@@ -54,7 +55,7 @@ class Replay:
 
     def __init__(self, plan: Plan, packet_ms: float, run: str | None = None, block_s: float = BLOCK_S) -> None:
         """Raises ConfigError for a plan that makes no sense and RecordError for a record that cannot be replayed."""
-        self.bed = _checked_bed(plan.bed)
+        self.bed = checked_bed(plan.bed)
         self.packet = packet_samples(packet_ms)
         self.run = run or uuid4().hex
         self.record = open_record(plan.record)
@@ -65,6 +66,11 @@ class Replay:
         self._loop = plan.loop
         self._block = max(1, round(block_s * self.record.fs))
         self._noise = None if plan.noise is None else Noise(self.record, plan.noise, plan.snr_db, plan.seed)
+
+    @property
+    def packet_s(self) -> float:
+        """Seconds of signal in a packet."""
+        return self.packet / FS
 
     def __iter__(self) -> Iterator[Chunk | End]:
         first = self.first
@@ -127,8 +133,10 @@ class Replay:
 def packet_samples(packet_ms: float) -> int:
     """Samples in a packet of `packet_ms` milliseconds at 125 Hz. Raises ConfigError unless that is a whole number."""
     samples = packet_ms * FS / 1000
-    if not 1 <= samples <= 10 * FS or samples != round(samples):
-        raise ConfigError(f"packets of {packet_ms:g} ms: give a multiple of {1000 // FS} ms up to 10 s")
+    if not 1 <= samples <= LONGEST_PACKET_S * FS or samples != round(samples):
+        raise ConfigError(
+            f"packets of {packet_ms:g} ms: give a multiple of {1000 // FS} ms up to {LONGEST_PACKET_S:g} s"
+        )
     return round(samples)
 
 
@@ -171,7 +179,8 @@ def _printable(text: str, longest: int) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:longest] or "?"
 
 
-def _checked_bed(bed: str) -> str:
+def checked_bed(bed: str) -> str:
+    """The name of a bed. Raises ConfigError where it cannot be sent."""
     try:
         return bed_name(bed.encode())
     except FrameError as error:

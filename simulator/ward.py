@@ -1,6 +1,6 @@
 """Several beds in one process: who replays what, and when each packet is due.
 
-A packet is due when its last sample has happened: at t0 + n / 125 Hz / speed, on a monotonic clock. The schedule never
+A packet is due when its last sample has happened: at t0 + n / rate / speed, on a monotonic clock. The schedule never
 moves: who falls behind catches up, and rounding does not add up. The beds are spread over the packet period, so that a
 ward is not sent in bursts.
 """
@@ -18,7 +18,7 @@ from agent.messages import Chunk, End
 from agent.wire import encode
 from model.errors import ConfigError
 from model.records import embedded
-from model.resample import FS
+from simulator.recorded import RecordedReplay, is_recorded, recorded_bed
 from simulator.replay import Plan, Replay, numbered
 
 STAGGER_S = 11.0
@@ -43,6 +43,15 @@ class Sink(Protocol):
     def keep(self, message: Chunk | End) -> None: ...
 
     def subscribers(self, bed: str) -> int: ...
+
+
+class Source(Protocol):
+    """What a bed sends, in packets of `packet_s` seconds or less: the Chunks and Ends of its runs, an End last."""
+
+    @property
+    def packet_s(self) -> float: ...
+
+    def __iter__(self) -> Iterator[Chunk | End]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +92,14 @@ class Status:
 
 
 def bed_names(records: Sequence[str]) -> list[str]:
-    """A bed name for each record, its name without folders: 100, 101 and, where one is repeated, 100-2."""
+    """A bed name for each record, its name without folders: 100, 101 and, where one is repeated, 100-2.
+
+    A recording is called like the bed that was recorded. Raises RecordError where it cannot be read.
+    """
     names: list[str] = []
     for record in records:
-        names.append(numbered(Path(record).name.removesuffix(".hea").removesuffix(".dat"), names))
+        plain = Path(record).name.removesuffix(".hea").removesuffix(".dat")
+        names.append(numbered(recorded_bed(record) if is_recorded(record) else plain, names))
     return names
 
 
@@ -107,18 +120,18 @@ def spread(beds: int, base: Plan) -> list[Plan]:
     ]
 
 
-def open_beds(plans: Sequence[Plan], packet_ms: float) -> list[Replay]:
-    """Replays of one run. Raises ConfigError and RecordError (see Replay), and where two beds share a name."""
+def open_beds(plans: Sequence[Plan], packet_ms: float) -> list[Replay | RecordedReplay]:
+    """Replays of one run. Raises ConfigError and RecordError (see them), and where two beds share a name."""
     names = [plan.bed for plan in plans]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ConfigError(f"two beds are called {repeated[0]!r}: give each a name of its own")
     run_id = uuid4().hex
-    return [Replay(plan, packet_ms, run_id) for plan in plans]
+    return [(RecordedReplay if is_recorded(plan.record) else Replay)(plan, packet_ms, run_id) for plan in plans]
 
 
 def run(
-    replays: Sequence[Replay],
+    replays: Sequence[Source],
     sink: Sink,
     pace: Pace,
     clock: Clock,
@@ -134,31 +147,34 @@ def run(
 
 
 class _Bed:
-    """One bed on the schedule: `message` is its next packet or its End, due at `due_s` after t0 at speed 1."""
+    """One bed on the schedule: `message` is its next packet or End, due at `due_s` after t0 at speed 1.
 
-    def __init__(self, replay: Replay, phase_s: float) -> None:
-        self._messages: Iterator[Chunk | End] = iter(replay)
-        self._zero = replay.first - phase_s * FS
-        self.message: Chunk | End = next(self._messages)
-        self.due_s = 0.0
-        self._schedule()
+    `end`: the End of the bed if it is stopped before `message`.
+    """
+
+    def __init__(self, source: Source, phase_s: float) -> None:
+        self._messages = iter(source)
+        self.message = message = next(self._messages)
+        self.end = End(message.bed, message.run, message.first, message.fs, message.sequence)
+        self._zero, self._zero_s = message.first, phase_s
+        self.due_s = self._due_s()
 
     def advance(self) -> bool:
         """Go on to the next message; False where there is none."""
-        if isinstance(self.message, End):
+        last = self.message
+        self.end = last if isinstance(last, End) else _end_after(last)
+        message = next(self._messages, None)
+        if message is None:
             return False
-        self.message = next(self._messages)
-        self._schedule()
+        if (message.run, message.fs) != (last.run, last.fs):  # indices begin anew: they go on from where time stands
+            self._zero, self._zero_s = message.first, self.due_s
+        self.message = message
+        self.due_s = self._due_s()
         return True
 
-    def end(self) -> End:
-        """The End of a bed that is stopped before `message`."""
-        m = self.message
-        return End(m.bed, m.run, m.first, m.fs, m.sequence)
-
-    def _schedule(self) -> None:
+    def _due_s(self) -> float:
         count = len(self.message.counts) if isinstance(self.message, Chunk) else 0
-        self.due_s = (self.message.first + count - self._zero) / FS
+        return self._zero_s + (self.message.first + count - self._zero) / self.message.fs
 
 
 class _Ward:
@@ -166,7 +182,7 @@ class _Ward:
 
     def __init__(
         self,
-        replays: Sequence[Replay],
+        replays: Sequence[Source],
         sink: Sink,
         pace: Pace,
         clock: Clock,
@@ -174,7 +190,7 @@ class _Ward:
         status: Callable[[Status], None],
     ) -> None:
         self._sink, self._pace, self._clock, self._stop, self._status = sink, pace, clock, stop, status
-        period = replays[0].packet / FS if replays else 0.0
+        period = replays[0].packet_s if replays else 0.0
         slots = max(1, round(period / SLOT_S))
         self._beds = [_Bed(r, i * slots // len(replays) * period / slots) for i, r in enumerate(replays)]
         self._queue = [(bed.due_s, i) for i, bed in enumerate(self._beds)]
@@ -250,7 +266,7 @@ class _Ward:
         self._sink.linger_s = min(self._sink.linger_s, STOPPED_LINGER_S)
         full = False
         for _, i in self._queue:
-            end = self._beds[i].end()
+            end = self._beds[i].end
             full = full or not self._send(end)
             if full:
                 self._sink.keep(end)
@@ -267,3 +283,7 @@ class _Ward:
         self._late_s = 0.0
         self._status(status)
         return status
+
+
+def _end_after(chunk: Chunk) -> End:
+    return End(chunk.bed, chunk.run, chunk.first + len(chunk.counts), chunk.fs, chunk.sequence + 1)

@@ -1,0 +1,97 @@
+"""The list of recordings: what is in each of them, and how it ended."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from agent.session_runs import SessionRuns
+from agent.sessions import found
+from model.errors import RecordError
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A recording in numbers.
+
+    `length_s` from the first to the last sample of its longest bed, leaving out pauses between runs; `missing_s` how
+    much of that was not recorded, of all beds together. `state`: recording, complete, interrupted (its monitor was
+    killed: all up to then is there), or unreadable, and `trouble` says why.
+    """
+
+    recording: str
+    beds: tuple[str, ...] = ()
+    started_s: float | None = None
+    length_s: float = 0.0
+    beats: int = 0
+    gaps: int = 0
+    missing_s: float = 0.0
+    bytes: int = 0
+    state: str = "unreadable"
+    trouble: str = ""
+
+
+def entries(folder: Path) -> list[Listed]:
+    """The recordings in a folder, or the one that it is."""
+    return [_entry(path) for path in found(folder)]
+
+
+def table(listed: Sequence[Listed]) -> Table:
+    """The entries as a table of less than 80 columns, unless names are long."""
+    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    made.add_column("recording", overflow="fold", min_width=9)
+    for title in ("beds", "began (UTC)", "length", "beats", "missing", "size"):
+        made.add_column(title, justify="left" if title.startswith("began") else "right", no_wrap=True)
+    made.add_column("state", no_wrap=True)
+    for one in listed:
+        began = "" if one.started_s is None else datetime.fromtimestamp(one.started_s, UTC).strftime("%Y-%m-%d %H:%M")
+        cells = (str(len(one.beds)), began, _clock(one.length_s), f"{one.beats:,}", _clock(one.missing_s))
+        made.add_row(Text(Path(one.recording).name), *cells, _size(one.bytes), one.state)
+    return made
+
+
+def _entry(folder: Path) -> Listed:
+    name, size = str(folder if folder.name not in ("", "..") else folder.resolve()), _bytes(folder)
+    try:
+        with SessionRuns(folder) as session:
+            live, summary = session.live, session.summary()
+            runs = [session.runs(bed) for bed in session.beds]
+            return Listed(
+                recording=name,
+                beds=session.beds,
+                started_s=summary.started_s,
+                length_s=max((sum((run.next - run.first) / run.fs for run in of) for of in runs), default=0.0),
+                beats=sum(session.beat_count(bed) for bed in session.beds),
+                gaps=summary.gaps,
+                missing_s=sum(run.missing / run.fs for of in runs for run in of),
+                bytes=size,
+                state="recording" if live else "complete" if summary.complete else "interrupted",
+            )
+    except RecordError as error:
+        return Listed(name, bytes=size, trouble=str(error))
+
+
+def _bytes(folder: Path) -> int:
+    """What the files of a session take, also while a monitor adds and deletes some."""
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            size += path.lstat().st_size if not path.is_dir() else 0
+    return size
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

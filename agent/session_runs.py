@@ -1,0 +1,125 @@
+"""What was recorded run by run, and each beat beside the sample that it lies at."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from agent.messages import Event
+from agent.session_track import index_of
+from agent.sessions import Segment, Session
+from agent.wire import Index, Rate, Text
+from model.annotations import read_annotations
+from model.errors import RecordError
+from model.records import CLASS_OF
+
+Mark = tuple[int, str]
+"""A beat: its sample from the start of the segment that it lies in, and its class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A start of the device: samples `first` to `next` at `fs` hertz, `missing` of which were not recorded.
+
+    `ended`: the device said that it ended there.
+    """
+
+    run: str
+    first: int
+    next: int
+    fs: float
+    missing: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A session in numbers: Unix time of its first sample, gaps that were told; `complete`: it was closed in order."""
+
+    started_s: float | None
+    gaps: int
+    complete: bool
+
+
+class _EventRow(msgspec.Struct, array_like=True, frozen=True):
+    id: int
+    sample: int
+    kind: Annotated[str, Meta(max_length=64)]
+    text: str
+
+
+class _MarkRow(msgspec.Struct, array_like=True, frozen=True):
+    id: int
+    segment: int
+    sample: int
+    label: Literal["N", "S", "V", "F", "Q"]
+
+
+class SessionRuns(Session):
+    """A recorded session, open to read run by run."""
+
+    def runs(self, bed: str) -> list[Run]:
+        """The runs of a bed, in order."""
+        query = "SELECT run, first, next, fs, missing + lost, ended FROM ledger WHERE bed = ? ORDER BY id"
+        rows = self._all(query, list[tuple[Text, Index, Index, Rate, Index, int]], bed)
+        return [Run(*row[:-1], ended=bool(row[-1])) for row in rows]
+
+    def events_of(self, bed: str, run: str) -> Iterator[Event]:
+        """What happened to a bed during a run, in order."""
+        query = "SELECT id, sample, kind, text FROM events WHERE bed = ? AND run = ? AND id > ? ORDER BY id LIMIT ?"
+        for row in self._paged(query, _EventRow, bed, run):
+            yield Event(bed, row.sample, _printable(row.kind), _printable(row.text))  # type: ignore[arg-type]
+
+    def marks(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, list[Mark]]]:
+        """Each of some segments of one bed, in order, with the beats whose R peaks lie in it."""
+        query = """SELECT id, segment, sample, label FROM beats
+                   WHERE bed = ? AND segment IS NOT NULL AND id > ? ORDER BY id LIMIT ?"""
+        rows = self._paged(query, _MarkRow, segments[0].bed)
+        row = next(rows, None)
+        for segment in segments:
+            marks = []
+            while row is not None and row.segment <= segment.id:  # beats were told in the order of their R peaks
+                if row.segment == segment.id:
+                    marks.append((_place(segment, row.sample), row.label))
+                row = next(rows, None)
+            yield segment, marks
+
+    def summary(self) -> Summary:
+        """The whole session."""
+        ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[float | None]])
+        ((gaps,),) = self._all("SELECT count(*) FROM events WHERE kind = 'gap'", list[tuple[int]])
+        ((left,),) = self._all("SELECT count(*) FROM segments WHERE state = 'open'", list[tuple[int]])
+        return Summary(started_s, gaps, not left)
+
+
+def at_home(segment: Segment) -> tuple[Path, Segment] | None:
+    """The session that a segment is part of, and how that knows it; None where it was copied out of it."""
+    path = segment.path.absolute()
+    try:
+        with Session(path.parent.parent) as session:
+            known = session.segments(segment.bed)
+    except RecordError:
+        return None
+    same = [at for at in known if (at.run, at.first) == (segment.run, segment.first) and at.path.name == path.name]
+    return (path.parent.parent, same[0]) if same else None
+
+
+def marks_of_file(segment: Segment) -> list[Mark]:
+    """The beats of a segment by its annotation file; none where it has none."""
+    try:
+        found = read_annotations(segment.path.parent, segment.path.name, "ecg", segment.fs)
+    except RecordError:
+        return []
+    beats = [(at, CLASS_OF[name]) for at, name in zip(found.samples, found.symbols, strict=True) if name in CLASS_OF]
+    return [(min(max(0, at), segment.count - 1), label) for at, label in beats]
+
+
+def _place(segment: Segment, sample: int) -> int:
+    return min(max(0, index_of(sample, segment.fs) - segment.first), segment.count - 1)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

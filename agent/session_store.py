@@ -1,0 +1,182 @@
+"""The database of a recorded session, `session.db`: its tables, and how it is opened to write and to read.
+
+SQLite in WAL mode while a session is recorded, one plain file once it was closed in order. `docs/recording.md` says
+what the tables mean.
+"""
+
+import contextlib
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from model.errors import RecordError, RunError
+
+FILE = "session.db"
+LOCK = "lock"
+"""Locked while a monitor records."""
+VERSION = 1
+APPLICATION = 0x45434721
+"""Tells a session from any other SQLite file."""
+TABLES = frozenset({"about", "segments", "beats", "events", "ledger"})
+PATH = re.compile(r"[A-Za-z0-9_-]+/[0-9]{4,9}")
+"""A segment's path in the folder of its session, without ending: no other is ever touched."""
+BUSY_S = 5.0
+_MAGIC, _WAL = b"SQLite format 3\0", 2
+_open: Counter[Path] = Counter()
+"""Databases that this process has open. To open and close such a file by other means than SQLite would end the locks
+that SQLite holds on it (https://www.sqlite.org/howtocorrupt.html, 2.2)."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS segments(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, number INTEGER NOT NULL, path TEXT NOT NULL UNIQUE, run TEXT NOT NULL,
+    first INTEGER NOT NULL, count INTEGER NOT NULL, fs REAL NOT NULL, leads TEXT NOT NULL, started_s REAL NOT NULL,
+    format INTEGER NOT NULL, state TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS segments_bed ON segments(bed, number);
+CREATE INDEX IF NOT EXISTS segments_state ON segments(state, started_s);
+CREATE TABLE IF NOT EXISTS beats(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, sample INTEGER NOT NULL, decided INTEGER NOT NULL,
+    found INTEGER NOT NULL, label TEXT NOT NULL, probabilities TEXT NOT NULL, rr_s REAL, heart_rate REAL,
+    segment INTEGER);
+CREATE INDEX IF NOT EXISTS beats_bed ON beats(bed);
+CREATE TABLE IF NOT EXISTS events(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, sample INTEGER NOT NULL, at_s REAL NOT NULL,
+    kind TEXT NOT NULL, text TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_bed ON events(bed);
+CREATE TABLE IF NOT EXISTS ledger(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, fs REAL NOT NULL, first INTEGER NOT NULL,
+    next INTEGER NOT NULL, written INTEGER NOT NULL, recorded INTEGER NOT NULL, missing INTEGER NOT NULL,
+    lost INTEGER NOT NULL, last_beat INTEGER, ended INTEGER NOT NULL, UNIQUE (bed, run));
+"""
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is the database of a session, by its first bytes."""
+    if _open[path.absolute()]:
+        return True
+    header = _header(path)
+    return header[:16] == _MAGIC and int.from_bytes(header[68:72]) == APPLICATION
+
+
+def open_to_write(folder: Path) -> sqlite3.Connection:
+    """The database of a session that is recorded, made where there is none. Raises RunError, sqlite3.Error."""
+    path = folder / FILE
+    if path.exists() and path.stat().st_size and not is_store(path):
+        raise RunError(f"{path} is no database of a recording: choose another folder (--record)")
+    # Only one thread uses a connection at a time; sqlite3 would insist on the one that made it.
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise RunError(f"{folder} was recorded by a later version of ecg-agent: update, or choose another folder")
+        if version == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        if version == 0:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    _open[path.absolute()] += 1
+    return connection
+
+
+def close_in_order(connection: sqlite3.Connection, folder: Path) -> None:
+    """Leave a single file behind, readable from any medium; where somebody still reads it stays in WAL mode."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    close(connection, folder)
+
+
+def close(connection: sqlite3.Connection, folder: Path) -> None:
+    """Let go of the database of a session."""
+    connection.close()
+    _open[(folder / FILE).absolute()] -= 1
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is written within it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # SQLite itself undoes what a full disk interrupts
+            connection.execute("ROLLBACK")
+        raise
+
+
+def open_to_read(folder: Path) -> sqlite3.Connection:
+    """The database of a session to read only, while it is recorded or after a kill; nothing on disk changes.
+
+    Raises RecordError where there is none, or it is of another kind or version.
+    """
+    path = folder / FILE
+    if not is_store(path):
+        raise RecordError(f"{folder} is no recording: it has no valid {FILE}")
+    connection = _read_only(path)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            raise RecordError(f"{folder} is a recording of version {version}: this ecg-agent reads {VERSION}")
+        made = set(connection.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall())
+        if made != {("table", name) for name in TABLES}:
+            raise RecordError(f"{folder} is a broken recording: {path.name} has other tables")
+    except sqlite3.Error as error:
+        connection.close()
+        raise broken(folder, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    _open[path.absolute()] += 1
+    return connection
+
+
+def broken(folder: Path, error: Exception) -> RecordError:
+    """What to tell where a database cannot be read."""
+    return RecordError(f"cannot read the recording {folder}: {' '.join(str(error).split())}")
+
+
+def rows(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], page: int = 10_000) -> Iterator[Any]:
+    """Rows of a query that ends in `id > ? ORDER BY id LIMIT ?` and begins with the id, page by page.
+
+    No transaction stays open between two pages: a reader that takes its time does not hold up the writer's checkpoints.
+    """
+    last = -1
+    while found := connection.execute(query, (*values, last, page)).fetchall():
+        yield from found
+        last = found[-1][0]
+
+
+def _header(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(100)
+    except OSError:
+        return b""
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing; where no other has the database open not even its side files."""
+    base = f"file:{quote(str(path.absolute()))}?mode=ro"
+    alone = not _open[path.absolute()] and not path.with_name(f"{path.name}-wal").exists()
+    for uri in (f"{base}&immutable=1",) if alone and _header(path)[18] == _WAL else (base, f"{base}&immutable=1"):
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.Error as error:  # a medium that cannot be written lacks the files that WAL mode shares
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise broken(path.parent, failure)

@@ -1,0 +1,99 @@
+"""Recordings for the tests: made by the recorder itself while a ward analyses a stream."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from conftest import record_counts
+from numpy.typing import NDArray
+
+from agent.config import RecordConfig
+from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
+from agent.pipeline import Ward
+from agent.recording import Recorder
+
+Message = Chunk | Gap | End
+NOW = 1_735_689_600.25
+"""2025-01-01 00:00:00.25 UTC."""
+CONFIG = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, warm_s=120.0)
+LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 200.0, -1024.0, -4096, 4095))
+WIDE = (Lead("II", "mV", 20_000.0, 3_000_000.25, -(2**31) + 1, 2**31 - 1),)
+"""Counts of it do not fit 16 bits, and the count of zero is no integer."""
+
+
+def stream(
+    counts: NDArray[np.int32],
+    bed: str = "1",
+    run: str = "run",
+    first: int = 0,
+    fs: float = 125.0,
+    leads: tuple[Lead, ...] = LEADS,
+    size: int = 20,
+) -> list[Message]:
+    """(n, leads) counts as chunks of `size`; where no lead has a value for a whole chunk that is a gap."""
+    out: list[Message] = []
+    for at in range(0, len(counts), size):
+        part = counts[at : at + size]
+        if (part == MISSING).all():
+            out.append(Gap(bed, run, first + at, len(part), fs, "never arrived"))
+        else:
+            sent_s = NOW + (at + len(part)) / fs
+            out.append(Chunk(bed, run, first + at, fs, leads, part, sent_s, sequence=at // size))
+    return out
+
+
+def two_leads(name: str, seconds: float) -> NDArray[np.int32]:
+    """(n, 2) counts of LEADS of an embedded record at 125 Hz."""
+    counts = record_counts(name, seconds)
+    return np.stack([counts, -counts // 5 - 1024], axis=1)
+
+
+def wide(name: str, seconds: float, fs: int = 250) -> NDArray[np.int32]:
+    """(n, 1) counts of WIDE of an embedded record, each sample repeated."""
+    return np.repeat(20 * record_counts(name, seconds), fs // 125)[:, None] + 3_000_000
+
+
+def troubled() -> list[Message]:
+    """Two runs of one bed: gaps, values missing in one lead, a long hole, then another rate, lead and width."""
+    counts = two_leads("208", 90)
+    counts[3000:3020, 0] = counts[6010:6030, 1] = MISSING
+    counts[4000:4400] = MISSING
+    return [
+        *stream(counts[:7500], first=500),
+        Gap("1", "run", 8000, 10_000, 125.0, "never arrived"),
+        *stream(counts[7500:], first=18_000),
+        End("1", "run", 21_750, 125.0),
+        *stream(wide("119", 60), run="next", first=77, fs=250.0, leads=WIDE, size=50),
+        End("1", "next", 77 + 15_000, 250.0),
+    ]
+
+
+def recorded(folder: Path, messages: Sequence[Message], ward: Ward, config: RecordConfig = CONFIG) -> list[Beat]:
+    """Record messages while a ward analyses them; the beats it tells."""
+    beats: list[Beat] = []
+    with Recorder(folder, config, {"version": "1", "weights": "test"}) as recorder:
+        for message in messages:
+            found = ward.push([message])
+            recorder.push([message], found, NOW)
+            beats += beats_of(found)
+    return beats
+
+
+def beats_of(found: Iterable[Beat | Event]) -> list[Beat]:
+    """The beats, without the wall clock's times."""
+    return [replace(item, arrived_s=0.0, sent_s=0.0) for item in found if isinstance(item, Beat)]
+
+
+def heard(messages: Iterable[Chunk | End]) -> Iterator[Message]:
+    """What a device sends as the link brings it: a jump of the index within a run is a gap."""
+    run, following = "", 0
+    for message in messages:
+        if message.run != run:
+            run, following = message.run, message.first
+        assert message.first >= following
+        if message.first > following:
+            count = message.first - following
+            yield Gap(message.bed, run, following, count, message.fs, "no longer kept by the device")
+        following = message.first + (len(message.counts) if isinstance(message, Chunk) else 0)
+        yield message
