@@ -1,6 +1,6 @@
 """One bed in full: its trace and, around it, what the trace says."""
 
-from agent.dashboard import panels
+from agent.dashboard import panels, status
 from agent.dashboard.lines import Line, beside, fill, line
 from agent.dashboard.styles import Glyphs
 from agent.dashboard.trace import trace
@@ -11,13 +11,19 @@ WIDE, TALL = 100, 26
 """Columns and lines without header and footer from which the heart rate stands beside the trace, else below it."""
 ROOMY = 150
 """From this width on its figures are twice as large."""
+LEAST_HIGH = 15
+"""Lines of the trace and the empty one below it that hold all figures beside it."""
+AIRY = 13
+"""Lines of the lists below the trace from which one of them stays empty."""
 FIGURES, SIDE_SMALL, SIDE_LARGE = 19, 26, 36
 """Columns of the heart rate below the trace, and of what stands beside it."""
 
 
-def bed_lines(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
-    """The lines between header and footer: `size` columns and lines."""
-    return (_wide if is_wide(size) else _narrow)(snapshot, bed, view, size, glyphs)
+def bed_lines(
+    snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], wide: bool, glyphs: Glyphs
+) -> list[Line]:
+    """The lines between header and footer: `size` columns and lines, in the layout of a large terminal if `wide`."""
+    return (_wide if wide else _narrow)(snapshot, bed, view, size, glyphs)
 
 
 def is_wide(size: tuple[int, int]) -> bool:
@@ -38,15 +44,18 @@ def _narrow(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int],
         7,
     )
     news = fill(panels.events(bed, snapshot, left, low - 7, glyphs), left, low - 7)
-    block = beside([(figures + news, left), (panels.last_beats(bed, right, low, glyphs), right)], low)
-    status = panels.monitor_short(bed, snapshot, width, glyphs)
-    drawn = trace(bed, window_of(view, bed), seconds_across(view), (width - 1, height - low - 2), glyphs)
-    return [*_pad(drawn, 0, 1), *_pad(block, 1, 1), *status]
+    written = status.recording_lines(snapshot.recording, right, glyphs) if snapshot.recording else []
+    beats = low - len(written)
+    last = [*fill(panels.last_beats(bed, right, beats, glyphs), right, beats), *written]
+    block = beside([(figures + news, left), (last, right)], low)
+    told = status.monitor_short(bed, snapshot, width, glyphs)
+    drawn = trace(bed, window_of(view, bed), seconds_across(view), (width - 1, height - low - len(told)), glyphs)
+    return [*_pad(drawn, 0, 1), *_pad(block, 1, 1), *told]
 
 
 def _wide(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
     width, height = size
-    low = 9 + max(0, (height - 26) // 4)
+    low = min(10 + max(0, (height - 22) // 4), height - LEAST_HIGH)
     high = height - low - 1
     large = width >= ROOMY and high >= 18 and not glyphs.ascii
     side = SIDE_LARGE if large else SIDE_SMALL
@@ -59,7 +68,9 @@ def _wide(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], g
     if left >= 3:
         figures += [line(side), *panels.intervals(bed, side, min(left, 6), glyphs)]
     top = beside([(drawn, room), (figures, side)], high)
-    return [*_pad(top, 0, 2), line(width), *_pad(_lists(snapshot, bed, (width - 2, low), glyphs), 1, 1)]
+    air = [line(width)] if low >= AIRY else []
+    lists = _lists(snapshot, bed, (width - 2, low - 1 - len(air)), glyphs)
+    return [*_pad(top, 0, 2), line(width), *_pad(lists, 1, 1), *air, status.ledger_line(bed, width)]
 
 
 def _lists(snapshot: Snapshot, bed: BedView, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
@@ -70,7 +81,7 @@ def _lists(snapshot: Snapshot, bed: BedView, size: tuple[int, int], glyphs: Glyp
     parts = [
         (panels.last_beats(bed, beats, height, glyphs), beats),
         (panels.events(bed, snapshot, news, height, glyphs), news),
-        (panels.monitor(bed, snapshot, rest, glyphs), rest),
+        (status.monitor(bed, snapshot, rest, height, glyphs), rest),
     ]
     return beside(parts, height)
 

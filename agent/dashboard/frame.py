@@ -6,23 +6,21 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
 from agent.dashboard.bed import bed_lines, is_wide
-from agent.dashboard.lines import Line, Part, clock, elide, fill, line, size, spread
+from agent.dashboard.header import banners, header
+from agent.dashboard.lines import Line, Part, elide, fill, line, size, spread
 from agent.dashboard.overview import overview_lines, page
-from agent.dashboard.panels import DISCLAIMER
+from agent.dashboard.status import DISCLAIMER, security
 from agent.dashboard.styles import (
     ASCII,
     FAINT,
-    LINKS,
     NOTICE,
     PLAIN,
-    SELECTED,
-    STATES,
     STRONG,
     UNICODE,
     Glyphs,
 )
 from agent.dashboard.view import View, chosen, follow, is_overview
-from agent.messages import BedView, Snapshot
+from agent.messages import Snapshot
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
 """The smallest terminal that holds a frame."""
@@ -59,14 +57,17 @@ def render(snapshot: Snapshot, view: View, width: int, height: int) -> Frame:
         text = f"{width}x{height} is too small: the dashboard needs {LEAST_WIDTH}x{LEAST_HEIGHT}"
         return Frame(tuple(fill([line(width, (text, STRONG))], width, height)))
     shown = view.frozen or snapshot
-    room = (width, height - 2)
+    troubles = banners(snapshot, width, glyphs)
+    room = (width, height - 2 - len(troubles))
     if not shown.beds:
         body = _waiting(snapshot, room, glyphs)
     elif is_overview(view, shown):
         body = overview_lines(shown, view, room, glyphs)
     else:
-        body = bed_lines(shown, shown.beds[chosen(view, shown)], view, room, glyphs)
-    return Frame((_header(snapshot, view, width, height, glyphs), *body, _footer(shown, view, width, height)))
+        wide = is_wide((width, height - 2))
+        body = bed_lines(shown, shown.beds[chosen(view, shown)], view, room, wide, glyphs)
+    top = (header(snapshot, view, room, glyphs), *troubles)
+    return Frame((*top, *body, _footer(shown, view, width, height)))
 
 
 def settle(snapshot: Snapshot, view: View, width: int, height: int) -> View:
@@ -74,40 +75,11 @@ def settle(snapshot: Snapshot, view: View, width: int, height: int) -> View:
     shown = view.frozen or snapshot
     view = view if view.columns == width else replace(view, columns=width)
     if is_overview(view, shown):
-        first, last = page(view, shown, width, height - 2)
+        troubles = banners(snapshot, width, UNICODE)
+        first, last = page(view, shown, width, height - 2 - len(troubles))
         return follow(view, shown.beds[first:last])
     index = chosen(view, shown)
     return follow(view, shown.beds[index : index + 1])
-
-
-def _header(snapshot: Snapshot, view: View, width: int, height: int, glyphs: Glyphs) -> Line:
-    """What is looked at on the left; on the right the link, which is live even where the picture is frozen."""
-    shown = view.frozen or snapshot
-    text, style = LINKS[snapshot.link.state]
-    mark = glyphs.on if snapshot.link.state == "connected" else glyphs.off
-    right: list[Part] = [(f" {mark} {text} ", style)]
-    if view.frozen:
-        right.insert(0, (f" FROZEN {max(0, round(snapshot.now_s - view.frozen.now_s))} s ", SELECTED))
-    if not shown.beds:
-        return spread(width, [(" ecg-agent", STRONG)], right)
-    if is_overview(view, shown):
-        first, last = page(view, shown, width, height - 2)
-        left: list[Part] = [(" ecg-agent", STRONG), (f"  beds {first + 1}-{last} of {len(shown.beds)}", PLAIN)]
-        return spread(width, left, right)
-    index = chosen(view, shown)
-    bed = shown.beds[index]
-    right.append((f" {clock(bed.head)} ", STRONG))
-    if len(shown.beds) > 1:
-        right.insert(0, (f" {index + 1}/{len(shown.beds)} ", FAINT))
-    return spread(width, _bed_title(bed, width - sum(size(text) for text, _ in right), glyphs), right)
-
-
-def _bed_title(bed: BedView, width: int, glyphs: Glyphs) -> list[Part]:
-    text, style = STATES[bed.state]
-    lead = elide(glyphs.clean(bed.lead), 8, glyphs)
-    badge = f"{glyphs.on} {text}" if bed.state == "ok" else f" {text} "
-    name = elide(glyphs.clean(bed.bed), max(4, width - size(lead) - len(badge) - 6), glyphs)
-    return [(f" {name}", STRONG), (f"  {lead}  ", FAINT), (badge, style)]
 
 
 def _footer(shown: Snapshot, view: View, width: int, height: int) -> Line:
@@ -129,6 +101,6 @@ def _waiting(snapshot: Snapshot, room: tuple[int, int], glyphs: Glyphs) -> list[
     width, height = room
     endpoint = elide(glyphs.clean(snapshot.link.endpoint), width - 40, glyphs)
     said = "no bed yet" if snapshot.link.state == "connected" else "waiting for a stream"
-    rows = [(said, NOTICE), (f"at {endpoint}", PLAIN)]
+    rows = [(said, NOTICE), (f"at {endpoint}, {security(snapshot.link)}", PLAIN)]
     middle = [line(width, (" " * max(0, (width - size(text)) // 2), PLAIN), (text, style)) for text, style in rows]
     return fill([line(width)] * (height // 2 - 1) + middle, width, height)

@@ -12,6 +12,7 @@ from model.resample import FS
 
 Line = list[Segment]
 Part = tuple[str, Style]
+_INDICES = {label: index for index, label in enumerate(CLASSES)}
 
 
 def size(text: str) -> int:
@@ -23,7 +24,7 @@ def line(width: int, *parts: Part) -> Line:
     """The parts, cut or padded to exactly `width` cells."""
     made, room = [], width
     for text, style in parts:
-        cells = size(text)
+        cells = len(text) if text.isascii() else cell_len(text)  # as `size`, without the call
         if cells > room:
             text, cells = set_cell_size(text, room), room
         if cells:
@@ -86,4 +87,4 @@ def clock(sample: int, tenths: bool = False) -> str:
 
 def label_index(label: str) -> int:
     """Position of a class in CLASSES; an unknown one counts as Q."""
-    return CLASSES.index(label) if label in CLASSES else len(CLASSES) - 1
+    return _INDICES.get(label, len(CLASSES) - 1)

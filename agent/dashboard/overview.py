@@ -5,6 +5,7 @@ import numpy as np
 from agent.dashboard import wave
 from agent.dashboard.lines import Line, Part, beside, elide, fill, label_index, line, spread
 from agent.dashboard.panels import rate_text
+from agent.dashboard.status import behind, scaled
 from agent.dashboard.styles import (
     CLASS_MARKS,
     CLASS_STYLES,
@@ -14,6 +15,7 @@ from agent.dashboard.styles import (
     SELECTED,
     STATES,
     STRONG,
+    WARN,
     Glyphs,
 )
 from agent.dashboard.trace import Sweep, wave_lines
@@ -23,7 +25,7 @@ from model.records import CLASSES
 
 CARD = 78
 """Least width of a card."""
-NAME, RATE_WIDTH, RIGHT = 16, 5, 27
+NAME, RATE_WIDTH, RIGHT = 17, 5, 27
 """Columns of a card's parts left and right of its trace."""
 COMFORT, MOST = 5, 10
 """Lines of a card below which another column of cards is opened, and the most that a card has."""
@@ -78,30 +80,34 @@ def _card(
     placed = wave.sweep(bed.wave, bed.head, sweep.length, sweep.erased)
     empty = np.full((drawn, room), ord(" "), dtype=np.uint32)
     trace = wave_lines(placed, window_of(view, bed), sweep, sweep.visible(bed.beats), empty, glyphs)
-    left = _left(bed, rate_text(bed, snapshot), selected, glyphs)
-    right = _right(bed)
-    return [
-        (left[row] if row < 2 else left[2]) + trace[row] + line(2) + (right[row] if row < 2 else line(RIGHT))
-        for row in range(drawn)
-    ]
+    left = _left(bed, rate_text(bed, snapshot), behind(bed, snapshot), selected, glyphs)
+    right = _right(bed, drawn)
+    return [left[min(row, 2)] + trace[row] + line(2) + right[row] for row in range(drawn)]
 
 
-def _left(bed: BedView, rate: str, selected: bool, glyphs: Glyphs) -> list[Line]:
-    """Cursor, name and rate; lead and state; what stands left of further lines."""
+def _left(bed: BedView, rate: str, late: str, selected: bool, glyphs: Glyphs) -> list[Line]:
+    """Cursor, name and rate; lead and state, or how late the bed is; what stands left of further lines."""
     edge: Part = (glyphs.cursor if selected else " ", STRONG)
     name = elide(glyphs.clean(bed.bed), NAME - 3, glyphs)
     text, style = STATES[bed.state] if bed.state != "ok" else ("ok", FAINT)
     lead = elide(glyphs.clean(bed.lead), 5, glyphs)
     first = line(NAME, edge, (f"{name}", SELECTED if selected else STRONG))
     heart = line(RATE_WIDTH, (f"{rate:>{RATE_WIDTH - 2}}", STRONG))
-    second = line(NAME + RATE_WIDTH, edge, (f"{lead} ", FAINT), (text, style))
+    parts: list[Part] = [(f"{lead} ", FAINT), (text, style)]
+    if late:
+        state = elide(text, NAME + RATE_WIDTH - 2 - len(late), glyphs)
+        parts = [parts[0] if bed.state in ("ok", "learning") else (f"{state} ", style), (late, WARN)]
+    second = line(NAME + RATE_WIDTH, edge, *parts)
     return [first + heart, second, line(NAME + RATE_WIDTH, edge)]
 
 
-def _right(bed: BedView) -> list[Line]:
-    """Letters of the last beats and gaps; counts of the classes."""
-    gaps = f"gaps {bed.gaps}" if bed.gaps else ""
-    letters = [CLASSES[label_index(beat.label)] for beat in bed.beats[-LETTERS:]]
+def _right(bed: BedView, rows: int) -> list[Line]:
+    """Letters of the last beats, and what is missing or else the gaps; counts of the classes; the gaps after all."""
+    missing, style = bed.ledger.missing, EVENT_STYLES["gap"]
+    gaps = f"gaps {_short(bed.gaps)}" if bed.gaps else ""
+    lost = f"missing {_short(missing)}" if missing else gaps
+    few = min(LETTERS, RIGHT - 1 - len(lost))
+    letters = [CLASSES[label_index(beat.label)] for beat in bed.beats[-few:]]
     runs: list[Part] = []
     for letter in letters:
         if runs and runs[-1][1] is CLASS_MARKS[letter]:
@@ -111,11 +117,14 @@ def _right(bed: BedView) -> list[Line]:
     counts: list[Part] = []
     for name, count in zip(CLASSES, bed.rhythm.counts, strict=True):
         counts += [(name, CLASS_STYLES[name] if count else FAINT), (f"{_short(count)} ", PLAIN if count else FAINT)]
-    return [spread(RIGHT, runs, [(gaps, EVENT_STYLES["gap"])]), line(RIGHT, *counts)]
+    made = [spread(RIGHT, runs, [(lost, style)]), line(RIGHT, *counts)]
+    if rows > 2:
+        empty = line(RIGHT)
+        third = spread(RIGHT, [], [(gaps, style)]) if missing and gaps else empty
+        made += [third, *[empty] * (rows - 3)]
+    return made
 
 
 def _short(count: int) -> str:
     """A count in at most four characters."""
-    if count < 10_000:
-        return str(count)
-    return f"{count // 1000}k" if count < 1_000_000 else f"{count // 1_000_000}M"
+    return str(count) if count < 10_000 else scaled(count).replace(" ", "")

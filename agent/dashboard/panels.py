@@ -1,9 +1,9 @@
-"""The figures of one bed: rate, classes, last beats, events, and how the monitor itself is doing."""
+"""The figures of one bed: rate, classes, RR intervals, last beats, events."""
 
 from math import isfinite
 
 from agent.dashboard.digits import figures
-from agent.dashboard.lines import Line, Part, bar, clock, elide, label_index, line, spread, title
+from agent.dashboard.lines import Line, bar, clock, elide, label_index, line, title
 from agent.dashboard.styles import (
     CLASS_MARKS,
     CLASS_STYLES,
@@ -12,15 +12,14 @@ from agent.dashboard.styles import (
     GOOD,
     PLAIN,
     STRONG,
+    WARN,
     Glyphs,
 )
 from agent.messages import Beat, BedView, Snapshot
 from model.records import CLASSES
-from model.resample import FS
 
 RR_TOPS_S = (1.0, 1.5, 2.0, 3.0, 5.0)
 """Seconds that the height of the RR columns may stand for."""
-DISCLAIMER = "research tool, not a medical device"
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -118,51 +117,14 @@ def _beat(beat: Beat, width: int, room: int, glyphs: Glyphs) -> Line:
 
 
 def events(bed: BedView, snapshot: Snapshot, width: int, height: int, glyphs: Glyphs) -> list[Line]:
-    """What happened to this bed and to the link, newest first."""
+    """What happened to this bed, the link and the recording, newest first; a trouble that still stands is a warning."""
     found = [event for event in snapshot.events if event.bed in ("", bed.bed)]
     rows = [title("EVENTS", width, glyphs)]
+    trouble = snapshot.recording.trouble if snapshot.recording else ""
     for event in found[::-1][: max(0, height - 1)]:
         time = clock(event.sample) if event.bed else " " * 8
-        text = elide(glyphs.clean(event.text), max(1, width - 18), glyphs)
-        style = EVENT_STYLES.get(event.kind, PLAIN)
-        rows.append(line(width, (f"{time}  ", FAINT), (f"{event.kind:<8}", style), (text, PLAIN)))
+        text = elide(glyphs.clean(event.text), max(1, width - 19), glyphs)
+        stands = event.kind == "record" and trouble and trouble in event.text
+        style = WARN if stands else EVENT_STYLES.get(event.kind, PLAIN)
+        rows.append(line(width, (f"{time}  ", FAINT), (f"{event.kind:<8}", style), (f" {text}", PLAIN)))
     return rows if found else [*rows, line(width, ("nothing to report", FAINT))]
-
-
-def monitor(bed: BedView, snapshot: Snapshot, width: int, glyphs: Glyphs) -> list[Line]:
-    """The monitor's own state: data lost, delay, device, weights, link."""
-    link, latency = snapshot.link, bed.latency
-    rows = (
-        ("gaps", f"{bed.gaps:,} ({bed.missing:,} samples)"),
-        ("delay", f"{latency.algorithmic_ms:.0f} ms algorithm" if latency else "--"),
-        ("added", f"{latency.added_p50_ms:.1f} ms, p99 {latency.added_p99_ms:.1f}" if latency else "--"),
-        ("device", snapshot.device),
-        ("weights", snapshot.weights),
-        ("link", link.endpoint),
-        ("packets", f"{link.packets:,}, {link.rejected:,} rejected"),
-        ("running", clock(round(snapshot.now_s - snapshot.started_s) * FS)),
-    )
-    made = [title("MONITOR", width, glyphs)]
-    for name, value in rows:
-        text = elide(glyphs.clean(value), max(1, width - 9), glyphs)
-        lossy = name == "gaps" and bed.missing
-        made.append(line(width, (f"{name:<9}", FAINT), (text, EVENT_STYLES["gap"] if lossy else PLAIN)))
-    return made
-
-
-def monitor_short(bed: BedView, snapshot: Snapshot, width: int, glyphs: Glyphs) -> list[Line]:
-    """The same in two lines, for a small terminal."""
-    latency, link = bed.latency, snapshot.link
-    delay = "--"
-    if latency:
-        delay = (
-            f"{latency.algorithmic_ms:.0f} ms algorithm + {latency.added_p50_ms:.1f} ms added "
-            f"(p99 {latency.added_p99_ms:.1f})"
-        )
-    lost: Part = (f"gaps {bed.gaps:,} missing {bed.missing:,} ", EVENT_STYLES["gap"] if bed.missing else FAINT)
-    weights = elide(glyphs.clean(f"{snapshot.device} {glyphs.bullet} {snapshot.weights}"), 26, glyphs)
-    packets = f" {glyphs.bullet} {link.packets:,} packets"
-    return [
-        spread(width, [(" delay ", FAINT), (delay, PLAIN)], [lost]),
-        spread(width, [(f" {weights}{packets}", FAINT)], [(f" {DISCLAIMER} ", FAINT)]),
-    ]

@@ -43,10 +43,12 @@ LINKS = {
 EVENT_STYLES = {
     "start": GOOD,
     "gap": Style(color="yellow"),
+    "backfill": Style(color="cyan"),
     "signal": Style(color="yellow"),
     "refused": Style(color="red", bold=True),
     "frame": Style(color="yellow"),
     "link": Style(color="cyan"),
+    "record": Style(color="cyan"),
     "end": FAINT,
 }
 

@@ -1,0 +1,203 @@
+"""What a person must know of the monitor itself: its link and delays, the recording, what became of every sample."""
+
+from collections.abc import Iterable
+from math import isfinite
+
+from rich.style import Style
+
+from agent.dashboard.lines import Line, Part, clock, elide, line, size, spread, title
+from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, GOOD, PLAIN, Glyphs
+from agent.messages import BedView, Ledger, LinkView, RecordingView, Snapshot
+from model.resample import FS
+
+DISCLAIMER = "research tool, not a medical device"
+BEHIND_S = 1.5
+"""A bed that lies farther behind its device is said to."""
+SILENT = ("no data", "refused", "ended")
+"""States of a bed whose data do not come."""
+CLOCK_MS = 100.0
+"""Clocks that differ by more are told of."""
+LABEL = 9
+"""Columns of the names in the monitor's panel."""
+PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def span(seconds: float) -> str:
+    """A duration in two or three digits, in the unit that suits it."""
+    if not isfinite(seconds):
+        return "--"
+    length = abs(seconds)
+    if length < 0.9995:
+        return f"{1000 * seconds:.1f} ms" if length < 0.00995 else f"{1000 * seconds:.0f} ms"
+    if length < 599.5:
+        return f"{seconds:.1f} s" if length < 9.95 else f"{seconds:.0f} s"
+    if length < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if length < 172_800 else f"{seconds / 86_400:,.0f} d"
+
+
+def scaled(count: int, unit: str = "") -> str:
+    """A count in at most three digits: 345, 1.2 k, 12 MB."""
+    value, prefix = float(max(0, count)), 0
+    while value >= 999.5 and prefix < len(PREFIXES) - 1:
+        value, prefix = value / 1000, prefix + 1
+    digits = 1 if prefix and value < 9.95 else 0
+    return f"{value:.{digits}f} {PREFIXES[prefix]}{unit}".rstrip()
+
+
+def behind(bed: BedView, snapshot: Snapshot) -> str:
+    """How far what is shown lies behind the device; "" where it does not, or where no data come."""
+    if not bed.behind_s > BEHIND_S or bed.state in SILENT or snapshot.link.state == "lost":
+        return ""
+    return f"behind {bed.behind_s:.0f} s" if bed.behind_s < 599.5 else f"behind {span(bed.behind_s)}"
+
+
+def total(beds: Iterable[BedView]) -> Ledger:
+    """The samples of all beds together."""
+    sent = analysed = missing = 0
+    for bed in beds:
+        ledger = bed.ledger
+        sent += ledger.sent
+        analysed += ledger.analysed
+        missing += ledger.missing
+    return Ledger(sent, analysed, missing)
+
+
+def ledger_parts(ledger: Ledger, width: int) -> list[Part]:
+    """What became of the samples, with as many words as there is room for; nothing where there is none."""
+    left, style = ledger.open, EVENT_STYLES["gap"] if ledger.missing else PLAIN
+    lost = f"{ledger.missing:,} missing"
+    way: list[Part] = [(f" {'-' if left < 0 else '+'} {abs(left):,} under way", EVENT_STYLES["link"])] if left else []
+    room = width - len(lost) - sum(len(text) for text, _ in way)
+    for words in (" analysed", ""):
+        text = f"sent {ledger.sent:,} = {ledger.analysed:,}{words} + "
+        if len(text) <= room:
+            return [(text, PLAIN), (lost, style), *way]
+    lost, of = f"{scaled(ledger.missing)} missing", f" of {scaled(ledger.sent)}"
+    if len(lost) > width:
+        return []
+    return [(lost, style), (of, PLAIN)] if len(lost) + len(of) <= width else [(lost, style)]
+
+
+def ledger_line(bed: BedView, width: int) -> Line:
+    """The ledger of a bed and its gaps, which are counted at the rate of the analysis and therefore told in seconds."""
+    gaps = f" gaps {bed.gaps:,} " if bed.gaps or bed.missing else " no gap "
+    parts = [(" ", PLAIN), *ledger_parts(bed.ledger, width - len(gaps) - 1)]
+    if bed.missing:
+        longer = f"{gaps}({span(bed.missing / FS)}) "
+        gaps = longer if len(longer) + sum(len(text) for text, _ in parts) <= width else gaps
+    return spread(width, parts, [(gaps, EVENT_STYLES["gap"] if bed.missing else FAINT)])
+
+
+def recording_part(recording: RecordingView, room: int, glyphs: Glyphs) -> Part:
+    """The mark of a recording, and in up to `room` more cells its folder, its size and the space left on the disk."""
+    fine = not recording.trouble
+    mark = f" {glyphs.on if fine else glyphs.off} REC "
+    written, free = _volumes(recording)
+    for text in (f"{_folder(recording, 20, glyphs)}, {written}, {free} ", f"{written}, {free} ", f"{free} "):
+        if size(text) <= room:
+            mark += text
+            break
+    return mark, GOOD if fine else ALARM
+
+
+def recording_lines(recording: RecordingView, width: int, glyphs: Glyphs) -> list[Line]:
+    """The recording as a small panel of two lines."""
+    written, free = _volumes(recording)
+    style = ALARM if recording.trouble else GOOD
+    mark = glyphs.off if recording.trouble else glyphs.on
+    room = width - len(free) - 2
+    return [
+        line(width - len(written) - 1, (f"{mark} REC", style), (" ", PLAIN), (glyphs.rule * width, FAINT))
+        + line(len(written) + 1, (f" {written}", FAINT)),
+        spread(width, [(_folder(recording, room, glyphs), PLAIN)], [(free, PLAIN)]),
+    ]
+
+
+def _folder(recording: RecordingView, width: int, glyphs: Glyphs) -> str:
+    """The folder's own name."""
+    name = recording.folder.rstrip("/\\")
+    return elide(glyphs.clean(name[max(name.rfind("/"), name.rfind("\\")) + 1 :] or recording.folder), width, glyphs)
+
+
+def _volumes(recording: RecordingView) -> tuple[str, str]:
+    return scaled(recording.written, "B"), f"{scaled(recording.free, 'B')} free"
+
+
+def security(link: LinkView) -> str:
+    """What protects the link."""
+    return "encrypted" if link.secured else "not encrypted"
+
+
+def _clock(link: LinkView) -> str:
+    """How far the device's clock is off ours; "" where that is not known or not worth a word."""
+    if link.offset_ms is None or not abs(link.offset_ms) > CLOCK_MS:
+        return ""
+    return f"{span(abs(link.offset_ms) / 1000)} {'fast' if link.offset_ms > 0 else 'slow'}"
+
+
+def monitor(bed: BedView, snapshot: Snapshot, width: int, height: int, glyphs: Glyphs) -> list[Line]:
+    """The monitor's own state: delays, link, recording, device; of its rows the most important ones that fit."""
+    room = max(1, width - LABEL)
+    link, latency, off, recording = snapshot.link, bed.latency, _clock(snapshot.link), snapshot.recording
+    rows: list[tuple[int, str, str, Style]] = [
+        (0, "delay", f"{latency.algorithmic_ms:.0f} ms algorithm" if latency else "--", PLAIN),
+        (0, "added", f"{latency.added_p50_ms:.1f} ms, p99 {latency.added_p99_ms:.1f}" if latency else "--", PLAIN),
+        (0, "link", _link(bed, link, room), PLAIN),
+        (1, "security", security(link), PLAIN),
+    ]
+    if off:
+        rows.append((0, "clock", f"device {off}", EVENT_STYLES["gap"]))
+    if recording:
+        style = ALARM if recording.trouble else PLAIN
+        rows.append((0, "record", _folder(recording, room, glyphs), style))
+        rows.append((0, "", ", ".join(_volumes(recording)), style))
+    rows += [
+        (2, "device", snapshot.device, PLAIN),
+        (2, "weights", snapshot.weights, PLAIN),
+        (1 if link.rejected else 3, "packets", f"{link.packets:,}, {link.rejected:,} rejected", PLAIN),
+        (4, "endpoint", link.endpoint, PLAIN),
+        (5, "running", clock(round(snapshot.now_s - snapshot.started_s) * FS), PLAIN),
+    ]
+    ranks = sorted(row[0] for row in rows)[: max(0, height - 1)]
+    made = [title("MONITOR", width, glyphs)]
+    for rank, name, value, style in rows:
+        if rank in ranks:
+            ranks.remove(rank)
+            text = elide(glyphs.clean(value), room, glyphs)
+            made.append(line(width, (f"{name:<{LABEL}}", FAINT), (text, style)))
+    return made
+
+
+def _link(bed: BedView, link: LinkView, width: int) -> str:
+    """The link's part of the delay, and the round trip."""
+    delay = span(bed.latency.link_ms / 1000) if bed.latency and bed.latency.link_ms else "--"
+    if link.round_trip_ms is None:
+        return delay
+    trip = span(link.round_trip_ms / 1000)
+    whole = f"{delay}, round trip {trip}"
+    return whole if len(whole) <= width else f"{delay}, trip {trip}"
+
+
+def monitor_short(bed: BedView, snapshot: Snapshot, width: int, glyphs: Glyphs) -> list[Line]:
+    """The same in three lines, for a small terminal."""
+    latency, link, off = bed.latency, snapshot.link, _clock(snapshot.link)
+    delay = "--"
+    if latency:
+        delay = (
+            f"{latency.algorithmic_ms:.0f} ms algorithm + {latency.added_p50_ms:.1f} ms added "
+            f"(p99 {latency.added_p99_ms:.1f})"
+        )
+        delay += f" + {span(latency.link_ms / 1000)} link" if latency.link_ms else ""
+    warning: list[Part] = [(f" clock {off} ", EVENT_STYLES["gap"])] if off else []
+    said: Part = (f" {DISCLAIMER} ", FAINT)
+    room = width - len(said[0]) - 1
+    dot = f" {glyphs.bullet} "
+    about = elide(glyphs.clean(dot.join((security(link), snapshot.device, snapshot.weights))), room, glyphs)
+    packets = f"{dot}{link.packets:,} packets, {link.rejected:,} rejected"
+    about += packets if size(about) + len(packets) <= room else ""
+    return [
+        ledger_line(bed, width),
+        spread(width, [(" delay ", FAINT), (delay, PLAIN)], warning),
+        spread(width, [(f" {about}", FAINT)], [said]),
+    ]

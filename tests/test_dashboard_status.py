@@ -1,0 +1,400 @@
+"""What the dashboard says of the link, the recording, lateness and the samples' whereabouts."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.segment import Segment
+from test_dashboard import SIZES, WICKED, make, make_bed, printed, shown
+
+from agent.dashboard.frame import render, settle
+from agent.dashboard.status import ledger_parts, scaled, span
+from agent.dashboard.styles import ALARM, EVENT_STYLES, WARN
+from agent.dashboard.view import View
+from agent.messages import BedState, BedView, Event, Latency, Ledger, LinkView, RecordingView, Snapshot
+
+LINK = LinkView("tcp://10.0.0.12:5555", "connected", 1234, 0, True, "", 0.42, 12.0)
+RECORDING = RecordingView("sessions/20261001-120000", 12_345_678, 34_500_000_000)
+LEDGER = Ledger(12_345, 12_000, 345)
+NO_KEY = (
+    "the device at tcp://10.0.0.12:5555 does not have the key that is pinned (keys/ward-3.key): is it a copy of that "
+    "device's NAME.key, and the port right?"
+)
+FULL = "disk almost full: 480 MB left at sessions/20261001-120000"
+BIG = Ledger(10**10, 10**10 - 385, 345)
+OVERVIEW, ONE = View(overview=True), View(overview=False)
+
+
+def lines(snapshot: Snapshot, size: tuple[int, int], view: View = ONE) -> list[str]:
+    return shown(snapshot, view, *size)
+
+
+def text(snapshot: Snapshot, size: tuple[int, int], view: View = ONE) -> str:
+    return "\n".join(lines(snapshot, size, view))
+
+
+def segments(snapshot: Snapshot, size: tuple[int, int], view: View = ONE) -> list[Segment]:
+    view = settle(snapshot, view, *size)
+    return [segment for line in render(snapshot, view, *size).lines for segment in line]
+
+
+def bed(name: str = "bed-1", state: BedState = "ok", ledger: Ledger = LEDGER, behind_s: float = 0.1) -> BedView:
+    made = make_bed(name, state=state)
+    return replace(made, ledger=ledger, behind_s=behind_s, latency=Latency(408.0, 1.2, 3.4, 12.3))
+
+
+TROUBLED = make(
+    bed(behind_s=12.3),
+    link=replace(LINK, state="lost", trouble=NO_KEY, offset_ms=1234.0, rejected=7),
+    recording=replace(RECORDING, trouble=FULL),
+)
+WARD = make(*(bed(f"bed-{i}", ledger=BIG, behind_s=i % 7) for i in range(1000)), link=LINK, recording=RECORDING)
+SCENES = {
+    "fine": make(bed(), link=LINK, recording=RECORDING),
+    "troubled": TROUBLED,
+    "troubled ward": replace(WARD, link=TROUBLED.link, recording=TROUBLED.recording),
+    "1,000 beds": WARD,
+    "waiting": make(link=replace(LINK, state="waiting", trouble=NO_KEY), recording=RECORDING),
+    "large figures": make(
+        replace(bed(ledger=Ledger(10**18, 10**17, 10**16), behind_s=1e12), latency=Latency(1e9, 1e9, 1e9, 1e9)),
+        link=replace(LINK, packets=10**15, rejected=10**15, round_trip_ms=1e12, offset_ms=-1e15),
+        recording=replace(RECORDING, written=10**24, free=10**24),
+    ),
+    "no figures": make(
+        replace(bed(behind_s=math.nan), latency=Latency(math.nan, math.inf, math.nan, math.nan)),
+        link=replace(LINK, round_trip_ms=math.inf, offset_ms=math.nan),
+        recording=RecordingView("", 0, -1),
+    ),
+    "ledger that does not close": make(bed(ledger=Ledger(10, 12, 3))),
+    "wicked": make(
+        *(replace(bed(WICKED, behind_s=99.0, state="saturated"), lead=WICKED) for _ in range(3)),
+        link=replace(LINK, state="lost", trouble=WICKED),
+        recording=RecordingView(WICKED, 5, 5, WICKED),
+        events=(Event("", 0, "record", WICKED), Event(WICKED, 0, "backfill", WICKED)),
+    ),
+}
+
+
+@pytest.mark.parametrize("overview", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scene", SCENES)
+def test_every_line_fits(scene: str, size: tuple[int, int], overview: bool) -> None:
+    """Every frame has exactly the lines and cells of its terminal, with or without ASCII, frozen or not."""
+    snapshot, view = SCENES[scene], View(overview=overview)
+    lines(snapshot, size, view)
+    lines(snapshot, size, replace(view, frozen=snapshot))
+    assert all(line.isascii() for line in lines(snapshot, size, replace(view, ascii=True)))
+
+
+NUMBERS = st.integers(0, 10**12)
+FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    width=st.integers(80, 210),
+    height=st.integers(24, 64),
+    name=st.text(max_size=30),
+    words=st.text(max_size=400),
+    counts=st.tuples(NUMBERS, NUMBERS, NUMBERS),
+    late=FLOATS,
+    trip=st.none() | FLOATS,
+    offset=st.none() | FLOATS,
+    state=st.sampled_from(["waiting", "connected", "lost"]),
+    beds=st.integers(0, 3),
+    overview=st.booleans(),
+)
+def test_any_figures_and_words_fit(  # type: ignore[no-untyped-def]  # hypothesis passes what it drew
+    width, height, name, words, counts, late, trip, offset, state, beds, overview
+) -> None:
+    """Whatever the figures, names and words are, and however large the terminal, the frame fits it."""
+    views = [bed(f"{name}{i}", ledger=Ledger(*counts), behind_s=late) for i in range(beds)]
+    link = LinkView(name, state, counts[0], counts[1], False, words, trip, offset)
+    recording = RecordingView(name, counts[0], counts[1], words)
+    snapshot = make(*views, link=link, recording=recording, events=(Event("", 0, "record", words),))
+    shown(snapshot, View(overview=overview), width, height)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_ledger(size: tuple[int, int]) -> None:
+    """The ledger stands in full, and samples under way with it while there are some."""
+    assert "sent 12,345 = 12,000 analysed + 345 missing" in text(make(bed()), size)
+    assert "under way" not in text(make(bed()), size)
+    late = text(make(bed(ledger=Ledger(12_385, 12_000, 345))), size)
+    assert "sent 12,385 = 12,000 analysed + 345 missing + 40 under way" in late
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_ledger_of_long_standing(size: tuple[int, int]) -> None:
+    """Ten thousand million samples are still told to the last one."""
+    told = re.search(
+        r"sent (\S+) = (\S+)(?: analysed)? \+ 345 missing \+ 40 under way", text(make(bed(ledger=BIG)), size)
+    )
+    assert told
+    assert [int(figure.replace(",", "")) for figure in told.groups()] == [10**10, 10**10 - 385]
+
+
+@given(sent=NUMBERS, analysed=NUMBERS, missing=NUMBERS, width=st.integers(0, 120))
+def test_a_ledger_keeps_to_its_room(sent: int, analysed: int, missing: int, width: int) -> None:
+    """The words of a ledger take no more room than they have, and what is missing is the last to go."""
+    told = "".join(part for part, _ in ledger_parts(Ledger(sent, analysed, missing), width))
+    assert len(told) <= width
+    assert "missing" in told or width < len("999 k missing")
+    if "=" in told:
+        figures = [int(figure) for figure in re.findall(r"[0-9]+", told.replace(",", ""))]
+        under_way = sum(figures[3:]) * (-1 if " - " in told else 1)
+        assert figures[0] == figures[1] + figures[2] + under_way
+
+
+@pytest.mark.parametrize("view", [ONE, OVERVIEW, View(overview=False, ascii=True), View(overview=True, ascii=True)])
+@pytest.mark.parametrize("size", SIZES)
+def test_behind(size: tuple[int, int], view: View) -> None:
+    """A bed that lies behind is said to, in the bed's view and in the overview, until it has caught up."""
+    late = make(bed("bed-a", behind_s=12.3), bed("bed-b"), link=LINK, recording=RECORDING)
+    assert "behind 12 s" in text(late, size, view)
+    assert ("1 behind" in text(late, size, view)) == bool(view.overview)
+    assert any("behind 12 s" in part.text and part.style is WARN for part in segments(late, size, view))
+    assert "behind" not in text(make(bed(behind_s=1.4), link=LINK), size, view)
+
+
+@pytest.mark.parametrize("view", [ONE, OVERVIEW])
+@pytest.mark.parametrize("state", ["ok", "learning", "lead off", "saturated", "no signal"])
+def test_behind_beside_the_state(state: BedState, view: View) -> None:
+    """Lateness does not hide what else is wrong with a bed."""
+    told = text(make(bed(state=state, behind_s=99.0)), (80, 24), view)
+    assert "behind 99 s" in told
+    assert state in ("ok", "learning") or state.upper() in told
+
+
+def test_a_long_delay_in_a_row() -> None:
+    """A delay of any length is told whole in a row, and the state beside it as far as there is room."""
+    row = lines(make(bed(state="saturated", behind_s=599.0), link=LINK), (80, 24), OVERVIEW)[2]
+    assert row.startswith("▌SATURAT… behind 599 s")
+    assert "behind 17 h" in text(make(bed(state="saturated", behind_s=6e4), link=LINK), (80, 24), OVERVIEW)
+
+
+@pytest.mark.parametrize("view", [ONE, OVERVIEW])
+@pytest.mark.parametrize("state", ["no data", "refused", "ended"])
+def test_nothing_comes_and_nothing_is_behind(state: BedState, view: View) -> None:
+    """A bed without data, or a lost link, is not behind: its own words say more."""
+    assert "behind" not in text(make(bed(state=state, behind_s=99.0), link=LINK), (120, 36), view)
+    lost = make(bed(behind_s=99.0), link=replace(LINK, state="lost"))
+    assert "behind" not in text(lost, (120, 36), view)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_link_and_delay(size: tuple[int, int]) -> None:
+    """The link's state, round trip and part of the delay, the security, and the clock only where it is off."""
+    told = text(make(bed(), link=LINK, recording=RECORDING), size)
+    assert re.search(r"connected\s+0\.4 ms", lines(make(bed(), link=LINK), size)[0])
+    assert "12 ms" in told
+    assert "encrypted" in told
+    assert "not encrypted" not in told
+    assert "clock" not in told
+    assert "not encrypted" in text(make(bed(), link=replace(LINK, secured=False)), size)
+    assert "1.2 s fast" in text(make(bed(), link=replace(LINK, offset_ms=1234.0), recording=RECORDING), size)
+    assert "150 ms slow" in text(make(bed(), link=replace(LINK, offset_ms=-150.0), recording=RECORDING), size)
+    assert "clock" not in text(make(bed(), link=replace(LINK, offset_ms=100.0)), size)
+
+
+def test_a_link_without_answers() -> None:
+    """Before the second socket has answered there is no round trip, and nothing stands for it."""
+    silent = replace(LINK, round_trip_ms=None, offset_ms=None)
+    assert re.search(r"connected  00:00:30 $", lines(make(bed(), link=silent), (120, 36))[0])
+    assert "trip" not in text(make(bed(), link=silent), (120, 36))
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("overview", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_troubles_are_told_in_full(size: tuple[int, int], overview: bool, ascii_only: bool) -> None:
+    """The words of both troubles stand whole at the top of the screen, as alarms, and the keys still at its foot."""
+    told = lines(TROUBLED, size, View(overview=overview, ascii=ascii_only))
+    top = " ".join(" ".join(told[1:6]).split())
+    assert f"LINK LOST: {NO_KEY} RECORDING: {FULL}" in top
+    assert "quit" in told[-1]
+    alarms = [part.text for part in segments(TROUBLED, size, View(overview=overview)) if part.style is ALARM]
+    assert any("LINK LOST: the device" in part for part in alarms)
+    assert any("RECORDING: disk almost full" in part for part in alarms)
+
+
+@pytest.mark.parametrize(
+    ("link", "words", "style"),
+    [
+        (replace(LINK, state="waiting", trouble="nothing answers"), "NO LINK: nothing answers", ALARM),
+        (replace(LINK, state="lost", trouble="nothing answers"), "LINK LOST: nothing answers", ALARM),
+        (replace(LINK, trouble="it broke"), "LINK: it broke", WARN),
+    ],
+)
+def test_trouble_by_state(link: LinkView, words: str, style: object) -> None:
+    """A link that never was, one that is lost and one in trouble are told apart, with beds and without."""
+    for snapshot in (make(link=link), make(bed(), link=link), make(bed("a"), bed("b"), link=link)):
+        found = [part.style for part in segments(snapshot, (80, 24), View()) if words in part.text]
+        assert found == [style]
+
+
+def test_a_paused_recording_is_not_told_twice() -> None:
+    """A trouble that begins with the word itself has it once."""
+    paused = make(bed(), recording=replace(RECORDING, trouble="recording paused: disk full: 80 MB left"))
+    assert lines(paused, (80, 24))[1].strip() == "RECORDING paused: disk full: 80 MB left"
+
+
+def test_trouble_is_live_in_a_frozen_picture() -> None:
+    """Troubles and the recording are those of now, the picture below them is the frozen one."""
+    frozen = make(bed("before"), link=LINK)
+    told = text(replace(TROUBLED, now_s=1072.0), (80, 24), View(frozen=frozen))
+    assert "before" in told
+    assert "FROZEN 12 s" in told
+    assert "LINK LOST: the device" in told
+    assert "RECORDING: disk" in told
+
+
+@pytest.mark.parametrize("size", [(100, 28), (120, 36)])
+def test_trouble_keeps_the_layout(size: tuple[int, int]) -> None:
+    """A large terminal keeps its layout under the lines of a trouble."""
+    assert "MONITOR" in text(TROUBLED, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_recording(size: tuple[int, int]) -> None:
+    """A recording shows its mark, folder, size and the space left; without one nothing is said of it."""
+    told = text(make(bed(), link=LINK, recording=RECORDING), size)
+    assert "● REC" in lines(make(bed(), link=LINK, recording=RECORDING), size)[0]
+    for part in ("20261001-120000", "12 MB", "34 GB free"):
+        assert part in told
+    assert "* REC" in text(make(bed(), link=LINK, recording=RECORDING), size, View(ascii=True))
+    assert "REC" not in text(make(bed(), link=LINK), size).replace("LAST BEATS", "")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_recording_of_a_ward(size: tuple[int, int]) -> None:
+    """The overview's header shows the recording, with what there is room for."""
+    head = lines(make(bed("a"), bed("b"), link=LINK, recording=RECORDING), size, OVERVIEW)[0]
+    assert "● REC" in head
+    assert "34 GB free" in head
+    assert size[0] < 100 or "20261001-120000, 12 MB" in head
+
+
+def test_recording_in_trouble_is_alarming() -> None:
+    """The mark of a recording in trouble is another one and an alarm, also without colour."""
+    troubled = make(bed(), link=LINK, recording=replace(RECORDING, trouble=FULL))
+    for size in SIZES:
+        assert any("○ REC" in part.text and part.style is ALARM for part in segments(troubled, size))
+    plain = printed(render(troubled, View(), 80, 24), no_color=True)
+    assert re.search(r"\x1b\[1;7m ○ REC ", plain)
+    assert re.search(r"\x1b\[1;7m RECORDING: disk almost full", plain)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_wards_ledger(size: tuple[int, int]) -> None:
+    """A row shows what its bed misses, the header what all beds miss, at large sizes the whole sum."""
+    ward = make(*(bed(f"bed-{i}", ledger=LEDGER if i == 1 else Ledger(500, 500, 0)) for i in range(3)), link=LINK)
+    told = lines(ward, size, OVERVIEW)
+    assert sum("missing 345" in line for line in told) == 1
+    assert re.search(r"345 missing( of 13 k)?  |sent 13,345 = 13,000 analysed \+ 345 missing  ", told[0])
+    assert size[0] < 120 or "sent 13,345" in told[0]
+    assert any(
+        "missing 345" in part.text and part.style is EVENT_STYLES["gap"] for part in segments(ward, size, OVERVIEW)
+    )
+
+
+def test_a_row_without_losses_still_shows_gaps() -> None:
+    """Gaps in the signal are shown where no sample went missing on its way, and below it where there is room."""
+    assert "gaps 2" in lines(make(bed(ledger=Ledger(9, 9, 0))), (80, 24), OVERVIEW)[1]
+    both = lines(make(bed()), (80, 24), OVERVIEW)
+    assert "missing 345" in both[1]
+    assert "gaps 2" in both[3]
+
+
+def test_letters_make_way_for_losses() -> None:
+    """Of the letters in a row the newest stay."""
+    many = replace(bed(), beats=bed().beats * 3)
+    row = lines(make(many), (80, 24), OVERVIEW)[1]
+    assert re.search(r"FNQNNNSNVNFNQN missing 345$|[NSVFQ]{15} missing 345$", row)
+    assert row.rstrip().endswith("NNSNVNFNQN missing 345")
+
+
+def test_a_thousand_beds() -> None:
+    """The sums of a thousand beds of ten thousand million samples stand in the header of a large overview."""
+    head = lines(WARD, (200, 60), OVERVIEW)[0]
+    late = sum(i % 7 > 1.5 for i in range(1000))
+    assert f"{late} behind" in head
+    assert "sent 10,000,000,000,000 = 9,999,999,615,000 analysed + 345,000 missing + 40,000 under way" in head
+    assert "345 k missing" in lines(WARD, (80, 24), OVERVIEW)[0]
+
+
+def test_events_of_link_and_recording() -> None:
+    """What was fetched again is told mildly; what the recording said of its trouble is a warning while that stands."""
+    events = (
+        Event("bed-1", 500, "backfill", "345 samples fetched again"),
+        Event("", 0, "record", "recording to sessions/1"),
+        Event("", 0, "record", f"{FULL}; recording pauses at 100 MB"),
+    )
+    for size in SIZES:
+        fine = make(bed(), link=LINK, recording=RECORDING, events=events)
+        assert "backfill 345 samples" in text(replace(fine, events=events[:1]), size)
+        assert [part.style for part in segments(fine, size) if part.text == "record  "] == [EVENT_STYLES["record"]] * 2
+        troubled = replace(fine, recording=replace(RECORDING, trouble=FULL))
+        styles = [part.style for part in segments(troubled, size) if part.text == "record  "]
+        assert styles == [WARN, EVENT_STYLES["record"]]
+
+
+def test_the_panel_keeps_what_matters() -> None:
+    """Where the panel of the monitor is short, delays, link, clock, recording and rejected packets stay."""
+    link = replace(LINK, offset_ms=1234.0, rejected=7)
+    told = text(make(bed(), link=link, recording=RECORDING), (100, 28))
+    for part in ("delay", "added", "link", "clock", "record", "7 rejected"):
+        assert part in told
+    assert "running" not in told
+    assert "running" in text(make(bed(), link=link, recording=RECORDING), (200, 60))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0, "0.0 ms"),
+        (0.00042, "0.4 ms"),
+        (0.00994, "9.9 ms"),
+        (0.00999, "10 ms"),
+        (0.25, "250 ms"),
+        (0.9994, "999 ms"),
+        (0.9999, "1.0 s"),
+        (9.94, "9.9 s"),
+        (12.3, "12 s"),
+        (599.4, "599 s"),
+        (600, "10 min"),
+        (6000, "2 h"),
+        (172_800, "2 d"),
+        (1.78e9, "20,602 d"),
+        (-0.25, "-250 ms"),
+        (math.inf, "--"),
+        (math.nan, "--"),
+    ],
+)
+def test_span(seconds: float, told: str) -> None:
+    """Durations are told in the unit that suits them."""
+    assert span(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (-5, "0 B"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_950, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (34_500_000_000, "34 GB"),
+        (10**21, "1000 EB"),
+    ],
+)
+def test_scaled(count: int, told: str) -> None:
+    """Volumes are told in at most three digits, as far as there are prefixes."""
+    assert scaled(count, "B") == told
+    assert scaled(345) == "345"
