@@ -161,8 +161,8 @@ class Ward:
         if isinstance(step, Gap):
             self._gap(bed, step)
             return
-        self._end_stretch(bed)
         self._end_gap(bed)
+        self._end_stretch(bed)
         if isinstance(step, End):
             bed.ended = True
             self._event(bed, step.first, "end", "the run ended")

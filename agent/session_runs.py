@@ -65,7 +65,7 @@ class SessionRuns(Session):
         """The runs of a bed, in order."""
         query = "SELECT run, first, next, fs, missing + lost, ended FROM ledger WHERE bed = ? ORDER BY id"
         rows = self._all(query, list[tuple[Text, Index, Index, Rate, Index, int]], bed)
-        return [Run(*row[:-1], ended=bool(row[-1])) for row in rows]
+        return [Run(run, first, end, fs, missing, bool(ended)) for run, first, end, fs, missing, ended in rows]
 
     def events_of(self, bed: str, run: str) -> Iterator[Event]:
         """What happened to a bed during a run, in order."""

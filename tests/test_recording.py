@@ -244,10 +244,12 @@ def test_what_begins_a_segment(tmp_path: Path) -> None:
         chunk(30, 40, leads=LEADS[::-1]),
         chunk(45, 50, leads=LEADS[::-1]),
         chunk(7, 17, run="new"),
+        chunk(17, 20, run="new", fs=250.0),
     )
-    expected = [("run", 0, 10), ("run", 10, 20), ("run", 20, 40), ("run", 45, 50), ("new", 7, 17)]
+    expected = [("run", 0, 10), ("run", 10, 20), ("run", 20, 40), ("run", 45, 50), ("new", 7, 17), ("new", 17, 20)]
     assert spans(tmp_path) == expected
-    assert ledger(tmp_path) == [("run", 0, 50, 45, 0, 5), ("new", 7, 17, 10, 0, 0)]
+    assert [segment.fs for segment in segments(tmp_path)] == [125.0] * 5 + [250.0]
+    assert ledger(tmp_path) == [("run", 0, 50, 45, 0, 5), ("new", 7, 20, 13, 0, 0)]
     assert segments(tmp_path)[1].leads == LEADS[::-1]
 
 
