@@ -339,7 +339,7 @@ def sessions(
     json: Annotated[bool, typer.Option("--json", help="A JSON object a line instead of the table.")] = False,
 ) -> None:
     """The recordings that monitor --record made: beds, length, beats, gaps."""
-    from agent.convert import show_sessions
+    from agent.recording.convert import show_sessions
 
     show_sessions(folder, json)
 
@@ -352,7 +352,7 @@ def convert(
     out: Annotated[Path, typer.Argument(help="File to write: .edf (EDF+), .csv or .jsonl.")],
 ) -> None:
     """Write a recording as EDF+, CSV or JSON lines."""
-    from agent.convert import convert as write
+    from agent.recording.convert import convert as write
 
     write(recording, out)
 

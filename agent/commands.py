@@ -51,7 +51,7 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
         stack.callback(link.close)
         recorder = None
         if asked.record is not None:
-            from agent.recording import Recorder
+            from agent.recording.recorder import Recorder
 
             recorder = Recorder(asked.record, config.record, {"weights": config.monitor.weights})
             stack.callback(recorder.close)

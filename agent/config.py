@@ -5,6 +5,7 @@ names the valid ones.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from model.errors import ConfigError
+from model.errors import ConfigError, plain
 from model.recipe import Recipe
 
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
@@ -27,6 +28,8 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 PREFIX = "ECG_AGENT_"
 RECIPE = "recipe."
+LARGEST_FILE = 2**16
+NAME = re.compile("[A-Za-z0-9_-]+")
 OTHER_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE"}
 
 
@@ -138,9 +141,10 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
         _config(values, str(own))
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
+            source = f"environment variable {plain(name)}"
             section, _, key = name.removeprefix(PREFIX).lower().partition("_")
-            _merge(values, {section: {key: _value(environment[name])}}, f"environment variable {name}")
-            _config(values, f"environment variable {name}")
+            _merge(values, {section: {key: _value(environment[name], source)}}, source)
+            _config(values, source)
     return _config(values, str(defaults()))
 
 
@@ -169,16 +173,20 @@ def to_toml(config: Config) -> str:
             *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items()),
             "",
         ]
-    return "\n".join(lines)
+    return "\n".join(lines).replace("\x7f", "\\u007f")  # which JSON lets pass and TOML does not
 
 
 def _read(path: Path) -> Values:
     try:
-        return _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ConfigError(f"configuration {path} is too large: over {LARGEST_FILE} bytes")
+        return _flat(tomllib.loads(content.decode()))
     except OSError as error:
         raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {path} is no valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number with too many digits
+        raise ConfigError(f"configuration {path} is no valid TOML: {plain(error)}") from error
 
 
 def _flat(values: dict[str, Any]) -> Values:
@@ -192,6 +200,8 @@ def _flat(values: dict[str, Any]) -> Values:
 def _merge(values: Values, changes: Mapping[str, Any], source: str) -> None:
     for section, keys in changes.items():
         if section.startswith(RECIPE) and section not in values:  # a new one begins as the report's
+            if not NAME.fullmatch(section.removeprefix(RECIPE)):
+                raise ConfigError(f"{source}: name a recipe with letters, digits, - and _, not {plain(section)}")
             values[section] = dict(values[f"{RECIPE}reproduction"])
         if section not in values:
             raise ConfigError(f"{source}: unknown section {section!r}; valid are {', '.join(values)}")
@@ -199,15 +209,18 @@ def _merge(values: Values, changes: Mapping[str, Any], source: str) -> None:
             raise ConfigError(f"{source}: {section!r} is a section: write [{section}] and its keys below")
         for key, value in keys.items():
             if key not in values[section]:
-                raise ConfigError(f"{source}: unknown key {section}.{key}; valid are {', '.join(values[section])}")
+                valid = ", ".join(values[section])
+                raise ConfigError(f"{source}: unknown key {plain(f'{section}.{key}')}; valid are {valid}")
             values[section][key] = value
 
 
-def _value(text: str) -> Any:
+def _value(text: str, source: str) -> Any:
     """What a variable of the environment says: a TOML value where it is one, else the text itself."""
+    if any("\ud800" <= character <= "\udfff" for character in text):  # how Python takes in bytes that are no text
+        raise ConfigError(f"{source} is not UTF-8")
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -229,4 +242,4 @@ def _section(values: dict[str, Any], into: Any, name: str, source: str) -> Any:
         reason, _, key = str(error).partition(" - at `$.")
         choices = get_args(get_type_hints(into).get(key := key.rstrip("`")))
         valid = f"; valid are {', '.join(map(str, choices))}" if choices else ""
-        raise ConfigError(f"{source}: {name}.{key}: {reason}{valid}") from error
+        raise ConfigError(f"{source}: {plain(f'{name}.{key}: {reason}')}{valid}") from error

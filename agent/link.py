@@ -186,7 +186,15 @@ class Link:
 
     def _holds_up(self, track: Track, now_s: float) -> bool:
         """Whether nothing should be read for a moment, since a bed waits for an answer and can hold no more back."""
-        return track.full and track.hole_s is not None and now_s - max(track.hole_s, track.asked_s) < HOLD_UP_S
+        if not track.full or track.hole_s is None:
+            return False
+        # Where nobody answers the hole is soon given up, and until then what is here is worth more than what is not.
+        most_s = HOLD_UP_S if self._answers(now_s) else 2 * STRANGE_S
+        return now_s - max(track.hole_s, track.asked_s) < most_s
+
+    def _answers(self, now_s: float) -> bool:
+        """Whether the second socket was heard lately."""
+        return self._asker.heard_s is not None and now_s - self._asker.heard_s < STRANGE_S
 
     def _frames(self) -> list[bytes]:
         """The frames of the next message. Raises zmq.Again where there is none."""
@@ -251,8 +259,8 @@ class Link:
         """Whether packets of a bed come, but no second socket answers."""
         if self._asker.heard_s is None:
             return self._first_s is not None and now_s - self._first_s >= STRANGE_S
-        since_s = max(self._asker.heard_s, track.hole_s or 0.0)
-        return now_s - since_s >= GIVE_UP_S and now_s - track.heard_s < QUIET_S
+        silent_s = now_s - max(self._asker.heard_s, track.hole_s or 0.0)
+        return silent_s >= STRANGE_S if track.full else silent_s >= GIVE_UP_S and now_s - track.heard_s < QUIET_S
 
     def _take_answers(self, now_s: float, out: "_Joined") -> None:
         for answer in self._asker.receive(now_s):
@@ -313,7 +321,7 @@ class Link:
         self._asker.watch()
         for trouble in self._watcher.read():
             out.tell(Event("", 0, "link", trouble))
-        if self._asker.heard_s is None or now_s - self._asker.heard_s >= QUIET_S:
+        if not self._answers(now_s):
             return
         for track in self._tracks.values():
             if now_s - track.heard_s < QUIET_S:

@@ -17,7 +17,7 @@ from model.resample import FS
 
 if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
     from agent.classify import Classifier
-    from agent.recording import Recorder
+    from agent.recording.recorder import Recorder
 
 LONGEST_WAIT_S = 0.1
 """So that the wish to stop, and a silent link, are soon seen."""
@@ -156,7 +156,7 @@ class Session:
             return []
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         found: list[Beat | Event] = []
-        from agent.resume import last_signal
+        from agent.recording.resume import last_signal
 
         for message in last_signal(self.recorder.folder, positions, self.config.record.warm_s):
             told_s = (positions[message.bed].last_beat or 0) / FS + SAME_BEAT_S

@@ -23,15 +23,15 @@ from benchmarks.fuzz_worker import Guard, Tally, Target, draw, hunt, judge, star
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 
 TARGETS = {
-    "wire": Target(fuzz_messages.wire, (FrameError,), 400),
+    "wire": Target(fuzz_messages.wire, (FrameError,), 415),
     "request": Target(fuzz_messages.request, (FrameError,), 70),
     "reply": Target(fuzz_messages.reply, (FrameError,), 70),
-    "stream": Target(fuzz_streams.Streams, (), 15, limit_s=10.0),
-    "lasting": Target(fuzz_streams.lasting, (), 15, limit_s=10.0),
+    "stream": Target(fuzz_streams.Streams, (), 10, limit_s=10.0),
+    "lasting": Target(fuzz_streams.lasting, (), 10, limit_s=10.0),
     "header": Target(fuzz_files.Headers, (RecordError,), 100),
     "signal": Target(fuzz_files.Signals, (RecordError,), 40),
     "annotation": Target(fuzz_files.Annotations, (RecordError,), 125),
-    "recording": Target(fuzz_sessions.Recordings, (RecordError,), 15),
+    "recording": Target(fuzz_sessions.Recordings, (RecordError,), 10),
     "checkpoint": Target(fuzz_files.Checkpoints, (CheckpointError,), 110),
     "config": Target(fuzz_files.Configs, (ConfigError,), 40),
 }
@@ -56,11 +56,18 @@ def save(folder: Path, name: str, seed: int, tally: Tally) -> list[Path]:
     """Write the inputs that failed as JSON files; their paths."""
     paths = []
     with started(TARGETS[name]) as (subject, _):
-        for index, reason, trace in tally.kept:
+        for failure in tally.kept:
             folder.mkdir(parents=True, exist_ok=True)
-            parts = [b64encode(part).decode() for part in draw(subject, name, seed, index)]
-            content = {"target": name, "seed": seed, "index": index, "reason": reason, "trace": trace, "parts": parts}
-            path = folder / f"{name}-{seed}-{index}.json"
+            parts = failure.parts or draw(subject, name, seed, failure.index)
+            content = {
+                "target": name,
+                "seed": seed,
+                "index": failure.index,
+                "reason": failure.reason,
+                "trace": failure.trace,
+                "parts": [b64encode(part).decode() for part in parts],
+            }
+            path = folder / f"{name}-{seed}-{failure.index}.json"
             path.write_text(json.dumps(content, indent=1) + "\n")
             paths.append(path)
     return paths

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agent import config as configuration
 from benchmarks.mutation import altered, dumped, mutated
-from model import records
+from model import patient, records
 from model.annotations import MNEMONICS, AnnotationFile, encoded, read_annotations
 from model.records import DATABASE
 
@@ -144,8 +144,10 @@ class Checkpoints:
         from model.net import NetSize, build
 
         torch.set_num_threads(1)
+        torch.manual_seed(0)
         self._path, self._cpu, self._load = folder / "made.safetensors", torch.device("cpu"), checkpoint.load
         self._load_beat = checkpoint.load_beat
+        self._beats = torch.rand(2, patient.INPUTS)
         self._seeds = []
         for size in (NetSize(channels=(1,), dense=1, kernel=1), NetSize(channels=(2, 3), dense=4, kernel=3)):
             checkpoint.save(self._path, build(size, self._cpu), checkpoint.Card("made", size, {"seed": 0}, {"f1": {}}))
@@ -175,8 +177,10 @@ class Checkpoints:
     def run(self, parts: list[bytes]) -> None:
         """Load it, as the monitor does and as export and transfer do."""
         self._path.write_bytes(parts[0])
-        _, card = self._load(self._path, self._cpu)
+        net, card = self._load(self._path, self._cpu)
         assert card.name.isprintable()
+        beats = self._beats if card.kind == "context" else self._beats[:, : net.size.samples]
+        assert net(beats).isfinite().all(), "scores are not finite"
         self._load_beat(self._path, self._cpu)
 
 

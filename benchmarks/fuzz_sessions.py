@@ -9,10 +9,10 @@ from random import Random
 import numpy as np
 
 from agent.messages import Beat, Chunk, Event, Gap, Lead
-from agent.session_list import entries
-from agent.session_runs import SessionRuns, marks_of_file
-from agent.session_writer import SessionWriter
-from agent.sessions import chunks, lone_segment, recorded
+from agent.recording.listing import entries
+from agent.recording.runs import SessionRuns, marks_of_file
+from agent.recording.sessions import chunks, lone_segment, recorded
+from agent.recording.writer import SessionWriter
 from benchmarks.mutation import JSON_TOKENS, altered, dumped, mutated, value
 from model import records
 from model.errors import RecordError

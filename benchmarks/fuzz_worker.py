@@ -68,6 +68,16 @@ class Outcome:
     cpu_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that failed: its index, what is wrong, and the traceback; `parts` None where it ended its process."""
+
+    index: int
+    reason: str
+    trace: str = ""
+    parts: list[bytes] | None = None
+
+
 @dataclass(slots=True)
 class Tally:
     """What became of all inputs of a target. Memory: resident megabytes, after a tenth of the inputs and at the end."""
@@ -77,19 +87,19 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     warned: Counter[str] = field(default_factory=Counter)
-    kept: list[tuple[int, str, str]] = field(default_factory=list)
-    """Index, reason and traceback of inputs that failed."""
+    kept: list[Failure] = field(default_factory=list)
+    """Some of the inputs that failed."""
     slowest_s: float = 0.0
     slowest: int = -1
     tenth_mb: float = 0.0
     end_mb: float = 0.0
     wall_s: float = 0.0
 
-    def fail(self, index: int, reason: str, trace: str = "") -> None:
+    def fail(self, failure: Failure) -> None:
         """Count a failure and keep the first ones of each kind."""
-        self.failed[reason] += 1
-        if self.failed[reason] <= MOST_KEPT:
-            self.kept.append((index, reason, trace))
+        self.failed[failure.reason] += 1
+        if self.failed[failure.reason] <= MOST_KEPT:
+            self.kept.append(failure)
 
 
 def draw(subject: Subject, name: str, seed: int, index: int) -> list[bytes]:
@@ -179,7 +189,7 @@ def hunt(name: str, target: Target, count: int, seed: int) -> Tally:
         if lost:
             index = int(at[0])
             done.inputs = index + 1
-            done.fail(index, lost)
+            done.fail(Failure(index, lost))
     done.wall_s = time.monotonic() - began
     return done
 
@@ -239,7 +249,7 @@ def _work(
             elif outcome.kind == "refused":
                 tally.refused[outcome.reason] += 1
             else:
-                tally.fail(index, outcome.reason, outcome.trace)
+                tally.fail(Failure(index, outcome.reason, outcome.trace, parts))
                 next_told = 0.0  # the next input may end this process
             if outcome.cpu_s > tally.slowest_s:
                 tally.slowest_s, tally.slowest = outcome.cpu_s, index

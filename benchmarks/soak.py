@@ -32,8 +32,8 @@ from agent.classify import load
 from agent.commands import free_endpoint
 from agent.messages import Beat, Chunk
 from agent.pipeline import Ward
+from agent.recording.sessions import Session, counts
 from agent.service import Fetch, Fetched, decode_reply, encode, service_endpoint
-from agent.sessions import Session, counts
 from benchmarks.processes import Reader, sample, simulator, start
 from benchmarks.proxy import Faults, Proxy
 from model.resample import FS

@@ -19,6 +19,8 @@ MNEMONICS = ' NLRaVFJASEj/Q~\0|\0sT*D"=pB^t+u?![]en@xf()r'
 DEFINITION, EMPTY = '"', " "
 RATE = re.compile(r"## time resolution: *([0-9.eE+-]+)")
 _SKIP, _NUM, _SUB, _CHN, _AUX = 59, 60, 61, 62, 63
+LARGEST_FILE = 2**24
+LARGEST_SAMPLE = 2**53
 _AHA_CODES = frozenset(b"EFNOPQRUV")
 
 
@@ -41,13 +43,18 @@ class AnnotationFile:
 def read_annotations(directory: Path, record: str, extension: str, fs: float) -> AnnotationFile:
     """Read `record.extension` in `directory`, with samples at `fs` hertz even where the file states another rate.
 
-    Raises RecordError where the file is missing, or is in the old format of the AHA database.
+    Raises RecordError where the file is missing, is none, or is in the old format of the AHA database.
     """
     path = directory / f"{record}.{extension}"
     try:
-        content = path.read_bytes()
+        if path.exists() and not path.is_file():  # a pipe or a device would be read for ever
+            raise RecordError(f"cannot read annotations {path}: that is no file")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise RecordError(f"cannot read annotations {path}: {error.strerror or error}") from error
+    if len(content) > LARGEST_FILE:
+        raise RecordError(f"cannot read annotations {path}: over {LARGEST_FILE} bytes are too many")
     if len(content) > 1 and content[0] == 0 and content[1] in _AHA_CODES:
         raise RecordError(f"annotations {path} are in AHA format: convert them with WFDB's rdann and wrann")
     found = list(_entries(content))
@@ -55,6 +62,8 @@ def read_annotations(directory: Path, record: str, extension: str, fs: float) ->
     notes = [note for note in found[:-1] if note is not None]
     definitions, rate = _definitions(notes)
     scale = fs / rate if rate else 1.0
+    if not max((abs(note[0]) for note in notes), default=0) * scale <= LARGEST_SAMPLE:
+        raise RecordError(f"annotations {path} lie beyond the end of any record: check the rate that they state")
     samples = tuple(math.floor(note[0] * scale + 0.5) if scale != 1 else note[0] for note in notes)
     _, symbols, subtypes, texts = zip(*notes, strict=True) if notes else ((), (), (), ())
     return AnnotationFile(samples, symbols, subtypes, texts, definitions, complete)

@@ -5,6 +5,7 @@ classes, how it was trained and what it reached.
 """
 
 import contextlib
+import copy
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from model import context_net, frontend, patient, records, resample
 from model.context_net import ContextNet
-from model.errors import CheckpointError
+from model.errors import CheckpointError, plain
 from model.net import BeatNet, NetSize, build, samples_left
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -26,6 +27,10 @@ FORMAT = 2
 LARGEST_FILE = 16 * 2**20
 LARGEST_SIZE = 4096
 LARGEST_DEPTH = 64
+LONGEST_NAME = 200
+LARGEST_INPUT = 4.0
+"""The largest value that a net sees, see `model.patient`."""
+LARGEST_SCORE = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def load(path: Path, device: torch.device) -> tuple[BeatNet | ContextNet, Card]:
             card = _card(path, file.metadata())
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
     except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"cannot read weights {path}: {error}") from error
+        raise CheckpointError(f"cannot read weights {path}: {plain(error)}") from error
     with torch.device("meta"):  # sizes without memory, however large they claim to be
         described = (BeatNet if card.kind == "beat" else ContextNet)(card.size).state_dict()
     if _layout(tensors) != _layout(described):
@@ -128,7 +133,24 @@ def load(path: Path, device: torch.device) -> tuple[BeatNet | ContextNet, Card]:
         raise CheckpointError(f"weights {path} hold values that are not finite: train again")
     net = build(card.size, device) if card.kind == "beat" else context_net.build(card.size, device)
     net.load_state_dict(tensors)
-    return net.eval().requires_grad_(False), card
+    net.eval().requires_grad_(False)
+    if not largest_score(net) <= LARGEST_SCORE:
+        raise CheckpointError(f"weights {path} are so large that scores would not be finite: train again")
+    return net, card
+
+
+def largest_score(net: BeatNet | ContextNet) -> float:
+    """A bound of all scores, whatever the input: those of the same net with every weight made positive."""
+    bound = copy.deepcopy(net)
+    for value in bound.state_dict().values():
+        value.abs_()
+    device = bound.output.weight.device
+    if isinstance(bound, BeatNet):
+        scores = bound(torch.ones(1, bound.size.samples, device=device))
+    else:
+        bound.mean.neg_()  # it is taken away
+        scores = torch.cat(bound.heads(torch.full((1, patient.INPUTS), LARGEST_INPUT, device=device)))
+    return float(scores.max())
 
 
 def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
@@ -144,10 +166,12 @@ def _card(path: Path, metadata: dict[str, str] | None) -> Card:
     except KeyError:
         raise CheckpointError(f"{path} is no checkpoint of ecg-agent: its metadata has no entry 'ecg-agent'") from None
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise CheckpointError(f"weights {path} have a broken description: {error}") from error
+        raise CheckpointError(f"weights {path} have a broken description: {plain(error)}") from error
     expected = Input() if card.kind == "beat" else IN_CONTEXT
     if card.input != expected or card.classes != records.CLASSES or card.size.samples != card.input.samples:
         raise CheckpointError(f"weights {path} expect other beats or classes than this program makes")
+    if not card.name.isprintable() or not 0 < len(card.name) <= LONGEST_NAME:
+        raise CheckpointError(f"weights {path} have a name that cannot be shown")
     if not (_possible(card.size) if card.kind == "beat" else card.size == context_net.SIZE):
         raise CheckpointError(f"weights {path} describe a net of impossible size")
     return card

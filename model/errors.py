@@ -60,3 +60,8 @@ class RunError(EcgError):
 
 class SimulatorError(EcgError):
     exit_code = 11
+
+
+def plain(said: object) -> str:
+    """What a file or a parser of it says, as part of a message: short, in one line, and printable."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(said)[:400].split()))

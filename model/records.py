@@ -5,6 +5,7 @@ Database: Moody & Mark 2001, doi:10.1109/51.932724, doi:10.13026/C2F305 (ODC-By 
 """
 
 import contextlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import RecordError
+from model.annotations import EMPTY, read_annotations
+from model.errors import RecordError, plain
 
 DATABASE = Path(__file__).parent / "database"
 LEAD_ORDER = ("MLII", "II")
@@ -23,6 +25,18 @@ AAMI_CLASSES = {"N": "NLRBej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
 CLASSES = tuple(AAMI_CLASSES)
 """The five classes in the order of every array of probabilities or counts."""
 CLASS_OF = {symbol: name for name, symbols in AAMI_CLASSES.items() for symbol in symbols}
+
+LARGEST_HEADER, LONGEST_LINE, MOST_LINES = 2**20, 1000, 1000
+"""Bytes of a header, characters of a line and lines, remarks apart; WFDB asks for lines of 255 characters at most."""
+LARGEST_LENGTH = 2**53
+SLOWEST, FASTEST = 1e-6, 1e9
+"""Sampling rates in hertz beyond which a header makes no sense."""
+MOST_BITS = 64
+BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
+"""Bytes of a sample in each WFDB format that is not compressed."""
+COMPRESSED = ("508", "516", "524")
+DIFFERENCES = "8"
+"""The format that holds differences: a block of it can only be read from the start of the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,16 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalFile:
+    """A file of samples: WFDB `format`, samples of all its signals in a `frame`, bytes before the first (`offset`)."""
+
+    path: Path
+    format: str
+    frame: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What a record's header says. `path` has no file ending; `length` in samples at `fs` hertz."""
 
@@ -45,6 +69,7 @@ class Record:
     length: int
     signals: tuple[Signal, ...]
     comments: tuple[str, ...]
+    files: tuple[SignalFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,17 +114,24 @@ def find(name: str) -> Path:
 def open_record(name: str) -> Record:
     """Read the header of a record, by embedded name or path. Raises RecordError."""
     path = find(name)
+    _check_header(path)
     header = _wfdb("rdheader", path, "header")
     if hasattr(header, "seg_name"):
         raise RecordError(f"record {path} is made of segments: give the path of one of them")
     if not header.sig_len or not header.n_sig:
         raise RecordError(f"record {path} says it has no samples: check its header")
-    if not header.fs or not np.isfinite(header.fs) or header.fs <= 0:
+    if not header.fs or not SLOWEST <= header.fs <= FASTEST:
         raise RecordError(f"record {path} has no valid sampling rate: check its header")
     if len(header.file_name or ()) != header.n_sig:
         raise RecordError(f"record {path} does not describe all of its signals: check its header")
-    signals = tuple(_signal(header, i) for i in range(header.n_sig))
-    return Record(path.name, path, float(header.fs), int(header.sig_len), signals, tuple(header.comments))
+    if header.sig_len > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > header.sig_len:
+        raise RecordError(f"record {path} has an impossible length or skew: check its header")
+    try:
+        signals = tuple(_signal(header, i) for i in range(header.n_sig))
+    except (ValueError, OverflowError) as error:
+        raise RecordError(f"record {path} has impossible values for its converter: check its header") from error
+    files = _files(header, path.parent)
+    return Record(path.name, path, float(header.fs), int(header.sig_len), signals, tuple(header.comments), files)
 
 
 def read(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
@@ -107,19 +139,28 @@ def read(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.
     stop = record.length if stop is None else min(stop, record.length)
     if stop <= start:
         return np.empty((0, len(record.signals)))
-    signal = _wfdb("rdrecord", record.path, "signal", sampfrom=start, sampto=stop).p_signal
-    if signal is None or signal.shape != (stop - start, len(record.signals)):
-        raise RecordError(f"record {record.path} ends before sample {stop}: its signal file is cut short")
-    return np.asarray(signal, dtype=np.float64)
+    _check_files(record, stop)
+    first = 0 if any(file.format == DIFFERENCES for file in record.files) else start
+    signal = _wfdb("rdrecord", record.path, "signal", sampfrom=first, sampto=stop).p_signal
+    if signal is None or signal.shape != (stop - first, len(record.signals)):
+        raise _cut_short(record, stop)
+    return np.asarray(signal[start - first :], dtype=np.float64)
 
 
 def annotations(record: Record, extension: str = "atr") -> Annotations:
     """Reference annotations of a record. Raises RecordError where the file is missing or broken."""
-    if not record.path.with_name(f"{record.path.name}.{extension}").is_file():
-        raise RecordError(f"record {record.path} has no annotations: {record.path.name}.{extension} is missing")
-    found = _wfdb("rdann", record.path, "annotations", extension=extension)
-    texts = tuple(text.rstrip("\x00") for text in found.aux_note)
-    return Annotations(np.asarray(found.sample, dtype=np.int64), tuple(found.symbol), texts)
+    name = f"{record.path.name}.{extension}"
+    if not record.path.with_name(name).is_file():
+        raise RecordError(f"record {record.path} has no annotations: {name} is missing")
+    found = read_annotations(record.path.parent, record.path.name, extension, record.fs)
+    if not found.complete:
+        raise RecordError(f"cannot read the annotations of record {record.path}: {name} is cut short")
+    kept = [i for i in range(found.definitions, len(found.symbols)) if found.symbols[i] != EMPTY]
+    return Annotations(
+        np.array([found.samples[i] for i in kept], dtype=np.int64),
+        tuple(found.symbols[i] for i in kept),
+        tuple(found.texts[i].rstrip("\x00") for i in kept),
+    )
 
 
 def default_lead(names: tuple[str, ...]) -> int:
@@ -128,10 +169,72 @@ def default_lead(names: tuple[str, ...]) -> int:
 
 
 def _signal(header: Any, i: int) -> Signal:
+    """Raises ValueError or OverflowError where the numbers make no sense."""
     gain, baseline = header.adc_gain[i] or 200.0, header.baseline[i] or 0
     bits, zero = header.adc_res[i] or 16, header.adc_zero[i] or 0
+    if not 0 < bits <= MOST_BITS:
+        raise ValueError(f"{bits} bits")
     low, high = ((zero + rail - baseline) / gain for rail in (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
+    if not np.isfinite((low, high)).all():
+        raise ValueError("rails that are not finite")
     return Signal(header.sig_name[i] or f"lead{i + 1}", header.units[i] or "mV", low, high)
+
+
+def _files(header: Any, folder: Path) -> tuple[SignalFile, ...]:
+    """The signal files of a record, each once, in order."""
+    frames: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for i, name in enumerate(header.file_name):
+        frames[name] = frames.get(name, 0) + (header.samps_per_frame[i] or 1)
+        first.setdefault(name, i)
+    return tuple(
+        SignalFile(folder / name, header.fmt[i], frames[name], header.byte_offset[i] or 0) for name, i in first.items()
+    )
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what WFDB's parser, whose time grows with the square of a line, should not be given."""
+    try:
+        with path.with_name(path.name + ".hea").open("rb") as file:
+            content = file.read(LARGEST_HEADER + 1)
+    except OSError as error:
+        raise _unreadable("header", path, error) from error
+    lines = [line for line in content.decode("ascii", "ignore").splitlines() if not line.lstrip().startswith("#")]
+    if len(content) > LARGEST_HEADER or len(lines) > MOST_LINES or any(len(line) > LONGEST_LINE for line in lines):
+        raise RecordError(f"cannot read the header of record {path}: it is too large for one")
+
+
+def _check_files(record: Record, stop: int) -> None:
+    """Refuse what are no signal files, or end before sample `stop`, before memory is asked for their samples."""
+    for file in record.files:
+        try:
+            if not file.path.is_file():  # a pipe or a device would be read for ever
+                raise RecordError(f"cannot read the signal of record {record.path}: there is no file {file.path.name}")
+            there = _samples_there(file)
+        except (OSError, RuntimeError) as error:
+            raise _unreadable("signal", record.path, error) from error
+        if there < stop * file.frame:
+            raise _cut_short(record, stop)
+
+
+def _samples_there(file: SignalFile) -> float:
+    """Samples in a file, by its size or, where it is compressed, by what it says itself."""
+    if file.format in COMPRESSED:
+        import soundfile
+
+        with file.path.open("rb") as opened, soundfile.SoundFile(opened) as sound:
+            return float(len(sound) * sound.channels)
+    if file.format not in BYTES:
+        return math.inf  # the WFDB package says what it thinks of it
+    return (file.path.stat().st_size - file.offset) / BYTES[file.format]
+
+
+def _cut_short(record: Record, stop: int) -> RecordError:
+    return RecordError(f"record {record.path} ends before sample {stop}: its signal file is cut short")
+
+
+def _unreadable(part: str, path: Path, error: Exception) -> RecordError:
+    return RecordError(f"cannot read the {part} of record {path}: {plain(error)}")
 
 
 def _wfdb(function: str, path: Path, part: str, **options: Any) -> Any:
@@ -141,4 +244,4 @@ def _wfdb(function: str, path: Path, part: str, **options: Any) -> Any:
     try:
         return getattr(wfdb, function)(str(path), **options)
     except Exception as error:
-        raise RecordError(f"cannot read the {part} of record {path}: {' '.join(str(error).split())}") from error
+        raise _unreadable(part, path, error) from error

@@ -5,6 +5,7 @@ The filter is that of `scipy.signal.resample_poly` (Kaiser window, beta 5, 10 ze
 """
 
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -15,10 +16,13 @@ FS = 125
 LARGEST_FACTOR = 1000
 """Rates whose ratio to FS needs a larger numerator or denominator are refused: their filter would not be small."""
 
+SLOWEST = 20.0
+"""Rates in hertz below this are refused: no ECG is seen in them, and they would become many times as many samples."""
+
 
 def ratio(fs: float, target: float = FS) -> Fraction:
     """`target / fs` in lowest terms. Raises ValueError where no small exact ratio exists."""
-    if not np.isfinite(fs) or fs <= 0:
+    if not np.isfinite(fs) or fs < SLOWEST:
         raise ValueError(f"a sampling rate of {fs} Hz makes no sense")
     rate = Fraction(fs).limit_denominator(10**6)
     fraction = Fraction(target).limit_denominator(10**6) / rate if rate else Fraction(0)
@@ -39,7 +43,7 @@ class Resampler:
         step = ratio(fs, target)
         self.up, self.down = step.numerator, step.denominator
         self._half = 10 * max(self.up, self.down) if step != 1 else 0
-        self._taps = self._filter()
+        self._taps = _filter(self.up, self.down) if self._half else np.ones(1)
         self.next_output = start
         """Index of the first output that was not returned yet."""
         block = max(0, (start * self.down - self._half) // self.up) // self.down
@@ -48,15 +52,6 @@ class Resampler:
         self._base = self.first_input
         self._buffer = np.empty((0, leads))
         self._flushed = False
-
-    def _filter(self) -> NDArray[np.float64]:
-        if self._half == 0:
-            return np.ones(1)
-        from scipy.signal import firwin  # a second to import: a stream at 125 Hz does not pay it
-
-        taps = firwin(2 * self._half + 1, 1 / max(self.up, self.down), window=("kaiser", 5.0)) * self.up
-        padding = -self._half % self.down  # brings the centre tap onto the output grid
-        return np.concatenate([np.zeros(padding), taps])
 
     def push(self, samples: NDArray[np.floating]) -> NDArray[np.float64]:
         """Take (n, leads) input samples; return the (m, leads) float64 outputs they complete."""
@@ -89,6 +84,17 @@ class Resampler:
         if block > self._base:
             self._buffer = self._buffer[block - self._base :]
             self._base = block
+
+
+@lru_cache(maxsize=16)
+def _filter(up: int, down: int) -> NDArray[np.float64]:
+    """The filter's taps. They are kept: a stream with many gaps begins anew behind each."""
+    from scipy.signal import firwin  # a second to import: a stream at 125 Hz does not pay it
+
+    half = 10 * max(up, down)
+    taps = firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", 5.0)) * up
+    padding = -half % down  # brings the centre tap onto the output grid
+    return np.concatenate([np.zeros(padding), taps])
 
 
 def resampled(samples: NDArray[np.floating], fs: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The device's end of the wire: a ZeroMQ XPUB socket that knows its subscribers, and beside it a ROUTER that answers."""
+"""The device's end of the wire: an XPUB socket that knows its subscribers, and beside it a ROUTER that answers."""
 
 import errno
 import time

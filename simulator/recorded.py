@@ -11,8 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from agent.messages import Chunk, End
-from agent.session_runs import SessionRuns
-from agent.sessions import Segment, counts, is_recording, recorded
+from agent.recording.runs import SessionRuns
+from agent.recording.sessions import Segment, counts, is_recording, recorded
 from agent.wire import LARGEST_COUNT, LARGEST_FRAME
 from model.errors import ConfigError
 from simulator.memory import WIDEST

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agent.config import RecordConfig
 from agent.messages import Beat, Chunk, End, Event, Gap, Lead
-from agent.recording import Recorder
+from agent.recording.recorder import Recorder
 
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "µV", 200.0, 12.25, -5120, 5115))
 CONFIG = RecordConfig(rotate_min=60.0, sync_s=5.0, limit_mb=0.0, reserve_mb=0.0, warm_s=120.0)

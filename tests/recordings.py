@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agent.config import RecordConfig
 from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
 from agent.pipeline import Ward
-from agent.recording import Recorder
+from agent.recording.recorder import Recorder
 
 Message = Chunk | Gap | End
 NOW = 1_735_689_600.25

@@ -11,8 +11,8 @@ from conftest import LEADS
 
 from agent import config as configuration
 from agent.config import Config, override
-from agent.link import Link, Message, Position
-from agent.messages import MISSING, Chunk, End, Event, Gap
+from agent.link import Link, Message
+from agent.messages import MISSING, Chunk, End, Event, Gap, Position
 from agent.service import Fetch, Fetched, Hello, decode_reply, encode, service_endpoint
 from agent.wire import encode as packet_frames
 from model.resample import FS
@@ -231,6 +231,27 @@ def test_the_first_packet_may_be_overtaken_too() -> None:
         for late in (packet(10), packet(5), packet(0), End("1", "run", 15, FS)):
             assert publisher.send(packet_frames(late))
         assert samples(received(link, ended)) == [(i, i) for i in range(15)]
+
+
+@pytest.mark.parametrize("first", [0, 7500])
+def test_a_device_that_was_faster_than_the_monitor_and_has_left_is_heard_whole(first: int) -> None:
+    """All waits in the queue of the monitor; nobody answers any more; the beginning and a lost packet are missing."""
+    config = settings()
+    publisher = Publisher(config, lossless=False)
+    publisher.linger_s = 0.0
+    with monitor(override(config, "link", endpoint=publisher.endpoint)) as link:
+        while not publisher.subscribers("1"):
+            time.sleep(0.01)
+        send(publisher, [packet(first + 5 * i) for i in range(3000)], lambda i: i == 1500)
+        send(publisher, [End("1", "run", first + 15_000, FS)])
+        while not link.socket.poll(100):
+            pass
+        publisher.linger_s = 1.0
+        publisher.close()
+        out = received(link, ended)
+        known = range(first, first + 15_000)
+        lost = range(first + 7500, first + 7505)
+        assert samples(out) == [(i, MISSING if i in lost else i) for i in known]
 
 
 def test_the_clock_of_the_device_is_known() -> None:

@@ -1,4 +1,4 @@
-"""agent.convert: recordings listed, and written as EDF+, CSV and JSON lines."""
+"""agent.recording.convert: recordings listed, and written as EDF+, CSV and JSON lines."""
 
 import csv
 import json
@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 
-from agent import convert as module
-from agent.convert import convert, show_sessions
-from agent.edf import LOWEST
 from agent.json_lines import beat_line
 from agent.messages import MISSING, Beat, Chunk, End, Gap, Lead
 from agent.pipeline import Ward
-from agent.recording import Recorder
-from agent.sessions import Segment, Session, counts
+from agent.recording import convert as module
+from agent.recording.convert import convert, show_sessions
+from agent.recording.edf import LOWEST
+from agent.recording.recorder import Recorder
+from agent.recording.sessions import Segment, Session, counts
 from model.errors import ConfigError, RecordError, RunError
 
 NewWard = Callable[[], Ward]

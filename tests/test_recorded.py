@@ -20,7 +20,7 @@ from agent.config import Config, override
 from agent.link import Link
 from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
 from agent.pipeline import Ward
-from agent.sessions import Session
+from agent.recording.sessions import Session
 from agent.wire import decode, encode
 from model.errors import ConfigError, RecordError
 from simulator.publish import Publisher

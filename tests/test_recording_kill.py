@@ -11,10 +11,10 @@ import pytest
 import wfdb
 from indexed import CONFIG, counts_of
 
-from agent import sessions
 from agent.messages import MISSING
-from agent.recording import Recorder
-from agent.sessions import Session
+from agent.recording import sessions
+from agent.recording.recorder import Recorder
+from agent.recording.sessions import Session
 
 ROOT = Path(__file__).parents[1]
 KILLS = 10
@@ -24,8 +24,8 @@ import sys, time
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, "tests")
-from agent import recording
-from agent.recording import Recorder
+from agent.recording import recorder as recording
+from agent.recording.recorder import Recorder
 from indexed import CONFIG, NOW, beat, chunk, gap
 
 recording.FLUSH_S = 0.02

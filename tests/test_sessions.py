@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
 
-from agent import sessions
 from agent.messages import MISSING, Beat, Chunk, Event, Gap, Ledger
-from agent.recording import Recorder
-from agent.sessions import Session
+from agent.recording import sessions
+from agent.recording.recorder import Recorder
+from agent.recording.sessions import Session
 from model.errors import RecordError
 
 

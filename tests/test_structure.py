@@ -15,7 +15,7 @@ from model import checkpoint, records
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("model", "agent", "simulator")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-SHARED = ("config", "messages", "security", "service", "sessions", "wire")
+SHARED = ("config", "messages", "recording", "security", "service", "wire")
 """What device and monitor have in common: settings, both ends of the wire, keys, recordings."""
 MAY_IMPORT = {
     "model": {"model"},

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from agent.json_lines import beat_line, event_line
 from agent.messages import MISSING, Beat, Event, Lead
-from agent.session_runs import Mark, Run, SessionRuns
-from agent.session_track import index_of
-from agent.sessions import Segment, counts
+from agent.recording.runs import Mark, Run, SessionRuns
+from agent.recording.sessions import Segment, counts
+from agent.recording.track import index_of
 from model.resample import FS
 
 BLOCK_S = 60.0

@@ -17,9 +17,9 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from agent import session_store as store
 from agent.messages import MISSING, Beat, Chunk, Event, Gap, Lead, Ledger
-from agent.segments import ENDINGS, FORMATS, Origin, checked, decode_leads, frames, origin_of, read
+from agent.recording import store
+from agent.recording.segments import ENDINGS, FORMATS, Origin, checked, decode_leads, frames, origin_of, read
 from agent.wire import Index, Rate, Text
 from model.errors import RecordError
 from model.records import CLASSES

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
-from agent.segments import LARGEST_TIME, Counts, Origin, Writer, packed
+from agent.recording.segments import LARGEST_TIME, Counts, Origin, Writer, packed
 from model.resample import FS
 
 LONGEST_GAP_S = 60.0
@@ -44,6 +44,7 @@ class _Block:
 
     entry: Entry
     first: int
+    fs: float
     leads: tuple[Lead, ...]
     started: float
     anew: bool
@@ -201,7 +202,7 @@ class Track:
         """End the segment, once what waits is written."""
         self._gap, self._leads = 0, ()
         if not (self._blocks and self._blocks[-1].anew):
-            self._blocks.append(_Block(entry, entry.next, (), 0.0, anew=True))
+            self._blocks.append(_Block(entry, entry.next, entry.fs, (), 0.0, anew=True))
 
     def _skip(self, entry: Entry, stop: int, lost: bool) -> None:
         """No samples up to `stop`: declared missing, or lost to the recording alone, which ends the segment."""
@@ -230,7 +231,7 @@ class Track:
         block = self._blocks[-1] if self._blocks else None
         if block is None or not block.leads:
             started = _time_of(chunk, now_s) + (entry.next - chunk.first - self._gap) / entry.fs
-            block = _Block(entry, entry.next - self._gap, chunk.leads, started, anew=False)
+            block = _Block(entry, entry.next - self._gap, entry.fs, chunk.leads, started, anew=False)
             self._blocks.append(block)
         if self._gap:
             block.parts.append((np.full((self._gap, len(chunk.leads)), MISSING, np.int32), True))
@@ -243,7 +244,7 @@ class Track:
         parts = [counts for counts, _ in block.parts]
         counts = np.ascontiguousarray(np.concatenate(parts) if len(parts) > 1 else parts[0], np.int32)
         entry, grown = block.entry, 0
-        limit = min(max(1, round(self._rotate_s * entry.fs)), 2**31 - 1)
+        limit = min(max(1, round(self._rotate_s * block.fs)), 2**31 - 1)
         while block.done < len(counts):
             if self._segment is not None and self._segment.count >= limit:
                 self.end()
@@ -263,9 +264,9 @@ class Track:
 
     def _open(self, block: _Block, entry: Entry) -> Writer:
         wfdb_format = 32 if self._wide == (entry.run, block.leads) else 16
-        started = min(max(0.0, block.started + block.done / entry.fs), LARGEST_TIME)
+        started = min(max(0.0, block.started + block.done / block.fs), LARGEST_TIME)
         first = block.first + block.done
-        origin = Origin(first, entry.fs, self.bed, entry.run, block.leads, started)
+        origin = Origin(first, block.fs, self.bed, entry.run, block.leads, started)
         self._segment = self._open_segment(origin, wfdb_format)
         self.recent.append(self._segment)
         return self._segment

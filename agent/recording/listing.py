@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from agent.session_runs import SessionRuns
-from agent.sessions import found
+from agent.recording.runs import SessionRuns
+from agent.recording.sessions import found
 from model.errors import RecordError
 
 

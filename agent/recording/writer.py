@@ -16,10 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from agent import session_store as store
 from agent.messages import Beat, Chunk, End, Event, Gap
-from agent.segments import Origin, Writer, size_of, sync
-from agent.session_repair import (
+from agent.recording import store
+from agent.recording.repair import (
     ENTRIES,
     SEGMENTS,
     add_segment,
@@ -30,7 +29,8 @@ from agent.session_repair import (
     save_entries,
     writer_of,
 )
-from agent.session_track import KEPT, Entry, Track
+from agent.recording.segments import Origin, Writer, size_of, sync
+from agent.recording.track import KEPT, Entry, Track
 from model.errors import RunError
 
 MOST_EVENTS = 1000

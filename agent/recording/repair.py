@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agent import session_store as store
-from agent.segments import FORMATS, Origin, Writer, decode_leads, encode_leads, origin_of, read
-from agent.session_track import Entry, index_of
+from agent.recording import store
+from agent.recording.segments import FORMATS, Origin, Writer, decode_leads, encode_leads, origin_of, read
+from agent.recording.track import Entry, index_of
 
 _BLOCK_ROWS = 65_536
 

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from agent.messages import Event
-from agent.session_track import index_of
-from agent.sessions import Segment, Session
+from agent.recording.sessions import Segment, Session
+from agent.recording.track import index_of
 from agent.wire import Index, Rate, Text
 from model.annotations import read_annotations
 from model.errors import RecordError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from agent.session_runs import Mark, SessionRuns, at_home, marks_of_file
-from agent.sessions import Segment, is_recording, recorded
+from agent.recording.runs import Mark, SessionRuns, at_home, marks_of_file
+from agent.recording.sessions import Segment, is_recording, recorded
 from model.errors import ConfigError, RecordError, RunError
 
 ENDINGS = (".edf", ".csv", ".jsonl")
@@ -28,7 +28,7 @@ def show_sessions(folder: Path, json: bool) -> None:
     """Print the recordings in a folder, or the one that it is. Raises RecordError where there are none."""
     from rich.console import Console
 
-    from agent.session_list import entries, table
+    from agent.recording.listing import entries, table
 
     listed = entries(folder)
     if not listed:
@@ -63,17 +63,17 @@ def convert(recording: Path, out: Path) -> None:
         _check_alike(source.segments)
     with _open(source) as session, _written(out) as file:
         if ending == ".jsonl":
-            from agent.convert_text import write_json_lines
+            from agent.recording.text import write_json_lines
 
             if session is None:
                 raise RecordError(f"{recording} was copied out of its recording: that knows its beats and events")
             write_json_lines(session, source.segments[0].bed, source.segments[0] if source.lone else None, file)
         elif ending == ".csv":
-            from agent.convert_text import write_csv
+            from agent.recording.text import write_csv
 
             write_csv(_marked(source, session), source.segments, file)
         else:
-            from agent.edf import write_edf
+            from agent.recording.edf import write_edf
 
             write_edf(_marked(source, session), source.segments, file)
 

@@ -18,7 +18,7 @@ from typing import Self
 
 from agent.config import RecordConfig
 from agent.messages import Beat, Chunk, End, Event, Gap, Position, RecordingView
-from agent.session_writer import SessionWriter
+from agent.recording.writer import SessionWriter
 from model.errors import RunError
 
 FLUSH_S = 0.5

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from agent.messages import Chunk, Gap, Position
-from agent.sessions import Session, chunks
+from agent.recording.sessions import Session, chunks
 
 
 def last_signal(folder: Path, positions: Mapping[str, Position], seconds: float) -> Iterator[Chunk | Gap]:

@@ -15,8 +15,8 @@ from edfio import Edf, EdfAnnotation, EdfSignal, Patient, Recording
 from numpy.typing import NDArray
 
 from agent.messages import MISSING, Lead
-from agent.session_runs import Mark
-from agent.sessions import Segment, counts
+from agent.recording.runs import Mark
+from agent.recording.sessions import Segment, counts
 from model.errors import RecordError
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1

@@ -1,0 +1,171 @@
+"""What the top of the screen, and a row of the overview, say of lateness, the link, its troubles and the recording."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from test_dashboard import SIZES, make, printed
+from test_dashboard_status import (
+    FULL,
+    LINK,
+    NO_KEY,
+    ONE,
+    OVERVIEW,
+    RECORDING,
+    TROUBLED,
+    WARD,
+    bed,
+    lines,
+    segments,
+    text,
+)
+
+from agent.dashboard.frame import render, settle
+from agent.dashboard.styles import ALARM, WARN
+from agent.dashboard.view import View
+from agent.messages import BedState, LinkView
+
+
+@pytest.mark.parametrize("view", [ONE, OVERVIEW, View(overview=False, ascii=True), View(overview=True, ascii=True)])
+@pytest.mark.parametrize("size", SIZES)
+def test_behind(size: tuple[int, int], view: View) -> None:
+    """A bed that lies behind is said to, in the bed's view and in the overview, until it has caught up."""
+    late = make(bed("bed-a", behind_s=12.3), bed("bed-b"), link=LINK, recording=RECORDING)
+    assert "behind 12 s" in text(late, size, view)
+    assert ("1 behind" in text(late, size, view)) == bool(view.overview)
+    assert any("behind 12 s" in part.text and part.style is WARN for part in segments(late, size, view))
+    assert "behind" not in text(make(bed(behind_s=1.4), link=LINK), size, view)
+
+
+@pytest.mark.parametrize("view", [ONE, OVERVIEW])
+@pytest.mark.parametrize("state", ["ok", "learning", "lead off", "saturated", "no signal"])
+def test_behind_beside_the_state(state: BedState, view: View) -> None:
+    """Lateness does not hide what else is wrong with a bed."""
+    told = text(make(bed(state=state, behind_s=99.0)), (80, 24), view)
+    assert "behind 99 s" in told
+    assert state in ("ok", "learning") or state.upper() in told
+
+
+def test_a_long_delay_in_a_row() -> None:
+    """A delay of any length is told whole in a row, and the state beside it as far as there is room."""
+    row = lines(make(bed(state="saturated", behind_s=599.0), link=LINK), (80, 24), OVERVIEW)[2]
+    assert row.startswith("▌SATURAT… behind 599 s")
+    assert "behind 17 h" in text(make(bed(state="saturated", behind_s=6e4), link=LINK), (80, 24), OVERVIEW)
+
+
+@pytest.mark.parametrize("view", [ONE, OVERVIEW])
+@pytest.mark.parametrize("state", ["no data", "refused", "ended"])
+def test_nothing_comes_and_nothing_is_behind(state: BedState, view: View) -> None:
+    """A bed without data, or a lost link, is not behind: its own words say more."""
+    assert "behind" not in text(make(bed(state=state, behind_s=99.0), link=LINK), (120, 36), view)
+    lost = make(bed(behind_s=99.0), link=replace(LINK, state="lost"))
+    assert "behind" not in text(lost, (120, 36), view)
+
+
+def test_a_link_without_answers() -> None:
+    """Before the second socket has answered there is no round trip, and nothing stands for it."""
+    silent = replace(LINK, round_trip_ms=None, offset_ms=None)
+    assert re.search(r"connected  00:00:30 $", lines(make(bed(), link=silent), (120, 36))[0])
+    assert "trip" not in text(make(bed(), link=silent), (120, 36))
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("overview", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_troubles_are_told_in_full(size: tuple[int, int], overview: bool, ascii_only: bool) -> None:
+    """The words of both troubles stand whole at the top of the screen, as alarms, and the keys still at its foot."""
+    told = lines(TROUBLED, size, View(overview=overview, ascii=ascii_only))
+    top = " ".join(" ".join(told[1:6]).split())
+    assert f"LINK LOST: {NO_KEY} RECORDING: {FULL}" in top
+    assert "quit" in told[-1]
+    alarms = [part.text for part in segments(TROUBLED, size, View(overview=overview)) if part.style is ALARM]
+    assert any("LINK LOST: the device" in part for part in alarms)
+    assert any("RECORDING: disk almost full" in part for part in alarms)
+
+
+@pytest.mark.parametrize(
+    ("link", "words", "style"),
+    [
+        (replace(LINK, state="waiting", trouble="nothing answers"), "NO LINK: nothing answers", ALARM),
+        (replace(LINK, state="lost", trouble="nothing answers"), "LINK LOST: nothing answers", ALARM),
+        (replace(LINK, trouble="it broke"), "LINK: it broke", WARN),
+    ],
+)
+def test_trouble_by_state(link: LinkView, words: str, style: object) -> None:
+    """A link that never was, one that is lost and one in trouble are told apart, with beds and without."""
+    for snapshot in (make(link=link), make(bed(), link=link), make(bed("a"), bed("b"), link=link)):
+        found = [part.style for part in segments(snapshot, (80, 24), View()) if words in part.text]
+        assert found == [style]
+
+
+def test_a_paused_recording_is_not_told_twice() -> None:
+    """A trouble that begins with the word itself has it once."""
+    paused = make(bed(), recording=replace(RECORDING, trouble="recording paused: disk full: 80 MB left"))
+    assert lines(paused, (80, 24))[1].strip() == "RECORDING paused: disk full: 80 MB left"
+
+
+def test_trouble_is_live_in_a_frozen_picture() -> None:
+    """Troubles and the recording are those of now, the picture below them is the frozen one."""
+    frozen = make(bed("before"), link=LINK)
+    told = text(replace(TROUBLED, now_s=1072.0), (80, 24), View(frozen=frozen))
+    assert "before" in told
+    assert "FROZEN 12 s" in told
+    assert "LINK LOST: the device" in told
+    assert "RECORDING: disk" in told
+
+
+@pytest.mark.parametrize("size", [(100, 28), (120, 36)])
+def test_trouble_keeps_the_layout(size: tuple[int, int]) -> None:
+    """A large terminal keeps its layout under the lines of a trouble."""
+    assert "MONITOR" in text(TROUBLED, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_recording_of_a_ward(size: tuple[int, int]) -> None:
+    """The overview's header shows the recording, with what there is room for."""
+    head = lines(make(bed("a"), bed("b"), link=LINK, recording=RECORDING), size, OVERVIEW)[0]
+    assert "● REC" in head
+    assert "34 GB free" in head
+    assert size[0] < 100 or "20261001-120000, 12 MB" in head
+
+
+def test_recording_in_trouble_is_alarming() -> None:
+    """The mark of a recording in trouble is another one and an alarm, also without colour."""
+    troubled = make(bed(), link=LINK, recording=replace(RECORDING, trouble=FULL))
+    for size in SIZES:
+        marks = [part.style for part in segments(troubled, size) if "REC" in part.text and "RECORD" not in part.text]
+        assert marks == [ALARM] * (2 if size[0] < 100 else 1)
+        folder = [part.style for part in segments(troubled, size) if part.text == "20261001-120000"]
+        assert size[0] < 100 or folder == [ALARM]
+    plain = printed(render(troubled, View(), 80, 24), no_color=True)
+    assert re.search(r"\x1b\[1;7m ○ REC ", plain)
+    assert re.search(r"\x1b\[1;7m RECORDING: disk almost full", plain)
+
+
+def test_a_crowded_header() -> None:
+    """Where not everything fits, round trip, place among the beds and the mark of the recording go, in this order."""
+    name = "bed of mine"
+    beds = [bed(name, behind_s=12.3), *(bed(f"bed-{i}") for i in range(999))]
+    ward = make(*beds, link=LINK, recording=RECORDING)
+    head = lines(ward, (100, 30))[0]
+    assert all(
+        part in head for part in (name, "MLII", "behind 12 s", " 1/1000 ", "REC", "connected 0.4 ms", "00:00:30")
+    )
+    head = lines(ward, (80, 24))[0]
+    assert all(part in head for part in (name, "MLII", "behind 12 s", "REC", "connected", "00:00:30"))
+    assert "0.4 ms" not in head
+    assert "1/1000" not in head
+    lost = replace(ward, link=replace(LINK, state="lost"), now_s=2060.0)
+    head = lines(lost, (80, 24), View(overview=False, frozen=ward))[0]
+    assert all(part in head for part in ("bed", "behind 12 s", "FROZEN 1000 s", "LINK LOST", "00:00:30"))
+    assert "REC" not in head
+    leads = replace(ward, beds=(replace(beds[0], lead="lead number one"), *beds[1:]))
+    head = lines(lost, (80, 24), View(overview=False, frozen=leads))[0]
+    assert all(part in head for part in ("bed", "behind 12 s", "FROZEN 1000 s", "LINK LOST", "00:00:30"))
+
+
+def test_a_page_under_trouble() -> None:
+    """Lines of a trouble take beds off the page, and the scales that are followed are those of the beds left on it."""
+    ward = replace(WARD, beds=WARD.beds[:20], link=TROUBLED.link, recording=TROUBLED.recording)
+    assert "beds 10-18 of 20" in lines(ward, (80, 24), View(bed="bed-9"))[0]
+    assert list(settle(ward, View(bed="bed-9"), 80, 24).windows) == [f"bed-{i}" for i in range(9, 18)]

@@ -1,0 +1,515 @@
+"""Fuzzing in short: what takes bytes from outside takes them or refuses them. `benchmarks.fuzz` is the long form."""
+
+import json
+import os
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from agent import config as configuration
+from agent.messages import Chunk, Event, Lead
+from agent.pipeline import Ward
+from benchmarks import fuzz, fuzz_worker
+from benchmarks.fuzz_worker import Failure, Subject, Tally, Target, draw, hunt, judge, started
+from benchmarks.mutation import CHANGES, LARGEST, mutated, value
+from model import checkpoint, records
+from model.annotations import LARGEST_FILE, AnnotationFile, encoded, read_annotations
+from model.checkpoint import Card
+from model.errors import CheckpointError, ConfigError, RecordError
+from model.net import NetSize, build
+from model.resample import ratio
+
+SHORT = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+INPUTS = {"stream": 8, "lasting": 8, "recording": 25, "header": 100, "signal": 60, "annotation": 150}
+"""Inputs of the slower targets; 300 of all others."""
+LARGE = 10**12
+
+
+@pytest.fixture(scope="module")
+def subjects() -> Iterator[Callable[[str], Subject]]:
+    """The subject of a target, made when it is first asked for."""
+    made: dict[str, Subject] = {}
+    with ExitStack() as stack:
+
+        def subject(name: str) -> Subject:
+            if name not in made:
+                made[name] = stack.enter_context(started(fuzz.TARGETS[name]))[0]
+            return made[name]
+
+        yield subject
+
+
+def checked(name: str, subject: Subject, parts: list[bytes]) -> str:
+    """What became of an input; how long it took is left to the benchmark, which has the machine to itself."""
+    outcome = judge(fuzz.TARGETS[name], subject, parts)
+    took = outcome.reason.startswith("took over")
+    assert took or outcome.kind != "failed", f"{outcome.reason}\n{outcome.trace}"
+    return outcome.kind
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", fuzz.TARGETS)
+def test_mutated_inputs(name: str, subjects: Callable[[str], Subject]) -> None:
+    """Whatever a mutation of real data is, it is taken or refused as documented."""
+    subject = subjects(name)
+
+    @settings(SHORT, max_examples=INPUTS.get(name, 300))
+    @given(st.integers(0, 2**40))
+    def run(index: int) -> None:
+        checked(name, subject, draw(subject, name, 0, index))
+
+    run()
+
+
+@pytest.mark.parametrize("name", ["wire", "request", "reply", "header", "annotation", "checkpoint", "config"])
+def test_any_bytes(name: str, subjects: Callable[[str], Subject]) -> None:
+    """Bytes that come from nowhere are taken or refused as documented."""
+    subject = subjects(name)
+
+    @settings(SHORT, max_examples=60)
+    @given(st.binary(max_size=200))
+    @example(b"")
+    @example(b"\0" * 200)
+    @example(b"[" * 5000)
+    def run(content: bytes) -> None:
+        checked(name, subject, [content])
+
+    run()
+
+
+@pytest.mark.parametrize("name", fuzz.TARGETS)
+def test_inputs_can_be_made_again(name: str, subjects: Callable[[str], Subject]) -> None:
+    """An input is the same for the same seed and index, and another one for others."""
+    subject = subjects(name)
+    first = [draw(subject, name, 1, index) for index in range(20)]
+    assert first == [draw(subject, name, 1, index) for index in range(20)]
+    assert first != [draw(subject, name, 2, index) for index in range(20)]
+
+
+@pytest.mark.parametrize("name", fuzz.TARGETS)
+def test_inputs_reach_behind_the_first_check(name: str, subjects: Callable[[str], Subject]) -> None:
+    """Not everything is refused, and what may be refused sometimes is."""
+    subject = subjects(name)
+    with_warnings = np.errstate(all="ignore")
+    with with_warnings:
+        kinds = {checked(name, subject, draw(subject, name, 3, index)) for index in range(INPUTS.get(name, 300))}
+    assert kinds == ({"accepted", "refused"} if fuzz.TARGETS[name].refusals else {"accepted"})
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_changes_take_anything(change: Callable[[Random, bytearray], None]) -> None:
+    """Every mutation takes bytes of any length, and changes some of them."""
+    changed = 0
+    for seed in range(200):
+        before = Random(seed).randbytes(seed % 50) + b" 12 \n a 5\n"[: seed % 11]
+        out = bytearray(before)
+        change(Random(seed), out)
+        changed += bytes(out) != before
+    assert changed > 20
+
+
+def test_mutations_stay_small() -> None:
+    """No input grows without bound, however often it is changed."""
+    data = bytes(LARGEST)
+    for seed in range(50):
+        data = mutated(Random(seed), data, [data], [b"token"])
+        assert len(data) <= LARGEST
+    assert json.dumps(value(Random(1))) is not None
+
+
+class Faulty:
+    """A subject with every fault that the worker must notice; an input names one."""
+
+    FAULTS = ("fine", "refuse", "raise", "print", "memory", "open", "connect", "crash", "hang", "warn")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def make(self, random: Random) -> list[bytes]:
+        return [random.choice(self.FAULTS).encode()]
+
+    def run(self, parts: list[bytes]) -> None:
+        match parts[0]:
+            case b"refuse":
+                raise RecordError("no")
+            case b"raise":
+                raise KeyError("no")
+            case b"print":
+                raise RecordError("two\nlines")
+            case b"memory":
+                try:
+                    np.ones(LARGE)
+                except MemoryError as error:
+                    raise RecordError("cannot read it") from error
+            case b"open":
+                (self._folder / ".." / "beside").write_text("")
+            case b"connect":
+                import socket
+
+                with socket.socket() as one:
+                    one.connect_ex(("127.0.0.1", 9))
+            case b"crash":
+                os.abort()
+            case b"hang":
+                time.sleep(1000)
+            case b"warn":
+                import warnings
+
+                warnings.warn("odd", RuntimeWarning, stacklevel=1)
+
+
+FAULTY = Target(Faulty, (RecordError,), 1)
+FAULTS = 20
+
+
+@pytest.fixture(scope="module")
+def faults() -> tuple[Tally, Counter[str]]:
+    """What the worker makes of a subject with many faults, and what its inputs are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuzz_worker, "HANG_S", 2.0)
+        seed = next(seed for seed in range(1_000_000) if _has_all(_names(seed)))
+        return hunt("faulty", FAULTY, FAULTS, seed), Counter(_names(seed))
+
+
+def _has_all(names: list[str]) -> bool:
+    return set(names) == set(Faulty.FAULTS) and names.count("hang") == names.count("crash") == 1
+
+
+def _names(seed: int) -> list[str]:
+    return [draw(Faulty(Path()), "faulty", seed, index)[0].decode() for index in range(FAULTS)]
+
+
+def test_faults_are_noticed(faults: tuple[Tally, Counter[str]]) -> None:
+    """A traceback, a refusal that cannot be shown, a file elsewhere, a connection, a crash and a hang are failures."""
+    tally, made = faults
+    found = Counter({reason.partition(" at ")[0]: count for reason, count in tally.failed.items()})
+    reasons = {
+        "raise": "KeyError",
+        "print": "RecordError that cannot be shown",
+        "memory": "RecordError for want of memory",
+        "crash": "ended by -6",
+        "hang": "hung for 2 s",
+        "connect": "reached out: socket.connect",
+    }
+    assert {fault: found[reason] for fault, reason in reasons.items()} == {fault: made[fault] for fault in reasons}
+    assert sum(count for reason, count in found.items() if "beside" in reason) == made["open"]
+    assert tally.inputs == FAULTS
+    assert len(tally.kept) == sum(tally.failed.values())
+
+
+def test_what_is_no_fault(faults: tuple[Tally, Counter[str]]) -> None:
+    """What is taken, refused or warned of is counted, as far as no crash took the count with it."""
+    tally, made = faults
+    assert tally.accepted <= made["fine"] + made["warn"]
+    assert set(tally.refused) <= {"RecordError"}
+    assert sum(tally.failed.values()) == made.total() - made["fine"] - made["warn"] - made["refuse"]
+    assert tally.slowest >= 0
+    assert not fuzz.is_sound(tally)
+
+
+class Hoarder:
+    """A subject that keeps a little of every input."""
+
+    def __init__(self, folder: Path) -> None:  # noqa: ARG002  # as every subject
+        self._kept: list[bytes] = []
+
+    def make(self, random: Random) -> list[bytes]:
+        return [bytes([random.randrange(256)]) * 5000]
+
+    def run(self, parts: list[bytes]) -> None:
+        self._kept += [part + b"." for part in parts]
+
+
+def test_growth_is_noticed() -> None:
+    """Memory that grows with the inputs is told, though nothing failed."""
+    tally = hunt("hoarder", Target(Hoarder, (), 1), fuzz.LEAST_JUDGED + 1000, 0)
+    assert not tally.failed
+    assert tally.accepted == tally.inputs == fuzz.LEAST_JUDGED + 1000
+    assert fuzz.grew(tally) > fuzz.MOST_GROWTH
+    assert not fuzz.is_sound(tally)
+
+
+def test_saved_inputs_fail_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An input that failed is saved, and fails again where it is replayed; one that is mended does not."""
+    monkeypatch.setitem(fuzz.TARGETS, "faulty", FAULTY)
+    subject = Faulty(tmp_path)
+    index = next(i for i in range(1000) if draw(subject, "faulty", 5, i) == [b"raise"])
+    tally = Tally()
+    tally.fail(Failure(index, "KeyError at here", "a trace"))
+    (path,) = fuzz.save(tmp_path / "saved", "faulty", 5, tally)
+    assert json.loads(path.read_text())["reason"] == "KeyError at here"
+    assert not fuzz.replay(path)
+    assert "KeyError" in capsys.readouterr().out
+    monkeypatch.setattr(Faulty, "run", lambda *_: None)
+    assert fuzz.replay(path)
+    assert capsys.readouterr().out.startswith("accepted")
+
+
+def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The benchmark shares its inputs among targets, prints a line for each and writes the figures."""
+    arguments = ["fuzz", "--inputs", "485", "--targets", "wire,request", "--json", str(tmp_path / "f" / "figures.json")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as ended:
+        fuzz.main()
+    assert not ended.value.code
+    assert "485 inputs, 0 failed" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "f" / "figures.json").read_text())
+    assert [row["inputs"] for row in figures["targets"]] == [415, 70]
+    assert all(row["accepted"] + sum(row["refused"].values()) == row["inputs"] for row in figures["targets"])
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a header, and a signal file of 100 samples of format 16."""
+
+    def write(header: str | bytes, ending: str = ".hea") -> Path:
+        (tmp_path / "made.dat").write_bytes(struct.pack("<100h", *range(100)))
+        (tmp_path / f"made{ending}").write_bytes(header if isinstance(header, bytes) else header.encode())
+        return tmp_path / "made"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("made 1 360 100\nmade.dat 16 200 1000000000 0 0 0 0 II\n", "impossible values"),
+        ("made 1 360 100\nmade.dat 16 1e-320 12 0 0 0 0 II\n", "impossible values"),
+        (f"made 1 360 100\nmade.dat 16 200({'9' * 400}) 12 0 0 0 0 II\n", "impossible values"),
+        (f"made 1 360 {'9' * 400}\nmade.dat 16 200 12 0 0 0 0 II\n", "impossible length or skew"),
+        ("made 1 360 100\nmade.dat 16:999999999 200 12 0 0 0 0 II\n", "impossible length or skew"),
+        (f"made 1 {'9' * 300} 100\nmade.dat 16 200 12 0 0 0 0 II\n", "no valid sampling rate"),
+        (f"{'1' * 100_000}\n", "too large"),
+        (f"made 1 360 100\n{'a' * 100_000}\n", "too large"),
+        ("made 1 360 100\n" + "made.dat 16\n" * 5000, "too large"),
+        ("#" * (records.LARGEST_HEADER + 1), "too large"),
+    ],
+)
+def test_hostile_headers(record: Callable[..., Path], header: str, reason: str) -> None:
+    """A header that asks for impossible numbers, or for hours of parsing, is refused at once and in one line."""
+    with pytest.raises(RecordError, match=rf"^.*{reason}.*$"):
+        records.open_record(str(record(header)))
+
+
+def test_long_remarks_are_no_harm(record: Callable[..., Path]) -> None:
+    """Remarks may be as long as they like within a header of a mebibyte."""
+    path = record(f"made 1 360 100\nmade.dat 16 200 12 0 0 0 0 II\n# {'9' * 50_000}\n")
+    assert len(records.open_record(str(path)).comments[0]) == 50_000
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (f"made 1 360 {LARGE}\nmade.dat 16 200 12 0 0 0 0 II\n", "cut short"),
+        ("made 1 360 100\nmade.dat 16x1000000000 200 12 0 0 0 0 II\n", "cut short"),
+        ("made 1 360 100\nmade.dat 16+1000000000 200 12 0 0 0 0 II\n", "cut short"),
+        (f"made 1 360 {LARGE}\nzero.dat 16 200 12 0 0 0 0 II\n", "no file zero.dat"),
+        ("made 1 360 100\npipe.dat 16 200 12 0 0 0 0 II\n", "no file pipe.dat"),
+        ("made 1 360 100\nfolder 16 200 12 0 0 0 0 II\n", "no file folder"),
+        ("made 1 360 100\nmade.dat 999 200 12 0 0 0 0 II\n", "cannot read the signal"),
+        (f"made 1 360 {LARGE}\nmade.dat 516 200 12 0 0 0 0 II\n", "cannot read the signal"),
+        (f"made 1 360 100\n{'a' * 300} 16 200 12 0 0 0 0 II\n", "cannot read the signal"),
+    ],
+)
+def test_hostile_signal_files(record: Callable[..., Path], header: str, reason: str) -> None:
+    """Signals that are a device, a pipe, or far longer than their file are refused before memory is asked for."""
+    path = record(header)
+    (path.parent / "zero.dat").symlink_to("/dev/zero")
+    os.mkfifo(path.parent / "pipe.dat")
+    (path.parent / "folder").mkdir()
+    opened = records.open_record(str(path))
+    with pytest.raises(RecordError, match=rf"^.*{reason}.*$") as refused:
+        records.read(opened)
+    assert not isinstance(refused.value.__cause__, MemoryError)
+
+
+def test_differences_are_read_in_blocks(record: Callable[..., Path]) -> None:
+    """A block of a record of format 8, which holds differences, is that part of the whole."""
+    opened = records.open_record(str(record("made 1 360 200\nmade.dat 8 200 8 0 100 0 0 II\n")))
+    whole = records.read(opened)
+    assert whole[-1, 0] != 0
+    assert np.array_equal(records.read(opened, 150, 170), whole[150:170])
+
+
+def test_reasons_of_wfdb_can_be_shown(record: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the WFDB package says of a file reaches a terminal in one line, short, and without control characters."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a\n\x1b[2J" + "b" * 5000)
+
+    monkeypatch.setattr("wfdb.rdheader", fail)
+    with pytest.raises(RecordError, match=r"made: a \?\[2Jb+$") as refused:
+        records.open_record(str(record("made 1 360 100\nmade.dat 16 200 12 0 0 0 0 II\n")))
+    assert len(str(refused.value)) < 1000
+
+
+NOTE = b"\x00\x58"
+"""A remark (code 22) at sample 0."""
+
+
+@pytest.mark.parametrize("text", ["## abc", "## annotation type definitions", "## time resolution: 360"])
+def test_remarks_about_the_file(record: Callable[..., Path], text: str) -> None:
+    """Remarks that the WFDB package's own reader never comes to the end of are read."""
+    remarks = b"".join(NOTE + bytes([len(text), 0xFC]) + text.encode() + b"\0" * (len(text) % 2) for _ in range(2))
+    path = record(remarks + encoded(AnnotationFile((77, 370), ("N", "V"), (0, 0), ("", ""))), ".atr")
+    record("made 1 360 1000\nmade.dat 16 200 12 0 0 0 0 II\n")
+    found = records.annotations(records.open_record(str(path)))
+    assert (found.samples.tolist(), found.symbols) == ([77, 370], ("N", "V"))
+
+
+@pytest.mark.parametrize("rate", ["1e-300", "1e-320", "1e-40"])
+def test_stated_rates(record: Callable[..., Path], rate: str) -> None:
+    """A stated rate that would place beats beyond any record is refused."""
+    text = f"## time resolution: {rate}"
+    notes = AnnotationFile((0, 0, 77), ('"', " ", "N"), (0, 0, 0), (text, "", ""))
+    content = encoded(AnnotationFile((0,), ('"',), (0,), (text,)))[:-2] + encoded(
+        AnnotationFile(notes.samples[2:], notes.symbols[2:], (0,), ("",))
+    )
+    path = record(content, ".atr")
+    with pytest.raises(RecordError, match="beyond the end of any record"):
+        read_annotations(path.parent, "made", "atr", 360.0)
+
+
+def test_annotations_that_are_no_files(tmp_path: Path) -> None:
+    """A pipe, a device and a file of many megabytes are refused, not read for ever."""
+    os.mkfifo(tmp_path / "a.pipe")
+    (tmp_path / "a.zero").symlink_to("/dev/zero")
+    with (tmp_path / "a.huge").open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    for ending, reason in (("pipe", "no file"), ("zero", "no file"), ("huge", "too many")):
+        with pytest.raises(RecordError, match=reason):
+            read_annotations(tmp_path, "a", ending, 360.0)
+
+
+@pytest.mark.parametrize("fs", [1e-3, 0.125, 1.0, 19.9])
+def test_slow_rates(fs: float) -> None:
+    """A rate at which no ECG is seen is refused: a packet would become a thousand times as many samples."""
+    with pytest.raises(ValueError, match="makes no sense"):
+        ratio(fs)
+
+
+def test_late_samples_at_a_slow_rate() -> None:
+    """A stream at the slowest rate with the largest index stays within what the detector counts up to."""
+    ward = Ward(configuration.load(None, {}), lambda beats: np.full((len(beats), 5), 0.2, np.float32))
+    lead = (Lead("II", "mV", 1000.0, 0.0, -5120, 5115),)
+    refused, begun = (
+        ward.push([Chunk(bed, "r", 2**53 - 200, fs, lead, np.zeros((200, 1), np.int32), 0.0)])[0]
+        for bed, fs in (("1", 0.125), ("2", 20.0))
+    )
+    assert isinstance(refused, Event)
+    assert isinstance(begun, Event)
+    assert (refused.kind, begun.kind) == ("refused", "start")
+
+
+@pytest.mark.parametrize(
+    ("toml", "reason"),
+    [
+        (f"[monitor]\ntimeout_s = {'9' * 5000}", "no valid TOML"),
+        (f"[monitor]\ntimeout_s = {'[' * 5000}", "no valid TOML"),
+        ("[monitor]\ntimeout_s = nan", "timeout_s"),
+        ("[simulate]\nsnr_db = nan", "snr_db"),
+        ('[monitor]\n"a\\nb" = 1', r"unknown key monitor\.a b"),
+        ('[recipe."a\\nb"]\nepochs = 1', "name a recipe"),
+        ('[recipe."a b"]\nepochs = 1', "name a recipe"),
+        ("#" * configuration.LARGEST_FILE + "#", "too large"),
+    ],
+)
+def test_hostile_settings(tmp_path: Path, toml: str, reason: str) -> None:
+    """Settings with numbers, nesting, names and sizes that nobody means are refused in one line."""
+    (tmp_path / "own.toml").write_text(toml)
+    with pytest.raises(ConfigError, match=rf"^.*{reason}.*$") as refused:
+        configuration.load(tmp_path / "own.toml", {})
+    assert str(refused.value).isprintable()
+
+
+def test_settings_from_a_device() -> None:
+    """A device that never ends is refused as settings."""
+    with pytest.raises(ConfigError, match="too large"):
+        configuration.load(Path("/dev/zero"), {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        (("ECG_AGENT_MONITOR_LEAD", "\udcff"), "is not UTF-8"),
+        (("ECG_AGENT_MONITOR_\udcff", "1"), r"unknown key monitor\.\?"),
+        (("ECG_AGENT_MONITOR_TIMEOUT_S", "9" * 5000), "timeout_s"),
+        (("ECG_AGENT_MONITOR_TIMEOUT_S", "[" * 5000), "timeout_s"),
+    ],
+)
+def test_hostile_environment(variable: tuple[str, str], reason: str) -> None:
+    """Variables that are no text, or no number, are refused in one line."""
+    with pytest.raises(ConfigError, match=rf"^.*{reason}.*$") as refused:
+        configuration.load(None, dict([variable]))
+    assert str(refused.value).isprintable()
+
+
+def test_shown_settings_are_the_settings(tmp_path: Path) -> None:
+    """What `config show` prints reads as the same settings, also where a text holds what TOML has to escape."""
+    found = configuration.load(None, {"ECG_AGENT_MONITOR_LEAD": 'a\x7f"\\\x1b'})
+    (tmp_path / "own.toml").write_text(configuration.to_toml(found))
+    assert configuration.load(tmp_path / "own.toml", {}) == found
+
+
+@pytest.mark.parametrize("name", ["", "\x1b[2J", "two\nlines", "x" * 500])
+def test_names_of_weights(tmp_path: Path, name: str) -> None:
+    """A checkpoint whose name cannot be shown on a dashboard is refused."""
+    size = NetSize(channels=(1,), dense=1, kernel=1)
+    checkpoint.save(tmp_path / "w.safetensors", build(size, torch.device("cpu")), Card(name, size, {}, {}))
+    with pytest.raises(CheckpointError, match="a name that cannot be shown"):
+        checkpoint.load(tmp_path / "w.safetensors", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["live", "best"])
+def test_weights_too_large(tmp_path: Path, name: str) -> None:
+    """Finite weights that would make probabilities that are not are refused; those that ship are far from that."""
+    path = checkpoint.find(name)
+    net, _ = checkpoint.load(path, torch.device("cpu"))
+    assert checkpoint.largest_score(net) < 1e15
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    large = {key: tensor.sign() * 1e30 for key, tensor in tensors.items()}
+    for spoilt in (large, tensors | {"output.weight": large["output.weight"]}):
+        save_file(spoilt, tmp_path / "w", metadata)
+        with pytest.raises(CheckpointError, match="so large"):
+            checkpoint.load(tmp_path / "w", torch.device("cpu"))
+
+
+def test_a_spread_of_zero(tmp_path: Path) -> None:
+    """A net that would divide by zero is refused."""
+    path = checkpoint.find("live")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors["spread"][3] = 0
+    save_file(tensors, tmp_path / "w", metadata)
+    with pytest.raises(CheckpointError, match="so large"):
+        checkpoint.load(tmp_path / "w", torch.device("cpu"))
+
+
+def test_reasons_of_safetensors_can_be_shown(tmp_path: Path) -> None:
+    """What a parser quotes of a checkpoint reaches a terminal without control characters."""
+    path = tmp_path / "w.safetensors"
+    save_file({"a": torch.zeros(2)}, path)
+    path.write_bytes(path.read_bytes().replace(b'"F32"', b'"\x7f\xc2\x9b1"'))
+    for content in (path.read_bytes(), path.read_bytes().replace(b"\xc2\x9b1", b"abc")):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError) as refused:
+            checkpoint.load(path, torch.device("cpu"))
+        assert str(refused.value).isprintable()
