@@ -34,7 +34,8 @@ SIZES = {"int16": 2, "int32": 4}
 
 Index = Annotated[int, Meta(ge=0, le=LARGEST_INDEX)]
 Rail = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
-Rate = Annotated[float, Meta(gt=0, le=10_000)]
+Rate = Annotated[float, Meta(ge=1, le=10_000)]
+"""Below it a sample's index at 125 Hz would be beyond 64 bits."""
 Text = Annotated[str, Meta(min_length=1, max_length=LARGEST_NAME)]
 Time = Annotated[float, Meta(ge=0, le=1e12)]
 

@@ -159,9 +159,9 @@ def test_a_crowded_header() -> None:
     head = lines(lost, (80, 24), View(overview=False, frozen=ward))[0]
     assert all(part in head for part in ("bed", "behind 12 s", "FROZEN 1000 s", "LINK LOST", "00:00:30"))
     assert "REC" not in head
-    leads = replace(ward, beds=(replace(beds[0], lead="lead number one"), *beds[1:]))
-    head = lines(lost, (80, 24), View(overview=False, frozen=leads))[0]
-    assert all(part in head for part in ("bed", "behind 12 s", "FROZEN 1000 s", "LINK LOST", "00:00:30"))
+    crowded = replace(ward, beds=(replace(beds[0], lead="lead number one", behind_s=599.0), *beds[1:]))
+    head = lines(replace(lost, now_s=101_060.0), (80, 24), View(overview=False, frozen=crowded))[0]
+    assert all(part in head for part in ("bed", "behind 599 s ", "FROZEN 100000 s", "LINK LOST", "00:00:30"))
 
 
 def test_a_page_under_trouble() -> None:

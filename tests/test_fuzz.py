@@ -20,7 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from agent import config as configuration
-from agent.messages import Chunk, Event, Lead
+from agent import wire
+from agent.messages import Chunk, End, Event, Lead
 from agent.pipeline import Ward
 from benchmarks import fuzz, fuzz_worker
 from benchmarks.fuzz_worker import Failure, Subject, Tally, Target, draw, hunt, judge, started
@@ -28,7 +29,7 @@ from benchmarks.mutation import CHANGES, LARGEST, mutated, value
 from model import checkpoint, records
 from model.annotations import LARGEST_FILE, AnnotationFile, encoded, read_annotations
 from model.checkpoint import Card
-from model.errors import CheckpointError, ConfigError, RecordError
+from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 from model.net import NetSize, build
 from model.resample import ratio
 
@@ -403,13 +404,21 @@ def test_slow_rates(fs: float) -> None:
         ratio(fs)
 
 
+@pytest.mark.parametrize("fs", [1e-320, 1e-300, 1e-3, 0.999])
+def test_rates_of_no_device(fs: float) -> None:
+    """A rate at which sample indices at 125 Hz would be beyond 64 bits, or infinite, is refused on the wire."""
+    frames = wire.encode(End("1", "r", 2**53, fs))
+    with pytest.raises(FrameError, match="fs"):
+        wire.decode(frames)
+
+
 def test_late_samples_at_a_slow_rate() -> None:
     """A stream at the slowest rate with the largest index stays within what the detector counts up to."""
     ward = Ward(configuration.load(None, {}), lambda beats: np.full((len(beats), 5), 0.2, np.float32))
     lead = (Lead("II", "mV", 1000.0, 0.0, -5120, 5115),)
     refused, begun = (
         ward.push([Chunk(bed, "r", 2**53 - 200, fs, lead, np.zeros((200, 1), np.int32), 0.0)])[0]
-        for bed, fs in (("1", 0.125), ("2", 20.0))
+        for bed, fs in (("1", 1.0), ("2", 20.0))
     )
     assert isinstance(refused, Event)
     assert isinstance(begun, Event)

@@ -279,11 +279,11 @@ def test_leads_come_back_to_the_last_bit(tmp_path: Path) -> None:
         Lead("aVF · 左", "µV", 1e-9, -1234.5678901234567, MISSING, 2**31 - 1),
         Lead("V 1 (x)", "a/b c", 12345.678901234567, 2.0**53, -3, -2),
     )
-    record(tmp_path, chunk(3, 10, leads=odd, fs=0.1, bed="Bett 7, Süd"))
+    record(tmp_path, chunk(3, 10, leads=odd, fs=1.1, bed="Bett 7, Süd"))
     (segment,) = segments(tmp_path, "Bett 7, Süd")
     alone = sessions.lone_segment(segment.path)
     assert alone.leads == segment.leads == odd
-    assert (alone.bed, alone.run, alone.first, alone.fs) == ("Bett 7, Süd", "run", 3, 0.1)
+    assert (alone.bed, alone.run, alone.first, alone.fs) == ("Bett 7, Süd", "run", 3, 1.1)
     assert alone.started_s == segment.started_s
     header = wfdb.rdheader(str(segment.path))
     assert (header.units, header.sig_name) == (["uV", "a/b_c"], ["aVF ? ?", "V 1 (x)"])

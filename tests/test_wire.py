@@ -33,7 +33,7 @@ leads = st.builds(
     high=st.integers(0, 2**31 - 1),
 )
 times = st.floats(0, 1e12)
-rates = st.floats(1e-3, 10_000)
+rates = st.floats(1, 10_000)
 
 
 @st.composite

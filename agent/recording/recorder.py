@@ -11,10 +11,13 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import numpy as np
 
 from agent.config import RecordConfig
 from agent.messages import Beat, Chunk, End, Event, Gap, Position, RecordingView
@@ -177,9 +180,12 @@ class Recorder:
     def _step(self, batches: list[_Batch], said: list[tuple[Event, float]]) -> None:
         """Take and write; whatever goes wrong pauses the recording and nothing else."""
         try:
-            for messages, found, now_s in batches:
+            if batches:
+                now_s = batches[-1][2]
                 self._ahead_s = now_s - time.monotonic()
-                others = [item for item in found if isinstance(item, Beat) or item.kind != "record"]
+                messages = _joined(message for messages, _, _ in batches for message in messages)
+                found = [(item, at_s) for _, found, at_s in batches for item in found]
+                others = [told for told in found if isinstance(told[0], Beat) or told[0].kind != "record"]
                 self._writer.take(messages, others, now_s, lose=bool(self._paused))
             for event, at_s in said:
                 self._writer.tell(event, at_s)
@@ -258,6 +264,34 @@ class Recorder:
             self._said.append((event, time.monotonic() + self._ahead_s))
             self._news.append(event)
             del self._news[:-MOST_NEWS]
+
+
+def _joined(messages: Iterable[Chunk | Gap | End]) -> list[Chunk | Gap | End]:
+    """The messages with a bed's consecutive chunks made one: few large ones are written much faster than many."""
+    out: list[Chunk | Gap | End] = []
+    waiting: dict[str, list[Chunk]] = {}
+    for message in messages:
+        parts = waiting.setdefault(message.bed, [])
+        if parts and not (isinstance(message, Chunk) and _follows(message, parts[-1])):
+            out.append(_join(parts))
+            parts.clear()
+        if isinstance(message, Chunk):
+            parts.append(message)
+        else:
+            out.append(message)
+    return out + [_join(parts) for parts in waiting.values() if parts]
+
+
+def _follows(chunk: Chunk, before: Chunk) -> bool:
+    same_stream = chunk.leads is before.leads and chunk.run == before.run and chunk.fs == before.fs
+    return same_stream and chunk.first == before.first + len(before.counts)
+
+
+def _join(parts: list[Chunk]) -> Chunk:
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.concatenate([part.counts for part in parts])
+    return replace(parts[0], counts=counts, sent_s=parts[-1].sent_s)
 
 
 def _size(messages: Sequence[Chunk | Gap | End], found: Sequence[Beat | Event]) -> int:

@@ -80,23 +80,27 @@ class SessionWriter:
             raise
 
     def take(
-        self, messages: Sequence[Chunk | Gap | End], found: Sequence[Beat | Event], now_s: float, lose: bool = False
+        self,
+        messages: Sequence[Chunk | Gap | End],
+        found: Sequence[tuple[Beat | Event, float]],
+        now_s: float,
+        lose: bool = False,
     ) -> None:
-        """Account for what the link brought and what was found in it; where it is to `lose` keep no signal."""
+        """Account for what the link brought and what was found in it when; where it is to `lose` keep no signal."""
         told: dict[str, Track] = {}
         for message in messages:
             track = self.tracks.get(message.bed) or self._track(message.bed)
             track.take(message, now_s, lose)
             told[message.bed] = track
-        begun = {item.bed for item in found if isinstance(item, Event) and item.kind in ("start", "refused")}
+        begun = {item.bed for item, _ in found if isinstance(item, Event) and item.kind in ("start", "refused")}
         for bed, track in told.items():
             if bed not in begun:  # where its start is not told now it was before, though it may have been lost here
                 track.all_told()
-        for item in found:
+        for item, at_s in found:
             known = self.tracks.get(item.bed)
             run = known.run_of(item) if known is not None else ""
             if isinstance(item, Event):
-                self.tell(item, now_s, run)
+                self.tell(item, at_s, run)
             elif known is not None and not lose and known.heard(run, item.sample):
                 self._beats.append((known, run, item))
         for track in told.values():
@@ -315,7 +319,7 @@ class SessionWriter:
 
 def _make(folder: Path) -> None:
     """The folder, if it is not there. Raises OSError, RunError where it holds something else."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(0o700, parents=True, exist_ok=True)  # of a patient: nobody else is to read it
     others = [path.name for path in folder.iterdir() if path.name != store.LOCK]
     if others and not (folder / store.FILE).exists():
         raise RunError(f"{folder} is not empty and no recording: choose another folder (--record)")
