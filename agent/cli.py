@@ -116,7 +116,7 @@ def demo(
 
 @simulate_app.command("record")
 def simulate_record(
-    record: Annotated[str, typer.Argument(help="Embedded record, such as 100, or path of a WFDB header.")],
+    record: Annotated[str, typer.Argument(help="Embedded record, such as 100, path of a WFDB header, or of a recording.")],
     speed: Speed = "1",
     start: Start = 0.0,
     duration: Duration = None,
@@ -134,7 +134,7 @@ def simulate_record(
     insecure: Insecure = None,
     config: ConfigFile = None,
 ) -> None:
-    """Replay one record, all leads, at 125 Hz."""
+    """Replay one record, all leads, at 125 Hz; or a recording, as it was sent."""
     of_device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
     settings = _simulate_settings(config, **of_device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
     from agent.commands import play
