@@ -93,8 +93,8 @@ class Publisher:
         return sum(count for topic, count in self._topics.items() if name.startswith(topic))
 
     def refusals(self) -> list[str]:
-        """Who was not let in since the last call, in words."""
-        return self._guard.read() if self._guard is not None else []
+        """Who was not let in, or not answered, since the last call, in words."""
+        return self._service.refusals() + (self._guard.read() if self._guard is not None else [])
 
     @property
     def awaited(self) -> bool:
@@ -128,7 +128,6 @@ class Publisher:
                 publisher.set(zmq.XPUB_NODROP, 1)
                 publisher.set(zmq.SNDTIMEO, PATIENCE_MS)
             router.set(zmq.SNDHWM, REPLIES)
-            router.set(zmq.ROUTER_HANDOVER, 1)
             wildcard = endpoint.endswith(":*")
             try:
                 self._bind_one(publisher, endpoint)

@@ -292,6 +292,8 @@ def test_malformed_requests_are_ignored_and_a_flood_holds_nobody_up() -> None:
                     rogue.send(b"{" if i % 2 else encode(Fetch(id=i, bed="1", run="run", first=0, stop=10**6)))
             send(publisher, run_of(100), lambda i: i % 2 == 0)
             assert samples(received(link, ended)) == [(i, i) for i in range(500)]
+        (said,) = publisher.refusals()
+        assert "requests were not answered: malformed, or more than 1000 a second" in said
 
 
 def test_memory_answers_what_it_has() -> None:
