@@ -116,7 +116,7 @@ def demo(
 
 @simulate_app.command("record")
 def simulate_record(
-    record: Annotated[str, typer.Argument(help="Embedded record, such as 100, path of a WFDB header, or of a recording.")],
+    record: Annotated[str, typer.Argument(help="Embedded record, such as 100, or path of a WFDB header or recording.")],
     speed: Speed = "1",
     start: Start = 0.0,
     duration: Duration = None,
