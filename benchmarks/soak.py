@@ -154,7 +154,8 @@ def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
         for _ in range(lengths.kills):
             monitor = start(*options, out=subprocess.PIPE)
             reader = Reader(monitor)
-            reader.wait("{")  # it is under way
+            caught_up = not lost_s or chance.random() < 0.5  # else it may be killed while it still fetches
+            reader.wait('"beat"' if not lost_s else '"backfill"' if caught_up else "{")
             time.sleep(chance.uniform(0.0, 4.0))
             sent = position(source.endpoint)
             monitor.kill()
@@ -162,7 +163,7 @@ def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
             try:
                 on_disk, missing = recorded(folder)
                 holes += missing
-                lost_s.append((sent - len(on_disk)) / FS / speed)
+                lost_s += [(sent - len(on_disk)) / FS / speed] if caught_up else []
             except Exception as error:  # whatever it is, it is what this looks for
                 print(f"not readable after a kill: {error}")
                 unreadable += 1
