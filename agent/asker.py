@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import zmq
 
+from agent.clock import Clock
 from agent.config import SecurityConfig
 from agent.security import Watcher, harden, secure_client
 from agent.service import Fetch, Fetched, Hello, Welcome, decode_reply, encode
@@ -49,6 +50,8 @@ class Asker:
         except BaseException:
             self.close()
             raise
+        # Of its own, for the time that the loop passes around may be old by a tick, and clocks are compared closer.
+        self._clock = Clock()
         self.heard_s: float | None = None
         self.rejected: list[str] = []
         self._clocks: deque[tuple[float, float]] = deque(maxlen=CLOCKS)
@@ -80,7 +83,7 @@ class Asker:
         """Say hello where it is time to; at once when `complete` has changed."""
         if now_s - self._hello_s < HELLO_S and complete == self._complete:
             return
-        if self._send(Hello(id=self._next_id(), sent=now_s, complete=complete)):
+        if self._send(Hello(id=self._next_id(), sent=self._clock(), complete=complete)):
             self._hello_s, self._complete = now_s, complete
 
     def ask(self, bed: str, run: str, first: int, stop: int, now_s: float) -> bool:
@@ -113,15 +116,16 @@ class Asker:
                 continue
             self.heard_s = now_s
             if isinstance(said, Welcome):
-                self._compare(said, now_s)
+                self._compare(said)
             elif (asked := self._asked.pop(said.id, None)) is not None:
                 answers.append(Answer(asked[0], said, packets))
         return answers
 
-    def _compare(self, said: Welcome, now_s: float) -> None:
-        round_trip_s = (now_s - said.asked) - (said.sent - said.received)
+    def _compare(self, said: Welcome) -> None:
+        back_s = self._clock()
+        round_trip_s = (back_s - said.asked) - (said.sent - said.received)
         if 0 <= round_trip_s <= PATIENCE_S:
-            self._clocks.append((round_trip_s, ((said.received - said.asked) + (said.sent - now_s)) / 2))
+            self._clocks.append((round_trip_s, ((said.received - said.asked) + (said.sent - back_s)) / 2))
 
     def _next_id(self) -> int:
         self._id += 1

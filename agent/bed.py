@@ -76,7 +76,7 @@ class Bed:
         if self._latency is None:
             waited = median(beat.decided - beat.sample for beat in self.beats) / FS + self.delay_s
             p50, p99 = np.percentile(self._added_ms, (50, 99)).tolist()
-            under_way = median(beat.arrived_s - beat.sent_s if beat.sent_s else 0.0 for beat in self.beats)
+            under_way = median(max(0.0, beat.arrived_s - beat.sent_s) if beat.sent_s else 0.0 for beat in self.beats)
             self._latency = Latency(1000 * waited, p50, p99, 1000 * under_way)
         return self._latency
 

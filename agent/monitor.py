@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from agent.clock import Clock
 from agent.config import Config
 from agent.delays import Delays
 from agent.link import Link
@@ -34,16 +35,6 @@ class Until:
 
     seconds: float | None
     ended: bool
-
-
-class Clock:
-    """Unix time that never steps: read once, then carried on by the monotonic clock."""
-
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
-
-    def __call__(self) -> float:
-        return self._offset + time.monotonic()
 
 
 class Output(Protocol):
