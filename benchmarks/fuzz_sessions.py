@@ -113,7 +113,7 @@ def record_session(folder: Path) -> None:
             found.append(
                 Beat(bed, 125 * second + 50, 125 * second + 90, "N", (0.9, 0.1, 0.0, 0.0, 0.0), 0.8, 0.0, 75.0)
             )
-        writer.take(messages, found, 1.75e9 + second)
+        writer.take(messages, [(item, 1.75e9 + second) for item in found], 1.75e9 + second)
         writer.flush()
     writer.close()
 

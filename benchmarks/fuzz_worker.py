@@ -1,5 +1,6 @@
 """One target of `benchmarks.fuzz` in a process of its own, watched from outside: a crash or a hang ends only it."""
 
+import ctypes
 import gc
 import math
 import multiprocessing
@@ -186,6 +187,9 @@ def hunt(name: str, target: Target, count: int, seed: int) -> Tally:
         process.start()
         theirs.close()
         done, lost = _follow(process, ours, at, done)
+        if lost and at[1] == math.inf:
+            done.fail(Failure(done.inputs, "could not be started"))
+            break
         if lost:
             index = int(at[0])
             done.inputs = index + 1
@@ -264,7 +268,11 @@ def _work(
 
 
 def _resident_mb(process: psutil.Process) -> float:
+    """Resident megabytes once what is free is handed back: a large input leaves holes that are no growth."""
     gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)
     return float(process.memory_info().rss / 1e6)
 
 

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-import zmq
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +32,6 @@ from agent.commands import free_endpoint
 from agent.messages import Beat, Chunk
 from agent.pipeline import Ward
 from agent.recording.sessions import Session, counts
-from agent.service import Fetch, Fetched, decode_reply, encode, service_endpoint
 from benchmarks.processes import Reader, sample, simulator, start
 from benchmarks.proxy import Faults, Proxy
 from model.resample import FS
@@ -69,6 +67,11 @@ class Told:
     def open(self) -> int:
         """Samples that are neither analysed nor declared missing."""
         return sum(ledger["open"] for ledger in self.ledgers)
+
+    def heard(self) -> int:
+        """The sample after the last that is known to have been analysed: a beat was decided on it."""
+        decided = (beat["sample"] + round(beat["algorithmic_ms"] * FS / 1000) + 1 for beat in self.beats)
+        return max(decided, default=0)
 
     def end(self) -> int:
         """Where the run ended."""
@@ -121,19 +124,6 @@ def arguments(seconds: float, speed: str) -> tuple[str, ...]:
     return ("record", RECORD, "--loop", "--duration", str(seconds), "--speed", speed)
 
 
-def position(endpoint: str) -> int:
-    """The sample after the last that a device has sent of the bed, as its second socket says."""
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.set(zmq.LINGER, 0)
-        socket.connect(service_endpoint(endpoint, ""))
-        socket.send(encode(Fetch(id=1, bed=RECORD, run="?", first=0, stop=1)))
-        if not socket.poll(10_000):
-            raise SystemExit("the simulator does not answer")
-        said, _ = decode_reply(socket.recv_multipart())
-    assert isinstance(said, Fetched)
-    return said.next
-
-
 def recorded(folder: Path) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
     """All counts of the bed on disk, and how many samples are missing between its segments."""
     with Session(folder) as session:
@@ -154,16 +144,14 @@ def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
         for _ in range(lengths.kills):
             monitor = start(*options, out=subprocess.PIPE)
             reader = Reader(monitor)
-            caught_up = not lost_s or chance.random() < 0.5  # else it may be killed while it still fetches
-            reader.wait('"beat"' if not lost_s else '"backfill"' if caught_up else "{")
+            reader.wait("{")  # it is under way
             time.sleep(chance.uniform(0.0, 4.0))
-            sent = position(source.endpoint)
             monitor.kill()
-            reader.all(PATIENCE_S)
+            heard = told(reader.all(PATIENCE_S)).heard()
             try:
                 on_disk, missing = recorded(folder)
                 holes += missing
-                lost_s += [(sent - len(on_disk)) / FS / speed] if caught_up else []
+                lost_s.append(max(0.0, heard - len(on_disk)) / FS / speed)
             except Exception as error:  # whatever it is, it is what this looks for
                 print(f"not readable after a kill: {error}")
                 unreadable += 1
@@ -178,8 +166,8 @@ def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
     return {
         "kills": lengths.kills,
         "not_readable": unreadable,
-        "not_on_disk_s_median": float(np.median(lost_s)),
-        "not_on_disk_s_most": max(lost_s),
+        "heard_but_not_on_disk_s_median": float(np.median(lost_s)),
+        "heard_but_not_on_disk_s_most": max(lost_s),
         "recorded_s": len(on_disk) / FS,
         "not_recorded": max(0, final.end() - len(on_disk)),
         "holes_missing": holes + missing,

@@ -4,7 +4,6 @@ import json
 import os
 import struct
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from faulty import Broken, Faulty, Hoarder
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -131,47 +131,6 @@ def test_mutations_stay_small() -> None:
     assert json.dumps(value(Random(1))) is not None
 
 
-class Faulty:
-    """A subject with every fault that the worker must notice; an input names one."""
-
-    FAULTS = ("fine", "refuse", "raise", "print", "memory", "open", "connect", "crash", "hang", "warn")
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def make(self, random: Random) -> list[bytes]:
-        return [random.choice(self.FAULTS).encode()]
-
-    def run(self, parts: list[bytes]) -> None:
-        match parts[0]:
-            case b"refuse":
-                raise RecordError("no")
-            case b"raise":
-                raise KeyError("no")
-            case b"print":
-                raise RecordError("two\nlines")
-            case b"memory":
-                try:
-                    np.ones(LARGE)
-                except MemoryError as error:
-                    raise RecordError("cannot read it") from error
-            case b"open":
-                (self._folder / ".." / "beside").write_text("")
-            case b"connect":
-                import socket
-
-                with socket.socket() as one:
-                    one.connect_ex(("127.0.0.1", 9))
-            case b"crash":
-                os.abort()
-            case b"hang":
-                time.sleep(1000)
-            case b"warn":
-                import warnings
-
-                warnings.warn("odd", RuntimeWarning, stacklevel=1)
-
-
 FAULTY = Target(Faulty, (RecordError,), 1)
 FAULTS = 20
 
@@ -221,17 +180,11 @@ def test_what_is_no_fault(faults: tuple[Tally, Counter[str]]) -> None:
     assert not fuzz.is_sound(tally)
 
 
-class Hoarder:
-    """A subject that keeps a little of every input."""
-
-    def __init__(self, folder: Path) -> None:  # noqa: ARG002  # as every subject
-        self._kept: list[bytes] = []
-
-    def make(self, random: Random) -> list[bytes]:
-        return [bytes([random.randrange(256)]) * 5000]
-
-    def run(self, parts: list[bytes]) -> None:
-        self._kept += [part + b"." for part in parts]
+def test_a_subject_that_cannot_be_made(capfd: pytest.CaptureFixture[str]) -> None:
+    """A target that does not start is told once, and not started again for each input."""
+    tally = hunt("broken", Target(Broken, (), 1), 1000, 0)  # type: ignore[arg-type]  # it never becomes a Subject
+    assert tally.failed == {"could not be started": 1}
+    assert "OSError" in capfd.readouterr().err
 
 
 def test_growth_is_noticed() -> None:
