@@ -42,7 +42,6 @@ class Asker:
         try:
             harden(self.socket)
             secure_client(self.socket, security)
-            self.socket.set(zmq.IMMEDIATE, 1)  # nothing is queued for a device that is not there
             self.socket.set(zmq.SNDHWM, 2 * MOST_ASKED)
             self.socket.set(zmq.RCVHWM, 2 * MOST_ASKED)
             self.socket.set(zmq.IPV6, "[" in endpoint)
@@ -132,6 +131,10 @@ class Asker:
         return self._id
 
     def _send(self, request: Hello | Fetch) -> bool:
+        # Nothing is queued for a device that is not there. ZMQ_IMMEDIATE would do that too, but with it libzmq 4.3 ends
+        # the process when a device goes away in the middle of a reply.
+        if not self._watcher.connected:
+            return False
         try:
             self.socket.send(encode(request), zmq.NOBLOCK)
         except zmq.Again:

@@ -299,14 +299,14 @@ class Link:
             except FrameError as error:
                 self._reject(str(error), out)
                 continue
-            if isinstance(packet, Packet) and packet.bed == track.bed and packet.header.run == track.run:
-                stop = packet.header.first + packet.header.count
-                track.fetched += max(0, stop - max(packet.header.first, track.next))
-                out.add(track.bed, track.push(packet, now_s))
-        if not gone:
-            track.seen = max(track.seen, said.next)
-            if said.ended and not track.ended:
-                out.add(track.bed, track.push(End(track.bed, track.run, said.next, track.fs), now_s))
+            if isinstance(packet, End) or not track.holds(packet):
+                self._reject("samples were sent again that are not those asked for", out)
+                continue
+            first, count = packet.header.first, packet.header.count
+            track.fetched += max(0, first + count - max(first, track.next))
+            out.add(track.bed, track.push(packet, now_s))
+        if said.ended and not gone and not track.ended:
+            out.add(track.bed, track.push(End(track.bed, track.run, said.next, track.fs), now_s))
         if track.next > before:
             track.tries = track.quiet = 0
         elif track.hole is not None:

@@ -67,6 +67,10 @@ class Track:
             return None
         return self.next, max(self.next, self._held[0][0] if self._held else self.seen)
 
+    def holds(self, packet: Packet) -> bool:
+        """Whether a packet is of this bed and run, at its rate."""
+        return (packet.bed, packet.header.run, packet.header.fs) == (self.bed, self.run, self.fs)
+
     def push(self, message: Packet | End, now_s: float) -> list[Packet | End]:
         """Take a message of this run; return what can go on."""
         if isinstance(message, End):

@@ -24,8 +24,8 @@ LINGER_S = 30.0
 SHORT_LINGER_S = 5.0
 REPLIES = 32
 """Replies that wait for one monitor at most."""
-MOST_TOPICS = 65_536
-"""Subscriptions that are remembered."""
+MOST_TOPICS, A_LOOK = 65_536, 1000
+"""Subscriptions that are remembered, and changes of them that are taken note of at once."""
 BINDS = 20
 """How often a port whose neighbour is free is looked for, where any port will do."""
 
@@ -161,15 +161,19 @@ class Publisher:
 
     def _listen(self) -> None:
         """Take note of who subscribed (1, topic) and unsubscribed (0, topic) since the last call."""
-        while self._socket.poll(0, zmq.POLLIN):
-            message = self._socket.recv()
+        for _ in range(A_LOOK):
+            try:
+                message = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
             change, topic = message[:1], message[1:]
             if change == b"\x01":
                 if topic in self._topics or len(self._topics) < MOST_TOPICS:
                     self._topics[topic] += 1
-            elif change == b"\x00":
+            elif change == b"\x00" and topic in self._topics:
                 self._topics[topic] -= 1
-                self._topics += Counter()  # forgets what is no longer subscribed
+                if not self._topics[topic]:
+                    del self._topics[topic]
 
 
 def _port_exists(endpoint: str) -> bool:
