@@ -154,7 +154,7 @@ class Session:
             told = self.ward.push([replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message])
             found += [one for one in told if isinstance(one, Beat) and one.sample > told_s * FS]
         for bed in self.ward.beds.values():
-            bed.analysed = bed.lost = 0  # by the monitor that was here before
+            bed.analysed = bed.lost = bed.gaps = bed.missing = 0  # those of the monitor that was here before
         self.link.resume(positions, self.clock())
         self.recorder.push([], found, self.clock())
         return found

@@ -226,7 +226,7 @@ def _version(frame: bytes) -> Any:
         version = msgspec.json.decode(frame)["v"]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
         return None
-    return version if isinstance(version, int) else repr(version)[:20]
+    return version if isinstance(version, int) and abs(version) <= LARGEST_INDEX else repr(version)[:20]
 
 
 @lru_cache(maxsize=256)

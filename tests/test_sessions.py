@@ -1,5 +1,7 @@
 import hashlib
+import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,10 +14,12 @@ import pytest
 from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
 
 from agent.messages import MISSING, Beat, Chunk, Event, Gap, Ledger
+from agent.recording import recorder as recorder_module
 from agent.recording import sessions
+from agent.recording.listing import entries
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import Session
-from model.errors import RecordError
+from model.errors import RecordError, RunError
 
 
 @pytest.fixture
@@ -337,3 +341,63 @@ def test_the_document_names_every_table_and_column(folder: Path) -> None:
     made = {table: [row[1] for row in db.execute(f"PRAGMA table_info({table})").fetchall()] for table in tables}
     db.close()
     assert shown == made
+
+
+def test_a_recording_that_was_harmed_is_not_told_to_be_whole(tmp_path: Path) -> None:
+    """Samples that are gone, times that no calendar has, an empty database: said, and nothing written over."""
+    folder = tmp_path / "session"
+    with Recorder(folder, CONFIG, {}) as recorder:
+        recorder.push([chunk(0, 500)], [beat(100)], NOW)
+    (listed,) = entries(folder)
+    assert listed.state == "complete"
+    (data,) = folder.glob("*/0001.dat")
+    os.truncate(data, data.stat().st_size // 2)
+    (listed,) = entries(folder)
+    assert listed.state == "damaged"
+    assert "samples are gone" in listed.trouble
+    db = sqlite3.connect(folder / "session.db")
+    db.execute("UPDATE segments SET started_s = 1e300")
+    db.commit()
+    db.close()
+    (listed,) = entries(folder)
+    assert listed.state == "unreadable"
+    (folder / "session.db").write_bytes(b"")
+    (notes,) = folder.glob("*/0001.ecg")
+    before = notes.read_bytes()
+    with pytest.raises(RunError, match="is empty though there are recordings"):
+        Recorder(folder, CONFIG, {})
+    assert notes.read_bytes() == before
+
+
+def test_a_folder_that_is_taken_away_harms_nobody_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recording pauses, says which file is gone, and goes on with all beds."""
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.01)
+    folder = tmp_path / "session"
+    with Recorder(folder, CONFIG, {}) as recorder:
+        recorder.push([chunk(0, 100, bed="a"), chunk(0, 100, bed="b")], [], NOW)
+        assert recorder.flush()
+        shutil.rmtree(folder / "a")
+        news: list[str] = []
+        stop = 100
+        while not any("recording goes on" in text for text in news):
+            assert stop < 1_000_000, news
+            recorder.push([chunk(stop, stop + 100, bed=bed) for bed in "ab"], [], NOW)
+            assert recorder.flush()
+            news += [event.text for event in recorder.news()]
+            stop += 100
+        recorder.push([chunk(stop, stop + 100, bed=bed) for bed in "ab"], [], NOW)
+    assert any("recording paused: No such file" in text and "0001" in text for text in news)
+    with Session(folder) as session:
+        for bed in "ab":
+            last = session.segments(bed)[-1]
+            assert last.first + last.count == stop + 100
+
+
+def test_a_pipe_in_place_of_a_header_is_not_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    with Recorder(folder, CONFIG, {}) as recorder:
+        recorder.push([chunk(0, 500)], [], NOW)
+    (folder / "1").mkdir(exist_ok=True)
+    os.mkfifo(folder / "1" / "0009.hea")
+    with Recorder(folder, CONFIG, {}) as recorder:
+        assert recorder.positions()["1"].next == 500

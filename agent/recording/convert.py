@@ -41,6 +41,8 @@ def show_sessions(folder: Path, json: bool) -> None:
     for one in listed:
         if one.trouble:
             console.print(one.trouble, markup=False)
+    if all(one.state == "unreadable" for one in listed):
+        raise RecordError(f"no recording in {folder} can be read; single records of it can be converted")
 
 
 def convert(recording: Path, out: Path) -> None:
@@ -62,6 +64,8 @@ def convert(recording: Path, out: Path) -> None:
     if ending != ".jsonl":
         _check_alike(source.segments)
     with _open(source) as session, _written(out) as file:
+        for path in session.damaged() if session else ():
+            sys.stderr.write(f"ecg-agent: samples are gone from {path} of the recording\n")
         if ending == ".jsonl":
             from agent.recording.text import write_json_lines
 

@@ -13,6 +13,8 @@ from agent.recording.runs import SessionRuns
 from agent.recording.sessions import found
 from model.errors import RecordError
 
+MOST_NAMED = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -20,7 +22,7 @@ class Listed:
 
     `length_s` from the first to the last sample of its longest bed, leaving out pauses between runs; `missing_s` how
     much of that was not recorded, of all beds together. `state`: recording, complete, interrupted (its monitor was
-    killed: all up to then is there), or unreadable, and `trouble` says why.
+    killed: all up to then is there), damaged (samples are gone since) or unreadable, and `trouble` says why.
     """
 
     recording: str
@@ -58,7 +60,7 @@ def _entry(folder: Path) -> Listed:
     name, size = str(folder if folder.name not in ("", "..") else folder.resolve()), _bytes(folder)
     try:
         with SessionRuns(folder) as session:
-            live, summary = session.live, session.summary()
+            live, summary, damaged = session.live, session.summary(), session.damaged()
             runs = [session.runs(bed) for bed in session.beds]
             return Listed(
                 recording=name,
@@ -69,10 +71,17 @@ def _entry(folder: Path) -> Listed:
                 gaps=summary.gaps,
                 missing_s=sum(run.missing / run.fs for of in runs for run in of),
                 bytes=size,
-                state="recording" if live else "complete" if summary.complete else "interrupted",
+                state=_state(live, summary.complete, bool(damaged)),
+                trouble=f"{name}: samples are gone from {', '.join(damaged[:MOST_NAMED])}" if damaged else "",
             )
     except RecordError as error:
         return Listed(name, bytes=size, trouble=str(error))
+
+
+def _state(live: bool, complete: bool, damaged: bool) -> str:
+    if damaged:
+        return "damaged"
+    return "recording" if live else "complete" if complete else "interrupted"
 
 
 def _bytes(folder: Path) -> int:

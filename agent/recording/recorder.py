@@ -304,7 +304,8 @@ def _size(messages: Sequence[Chunk | Gap | End], found: Sequence[Beat | Event]) 
 
 
 def _reason(error: OSError | sqlite3.Error) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+    text = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+    return f"{text} ({error.filename})" if isinstance(error, OSError) and error.filename else text
 
 
 def _megabytes(size: float) -> str:

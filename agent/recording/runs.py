@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.messages import Event
+from agent.recording.segments import Started
 from agent.recording.sessions import Segment, Session
 from agent.recording.track import index_of
 from agent.wire import Index, Rate, Text
@@ -87,9 +88,15 @@ class SessionRuns(Session):
                 row = next(rows, None)
             yield segment, marks
 
+    def damaged(self) -> list[str]:
+        """Segments that were closed with more samples than their files hold now, as paths within the session."""
+        rows = self._all("SELECT id, path, count FROM segments WHERE state = 'closed'", list[tuple[int, str, int]])
+        there = {segment.id: segment.count for bed in self.beds for segment in self.segments(bed)}
+        return [_printable(path) for identity, path, count in rows if there.get(identity, 0) < count]
+
     def summary(self) -> Summary:
         """The whole session."""
-        ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[float | None]])
+        ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[Started | None]])
         ((gaps,),) = self._all("SELECT count(*) FROM events WHERE kind = 'gap'", list[tuple[int]])
         ((left,),) = self._all("SELECT count(*) FROM segments WHERE state = 'open'", list[tuple[int]])
         return Summary(started_s, gaps, not left)

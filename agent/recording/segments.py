@@ -31,6 +31,7 @@ FORMATS = {16: -(2**15), 32: MISSING}
 DTYPES: dict[int, np.dtype[np.signedinteger[Any]]] = {16: np.dtype("<i2"), 32: np.dtype("<i4")}
 ENDINGS = (".hea", ".dat", ".ecg")
 LARGEST_TIME = 253_402_300_799.0
+Started = Annotated[float, Meta(ge=0, le=LARGEST_TIME)]
 """The last second of the year 9999."""
 
 _FIRST_COMMENT = "# ecg-agent recording, bed "
@@ -61,7 +62,7 @@ class _Comment(msgspec.Struct, frozen=True):
     bed: Text
     run: Text
     leads: Annotated[list[LeadHeader], Meta(min_length=1, max_length=MOST_LEADS)]
-    started: Annotated[float, Meta(ge=0, le=LARGEST_TIME)]
+    started: Started
 
 
 _comment: msgspec.json.Decoder[_Comment] = msgspec.json.Decoder(_Comment)
@@ -101,6 +102,7 @@ class Writer:
     def create(self) -> int:
         """Make the three files, without samples and beats; the bytes they take."""
         text = self._header(final=False)
+        Path(self.path).parent.mkdir(exist_ok=True)
         _write(f"{self.path}.hea", text, 0, os.O_CREAT | os.O_TRUNC)
         _write(f"{self.path}.ecg", _END_MARK, 0, os.O_CREAT | os.O_TRUNC)
         _write(f"{self.path}.dat", b"", 0, os.O_CREAT | os.O_TRUNC)
@@ -144,7 +146,8 @@ class Writer:
     def finish(self) -> None:
         """Force the samples onto the disk and write the final header, with length, start and checksums."""
         sync(f"{self.path}.dat")
-        replace(f"{self.path}.hea", self._header(final=True))
+        if Path(f"{self.path}.hea").exists():  # else somebody took the segment away
+            replace(f"{self.path}.hea", self._header(final=True))
 
     def repair(self) -> None:
         """Take over the files a kill left: cut off a torn sample, count and sum those that are there."""
@@ -252,6 +255,8 @@ def encode_leads(leads: tuple[Lead, ...]) -> str:
 def origin_of(path: Path) -> tuple[Origin, int] | None:
     """Where the samples of a segment come from, and their format, by its header; None where it is no recording's."""
     try:
+        if not Path(f"{path}.hea").is_file():  # a pipe would be waited for
+            return None
         with Path(f"{path}.hea").open("rb") as file:
             lines = file.read(_LARGEST_HEADER).decode("ascii").splitlines()
         wfdb_format = int(lines[1].split()[1])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from agent.messages import MISSING, Beat, Chunk, Event, Gap, Lead, Ledger
 from agent.recording import store
-from agent.recording.segments import ENDINGS, FORMATS, Origin, checked, decode_leads, frames, origin_of, read
+from agent.recording.segments import ENDINGS, FORMATS, Origin, Started, checked, decode_leads, frames, origin_of, read
 from agent.wire import Index, Rate, Text
 from model.errors import RecordError
 from model.records import CLASSES
@@ -55,7 +55,7 @@ class _SegmentRow(msgspec.Struct, array_like=True, frozen=True):
     first: Index
     fs: Rate
     leads: str
-    started_s: float
+    started_s: Started
     format: Literal[16, 32]
 
 

@@ -10,6 +10,7 @@ from agent.recording.segments import LARGEST_TIME, Counts, Origin, Writer, packe
 from model.resample import FS
 
 LONGEST_GAP_S = 60.0
+MOST_FILLED = 2**17
 """A longer gap inside a run ends the segment; a shorter one is written as samples without a value."""
 KEPT = 4
 """Latest segments of a bed that late beats may still belong to."""
@@ -224,7 +225,7 @@ class Track:
         if lose:
             self._skip(entry, entry.next + len(counts), lost=True)
             return
-        if chunk.leads != self._leads or chunk.fs != entry.fs or self._gap > LONGEST_GAP_S * chunk.fs:
+        if chunk.leads != self._leads or chunk.fs != entry.fs or self._gap > _longest_gap(chunk):
             if self._leads:
                 self._break(entry)
             self._gap, self._leads, entry.fs = 0, chunk.leads, float(chunk.fs)
@@ -275,6 +276,11 @@ class Track:
 def index_of(sample: int, fs: float) -> int:
     """Index at the device's rate that is nearest to a sample at 125 Hz."""
     return sample if fs == FS else round(sample * fs / FS)
+
+
+def _longest_gap(chunk: Chunk) -> float:
+    """Samples that are written as having no value; a longer gap, or one of very many counts, ends the segment."""
+    return min(LONGEST_GAP_S * chunk.fs, MOST_FILLED // len(chunk.leads))
 
 
 def _time_of(chunk: Chunk, now_s: float) -> float:

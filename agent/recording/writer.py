@@ -320,8 +320,11 @@ class SessionWriter:
 def _make(folder: Path) -> None:
     """The folder, if it is not there. Raises OSError, RunError where it holds something else."""
     folder.mkdir(0o700, parents=True, exist_ok=True)  # of a patient: nobody else is to read it
-    others = [path.name for path in folder.iterdir() if path.name != store.LOCK]
-    if others and not (folder / store.FILE).exists():
+    others = [path.name for path in folder.iterdir() if path.name not in (store.LOCK, store.FILE)]
+    known = (folder / store.FILE).exists()
+    if known and others and not (folder / store.FILE).stat().st_size:
+        raise RunError(f"{folder / store.FILE} is empty though there are recordings: choose another folder (--record)")
+    if others and not known:
         raise RunError(f"{folder} is not empty and no recording: choose another folder (--record)")
 
 
