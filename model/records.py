@@ -41,12 +41,16 @@ DIFFERENCES = "8"
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One signal of a record: its name, unit and the range of the converter in that unit."""
+    """One signal of a record: its name, unit and the range of the converter in that unit.
+
+    `skew`: how many samples it was written too late; its last ones are not there.
+    """
 
     name: str
     unit: str
     low: float
     high: float
+    skew: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,11 @@ def read(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.
     signal = _wfdb("rdrecord", record.path, "signal", sampfrom=first, sampto=stop).p_signal
     if signal is None or signal.shape != (stop - first, len(record.signals)):
         raise _cut_short(record, stop)
-    return np.asarray(signal[start - first :], dtype=np.float64)
+    values = np.array(signal[start - first :], dtype=np.float64)
+    for i, one in enumerate(record.signals):
+        if one.skew:  # the WFDB package leaves zeros where a frame has several samples
+            values[max(0, record.length - one.skew - start) :, i] = np.nan
+    return values
 
 
 def annotations(record: Record, extension: str = "atr") -> Annotations:
@@ -177,7 +185,8 @@ def _signal(header: Any, i: int) -> Signal:
     low, high = ((zero + rail - baseline) / gain for rail in (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
     if not np.isfinite((low, high)).all():
         raise ValueError("rails that are not finite")
-    return Signal(header.sig_name[i] or f"lead{i + 1}", header.units[i] or "mV", low, high)
+    name, unit = header.sig_name[i] or f"lead{i + 1}", header.units[i] or "mV"
+    return Signal(name, unit, low, high, header.skew[i] or 0)
 
 
 def _files(header: Any, folder: Path) -> tuple[SignalFile, ...]:

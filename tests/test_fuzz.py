@@ -300,6 +300,17 @@ def test_differences_are_read_in_blocks(record: Callable[..., Path]) -> None:
     assert np.array_equal(records.read(opened, 150, 170), whole[150:170])
 
 
+@pytest.mark.parametrize(("frame", "length"), [("", 100), ("x2", 50)])
+def test_the_end_of_a_skewed_signal(record: Callable[..., Path], frame: str, length: int) -> None:
+    """A signal that was written three samples late has three fewer: no values are made up for them."""
+    opened = records.open_record(str(record(f"made 1 360 {length}\nmade.dat 16{frame}:3 200 12 0 0 0 0 II\n")))
+    whole = records.read(opened)[:, 0]
+    step = 100 // length  # the WFDB package takes the mean of the samples of a frame, and rounds down
+    assert np.array_equal(np.rint(whole[:-3] * 200), step * np.arange(3, length))
+    assert np.isnan(whole[-3:]).all()
+    assert np.array_equal(records.read(opened, 5, length - 1)[:, 0], whole[5:-1], equal_nan=True)
+
+
 def test_reasons_of_wfdb_can_be_shown(record: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """What the WFDB package says of a file reaches a terminal in one line, short, and without control characters."""
 
@@ -355,6 +366,13 @@ def test_slow_rates(fs: float) -> None:
     """A rate at which no ECG is seen is refused: a packet would become a thousand times as many samples."""
     with pytest.raises(ValueError, match="makes no sense"):
         ratio(fs)
+
+
+def test_huge_versions() -> None:
+    """A version of thousands of digits is refused in a short line."""
+    bed, header, payload = wire.encode(End("1", "r", 0, 125.0))
+    with pytest.raises(FrameError, match=r"^unknown wire version '9{20}': this agent knows 1$"):
+        wire.decode([bed, header.replace(b'"v":1', b'"v":' + b"9" * 4000), payload])
 
 
 @pytest.mark.parametrize("fs", [1e-320, 1e-300, 1e-3, 0.999])
