@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from agent.messages import Event
 from agent.recording.segments import Started
-from agent.recording.sessions import Segment, Session
+from agent.recording.sessions import Segment, Session, printable
 from agent.recording.track import index_of
 from agent.wire import Index, Rate, Text
 from model.annotations import read_annotations
@@ -72,7 +72,7 @@ class SessionRuns(Session):
         """What happened to a bed during a run, in order."""
         query = "SELECT id, sample, kind, text FROM events WHERE bed = ? AND run = ? AND id > ? ORDER BY id LIMIT ?"
         for row in self._paged(query, _EventRow, bed, run):
-            yield Event(bed, row.sample, _printable(row.kind), _printable(row.text))  # type: ignore[arg-type]
+            yield Event(bed, row.sample, printable(row.kind), printable(row.text))  # type: ignore[arg-type]
 
     def marks(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, list[Mark]]]:
         """Each of some segments of one bed, in order, with the beats whose R peaks lie in it."""
@@ -92,7 +92,7 @@ class SessionRuns(Session):
         """Segments that were closed with more samples than their files hold now, as paths within the session."""
         rows = self._all("SELECT id, path, count FROM segments WHERE state = 'closed'", list[tuple[int, str, int]])
         there = {segment.id: segment.count for bed in self.beds for segment in self.segments(bed)}
-        return [_printable(path) for identity, path, count in rows if there.get(identity, 0) < count]
+        return [printable(path) for identity, path, count in rows if there.get(identity, 0) < count]
 
     def summary(self) -> Summary:
         """The whole session."""
@@ -126,7 +126,3 @@ def marks_of_file(segment: Segment) -> list[Mark]:
 
 def _place(segment: Segment, sample: int) -> int:
     return min(max(0, index_of(sample, segment.fs) - segment.first), segment.count - 1)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -94,9 +94,9 @@ class Session:
         self._db = store.open_to_read(folder)
         try:
             about = self._all("SELECT key, value FROM about ORDER BY key", list[tuple[str, str]])
-            self.about = {key: _printable(value) for key, value in about}
+            self.about = {key: printable(value) for key, value in about}
             beds = self._all("SELECT bed FROM ledger UNION SELECT bed FROM segments ORDER BY bed", list[tuple[Text]])
-            self.beds: tuple[str, ...] = tuple(_printable(bed) for (bed,) in beds)
+            self.beds: tuple[str, ...] = tuple(printable(bed) for (bed,) in beds)
         except BaseException:
             self.close()
             raise
@@ -151,7 +151,7 @@ class Session:
         chosen, values = ("", ()) if bed is None else ("bed = ? AND ", (bed,))
         query = f"SELECT id, bed, sample, at_s, kind, text FROM events WHERE {chosen}id > ? ORDER BY id LIMIT ?"
         return [
-            (row.at_s, Event(row.bed, row.sample, _printable(row.kind), _printable(row.text)))  # type: ignore[arg-type]
+            (row.at_s, Event(row.bed, row.sample, printable(row.kind), printable(row.text)))  # type: ignore[arg-type]
             for row in self._paged(query, _EventRow, *values)
         ]
 
@@ -325,5 +325,6 @@ def _bare(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in ENDINGS else path
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Text from elsewhere, without what could harm a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
