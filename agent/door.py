@@ -17,6 +17,9 @@ from model.resample import FS, Resampler, ratio
 UNITS_MV = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "\N{GREEK SMALL LETTER MU}V": 1e-3}
 """Millivolts in one unit of a lead. A lead in any other unit is no ECG."""
 
+LARGEST_MV = 1e4
+"""Ten volts: no electrode gives more, and what a device says beyond that would run over in the filters."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
@@ -95,7 +98,7 @@ class Door:
         return [Stretch(first, (rest[:, 0] + self._base).astype(np.float32))] if len(rest) else []
 
     def _samples(self, first: int, counts: NDArray[np.int32]) -> list[Stretch | Gap]:
-        x = (counts - self.lead.offset) * self.scale
+        x = np.maximum(np.minimum((counts - self.lead.offset) * self.scale, LARGEST_MV), -LARGEST_MV)
         if self._same_rate:
             return [Stretch(first, x.astype(np.float32))]
         if self._resampler is None:

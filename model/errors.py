@@ -15,11 +15,21 @@
 Exit code 2 is a usage error (unknown command or option), 0 also the end by `q`, Ctrl-C or SIGTERM.
 """
 
+LONGEST = 1000
+"""Characters of a message."""
+
 
 class EcgError(Exception):
-    """Base of all errors with a message for the user: one line that says what to do."""
+    """Base of all errors with a message for the user: one line that says what to do.
+
+    What it quotes may come from anywhere: it is cut, and what cannot be printed becomes a question mark.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str) -> None:
+        shown = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+        super().__init__("".join(c if c.isprintable() else "?" for c in shown))
 
 
 class ConfigError(EcgError):

@@ -493,3 +493,12 @@ def test_reasons_of_safetensors_can_be_shown(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError) as refused:
             checkpoint.load(path, torch.device("cpu"))
         assert str(refused.value).isprintable()
+
+
+def test_a_message_can_always_be_shown() -> None:
+    """Errors quote what is wrong, whatever that is: in one line of bounded length, without control characters."""
+    said = str(RecordError("x" * 5000 + "\x1b[2J\n" + "\ud800" + "end"))
+    assert said.isprintable()
+    assert said.endswith("???end") or "?" in said
+    assert len(said) <= 1010
+    assert str(RecordError("plain words")) == "plain words"

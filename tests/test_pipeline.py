@@ -6,7 +6,7 @@ from conftest import all_found, chunks, record_counts
 
 from agent.classify import Classifier
 from agent.config import Config, override
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Gap
+from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Gap, Lead
 from agent.pipeline import Ward
 from model import frontend, records
 from model.resample import FS
@@ -214,3 +214,13 @@ def test_a_refused_bed_ends_too(settings: Config, classifier: Classifier) -> Non
     ward = Ward(override(settings, "monitor", lead="V5"), classifier)
     all_found(ward, [*chunks(record_counts("100", 5), [5]), End("1", "run", 625, FS)])
     assert ward.beds["1"].ended
+
+
+def test_absurd_voltages_do_no_harm(new_ward: NewWard) -> None:
+    """A device that claims exavolts: finite numbers all the way, and no warning of an overflow."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(-(2**31) + 1, 2**31 - 1, (5000, 1)).astype(np.int32)
+    lead = Lead("MLII", "V", 1e-9, 0.0, -(2**31), 2**31 - 1)
+    for fs in (125.0, 250.0):
+        found = new_ward().push([Chunk("1", "run", 0, fs, (lead,), counts, 0.0)])
+        assert all(np.isfinite(beat.probabilities).all() for beat in beats_of(found))

@@ -174,9 +174,12 @@ def _read_only(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-        except sqlite3.Error as error:  # a medium that cannot be written lacks the files that WAL mode shares
+        except (
+            sqlite3.Error,
+            UnicodeDecodeError,
+        ) as error:  # a medium that cannot be written lacks the files that WAL mode shares
             connection.close()
-            failure = error
+            failure: Exception = error
         else:
             return connection
     raise broken(path.parent, failure)
