@@ -60,6 +60,7 @@ class MonitorConfig:
     lost_s: Positive
     tick_ms: Positive
     beds: Count
+    metrics: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,78 @@ class Beat:
         return max(self.probabilities)
 
 
+Priority = Literal["high", "medium", "low"]
+Condition = Literal[
+    "asystole",
+    "ventricular fibrillation",
+    "ventricular tachycardia",
+    "extreme tachycardia",
+    "extreme bradycardia",
+    "heart rate high",
+    "heart rate low",
+    "V run",
+    "pause",
+    "atrial fibrillation",
+    "couplet",
+    "bigeminy",
+    "trigeminy",
+    "R-on-T",
+    "V rate high",
+    "no data",
+    "gaps",
+    "lead off",
+    "saturated",
+    "noise",
+]
+"""What an alarm is about; those from "no data" on are technical."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One alarm of a bed as it stands; it is told anew at every change, known by `bed`, `run`, `condition`, `onset`.
+
+    `text` its reason in words. Samples at 125 Hz: `onset` where the condition began, `announced` where it was known,
+    `ended` the first at which it was over (None: it goes on). Unix times: `announced_s` when the announcing samples
+    arrived, `acknowledged_s` when a person saw to it (None: nobody yet). `latching`: once over it is still shown until
+    it is acknowledged.
+    """
+
+    bed: str
+    run: str
+    condition: Condition
+    priority: Priority
+    text: str
+    onset: int
+    announced: int
+    announced_s: float
+    latching: bool = False
+    ended: int | None = None
+    acknowledged_s: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether a person still has to see it."""
+        return self.ended is None or (self.latching and self.acknowledged_s is None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    """The signal around the announcement of an alarm, which `alarm` names as it stood then.
+
+    `wave` (n,) float32 mV at 125 Hz of the analysed lead from sample `first` on, NaN where missing; from 10 s before
+    the announcement to 10 s after, less where the run began or ended in between.
+    """
+
+    alarm: Alarm
+    lead: str
+    first: int
+    wave: Floats
+
+
+Found = Beat | Event | Alarm | Strip
+"""What the ward tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rhythm:
     """Rates and variability of one bed after its last beat; None where too few beats are known.
@@ -173,7 +245,9 @@ class BedView:
     """What the dashboard shows of one bed.
 
     `wave` (n,) float32 mV at 125 Hz, NaN where missing, its last value being sample `head - 1`; `beats` the latest
-    ones, oldest first, at least all inside `wave`; `behind_s` how long ago the device sent what was analysed last.
+    ones, oldest first, at least all inside `wave`; `behind_s` how long ago the device sent what was analysed last;
+    `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time); `suspended`: noise,
+    no rate is told; `rhythm_name` such as "AF" or "bigeminy", "" where there is nothing to say.
     """
 
     bed: str
@@ -188,6 +262,10 @@ class BedView:
     latency: Latency | None
     ledger: Ledger = Ledger()
     behind_s: float = 0.0
+    alarms: tuple[Alarm, ...] = ()
+    silenced_until_s: float = 0.0
+    suspended: bool = False
+    rhythm_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
