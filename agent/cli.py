@@ -7,48 +7,35 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from agent import cli_simulate
 from agent import config as configuration
-from agent.config import Config
-from model.errors import ConfigError, EcgError
+from agent.options import (
+    ConfigFile,
+    Device,
+    Endpoint,
+    Insecure,
+    Json,
+    Key,
+    Lead,
+    Out,
+    Seconds,
+    ServerKey,
+    Start,
+    Svg,
+    Weights,
+)
+from model.errors import EcgError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-simulate_app = typer.Typer(help="Replay records as a bedside device would send them.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the settings.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys for encryption and authentication.", no_args_is_help=True)
-app.add_typer(simulate_app, name="simulate")
+app.add_typer(cli_simulate.app, name="simulate")
 app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file whose keys replace those of config.toml.")]
-Endpoint = Annotated[str | None, typer.Option(help="ZeroMQ endpoint, such as tcp://127.0.0.1:5555.")]
-Device = Annotated[str | None, typer.Option(help="auto, mps, cuda or cpu.")]
-Weights = Annotated[str | None, typer.Option(help="Shipped weights by name, or a .safetensors file.")]
-Lead = Annotated[str | None, typer.Option(help="Lead to analyse; auto: MLII, then II, then the first.")]
-Json = Annotated[bool, typer.Option("--json", help="A JSON object a line instead of the dashboard.")]
-Seconds = Annotated[float | None, typer.Option(help="End after so many seconds.", min=0.0)]
-Svg = Annotated[Path | None, typer.Option(help="At the end write a picture of the dashboard here.")]
-Key = Annotated[str | None, typer.Option(help="File of our secret key (ecg-agent keys new): encrypt and authenticate.")]
-ServerKey = Annotated[str | None, typer.Option(help="File of the device's public key: listen to no other device.")]
-Clients = Annotated[str | None, typer.Option(help="Folder of the public keys of the monitors that are let in.")]
-Insecure = Annotated[
-    bool | None,
-    typer.Option("--insecure", help="Use addresses beyond this machine without keys: all may read and forge."),
-]
-Speed = Annotated[str, typer.Option(help="Times real time, or max for as fast as it is read.")]
-Start = Annotated[float, typer.Option(help="Seconds into the record to start at.")]
-Duration = Annotated[float | None, typer.Option(help="Seconds to replay; the whole record if left out.")]
-Loop = Annotated[bool, typer.Option("--loop", help="Begin anew at the end of the record.")]
-NoiseKind = Annotated[str | None, typer.Option("--noise", help="Add noise: ma (muscle) or bw (baseline wander).")]
-Snr = Annotated[float | None, typer.Option(help="Signal-to-noise ratio of the noise, in dB.")]
-NoiseSeed = Annotated[int | None, typer.Option("--seed", help="Which stretch of the noise is taken.")]
-PacketMs = Annotated[float | None, typer.Option(help="Milliseconds of signal in a packet.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Hold the first sample until somebody listens.")]
-Out = Annotated[Path | None, typer.Option(help="File to write, NAME.onnx or NAME.int8.onnx if left out.")]
-Child = Annotated[bool, typer.Option("--child", hidden=True, help="End with the process that started this one.")]
 
 
 def _version(asked: bool) -> None:
@@ -112,91 +99,6 @@ def demo(
     from agent.commands import Watch, demonstrate
 
     demonstrate(settings, Watch((), json, seconds, False, svg, None), "record", record, "--start", str(start), "--loop")
-
-
-@simulate_app.command("record")
-def simulate_record(
-    record: Annotated[str, typer.Argument(help="Embedded record, such as 100, or path of a WFDB header or recording.")],
-    speed: Speed = "1",
-    start: Start = 0.0,
-    duration: Duration = None,
-    loop: Loop = False,
-    bed: Annotated[str | None, typer.Option(help="Name of the bed; the record's if left out.")] = None,
-    endpoint: Endpoint = None,
-    noise: NoiseKind = None,
-    snr: Snr = None,
-    seed: NoiseSeed = None,
-    packet_ms: PacketMs = None,
-    wait: Wait = False,
-    child: Child = False,
-    key: Key = None,
-    clients: Clients = None,
-    insecure: Insecure = None,
-    config: ConfigFile = None,
-) -> None:
-    """Replay one record, all leads, at 125 Hz; or a recording, as it was sent."""
-    of_device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
-    settings = _simulate_settings(config, **of_device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
-    from agent.commands import play
-    from simulator.replay import Plan
-    from simulator.ward import Pace, bed_names
-
-    name = bed if bed is not None else bed_names([record])[0]
-    of = settings.simulate
-    plan = Plan(record, name, start, duration, loop, noise, of.snr_db, of.noise_seed)
-    play(settings, [plan], Pace(_speed(speed), wait), os.getppid() if child else None)
-
-
-@simulate_app.command("ward")
-def simulate_ward(
-    records: Annotated[list[str] | None, typer.Argument(help="A record for each bed, such as 100 208 119.")] = None,
-    beds: Annotated[int | None, typer.Option(help="So many beds, the embedded records in turn.")] = None,
-    speed: Speed = "1",
-    start: Start = 0.0,
-    duration: Duration = None,
-    loop: Loop = False,
-    endpoint: Endpoint = None,
-    noise: NoiseKind = None,
-    snr: Snr = None,
-    seed: NoiseSeed = None,
-    packet_ms: PacketMs = None,
-    wait: Wait = False,
-    child: Child = False,
-    key: Key = None,
-    clients: Clients = None,
-    insecure: Insecure = None,
-    config: ConfigFile = None,
-) -> None:
-    """Replay several records at once, a bed each."""
-    of_device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
-    settings = _simulate_settings(config, **of_device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
-    from dataclasses import replace
-
-    from agent.commands import play
-    from simulator.replay import Plan
-    from simulator.ward import Pace, bed_names, spread
-
-    if bool(records) == (beds is not None):
-        raise ConfigError("say either which records (ecg-agent simulate ward 100 208 119) or how many --beds, not both")
-    of = settings.simulate
-    base = Plan("", "", start, duration, loop, noise, of.snr_db, of.noise_seed)
-    if records:
-        names = bed_names(records)
-        plans = [replace(base, record=record, bed=bed) for record, bed in zip(records, names, strict=True)]
-    else:
-        plans = spread(beds or 0, base)
-    play(settings, plans, Pace(_speed(speed), wait), os.getppid() if child else None)
-
-
-@simulate_app.command("list")
-def simulate_list() -> None:
-    """The embedded records: leads, length, beats of each class, remarks."""
-    from rich.console import Console
-
-    from simulator.catalog import entries, table
-
-    width = None if sys.stdout.isatty() else 240
-    Console(width=width).print(table(entries()))
 
 
 @app.command()
@@ -361,25 +263,6 @@ def convert(
 def config_show(config: ConfigFile = None) -> None:
     """Print the settings in force, as TOML."""
     typer.echo(configuration.to_toml(configuration.load(config)), nl=False)
-
-
-def _simulate_settings(config: Path | None, **options: Any) -> Config:
-    """The settings with the options of `simulate` that were given."""
-    sections = {"endpoint": "link", "key": "security", "clients": "security", "insecure": "security"}
-    settings = configuration.load(config)
-    for name, value in options.items():
-        settings = configuration.override(settings, sections.get(name, "simulate"), **{name: value})
-    return settings
-
-
-def _speed(text: str) -> float | None:
-    """Times real time; None for max."""
-    if text == "max":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f'speed {text!r} makes no sense: give a number above 0, or "max"') from None
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "simulator": {"model", "simulator"} | {f"agent.{shared}" for shared in SHARED},
 }
 """What each package may import of ours: whole packages, or single modules."""
-WIRING = {"agent.cli", "agent.commands", "agent.__main__"}
+WIRING = {"agent.cli", "agent.cli_simulate", "agent.commands", "agent.__main__"}
 """The modules that put agent and simulator together."""
 HEAVY = {"torch", "scipy", "matplotlib", "wfdb", "zmq"}
 LARGEST_FILE, LARGEST_FUNCTION = 400, 60
