@@ -1,0 +1,161 @@
+"""One monitor against the number of its beds, in real time: `python -m benchmarks.beds [--beds 1,64,256,1024,4096]`.
+
+A simulator on one core sends every bed in packets, a monitor on another follows them all and writes JSON lines. What
+is measured: CPU seconds for an hour of one bed, stage by stage (`benchmarks.stages`, start-up apart), gaps, added
+latency once it has warmed up, and memory. Beyond 1,024 beds packets hold 200 ms instead of 40, since one process that
+sends 100,000 packets a second would be the limit measured. `--figure` draws cost against beds. The peer is OSEA's
+BeatDetectAndClassify in C, 0.148 CPU s an hour of one lead on this database; it neither receives nor shows.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import psutil
+
+from benchmarks.processes import follow, sample, simulator, start
+from model.resample import FS
+
+OSEA_S = 0.148
+"""CPU seconds an hour of one lead."""
+HOUR_S = 3600
+WARM_S = 10.0
+"""Signal of each bed before latencies count."""
+FEW_BEDS = 1024
+GROUPS = {
+    "receive": ("decode", "link"),
+    "admit": ("door", "history", "quality"),
+    "detect": ("detect",),
+    "describe": ("segment", "context"),
+    "classify": ("net",),
+    "waveform": ("waveform",),
+    "alarms": ("alarms",),
+    "rhythm": ("rhythm", "verdict"),
+    "order": ("ward",),
+    "loop": ("loop", "wait"),
+    "output": ("output",),
+}
+"""Stages as they are drawn, in the order of the signal."""
+
+
+def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None) -> dict[str, Any]:
+    """One run at a number of beds."""
+    arguments = ("ward", "--beds", str(beds), "--loop", "--wait", "--packet-ms", str(packet_ms))
+    with tempfile.TemporaryDirectory() as folder, simulator(*arguments) as source:
+        spent_file = Path(folder) / "stages.json"
+        os.environ["STAGES_FILE"] = str(spent_file)
+        if tick_ms is not None:
+            os.environ["ECG_AGENT_MONITOR_TICK_MS"] = str(tick_ms)
+        _pin(source.process, 1)
+        options = ("--endpoint", source.endpoint, "--json", "--seconds", str(seconds))
+        monitor = start(*options, out=subprocess.PIPE, module=("benchmarks.stages",))
+        _pin(psutil.Process(monitor.pid), 0)
+        assert monitor.stdout is not None
+        lines: list[dict[str, Any]] = []
+        reader = threading.Thread(target=_read, args=(monitor.stdout, lines), daemon=True)
+        reader.start()
+        run = follow(monitor)
+        reader.join()
+        simulated = sample(source.process)
+        spent: dict[str, float] = json.loads(spent_file.read_text(encoding="utf-8"))
+    heard_s = sum(line["analysed"] for line in lines if line["type"] == "ledger") / FS
+    added = [line["added_ms"] for line in lines if line["type"] == "beat" and line["time_s"] > WARM_S]
+    hours = heard_s / HOUR_S
+    return {
+        "beds": beds,
+        "packet_ms": packet_ms,
+        "heard_s": heard_s,
+        "share_heard": heard_s / (beds * seconds),
+        "stages_s": {group: sum(spent.get(name, 0.0) for name in names) / hours for group, names in GROUPS.items()},
+        "all_s": sum(spent.values()) / hours,
+        "of_osea": sum(spent.values()) / hours / OSEA_S,
+        "core_percent": run.core_percent(WARM_S),
+        "gaps": run.summary["gaps"],
+        "added_p50_ms": float(np.percentile(added, 50)),
+        "added_p99_ms": float(np.percentile(added, 99)),
+        "most_mb": max(one.rss_mb for one in run.samples),
+        "simulator_cpu_s": simulated.cpu_s,
+        "simulator_mb": simulated.rss_mb,
+    }
+
+
+def _pin(process: psutil.Process, core: int) -> None:
+    """One core each, where there are two and the system can do it."""
+    if hasattr(process, "cpu_affinity") and (os.cpu_count() or 1) > 1:
+        process.cpu_affinity([core])
+
+
+def _read(out: IO[bytes], lines: list[dict[str, Any]]) -> None:
+    for line in out:
+        if line.startswith((b'{"type":"beat"', b'{"type":"ledger"')):
+            found = json.loads(line)
+            lines.append({key: found[key] for key in ("type", "time_s", "added_ms", "analysed") if key in found})
+
+
+def draw(results: list[Mapping[str, Any]], path: Path) -> None:
+    """Cost of a bed-hour against beds, a colour a stage, OSEA's beside it."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    places = np.arange(len(results))
+    below = np.zeros(len(results))
+    colours = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]  # of a listed map
+    for i, group in enumerate(GROUPS):
+        height = np.array([one["stages_s"][group] for one in results])
+        axes.bar(places, height, bottom=below, width=0.6, label=group, color=colours[i])
+        below += height
+    for place, total in zip(places, below, strict=True):
+        axes.text(place, total, f"{total:.2f}", ha="center", va="bottom")
+    axes.axhline(OSEA_S, color="black", linestyle="--", linewidth=1)
+    axes.text(len(results) - 0.45, OSEA_S, f"OSEA {OSEA_S}", ha="right", va="bottom", fontsize="small")
+    axes.set_xticks(places, [f"{one['beds']:,}\n{one['packet_ms']:g} ms" for one in results])
+    axes.set_xlabel("beds, and signal in a packet")
+    axes.set_ylabel("CPU seconds for an hour of one bed")
+    axes.legend(title="stage", fontsize="small", reverse=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    pyplot.rcParams["svg.hashsalt"] = "beds"
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--beds", default="1,64,256,1024,4096", help="numbers, with commas between them")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long each monitor runs")
+    parser.add_argument("--packet-ms", type=float, help="signal in a packet; 40 ms up to 1,024 beds, 200 ms beyond")
+    parser.add_argument("--tick-ms", type=float, help="how often the monitor looks; its default")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/beds.json"))
+    parser.add_argument("--figure", type=Path, help="draw cost against beds here, as SVG")
+    options = parser.parse_args()
+    results = []
+    for beds in map(int, options.beds.split(",")):
+        packet_ms = options.packet_ms or (40.0 if beds <= FEW_BEDS else 200.0)
+        one = measure(beds, options.seconds, packet_ms, options.tick_ms)
+        results.append(one)
+        print(
+            f"{beds:5} beds, {packet_ms:g} ms: {one['all_s']:.2f} CPU s a bed-hour ({one['of_osea']:.1f} times OSEA), "
+            f"{one['core_percent']:.0f} % of a core, {one['gaps']:.0f} gaps, added latency "
+            f"p50 {one['added_p50_ms']:.0f} p99 {one['added_p99_ms']:.0f} ms, {one['most_mb']:.0f} MB, "
+            f"{one['share_heard']:.0%} of real time heard",
+            flush=True,
+        )
+        print("      " + ", ".join(f"{name} {value:.3f}" for name, value in one["stages_s"].items()), flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({"python": platform.python_version(), "runs": results}, indent=1) + "\n")
+    if options.figure is not None:
+        draw(results, options.figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Metrics for Prometheus: what is counted, what a scrape tells, and addresses that make no sense."""
+
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent import config as configuration
+from agent.messages import Alarm, Beat, Ledger, LinkView, RecordingView
+from agent.metrics import Metrics, address_of
+from model.errors import ConfigError
+
+BEAT = Beat("7", 100, 150, "V", (0.0, 0.0, 1.0, 0.0, 0.0), 0.8, arrived_s=5.0, sent_s=4.9)
+ALARM = Alarm("7", "run", "couplet", "low", "2 V beats in a row at 127/min", 100, 150, 5.0)
+
+
+class Bed:
+    """As much of a bed as a scrape asks for."""
+
+    def __init__(self, name: str, row: int, state: str, gaps: int) -> None:
+        self.name, self.row, self.gaps, self._state = name, row, gaps, state
+
+    def state(self, now_s: float, lost_s: float) -> str:
+        assert (now_s, lost_s) == (9.0, configuration.load(None, {}).monitor.lost_s)
+        return self._state
+
+
+def session(recorder: Any = None) -> Any:
+    """A session of two beds."""
+    beds = {"7": Bed("7", 0, "ok", 2), 'b"8': Bed('b"8', 1, "no data", 0)}
+    alarms = SimpleNamespace(view=lambda row: (ALARM,) if row == 0 else ())
+    rates = {"7": 72.5, 'b"8': None}
+    return SimpleNamespace(
+        clock=lambda: 9.0,
+        config=configuration.load(None, {}),
+        ward=SimpleNamespace(beds=beds, alarms=alarms, heart_rate=rates.__getitem__),
+        link=SimpleNamespace(view=lambda _: LinkView("tcp://x", "connected", packets=11, rejected=3)),
+        ledger=lambda name: Ledger(100, 90, 10) if name == "7" else Ledger(),
+        recorder=recorder,
+    )
+
+
+@pytest.fixture
+def metrics() -> Iterator[Metrics]:
+    """Metrics on a free port."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with Metrics(f":{port}") as served:
+        yield served
+
+
+def scraped(served: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample that a scrape brings, by name and labels."""
+    with urllib.request.urlopen(served.address) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_counts_beats_and_each_alarm_once(metrics: Metrics) -> None:
+    """An alarm that ends or is acknowledged is told again, but is the same."""
+    metrics.take([BEAT, BEAT, replace(BEAT, label="N"), ALARM])
+    metrics.take([replace(ALARM, acknowledged_s=6.0), replace(ALARM, ended=300)])
+    found = scraped(metrics)
+    assert found["ecg_agent_beats_total", (("bed", "7"), ("class", "V"))] == 2
+    assert found["ecg_agent_beats_total", (("bed", "7"), ("class", "N"))] == 1
+    labels = (("bed", "7"), ("condition", "couplet"), ("priority", "low"))
+    assert found["ecg_agent_alarms_total", labels] == 1
+
+
+def test_latency_is_a_histogram(metrics: Metrics) -> None:
+    metrics.shown(BEAT, 0.03)
+    metrics.shown(replace(BEAT, sent_s=0.0), 0.2)
+    found = scraped(metrics)
+    assert found["ecg_agent_added_latency_seconds_count", ()] == 2
+    assert found["ecg_agent_added_latency_seconds_bucket", (("le", "0.05"),)] == 1
+    assert found["ecg_agent_link_latency_seconds_count", ()] == 1, "a beat whose sending is not known counts for none"
+
+
+def test_tells_of_the_session(metrics: Metrics) -> None:
+    """Beds by state, rates where there are any, ledgers, gaps, alarms to be seen, the link."""
+    metrics.watch(session())
+    found = scraped(metrics)
+    assert found["ecg_agent_beds", (("state", "ok"),)] == 1
+    assert found["ecg_agent_beds", (("state", "no data"),)] == 1
+    assert found["ecg_agent_beds", (("state", "refused"),)] == 0
+    assert found["ecg_agent_heart_rate_bpm", (("bed", "7"),)] == 72.5
+    assert ("ecg_agent_heart_rate_bpm", (("bed", 'b"8'),)) not in found
+    assert found["ecg_agent_samples_sent_total", (("bed", "7"),)] == 100
+    assert found["ecg_agent_samples_analysed_total", (("bed", "7"),)] == 90
+    assert found["ecg_agent_samples_missing_total", (("bed", "7"),)] == 10
+    assert found["ecg_agent_gaps_total", (("bed", "7"),)] == 2
+    assert found["ecg_agent_alarms_active", (("bed", "7"), ("priority", "low"))] == 1
+    assert found["ecg_agent_packets_total", ()] == 11
+    assert found["ecg_agent_packets_rejected_total", ()] == 3
+    assert found["ecg_agent_link_up", ()] == 1
+    assert ("ecg_agent_recorded_bytes_total", ()) not in found
+
+
+def test_tells_of_the_recording(metrics: Metrics) -> None:
+    recorder = SimpleNamespace(view=lambda: RecordingView("night", written=4096, free=10**9))
+    metrics.watch(session(recorder))
+    found = scraped(metrics)
+    assert found["ecg_agent_recorded_bytes_total", ()] == 4096
+    assert found["ecg_agent_disk_free_bytes", ()] == 10**9
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (":9100", ("127.0.0.1", 9100)),
+        ("9100", ("127.0.0.1", 9100)),
+        ("0.0.0.0:9100", ("0.0.0.0", 9100)),
+        ("[::1]:9100", ("::1", 9100)),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    """Without a host only this machine can read."""
+    assert address_of(text) == address
+
+
+@pytest.mark.parametrize("text", [":", "host", ":0", ":65536", ":9x", "host:", ":-1", ":²"])
+def test_addresses_that_make_no_sense(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"give a port such as :9100"):
+        address_of(text)
+
+
+def test_a_port_that_is_taken(metrics: Metrics) -> None:
+    port = metrics.address.split(":")[2].split("/")[0]
+    with pytest.raises(ConfigError, match=r"cannot be served at .*in use.*--metrics"):
+        Metrics(f":{port}")
+
+
+def test_a_host_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"cannot be served at .*--metrics"):
+        Metrics("no.such.host.invalid:9100")
