@@ -28,6 +28,8 @@ class Bed:
     door: Door | None = None
     refused: str = ""
     ended: bool = False
+    silent: bool = False
+    """Whether it was said that no data come."""
     lead_state: LeadState = "ok"
     gaps: int = 0
     missing: int = 0

@@ -20,6 +20,9 @@ from model.recipe import Recipe
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
 Count = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Beats = Annotated[int, msgspec.Meta(ge=2, le=1000)]
+Cycles = Annotated[int, msgspec.Meta(ge=2, le=10)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 Decibels = Annotated[float, msgspec.Meta(ge=-100, le=100)]
@@ -89,8 +92,81 @@ class SignalConfig:
 @dataclass(frozen=True, slots=True)
 class RhythmConfig:
     rate_intervals: Count
+    slow_intervals: Count
+    slow_least: Count
+    slow_s: Positive
     pause_s: Positive
     hrv_beats: Count
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmConfig:
+    silence_s: NotNegative
+    latch_high: bool
+    asystole_s: Positive
+    pause_s: Positive
+    least_qrs_mv: NotNegative
+    found_s: NotNegative
+    verdict_s: NotNegative
+    doubt_s: NotNegative
+    asystole_score: Share
+    look_turns_s: NotNegative
+    vf_score: Share
+    vf_looks: Count
+    vf_of_looks: Count
+    vf_end_score: Share
+    vf_end_s: Positive
+    vt_score: Share
+    vt_looks: Count
+    vt_of_looks: Count
+    vt_end_score: Share
+    vt_end_s: Positive
+    sure_score: Share
+    vt_beats: Beats
+    vt_bpm: Positive
+    vt_end_beats: Beats
+    v_run_beats: Beats
+    rate_high_bpm: Positive
+    rate_low_bpm: Positive
+    rate_hysteresis_bpm: NotNegative
+    rate_end_s: Positive
+    rate_least_intervals: Count
+    extreme_above_bpm: NotNegative
+    extreme_most_bpm: Positive
+    extreme_below_bpm: NotNegative
+    extreme_least_bpm: Positive
+    bigeminy_cycles: Cycles
+    trigeminy_cycles: Cycles
+    r_on_t_share: Share
+    r_on_t_pause: Positive
+    r_on_t_most_bpm: Positive
+    r_on_t_again_s: NotNegative
+    v_most_per_min: Beats
+    v_end_per_min: Beats
+    hold_s: Positive
+    lost_s: Positive
+    noise_score: Share
+    noise_s: Positive
+    noise_window_s: Positive
+    noise_clear_s: Positive
+    gaps_s: Positive
+    gaps_count: Count
+    gaps_window_s: Positive
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which names the keys, where two of them contradict each other."""
+        for less, more in (
+            ("rate_low_bpm", "rate_high_bpm"),
+            ("pause_s", "asystole_s"),
+            ("asystole_s", "rate_end_s"),
+            ("v_run_beats", "vt_beats"),
+            ("v_end_per_min", "v_most_per_min"),
+            ("noise_s", "noise_window_s"),
+            ("vf_looks", "vf_of_looks"),
+            ("vt_looks", "vt_of_looks"),
+        ):
+            if getattr(self, less) > getattr(self, more):
+                raise ValueError(f"{less} must not be more than {more}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +175,7 @@ class DashboardConfig:
     seconds: Annotated[int, msgspec.Meta(ge=0, le=30)]
     events: Count
     ascii: bool
+    bell: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +199,7 @@ class Config:
     record: RecordConfig
     signal: SignalConfig
     rhythm: RhythmConfig
+    alarms: AlarmConfig
     dashboard: DashboardConfig
     train: TrainConfig
     recipe: dict[str, Recipe]
@@ -243,4 +321,5 @@ def _section(values: dict[str, Any], into: Any, name: str, source: str) -> Any:
         reason, _, key = str(error).partition(" - at `$.")
         choices = get_args(get_type_hints(into).get(key := key.rstrip("`")))
         valid = f"; valid are {', '.join(map(str, choices))}" if choices else ""
-        raise ConfigError(f"{source}: {plain(f'{name}.{key}: {reason}')}{valid}") from error
+        where = f"{name}.{key}" if key else f"[{name}]"
+        raise ConfigError(f"{source}: {plain(f'{where}: {reason}')}{valid}") from error

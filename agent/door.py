@@ -4,6 +4,7 @@ A chunk in becomes stretches out; where samples are missing (a gap of the link, 
 ends and a `Gap` says so. Nothing is ever interpolated over.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ class Door:
             self.step = ratio(chunk.fs)
         except ValueError as error:
             raise StreamError(f"cannot resample this stream to {FS} Hz: {error}") from error
-        self._same_rate = self.step == 1
+        self.same_rate = self.step == 1
         self._resampler: Resampler | None = None
         self._base = self._last = 0.0
         self._stop = 0
@@ -66,8 +67,10 @@ class Door:
         """Index at 125 Hz of the first sample that is not before sample `index` of the stream."""
         return -(-index * self.step.numerator // self.step.denominator)
 
-    def take(self, chunk: Chunk) -> list[Stretch | Gap]:
-        """The stretches and gaps that a chunk adds."""
+    def take(self, chunk: Chunk, x: Floats | None = None) -> list[Stretch | Gap]:
+        """The stretches and gaps that a chunk adds; `x` (n,) millivolts where `millivolts` has found them already."""
+        if x is not None:
+            return [Stretch(chunk.first, x)]
         counts = chunk.counts[:, self.index]
         if not len(counts) or np.minimum.reduce(counts) != MISSING:
             return self._samples(chunk.first, counts)
@@ -98,8 +101,8 @@ class Door:
         return [Stretch(first, (rest[:, 0] + self._base).astype(np.float32))] if len(rest) else []
 
     def _samples(self, first: int, counts: NDArray[np.int32]) -> list[Stretch | Gap]:
-        x = np.maximum(np.minimum((counts - self.lead.offset) * self.scale, LARGEST_MV), -LARGEST_MV)
-        if self._same_rate:
+        x = _clipped((counts - self.lead.offset) * self.scale)
+        if self.same_rate:
             return [Stretch(first, x.astype(np.float32))]
         if self._resampler is None:
             # The filter sees the first value before the stretch, and the last one behind it, for it not to ring.
@@ -109,6 +112,27 @@ class Door:
         start = self._resampler.next_output
         out = self._resampler.push(x[:, None] - self._base)
         return [Stretch(start, (out[:, 0] + self._base).astype(np.float32))] if len(out) else []
+
+
+def millivolts(doors: Sequence[Door | None], chunks: Sequence[Chunk]) -> list[Floats | None]:
+    """What `Door.take` would make of chunks, for many of them at once; None for those it has to look at by itself."""
+    found: list[Floats | None] = [None] * len(chunks)
+    alike: dict[int, list[tuple[int, Door]]] = {}
+    for i, (door, chunk) in enumerate(zip(doors, chunks, strict=True)):
+        if door is not None and door.same_rate and door.fits(chunk):
+            alike.setdefault(len(chunk.counts), []).append((i, door))
+    for some in alike.values():
+        counts = np.stack([chunks[i].counts[:, door.index] for i, door in some])
+        offsets, scales = np.array([(door.lead.offset, door.scale) for _, door in some]).T[:, :, None]
+        x = _clipped((counts - offsets) * scales).astype(np.float32)
+        for (i, _), row, whole in zip(some, x, (counts != MISSING).all(axis=1).tolist(), strict=True):
+            found[i] = row if whole else None
+    return found
+
+
+def _clipped(x: NDArray[np.floating]) -> NDArray[np.floating]:
+    clipped: NDArray[np.floating] = np.maximum(np.minimum(x, LARGEST_MV), -LARGEST_MV)
+    return clipped
 
 
 def describe(lead: Lead, fs: float) -> str:

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config import Config
+from agent.config import Config, RhythmConfig
 from agent.evaluation_run import Heard, analyse
 from agent.messages import Beat, Floats
+from agent.rhythm import rate as heart_rate
 from model.annotations import AnnotationFile, encoded, read_annotations
 from model.dataset import DS1, DS2, PACED
 from model.errors import ConfigError, EcgError, RecordError, RunError
@@ -303,7 +304,7 @@ def _evaluated(one: _Ready, heard: Heard | None, config: Config, asked: Asked) -
         errors_ms=np.array(apart, float) * 1000 / record.fs,
         peak_ms=np.array([beat.found - beat.sample for beat in beats], float) * 1000 / FS,
         class_ms=np.array([beat.decided - beat.sample for beat in beats], float) * 1000 / FS,
-        rates=_rates(one, heard.beats if heard else [], matched, config.rhythm.rate_intervals),
+        rates=_rates(one, heard.beats if heard else [], matched, config.rhythm),
         mismatches=tuple(_mismatches(record, scored, lead)) if asked.mismatches else (),
     )
 
@@ -314,14 +315,15 @@ def _in_part(beats: list[Beat], part: Span) -> list[Beat]:
     return [beat for beat in beats if part.start <= beat.sample * part.rate / FS <= end]
 
 
-def _rates(one: _Ready, beats: list[Beat], matched: list[Pair], intervals: int) -> Numbers:
-    """Heart rates (n, 2) at matched beats: as shown, and that of the reference's last `intervals` RR intervals.
+def _rates(one: _Ready, beats: list[Beat], matched: list[Pair], config: RhythmConfig) -> Numbers:
+    """Heart rates (n, 2) at matched beats: as shown, and that of the reference's last RR intervals by the same rule.
 
     Beats at which none was shown count for nothing, nor do those after fewer intervals or after flutter among them.
     """
     notes = one.reference
     peaks, flutter = beat_samples(Annotations(np.array(notes.samples, np.int64), notes.symbols, notes.texts))
     onsets = np.array([onset for onset, _ in flutter], np.int64)
+    intervals = config.rate_intervals
     rates: list[tuple[float, float]] = []
     for pair in matched:
         shown = beats[pair.test_index].heart_rate if beats else None
@@ -330,7 +332,8 @@ def _rates(one: _Ready, beats: list[Beat], matched: list[Pair], intervals: int) 
             continue
         first, at = peaks[last - intervals], pair.reference_sample
         if at > first and not ((first <= onsets) & (onsets < at)).any():
-            rates.append((shown, float(60 * intervals * one.record.fs / (at - first))))
+            rr_s = np.diff([*peaks[last - intervals : last], at]) / one.record.fs
+            rates.append((shown, heart_rate(rr_s.tolist(), config)))
     return np.array(rates, float).reshape(-1, 2)
 
 

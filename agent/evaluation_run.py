@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.config import Config
 from agent.door import UNITS_MV
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Lead, quantised
+from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Lead, quantised
 from agent.pipeline import Ward
 from model.errors import EcgError, RecordError
 from model.records import Record, Signal, read
@@ -73,11 +73,11 @@ def analyse(
     return heard, cpu_s
 
 
-def _hear(told: list[Beat | Event], heard: dict[str, Heard]) -> None:
+def _hear(told: list[Found], heard: dict[str, Heard]) -> None:
     for item in told:
         if isinstance(item, Beat):
             heard[item.bed].beats.append(item)
-        elif item.kind == "refused":
+        elif isinstance(item, Event) and item.kind == "refused":
             heard[item.bed].failed = item.text
 
 

@@ -5,7 +5,7 @@ a stamp that the edges put on (`sent_s`, `arrived_s`: seconds since the Unix epo
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,6 +204,10 @@ class Strip:
     first: int
     wave: Floats
 
+    @property
+    def bed(self) -> str:
+        return self.alarm.bed
+
 
 Found = Beat | Event | Alarm | Strip
 """What the ward tells."""
@@ -247,7 +251,8 @@ class BedView:
     `wave` (n,) float32 mV at 125 Hz, NaN where missing, its last value being sample `head - 1`; `beats` the latest
     ones, oldest first, at least all inside `wave`; `behind_s` how long ago the device sent what was analysed last;
     `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time); `suspended`: noise,
-    no rate is told; `rhythm_name` such as "AF" or "bigeminy", "" where there is nothing to say.
+    no rate is told; `rhythm_name` such as "AF" or "bigeminy", "" where there is nothing to say; `last_alarms` as they
+    were told, the newest first, those that are over with them.
     """
 
     bed: str
@@ -266,6 +271,23 @@ class BedView:
     silenced_until_s: float = 0.0
     suspended: bool = False
     rhythm_name: str = ""
+    last_alarms: tuple[Alarm, ...] = ()
+
+
+class Glance(NamedTuple):
+    """What the ward's order and its counts need of a bed, of which there may be a thousand.
+
+    `urgency` as the ward ranks its alarms, 0 without one; `priority` of the most urgent alarm to be shown; `audible`
+    of the most urgent one that is neither silenced nor acknowledged; `silenced`: its alarms are, at this moment.
+    """
+
+    bed: str
+    state: BedState = "ok"
+    urgency: int = 0
+    priority: Priority | None = None
+    audible: Priority | None = None
+    silenced: bool = False
+    behind_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +323,10 @@ class RecordingView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor."""
+    """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor.
+
+    `index` all beds in the order of their arrival, `beds` in full those of them that are looked at; `ledger` of all.
+    """
 
     beds: tuple[BedView, ...]
     events: tuple[Event, ...]
@@ -311,6 +336,8 @@ class Snapshot:
     now_s: float
     started_s: float
     recording: RecordingView | None = None
+    index: tuple[Glance, ...] = ()
+    ledger: Ledger = Ledger()
 
 
 def quantised(samples: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -1,6 +1,7 @@
 """The pipeline, for one bed or many: this file alone holds the order of the stages.
 
-    messages ─► door ─► detect ─► segment ─► classify ─► rhythm ─► beats and events
+    messages ─► door ─┬► detect ─► segment ─► classify ─► rhythm ─┬─► beats, events, alarms
+                      └► waveform ────────────────────► alarms ◄──┘
 
 Every stage keeps the state of all beds as rows and works on all rows with new samples at once. What comes out does not
 depend on how the streams were cut into chunks, nor on what the other beds do.
@@ -9,24 +10,29 @@ depend on how the streams were cut into chunks, nor on what the other beds do.
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import numpy as np
 
+from agent.alarms.watch import LATE, Watch
 from agent.bed import Bed
 from agent.config import Config
 from agent.context import LEAST, Contexts
-from agent.detect import Detector
-from agent.door import Door, Stretch, describe
+from agent.detect import Detector, RPeak
+from agent.door import Door, Stretch, describe, millivolts
 from agent.history import History, Rows
-from agent.messages import Beat, BedView, Chunk, End, Event, EventKind, Floats, Gap
-from agent.quality import Quality, reason
+from agent.messages import Beat, BedView, Chunk, End, Event, Floats, Found, Gap, Priority
+from agent.quality import LeadChange, Quality, reason
 from agent.rhythm import Rhythms
 from agent.segment import Cut, Segmenter
+from agent.waveform import Look, Waveforms
 from model.errors import StreamError
 from model.records import CLASSES
 from model.resample import FS
 from model.verdict import Verdicts
 
+TOGETHER = 8
+"""Messages from which on it pays to unpack chunks together."""
 BLOCK = 250
 """Most samples of a bed that go through the stages at once; far less than the history holds."""
 
@@ -40,17 +46,21 @@ class _Start:
 
 
 _Step = _Start | Stretch | Gap | End
+_What = _Start | Gap | End | LeadChange | Event | Look | Cut
+EVENT, CUT, LOOK = range(3)
+"""What comes first of what was decided at the same sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Something to tell once the net has spoken: an event, or a cut and its place in the batch."""
+    """Something to tell once the net has spoken: an event, a look at the waveform, or a cut and its place in the batch.
+
+    `order`: row, stretch, deciding sample, events before cuts before looks: the same whatever the chunks were.
+    """
 
     bed: Bed
-    order: tuple[int, int, int, bool]
-    """Row, stretch, deciding sample, cuts after events: the same whatever the chunks were."""
-    event: Event | None = None
-    cut: Cut | None = None
+    order: tuple[int, int, int, int]
+    what: "_What"
     place: int = 0
 
 
@@ -75,36 +85,99 @@ class Ward:
         self._verdicts = Verdicts()
         self._rhythms = Rhythms(config.rhythm)
         self._rhythms.grow(1)
+        self._waveforms = Waveforms(self._history, late=LATE)
+        self._watch = Watch(config, self._history)
+        self.alarms = self._watch.alarms
         self._steps: dict[int, deque[_Step]] = {}
         self._found: list[_Found] = []
         self._inputs: list[Floats] = []
+        self._out: list[Found] = []
 
-    def push(self, messages: Iterable[Chunk | Gap | End]) -> list[Beat | Event]:
-        """Take what the link brought; return the beats and events it decides, in order within each bed."""
-        for message in messages:
-            self._take(message)
+    def push(self, messages: Iterable[Chunk | Gap | End]) -> list[Found]:
+        """Take what the link brought; return the beats, events and alarms it decides, in order within each bed."""
+        messages = list(messages)
+        for message, x in zip(messages, self._millivolts(messages), strict=True):
+            self._take(message, x)
         while self._steps:
             self._advance()
-        return self._tell()
+            self._tell()  # the strip of an alarm is cut before the history has gone on
+        out, self._out = self._out, []
+        return out
+
+    def watch(self, now_s: float) -> list[Found]:
+        """Look at the clock: beds from which nothing has come for too long."""
+        out: list[Found] = []
+        for bed in self.beds.values():
+            if bed.state(now_s, self._config.monitor.lost_s) == "no data" and not bed.silent:
+                bed.silent = True
+                out += self._watch.silent(bed.row, now_s)
+        return out
+
+    def finish(self) -> list[Found]:
+        """The strips that were still waiting for what comes after their alarm."""
+        return list(self._watch.finish())
 
     def view(self, name: str, samples: int, now_s: float) -> BedView:
         """One bed as the dashboard shows it at `now_s`, with the last `samples` of its wave."""
         bed = self.beds[name]
         state = bed.state(now_s, self._config.monitor.lost_s)
-        return bed.view(self._history, self._rhythms, samples, state, now_s)
+        return replace(
+            bed.view(self._history, self._rhythms, samples, state, now_s),
+            alarms=self.alarms.view(bed.row),
+            silenced_until_s=self.alarms.silenced_until_s(bed.row),
+            suspended=self.alarms.suspended(bed.row),
+            rhythm_name=self.alarms.rhythm_name(bed.row),
+        )
 
-    def _take(self, message: Chunk | Gap | End) -> None:
+    def acknowledge(self, name: str, now_s: float) -> list[Found]:
+        """A person has seen to the alarms of a bed."""
+        return list(self.alarms.acknowledge(self.beds[name].row, now_s))
+
+    def silence(self, name: str, now_s: float) -> None:
+        """No sound from a bed for a while; asked for once more, sound again."""
+        self.alarms.silence(self.beds[name].row, now_s)
+
+    def urgency(self, name: str) -> int:
+        """By which beds are sorted, the highest first."""
+        return self.alarms.urgency(self.beds[name].row)
+
+    def audible(self, name: str, now_s: float) -> Priority | None:
+        """What should sound for a bed now."""
+        return self.alarms.audible(self.beds[name].row, now_s)
+
+    def heart_rate(self, name: str) -> float | None:
+        """Beats a minute of a bed as they are shown now; None where no rate can be told."""
+        bed = self.beds[name]
+        if self.alarms.suspended(bed.row):
+            return None
+        return self._rhythms.heart_rate(bed.row, int(self._history.head[bed.row]))
+
+    def _millivolts(self, messages: list[Chunk | Gap | End]) -> Iterable[Floats | None]:
+        """The samples of chunks of many beds, found together; None for whatever needs a closer look."""
+        if len(messages) < TOGETHER:
+            return repeat(None, len(messages))
+        chunks = [message for message in messages if isinstance(message, Chunk)]
+        beds = (self.beds.get(chunk.bed) for chunk in chunks)
+        found = iter(millivolts([bed.door if bed else None for bed in beds], chunks))
+        return [next(found) if isinstance(message, Chunk) else None for message in messages]
+
+    def _take(self, message: Chunk | Gap | End, x: Floats | None) -> None:
         """Bring a message through the door of its bed; the steps it makes wait their turn."""
         bed = self.beds.get(message.bed) or self._admit(message.bed)
         steps = self._steps.setdefault(bed.row, deque())
         if isinstance(message, Chunk):
             bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
-            if (bed.door is None or not bed.door.fits(message)) and not self._open(bed, message, steps):
-                bed.lost += len(message.counts)
-                return
+            if bed.silent:
+                bed.silent = False
+                self._out += self._watch.heard_again(bed.row, bed.arrived_s)
+            if bed.door is None or not bed.door.fits(message):
+                x = None  # found for the door before
+                if not self._open(bed, message, steps):
+                    bed.lost += len(message.counts)
+                    return
             if bed.door is not None:
                 bed.analysed += len(message.counts)
-                steps += bed.door.take(message)
+                steps += bed.door.take(message, x)
             return
         if isinstance(message, Gap):
             bed.lost += message.count
@@ -125,7 +198,8 @@ class Ward:
         except StreamError as error:
             if bed.refused != str(error):
                 bed.refused, bed.door = str(error), None
-                self._event(bed, round(chunk.first * FS / chunk.fs), "refused", str(error))
+                sample = round(chunk.first * FS / chunk.fs)
+                self._find(bed, sample, EVENT, Event(bed.name, sample, "refused", str(error)))
             return False
         bed.refused = ""
         steps.append(_Start(bed.door, bed.door.at_fs(chunk.first)))
@@ -163,39 +237,47 @@ class Ward:
             return
         self._end_gap(bed)
         self._end_stretch(bed)
+        self._find(bed, step.first, EVENT, step)
         if isinstance(step, End):
             bed.ended = True
-            self._event(bed, step.first, "end", "the run ended")
             return
+        self._tell()  # the strips of the old run are cut from the history
         bed.ended, bed.lead_state = False, "ok"
         self._history.reset(bed.row, step.first)
         self._quality.reset(bed.row, step.first, step.door.rails)
         self._detector.reset(bed.row, step.first)
+        self._waveforms.reset(bed.row, step.first)
         self._segmenter.forget(bed.row)
-        self._event(bed, step.first, "start", f"run {step.door.run[:8]}, {describe(step.door.lead, step.door.fs)}")
+        self._watch.reset(bed.row)
 
     def _gap(self, bed: Bed, step: Gap) -> None:
         """A gap begins, or the one that the bed is in goes on."""
         if bed.gap is None:
             self._end_stretch(bed)
             bed.gaps += 1
+        self._find(bed, step.first, EVENT, step)
+        if bed.gap is None:
+            self._tell()  # strips are cut before the gap takes the place of older signal in the history
         bed.missing += step.count
         bed.gap = replace(bed.gap, count=bed.gap.count + step.count) if bed.gap else step
         self._history.skip(bed.row, step.count)
         self._quality.reset(bed.row, step.first + step.count)
         self._detector.resume(bed.row, step.first + step.count)
+        self._waveforms.reset(bed.row, step.first + step.count)
 
     def _end_stretch(self, bed: Bed) -> None:
         self._keep(*self._segmenter.ready([bed.row], hold=False))
-        self._segmenter.push(self._detector.flush(bed.row))
+        self._seek(self._detector.flush(bed.row))
         self._keep(*self._segmenter.flush(bed.row))
         self._segmenter.reset(bed.row)
+        self._see(self._waveforms.flush(bed.row))
         bed.stretch += 1
 
     def _end_gap(self, bed: Bed) -> None:
         if bed.gap is not None:
             count, why = bed.gap.count, bed.gap.reason
-            self._event(bed, bed.gap.first, "gap", f"gap of {count / FS:.2f} s: {count} samples {why}")
+            text = f"gap of {count / FS:.2f} s: {count} samples {why}"
+            self._find(bed, bed.gap.first, EVENT, Event(bed.name, bed.gap.first, "gap", text))
             bed.gap = None
 
     def _analyse(self, rows: Rows, x: Floats) -> None:
@@ -204,9 +286,10 @@ class Ward:
         for change in self._quality.push(rows, x):
             self._by_row[change.row].lead_state = change.state
             self._segmenter.interrupt(change.row, change.sample)
-            self._event(self._by_row[change.row], change.sample, "signal", reason(change.state))
-        self._segmenter.push(self._detector.push(rows, x))
+            self._find(self._by_row[change.row], change.sample, EVENT, change)
+        self._seek(self._detector.push(rows, x))
         self._keep(*self._segmenter.ready(rows.tolist()))
+        self._see(self._waveforms.push(rows))
 
     def _keep(self, cuts: list[Cut], inputs: Floats) -> None:
         """Keep cuts and what the net is to see of them until all beds are through."""
@@ -215,38 +298,63 @@ class Ward:
         place = sum(map(len, self._inputs))
         self._inputs.append(inputs)
         for i, cut in enumerate(cuts):
-            bed = self._by_row[cut.row]
-            order = (cut.row, bed.stretch, cut.decided, True)
-            self._found.append(_Found(bed, order, cut=cut, place=place + i))
+            self._find(self._by_row[cut.row], cut.decided, CUT, cut, place + i)
 
-    def _event(self, bed: Bed, sample: int, kind: EventKind, text: str) -> None:
-        order = (bed.row, bed.stretch, sample, False)
-        self._found.append(_Found(bed, order, event=Event(bed.name, sample, kind, text)))
+    def _seek(self, peaks: list[RPeak]) -> None:
+        self._watch.peaks(peaks)
+        self._segmenter.push(peaks)
 
-    def _tell(self) -> list[Beat | Event]:
-        """Classify all beats of this push in one batch, follow the rhythm, and hand everything out in order."""
+    def _see(self, looks: list[Look]) -> None:
+        for look in looks:
+            self._find(self._by_row[look.row], look.sample, LOOK, look)
+
+    def _find(self, bed: Bed, sample: int, rank: int, what: _What, place: int = 0) -> None:
+        self._found.append(_Found(bed, (bed.row, bed.stretch, sample, rank), what, place))
+
+    def _tell(self) -> None:
+        """Classify all beats found so far in one batch, follow the rhythm, and hand everything out in order."""
         probabilities = self._classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
-        out: list[Beat | Event] = []
         for found in sorted(self._found, key=lambda found: found.order):
-            if found.cut is not None:
-                beat = self._beat(found.bed, found.cut, probabilities[found.place])
-                out += [beat] if beat else []
-            elif found.event is not None:
-                self._follow(found.bed, found.event)
-                out.append(found.event)
+            bed, what = found.bed, found.what
+            if isinstance(what, Cut):
+                self._out += self._beat(bed, what, probabilities[found.place])
+            elif isinstance(what, Look):
+                self._out += self._watch.look(what, bed.arrived_s)
+            else:
+                self._out += self._happened(bed, what)
         self._found.clear()
         self._inputs.clear()
-        return out
 
-    def _beat(self, bed: Bed, cut: Cut, said: list[float]) -> Beat | None:
-        """The beat of a cut, after what the net said; None where that is no beat."""
+    def _happened(self, bed: Bed, what: _Start | Gap | End | LeadChange | Event) -> list[Found]:
+        """What an event means for rhythm and alarms, and what is told of it."""
+        row, at_s = bed.row, bed.arrived_s
+        if isinstance(what, Event):
+            return [what]
+        if isinstance(what, LeadChange):
+            self._rhythms.pause(row)
+            self._watch.told(row, what)
+            return [Event(bed.name, what.sample, "signal", reason(what.state))]
+        if isinstance(what, Gap):
+            self._rhythms.pause(row)
+            return [*self._watch.gap(row, what, at_s)]
+        if isinstance(what, End):
+            return [*self._watch.end(row, what.first, at_s), Event(bed.name, what.first, "end", "the run ended")]
+        run, lead = what.door.run, what.door.lead
+        self._rhythms.reset(row)
+        self._verdicts.reset(row)
+        bed.beats.clear()
+        begun = Event(bed.name, what.first, "start", f"run {run[:8]}, {describe(lead, what.door.fs)}")
+        return [begun, *self._watch.start(row, bed.name, run, lead.name, what.first, at_s)]
+
+    def _beat(self, bed: Bed, cut: Cut, said: list[float]) -> list[Found]:
+        """The beat of a cut, after what the net said; nothing where that is no beat."""
         rr_s = cut.rr_s
         if not self._in_context:
             probabilities = tuple(said)
         else:
             settled = self._verdicts.settle(bed.row, said, cut.cluster, cut.new, cut.noise)
             if settled is None:
-                return None
+                return []
             probabilities, rr_s = settled, self._rhythms.interval(bed.row, cut.sample)
         label = CLASSES[probabilities.index(max(probabilities))]
         beat = Beat(bed.name, cut.sample, cut.decided, label, probabilities, rr_s, bed.arrived_s)
@@ -254,16 +362,8 @@ class Ward:
         rate = self._rhythms.heart_rate(bed.row, cut.decided)
         beat = replace(beat, heart_rate=rate, found=cut.found, sent_s=bed.sent_s)
         bed.beats.append(beat)
-        return beat
-
-    def _follow(self, bed: Bed, event: Event) -> None:
-        """What an event means for the rhythm."""
-        if event.kind in ("gap", "signal"):
-            self._rhythms.pause(bed.row)
-        elif event.kind == "start":
-            self._rhythms.reset(bed.row)
-            self._verdicts.reset(bed.row)
-            bed.beats.clear()
+        self._watch.told(bed.row, beat)
+        return [beat]
 
     def _admit(self, name: str) -> Bed:
         """A row for a bed that is new; arrays grow in powers of two."""
@@ -271,7 +371,15 @@ class Ward:
         self._by_row.append(bed)
         if len(self.beds) > self._capacity:
             self._capacity *= 2
-            stages = (self._history, self._quality, self._detector, self._segmenter, self._rhythms, self._verdicts)
-            for stage in stages:
+            for stage in (
+                self._history,
+                self._quality,
+                self._detector,
+                self._segmenter,
+                self._rhythms,
+                self._verdicts,
+                self._waveforms,
+                self._watch,
+            ):
                 stage.grow(self._capacity)
         return bed

@@ -1,10 +1,14 @@
 """Heart rate, variability and counts of every bed, beat by beat.
 
+The heart rate is that of bedside monitors: the mean of the last 12 RR intervals, of the last 4 alone where the heart is
+slow, so that it follows a slow heart as quickly as a fast one.
+
 RMSSD and SDNN after Task Force 1996 (doi:10.1161/01.CIR.93.5.1043): over NN intervals, those between two consecutive
 beats of class N; RMSSD takes differences of adjacent NN intervals only.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +23,7 @@ class _Row:
     """Intervals and counts of one bed."""
 
     def __init__(self, config: RhythmConfig) -> None:
-        self.rr_s: deque[float] = deque(maxlen=config.rate_intervals)
+        self.rr_s: deque[float] = deque(maxlen=max(config.rate_intervals, config.slow_intervals))
         self.nn_s: deque[float] = deque(maxlen=config.hrv_beats)
         """NN intervals, NaN between two that are not adjacent."""
         self.counts = [0] * len(CLASSES)
@@ -71,7 +75,7 @@ class Rhythms:
         state = self._rows[row]
         if state.last is None or not state.rr_s or now - state.last.sample > self._config.pause_s * FS:
             return None
-        return 60 * len(state.rr_s) / sum(state.rr_s)
+        return rate(state.rr_s, self._config)
 
     def view(self, row: int, now: int) -> Rhythm:
         """What is known of a row at sample `now`."""
@@ -86,6 +90,15 @@ class Rhythms:
             sdnn_ms=sdnn_ms,
             counts=tuple(state.counts),
         )
+
+
+def rate(rr_s: Sequence[float], config: RhythmConfig) -> float:
+    """Beats a minute from the latest RR intervals, at least one, the newest last."""
+    slow = list(rr_s)[-config.slow_intervals :]
+    if sum(interval > config.slow_s for interval in slow) >= config.slow_least:
+        return 60 * len(slow) / sum(slow)
+    latest = list(rr_s)[-config.rate_intervals :]
+    return 60 * len(latest) / sum(latest)
 
 
 def _variability(nn_ms: NDArray[np.float64]) -> tuple[float | None, float | None]:

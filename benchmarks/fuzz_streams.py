@@ -11,9 +11,10 @@ import zmq
 from numpy.typing import NDArray
 
 from agent import config as configuration
+from agent.alarms.watch import AROUND
 from agent.config import Config, override
 from agent.link import Link, Message
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Gap, Lead
+from agent.messages import MISSING, Alarm, Chunk, End, Event, Floats, Found, Gap, Lead, Strip
 from agent.pipeline import Ward
 from agent.service import Fetch, Fetched, decode_request
 from agent.service import encode as encode_reply
@@ -206,9 +207,12 @@ def _reply(random: Random, sent: list[Chunk | End]) -> list[bytes]:
     return [head, *frames]
 
 
-def _check(found: Beat | Event) -> None:
-    if isinstance(found, Event):
+def _check(found: Found) -> None:
+    if isinstance(found, Event | Alarm):
         assert found.text.isprintable()
+        return
+    if isinstance(found, Strip):
+        assert 0 < len(found.wave) <= 2 * AROUND
         return
     assert all(0 <= p <= 1.000001 for p in found.probabilities)
     assert found.rr_s is None or 0 < found.rr_s < 1e6

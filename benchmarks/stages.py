@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import agent.link
+import agent.pipeline
+from agent.alarms.watch import Watch
 from agent.classify import Classifier
 from agent.context import Contexts
 from agent.detect import Detector
@@ -27,19 +29,25 @@ from agent.pipeline import Ward
 from agent.quality import Quality
 from agent.rhythm import Rhythms
 from agent.segment import Segmenter
+from agent.waveform import Waveforms
+from model.verdict import Verdicts
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("decode", agent.link, ("parse", "join")),
     ("link", Link, ("receive",)),
     ("wait", Link, ("wait",)),
     ("door", Door, ("take",)),
+    ("door", agent.pipeline, ("millivolts",)),
     ("history", History, ("push",)),
     ("quality", Quality, ("push",)),
     ("detect", Detector, ("push", "flush")),
     ("segment", Segmenter, ("push", "ready")),
     ("context", Contexts, ("push", "ready")),
     ("net", Classifier, ("__call__",)),
+    ("waveform", Waveforms, ("push", "flush")),
+    ("verdict", Verdicts, ("settle",)),
     ("rhythm", Rhythms, ("push", "heart_rate")),
+    ("alarms", Watch, ("told", "peaks", "look", "gap", "silent")),
     ("ward", Ward, ("push",)),
     ("output", JsonLines, ("show",)),
     ("loop", Session, ("run",)),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from agent import config as configuration
 from agent.classify import Classifier
 from agent.config import Config
-from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
+from agent.messages import MISSING, Beat, Chunk, End, Event, Found, Gap, Lead
 from agent.pipeline import Ward
 from model import records
 from model.checkpoint import Card
@@ -45,9 +45,14 @@ def chunks(
         position += size
 
 
+def beats_and_events(found: Iterable[Found]) -> list[Beat | Event]:
+    """What was found but alarms, whose place between two beats depends on when these are told."""
+    return [one for one in found if isinstance(one, Beat | Event)]
+
+
 def all_found(ward: Ward, messages: Iterable[Chunk | Gap | End]) -> list[Beat | Event]:
-    """What a ward tells when messages come one by one."""
-    return [found for message in messages for found in ward.push([message])]
+    """The beats and events that a ward tells when messages come one by one."""
+    return [found for message in messages for found in beats_and_events(ward.push([message]))]
 
 
 @pytest.fixture(scope="session")

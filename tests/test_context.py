@@ -1,10 +1,10 @@
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from conftest import all_found, chunks, record_counts
+from conftest import all_found, beats_and_events, chunks, record_counts
 from numpy.typing import NDArray
 
 from agent.classify import Classifier
@@ -12,7 +12,7 @@ from agent.config import Config
 from agent.context import FULL, LATEST, LEAST, Contexts
 from agent.detect import RPeak
 from agent.history import SAMPLES, History
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Gap
+from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Gap
 from agent.pipeline import Ward
 from agent.segment import Cut
 from model import context_net
@@ -21,7 +21,6 @@ from model.patient import BEFORE, CHANNELS, FEATURES, INPUTS, SLACK, WAVE, Beats
 from model.resample import FS
 
 NewWard = Callable[[], Ward]
-Found = list[Beat | Event]
 Counts = NDArray[np.int32]
 ROW = np.zeros(1, np.intp)
 NO_NEXT = CHANNELS * WAVE + FEATURES.index("no_next")
@@ -79,7 +78,7 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[Beats]:
     return seen
 
 
-def beats_of(found: Found) -> list[Beat]:
+def beats_of(found: Iterable[Found]) -> list[Beat]:
     return [item for item in found if isinstance(item, Beat)]
 
 
@@ -108,10 +107,10 @@ def test_other_beds_do_not_matter(ward: NewWard) -> None:
     names = [str(i) for i in range(21)]
     records = ("208", "100", "119", "203")
     streams = [troubled([(5, 7, 31)[i % 3]], name, records[i % 4]) for i, name in enumerate(names)]
-    together: dict[str, Found] = {name: [] for name in names}
+    together: dict[str, list[Beat | Event]] = {name: [] for name in names}
     many = ward()
     for tick in range(max(map(len, streams))):
-        for found in many.push(stream[tick] for stream in streams if tick < len(stream)):
+        for found in beats_and_events(many.push(stream[tick] for stream in streams if tick < len(stream))):
             together[found.bed].append(found)
     for name, stream in list(zip(names, streams, strict=True))[:4]:
         assert together[name] == all_found(ward(), stream), name

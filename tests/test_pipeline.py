@@ -1,12 +1,12 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
-from conftest import all_found, chunks, record_counts
+from conftest import all_found, beats_and_events, chunks, record_counts
 
 from agent.classify import Classifier
 from agent.config import Config, override
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Gap, Lead
+from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Gap, Lead
 from agent.pipeline import Ward
 from model import frontend, records
 from model.resample import FS
@@ -14,7 +14,7 @@ from model.resample import FS
 NewWard = Callable[[], Ward]
 
 
-def beats_of(found: list[Beat | Event]) -> list[Beat]:
+def beats_of(found: Iterable[Found]) -> list[Beat]:
     return [item for item in found if isinstance(item, Beat)]
 
 
@@ -52,7 +52,7 @@ def test_beds_do_not_disturb_each_other(new_ward: NewWard) -> None:
     together: dict[str, list[Beat | Event]] = {name: [] for name in streams}
     ward = new_ward()
     for tick in range(max(map(len, streams.values()))):
-        for found in ward.push(stream[tick] for stream in streams.values() if tick < len(stream)):
+        for found in beats_and_events(ward.push(stream[tick] for stream in streams.values() if tick < len(stream))):
             together[found.bed].append(found)
     assert together == alone
 

@@ -1,0 +1,174 @@
+"""Ventricular beats: runs and tachycardia, couplets, bigeminy and trigeminy, R-on-T, and how many a minute.
+
+What counts is the class of each beat: V or not V.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from agent.alarms.book import Book
+from agent.alarms.waves import Waves
+from agent.config import AlarmConfig
+from agent.messages import Beat, Condition
+from model.resample import FS
+
+MINUTE = 60 * FS
+ALL_LABELS = 2**32 - 1
+"""The latest 32 beats are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """`cycles` of a rhythm, `beats` together: 1 in `bits` for each V beat, the newest the lowest."""
+
+    condition: Condition
+    words: str
+    cycles: int
+    beats: int
+    bits: int
+
+    @property
+    def mask(self) -> int:
+        return (1 << self.beats) - 1
+
+
+class Ectopy:
+    """The rules of one bed."""
+
+    __slots__ = (
+        "_before",
+        "_bigeminy",
+        "_book",
+        "_config",
+        "_early",
+        "_hold",
+        "_known",
+        "_labels",
+        "_last_early",
+        "_lost",
+        "_others",
+        "_peaks",
+        "_run",
+        "_tachycardia_until",
+        "_trigeminy",
+        "_waves",
+    )
+
+    def __init__(self, config: AlarmConfig, book: Book, waves: Waves) -> None:
+        self._config, self._book, self._waves = config, book, waves
+        self._hold, self._lost = round(config.hold_s * FS), round(config.lost_s * FS)
+        self._bigeminy = _cycles(2, config.bigeminy_cycles)
+        self._trigeminy = _cycles(3, config.trigeminy_cycles)
+        kept = max(config.vt_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)
+        self._peaks: deque[int] = deque(maxlen=kept)
+        """R peaks of the latest V beats."""
+        self.anew()
+
+    def anew(self) -> None:
+        """Nothing reaches back over this: no run, no pattern, no count."""
+        self._peaks.clear()
+        self._labels, self._known = 0, 0
+        """The latest beats as bits, 1 for V, the newest the lowest, and how many beats they are."""
+        self._run, self._others = 0, 0
+        """V beats of the latest run, and beats that are not V since."""
+        self._before: float | None = None
+        """Mean RR interval in seconds before this beat."""
+        self._early: tuple[int, float] | None = None
+        """A V beat on the T wave, of which the next beat decides: its sample and the mean RR interval before it."""
+        self._last_early: int | None = None
+        self._tachycardia_until = -1
+        """Through which sample the run is believed to be tachycardia."""
+
+    def beat(self, beat: Beat) -> None:
+        """Take the next beat."""
+        ventricular = beat.label == "V"
+        if self._early is not None:
+            self._after_early(beat)
+        self._labels = (self._labels << 1 | ventricular) & ALL_LABELS
+        self._known += 1
+        if ventricular:
+            self._run = 1 if self._others else self._run + 1
+            self._others = 0
+            self._peaks.append(beat.sample)
+            self._runs()
+            self._patterns()
+            self._count(beat.sample)
+            self._prematurity(beat)
+        elif self._run:
+            self._others += 1
+            if self._others == 1 and self._run == 2:
+                self._book.hold("couplet", self._peaks[-2], self._until(), f"2 V beats in a row at {self._rate(2)}/min")
+            if self._others >= self._config.vt_end_beats:
+                self._run = 0
+                self._end_tachycardia()
+        self._before = 60 / beat.heart_rate if beat.heart_rate else None
+
+    def _until(self) -> int:
+        return self._book.sample + self._hold
+
+    def _rate(self, beats: int) -> int:
+        """Beats a minute over the latest V beats."""
+        return round(60 * FS * (beats - 1) / max(1, self._peaks[-1] - self._peaks[-beats]))
+
+    def _runs(self) -> None:
+        """Tachycardia: enough V beats in a row, fast enough. A run: at least three, and not that."""
+        config, book, run = self._config, self._book, self._run
+        if run < config.v_run_beats:
+            return
+        n = min(run, config.vt_beats)
+        words = f"V beats in a row: {run} at {self._rate(n)}/min"
+        onset = self._peaks[-run] if run <= len(self._peaks) else self._peaks[0]
+        if n == config.vt_beats:
+            stands = self._tachycardia_until >= book.sample
+            slowest = config.vt_bpm - (config.rate_hysteresis_bpm if stands else 0)
+            if 60 * FS * (n - 1) >= slowest * (self._peaks[-1] - self._peaks[-n]):
+                self._tachycardia_until = book.sample + self._lost
+                book.over("V run")
+                book.hold("ventricular tachycardia", onset, self._tachycardia_until, words)
+                return
+            self._end_tachycardia()
+        if self._tachycardia_until < book.sample:
+            book.hold("V run", onset, self._until(), words)
+
+    def _end_tachycardia(self) -> None:
+        if self._tachycardia_until >= self._book.sample:
+            self._tachycardia_until = -1
+            if not self._waves.tachycardia:
+                self._book.over("ventricular tachycardia")
+
+    def _patterns(self) -> None:
+        """Each V beat after one, or two, that are not V, and that several times over."""
+        for pattern in (self._bigeminy, self._trigeminy):
+            if self._known >= pattern.beats and self._labels & pattern.mask == pattern.bits:
+                self._book.hold(pattern.condition, self._peaks[-pattern.cycles], self._until(), pattern.words)
+
+    def _count(self, sample: int) -> None:
+        """V beats in the minute up to this one; over once no more than the lower limit are left in it."""
+        most, fewest, peaks = self._config.v_most_per_min, self._config.v_end_per_min, self._peaks
+        many = len(peaks) > most and peaks[-most - 1] > sample - MINUTE
+        if many or (len(peaks) > fewest and self._book.holds("V rate high")):
+            onset = peaks[-most - 1] if many else sample
+            self._book.hold("V rate high", onset, peaks[-fewest - 1] + MINUTE, f"V beats in a minute: over {most}")
+
+    def _prematurity(self, beat: Beat) -> None:
+        """A V beat so early that it may fall on the T wave, where the rate is slow enough to tell."""
+        mean, share = self._before, self._config.r_on_t_share
+        if mean is not None and 60 / mean < self._config.r_on_t_most_bpm and beat.rr_s is not None:
+            self._early = (beat.sample, mean) if beat.rr_s < share * mean else None
+
+    def _after_early(self, beat: Beat) -> None:
+        """With a pause after it, or another one not long ago, it was R-on-T."""
+        assert self._early is not None
+        (sample, mean), self._early = self._early, None
+        paused = beat.rr_s is not None and beat.rr_s >= self._config.r_on_t_pause * mean
+        again = self._last_early is not None and sample - self._last_early <= self._config.r_on_t_again_s * FS
+        if paused or again:
+            self._book.hold("R-on-T", sample, self._until(), "V beat on the T wave")
+        self._last_early = sample
+
+
+def _cycles(length: int, cycles: int) -> _Pattern:
+    """`cycles` times over, beats that are not V and one that is, `length` together."""
+    condition: Condition = "bigeminy" if length == 2 else "trigeminy"
+    bits = sum(1 << length * cycle for cycle in range(cycles))
+    return _Pattern(condition, f"every {'second' if length == 2 else 'third'} beat is V", cycles, length * cycles, bits)
