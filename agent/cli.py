@@ -68,6 +68,9 @@ def monitor(
     record: Annotated[
         Path | None, typer.Option(help="Folder to record signal, beats and events in; one that is there goes on.")
     ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Port, or HOST:PORT, at which Prometheus reads metrics: :9100.")
+    ] = None,
     svg: Svg = None,
     key: Key = None,
     server_key: ServerKey = None,
@@ -77,7 +80,7 @@ def monitor(
     """Watch beds: find and classify every beat of a stream, live."""
     settings = configuration.override(configuration.load(config), "link", endpoint=endpoint)
     settings = configuration.override(settings, "security", key=key, server_key=server_key, insecure=insecure)
-    settings = configuration.override(settings, "monitor", weights=weights, device=device, lead=lead)
+    settings = configuration.override(settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics)
     from agent.commands import Watch, watch
 
     watch(settings, Watch(tuple(bed or ()), json, seconds, until_end, svg, record))

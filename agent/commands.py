@@ -55,10 +55,15 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
 
             recorder = Recorder(asked.record, config.record, {"weights": config.monitor.weights})
             stack.callback(recorder.close)
+        metrics = None
+        if config.monitor.metrics:
+            from agent.metrics import Metrics
+
+            metrics = stack.enter_context(Metrics(config.monitor.metrics))
         from agent.classify import load
 
         classifier = load(config.monitor.weights, config.monitor.device, config.monitor.threads)
-        session = Session(link, classifier, config, recorder)
+        session = Session(link, classifier, config, recorder, metrics)
         try:
             _show(session, config, asked, lambda: stop() or over())
         finally:

@@ -1,9 +1,9 @@
-"""Beats, events and ledgers as objects of JSON lines, as docs/json-lines.md specifies them."""
+"""Beats, events, alarms and ledgers as objects of JSON lines, as docs/json-lines.md specifies them."""
 
 from dataclasses import asdict
 from typing import Any
 
-from agent.messages import Beat, Event, Ledger
+from agent.messages import Alarm, Beat, Event, Ledger
 from model.records import CLASSES
 from model.resample import FS
 
@@ -36,6 +36,24 @@ def event_line(event: Event) -> dict[str, Any]:
         "time_s": round(event.sample / FS, 3) if of_bed else None,
         "kind": event.kind,
         "text": event.text,
+    }
+
+
+def alarm_line(alarm: Alarm) -> dict[str, Any]:
+    """An alarm as it stands."""
+    return {
+        "type": "alarm",
+        "bed": alarm.bed,
+        "sample": alarm.onset,
+        "time_s": round(alarm.onset / FS, 3),
+        "condition": alarm.condition,
+        "priority": alarm.priority,
+        "text": alarm.text,
+        "onset": alarm.onset,
+        "announced": alarm.announced,
+        "ended": alarm.ended,
+        "acknowledged_s": alarm.acknowledged_s,
+        "latching": alarm.latching,
     }
 
 

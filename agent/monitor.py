@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Protocol
 from agent.clock import Clock
 from agent.config import Config
 from agent.delays import Delays
+from agent.glances import Glances, LastAlarms
 from agent.link import Link
-from agent.messages import Beat, Chunk, End, Event, Gap, Ledger, LinkView, Snapshot
+from agent.messages import Beat, Chunk, End, Event, Found, Gap, Ledger, LinkView, Snapshot
 from agent.pipeline import Ward
 from model.errors import StreamError
 from model.resample import FS
 
 if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
     from agent.classify import Classifier
+    from agent.metrics import Metrics
     from agent.recording.recorder import Recorder
 
 LONGEST_WAIT_S = 0.1
@@ -25,6 +27,8 @@ LONGEST_WAIT_S = 0.1
 START = "start one (ecg-agent simulate record 100)"
 SAME_BEAT_S = 0.2
 """R peaks closer than this are of one beat."""
+WATCH_S = 0.5
+"""How often beds are looked at from which nothing comes."""
 WAVE_SAMPLES = 30 * FS
 """The longest wave a screen can show."""
 
@@ -45,7 +49,7 @@ class Output(Protocol):
         """What to wait on beside the link."""
         ...
 
-    def show(self, found: list[Beat | Event], session: "Session", now_s: float) -> bool:
+    def show(self, found: list[Found], session: "Session", now_s: float) -> bool:
         """Show what was found and whatever else is due, tell `session.shown`; False when a person asked for the end."""
         ...
 
@@ -62,9 +66,14 @@ class Session:
     """One run of the monitor: its link, its ward, its recording where there is one, and what happened."""
 
     def __init__(
-        self, link: Link, classifier: "Classifier", config: Config, recorder: "Recorder | None" = None
+        self,
+        link: Link,
+        classifier: "Classifier",
+        config: Config,
+        recorder: "Recorder | None" = None,
+        metrics: "Metrics | None" = None,
     ) -> None:
-        self.link, self.config, self.recorder = link, config, recorder
+        self.link, self.config, self.recorder, self.metrics = link, config, recorder, metrics
         self.ward = Ward(config, classifier)
         self.delays = Delays()
         self.clock = Clock()
@@ -72,6 +81,12 @@ class Session:
         self._device, self._weights = classifier.device, classifier.weights
         self._events: deque[Event] = deque(maxlen=config.dashboard.events)
         self._link_state = "waiting"
+        self._glances = Glances(self.ward.beds, self.ward.alarms, self.ledger, config.monitor.lost_s)
+        self._last_alarms = LastAlarms()
+        self._acknowledged: list[Found] = []
+        self._watched_s = self.started_s
+        if metrics is not None:
+            metrics.watch(self)
 
     def run(self, output: Output, until: Until, stop: Callable[[], bool]) -> None:
         """Monitor until the end. Raises StreamError where no packet comes within the timeout."""
@@ -92,14 +107,19 @@ class Session:
             if self.link.packets > packets:
                 due_s = now_s + self.config.monitor.tick_ms / 1000
         now_s = self.clock()
-        output.show(self._step(self.link.finish(now_s), now_s), self, now_s)
+        output.show(self._step(self.link.finish(now_s), now_s, ended=True), self, now_s)
         output.finish(self)
 
     def snapshot(self, now_s: float) -> Snapshot:
-        """All that a frame of the dashboard is drawn from."""
-        views = (self.ward.view(name, WAVE_SAMPLES, now_s) for name in self.ward.beds)
+        """All beds in full; a frame of the dashboard takes `glance` and `look` instead."""
+        self._glances.forget()
+        return self.look(self.glance(now_s), self.ward.beds)
+
+    def glance(self, now_s: float) -> Snapshot:
+        """All that a frame of the dashboard is drawn from but the beds in full."""
+        index, ledger = self._glances.look(now_s)
         return Snapshot(
-            beds=tuple(replace(view, ledger=self.ledger(view.bed)) for view in views),
+            beds=(),
             events=tuple(self._events),
             link=self.link.view(now_s),
             device=self._device,
@@ -107,7 +127,27 @@ class Session:
             now_s=now_s,
             started_s=self.started_s,
             recording=self.recorder.view() if self.recorder else None,
+            index=index,
+            ledger=ledger,
         )
+
+    def look(self, glance: Snapshot, names: Iterable[str]) -> Snapshot:
+        """The same with the beds of these names in full."""
+        beds = []
+        for name in names:
+            view = self.ward.view(name, WAVE_SAMPLES, glance.now_s)
+            beds.append(replace(view, ledger=self.ledger(name), last_alarms=self._last_alarms.of(name)))
+        return replace(glance, beds=tuple(beds))
+
+    def acknowledge(self, bed: str) -> None:
+        """A person saw to the alarms of a bed; told of with what is found next."""
+        self._acknowledged += self.ward.acknowledge(bed, self.clock())
+        self._glances.forget()
+
+    def silence(self, bed: str) -> None:
+        """A person wants the alarms of a bed to be silent for a while; or, where they are, to be heard again."""
+        self.ward.silence(bed, self.clock())
+        self._glances.forget()
 
     def ledger(self, bed: str) -> Ledger:
         """What became of the samples of a bed since this monitor began, or went on with its recording."""
@@ -121,6 +161,8 @@ class Session:
             added_ms = 1000 * (now_s - beat.arrived_s)
             self.delays.add(added_ms)
             self.ward.beds[beat.bed].shown(added_ms)
+            if self.metrics is not None:
+                self.metrics.shown(beat, added_ms / 1000)
 
     def summary(self) -> str:
         """The whole run in a line."""
@@ -138,7 +180,7 @@ class Session:
             return text
         return f"{text}, added latency p50 {self.delays.quantile(0.5):.1f} ms, p99 {self.delays.quantile(0.99):.1f} ms"
 
-    def _resume(self) -> list[Beat | Event]:
+    def _resume(self) -> list[Found]:
         """Go on with the recording where there is one: hear the last of each bed again, ask for what came since.
 
         Returns the beats of what was recorded that were not told before.
@@ -146,7 +188,7 @@ class Session:
         if self.recorder is None:
             return []
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
-        found: list[Beat | Event] = []
+        found: list[Found] = []
         from agent.recording.resume import last_signal
 
         for message in last_signal(self.recorder.folder, positions, self.config.record.warm_s):
@@ -159,15 +201,24 @@ class Session:
         self.recorder.push([], found, self.clock())
         return found
 
-    def _step(self, messages: list[Chunk | Gap | End | Event], now_s: float) -> list[Beat | Event]:
+    def _step(self, messages: list[Chunk | Gap | End | Event], now_s: float, ended: bool = False) -> list[Found]:
         signals = [message for message in messages if not isinstance(message, Event)]
-        found = self.ward.push(signals)
+        found, self._acknowledged = self._acknowledged, []
+        found += self.ward.push(signals)
+        if now_s >= self._watched_s + WATCH_S:
+            self._watched_s = now_s
+            found += self.ward.watch(now_s)
+        if ended:
+            found += self.ward.finish()
         found += [message for message in messages if isinstance(message, Event)]
         found += self._link_events(self.link.view(now_s))
         if self.recorder is not None:
             found += self.recorder.news()
             self.recorder.push(signals, found, now_s)
+        if self.metrics is not None:
+            self.metrics.take(found)
         self._events += [item for item in found if isinstance(item, Event)]
+        self._last_alarms.take(found)
         return found
 
     def _link_events(self, link: LinkView) -> list[Event]:

@@ -14,7 +14,7 @@ import platform
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,7 +100,7 @@ def _read(out: IO[bytes], lines: list[dict[str, Any]]) -> None:
             lines.append({key: found[key] for key in ("type", "time_s", "added_ms", "analysed") if key in found})
 
 
-def draw(results: list[Mapping[str, Any]], path: Path) -> None:
+def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Cost of a bed-hour against beds, a colour a stage, OSEA's beside it."""
     import matplotlib
 
@@ -115,7 +115,7 @@ def draw(results: list[Mapping[str, Any]], path: Path) -> None:
         height = np.array([one["stages_s"][group] for one in results])
         axes.bar(places, height, bottom=below, width=0.6, label=group, color=colours[i])
         below += height
-    for place, total in zip(places, below, strict=True):
+    for place, total in enumerate(below.tolist()):
         axes.text(place, total, f"{total:.2f}", ha="center", va="bottom")
     axes.axhline(OSEA_S, color="black", linestyle="--", linewidth=1)
     axes.text(len(results) - 0.45, OSEA_S, f"OSEA {OSEA_S}", ha="right", va="bottom", fontsize="small")

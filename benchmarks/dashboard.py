@@ -4,18 +4,23 @@
 
 Each frame has 100 ms (12 or 13 samples) of record 208 more than the one before. Our frame is snapshot to bytes written
 to a file; the peer's is building the same content and printing it to a string, with the same raster of the wave.
+
+Then the whole of a frame as the monitor draws it, with a real ward: glance, order, the beds of the page in full,
+drawing, writing. `longest` is the longest that a frame held up the loop.
 """
 
 import argparse
+import gc
 import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median, quantiles
-from typing import TextIO
+from typing import TextIO, cast
 
 import numpy as np
 from rich.console import Console, Group
@@ -25,23 +30,46 @@ from rich.table import Table
 from rich.text import Text
 from scipy.signal import resample_poly
 
+from agent.classify import load as load_net
+from agent.config import load as load_config
 from agent.dashboard import wave
-from agent.dashboard.frame import settle
+from agent.dashboard.frame import arranged, settle
+from agent.dashboard.layout import layout as grid_of
 from agent.dashboard.lines import clock
-from agent.dashboard.overview import page
 from agent.dashboard.painter import Painter
+from agent.dashboard.screen import Screen
 from agent.dashboard.styles import CLASS_COLOURS
-from agent.dashboard.view import View
-from agent.messages import Beat, BedView, Event, Floats, Latency, LinkView, Rhythm, Snapshot
+from agent.dashboard.view import Action, View, looked_at
+from agent.link import Link
+from agent.messages import (
+    Beat,
+    BedView,
+    Chunk,
+    Event,
+    Floats,
+    Found,
+    Glance,
+    Latency,
+    Lead,
+    LinkView,
+    Rhythm,
+    Snapshot,
+)
+from agent.monitor import Session
+from agent.outputs import Dashboard
 from model import records
 from model.resample import FS
 
 RECORD = "208"
 HELD_S = 30
 """Seconds of wave in a snapshot."""
-SIZES = ((80, 24), (120, 40), (200, 60))
-BEDS = (1, 64)
+SIZES = ((80, 24), (120, 36), (200, 60))
+BEDS = (1, 64, 1000)
+WARDS = (1, 64, 1000)
+"""Beds of a snapshot that is drawn, and of a real ward."""
 FRAMES = 100
+MOST_ON_PAGE = 140
+"""Beds of which more are never on a page of the largest size."""
 
 
 def load(name: str = RECORD, seconds: int = 90) -> tuple[Floats, tuple[Beat, ...]]:
@@ -63,7 +91,8 @@ def load(name: str = RECORD, seconds: int = 90) -> tuple[Floats, tuple[Beat, ...
 
 def snapshot(data: tuple[Floats, tuple[Beat, ...]], head: int, beds: int) -> Snapshot:
     """What the monitor would show at sample `head`, with `beds` beds that lie a little apart in time."""
-    views = tuple(_bed(data, head - 31 * i, f"bed-{i + 1:02}") for i in range(beds))
+    views = tuple(_bed(data, head - 31 * (i % 64), f"bed-{i + 1:02}") for i in range(min(beds, MOST_ON_PAGE)))
+    index = tuple(Glance(f"bed-{i + 1:02}") for i in range(beds))
     events = (
         Event("", 0, "link", "connected to tcp://127.0.0.1:5556"),
         Event("bed-01", 0, "start", f"record {RECORD}, lead MLII, 125 Hz"),
@@ -71,7 +100,8 @@ def snapshot(data: tuple[Floats, tuple[Beat, ...]], head: int, beds: int) -> Sna
         Event("bed-01", head - 500, "signal", "saturated for 0.4 s"),
     )
     link = LinkView("tcp://127.0.0.1:5556", "connected", head * beds // 12, 0)
-    return Snapshot(views, events, link, "cpu", "mitbih-cnn-1", 1_800_000_000 + head / FS, 1_800_000_000.0)
+    now_s = 1_800_000_000 + head / FS
+    return Snapshot(views, events, link, "cpu", "mitbih-cnn-1", now_s, 1_800_000_000.0, index=index)
 
 
 def _bed(data: tuple[Floats, tuple[Beat, ...]], head: int, name: str) -> BedView:
@@ -90,6 +120,9 @@ def ours(target: TextIO, size: tuple[int, int]) -> Callable[[Snapshot], None]:
 
     def draw(shown: Snapshot) -> None:
         nonlocal view
+        view = arranged(shown, view, *size)
+        wanted = set(looked_at(view, shown))
+        shown = replace(shown, beds=tuple(bed for bed in shown.beds if bed.bed in wanted))
         view = settle(shown, view, *size)
         target.write(painter.paint(shown, view, *size))
         target.flush()
@@ -102,7 +135,7 @@ def peer(target: TextIO, size: tuple[int, int]) -> Callable[[Snapshot], None]:
     console = Console(file=target, force_terminal=True, color_system="256", width=size[0], height=size[1])
 
     def draw(shown: Snapshot) -> None:
-        content = _peer_overview(shown, size) if len(shown.beds) > 1 else _peer_bed(shown, size)
+        content = _peer_overview(shown, size) if len(shown.index) > 1 else _peer_bed(shown, size)
         with console.capture() as captured:
             console.print(content, end="")
         target.write("\x1b[H" + captured.get())
@@ -141,10 +174,10 @@ def _peer_bed(shown: Snapshot, size: tuple[int, int]) -> Layout:
 
 
 def _peer_overview(shown: Snapshot, size: tuple[int, int]) -> Layout:
-    first, last = page(View(), shown, size[0], size[1] - 2)
+    per_page = grid_of(len(shown.index), size[0], size[1] - 3).per_page
     columns = max(1, size[0] // 78)
     tables = [Table(box=None, show_header=False) for _ in range(columns)]
-    for i, bed in enumerate(shown.beds[first:last]):
+    for i, bed in enumerate(shown.beds[:per_page]):
         letters = Text.assemble(*((beat.label, CLASS_COLOURS[beat.label]) for beat in bed.beats[-20:]))
         counts = " ".join(f"{name}{count}" for name, count in zip(records.CLASSES, bed.rhythm.counts, strict=True))
         rate = f"{bed.rhythm.heart_rate or 0:.0f}"
@@ -168,6 +201,86 @@ def measure(draw: Callable[[Snapshot], None], frames: list[Snapshot]) -> dict[st
     return {"median_ms": median(took), "p99_ms": quantiles(took, n=100)[98], "core_percent_at_10_hz": mean}
 
 
+class Paper:
+    """A terminal of a fixed size that is a file, with the methods of a Screen that the dashboard calls."""
+
+    stdin_fd = None
+
+    def __init__(self, target: TextIO, size: tuple[int, int]) -> None:
+        self.view, self._target, self._size = View(), target, size
+        console = Console(file=target, force_terminal=True, color_system="256", width=size[0], height=size[1])
+        self._painter = Painter(console)
+
+    def keys(self) -> str:
+        return ""
+
+    def press(self, _keys: str, _snapshot: Snapshot) -> bool:
+        return True
+
+    def asked(self) -> tuple[Action, ...]:
+        return ()
+
+    def looks_at(self, snapshot: Snapshot) -> Sequence[str]:
+        self.view = arranged(snapshot, self.view, *self._size)
+        return looked_at(self.view, snapshot)
+
+    def draw(self, snapshot: Snapshot) -> None:
+        self.view = settle(snapshot, self.view, *self._size)
+        self._target.write(self._painter.paint(snapshot, self.view, *self._size))
+        self._target.flush()
+
+
+class Silence:
+    """A link over which nothing comes."""
+
+    endpoint, packets, rejected = "tcp://127.0.0.1:5555", 0, 0
+
+    def view(self, _now_s: float) -> LinkView:
+        return LinkView(self.endpoint, "connected", 0, 0)
+
+    def sent(self, _bed: str) -> int:
+        return 0
+
+
+def ward(beds: int, steps: int, wait_s: float = 40.0) -> Iterator[tuple[Session, list[Found], float]]:
+    """A session whose `beds` beds go on by 104 ms a step, each a few seconds apart in record 208, from `wait_s` on."""
+    config = load_config(None, {})
+    session = Session(cast(Link, Silence()), load_net(config.monitor.weights, "cpu", 1), config)
+    gc.collect()
+    gc.freeze()  # as Session.run does
+    record = records.open_record(RECORD)
+    counts = np.rint(1000 * resample_poly(records.read(record, 0, 1800 * 360)[:, 0], 25, 72)).astype(np.int32)[:, None]
+    lead, start_s, at = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115),), session.clock(), 0
+    for step in range(-round(wait_s), steps):
+        until = at + (13 if step >= 0 else FS)
+        now_s = start_s + until / FS
+        places = [(f"bed-{i:04}", at + FS * (i * 7 % 1700)) for i in range(beds)]
+        chunks = [
+            Chunk(name, "run", at, FS, lead, counts[first : first + until - at], now_s, now_s) for name, first in places
+        ]
+        at, found = until, session.ward.push(chunks)
+        if step >= 0:
+            yield session, found, now_s
+
+
+def frames_of(beds: int, size: tuple[int, int], frames: int) -> dict[str, float]:
+    """Cost of a whole frame of the monitor, as `measure` tells it, and the longest by the clock on the wall."""
+    took, longest = [], 0.0
+    with tempfile.TemporaryFile("w", encoding="utf-8") as target:
+        dashboard = None
+        for session, found, now_s in ward(beds, frames + 10):
+            dashboard = dashboard or Dashboard(cast(Screen, Paper(target, size)), session.config)
+            begin_s, begin = time.perf_counter(), time.process_time_ns()
+            dashboard.show(found, session, now_s)
+            took.append((time.process_time_ns() - begin) / 1e6)
+            longest = max(longest, 1000 * (time.perf_counter() - begin_s)) if len(took) > 10 else 0.0
+        kilobytes = target.tell() / 1000 / len(took)
+    took = took[10:]
+    mean = sum(took) / len(took)
+    found_ms = {"median_ms": median(took), "p99_ms": quantiles(took, n=100)[98], "core_percent_at_10_hz": mean}
+    return {"kb": kilobytes, **found_ms, "longest_ms": longest}
+
+
 def main() -> None:
     """Measure all sizes and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -188,6 +301,15 @@ def main() -> None:
                     f"{size[0]}x{size[1]:<4} {beds:>5} {name:>6} {found['median_ms']:>10.2f} {found['p99_ms']:>8.2f} "
                     f"{found['core_percent_at_10_hz']:>12.1f}% {kilobytes:>9.1f}"
                 )
+    print(f"\n{'size':>8} {'beds':>5} {'median ms':>10} {'p99 ms':>8} {'longest':>8} {'core at 10/s':>13}")
+    for size in SIZES:
+        for beds in WARDS:
+            whole = frames_of(beds, size, options.frames)
+            rows.append({"width": size[0], "height": size[1], "beds": beds, "by": "whole frame", **whole})
+            print(
+                f"{size[0]}x{size[1]:<4} {beds:>5} {whole['median_ms']:>10.2f} {whole['p99_ms']:>8.2f} "
+                f"{whole['longest_ms']:>8.2f} {whole['core_percent_at_10_hz']:>12.1f}%"
+            )
     about = {"rich": version("rich"), "numpy": np.__version__, "python": platform.python_version()}
     about |= {"machine": platform.machine(), "system": platform.system(), "peer": "rich Layout, Panel and Table"}
     if options.json:

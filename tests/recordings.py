@@ -9,7 +9,7 @@ from conftest import record_counts
 from numpy.typing import NDArray
 
 from agent.config import RecordConfig
-from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
+from agent.messages import MISSING, Beat, Chunk, End, Found, Gap, Lead
 from agent.pipeline import Ward
 from agent.recording.recorder import Recorder
 
@@ -80,7 +80,7 @@ def recorded(folder: Path, messages: Sequence[Message], ward: Ward, config: Reco
     return beats
 
 
-def beats_of(found: Iterable[Beat | Event]) -> list[Beat]:
+def beats_of(found: Iterable[Found]) -> list[Beat]:
     """The beats, without the wall clock's times."""
     return [replace(item, arrived_s=0.0, sent_s=0.0) for item in found if isinstance(item, Beat)]
 

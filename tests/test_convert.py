@@ -477,6 +477,7 @@ def test_sessions(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         "started_s": pytest.approx(NOW, abs=0.001),
         "length_s": (17_000 - 500 + 2500) / 125,
         "beats": len(beats_in(folder)),
+        "alarms": 0,
         "gaps": 4,
         "missing_s": 400 / 125 + 72,
         "bytes": size,
@@ -485,7 +486,7 @@ def test_sessions(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     }
     show_sessions(tmp_path, json=False)
     title, line = capsys.readouterr().out.splitlines()
-    assert title.split() == ["recording", "beds", "began", "(UTC)", "length", "beats", "missing", "size", "state"]
+    assert title.split() == ["name", "beds", "began", "(UTC)", "length", "beats", "missing", "size", "state"]
     assert line.split()[:5] == ["rec", "1", "2025-01-01", "00:00", "0:02:32"]
     assert line.split()[-1] == "complete"
     assert len(line.rstrip()) <= 80

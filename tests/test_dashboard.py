@@ -10,10 +10,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from agent.dashboard.frame import Frame, render, settle
-from agent.dashboard.overview import page
 from agent.dashboard.picture import svg
-from agent.dashboard.view import View
-from agent.messages import Beat, BedState, BedView, Event, Floats, Latency, LinkView, Rhythm, Snapshot
+from agent.dashboard.view import View, freeze, page
+from agent.messages import Beat, BedState, BedView, Event, Floats, Glance, Latency, Ledger, LinkView, Rhythm, Snapshot
 from model.resample import FS
 
 SIZES = ((80, 24), (99, 27), (100, 28), (100, 30), (120, 36), (160, 50), (200, 60), (240, 70))
@@ -41,7 +40,22 @@ def make(*beds: BedView, **changes: object) -> Snapshot:
     events = (Event("", 0, "link", "connected"), Event("bed-1", 500, "gap", "25 samples lost"))
     link = LinkView("tcp://127.0.0.1:5556", "connected", 1234, 3)
     whole = Snapshot(beds, events, link, "cpu", "weights-1", 1060.0, 1000.0)
-    return replace(whole, **changes)  # type: ignore[arg-type]
+    return at_a_glance(replace(whole, **changes))  # type: ignore[arg-type]
+
+
+def at_a_glance(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with the index that the monitor would make of its beds."""
+    urgency = {"high": 24, "medium": 16, "low": 8}
+    index = []
+    for bed in snapshot.beds:
+        first, silenced = next(iter(bed.alarms), None), bed.silenced_until_s > snapshot.now_s
+        audible = next((alarm.priority for alarm in bed.alarms if not silenced and not alarm.acknowledged_s), None)
+        rank = urgency[first.priority] + 4 * (not first.acknowledged_s) if first else 0
+        index.append(
+            Glance(bed.bed, bed.state, rank, first.priority if first else None, audible, silenced, bed.behind_s)
+        )
+    sums = (sum(getattr(bed.ledger, of) for bed in snapshot.beds) for of in ("sent", "analysed", "missing"))
+    return replace(snapshot, index=tuple(index), ledger=Ledger(*sums))
 
 
 def shown(snapshot: Snapshot, view: View, width: int, height: int) -> list[str]:
@@ -100,7 +114,7 @@ def test_every_line_fits(scene: str, size: tuple[int, int], overview: bool | Non
     snapshot = SCENES[scene]
     view = View(overview=overview)
     shown(snapshot, view, *size)
-    shown(snapshot, replace(view, frozen=snapshot), *size)
+    shown(snapshot, freeze(settle(snapshot, view, *size), snapshot), *size)
     assert all(line.isascii() for line in shown(snapshot, replace(view, ascii=True), *size))
 
 
@@ -182,9 +196,9 @@ def test_missing_samples_are_marked() -> None:
 
 def test_frozen_keeps_its_picture() -> None:
     """A frozen view shows its own snapshot and how old it is, while the link is shown as it is now."""
-    frozen = make(make_bed("before"))
+    frozen = freeze(settle(make(make_bed("before")), View(), 80, 24), make(make_bed("before")))
     live = make(make_bed("after"), now_s=1072.0, link=LinkView("tcp://host:1", "lost", 9, 0))
-    text = "\n".join(shown(live, View(frozen=frozen), 80, 24))
+    text = "\n".join(shown(live, frozen, 80, 24))
     assert "before" in text
     assert "after" not in text
     assert "FROZEN 12 s" in text
@@ -200,7 +214,7 @@ def test_pages_of_beds(size: tuple[int, int]) -> None:
         text = "\n".join(shown(snapshot, View(bed=bed.bed), *size))
         assert bed.bed in text
         seen |= {other.bed for other in beds if other.bed in text}
-        first, last = page(View(bed=bed.bed), snapshot, size[0], size[1] - 2)
+        first, last = page(settle(snapshot, View(bed=bed.bed), *size))
         assert f"beds {first + 1}-{last} of 64" in text
     assert seen == {bed.bed for bed in beds}
 

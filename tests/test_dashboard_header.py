@@ -22,7 +22,7 @@ from test_dashboard_status import (
 
 from agent.dashboard.frame import render, settle
 from agent.dashboard.styles import ALARM, WARN
-from agent.dashboard.view import View
+from agent.dashboard.view import View, freeze
 from agent.messages import BedState, LinkView
 
 
@@ -48,8 +48,8 @@ def test_behind_beside_the_state(state: BedState, view: View) -> None:
 
 def test_a_long_delay_in_a_row() -> None:
     """A delay of any length is told whole in a row, and the state beside it as far as there is room."""
-    row = lines(make(bed(state="saturated", behind_s=599.0), link=LINK), (80, 24), OVERVIEW)[2]
-    assert row.startswith("▌SATURAT… behind 599 s")
+    row = lines(make(bed(state="saturated", behind_s=599.0), link=LINK), (80, 24), OVERVIEW)[3]
+    assert row.startswith(" SATURAT… behind 599 s")
     assert "behind 17 h" in text(make(bed(state="saturated", behind_s=6e4), link=LINK), (80, 24), OVERVIEW)
 
 
@@ -106,8 +106,8 @@ def test_a_paused_recording_is_not_told_twice() -> None:
 
 def test_trouble_is_live_in_a_frozen_picture() -> None:
     """Troubles and the recording are those of now, the picture below them is the frozen one."""
-    frozen = make(bed("before"), link=LINK)
-    told = text(replace(TROUBLED, now_s=1072.0), (80, 24), View(frozen=frozen))
+    before = make(bed("before"), link=LINK)
+    told = text(replace(TROUBLED, now_s=1072.0), (80, 24), freeze(settle(before, View(), 80, 24), before))
     assert "before" in told
     assert "FROZEN 12 s" in told
     assert "LINK LOST: the device" in told
@@ -156,16 +156,16 @@ def test_a_crowded_header() -> None:
     assert "0.4 ms" not in head
     assert "1/1000" not in head
     lost = replace(ward, link=replace(LINK, state="lost"), now_s=2060.0)
-    head = lines(lost, (80, 24), View(overview=False, frozen=ward))[0]
+    head = lines(lost, (80, 24), freeze(settle(ward, ONE, 80, 24), ward))[0]
     assert all(part in head for part in ("bed", "behind 12 s", "FROZEN 1000 s", "LINK LOST", "00:00:30"))
     assert "REC" not in head
     crowded = replace(ward, beds=(replace(beds[0], lead="lead number one", behind_s=599.0), *beds[1:]))
-    head = lines(replace(lost, now_s=101_060.0), (80, 24), View(overview=False, frozen=crowded))[0]
+    head = lines(replace(lost, now_s=101_060.0), (80, 24), freeze(settle(crowded, ONE, 80, 24), crowded))[0]
     assert all(part in head for part in ("bed", "behind 599 s ", "FROZEN 100000 s", "LINK LOST", "00:00:30"))
 
 
 def test_a_page_under_trouble() -> None:
     """Lines of a trouble take beds off the page, and the scales that are followed are those of the beds left on it."""
-    ward = replace(WARD, beds=WARD.beds[:20], link=TROUBLED.link, recording=TROUBLED.recording)
-    assert "beds 10-18 of 20" in lines(ward, (80, 24), View(bed="bed-9"))[0]
-    assert list(settle(ward, View(bed="bed-9"), 80, 24).windows) == [f"bed-{i}" for i in range(9, 18)]
+    ward = make(*WARD.beds[:60], link=TROUBLED.link, recording=TROUBLED.recording)
+    assert "beds 17-32 of 60" in lines(ward, (80, 24), View(bed="bed-17"))[0]
+    assert list(settle(ward, View(bed="bed-17"), 80, 24).windows) == [f"bed-{i}" for i in range(16, 32)]

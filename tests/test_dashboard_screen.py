@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from agent.dashboard.bell import BELL
 from agent.dashboard.painter import BEGIN, COMMIT, Painter
 from agent.dashboard.screen import CLOSE, OPEN, Screen, needs_ascii
 from agent.dashboard.view import View
@@ -39,6 +40,9 @@ with Screen(Console(force_terminal=True), View()) as screen:
             raise ValueError("on purpose")
         select.select([] if screen.stdin_fd is None else [screen.stdin_fd], [], [], 0.05)
         going = screen.press(screen.keys(), shown)
+        asked = screen.asked() + screen.asked()
+        if screen.view.bell and not asked and screen.looks_at(shown) == ():
+            screen.ring()
 print("the end")
 """
 
@@ -102,6 +106,15 @@ def test_takes_and_gives_back(terminal: Terminal) -> None:
     assert terminal.end() == 0
     assert terminal.is_restored()
     terminal.wait_for("the end")
+
+
+def test_bell(terminal: Terminal) -> None:
+    """The bell is the terminal's own."""
+    terminal.wait_for(COMMIT)
+    terminal.type("b")
+    terminal.wait_for(BELL)
+    terminal.type("q")
+    assert terminal.end() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -13,7 +13,7 @@ from test_dashboard import SIZES, WICKED, make, make_bed, shown
 from agent.dashboard.frame import render, settle
 from agent.dashboard.status import ledger_parts, scaled, span
 from agent.dashboard.styles import EVENT_STYLES, WARN
-from agent.dashboard.view import View
+from agent.dashboard.view import View, freeze
 from agent.messages import BedState, BedView, Event, Latency, Ledger, LinkView, RecordingView, Snapshot
 
 LINK = LinkView("tcp://10.0.0.12:5555", "connected", 1234, 0, True, "", 0.42, 12.0)
@@ -85,7 +85,7 @@ def test_every_line_fits(scene: str, size: tuple[int, int], overview: bool) -> N
     """Every frame has exactly the lines and cells of its terminal, with or without ASCII, frozen or not."""
     snapshot, view = SCENES[scene], View(overview=overview)
     lines(snapshot, size, view)
-    lines(snapshot, size, replace(view, frozen=snapshot))
+    lines(snapshot, size, freeze(settle(snapshot, view, *size), snapshot))
     assert all(line.isascii() for line in lines(snapshot, size, replace(view, ascii=True)))
 
 
@@ -190,16 +190,16 @@ def test_a_wards_ledger(size: tuple[int, int]) -> None:
 
 def test_a_row_without_losses_still_shows_gaps() -> None:
     """Gaps in the signal are shown where no sample went missing on its way, and below it where there is room."""
-    assert "gaps 2" in lines(make(bed(ledger=Ledger(9, 9, 0))), (80, 24), OVERVIEW)[1]
+    assert "gaps 2" in lines(make(bed(ledger=Ledger(9, 9, 0))), (80, 24), OVERVIEW)[2]
     both = lines(make(bed()), (80, 24), OVERVIEW)
-    assert "missing 345" in both[1]
-    assert "gaps 2" in both[3]
+    assert "missing 345" in both[2]
+    assert "gaps 2" in both[4]
 
 
 def test_letters_make_way_for_losses() -> None:
     """Of the letters in a row the newest stay."""
     many = replace(bed(), beats=bed().beats * 3)
-    row = lines(make(many), (80, 24), OVERVIEW)[1]
+    row = lines(make(many), (80, 24), OVERVIEW)[2]
     assert re.search(r"FNQNNNSNVNFNQN missing 345$|[NSVFQ]{15} missing 345$", row)
     assert row.rstrip().endswith("NNSNVNFNQN missing 345")
 

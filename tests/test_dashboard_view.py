@@ -3,16 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.dashboard.view import SECONDS, View, chosen, follow, is_overview, press, seconds_across
+from agent.dashboard.frame import arranged, settle
+from agent.dashboard.keys import press
+from agent.dashboard.view import SECONDS, View, arrange, chosen, follow, is_overview, looked_at, seconds_across
 from agent.dashboard.wave import HEIGHTS_MV
-from agent.messages import BedView, LinkView, Rhythm, Snapshot
+from agent.messages import BedView, Glance, LinkView, Rhythm, Snapshot
 
 
 def make(*names: str) -> Snapshot:
     wave = np.sin(np.arange(1250) / 20).astype(np.float32)
     rhythm = Rhythm(60.0, 1000.0, 30.0, 40.0, (1, 0, 0, 0, 0))
     beds = tuple(BedView(name, "MLII", "ok", wave, 1250, (), rhythm, 0, 0, None) for name in names)
-    return Snapshot(beds, (), LinkView("tcp://host:1", "connected", 1, 0), "cpu", "weights", 20.0, 10.0)
+    link, index = LinkView("tcp://host:1", "connected", 1, 0), tuple(map(Glance, names))
+    return Snapshot(beds, (), link, "cpu", "weights", 20.0, 10.0, index=index)
 
 
 ABC = make("a", "b", "c")
@@ -25,33 +28,77 @@ MANY = make(*(f"bed-{i}" for i in range(64)))
 )
 def test_next_and_previous(keys: str, bed: str) -> None:
     """Next and previous go round through the beds, by letter, tab or arrow."""
-    assert press(View(), keys, ABC).bed == bed
+    assert press(View(bed="a"), keys, ABC).bed == bed
+    assert press(View(overview=False), keys, ABC).bed == bed
+
+
+def test_nothing_is_chosen_at_first() -> None:
+    """In the ward nothing is chosen until somebody does: the first key chooses the first or the last bed."""
+    assert press(View(), "n", ABC).bed == "a"
+    assert press(View(), "p", ABC).bed == "c"
+    assert press(View(), "nn", ABC).bed == "b"
 
 
 def test_pages_stop_at_the_ends() -> None:
-    """Page keys move by ten beds and stop at the first and last."""
-    assert press(View(), "\x1b[6~", MANY).bed == "bed-10"
-    assert press(View(), "\x1b[6~" * 9, MANY).bed == "bed-63"
-    assert press(View(bed="bed-5"), "\x1b[5~", MANY).bed == "bed-0"
+    """Page keys move by the beds of a page and stop at the first and last; Home and End go there."""
+    view = settle(MANY, View(), 80, 24)
+    assert view.grid.per_page == 20
+    assert press(view, "\x1b[6~", MANY).bed == "bed-20"
+    assert press(view, "\x1b[6~" * 9, MANY).bed == "bed-63"
+    assert press(replace(view, bed="bed-5"), "\x1b[5~", MANY).bed == "bed-0"
+    for first, last in (("\x1b[H", "\x1b[F"), ("\x1bOH", "\x1bOF"), ("\x1b[1~", "\x1b[4~"), ("\x1b[7~", "\x1b[8~")):
+        assert press(view, last, MANY).bed == "bed-63"
+        assert press(view, last + first, MANY).bed == "bed-0"
+
+
+def test_arrows_move_as_the_cards_lie() -> None:
+    """In the ward arrows move by rows and columns of cards and stop at the ends; in a bed's view by one."""
+    view = replace(settle(MANY, View(), 80, 24), bed="bed-1")
+    assert view.grid.columns == 2
+    assert press(view, "\x1b[B", MANY).bed == "bed-3"
+    assert press(view, "\x1b[B\x1b[A", MANY).bed == "bed-1"
+    assert press(view, "\x1b[C\x1bOC", MANY).bed == "bed-3"
+    assert press(view, "\x1b[D", MANY).bed == "bed-0"
+    assert press(view, "\x1b[B" * 99, MANY).bed == "bed-63"
+    assert press(replace(view, overview=False), "\x1b[B", MANY).bed == "bed-2"
 
 
 def test_overview_and_back() -> None:
     """Several beds begin as an overview; Enter opens the chosen one, o goes back."""
     assert is_overview(View(), ABC)
     assert not is_overview(View(), make("a"))
-    opened = press(View(), "n\r", ABC)
+    opened = press(View(), "nn\r", ABC)
     assert not is_overview(opened, ABC)
-    assert ABC.beds[chosen(opened, ABC)].bed == "b"
+    assert chosen(opened) == "b"
     assert is_overview(press(opened, "o", ABC), ABC)
 
 
 def test_freeze() -> None:
-    """Space keeps the snapshot of that moment; another one lets go of it."""
-    frozen = press(View(), " ", ABC)
-    assert frozen.frozen is ABC
+    """Space keeps the next frame, of which it asks for the whole page; another one lets go of it."""
+    pressed = press(View(bed="b", overview=False), " ", ABC)
+    assert list(looked_at(arranged(ABC, pressed, 80, 24), ABC)) == ["b", "a", "c"]
+    frozen = settle(ABC, pressed, 80, 24)
+    assert frozen.frozen is not None
     later = make("a", "b", "c", "d")
-    assert press(frozen, "p", later).bed == "c"
+    assert press(frozen, "n", later).bed == "c"
+    assert press(frozen, "nn", later).bed == "a"
+    assert not looked_at(frozen, later)
     assert press(frozen, " ", later).frozen is None
+    assert press(View(), "  ", ABC).freezing is False
+
+
+def test_only_what_is_held_can_be_looked_at() -> None:
+    """A frozen picture holds the beds of its page, and the keys move among these."""
+    view = settle(MANY, press(settle(MANY, View(bed="bed-25"), 80, 24), " ", MANY), 80, 24)
+    names = looked_at(replace(view, frozen=None, freezing=True), MANY)
+    page = replace(MANY, beds=tuple(bed for bed in MANY.beds if bed.bed in names))
+    held = settle(page, press(settle(MANY, View(bed="bed-25"), 80, 24), " ", MANY), 80, 24)
+    assert held.frozen is not None
+    assert [bed.bed for bed in held.frozen.index] == [f"bed-{i}" for i in range(20, 40)]
+    assert press(held, "\x1b[F", MANY).bed == "bed-39"
+    assert press(held, "/9\r", MANY).bed == "bed-29"
+    assert press(held, "k", MANY).asked == ()
+    assert "space" in press(held, "k", MANY).note
 
 
 def test_gain() -> None:
@@ -75,8 +122,8 @@ def test_gain_takes_effect() -> None:
 def test_time_base() -> None:
     """Time keys step from what is shown, in brackets, angles or arrows."""
     for shorter, longer in (("<", ">"), ("[", "]"), (",", "."), ("\x1b[D", "\x1b[C")):
-        assert press(View(columns=120), longer, ABC).seconds == 10
-        assert press(View(columns=120), shorter, ABC).seconds == 6
+        assert press(View(columns=120, overview=False), longer, ABC).seconds == 10
+        assert press(View(columns=120, overview=False), shorter, ABC).seconds == 6
     assert press(View(), ">" * 50, ABC).seconds == SECONDS[-1]
     assert seconds_across(press(View(columns=200), ">a", ABC)) == 10
 
@@ -89,14 +136,26 @@ def test_quit(key: str) -> None:
 
 @pytest.mark.parametrize("keys", ["x", "\x1b", "\x1b[99;5X", "ö", "\x00", "", "\x1b[15~"])
 def test_other_keys(keys: str) -> None:
-    """Keys without a meaning, and the sequences of function keys, change nothing."""
-    assert press(View(), keys, ABC) == View()
+    """Keys without a meaning, and the sequences of function keys, change nothing but the time of the last key."""
+    view = arrange(View(), ABC)
+    assert press(view, keys, ABC) == replace(view, touched_s=ABC.now_s if keys else view.touched_s)
 
 
 @pytest.mark.parametrize("key", ["n", "p", "\r", "o", "+", "-", " ", "<", "\x1b[6~"])
 def test_keys_without_beds(key: str) -> None:
     """Every key may come before the first bed does."""
     assert not press(View(), key, make()).quit
+
+
+@pytest.mark.parametrize("frames_per_s", [1.0, 2.0, 5.0, 10.0, 25.0])
+def test_every_wave_has_its_turn(frames_per_s: float) -> None:
+    """In a ward windows are fitted in turns, and at any frame rate all of them within a few."""
+    view = settle(MANY, View(), 80, 24)
+    tall = tuple(replace(bed, wave=10 * bed.wave) for bed in MANY.beds)
+    for frame in range(40):
+        view = settle(replace(MANY, beds=tall, now_s=MANY.now_s + frame / frames_per_s), view, 80, 24)
+    assert {view.windows[f"bed-{i}"].height for i in range(20)} == {32.0}
+    assert "bed-20" not in view.windows
 
 
 def test_follow_changes_nothing_needlessly() -> None:

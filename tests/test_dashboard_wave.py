@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from agent.dashboard.digits import FONT, SEGMENTS, figures
-from agent.dashboard.wave import HEIGHTS_MV, Window, fit, points, raster, spans, sweep
+from agent.dashboard.wave import HEIGHTS_MV, Window, fit, points, raster, rasters, spans, sweep
 from agent.messages import Floats
 
 NAN = float("nan")
@@ -126,6 +126,20 @@ def test_chosen_height_stays() -> None:
     assert window.height == 1.0
     assert window.bottom < 0 < window.top
     assert fit(wave, window, 1.0) == window
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize(("length", "rows"), [(500, 1), (500, 3), (30, 2)])
+def test_many_waves_are_drawn_as_each_alone(length: int, rows: int, ascii_only: bool) -> None:
+    """Waves drawn together have the same dots as each by itself, also with gaps and without any value."""
+    waves = np.random.default_rng(2).normal(size=(4, length)).astype(np.float32)
+    waves[1, length // 3 : length // 2] = NAN
+    waves[2] = NAN
+    windows = [Window(-2.0, 4.0), Window(0.0, 1.0), UNIT, Window(-0.1, 0.5)]
+    together = rasters(*spans(waves, 36), windows, rows, ascii_only)
+    alone = [raster(*spans(one, 36), window, rows, ascii_only) for one, window in zip(waves, windows, strict=True)]
+    np.testing.assert_array_equal(together, np.stack(alone))
+    assert together[[0, 1, 3]].any(axis=(1, 2)).all()
 
 
 def test_nothing_to_fit() -> None:

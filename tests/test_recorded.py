@@ -18,7 +18,7 @@ from recordings import CONFIG, LEADS, WIDE, Message, beats_of, heard, recorded, 
 from agent.classify import load
 from agent.config import Config, override
 from agent.link import Link
-from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
+from agent.messages import MISSING, Chunk, End, Event, Found, Gap, Lead
 from agent.pipeline import Ward
 from agent.recording.sessions import Session
 from agent.wire import decode, encode
@@ -299,7 +299,7 @@ class Wire:
 
     def __init__(self, publisher: Publisher, link: Link, ward: Ward) -> None:
         self.linger_s = 0.0
-        self.found: list[Beat | Event] = []
+        self.found: list[Found] = []
         self._publisher, self._link, self._ward, self._sent = publisher, link, ward, 0
 
     def send(self, frames: Sequence[bytes]) -> bool:

@@ -3,7 +3,7 @@ import pytest
 
 from agent.config import Config
 from agent.messages import Beat, Rhythm
-from agent.rhythm import Rhythms
+from agent.rhythm import Rhythms, rate
 from model.resample import FS
 
 
@@ -43,6 +43,32 @@ def test_only_normal_intervals_count_for_variability(settings: Config) -> None:
     rhythm = rhythm_of(settings, [0, 100, 200, 260, 400, 500, 610], "NNNVNNN")
     assert rhythm.sdnn_ms == pytest.approx(np.std([800, 800, 800, 880], ddof=1))
     assert rhythm.rmssd_ms == pytest.approx(np.sqrt((0**2 + 80**2) / 2))
+
+
+def test_the_heart_rate_is_that_of_twelve_intervals(settings: Config) -> None:
+    """The thirteenth latest does not count; with fewer all count."""
+    intervals = [200, *[100] * 9, 60, 60, 60]
+    rhythm = rhythm_of(settings, [0, *np.cumsum(intervals).tolist()], "N" * 14)
+    assert rhythm.heart_rate == pytest.approx(60 * 12 * FS / (900 + 180))
+    assert rate([0.8, 1.0], settings.rhythm) == pytest.approx(60 * 2 / 1.8)
+
+
+@pytest.mark.parametrize(
+    ("latest", "counted"),
+    [
+        ([1.21, 1.21, 1.21], 4),
+        ([1.2, 1.21, 1.21], 12),
+        ([1.21, 1.21, 1.21, 0.6], 4),
+        ([1.21, 1.21, 1.21, 0.6, 0.6], 12),
+        ([1.5, 0.7, 1.5, 1.5], 4),
+        ([1.5, 0.7, 0.7, 1.5], 12),
+        ([1.5, 1.5, 1.5, 1.5], 4),
+    ],
+)
+def test_a_slow_heart_is_followed_quickly(settings: Config, latest: list[float], counted: int) -> None:
+    """Where three of the last four intervals are over 1.2 s, these four are the heart rate."""
+    rr_s = [0.8] * 12 + latest
+    assert rate(rr_s, settings.rhythm) == pytest.approx(60 * counted / sum(rr_s[-counted:]))
 
 
 def test_the_heart_rate_goes_after_a_pause(settings: Config) -> None:

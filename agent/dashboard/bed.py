@@ -1,6 +1,6 @@
 """One bed in full: its trace and, around it, what the trace says."""
 
-from agent.dashboard import panels, status
+from agent.dashboard import alarms, panels, status
 from agent.dashboard.lines import Line, beside, fill, line
 from agent.dashboard.styles import Glyphs
 from agent.dashboard.trace import trace
@@ -13,6 +13,8 @@ ROOMY = 150
 """From this width on its figures are twice as large."""
 LEAST_HIGH = 15
 """Lines of the trace and the empty one below it that hold all figures beside it."""
+LEAST_LOW = 7
+"""Lines of the trace of a small terminal and of the three below its lists that lists make way for."""
 AIRY = 13
 """Lines of the lists below the trace from which one of them stays empty."""
 FIGURES, SIDE_SMALL, SIDE_LARGE = 19, 26, 36
@@ -33,7 +35,7 @@ def is_wide(size: tuple[int, int]) -> bool:
 
 def _narrow(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
     width, height = size
-    low = 10 + max(0, (height - 22) // 3)
+    low = max(7, min(10 + max(0, (height - 22) // 3), height - LEAST_LOW))
     left = 46 + max(0, width - 80) // 2
     right = width - left - 4
     figures = beside(
@@ -45,12 +47,14 @@ def _narrow(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int],
     )
     news = fill(panels.events(bed, snapshot, left, low - 7, glyphs), left, low - 7)
     written = status.recording_lines(snapshot.recording, right, glyphs) if snapshot.recording else []
-    beats = low - len(written)
-    last = [*fill(panels.last_beats(bed, right, beats, glyphs), right, beats), *written]
+    room = low - len(written)
+    told = _told(bed, right, room // 2, glyphs)
+    beats = room - len(told)
+    last = [*fill(panels.last_beats(bed, right, beats, glyphs), right, beats), *told, *written]
     block = beside([(figures + news, left), (last, right)], low)
-    told = status.monitor_short(bed, snapshot, width, glyphs)
-    drawn = trace(bed, window_of(view, bed), seconds_across(view), (width - 1, height - low - len(told)), glyphs)
-    return [*_pad(drawn, 0, 1), *_pad(block, 1, 1), *told]
+    state = status.monitor_short(bed, snapshot, width, glyphs)
+    drawn = trace(bed, window_of(view, bed), seconds_across(view), (width - 1, height - low - len(state)), glyphs)
+    return [*_pad(drawn, 0, 1), *_pad(block, 1, 1), *state]
 
 
 def _wide(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
@@ -74,16 +78,25 @@ def _wide(snapshot: Snapshot, bed: BedView, view: View, size: tuple[int, int], g
 
 
 def _lists(snapshot: Snapshot, bed: BedView, size: tuple[int, int], glyphs: Glyphs) -> list[Line]:
-    """Last beats, events and the monitor's own state side by side."""
+    """Last beats, alarms and events, and the monitor's own state side by side."""
     width, height = size
     beats, news = round(0.3 * width), round(0.38 * width)
     rest = width - beats - news - 4
+    told = _told(bed, news, max(4, height * 3 // 5), glyphs)
     parts = [
         (panels.last_beats(bed, beats, height, glyphs), beats),
-        (panels.events(bed, snapshot, news, height, glyphs), news),
+        (told + panels.events(bed, snapshot, news, height - len(told), glyphs), news),
         (status.monitor(bed, snapshot, rest, height, glyphs), rest),
     ]
     return beside(parts, height)
+
+
+def _told(bed: BedView, width: int, most: int, glyphs: Glyphs) -> list[Line]:
+    """The last alarms and an empty line, in at most so many lines; nothing where there were none."""
+    count = len(alarms.history(bed))
+    if not count:
+        return []
+    return [*alarms.last_alarms(bed, width, min(most - 1, count + 1), glyphs), line(width)]
 
 
 def _pad(block: list[Line], left: int, right: int) -> list[Line]:

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
+from agent.dashboard import alarms
 from agent.dashboard.bed import bed_lines, is_wide
-from agent.dashboard.header import banners, header
+from agent.dashboard.header import banners, header, ward_line
+from agent.dashboard.keys import matches
+from agent.dashboard.layout import layout, resized
 from agent.dashboard.lines import Line, Part, elide, fill, line, size, spread
-from agent.dashboard.overview import overview_lines, page
-from agent.dashboard.status import DISCLAIMER, security
+from agent.dashboard.overview import overview_lines
+from agent.dashboard.status import DISCLAIMER, DISCLAIMER_SHORT, security
 from agent.dashboard.styles import (
     ASCII,
     FAINT,
@@ -19,21 +22,41 @@ from agent.dashboard.styles import (
     UNICODE,
     Glyphs,
 )
-from agent.dashboard.view import View, chosen, follow, is_overview
+from agent.dashboard.view import View, arrange, chosen, follow, freeze, is_overview, on_page
 from agent.messages import Snapshot
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
 """The smallest terminal that holds a frame."""
+LEAST_BODY = 15
+"""Lines of a bed's view that lines of its alarms leave to it."""
 KEYS = (
     ("q", "quit"),
-    ("space", "freeze"),
     ("n p", "bed"),
+    ("o", "ward"),
+    ("k", "acknowledge"),
+    ("m", "silence"),
+    ("space", "freeze"),
     ("+ -", "gain"),
     ("< >", "time"),
-    ("o", "overview"),
     ("a", "auto"),
+    ("b", "bell"),
+    ("/", "find"),
 )
-OVERVIEW_KEYS = (("q", "quit"), ("space", "freeze"), ("n p", "bed"), ("enter", "open"))
+OVERVIEW_KEYS = (
+    ("q", "quit"),
+    ("n p", "bed"),
+    ("enter", "open"),
+    ("k", "acknowledge"),
+    ("m", "silence"),
+    ("/", "find"),
+    ("s", "order"),
+    ("space", "freeze"),
+    ("b", "bell"),
+)
+TURNS_HZ = 11.3
+"""Turns of `follow` a second; no multiple of a frame rate, at which some beds would never have theirs."""
+NOTE_S = 4.0
+"""How long what was said about a key stays."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,50 +74,78 @@ class Frame:
 
 def render(snapshot: Snapshot, view: View, width: int, height: int) -> Frame:
     """The frame of a snapshot: `height` lines of `width` cells."""
-    view = replace(view, columns=width)
     glyphs = ASCII if view.ascii else UNICODE
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         text = f"{width}x{height} is too small: the dashboard needs {LEAST_WIDTH}x{LEAST_HEIGHT}"
         return Frame(tuple(fill([line(width, (text, STRONG))], width, height)))
+    view = arranged(snapshot, view, width, height)
     shown = view.frozen or snapshot
-    troubles = banners(snapshot, width, glyphs)
-    room = (width, height - 2 - len(troubles))
-    if not shown.beds:
-        body = _waiting(snapshot, room, glyphs)
-    elif is_overview(view, shown):
-        body = overview_lines(shown, view, room, glyphs)
+    top = [header(snapshot, view, width, glyphs), *banners(snapshot, width, glyphs)]
+    bed = next((bed for bed in shown.beds if bed.bed == chosen(view)), None)
+    if is_overview(view, shown):
+        top.insert(1, ward_line(snapshot, view, width))
+        body = overview_lines(shown, view, snapshot.now_s, (width, height - 1 - len(top)), glyphs)
+    elif bed is None:
+        body = _waiting(snapshot, (width, height - 1 - len(top)), glyphs)
     else:
         wide = is_wide((width, height - 2))
-        body = bed_lines(shown, shown.beds[chosen(view, shown)], view, room, wide, glyphs)
-    top = (header(snapshot, view, room, glyphs), *troubles)
-    return Frame((*top, *body, _footer(shown, view, width, height)))
+        top += alarms.banner(bed, snapshot.now_s, width, height - 1 - len(top) - LEAST_BODY, glyphs)
+        body = bed_lines(shown, bed, view, (width, height - 1 - len(top)), wide, glyphs)
+    return Frame((*top, *body, _footer(snapshot, view, width, height)))
+
+
+def arranged(snapshot: Snapshot, view: View, width: int, height: int) -> View:
+    """The view with the beds in their order, and cards that fit this terminal; for this no bed is needed in full."""
+    shown = view.frozen or snapshot
+    view = view if view.columns == width else replace(view, columns=width)
+    room = height - 3 - len(banners(snapshot, width, UNICODE))
+    beds = len(shown.index)
+    grid = resized(view.grid, beds, width, room) if view.frozen else layout(beds, width, room)
+    view = view if view.grid == grid else replace(view, grid=grid)
+    return arrange(view, snapshot)
 
 
 def settle(snapshot: Snapshot, view: View, width: int, height: int) -> View:
     """The view made to fit this terminal and the waves that it shows of this snapshot."""
+    view = arranged(snapshot, view, width, height)
+    view = freeze(view, snapshot) if view.freezing else view
     shown = view.frozen or snapshot
-    view = view if view.columns == width else replace(view, columns=width)
-    if is_overview(view, shown):
-        troubles = banners(snapshot, width, UNICODE)
-        first, last = page(view, shown, width, height - 2 - len(troubles))
-        return follow(view, shown.beds[first:last])
-    index = chosen(view, shown)
-    return follow(view, shown.beds[index : index + 1])
+    if not is_overview(view, shown):
+        return follow(view, [bed for bed in shown.beds if bed.bed == chosen(view)])
+    names = set(on_page(view))
+    return follow(view, [bed for bed in shown.beds if bed.bed in names], int(TURNS_HZ * snapshot.now_s))
 
 
-def _footer(shown: Snapshot, view: View, width: int, height: int) -> Line:
-    """The keys, as many as there is room for, and what this is not."""
+def _footer(snapshot: Snapshot, view: View, width: int, height: int) -> Line:
+    """What is typed, what was said about a key, or the keys, as many as there is room for; and what this is not."""
+    shown = view.frozen or snapshot
     overview = is_overview(view, shown)
     # The small layout of one bed has a place of its own for this line
     told = bool(shown.beds) and not overview and not is_wide((width, height - 2))
-    right: list[Part] = [] if told else [(f"{DISCLAIMER} ", FAINT)]
+    glyphs = ASCII if view.ascii else UNICODE
+    said = DISCLAIMER if width > LEAST_WIDTH + 15 else DISCLAIMER_SHORT
+    right: list[Part] = [] if told else [(f"{said} ", FAINT)]
+    if view.typed is not None:
+        return spread(width, _search(shown, view, glyphs), right)
+    if view.note and 0 <= snapshot.now_s - view.touched_s < NOTE_S:
+        text = elide(glyphs.clean(view.note), width - 40, glyphs)
+        return spread(width, [(f" {text}", NOTICE)], right)
     room = width - sum(size(text) for text, _ in right) - 1
     left: list[Part] = [(" ", PLAIN)]
     for key, meaning in OVERVIEW_KEYS if overview else KEYS:
         room -= len(key) + len(meaning) + 3
-        if room >= 0:
-            left += [(key, STRONG), (f" {meaning}  ", FAINT)]
+        if room < (0 if right else -2):  # the last one needs no space behind it
+            break
+        left += [(key, STRONG), (f" {meaning}  ", FAINT)]
     return spread(width, left, right)
+
+
+def _search(shown: Snapshot, view: View, glyphs: Glyphs) -> list[Part]:
+    """The name that is being typed, and how many beds it fits."""
+    typed = view.typed or ""
+    found = len(matches(typed, [bed.bed for bed in shown.index]))
+    said = f"  {found} {'bed' if found == 1 else 'beds'}  enter ends, esc goes back" if typed else "  type a bed's name"
+    return [(" /", STRONG), (glyphs.clean(typed), STRONG), ("_", NOTICE), (said, FAINT)]
 
 
 def _waiting(snapshot: Snapshot, room: tuple[int, int], glyphs: Glyphs) -> list[Line]:

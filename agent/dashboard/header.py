@@ -5,11 +5,10 @@ from textwrap import wrap
 
 from rich.style import Style
 
-from agent.dashboard import status
+from agent.dashboard import alarms, status
 from agent.dashboard.lines import Line, Part, clock, elide, line, size, spread
-from agent.dashboard.overview import page
-from agent.dashboard.styles import ALARM, FAINT, LINKS, PLAIN, SELECTED, STATES, STRONG, WARN, Glyphs
-from agent.dashboard.view import View, chosen, is_overview
+from agent.dashboard.styles import ALARM, FAINT, LINKS, NOTICE, PLAIN, SELECTED, STATES, STRONG, WARN, Glyphs
+from agent.dashboard.view import View, chosen, is_held, is_overview, page
 from agent.messages import BedView, Snapshot
 
 MOST_ROWS = 3
@@ -17,6 +16,8 @@ MOST_ROWS = 3
 TROUBLES = {"waiting": "NO LINK", "connected": "LINK", "lost": "LINK LOST"}
 NAME, LEAST_NAME = 12, 4
 """Cells of a bed's name for which other things give way, and those that always stay."""
+RHYTHM = 14
+"""Cells of the name of its rhythm."""
 LEDGER = 16
 """Columns of an overview's header that the recording leaves to the ledger."""
 
@@ -46,25 +47,32 @@ def _banner(text: str, width: int, style: Style, glyphs: Glyphs) -> list[Line]:
     return [line(width, (f" {elide(row, room, glyphs)}".ljust(width), style)) for row in rows]
 
 
-def header(snapshot: Snapshot, view: View, room: tuple[int, int], glyphs: Glyphs) -> Line:
-    """What is looked at on the left; link and recording, live even where the picture is frozen, on the right.
-
-    `room`: columns and lines of the body, which is one page of an overview.
-    """
+def header(snapshot: Snapshot, view: View, width: int, glyphs: Glyphs) -> Line:
+    """What is looked at on the left; other beds' alarms, link and recording, always live, on the right."""
     shown = view.frozen or snapshot
     if is_overview(view, shown):
-        return _of_ward(snapshot, view, room, glyphs)
+        return _of_ward(snapshot, view, width, glyphs)
     right = _live(snapshot, view, glyphs)
-    if not shown.beds:
-        return spread(room[0], [(" ecg-agent", STRONG)], [part for _, part in right])
-    index = chosen(view, shown)
-    bed = shown.beds[index]
-    if len(shown.beds) > 1:
-        right.insert(0, (2, (f" {index + 1}/{len(shown.beds)} ", FAINT)))
+    name = chosen(view)
+    bed = next((bed for bed in shown.beds if bed.bed == name), None)
+    if bed is None:
+        return spread(width, [(" ecg-agent", STRONG)], [part for _, part in right])
+    if len(shown.index) > 1:
+        right.insert(0, (2, (f" {view.order.places.get(name, 0) + 1}/{len(shown.index)} ", FAINT)))
     right += [(3, (trip, FAINT)) for trip in _trip(snapshot)]
     right.append((0, (f" {clock(bed.head)} ", STRONG)))
+    right[:0] = [(1, part) for part in alarms.elsewhere(snapshot.index, name, snapshot.now_s)]
     late = status.behind(bed, shown)
-    return _of_bed(bed, f" {late} " if late else "", right, room[0], glyphs)
+    return _of_bed(bed, f" {late} " if late else "", right, width, glyphs)
+
+
+def ward_line(snapshot: Snapshot, view: View, width: int) -> Line:
+    """How many beds have alarms, live even where the picture is frozen, and how the beds are ordered."""
+    order = "by urgency" if view.by_urgency else "by arrival"
+    if view.by_urgency and not view.frozen and is_held(view, snapshot.now_s):
+        order = "order held"
+    right: list[Part] = [(f" {'bell  ' if view.bell else ''}{order} ", FAINT)]
+    return spread(width, alarms.ward_parts(snapshot.index, snapshot.now_s), right)
 
 
 def _live(snapshot: Snapshot, view: View, glyphs: Glyphs, room: int = 0) -> list[Ranked]:
@@ -90,28 +98,30 @@ def _of_bed(bed: BedView, late: str, right: Sequence[Ranked], width: int, glyphs
     text, style = STATES[bed.state]
     lead, name = elide(glyphs.clean(bed.lead), 8, glyphs), glyphs.clean(bed.bed)
     badge = f"{glyphs.on} {text}" if bed.state == "ok" else f" {text} "
-    fixed = size(lead) + len(badge) + len(late) + 6
+    rhythm = elide(glyphs.clean(bed.rhythm_name), RHYTHM, glyphs)
+    rhythm = f" {rhythm} " if rhythm else ""
+    fixed = size(lead) + len(badge) + len(late) + size(rhythm) + 6
     kept = _fitting(right, width - fixed - min(size(name), NAME))
     room = width - fixed - _cells(kept)
     if room < LEAST_NAME:
         room, lead = room + size(lead), ""
     name = elide(name, max(LEAST_NAME, room), glyphs)
-    left = [(f" {name}", STRONG), (f"  {lead}  ", FAINT), (badge, style), (" ", PLAIN), (late, WARN)]
+    left = [(f" {name}", STRONG), (f"  {lead}  ", FAINT), (badge, style), (" ", PLAIN), (rhythm, NOTICE), (late, WARN)]
     return spread(width, left, kept)
 
 
-def _of_ward(snapshot: Snapshot, view: View, body: tuple[int, int], glyphs: Glyphs) -> Line:
+def _of_ward(snapshot: Snapshot, view: View, width: int, glyphs: Glyphs) -> Line:
     """The beds of the page, how many of all lie behind, and the samples of all as far as there is room."""
-    shown, width = view.frozen or snapshot, body[0]
-    first, last = page(view, shown, *body)
-    left: list[Part] = [(" ecg-agent", STRONG), (f"  beds {first + 1}-{last} of {len(shown.beds)}", PLAIN)]
-    late = sum(bed.behind_s > status.BEHIND_S and status.behind(bed, shown) != "" for bed in shown.beds)
+    shown = view.frozen or snapshot
+    first, last = page(view)
+    left: list[Part] = [(" ecg-agent", STRONG), (f"  beds {first + 1}-{last} of {len(shown.index)}", PLAIN)]
+    late = sum(status.lags(bed, snapshot) for bed in snapshot.index)
     if late:
         left += [("  ", PLAIN), (f" {late} behind ", WARN)]
     room = width - _cells(left)
     right = _fitting(_live(snapshot, view, glyphs), room)
     right = _fitting(_live(snapshot, view, glyphs, room - _cells(right) - LEDGER), room)
-    samples = status.ledger_parts(status.total(shown.beds), room - _cells(right) - 3)
+    samples = status.ledger_parts(shown.ledger, room - _cells(right) - 3)
     left += [("   ", PLAIN), *samples]
     room -= _cells(right) + _cells(samples) + 3
     return spread(width, left, right + [(trip, FAINT) for trip in _trip(snapshot) if len(trip) <= room])

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from agent.dashboard.frame import render
+from agent.dashboard.frame import render, settle
 from agent.dashboard.view import View
 from agent.messages import Snapshot
 
@@ -37,6 +37,7 @@ RULES = {"─": 1.0, "━": 3.5, "╸": 3.5}
 def svg(snapshot: Snapshot, view: View, width: int, height: int) -> str:
     """The frame of a snapshot, `width` by `height` cells, as an SVG document."""
     shapes = []
+    view = settle(snapshot, view, width, height)
     for row, made in enumerate(render(snapshot, view, width, height).lines):
         column = 0
         for segment in made:

@@ -7,17 +7,18 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 
-from agent.dashboard import view as views
-from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, settle
+from agent.dashboard import keys as typed_keys
+from agent.dashboard.bell import BELL
+from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, arranged, settle
 from agent.dashboard.painter import Painter
-from agent.dashboard.view import View
+from agent.dashboard.view import Action, View, looked_at
 from agent.messages import Snapshot
 from model.errors import TerminalError
 
@@ -97,17 +98,33 @@ class Screen:
         return typed.decode("utf-8", "ignore")
 
     def press(self, keys: str, snapshot: Snapshot) -> bool:
-        """Apply keys to the view; False when the end was asked for."""
+        """Apply keys to the view, for which a snapshot's index will do; False when the end was asked for."""
         if REDRAW in keys:
             self._painter.forget()
-        self.view = views.press(self.view, keys, snapshot)
+        self.view = typed_keys.press(self.view, keys, snapshot)
         return not self.view.quit
+
+    def asked(self) -> tuple[Action, ...]:
+        """What a person asked the monitor to do since this was last called."""
+        asked = self.view.asked
+        if asked:
+            self.view = replace(self.view, asked=())
+        return asked
+
+    def looks_at(self, snapshot: Snapshot) -> Sequence[str]:
+        """The beds that the next frame shows in full, for which a snapshot's index will do."""
+        self.view = arranged(snapshot, self.view, *os.get_terminal_size(self._out))
+        return looked_at(self.view, snapshot)
 
     def draw(self, snapshot: Snapshot) -> None:
         """Show one frame, written in one go."""
         width, height = os.get_terminal_size(self._out)
         self.view = settle(snapshot, self.view, width, height)
         self._write(self._painter.paint(snapshot, self.view, width, height))
+
+    def ring(self) -> None:
+        """Sound the terminal's bell."""
+        self._write(BELL)
 
     def _open(self) -> None:
         if self._keyboard is not None:

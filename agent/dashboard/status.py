@@ -1,16 +1,16 @@
 """What a person must know of the monitor itself: its link and delays, the recording, what became of every sample."""
 
-from collections.abc import Iterable
 from math import isfinite
 
 from rich.style import Style
 
 from agent.dashboard.lines import Line, Part, clock, elide, line, size, spread, title
 from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, GOOD, PLAIN, Glyphs
-from agent.messages import BedView, Ledger, LinkView, RecordingView, Snapshot
+from agent.messages import BedView, Glance, Ledger, LinkView, RecordingView, Snapshot
 from model.resample import FS
 
 DISCLAIMER = "research tool, not a medical device"
+DISCLAIMER_SHORT = "not a medical device"
 BEHIND_S = 1.5
 """A bed that lies farther behind its device is said to."""
 SILENT = ("no data", "refused", "ended")
@@ -45,22 +45,16 @@ def scaled(count: int, unit: str = "") -> str:
     return f"{value:.{digits}f} {PREFIXES[prefix]}{unit}".rstrip()
 
 
+def lags(bed: BedView | Glance, snapshot: Snapshot) -> bool:
+    """Whether what is shown of a bed lies behind its device, and its data still come."""
+    return bed.behind_s > BEHIND_S and bed.state not in SILENT and snapshot.link.state != "lost"
+
+
 def behind(bed: BedView, snapshot: Snapshot) -> str:
     """How far what is shown lies behind the device; "" where it does not, or where no data come."""
-    if not bed.behind_s > BEHIND_S or bed.state in SILENT or snapshot.link.state == "lost":
+    if not lags(bed, snapshot):
         return ""
     return f"behind {bed.behind_s:.0f} s" if bed.behind_s < 599.5 else f"behind {span(bed.behind_s)}"
-
-
-def total(beds: Iterable[BedView]) -> Ledger:
-    """The samples of all beds together."""
-    sent = analysed = missing = 0
-    for bed in beds:
-        ledger = bed.ledger
-        sent += ledger.sent
-        analysed += ledger.analysed
-        missing += ledger.missing
-    return Ledger(sent, analysed, missing)
 
 
 def ledger_parts(ledger: Ledger, width: int) -> list[Part]:

@@ -88,7 +88,7 @@ def wave_lines(
     codes = wave.raster(low, high, window, len(grid), glyphs.ascii)
     drawn = codes > 0
     points = np.where(drawn, wave.points(codes, glyphs.ascii), grid)
-    return _runs(points, np.where(drawn, _classes(beats, sweep), np.uint8(0)))
+    return runs(points, np.where(drawn, class_inks(beats, sweep), np.uint8(0)))
 
 
 def _marks(beats: list[tuple[int, int]], columns: int) -> Line:
@@ -102,7 +102,7 @@ def _marks(beats: list[tuple[int, int]], columns: int) -> Line:
     return [*made, Segment(" " * (columns - at), PLAIN)]
 
 
-def _classes(beats: list[tuple[int, int]], sweep: Sweep) -> NDArray[np.uint8]:
+def class_inks(beats: list[tuple[int, int]], sweep: Sweep) -> NDArray[np.uint8]:
     """(columns,) index into _INKS of the class whose beat is drawn there."""
     inks = np.ones(sweep.columns, dtype=np.uint8)
     a_second = FS * sweep.columns / sweep.length
@@ -112,8 +112,8 @@ def _classes(beats: list[tuple[int, int]], sweep: Sweep) -> NDArray[np.uint8]:
     return inks
 
 
-def _runs(points: wave.Points, inks: NDArray[np.uint8]) -> list[Line]:
-    """Lines of segments; a space takes the style before it, which saves most changes of style."""
+def runs(points: wave.Points, inks: NDArray[np.uint8]) -> list[Line]:
+    """Lines of segments, of (rows, columns); a space takes the style before it, which saves most changes of style."""
     rows, columns = points.shape
     places = np.arange(rows * columns).reshape(rows, columns)
     seen = np.maximum.accumulate(np.where(points != ord(" "), places, places[:, :1]), axis=1)

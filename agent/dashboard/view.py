@@ -1,53 +1,134 @@
-"""What a person chose to look at, and how keys change it: view and key make the next view."""
+"""What a person chose to look at: settings that a key, or the next frame, makes anew."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Literal
 
-from agent.dashboard.wave import HEIGHTS_MV, Window, fit
-from agent.messages import BedView, Snapshot
+from agent.dashboard.layout import Grid
+from agent.dashboard.order import HOLD_S, IDLE_S, Order, kept, ordered
+from agent.dashboard.wave import Window, fit
+from agent.messages import BedView, Glance, Snapshot
 from model.resample import FS
 
+REFIT = 5
+"""Windows of the many waves of a ward are fitted in so many turns."""
 SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
 """Seconds that the width of the screen may stand for."""
-PAGE = 10
-"""Beds that Page Up and Page Down move by."""
 
-_KEY = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Z]|.", re.DOTALL)
-_MOVES = {"n": 1, "\t": 1, "p": -1, "\x1b[Z": -1, "\x1b[B": 1, "\x1bOB": 1, "\x1b[A": -1, "\x1bOA": -1}
-_MOVES |= {"\x1b[6~": PAGE, "\x1b[5~": -PAGE}
-_GAINS = {"+": -1, "=": -1, "-": 1, "_": 1}
-_TIMES = {"<": -1, ",": -1, "[": -1, "\x1b[D": -1, "\x1bOD": -1, ">": 1, ".": 1, "]": 1, "\x1b[C": 1, "\x1bOC": 1}
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a person asked the monitor to do for a bed; silencing a silenced bed ends it."""
+
+    kind: Literal["acknowledge", "silence"]
+    bed: str
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """Settings of the view.
 
-    `bed` the chosen one (else the first), `overview` of all beds (None: where there is more than one), `frozen` the
-    snapshot shown instead of the live one, `height_mv` and `seconds` what the screen's height and width stand for
-    (None: chosen automatically), `columns` the width of the terminal, `windows` the millivolts last shown of each bed.
+    `bed` the chosen one ("": none), `overview` of all beds (None: where there is more than one), `order` of the beds
+    and `by_urgency` how it is wanted, `grid` of the ward's cards. `frozen` the snapshot shown instead of the live one,
+    `freezing`: the next frame will be. `height_mv` and `seconds` what the screen's height and width stand for (None:
+    chosen automatically), `columns` the width of the terminal, `windows` the millivolts last shown of each bed. `typed`
+    the name that is looked for (None: nobody types), `before` the bed chosen before that. `touched_s` when a key was
+    last pressed, `note` what was said about it. `asked` what the monitor is still to do, `bell`: it may ring.
     """
 
     bed: str = ""
     overview: bool | None = None
+    order: Order = field(default_factory=Order)
+    by_urgency: bool = True
+    grid: Grid = field(default_factory=Grid)
     frozen: Snapshot | None = None
+    freezing: bool = False
     height_mv: float | None = None
     seconds: int | None = None
     columns: int = 80
     ascii: bool = False
     quit: bool = False
     windows: Mapping[str, Window] = field(default_factory=dict)
+    typed: str | None = None
+    before: str = ""
+    touched_s: float = -inf
+    note: str = ""
+    asked: tuple[Action, ...] = ()
+    bell: bool = False
 
 
-def chosen(view: View, snapshot: Snapshot) -> int:
-    """Index of the bed looked at; 0 where the chosen one is not (or no longer) there."""
-    return next((i for i, bed in enumerate(snapshot.beds) if bed.bed == view.bed), 0)
+def chosen(view: View) -> str:
+    """Name of the bed looked at: the first of the order where none is chosen, or one that is gone; "" without beds."""
+    return view.bed if is_chosen(view) else next(iter(view.order.names), "")
 
 
-def is_overview(view: View, snapshot: Snapshot) -> bool:
+def is_chosen(view: View) -> bool:
+    """Whether a person chose a bed that is there."""
+    return view.bed in view.order.places
+
+
+def is_overview(view: View, shown: Snapshot) -> bool:
     """Whether all beds are shown at once."""
-    return len(snapshot.beds) > 1 if view.overview is None else view.overview and bool(snapshot.beds)
+    return len(shown.index) > 1 if view.overview is None else view.overview and bool(shown.index)
+
+
+def is_held(view: View, now_s: float) -> bool:
+    """Whether a key was pressed so lately that no bed may change its place."""
+    return 0 <= now_s - view.touched_s < HOLD_S
+
+
+def page(view: View) -> tuple[int, int]:
+    """First and last + 1 of the places in the order that are on the page: that of the chosen bed."""
+    first = view.order.places.get(view.bed, 0) // view.grid.per_page * view.grid.per_page
+    return first, min(first + view.grid.per_page, len(view.order.names))
+
+
+def on_page(view: View) -> tuple[str, ...]:
+    """Names of the beds on the page."""
+    first, last = page(view)
+    return view.order.names[first:last]
+
+
+def looked_at(view: View, snapshot: Snapshot) -> Sequence[str]:
+    """The beds of which the next frame needs all: none where the picture is frozen."""
+    if view.frozen or not snapshot.index:
+        return ()
+    overview = is_overview(view, snapshot)
+    names = on_page(view) if overview or view.freezing else ()
+    return names if overview else tuple(dict.fromkeys((chosen(view), *names)))
+
+
+def glance(shown: Snapshot, bed: str) -> Glance:
+    """The bed of this name as the index has it."""
+    return next((one for one in shown.index if one.bed == bed), Glance(bed))
+
+
+def arrange(view: View, snapshot: Snapshot) -> View:
+    """The view with the beds in their order; see `agent.dashboard.order` for what moves them and what does not."""
+    if view.frozen:
+        return view
+    now_s = snapshot.now_s
+    order = ordered(view.order, snapshot.index, now_s, view.by_urgency, is_held(view, now_s))
+    if order is not view.order:
+        view = replace(view, order=order)
+    if view.overview is False:  # what is looked at stays, whatever becomes more urgent
+        return view if is_chosen(view) or not order.names else replace(view, bed=order.names[0])
+    idle = view.by_urgency and IDLE_S <= now_s - view.touched_s < inf
+    return replace(view, bed="") if idle and page(view)[0] > 0 else view
+
+
+def freeze(view: View, snapshot: Snapshot) -> View:
+    """The view with this snapshot held: of the beds only those that it has in full."""
+    names = {bed.bed for bed in snapshot.beds}
+    held = replace(snapshot, index=tuple(bed for bed in snapshot.index if bed.bed in names))
+    bed = view.bed if view.bed in names else ""
+    return replace(view, frozen=held, freezing=False, order=kept(view.order, tuple(names)), bed=bed)
+
+
+def thaw(view: View) -> View:
+    """The view of what is now."""
+    return replace(view, frozen=None, freezing=False, order=Order())
 
 
 def seconds_across(view: View) -> int:
@@ -61,9 +142,16 @@ def window_of(view: View, bed: BedView) -> Window:
     return known if known and view.height_mv in (None, known.height) else _fitted(view, bed)
 
 
-def follow(view: View, beds: tuple[BedView, ...]) -> View:
-    """The view with windows that hold the waves of these beds, as steady as they allow."""
-    windows = {bed.bed: _fitted(view, bed) for bed in beds}
+def follow(view: View, beds: Sequence[BedView], turn: int | None = None) -> View:
+    """The view with windows that hold the waves of these beds, as steady as they allow.
+
+    `turn` (any number that counts frames): of the beds whose windows are known only those whose turn it is.
+    """
+    windows = {}
+    for i, bed in enumerate(beds):
+        known = view.windows.get(bed.bed)
+        if turn is None or known is None or i % REFIT == turn % REFIT or view.height_mv not in (None, known.height):
+            windows[bed.bed] = _fitted(view, bed)
     if all(view.windows.get(name) == window for name, window in windows.items()):
         return view
     return replace(view, windows={**view.windows, **windows})
@@ -72,40 +160,3 @@ def follow(view: View, beds: tuple[BedView, ...]) -> View:
 def _fitted(view: View, bed: BedView) -> Window:
     shown = bed.wave[-seconds_across(view) * FS :]
     return fit(shown, view.windows.get(bed.bed), view.height_mv)
-
-
-def press(view: View, keys: str, snapshot: Snapshot) -> View:
-    """The view after these keys; keys without a meaning change nothing."""
-    for key in _KEY.findall(keys):
-        view = _press_one(view, key, view.frozen or snapshot, snapshot)
-    return view
-
-
-def _press_one(view: View, key: str, shown: Snapshot, live: Snapshot) -> View:
-    if key in ("q", "Q", "\x03"):
-        return replace(view, quit=True)
-    if key == " ":
-        return replace(view, frozen=None if view.frozen else live)
-    if key in _MOVES and shown.beds:
-        return replace(view, bed=shown.beds[_moved(view, shown, _MOVES[key])].bed)
-    if key == "o":
-        return replace(view, overview=not is_overview(view, shown))
-    if key in "\r\n" and shown.beds:
-        return replace(view, bed=shown.beds[chosen(view, shown)].bed, overview=False)
-    if key in _GAINS and shown.beds:
-        now = window_of(view, shown.beds[chosen(view, shown)]).height
-        return replace(view, height_mv=_step(HEIGHTS_MV, now, _GAINS[key]))
-    if key in _TIMES:
-        return replace(view, seconds=int(_step(SECONDS, seconds_across(view), _TIMES[key])))
-    return replace(view, height_mv=None, seconds=None) if key == "a" else view
-
-
-def _moved(view: View, shown: Snapshot, by: int) -> int:
-    """Index of the next bed: one by one around the end, by pages up to it."""
-    index = chosen(view, shown) + by
-    return index % len(shown.beds) if abs(by) == 1 else min(max(index, 0), len(shown.beds) - 1)
-
-
-def _step(steps: Sequence[float], now: float, by: int) -> float:
-    nearest = min(range(len(steps)), key=lambda i: abs(steps[i] - now))
-    return steps[min(max(nearest + by, 0), len(steps) - 1)]

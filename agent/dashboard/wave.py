@@ -5,6 +5,7 @@ where it is until the next sweep writes over it. Each column of dots shows the l
 samples, joined to the column before, so that no peak is lost however many samples a column holds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -93,38 +94,46 @@ def _starts(length: int, dots: int) -> NDArray[np.intp]:
 
 
 def spans(placed: Floats, dots: int) -> tuple[Floats, Floats]:
-    """Lowest and highest value of each of `dots` columns of a sweep, NaN where a column is empty."""
-    length = len(placed)
+    """Lowest and highest value of each of `dots` columns of sweeps (..., length), NaN where a column is empty."""
+    length = placed.shape[-1]
     if length < dots:
         at = np.arange(dots) * (length / dots)
-        placed = np.interp(at, np.arange(length), placed).astype(np.float32)
+        whole = [np.interp(at, np.arange(length), one) for one in placed.reshape(-1, length)]
+        placed = np.array(whole, dtype=np.float32).reshape(*placed.shape[:-1], dots)
         length = dots
     starts = _starts(length, dots)
-    low = np.fmin.reduceat(placed, starts)
-    high = np.fmax.reduceat(placed, starts)
-    before = placed[starts[1:] - 1]
-    joined = ~np.isnan(placed[starts[1:]])
-    low[1:] = np.where(joined, np.fmin(low[1:], before), low[1:])
-    high[1:] = np.where(joined, np.fmax(high[1:], before), high[1:])
+    low = np.fmin.reduceat(placed, starts, axis=-1)
+    high = np.fmax.reduceat(placed, starts, axis=-1)
+    before = placed[..., starts[1:] - 1]
+    joined = ~np.isnan(placed[..., starts[1:]])
+    low[..., 1:] = np.where(joined, np.fmin(low[..., 1:], before), low[..., 1:])
+    high[..., 1:] = np.where(joined, np.fmax(high[..., 1:], before), high[..., 1:])
     return low, high
 
 
 def raster(low: Floats, high: Floats, window: Window, rows: int, ascii_only: bool) -> Codes:
     """Dots of a trace as (rows, columns) sets of bits, row by row in each character; 0 where a cell is empty."""
+    codes: Codes = rasters(low[np.newaxis], high[np.newaxis], [window], rows, ascii_only)[0]
+    return codes
+
+
+def rasters(low: Floats, high: Floats, windows: Sequence[Window], rows: int, ascii_only: bool) -> Codes:
+    """The same of many traces (n, dots), each in its own window: (n, rows, columns)."""
     tall, wide = ASCII_CELL if ascii_only else BRAILLE_CELL
     last = rows * tall - 1
-    scale = last / window.height
-    upper = (window.top - high) * scale + 0.5
-    lower = (window.top - low) * scale + 0.5
+    tops = np.array([[window.top] for window in windows], dtype=np.float32)
+    scale = np.array([[last / window.height] for window in windows], dtype=np.float32)
+    upper = (tops - high) * scale + np.float32(0.5)
+    lower = (tops - low) * scale + np.float32(0.5)
     # Beyond the edges the line runs along them; an empty column begins below the screen
     upper = np.fmin(np.maximum(upper, 0), last)
     lower = np.fmax(np.minimum(lower, last), 0)
     upper[np.isnan(low)] = last + 1
     row = _rows(rows * tall)
-    lit = (row >= upper.astype(np.int16)) & (row <= lower.astype(np.int16))
-    cells = lit.reshape(rows, tall, -1, wide).transpose(0, 2, 1, 3).reshape(rows, -1, tall * wide)
-    packed: Codes = np.packbits(cells, axis=2, bitorder="little")[:, :, 0]
-    return packed
+    lit = (row >= upper.astype(np.int16)[:, np.newaxis]) & (row <= lower.astype(np.int16)[:, np.newaxis])
+    cells = lit.reshape(len(low), rows, tall, -1, wide).transpose(0, 1, 3, 2, 4)
+    codes: Codes = np.packbits(cells.reshape(*cells.shape[:3], tall * wide), axis=3, bitorder="little")[..., 0]
+    return codes
 
 
 @lru_cache(maxsize=64)

@@ -63,7 +63,7 @@ def convert(recording: Path, out: Path) -> None:
     source = _source(recording)
     if ending != ".jsonl":
         _check_alike(source.segments)
-    with _open(source) as session, _written(out) as file:
+    with _open(source) as session, written(out) as file:
         for path in session.damaged() if session else ():
             sys.stderr.write(f"ecg-agent: samples are gone from {path} of the recording\n")
         if ending == ".jsonl":
@@ -79,7 +79,8 @@ def convert(recording: Path, out: Path) -> None:
         else:
             from agent.recording.edf import write_edf
 
-            write_edf(_marked(source, session), source.segments, file)
+            alarms = session.alarms(source.segments[0].bed) if session else ()
+            write_edf(_marked(source, session), source.segments, alarms, file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def _check_alike(segments: Sequence[Segment]) -> None:
 
 
 @contextlib.contextmanager
-def _written(out: Path) -> Iterator[BufferedWriter]:
+def written(out: Path) -> Iterator[BufferedWriter]:
     """A file that takes the place of `out` once all of it is on the disk. Raises RunError."""
     partial = out.with_name(f"{out.name}.partial")
     try:

@@ -1,4 +1,4 @@
-"""A recording as EDF+C: signals in 16 bits; beats and what is missing as annotations.
+"""A recording as EDF+C: signals in 16 bits; beats, alarms and what is missing as annotations.
 
 Counts whose range fits 16 bits are told exactly, others in the smallest whole steps that fit. EDF has no mark for a
 sample without a value: it holds the lowest digital value, and an annotation says where. All of it is made in memory.
@@ -14,9 +14,10 @@ import numpy as np
 from edfio import Edf, EdfAnnotation, EdfSignal, Patient, Recording
 from numpy.typing import NDArray
 
-from agent.messages import MISSING, Lead
+from agent.messages import MISSING, Alarm, Lead
 from agent.recording.runs import Mark
 from agent.recording.sessions import Segment, counts
+from agent.recording.track import index_of
 from model.errors import RecordError
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
@@ -63,8 +64,13 @@ class _Scale:
         return np.where(found == MISSING, LOWEST, value).astype(np.int16)
 
 
-def write_edf(marked: Iterable[tuple[Segment, list[Mark]]], segments: Sequence[Segment], file: BufferedWriter) -> None:
-    """Write segments of one bed, of the same leads and rate, with their beats. Raises RecordError."""
+def write_edf(
+    marked: Iterable[tuple[Segment, list[Mark]]],
+    segments: Sequence[Segment],
+    alarms: Iterable[Alarm],
+    file: BufferedWriter,
+) -> None:
+    """Write segments of one bed, of the same leads and rate, with their beats and alarms. Raises RecordError."""
     leads, fs = segments[0].leads, segments[0].fs
     places = _places(segments)
     grid = _grid(fs, len(leads))
@@ -90,6 +96,7 @@ def write_edf(marked: Iterable[tuple[Segment, list[Mark]]], segments: Sequence[S
         annotations += [EdfAnnotation(round((place + at) / grid.fs, 6), None, label) for at, label in marks]
         end = place + segment.count
     annotations += [_stretch(start, stop, grid.fs, text) for start, stop, text in holes.all()]
+    annotations += _alarms(alarms, segments, places, grid.fs)
     if end < digital.shape[1]:
         annotations.append(_stretch(end, digital.shape[1], grid.fs, "after the end of the recording"))
     started = _start(segments[0].started_s)
@@ -210,6 +217,21 @@ def _start(started_s: float) -> datetime | None:
 
 def _stretch(start: int, stop: int, fs: float, text: str) -> EdfAnnotation:
     return EdfAnnotation(round(start / fs, 6), round((stop - start) / fs, 6), text)
+
+
+def _alarms(
+    alarms: Iterable[Alarm], segments: Sequence[Segment], places: Sequence[int], fs: float
+) -> Iterator[EdfAnnotation]:
+    """Those that began within the segments, as long as they lasted there; without a length where no end is known."""
+    shift = {one.run: place - one.first for one, place in zip(segments, places, strict=True)}
+    first = {one.run: one.first for one in reversed(segments)}
+    stop = {one.run: one.first + one.count for one in segments}
+    for alarm in alarms:
+        onset, run = index_of(alarm.onset, segments[0].fs), alarm.run
+        if run in shift and first[run] <= onset < stop[run]:
+            ended = None if alarm.ended is None else min(max(onset, index_of(alarm.ended, segments[0].fs)), stop[run])
+            length = None if ended is None else round((ended - onset) / fs, 6)
+            yield EdfAnnotation(round((onset + shift[run]) / fs, 6), length, f"alarm: {alarm.text}")
 
 
 class _Holes:

@@ -30,6 +30,7 @@ class Listed:
     started_s: float | None = None
     length_s: float = 0.0
     beats: int = 0
+    alarms: int = 0
     gaps: int = 0
     missing_s: float = 0.0
     bytes: int = 0
@@ -45,13 +46,15 @@ def entries(folder: Path) -> list[Listed]:
 def table(listed: Sequence[Listed]) -> Table:
     """The entries as a table of less than 80 columns, unless names are long."""
     made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    made.add_column("recording", overflow="fold", min_width=9)
-    for title in ("beds", "began (UTC)", "length", "beats", "missing", "size"):
+    alarms = any(one.alarms for one in listed)
+    made.add_column("name", overflow="fold", min_width=6)
+    for title in ("beds", "began (UTC)", "length", "beats", *["alarms"] * alarms, "missing", "size"):
         made.add_column(title, justify="left" if title.startswith("began") else "right", no_wrap=True)
     made.add_column("state", no_wrap=True)
     for one in listed:
         began = "" if one.started_s is None else datetime.fromtimestamp(one.started_s, UTC).strftime("%Y-%m-%d %H:%M")
-        cells = (str(len(one.beds)), began, _clock(one.length_s), f"{one.beats:,}", _clock(one.missing_s))
+        counted = [f"{one.beats:,}", f"{one.alarms:,}"][: 1 + alarms]
+        cells = (str(len(one.beds)), began, _clock(one.length_s), *counted, _clock(one.missing_s))
         made.add_row(Text(Path(one.recording).name), *cells, _size(one.bytes), one.state)
     return made
 
@@ -68,6 +71,7 @@ def _entry(folder: Path) -> Listed:
                 started_s=summary.started_s,
                 length_s=max((sum((run.next - run.first) / run.fs for run in of) for of in runs), default=0.0),
                 beats=sum(session.beat_count(bed) for bed in session.beds),
+                alarms=sum(session.alarm_count(bed) for bed in session.beds),
                 gaps=summary.gaps,
                 missing_s=sum(run.missing / run.fs for of in runs for run in of),
                 bytes=size,

@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 
 from agent.config import RecordConfig
-from agent.messages import Beat, Chunk, End, Event, Gap, Position, RecordingView
+from agent.messages import Chunk, End, Event, Found, Gap, Position, RecordingView, Strip
 from agent.recording.writer import SessionWriter
 from model.errors import RunError
 
@@ -39,13 +39,13 @@ MOST_BYTES = 64 * 2**20
 EARLY_BYTES = MOST_BYTES // 8
 """So many are written at once."""
 MESSAGE_BYTES, FOUND_BYTES = 200, 500
-"""What a message takes beside its samples, and a beat or event, roughly."""
+"""What a message takes beside its samples, and a beat, event, alarm or strip beside its wave, roughly."""
 MARGIN = 1.1
 """How much more than a limit there must be before an alarm is over."""
 MOST_NEWS = 1000
 MB = 10**6
 PROBE_BYTES = 256 * 1024
-_Batch = tuple[Sequence[Chunk | Gap | End], Sequence[Beat | Event], float]
+_Batch = tuple[Sequence[Chunk | Gap | End], Sequence[Found], float]
 
 
 class Recorder:
@@ -94,7 +94,7 @@ class Recorder:
         """Where each bed's recording stood when it was opened."""
         return dict(self._positions)
 
-    def push(self, messages: Sequence[Chunk | Gap | End], found: Sequence[Beat | Event], now_s: float) -> None:
+    def push(self, messages: Sequence[Chunk | Gap | End], found: Sequence[Found], now_s: float) -> None:
         """Take what the link brought and what was found in it, at `now_s` Unix time. Never waits.
 
         Events of kind "record" are left out: the recording writes its own.
@@ -185,7 +185,7 @@ class Recorder:
                 self._ahead_s = now_s - time.monotonic()
                 messages = _joined(message for messages, _, _ in batches for message in messages)
                 found = [(item, at_s) for _, found, at_s in batches for item in found]
-                others = [told for told in found if isinstance(told[0], Beat) or told[0].kind != "record"]
+                others = [told for told in found if not (isinstance(told[0], Event) and told[0].kind == "record")]
                 self._writer.take(messages, others, now_s, lose=bool(self._paused))
             for event, at_s in said:
                 self._writer.tell(event, at_s)
@@ -294,12 +294,15 @@ def _join(parts: list[Chunk]) -> Chunk:
     return replace(parts[0], counts=counts, sent_s=parts[-1].sent_s)
 
 
-def _size(messages: Sequence[Chunk | Gap | End], found: Sequence[Beat | Event]) -> int:
+def _size(messages: Sequence[Chunk | Gap | End], found: Sequence[Found]) -> int:
     """Bytes in memory, roughly."""
     size = FOUND_BYTES * len(found) + MESSAGE_BYTES * len(messages)
     for message in messages:
         if type(message) is Chunk:
             size += message.counts.nbytes
+    for item in found:
+        if type(item) is Strip:
+            size += item.wave.nbytes
     return size
 
 

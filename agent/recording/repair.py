@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agent.recording import store
+from agent.recording import alarms, store
 from agent.recording.segments import FORMATS, Origin, Writer, decode_leads, encode_leads, origin_of, read
 from agent.recording.track import Entry, index_of
+from model.resample import FS
 
 _BLOCK_ROWS = 65_536
 
@@ -160,7 +161,7 @@ def _go_on(entry: Entry, writer: Writer) -> None:
 
 
 def _roll_back(db: sqlite3.Connection, entry: Entry, end: int) -> None:
-    """Signal that a power cut took, though the database knows of it: it may be asked for again, and so its beats."""
+    """Signal that a power cut took though the database knows of it: it may be asked for again, and heard anew."""
     recorded = entry.recorded - (entry.written - end)
     entry.next = entry.written = end
     total = entry.next - entry.first
@@ -171,5 +172,6 @@ def _roll_back(db: sqlite3.Connection, entry: Entry, end: int) -> None:
     samples = db.execute("SELECT id, sample FROM beats WHERE bed = ? AND run = ?", (entry.bed, entry.run)).fetchall()
     gone = [(identity,) for identity, sample in samples if index_of(sample, entry.fs) >= end]
     db.executemany("DELETE FROM beats WHERE id = ?", gone)
+    alarms.forget(db, entry.bed, entry.run, round(end * FS / entry.fs))
     kept = [sample for _, sample in samples if index_of(sample, entry.fs) < end]
     entry.last_beat = max(kept, default=None)

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from agent.messages import Event
+from agent.messages import Alarm, Event, Strip
+from agent.recording import store
+from agent.recording.alarms import ALARMS, STRIP_PAGE, STRIPS, AlarmRow, StripRow, alarm_of, unpacked
 from agent.recording.segments import Started
 from agent.recording.sessions import Segment, Session, printable
 from agent.recording.track import index_of
@@ -17,6 +19,8 @@ from model.annotations import read_annotations
 from model.errors import RecordError
 from model.records import CLASS_OF
 
+ALARMS_SINCE = 2
+"""The version of the layout that has them."""
 Mark = tuple[int, str]
 """A beat: its sample from the start of the segment that it lies in, and its class."""
 
@@ -59,6 +63,24 @@ class _MarkRow(msgspec.Struct, array_like=True, frozen=True):
     label: Literal["N", "S", "V", "F", "Q"]
 
 
+class BeatRow(msgspec.Struct, array_like=True, frozen=True):
+    """What a beat is, without what its class was found by; `rr_s` as `agent.messages.Beat` has it."""
+
+    id: int
+    run: Text
+    sample: int
+    label: Literal["N", "S", "V", "F", "Q"]
+    rr_s: float | None
+
+
+class _ToldRow(msgspec.Struct, array_like=True, frozen=True):
+    id: int
+    sample: int
+    at_s: float
+    kind: Annotated[str, Meta(max_length=64)]
+    text: str
+
+
 class SessionRuns(Session):
     """A recorded session, open to read run by run."""
 
@@ -73,6 +95,45 @@ class SessionRuns(Session):
         query = "SELECT id, sample, kind, text FROM events WHERE bed = ? AND run = ? AND id > ? ORDER BY id LIMIT ?"
         for row in self._paged(query, _EventRow, bed, run):
             yield Event(bed, row.sample, printable(row.kind), printable(row.text))  # type: ignore[arg-type]
+
+    def told(self, bed: str) -> Iterator[tuple[float, Event]]:
+        """Unix time and event, of a bed, in the order they happened, page by page."""
+        query = "SELECT id, sample, at_s, kind, text FROM events WHERE bed = ? AND id > ? ORDER BY id LIMIT ?"
+        for row in self._paged(query, _ToldRow, bed):
+            yield row.at_s, Event(bed, row.sample, printable(row.kind), printable(row.text))  # type: ignore[arg-type]
+
+    def beat_rows(self, bed: str) -> Iterator[BeatRow]:
+        """The beats of a bed in the order in which they were told: much quicker than `beats`."""
+        query = "SELECT id, run, sample, label, rr_s FROM beats WHERE bed = ? AND id > ? ORDER BY id LIMIT ?"
+        return self._paged(query, BeatRow, bed)
+
+    def alarms(self, bed: str, run: str | None = None) -> Iterator[Alarm]:
+        """The alarms of a bed, each as it stood last, in the order in which they were first told; those of `run`."""
+        if self.version < ALARMS_SINCE:
+            return
+        also, values = (" AND run = ?", (bed, run)) if run is not None else ("", (bed,))
+        query = f"{ALARMS} WHERE bed = ?{also} AND a.id > ? ORDER BY a.id LIMIT ?"
+        for row in self._paged(query, AlarmRow, *values):
+            yield self._alarm(bed, row)
+
+    def strips(self, bed: str) -> Iterator[Strip]:
+        """The strips of the alarms of a bed, in the order in which they were told."""
+        if self.version < ALARMS_SINCE:
+            return
+        query = f"{STRIPS} WHERE bed = ? AND s.id > ? ORDER BY s.id LIMIT ?"
+        for row in self._paged(query, StripRow, bed, page=STRIP_PAGE):
+            try:
+                wave = unpacked(row.wave)
+            except ValueError as error:
+                raise store.broken(self.folder, error) from error
+            yield Strip(self._alarm(bed, row), printable(row.lead), row.first, wave)
+
+    def alarm_count(self, bed: str) -> int:
+        """How many alarms of a bed there are."""
+        if self.version < ALARMS_SINCE:
+            return 0
+        ((count,),) = self._all("SELECT count(*) FROM alarms WHERE bed = ?", list[tuple[int]], bed)
+        return int(count)
 
     def marks(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, list[Mark]]]:
         """Each of some segments of one bed, in order, with the beats whose R peaks lie in it."""
@@ -93,6 +154,9 @@ class SessionRuns(Session):
         rows = self._all("SELECT id, path, count FROM segments WHERE state = 'closed'", list[tuple[int, str, int]])
         there = {segment.id: segment.count for bed in self.beds for segment in self.segments(bed)}
         return [printable(path) for identity, path, count in rows if there.get(identity, 0) < count]
+
+    def _alarm(self, bed: str, row: AlarmRow) -> Alarm:
+        return alarm_of(bed, row, printable(row.condition), printable(row.text))
 
     def summary(self) -> Summary:
         """The whole session."""

@@ -79,13 +79,15 @@ class _EventRow(msgspec.Struct, array_like=True, frozen=True):
     text: str
 
 
+PAGE = 10_000
+"""Rows that are read at once."""
 _probabilities: msgspec.json.Decoder[tuple[float, ...]] = msgspec.json.Decoder(tuple[float, ...])
 
 
 class Session:
     """A recorded session, open to read. Raises RecordError where the folder is none, or it is broken.
 
-    `about`: what its monitor said of itself (version, weights, started).
+    `about`: what its monitor said of itself (version, weights, started); `version` of its layout.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -95,6 +97,7 @@ class Session:
         try:
             about = self._all("SELECT key, value FROM about ORDER BY key", list[tuple[str, str]])
             self.about = {key: printable(value) for key, value in about}
+            ((self.version,),) = self._all("PRAGMA user_version", list[tuple[int]])
             beds = self._all("SELECT bed FROM ledger UNION SELECT bed FROM segments ORDER BY bed", list[tuple[Text]])
             self.beds: tuple[str, ...] = tuple(printable(bed) for (bed,) in beds)
         except BaseException:
@@ -177,9 +180,9 @@ class Session:
         except (sqlite3.Error, ValueError) as error:
             raise store.broken(self.folder, error) from error
 
-    def _paged(self, query: str, into: Any, *values: Any) -> Iterator[Any]:
+    def _paged(self, query: str, into: Any, *values: Any, page: int = PAGE) -> Iterator[Any]:
         try:
-            for row in store.rows(self._db, query, values):
+            for row in store.rows(self._db, query, values, page):
                 yield msgspec.convert(row, into)
         except (sqlite3.Error, ValueError) as error:
             raise store.broken(self.folder, error) from error

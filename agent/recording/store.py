@@ -18,10 +18,15 @@ from model.errors import RecordError, RunError
 FILE = "session.db"
 LOCK = "lock"
 """Locked while a monitor records."""
-VERSION = 1
+VERSION = 2
+"""Since 2 there are alarms and strips; sessions of version 1 are read, and brought up when they are continued."""
 APPLICATION = 0x45434721
 """Tells a session from any other SQLite file."""
-TABLES = frozenset({"about", "segments", "beats", "events", "ledger"})
+TABLES = {
+    1: frozenset({"about", "segments", "beats", "events", "ledger"}),
+    2: frozenset({"about", "segments", "beats", "events", "ledger", "alarms", "strips"}),
+}
+"""Of each version."""
 PATH = re.compile(r"[A-Za-z0-9_-]+/[0-9]{4,9}")
 """A segment's path in the folder of its session, without ending: no other is ever touched."""
 BUSY_S = 5.0
@@ -51,6 +56,13 @@ CREATE TABLE IF NOT EXISTS ledger(
     id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, fs REAL NOT NULL, first INTEGER NOT NULL,
     next INTEGER NOT NULL, written INTEGER NOT NULL, recorded INTEGER NOT NULL, missing INTEGER NOT NULL,
     lost INTEGER NOT NULL, last_beat INTEGER, ended INTEGER NOT NULL, UNIQUE (bed, run));
+CREATE TABLE IF NOT EXISTS alarms(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, condition TEXT NOT NULL, onset INTEGER NOT NULL,
+    priority TEXT NOT NULL, text TEXT NOT NULL, announced INTEGER NOT NULL, announced_s REAL NOT NULL,
+    latching INTEGER NOT NULL, ended INTEGER, acknowledged_s REAL, UNIQUE (bed, run, condition, onset));
+CREATE TABLE IF NOT EXISTS strips(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, condition TEXT NOT NULL, onset INTEGER NOT NULL,
+    lead TEXT NOT NULL, first INTEGER NOT NULL, wave BLOB NOT NULL, UNIQUE (bed, run, condition, onset));
 """
 
 
@@ -75,10 +87,9 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
             raise RunError(f"{folder} was recorded by a later version of ecg-agent: update, or choose another folder")
         if version == 0:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         if version == 0:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except BaseException:
@@ -127,10 +138,10 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
     connection = _read_only(path)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version != VERSION:
-            raise RecordError(f"{folder} is a recording of version {version}: this ecg-agent reads {VERSION}")
+        if version not in TABLES:
+            raise RecordError(f"{folder} is a recording of version {version}: this ecg-agent reads up to {VERSION}")
         made = set(connection.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall())
-        if made != {("table", name) for name in TABLES}:
+        if made != {("table", name) for name in TABLES[version]}:
             raise RecordError(f"{folder} is a broken recording: {path.name} has other tables")
     except sqlite3.Error as error:
         connection.close()
@@ -147,10 +158,11 @@ def broken(folder: Path, error: Exception) -> RecordError:
     return RecordError(f"cannot read the recording {folder}: {' '.join(str(error).split())}")
 
 
-def rows(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], page: int = 10_000) -> Iterator[Any]:
+def rows(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], page: int) -> Iterator[Any]:
     """Rows of a query that ends in `id > ? ORDER BY id LIMIT ?` and begins with the id, page by page.
 
-    No transaction stays open between two pages: a reader that takes its time does not hold up the writer's checkpoints.
+    A page is to be small where rows are large. No transaction stays open between two pages: a reader that takes its
+    time does not hold up the writer's checkpoints.
     """
     last = -1
     while found := connection.execute(query, (*values, last, page)).fetchall():

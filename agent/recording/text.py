@@ -1,17 +1,17 @@
-"""A recording as text: samples and beats as CSV, beats and events as JSON lines. Never all of it in memory."""
+"""A recording as text: samples and beats as CSV, beats, events and alarms as JSON lines. Never all of it in memory."""
 
 import csv
 import io
 from collections.abc import Iterable, Sequence
 from heapq import merge
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.json_lines import beat_line, event_line
-from agent.messages import MISSING, Beat, Event, Lead
+from agent.json_lines import alarm_line, beat_line, event_line
+from agent.messages import MISSING, Alarm, Beat, Event, Lead
 from agent.recording.runs import Mark, Run, SessionRuns
 from agent.recording.sessions import Segment, counts
 from agent.recording.track import index_of
@@ -51,9 +51,9 @@ def write_csv(marked: Iterable[tuple[Segment, list[Mark]]], segments: Sequence[S
 
 
 def write_json_lines(session: SessionRuns, bed: str, only: Segment | None, file: BinaryIO) -> None:
-    """Write the beats and events of a bed in the order in which the monitor told them.
+    """Write the beats, events and alarms of a bed in the order in which the monitor first told them.
 
-    Those of a segment `only`, where one is given.
+    An alarm is written once, as it stood last. Those of a segment `only`, where one is given.
     """
     for run in session.runs(bed):
         if only is not None and only.run != run.run:
@@ -61,17 +61,24 @@ def write_json_lines(session: SessionRuns, bed: str, only: Segment | None, file:
         fs = only.fs if only else run.fs
         delay_s = 0.0 if fs == FS else 10 * max(1 / fs, 1 / FS)
         for item in _in_order(session, bed, run):
-            if only is None or 0 <= index_of(item.sample, only.fs) - only.first < only.count:
-                line = event_line(item) if isinstance(item, Event) else beat_line(item, delay_s, None)
-                file.write(msgspec.json.encode(line) + b"\n")
+            sample = item.onset if isinstance(item, Alarm) else item.sample
+            if only is None or 0 <= index_of(sample, only.fs) - only.first < only.count:
+                file.write(msgspec.json.encode(_line(item, delay_s)) + b"\n")
 
 
-def _in_order(session: SessionRuns, bed: str, run: Run) -> Iterable[Beat | Event]:
-    """What was found in a run by the sample that decided it, events first, as the pipeline tells it."""
-    events = (((event.sample, False), event) for event in session.events_of(bed, run.run))
-    beats = (((beat.decided, True), beat) for beat in session.beats(bed, run=run.run))
-    both: Iterable[tuple[tuple[int, bool], Beat | Event]] = merge(events, beats, key=lambda item: item[0])
-    return (item for _, item in both)
+def _line(item: Beat | Event | Alarm, delay_s: float) -> dict[str, Any]:
+    if isinstance(item, Alarm):
+        return alarm_line(item)
+    return event_line(item) if isinstance(item, Event) else beat_line(item, delay_s, None)
+
+
+def _in_order(session: SessionRuns, bed: str, run: Run) -> Iterable[Beat | Event | Alarm]:
+    """What was found in a run by the sample that decided it, events first, alarms last, as the pipeline tells it."""
+    events = (((event.sample, 0), event) for event in session.events_of(bed, run.run))
+    beats = (((beat.decided, 1), beat) for beat in session.beats(bed, run=run.run))
+    alarms = (((alarm.announced, 2), alarm) for alarm in session.alarms(bed, run.run))
+    every: Iterable[tuple[tuple[int, int], Beat | Event | Alarm]] = merge(events, beats, alarms, key=lambda it: it[0])
+    return (item for _, item in every)
 
 
 class _Times:

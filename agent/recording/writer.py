@@ -16,8 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from agent.messages import Beat, Chunk, End, Event, Gap
+from agent.messages import Alarm, Beat, Chunk, End, Event, Found, Gap, Strip
 from agent.recording import store
+from agent.recording.alarms import Waiting
 from agent.recording.repair import (
     ENTRIES,
     SEGMENTS,
@@ -54,6 +55,7 @@ class SessionWriter:
         self._beats: list[tuple[Track, str, Beat]] = []
         self._beat_rows: list[tuple[object, ...]] = []
         self._event_rows: list[tuple[object, ...]] = []
+        self._alarms = Waiting()
         self._unsynced: dict[str, float] = {}
         self._stale: list[Writer] = []
         self._folders: dict[str, str] = {}
@@ -82,7 +84,7 @@ class SessionWriter:
     def take(
         self,
         messages: Sequence[Chunk | Gap | End],
-        found: Sequence[tuple[Beat | Event, float]],
+        found: Sequence[tuple[Found, float]],
         now_s: float,
         lose: bool = False,
     ) -> None:
@@ -97,6 +99,9 @@ class SessionWriter:
             if bed not in begun:  # where its start is not told now it was before, though it may have been lost here
                 track.all_told()
         for item, at_s in found:
+            if isinstance(item, Alarm | Strip):
+                self._alarms.take(item)
+                continue
             known = self.tracks.get(item.bed)
             run = known.run_of(item) if known is not None else ""
             if isinstance(item, Event):
@@ -222,11 +227,12 @@ class SessionWriter:
         """Bring the database to what the files hold."""
         changed = [entry for track in self.tracks.values() for entry in track.entries.values()]
         closed = [writer for track in self.tracks.values() for writer in track.closed]
-        if not (changed or closed or self._beat_rows or self._event_rows):
+        if not (changed or closed or self._beat_rows or self._event_rows or self._alarms):
             return
         with store.transaction(self._db):
             self._db.executemany("INSERT INTO beats VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._beat_rows)
             self._db.executemany("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)", self._event_rows)
+            self._alarms.save(self._db)
             save_entries(self._db, changed)
             self._db.executemany(
                 "UPDATE segments SET count = ?, state = 'closed' WHERE id = ?",
@@ -234,6 +240,7 @@ class SessionWriter:
             )
         self._beat_rows.clear()
         self._event_rows.clear()
+        self._alarms.clear()
         for track in self.tracks.values():
             track.entries.clear()
             track.closed.clear()

@@ -1,0 +1,243 @@
+"""The alarms of whole records, compared with the reference: how many are true, how late they come, how long they stand.
+
+    record ─► chunks at 125 Hz ─► ward ─► alarms ─► NAME.alm ─► model.score_episodes, agent.alarm_scoring ─► report
+
+Episodes of VF, VT and atrial fibrillation are scored by EC57 from the annotation files that were written; alarms of
+high priority one by one. `docs/alarm-evaluation.md` has the rules, `agent.alarm_evaluation_report` the tables.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from agent.alarm_evaluation_report import report, tables
+from agent.alarm_scoring import SCORED, Events, Judged, annotations, delays, events, judge, latest, noise
+from agent.config import Config
+from agent.evaluate import BEDS, Asked, Cost, Skipped, check, record_names, write
+from agent.evaluation_report import TERMINAL
+from agent.evaluation_run import chunks
+from agent.messages import Alarm, Chunk, Condition, End, Event, Floats
+from agent.pipeline import Ward
+from model.annotations import AnnotationFile, encoded, read_annotations
+from model.errors import EcgError, RecordError
+from model.records import Record, open_record
+from model.resample import FS
+from model.score_beats import Span
+from model.score_episodes import (
+    ATRIAL,
+    ATRIAL_BUT_FLUTTER,
+    ATRIAL_OR_FLUTTER,
+    FIBRILLATION,
+    LETHAL,
+    NOISE,
+    TACHYCARDIA,
+    EpisodeCounts,
+    compare_episodes,
+)
+from model.scoring import LEARNING_S, span
+
+ANNOTATOR = "alm"
+KINDS = (FIBRILLATION, TACHYCARDIA, LETHAL, ATRIAL, ATRIAL_BUT_FLUTTER, ATRIAL_OR_FLUTTER)
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the ward told of one record: its alarms, each as often as it changed, and why it was no use."""
+
+    alarms: list[Alarm] = field(default_factory=list)
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluated:
+    """Figures of the scored part of one record.
+
+    `episodes` by name of their kind, `audible` the same without what the reference calls noise; `judged` the alarms of
+    high priority, `announced` how many of each condition; `delays` in seconds of the events of each condition, None
+    where an event had no alarm. `scored_s` and `audible_s`: seconds, with and without noise.
+    """
+
+    record: str
+    scored_s: float
+    audible_s: float
+    beats: bool
+    episodes: dict[str, EpisodeCounts]
+    audible: dict[str, EpisodeCounts]
+    judged: tuple[Judged, ...]
+    announced: dict[Condition, int]
+    delays: dict[Condition, list[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that an evaluation gave, records in order of their names."""
+
+    evaluated: tuple[Evaluated, ...]
+    skipped: tuple[Skipped, ...]
+    cost: Cost
+    weights: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A record with reference annotations and the part of it that is scored."""
+
+    record: Record
+    reference: AnnotationFile
+    part: Span
+
+
+def show_alarm_evaluation(
+    config: Config,
+    folder: Path | None,
+    subset: str = "all",
+    out: Path = Path("runs") / "alarms",
+    start_s: float = LEARNING_S,
+    as_json: bool = False,
+) -> None:
+    """Evaluate the alarms of the records in `folder` (None: the embedded ones) that are in the set.
+
+    Writes to `out` an annotation file `NAME.alm` a record and `report.json`, and prints tables or, `as_json`, the
+    report. Raises RecordError where not a single record could be evaluated, ConfigError for options that make no
+    sense, and RunError where `out` cannot be written.
+    """
+    asked = Asked(folder, subset, False, "atr", ANNOTATOR, out, start_s, None, 0.15, False, 1)
+    outcome = evaluate_alarms(config, asked, _tell if sys.stderr.isatty() else _silent)
+    made = report(outcome, asked)
+    write(out / "report.json", msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
+        return
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else TERMINAL
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    console.print(tables(made))
+    console.print(f"in {out}: report.json and annotations *.{ANNOTATOR}", soft_wrap=True)
+
+
+def evaluate_alarms(config: Config, asked: Asked, tell: Callable[[float, float], object]) -> Outcome:
+    """Evaluate all records that are asked for; `tell` hears how many seconds of ECG of how many are done.
+
+    Raises what `show_alarm_evaluation` raises.
+    """
+    started = time.perf_counter()
+    check(asked)
+    names = record_names(asked)
+    ready: list[_Ready] = []
+    skipped: list[Skipped] = []
+    for name in names:
+        try:
+            ready.append(_prepare(name, asked))
+        except EcgError as error:
+            skipped.append(Skipped(Path(name).name, str(error)))
+    total = sum(one.record.length / one.record.fs for one in ready)
+    found: list[Evaluated] = []
+    cpu_s, weights = 0.0, config.monitor.weights
+    if ready:
+        from agent.classify import load
+
+        classify = load(config.monitor.weights, config.monitor.device, config.monitor.threads)
+        weights, done = classify.weights, 0.0
+        for group in (ready[at : at + BEDS] for at in range(0, len(ready), BEDS)):
+            began = time.process_time()
+            heard = hear([one.record for one in group], config, classify)
+            cpu_s += time.process_time() - began
+            for one in group:
+                try:
+                    found.append(evaluated(one.record, one.reference, one.part, heard[one.record.name], config, asked))
+                except RecordError as error:
+                    skipped.append(Skipped(one.record.name, str(error)))
+                done += one.record.length / one.record.fs
+                tell(done, total)
+    if not found:
+        raise RecordError(f"none of {len(names)} records could be evaluated: {skipped[0].reason}")
+    ecg_s = sum(one.record.length / one.record.fs for one in ready)
+    cost = Cost(ecg_s, cpu_s, time.perf_counter() - started)
+    return Outcome(tuple(found), tuple(sorted(skipped, key=lambda one: one.record)), cost, weights)
+
+
+def hear(records: Sequence[Record], config: Config, classify: Callable[[Floats], Floats]) -> dict[str, Heard]:
+    """The alarms of records with different names, which are beds of one ward."""
+    ward = Ward(config, classify)
+    heard = {record.name: Heard() for record in records}
+    streams = {record.name: chunks(record) for record in records}
+    while streams:
+        messages: list[Chunk | End] = []
+        for name in list(streams):
+            try:
+                messages.append(next(streams[name]))
+            except StopIteration:
+                del streams[name]
+            except EcgError as error:
+                heard[name].failed = str(error)
+                del streams[name]
+        for item in ward.push(messages):
+            if isinstance(item, Alarm):
+                heard[item.bed].alarms.append(item)
+            elif isinstance(item, Event) and item.kind == "refused":
+                heard[item.bed].failed = item.text
+                streams.pop(item.bed, None)
+    return heard
+
+
+def evaluated(
+    record: Record, reference: AnnotationFile, part: Span, heard: Heard, config: Config, asked: Asked
+) -> Evaluated:
+    """Score the alarms of a record; they are written first, and episodes are those of the file that was written.
+
+    Raises RecordError where the record was no use.
+    """
+    if heard.failed:
+        raise RecordError(heard.failed)
+    told = latest(heard.alarms)
+    write(asked.out / f"{record.name}.{ANNOTATOR}", encoded(annotations(told, record.fs, record.length)))
+    test = read_annotations(asked.out, record.name, ANNOTATOR, record.fs)
+    there = events(reference, record.fs, record.length, config)
+    start = round(part.start * FS / part.rate)
+    scored = [alarm for alarm in told if alarm.announced >= start]
+    episodes = {kind.name: compare_episodes(reference, test, kind, part) for kind in KINDS}
+    audible = {kind.name: compare_episodes(reference, test, kind, part, unheard=NOISE) for kind in KINDS}
+    return Evaluated(
+        record=record.name,
+        scored_s=episodes[ATRIAL.name].scored_s,
+        audible_s=audible[ATRIAL.name].scored_s,
+        beats=there["extreme tachycardia"] is not None,
+        episodes=episodes,
+        audible=audible,
+        judged=tuple(judge(scored, there, noise(reference, record.fs, record.length))),
+        announced=_counted(scored),
+        delays=_delays(told, there, start),
+    )
+
+
+def _counted(alarms: Sequence[Alarm]) -> dict[Condition, int]:
+    conditions = [alarm.condition for alarm in alarms]
+    return {condition: conditions.count(condition) for condition in sorted(set(conditions))}
+
+
+def _delays(alarms: Sequence[Alarm], there: Events, start: int) -> dict[Condition, list[float | None]]:
+    """Delays of the events that begin in the scored part."""
+    begun = {name: [event for event in there.get(name) or () if event.start >= start] for name in SCORED}
+    return {name: delays(alarms, name, there_) for name, there_ in begun.items() if there_}
+
+
+def _prepare(name: str, asked: Asked) -> _Ready:
+    record = open_record(name)
+    reference = read_annotations(record.path.parent, record.name, asked.reference, record.fs)
+    if not reference.complete:
+        raise RecordError(f"annotations {record.name}.{asked.reference} are cut short: they have no end mark")
+    return _Ready(record, reference, span(record.fs, record.length, asked.start_s, asked.end_s, asked.window_s))
+
+
+def _tell(done: float, total: float) -> None:
+    sys.stderr.write(f"\r{100 * done / total:3.0f} % of {total / 3600:.1f} h\r")
+    sys.stderr.flush()
+
+
+def _silent(_: float, __: float) -> None:
+    """Hears of the progress where nobody looks."""

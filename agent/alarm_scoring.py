@@ -1,0 +1,267 @@
+"""Alarms against reference annotations: what was really there, which alarms are true, and how late they came.
+
+What was there (`events`), from the reference alone:
+
+- Ventricular fibrillation: from `[` to `]`, or a rhythm label "(VF", "(VFL" or "(VFIB".
+- Where the reference has beats, the rules of the alarms, applied to them. Ventricular tachycardia: as many V beats in a
+  row (V, E, r) as `vt_beats` asks for, as fast as `vt_bpm`. Asystole: no beat for `asystole_s`, outside fibrillation.
+  Rates: the monitor's own averaging (`agent.rhythm.rate`) of the RR intervals since the last fibrillation, beyond its
+  limits.
+- Where it has rhythm labels alone: "(VT", "(ASYS"; of rates nothing is known.
+- Atrial fibrillation: rhythm labels "(AFIB" and "(AFL", the latter since its intervals can be the same.
+
+An alarm is *true* where its condition was there from `MARGIN_S` before its onset to `MARGIN_S` after it was announced.
+It is *other* where not its condition but another one that kills was: fibrillation alarmed as tachycardia or as a rate,
+say. It is *unknown* where the reference cannot tell, and else *false*. `noise` says that the reference calls it noise
+there.
+
+An event is found where an alarm of its condition stands in it. Its delay is from its onset in the reference to the
+announcement, and below 0 where the alarm stood already.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from agent.config import AlarmConfig, Config
+from agent.messages import Alarm, Condition
+from agent.rhythm import rate
+from model.annotations import AnnotationFile
+from model.resample import FS
+from model.score_beats import CLASS_OF, samples_of
+from model.score_episodes import (
+    ATRIAL_OR_FLUTTER,
+    FIBRILLATION,
+    NOISE,
+    TACHYCARDIA,
+    Episode,
+    Kind,
+    episodes,
+    overlap,
+)
+
+MARGIN_S = 10.0
+LETHAL: tuple[Condition, ...] = ("ventricular fibrillation", "asystole", "ventricular tachycardia")
+SCORED: tuple[Condition, ...] = (*LETHAL, "extreme tachycardia", "extreme bradycardia", "atrial fibrillation")
+"""Conditions whose events are looked for in the reference."""
+LABELS: dict[Condition, str] = {
+    "ventricular fibrillation": "(VF",
+    "asystole": "(ASYS",
+    "ventricular tachycardia": "(VT",
+    "atrial fibrillation": "(AFIB",
+}
+"""Rhythm label of a condition; where several hold, that of the first."""
+_TEXT_BYTES = 255
+
+Verdict = Literal["true", "other", "false", "unknown"]
+Events = dict[Condition, list[Episode] | None]
+"""When a condition was there, at 125 Hz; None where the reference cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An alarm of high priority and what the reference says of it."""
+
+    alarm: Alarm
+    verdict: Verdict
+    noise: bool
+
+
+def latest(told: Iterable[Alarm]) -> list[Alarm]:
+    """Each alarm as it stands at last, in order of announcement."""
+    known = {(alarm.bed, alarm.run, alarm.condition, alarm.onset): alarm for alarm in told}
+    return sorted(known.values(), key=lambda alarm: (alarm.announced, alarm.onset, alarm.condition))
+
+
+def annotations(alarms: Sequence[Alarm], fs: float, length: int) -> AnnotationFile:
+    """Alarms as annotations of a record of `length` samples at `fs` hertz.
+
+    Rhythm labels from onset to end, "(N" between them; `[` and `]` around fibrillation, so that `epicmp -V` finds it;
+    and where an alarm was announced a comment with its priority, name and words.
+    """
+
+    def at(sample: int) -> int:
+        return min(max(0, samples_of(sample / FS, fs)), length)
+
+    notes: list[tuple[int, int, str, str]] = []
+    for place, (start, end, label) in enumerate(_labelled(alarms, at, length)):
+        if label == LABELS["ventricular fibrillation"]:
+            notes += [(start, 2 * place + 1, "[", ""), (end, 2 * place + 1, "]", "")]
+        notes.append((start, 2 * place + 2, "+", label))
+    comments = sorted((max(1, at(alarm.announced)), _words(alarm)) for alarm in alarms)
+    notes += [(sample, 0, '"', words) for sample, words in comments]
+    notes.sort(key=lambda note: note[:2])
+    samples, _, symbols, texts = zip(*notes, strict=True) if notes else ((), (), (), ())
+    return AnnotationFile(samples, symbols, (0,) * len(samples), texts)
+
+
+def events(reference: AnnotationFile, fs: float, length: int, config: Config) -> Events:
+    """What was there by the reference of a record of `length` samples at `fs` hertz."""
+    end = samples_of(length / fs, FS)
+    notes = AnnotationFile(
+        tuple(samples_of(sample / fs, FS) for sample in reference.samples),
+        reference.symbols,
+        reference.subtypes,
+        reference.texts,
+    )
+    fibrillation = episodes(notes, FIBRILLATION, end)
+    found: Events = {
+        "ventricular fibrillation": fibrillation,
+        "atrial fibrillation": episodes(notes, ATRIAL_OR_FLUTTER, end),
+    }
+    beats = [
+        (s, CLASS_OF[symbol]) for s, symbol in zip(notes.samples, notes.symbols, strict=True) if symbol in CLASS_OF
+    ]
+    if not beats:
+        found["ventricular tachycardia"] = episodes(notes, TACHYCARDIA, end)
+        found["asystole"] = episodes(notes, Kind("", (LABELS["asystole"],)), end)
+        return found | dict.fromkeys(("extreme tachycardia", "extreme bradycardia"))
+    stretches = _between(beats, fibrillation)
+    peaks = [[sample for sample, _ in stretch] for stretch in stretches]
+    found["ventricular tachycardia"] = [run for stretch in stretches for run in _runs(stretch, config.alarms)]
+    found["asystole"] = _silences(
+        [sample for stretch in peaks for sample in stretch], fibrillation, end, config.alarms.asystole_s
+    )
+    high, low = extremes(config.alarms)
+    rates = [_rates(stretch, config) for stretch in peaks]
+    found["extreme tachycardia"] = _joined(rates, lambda value: value > high)
+    found["extreme bradycardia"] = _joined(rates, lambda value: value < low)
+    return found
+
+
+def noise(reference: AnnotationFile, fs: float, length: int) -> list[Episode]:
+    """Stretches at 125 Hz that the reference calls noise."""
+    spans = episodes(reference, Kind("", NOISE), length)
+    return [Episode(samples_of(start / fs, FS), samples_of(end / fs, FS)) for start, end in spans]
+
+
+def judge(alarms: Iterable[Alarm], there: Events, noisy: Sequence[Episode] = ()) -> list[Judged]:
+    """What the reference says of each alarm of high priority."""
+    return [_judged(alarm, there, noisy) for alarm in alarms if alarm.priority == "high"]
+
+
+def delays(alarms: Sequence[Alarm], condition: Condition, there: Sequence[Episode]) -> list[float | None]:
+    """Seconds from the onset of each event to the announcement of the first alarm of it; None where there is none."""
+    own = [alarm for alarm in alarms if alarm.condition == condition]
+    found: list[float | None] = []
+    for event in there:
+        stood = [alarm.announced for alarm in own if overlap(event, [span(alarm, event.end)])]
+        found.append((min(stood) - event.start) / FS if stood else None)
+    return found
+
+
+def span(alarm: Alarm, end: int) -> Episode:
+    """From where the condition of an alarm began to where it was over, or past `end`."""
+    return Episode(alarm.onset, max(alarm.onset + 1, end if alarm.ended is None else alarm.ended))
+
+
+def extremes(config: AlarmConfig) -> tuple[float, float]:
+    """Heart rates above and below which it is extreme."""
+    high, low = config.rate_high_bpm, config.rate_low_bpm
+    above = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
+    return above, min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
+
+
+def _judged(alarm: Alarm, there: Events, noisy: Sequence[Episode]) -> Judged:
+    margin = round(MARGIN_S * FS)
+    around = Episode(alarm.onset - margin, alarm.announced + margin + 1)
+
+    def seen(spans: Sequence[Episode] | None) -> bool:
+        return overlap(around, spans or ()) > 0
+
+    own = there.get(alarm.condition)
+    verdict: Verdict = "false"
+    if seen(own):
+        verdict = "true"
+    elif any(seen(there.get(condition)) for condition in LETHAL):
+        verdict = "other"
+    elif own is None:
+        verdict = "unknown"
+    return Judged(alarm, verdict, seen(noisy))
+
+
+def _words(alarm: Alarm) -> str:
+    words = f"{alarm.priority}: {alarm.condition}, {alarm.text}"
+    return words.encode("latin-1", "replace")[:_TEXT_BYTES].decode("latin-1")
+
+
+def _labelled(alarms: Sequence[Alarm], at: Callable[[int], int], length: int) -> list[tuple[int, int, str]]:
+    """Stretches (start, end, label) that follow each other: the first of the conditions that hold, or "(N"."""
+    spans = [
+        (at(alarm.onset), length if alarm.ended is None else at(alarm.ended), LABELS[alarm.condition])
+        for alarm in alarms
+        if alarm.condition in LABELS
+    ]
+    rank = list(LABELS.values())
+    borders = sorted({0, *(border for start, end, _ in spans for border in (start, end) if border < length), length})
+    found: list[tuple[int, int, str]] = []
+    for start, end in pairwise(borders):
+        holding = [label for first, last, label in spans if first <= start < last]
+        label = min(holding, key=rank.index) if holding else "(N"
+        if found and found[-1][2] == label:
+            found[-1] = (found[-1][0], end, label)
+        else:
+            found.append((start, end, label))
+    return found
+
+
+def _between(beats: Sequence[tuple[int, str]], out: Sequence[Episode]) -> list[list[tuple[int, str]]]:
+    """Beats (sample, class) in stretches that `out` parts; those inside `out` are in none."""
+    stretches: list[list[tuple[int, str]]] = [[] for _ in range(len(out) + 1)]
+    for sample, label in beats:
+        if not any(start <= sample < end for start, end in out):
+            stretches[sum(end <= sample for _, end in out)].append((sample, label))
+    return stretches
+
+
+def _runs(beats: Sequence[tuple[int, str]], config: AlarmConfig) -> list[Episode]:
+    """From first to last beat, runs of V beats of which `vt_beats` in a row are as fast as `vt_bpm`."""
+    found: list[Episode] = []
+    run: list[int] = []
+    for sample, label in [*beats, (0, "")]:
+        if label == "V":
+            run.append(sample)
+            continue
+        n = config.vt_beats
+        slowest = 60 * FS * (n - 1) / config.vt_bpm
+        if any(last - first <= slowest for first, last in zip(run, run[n - 1 :], strict=False)):
+            found.append(Episode(run[0], run[-1] + 1))
+        run = []
+    return found
+
+
+def _silences(peaks: Sequence[int], out: Sequence[Episode], end: int, least_s: float) -> list[Episode]:
+    """Stretches of at least `least_s`, after the first beat, without a beat and outside `out`."""
+    busy = sorted([*((peak, peak) for peak in peaks), *out, (end, end)])
+    found: list[Episode] = []
+    last = busy[0][1]
+    for start, stop in busy[1:]:
+        if start - last >= least_s * FS:
+            found.append(Episode(last, start))
+        last = max(last, stop)
+    return found
+
+
+def _rates(peaks: Sequence[int], config: Config) -> list[tuple[int, float]]:
+    """Heart rates of beats of a stretch: sample, and the rate that the monitor's averaging gives there."""
+    intervals = [(after - before) / FS for before, after in pairwise(peaks)]
+    most = max(config.rhythm.rate_intervals, config.rhythm.slow_intervals)
+    return [
+        (peaks[n], rate(intervals[max(0, n - most) : n], config.rhythm))
+        for n in range(config.alarms.rate_least_intervals, len(peaks))
+    ]
+
+
+def _joined(stretches: Iterable[Sequence[tuple[int, float]]], beyond: Callable[[float], bool]) -> list[Episode]:
+    """From the first to the last of beats in a row whose rate is beyond a limit."""
+    found: list[Episode] = []
+    for stretch in stretches:
+        row: list[int] = []
+        for sample, value in [*stretch, (0, None)]:
+            if value is not None and beyond(value):
+                row.append(sample)
+            elif row:
+                found.append(Episode(row[0], row[-1] + 1))
+                row = []
+    return found

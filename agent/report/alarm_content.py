@@ -1,0 +1,129 @@
+"""What the report says of the alarms: how many, when, and each with its strip."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from agent.messages import Alarm, Strip
+from agent.report.beat_content import strip_of
+from agent.report.charts import alarm_chart
+from agent.report.document import Block, Figure, Note, Section, Table
+from agent.report.paper import Flag, strip_picture
+from agent.report.reading import Key, Reading, key_of
+from agent.report.styles import GREY_INK, NONE, PRIORITIES, PRIORITY_COLOURS, clock, length, moment
+from model.resample import FS
+
+MOST_STRIPS = 600
+"""Alarms that are shown with their strip, the most urgent first."""
+MOST_ROWS = 400
+"""Alarms beyond those that are told in a line."""
+AROUND_S = 10.0
+"""Before and after the announcement, where no strip was kept."""
+LATEST_S = 2.5e11
+
+
+def alarm_section(reading: Reading, strips: dict[Key, Strip]) -> Section:
+    """All alarms."""
+    section = Section("Alarms", anew=bool(reading.alarms))
+    if not reading.alarms:
+        if reading.length_s:
+            section.blocks.append(Note("No alarms."))
+        return section
+    section.blocks += [Figure(alarm_chart(reading, reading.alarms)), _by_condition(reading.alarms)]
+    shown, rest = chosen(reading.alarms)
+    if rest or reading.alarm_count > len(reading.alarms):
+        text = f"{reading.alarm_count:,} alarms: the {len(shown):,} most urgent follow with their strips."
+        section.blocks.append(Note(text))
+    section.blocks += [_alarm(reading, alarm, strips.get(key_of(alarm))) for alarm in shown]
+    if rest:
+        section.blocks.append(_rows(reading, rest))
+    return section
+
+
+def chosen(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alarm]]:
+    """Those that are shown with a strip, and the others, each in the order in which they were told."""
+    order = sorted(range(len(alarms)), key=lambda i: (PRIORITIES.index(alarms[i].priority), i))
+    first = set(order[:MOST_STRIPS])
+    return [alarms[i] for i in sorted(first)], [alarms[i] for i in range(len(alarms)) if i not in first]
+
+
+def _alarm(reading: Reading, alarm: Alarm, strip: Strip | None) -> Block:
+    colour = PRIORITY_COLOURS[alarm.priority]
+    known_s = reading.time_of(alarm.run, alarm.announced)
+    title = f"{alarm.condition}: {alarm.text}" if alarm.condition not in alarm.text else alarm.text
+    begin_s: float | None = None
+    if strip is not None:
+        begin_s, seconds = reading.time_of(alarm.run, strip.first), len(strip.wave) / FS
+    elif known_s is not None:
+        begin_s, seconds = known_s - AROUND_S, 2 * AROUND_S
+    details = _told(reading, alarm)
+    if begin_s is None or not seconds:
+        details += "; no strip was kept"
+        begin_s, seconds = 0.0, 0.0
+    onset_s, ended_s = (
+        None if sample is None else reading.time_of(alarm.run, sample) for sample in (alarm.onset, alarm.ended)
+    )
+    flags = tuple(
+        Flag(at_s - begin_s, word, GREY_INK if word == "end" else colour)
+        for at_s, word in ((onset_s, "onset"), (known_s, "announced"), (ended_s, "end"))
+        if at_s is not None and 0 <= at_s - begin_s <= seconds
+    )
+    said = f"Alarm of {alarm.priority} priority, {title}. {details}."
+    wave = None if strip is None else strip.wave
+    picture = strip_picture(strip_of(reading, begin_s, seconds, flags, said, wave))
+    return Figure(picture, title, details, alarm.priority.upper(), colour)
+
+
+def _told(reading: Reading, alarm: Alarm) -> str:
+    """Onset, announcement, end and acknowledgement in words."""
+    onset_s = reading.time_of(alarm.run, alarm.onset)
+    if onset_s is not None and reading.started_s is not None:
+        parts = [f"onset {moment(max(0.0, reading.started_s + onset_s))}"]
+    else:
+        parts = [f"announced {moment(min(alarm.announced_s, LATEST_S))}"]
+    parts.append(f"announced {max(0, alarm.announced - alarm.onset) / FS:.1f} s later")
+    parts.append(
+        "no end recorded" if alarm.ended is None else f"lasted {length(max(0, alarm.ended - alarm.onset) / FS)}"
+    )
+    if alarm.acknowledged_s is None:
+        parts.append("not acknowledged")
+    else:
+        after = length(max(0.0, alarm.acknowledged_s - alarm.announced_s))
+        parts.append(f"acknowledged at {clock(min(alarm.acknowledged_s, LATEST_S))}, {after} after it was announced")
+    if alarm.latching:
+        parts.append("latching")
+    return ", ".join(parts)
+
+
+def _by_condition(alarms: Sequence[Alarm]) -> Block:
+    groups: dict[tuple[int, str], list[Alarm]] = {}
+    for alarm in alarms:
+        groups.setdefault((PRIORITIES.index(alarm.priority), alarm.condition), []).append(alarm)
+    rows = []
+    for (priority, condition), group in sorted(groups.items()):
+        lasted = [max(0, one.ended - one.onset) / FS for one in group if one.ended is not None]
+        delays = [max(0, one.announced - one.onset) / FS for one in group]
+        seen = [one.acknowledged_s - one.announced_s for one in group if one.acknowledged_s is not None]
+        rows.append(
+            (
+                PRIORITIES[priority],
+                condition,
+                f"{len(group):,}",
+                length(max(lasted)) if lasted else NONE,
+                length(sum(lasted)) if lasted else NONE,
+                f"{median(delays):.1f} s",
+                f"{len(seen):,}",
+                length(max(0.0, median(seen))) if seen else NONE,
+            )
+        )
+    heads = (
+        *("priority", "condition", "alarms", "longest", "all together"),
+        *("onset to announced, median", "acknowledged", "after, median"),
+    )
+    return Table(heads, tuple(rows), "llrrrrrr", (0.09, 0.21, 0.08, 0.12, 0.14, 0.18, 0.1, 0.1), "By condition")
+
+
+def _rows(reading: Reading, alarms: Sequence[Alarm]) -> Block:
+    rows = tuple((one.priority, one.condition, one.text, _told(reading, one)) for one in alarms[:MOST_ROWS])
+    more = f", {MOST_ROWS} of {len(alarms):,}" if len(alarms) > MOST_ROWS else ""
+    heads = ("priority", "condition", "reason", "when")
+    return Table(heads, rows, "llll", (0.08, 0.15, 0.25, 0.52), f"Other alarms{more}")

@@ -1,0 +1,99 @@
+"""Axes of the report's charts: from values to points of a picture, with lines, numbers and names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from agent.report.picture import GREY, INK, LINE, PALE, Picture, Points, ticks
+from agent.report.styles import clock
+
+LEFT, RIGHT = 46.0, 8.0
+"""Points beside a chart of the whole width."""
+_CLOCK_STEPS_S = (
+    *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600),
+    *(7200, 10_800, 14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_419_200),
+)
+MOST_CLOCKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """A field of a picture, `left` to `right` and `top` to `bottom`, for values of two spans."""
+
+    picture: Picture
+    left: float
+    right: float
+    top: float
+    bottom: float
+    x_span: tuple[float, float]
+    y_span: tuple[float, float]
+
+    def x(self, value: Points) -> Points:
+        low, high = self.x_span
+        return self.left + (np.asarray(value, np.float64) - low) / ((high - low) or 1.0) * (self.right - self.left)
+
+    def y(self, value: Points) -> Points:
+        low, high = self.y_span
+        return self.bottom - (np.asarray(value, np.float64) - low) / ((high - low) or 1.0) * (self.bottom - self.top)
+
+    def at_x(self, value: float) -> float:
+        return float(self.x(np.array(value)))
+
+    def at_y(self, value: float) -> float:
+        return float(self.y(np.array(value)))
+
+    def frame(self, name: str, most: int = 4, marks: Sequence[float] | None = None) -> None:
+        """The level lines with their numbers, and what they are."""
+        for value in ticks(*self.y_span, most) if marks is None else marks:
+            y = self.at_y(value)
+            self.picture.line((self.left, y, self.right, y), PALE if value != self.y_span[0] else LINE, 0.6)
+            self.picture.text(self.left - 4, y + 2.6, _short(value), 7.5, GREY, "end")
+        self.picture.text(self.left - 34, (self.top + self.bottom) / 2, name, 7.5, GREY, "middle", turned=True)
+
+    def numbers(self, name: str, marks: Sequence[float]) -> None:
+        """Numbers below the field, and what they are."""
+        for value in marks:
+            x = self.at_x(value)
+            self.picture.line((x, self.bottom, x, self.bottom + 3), LINE, 0.6)
+            self.picture.text(x, self.bottom + 11, _short(value), 7.5, GREY, "middle")
+        self.picture.text((self.left + self.right) / 2, self.bottom + 22, name, 7.5, GREY, "middle")
+
+    def clocks(self, started_s: float | None) -> None:
+        """Times of day below the field (or hours from the start), with faint lines through it."""
+        zero = started_s or 0.0
+        low, high = self.x_span
+        step = next((s for s in _CLOCK_STEPS_S if (high - low) / s <= MOST_CLOCKS), (high - low) / MOST_CLOCKS)
+        first = np.ceil((zero + low) / step) * step
+        for i in range(MOST_CLOCKS + 2):
+            at = first + i * step - zero
+            if at > high + 1e-6:
+                break
+            x = self.at_x(at)
+            self.picture.line((x, self.top, x, self.bottom), PALE, 0.6)
+            self.picture.line((x, self.bottom, x, self.bottom + 3), LINE, 0.6)
+            self.picture.text(x, self.bottom + 11, _mark(zero + at, step), 7.5, GREY, "middle")
+        self.picture.line((self.left, self.bottom, self.right, self.bottom), LINE, 0.8)
+
+
+def panel(picture: Picture, top: float, bottom: float, length_s: float, y_span: tuple[float, float]) -> Axes:
+    """A chart of the whole width over the whole time."""
+    return Axes(picture, LEFT, picture.width - RIGHT, top, bottom, (0.0, max(length_s, 1.0)), y_span)
+
+
+def heading(picture: Picture, x: float, y: float, text: str, more: str = "") -> None:
+    """What a chart shows, above it."""
+    picture.text(x, y, text, 9, INK, bold=True)
+    if more:
+        picture.text(x + 5.3 * len(text) + 8, y, more, 7.5, GREY)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
+
+
+def _mark(unix_s: float, step: float) -> str:
+    if step >= 86_400:
+        return f"{datetime.fromtimestamp(unix_s, UTC):%d %b}"
+    return clock(unix_s, seconds=step < 60)

@@ -1,0 +1,175 @@
+"""The report of one bed: which sections it has and what stands in them."""
+
+from collections.abc import Sequence
+
+from agent.messages import Strip
+from agent.report.alarm_content import LATEST_S, alarm_section
+from agent.report.beat_content import beat_section, extreme_section, rate_section, variability_section
+from agent.report.charts import quality_chart
+from agent.report.document import Block, Document, Figure, Note, Section, Table, Tile, Tiles
+from agent.report.findings import PAUSE_S, Findings, findings
+from agent.report.quality import Quality, quality
+from agent.report.reading import Key, Reading
+from agent.report.styles import CLASS_COLOURS, NONE, PRIORITIES, PRIORITY_COLOURS, length, moment, number, percent
+from model.hrv import Intervals, intervals, time_domain
+from model.resample import FS
+
+WARNING = "Research tool, not a medical device"
+MOST_RUNS, MOST_EVENTS = 60, 200
+METHODS = (
+    "Beats were found and classified by ecg-agent; nobody has looked at them. N: normal, S: supraventricular, "
+    "V: ventricular, F: fusion, Q: paced or unknown (classes of ANSI/AAMI EC57). A rate is the mean of 8 RR intervals, "
+    f"a pause an RR interval of {PAUSE_S:g} s or more, a run 3 or more beats of a class in a row. Times are UTC.",
+    "Heart-rate variability is measured on intervals between two consecutive N beats of 0.3 to 2 s that differ from "
+    "the mean of 20 on each side by no more than 20 %, as the Task Force of 1996 defines it (Circulation 93: 1043); "
+    "power by Lomb's periodogram of segments of five minutes. docs/report.md of ecg-agent says what each figure means.",
+)
+
+
+def document(reading: Reading, strips: dict[Key, Strip]) -> Document:
+    """All of it. `strips` are those of the alarms, where there are some."""
+    found = findings(reading.beats)
+    nn = intervals(reading.beats.at_s, reading.beats.rr_s, reading.beats.of("N"))
+    signal = quality(reading)
+    sections = [_summary(reading, found, nn, signal)]
+    if len(reading.beats):
+        sections += [
+            rate_section(reading, found),
+            beat_section(reading, found),
+            extreme_section(reading, found),
+            variability_section(nn),
+        ]
+    sections += [alarm_section(reading, strips), _signal_section(reading, signal), _recording_section(reading)]
+    return Document(
+        title=f"ECG report, bed {reading.bed}",
+        facts=_facts(reading),
+        warning=WARNING,
+        footer=f"bed {reading.bed}   ecg-agent {reading.about.get('version', '')}   {WARNING}",
+        sections=[section for section in sections if section.blocks],
+    )
+
+
+def _facts(reading: Reading) -> tuple[tuple[str, str], ...]:
+    started = reading.started_s
+    lasted = f", {length(reading.length_s)}" if reading.length_s else ""
+    still = "; it is still being recorded" if reading.live else ""
+    span = f"{moment(started)} to {moment(started + reading.length_s)} UTC" if started is not None else "no signal"
+    leads = ", ".join(dict.fromkeys(lead.name for segment in reading.segments for lead in segment.leads))
+    rates = ", ".join(f"{fs:g} Hz" for fs in dict.fromkeys(segment.fs for segment in reading.segments))
+    return (
+        ("bed", reading.bed),
+        ("recorded", f"{span}{lasted}{still}" if started is not None else f"{span}{still}"),
+        ("leads", f"{leads or NONE}; analysed: {reading.lead or NONE}"),
+        ("sampling rate", rates or NONE),
+        ("ecg-agent", f"version {reading.about.get('version', NONE)}"),
+        ("weights", reading.about.get("weights", NONE)),
+    )
+
+
+def _summary(reading: Reading, found: Findings, nn: Intervals, signal: Quality) -> Section:
+    section = Section("Summary")
+    if not reading.length_s:
+        section.blocks.append(Note("Nothing was recorded of this bed: no signal reached the monitor."))
+        return section
+    rr = reading.beats.rr_s[reading.beats.rr_s == reading.beats.rr_s]
+    mean = 60 / float(rr.mean()) if len(rr) else None
+    low, high = (None if at is None else float(found.rate[at]) for at in (found.slowest, found.fastest))
+    share = signal.recorded_s / reading.length_s
+    figures = time_domain(nn)
+    alarms = [sum(one.priority == priority for one in reading.alarms) for priority in PRIORITIES]
+    longest = float(reading.beats.rr_s[found.pauses[0]]) if found.pauses else None
+    hours = signal.recorded_s / 3600
+    section.blocks.append(
+        Tiles(
+            (
+                Tile("Heart rate, mean", number(mean, 0, "/min"), f"{number(low)} to {number(high)} over 8 beats"),
+                Tile("Beats", f"{found.total:,}", f"{percent(found.share('N'))} normal"),
+                _ectopic("Ventricular beats", "V", found, hours),
+                _ectopic("Supraventricular beats", "S", found, hours),
+                Tile(
+                    f"Pauses of {PAUSE_S:g} s or more",
+                    f"{found.pause_count:,}",
+                    f"longest {number(longest, 2, 's')}" if longest else "none",
+                    PRIORITY_COLOURS["high"] if found.pause_count else "",
+                ),
+                Tile(
+                    "Alarms",
+                    f"{reading.alarm_count:,}",
+                    f"{alarms[0]:,} high, {alarms[1]:,} medium, {alarms[2]:,} low",
+                    PRIORITY_COLOURS["high"] if alarms[0] else "",
+                ),
+                Tile(
+                    "SDNN", number(figures.sdnn if figures else None, 0, "ms"), f"{percent(100 * nn.share)} of NN used"
+                ),
+                Tile("Signal recorded", percent(min(100.0, 100 * share)), f"{length(signal.recorded_s)} of signal"),
+            )
+        )
+    )
+    if not len(reading.beats):
+        section.blocks.append(Note("No beats were found in this recording."))
+    if reading.live:
+        section.blocks.append(Note("The recording goes on: this is what was on disk when the report was made."))
+    return section
+
+
+def _ectopic(title: str, name: str, found: Findings, hours: float) -> Tile:
+    count = found.counts["NSVFQ".index(name)]
+    by_hour = f", {count / hours:,.1f} an hour" if hours > 0.1 else ""
+    return Tile(
+        title, f"{count:,}", f"{percent(found.share(name))} of beats{by_hour}", CLASS_COLOURS[name] * bool(count)
+    )
+
+
+def _signal_section(reading: Reading, signal: Quality) -> Section:
+    section = Section("Signal quality")
+    if not reading.segments:
+        if reading.length_s:
+            section.blocks.append(Note("The signal is no longer there: it was deleted to stay below a limit."))
+        return section
+    noise = signal.noise_uv[signal.noise_uv == signal.noise_uv]
+    worst = sorted(noise.tolist())[-1] if len(noise) else None
+    section.blocks += [
+        Figure(quality_chart(reading, signal)),
+        Note(
+            f"Flat: a whole second within 20 µV; at the rails: the same where the converter ends. The noisiest minute "
+            f"has {number(worst)} µV. Missing signal is never filled in."
+        ),
+    ]
+    return section
+
+
+def _recording_section(reading: Reading) -> Section:
+    section = Section("Recording")
+    ledger = reading.ledger
+    if reading.length_s:
+        parts = (
+            f"{ledger.analysed:,} recorded and {ledger.missing:,} not recorded (lost on the way, or nobody was there)"
+        )
+        section.blocks.append(Note(f"Ledger: of {ledger.sent:,} samples that the device sent, {parts}."))
+    if reading.places:
+        section.blocks.append(_runs(reading))
+    events = [(at_s, event) for at_s, event in reading.events if event.kind != "start"]
+    if events:
+        rows = tuple(
+            (moment(min(max(0.0, at_s), LATEST_S)), event.kind, event.text) for at_s, event in events[:MOST_EVENTS]
+        )
+        more = f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""
+        section.blocks.append(
+            Table(("told at (UTC)", "kind", "what"), rows, "lll", (0.16, 0.08, 0.76), caption=f"Events{more}")
+        )
+    section.blocks += [Note(text) for text in METHODS]
+    return section
+
+
+def _runs(reading: Reading) -> Block:
+    rows: list[Sequence[str]] = []
+    for place in reading.places[:MOST_RUNS]:
+        mine = [segment for segment in reading.segments if segment.run == place.run]
+        recorded = sum(segment.count / segment.fs for segment in mine)
+        begin = moment(reading.started_s + place.at_s) if reading.started_s is not None else NONE
+        rates = ", ".join(f"{fs:g} Hz" for fs in dict.fromkeys(segment.fs for segment in mine))
+        lasted = (place.stop - place.first) / FS
+        rows.append((place.run, begin, length(lasted), length(recorded), rates or NONE, f"{len(mine):,}"))
+    more = f", the first {MOST_RUNS} of {len(reading.places):,}" if len(reading.places) > MOST_RUNS else ""
+    heads = ("run", "began (UTC)", "length", "signal on disk", "rate", "files")
+    return Table(heads, tuple(tuple(row) for row in rows), "llrrrr", (0.2, 0.2, 0.15, 0.15, 0.15, 0.1), f"Runs{more}")

@@ -1,0 +1,74 @@
+"""What a report consists of, whatever it is shown as."""
+
+from dataclasses import dataclass, field
+
+from agent.report.picture import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure of the summary: its name, the figure, what it means beside it; `colour` where it calls for a look."""
+
+    name: str
+    value: str
+    note: str = ""
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text; `aligned` has l or r for each column, `widths` its share of the width."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    aligned: str
+    widths: tuple[float, ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture; `title` and `details` stand above it, `letter` in a field of `colour` before them."""
+
+    picture: Picture
+    title: str = ""
+    details: str = ""
+    letter: str = ""
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The summary."""
+
+    tiles: tuple[Tile, ...]
+
+
+Block = Tiles | Table | Figure | Note
+
+
+@dataclass(slots=True)
+class Section:
+    """A part of the report; it begins on a new page where `anew`."""
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+    anew: bool = False
+
+
+@dataclass(slots=True)
+class Document:
+    """A report: `facts` are names and values of its head, `warning` stands out there, `footer` on every page."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    warning: str
+    footer: str
+    sections: list[Section]

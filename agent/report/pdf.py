@@ -1,0 +1,205 @@
+"""A report as PDF: A4 across, so that ten seconds at 25 mm/s fit a line; what it says flows from page to page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from agent.report.document import Block, Document, Figure, Note, Section, Table, Tile, Tiles
+from agent.report.picture import GREY, INK, LINE, PALE, WIDTH
+from agent.report.sheet import Draw, Sheet, Writer, fitted, wrapped
+
+TOP, BOTTOM = 36.0, 44.0
+LEAST_LEFT = 110.0
+"""A section begins on the next page where less is left of one."""
+ROW, TEXT, SMALL = 14.5, 9.0, 8.0
+TILES, TILE, GAP = 4, 52.0, 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something that is not cut: its height, how it is drawn, what goes before it where it begins a page.
+
+    `kept`: it is not the last on a page.
+    """
+
+    height: float
+    draw: Draw
+    head: "Piece | None" = None
+    kept: bool = False
+
+
+def write(document: Document, file: BinaryIO) -> None:
+    """Write all of it to a file. Raises OSError."""
+    pages = list(_pages(document, Sheet.height - TOP - BOTTOM))
+    writer = Writer(file, document.title)
+    for number, (placed, sections) in enumerate(pages, start=1):
+        for section in sections:
+            writer.mark(section)
+        for top, piece in placed:
+            piece.draw(writer.sheet, top)
+        _foot(writer.sheet, document, number, len(pages))
+        writer.next_page()
+    writer.close()
+
+
+_Page = tuple[list[tuple[float, Piece]], list[str]]
+
+
+def _pages(document: Document, room: float) -> Iterator[_Page]:
+    """Pieces with their places, and the sections that begin, page by page."""
+    placed: list[tuple[float, Piece]] = []
+    sections: list[str] = []
+    used = 0.0
+
+    for section, pieces in [(None, list(_head(document))), *((one, list(_section(one))) for one in document.sections)]:
+        if section is not None:
+            if placed and (section.anew or room - used < LEAST_LEFT):
+                yield placed, sections
+                placed, sections, used = [], [], 0.0
+            sections.append(section.title)
+        for i, piece in enumerate(pieces):
+            needed = _together(pieces, i)
+            if placed and used + needed > room:
+                yield placed, sections
+                placed, sections, used = [], [], 0.0
+                if piece.head is not None:
+                    placed.append((TOP, piece.head))
+                    used = piece.head.height
+            placed.append((TOP + used, piece))
+            used += piece.height
+    yield placed, sections
+
+
+def _together(pieces: list[Piece], first: int) -> float:
+    """The height of a piece with all that it is kept with."""
+    height = 0.0
+    for piece in pieces[first:]:
+        height += piece.height
+        if not piece.kept:
+            break
+    return height
+
+
+def _head(document: Document) -> Iterator[Piece]:
+    def title(sheet: Sheet, top: float) -> None:
+        text = fitted(document.title, 20, WIDTH - 250, bold=True)
+        sheet.text(0, top + 18, text, 20, INK, bold=True)
+        width = sheet.width_of(document.warning, 8.5, bold=True) + 16
+        sheet.frame(WIDTH - width, top + 3, width, 17, "#b3261e")
+        sheet.text(WIDTH - width / 2, top + 14.5, document.warning, 8.5, "#b3261e", "middle", bold=True)
+
+    yield Piece(30, title)
+    facts = document.facts
+    for i in range(0, len(facts), 2):
+        yield Piece(13, _facts(facts[i : i + 2]))
+    yield Piece(6, lambda _sheet, _top: None)
+
+
+def _facts(pair: tuple[tuple[str, str], ...]) -> Draw:
+    def draw(sheet: Sheet, top: float) -> None:
+        for x, (name, value) in zip((0.0, WIDTH / 2), pair, strict=False):
+            sheet.text(x, top + 9, name, TEXT, GREY)
+            sheet.text(x + 84, top + 9, fitted(value, TEXT, WIDTH / 2 - 96), TEXT)
+
+    return draw
+
+
+def _section(section: Section) -> Iterator[Piece]:
+    def title(sheet: Sheet, top: float) -> None:
+        sheet.line(0, top + 4, WIDTH, LINE)
+        sheet.text(0, top + 21, section.title, 13, INK, bold=True)
+
+    yield Piece(29, title, kept=True)
+    for block in section.blocks:
+        yield from _block(block)
+
+
+def _block(block: Block) -> Iterator[Piece]:
+    if isinstance(block, Note):
+        yield from _lines(block.text, TEXT, INK, after=5)
+    elif isinstance(block, Table):
+        yield from _table(block)
+    elif isinstance(block, Tiles):
+        for i in range(0, len(block.tiles), TILES):
+            yield Piece(TILE + GAP, _tiles(block.tiles[i : i + TILES]))
+    else:
+        yield _figure(block)
+
+
+def _lines(text: str, size: float, colour: str, after: float = 0.0) -> Iterator[Piece]:
+    lines = wrapped(text, size, WIDTH)
+    for i, line in enumerate(lines):
+        last = i == len(lines) - 1
+        yield Piece(size * 1.4 + after * last, _line(line, size, colour), kept=not last)
+
+
+def _line(line: str, size: float, colour: str) -> Draw:
+    return lambda sheet, top: sheet.text(0, top + size, line, size, colour)
+
+
+def _tiles(tiles: tuple[Tile, ...]) -> Draw:
+    width = (WIDTH - GAP * (TILES - 1)) / TILES
+
+    def draw(sheet: Sheet, top: float) -> None:
+        for i, tile in enumerate(tiles):
+            x = i * (width + GAP)
+            sheet.frame(x, top, width, TILE, LINE)
+            sheet.text(x + 9, top + 13, fitted(tile.name, SMALL, width - 18), SMALL, GREY)
+            value = fitted(tile.value, 17, width - 18, bold=True)
+            sheet.text(x + 9, top + 32, value, 17, tile.colour or INK, bold=True)
+            sheet.text(x + 9, top + 45, fitted(tile.note, SMALL, width - 18), SMALL, GREY)
+
+    return draw
+
+
+def _figure(figure: Figure) -> Piece:
+    details = wrapped(figure.details, SMALL, WIDTH) if figure.details else []
+    title = 14.0 if figure.title else 0.0
+    above = title + 11 * len(details) + 3
+
+    def draw(sheet: Sheet, top: float) -> None:
+        x = 0.0
+        if figure.letter:
+            width = sheet.width_of(figure.letter, SMALL, bold=True) + 8
+            sheet.box(0, top + 2, width, 11, figure.colour)
+            sheet.text(width / 2, top + 10.3, figure.letter, SMALL, "#ffffff", "middle", bold=True)
+            x = width + 5
+        if figure.title:
+            sheet.text(x, top + 11, fitted(figure.title, 9.5, WIDTH - x, bold=True), 9.5, INK, bold=True)
+        for i, line in enumerate(details):
+            sheet.text(0, top + title + 9 + 11 * i, line, SMALL, GREY)
+        sheet.picture(figure.picture, top + above)
+
+    return Piece(above + figure.picture.height + 10, draw)
+
+
+def _table(table: Table) -> Iterator[Piece]:
+    total = sum(table.widths)
+    widths = [WIDTH * min(1.0, total) * share / total for share in table.widths]
+
+    def row(cells: tuple[str, ...], head: bool) -> Draw:
+        def draw(sheet: Sheet, top: float) -> None:
+            x = 0.0
+            for cell, width, side in zip(cells, widths, table.aligned, strict=True):
+                text = fitted(cell, SMALL, width - 6, head)
+                anchored = ("end", x + width - 4) if side == "r" else ("start", x + 2)
+                sheet.text(anchored[1], top + 10, text, SMALL, INK, anchored[0], bold=head)  # type: ignore[arg-type]
+                x += width
+            sheet.line(0, top + ROW, sum(widths), GREY if head else PALE)
+
+        return draw
+
+    if table.caption:
+        yield Piece(17, lambda sheet, top: sheet.text(0, top + 12, table.caption, TEXT, INK, bold=True), kept=True)
+    head = Piece(ROW, row(table.heads, True), kept=True)
+    yield head
+    for i, cells in enumerate(table.rows):
+        piece = Piece(ROW, row(cells, False), head=head)
+        yield piece if i < len(table.rows) - 1 else replace(piece, height=ROW + 8)
+
+
+def _foot(sheet: Sheet, document: Document, number: int, pages: int) -> None:
+    y = Sheet.height - 24
+    sheet.line(0, y - 9, WIDTH, LINE)
+    sheet.text(0, y, fitted(document.footer, 7.5, WIDTH - 80), 7.5, GREY)
+    sheet.text(WIDTH, y, f"{number} / {pages}", 7.5, GREY, "end")

@@ -1,0 +1,179 @@
+"""A drawing that an HTML page and a PDF page show alike: shapes in points, from the left and from the top."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+Anchor = Literal["start", "middle", "end"]
+INK, GREY, LINE, PALE = "#1d2a35", "#64717d", "#c9d1d8", "#eef1f4"
+MM = 72 / 25.4
+"""Points in a millimetre."""
+WIDTH = 250 * MM
+"""Of every picture: ten seconds at 25 mm/s."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """A line through points (n, 2), which a NaN breaks; closed and filled where there is a `fill`."""
+
+    points: Points
+    stroke: str = ""
+    width: float = 1.0
+    fill: str = ""
+    opacity: float = 1.0
+    dash: tuple[float, float] | None = None
+    round: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle; `title` is what a pointer over it is told on a page."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: str = ""
+    stroke: str = ""
+    radius: float = 0.0
+    opacity: float = 1.0
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A line of text whose base line is at `y`; `turned` reads upwards."""
+
+    x: float
+    y: float
+    text: str
+    size: float = 8.0
+    colour: str = INK
+    anchor: Anchor = "start"
+    bold: bool = False
+    turned: bool = False
+
+
+Shape = Path | Box | Text
+
+
+def blended(colour: str, opacity: float) -> str:
+    """A colour as it is seen on white: nothing has to be see-through, which printers like."""
+    if opacity >= 1 or not colour:
+        return colour
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - opacity * (255 - part)):02x}" for part in parts)
+
+
+def pieces(points: Points, scale: float) -> list[NDArray[np.int64]]:
+    """The unbroken pieces (n, 2) of a path's points, in whole numbers of 1 / scale points."""
+    broken: NDArray[np.bool_] = np.isnan(points[:, 0]) | np.isnan(points[:, 1])
+    if not broken.any():
+        return [np.rint(points * scale).astype(np.int64)]
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], broken, [True]]).astype(np.int8)))
+    whole = np.rint(np.where(broken[:, None], 0.0, points) * scale).astype(np.int64)
+    return [whole[start:stop] for start, stop in edges.reshape(-1, 2).tolist()]
+
+
+@dataclass(slots=True)
+class Picture:
+    """`title` says in words what is seen, for those who do not see it."""
+
+    height: float
+    title: str
+    width: float = WIDTH
+    shapes: list[Shape] = field(default_factory=list)
+
+    def line(
+        self,
+        ends: tuple[float, float, float, float],
+        stroke: str = LINE,
+        width: float = 0.5,
+        dash: tuple[float, float] | None = None,
+    ) -> None:
+        """A straight line from x, y to x, y."""
+        self.shapes.append(Path(np.array(ends, np.float64).reshape(2, 2), stroke, width, dash=dash))
+
+    def lines(self, ends: Points, stroke: str, width: float, opacity: float = 1.0) -> None:
+        """Many straight lines (n, 4) from x, y to x, y."""
+        broken = np.full((len(ends), 3, 2), np.nan)
+        broken[:, :2] = ends.reshape(-1, 2, 2)
+        self.shapes.append(Path(broken.reshape(-1, 2), stroke, width, opacity=opacity))
+
+    def path(
+        self,
+        x: Points,
+        y: Points,
+        stroke: str = "",
+        width: float = 1.0,
+        fill: str = "",
+        opacity: float = 1.0,
+        dash: tuple[float, float] | None = None,
+    ) -> None:
+        """A line through points."""
+        points = np.stack([x, y], axis=1).astype(np.float64)
+        self.shapes.append(Path(points, stroke, width, fill, opacity, dash, round=True))
+
+    def box(
+        self,
+        place: tuple[float, float, float, float],
+        fill: str = "",
+        stroke: str = "",
+        radius: float = 0.0,
+        opacity: float = 1.0,
+        title: str = "",
+    ) -> None:
+        """A rectangle: x, y, width and height; `title` says what it stands for."""
+        self.shapes.append(Box(*place, fill, stroke, radius, opacity, title))
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = 8.0,
+        colour: str = INK,
+        anchor: Anchor = "start",
+        bold: bool = False,
+        turned: bool = False,
+    ) -> None:
+        """A line of text."""
+        self.shapes.append(Text(x, y, text, size, colour, anchor, bold, turned))
+
+
+def envelope(x: Points, y: Points, columns: int, left: float, right: float) -> tuple[Points, Points, Points]:
+    """Least and greatest `y` in each of so many columns between two `x`: their places, lower and upper ends.
+
+    Columns without a value are left out.
+    """
+    known = np.isfinite(y)
+    number = np.clip(((x[known] - left) / (right - left) * columns).astype(np.int64), 0, columns - 1)
+    least, most = np.full(columns, np.inf), np.full(columns, -np.inf)
+    np.minimum.at(least, number, y[known])
+    np.maximum.at(most, number, y[known])
+    there = np.isfinite(least)
+    middle = left + (np.arange(columns) + 0.5) * (right - left) / columns
+    return middle[there], least[there], most[there]
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers between two ends, so many at most."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / max(1, most)
+    power = 10.0 ** np.floor(np.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10, 20) if factor * power >= raw * (1 - 1e-9))
+    first = np.ceil(low / step - 1e-9)
+    return [float(round((first + i) * step, 10)) for i in range(int((high - first * step) / step + 1e-9) + 1)]
+
+
+def legend(picture: Picture, x: float, y: float, items: Sequence[tuple[str, str]], size: float = 7.5) -> None:
+    """Colours and what they stand for, in a row that begins at `x`."""
+    for colour, text in items:
+        picture.box((x, y - size * 0.75, size, size * 0.8), colour)
+        picture.text(x + size + 3, y, text, size, GREY)
+        x += size + 14 + 0.52 * size * len(text)

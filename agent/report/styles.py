@@ -1,0 +1,53 @@
+"""Colours and words of the report: those of the dashboard, dark enough for paper, each with a letter."""
+
+from datetime import UTC, datetime
+
+from agent.messages import Priority
+from model.records import CLASSES
+
+CLASS_COLOURS = dict(zip(CLASSES, ("#3d8b5a", "#1391a6", "#c8352b", "#963b9c", "#a87a00"), strict=True))
+CLASS_NAMES = dict(
+    zip(CLASSES, ("normal", "supraventricular", "ventricular", "fusion", "paced or unknown"), strict=True)
+)
+PRIORITY_COLOURS: dict[Priority, str] = {"high": "#b3261e", "medium": "#b56b00", "low": "#2f6f93"}
+PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
+BLUE, BAND, RED, SHADE = "#1f5f8b", "#bdd5e6", "#b3261e", "#e4e8ec"
+GREY_INK = "#4a5660"
+GRID, GRID_MAIN, GRID_PAPER = "#f3d3d0", "#e5a9a4", "#fffaf9"
+"""ECG paper: millimetres, five millimetres, and what is between."""
+DASH = "\N{EN DASH}"
+NONE = "\N{EM DASH}"
+
+
+def clock(unix_s: float, seconds: bool = True) -> str:
+    """A time of day, UTC."""
+    return f"{datetime.fromtimestamp(unix_s, UTC):{'%H:%M:%S' if seconds else '%H:%M'}}"
+
+
+def moment(unix_s: float) -> str:
+    """A date and time of day, UTC."""
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def length(seconds: float) -> str:
+    """How long something lasted: 23 h 05 min, 4 min 10 s, 7.2 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def number(value: float | None, digits: int = 0, unit: str = "") -> str:
+    """A number for a person, a dash where there is none."""
+    return NONE if value is None or value != value else f"{value:,.{digits}f}{' ' * bool(unit)}{unit}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, never 0 or 100 where it is not."""
+    if 0 < share < 0.05:
+        return "< 0.1 %"
+    if 99.95 <= share < 100:
+        return "> 99.9 %"
+    return f"{share:.1f} %"

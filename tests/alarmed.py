@@ -1,0 +1,137 @@
+"""A made-up bed for the tests of the alarms: beats, looks and gaps in the order of the pipeline."""
+
+from dataclasses import dataclass, field, replace
+
+from agent.alarms.stage import Alarms, Tick
+from agent.config import Config
+from agent.messages import Alarm, Beat, Condition
+from agent.quality import LeadState
+from agent.rhythm import Rhythms
+from agent.waveform import Look
+from model.resample import FS
+
+FOUND, DECIDED = 28, 125
+"""Samples after an R peak at which it is known, and its class."""
+CALM = (0.96, 0.01, 0.01, 0.01, 0.01)
+CERTAIN = 0.97
+
+
+def scores(kind: str = "organised", value: float = CERTAIN) -> tuple[float, ...]:
+    """Scores of a look that gives `value` to one of the five."""
+    kinds = ("organised", "VT", "VF", "noise", "asystole")
+    return tuple(value if one == kind else (1 - value) / 4 for one in kinds)
+
+
+@dataclass
+class MadeBed:
+    """Row `row` of `alarms`. Times in seconds of the run; `told` all alarms so far, as they came."""
+
+    config: Config
+    alarms: Alarms
+    row: int = 0
+    told: list[Alarm] = field(default_factory=list)
+    now: int = 0
+    """Samples so far."""
+    first: int = 0
+    peak: int = 0
+    """The latest R peak, also one that is not known yet."""
+    scores: tuple[float, ...] = CALM
+    amplitude_mv: float = 1.0
+    rate: float | None = None
+    candidates: list[int] = field(default_factory=list)
+    _beats: list[tuple[int, str]] = field(default_factory=list)
+    _rhythms: Rhythms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rhythms = Rhythms(self.config.rhythm)
+        self._rhythms.grow(1)
+        self.start()
+
+    def start(self, run: str = "run", first: int = 0) -> None:
+        """A new run."""
+        self.now = self.first = self.peak = first
+        self.candidates, self._beats = [], []
+        self._rhythms.reset(0)
+        self.told += self.alarms.start(self.row, "1", run, first)
+
+    def beats(self, labels: str, rr_s: float) -> None:
+        """So many beats, each so long after the one before, and the time they take."""
+        for label in labels:
+            self.peak += round(rr_s * FS)
+            self.candidates.append(self.peak)
+            self._beats.append((self.peak, label))
+            self._go(self.peak)
+
+    def quiet(self, seconds: float) -> None:
+        """No beat for so long; the next one counts from the end of it."""
+        self.peak = self.now + round(seconds * FS)
+        self._go(self.peak)
+
+    def gap(self, seconds: float, pieces: int = 1) -> None:
+        """Missing signal, told in pieces; beats before it are told first."""
+        self._tell(10**9)
+        count, first = round(seconds * FS), self.now
+        for piece in range(pieces):
+            begin, end = first + count * piece // pieces, first + count * (piece + 1) // pieces
+            self.told += self.alarms.gap(self.row, begin, end - begin, 0.0)
+        self.now = self.first = self.peak = first + count
+        self.candidates = []
+        self._rhythms.pause(0)
+
+    def lead(self, state: LeadState) -> None:
+        """The lead changes its state now."""
+        self._tell(self.now)
+        self._rhythms.pause(0)
+        self.told += self.alarms.lead(self.row, self.now, state, 0.0)
+
+    def end(self) -> None:
+        """The run ends now."""
+        self._tell(10**9)
+        self.told += self.alarms.end(self.row, self.now, 0.0)
+
+    def of(self, condition: Condition) -> list[Alarm]:
+        """The alarms of one condition as they now stand, by onset."""
+        latest = {(alarm.run, alarm.onset): alarm for alarm in self.told if alarm.condition == condition}
+        return list(latest.values())
+
+    def the(self, condition: Condition) -> Alarm:
+        """The only alarm of a condition, as it now stands."""
+        (alarm,) = self.of(condition)
+        return alarm
+
+    @property
+    def conditions(self) -> set[Condition]:
+        """Every condition that was alarmed so far."""
+        return {alarm.condition for alarm in self.told}
+
+    @property
+    def shown(self) -> list[Condition]:
+        """What is to be seen now, in order."""
+        return [alarm.condition for alarm in self.alarms.view(self.row)]
+
+    def _go(self, to: int) -> None:
+        """Time passes: ticks each second, before them what was decided by then."""
+        while (tick := self.first + ((self.now - self.first) // FS + 1) * FS) <= to:
+            self._tell(tick)
+            self.now = tick
+            last = max((peak for peak in self.candidates if peak + FOUND <= tick), default=-1)
+            look = Look(self.row, tick, self.scores, self.amplitude_mv, self.rate)
+            self.told += self.alarms.tick(self.row, Tick(tick, last, self.first, look), 0.0)
+        self._tell(to)
+        self.now = to
+
+    def _tell(self, until: int) -> None:
+        while self._beats and self._beats[0][0] + DECIDED <= until:
+            peak, label = self._beats.pop(0)
+            decided = peak + DECIDED if until < 10**9 else min(peak + DECIDED, self.now)
+            beat = Beat("1", peak, decided, label, (1.0, 0.0, 0.0, 0.0, 0.0), self._rhythms.interval(0, peak), 0.0)
+            self._rhythms.push(0, beat)
+            beat = replace(beat, heart_rate=self._rhythms.heart_rate(0, decided))
+            self.told += self.alarms.beat(self.row, beat, 0.0)
+
+
+def made(config: Config) -> MadeBed:
+    """A bed by itself."""
+    alarms = Alarms(config)
+    alarms.grow(1)
+    return MadeBed(config, alarms)

@@ -1,0 +1,225 @@
+"""The judge of the waveform, and its looks at a stream."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from agent.history import History
+from agent.waveform import Look, Waveforms
+from model.resample import FS
+from model.waveform import HOP, KINDS, WINDOW, WaveformJudge
+from model.waveform_features import SIZE, measure
+
+Floats = NDArray[np.float32]
+TIME = np.arange(60 * FS) / FS
+
+
+@pytest.fixture(scope="module")
+def judge() -> WaveformJudge:
+    return WaveformJudge.load()
+
+
+def beats(rate: float, width_s: float, wave_s: float, seed: int = 1) -> Floats:
+    """Bumps of 1 mV, each with a slower one of 0.25 mV behind it, `rate` a minute."""
+    random = np.random.default_rng(seed)
+    x = 0.01 * random.standard_normal(len(TIME))
+    for at in np.arange(0.3, TIME[-1], 60 / rate):
+        x += np.exp(-(((TIME - at) / width_s) ** 2)) + 0.25 * np.exp(-(((TIME - at - 0.25) / wave_s) ** 2))
+    return x.astype(np.float32)
+
+
+def sinus() -> Floats:
+    return beats(72, 0.018, 0.06)
+
+
+def tachycardia() -> Floats:
+    """Broad complexes, one running into the other, 170 a minute."""
+    phase = 2 * np.pi * 170 / 60 * TIME
+    x = np.sin(phase) + 0.4 * np.sin(2 * phase + 1) + 0.1 * np.sin(3 * phase)
+    return (x + 0.01 * np.random.default_rng(2).standard_normal(len(x))).astype(np.float32)
+
+
+def fibrillation() -> Floats:
+    """Three waves of about 5 Hz that drift, each in its own way."""
+    random = np.random.default_rng(3)
+    x = np.zeros(len(TIME))
+    for pace in (4.6, 5.4, 6.1):
+        drifting = pace + np.interp(TIME, np.arange(0, 61, 0.7), random.uniform(-0.7, 0.7, 88))
+        x += np.interp(TIME, np.arange(0, 61, 1.3), random.uniform(0.1, 0.5, 47)) * np.sin(
+            2 * np.pi * np.cumsum(drifting) / FS
+        )
+    return x.astype(np.float32)
+
+
+def noise() -> Floats:
+    """Muscles: no rhythm, all frequencies, and a line that jumps."""
+    random = np.random.default_rng(4)
+    return (
+        0.5 * random.standard_normal(len(TIME)) + np.repeat(random.standard_normal(120), FS // 2 + 1)[: len(TIME)]
+    ).astype(np.float32)
+
+
+def flat() -> Floats:
+    return (0.004 * np.random.default_rng(5).standard_normal(len(TIME))).astype(np.float32)
+
+
+def windows(x: Floats) -> Floats:
+    return np.stack([x[end - WINDOW : end] for end in range(WINDOW, len(x), HOP)])
+
+
+@pytest.mark.parametrize(
+    ("wave", "kind"),
+    [(sinus, "organised"), (tachycardia, "VT"), (fibrillation, "VF"), (noise, "noise"), (flat, "asystole")],
+)
+def test_each_kind_of_waveform_is_known(judge: WaveformJudge, wave: Callable[[], Floats], kind: str) -> None:
+    said = judge(windows(wave()))
+    assert said.dtype == np.float32
+    assert said.shape[1] == len(KINDS)
+    np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
+    assert (said.argmax(axis=1) == KINDS.index(kind)).mean() >= 0.9
+
+
+@pytest.mark.parametrize("rate", [45, 60, 100, 150])
+def test_narrow_beats_of_any_rate_are_no_emergency(judge: WaveformJudge, rate: float) -> None:
+    said = judge(windows(beats(rate, 0.018, 0.05)))
+    assert (said[:, 1] + said[:, 2]).max() < 0.5
+
+
+@pytest.mark.parametrize("wave", [sinus, tachycardia, fibrillation])
+def test_neither_height_nor_sign_nor_line_matter(judge: WaveformJudge, wave: Callable[[], Floats]) -> None:
+    x = windows(wave())
+    as_it_is = judge(x)
+    np.testing.assert_allclose(judge(4 * x), as_it_is, atol=1e-4)
+    np.testing.assert_allclose(judge(-x), as_it_is, atol=0.03)
+    tilted = x + np.linspace(-3, 2, WINDOW, dtype=np.float32)
+    assert (judge(tilted).argmax(axis=1) == as_it_is.argmax(axis=1)).mean() >= 0.9
+
+
+def test_height_and_rate_are_measured(judge: WaveformJudge) -> None:
+    found = judge.judge(windows(tachycardia()))
+    np.testing.assert_allclose(found.rate, 170, atol=3)
+    assert ((found.height > 1.5) & (found.height < 3)).all()
+    assert not judge.judge(windows(noise())).rate.all()
+
+
+def test_a_window_does_not_depend_on_its_batch(judge: WaveformJudge) -> None:
+    x = np.concatenate([windows(wave()) for wave in (sinus, tachycardia, fibrillation, noise, flat)])
+    together = judge.judge(x)
+    for first, count in ((0, 1), (17, 1), (40, 2), (3, 7), (100, 64), (0, 129)):
+        alone = judge.judge(x[first : first + count])
+        for name in ("probabilities", "height", "rate"):
+            np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[first : first + count])
+
+
+def test_no_windows_are_no_judgements(judge: WaveformJudge) -> None:
+    assert judge(np.empty((0, WINDOW), np.float32)).shape == (0, len(KINDS))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 5.0, -1e4])
+def test_a_constant_is_a_flat_line_and_nothing_runs_over(judge: WaveformJudge, value: float) -> None:
+    said = judge(np.full((1, WINDOW), value, np.float32))[0]
+    assert KINDS[int(said.argmax())] == "asystole"
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**31), st.floats(1e-6, 1e5))
+def test_numbers_are_finite_whatever_comes(seed: int, height: float) -> None:
+    random = np.random.default_rng(seed)
+    x = height * random.standard_normal((2, WINDOW)) * (random.random((2, WINDOW)) < random.random())
+    seen = measure(x.astype(np.float32))
+    assert seen.numbers.shape == (2, SIZE)
+    assert np.isfinite(seen.numbers).all()
+
+
+def listen(streams: list[Floats], cuts: list[int], first: int = 1000, late: int = 0) -> list[Look]:
+    """All looks at streams of one length that come in pieces of the lengths of `cuts`, over and over."""
+    history = History(len(streams))
+    waveforms = Waveforms(history, late)
+    waveforms.grow(len(streams))
+    for row in range(len(streams)):
+        history.reset(row, first)
+        waveforms.reset(row, first)
+    rows = np.arange(len(streams))
+    looks: list[Look] = []
+    at = turn = 0
+    while at < len(streams[0]):
+        stop = at + cuts[turn % len(cuts)]
+        history.push(rows, np.stack([x[at:stop] for x in streams]))
+        looks += waveforms.push(rows)
+        at, turn = stop, turn + 1
+    return looks + [look for row in rows.tolist() for look in waveforms.flush(row)]
+
+
+def told(looks: list[Look], row: int = 0) -> list[tuple[int, tuple[float, ...], float | None]]:
+    return [(look.sample, look.scores, look.rate) for look in looks if look.row == row]
+
+
+def test_looks_come_once_a_hop_and_judge_once_there_is_a_whole_window(judge: WaveformJudge) -> None:
+    x = sinus()[: 20 * FS]
+    looks = listen([x], [250])
+    assert [look.sample for look in looks] == list(range(1000 + HOP, 1000 + len(x) + 1, HOP))
+    judged = [look for look in looks if look.scores]
+    assert judged[0].sample == 1000 + WINDOW
+    assert judged == looks[-len(judged) :]
+    ends = range(WINDOW, len(x) + 1, HOP)
+    expected = judge(np.stack([x[end - WINDOW : end] for end in ends]))
+    np.testing.assert_array_equal(np.array([look.scores for look in judged], np.float32), expected)
+    assert {type(look.rate) for look in judged} <= {float, type(None)}
+    assert all(0.5 < look.amplitude_mv < 1.5 for look in judged)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(1, 250), min_size=1, max_size=6), st.integers(0, 20))
+def test_looks_do_not_depend_on_how_the_stream_is_cut(cuts: list[int], late: int) -> None:
+    x = np.concatenate([sinus()[: 6 * FS], fibrillation()[: 6 * FS]])
+    assert told(listen([x], cuts, late=late)) == told(listen([x], [125]))
+
+
+def test_looks_do_not_depend_on_other_beds() -> None:
+    streams = [wave()[: 10 * FS] for wave in (sinus, tachycardia, fibrillation, noise, flat)]
+    together = listen(streams, [100])
+    for row, x in enumerate(streams):
+        assert told(together, row) == told(listen([x], [77]))
+
+
+def test_a_look_waits_until_it_is_due() -> None:
+    history = History()
+    waveforms = Waveforms(history, late=13)
+    rows = np.array([0])
+    history.reset(0, 0)
+    waveforms.reset(0, 0)
+    history.push(rows, sinus()[None, : HOP + 12])
+    assert waveforms.push(rows) == []
+    history.push(rows, sinus()[None, HOP + 12 : HOP + 13])
+    assert [look.sample for look in waveforms.push(rows)] == [HOP]
+    history.push(rows, sinus()[None, HOP + 13 : 2 * HOP])
+    assert waveforms.push(rows) == []
+    assert [look.sample for look in waveforms.flush(0)] == [2 * HOP]
+
+
+def test_no_window_reaches_over_a_gap() -> None:
+    x = sinus()[: 7 * FS]
+    history = History()
+    waveforms = Waveforms(history)
+    rows = np.array([0])
+    history.reset(0, 0)
+    looks: list[Look] = []
+    for first in (0, len(x) + 30):
+        waveforms.reset(0, first)
+        for part in np.split(x, 7):
+            history.push(rows, part[None])
+            looks += waveforms.push(rows)
+        history.skip(0, 30)
+    before, after = [look for look in looks if look.sample <= len(x)], [look for look in looks if look.sample > len(x)]
+    assert [look.sample + len(x) + 30 for look in before] == [look.sample for look in after]
+    assert [look.scores for look in before] == [look.scores for look in after]
+    assert [bool(look.scores) for look in before] == [False] * 3 + [True] * 4
+
+
+def test_a_row_that_has_not_begun_is_not_looked_at() -> None:
+    waveforms = Waveforms(History(2), rows=2)
+    assert waveforms.push(np.array([0, 1])) == []
