@@ -171,17 +171,24 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of tables.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Write report.html, with pictures, too.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes.", min=1, max=256)] = 1,
+    alarms: Annotated[bool, typer.Option("--alarms", help="Score the alarms instead, by rhythm and episode.")] = False,
     weights: Weights = None,
     device: Device = None,
     lead: Lead = None,
     config: ConfigFile = None,
 ) -> None:
-    """Run the pipeline over whole records and score its beats by EC57."""
+    """Run the pipeline over whole records and score its beats, or its alarms, by EC57."""
     settings = configuration.override(configuration.load(config), "monitor", weights=weights, device=device, lead=lead)
     from agent.evaluate import Asked
     from agent.evaluation_report import show_evaluation
 
-    out = out or Path("runs") / f"evaluation-{folder.resolve().name if folder else subset}"
+    name = folder.resolve().name if folder else subset
+    if alarms:
+        from agent.alarm_evaluation import show_alarm_evaluation
+
+        show_alarm_evaluation(settings, folder, subset, out or Path("runs") / f"alarms-{name}", start, json)
+        return
+    out = out or Path("runs") / f"evaluation-{name}"
     of = (folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs)
     show_evaluation(settings, Asked(*of), json, html)
 
@@ -247,6 +254,19 @@ def sessions(
     from agent.recording.convert import show_sessions
 
     show_sessions(folder, json)
+
+
+@app.command()
+def report(
+    recording: Annotated[Path, typer.Argument(help="A recording that monitor --record made.")],
+    bed: Annotated[str | None, typer.Option(help="One bed of it; else a report for each, and an index.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write; NAME-report.html if left out.")] = None,
+    pdf: Annotated[bool, typer.Option(help="Write the same as PDF beside it.")] = True,
+) -> None:
+    """Write a report of a recording: rates, beats, every alarm with its strip, as HTML and PDF."""
+    from agent.report.command import write_reports
+
+    write_reports(recording, bed, out, pdf)
 
 
 @app.command()

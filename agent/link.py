@@ -137,6 +137,11 @@ class Link:
         return out.all()
 
     @property
+    def behind(self) -> bool:
+        """Whether a bed waits for what was missed."""
+        return bool(self._troubled)
+
+    @property
     def refused(self) -> bool:
         """Whether the device, or we, refused the connection: waiting will not help."""
         return bool(self._watcher.refused)

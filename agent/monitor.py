@@ -11,7 +11,7 @@ from agent.clock import Clock
 from agent.config import Config
 from agent.delays import Delays
 from agent.glances import Glances, LastAlarms
-from agent.link import Link
+from agent.link import MOST_PACKETS, Link
 from agent.messages import Beat, Chunk, End, Event, Found, Gap, Ledger, LinkView, Snapshot
 from agent.pipeline import Ward
 from model.errors import StreamError
@@ -27,6 +27,9 @@ LONGEST_WAIT_S = 0.1
 START = "start one (ecg-agent simulate record 100)"
 SAME_BEAT_S = 0.2
 """R peaks closer than this are of one beat."""
+SPARE = 2.0
+"""A look that took long is followed by a pause as long: with many beds more packets of each are taken together, which
+is what makes them cheap."""
 WATCH_S = 0.5
 """How often beds are looked at from which nothing comes."""
 WAVE_SAMPLES = 30 * FS
@@ -104,8 +107,9 @@ class Session:
             if not output.show(found, self, now_s) or self._over(until, now_s):
                 break
             found = []
-            if self.link.packets > packets:
-                due_s = now_s + self.config.monitor.tick_ms / 1000
+            taken = self.link.packets - packets
+            if 0 < taken < MOST_PACKETS and not self.link.behind:  # what waits is looked at without a pause
+                due_s = now_s + max(self.config.monitor.tick_ms / 1000, SPARE * (self.clock() - now_s))
         now_s = self.clock()
         output.show(self._step(self.link.finish(now_s), now_s, ended=True), self, now_s)
         output.finish(self)

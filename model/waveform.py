@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from model.errors import CheckpointError, plain
 from model.resample import FS
-from model.waveform_features import SIZE, WINDOW, Floats, Seen, measure
+from model.waveform_features import LOWEST_MV, SIZE, WINDOW, Floats, Seen, measure
 
 __all__ = ["HOP", "KINDS", "WINDOW", "Judgement", "Layers", "WaveformJudge", "rates"]
 
@@ -34,6 +34,9 @@ LARGEST, LEAST = 1e6, 1e-6
 """Weights beyond the first, or spreads below the second, could run over."""
 FARTHEST = 5.0
 """Standard deviations from the mean beyond which a number makes no more difference."""
+FLAT = np.log2(np.float32(LOWEST_MV))
+"""First number of a window that is no higher than 0.02 mV: whatever its shape, nothing is seen in it."""
+ASYSTOLE = np.array([kind == "asystole" for kind in KINDS], np.float32)
 
 Layers = dict[str, Floats]
 """The judge by name: `mean`, `spread` (SIZE,) of the numbers, and of each of 3 layers of the nets, which stand side by
@@ -106,6 +109,7 @@ class WaveformJudge:
                 x = np.maximum(x, 0)
         x = np.exp(x - x.max(axis=3, keepdims=True))
         probabilities: Floats = (x / x.sum(axis=3, keepdims=True)).mean(axis=(1, 2))
+        probabilities[numbers[:, 0] <= FLAT] = ASYSTOLE
         return probabilities
 
 

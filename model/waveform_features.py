@@ -32,8 +32,10 @@ EDGE = FS // 5
 """Samples at either end whose mean is the end of the line that is taken away."""
 BANDS = (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 9, 10, 12, 14, 17, 20, 25, 30)
 """Edges in hertz of the bands of the spectrum."""
-HALF, PADDED = WINDOW // 2, 360
-"""Samples of a window at half the rate, and with enough zeros behind it."""
+HALF = WINDOW // 2
+"""Samples of a window at half the rate."""
+SHARP = 3
+"""Samples to either side of those that a sample is compared with to find what is sharp."""
 LAGS = (3, 5, 6, 8, 9, 11, 13, 16, 18, 21, 25, 31, 39, 47, 62, 80, 100)
 """Edges, in samples at half the rate, of the stretches of the autocorrelation whose highest value counts."""
 FIRST_LAG, LAST_LAG = 10, 80
@@ -60,20 +62,22 @@ def measure(windows: Floats) -> Seen:
     """Windows (n, WINDOW) in millivolts, all finite, to what the judge knows of them."""
     line = windows - _line(windows)
     spectrum = np.fft.rfft(line.astype(np.float64), axis=1)
-    y = _back(spectrum * _PASS)
-    slope = _back(spectrum * _DERIVE)
-    sharp = _back(spectrum * _SHARP)
+    passed = spectrum * _PASS
+    y = np.fft.irfft(passed, WINDOW, axis=1).astype(np.float32)
     ordered = np.sort(y, axis=1)
     height = ordered[:, _at(0.99)] - ordered[:, _at(0.01)]
     scale = np.maximum(height, np.float32(1e-3))[:, None]
+    y /= scale
+    slope = np.abs(np.diff(y, axis=1, prepend=y[:, :1]))
+    power = _tapered(passed)
     parts = [
         _heights(spectrum, line, ordered, height),
-        *_spectral(y),
-        *_voltages(y / scale, ordered / scale),
-        *_steepness(slope / scale, sharp / scale),
-        *_segments(y / scale, slope / scale),
+        *_spectral(power[:, : _BINS[-1]]),
+        *_voltages(y, ordered / scale),
+        *_steepness(y, slope),
+        *_segments(y, slope),
     ]
-    repetition, period = _repetition(spectrum * _PASS)
+    repetition, period = _repetition(power)
     numbers = np.concatenate([*parts, repetition], axis=1).astype(np.float32)
     return Seen(numbers, height, period)
 
@@ -89,39 +93,41 @@ def _line(x: Floats) -> Floats:
     return line
 
 
-def _back(spectrum: NDArray[np.complex128]) -> Floats:
-    return np.fft.irfft(spectrum, WINDOW, axis=1).astype(np.float32)
+def _tapered(spectrum: NDArray[np.complex128]) -> Doubles:
+    """Power (n, HALF // 2 + 1) of the window under a Hann taper, which in the spectrum is a sum of neighbours."""
+    tapered = 2 * spectrum[:, : HALF // 2 + 1] - spectrum[:, 1 : HALF // 2 + 2]
+    tapered[:, 1:] -= spectrum[:, : HALF // 2]
+    power: Doubles = tapered.real**2 + tapered.imag**2
+    return power
 
 
 def _heights(spectrum: NDArray[np.complex128], line: Floats, ordered: Floats, height: Floats) -> Floats:
     """Height itself, and how much lies below 1 Hz, above 30 Hz and in single steps."""
     power = spectrum.real**2 + spectrum.imag**2
-    inside = (power * _PASS**2).sum(axis=1) + TINY
-    slow = np.log10((power * (1 - _PASS) ** 2 * _SLOW).sum(axis=1) / inside + 1e-3)
-    fast = np.log10((power * (1 - _PASS) ** 2 * ~_SLOW).sum(axis=1) / inside + 1e-5)
+    first, last = 4, _BINS[-1]
+    inside = power[:, first:last].sum(axis=1) + TINY
+    slow = np.log10(power[:, :first].sum(axis=1) / inside + 1e-3)
+    fast = np.log10(power[:, last:].sum(axis=1) / inside + 1e-5)
     step = np.abs(np.diff(line, axis=1)).max(axis=1) / np.maximum(height, 1e-3)
     bounded = np.log2(np.clip(height, LOWEST_MV, HIGHEST_MV))
     reach = np.log2(np.maximum(ordered[:, -1], -ordered[:, 0]) / np.maximum(height, 1e-3) + TINY)
     return np.stack([bounded, np.minimum(slow, 2), np.minimum(fast, 1), np.minimum(step, 3), reach], 1).astype("f4")
 
 
-def _spectral(y: Floats) -> list[Floats]:
+def _spectral(power: Doubles) -> list[Floats]:
     """Shares of the bands, and what lies about the dominant frequency and its harmonics."""
-    spectrum = np.fft.rfft(y.astype(np.float64) * _HANN, axis=1)
-    spectrum = spectrum[:, : _BINS[-1]]
-    power = spectrum.real**2 + spectrum.imag**2
-    power = (power / (power.sum(axis=1, keepdims=True) + TINY)).astype(np.float32)
-    bands = np.add.reduceat(power, _BINS[:-1], axis=1)
-    cumulated = np.concatenate([np.zeros((len(y), 1), np.float32), np.cumsum(power, axis=1)], axis=1)
+    share = (power / (power.sum(axis=1, keepdims=True) + TINY)).astype(np.float32)
+    bands = np.add.reduceat(share, _BINS[:-1], axis=1)
+    cumulated = np.concatenate([np.zeros((len(share), 1), np.float32), np.cumsum(share, axis=1)], axis=1)
     low, high = 4, 40  # 1 to 10 Hz
     smooth = cumulated[:, low + 3 : high + 3] - cumulated[:, low:high]
     peak = smooth.argmax(axis=1) + low + 1
     shares = [_between(cumulated, peak * times - 2, peak * times + 3) for times in (1, 2, 3)]
     half = _between(cumulated, peak // 2 - 1, peak // 2 + 2)
-    pace = np.arange(power.shape[1], dtype=np.float32) / 4
-    mean = (power * pace).sum(axis=1)
-    spread = np.sqrt(np.maximum((power * pace**2).sum(axis=1) - mean**2, 0))
-    uneven = np.log2((power * power).sum(axis=1) + np.float32(TINY))
+    weighted = share * _PACE[: share.shape[1]].astype(np.float32)
+    mean = weighted.sum(axis=1)
+    spread = np.sqrt(np.maximum((weighted * _PACE[: share.shape[1]]).sum(axis=1) - mean**2, 0))
+    uneven = np.log2((share * share).sum(axis=1) + np.float32(TINY))
     found = [peak / 4, np.log2(peak / 4), *shares, half, mean, spread, mean / (peak / 4), uneven]
     return [np.log10(bands + np.float32(1e-4)), np.stack(found, axis=1).astype("f4")]
 
@@ -134,14 +140,12 @@ def _between(cumulated: Floats, first: NDArray[np.int64], stop: NDArray[np.int64
     return found
 
 
-def _repetition(spectrum: NDArray[np.complex128]) -> tuple[Floats, Floats]:
+def _repetition(power: Doubles) -> tuple[Floats, Floats]:
     """How like itself a window is after some time, and its period (n,) in samples, 0 where it has none.
 
-    Every other sample is enough: there is nothing above 31 Hz.
+    Every other sample is enough: there is nothing above 31 Hz. The taper keeps the end from meeting the start.
     """
-    y = np.fft.irfft(spectrum[:, : HALF // 2 + 1], HALF, axis=1)
-    moved = np.fft.rfft(y, PADDED, axis=1)
-    alike = np.fft.irfft(moved.real**2 + moved.imag**2, PADDED, axis=1)[:, : LAGS[-1] + 2].astype(np.float32)
+    alike = np.fft.irfft(power, HALF, axis=1)[:, : LAGS[-1] + 2].astype(np.float32)
     alike /= (alike[:, :1] + np.float32(TINY)) * _OVERLAP
     highest = np.maximum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)
     lowest = np.minimum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)[:, :10]
@@ -150,7 +154,7 @@ def _repetition(spectrum: NDArray[np.complex128]) -> tuple[Floats, Floats]:
     values = np.where(peaks, inner[:, 1:-1], np.float32(-1))
     best = values.max(axis=1)
     first = (values >= NEAR_BEST * best[:, None]).argmax(axis=1)
-    rows = np.arange(len(y))
+    rows = np.arange(len(power))
     before, at, after = (inner[rows, first + i] for i in range(3))
     bend = np.minimum(before - 2 * at + after, np.float32(-TINY))
     exact = first + FIRST_LAG + np.clip((before - after) / (2 * bend), -0.5, 0.5)
@@ -175,19 +179,22 @@ def _voltages(y: Floats, ordered: Floats) -> list[Floats]:
     quantiles = ordered[:, places] - middle
     quantiles = np.where(up, quantiles, -quantiles[:, ::-1])
     tall = np.where(up, centred, -centred)
-    crossings = [np.count_nonzero(np.diff(tall > level, axis=1), axis=1) / 8 for level in (-0.25, 0.0, 0.25)]
+    above = [tall > level for level in (-0.25, 0.0, 0.25)]
+    crossings = [np.count_nonzero(one[:, 1:] != one[:, :-1], axis=1) / 8 for one in above]
     found = [np.minimum(np.abs(skew), 4), np.log2(kurtosis + np.float32(0.5)), *crossings]
     return [quantiles, np.stack(found, axis=1).astype("f4")]
 
 
-def _steepness(slope: Floats, sharp: Floats) -> list[Floats]:
-    """Distributions of the slope and of what is left at 10 to 25 Hz, where QRS complexes are; turning points."""
+def _steepness(y: Floats, slope: Floats) -> list[Floats]:
+    """Distributions of the slope and of what is left at 8 Hz and above, where QRS complexes are; turning points."""
     places = [_at(share) for share in SLOPES]
-    steep = np.sort(np.abs(slope), axis=1)
+    steep = np.sort(slope, axis=1)
     most = steep[:, _at(0.99)][:, None] + np.float32(TINY)
+    sharp = y[:, SHARP:-SHARP] - (y[:, : -2 * SHARP] + y[:, 2 * SHARP :]) * np.float32(0.5)
     edge = np.sort(np.abs(sharp), axis=1)
-    largest = edge[:, _at(0.99)][:, None] + np.float32(TINY)
-    turns = np.count_nonzero(np.diff(slope > 0, axis=1), axis=1) / 8
+    largest = edge[:, -6][:, None] + np.float32(TINY)
+    rising = y[:, 1:] > y[:, :-1]
+    turns = np.count_nonzero(rising[:, 1:] != rising[:, :-1], axis=1) / 8
     found = [np.log2(most[:, 0]), np.log2(largest[:, 0]), np.log2(turns + 1)]
     return [steep[:, places] / most, edge[:, places] / largest, np.stack(found, axis=1).astype("f4")]
 
@@ -195,7 +202,7 @@ def _steepness(slope: Floats, sharp: Floats) -> list[Floats]:
 def _segments(y: Floats, slope: Floats) -> list[Floats]:
     """Height and steepness of the parts of a window, by size, and of its second half beside its first."""
     shape = (len(y), SEGMENTS, WINDOW // SEGMENTS)
-    parts, slopes = y.reshape(shape), np.abs(slope).reshape(shape)
+    parts, slopes = y.reshape(shape), slope.reshape(shape)
     heights, steepest = parts.max(axis=2) - parts.min(axis=2), slopes.max(axis=2)
     energy, bend = (parts * parts).mean(axis=2), (slopes * slopes).mean(axis=2)
     half = SEGMENTS // 2
@@ -209,13 +216,11 @@ def _segments(y: Floats, slope: Floats) -> list[Floats]:
 
 _RAMP = np.clip((np.arange(WINDOW) - (EDGE - 1) / 2) / (WINDOW - EDGE), -0.1, 1.1).astype(np.float32)
 _PACE = np.fft.rfftfreq(WINDOW, 1 / FS)
-_SLOW = _PACE < 5
 _PASS = np.clip((_PACE - 0.4) / 0.8, 0, 1) ** 2 * np.clip((35 - _PACE) / 10, 0, 1)
-_DERIVE = _PASS * 2j * np.pi * _PACE
-_SHARP = np.clip((_PACE - 8) / 4, 0, 1) * np.clip((30 - _PACE) / 6, 0, 1)
-_HANN = np.hanning(WINDOW)
 _BINS = [round(edge * WINDOW / FS) for edge in BANDS]
 _PLACES = np.arange(LAGS[-1] + 2, dtype=np.float32)
-_OVERLAP = 1 - _PLACES / HALF
+_TAPER = np.fft.rfft(np.hanning(HALF + 1)[:-1])
+_OVERLAP = np.fft.irfft(np.abs(_TAPER) ** 2, HALF)[: LAGS[-1] + 2].astype(np.float32)
+_OVERLAP /= _OVERLAP[0]
 SIZE = measure(np.zeros((1, WINDOW), np.float32)).numbers.shape[1]
 """Numbers of a window."""

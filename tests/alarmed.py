@@ -54,11 +54,14 @@ class MadeBed:
         self._rhythms.reset(0)
         self.told += self.alarms.start(self.row, "1", run, first)
 
-    def beats(self, labels: str, rr_s: float) -> None:
-        """So many beats, each so long after the one before, and the time they take."""
+    def beats(self, labels: str, rr_s: float, accepted: bool = True) -> None:
+        """So many beats, each so long after the one before, and the time they take.
+
+        `accepted`: by the detector, not only by the net.
+        """
         for label in labels:
             self.peak += round(rr_s * FS)
-            self.candidates.append(self.peak)
+            self.candidates += [self.peak] if accepted else []
             self._beats.append((self.peak, label))
             self._go(self.peak)
 

@@ -44,6 +44,7 @@ def test_asystole(bed: MadeBed) -> None:
     bed.quiet(10)
     (alarm,) = bed.of("asystole")
     assert alarm.onset == last
+    assert bed.the("pause").ended == alarm.announced
     assert 4.6 <= seconds(alarm.announced - last) <= 5.6
     assert (alarm.priority, alarm.latching, alarm.ended) == ("high", True, None)
     announced = next(alarm for alarm in bed.told if alarm.condition == "asystole")
@@ -85,6 +86,13 @@ def test_peaks_that_are_no_beats_do_not_hide_an_asystole(bed: MadeBed) -> None:
     assert alarm.onset == last
 
 
+def test_beats_that_the_net_brought_back_are_beats(bed: MadeBed) -> None:
+    """What the detector did not accept and the net confirmed is a QRS."""
+    bed.beats("N" * 20, 0.8)
+    bed.beats("N" * 20, 0.8, accepted=False)
+    assert bed.told == []
+
+
 @pytest.mark.parametrize(("amplitude_mv", "is_asystole"), [(0.15, False), (0.149, True)])
 def test_low_deflections_are_no_qrs(bed: MadeBed, amplitude_mv: float, is_asystole: bool) -> None:
     """Beats in a signal below 0.15 mV from peak to peak do not count, and do not end it."""
@@ -121,6 +129,9 @@ def test_fibrillation_is_no_asystole(bed: MadeBed) -> None:
     bed.quiet(10)
     assert bed.shown == ["asystole", "ventricular fibrillation"]
     assert bed.alarms.rhythm_name(0) == "asystole"
+    bed.scores = scores("VF")
+    bed.quiet(3)
+    assert bed.the("asystole").ended == bed.of("ventricular fibrillation")[1].announced
 
 
 @pytest.mark.parametrize(("rr_s", "is_pause"), [(2.496, False), (2.504, True)])
@@ -249,7 +260,9 @@ def test_rate_steps(bed: MadeBed, rr_s: float, condition: Condition) -> None:
 def test_after_a_start_rates_are_waited_for(bed: MadeBed) -> None:
     """Four RR intervals must be known: one short one is no tachycardia."""
     bed.beats("NNNN", 0.4)
-    bed.quiet(1.5)
+    bed.gap(1)
+    bed.beats("NNNN", 0.4)
+    bed.quiet(1.1)
     assert bed.told == []
     bed.gap(1)
     bed.beats("NNNNN", 0.4)
@@ -461,9 +474,19 @@ def test_what_is_either_is_tachycardia(bed: MadeBed) -> None:
     bed = made(bed.config)
     bed.scores = scores("VF")
     bed.beats("Q" * 20, 0.8)
-    bed.scores = scores()
+    bed.scores = (0.5, 0.2, 0.25, 0.03, 0.02)
     bed.beats("N" * 20, 0.8)
     assert bed.conditions == {"ventricular fibrillation"}
+
+
+def test_a_new_run_does_not_go_on_with_the_fibrillation_of_the_old_one(bed: MadeBed) -> None:
+    """What would keep an alarm does not begin one."""
+    bed.scores = scores("VF")
+    bed.quiet(20)
+    bed.start("second", 0)
+    bed.scores = (0.64, 0.0, 0.35, 0.01, 0.0)
+    bed.beats("N" * 10, 0.8)
+    assert [alarm.run for alarm in bed.of("ventricular fibrillation")] == ["run"]
 
 
 def test_a_slow_waveform_is_no_tachycardia(bed: MadeBed) -> None:
@@ -481,7 +504,7 @@ def test_both_ways_to_tachycardia_make_one_alarm(bed: MadeBed) -> None:
     bed.beats("N" * 20, 0.8)
     bed.scores = scores("VT")
     bed.beats("V" * 20, 0.4)
-    bed.beats("N" * 5, 0.4)
+    bed.beats("N" * 10, 0.4)
     assert bed.the("ventricular tachycardia").ended is None
     bed.scores = scores()
     bed.beats("N" * 20, 0.8)
@@ -525,6 +548,11 @@ def test_gaps(settings: Config) -> None:
     bed.beats("N" * 80, 0.8)
     assert bed.the("gaps").ended == over + 60 * FS
     assert bed.conditions == {"gaps"}
+    bed = made(settings)
+    for _ in range(4):
+        bed.beats("N" * 45, 0.8)
+        bed.gap(0.4)
+    assert bed.told == []
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 40])
@@ -592,6 +620,34 @@ def test_noise(bed: MadeBed) -> None:
     bed.beats("N" * 13 + "NNVVN", 0.45)
     bed.quiet(1.1)
     assert bed.conditions == {"noise", "heart rate high", "couplet"}
+
+
+def test_what_was_held_back_is_forgotten_in_noise(bed: MadeBed) -> None:
+    """A heart rate behind tachycardia is not announced in noise, once that is over."""
+    bed.scores = scores("VT")
+    bed.beats("Q" * 12, 0.8)
+    bed.beats("Q" * 20, 0.45)
+    bed.scores = (0.0, 0.45, 0.0, 0.55, 0.0)
+    while not bed.alarms.suspended(0):
+        bed.beats("Q", 0.45)
+    bed.scores = scores("noise")
+    bed.beats("Q" * 40, 0.45)
+    assert bed.the("ventricular tachycardia").ended is not None
+    assert bed.conditions == {"ventricular tachycardia", "noise"}
+
+
+def test_irregular_intervals_begin_anew_after_noise(bed: MadeBed) -> None:
+    """Fibrillation of the atria runs out in noise; what was heard before does not count after it."""
+    chance = Random(1)
+    for _ in range(120):
+        bed.beats("N", chance.uniform(0.5, 1.1))
+    bed.scores = scores("noise")
+    bed.beats("N" * 40, 0.8)
+    assert bed.the("atrial fibrillation").ended == bed.the("noise").announced - FS + 10 * FS
+    bed.scores = scores()
+    bed.beats("N" * 20, 0.8)
+    assert not bed.alarms.suspended(0)
+    assert len(bed.of("atrial fibrillation")) == 1
 
 
 def test_noise_in_19_of_30_seconds(bed: MadeBed) -> None:

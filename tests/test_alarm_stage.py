@@ -62,7 +62,7 @@ def play(bed: MadeBed, script: list[Step], pieces: int = 1, clock: bool = True, 
             bed.told += bed.alarms.acknowledge(bed.row, 100.0 + number)
         elif clock:
             change = bed.alarms.no_data if what else bed.alarms.data_again
-            bed.told += change(bed.row, bed.now, 100.0)
+            bed.told += change(bed.row, bed.now + 300, 100.0)
 
 
 def key(alarm: Alarm) -> tuple[str, str, int]:

@@ -19,7 +19,7 @@ from rich.console import Console
 from agent.dashboard.bell import BELL
 from agent.dashboard.painter import BEGIN, COMMIT, Painter
 from agent.dashboard.screen import CLOSE, OPEN, Screen, needs_ascii
-from agent.dashboard.view import View
+from agent.dashboard.view import Action, View
 from agent.messages import LinkView, Snapshot
 from model.errors import TerminalError
 
@@ -40,8 +40,7 @@ with Screen(Console(force_terminal=True), View()) as screen:
             raise ValueError("on purpose")
         select.select([] if screen.stdin_fd is None else [screen.stdin_fd], [], [], 0.05)
         going = screen.press(screen.keys(), shown)
-        asked = screen.asked() + screen.asked()
-        if screen.view.bell and not asked and screen.looks_at(shown) == ():
+        if screen.view.bell and screen.looks_at(shown) == ():
             screen.ring()
 print("the end")
 """
@@ -204,6 +203,14 @@ def test_no_terminal() -> None:
     """Output to a file or pipe is refused."""
     with pytest.raises(TerminalError, match="not a terminal"), Screen(Console(file=io.StringIO()), View()):
         pass
+
+
+def test_what_was_asked_is_told_once() -> None:
+    """What a person asked for is handed out once."""
+    action = Action("silence", "bed-1")
+    screen = Screen(Console(file=io.StringIO()), View(asked=(action,)))
+    assert screen.asked() == (action,)
+    assert screen.asked() == ()
 
 
 def test_ascii_where_nothing_else_works() -> None:

@@ -183,6 +183,15 @@ def test_small_cards_say_what_matters() -> None:
     assert "!!! VT  V beats in a row: 7 at 152/min" in told
 
 
+def test_high_cards_do_not_touch() -> None:
+    """Cards of more than two lines have an empty one below them, those of two use both for their wave."""
+    for beds, lines, empty in ((24, 4, [3, 7]), (40, 2, [])):
+        ward = make(*(make_bed(f"bed-{i:02}") for i in range(beds)))
+        assert settle(ward, View(), 120, 36).grid.lines == lines
+        told = shown(ward, View(), 120, 36)[2:10]
+        assert [row for row, line in enumerate(told) if not line.strip()] == empty
+
+
 def test_the_chosen_bed_in_words() -> None:
     """Below the small cards stands what is to be said of the chosen bed, or the most urgent one."""
     beds = [make_bed(f"bed-{i:02}") for i in range(40)]

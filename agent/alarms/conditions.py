@@ -72,7 +72,7 @@ class Conditions:
                 self._suspend()
             self._waves.tick(tick, signal.suspended)
             self._quiet.tick(tick, self._waves.fibrillating, signal.suspended)
-            if self._heard or "atrial fibrillation" in self.book.open:
+            if not signal.suspended and (self._heard or "atrial fibrillation" in self.book.open):
                 self._atrial(tick.sample)
         return self.book.take()
 

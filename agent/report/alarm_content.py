@@ -12,7 +12,7 @@ from agent.report.reading import Key, Reading, key_of
 from agent.report.styles import GREY_INK, NONE, PRIORITIES, PRIORITY_COLOURS, clock, length, moment
 from model.resample import FS
 
-MOST_STRIPS = 600
+MOST_STRIPS = 400
 """Alarms that are shown with their strip, the most urgent first."""
 MOST_ROWS = 400
 """Alarms beyond those that are told in a line."""

@@ -23,7 +23,7 @@ FEW = "Fewer than 80 % of the NN intervals could be used (ectopy, fibrillation o
 
 def rate_section(reading: Reading, found: Findings) -> Section:
     """Rate and intervals over the whole recording."""
-    return Section("Rate and rhythm", [Figure(rate_chart(reading, found)), Figure(tachogram(reading))], anew=True)
+    return Section("Rate and rhythm", [Figure(rate_chart(reading, found)), Figure(tachogram(reading))])
 
 
 def beat_section(reading: Reading, found: Findings) -> Section:
@@ -106,7 +106,7 @@ def _strip(reading: Reading, title: str, begin_s: float, seconds: float) -> Bloc
 def _run_strip(reading: Reading, run: Run, word: str) -> Block:
     begin, end = (float(reading.beats.at_s[at]) for at in (run.first, run.stop - 1))
     seconds = 20.0 if end - begin > LONG_RUN_S else 10.0
-    begin_s = begin - (seconds - min(end - begin, seconds)) / 2
+    begin_s = begin - max(1.0, (seconds - (end - begin)) / 2)
     return _strip(reading, f"Run of {len(run):,} {word} beats, {run.rate:.0f} per minute", begin_s, seconds)
 
 
@@ -134,7 +134,7 @@ def _ectopy(found: Findings) -> Block:
 def _by_time(reading: Reading, found: Findings, parts: Bins) -> Block:
     counts = by_bin(reading.beats, parts)
     least, mean, most = extremes(found.rate, reading.beats.at_s, parts)
-    pauses = np.bincount(parts.of(reading.beats.at_s[reading.beats.rr_s >= PAUSE_S]), minlength=len(parts))
+    pauses = np.bincount(parts.of(reading.beats.at_s[found.paused]), minlength=len(parts))
     zero = reading.started_s or 0.0
     rows = []
     for i in range(len(parts)):

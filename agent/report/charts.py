@@ -8,8 +8,8 @@ import numpy as np
 from agent.messages import Alarm
 from agent.report.axes import Axes, heading, panel
 from agent.report.findings import Bins, Findings, by_bin, extremes
-from agent.report.picture import GREY, INK, PALE, Picture, Points, legend, ticks
-from agent.report.quality import MINUTE_S, Quality
+from agent.report.picture import GREY, INK, PALE, Picture, Points, legend, rounded
+from agent.report.quality import MINUTE_S, NOISY_UV, Quality
 from agent.report.reading import Reading
 from agent.report.styles import (
     BAND,
@@ -33,20 +33,17 @@ CELL = 1.25
 SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
 """From so many intervals on a cell is so dark."""
 MOST_LANES = 20
-NOISY_UV = 50.0
-"""The level line of the noise chart."""
 
 
 def rate_chart(reading: Reading, found: Findings) -> Picture:
     """Least, mean and greatest rate over the whole recording."""
     rate, at_s = found.rate, reading.beats.at_s
-    picture = Picture(168, "Heart rate over the recording: the range in each moment and its mean.")
+    picture = Picture(122, "Heart rate over the recording: the range in each moment and its mean.")
     heading(picture, 0, 10, "Heart rate", "per minute, over 8 beats: range (band) and mean (line)")
     known = rate[np.isfinite(rate)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (40.0, 120.0)
-    marks = ticks(max(0.0, low - 10), high + 12, 6)
-    axes = panel(picture, 18, 150, reading.length_s, (marks[0] - (marks[1] - marks[0]), marks[-1]))
-    axes.frame("per minute", marks=[axes.y_span[0], *marks])
+    axes = panel(picture, 18, 106, reading.length_s, rounded(max(0.0, low - 5), high + 8, 5))
+    axes.frame("per minute", 5)
     axes.clocks(reading.started_s)
     if len(known):
         columns = int((axes.right - axes.left) / COLUMN)
@@ -77,11 +74,11 @@ def _point(axes: Axes, index: int | None, reading: Reading, rate: Points, above:
 def tachogram(reading: Reading) -> Picture:
     """Every RR interval as a dot, darker where there are many."""
     rr, at_s = reading.beats.rr_s, reading.beats.at_s
-    picture = Picture(168, "Tachogram: all RR intervals over the recording.")
+    picture = Picture(122, "Tachogram: all RR intervals over the recording.")
     heading(picture, 0, 10, "RR intervals", "seconds; darker where many lie together")
     known = np.isfinite(rr)
     top = float(np.clip(np.quantile(rr[known], 0.999) * 1.25, 1.2, 4.0)) if known.any() else 1.6
-    axes = panel(picture, 18, 150, reading.length_s, (0.0, top))
+    axes = panel(picture, 18, 106, reading.length_s, (0.0, top))
     axes.frame("seconds", 5)
     axes.clocks(reading.started_s)
     if not known.any():
@@ -123,8 +120,7 @@ def class_chart(reading: Reading, found: Findings, parts: Bins) -> Picture:
     legend(picture, 160, 10, items)
     for top, bottom, first in ((20, 118, 0), (150, 258, 1)):
         stack = counts[:, first:]
-        high = ticks(0, max(1, int(stack.sum(axis=1).max())) * 1.1, 4)
-        axes = panel(picture, top, bottom, reading.length_s, (0.0, max(high[-1], float(stack.sum(axis=1).max()))))
+        axes = panel(picture, top, bottom, reading.length_s, rounded(0.0, max(1.0, float(stack.sum(axis=1).max())), 4))
         axes.frame("beats", 4)
         axes.clocks(reading.started_s)
         _stacks(axes, stack, parts, CLASSES[first:], reading)
@@ -226,11 +222,19 @@ def quality_chart(reading: Reading, found: Quality) -> Picture:
 
 def _noise(picture: Picture, reading: Reading, found: Quality) -> None:
     known = found.noise_uv[np.isfinite(found.noise_uv)]
-    heading(picture, 0, 100, "Noise", f"high-frequency, µV rms by minute; median {number(_median(known))} µV")
-    high = max(2 * NOISY_UV, float(np.quantile(known, 0.98)) * 1.2) if len(known) else 2 * NOISY_UV
+    heading(
+        picture,
+        0,
+        100,
+        "Noise",
+        f"µV rms by minute, median {number(_median(known))}; above the line no rate is believed",
+    )
+    high = NOISY_UV * 1.25
     axes = panel(picture, 108, 188, reading.length_s, (0.0, high))
-    axes.frame("µV", 4)
+    axes.frame("µV", marks=(0, 25, 50, 75, NOISY_UV))
     axes.clocks(reading.started_s)
+    limit = axes.at_y(NOISY_UV)
+    picture.line((axes.left, limit, axes.right, limit), RED, 0.6, dash=(4, 3))
     at = np.minimum((np.arange(len(found.noise_uv)) + 0.5) * MINUTE_S, reading.length_s)
     value = np.minimum(found.noise_uv, high)
     there = np.isfinite(value)

@@ -54,7 +54,7 @@ class Findings:
     """`counts` of the classes; `rate` (n,) a minute over RATE_BEATS intervals that end at each beat, NaN where none.
 
     `slowest`, `fastest`: beats at which the rate is so, None where none is known. `pauses`: beats at their end, the
-    longest first, of `pause_count`. Runs: the longest first; `couplets` by class.
+    longest first, of `pause_count` at beats `paused`. Runs: the longest first; `couplets` by class.
     """
 
     counts: tuple[int, ...]
@@ -62,6 +62,7 @@ class Findings:
     slowest: int | None
     fastest: int | None
     pauses: tuple[int, ...]
+    paused: NDArray[np.int64]
     pause_count: int
     runs: dict[str, tuple[Run, ...]]
     run_count: dict[str, int]
@@ -77,11 +78,11 @@ class Findings:
         return 100 * self.counts[CLASSES.index(name)] / self.total if self.total else 0.0
 
 
-def findings(beats: Beats) -> Findings:
-    """All of it."""
-    rate = rates(beats.rr_s)
+def findings(beats: Beats, clear: NDArray[np.bool_]) -> Findings:
+    """All of it; rates and pauses are those of beats (n,) in `clear` signal."""
+    rate = np.where(clear, rates(beats.rr_s), np.nan)
     known = np.flatnonzero(np.isfinite(rate))
-    pauses = np.flatnonzero(beats.rr_s >= PAUSE_S)
+    pauses = np.flatnonzero((beats.rr_s >= PAUSE_S) & clear)
     longest = pauses[np.argsort(-beats.rr_s[pauses], kind="stable")][:SHOWN]
     rows = {name: in_a_row(beats, name) for name in "VS"}
     runs = {name: [run for run in rows[name] if len(run) >= LEAST_RUN] for name in rows}
@@ -91,6 +92,7 @@ def findings(beats: Beats) -> Findings:
         slowest=int(known[rate[known].argmin()]) if len(known) else None,
         fastest=int(known[rate[known].argmax()]) if len(known) else None,
         pauses=tuple(longest.tolist()),
+        paused=pauses,
         pause_count=len(pauses),
         runs={
             name: tuple(sorted(found, key=lambda run: (-len(run), run.first))[:SHOWN]) for name, found in runs.items()

@@ -10,7 +10,7 @@ from model.hrv import BANDS, BIN_S, FREQUENCIES, Intervals, Poincare, Spectrum
 
 GAP = 40.0
 PANEL = (WIDTH - 2 * GAP - 40.0) / 3
-TOP, BOTTOM = 22.0, 172.0
+TOP, BOTTOM = 22.0, 150.0
 BAND_COLOURS = {"VLF": "#d8dee4", "LF": "#bdd5e6", "HF": "#cfe5d6"}
 SQUARE = 1.5
 
@@ -18,7 +18,7 @@ SQUARE = 1.5
 def hrv_picture(nn: Intervals, power: Spectrum | None, cloud: Poincare | None) -> Picture:
     """Three panels side by side."""
     picture = Picture(
-        200, "Heart-rate variability: histogram of NN intervals, power spectrum, and each interval against the next."
+        178, "Heart-rate variability: histogram of NN intervals, power spectrum, and each interval against the next."
     )
     lowest, highest = (1000 * float(np.quantile(nn.nn_s, q)) for q in (0.001, 0.999))
     span = (max(0.0, lowest - 60), highest + 60)

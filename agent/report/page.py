@@ -25,7 +25,9 @@ nav a:hover, nav a:focus { text-decoration: underline }
 .tile { border: 1px solid #dde3e8; border-radius: 4px; padding: 2.5mm 3.5mm; break-inside: avoid }
 .tile span { display: block; color: #64717d; font-size: 12px } .tile b { display: block; font-size: 22px;
   line-height: 1.25; font-weight: bold }
-figure { margin: 5mm 0; break-inside: avoid } figcaption { margin-bottom: 1mm; font-size: 12px; color: #64717d }
+figure { margin: 5mm 0; break-inside: avoid }
+figcaption { margin-bottom: 1mm; font-size: 12px; color: #64717d; max-width: 250mm; display: flex; flex-wrap: wrap;
+  justify-content: space-between; gap: 0 6mm }
 figcaption h3 { color: #1d2a35 }
 .letter { display: inline-block; color: #fff; border-radius: 3px; font-size: 11px; padding: 0 1.6mm; margin-right: 2mm }
 svg { display: block; max-width: 100%; height: auto; font-family: Helvetica, Arial, "Liberation Sans", sans-serif }
@@ -98,7 +100,7 @@ def _block(block: Block) -> str:
 def _figure(figure: Figure) -> str:
     letter = f'<span class="letter" style="background:{figure.colour}">{escape(figure.letter)}</span>'
     title = f"<h3>{letter if figure.letter else ''}{escape(figure.title)}</h3>" if figure.title else ""
-    said = f"<figcaption>{title}{escape(figure.details)}</figcaption>" if title or figure.details else ""
+    said = f"<figcaption>{title}<span>{escape(figure.details)}</span></figcaption>" if title or figure.details else ""
     return f"<figure>{said}{svg(figure.picture)}</figure>"
 
 

@@ -19,9 +19,11 @@ LEAST_MM, MOST_MM = 20, 35
 """Height of a row."""
 GAINS = (10, 5)
 """Millimetres of a millivolt: the second where the signal does not fit at the first."""
-LETTERS = 9.0
+LETTERS = 8.5
 """Points above a row for the letters of its beats."""
-SPACE = 5.0
+SPACE = 2.0
+FLAG = 52.0
+"""Points that the word of a marked moment may take."""
 ANCHORS: tuple[Anchor, Anchor] = ("end", "start")
 
 
@@ -62,7 +64,7 @@ def strip_picture(strip: Strip) -> Picture:
     millimetres = min(MOST_MM, max(LEAST_MM, 5 * int(np.ceil(((high - low) * gain + 3) / 5))))
     height, middle = millimetres * MM, (low + high) / 2
     rows = rows_of(len(strip.wave) / FS)
-    picture = Picture(rows * (LETTERS + height + SPACE) + 6, strip.title)
+    picture = Picture(rows * (LETTERS + height + SPACE) + 7, strip.title)
     for row in range(rows):
         top = row * (LETTERS + height + SPACE) + LETTERS
         begin = row * ROW_S
@@ -75,7 +77,7 @@ def strip_picture(strip: Strip) -> Picture:
         picture.path(x, np.clip(y, top, top + height).astype(np.float64), INK, 0.75)
         _beats(picture, strip, begin, top)
         _flags(picture, strip, begin, top, height)
-        picture.text(2, top + height - 2.5, strip.clocks[row] if row < len(strip.clocks) else "", 6.5, GREY)
+        picture.text(2, top + 7, strip.clocks[row] if row < len(strip.clocks) else "", 6.5, GREY)
     note = f"25 mm/s   {gain} mm/mV   lead {strip.lead}"
     picture.text(min(WIDTH, len(strip.wave) / FS * SPEED), picture.height - 1, note, 6.5, GREY, "end")
     return picture
@@ -83,7 +85,7 @@ def strip_picture(strip: Strip) -> Picture:
 
 def template_picture(made: Sequence[Template]) -> Picture:
     """The typical beat of each class, thick, on beats of the class, thin; all at the same scale."""
-    width, gap = 24 * BIG / 4.0, 10.0
+    width, gap = 8 * BIG, 10.0
     low = min(float(np.quantile(one.samples, 0.02)) for one in made)
     high = max(float(np.quantile(one.samples, 0.98)) for one in made)
     gain = next((g for g in GAINS if (high - low) * g <= 50), GAINS[-1])
@@ -145,11 +147,16 @@ def _beats(picture: Picture, strip: Strip, begin: float, top: float) -> None:
 
 
 def _flags(picture: Picture, strip: Strip, begin: float, top: float, height: float) -> None:
+    taken: list[tuple[float, float]] = []
     for flag in strip.flags:
         if 0 <= flag.at_s - begin < ROW_S:
             x = (flag.at_s - begin) * SPEED
             picture.line((x, top, x, top + height), flag.colour, 1.0, dash=(3, 2))
             right = x > WIDTH - 50
             beside, anchor = (x - 3, ANCHORS[0]) if right else (x + 3, ANCHORS[1])
-            picture.text(beside, top + height - 2.5, flag.text, 7, flag.colour, anchor, bold=True)
+            y = top + height - 2.5
+            while any(abs(x - other) < FLAG and abs(y - level) < 1 for other, level in taken):
+                y -= 8
+            taken.append((x, y))
+            picture.text(beside, y, flag.text, 7, flag.colour, anchor, bold=True)
     picture.line((0, top + height, min(ROW_S * SPEED, WIDTH), top + height), LINE, 0.3)

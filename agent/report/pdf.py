@@ -6,13 +6,13 @@ from typing import BinaryIO
 
 from agent.report.document import Block, Document, Figure, Note, Section, Table, Tile, Tiles
 from agent.report.picture import GREY, INK, LINE, PALE, WIDTH
-from agent.report.sheet import Draw, Sheet, Writer, fitted, wrapped
+from agent.report.sheet import Draw, Sheet, Writer, fitted, width_of, wrapped
 
-TOP, BOTTOM = 36.0, 44.0
+TOP, BOTTOM = 30.0, 40.0
 LEAST_LEFT = 110.0
 """A section begins on the next page where less is left of one."""
-ROW, TEXT, SMALL = 14.5, 9.0, 8.0
-TILES, TILE, GAP = 4, 52.0, 8.0
+ROW, TEXT, SMALL, TITLE = 13.8, 9.0, 8.0, 9.5
+TILES, TILE, GAP = 4, 50.0, 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +153,11 @@ def _tiles(tiles: tuple[Tile, ...]) -> Draw:
 
 
 def _figure(figure: Figure) -> Piece:
-    details = wrapped(figure.details, SMALL, WIDTH) if figure.details else []
+    room = WIDTH - 90 - width_of(figure.title, TITLE, bold=True)
+    beside = bool(figure.title) and width_of(figure.details, SMALL) <= room
+    details = wrapped(figure.details, SMALL, WIDTH) if figure.details and not beside else []
     title = 14.0 if figure.title else 0.0
-    above = title + 11 * len(details) + 3
+    above = title + 11 * len(details) + 2
 
     def draw(sheet: Sheet, top: float) -> None:
         x = 0.0
@@ -165,12 +167,14 @@ def _figure(figure: Figure) -> Piece:
             sheet.text(width / 2, top + 10.3, figure.letter, SMALL, "#ffffff", "middle", bold=True)
             x = width + 5
         if figure.title:
-            sheet.text(x, top + 11, fitted(figure.title, 9.5, WIDTH - x, bold=True), 9.5, INK, bold=True)
+            sheet.text(x, top + 11, fitted(figure.title, TITLE, WIDTH - x, bold=True), TITLE, INK, bold=True)
+        if beside:
+            sheet.text(WIDTH, top + 11, figure.details, SMALL, GREY, "end")
         for i, line in enumerate(details):
             sheet.text(0, top + title + 9 + 11 * i, line, SMALL, GREY)
         sheet.picture(figure.picture, top + above)
 
-    return Piece(above + figure.picture.height + 10, draw)
+    return Piece(above + figure.picture.height + 7, draw)
 
 
 def _table(table: Table) -> Iterator[Piece]:

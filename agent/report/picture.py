@@ -171,6 +171,13 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     return [float(round((first + i) * step, 10)) for i in range(int((high - first * step) / step + 1e-9) + 1)]
 
 
+def rounded(low: float, high: float, most: int) -> tuple[float, float]:
+    """The span between two values, made longer to round numbers."""
+    marks = ticks(low, high, most)
+    step = marks[1] - marks[0] if len(marks) > 1 else (high - low) or 1.0
+    return float(np.floor(low / step + 1e-9) * step), float(np.ceil(high / step - 1e-9) * step)
+
+
 def legend(picture: Picture, x: float, y: float, items: Sequence[tuple[str, str]], size: float = 7.5) -> None:
     """Colours and what they stand for, in a row that begins at `x`."""
     for colour, text in items:

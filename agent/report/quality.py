@@ -14,6 +14,8 @@ from model.resample import FS
 MINUTE_S = 60.0
 FLAT_MV = 0.02
 """A second whose values all lie within this is flat."""
+NOISY_UV = 100.0
+"""In a minute with more no rate and no pause is believed."""
 NOISE_OF_MEDIAN = 1000 / (0.6745 * 6**0.5)
 """Microvolts of white noise for the median of |second differences| in mV: they have six times its variance."""
 
@@ -29,6 +31,11 @@ class Quality:
     flat: Times
     saturated: Times
     noise_uv: Times
+
+    def clear(self, at_s: Times) -> NDArray[np.bool_]:
+        """Which times lie in a minute whose noise is small enough to believe what was found in it."""
+        minute = np.clip((at_s // MINUTE_S).astype(np.int64), 0, len(self.noise_uv) - 1)
+        return ~(self.noise_uv[minute] > NOISY_UV)
 
     @property
     def recorded_s(self) -> float:
