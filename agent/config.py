@@ -143,6 +143,13 @@ class AlarmConfig:
     r_on_t_again_s: NotNegative
     v_most_per_min: Beats
     v_end_per_min: Beats
+    af_s: Positive
+    af_intervals: Count
+    af_variation: Positive
+    af_entropy: Positive
+    af_tolerance: Positive
+    af_keep: Share
+    af_memory_s: Positive
     hold_s: Positive
     lost_s: Positive
     noise_score: Share

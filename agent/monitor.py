@@ -30,6 +30,9 @@ SAME_BEAT_S = 0.2
 SPARE = 2.0
 """A look that took long is followed by a pause as long: with many beds more packets of each are taken together, which
 is what makes them cheap."""
+RARELY = (50_000, 20, 1000)
+"""Thresholds of the garbage collector: next to nothing here refers to itself, and to look through a thousand beds takes
+a fifth of a second."""
 WATCH_S = 0.5
 """How often beds are looked at from which nothing comes."""
 WAVE_SAMPLES = 30 * FS
@@ -96,6 +99,7 @@ class Session:
         # What is loaded by now stays: searching all of PyTorch for garbage would hold up beats for a tenth of a second.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*RARELY)
         due_s = 0.0
         found = self._resume()
         while not stop():

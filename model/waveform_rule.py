@@ -27,8 +27,8 @@ class Rule:
 
 
 TURNED = 3 * FS
-FIBRILLATION = Rule(kinds=(2,), begins=0.5, looks=3, keeps=0.3, ends_s=10)
-TACHYCARDIA = Rule(kinds=(1, 2), begins=0.8, looks=2, keeps=0.4, ends_s=6, slowest=100)
+FIBRILLATION = Rule(kinds=(2,), begins=0.3, looks=3, keeps=0.25, ends_s=10)
+TACHYCARDIA = Rule(kinds=(1, 2), begins=0.85, looks=2, keeps=0.4, ends_s=6, slowest=100)
 
 
 @dataclass(frozen=True, slots=True)

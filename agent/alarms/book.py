@@ -119,11 +119,11 @@ class Book:
         """Whether a condition is open or held back."""
         return condition in self.open or condition in self._held
 
-    def over(self, condition: Condition) -> None:
-        """A condition is known to be over."""
+    def over(self, condition: Condition, sample: int | None = None) -> None:
+        """A condition is known to be over, since `sample` where that was earlier."""
         standing = self.open.pop(condition, None)
         if standing is not None:
-            self._end(condition, standing, self.sample)
+            self._end(condition, standing, self.sample if sample is None else min(sample, self.sample))
         else:
             self._held.pop(condition, None)
 
@@ -219,9 +219,9 @@ class Book:
         """What was not seen again is over; then the next sample at which something runs out is known."""
         for condition in [name for name, standing in self._held.items() if standing.until < self.sample]:
             del self._held[condition]
-        for condition in [name for name, standing in self.open.items() if standing.until < self.sample]:
-            standing = self.open.pop(condition)
-            self._end(condition, standing, standing.until)
+        gone = [(standing.until, name) for name, standing in self.open.items() if standing.until < self.sample]
+        for until, condition in sorted(gone):
+            self._end(condition, self.open.pop(condition), until)
         left = (*self._held.values(), *self.open.values())
         self._due = min((standing.until for standing in left), default=NEVER)
 

@@ -29,7 +29,15 @@ class Conditions:
         self._quiet = Quiet(config, book)
         self._rate = Rate(config, book)
         self._ectopy = Ectopy(config, book, self._waves)
-        self._irregular = Irregularity()
+        self._irregular = Irregularity(
+            intervals=config.af_intervals,
+            variation=config.af_variation,
+            entropy=config.af_entropy,
+            tolerance=config.af_tolerance,
+            keep=config.af_keep,
+            least_s=config.af_s,
+            memory_s=config.af_memory_s,
+        )
         self._running = False
         self._heard = False
         """Whether a beat was told since the last tick."""
@@ -137,7 +145,7 @@ class Conditions:
         self._heard = False
         irregular, onset = self._irregular.state(now)
         if not irregular:
-            self.book.over("atrial fibrillation")
+            self.book.over("atrial fibrillation", self._irregular.end)
         elif onset is not None:
             words = f"RR irregular for {(now - onset) / FS:.0f} s"
             known = "atrial fibrillation" in self.book.open

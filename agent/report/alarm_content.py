@@ -18,7 +18,6 @@ MOST_ROWS = 400
 """Alarms beyond those that are told in a line."""
 AROUND_S = 10.0
 """Before and after the announcement, where no strip was kept."""
-LATEST_S = 2.5e11
 
 
 def alarm_section(reading: Reading, strips: dict[Key, Strip]) -> Section:
@@ -77,9 +76,9 @@ def _told(reading: Reading, alarm: Alarm) -> str:
     """Onset, announcement, end and acknowledgement in words."""
     onset_s = reading.time_of(alarm.run, alarm.onset)
     if onset_s is not None and reading.started_s is not None:
-        parts = [f"onset {moment(max(0.0, reading.started_s + onset_s))}"]
+        parts = [f"onset {moment(reading.started_s + onset_s)}"]
     else:
-        parts = [f"announced {moment(min(alarm.announced_s, LATEST_S))}"]
+        parts = [f"announced {moment(alarm.announced_s)}"]
     parts.append(f"announced {max(0, alarm.announced - alarm.onset) / FS:.1f} s later")
     parts.append(
         "no end recorded" if alarm.ended is None else f"lasted {length(max(0, alarm.ended - alarm.onset) / FS)}"
@@ -88,7 +87,7 @@ def _told(reading: Reading, alarm: Alarm) -> str:
         parts.append("not acknowledged")
     else:
         after = length(max(0.0, alarm.acknowledged_s - alarm.announced_s))
-        parts.append(f"acknowledged at {clock(min(alarm.acknowledged_s, LATEST_S))}, {after} after it was announced")
+        parts.append(f"acknowledged at {clock(alarm.acknowledged_s)}, {after} after it was announced")
     if alarm.latching:
         parts.append("latching")
     return ", ".join(parts)

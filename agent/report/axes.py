@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
 from agent.report.picture import GREY, INK, LINE, PALE, Picture, Points, ticks
-from agent.report.styles import clock
+from agent.report.styles import clock, day
 
 LEFT, RIGHT = 46.0, 8.0
 """Points beside a chart of the whole width."""
@@ -86,7 +85,7 @@ def heading(picture: Picture, x: float, y: float, text: str, more: str = "") -> 
     """What a chart shows, above it."""
     picture.text(x, y, text, 9, INK, bold=True)
     if more:
-        picture.text(x + 5.3 * len(text) + 8, y, more, 7.5, GREY)
+        picture.text(x + 5.5 * len(text) + 9, y, more, 7.5, GREY)
 
 
 def _short(value: float) -> str:
@@ -95,5 +94,5 @@ def _short(value: float) -> str:
 
 def _mark(unix_s: float, step: float) -> str:
     if step >= 86_400:
-        return f"{datetime.fromtimestamp(unix_s, UTC):%d %b}"
+        return day(unix_s)
     return clock(unix_s, seconds=step < 60)

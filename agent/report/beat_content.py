@@ -92,7 +92,7 @@ def strip_of(
         for at_s, label in zip(reading.beats.at_s[first:stop].tolist(), labels, strict=True)
     ]
     zero = reading.started_s or 0.0
-    clocks = [clock(max(0.0, zero + begin_s + 10.0 * row)) for row in range(int(np.ceil(seconds / 10.0)))]
+    clocks = [clock(zero + begin_s + 10.0 * row) for row in range(int(np.ceil(seconds / 10.0)))]
     return Strip(reading.wave(begin_s, seconds) if wave is None else wave, beats, flags, clocks, reading.lead, title)
 
 
@@ -138,8 +138,8 @@ def _by_time(reading: Reading, found: Findings, parts: Bins) -> Block:
     zero = reading.started_s or 0.0
     rows = []
     for i in range(len(parts)):
-        begin = clock(max(0.0, zero + float(parts.edges[i])), seconds=parts.step_s < 60)
-        end = clock(max(0.0, zero + float(parts.edges[i + 1])), seconds=parts.step_s < 60)
+        begin = clock(zero + float(parts.edges[i]), seconds=parts.step_s < 60)
+        end = clock(zero + float(parts.edges[i + 1]), seconds=parts.step_s < 60)
         beats = [f"{count:,}" for count in counts[i].tolist()]
         rates = [number(float(part[i])) for part in (least, mean, most)]
         rows.append((f"{begin} {DASH} {end}", f"{int(counts[i].sum()):,}", *beats, *rates, f"{int(pauses[i]):,}"))

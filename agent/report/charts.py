@@ -68,7 +68,8 @@ def _point(axes: Axes, index: int | None, reading: Reading, rate: Points, above:
     axes.picture.box((x - 1.8, y - 1.8, 3.6, 3.6), RED, radius=1.8)
     text = f"{'max' if above else 'min'} {value:.0f} at {clock((reading.started_s or 0) + at_s)}"
     right = x > axes.right - 90
-    axes.picture.text(x + (-4 if right else 4), y + (-4 if above else 9), text, 7.5, RED, "end" if right else "start")
+    level = y - 4 if above or y > axes.bottom - 12 else y + 9
+    axes.picture.text(x + (-4 if right else 4), level, text, 7.5, RED, "end" if right else "start")
 
 
 def tachogram(reading: Reading) -> Picture:

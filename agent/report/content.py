@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agent.messages import Strip
-from agent.report.alarm_content import LATEST_S, alarm_section
+from agent.report.alarm_content import alarm_section
 from agent.report.beat_content import beat_section, extreme_section, rate_section, variability_section
 from agent.report.charts import quality_chart
 from agent.report.document import Block, Document, Figure, Note, Section, Table, Tile, Tiles
@@ -152,9 +152,7 @@ def _recording_section(reading: Reading) -> Section:
         section.blocks.append(_runs(reading))
     events = [(at_s, event) for at_s, event in reading.events if event.kind != "start"]
     if events:
-        rows = tuple(
-            (moment(min(max(0.0, at_s), LATEST_S)), event.kind, event.text) for at_s, event in events[:MOST_EVENTS]
-        )
+        rows = tuple((moment(at_s), event.kind, event.text) for at_s, event in events[:MOST_EVENTS])
         more = f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""
         section.blocks.append(
             Table(("told at (UTC)", "kind", "what"), rows, "lll", (0.16, 0.08, 0.76), caption=f"Events{more}")

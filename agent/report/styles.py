@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from agent.messages import Priority
+from agent.recording.segments import LARGEST_TIME
 from model.records import CLASSES
 
 CLASS_COLOURS = dict(zip(CLASSES, ("#3d8b5a", "#1391a6", "#c8352b", "#963b9c", "#a87a00"), strict=True))
@@ -21,12 +22,22 @@ NONE = "\N{EM DASH}"
 
 def clock(unix_s: float, seconds: bool = True) -> str:
     """A time of day, UTC."""
-    return f"{datetime.fromtimestamp(unix_s, UTC):{'%H:%M:%S' if seconds else '%H:%M'}}"
+    return f"{_date(unix_s):{'%H:%M:%S' if seconds else '%H:%M'}}"
 
 
 def moment(unix_s: float) -> str:
     """A date and time of day, UTC."""
-    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{_date(unix_s):%Y-%m-%d %H:%M:%S}"
+
+
+def day(unix_s: float) -> str:
+    """A day of the month, UTC."""
+    return f"{_date(unix_s):%d %b}"
+
+
+def _date(unix_s: float) -> datetime:
+    """The nearest that a calendar has."""
+    return datetime.fromtimestamp(min(max(0.0, unix_s), LARGEST_TIME), UTC)
 
 
 def length(seconds: float) -> str:
