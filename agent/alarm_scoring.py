@@ -43,6 +43,8 @@ from model.score_episodes import (
 
 MARGIN_S = 10.0
 LETHAL: tuple[Condition, ...] = ("ventricular fibrillation", "asystole", "ventricular tachycardia")
+ECTOPIC = ("(HGEA", "(IVR", "(B")
+"""Rhythms that consist of V beats, in rows or between others: whether five were in a row is not known by the label."""
 SCORED: tuple[Condition, ...] = (*LETHAL, "extreme tachycardia", "extreme bradycardia", "atrial fibrillation")
 """Conditions whose events are looked for in the reference."""
 LABELS: dict[Condition, str] = {
@@ -115,6 +117,7 @@ def events(reference: AnnotationFile, fs: float, length: int, config: Config) ->
     ]
     if not beats:
         found["ventricular tachycardia"] = episodes(notes, TACHYCARDIA, end)
+        found["V run"] = episodes(notes, Kind("", ECTOPIC), end)
         found["asystole"] = episodes(notes, Kind("", (LABELS["asystole"],)), end)
         return found | dict.fromkeys(("extreme tachycardia", "extreme bradycardia"))
     stretches = _between(beats, fibrillation)
@@ -176,7 +179,7 @@ def _judged(alarm: Alarm, there: Events, noisy: Sequence[Episode]) -> Judged:
         verdict = "true"
     elif any(seen(there.get(condition)) for condition in LETHAL):
         verdict = "other"
-    elif own is None:
+    elif own is None or (alarm.condition == "ventricular tachycardia" and seen(there.get("V run"))):
         verdict = "unknown"
     return Judged(alarm, verdict, seen(noisy))
 

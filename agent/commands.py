@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -53,7 +54,8 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
         if asked.record is not None:
             from agent.recording.recorder import Recorder
 
-            recorder = Recorder(asked.record, config.record, {"weights": config.monitor.weights})
+            about = {"version": version("ecg-agent"), "weights": config.monitor.weights}
+            recorder = Recorder(asked.record, config.record, about)
             stack.callback(recorder.close)
         metrics = None
         if config.monitor.metrics:

@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 
-from agent.messages import Beat, Chunk, Event, Gap, Lead
+from agent.messages import Alarm, Beat, Chunk, Event, Found, Gap, Lead, Strip
 from agent.recording.listing import entries
 from agent.recording.runs import SessionRuns, marks_of_file
 from agent.recording.sessions import chunks, lone_segment, recorded
@@ -23,6 +23,11 @@ COLUMNS = {
     "segments": ("bed", "number", "path", "run", "first", "count", "fs", "leads", "started_s", "format", "state"),
     "beats": ("bed", "run", "sample", "decided", "found", "label", "probabilities", "rr_s", "heart_rate", "segment"),
     "events": ("bed", "run", "sample", "at_s", "kind", "text"),
+    "alarms": (
+        *("bed", "run", "condition", "onset", "priority", "text", "announced", "announced_s", "latching", "ended"),
+        "acknowledged_s",
+    ),
+    "strips": ("bed", "run", "condition", "onset", "lead", "first", "wave"),
     "ledger": ("bed", "run", "fs", "first", "next", "written", "recorded", "missing", "lost", "last_beat", "ended"),
 }
 STATEMENTS = (
@@ -99,7 +104,7 @@ def record_session(folder: Path) -> None:
     writer = SessionWriter(folder, 4.0, {"version": "0"})
     for second in range(0, SECONDS, 2):
         messages: list[Chunk | Gap] = []
-        found: list[Beat | Event] = []
+        found: list[Found] = []
         for bed, run, fs in (("1", "first" if second < 4 else "second", 125.0), ("bed 2", "only", 360.0)):
             size = round(2 * fs)
             first = round(second * fs)
@@ -113,6 +118,8 @@ def record_session(folder: Path) -> None:
             found.append(
                 Beat(bed, 125 * second + 50, 125 * second + 90, "N", (0.9, 0.1, 0.0, 0.0, 0.0), 0.8, 0.0, 75.0)
             )
+            alarm = Alarm(bed, run, "pause", "medium", "RR 2.6 s", 125 * second + 20, 125 * second + 60, 1.75e9)
+            found += [alarm, Strip(alarm, "MLII", 125 * second, np.linspace(-1, 1, 100, dtype=np.float32))]
         writer.take(messages, [(item, 1.75e9 + second) for item in found], 1.75e9 + second)
         writer.flush()
     writer.close()
@@ -129,6 +136,8 @@ def _read_session(folder: Path) -> None:
                 assert beat.label in records.CLASSES
             assert all(event.text.isprintable() for _, event in session.events(bed))
             session.ledger(bed)
+            assert all(alarm.text.isprintable() and alarm.run.isprintable() for alarm in session.alarms(bed))
+            assert all(len(strip.wave) and strip.lead.isprintable() for strip in session.strips(bed))
             for run in session.runs(bed):
                 list(session.events_of(bed, run.run))
             for segment, marks in session.marks(segments) if segments else ():

@@ -20,7 +20,7 @@ leaves stretches such as "(NOISE" of the reference out of everything, for sensit
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -43,13 +43,16 @@ class Episode(NamedTuple):
 class Kind:
     """What makes an episode: rhythm labels that begin with any of `labels`, and with `marks` also `[` to `]`.
 
-    `without`: labels of the reference whose stretches are left out of +P.
+    `without`: labels of the reference whose stretches are left out of +P; `also`: labels that count in the test alone;
+    `least_s`: shorter episodes do not count.
     """
 
     name: str
     labels: tuple[str, ...] = ()
     marks: bool = False
     without: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    least_s: float = 0.0
 
 
 ATRIAL = Kind("AF", ("(AFIB",))
@@ -57,7 +60,10 @@ ATRIAL_BUT_FLUTTER = Kind("AF, AFL left out", ("(AFIB",), without=("(AFL",))
 ATRIAL_OR_FLUTTER = Kind("AF or AFL", ("(AFIB", "(AFL"))
 MARKED = Kind("VF as marked", marks=True)
 FIBRILLATION = Kind("VF", ("(VF",), marks=True)
+FIBRILLATION_BUT_TACHYCARDIA = Kind("VF, VT left out", ("(VF",), marks=True, without=("(VT",))
+LONG_FIBRILLATION = Kind("VF of 4 s and more, VT left out", ("(VF",), marks=True, without=("(VT",), least_s=4.0)
 TACHYCARDIA = Kind("VT", ("(VT",))
+TACHYCARDIA_OR_WORSE = Kind("VT, said to be VT or VF", ("(VT",), without=("(VF",), also=("(VF",))
 LETHAL = Kind("VF or VT", ("(VF", "(VT"), marks=True)
 NOISE = ("(NOISE",)
 
@@ -114,10 +120,13 @@ def compare_episodes(
     `unheard`: rhythm labels of the reference, such as `NOISE`, whose stretches do not count at all.
     """
     end = end_of(reference, test, part)
-    ref, found = (within(episodes(notes, kind, end), part.start, end) for notes in (reference, test))
+    alarmed = replace(kind, labels=kind.labels + kind.also, marks=kind.marks or bool(kind.also))
+    ref, found = (
+        within(episodes(notes, of, end), part.start, end) for notes, of in ((reference, kind), (test, alarmed))
+    )
     silent = episodes(reference, Kind("", unheard), end) if unheard else []
     flutter = episodes(reference, Kind("", kind.without), end) if kind.without else []
-    shortest = samples_of(shortest_s, part.rate)
+    shortest = samples_of(max(shortest_s, kind.least_s), part.rate)
     hits, misses, reference_n, found_n = _look_up(ref, found, silent, shortest)
     true, false, test_n, true_n = _look_up(found, ref, _union([*silent, *flutter]), shortest)
     scored = end - part.start - sum(length(piece) for piece in within(silent, part.start, end))

@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 
 from agent.json_lines import beat_line
-from agent.messages import MISSING, Beat, Chunk, End, Gap, Lead
+from agent.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
 from agent.pipeline import Ward
 from agent.recording import convert as module
 from agent.recording.convert import convert, show_sessions
 from agent.recording.edf import LOWEST
 from agent.recording.recorder import Recorder
+from agent.recording.runs import SessionRuns
 from agent.recording.sessions import Segment, Session, counts
 from model.errors import ConfigError, RecordError, RunError
 
@@ -66,6 +67,11 @@ def segments_of(folder: Path) -> list[Segment]:
 def beats_in(folder: Path) -> list[Beat]:
     with Session(folder) as session:
         return list(session.beats("1"))
+
+
+def alarms_in(folder: Path) -> list[Alarm]:
+    with SessionRuns(folder) as session:
+        return list(session.alarms("1"))
 
 
 def all_counts(folder: Path) -> NDArray[np.int32]:
@@ -209,7 +215,8 @@ def test_edf(folder: Path, tmp_path: Path) -> None:
         found = counts(segment, 0, segment.count)
         wanted[place : place + segment.count] = np.where(found == MISSING, LOWEST, found)
     np.testing.assert_array_equal(digital(edf), wanted)
-    texts = [(a.onset, a.duration, a.text) for a in edf.annotations if a.text not in set("NSVFQ")]
+    others = [a for a in edf.annotations if a.text not in set("NSVFQ") and not a.text.startswith("alarm: ")]
+    texts = [(a.onset, a.duration, a.text) for a in others]
     assert texts == [
         (16.0, 0.08, "no value: MLII"),
         (24.0, 3.2, "no value"),
@@ -477,7 +484,7 @@ def test_sessions(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         "started_s": pytest.approx(NOW, abs=0.001),
         "length_s": (17_000 - 500 + 2500) / 125,
         "beats": len(beats_in(folder)),
-        "alarms": 0,
+        "alarms": len(alarms_in(folder)),
         "gaps": 4,
         "missing_s": 400 / 125 + 72,
         "bytes": size,
@@ -486,7 +493,7 @@ def test_sessions(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     }
     show_sessions(tmp_path, json=False)
     title, line = capsys.readouterr().out.splitlines()
-    assert title.split() == ["name", "beds", "began", "(UTC)", "length", "beats", "missing", "size", "state"]
+    assert title.split() == ["name", "beds", "began", "(UTC)", "length", "beats", "alarms", "missing", "size", "state"]
     assert line.split()[:5] == ["rec", "1", "2025-01-01", "00:00", "0:02:32"]
     assert line.split()[-1] == "complete"
     assert len(line.rstrip()) <= 80

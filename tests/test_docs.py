@@ -14,6 +14,8 @@ from agent.config import Config
 from model import card, checkpoint, errors
 
 REPOSITORY = Path(__file__).parent.parent
+WAVEFORM = "waveform"
+"""The judge of the waveform is no classifier of beats: its card is its own."""
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
 
 
@@ -39,7 +41,8 @@ def test_commands_in_documents_exist(path: Path) -> None:
     """Every command and option that a document shows is one of the program's."""
     for line in commands(path):
         command, words = leaf(shlex.split(line.replace("…", ""))[1:])
-        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        options.add("--help")
         for word in words:
             assert not word.startswith("--") or word in options, f"{line}: no option {word}"
 
@@ -101,7 +104,7 @@ def test_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
 def test_every_shipped_checkpoint_has_its_card() -> None:
     """docs/models holds a card for each of the shipped weights, as its command prints it, and no other."""
     folder = REPOSITORY / "docs" / "models"
-    assert {path.stem for path in folder.glob("*.md")} == set(checkpoint.shipped())
+    assert {path.stem for path in folder.glob("*.md")} == {*checkpoint.shipped(), WAVEFORM}
     for name in checkpoint.shipped():
         assert (folder / f"{name}.md").read_text() == card.markdown(checkpoint.find(name)), name
 

@@ -171,7 +171,7 @@ def test_a_report_tells_what_is_in_it(folder: Path, tmp_path: Path, capsys: pyte
     assert page.tags.count("svg") >= 9
     assert len([label for label in page.labels if label]) == page.tags.count("svg") + 1
     for said in (
-        *("ECG report, bed 1", "Research tool, not a medical device", "version 9.9", "250 Hz", "670", "Alarms"),
+        *("ECG report, bed 1", "Research tool, not a medical device", "ecg-agent 9.9", "250 Hz", "670", "Alarms"),
         *("HIGH", "MEDIUM", "announced 1.6 s later", "lasted 4.0 s", "not acknowledged", "latching", "no end recorded"),
         *("SDNN", "RMSSD", "LF / HF", "Run of 3 ventricular beats", "Ledger", "6,000 not", "gap", "Slowest rate"),
     ):

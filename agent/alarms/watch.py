@@ -43,7 +43,8 @@ class _Row:
 
     def latest_peak(self, now: int) -> int:
         """The latest R peak of this stretch that was decided by sample `now`; -1 where there is none."""
-        return max((sample for decided, sample in self.peaks if decided <= now and sample >= self.first), default=-1)
+        latest = next((sample for decided, sample in reversed(self.peaks) if decided <= now), -1)
+        return latest if latest >= self.first else -1
 
 
 class Watch:

@@ -32,6 +32,8 @@ CELL = 1.25
 """Points of a row of the tachogram."""
 SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
 """From so many intervals on a cell is so dark."""
+FEW = 3000
+"""Intervals up to which each is a dot that can be seen."""
 MOST_LANES = 20
 
 
@@ -51,9 +53,11 @@ def rate_chart(reading: Reading, found: Findings) -> Picture:
         least, mean, most = extremes(rate, at_s, parts)
         middle = (parts.edges[:-1] + parts.edges[1:]) / 2
         there = np.isfinite(mean)
+        few = len(known) < 2 * columns
         x, top, bottom = axes.x(middle), axes.y(most), axes.y(least)
         picture.lines(np.stack([x, top - 0.3, x, bottom + 0.3], axis=1)[there], BAND, COLUMN + 0.1)
-        picture.path(x, axes.y(mean), BLUE, 1.1)
+        line = (axes.x(at_s), axes.y(rate)) if few else (x, axes.y(mean))
+        picture.path(*line, BLUE, 1.1)
         _point(axes, found.fastest, reading, rate, above=True)
         _point(axes, found.slowest, reading, rate, above=False)
     return picture
@@ -84,14 +88,16 @@ def tachogram(reading: Reading) -> Picture:
     axes.clocks(reading.started_s)
     if not known.any():
         return picture
-    columns, rows = int((axes.right - axes.left) / COLUMN), int((axes.bottom - axes.top) / CELL)
+    width, height = (COLUMN, CELL) if known.sum() > FEW else (2 * COLUMN, 2 * CELL)
+    columns, rows = int((axes.right - axes.left) / width), int((axes.bottom - axes.top) / height)
     column = np.clip((at_s[known] / axes.x_span[1] * columns).astype(np.int64), 0, columns - 1)
     row = np.clip((rr[known] / top * rows).astype(np.int64), 0, rows - 1)
     counts = np.bincount(column * rows + row, minlength=columns * rows).reshape(columns, rows)
     over = rr[known] > top
     for i, (least, opacity) in enumerate(SHADES):
         most = SHADES[i + 1][0] if i + 1 < len(SHADES) else counts.max() + 1
-        cells(axes, (counts >= least) & (counts < most), COLUMN, CELL, BLUE, opacity)
+        shown = opacity if known.sum() > FEW else max(opacity, SHADES[1][1])
+        cells(axes, (counts >= least) & (counts < most), width, height, BLUE, shown)
     if over.any():
         x = axes.x(at_s[known][over])
         picture.lines(np.stack([x, np.full(len(x), axes.top), x, np.full(len(x), axes.top + 6)], axis=1), RED, 1.2)

@@ -46,9 +46,14 @@ def document(reading: Reading, strips: dict[Key, Strip]) -> Document:
         title=f"ECG report, bed {reading.bed}",
         facts=_facts(reading),
         warning=WARNING,
-        footer=f"bed {reading.bed}   ecg-agent {reading.about.get('version', '')}   {WARNING}",
+        footer=f"bed {reading.bed}   {_maker(reading)}   {WARNING}",
         sections=[section for section in sections if section.blocks],
     )
+
+
+def _maker(reading: Reading) -> str:
+    """What recorded it."""
+    return f"ecg-agent {reading.about.get('version', '')}".strip()
 
 
 def _facts(reading: Reading) -> tuple[tuple[str, str], ...]:
@@ -63,7 +68,7 @@ def _facts(reading: Reading) -> tuple[tuple[str, str], ...]:
         ("recorded", f"{span}{lasted}{still}" if started is not None else f"{span}{still}"),
         ("leads", f"{leads or NONE}; analysed: {reading.lead or NONE}"),
         ("sampling rate", rates or NONE),
-        ("ecg-agent", f"version {reading.about.get('version', NONE)}"),
+        ("recorded by", _maker(reading)),
         ("weights", reading.about.get("weights", NONE)),
     )
 
