@@ -58,13 +58,13 @@ def test_asystole(bed: MadeBed) -> None:
     assert bed.alarms.rhythm_name(0) == ""
 
 
-@pytest.mark.parametrize(("pause_s", "is_asystole"), [(3.9, False), (4.5, False), (5.7, True)])
+@pytest.mark.parametrize(("pause_s", "is_asystole"), [(3.9, False), (3.992, False), (4.0, True), (4.5, True), (5.7, True)])
 def test_asystole_is_four_seconds(bed: MadeBed, pause_s: float, is_asystole: bool) -> None:
-    """An R peak that may still be found is waited for, and no longer than a second of ticks."""
+    """An R peak that may still be found is waited for; what it ends is said all the same."""
     bed.beats("N" * 20, 0.8)
     bed.beats("NNN", pause_s)
     assert ("asystole" in bed.conditions) == is_asystole
-    assert "pause" in bed.conditions
+    assert ("pause" in bed.conditions) >= (not is_asystole)
 
 
 def test_asystole_from_the_start(bed: MadeBed) -> None:
@@ -126,11 +126,11 @@ def test_fibrillation_is_no_asystole(bed: MadeBed) -> None:
     bed.quiet(30)
     assert "asystole" not in bed.conditions
     bed.scores = scores("asystole")
-    bed.quiet(10)
+    bed.quiet(14)
     assert bed.shown == ["asystole", "ventricular fibrillation"]
     assert bed.alarms.rhythm_name(0) == "asystole"
     bed.scores = scores("VF")
-    bed.quiet(3)
+    bed.quiet(4)
     assert bed.the("asystole").ended == bed.of("ventricular fibrillation")[1].announced
 
 
@@ -425,11 +425,11 @@ def test_atrial_fibrillation(bed: MadeBed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "condition", "lasts_s"),
-    [("VF", "ventricular fibrillation", 1), ("VT", "ventricular tachycardia", 3)],
+    ("kind", "condition", "lasts_s", "ends_s"),
+    [("VF", "ventricular fibrillation", 2, 10), ("VT", "ventricular tachycardia", 1, 6)],
 )
-def test_waveform(bed: MadeBed, kind: str, condition: Condition, lasts_s: int) -> None:
-    """What every look says for long enough is alarmed, and is over after six seconds of looks that do not."""
+def test_waveform(bed: MadeBed, kind: str, condition: Condition, lasts_s: int, ends_s: int) -> None:
+    """What every look says for long enough is alarmed, and is over after some seconds of looks that do not."""
     bed.beats("N" * 40, 0.75)  # 30 s
     bed.scores = scores(kind)
     bed.beats("Q" * 13, 0.75)
@@ -441,23 +441,22 @@ def test_waveform(bed: MadeBed, kind: str, condition: Condition, lasts_s: int) -
     last = bed.now // FS
     bed.scores = scores()
     bed.beats("N" * 20, 0.75)
-    assert bed.the(condition).ended == (last + 6) * FS
+    assert bed.the(condition).ended == (last + ends_s) * FS
 
 
 @pytest.mark.parametrize(
     ("kind", "looks", "is_alarm"),
     [
-        ("VF", "#..#..#..", False),
-        ("VF", "#.#", True),
-        ("VF", "##", True),
-        ("VT", "###..###..", False),
-        ("VT", "##.##", True),
-        ("VT", "####", True),
-        ("VT", "#.#.#.##", False),
+        ("VF", "##.##.##.", False),
+        ("VF", "#.###", True),
+        ("VF", "###", True),
+        ("VT", "#.#.#..#", False),
+        ("VT", "#.##", True),
+        ("VT", "##", True),
     ],
 )
 def test_so_many_looks_of_the_latest_few(bed: MadeBed, kind: str, looks: str, is_alarm: bool) -> None:
-    """Fibrillation is two looks of three, tachycardia four of five."""
+    """Fibrillation is three looks in a row, tachycardia two."""
     bed.beats("N" * 20, 0.8)
     for look in looks:
         bed.scores = scores(kind if look == "#" else "organised")
@@ -468,7 +467,7 @@ def test_so_many_looks_of_the_latest_few(bed: MadeBed, kind: str, looks: str, is
 
 def test_what_is_either_is_tachycardia(bed: MadeBed) -> None:
     """Where the judge wavers between the two the lesser is alarmed; what it calls fibrillation leaves none behind."""
-    bed.scores = (0.02, 0.48, 0.48, 0.01, 0.01)
+    bed.scores = (0.02, 0.67, 0.29, 0.01, 0.01)
     bed.beats("Q" * 20, 0.8)
     assert bed.conditions == {"ventricular tachycardia"}
     bed = made(bed.config)
@@ -484,7 +483,7 @@ def test_a_new_run_does_not_go_on_with_the_fibrillation_of_the_old_one(bed: Made
     bed.scores = scores("VF")
     bed.quiet(20)
     bed.start("second", 0)
-    bed.scores = (0.64, 0.0, 0.35, 0.01, 0.0)
+    bed.scores = (0.71, 0.0, 0.28, 0.01, 0.0)
     bed.beats("N" * 10, 0.8)
     assert [alarm.run for alarm in bed.of("ventricular fibrillation")] == ["run"]
 

@@ -22,6 +22,7 @@ class Quiet:
         "_book",
         "_config",
         "_doubt",
+        "_doubtful",
         "_flat",
         "_found",
         "_hold",
@@ -38,6 +39,8 @@ class Quiet:
         self._found, self._verdict = round(config.found_s * FS), round(config.verdict_s * FS)
         self._doubt = round(config.doubt_s * FS)
         self._hold, self._lost = round(config.hold_s * FS), round(config.lost_s * FS)
+        self._doubtful = False
+        """Whether the latest look may have been at fibrillation or noise."""
         self._low = False
         """Whether the signal was too low for a QRS complex at the latest look."""
         self.anew(0)
@@ -55,8 +58,10 @@ class Quiet:
             return
         if beat.rr_s < self._config.asystole_s and self._book.sample - self._flat >= self._asystole:
             self._book.over("asystole")
-        if beat.rr_s > self._config.pause_s and not suspended:
-            onset = beat.sample - round(beat.rr_s * FS)
+        onset = beat.sample - round(beat.rr_s * FS)
+        if beat.rr_s >= self._config.asystole_s and not (suspended or self._doubtful):  # over before it was known
+            self._no_qrs(onset, beat.sample)
+        elif beat.rr_s > self._config.pause_s and not suspended:
             words = f"RR {beat.rr_s:.2f} s > {self._config.pause_s:g} s"
             self._book.hold("pause", onset, self._book.sample + self._hold, self._words("pause", words))
 
@@ -65,6 +70,8 @@ class Quiet:
         now, since, look = tick.sample, max(self._since, tick.first), tick.look
         beat = max(self._beat, since)
         last = max(tick.last_qrs, beat)
+        noisy = look is not None and look.scores[NOISE] >= self._config.noise_score
+        self._doubtful = fibrillating or noisy
         self._low = low = look is not None and look.amplitude_mv < self._config.least_qrs_mv
         flat = low or (look is not None and look.scores[ASYSTOLE] >= self._config.asystole_score)
         if flat:
@@ -78,7 +85,7 @@ class Quiet:
         quiet = max(peaks, beats)
         if low and quiet < self._asystole <= now - since:
             onset, quiet = now - self._asystole, self._asystole
-        long = quiet >= self._asystole + self._doubts(tick, fibrillating, low) and self._believed(tick, suspended)
+        long = quiet >= self._asystole + self._doubts(low) and self._believed(tick, suspended)
         if long or (flat and "asystole" in self._book.open):
             self._no_qrs(onset, now)
         elif peaks > self._pause and tick.last_qrs >= since and not suspended:
@@ -92,10 +99,9 @@ class Quiet:
         floor = f" over {self._config.least_qrs_mv:g} mV" if self._low else ""
         self._book.hold("asystole", onset, now + self._lost, f"no QRS{floor} for {(now - began) / FS:.1f} s")
 
-    def _doubts(self, tick: Tick, fibrillating: bool, low: bool) -> int:
+    def _doubts(self, low: bool) -> int:
         """Samples that are waited for before asystole is said of what may be fibrillation or noise."""
-        noisy = tick.look is not None and tick.look.scores[NOISE] >= self._config.noise_score
-        return self._doubt if (fibrillating or noisy) and not low and "asystole" not in self._book.open else 0
+        return self._doubt if self._doubtful and not low and "asystole" not in self._book.open else 0
 
     def _believed(self, tick: Tick, suspended: bool) -> bool:
         """In noise nobody but a judge that is sure is believed."""

@@ -66,7 +66,8 @@ class Waves:
         elif suspended or vf.until >= tick.sample:  # what is told of tachycardia once it is over must be tachycardia
             either = look.scores[VT]
         self.fast = either >= vt.begins
-        if vt.look(either, least, self._looks, tick.sample):
+        begun = "ventricular tachycardia" in self._book.open
+        if vt.look(either, least, self._looks, tick.sample) and (begun or look.scores[VT] >= fibrillation):
             self._hold("ventricular tachycardia", vt, tick, "waveform of VT")
 
     def _hold(self, condition: Condition, said: "_Said", tick: Tick, words: str) -> None:
