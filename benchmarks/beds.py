@@ -27,8 +27,8 @@ from model.resample import FS
 OSEA_S = 0.148
 """CPU seconds an hour of one lead."""
 HOUR_S = 3600
-WARM_S = 10.0
-"""Signal of each bed before latencies count."""
+WARM_S = 30.0
+"""Signal of each bed before latencies count: what came while the net was loaded has been caught up with by then."""
 FEW_BEDS = 1024
 GROUPS = {
     "receive": ("decode", "link"),
@@ -132,7 +132,7 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--beds", default="1,64,256,1024,4096", help="numbers, with commas between them")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long each monitor runs")
+    parser.add_argument("--seconds", type=float, default=90.0, help="how long each monitor runs")
     parser.add_argument("--packet-ms", type=float, help="signal in a packet; 40 ms up to 1,024 beds, 200 ms beyond")
     parser.add_argument("--tick-ms", type=float, help="how often the monitor looks; its default")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/beds.json"))
