@@ -20,7 +20,7 @@ METHODS = (
     "Beats were found and classified by ecg-agent; nobody has looked at them. N: normal, S: supraventricular, "
     "V: ventricular, F: fusion, Q: paced or unknown (classes of ANSI/AAMI EC57). A rate is the mean of 8 RR intervals, "
     f"a pause an RR interval of {PAUSE_S:g} s or more, a run 3 or more beats of a class in a row. No rate "
-    f"and no pause is told of minutes with more than {NOISY_UV:g} µV of noise. Times are UTC.",
+    f"and no pause is told of minutes with more than {NOISY_UV:g} µV of noise, nor of fibrillation. Times are UTC.",
     "Heart-rate variability is measured on intervals between two consecutive N beats of 0.3 to 2 s that differ from "
     "the mean of 20 on each side by no more than 20 %, as the Task Force of 1996 defines it (Circulation 93: 1043); "
     "power by Lomb's periodogram of segments of five minutes. docs/report.md of ecg-agent says what each figure means.",
@@ -30,7 +30,7 @@ METHODS = (
 def document(reading: Reading, strips: dict[Key, Strip]) -> Document:
     """All of it. `strips` are those of the alarms, where there are some."""
     signal = quality(reading)
-    clear = signal.clear(reading.beats.at_s)
+    clear = signal.clear(reading.beats.at_s) & ~reading.fibrillating(reading.beats.at_s)
     found = findings(reading.beats, clear)
     nn = intervals(reading.beats.at_s, reading.beats.rr_s, reading.beats.of("N") & clear)
     sections = [_summary(reading, found, nn, signal)]

@@ -91,6 +91,16 @@ class Reading:
         place = self.places[index]
         return place.at_s + (sample - place.first) / FS
 
+    def fibrillating(self, at_s: Times) -> NDArray[np.bool_]:
+        """Which times lie in an alarm of ventricular fibrillation, where what is found are no heart beats."""
+        found = np.zeros(len(at_s), np.bool_)
+        for alarm in self.alarms:
+            onset_s = self.time_of(alarm.run, alarm.onset)
+            if alarm.condition == "ventricular fibrillation" and onset_s is not None:
+                ended_s = self.length_s if alarm.ended is None else self.time_of(alarm.run, alarm.ended)
+                found |= (at_s >= onset_s) & (at_s <= (self.length_s if ended_s is None else ended_s))
+        return found
+
     def run_at(self, at_s: float) -> Place | None:
         """The run that a time lies in, or that ended last before it."""
         index = bisect_right([place.at_s for place in self.places], at_s + 0.5 / FS) - 1
