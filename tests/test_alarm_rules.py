@@ -58,7 +58,9 @@ def test_asystole(bed: MadeBed) -> None:
     assert bed.alarms.rhythm_name(0) == ""
 
 
-@pytest.mark.parametrize(("pause_s", "is_asystole"), [(3.9, False), (3.992, False), (4.0, True), (4.5, True), (5.7, True)])
+@pytest.mark.parametrize(
+    ("pause_s", "is_asystole"), [(3.9, False), (3.992, False), (4.0, True), (4.5, True), (5.7, True)]
+)
 def test_asystole_is_four_seconds(bed: MadeBed, pause_s: float, is_asystole: bool) -> None:
     """An R peak that may still be found is waited for; what it ends is said all the same."""
     bed.beats("N" * 20, 0.8)
@@ -756,3 +758,15 @@ def test_settings_change_the_rules(settings: Config) -> None:
     assert bed.conditions == {"V run"}
     bed.quiet(8)
     assert "asystole" not in bed.conditions
+
+
+def test_fibrillation_has_no_heart_rate(bed: MadeBed) -> None:
+    """What is found in fibrillation are no beats: neither then nor after it is a rate of theirs alarmed."""
+    bed.beats("N" * 30, 0.8)
+    bed.scores = scores("VF")
+    bed.beats("Q" * 60, 0.3)
+    bed.scores = scores()
+    bed.beats("N" * 40, 0.8)
+    assert bed.conditions == {"ventricular fibrillation"}
+    bed.beats("N" * 40, 0.4)
+    assert "extreme tachycardia" in bed.conditions

@@ -146,7 +146,7 @@ class Book:
             self._due = until
 
     def suspend(self) -> None:
-        """Noise: what only the beats say is not announced any more."""
+        """Noise or fibrillation: what only the beats say is not announced any more."""
         for condition in [held for held in self._held if held not in SURE]:
             del self._held[condition]
 

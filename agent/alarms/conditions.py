@@ -21,13 +21,14 @@ class Conditions:
 
     __slots__ = ("_ectopy", "_heard", "_irregular", "_lost", "_quiet", "_rate", "_running", "_signal", "_waves", "book")
 
-    def __init__(self, config: AlarmConfig) -> None:
+    def __init__(self, config: AlarmConfig, intervals: int) -> None:
+        """`intervals`: how many RR intervals the heart rate is the mean of."""
         self.book = book = Book(config.latch_high)
         self._lost = round(config.lost_s * FS)
         self._signal = Signal(config, book)
         self._waves = Waves(config, book)
         self._quiet = Quiet(config, book)
-        self._rate = Rate(config, book)
+        self._rate = Rate(config, intervals, book)
         self._ectopy = Ectopy(config, book, self._waves)
         self._irregular = Irregularity(
             intervals=config.af_intervals,
@@ -63,7 +64,11 @@ class Conditions:
         self.book.at(beat.decided, at_s)
         self._quiet.beat(beat, signal.suspended)
         if not signal.suspended and not signal.blind:
-            self._rate.beat(beat)
+            if "ventricular fibrillation" in self.book.open:
+                self.book.suspend()
+                self._rate.disbelieve()
+            else:
+                self._rate.beat(beat)
             self._ectopy.beat(beat)
             self._irregular.beat(beat.sample, beat.label, beat.rr_s)
             self._heard = True

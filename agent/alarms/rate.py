@@ -9,10 +9,22 @@ from model.resample import FS
 class Rate:
     """The limits of one bed. The rate is the one that is shown (`agent.rhythm`)."""
 
-    __slots__ = ("_book", "_ends", "_hysteresis", "_intervals", "_least", "_limits", "_stands", "_width", "_within")
+    __slots__ = (
+        "_all",
+        "_book",
+        "_ends",
+        "_hysteresis",
+        "_intervals",
+        "_least",
+        "_limits",
+        "_stands",
+        "_width",
+        "_within",
+    )
 
-    def __init__(self, config: AlarmConfig, book: Book) -> None:
-        self._book = book
+    def __init__(self, config: AlarmConfig, intervals: int, book: Book) -> None:
+        """`intervals`: how many the shown rate is the mean of."""
+        self._book, self._all = book, intervals
         low, high = config.rate_low_bpm, config.rate_high_bpm
         very_high = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
         very_low = min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
@@ -34,6 +46,10 @@ class Rate:
     def anew(self) -> None:
         """No RR interval reaches back over this."""
         self._intervals = 0
+
+    def disbelieve(self) -> None:
+        """The intervals so far are none of heart beats: until the rate is of later ones alone it says nothing."""
+        self._intervals = self._least - self._all
 
     def beat(self, beat: Beat) -> None:
         """Compare the rate after a beat with the limits."""

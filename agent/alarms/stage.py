@@ -16,13 +16,13 @@ class Alarms:
     """The alarms of all rows. Each method that returns alarms returns those that changed, as they now stand."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config.alarms
+        self._config, self._intervals = config.alarms, config.rhythm.rate_intervals
         self._silence_s = config.alarms.silence_s
         self._rows: list[Conditions] = []
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; those there are stay as they are."""
-        self._rows += [Conditions(self._config) for _ in range(rows - len(self._rows))]
+        self._rows += [Conditions(self._config, self._intervals) for _ in range(rows - len(self._rows))]
 
     def start(self, row: int, bed: str, run: str, first: int) -> list[Alarm]:
         """A new run begins at sample `first`; what was open of the old one is over."""
