@@ -92,32 +92,53 @@ _lead_headers: msgspec.json.Decoder[list[LeadHeader]] = msgspec.json.Decoder(
 _to_json = msgspec.json.Encoder().encode
 
 
+class Cutter:
+    """Cuts packets out of a chunk: what `encode` makes of each of them, at a fraction of its cost."""
+
+    __slots__ = ("_bed", "_counts", "_first", "_fs", "_leads", "_narrow", "_run", "_size")
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._bed, self._run, self._first, self._fs = chunk.bed.encode(), chunk.run, chunk.first, chunk.fs
+        self._leads = _leads_to_json(chunk.leads)
+        self._counts = chunk.counts
+        dtype, payload = _payload(chunk.counts)
+        self._narrow = payload if dtype == "int16" else None  # what fits as a whole fits in each of its packets
+        self._size = SIZES["int16"] * chunk.counts.shape[1]
+
+    def cut(self, start: int, stop: int, sequence: int, sent_s: float) -> list[bytes]:
+        """Frames of a packet of the chunk's samples `start` to `stop`."""
+        dtype: Literal["int16", "int32"] = "int16"
+        if self._narrow is None:
+            dtype, payload = _payload(self._counts[start:stop])
+        else:
+            payload = self._narrow[start * self._size : stop * self._size]
+        header = SamplesHeader(
+            v=VERSION,
+            run=self._run,
+            sequence=sequence,
+            first=self._first + start,
+            count=stop - start,
+            fs=self._fs,
+            dtype=dtype,
+            sent=sent_s,
+            leads=self._leads,
+        )
+        return [self._bed, _to_json(header), payload]
+
+
 def encode(message: Chunk | End) -> list[bytes]:
     """Frames of a message: [bed, header, samples]; the samples as int16 where all of them fit, else as int32."""
-    bed = message.bed.encode()
-    if isinstance(message, End):
-        end = EndHeader(
-            v=VERSION,
-            run=message.run,
-            sequence=message.sequence,
-            first=message.first,
-            fs=message.fs,
-            sent=message.sent_s,
-        )
-        return [bed, _to_json(end), b""]
-    dtype, payload = _payload(message.counts)
-    header = SamplesHeader(
+    if isinstance(message, Chunk):
+        return Cutter(message).cut(0, len(message.counts), message.sequence, message.sent_s)
+    end = EndHeader(
         v=VERSION,
         run=message.run,
         sequence=message.sequence,
         first=message.first,
-        count=len(message.counts),
         fs=message.fs,
-        dtype=dtype,
         sent=message.sent_s,
-        leads=_leads_to_json(message.leads),
     )
-    return [bed, _to_json(header), payload]
+    return [message.bed.encode(), _to_json(end), b""]
 
 
 def decode(frames: Sequence[bytes]) -> Chunk | End:

@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +54,11 @@ class Timed:
         self.cpu.append(time.process_time())
         return self._publisher.send(frames)
 
-    def keep(self, message: Chunk | End) -> None:
-        self._publisher.keep(message)
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
+        self._publisher.keep(message, stop, sent_s)
 
-    def subscribers(self, bed: str) -> int:
-        return self._publisher.subscribers(bed)
+    def subscribed(self, beds: Iterable[str]) -> int:
+        return self._publisher.subscribed(beds)
 
 
 def real_time(beds: int, seconds: float) -> dict[str, float]:

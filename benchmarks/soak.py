@@ -62,6 +62,7 @@ class Told:
 
     beats: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    alarms: list[dict[str, Any]] = field(default_factory=list)
     ledgers: list[dict[str, Any]] = field(default_factory=list)
 
     def open(self) -> int:
@@ -85,12 +86,13 @@ class Told:
 def told(lines: str) -> Told:
     """JSON lines by their kind; the last one may be torn by a kill."""
     found = Told()
+    kinds = {"beat": found.beats, "event": found.events, "alarm": found.alarms, "ledger": found.ledgers}
     for line in lines.splitlines():
         try:
             one = json.loads(line)
         except ValueError:
             continue
-        {"beat": found.beats, "event": found.events, "ledger": found.ledgers}[one["type"]].append(one)
+        kinds[one["type"]].append(one)
     return found
 
 

@@ -3,7 +3,7 @@
 import errno
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -68,23 +68,32 @@ class Publisher:
             self._shut(0)
             raise
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        # What stands below zmq.Socket.send, whose options nobody asks for here: they are a third of its cost.
+        self._put = super(zmq.Socket, self._socket).send
         self._memory = Memory(config.simulate.keep_s)
         self._service = Service(router, self._memory, unix)
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Send one message. False, after 100 ms, where a lossless subscriber has no room: nothing was sent then."""
+        put, more = self._put, self._more
         *rest, last = frames
         try:
             for frame in rest:
-                self._socket.send(frame, self._more)
-            self._socket.send(last, self._last)
+                put(frame, more)
+            put(last, self._last)
         except zmq.Again:  # for the first frame only: ZeroMQ takes a message as a whole
             return False
         return True
 
-    def keep(self, message: Chunk | End) -> None:
-        """Remember what was sent."""
-        self._memory.keep(message)
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
+        """Remember what was sent; see `simulator.memory`."""
+        self._memory.keep(message, stop, sent_s)
+
+    def subscribed(self, beds: Iterable[str]) -> int:
+        """How many of the beds somebody listens to."""
+        self._listen()
+        topics = tuple(self._topics)
+        return sum(bed.encode().startswith(topics) for bed in beds)
 
     def subscribers(self, bed: str) -> int:
         """Subscriptions that a bed's messages reach right now; they are prefixes of its name."""

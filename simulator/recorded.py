@@ -15,6 +15,7 @@ from agent.recording.runs import SessionRuns
 from agent.recording.sessions import Segment, counts, is_recording, recorded
 from agent.wire import LARGEST_COUNT, LARGEST_FRAME
 from model.errors import ConfigError
+from simulator.blocks import Block, Source
 from simulator.memory import WIDEST
 from simulator.replay import BLOCK_S, LONGEST_PACKET_S, Plan, checked_bed
 
@@ -53,11 +54,10 @@ class _Cut:
         return self.piece.ended if self.stop == self.piece.segment.count else None
 
 
-class RecordedReplay:
-    """Iterates over the Chunks of a recording, lazily, and the Ends of its runs; an End comes last.
+class RecordedReplay(Source):
+    """The blocks of a recording and the Ends of its runs.
 
-    Looped, each pass is as if the device had been restarted: new runs of the same indices. `sent_s` is left to the
-    sender.
+    Looped, each pass is as if the device had been restarted: new runs of the same indices.
     """
 
     def __init__(self, plan: Plan, packet_ms: float, run: str | None = None) -> None:
@@ -66,7 +66,7 @@ class RecordedReplay:
             raise ConfigError("a recording is replayed as it was, without noise: leave --noise out")
         if not 0 < packet_ms <= 1000 * LONGEST_PACKET_S:
             raise ConfigError(f"packets of {packet_ms:g} ms: give more than 0 ms and at most {LONGEST_PACKET_S:g} s")
-        self.bed, self.run, self.packet_s = checked_bed(plan.bed), run or uuid4().hex, packet_ms / 1000
+        self.bed, self.run, self._packet_s = checked_bed(plan.bed), run or uuid4().hex, packet_ms / 1000
         self._pieces = _pieces(recorded(Path(plan.record).expanduser()))
         self._length_s = self._pieces[-1].end_s
         if not 0 <= plan.start_s < self._length_s:
@@ -80,7 +80,11 @@ class RecordedReplay:
             asked = f"{self._duration_s:g} s from {self._start_s:g} s on"
             raise ConfigError(f"recording {plan.record} has no sample in the {asked}: choose another --start")
 
-    def __iter__(self) -> Iterator[Chunk | End]:
+    @property
+    def packet_s(self) -> float:
+        return self._packet_s
+
+    def blocks(self) -> Iterator[Block | End]:
         before: _Cut | None = None
         end = End(self.bed, self.run, 0, 0.0)
         for cut in self._cuts():
@@ -89,9 +93,9 @@ class RecordedReplay:
                 if before.number == cut.number and before.ended is not None:
                     yield end
                 run, sequence = uuid4().hex, 0
-            for chunk in self._chunks(cut, run, sequence):
-                yield chunk
-                sequence = chunk.sequence + 1
+            for block in self._blocks(cut, run, sequence):
+                yield block
+                sequence += block.packets
             first = segment.first + cut.stop
             end = End(self.bed, run, max(first, cut.ended or 0), segment.fs, sequence)
             before = cut
@@ -107,25 +111,16 @@ class RecordedReplay:
             left_s = left_s - (self._length_s - start_s) if self._loop else 0.0
             start_s, number = 0.0, number + 1
 
-    def _chunks(self, cut: _Cut, run: str, sequence: int) -> Iterator[Chunk]:
+    def _blocks(self, cut: _Cut, run: str, sequence: int) -> Iterator[Block]:
         segment = cut.piece.segment
         most = min(LARGEST_COUNT, LARGEST_FRAME // (WIDEST * len(segment.leads)))
-        packet = min(max(1, round(self.packet_s * segment.fs)), most)
-        block = packet * max(1, round(BLOCK_S * segment.fs / packet))
-        for low in range(cut.start, cut.stop, block):
-            read = counts(segment, low, min(low + block, cut.stop))
-            for at in range(0, len(read), packet):
-                yield Chunk(
-                    bed=self.bed,
-                    run=run,
-                    first=segment.first + low + at,
-                    fs=segment.fs,
-                    leads=segment.leads,
-                    counts=read[at : at + packet],
-                    sent_s=0.0,
-                    sequence=sequence,
-                )
-                sequence += 1
+        packet = min(max(1, round(self._packet_s * segment.fs)), most)
+        length = packet * max(1, round(BLOCK_S * segment.fs / packet))
+        for low in range(cut.start, cut.stop, length):
+            read = counts(segment, low, min(low + length, cut.stop))
+            chunk = Chunk(self.bed, run, segment.first + low, segment.fs, segment.leads, read, 0.0, sequence=sequence)
+            yield (block := Block(chunk, packet))
+            sequence += block.packets
 
 
 def is_recorded(record: str) -> bool:

@@ -6,9 +6,9 @@ the packets.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from math import floor, isfinite, log10
+from math import ceil, floor, isfinite, log10
 from uuid import uuid4
+from weakref import WeakValueDictionary
 from zlib import crc32
 
 import numpy as np
@@ -19,10 +19,13 @@ from agent.wire import LARGEST_NAME, MOST_LEADS, bed_name
 from model.errors import ConfigError, FrameError, RecordError
 from model.records import Record, Signal, open_record, read
 from model.resample import FS, Resampler
+from simulator.blocks import Block, Source
 from simulator.noise import Noise
 
 BLOCK_S = 30.0
-"""Seconds of a record in memory at a time."""
+"""Seconds of a record that are read at a time."""
+REACH_S = 1.0
+"""More than the resampling filter reaches beyond a sample: ten samples of the slower rate, 0.5 s at 20 Hz."""
 LONGEST_PACKET_S = 10.0
 GAINS = {"V": 1e6, "mV": 1000.0, "uV": 1.0, "µV": 1.0, "μV": 1.0}
 """Counts per unit: a count is a microvolt. The last two differ: micro sign and Greek mu."""
@@ -46,8 +49,8 @@ class Plan:
     seed: int
 
 
-class Replay:
-    """Iterates over the Chunks of a plan, lazily, then one End. `sent_s` is left to the sender.
+class Replay(Source):
+    """The blocks of a plan, then one End.
 
     `first`: index of the first sample, counted from the start of the record at 125 Hz. `length`: samples to come, None
     where there is no end.
@@ -58,76 +61,110 @@ class Replay:
         self.bed = checked_bed(plan.bed)
         self.packet = packet_samples(packet_ms)
         self.run = run or uuid4().hex
-        self.record = open_record(plan.record)
-        self.leads = wire_leads(self.record)
-        self._total = len_resampled(self.record)
-        self.first = _start(plan, self._total)
-        self.length = _length(plan, self._total - self.first)
-        self._loop = plan.loop
-        self._block = max(1, round(block_s * self.record.fs))
-        self._noise = None if plan.noise is None else Noise(self.record, plan.noise, plan.snr_db, plan.seed)
+        self._tape = _tape(plan.record, block_s)
+        self.first = _start(plan, self._tape.length)
+        self.length = _length(plan, self._tape.length - self.first)
+        self._noise = None if plan.noise is None else Noise(self._tape.record, plan.noise, plan.snr_db, plan.seed)
 
     @property
     def packet_s(self) -> float:
-        """Seconds of signal in a packet."""
         return self.packet / FS
 
-    def __iter__(self) -> Iterator[Chunk | End]:
-        first = self.first
-        sequence = 0
-        for counts in self._packets():
-            yield Chunk(
-                bed=self.bed,
-                run=self.run,
-                first=first,
-                fs=float(FS),
-                leads=self.leads,
-                counts=counts,
-                sent_s=0.0,
-                sequence=sequence,
-            )
+    def blocks(self) -> Iterator[Block | End]:
+        first, sequence = self.first, 0
+        for counts in self._whole_packets():
+            chunk = Chunk(self.bed, self.run, first, float(FS), self._tape.leads, counts, 0.0, sequence=sequence)
+            yield (block := Block(chunk, self.packet))
             first += len(counts)
-            sequence += 1
+            sequence += block.packets
         yield End(self.bed, self.run, first, float(FS), sequence)
 
-    def _packets(self) -> Iterator[NDArray[np.int32]]:
-        rest = np.empty((0, len(self.leads)), np.int32)
-        for block in self._counts():
-            counts = np.concatenate([rest, block])
-            whole = len(counts) - len(counts) % self.packet
-            for start in range(0, whole, self.packet):
-                yield counts[start : start + self.packet]
+    def _whole_packets(self) -> Iterator[NDArray[np.int32]]:
+        """All samples of the plan in arrays of whole packets; a packet that lies across blocks is one by itself."""
+        rest = np.empty((0, len(self._tape.leads)), np.int32)
+        for counts in self._counts():
+            lacking = -len(rest) % self.packet
+            if lacking:
+                rest = np.concatenate([rest, counts[:lacking]])
+                if len(rest) < self.packet:
+                    continue
+                yield rest
+            whole = lacking + (len(counts) - lacking) // self.packet * self.packet
+            if whole > lacking:
+                yield counts[lacking:whole]
             rest = counts[whole:]
         if len(rest):
             yield rest
 
     def _counts(self) -> Iterator[NDArray[np.int32]]:
-        """All samples of the plan, in blocks."""
-        gains = np.array([lead.gain for lead in self.leads])
-        done = 0
-        for samples in self._passes():
-            block = samples if self.length is None else samples[: self.length - done]
-            if self._noise is not None:
-                block = self._noise.add(self.first + done, block)
-            yield quantised(block, gains)
-            done += len(block)
+        """All samples of the plan, (n, leads) a block."""
+        at, done = self.first, 0
+        while True:
+            if self._noise is None:
+                counts = self._tape.counts(at)
+            else:
+                counts = self._tape.quantised(self._noise.add(self.first + done, self._tape.samples(at)))
+            counts = counts if self.length is None else counts[: self.length - done]
+            yield counts
+            at, done = at + len(counts), done + len(counts)
             if done == self.length:
                 return
+            at %= self._tape.length
 
-    def _passes(self) -> Iterator[NDArray[np.float64]]:
-        """Physical samples at 125 Hz from `first` to the end of the record, looped: and over again from its start."""
-        yield from self._pass(self.first)
-        while self._loop:
-            yield from self._pass(0)
 
-    def _pass(self, start: int) -> Iterator[NDArray[np.float64]]:
+class _Tape:
+    """A record at 125 Hz in blocks, of which those in use are shared by all beds that replay it."""
+
+    def __init__(self, name: str, block_s: float) -> None:
+        self.record = open_record(name)
+        self.leads = wire_leads(self.record)
+        self.length = len_resampled(self.record)
+        self._gains = np.array([lead.gain for lead in self.leads])
+        self._block = max(1, round(block_s * FS))
+        # Other edges for each record: a ward does not read all its records in one instant.
+        self._shift = self._block * (crc32(self.record.name.encode()) % 64) // 64
+        self._used: WeakValueDictionary[int, NDArray[np.int32]] = WeakValueDictionary()
+
+    def counts(self, start: int) -> NDArray[np.int32]:
+        """(n, leads) counts from sample `start` to the end of its block, read only."""
+        low, high = self._edges(start)
+        block = self._used.get(low)
+        if block is None:
+            block = self._used[low] = self.quantised(self._read(low, high))
+            block.flags.writeable = False
+        return block[start - low :]
+
+    def samples(self, start: int) -> NDArray[np.float64]:
+        """(n, leads) samples in the record's units from sample `start` to the end of its block."""
+        return self._read(start, self._edges(start)[1])
+
+    def quantised(self, samples: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Samples in the record's units as counts."""
+        return quantised(samples, self._gains)
+
+    def _edges(self, start: int) -> tuple[int, int]:
+        """First sample of the block that sample `start` lies in, and of the next one."""
+        edge = start - (start - self._shift) % self._block
+        return max(0, edge), min(edge + self._block, self.length)
+
+    def _read(self, start: int, stop: int) -> NDArray[np.float64]:
         resampler = Resampler(self.record.fs, len(self.leads), start)
-        # The first block is shorter, each bed's differently: a ward does not read all its records in one instant.
-        second = resampler.first_input + max(1, self._block * (crc32(self.bed.encode()) % 64 + 1) // 64)
-        edges = (resampler.first_input, *range(second, self.record.length, self._block), self.record.length)
-        for low, high in pairwise(edges):
-            yield resampler.push(read(self.record, low, high))
-        yield resampler.flush()
+        end = min(ceil((stop / FS + REACH_S) * self.record.fs), self.record.length)
+        samples = resampler.push(read(self.record, resampler.first_input, end))
+        if end == self.record.length:
+            samples = np.concatenate([samples, resampler.flush()])
+        return samples[: stop - start]
+
+
+_tapes: WeakValueDictionary[tuple[str, float], _Tape] = WeakValueDictionary()
+
+
+def _tape(record: str, block_s: float) -> _Tape:
+    """The tape of a record, opened once for all beds that replay it at the same time. Raises RecordError."""
+    tape = _tapes.get((record, block_s))
+    if tape is None:
+        tape = _tapes[record, block_s] = _Tape(record, block_s)
+    return tape
 
 
 def packet_samples(packet_ms: float) -> int:

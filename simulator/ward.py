@@ -6,18 +6,19 @@ ward is not sent in bursts.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heapreplace
+from heapq import heappop, heappush
 from math import inf, isfinite
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
 from agent.messages import Chunk, End
-from agent.wire import encode
+from agent.wire import Cutter, encode
 from model.errors import ConfigError
 from model.records import embedded
+from simulator.blocks import Block, Source
 from simulator.recorded import RecordedReplay, is_recorded, recorded_bed
 from simulator.replay import Plan, Replay, numbered
 
@@ -40,18 +41,9 @@ class Sink(Protocol):
 
     def send(self, frames: Sequence[bytes]) -> bool: ...
 
-    def keep(self, message: Chunk | End) -> None: ...
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None: ...
 
-    def subscribers(self, bed: str) -> int: ...
-
-
-class Source(Protocol):
-    """What a bed sends, in packets of `packet_s` seconds or less: the Chunks and Ends of its runs, an End last."""
-
-    @property
-    def packet_s(self) -> float: ...
-
-    def __iter__(self) -> Iterator[Chunk | End]: ...
+    def subscribed(self, beds: Iterable[str]) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,41 +132,119 @@ def run(
 ) -> Status:
     """Send all packets of all beds when they are due, each bed's End after its last; return how it ended.
 
-    `stop` is asked before every packet and at least ten times a second; once it says True, every bed is ended where it
-    stands. `status` is told twice a second. A lossless sink may hold the schedule up; see `simulator.publish`.
+    `stop` is asked before the packets of every instant and at least ten times a second; once it says True, every bed is
+    ended where it stands. `status` is told twice a second. A lossless sink may hold the schedule up; see
+    `simulator.publish`.
     """
     return _Ward(replays, sink, pace, clock, stop, status).play()
 
 
 class _Bed:
-    """One bed on the schedule: `message` is its next packet or End, due at `due_s` after t0 at speed 1.
+    """One bed on the schedule: its next packet or End is due at `due_s` after t0 at speed 1.
 
-    `end`: the End of the bed if it is stopped before `message`.
+    `message` is that End, or the chunk whose samples before `stop` have been sent once the packet has. `over`: there is
+    nothing left to send.
     """
 
+    __slots__ = (
+        "_blocks",
+        "_cutter",
+        "_end",
+        "_length",
+        "_packet",
+        "_sequence",
+        "_start",
+        "_zero",
+        "_zero_s",
+        "due_s",
+        "message",
+        "over",
+        "stop",
+    )
+    message: Chunk | End
+    stop: int
+    due_s: float
+    _sequence: int
+    _cutter: Cutter | None
+
     def __init__(self, source: Source, phase_s: float) -> None:
-        self._messages = iter(source)
-        self.message = message = next(self._messages)
-        self.end = End(message.bed, message.run, message.first, message.fs, message.sequence)
+        self._blocks = source.blocks()
+        block = next(self._blocks)
+        message = block if isinstance(block, End) else block.chunk
+        self._end = End(message.bed, message.run, message.first, message.fs, message.sequence)
         self._zero, self._zero_s = message.first, phase_s
-        self.due_s = self._due_s()
+        self.over = False
+        self._begin(block)
+
+    @property
+    def end(self) -> End:
+        """The End of the bed if it is stopped before the next packet."""
+        return self._end_at(self._start, self._sequence) if self._start else self._end
+
+    def frames(self, sent_s: float) -> list[bytes]:
+        """What is to be sent next."""
+        if self._cutter is None:
+            return encode(replace(self.message, sent_s=sent_s))
+        return self._cutter.cut(self._start, self.stop, self._sequence, sent_s)
 
     def advance(self) -> bool:
-        """Go on to the next message; False where there is none."""
+        """Go on to what is sent next; False where there is nothing."""
+        if self.stop < self._length:
+            self._start = self.stop
+            self._sequence += 1
+            self._aim()
+            return True
         last = self.message
-        self.end = last if isinstance(last, End) else _end_after(last)
-        message = next(self._messages, None)
-        if message is None:
+        self._end = last if isinstance(last, End) else self._end_at(self.stop, self._sequence + 1)
+        block = next(self._blocks, None)
+        if block is None:
+            self.over = True
             return False
+        message = block if isinstance(block, End) else block.chunk
         if (message.run, message.fs) != (last.run, last.fs):  # indices begin anew: they go on from where time stands
             self._zero, self._zero_s = message.first, self.due_s
-        self.message = message
-        self.due_s = self._due_s()
+        self._begin(block)
         return True
 
-    def _due_s(self) -> float:
-        count = len(self.message.counts) if isinstance(self.message, Chunk) else 0
-        return self._zero_s + (self.message.first + count - self._zero) / self.message.fs
+    def _begin(self, block: Block | End) -> None:
+        if isinstance(block, End):
+            self.message, self._packet, self._length, self._cutter = block, 0, 0, None
+        else:
+            self.message, self._packet = block
+            self._length, self._cutter = len(block.chunk.counts), Cutter(block.chunk)
+        self._start, self._sequence = 0, self.message.sequence
+        self._aim()
+
+    def _aim(self) -> None:
+        """Set the end of the packet that begins at `_start`, and when it is due."""
+        stop = self._start + self._packet
+        self.stop = stop = stop if stop < self._length else self._length
+        self.due_s = self._zero_s + (self.message.first + stop - self._zero) / self.message.fs
+
+    def _end_at(self, count: int, sequence: int) -> End:
+        message = self.message
+        return End(message.bed, message.run, message.first + count, message.fs, sequence)
+
+
+class _Schedule:
+    """Beds by the instant at which their next packets are due: there are far fewer instants than packets."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._beds: dict[float, list[_Bed]] = {}
+
+    def add(self, bed: _Bed) -> None:
+        beds = self._beds.get(bed.due_s)
+        if beds is None:
+            beds = self._beds[bed.due_s] = []
+            heappush(self._times, bed.due_s)
+        beds.append(bed)
+
+    def instants(self) -> Iterator[tuple[float, list[_Bed]]]:
+        """Each instant in turn, until no bed is left; beds may be added meanwhile."""
+        while self._times:
+            due_s = heappop(self._times)
+            yield due_s, self._beds.pop(due_s)
 
 
 class _Ward:
@@ -182,7 +252,7 @@ class _Ward:
 
     def __init__(
         self,
-        replays: Sequence[Source],
+        sources: Sequence[Source],
         sink: Sink,
         pace: Pace,
         clock: Clock,
@@ -190,11 +260,9 @@ class _Ward:
         status: Callable[[Status], None],
     ) -> None:
         self._sink, self._pace, self._clock, self._stop, self._status = sink, pace, clock, stop, status
-        period = replays[0].packet_s if replays else 0.0
+        period = sources[0].packet_s if sources else 0.0
         slots = max(1, round(period / SLOT_S))
-        self._beds = [_Bed(r, i * slots // len(replays) * period / slots) for i, r in enumerate(replays)]
-        self._queue = [(bed.due_s, i) for i, bed in enumerate(self._beds)]
-        heapify(self._queue)
+        self._beds = [_Bed(one, i * slots // len(sources) * period / slots) for i, one in enumerate(sources)]
         self._packets = 0
         self._position_s = 0.0
         self._late_s = 0.0
@@ -208,7 +276,8 @@ class _Ward:
 
     def _hold(self) -> bool:
         """Wait for subscribers if that is wanted; False if stopped meanwhile."""
-        while self._pace.wait and not all(self._sink.subscribers(bed.message.bed) for bed in self._beds):
+        names = [bed.message.bed for bed in self._beds]
+        while self._pace.wait and self._sink.subscribed(names) < len(names):
             if self._stop():
                 return False
             self._tell_in_time(waiting=True)
@@ -217,73 +286,68 @@ class _Ward:
 
     def _send_all(self) -> bool:
         """Send everything when it is due; False if stopped before the end."""
+        speed = self._pace.speed or inf
         start = self._clock.now()
-        while self._queue:
-            due_s, i = self._queue[0]
-            bed = self._beds[i]
-            if not (self._until(start, due_s) and self._deliver(bed)):
+        schedule = _Schedule()
+        for bed in self._beds:
+            schedule.add(bed)
+        for due_s, beds in schedule.instants():
+            due = start + due_s / speed
+            if not self._until(due):
                 return False
-            self._packets += isinstance(bed.message, Chunk)
+            for bed in beds:
+                if not self._deliver(bed):
+                    return False
+                self._packets += bed.stop > 0
+                if bed.advance():
+                    schedule.add(bed)
             self._position_s = due_s
-            if bed.advance():
-                heapreplace(self._queue, (bed.due_s, i))
-            else:
-                heappop(self._queue)
+            if self._pace.speed is not None:
+                self._late_s = max(self._late_s, self._clock.now() - due)
             self._tell_in_time(waiting=False)
         return True
 
-    def _until(self, start: float, due_s: float) -> bool:
-        """Sleep until a packet is due; False if stopped."""
-        if self._pace.speed is None:
-            return not self._stop()
-        due = start + due_s / self._pace.speed
+    def _until(self, due: float) -> bool:
+        """Sleep until packets are due; False if stopped."""
         while (left := due - self._clock.now()) > 0:
             if self._stop():
                 return False
             self._clock.sleep(min(left, NAP_S))
             self._tell_in_time(waiting=False)
-        self._late_s = max(self._late_s, -left)
         return not self._stop()
 
     def _deliver(self, bed: _Bed) -> bool:
-        """Send a bed's message, however long the sink has no room; False if stopped meanwhile."""
-        while not self._send(bed.message):
+        """Send what a bed sends next, however long the sink has no room; False if stopped meanwhile."""
+        while True:
+            sent_s = self._clock.unix()
+            if self._sink.send(bed.frames(sent_s)):
+                self._sink.keep(bed.message, bed.stop, sent_s)
+                return True
             if self._stop():
                 return False
             self._tell_in_time(waiting=False)
-        return True
-
-    def _send(self, message: Chunk | End) -> bool:
-        """Send a message, and keep it for those whom it does not reach; False where the sink has no room."""
-        stamped = replace(message, sent_s=self._clock.unix())
-        if not self._sink.send(encode(stamped)):
-            return False
-        self._sink.keep(stamped)
-        return True
 
     def _end_all(self) -> None:
         """End the beds that are still running where they stand. Nobody may be reading: each End is tried once."""
         self._sink.linger_s = min(self._sink.linger_s, STOPPED_LINGER_S)
         full = False
-        for _, i in self._queue:
-            end = self._beds[i].end
-            full = full or not self._send(end)
-            if full:
-                self._sink.keep(end)
+        for bed in self._running():
+            end = replace(bed.end, sent_s=self._clock.unix())
+            full = full or not self._sink.send(encode(end))
+            self._sink.keep(end, 0, end.sent_s)
+
+    def _running(self) -> list[_Bed]:
+        return [bed for bed in self._beds if not bed.over]
 
     def _tell_in_time(self, waiting: bool) -> None:
         if self._clock.now() - self._told >= STATUS_S:
             self._tell(waiting)
 
     def _tell(self, waiting: bool) -> Status:
-        beds = [self._beds[i].message.bed for _, i in self._queue]
-        subscribed = sum(self._sink.subscribers(bed) > 0 for bed in beds)
-        status = Status(len(beds), subscribed, self._position_s, self._packets, 1000 * self._late_s, waiting)
+        names = [bed.message.bed for bed in self._running()]
+        subscribed = self._sink.subscribed(names)
+        status = Status(len(names), subscribed, self._position_s, self._packets, 1000 * self._late_s, waiting)
         self._told = self._clock.now()
         self._late_s = 0.0
         self._status(status)
         return status
-
-
-def _end_after(chunk: Chunk) -> End:
-    return End(chunk.bed, chunk.run, chunk.first + len(chunk.counts), chunk.fs, chunk.sequence + 1)

@@ -56,7 +56,11 @@ def send(publisher: Publisher, messages: Iterable[Chunk | End], lost: Callable[[
     for i, message in enumerate(messages):
         if not lost(i):
             assert publisher.send(packet_frames(message))
-        publisher.keep(message)
+        keep(publisher, message)
+
+
+def keep(device: Publisher | Memory, message: Chunk | End) -> None:
+    device.keep(message, len(message.counts) if isinstance(message, Chunk) else 0, message.sent_s)
 
 
 def received(link: Link, done: Done) -> list[Message]:
@@ -300,12 +304,12 @@ def test_memory_answers_what_it_has() -> None:
     """Runs, jumps of the index, and rings that are full: what is told and what is sent agree."""
     memory = Memory(keep_s=4.0)
     for message in run_of(1000)[:-1]:
-        memory.keep(message)
+        keep(memory, message)
     said, chunks = memory.fetch(Fetch(id=1, bed="1", run="run", first=0, stop=4800))
     assert (said.start, said.oldest, said.next, said.ended) == (0, 4500, 5000, False)
     assert [(chunk.first, chunk.counts[:, 0].tolist()) for chunk in chunks] == [(4500, list(range(4500, 4800)))]
-    memory.keep(packet(6000))
-    memory.keep(End("1", "run", 6005, FS))
+    keep(memory, packet(6000))
+    keep(memory, End("1", "run", 6005, FS))
     said, chunks = memory.fetch(Fetch(id=2, bed="1", run="run", first=4000, stop=7000))
     assert (said.start, said.oldest, said.next, said.ended) == (0, 6000, 6005, True)
     assert [(chunk.first, len(chunk.counts)) for chunk in chunks] == [(6000, 5)]

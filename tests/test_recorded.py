@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -303,11 +303,13 @@ class Wire:
         self._publisher, self._link, self._ward, self._sent = publisher, link, ward, 0
 
     def send(self, frames: Sequence[bytes]) -> bool:
-        return self._publisher.send(frames)
+        sent = self._publisher.send(frames)
+        message = decode(frames)
+        self._sent += len(message.counts) if sent and isinstance(message, Chunk) else 0
+        return sent
 
-    def keep(self, message: Chunk | End) -> None:
-        self._publisher.keep(message)
-        self._sent += len(message.counts) if isinstance(message, Chunk) else 0
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
+        self._publisher.keep(message, stop, sent_s)
         until_s = time.monotonic() + 30
         while not self._heard(message):
             assert time.monotonic() < until_s
@@ -319,8 +321,8 @@ class Wire:
         bed = self._ward.beds.get(message.bed)
         return bed is not None and bed.analysed == self._sent and (bed.ended or isinstance(message, Chunk))
 
-    def subscribers(self, bed: str) -> int:
-        return self._publisher.subscribers(bed)
+    def subscribed(self, beds: Iterable[str]) -> int:
+        return self._publisher.subscribed(beds)
 
 
 def test_over_sockets(folder: Path, settings: Config, new_ward: NewWard) -> None:
@@ -353,11 +355,11 @@ class Ear:
         self.heard.append((self.now - 1000.0, decode(frames)))
         return True
 
-    def keep(self, message: Chunk | End) -> None:
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         pass
 
-    def subscribers(self, bed: str) -> int:
-        return 1 if bed else 0
+    def subscribed(self, beds: Iterable[str]) -> int:
+        return len(list(beds))
 
 
 @pytest.mark.parametrize("speed", [1.0, 20.0])

@@ -84,7 +84,7 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(sizes) <= 2
     for _ in range(25 * 100):
         next(messages)
-    assert max(sizes) <= 30 * 360
+    assert max(sizes) <= 32 * 360
     assert sum(sizes) <= 140 * 360
 
 

@@ -1,6 +1,6 @@
 """simulator.ward: several beds on one schedule."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -36,7 +36,6 @@ class Ear:
     def __init__(self, time: Time, subscribed: Callable[[], int] = lambda: 1) -> None:
         self.linger_s = 30.0
         self.heard: list[tuple[float, Chunk | End]] = []
-        self.kept: list[Chunk | End] = []
         self.full: Callable[[int], bool] = lambda _: False
         self._time, self._subscribed = time, subscribed
 
@@ -46,11 +45,11 @@ class Ear:
         self.heard.append((self._time.now, decode(frames)))
         return True
 
-    def keep(self, message: Chunk | End) -> None:
-        self.kept.append(message)
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
+        pass
 
-    def subscribers(self, bed: str) -> int:
-        return self._subscribed() if bed else 0
+    def subscribed(self, beds: Iterable[str]) -> int:
+        return len([bed for bed in beds if self._subscribed()])
 
     def of(self, bed: str) -> list[tuple[float, Chunk | End]]:
         return [(at, message) for at, message in self.heard if message.bed == bed]
