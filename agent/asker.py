@@ -17,6 +17,8 @@ PATIENCE_S = 1.0
 """After so long without a reply a request is given up, and may be made again."""
 MOST_ASKED = 32
 """Requests under way at most."""
+MOST_OF_A_BED = 2
+"""... and of one bed, whose runs may change more quickly than answers come."""
 MOST_REPLIES = 8
 """Replies taken at once, up to a minute of signal each."""
 CLOCKS = 8
@@ -87,7 +89,8 @@ class Asker:
 
     def ask(self, bed: str, run: str, first: int, stop: int, now_s: float) -> bool:
         """Ask for samples of a run; False where that is not possible now."""
-        if len(self._asked) >= MOST_ASKED:
+        of_bed = sum(asked.bed == bed for asked, _ in self._asked.values())
+        if len(self._asked) >= MOST_ASKED or of_bed >= MOST_OF_A_BED:
             return False
         request = Fetch(id=self._next_id(), bed=bed, run=run, first=first, stop=stop)
         if not self._send(request):

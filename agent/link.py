@@ -4,24 +4,30 @@ It subscribes first and asks then: packets that come before what they follow are
 samples between are fetched over the device's second socket (`agent.asker`). `docs/wire.md` has the rules.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import zmq
 
 from agent.asker import Answer, Asker
+from agent.complaints import Complaints
 from agent.config import Config
-from agent.messages import Chunk, End, Event, Gap, LinkView, Position
+from agent.joined import Joined, next_frames
+from agent.joined import Message as Message
+from agent.messages import End, Event, LinkView, Position
+from agent.newcomers import Newcomers
 from agent.security import Watcher, check, harden, secure_client
 from agent.service import BLOCK_S, service_endpoint
 from agent.track import Track
-from agent.wire import Packet, follows, join, parse
+from agent.wire import LARGEST_NAME, Packet, parse
 from model.errors import EndpointError, FrameError
 from model.resample import FS
 
 MOST_PACKETS = 4096
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
+MOST_BYTES = 2**20
+"""Samples that a bed brings into one look, in bytes; what comes after them is left out."""
 HOLD_UP_S = 0.1
-"""How long a bed that can hold no more packets back may keep all others waiting for what it has asked for."""
+"""How long nothing is read where most beds can hold no more packets back, until what they have asked for is there."""
 STRANGE_S = 1.0
 """After so long without an answer a device is taken for one that has no second socket."""
 GIVE_UP_S = 5.0
@@ -30,12 +36,13 @@ QUIET_S = 1.0
 """A bed that is silent for so long is asked for: its last packets, or its end, may be lost."""
 LONGEST_QUIET_S = 8.0
 """Longest pause between two such questions."""
+STALE_S = 2.5
+"""A bed that sends only what was had or given up before is told of after so long."""
+RETURN_S = 10.0
+"""Where two devices send as one bed, the one that came last gives way to the other after so long a silence."""
 CHECK_S = 0.1
-MOST_REASONS = 100
 MOST_TRIES = 3
 """Answers without any of the samples that were asked for, after which those are given up."""
-
-Message = Chunk | Gap | End | Event
 
 
 class Link:
@@ -73,7 +80,10 @@ class Link:
         self._tracks: dict[str, Track] = {}
         self._troubled: set[str] = set()
         """Beds with a hole."""
-        self._reasons: set[str] = set()
+        self._complaints, self._newcomers = Complaints(), Newcomers()
+        self._live = 0
+        """Beds that were heard in the last second."""
+        self._sated: set[bytes] = set()
         self._first_s: float | None = None
         self._last_s: float | None = None
         self._checked_s = 0.0
@@ -92,6 +102,13 @@ class Link:
         for bed, at in positions.items():
             if not self._beds or bed in self._beds:
                 self._tracks[bed] = Track(bed, at.run, at.fs, at.next, at.next, True, seen=at.next, heard_s=now_s)
+
+    def leave_out(self, beds: Iterable[str]) -> None:
+        """Until the next call packets of these beds are not taken: the analysis still has enough of them.
+
+        What is left out counts as lost on the way: it is fetched again later, or declared missing.
+        """
+        self._sated = {bed.encode() for bed in beds}
 
     def sent(self, bed: str) -> int:
         """Samples of a bed that were sent, as far as is known, since this link came or was resumed."""
@@ -118,7 +135,7 @@ class Link:
         start of the monitor counts from then on.
         """
         arrived_s = now_s if self._slept or self._emptied_s is None else self._emptied_s
-        out = _Joined(arrived_s, self._asker.offset_s)
+        out = Joined(arrived_s, self._asker.offset_s)
         self._take_answers(now_s, out)
         self._take_packets(now_s, out)
         for bed in list(self._troubled):
@@ -131,7 +148,7 @@ class Link:
 
     def finish(self, now_s: float) -> list[Message]:
         """At the end: what is still held back, and gaps for all that is still missing."""
-        out = _Joined(now_s, self._asker.offset_s)
+        out = Joined(now_s, self._asker.offset_s)
         for track in self._tracks.values():
             out.add(track.bed, track.abandon("not fetched again before the end", now_s))
         return out.all()
@@ -162,17 +179,25 @@ class Link:
             None if offset_s is None else 1000 * offset_s,
         )
 
-    def _take_packets(self, now_s: float, out: "_Joined") -> None:
-        if any(self._holds_up(self._tracks[bed], now_s) for bed in self._troubled):
+    def _take_packets(self, now_s: float, out: Joined) -> None:
+        if self._held_up(now_s):
             return
+        brought: dict[str, int] = {}
         for _ in range(MOST_PACKETS):
+            frames: list[bytes] = []
             try:
-                message = parse(self._frames())
+                frames = next_frames(self.socket)
+                if frames[0] in self._sated:
+                    self._reject(
+                        "it sends more than is its share: left out, to be fetched later", out, now_s, frames[0]
+                    )
+                    continue
+                message = parse(frames)
             except zmq.Again:
                 self._emptied_s = now_s
                 return
             except FrameError as error:
-                self._reject(str(error), out)
+                self._reject(str(error), out, now_s, frames[0])
                 continue
             if self._beds and message.bed not in self._beds:
                 continue  # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too
@@ -181,16 +206,36 @@ class Link:
                 continue
             self._last_s = track.heard_s = now_s
             self.packets += isinstance(message, Packet)
+            was_full = track.hole_s is not None and track.full
             parts = track.push(message, now_s)
             if parts:
+                track.moved_s = now_s
                 out.add(track.bed, parts)
+            elif track.hole_s is None and now_s - track.moved_s >= STALE_S:
+                self._reject("nothing but samples that were had or given up before", out, now_s, frames[0])
+            brought[track.bed] = brought.get(track.bed, 0) + len(frames[2])
+            if brought[track.bed] > MOST_BYTES:
+                self._sated.add(frames[0])
+                if 2 * len(self._sated) > self._live:
+                    return
             if track.hole_s is not None:
                 self._troubled.add(track.bed)
-                if self._holds_up(track, now_s):
+                if track.full and not was_full and self._held_up(now_s):
                     return
 
+    def _held_up(self, now_s: float) -> bool:
+        """Whether nothing should be read for a moment, since most beds wait for answers and can hold no more back.
+
+        So a replay at full speed does not run away from its own answers. One bed of many holds nobody up: what it
+        can't hold is fetched later.
+        """
+        if 2 * len(self._troubled) <= self._live:
+            return False
+        waiting = sum(self._holds_up(self._tracks[bed], now_s) for bed in self._troubled)
+        return waiting > 0 and 2 * waiting > self._live
+
     def _holds_up(self, track: Track, now_s: float) -> bool:
-        """Whether nothing should be read for a moment, since a bed waits for an answer and can hold no more back."""
+        """Whether a bed waits for an answer and can hold no more back."""
         if not track.full or track.hole_s is None:
             return False
         # Where nobody answers the hole is soon given up, and until then what is here is worth more than what is not.
@@ -201,38 +246,44 @@ class Link:
         """Whether the second socket was heard lately."""
         return self._asker.heard_s is not None and now_s - self._asker.heard_s < STRANGE_S
 
-    def _frames(self) -> list[bytes]:
-        """The frames of the next message. Raises zmq.Again where there is none."""
-        # A Frame knows whether another follows; recv_multipart asks the socket, which costs more than receiving.
-        frames = [self.socket.recv(zmq.NOBLOCK, copy=False)]
-        while frames[-1].more:
-            frames.append(self.socket.recv(zmq.NOBLOCK, copy=False))
-        return [frame.bytes for frame in frames]
-
-    def _track(self, message: Packet | End, now_s: float, out: "_Joined") -> Track | None:
+    def _track(self, message: Packet | End, now_s: float, out: Joined) -> Track | None:
         """The track of a message, a new one for a new run; None where it is refused."""
         about = message if isinstance(message, End) else message.header
         track = self._tracks.get(message.bed)
+        self._newcomers.single.discard(message.bed)
         if track is not None and track.run == about.run:
             return track
+        back = False
         if track is None:
-            if len(self._tracks) >= self._most_beds:
-                self._reject(f"more than {self._most_beds} beds: the first ones are watched (monitor.beds)", out)
+            if reason := self._reason_against(message.bed, now_s):
+                self._reject(reason, out, now_s)
                 return None
             new = Track(message.bed, about.run, about.fs)
-        elif about.run in track.past:  # a device restarts, but never goes back
-            self._reject(f"two devices send as bed {message.bed!r}: the one that came last is watched", out)
+        elif (back := about.run in track.past) and now_s - track.heard_s < RETURN_S:
+            reason = f"two devices send as bed {message.bed!r}: the one that came last is watched"
+            self._reject(reason, out, now_s, message.bed.encode())
             return None
         else:
             out.add(track.bed, track.abandon("lost with the device's last run", now_s))
             new = track.followed(about.run, about.fs)
         self._first_s = now_s if self._first_s is None else self._first_s
         self._tracks[message.bed] = new
-        if about.first == 0:
+        new.moved_s = now_s
+        if back:
+            new.begin(about.first, about.first, now_s)  # what was before it was analysed, or refused
+        elif about.first == 0:
             new.begin(0, 0, now_s)
         return new
 
-    def _mend(self, track: Track, now_s: float, out: "_Joined") -> None:
+    def _reason_against(self, bed: str, now_s: float) -> str:
+        """Why a name that is new is not watched; "": it is."""
+        if len(self._tracks) >= self._most_beds:
+            return f"more than {self._most_beds} beds: the first ones are watched (monitor.beds)"
+        if not self._newcomers.admits(bed, now_s):
+            return "too many names that came once: a new one is watched once it comes again"
+        return ""
+
+    def _mend(self, track: Track, now_s: float, out: Joined) -> None:
         """Ask for what a bed misses, or give it up where that is in vain."""
         hole = track.hole
         if hole is not None and not track.asked:
@@ -267,7 +318,7 @@ class Link:
         silent_s = now_s - max(self._asker.heard_s, track.hole_s or 0.0)
         return silent_s >= STRANGE_S if track.full else silent_s >= GIVE_UP_S and now_s - track.heard_s < QUIET_S
 
-    def _take_answers(self, now_s: float, out: "_Joined") -> None:
+    def _take_answers(self, now_s: float, out: Joined) -> None:
         for answer in self._asker.receive(now_s):
             track = self._tracks.get(answer.asked.bed)
             if track is not None and track.run == answer.asked.run:
@@ -280,10 +331,10 @@ class Link:
                 # Where the device answers other requests this one was refused; else it is not there for now.
                 track.tries += self._asker.heard_s is not None and self._asker.heard_s > track.asked_s
         for reason in self._asker.rejected:
-            self._reject(reason, out)
+            self._reject(reason, out, now_s)
         self._asker.rejected.clear()
 
-    def _settle(self, track: Track, answer: Answer, now_s: float, out: "_Joined") -> None:
+    def _settle(self, track: Track, answer: Answer, now_s: float, out: Joined) -> None:
         """Take what a device sent again, and give up what it no longer has."""
         asked, said, before = answer.asked, answer.said, track.next
         gone = said.run != track.run
@@ -302,10 +353,11 @@ class Link:
             try:
                 packet = parse(frames)
             except FrameError as error:
-                self._reject(str(error), out)
+                self._reject(str(error), out, now_s, track.bed.encode())
                 continue
             if isinstance(packet, End) or not track.holds(packet):
-                self._reject("samples were sent again that are not those asked for", out)
+                reason = "samples were sent again that are not those asked for"
+                self._reject(reason, out, now_s, track.bed.encode())
                 continue
             first, count = packet.header.first, packet.header.count
             track.fetched += max(0, first + count - max(first, track.next))
@@ -314,6 +366,7 @@ class Link:
             out.add(track.bed, track.push(End(track.bed, track.run, said.next, track.fs), now_s))
         if track.next > before:
             track.tries = track.quiet = 0
+            track.moved_s = now_s
         elif track.hole is not None:
             track.tries += 1
         else:
@@ -321,11 +374,12 @@ class Link:
         if track.hole is not None or track.fetched:
             self._troubled.add(track.bed)
 
-    def _check(self, now_s: float, out: "_Joined") -> None:
+    def _check(self, now_s: float, out: Joined) -> None:
         """What need not be looked at all the time: the connection, and beds that have fallen silent."""
         self._asker.watch()
         for trouble in self._watcher.read():
             out.tell(Event("", 0, "link", trouble))
+        self._live = sum(now_s - track.heard_s < QUIET_S and not track.ended for track in self._tracks.values())
         if not self._answers(now_s):
             return
         for track in self._tracks.values():
@@ -339,38 +393,8 @@ class Link:
     def _complete(self) -> bool:
         return bool(self._tracks) and not self._troubled and all(track.ended for track in self._tracks.values())
 
-    def _reject(self, reason: str, out: "_Joined") -> None:
-        """Count a malformed frame, and tell of each reason once: garbage must not flood the events."""
+    def _reject(self, reason: str, out: Joined, now_s: float, name: bytes = b"") -> None:
+        """Count a packet that is not taken and tell of it, on the line of its bed where that is watched."""
         self.rejected += 1
-        if reason not in self._reasons and len(self._reasons) < MOST_REASONS:
-            self._reasons.add(reason)
-            out.tell(Event("", 0, "frame", f"packet rejected: {reason}"))
-
-
-class _Joined:
-    """What a call of `receive` brings, consecutive packets of a bed joined into one chunk."""
-
-    def __init__(self, arrived_s: float, offset_s: float | None) -> None:
-        self._arrived_s, self._offset_s = arrived_s, offset_s
-        self._out: list[Message] = []
-        self._waiting: dict[str, list[Packet]] = {}
-
-    def tell(self, event: Event) -> None:
-        self._out.append(event)
-
-    def add(self, bed: str, parts: Sequence[Packet | Gap | End]) -> None:
-        packets = self._waiting.setdefault(bed, [])
-        for part in parts:
-            if packets and not (isinstance(part, Packet) and follows(part, packets[-1])):
-                self._out.append(self._join(packets))
-                packets.clear()
-            if isinstance(part, Packet):
-                packets.append(part)
-            else:
-                self._out.append(part)
-
-    def all(self) -> list[Message]:
-        return self._out + [self._join(packets) for packets in self._waiting.values() if packets]
-
-    def _join(self, packets: list[Packet]) -> Chunk:
-        return join(packets, self._arrived_s, self._offset_s)
+        bed = name[:LARGEST_NAME].decode(errors="replace")
+        out.tell(*self._complaints.add(self._tracks.get(bed), reason, now_s, bed))

@@ -2,7 +2,6 @@
 
 import gc
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +13,7 @@ from agent.glances import Glances, LastAlarms
 from agent.link import MOST_PACKETS, Link
 from agent.messages import Beat, Chunk, End, Event, Found, Gap, Ledger, LinkView, Snapshot
 from agent.pipeline import Ward
+from agent.told import Latest, Told
 from model.errors import StreamError
 from model.resample import FS
 
@@ -85,7 +85,7 @@ class Session:
         self.clock = Clock()
         self.started_s = self.clock()
         self._device, self._weights = classifier.device, classifier.weights
-        self._events: deque[Event] = deque(maxlen=config.dashboard.events)
+        self._told, self._latest = Told(lambda name: self._analysed(name)), Latest(config.dashboard.events)
         self._link_state = "waiting"
         self._glances = Glances(self.ward.beds, self.ward.alarms, self.ledger, config.monitor.lost_s)
         self._last_alarms = LastAlarms()
@@ -103,7 +103,8 @@ class Session:
         due_s = 0.0
         found = self._resume()
         while not stop():
-            self.link.wait(min(LONGEST_WAIT_S, output.patience_s(self.clock())), output.keyboard)
+            patience_s = 0.0 if self.ward.waiting else min(LONGEST_WAIT_S, output.patience_s(self.clock()))
+            self.link.wait(patience_s, output.keyboard)
             now_s = self.clock()
             time.sleep(max(0.0, due_s - now_s))
             packets = self.link.packets
@@ -128,7 +129,7 @@ class Session:
         index, ledger = self._glances.look(now_s)
         return Snapshot(
             beds=(),
-            events=tuple(self._events),
+            events=self._latest.all(),
             link=self.link.view(now_s),
             device=self._device,
             weights=self._weights,
@@ -212,7 +213,8 @@ class Session:
     def _step(self, messages: list[Chunk | Gap | End | Event], now_s: float, ended: bool = False) -> list[Found]:
         signals = [message for message in messages if not isinstance(message, Event)]
         found, self._acknowledged = self._acknowledged, []
-        found += self.ward.push(signals)
+        found += self.ward.push(signals, shared=not ended)
+        self.link.leave_out(self.ward.sated())
         if now_s >= self._watched_s + WATCH_S:
             self._watched_s = now_s
             found += self.ward.watch(now_s)
@@ -220,14 +222,19 @@ class Session:
             found += self.ward.finish()
         found += [message for message in messages if isinstance(message, Event)]
         found += self._link_events(self.link.view(now_s))
+        found = self._told.take(found, now_s, ended)
         if self.recorder is not None:
             found += self.recorder.news()
             self.recorder.push(signals, found, now_s)
         if self.metrics is not None:
             self.metrics.take(found)
-        self._events += [item for item in found if isinstance(item, Event)]
+        self._latest.take(found)
         self._last_alarms.take(found)
         return found
+
+    def _analysed(self, name: str) -> int:
+        bed = self.ward.beds.get(name)
+        return bed.analysed if bed else 0
 
     def _link_events(self, link: LinkView) -> list[Event]:
         before, self._link_state = self._link_state, link.state

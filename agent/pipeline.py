@@ -7,7 +7,6 @@ Every stage keeps the state of all beds as rows and works on all rows with new s
 depend on how the streams were cut into chunks, nor on what the other beds do.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -25,6 +24,7 @@ from agent.messages import Beat, BedView, Chunk, End, Event, Floats, Found, Gap,
 from agent.quality import LeadChange, Quality, reason
 from agent.rhythm import Rhythms
 from agent.segment import Cut, Segmenter
+from agent.steps import ROUNDS, Start, Steps
 from agent.waveform import Look, Waveforms
 from model.errors import StreamError
 from model.records import CLASSES
@@ -33,20 +33,11 @@ from model.verdict import Verdicts
 
 TOGETHER = 8
 """Messages from which on it pays to unpack chunks together."""
-BLOCK = 250
-"""Most samples of a bed that go through the stages at once; far less than the history holds."""
+LIVE_S = 2.5
+"""Beds are counted as others that have sent within so long."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """A new run of a bed, or the same with other leads, comes in through a new door."""
-
-    door: Door
-    first: int
-
-
-_Step = _Start | Stretch | Gap | End
-_What = _Start | Gap | End | LeadChange | Event | Look | Cut
+_What = Start | Gap | End | LeadChange | Event | Look | Cut
 EVENT, CUT, LOOK = range(3)
 """What comes first of what was decided at the same sample."""
 
@@ -88,21 +79,35 @@ class Ward:
         self._waveforms = Waveforms(self._history, late=LATE)
         self._watch = Watch(config, self._history)
         self.alarms = self._watch.alarms
-        self._steps: dict[int, deque[_Step]] = {}
+        self._steps = Steps()
         self._found: list[_Found] = []
         self._inputs: list[Floats] = []
         self._out: list[Found] = []
 
-    def push(self, messages: Iterable[Chunk | Gap | End]) -> list[Found]:
-        """Take what the link brought; return the beats, events and alarms it decides, in order within each bed."""
+    def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Found]:
+        """Take what the link brought; return the beats, events and alarms it decides, in order within each bed.
+
+        `shared`: a bed that has much more than the others goes on with the next push; `waiting` says so.
+        """
         messages = list(messages)
         for message, x in zip(messages, self._millivolts(messages), strict=True):
             self._take(message, x)
-        while self._steps:
+        rounds = 0
+        while self._steps and not (shared and rounds >= ROUNDS and 2 * len(self._steps) <= self._live()):
+            rounds += 1
             self._advance()
             self._tell()  # the strip of an alarm is cut before the history has gone on
         out, self._out = self._out, []
         return out
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a bed has samples that were pushed and not analysed yet."""
+        return len(self._steps) > 0
+
+    def sated(self) -> list[str]:
+        """Beds that should be sent no more before these samples are analysed."""
+        return [self._by_row[row].name for row in self._steps.sated()]
 
     def watch(self, now_s: float) -> list[Found]:
         """Look at the clock: beds from which nothing has come for too long."""
@@ -164,7 +169,7 @@ class Ward:
     def _take(self, message: Chunk | Gap | End, x: Floats | None) -> None:
         """Bring a message through the door of its bed; the steps it makes wait their turn."""
         bed = self.beds.get(message.bed) or self._admit(message.bed)
-        steps = self._steps.setdefault(bed.row, deque())
+        self._steps.put(bed.row)
         if isinstance(message, Chunk):
             bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
             if bed.silent:
@@ -172,27 +177,28 @@ class Ward:
                 self._out += self._watch.heard_again(bed.row, bed.arrived_s)
             if bed.door is None or not bed.door.fits(message):
                 x = None  # found for the door before
-                if not self._open(bed, message, steps):
+                if not self._open(bed, message):
                     bed.lost += len(message.counts)
                     return
             if bed.door is not None:
                 bed.analysed += len(message.counts)
-                steps += bed.door.take(message, x)
+                self._steps.put(bed.row, *bed.door.take(message, x))
             return
         if isinstance(message, Gap):
             bed.lost += message.count
         if bed.door is not None and message.run == bed.door.run:
             if isinstance(message, Gap):
-                steps += bed.door.gap(message)
+                self._steps.put(bed.row, *bed.door.gap(message))
             else:
-                steps += [*bed.door.flush(), replace(message, first=bed.door.at_fs(message.first), fs=FS)]
+                end = replace(message, first=bed.door.at_fs(message.first), fs=FS)
+                self._steps.put(bed.row, *bed.door.flush(), end)
         elif isinstance(message, End) and bed.refused:
             bed.ended = True
 
-    def _open(self, bed: Bed, chunk: Chunk, steps: deque[_Step]) -> bool:
+    def _open(self, bed: Bed, chunk: Chunk) -> bool:
         """A new door for a new run. Where the stream cannot be monitored the bed is refused, once for each reason."""
         if bed.door is not None:
-            steps += bed.door.flush()
+            self._steps.put(bed.row, *bed.door.flush())
         try:
             bed.door = Door(chunk, self._config.monitor.lead)
         except StreamError as error:
@@ -202,35 +208,38 @@ class Ward:
                 self._find(bed, sample, EVENT, Event(bed.name, sample, "refused", str(error)))
             return False
         bed.refused = ""
-        steps.append(_Start(bed.door, bed.door.at_fs(chunk.first)))
+        self._steps.put(bed.row, Start(bed.door, bed.door.at_fs(chunk.first)))
         return True
 
     def _advance(self) -> None:
         """One block of each bed through the stages: beds with as many samples go together."""
         blocks: dict[int, list[tuple[int, Floats]]] = {}
-        for row in list(self._steps):
+        for row in self._steps.rows():
             x = self._next_block(row)
-            if x is None:
-                del self._steps[row]
-            else:
+            if x is not None:
                 blocks.setdefault(len(x), []).append((row, x))
         for group in blocks.values():
             self._analyse(np.array([row for row, _ in group]), np.stack([x for _, x in group]))
 
     def _next_block(self, row: int) -> Floats | None:
-        """The next samples of a row, after what must happen before them; None where there is nothing left."""
-        steps = self._steps[row]
-        while steps:
-            step = steps.popleft()
+        """The next samples of a row, after what must happen before them, a few steps at most; None where none came."""
+        bed = self._by_row[row]
+        for _ in range(ROUNDS):
+            step = self._steps.take(row)
+            if step is None:
+                break
             if isinstance(step, Stretch):
-                if len(step.x) > BLOCK:
-                    steps.appendleft(Stretch(step.first + BLOCK, step.x[BLOCK:]))
-                self._end_gap(self._by_row[row])
-                return step.x[:BLOCK]
-            self._turn(self._by_row[row], step)
+                self._end_gap(bed)
+                return step.x
+            self._turn(bed, step)
         return None
 
-    def _turn(self, bed: Bed, step: _Start | Gap | End) -> None:
+    def _live(self) -> int:
+        """Beds that have sent lately, by the clock of what came last."""
+        newest_s = max(bed.arrived_s for bed in self.beds.values())
+        return sum(newest_s - bed.arrived_s < LIVE_S and not bed.ended for bed in self.beds.values())
+
+    def _turn(self, bed: Bed, step: Start | Gap | End) -> None:
         """A stretch of a bed is over: decide what can be decided, and start anew behind it."""
         if isinstance(step, Gap):
             self._gap(bed, step)
@@ -325,7 +334,7 @@ class Ward:
         self._found.clear()
         self._inputs.clear()
 
-    def _happened(self, bed: Bed, what: _Start | Gap | End | LeadChange | Event) -> list[Found]:
+    def _happened(self, bed: Bed, what: Start | Gap | End | LeadChange | Event) -> list[Found]:
         """What an event means for rhythm and alarms, and what is told of it."""
         row, at_s = bed.row, bed.arrived_s
         if isinstance(what, Event):

@@ -22,10 +22,11 @@ class Track:
     """The run of a bed.
 
     `next`: the sample that is to come out next. `seen`: the sample after the last that is known to have been sent.
-    `joined`: whether `start`, the first sample of the run, is known; before that nothing comes out. `ended`: the End
-    has come out. `heard_s`: when a packet of it came by itself last. `hole_s`: since when samples have been missing,
-    None while none are. `asked`: whether a request for it is under way, since `asked_s`; `tries`: how often that was
-    in vain, `quiet`: how often without need. `fetched`: samples fetched again since the last hole was closed.
+    `joined`: whether `start`, the first sample of the run, is known; before that nothing comes out. `ended`: the
+    End has come out. `heard_s`: when a packet of it came by itself last, `moved_s`: when one brought it forward.
+    `hole_s`: since when samples have been missing, None while none are. `asked`: whether a request for it is under
+    way, since `asked_s`; `tries`: how often that was in vain, `quiet`: how often without need. `fetched`: samples
+    fetched again since the last hole was closed.
     """
 
     bed: str
@@ -38,6 +39,7 @@ class Track:
     seen: int = 0
     ended: bool = False
     heard_s: float = 0.0
+    moved_s: float = 0.0
     hole_s: float | None = None
     asked_s: float = 0.0
     asked: bool = False

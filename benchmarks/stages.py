@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import agent.joined
 import agent.link
 import agent.pipeline
 from agent.alarms.watch import Watch
@@ -33,7 +34,9 @@ from agent.waveform import Waveforms
 from model.verdict import Verdicts
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("decode", agent.link, ("parse", "join")),
+    ("socket", agent.link, ("next_frames",)),
+    ("decode", agent.link, ("parse",)),
+    ("decode", agent.joined, ("join",)),
     ("link", Link, ("receive",)),
     ("wait", Link, ("wait",)),
     ("door", Door, ("take",)),

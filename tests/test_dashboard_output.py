@@ -193,6 +193,9 @@ class FakeLink:
     def sent(self, _bed: str) -> int:
         return 1000
 
+    def leave_out(self, _beds: list[str]) -> None:
+        pass
+
 
 @pytest.fixture
 def session(settings: Config, classifier: Classifier) -> Session:

@@ -1,0 +1,37 @@
+"""Which names become beds: a device whose name changes with every packet must not fill the ward.
+
+A bed is watched from its first packet on, as long as few of those watched have sent no more than one. Beyond that a
+name is watched from its second packet on; what was before it is fetched.
+"""
+
+SETTLING_S = 1.0
+"""So long after the first packet of all every name is watched at once: a whole ward comes at the same moment."""
+MOST_SINGLE = 64
+"""Beds with one packet; from so many on a new name has to come twice."""
+REMEMBERED = 4096
+"""Names that came once."""
+
+
+class Newcomers:
+    """Names that are heard for the first time."""
+
+    def __init__(self) -> None:
+        self.single: set[str] = set()
+        """Beds that are watched and have sent one packet."""
+        self._once: dict[str, None] = {}
+        self._first_s: float | None = None
+
+    def admits(self, bed: str, now_s: float) -> bool:
+        """Whether a bed that sends its first packet, or again, though it was not let in, is watched from now on."""
+        if self._first_s is None:
+            self._first_s = now_s
+        if now_s - self._first_s < SETTLING_S or len(self.single) < MOST_SINGLE:
+            self.single.add(bed)
+            return True
+        if bed in self._once:
+            del self._once[bed]
+            return True
+        if len(self._once) >= REMEMBERED:
+            del self._once[next(iter(self._once))]
+        self._once[bed] = None
+        return False

@@ -1,0 +1,169 @@
+"""Many well-behaved beds beside one that is not, for tests/test_misbehaving.py: one device, a link, a monitor.
+
+Sockets are real; time is told, so that an hour takes seconds and nothing depends on how busy the machine is.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+from uuid import uuid4
+
+import numpy as np
+import zmq
+from conftest import record_counts
+from numpy.typing import NDArray
+
+from agent import wire
+from agent.classify import Classifier
+from agent.config import Config, override
+from agent.link import Link
+from agent.messages import Alarm, Beat, Chunk, End, Event, Floats, Found, Lead, Strip
+from agent.monitor import Session
+from model.resample import FS
+
+TICK = 25
+"""Samples of a packet, 200 ms."""
+BAD = "bed 1"
+FENCE = "~"
+"""The bed that is sent last in every tick: once it is there, all before it were received."""
+LEAD = Lead("II", "mV", 1000.0, 0.0, -5120, 5115)
+RECORDS = ("100", "105", "106", "119", "201", "208", "213", "222")
+PATIENCE_S = 30.0
+Frames = list[bytes]
+Behaviour = Callable[[int], Iterable[Frames]]
+"""What a bed sends in tick `n`."""
+
+
+def packet(
+    bed: str, run: str, first: int, counts: NDArray[np.signedinteger], fs: float = FS, lead: Lead = LEAD
+) -> Frames:
+    """A packet of one lead."""
+    return wire.encode(Chunk(bed, run, first, fs, (lead,), counts[:, None].astype(np.int32), 1.0, 0.0, first))
+
+
+def heart(place: int, seconds: float) -> NDArray[np.int32]:
+    """(n,) counts of a patient."""
+    return record_counts(RECORDS[place % len(RECORDS)], seconds, 20.0 * (place // len(RECORDS)))
+
+
+@dataclass
+class Outcome:
+    """What a monitor told of every bed, and what it took."""
+
+    found: list[Found] = field(default_factory=list)
+    shown: tuple[Event, ...] = ()
+    ledgers: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    beds: set[str] = field(default_factory=set)
+    latest_s: float = 0.0
+    """How much later than sent, by the told time, a tick of the others was analysed."""
+    most_in_look: int = 0
+    """Samples that went through the stages in one look at most, while the others were there."""
+
+    def of(self, bed: str) -> list[Found]:
+        """What was told of a bed, whenever it was."""
+        return [_timeless(one) for one in self.found if one.bed == bed and not isinstance(one, Strip)]
+
+    def events(self, bed: str, kind: str = "") -> list[str]:
+        """The texts of a bed's events."""
+        return [one.text for one in self.found if isinstance(one, Event) and one.bed == bed and kind in ("", one.kind)]
+
+    def alarms(self, bed: str) -> list[Alarm]:
+        return [one for one in self.found if isinstance(one, Alarm) and one.bed == bed]
+
+
+def _timeless(one: Found) -> Found:
+    if isinstance(one, Beat):
+        return replace(one, arrived_s=0.0, sent_s=0.0)
+    return replace(one, announced_s=0.0) if isinstance(one, Alarm) else one
+
+
+class Scene:
+    """A device of `beds` well-behaved beds and one more, and a monitor of all."""
+
+    def __init__(self, config: Config, classifier: Classifier, beds: int, seconds: float) -> None:
+        self._publisher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
+        self._publisher.setsockopt(zmq.SNDHWM, 0)
+        endpoint = f"inproc://{uuid4().hex}"
+        self._publisher.bind(endpoint)
+        config = override(config, "link", endpoint=endpoint, patience_ms=0.0)
+        self.link = Link(config, ())
+        self._publisher.recv()  # the subscription has arrived
+        self.session = Session(self.link, classifier, config)
+        self._start_s = self.now_s = self.session.started_s
+        self.session.clock = self._now  # type: ignore[assignment]
+        self._in_look = 0
+        ward = self.session.ward
+        self._stages, ward._analyse = ward._analyse, self._analyse  # type: ignore[method-assign]
+        self.names = [f"bed {i}" for i in range(10, 10 + beds)]
+        self._hearts = [heart(i, seconds) for i in range(beds)]
+        self._ticks = round(seconds * FS / TICK)
+
+    def _now(self) -> float:
+        return self.now_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.link.close()
+        self._publisher.close(linger=0)
+
+    def play(self, behaviour: Behaviour = lambda _: ()) -> Outcome:
+        """All ticks: half of the beds, the misbehaving one, the others, the fence."""
+        out, half = Outcome(), len(self.names) // 2
+        for tick in range(self._ticks):
+            self.now_s = sent_s = self._start_s + (tick + 1) * TICK / FS
+            self._send(tick, self.names[:half], self._hearts[:half])
+            for frames in behaviour(tick):
+                self._publisher.send_multipart(frames)
+            self._send(tick, self.names[half:], self._hearts[half:])
+            self._publisher.send_multipart(packet(FENCE, "run", TICK * tick, np.arange(TICK)))
+            self._receive(TICK * (tick + 1), out)
+            out.latest_s = max(out.latest_s, self.now_s - sent_s)
+        for name in (*self.names, FENCE):
+            self._publisher.send_multipart(wire.encode(End(name, "run", TICK * self._ticks, FS, self._ticks)))
+        self._receive_end(out)
+        ward = self.session.ward
+        out.shown = self.session.glance(self.now_s).events
+        out.beds = set(ward.beds)
+        out.ledgers = {
+            name: (ledger.sent, ledger.analysed, ledger.missing)
+            for name in ward.beds
+            if (ledger := self.session.ledger(name))
+        }
+        return out
+
+    def _send(self, tick: int, names: Sequence[str], hearts: Sequence[NDArray[np.int32]]) -> None:
+        for name, counts in zip(names, hearts, strict=True):
+            first = TICK * tick
+            self._publisher.send_multipart(packet(name, "run", first, counts[first : first + TICK]))
+
+    def _receive(self, fence: int, out: Outcome) -> None:
+        """Look until the fence is analysed; a look in which nothing came takes 10 ms of the told time."""
+        until_s = time.monotonic() + PATIENCE_S
+        while self.link.sent(FENCE) < fence or self.session.ledger(FENCE).analysed < fence:
+            assert time.monotonic() < until_s, "the other beds are held up"
+            taken = self.link.packets + self.link.rejected
+            self.link.wait(0.05)
+            self._look(out)
+            out.most_in_look = max(out.most_in_look, self._in_look)
+            if taken == self.link.packets + self.link.rejected:
+                self.now_s += 0.01
+
+    def _receive_end(self, out: Outcome) -> None:
+        until_s = time.monotonic() + PATIENCE_S
+        while not self.session.ward.beds[FENCE].ended:
+            assert time.monotonic() < until_s, "the other beds are held up"
+            self.link.wait(0.05)
+            self._look(out)
+            self.now_s += 0.01
+        out.found += self.session._step(self.link.finish(self.now_s), self.now_s, ended=True)
+
+    def _look(self, out: Outcome) -> None:
+        self._in_look = 0
+        out.found += self.session._step(self.link.receive(self.now_s), self.now_s)
+
+    def _analyse(self, rows: NDArray[np.intp], x: Floats) -> None:
+        self._in_look += x.size
+        self._stages(rows, x)
