@@ -27,9 +27,9 @@ LONGEST_WAIT_S = 0.1
 START = "start one (ecg-agent simulate record 100)"
 SAME_BEAT_S = 0.2
 """R peaks closer than this are of one beat."""
-SPARE = 2.0
-"""A look that took long is followed by a pause as long: with many beds more packets of each are taken together, which
-is what makes them cheap."""
+LONGEST_PAUSE_S = 0.1
+"""A look that took long is followed by a pause as long, but no longer than this: with many beds more packets of each
+are taken together, which is what makes them cheap."""
 RARELY = (50_000, 20, 1000)
 """Thresholds of the garbage collector: next to nothing here refers to itself, and to look through a thousand beds takes
 a fifth of a second."""
@@ -107,6 +107,7 @@ class Session:
             self.link.wait(patience_s, output.keyboard)
             now_s = self.clock()
             time.sleep(max(0.0, due_s - now_s))
+            began_s = self.clock()
             packets = self.link.packets
             found += self._step(self.link.receive(now_s), now_s)
             if not output.show(found, self, now_s) or self._over(until, now_s):
@@ -114,7 +115,8 @@ class Session:
             found = []
             taken = self.link.packets - packets
             if 0 < taken < MOST_PACKETS and not self.link.behind:  # what waits is looked at without a pause
-                due_s = now_s + max(self.config.monitor.tick_ms / 1000, SPARE * (self.clock() - now_s))
+                pause_s = min(LONGEST_PAUSE_S, self.clock() - began_s)
+                due_s = max(began_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
         now_s = self.clock()
         output.show(self._step(self.link.finish(now_s), now_s, ended=True), self, now_s)
         output.finish(self)

@@ -30,8 +30,10 @@ HOUR_S = 3600
 WARM_S = 30.0
 """Signal of each bed before latencies count: what came while the net was loaded has been caught up with by then."""
 FEW_BEDS = 1024
+KEYS = ("type", "bed", "kind", "time_s", "added_ms", "analysed")
+"""What is kept of a line."""
 GROUPS = {
-    "receive": ("decode", "link"),
+    "receive": ("socket", "decode", "link"),
     "admit": ("door", "history", "quality"),
     "detect": ("detect",),
     "describe": ("segment", "context"),
@@ -67,7 +69,9 @@ def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None) 
         simulated = sample(source.process)
         spent: dict[str, float] = json.loads(spent_file.read_text(encoding="utf-8"))
     heard_s = sum(line["analysed"] for line in lines if line["type"] == "ledger") / FS
-    added = [line["added_ms"] for line in lines if line["type"] == "beat" and line["time_s"] > WARM_S]
+    began_s = {line["bed"]: line["time_s"] for line in reversed(lines) if line.get("kind") == "start"}
+    beats = [line for line in lines if line["type"] == "beat"]
+    added = [beat["added_ms"] for beat in beats if beat["time_s"] - began_s[beat["bed"]] > WARM_S]
     hours = heard_s / HOUR_S
     return {
         "beds": beds,
@@ -95,9 +99,8 @@ def _pin(process: psutil.Process, core: int) -> None:
 
 def _read(out: IO[bytes], lines: list[dict[str, Any]]) -> None:
     for line in out:
-        if line.startswith((b'{"type":"beat"', b'{"type":"ledger"')):
-            found = json.loads(line)
-            lines.append({key: found[key] for key in ("type", "time_s", "added_ms", "analysed") if key in found})
+        found = json.loads(line)
+        lines.append({key: found[key] for key in KEYS if key in found})
 
 
 def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
