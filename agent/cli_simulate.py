@@ -55,7 +55,7 @@ def record(
     name = bed if bed is not None else bed_names([record])[0]
     of = settings.simulate
     plan = Plan(record, name, start, duration, loop, noise, of.snr_db, of.noise_seed)
-    play(settings, [plan], Pace(_speed(speed), wait), os.getppid() if child else None)
+    play(settings, [plan], of.packet_ms, Pace(_speed(speed), wait), os.getppid() if child else None)
 
 
 @app.command("ward")
@@ -80,7 +80,7 @@ def ward(
 ) -> None:
     """Replay several records at once, a bed each."""
     of_device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
-    settings = _settings(config, **of_device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
+    settings = _settings(config, **of_device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
     from dataclasses import replace
 
     from agent.commands import play
@@ -96,7 +96,7 @@ def ward(
         plans = [replace(base, record=record, bed=bed) for record, bed in zip(records, names, strict=True)]
     else:
         plans = spread(beds or 0, base)
-    play(settings, plans, Pace(_speed(speed), wait), os.getppid() if child else None)
+    play(settings, plans, of.ward_packet_ms, Pace(_speed(speed), wait), os.getppid() if child else None)
 
 
 @app.command("list")

@@ -47,9 +47,6 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
         print("ecg-agent: loading the net", file=sys.stderr)  # noqa: T201  # it takes a moment
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(Stop())
-        # The link comes first: what the device sends while the net is loaded waits in its queue.
-        link = Link(config, asked.beds)
-        stack.callback(link.close)
         recorder = None
         if asked.record is not None:
             from agent.recording.recorder import Recorder
@@ -65,6 +62,9 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
         from agent.classify import load
 
         classifier = load(config.monitor.weights, config.monitor.device, config.monitor.threads)
+        # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
+        link = Link(config, asked.beds)
+        stack.callback(link.close)
         session = Session(link, classifier, config, recorder, metrics)
         try:
             _show(session, config, asked, lambda: stop() or over())
@@ -144,9 +144,9 @@ def _picture(session: Session, path: Path, config: Config) -> None:
         raise TerminalError(f"cannot write picture {path}: {error.strerror}") from error
 
 
-def play(config: Config, plans: Sequence[Plan], pace: Pace, parent: int | None) -> None:
+def play(config: Config, plans: Sequence[Plan], packet_ms: float, pace: Pace, parent: int | None) -> None:
     """Replay beds until their end, a signal, or the end of process `parent`."""
-    beds = open_beds(plans, config.simulate.packet_ms)
+    beds = open_beds(plans, packet_ms)
     console = Console(stderr=True, highlight=False)
     with Stop() as stop, Publisher(config, pace.speed is None) as publisher:
         console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")

@@ -48,6 +48,7 @@ class LinkConfig:
 @dataclass(frozen=True, slots=True)
 class SimulateConfig:
     packet_ms: Positive
+    ward_packet_ms: Positive
     keep_s: NotNegative
     snr_db: Decibels
     noise_seed: Seed

@@ -42,7 +42,10 @@ class Joined:
 def next_frames(socket: "zmq.Socket[bytes]") -> list[bytes]:
     """The frames of the next message. Raises zmq.Again where there is none."""
     # A Frame knows whether another follows; recv_multipart asks the socket, which costs more than receiving.
-    frames = [socket.recv(zmq.NOBLOCK, copy=False)]
-    while frames[-1].more:
-        frames.append(socket.recv(zmq.NOBLOCK, copy=False))
-    return [frame.bytes for frame in frames]
+    recv = socket.recv
+    frame = recv(zmq.NOBLOCK, False)
+    frames = [frame.bytes]
+    while frame.more:
+        frame = recv(zmq.NOBLOCK, False)
+        frames.append(frame.bytes)
+    return frames

@@ -26,6 +26,8 @@ MOST_PACKETS = 4096
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
 MOST_BYTES = 2**20
 """Samples that a bed brings into one look, in bytes; what comes after them is left out."""
+SMALL = MOST_BYTES // MOST_PACKETS
+"""... and of packets with no more than this it can't bring too many."""
 HOLD_UP_S = 0.1
 """How long nothing is read where most beds can hold no more packets back, until what they have asked for is there."""
 STRANGE_S = 1.0
@@ -182,16 +184,14 @@ class Link:
     def _take_packets(self, now_s: float, out: Joined) -> None:
         if self._held_up(now_s):
             return
+        socket, tracks, sated = self.socket, self._tracks, self._sated
         brought: dict[str, int] = {}
         for _ in range(MOST_PACKETS):
             frames: list[bytes] = []
             try:
-                frames = next_frames(self.socket)
-                if frames[0] in self._sated:
-                    self._reject(
-                        "it sends more than is its share: left out, to be fetched later", out, now_s, frames[0]
-                    )
-                    continue
+                frames = next_frames(socket)
+                if sated and frames[0] in sated:
+                    raise FrameError("it sends more than is its share: left out, to be fetched later")
                 message = parse(frames)
             except zmq.Again:
                 self._emptied_s = now_s
@@ -199,27 +199,31 @@ class Link:
             except FrameError as error:
                 self._reject(str(error), out, now_s, frames[0])
                 continue
-            if self._beds and message.bed not in self._beds:
+            bed, header = message.bed, message if isinstance(message, End) else message.header
+            if self._beds and bed not in self._beds:
                 continue  # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too
-            track = self._track(message, now_s, out)
-            if track is None:
-                continue
+            track = tracks.get(bed)
+            if track is None or track.run != header.run or self._newcomers.single:
+                track = self._track(message, now_s, out)
+                if track is None:
+                    continue
             self._last_s = track.heard_s = now_s
-            self.packets += isinstance(message, Packet)
+            self.packets += header is not message
             was_full = track.hole_s is not None and track.full
             parts = track.push(message, now_s)
             if parts:
                 track.moved_s = now_s
-                out.add(track.bed, parts)
+                out.add(bed, parts)
             elif track.hole_s is None and now_s - track.moved_s >= STALE_S:
                 self._reject("nothing but samples that were had or given up before", out, now_s, frames[0])
-            brought[track.bed] = brought.get(track.bed, 0) + len(frames[2])
-            if brought[track.bed] > MOST_BYTES:
-                self._sated.add(frames[0])
-                if 2 * len(self._sated) > self._live:
-                    return
+            if len(frames[2]) > SMALL:
+                brought[bed] = brought.get(bed, 0) + len(frames[2])
+                if brought[bed] > MOST_BYTES:
+                    sated.add(frames[0])
+                    if 2 * len(sated) > self._live:
+                        return
             if track.hole_s is not None:
-                self._troubled.add(track.bed)
+                self._troubled.add(bed)
                 if track.full and not was_full and self._held_up(now_s):
                     return
 

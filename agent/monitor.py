@@ -27,7 +27,7 @@ LONGEST_WAIT_S = 0.1
 START = "start one (ecg-agent simulate record 100)"
 SAME_BEAT_S = 0.2
 """R peaks closer than this are of one beat."""
-LONGEST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 0.03
 """A look that took long is followed by a pause as long, but no longer than this: with many beds more packets of each
 are taken together, which is what makes them cheap."""
 RARELY = (50_000, 20, 1000)

@@ -153,7 +153,8 @@ def parse(frames: Sequence[bytes]) -> Packet | End:
         raise FrameError(f"a message of {len(frames)} frames instead of 3")
     bed = bed_name(frames[0])
     header = _parse(frames[1])
-    _check_text("run", header.run)
+    if not header.run.isprintable():
+        _check_text("run", header.run)
     if isinstance(header, EndHeader):
         if len(frames[2]):
             raise FrameError("an end with samples")
