@@ -4,7 +4,7 @@ It subscribes first and asks then: packets that come before what they follow are
 samples between are fetched over the device's second socket (`agent.asker`). `docs/wire.md` has the rules.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import zmq
 
@@ -26,6 +26,8 @@ MOST_PACKETS = 4096
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
 MOST_BYTES = 2**20
 """Samples that a bed brings into one look, in bytes; what comes after them is left out."""
+MOST_WAITING = round(4 * BLOCK_S * FS)
+"""Samples of a bed that may wait to be analysed; more than one that is behind has fetched."""
 SMALL = MOST_BYTES // MOST_PACKETS
 """... and of packets with no more than this it can't bring too many."""
 HOLD_UP_S = 0.1
@@ -54,7 +56,7 @@ class Link:
         """Raises EndpointError where the endpoint makes no sense, ConfigError where it is not allowed without keys."""
         link, security = config.link, config.security
         self.endpoint, self._beds, self._secured = link.endpoint, frozenset(beds), bool(security.key)
-        self._lost_s, self._most_beds = config.monitor.lost_s, config.monitor.beds
+        self._lost_s = config.monitor.lost_s
         self._backfill_s, self._patience_s = link.backfill_s, link.patience_ms / 1000
         service = service_endpoint(link.endpoint, link.service)
         for endpoint in (link.endpoint, service):
@@ -76,15 +78,15 @@ class Link:
             self.socket.close()
             if not isinstance(error, zmq.ZMQError):
                 raise
-            raise EndpointError(
-                f"cannot connect to {link.endpoint!r}: {error}; try --endpoint tcp://HOST:PORT"
-            ) from error
+            hint = "try --endpoint tcp://HOST:PORT"
+            raise EndpointError(f"cannot connect to {link.endpoint!r}: {error}; {hint}") from error
         self._tracks: dict[str, Track] = {}
         self._troubled: set[str] = set()
         """Beds with a hole."""
-        self._complaints, self._newcomers = Complaints(), Newcomers()
+        self._complaints, self._newcomers = Complaints(), Newcomers(config.monitor.beds)
         self._live = 0
         """Beds that were heard in the last second."""
+        self._busy: set[str] = set()
         self._sated: set[bytes] = set()
         self._first_s: float | None = None
         self._last_s: float | None = None
@@ -105,12 +107,14 @@ class Link:
             if not self._beds or bed in self._beds:
                 self._tracks[bed] = Track(bed, at.run, at.fs, at.next, at.next, True, seen=at.next, heard_s=now_s)
 
-    def leave_out(self, beds: Iterable[str]) -> None:
-        """Until the next call packets of these beds are not taken: the analysis still has enough of them.
+    def behind_with(self, waiting: Mapping[str, int]) -> None:
+        """How many samples wait to be analysed, at 125 Hz, of the beds that have enough for now.
 
-        What is left out counts as lost on the way: it is fetched again later, or declared missing.
+        These are not asked for before the next call, and of those that have far too many no packets are taken. What is
+        left out counts as lost on the way: it is fetched again later, or declared missing.
         """
-        self._sated = {bed.encode() for bed in beds}
+        self._busy = set(waiting)
+        self._sated = {bed.encode() for bed, samples in waiting.items() if samples >= MOST_WAITING}
 
     def sent(self, bed: str) -> int:
         """Samples of a bed that were sent, as far as is known, since this link came or was resumed."""
@@ -145,7 +149,8 @@ class Link:
         if now_s - self._checked_s >= CHECK_S:
             self._checked_s = now_s
             self._check(now_s, out)
-        self._asker.greet(now_s, self._complete())
+        complete = bool(self._tracks) and not self._troubled and all(track.ended for track in self._tracks.values())
+        self._asker.greet(now_s, complete)
         return out.all()
 
     def finish(self, now_s: float) -> list[Message]:
@@ -259,7 +264,7 @@ class Link:
             return track
         back = False
         if track is None:
-            if reason := self._reason_against(message.bed, now_s):
+            if reason := self._newcomers.refused(message.bed, len(self._tracks), now_s):
                 self._reject(reason, out, now_s)
                 return None
             new = Track(message.bed, about.run, about.fs)
@@ -278,14 +283,6 @@ class Link:
         elif about.first == 0:
             new.begin(0, 0, now_s)
         return new
-
-    def _reason_against(self, bed: str, now_s: float) -> str:
-        """Why a name that is new is not watched; "": it is."""
-        if len(self._tracks) >= self._most_beds:
-            return f"more than {self._most_beds} beds: the first ones are watched (monitor.beds)"
-        if not self._newcomers.admits(bed, now_s):
-            return "too many names that came once: a new one is watched once it comes again"
-        return ""
 
     def _mend(self, track: Track, now_s: float, out: Joined) -> None:
         """Ask for what a bed misses, or give it up where that is in vain."""
@@ -312,7 +309,9 @@ class Link:
                 track.fetched = 0
 
     def _ask(self, track: Track, first: int, stop: int, now_s: float) -> None:
-        if self._asker.heard_s is not None and self._asker.ask(track.bed, track.run, first, stop, now_s):
+        if track.bed in self._busy or self._asker.heard_s is None:
+            return
+        if self._asker.ask(track.bed, track.run, first, stop, now_s):
             track.asked, track.asked_s = True, now_s
 
     def _is_alone(self, track: Track, now_s: float) -> bool:
@@ -393,9 +392,6 @@ class Link:
                 continue
             elif now_s - track.asked_s >= min(QUIET_S * 2**track.quiet, LONGEST_QUIET_S):
                 self._ask(track, track.next, track.next + round(BLOCK_S * track.fs), now_s)
-
-    def _complete(self) -> bool:
-        return bool(self._tracks) and not self._troubled and all(track.ended for track in self._tracks.values())
 
     def _reject(self, reason: str, out: Joined, now_s: float, name: bytes = b"") -> None:
         """Count a packet that is not taken and tell of it, on the line of its bed where that is watched."""

@@ -216,7 +216,7 @@ class Session:
         signals = [message for message in messages if not isinstance(message, Event)]
         found, self._acknowledged = self._acknowledged, []
         found += self.ward.push(signals, shared=not ended)
-        self.link.leave_out(self.ward.sated())
+        self.link.behind_with(self.ward.sated())
         if now_s >= self._watched_s + WATCH_S:
             self._watched_s = now_s
             found += self.ward.watch(now_s)

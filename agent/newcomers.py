@@ -15,14 +15,22 @@ REMEMBERED = 4096
 class Newcomers:
     """Names that are heard for the first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_beds: int) -> None:
         self.single: set[str] = set()
         """Beds that are watched and have sent one packet."""
+        self._most_beds = most_beds
         self._once: dict[str, None] = {}
         self._first_s: float | None = None
 
-    def admits(self, bed: str, now_s: float) -> bool:
-        """Whether a bed that sends its first packet, or again, though it was not let in, is watched from now on."""
+    def refused(self, bed: str, watched: int, now_s: float) -> str:
+        """Why a bed that sends its first packet, or again, though it was not let in, is not watched; "": it is."""
+        if watched >= self._most_beds:
+            return f"more than {self._most_beds} beds: the first ones are watched (monitor.beds)"
+        if not self._admits(bed, now_s):
+            return "too many names that came once: a new one is watched once it comes again"
+        return ""
+
+    def _admits(self, bed: str, now_s: float) -> bool:
         if self._first_s is None:
             self._first_s = now_s
         if now_s - self._first_s < SETTLING_S or len(self.single) < MOST_SINGLE:

@@ -105,9 +105,9 @@ class Ward:
         """Whether a bed has samples that were pushed and not analysed yet."""
         return len(self._steps) > 0
 
-    def sated(self) -> list[str]:
-        """Beds that should be sent no more before these samples are analysed."""
-        return [self._by_row[row].name for row in self._steps.sated()]
+    def sated(self) -> dict[str, int]:
+        """Beds that need no more before so many samples are analysed."""
+        return {self._by_row[row].name: samples for row, samples in self._steps.sated().items()}
 
     def watch(self, now_s: float) -> list[Found]:
         """Look at the clock: beds from which nothing has come for too long."""

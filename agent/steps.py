@@ -11,7 +11,7 @@ BLOCK = 250
 """Most samples of a bed that go through the stages at once; far less than the history holds."""
 ROUNDS = 4
 """Blocks of a bed in one push while most others have no more to come: a bed that sends too much waits for itself."""
-MOST_WAITING = 60 * FS
+ENOUGH = 60 * FS
 """Samples of a bed that wait, from which on it has had enough; each gap, start and end counts as a block."""
 
 
@@ -40,9 +40,9 @@ class Steps:
         """The rows that have their turn."""
         return list(self._rows)
 
-    def sated(self) -> list[int]:
-        """The rows that have enough for now."""
-        return [row for row, samples in self._samples.items() if samples >= MOST_WAITING]
+    def sated(self) -> dict[int, int]:
+        """The rows that have enough for now, and how many samples that is."""
+        return {row: samples for row, samples in self._samples.items() if samples >= ENOUGH}
 
     def put(self, row: int, *steps: Step) -> None:
         """More steps of a row; without any it has its turn nevertheless."""
