@@ -1,4 +1,4 @@
-"""One monitor against the number of its beds, in real time: `python -m benchmarks.beds [--beds 1,64,256,1024,4096]`.
+"""One monitor against the number of its beds, in real time: `python -m benchmarks.beds [--beds 1,64,256,1024,2048,4096]`.
 
 A simulator on one core sends every bed in packets, a monitor on another follows them all and writes JSON lines. What
 is measured: CPU seconds for an hour of one bed, stage by stage (`benchmarks.stages`, start-up apart), gaps, added
@@ -103,28 +103,27 @@ def _read(out: IO[bytes], lines: list[dict[str, Any]]) -> None:
 
 
 def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Cost of a bed-hour against beds, a colour a stage, OSEA's beside it."""
+    """Cost of a bed-hour against beds, both on logarithmic scales, a line a stage, OSEA's beside them."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
-    places = np.arange(len(results))
-    below = np.zeros(len(results))
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    beds = [one["beds"] for one in results]
     colours = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]  # of a listed map
-    for i, group in enumerate(GROUPS):
-        height = np.array([one["stages_s"][group] for one in results])
-        axes.bar(places, height, bottom=below, width=0.6, label=group, color=colours[i])
-        below += height
-    for place, total in enumerate(below.tolist()):
-        axes.text(place, total, f"{total:.2f}", ha="center", va="bottom")
+    axes.plot(beds, [one["all_s"] for one in results], color="black", linewidth=2.5, marker="o", label="all together")
+    for colour, group in zip(colours, GROUPS, strict=False):
+        axes.plot(beds, [one["stages_s"][group] for one in results], color=colour, marker=".", label=group)
+    for one in results:
+        axes.annotate(f"{one['all_s']:.3g}", (one["beds"], one["all_s"]), (0, 8), textcoords="offset points", ha="center")
     axes.axhline(OSEA_S, color="black", linestyle="--", linewidth=1)
-    axes.text(len(results) - 0.45, OSEA_S, f"OSEA {OSEA_S}", ha="right", va="bottom", fontsize="small")
-    axes.set_xticks(places, [f"{one['beds']:,}" for one in results])
+    axes.text(beds[0], OSEA_S, f"OSEA in C, analysis alone: {OSEA_S}", va="bottom", fontsize="small")
+    axes.set(xscale="log", yscale="log", ylabel="CPU seconds for an hour of one bed")
+    axes.set_xticks(beds, [f"{one:,}" for one in beds])
+    axes.minorticks_off()
     axes.set_xlabel(f"beds, in packets of {results[0]['packet_ms']:g} ms")
-    axes.set_ylabel("CPU seconds for an hour of one bed")
-    axes.legend(title="stage", fontsize="small", reverse=True)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
     pyplot.rcParams["svg.hashsalt"] = "beds"
     figure.savefig(path, metadata={"Date": None})
@@ -133,7 +132,7 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--beds", default="1,64,256,1024,4096", help="numbers, with commas between them")
+    parser.add_argument("--beds", default="1,64,256,1024,2048,4096", help="numbers, with commas between them")
     parser.add_argument("--seconds", type=float, default=90.0, help="how long each monitor runs")
     parser.add_argument("--packet-ms", type=float, default=200.0, help="signal in a packet")
     parser.add_argument("--tick-ms", type=float, help="how often the monitor looks; its default")

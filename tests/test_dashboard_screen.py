@@ -26,7 +26,9 @@ from model.errors import TerminalError
 PATIENCE_S = 30
 NOBODY = Snapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
 PROGRAM = """
-import select, sys
+import select, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who starts the tests with nohup, or behind, hands on that both
+signal.signal(signal.SIGINT, signal.default_int_handler)  # are ignored
 from rich.console import Console
 from agent.dashboard.screen import Screen
 from agent.dashboard.view import View
