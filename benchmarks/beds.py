@@ -1,10 +1,10 @@
-"""One monitor against the number of its beds, in real time: `python -m benchmarks.beds [--beds 1,64,256,1024,2048,4096]`.
+"""One monitor against the number of its beds, in real time: `python -m benchmarks.beds [--beds 1,64,256,1024]`.
 
 A simulator on one core sends every bed in packets, a monitor on another follows them all and writes JSON lines. What
 is measured: CPU seconds for an hour of one bed, stage by stage (`benchmarks.stages`, start-up apart), gaps, added
-latency once it has warmed up, and memory. Packets hold 200 ms, as those of `ecg-agent simulate ward` do, or `--packet-ms`.
-`--figure` draws cost against beds. The peer is OSEA's BeatDetectAndClassify in C, 0.148 CPU s an hour of one lead on
-this database; it neither receives nor shows.
+latency once it has warmed up, and memory. Packets hold 200 ms, as those of `ecg-agent simulate ward` do, unless
+`--packet-ms` says otherwise. `--figure` draws cost against beds. The peer is OSEA's BeatDetectAndClassify in C, 0.148
+CPU s an hour of one lead on this database; it neither receives nor shows.
 """
 
 import argparse
@@ -116,7 +116,8 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     for colour, group in zip(colours, GROUPS, strict=False):
         axes.plot(beds, [one["stages_s"][group] for one in results], color=colour, marker=".", label=group)
     for one in results:
-        axes.annotate(f"{one['all_s']:.3g}", (one["beds"], one["all_s"]), (0, 8), textcoords="offset points", ha="center")
+        place = one["beds"], one["all_s"]
+        axes.annotate(f"{one['all_s']:.3g}", place, (0, 8), textcoords="offset points", ha="center")
     axes.axhline(OSEA_S, color="black", linestyle="--", linewidth=1)
     axes.text(beds[0], OSEA_S, f"OSEA in C, analysis alone: {OSEA_S}", va="bottom", fontsize="small")
     axes.set(xscale="log", yscale="log", ylabel="CPU seconds for an hour of one bed")
@@ -144,7 +145,8 @@ def main() -> None:
         one = measure(beds, options.seconds, options.packet_ms, options.tick_ms)
         results.append(one)
         print(
-            f"{beds:5} beds, {options.packet_ms:g} ms: {one['all_s']:.2f} CPU s a bed-hour ({one['of_osea']:.1f} times OSEA), "
+            f"{beds:5} beds, {options.packet_ms:g} ms: "
+            f"{one['all_s']:.2f} CPU s a bed-hour ({one['of_osea']:.1f} times OSEA), "
             f"{one['core_percent']:.0f} % of a core, {one['gaps']:.0f} gaps, added latency "
             f"p50 {one['added_p50_ms']:.0f} p99 {one['added_p99_ms']:.0f} ms, {one['most_mb']:.0f} MB, "
             f"{one['share_heard']:.0%} of real time heard",
