@@ -1,10 +1,10 @@
 """`ecg-agent train` on the terminal: progress bars with the time left, a line an epoch, pictures at the end."""
 
 import fcntl
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,9 +13,6 @@ from agent.config import Config
 from model import dataset, device, figures
 from model.errors import ConfigError, RunError
 from model.train import Asked, Epoch, Run
-
-_claims: list[TextIO] = []
-"""Lock files, open as long as the process lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +90,8 @@ def claim(folder: Path) -> None:
     """Keep the run folder to this process until it ends. Raises RunError where another one trains in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _claims.append((folder / "run.lock").open("w"))
-        fcntl.flock(_claims[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(folder / "run.lock", os.O_WRONLY | os.O_CREAT, 0o666)  # open as long as the process lives
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(f"another process trains in {folder}: wait for it or choose another folder (--run)") from None
     except OSError as error:
