@@ -179,18 +179,15 @@ def evaluate(
 ) -> None:
     """Run the pipeline over whole records and score its beats, or its alarms, by EC57."""
     settings = configuration.override(configuration.load(config), "monitor", weights=weights, device=device, lead=lead)
-    from agent.evaluate import Asked
-    from agent.evaluation_report import show_evaluation
+    from agent.evaluation.beats import Asked
+    from agent.evaluation.command import show_alarm_evaluation, show_evaluation
 
-    name = folder.resolve().name if folder else subset
+    out = out or Path("runs") / f"{'alarms' if alarms else 'evaluation'}-{folder.resolve().name if folder else subset}"
+    asked = Asked(folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs)
     if alarms:
-        from agent.alarm_evaluation import show_alarm_evaluation
-
-        show_alarm_evaluation(settings, folder, subset, out or Path("runs") / f"alarms-{name}", start, json)
-        return
-    out = out or Path("runs") / f"evaluation-{name}"
-    of = (folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs)
-    show_evaluation(settings, Asked(*of), json, html)
+        show_alarm_evaluation(settings, asked, json)
+    else:
+        show_evaluation(settings, asked, json, html)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from agent.config import TrainConfig
-from agent.evaluate import write
+from agent.evaluation.beats import write
 from agent.examples import UNSCORED, Examples, examples
 from agent.training import check_name, claim
 from model import checkpoint, context_training, device, evaluation

@@ -8,10 +8,12 @@ import pytest
 import wfdb
 from numpy.typing import NDArray
 
-from agent import alarm_evaluation as module
-from agent.alarm_evaluation import Heard, hear, show_alarm_evaluation
-from agent.alarm_scoring import Judged, annotations, delays, events, extremes, judge, latest, noise
 from agent.config import Config, override
+from agent.evaluation import alarms as module
+from agent.evaluation.alarm_scoring import Judged, annotations, delays, events, extremes, judge, latest, noise
+from agent.evaluation.alarms import Heard, hear
+from agent.evaluation.beats import Asked
+from agent.evaluation.command import show_alarm_evaluation
 from agent.messages import Alarm, Condition, Floats, Priority
 from model.annotations import AnnotationFile, encoded, read_annotations
 from model.errors import ConfigError, RecordError
@@ -206,6 +208,12 @@ def store(folder: Path, name: str, reference: AnnotationFile) -> None:
     (folder / f"{name}.atr").write_bytes(encoded(reference))
 
 
+def shown(own: Config, folder: Path, subset: str, out: Path, start_s: float, as_json: bool = False) -> None:
+    """Evaluate the alarms of a folder, and print what a person sees."""
+    asked = Asked(folder, subset, False, "atr", "ecg", out, start_s, None, 0.15, False, 1)
+    show_alarm_evaluation(own, asked, as_json)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two records and what is told of them: fibrillation found late, a false tachycardia in noise, one in none."""
@@ -231,7 +239,7 @@ def own(settings: Config) -> Config:
 
 def test_report(folder: Path, own: Config, capsys: pytest.CaptureFixture[str]) -> None:
     """The figures of two records, as JSON and on disk."""
-    show_alarm_evaluation(own, folder, "all", folder / "out", 0.0, as_json=True)
+    shown(own, folder, "all", folder / "out", 0.0, as_json=True)
     made = json.loads(capsys.readouterr().out)
     assert made == json.loads((folder / "out" / "report.json").read_text(encoding="utf-8"))
     gross = made["gross"]
@@ -252,7 +260,7 @@ def test_report(folder: Path, own: Config, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_learning_period_does_not_count(folder: Path, own: Config, capsys: pytest.CaptureFixture[str]) -> None:
     """What was announced, or began, before the start is in no count."""
-    show_alarm_evaluation(own, folder, "all", folder / "out", 250.0, as_json=True)
+    shown(own, folder, "all", folder / "out", 250.0, as_json=True)
     made = json.loads(capsys.readouterr().out)
     assert made["gross"]["high"]["all"]["false"] == 1
     assert made["gross"]["delays"] == {}
@@ -261,7 +269,7 @@ def test_the_learning_period_does_not_count(folder: Path, own: Config, capsys: p
 
 def test_tables(folder: Path, own: Config, capsys: pytest.CaptureFixture[str]) -> None:
     """The tables name records, verdicts, and each false alarm with its reason."""
-    show_alarm_evaluation(own, folder, "all", folder / "out", 0.0)
+    shown(own, folder, "all", folder / "out", 0.0)
     said = capsys.readouterr().out
     assert "2 records, 0.22 h scored from 0:00 on, weights live" in said
     assert "alarms of high priority: 2 false, 9.00 an hour" in said
@@ -275,16 +283,24 @@ def test_records_that_cannot_be_used_are_named(
 ) -> None:
     """Without annotations, or refused by the ward, a record is skipped with the reason; if none is left it fails."""
     (folder / "a.atr").unlink()
-    show_alarm_evaluation(own, folder, "all", folder / "out", 0.0, as_json=True)
+    shown(own, folder, "all", folder / "out", 0.0, as_json=True)
     made = json.loads(capsys.readouterr().out)
     assert [one["record"] for one in made["skipped"]] == ["a"]
     monkeypatch.setattr(module, "hear", Told({"b": Heard(failed="no lead in volts")}))
     with pytest.raises(RecordError, match="none of 2 records could be evaluated"):
-        show_alarm_evaluation(own, folder, "all", folder / "out", 0.0)
+        shown(own, folder, "all", folder / "out", 0.0)
     with pytest.raises(ConfigError, match="no set"):
-        show_alarm_evaluation(own, folder, "no such", folder / "out", 0.0)
+        shown(own, folder, "no such", folder / "out", 0.0)
     with pytest.raises(RecordError, match="no folder"):
-        show_alarm_evaluation(own, folder / "nowhere", "all", folder / "out", 0.0)
+        shown(own, folder / "nowhere", "all", folder / "out", 0.0)
+
+
+@pytest.mark.parametrize("option", ["score_only", "mismatches"])
+def test_options_of_beats_are_refused(folder: Path, own: Config, option: str) -> None:
+    """What only makes sense for beats is not left out without a word."""
+    asked = Asked(folder, "all", False, "atr", "ecg", folder / "out", 0.0, None, 0.15, False, 1)
+    with pytest.raises(ConfigError, match=option.replace("_", "-")):
+        show_alarm_evaluation(own, replace(asked, **{option: True}), as_json=False)
 
 
 class Flat:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agent import evaluate as module
 from agent.classify import Classifier
 from agent.config import Config, override
-from agent.evaluate import Asked, Outcome, Skipped, annotations, check, evaluate, record_names
-from agent.evaluation_run import analyse
+from agent.evaluation import beats as module
+from agent.evaluation.beats import Asked, Outcome, Skipped, annotations, check, evaluate, record_names
+from agent.evaluation.run import analyse
 from agent.messages import Beat
 from agent.pipeline import Ward
 from model.annotations import AnnotationFile, encoded, read_annotations

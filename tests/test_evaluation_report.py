@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agent import evaluation_page, evaluation_report
 from agent.config import Config, override
-from agent.evaluate import Asked, Cost, Evaluated, Missed, Outcome, Skipped, evaluate
-from agent.evaluation_report import report, show_evaluation
+from agent.evaluation.beats import Asked, Cost, Evaluated, Missed, Outcome, Skipped, evaluate
+from agent.evaluation.command import show_evaluation
+from agent.evaluation.page import page
+from agent.evaluation.report import class_rows, clock, groups, report, run_rows, tables
 from model.annotations import AnnotationFile, encoded, read_annotations
 from model.dataset import DS1, PACED
 from model.records import CLASSES, DATABASE
@@ -55,7 +56,7 @@ def measured(one: Evaluated) -> Evaluated:
 
 def printed(made: dict[str, Any], width: int = 100) -> list[str]:
     console = Console(file=StringIO(), width=width)
-    console.print(evaluation_report.tables(made))
+    console.print(tables(made))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
 
@@ -68,12 +69,12 @@ def row(lines: list[str], first: str) -> list[str]:
 
 def test_groups(found: Outcome) -> None:
     """Figures are of all, of the records without pacemaker, and of DS1 and DS2 where records of the database are."""
-    made = evaluation_report.groups(found.evaluated)
+    made = groups(found.evaluated)
     names = {name: [one.record for one in group] for name, group in made.items()}
     assert names == {"all": [*NAMES], "unpaced": ["100", "101"], "ds1": ["101"], "ds2": ["100"]}
     assert ("101" in DS1, "102" in PACED) == (True, True)
     of_others = [replace(one, embedded=False, paced=False) for one in found.evaluated]
-    assert [*evaluation_report.groups(of_others)] == ["all"]
+    assert [*groups(of_others)] == ["all"]
 
 
 def test_figures(found: Outcome, asked: Asked) -> None:
@@ -152,7 +153,7 @@ def test_mismatches_are_drawn(found: Outcome, asked: Asked) -> None:
 
 
 def page_of(found: Outcome, asked: Asked) -> str:
-    return evaluation_page.page(report(found, asked, WEIGHTS))
+    return page(report(found, asked, WEIGHTS))
 
 
 def test_the_page_is_whole_and_always_the_same(found: Outcome, asked: Asked) -> None:
@@ -228,20 +229,20 @@ def test_nothing_was_found(asked: Asked, settings: Config, tmp_path: Path) -> No
     (tmp_path / "100.none").write_bytes(b"\0\0")
     deaf = replace(asked, folder=tmp_path, annotator="none", out=tmp_path / "out")
     made = report(evaluate(settings, deaf, lambda _done, _total: None), deaf, None)
-    assert evaluation_report.class_rows(made) == [["all", "0", *["-"] * 7]]
-    assert evaluation_report.run_rows(made) == []
+    assert class_rows(made) == [["all", "0", *["-"] * 7]]
+    assert run_rows(made) == []
     assert row(printed(made), "all (1) gross")[1:] == [*["0.00", "-"] * 3, *["-"] * 3]
-    assert evaluation_page.page(made).count("<svg") == 3
+    assert page(made).count("<svg") == 3
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (300, "5:00"), (61.5, "1:01.500"), (3600.001, "60:00.001")])
 def test_clock(seconds: float, text: str) -> None:
     """Times are minutes and seconds."""
-    assert evaluation_report.clock(seconds) == text
+    assert clock(seconds) == text
 
 
 def test_classes_without_beats_have_no_f1(found: Outcome, asked: Asked) -> None:
     """A class that the reference lacks is left out, not counted as 0."""
-    cells = evaluation_report.class_rows(report(found, asked, WEIGHTS))[0]
+    cells = class_rows(report(found, asked, WEIGHTS))[0]
     assert len(cells) == 4 + len(CLASSES)
     assert cells[4 + CLASSES.index("F")] == "-"

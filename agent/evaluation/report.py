@@ -4,31 +4,25 @@ A report is a plain dictionary. All of it but `cost` is the same each time; ever
 Figures of EC57 are percent, as the scorer gives them; those of the classes are shares, as in the report of a training.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agent.config import Config
 from agent.dashboard import wave
-from agent.evaluate import Asked, Evaluated, Missed, Numbers, Outcome, check, evaluate, write
-from model.dataset import DS1, DS2, PROTOCOLS
+from agent.evaluation.beats import Asked, Evaluated, Missed, Numbers, Outcome
+from model.dataset import DS1, DS2
 from model.records import CLASSES
 from model.score_beats import LABELS
 from model.score_tables import beat_lines, record_dict, run_lines, shutdown_lines, summary_dict
 
 Report = dict[str, Any]
 
-TERMINAL = 100
-"""Columns where there is no terminal to ask."""
 BIN_MS = 8.0
 """Bins of the timing error: a sample at 125 Hz."""
 RHYTHMS = {"ventricular_runs": "V", "supraventricular_runs": "S"}
@@ -39,33 +33,6 @@ STATISTICS = tuple(f"{kind}_{side}" for kind in ("qrs", "veb", "sveb") for side 
 RUN_HEADS = tuple(head for name, _ in LENGTHS.values() for head in (name, "Se", "+P"))
 CLASS_HEADS = ("beats", "accuracy", "macro-F1", *(f"F1 {name}" for name in CLASSES))
 WAVE_ROWS, WAVE_COLUMNS = 2, 36
-
-
-def show_evaluation(config: Config, asked: Asked, as_json: bool, html: bool) -> None:
-    """Evaluate, write the folder of the run, and print tables or, `as_json`, the report as one JSON object.
-
-    Raises what `agent.evaluate.evaluate` raises, and CheckpointError for weights that do not say how they were made.
-    """
-    check(asked)
-    weights = None if asked.score_only else _weights(config)
-    with _progress() as progress:
-        task = progress.add_task("evaluating", total=None)
-        outcome = evaluate(config, asked, lambda done, total: progress.update(task, completed=done, total=total))
-    made = report(outcome, asked, weights)
-    write(asked.out / "report.json", msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
-    for name, lines in ec57_tables(outcome.evaluated).items():
-        write(asked.out / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
-    if html:
-        from agent.evaluation_page import page
-
-        write(asked.out / "report.html", page(made).encode())
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
-        return
-    width = None if sys.stdout.isatty() else TERMINAL
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
-    console.print(tables(made))
-    console.print(f"in {asked.out}: report.json{', report.html' if html else ''}, bxb.txt and others", soft_wrap=True)
 
 
 def report(outcome: Outcome, asked: Asked, weights: dict[str, Any] | None) -> Report:
@@ -108,29 +75,6 @@ def ec57_tables(evaluated: Sequence[Evaluated]) -> dict[str, list[str]]:
         "vruns": run_lines(scores),
         "sruns": run_lines(scores, supraventricular=True),
     }
-
-
-def _weights(config: Config) -> dict[str, Any]:
-    """Which weights, and what their training knew of the patients: that says what the figures are worth."""
-    import torch
-
-    from model import checkpoint
-
-    path = checkpoint.find(config.monitor.weights)
-    _, card = checkpoint.load(path, torch.device("cpu"))
-    protocol = card.training.get("protocol")
-    return {
-        "name": card.name,
-        "sha256": checkpoint.digest(path),
-        "protocol": protocol,
-        "sentence": PROTOCOLS.get(protocol or "", "it is not known what they were trained on"),
-    }
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    parts = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    return Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
 
 
 def _group(found: Sequence[Evaluated]) -> Report:

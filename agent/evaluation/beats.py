@@ -2,7 +2,7 @@
 
     record ─► chunks at 125 Hz ─► ward ─► beats ─► NAME.ecg ─► model.scoring ─► report
 
-`agent.evaluation_run` leads from a record to its beats, `agent.evaluation_report` shows the figures. What is scored is
+`agent.evaluation.run` leads from a record to its beats, `agent.evaluation.report` shows the figures. What is scored is
 what was written: the annotation files are read back.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import Config, RhythmConfig
-from agent.evaluation_run import Heard, analyse
+from agent.evaluation.run import Heard, analyse
 from agent.messages import Beat, Floats
 from agent.rhythm import rate as heart_rate
 from model.annotations import AnnotationFile, encoded, read_annotations

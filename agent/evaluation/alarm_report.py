@@ -8,21 +8,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agent.alarm_scoring import MARGIN_S, SCORED, Judged, Verdict
-from agent.evaluate import Asked
-from agent.evaluation_report import Report, clock
+from agent.evaluation.alarm_scoring import MARGIN_S, SCORED, Judged, Verdict
+from agent.evaluation.alarms import Evaluated, Outcome
+from agent.evaluation.beats import Asked
+from agent.evaluation.report import Report, clock
 from model.resample import FS
 from model.score_episodes import EpisodeCounts, average, gross
-
-if TYPE_CHECKING:
-    from agent.alarm_evaluation import Evaluated, Outcome
 
 VERDICTS: tuple[Verdict, ...] = ("true", "other", "false", "unknown")
 EPISODE_HEADS = ("episodes", "Se", "+P", "duration Se", "+P", "reference s", "alarms s", "false/h")
@@ -33,7 +31,7 @@ LISTED = 40
 """False alarms that are listed on the terminal; the report has all."""
 
 
-def report(outcome: "Outcome", asked: Asked) -> Report:
+def report(outcome: Outcome, asked: Asked) -> Report:
     """All figures: of every record, and of all together, as gross figures and as the mean of the records."""
     found = outcome.evaluated
     judged = [one for record in found for one in record.judged]
@@ -60,7 +58,7 @@ def report(outcome: "Outcome", asked: Asked) -> Report:
     }
 
 
-def _record(one: "Evaluated") -> Report:
+def _record(one: Evaluated) -> Report:
     return {
         "record": one.record,
         "scored_s": one.scored_s,
@@ -86,7 +84,7 @@ def _counts(counts: EpisodeCounts) -> Report:
     return asdict(counts) | {"statistics": counts.percent(), "false_per_hour": counts.false_per_hour}
 
 
-def _high(judged: Sequence[Judged], found: Sequence["Evaluated"]) -> Report:
+def _high(judged: Sequence[Judged], found: Sequence[Evaluated]) -> Report:
     """Alarms of high priority by condition and verdict; false ones an hour, of all signal and of that without noise."""
     conditions = sorted({one.alarm.condition for one in judged})
     false = [one for one in judged if one.verdict == "false"]
@@ -108,7 +106,7 @@ def _rate(number: int, seconds: float) -> float | None:
     return 3600 * number / seconds if seconds > 0 else None
 
 
-def _delays(found: Sequence["Evaluated"]) -> Report:
+def _delays(found: Sequence[Evaluated]) -> Report:
     """Events of each condition, how many had an alarm, in how many it stood already, and how late the others came."""
     made: Report = {}
     for name in SCORED:

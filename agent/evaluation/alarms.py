@@ -1,25 +1,20 @@
 """The alarms of whole records, compared with the reference: how many are true, how late they come, how long they stand.
 
-    record ─► chunks at 125 Hz ─► ward ─► alarms ─► NAME.alm ─► model.score_episodes, agent.alarm_scoring ─► report
+    record ─► chunks at 125 Hz ─► ward ─► alarms ─► NAME.alm ─► model.score_episodes, alarm_scoring ─► report
 
 Episodes of VF, VT and atrial fibrillation are scored by EC57 from the annotation files that were written; alarms of
-high priority one by one. `docs/alarm-evaluation.md` has the rules, `agent.alarm_evaluation_report` the tables.
+high priority one by one. `docs/alarm-evaluation.md` has the rules, `alarm_report.py` the tables.
 """
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
-from agent.alarm_evaluation_report import report, tables
-from agent.alarm_scoring import SCORED, Events, Judged, annotations, delays, events, judge, latest, noise
 from agent.config import Config
-from agent.evaluate import BEDS, Asked, Cost, Skipped, check, record_names, write
-from agent.evaluation_report import TERMINAL
-from agent.evaluation_run import chunks
+from agent.evaluation.alarm_scoring import SCORED, Events, Judged, annotations, delays, events, judge, latest, noise
+from agent.evaluation.beats import BEDS, Asked, Cost, Skipped, record_names, write
+from agent.evaluation.run import chunks
 from agent.messages import Alarm, Chunk, Condition, End, Event, Floats
 from agent.pipeline import Ward
 from model.annotations import AnnotationFile, encoded, read_annotations
@@ -41,7 +36,7 @@ from model.score_episodes import (
     EpisodeCounts,
     compare_episodes,
 )
-from model.scoring import LEARNING_S, span
+from model.scoring import span
 
 ANNOTATOR = "alm"
 KINDS = (
@@ -104,42 +99,12 @@ class _Ready:
     part: Span
 
 
-def show_alarm_evaluation(
-    config: Config,
-    folder: Path | None,
-    subset: str = "all",
-    out: Path = Path("runs") / "alarms",
-    start_s: float = LEARNING_S,
-    as_json: bool = False,
-) -> None:
-    """Evaluate the alarms of the records in `folder` (None: the embedded ones) that are in the set.
-
-    Writes to `out` an annotation file `NAME.alm` a record and `report.json`, and prints tables or, `as_json`, the
-    report. Raises RecordError where not a single record could be evaluated, ConfigError for options that make no
-    sense, and RunError where `out` cannot be written.
-    """
-    asked = Asked(folder, subset, False, "atr", ANNOTATOR, out, start_s, None, 0.15, False, 1)
-    outcome = evaluate_alarms(config, asked, _tell if sys.stderr.isatty() else _silent)
-    made = report(outcome, asked)
-    write(out / "report.json", msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
-        return
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else TERMINAL
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
-    console.print(tables(made))
-    console.print(f"in {out}: report.json and annotations *.{ANNOTATOR}", soft_wrap=True)
-
-
 def evaluate_alarms(config: Config, asked: Asked, tell: Callable[[float, float], object]) -> Outcome:
     """Evaluate all records that are asked for; `tell` hears how many seconds of ECG of how many are done.
 
-    Raises what `show_alarm_evaluation` raises.
+    Raises RecordError where not a single one could be evaluated, and RunError where `out` cannot be written.
     """
     started = time.perf_counter()
-    check(asked)
     names = record_names(asked)
     ready: list[_Ready] = []
     skipped: list[Skipped] = []
@@ -245,12 +210,3 @@ def _prepare(name: str, asked: Asked) -> _Ready:
     if not reference.complete:
         raise RecordError(f"annotations {record.name}.{asked.reference} are cut short: they have no end mark")
     return _Ready(record, reference, span(record.fs, record.length, asked.start_s, asked.end_s, asked.window_s))
-
-
-def _tell(done: float, total: float) -> None:
-    sys.stderr.write(f"\r{100 * done / total:3.0f} % of {total / 3600:.1f} h\r")
-    sys.stderr.flush()
-
-
-def _silent(_: float, __: float) -> None:
-    """Hears of the progress where nobody looks."""

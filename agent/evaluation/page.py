@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from agent.evaluation_report import (
+from agent.evaluation.report import (
     BEAT_HEADS,
     CLASS_HEADS,
     RUN_HEADS,

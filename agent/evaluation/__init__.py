@@ -1,0 +1,1 @@
+"""`ecg-agent evaluate`: whole records through the stages of the monitor, its beats and alarms scored by EC57."""
