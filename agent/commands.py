@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from agent.config import Config, override
-from agent.link import Link
+from agent.link.link import Link
 from agent.monitor import Session, Until
 from agent.stop import Stop
 from model.errors import ConfigError, SimulatorError, TerminalError

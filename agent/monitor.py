@@ -10,7 +10,7 @@ from agent.clock import Clock
 from agent.config import Config
 from agent.delays import Delays
 from agent.glances import Glances, LastAlarms
-from agent.link import MOST_PACKETS, Link
+from agent.link.link import MOST_PACKETS, Link
 from agent.messages import Beat, Chunk, End, Event, Found, Gap, Ledger, LinkView, Snapshot
 from agent.pipeline import Ward
 from agent.told import Latest, Told

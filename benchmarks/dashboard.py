@@ -40,7 +40,7 @@ from agent.dashboard.painter import Painter
 from agent.dashboard.screen import Screen
 from agent.dashboard.styles import CLASS_COLOURS
 from agent.dashboard.view import Action, View, looked_at
-from agent.link import Link
+from agent.link.link import Link
 from agent.messages import (
     Beat,
     BedView,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agent import config as configuration
 from agent.alarms.watch import AROUND
 from agent.config import Config, override
-from agent.link import Link, Message
+from agent.link.link import Link, Message
 from agent.messages import MISSING, Alarm, Chunk, End, Event, Floats, Found, Gap, Lead, Strip
 from agent.pipeline import Ward
 from agent.service import Fetch, Fetched, decode_request

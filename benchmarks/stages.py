@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import agent.joined
-import agent.link
+import agent.link.joined
+import agent.link.link
 import agent.pipeline
 from agent.alarms.watch import Watch
 from agent.classify import Classifier
@@ -23,7 +23,7 @@ from agent.context import Contexts
 from agent.detect import Detector
 from agent.door import Door
 from agent.history import History
-from agent.link import Link
+from agent.link.link import Link
 from agent.monitor import Session
 from agent.outputs import JsonLines
 from agent.pipeline import Ward
@@ -34,9 +34,9 @@ from agent.waveform import Waveforms
 from model.verdict import Verdicts
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("socket", agent.link, ("next_frames",)),
-    ("decode", agent.link, ("parse",)),
-    ("decode", agent.joined, ("join",)),
+    ("socket", agent.link.link, ("next_frames",)),
+    ("decode", agent.link.link, ("parse",)),
+    ("decode", agent.link.joined, ("join",)),
     ("link", Link, ("receive",)),
     ("wait", Link, ("wait",)),
     ("door", Door, ("take",)),

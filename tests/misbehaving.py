@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agent import wire
 from agent.classify import Classifier
 from agent.config import Config, override
-from agent.link import Link
+from agent.link.link import Link
 from agent.messages import Alarm, Beat, Chunk, End, Event, Floats, Found, Lead, Strip
 from agent.monitor import Session
 from model.resample import FS

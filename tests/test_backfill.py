@@ -11,7 +11,7 @@ from conftest import LEADS
 
 from agent import config as configuration
 from agent.config import Config, override
-from agent.link import Link, Message
+from agent.link.link import Link, Message
 from agent.messages import MISSING, Chunk, End, Event, Gap, Position
 from agent.service import Fetch, Fetched, Hello, decode_reply, encode, service_endpoint
 from agent.wire import encode as packet_frames

@@ -15,7 +15,7 @@ from agent.dashboard import keys as typed_keys
 from agent.dashboard.frame import arranged, settle
 from agent.dashboard.screen import Screen
 from agent.dashboard.view import Action, View, looked_at
-from agent.link import Link
+from agent.link.link import Link
 from agent.messages import Alarm, Beat, Found, LinkView, Snapshot
 from agent.monitor import Session
 from agent.outputs import MANY, Dashboard

@@ -11,7 +11,7 @@ from conftest import LEADS
 from agent import config as configuration
 from agent import wire
 from agent.config import override
-from agent.link import STRANGE_S, Link
+from agent.link.link import STRANGE_S, Link
 from agent.messages import Chunk, End, Event, Gap
 from model.errors import EndpointError
 from model.resample import FS

@@ -17,7 +17,7 @@ from recordings import CONFIG, LEADS, WIDE, Message, beats_of, heard, recorded, 
 
 from agent.classify import load
 from agent.config import Config, override
-from agent.link import Link
+from agent.link.link import Link
 from agent.messages import MISSING, Chunk, End, Event, Found, Gap, Lead
 from agent.pipeline import Ward
 from agent.recording.sessions import Session

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import wire
+from agent.link.track import HELD, MOST_PAST, Track
 from agent.messages import Chunk, End, Gap
-from agent.track import HELD, MOST_PAST, Track
 from agent.wire import Packet
 from model.resample import FS
 

@@ -5,8 +5,8 @@ One that goes on for days is neither forgotten nor repeated with every packet.
 
 from dataclasses import dataclass, field
 
+from agent.link.track import Track
 from agent.messages import Event
-from agent.track import Track
 from model.resample import FS
 
 AGAIN_S = 60.0

@@ -1,23 +1,23 @@
 """The link: packets from ZeroMQ in order, bed by bed; what was missed is fetched again, or declared missing.
 
-It subscribes first and asks then: packets that come before what they follow are held back (`agent.track`) while the
-samples between are fetched over the device's second socket (`agent.asker`). `docs/wire.md` has the rules.
+It subscribes first and asks then: packets that come before what they follow are held back (`track.py`) while the samples
+between are fetched over the device's second socket (`asker.py`). `docs/wire.md` has the rules.
 """
 
 from collections.abc import Mapping, Sequence
 
 import zmq
 
-from agent.asker import Answer, Asker
-from agent.complaints import Complaints
 from agent.config import Config
-from agent.joined import Joined, next_frames
-from agent.joined import Message as Message
+from agent.link.asker import Answer, Asker
+from agent.link.complaints import Complaints
+from agent.link.joined import Joined, next_frames
+from agent.link.joined import Message as Message
+from agent.link.newcomers import Newcomers
+from agent.link.track import Track
 from agent.messages import End, Event, LinkView, Position
-from agent.newcomers import Newcomers
 from agent.security import Watcher, check, harden, secure_client
 from agent.service import BLOCK_S, service_endpoint
-from agent.track import Track
 from agent.wire import LARGEST_NAME, Packet, parse
 from model.errors import EndpointError, FrameError
 from model.resample import FS
