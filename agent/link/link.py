@@ -1,7 +1,7 @@
 """The link: packets from ZeroMQ in order, bed by bed; what was missed is fetched again, or declared missing.
 
-It subscribes first and asks then: packets that come before what they follow are held back (`track.py`) while the samples
-between are fetched over the device's second socket (`asker.py`). `docs/wire.md` has the rules.
+It subscribes first and asks then: packets that come before what they follow are held back (`track.py`) while what lies
+between is fetched over the second socket of the device (`asker.py`). `docs/wire.md` has the rules.
 """
 
 from collections.abc import Mapping, Sequence
