@@ -8,11 +8,14 @@ import numpy as np
 
 from agent.door import Door
 from agent.history import History
-from agent.messages import Beat, BedState, BedView, Gap, Latency, Ledger
+from agent.messages import Beat, BedState, BedView, Chunk, Gap, Latency, Ledger
 from agent.quality import LeadState
 from agent.rhythm import Rhythms
+from model.errors import StreamError
 from model.resample import FS
 
+SETTLED_S, MOST_CHANGES = 2.0, 8
+"""A stream whose rate or leads change so often in a row, never the same for so long, cannot be monitored."""
 KEPT_BEATS = 64
 """Latest beats kept for the screen."""
 KEPT_DELAYS = 200
@@ -39,9 +42,17 @@ class Bed:
     """Unbroken stretches so far; sample indices rise within one."""
     analysed: int = 0
     """Samples that reached the analysis, at the rate of the device."""
+    changes: int = 0
+    """How often its rate or leads changed, each time before the last ones had lasted for SETTLED_S."""
+    steady_s: float = 0.0
+    """Signal since they changed last."""
+    restless: str = ""
+    """The run in which they changed too often."""
     lost: int = 0
     """Samples that were declared missing on their way, or refused."""
     arrived_s: float = 0.0
+    busy_s: float = 0.0
+    """When samples were last seen waiting to be analysed."""
     sent_s: float = 0.0
     """When the device first sent what came last, by our clock; 0 where that is not known."""
     beats: deque[Beat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
@@ -55,11 +66,28 @@ class Bed:
             return "refused"
         if self.ended:
             return "ended"
-        if now_s - self.arrived_s >= lost_s:
+        if now_s - max(self.arrived_s, self.busy_s) >= lost_s:
             return "no data"
         if self.gap:
             return "no signal"
         return self.lead_state if self.lead_state != "ok" else "ok" if self.beats else "learning"
+
+    def took(self, chunk: Chunk) -> None:
+        """A chunk has come in by the door."""
+        self.analysed += len(chunk.counts)
+        self.steady_s += len(chunk.counts) / chunk.fs
+
+    def change(self, chunk: Chunk) -> None:
+        """A chunk does not fit the door. Raises StreamError where that happens all the time, until the run is over."""
+        if self.door is None or self.door.run != chunk.run:
+            self.changes = 0
+        else:
+            self.changes = self.changes + 1 if self.steady_s < SETTLED_S else 0
+        self.steady_s = 0.0
+        if self.changes >= MOST_CHANGES:
+            self.restless = chunk.run
+        if self.restless == chunk.run:
+            raise StreamError(f"rate or leads changed {MOST_CHANGES} times in a row: make the device keep to one kind")
 
     @property
     def delay_s(self) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.messages import MISSING, Chunk, Floats, Gap, Lead
+from agent.messages import MISSING, VALUELESS, Chunk, Floats, Gap, Lead
 from model.errors import StreamError
 from model.records import default_lead
 from model.resample import FS, Resampler, ratio
@@ -47,7 +47,10 @@ class Door:
         try:
             self.step = ratio(chunk.fs)
         except ValueError as error:
-            raise StreamError(f"cannot resample this stream to {FS} Hz: {error}") from error
+            raise StreamError(
+                f"cannot resample this stream to {FS} Hz: {error}; "
+                "set the device to a whole number of hertz, such as 250"
+            ) from error
         self.same_rate = self.step == 1
         self._resampler: Resampler | None = None
         self._base = self._last = 0.0
@@ -80,7 +83,7 @@ class Door:
         for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(counts)], strict=True):
             first = chunk.first + start
             if missing[start]:
-                gap = Gap(chunk.bed, chunk.run, first, stop - start, chunk.fs, "without a value")
+                gap = Gap(chunk.bed, chunk.run, first, stop - start, chunk.fs, VALUELESS)
                 out += self.gap(gap)
             else:
                 out += self._samples(first, counts[start:stop])

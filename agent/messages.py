@@ -42,6 +42,10 @@ class Chunk:
     sequence: int = 0
 
 
+VALUELESS = "without a value"
+"""Reason of a gap that the device itself says: it sends, but measures nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Samples `first` to `first + count` of a bed never arrived, or hold no value."""

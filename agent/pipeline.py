@@ -112,6 +112,8 @@ class Ward:
     def watch(self, now_s: float) -> list[Found]:
         """Look at the clock: beds from which nothing has come for too long."""
         out: list[Found] = []
+        for row in self._steps.rows():
+            self._by_row[row].busy_s = now_s
         for bed in self.beds.values():
             if bed.state(now_s, self._config.monitor.lost_s) == "no data" and not bed.silent:
                 bed.silent = True
@@ -181,7 +183,7 @@ class Ward:
                     bed.lost += len(message.counts)
                     return
             if bed.door is not None:
-                bed.analysed += len(message.counts)
+                bed.took(message)
                 self._steps.put(bed.row, *bed.door.take(message, x))
             return
         if isinstance(message, Gap):
@@ -200,6 +202,7 @@ class Ward:
         if bed.door is not None:
             self._steps.put(bed.row, *bed.door.flush())
         try:
+            bed.change(chunk)
             bed.door = Door(chunk, self._config.monitor.lead)
         except StreamError as error:
             if bed.refused != str(error):

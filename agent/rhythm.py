@@ -1,7 +1,8 @@
 """Heart rate, variability and counts of every bed, beat by beat.
 
 The heart rate is that of bedside monitors: the mean of the last 12 RR intervals, of the last 4 alone where the heart is
-slow, so that it follows a slow heart as quickly as a fast one.
+slow, so that it follows a slow heart as quickly as a fast one. A silence so long that no rate is shown in it is no RR
+interval: what comes after it begins anew.
 
 RMSSD and SDNN after Task Force 1996 (doi:10.1161/01.CIR.93.5.1043): over NN intervals, those between two consecutive
 beats of class N; RMSSD takes differences of adjacent NN intervals only.
@@ -60,7 +61,8 @@ class Rhythms:
         state.counts[CLASSES.index(beat.label)] += 1
         if beat.rr_s is not None:
             state.rr_s.append(beat.rr_s)
-            both_normal = beat.label == "N" and state.last is not None and state.last.label == "N"
+            both_normal = state.last is not None and state.last.label == beat.label == "N"
+            both_normal = both_normal and beat.rr_s < self._config.pause_s
             state.nn_s.append(beat.rr_s if both_normal else np.nan)
             state.variability = None
         state.last = beat
@@ -92,13 +94,17 @@ class Rhythms:
         )
 
 
-def rate(rr_s: Sequence[float], config: RhythmConfig) -> float:
-    """Beats a minute from the latest RR intervals, at least one, the newest last."""
-    slow = list(rr_s)[-config.slow_intervals :]
+def rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None:
+    """Beats a minute from the latest RR intervals since the last pause, the newest last; None where there is none."""
+    latest: list[float] = []
+    for interval in reversed(rr_s):
+        if interval >= config.pause_s or len(latest) == config.rate_intervals:
+            break
+        latest.append(interval)
+    slow = latest[: config.slow_intervals]
     if sum(interval > config.slow_s for interval in slow) >= config.slow_least:
-        return 60 * len(slow) / sum(slow)
-    latest = list(rr_s)[-config.rate_intervals :]
-    return 60 * len(latest) / sum(latest)
+        latest = slow
+    return 60 * len(latest) / sum(latest) if latest else None
 
 
 def _variability(nn_ms: NDArray[np.float64]) -> tuple[float | None, float | None]:

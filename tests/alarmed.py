@@ -70,13 +70,13 @@ class MadeBed:
         self.peak = self.now + round(seconds * FS)
         self._go(self.peak)
 
-    def gap(self, seconds: float, pieces: int = 1) -> None:
+    def gap(self, seconds: float, pieces: int = 1, valueless: bool = False) -> None:
         """Missing signal, told in pieces; beats before it are told first."""
         self._tell(10**9)
         count, first = round(seconds * FS), self.now
         for piece in range(pieces):
             begin, end = first + count * piece // pieces, first + count * (piece + 1) // pieces
-            self.told += self.alarms.gap(self.row, begin, end - begin, 0.0)
+            self.told += self.alarms.gap(self.row, begin, end - begin, 0.0, valueless)
         self.now = self.first = self.peak = first + count
         self.candidates = []
         self._rhythms.pause(0)

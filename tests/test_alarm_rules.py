@@ -570,6 +570,25 @@ def test_a_long_gap(bed: MadeBed, pieces: int) -> None:
     assert (alarm.onset, alarm.announced, alarm.text) == (first, again + 25, "signal missing for 5 s")
 
 
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_no_value_is_a_lead_that_is_off(bed: MadeBed, pieces: int) -> None:
+    """A device that sends, but measures nothing for five seconds, has a lead that is off until it does."""
+    bed.beats("N" * 20, 0.8)
+    bed.gap(4, valueless=True)
+    bed.beats("N" * 5, 0.8)
+    assert "lead off" not in bed.conditions
+    off = bed.now
+    bed.gap(28, pieces, valueless=True)
+    alarm = bed.the("lead off")
+    assert (alarm.onset, alarm.priority, alarm.ended) == (off, "medium", None)
+    (view,) = [one for one in bed.alarms.view(0) if one.condition == "lead off"]
+    assert view.text == "no value for 5 s"
+    back = bed.now
+    bed.beats("N" * 5, 0.8)
+    alarm = bed.the("lead off")
+    assert (alarm.ended, alarm.text) == (back, "no value for 28 s")
+
+
 def test_time_begins_anew_after_a_gap(bed: MadeBed) -> None:
     """A gap is no asystole and no pause, ends runs and patterns, and looks before it do not count."""
     bed.beats("N" * 20, 0.8)
@@ -770,3 +789,50 @@ def test_fibrillation_has_no_heart_rate(bed: MadeBed) -> None:
     assert bed.conditions == {"ventricular fibrillation"}
     bed.beats("N" * 40, 0.4)
     assert "extreme tachycardia" in bed.conditions
+
+
+@pytest.mark.parametrize("silence_s", [4.4, 6, 12, 25])
+def test_an_arrest_is_in_no_heart_rate(bed: MadeBed, silence_s: float) -> None:
+    """What was no beat is no RR interval: with the beats that end an asystole no slow heart is alarmed."""
+    bed.beats("N" * 30, 0.8)
+    bed.quiet(silence_s)
+    assert bed.alarms.suspended(0) is (silence_s > 5)
+    bed.beats("N" * 40, 0.8)
+    assert bed.conditions == {"pause", "asystole"}
+    assert not bed.alarms.suspended(0)
+
+
+def test_a_silence_that_ends_in_noise_is_told(bed: MadeBed) -> None:
+    """Four seconds between two beats that the net has confirmed are an asystole, though a look thought of noise."""
+    bed.beats("N" * 30, 0.8)
+    bed.scores = scores("noise")
+    bed.beats("N", 4.4)
+    bed.scores = scores()
+    bed.beats("N" * 5, 0.8)
+    assert bed.the("asystole").text == "no QRS for 4.4 s"
+
+
+def test_a_pause_ends_with_its_true_length(bed: MadeBed) -> None:
+    """What was said while it lasted is replaced by the RR interval."""
+    bed.beats("N" * 30, 0.8)
+    bed.beats("N", 3.9)
+    bed.beats("N" * 20, 0.8)
+    assert bed.the("pause").text == "RR 3.90 s > 2.5 s"
+
+
+def test_escape_beats_are_in_no_row(bed: MadeBed) -> None:
+    """V beats with a pause between them are no couplet and no run."""
+    bed.beats("N" * 30, 0.8)
+    bed.beats("VVVV", 3.0)
+    bed.beats("N" * 5, 0.8)
+    assert not {"couplet", "V run"} & bed.conditions
+
+
+def test_the_words_of_a_waveform_grow(bed: MadeBed) -> None:
+    """Fibrillation that lasts is told with its whole length."""
+    bed.beats("N" * 10, 0.8)
+    bed.scores = scores("VF")
+    bed.quiet(60)
+    bed.scores = scores()
+    bed.beats("N" * 30, 0.8)
+    assert float(bed.the("ventricular fibrillation").text.split()[-2]) >= 58

@@ -1,6 +1,7 @@
 """What the alarms hear of a stream: the same alarms and strips however it was cut, and whatever other beds do."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,17 @@ def test_no_data_is_told_once_and_is_over(ward: Callable[[], Ward], settings: Co
     assert [(item.condition, item.ended is None) for item in over] == [("no data", False)]
     one.push([End("1", "run", 21 * 25, FS)])
     assert one.watch(late_s + 120) == []
+
+
+def test_what_waits_is_no_silence(ward: Callable[[], Ward], settings: Config) -> None:
+    """A bed of which more has come than its share sends data, whatever the clock says of its latest packet."""
+    one = ward()
+    for message in chunks(record_counts("100", 60), [7500]):
+        one.push([message, replace(message, bed="2", counts=message.counts[:25])], shared=True)
+    late_s = one.beds["1"].arrived_s + settings.monitor.lost_s
+    assert one.waiting
+    assert [alarm.bed for alarm in one.watch(late_s) if isinstance(alarm, Alarm)] == ["2"]
+    assert one.beds["1"].state(late_s, settings.monitor.lost_s) != "no data"
 
 
 def test_acknowledged_silenced_urgent(ward: Callable[[], Ward]) -> None:

@@ -120,7 +120,7 @@ def is_extreme(tick: int) -> Iterator[Frames]:
 BEHAVIOURS: dict[Behaviour, str] = {
     comes_and_goes: "the run ended",
     changes_rate: "cannot resample this stream",
-    changes_leads: "more events, not told one by one",
+    changes_leads: "rate or leads changed 8 times in a row",
     repeats_name: "two devices send as bed 'bed 1'",
     sends_noise: "more than is its share",
     floods: "lead II",

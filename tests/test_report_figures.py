@@ -42,6 +42,14 @@ def test_rates_by_hand() -> None:
     assert len(rates(np.array([0.5]))) == 1
 
 
+def test_a_standstill_is_in_no_rate() -> None:
+    """An interval of four seconds counts for no rate, so that an arrest is not told as a slow heart; it is a pause."""
+    rr_s = np.array([np.nan, *[0.8] * 8, 25.0, *[0.8] * 8])
+    rate = rates(rr_s)
+    assert np.isnan(rate[9:17]).all()
+    assert (rate[8], rate[17]) == (pytest.approx(75), pytest.approx(75))
+
+
 def test_runs_couplets_and_bigeminy_by_hand() -> None:
     """VV is a couplet, VVV and longer are runs; a hole ends them; N V N V N V counts as bigeminy."""
     made = beats("NVVNVVVNVVVVVNSSSN")

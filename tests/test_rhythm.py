@@ -79,6 +79,16 @@ def test_the_heart_rate_goes_after_a_pause(settings: Config) -> None:
     assert rhythm_of(settings, samples, "N" * 10, samples[-1] + late).heart_rate is None
 
 
+def test_the_heart_rate_begins_anew_after_a_silence(settings: Config) -> None:
+    """An interval so long that no rate was shown in it counts for no rate, nor do those before it."""
+    before, silence = list(range(0, 1300, 100)), round(settings.rhythm.pause_s * FS)
+    after = before[-1] + silence
+    assert rhythm_of(settings, [*before, after], "N" * 14).heart_rate is None
+    assert rhythm_of(settings, [*before, after, after + 75], "N" * 15).heart_rate == pytest.approx(100)
+    assert rhythm_of(settings, [*before, after - 1], "N" * 14).heart_rate is not None
+    assert rhythm_of(settings, [*before, after], "N" * 14).sdnn_ms == pytest.approx(0)
+
+
 def test_little_is_known_after_one_beat(settings: Config) -> None:
     """One beat makes no rate and no variability."""
     assert rhythm_of(settings, [5], "Q") == Rhythm(None, None, None, None, (0, 0, 0, 0, 1))

@@ -15,6 +15,9 @@ from agent.quality import LeadState
 from model.atrial_fibrillation import Irregularity
 from model.resample import FS
 
+ARRESTS = frozenset(("asystole", "ventricular fibrillation"))
+"""While one of these is alarmed, what is found of beats is no pulse."""
+
 
 class Conditions:
     """One bed: what it hears goes to the rules, and what they find to its `book`. Samples at 125 Hz of the run."""
@@ -45,8 +48,8 @@ class Conditions:
 
     @property
     def suspended(self) -> bool:
-        """Whether it is so noisy that no rate is to be shown."""
-        return self._signal.suspended
+        """Whether no rate is to be shown: it is too noisy, or no heart beats in an arrest that is alarmed."""
+        return self._signal.suspended or not ARRESTS.isdisjoint(self.book.open)
 
     def start(self, bed: str, run: str, first: int) -> list[Alarm]:
         """A new run: nothing of the old one counts."""
@@ -89,11 +92,11 @@ class Conditions:
                 self._atrial(tick.sample)
         return self.book.take()
 
-    def gap(self, first: int, count: int, at_s: float) -> list[Alarm]:
-        """Samples are missing, or go on to be."""
+    def gap(self, first: int, count: int, at_s: float, valueless: bool = False) -> list[Alarm]:
+        """Samples are missing, or go on to be; `valueless`: the device sent them, but measured nothing."""
         self.book.at(first, at_s)
         self._lose(first)
-        self._signal.gap(first, count, at_s)
+        self._signal.gap(first, count, at_s, valueless)
         self.book.at(first + count, at_s)
         self._anew(first + count)
         return self.book.take()

@@ -87,7 +87,8 @@ class Ectopy:
         self._labels = (self._labels << 1 | ventricular) & ALL_LABELS
         self._known += 1
         if ventricular:
-            self._run = 1 if self._others else self._run + 1
+            late = beat.rr_s is not None and beat.rr_s > self._config.pause_s  # an escape beat is in no row
+            self._run = 1 if self._others or late else self._run + 1
             self._others = 0
             self._peaks.append(beat.sample)
             self._runs()

@@ -23,6 +23,7 @@ class Quiet:
         "_config",
         "_doubt",
         "_doubtful",
+        "_fibrillating",
         "_flat",
         "_found",
         "_hold",
@@ -41,6 +42,8 @@ class Quiet:
         self._hold, self._lost = round(config.hold_s * FS), round(config.lost_s * FS)
         self._doubtful = False
         """Whether the latest look may have been at fibrillation or noise."""
+        self._fibrillating = False
+        """Whether the latest look was at fibrillation."""
         self._low = False
         """Whether the signal was too low for a QRS complex at the latest look."""
         self.anew(0)
@@ -59,11 +62,11 @@ class Quiet:
         if beat.rr_s < self._config.asystole_s and self._book.sample - self._flat >= self._asystole:
             self._book.over("asystole")
         onset = beat.sample - round(beat.rr_s * FS)
-        if beat.rr_s >= self._config.asystole_s and not (suspended or self._doubtful):  # over before it was known
+        if beat.rr_s >= self._config.asystole_s and not (suspended or self._fibrillating):
             self._no_qrs(onset, beat.sample)
         elif beat.rr_s > self._config.pause_s and not suspended:
             words = f"RR {beat.rr_s:.2f} s > {self._config.pause_s:g} s"
-            self._book.hold("pause", onset, self._book.sample + self._hold, self._words("pause", words))
+            self._book.hold("pause", onset, self._book.sample + self._hold, words)
 
     def tick(self, tick: Tick, fibrillating: bool, suspended: bool) -> None:
         """How long it has been quiet. `fibrillating`: the waveform is, whether alarmed or not yet."""
@@ -71,7 +74,7 @@ class Quiet:
         beat = max(self._beat, since)
         last = max(tick.last_qrs, beat)
         noisy = look is not None and look.scores[NOISE] >= self._config.noise_score
-        self._doubtful = fibrillating or noisy
+        self._doubtful, self._fibrillating = fibrillating or noisy, fibrillating
         self._low = low = look is not None and look.amplitude_mv < self._config.least_qrs_mv
         flat = low or (look is not None and look.scores[ASYSTOLE] >= self._config.asystole_score)
         if flat:
@@ -90,7 +93,7 @@ class Quiet:
             self._no_qrs(onset, now)
         elif peaks > self._pause and tick.last_qrs >= since and not suspended:
             words = f"no QRS for {(now - last) / FS:.1f} s"
-            self._book.hold("pause", last, now + self._hold, self._words("pause", words))
+            self._book.hold("pause", last, now + self._hold, words)
 
     def _no_qrs(self, onset: int, now: int) -> None:
         standing = self._book.open.get("asystole")
@@ -107,7 +110,3 @@ class Quiet:
         """In noise nobody but a judge that is sure is believed."""
         sure = tick.look is not None and tick.look.scores[ASYSTOLE] >= self._config.sure_score
         return sure or not suspended or "asystole" in self._book.open
-
-    def _words(self, condition: str, words: str) -> str | None:
-        """An open alarm keeps its words."""
-        return None if condition in self._book.open else words

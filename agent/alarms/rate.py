@@ -54,9 +54,11 @@ class Rate:
     def beat(self, beat: Beat) -> None:
         """Compare the rate after a beat with the limits."""
         rate = beat.heart_rate
-        if beat.rr_s is not None:
-            self._intervals += 1
-        if rate is None or self._intervals < self._least:
+        if rate is None:  # the first beat, or the first after a silence
+            self._intervals = min(0, self._intervals)
+            return
+        self._intervals += 1
+        if self._intervals < self._least:
             return
         low, high = self._within
         if self._stands or not low <= rate <= high:

@@ -15,13 +15,26 @@ class Signal:
     `blind`: its lead is off or saturated. `suspended`: it is so noisy that rates and beats are not to be believed.
     """
 
-    __slots__ = ("_book", "_clear", "_config", "_gaps", "_noisy", "_noisy_samples", "_tick", "blind", "suspended")
+    __slots__ = (
+        "_book",
+        "_clear",
+        "_config",
+        "_gaps",
+        "_noisy",
+        "_noisy_samples",
+        "_tick",
+        "_valueless",
+        "blind",
+        "suspended",
+    )
 
     def __init__(self, config: AlarmConfig, book: Book) -> None:
         self._config, self._book = config, book
         self.blind = self.suspended = False
         self._gaps: deque[list[int]] = deque()
         """First sample and end of each gap of the window."""
+        self._valueless: int | None = None
+        """Where the stretch without a value began that was last told of, until a value comes."""
         self.anew(0)
 
     def anew(self, sample: int) -> None:
@@ -36,6 +49,7 @@ class Signal:
         """A new run."""
         self.blind = self.suspended = False
         self._gaps.clear()
+        self._valueless = None
         self.anew(first)
 
     def lead(self, state: LeadState) -> None:
@@ -48,8 +62,10 @@ class Signal:
         if state != "ok":
             self._book.hold(state, self._book.sample, NEVER, reason(state))
 
-    def gap(self, first: int, count: int, at_s: float) -> None:
+    def gap(self, first: int, count: int, at_s: float, valueless: bool) -> None:
         """Samples are missing: too many in a while, or too often. The pieces of one gap may come one by one."""
+        if valueless:
+            self._without_value(first, first + count, at_s)
         config, gaps = self._config, self._gaps
         window, most = round(config.gaps_window_s * FS), round(config.gaps_s * FS)
         end = first + count
@@ -69,9 +85,23 @@ class Signal:
         self._book.at(known, at_s)
         self._book.hold("gaps", gaps[0][0], end + window, None if "gaps" in self._book.open else words)
 
+    def _without_value(self, first: int, end: int, at_s: float) -> None:
+        """A device whose electrode is off may send no value at all: once a gap were alarmed, the lead is off."""
+        if self._valueless is None:
+            self._valueless = first
+        known = self._valueless + round(self._config.gaps_s * FS)
+        if end >= known:
+            self._book.at(max(first, known), at_s)
+            self._book.hold("lead off", self._valueless, NEVER, f"no value for {self._config.gaps_s:g} s")
+
     def tick(self, tick: Tick) -> bool:
         """Count noise; whether the analysis is suspended anew."""
         now = tick.sample
+        if self._valueless is not None:
+            if self._book.holds("lead off"):
+                self._book.hold("lead off", now, NEVER, f"no value for {(tick.first - self._valueless) / FS:.0f} s")
+                self._book.over("lead off", tick.first)
+            self._valueless = None
         step, self._tick = min(now - self._tick, 2 * FS), now
         look, config = tick.look, self._config
         noisy = look is not None and look.scores[NOISE] >= config.noise_score

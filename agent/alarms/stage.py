@@ -36,9 +36,9 @@ class Alarms:
         """The next tick of a row, after all beats that were decided up to it."""
         return self._rows[row].tick(tick, at_s)
 
-    def gap(self, row: int, first: int, count: int, at_s: float) -> list[Alarm]:
-        """`count` samples from `first` on are missing; a gap may be told in pieces."""
-        return self._rows[row].gap(first, count, at_s)
+    def gap(self, row: int, first: int, count: int, at_s: float, valueless: bool = False) -> list[Alarm]:
+        """`count` samples from `first` on are missing, or came without a value; a gap may be told in pieces."""
+        return self._rows[row].gap(first, count, at_s, valueless)
 
     def lead(self, row: int, sample: int, state: LeadState, at_s: float) -> list[Alarm]:
         """The lead changed its state at `sample`."""

@@ -15,7 +15,7 @@ from agent.config import Config
 from agent.context import HELD
 from agent.detect import NEVER, RPeak
 from agent.history import SAMPLES, History
-from agent.messages import Alarm, Beat, Gap, Strip
+from agent.messages import VALUELESS, Alarm, Beat, Gap, Strip
 from agent.quality import LeadChange
 from agent.waveform import Look
 from model.resample import FS
@@ -85,7 +85,7 @@ class Watch:
         """A gap begins, or goes on."""
         out = self._hear(row, at_s)
         self._rows[row].first = over = gap.first + gap.count
-        out += self._said(row, self.alarms.gap(row, gap.first, gap.count, at_s))
+        out += self._said(row, self.alarms.gap(row, gap.first, gap.count, at_s, gap.reason == VALUELESS))
         return [*out, *self._strips(row, over)]
 
     def look(self, look: Look, at_s: float) -> list[Alarm | Strip]:

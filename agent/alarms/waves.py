@@ -71,9 +71,9 @@ class Waves:
             self._hold("ventricular tachycardia", vt, tick, "waveform of VT")
 
     def _hold(self, condition: Condition, said: "_Said", tick: Tick, words: str) -> None:
-        onset = max(tick.first, said.since(tick.sample) - self._turned)
-        text = None if condition in self._book.open else f"{words} for {(tick.sample - onset) / FS:.1f} s"
-        self._book.hold(condition, onset, said.until, text)
+        standing = self._book.open.get(condition)
+        onset = standing.onset if standing else max(tick.first, said.since(tick.sample) - self._turned)
+        self._book.hold(condition, onset, said.until, f"{words} for {(tick.sample - onset) / FS:.1f} s")
 
 
 class _Said:

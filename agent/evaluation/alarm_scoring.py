@@ -250,10 +250,15 @@ def _rates(peaks: Sequence[int], config: Config) -> list[tuple[int, float]]:
     """Heart rates of beats of a stretch: sample, and the rate that the monitor's averaging gives there."""
     intervals = [(after - before) / FS for before, after in pairwise(peaks)]
     most = max(config.rhythm.rate_intervals, config.rhythm.slow_intervals)
-    return [
-        (peaks[n], rate(intervals[max(0, n - most) : n], config.rhythm))
-        for n in range(config.alarms.rate_least_intervals, len(peaks))
-    ]
+    found: list[tuple[int, float]] = []
+    begun = 0
+    for n, interval in enumerate(intervals, 1):
+        if interval >= config.rhythm.pause_s:
+            begun = n
+        value = rate(intervals[max(begun, n - most) : n], config.rhythm)
+        if value is not None and n - begun >= config.alarms.rate_least_intervals:
+            found.append((peaks[n], value))
+    return found
 
 
 def _joined(stretches: Iterable[Sequence[tuple[int, float]]], beyond: Callable[[float], bool]) -> list[Episode]:

@@ -333,7 +333,9 @@ def _rates(one: _Ready, beats: list[Beat], matched: list[Pair], config: RhythmCo
         first, at = peaks[last - intervals], pair.reference_sample
         if at > first and not ((first <= onsets) & (onsets < at)).any():
             rr_s = np.diff([*peaks[last - intervals : last], at]) / one.record.fs
-            rates.append((shown, heart_rate(rr_s.tolist(), config)))
+            expected = heart_rate(rr_s.tolist(), config)
+            if expected is not None:
+                rates.append((shown, expected))
     return np.array(rates, float).reshape(-1, 2)
 
 

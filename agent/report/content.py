@@ -7,7 +7,7 @@ from agent.report.alarm_content import alarm_section
 from agent.report.beat_content import beat_section, extreme_section, rate_section, variability_section
 from agent.report.charts import quality_chart
 from agent.report.document import Block, Document, Figure, Note, Section, Table, Tile, Tiles
-from agent.report.findings import PAUSE_S, Findings, findings
+from agent.report.findings import PAUSE_S, STANDSTILL_S, Findings, findings
 from agent.report.quality import NOISY_UV, Quality, quality
 from agent.report.reading import Key, Reading
 from agent.report.styles import CLASS_COLOURS, NONE, PRIORITIES, PRIORITY_COLOURS, length, moment, number, percent
@@ -19,7 +19,8 @@ MOST_RUNS, MOST_EVENTS = 60, 200
 METHODS = (
     "Beats were found and classified by ecg-agent; nobody has looked at them. N: normal, S: supraventricular, "
     "V: ventricular, F: fusion, Q: paced or unknown (classes of ANSI/AAMI EC57). A rate is the mean of 8 RR intervals, "
-    f"a pause an RR interval of {PAUSE_S:g} s or more, a run 3 or more beats of a class in a row. No rate "
+    f"a pause an RR interval of {PAUSE_S:g} s or more (from {STANDSTILL_S:g} s on in no rate), "
+    "a run 3 or more beats of a class in a row. No rate "
     f"and no pause is told of minutes with more than {NOISY_UV:g} µV of noise, nor of fibrillation. Times are UTC.",
     "Heart-rate variability is measured on intervals between two consecutive N beats of 0.3 to 2 s that differ from "
     "the mean of 20 on each side by no more than 20 %, as the Task Force of 1996 defines it (Circulation 93: 1043); "
@@ -78,7 +79,7 @@ def _summary(reading: Reading, found: Findings, nn: Intervals, signal: Quality) 
     if not reading.length_s:
         section.blocks.append(Note("Nothing was recorded of this bed: no signal reached the monitor."))
         return section
-    rr = reading.beats.rr_s[reading.beats.rr_s == reading.beats.rr_s]
+    rr = reading.beats.rr_s[reading.beats.rr_s < STANDSTILL_S]
     mean = 60 / float(rr.mean()) if len(rr) else None
     low, high = (None if at is None else float(found.rate[at]) for at in (found.slowest, found.fastest))
     share = signal.recorded_s / reading.length_s

@@ -10,6 +10,8 @@ from model.records import CLASSES
 
 RATE_BEATS = 8
 """RR intervals that a rate is the mean of."""
+STANDSTILL_S = 4.0
+"""An RR interval of this length or longer is a standstill: a pause, but no interval of a rate."""
 PAUSE_S = 2.0
 """An RR interval of this length or longer is a pause."""
 LEAST_RUN = 3
@@ -108,10 +110,10 @@ def _longest(run: Run) -> tuple[int, int]:
 
 
 def rates(rr_s: Times) -> Times:
-    """(n,) beats a minute over the last RATE_BEATS intervals, where all of them are known."""
+    """(n,) beats a minute over the last RATE_BEATS intervals, where all of them are known and none is a standstill."""
     out = np.full(len(rr_s), np.nan)
     if len(rr_s) >= RATE_BEATS:
-        known = np.isfinite(rr_s)
+        known = rr_s < STANDSTILL_S  # which NaN is not
         sums = np.cumsum(np.concatenate([[0.0], np.where(known, rr_s, 0.0)]))
         counts = np.cumsum(np.concatenate([[0], known]))
         whole = counts[RATE_BEATS:] - counts[:-RATE_BEATS] == RATE_BEATS
