@@ -87,7 +87,12 @@ def ward(
     from simulator.replay import Plan
     from simulator.ward import Pace, bed_names, spread
 
-    if bool(records) == (beds is not None):
+    if not records and beds is None:
+        raise ConfigError(
+            "a ward needs beds: say which records (ecg-agent simulate ward 100 208 119) "
+            "or how many beds (ecg-agent simulate ward --beds 8)"
+        )
+    if records and beds is not None:
         raise ConfigError("say either which records (ecg-agent simulate ward 100 208 119) or how many --beds, not both")
     of = settings.simulate
     base = Plan("", "", start, duration, loop, noise, of.snr_db, of.noise_seed)

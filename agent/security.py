@@ -22,7 +22,7 @@ from zmq.utils import z85
 from agent.config import SecurityConfig
 from agent.handshakes import Once, Refusals, Watcher
 from agent.wire import LARGEST_FRAME
-from model.errors import ConfigError
+from model.errors import ConfigError, EndpointError
 
 __all__ = ["Guard", "Watcher", "check", "harden", "new_keys", "secure_client"]
 
@@ -41,6 +41,7 @@ DOMAIN = "ecg-agent"
 OPEN_TRANSPORTS = {"udp", "pgm", "epgm", "norm", "ws", "wss", "tipc", "vmci", "vsock", "hvsocket"}
 """Transports of ZeroMQ that leave the machine and that CURVE does not cover, or that nobody has tried with it."""
 LOOPBACKS = {"lo", "lo0"}
+HIGHEST_PORT = 65_535
 
 OVERHEAD = 64
 """Bytes by which CURVE makes a frame longer (33), and some."""
@@ -83,9 +84,11 @@ def check(endpoint: str, security: SecurityConfig, bind: bool = False) -> None:
     """Raises ConfigError where `endpoint` is beyond this machine, though there are no keys and nobody insists.
 
     `bind`: it is an address to bind, where the name of the loopback interface will do too. What is no endpoint at all
-    is left to ZeroMQ to refuse.
+    is left to ZeroMQ to refuse, but for a port that is missing or does not exist: EndpointError.
     """
     transport, _, address = endpoint.partition("://")
+    if transport == "tcp":
+        _check_port(endpoint, bind)
     if security.insecure and not security.key:
         return
     if transport in OPEN_TRANSPORTS:
@@ -257,6 +260,18 @@ def harden(socket: Socket) -> None:
     socket.set(zmq.TCP_KEEPALIVE_INTVL, 1)
     socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
     socket.set(zmq.TCP_MAXRT, DEVICE_GIVES_UP_MS if device else AGENT_GIVES_UP_MS)
+
+
+def _check_port(endpoint: str, bind: bool) -> None:
+    """Raises EndpointError for a TCP port that is missing, or that ZeroMQ would quietly take for another one."""
+    host, _, port = endpoint.rpartition(":")
+    if port.endswith("]") or "//" in port:  # the colon is not the one before a port
+        host, port = endpoint, ""
+    if not port:
+        raise EndpointError(f"endpoint {endpoint} is malformed: its port is missing, write it like {host}:5555")
+    number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else -1
+    if port != "*" and not (0 if bind else 1) <= number <= HIGHEST_PORT:
+        raise EndpointError(f"endpoint {endpoint} is malformed: the port must be 1 to {HIGHEST_PORT}")
 
 
 def _is_local(address: str, bind: bool) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.wire import LARGEST_INDEX, VERSION, Index, Text, Time, bed_name, plain
-from model.errors import FrameError
+from model.errors import EndpointError, FrameError
 
 LARGEST_REQUEST = 1024
 """Bytes of a request, and of the first frame of a reply."""
@@ -87,11 +87,19 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def service_endpoint(endpoint: str, service: str) -> str:
-    """Where the second socket is: `service`, or where that is empty, beside `endpoint` (the next port)."""
+    """Where the second socket is: `service`, or where that is empty, beside `endpoint` (the next port).
+
+    Raises EndpointError where there is no next port; a port that does not exist is left to `agent.security.check`.
+    """
     address, _, port = endpoint.rpartition(":")
     if service:
         return service
-    if endpoint.startswith("tcp://") and port.isdecimal():
+    if endpoint.startswith("tcp://") and port.isdecimal() and len(port) <= 5:
+        if int(port) == 65_535:
+            raise EndpointError(
+                f"endpoint {endpoint} leaves no room for the second socket, which takes the next port, and there is "
+                "none: choose a lower port, or set link.service"
+            )
         return f"{address}:{int(port) + 1}"
     return endpoint if endpoint.startswith("tcp://") else f"{endpoint}-service"
 

@@ -5,7 +5,6 @@ Database: Moody & Mark 2001, doi:10.1109/51.932724, doi:10.13026/C2F305 (ODC-By 
 """
 
 import contextlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ MOST_BITS = 64
 BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
 """Bytes of a sample in each WFDB format that is not compressed."""
 COMPRESSED = ("508", "516", "524")
+STUMBLES = (LookupError, TypeError, AttributeError, ArithmeticError)
+"""What the WFDB package raises where a file is not what it takes it for; their texts speak of its code."""
 DIFFERENCES = "8"
 """The format that holds differences: a block of it can only be read from the start of the record."""
 
@@ -211,11 +212,17 @@ def _check_header(path: Path) -> None:
     lines = [line for line in content.decode("ascii", "ignore").splitlines() if not line.lstrip().startswith("#")]
     if len(content) > LARGEST_HEADER or len(lines) > MOST_LINES or any(len(line) > LONGEST_LINE for line in lines):
         raise RecordError(f"cannot read the header of record {path}: it is too large for one")
+    if not any(line.strip() for line in lines):
+        raise RecordError(f"cannot read the header of record {path}: it is empty")
 
 
 def _check_files(record: Record, stop: int) -> None:
     """Refuse what are no signal files, or end before sample `stop`, before memory is asked for their samples."""
     for file in record.files:
+        if file.format not in BYTES and file.format not in COMPRESSED:
+            raise RecordError(
+                f"cannot read the signal of record {record.path}: format {file.format} is unknown, check its header"
+            )
         try:
             if not file.path.is_file():  # a pipe or a device would be read for ever
                 raise RecordError(f"cannot read the signal of record {record.path}: there is no file {file.path.name}")
@@ -233,8 +240,6 @@ def _samples_there(file: SignalFile) -> float:
 
         with file.path.open("rb") as opened, soundfile.SoundFile(opened) as sound:
             return float(len(sound) * sound.channels)
-    if file.format not in BYTES:
-        return math.inf  # the WFDB package says what it thinks of it
     return (file.path.stat().st_size - file.offset) / BYTES[file.format]
 
 
@@ -243,7 +248,8 @@ def _cut_short(record: Record, stop: int) -> RecordError:
 
 
 def _unreadable(part: str, path: Path, error: Exception) -> RecordError:
-    return RecordError(f"cannot read the {part} of record {path}: {plain(error)}")
+    reason = "it is damaged, or nothing of WFDB" if isinstance(error, STUMBLES) else plain(error)
+    return RecordError(f"cannot read the {part} of record {path}: {reason}")
 
 
 def _wfdb(function: str, path: Path, part: str, **options: Any) -> Any:

@@ -157,8 +157,6 @@ class Publisher:
             self._guard.secure(socket)
         socket.set(zmq.IPV6, "[" in endpoint)
         try:
-            if not _port_exists(endpoint):
-                raise zmq.ZMQError(errno.EINVAL)
             socket.bind(endpoint)
         except zmq.ZMQError as error:
             raise EndpointError(f"endpoint {endpoint} {REASONS.get(error.errno or 0, f'fails: {error}')}") from error
@@ -183,9 +181,3 @@ class Publisher:
                 self._topics[topic] -= 1
                 if not self._topics[topic]:
                     del self._topics[topic]
-
-
-def _port_exists(endpoint: str) -> bool:
-    """False for a TCP port above 65535, which ZeroMQ would quietly bind to another one."""
-    port = endpoint.rpartition(":")[2]
-    return not (endpoint.startswith("tcp://") and port.isdecimal() and int(port) > 65_535)

@@ -182,7 +182,10 @@ def len_resampled(record: Record) -> int:
     try:
         resampler = Resampler(record.fs, 1)
     except ValueError as error:
-        raise RecordError(f"record {record.path} cannot be replayed: {error}") from error
+        raise RecordError(
+            f"record {record.path} cannot be replayed: {error}; check its header, "
+            "or resample the record to a whole number of hertz first, such as 250"
+        ) from error
     return -(-record.length * resampler.up // resampler.down)
 
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 from agent.messages import Chunk, End
 from agent.wire import Cutter, encode
 from model.errors import ConfigError
-from model.records import embedded
+from model.records import embedded, find
 from simulator.blocks import Block, Source
 from simulator.recorded import RecordedReplay, is_recorded, recorded_bed
 from simulator.replay import Plan, Replay, numbered
@@ -86,12 +86,14 @@ class Status:
 def bed_names(records: Sequence[str]) -> list[str]:
     """A bed name for each record, its name without folders: 100, 101 and, where one is repeated, 100-2.
 
-    A recording is called like the bed that was recorded. Raises RecordError where it cannot be read.
+    A recording is called like the bed that was recorded. Raises RecordError where it cannot be read, and for what has
+    no name and is no record, such as a folder ".".
     """
     names: list[str] = []
     for record in records:
         plain = Path(record).name.removesuffix(".hea").removesuffix(".dat")
-        names.append(numbered(recorded_bed(record) if is_recorded(record) else plain, names))
+        name = recorded_bed(record) if is_recorded(record) else plain or find(record).name
+        names.append(numbered(name, names))
     return names
 
 

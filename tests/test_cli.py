@@ -104,11 +104,20 @@ def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         (["simulate", "record", "100", "--packet-ms", "7"], 3, "give a multiple of 8 ms"),
         (["simulate", "record", "100", "--noise", "em"], 3, "choose one of bw, ma"),
         (["simulate", "record", "100", "--endpoint", "nowhere"], 6, "write it like tcp://"),
-        (["simulate", "ward"], 3, "how many --beds"),
-        (["simulate", "ward", "100", "--beds", "2"], 3, "how many --beds"),
+        (["simulate", "record", "100", "--endpoint", "tcp://127.0.0.1"], 6, "its port is missing, write it like"),
+        (["simulate", "record", "100", "--endpoint", "tcp://127.0.0.1:99999"], 6, "the port must be 1 to 65535"),
+        (["simulate", "record", "100", "--endpoint", "tcp://127.0.0.1:65535"], 6, "choose a lower port, or set link."),
+        (["simulate", "record", "."], 4, "no record '.': give the path of a WFDB header, or one of 100, 101"),
+        (["simulate", "record", "/"], 4, "no record '/'"),
+        (["simulate", "ward", "100", "."], 4, "no record '.'"),
+        (["simulate", "ward"], 3, "a ward needs beds: say which records"),
+        (["simulate", "ward", "100", "--beds", "2"], 3, "how many --beds, not both"),
         (["monitor", "--weights", "none"], 7, "no weights 'none'"),
         (["monitor", "--device", "gpu"], 3, "monitor.device"),
         (["monitor", "--endpoint", "nowhere"], 6, "try --endpoint tcp://HOST:PORT"),
+        (["monitor", "--endpoint", "tcp://127.0.0.1:99999"], 6, "the port must be 1 to 65535"),
+        (["monitor", "--endpoint", "tcp://127.0.0.1:65535"], 6, "choose a lower port, or set link.service"),
+        (["monitor", "--endpoint", "tcp://127.0.0.1"], 6, "its port is missing"),
         (["config", "show", "--config", "none.toml"], 3, "cannot read configuration none.toml"),
     ],
 )
@@ -119,6 +128,34 @@ def test_bad_input_gets_one_line_and_an_exit_code(
     found = refused(*arguments)
     assert found[0] == code
     assert reason in found[1]
+
+
+@pytest.mark.parametrize("command", [("monitor", "--json"), ("simulate", "record", "100")], ids=lambda c: c[0])
+def test_a_port_of_the_second_socket_that_does_not_exist(
+    refused: Refused, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """link.service is held to the ports that exist, as the endpoint is."""
+    monkeypatch.setenv("ECG_AGENT_LINK_SERVICE", "tcp://127.0.0.1:99999")
+    code, line = refused(*command, "--endpoint", "tcp://127.0.0.1:65535")
+    assert code == 6
+    assert "tcp://127.0.0.1:99999 is malformed: the port must be 1 to 65535" in line
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "command", "code"),
+    [
+        ("typer", ("monitor", "--json"), 0),
+        ("zmq", ("monitor", "--json"), 0),
+        ("typer", ("simulate", "record", "100"), 0),
+        ("typer", ("models",), 130),
+        ("safetensors", ("models",), 130),
+    ],
+)
+def test_an_early_ctrl_c_is_quiet(interrupted: str, command: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    """Ctrl-C in the middle of an import ends without a traceback: as later, with 0 where it is the usual end."""
+    (tmp_path / f"{interrupted}.py").write_text("raise KeyboardInterrupt\n")
+    done = run(*command, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", "")
 
 
 def test_a_device_that_is_not_there(refused: Refused, weights: Path) -> None:

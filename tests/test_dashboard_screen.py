@@ -167,7 +167,10 @@ def test_resize(terminal: Terminal) -> None:
     """A terminal that becomes too small says so, and shows everything again when it is large enough."""
     terminal.wait_for(COMMIT)
     fcntl.ioctl(terminal.there, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 70, 0, 0))
-    terminal.wait_for("70x10 is too small")
+    terminal.wait_for("70x10 is too small: 80x24 is needed")
+    fcntl.ioctl(terminal.there, termios.TIOCSWINSZ, struct.pack("HHHH", 5, 20, 0, 0))
+    terminal.wait_for("20x5 is too small")
+    terminal.wait_for("80x24 is needed")
     fcntl.ioctl(terminal.there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     terminal.wait_for("waiting for a stream")
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.dashboard.frame import arranged, settle
+from agent.dashboard.frame import arranged, render, settle
 from agent.dashboard.keys import press
 from agent.dashboard.view import SECONDS, View, arrange, chosen, follow, is_overview, looked_at, seconds_across
 from agent.dashboard.wave import HEIGHTS_MV
@@ -30,6 +30,15 @@ def test_next_and_previous(keys: str, bed: str) -> None:
     """Next and previous go round through the beds, by letter, tab or arrow."""
     assert press(View(bed="a"), keys, ABC).bed == bed
     assert press(View(overview=False), keys, ABC).bed == bed
+
+
+@pytest.mark.parametrize("size", [(79, 24), (40, 10), (20, 5), (80, 2)])
+def test_a_small_terminal_is_told_the_size_it_needs(size: tuple[int, int]) -> None:
+    """A terminal too small says so in whole words, and which size is needed, down to 20 columns."""
+    lines = ["".join(part.text for part in made) for made in render(ABC, View(), *size).lines]
+    assert " ".join(" ".join(lines).replace(":", "").split()) == f"{size[0]}x{size[1]} is too small 80x24 is needed"
+    assert {len(line) for line in lines} == {size[0]}
+    assert len(lines) == size[1]
 
 
 def test_nothing_is_chosen_at_first() -> None:

@@ -152,7 +152,8 @@ def test_unknown_records(name: str) -> None:
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        ("", "cannot read the header"),
+        ("", "cannot read the header of record .*: it is empty"),
+        (" \n# only a remark\n", "cannot read the header of record .*: it is empty"),
         ("bad\n", "cannot read the header"),
         ("bad 2 360\nbad.dat 16\nbad.dat 16\n", "says it has no samples"),
         ("bad 0 360 10\n", "says it has no samples"),
@@ -166,6 +167,27 @@ def test_broken_headers(tmp_path: Path, header: str, reason: str) -> None:
     (tmp_path / "bad.hea").write_text(header)
     with pytest.raises(RecordError, match=rf"^.*{reason}.*$"):
         records.open_record(str(tmp_path / "bad"))
+
+
+@pytest.mark.parametrize("error", [IndexError("list index out of range"), KeyError("x"), TypeError("NoneType")])
+def test_what_the_package_stumbles_on(tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the WFDB package that speaks of its own code is replaced by plain words."""
+
+    def stumble(*_: object) -> None:
+        raise error
+
+    (tmp_path / "bad.hea").write_text("bad 1 360 10\n")
+    monkeypatch.setattr(wfdb, "rdheader", stumble)
+    with pytest.raises(RecordError, match=r"header of record .*bad: it is damaged, or nothing of WFDB$"):
+        records.open_record(str(tmp_path / "bad"))
+
+
+def test_unknown_format(tmp_path: Path) -> None:
+    """A signal in a format that WFDB does not have is refused with the format's number."""
+    (tmp_path / "bad.hea").write_text("bad 1 360 10\nbad.dat 777 200\n")
+    (tmp_path / "bad.dat").write_bytes(bytes(1000))
+    with pytest.raises(RecordError, match=r"cannot read the signal of record .*bad: format 777 is unknown"):
+        records.read(records.open_record(str(tmp_path / "bad")))
 
 
 @pytest.mark.parametrize("left", [0, 1, 399])

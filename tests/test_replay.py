@@ -206,9 +206,9 @@ def test_refused(changes: dict[str, Any], error: type[Exception], reason: str) -
 
 
 def test_rate_without_small_ratio(tmp_path: Path) -> None:
-    """A record whose rate has no small ratio to 125 Hz is refused."""
+    """A record whose rate has no small ratio to 125 Hz is refused, and what to do about it is said."""
     path = written(tmp_path, np.linspace(0, 1, 4000)[:, None], 333.333, ["mV"])
-    with pytest.raises(RecordError, match="cannot be replayed"):
+    with pytest.raises(RecordError, match=r"cannot be replayed: .*or resample .* to a whole number of hertz first"):
         Replay(replace(PLAN, record=path), 40)
 
 

@@ -25,7 +25,7 @@ from agent.config import SecurityConfig
 from agent.handshakes import Once
 from agent.security import Guard, Watcher, check, harden, new_keys, secure_client
 from agent.wire import LARGEST_FRAME
-from model.errors import ConfigError
+from model.errors import ConfigError, EndpointError
 
 NONE = SecurityConfig("", "", "", False)
 LOCAL = "tcp://127.0.0.1:*"
@@ -413,6 +413,28 @@ def test_transports_without_encryption(keys: Keys) -> None:
             with pytest.raises(ConfigError, match="cannot be encrypted"):
                 check(endpoint, settings)
         check(endpoint, replace(NONE, insecure=True))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]", "10.0.0.1", "*", "127.0.0.1:0;127.0.0.1"])
+@pytest.mark.parametrize("bind", [False, True])
+def test_ports_that_do_not_exist(address: str, bind: bool) -> None:
+    """ZeroMQ would take a port above 65535, or a number with a tail, for another port: it is refused, keys or not."""
+    for settings in (NONE, replace(NONE, insecure=True)):
+        for port in ("65536", "99999", "131072", "9" * 5000, "-1", "5555x", "\N{ARABIC-INDIC DIGIT FIVE}", "port"):
+            with pytest.raises(EndpointError, match=r"the port must be 1 to 65535$"):
+                check(f"tcp://{address}:{port}", settings, bind)
+        for missing in ("", ":"):
+            with pytest.raises(EndpointError, match=r"its port is missing, write it like tcp://.*:5555$"):
+                check(f"tcp://{address.rpartition(';')[2]}{missing}", settings, bind)
+
+
+def test_ports_at_the_ends() -> None:
+    """1 and 65535 are ports; 0 is any free one, which can be bound but not connected to."""
+    for port in (1, 65_535):
+        check(f"tcp://127.0.0.1:{port}", NONE)
+    check("tcp://127.0.0.1:0", NONE, bind=True)
+    with pytest.raises(EndpointError, match="the port must be 1 to 65535"):
+        check("tcp://127.0.0.1:0", NONE)
 
 
 @given(address=st.ip_addresses())

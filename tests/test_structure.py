@@ -137,6 +137,13 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+def test_the_script_is_the_module() -> None:
+    """`ecg-agent` is `python -m agent`, and is entered before anything that takes time is imported."""
+    assert project()["project"]["scripts"] == {"ecg-agent": "agent.__main__:main"}
+    loaded = python("-c", "import agent.__main__, sys; print(*sys.modules)").split()
+    assert {name for name in loaded if name.startswith(("agent.", "typer"))} == {"agent.__main__"}
+
+
 def test_what_goes_into_the_wheel_exists() -> None:
     """The packages, files and licences that pyproject.toml names are there."""
     wheel = project()["tool"]["hatch"]["build"]["targets"]["wheel"]

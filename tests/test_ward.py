@@ -10,7 +10,7 @@ import pytest
 
 from agent.messages import Chunk, End
 from agent.wire import decode
-from model.errors import ConfigError
+from model.errors import ConfigError, RecordError
 from simulator.replay import Plan
 from simulator.ward import Clock, Pace, Status, bed_names, open_beds, run, spread
 
@@ -199,6 +199,13 @@ def test_status() -> None:
     assert all(a.packets <= b.packets and a.position_s <= b.position_s for a, b in pairwise(told))
     assert told[3].subscribed == told[3].beds == 2
     assert 0 < max(status.late_ms for status in told) <= 2.001
+
+
+@pytest.mark.parametrize("record", ["", ".", "/", "./", ".hea"])
+def test_what_has_no_name_is_no_record(record: str) -> None:
+    """A folder, or nothing at all, gives no bed without a name: it is refused as no record."""
+    with pytest.raises(RecordError, match=r"^no record "):
+        bed_names([record])
 
 
 def test_bed_names() -> None:

@@ -76,8 +76,7 @@ def render(snapshot: Snapshot, view: View, width: int, height: int) -> Frame:
     """The frame of a snapshot: `height` lines of `width` cells."""
     glyphs = ASCII if view.ascii else UNICODE
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
-        text = f"{width}x{height} is too small: the dashboard needs {LEAST_WIDTH}x{LEAST_HEIGHT}"
-        return Frame(tuple(fill([line(width, (text, STRONG))], width, height)))
+        return Frame(tuple(_too_small(width, height)))
     view = arranged(snapshot, view, width, height)
     shown = view.frozen or snapshot
     top = [header(snapshot, view, width, glyphs), *banners(snapshot, width, glyphs)]
@@ -146,6 +145,14 @@ def _search(shown: Snapshot, view: View, glyphs: Glyphs) -> list[Part]:
     found = len(matches(typed, [bed.bed for bed in shown.index]))
     said = f"  {found} {'bed' if found == 1 else 'beds'}  enter ends, esc goes back" if typed else "  type a bed's name"
     return [(" /", STRONG), (glyphs.clean(typed), STRONG), ("_", NOTICE), (said, FAINT)]
+
+
+def _too_small(width: int, height: int) -> list[Line]:
+    """In a line where there is room for it; else in two, the size that is needed first on its own."""
+    texts = [f"{width}x{height} is too small", f"{LEAST_WIDTH}x{LEAST_HEIGHT} is needed"]
+    whole = ": ".join(texts)
+    rows = [whole] if size(whole) <= width else texts
+    return fill([line(width, (text, STRONG)) for text in rows], width, height)
 
 
 def _waiting(snapshot: Snapshot, room: tuple[int, int], glyphs: Glyphs) -> list[Line]:
