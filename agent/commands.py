@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -20,6 +21,9 @@ from model.errors import ConfigError, SimulatorError, TerminalError
 from simulator.publish import Publisher
 from simulator.replay import Plan
 from simulator.ward import Clock, Pace, Status, open_beds, run
+
+if TYPE_CHECKING:
+    from agent.recording.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
 
             about = {"version": version("ecg-agent"), "weights": config.monitor.weights}
             recorder = Recorder(asked.record, config.record, about)
-            stack.callback(recorder.close)
+            stack.callback(_close, recorder)
         metrics = None
         if config.monitor.metrics:
             from agent.metrics import Metrics
@@ -131,6 +135,15 @@ def _show(session: Session, config: Config, asked: Watch, stop: Callable[[], boo
         dashboard = Dashboard(screen, config)
         dashboard.show([], session, session.clock())  # something to see at once; and the first picture is the slowest
         session.run(dashboard, until, stop)
+
+
+def _close(recorder: "Recorder") -> None:
+    """Finish the recording; say what is not in it."""
+    try:
+        recorder.close()
+    finally:
+        if said := recorder.unrecorded():
+            print(f"ecg-agent: {said}", file=sys.stderr)  # noqa: T201  # for the person
 
 
 def _picture(session: Session, path: Path, config: Config) -> None:

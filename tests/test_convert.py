@@ -409,6 +409,45 @@ def test_no_input_is_written(folder: Path, tmp_path: Path) -> None:
     assert len(rows(tmp_path / "out.csv")[1]) > 1000
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        Path.unlink,
+        lambda db: db.write_bytes(b""),
+        lambda db: db.write_bytes(db.read_bytes()[:4096] + bytes(80_000)),
+        lambda db: damaged(db, "UPDATE beats SET label = 'x'"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "edf"])
+def test_without_a_database(folder: Path, tmp_path: Path, harm: Callable[[Path], Any], ending: str) -> None:
+    """The whole cannot be converted, and the line says what can: a record, with the beats of its annotations."""
+    expected, out = tmp_path / f"expected.{ending}", tmp_path / f"out.{ending}"
+    shutil.copytree(folder / "1", tmp_path / "copied")
+    convert(tmp_path / "copied" / "0001", expected)
+    harm(folder / "session.db")
+    with pytest.raises(RecordError) as error:
+        convert(folder, out)
+    record = folder / "1" / "0001"
+    assert str(error.value).endswith(f"its signal is still there, record by record: ecg-agent convert {record} OUT")
+    convert(record, out)
+    assert out.read_bytes() == expected.read_bytes()
+
+
+def damaged(db: Path, statement: str) -> None:
+    """Change a database."""
+    with sqlite3.connect(db) as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["rec", "."])
+def test_list_without_a_database(folder: Path, tmp_path: Path, name: str) -> None:
+    """A single recording without its database is one clear line, from its folder and from the one around it."""
+    (folder / "session.db").unlink()
+    with pytest.raises(RecordError, match=r"session\.db of the recording .*rec is missing; its signal is still there"):
+        show_sessions(tmp_path / name, json=False)
+
+
 def test_upper_case(folder: Path, tmp_path: Path) -> None:
     """The ending may be in capitals."""
     convert(folder, tmp_path / "OUT.EDF")

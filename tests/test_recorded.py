@@ -285,6 +285,15 @@ def test_other_records(tmp_path: Path) -> None:
     assert isinstance(opened, Replay)
 
 
+def test_without_a_database(folder: Path) -> None:
+    """A recording whose database is gone says so, and where the signal is; a record of it is replayed."""
+    (folder / "session.db").unlink()
+    for path in (folder, folder / "1"):
+        with pytest.raises(RecordError, match=r"session\.db of the recording .* is missing; its signal is still there"):
+            bed_names([str(path)])
+    assert chunks_of(sent(folder / "1" / "0001"))[0].first == 500
+
+
 def test_a_file_that_goes(folder: Path) -> None:
     """A recording that is deleted while it is replayed ends with a reason."""
     messages = iter(replay(folder))

@@ -16,9 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
 
-from agent.messages import MISSING, Chunk, End, Event, Gap, Lead, Position
+from agent.commands import _close
+from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, Position
 from agent.recording import recorder as recording
 from agent.recording import sessions
+from agent.recording.listing import entries
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import Segment, Session
 from model.annotations import read_annotations
@@ -357,6 +359,44 @@ def test_beats_of_a_run_that_ends_and_of_the_next_in_one_push(tmp_path: Path) ->
     assert found == {"same-name-1": [50, 250], "same-name-2": [60], "third": [70, 150]}
 
 
+def told_late(folder: Path) -> tuple[dict[str, list[int]], list[tuple[int, ...]]]:
+    """The beats of each run by the database, and those of each segment by its annotations."""
+    with Session(folder) as session:
+        beats = {run: [b.sample for b in session.beats("1", run=run)] for run in ("a", "b", "c")}
+    return beats, [read_annotations(s.path.parent, s.path.name, "ecg", 125).samples for s in segments(folder)]
+
+
+def test_beats_that_are_decided_once_the_device_was_restarted(tmp_path: Path) -> None:
+    """The last beats of a run come with the start of the next, long after its ledger was saved: all are recorded."""
+    start = {run: Event("1", 0, "start", f"run {run}, lead II") for run in "abc"}
+    with Recorder(tmp_path, CONFIG, {}) as recorder:
+        recorder.push([chunk(0, 300, run="a")], [start["a"], beat(50)], NOW)
+        assert recorder.flush()
+        recorder.push([chunk(5, 205, run="b")], [beat(200), beat(290), start["b"], beat(60)], NOW)
+        assert recorder.flush()
+        recorder.push([chunk(0, 100, run="c")], [beat(190), start["c"]], NOW)
+        assert recorder.flush()
+        recorder.push([chunk(300, 400, run="a")], [start["a"], beat(350)], NOW)
+    assert told_late(tmp_path) == (
+        {"a": [50, 200, 290, 350], "b": [60, 190], "c": []},
+        [(50, 200, 290), (55, 185), (), (50,)],
+    )
+    assert ledger(tmp_path) == [("b", 5, 205, 200, 0, 0), ("c", 0, 100, 100, 0, 0), ("a", 0, 400, 400, 0, 0)]
+
+
+def test_beats_of_a_run_that_ended_with_the_monitor(tmp_path: Path) -> None:
+    """Monitor and device killed, then both back: the last beats of the old run are recorded, those known are not."""
+    with Recorder(tmp_path, CONFIG, {}) as recorder:
+        recorder.push([chunk(0, 300, run="a")], [Event("1", 0, "start", "run a, lead II"), beat(50), beat(150)], NOW)
+        kill(recorder)
+    with Recorder(tmp_path, CONFIG, {}) as recorder:
+        recorder.push([], [beat(220)], NOW)
+        assert recorder.flush()
+        told: list[Beat | Event] = [beat(150), beat(280), Event("1", 0, "start", "run b, lead II"), beat(70)]
+        recorder.push([chunk(0, 100, run="b")], told, NOW)
+    assert told_late(tmp_path) == ({"a": [50, 150, 220, 280], "b": [70], "c": []}, [(50, 150, 220, 280), (70,)])
+
+
 def test_events_are_kept_with_their_time(tmp_path: Path) -> None:
     """Events of beds and of the link come back in order; those of the recording itself are not taken twice."""
     told = [Event("1", 0, "start", "run run"), Event("", 0, "link", "no packets"), Event("2", 7, "refused", "no lead")]
@@ -529,6 +569,51 @@ def test_a_full_disk_pauses_the_recording_and_it_goes_on_by_itself(
 
 
 Usage = namedtuple("Usage", "total used free")
+
+
+def test_what_was_not_recorded_is_told_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disk that was full: the monitor's last line says how much is lost and why, and the list has no whole one."""
+    recorder = Recorder(tmp_path / "full", CONFIG, {})
+    recorder.push([chunk(0, 20), chunk(0, 20, bed="2", fs=250.0)], [], NOW)
+    assert recorder.flush()
+    with monkeypatch.context() as patch:
+        full_disk(patch, errno.ENOSPC)
+        recorder.push([chunk(20, 1020), chunk(20, 520, bed="2", fs=250.0)], [], NOW + 1)
+        until(recorder, lambda: bool(recorder.view().trouble))
+    until(recorder, lambda: not recorder.view().trouble)
+    _close(recorder)
+    assert capsys.readouterr().err == "ecg-agent: 10.0 s of signal were not recorded: No space left on device\n"
+    assert [listed.state for listed in entries(tmp_path)] == ["incomplete"]
+    with Recorder(tmp_path / "full", CONFIG, {}) as again:
+        again.push([chunk(1020, 1030)], [], NOW + 9)
+    assert not again.unrecorded()
+    assert [listed.state for listed in entries(tmp_path)] == ["incomplete"]
+    with Recorder(tmp_path / "full", CONFIG, {}) as again:
+        again.push([chunk(1155, 1200)], [], NOW + 10)
+    assert again.unrecorded() == "1.0 s of signal were not recorded: nobody was there to record it"
+
+
+def test_a_recording_that_could_not_be_finished_is_not_told_to_be_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the end finds no room, be there a segment or not, the list says so, until another monitor finishes it."""
+    for name, before in (("none", []), ("some", [chunk(0, 20)])):
+        recorder = Recorder(tmp_path / name, CONFIG, {})
+        recorder.push(before, [], NOW)
+        assert recorder.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr("agent.recording.track.packed", _refuse)
+            patch.setattr("agent.recording.writer.store.transaction", _refuse)
+            recorder.push([chunk(20, 145)], [], NOW)
+            with pytest.raises(RunError, match="could not be finished: No space left"):
+                _close(recorder)
+        assert capsys.readouterr().err == "ecg-agent: 1.0 s of signal were not recorded: No space left on device\n"
+    assert [listed.state for listed in entries(tmp_path)] == ["interrupted", "interrupted"]
+    with Recorder(tmp_path / "some", CONFIG, {}):
+        pass
+    assert [listed.state for listed in entries(tmp_path / "some")] == ["complete"]
 
 
 def test_alarms_of_a_disk_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from agent.recording import recorder as recorder_module
 from agent.recording import sessions
 from agent.recording.listing import entries
 from agent.recording.recorder import Recorder
+from agent.recording.runs import at_home
 from agent.recording.sessions import Session
 from model.errors import RecordError, RunError
 
@@ -292,6 +293,44 @@ def test_a_broken_database_is_refused(folder: Path, harm: Callable[[Path], Any])
     harm(folder / "session.db")
     with pytest.raises(RecordError):
         read_all(folder)
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (Path.unlink, "session.db of the recording {} is missing"),
+        (lambda db: db.write_bytes(b""), "session.db of the recording {} is broken"),
+        (lambda db: db.write_bytes(bytes(100) + db.read_bytes()[100:]), "session.db of the recording {} is broken"),
+        (
+            lambda db: db.write_bytes(db.read_bytes()[:4096] + bytes(80_000)),
+            "cannot read session.db of the recording {}: ",
+        ),
+    ],
+)
+def test_signal_without_its_database(folder: Path, harm: Callable[[Path], Any], reason: str) -> None:
+    """Where the database is broken or gone it is said so, and where the signal is; a single record can be read."""
+    harm(folder / "session.db")
+    still = f"; its signal is still there, record by record: ecg-agent convert {folder / '1' / '0001'} OUT"
+    for path in (folder, folder / "1"):
+        assert sessions.is_recording(path)
+        with pytest.raises(RecordError) as error:
+            sessions.recorded(path)
+        assert str(error.value).startswith(reason.format(folder))
+        assert str(error.value).endswith(still)
+    for root in (folder, folder.parent):
+        (listed,) = entries(root)
+        assert (listed.recording, listed.state) == (str(folder), "unreadable")
+        assert listed.trouble == str(error.value)
+    (alone,) = sessions.recorded(folder / "1" / "0001")
+    assert at_home(alone) is None
+    np.testing.assert_array_equal(sessions.counts(alone, 0, 100), counts_of(10, 110))
+
+
+def test_folders_of_records_are_no_lost_session(folder: Path, tmp_path: Path) -> None:
+    """The folder of a bed has no list, and a record that was copied makes no session of what lies around it."""
+    assert sessions.found(folder / "1") == []
+    shutil.copytree(folder / "1", tmp_path / "copied")
+    assert sessions.found(tmp_path) == [folder]
 
 
 def test_signal_files_that_are_gone_or_cut(folder: Path) -> None:

@@ -36,11 +36,13 @@ def show_sessions(folder: Path, json: bool) -> None:
     if json:
         sys.stdout.write("".join(f"{msgspec.json.encode(asdict(one)).decode()}\n" for one in listed))
         return
+    if len(listed) == 1 and listed[0].state == "unreadable":
+        raise RecordError(listed[0].trouble)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     console.print(table(listed))
     for one in listed:
         if one.trouble:
-            console.print(one.trouble, markup=False)
+            console.print(one.trouble, markup=False, soft_wrap=True)
     if all(one.state == "unreadable" for one in listed):
         raise RecordError(f"no recording in {folder} can be read; single records of it can be converted")
 
@@ -70,7 +72,8 @@ def convert(recording: Path, out: Path) -> None:
             from agent.recording.text import write_json_lines
 
             if session is None:
-                raise RecordError(f"{recording} was copied out of its recording: that knows its beats and events")
+                what = "was copied out of its recording, or its session.db is broken or missing"
+                raise RecordError(f"{recording} {what}: that knows its beats and events; convert to .edf or .csv")
             write_json_lines(session, source.segments[0].bed, source.segments[0] if source.lone else None, file)
         elif ending == ".csv":
             from agent.recording.text import write_csv

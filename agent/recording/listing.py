@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from agent.recording.runs import SessionRuns
+from agent.recording.runs import SessionRuns, Summary
 from agent.recording.sessions import found
 from model.errors import RecordError
 
@@ -21,8 +21,9 @@ class Listed:
     """A recording in numbers.
 
     `length_s` from the first to the last sample of its longest bed, leaving out pauses between runs; `missing_s` how
-    much of that was not recorded, of all beds together. `state`: recording, complete, interrupted (its monitor was
-    killed: all up to then is there), damaged (samples are gone since) or unreadable, and `trouble` says why.
+    much of that was not recorded, of all beds together. `state`: recording, complete, incomplete (signal came that was
+    not recorded, as on a full disk, or nobody was there), interrupted (its monitor was killed, or could not write the
+    end: all up to then is there), damaged (samples are gone since) or unreadable, and `trouble` says why.
     """
 
     recording: str
@@ -75,17 +76,19 @@ def _entry(folder: Path) -> Listed:
                 gaps=summary.gaps,
                 missing_s=sum(run.missing / run.fs for of in runs for run in of),
                 bytes=size,
-                state=_state(live, summary.complete, bool(damaged)),
+                state=_state(live, summary, bool(damaged)),
                 trouble=f"{name}: samples are gone from {', '.join(damaged[:MOST_NAMED])}" if damaged else "",
             )
     except RecordError as error:
         return Listed(name, bytes=size, trouble=str(error))
 
 
-def _state(live: bool, complete: bool, damaged: bool) -> str:
+def _state(live: bool, summary: Summary, damaged: bool) -> str:
     if damaged:
         return "damaged"
-    return "recording" if live else "complete" if complete else "interrupted"
+    if live:
+        return "recording"
+    return "interrupted" if not summary.complete else "incomplete" if summary.lost else "complete"
 
 
 def _bytes(folder: Path) -> int:

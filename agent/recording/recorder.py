@@ -70,8 +70,9 @@ class Recorder:
         self._said: list[tuple[Event, float]] = []
         """Our own events that the thread is to write, and their times."""
         self._news: list[Event] = []
-        self._paused = self._low = self._failure = ""
-        """Why nothing is written; that the disk is almost full; why the end could not be written."""
+        self._paused = self._low = self._failure = self._why = ""
+        """Why nothing is written; that the disk is almost full; why the end could not be written; why signal was lost.
+        """
         self._full = False
         self._ahead_s, self._paused_s = time.time() - time.monotonic(), 0.0
         """The clock of what is pushed less the monotonic one; when the recording paused."""
@@ -113,7 +114,7 @@ class Recorder:
                 self._condition.notify_all()
         if self._dropped_s is not None:
             self._tell(f"recording fell behind: {now_s - self._dropped_s:.1f} s not recorded")
-            self._dropped_s = None
+            self._dropped_s, self._why = None, "the disk was too slow"
 
     def news(self) -> list[Event]:
         """Events of the recording since the last call."""
@@ -152,6 +153,12 @@ class Recorder:
             failure, self._failure = self._failure, ""
             raise RunError(f"the recording in {self.folder} could not be finished: {failure}")
 
+    def unrecorded(self) -> str:
+        """How much signal was lost to the recording and why, once it is closed; "" where none was."""
+        lost_s = self._writer.lost_s
+        why = self._why or "nobody was there to record it"
+        return f"{lost_s:.1f} s of signal were not recorded: {why}" if lost_s else ""
+
     def _work(self) -> None:
         """The thread: what was pushed, twice a second."""
         due, closing = time.monotonic() + FLUSH_S, False
@@ -175,7 +182,8 @@ class Recorder:
                 self._writer.tell(event, at_s)
             self._writer.close()
         except (OSError, sqlite3.Error) as error:
-            self._failure = _reason(error)
+            self._why = self._failure = _reason(error)
+            self._writer.abandon()
 
     def _step(self, batches: list[_Batch], said: list[tuple[Event, float]]) -> None:
         """Take and write; whatever goes wrong pauses the recording and nothing else."""
@@ -222,7 +230,7 @@ class Recorder:
         if not self._paused:
             self._paused_s = time.monotonic()
             self._tell(f"recording paused: {reason}; monitoring goes on")
-        self._paused = f"recording paused: {reason}"
+        self._paused, self._why = f"recording paused: {reason}", reason
         self._retry = time.monotonic() + RETRY_S
         self._writer.abandon()
         with contextlib.suppress(OSError, sqlite3.Error):

@@ -1,5 +1,6 @@
 """What was recorded run by run, and each beat beside the sample that it lies at."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A session in numbers: Unix time of its first sample, gaps that were told; `complete`: it was closed in order."""
+    """A session in numbers: Unix time of its first sample, gaps that were told.
+
+    `complete`: it was closed in order; `lost`: some signal was not recorded though it came, or nobody was there.
+    """
 
     started_s: float | None
     gaps: int
     complete: bool
+    lost: bool
 
 
 class _EventRow(msgspec.Struct, array_like=True, frozen=True):
@@ -163,15 +168,23 @@ class SessionRuns(Session):
         ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[Started | None]])
         ((gaps,),) = self._all("SELECT count(*) FROM events WHERE kind = 'gap'", list[tuple[int]])
         ((left,),) = self._all("SELECT count(*) FROM segments WHERE state = 'open'", list[tuple[int]])
-        return Summary(started_s, gaps, not left)
+        ((open_,),) = self._all("SELECT count(*) FROM about WHERE key = ?", list[tuple[int]], store.OPEN)
+        ((lost,),) = self._all("SELECT count(*) FROM ledger WHERE lost > 0", list[tuple[int]])
+        return Summary(started_s, gaps, not (left or open_), bool(lost))
 
 
 def at_home(segment: Segment) -> tuple[Path, Segment] | None:
-    """The session that a segment is part of, and how that knows it; None where it was copied out of it."""
+    """The session that a segment is part of, and how that knows it; None where it was copied out of it.
+
+    None too where the database cannot tell what was found in it.
+    """
     path = segment.path.absolute()
     try:
-        with Session(path.parent.parent) as session:
+        with SessionRuns(path.parent.parent) as session:
             known = session.segments(segment.bed)
+            for rows in (session.marks(known[:1]) if known else (), session.alarms(segment.bed)):
+                deque(rows, maxlen=0)
+            session.damaged()
     except RecordError:
         return None
     same = [at for at in known if (at.run, at.first) == (segment.run, segment.first) and at.path.name == path.name]

@@ -34,6 +34,7 @@ LARGEST_TIME = 253_402_300_799.0
 Started = Annotated[float, Meta(ge=0, le=LARGEST_TIME)]
 """The last second of the year 9999."""
 
+_RECORDS = "[0-9][0-9][0-9][0-9]*.hea"
 _FIRST_COMMENT = "# ecg-agent recording, bed "
 _LARGEST_HEADER = 65_536
 _BLOCK = 1 << 20
@@ -269,6 +270,18 @@ def origin_of(path: Path) -> tuple[Origin, int] | None:
     except (OSError, ValueError, IndexError, RecursionError):
         return None
     return Origin(about.first, about.fs, about.bed, about.run, leads, about.started), wfdb_format
+
+
+def first_record(folder: Path) -> Path | None:
+    """The first segment in the folder of a bed, or in those of a session, by its header alone; None without any."""
+    for pattern in (_RECORDS, f"*/{_RECORDS}"):
+        try:
+            found = next((path for path in sorted(folder.glob(pattern)) if origin_of(path.with_suffix(""))), None)
+        except OSError:
+            continue
+        if found is not None:
+            return found.with_suffix("")
+    return None
 
 
 def checked(text: str) -> str:

@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 
 from agent.messages import MISSING, Beat, Chunk, Event, Gap, Lead, Ledger
 from agent.recording import store
-from agent.recording.segments import ENDINGS, FORMATS, Origin, Started, checked, decode_leads, frames, origin_of, read
+from agent.recording.segments import (
+    ENDINGS,
+    FORMATS,
+    Origin,
+    Started,
+    checked,
+    decode_leads,
+    first_record,
+    frames,
+    origin_of,
+    read,
+)
 from agent.wire import Index, Rate, Text
 from model.errors import RecordError
 from model.records import CLASSES
@@ -220,19 +231,20 @@ def is_recording(path: Path) -> bool:
 
     A segment may have been copied out of its session: its header says all of it.
     """
-    if path.is_dir() and (is_session(path) or is_session(path.parent)):
-        return True
+    if path.is_dir() and (is_session(path) or is_session(path.parent) or first_record(path)):
+        return True  # the last: where its database is broken or gone, that is said when it is opened
     return origin_of(_bare(path)) is not None
 
 
 def found(root: Path) -> list[Path]:
-    """Folders of sessions: `root` itself, or those directly in it, by name."""
+    """Folders of sessions: `root` itself, or those directly in it, by name; also such as have lost their database."""
     if is_session(root):
         return [root]
     try:
-        return sorted(path for path in root.iterdir() if is_session(path))
+        within = sorted(path for path in root.iterdir() if is_session(path) or _is_left(path))
     except OSError:
         return []
+    return within or ([root] if _has_beds(root) else [])
 
 
 def recorded(path: Path) -> list[Segment]:
@@ -242,7 +254,7 @@ def recorded(path: Path) -> list[Segment]:
     """
     if not path.is_dir():
         return [lone_segment(path)]
-    inside = not is_session(path)
+    inside = not is_session(path) and (is_session(path.parent) or _is_bed(path))
     with Session(path.parent if inside else path) as session:
         made = [segment for bed in session.beds for segment in session.segments(bed)]
     if inside:
@@ -306,6 +318,24 @@ def chunks(segments: Sequence[Segment], packet_s: float = 10.0) -> Iterator[Chun
             yield Chunk(segment.bed, run, first, segment.fs, segment.leads, part, sent_s, 0.0, sequence)
             sequence += 1
         following = max(following, segment.first + segment.count)
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether a folder is what is left of a session whose database is broken or gone."""
+    known = (folder / store.LOCK).exists() or (folder / store.FILE).exists()
+    return known and _has_beds(folder)
+
+
+def _has_beds(folder: Path) -> bool:
+    """Whether there are segments in the folders in a folder."""
+    record = first_record(folder)
+    return record is not None and record.parent != folder
+
+
+def _is_bed(folder: Path) -> bool:
+    """Whether there are segments in a folder."""
+    record = first_record(folder)
+    return record is not None and record.parent == folder
 
 
 def _made(path: Path, origin: Origin, wfdb_format: int, number: int, identity: int) -> Segment:

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from agent.recording.segments import first_record
 from model.errors import RecordError, RunError
 
 FILE = "session.db"
 LOCK = "lock"
 """Locked while a monitor records."""
+OPEN = "open"
+"""Key of `about` that is there from when a monitor begins to record until all of it is written."""
 VERSION = 2
 """Since 2 there are alarms and strips; sessions of version 1 are read, and brought up when they are continued."""
 APPLICATION = 0x45434721
@@ -134,7 +137,7 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
     """
     path = folder / FILE
     if not is_store(path):
-        raise RecordError(f"{folder} is no recording: it has no valid {FILE}")
+        raise _not_there(folder)
     connection = _read_only(path)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -142,7 +145,7 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
             raise RecordError(f"{folder} is a recording of version {version}: this ecg-agent reads up to {VERSION}")
         made = set(connection.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall())
         if made != {("table", name) for name in TABLES[version]}:
-            raise RecordError(f"{folder} is a broken recording: {path.name} has other tables")
+            raise RecordError(f"{folder} is a broken recording: {path.name} has other tables{_still_there(folder)}")
     except sqlite3.Error as error:
         connection.close()
         raise broken(folder, error) from error
@@ -155,7 +158,22 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
 
 def broken(folder: Path, error: Exception) -> RecordError:
     """What to tell where a database cannot be read."""
-    return RecordError(f"cannot read the recording {folder}: {' '.join(str(error).split())}")
+    said = " ".join(str(error).split())
+    return RecordError(f"cannot read {FILE} of the recording {folder}: {said}{_still_there(folder)}")
+
+
+def _not_there(folder: Path) -> RecordError:
+    """What to tell of a folder without a database of a recording."""
+    left, what = _still_there(folder), "broken" if (folder / FILE).exists() else "missing"
+    if not left:
+        return RecordError(f"{folder} is no recording: it has no valid {FILE}")
+    return RecordError(f"{FILE} of the recording {folder} is {what}{left}")
+
+
+def _still_there(folder: Path) -> str:
+    """What can be had of a recording without its database, to end a message with; "" where that is nothing."""
+    record = first_record(folder)
+    return f"; its signal is still there, record by record: ecg-agent convert {record} OUT" if record else ""
 
 
 def rows(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], page: int) -> Iterator[Any]:

@@ -73,6 +73,8 @@ class Track:
         self.entry: Entry | None = None
         self.entries: dict[str, Entry] = {}
         """Ledgers that changed and were not saved, by run."""
+        self._past: dict[str, Entry] = {}
+        """Ledgers of the latest runs before this one: their last beats are decided once it has begun."""
         self.recent: list[Writer] = []
         self.closed: list[Writer] = []
         """Segments whose header is final, but not their row in the database."""
@@ -80,6 +82,8 @@ class Track:
         """Segments that no more is written to, but whose header is not final."""
         self.grown: set[str] = set()
         """Signal files that were written to."""
+        self.lost_s = 0.0
+        """Seconds of signal that were lost to this recording."""
         self._segment: Writer | None = None
         self._leads: tuple[Lead, ...] = ()
         self._blocks: list[_Block] = []
@@ -140,6 +144,7 @@ class Track:
                 if not fills:
                     block.entry.recorded -= rows
                     block.entry.lost += rows
+                    self.lost_s += rows / block.fs
                     self.entries[block.entry.run] = block.entry
         self._blocks.clear()
         self.end()
@@ -172,8 +177,9 @@ class Track:
 
     def heard(self, run: str, sample: int) -> bool:
         """Note a beat of a run; whether it is a new one, not told by a monitor before."""
-        entry = self.entries.get(run) or self.entry
-        if entry is None or entry.run != run or (run == self._heard[0] and sample <= self._heard[1]):
+        current = self.entry is not None and self.entry.run == run
+        entry = self.entry if current else self.entries.get(run) or self._past.get(run)
+        if entry is None or (run == self._heard[0] and sample <= self._heard[1]):
             return False
         entry.last_beat = sample if entry.last_beat is None else max(entry.last_beat, sample)
         self.entries[run] = entry
@@ -192,8 +198,12 @@ class Track:
     def _begin(self, message: Chunk | Gap | End) -> Entry:
         if self.entry is not None:
             self._break(self.entry)
+            self._past[self.entry.run] = self.entry
         run, first = message.run, message.first
         entry = self.entries.get(run) or self._known_entry(self.bed, run)
+        self._past.pop(run, None)
+        for old in list(self._past)[:-KEPT]:
+            del self._past[old]
         self.entry = entry or Entry(self.bed, run, float(message.fs), first, first, first)
         self._leads = ()
         self._coming.append(run)
@@ -213,6 +223,7 @@ class Track:
         entry.next = stop
         if lost:
             entry.lost += count
+            self.lost_s += count / entry.fs
             self._break(entry)
         else:
             entry.missing += count

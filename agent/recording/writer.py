@@ -81,6 +81,11 @@ class SessionWriter:
             os.close(self._lock)
             raise
 
+    @property
+    def lost_s(self) -> float:
+        """Seconds of signal, of all beds together, that were lost to this recording."""
+        return sum(track.lost_s for track in list(self.tracks.values()))
+
     def take(
         self,
         messages: Sequence[Chunk | Gap | End],
@@ -195,6 +200,7 @@ class SessionWriter:
                 track.end()
             self.finish()
             self.sync(0.0)
+            self._db.execute("DELETE FROM about WHERE key = ?", (store.OPEN,))
         finally:
             store.close_in_order(self._db, self.folder)
             os.close(self._lock)
@@ -256,6 +262,7 @@ class SessionWriter:
         known = dict(self._db.execute("SELECT key, value FROM about").fetchall())
         now = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"started": now} | about | {key: known[key] for key in ("started",) if key in known}
+        about[store.OPEN] = now
         with store.transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", list(about.items()))
         for bed, number, path in self._db.execute(
