@@ -61,9 +61,8 @@ class Rhythms:
         state.counts[CLASSES.index(beat.label)] += 1
         if beat.rr_s is not None:
             state.rr_s.append(beat.rr_s)
-            both_normal = state.last is not None and state.last.label == beat.label == "N"
-            both_normal = both_normal and beat.rr_s < self._config.pause_s
-            state.nn_s.append(beat.rr_s if both_normal else np.nan)
+            normal = state.last is not None and state.last.label == beat.label == "N"
+            state.nn_s.append(beat.rr_s if normal and beat.rr_s < self._config.pause_s else np.nan)
             state.variability = None
         state.last = beat
 

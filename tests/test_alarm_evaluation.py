@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from agent.config import Config, override
 from agent.evaluation import alarms as module
 from agent.evaluation.alarm_scoring import Judged, annotations, delays, events, extremes, judge, latest, noise
-from agent.evaluation.alarms import Heard, hear
+from agent.evaluation.alarms import hear
 from agent.evaluation.beats import Asked
 from agent.evaluation.command import show_alarm_evaluation
+from agent.evaluation.run import Heard
 from agent.messages import Alarm, Condition, Floats, Priority
 from model.annotations import AnnotationFile, encoded, read_annotations
 from model.errors import ConfigError, RecordError
@@ -228,7 +229,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ],
         "b": [alarm("atrial fibrillation", 10, 70, None, "b")],
     }
-    monkeypatch.setattr(module, "hear", Told({name: Heard(list(alarms)) for name, alarms in told.items()}))
+    monkeypatch.setattr(module, "hear", Told({name: Heard(alarms=list(alarms)) for name, alarms in told.items()}))
     return tmp_path
 
 

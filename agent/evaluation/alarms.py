@@ -8,15 +8,14 @@ high priority one by one. `docs/alarm-evaluation.md` has the rules, `alarm_repor
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import Config
 from agent.evaluation.alarm_scoring import SCORED, Events, Judged, annotations, delays, events, judge, latest, noise
 from agent.evaluation.beats import BEDS, Asked, Cost, Skipped, record_names, write
-from agent.evaluation.run import chunks
-from agent.messages import Alarm, Chunk, Condition, End, Event, Floats
-from agent.pipeline import Ward
+from agent.evaluation.run import Heard, analyse
+from agent.messages import Alarm, Condition, Floats
 from model.annotations import AnnotationFile, encoded, read_annotations
 from model.errors import EcgError, RecordError
 from model.records import Record, open_record
@@ -50,14 +49,6 @@ KINDS = (
     ATRIAL_BUT_FLUTTER,
     ATRIAL_OR_FLUTTER,
 )
-
-
-@dataclass(slots=True)
-class Heard:
-    """What the ward told of one record: its alarms, each as often as it changed, and why it was no use."""
-
-    alarms: list[Alarm] = field(default_factory=list)
-    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,26 +132,7 @@ def evaluate_alarms(config: Config, asked: Asked, tell: Callable[[float, float],
 
 def hear(records: Sequence[Record], config: Config, classify: Callable[[Floats], Floats]) -> dict[str, Heard]:
     """The alarms of records with different names, which are beds of one ward."""
-    ward = Ward(config, classify)
-    heard = {record.name: Heard() for record in records}
-    streams = {record.name: chunks(record) for record in records}
-    while streams:
-        messages: list[Chunk | End] = []
-        for name in list(streams):
-            try:
-                messages.append(next(streams[name]))
-            except StopIteration:
-                del streams[name]
-            except EcgError as error:
-                heard[name].failed = str(error)
-                del streams[name]
-        for item in ward.push(messages):
-            if isinstance(item, Alarm):
-                heard[item.bed].alarms.append(item)
-            elif isinstance(item, Event) and item.kind == "refused":
-                heard[item.bed].failed = item.text
-                streams.pop(item.bed, None)
-    return heard
+    return analyse(records, config, classify, lambda _seconds: None)[0]
 
 
 def evaluated(

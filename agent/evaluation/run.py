@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.config import Config
 from agent.door import UNITS_MV
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Lead, quantised
+from agent.messages import MISSING, Alarm, Beat, Chunk, End, Event, Floats, Found, Lead, quantised
 from agent.pipeline import Ward
 from model.errors import EcgError, RecordError
 from model.records import Record, Signal, read
@@ -27,9 +27,10 @@ RUN = "evaluation"
 
 @dataclass(slots=True)
 class Heard:
-    """What the ward told of one record: its beats, the lead, and why it was no use."""
+    """What the ward told of one record: its beats, its alarms (as often as they changed), why it was no use."""
 
     beats: list[Beat] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
     lead: int = 0
     failed: str = ""
 
@@ -77,6 +78,8 @@ def _hear(told: list[Found], heard: dict[str, Heard]) -> None:
     for item in told:
         if isinstance(item, Beat):
             heard[item.bed].beats.append(item)
+        elif isinstance(item, Alarm):
+            heard[item.bed].alarms.append(item)
         elif isinstance(item, Event) and item.kind == "refused":
             heard[item.bed].failed = item.text
 
