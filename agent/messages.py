@@ -254,9 +254,9 @@ class BedView:
 
     `wave` (n,) float32 mV at 125 Hz, NaN where missing, its last value being sample `head - 1`; `beats` the latest
     ones, oldest first, at least all inside `wave`; `behind_s` how long ago the device sent what was analysed last;
-    `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time); `suspended`: noise,
-    no rate is told; `rhythm_name` such as "AF" or "bigeminy", "" where there is nothing to say; `last_alarms` as they
-    were told, the newest first, those that are over with them.
+    `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time); `suspended`: noise
+    or an arrest, no rate is told; `rhythm_name` such as "AF" or "bigeminy", "" where there is nothing to say;
+    `last_alarms` as they were told, the newest first, those that are over with them.
     """
 
     bed: str

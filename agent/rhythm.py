@@ -10,6 +10,7 @@ beats of class N; RMSSD takes differences of adjacent NN intervals only.
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,12 +96,8 @@ class Rhythms:
 
 def rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None:
     """Beats a minute from the latest RR intervals since the last pause, the newest last; None where there is none."""
-    latest: list[float] = []
-    for interval in reversed(rr_s):
-        if interval >= config.pause_s or len(latest) == config.rate_intervals:
-            break
-        latest.append(interval)
-    slow = latest[: config.slow_intervals]
+    since = list(takewhile(lambda interval: interval < config.pause_s, reversed(rr_s)))
+    latest, slow = since[: config.rate_intervals], since[: config.slow_intervals]
     if sum(interval > config.slow_s for interval in slow) >= config.slow_least:
         latest = slow
     return 60 * len(latest) / sum(latest) if latest else None

@@ -21,6 +21,7 @@ from zmq.utils import z85
 
 from agent.config import SecurityConfig
 from agent.handshakes import Once, Refusals, Watcher
+from agent.service import HIGHEST_PORT
 from agent.wire import LARGEST_FRAME
 from model.errors import ConfigError, EndpointError
 
@@ -41,7 +42,6 @@ DOMAIN = "ecg-agent"
 OPEN_TRANSPORTS = {"udp", "pgm", "epgm", "norm", "ws", "wss", "tipc", "vmci", "vsock", "hvsocket"}
 """Transports of ZeroMQ that leave the machine and that CURVE does not cover, or that nobody has tried with it."""
 LOOPBACKS = {"lo", "lo0"}
-HIGHEST_PORT = 65_535
 
 OVERHEAD = 64
 """Bytes by which CURVE makes a frame longer (33), and some."""

@@ -14,6 +14,7 @@ from msgspec import Meta
 from agent.wire import LARGEST_INDEX, VERSION, Index, Text, Time, bed_name, plain
 from model.errors import EndpointError, FrameError
 
+HIGHEST_PORT = 65_535
 LARGEST_REQUEST = 1024
 """Bytes of a request, and of the first frame of a reply."""
 BLOCK_S = 60.0
@@ -95,7 +96,7 @@ def service_endpoint(endpoint: str, service: str) -> str:
     if service:
         return service
     if endpoint.startswith("tcp://") and port.isdecimal() and len(port) <= 5:
-        if int(port) == 65_535:
+        if int(port) == HIGHEST_PORT:
             raise EndpointError(
                 f"endpoint {endpoint} leaves no room for the second socket, which takes the next port, and there is "
                 "none: choose a lower port, or set link.service"

@@ -76,7 +76,7 @@ class Alarms:
         return self._rows[row].book.silenced_until_s
 
     def suspended(self, row: int) -> bool:
-        """Whether it is so noisy that no rate is to be shown."""
+        """Whether no rate of a row is to be shown: it is too noisy, or an arrest is alarmed."""
         return self._rows[row].suspended
 
     def rhythm_name(self, row: int) -> str:

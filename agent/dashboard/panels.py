@@ -28,7 +28,7 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 def rate_text(bed: BedView, snapshot: Snapshot) -> str:
-    """Heart rate in beats a minute; -- in noise, and while the bed or the link is in no state to have one."""
+    """Heart rate in beats a minute; -- in noise or an arrest, and while bed or link are in no state to have one."""
     if bed.state != "ok" or bed.suspended or snapshot.link.state == "lost" or bed.rhythm.heart_rate is None:
         return "--"
     return number(min(bed.rhythm.heart_rate, 999))

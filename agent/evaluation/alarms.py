@@ -9,16 +9,15 @@ high priority one by one. `docs/alarm-evaluation.md` has the rules, `alarm_repor
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent.config import Config
 from agent.evaluation.alarm_scoring import SCORED, Events, Judged, annotations, delays, events, judge, latest, noise
-from agent.evaluation.beats import BEDS, Asked, Cost, Skipped, record_names, write
+from agent.evaluation.beats import BEDS, Asked, Cost, Skipped, check, prepared, record_names, write
 from agent.evaluation.run import Heard, analyse
 from agent.messages import Alarm, Condition, Floats
 from model.annotations import AnnotationFile, encoded, read_annotations
-from model.errors import EcgError, RecordError
-from model.records import Record, open_record
+from model.errors import RecordError
+from model.records import Record
 from model.resample import FS
 from model.score_beats import Span
 from model.score_episodes import (
@@ -35,7 +34,6 @@ from model.score_episodes import (
     EpisodeCounts,
     compare_episodes,
 )
-from model.scoring import span
 
 ANNOTATOR = "alm"
 KINDS = (
@@ -81,29 +79,16 @@ class Outcome:
     weights: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A record with reference annotations and the part of it that is scored."""
-
-    record: Record
-    reference: AnnotationFile
-    part: Span
-
-
 def evaluate_alarms(config: Config, asked: Asked, tell: Callable[[float, float], object]) -> Outcome:
     """Evaluate all records that are asked for; `tell` hears how many seconds of ECG of how many are done.
 
-    Raises RecordError where not a single one could be evaluated, and RunError where `out` cannot be written.
+    Raises RecordError where not a single one could be evaluated, ConfigError for options that make no sense, and
+    RunError where `out` cannot be written.
     """
     started = time.perf_counter()
+    check(asked)
     names = record_names(asked)
-    ready: list[_Ready] = []
-    skipped: list[Skipped] = []
-    for name in names:
-        try:
-            ready.append(_prepare(name, asked))
-        except EcgError as error:
-            skipped.append(Skipped(Path(name).name, str(error)))
+    ready, skipped = prepared(names, asked)
     total = sum(one.record.length / one.record.fs for one in ready)
     found: list[Evaluated] = []
     cpu_s, weights = 0.0, config.monitor.weights
@@ -174,11 +159,3 @@ def _delays(alarms: Sequence[Alarm], there: Events, start: int) -> dict[Conditio
     """Delays of the events that begin in the scored part."""
     begun = {name: [event for event in there.get(name) or () if event.start >= start] for name in SCORED}
     return {name: delays(alarms, name, there_) for name, there_ in begun.items() if there_}
-
-
-def _prepare(name: str, asked: Asked) -> _Ready:
-    record = open_record(name)
-    reference = read_annotations(record.path.parent, record.name, asked.reference, record.fs)
-    if not reference.complete:
-        raise RecordError(f"annotations {record.name}.{asked.reference} are cut short: they have no end mark")
-    return _Ready(record, reference, span(record.fs, record.length, asked.start_s, asked.end_s, asked.window_s))

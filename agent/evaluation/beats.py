@@ -128,7 +128,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
+class Ready:
     """A record with reference annotations and the part of it that is scored."""
 
     record: Record
@@ -146,13 +146,7 @@ def evaluate(config: Config, asked: Asked, tell: Callable[[float, float], object
     check(asked)
     names = record_names(asked)
     _make(asked.out)
-    ready: list[_Ready] = []
-    skipped: list[Skipped] = []
-    for name in names:
-        try:
-            ready.append(_prepare(name, asked))
-        except EcgError as error:
-            skipped.append(Skipped(Path(name).name, str(error)))
+    ready, skipped = prepared(names, asked)
     found, cpu_s = _run(ready, config, asked, tell)
     evaluated = tuple(one for one in found if isinstance(one, Evaluated))
     skipped += [one for one in found if isinstance(one, Skipped)]
@@ -198,10 +192,22 @@ def record_names(asked: Asked) -> list[str]:
     return names
 
 
-def _prepare(name: str, asked: Asked) -> _Ready:
+def prepared(names: Sequence[str], asked: Asked) -> tuple[list[Ready], list[Skipped]]:
+    """The records that can be evaluated, and why the others cannot."""
+    ready: list[Ready] = []
+    skipped: list[Skipped] = []
+    for name in names:
+        try:
+            ready.append(_prepare(name, asked))
+        except EcgError as error:
+            skipped.append(Skipped(Path(name).name, str(error)))
+    return ready, skipped
+
+
+def _prepare(name: str, asked: Asked) -> Ready:
     record = open_record(name)
     reference = _annotations(record.path.parent, record, asked.reference)
-    return _Ready(record, reference, span(record.fs, record.length, asked.start_s, asked.end_s, asked.window_s))
+    return Ready(record, reference, span(record.fs, record.length, asked.start_s, asked.end_s, asked.window_s))
 
 
 def _annotations(folder: Path, record: Record, extension: str) -> AnnotationFile:
@@ -219,7 +225,7 @@ def _make(folder: Path) -> None:
 
 
 def _run(
-    ready: list[_Ready], config: Config, asked: Asked, tell: Callable[[float, float], object]
+    ready: list[Ready], config: Config, asked: Asked, tell: Callable[[float, float], object]
 ) -> tuple[list[Evaluated | Skipped], float]:
     """Evaluate records in groups, here or in processes of their own; their order is kept."""
     total = sum(one.record.length / one.record.fs for one in ready)
@@ -249,13 +255,13 @@ def _classifier(config: Config) -> Callable[[Floats], Floats]:
     return load(config.monitor.weights, config.monitor.device, config.monitor.threads)
 
 
-def _apart(group: list[_Ready], config: Config, asked: Asked) -> tuple[list[Evaluated | Skipped], float]:
+def _apart(group: list[Ready], config: Config, asked: Asked) -> tuple[list[Evaluated | Skipped], float]:
     """A group in a process of its own."""
     return _group(group, None if asked.score_only else _classifier(config), config, asked, lambda _: None)
 
 
 def _group(
-    group: list[_Ready],
+    group: list[Ready],
     classify: Callable[[Floats], Floats] | None,
     config: Config,
     asked: Asked,
@@ -277,7 +283,7 @@ def _group(
     return found, cpu_s
 
 
-def _evaluated(one: _Ready, heard: Heard | None, config: Config, asked: Asked) -> Evaluated:
+def _evaluated(one: Ready, heard: Heard | None, config: Config, asked: Asked) -> Evaluated:
     """Score a record; what was heard of it is written first. Raises RecordError where it was no use."""
     record, part = one.record, one.part
     if heard is None:
@@ -315,7 +321,7 @@ def _in_part(beats: list[Beat], part: Span) -> list[Beat]:
     return [beat for beat in beats if part.start <= beat.sample * part.rate / FS <= end]
 
 
-def _rates(one: _Ready, beats: list[Beat], matched: list[Pair], config: RhythmConfig) -> Numbers:
+def _rates(one: Ready, beats: list[Beat], matched: list[Pair], config: RhythmConfig) -> Numbers:
     """Heart rates (n, 2) at matched beats: as shown, and that of the reference's last RR intervals by the same rule.
 
     Beats at which none was shown count for nothing, nor do those after fewer intervals or after flutter among them.

@@ -1,6 +1,8 @@
 """`ecg-agent evaluate` as a person sees it: progress, the folder of the run, tables on the terminal or JSON."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -28,9 +30,8 @@ def show_evaluation(config: Config, asked: Asked, as_json: bool, html: bool) -> 
     """
     check(asked)
     weights = None if asked.score_only else _weights(config)
-    with _progress() as progress:
-        task = progress.add_task("evaluating", total=None)
-        outcome = evaluate(config, asked, lambda done, total: progress.update(task, completed=done, total=total))
+    with _progress() as tell:
+        outcome = evaluate(config, asked, tell)
     made = report.report(outcome, asked, weights)
     for name, lines in report.ec57_tables(outcome.evaluated).items():
         write(asked.out / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
@@ -51,10 +52,8 @@ def show_alarm_evaluation(config: Config, asked: Asked, as_json: bool) -> None:
     if asked.score_only or asked.mismatches:
         raise ConfigError("--alarms scores alarms, not beats: leave --score-only and --mismatches out")
     asked = replace(asked, annotator=ANNOTATOR)
-    check(asked)
-    with _progress() as progress:
-        task = progress.add_task("evaluating", total=None)
-        outcome = evaluate_alarms(config, asked, lambda done, total: progress.update(task, completed=done, total=total))
+    with _progress() as tell:
+        outcome = evaluate_alarms(config, asked, tell)
     made = alarm_report.report(outcome, asked)
     _show(made, alarm_report.tables(made), asked, f"report.json and annotations *.{ANNOTATOR}", as_json)
 
@@ -87,7 +86,12 @@ def _weights(config: Config) -> dict[str, Any]:
     }
 
 
-def _progress() -> Progress:
+@contextmanager
+def _progress() -> Iterator[Callable[[float, float], object]]:
+    """A bar on the terminal; what is given hears how much is done, of how much."""
     console = Console(stderr=True)
     parts = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    return Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    with bar:
+        task = bar.add_task("evaluating", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -71,8 +71,7 @@ class Recorder:
         """Our own events that the thread is to write, and their times."""
         self._news: list[Event] = []
         self._paused = self._low = self._failure = self._why = ""
-        """Why nothing is written; that the disk is almost full; why the end could not be written; why signal was lost.
-        """
+        """Why nothing is written; that the disk is almost full; why the end was not written, or signal lost."""
         self._full = False
         self._ahead_s, self._paused_s = time.time() - time.monotonic(), 0.0
         """The clock of what is pushed less the monotonic one; when the recording paused."""
