@@ -11,7 +11,7 @@ GO_ON = ("monitor", "demo", "simulate")
 def main() -> None:
     """Entry point of `ecg-agent`."""
     try:
-        from agent.cli import main as run  # takes a fifth of a second, in which Ctrl-C would be a traceback
+        from agent.cli.app import main as run  # takes a fifth of a second, in which Ctrl-C would be a traceback
 
         run()
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from benchmarks.processes import follow, sample, simulator, start
-from model.resample import FS
+from model.records.resample import FS
 
 OSEA_S = 0.148
 """CPU seconds an hour of one lead."""

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agent.security import new_keys
+from agent.wire.keys import new_keys
 from benchmarks.processes import Reader
 from benchmarks.soak import RECORD, Figures, differences, plan, recorded, told, undisturbed
-from model.resample import FS
+from model.records.resample import FS
 
 DEVICE, AGENT = "10.99.0.1", "10.99.0.2"
 AFTER_S = 30.0

@@ -30,18 +30,9 @@ from rich.table import Table
 from rich.text import Text
 from scipy.signal import resample_poly
 
-from agent.classify import load as load_net
-from agent.config import load as load_config
-from agent.dashboard import wave
-from agent.dashboard.frame import arranged, settle
-from agent.dashboard.layout import layout as grid_of
-from agent.dashboard.lines import clock
-from agent.dashboard.painter import Painter
-from agent.dashboard.screen import Screen
-from agent.dashboard.styles import CLASS_COLOURS
-from agent.dashboard.view import Action, View, looked_at
-from agent.link.link import Link
-from agent.messages import (
+from agent.analysis.classifier import load as load_net
+from agent.core.config import load as load_config
+from agent.core.messages import (
     Beat,
     BedView,
     Chunk,
@@ -55,10 +46,19 @@ from agent.messages import (
     Rhythm,
     Snapshot,
 )
-from agent.monitor import Session
-from agent.outputs import Dashboard
-from model import records
-from model.resample import FS
+from agent.dashboard import wave
+from agent.dashboard.frame import arranged, settle
+from agent.dashboard.layout import layout as grid_of
+from agent.dashboard.lines import clock
+from agent.dashboard.painter import Painter
+from agent.dashboard.styles import CLASS_COLOURS
+from agent.dashboard.terminal import Screen
+from agent.dashboard.view import Action, View, looked_at
+from agent.link.receiver import Link
+from agent.monitor.session import Session
+from agent.outputs.outputs import Dashboard
+from model.records import wfdb_records
+from model.records.resample import FS
 
 RECORD = "208"
 HELD_S = 30
@@ -74,15 +74,15 @@ MOST_ON_PAGE = 140
 
 def load(name: str = RECORD, seconds: int = 90) -> tuple[Floats, tuple[Beat, ...]]:
     """The first seconds of a record at 125 Hz, in mV, and its annotated beats."""
-    record = records.open_record(name)
-    lead = records.default_lead(tuple(signal.name for signal in record.signals))
-    signal = records.read(record, 0, round(seconds * record.fs))[:, lead]
-    samples, labels = records.annotations(record).beats()
+    record = wfdb_records.open_record(name)
+    lead = wfdb_records.default_lead(tuple(signal.name for signal in record.signals))
+    signal = wfdb_records.read(record, 0, round(seconds * record.fs))[:, lead]
+    samples, labels = wfdb_records.annotations(record).beats()
     beats: list[Beat] = []
     before = 0
     for sample, label in zip((samples * FS / record.fs).round().astype(int).tolist(), labels, strict=True):
         sure = 0.82 + 0.17 * ((sample * 37) % 100) / 100
-        chances = tuple(sure if name == label else (1 - sure) / 4 for name in records.CLASSES)
+        chances = tuple(sure if name == label else (1 - sure) / 4 for name in wfdb_records.CLASSES)
         rr = (sample - before) / FS if beats else None
         beats.append(Beat(name, sample, sample + 47, label, chances, rr, arrived_s=0.0))
         before = sample
@@ -106,7 +106,7 @@ def snapshot(data: tuple[Floats, tuple[Beat, ...]], head: int, beds: int) -> Sna
 
 def _bed(data: tuple[Floats, tuple[Beat, ...]], head: int, name: str) -> BedView:
     held, beats = data[0][max(0, head - HELD_S * FS) : head], [beat for beat in data[1] if beat.decided < head]
-    counts = tuple(sum(beat.label == label for beat in beats) for label in records.CLASSES)
+    counts = tuple(sum(beat.label == label for beat in beats) for label in wfdb_records.CLASSES)
     intervals = [beat.rr_s for beat in beats[-8:] if beat.rr_s]
     rr = float(np.mean(intervals)) if intervals else None
     rhythm = Rhythm(60 / rr if rr else None, 1000 * rr if rr else None, 31.4, 42.0, counts)
@@ -154,7 +154,7 @@ def _peer_wave(bed: BedView, columns: int, rows: int, seconds: int) -> Text:
 def _peer_bed(shown: Snapshot, size: tuple[int, int]) -> Layout:
     bed, low = shown.beds[0], 12
     classes, last, events = Table(box=None), Table(box=None), Table(box=None)
-    for name, count in zip(records.CLASSES, bed.rhythm.counts, strict=True):
+    for name, count in zip(wfdb_records.CLASSES, bed.rhythm.counts, strict=True):
         share = count / max(1, sum(bed.rhythm.counts))
         classes.add_row(Text(name, CLASS_COLOURS[name]), "━" * round(10 * share), str(count), f"{100 * share:.1f}%")
     for beat in bed.beats[-8:][::-1]:
@@ -179,7 +179,7 @@ def _peer_overview(shown: Snapshot, size: tuple[int, int]) -> Layout:
     tables = [Table(box=None, show_header=False) for _ in range(columns)]
     for i, bed in enumerate(shown.beds[:per_page]):
         letters = Text.assemble(*((beat.label, CLASS_COLOURS[beat.label]) for beat in bed.beats[-20:]))
-        counts = " ".join(f"{name}{count}" for name, count in zip(records.CLASSES, bed.rhythm.counts, strict=True))
+        counts = " ".join(f"{name}{count}" for name, count in zip(wfdb_records.CLASSES, bed.rhythm.counts, strict=True))
         rate = f"{bed.rhythm.heart_rate or 0:.0f}"
         tables[i % columns].add_row(bed.bed, rate, _peer_wave(bed, 22, 2, 4), Group(letters, counts))
     layout = Layout()
@@ -248,8 +248,10 @@ def ward(beds: int, steps: int, wait_s: float = 40.0) -> Iterator[tuple[Session,
     session = Session(cast(Link, Silence()), load_net(config.monitor.weights, "cpu", 1), config)
     gc.collect()
     gc.freeze()  # as Session.run does
-    record = records.open_record(RECORD)
-    counts = np.rint(1000 * resample_poly(records.read(record, 0, 1800 * 360)[:, 0], 25, 72)).astype(np.int32)[:, None]
+    record = wfdb_records.open_record(RECORD)
+    counts = np.rint(1000 * resample_poly(wfdb_records.read(record, 0, 1800 * 360)[:, 0], 25, 72)).astype(np.int32)[
+        :, None
+    ]
     lead, start_s, at = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115),), session.clock(), 0
     for step in range(-round(wait_s), steps):
         until = at + (13 if step >= 0 else FS)

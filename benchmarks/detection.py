@@ -1,6 +1,6 @@
 """Quality and cost of the R peak detector: `python -m benchmarks.detection [--records 100,101] [--out FILE]`.
 
-Quality is scored on the default lead of each record by the rules of EC57, as `model.scoring` states them. Decision
+Quality is scored on the default lead of each record by the rules of EC57, as `model.scoring.ec57` states them. Decision
 delay is the time from the R peak to the last sample the decision waited for. CPU is the detector's alone.
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.detect import Detector, RPeak
-from agent.messages import Floats
-from model.dataset import lead_at_fs
-from model.records import annotations, embedded, open_record
-from model.resample import FS
-from model.scoring import LEARNING_S, beat_samples, match_record
+from agent.analysis.qrs_detector import Detector, RPeak
+from agent.core.messages import Floats
+from model.beats.dataset import lead_at_fs
+from model.records.resample import FS
+from model.records.wfdb_records import annotations, embedded, open_record
+from model.scoring.ec57 import LEARNING_S, beat_samples, match_record
 
 LOADS = ((1, 5), (1, 125), (64, 5), (64, 125), (256, 5), (256, 25), (256, 125))
 """Beds and samples a chunk whose cost is measured."""

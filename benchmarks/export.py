@@ -22,9 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from model import checkpoint, dataset, evaluation
-from model.dataset import BeatSet, Split
-from model.export import (
+from model.beats import dataset
+from model.beats.dataset import BeatSet, Split
+from model.nets import checkpoint
+from model.nets.net import Quick
+from model.records.wfdb_records import CLASSES
+from model.training import class_scores
+from model.training.export import (
     Agreement,
     Beats,
     calibration_beats,
@@ -36,8 +40,6 @@ from model.export import (
     session,
     sides,
 )
-from model.net import Quick
-from model.records import CLASSES
 
 BATCHES = {1: 1000, 256: 40}
 """Beats at once, and calls that are timed."""
@@ -65,7 +67,7 @@ def measure(weights: Path, beats: Split) -> dict[str, dict[str, Any]]:
         found = {name: export(weights, path, beats, int8=name == "int8") for name, path in paths.items()}
         calls: dict[str, Callable[[Beats], object]] = {
             "PyTorch": lambda beats: torch.cat(
-                [quick(part) for part in torch.split(torch.from_numpy(beats), evaluation.BATCH["cpu"])]
+                [quick(part) for part in torch.split(torch.from_numpy(beats), class_scores.BATCH["cpu"])]
             ),
             **{name: partial(run, session(path)) for name, path in paths.items()},
         }
@@ -95,7 +97,7 @@ def compare_methods(weights: Path, train: BeatSet) -> dict[str, dict[str, Any]]:
             made = quantise(model, calibration, method) if method in METHODS else model
             path.write_bytes(made.SerializeToString())
             said = run(session(path), judged.beats).argmax(axis=1)
-            found[method] = evaluation.figures(evaluation.confusion(judged.labels, said))
+            found[method] = class_scores.figures(class_scores.confusion(judged.labels, said))
     return found
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from agent import config as configuration
+from agent.core import config as configuration
 from benchmarks.mutation import altered, dumped, mutated
-from model import patient, records
-from model.annotations import MNEMONICS, AnnotationFile, encoded, read_annotations
-from model.records import DATABASE
+from model.beats import templates
+from model.records import wfdb_records
+from model.records.annotations import MNEMONICS, AnnotationFile, encoded, read_annotations
+from model.records.wfdb_records import DATABASE
 
 SAMPLES = 600
 """Samples of the small records that headers speak of."""
@@ -101,7 +102,7 @@ class Annotations:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         (folder / "made.hea").write_text("made 1 360 650000\nmade.dat 16 200 11 0 0 0 0 II\n")
-        self._record = records.open_record(str(folder / "made"))
+        self._record = wfdb_records.open_record(str(folder / "made"))
         self._seeds = []
         for name in ("100", "207", "231"):
             whole = read_annotations(DATABASE / "mitdb", name, "atr", 360.0)
@@ -128,7 +129,7 @@ class Annotations:
             again = read_annotations(self._folder, "again", "atr", 360.0)
             if not again.definitions:
                 assert (again.samples, again.texts) == (notes.samples, notes.texts), "written and read again differs"
-        found = records.annotations(self._record)
+        found = wfdb_records.annotations(self._record)
         assert len(found.samples) == len(found.symbols) == len(found.texts)
         assert all(type(text) is str for text in (*found.symbols, *found.texts))
         found.beats()
@@ -140,14 +141,14 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         import torch
 
-        from model import checkpoint
-        from model.net import NetSize, build
+        from model.nets import checkpoint
+        from model.nets.net import NetSize, build
 
         torch.set_num_threads(1)
         torch.manual_seed(0)
         self._path, self._cpu, self._load = folder / "made.safetensors", torch.device("cpu"), checkpoint.load
         self._load_beat = checkpoint.load_beat
-        self._beats = torch.rand(2, patient.INPUTS)
+        self._beats = torch.rand(2, templates.INPUTS)
         self._seeds = []
         for size in (NetSize(channels=(1,), dense=1, kernel=1), NetSize(channels=(2, 3), dense=4, kernel=3)):
             checkpoint.save(self._path, build(size, self._cpu), checkpoint.Card("made", size, {"seed": 0}, {"f1": {}}))
@@ -221,13 +222,13 @@ class Configs:
 
 def check_record(path: Path) -> None:
     """Open a record and read it; whatever is read in a block is what the whole holds there."""
-    record = records.open_record(str(path))
+    record = wfdb_records.open_record(str(path))
     assert math.isfinite(record.fs)
     assert record.length > 0
     assert all(math.isfinite(signal.low) and math.isfinite(signal.high) for signal in record.signals)
-    first = records.read(record, 0, 64)
-    last = records.read(record, max(0, record.length - 7))
-    whole = records.read(record)
+    first = wfdb_records.read(record, 0, 64)
+    last = wfdb_records.read(record, max(0, record.length - 7))
+    whole = wfdb_records.read(record)
     assert whole.shape == (record.length, len(record.signals))
     assert not np.isinf(whole).any(), "a value is infinite"
     assert np.array_equal(first, whole[:64], equal_nan=True), "the first block is not that of the whole"
@@ -238,7 +239,7 @@ def write_signals(folder: Path) -> dict[str, str]:
     """A small signal file of every format in `folder`; the header of each, by format."""
     import wfdb
 
-    signal_mv = records.read(records.open_record("100"), 0, SAMPLES)
+    signal_mv = wfdb_records.read(wfdb_records.open_record("100"), 0, SAMPLES)
     headers = {}
     for name in FORMATS:
         if name in ("160", "32", "61"):

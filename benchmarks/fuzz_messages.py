@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from agent import service as second
-from agent.messages import End
-from agent.wire import LARGEST_COUNT, SIZES, decode, encode
+from agent.core.messages import End
+from agent.wire import requests as second
+from agent.wire.packets import LARGEST_COUNT, SIZES, decode, encode
 from benchmarks.fuzz_streams import stream
 from benchmarks.mutation import JSON_TOKENS, altered, dumped, mutated
 
@@ -65,7 +65,7 @@ def wire(_: Path) -> Messages:
 
 
 def service(_: Path, name: str) -> Messages:
-    """Messages of the second socket for the function `name` of `agent.service`."""
+    """Messages of the second socket for the function `name` of `agent.wire.requests`."""
     fetch = second.Fetch(id=7, bed="100", run="5f0c2a", first=125, stop=250)
     hello = second.Hello(id=8, sent=1.75e9, complete=True)
     fetched = second.Fetched(id=7, bed="100", run="5f0c2a", start=0, oldest=100, next=1000, ended=False)

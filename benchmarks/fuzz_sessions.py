@@ -8,14 +8,14 @@ from random import Random
 
 import numpy as np
 
-from agent.messages import Alarm, Beat, Chunk, Event, Found, Gap, Lead, Strip
-from agent.recording.listing import entries
+from agent.core.messages import Alarm, Beat, Chunk, Event, Found, Gap, Lead, Strip
+from agent.export.listing import entries
 from agent.recording.runs import SessionRuns, marks_of_file
+from agent.recording.session_writer import SessionWriter
 from agent.recording.sessions import chunks, lone_segment, recorded
-from agent.recording.writer import SessionWriter
 from benchmarks.mutation import JSON_TOKENS, altered, dumped, mutated, value
-from model import records
 from model.errors import RecordError
+from model.records import wfdb_records
 
 SECONDS = 8
 COLUMNS = {
@@ -85,7 +85,7 @@ class Recordings:
             except RecordError as error:
                 refusals.append(error)
         if parts[0].endswith(b".hea"):
-            records.open_record(str(self._folder / parts[0].decode()))
+            wfdb_records.open_record(str(self._folder / parts[0].decode()))
         if refusals:
             raise refusals[0]
 
@@ -99,7 +99,7 @@ class Recordings:
 
 def record_session(folder: Path) -> None:
     """A session of two beds and runs, with a gap, beats and events."""
-    counts = np.rint(1000 * records.read(records.open_record("100"), 0, SECONDS * 360)).astype(np.int32)
+    counts = np.rint(1000 * wfdb_records.read(wfdb_records.open_record("100"), 0, SECONDS * 360)).astype(np.int32)
     leads = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V5", "mV", 1000.0, 0.0, -5120, 5115))
     writer = SessionWriter(folder, 4.0, {"version": "0"})
     for second in range(0, SECONDS, 2):
@@ -133,7 +133,7 @@ def _read_session(folder: Path) -> None:
             segments = session.segments(bed)
             assert all(segment.path.resolve().is_relative_to(folder.resolve()) for segment in segments)
             for beat in session.beats(bed):
-                assert beat.label in records.CLASSES
+                assert beat.label in wfdb_records.CLASSES
             assert all(event.text.isprintable() for _, event in session.events(bed))
             session.ledger(bed)
             assert all(alarm.text.isprintable() and alarm.run.isprintable() for alarm in session.alarms(bed))

@@ -10,18 +10,18 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from agent import config as configuration
-from agent.alarms.watch import AROUND
-from agent.config import Config, override
-from agent.link.link import Link, Message
-from agent.messages import MISSING, Alarm, Chunk, End, Event, Floats, Found, Gap, Lead, Strip
-from agent.pipeline import Ward
-from agent.service import Fetch, Fetched, decode_request
-from agent.service import encode as encode_reply
-from agent.wire import LARGEST_INDEX, encode
+from agent.alarms.alarm_feed import AROUND
+from agent.core import config as configuration
+from agent.core.config import Config, override
+from agent.core.messages import MISSING, Alarm, Chunk, End, Event, Floats, Found, Gap, Lead, Strip
+from agent.link.receiver import Link, Message
+from agent.pipeline.pipeline import Ward
+from agent.wire.packets import LARGEST_INDEX, encode
+from agent.wire.requests import Fetch, Fetched, decode_request
+from agent.wire.requests import encode as encode_reply
 from benchmarks.mutation import JSON_TOKENS, mutated
-from model import records
-from model.patient import INPUTS
+from model.beats.templates import INPUTS
+from model.records import wfdb_records
 
 RATES = (125.0, 125.0, 125.0, 250.0, 360.0, 500.0, 1000.0, 128.0, 100.0, 257.5, 977.0, 124.875, 10_000.0)
 ODD_RATES = (0.125, 1e-3, 1.0, 7.0, 20.0, 123.456, 9999.9)
@@ -263,7 +263,7 @@ _records: dict[str, NDArray[np.int32]] = {}
 
 def _record(name: str) -> NDArray[np.int32]:
     if name not in _records:
-        signal = records.read(records.open_record(name), 0, 66_000)
+        signal = wfdb_records.read(wfdb_records.open_record(name), 0, 66_000)
         _records[name] = np.rint(1000 * signal).astype(np.int32)
     return _records[name]
 

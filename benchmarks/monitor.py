@@ -29,9 +29,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from agent.security import new_keys
+from agent.wire.keys import new_keys
 from benchmarks.processes import Run, Tap, core_percent, follow, sample, simulator, start, terminal
-from model.resample import FS
+from model.records.resample import FS
 
 BEDS = 64
 RECORD = "208"

@@ -21,12 +21,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from agent.config import load, override
-from agent.messages import Chunk, End
-from agent.wire import decode, encode
-from simulator.publish import Publisher
-from simulator.replay import Plan
-from simulator.ward import Clock, Pace, open_beds, run, spread
+from agent.core.config import load, override
+from agent.core.messages import Chunk, End
+from agent.wire.packets import decode, encode
+from simulator.publisher import Publisher
+from simulator.record_replay import Plan
+from simulator.scheduler import Clock, Pace, open_beds, run, spread
 
 SUBSCRIBER = """
 import sys, zmq

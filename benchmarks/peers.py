@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.detect import Detector
+from agent.analysis.qrs_detector import Detector
 from benchmarks.detection import HOUR, load
-from model.records import annotations, embedded, open_record
-from model.resample import FS
-from model.scoring import beat_samples, match_record
+from model.records.resample import FS
+from model.records.wfdb_records import annotations, embedded, open_record
+from model.scoring.ec57 import beat_samples, match_record
 
 Signal = NDArray[np.float64]
 Find = Callable[[Signal], Any]
@@ -74,7 +74,7 @@ def ours(_: Any, x: Signal) -> list[int]:
     return [beat.sample for beat in beats + detector.flush(0)]
 
 
-OURS = Peer("ecg-agent", "ecg-agent", "-e .", ("agent.detect",), ours, causal=True)
+OURS = Peer("ecg-agent", "ecg-agent", "-e .", ("agent.analysis.qrs_detector",), ours, causal=True)
 PEERS = (
     Peer("NeuroKit2 neurokit", "neurokit2", "neurokit2", ("neurokit2",), lambda nk, x: neurokit(nk, x, "neurokit")),
     Peer(

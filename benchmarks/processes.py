@@ -19,9 +19,9 @@ from typing import IO
 import psutil
 import zmq
 
-from agent.commands import free_endpoint
-from agent.messages import Chunk
-from agent.wire import decode
+from agent.cli.monitor import free_endpoint
+from agent.core.messages import Chunk
+from agent.wire.packets import decode
 
 SAMPLED_S = 0.25
 """How often memory and CPU of a process are looked at."""

@@ -11,7 +11,7 @@ from typing import Self
 
 import zmq
 
-from agent.service import service_endpoint
+from agent.wire.requests import service_endpoint
 
 
 @dataclass(frozen=True, slots=True)

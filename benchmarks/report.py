@@ -19,12 +19,12 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from agent.config import RecordConfig
-from agent.messages import Alarm, Beat, Chunk, Event, Found, Lead, Strip
+from agent.core.config import RecordConfig
+from agent.core.messages import Alarm, Beat, Chunk, Event, Found, Lead, Strip
 from agent.recording.recorder import Recorder
-from model import records
-from model.dataset import lead_at_fs
-from model.resample import FS
+from model.beats.dataset import lead_at_fs
+from model.records import wfdb_records
+from model.records.resample import FS
 
 RECORD = "208"
 BED, RUN = "7", "d584d64e"
@@ -50,7 +50,7 @@ for header in sorted(Path(sys.argv[1]).glob("*/*.hea")):
 
 def record(folder: Path, hours: float, alarms: int) -> None:
     """A session as a monitor leaves it."""
-    header = records.open_record(RECORD)
+    header = wfdb_records.open_record(RECORD)
     lead = np.rint(1000 * lead_at_fs(header)).astype(np.int32)
     samples, labels = _beats(header)
     total, size = round(hours * 3600 * FS), BLOCK_S * FS
@@ -82,9 +82,9 @@ def record(folder: Path, hours: float, alarms: int) -> None:
                 recorder.flush()
 
 
-def _beats(header: records.Record) -> tuple[Samples, list[str]]:
+def _beats(header: wfdb_records.Record) -> tuple[Samples, list[str]]:
     """Annotated R peaks at 125 Hz and their classes."""
-    samples, labels = records.annotations(header).beats()
+    samples, labels = wfdb_records.annotations(header).beats()
     return np.rint(samples * FS / header.fs).astype(np.int64), list(labels)
 
 

@@ -26,16 +26,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from agent import config as configuration
-from agent.classify import load
-from agent.commands import free_endpoint
-from agent.messages import Beat, Chunk
-from agent.pipeline import Ward
+from agent.analysis.classifier import load
+from agent.cli.monitor import free_endpoint
+from agent.core import config as configuration
+from agent.core.messages import Beat, Chunk
+from agent.pipeline.pipeline import Ward
 from agent.recording.sessions import Session, counts
 from benchmarks.processes import Reader, sample, simulator, start
 from benchmarks.proxy import Faults, Proxy
-from model.resample import FS
-from simulator.replay import Plan, Replay
+from model.records.resample import FS
+from simulator.record_replay import Plan, Replay
 
 RECORD = "208"
 PATIENCE_S = 120.0

@@ -14,33 +14,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import agent.link.joined
-import agent.link.link
-import agent.pipeline
-from agent.alarms.watch import Watch
-from agent.classify import Classifier
-from agent.context import Contexts
-from agent.detect import Detector
-from agent.door import Door
-from agent.history import History
-from agent.link.link import Link
-from agent.monitor import Session
-from agent.outputs import JsonLines
-from agent.pipeline import Ward
-from agent.quality import Quality
-from agent.rhythm import Rhythms
-from agent.segment import Segmenter
-from agent.waveform import Waveforms
-from model.verdict import Verdicts
+import agent.link.chunk_assembler
+import agent.link.receiver
+import agent.pipeline.pipeline
+from agent.alarms.alarm_feed import Watch
+from agent.analysis.beat_context import Contexts
+from agent.analysis.beat_cutter import Segmenter
+from agent.analysis.classifier import Classifier
+from agent.analysis.lead_input import Door
+from agent.analysis.lead_state import Quality
+from agent.analysis.qrs_detector import Detector
+from agent.analysis.rate import Rhythms
+from agent.analysis.rhythm_windows import Waveforms
+from agent.analysis.sample_ring import History
+from agent.link.receiver import Link
+from agent.monitor.session import Session
+from agent.outputs.outputs import JsonLines
+from agent.pipeline.pipeline import Ward
+from model.beats.cluster_smoothing import Verdicts
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("socket", agent.link.link, ("next_frames",)),
-    ("decode", agent.link.link, ("parse",)),
-    ("decode", agent.link.joined, ("join",)),
+    ("socket", agent.link.receiver, ("next_frames",)),
+    ("decode", agent.link.receiver, ("parse",)),
+    ("decode", agent.link.chunk_assembler, ("join",)),
     ("link", Link, ("receive",)),
     ("wait", Link, ("wait",)),
     ("door", Door, ("take",)),
-    ("door", agent.pipeline, ("millivolts",)),
+    ("door", agent.pipeline.pipeline, ("millivolts",)),
     ("history", History, ("push",)),
     ("quality", Quality, ("push",)),
     ("detect", Detector, ("push", "flush")),

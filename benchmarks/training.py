@@ -22,11 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from agent import config
-from model import dataset, device, evaluation
-from model.dataset import Split
-from model.net import NetSize, Quick, build, samples_left
-from model.train import Asked, Run
+from agent.core import config
+from model import device
+from model.beats import dataset
+from model.beats.dataset import Split
+from model.nets.net import NetSize, Quick, build, samples_left
+from model.training import class_scores
+from model.training.train import Asked, Run
 
 ROUNDS = 7
 STEPS = 16
@@ -143,7 +145,7 @@ def inference(batch: int, repeats: int) -> dict[str, float]:
     quick, plain = Quick(net), PlainNet().eval()
     times: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(repeats):
-        times["ours"].append(timed(lambda: evaluation.scores(net, beats) if batch > 1 else quick(beats)))
+        times["ours"].append(timed(lambda: class_scores.scores(net, beats) if batch > 1 else quick(beats)))
         times["plain"].append(timed(lambda: plain(beats)))
     micro = {name: statistics.median(values) / batch * 1e6 for name, values in times.items()}
     limit = flops(NetSize()) / matrix_product() * 1e6

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from wfdb.processing import XQRS
 
-from agent import config as configuration
-from agent.classify import load as load_classifier
-from agent.detect import Detector
-from agent.messages import Chunk, Floats, Lead
-from agent.pipeline import Ward
+from agent.analysis.classifier import load as load_classifier
+from agent.analysis.qrs_detector import Detector
+from agent.core import config as configuration
+from agent.core.messages import Chunk, Floats, Lead
+from agent.pipeline.pipeline import Ward
 from benchmarks.detection import load
-from model.resample import FS
+from model.records.resample import FS
 
 PACKET = 5
 """Samples of a packet: 40 ms. One bed alone is given its signal in pieces of 2 s, as a replay at full speed does."""

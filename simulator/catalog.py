@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from model.records import CLASSES, annotations, embedded, open_record
+from model.records.wfdb_records import CLASSES, annotations, embedded, open_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ConfigError, RecordError
-from model.records import Record, annotations, noises, open_record, read
-from model.resample import resampled
+from model.records.resample import resampled
+from model.records.wfdb_records import Record, annotations, noises, open_record, read
 
 Array = NDArray[np.float64]
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, replace
 
 from agent.alarms.stage import Alarms, Tick
-from agent.config import Config
-from agent.messages import Alarm, Beat, Condition
-from agent.quality import LeadState
-from agent.rhythm import Rhythms
-from agent.waveform import Look
-from model.resample import FS
+from agent.analysis.lead_state import LeadState
+from agent.analysis.rate import Rhythms
+from agent.analysis.rhythm_windows import Look
+from agent.core.config import Config
+from agent.core.messages import Alarm, Beat, Condition
+from model.records.resample import FS
 
 FOUND, DECIDED = 28, 125
 """Samples after an R peak at which it is known, and its class."""

@@ -9,16 +9,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from agent import config as configuration
-from agent.classify import Classifier
-from agent.config import Config
-from agent.messages import MISSING, Beat, Chunk, End, Event, Found, Gap, Lead
-from agent.pipeline import Ward
-from model import records
-from model.checkpoint import Card
-from model.dataset import lead_at_fs
-from model.net import NetSize, build
-from model.resample import FS
+from agent.analysis.classifier import Classifier
+from agent.core import config as configuration
+from agent.core.config import Config
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, Found, Gap, Lead
+from agent.pipeline.pipeline import Ward
+from model.beats.dataset import lead_at_fs
+from model.nets.checkpoint import Card
+from model.nets.net import NetSize, build
+from model.records import wfdb_records
+from model.records.resample import FS
 
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 1000.0, 0.0, -5120, 5115))
 
@@ -26,7 +26,7 @@ LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 1000.0, 
 @cache
 def record_counts(name: str, seconds: float, start: float = 0.0) -> NDArray[np.int32]:
     """(n,) microvolts of an embedded record's default lead at 125 Hz."""
-    lead = lead_at_fs(records.open_record(name))[round(start * FS) : round((start + seconds) * FS)]
+    lead = lead_at_fs(wfdb_records.open_record(name))[round(start * FS) : round((start + seconds) * FS)]
     counts: NDArray[np.int32] = np.rint(1000.0 * lead).astype(np.int32)
     return counts
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config import RecordConfig
-from agent.messages import Beat, Chunk, End, Found, Gap, Lead
+from agent.core.config import RecordConfig
+from agent.core.messages import Beat, Chunk, End, Found, Gap, Lead
 from agent.recording.recorder import Recorder
 
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "µV", 200.0, 12.25, -5120, 5115))

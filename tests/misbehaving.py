@@ -14,13 +14,13 @@ import zmq
 from conftest import record_counts
 from numpy.typing import NDArray
 
-from agent import wire
-from agent.classify import Classifier
-from agent.config import Config, override
-from agent.link.link import Link
-from agent.messages import Alarm, Beat, Chunk, End, Event, Floats, Found, Lead, Strip
-from agent.monitor import Session
-from model.resample import FS
+from agent.analysis.classifier import Classifier
+from agent.core.config import Config, override
+from agent.core.messages import Alarm, Beat, Chunk, End, Event, Floats, Found, Lead, Strip
+from agent.link.receiver import Link
+from agent.monitor.session import Session
+from agent.wire import packets
+from model.records.resample import FS
 
 TICK = 25
 """Samples of a packet, 200 ms."""
@@ -39,7 +39,7 @@ def packet(
     bed: str, run: str, first: int, counts: NDArray[np.signedinteger], fs: float = FS, lead: Lead = LEAD
 ) -> Frames:
     """A packet of one lead."""
-    return wire.encode(Chunk(bed, run, first, fs, (lead,), counts[:, None].astype(np.int32), 1.0, 0.0, first))
+    return packets.encode(Chunk(bed, run, first, fs, (lead,), counts[:, None].astype(np.int32), 1.0, 0.0, first))
 
 
 def heart(place: int, seconds: float) -> NDArray[np.int32]:
@@ -122,7 +122,7 @@ class Scene:
             self._receive(TICK * (tick + 1), out)
             out.latest_s = max(out.latest_s, self.now_s - sent_s)
         for name in (*self.names, FENCE):
-            self._publisher.send_multipart(wire.encode(End(name, "run", TICK * self._ticks, FS, self._ticks)))
+            self._publisher.send_multipart(packets.encode(End(name, "run", TICK * self._ticks, FS, self._ticks)))
         self._receive_end(out)
         ward = self.session.ward
         out.shown = self.session.glance(self.now_s).events

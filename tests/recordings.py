@@ -8,9 +8,9 @@ import numpy as np
 from conftest import record_counts
 from numpy.typing import NDArray
 
-from agent.config import RecordConfig
-from agent.messages import MISSING, Beat, Chunk, End, Found, Gap, Lead
-from agent.pipeline import Ward
+from agent.core.config import RecordConfig
+from agent.core.messages import MISSING, Beat, Chunk, End, Found, Gap, Lead
+from agent.pipeline.pipeline import Ward
 from agent.recording.recorder import Recorder
 
 Message = Chunk | Gap | End

@@ -1,8 +1,8 @@
 import pytest
 
-from agent.alarms.book import MOST_LATCHED, NEVER, Book
-from agent.alarms.chains import KINDS, WORSE
-from agent.messages import Alarm, Condition
+from agent.alarms.alarm_manager import MOST_LATCHED, NEVER, Book
+from agent.alarms.priorities import KINDS, WORSE
+from agent.core.messages import Alarm, Condition
 
 VF: Condition = "ventricular fibrillation"
 VT: Condition = "ventricular tachycardia"

@@ -8,19 +8,19 @@ import pytest
 import wfdb
 from numpy.typing import NDArray
 
-from agent.config import Config, override
+from agent.core.config import Config, override
+from agent.core.messages import Alarm, Condition, Floats, Priority
 from agent.evaluation import alarms as module
 from agent.evaluation.alarm_scoring import Judged, annotations, delays, events, extremes, judge, latest, noise
 from agent.evaluation.alarms import hear
 from agent.evaluation.beats import Asked
 from agent.evaluation.command import show_alarm_evaluation
-from agent.evaluation.run import Heard
-from agent.messages import Alarm, Condition, Floats, Priority
-from model.annotations import AnnotationFile, encoded, read_annotations
+from agent.evaluation.record_analysis import Heard
 from model.errors import ConfigError, RecordError
-from model.records import Record, open_record, read
-from model.resample import FS
-from model.score_episodes import Episode
+from model.records.annotations import AnnotationFile, encoded, read_annotations
+from model.records.resample import FS
+from model.records.wfdb_records import Record, open_record, read
+from model.scoring.episode_scores import Episode
 
 SECONDS = 400
 RATE = 250.0

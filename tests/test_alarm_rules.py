@@ -6,13 +6,13 @@ from typing import get_args
 import pytest
 from alarmed import DECIDED, MadeBed, made, scores
 
-from agent import config as configuration
-from agent.alarms.chains import ECTOPY, KINDS, RATE
+from agent.alarms.priorities import ECTOPY, KINDS, RATE
 from agent.alarms.stage import Alarms
-from agent.config import Config
-from agent.messages import Beat, Condition
+from agent.core import config as configuration
+from agent.core.config import Config
+from agent.core.messages import Beat, Condition
 from model.errors import ConfigError
-from model.resample import FS
+from model.records.resample import FS
 
 HOLD_S = 10
 

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as trial
 from hypothesis import strategies as st
 
-from agent.alarms.chains import KINDS, WORSE
+from agent.alarms.priorities import KINDS, WORSE
 from agent.alarms.stage import Alarms, Tick
-from agent.config import Config
-from agent.messages import Alarm
-from agent.waveform import Look
-from model.resample import FS
+from agent.analysis.rhythm_windows import Look
+from agent.core.config import Config
+from agent.core.messages import Alarm
+from model.records.resample import FS
 
 Step = tuple[str, Any]
 STEPS = st.one_of(

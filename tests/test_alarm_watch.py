@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from conftest import chunks, record_counts
 
-from agent.alarms.watch import AROUND, LATE
-from agent.config import Config
-from agent.messages import Alarm, Chunk, End, Gap, Strip
-from agent.pipeline import Ward
-from model.resample import FS
+from agent.alarms.alarm_feed import AROUND, LATE
+from agent.core.config import Config
+from agent.core.messages import Alarm, Chunk, End, Gap, Strip
+from agent.pipeline.pipeline import Ward
+from model.records.resample import FS
 
 Message = Chunk | Gap | End
 Told = tuple[list[Alarm], list[tuple[Alarm, str, int, bytes]]]
@@ -25,7 +25,7 @@ def ward(settings: Config, live: Callable[..., object]) -> Callable[[], Ward]:
 
 @pytest.fixture(scope="module")
 def live() -> object:
-    from agent.classify import load
+    from agent.analysis.classifier import load
 
     return load("live", "cpu", 1)
 

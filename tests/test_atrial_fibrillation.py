@@ -8,13 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.annotations import AnnotationFile, read_annotations
-from model.atrial_fibrillation import Irregularity
-from model.records import DATABASE
-from model.resample import FS
-from model.score_beats import CLASS_OF
-from model.score_episodes import ATRIAL, ATRIAL_BUT_FLUTTER, ATRIAL_OR_FLUTTER, EpisodeCounts, compare_episodes, gross
-from model.scoring import span
+from model.records.annotations import AnnotationFile, read_annotations
+from model.records.resample import FS
+from model.records.wfdb_records import DATABASE
+from model.rhythm.atrial_fibrillation import Irregularity
+from model.scoring.beat_scores import CLASS_OF
+from model.scoring.ec57 import span
+from model.scoring.episode_scores import (
+    ATRIAL,
+    ATRIAL_BUT_FLUTTER,
+    ATRIAL_OR_FLUTTER,
+    EpisodeCounts,
+    compare_episodes,
+    gross,
+)
 
 Numbers = NDArray[np.float64]
 Beats = list[tuple[int, str]]

@@ -9,15 +9,15 @@ import pytest
 import zmq
 from conftest import LEADS
 
-from agent import config as configuration
-from agent.config import Config, override
-from agent.link.link import Link, Message
-from agent.messages import MISSING, Chunk, End, Event, Gap, Position
-from agent.service import Fetch, Fetched, Hello, decode_reply, encode, service_endpoint
-from agent.wire import encode as packet_frames
-from model.resample import FS
-from simulator.memory import Memory
-from simulator.publish import Publisher
+from agent.core import config as configuration
+from agent.core.config import Config, override
+from agent.core.messages import MISSING, Chunk, End, Event, Gap, Position
+from agent.link.receiver import Link, Message
+from agent.wire.packets import encode as packet_frames
+from agent.wire.requests import Fetch, Fetched, Hello, decode_reply, encode, service_endpoint
+from model.records.resample import FS
+from simulator.publisher import Publisher
+from simulator.sent_buffer import Memory
 
 PATIENCE_S = 20.0
 Done = Callable[[list[Message]], bool]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from test_figures import made_up_report
 
-from model import card
-from model.checkpoint import Card, save
 from model.errors import CheckpointError
-from model.net import NetSize, build
+from model.nets.checkpoint import Card, save
+from model.nets.net import NetSize, build
+from model.training import model_card
 
 CPU = torch.device("cpu")
 
@@ -25,7 +25,7 @@ def checkpoint(path: Path, report: dict[str, Any], size: NetSize | None = None) 
 
 def written(path: Path, report: dict[str, Any]) -> str:
     """The card of a report on one line."""
-    return " ".join(card.markdown(checkpoint(path / "made.safetensors", report)).split())
+    return " ".join(model_card.markdown(checkpoint(path / "made.safetensors", report)).split())
 
 
 def test_what_a_card_says(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_fold_is_told(tmp_path: Path) -> None:
 
 def test_lines_are_short(tmp_path: Path) -> None:
     """Text is wrapped; only table rows and hashes may be long."""
-    lines = card.markdown(checkpoint(tmp_path / "made.safetensors", made_up_report("inter-patient"))).splitlines()
+    lines = model_card.markdown(checkpoint(tmp_path / "made.safetensors", made_up_report("inter-patient"))).splitlines()
     assert not [line for line in lines if len(line) > 120 and not line.startswith("|")]
 
 
@@ -102,7 +102,7 @@ def test_summary(tmp_path: Path) -> None:
     """A row of a table of models."""
     report = made_up_report("inter-patient")
     path = checkpoint(tmp_path / "made.safetensors", report, NetSize(channels=(8, 16), dense=24))
-    content, found = path.read_bytes(), card.summary(path)
+    content, found = path.read_bytes(), model_card.summary(path)
     assert {key: found[key] for key in ("name", "protocol", "recipe", "seed", "epochs", "fold")} == {
         "name": "made",
         "protocol": "inter-patient",
@@ -121,7 +121,7 @@ def test_summary(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["training", "test"])
-@pytest.mark.parametrize("read", [card.markdown, card.summary])
+@pytest.mark.parametrize("read", [model_card.markdown, model_card.summary])
 def test_a_checkpoint_that_says_too_little(tmp_path: Path, part: str, read: Any) -> None:
     """Weights without their story are one clear error."""
     path = checkpoint(tmp_path / "made.safetensors", made_up_report() | {part: {"accuracy": "?"}})
@@ -130,11 +130,11 @@ def test_a_checkpoint_that_says_too_little(tmp_path: Path, part: str, read: Any)
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m model.card WEIGHTS` prints the card; anything else is a line and an exit code."""
+    """`python -m model.training.model_card WEIGHTS` prints the card; anything else is a line and an exit code."""
     path = checkpoint(tmp_path / "made.safetensors", made_up_report())
-    assert card.main([str(path)]) == 0
-    assert capsys.readouterr().out == card.markdown(path)
-    assert card.main(["no such weights"]) == CheckpointError.exit_code
+    assert model_card.main([str(path)]) == 0
+    assert capsys.readouterr().out == model_card.markdown(path)
+    assert model_card.main(["no such weights"]) == CheckpointError.exit_code
     assert capsys.readouterr().err.startswith("no weights 'no such weights'")
-    assert card.main([]) == 2
-    assert capsys.readouterr().err == "usage: python -m model.card WEIGHTS\n"
+    assert model_card.main([]) == 2
+    assert capsys.readouterr().err == "usage: python -m model.training.model_card WEIGHTS\n"

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model import checkpoint
-from model.checkpoint import Card, Input, load, save
+from model.beats.templates import INPUTS
 from model.errors import CheckpointError
-from model.net import BeatNet, NetSize, build
-from model.patient import INPUTS
+from model.nets import checkpoint
+from model.nets.checkpoint import Card, Input, load, save
+from model.nets.net import BeatNet, NetSize, build
 
 CPU = torch.device("cpu")
 CARD = Card("made", NetSize(), {"command": "ecg-agent train", "seed": 0}, {"accuracy": 0.5})

@@ -10,14 +10,14 @@ import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 
-from agent.classify import Classifier
-from agent.cli import main
-from model.checkpoint import IN_CONTEXT, Card, Input, load, load_beat, save
-from model.context_net import SIZE, ContextNet, build
+from agent.analysis.classifier import Classifier
+from agent.cli.app import main
+from model.beats.templates import INPUTS, WAVE
 from model.errors import CheckpointError
-from model.net import BeatNet, NetSize
-from model.net import build as build_beat
-from model.patient import INPUTS, WAVE
+from model.nets.checkpoint import IN_CONTEXT, Card, Input, load, load_beat, save
+from model.nets.context_net import SIZE, ContextNet, build
+from model.nets.net import BeatNet, NetSize
+from model.nets.net import build as build_beat
 
 CPU = torch.device("cpu")
 CARD = Card("made", SIZE, {"command": "ecg-agent train-live", "seed": 0}, {"accuracy": 0.5}, IN_CONTEXT, kind="context")

@@ -20,14 +20,14 @@ import pytest
 import torch
 from conftest import all_found
 
-from agent.classify import Classifier
-from agent.cli import main
-from agent.messages import Beat, Chunk, End
-from agent.pipeline import Ward
-from model import checkpoint
-from model.checkpoint import Card
-from model.net import NetSize, build
-from simulator.replay import Plan, Replay
+from agent.analysis.classifier import Classifier
+from agent.cli.app import main
+from agent.core.messages import Beat, Chunk, End
+from agent.pipeline.pipeline import Ward
+from model.nets import checkpoint
+from model.nets.checkpoint import Card
+from model.nets.net import NetSize, build
+from simulator.record_replay import Plan, Replay
 
 REPOSITORY = Path(__file__).parent.parent
 AGENT = [sys.executable, "-m", "agent"]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import config as configuration
+from agent.core import config as configuration
 from model.errors import ConfigError
 
 

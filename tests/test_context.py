@@ -7,18 +7,18 @@ import torch
 from conftest import all_found, beats_and_events, chunks, record_counts
 from numpy.typing import NDArray
 
-from agent.classify import Classifier
-from agent.config import Config
-from agent.context import FULL, LATEST, LEAST, Contexts
-from agent.detect import RPeak
-from agent.history import SAMPLES, History
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Gap
-from agent.pipeline import Ward
-from agent.segment import Cut
-from model import context_net
-from model.checkpoint import IN_CONTEXT, Card
-from model.patient import BEFORE, CHANNELS, FEATURES, INPUTS, SLACK, WAVE, Beats, Patients
-from model.resample import FS
+from agent.analysis.beat_context import FULL, LATEST, LEAST, Contexts
+from agent.analysis.beat_cutter import Cut
+from agent.analysis.classifier import Classifier
+from agent.analysis.qrs_detector import RPeak
+from agent.analysis.sample_ring import SAMPLES, History
+from agent.core.config import Config
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Gap
+from agent.pipeline.pipeline import Ward
+from model.beats.templates import BEFORE, CHANNELS, FEATURES, INPUTS, SLACK, WAVE, Beats, Patients
+from model.nets import context_net
+from model.nets.checkpoint import IN_CONTEXT, Card
+from model.records.resample import FS
 
 NewWard = Callable[[], Ward]
 Counts = NDArray[np.int32]

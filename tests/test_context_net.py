@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.context_net import SIZE, ContextNet, QuickContext, build, fold, samples_left
-from model.net import parameters
-from model.patient import CHANNELS, FEATURES, INPUTS, WAVE
+from model.beats.templates import CHANNELS, FEATURES, INPUTS, WAVE
+from model.nets.context_net import SIZE, ContextNet, QuickContext, build, fold, samples_left
+from model.nets.net import parameters
 
 CPU = torch.device("cpu")
 WAVES = CHANNELS * WAVE

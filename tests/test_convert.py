@@ -1,4 +1,4 @@
-"""agent.recording.convert: recordings listed, and written as EDF+, CSV and JSON lines."""
+"""agent.export.convert: recordings listed, and written as EDF+, CSV and JSON lines."""
 
 import csv
 import json
@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 
-from agent.json_lines import beat_line
-from agent.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
-from agent.pipeline import Ward
-from agent.recording import convert as module
-from agent.recording.convert import convert, show_sessions
-from agent.recording.edf import LOWEST
+from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
+from agent.export import convert as module
+from agent.export.convert import convert, show_sessions
+from agent.export.edf import LOWEST
+from agent.outputs.json_lines import beat_line
+from agent.pipeline.pipeline import Ward
 from agent.recording.recorder import Recorder
 from agent.recording.runs import SessionRuns
 from agent.recording.sessions import Segment, Session, counts

@@ -9,11 +9,23 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from agent.core.messages import (
+    Beat,
+    BedState,
+    BedView,
+    Event,
+    Floats,
+    Glance,
+    Latency,
+    Ledger,
+    LinkView,
+    Rhythm,
+    Snapshot,
+)
 from agent.dashboard.frame import Frame, render, settle
 from agent.dashboard.picture import svg
 from agent.dashboard.view import View, freeze, page
-from agent.messages import Beat, BedState, BedView, Event, Floats, Glance, Latency, Ledger, LinkView, Rhythm, Snapshot
-from model.resample import FS
+from model.records.resample import FS
 
 SIZES = ((80, 24), (99, 27), (100, 28), (100, 30), (120, 36), (160, 50), (200, 60), (240, 70))
 WICKED = "bed 病室の患者 \x1b[2J\n\t" + "x" * 300
@@ -244,7 +256,7 @@ def test_picture_is_svg_of_the_same_frame() -> None:
 def test_import_is_light() -> None:
     """Importing all of the dashboard brings in neither PyTorch nor SciPy nor matplotlib."""
     code = (
-        "import sys, agent.dashboard.screen, agent.dashboard.picture\n"
+        "import sys, agent.dashboard.terminal, agent.dashboard.picture\n"
         "print([name for name in ('torch', 'scipy', 'matplotlib', 'wfdb') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

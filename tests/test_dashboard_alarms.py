@@ -10,6 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from test_dashboard import SIZES, make, make_bed, shown
 
+from agent.core.messages import Alarm, BedView, Condition, Glance, Priority, Snapshot
 from agent.dashboard.alarms import (
     LIT,
     MARKS,
@@ -30,7 +31,6 @@ from agent.dashboard.frame import NOTE_S, arranged, render, settle
 from agent.dashboard.keys import CHOOSE, press
 from agent.dashboard.styles import ASCII, UNICODE
 from agent.dashboard.view import Action, View
-from agent.messages import Alarm, BedView, Condition, Glance, Priority, Snapshot
 
 VT = Alarm(
     "bed-1", "run", "ventricular tachycardia", "high", "V beats in a row: 7 at 152/min", 3000, 3100, 1050.0, True

@@ -20,10 +20,10 @@ from test_dashboard_status import (
     text,
 )
 
+from agent.core.messages import BedState, LinkView
 from agent.dashboard.frame import render, settle
 from agent.dashboard.styles import ALARM, WARN
 from agent.dashboard.view import View, freeze
-from agent.messages import BedState, LinkView
 
 
 @pytest.mark.parametrize("view", [ONE, OVERVIEW, View(overview=False, ascii=True), View(overview=True, ascii=True)])

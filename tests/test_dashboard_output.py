@@ -9,16 +9,16 @@ from conftest import chunks, record_counts
 from test_dashboard import make, make_bed
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
-from agent.classify import Classifier
-from agent.config import Config, override
+from agent.analysis.classifier import Classifier
+from agent.core.config import Config, override
+from agent.core.messages import Alarm, Beat, Found, LinkView, Snapshot
 from agent.dashboard import keys as typed_keys
 from agent.dashboard.frame import arranged, settle
-from agent.dashboard.screen import Screen
+from agent.dashboard.terminal import Screen
 from agent.dashboard.view import Action, View, looked_at
-from agent.link.link import Link
-from agent.messages import Alarm, Beat, Found, LinkView, Snapshot
-from agent.monitor import Session
-from agent.outputs import MANY, Dashboard
+from agent.link.receiver import Link
+from agent.monitor.session import Session
+from agent.outputs.outputs import MANY, Dashboard
 
 
 @dataclass

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from agent.core.messages import LinkView, Snapshot
 from agent.dashboard.bell import BELL
 from agent.dashboard.painter import BEGIN, COMMIT, Painter
-from agent.dashboard.screen import CLOSE, OPEN, Screen, needs_ascii
+from agent.dashboard.terminal import CLOSE, OPEN, Screen, needs_ascii
 from agent.dashboard.view import Action, View
-from agent.messages import LinkView, Snapshot
 from model.errors import TerminalError
 
 PATIENCE_S = 30
@@ -30,9 +30,9 @@ import select, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who starts the tests with nohup, or behind, hands on that both
 signal.signal(signal.SIGINT, signal.default_int_handler)  # are ignored
 from rich.console import Console
-from agent.dashboard.screen import Screen
+from agent.dashboard.terminal import Screen
 from agent.dashboard.view import View
-from agent.messages import LinkView, Snapshot
+from agent.core.messages import LinkView, Snapshot
 shown = Snapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
 with Screen(Console(force_terminal=True), View()) as screen:
     going = True

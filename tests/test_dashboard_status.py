@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from test_dashboard import SIZES, WICKED, make, make_bed, shown
 
+from agent.core.messages import BedState, BedView, Event, Latency, Ledger, LinkView, RecordingView, Snapshot
 from agent.dashboard.frame import render, settle
 from agent.dashboard.status import ledger_parts, scaled, span
 from agent.dashboard.styles import EVENT_STYLES, WARN
 from agent.dashboard.view import View, freeze
-from agent.messages import BedState, BedView, Event, Latency, Ledger, LinkView, RecordingView, Snapshot
 
 LINK = LinkView("tcp://10.0.0.12:5555", "connected", 1234, 0, True, "", 0.42, 12.0)
 RECORDING = RecordingView("sessions/20261001-120000", 12_345_678, 34_500_000_000)

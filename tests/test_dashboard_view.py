@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agent.core.messages import BedView, Glance, LinkView, Rhythm, Snapshot
 from agent.dashboard.frame import arranged, render, settle
 from agent.dashboard.keys import press
 from agent.dashboard.view import SECONDS, View, arrange, chosen, follow, is_overview, looked_at, seconds_across
 from agent.dashboard.wave import HEIGHTS_MV
-from agent.messages import BedView, Glance, LinkView, Rhythm, Snapshot
 
 
 def make(*names: str) -> Snapshot:

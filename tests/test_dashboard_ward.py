@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from test_dashboard import SIZES, WICKED, at_a_glance, make, make_bed, printed, shown
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
-from agent.bed import Bed
+from agent.core.messages import Alarm, Event, Glance, Ledger, Priority, Snapshot
 from agent.dashboard.frame import arranged, render, settle
 from agent.dashboard.keys import matches, press
 from agent.dashboard.layout import SMALL, layout, resized
 from agent.dashboard.order import EVERY_S, HOLD_S, IDLE_S, SINK_S, Order, kept, ordered
 from agent.dashboard.picture import svg
 from agent.dashboard.view import View, looked_at, on_page
-from agent.glances import EVERY_S as LOOKED_S
-from agent.glances import KEPT, Glances, LastAlarms
-from agent.messages import Alarm, Event, Glance, Ledger, Priority, Snapshot
+from agent.monitor.ward_index import EVERY_S as LOOKED_S
+from agent.monitor.ward_index import KEPT, Glances, LastAlarms
+from agent.pipeline.bed_state import Bed
 
 WARD = make(*(make_bed(f"bed-{i}") for i in range(1000)))
 NAMES = ("a", "b", "c", "d")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from agent.core.messages import Floats
 from agent.dashboard.digits import FONT, SEGMENTS, figures
 from agent.dashboard.wave import HEIGHTS_MV, Window, fit, points, raster, rasters, spans, sweep
-from agent.messages import Floats
 
 NAN = float("nan")
 UNIT = Window(0.0, 1.0)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from model import dataset, frontend, records
-from model.dataset import TEST_BEATS, BeatSet
+from model.beats import dataset, frontend
+from model.beats.dataset import TEST_BEATS, BeatSet
 from model.errors import ConfigError
+from model.records import wfdb_records
 
 COUNTS = {"N": 90_589, "S": 2_779, "V": 7_236, "F": 803, "Q": 8_039}
 TRAIN = {"N": 7_471, "S": 2_223, "V": 5_788, "F": 641, "Q": 6_431}
@@ -17,13 +18,13 @@ SMALL = BeatSet(np.ones((2, 187), np.float32), np.array([0, 3]), np.array(["100"
 @pytest.fixture(scope="session")
 def beats() -> BeatSet:
     """All beats, built from the records."""
-    return dataset._join([dataset.record_beats(name) for name in records.embedded()])
+    return dataset._join([dataset.record_beats(name) for name in wfdb_records.embedded()])
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data set of the record 100 alone, and the folder where it is kept."""
-    monkeypatch.setattr(records, "embedded", lambda: ("100",))
+    monkeypatch.setattr(wfdb_records, "embedded", lambda: ("100",))
     monkeypatch.setenv("ECG_AGENT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -42,7 +43,7 @@ def test_what_a_beat_is(beats: BeatSet) -> None:
     """Every beat is 187 float32 in 0..1 with a label and the record it is from."""
     assert beats.beats.shape == (109_446, 187)
     assert (str(beats.beats.dtype), str(beats.labels.dtype)) == ("float32", "int64")
-    assert set(beats.records.tolist()) == set(records.embedded())
+    assert set(beats.records.tolist()) == set(wfdb_records.embedded())
     assert (beats.beats.min(), beats.beats.max()) == (0, 1)
     assert (beats.beats.max(axis=1) == 1).all()
 
@@ -50,11 +51,11 @@ def test_what_a_beat_is(beats: BeatSet) -> None:
 def test_beats_of_a_record(beats: BeatSet) -> None:
     """Each record gives all its annotated beats but the last, in order, cut from its default lead."""
     for name, lead in (("100", 0), ("114", 1), ("234", 0)):
-        record = records.open_record(name)
-        peaks, classes = records.annotations(record).beats()
-        signal = resample_poly(records.read(record)[:, lead], 25, 72).astype(np.float32)
+        record = wfdb_records.open_record(name)
+        peaks, classes = wfdb_records.annotations(record).beats()
+        signal = resample_poly(wfdb_records.read(record)[:, lead], 25, 72).astype(np.float32)
         found = beats.take(np.flatnonzero(beats.records == name))
-        assert [records.CLASSES[label] for label in found.labels] == list(classes[:-1])
+        assert [wfdb_records.CLASSES[label] for label in found.labels] == list(classes[:-1])
         assert np.array_equal(found.beats, frontend.cut(signal, np.rint(peaks * 125 / 360).astype(np.int64))[:-1])
 
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent.detect import Detector, RPeak
-from agent.messages import Floats
-from model.records import annotations, default_lead, open_record, read
-from model.resample import FS, Resampler
-from model.scoring import match_record
+from agent.analysis.qrs_detector import Detector, RPeak
+from agent.core.messages import Floats
+from model.records.resample import FS, Resampler
+from model.records.wfdb_records import annotations, default_lead, open_record, read
+from model.scoring.ec57 import match_record
 
 ROW = np.zeros(1, np.intp)
 

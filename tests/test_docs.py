@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import typer
 
-from agent import config as configuration
-from agent.cli import app
-from agent.config import Config
-from model import card, checkpoint, errors
+from agent.cli.app import app
+from agent.core import config as configuration
+from agent.core.config import Config
+from model import errors
+from model.nets import checkpoint
+from model.training import model_card
 
 REPOSITORY = Path(__file__).parent.parent
 WAVEFORM = "waveform"
@@ -106,7 +108,7 @@ def test_every_shipped_checkpoint_has_its_card() -> None:
     folder = REPOSITORY / "docs" / "models"
     assert {path.stem for path in folder.glob("*.md")} == {*checkpoint.shipped(), WAVEFORM}
     for name in checkpoint.shipped():
-        assert (folder / f"{name}.md").read_text() == card.markdown(checkpoint.find(name)), name
+        assert (folder / f"{name}.md").read_text() == model_card.markdown(checkpoint.find(name)), name
 
 
 def test_no_page_has_an_empty_place() -> None:

@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agent.classify import Classifier
-from agent.config import Config, override
+from agent.analysis.classifier import Classifier
+from agent.core.config import Config, override
+from agent.core.messages import Beat
 from agent.evaluation import beats as module
 from agent.evaluation.beats import Asked, Outcome, Skipped, annotations, check, evaluate, record_names
-from agent.evaluation.run import analyse
-from agent.messages import Beat
-from agent.pipeline import Ward
-from model.annotations import AnnotationFile, encoded, read_annotations
-from model.dataset import PACED
+from agent.evaluation.record_analysis import analyse
+from agent.pipeline.pipeline import Ward
+from model.beats.dataset import PACED
 from model.errors import ConfigError, EcgError, RecordError, RunError
-from model.records import DATABASE, Record, embedded, open_record, read
-from model.resample import FS
-from model.score_tables import beat_lines
-from simulator.replay import Plan, Replay
+from model.records.annotations import AnnotationFile, encoded, read_annotations
+from model.records.resample import FS
+from model.records.wfdb_records import DATABASE, Record, embedded, open_record, read
+from model.scoring.score_tables import beat_lines
+from simulator.record_replay import Plan, Replay
 
 EC57 = Path(__file__).parent / "data" / "ec57"
 SECONDS = 40

@@ -3,9 +3,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model import evaluation
-from model.evaluation import calibration, confusion, figures, intervals
-from model.net import NetSize, build
+from model.nets.net import NetSize, build
+from model.training import class_scores
+from model.training.class_scores import calibration, confusion, figures, intervals
 
 MATRIX = np.array(
     [
@@ -162,8 +162,8 @@ def test_scores_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch) ->
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net, beats = build(NetSize(), torch.device("cpu")), torch.rand(20, 187)
-    whole = evaluation.scores(net, beats)
-    monkeypatch.setitem(evaluation.BATCH, "cpu", 7)
-    assert torch.equal(evaluation.scores(net, beats), whole)
+    whole = class_scores.scores(net, beats)
+    monkeypatch.setitem(class_scores.BATCH, "cpu", 7)
+    assert torch.equal(class_scores.scores(net, beats), whole)
     assert whole.shape == (20, 5)
     assert not whole.requires_grad

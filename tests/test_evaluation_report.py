@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agent.config import Config, override
+from agent.core.config import Config, override
 from agent.evaluation.beats import Asked, Cost, Evaluated, Missed, Outcome, Skipped, evaluate
 from agent.evaluation.command import show_evaluation
 from agent.evaluation.page import page
 from agent.evaluation.report import class_rows, clock, groups, report, run_rows, tables
-from model.annotations import AnnotationFile, encoded, read_annotations
-from model.dataset import DS1, PACED
-from model.records import CLASSES, DATABASE
-from model.score_beats import LABELS
+from model.beats.dataset import DS1, PACED
+from model.records.annotations import AnnotationFile, encoded, read_annotations
+from model.records.wfdb_records import CLASSES, DATABASE
+from model.scoring.beat_scores import LABELS
 
 EC57 = Path(__file__).parent / "data" / "ec57"
 WEIGHTS = {"name": "made", "sha256": "0" * 64, "protocol": "random", "sentence": "random split of the beats"}

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 from conftest import all_found, chunks
 
-from agent.config import Config
-from agent.examples import UNSCORED, WINDOW, examples, label
-from agent.messages import Beat, End, Event, Floats
-from agent.pipeline import Ward
-from agent.segment import Cut
-from model.patient import INPUTS
-from model.records import CLASSES
-from model.resample import FS
-from model.variants import AS_IT_IS, Kind, Stream, stream
-from model.verdict import NO_BEAT
+from agent.analysis.beat_cutter import Cut
+from agent.core.config import Config
+from agent.core.messages import Beat, End, Event, Floats
+from agent.pipeline.pipeline import Ward
+from agent.training.candidates import UNSCORED, WINDOW, examples, label
+from model.beats.cluster_smoothing import NO_BEAT
+from model.beats.templates import INPUTS
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
+from model.training.augmented_streams import AS_IT_IS, Kind, Stream, stream
 
 N, S, V, F = range(4)
 NOISY = Kind("noisy", "first", noise_db=(3, 3), share=1.0)

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from model import checkpoint, dataset, evaluation, export
-from model.checkpoint import Card
-from model.dataset import BeatSet, Split
+from model.beats import dataset
+from model.beats.dataset import BeatSet, Split
 from model.errors import CheckpointError, ConfigError
-from model.net import NetSize, build
+from model.nets import checkpoint
+from model.nets.checkpoint import Card
+from model.nets.net import NetSize, build
+from model.training import class_scores, export
 
 onnx = pytest.importorskip("onnx", reason="needs pip install 'ecg-agent[export]'")
 pytest.importorskip("onnxruntime", reason="needs pip install 'ecg-agent[export]'")
@@ -82,7 +84,7 @@ def leftovers(folder: Path) -> list[str]:
 def test_same_scores(weights: Path, exported: Path, sides: Split) -> None:
     """Scores and probabilities are those of PyTorch but for rounding, whatever the batch."""
     net, _ = checkpoint.load_beat(weights, CPU)
-    scores = evaluation.scores(net, torch.from_numpy(sides.test.beats))
+    scores = class_scores.scores(net, torch.from_numpy(sides.test.beats))
     for count in (1, 7, 300):
         got = export.session(exported).run(None, {"beats": sides.test.beats[:count]})
         for values, expected in zip(got, (scores, torch.softmax(scores, dim=1)), strict=True):

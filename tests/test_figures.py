@@ -10,9 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from model import evaluation, figures
 from model.errors import RunError
-from model.records import CLASSES
+from model.records.wfdb_records import CLASSES
+from model.training import class_scores, figures
 
 RANDOM = np.array([[90, 4, 3, 2, 1], [4, 30, 2, 0, 0], [2, 1, 50, 3, 0], [1, 0, 2, 9, 0], [1, 0, 0, 0, 40]])
 APART = np.array([[95, 3, 1, 1, 0], [20, 15, 2, 0, 0], [3, 1, 50, 3, 1], [4, 0, 2, 6, 0], [0, 0, 0, 0, 0]])
@@ -52,11 +52,11 @@ def made_up_report(protocol: str = "random", epochs: int = 12, **training: Any) 
             "test_beats": dict(zip(CLASSES, matrix.sum(axis=1).tolist(), strict=True)),
             **training,
         },
-        "test": evaluation.figures(matrix)
+        "test": class_scores.figures(matrix)
         | {
             "last_epochs": {key: {"mean": 0.9, "sd": 0.0123} for key in keys[3:]},
-            "calibration": evaluation.calibration(labels, probabilities),
-            "intervals": evaluation.intervals(labels, said, records, by_record=protocol == "inter-patient"),
+            "calibration": class_scores.calibration(labels, probabilities),
+            "intervals": class_scores.intervals(labels, said, records, by_record=protocol == "inter-patient"),
         },
         "epochs": [{"epoch": n, **dict(zip(keys, values, strict=True))} for n in range(1, epochs + 1)],
     }

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model import records
-from model.dataset import lead_at_fs
-from model.frontend import BEAT_SAMPLES, cut, cut_length, cut_lengths, normalise
+from model.beats.dataset import lead_at_fs
+from model.beats.frontend import BEAT_SAMPLES, cut, cut_length, cut_lengths, normalise
+from model.records import wfdb_records
 
 Windows = NDArray[np.float32]
 
@@ -140,9 +140,9 @@ def test_cut_of_a_lead() -> None:
 
 def test_cut_of_a_record() -> None:
     """The batch of a real record is the beats of its lead, each cut and scaled alone."""
-    record = records.open_record("208")
+    record = wfdb_records.open_record("208")
     lead = lead_at_fs(record)
-    r_peaks = np.rint(records.annotations(record).beats()[0] * 125 / 360).astype(np.int64)
+    r_peaks = np.rint(wfdb_records.annotations(record).beats()[0] * 125 / 360).astype(np.int64)
     beats = cut(lead, r_peaks)
     for i in (0, 1, 7, 100, 1000, len(r_peaks) - 2):
         length = cut_length(r_peaks[: i + 1].tolist())

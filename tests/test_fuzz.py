@@ -19,19 +19,20 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from agent import config as configuration
-from agent import wire
-from agent.messages import Chunk, End, Event, Lead
-from agent.pipeline import Ward
+from agent.core import config as configuration
+from agent.core.messages import Chunk, End, Event, Lead
+from agent.pipeline.pipeline import Ward
+from agent.wire import packets
 from benchmarks import fuzz, fuzz_worker
 from benchmarks.fuzz_worker import Failure, Subject, Tally, Target, draw, hunt, judge, started
 from benchmarks.mutation import CHANGES, LARGEST, mutated, value
-from model import checkpoint, records
-from model.annotations import LARGEST_FILE, AnnotationFile, encoded, read_annotations
-from model.checkpoint import Card
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
-from model.net import NetSize, build
-from model.resample import ratio
+from model.nets import checkpoint
+from model.nets.checkpoint import Card
+from model.nets.net import NetSize, build
+from model.records import wfdb_records
+from model.records.annotations import LARGEST_FILE, AnnotationFile, encoded, read_annotations
+from model.records.resample import ratio
 
 SHORT = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 INPUTS = {"stream": 8, "lasting": 8, "recording": 25, "header": 100, "signal": 60, "annotation": 150}
@@ -251,19 +252,19 @@ def record(tmp_path: Path) -> Callable[..., Path]:
         (f"{'1' * 100_000}\n", "too large"),
         (f"made 1 360 100\n{'a' * 100_000}\n", "too large"),
         ("made 1 360 100\n" + "made.dat 16\n" * 5000, "too large"),
-        ("#" * (records.LARGEST_HEADER + 1), "too large"),
+        ("#" * (wfdb_records.LARGEST_HEADER + 1), "too large"),
     ],
 )
 def test_hostile_headers(record: Callable[..., Path], header: str, reason: str) -> None:
     """A header that asks for impossible numbers, or for hours of parsing, is refused at once and in one line."""
     with pytest.raises(RecordError, match=rf"^.*{reason}.*$"):
-        records.open_record(str(record(header)))
+        wfdb_records.open_record(str(record(header)))
 
 
 def test_long_remarks_are_no_harm(record: Callable[..., Path]) -> None:
     """Remarks may be as long as they like within a header of a mebibyte."""
     path = record(f"made 1 360 100\nmade.dat 16 200 12 0 0 0 0 II\n# {'9' * 50_000}\n")
-    assert len(records.open_record(str(path)).comments[0]) == 50_000
+    assert len(wfdb_records.open_record(str(path)).comments[0]) == 50_000
 
 
 @pytest.mark.parametrize(
@@ -286,29 +287,29 @@ def test_hostile_signal_files(record: Callable[..., Path], header: str, reason: 
     (path.parent / "zero.dat").symlink_to("/dev/zero")
     os.mkfifo(path.parent / "pipe.dat")
     (path.parent / "folder").mkdir()
-    opened = records.open_record(str(path))
+    opened = wfdb_records.open_record(str(path))
     with pytest.raises(RecordError, match=rf"^.*{reason}.*$") as refused:
-        records.read(opened)
+        wfdb_records.read(opened)
     assert not isinstance(refused.value.__cause__, MemoryError)
 
 
 def test_differences_are_read_in_blocks(record: Callable[..., Path]) -> None:
     """A block of a record of format 8, which holds differences, is that part of the whole."""
-    opened = records.open_record(str(record("made 1 360 200\nmade.dat 8 200 8 0 100 0 0 II\n")))
-    whole = records.read(opened)
+    opened = wfdb_records.open_record(str(record("made 1 360 200\nmade.dat 8 200 8 0 100 0 0 II\n")))
+    whole = wfdb_records.read(opened)
     assert whole[-1, 0] != 0
-    assert np.array_equal(records.read(opened, 150, 170), whole[150:170])
+    assert np.array_equal(wfdb_records.read(opened, 150, 170), whole[150:170])
 
 
 @pytest.mark.parametrize(("frame", "length"), [("", 100), ("x2", 50)])
 def test_the_end_of_a_skewed_signal(record: Callable[..., Path], frame: str, length: int) -> None:
     """A signal that was written three samples late has three fewer: no values are made up for them."""
-    opened = records.open_record(str(record(f"made 1 360 {length}\nmade.dat 16{frame}:3 200 12 0 0 0 0 II\n")))
-    whole = records.read(opened)[:, 0]
+    opened = wfdb_records.open_record(str(record(f"made 1 360 {length}\nmade.dat 16{frame}:3 200 12 0 0 0 0 II\n")))
+    whole = wfdb_records.read(opened)[:, 0]
     step = 100 // length  # the WFDB package takes the mean of the samples of a frame, and rounds down
     assert np.array_equal(np.rint(whole[:-3] * 200), step * np.arange(3, length))
     assert np.isnan(whole[-3:]).all()
-    assert np.array_equal(records.read(opened, 5, length - 1)[:, 0], whole[5:-1], equal_nan=True)
+    assert np.array_equal(wfdb_records.read(opened, 5, length - 1)[:, 0], whole[5:-1], equal_nan=True)
 
 
 def test_reasons_of_wfdb_can_be_shown(record: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +320,7 @@ def test_reasons_of_wfdb_can_be_shown(record: Callable[..., Path], monkeypatch: 
 
     monkeypatch.setattr("wfdb.rdheader", fail)
     with pytest.raises(RecordError, match=r"made: a \?\[2Jb+$") as refused:
-        records.open_record(str(record("made 1 360 100\nmade.dat 16 200 12 0 0 0 0 II\n")))
+        wfdb_records.open_record(str(record("made 1 360 100\nmade.dat 16 200 12 0 0 0 0 II\n")))
     assert len(str(refused.value)) < 1000
 
 
@@ -333,7 +334,7 @@ def test_remarks_about_the_file(record: Callable[..., Path], text: str) -> None:
     remarks = b"".join(NOTE + bytes([len(text), 0xFC]) + text.encode() + b"\0" * (len(text) % 2) for _ in range(2))
     path = record(remarks + encoded(AnnotationFile((77, 370), ("N", "V"), (0, 0), ("", ""))), ".atr")
     record("made 1 360 1000\nmade.dat 16 200 12 0 0 0 0 II\n")
-    found = records.annotations(records.open_record(str(path)))
+    found = wfdb_records.annotations(wfdb_records.open_record(str(path)))
     assert (found.samples.tolist(), found.symbols) == ([77, 370], ("N", "V"))
 
 
@@ -370,17 +371,17 @@ def test_slow_rates(fs: float) -> None:
 
 def test_huge_versions() -> None:
     """A version of thousands of digits is refused in a short line."""
-    bed, header, payload = wire.encode(End("1", "r", 0, 125.0))
+    bed, header, payload = packets.encode(End("1", "r", 0, 125.0))
     with pytest.raises(FrameError, match=r"^unknown wire version '9{20}': this agent knows 1$"):
-        wire.decode([bed, header.replace(b'"v":1', b'"v":' + b"9" * 4000), payload])
+        packets.decode([bed, header.replace(b'"v":1', b'"v":' + b"9" * 4000), payload])
 
 
 @pytest.mark.parametrize("fs", [1e-320, 1e-300, 1e-3, 0.999])
 def test_rates_of_no_device(fs: float) -> None:
     """A rate at which sample indices at 125 Hz would be beyond 64 bits, or infinite, is refused on the wire."""
-    frames = wire.encode(End("1", "r", 2**53, fs))
+    frames = packets.encode(End("1", "r", 2**53, fs))
     with pytest.raises(FrameError, match="fs"):
-        wire.decode(frames)
+        packets.decode(frames)
 
 
 def test_late_samples_at_a_slow_rate() -> None:

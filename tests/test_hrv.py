@@ -1,4 +1,4 @@
-"""model.hrv against figures worked out by hand and series whose power is known."""
+"""model.rhythm.hrv against figures worked out by hand and series whose power is known."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import hrv
-from model.hrv import BANDS, FREQUENCIES, STEP_HZ, Intervals, intervals, poincare, spectrum, time_domain
+from model.rhythm import hrv
+from model.rhythm.hrv import BANDS, FREQUENCIES, STEP_HZ, Intervals, intervals, poincare, spectrum, time_domain
 
 
 def of(rr_ms: Sequence[float], labels: str | None = None) -> Intervals:

@@ -8,13 +8,13 @@ import pytest
 import zmq
 from conftest import LEADS
 
-from agent import config as configuration
-from agent import wire
-from agent.config import override
-from agent.link.link import STRANGE_S, Link
-from agent.messages import Chunk, End, Event, Gap
+from agent.core import config as configuration
+from agent.core.config import override
+from agent.core.messages import Chunk, End, Event, Gap
+from agent.link.receiver import STRANGE_S, Link
+from agent.wire import packets
 from model.errors import EndpointError
-from model.resample import FS
+from model.records.resample import FS
 
 
 class Wire:
@@ -33,7 +33,7 @@ class Wire:
         """Send messages and a last one that shows that all before it were received; return what the link made."""
         for message in messages:
             self.publisher.send_multipart(message)
-        self.publisher.send_multipart(wire.encode(End("1-last", "last", 0, FS)))
+        self.publisher.send_multipart(packets.encode(End("1-last", "last", 0, FS)))
         out: list[Chunk | Gap | End | Event] = []
         while not any(isinstance(message, End) and message.bed == "1-last" for message in out):
             self.link.wait(5.0)
@@ -64,7 +64,7 @@ def packet(first: int, count: int = 5, bed: str = "1", run: str = "run") -> Chun
 
 
 def frames(*chunks: Chunk) -> list[list[bytes]]:
-    return [wire.encode(chunk) for chunk in chunks]
+    return [packets.encode(chunk) for chunk in chunks]
 
 
 def test_consecutive_packets_become_one_chunk(line: Wire) -> None:
@@ -100,7 +100,7 @@ def test_repeated_and_overlapping_packets_are_used_once(line: Wire) -> None:
 
 def test_a_missing_tail_is_declared_at_the_end(line: Wire) -> None:
     """The end of a run tells where it ended, so that lost last packets are a gap too."""
-    _, gap, end = line.exchange(*frames(packet(0)), wire.encode(End("1", "run", 20, FS, 4)))
+    _, gap, end = line.exchange(*frames(packet(0)), packets.encode(End("1", "run", 20, FS, 4)))
     assert gap == Gap("1", "run", 5, 15, FS, "never arrived")
     assert isinstance(end, End)
 
@@ -165,7 +165,7 @@ def test_the_state_of_the_link(line: Wire) -> None:
 def test_what_came_while_nobody_waited_came_after_the_socket_was_last_empty(line: Wire) -> None:
     """A packet that finds the monitor busy is stamped with the earliest time it can have come, not with a later one."""
     line.exchange(*frames(packet(0)), now_s=10.0)
-    line.publisher.send_multipart(wire.encode(packet(5)))
+    line.publisher.send_multipart(packets.encode(packet(5)))
     assert line.link.socket.poll(5000)
     line.link.wait(0.0)
     (chunk,) = line.link.receive(20.0)

@@ -11,20 +11,22 @@ import safetensors
 import torch
 from typer.testing import CliRunner
 
-from agent import config as configuration
-from agent import live_training
-from agent.cli import app
-from agent.examples import UNSCORED, Examples, examples
-from agent.live_training import counts, settled, show_live_training
-from model import card, checkpoint, dataset
-from model.context_net import SIZE, ContextNet, build
-from model.context_training import ContextRecipe
+from agent.cli.app import app
+from agent.core import config as configuration
+from agent.training import live_run
+from agent.training.candidates import UNSCORED, Examples, examples
+from agent.training.live_run import counts, settled, show_live_training
+from model.beats import dataset
+from model.beats.cluster_smoothing import NO_BEAT
+from model.beats.templates import INPUTS
 from model.errors import DeviceError
-from model.patient import INPUTS
-from model.records import CLASSES
-from model.resample import FS
-from model.variants import AS_IT_IS, KINDS, Kind, Stream, stream
-from model.verdict import NO_BEAT
+from model.nets import checkpoint
+from model.nets.context_net import SIZE, ContextNet, build
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
+from model.training import model_card
+from model.training.augmented_streams import AS_IT_IS, KINDS, Kind, Stream, stream
+from model.training.context_training import ContextRecipe
 
 CPU = torch.device("cpu")
 SETTINGS = replace(configuration.load(None, {}).train, device="cpu", threads=1, seed=4)
@@ -53,11 +55,11 @@ def asked() -> Iterator[Asked]:
         return short(name, kind, seed)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_training, "stream", made)
-        patch.setattr(live_training, "KINDS", VIEWS)
-        patch.setattr(live_training, "DS1", ("208", "119"))
-        patch.setattr(live_training, "DS2", ("233", "200"))
-        patch.setattr(live_training, "RECIPE", ContextRecipe(epochs=1, batch=64, normal=0.5))
+        patch.setattr(live_run, "stream", made)
+        patch.setattr(live_run, "KINDS", VIEWS)
+        patch.setattr(live_run, "DS1", ("208", "119"))
+        patch.setattr(live_run, "DS2", ("233", "200"))
+        patch.setattr(live_run, "RECIPE", ContextRecipe(epochs=1, batch=64, normal=0.5))
         yield calls
 
 
@@ -121,7 +123,7 @@ def test_a_fold_keeps_records_apart(asked: Asked, tmp_path: Path) -> None:
     asked.clear()
     show_live_training(SETTINGS, tmp_path, "live", "", 1)
     assert asked == [*(("208", kind, 4) for kind in VIEWS), ("119", AS_IT_IS, 4)]
-    text = card.markdown(tmp_path / "live.safetensors")
+    text = model_card.markdown(tmp_path / "live.safetensors")
     assert "fold 1 (counted from 0) of the 5" in " ".join(text.split())
 
 
@@ -142,17 +144,17 @@ def test_model_card(finished: tuple[Path, Asked]) -> None:
     """The card in words names command, views, hashes and candidates; a line of the table of models can be made."""
     path = finished[0] / "live.safetensors"
     training = checkpoint.load(path, CPU)[1].training
-    text = " ".join(card.markdown(path).split())
+    text = " ".join(model_card.markdown(path).split())
     for expected in (
         "# Model card: live",
         "## Training ecg-agent train-live --seed 4 1 passes in batches of 64 ",
         training["train_sha256"],
-        "2 views (`model/variants.py`): as it is, ectopy 1.",
+        "2 views (`model/training/augmented_streams.py`): as it is, ectopy 1.",
         f"| no beat | {training['train_beats']['no beat']:,} | {training['test_beats']['no beat']:,} |",
         "50.0 % of the normal ones",
     ):
         assert expected in text
-    row = card.summary(path)
+    row = model_card.summary(path)
     assert (row["recipe"], row["protocol"], row["seed"], row["fold"]) == ("live", "inter-patient", 4, None)
 
 
@@ -168,7 +170,7 @@ def test_unscored_candidates_are_left_out() -> None:
     judged = ~np.isnan(said[80:, 0])
     assert said.shape == (200, 5)
     assert np.allclose(said[~np.isnan(said[:, 0])].sum(1), 1)
-    found = live_training.figures(net, made, CPU)
+    found = live_run.figures(net, made, CPU)
     assert np.sum(found["confusion"]) == judged.sum() > 0
     assert found["classes_present"] == ["N"]
 

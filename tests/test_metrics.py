@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent import config as configuration
-from agent.messages import Alarm, Beat, Ledger, LinkView, RecordingView
-from agent.metrics import Metrics, address_of
+from agent.core import config as configuration
+from agent.core.messages import Alarm, Beat, Ledger, LinkView, RecordingView
+from agent.outputs.prometheus import Metrics, address_of
 from model.errors import ConfigError
 
 BEAT = Beat("7", 100, 150, "V", (0.0, 0.0, 1.0, 0.0, 0.0), 0.8, arrived_s=5.0, sent_s=4.9)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from misbehaving import BAD, FENCE, TICK, Behaviour, Frames, Outcome, Scene, heart, packet
 
-from agent import wire
-from agent.classify import Classifier
-from agent.config import Config
-from agent.messages import Beat, End, Lead
-from agent.steps import BLOCK, ROUNDS
-from model.resample import FS
+from agent.analysis.classifier import Classifier
+from agent.core.config import Config
+from agent.core.messages import Beat, End, Lead
+from agent.pipeline.input_queue import BLOCK, ROUNDS
+from agent.wire import packets
+from model.records.resample import FS
 
 BEDS, SECONDS = 6, 30.0
 TICKS = round(SECONDS * FS / TICK)
@@ -40,7 +40,7 @@ def comes_and_goes(tick: int) -> Iterator[Frames]:
     if place < 3:
         yield at(place, f"run {run}")
     elif place == 3 and run % 2:
-        yield wire.encode(End(BAD, f"run {run}", 3 * TICK, FS, 3))
+        yield packets.encode(End(BAD, f"run {run}", 3 * TICK, FS, 3))
 
 
 def changes_rate(tick: int) -> Iterator[Frames]:

@@ -6,14 +6,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from agent import models
-from model import checkpoint, dataset
-from model.card import summary
-from model.checkpoint import Card
-from model.evaluation import figures
-from model.export import Agreement
-from model.net import NetSize, build
-from model.records import CLASSES
+from agent.cli import models
+from model.beats import dataset
+from model.nets import checkpoint
+from model.nets.checkpoint import Card
+from model.nets.net import NetSize, build
+from model.records.wfdb_records import CLASSES
+from model.training.class_scores import figures
+from model.training.export import Agreement
+from model.training.model_card import summary
 
 NAMES = {"best": "random", "best-inter-patient": "inter-patient", "reproduction": "random"}
 

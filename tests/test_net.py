@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from agent.classify import Classifier
-from model.dataset import BeatSet, Split
-from model.net import BeatNet, NetSize, Quick, build, fold, parameters, samples_left
-from model.recipe import Recipe
-from model.train import Asked, Run
+from agent.analysis.classifier import Classifier
+from model.beats.dataset import BeatSet, Split
+from model.nets.net import BeatNet, NetSize, Quick, build, fold, parameters, samples_left
+from model.training.recipe import Recipe
+from model.training.train import Asked, Run
 
 CPU = torch.device("cpu")
 

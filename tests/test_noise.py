@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import wfdb
 
-from model.records import annotations, open_record, read
+from model.records.wfdb_records import annotations, open_record, read
 from simulator.noise import Noise, noise_amplitude, qrs_amplitude
 
 RECORD = open_record("118")

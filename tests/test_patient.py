@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.patient import (
+from model.beats.templates import (
     BEFORE,
     CHANNELS,
     CLUSTERS,

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from conftest import all_found, beats_and_events, chunks, record_counts
 
-from agent.classify import Classifier
-from agent.config import Config, override
-from agent.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Gap, Lead
-from agent.pipeline import Ward
-from model import frontend, records
-from model.resample import FS
+from agent.analysis.classifier import Classifier
+from agent.core.config import Config, override
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Gap, Lead
+from agent.pipeline.pipeline import Ward
+from model.beats import frontend
+from model.records import wfdb_records
+from model.records.resample import FS
 
 NewWard = Callable[[], Ward]
 
@@ -148,7 +149,7 @@ def test_a_wanted_lead_that_is_not_there_is_refused(settings: Config, classifier
 
 def test_another_rate_is_resampled_at_the_door(new_ward: NewWard) -> None:
     """A stream at 360 Hz that is joined late gives the beats of the record at 125 Hz, within a sample."""
-    signal = np.rint(1000 * records.read(records.open_record("100"), 0, 40 * 360)[:, 0]).astype(np.int32)
+    signal = np.rint(1000 * wfdb_records.read(wfdb_records.open_record("100"), 0, 40 * 360)[:, 0]).astype(np.int32)
     reference = beats_of(all_found(new_ward(), list(chunks(record_counts("100", 40), [5]))))
     found = beats_of(all_found(new_ward(), list(chunks(signal[1234:], [11], first=1234, fs=360.0))))
     times = {beat.sample for beat in reference}
@@ -160,7 +161,7 @@ def test_another_rate_is_resampled_at_the_door(new_ward: NewWard) -> None:
 @pytest.mark.parametrize("sizes", [[1], [5], [7, 1, 400, 33]])
 def test_the_door_does_not_depend_on_the_chunks(new_ward: NewWard, sizes: list[int]) -> None:
     """A resampled stream with a stretch without values gives the same beats in any chunks."""
-    signal = np.rint(1000 * records.read(records.open_record("208"), 0, 30 * 360)[:, 0]).astype(np.int32)
+    signal = np.rint(1000 * wfdb_records.read(wfdb_records.open_record("208"), 0, 30 * 360)[:, 0]).astype(np.int32)
     signal[5000:5100] = MISSING
     whole = all_found(new_ward(), list(chunks(signal, [10**6], fs=360.0)))
     assert all_found(new_ward(), list(chunks(signal, sizes, fs=360.0))) == whole

@@ -1,4 +1,4 @@
-"""simulator.publish: real sockets on this machine."""
+"""simulator.publisher: real sockets on this machine."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import zmq
 
-from agent import config as configuration
-from agent.config import override
-from agent.messages import Chunk, End, Lead
-from agent.wire import decode, encode
+from agent.core import config as configuration
+from agent.core.config import override
+from agent.core.messages import Chunk, End, Lead
+from agent.wire.packets import decode, encode
 from model.errors import EndpointError
-from simulator.publish import Publisher
-from simulator.replay import Plan
-from simulator.ward import Clock, Pace, open_beds, run
+from simulator.publisher import Publisher
+from simulator.record_replay import Plan
+from simulator.scheduler import Clock, Pace, open_beds, run
 
 LOCAL = "tcp://127.0.0.1:*"
 RAMP = Lead("ramp", "count", 1.0, 0.0, 0, 2**31 - 1)

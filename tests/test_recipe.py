@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from agent import config
-from model.augment import augment
+from agent.core import config
+from model.training.augment import augment
 
 RECIPES = config.load(None, {}).recipe
 CURVE = replace(RECIPES["best"], learning_rate=1.0, schedule="one-cycle")

@@ -1,4 +1,4 @@
-"""simulator.recorded: a recording replayed as the device sent it."""
+"""simulator.recording_replay: a recording replayed as the device sent it."""
 
 import shutil
 import time
@@ -15,18 +15,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from recordings import CONFIG, LEADS, WIDE, Message, beats_of, heard, recorded, stream, troubled, two_leads, wide
 
-from agent.classify import load
-from agent.config import Config, override
-from agent.link.link import Link
-from agent.messages import MISSING, Chunk, End, Event, Found, Gap, Lead
-from agent.pipeline import Ward
+from agent.analysis.classifier import load
+from agent.core.config import Config, override
+from agent.core.messages import MISSING, Chunk, End, Event, Found, Gap, Lead
+from agent.link.receiver import Link
+from agent.pipeline.pipeline import Ward
 from agent.recording.sessions import Session
-from agent.wire import decode, encode
+from agent.wire.packets import decode, encode
 from model.errors import ConfigError, RecordError
-from simulator.publish import Publisher
-from simulator.recorded import RecordedReplay, is_recorded
-from simulator.replay import Plan, Replay
-from simulator.ward import Clock, Pace, bed_names, open_beds, run
+from simulator.publisher import Publisher
+from simulator.record_replay import Plan, Replay
+from simulator.recording_replay import RecordedReplay, is_recorded
+from simulator.scheduler import Clock, Pace, bed_names, open_beds, run
 
 NewWard = Callable[[], Ward]
 PLAN = Plan(record="", bed="1", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)

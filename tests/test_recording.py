@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
 
-from agent.commands import _close
-from agent.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, Position
+from agent.cli.monitor import _close
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, Position
+from agent.export.listing import entries
 from agent.recording import recorder as recording
 from agent.recording import sessions
-from agent.recording.listing import entries
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import Segment, Session
-from model.annotations import read_annotations
 from model.errors import RunError
+from model.records.annotations import read_annotations
 
 FLUSH_S = 0.01
 
@@ -604,8 +604,8 @@ def test_a_recording_that_could_not_be_finished_is_not_told_to_be_complete(
         recorder.push(before, [], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.track.packed", _refuse)
-            patch.setattr("agent.recording.writer.store.transaction", _refuse)
+            patch.setattr("agent.recording.bed_writer.packed", _refuse)
+            patch.setattr("agent.recording.session_writer.database.transaction", _refuse)
             recorder.push([chunk(20, 145)], [], NOW)
             with pytest.raises(RunError, match="could not be finished: No space left"):
                 _close(recorder)
@@ -724,7 +724,7 @@ def test_an_end_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pyte
     recorder.push([chunk(0, 20)], [], NOW)
     assert recorder.flush()
     monkeypatch.setattr(os, "fdatasync" if hasattr(os, "fdatasync") else "fsync", lambda _: 0)
-    monkeypatch.setattr("agent.recording.segments._sync", _refuse)
+    monkeypatch.setattr("agent.recording.segment_files._sync", _refuse)
     with pytest.raises(RunError, match="could not be finished: No space left"):
         recorder.close()
     recorder.close()
@@ -744,7 +744,7 @@ def test_a_fault_of_ours_pauses_and_is_told(tmp_path: Path, monkeypatch: pytest.
         recorder.push([chunk(0, 20)], [], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.track.packed", lambda _: 1 / 0)
+            patch.setattr("agent.recording.bed_writer.packed", lambda _: 1 / 0)
             recorder.push([chunk(20, 40)], [], NOW)
             until(recorder, lambda: "division by zero" in recorder.view().trouble)
         until(recorder, lambda: not recorder.view().trouble)
@@ -761,7 +761,7 @@ def test_beats_that_the_annotations_could_not_take_are_written_later(
         recorder.push([chunk(0, 200)], [beat(50)], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.segments._encoded", _refuse)
+            patch.setattr("agent.recording.segment_files._encoded", _refuse)
             recorder.push([chunk(200, 300)], [beat(150), beat(250)], NOW)
             until(recorder, lambda: bool(recorder.view().trouble))
             (segment,) = segments(tmp_path)

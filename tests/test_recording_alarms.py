@@ -19,13 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from indexed import CONFIG, NOW, beat, chunk, gap, kill, record
 
-from agent.json_lines import alarm_line
-from agent.messages import Alarm, Event, Floats, Found, Strip
-from agent.recording import alarms as module
+from agent.core.messages import Alarm, Event, Floats, Found, Strip
+from agent.export.convert import convert
+from agent.export.listing import entries, table
+from agent.outputs.json_lines import alarm_line
+from agent.recording import alarm_records as module
 from agent.recording import recorder as recording
-from agent.recording.alarms import LONGEST_STRIP, Waiting, packed, unpacked
-from agent.recording.convert import convert
-from agent.recording.listing import entries, table
+from agent.recording.alarm_records import LONGEST_STRIP, Waiting, packed, unpacked
 from agent.recording.recorder import Recorder
 from agent.recording.runs import SessionRuns
 from model.errors import RecordError
@@ -128,7 +128,7 @@ def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest
         recorder.push([chunk(0, 100)], [], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.track.packed", lambda _: 1 / 0)
+            patch.setattr("agent.recording.bed_writer.packed", lambda _: 1 / 0)
             recorder.push([chunk(100, 200)], [alarm(onset) for onset in range(3)], NOW)
             assert recorder.flush()
             assert recorder.view().trouble
@@ -162,9 +162,9 @@ def test_waiting_alarms_are_bounded() -> None:
 
 
 def recording_schema() -> str:
-    from agent.recording import store
+    from agent.recording import database
 
-    return store._SCHEMA
+    return database._SCHEMA
 
 
 def test_the_queue_counts_waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

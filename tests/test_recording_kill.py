@@ -11,7 +11,7 @@ import pytest
 import wfdb
 from indexed import CONFIG, counts_of
 
-from agent.messages import MISSING
+from agent.core.messages import MISSING
 from agent.recording import sessions
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import Session

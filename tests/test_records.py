@@ -9,11 +9,11 @@ import soundfile
 import wfdb
 from numpy.typing import NDArray
 
-from model import embed, records
 from model.errors import RecordError
+from model.records import build_database, wfdb_records
 
-MITDB, NSTDB = records.DATABASE / "mitdb", records.DATABASE / "nstdb"
-EMBEDDED = [*(MITDB / name for name in records.embedded()), *(NSTDB / name for name in records.noises())]
+MITDB, NSTDB = wfdb_records.DATABASE / "mitdb", wfdb_records.DATABASE / "nstdb"
+EMBEDDED = [*(MITDB / name for name in wfdb_records.embedded()), *(NSTDB / name for name in wfdb_records.noises())]
 ORIGINALS = Path(__file__).parents[2] / "shared"
 
 
@@ -50,16 +50,16 @@ def ramp() -> NDArray[np.float64]:
 @pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.name)
 def test_embedded_records_are_the_published_ones(path: Path) -> None:
     """Signal packed back into format 212, header and annotations have the SHA-256 that PhysioNet publishes."""
-    sums = embed.published_sums(path.parent)
+    sums = build_database.published_sums(path.parent)
     found = {name: hashlib.sha256(content).hexdigest() for name, content in published_files(path).items()}
     assert found == {name: sums[name] for name in found}
 
 
 def test_every_sum_belongs_to_an_embedded_file() -> None:
     """48 records with annotations and the two noises are embedded, and no sum is listed besides."""
-    assert (len(records.embedded()), records.noises()) == (48, ("bw", "ma"))
-    assert len(embed.published_sums(MITDB)) == 3 * 48
-    assert len(embed.published_sums(NSTDB)) == 2 * 2
+    assert (len(wfdb_records.embedded()), wfdb_records.noises()) == (48, ("bw", "ma"))
+    assert len(build_database.published_sums(MITDB)) == 3 * 48
+    assert len(build_database.published_sums(NSTDB)) == 2 * 2
 
 
 @pytest.mark.parametrize("folder", [MITDB, NSTDB], ids=lambda folder: folder.name)
@@ -68,8 +68,8 @@ def test_sums_are_physionets(folder: Path) -> None:
     original = ORIGINALS / folder.name
     if not (original / "SHA256SUMS.txt").exists():
         pytest.skip(f"the published {folder.name} is not beside the repository")
-    ours = embed.published_sums(folder)
-    assert ours.items() <= embed.published_sums(original).items()
+    ours = build_database.published_sums(folder)
+    assert ours.items() <= build_database.published_sums(original).items()
 
 
 def test_embedding_again_gives_the_same(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_embedding_again_gives_the_same(tmp_path: Path) -> None:
     for name, content in published_files(MITDB / "100").items():
         (source / name).write_bytes(content)
     (source / "SHA256SUMS.txt").write_bytes((MITDB / "SHA256SUMS.txt").read_bytes())
-    embed.embed(source, ["100"], target)
-    assert embed.published_sums(target).items() <= embed.published_sums(MITDB).items()
+    build_database.embed(source, ["100"], target)
+    assert build_database.published_sums(target).items() <= build_database.published_sums(MITDB).items()
     assert (target / "100.hea").read_bytes() == (MITDB / "100.hea").read_bytes()
     again, embedded = (soundfile.read(folder / "100.flac", dtype="int16")[0] for folder in (target, MITDB))
     assert np.array_equal(again, embedded)
@@ -91,62 +91,62 @@ def test_embedding_refuses_other_files(tmp_path: Path) -> None:
     (tmp_path / "100.dat").write_bytes(b"other")
     (tmp_path / "SHA256SUMS.txt").write_bytes((MITDB / "SHA256SUMS.txt").read_bytes())
     with pytest.raises(SystemExit, match=r"100\.dat is not the published file"):
-        embed.embed(tmp_path, ["100"], tmp_path / "target")
+        build_database.embed(tmp_path, ["100"], tmp_path / "target")
 
 
 def test_what_a_header_says() -> None:
     """The header of record 100 gives rate, length, leads with the converter's range, and remarks."""
-    record = records.open_record("100")
+    record = wfdb_records.open_record("100")
     assert (record.name, record.fs, record.length) == ("100", 360.0, 650_000)
-    assert record.signals[0] == records.Signal("MLII", "mV", -5.12, 5.115)
+    assert record.signals[0] == wfdb_records.Signal("MLII", "mV", -5.12, 5.115)
     assert [signal.name for signal in record.signals] == ["MLII", "V5"]
     assert record.comments == ("69 M 1085 1629 x1", "Aldomet, Inderal")
 
 
 def test_signal_is_in_millivolts() -> None:
     """The first samples of record 100, 995 and 1011 counts at 200 a millivolt around 1024, are -0.145 and -0.065 mV."""
-    assert records.read(records.open_record("100"), 0, 1).tolist() == [[-0.145, -0.065]]
+    assert wfdb_records.read(wfdb_records.open_record("100"), 0, 1).tolist() == [[-0.145, -0.065]]
 
 
 @pytest.mark.parametrize("cuts", [[30_000], [1, 2, 4_095, 4_096, 4_097, 19_999, 30_000]])
 def test_blocks_equal_the_whole(cuts: list[int]) -> None:
     """A record read in blocks is the record read at once."""
-    record = records.open_record("208")
-    whole = records.read(record, 0, 30_000)
-    blocks = [records.read(record, start, stop) for start, stop in zip([0, *cuts], cuts, strict=False)]
+    record = wfdb_records.open_record("208")
+    whole = wfdb_records.read(record, 0, 30_000)
+    blocks = [wfdb_records.read(record, start, stop) for start, stop in zip([0, *cuts], cuts, strict=False)]
     assert np.array_equal(np.concatenate(blocks), whole)
 
 
 def test_reading_ends_with_the_record() -> None:
     """A stop after the end means the end, and there is nothing after it."""
-    record = records.open_record("100")
-    assert np.array_equal(records.read(record, 649_990, 10**9), records.read(record, 649_990))
-    assert records.read(record, 650_000).shape == (0, 2)
-    assert records.read(record, 700_000, 700_001).shape == (0, 2)
+    record = wfdb_records.open_record("100")
+    assert np.array_equal(wfdb_records.read(record, 649_990, 10**9), wfdb_records.read(record, 649_990))
+    assert wfdb_records.read(record, 650_000).shape == (0, 2)
+    assert wfdb_records.read(record, 700_000, 700_001).shape == (0, 2)
 
 
 @pytest.mark.parametrize("fmt", ["16", "212", "80", "24"])
 def test_samples_without_a_value_are_nan(tmp_path: Path, ramp: NDArray[np.float64], fmt: str) -> None:
     """Where a record holds WFDB's invalid sample it reads NaN, in blocks too, and values elsewhere."""
     ramp[10:20, 0] = ramp[99, 1] = np.nan
-    record = records.open_record(write_record(tmp_path, ramp, fmt=fmt))
-    assert np.array_equal(records.read(record), ramp, equal_nan=True)
-    assert np.array_equal(records.read(record, 15, 25), ramp[15:25], equal_nan=True)
+    record = wfdb_records.open_record(write_record(tmp_path, ramp, fmt=fmt))
+    assert np.array_equal(wfdb_records.read(record), ramp, equal_nan=True)
+    assert np.array_equal(wfdb_records.read(record, 15, 25), ramp[15:25], equal_nan=True)
 
 
 @pytest.mark.parametrize("ending", ["", ".hea", ".dat"])
 def test_any_record_by_path(tmp_path: Path, ramp: NDArray[np.float64], ending: str) -> None:
     """A WFDB record at any rate is read by its path, with or without an ending."""
-    record = records.open_record(write_record(tmp_path, ramp, fs=257.5) + ending)
+    record = wfdb_records.open_record(write_record(tmp_path, ramp, fs=257.5) + ending)
     assert (record.name, record.fs, record.length) == ("made", 257.5, 100)
-    assert np.array_equal(records.read(record), ramp)
+    assert np.array_equal(wfdb_records.read(record), ramp)
 
 
 @pytest.mark.parametrize("name", ["nothing", "", ".", "/", "..", "a\0b", "~nobody-here/1", "x" * 5000, "100/100"])
 def test_unknown_records(name: str) -> None:
     """A name that is no record, whatever it looks like, is refused with the names that are."""
     with pytest.raises(RecordError, match=r"^no record .*one of 100, 101, .*, 234$"):
-        records.open_record(name)
+        wfdb_records.open_record(name)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_broken_headers(tmp_path: Path, header: str, reason: str) -> None:
     """A header that cannot be used is refused in one line with the reason."""
     (tmp_path / "bad.hea").write_text(header)
     with pytest.raises(RecordError, match=rf"^.*{reason}.*$"):
-        records.open_record(str(tmp_path / "bad"))
+        wfdb_records.open_record(str(tmp_path / "bad"))
 
 
 @pytest.mark.parametrize("error", [IndexError("list index out of range"), KeyError("x"), TypeError("NoneType")])
@@ -179,7 +179,7 @@ def test_what_the_package_stumbles_on(tmp_path: Path, error: Exception, monkeypa
     (tmp_path / "bad.hea").write_text("bad 1 360 10\n")
     monkeypatch.setattr(wfdb, "rdheader", stumble)
     with pytest.raises(RecordError, match=r"header of record .*bad: it is damaged, or nothing of WFDB$"):
-        records.open_record(str(tmp_path / "bad"))
+        wfdb_records.open_record(str(tmp_path / "bad"))
 
 
 def test_unknown_format(tmp_path: Path) -> None:
@@ -187,25 +187,25 @@ def test_unknown_format(tmp_path: Path) -> None:
     (tmp_path / "bad.hea").write_text("bad 1 360 10\nbad.dat 777 200\n")
     (tmp_path / "bad.dat").write_bytes(bytes(1000))
     with pytest.raises(RecordError, match=r"cannot read the signal of record .*bad: format 777 is unknown"):
-        records.read(records.open_record(str(tmp_path / "bad")))
+        wfdb_records.read(wfdb_records.open_record(str(tmp_path / "bad")))
 
 
 @pytest.mark.parametrize("left", [0, 1, 399])
 def test_signal_files_cut_short(tmp_path: Path, ramp: NDArray[np.float64], left: int) -> None:
     """A signal file that ends before its header says is refused in one line."""
-    record = records.open_record(write_record(tmp_path, ramp))
+    record = wfdb_records.open_record(write_record(tmp_path, ramp))
     data = tmp_path / "made.dat"
     data.write_bytes(data.read_bytes()[:left])
     with pytest.raises(RecordError, match=r"^.*record .*made.*$"):
-        records.read(record)
+        wfdb_records.read(record)
 
 
 def test_missing_signal_file(tmp_path: Path, ramp: NDArray[np.float64]) -> None:
     """A record whose signal file is gone is refused."""
-    record = records.open_record(write_record(tmp_path, ramp))
+    record = wfdb_records.open_record(write_record(tmp_path, ramp))
     (tmp_path / "made.dat").unlink()
     with pytest.raises(RecordError, match=r"cannot read the signal of record .*made\.dat"):
-        records.read(record)
+        wfdb_records.read(record)
 
 
 @pytest.mark.parametrize("left", [0, 100, 300_000])
@@ -213,31 +213,31 @@ def test_flac_cut_short(tmp_path: Path, left: int) -> None:
     """An embedded record whose compressed signal is damaged is refused."""
     for ending in (".hea", ".flac"):
         (tmp_path / f"100{ending}").write_bytes((MITDB / f"100{ending}").read_bytes())
-    record = records.open_record(str(tmp_path / "100"))
+    record = wfdb_records.open_record(str(tmp_path / "100"))
     (tmp_path / "100.flac").write_bytes((MITDB / "100.flac").read_bytes()[:left])
     with pytest.raises(RecordError, match=r"^.*record .*100.*$"):
-        records.read(record)
+        wfdb_records.read(record)
 
 
 @pytest.mark.parametrize("content", [b"\0", b"\xff" * 101, bytes(range(256)) * 3], ids=["one byte", "ff", "all bytes"])
 def test_broken_annotations(tmp_path: Path, ramp: NDArray[np.float64], content: bytes) -> None:
     """A file that holds no annotations is refused in one line."""
-    record = records.open_record(write_record(tmp_path, ramp))
+    record = wfdb_records.open_record(write_record(tmp_path, ramp))
     (tmp_path / "made.atr").write_bytes(content)
     with pytest.raises(RecordError, match=r"^cannot read the annotations of record .*$"):
-        records.annotations(record)
+        wfdb_records.annotations(record)
 
 
 def test_missing_annotations(tmp_path: Path, ramp: NDArray[np.float64]) -> None:
     """A record without annotations says which file is missing."""
-    record = records.open_record(write_record(tmp_path, ramp))
+    record = wfdb_records.open_record(write_record(tmp_path, ramp))
     with pytest.raises(RecordError, match=r"no annotations: made\.atr is missing"):
-        records.annotations(record)
+        wfdb_records.annotations(record)
 
 
 def test_annotations_of_a_record() -> None:
     """The first annotations of record 100: the rhythm with its note, then beats."""
-    found = records.annotations(records.open_record("100"))
+    found = wfdb_records.annotations(wfdb_records.open_record("100"))
     assert found.samples[:3].tolist() == [18, 77, 370]
     assert (found.symbols[:3], found.texts[:3]) == (("+", "N", "N"), ("(N", "", ""))
     peaks, classes = found.beats()
@@ -246,8 +246,8 @@ def test_annotations_of_a_record() -> None:
 
 def test_beats_of_the_database() -> None:
     """The annotated beats of all records have the published number of each symbol, and so of each class."""
-    found = [records.annotations(records.open_record(name)) for name in records.embedded()]
-    symbols = Counter(symbol for one in found for symbol in one.symbols if symbol in records.CLASS_OF)
+    found = [wfdb_records.annotations(wfdb_records.open_record(name)) for name in wfdb_records.embedded()]
+    symbols = Counter(symbol for one in found for symbol in one.symbols if symbol in wfdb_records.CLASS_OF)
     assert symbols == {
         "N": 75052, "L": 8075, "R": 7259, "e": 16, "j": 229,
         "A": 2546, "a": 150, "J": 83, "S": 2,
@@ -261,8 +261,8 @@ def test_beats_of_the_database() -> None:
 
 def test_classes_in_order() -> None:
     """Classes stand in one order everywhere, and no symbol belongs to two of them."""
-    assert records.CLASSES == ("N", "S", "V", "F", "Q")
-    assert len(records.CLASS_OF) == sum(map(len, records.AAMI_CLASSES.values()))
+    assert wfdb_records.CLASSES == ("N", "S", "V", "F", "Q")
+    assert len(wfdb_records.CLASS_OF) == sum(map(len, wfdb_records.AAMI_CLASSES.values()))
 
 
 @pytest.mark.parametrize(
@@ -271,11 +271,11 @@ def test_classes_in_order() -> None:
 )
 def test_default_lead(names: tuple[str, ...], index: int) -> None:
     """MLII by name, then II, then whatever comes first."""
-    assert records.default_lead(names) == index
+    assert wfdb_records.default_lead(names) == index
 
 
 def test_licence_travels_with_the_data() -> None:
     """The database names its licence and where it comes from."""
-    text = (records.DATABASE / "LICENSE.md").read_text()
+    text = (wfdb_records.DATABASE / "LICENSE.md").read_text()
     assert re.search("Open Data Commons Attribution", text)
     assert re.search("MIT-BIH Arrhythmia Database", text)

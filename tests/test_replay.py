@@ -1,4 +1,4 @@
-"""simulator.replay: a record as packets."""
+"""simulator.record_replay: a record as packets."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +10,11 @@ import wfdb
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from agent.messages import MISSING, Chunk, End, quantised
-from agent.wire import decode, encode
+from agent.core.messages import MISSING, Chunk, End, quantised
+from agent.wire.packets import decode, encode
 from model.errors import ConfigError, RecordError
-from model.records import Record, open_record, read
-from simulator.replay import Plan, Replay, packet_samples, wire_leads
+from model.records.wfdb_records import Record, open_record, read
+from simulator.record_replay import Plan, Replay, packet_samples, wire_leads
 
 PLAN = Plan(record="100", bed="100", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)
 
@@ -78,7 +78,7 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         sizes.append(stop - start)
         return read(record, start, stop)
 
-    monkeypatch.setattr("simulator.replay.read", noted)
+    monkeypatch.setattr("simulator.record_replay.read", noted)
     messages = iter(Replay(PLAN, 40))
     next(messages)
     assert len(sizes) <= 2

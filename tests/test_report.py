@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
 
-from agent.messages import Alarm, Beat, Chunk, Event, Found, Strip
+from agent.core.messages import Alarm, Beat, Chunk, Event, Found, Strip
 from agent.recording.recorder import Recorder
 from agent.recording.runs import SessionRuns
 from agent.report.alarm_content import chosen

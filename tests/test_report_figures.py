@@ -17,7 +17,7 @@ from agent.report.reading import Beats
 from agent.report.sheet import ELLIPSIS, fitted, width_of, wrapped
 from agent.report.styles import CLASS_COLOURS, length, moment, number, percent
 from agent.report.svg import svg
-from model.records import CLASSES
+from model.records.wfdb_records import CLASSES
 
 
 def beats(labels: str, rr: list[float] | None = None) -> Beats:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from model.resample import FS, Resampler, ratio
+from model.records.resample import FS, Resampler, ratio
 
 RATES = [50, 100, 125, 128, 200, 250, 256, 257.5, 300, 360, 500, 512, 977, 1000]
 FACTORS = {100: (5, 4), 125: (1, 1), 128: (125, 128), 250: (1, 2), 257.5: (50, 103), 360: (25, 72), 1000: (1, 8)}

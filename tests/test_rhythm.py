@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from agent.config import Config
-from agent.messages import Beat, Rhythm
-from agent.rhythm import Rhythms, rate
-from model.resample import FS
+from agent.analysis.rate import Rhythms, rate
+from agent.core.config import Config
+from agent.core.messages import Beat, Rhythm
+from model.records.resample import FS
 
 
 def rhythm_of(settings: Config, samples: list[int], labels: str, now: int | None = None) -> Rhythm:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model import rhythms
-from model.resample import FS
-from model.rhythms import EARLY, LONGEST, P_END, P_START, SHORTEST, Plan, Rhythm, rewrite
-from model.variants import AS_IT_IS, stream
+from model.records.resample import FS
+from model.training import synthetic_rhythms
+from model.training.augmented_streams import AS_IT_IS, stream
+from model.training.synthetic_rhythms import EARLY, LONGEST, P_END, P_START, SHORTEST, Plan, Rhythm, rewrite
 
 Array = NDArray[np.float64]
 RHYTHMS: tuple[Rhythm, ...] = ("ectopy", "fibrillation", "arrhythmia")
@@ -38,7 +38,7 @@ def steady(beats: int = 400, interval: int = 100) -> tuple[Array, Array, tuple[s
 
 def planned(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> Callable[..., tuple[Array, Array, tuple[str, ...]]]:
     """`rewrite` with a plan of our own."""
-    monkeypatch.setattr(rhythms, "arrhythmia", lambda *_: plan)
+    monkeypatch.setattr(synthetic_rhythms, "arrhythmia", lambda *_: plan)
     return lambda x, beats, labels: rewrite(x, beats, labels, "arrhythmia", np.random.default_rng(0))
 
 
@@ -58,7 +58,7 @@ def test_every_beat_is_still_there(
 
     A next P wave may lie on what follows the R peak where the interval is under 0.36 s.
     """
-    monkeypatch.setattr(rhythms, "_waves", lambda samples, *_: np.zeros(samples))
+    monkeypatch.setattr(synthetic_rhythms, "_waves", lambda samples, *_: np.zeros(samples))
     x, beats, labels = recorded
     y, moved, said = rewrite(x, beats, labels, rhythm, np.random.default_rng(seed))
     at = np.rint(beats)

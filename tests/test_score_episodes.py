@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.annotations import AnnotationFile
-from model.score_beats import OPEN_END, Span
-from model.score_episodes import (
+from model.records.annotations import AnnotationFile
+from model.scoring.beat_scores import OPEN_END, Span
+from model.scoring.ec57 import span
+from model.scoring.episode_scores import (
     ATRIAL,
     ATRIAL_BUT_FLUTTER,
     ATRIAL_OR_FLUTTER,
@@ -24,7 +25,6 @@ from model.score_episodes import (
     episodes,
     gross,
 )
-from model.scoring import span
 
 RATE = 10.0
 

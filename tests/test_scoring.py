@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from model.annotations import AnnotationFile
 from model.errors import ConfigError
-from model.records import Annotations, annotations, open_record
-from model.score_beats import OPEN_END, Span, compare
-from model.scoring import LEARNING_S, Mismatch, beat_samples, match_record, score, span
+from model.records.annotations import AnnotationFile
+from model.records.wfdb_records import Annotations, annotations, open_record
+from model.scoring.beat_scores import OPEN_END, Span, compare
+from model.scoring.ec57 import LEARNING_S, Mismatch, beat_samples, match_record, score, span
 
 FS = 100
 

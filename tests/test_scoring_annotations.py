@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import wfdb
 
-from model.annotations import AnnotationFile, read_annotations, symbol_of
 from model.errors import RecordError
-from model.records import DATABASE, embedded
+from model.records.annotations import AnnotationFile, read_annotations, symbol_of
+from model.records.wfdb_records import DATABASE, embedded
 
 
 def word(code: int, data: int = 0) -> bytes:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.annotations import AnnotationFile, read_annotations
-from model.records import DATABASE, open_record
-from model.score_beats import LABELS, Span, compare
-from model.score_runs import RunCounts, compare_runs
-from model.score_tables import beat_lines, run_lines, shutdown_lines
-from model.scoring import LEARNING_S, RecordScore, score, span
+from model.records.annotations import AnnotationFile, read_annotations
+from model.records.wfdb_records import DATABASE, open_record
+from model.scoring.beat_scores import LABELS, Span, compare
+from model.scoring.ec57 import LEARNING_S, RecordScore, score, span
+from model.scoring.run_scores import RunCounts, compare_runs
+from model.scoring.score_tables import beat_lines, run_lines, shutdown_lines
 
 OWN = Path(__file__).parent / "data" / "ec57"
 ALL = Path(__file__).parents[2] / "shared" / "ec57"

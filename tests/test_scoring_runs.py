@@ -1,8 +1,8 @@
 import pytest
 
-from model.annotations import AnnotationFile
-from model.score_beats import Span
-from model.score_runs import RunCounts, compare_runs
+from model.records.annotations import AnnotationFile
+from model.scoring.beat_scores import Span
+from model.scoring.run_scores import RunCounts, compare_runs
 
 RATE = 100
 

@@ -2,16 +2,9 @@ import json
 
 import pytest
 
-from model.annotations import AnnotationFile
-from model.score_tables import (
-    beat_lines,
-    mismatch_lines,
-    record_dict,
-    run_lines,
-    shutdown_lines,
-    summary_dict,
-)
-from model.scoring import RecordScore, score, span
+from model.records.annotations import AnnotationFile
+from model.scoring.ec57 import RecordScore, score, span
+from model.scoring.score_tables import beat_lines, mismatch_lines, record_dict, run_lines, shutdown_lines, summary_dict
 
 FS = 100
 

@@ -20,11 +20,12 @@ import zmq.auth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import handshakes, security
-from agent.config import SecurityConfig
-from agent.handshakes import Once
-from agent.security import Guard, Watcher, check, harden, new_keys, secure_client
-from agent.wire import LARGEST_FRAME
+from agent.core.config import SecurityConfig
+from agent.wire import connection as handshakes
+from agent.wire import keys as security
+from agent.wire.connection import Once
+from agent.wire.keys import Guard, Watcher, check, harden, new_keys, secure_client
+from agent.wire.packets import LARGEST_FRAME
 from model.errors import ConfigError, EndpointError
 
 NONE = SecurityConfig("", "", "", False)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
 
-from agent.messages import MISSING, Beat, Chunk, Event, Gap, Ledger
+from agent.core.messages import MISSING, Beat, Chunk, Event, Gap, Ledger
+from agent.export.listing import entries
 from agent.recording import recorder as recorder_module
 from agent.recording import sessions
-from agent.recording.listing import entries
 from agent.recording.recorder import Recorder
 from agent.recording.runs import at_home
 from agent.recording.sessions import Session

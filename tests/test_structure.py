@@ -10,21 +10,37 @@ from typing import Any
 
 import pytest
 
-from model import checkpoint, records
+from model.nets import checkpoint
+from model.records import wfdb_records
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("model", "agent", "simulator")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-SHARED = ("config", "messages", "recording", "security", "service", "wire")
-"""What device and monitor have in common: settings, both ends of the wire, keys, recordings."""
-MAY_IMPORT = {
-    "model": {"model"},
-    "agent": {"model", "agent"},
-    "simulator": {"model", "simulator"} | {f"agent.{shared}" for shared in SHARED},
-}
-"""What each package may import of ours: whole packages, or single modules."""
-WIRING = {"agent.cli", "agent.cli_simulate", "agent.commands", "agent.__main__"}
-"""The modules that put agent and simulator together."""
+FLOORS = (
+    "model",
+    "model.records",
+    "model.beats model.scoring model.rhythm",
+    "model.nets model.waveform",
+    "model.transfer",
+    "model.training",
+    "agent.core",
+    "agent.wire",
+    "agent.analysis agent.link agent.recording agent.dashboard",
+    "agent.alarms",
+    "agent.pipeline",
+    "agent.monitor agent.evaluation",
+    "agent.outputs agent.training",
+    "agent.export",
+    "agent.report",
+    "simulator",
+    "agent.cli",
+    "agent",
+)
+"""The folders from the ground up. Each imports from floors below its own, or from itself; docs/architecture.md draws
+it."""
+FOLDERS = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders.split()}
+SIMULATOR_USES = {"agent.core", "agent.wire", "agent.recording", "simulator"}
+"""What a device shares with the monitor: messages and settings, both ends of the wire, recordings."""
 HEAVY = {"torch", "scipy", "matplotlib", "wfdb", "zmq"}
 LARGEST_FILE, LARGEST_FUNCTION = 400, 60
 
@@ -43,11 +59,26 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def folder_of(name: str) -> str:
+    """The longest folder that a dotted name lies in."""
+    while name not in FOLDERS:
+        name = name.rpartition(".")[0]
+    return name
+
+
 def forbidden(name: str, tree: ast.AST) -> set[str]:
     """What a module imports of ours though it must not."""
-    allowed = MAY_IMPORT[name.split(".", 1)[0]] | ({"simulator"} if name in WIRING else set())
+    home = folder_of(name)
     ours = {found for found in imports(tree) if found.split(".")[0] in (*PACKAGES, "tests", "benchmarks")}
-    return {found for found in ours if not any(f"{found}.".startswith(f"{prefix}.") for prefix in allowed)}
+    foreign = {found for found in ours if found.split(".")[0] not in PACKAGES}
+    wrong = {
+        found for found in ours - foreign if folder_of(found) != home and FOLDERS[folder_of(found)] >= FOLDERS[home]
+    }
+    if home == "simulator":
+        wrong |= {
+            found for found in ours - foreign if found.startswith("agent") and folder_of(found) not in SIMULATOR_USES
+        }
+    return wrong | foreign
 
 
 def parsed(path: Path) -> ast.Module:
@@ -62,22 +93,28 @@ def python(*arguments: str) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_import_direction(path: Path) -> None:
-    """Imports go one way, model, agent, simulator, and only the command line puts all of them together."""
+    """Imports go down the floors, TYPE_CHECKING ones too: no folder is part of a circle."""
     assert forbidden(module_name(path), parsed(path)) == set()
+
+
+def test_every_folder_has_its_floor() -> None:
+    """The list of floors names each folder that holds modules, and no other."""
+    assert set(FOLDERS) == {".".join(path.parent.relative_to(ROOT).parts) for path in FILES}
 
 
 @pytest.mark.parametrize(
     ("name", "line", "found"),
     [
-        ("model.net", "import agent", {"agent"}),
-        ("model.net", "from agent.messages import Beat", {"agent.messages.Beat"}),
-        ("agent.bed", "from simulator import ward", {"simulator.ward"}),
-        ("agent.cli", "from simulator import ward", set()),
-        ("simulator.ward", "from agent.pipeline import Ward", {"agent.pipeline.Ward"}),
-        ("simulator.ward", "from agent.wire import encode", set()),
-        ("simulator.ward", "from agent import wire, link", {"agent.link"}),
-        ("simulator.ward", "def f():\n    import agent.wireless", {"agent.wireless"}),
-        ("agent.bed", "from tests.conftest import chunks", {"tests.conftest.chunks"}),
+        ("model.nets.net", "import agent", {"agent"}),
+        ("model.nets.net", "from agent.core.messages import Beat", {"agent.core.messages.Beat"}),
+        ("agent.core.config", "from agent.wire import packets", {"agent.wire.packets"}),
+        ("agent.pipeline.bed_state", "from simulator import scheduler", {"simulator.scheduler"}),
+        ("agent.cli.app", "from simulator import scheduler", set()),
+        ("simulator.scheduler", "from agent.pipeline import pipeline", {"agent.pipeline.pipeline"}),
+        ("simulator.scheduler", "from agent.wire.packets import encode", set()),
+        ("agent.analysis.rate", "from agent.link import receiver", {"agent.link.receiver"}),
+        ("simulator.scheduler", "def f():\n    import agent.wireless", {"agent.wireless"}),
+        ("agent.alarms.rate", "from tests.conftest import chunks", {"tests.conftest.chunks"}),
     ],
 )
 def test_wrong_directions_are_found(name: str, line: str, found: set[str]) -> None:
@@ -87,9 +124,9 @@ def test_wrong_directions_are_found(name: str, line: str, found: set[str]) -> No
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_nothing_imports_the_command_line(path: Path) -> None:
-    """Nothing imports agent.cli but `python -m agent`."""
+    """Nothing imports agent.cli.app but `python -m agent`."""
     if module_name(path) != "agent.__main__":
-        assert not [name for name in imports(parsed(path)) if f"{name}.".startswith("agent.cli.")]
+        assert not [name for name in imports(parsed(path)) if f"{name}.".startswith("agent.cli.app.")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
@@ -121,9 +158,11 @@ def test_files_are_short() -> None:
 @pytest.mark.parametrize("options", [[], ["--help"], ["monitor", "--help"]], ids=["import", "help", "monitor"])
 def test_help_is_quick(options: list[str]) -> None:
     """Neither the import of the command line nor its help loads a large library."""
-    call = f"from typer.testing import CliRunner; assert CliRunner().invoke(agent.cli.app, {options}).exit_code == 0"
-    loaded = python("-c", f"import agent.cli, sys; {call if options else 'pass'}; print(*sys.modules)").split()
-    assert "agent.cli" in loaded
+    call = (
+        f"from typer.testing import CliRunner; assert CliRunner().invoke(agent.cli.app.app, {options}).exit_code == 0"
+    )
+    loaded = python("-c", f"import agent.cli.app, sys; {call if options else 'pass'}; print(*sys.modules)").split()
+    assert "agent.cli.app" in loaded
     assert HEAVY & set(loaded) == set()
 
 
@@ -161,8 +200,10 @@ def test_wheel(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
         inside = set(wheel.namelist())
-    database = {f"model/database/{p.relative_to(records.DATABASE)}" for p in records.DATABASE.rglob("*.*")}
-    weights = {f"model/weights/{name}.safetensors" for name in checkpoint.shipped()}
+    database = {
+        f"model/records/database/{p.relative_to(wfdb_records.DATABASE)}" for p in wfdb_records.DATABASE.rglob("*.*")
+    }
+    weights = {f"model/nets/weights/{name}.safetensors" for name in checkpoint.shipped()}
     assert len(database) == 1 + 2 + 3 * 48 + 2 * 2
-    assert {"agent/config.toml", "agent/cli.py", *database, *weights} <= inside
+    assert {"agent/core/config.toml", "agent/cli/app.py", *database, *weights} <= inside
     assert not [name for name in inside if name.startswith(("tests/", "benchmarks/", "runs/"))]

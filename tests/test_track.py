@@ -9,11 +9,11 @@ from conftest import LEADS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import wire
-from agent.link.track import HELD, MOST_PAST, Track
-from agent.messages import Chunk, End, Gap
-from agent.wire import Packet
-from model.resample import FS
+from agent.core.messages import Chunk, End, Gap
+from agent.link.reorder_buffer import HELD, MOST_PAST, Track
+from agent.wire import packets as wire
+from agent.wire.packets import Packet
+from model.records.resample import FS
 
 
 def packet(first: int, count: int = 5, run: str = "run") -> Packet:

@@ -12,11 +12,11 @@ import safetensors
 import torch
 from safetensors.torch import save_file
 
-from model import checkpoint
-from model.dataset import BeatSet, Split
+from model.beats.dataset import BeatSet, Split
 from model.errors import RunError
-from model.recipe import Recipe
-from model.train import Asked, Epoch, Run
+from model.nets import checkpoint
+from model.training.recipe import Recipe
+from model.training.train import Asked, Epoch, Run
 
 CPU = torch.device("cpu")
 ASKED = Asked("made", "random", seed=7, split_seed=0, threads=1)

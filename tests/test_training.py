@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent import training
-from model import checkpoint, figures
+from agent.training import report_run
 from model.errors import ConfigError
+from model.nets import checkpoint
+from model.training import figures
 
 CPU = torch.device("cpu")
 
@@ -106,4 +107,4 @@ def test_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Where TensorBoard is not installed, one line says how to install it."""
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match=r"pip install 'ecg-agent\[tensorboard\]'"):
-        training._tensorboard(tmp_path)
+        report_run._tensorboard(tmp_path)

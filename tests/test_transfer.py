@@ -12,12 +12,12 @@ import wfdb
 from numpy.typing import NDArray
 from scipy import optimize
 
-from agent import transfer as command
-from model import bootstrap, transfer
-from model.checkpoint import Card, save
+from agent.training import transfer as command
 from model.errors import CheckpointError, EcgError, RecordError, RunError
-from model.net import BeatNet, NetSize, build
-from model.transfer import Recordings, Rival, Sides
+from model.nets.checkpoint import Card, save
+from model.nets.net import BeatNet, NetSize, build
+from model.transfer import bootstrap, transfer
+from model.transfer.transfer import Recordings, Rival, Sides
 
 FOLD10 = Path(__file__).parents[2] / "shared" / "ptbxl_mi" / "ptbxl_fold10_lead_ii.npz"
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.dataset import DS1, lead_at_fs
-from model.records import annotations, open_record, read
-from model.resample import FS, Resampler
-from model.variants import AS_IT_IS, FASTEST, IN_NOISE, KINDS, SLOWEST, Kind, Stream, stream
+from model.beats.dataset import DS1, lead_at_fs
+from model.records.resample import FS, Resampler
+from model.records.wfdb_records import annotations, open_record, read
+from model.training.augmented_streams import AS_IT_IS, FASTEST, IN_NOISE, KINDS, SLOWEST, Kind, Stream, stream
 
 BY_NAME = {kind.name: kind for kind in KINDS}
 FAST = Kind("fast", "first", fast=True)

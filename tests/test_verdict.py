@@ -2,8 +2,23 @@ from math import exp, log
 
 import pytest
 
-from model.records import CLASSES
-from model.verdict import BIAS, DOUBT, KNOWN, MEMORY, MOST, NO_BEAT, NOISE_BIAS, NOISY, SHARE, N, Q, S, V, Verdicts
+from model.beats.cluster_smoothing import (
+    BIAS,
+    DOUBT,
+    KNOWN,
+    MEMORY,
+    MOST,
+    NO_BEAT,
+    NOISE_BIAS,
+    NOISY,
+    SHARE,
+    N,
+    Q,
+    S,
+    V,
+    Verdicts,
+)
+from model.records.wfdb_records import CLASSES
 
 CLEAR, NOISE = 0.0, NOISY + 0.1
 Said = tuple[float, ...]

@@ -1,4 +1,4 @@
-"""simulator.ward: several beds on one schedule."""
+"""simulator.scheduler: several beds on one schedule."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.messages import Chunk, End
-from agent.wire import decode
+from agent.core.messages import Chunk, End
+from agent.wire.packets import decode
 from model.errors import ConfigError, RecordError
-from simulator.replay import Plan
-from simulator.ward import Clock, Pace, Status, bed_names, open_beds, run, spread
+from simulator.record_replay import Plan
+from simulator.scheduler import Clock, Pace, Status, bed_names, open_beds, run, spread
 
 PLAN = Plan(record="100", bed="100", start_s=0, duration_s=10, loop=False, noise=None, snr_db=6, seed=0)
 

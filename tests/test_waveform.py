@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agent.history import History
-from agent.waveform import Look, Waveforms
-from model.resample import FS
-from model.waveform import HOP, KINDS, WINDOW, WaveformJudge
-from model.waveform_features import SIZE, measure
+from agent.analysis.rhythm_windows import Look, Waveforms
+from agent.analysis.sample_ring import History
+from model.records.resample import FS
+from model.waveform.waveform_classifier import HOP, KINDS, WINDOW, WaveformJudge
+from model.waveform.window_features import SIZE, measure
 
 Floats = NDArray[np.float32]
 TIME = np.arange(60 * FS) / FS

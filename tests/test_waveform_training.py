@@ -8,12 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from model import waveform_synthetic as made
 from model.errors import CheckpointError
-from model.records import annotations, open_record
-from model.resample import FS
-from model.waveform import KINDS, WEIGHTS, WaveformJudge
-from model.waveform_examples import (
+from model.records.resample import FS
+from model.records.wfdb_records import annotations, open_record
+from model.waveform import synthetic_waveforms as made
+from model.waveform.classifier_fit import WaveformRecipe, balanced, fit
+from model.waveform.episode_rule import TURNED, Episode, Rule, episodes
+from model.waveform.episode_tables import EpisodeCounts, compare
+from model.waveform.labelled_windows import (
     ORGANISED,
     VF,
     VT,
@@ -26,10 +28,8 @@ from model.waveform_examples import (
     varied,
     windows,
 )
-from model.waveform_features import SIZE, WINDOW
-from model.waveform_fit import WaveformRecipe, balanced, fit
-from model.waveform_rule import TURNED, Episode, Rule, episodes
-from model.waveform_scores import EpisodeCounts, compare
+from model.waveform.waveform_classifier import KINDS, WEIGHTS, WaveformJudge
+from model.waveform.window_features import SIZE, WINDOW
 
 Random = np.random.Generator
 RECORDS = ("100", "208")

@@ -1,4 +1,4 @@
-"""agent.wire: the page docs/wire.md, the pair encode / decode, and what is refused."""
+"""agent.wire.packets: the page docs/wire.md, the pair encode / decode, and what is refused."""
 
 import json
 import re
@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from agent.messages import MISSING, Chunk, End, Lead
-from agent.service import Fetched, Hello, Welcome
-from agent.service import encode as encode_service
-from agent.wire import LARGEST_COUNT, LARGEST_HEADER, MOST_LEADS, decode, encode
+from agent.core.messages import MISSING, Chunk, End, Lead
+from agent.wire.packets import LARGEST_COUNT, LARGEST_HEADER, MOST_LEADS, decode, encode
+from agent.wire.requests import Fetched, Hello, Welcome
+from agent.wire.requests import encode as encode_service
 from model.errors import FrameError
 
 PAGE = (Path(__file__).parents[1] / "docs" / "wire.md").read_text(encoding="utf-8")

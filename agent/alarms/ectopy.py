@@ -6,11 +6,11 @@ What counts is the class of each beat: V or not V.
 from collections import deque
 from dataclasses import dataclass
 
-from agent.alarms.book import Book
-from agent.alarms.waves import Waves
-from agent.config import AlarmConfig
-from agent.messages import Beat, Condition
-from model.resample import FS
+from agent.alarms.alarm_manager import Book
+from agent.alarms.vf_vt import Waves
+from agent.core.config import AlarmConfig
+from agent.core.messages import Beat, Condition
+from model.records.resample import FS
 
 MINUTE = 60 * FS
 ALL_LABELS = 2**32 - 1

@@ -1,13 +1,13 @@
 """Heart rate over and under its limits, and far over and under them."""
 
-from agent.alarms.book import Book
-from agent.config import AlarmConfig
-from agent.messages import Beat, Condition
-from model.resample import FS
+from agent.alarms.alarm_manager import Book
+from agent.core.config import AlarmConfig
+from agent.core.messages import Beat, Condition
+from model.records.resample import FS
 
 
 class Rate:
-    """The limits of one bed. The rate is the one that is shown (`agent.rhythm`)."""
+    """The limits of one bed. The rate is the one that is shown (`agent.analysis.rate`)."""
 
     __slots__ = (
         "_all",

@@ -4,12 +4,12 @@ Only samples count for what is announced and when; times are stored. So the same
 give the same alarms, however they came. What the clock says (`no_data`) changes no other alarm.
 """
 
-from agent.alarms.conditions import Conditions
+from agent.alarms.bed_rules import Conditions
 from agent.alarms.tick import Look as Look
 from agent.alarms.tick import Tick as Tick
-from agent.config import Config
-from agent.messages import Alarm, Beat, Priority
-from agent.quality import LeadState
+from agent.analysis.lead_state import LeadState
+from agent.core.config import Config
+from agent.core.messages import Alarm, Beat, Priority
 
 
 class Alarms:

@@ -11,11 +11,11 @@ from typing import Literal
 
 from rich.style import Style
 
+from agent.core.messages import Alarm, BedView, Condition, Glance, Priority
 from agent.dashboard.lines import Line, Part, clock, elide, line, size, spread, title
 from agent.dashboard.status import span
 from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, NOTICE, PLAIN, STRONG, WARN, Glyphs
-from agent.messages import Alarm, BedView, Condition, Glance, Priority
-from model.resample import FS
+from model.records.resample import FS
 
 MARKS: dict[Priority, str] = {"high": "!!!", "medium": "!!", "low": "!"}
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")

@@ -1,11 +1,11 @@
 """One bed in full: its trace and, around it, what the trace says."""
 
+from agent.core.messages import BedView, Snapshot
 from agent.dashboard import alarms, panels, status
 from agent.dashboard.lines import Line, beside, fill, line
 from agent.dashboard.styles import Glyphs
 from agent.dashboard.trace import trace
 from agent.dashboard.view import View, seconds_across, window_of
-from agent.messages import BedView, Snapshot
 
 WIDE, TALL = 100, 26
 """Columns and lines without header and footer from which the heart rate stands beside the trace, else below it."""

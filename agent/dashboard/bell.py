@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 
-from agent.messages import Glance, Priority
+from agent.core.messages import Glance, Priority
 
 BELL = "\a"
 RANKS: dict[Priority | None, int] = {None: 0, "low": 1, "medium": 2, "high": 3}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.segment import Segment
 
+from agent.core.messages import BedView, Snapshot
 from agent.dashboard import alarms, wave
 from agent.dashboard.layout import SMALL, Grid
 from agent.dashboard.lines import Line, Part, elide, fill, line, size, spread
@@ -13,8 +14,7 @@ from agent.dashboard.status import behind
 from agent.dashboard.styles import FAINT, NOTICE, PLAIN, SELECTED, STATES, STRONG, WARN, Glyphs
 from agent.dashboard.trace import Sweep, class_inks, runs
 from agent.dashboard.view import View, chosen, is_chosen, on_page, window_of
-from agent.messages import BedView, Snapshot
-from model.resample import FS
+from model.records.resample import FS
 
 NAME, RATE, WORDS = 9, 4, 15
 """Columns of a card of one line left of its wave, the words at least; more lines have name and rate above the words."""

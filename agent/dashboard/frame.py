@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
+from agent.core.messages import Snapshot
 from agent.dashboard import alarms
 from agent.dashboard.bed import bed_lines, is_wide
 from agent.dashboard.header import banners, header, ward_line
@@ -13,17 +14,8 @@ from agent.dashboard.layout import layout, resized
 from agent.dashboard.lines import Line, Part, elide, fill, line, size, spread
 from agent.dashboard.overview import overview_lines
 from agent.dashboard.status import DISCLAIMER, DISCLAIMER_SHORT, security
-from agent.dashboard.styles import (
-    ASCII,
-    FAINT,
-    NOTICE,
-    PLAIN,
-    STRONG,
-    UNICODE,
-    Glyphs,
-)
+from agent.dashboard.styles import ASCII, FAINT, NOTICE, PLAIN, STRONG, UNICODE, Glyphs
 from agent.dashboard.view import View, arrange, chosen, follow, freeze, is_overview, on_page
-from agent.messages import Snapshot
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
 """The smallest terminal that holds a frame."""

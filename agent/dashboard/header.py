@@ -5,11 +5,11 @@ from textwrap import wrap
 
 from rich.style import Style
 
+from agent.core.messages import BedView, Snapshot
 from agent.dashboard import alarms, status
 from agent.dashboard.lines import Line, Part, clock, elide, line, size, spread
 from agent.dashboard.styles import ALARM, FAINT, LINKS, NOTICE, PLAIN, SELECTED, STATES, STRONG, WARN, Glyphs
 from agent.dashboard.view import View, chosen, is_held, is_overview, page
-from agent.messages import BedView, Snapshot
 
 MOST_ROWS = 3
 """Lines of one trouble."""

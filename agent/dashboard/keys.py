@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from agent.core.messages import Snapshot
 from agent.dashboard.layout import Grid
 from agent.dashboard.view import (
     SECONDS,
@@ -19,7 +20,6 @@ from agent.dashboard.view import (
     window_of,
 )
 from agent.dashboard.wave import HEIGHTS_MV
-from agent.messages import Snapshot
 
 LONGEST_NAME = 40
 """Characters of a name that is looked for."""

@@ -7,8 +7,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from agent.dashboard.styles import FAINT, PLAIN, TITLE, Glyphs
-from model.records import CLASSES
-from model.resample import FS
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
 
 Line = list[Segment]
 Part = tuple[str, Style]

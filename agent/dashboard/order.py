@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from agent.messages import Glance
+from agent.core.messages import Glance
 
 EVERY_S, HOLD_S, SINK_S, IDLE_S = 1.0, 5.0, 10.0, 60.0
 """Seconds: see above."""

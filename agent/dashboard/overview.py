@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from agent.core.messages import BedView, Snapshot
 from agent.dashboard import alarms, wave
 from agent.dashboard.cards import cards, unseen_card
 from agent.dashboard.lines import Line, Part, beside, elide, fill, label_index, line, spread
@@ -22,8 +23,7 @@ from agent.dashboard.styles import (
 )
 from agent.dashboard.trace import Sweep, wave_lines
 from agent.dashboard.view import View, chosen, is_chosen, on_page, window_of
-from agent.messages import BedView, Snapshot
-from model.records import CLASSES
+from model.records.wfdb_records import CLASSES
 
 NAME, RATE_WIDTH, RIGHT = 17, 5, 27
 """Columns of a wide card's parts left and right of its trace."""

@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
+from agent.core.messages import Snapshot
 from agent.dashboard.frame import render
 from agent.dashboard.view import View
-from agent.messages import Snapshot
 
 BEGIN, COMMIT = "\x1b[?2026h", "\x1b[?2026l"
 """Synchronised update: terminals that know it show a frame at once, others ignore it."""

@@ -2,21 +2,11 @@
 
 from math import isfinite
 
+from agent.core.messages import Beat, BedView, Snapshot
 from agent.dashboard.digits import figures
 from agent.dashboard.lines import Line, bar, clock, elide, label_index, line, title
-from agent.dashboard.styles import (
-    CLASS_MARKS,
-    CLASS_STYLES,
-    EVENT_STYLES,
-    FAINT,
-    GOOD,
-    PLAIN,
-    STRONG,
-    WARN,
-    Glyphs,
-)
-from agent.messages import Beat, BedView, Snapshot
-from model.records import CLASSES
+from agent.dashboard.styles import CLASS_MARKS, CLASS_STYLES, EVENT_STYLES, FAINT, GOOD, PLAIN, STRONG, WARN, Glyphs
+from model.records.wfdb_records import CLASSES
 
 RR_TOPS_S = (1.0, 1.5, 2.0, 3.0, 5.0)
 """Seconds that the height of the RR columns may stand for."""

@@ -9,9 +9,9 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
+from agent.core.messages import Snapshot
 from agent.dashboard.frame import render, settle
 from agent.dashboard.view import View
-from agent.messages import Snapshot
 
 CELL_WIDTH, CELL_HEIGHT = 8.4, 18
 MARGIN = 14

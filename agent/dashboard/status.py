@@ -4,10 +4,10 @@ from math import isfinite
 
 from rich.style import Style
 
+from agent.core.messages import BedView, Glance, Ledger, LinkView, RecordingView, Snapshot
 from agent.dashboard.lines import Line, Part, clock, elide, line, size, spread, title
 from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, GOOD, PLAIN, Glyphs
-from agent.messages import BedView, Glance, Ledger, LinkView, RecordingView, Snapshot
-from model.resample import FS
+from model.records.resample import FS
 
 DISCLAIMER = "research tool, not a medical device"
 DISCLAIMER_SHORT = "not a medical device"

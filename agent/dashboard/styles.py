@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
-from agent.messages import BedState
-from model.records import CLASSES
+from agent.core.messages import BedState
+from model.records.wfdb_records import CLASSES
 
 PLAIN = Style()
 STRONG = Style(bold=True)

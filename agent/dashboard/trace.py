@@ -7,20 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.segment import Segment
 
+from agent.core.messages import Beat, BedView, Floats
 from agent.dashboard import wave
 from agent.dashboard.lines import Line, label_index, line
-from agent.dashboard.styles import (
-    CLASS_MARKS,
-    CLASS_STYLES,
-    EVENT_STYLES,
-    FAINT,
-    PLAIN,
-    STATES,
-    Glyphs,
-)
-from agent.messages import Beat, BedView, Floats
-from model.records import CLASSES
-from model.resample import FS
+from agent.dashboard.styles import CLASS_MARKS, CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATES, Glyphs
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
 
 GUTTER = 5
 """Columns left of the trace for its millivolts."""

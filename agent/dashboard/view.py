@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
+from agent.core.messages import BedView, Glance, Snapshot
 from agent.dashboard.layout import Grid
 from agent.dashboard.order import HOLD_S, IDLE_S, Order, kept, ordered
 from agent.dashboard.wave import Window, fit
-from agent.messages import BedView, Glance, Snapshot
-from model.resample import FS
+from model.records.resample import FS
 
 REFIT = 5
 """Windows of the many waves of a ward are fitted in so many turns."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.messages import Floats
+from agent.core.messages import Floats
 
 Codes = NDArray[np.uint8]
 Points = NDArray[np.uint32]

@@ -19,8 +19,8 @@ from agent.evaluation.alarm_scoring import MARGIN_S, SCORED, Judged, Verdict
 from agent.evaluation.alarms import Evaluated, Outcome
 from agent.evaluation.beats import Asked
 from agent.evaluation.report import Report, clock
-from model.resample import FS
-from model.score_episodes import EpisodeCounts, average, gross
+from model.records.resample import FS
+from model.scoring.episode_scores import EpisodeCounts, average, gross
 
 VERDICTS: tuple[Verdict, ...] = ("true", "other", "false", "unknown")
 EPISODE_HEADS = ("episodes", "Se", "+P", "duration Se", "+P", "reference s", "alarms s", "false/h")

@@ -5,8 +5,8 @@ What was there (`events`), from the reference alone:
 - Ventricular fibrillation: from `[` to `]`, or a rhythm label "(VF", "(VFL" or "(VFIB".
 - Where the reference has beats, the rules of the alarms, applied to them. Ventricular tachycardia: as many V beats in a
   row (V, E, r) as `vt_beats` asks for, as fast as `vt_bpm`. Asystole: no beat for `asystole_s`, outside fibrillation.
-  Rates: the monitor's own averaging (`agent.rhythm.rate`) of the RR intervals since the last fibrillation, beyond its
-  limits.
+  Rates: the monitor's own averaging (`agent.analysis.rate.rate`) of the RR intervals since the last fibrillation,
+  beyond its limits.
 - Where it has rhythm labels alone: "(VT", "(ASYS"; of rates nothing is known.
 - Atrial fibrillation: rhythm labels "(AFIB" and "(AFL", the latter since its intervals can be the same.
 
@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from agent.config import AlarmConfig, Config
-from agent.messages import Alarm, Condition
-from agent.rhythm import rate
-from model.annotations import AnnotationFile
-from model.resample import FS
-from model.score_beats import CLASS_OF, samples_of
-from model.score_episodes import (
+from agent.analysis.rate import rate
+from agent.core.config import AlarmConfig, Config
+from agent.core.messages import Alarm, Condition
+from model.records.annotations import AnnotationFile
+from model.records.resample import FS
+from model.scoring.beat_scores import CLASS_OF, samples_of
+from model.scoring.episode_scores import (
     ATRIAL_OR_FLUTTER,
     FIBRILLATION,
     NOISE,

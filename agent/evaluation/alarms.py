@@ -1,6 +1,6 @@
 """The alarms of whole records, compared with the reference: how many are true, how late they come, how long they stand.
 
-    record ─► chunks at 125 Hz ─► ward ─► alarms ─► NAME.alm ─► model.score_episodes, alarm_scoring ─► report
+    record ─► chunks at 125 Hz ─► ward ─► alarms ─► NAME.alm ─► model.scoring.episode_scores, alarm_scoring ─► report
 
 Episodes of VF, VT and atrial fibrillation are scored by EC57 from the annotation files that were written; alarms of
 high priority one by one. `docs/alarm-evaluation.md` has the rules, `alarm_report.py` the tables.
@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent.config import Config
+from agent.core.config import Config
+from agent.core.messages import Alarm, Condition, Floats
 from agent.evaluation.alarm_scoring import SCORED, Events, Judged, annotations, delays, events, judge, latest, noise
 from agent.evaluation.beats import BEDS, Asked, Cost, Skipped, check, prepared, record_names, write
-from agent.evaluation.run import Heard, analyse
-from agent.messages import Alarm, Condition, Floats
-from model.annotations import AnnotationFile, encoded, read_annotations
+from agent.evaluation.record_analysis import Heard, analyse
 from model.errors import RecordError
-from model.records import Record
-from model.resample import FS
-from model.score_beats import Span
-from model.score_episodes import (
+from model.records.annotations import AnnotationFile, encoded, read_annotations
+from model.records.resample import FS
+from model.records.wfdb_records import Record
+from model.scoring.beat_scores import Span
+from model.scoring.episode_scores import (
     ATRIAL,
     ATRIAL_BUT_FLUTTER,
     ATRIAL_OR_FLUTTER,
@@ -93,7 +93,7 @@ def evaluate_alarms(config: Config, asked: Asked, tell: Callable[[float, float],
     found: list[Evaluated] = []
     cpu_s, weights = 0.0, config.monitor.weights
     if ready:
-        from agent.classify import load
+        from agent.analysis.classifier import load
 
         classify = load(config.monitor.weights, config.monitor.device, config.monitor.threads)
         weights, done = classify.weights, 0.0

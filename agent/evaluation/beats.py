@@ -1,9 +1,9 @@
 """`ecg-agent evaluate`: the monitor's own stages over whole records, the beats as WFDB annotations, scored by EC57.
 
-    record ─► chunks at 125 Hz ─► ward ─► beats ─► NAME.ecg ─► model.scoring ─► report
+    record ─► chunks at 125 Hz ─► ward ─► beats ─► NAME.ecg ─► model.scoring.ec57 ─► report
 
-`agent.evaluation.run` leads from a record to its beats, `agent.evaluation.report` shows the figures. What is scored is
-what was written: the annotation files are read back.
+`agent.evaluation.record_analysis` leads from a record to its beats, `agent.evaluation.report` shows the figures. What
+is scored is what was written: the annotation files are read back.
 """
 
 import time
@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config import Config, RhythmConfig
-from agent.evaluation.run import Heard, analyse
-from agent.messages import Beat, Floats
-from agent.rhythm import rate as heart_rate
-from model.annotations import AnnotationFile, encoded, read_annotations
-from model.dataset import DS1, DS2, PACED
+from agent.analysis.rate import rate as heart_rate
+from agent.core.config import Config, RhythmConfig
+from agent.core.messages import Beat, Floats
+from agent.evaluation.record_analysis import Heard, analyse
+from model.beats.dataset import DS1, DS2, PACED
 from model.errors import ConfigError, EcgError, RecordError, RunError
-from model.records import DATABASE, Annotations, Record, default_lead, embedded, open_record, read
-from model.resample import FS
-from model.score_beats import Pair, Span, compare, samples_of
-from model.scoring import RecordScore, beat_samples, score, span
+from model.records.annotations import AnnotationFile, encoded, read_annotations
+from model.records.resample import FS
+from model.records.wfdb_records import DATABASE, Annotations, Record, default_lead, embedded, open_record, read
+from model.scoring.beat_scores import Pair, Span, compare, samples_of
+from model.scoring.ec57 import RecordScore, beat_samples, score, span
 
 BEDS = 4
 """Records that go through one ward together: more are hardly quicker."""
@@ -250,7 +250,7 @@ def _run(
 
 
 def _classifier(config: Config) -> Callable[[Floats], Floats]:
-    from agent.classify import load
+    from agent.analysis.classifier import load
 
     return load(config.monitor.weights, config.monitor.device, config.monitor.threads)
 

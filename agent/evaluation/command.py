@@ -10,12 +10,12 @@ import msgspec
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from agent.config import Config
+from agent.core.config import Config
 from agent.evaluation import alarm_report, report
 from agent.evaluation.alarms import ANNOTATOR, evaluate_alarms
 from agent.evaluation.beats import Asked, check, evaluate, write
 from agent.evaluation.report import Report
-from model.dataset import PROTOCOLS
+from model.beats.dataset import PROTOCOLS
 from model.errors import ConfigError
 
 TERMINAL = 100
@@ -73,7 +73,7 @@ def _weights(config: Config) -> dict[str, Any]:
     """Which weights, and what their training knew of the patients: that says what the figures are worth."""
     import torch
 
-    from model import checkpoint
+    from model.nets import checkpoint
 
     path = checkpoint.find(config.monitor.weights)
     _, card = checkpoint.load(path, torch.device("cpu"))

@@ -27,9 +27,9 @@ from agent.evaluation.report import (
     named,
     run_rows,
 )
-from model.figures import BLUE, GREEN, GREY, INK, METADATA, ORANGE, STYLE
-from model.records import CLASSES
-from model.score_beats import LABELS
+from model.records.wfdb_records import CLASSES
+from model.scoring.beat_scores import LABELS
+from model.training.figures import BLUE, GREEN, GREY, INK, METADATA, ORANGE, STYLE
 
 Report = dict[str, Any]
 

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from agent.dashboard import wave
 from agent.evaluation.beats import Asked, Evaluated, Missed, Numbers, Outcome
-from model.dataset import DS1, DS2
-from model.records import CLASSES
-from model.score_beats import LABELS
-from model.score_tables import beat_lines, record_dict, run_lines, shutdown_lines, summary_dict
+from model.beats.dataset import DS1, DS2
+from model.records.wfdb_records import CLASSES
+from model.scoring.beat_scores import LABELS
+from model.scoring.score_tables import beat_lines, record_dict, run_lines, shutdown_lines, summary_dict
 
 Report = dict[str, Any]
 
@@ -78,7 +78,7 @@ def ec57_tables(evaluated: Sequence[Evaluated]) -> dict[str, list[str]]:
 
 
 def _group(found: Sequence[Evaluated]) -> Report:
-    from model.evaluation import figures
+    from model.training.class_scores import figures
 
     matrix = np.sum([one.score.beats.matrix for one in found], axis=0)[: len(CLASSES), : len(CLASSES)]
     return {

@@ -19,9 +19,9 @@ from typing import Self
 
 import numpy as np
 
-from agent.config import RecordConfig
-from agent.messages import Chunk, End, Event, Found, Gap, Position, RecordingView, Strip
-from agent.recording.writer import SessionWriter
+from agent.core.config import RecordConfig
+from agent.core.messages import Chunk, End, Event, Found, Gap, Position, RecordingView, Strip
+from agent.recording.session_writer import SessionWriter
 from model.errors import RunError
 
 FLUSH_S = 0.5

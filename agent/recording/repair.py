@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agent.recording import alarms, store
-from agent.recording.segments import FORMATS, Origin, Writer, decode_leads, encode_leads, origin_of, read
-from agent.recording.track import Entry, index_of
-from model.resample import FS
+from agent.recording import alarm_records, database
+from agent.recording.bed_writer import Entry, index_of
+from agent.recording.segment_files import FORMATS, Origin, Writer, decode_leads, encode_leads, origin_of, read
+from model.records.resample import FS
 
 _BLOCK_ROWS = 65_536
 
@@ -104,7 +104,7 @@ def discard(db: sqlite3.Connection, writer: Writer) -> None:
 def _adopt(db: sqlite3.Connection, folder: Path) -> None:
     """Files the database does not know, after a power cut, and those of segments whose deletion was interrupted."""
     known = dict(db.execute("SELECT path, state FROM segments").fetchall())
-    if not all(store.PATH.fullmatch(path) for path in known):
+    if not all(database.PATH.fullmatch(path) for path in known):
         raise ValueError("its database names files outside of it")
     for bed in (entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink()):
         for file in sorted(bed.iterdir()):
@@ -134,7 +134,7 @@ def _settle(db: sqlite3.Connection, entry: Entry, written: list[Writer]) -> None
         "SELECT max(first + count) FROM segments WHERE bed = ? AND run = ? AND state != 'open'", (entry.bed, entry.run)
     ).fetchone()
     end = entry.first if end is None else end
-    with store.transaction(db):
+    with database.transaction(db):
         if end < entry.written:
             _roll_back(db, entry, end)
         for writer in written:
@@ -172,6 +172,6 @@ def _roll_back(db: sqlite3.Connection, entry: Entry, end: int) -> None:
     samples = db.execute("SELECT id, sample FROM beats WHERE bed = ? AND run = ?", (entry.bed, entry.run)).fetchall()
     gone = [(identity,) for identity, sample in samples if index_of(sample, entry.fs) >= end]
     db.executemany("DELETE FROM beats WHERE id = ?", gone)
-    alarms.forget(db, entry.bed, entry.run, round(end * FS / entry.fs))
+    alarm_records.forget(db, entry.bed, entry.run, round(end * FS / entry.fs))
     kept = [sample for _, sample in samples if index_of(sample, entry.fs) < end]
     entry.last_beat = max(kept, default=None)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agent.messages import Chunk, Gap, Position
+from agent.core.messages import Chunk, Gap, Position
 from agent.recording.sessions import Session, chunks
 
 

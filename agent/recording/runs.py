@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from agent.messages import Alarm, Event, Strip
-from agent.recording import store
-from agent.recording.alarms import ALARMS, STRIP_PAGE, STRIPS, AlarmRow, StripRow, alarm_of, unpacked
-from agent.recording.segments import Started
+from agent.core.messages import Alarm, Event, Strip
+from agent.recording import database
+from agent.recording.alarm_records import ALARMS, STRIP_PAGE, STRIPS, AlarmRow, StripRow, alarm_of, unpacked
+from agent.recording.bed_writer import index_of
+from agent.recording.segment_files import Started
 from agent.recording.sessions import Segment, Session, printable
-from agent.recording.track import index_of
-from agent.wire import Index, Rate, Text
-from model.annotations import read_annotations
+from agent.wire.packets import Index, Rate, Text
 from model.errors import RecordError
-from model.records import CLASS_OF
+from model.records.annotations import read_annotations
+from model.records.wfdb_records import CLASS_OF
 
 ALARMS_SINCE = 2
 """The version of the layout that has them."""
@@ -69,7 +69,7 @@ class _MarkRow(msgspec.Struct, array_like=True, frozen=True):
 
 
 class BeatRow(msgspec.Struct, array_like=True, frozen=True):
-    """What a beat is, without what its class was found by; `rr_s` as `agent.messages.Beat` has it."""
+    """What a beat is, without what its class was found by; `rr_s` as `agent.core.messages.Beat` has it."""
 
     id: int
     run: Text
@@ -130,7 +130,7 @@ class SessionRuns(Session):
             try:
                 wave = unpacked(row.wave)
             except ValueError as error:
-                raise store.broken(self.folder, error) from error
+                raise database.broken(self.folder, error) from error
             yield Strip(self._alarm(bed, row), printable(row.lead), row.first, wave)
 
     def alarm_count(self, bed: str) -> int:
@@ -168,7 +168,7 @@ class SessionRuns(Session):
         ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[Started | None]])
         ((gaps,),) = self._all("SELECT count(*) FROM events WHERE kind = 'gap'", list[tuple[int]])
         ((left,),) = self._all("SELECT count(*) FROM segments WHERE state = 'open'", list[tuple[int]])
-        ((open_,),) = self._all("SELECT count(*) FROM about WHERE key = ?", list[tuple[int]], store.OPEN)
+        ((open_,),) = self._all("SELECT count(*) FROM about WHERE key = ?", list[tuple[int]], database.OPEN)
         ((lost,),) = self._all("SELECT count(*) FROM ledger WHERE lost > 0", list[tuple[int]])
         return Summary(started_s, gaps, not (left or open_), bool(lost))
 

@@ -17,9 +17,9 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from agent.messages import MISSING, Beat, Chunk, Event, Gap, Lead, Ledger
-from agent.recording import store
-from agent.recording.segments import (
+from agent.core.messages import MISSING, Beat, Chunk, Event, Gap, Lead, Ledger
+from agent.recording import database
+from agent.recording.segment_files import (
     ENDINGS,
     FORMATS,
     Origin,
@@ -31,9 +31,9 @@ from agent.recording.segments import (
     origin_of,
     read,
 )
-from agent.wire import Index, Rate, Text
+from agent.wire.packets import Index, Rate, Text
 from model.errors import RecordError
-from model.records import CLASSES
+from model.records.wfdb_records import CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._closed = False
-        self._db = store.open_to_read(folder)
+        self._db = database.open_to_read(folder)
         try:
             about = self._all("SELECT key, value FROM about ORDER BY key", list[tuple[str, str]])
             self.about = {key: printable(value) for key, value in about}
@@ -127,13 +127,13 @@ class Session:
         """Let go of the database."""
         if not self._closed:
             self._closed = True
-            store.close(self._db, self.folder)
+            database.close(self._db, self.folder)
 
     @property
     def live(self) -> bool:
         """Whether a monitor is recording into it now."""
         try:
-            with (self.folder / store.LOCK).open("rb") as file:
+            with (self.folder / database.LOCK).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -189,23 +189,23 @@ class Session:
         try:
             return msgspec.convert(self._db.execute(query, values).fetchall(), into)
         except (sqlite3.Error, ValueError) as error:
-            raise store.broken(self.folder, error) from error
+            raise database.broken(self.folder, error) from error
 
     def _paged(self, query: str, into: Any, *values: Any, page: int = PAGE) -> Iterator[Any]:
         try:
-            for row in store.rows(self._db, query, values, page):
+            for row in database.rows(self._db, query, values, page):
                 yield msgspec.convert(row, into)
         except (sqlite3.Error, ValueError) as error:
-            raise store.broken(self.folder, error) from error
+            raise database.broken(self.folder, error) from error
 
     def _segment(self, row: _SegmentRow) -> Segment:
-        if not store.PATH.fullmatch(row.path):
+        if not database.PATH.fullmatch(row.path):
             raise RecordError(f"cannot read the recording {self.folder}: it names a file outside of it")
         try:
             leads = decode_leads(row.leads)
             origin = Origin(row.first, row.fs, checked(row.bed), checked(row.run), leads, row.started_s)
         except (ValueError, RecursionError) as error:
-            raise store.broken(self.folder, error) from error
+            raise database.broken(self.folder, error) from error
         path = self.folder / row.path
         return _made(path, origin, row.format, row.number, row.id)
 
@@ -213,7 +213,7 @@ class Session:
         try:
             probabilities = _probabilities.decode(row.probabilities)
         except (ValueError, RecursionError) as error:
-            raise store.broken(self.folder, error) from error
+            raise database.broken(self.folder, error) from error
         if row.label not in CLASSES or len(probabilities) != len(CLASSES):
             raise RecordError(f"cannot read the recording {self.folder}: a beat of unknown class {row.label!r}")
         return Beat(
@@ -223,7 +223,7 @@ class Session:
 
 def is_session(folder: Path) -> bool:
     """Whether a folder is a recorded session."""
-    return store.is_store(folder / store.FILE)
+    return database.is_store(folder / database.FILE)
 
 
 def is_recording(path: Path) -> bool:
@@ -322,7 +322,7 @@ def chunks(segments: Sequence[Segment], packet_s: float = 10.0) -> Iterator[Chun
 
 def _is_left(folder: Path) -> bool:
     """Whether a folder is what is left of a session whose database is broken or gone."""
-    known = (folder / store.LOCK).exists() or (folder / store.FILE).exists()
+    known = (folder / database.LOCK).exists() or (folder / database.FILE).exists()
     return known and _has_beds(folder)
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from statistics import median
 
-from agent.messages import Alarm, Strip
+from agent.core.messages import Alarm, Strip
 from agent.report.beat_content import strip_of
 from agent.report.charts import alarm_chart
 from agent.report.document import Block, Figure, Note, Section, Table
 from agent.report.paper import Flag, strip_picture
 from agent.report.reading import Key, Reading, key_of
 from agent.report.styles import GREY_INK, NONE, PRIORITIES, PRIORITY_COLOURS, clock, length, moment
-from model.resample import FS
+from model.records.resample import FS
 
 MOST_STRIPS = 400
 """Alarms that are shown with their strip, the most urgent first."""

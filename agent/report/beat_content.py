@@ -10,8 +10,8 @@ from agent.report.paper import Flag, Strip, strip_picture, template_picture
 from agent.report.reading import Reading
 from agent.report.styles import CLASS_NAMES, DASH, NONE, clock, number, percent
 from agent.report.templates import templates
-from model.hrv import Intervals, Spectrum, TimeDomain, poincare, spectrum, time_domain
-from model.records import CLASSES
+from model.records.wfdb_records import CLASSES
+from model.rhythm.hrv import Intervals, Spectrum, TimeDomain, poincare, spectrum, time_domain
 
 STRIPS = 3
 """Of the longest pauses and runs."""

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
-from agent.messages import Alarm
+from agent.core.messages import Alarm
 from agent.report.axes import Axes, heading, panel
 from agent.report.findings import Bins, Findings, by_bin, extremes
 from agent.report.picture import GREY, INK, PALE, Picture, Points, legend, rounded
@@ -24,7 +24,7 @@ from agent.report.styles import (
     number,
     percent,
 )
-from model.records import CLASSES
+from model.records.wfdb_records import CLASSES
 
 COLUMN = 1.5
 """Points of a column of a chart that holds many values."""

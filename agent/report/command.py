@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.recording.convert import written
+from agent.export.convert import written
 from agent.recording.runs import SessionRuns
 from agent.recording.sessions import is_session
 from agent.report.alarm_content import chosen

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agent.messages import Strip
+from agent.core.messages import Strip
 from agent.report.alarm_content import alarm_section
 from agent.report.beat_content import beat_section, extreme_section, rate_section, variability_section
 from agent.report.charts import quality_chart
@@ -11,8 +11,8 @@ from agent.report.findings import PAUSE_S, STANDSTILL_S, Findings, findings
 from agent.report.quality import NOISY_UV, Quality, quality
 from agent.report.reading import Key, Reading
 from agent.report.styles import CLASS_COLOURS, NONE, PRIORITIES, PRIORITY_COLOURS, length, moment, number, percent
-from model.hrv import Intervals, intervals, time_domain
-from model.resample import FS
+from model.records.resample import FS
+from model.rhythm.hrv import Intervals, intervals, time_domain
 
 WARNING = "Research tool, not a medical device"
 MOST_RUNS, MOST_EVENTS = 60, 200

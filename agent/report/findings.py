@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.report.reading import Beats, Times
-from model.records import CLASSES
+from model.records.wfdb_records import CLASSES
 
 RATE_BEATS = 8
 """RR intervals that a rate is the mean of."""

@@ -6,7 +6,7 @@ from agent.report.axes import Axes, heading
 from agent.report.charts import cells
 from agent.report.picture import GREY, INK, LINE, WIDTH, Picture, ticks
 from agent.report.styles import BLUE, RED, number
-from model.hrv import BANDS, BIN_S, FREQUENCIES, Intervals, Poincare, Spectrum
+from model.rhythm.hrv import BANDS, BIN_S, FREQUENCIES, Intervals, Poincare, Spectrum
 
 GAP = 40.0
 PANEL = (WIDTH - 2 * GAP - 40.0) / 3

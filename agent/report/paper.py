@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.messages import Floats
+from agent.core.messages import Floats
 from agent.report.picture import GREY, INK, LINE, MM, WIDTH, Anchor, Picture
 from agent.report.styles import CLASS_COLOURS, CLASS_NAMES, GRID, GRID_MAIN, GRID_PAPER, SHADE
 from agent.report.templates import BEFORE_S, Template
-from model.resample import FS
+from model.records.resample import FS
 
 SPEED = 25 * MM
 """Points of a second."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.messages import Floats
-from agent.quality import AT_RAIL
+from agent.analysis.lead_state import AT_RAIL
+from agent.core.messages import Floats
 from agent.report.reading import Reading, Times
-from model.resample import FS
+from model.records.resample import FS
 
 MINUTE_S = 60.0
 FLAT_MV = 0.02

@@ -8,13 +8,13 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.door import UNITS_MV
-from agent.messages import MISSING, Alarm, Event, Floats, Ledger, Strip
+from agent.analysis.lead_input import UNITS_MV
+from agent.core.messages import MISSING, Alarm, Event, Floats, Ledger, Strip
 from agent.recording.runs import SessionRuns
 from agent.recording.sessions import Segment, counts
 from model.errors import RecordError
-from model.records import CLASSES, default_lead
-from model.resample import FS
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES, default_lead
 
 LONGEST_S = 366 * 86_400.0
 """A recording that is said to be longer is none."""

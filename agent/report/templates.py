@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.messages import Floats
+from agent.core.messages import Floats
 from agent.report.reading import Reading
-from model.records import CLASSES
-from model.resample import FS
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
 
 BEFORE_S, AFTER_S = 0.3, 0.5
 AVERAGED, SHOWN = 160, 24

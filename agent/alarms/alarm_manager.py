@@ -1,0 +1,247 @@
+"""The alarms of one bed: announced, held back, latched, acknowledged, silenced, over.
+
+The rules say, whenever they see it, that a condition holds, and until when that is to be believed without being seen
+again; or that it is over. The book makes alarms of that: at most one open alarm of a condition, and none while a worse
+one of its chain is open.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from agent.alarms.priorities import KINDS, ORDER, RANK, SURE, WORSE
+from agent.core.messages import Alarm, Condition, Priority
+
+NEVER: Final = 2**62
+"""A sample that does not come."""
+MOST_LATCHED = 100
+"""Alarms of a bed that wait for a person; an older one than that waits on disk alone."""
+
+
+class _Standing:
+    """A condition that holds: since `onset`, believed through sample `until`; its alarm once it is announced."""
+
+    __slots__ = ("alarm", "onset", "text", "until")
+
+    def __init__(self, onset: int, text: str, until: int) -> None:
+        self.onset, self.text, self.until = onset, text, until
+        self.alarm: Alarm | None = None
+
+
+class Book:
+    """The alarms of a bed. Samples at 125 Hz of its run; `at_s`, `now_s` are Unix times that are only stored."""
+
+    __slots__ = (
+        "_at_s",
+        "_bed",
+        "_changed",
+        "_due",
+        "_freed",
+        "_held",
+        "_latch",
+        "_latched",
+        "_past",
+        "_run",
+        "_told",
+        "loudest",
+        "open",
+        "rhythm",
+        "sample",
+        "silenced_until_s",
+        "urgency",
+        "view",
+    )
+
+    def __init__(self, latch: bool) -> None:
+        self._latch = latch
+        self._bed = self._run = ""
+        self._at_s = 0.0
+        self.sample = 0
+        """How far the bed is; what is announced or over now is so at this sample."""
+        self.open: dict[Condition, _Standing] = {}
+        self._held: dict[Condition, _Standing] = {}
+        self._latched: list[Alarm] = []
+        self._past: dict[Condition, tuple[int, int]] = {}
+        """Onset and end of the latest alarm of each condition in this run."""
+        self._due = NEVER
+        """Nothing runs out up to this sample."""
+        self._freed = self._changed = False
+        self._told: list[Alarm] = []
+        self.silenced_until_s = 0.0
+        self.view: tuple[Alarm, ...] = ()
+        self.loudest: Priority | None = None
+        self.urgency = 0
+        self.rhythm = ""
+
+    def begin(self, bed: str, run: str, first: int) -> None:
+        """A new run from sample `first` on: what is open of the old one is over; what is latched stays."""
+        self._end_all()
+        self._bed, self._run, self.sample = bed, run, first
+        self._past = {}
+
+    def close(self) -> None:
+        """The run is over, and everything with it."""
+        self._end_all()
+
+    def at(self, sample: int, at_s: float) -> None:
+        """The bed has come to `sample`: what was not seen again in time is over."""
+        self._at_s = at_s
+        if sample > self.sample:
+            self.sample = sample
+            if self._due < sample:
+                self._run_out()
+
+    def hold(self, condition: Condition, onset: int, until: int, text: str | None) -> None:
+        """A condition holds since `onset`, and is believed to through sample `until`.
+
+        `text`: its reason in words; None leaves an open alarm its words.
+        """
+        standing = self.open.get(condition) or self._held.get(condition)
+        if standing is not None:
+            if until > standing.until:
+                standing.until = until
+            if text is not None and text != standing.text:
+                standing.text = text
+                if standing.alarm is not None:
+                    standing.alarm, self._changed = replace(standing.alarm, text=text), True
+            return
+        worse = not WORSE[condition].isdisjoint(self.open)
+        if worse and KINDS[condition].moment:
+            return
+        standing = _Standing(onset, text or condition, until)
+        if until < self._due:
+            self._due = until
+        if worse:
+            self._held[condition] = standing
+        else:
+            self._announce(condition, standing)
+
+    def holds(self, condition: Condition) -> bool:
+        """Whether a condition is open or held back."""
+        return condition in self.open or condition in self._held
+
+    def over(self, condition: Condition, sample: int | None = None) -> None:
+        """A condition is known to be over, since `sample` where that was earlier."""
+        standing = self.open.pop(condition, None)
+        if standing is not None:
+            self._end(condition, standing, self.sample if sample is None else min(sample, self.sample))
+        else:
+            self._held.pop(condition, None)
+
+    def aside(self, condition: Condition, sample: int, at_s: float, text: str) -> None:
+        """A condition that the clock tells holds for `text`, or with "" is over, at `sample`; nothing else changes."""
+        here, self.sample, self._at_s = self.sample, sample, at_s
+        if text:
+            self.hold(condition, sample, NEVER, text)
+        else:
+            self.over(condition)
+        self.sample = here
+
+    def lose(self, until: int) -> None:
+        """Nothing is seen of the heart: its alarms stand through `until` at most, what was held back is forgotten."""
+        self._held.clear()
+        for condition, standing in self.open.items():
+            if not KINDS[condition].technical and standing.until > until:
+                standing.until = until
+        if until < self._due:
+            self._due = until
+
+    def suspend(self) -> None:
+        """Noise or fibrillation: what only the beats say is not announced any more."""
+        for condition in [held for held in self._held if held not in SURE]:
+            del self._held[condition]
+
+    def acknowledge(self, now_s: float) -> None:
+        """A person has seen all alarms that were announced: they are silent, and those that are over go."""
+        for standing in self.open.values():
+            if standing.alarm is not None and standing.alarm.acknowledged_s is None:
+                standing.alarm = replace(standing.alarm, acknowledged_s=now_s)
+                self._tell(standing.alarm)
+        for alarm in self._latched:
+            self._tell(replace(alarm, acknowledged_s=now_s))
+        self._latched.clear()
+
+    def take(self) -> list[Alarm]:
+        """What has changed since the last time; what was held back by something that is over now is announced."""
+        if self._freed:
+            self._freed = False
+            for condition in sorted(self._held, key=ORDER.__getitem__):
+                if WORSE[condition].isdisjoint(self.open):
+                    self._announce(condition, self._held.pop(condition))
+        if not self._changed:
+            return []
+        self._changed = False
+        self._refresh()
+        told, self._told = self._told, []
+        return told
+
+    def _announce(self, condition: Condition, standing: _Standing) -> None:
+        onset = min(standing.onset, self.sample)
+        if condition in self._past:  # an alarm is known by its onset
+            began, ended = self._past[condition]
+            onset = max(onset, ended, began + 1)
+        kind = KINDS[condition]
+        standing.alarm = Alarm(
+            bed=self._bed,
+            run=self._run,
+            condition=condition,
+            priority=kind.priority,
+            text=standing.text,
+            onset=onset,
+            announced=max(onset, self.sample),
+            announced_s=self._at_s,
+            latching=self._latch and kind.priority == "high",
+        )
+        self.open[condition] = standing
+        if kind.priority == "high":
+            self.silenced_until_s = 0.0
+        self._tell(standing.alarm)
+
+    def _end(self, condition: Condition, standing: _Standing, sample: int) -> None:
+        alarm = standing.alarm
+        if alarm is None:
+            return
+        alarm = replace(alarm, ended=max(sample, alarm.announced))
+        self._past[condition] = alarm.onset, max(sample, alarm.announced)
+        if alarm.shown:
+            self._latched.append(alarm)
+            del self._latched[:-MOST_LATCHED]
+        self._freed = True
+        self._tell(alarm)
+
+    def _end_all(self) -> None:
+        self._held.clear()
+        while self.open:
+            condition, standing = self.open.popitem()
+            self._end(condition, standing, self.sample)
+        self._due = NEVER
+
+    def _run_out(self) -> None:
+        """What was not seen again is over; then the next sample at which something runs out is known."""
+        for condition in [name for name, standing in self._held.items() if standing.until < self.sample]:
+            del self._held[condition]
+        gone = [(standing.until, name) for name, standing in self.open.items() if standing.until < self.sample]
+        for until, condition in sorted(gone):
+            self._end(condition, self.open.pop(condition), until)
+        left = (*self._held.values(), *self.open.values())
+        self._due = min((standing.until for standing in left), default=NEVER)
+
+    def _tell(self, alarm: Alarm) -> None:
+        self._told.append(alarm)
+        self._changed = True
+
+    def _refresh(self) -> None:
+        """What is to be seen and heard, after a change."""
+        shown: dict[Condition, Alarm] = {alarm.condition: alarm for alarm in self._latched}
+        for condition, standing in self.open.items():
+            if standing.alarm is not None and WORSE[condition].isdisjoint(self.open):
+                shown[condition] = standing.alarm
+        self.view = tuple(sorted(shown.values(), key=lambda alarm: (-_urgency(alarm), ORDER[alarm.condition])))
+        self.urgency = _urgency(self.view[0]) if self.view else 0
+        self.loudest = next((alarm.priority for alarm in self.view if alarm.acknowledged_s is None), None)
+        self.rhythm = next((KINDS[name].rhythm for name in KINDS if name in self.open and KINDS[name].rhythm), "")
+
+
+def _urgency(alarm: Alarm) -> int:
+    """Priority first, then what nobody has seen, what goes on, and the heart before the cable."""
+    unseen, active = alarm.acknowledged_s is None, alarm.ended is None
+    return 8 * RANK[alarm.priority] + 4 * unseen + 2 * active + (not KINDS[alarm.condition].technical)

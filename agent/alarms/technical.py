@@ -1,0 +1,130 @@
+"""Technical alarms: what keeps the monitor from seeing the heart."""
+
+from collections import deque
+
+from agent.alarms.alarm_manager import NEVER, Book
+from agent.alarms.tick import NOISE, Tick
+from agent.analysis.lead_state import LeadState, reason
+from agent.core.config import AlarmConfig
+from model.records.resample import FS
+
+
+class Signal:
+    """The rules of one bed.
+
+    `blind`: its lead is off or saturated. `suspended`: it is so noisy that rates and beats are not to be believed.
+    """
+
+    __slots__ = (
+        "_book",
+        "_clear",
+        "_config",
+        "_gaps",
+        "_noisy",
+        "_noisy_samples",
+        "_tick",
+        "_valueless",
+        "blind",
+        "suspended",
+    )
+
+    def __init__(self, config: AlarmConfig, book: Book) -> None:
+        self._config, self._book = config, book
+        self.blind = self.suspended = False
+        self._gaps: deque[list[int]] = deque()
+        """First sample and end of each gap of the window."""
+        self._valueless: int | None = None
+        """Where the stretch without a value began that was last told of, until a value comes."""
+        self.anew(0)
+
+    def anew(self, sample: int) -> None:
+        """Noise is counted from `sample` on."""
+        self._noisy: deque[tuple[int, int]] = deque()
+        """The noisy looks of the window: sample, and samples since the look before."""
+        self._noisy_samples = 0
+        self._tick = self._clear = sample
+        """The latest tick, and the latest at which it was noisy."""
+
+    def begin(self, first: int) -> None:
+        """A new run."""
+        self.blind = self.suspended = False
+        self._gaps.clear()
+        self._valueless = None
+        self.anew(first)
+
+    def lead(self, state: LeadState) -> None:
+        """The lead changed its state."""
+        self.blind = state != "ok"
+        if state != "lead off":
+            self._book.over("lead off")
+        if state != "saturated":
+            self._book.over("saturated")
+        if state != "ok":
+            self._book.hold(state, self._book.sample, NEVER, reason(state))
+
+    def gap(self, first: int, count: int, at_s: float, valueless: bool) -> None:
+        """Samples are missing: too many in a while, or too often. The pieces of one gap may come one by one."""
+        if valueless:
+            self._without_value(first, first + count, at_s)
+        config, gaps = self._config, self._gaps
+        window, most = round(config.gaps_window_s * FS), round(config.gaps_s * FS)
+        end = first + count
+        if gaps and gaps[-1][1] == first:
+            gaps[-1][1] = end
+        else:
+            gaps.append([first, end])
+        while gaps[0][1] <= gaps[-1][0] - window:
+            gaps.popleft()
+        missing = sum(to - since for since, to in gaps)
+        if len(gaps) >= config.gaps_count:
+            known, words = gaps[-1][0], f"{len(gaps)} gaps in {config.gaps_window_s:g} s"
+        elif missing >= most:
+            known, words = end - missing + most, f"signal missing for {config.gaps_s:g} s"
+        else:
+            return
+        self._book.at(known, at_s)
+        self._book.hold("gaps", gaps[0][0], end + window, None if "gaps" in self._book.open else words)
+
+    def _without_value(self, first: int, end: int, at_s: float) -> None:
+        """A device whose electrode is off may send no value at all: once a gap were alarmed, the lead is off."""
+        if self._valueless is None:
+            self._valueless = first
+        known = self._valueless + round(self._config.gaps_s * FS)
+        if end >= known:
+            self._book.at(max(first, known), at_s)
+            self._book.hold("lead off", self._valueless, NEVER, f"no value for {self._config.gaps_s:g} s")
+
+    def tick(self, tick: Tick) -> bool:
+        """Count noise; whether the analysis is suspended anew."""
+        now = tick.sample
+        if self._valueless is not None:
+            if self._book.holds("lead off"):
+                self._book.hold("lead off", now, NEVER, f"no value for {(tick.first - self._valueless) / FS:.0f} s")
+                self._book.over("lead off", tick.first)
+            self._valueless = None
+        step, self._tick = min(now - self._tick, 2 * FS), now
+        look, config = tick.look, self._config
+        noisy = look is not None and look.scores[NOISE] >= config.noise_score
+        if not noisy and not self._noisy and not self.suspended:
+            return False
+        begins = now - round(config.noise_window_s * FS)
+        while self._noisy and self._noisy[0][0] <= begins:
+            self._noisy_samples -= self._noisy.popleft()[1]
+        if noisy:
+            self._noisy.append((now, step))
+            self._noisy_samples += step
+            self._clear = now
+        if self.suspended and (look is None or now - self._clear < config.noise_clear_s * FS):
+            return False
+        if self.suspended:
+            self.suspended = False
+            self._noisy.clear()
+            self._noisy_samples = 0
+            self._book.over("noise")
+            return False
+        if self._noisy_samples < config.noise_s * FS:
+            return False
+        self.suspended = True
+        words = f"noise in {self._noisy_samples / FS:.0f} of {config.noise_window_s:g} s: no rate, no beats"
+        self._book.hold("noise", self._noisy[0][0], NEVER, words)
+        return True

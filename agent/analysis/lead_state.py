@@ -1,0 +1,80 @@
+"""Whether a lead carries a signal at all: one that does not change is off, or saturated where it stands at a rail."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from agent.analysis.sample_ring import Rows
+from agent.core.messages import Floats
+from model.records.resample import FS
+
+LeadState = Literal["ok", "lead off", "saturated"]
+AT_RAIL = 0.01
+"""A value this near to a rail, as a share of the converter's range, stands at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadChange:
+    """A lead changed its state at `sample`."""
+
+    row: int
+    sample: int
+    state: LeadState
+
+
+class Quality:
+    """Finds flat stretches of `flat_ms` in every row; changes up to `flat_uv` microvolts are no change."""
+
+    def __init__(self, flat_ms: float, flat_uv: float, rows: int = 1) -> None:
+        self.flat_samples = max(2, round(flat_ms * FS / 1000))
+        self._step_mv = np.float32(flat_uv / 1000)
+        self._last = np.zeros(rows, dtype=np.float32)
+        self._next = np.zeros(rows, dtype=np.int64)
+        self._changed = np.zeros(rows, dtype=np.int64)
+        self._flat = np.zeros(rows, dtype=bool)
+        self._rails = np.tile(np.array([-np.inf, np.inf]), (rows, 1))
+
+    def grow(self, rows: int) -> None:
+        """Make room for more rows; those there are stay as they are."""
+        added = Quality(1000, 1, rows - len(self._next))
+        for name in ("_last", "_next", "_changed", "_flat", "_rails"):
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(added, name)]))
+
+    def reset(self, row: int, first: int, rails: tuple[float, ...] | None = None) -> None:
+        """A new stretch starts at sample `first`, with the converter's `rails` in millivolts where they are new."""
+        self._last[row] = np.nan
+        self._next[row] = self._changed[row] = first
+        if rails is not None:
+            self._rails[row] = rails
+            self._flat[row] = False
+
+    def push(self, rows: Rows, x: Floats) -> list[LeadChange]:
+        """Look at the next samples (rows, n); returns the changes of state in order."""
+        before = np.concatenate([self._last[rows, None], x[:, :-1]], axis=1)
+        moves = ~(np.abs(x - before) <= self._step_mv)
+        index = self._next[rows, None] + np.arange(x.shape[1])
+        changed = np.maximum.accumulate(np.where(moves, index, self._changed[rows, None]), axis=1)
+        flat = index - changed >= self.flat_samples - 1
+        turns = flat != np.concatenate([self._flat[rows, None], flat[:, :-1]], axis=1)
+        changes = [
+            LeadChange(int(rows[i]), int(index[i, n]), self._state(rows[i], float(x[i, n])) if flat[i, n] else "ok")
+            for i, n in np.argwhere(turns).tolist()
+        ]
+        self._last[rows], self._flat[rows], self._changed[rows] = x[:, -1], flat[:, -1], changed[:, -1]
+        self._next[rows] += x.shape[1]
+        return changes
+
+    def _state(self, row: int, value: float) -> LeadState:
+        low, high = self._rails[row]
+        margin = AT_RAIL * (high - low)
+        return "saturated" if value <= low + margin or value >= high - margin else "lead off"
+
+
+def reason(state: LeadState) -> str:
+    """A change of state in words for a person."""
+    return {
+        "ok": "signal is back",
+        "lead off": "flat line: lead off?",
+        "saturated": "saturated: the signal stands at the rail of the converter",
+    }[state]

@@ -1,0 +1,188 @@
+"""What the commands of the command line do, with settings that are already checked."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from agent.cli.signals import Stop
+from agent.core.config import Config, override
+from agent.link.receiver import Link
+from agent.monitor.session import Session, Until
+from model.errors import ConfigError, SimulatorError, TerminalError
+from simulator.publisher import Publisher
+from simulator.record_replay import Plan
+from simulator.scheduler import Clock, Pace, Status, open_beds, run
+
+if TYPE_CHECKING:
+    from agent.recording.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a monitor was asked for: the `beds` (none: all), how to show them, when to end, where to `record` to."""
+
+    beds: tuple[str, ...]
+    json: bool
+    seconds: float | None
+    until_end: bool
+    svg: Path | None
+    record: Path | None
+
+
+def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False) -> None:
+    """Monitor until the end or until `over`: on the dashboard where there is a terminal, else as lines.
+
+    A summary goes to standard error at the end.
+    """
+    if not all(asked.beds):
+        raise ConfigError("a bed without a name cannot be watched: leave --bed out to watch all")
+    if asked.svg is not None and not asked.svg.parent.is_dir():
+        raise ConfigError(f"no folder {asked.svg.parent} to write a picture to (--svg)")
+    if sys.stdout.isatty():
+        print("ecg-agent: loading the net", file=sys.stderr)  # noqa: T201  # it takes a moment
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(Stop())
+        recorder = None
+        if asked.record is not None:
+            from agent.recording.recorder import Recorder
+
+            about = {"version": version("ecg-agent"), "weights": config.monitor.weights}
+            recorder = Recorder(asked.record, config.record, about)
+            stack.callback(_close, recorder)
+        metrics = None
+        if config.monitor.metrics:
+            from agent.outputs.prometheus import Metrics
+
+            metrics = stack.enter_context(Metrics(config.monitor.metrics))
+        from agent.analysis.classifier import load
+
+        classifier = load(config.monitor.weights, config.monitor.device, config.monitor.threads)
+        # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
+        link = Link(config, asked.beds)
+        stack.callback(link.close)
+        session = Session(link, classifier, config, recorder, metrics)
+        try:
+            _show(session, config, asked, lambda: stop() or over())
+        finally:
+            if session.ward.beds:
+                print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
+        if asked.svg is not None:
+            _picture(session, asked.svg, config)
+
+
+def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
+    """Watch a simulator of our own, started with `arguments` on a free port and ended with the monitor."""
+    endpoint = free_endpoint()
+    open_device = ("--key", "", "--clients", "")
+    command = [
+        sys.executable,
+        "-m",
+        "agent",
+        "simulate",
+        *arguments,
+        "--endpoint",
+        endpoint,
+        "--wait",
+        "--child",
+        *open_device,
+    ]
+    simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    config = override(config, "security", key="", server_key="")
+    try:
+        watch(override(config, "link", endpoint=endpoint), asked, lambda: simulator.poll() is not None)
+    finally:
+        simulator.terminate()
+        told = simulator.communicate()[1].decode(errors="replace").strip().splitlines()
+    if simulator.returncode > 0:
+        raise SimulatorError(
+            f"the simulator ended: {told[-1].removeprefix('ecg-agent: ') if told else 'no reason given'}"
+        )
+
+
+def free_endpoint() -> str:
+    """An endpoint of this machine whose port and the next one are free."""
+    while True:
+        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError, OverflowError):
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            other.bind(("127.0.0.1", port + 1))
+            return f"tcp://127.0.0.1:{port}"
+
+
+def _show(session: Session, config: Config, asked: Watch, stop: Callable[[], bool]) -> None:
+    from agent.dashboard.terminal import Screen
+    from agent.dashboard.view import View
+    from agent.outputs.outputs import Dashboard, JsonLines, Lines
+
+    until = Until(asked.seconds, asked.until_end)
+    if asked.json or not sys.stdout.isatty():
+        try:
+            session.run((JsonLines if asked.json else Lines)(sys.stdout), until, stop)
+        except BrokenPipeError:  # whoever read our lines has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    view = View(ascii=config.dashboard.ascii, seconds=config.dashboard.seconds or None)
+    with Screen(Console(), view) as screen:
+        dashboard = Dashboard(screen, config)
+        dashboard.show([], session, session.clock())  # something to see at once; and the first picture is the slowest
+        session.run(dashboard, until, stop)
+
+
+def _close(recorder: "Recorder") -> None:
+    """Finish the recording; say what is not in it."""
+    try:
+        recorder.close()
+    finally:
+        if said := recorder.unrecorded():
+            print(f"ecg-agent: {said}", file=sys.stderr)  # noqa: T201  # for the person
+
+
+def _picture(session: Session, path: Path, config: Config) -> None:
+    from agent.dashboard.picture import svg
+    from agent.dashboard.view import View
+
+    text = svg(session.snapshot(session.clock()), View(ascii=config.dashboard.ascii), 120, 34)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TerminalError(f"cannot write picture {path}: {error.strerror}") from error
+
+
+def play(config: Config, plans: Sequence[Plan], packet_ms: float, pace: Pace, parent: int | None) -> None:
+    """Replay beds until their end, a signal, or the end of process `parent`."""
+    beds = open_beds(plans, packet_ms)
+    console = Console(stderr=True, highlight=False)
+    with Stop() as stop, Publisher(config, pace.speed is None) as publisher:
+        console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")
+
+        def tell(status: Status) -> None:
+            for refusal in publisher.refusals():
+                console.print(f"ecg-agent: {refusal}", markup=False, soft_wrap=True)
+            if console.is_terminal:
+                console.print(_status(status), end="\r", overflow="ellipsis", no_wrap=True)
+
+        def over() -> bool:
+            return stop() or (parent is not None and os.getppid() != parent)
+
+        last = run(beds, publisher, pace, Clock(), over, tell)
+        console.print(f"\nended after {_clock(last.position_s)} and {last.packets} packets", end="\n")
+
+
+def _status(status: Status) -> str:
+    state = "waiting for a monitor" if status.waiting else f"{_clock(status.position_s)} of signal"
+    watched = f"{status.subscribed}/{status.beds} beds watched"
+    return f"{state}  {status.packets} packets  {watched}  late {status.late_ms:.1f} ms "
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes) // 60}:{int(minutes) % 60:02d}:{rest:04.1f}"

@@ -1,0 +1,1 @@
+"""Recordings listed, and written as EDF+, CSV and JSON lines."""

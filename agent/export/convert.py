@@ -1,0 +1,156 @@
+"""What can be done with recordings: listed, or written in a format of other programs."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from io import BufferedWriter
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from agent.recording.runs import Mark, SessionRuns, at_home, marks_of_file
+from agent.recording.sessions import Segment, is_recording, recorded
+from model.errors import ConfigError, RecordError, RunError
+
+ENDINGS = (".edf", ".csv", ".jsonl")
+WIDTH = 120
+"""Of the table where there is no terminal."""
+MOST_NAMED = 6
+"""Parts of a recording that an error names."""
+
+Marked = Iterator[tuple[Segment, list[Mark]]]
+
+
+def show_sessions(folder: Path, json: bool) -> None:
+    """Print the recordings in a folder, or the one that it is. Raises RecordError where there are none."""
+    from rich.console import Console
+
+    from agent.export.listing import entries, table
+
+    listed = entries(folder)
+    if not listed:
+        raise RecordError(f"no recordings in {folder}: ecg-agent monitor --record {folder / 'NAME'} makes one")
+    if json:
+        sys.stdout.write("".join(f"{msgspec.json.encode(asdict(one)).decode()}\n" for one in listed))
+        return
+    if len(listed) == 1 and listed[0].state == "unreadable":
+        raise RecordError(listed[0].trouble)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    console.print(table(listed))
+    for one in listed:
+        if one.trouble:
+            console.print(one.trouble, markup=False, soft_wrap=True)
+    if all(one.state == "unreadable" for one in listed):
+        raise RecordError(f"no recording in {folder} can be read; single records of it can be converted")
+
+
+def convert(recording: Path, out: Path) -> None:
+    """Write the recording of one bed, or one segment of it, to `out`, whose ending says how.
+
+    The file is there once it is whole, and replaces one that was there. Raises ConfigError, RecordError, RunError.
+    """
+    ending = out.suffix.lower()
+    if ending not in ENDINGS:
+        raise ConfigError(f"{out.name!r} does not say what to convert to: let it end in .edf (EDF+), .csv or .jsonl")
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder: give the file to write")
+    if not out.parent.is_dir():
+        raise ConfigError(f"no folder {out.parent} to write {out.name} to")
+    if not is_recording(recording):
+        what = "a folder that monitor --record made, the folder of a bed in it, or one of the WFDB records there"
+        raise RecordError(f"{recording} is no recording: give {what}")
+    source = _source(recording)
+    if ending != ".jsonl":
+        _check_alike(source.segments)
+    with _open(source) as session, written(out) as file:
+        for path in session.damaged() if session else ():
+            sys.stderr.write(f"ecg-agent: samples are gone from {path} of the recording\n")
+        if ending == ".jsonl":
+            from agent.export.text import write_json_lines
+
+            if session is None:
+                what = "was copied out of its recording, or its session.db is broken or missing"
+                raise RecordError(f"{recording} {what}: that knows its beats and events; convert to .edf or .csv")
+            write_json_lines(session, source.segments[0].bed, source.segments[0] if source.lone else None, file)
+        elif ending == ".csv":
+            from agent.export.text import write_csv
+
+            write_csv(_marked(source, session), source.segments, file)
+        else:
+            from agent.export.edf import write_edf
+
+            alarms = session.alarms(source.segments[0].bed) if session else ()
+            write_edf(_marked(source, session), source.segments, alarms, file)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is converted: `segments` of one bed, or a `lone` one, and the folder of the session they are part of."""
+
+    segments: Sequence[Segment]
+    lone: bool
+    session: Path | None
+
+
+def _source(recording: Path) -> _Source:
+    segments = recorded(recording)
+    if segments[0].id:
+        return _Source(segments, False, segments[0].path.parent.parent)
+    if not segments[0].count:
+        raise RecordError(f"{recording} holds no recorded signal")
+    home = at_home(segments[0])
+    return _Source([home[1]], True, home[0]) if home else _Source(segments, True, None)
+
+
+@contextlib.contextmanager
+def _open(source: _Source) -> Iterator[SessionRuns | None]:
+    if source.session is None:
+        yield None
+    else:
+        with SessionRuns(source.session) as session:
+            yield session
+
+
+def _marked(source: _Source, session: SessionRuns | None) -> Marked:
+    """Each segment with its beats: by the database, or where there is none by its annotations."""
+    if session is not None:
+        return session.marks(source.segments)
+    return ((segment, marks_of_file(segment)) for segment in source.segments)
+
+
+def _check_alike(segments: Sequence[Segment]) -> None:
+    """Raises RecordError where the leads or the rate change, saying where."""
+    parts = [list(part) for _, part in groupby(segments, lambda segment: (segment.leads, segment.fs))]
+    if len(parts) == 1:
+        return
+    named = [
+        f"{part[0].path.name}{f' to {part[-1].path.name}' if len(part) > 1 else ''} "
+        f"({', '.join(lead.name for lead in part[0].leads)} at {part[0].fs:g} Hz)"
+        for part in parts[:MOST_NAMED]
+    ]
+    more = f" and {len(parts) - MOST_NAMED} more parts" if len(parts) > MOST_NAMED else ""
+    raise RecordError(
+        f"leads or rate change in {segments[0].path.parent}: convert its records one by one, such as "
+        f"{segments[0].path}; alike are {', '.join(named)}{more}"
+    )
+
+
+@contextlib.contextmanager
+def written(out: Path) -> Iterator[BufferedWriter]:
+    """A file that takes the place of `out` once all of it is on the disk. Raises RunError."""
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # never through a link to somewhere else
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(out)
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,268 @@
+"""A recording as EDF+C: signals in 16 bits; beats, alarms and what is missing as annotations.
+
+Counts whose range fits 16 bits are told exactly, others in the smallest whole steps that fit. EDF has no mark for a
+sample without a value: it holds the lowest digital value, and an annotation says where. All of it is made in memory.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BufferedWriter
+
+import numpy as np
+from edfio import Edf, EdfAnnotation, EdfSignal, Patient, Recording
+from numpy.typing import NDArray
+
+from agent.core.messages import MISSING, Alarm, Lead
+from agent.recording.bed_writer import index_of
+from agent.recording.runs import Mark
+from agent.recording.sessions import Segment, counts
+from model.errors import RecordError
+
+LOWEST, HIGHEST = -(2**15), 2**15 - 1
+BLOCK_S = 60.0
+MOST_BYTES = 2**31
+"""Of signal in one file."""
+RECORD_BYTES = 61_440
+"""Of signal in one data record at most, as EDF recommends."""
+RECORDS_S = (1.0, 2.0, 4.0, 8.0, 0.5, 0.25, 0.125)
+"""Lengths of a data record, whose multiples are exact, in the order in which they are preferred."""
+TICK_S = 1 / 64
+"""The start is rounded to it, so that times of data records are exact and short decimals."""
+MERGED_S = 1.0
+"""Stretches without a value that lie closer together are told in one annotation."""
+FIRST_YEAR, LAST_YEAR = 1985, 2084
+NO_ERROR, MOST_ERROR = 0.01, 32.0
+"""Of the ends of a range, in digital values: not worth another unit, and too much (a two-thousandth of the range)."""
+MICROVOLTS = {"V": 1e6, "mV": 1e3}
+"""Microvolts in one unit: EDF gives eight characters to a range, which are few for small numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Data records of `samples` of each lead in `seconds`."""
+
+    samples: int
+    seconds: float
+
+    @property
+    def fs(self) -> float:
+        return self.samples / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """A digital value stands for the count `base + step * value`."""
+
+    base: int = 0
+    step: int = 1
+
+    def digital(self, found: NDArray[np.int32]) -> NDArray[np.int16]:
+        """Counts as digital values, the lowest where there is no value."""
+        value = (found.astype(np.int64) - self.base + self.step // 2) // self.step
+        return np.where(found == MISSING, LOWEST, value).astype(np.int16)
+
+
+def write_edf(
+    marked: Iterable[tuple[Segment, list[Mark]]],
+    segments: Sequence[Segment],
+    alarms: Iterable[Alarm],
+    file: BufferedWriter,
+) -> None:
+    """Write segments of one bed, of the same leads and rate, with their beats and alarms. Raises RecordError."""
+    leads, fs = segments[0].leads, segments[0].fs
+    places = _places(segments)
+    grid = _grid(fs, len(leads))
+    records = -(-(places[-1] + segments[-1].count) // grid.samples)
+    if records * grid.samples * len(leads) * 2 > MOST_BYTES:
+        raise RecordError(f"{places[-1] / fs / 3600:.0f} hours are too much for one EDF file: convert parts of it")
+    scales = _scales(segments)
+    digital = np.full((len(leads), records * grid.samples), LOWEST, np.int16)
+    annotations = [
+        EdfAnnotation(0.0, None, f"{lead.name}: {scale.step} counts in one step")
+        for lead, scale in zip(leads, scales, strict=True)
+        if scale.step > 1
+    ]
+    holes = _Holes(leads, fs)
+    end = 0
+    for place, (segment, marks) in zip(places, marked, strict=True):
+        if place > end:
+            annotations.append(_stretch(end, place, grid.fs, "not recorded"))
+        for at, found in _blocks(segment):
+            holes.look(place + at, found)
+            for lead, scale in enumerate(scales):
+                digital[lead, place + at : place + at + len(found)] = scale.digital(found[:, lead])
+        annotations += [EdfAnnotation(round((place + at) / grid.fs, 6), None, label) for at, label in marks]
+        end = place + segment.count
+    annotations += [_stretch(start, stop, grid.fs, text) for start, stop, text in holes.all()]
+    annotations += _alarms(alarms, segments, places, grid.fs)
+    if end < digital.shape[1]:
+        annotations.append(_stretch(end, digital.shape[1], grid.fs, "after the end of the recording"))
+    started = _start(segments[0].started_s)
+    try:
+        Edf(
+            [
+                _signal(digital[i], grid.fs, lead, label, scale)
+                for i, (lead, label, scale) in enumerate(zip(leads, _labels(leads), scales, strict=True))
+            ],
+            patient=Patient(),
+            recording=Recording(startdate=started.date() if started else None, equipment_code="ecg-agent"),
+            starttime=started.time() if started else None,
+            data_record_duration=grid.seconds,
+            annotations=annotations,
+        ).write(file)
+    except ValueError as error:
+        raise RecordError(f"EDF cannot hold this recording: {error}; use .csv") from error
+
+
+def _places(segments: Sequence[Segment]) -> list[int]:
+    """The sample of the file at which each segment begins: by index within a run, by the clock between two runs."""
+    places: list[int] = []
+    anchor, at, end = segments[0], 0, 0
+    for segment in segments:
+        if segment.run != anchor.run:
+            by_clock = round((segment.started_s - segments[0].started_s) * segment.fs)
+            anchor, at = segment, max(end, by_clock)
+        places.append(at + segment.first - anchor.first)
+        end = places[-1] + segment.count
+    return places
+
+
+def _grid(fs: float, leads: int) -> _Grid:
+    for seconds in RECORDS_S:
+        samples = round(fs * seconds)
+        if samples == fs * seconds > 0 and samples * leads * 2 <= RECORD_BYTES:
+            return _Grid(samples, seconds)
+    samples = max(1, round(fs))
+    return _Grid(samples, float(f"{samples / fs:.8f}"[:8]))
+
+
+def _scales(segments: Sequence[Segment]) -> list[_Scale]:
+    """How the counts of each lead fit 16 bits: a look at all of them where they may not."""
+    leads = len(segments[0].leads)
+    if all(segment.format == 16 for segment in segments):
+        return [_Scale()] * leads
+    lowest, highest = np.full(leads, -MISSING, np.int64), np.full(leads, MISSING, np.int64)
+    for segment in segments:
+        for _, found in _blocks(segment):
+            valid = found != MISSING
+            lowest = np.minimum(lowest, np.min(found, axis=0, initial=-MISSING - 1, where=valid))
+            highest = np.maximum(highest, np.max(found, axis=0, initial=MISSING, where=valid))
+    return [_scale(low, high) for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)]
+
+
+def _scale(lowest: int, highest: int) -> _Scale:
+    if lowest > LOWEST and highest <= HIGHEST:
+        return _Scale()
+    step = max(1, -(-(highest - lowest) // (2 * HIGHEST)))
+    return _Scale(lowest + HIGHEST * step, step)
+
+
+def _blocks(segment: Segment) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    size = max(1, round(BLOCK_S * segment.fs))
+    for start in range(0, segment.count, size):
+        yield start, counts(segment, start, start + size)
+
+
+def _signal(digital: NDArray[np.int16], fs: float, lead: Lead, label: str, scale: _Scale) -> EdfSignal:
+    """A lead in the unit in which the eight characters of EDF tell its range best. Raises RecordError, ValueError."""
+    ends = [(scale.base + scale.step * value - lead.offset) / lead.gain for value in (LOWEST, HIGHEST)]
+    unit = "".join(c if c.isascii() else "?" for c in lead.unit.replace("\u00b5", "u").replace("\u03bc", "u"))[:8]
+    best: tuple[float, EdfSignal] | None = None
+    for name, factor in ((unit, 1.0), ("uV", MICROVOLTS.get(unit, 1.0))):
+        low, high = (factor * end for end in ends)
+        with contextlib.suppress(ValueError):
+            made = EdfSignal.from_digital(
+                digital, fs, label=label, physical_dimension=name, physical_range=(_short(low), _short(high))
+            )
+            error = max(abs(made.physical_min - low), abs(made.physical_max - high)) / (high - low) * 2**16
+            if best is None or error < best[0] / 2:
+                best = error, made
+        if unit not in MICROVOLTS or (best is not None and best[0] < NO_ERROR):
+            break
+    if best is None or best[0] > MOST_ERROR:
+        raise RecordError(f"EDF has too few digits for the range of lead {lead.name} in {lead.unit}: use .csv")
+    return best[1]
+
+
+def _short(value: float) -> float:
+    """The nearest number of eight characters. Raises ValueError where there is none."""
+    for digits in range(7, -1, -1):
+        rounded = round(value, digits)
+        text = str(int(rounded)) if rounded.is_integer() else str(rounded)
+        if len(text) <= 8 and "e" not in text:
+            return rounded
+    raise ValueError(f"{value} has no eight characters")
+
+
+def _labels(leads: Sequence[Lead]) -> list[str]:
+    """Names of 16 ASCII characters that differ."""
+    labels: list[str] = []
+    for lead in leads:
+        plain = "".join(c if c.isascii() else "?" for c in lead.name)
+        label, number = plain[:16].strip() or "?", 1
+        while label in labels or label == "EDF Annotations":
+            number += 1
+            label = f"{plain[: 15 - len(str(number))]}-{number}"
+        labels.append(label)
+    return labels
+
+
+def _start(started_s: float) -> datetime | None:
+    """The start as EDF can tell it, None where it cannot."""
+    started = datetime.fromtimestamp(0, UTC) + timedelta(seconds=round(started_s / TICK_S) * TICK_S)
+    return started.replace(tzinfo=None) if FIRST_YEAR <= started.year <= LAST_YEAR else None
+
+
+def _stretch(start: int, stop: int, fs: float, text: str) -> EdfAnnotation:
+    return EdfAnnotation(round(start / fs, 6), round((stop - start) / fs, 6), text)
+
+
+def _alarms(
+    alarms: Iterable[Alarm], segments: Sequence[Segment], places: Sequence[int], fs: float
+) -> Iterator[EdfAnnotation]:
+    """Those that began within the segments, as long as they lasted there; without a length where no end is known."""
+    shift = {one.run: place - one.first for one, place in zip(segments, places, strict=True)}
+    first = {one.run: one.first for one in reversed(segments)}
+    stop = {one.run: one.first + one.count for one in segments}
+    for alarm in alarms:
+        onset, run = index_of(alarm.onset, segments[0].fs), alarm.run
+        if run in shift and first[run] <= onset < stop[run]:
+            ended = None if alarm.ended is None else min(max(onset, index_of(alarm.ended, segments[0].fs)), stop[run])
+            length = None if ended is None else round((ended - onset) / fs, 6)
+            yield EdfAnnotation(round((onset + shift[run]) / fs, 6), length, f"alarm: {alarm.text}")
+
+
+class _Holes:
+    """Stretches without a value, lead by lead."""
+
+    def __init__(self, leads: Sequence[Lead], fs: float) -> None:
+        self._leads, self._merged = leads, round(MERGED_S * fs)
+        self._found: list[list[list[int]]] = [[] for _ in leads]
+
+    def look(self, at: int, found: NDArray[np.int32]) -> None:
+        """Take counts (n, leads) from sample `at` of the file on."""
+        missing = found == MISSING
+        if not missing.any():
+            return
+        for stretches, column in zip(self._found, missing.T, strict=True):
+            padded = np.concatenate([[False], column, [False]])
+            edges = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2) + at
+            for start, stop in edges.tolist():
+                if stretches and start - stretches[-1][1] < self._merged:
+                    stretches[-1][1] = stop
+                else:
+                    stretches.append([start, stop])
+
+    def all(self) -> list[tuple[int, int, str]]:
+        """First sample, the one after the last, and what to say of each stretch."""
+        leads: dict[tuple[int, int], list[str]] = {}
+        for lead, stretches in zip(self._leads, self._found, strict=True):
+            for start, stop in stretches:
+                leads.setdefault((start, stop), []).append(lead.name)
+        every = len(self._leads)
+        return [
+            (start, stop, "no value" if len(names) == every else f"no value: {', '.join(names)}")
+            for (start, stop), names in leads.items()
+        ]

@@ -1,0 +1,1 @@
+"""Where results go: text, JSON lines, the screen, Prometheus."""

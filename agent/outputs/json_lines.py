@@ -1,0 +1,62 @@
+"""Beats, events, alarms and ledgers as objects of JSON lines, as docs/json-lines.md specifies them."""
+
+from dataclasses import asdict
+from typing import Any
+
+from agent.core.messages import Alarm, Beat, Event, Ledger
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
+
+
+def beat_line(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, Any]:
+    """A beat shown at `now_s`, None where that is not known; `delay_s`: what resampling adds to every delay."""
+    return {
+        "type": "beat",
+        "bed": beat.bed,
+        "sample": beat.sample,
+        "time_s": round(beat.sample / FS, 3),
+        "class": beat.label,
+        "confidence": round(beat.confidence, 4),
+        "probabilities": {name: round(p, 4) for name, p in zip(CLASSES, beat.probabilities, strict=True)},
+        "rr_s": beat.rr_s,
+        "heart_rate": None if beat.heart_rate is None else round(beat.heart_rate, 1),
+        "algorithmic_ms": round(1000 * ((beat.decided - beat.sample) / FS + delay_s), 1),
+        "added_ms": None if now_s is None else round(1000 * (now_s - beat.arrived_s), 3),
+        "link_ms": round(1000 * max(0.0, beat.arrived_s - beat.sent_s), 3) if beat.sent_s else None,
+    }
+
+
+def event_line(event: Event) -> dict[str, Any]:
+    """An event."""
+    of_bed = bool(event.bed)
+    return {
+        "type": "event",
+        "bed": event.bed if of_bed else None,
+        "sample": event.sample if of_bed else None,
+        "time_s": round(event.sample / FS, 3) if of_bed else None,
+        "kind": event.kind,
+        "text": event.text,
+    }
+
+
+def alarm_line(alarm: Alarm) -> dict[str, Any]:
+    """An alarm as it stands."""
+    return {
+        "type": "alarm",
+        "bed": alarm.bed,
+        "sample": alarm.onset,
+        "time_s": round(alarm.onset / FS, 3),
+        "condition": alarm.condition,
+        "priority": alarm.priority,
+        "text": alarm.text,
+        "onset": alarm.onset,
+        "announced": alarm.announced,
+        "ended": alarm.ended,
+        "acknowledged_s": alarm.acknowledged_s,
+        "latching": alarm.latching,
+    }
+
+
+def ledger_line(bed: str, ledger: Ledger) -> dict[str, Any]:
+    """The ledger of a bed."""
+    return {"type": "ledger", "bed": bed, **asdict(ledger), "open": ledger.open}

@@ -1,0 +1,1 @@
+"""The stages in their order, their input queue, and the state of a bed."""

@@ -1,0 +1,153 @@
+"""Alarms and their strips in the database of a session: kept until they are written, and read back.
+
+An alarm is one row, however often it is told: the latest telling counts, but for when it was announced first and that
+somebody acknowledged it, which a monitor that goes on after a kill does not know. A strip is kept as microvolts in 16
+bits.
+"""
+
+import sqlite3
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from agent.core.messages import Alarm, Floats, Strip
+from agent.recording.segment_files import Started
+from agent.wire.packets import Text
+
+MOST_WAITING = 1000
+"""Alarms, and strips, kept while nothing can be written."""
+LONGEST_STRIP = 60 * 125
+"""Samples of a strip that are kept."""
+MICROVOLTS = 1000
+LOWEST, HIGHEST, NO_VALUE = -(2**15) + 1, 2**15 - 1, -(2**15)
+"""Microvolts that a strip can hold, and what stands for a sample without a value."""
+
+_KEY = "bed, run, condition, onset"
+_COLUMNS = f"{_KEY}, priority, text, announced, announced_s, latching, ended, acknowledged_s"
+_INSERT = f"INSERT INTO alarms({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT({_KEY}) DO"
+_UPSERT = f"""{_INSERT} UPDATE SET
+    priority = excluded.priority, text = excluded.text, announced = min(announced, excluded.announced),
+    announced_s = min(announced_s, excluded.announced_s), latching = excluded.latching, ended = excluded.ended,
+    acknowledged_s = coalesce(excluded.acknowledged_s, acknowledged_s)"""
+_UPSERT_STRIP = f"""INSERT INTO strips({_KEY}, lead, first, wave) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT({_KEY}) DO
+    UPDATE SET lead = excluded.lead, first = excluded.first, wave = excluded.wave
+    WHERE length(excluded.wave) >= length(wave)"""
+_OF_ALARM = "a.run, a.condition, a.onset, a.priority, a.text, a.announced, a.announced_s, a.latching, a.ended"
+ALARMS = f"SELECT a.id, {_OF_ALARM}, a.acknowledged_s FROM alarms a"
+STRIPS = f"""SELECT s.id, {_OF_ALARM}, a.acknowledged_s, s.lead, s.first,
+    CASE WHEN typeof(s.wave) = 'blob' AND length(s.wave) <= {2 * LONGEST_STRIP} THEN s.wave END
+    FROM strips s JOIN alarms a USING (bed, run, condition, onset)"""
+STRIP_PAGE = 50
+"""Strips that are read at once."""
+_Key = tuple[str, str, str, int]
+_Row = tuple[object, ...]
+
+
+class AlarmRow(msgspec.Struct, array_like=True, frozen=True):
+    """A row of ALARMS."""
+
+    id: int
+    run: Text
+    condition: Annotated[str, Meta(max_length=64)]
+    onset: int
+    priority: Literal["high", "medium", "low"]
+    text: str
+    announced: int
+    announced_s: Started
+    latching: int
+    ended: int | None
+    acknowledged_s: Started | None
+
+
+class StripRow(AlarmRow, array_like=True, frozen=True):
+    """A row of STRIPS."""
+
+    lead: Text
+    first: int
+    wave: bytes
+
+
+class Waiting:
+    """Alarms and strips that are to be written."""
+
+    def __init__(self) -> None:
+        self._alarms: dict[_Key, _Row] = {}
+        self._of_strips: dict[_Key, _Row] = {}
+        """The alarms of strips, for those that were never told by themselves."""
+        self._strips: dict[_Key, _Row] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._alarms or self._strips)
+
+    def take(self, item: Alarm | Strip) -> None:
+        """Keep one; where too many wait the oldest is lost."""
+        alarm = item if isinstance(item, Alarm) else item.alarm
+        key = alarm.bed, alarm.run, alarm.condition, alarm.onset
+        if isinstance(item, Alarm):
+            _keep(self._alarms, key, _row(item))
+        else:
+            _keep(self._of_strips, key, _row(alarm))
+            _keep(self._strips, key, (*key, item.lead, item.first, packed(item.wave)))
+
+    def save(self, db: sqlite3.Connection) -> None:
+        """Write all that waits, in a transaction of the caller. Raises sqlite3.Error."""
+        db.executemany(_UPSERT, list(self._alarms.values()))
+        db.executemany(f"{_INSERT} NOTHING", list(self._of_strips.values()))
+        db.executemany(_UPSERT_STRIP, list(self._strips.values()))
+
+    def clear(self) -> None:
+        """All of it is written."""
+        for kept in (self._alarms, self._of_strips, self._strips):
+            kept.clear()
+
+
+def forget(db: sqlite3.Connection, bed: str, run: str, end: int) -> None:
+    """Delete what was told of a run from sample `end` (125 Hz) on: it is told again. Raises sqlite3.Error."""
+    for table in ("alarms", "strips"):
+        db.execute(f"DELETE FROM {table} WHERE bed = ? AND run = ? AND onset >= ?", (bed, run, end))
+
+
+def alarm_of(bed: str, row: AlarmRow, condition: str, text: str) -> Alarm:
+    """The alarm of a row, with `condition` and `text` made printable."""
+    return Alarm(
+        bed=bed,
+        run=row.run,
+        condition=condition,  # type: ignore[arg-type]  # a later version may know more
+        priority=row.priority,
+        text=text,
+        onset=row.onset,
+        announced=row.announced,
+        announced_s=row.announced_s,
+        latching=bool(row.latching),
+        ended=row.ended,
+        acknowledged_s=row.acknowledged_s,
+    )
+
+
+def packed(wave: Floats) -> bytes:
+    """(n,) mV as microvolts in 16 bits, as much as is kept."""
+    part = np.asarray(wave[:LONGEST_STRIP], np.float64)
+    counts = np.clip(np.rint(MICROVOLTS * part), LOWEST, HIGHEST)
+    return np.where(np.isnan(counts), NO_VALUE, counts).astype("<i2").tobytes()
+
+
+def unpacked(content: bytes) -> Floats:
+    """The wave (n,) float32 mV, NaN where there is no value. Raises ValueError."""
+    counts = np.frombuffer(content, "<i2")
+    wave = counts.astype(np.float32) / np.float32(MICROVOLTS)
+    wave[counts == NO_VALUE] = np.nan
+    return wave
+
+
+def _row(alarm: Alarm) -> _Row:
+    key = alarm.bed, alarm.run, alarm.condition, alarm.onset
+    times = alarm.announced, alarm.announced_s, int(alarm.latching), alarm.ended, alarm.acknowledged_s
+    return (*key, alarm.priority, alarm.text, *times)
+
+
+def _keep(kept: dict[_Key, Any], key: _Key, row: _Row) -> None:
+    kept[key] = row
+    if len(kept) > MOST_WAITING:
+        del kept[next(iter(kept))]

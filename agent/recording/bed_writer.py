@@ -1,0 +1,300 @@
+"""What is recorded of one bed: samples that wait to be written, the segment they go to, and the ledger of each run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
+from agent.recording.segment_files import LARGEST_TIME, Counts, Origin, Writer, packed
+from model.records.resample import FS
+
+LONGEST_GAP_S = 60.0
+MOST_FILLED = 2**17
+"""A longer gap inside a run ends the segment; a shorter one is written as samples without a value."""
+KEPT = 4
+"""Latest segments of a bed that late beats may still belong to."""
+CLOCK_S = 86_400.0
+"""Times of sending further than this from our clock are not believed."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """The ledger of one run, in samples of the device: `next - first` is `recorded` + `missing` + `lost`.
+
+    `missing` were declared so by the link, `lost` came while nothing could be written, or nobody was there. `written`
+    is the index behind the last sample on disk, `last_beat` the latest R peak at 125 Hz.
+    """
+
+    bed: str
+    run: str
+    fs: float
+    first: int
+    next: int
+    written: int
+    recorded: int = 0
+    missing: int = 0
+    lost: int = 0
+    last_beat: int | None = None
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class _Block:
+    """Samples of one run in an unbroken row that wait to be written; each part knows whether it only fills a gap."""
+
+    entry: Entry
+    first: int
+    fs: float
+    leads: tuple[Lead, ...]
+    started: float
+    anew: bool
+    """Whether a new segment begins with it."""
+    parts: list[tuple[Counts, bool]] = field(default_factory=list)
+    done: int = 0
+    """Samples of it that are written."""
+
+
+class Track:
+    """One bed.
+
+    `open_segment` makes the next segment for an origin and a format, `known_entry` looks up the saved ledger of a run
+    of a bed; both may raise OSError or sqlite3.Error.
+    """
+
+    def __init__(
+        self,
+        bed: str,
+        rotate_s: float,
+        open_segment: Callable[[Origin, int], Writer],
+        known_entry: Callable[[str, str], Entry | None],
+    ) -> None:
+        self.bed, self._rotate_s, self._open_segment, self._known_entry = bed, rotate_s, open_segment, known_entry
+        self.entry: Entry | None = None
+        self.entries: dict[str, Entry] = {}
+        """Ledgers that changed and were not saved, by run."""
+        self._past: dict[str, Entry] = {}
+        """Ledgers of the latest runs before this one: their last beats are decided once it has begun."""
+        self.recent: list[Writer] = []
+        self.closed: list[Writer] = []
+        """Segments whose header is final, but not their row in the database."""
+        self.unfinished: list[Writer] = []
+        """Segments that no more is written to, but whose header is not final."""
+        self.grown: set[str] = set()
+        """Signal files that were written to."""
+        self.lost_s = 0.0
+        """Seconds of signal that were lost to this recording."""
+        self._segment: Writer | None = None
+        self._leads: tuple[Lead, ...] = ()
+        self._blocks: list[_Block] = []
+        self._gap = 0
+        self._wide: tuple[str, tuple[Lead, ...]] | None = None
+        """Run and leads whose counts did not fit format 16."""
+        self._heard: tuple[str, int] = "", 0
+        """Run and R peak that a monitor before recorded last."""
+        self._told_run = ""
+        self._coming: list[str] = []
+        """Runs that began after the one that the beats found last belong to."""
+
+    def resume(self, entry: Entry, recent: list[Writer]) -> None:
+        """Go on where a monitor before stopped, in a new segment; late beats still go to its last ones."""
+        self.entry, self._told_run = entry, entry.run
+        if entry.last_beat is not None:
+            self._heard = entry.run, entry.last_beat
+        self.recent += recent
+
+    def take(self, message: Chunk | Gap | End, now_s: float, lose: bool) -> None:
+        """Account for a message, and keep its samples to be written; where they are to `lose` only account."""
+        entry = self.entry
+        if entry is None or entry.run != message.run:
+            entry = self._begin(message)
+        self.entries[entry.run] = entry
+        if isinstance(message, End):
+            self._skip(entry, message.first, lost=True)
+            entry.ended = True
+            self._break(entry)
+        elif isinstance(message, Gap):
+            self._skip(entry, message.first, lost=True)
+            self._skip(entry, message.first + message.count, lost=False)
+        elif len(message.counts) > entry.next - message.first:
+            self._samples(entry, message, now_s, lose)
+
+    def write(self) -> int:
+        """Write what waits; the bytes it takes. Raises OSError, sqlite3.Error: call `abandon` then."""
+        grown = 0
+        for block in self._blocks:
+            if block.anew:
+                self.end()
+            if block.parts:
+                grown += self._write_block(block)
+        self._blocks.clear()
+        return grown
+
+    def forget(self) -> None:
+        """What was found so far has its place: only the latest segments are kept for what comes late."""
+        del self.recent[:-KEPT]
+
+    def abandon(self) -> None:
+        """Nothing can be written: what waits is lost, and a new segment follows."""
+        for block in self._blocks:
+            at = 0
+            for counts, fills in block.parts:
+                rows = min(len(counts), max(0, at + len(counts) - block.done))
+                at += len(counts)
+                if not fills:
+                    block.entry.recorded -= rows
+                    block.entry.lost += rows
+                    self.lost_s += rows / block.fs
+                    self.entries[block.entry.run] = block.entry
+        self._blocks.clear()
+        self.end()
+
+    def end(self) -> None:
+        """No more is written to the segment; it is to be finished when there is time."""
+        if self._segment is not None:
+            self.unfinished.append(self._segment)
+            self._segment = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._blocks)
+
+    def run_of(self, item: Beat | Event) -> str:
+        """The run that something found belongs to: the beats of a new one come after its start is told."""
+        if isinstance(item, Event) and item.kind == "start":
+            begun = [i for i, run in enumerate(self._coming) if item.text.startswith(f"run {run[:8]}")]
+            if begun:
+                self._told_run = self._coming[begun[0]]
+                del self._coming[: begun[0] + 1]
+        return self._told_run or (self._coming[0] if self._coming else "")
+
+    def all_told(self) -> None:
+        """All that was found with the latest messages is known: what comes next belongs to the latest run."""
+        if self._coming:
+            self._told_run = self._coming[-1]
+            self._coming.clear()
+
+    def heard(self, run: str, sample: int) -> bool:
+        """Note a beat of a run; whether it is a new one, not told by a monitor before."""
+        current = self.entry is not None and self.entry.run == run
+        entry = self.entry if current else self.entries.get(run) or self._past.get(run)
+        if entry is None or (run == self._heard[0] and sample <= self._heard[1]):
+            return False
+        entry.last_beat = sample if entry.last_beat is None else max(entry.last_beat, sample)
+        self.entries[run] = entry
+        return True
+
+    def place(self, run: str, sample: int) -> tuple[Writer, int] | None:
+        """The segment that an R peak at `sample` (125 Hz) lies in, and its place there; None where there is none."""
+        for segment in reversed(self.recent):
+            origin = segment.origin
+            if origin.run == run and not segment.deleted:
+                at = index_of(sample, origin.fs) - origin.first
+                if 0 <= at <= segment.count and segment.count:  # rounding may bring it one sample behind the end
+                    return segment, min(at, segment.count - 1)
+        return None
+
+    def _begin(self, message: Chunk | Gap | End) -> Entry:
+        if self.entry is not None:
+            self._break(self.entry)
+            self._past[self.entry.run] = self.entry
+        run, first = message.run, message.first
+        entry = self.entries.get(run) or self._known_entry(self.bed, run)
+        self._past.pop(run, None)
+        for old in list(self._past)[:-KEPT]:
+            del self._past[old]
+        self.entry = entry or Entry(self.bed, run, float(message.fs), first, first, first)
+        self._leads = ()
+        self._coming.append(run)
+        return self.entry
+
+    def _break(self, entry: Entry) -> None:
+        """End the segment, once what waits is written."""
+        self._gap, self._leads = 0, ()
+        if not (self._blocks and self._blocks[-1].anew):
+            self._blocks.append(_Block(entry, entry.next, entry.fs, (), 0.0, anew=True))
+
+    def _skip(self, entry: Entry, stop: int, lost: bool) -> None:
+        """No samples up to `stop`: declared missing, or lost to the recording alone, which ends the segment."""
+        count = stop - entry.next
+        if count <= 0:
+            return
+        entry.next = stop
+        if lost:
+            entry.lost += count
+            self.lost_s += count / entry.fs
+            self._break(entry)
+        else:
+            entry.missing += count
+            self._gap += count
+
+    def _samples(self, entry: Entry, chunk: Chunk, now_s: float, lose: bool) -> None:
+        self._skip(entry, chunk.first, lost=True)
+        counts = chunk.counts[entry.next - chunk.first :]
+        entry.ended = False
+        if lose:
+            self._skip(entry, entry.next + len(counts), lost=True)
+            return
+        if chunk.leads != self._leads or chunk.fs != entry.fs or self._gap > _longest_gap(chunk):
+            if self._leads:
+                self._break(entry)
+            self._gap, self._leads, entry.fs = 0, chunk.leads, float(chunk.fs)
+        block = self._blocks[-1] if self._blocks else None
+        if block is None or not block.leads:
+            started = _time_of(chunk, now_s) + (entry.next - chunk.first - self._gap) / entry.fs
+            block = _Block(entry, entry.next - self._gap, entry.fs, chunk.leads, started, anew=False)
+            self._blocks.append(block)
+        if self._gap:
+            block.parts.append((np.full((self._gap, len(chunk.leads)), MISSING, np.int32), True))
+            self._gap = 0
+        block.parts.append((counts, False))
+        entry.next += len(counts)
+        entry.recorded += len(counts)
+
+    def _write_block(self, block: _Block) -> int:
+        parts = [counts for counts, _ in block.parts]
+        counts = np.ascontiguousarray(np.concatenate(parts) if len(parts) > 1 else parts[0], np.int32)
+        entry, grown = block.entry, 0
+        limit = min(max(1, round(self._rotate_s * block.fs)), 2**31 - 1)
+        while block.done < len(counts):
+            if self._segment is not None and self._segment.count >= limit:
+                self.end()
+            room = limit - (self._segment.count if self._segment else 0)
+            rest = counts[block.done : block.done + room]
+            stored, fit = (rest, len(rest)) if self._wide == (entry.run, block.leads) else packed(rest)
+            if fit:
+                segment = self._segment or self._open(block, entry)
+                grown += segment.append(stored)
+                self.grown.add(f"{segment.path}.dat")
+                block.done += fit
+                entry.written = block.first + block.done
+            if fit < len(rest):
+                self.end()
+                self._wide = entry.run, block.leads
+        return grown
+
+    def _open(self, block: _Block, entry: Entry) -> Writer:
+        wfdb_format = 32 if self._wide == (entry.run, block.leads) else 16
+        started = min(max(0.0, block.started + block.done / block.fs), LARGEST_TIME)
+        first = block.first + block.done
+        origin = Origin(first, block.fs, self.bed, entry.run, block.leads, started)
+        self._segment = self._open_segment(origin, wfdb_format)
+        self.recent.append(self._segment)
+        return self._segment
+
+
+def index_of(sample: int, fs: float) -> int:
+    """Index at the device's rate that is nearest to a sample at 125 Hz."""
+    return sample if fs == FS else round(sample * fs / FS)
+
+
+def _longest_gap(chunk: Chunk) -> float:
+    """Samples that are written as having no value; a longer gap, or one of very many counts, ends the segment."""
+    return min(LONGEST_GAP_S * chunk.fs, MOST_FILLED // len(chunk.leads))
+
+
+def _time_of(chunk: Chunk, now_s: float) -> float:
+    """When the first sample of a chunk was: as long before its sending, or our time, as it lasts."""
+    sent_s = chunk.sent_s if abs(chunk.sent_s - now_s) < CLOCK_S else now_s
+    return sent_s - len(chunk.counts) / chunk.fs

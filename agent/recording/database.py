@@ -1,0 +1,215 @@
+"""The database of a recorded session, `session.db`: its tables, and how it is opened to write and to read.
+
+SQLite in WAL mode while a session is recorded, one plain file once it was closed in order. `docs/recording.md` says
+what the tables mean.
+"""
+
+import contextlib
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from agent.recording.segment_files import first_record
+from model.errors import RecordError, RunError
+
+FILE = "session.db"
+LOCK = "lock"
+"""Locked while a monitor records."""
+OPEN = "open"
+"""Key of `about` that is there from when a monitor begins to record until all of it is written."""
+VERSION = 2
+"""Since 2 there are alarms and strips; sessions of version 1 are read, and brought up when they are continued."""
+APPLICATION = 0x45434721
+"""Tells a session from any other SQLite file."""
+TABLES = {
+    1: frozenset({"about", "segments", "beats", "events", "ledger"}),
+    2: frozenset({"about", "segments", "beats", "events", "ledger", "alarms", "strips"}),
+}
+"""Of each version."""
+PATH = re.compile(r"[A-Za-z0-9_-]+/[0-9]{4,9}")
+"""A segment's path in the folder of its session, without ending: no other is ever touched."""
+BUSY_S = 5.0
+_MAGIC, _WAL = b"SQLite format 3\0", 2
+_open: Counter[Path] = Counter()
+"""Databases that this process has open. To open and close such a file by other means than SQLite would end the locks
+that SQLite holds on it (https://www.sqlite.org/howtocorrupt.html, 2.2)."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS segments(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, number INTEGER NOT NULL, path TEXT NOT NULL UNIQUE, run TEXT NOT NULL,
+    first INTEGER NOT NULL, count INTEGER NOT NULL, fs REAL NOT NULL, leads TEXT NOT NULL, started_s REAL NOT NULL,
+    format INTEGER NOT NULL, state TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS segments_bed ON segments(bed, number);
+CREATE INDEX IF NOT EXISTS segments_state ON segments(state, started_s);
+CREATE TABLE IF NOT EXISTS beats(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, sample INTEGER NOT NULL, decided INTEGER NOT NULL,
+    found INTEGER NOT NULL, label TEXT NOT NULL, probabilities TEXT NOT NULL, rr_s REAL, heart_rate REAL,
+    segment INTEGER);
+CREATE INDEX IF NOT EXISTS beats_bed ON beats(bed);
+CREATE TABLE IF NOT EXISTS events(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, sample INTEGER NOT NULL, at_s REAL NOT NULL,
+    kind TEXT NOT NULL, text TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_bed ON events(bed);
+CREATE TABLE IF NOT EXISTS ledger(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, fs REAL NOT NULL, first INTEGER NOT NULL,
+    next INTEGER NOT NULL, written INTEGER NOT NULL, recorded INTEGER NOT NULL, missing INTEGER NOT NULL,
+    lost INTEGER NOT NULL, last_beat INTEGER, ended INTEGER NOT NULL, UNIQUE (bed, run));
+CREATE TABLE IF NOT EXISTS alarms(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, condition TEXT NOT NULL, onset INTEGER NOT NULL,
+    priority TEXT NOT NULL, text TEXT NOT NULL, announced INTEGER NOT NULL, announced_s REAL NOT NULL,
+    latching INTEGER NOT NULL, ended INTEGER, acknowledged_s REAL, UNIQUE (bed, run, condition, onset));
+CREATE TABLE IF NOT EXISTS strips(
+    id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, condition TEXT NOT NULL, onset INTEGER NOT NULL,
+    lead TEXT NOT NULL, first INTEGER NOT NULL, wave BLOB NOT NULL, UNIQUE (bed, run, condition, onset));
+"""
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is the database of a session, by its first bytes."""
+    if _open[path.absolute()]:
+        return True
+    header = _header(path)
+    return header[:16] == _MAGIC and int.from_bytes(header[68:72]) == APPLICATION
+
+
+def open_to_write(folder: Path) -> sqlite3.Connection:
+    """The database of a session that is recorded, made where there is none. Raises RunError, sqlite3.Error."""
+    path = folder / FILE
+    if path.exists() and path.stat().st_size and not is_store(path):
+        raise RunError(f"{path} is no database of a recording: choose another folder (--record)")
+    # Only one thread uses a connection at a time; sqlite3 would insist on the one that made it.
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise RunError(f"{folder} was recorded by a later version of ecg-agent: update, or choose another folder")
+        if version == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version == 0:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    _open[path.absolute()] += 1
+    return connection
+
+
+def close_in_order(connection: sqlite3.Connection, folder: Path) -> None:
+    """Leave a single file behind, readable from any medium; where somebody still reads it stays in WAL mode."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    close(connection, folder)
+
+
+def close(connection: sqlite3.Connection, folder: Path) -> None:
+    """Let go of the database of a session."""
+    connection.close()
+    _open[(folder / FILE).absolute()] -= 1
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is written within it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # SQLite itself undoes what a full disk interrupts
+            connection.execute("ROLLBACK")
+        raise
+
+
+def open_to_read(folder: Path) -> sqlite3.Connection:
+    """The database of a session to read only, while it is recorded or after a kill; nothing on disk changes.
+
+    Raises RecordError where there is none, or it is of another kind or version.
+    """
+    path = folder / FILE
+    if not is_store(path):
+        raise _not_there(folder)
+    connection = _read_only(path)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in TABLES:
+            raise RecordError(f"{folder} is a recording of version {version}: this ecg-agent reads up to {VERSION}")
+        made = set(connection.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall())
+        if made != {("table", name) for name in TABLES[version]}:
+            raise RecordError(f"{folder} is a broken recording: {path.name} has other tables{_still_there(folder)}")
+    except sqlite3.Error as error:
+        connection.close()
+        raise broken(folder, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    _open[path.absolute()] += 1
+    return connection
+
+
+def broken(folder: Path, error: Exception) -> RecordError:
+    """What to tell where a database cannot be read."""
+    said = " ".join(str(error).split())
+    return RecordError(f"cannot read {FILE} of the recording {folder}: {said}{_still_there(folder)}")
+
+
+def _not_there(folder: Path) -> RecordError:
+    """What to tell of a folder without a database of a recording."""
+    left, what = _still_there(folder), "broken" if (folder / FILE).exists() else "missing"
+    if not left:
+        return RecordError(f"{folder} is no recording: it has no valid {FILE}")
+    return RecordError(f"{FILE} of the recording {folder} is {what}{left}")
+
+
+def _still_there(folder: Path) -> str:
+    """What can be had of a recording without its database, to end a message with; "" where that is nothing."""
+    record = first_record(folder)
+    return f"; its signal is still there, record by record: ecg-agent convert {record} OUT" if record else ""
+
+
+def rows(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], page: int) -> Iterator[Any]:
+    """Rows of a query that ends in `id > ? ORDER BY id LIMIT ?` and begins with the id, page by page.
+
+    A page is to be small where rows are large. No transaction stays open between two pages: a reader that takes its
+    time does not hold up the writer's checkpoints.
+    """
+    last = -1
+    while found := connection.execute(query, (*values, last, page)).fetchall():
+        yield from found
+        last = found[-1][0]
+
+
+def _header(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(100)
+    except OSError:
+        return b""
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing; where no other has the database open not even its side files."""
+    base = f"file:{quote(str(path.absolute()))}?mode=ro"
+    alone = not _open[path.absolute()] and not path.with_name(f"{path.name}-wal").exists()
+    for uri in (f"{base}&immutable=1",) if alone and _header(path)[18] == _WAL else (base, f"{base}&immutable=1"):
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except (
+            sqlite3.Error,
+            UnicodeDecodeError,
+        ) as error:  # a medium that cannot be written lacks the files that WAL mode shares
+            connection.close()
+            failure: Exception = error
+        else:
+            return connection
+    raise broken(path.parent, failure)

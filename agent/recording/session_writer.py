@@ -1,0 +1,358 @@
+"""A session that is recorded: its folder, lock, database and beds. One thread uses it at a time.
+
+`take` keeps in memory, `flush` hands all of it to the system: signals first, then annotations, then the database.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from agent.core.messages import Alarm, Beat, Chunk, End, Event, Found, Gap, Strip
+from agent.recording import database
+from agent.recording.alarm_records import Waiting
+from agent.recording.bed_writer import KEPT, Entry, Track
+from agent.recording.repair import (
+    ENTRIES,
+    SEGMENTS,
+    add_segment,
+    annotate_again,
+    discard,
+    entry_of,
+    repair,
+    save_entries,
+    writer_of,
+)
+from agent.recording.segment_files import Origin, Writer, size_of, sync
+from model.errors import RunError
+
+MOST_EVENTS = 1000
+"""Events kept while nothing can be written."""
+LONGEST_FOLDER = 48
+_RESERVED = re.compile(r"lock|session|con|prn|aux|nul|com[0-9]|lpt[0-9]|", re.IGNORECASE)
+_to_json = msgspec.json.Encoder().encode
+
+
+class SessionWriter:
+    """Creates or continues the session in `folder`. Raises RunError where it cannot.
+
+    `stored` bytes it takes on disk; `repaired` segments that a killed monitor had left open.
+    """
+
+    def __init__(self, folder: Path, rotate_s: float, about: dict[str, str]) -> None:
+        self.folder, self._rotate_s = folder, rotate_s
+        self.tracks: dict[str, Track] = {}
+        self.stored = 0
+        self._side_size = 0
+        self._beats: list[tuple[Track, str, Beat]] = []
+        self._beat_rows: list[tuple[object, ...]] = []
+        self._event_rows: list[tuple[object, ...]] = []
+        self._alarms = Waiting()
+        self._unsynced: dict[str, float] = {}
+        self._stale: list[Writer] = []
+        self._folders: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        try:
+            _make(folder)
+            self._lock = _lock(folder)
+        except OSError as error:
+            raise RunError(f"cannot record in {folder}: {error.strerror}; choose another folder (--record)") from error
+        try:
+            self._db = database.open_to_write(folder)
+            try:
+                self.repaired = repair(self._db, folder)
+                self._load(about)
+            except BaseException:
+                database.close(self._db, folder)
+                raise
+        except (OSError, ValueError, TypeError, ArithmeticError, sqlite3.Error) as error:
+            os.close(self._lock)
+            raise RunError(f"cannot continue the recording in {folder}: {error}; choose another (--record)") from error
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds of signal, of all beds together, that were lost to this recording."""
+        return sum(track.lost_s for track in list(self.tracks.values()))
+
+    def take(
+        self,
+        messages: Sequence[Chunk | Gap | End],
+        found: Sequence[tuple[Found, float]],
+        now_s: float,
+        lose: bool = False,
+    ) -> None:
+        """Account for what the link brought and what was found in it when; where it is to `lose` keep no signal."""
+        told: dict[str, Track] = {}
+        for message in messages:
+            track = self.tracks.get(message.bed) or self._track(message.bed)
+            track.take(message, now_s, lose)
+            told[message.bed] = track
+        begun = {item.bed for item, _ in found if isinstance(item, Event) and item.kind in ("start", "refused")}
+        for bed, track in told.items():
+            if bed not in begun:  # where its start is not told now it was before, though it may have been lost here
+                track.all_told()
+        for item, at_s in found:
+            if isinstance(item, Alarm | Strip):
+                self._alarms.take(item)
+                continue
+            known = self.tracks.get(item.bed)
+            run = known.run_of(item) if known is not None else ""
+            if isinstance(item, Event):
+                self.tell(item, at_s, run)
+            elif known is not None and not lose and known.heard(run, item.sample):
+                self._beats.append((known, run, item))
+        for track in told.values():
+            track.all_told()
+
+    def tell(self, event: Event, now_s: float, run: str = "") -> None:
+        """Keep an event to be written."""
+        self._event_rows.append((event.bed, run, event.sample, now_s, event.kind, event.text))
+        del self._event_rows[:-MOST_EVENTS]
+
+    def flush(self) -> None:
+        """Hand everything to the system. Raises OSError, sqlite3.Error: call `abandon` then."""
+        now = time.monotonic()
+        for track in self.tracks.values():
+            if track.is_waiting:
+                self.stored += track.write()
+                for path in track.grown:
+                    self._unsynced.setdefault(path, now)
+                track.grown.clear()
+        self._annotate(now)
+        for track in self.tracks.values():
+            track.forget()
+        self._commit()
+        self._measure()
+
+    def abandon(self) -> None:
+        """What waits cannot be written: it is lost, and every bed goes on in a new segment."""
+        for track in self.tracks.values():
+            track.abandon()
+
+    def finish(self, budget_s: float = float("inf")) -> None:
+        """Finish segments that are over, until the time is spent. Raises OSError, sqlite3.Error."""
+        start = time.monotonic()
+        self._commit()
+        while self._stale:
+            annotate_again(self._db, self._stale[-1])
+            self._stale.pop()
+        for track in self.tracks.values():
+            while track.unfinished and time.monotonic() - start <= budget_s:
+                writer = track.unfinished[0]
+                if writer.count:
+                    writer.finish()
+                    track.closed.append(writer)
+                else:
+                    discard(self._db, writer)
+                del track.unfinished[0]
+        self._commit()
+
+    def sync(self, older_s: float, budget_s: float = float("inf")) -> bool:
+        """Force onto the disk what waits for longer, the oldest first, until the time is spent; whether all is done."""
+        start = time.monotonic()
+        for path, since in list(self._unsynced.items()):
+            now = time.monotonic()
+            if now - since < older_s:
+                break
+            if now - start > budget_s:
+                return False
+            del self._unsynced[path]
+            sync(path)
+        return True
+
+    def checkpoint(self) -> None:
+        """Force the database onto the disk, without waiting for readers. Raises sqlite3.Error."""
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def delete_oldest(self) -> str:
+        """Delete the oldest closed segment; what it was, in words, or "" where there is none."""
+        query = f"{SEGMENTS} WHERE state = 'closed' ORDER BY started_s, id LIMIT 1"
+        row = self._db.execute(query).fetchone()
+        if row is None:
+            return ""
+        writer = writer_of(self.folder, row)
+        self._db.execute("UPDATE segments SET state = 'deleted' WHERE id = ?", (writer.identity,))
+        track = self.tracks.get(writer.origin.bed)
+        for known in track.recent if track else ():
+            known.deleted |= known.identity == writer.identity
+        self.stored -= writer.remove()
+        origin = writer.origin
+        since = datetime.fromtimestamp(origin.started, UTC)
+        return f"{writer.count / origin.fs / 60:.0f} min of bed {origin.bed} from {since:%Y-%m-%d %H:%M} UTC ({row[1]})"
+
+    def close(self) -> None:
+        """Write everything, finish all segments, force all onto the disk. Raises OSError, sqlite3.Error."""
+        try:
+            self.flush()
+            for track in self.tracks.values():
+                track.end()
+            self.finish()
+            self.sync(0.0)
+            self._db.execute("DELETE FROM about WHERE key = ?", (database.OPEN,))
+        finally:
+            database.close_in_order(self._db, self.folder)
+            os.close(self._lock)
+
+    def _annotate(self, now: float) -> None:
+        """Add the beats that wait to the annotation files of their segments, and make their rows."""
+        by_segment: dict[int, tuple[Writer, list[tuple[int, str]]]] = {}
+        rows: list[tuple[object, ...]] = []
+        for track, run, beat in self._beats:
+            place = track.place(run, beat.sample)
+            identity = None
+            if place is not None:
+                identity = place[0].identity
+                by_segment.setdefault(identity, (place[0], []))[1].append((place[1], beat.label))
+            probabilities = _to_json(beat.probabilities).decode()
+            times = (beat.sample, beat.decided, beat.found)
+            rows.append((beat.bed, run, *times, beat.label, probabilities, beat.rr_s, beat.heart_rate, identity))
+        self._beats.clear()
+        self._beat_rows += rows
+        self._stale += [writer for writer, _ in by_segment.values()]
+        for writer, beats in by_segment.values():
+            try:
+                self.stored += writer.annotate(beats)
+            except FileNotFoundError:  # somebody deleted it
+                writer.deleted = True
+            self._stale.remove(writer)
+            self._unsynced.setdefault(f"{writer.path}.ecg", now)
+
+    def _commit(self) -> None:
+        """Bring the database to what the files hold."""
+        changed = [entry for track in self.tracks.values() for entry in track.entries.values()]
+        closed = [writer for track in self.tracks.values() for writer in track.closed]
+        if not (changed or closed or self._beat_rows or self._event_rows or self._alarms):
+            return
+        with database.transaction(self._db):
+            self._db.executemany("INSERT INTO beats VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._beat_rows)
+            self._db.executemany("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)", self._event_rows)
+            self._alarms.save(self._db)
+            save_entries(self._db, changed)
+            self._db.executemany(
+                "UPDATE segments SET count = ?, state = 'closed' WHERE id = ?",
+                [(writer.count, writer.identity) for writer in closed],
+            )
+        self._beat_rows.clear()
+        self._event_rows.clear()
+        self._alarms.clear()
+        for track in self.tracks.values():
+            track.entries.clear()
+            track.closed.clear()
+
+    def _measure(self) -> None:
+        """Count what the database takes as well."""
+        size = sum(size_of(f"{self.folder}/{database.FILE}{ending}") for ending in ("", "-wal"))
+        self.stored += size - self._side_size
+        self._side_size = size
+
+    def _load(self, about: dict[str, str]) -> None:
+        """The beds as the monitor before left them."""
+        known = dict(self._db.execute("SELECT key, value FROM about").fetchall())
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        about = {"started": now} | about | {key: known[key] for key in ("started",) if key in known}
+        about[database.OPEN] = now
+        with database.transaction(self._db):
+            self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", list(about.items()))
+        for bed, number, path in self._db.execute(
+            "SELECT bed, max(number), path FROM segments GROUP BY bed"
+        ).fetchall():
+            self._folders[bed], self._numbers[bed] = path.partition("/")[0], number
+        self._taken.update(folder.lower() for folder in self._folders.values())
+        latest: dict[str, Entry] = {}
+        for row in self._db.execute(f"{ENTRIES} ORDER BY id").fetchall():
+            entry = entry_of(row)
+            latest[entry.bed] = entry
+        query = f"{SEGMENTS} WHERE bed = ? AND state = 'closed' ORDER BY number DESC LIMIT {KEPT}"
+        for bed, entry in latest.items():
+            rows = self._db.execute(query, (bed,)).fetchall()
+            self._track(bed).resume(entry, [writer_of(self.folder, row) for row in reversed(rows)])
+        beds = {folder: bed for bed, folder in self._folders.items()}
+        for path in self.folder.glob("*/*"):
+            self.stored += size_of(str(path))
+            if path.stem.isdecimal() and (bed := beds.get(path.parent.name)):
+                self._numbers[bed] = max(self._numbers[bed], int(path.stem))
+        self._measure()
+
+    def _track(self, bed: str) -> Track:
+        self.tracks[bed] = track = Track(bed, self._rotate_s, self._open_segment, self._entry)
+        return track
+
+    def _entry(self, bed: str, run: str) -> Entry | None:
+        """The ledger of a run that goes on though another came between; it is the latest of its bed again."""
+        query = "UPDATE ledger SET id = (SELECT max(id) + 1 FROM ledger) WHERE bed = ? AND run = ?"
+        if not self._db.execute(query, (bed, run)).rowcount:
+            return None
+        return entry_of(self._db.execute(f"{ENTRIES} WHERE bed = ? AND run = ?", (bed, run)).fetchone())
+
+    def _open_segment(self, origin: Origin, wfdb_format: int) -> Writer:
+        """The next segment of a bed: first its row, then its files, so that no file is ever unknown."""
+        number = self._numbers.get(origin.bed, 0) + 1
+        path = f"{self._folder(origin.bed)}/{number:04d}"
+        self._numbers[origin.bed] = number
+        writer = add_segment(self._db, self.folder, path, origin, wfdb_format)
+        try:
+            Path(writer.path).parent.mkdir(exist_ok=True)
+            self.stored += writer.create()
+        except OSError:
+            with contextlib.suppress(OSError, sqlite3.Error):
+                discard(self._db, writer)
+            raise
+        now = time.monotonic()
+        for written in (f"{writer.path}.hea", f"{writer.path}.ecg", str(Path(writer.path).parent), str(self.folder)):
+            self._unsynced.setdefault(written, now)
+        return writer
+
+    def _folder(self, bed: str) -> str:
+        """Folder of a bed: its name in plain letters; a number tells apart what is the same then, in any case."""
+        if bed not in self._folders:
+            plain = re.sub(r"[^A-Za-z0-9_-]+", "_", bed)[:LONGEST_FOLDER].strip("_-")
+            plain = f"bed-{plain}".rstrip("-") if _RESERVED.fullmatch(plain) else plain
+            names = (plain if number == 1 else f"{plain}-{number}" for number in count(1))
+            name = next(name for name in names if self._is_free(name))
+            self._folders[bed] = name
+            self._taken.add(name.lower())
+        return self._folders[bed]
+
+    def _is_free(self, name: str) -> bool:
+        """Whether no other bed has this folder, and nothing else is in it."""
+        path = self.folder / name
+        return name.lower() not in self._taken and (not path.exists() or (path.is_dir() and not any(path.iterdir())))
+
+
+def _make(folder: Path) -> None:
+    """The folder, if it is not there. Raises OSError, RunError where it holds something else."""
+    folder.mkdir(0o700, parents=True, exist_ok=True)  # of a patient: nobody else is to read it
+    others = [path.name for path in folder.iterdir() if path.name not in (database.LOCK, database.FILE)]
+    known = (folder / database.FILE).exists()
+    if known and others and not (folder / database.FILE).stat().st_size:
+        raise RunError(
+            f"{folder / database.FILE} is empty though there are recordings: choose another folder (--record)"
+        )
+    if others and not known:
+        raise RunError(f"{folder} is not empty and no recording: choose another folder (--record)")
+
+
+def _lock(folder: Path) -> int:
+    descriptor = os.open(folder / database.LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise RunError(
+                f"{folder} is being recorded by another monitor: choose another folder (--record)"
+            ) from error
+        raise
+    return descriptor

@@ -1,0 +1,1 @@
+"""Training driven by the monitor's own stages."""

@@ -1,0 +1,192 @@
+"""The 109,446 beats of the embedded MIT-BIH Arrhythmia Database, and how they are split.
+
+Every annotated beat but the last of each record, in the lead that `records.default_lead` chooses, cut and normalised by
+`model.beats.frontend`: N 90,589, S 2,779, V 7,236, F 803, Q 8,039, the data set of Kachuee et al. 2018.
+"""
+
+import contextlib
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from model.beats import frontend
+from model.errors import ConfigError
+from model.records import resample
+from model.records import wfdb_records as records
+
+Rows = NDArray[np.intp]
+
+TEST_BEATS = {"N": 18118, "S": 556, "V": 1448, "F": 162, "Q": 1608}
+"""Published size of the test side of the random split, by class."""
+TRAIN_NORMAL = 72471
+"""N beats on its training side."""
+PROTOCOLS = {
+    "random": "random split of the beats: the same patients are on both sides",
+    "inter-patient": "patients apart: trained on the 22 records of DS1, tested on the 22 of DS2, no paced records",
+}
+"""The ways to part training and test, in a sentence each."""
+DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())  # noqa: SIM905  # as in the paper
+DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())  # noqa: SIM905  # as in the paper
+PACED = ("102", "104", "107", "217")
+"""Records of de Chazal et al. 2004, doi:10.1109/TBME.2004.827359: two sides, and those left out."""
+FOLDS = 5
+"""Parts of a training side, to choose a recipe by."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BeatSet:
+    """Beats (n, 187) float32 in 0..1, their labels (n,) int64 as index into CLASSES, their records (n,) as text."""
+
+    beats: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    records: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.intp]) -> "BeatSet":
+        return BeatSet(self.beats[rows], self.labels[rows], self.records[rows])
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the beats and labels themselves."""
+        return digest(self.beats, self.labels)
+
+    def counts(self) -> dict[str, int]:
+        """Number of beats of each class."""
+        return dict(
+            zip(records.CLASSES, np.bincount(self.labels, minlength=len(records.CLASSES)).tolist(), strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Train and test sides of a data set."""
+
+    train: BeatSet
+    test: BeatSet
+
+
+def digest(*arrays: NDArray[Any]) -> str:
+    """SHA-256 (hex) of arrays, one behind the other."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
+def lead_at_fs(record: records.Record) -> NDArray[np.float32]:
+    """The default lead of a record at 125 Hz: (n,) float32 millivolts."""
+    lead = records.default_lead(tuple(signal.name for signal in record.signals))
+    return resample.resampled(records.read(record)[:, [lead]], record.fs)[:, 0].astype(np.float32)
+
+
+def record_beats(name: str) -> BeatSet:
+    """All annotated beats of one embedded record but the last, whose cut may leave the record."""
+    record = records.open_record(name)
+    peaks, classes = records.annotations(record).beats()
+    r_peaks = np.rint(peaks * resample.FS / record.fs).astype(np.int64)
+    beats = frontend.cut(lead_at_fs(record), r_peaks)[:-1]
+    labels = np.array([records.CLASSES.index(name) for name in classes[:-1]], dtype=np.int64)
+    return BeatSet(beats, labels, np.full(len(labels), name))
+
+
+def load() -> BeatSet:
+    """All 109,446 beats, from the cache where the same data and code made it."""
+    path = cache_folder() / f"beats-{fingerprint()[:16]}.npz"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as cached:
+            return BeatSet(cached["beats"], cached["labels"], cached["records"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none yet, or broken: made again
+        pass
+    beats = _join([record_beats(name) for name in records.embedded()])
+    _store(path, beats)
+    return beats
+
+
+def fingerprint() -> str:
+    """SHA-256 (hex) of all that makes the beats: the published data and the code that cuts them."""
+    folder = Path(__file__).parents[1]
+    names = ("records/wfdb_records", "records/resample", "beats/frontend", "beats/dataset")
+    sources = [folder / f"{name}.py" for name in names]
+    digest = hashlib.sha256()
+    for path in [records.DATABASE / "mitdb" / "SHA256SUMS.txt", *sources]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where built data sets are kept: ECG_AGENT_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("ECG_AGENT_CACHE") or platformdirs.user_cache_dir("ecg-agent"))
+
+
+def random_split(beats: BeatSet, seed: int) -> tuple[Rows, Rows]:
+    """Rows of the train and test sides, drawn at random by class, test as published: patients are on both sides."""
+    rng = np.random.default_rng(seed)
+    train, test = [], []
+    for label, name in enumerate(records.CLASSES):
+        rows = rng.permutation(np.flatnonzero(beats.labels == label))
+        test.append(rows[: TEST_BEATS[name]])
+        train.append(rows[TEST_BEATS[name] :])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
+
+
+def patients_apart(beats: BeatSet) -> tuple[Rows, Rows]:
+    """Rows of DS1 and DS2, the paced records on neither side.
+
+    Patients are apart but for one: records 201 (DS1) and 202 (DS2) are from the same tape, which the published split
+    leaves so.
+    """
+    return np.flatnonzero(np.isin(beats.records, DS1)), np.flatnonzero(np.isin(beats.records, DS2))
+
+
+def split(beats: BeatSet, protocol: str, seed: int, drop_normal: int, fold: int | None = None) -> Split:
+    """The sides of a protocol, N beats (drawn at random) removed from the training side.
+
+    `drop_normal` is their number in the published split; elsewhere the same share of them is removed. With a `fold`
+    (0..4) the test side is left alone: the fifth of the training side with that number is tested on instead.
+    Raises ConfigError where too many beats would be dropped.
+    """
+    train, test = patients_apart(beats) if protocol == "inter-patient" else random_split(beats, seed)
+    if fold is not None:
+        held_out = _fold(beats, protocol, seed, train, fold)
+        train, test = np.setdiff1d(train, held_out), held_out
+    if drop_normal >= TRAIN_NORMAL:
+        raise ConfigError(f"cannot drop {drop_normal} N beats: the training side has {TRAIN_NORMAL} (drop_normal)")
+    normal = train[beats.labels[train] == 0]
+    count = round(drop_normal * len(normal) / TRAIN_NORMAL)
+    dropped = np.random.default_rng([seed, 1]).choice(normal, size=count, replace=False)
+    return Split(beats.take(np.setdiff1d(train, dropped)), beats.take(test))
+
+
+def _fold(beats: BeatSet, protocol: str, seed: int, train: Rows, fold: int) -> Rows:
+    """A fifth of the training side: whole records where patients are kept apart, else every fifth beat of a class."""
+    if protocol == "inter-patient":
+        return train[np.isin(beats.records[train], DS1[fold::FOLDS])]
+    rng = np.random.default_rng([seed, 2])
+    by_class = [rng.permutation(train[beats.labels[train] == label]) for label in range(len(records.CLASSES))]
+    return np.sort(np.concatenate([rows[fold::FOLDS] for rows in by_class]))
+
+
+def _join(parts: list[BeatSet]) -> BeatSet:
+    return BeatSet(
+        np.concatenate([part.beats for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.records for part in parts]),
+    )
+
+
+def _store(path: Path, beats: BeatSet) -> None:
+    """Write the cache in one step; where the folder cannot be written the beats are simply built again next time."""
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez(file, beats=beats.beats, labels=beats.labels, records=beats.records)
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()

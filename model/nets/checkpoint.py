@@ -1,0 +1,186 @@
+"""Weights with all that inference needs, in one safetensors file: nothing is pickled, nothing is run on loading.
+
+The metadata entry `ecg-agent` holds a `Card` as JSON: sizes that rebuild the net, what its input is, the order of its
+classes, how it was trained and what it reached.
+"""
+
+import contextlib
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.beats import frontend, templates
+from model.errors import CheckpointError, plain
+from model.nets import context_net
+from model.nets.context_net import ContextNet
+from model.nets.net import BeatNet, NetSize, build, samples_left
+from model.records import resample, wfdb_records
+
+WEIGHTS = Path(__file__).parent / "weights"
+FORMAT = 2
+LARGEST_FILE = 16 * 2**20
+LARGEST_SIZE = 4096
+LARGEST_DEPTH = 64
+LONGEST_NAME = 200
+LARGEST_INPUT = 4.0
+"""The largest value that a net sees, see `model.beats.templates`."""
+LARGEST_SCORE = 1e30
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a net expects of a beat; a stream that does not fit is refused."""
+
+    fs_hz: int = resample.FS
+    samples: int = frontend.BEAT_SAMPLES
+    stretch: float = frontend.STRETCH
+    surrounding_samples: int = frontend.SURROUNDING
+    normalisation: str = "range of the beat to 0..1"
+    leads: tuple[str, ...] = wfdb_records.LEAD_ORDER
+
+
+IN_CONTEXT = Input(samples=templates.WAVE, stretch=0.0, normalisation="dominant QRS complex of the patient")
+"""What the net of the live monitor expects: beats as `model.beats.templates` describes them."""
+Kind = Literal["beat", "context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The story of a checkpoint. `training`: command, seed, settings, data hash; `metrics`: what it reached.
+
+    A net of kind `beat` sees a cut beat (`model.nets.net`), one of kind `context` a beat in its context
+    (`model.nets.context_net`).
+    """
+
+    name: str
+    size: NetSize
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    input: Input = field(default_factory=Input)
+    classes: tuple[str, ...] = wfdb_records.CLASSES
+    format: int = FORMAT
+    kind: Kind = "beat"
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """What is read first of a card: a card of another format may have other fields."""
+
+    format: int
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the checkpoints inside this package."""
+    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.safetensors")))
+
+
+def find(name: str) -> Path:
+    """A checkpoint inside this package by name, or any by path. Raises CheckpointError."""
+    with contextlib.suppress(OSError, RuntimeError):  # what is no name of a file names no weights
+        for path in (Path(name).expanduser(), WEIGHTS / f"{name}.safetensors"):
+            if path.is_file():
+                return path
+    raise CheckpointError(
+        f"no weights {name!r}: give a .safetensors file, or one of {', '.join(shipped())} (--weights)"
+    )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hex) of a checkpoint file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def save(path: Path, net: BeatNet | ContextNet, card: Card) -> None:
+    """Write a checkpoint in one step: an interrupted write leaves the earlier file."""
+    tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"ecg-agent": msgspec.json.encode(card).decode()})
+    partial.chmod(0o644)  # safetensors keeps its files to their owner
+    partial.replace(path)
+
+
+def load_beat(path: Path, device: torch.device) -> tuple[BeatNet, Card]:
+    """Read a checkpoint of a net that sees cut beats. Raises CheckpointError with the reason."""
+    net, card = load(path, device)
+    if not isinstance(net, BeatNet):
+        raise CheckpointError(
+            f"weights {path} are of the live monitor's net, which sees no single beats: choose others"
+        )
+    return net, card
+
+
+def load(path: Path, device: torch.device) -> tuple[BeatNet | ContextNet, Card]:
+    """Read a checkpoint onto `device`, ready for inference. Raises CheckpointError with the reason."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise CheckpointError(f"{path} is too large to be a checkpoint of ecg-agent: over {LARGEST_FILE} bytes")
+        with safetensors.safe_open(path, framework="pt") as file:
+            card = _card(path, file.metadata())
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"cannot read weights {path}: {plain(error)}") from error
+    with torch.device("meta"):  # sizes without memory, however large they claim to be
+        described = (BeatNet if card.kind == "beat" else ContextNet)(card.size).state_dict()
+    if _layout(tensors) != _layout(described):
+        raise CheckpointError(f"weights {path} do not fit the net they describe")
+    if not all(torch.isfinite(value).all() for value in tensors.values()):
+        raise CheckpointError(f"weights {path} hold values that are not finite: train again")
+    net = build(card.size, device) if card.kind == "beat" else context_net.build(card.size, device)
+    net.load_state_dict(tensors)
+    net.eval().requires_grad_(False)
+    if not largest_score(net) <= LARGEST_SCORE:
+        raise CheckpointError(f"weights {path} are so large that scores would not be finite: train again")
+    return net, card
+
+
+def largest_score(net: BeatNet | ContextNet) -> float:
+    """A bound of all scores, whatever the input: those of the same net with every weight made positive."""
+    bound = copy.deepcopy(net)
+    for value in bound.state_dict().values():
+        value.abs_()
+    device = bound.output.weight.device
+    if isinstance(bound, BeatNet):
+        scores = bound(torch.ones(1, bound.size.samples, device=device))
+    else:
+        bound.mean.neg_()  # it is taken away
+        scores = torch.cat(bound.heads(torch.full((1, templates.INPUTS), LARGEST_INPUT, device=device)))
+    return float(scores.max())
+
+
+def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {key: (value.shape, value.dtype) for key, value in tensors.items()}
+
+
+def _card(path: Path, metadata: dict[str, str] | None) -> Card:
+    try:
+        text = (metadata or {})["ecg-agent"]
+        if (found := msgspec.json.decode(text, type=_Format).format) != FORMAT:
+            raise CheckpointError(f"weights {path} have format {found}, not {FORMAT}: train them again")
+        card = msgspec.json.decode(text, type=Card)
+    except KeyError:
+        raise CheckpointError(f"{path} is no checkpoint of ecg-agent: its metadata has no entry 'ecg-agent'") from None
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise CheckpointError(f"weights {path} have a broken description: {plain(error)}") from error
+    expected = Input() if card.kind == "beat" else IN_CONTEXT
+    if card.input != expected or card.classes != wfdb_records.CLASSES or card.size.samples != card.input.samples:
+        raise CheckpointError(f"weights {path} expect other beats or classes than this program makes")
+    if not card.name.isprintable() or not 0 < len(card.name) <= LONGEST_NAME:
+        raise CheckpointError(f"weights {path} have a name that cannot be shown")
+    if not (_possible(card.size) if card.kind == "beat" else card.size == context_net.SIZE):
+        raise CheckpointError(f"weights {path} describe a net of impossible size")
+    return card
+
+
+def _possible(size: NetSize) -> bool:
+    """Whether a net of that size can be built: odd kernels keep the length, and the pooling leaves something."""
+    numbers = (size.samples, *size.channels, size.kernel, size.dense, size.classes)
+    whole = 0 < len(size.channels) <= LARGEST_DEPTH and all(0 < number <= LARGEST_SIZE for number in numbers)
+    return whole and samples_left(size)[-1] > 0 and size.kernel % 2 == 1 and size.classes == len(wfdb_records.CLASSES)

@@ -1,0 +1,1 @@
+"""WFDB records and annotations, resampling, and the embedded database."""

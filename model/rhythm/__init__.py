@@ -1,0 +1,1 @@
+"""Rhythm from RR intervals: atrial fibrillation and heart-rate variability."""

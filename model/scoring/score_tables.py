@@ -1,0 +1,215 @@
+"""Tables of scores: the lines of WFDB's `bxb -L`, `rxr -L` and `sumstats`, and plain dictionaries for JSON.
+
+The lines of records are those of `bxb` and `rxr`, and the sums below them those of `sumstats`, to the last character.
+`sumstats` leaves fusion beats called S (Fs') out of the gross and average SVEB +P; the dictionaries count them, as EC57
+and `bxb` itself do.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import add
+from typing import Any, TypeVar
+
+from model.scoring.beat_scores import LABELS, BeatCounts
+from model.scoring.ec57 import RecordScore
+from model.scoring.run_scores import RunCounts
+
+BEATS_HEADER = (
+    "Record Nn' Sn' Vn' Fn' On'  Ns  Ss  Vs  Fs' Os' Nv  Sv   Vv  Fv' Ov' No' So' Vo' Fo'"
+    "  Q Se   Q +P   V Se   V +P   S Se   S +P RR err"
+)
+SHUTDOWN_HEADER = (
+    "Record Nx   Sx   Vx   Fx   Qx  % beats  % N    % S    % V    % F   Total Shutdown",
+    "                                missed missed missed missed missed      Time",
+)
+RUNS_HEADER = "Record CTs CFN CTp CFP STs SFN STp SFP LTs LFN LTp LFP  CSe C+P SSe S+P LSe L+P"
+SUPRAVENTRICULAR_TITLE = "(SVE run detection)"
+
+_COLUMNS = tuple(
+    (reference, test)
+    for test, references in (("NFQ", "N S V FQ OX"), ("S", "N S V FQ OX"), ("V", "N S V FQ OX"), ("OX", "N S V FQ"))
+    for reference in references.split()
+)
+"""Reference and test labels behind each count of a line of `bxb -L`."""
+_WIDTHS = (3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 3, 3, 3, 3)
+
+Ratio = tuple[float, int]
+Counted = TypeVar("Counted", BeatCounts, RunCounts)
+
+
+def beat_lines(scores: Sequence[RecordScore], sums: bool = True) -> list[str]:
+    """The table of `bxb -L`, with the sum, gross and average lines of `sumstats` where `sums`."""
+    lines = [BEATS_HEADER]
+    for score in scores:
+        ratios = "".join(_percent(ratio) for ratio in score.beats.ratios().values())
+        rms = score.beats.rr_rms_ms
+        lines.append(
+            f"{score.record:>4} {_counts(score.beats)}{ratios}" + ("     -" if rms is None else f" {rms:6.2f}")
+        )
+    if not sums or not scores:
+        return lines
+    total = _sum(score.beats for score in scores)
+    errors = [float(f"{rms:.2f}") for score in scores if (rms := score.beats.rr_rms_ms) is not None]
+    averages = [*_averages([_line_ratios(score.beats) for score in scores]), (sum(errors) / 100.0, len(errors))]
+    (_, beats), (_, ventricular), (_, supraventricular) = (
+        total.ratios()[f"{name}_se"] for name in ("qrs", "veb", "sveb")
+    )
+    return [
+        *lines,
+        "_" * 132,
+        f"Sum {_counts(total, first=6)}",
+        "Gross" + " " * 78 + "".join(map(_percent, _line_ratios(total))),
+        "Average" + " " * 76 + "".join(map(_percent, averages)),
+        f"Total QRS complexes: {beats}  Total VEBs: {ventricular}  Total SVEBs: {supraventricular}",
+        *_closing(len(scores)),
+    ]
+
+
+def shutdown_lines(scores: Sequence[RecordScore], sums: bool = True) -> list[str]:
+    """The table of `bxb -L` of beats missed while the test had stopped; `sums` as in `beat_lines`."""
+    lines = [*SHUTDOWN_HEADER]
+    for score in scores:
+        beats = score.beats
+        ratios = "".join(_percent(ratio) for ratio in shutdown_ratios(beats).values())
+        totals = " ".join(str(beats.total(label, LABELS)) for label in "NSVFQ")
+        lines.append(f"{score.record:>4} {_missed(beats)}  {ratios}{beats.shutdown_s:5d} seconds {totals}")
+    if not sums or not scores:
+        return lines
+    total = _sum(score.beats for score in scores)
+    return [
+        *lines,
+        "_" * 72,
+        f"Sum  {_missed(total)}" + " " * 38 + f"{total.shutdown_s:4d} seconds",
+        *_closing(len(scores)),
+    ]
+
+
+def shutdown_ratios(beats: BeatCounts) -> dict[str, tuple[int, int]]:
+    """Part of all beats, and of those of each class, that were missed while the test had stopped.
+
+    As in `bxb`, S beats are missing from the numerator of the first.
+    """
+    ratios = {"beats": (beats.total("NVFQ", "X"), beats.total("NSVFQ", LABELS))}
+    return ratios | {label: (beats.total(label, "X"), beats.total(label, LABELS)) for label in "NSVF"}
+
+
+def run_lines(scores: Sequence[RecordScore], supraventricular: bool = False, sums: bool = True) -> list[str]:
+    """The table of `rxr -L` of one kind of runs; records on which `rxr` gives up have no line. `sums` as above."""
+    lines = [SUPRAVENTRICULAR_TITLE, RUNS_HEADER] if supraventricular else [RUNS_HEADER]
+    found: list[RunCounts] = []
+    for score in scores:
+        runs = score.supraventricular if supraventricular else score.ventricular
+        if runs is not None:
+            counts = " ".join(f"{count:3d}" for count in runs.counts().values())
+            lines.append(f"{score.record:>4} {counts} " + "".join(map(_whole_percent, runs.ratios().values())))
+            found.append(runs)
+    if not sums or not found:
+        return lines
+    total = _sum(found)
+    first, *others = total.counts().values()
+    (_, couplets), _, (_, short), _, (_, long), _ = total.ratios().values()
+    return [
+        *lines,
+        "_" * 77,
+        f"Sum   {first:4d} " + " ".join(f"{count:3d}" for count in others),
+        "Gross" + " " * 50 + "".join(map(_rounded_percent, total.ratios().values())),
+        "Average" + " " * 48 + "".join(map(_rounded_percent, _averages([[*r.ratios().values()] for r in found]))),
+        f"Total couplets: {couplets}  Total short runs: {short}  Total long runs: {long}",
+        *_closing(len(found)),
+    ]
+
+
+def mismatch_lines(score: RecordScore) -> list[str]:
+    """Each missed, extra or differently labelled beat in the way of `bxb -v`: reference(sample)/test(sample)."""
+    return [f"{m.reference}({m.reference_sample})/{m.test}({m.test_sample})" for m in score.mismatches]
+
+
+def record_dict(score: RecordScore) -> dict[str, Any]:
+    """All counts and statistics (percent, None where undefined) of one record, for JSON; mismatches apart."""
+    kinds = {"ventricular_runs": score.ventricular, "supraventricular_runs": score.supraventricular}
+    return {
+        "record": score.record,
+        "beats": _as_dict(score.beats),
+        **{name: None if runs is None else _as_dict(runs) for name, runs in kinds.items()},
+    }
+
+
+def summary_dict(scores: Sequence[RecordScore]) -> dict[str, Any]:
+    """Gross figures (all counts added up) and average ones (over the records that define them), for JSON."""
+    ventricular = [score.ventricular for score in scores if score.ventricular]
+    supraventricular = [score.supraventricular for score in scores if score.supraventricular]
+    parts = {
+        "beats": _gross_and_average([score.beats for score in scores]),
+        "ventricular_runs": _gross_and_average(ventricular),
+        "supraventricular_runs": _gross_and_average(supraventricular),
+    }
+    return {"records": [score.record for score in scores]} | {
+        side: {name: part[side] if part else None for name, part in parts.items()} for side in ("gross", "average")
+    }
+
+
+def _gross_and_average(counts: Sequence[Counted]) -> dict[str, Any] | None:
+    if not counts:
+        return None
+    return {"gross": _as_dict(_sum(counts)), "average": _means([_statistics(part) for part in counts])}
+
+
+def _as_dict(counts: BeatCounts | RunCounts) -> dict[str, Any]:
+    statistics = {"statistics": _statistics(counts)}
+    if isinstance(counts, RunCounts):
+        return {"counts": counts.counts()} | statistics
+    rows = zip(LABELS, counts.matrix.tolist(), strict=True)
+    matrix = {reference: dict(zip(LABELS, row, strict=True)) for reference, row in rows}
+    return {"matrix": matrix, "rr_pairs": counts.rr_pairs, "shutdown_s": counts.shutdown_s} | statistics
+
+
+def _statistics(counts: BeatCounts | RunCounts) -> dict[str, float | None]:
+    percent = {name: 100.0 * a / b if b else None for name, (a, b) in counts.ratios().items()}
+    return percent | {"rr_rms_ms": counts.rr_rms_ms} if isinstance(counts, BeatCounts) else percent
+
+
+def _means(records: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+    columns = {key: [value for record in records if (value := record[key]) is not None] for key in records[0]}
+    return {key: sum(values) / len(values) if values else None for key, values in columns.items()}
+
+
+def _sum(parts: Iterable[Counted]) -> Counted:
+    return reduce(add, parts)
+
+
+def _counts(beats: BeatCounts, first: int = 5) -> str:
+    widths = (first, *_WIDTHS)
+    return " ".join(f"{beats.total(*labels):{width}d}" for labels, width in zip(_COLUMNS, widths, strict=True))
+
+
+def _missed(beats: BeatCounts) -> str:
+    return " ".join(f"{beats.total(label, 'X'):4d}" for label in "NSVFQ")
+
+
+def _line_ratios(beats: BeatCounts) -> list[Ratio]:
+    """The ratios that `sumstats` reads off a line of `bxb -L`."""
+    ratios = beats.ratios()
+    found, called = ratios["sveb_ppv"]
+    return [*(ratios | {"sveb_ppv": (found, called - beats.total("F", "S"))}).values()]
+
+
+def _averages(records: Sequence[Sequence[Ratio]]) -> list[Ratio]:
+    """The mean of each ratio, as a sum and the number of records that define it."""
+    defined = [[a / b for a, b in ratios if b] for ratios in zip(*records, strict=True)]
+    return [(sum(values), len(values)) for values in defined]
+
+
+def _percent(ratio: Ratio) -> str:
+    return f" {100.0 * ratio[0] / ratio[1]:6.2f}" if ratio[1] else "      -"
+
+
+def _whole_percent(ratio: Ratio) -> str:
+    return f" {int(100.0 * ratio[0] / ratio[1] + 0.5):3d}" if ratio[1] else "   -"
+
+
+def _rounded_percent(ratio: Ratio) -> str:
+    return f" {100.0 * ratio[0] / ratio[1]:3.0f}" if ratio[1] else "   -"
+
+
+def _closing(records: int) -> list[str]:
+    return ["", f"Summary of results from {records} record{'' if records == 1 else 's'}"]

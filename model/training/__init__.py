@@ -1,0 +1,1 @@
+"""Training of the nets: recipes, loops, figures, model cards, export."""

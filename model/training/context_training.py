@@ -1,0 +1,105 @@
+"""Training of the live net on the candidates of many streams, as `agent.training.candidates` finds them.
+
+Adam with decoupled weight decay under a one-cycle rate. Every pass takes all candidates that are not normal beats and
+another part of the normal ones. Either head of the net has its own loss.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.beats.templates import CHANNELS, FEATURES, WAVE
+from model.nets.context_net import SIZE, ContextNet, build, fold
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRecipe:
+    """How the live net is trained."""
+
+    epochs: int = 2
+    batch: int = 256
+    learning_rate: float = 0.003
+    weight_decay: float = 0.02
+    normal: float = 0.15
+    """Share of the normal beats in a pass."""
+    smoothing: float = 0.02
+    """Of the labels."""
+    gain: float = 0.15
+    """Standard deviation of the logarithm of the height that waves are given."""
+    offset: float = 0.1
+    noise: float = 0.01
+    """Added to the beat's own wave, in dominant QRS complexes; the noise's own level varies by a factor of e."""
+    jitter: float = 0.03
+    """Added to the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Figures of one pass over the training side."""
+
+    epoch: int
+    loss: float
+
+
+def train(
+    inputs: NDArray[np.float16], labels: NDArray[np.int64], recipe: ContextRecipe, seed: int, device: torch.device
+) -> Iterator[tuple[Pass, ContextNet]]:
+    """Train on inputs (n, INPUTS) and labels (n,), yielding each pass and the net as it would ship after it."""
+    torch.manual_seed(seed)
+    noise = torch.Generator(device).manual_seed(seed)
+    choice = np.random.default_rng(seed)
+    net = build(SIZE, device, norm=True)
+    numbers = inputs[:, CHANNELS * WAVE :].astype(np.float32)
+    net.mean.copy_(torch.from_numpy(numbers.mean(0)))
+    net.spread.copy_(torch.from_numpy(numbers.std(0) + 1e-3))
+    x, y = torch.from_numpy(inputs), torch.from_numpy(labels)
+    normal, others = np.flatnonzero(labels == 0), np.flatnonzero(labels > 0)
+    part = int(len(normal) * recipe.normal)
+    steps = max(1, (part + len(others)) // recipe.batch)
+    optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, recipe.epochs * steps + 1)
+    for epoch in range(1, recipe.epochs + 1):
+        order = np.concatenate([choice.choice(normal, part, replace=False), others])
+        choice.shuffle(order)
+        net.train()
+        total = 0.0
+        for step in range(steps):
+            rows = torch.from_numpy(order[step * recipe.batch : (step + 1) * recipe.batch])
+            seen = changed(x[rows].to(device, torch.float32), recipe, noise)
+            optimiser.zero_grad()
+            loss = sum(
+                (nn.functional.cross_entropy(scores, y[rows].to(device), label_smoothing=recipe.smoothing)
+                for scores in net.heads(seen)),
+                start=torch.zeros((), device=device),
+            )  # fmt: skip
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach())
+        yield Pass(epoch, total / steps), fold(net).requires_grad_(False)
+
+
+def changed(inputs: Tensor, recipe: ContextRecipe, random: torch.Generator) -> Tensor:
+    """Inputs (n, INPUTS) as the same beats might have looked on other days."""
+    n, waves = len(inputs), CHANNELS * WAVE
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(n, *shape, generator=random, device=inputs.device)
+
+    changed = inputs.clone()
+    changed[:, :waves] *= torch.exp(recipe.gain * normal(1))
+    changed[:, :WAVE] += recipe.noise * torch.exp(normal(1)) * normal(WAVE) + recipe.offset * normal(1)
+    changed[:, waves:] += recipe.jitter * normal(len(FEATURES))
+    return changed
+
+
+@torch.inference_mode()
+def outcomes(net: ContextNet, inputs: NDArray[np.float16], device: torch.device) -> NDArray[np.float32]:
+    """Log-probabilities (n, classes and no beat) of all inputs."""
+    batches = torch.split(torch.from_numpy(inputs), 256)
+    said: NDArray[np.float32] = torch.cat([net(batch.to(device, torch.float32)) for batch in batches]).cpu().numpy()
+    return said

@@ -1,0 +1,136 @@
+"""Rhythms made from recorded beats: supraventricular ectopy, atrial fibrillation and sinus arrhythmia.
+
+Few of the 22 training patients have atrial ectopy or fibrillation, and each has one kind of it. So beats of any record
+are set to new times: QRS complex and T wave stay with the beat before, P wave and PR interval with the beat after, and
+what lies between is made shorter or longer; a P wave that comes too early rides on the T wave. P waves of ectopic beats
+are changed, those in fibrillation taken away.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.records.resample import FS
+
+Array = NDArray[np.float64]
+Rhythm = Literal["ectopy", "fibrillation", "arrhythmia"]
+
+P_START, P_END = 28, 6
+"""The P wave lies from so many samples before the R peak to so many before it: 224 to 48 ms."""
+EARLY = 0.93
+"""A beat whose interval is not shortened to less than this share does not come early."""
+SHORTEST = 0.3 * FS
+LONGEST = 3.0 * FS
+"""Beats farther apart, in samples, are left as they are: something else happened there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of each of n beats: the interval before it is multiplied by `factors`, its P wave by `p_waves`.
+
+    `ectopic` (n,): the beat becomes a supraventricular ectopic one.
+    """
+
+    factors: Array
+    p_waves: Array
+    ectopic: NDArray[np.bool_]
+
+
+def rewrite(
+    x: Array, beats: Array, labels: tuple[str, ...], rhythm: Rhythm, random: np.random.Generator
+) -> tuple[Array, Array, tuple[str, ...]]:
+    """A lead (n,) mV at 125 Hz with beats (m,) and their classes in another rhythm: signal, beats and classes."""
+    normal = np.array([label == "N" for label in labels])
+    plan = {"ectopy": ectopy, "fibrillation": fibrillation, "arrhythmia": arrhythmia}[rhythm](normal, random)
+    at = np.rint(beats).astype(int)
+    parts, places = [x[: at[0]]], [at[0]]
+    early = np.zeros(len(at), bool)
+    for i in range(1, len(at)):
+        stretch = x[at[i - 1] : at[i]]
+        if SHORTEST < len(stretch) < LONGEST:
+            moved = _moved(stretch, max(SHORTEST, len(stretch) * plan.factors[i]), plan.p_waves[i])
+            early[i] = plan.ectopic[i] and len(moved) < EARLY * len(stretch)
+            stretch = moved
+        parts.append(stretch)
+        places.append(places[-1] + len(stretch))
+    y = np.concatenate([*parts, x[at[-1] :]])
+    if rhythm == "fibrillation":
+        y = y + _waves(len(y), 0.06 * float(np.median(np.abs(x[at]))), random)
+    if rhythm == "fibrillation":  # nothing comes early where nothing is regular
+        labels = tuple("N" if label == "S" else label for label in labels)
+    said = tuple("S" if new else label for new, label in zip(early, labels, strict=True))
+    return y, np.array(places, float), said
+
+
+def ectopy(normal: NDArray[np.bool_], random: np.random.Generator) -> Plan:
+    """Premature atrial beats, alone, every other beat, or in runs, in spells of a minute or so of a kind each."""
+    count = len(normal)
+    factors, p_waves, ectopic = np.ones(count), np.ones(count), np.zeros(count, bool)
+    i = 2
+    while i < count:
+        end = i + int(random.integers(20, 200))
+        often, run = random.choice([0.0, 0.03, 0.15, 0.5]), random.choice([1, 1, 2, 4, 20])
+        early, pause = random.uniform(0.5, 0.85), random.uniform(0.9, 1.35)
+        wave = random.uniform(-1, 0.7)
+        while i < min(end, count):
+            length = int(random.geometric(1 / run))
+            if random.random() >= often or not normal[i : i + length].all():
+                i += 1
+                continue
+            stop = min(i + length, count)
+            jitter = np.exp(0.03 * random.standard_normal(stop - i))
+            factors[i:stop], p_waves[i:stop], ectopic[i:stop] = early * jitter, wave, True
+            if stop < count:
+                factors[stop] = pause * np.exp(0.03 * random.standard_normal())
+            i = stop + 1
+    return Plan(factors, p_waves, ectopic)
+
+
+def fibrillation(normal: NDArray[np.bool_], random: np.random.Generator) -> Plan:
+    """Irregular intervals without P waves, at any mean rate."""
+    spread, mean = random.uniform(0.12, 0.3), random.uniform(0.6, 1.2)
+    factors = np.clip(mean * np.exp(spread * random.standard_normal(len(normal))), 0.35, 2.5)
+    return Plan(factors, np.zeros(len(normal)), np.zeros(len(normal), bool))
+
+
+def arrhythmia(normal: NDArray[np.bool_], random: np.random.Generator) -> Plan:
+    """Intervals that swell and shrink with the breath and wander over minutes, P waves as they were."""
+    time = np.arange(len(normal))
+    breath = random.uniform(0.03, 0.2) * np.sin(2 * np.pi * time / random.uniform(3, 7) + random.uniform(0, 6))
+    drift = np.cumsum(random.standard_normal(len(normal))) * random.uniform(0.003, 0.02)
+    drift -= np.convolve(drift, np.ones(201) / 201, "same")
+    factors = np.clip(np.exp(breath + drift), 0.5, 2.0)
+    return Plan(factors, np.ones(len(normal)), np.zeros(len(normal), bool))
+
+
+def _moved(stretch: Array, length: float, p_wave: float) -> Array:
+    """From one R peak to the next, (n,) to (length,): the part between T and P wave takes the change."""
+    count = round(length)
+    tail = stretch[-P_START:].copy()
+    line = np.linspace(tail[0], tail[-P_END], P_START - P_END + 1)
+    tail[: P_START - P_END + 1] = line + p_wave * (tail[: P_START - P_END + 1] - line)
+    head = stretch[: len(stretch) - P_START]
+    room = count - P_START
+    keep = min(len(head), int(0.4 * len(stretch)) + 12)
+    if room >= keep:
+        between = head[keep:]
+        places = np.linspace(0, max(0, len(between) - 1), room - keep)
+        new = np.interp(places, np.arange(len(between)), between) if len(between) else np.full(room - keep, head[-1])
+        return np.concatenate([head[:keep], new, tail])
+    # The P wave rides on what is there of the T wave, which fades into the PR interval.
+    under = np.interp(np.arange(count), np.arange(len(head)), head)
+    fade = np.clip((count - P_END - np.arange(count)) / P_START, 0, 1)
+    over = np.concatenate([np.full(count - P_START, tail[0]), tail])
+    moved: Array = over + fade * (under - tail[0])
+    return moved
+
+
+def _waves(samples: int, height: float, random: np.random.Generator) -> Array:
+    """Fibrillatory waves (samples,) of 4 to 8 Hz whose height and pace wander."""
+    knots = np.arange(0, samples + FS, FS)
+    pace = np.interp(np.arange(samples), knots, random.uniform(4, 8, len(knots)))
+    swell = np.interp(np.arange(samples), knots, random.uniform(0.2, 1, len(knots)))
+    waves: Array = height * swell * np.sin(2 * np.pi * np.cumsum(pace) / FS)
+    return waves

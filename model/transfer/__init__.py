@@ -1,0 +1,1 @@
+"""Transfer of a trained representation to another question."""

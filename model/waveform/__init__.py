@@ -1,0 +1,1 @@
+"""The waveform classifier: VT, VF, noise and asystole from four seconds of signal."""

@@ -1,0 +1,346 @@
+"""Strips of signal with what is known of them, and their windows: what the waveform judge is trained on.
+
+Annotations of rhythm are coarse: what one reader calls ventricular tachycardia another calls fibrillation, and inside a
+stretch marked as noise beats may be seen. So a strip says of each sample which kinds it may be, as bits, and training
+asks for no more. Kinds: `KINDS` of `model.waveform.waveform_classifier`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.records.resample import FS, resampled
+from model.records.wfdb_records import Annotations, annotations, noises, open_record, read
+from model.waveform import synthetic_waveforms as made
+from model.waveform.window_features import WINDOW, Floats, Seen, measure
+
+Array = NDArray[np.float64]
+Bits = NDArray[np.uint8]
+ORGANISED, VT, VF, NOISE, ASYSTOLE = (1 << i for i in range(5))
+ALIKE = 3 * FS
+"""What the last samples of a window are is what the window is."""
+RHYTHMS = {
+    "VT": VT | VF,
+    "VFL": VF,
+    "VF": VF,
+    "VFIB": VF,
+    "ASYS": ASYSTOLE | NOISE | ORGANISED,
+    "NOISE": NOISE | ORGANISED,
+    "HGEA": ORGANISED | VT,
+    "IVR": ORGANISED | VT,
+    "VER": ORGANISED | VT,
+}
+"""What each annotated rhythm may look like; any other is organised."""
+NO_NARROW = ("102", "104", "107", "109", "111", "118", "124", "207", "212", "214", "217", "231", "232")
+"""Records with bundle branch block or pacemaker: at a high rate their normal beats look ventricular."""
+
+
+TOO_FAST = (205, 270)
+"""A minute: no rhythm from above the ventricles is led on so fast, or hardly any; it is an emergency all the same."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    """One lead (n,) mV at 125 Hz; `allowed` (n,) bits of the kinds each sample may be, 0 where it teaches nothing."""
+
+    source: str
+    x: Array
+    allowed: Bits
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Windows: `numbers` (n, SIZE), `allowed` bits (n,), `weights` (n,), and where each is from (n,)."""
+
+    numbers: Floats
+    allowed: Bits
+    weights: Floats
+    sources: NDArray[np.str_]
+
+
+@lru_cache(maxsize=128)
+def leads(name: str) -> tuple[Array, Annotations, float]:
+    """All leads (n, leads) of a record at 125 Hz, its annotations, and samples at 125 Hz a sample of its own."""
+    record = open_record(name)
+    return np.nan_to_num(resampled(read(record), record.fs)), annotations(record), FS / record.fs
+
+
+def malignant(path: Path, lead: int) -> Strip:
+    """A record of the Malignant Ventricular Ectopy Database, annotated with its rhythms."""
+    x, notes, scale = leads(str(path))
+    allowed = np.zeros(len(x), np.uint8)
+    spans = rhythms(notes, scale, len(x))
+    noisy = any(kind in ("VFL", "VF", "VFIB") for _, _, kind in spans)
+    for start, stop, kind in spans:
+        bits = RHYTHMS.get(kind, ORGANISED)
+        allowed[start:stop] = 0 if noisy and kind == "NOISE" else bits  # fibrillation goes on below the noise
+    return Strip(path.name, x[:, lead], allowed)
+
+
+def rhythms(notes: Annotations, scale: float, samples: int) -> list[tuple[int, int, str]]:
+    """Annotated rhythms as first sample, sample after the last, and name."""
+    starts = [
+        (round(at * scale), text[1:])
+        for at, text in zip(notes.samples.tolist(), notes.texts, strict=True)
+        if text.startswith("(")
+    ]
+    ends = [at for at, _ in starts[1:]] + [samples]
+    return [(at, end, kind) for (at, kind), end in zip(starts, ends, strict=True)]
+
+
+def arrhythmia(name: str, lead: int) -> Strip:
+    """A record of the Arrhythmia Database: organised but for flutter, runs of ventricular beats and what is unclear."""
+    x, notes, scale = leads(name)
+    allowed = np.full(len(x), ORGANISED, np.uint8)
+    for start, stop, kind in rhythms(notes, scale, len(x)):
+        if kind in ("IVR", "VT", "HGEA"):
+            allowed[start:stop] = 0
+    for start, stop in runs(notes, scale):
+        allowed[max(0, start - FS) : stop + FS] = 0
+        allowed[start:stop] = VT
+    flutter = [
+        round(at * scale) for at, sign in zip(notes.samples.tolist(), notes.symbols, strict=True) if sign in "[]"
+    ]
+    for start, stop in zip(flutter[::2], flutter[1::2], strict=True):
+        allowed[max(0, start - FS) : stop + FS] = 0
+        allowed[start:stop] = VF
+    return Strip(name, x[:, lead % x.shape[1]], allowed)
+
+
+def runs(notes: Annotations, scale: float, fewest: int = 3) -> list[tuple[int, int]]:
+    """Runs of `fewest` ventricular beats or more at over 100 a minute, as first sample and sample after the last."""
+    found: list[tuple[int, int]] = []
+    beats, classes = notes.beats()
+    run: list[float] = []
+    for at, kind in zip([*(beats * scale).tolist(), np.inf], [*classes, "N"], strict=True):
+        if run and (kind != "V" or at - run[-1] > 0.6 * FS):
+            if len(run) >= fewest:
+                found.append((round(run[0] - 0.15 * FS), round(run[-1] + 0.25 * FS)))
+            run = []
+        if kind == "V":
+            run.append(at)
+    return found
+
+
+@lru_cache(maxsize=128)
+def shapes(name: str, lead: int, kind: str) -> tuple[Array, ...]:
+    """Up to 40 beats of a class, from 0.24 s before the R peak to 0.8 s after, on their own line."""
+    x, notes, scale = leads(name)
+    x = x[:, lead % x.shape[1]]
+    beats, classes = notes.beats()
+    before, after = round(0.24 * FS), round(0.8 * FS)
+    at = [round(beat * scale) for beat, one in zip(beats.tolist(), classes, strict=True) if one == kind]
+    at = [one for one in at if before < one < len(x) - after]
+    cut = [
+        x[one - before : one + after] - np.median(x[one - before : one + after]) for one in at[:: max(1, len(at) // 40)]
+    ]
+    return tuple(cut)
+
+
+class Maker:
+    """Strips that are made up, of beats of `records` and of physics alone; the same for the same seed."""
+
+    def __init__(self, records: tuple[str, ...], seed: int) -> None:
+        self._records, self._random = records, np.random.default_rng(seed)
+
+    def strips(self, count: int, seconds: int = 40) -> Iterator[Strip]:
+        """So many strips, each of one kind, some of them after a stretch of an ordinary record."""
+        random = self._random
+        kinds = (self._fibrillation, self._flutter, self._tachycardia, self._beats_of("V"), self._narrow)
+        others = (self._noise, self._flat, self._noisy, self._atrial)
+        every = (*kinds, *others)
+        share = np.array([4, 1.5, 1.5, 4, 3, 3, 1, 5, 1])
+        for number in random.choice(len(every), count, p=share / share.sum()).tolist():
+            x, bits, name = every[number](seconds * FS)
+            allowed = np.full(len(x), bits, np.uint8)
+            if number < 4 and random.random() < 0.5:
+                x, allowed = self._onset(x, allowed)
+            yield Strip(f"made {name}", x, allowed)
+
+    def _onset(self, x: Array, allowed: Bits) -> tuple[Array, Bits]:
+        """An ordinary rhythm of a patient turns into `x`, and back, every few seconds."""
+        random = self._random
+        other = self._ordinary(len(x))
+        other = other * (np.exp(random.normal(0, 0.4)) * np.ptp(x) / (np.ptp(other) + 1e-6))
+        at, inside = int(random.uniform(4, 15) * FS), False
+        mixed, bits = other.copy(), np.full(len(x), ORGANISED, np.uint8)
+        while at < len(x):
+            stop = at + int(random.choice([random.uniform(3, 6), random.uniform(5, 16)]) * FS)
+            inside = not inside
+            if inside:
+                mixed[at:stop], bits[at:stop] = x[at:stop], allowed[at:stop]
+            at = stop
+        return mixed, bits
+
+    def _ordinary(self, samples: int) -> Array:
+        """Any stretch of any record, its line removed; what it is there does not matter much."""
+        strip = arrhythmia(self._one(self._records), int(self._random.integers(2)))
+        for _ in range(20):
+            at = int(self._random.integers(0, len(strip.x) - samples))
+            if (strip.allowed[at : at + samples] == ORGANISED).all():
+                break
+        part = strip.x[at : at + samples]
+        ordinary: Array = part - np.median(part)
+        return ordinary
+
+    def _one(self, names: tuple[str, ...]) -> str:
+        return names[int(self._random.integers(len(names)))]
+
+    def _fibrillation(self, samples: int) -> tuple[Array, int, str]:
+        return made.fibrillation(samples, self._random), VF, "fibrillation"
+
+    def _flutter(self, samples: int) -> tuple[Array, int, str]:
+        return made.flutter(samples, self._random), VF, "flutter"
+
+    def _tachycardia(self, samples: int) -> tuple[Array, int, str]:
+        return made.tachycardia(samples, self._random), VT, "tachycardia"
+
+    def _beats_of(self, kind: str):  # type: ignore[no-untyped-def]
+        def beats(samples: int) -> tuple[Array, int, str]:
+            random = self._random
+            cut: tuple[Array, ...] = ()
+            while len(cut) < 3:
+                cut = shapes(self._one(self._records), int(random.integers(2)), kind)
+            rate, jitter = random.uniform(108, 250), random.choice([0.01, 0.03, 0.08])
+            return made.train(samples, list(cut), rate, jitter, bool(random.random() < 0.4), random), VT, "V beats"
+
+        return beats
+
+    def _narrow(self, samples: int) -> tuple[Array, int, str]:
+        """Sinus or supraventricular tachycardia, or fast atrial fibrillation, of narrow beats."""
+        random = self._random
+        names = tuple(name for name in self._records if name not in NO_NARROW)
+        cut: tuple[Array, ...] = ()
+        while len(cut) < 3:
+            cut = shapes(self._one(names), int(random.integers(2)), "N")
+        jitter = random.choice([0.01, 0.04, 0.15, 0.25])
+        if random.random() < 0.15:
+            x = made.train(samples, list(cut), random.uniform(*TOO_FAST), min(jitter, 0.04), False, random)
+            return x, VT, "beats too fast"
+        return made.train(samples, list(cut), random.uniform(50, 190), jitter, False, random), ORGANISED, "narrow beats"
+
+    def _atrial(self, samples: int) -> tuple[Array, int, str]:
+        random = self._random
+        x = self._ordinary(samples)
+        height = np.ptp(x) * random.uniform(0.05, 0.3)
+        return x + made.atrial_flutter(samples, height, random), ORGANISED, "atrial flutter"
+
+    def _noise(self, samples: int) -> tuple[Array, int, str]:
+        x = np.exp(self._random.uniform(np.log(0.1), np.log(2))) * self.disturbance(samples)
+        return x + made.flat(samples, self._random), NOISE, "noise"
+
+    def _flat(self, samples: int) -> tuple[Array, int, str]:
+        return made.flat(samples, self._random), ASYSTOLE, "flat line"
+
+    def _noisy(self, samples: int) -> tuple[Array, int, str]:
+        """An ordinary rhythm in noise."""
+        random = self._random
+        x = self._ordinary(samples)
+        parts = x[: samples // FS * FS].reshape(-1, FS)
+        power = np.median(np.ptp(parts, axis=1)) ** 2 / 8
+        decibels = random.uniform(-12, 15)
+        noisy = x + np.sqrt(power * 10 ** (-decibels / 10)) * self.disturbance(samples)
+        bits = ORGANISED if decibels > 6 else ORGANISED | NOISE if decibels > -6 else NOISE
+        return noisy, bits, "beats in noise"
+
+    def disturbance(self, samples: int) -> Array:
+        """Noise (samples,) of power 1: recorded, made up, rhythmic, or a mixture."""
+        random = self._random
+        weights = random.dirichlet([0.35, 0.35, 0.5, 0.35, 0.35])
+        parts = (
+            recorded("ma", samples, random),
+            recorded("bw", samples, random),
+            made.motion(samples, random),
+            made.shaped(samples, random.uniform(0.3, 2), np.exp(random.uniform(np.log(4), np.log(40))), random),
+            made.rhythmic_artefact(samples, random),
+        )
+        mixed: Array = sum(np.sqrt(weight) * part for weight, part in zip(weights, parts, strict=True))
+        return mixed
+
+
+@lru_cache(maxsize=2)
+def _noise_record(kind: str) -> Array:
+    record = open_record(kind)
+    return resampled(read(record), record.fs)
+
+
+def recorded(kind: str, samples: int, random: np.random.Generator) -> Array:
+    """Recorded noise (samples,) of power 1 from a random place on (MIT-BIH Noise Stress Test Database)."""
+    assert kind in noises()
+    noise = _noise_record(kind)
+    at = int(random.integers(0, len(noise) - samples))
+    one = noise[at : at + samples, int(random.integers(noise.shape[1]))]
+    one = one - one.mean()
+    unit: Array = one / (np.sqrt((one**2).mean()) + 1e-9)
+    return unit
+
+
+def varied(strip: Strip, random: np.random.Generator, maker: Maker) -> Strip:
+    """The strip as another monitor might have shown it: speed, gain, filters, wander, hum and some noise."""
+    x, allowed = strip.x, strip.allowed
+    if random.random() < 0.5:
+        speed = random.uniform(0.88, 1.14)
+        places = np.arange(int(len(x) / speed)) * speed
+        x, allowed = np.interp(places, np.arange(len(x)), x), allowed[places.astype(int)]
+    x = x - np.median(x)
+    if random.random() < 0.35:  # a monitor's high pass
+        x = _high_pass(x, np.exp(random.uniform(np.log(0.1), np.log(1.0))))
+    if random.random() < 0.35:  # and its low pass
+        x = _low_pass(x, random.uniform(15, 45))
+    height = np.median(np.ptp(x[: len(x) // (2 * FS) * 2 * FS].reshape(-1, 2 * FS), axis=1))
+    if random.random() < 0.5:
+        swing = np.exp(random.uniform(np.log(0.05), np.log(4)))
+        x = x + height * swing * made.drift(len(x), random.uniform(0.03, 0.25 + 0.2 * (swing < 1.5)), random)
+    if random.random() < 0.06:
+        x = x + made.spikes(len(x), height * random.uniform(-1.5, 1.5), random)
+    if random.random() < 0.4:
+        x = x + height * 10 ** -random.uniform(1.1, 2.2) * random.standard_normal(len(x))
+    if random.random() < 0.25:
+        x = x + height * random.uniform(0, 0.05) * np.sin(
+            2 * np.pi * random.choice([25, 50, 60]) * np.arange(len(x)) / FS
+        )
+    if random.random() < 0.3:
+        whole = np.concatenate([maker.disturbance(40 * FS) for _ in range(len(x) // (40 * FS) + 1)])[: len(x)]
+        x = x + height / np.sqrt(8) * 10 ** (-random.uniform(8, 20) / 20) * whole
+    if not (allowed & ASYSTOLE).any():
+        x = x * np.exp(random.normal(0, 0.4))
+    return Strip(strip.source, x, allowed, strip.weight)
+
+
+def _high_pass(x: Array, pace: float) -> Array:
+    from scipy.signal import butter, sosfilt
+
+    filtered: Array = sosfilt(butter(1, pace, "highpass", fs=FS, output="sos"), x)
+    return filtered
+
+
+def _low_pass(x: Array, pace: float) -> Array:
+    from scipy.signal import butter, sosfilt
+
+    filtered: Array = sosfilt(butter(2, pace, fs=FS, output="sos"), x)
+    return filtered
+
+
+def windows(strip: Strip, hop: int) -> tuple[Examples, NDArray[np.int64]]:
+    """All windows of a strip, also those that teach nothing (bits 0), and the sample after the end of each."""
+    ends = np.arange(WINDOW, len(strip.x) + 1, hop)
+    seen = look(strip.x, ends)
+    last = strip.allowed[ends[:, None] - 1 - np.arange(0, ALIKE, 5)]
+    alike = (last == last[:, :1]).all(axis=1)
+    bits = np.where(alike, last[:, 0], 0).astype(np.uint8)
+    whole = (strip.allowed[ends - WINDOW] == bits).astype(np.float32)
+    weights = (strip.weight * (0.5 + 0.5 * whole)).astype(np.float32)
+    sources = np.full(len(ends), strip.source)
+    return Examples(seen.numbers, bits, weights, sources), ends
+
+
+def look(x: Array, ends: NDArray[np.int64]) -> Seen:
+    """What is measured of the windows of `x` that end before the samples `ends`."""
+    rows = np.lib.stride_tricks.sliding_window_view(np.round(x, 3).astype(np.float32), WINDOW)[ends - WINDOW]
+    found = [measure(np.ascontiguousarray(part)) for part in np.array_split(rows, len(rows) // 64 + 1)]
+    return Seen(*(np.concatenate([getattr(one, name) for one in found]) for name in ("numbers", "height", "period")))

@@ -1,0 +1,184 @@
+"""Made-up waveforms: ventricular fibrillation, flutter and tachycardia, fast narrow rhythms, noise and flat lines.
+
+Fibrillation is on few records, and each has one kind of it. What is known of its physics is more general: wave fronts
+that wander make a signal of one dominant frequency between 3 and 9 Hz that drifts, whose height swells and fades, with
+few harmonics and no isoelectric line; flutter is the same at 4 to 6 Hz with a steady pace; in tachycardia one broad
+complex follows the other at 100 to 250 a minute. Each function makes n samples in millivolts at 125 Hz.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.records.resample import FS
+
+Array = NDArray[np.float64]
+Random = np.random.Generator
+
+
+def drift(samples: int, pace_hz: float, random: Random) -> Array:
+    """A slow random curve (samples,) of mean 0 and variance about 1 that turns about `pace_hz` times a second."""
+    step = FS / (2 * pace_hz)
+    knots = np.arange(-step, samples + 2 * step, step)
+    curve: Array = np.interp(np.arange(samples), knots, 1.2 * random.standard_normal(len(knots)))
+    return curve
+
+
+def shaped(samples: int, low: float, high: float, random: Random) -> Array:
+    """Random noise (samples,) of power 1 between two frequencies in hertz, with soft edges."""
+    pace = np.fft.rfftfreq(samples, 1 / FS)
+    gain = 1 / (1 + (low / np.maximum(pace, 1e-3)) ** 6) / (1 + (pace / high) ** 6)
+    noise = np.fft.irfft(np.fft.rfft(random.standard_normal(samples)) * gain, samples)
+    unit: Array = noise / (noise.std() + 1e-12)
+    return unit
+
+
+def _waves(pace: Array, overtones: float, random: Random) -> Array:
+    """A wave of the frequency `pace` (samples,) in hertz, with some of its harmonics."""
+    phase = 2 * np.pi * np.cumsum(pace) / FS + random.uniform(0, 2 * np.pi)
+    wave = np.sin(phase)
+    for times in (2, 3, 4):
+        wave += overtones ** (times - 1) * random.uniform(0, 1) * np.sin(times * phase + random.uniform(0, 2 * np.pi))
+    return wave
+
+
+def fibrillation(samples: int, random: Random) -> Array:
+    """Coarse or fine: one or two wandering waves, or noise of a narrow band, that swell and fade."""
+    centre = float(np.clip(random.normal(5.2, 1.2), 3.2, 9.0))
+    if random.random() < 0.35:
+        width = random.uniform(0.6, 2.2)
+        wave = shaped(samples, max(2.4, centre - width), centre + width, random)
+    else:
+        wander = random.uniform(0.03, 0.16)
+        wave = np.zeros(samples)
+        for share in (1.0, random.choice([0.0, 0.4, 0.8])):
+            own = centre * np.exp(random.normal(0, 0.15) if share < 1 else 0.0)
+            pace = own * np.exp(wander * drift(samples, random.uniform(0.3, 1.5), random))
+            swell = np.exp(random.uniform(0.15, 0.6) * drift(samples, random.uniform(0.15, 1.0), random))
+            wave += share * swell * _waves(pace, random.uniform(0, 0.55), random)
+    wave = wave + random.uniform(0, 0.25) * shaped(samples, 1.5, 12, random)
+    height = np.exp(random.uniform(np.log(0.25), np.log(2.5)))
+    made: Array = height * wave / (2.2 * wave.std())
+    return made
+
+
+def flutter(samples: int, random: Random) -> Array:
+    """Large regular waves without a line between them, 230 to 350 a minute; some twist about the line."""
+    pace = random.uniform(3.9, 5.8) * np.exp(random.uniform(0.005, 0.04) * drift(samples, 0.5, random))
+    swell = np.exp(random.uniform(0.03, 0.3) * drift(samples, 0.4, random))
+    if random.random() < 0.3:
+        swell = swell * (0.15 + np.abs(np.sin(np.pi * np.cumsum(np.full(samples, random.uniform(0.1, 0.35))) / FS)))
+    wave = swell * _waves(pace, random.uniform(0, 0.5), random)
+    made: Array = np.exp(random.uniform(np.log(0.25), np.log(3.0))) * wave / (2.2 * wave.std())
+    return made
+
+
+def tachycardia(samples: int, random: Random) -> Array:
+    """Broad complexes one after the other, 105 to 225 a minute, of one shape or of shapes that change."""
+    pace = random.uniform(1.75, 3.75) * np.exp(random.uniform(0.002, 0.02) * drift(samples, 0.5, random))
+    wave = _waves(pace, random.uniform(0.45, 0.75), random)
+    if random.random() < 0.25:
+        other = _waves(pace, random.uniform(0.45, 0.75), random)
+        turn = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(0.05, 0.25) * np.arange(samples) / FS)
+        wave = turn * wave + (1 - turn) * other
+    swell = np.exp(random.uniform(0.0, 0.12) * drift(samples, 0.6, random))
+    made: Array = np.exp(random.uniform(np.log(0.3), np.log(4.0))) * swell * wave / (2.4 * wave.std())
+    return made
+
+
+def train(samples: int, shapes: list[Array], rate: float, jitter: float, mixed: bool, random: Random) -> Array:
+    """Beats of the given `shapes`, each cut 0.24 s before its R peak, `rate` a minute; `mixed`: a shape by chance each.
+
+    A beat that follows soon cuts the end of the one before short.
+    """
+    made, at = np.zeros(samples), float(random.uniform(0, 60) / rate * FS)
+    before, one = round(0.24 * FS), shapes[random.integers(len(shapes))]
+    lead = round(min(0.24, 0.3 * 60 / rate) * FS)
+    while at < samples + before:
+        if mixed:
+            one = shapes[random.integers(len(shapes))]
+        step = 60 / rate * FS * np.exp(jitter * random.standard_normal())
+        shape = one[before - lead : before - lead + max(8, round(step) + lead)].copy()
+        fade = min(len(shape) // 3, lead)
+        shape[:fade] *= np.linspace(0, 1, fade)
+        shape[-fade:] *= np.linspace(1, 0, fade)
+        first = round(at) - lead
+        start, stop = max(0, first), min(samples, first + len(shape))
+        if stop > start:
+            made[start:stop] += np.exp(0.04 * random.standard_normal()) * shape[start - first : stop - first]
+        at += step
+    return made
+
+
+def atrial_flutter(samples: int, height: float, random: Random) -> Array:
+    """Saw-tooth waves of the atria, 240 to 340 a minute."""
+    phase = np.cumsum(np.full(samples, random.uniform(4.0, 5.7))) / FS
+    rise = random.uniform(0.55, 0.85)
+    part = phase % 1
+    made: Array = height * (np.where(part < rise, part / rise, (1 - part) / (1 - rise)) - 0.5)
+    return made
+
+
+def rhythmic_artefact(samples: int, random: Random) -> Array:
+    """Tremor, tooth-brushing, chest compressions: bursts of waves of 1.5 to 9 Hz, of power about 1 where they are."""
+    pace = np.exp(random.uniform(np.log(1.5), np.log(9))) * np.exp(0.08 * drift(samples, 0.5, random))
+    bursts = np.clip(1.5 * drift(samples, random.uniform(0.1, 0.5), random), 0, None)
+    made: Array = bursts * _waves(pace, random.uniform(0.1, 0.8), random)
+    return made
+
+
+def motion(samples: int, random: Random) -> Array:
+    """Electrode motion of power 1: steps that decay and spikes by chance, or bumps almost as regular as feet."""
+    if random.random() < 0.4:
+        return _bumps(samples, random)
+    made, time = np.zeros(samples), np.arange(400) / FS
+    for at in random.integers(0, samples, 1 + random.poisson(samples / FS * random.uniform(0.5, 3))).tolist():
+        decay, rise = np.exp(random.uniform([-3.5, -4.8], [-0.2, -2.1]))
+        pulse = (1 - np.exp(-time / rise)) * np.exp(-time / decay)
+        if random.random() < 0.4:
+            pulse = np.gradient(pulse) * random.uniform(3, 12)
+        made[at : at + 400] += random.standard_normal() * np.exp(random.normal(0, 0.6)) * pulse[: samples - at]
+    unit: Array = made / (np.sqrt((made**2).mean()) + 1e-12)
+    return unit
+
+
+def _bumps(samples: int, random: Random) -> Array:
+    """A body that moves: pointed bumps of 0.1 to 0.5 s of any height, some of them double, on a line that sways."""
+    made, at = np.zeros(samples), 0.0
+    pace, jitter = np.exp(random.uniform(np.log(0.35), np.log(1.5))), random.uniform(0.1, 0.6)
+    width, point, sign = random.uniform(0.03, 0.15), random.uniform(0.7, 2), random.choice([-1, 1])
+    while at < samples:
+        broad = width * np.exp(random.normal(0, 0.3)) * FS
+        place = np.arange(500) - 250 + at % 1
+        side = np.where(place < 0, broad, broad * random.uniform(0.7, 2))
+        bump = sign * np.exp(random.normal(0, 0.5)) * np.exp(-((np.abs(place) / side) ** point))
+        first = int(at) - 250
+        start, stop = max(0, first), min(samples, first + len(place))
+        made[start:stop] += bump[start - first : stop - first]
+        at += pace * np.exp(jitter * random.standard_normal()) * FS * random.choice([1, 1, 1, 0.3])
+    made = made + random.uniform(0, 1.5) * made.std() * drift(samples, random.uniform(0.05, 0.4), random)
+    made = made - made.mean()
+    unit: Array = made / (made.std() + 1e-12)
+    return unit
+
+
+def flat(samples: int, random: Random) -> Array:
+    """No complexes: a line that wanders slowly, with little noise of the amplifier and of the mains."""
+    time = np.arange(samples) / FS
+    made = np.exp(random.uniform(np.log(0.001), np.log(0.02))) * random.standard_normal(samples)
+    made += random.choice([0.0, 0.01, 0.03]) * np.sin(2 * np.pi * random.choice([25.0, 50.0, 60.0]) * time)
+    made += random.choice([0.0, 0.01, 0.025]) * shaped(samples, 0.5, random.uniform(3, 30), random) * random.random()
+    wander: Array = random.choice([0.0, 0.1, 0.4]) * drift(samples, random.uniform(0.05, 0.3), random)
+    lying: Array = made + wander
+    return lying
+
+
+def spikes(samples: int, height: float, random: Random) -> Array:
+    """What a pacemaker leaves at 125 Hz: steep spikes that fade, 50 to 110 a minute, whatever the heart does."""
+    made, at = np.zeros(samples), float(random.uniform(0, FS))
+    tail = np.exp(-np.arange(12) / random.uniform(0.5, 4)) * np.where(np.arange(12) > 0, random.choice([1, -1]), 1)
+    step = 60 / random.uniform(50, 110) * FS
+    while at < samples:
+        first = int(at)
+        made[first : first + 12] += height * tail[: samples - first]
+        at += step
+    return made

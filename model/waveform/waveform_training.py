@@ -1,0 +1,217 @@
+"""`python -m model.waveform.waveform_training --vfdb FOLDER`: train the waveform judge, and hold each record out to
+test it.
+
+Trained on as much of the MIT-BIH Malignant Ventricular Ectopy Database as `--vfdb` holds, on DS1 of the MIT-BIH
+Arrhythmia Database, and on what is made up (`model.waveform.synthetic_waveforms`). Every fold holds out one record of
+the first and two of the second; nothing of them is in the training of that fold, nor in its made-up strips.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.beats.dataset import DS1, DS2
+from model.errors import EcgError, RecordError
+from model.records.wfdb_records import default_lead, open_record
+from model.waveform.classifier_fit import WaveformRecipe, fit
+from model.waveform.episode_rule import FIBRILLATION, TACHYCARDIA, Rule, episodes
+from model.waveform.episode_tables import EpisodeCounts, Span, compare
+from model.waveform.labelled_windows import (
+    Examples,
+    Maker,
+    Strip,
+    arrhythmia,
+    leads,
+    look,
+    malignant,
+    rhythms,
+    varied,
+    windows,
+)
+from model.waveform.waveform_classifier import FORMAT, HOP, KINDS, WEIGHTS, WINDOW, WaveformJudge, rates
+from model.waveform.window_features import SIZE, Floats
+
+FIBRILLATIONS = ("VF", "VFL", "VFIB")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """One lead of a record as a judge hears it: looks end before `ends`, their `scores` (n, 5) and `rates` (n,)."""
+
+    record: str
+    lead: int
+    ends: NDArray[np.int64]
+    scores: Floats
+    rates: Floats
+    allowed: NDArray[np.uint8]
+    samples: int
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vfdb", type=Path, required=True, help="folder of VFDB records")
+    parser.add_argument("--out", type=Path, default=WEIGHTS.parent, help="folder that gets weights and report")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folds", action="store_true", help="hold out each record in turn as well")
+    parser.add_argument("--test", action="store_true", help="look at DS2, which nothing was chosen by")
+    options = parser.parse_args()
+    try:
+        run(options.vfdb, options.out, options.seed, options.folds, options.test)
+    except EcgError as error:
+        parser.exit(1, f"{error}\n")
+
+
+def run(vfdb: Path, out: Path, seed: int, folds: bool, test: bool) -> None:
+    """Train, test what is asked for, and write `waveform.safetensors` and `waveform.json` into `out`."""
+    recipe, started = WaveformRecipe(), time.perf_counter()
+    names = tuple(sorted(path.stem for path in vfdb.glob("*.hea")))
+    if not names:
+        raise RecordError(f"no records in {vfdb}: give the folder of the VFDB (--vfdb)")
+    out.mkdir(parents=True, exist_ok=True)
+    known = recorded(vfdb, names, DS1, recipe, seed)
+    report: dict[str, Any] = {}
+    if folds:
+        heard = list(held_out(known, vfdb, names, recipe, seed))
+        report["held_out"] = score(heard, vfdb)
+        keep(out / "held_out.npz", heard)
+    examples = merged([known, made(DS1, recipe, seed)])
+    layers = fit(examples, recipe, seed)
+    story = {
+        "format": FORMAT,
+        "kinds": list(KINDS),
+        "window": WINDOW,
+        "numbers": SIZE,
+        "command": f"python -m model.waveform.waveform_training --vfdb {vfdb} --seed {seed}",
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "records": [*names, *DS1],
+        "windows": len(examples.allowed),
+        "sha256": digest(examples),
+    }
+    judge = WaveformJudge(layers, story)
+    if test:
+        strips = [(arrhythmia(name, lead), lead) for name in DS2 for lead in (0, 1)]
+        report["DS2"] = score([hear(judge, strip, lead) for strip, lead in strips], vfdb)
+    judge.save(out / "waveform.safetensors")
+    (out / "waveform.json").write_text(json.dumps(story | report, indent=2) + "\n")
+    _say(f"{out}: waveform.safetensors, waveform.json after {time.perf_counter() - started:.0f} s")
+
+
+def recorded(vfdb: Path, names: tuple[str, ...], ds1: tuple[str, ...], recipe: WaveformRecipe, seed: int) -> Examples:
+    """Windows of both leads of the records, as they are and changed."""
+    random, maker = np.random.default_rng([seed, 1]), Maker(ds1, seed)
+    strips = [malignant(vfdb / name, lead) for name in names for lead in (0, 1)]
+    strips += [arrhythmia(name, lead) for name in ds1 for lead in (0, 1)]
+    changed = (varied(strip, random, maker) for _ in range(recipe.copies) for strip in strips)
+    return merged([teaching(windows(strip, HOP)[0]) for part in (strips, changed) for strip in part])
+
+
+def made(ds1: tuple[str, ...], recipe: WaveformRecipe, seed: int) -> Examples:
+    """Windows of strips that are made up, most of them changed too."""
+    random, maker = np.random.default_rng([seed, 2]), Maker(ds1, seed + 1)
+    strips = (varied(one, random, maker) if random.random() < 0.8 else one for one in maker.strips(recipe.made))
+    return merged([teaching(windows(strip, HOP)[0]) for strip in strips])
+
+
+def teaching(examples: Examples) -> Examples:
+    """Those of which something is known."""
+    return chosen(examples, examples.allowed > 0)
+
+
+def chosen(examples: Examples, rows: NDArray[np.bool_]) -> Examples:
+    """Some of the examples."""
+    return Examples(*(getattr(examples, name)[rows] for name in Examples.__slots__))
+
+
+def merged(parts: list[Examples]) -> Examples:
+    """All of them."""
+    return Examples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Examples.__slots__))
+
+
+def digest(examples: Examples) -> str:
+    """SHA-256 (hex) of what was trained on."""
+    found = hashlib.sha256(examples.numbers.tobytes())
+    found.update(examples.allowed.tobytes())
+    return found.hexdigest()
+
+
+def held_out(known: Examples, vfdb: Path, names: tuple[str, ...], recipe: WaveformRecipe, seed: int) -> Iterator[Heard]:
+    """Both leads of every record, heard by a judge that was trained without it."""
+    for number, name in enumerate(names):
+        others = DS1[number :: len(names)]
+        rest = tuple(one for one in DS1 if one not in others)
+        part = chosen(known, ~np.isin(known.sources, [name, *others]))
+        judge = WaveformJudge(fit(merged([part, made(rest, recipe, seed + number)]), recipe, seed + number), {})
+        for lead in (0, 1):
+            yield hear(judge, malignant(vfdb / name, lead), lead)
+            for other in others:
+                yield hear(judge, arrhythmia(other, lead), lead)
+        _say(f"held out {name} {' '.join(others)}")
+
+
+def hear(judge: WaveformJudge, strip: Strip, lead: int) -> Heard:
+    """What a judge says of a strip."""
+    ends = np.arange(WINDOW, len(strip.x) + 1, HOP)
+    seen = look(strip.x, ends)
+    return Heard(strip.source, lead, ends, judge.of(seen.numbers), rates(seen), strip.allowed, len(strip.x))
+
+
+def score(
+    heard: list[Heard], vfdb: Path, fibrillation: Rule = FIBRILLATION, fast: Rule = TACHYCARDIA
+) -> dict[str, Any]:
+    """Figures of the episodes by database, kind and lead: the one that the monitor analyses, and the other."""
+    total: dict[str, EpisodeCounts] = {}
+    for one in heard:
+        malignant_one = (vfdb / f"{one.record}.hea").is_file()
+        record = open_record(str(vfdb / one.record) if malignant_one else one.record)
+        first = default_lead(tuple(signal.name for signal in record.signals)) == one.lead
+        spans = reference(str(vfdb / one.record) if malignant_one else one.record)
+        place = f"{'VFDB' if malignant_one else 'MIT-BIH'} {'first' if first else 'other'} lead"
+        for kind, shortest in itertools.product(("VF", "VT"), (0, 4)):
+            rule = fibrillation if kind == "VF" else fast
+            test = episodes(rule, one.ends.tolist(), one.scores.tolist(), one.rates.tolist())
+            other = spans["VT"] if kind == "VF" else spans["VF"]
+            key = f"{place}, {kind}{', of 4 s and more' if shortest else ''}"
+            found = compare(spans[kind], other, test, one.samples, shortest)
+            total[key] = total.get(key, EpisodeCounts()) + found
+    return {key: counts.figures() for key, counts in sorted(total.items())}
+
+
+def reference(name: str) -> dict[str, list[Span]]:
+    """Annotated episodes of fibrillation (with flutter) and of ventricular tachycardia."""
+    x, notes, scale = leads(name)
+    spans = rhythms(notes, scale, len(x))
+    flutter = [
+        round(at * scale) for at, sign in zip(notes.samples.tolist(), notes.symbols, strict=True) if sign in "[]"
+    ]
+    marked = list(zip(flutter[::2], flutter[1::2], strict=True))
+    return {
+        "VF": marked or [(start, stop) for start, stop, kind in spans if kind in FIBRILLATIONS],
+        "VT": [(start, stop) for start, stop, kind in spans if kind == "VT"],
+    }
+
+
+def keep(path: Path, heard: list[Heard]) -> None:
+    """Write what was said of the held-out records, to choose a rule by."""
+    arrays: dict[str, Any] = {}
+    for one in heard:
+        arrays[f"{one.record} {one.lead}"] = np.column_stack([one.ends, one.scores, one.rates])
+    np.savez_compressed(path, **arrays)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

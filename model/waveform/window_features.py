@@ -1,0 +1,226 @@
+"""Numbers that tell fibrillation, ventricular tachycardia, organised rhythm, noise and a flat line apart in a window.
+
+Four seconds of one lead become spectrum, autocorrelation, and the distributions of voltage and slope: what is known of
+the waveform without finding a beat in it. Ideas are those of the literature: concentration about a dominant frequency
+and its harmonics (Barro et al. 1989), leakage of the VF filter (Kuo & Dillman 1978, as the first minimum of the
+autocorrelation), threshold crossing (Thakor et al. 1990, Arafat et al. 2011), counts and slopes (Jekova & Krasteva
+2004, Irusta & Ruiz 2009), kurtosis and share of time at the baseline (Li, Rajagopalan & Clifford 2014), complexity as
+turning points (Amann, Tratnig & Unterkofler 2005).
+
+All but three of them are relative to the window's own height: they do not change when the signal is made larger or
+turned upside down. Height counts only below 0.4 mV. Every window is worked on by itself: its numbers do not depend, to
+the last bit, on the other windows of a batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.records.resample import FS
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+WINDOW = 4 * FS
+"""Samples of a window, 4 s."""
+SEGMENTS = 10
+"""Parts of a window, 0.4 s each, in which height and slope are compared."""
+LOWEST_MV, HIGHEST_MV = 0.02, 0.4
+"""Heights are told apart between these: a lead is rarely lower, and higher makes no difference."""
+EDGE = FS // 5
+"""Samples at either end whose mean is the end of the line that is taken away."""
+BANDS = (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 9, 10, 12, 14, 17, 20, 25, 30)
+"""Edges in hertz of the bands of the spectrum."""
+HALF = WINDOW // 2
+"""Samples of a window at half the rate."""
+SHARP = 3
+"""Samples to either side of those that a sample is compared with to find what is sharp."""
+LAGS = (3, 5, 6, 8, 9, 11, 13, 16, 18, 21, 25, 31, 39, 47, 62, 80, 100)
+"""Edges, in samples at half the rate, of the stretches of the autocorrelation whose highest value counts."""
+FIRST_LAG, LAST_LAG = 10, 80
+"""Repetition is looked for from 375 to 47 a minute."""
+NEAR_BEST = 0.85
+"""The first peak of the autocorrelation that reaches this share of the highest is the period."""
+LEAST_REPETITION = 0.35
+"""With a lower peak there is no period."""
+QUANTILES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+SLOPES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 0.98)
+TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What was measured of n windows: `numbers` (n, SIZE), `height` (n,) mV, `period` (n,) samples, 0 for none."""
+
+    numbers: Floats
+    height: Floats
+    period: Floats
+
+
+def measure(windows: Floats) -> Seen:
+    """Windows (n, WINDOW) in millivolts, all finite, to what the judge knows of them."""
+    line = windows - _line(windows)
+    spectrum = np.fft.rfft(line.astype(np.float64), axis=1)
+    passed = spectrum * _PASS
+    y = np.fft.irfft(passed, WINDOW, axis=1).astype(np.float32)
+    ordered = np.sort(y, axis=1)
+    height = ordered[:, _at(0.99)] - ordered[:, _at(0.01)]
+    scale = np.maximum(height, np.float32(1e-3))[:, None]
+    y /= scale
+    slope = np.abs(np.diff(y, axis=1, prepend=y[:, :1]))
+    power = _tapered(passed)
+    parts = [
+        _heights(spectrum, line, ordered, height),
+        *_spectral(power[:, : _BINS[-1]]),
+        *_voltages(y, ordered / scale),
+        *_steepness(y, slope),
+        *_segments(y, slope),
+    ]
+    repetition, period = _repetition(power)
+    numbers = np.concatenate([*parts, repetition], axis=1).astype(np.float32)
+    return Seen(numbers, height, period)
+
+
+def _at(share: float) -> int:
+    return round(share * (WINDOW - 1))
+
+
+def _line(x: Floats) -> Floats:
+    """The straight line (n, WINDOW) between both ends of each window."""
+    first, last = x[:, :EDGE].mean(axis=1, keepdims=True), x[:, -EDGE:].mean(axis=1, keepdims=True)
+    line: Floats = first + (last - first) * _RAMP
+    return line
+
+
+def _tapered(spectrum: NDArray[np.complex128]) -> Doubles:
+    """Power (n, HALF // 2 + 1) of the window under a Hann taper, which in the spectrum is a sum of neighbours."""
+    tapered = 2 * spectrum[:, : HALF // 2 + 1] - spectrum[:, 1 : HALF // 2 + 2]
+    tapered[:, 1:] -= spectrum[:, : HALF // 2]
+    power: Doubles = tapered.real**2 + tapered.imag**2
+    return power
+
+
+def _heights(spectrum: NDArray[np.complex128], line: Floats, ordered: Floats, height: Floats) -> Floats:
+    """Height itself, and how much lies below 1 Hz, above 30 Hz and in single steps."""
+    power = spectrum.real**2 + spectrum.imag**2
+    first, last = 4, _BINS[-1]
+    inside = power[:, first:last].sum(axis=1) + TINY
+    slow = np.log10(power[:, :first].sum(axis=1) / inside + 1e-3)
+    fast = np.log10(power[:, last:].sum(axis=1) / inside + 1e-5)
+    step = np.abs(np.diff(line, axis=1)).max(axis=1) / np.maximum(height, 1e-3)
+    bounded = np.log2(np.clip(height, LOWEST_MV, HIGHEST_MV))
+    reach = np.log2(np.maximum(ordered[:, -1], -ordered[:, 0]) / np.maximum(height, 1e-3) + TINY)
+    return np.stack([bounded, np.minimum(slow, 2), np.minimum(fast, 1), np.minimum(step, 3), reach], 1).astype("f4")
+
+
+def _spectral(power: Doubles) -> list[Floats]:
+    """Shares of the bands, and what lies about the dominant frequency and its harmonics."""
+    share = (power / (power.sum(axis=1, keepdims=True) + TINY)).astype(np.float32)
+    bands = np.add.reduceat(share, _BINS[:-1], axis=1)
+    cumulated = np.concatenate([np.zeros((len(share), 1), np.float32), np.cumsum(share, axis=1)], axis=1)
+    low, high = 4, 40  # 1 to 10 Hz
+    smooth = cumulated[:, low + 3 : high + 3] - cumulated[:, low:high]
+    peak = smooth.argmax(axis=1) + low + 1
+    shares = [_between(cumulated, peak * times - 2, peak * times + 3) for times in (1, 2, 3)]
+    half = _between(cumulated, peak // 2 - 1, peak // 2 + 2)
+    weighted = share * _PACE[: share.shape[1]].astype(np.float32)
+    mean = weighted.sum(axis=1)
+    spread = np.sqrt(np.maximum((weighted * _PACE[: share.shape[1]]).sum(axis=1) - mean**2, 0))
+    uneven = np.log2((share * share).sum(axis=1) + np.float32(TINY))
+    found = [peak / 4, np.log2(peak / 4), *shares, half, mean, spread, mean / (peak / 4), uneven]
+    return [np.log10(bands + np.float32(1e-4)), np.stack(found, axis=1).astype("f4")]
+
+
+def _between(cumulated: Floats, first: NDArray[np.int64], stop: NDArray[np.int64]) -> Floats:
+    """Sum (n,) of power from bin `first` up to before `stop`."""
+    last = cumulated.shape[1] - 1
+    rows = np.arange(len(cumulated))
+    found: Floats = cumulated[rows, np.clip(stop, 0, last)] - cumulated[rows, np.clip(first, 0, last)]
+    return found
+
+
+def _repetition(power: Doubles) -> tuple[Floats, Floats]:
+    """How like itself a window is after some time, and its period (n,) in samples, 0 where it has none.
+
+    Every other sample is enough: there is nothing above 31 Hz. The taper keeps the end from meeting the start.
+    """
+    alike = np.fft.irfft(power, HALF, axis=1)[:, : LAGS[-1] + 2].astype(np.float32)
+    alike /= (alike[:, :1] + np.float32(TINY)) * _OVERLAP
+    highest = np.maximum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)
+    lowest = np.minimum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)[:, :10]
+    inner = alike[:, FIRST_LAG - 1 : LAST_LAG + 2]
+    peaks = (inner[:, 1:-1] >= inner[:, :-2]) & (inner[:, 1:-1] > inner[:, 2:])
+    values = np.where(peaks, inner[:, 1:-1], np.float32(-1))
+    best = values.max(axis=1)
+    first = (values >= NEAR_BEST * best[:, None]).argmax(axis=1)
+    rows = np.arange(len(power))
+    before, at, after = (inner[rows, first + i] for i in range(3))
+    bend = np.minimum(before - 2 * at + after, np.float32(-TINY))
+    exact = first + FIRST_LAG + np.clip((before - after) / (2 * bend), -0.5, 0.5)
+    lag = np.where(best > 0, exact, np.float32(LAST_LAG)).astype(np.float32)
+    valley = np.where(lag[:, None] > _PLACES, alike, np.float32(1)).min(axis=1)
+    crossing = (alike < 0).argmax(axis=1).astype(np.float32)
+    found = np.stack([best, np.log2(lag), valley, best - valley, np.log2(crossing + 1)], axis=1)
+    period = np.where(best >= LEAST_REPETITION, 2 * lag, np.float32(0)).astype(np.float32)
+    return np.concatenate([highest, lowest, found], axis=1).astype(np.float32), period
+
+
+def _voltages(y: Floats, ordered: Floats) -> list[Floats]:
+    """Distribution of the voltages, turned so that the longer tail is up, and how often levels are crossed."""
+    middle = ordered[:, WINDOW // 2][:, None]
+    centred = y - y.mean(axis=1, keepdims=True)
+    squared = centred * centred
+    variance = squared.mean(axis=1) + np.float32(1e-6)
+    skew = (squared * centred).mean(axis=1) / (variance * np.sqrt(variance))
+    kurtosis = (squared * squared).mean(axis=1) / variance**2
+    up = (skew >= 0)[:, None]
+    places = [_at(share) for share in QUANTILES]
+    quantiles = ordered[:, places] - middle
+    quantiles = np.where(up, quantiles, -quantiles[:, ::-1])
+    tall = np.where(up, centred, -centred)
+    above = [tall > level for level in (-0.25, 0.0, 0.25)]
+    crossings = [np.count_nonzero(one[:, 1:] != one[:, :-1], axis=1) / 8 for one in above]
+    found = [np.minimum(np.abs(skew), 4), np.log2(kurtosis + np.float32(0.5)), *crossings]
+    return [quantiles, np.stack(found, axis=1).astype("f4")]
+
+
+def _steepness(y: Floats, slope: Floats) -> list[Floats]:
+    """Distributions of the slope and of what is left at 8 Hz and above, where QRS complexes are; turning points."""
+    places = [_at(share) for share in SLOPES]
+    steep = np.sort(slope, axis=1)
+    most = steep[:, _at(0.99)][:, None] + np.float32(TINY)
+    sharp = y[:, SHARP:-SHARP] - (y[:, : -2 * SHARP] + y[:, 2 * SHARP :]) * np.float32(0.5)
+    edge = np.sort(np.abs(sharp), axis=1)
+    largest = edge[:, -6][:, None] + np.float32(TINY)
+    rising = y[:, 1:] > y[:, :-1]
+    turns = np.count_nonzero(rising[:, 1:] != rising[:, :-1], axis=1) / 8
+    found = [np.log2(most[:, 0]), np.log2(largest[:, 0]), np.log2(turns + 1)]
+    return [steep[:, places] / most, edge[:, places] / largest, np.stack(found, axis=1).astype("f4")]
+
+
+def _segments(y: Floats, slope: Floats) -> list[Floats]:
+    """Height and steepness of the parts of a window, by size, and of its second half beside its first."""
+    shape = (len(y), SEGMENTS, WINDOW // SEGMENTS)
+    parts, slopes = y.reshape(shape), slope.reshape(shape)
+    heights, steepest = parts.max(axis=2) - parts.min(axis=2), slopes.max(axis=2)
+    energy, bend = (parts * parts).mean(axis=2), (slopes * slopes).mean(axis=2)
+    half = SEGMENTS // 2
+    tiny = np.float32(1e-4)
+    later = [np.log2((one[:, half:].sum(axis=1) + tiny) / (one[:, :half].sum(axis=1) + tiny)) for one in (energy, bend)]
+    last = np.log2((heights[:, -3:].max(axis=1) + tiny) / (heights.max(axis=1) + tiny))
+    ratio = np.sort(steepest / (steepest.max(axis=1, keepdims=True) + np.float32(TINY)), axis=1)
+    numbers = np.clip(np.stack([*later, last], axis=1), -6, 6).astype("f4")
+    return [np.sort(heights, axis=1), ratio, numbers]
+
+
+_RAMP = np.clip((np.arange(WINDOW) - (EDGE - 1) / 2) / (WINDOW - EDGE), -0.1, 1.1).astype(np.float32)
+_PACE = np.fft.rfftfreq(WINDOW, 1 / FS)
+_PASS = np.clip((_PACE - 0.4) / 0.8, 0, 1) ** 2 * np.clip((35 - _PACE) / 10, 0, 1)
+_BINS = [round(edge * WINDOW / FS) for edge in BANDS]
+_PLACES = np.arange(LAGS[-1] + 2, dtype=np.float32)
+_TAPER = np.fft.rfft(np.hanning(HALF + 1)[:-1])
+_OVERLAP = np.fft.irfft(np.abs(_TAPER) ** 2, HALF)[: LAGS[-1] + 2].astype(np.float32)
+_OVERLAP /= _OVERLAP[0]
+SIZE = measure(np.zeros((1, WINDOW), np.float32)).numbers.shape[1]
+"""Numbers of a window."""

@@ -1,0 +1,355 @@
+"""Several beds in one process: who replays what, and when each packet is due.
+
+A packet is due when its last sample has happened: at t0 + n / rate / speed, on a monotonic clock. The schedule never
+moves: who falls behind catches up, and rounding does not add up. The beds are spread over the packet period, so that a
+ward is not sent in bursts.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from math import inf, isfinite
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+from agent.core.messages import Chunk, End
+from agent.wire.packets import Cutter, encode
+from model.errors import ConfigError
+from model.records.wfdb_records import embedded, find
+from simulator.record_replay import Plan, Replay, numbered
+from simulator.recording_replay import RecordedReplay, is_recorded, recorded_bed
+from simulator.source import Block, Source
+
+STAGGER_S = 11.0
+STAGGER_WITHIN_S = 600.0
+"""Beds of a ward start 11 s apart in their records, within ten minutes."""
+SLOT_S = 0.01
+"""Phases are multiples of this: waking up for every packet of a large ward would cost more than sending it."""
+STATUS_S = 0.5
+STOPPED_LINGER_S = 3.0
+"""How long a device that is stopped waits for those who still miss samples."""
+NAP_S = 0.1
+"""Longest sleep, so that a stop is soon seen."""
+
+
+class Sink(Protocol):
+    """What packets are sent to: a `simulator.publisher.Publisher`, or a test's stand-in."""
+
+    linger_s: float
+
+    def send(self, frames: Sequence[bytes]) -> bool: ...
+
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None: ...
+
+    def subscribed(self, beds: Iterable[str]) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`now`: monotonic seconds; `sleep`: for so many seconds; `unix`: seconds since the epoch, for the `sent` stamp."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    unix: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """`speed` times real time, None as fast as it goes; `wait`: hold the first sample until every bed is subscribed."""
+
+    speed: float | None
+    wait: bool
+
+    def __post_init__(self) -> None:
+        if self.speed is not None and not (isfinite(self.speed) and self.speed > 0):
+            raise ConfigError(f'speed {self.speed:g} makes no sense: give a number above 0, or "max"')
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the ward stands: `beds` still running, `subscribed` those of them that somebody listens to.
+
+    `position_s`: seconds of signal sent of each bed; `late_ms`: how far behind schedule a packet was at worst since the
+    last status; `waiting`: the first sample is held back for subscribers.
+    """
+
+    beds: int
+    subscribed: int
+    position_s: float
+    packets: int
+    late_ms: float
+    waiting: bool
+
+
+def bed_names(records: Sequence[str]) -> list[str]:
+    """A bed name for each record, its name without folders: 100, 101 and, where one is repeated, 100-2.
+
+    A recording is called like the bed that was recorded. Raises RecordError where it cannot be read, and for what has
+    no name and is no record, such as a folder ".".
+    """
+    names: list[str] = []
+    for record in records:
+        plain = Path(record).name.removesuffix(".hea").removesuffix(".dat")
+        name = recorded_bed(record) if is_recorded(record) else plain or find(record).name
+        names.append(numbered(name, names))
+    return names
+
+
+def spread(beds: int, base: Plan) -> list[Plan]:
+    """Plans of a ward: the embedded records in turn, each bed at its own place, all else as in `base`."""
+    if beds < 1:
+        raise ConfigError(f"a ward of {beds} beds makes no sense: give at least 1")
+    records = [embedded()[i % len(embedded())] for i in range(beds)]
+    return [
+        replace(
+            base,
+            record=record,
+            bed=bed,
+            start_s=base.start_s + i * STAGGER_S % STAGGER_WITHIN_S,
+            seed=base.seed + i,
+        )
+        for i, (record, bed) in enumerate(zip(records, bed_names(records), strict=True))
+    ]
+
+
+def open_beds(plans: Sequence[Plan], packet_ms: float) -> list[Replay | RecordedReplay]:
+    """Replays of one run. Raises ConfigError and RecordError (see them), and where two beds share a name."""
+    names = [plan.bed for plan in plans]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"two beds are called {repeated[0]!r}: give each a name of its own")
+    run_id = uuid4().hex
+    return [(RecordedReplay if is_recorded(plan.record) else Replay)(plan, packet_ms, run_id) for plan in plans]
+
+
+def run(
+    replays: Sequence[Source],
+    sink: Sink,
+    pace: Pace,
+    clock: Clock,
+    stop: Callable[[], bool],
+    status: Callable[[Status], None],
+) -> Status:
+    """Send all packets of all beds when they are due, each bed's End after its last; return how it ended.
+
+    `stop` is asked before the packets of every instant and at least ten times a second; once it says True, every bed is
+    ended where it stands. `status` is told twice a second. A lossless sink may hold the schedule up; see
+    `simulator.publisher`.
+    """
+    return _Ward(replays, sink, pace, clock, stop, status).play()
+
+
+class _Bed:
+    """One bed on the schedule: its next packet or End is due at `due_s` after t0 at speed 1.
+
+    `message` is that End, or the chunk whose samples before `stop` have been sent once the packet has. `over`: there is
+    nothing left to send.
+    """
+
+    __slots__ = (
+        "_blocks",
+        "_cutter",
+        "_end",
+        "_length",
+        "_packet",
+        "_sequence",
+        "_start",
+        "_zero",
+        "_zero_s",
+        "due_s",
+        "message",
+        "over",
+        "stop",
+    )
+    message: Chunk | End
+    stop: int
+    due_s: float
+    _sequence: int
+    _cutter: Cutter | None
+
+    def __init__(self, source: Source, phase_s: float) -> None:
+        self._blocks = source.blocks()
+        block = next(self._blocks)
+        message = block if isinstance(block, End) else block.chunk
+        self._end = End(message.bed, message.run, message.first, message.fs, message.sequence)
+        self._zero, self._zero_s = message.first, phase_s
+        self.over = False
+        self._begin(block)
+
+    @property
+    def end(self) -> End:
+        """The End of the bed if it is stopped before the next packet."""
+        return self._end_at(self._start, self._sequence) if self._start else self._end
+
+    def frames(self, sent_s: float) -> list[bytes]:
+        """What is to be sent next."""
+        if self._cutter is None:
+            return encode(replace(self.message, sent_s=sent_s))
+        return self._cutter.cut(self._start, self.stop, self._sequence, sent_s)
+
+    def advance(self) -> bool:
+        """Go on to what is sent next; False where there is nothing."""
+        if self.stop < self._length:
+            self._start = self.stop
+            self._sequence += 1
+            self._aim()
+            return True
+        last = self.message
+        self._end = last if isinstance(last, End) else self._end_at(self.stop, self._sequence + 1)
+        block = next(self._blocks, None)
+        if block is None:
+            self.over = True
+            return False
+        message = block if isinstance(block, End) else block.chunk
+        if (message.run, message.fs) != (last.run, last.fs):  # indices begin anew: they go on from where time stands
+            self._zero, self._zero_s = message.first, self.due_s
+        self._begin(block)
+        return True
+
+    def _begin(self, block: Block | End) -> None:
+        if isinstance(block, End):
+            self.message, self._packet, self._length, self._cutter = block, 0, 0, None
+        else:
+            self.message, self._packet = block
+            self._length, self._cutter = len(block.chunk.counts), Cutter(block.chunk)
+        self._start, self._sequence = 0, self.message.sequence
+        self._aim()
+
+    def _aim(self) -> None:
+        """Set the end of the packet that begins at `_start`, and when it is due."""
+        stop = self._start + self._packet
+        self.stop = stop = stop if stop < self._length else self._length
+        self.due_s = self._zero_s + (self.message.first + stop - self._zero) / self.message.fs
+
+    def _end_at(self, count: int, sequence: int) -> End:
+        message = self.message
+        return End(message.bed, message.run, message.first + count, message.fs, sequence)
+
+
+class _Schedule:
+    """Beds by the instant at which their next packets are due: there are far fewer instants than packets."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._beds: dict[float, list[_Bed]] = {}
+
+    def add(self, bed: _Bed) -> None:
+        beds = self._beds.get(bed.due_s)
+        if beds is None:
+            beds = self._beds[bed.due_s] = []
+            heappush(self._times, bed.due_s)
+        beds.append(bed)
+
+    def instants(self) -> Iterator[tuple[float, list[_Bed]]]:
+        """Each instant in turn, until no bed is left; beds may be added meanwhile."""
+        while self._times:
+            due_s = heappop(self._times)
+            yield due_s, self._beds.pop(due_s)
+
+
+class _Ward:
+    """The state of `run`."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        sink: Sink,
+        pace: Pace,
+        clock: Clock,
+        stop: Callable[[], bool],
+        status: Callable[[Status], None],
+    ) -> None:
+        self._sink, self._pace, self._clock, self._stop, self._status = sink, pace, clock, stop, status
+        period = sources[0].packet_s if sources else 0.0
+        slots = max(1, round(period / SLOT_S))
+        self._beds = [_Bed(one, i * slots // len(sources) * period / slots) for i, one in enumerate(sources)]
+        self._packets = 0
+        self._position_s = 0.0
+        self._late_s = 0.0
+        self._told = -inf
+
+    def play(self) -> Status:
+        running = self._hold() and self._send_all()
+        if not running:
+            self._end_all()
+        return self._tell(waiting=False)
+
+    def _hold(self) -> bool:
+        """Wait for subscribers if that is wanted; False if stopped meanwhile."""
+        names = [bed.message.bed for bed in self._beds]
+        while self._pace.wait and self._sink.subscribed(names) < len(names):
+            if self._stop():
+                return False
+            self._tell_in_time(waiting=True)
+            self._clock.sleep(NAP_S / 2)
+        return True
+
+    def _send_all(self) -> bool:
+        """Send everything when it is due; False if stopped before the end."""
+        speed = self._pace.speed or inf
+        start = self._clock.now()
+        schedule = _Schedule()
+        for bed in self._beds:
+            schedule.add(bed)
+        for due_s, beds in schedule.instants():
+            due = start + due_s / speed
+            if not self._until(due):
+                return False
+            for bed in beds:
+                if not self._deliver(bed):
+                    return False
+                self._packets += bed.stop > 0
+                if bed.advance():
+                    schedule.add(bed)
+            self._position_s = due_s
+            if self._pace.speed is not None:
+                self._late_s = max(self._late_s, self._clock.now() - due)
+            self._tell_in_time(waiting=False)
+        return True
+
+    def _until(self, due: float) -> bool:
+        """Sleep until packets are due; False if stopped."""
+        while (left := due - self._clock.now()) > 0:
+            if self._stop():
+                return False
+            self._clock.sleep(min(left, NAP_S))
+            self._tell_in_time(waiting=False)
+        return not self._stop()
+
+    def _deliver(self, bed: _Bed) -> bool:
+        """Send what a bed sends next, however long the sink has no room; False if stopped meanwhile."""
+        while True:
+            sent_s = self._clock.unix()
+            if self._sink.send(bed.frames(sent_s)):
+                self._sink.keep(bed.message, bed.stop, sent_s)
+                return True
+            if self._stop():
+                return False
+            self._tell_in_time(waiting=False)
+
+    def _end_all(self) -> None:
+        """End the beds that are still running where they stand. Nobody may be reading: each End is tried once."""
+        self._sink.linger_s = min(self._sink.linger_s, STOPPED_LINGER_S)
+        full = False
+        for bed in self._running():
+            end = replace(bed.end, sent_s=self._clock.unix())
+            full = full or not self._sink.send(encode(end))
+            self._sink.keep(end, 0, end.sent_s)
+
+    def _running(self) -> list[_Bed]:
+        return [bed for bed in self._beds if not bed.over]
+
+    def _tell_in_time(self, waiting: bool) -> None:
+        if self._clock.now() - self._told >= STATUS_S:
+            self._tell(waiting)
+
+    def _tell(self, waiting: bool) -> Status:
+        names = [bed.message.bed for bed in self._running()]
+        subscribed = self._sink.subscribed(names)
+        status = Status(len(names), subscribed, self._position_s, self._packets, 1000 * self._late_s, waiting)
+        self._told = self._clock.now()
+        self._late_s = 0.0
+        self._status(status)
+        return status

@@ -1,0 +1,113 @@
+"""What a device keeps of the signal it has sent, so that a monitor may ask for it again."""
+
+from collections import deque
+from threading import Lock
+
+import numpy as np
+
+from agent.core.messages import Chunk, End
+from agent.wire.packets import LARGEST_COUNT, LARGEST_FRAME
+from agent.wire.requests import BLOCK_S, Fetch, Fetched
+
+WIDEST = 4
+"""Bytes of a count."""
+
+
+class Memory:
+    """The last `keep_s` seconds of signal of every bed. One thread keeps, others may fetch.
+
+    Nothing is copied: the chunks are kept as they are, the oldest as long as any of its samples is.
+    """
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
+        self._beds: dict[str, _Kept] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._beds)
+
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
+        """Remember that an End was sent, or of a chunk all samples before `stop`, the last of them at `sent_s`."""
+        with self._lock:
+            kept = self._beds.get(message.bed)
+            if isinstance(message, End):
+                if kept is not None and kept.run == message.run:
+                    kept.ended = True
+                return
+            if kept is None or not (message is kept.last or kept.follow(message)):
+                start = kept.start if kept is not None and kept.run == message.run else message.first
+                kept = self._beds[message.bed] = _Kept(message, self._keep_s, start)
+            kept.next = message.first + stop
+            if kept.next >= kept.due:
+                kept.stamp(sent_s)
+
+    def fetch(self, asked: Fetch) -> tuple[Fetched, list[Chunk]]:
+        """What is left of the samples that are asked for, from the first on, a minute at most."""
+        with self._lock:
+            kept = self._beds.get(asked.bed)
+            if kept is None:
+                return Fetched(id=asked.id, bed=asked.bed, run="", start=0, oldest=0, next=0, ended=False), []
+            said = Fetched(
+                id=asked.id,
+                bed=asked.bed,
+                run=kept.run,
+                start=kept.start,
+                oldest=kept.oldest,
+                next=kept.next,
+                ended=kept.ended,
+            )
+            return said, kept.chunks(asked.first, asked.stop) if asked.run == kept.run else []
+
+
+class _Kept:
+    """The last chunks of a run that began with sample `start`, each following on the one before without a jump."""
+
+    __slots__ = ("_chunks", "_most", "_sent", "_unbroken", "due", "ended", "last", "next", "run", "start")
+
+    def __init__(self, chunk: Chunk, keep_s: float, start: int) -> None:
+        self.run, self.start, self.next, self._unbroken = chunk.run, start, chunk.first, chunk.first
+        self.ended = False
+        self.last, self._chunks = chunk, deque([chunk])
+        self._most = round(keep_s * chunk.fs)
+        self.due = 0.0
+        self._sent: deque[tuple[int, float]] = deque()
+
+    @property
+    def oldest(self) -> int:
+        return max(self._unbroken, self.next - self._most)
+
+    def follow(self, chunk: Chunk) -> bool:
+        """Take a chunk that follows on the whole of the last one; False where it does not."""
+        last = self.last
+        same_stream = (chunk.run, chunk.fs, chunk.leads) == (last.run, last.fs, last.leads)
+        if not (same_stream and chunk.first == self.next == last.first + len(last.counts)):
+            return False
+        self.last = chunk
+        self._chunks.append(chunk)
+        return True
+
+    def stamp(self, sent_s: float) -> None:
+        """Note when the last sample was sent, and forget the oldest ones.
+
+        Once a second is exact enough, and a thousand beds have room for it.
+        """
+        self._sent.append((self.next, sent_s))
+        self.due = self.next + self.last.fs
+        while self._sent[0][0] < self.oldest:
+            self._sent.popleft()
+        while len(self._chunks) > 1 and self._chunks[1].first <= self.oldest:
+            self._chunks.popleft()
+
+    def chunks(self, first: int, stop: int) -> list[Chunk]:
+        last = self.last
+        first = max(first, self.oldest)
+        stop = min(stop, self.next, first + round(BLOCK_S * last.fs))
+        most = min(LARGEST_COUNT, LARGEST_FRAME // (WIDEST * len(last.leads)))
+        return [self._chunk(at, min(at + most, stop)) for at in range(first, stop, most)]
+
+    def _chunk(self, first: int, stop: int) -> Chunk:
+        last, known = self.last, [chunk for chunk in self._chunks if chunk.first < stop]
+        counts = np.concatenate([chunk.counts[max(0, first - chunk.first) : stop - chunk.first] for chunk in known])
+        sent_s = next((sent_s for index, sent_s in self._sent if index >= stop), self._sent[-1][1])
+        return Chunk(last.bed, last.run, first, last.fs, last.leads, counts, sent_s)
