@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agent.wire.keys import new_keys
+from agent.wire.curve_security import create_key_pair
 from benchmarks.processes import Reader
 from benchmarks.soak import RECORD, Figures, differences, plan, recorded, told, undisturbed
 from model.records.resample import FS
@@ -62,7 +62,7 @@ def cut(seconds: float, times: int = 1) -> Figures:
     with tempfile.TemporaryDirectory() as root, hosts() as (device, agent):
         keys = Path(root) / "keys"
         for name in ("device", "ward"):
-            new_keys(keys, name)
+            create_key_pair(keys, name)
         (keys / "clients").mkdir()
         shutil.copy(keys / "ward.key", keys / "clients")
         endpoint = f"tcp://{DEVICE}:5555"

@@ -30,33 +30,33 @@ from rich.table import Table
 from rich.text import Text
 from scipy.signal import resample_poly
 
-from agent.analysis.classifier import load as load_net
-from agent.core.config import load as load_config
+from agent.analysis.beat_classifier import load_beat_classifier as load_net
+from agent.core.config import load_config as load_config
 from agent.core.messages import (
     Beat,
+    BedSummary,
     BedView,
     Chunk,
     Event,
-    Floats,
-    Found,
-    Glance,
-    Latency,
+    FloatArray,
+    LatencySummary,
     Lead,
     LinkView,
-    Rhythm,
-    Snapshot,
+    Result,
+    RhythmSummary,
+    WardSnapshot,
 )
-from agent.dashboard import wave
-from agent.dashboard.frame import arranged, settle
-from agent.dashboard.layout import layout as grid_of
-from agent.dashboard.lines import clock
-from agent.dashboard.painter import Painter
+from agent.dashboard import wave_raster
+from agent.dashboard.frame import fit_view, layout_view
+from agent.dashboard.layout import choose_card_grid as grid_of
+from agent.dashboard.lines import format_sample_clock
+from agent.dashboard.painter import FramePainter
 from agent.dashboard.styles import CLASS_COLOURS
-from agent.dashboard.terminal import Screen
-from agent.dashboard.view import Action, View, looked_at
-from agent.link.receiver import Link
-from agent.monitor.session import Session
-from agent.outputs.outputs import Dashboard
+from agent.dashboard.terminal import TerminalScreen
+from agent.dashboard.view import BedAction, DashboardView, needed_beds
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.monitor_session import MonitorSession
+from agent.outputs.result_sinks import DashboardSink
 from model.records import wfdb_records
 from model.records.resample import FS
 
@@ -72,12 +72,12 @@ MOST_ON_PAGE = 140
 """Beds of which more are never on a page of the largest size."""
 
 
-def load(name: str = RECORD, seconds: int = 90) -> tuple[Floats, tuple[Beat, ...]]:
+def load(name: str = RECORD, seconds: int = 90) -> tuple[FloatArray, tuple[Beat, ...]]:
     """The first seconds of a record at 125 Hz, in mV, and its annotated beats."""
     record = wfdb_records.open_record(name)
     lead = wfdb_records.default_lead(tuple(signal.name for signal in record.signals))
-    signal = wfdb_records.read(record, 0, round(seconds * record.fs))[:, lead]
-    samples, labels = wfdb_records.annotations(record).beats()
+    signal = wfdb_records.read_record_samples(record, 0, round(seconds * record.fs))[:, lead]
+    samples, labels = wfdb_records.read_reference(record).beats()
     beats: list[Beat] = []
     before = 0
     for sample, label in zip((samples * FS / record.fs).round().astype(int).tolist(), labels, strict=True):
@@ -89,10 +89,10 @@ def load(name: str = RECORD, seconds: int = 90) -> tuple[Floats, tuple[Beat, ...
     return resample_poly(signal, 25, 72).astype(np.float32), tuple(beats)
 
 
-def snapshot(data: tuple[Floats, tuple[Beat, ...]], head: int, beds: int) -> Snapshot:
+def snapshot(data: tuple[FloatArray, tuple[Beat, ...]], head: int, beds: int) -> WardSnapshot:
     """What the monitor would show at sample `head`, with `beds` beds that lie a little apart in time."""
     views = tuple(_bed(data, head - 31 * (i % 64), f"bed-{i + 1:02}") for i in range(min(beds, MOST_ON_PAGE)))
-    index = tuple(Glance(f"bed-{i + 1:02}") for i in range(beds))
+    index = tuple(BedSummary(f"bed-{i + 1:02}") for i in range(beds))
     events = (
         Event("", 0, "link", "connected to tcp://127.0.0.1:5556"),
         Event("bed-01", 0, "start", f"record {RECORD}, lead MLII, 125 Hz"),
@@ -101,40 +101,40 @@ def snapshot(data: tuple[Floats, tuple[Beat, ...]], head: int, beds: int) -> Sna
     )
     link = LinkView("tcp://127.0.0.1:5556", "connected", head * beds // 12, 0)
     now_s = 1_800_000_000 + head / FS
-    return Snapshot(views, events, link, "cpu", "mitbih-cnn-1", now_s, 1_800_000_000.0, index=index)
+    return WardSnapshot(views, events, link, "cpu", "mitbih-cnn-1", now_s, 1_800_000_000.0, index=index)
 
 
-def _bed(data: tuple[Floats, tuple[Beat, ...]], head: int, name: str) -> BedView:
+def _bed(data: tuple[FloatArray, tuple[Beat, ...]], head: int, name: str) -> BedView:
     held, beats = data[0][max(0, head - HELD_S * FS) : head], [beat for beat in data[1] if beat.decided < head]
     counts = tuple(sum(beat.label == label for beat in beats) for label in wfdb_records.CLASSES)
     intervals = [beat.rr_s for beat in beats[-8:] if beat.rr_s]
     rr = float(np.mean(intervals)) if intervals else None
-    rhythm = Rhythm(60 / rr if rr else None, 1000 * rr if rr else None, 31.4, 42.0, counts)
-    return BedView(name, "MLII", "ok", held, head, tuple(beats[-60:]), rhythm, 1, 25, Latency(408.0, 1.2, 3.4))
+    rhythm = RhythmSummary(60 / rr if rr else None, 1000 * rr if rr else None, 31.4, 42.0, counts)
+    return BedView(name, "MLII", "ok", held, head, tuple(beats[-60:]), rhythm, 1, 25, LatencySummary(408.0, 1.2, 3.4))
 
 
-def ours(target: TextIO, size: tuple[int, int]) -> Callable[[Snapshot], None]:
+def ours(target: TextIO, size: tuple[int, int]) -> Callable[[WardSnapshot], None]:
     """Drawing of one frame by the dashboard."""
     console = Console(file=target, force_terminal=True, color_system="256", width=size[0], height=size[1])
-    painter, view = Painter(console), View()
+    painter, view = FramePainter(console), DashboardView()
 
-    def draw(shown: Snapshot) -> None:
+    def draw(shown: WardSnapshot) -> None:
         nonlocal view
-        view = arranged(shown, view, *size)
-        wanted = set(looked_at(view, shown))
+        view = fit_view(shown, view, *size)
+        wanted = set(needed_beds(view, shown))
         shown = replace(shown, beds=tuple(bed for bed in shown.beds if bed.bed in wanted))
-        view = settle(shown, view, *size)
+        view = layout_view(shown, view, *size)
         target.write(painter.paint(shown, view, *size))
         target.flush()
 
     return draw
 
 
-def peer(target: TextIO, size: tuple[int, int]) -> Callable[[Snapshot], None]:
+def peer(target: TextIO, size: tuple[int, int]) -> Callable[[WardSnapshot], None]:
     """Drawing of one frame with Layout, Panel and Table."""
     console = Console(file=target, force_terminal=True, color_system="256", width=size[0], height=size[1])
 
-    def draw(shown: Snapshot) -> None:
+    def draw(shown: WardSnapshot) -> None:
         content = _peer_overview(shown, size) if len(shown.index) > 1 else _peer_bed(shown, size)
         with console.capture() as captured:
             console.print(content, end="")
@@ -145,13 +145,15 @@ def peer(target: TextIO, size: tuple[int, int]) -> Callable[[Snapshot], None]:
 
 
 def _peer_wave(bed: BedView, columns: int, rows: int, seconds: int) -> Text:
-    placed = wave.sweep(bed.wave, bed.head, seconds * FS, 20)
-    low, high = wave.spans(placed, 2 * columns)
-    points = wave.points(wave.raster(low, high, wave.fit(bed.wave), rows, False), False)
+    placed = wave_raster.place_sweep(bed.wave, bed.head, seconds * FS, 20)
+    low, high = wave_raster.column_spans(placed, 2 * columns)
+    points = wave_raster.to_code_points(
+        wave_raster.raster_trace(low, high, wave_raster.fit_window(bed.wave), rows, False), False
+    )
     return Text("\n".join("".join(map(chr, row)) for row in points.tolist()), style="green")
 
 
-def _peer_bed(shown: Snapshot, size: tuple[int, int]) -> Layout:
+def _peer_bed(shown: WardSnapshot, size: tuple[int, int]) -> Layout:
     bed, low = shown.beds[0], 12
     classes, last, events = Table(box=None), Table(box=None), Table(box=None)
     for name, count in zip(wfdb_records.CLASSES, bed.rhythm.counts, strict=True):
@@ -160,10 +162,13 @@ def _peer_bed(shown: Snapshot, size: tuple[int, int]) -> Layout:
     for beat in bed.beats[-8:][::-1]:
         sure = "━" * round(6 * beat.confidence)
         last.add_row(
-            clock(beat.sample), Text(beat.label, CLASS_COLOURS[beat.label]), sure, f"{1000 * (beat.rr_s or 0):.0f}"
+            format_sample_clock(beat.sample),
+            Text(beat.label, CLASS_COLOURS[beat.label]),
+            sure,
+            f"{1000 * (beat.rr_s or 0):.0f}",
         )
     for event in shown.events:
-        events.add_row(clock(event.sample), event.kind, event.text)
+        events.add_row(format_sample_clock(event.sample), event.kind, event.text)
     rhythm = bed.rhythm
     vitals = Group(f"{rhythm.heart_rate or 0:.0f}", f"RR {rhythm.rr_ms or 0:.0f}", f"RMSSD {rhythm.rmssd_ms}")
     layout = Layout()
@@ -173,7 +178,7 @@ def _peer_bed(shown: Snapshot, size: tuple[int, int]) -> Layout:
     return layout
 
 
-def _peer_overview(shown: Snapshot, size: tuple[int, int]) -> Layout:
+def _peer_overview(shown: WardSnapshot, size: tuple[int, int]) -> Layout:
     per_page = grid_of(len(shown.index), size[0], size[1] - 3).per_page
     columns = max(1, size[0] // 78)
     tables = [Table(box=None, show_header=False) for _ in range(columns)]
@@ -188,7 +193,7 @@ def _peer_overview(shown: Snapshot, size: tuple[int, int]) -> Layout:
     return layout
 
 
-def measure(draw: Callable[[Snapshot], None], frames: list[Snapshot]) -> dict[str, float]:
+def measure(draw: Callable[[WardSnapshot], None], frames: list[WardSnapshot]) -> dict[str, float]:
     """Milliseconds of CPU of a frame: median, 99th percentile; share of one core at 10 frames a second, in percent."""
     for shown in frames[:10]:
         draw(shown)
@@ -207,25 +212,25 @@ class Paper:
     stdin_fd = None
 
     def __init__(self, target: TextIO, size: tuple[int, int]) -> None:
-        self.view, self._target, self._size = View(), target, size
+        self.view, self._target, self._size = DashboardView(), target, size
         console = Console(file=target, force_terminal=True, color_system="256", width=size[0], height=size[1])
-        self._painter = Painter(console)
+        self._painter = FramePainter(console)
 
     def keys(self) -> str:
         return ""
 
-    def press(self, _keys: str, _snapshot: Snapshot) -> bool:
+    def press(self, _keys: str, _snapshot: WardSnapshot) -> bool:
         return True
 
-    def asked(self) -> tuple[Action, ...]:
+    def asked(self) -> tuple[BedAction, ...]:
         return ()
 
-    def looks_at(self, snapshot: Snapshot) -> Sequence[str]:
-        self.view = arranged(snapshot, self.view, *self._size)
-        return looked_at(self.view, snapshot)
+    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
+        self.view = fit_view(snapshot, self.view, *self._size)
+        return needed_beds(self.view, snapshot)
 
-    def draw(self, snapshot: Snapshot) -> None:
-        self.view = settle(snapshot, self.view, *self._size)
+    def draw(self, snapshot: WardSnapshot) -> None:
+        self.view = layout_view(snapshot, self.view, *self._size)
         self._target.write(self._painter.paint(snapshot, self.view, *self._size))
         self._target.flush()
 
@@ -242,16 +247,16 @@ class Silence:
         return 0
 
 
-def ward(beds: int, steps: int, wait_s: float = 40.0) -> Iterator[tuple[Session, list[Found], float]]:
+def ward(beds: int, steps: int, wait_s: float = 40.0) -> Iterator[tuple[MonitorSession, list[Result], float]]:
     """A session whose `beds` beds go on by 104 ms a step, each a few seconds apart in record 208, from `wait_s` on."""
     config = load_config(None, {})
-    session = Session(cast(Link, Silence()), load_net(config.monitor.weights, "cpu", 1), config)
+    session = MonitorSession(cast(LinkReceiver, Silence()), load_net(config.monitor.weights, "cpu", 1), config)
     gc.collect()
     gc.freeze()  # as Session.run does
     record = wfdb_records.open_record(RECORD)
-    counts = np.rint(1000 * resample_poly(wfdb_records.read(record, 0, 1800 * 360)[:, 0], 25, 72)).astype(np.int32)[
-        :, None
-    ]
+    counts = np.rint(
+        1000 * resample_poly(wfdb_records.read_record_samples(record, 0, 1800 * 360)[:, 0], 25, 72)
+    ).astype(np.int32)[:, None]
     lead, start_s, at = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115),), session.clock(), 0
     for step in range(-round(wait_s), steps):
         until = at + (13 if step >= 0 else FS)
@@ -271,7 +276,7 @@ def frames_of(beds: int, size: tuple[int, int], frames: int) -> dict[str, float]
     with tempfile.TemporaryFile("w", encoding="utf-8") as target:
         dashboard = None
         for session, found, now_s in ward(beds, frames + 10):
-            dashboard = dashboard or Dashboard(cast(Screen, Paper(target, size)), session.config)
+            dashboard = dashboard or DashboardSink(cast(TerminalScreen, Paper(target, size)), session.config)
             begin_s, begin = time.perf_counter(), time.process_time_ns()
             dashboard.show(found, session, now_s)
             took.append((time.process_time_ns() - begin) / 1e6)

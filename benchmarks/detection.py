@@ -12,35 +12,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.qrs_detector import Detector, RPeak
-from agent.core.messages import Floats
-from model.beats.dataset import lead_at_fs
+from agent.analysis.qrs_detector import QrsDetector, RPeak
+from agent.core.messages import FloatArray
+from model.beats.dataset import read_default_lead
 from model.records.resample import FS
-from model.records.wfdb_records import annotations, embedded, open_record
-from model.scoring.ec57 import LEARNING_S, beat_samples, match_record
+from model.records.wfdb_records import embedded_records, open_record, read_reference
+from model.scoring.ec57 import LEARNING_S, match_record_beats, scorable_beats
 
 LOADS = ((1, 5), (1, 125), (64, 5), (64, 125), (256, 5), (256, 25), (256, 125))
 """Beds and samples a chunk whose cost is measured."""
 HOUR = 3600 * FS
 
 
-def load(name: str) -> Floats:
+def load(name: str) -> FloatArray:
     """Default lead of an embedded record at 125 Hz, rounded to a microvolt: (n,) mV."""
-    return np.round(lead_at_fs(open_record(name)), 3)
+    return np.round(read_default_lead(open_record(name)), 3)
 
 
-def detect(x: Floats) -> list[RPeak]:
-    detector = Detector()
+def detect(x: FloatArray) -> list[RPeak]:
+    detector = QrsDetector()
     return detector.push(np.zeros(1, np.intp), x[None]) + detector.flush(0)
 
 
 def score(name: str, beats: list[RPeak]) -> tuple[dict[str, float], NDArray[np.float64], NDArray[np.int64]]:
     """Figures of one record, timing errors of its true beats in ms and decision delays of all in samples."""
     record = open_record(name)
-    notes = annotations(record)
+    notes = read_reference(record)
     found = np.rint(np.array([beat.sample for beat in beats]) * record.fs / FS).astype(np.int64)
-    result = match_record(notes, record.fs, found)
-    reference, _ = beat_samples(notes)
+    result = match_record_beats(notes, record.fs, found)
+    reference, _ = scorable_beats(notes)
     errors = (found[result.pairs[:, 1]] - reference[result.pairs[:, 0]]) * 1000 / record.fs
     delays = np.array([beat.decided - beat.sample for beat in beats if beat.sample >= LEARNING_S * FS], np.int64)
     row = {
@@ -78,12 +78,12 @@ def summary(
     return {"gross": gross, "average": {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}}
 
 
-def cost(signals: list[Floats], beds: int, chunk: int, samples: int) -> float:
+def cost(signals: list[FloatArray], beds: int, chunk: int, samples: int) -> float:
     """CPU seconds for an hour of one bed, of `beds` that are pushed together in chunks of `chunk` samples."""
     rows = np.arange(beds)
     shift = np.arange(beds) // len(signals) * 997
     x = np.stack([np.roll(signals[i % len(signals)][:samples], shift[i]) for i in range(beds)])
-    detector = Detector(beds)
+    detector = QrsDetector(beds)
     start = time.process_time()
     for first in range(0, samples - chunk + 1, chunk):
         detector.push(rows, x[:, first : first + chunk])
@@ -99,7 +99,7 @@ def show(name: str, row: dict[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", default=",".join(embedded()), help="names, with commas between them")
+    parser.add_argument("--records", default=",".join(embedded_records()), help="names, with commas between them")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/detection.json"))
     options = parser.parse_args()
     names = options.records.split(",")

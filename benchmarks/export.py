@@ -23,22 +23,22 @@ import numpy as np
 import torch
 
 from model.beats import dataset
-from model.beats.dataset import BeatSet, Split
+from model.beats.dataset import BeatSet, DataSplit
 from model.nets import checkpoint
-from model.nets.net import Quick
+from model.nets.beat_net import InferenceNet
 from model.records.wfdb_records import CLASSES
 from model.training import class_scores
-from model.training.export import (
-    Agreement,
-    Beats,
+from model.training.onnx_export import (
+    BeatArray,
+    ExportAgreement,
+    build_onnx_graph,
     calibration_beats,
-    export,
-    graph,
-    need_packages,
-    quantise,
-    run,
-    session,
-    sides,
+    export_onnx,
+    open_onnx_session,
+    quantise_onnx,
+    require_onnx_packages,
+    run_onnx_session,
+    split_by_card,
 )
 
 BATCHES = {1: 1000, 256: 40}
@@ -47,7 +47,7 @@ METHODS = ("MinMax", "Entropy", "Percentile")
 OVERALL = {"accuracy": "accuracy", "macro-F1": "macro_f1", "balanced": "balanced_accuracy"}
 
 
-def microseconds(calls: dict[str, Callable[[Beats], object]], beats: Beats, count: int) -> dict[str, float]:
+def microseconds(calls: dict[str, Callable[[BeatArray], object]], beats: BeatArray, count: int) -> dict[str, float]:
     """Median CPU time of a beat for each of `calls`, which take turns so that the machine's moods meet all of them."""
     took: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(count + count // 10):
@@ -59,17 +59,17 @@ def microseconds(calls: dict[str, Callable[[Beats], object]], beats: Beats, coun
     return {name: median(times) for name, times in took.items()}
 
 
-def measure(weights: Path, beats: Split) -> dict[str, dict[str, Any]]:
+def measure(weights: Path, beats: DataSplit) -> dict[str, dict[str, Any]]:
     """Figures, bytes and times of PyTorch, ONNX in float32 and ONNX in int8."""
-    quick = Quick(checkpoint.load_beat(weights, torch.device("cpu"))[0])
+    quick = InferenceNet(checkpoint.load_beat_net(weights, torch.device("cpu"))[0])
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.onnx" for name in ("float32", "int8")}
-        found = {name: export(weights, path, beats, int8=name == "int8") for name, path in paths.items()}
-        calls: dict[str, Callable[[Beats], object]] = {
+        found = {name: export_onnx(weights, path, beats, int8=name == "int8") for name, path in paths.items()}
+        calls: dict[str, Callable[[BeatArray], object]] = {
             "PyTorch": lambda beats: torch.cat(
-                [quick(part) for part in torch.split(torch.from_numpy(beats), class_scores.BATCH["cpu"])]
+                [quick(part) for part in torch.split(torch.from_numpy(beats), class_scores.BATCH_BY_DEVICE["cpu"])]
             ),
-            **{name: partial(run, session(path)) for name, path in paths.items()},
+            **{name: partial(run_onnx_session, open_onnx_session(path)) for name, path in paths.items()},
         }
         times = {size: microseconds(calls, beats.test.beats[:size], count) for size, count in BATCHES.items()}
         sizes = {"PyTorch": weights.stat().st_size} | {name: path.stat().st_size for name, path in paths.items()}
@@ -87,17 +87,17 @@ def measure(weights: Path, beats: Split) -> dict[str, dict[str, Any]]:
 
 def compare_methods(weights: Path, train: BeatSet) -> dict[str, dict[str, Any]]:
     """Figures of int8 by each way to find its ranges, on all training beats that it has not seen for that."""
-    net, _ = checkpoint.load_beat(weights, torch.device("cpu"))
-    model, calibration = graph(net), calibration_beats(train)
+    net, _ = checkpoint.load_beat_net(weights, torch.device("cpu"))
+    model, calibration = build_onnx_graph(net), calibration_beats(train)
     seen = {beat.tobytes() for beat in calibration}
     judged = train.take(np.flatnonzero([beat.tobytes() not in seen for beat in train.beats]))
     with tempfile.TemporaryDirectory() as folder:
         path, found = Path(folder) / "net.onnx", {}
         for method in ("none: float32", *METHODS):
-            made = quantise(model, calibration, method) if method in METHODS else model
+            made = quantise_onnx(model, calibration, method) if method in METHODS else model
             path.write_bytes(made.SerializeToString())
-            said = run(session(path), judged.beats).argmax(axis=1)
-            found[method] = class_scores.figures(class_scores.confusion(judged.labels, said))
+            said = run_onnx_session(open_onnx_session(path), judged.beats).argmax(axis=1)
+            found[method] = class_scores.compute_class_metrics(class_scores.class_confusion_matrix(judged.labels, said))
     return found
 
 
@@ -116,7 +116,7 @@ def show(rows: dict[str, dict[str, Any]]) -> None:
         print(f"{name:13}{kilobytes}{times}{overall}", *(f"{100 * row['recall'][label]:6.1f}" for label in CLASSES))
 
 
-def _apart(found: Agreement) -> dict[str, Any]:
+def _apart(found: ExportAgreement) -> dict[str, Any]:
     return {"largest_difference": found.largest_difference, "other_class": found.other_class}
 
 
@@ -127,11 +127,11 @@ def main() -> None:
     parser.add_argument("--methods", action="store_true", help="compare calibration methods on training beats instead")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    need_packages()
+    require_onnx_packages()
     torch.set_num_threads(1)
-    weights = checkpoint.find(options.weights)
-    card = checkpoint.load_beat(weights, torch.device("cpu"))[1]
-    beats = sides(card, dataset.load())
+    weights = checkpoint.find_checkpoint(options.weights)
+    card = checkpoint.load_beat_net(weights, torch.device("cpu"))[1]
+    beats = split_by_card(card, dataset.load_beat_set())
     rows = compare_methods(weights, beats.train) if options.methods else measure(weights, beats)
     show(rows)
     judged = "other training beats" if options.methods else f"{len(beats.test):,} test beats"

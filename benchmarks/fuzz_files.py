@@ -16,7 +16,7 @@ from agent.core import config as configuration
 from benchmarks.mutation import altered, dumped, mutated
 from model.beats import templates
 from model.records import wfdb_records
-from model.records.annotations import MNEMONICS, AnnotationFile, encoded, read_annotations
+from model.records.annotations import MNEMONICS, AnnotationFile, encode_annotations, read_annotations
 from model.records.wfdb_records import DATABASE
 
 SAMPLES = 600
@@ -110,7 +110,7 @@ class Annotations:
                 notes = AnnotationFile(
                     *(getattr(whole, field)[start:stop] for field in ("samples", "symbols", "subtypes", "texts"))
                 )
-                self._seeds.append(encoded(notes))
+                self._seeds.append(encode_annotations(notes))
         self._seeds.append(_described())
 
     def make(self, random: Random) -> list[bytes]:
@@ -125,11 +125,11 @@ class Annotations:
         assert len(lengths) == 1, "lengths differ"
         steps = np.diff(np.array([0, *notes.samples], dtype=np.float64))
         if not notes.definitions and set(notes.symbols) <= set(MNEMONICS) - {"\0", " "} and (abs(steps) < 2**31).all():
-            (self._folder / "again.atr").write_bytes(encoded(notes))
+            (self._folder / "again.atr").write_bytes(encode_annotations(notes))
             again = read_annotations(self._folder, "again", "atr", 360.0)
             if not again.definitions:
                 assert (again.samples, again.texts) == (notes.samples, notes.texts), "written and read again differs"
-        found = wfdb_records.annotations(self._record)
+        found = wfdb_records.read_reference(self._record)
         assert len(found.samples) == len(found.symbols) == len(found.texts)
         assert all(type(text) is str for text in (*found.symbols, *found.texts))
         found.beats()
@@ -142,18 +142,20 @@ class Checkpoints:
         import torch
 
         from model.nets import checkpoint
-        from model.nets.net import NetSize, build
+        from model.nets.beat_net import NetSize, build_beat_net
 
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        self._path, self._cpu, self._load = folder / "made.safetensors", torch.device("cpu"), checkpoint.load
-        self._load_beat = checkpoint.load_beat
+        self._path, self._cpu, self._load = folder / "made.safetensors", torch.device("cpu"), checkpoint.load_checkpoint
+        self._load_beat = checkpoint.load_beat_net
         self._beats = torch.rand(2, templates.INPUTS)
         self._seeds = []
         for size in (NetSize(channels=(1,), dense=1, kernel=1), NetSize(channels=(2, 3), dense=4, kernel=3)):
-            checkpoint.save(self._path, build(size, self._cpu), checkpoint.Card("made", size, {"seed": 0}, {"f1": {}}))
+            checkpoint.save_checkpoint(
+                self._path, build_beat_net(size, self._cpu), checkpoint.ModelCard("made", size, {"seed": 0}, {"f1": {}})
+            )
             self._seeds.append(self._path.read_bytes())
-        self._live = checkpoint.find("live").read_bytes()
+        self._live = checkpoint.find_checkpoint("live").read_bytes()
 
     def make(self, random: Random) -> list[bytes]:
         """A checkpoint with bytes, entries of its header, or of the card inside changed."""
@@ -190,12 +192,12 @@ class Configs:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "own.toml"
-        whole = configuration.defaults().read_bytes()
+        whole = configuration.default_config_path().read_bytes()
         parts = [b"[" + part for part in whole.split(b"\n[")[1:]]
         self._seeds = [whole, *parts, b'[monitor]\ndevice = "cpu"\nlead = "V1"\n', b"[recipe.own]\nepochs = 3\n"]
-        sections = dataclasses.asdict(configuration.load(None, {}))
+        sections = dataclasses.asdict(configuration.load_config(None, {}))
         self._names = [
-            f"{configuration.PREFIX}{section}_{key}".upper().encode()
+            f"{configuration.ENVIRONMENT_PREFIX}{section}_{key}".upper().encode()
             for section, keys in sections.items()
             for key in (keys if section != "recipe" else ("reproduction", "best", "x"))
         ]
@@ -214,10 +216,10 @@ class Configs:
         """Load them; what is accepted is finite, and what `config show` prints of it is the same settings."""
         self._path.write_bytes(parts[0])
         texts = [part.replace(b"\0", b"").decode("utf-8", "surrogateescape") for part in parts[1:]]
-        found = configuration.load(self._path, dict(zip(texts[::2], texts[1::2], strict=True)))
+        found = configuration.load_config(self._path, dict(zip(texts[::2], texts[1::2], strict=True)))
         assert all(math.isfinite(number) for number in _numbers(dataclasses.asdict(found))), "a setting is not finite"
-        self._path.write_text(configuration.to_toml(found), encoding="utf-8", errors="surrogatepass")
-        assert configuration.load(self._path, {}) == found, "config show prints other settings"
+        self._path.write_text(configuration.format_config_toml(found), encoding="utf-8", errors="surrogatepass")
+        assert configuration.load_config(self._path, {}) == found, "config show prints other settings"
 
 
 def check_record(path: Path) -> None:
@@ -226,9 +228,9 @@ def check_record(path: Path) -> None:
     assert math.isfinite(record.fs)
     assert record.length > 0
     assert all(math.isfinite(signal.low) and math.isfinite(signal.high) for signal in record.signals)
-    first = wfdb_records.read(record, 0, 64)
-    last = wfdb_records.read(record, max(0, record.length - 7))
-    whole = wfdb_records.read(record)
+    first = wfdb_records.read_record_samples(record, 0, 64)
+    last = wfdb_records.read_record_samples(record, max(0, record.length - 7))
+    whole = wfdb_records.read_record_samples(record)
     assert whole.shape == (record.length, len(record.signals))
     assert not np.isinf(whole).any(), "a value is infinite"
     assert np.array_equal(first, whole[:64], equal_nan=True), "the first block is not that of the whole"
@@ -239,7 +241,7 @@ def write_signals(folder: Path) -> dict[str, str]:
     """A small signal file of every format in `folder`; the header of each, by format."""
     import wfdb
 
-    signal_mv = wfdb_records.read(wfdb_records.open_record("100"), 0, SAMPLES)
+    signal_mv = wfdb_records.read_record_samples(wfdb_records.open_record("100"), 0, SAMPLES)
     headers = {}
     for name in FORMATS:
         if name in ("160", "32", "61"):
@@ -269,7 +271,7 @@ def _described() -> bytes:
     texts = ("## time resolution: 250", "## annotation type definitions", "42 G something", "## end of definitions")
     notes = [(0, '"', text) for text in texts] + [(0, " ", ""), (77, "N", ""), (370, "+", "(N"), (99_999, "V", "")]
     samples, symbols, said = zip(*notes, strict=True)
-    return encoded(AnnotationFile(samples, symbols, (0,) * len(notes), said))
+    return encode_annotations(AnnotationFile(samples, symbols, (0,) * len(notes), said))
 
 
 def _numbers(values: Any) -> list[float]:

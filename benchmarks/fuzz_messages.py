@@ -11,7 +11,7 @@ import numpy as np
 
 from agent.core.messages import End
 from agent.wire import requests as second
-from agent.wire.packets import LARGEST_COUNT, SIZES, decode, encode
+from agent.wire.packets import DTYPE_BYTES, MOST_PACKET_SAMPLES, decode_frames, encode_frames
 from benchmarks.fuzz_streams import stream
 from benchmarks.mutation import JSON_TOKENS, altered, dumped, mutated
 
@@ -52,8 +52,8 @@ def wire(_: Path) -> Messages:
     """Packets and ends as a device sends them."""
 
     def check(frames: list[bytes]) -> None:
-        message = decode(frames)
-        again = decode(encode(message))
+        message = decode_frames(frames)
+        again = decode_frames(encode_frames(message))
         if isinstance(message, End) or isinstance(again, End):
             assert message == again
             return
@@ -61,20 +61,24 @@ def wire(_: Path) -> Messages:
         assert np.array_equal(message.counts, again.counts)
         assert all(getattr(message, name) == getattr(again, name) for name in ("bed", "run", "first", "fs", "leads"))
 
-    return Messages([encode(message) for seed in range(6) for message in stream(Random(seed), "100", 4)], check)
+    return Messages([encode_frames(message) for seed in range(6) for message in stream(Random(seed), "100", 4)], check)
 
 
 def service(_: Path, name: str) -> Messages:
     """Messages of the second socket for the function `name` of `agent.wire.requests`."""
-    fetch = second.Fetch(id=7, bed="100", run="5f0c2a", first=125, stop=250)
-    hello = second.Hello(id=8, sent=1.75e9, complete=True)
-    fetched = second.Fetched(id=7, bed="100", run="5f0c2a", start=0, oldest=100, next=1000, ended=False)
-    welcome = second.Welcome(id=8, asked=1.75e9, received=1.75e9, sent=1.75e9, beds=2)
-    packets = [frame for message in stream(Random(0), "100", 4) for frame in encode(message)]
+    fetch = second.FetchRequest(id=7, bed="100", run="5f0c2a", first=125, stop=250)
+    hello = second.HelloRequest(id=8, sent=1.75e9, complete=True)
+    fetched = second.FetchReply(id=7, bed="100", run="5f0c2a", start=0, oldest=100, next=1000, ended=False)
+    welcome = second.HelloReply(id=8, asked=1.75e9, received=1.75e9, sent=1.75e9, beds=2)
+    packets = [frame for message in stream(Random(0), "100", 4) for frame in encode_frames(message)]
     if name == "decode_request":
-        seeds = [[second.encode(fetch)], [second.encode(hello)]]
+        seeds = [[second.encode_channel_message(fetch)], [second.encode_channel_message(hello)]]
     else:
-        seeds = [[second.encode(fetched), *packets], [second.encode(fetched)], [second.encode(welcome)]]
+        seeds = [
+            [second.encode_channel_message(fetched), *packets],
+            [second.encode_channel_message(fetched)],
+            [second.encode_channel_message(welcome)],
+        ]
     return Messages(seeds, getattr(second, name))
 
 
@@ -84,8 +88,13 @@ reply = partial(service, name="decode_reply")
 
 def _fitting(random: Random, fields: dict[str, Any], samples: bytes) -> bytes:
     """As many bytes of samples as a header asks for, where it asks for something possible."""
-    count, leads, size = fields.get("count"), fields.get("leads"), SIZES.get(str(fields.get("dtype")), 2)
-    if not isinstance(count, int) or not isinstance(leads, list) or not 0 < count <= LARGEST_COUNT or len(leads) > 20:
+    count, leads, size = fields.get("count"), fields.get("leads"), DTYPE_BYTES.get(str(fields.get("dtype")), 2)
+    if (
+        not isinstance(count, int)
+        or not isinstance(leads, list)
+        or not 0 < count <= MOST_PACKET_SAMPLES
+        or len(leads) > 20
+    ):
         return samples
     wanted = count * len(leads) * size
     return (samples * (wanted // max(1, len(samples)) + 1))[:wanted] if samples else random.randbytes(wanted)

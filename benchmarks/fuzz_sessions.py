@@ -8,11 +8,11 @@ from random import Random
 
 import numpy as np
 
-from agent.core.messages import Alarm, Beat, Chunk, Event, Found, Gap, Lead, Strip
-from agent.export.listing import entries
-from agent.recording.runs import SessionRuns, marks_of_file
+from agent.core.messages import Alarm, Beat, Chunk, Event, Gap, Lead, Result, Strip
+from agent.export.listing import summarise_sessions
+from agent.recording.runs import SessionRuns, read_beat_marks
 from agent.recording.session_writer import SessionWriter
-from agent.recording.sessions import chunks, lone_segment, recorded
+from agent.recording.sessions import find_segments, read_lone_segment, replay_chunks
 from benchmarks.mutation import JSON_TOKENS, altered, dumped, mutated, value
 from model.errors import RecordError
 from model.records import wfdb_records
@@ -77,7 +77,7 @@ class Recordings:
             self._change(parts[1].decode(), [json.loads(part) for part in parts[2:]])
         else:
             (self._folder / parts[0].decode()).write_bytes(parts[1])
-        assert len(entries(self._folder)) <= 1
+        assert len(summarise_sessions(self._folder)) <= 1
         refusals = []
         for read in (_read_session, _read_files):
             try:
@@ -99,12 +99,14 @@ class Recordings:
 
 def record_session(folder: Path) -> None:
     """A session of two beds and runs, with a gap, beats and events."""
-    counts = np.rint(1000 * wfdb_records.read(wfdb_records.open_record("100"), 0, SECONDS * 360)).astype(np.int32)
+    counts = np.rint(1000 * wfdb_records.read_record_samples(wfdb_records.open_record("100"), 0, SECONDS * 360)).astype(
+        np.int32
+    )
     leads = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V5", "mV", 1000.0, 0.0, -5120, 5115))
     writer = SessionWriter(folder, 4.0, {"version": "0"})
     for second in range(0, SECONDS, 2):
         messages: list[Chunk | Gap] = []
-        found: list[Found] = []
+        found: list[Result] = []
         for bed, run, fs in (("1", "first" if second < 4 else "second", 125.0), ("bed 2", "only", 360.0)):
             size = round(2 * fs)
             first = round(second * fs)
@@ -142,15 +144,15 @@ def _read_session(folder: Path) -> None:
                 list(session.events_of(bed, run.run))
             for segment, marks in session.marks(segments) if segments else ():
                 assert all(0 <= at < segment.count for at, _ in marks)
-            for chunk in chunks(segments):
+            for chunk in replay_chunks(segments):
                 assert chunk.bed.isprintable()
 
 
 def _read_files(folder: Path) -> None:
     for path in sorted(folder.glob("*/*.hea")):
-        segment = lone_segment(path)
-        marks_of_file(segment)
-        for _ in chunks([segment]):
+        segment = read_lone_segment(path)
+        read_beat_marks(segment)
+        for _ in replay_chunks([segment]):
             pass
     for inside in sorted(path for path in folder.iterdir() if path.is_dir()):
-        recorded(inside)
+        find_segments(inside)

@@ -10,15 +10,16 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from agent.alarms.alarm_feed import AROUND
+from agent.alarms.alarm_feed import STRIP_MARGIN
 from agent.core import config as configuration
-from agent.core.config import Config, override
-from agent.core.messages import MISSING, Alarm, Chunk, End, Event, Floats, Found, Gap, Lead, Strip
-from agent.link.receiver import Link, Message
-from agent.pipeline.pipeline import Ward
-from agent.wire.packets import LARGEST_INDEX, encode
-from agent.wire.requests import Fetch, Fetched, decode_request
-from agent.wire.requests import encode as encode_reply
+from agent.core.config import Config, override_config
+from agent.core.messages import MISSING, Alarm, Chunk, End, Event, FloatArray, Gap, Lead, Result, Strip
+from agent.link.chunk_assembler import LinkMessage
+from agent.link.link_receiver import LinkReceiver
+from agent.pipeline.pipeline import Pipeline
+from agent.wire.packets import LARGEST_INDEX, encode_frames
+from agent.wire.requests import FetchReply, FetchRequest, decode_request
+from agent.wire.requests import encode_channel_message as encode_reply
 from benchmarks.mutation import JSON_TOKENS, mutated
 from model.beats.templates import INPUTS
 from model.records import wfdb_records
@@ -42,7 +43,7 @@ class Classify:
     def __init__(self, in_context: bool) -> None:
         self.in_context = in_context
 
-    def __call__(self, beats: Floats) -> Floats:
+    def __call__(self, beats: FloatArray) -> FloatArray:
         assert beats.shape[1] == (INPUTS if self.in_context else 187)
         assert np.isfinite(beats).all(), "the net is given values that are not finite"
         scores = np.full((len(beats), 6 if self.in_context else 5), 0.1, np.float32)
@@ -59,9 +60,9 @@ class Monitor:
         endpoint = f"inproc://{uuid4().hex}"
         self._publisher.bind(endpoint)
         self._service.bind(f"{endpoint}-service")
-        self.link = Link(override(settings, "link", endpoint=endpoint), [])
+        self.link = LinkReceiver(override_config(settings, "link", endpoint=endpoint), [])
         self._publisher.recv()  # the subscription has arrived
-        self.ward = Ward(settings, Classify(in_context))
+        self.ward = Pipeline(settings, Classify(in_context))
         self.now_s = 1.75e9
         self._next: dict[str, tuple[str, int]] = {}
 
@@ -78,7 +79,7 @@ class Monitor:
         self.now_s += step_s
         self.take(self.link.receive(self.now_s))
 
-    def take(self, messages: Sequence[Message]) -> None:
+    def take(self, messages: Sequence[LinkMessage]) -> None:
         """The ward's part of a tick: whatever the link brings is every sample once, in order."""
         for message in messages:
             if isinstance(message, Chunk | Gap):
@@ -100,7 +101,7 @@ class Monitor:
             except zmq.Again:
                 return
             request = decode_request(asked)
-            if isinstance(request, Fetch) and replies:
+            if isinstance(request, FetchRequest) and replies:
                 first, *rest = replies.pop(0)
                 number = f'"id":{request.id}'.encode()
                 self._service.send_multipart([identity, first.replace(b'"id":0', number), *rest])
@@ -116,7 +117,7 @@ class Streams:
     def __init__(self, folder: Path, lasting: bool = False) -> None:  # noqa: ARG002  # nothing is on disk
         import scipy.signal  # noqa: F401  # what a stream at another rate loads is none of an input's doing
 
-        self._settings = configuration.load(None, {})
+        self._settings = configuration.load_config(None, {})
         self._lasting = lasting
         self._kept: dict[bytes, Monitor] = {}
 
@@ -136,7 +137,7 @@ class Streams:
             if not queue:
                 queues.remove(queue)
                 continue
-            frames = encode(queue.pop(0))
+            frames = encode_frames(queue.pop(0))
             if random.random() < 0.03:
                 frames[1] = mutated(random, frames[1], (), JSON_TOKENS)
             parts += [PACKET, b"3", *frames]
@@ -188,7 +189,7 @@ def _reply(random: Random, sent: list[Chunk | End]) -> list[bytes]:
     ends = [message.first + (len(message.counts) if isinstance(message, Chunk) else 0) for message in sent]
     first = min(message.first for message in sent)
     start, stop = sorted((random.randrange(len(sent)), random.randrange(len(sent) + 1)))
-    said = Fetched(
+    said = FetchReply(
         id=0,
         bed=sent[0].bed,
         run=sent[0].run if random.random() < 0.9 else random.choice(("", "another")),
@@ -200,19 +201,19 @@ def _reply(random: Random, sent: list[Chunk | End]) -> list[bytes]:
     head = encode_reply(said)
     if random.random() < 0.1:
         head = mutated(random, head, (), JSON_TOKENS)
-    frames = [frame for message in sent[start:stop][:60] for frame in encode(message)]
+    frames = [frame for message in sent[start:stop][:60] for frame in encode_frames(message)]
     if frames and random.random() < 0.1:
         i = random.randrange(len(frames))
         frames[i] = mutated(random, frames[i], (), JSON_TOKENS)
     return [head, *frames]
 
 
-def _check(found: Found) -> None:
+def _check(found: Result) -> None:
     if isinstance(found, Event | Alarm):
         assert found.text.isprintable()
         return
     if isinstance(found, Strip):
-        assert 0 < len(found.wave) <= 2 * AROUND
+        assert 0 < len(found.wave) <= 2 * STRIP_MARGIN
         return
     assert all(0 <= p <= 1.000001 for p in found.probabilities)
     assert found.rr_s is None or 0 < found.rr_s < 1e6
@@ -263,7 +264,7 @@ _records: dict[str, NDArray[np.int32]] = {}
 
 def _record(name: str) -> NDArray[np.int32]:
     if name not in _records:
-        signal = wfdb_records.read(wfdb_records.open_record(name), 0, 66_000)
+        signal = wfdb_records.read_record_samples(wfdb_records.open_record(name), 0, 66_000)
         _records[name] = np.rint(1000 * signal).astype(np.int32)
     return _records[name]
 

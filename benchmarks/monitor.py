@@ -29,7 +29,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from agent.wire.keys import new_keys
+from agent.wire.curve_security import create_key_pair
 from benchmarks.processes import Run, Tap, core_percent, follow, sample, simulator, start, terminal
 from model.records.resample import FS
 
@@ -198,7 +198,7 @@ def guarded(lengths: Lengths) -> Figures:
     with tempfile.TemporaryDirectory() as root:
         keys = Path(root) / "keys"
         for name in ("device", "ward"):
-            new_keys(keys, name)
+            create_key_pair(keys, name)
         (keys / "clients").mkdir()
         shutil.copy(keys / "ward.key", keys / "clients")
         device = ("--key", str(keys / "device.key_secret"), "--clients", str(keys / "clients"))

@@ -21,12 +21,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from agent.core.config import load, override
+from agent.core.config import load_config, override_config
 from agent.core.messages import Chunk, End
-from agent.wire.packets import decode, encode
-from simulator.publisher import Publisher
-from simulator.record_replay import Plan
-from simulator.scheduler import Clock, Pace, open_beds, run, spread
+from agent.wire.packets import decode_frames, encode_frames
+from simulator.publisher import PacketPublisher
+from simulator.record_replay import ReplayPlan
+from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, plan_ward, run_schedule
 
 SUBSCRIBER = """
 import sys, zmq
@@ -43,7 +43,7 @@ BEDS = (1, 64)
 class Timed:
     """A publisher that notes when each message was sent and what the process had cost by then."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: PacketPublisher) -> None:
         self.linger_s = publisher.linger_s
         self.sent: list[tuple[float, list[bytes]]] = []
         self.cpu: list[float] = []
@@ -66,7 +66,7 @@ def real_time(beds: int, seconds: float) -> dict[str, float]:
     sink = _play(beds, seconds, 1.0)
     schedule: dict[str, list[float]] = {}
     for at, frames in sink.sent:
-        message = decode(frames)
+        message = decode_frames(frames)
         if isinstance(message, Chunk):
             schedule.setdefault(message.bed, []).append(at - (message.first + len(message.counts)) / message.fs)
     late = [np.array(times) - min(times) for times in schedule.values()]
@@ -94,10 +94,10 @@ def full_speed(beds: int, packets: int) -> dict[str, float]:
 
 def codec(packets: int = 20_000) -> dict[str, float]:
     """Microseconds to encode and to decode a packet of 5 samples of 2 leads."""
-    chunk = next(iter(open_beds([_plan()], PACKET_MS)[0]))
-    frames = encode(chunk)
+    chunk = next(iter(open_replays([_plan()], PACKET_MS)[0]))
+    frames = encode_frames(chunk)
     costs = {}
-    for name, call in (("encode_us", lambda: encode(chunk)), ("decode_us", lambda: decode(frames))):
+    for name, call in (("encode_us", lambda: encode_frames(chunk)), ("decode_us", lambda: decode_frames(frames))):
         start = time.perf_counter()
         for _ in range(packets):
             call()
@@ -105,17 +105,21 @@ def codec(packets: int = 20_000) -> dict[str, float]:
     return costs
 
 
-def _plan(seconds: float | None = None) -> Plan:
-    return Plan("100", "100", start_s=0, duration_s=seconds, loop=True, noise=None, snr_db=0, seed=0)
+def _plan(seconds: float | None = None) -> ReplayPlan:
+    return ReplayPlan("100", "100", start_s=0, duration_s=seconds, loop=True, noise=None, snr_db=0, seed=0)
 
 
 def _play(beds: int, seconds: float, speed: float | None) -> Timed:
-    replays = open_beds(spread(beds, _plan(seconds)), PACKET_MS)
-    with Publisher(override(load(None, {}), "link", endpoint="tcp://127.0.0.1:*"), lossless=speed is None) as publisher:
+    replays = open_replays(plan_ward(beds, _plan(seconds)), PACKET_MS)
+    with PacketPublisher(
+        override_config(load_config(None, {}), "link", endpoint="tcp://127.0.0.1:*"), lossless=speed is None
+    ) as publisher:
         subscriber = subprocess.Popen([sys.executable, "-c", SUBSCRIBER, publisher.endpoint])
         sink = Timed(publisher)
         try:
-            run(replays, sink, Pace(speed, wait=True), Clock(), lambda: False, lambda _: None)
+            run_schedule(
+                replays, sink, PlaybackSpeed(speed, wait=True), SchedulerClock(), lambda: False, lambda _: None
+            )
         finally:
             subscriber.kill()
             subscriber.wait()

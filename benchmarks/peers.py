@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.qrs_detector import Detector
+from agent.analysis.qrs_detector import QrsDetector
 from benchmarks.detection import HOUR, load
 from model.records.resample import FS
-from model.records.wfdb_records import annotations, embedded, open_record
-from model.scoring.ec57 import beat_samples, match_record
+from model.records.wfdb_records import embedded_records, open_record, read_reference
+from model.scoring.ec57 import match_record_beats, scorable_beats
 
 Signal = NDArray[np.float64]
 Find = Callable[[Signal], Any]
@@ -69,7 +69,7 @@ def neurokit(nk: Any, x: Signal, method: str) -> Any:
 
 def ours(_: Any, x: Signal) -> list[int]:
     """One bed, pushed a second at a time."""
-    detector, row, lead = Detector(), np.zeros(1, np.intp), x[None].astype(np.float32)
+    detector, row, lead = QrsDetector(), np.zeros(1, np.intp), x[None].astype(np.float32)
     beats = [beat for first in range(0, len(x), FS) for beat in detector.push(row, lead[:, first : first + FS])]
     return [beat.sample for beat in beats + detector.flush(0)]
 
@@ -145,10 +145,10 @@ def samples(peaks: Any) -> NDArray[np.int64]:
 def compare(name: str, found: NDArray[np.int64]) -> tuple[dict[str, float], NDArray[np.float64]]:
     """Counts of record `name` for beats `found` at 125 Hz, and timing errors of the true ones in ms."""
     record = open_record(name)
-    notes = annotations(record)
+    notes = read_reference(record)
     found = np.rint(found * record.fs / FS).astype(np.int64)
-    result = match_record(notes, record.fs, found)
-    reference, _ = beat_samples(notes)
+    result = match_record_beats(notes, record.fs, found)
+    reference, _ = scorable_beats(notes)
     errors = (found[result.pairs[:, 1]] - reference[result.pairs[:, 0]]) * 1000 / record.fs
     counts = {"found": len(result.pairs), "missed": len(result.missed), "extra": len(result.extra)}
     return {**counts, "se": 100 * result.sensitivity, "ppv": 100 * result.positive_predictivity}, errors
@@ -195,7 +195,7 @@ def cells(name: str, result: dict[str, Any], unit: float) -> Iterable[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", default=",".join(embedded()), help="names, with commas between them")
+    parser.add_argument("--records", default=",".join(embedded_records()), help="names, with commas between them")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/peers.json"))
     options = parser.parse_args()
 

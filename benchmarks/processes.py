@@ -19,9 +19,9 @@ from typing import IO
 import psutil
 import zmq
 
-from agent.cli.monitor import free_endpoint
+from agent.cli.monitor import find_free_endpoint
 from agent.core.messages import Chunk
-from agent.wire.packets import decode
+from agent.wire.packets import decode_frames
 
 SAMPLED_S = 0.25
 """How often memory and CPU of a process are looked at."""
@@ -79,7 +79,7 @@ class Simulator:
 @contextlib.contextmanager
 def simulator(*arguments: str, at: str | None = None) -> Iterator[Simulator]:
     """A simulator on a free port, or `at` an endpoint; it is ended with the context."""
-    endpoint = at or free_endpoint()
+    endpoint = at or find_free_endpoint()
     command = [sys.executable, "-m", "agent", "simulate", *arguments, "--endpoint", endpoint]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -201,7 +201,7 @@ class Tap:
                     self._note(subscriber.recv_multipart())
 
     def _note(self, frames: list[bytes]) -> None:
-        message = decode(frames)
+        message = decode_frames(frames)
         if isinstance(message, Chunk):
             stamps = range(message.first, message.first + len(message.counts))
             self.sent_s.setdefault(message.bed, {}).update(dict.fromkeys(stamps, message.sent_s))

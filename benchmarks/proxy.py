@@ -11,7 +11,7 @@ from typing import Self
 
 import zmq
 
-from agent.wire.requests import service_endpoint
+from agent.wire.requests import backfill_endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Proxy:
     def __init__(self, device: str, endpoint: str, faults: Faults) -> None:
         self.faults, self.cut = faults, False
         self.passed = self.lost = self.repeated = self.delayed = 0
-        self._device = service_endpoint(device, "")
+        self._device = backfill_endpoint(device, "")
         self._random = random.Random(faults.seed)
         self._late: list[tuple[float, int, list[bytes]]] = []
         self._order = itertools.count()
@@ -46,7 +46,7 @@ class Proxy:
         self._out.set(zmq.SNDHWM, 0)
         self._out.bind(endpoint)
         self._router = self._context.socket(zmq.ROUTER)
-        self._router.bind(service_endpoint(endpoint, ""))
+        self._router.bind(backfill_endpoint(endpoint, ""))
         self._dealers: dict[bytes, zmq.Socket[bytes]] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)

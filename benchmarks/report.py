@@ -20,9 +20,9 @@ import psutil
 from numpy.typing import NDArray
 
 from agent.core.config import RecordConfig
-from agent.core.messages import Alarm, Beat, Chunk, Event, Found, Lead, Strip
+from agent.core.messages import Alarm, Beat, Chunk, Event, Lead, Result, Strip
 from agent.recording.recorder import Recorder
-from model.beats.dataset import lead_at_fs
+from model.beats.dataset import read_default_lead
 from model.records import wfdb_records
 from model.records.resample import FS
 
@@ -51,7 +51,7 @@ for header in sorted(Path(sys.argv[1]).glob("*/*.hea")):
 def record(folder: Path, hours: float, alarms: int) -> None:
     """A session as a monitor leaves it."""
     header = wfdb_records.open_record(RECORD)
-    lead = np.rint(1000 * lead_at_fs(header)).astype(np.int32)
+    lead = np.rint(1000 * read_default_lead(header)).astype(np.int32)
     samples, labels = _beats(header)
     total, size = round(hours * 3600 * FS), BLOCK_S * FS
     chance = random.Random(0)
@@ -63,7 +63,7 @@ def record(folder: Path, hours: float, alarms: int) -> None:
         for first in range(0, total, size):
             now_s = STARTED + (first + size) / FS
             counts = np.take(lead, np.arange(first, first + size), mode="wrap")
-            found: list[Found] = [Event(BED, 0, "start", f"run {RUN}, lead MLII")] if not first else []
+            found: list[Result] = [Event(BED, 0, "start", f"run {RUN}, lead MLII")] if not first else []
             turn, low = divmod(first, len(lead))
             for at, label in _between(samples, labels, turn * len(lead), low, size, len(lead)):
                 rr_s = None if before is None else (at - before) / FS
@@ -84,7 +84,7 @@ def record(folder: Path, hours: float, alarms: int) -> None:
 
 def _beats(header: wfdb_records.Record) -> tuple[Samples, list[str]]:
     """Annotated R peaks at 125 Hz and their classes."""
-    samples, labels = wfdb_records.annotations(header).beats()
+    samples, labels = wfdb_records.read_reference(header).beats()
     return np.rint(samples * FS / header.fs).astype(np.int64), list(labels)
 
 

@@ -26,16 +26,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from agent.analysis.classifier import load
-from agent.cli.monitor import free_endpoint
+from agent.analysis.beat_classifier import load_beat_classifier
+from agent.cli.monitor import find_free_endpoint
 from agent.core import config as configuration
 from agent.core.messages import Beat, Chunk
-from agent.pipeline.pipeline import Ward
-from agent.recording.sessions import Session, counts
+from agent.pipeline.pipeline import Pipeline
+from agent.recording.sessions import RecordedSession, read_segment_counts
 from benchmarks.processes import Reader, sample, simulator, start
 from benchmarks.proxy import Faults, Proxy
 from model.records.resample import FS
-from simulator.record_replay import Plan, Replay
+from simulator.record_replay import RecordReplay, ReplayPlan
 
 RECORD = "208"
 PATIENCE_S = 120.0
@@ -97,12 +97,12 @@ def told(lines: str) -> Told:
 
 
 @cache
-def undisturbed(plan: Plan) -> list[tuple[int, str, tuple[float, ...]]]:
+def undisturbed(plan: ReplayPlan) -> list[tuple[int, str, tuple[float, ...]]]:
     """Sample, class and probabilities of every beat, as the monitor tells them."""
-    settings = configuration.load(None, {})
+    settings = configuration.load_config(None, {})
     torch.set_num_threads(1)
-    ward = Ward(settings, load(settings.monitor.weights, "cpu", 1))
-    found = [one for message in Replay(plan, 40.0) for one in ward.push([message])]
+    ward = Pipeline(settings, load_beat_classifier(settings.monitor.weights, "cpu", 1))
+    found = [one for message in RecordReplay(plan, 40.0) for one in ward.push([message])]
     return [
         (one.sample, one.label, tuple(round(p, 4) for p in one.probabilities)) for one in found if isinstance(one, Beat)
     ]
@@ -118,8 +118,8 @@ def differences(beats: list[dict[str, Any]], reference: list[tuple[int, str, tup
     return len(set(mine) ^ set(reference)) + abs(len(mine) - len(set(mine))) + (sorted(mine) != mine)
 
 
-def plan(seconds: float) -> Plan:
-    return Plan(RECORD, RECORD, 0.0, seconds, True, None, 6.0, 0)
+def plan(seconds: float) -> ReplayPlan:
+    return ReplayPlan(RECORD, RECORD, 0.0, seconds, True, None, 6.0, 0)
 
 
 def arguments(seconds: float, speed: str) -> tuple[str, ...]:
@@ -128,9 +128,9 @@ def arguments(seconds: float, speed: str) -> tuple[str, ...]:
 
 def recorded(folder: Path) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
     """All counts of the bed on disk, and how many samples are missing between its segments."""
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         segments = session.segments(RECORD)
-        parts = [counts(segment, 0, segment.count) for segment in segments]
+        parts = [read_segment_counts(segment, 0, segment.count) for segment in segments]
     missing = sum(b.first - a.first - a.count for a, b in itertools.pairwise(segments))
     return np.concatenate(parts), missing
 
@@ -164,7 +164,7 @@ def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
         source.process.terminate()
         final = told(reader.all(PATIENCE_S))
         on_disk, missing = recorded(folder)
-        with Session(folder) as session:
+        with RecordedSession(folder) as session:
             beats = [(beat.sample, beat.label) for beat in session.beats(RECORD)]
     reference = [(at, label) for at, label, _ in undisturbed(plan(len(on_disk) / FS))]
     return {
@@ -187,7 +187,7 @@ def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
 
 def truth_of(samples: int) -> np.ndarray[Any, np.dtype[np.int32]]:
     """What the simulator sends of the bed, in this process."""
-    sent = [message.counts for message in Replay(plan(samples / FS), 40.0) if isinstance(message, Chunk)]
+    sent = [message.counts for message in RecordReplay(plan(samples / FS), 40.0) if isinstance(message, Chunk)]
     return np.concatenate(sent)
 
 
@@ -201,7 +201,7 @@ def device(lengths: Lengths) -> Figures:
 
 def device_killed(seconds: float) -> Figures:
     """The device is killed in the middle of `seconds` of signal, and a new one sends them all."""
-    endpoint = free_endpoint()
+    endpoint = find_free_endpoint()
     with simulator(*arguments(seconds, "1"), "--wait", at=endpoint) as source:
         reader = Reader(start("--endpoint", endpoint, "--json", "--until-end", out=subprocess.PIPE))
         reader.wait('"beat"')
@@ -261,7 +261,7 @@ def network(lengths: Lengths) -> Figures:
 def through(faults: Faults, seconds: float) -> Figures:
     """A monitor at the other end of a bad network."""
     with simulator(*arguments(seconds, "4"), "--wait") as source:
-        endpoint = free_endpoint()
+        endpoint = find_free_endpoint()
         with Proxy(source.endpoint, endpoint, faults) as proxy:
             reader = Reader(start("--endpoint", endpoint, "--json", "--until-end", out=subprocess.PIPE))
             found = told(reader.all(seconds + PATIENCE_S))
@@ -292,7 +292,7 @@ def day(lengths: Lengths) -> Figures:
         lines.seek(0)
         found = told(lines.read().decode())
         lines.close()
-        with Session(folder) as session:
+        with RecordedSession(folder) as session:
             on_disk = sum(segment.count for segment in session.segments(RECORD))
     steady = [one for one in rss[len(rss) // 10 :] if one]
     return {

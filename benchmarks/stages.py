@@ -15,45 +15,45 @@ from pathlib import Path
 from typing import Any
 
 import agent.link.chunk_assembler
-import agent.link.receiver
+import agent.link.link_receiver
 import agent.pipeline.pipeline
-from agent.alarms.alarm_feed import Watch
-from agent.analysis.beat_context import Contexts
-from agent.analysis.beat_cutter import Segmenter
-from agent.analysis.classifier import Classifier
-from agent.analysis.lead_input import Door
-from agent.analysis.lead_state import Quality
-from agent.analysis.qrs_detector import Detector
-from agent.analysis.rate import Rhythms
-from agent.analysis.rhythm_windows import Waveforms
-from agent.analysis.sample_ring import History
-from agent.link.receiver import Link
-from agent.monitor.session import Session
-from agent.outputs.outputs import JsonLines
-from agent.pipeline.pipeline import Ward
-from model.beats.cluster_smoothing import Verdicts
+from agent.alarms.alarm_feed import AlarmFeed
+from agent.analysis.beat_classifier import BeatClassifier
+from agent.analysis.beat_context import BeatContextBuilder
+from agent.analysis.beat_cutter import BeatCutter
+from agent.analysis.lead_input import LeadInput
+from agent.analysis.lead_state import LeadOffDetector
+from agent.analysis.qrs_detector import QrsDetector
+from agent.analysis.rate_tracker import RateTracker
+from agent.analysis.rhythm_windows import RhythmWindows
+from agent.analysis.sample_ring import SampleRing
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.monitor_session import MonitorSession
+from agent.outputs.result_sinks import JsonLineSink
+from agent.pipeline.pipeline import Pipeline
+from model.beats.cluster_smoothing import ClusterSmoothing
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("socket", agent.link.receiver, ("next_frames",)),
-    ("decode", agent.link.receiver, ("parse",)),
+    ("socket", agent.link.link_receiver, ("next_frames",)),
+    ("decode", agent.link.link_receiver, ("parse",)),
     ("decode", agent.link.chunk_assembler, ("join",)),
-    ("link", Link, ("receive",)),
-    ("wait", Link, ("wait",)),
-    ("door", Door, ("take",)),
+    ("link", LinkReceiver, ("receive",)),
+    ("wait", LinkReceiver, ("wait",)),
+    ("door", LeadInput, ("take",)),
     ("door", agent.pipeline.pipeline, ("millivolts",)),
-    ("history", History, ("push",)),
-    ("quality", Quality, ("push",)),
-    ("detect", Detector, ("push", "flush")),
-    ("segment", Segmenter, ("push", "ready")),
-    ("context", Contexts, ("push", "ready")),
-    ("net", Classifier, ("__call__",)),
-    ("waveform", Waveforms, ("push", "flush")),
-    ("verdict", Verdicts, ("settle",)),
-    ("rhythm", Rhythms, ("push", "heart_rate")),
-    ("alarms", Watch, ("told", "peaks", "look", "gap", "silent")),
-    ("ward", Ward, ("push",)),
-    ("output", JsonLines, ("show",)),
-    ("loop", Session, ("run",)),
+    ("history", SampleRing, ("push",)),
+    ("quality", LeadOffDetector, ("push",)),
+    ("detect", QrsDetector, ("push", "flush")),
+    ("segment", BeatCutter, ("push", "ready")),
+    ("context", BeatContextBuilder, ("push", "ready")),
+    ("net", BeatClassifier, ("__call__",)),
+    ("waveform", RhythmWindows, ("push", "flush")),
+    ("verdict", ClusterSmoothing, ("settle",)),
+    ("rhythm", RateTracker, ("push", "heart_rate")),
+    ("alarms", AlarmFeed, ("told", "peaks", "look", "gap", "silent")),
+    ("ward", Pipeline, ("push",)),
+    ("output", JsonLineSink, ("show",)),
+    ("loop", MonitorSession, ("run",)),
 )
 spent: Counter[str] = Counter()
 _inner: list[float] = []

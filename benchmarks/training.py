@@ -25,10 +25,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from agent.core import config
 from model import device
 from model.beats import dataset
-from model.beats.dataset import Split
-from model.nets.net import NetSize, Quick, build, samples_left
+from model.beats.dataset import DataSplit
+from model.nets.beat_net import InferenceNet, NetSize, block_samples_left, build_beat_net
 from model.training import class_scores
-from model.training.train import Asked, Run
+from model.training.training_run import TrainingRequest, TrainingRun
 
 ROUNDS = 7
 STEPS = 16
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the results here too")
     arguments = parser.parse_args()
     if arguments.device != "cpu":
-        results = {"whole run": whole_run(device.choose(arguments.device))}
+        results = {"whole run": whole_run(device.choose_device(arguments.device))}
     else:
         results = {
             "training": training(arguments.threads),
@@ -100,12 +100,14 @@ def training(threads: int) -> dict[str, Any]:
     }
 
 
-def our_steps(split: Split, threads: int) -> Callable[[], None]:
-    """A round of our training: the very `Run` of `ecg-agent train`, a part of the beats."""
-    part = Split(split.train.take(torch.arange(STEPS * 128).numpy()), split.test.take(torch.arange(1).numpy()))
-    recipe = config.load(None, {}).recipe["reproduction"]
+def our_steps(split: DataSplit, threads: int) -> Callable[[], None]:
+    """A round of our training: the very `TrainingRun` of `ecg-agent train`, a part of the beats."""
+    part = DataSplit(split.train.take(torch.arange(STEPS * 128).numpy()), split.test.take(torch.arange(1).numpy()))
+    recipe = config.load_config(None, {}).recipe["reproduction"]
     folder = tempfile.TemporaryDirectory()
-    run = Run(Path(folder.name), Asked("reproduction", "random", 0, 0, threads), recipe, part, torch.device("cpu"))
+    run = TrainingRun(
+        Path(folder.name), TrainingRequest("reproduction", "random", 0, 0, threads), recipe, part, torch.device("cpu")
+    )
     side = run.side(part.train)
 
     def steps() -> None:
@@ -115,7 +117,7 @@ def our_steps(split: Split, threads: int) -> Callable[[], None]:
     return steps
 
 
-def plain_steps(split: Split) -> Callable[[], None]:
+def plain_steps(split: DataSplit) -> Callable[[], None]:
     """A round of the plain loop."""
     beats, labels = torch.from_numpy(split.train.beats), torch.from_numpy(split.train.labels)
     net = PlainNet()
@@ -141,11 +143,11 @@ def inference(batch: int, repeats: int) -> dict[str, float]:
     """Microseconds a beat of the net as the monitor runs it and of the plain net, one thread."""
     torch.set_num_threads(1)
     beats = torch.from_numpy(published().test.beats[:batch])
-    net = build(NetSize(), torch.device("cpu"))
-    quick, plain = Quick(net), PlainNet().eval()
+    net = build_beat_net(NetSize(), torch.device("cpu"))
+    quick, plain = InferenceNet(net), PlainNet().eval()
     times: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(repeats):
-        times["ours"].append(timed(lambda: class_scores.scores(net, beats) if batch > 1 else quick(beats)))
+        times["ours"].append(timed(lambda: class_scores.predict_beat_scores(net, beats) if batch > 1 else quick(beats)))
         times["plain"].append(timed(lambda: plain(beats)))
     micro = {name: statistics.median(values) / batch * 1e6 for name, values in times.items()}
     limit = flops(NetSize()) / matrix_product() * 1e6
@@ -160,14 +162,14 @@ def inference(batch: int, repeats: int) -> dict[str, float]:
 
 def whole_run(on: torch.device) -> dict[str, Any]:
     """Seconds of the 100 epochs of `ecg-agent train` on a device, with its last figures."""
-    recipe = config.load(None, {}).recipe["reproduction"]
+    recipe = config.load_config(None, {}).recipe["reproduction"]
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder), Asked("reproduction", "random", 0, 0, 1), recipe, published(), on)
+        run = TrainingRun(Path(folder), TrainingRequest("reproduction", "random", 0, 0, 1), recipe, published(), on)
         start = time.perf_counter()
         epochs = list(run.train(lambda _: None))
         seconds = time.perf_counter() - start
     losses = {f"test loss, epoch {n}": epochs[n - 1].test_loss for n in (1, 10, 50, recipe.epochs)}
-    return {"device": device.describe(on), "seconds": seconds, "epochs": recipe.epochs, **losses}
+    return {"device": device.describe_device(on), "seconds": seconds, "epochs": recipe.epochs, **losses}
 
 
 def cold_build() -> float:
@@ -179,8 +181,8 @@ def cold_build() -> float:
         return time.perf_counter() - start
 
 
-def published() -> Split:
-    return dataset.split(dataset.load(), "random", 0, 65_000)
+def published() -> DataSplit:
+    return dataset.split_beat_set(dataset.load_beat_set(), "random", 0, 65_000)
 
 
 def matrix_product() -> float:
@@ -196,7 +198,7 @@ def matrix_product() -> float:
 def flops(size: NetSize) -> float:
     """Floating-point operations of one beat forward, two a multiplication and addition of the convolutions."""
     total, inputs, length = 2 * size.samples * size.kernel * size.channels[0], size.channels[0], size.samples
-    for width, left in zip(size.channels, samples_left(size), strict=True):
+    for width, left in zip(size.channels, block_samples_left(size), strict=True):
         total += 2 * length * size.kernel * width * (inputs + width)
         inputs, length = width, left
     return float(total)

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from wfdb.processing import XQRS
 
-from agent.analysis.classifier import load as load_classifier
-from agent.analysis.qrs_detector import Detector
+from agent.analysis.beat_classifier import load_beat_classifier as load_classifier
+from agent.analysis.qrs_detector import QrsDetector
 from agent.core import config as configuration
-from agent.core.messages import Chunk, Floats, Lead
-from agent.pipeline.pipeline import Ward
+from agent.core.messages import Chunk, FloatArray, Lead
+from agent.pipeline.pipeline import Pipeline
 from benchmarks.detection import load
 from model.records.resample import FS
 
@@ -33,14 +33,14 @@ RECORDS = ("100", "106", "119", "201", "208", "213", "222", "232")
 HOUR_S = 3600
 
 
-def streams(beds: int, seconds: float) -> Floats:
+def streams(beds: int, seconds: float) -> FloatArray:
     """(beds, samples) mV."""
     signals = [load(name) for name in RECORDS]
     count = round(seconds * FS)
     return np.stack([np.roll(signals[i % len(signals)], -997 * i)[:count] for i in range(beds)])
 
 
-def packets(x: Floats) -> Iterator[list[Chunk]]:
+def packets(x: FloatArray) -> Iterator[list[Chunk]]:
     """One packet of every bed at a time."""
     size = PACKET if len(x) > 1 else PIECE
     counts = np.rint(1000 * x).astype(np.int32)[:, :, None]
@@ -52,10 +52,10 @@ def packets(x: Floats) -> Iterator[list[Chunk]]:
         ]
 
 
-def pipeline(x: Floats, weights: str) -> float:
+def pipeline(x: FloatArray, weights: str) -> float:
     """CPU seconds of a bed-hour, door to rhythm."""
-    settings = configuration.load(None, {})
-    ward = Ward(settings, load_classifier(weights, "cpu", 1))
+    settings = configuration.load_config(None, {})
+    ward = Pipeline(settings, load_classifier(weights, "cpu", 1))
     spent = 0.0
     for messages in packets(x):
         began = time.process_time()
@@ -66,9 +66,9 @@ def pipeline(x: Floats, weights: str) -> float:
     return float(spent / hours)
 
 
-def detection(x: Floats) -> float:
+def detection(x: FloatArray) -> float:
     """CPU seconds of a bed-hour of the detector alone."""
-    detector, rows, size = Detector(len(x)), np.arange(len(x)), PACKET if len(x) > 1 else PIECE
+    detector, rows, size = QrsDetector(len(x)), np.arange(len(x)), PACKET if len(x) > 1 else PIECE
     began = time.process_time()
     for first in range(0, x.shape[1] - size + 1, size):
         detector.push(rows, x[:, first : first + size])

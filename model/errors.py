@@ -15,7 +15,7 @@
 Exit code 2 is a usage error (unknown command or option), 0 also the end by `q`, Ctrl-C or SIGTERM.
 """
 
-LONGEST = 1000
+LONGEST_MESSAGE = 1000
 """Characters of a message."""
 
 
@@ -28,7 +28,11 @@ class EcgError(Exception):
     exit_code = 1
 
     def __init__(self, text: str) -> None:
-        shown = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+        shown = (
+            text
+            if len(text) <= LONGEST_MESSAGE
+            else f"{text[: LONGEST_MESSAGE // 2]} … {text[-LONGEST_MESSAGE // 2 :]}"
+        )
         super().__init__("".join(c if c.isprintable() else "?" for c in shown))
 
 
@@ -72,6 +76,6 @@ class SimulatorError(EcgError):
     exit_code = 11
 
 
-def plain(said: object) -> str:
+def clean_error_text(said: object) -> str:
     """What a file or a parser of it says, as part of a message: short, in one line, and printable."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(str(said)[:400].split()))

@@ -8,34 +8,34 @@ from threading import Event, Thread
 
 import zmq
 
-from agent.wire.packets import encode
-from agent.wire.requests import Fetch, Hello, Welcome, decode_request
-from agent.wire.requests import encode as encode_reply
+from agent.wire.packets import encode_frames
+from agent.wire.requests import FetchRequest, HelloReply, HelloRequest, decode_request
+from agent.wire.requests import encode_channel_message as encode_reply
 from model.errors import FrameError
-from simulator.sent_buffer import Memory
+from simulator.sent_buffer import SentBuffer
 
 TICK_S = 0.01
-A_TICK = 50
+REQUESTS_PER_TICK = 50
 """Requests answered in a tick: ZeroMQ takes them from all monitors in turn, and a flood waits in its own queue."""
-GONE_S = 3.0
+PEER_TIMEOUT_S = 3.0
 """A monitor that has not said hello for so long is gone."""
 MOST_PEERS = 4096
-A_SECOND, BURST = 1000, 2000
+REQUESTS_PER_SECOND, REQUEST_BURST = 1000, 2000
 """Requests that one monitor may make in the long run, and at once."""
-TOLD_S = 30.0
+REPORT_EVERY_S = 30.0
 
 
 @dataclass(slots=True)
-class _Peer:
+class _MonitorPeer:
     """A monitor: when it said hello last, whether it has all it wants, how many more requests it may make now."""
 
     heard_s: float = -math.inf
     complete: bool = False
-    allowed: float = BURST
+    allowed: float = REQUEST_BURST
     counted_s: float = 0.0
 
     def may_ask(self, now_s: float) -> bool:
-        self.allowed = min(BURST, self.allowed + (now_s - self.counted_s) * A_SECOND) - 1
+        self.allowed = min(REQUEST_BURST, self.allowed + (now_s - self.counted_s) * REQUESTS_PER_SECOND) - 1
         self.counted_s = now_s
         if self.allowed < 0:
             self.allowed = 0.0
@@ -43,16 +43,16 @@ class _Peer:
         return True
 
     def alive(self, now_s: float) -> bool:
-        return now_s - self.heard_s < GONE_S
+        return now_s - self.heard_s < PEER_TIMEOUT_S
 
 
-class Service:
+class BackfillServer:
     """Answers requests until it is closed."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]", memory: Memory, unix: Callable[[], float] = time.time) -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", memory: SentBuffer, unix: Callable[[], float] = time.time) -> None:
         """Takes over `socket`, a bound ROUTER."""
         self._socket, self._memory, self._unix = socket, memory, unix
-        self._peers: dict[bytes, _Peer] = {}
+        self._peers: dict[bytes, _MonitorPeer] = {}
         self._ignored = 0
         self._told_s = -math.inf
         self._closed = Event()
@@ -68,10 +68,13 @@ class Service:
     def refusals(self) -> list[str]:
         """What was not answered, in words, every half minute at most."""
         now_s = time.monotonic()
-        if not self._ignored or now_s - self._told_s < TOLD_S:
+        if not self._ignored or now_s - self._told_s < REPORT_EVERY_S:
             return []
         ignored, self._ignored, self._told_s = self._ignored, 0, now_s
-        return [f"{ignored} requests were not answered: malformed, or more than {A_SECOND} a second of one monitor"]
+        return [
+            f"{ignored} requests were not answered: malformed, or more than "
+            f"{REQUESTS_PER_SECOND} a second of one monitor"
+        ]
 
     def close(self) -> None:
         """End the thread, and close the socket."""
@@ -82,7 +85,7 @@ class Service:
         try:
             while not self._closed.is_set():
                 if self._socket.poll(100):
-                    for _ in range(A_TICK):
+                    for _ in range(REQUESTS_PER_TICK):
                         try:
                             self._answer(self._socket.recv_multipart(zmq.NOBLOCK))
                         except zmq.Again:
@@ -103,24 +106,26 @@ class Service:
         if request is None or peer is None or not peer.may_ask(now_s):
             self._ignored += 1
             return
-        if isinstance(request, Hello):
+        if isinstance(request, HelloRequest):
             peer.heard_s, peer.complete = now_s, request.complete
             reply = [encode_reply(self._welcome(request, received))]
         else:
             reply = self._fetched(request)
         self._socket.send_multipart([identity, *reply], zmq.NOBLOCK)  # ROUTER drops what a peer has no room for
 
-    def _welcome(self, request: Hello, received: float) -> Welcome:
-        return Welcome(id=request.id, asked=request.sent, received=received, sent=self._unix(), beds=len(self._memory))
+    def _welcome(self, request: HelloRequest, received: float) -> HelloReply:
+        return HelloReply(
+            id=request.id, asked=request.sent, received=received, sent=self._unix(), beds=len(self._memory)
+        )
 
-    def _fetched(self, request: Fetch) -> list[bytes]:
+    def _fetched(self, request: FetchRequest) -> list[bytes]:
         said, chunks = self._memory.fetch(request)
-        return [encode_reply(said), *(frame for chunk in chunks for frame in encode(chunk))]
+        return [encode_reply(said), *(frame for chunk in chunks for frame in encode_frames(chunk))]
 
-    def _peer(self, identity: bytes, now_s: float) -> _Peer | None:
+    def _peer(self, identity: bytes, now_s: float) -> _MonitorPeer | None:
         """What is known of a monitor; None where there are too many."""
         if identity not in self._peers and len(self._peers) >= MOST_PEERS:
             self._peers = {known: peer for known, peer in self._peers.items() if peer.alive(now_s)}
             if len(self._peers) >= MOST_PEERS:
                 return None
-        return self._peers.setdefault(identity, _Peer(counted_s=now_s))
+        return self._peers.setdefault(identity, _MonitorPeer(counted_s=now_s))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from model.records.wfdb_records import CLASSES, annotations, embedded, open_record
+from model.records.wfdb_records import CLASSES, embedded_records, open_record, read_reference
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogEntry:
     """One record: names of its `leads`, length, annotated beats in the order of CLASSES, the header's remarks."""
 
     name: str
@@ -20,12 +20,12 @@ class Entry:
     remarks: str
 
 
-def entries() -> list[Entry]:
+def read_catalog() -> list[CatalogEntry]:
     """All embedded records, in order. Raises RecordError where one cannot be read."""
-    return [_entry(name) for name in embedded()]
+    return [_read_catalog_entry(name) for name in embedded_records()]
 
 
-def table(found: list[Entry]) -> Table:
+def build_catalog_table(found: list[CatalogEntry]) -> Table:
     """The entries as a table, with the sum of the beats below."""
     made = Table("record", "leads", "length", box=SIMPLE_HEAD, show_footer=True, expand=True)
     made.columns[0].footer = f"{len(found)} records"
@@ -39,19 +39,19 @@ def table(found: list[Entry]) -> Table:
     return made
 
 
-def _entry(name: str) -> Entry:
+def _read_catalog_entry(name: str) -> CatalogEntry:
     record = open_record(name)
-    counts = Counter(annotations(record).beats()[1])
-    return Entry(
+    counts = Counter(read_reference(record).beats()[1])
+    return CatalogEntry(
         name=name,
         leads=tuple(signal.name for signal in record.signals),
         length_s=record.length / record.fs,
         beats=tuple(counts[label] for label in CLASSES),
-        remarks=_remarks(record.comments),
+        remarks=_header_remarks(record.comments),
     )
 
 
-def _remarks(comments: tuple[str, ...]) -> str:
+def _header_remarks(comments: tuple[str, ...]) -> str:
     """The header's lines after the first (age, sex, tape): one of medication, then sentences."""
     medication, sentences = comments[1:2], comments[2:]
     return " ".join(". ".join([*medication, " ".join(sentences)]).rstrip(". ").split())

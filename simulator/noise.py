@@ -21,24 +21,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ConfigError, RecordError
-from model.records.resample import resampled
-from model.records.wfdb_records import Record, annotations, noises, open_record, read
+from model.records.resample import resample_signal
+from model.records.wfdb_records import Record, embedded_noises, open_record, read_record_samples, read_reference
 
 Array = NDArray[np.float64]
 
-STRETCH_S = 300
-LARGEST_SAMPLE = 300
+MEASURED_S = 300
+MOST_MEASURED = 300
 """Beats or windows that are measured at most, as in WFDB's `sigamp`."""
-TRIMMED = 1 / 20
+TRIMMED_SHARE = 1 / 20
 
 
-class Noise:
+class StressNoise:
     """Noise for one record: `add` depends on the sample index only, so that blocks of any size give the same stream."""
 
     def __init__(self, record: Record, kind: str, snr_db: float, seed: int) -> None:
         """Raises ConfigError where `kind` is no embedded noise or `snr_db` is not a finite number."""
-        if kind not in noises():
-            raise ConfigError(f"no noise {kind!r}: choose one of {', '.join(noises())}")
+        if kind not in embedded_noises():
+            raise ConfigError(f"no noise {kind!r}: choose one of {', '.join(embedded_noises())}")
         if not np.isfinite(snr_db):
             raise ConfigError(f"a signal-to-noise ratio of {snr_db} dB makes no sense: give a finite number")
         if seed < 0:
@@ -57,19 +57,19 @@ class Noise:
 
 def qrs_amplitude(record: Record) -> Array:
     """A of the module's formula for each lead (leads,), in the lead's unit; 0 for a lead without a signal."""
-    samples = read(record, 0, round(STRETCH_S * record.fs))
+    samples = read_record_samples(record, 0, round(MEASURED_S * record.fs))
     reach = round(0.05 * record.fs)
-    peaks = _peaks(record)
-    peaks = peaks[(peaks >= reach) & (peaks < len(samples) - reach)][:LARGEST_SAMPLE]
+    peaks = _measured_r_peaks(record)
+    peaks = peaks[(peaks >= reach) & (peaks < len(samples) - reach)][:MOST_MEASURED]
     if not len(peaks):
-        return _trimmed_mean(np.ptp(_windows(samples, round(2 * record.fs)), axis=1))
+        return _trimmed_mean(np.ptp(_measured_windows(samples, round(2 * record.fs)), axis=1))
     return _trimmed_mean(np.ptp(samples[peaks[:, None] + np.arange(-reach, reach + 1)], axis=1))
 
 
-def _peaks(record: Record) -> NDArray[np.int64]:
+def _measured_r_peaks(record: Record) -> NDArray[np.int64]:
     """Annotated beats that are neither ventricular nor fusion beats, at the record's rate."""
     try:
-        peaks, classes = annotations(record).beats()
+        peaks, classes = read_reference(record).beats()
     except RecordError:
         return np.empty(0, np.int64)  # most records in the world have no annotations
     return peaks[np.isin(classes, ["N", "S", "Q"])]
@@ -77,22 +77,22 @@ def _peaks(record: Record) -> NDArray[np.int64]:
 
 def noise_amplitude(samples: Array, fs: float) -> Array:
     """R of the module's formula for each signal of (n, signals) noise at `fs` hertz."""
-    return _trimmed_mean(_windows(samples, round(fs)).std(axis=1))
+    return _trimmed_mean(_measured_windows(samples, round(fs)).std(axis=1))
 
 
 @lru_cache(maxsize=2)
 def _unit_noise(kind: str) -> Array:
     """A noise record at 125 Hz, (n, 2) of mean 0 and of R = 1, measured before resampling takes some of it away."""
     record = open_record(kind)
-    samples = read(record)
+    samples = read_record_samples(record)
     samples = (samples - samples.mean(axis=0)) / noise_amplitude(samples, record.fs)
-    return resampled(samples, record.fs)
+    return resample_signal(samples, record.fs)
 
 
-def _windows(samples: Array, length: int) -> Array:
+def _measured_windows(samples: Array, length: int) -> Array:
     """The first windows of (n, signals) samples: (windows, length, signals), or one shorter window of all there is."""
     length = max(1, min(length, len(samples)))
-    count = min(len(samples) // length, LARGEST_SAMPLE)
+    count = min(len(samples) // length, MOST_MEASURED)
     return samples[: count * length].reshape(count, length, -1)
 
 
@@ -101,7 +101,7 @@ def _trimmed_mean(values: Array) -> Array:
     means = np.zeros(values.shape[1])
     for column, found in enumerate(values.T):
         kept = np.sort(found[~np.isnan(found)])
-        cut = int(len(kept) * TRIMMED)
+        cut = int(len(kept) * TRIMMED_SHARE)
         if len(kept):
             means[column] = kept[cut : len(kept) - cut].mean()
     return means

@@ -11,25 +11,25 @@ import zmq
 
 from agent.core.config import Config
 from agent.core.messages import Chunk, End
-from agent.wire.keys import Guard, check, harden
-from agent.wire.requests import service_endpoint
+from agent.wire.curve_security import ServerAuthenticator, check_endpoint, harden_socket
+from agent.wire.requests import backfill_endpoint
 from model.errors import EndpointError
-from simulator.backfill_server import Service
-from simulator.sent_buffer import Memory
+from simulator.backfill_server import BackfillServer
+from simulator.sent_buffer import SentBuffer
 
-PATIENCE_MS = 100
+SEND_TIMEOUT_MS = 100
 """How long a lossless `send` waits for room before it lets the caller look around."""
 LINGER_S = 30.0
 """How long `close` waits for a subscriber that is slower than the stream, or still misses something."""
 SHORT_LINGER_S = 5.0
-REPLIES = 32
+MOST_REPLIES = 32
 """Replies that wait for one monitor at most."""
-MOST_TOPICS, A_LOOK = 65_536, 1000
+MOST_TOPICS, CHANGES_PER_CALL = 65_536, 1000
 """Subscriptions that are remembered, and changes of them that are taken note of at once."""
-BINDS = 20
+BIND_ATTEMPTS = 20
 """How often a port whose neighbour is free is looked for, where any port will do."""
 
-REASONS = {
+BIND_ERRORS = {
     errno.EADDRINUSE: "is in use: another simulator running? Choose another one with --endpoint",
     errno.EADDRNOTAVAIL: "is not an address of this machine: try tcp://127.0.0.1:5555",
     errno.ENODEV: "is not an address of this machine: try tcp://127.0.0.1:5555",
@@ -39,7 +39,7 @@ REASONS = {
 }
 
 
-class Publisher:
+class PacketPublisher:
     """Sends messages to whoever subscribes to their bed, keeps the last minutes and sends them again when asked.
 
     Real time (`lossless` False): a subscriber that falls too far behind loses packets, and the device is never held up.
@@ -52,17 +52,17 @@ class Publisher:
     def __init__(self, config: Config, lossless: bool, unix: Callable[[], float] = time.time) -> None:
         """Raises EndpointError where an endpoint cannot be bound, ConfigError for one not allowed without keys."""
         link = config.link
-        for endpoint in (link.endpoint, service_endpoint(link.endpoint, link.service)):
-            check(endpoint, config.security, bind=True)
+        for endpoint in (link.endpoint, backfill_endpoint(link.endpoint, link.service)):
+            check_endpoint(endpoint, config.security, bind=True)
         self.linger_s = LINGER_S if lossless else SHORT_LINGER_S
         self._topics: Counter[bytes] = Counter()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._guard: Guard | None = None
+        self._guard: ServerAuthenticator | None = None
         # Plain integers, and no send_multipart: its checks cost as much as the sending.
         self._last = 0 if lossless else int(zmq.NOBLOCK)
         self._more = self._last | int(zmq.SNDMORE)
         try:
-            self._guard = Guard(self._context, config.security)
+            self._guard = ServerAuthenticator(self._context, config.security)
             self._socket, router = self._bind(link.endpoint, link.service, link.buffer_packets, lossless)
         except BaseException:
             self._shut(0)
@@ -70,8 +70,8 @@ class Publisher:
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         # What stands below zmq.Socket.send, whose options nobody asks for here: they are a third of its cost.
         self._put = super(zmq.Socket, self._socket).send
-        self._memory = Memory(config.simulate.keep_s)
-        self._service = Service(router, self._memory, unix)
+        self._memory = SentBuffer(config.simulate.keep_s)
+        self._service = BackfillServer(router, self._memory, unix)
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Send one message. False, after 100 ms, where a lossless subscriber has no room: nothing was sent then."""
@@ -129,19 +129,19 @@ class Publisher:
     def _bind(
         self, endpoint: str, service: str, queue: int, lossless: bool
     ) -> "tuple[zmq.Socket[bytes], zmq.Socket[bytes]]":
-        for _ in range(BINDS):
+        for _ in range(BIND_ATTEMPTS):
             publisher, router = self._context.socket(zmq.XPUB), self._context.socket(zmq.ROUTER)
             publisher.set(zmq.SNDHWM, queue)
             publisher.set(zmq.XPUB_VERBOSER, 1)  # tells of every subscription, so that they can be counted
             if lossless:
                 publisher.set(zmq.XPUB_NODROP, 1)
-                publisher.set(zmq.SNDTIMEO, PATIENCE_MS)
-            router.set(zmq.SNDHWM, REPLIES)
+                publisher.set(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
+            router.set(zmq.SNDHWM, MOST_REPLIES)
             wildcard = endpoint.endswith(":*")
             try:
                 self._bind_one(publisher, endpoint)
                 bound = publisher.getsockopt_string(zmq.LAST_ENDPOINT)
-                self._bind_one(router, service_endpoint(bound, service))
+                self._bind_one(router, backfill_endpoint(bound, service))
             except EndpointError:
                 publisher.close(linger=0)
                 router.close(linger=0)
@@ -152,14 +152,16 @@ class Publisher:
         raise EndpointError(f"endpoint {endpoint}: no two free ports in a row: choose one with --endpoint")
 
     def _bind_one(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-        harden(socket)
+        harden_socket(socket)
         if self._guard is not None:
             self._guard.secure(socket)
         socket.set(zmq.IPV6, "[" in endpoint)
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise EndpointError(f"endpoint {endpoint} {REASONS.get(error.errno or 0, f'fails: {error}')}") from error
+            raise EndpointError(
+                f"endpoint {endpoint} {BIND_ERRORS.get(error.errno or 0, f'fails: {error}')}"
+            ) from error
 
     def _shut(self, linger_ms: int) -> None:
         if self._guard is not None:
@@ -168,7 +170,7 @@ class Publisher:
 
     def _listen(self) -> None:
         """Take note of who subscribed (1, topic) and unsubscribed (0, topic) since the last call."""
-        for _ in range(A_LOOK):
+        for _ in range(CHANGES_PER_CALL):
             try:
                 message = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:

@@ -14,25 +14,25 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.messages import Chunk, End, Lead, quantised
-from agent.wire.packets import LARGEST_NAME, MOST_LEADS, bed_name
+from agent.core.messages import Chunk, End, Lead, quantise_to_counts
+from agent.wire.packets import LARGEST_NAME_BYTES, MOST_LEADS, decode_bed_name
 from model.errors import ConfigError, FrameError, RecordError
 from model.records.resample import FS, Resampler
-from model.records.wfdb_records import Record, Signal, open_record, read
-from simulator.noise import Noise
-from simulator.source import Block, Source
+from model.records.wfdb_records import Record, RecordSignal, open_record, read_record_samples
+from simulator.noise import StressNoise
+from simulator.packet_source import PacketBlock, PacketSource
 
 BLOCK_S = 30.0
 """Seconds of a record that are read at a time."""
-REACH_S = 1.0
+FILTER_REACH_S = 1.0
 """More than the resampling filter reaches beyond a sample: ten samples of the slower rate, 0.5 s at 20 Hz."""
 LONGEST_PACKET_S = 10.0
-GAINS = {"V": 1e6, "mV": 1000.0, "uV": 1.0, "µV": 1.0, "μV": 1.0}
+COUNTS_PER_UNIT = {"V": 1e6, "mV": 1000.0, "uV": 1.0, "µV": 1.0, "μV": 1.0}
 """Counts per unit: a count is a microvolt. The last two differ: micro sign and Greek mu."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplayPlan:
     """What a bed replays: `record` by embedded name or path, from `start_s` on, for `duration_s` or to its end.
 
     `loop`: begin the record anew at its end, the sample index going on. `noise`: an embedded noise record, at `snr_db`
@@ -49,32 +49,32 @@ class Plan:
     seed: int
 
 
-class Replay(Source):
+class RecordReplay(PacketSource):
     """The blocks of a plan, then one End.
 
     `first`: index of the first sample, counted from the start of the record at 125 Hz. `length`: samples to come, None
     where there is no end.
     """
 
-    def __init__(self, plan: Plan, packet_ms: float, run: str | None = None, block_s: float = BLOCK_S) -> None:
+    def __init__(self, plan: ReplayPlan, packet_ms: float, run: str | None = None, block_s: float = BLOCK_S) -> None:
         """Raises ConfigError for a plan that makes no sense and RecordError for a record that cannot be replayed."""
-        self.bed = checked_bed(plan.bed)
+        self.bed = check_bed_name(plan.bed)
         self.packet = packet_samples(packet_ms)
         self.run = run or uuid4().hex
-        self._tape = _tape(plan.record, block_s)
-        self.first = _start(plan, self._tape.length)
-        self.length = _length(plan, self._tape.length - self.first)
-        self._noise = None if plan.noise is None else Noise(self._tape.record, plan.noise, plan.snr_db, plan.seed)
+        self._tape = _open_resampled(plan.record, block_s)
+        self.first = _replay_start(plan, self._tape.length)
+        self.length = _replay_length(plan, self._tape.length - self.first)
+        self._noise = None if plan.noise is None else StressNoise(self._tape.record, plan.noise, plan.snr_db, plan.seed)
 
     @property
     def packet_s(self) -> float:
         return self.packet / FS
 
-    def blocks(self) -> Iterator[Block | End]:
+    def blocks(self) -> Iterator[PacketBlock | End]:
         first, sequence = self.first, 0
         for counts in self._whole_packets():
             chunk = Chunk(self.bed, self.run, first, float(FS), self._tape.leads, counts, 0.0, sequence=sequence)
-            yield (block := Block(chunk, self.packet))
+            yield (block := PacketBlock(chunk, self.packet))
             first += len(counts)
             sequence += block.packets
         yield End(self.bed, self.run, first, float(FS), sequence)
@@ -112,13 +112,13 @@ class Replay(Source):
             at %= self._tape.length
 
 
-class _Tape:
+class _ResampledRecord:
     """A record at 125 Hz in blocks, of which those in use are shared by all beds that replay it."""
 
     def __init__(self, name: str, block_s: float) -> None:
         self.record = open_record(name)
         self.leads = wire_leads(self.record)
-        self.length = len_resampled(self.record)
+        self.length = resampled_length(self.record)
         self._gains = np.array([lead.gain for lead in self.leads])
         self._block = max(1, round(block_s * FS))
         # Other edges for each record: a ward does not read all its records in one instant.
@@ -140,7 +140,7 @@ class _Tape:
 
     def quantised(self, samples: NDArray[np.float64]) -> NDArray[np.int32]:
         """Samples in the record's units as counts."""
-        return quantised(samples, self._gains)
+        return quantise_to_counts(samples, self._gains)
 
     def _edges(self, start: int) -> tuple[int, int]:
         """First sample of the block that sample `start` lies in, and of the next one."""
@@ -149,21 +149,21 @@ class _Tape:
 
     def _read(self, start: int, stop: int) -> NDArray[np.float64]:
         resampler = Resampler(self.record.fs, len(self.leads), start)
-        end = min(ceil((stop / FS + REACH_S) * self.record.fs), self.record.length)
-        samples = resampler.push(read(self.record, resampler.first_input, end))
+        end = min(ceil((stop / FS + FILTER_REACH_S) * self.record.fs), self.record.length)
+        samples = resampler.push(read_record_samples(self.record, resampler.first_input, end))
         if end == self.record.length:
             samples = np.concatenate([samples, resampler.flush()])
         return samples[: stop - start]
 
 
-_tapes: WeakValueDictionary[tuple[str, float], _Tape] = WeakValueDictionary()
+_tapes: WeakValueDictionary[tuple[str, float], _ResampledRecord] = WeakValueDictionary()
 
 
-def _tape(record: str, block_s: float) -> _Tape:
+def _open_resampled(record: str, block_s: float) -> _ResampledRecord:
     """The tape of a record, opened once for all beds that replay it at the same time. Raises RecordError."""
     tape = _tapes.get((record, block_s))
     if tape is None:
-        tape = _tapes[record, block_s] = _Tape(record, block_s)
+        tape = _tapes[record, block_s] = _ResampledRecord(record, block_s)
     return tape
 
 
@@ -177,7 +177,7 @@ def packet_samples(packet_ms: float) -> int:
     return round(samples)
 
 
-def len_resampled(record: Record) -> int:
+def resampled_length(record: Record) -> int:
     """Samples of a whole record at 125 Hz. Raises RecordError where its rate has no small ratio to that."""
     try:
         resampler = Resampler(record.fs, 1)
@@ -195,11 +195,11 @@ def wire_leads(record: Record) -> tuple[Lead, ...]:
         raise RecordError(f"record {record.path} has {len(record.signals)} signals: the wire carries {MOST_LEADS}")
     names: list[str] = []
     for signal in record.signals:
-        names.append(numbered(_printable(signal.name, LARGEST_NAME - 4), names))
-    return tuple(_lead(name, signal) for name, signal in zip(names, record.signals, strict=True))
+        names.append(number_repeated_name(_printable_text(signal.name, LARGEST_NAME_BYTES - 4), names))
+    return tuple(_wire_lead(name, signal) for name, signal in zip(names, record.signals, strict=True))
 
 
-def numbered(name: str, taken: list[str]) -> str:
+def number_repeated_name(name: str, taken: list[str]) -> str:
     """`name`, or the first of name-2, name-3 … that is not taken."""
     number = 1
     while (tried := name if number == 1 else f"{name}-{number}") in taken:
@@ -207,34 +207,34 @@ def numbered(name: str, taken: list[str]) -> str:
     return tried
 
 
-def _lead(name: str, signal: Signal) -> Lead:
+def _wire_lead(name: str, signal: RecordSignal) -> Lead:
     """Microvolts for voltages; for other units the power of ten that brings the rails within ±30,000 counts."""
     largest = max(abs(signal.low), abs(signal.high), 1e-6)
-    gain = GAINS.get(signal.unit) or min(10.0 ** floor(log10(30_000 / largest)), 1e9)
+    gain = COUNTS_PER_UNIT.get(signal.unit) or min(10.0 ** floor(log10(30_000 / largest)), 1e9)
     low, high = (int(np.clip(round(rail * gain), -(2**31), 2**31 - 1)) for rail in (signal.low, signal.high))
-    return Lead(name, _printable(signal.unit, 16), gain, 0.0, min(low, high - 1), high)
+    return Lead(name, _printable_text(signal.unit, 16), gain, 0.0, min(low, high - 1), high)
 
 
-def _printable(text: str, longest: int) -> str:
+def _printable_text(text: str, longest: int) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:longest] or "?"
 
 
-def checked_bed(bed: str) -> str:
+def check_bed_name(bed: str) -> str:
     """The name of a bed. Raises ConfigError where it cannot be sent."""
     try:
-        return bed_name(bed.encode())
+        return decode_bed_name(bed.encode())
     except FrameError as error:
         raise ConfigError(f"bed {bed!r} cannot be sent: {error}") from error
 
 
-def _start(plan: Plan, total: int) -> int:
+def _replay_start(plan: ReplayPlan, total: int) -> int:
     start_s = plan.start_s
     if not 0 <= start_s < total / FS:
         raise ConfigError(f"start {start_s:g} s is not within record {plan.record}: it has 0 to {total / FS:.1f} s")
     return min(round(start_s * FS), total - 1)
 
 
-def _length(plan: Plan, left: int) -> int | None:
+def _replay_length(plan: ReplayPlan, left: int) -> int | None:
     """Samples to send, of a record that has `left` more of them."""
     if plan.duration_s is None:
         return None if plan.loop else left

@@ -12,22 +12,22 @@ from uuid import uuid4
 
 from agent.core.messages import Chunk, End
 from agent.recording.runs import SessionRuns
-from agent.recording.sessions import Segment, counts, is_recording, recorded
-from agent.wire.packets import LARGEST_COUNT, LARGEST_FRAME
+from agent.recording.sessions import RecordedSegment, find_segments, is_recording, read_segment_counts
+from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES
 from model.errors import ConfigError
-from simulator.record_replay import BLOCK_S, LONGEST_PACKET_S, Plan, checked_bed
-from simulator.sent_buffer import WIDEST
-from simulator.source import Block, Source
+from simulator.packet_source import PacketBlock, PacketSource
+from simulator.record_replay import BLOCK_S, LONGEST_PACKET_S, ReplayPlan, check_bed_name
+from simulator.sent_buffer import BYTES_PER_COUNT
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _TimedSegment:
     """A segment, when it begins, in seconds after the start of the recording, and whether its run ended behind it.
 
     `ended`: the index that the End of the run gave, None where there was none, or another segment follows.
     """
 
-    segment: Segment
+    segment: RecordedSegment
     begin_s: float
     ended: int | None = None
 
@@ -41,10 +41,10 @@ class _Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class _SegmentSlice:
     """What is to be sent of a piece: its samples `start` to `stop`, in a pass of a loop."""
 
-    piece: _Piece
+    piece: _TimedSegment
     start: int
     stop: int
     number: int
@@ -54,20 +54,20 @@ class _Cut:
         return self.piece.ended if self.stop == self.piece.segment.count else None
 
 
-class RecordedReplay(Source):
+class RecordingReplay(PacketSource):
     """The blocks of a recording and the Ends of its runs.
 
     Looped, each pass is as if the device had been restarted: new runs of the same indices.
     """
 
-    def __init__(self, plan: Plan, packet_ms: float, run: str | None = None) -> None:
+    def __init__(self, plan: ReplayPlan, packet_ms: float, run: str | None = None) -> None:
         """Raises ConfigError for a plan that makes no sense and RecordError for a recording that cannot be read."""
         if plan.noise is not None:
             raise ConfigError("a recording is replayed as it was, without noise: leave --noise out")
         if not 0 < packet_ms <= 1000 * LONGEST_PACKET_S:
             raise ConfigError(f"packets of {packet_ms:g} ms: give more than 0 ms and at most {LONGEST_PACKET_S:g} s")
-        self.bed, self.run, self._packet_s = checked_bed(plan.bed), run or uuid4().hex, packet_ms / 1000
-        self._pieces = _pieces(recorded(Path(plan.record).expanduser()))
+        self.bed, self.run, self._packet_s = check_bed_name(plan.bed), run or uuid4().hex, packet_ms / 1000
+        self._pieces = _time_segments(find_segments(Path(plan.record).expanduser()))
         self._length_s = self._pieces[-1].end_s
         if not 0 <= plan.start_s < self._length_s:
             within = f"it has 0 to {self._length_s:.1f} s"
@@ -84,8 +84,8 @@ class RecordedReplay(Source):
     def packet_s(self) -> float:
         return self._packet_s
 
-    def blocks(self) -> Iterator[Block | End]:
-        before: _Cut | None = None
+    def blocks(self) -> Iterator[PacketBlock | End]:
+        before: _SegmentSlice | None = None
         end = End(self.bed, self.run, 0, 0.0)
         for cut in self._cuts():
             segment, run, sequence = cut.piece.segment, end.run, end.sequence
@@ -101,29 +101,29 @@ class RecordedReplay(Source):
             before = cut
         yield end
 
-    def _cuts(self) -> Iterator[_Cut]:
+    def _cuts(self) -> Iterator[_SegmentSlice]:
         start_s, left_s, number = self._start_s, self._duration_s, 0
         while left_s > 0:
             for piece in self._pieces:
                 start, stop = piece.at(start_s), piece.at(start_s + left_s)
                 if start < stop:
-                    yield _Cut(piece, start, stop, number)
+                    yield _SegmentSlice(piece, start, stop, number)
             left_s = left_s - (self._length_s - start_s) if self._loop else 0.0
             start_s, number = 0.0, number + 1
 
-    def _blocks(self, cut: _Cut, run: str, sequence: int) -> Iterator[Block]:
+    def _blocks(self, cut: _SegmentSlice, run: str, sequence: int) -> Iterator[PacketBlock]:
         segment = cut.piece.segment
-        most = min(LARGEST_COUNT, LARGEST_FRAME // (WIDEST * len(segment.leads)))
+        most = min(MOST_PACKET_SAMPLES, LARGEST_PAYLOAD_BYTES // (BYTES_PER_COUNT * len(segment.leads)))
         packet = min(max(1, round(self._packet_s * segment.fs)), most)
         length = packet * max(1, round(BLOCK_S * segment.fs / packet))
         for low in range(cut.start, cut.stop, length):
-            read = counts(segment, low, min(low + length, cut.stop))
+            read = read_segment_counts(segment, low, min(low + length, cut.stop))
             chunk = Chunk(self.bed, run, segment.first + low, segment.fs, segment.leads, read, 0.0, sequence=sequence)
-            yield (block := Block(chunk, packet))
+            yield (block := PacketBlock(chunk, packet))
             sequence += block.packets
 
 
-def is_recorded(record: str) -> bool:
+def is_recording_path(record: str) -> bool:
     """Whether a record to replay is a recording of ours: a session, the folder of a bed in it, or a segment."""
     try:
         return is_recording(Path(record).expanduser())
@@ -131,15 +131,15 @@ def is_recorded(record: str) -> bool:
         return False
 
 
-def recorded_bed(record: str) -> str:
+def read_recorded_bed(record: str) -> str:
     """The name of the bed that was recorded. Raises RecordError."""
-    return recorded(Path(record).expanduser())[0].bed
+    return find_segments(Path(record).expanduser())[0].bed
 
 
-def _pieces(segments: Sequence[Segment]) -> list[_Piece]:
+def _time_segments(segments: Sequence[RecordedSegment]) -> list[_TimedSegment]:
     """When each segment begins. Where the rate changes within a run, indices before and after cannot be compared."""
-    ends = _ends(segments)
-    pieces: list[_Piece] = []
+    ends = _known_run_ends(segments)
+    pieces: list[_TimedSegment] = []
     for segment, following in zip(segments, [*segments[1:], None], strict=True):
         begin_s = 0.0
         if pieces:
@@ -148,11 +148,11 @@ def _pieces(segments: Sequence[Segment]) -> list[_Piece]:
             hole = max(0, segment.first - before.first - before.count) if same else 0
             begin_s = pieces[-1].end_s + hole / segment.fs
         last = following is None or following.run != segment.run
-        pieces.append(_Piece(segment, begin_s, ends.get(segment.run) if last else None))
+        pieces.append(_TimedSegment(segment, begin_s, ends.get(segment.run) if last else None))
     return pieces
 
 
-def _ends(segments: Sequence[Segment]) -> dict[str, int]:
+def _known_run_ends(segments: Sequence[RecordedSegment]) -> dict[str, int]:
     """The index after the last sample of each run that is known to have ended; of a lone segment nothing is known."""
     folder = segments[0].path.parent.parent
     if not segments[0].id:

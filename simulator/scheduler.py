@@ -15,27 +15,27 @@ from typing import Protocol
 from uuid import uuid4
 
 from agent.core.messages import Chunk, End
-from agent.wire.packets import Cutter, encode
+from agent.wire.packets import PacketCutter, encode_frames
 from model.errors import ConfigError
-from model.records.wfdb_records import embedded, find
-from simulator.record_replay import Plan, Replay, numbered
-from simulator.recording_replay import RecordedReplay, is_recorded, recorded_bed
-from simulator.source import Block, Source
+from model.records.wfdb_records import embedded_records, find_record
+from simulator.packet_source import PacketBlock, PacketSource
+from simulator.record_replay import RecordReplay, ReplayPlan, number_repeated_name
+from simulator.recording_replay import RecordingReplay, is_recording_path, read_recorded_bed
 
 STAGGER_S = 11.0
 STAGGER_WITHIN_S = 600.0
 """Beds of a ward start 11 s apart in their records, within ten minutes."""
-SLOT_S = 0.01
+PHASE_SLOT_S = 0.01
 """Phases are multiples of this: waking up for every packet of a large ward would cost more than sending it."""
 STATUS_S = 0.5
 STOPPED_LINGER_S = 3.0
 """How long a device that is stopped waits for those who still miss samples."""
-NAP_S = 0.1
+LONGEST_SLEEP_S = 0.1
 """Longest sleep, so that a stop is soon seen."""
 
 
-class Sink(Protocol):
-    """What packets are sent to: a `simulator.publisher.Publisher`, or a test's stand-in."""
+class PacketSink(Protocol):
+    """What packets are sent to: a `simulator.publisher.PacketPublisher`, or a test's stand-in."""
 
     linger_s: float
 
@@ -47,7 +47,7 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class SchedulerClock:
     """`now`: monotonic seconds; `sleep`: for so many seconds; `unix`: seconds since the epoch, for the `sent` stamp."""
 
     now: Callable[[], float] = time.monotonic
@@ -56,7 +56,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PlaybackSpeed:
     """`speed` times real time, None as fast as it goes; `wait`: hold the first sample until every bed is subscribed."""
 
     speed: float | None
@@ -68,7 +68,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ReplayStatus:
     """Where the ward stands: `beds` still running, `subscribed` those of them that somebody listens to.
 
     `position_s`: seconds of signal sent of each bed; `late_ms`: how far behind schedule a packet was at worst since the
@@ -83,7 +83,7 @@ class Status:
     waiting: bool
 
 
-def bed_names(records: Sequence[str]) -> list[str]:
+def name_beds(records: Sequence[str]) -> list[str]:
     """A bed name for each record, its name without folders: 100, 101 and, where one is repeated, 100-2.
 
     A recording is called like the bed that was recorded. Raises RecordError where it cannot be read, and for what has
@@ -92,16 +92,16 @@ def bed_names(records: Sequence[str]) -> list[str]:
     names: list[str] = []
     for record in records:
         plain = Path(record).name.removesuffix(".hea").removesuffix(".dat")
-        name = recorded_bed(record) if is_recorded(record) else plain or find(record).name
-        names.append(numbered(name, names))
+        name = read_recorded_bed(record) if is_recording_path(record) else plain or find_record(record).name
+        names.append(number_repeated_name(name, names))
     return names
 
 
-def spread(beds: int, base: Plan) -> list[Plan]:
+def plan_ward(beds: int, base: ReplayPlan) -> list[ReplayPlan]:
     """Plans of a ward: the embedded records in turn, each bed at its own place, all else as in `base`."""
     if beds < 1:
         raise ConfigError(f"a ward of {beds} beds makes no sense: give at least 1")
-    records = [embedded()[i % len(embedded())] for i in range(beds)]
+    records = [embedded_records()[i % len(embedded_records())] for i in range(beds)]
     return [
         replace(
             base,
@@ -110,38 +110,40 @@ def spread(beds: int, base: Plan) -> list[Plan]:
             start_s=base.start_s + i * STAGGER_S % STAGGER_WITHIN_S,
             seed=base.seed + i,
         )
-        for i, (record, bed) in enumerate(zip(records, bed_names(records), strict=True))
+        for i, (record, bed) in enumerate(zip(records, name_beds(records), strict=True))
     ]
 
 
-def open_beds(plans: Sequence[Plan], packet_ms: float) -> list[Replay | RecordedReplay]:
+def open_replays(plans: Sequence[ReplayPlan], packet_ms: float) -> list[RecordReplay | RecordingReplay]:
     """Replays of one run. Raises ConfigError and RecordError (see them), and where two beds share a name."""
     names = [plan.bed for plan in plans]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ConfigError(f"two beds are called {repeated[0]!r}: give each a name of its own")
     run_id = uuid4().hex
-    return [(RecordedReplay if is_recorded(plan.record) else Replay)(plan, packet_ms, run_id) for plan in plans]
+    return [
+        (RecordingReplay if is_recording_path(plan.record) else RecordReplay)(plan, packet_ms, run_id) for plan in plans
+    ]
 
 
-def run(
-    replays: Sequence[Source],
-    sink: Sink,
-    pace: Pace,
-    clock: Clock,
+def run_schedule(
+    replays: Sequence[PacketSource],
+    sink: PacketSink,
+    pace: PlaybackSpeed,
+    clock: SchedulerClock,
     stop: Callable[[], bool],
-    status: Callable[[Status], None],
-) -> Status:
+    status: Callable[[ReplayStatus], None],
+) -> ReplayStatus:
     """Send all packets of all beds when they are due, each bed's End after its last; return how it ended.
 
     `stop` is asked before the packets of every instant and at least ten times a second; once it says True, every bed is
     ended where it stands. `status` is told twice a second. A lossless sink may hold the schedule up; see
     `simulator.publisher`.
     """
-    return _Ward(replays, sink, pace, clock, stop, status).play()
+    return _PacketScheduler(replays, sink, pace, clock, stop, status).play()
 
 
-class _Bed:
+class _ScheduledSource:
     """One bed on the schedule: its next packet or End is due at `due_s` after t0 at speed 1.
 
     `message` is that End, or the chunk whose samples before `stop` have been sent once the packet has. `over`: there is
@@ -167,9 +169,9 @@ class _Bed:
     stop: int
     due_s: float
     _sequence: int
-    _cutter: Cutter | None
+    _cutter: PacketCutter | None
 
-    def __init__(self, source: Source, phase_s: float) -> None:
+    def __init__(self, source: PacketSource, phase_s: float) -> None:
         self._blocks = source.blocks()
         block = next(self._blocks)
         message = block if isinstance(block, End) else block.chunk
@@ -186,7 +188,7 @@ class _Bed:
     def frames(self, sent_s: float) -> list[bytes]:
         """What is to be sent next."""
         if self._cutter is None:
-            return encode(replace(self.message, sent_s=sent_s))
+            return encode_frames(replace(self.message, sent_s=sent_s))
         return self._cutter.cut(self._start, self.stop, self._sequence, sent_s)
 
     def advance(self) -> bool:
@@ -208,12 +210,12 @@ class _Bed:
         self._begin(block)
         return True
 
-    def _begin(self, block: Block | End) -> None:
+    def _begin(self, block: PacketBlock | End) -> None:
         if isinstance(block, End):
             self.message, self._packet, self._length, self._cutter = block, 0, 0, None
         else:
             self.message, self._packet = block
-            self._length, self._cutter = len(block.chunk.counts), Cutter(block.chunk)
+            self._length, self._cutter = len(block.chunk.counts), PacketCutter(block.chunk)
         self._start, self._sequence = 0, self.message.sequence
         self._aim()
 
@@ -228,49 +230,51 @@ class _Bed:
         return End(message.bed, message.run, message.first + count, message.fs, sequence)
 
 
-class _Schedule:
+class _PacketSchedule:
     """Beds by the instant at which their next packets are due: there are far fewer instants than packets."""
 
     def __init__(self) -> None:
         self._times: list[float] = []
-        self._beds: dict[float, list[_Bed]] = {}
+        self._beds: dict[float, list[_ScheduledSource]] = {}
 
-    def add(self, bed: _Bed) -> None:
+    def add(self, bed: _ScheduledSource) -> None:
         beds = self._beds.get(bed.due_s)
         if beds is None:
             beds = self._beds[bed.due_s] = []
             heappush(self._times, bed.due_s)
         beds.append(bed)
 
-    def instants(self) -> Iterator[tuple[float, list[_Bed]]]:
+    def instants(self) -> Iterator[tuple[float, list[_ScheduledSource]]]:
         """Each instant in turn, until no bed is left; beds may be added meanwhile."""
         while self._times:
             due_s = heappop(self._times)
             yield due_s, self._beds.pop(due_s)
 
 
-class _Ward:
-    """The state of `run`."""
+class _PacketScheduler:
+    """The state of `run_schedule`."""
 
     def __init__(
         self,
-        sources: Sequence[Source],
-        sink: Sink,
-        pace: Pace,
-        clock: Clock,
+        sources: Sequence[PacketSource],
+        sink: PacketSink,
+        pace: PlaybackSpeed,
+        clock: SchedulerClock,
         stop: Callable[[], bool],
-        status: Callable[[Status], None],
+        status: Callable[[ReplayStatus], None],
     ) -> None:
         self._sink, self._pace, self._clock, self._stop, self._status = sink, pace, clock, stop, status
         period = sources[0].packet_s if sources else 0.0
-        slots = max(1, round(period / SLOT_S))
-        self._beds = [_Bed(one, i * slots // len(sources) * period / slots) for i, one in enumerate(sources)]
+        slots = max(1, round(period / PHASE_SLOT_S))
+        self._beds = [
+            _ScheduledSource(one, i * slots // len(sources) * period / slots) for i, one in enumerate(sources)
+        ]
         self._packets = 0
         self._position_s = 0.0
         self._late_s = 0.0
         self._told = -inf
 
-    def play(self) -> Status:
+    def play(self) -> ReplayStatus:
         running = self._hold() and self._send_all()
         if not running:
             self._end_all()
@@ -283,14 +287,14 @@ class _Ward:
             if self._stop():
                 return False
             self._tell_in_time(waiting=True)
-            self._clock.sleep(NAP_S / 2)
+            self._clock.sleep(LONGEST_SLEEP_S / 2)
         return True
 
     def _send_all(self) -> bool:
         """Send everything when it is due; False if stopped before the end."""
         speed = self._pace.speed or inf
         start = self._clock.now()
-        schedule = _Schedule()
+        schedule = _PacketSchedule()
         for bed in self._beds:
             schedule.add(bed)
         for due_s, beds in schedule.instants():
@@ -314,11 +318,11 @@ class _Ward:
         while (left := due - self._clock.now()) > 0:
             if self._stop():
                 return False
-            self._clock.sleep(min(left, NAP_S))
+            self._clock.sleep(min(left, LONGEST_SLEEP_S))
             self._tell_in_time(waiting=False)
         return not self._stop()
 
-    def _deliver(self, bed: _Bed) -> bool:
+    def _deliver(self, bed: _ScheduledSource) -> bool:
         """Send what a bed sends next, however long the sink has no room; False if stopped meanwhile."""
         while True:
             sent_s = self._clock.unix()
@@ -335,20 +339,20 @@ class _Ward:
         full = False
         for bed in self._running():
             end = replace(bed.end, sent_s=self._clock.unix())
-            full = full or not self._sink.send(encode(end))
+            full = full or not self._sink.send(encode_frames(end))
             self._sink.keep(end, 0, end.sent_s)
 
-    def _running(self) -> list[_Bed]:
+    def _running(self) -> list[_ScheduledSource]:
         return [bed for bed in self._beds if not bed.over]
 
     def _tell_in_time(self, waiting: bool) -> None:
         if self._clock.now() - self._told >= STATUS_S:
             self._tell(waiting)
 
-    def _tell(self, waiting: bool) -> Status:
+    def _tell(self, waiting: bool) -> ReplayStatus:
         names = [bed.message.bed for bed in self._running()]
         subscribed = self._sink.subscribed(names)
-        status = Status(len(names), subscribed, self._position_s, self._packets, 1000 * self._late_s, waiting)
+        status = ReplayStatus(len(names), subscribed, self._position_s, self._packets, 1000 * self._late_s, waiting)
         self._told = self._clock.now()
         self._late_s = 0.0
         self._status(status)

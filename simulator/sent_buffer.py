@@ -6,14 +6,14 @@ from threading import Lock
 import numpy as np
 
 from agent.core.messages import Chunk, End
-from agent.wire.packets import LARGEST_COUNT, LARGEST_FRAME
-from agent.wire.requests import BLOCK_S, Fetch, Fetched
+from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES
+from agent.wire.requests import LONGEST_REPLY_S, FetchReply, FetchRequest
 
-WIDEST = 4
+BYTES_PER_COUNT = 4
 """Bytes of a count."""
 
 
-class Memory:
+class SentBuffer:
     """The last `keep_s` seconds of signal of every bed. One thread keeps, others may fetch.
 
     Nothing is copied: the chunks are kept as they are, the oldest as long as any of its samples is.
@@ -21,7 +21,7 @@ class Memory:
 
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
-        self._beds: dict[str, _Kept] = {}
+        self._beds: dict[str, _SentRun] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -37,18 +37,18 @@ class Memory:
                 return
             if kept is None or not (message is kept.last or kept.follow(message)):
                 start = kept.start if kept is not None and kept.run == message.run else message.first
-                kept = self._beds[message.bed] = _Kept(message, self._keep_s, start)
+                kept = self._beds[message.bed] = _SentRun(message, self._keep_s, start)
             kept.next = message.first + stop
             if kept.next >= kept.due:
                 kept.stamp(sent_s)
 
-    def fetch(self, asked: Fetch) -> tuple[Fetched, list[Chunk]]:
+    def fetch(self, asked: FetchRequest) -> tuple[FetchReply, list[Chunk]]:
         """What is left of the samples that are asked for, from the first on, a minute at most."""
         with self._lock:
             kept = self._beds.get(asked.bed)
             if kept is None:
-                return Fetched(id=asked.id, bed=asked.bed, run="", start=0, oldest=0, next=0, ended=False), []
-            said = Fetched(
+                return FetchReply(id=asked.id, bed=asked.bed, run="", start=0, oldest=0, next=0, ended=False), []
+            said = FetchReply(
                 id=asked.id,
                 bed=asked.bed,
                 run=kept.run,
@@ -60,7 +60,7 @@ class Memory:
             return said, kept.chunks(asked.first, asked.stop) if asked.run == kept.run else []
 
 
-class _Kept:
+class _SentRun:
     """The last chunks of a run that began with sample `start`, each following on the one before without a jump."""
 
     __slots__ = ("_chunks", "_most", "_sent", "_unbroken", "due", "ended", "last", "next", "run", "start")
@@ -102,8 +102,8 @@ class _Kept:
     def chunks(self, first: int, stop: int) -> list[Chunk]:
         last = self.last
         first = max(first, self.oldest)
-        stop = min(stop, self.next, first + round(BLOCK_S * last.fs))
-        most = min(LARGEST_COUNT, LARGEST_FRAME // (WIDEST * len(last.leads)))
+        stop = min(stop, self.next, first + round(LONGEST_REPLY_S * last.fs))
+        most = min(MOST_PACKET_SAMPLES, LARGEST_PAYLOAD_BYTES // (BYTES_PER_COUNT * len(last.leads)))
         return [self._chunk(at, min(at + most, stop)) for at in range(first, stop, most)]
 
     def _chunk(self, first: int, stop: int) -> Chunk:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 
-from agent.alarms.stage import Alarms, Tick
+from agent.alarms.alarm_tick import AlarmTick
+from agent.alarms.stage import AlarmStage
 from agent.analysis.lead_state import LeadState
-from agent.analysis.rate import Rhythms
-from agent.analysis.rhythm_windows import Look
+from agent.analysis.rate_tracker import RateTracker
+from agent.analysis.rhythm_windows import WindowScores
 from agent.core.config import Config
-from agent.core.messages import Alarm, Beat, Condition
+from agent.core.messages import Alarm, AlarmCondition, Beat
 from model.records.resample import FS
 
 FOUND, DECIDED = 28, 125
@@ -27,7 +28,7 @@ class MadeBed:
     """Row `row` of `alarms`. Times in seconds of the run; `told` all alarms so far, as they came."""
 
     config: Config
-    alarms: Alarms
+    alarms: AlarmStage
     row: int = 0
     told: list[Alarm] = field(default_factory=list)
     now: int = 0
@@ -40,10 +41,10 @@ class MadeBed:
     rate: float | None = None
     candidates: list[int] = field(default_factory=list)
     _beats: list[tuple[int, str]] = field(default_factory=list)
-    _rhythms: Rhythms = field(init=False)
+    _rhythms: RateTracker = field(init=False)
 
     def __post_init__(self) -> None:
-        self._rhythms = Rhythms(self.config.rhythm)
+        self._rhythms = RateTracker(self.config.rhythm)
         self._rhythms.grow(1)
         self.start()
 
@@ -92,23 +93,23 @@ class MadeBed:
         self._tell(10**9)
         self.told += self.alarms.end(self.row, self.now, 0.0)
 
-    def of(self, condition: Condition) -> list[Alarm]:
+    def of(self, condition: AlarmCondition) -> list[Alarm]:
         """The alarms of one condition as they now stand, by onset."""
         latest = {(alarm.run, alarm.onset): alarm for alarm in self.told if alarm.condition == condition}
         return list(latest.values())
 
-    def the(self, condition: Condition) -> Alarm:
+    def the(self, condition: AlarmCondition) -> Alarm:
         """The only alarm of a condition, as it now stands."""
         (alarm,) = self.of(condition)
         return alarm
 
     @property
-    def conditions(self) -> set[Condition]:
+    def conditions(self) -> set[AlarmCondition]:
         """Every condition that was alarmed so far."""
         return {alarm.condition for alarm in self.told}
 
     @property
-    def shown(self) -> list[Condition]:
+    def shown(self) -> list[AlarmCondition]:
         """What is to be seen now, in order."""
         return [alarm.condition for alarm in self.alarms.view(self.row)]
 
@@ -118,8 +119,8 @@ class MadeBed:
             self._tell(tick)
             self.now = tick
             last = max((peak for peak in self.candidates if peak + FOUND <= tick), default=-1)
-            look = Look(self.row, tick, self.scores, self.amplitude_mv, self.rate)
-            self.told += self.alarms.tick(self.row, Tick(tick, last, self.first, look), 0.0)
+            look = WindowScores(self.row, tick, self.scores, self.amplitude_mv, self.rate)
+            self.told += self.alarms.tick(self.row, AlarmTick(tick, last, self.first, look), 0.0)
         self._tell(to)
         self.now = to
 
@@ -135,6 +136,6 @@ class MadeBed:
 
 def made(config: Config) -> MadeBed:
     """A bed by itself."""
-    alarms = Alarms(config)
+    alarms = AlarmStage(config)
     alarms.grow(1)
     return MadeBed(config, alarms)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from agent.analysis.classifier import Classifier
+from agent.analysis.beat_classifier import BeatClassifier
 from agent.core import config as configuration
 from agent.core.config import Config
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, Found, Gap, Lead
-from agent.pipeline.pipeline import Ward
-from model.beats.dataset import lead_at_fs
-from model.nets.checkpoint import Card
-from model.nets.net import NetSize, build
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, Result
+from agent.pipeline.pipeline import Pipeline
+from model.beats.dataset import read_default_lead
+from model.nets.beat_net import NetSize, build_beat_net
+from model.nets.checkpoint import ModelCard
 from model.records import wfdb_records
 from model.records.resample import FS
 
@@ -26,7 +26,7 @@ LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 1000.0, 
 @cache
 def record_counts(name: str, seconds: float, start: float = 0.0) -> NDArray[np.int32]:
     """(n,) microvolts of an embedded record's default lead at 125 Hz."""
-    lead = lead_at_fs(wfdb_records.open_record(name))[round(start * FS) : round((start + seconds) * FS)]
+    lead = read_default_lead(wfdb_records.open_record(name))[round(start * FS) : round((start + seconds) * FS)]
     counts: NDArray[np.int32] = np.rint(1000.0 * lead).astype(np.int32)
     return counts
 
@@ -45,12 +45,12 @@ def chunks(
         position += size
 
 
-def beats_and_events(found: Iterable[Found]) -> list[Beat | Event]:
+def beats_and_events(found: Iterable[Result]) -> list[Beat | Event]:
     """What was found but alarms, whose place between two beats depends on when these are told."""
     return [one for one in found if isinstance(one, Beat | Event)]
 
 
-def all_found(ward: Ward, messages: Iterable[Chunk | Gap | End]) -> list[Beat | Event]:
+def all_found(ward: Pipeline, messages: Iterable[Chunk | Gap | End]) -> list[Beat | Event]:
     """The beats and events that a ward tells when messages come one by one."""
     return [found for message in messages for found in beats_and_events(ward.push([message]))]
 
@@ -58,19 +58,19 @@ def all_found(ward: Ward, messages: Iterable[Chunk | Gap | End]) -> list[Beat | 
 @pytest.fixture(scope="session")
 def settings() -> Config:
     """The default settings, whatever the environment says."""
-    return configuration.load(None, {})
+    return configuration.load_config(None, {})
 
 
 @pytest.fixture(scope="session")
-def classifier() -> Classifier:
+def classifier() -> BeatClassifier:
     """A net with random weights: what it says is wrong, and always the same."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    net = build(NetSize(), torch.device("cpu")).eval()
-    return Classifier(net, Card("random", net.size, {}, {}), torch.device("cpu"))
+    net = build_beat_net(NetSize(), torch.device("cpu")).eval()
+    return BeatClassifier(net, ModelCard("random", net.size, {}, {}), torch.device("cpu"))
 
 
 @pytest.fixture
-def new_ward(settings: Config, classifier: Classifier) -> Callable[[], Ward]:
+def new_ward(settings: Config, classifier: BeatClassifier) -> Callable[[], Pipeline]:
     """Makes wards that all have the same settings and net."""
-    return lambda: Ward(settings, classifier)
+    return lambda: Pipeline(settings, classifier)

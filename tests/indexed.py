@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.config import RecordConfig
-from agent.core.messages import Beat, Chunk, End, Found, Gap, Lead
+from agent.core.messages import Beat, Chunk, End, Gap, Lead, Result
 from agent.recording.recorder import Recorder
 
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "µV", 200.0, 12.25, -5120, 5115))
@@ -42,7 +42,7 @@ def beat(sample: int, label: str = "N", bed: str = "1") -> Beat:
     return Beat(bed, sample, sample + 30, label, said, sample / 125 or None, 0.0, 60 + sample / 9, sample + 20)
 
 
-def record(folder: Path, *messages: Message, found: Sequence[Found] = (), config: RecordConfig = CONFIG) -> None:
+def record(folder: Path, *messages: Message, found: Sequence[Result] = (), config: RecordConfig = CONFIG) -> None:
     """A whole session."""
     with Recorder(folder, config, {"version": "1"}) as recorder:
         recorder.push(messages, found, NOW)

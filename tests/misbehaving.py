@@ -14,11 +14,11 @@ import zmq
 from conftest import record_counts
 from numpy.typing import NDArray
 
-from agent.analysis.classifier import Classifier
-from agent.core.config import Config, override
-from agent.core.messages import Alarm, Beat, Chunk, End, Event, Floats, Found, Lead, Strip
-from agent.link.receiver import Link
-from agent.monitor.session import Session
+from agent.analysis.beat_classifier import BeatClassifier
+from agent.core.config import Config, override_config
+from agent.core.messages import Alarm, Beat, Chunk, End, Event, FloatArray, Lead, Result, Strip
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.monitor_session import MonitorSession
 from agent.wire import packets
 from model.records.resample import FS
 
@@ -39,7 +39,7 @@ def packet(
     bed: str, run: str, first: int, counts: NDArray[np.signedinteger], fs: float = FS, lead: Lead = LEAD
 ) -> Frames:
     """A packet of one lead."""
-    return packets.encode(Chunk(bed, run, first, fs, (lead,), counts[:, None].astype(np.int32), 1.0, 0.0, first))
+    return packets.encode_frames(Chunk(bed, run, first, fs, (lead,), counts[:, None].astype(np.int32), 1.0, 0.0, first))
 
 
 def heart(place: int, seconds: float) -> NDArray[np.int32]:
@@ -51,7 +51,7 @@ def heart(place: int, seconds: float) -> NDArray[np.int32]:
 class Outcome:
     """What a monitor told of every bed, and what it took."""
 
-    found: list[Found] = field(default_factory=list)
+    found: list[Result] = field(default_factory=list)
     shown: tuple[Event, ...] = ()
     ledgers: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     beds: set[str] = field(default_factory=set)
@@ -60,7 +60,7 @@ class Outcome:
     most_in_look: int = 0
     """Samples that went through the stages in one look at most, while the others were there."""
 
-    def of(self, bed: str) -> list[Found]:
+    def of(self, bed: str) -> list[Result]:
         """What was told of a bed, whenever it was."""
         return [_timeless(one) for one in self.found if one.bed == bed and not isinstance(one, Strip)]
 
@@ -72,7 +72,7 @@ class Outcome:
         return [one for one in self.found if isinstance(one, Alarm) and one.bed == bed]
 
 
-def _timeless(one: Found) -> Found:
+def _timeless(one: Result) -> Result:
     if isinstance(one, Beat):
         return replace(one, arrived_s=0.0, sent_s=0.0)
     return replace(one, announced_s=0.0) if isinstance(one, Alarm) else one
@@ -81,15 +81,15 @@ def _timeless(one: Found) -> Found:
 class Scene:
     """A device of `beds` well-behaved beds and one more, and a monitor of all."""
 
-    def __init__(self, config: Config, classifier: Classifier, beds: int, seconds: float) -> None:
+    def __init__(self, config: Config, classifier: BeatClassifier, beds: int, seconds: float) -> None:
         self._publisher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
         self._publisher.setsockopt(zmq.SNDHWM, 0)
         endpoint = f"inproc://{uuid4().hex}"
         self._publisher.bind(endpoint)
-        config = override(config, "link", endpoint=endpoint, patience_ms=0.0)
-        self.link = Link(config, ())
+        config = override_config(config, "link", endpoint=endpoint, patience_ms=0.0)
+        self.link = LinkReceiver(config, ())
         self._publisher.recv()  # the subscription has arrived
-        self.session = Session(self.link, classifier, config)
+        self.session = MonitorSession(self.link, classifier, config)
         self._start_s = self.now_s = self.session.started_s
         self.session.clock = self._now  # type: ignore[assignment]
         self._in_look = 0
@@ -122,7 +122,7 @@ class Scene:
             self._receive(TICK * (tick + 1), out)
             out.latest_s = max(out.latest_s, self.now_s - sent_s)
         for name in (*self.names, FENCE):
-            self._publisher.send_multipart(packets.encode(End(name, "run", TICK * self._ticks, FS, self._ticks)))
+            self._publisher.send_multipart(packets.encode_frames(End(name, "run", TICK * self._ticks, FS, self._ticks)))
         self._receive_end(out)
         ward = self.session.ward
         out.shown = self.session.glance(self.now_s).events
@@ -164,6 +164,6 @@ class Scene:
         self._in_look = 0
         out.found += self.session._step(self.link.receive(self.now_s), self.now_s)
 
-    def _analyse(self, rows: NDArray[np.intp], x: Floats) -> None:
+    def _analyse(self, rows: NDArray[np.intp], x: FloatArray) -> None:
         self._in_look += x.size
         self._stages(rows, x)

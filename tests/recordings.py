@@ -9,8 +9,8 @@ from conftest import record_counts
 from numpy.typing import NDArray
 
 from agent.core.config import RecordConfig
-from agent.core.messages import MISSING, Beat, Chunk, End, Found, Gap, Lead
-from agent.pipeline.pipeline import Ward
+from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
+from agent.pipeline.pipeline import Pipeline
 from agent.recording.recorder import Recorder
 
 Message = Chunk | Gap | End
@@ -69,7 +69,7 @@ def troubled() -> list[Message]:
     ]
 
 
-def recorded(folder: Path, messages: Sequence[Message], ward: Ward, config: RecordConfig = CONFIG) -> list[Beat]:
+def recorded(folder: Path, messages: Sequence[Message], ward: Pipeline, config: RecordConfig = CONFIG) -> list[Beat]:
     """Record messages while a ward analyses them; the beats it tells."""
     beats: list[Beat] = []
     with Recorder(folder, config, {"version": "1", "weights": "test"}) as recorder:
@@ -80,7 +80,7 @@ def recorded(folder: Path, messages: Sequence[Message], ward: Ward, config: Reco
     return beats
 
 
-def beats_of(found: Iterable[Found]) -> list[Beat]:
+def beats_of(found: Iterable[Result]) -> list[Beat]:
     """The beats, without the wall clock's times."""
     return [replace(item, arrived_s=0.0, sent_s=0.0) for item in found if isinstance(item, Beat)]
 

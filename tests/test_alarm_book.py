@@ -1,49 +1,49 @@
 import pytest
 
-from agent.alarms.alarm_manager import MOST_LATCHED, NEVER, Book
-from agent.alarms.priorities import KINDS, WORSE
-from agent.core.messages import Alarm, Condition
+from agent.alarms.alarm_manager import MOST_LATCHED, NO_EXPIRY, AlarmManager
+from agent.alarms.priorities import CONDITION_SPECS, WORSE_CONDITIONS
+from agent.core.messages import Alarm, AlarmCondition
 
-VF: Condition = "ventricular fibrillation"
-VT: Condition = "ventricular tachycardia"
+VF: AlarmCondition = "ventricular fibrillation"
+VT: AlarmCondition = "ventricular tachycardia"
 
 
 @pytest.fixture
-def book() -> Book:
-    one = Book(latch=True)
+def book() -> AlarmManager:
+    one = AlarmManager(latch=True)
     one.begin("7", "run", 0)
     assert one.take() == []
     return one
 
 
-def hold(book: Book, condition: Condition, until: int = NEVER, text: str = "why") -> list[Alarm]:
+def hold(book: AlarmManager, condition: AlarmCondition, until: int = NO_EXPIRY, text: str = "why") -> list[Alarm]:
     book.hold(condition, book.sample, until, text)
     return book.take()
 
 
-def over(book: Book, condition: Condition) -> list[Alarm]:
+def over(book: AlarmManager, condition: AlarmCondition) -> list[Alarm]:
     book.over(condition)
     return book.take()
 
 
-def at(book: Book, sample: int, at_s: float = 0.0) -> list[Alarm]:
+def at(book: AlarmManager, sample: int, at_s: float = 0.0) -> list[Alarm]:
     book.at(sample, at_s)
     return book.take()
 
 
-def shown(book: Book) -> list[Condition]:
+def shown(book: AlarmManager) -> list[AlarmCondition]:
     return [alarm.condition for alarm in book.view]
 
 
-def said(alarms: list[Alarm]) -> list[tuple[Condition, bool]]:
+def said(alarms: list[Alarm]) -> list[tuple[AlarmCondition, bool]]:
     """Conditions and whether they are over."""
     return [(alarm.condition, alarm.ended is not None) for alarm in alarms]
 
 
-def test_onset_announcement_acknowledgement_end(book: Book) -> None:
+def test_onset_announcement_acknowledgement_end(book: AlarmManager) -> None:
     """An alarm is told anew at each change, and keeps what it was."""
     at(book, 1000, 50.0)
-    book.hold("heart rate high", 900, NEVER, "HR 134 > 120")
+    book.hold("heart rate high", 900, NO_EXPIRY, "HR 134 > 120")
     (alarm,) = book.take()
     begun = Alarm("7", "run", "heart rate high", "medium", "HR 134 > 120", 900, 1000, 50.0)
     assert alarm == begun
@@ -58,7 +58,7 @@ def test_onset_announcement_acknowledgement_end(book: Book) -> None:
     assert book.take() == []
 
 
-def test_what_holds_is_announced_once(book: Book) -> None:
+def test_what_holds_is_announced_once(book: AlarmManager) -> None:
     """A condition that is seen again and again makes one alarm."""
     assert len(hold(book, VF)) == 1
     for sample in range(1, 5):
@@ -68,7 +68,7 @@ def test_what_holds_is_announced_once(book: Book) -> None:
     assert over(book, VF) == []
 
 
-def test_what_is_not_seen_again_runs_out(book: Book) -> None:
+def test_what_is_not_seen_again_runs_out(book: AlarmManager) -> None:
     """It is over after the last sample through which it was believed, whenever that is noticed."""
     hold(book, "pause", 500)
     assert at(book, 500) == []
@@ -79,7 +79,7 @@ def test_what_is_not_seen_again_runs_out(book: Book) -> None:
     assert alarm.ended == 700
 
 
-def test_words_that_change_are_shown_and_told_at_the_end(book: Book) -> None:
+def test_words_that_change_are_shown_and_told_at_the_end(book: AlarmManager) -> None:
     """The reason of an open alarm may grow; that alone is nothing to tell."""
     hold(book, VT, text="5 V beats")
     assert hold(book, VT, text="6 V beats") == []
@@ -87,12 +87,12 @@ def test_words_that_change_are_shown_and_told_at_the_end(book: Book) -> None:
     assert over(book, VT)[0].text == "6 V beats"
 
 
-@pytest.mark.parametrize("condition", list(KINDS))
-def test_only_high_alarms_latch(book: Book, condition: Condition) -> None:
+@pytest.mark.parametrize("condition", list(CONDITION_SPECS))
+def test_only_high_alarms_latch(book: AlarmManager, condition: AlarmCondition) -> None:
     """A high one that is over is shown until it is acknowledged; the others go."""
     hold(book, condition)
     over(book, condition)
-    latching = KINDS[condition].priority == "high"
+    latching = CONDITION_SPECS[condition].priority == "high"
     assert shown(book) == ([condition] if latching else [])
     assert book.loudest == ("high" if latching else None)
     book.acknowledge(5.0)
@@ -103,14 +103,14 @@ def test_only_high_alarms_latch(book: Book, condition: Condition) -> None:
 
 def test_latching_can_be_turned_off() -> None:
     """Then nothing stays."""
-    book = Book(latch=False)
+    book = AlarmManager(latch=False)
     book.begin("7", "run", 0)
     assert not hold(book, VF)[0].latching
     over(book, VF)
     assert book.view == ()
 
 
-def test_an_acknowledged_alarm_is_silent_and_goes_at_its_end(book: Book) -> None:
+def test_an_acknowledged_alarm_is_silent_and_goes_at_its_end(book: AlarmManager) -> None:
     """As long as it goes on it is shown; a person has seen it, so it does not latch."""
     hold(book, VF)
     book.acknowledge(1.0)
@@ -120,7 +120,7 @@ def test_an_acknowledged_alarm_is_silent_and_goes_at_its_end(book: Book) -> None
     assert book.view == ()
 
 
-def test_a_new_alarm_of_an_acknowledged_condition_sounds(book: Book) -> None:
+def test_a_new_alarm_of_an_acknowledged_condition_sounds(book: AlarmManager) -> None:
     """Acknowledgement is of the alarm, not of the condition."""
     hold(book, VF)
     book.acknowledge(1.0)
@@ -130,18 +130,18 @@ def test_a_new_alarm_of_an_acknowledged_condition_sounds(book: Book) -> None:
     assert book.loudest == "high"
 
 
-def test_alarms_of_one_condition_differ_in_their_onset(book: Book) -> None:
+def test_alarms_of_one_condition_differ_in_their_onset(book: AlarmManager) -> None:
     """An alarm is known by its onset: a new one does not reach back over the end of the one before."""
     onsets = []
     for _ in range(4):
-        book.hold("V run", -5, NEVER, "why")
+        book.hold("V run", -5, NO_EXPIRY, "why")
         book.over("V run")
         onsets += [alarm.onset for alarm in book.take() if alarm.ended is not None]
     assert len(set(onsets)) == 4
     assert onsets == sorted(onsets)
 
 
-def test_a_condition_is_shown_once(book: Book) -> None:
+def test_a_condition_is_shown_once(book: AlarmManager) -> None:
     """The same condition again replaces its latched alarm on the screen; one acknowledgement is for both."""
     for sample in (10, 20, 30):
         at(book, sample)
@@ -155,7 +155,7 @@ def test_a_condition_is_shown_once(book: Book) -> None:
     assert [alarm.announced for alarm in book.view] == [30]
 
 
-def test_latched_alarms_are_bounded(book: Book) -> None:
+def test_latched_alarms_are_bounded(book: AlarmManager) -> None:
     """A night of them does not fill the memory."""
     for sample in range(10 * MOST_LATCHED):
         at(book, sample)
@@ -169,7 +169,7 @@ def test_latched_alarms_are_bounded(book: Book) -> None:
 # chains
 
 
-def test_a_worse_one_hides_a_lesser_one(book: Book) -> None:
+def test_a_worse_one_hides_a_lesser_one(book: AlarmManager) -> None:
     """Both are open; the lesser one is seen again once the worse one is over, without being told anew."""
     hold(book, "heart rate high")
     hold(book, "extreme tachycardia")
@@ -180,7 +180,7 @@ def test_a_worse_one_hides_a_lesser_one(book: Book) -> None:
     assert shown(book) == ["heart rate high"]
 
 
-def test_what_arises_behind_a_worse_one_is_held_back(book: Book) -> None:
+def test_what_arises_behind_a_worse_one_is_held_back(book: AlarmManager) -> None:
     """It is announced once the worse one is over, with its own onset, if it still holds."""
     hold(book, VT)
     at(book, 100)
@@ -192,7 +192,7 @@ def test_what_arises_behind_a_worse_one_is_held_back(book: Book) -> None:
     assert (announced.onset, announced.announced) == (100, 400)
 
 
-def test_what_is_over_while_held_back_is_never_told(book: Book) -> None:
+def test_what_is_over_while_held_back_is_never_told(book: AlarmManager) -> None:
     """Nobody hears of it."""
     hold(book, VT)
     hold(book, "heart rate high")
@@ -200,7 +200,7 @@ def test_what_is_over_while_held_back_is_never_told(book: Book) -> None:
     assert said(over(book, VT)) == [(VT, True)]
 
 
-def test_of_two_held_back_only_the_worse_is_announced(book: Book) -> None:
+def test_of_two_held_back_only_the_worse_is_announced(book: AlarmManager) -> None:
     """The chain holds for what was held back too."""
     hold(book, VF)
     hold(book, "heart rate high")
@@ -211,43 +211,51 @@ def test_of_two_held_back_only_the_worse_is_announced(book: Book) -> None:
     assert said(over(book, "extreme tachycardia")) == [("extreme tachycardia", True), ("heart rate high", False)]
 
 
-@pytest.mark.parametrize("moment", [condition for condition in KINDS if KINDS[condition].moment])
-def test_moments_are_not_made_up_for(book: Book, moment: Condition) -> None:
+@pytest.mark.parametrize("moment", [condition for condition in CONDITION_SPECS if CONDITION_SPECS[condition].moment])
+def test_moments_are_not_made_up_for(book: AlarmManager, moment: AlarmCondition) -> None:
     """A couplet amid fibrillation is not told after it."""
     hold(book, VF)
     assert hold(book, moment) == []
     assert said(over(book, VF)) == [(VF, True)]
 
 
-@pytest.mark.parametrize("condition", list(KINDS))
-def test_each_chain_as_it_is_written(condition: Condition) -> None:
+@pytest.mark.parametrize("condition", list(CONDITION_SPECS))
+def test_each_chain_as_it_is_written(condition: AlarmCondition) -> None:
     """Whatever stands above a condition holds it back, and nothing else does."""
-    for other in KINDS:
+    for other in CONDITION_SPECS:
         if other == condition:
             continue
-        book = Book(latch=True)
+        book = AlarmManager(latch=True)
         book.begin("7", "run", 0)
         hold(book, other)
-        assert (hold(book, condition) == []) == (other in WORSE[condition])
+        assert (hold(book, condition) == []) == (other in WORSE_CONDITIONS[condition])
 
 
 def test_the_chains() -> None:
     """The ranks of the table."""
-    assert WORSE["asystole"] == WORSE[VF] == WORSE["atrial fibrillation"] == WORSE["noise"] == set()
-    assert WORSE[VT] == {"asystole", VF}
-    assert WORSE["extreme bradycardia"] == {"asystole", VF, VT}
     assert (
-        WORSE["pause"] == WORSE["heart rate low"] == {"asystole", VF, VT, "extreme tachycardia", "extreme bradycardia"}
+        WORSE_CONDITIONS["asystole"]
+        == WORSE_CONDITIONS[VF]
+        == WORSE_CONDITIONS["atrial fibrillation"]
+        == WORSE_CONDITIONS["noise"]
+        == set()
     )
-    assert WORSE["V run"] == {VF, VT}
-    assert WORSE["couplet"] == {VF, VT, "V run"}
-    assert WORSE["bigeminy"] == WORSE["V rate high"] == {VF, VT, "V run", "couplet"}
+    assert WORSE_CONDITIONS[VT] == {"asystole", VF}
+    assert WORSE_CONDITIONS["extreme bradycardia"] == {"asystole", VF, VT}
+    assert (
+        WORSE_CONDITIONS["pause"]
+        == WORSE_CONDITIONS["heart rate low"]
+        == {"asystole", VF, VT, "extreme tachycardia", "extreme bradycardia"}
+    )
+    assert WORSE_CONDITIONS["V run"] == {VF, VT}
+    assert WORSE_CONDITIONS["couplet"] == {VF, VT, "V run"}
+    assert WORSE_CONDITIONS["bigeminy"] == WORSE_CONDITIONS["V rate high"] == {VF, VT, "V run", "couplet"}
 
 
 # loss of signal, noise, runs
 
 
-def test_what_cannot_be_seen_stands_for_a_while(book: Book) -> None:
+def test_what_cannot_be_seen_stands_for_a_while(book: AlarmManager) -> None:
     """Alarms of the heart run out, technical ones do not, and what was held back is forgotten."""
     hold(book, VT)
     hold(book, "heart rate high")
@@ -257,7 +265,7 @@ def test_what_cannot_be_seen_stands_for_a_while(book: Book) -> None:
     assert shown(book) == [VT, "lead off"]
 
 
-def test_what_is_seen_again_goes_on(book: Book) -> None:
+def test_what_is_seen_again_goes_on(book: AlarmManager) -> None:
     """After a short loss the alarm is the same."""
     hold(book, VT)
     book.lose(500)
@@ -266,7 +274,7 @@ def test_what_is_seen_again_goes_on(book: Book) -> None:
     assert at(book, 1999) == []
 
 
-def test_noise_forgets_what_beats_said(book: Book) -> None:
+def test_noise_forgets_what_beats_said(book: AlarmManager) -> None:
     """Of what was held back only what a judge of the waveform may say stays."""
     hold(book, VF)
     hold(book, VT)
@@ -276,7 +284,7 @@ def test_noise_forgets_what_beats_said(book: Book) -> None:
     assert said(over(book, VT)) == [(VT, True)]
 
 
-def test_a_new_run_ends_what_is_open(book: Book) -> None:
+def test_a_new_run_ends_what_is_open(book: AlarmManager) -> None:
     """At the last sample of the old one; the new one counts from its own start."""
     hold(book, VF)
     at(book, 5000)
@@ -287,7 +295,7 @@ def test_a_new_run_ends_what_is_open(book: Book) -> None:
     assert (alarm.run, alarm.onset) == ("second", 20)
 
 
-def test_samples_never_go_back(book: Book) -> None:
+def test_samples_never_go_back(book: AlarmManager) -> None:
     """Something told late is told as of now."""
     at(book, 500)
     at(book, 300)
@@ -297,7 +305,7 @@ def test_samples_never_go_back(book: Book) -> None:
 # sound and order
 
 
-def test_a_new_high_alarm_breaks_a_silence(book: Book) -> None:
+def test_a_new_high_alarm_breaks_a_silence(book: AlarmManager) -> None:
     """Others do not."""
     book.silenced_until_s = 100.0
     for condition in ("heart rate high", "couplet", "noise"):
@@ -307,7 +315,7 @@ def test_a_new_high_alarm_breaks_a_silence(book: Book) -> None:
     assert book.silenced_until_s == 0.0
 
 
-def test_the_most_urgent_stands_first(book: Book) -> None:
+def test_the_most_urgent_stands_first(book: AlarmManager) -> None:
     """Priority, then what nobody has seen, what goes on, and the heart before the cable."""
     hold(book, "couplet")
     hold(book, "lead off")
@@ -339,7 +347,9 @@ def test_the_most_urgent_stands_first(book: Book) -> None:
         (("asystole",), "asystole"),
     ],
 )
-def test_the_rhythm_is_that_of_the_worst(book: Book, conditions: tuple[Condition, ...], rhythm: str) -> None:
+def test_the_rhythm_is_that_of_the_worst(
+    book: AlarmManager, conditions: tuple[AlarmCondition, ...], rhythm: str
+) -> None:
     """It has a name while an alarm of it is open."""
     for condition in conditions:
         hold(book, condition)

@@ -8,24 +8,33 @@ import pytest
 import wfdb
 from numpy.typing import NDArray
 
-from agent.core.config import Config, override
-from agent.core.messages import Alarm, Condition, Floats, Priority
-from agent.evaluation import alarms as module
-from agent.evaluation.alarm_scoring import Judged, annotations, delays, events, extremes, judge, latest, noise
-from agent.evaluation.alarms import hear
-from agent.evaluation.beats import Asked
-from agent.evaluation.command import show_alarm_evaluation
-from agent.evaluation.record_analysis import Heard
+from agent.core.config import Config, override_config
+from agent.core.messages import Alarm, AlarmCondition, FloatArray, Priority
+from agent.evaluation import alarm_evaluation as module
+from agent.evaluation.alarm_evaluation import analyse_alarm_records
+from agent.evaluation.alarm_scoring import (
+    ScoredAlarm,
+    alarm_delays,
+    annotate_alarms,
+    extreme_rate_limits,
+    final_alarms,
+    reference_events,
+    reference_noise,
+    score_alarms,
+)
+from agent.evaluation.beat_evaluation import EvaluationOptions
+from agent.evaluation.evaluate_command import show_alarm_evaluation
+from agent.evaluation.record_analysis import PipelineOutput
 from model.errors import ConfigError, RecordError
-from model.records.annotations import AnnotationFile, encoded, read_annotations
+from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 from model.records.resample import FS
-from model.records.wfdb_records import Record, open_record, read
-from model.scoring.episode_scores import Episode
+from model.records.wfdb_records import Record, open_record, read_record_samples
+from model.scoring.episode_scores import EpisodeSpan
 
 SECONDS = 400
 RATE = 250.0
 LENGTH = round(SECONDS * RATE)
-HIGH: tuple[Condition, ...] = (
+HIGH: tuple[AlarmCondition, ...] = (
     "asystole",
     "ventricular fibrillation",
     "ventricular tachycardia",
@@ -35,7 +44,12 @@ HIGH: tuple[Condition, ...] = (
 
 
 def alarm(
-    condition: Condition, onset: float, announced: float, ended: float | None = None, bed: str = "a", text: str = "why"
+    condition: AlarmCondition,
+    onset: float,
+    announced: float,
+    ended: float | None = None,
+    bed: str = "a",
+    text: str = "why",
 ) -> Alarm:
     """An alarm at seconds."""
     priority: Priority = "high" if condition in HIGH else "medium"
@@ -58,11 +72,11 @@ def beats(symbols: str, rr_s: float, start: float = 1.0) -> list[tuple[float, st
     return [(start + rr_s * i, symbol) for i, symbol in enumerate(symbols)]
 
 
-def verdicts(judged: Sequence[Judged]) -> list[str]:
+def verdicts(judged: Sequence[ScoredAlarm]) -> list[str]:
     return [one.verdict for one in judged]
 
 
-def seconds(spans: Sequence[Episode] | None) -> list[tuple[float, float]]:
+def seconds(spans: Sequence[EpisodeSpan] | None) -> list[tuple[float, float]]:
     assert spans is not None
     return [(round(start / FS, 1), round(end / FS, 1)) for start, end in spans]
 
@@ -71,7 +85,7 @@ def test_an_alarm_is_what_was_told_of_it_last() -> None:
     """Told anew with each change, an alarm counts once, as it stands at last."""
     first = alarm("asystole", 10, 14)
     other = alarm("asystole", 30, 34)
-    assert latest([first, other, replace(first, ended=2500)]) == [replace(first, ended=2500), other]
+    assert final_alarms([first, other, replace(first, ended=2500)]) == [replace(first, ended=2500), other]
 
 
 def test_annotations_are_read_back(tmp_path: Path) -> None:
@@ -82,8 +96,8 @@ def test_annotations_are_read_back(tmp_path: Path) -> None:
         alarm("ventricular tachycardia", 190, 192, 210, text="V beats — in a row"),
         alarm("heart rate high", 300, 301, 310),
     ]
-    made = annotations(alarms, RATE, LENGTH)
-    (tmp_path / "a.alm").write_bytes(encoded(made))
+    made = annotate_alarms(alarms, RATE, LENGTH)
+    (tmp_path / "a.alm").write_bytes(encode_annotations(made))
     back = read_annotations(tmp_path, "a", "alm", RATE)
     assert (back.samples, back.symbols, back.texts, back.definitions) == (made.samples, made.symbols, made.texts, 0)
     read = wfdb.rdann(str(tmp_path / "a"), "alm")
@@ -98,7 +112,7 @@ def test_annotations_are_read_back(tmp_path: Path) -> None:
 
 def test_no_alarms_are_sinus_rhythm() -> None:
     """Without alarms there is one label, and no gap in the file."""
-    assert annotations([], RATE, LENGTH).texts == ("(N",)
+    assert annotate_alarms([], RATE, LENGTH).texts == ("(N",)
 
 
 def test_the_rules_applied_to_reference_beats(settings: Config) -> None:
@@ -112,7 +126,7 @@ def test_the_rules_applied_to_reference_beats(settings: Config) -> None:
         *beats("N" * 20, 1.8, 80.0),
         (130.0, "N"),
     )
-    found = events(reference, RATE, LENGTH, settings)
+    found = reference_events(reference, RATE, LENGTH, settings)
     assert seconds(found["ventricular tachycardia"]) == [(40.0, 42.5)]
     assert (114.2, 130.0) in seconds(found["asystole"])
     assert seconds(found["asystole"])[-1] == (130.0, 400.0)
@@ -125,7 +139,7 @@ def test_the_rules_applied_to_reference_beats(settings: Config) -> None:
 def test_fibrillation_is_no_silence_and_no_slow_heart(settings: Config) -> None:
     """Between `[` and `]` there are no beats, yet neither asystole nor a rate counts there."""
     reference = notes(*beats("N" * 50, 0.8), (41.0, "["), (60.0, "]"), *beats("N" * 424, 0.8, 60.5))
-    found = events(reference, RATE, LENGTH, settings)
+    found = reference_events(reference, RATE, LENGTH, settings)
     assert seconds(found["ventricular fibrillation"]) == [(41.0, 60.0)]
     assert found["asystole"] == found["extreme bradycardia"] == []
 
@@ -133,26 +147,32 @@ def test_fibrillation_is_no_silence_and_no_slow_heart(settings: Config) -> None:
 def test_a_reference_without_beats_knows_no_rates(settings: Config) -> None:
     """Of rhythm labels alone tachycardia, fibrillation and asystole are known, rates are not."""
     reference = notes((0, "(N"), (20, "(VT"), (40, "(VFL"), (60, "(ASYS"), (80, "(NOISE"), (100, "(N"))
-    found = events(reference, RATE, LENGTH, settings)
+    found = reference_events(reference, RATE, LENGTH, settings)
     assert seconds(found["ventricular tachycardia"]) == [(20, 40)]
     assert seconds(found["ventricular fibrillation"]) == [(40, 60)]
     assert seconds(found["asystole"]) == [(60, 80)]
     assert found["extreme tachycardia"] is found["extreme bradycardia"] is None
-    assert seconds(noise(reference, RATE, LENGTH)) == [(80, 100)]
+    assert seconds(reference_noise(reference, RATE, LENGTH)) == [(80, 100)]
 
 
 def test_extremes_are_those_of_the_alarms(settings: Config) -> None:
     """Far beyond the limits, yet no farther than the outermost rates."""
-    assert extremes(settings.alarms) == (140, 40)
-    assert extremes(override(settings, "alarms", rate_high_bpm=190.0, rate_low_bpm=35.0).alarms) == (200, 30)
-    assert extremes(override(settings, "alarms", rate_high_bpm=220.0, rate_low_bpm=25.0).alarms) == (220, 25)
+    assert extreme_rate_limits(settings.alarms) == (140, 40)
+    assert extreme_rate_limits(override_config(settings, "alarms", rate_high_bpm=190.0, rate_low_bpm=35.0).alarms) == (
+        200,
+        30,
+    )
+    assert extreme_rate_limits(override_config(settings, "alarms", rate_high_bpm=220.0, rate_low_bpm=25.0).alarms) == (
+        220,
+        25,
+    )
 
 
 def test_verdicts() -> None:
     """True within ten seconds, other where another lethal rhythm was, unknown where nobody knows, and else false."""
-    there: dict[Condition, list[Episode] | None] = {
-        "ventricular tachycardia": [Episode(100 * FS, 110 * FS)],
-        "ventricular fibrillation": [Episode(200 * FS, 260 * FS)],
+    there: dict[AlarmCondition, list[EpisodeSpan] | None] = {
+        "ventricular tachycardia": [EpisodeSpan(100 * FS, 110 * FS)],
+        "ventricular fibrillation": [EpisodeSpan(200 * FS, 260 * FS)],
         "asystole": [],
         "extreme tachycardia": None,
     }
@@ -168,20 +188,22 @@ def test_verdicts() -> None:
         alarm("asystole", 300, 304),
         alarm("heart rate high", 300, 301),
     ]
-    judged = judge(alarms, there, [Episode(305 * FS, 320 * FS)])
+    judged = score_alarms(alarms, there, [EpisodeSpan(305 * FS, 320 * FS)])
     assert verdicts(judged) == ["true", "true", "false", "false", "true", "other", "other", "unknown", "false"]
     assert [one.noise for one in judged] == [False] * 7 + [True, True]
 
 
 def test_a_long_alarm_is_no_more_true_than_a_short_one() -> None:
     """What comes to be long after the announcement does not make an alarm true."""
-    there: dict[Condition, list[Episode] | None] = {"ventricular tachycardia": [Episode(200 * FS, 210 * FS)]}
-    assert verdicts(judge([alarm("ventricular tachycardia", 100, 103)], there)) == ["false"]
+    there: dict[AlarmCondition, list[EpisodeSpan] | None] = {
+        "ventricular tachycardia": [EpisodeSpan(200 * FS, 210 * FS)]
+    }
+    assert verdicts(score_alarms([alarm("ventricular tachycardia", 100, 103)], there)) == ["false"]
 
 
 def test_delays() -> None:
     """From the onset in the reference to the first alarm that stands in the event; none for one that is over."""
-    there = [Episode(100 * FS, 110 * FS), Episode(150 * FS, 155 * FS), Episode(180 * FS, 200 * FS)]
+    there = [EpisodeSpan(100 * FS, 110 * FS), EpisodeSpan(150 * FS, 155 * FS), EpisodeSpan(180 * FS, 200 * FS)]
     alarms = [
         alarm("asystole", 99, 104, 120),
         alarm("asystole", 104, 108, 120),
@@ -189,29 +211,29 @@ def test_delays() -> None:
         alarm("ventricular tachycardia", 151, 152, 160),
         alarm("asystole", 170, 172, None),
     ]
-    assert delays(alarms, "asystole", there) == [4.0, None, -8.0]
+    assert alarm_delays(alarms, "asystole", there) == [4.0, None, -8.0]
 
 
 class Told:
     """What wards are to tell of records, instead of a ward."""
 
-    def __init__(self, told: dict[str, Heard]) -> None:
+    def __init__(self, told: dict[str, PipelineOutput]) -> None:
         self.told = told
 
-    def __call__(self, records: Sequence[Record], *_: object) -> dict[str, Heard]:
-        return {record.name: self.told.get(record.name, Heard()) for record in records}
+    def __call__(self, records: Sequence[Record], *_: object) -> dict[str, PipelineOutput]:
+        return {record.name: self.told.get(record.name, PipelineOutput()) for record in records}
 
 
 def store(folder: Path, name: str, reference: AnnotationFile) -> None:
     """A flat record with reference annotations."""
     x = np.zeros((LENGTH, 1))
     wfdb.wrsamp(name, RATE, ["mV"], ["II"], x, fmt=["16"], adc_gain=[200.0], baseline=[0], write_dir=str(folder))
-    (folder / f"{name}.atr").write_bytes(encoded(reference))
+    (folder / f"{name}.atr").write_bytes(encode_annotations(reference))
 
 
 def shown(own: Config, folder: Path, subset: str, out: Path, start_s: float, as_json: bool = False) -> None:
     """Evaluate the alarms of a folder, and print what a person sees."""
-    asked = Asked(folder, subset, False, "atr", "ecg", out, start_s, None, 0.15, False, 1)
+    asked = EvaluationOptions(folder, subset, False, "atr", "ecg", out, start_s, None, 0.15, False, 1)
     show_alarm_evaluation(own, asked, as_json)
 
 
@@ -229,13 +251,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ],
         "b": [alarm("atrial fibrillation", 10, 70, None, "b")],
     }
-    monkeypatch.setattr(module, "hear", Told({name: Heard(alarms=list(alarms)) for name, alarms in told.items()}))
+    monkeypatch.setattr(
+        module,
+        "analyse_alarm_records",
+        Told({name: PipelineOutput(alarms=list(alarms)) for name, alarms in told.items()}),
+    )
     return tmp_path
 
 
 @pytest.fixture
 def own(settings: Config) -> Config:
-    return override(settings, "monitor", device="cpu")
+    return override_config(settings, "monitor", device="cpu")
 
 
 def test_report(folder: Path, own: Config, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,7 +313,7 @@ def test_records_that_cannot_be_used_are_named(
     shown(own, folder, "all", folder / "out", 0.0, as_json=True)
     made = json.loads(capsys.readouterr().out)
     assert [one["record"] for one in made["skipped"]] == ["a"]
-    monkeypatch.setattr(module, "hear", Told({"b": Heard(failed="no lead in volts")}))
+    monkeypatch.setattr(module, "analyse_alarm_records", Told({"b": PipelineOutput(failed="no lead in volts")}))
     with pytest.raises(RecordError, match="none of 2 records could be evaluated"):
         shown(own, folder, "all", folder / "out", 0.0)
     with pytest.raises(ConfigError, match="no set"):
@@ -298,7 +324,7 @@ def test_records_that_cannot_be_used_are_named(
 
 def test_options_of_beats_are_refused(folder: Path, own: Config) -> None:
     """What only makes sense for beats is not left out without a word."""
-    asked = Asked(folder, "all", False, "atr", "ecg", folder / "out", 0.0, None, 0.15, False, 1)
+    asked = EvaluationOptions(folder, "all", False, "atr", "ecg", folder / "out", 0.0, None, 0.15, False, 1)
     for wrong in (replace(asked, score_only=True), replace(asked, mismatches=True)):
         with pytest.raises(ConfigError, match="--score-only and --mismatches"):
             show_alarm_evaluation(own, wrong, as_json=False)
@@ -309,7 +335,7 @@ class Flat:
 
     in_context = True
 
-    def __call__(self, x: Floats) -> Floats:
+    def __call__(self, x: FloatArray) -> FloatArray:
         scores = np.full((len(x), 6), -10, np.float32)
         scores[:, 0] = -0.001
         return scores
@@ -319,8 +345,8 @@ def test_a_ward_is_heard(tmp_path: Path, own: Config) -> None:
     """A record whose heart stops: the ward's own alarm says so, in time and until the end."""
     x = np.concatenate([open_signal("100", 40.0), np.zeros(round(20 * RATE))])[:, None]
     wfdb.wrsamp("s", RATE, ["mV"], ["II"], x, fmt=["16"], adc_gain=[200.0], baseline=[0], write_dir=str(tmp_path))
-    heard = hear([open_record(str(tmp_path / "s"))], own, Flat())
-    told = [one for one in latest(heard["s"].alarms) if one.condition in ("asystole", "lead off")]
+    heard = analyse_alarm_records([open_record(str(tmp_path / "s"))], own, Flat())
+    told = [one for one in final_alarms(heard["s"].alarms) if one.condition in ("asystole", "lead off")]
     assert told
     assert 38 * FS < min(one.announced for one in told) < 50 * FS
 
@@ -328,6 +354,6 @@ def test_a_ward_is_heard(tmp_path: Path, own: Config) -> None:
 def open_signal(name: str, seconds: float) -> NDArray[np.float64]:
     """The start of an embedded record's first lead at RATE."""
     record = open_record(name)
-    x = read(record, 0, round(seconds * record.fs))[:, 0].astype(np.float64)
+    x = read_record_samples(record, 0, round(seconds * record.fs))[:, 0].astype(np.float64)
     resampled: NDArray[np.float64] = np.interp(np.arange(0, seconds, 1 / RATE), np.arange(len(x)) / record.fs, x)
     return resampled

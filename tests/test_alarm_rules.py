@@ -6,11 +6,11 @@ from typing import get_args
 import pytest
 from alarmed import DECIDED, MadeBed, made, scores
 
-from agent.alarms.priorities import ECTOPY, KINDS, RATE
-from agent.alarms.stage import Alarms
+from agent.alarms.priorities import CONDITION_SPECS, ECTOPY_CHAIN, RATE_CHAIN
+from agent.alarms.stage import AlarmStage
 from agent.core import config as configuration
 from agent.core.config import Config
-from agent.core.messages import Beat, Condition
+from agent.core.messages import AlarmCondition, Beat
 from model.errors import ConfigError
 from model.records.resample import FS
 
@@ -192,14 +192,14 @@ def shown_rate(settings: Config, rates: list[float]) -> MadeBed:
         (39.9, "extreme bradycardia", "HR 39.9 < 40"),
     ],
 )
-def test_rate_limits(settings: Config, rate: float, condition: Condition | None, text: str) -> None:
+def test_rate_limits(settings: Config, rate: float, condition: AlarmCondition | None, text: str) -> None:
     """Over a limit there is an alarm, at it there is none; of a chain only the worst is announced."""
     bed = shown_rate(settings, [80.0] * 5 + [rate])
     assert bed.conditions == ({condition} if condition else set())
     if condition:
         alarm = bed.the(condition)
         assert (alarm.text, alarm.onset, alarm.announced) == (text, 6 * FS, 6 * FS + DECIDED)
-        assert alarm.priority == KINDS[condition].priority
+        assert alarm.priority == CONDITION_SPECS[condition].priority
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_rate_limits(settings: Config, rate: float, condition: Condition | None,
     ],
 )
 def test_extreme_limits_are_bounded(
-    settings: Config, high: float, low: float, rate: float, condition: Condition | None
+    settings: Config, high: float, low: float, rate: float, condition: AlarmCondition | None
 ) -> None:
     """Extreme is 20 above, though from 200 on, and 10 below, though from 30 on; never inside the other limit."""
-    own = configuration.override(settings, "alarms", rate_high_bpm=high, rate_low_bpm=low)
+    own = configuration.override_config(settings, "alarms", rate_high_bpm=high, rate_low_bpm=low)
     assert shown_rate(own, [80.0] * 5 + [rate]).conditions == ({condition} if condition else set())
 
 
@@ -248,7 +248,7 @@ def test_a_rate_alarm_does_not_flap(settings: Config) -> None:
         (2.4, "extreme bradycardia"),
     ],
 )
-def test_rate_steps(bed: MadeBed, rr_s: float, condition: Condition) -> None:
+def test_rate_steps(bed: MadeBed, rr_s: float, condition: AlarmCondition) -> None:
     """IEC 60601-2-27: from 80 a minute at once beyond a limit, the alarm is there within 10 s."""
     bed.beats("N" * 40, 0.75)
     changed = bed.now
@@ -286,7 +286,7 @@ def test_after_a_start_rates_are_waited_for(bed: MadeBed) -> None:
         (9, "ventricular tachycardia", "V beats in a row: 9 at 119/min"),
     ],
 )
-def test_runs(bed: MadeBed, count: int, condition: Condition | None, text: str) -> None:
+def test_runs(bed: MadeBed, count: int, condition: AlarmCondition | None, text: str) -> None:
     """Two are a couplet, three and four a run, five at 100 a minute or more tachycardia."""
     bed.beats("N" * 20, 0.8)
     first = bed.peak + 63
@@ -306,7 +306,7 @@ def test_runs(bed: MadeBed, count: int, condition: Condition | None, text: str) 
 
 
 @pytest.mark.parametrize(("rr_s", "condition"), [(0.6, "ventricular tachycardia"), (0.608, "V run")])
-def test_tachycardia_is_fast(bed: MadeBed, rr_s: float, condition: Condition) -> None:
+def test_tachycardia_is_fast(bed: MadeBed, rr_s: float, condition: AlarmCondition) -> None:
     """A row of V beats at under 100 a minute is a run."""
     bed.beats("N" * 20, 0.8)
     bed.beats("V" * 10, rr_s)
@@ -350,7 +350,7 @@ def test_a_burst_of_couplets_is_one_alarm(bed: MadeBed) -> None:
 
 
 @pytest.mark.parametrize(("cycle", "condition"), [("NV", "bigeminy"), ("NNV", "trigeminy")])
-def test_bigeminy_and_trigeminy(bed: MadeBed, cycle: str, condition: Condition) -> None:
+def test_bigeminy_and_trigeminy(bed: MadeBed, cycle: str, condition: AlarmCondition) -> None:
     """Three cycles in a row, until ten seconds after the last."""
     bed.beats("N" * 20, 0.8)
     bed.beats(cycle * 2, 0.8)
@@ -430,7 +430,7 @@ def test_atrial_fibrillation(bed: MadeBed) -> None:
     ("kind", "condition", "lasts_s", "ends_s"),
     [("VF", "ventricular fibrillation", 2, 10), ("VT", "ventricular tachycardia", 1, 6)],
 )
-def test_waveform(bed: MadeBed, kind: str, condition: Condition, lasts_s: int, ends_s: int) -> None:
+def test_waveform(bed: MadeBed, kind: str, condition: AlarmCondition, lasts_s: int, ends_s: int) -> None:
     """What every look says for long enough is alarmed, and is over after some seconds of looks that do not."""
     bed.beats("N" * 40, 0.75)  # 30 s
     bed.scores = scores(kind)
@@ -686,7 +686,7 @@ def test_noise_in_19_of_30_seconds(bed: MadeBed) -> None:
     [("VF", "ventricular fibrillation"), ("VT", "ventricular tachycardia"), ("asystole", "asystole")],
 )
 def test_in_noise_only_a_sure_judge_is_believed(
-    bed: MadeBed, kind: str, condition: Condition, value: float, is_alarm: bool
+    bed: MadeBed, kind: str, condition: AlarmCondition, value: float, is_alarm: bool
 ) -> None:
     """While noise suspends the analysis, arrest is alarmed where the judge of the waveform is sure of it."""
     bed.beats("N" * 10, 0.8)
@@ -738,10 +738,12 @@ def test_the_end_of_a_run_ends_its_alarms(bed: MadeBed) -> None:
 
 def test_every_condition_has_its_place() -> None:
     """Each condition of the messages has a kind, and what stands in a chain is a condition of the heart."""
-    assert set(KINDS) == set(get_args(Condition))
-    linked = {condition for chain in (RATE, ECTOPY) for link in chain for condition in link}
-    assert not [condition for condition in linked if KINDS[condition].technical]
-    assert {condition for condition, kind in KINDS.items() if not kind.technical} - linked == {"atrial fibrillation"}
+    assert set(CONDITION_SPECS) == set(get_args(AlarmCondition))
+    linked = {condition for chain in (RATE_CHAIN, ECTOPY_CHAIN) for link in chain for condition in link}
+    assert not [condition for condition in linked if CONDITION_SPECS[condition].technical]
+    assert {condition for condition, kind in CONDITION_SPECS.items() if not kind.technical} - linked == {
+        "atrial fibrillation"
+    }
 
 
 @pytest.mark.parametrize(
@@ -759,7 +761,7 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, reason: str) -> Non
     path = tmp_path / "own.toml"
     path.write_text(f"[alarms]\n{text}\n")
     with pytest.raises(ConfigError, match=reason):
-        configuration.load(path, {})
+        configuration.load_config(path, {})
 
 
 def test_settings_change_the_rules(settings: Config) -> None:
@@ -768,7 +770,7 @@ def test_settings_change_the_rules(settings: Config) -> None:
         settings,
         alarms=replace(settings.alarms, pause_s=3.5, vt_beats=7, rate_high_bpm=160.0, asystole_s=8.0, doubt_s=0.0),
     )
-    alarms = Alarms(own)
+    alarms = AlarmStage(own)
     alarms.grow(1)
     bed = MadeBed(own, alarms)
     bed.beats("N" * 40, 0.4)

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as trial
 from hypothesis import strategies as st
 
-from agent.alarms.priorities import KINDS, WORSE
-from agent.alarms.stage import Alarms, Tick
-from agent.analysis.rhythm_windows import Look
+from agent.alarms.alarm_tick import AlarmTick
+from agent.alarms.priorities import CONDITION_SPECS, WORSE_CONDITIONS
+from agent.alarms.stage import AlarmStage
+from agent.analysis.rhythm_windows import WindowScores
 from agent.core.config import Config
 from agent.core.messages import Alarm
 from model.records.resample import FS
@@ -78,7 +79,11 @@ def checked(told: list[Alarm]) -> dict[tuple[str, str, int], Alarm]:
             assert alarm.acknowledged_s is None
             assert alarm.ended is None
             assert not [one for one in known.values() if one.condition == alarm.condition and one.ended is None]
-            worse = [one for one in known.values() if one.ended is None and one.condition in WORSE[alarm.condition]]
+            worse = [
+                one
+                for one in known.values()
+                if one.ended is None and one.condition in WORSE_CONDITIONS[alarm.condition]
+            ]
             assert not worse, "announced although a worse one of its chain was open"
         else:
             same = ("announced", "announced_s", "priority", "latching", "bed")
@@ -88,7 +93,7 @@ def checked(told: list[Alarm]) -> dict[tuple[str, str, int], Alarm]:
             assert before.acknowledged_s in (None, alarm.acknowledged_s)
         assert alarm.onset <= alarm.announced
         assert alarm.ended is None or alarm.announced <= alarm.ended
-        assert alarm.latching == (KINDS[alarm.condition].priority == "high")
+        assert alarm.latching == (CONDITION_SPECS[alarm.condition].priority == "high")
         assert alarm.text
         known[key(alarm)] = alarm
     return known
@@ -109,7 +114,7 @@ def test_alarms_make_sense(settings: Config, script: list[Step]) -> None:
             key(alarm) for alarm in known.values() if alarm.ended is None
         }
         open_now = {alarm.condition for alarm in known.values() if alarm.ended is None}
-        seen = {condition for condition in open_now if not WORSE[condition] & open_now}
+        seen = {condition for condition in open_now if not WORSE_CONDITIONS[condition] & open_now}
         assert seen <= {alarm.condition for alarm in view}
         assert (bed.alarms.urgency(0) > 0) == bool(view)
     bed.end()
@@ -144,7 +149,7 @@ def test_the_clock_changes_no_other_alarm(settings: Config, script: list[Step]) 
 def test_beds_do_not_disturb_each_other(settings: Config, first: list[Step], second: list[Step]) -> None:
     """Two rows, in turns, tell what each tells alone."""
     alone = [made(settings), made(settings)]
-    alarms = Alarms(settings)
+    alarms = AlarmStage(settings)
     alarms.grow(1)
     together = [MadeBed(settings, alarms)]
     alarms.grow(4)
@@ -219,17 +224,17 @@ def test_what_is_latched_waits_for_a_person(bed: MadeBed) -> None:
 
 def test_a_bed_without_a_run_has_no_alarm(settings: Config) -> None:
     """The clock may find a bed silent that never began: that is said elsewhere."""
-    alarms = Alarms(settings)
+    alarms = AlarmStage(settings)
     alarms.grow(2)
     assert alarms.no_data(1, 0, 1.0) == alarms.data_again(1, 0, 2.0) == alarms.acknowledge(1, 3.0) == []
 
 
 def test_looks_before_their_window_is_full_say_nothing(bed: MadeBed) -> None:
     """In the first seconds of a stretch there are no scores; other rules go on."""
-    looks: list[Callable[[int], Look | None]] = [lambda tick: Look(0, tick), lambda _: None]
+    looks: list[Callable[[int], WindowScores | None]] = [lambda tick: WindowScores(0, tick), lambda _: None]
     for look in looks:
         bed.start("run", 0)
-        told = [bed.alarms.tick(0, Tick(tick, -1, 0, look(tick)), 0.0) for tick in range(FS, 6 * FS, FS)]
+        told = [bed.alarms.tick(0, AlarmTick(tick, -1, 0, look(tick)), 0.0) for tick in range(FS, 6 * FS, FS)]
         (alarm,) = [alarm for found in told for alarm in found]
         assert (alarm.condition, alarm.announced) == ("asystole", 5 * FS)
 
@@ -238,10 +243,10 @@ def test_times_are_stored_and_nothing_else(settings: Config) -> None:
     """Arrival times go into the alarm and change nothing of it."""
     found = []
     for at_s in (0.0, 1e9):
-        alarms = Alarms(settings)
+        alarms = AlarmStage(settings)
         alarms.grow(1)
         alarms.start(0, "1", "run", 0)
-        ticks = (Tick(tick, -1, 0, Look(0, tick, CALM, 1.0, None)) for tick in range(FS, 8 * FS, FS))
+        ticks = (AlarmTick(tick, -1, 0, WindowScores(0, tick, CALM, 1.0, None)) for tick in range(FS, 8 * FS, FS))
         found.append([alarm for tick in ticks for alarm in alarms.tick(0, tick, at_s)])
     assert found[1] == [replace(alarm, announced_s=1e9) for alarm in found[0]]
     assert len(found[0]) == 1

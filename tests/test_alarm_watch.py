@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from conftest import chunks, record_counts
 
-from agent.alarms.alarm_feed import AROUND, LATE
+from agent.alarms.alarm_feed import STRIP_MARGIN, WINDOW_DELAY
 from agent.core.config import Config
 from agent.core.messages import Alarm, Chunk, End, Gap, Strip
-from agent.pipeline.pipeline import Ward
+from agent.pipeline.pipeline import Pipeline
 from model.records.resample import FS
 
 Message = Chunk | Gap | End
@@ -18,16 +18,16 @@ Told = tuple[list[Alarm], list[tuple[Alarm, str, int, bytes]]]
 
 
 @pytest.fixture
-def ward(settings: Config, live: Callable[..., object]) -> Callable[[], Ward]:
+def ward(settings: Config, live: Callable[..., object]) -> Callable[[], Pipeline]:
     """New wards with the shipped weights."""
-    return lambda: Ward(settings, live)  # type: ignore[arg-type]
+    return lambda: Pipeline(settings, live)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def live() -> object:
-    from agent.analysis.classifier import load
+    from agent.analysis.beat_classifier import load_beat_classifier
 
-    return load("live", "cpu", 1)
+    return load_beat_classifier("live", "cpu", 1)
 
 
 def stream(sizes: list[int], bed: str = "1") -> list[Message]:
@@ -47,7 +47,7 @@ def stream(sizes: list[int], bed: str = "1") -> list[Message]:
     ]
 
 
-def told(ward: Ward, messages: Iterable[Message], bed: str = "1") -> Told:
+def told(ward: Pipeline, messages: Iterable[Message], bed: str = "1") -> Told:
     """Alarms and strips of a bed when messages come one by one."""
     found = [one for message in messages for one in ward.push([message]) if one.bed == bed]
     found += [one for one in ward.finish() if one.bed == bed]
@@ -57,7 +57,7 @@ def told(ward: Ward, messages: Iterable[Message], bed: str = "1") -> Told:
     )
 
 
-def test_packets_do_not_matter(ward: Callable[[], Ward]) -> None:
+def test_packets_do_not_matter(ward: Callable[[], Pipeline]) -> None:
     """The same stream in other packets gives the same alarms and strips, to the last bit."""
     alarms, strips = told(ward(), stream([1000]))
     assert {alarm.condition for alarm in alarms} >= {"lead off", "gaps"}
@@ -68,7 +68,7 @@ def test_packets_do_not_matter(ward: Callable[[], Ward]) -> None:
         assert again[1] == strips, sizes
 
 
-def test_other_beds_do_not_matter(ward: Callable[[], Ward]) -> None:
+def test_other_beds_do_not_matter(ward: Callable[[], Pipeline]) -> None:
     """Among many beds, whose beats are told together, a bed has the alarms that it has alone."""
     names = [str(i) for i in range(20)]
     streams = {name: stream([(5, 7, 31)[i % 3]], name) for i, name in enumerate(names)}
@@ -80,7 +80,7 @@ def test_other_beds_do_not_matter(ward: Callable[[], Ward]) -> None:
         assert mine == told(ward(), streams[name], name)[0], name
 
 
-def test_every_alarm_has_its_strip(ward: Callable[[], Ward]) -> None:
+def test_every_alarm_has_its_strip(ward: Callable[[], Pipeline]) -> None:
     """Ten seconds before the announcement to ten after, from the samples that were sent; less at an end or a gap."""
     messages = stream([25])
     sent = np.full(30_000, np.nan, np.float32)
@@ -98,14 +98,14 @@ def test_every_alarm_has_its_strip(ward: Callable[[], Ward]) -> None:
     assert [strip.alarm for strip in sorted(strips, key=lambda strip: strip.alarm.announced)] == new
     for strip in strips:
         announced, count = strip.alarm.announced, len(strip.wave)
-        assert strip.first == announced - AROUND
-        assert count == 2 * AROUND or 12_000 <= strip.first + count <= 20_000 or strip.first + count > 20_000
+        assert strip.first == announced - STRIP_MARGIN
+        assert count == 2 * STRIP_MARGIN or 12_000 <= strip.first + count <= 20_000 or strip.first + count > 20_000
         known = max(0, -strip.first)
         np.testing.assert_allclose(strip.wave[known:], sent[strip.first + known : strip.first + count], atol=1e-6)
         assert np.isnan(strip.wave[:known]).all()
 
 
-def test_a_look_waits_for_the_beats_before_it(ward: Callable[[], Ward], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_waits_for_the_beats_before_it(ward: Callable[[], Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
     """The alarms hear of beats in order, and of each look after every beat that was decided before it."""
     heard: list[tuple[str, int]] = []
     one = ward()
@@ -124,12 +124,12 @@ def test_a_look_waits_for_the_beats_before_it(ward: Callable[[], Ward], monkeypa
     counts = record_counts("208", 60)
     for message in chunks(counts, [5]):
         one.push([message])
-    assert [sample for kind, sample in heard if kind == "tick"] == list(range(FS, len(counts) - LATE + 1, FS))
+    assert [sample for kind, sample in heard if kind == "tick"] == list(range(FS, len(counts) - WINDOW_DELAY + 1, FS))
     assert heard == sorted(heard, key=lambda one: (one[1], one[0])), "beats up to a look come before it"
     assert sum(kind == "beat" for kind, _ in heard) > 50
 
 
-def test_no_data_is_told_once_and_is_over(ward: Callable[[], Ward], settings: Config) -> None:
+def test_no_data_is_told_once_and_is_over(ward: Callable[[], Pipeline], settings: Config) -> None:
     """By the clock: a bed from which nothing comes; the first packet ends it. An ended run is no silence."""
     one = ward()
     pieces = list(chunks(record_counts("100", 10), [25]))
@@ -148,7 +148,7 @@ def test_no_data_is_told_once_and_is_over(ward: Callable[[], Ward], settings: Co
     assert one.watch(late_s + 120) == []
 
 
-def test_what_waits_is_no_silence(ward: Callable[[], Ward], settings: Config) -> None:
+def test_what_waits_is_no_silence(ward: Callable[[], Pipeline], settings: Config) -> None:
     """A bed of which more has come than its share sends data, whatever the clock says of its latest packet."""
     one = ward()
     for message in chunks(record_counts("100", 60), [7500]):
@@ -159,7 +159,7 @@ def test_what_waits_is_no_silence(ward: Callable[[], Ward], settings: Config) ->
     assert one.beds["1"].state(late_s, settings.monitor.lost_s) != "no data"
 
 
-def test_acknowledged_silenced_urgent(ward: Callable[[], Ward]) -> None:
+def test_acknowledged_silenced_urgent(ward: Callable[[], Pipeline]) -> None:
     """What a person does to the alarms of a bed, by its name."""
     one = ward()
     counts = record_counts("207", 150)

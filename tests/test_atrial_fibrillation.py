@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from model.records.annotations import AnnotationFile, read_annotations
 from model.records.resample import FS
 from model.records.wfdb_records import DATABASE
-from model.rhythm.atrial_fibrillation import Irregularity
-from model.scoring.beat_scores import CLASS_OF
-from model.scoring.ec57 import span
+from model.rhythm.atrial_fibrillation import IrregularityDetector
+from model.scoring.beat_scores import EC57_CLASS_OF
+from model.scoring.ec57 import build_scored_span
 from model.scoring.episode_scores import (
-    ATRIAL,
-    ATRIAL_BUT_FLUTTER,
-    ATRIAL_OR_FLUTTER,
+    AF_EPISODES,
+    AF_OR_FLUTTER,
+    AF_WITHOUT_FLUTTER,
     EpisodeCounts,
     compare_episodes,
-    gross,
+    gross_episode_counts,
 )
 
 Numbers = NDArray[np.float64]
@@ -83,9 +83,9 @@ def said(beats: Beats, random: Random, share: float) -> Beats:
     ]
 
 
-def told(beats: Beats, judge: Irregularity | None = None) -> Told:
+def told(beats: Beats, judge: IrregularityDetector | None = None) -> Told:
     """What is told of beats: one that is still on ends at the last beat."""
-    judge = judge or Irregularity()
+    judge = judge or IrregularityDetector()
     found: Told = []
     now: tuple[int, int] | None = None
     before: int | None = None
@@ -181,7 +181,7 @@ def test_half_a_minute_is_too_short() -> None:
 def test_a_gap_breaks_no_rhythm() -> None:
     """A short gap in fibrillation is bridged; without a normal beat for three minutes nothing is told any more."""
     beats = placed(fibrillation(np.random.default_rng(4), count=300))
-    judge = Irregularity()
+    judge = IrregularityDetector()
     told(beats, judge)
     last = beats[-1][0]
     assert judge.state(last)[0]
@@ -194,7 +194,7 @@ def test_a_gap_breaks_no_rhythm() -> None:
 
 def test_no_interval_reaches_across_a_gap() -> None:
     """After a gap an interval counts only between two beats that came after it."""
-    judge, other = Irregularity(), Irregularity()
+    judge, other = IrregularityDetector(), IrregularityDetector()
     regular = placed(sinus(np.random.default_rng(5)))
     for at, (sample, label) in enumerate(regular):
         judge.beat(sample, label, (sample - regular[at - 1][0]) / FS if at else None)
@@ -210,7 +210,7 @@ def test_no_interval_reaches_across_a_gap() -> None:
 def test_a_reset_forgets() -> None:
     """After a reset nothing is known, and the next fibrillation takes its minute."""
     beats = placed(fibrillation(np.random.default_rng(6)))
-    judge = Irregularity()
+    judge = IrregularityDetector()
     first = told(beats, judge)
     judge.reset()
     assert judge.state(beats[-1][0]) == (False, None)
@@ -225,7 +225,7 @@ intervals = st.lists(st.tuples(st.integers(1, 500), st.sampled_from("NNNNNNSVFQ"
 @given(intervals, st.sets(st.integers(0, 400), max_size=5))
 def test_any_beats_are_taken(entries: list[tuple[int, str]], gaps: set[int]) -> None:
     """Nothing that a detector may say is refused; what is told lies in the past, and ends after it began."""
-    judge, sample = Irregularity(), 0
+    judge, sample = IrregularityDetector(), 0
     for at, (step, label) in enumerate(entries):
         sample += step
         if at in gaps:
@@ -243,7 +243,9 @@ def reference(name: str) -> AnnotationFile:
 def of_reference(notes: AnnotationFile) -> tuple[Beats, AnnotationFile]:
     """The beats of a reference at 125 Hz, and what is told of them as rhythm labels of the record."""
     beats = [
-        (round(s * FS / 360), CLASS_OF[y]) for s, y in zip(notes.samples, notes.symbols, strict=True) if y in CLASS_OF
+        (round(s * FS / 360), EC57_CLASS_OF[y])
+        for s, y in zip(notes.samples, notes.symbols, strict=True)
+        if y in EC57_CLASS_OF
     ]
     marks = [entry for start, end, _ in told(beats) for entry in ((start, "(AFIB"), (end, "(N"))]
     samples, texts = zip(*marks, strict=True) if marks else ((), ())
@@ -254,13 +256,13 @@ def of_reference(notes: AnnotationFile) -> tuple[Beats, AnnotationFile]:
 def test_the_records_with_fibrillation() -> None:
     """On the reference's own beats: nine tenths of the time with fibrillation, and of what is told."""
     names = ("201", "202", "203", "210", "217", "219", "221", "222")
-    found: dict[str, list[EpisodeCounts]] = {kind.name: [] for kind in (ATRIAL, ATRIAL_BUT_FLUTTER, ATRIAL_OR_FLUTTER)}
+    found: dict[str, list[EpisodeCounts]] = {kind.name: [] for kind in (AF_EPISODES, AF_WITHOUT_FLUTTER, AF_OR_FLUTTER)}
     for name in names:
         notes = reference(name)
         _, test = of_reference(notes)
-        for kind in (ATRIAL, ATRIAL_BUT_FLUTTER, ATRIAL_OR_FLUTTER):
-            found[kind.name].append(compare_episodes(notes, test, kind, span(360.0, 650_000)))
-    shares = {name: gross(counts).percent() for name, counts in found.items()}
+        for kind in (AF_EPISODES, AF_WITHOUT_FLUTTER, AF_OR_FLUTTER):
+            found[kind.name].append(compare_episodes(notes, test, kind, build_scored_span(360.0, 650_000)))
+    shares = {name: gross_episode_counts(counts).percent() for name, counts in found.items()}
     assert (shares["AF"]["duration_se"] or 0) > 90
     assert (shares["AF, AFL left out"]["duration_ppv"] or 0) > 85
     assert (shares["AF or AFL"]["duration_ppv"] or 0) > 88

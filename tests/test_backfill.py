@@ -10,35 +10,45 @@ import zmq
 from conftest import LEADS
 
 from agent.core import config as configuration
-from agent.core.config import Config, override
-from agent.core.messages import MISSING, Chunk, End, Event, Gap, Position
-from agent.link.receiver import Link, Message
-from agent.wire.packets import encode as packet_frames
-from agent.wire.requests import Fetch, Fetched, Hello, decode_reply, encode, service_endpoint
+from agent.core.config import Config, override_config
+from agent.core.messages import MISSING, Chunk, End, Event, Gap, ResumePosition
+from agent.link.chunk_assembler import LinkMessage
+from agent.link.link_receiver import LinkReceiver
+from agent.wire.packets import encode_frames as packet_frames
+from agent.wire.requests import (
+    FetchReply,
+    FetchRequest,
+    HelloRequest,
+    backfill_endpoint,
+    decode_reply,
+    encode_channel_message,
+)
 from model.records.resample import FS
-from simulator.publisher import Publisher
-from simulator.sent_buffer import Memory
+from simulator.publisher import PacketPublisher
+from simulator.sent_buffer import SentBuffer
 
 PATIENCE_S = 20.0
-Done = Callable[[list[Message]], bool]
+Done = Callable[[list[LinkMessage]], bool]
 
 
 def settings(**link: object) -> Config:
-    return override(configuration.load(None, {}), "link", endpoint="tcp://127.0.0.1:*", patience_ms=20.0, **link)
+    return override_config(
+        configuration.load_config(None, {}), "link", endpoint="tcp://127.0.0.1:*", patience_ms=20.0, **link
+    )
 
 
 @contextmanager
-def device(keep_s: float = 600.0, **link: object) -> Iterator[tuple[Publisher, Config]]:
+def device(keep_s: float = 600.0, **link: object) -> Iterator[tuple[PacketPublisher, Config]]:
     """A publisher on a free port, and the settings of a monitor for it."""
-    config = override(settings(**link), "simulate", keep_s=keep_s)
-    with Publisher(config, lossless=False) as made:
+    config = override_config(settings(**link), "simulate", keep_s=keep_s)
+    with PacketPublisher(config, lossless=False) as made:
         made.linger_s = 0.0
-        yield made, override(config, "link", endpoint=made.endpoint)
+        yield made, override_config(config, "link", endpoint=made.endpoint)
 
 
 @contextmanager
-def monitor(config: Config, beds: Iterable[str] = ()) -> Iterator[Link]:
-    link = Link(config, tuple(beds))
+def monitor(config: Config, beds: Iterable[str] = ()) -> Iterator[LinkReceiver]:
+    link = LinkReceiver(config, tuple(beds))
     try:
         yield link
     finally:
@@ -51,7 +61,9 @@ def packet(first: int, count: int = 5, bed: str = "1", run: str = "run") -> Chun
     return Chunk(bed, run, first, float(FS), LEADS, np.stack([ramp, -ramp], axis=1), time.time())
 
 
-def send(publisher: Publisher, messages: Iterable[Chunk | End], lost: Callable[[int], bool] = lambda _: False) -> None:
+def send(
+    publisher: PacketPublisher, messages: Iterable[Chunk | End], lost: Callable[[int], bool] = lambda _: False
+) -> None:
     """Publish packets, all but those that get lost; the device keeps them all."""
     for i, message in enumerate(messages):
         if not lost(i):
@@ -59,13 +71,13 @@ def send(publisher: Publisher, messages: Iterable[Chunk | End], lost: Callable[[
         keep(publisher, message)
 
 
-def keep(device: Publisher | Memory, message: Chunk | End) -> None:
+def keep(device: PacketPublisher | SentBuffer, message: Chunk | End) -> None:
     device.keep(message, len(message.counts) if isinstance(message, Chunk) else 0, message.sent_s)
 
 
-def received(link: Link, done: Done) -> list[Message]:
+def received(link: LinkReceiver, done: Done) -> list[LinkMessage]:
     """What a link brings until `done` says that it is enough."""
-    out: list[Message] = []
+    out: list[LinkMessage] = []
     until_s = time.monotonic() + PATIENCE_S
     while not done(out):
         assert time.monotonic() < until_s, out
@@ -74,16 +86,16 @@ def received(link: Link, done: Done) -> list[Message]:
     return out
 
 
-def ended(out: list[Message]) -> bool:
+def ended(out: list[LinkMessage]) -> bool:
     return any(isinstance(message, End) for message in out)
 
 
-def settled(publisher: Publisher, link: Link, bed: str = "1") -> None:
+def settled(publisher: PacketPublisher, link: LinkReceiver, bed: str = "1") -> None:
     """Wait until publisher and link know each other, also on the second socket."""
     received(link, lambda _: publisher.subscribers(bed) > 0 and link.view(time.time()).round_trip_ms is not None)
 
 
-def samples(messages: list[Message]) -> list[tuple[int, int]]:
+def samples(messages: list[LinkMessage]) -> list[tuple[int, int]]:
     """Index and count of every sample, MISSING in gaps; none of them twice, none left out."""
     out: list[tuple[int, int]] = []
     for message in messages:
@@ -151,7 +163,7 @@ def test_it_goes_on_where_a_bed_was_left() -> None:
     with device() as (publisher, config):
         send(publisher, [packet(5 * i) for i in range(1000)])
         with monitor(config) as link:
-            link.resume({"1": Position("run", 1234, FS)}, time.time())
+            link.resume({"1": ResumePosition("run", 1234, FS)}, time.time())
             settled(publisher, link)
             send(publisher, [packet(5000), End("1", "run", 5005, FS)])
             out = received(link, ended)
@@ -163,7 +175,7 @@ def test_a_run_that_ended_while_the_monitor_was_away_is_fetched() -> None:
     with device() as (publisher, config):
         send(publisher, run_of(100))
         with monitor(config) as link:
-            link.resume({"1": Position("run", 300, FS)}, time.time())
+            link.resume({"1": ResumePosition("run", 300, FS)}, time.time())
             out = received(link, ended)
     assert samples(out) == [(i, i) for i in range(300, 500)]
 
@@ -215,7 +227,7 @@ def test_what_is_missing_at_the_end_is_declared() -> None:
 
 
 def test_packets_that_overtake_each_other_need_no_second_socket() -> None:
-    with device() as (publisher, config), monitor(override(config, "link", patience_ms=5000.0)) as link:
+    with device() as (publisher, config), monitor(override_config(config, "link", patience_ms=5000.0)) as link:
         settled(publisher, link)
         order = np.random.default_rng(0).permutation(200)
         send(publisher, [packet(0)])
@@ -241,9 +253,9 @@ def test_the_first_packet_may_be_overtaken_too() -> None:
 def test_a_device_that_was_faster_than_the_monitor_and_has_left_is_heard_whole(first: int) -> None:
     """All waits in the queue of the monitor; nobody answers any more; the beginning and a lost packet are missing."""
     config = settings()
-    publisher = Publisher(config, lossless=False)
+    publisher = PacketPublisher(config, lossless=False)
     publisher.linger_s = 0.0
-    with monitor(override(config, "link", endpoint=publisher.endpoint)) as link:
+    with monitor(override_config(config, "link", endpoint=publisher.endpoint)) as link:
         while not publisher.subscribers("1"):
             time.sleep(0.01)
         send(publisher, [packet(first + 5 * i) for i in range(3000)], lambda i: i == 1500)
@@ -261,9 +273,9 @@ def test_a_device_that_was_faster_than_the_monitor_and_has_left_is_heard_whole(f
 def test_the_clock_of_the_device_is_known() -> None:
     """A device whose clock is an hour ahead: the offset is found, and the time of sending set right."""
     config = settings()
-    with Publisher(config, False, lambda: time.time() + 3600) as publisher:
+    with PacketPublisher(config, False, lambda: time.time() + 3600) as publisher:
         publisher.linger_s = 0.0
-        with monitor(override(config, "link", endpoint=publisher.endpoint)) as link:
+        with monitor(override_config(config, "link", endpoint=publisher.endpoint)) as link:
             settled(publisher, link)
             ahead = packet(0)
             send(publisher, [Chunk(ahead.bed, ahead.run, 0, FS, LEADS, ahead.counts, time.time() + 3600)])
@@ -290,10 +302,14 @@ def test_malformed_requests_are_ignored_and_a_flood_holds_nobody_up() -> None:
         with zmq.Context() as context, context.socket(zmq.DEALER) as rogue:
             rogue.set(zmq.LINGER, 0)
             rogue.set(zmq.SNDHWM, 100)
-            rogue.connect(service_endpoint(publisher.endpoint, ""))
+            rogue.connect(backfill_endpoint(publisher.endpoint, ""))
             for i in range(20_000):
                 if rogue.poll(0, zmq.POLLOUT):
-                    rogue.send(b"{" if i % 2 else encode(Fetch(id=i, bed="1", run="run", first=0, stop=10**6)))
+                    rogue.send(
+                        b"{"
+                        if i % 2
+                        else encode_channel_message(FetchRequest(id=i, bed="1", run="run", first=0, stop=10**6))
+                    )
             send(publisher, run_of(100), lambda i: i % 2 == 0)
             assert samples(received(link, ended)) == [(i, i) for i in range(500)]
         (said,) = publisher.refusals()
@@ -302,28 +318,28 @@ def test_malformed_requests_are_ignored_and_a_flood_holds_nobody_up() -> None:
 
 def test_memory_answers_what_it_has() -> None:
     """Runs, jumps of the index, and rings that are full: what is told and what is sent agree."""
-    memory = Memory(keep_s=4.0)
+    memory = SentBuffer(keep_s=4.0)
     for message in run_of(1000)[:-1]:
         keep(memory, message)
-    said, chunks = memory.fetch(Fetch(id=1, bed="1", run="run", first=0, stop=4800))
+    said, chunks = memory.fetch(FetchRequest(id=1, bed="1", run="run", first=0, stop=4800))
     assert (said.start, said.oldest, said.next, said.ended) == (0, 4500, 5000, False)
     assert [(chunk.first, chunk.counts[:, 0].tolist()) for chunk in chunks] == [(4500, list(range(4500, 4800)))]
     keep(memory, packet(6000))
     keep(memory, End("1", "run", 6005, FS))
-    said, chunks = memory.fetch(Fetch(id=2, bed="1", run="run", first=4000, stop=7000))
+    said, chunks = memory.fetch(FetchRequest(id=2, bed="1", run="run", first=4000, stop=7000))
     assert (said.start, said.oldest, said.next, said.ended) == (0, 6000, 6005, True)
     assert [(chunk.first, len(chunk.counts)) for chunk in chunks] == [(6000, 5)]
-    assert memory.fetch(Fetch(id=3, bed="1", run="other", first=0, stop=9))[1] == []
-    assert memory.fetch(Fetch(id=4, bed="2", run="run", first=0, stop=9))[0].run == ""
+    assert memory.fetch(FetchRequest(id=3, bed="1", run="other", first=0, stop=9))[1] == []
+    assert memory.fetch(FetchRequest(id=4, bed="2", run="run", first=0, stop=9))[0].run == ""
 
 
 def test_the_device_answers_hello() -> None:
     with device() as (publisher, _), zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.set(zmq.LINGER, 0)
-        socket.connect(service_endpoint(publisher.endpoint, ""))
-        socket.send(encode(Hello(id=7, sent=12.5)))
+        socket.connect(backfill_endpoint(publisher.endpoint, ""))
+        socket.send(encode_channel_message(HelloRequest(id=7, sent=12.5)))
         assert socket.poll(5000)
         said, packets = decode_reply(socket.recv_multipart())
-        assert not isinstance(said, Fetched)
+        assert not isinstance(said, FetchReply)
         assert (said.id, said.asked, packets) == (7, 12.5, [])
         assert 0 <= said.sent - said.received < PATIENCE_S

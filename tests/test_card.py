@@ -7,8 +7,8 @@ import torch
 from test_figures import made_up_report
 
 from model.errors import CheckpointError
-from model.nets.checkpoint import Card, save
-from model.nets.net import NetSize, build
+from model.nets.beat_net import NetSize, build_beat_net
+from model.nets.checkpoint import ModelCard, save_checkpoint
 from model.training import model_card
 
 CPU = torch.device("cpu")
@@ -18,14 +18,14 @@ def checkpoint(path: Path, report: dict[str, Any], size: NetSize | None = None) 
     """A checkpoint with random weights and the card of a report."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    net = build(size or NetSize(), CPU)
-    save(path, net, Card(report["name"], net.size, report["training"], report["test"]))
+    net = build_beat_net(size or NetSize(), CPU)
+    save_checkpoint(path, net, ModelCard(report["name"], net.size, report["training"], report["test"]))
     return path
 
 
 def written(path: Path, report: dict[str, Any]) -> str:
     """The card of a report on one line."""
-    return " ".join(model_card.markdown(checkpoint(path / "made.safetensors", report)).split())
+    return " ".join(model_card.render_model_card(checkpoint(path / "made.safetensors", report)).split())
 
 
 def test_what_a_card_says(tmp_path: Path) -> None:
@@ -94,7 +94,9 @@ def test_a_fold_is_told(tmp_path: Path) -> None:
 
 def test_lines_are_short(tmp_path: Path) -> None:
     """Text is wrapped; only table rows and hashes may be long."""
-    lines = model_card.markdown(checkpoint(tmp_path / "made.safetensors", made_up_report("inter-patient"))).splitlines()
+    lines = model_card.render_model_card(
+        checkpoint(tmp_path / "made.safetensors", made_up_report("inter-patient"))
+    ).splitlines()
     assert not [line for line in lines if len(line) > 120 and not line.startswith("|")]
 
 
@@ -102,7 +104,7 @@ def test_summary(tmp_path: Path) -> None:
     """A row of a table of models."""
     report = made_up_report("inter-patient")
     path = checkpoint(tmp_path / "made.safetensors", report, NetSize(channels=(8, 16), dense=24))
-    content, found = path.read_bytes(), model_card.summary(path)
+    content, found = path.read_bytes(), model_card.summarise_checkpoint(path)
     assert {key: found[key] for key in ("name", "protocol", "recipe", "seed", "epochs", "fold")} == {
         "name": "made",
         "protocol": "inter-patient",
@@ -121,7 +123,7 @@ def test_summary(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["training", "test"])
-@pytest.mark.parametrize("read", [model_card.markdown, model_card.summary])
+@pytest.mark.parametrize("read", [model_card.render_model_card, model_card.summarise_checkpoint])
 def test_a_checkpoint_that_says_too_little(tmp_path: Path, part: str, read: Any) -> None:
     """Weights without their story are one clear error."""
     path = checkpoint(tmp_path / "made.safetensors", made_up_report() | {part: {"accuracy": "?"}})
@@ -133,7 +135,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m model.training.model_card WEIGHTS` prints the card; anything else is a line and an exit code."""
     path = checkpoint(tmp_path / "made.safetensors", made_up_report())
     assert model_card.main([str(path)]) == 0
-    assert capsys.readouterr().out == model_card.markdown(path)
+    assert capsys.readouterr().out == model_card.render_model_card(path)
     assert model_card.main(["no such weights"]) == CheckpointError.exit_code
     assert capsys.readouterr().err.startswith("no weights 'no such weights'")
     assert model_card.main([]) == 2

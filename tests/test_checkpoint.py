@@ -16,25 +16,25 @@ from torch import Tensor
 from model.beats.templates import INPUTS
 from model.errors import CheckpointError
 from model.nets import checkpoint
-from model.nets.checkpoint import Card, Input, load, save
-from model.nets.net import BeatNet, NetSize, build
+from model.nets.beat_net import BeatNet, NetSize, build_beat_net
+from model.nets.checkpoint import ModelCard, NetInput, load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
-CARD = Card("made", NetSize(), {"command": "ecg-agent train", "seed": 0}, {"accuracy": 0.5})
+CARD = ModelCard("made", NetSize(), {"command": "ecg-agent train", "seed": 0}, {"accuracy": 0.5})
 
 
 @pytest.fixture(scope="session")
 def net() -> BeatNet:
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    return build(NetSize(), CPU).eval()
+    return build_beat_net(NetSize(), CPU).eval()
 
 
 @pytest.fixture(scope="session")
 def valid(net: BeatNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good checkpoint."""
     path = tmp_path_factory.mktemp("weights") / "made.safetensors"
-    save(path, net, CARD)
+    save_checkpoint(path, net, CARD)
     return path
 
 
@@ -54,12 +54,12 @@ def changed(valid: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def refused(path: Path, reason: str) -> None:
     with pytest.raises(CheckpointError, match=rf"^.*{reason}.*$"):
-        load(path, CPU)
+        load_checkpoint(path, CPU)
 
 
 def test_round_trip(net: BeatNet, valid: Path) -> None:
     """A checkpoint gives back its card and a net with the same scores, to the last bit, ready for inference."""
-    loaded, card = load(valid, CPU)
+    loaded, card = load_checkpoint(valid, CPU)
     beats = torch.rand(9, 187)
     assert card == CARD
     assert torch.equal(loaded(beats), net(beats))
@@ -70,15 +70,15 @@ def test_round_trip(net: BeatNet, valid: Path) -> None:
 def test_other_sizes(tmp_path: Path) -> None:
     """A net of another size is rebuilt from its card."""
     size = NetSize(channels=(4, 6), kernel=3, dense=8)
-    save(tmp_path / "small.safetensors", build(size, CPU), replace(CARD, size=size))
-    loaded, card = load(tmp_path / "small.safetensors", CPU)
+    save_checkpoint(tmp_path / "small.safetensors", build_beat_net(size, CPU), replace(CARD, size=size))
+    loaded, card = load_checkpoint(tmp_path / "small.safetensors", CPU)
     assert card.size == loaded.size == size
     assert loaded(torch.rand(2, 187)).shape == (2, 5)
 
 
 def test_kernels_are_laid_out_for_speed(valid: Path) -> None:
     """A loaded net has the memory layout of a trained one, and so its speed and its last bits."""
-    kernel = load(valid, CPU)[0].state_dict()["blocks.0.conv1.weight"]
+    kernel = load_checkpoint(valid, CPU)[0].state_dict()["blocks.0.conv1.weight"]
     assert kernel.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -87,14 +87,14 @@ def test_card_says_what_it_reads(valid: Path) -> None:
     with safetensors.safe_open(valid, framework="pt") as file:
         card = json.loads(file.metadata()["ecg-agent"])
     assert card["classes"] == ["N", "S", "V", "F", "Q"]
-    assert card["input"] == json.loads(json.dumps(asdict(Input())))
+    assert card["input"] == json.loads(json.dumps(asdict(NetInput())))
     assert (card["input"]["fs_hz"], card["input"]["samples"]) == (125, 187)
 
 
 def test_saving_is_one_step(net: BeatNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that fails leaves the earlier file."""
     path = tmp_path / "made.safetensors"
-    save(path, net, CARD)
+    save_checkpoint(path, net, CARD)
     before = path.read_bytes()
 
     def fail(_: object, partial: Path, **__: object) -> None:
@@ -103,7 +103,7 @@ def test_saving_is_one_step(net: BeatNet, tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(checkpoint, "save_file", fail)
     with pytest.raises(OSError, match="no space"):
-        save(path, net, CARD)
+        save_checkpoint(path, net, CARD)
     assert path.read_bytes() == before
 
 
@@ -117,13 +117,15 @@ def test_missing(tmp_path: Path) -> None:
 def test_find_unknown(name: str) -> None:
     """Weights that are neither shipped nor a file, whatever their name looks like, are refused with a hint."""
     with pytest.raises(CheckpointError, match=r"^no weights .*--weights"):
-        checkpoint.find(name)
+        checkpoint.find_checkpoint(name)
 
 
 def test_find(valid: Path) -> None:
     """Weights are found by path, and by name where they are shipped."""
-    assert checkpoint.find(str(valid)) == valid
-    assert [checkpoint.find(name).stem for name in checkpoint.shipped()] == list(checkpoint.shipped())
+    assert checkpoint.find_checkpoint(str(valid)) == valid
+    assert [checkpoint.find_checkpoint(name).stem for name in checkpoint.shipped_checkpoints()] == list(
+        checkpoint.shipped_checkpoints()
+    )
 
 
 @pytest.mark.parametrize("left", [0, 7, 8, 100, 2_000, 100_000, -1])
@@ -136,7 +138,7 @@ def test_cut_short(valid: Path, tmp_path: Path, left: int) -> None:
 def test_huge(tmp_path: Path) -> None:
     """A file larger than any checkpoint is refused before it is read."""
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(checkpoint.LARGEST_FILE + 1)
+        file.truncate(checkpoint.LARGEST_CHECKPOINT + 1)
     refused(tmp_path / "huge", "too large")
 
 
@@ -161,9 +163,9 @@ def test_broken_description(valid: Path, tmp_path: Path, text: str) -> None:
         ({"format": 1}, "have format 1, not 2"),
         ({"classes": ["N", "S", "V", "Q", "F"]}, "other beats or classes"),
         ({"classes": ["N", "S", "V", "F"]}, "other beats or classes"),
-        ({"input": asdict(Input(fs_hz=360))}, "other beats or classes"),
-        ({"input": asdict(Input(samples=200))}, "other beats or classes"),
-        ({"input": asdict(Input(normalisation="z score"))}, "other beats or classes"),
+        ({"input": asdict(NetInput(fs_hz=360))}, "other beats or classes"),
+        ({"input": asdict(NetInput(samples=200))}, "other beats or classes"),
+        ({"input": asdict(NetInput(normalisation="z score"))}, "other beats or classes"),
         ({"size": asdict(NetSize(samples=200))}, "other beats or classes"),
         ({"training": []}, "broken description"),
         ({"size": asdict(NetSize()) | {"channels": 1.5}}, "broken description"),
@@ -256,7 +258,7 @@ def test_damaged_files(valid: Path, tmp_path: Path, changes: list[tuple[int, int
         content[position] = value
     (tmp_path / "damaged").write_bytes(content[:left])
     with contextlib.suppress(CheckpointError):
-        load(tmp_path / "damaged", CPU)
+        load_checkpoint(tmp_path / "damaged", CPU)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -265,13 +267,13 @@ def test_random_bytes(tmp_path: Path, content: bytes) -> None:
     """Bytes that are no safetensors file are refused."""
     (tmp_path / "random").write_bytes(content)
     with pytest.raises(CheckpointError):
-        load(tmp_path / "random", CPU)
+        load_checkpoint(tmp_path / "random", CPU)
 
 
-@pytest.mark.parametrize("name", checkpoint.shipped())
+@pytest.mark.parametrize("name", checkpoint.shipped_checkpoints())
 def test_shipped_weights(name: str) -> None:
     """Shipped weights load, and their card says how to make them again and from which data."""
-    net, card = load(checkpoint.find(name), CPU)
+    net, card = load_checkpoint(checkpoint.find_checkpoint(name), CPU)
     assert card.name == name
     assert card.training["command"].startswith("ecg-agent train")
     assert isinstance(card.training["seed"], int)

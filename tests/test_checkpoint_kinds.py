@@ -10,24 +10,31 @@ import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 
-from agent.analysis.classifier import Classifier
+from agent.analysis.beat_classifier import BeatClassifier
 from agent.cli.app import main
 from model.beats.templates import INPUTS, WAVE
 from model.errors import CheckpointError
-from model.nets.checkpoint import IN_CONTEXT, Card, Input, load, load_beat, save
-from model.nets.context_net import SIZE, ContextNet, build
-from model.nets.net import BeatNet, NetSize
-from model.nets.net import build as build_beat
+from model.nets.beat_net import BeatNet, NetSize
+from model.nets.beat_net import build_beat_net as build_beat
+from model.nets.checkpoint import CONTEXT_INPUT, ModelCard, NetInput, load_beat_net, load_checkpoint, save_checkpoint
+from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net
 
 CPU = torch.device("cpu")
-CARD = Card("made", SIZE, {"command": "ecg-agent train-live", "seed": 0}, {"accuracy": 0.5}, IN_CONTEXT, kind="context")
+CARD = ModelCard(
+    "made",
+    CONTEXT_SIZE,
+    {"command": "ecg-agent train-live", "seed": 0},
+    {"accuracy": 0.5},
+    CONTEXT_INPUT,
+    kind="context",
+)
 
 
 @pytest.fixture(scope="module")
 def net() -> ContextNet:
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    made = build(SIZE, CPU).eval()
+    made = build_context_net(CONTEXT_SIZE, CPU).eval()
     made.mean.normal_()
     made.spread.uniform_(0.5, 2)
     return made
@@ -37,7 +44,7 @@ def net() -> ContextNet:
 def context(net: ContextNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a net that sees beats in their context."""
     path = tmp_path_factory.mktemp("weights") / "context.safetensors"
-    save(path, net, CARD)
+    save_checkpoint(path, net, CARD)
     return path
 
 
@@ -56,7 +63,7 @@ def changed(context: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def test_round_trip(net: ContextNet, context: Path) -> None:
     """A checkpoint gives back its card and a net with the same scores, to the last bit, ready for inference."""
-    loaded, card = load(context, CPU)
+    loaded, card = load_checkpoint(context, CPU)
     inputs = torch.randn(9, INPUTS)
     assert card == CARD
     assert isinstance(loaded, ContextNet)
@@ -69,7 +76,7 @@ def test_round_trip(net: ContextNet, context: Path) -> None:
 
 def test_the_monitor_takes_it(net: ContextNet, context: Path) -> None:
     """The classifier of the pipeline knows the kind, and gives the net's own log-probabilities."""
-    classifier, inputs = Classifier(*load(context, CPU), CPU), torch.randn(70, INPUTS)
+    classifier, inputs = BeatClassifier(*load_checkpoint(context, CPU), CPU), torch.randn(70, INPUTS)
     assert classifier.in_context
     said = torch.from_numpy(classifier(inputs.numpy()))
     assert torch.allclose(said, net(inputs), atol=1e-5)
@@ -79,9 +86,9 @@ def test_the_monitor_takes_it(net: ContextNet, context: Path) -> None:
 def test_load_beat(context: Path, tmp_path: Path) -> None:
     """Who needs a net of cut beats is told in one line that this is none; a net of cut beats is given."""
     with pytest.raises(CheckpointError, match=r"^weights \S+ are of the live monitor's net, .*: choose others$"):
-        load_beat(context, CPU)
-    save(tmp_path / "beat", build_beat(NetSize(), CPU), Card("beat", NetSize(), {}, {}))
-    net, card = load_beat(tmp_path / "beat", CPU)
+        load_beat_net(context, CPU)
+    save_checkpoint(tmp_path / "beat", build_beat(NetSize(), CPU), ModelCard("beat", NetSize(), {}, {}))
+    net, card = load_beat_net(tmp_path / "beat", CPU)
     assert isinstance(net, BeatNet)
     assert card.kind == "beat"
 
@@ -89,12 +96,12 @@ def test_load_beat(context: Path, tmp_path: Path) -> None:
 def test_a_card_without_a_kind_is_of_cut_beats(tmp_path: Path) -> None:
     """Checkpoints from before there were two kinds load as what they are."""
     path = tmp_path / "old"
-    save(path, build_beat(NetSize(), CPU), Card("old", NetSize(), {}, {}))
+    save_checkpoint(path, build_beat(NetSize(), CPU), ModelCard("old", NetSize(), {}, {}))
     with safetensors.safe_open(path, framework="pt") as file:
         card = json.loads(file.metadata()["ecg-agent"])
     assert card.pop("kind") == "beat"
     save_file(load_file(path), path, {"ecg-agent": json.dumps(card)})
-    assert load(path, CPU)[1].kind == "beat"
+    assert load_checkpoint(path, CPU)[1].kind == "beat"
 
 
 @pytest.mark.parametrize(
@@ -103,25 +110,25 @@ def test_a_card_without_a_kind_is_of_cut_beats(tmp_path: Path) -> None:
         ({"kind": "rhythm"}, "broken description.*kind"),
         ({"kind": None}, "broken description.*kind"),
         ({"kind": "beat"}, "other beats or classes"),
-        ({"kind": "beat", "input": asdict(Input())}, "other beats or classes"),
-        ({"input": asdict(Input())}, "other beats or classes"),
-        ({"input": asdict(replace(IN_CONTEXT, samples=WAVE + 1))}, "other beats or classes"),
-        ({"input": asdict(replace(IN_CONTEXT, fs_hz=360))}, "other beats or classes"),
-        ({"input": asdict(replace(IN_CONTEXT, normalisation="z score"))}, "other beats or classes"),
+        ({"kind": "beat", "input": asdict(NetInput())}, "other beats or classes"),
+        ({"input": asdict(NetInput())}, "other beats or classes"),
+        ({"input": asdict(replace(CONTEXT_INPUT, samples=WAVE + 1))}, "other beats or classes"),
+        ({"input": asdict(replace(CONTEXT_INPUT, fs_hz=360))}, "other beats or classes"),
+        ({"input": asdict(replace(CONTEXT_INPUT, normalisation="z score"))}, "other beats or classes"),
         ({"classes": ["N", "S", "V", "F", "Q", "no beat"]}, "other beats or classes"),
-        ({"size": asdict(replace(SIZE, samples=187))}, "other beats or classes"),
-        ({"size": asdict(replace(SIZE, channels=(24, 32)))}, "impossible size"),
-        ({"size": asdict(replace(SIZE, channels=(24, 32, 49)))}, "impossible size"),
-        ({"size": asdict(replace(SIZE, kernel=4))}, "impossible size"),
-        ({"size": asdict(replace(SIZE, dense=10**9))}, "impossible size"),
-        ({"size": asdict(replace(SIZE, classes=5))}, "impossible size"),
+        ({"size": asdict(replace(CONTEXT_SIZE, samples=187))}, "other beats or classes"),
+        ({"size": asdict(replace(CONTEXT_SIZE, channels=(24, 32)))}, "impossible size"),
+        ({"size": asdict(replace(CONTEXT_SIZE, channels=(24, 32, 49)))}, "impossible size"),
+        ({"size": asdict(replace(CONTEXT_SIZE, kernel=4))}, "impossible size"),
+        ({"size": asdict(replace(CONTEXT_SIZE, dense=10**9))}, "impossible size"),
+        ({"size": asdict(replace(CONTEXT_SIZE, classes=5))}, "impossible size"),
         ({"format": 1}, "format 1"),
     ],
 )
 def test_wrong_card(changed: Callable[..., Path], entries: dict[str, Any], reason: str) -> None:
     """Another kind, input or size than this program's is refused with the reason, in one line."""
     with pytest.raises(CheckpointError, match=rf"^weights \S+ .*{reason}.*$"):
-        load(changed(**entries), CPU)
+        load_checkpoint(changed(**entries), CPU)
 
 
 def test_tensors_of_the_other_kind(net: ContextNet, tmp_path: Path) -> None:
@@ -129,12 +136,12 @@ def test_tensors_of_the_other_kind(net: ContextNet, tmp_path: Path) -> None:
     beat = build_beat(NetSize(), CPU)
     for made, card in (
         (beat, CARD),
-        (net, Card("made", NetSize(), {}, {})),
-        (build(SIZE, CPU, norm=True), CARD),
+        (net, ModelCard("made", NetSize(), {}, {})),
+        (build_context_net(CONTEXT_SIZE, CPU, norm=True), CARD),
     ):
-        save(tmp_path / "wrong", made, card)
+        save_checkpoint(tmp_path / "wrong", made, card)
         with pytest.raises(CheckpointError, match="do not fit"):
-            load(tmp_path / "wrong", CPU)
+            load_checkpoint(tmp_path / "wrong", CPU)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -146,7 +153,7 @@ def test_not_finite(context: Path, tmp_path: Path, value: float) -> None:
     tensors["spread"][3] = value
     save_file(tensors, tmp_path / "broken", metadata)
     with pytest.raises(CheckpointError, match="not finite"):
-        load(tmp_path / "broken", CPU)
+        load_checkpoint(tmp_path / "broken", CPU)
 
 
 @pytest.mark.parametrize("command", ["export", "transfer"])

@@ -20,14 +20,14 @@ import pytest
 import torch
 from conftest import all_found
 
-from agent.analysis.classifier import Classifier
+from agent.analysis.beat_classifier import BeatClassifier
 from agent.cli.app import main
 from agent.core.messages import Beat, Chunk, End
-from agent.pipeline.pipeline import Ward
+from agent.pipeline.pipeline import Pipeline
 from model.nets import checkpoint
-from model.nets.checkpoint import Card
-from model.nets.net import NetSize, build
-from simulator.record_replay import Plan, Replay
+from model.nets.beat_net import NetSize, build_beat_net
+from model.nets.checkpoint import ModelCard
+from simulator.record_replay import RecordReplay, ReplayPlan
 
 REPOSITORY = Path(__file__).parent.parent
 AGENT = [sys.executable, "-m", "agent"]
@@ -38,9 +38,9 @@ LONG_S = 120.0
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights."""
     torch.manual_seed(1)
-    net = build(NetSize(), torch.device("cpu"))
+    net = build_beat_net(NetSize(), torch.device("cpu"))
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    checkpoint.save(path, net, Card("random", net.size, {}, {}))
+    checkpoint.save_checkpoint(path, net, ModelCard("random", net.size, {}, {}))
     return path
 
 
@@ -184,12 +184,12 @@ def test_an_endpoint_in_use_is_said(refused: Refused) -> None:
     assert "in use" in line
 
 
-def in_process(plan: Plan, weights: Path, settings: Any) -> list[Beat]:
+def in_process(plan: ReplayPlan, weights: Path, settings: Any) -> list[Beat]:
     """The beats of a plan, all in this process."""
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
-    ward = Ward(settings, Classifier(*checkpoint.load(weights, cpu), cpu))
-    messages: Sequence[Chunk | End] = list(Replay(plan, 40.0))
+    ward = Pipeline(settings, BeatClassifier(*checkpoint.load_checkpoint(weights, cpu), cpu))
+    messages: Sequence[Chunk | End] = list(RecordReplay(plan, 40.0))
     return [found for found in all_found(ward, messages) if isinstance(found, Beat)]
 
 
@@ -206,7 +206,7 @@ def test_two_processes_tell_the_same_beats_as_one(weights: Path, settings: Any) 
     lines = told(done.stdout)
     beats = [line for line in lines if line["type"] == "beat"]
     events = [line for line in lines if line["type"] == "event"]
-    reference = in_process(Plan("208", "208", 0.0, 300.0, False, None, 6.0, 0), weights, settings)
+    reference = in_process(ReplayPlan("208", "208", 0.0, 300.0, False, None, 6.0, 0), weights, settings)
     assert [event["kind"] for event in events] == ["start", "end"]
     assert [(b["sample"], b["class"], b["probabilities"]) for b in beats] == [
         (b.sample, b.label, dict(zip("NSVFQ", (round(p, 4) for p in b.probabilities), strict=True))) for b in reference

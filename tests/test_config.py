@@ -9,33 +9,33 @@ from model.errors import ConfigError
 
 def test_every_default_is_in_config_toml() -> None:
     """The defaults load from config.toml alone, and what is shown loads again as the same settings."""
-    settings = configuration.load(None, {})
+    settings = configuration.load_config(None, {})
     assert settings.link.endpoint == "tcp://127.0.0.1:5555"
 
 
 def test_shown_settings_are_valid_settings(tmp_path: Path) -> None:
     """The output of `config show` is itself a configuration with the same content."""
-    settings = configuration.load(None, {"ECG_AGENT_TRAIN_SEED": "7"})
+    settings = configuration.load_config(None, {"ECG_AGENT_TRAIN_SEED": "7"})
     path = tmp_path / "own.toml"
-    path.write_text(configuration.to_toml(settings))
-    assert configuration.load(path, {}) == settings
+    path.write_text(configuration.format_config_toml(settings))
+    assert configuration.load_config(path, {}) == settings
 
 
 def test_file_environment_and_options_override_in_this_order(tmp_path: Path) -> None:
     """A user's file changes the defaults, the environment the file, an option the environment."""
     path = tmp_path / "own.toml"
     path.write_text('[monitor]\ndevice = "cuda"\nthreads = 3\nlost_s = 5\n')
-    settings = configuration.load(path, {"ECG_AGENT_MONITOR_DEVICE": "mps", "ECG_AGENT_MONITOR_THREADS": "4"})
-    settings = configuration.override(settings, "monitor", threads=5, weights=None)
+    settings = configuration.load_config(path, {"ECG_AGENT_MONITOR_DEVICE": "mps", "ECG_AGENT_MONITOR_THREADS": "4"})
+    settings = configuration.override_config(settings, "monitor", threads=5, weights=None)
     assert (settings.monitor.lost_s, settings.monitor.device, settings.monitor.threads) == (5.0, "mps", 5)
-    assert settings.monitor.weights == configuration.load(None, {}).monitor.weights
+    assert settings.monitor.weights == configuration.load_config(None, {}).monitor.weights
 
 
 def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
     """ECG_AGENT_CONFIG names a file where --config is not given."""
     path = tmp_path / "own.toml"
     path.write_text("[train]\nseed = 3\n")
-    assert configuration.load(None, {"ECG_AGENT_CONFIG": str(path)}).train.seed == 3
+    assert configuration.load_config(None, {"ECG_AGENT_CONFIG": str(path)}).train.seed == 3
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "own.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        configuration.load(path, {})
+        configuration.load_config(path, {})
     assert reason in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -72,28 +72,28 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, reason: str) -> None:
 def test_a_wrong_variable_is_named() -> None:
     """A variable of the environment with an unknown key or a wrong value is named."""
     with pytest.raises(ConfigError, match=r"ECG_AGENT_MONITOR_DEVISE: unknown key monitor\.devise"):
-        configuration.load(None, {"ECG_AGENT_MONITOR_DEVISE": "cpu"})
+        configuration.load_config(None, {"ECG_AGENT_MONITOR_DEVISE": "cpu"})
     with pytest.raises(ConfigError, match=r"train\.seed"):
-        configuration.load(None, {"ECG_AGENT_TRAIN_SEED": "many"})
+        configuration.load_config(None, {"ECG_AGENT_TRAIN_SEED": "many"})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A configuration file that is not there is an error, not silence."""
     with pytest.raises(ConfigError, match="No such file"):
-        configuration.load(tmp_path / "none.toml", {})
+        configuration.load_config(tmp_path / "none.toml", {})
 
 
 def test_own_recipes(tmp_path: Path) -> None:
     """A recipe of one's own begins as the report's; a known one keeps what is not named."""
     path = tmp_path / "own.toml"
     path.write_text("[recipe.mine]\nepochs = 3\n[recipe.best]\nbatch = 8\n[train]\nrecipe = 'mine'\n")
-    defaults, own = configuration.load(None, {}), configuration.load(path, {})
+    defaults, own = configuration.load_config(None, {}), configuration.load_config(path, {})
     assert own.recipe["mine"] == replace(defaults.recipe["reproduction"], epochs=3)
     assert own.recipe["best"] == replace(defaults.recipe["best"], batch=8)
-    assert configuration.override(own, "recipe.mine", epochs=4).recipe["mine"].epochs == 4
+    assert configuration.override_config(own, "recipe.mine", epochs=4).recipe["mine"].epochs == 4
 
 
 def test_unknown_recipe_is_named() -> None:
     """A recipe that is not there is an error with those that are."""
     with pytest.raises(ConfigError, match=r"no recipe 'worst'; valid are reproduction, best \(--recipe\)"):
-        configuration.override(configuration.load(None, {}), "recipe.worst", epochs=1)
+        configuration.override_config(configuration.load_config(None, {}), "recipe.worst", epochs=1)

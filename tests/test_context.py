@@ -7,20 +7,20 @@ import torch
 from conftest import all_found, beats_and_events, chunks, record_counts
 from numpy.typing import NDArray
 
-from agent.analysis.beat_context import FULL, LATEST, LEAST, Contexts
-from agent.analysis.beat_cutter import Cut
-from agent.analysis.classifier import Classifier
+from agent.analysis.beat_classifier import BeatClassifier
+from agent.analysis.beat_context import LATEST_DECISION, LEAST_SCORE, OWN_SAMPLES, BeatContextBuilder
+from agent.analysis.beat_cutter import BeatCandidate
 from agent.analysis.qrs_detector import RPeak
-from agent.analysis.sample_ring import SAMPLES, History
+from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.core.config import Config
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Gap
-from agent.pipeline.pipeline import Ward
-from model.beats.templates import BEFORE, CHANNELS, FEATURES, INPUTS, SLACK, WAVE, Beats, Patients
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, FloatArray, Gap, Result
+from agent.pipeline.pipeline import Pipeline
+from model.beats.templates import CHANNELS, FEATURES, INPUTS, SLACK, WAVE, WAVE_BEFORE, BeatTemplates, BeatWindows
 from model.nets import context_net
-from model.nets.checkpoint import IN_CONTEXT, Card
+from model.nets.checkpoint import CONTEXT_INPUT, ModelCard
 from model.records.resample import FS
 
-NewWard = Callable[[], Ward]
+NewWard = Callable[[], Pipeline]
 Counts = NDArray[np.int32]
 ROW = np.zeros(1, np.intp)
 NO_NEXT = CHANNELS * WAVE + FEATURES.index("no_next")
@@ -32,53 +32,53 @@ class AllNormal:
     in_context = True
 
     def __init__(self) -> None:
-        self.seen: list[Floats] = []
+        self.seen: list[FloatArray] = []
 
-    def __call__(self, inputs: Floats) -> Floats:
+    def __call__(self, inputs: FloatArray) -> FloatArray:
         self.seen.append(inputs)
         return np.tile(np.array([0, -9, -9, -9, -9, -9], np.float32), (len(inputs), 1))
 
 
 @pytest.fixture(scope="module")
-def in_context() -> Classifier:
+def in_context() -> BeatClassifier:
     """A net with random weights, loud enough to say of some candidates this and of some that."""
     torch.set_num_threads(1)
     torch.manual_seed(2)
-    net = context_net.build(context_net.SIZE, torch.device("cpu")).eval()
+    net = context_net.build_context_net(context_net.CONTEXT_SIZE, torch.device("cpu")).eval()
     with torch.no_grad():
         net.output.weight *= 80
         net.alone.weight *= 80
-    card = Card("random", net.size, {}, {}, input=IN_CONTEXT, kind="context")
-    return Classifier(net, card, torch.device("cpu"))
+    card = ModelCard("random", net.size, {}, {}, input=CONTEXT_INPUT, kind="context")
+    return BeatClassifier(net, card, torch.device("cpu"))
 
 
 @pytest.fixture
-def ward(settings: Config, in_context: Classifier) -> NewWard:
-    return lambda: Ward(settings, in_context)
+def ward(settings: Config, in_context: BeatClassifier) -> NewWard:
+    return lambda: Pipeline(settings, in_context)
 
 
 @pytest.fixture
-def normal(settings: Config) -> tuple[Ward, AllNormal]:
+def normal(settings: Config) -> tuple[Pipeline, AllNormal]:
     """A ward whose net calls all normal, and that net."""
     net = AllNormal()
-    return Ward(settings, net), net
+    return Pipeline(settings, net), net
 
 
 @pytest.fixture
-def described(monkeypatch: pytest.MonkeyPatch) -> list[Beats]:
+def described(monkeypatch: pytest.MonkeyPatch) -> list[BeatWindows]:
     """All that a patient is shown, one entry a call."""
-    seen: list[Beats] = []
-    describe = Patients.describe
+    seen: list[BeatWindows] = []
+    describe = BeatTemplates.describe
 
-    def watched(self: Patients, beats: Beats) -> object:
+    def watched(self: BeatTemplates, beats: BeatWindows) -> object:
         seen.append(beats)
         return describe(self, beats)
 
-    monkeypatch.setattr(Patients, "describe", watched)
+    monkeypatch.setattr(BeatTemplates, "describe", watched)
     return seen
 
 
-def beats_of(found: Iterable[Found]) -> list[Beat]:
+def beats_of(found: Iterable[Result]) -> list[Beat]:
     return [item for item in found if isinstance(item, Beat)]
 
 
@@ -118,7 +118,7 @@ def test_other_beds_do_not_matter(ward: NewWard) -> None:
 
 def test_a_held_beat_is_told_soon(settings: Config) -> None:
     """Among many beds a beat is told in order and at most 96 ms and a chunk after the sample that decides it."""
-    many, late = Ward(settings, AllNormal()), []
+    many, late = Pipeline(settings, AllNormal()), []
     streams = [list(chunks(record_counts("208", 12), [1])), *([chunk] for chunk in others(20))]
     many.push(stream[0] for stream in streams[1:])
     for chunk in streams[0]:
@@ -137,18 +137,24 @@ def test_how_long_a_beat_waits(settings: Config) -> None:
 
     Alone, it is told with the very sample that decides it.
     """
-    one, found = Ward(settings, AllNormal()), []
+    one, found = Pipeline(settings, AllNormal()), []
     for chunk in chunks(record_counts("222", 45), [1]):
         for beat in beats_of(one.push([chunk])):
             assert beat.decided == chunk.first
-            assert max(beat.sample + FULL, beat.found) <= beat.decided <= max(beat.sample + LATEST, beat.found)
+            assert (
+                max(beat.sample + OWN_SAMPLES, beat.found)
+                <= beat.decided
+                <= max(beat.sample + LATEST_DECISION, beat.found)
+            )
             found.append(beat)
     samples = [beat.sample for beat in found]
     assert len(found) > 45
     assert samples == sorted(set(samples))
 
 
-def test_no_interval_reaches_over_a_gap_or_a_flat_line(normal: tuple[Ward, AllNormal], described: list[Beats]) -> None:
+def test_no_interval_reaches_over_a_gap_or_a_flat_line(
+    normal: tuple[Pipeline, AllNormal], described: list[BeatWindows]
+) -> None:
     """Behind them no RR interval is known and a beat before them has no next; so it is told, too."""
     one, _ = normal
     found = beats_of(all_found(one, troubled([5])))
@@ -168,7 +174,7 @@ def test_no_interval_reaches_over_a_gap_or_a_flat_line(normal: tuple[Ward, AllNo
             assert not reach[0] < edge < reach[1], sample
 
 
-def test_beats_before_a_gap_are_told_before_it(normal: tuple[Ward, AllNormal]) -> None:
+def test_beats_before_a_gap_are_told_before_it(normal: tuple[Pipeline, AllNormal]) -> None:
     """A gap ends all waiting: what stands before it is decided by its last sample, without a look behind it."""
     one, _ = normal
     found = all_found(one, troubled([5]))
@@ -182,8 +188,8 @@ def test_beats_before_a_gap_are_told_before_it(normal: tuple[Ward, AllNormal]) -
 def test_the_end_flushes_all(settings: Config, beds: int) -> None:
     """A run that ends right after an R peak tells that beat, also where beats are held, and nothing waits any more."""
     counts = record_counts("100", 20)
-    r_peak = beats_of(all_found(Ward(settings, AllNormal()), chunks(counts, [5])))[-3].sample
-    one = Ward(settings, AllNormal())
+    r_peak = beats_of(all_found(Pipeline(settings, AllNormal()), chunks(counts, [5])))[-3].sample
+    one = Pipeline(settings, AllNormal())
     one.push(others(beds - 1))
     stream: list[Chunk | Gap | End] = [*chunks(counts[: r_peak + 10], [5]), End("1", "run", r_peak + 10, FS)]
     found = all_found(one, stream)
@@ -203,7 +209,7 @@ def test_a_new_run_forgets_the_patient(ward: NewWard) -> None:
     assert again[start:] == all_found(ward(), chunks(counts, [5], run="new"))
 
 
-def test_a_gap_does_not_forget_the_patient(normal: tuple[Ward, AllNormal]) -> None:
+def test_a_gap_does_not_forget_the_patient(normal: tuple[Pipeline, AllNormal]) -> None:
     """Behind a gap the usual beat is still known."""
     one, net = normal
     all_found(one, [*chunks(record_counts("100", 20), [5]), Gap("1", "run", 2500, 200, FS, "never arrived")])
@@ -217,12 +223,12 @@ def test_a_gap_does_not_forget_the_patient(normal: tuple[Ward, AllNormal]) -> No
 def test_inputs_are_finite(settings: Config, ward: NewWard) -> None:
     """Beats at both edges of the run, at gaps and flat lines give inputs without NaN; probabilities sum to 1."""
     net, random = AllNormal(), np.random.default_rng(0)
-    one = Ward(settings, net)
+    one = Pipeline(settings, net)
     counts = record_counts("208", 40, 100.0).copy()
     for first in random.integers(0, len(counts), 20):
         counts[first : first + random.integers(1, 20)] = MISSING
     counts[3000:3400] = 5115
-    r_peak = beats_of(all_found(Ward(settings, AllNormal()), chunks(counts, [5])))[2].sample
+    r_peak = beats_of(all_found(Pipeline(settings, AllNormal()), chunks(counts, [5])))[2].sample
     all_found(one, [*chunks(counts[r_peak - 3 :], [5]), End("1", "run", len(counts) - r_peak + 3, FS)])
     seen = np.concatenate(net.seen)
     assert len(seen) > 40
@@ -232,7 +238,7 @@ def test_inputs_are_finite(settings: Config, ward: NewWard) -> None:
 
 
 def test_what_the_net_calls_no_beat_is_not_told(
-    normal: tuple[Ward, AllNormal], monkeypatch: pytest.MonkeyPatch
+    normal: tuple[Pipeline, AllNormal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Candidates that the net takes for none are not told, and RR intervals reach from one told beat to the next."""
     one, net = normal
@@ -244,19 +250,19 @@ def test_what_the_net_calls_no_beat_is_not_told(
         assert following.rr_s == (following.sample - beat.sample) / FS
 
 
-def some_peaks(contexts: Contexts, *peaks: tuple[int, int, float]) -> None:
+def some_peaks(contexts: BeatContextBuilder, *peaks: tuple[int, int, float]) -> None:
     """Push R peaks (sample, decided, score) of row 0."""
     contexts.push([RPeak(0, *peak) for peak in peaks])
 
 
-def new_contexts(samples: int) -> tuple[History, Contexts]:
+def new_contexts(samples: int) -> tuple[SampleRing, BeatContextBuilder]:
     """A history of so many samples that count up in millivolts, and contexts on it."""
-    history = History()
+    history = SampleRing()
     history.push(ROW, np.arange(samples, dtype=np.float32)[None])
-    return history, Contexts(history)
+    return history, BeatContextBuilder(history)
 
 
-def test_what_a_beat_is_shown(described: list[Beats]) -> None:
+def test_what_a_beat_is_shown(described: list[BeatWindows]) -> None:
     """The wave is that around the R peak; the next R peak and intervals are of beats, not of doubtful candidates."""
     _, contexts = new_contexts(1000)
     some_peaks(contexts, (200, 220, 5), (300, 320, 4), (340, 360, -1), (400, 420, 3))
@@ -265,7 +271,7 @@ def test_what_a_beat_is_shown(described: list[Beats]) -> None:
     assert [cut.cluster for cut in cuts][2] == -1
     assert inputs.shape == (4, INPUTS)
     for beats, sample in zip(described, (200, 300, 340, 400), strict=True):
-        np.testing.assert_array_equal(beats.waves[0], np.arange(WAVE + 2 * SLACK) + sample - BEFORE - SLACK)
+        np.testing.assert_array_equal(beats.waves[0], np.arange(WAVE + 2 * SLACK) + sample - WAVE_BEFORE - SLACK)
     np.testing.assert_allclose([beats.next[0] for beats in described], [0.8, 0.8, 0.48, 1.2])
     assert [bool(beats.no_next[0]) for beats in described] == [False, False, False, True]
     np.testing.assert_allclose([beats.rr[0, 0] for beats in described], [np.nan, 0.8, 0.32, 0.8], rtol=1e-6)
@@ -275,11 +281,11 @@ def test_what_a_beat_is_shown(described: list[Beats]) -> None:
 
 def test_what_is_not_there_is_filled() -> None:
     """Samples before a run, behind its end and in a gap are as the middle of the others, never stale ones."""
-    history = History()
-    contexts = Contexts(history)
+    history = SampleRing()
+    contexts = BeatContextBuilder(history)
     history.push(ROW, np.full((1, 100), 5, np.float32))
     np.testing.assert_array_equal(contexts._windows(ROW, np.array([-20]), 100), np.full((1, 100), 5))
-    history.push(ROW, np.full((1, SAMPLES), 9, np.float32))
+    history.push(ROW, np.full((1, RING_SAMPLES), 9, np.float32))
     history.push(ROW, np.full((1, 100), 5, np.float32))
     head = int(history.head[0])
     np.testing.assert_array_equal(contexts._windows(ROW, np.array([head - 60]), 100), np.full((1, 100), 5))
@@ -298,17 +304,17 @@ def test_a_candidate_comes_once() -> None:
 
 def test_doubtful_candidates_reach_the_net(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """In noise candidates between LEAST and 0 are shown to the net, and none below."""
-    one, scores = Ward(settings, AllNormal()), list[float]()
+    one, scores = Pipeline(settings, AllNormal()), list[float]()
     keep = one._keep
 
-    def watched(cuts: list[Cut], inputs: Floats) -> None:
+    def watched(cuts: list[BeatCandidate], inputs: FloatArray) -> None:
         scores.extend(cut.score for cut in cuts)
         keep(cuts, inputs)
 
     monkeypatch.setattr(one, "_keep", watched)
     noise = np.random.default_rng(0).normal(0, 200, 40 * FS).astype(np.int32)
     all_found(one, chunks(record_counts("208", 40) + noise, [250]))
-    assert min(scores) > LEAST
+    assert min(scores) > LEAST_SCORE
     assert sum(score <= 0 for score in scores) > 3
 
 

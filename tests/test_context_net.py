@@ -3,8 +3,15 @@ import torch
 from torch import Tensor, nn
 
 from model.beats.templates import CHANNELS, FEATURES, INPUTS, WAVE
-from model.nets.context_net import SIZE, ContextNet, QuickContext, build, fold, samples_left
-from model.nets.net import parameters
+from model.nets.beat_net import count_parameters
+from model.nets.context_net import (
+    CONTEXT_SIZE,
+    ContextInferenceNet,
+    ContextNet,
+    build_context_net,
+    context_samples_left,
+    fold_context_net,
+)
 
 CPU = torch.device("cpu")
 WAVES = CHANNELS * WAVE
@@ -19,7 +26,7 @@ def one_thread() -> None:
 def new_net(seed: int = 0, norm: bool = False) -> ContextNet:
     """A net with random weights whose numbers have a mean and a spread."""
     torch.manual_seed(seed)
-    net = build(SIZE, CPU, norm)
+    net = build_context_net(CONTEXT_SIZE, CPU, norm)
     net.mean.normal_()
     net.spread.uniform_(0.2, 2)
     return net.eval()
@@ -34,7 +41,7 @@ def test_quick_is_the_same() -> None:
     """The net for inference gives the very scores of the net, for one beat and for many."""
     for seed in range(3):
         net, beats = new_net(seed), some_beats(64)
-        quick = QuickContext(net)
+        quick = ContextInferenceNet(net)
         for count in (1, 2, 3, 17, 64):
             assert torch.equal(quick(beats[:count]), net(beats[:count])), count
 
@@ -42,7 +49,7 @@ def test_quick_is_the_same() -> None:
 @torch.inference_mode()
 def test_batch_does_not_matter() -> None:
     """The scores of a beat are the same to the last bit alone, in every batch, and at any place of it."""
-    quick, beats = QuickContext(new_net()), some_beats(64)
+    quick, beats = ContextInferenceNet(new_net()), some_beats(64)
     expected = quick(beats)
     for size in (1, 2, 3, 17):
         assert torch.equal(torch.cat([quick(part) for part in torch.split(beats, size)]), expected), size
@@ -58,15 +65,15 @@ def test_folding_keeps_the_function() -> None:
     for norm in norms:
         norm.weight.uniform_(0.5, 2)
         norm.bias.normal_()
-    before = fold(net)(some_beats(32))
+    before = fold_context_net(net)(some_beats(32))
     net.train()
     for seed in range(5):
         net(3 * some_beats(64, seed) + 0.5)
-    found, expected = fold(net)(some_beats(32)), net.eval()(some_beats(32))
+    found, expected = fold_context_net(net)(some_beats(32)), net.eval()(some_beats(32))
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(before, expected, atol=0.01)
-    assert parameters(fold(net)) == parameters(net) - sum(norm.num_features for norm in norms)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in fold(net).modules())
+    assert count_parameters(fold_context_net(net)) == count_parameters(net) - sum(norm.num_features for norm in norms)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fold_context_net(net).modules())
 
 
 @torch.inference_mode()
@@ -81,7 +88,7 @@ def test_how_the_heads_are_heard() -> None:
         return torch.log(p[:, V] / (p[:, N] + p[:, S]))
 
     assert torch.allclose(odds(found.exp()), (odds(first) + odds(second)) / 2, atol=1e-5)
-    for other in set(range(SIZE.classes)) - {N, V}:
+    for other in set(range(CONTEXT_SIZE.classes)) - {N, V}:
         assert torch.allclose(found[:, other] - found[:, N], torch.log(first[:, other] / first[:, N]), atol=1e-5)
     assert (odds(first) - odds(second)).abs().max() > 0.01
 
@@ -107,7 +114,7 @@ def test_numbers_are_standardised() -> None:
     plain.mean.zero_()
     plain.spread.fill_(1)
     moved = torch.cat([beats[:, :WAVES], beats[:, WAVES:] * net.spread + net.mean], 1)
-    for one in (net, QuickContext(net)):
+    for one in (net, ContextInferenceNet(net)):
         assert torch.allclose(one(moved), plain(beats), atol=1e-4)
     assert {"mean", "spread"} <= set(net.state_dict())
 
@@ -130,14 +137,14 @@ def test_every_input_counts() -> None:
 def test_shapes() -> None:
     """Beats (n, INPUTS) become log-probabilities of five classes and of no beat; the waves leave a few samples."""
     net = new_net()
-    assert net(some_beats(3)).shape == QuickContext(net)(some_beats(3)).shape == (3, 6)
+    assert net(some_beats(3)).shape == ContextInferenceNet(net)(some_beats(3)).shape == (3, 6)
     x = torch.relu(net.conv(some_beats(2)[:, :WAVES].reshape(2, CHANNELS, 1, WAVE)))
-    assert net.blocks(x).shape == (2, SIZE.channels[-1], 1, samples_left(SIZE))
+    assert net.blocks(x).shape == (2, CONTEXT_SIZE.channels[-1], 1, context_samples_left(CONTEXT_SIZE))
 
 
 def test_heads_have_gradients() -> None:
     """A loss on either head reaches all of its weights; the second's reaches nothing that sees a wave."""
-    net, beats, labels = new_net(norm=True).train(), some_beats(32), torch.arange(32) % SIZE.classes
+    net, beats, labels = new_net(norm=True).train(), some_beats(32), torch.arange(32) % CONTEXT_SIZE.classes
     alone = {name for name, _ in net.named_parameters() if name.startswith("alone")}
     for head, expected in ((0, {name for name, _ in net.named_parameters()} - alone), (1, alone)):
         net.zero_grad()

@@ -24,16 +24,16 @@ from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, trou
 
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
 from agent.export import convert as module
-from agent.export.convert import convert, show_sessions
+from agent.export.convert import convert_recording, show_sessions
 from agent.export.edf import LOWEST
-from agent.outputs.json_lines import beat_line
-from agent.pipeline.pipeline import Ward
+from agent.outputs.json_lines import beat_to_json
+from agent.pipeline.pipeline import Pipeline
 from agent.recording.recorder import Recorder
 from agent.recording.runs import SessionRuns
-from agent.recording.sessions import Segment, Session, counts
+from agent.recording.sessions import RecordedSegment, RecordedSession, read_segment_counts
 from model.errors import ConfigError, RecordError, RunError
 
-NewWard = Callable[[], Ward]
+NewWard = Callable[[], Pipeline]
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def folder(tmp_path: Path, new_ward: NewWard) -> Path:
     return tmp_path / "rec"
 
 
-def segments_of(folder: Path) -> list[Segment]:
-    with Session(folder) as session:
+def segments_of(folder: Path) -> list[RecordedSegment]:
+    with RecordedSession(folder) as session:
         return session.segments("1")
 
 
 def beats_in(folder: Path) -> list[Beat]:
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         return list(session.beats("1"))
 
 
@@ -75,7 +75,7 @@ def alarms_in(folder: Path) -> list[Alarm]:
 
 
 def all_counts(folder: Path) -> NDArray[np.int32]:
-    return np.concatenate([counts(segment, 0, segment.count) for segment in segments_of(folder)])
+    return np.concatenate([read_segment_counts(segment, 0, segment.count) for segment in segments_of(folder)])
 
 
 def physical(found: NDArray[np.int32], leads: tuple[Lead, ...]) -> NDArray[np.float64]:
@@ -91,7 +91,7 @@ def rows(path: Path) -> tuple[list[str], list[list[str]]]:
 
 def test_csv(folder: Path, tmp_path: Path) -> None:
     """A row a recorded sample: index and time in its run, the value of each lead, the beat's class, the run."""
-    convert(folder, tmp_path / "out.csv")
+    convert_recording(folder, tmp_path / "out.csv")
     header, found = rows(tmp_path / "out.csv")
     assert header == ["sample", "time_s", "MLII (mV)", "V1 (mV)", "beat", "run"]
     segments = segments_of(folder)
@@ -101,7 +101,7 @@ def test_csv(folder: Path, tmp_path: Path) -> None:
     assert [float(row[1]) for row in found] == [at / 125 for _, at in index]
     values = np.array([[float(value) if value else np.nan for value in row[2:4]] for row in found])
     np.testing.assert_array_equal(values, physical(all_counts(folder), LEADS))
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         beats = [
             (run == "next", beat.sample, beat.label) for run in ("run", "next") for beat in session.beats("1", run=run)
         ]
@@ -111,13 +111,13 @@ def test_csv(folder: Path, tmp_path: Path) -> None:
 
 def test_csv_of_another_rate(troubled_folder: Path, tmp_path: Path) -> None:
     """Beats stand at the sample nearest to them at the recording's own rate, and values tell every count apart."""
-    convert(troubled_folder / "1" / "0003.hea", tmp_path / "out.csv")
+    convert_recording(troubled_folder / "1" / "0003.hea", tmp_path / "out.csv")
     header, found = rows(tmp_path / "out.csv")
     assert header == ["sample", "time_s", "II (mV)", "beat"]
     assert found[0][:2] == ["77", "0.308"]
     back = np.rint(np.array([float(row[2]) for row in found]) * WIDE[0].gain + WIDE[0].offset)
-    np.testing.assert_array_equal(back, counts(segments_of(troubled_folder)[2], 0, 10**6)[:, 0])
-    with Session(troubled_folder) as session:
+    np.testing.assert_array_equal(back, read_segment_counts(segments_of(troubled_folder)[2], 0, 10**6)[:, 0])
+    with RecordedSession(troubled_folder) as session:
         beats = [(2 * beat.sample, beat.label) for beat in session.beats("1", run="next")]
     assert [(int(row[0]), row[3]) for row in found if row[3]] == beats
     assert len(beats) > 50
@@ -127,7 +127,7 @@ def test_csv_of_another_rate(troubled_folder: Path, tmp_path: Path) -> None:
 def test_csv_times(tmp_path: Path, new_ward: NewWard, fs: float) -> None:
     """Times are those of the samples, to a microsecond, at any rate and from any index on."""
     recorded(tmp_path / "rec", stream(two_leads("100", 5), fs=fs, first=12_345), new_ward())
-    convert(tmp_path / "rec", tmp_path / "out.csv")
+    convert_recording(tmp_path / "rec", tmp_path / "out.csv")
     _, found = rows(tmp_path / "out.csv")
     assert [float(row[1]) for row in found] == [round(int(row[0]) / fs, 6) for row in found]
     assert len(found) == 625
@@ -137,16 +137,16 @@ def test_csv_of_odd_names(tmp_path: Path, new_ward: NewWard) -> None:
     """Names with commas, quotes and other letters do not break the table."""
     leads = (Lead('a,"b', "µV", 1.0, 0.0, -100, 100), Lead("Ableitung Ω", "mmHg", 3.0, 0.5, -100, 100))
     recorded(tmp_path / "rec", stream(two_leads("100", 1), leads=leads), new_ward())
-    convert(tmp_path / "rec", tmp_path / "out.csv")
+    convert_recording(tmp_path / "rec", tmp_path / "out.csv")
     assert rows(tmp_path / "out.csv")[0] == ["sample", "time_s", 'a,"b (µV)', "Ableitung Ω (mmHg)", "beat"]
 
 
 def test_json_lines(folder: Path, tmp_path: Path) -> None:
     """The lines are those of the monitor, in its order; only how long they took is not known any more."""
-    convert(folder, tmp_path / "out.jsonl")
+    convert_recording(folder, tmp_path / "out.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    with Session(folder) as session:
-        beats = [beat_line(beat, 0.0, None) for beat in session.beats("1")]
+    with RecordedSession(folder) as session:
+        beats = [beat_to_json(beat, 0.0, None) for beat in session.beats("1")]
         events = [event.text for _, event in session.events("1")]
     assert [line for line in lines if line["type"] == "beat"] == beats
     assert [line["text"] for line in lines if line["type"] == "event"] == events
@@ -165,7 +165,7 @@ def test_json_lines(folder: Path, tmp_path: Path) -> None:
 def test_json_lines_of_a_segment(folder: Path, tmp_path: Path) -> None:
     """Of one segment those within it are told; a copy without its session does not know them."""
     second = segments_of(folder)[1]
-    convert(second.path, tmp_path / "out.jsonl")
+    convert_recording(second.path, tmp_path / "out.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     samples = [line["sample"] for line in lines if line["type"] == "beat"]
     assert (
@@ -177,7 +177,7 @@ def test_json_lines_of_a_segment(folder: Path, tmp_path: Path) -> None:
     assert len(samples) > 20
     shutil.copytree(second.path.parent, tmp_path / "copy")
     with pytest.raises(RecordError, match="copied out of its recording"):
-        convert(tmp_path / "copy" / "0002", tmp_path / "other.jsonl")
+        convert_recording(tmp_path / "copy" / "0002", tmp_path / "other.jsonl")
     assert not (tmp_path / "other.jsonl").exists()
 
 
@@ -202,7 +202,7 @@ def raw(path: Path) -> tuple[list[str], NDArray[np.int16], bytes]:
 
 def test_edf(folder: Path, tmp_path: Path) -> None:
     """Every count stands at its time, exactly; beats and what is missing are annotations, nobody is named."""
-    convert(folder, tmp_path / "out.edf")
+    convert_recording(folder, tmp_path / "out.edf")
     edf = edfio.read_edf(tmp_path / "out.edf")
     assert (edf.reserved, edf.is_continuous, edf.labels) == ("EDF+C", True, ("MLII", "V1"))
     assert edf.local_patient_identification == "X X X X"
@@ -212,7 +212,7 @@ def test_edf(folder: Path, tmp_path: Path) -> None:
     places = [s.first - 500 if s.run == "run" else 16_500 + s.first - 40 for s in segments_of(folder)]
     wanted = np.full((len(edf.signals[0].digital), 2), LOWEST)
     for place, segment in zip(places, segments_of(folder), strict=True):
-        found = counts(segment, 0, segment.count)
+        found = read_segment_counts(segment, 0, segment.count)
         wanted[place : place + segment.count] = np.where(found == MISSING, LOWEST, found)
     np.testing.assert_array_equal(digital(edf), wanted)
     others = [a for a in edf.annotations if a.text not in set("NSVFQ") and not a.text.startswith("alarm: ")]
@@ -223,7 +223,7 @@ def test_edf(folder: Path, tmp_path: Path) -> None:
         (40.0, 72.0, "not recorded"),
         (148.0, 0.08, "no value: MLII"),
     ]
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         beats = [(beat.sample - 500, beat.label) for beat in session.beats("1", run="run")]
         beats += [(beat.sample - 40 + 16_500, beat.label) for beat in session.beats("1", run="next")]
     assert [(round(a.onset * 125), a.text) for a in edf.annotations if a.text in set("NSVFQ")] == beats
@@ -231,10 +231,10 @@ def test_edf(folder: Path, tmp_path: Path) -> None:
 
 def test_edf_by_its_specification(folder: Path, tmp_path: Path) -> None:
     """The file is what the specification says, read without the library that wrote it."""
-    convert(folder / "1" / "0001", tmp_path / "out.edf")
+    convert_recording(folder / "1" / "0001", tmp_path / "out.edf")
     labels, found, notes = raw(tmp_path / "out.edf")
     segment = segments_of(folder)[0]
-    wanted = counts(segment, 0, segment.count)
+    wanted = read_segment_counts(segment, 0, segment.count)
     assert labels == ["MLII", "V1", "EDF Annotations"]
     np.testing.assert_array_equal(found[: segment.count], np.where(wanted == MISSING, LOWEST, wanted))
     assert (found[segment.count :] == LOWEST).all()
@@ -262,7 +262,7 @@ def test_edf_by_its_specification(folder: Path, tmp_path: Path) -> None:
 def test_edf_ranges(tmp_path: Path, new_ward: NewWard, lead: Lead, unit: str) -> None:
     """Physical values are right to half a count, though EDF has eight characters for the ends of a range."""
     recorded(tmp_path / "rec", stream(two_leads("100", 2)[:, :1], leads=(lead,)), new_ward())
-    convert(tmp_path / "rec", tmp_path / "out.edf")
+    convert_recording(tmp_path / "rec", tmp_path / "out.edf")
     signal = edfio.read_edf(tmp_path / "out.edf").signals[0]
     factor = {"V": 1e6, "mV": 1e3}.get(lead.unit, 1.0) if signal.physical_dimension == "uV" else 1.0
     values = factor * physical(all_counts(tmp_path / "rec"), (lead,))[:, 0]
@@ -275,7 +275,7 @@ def test_edf_range_without_digits(tmp_path: Path, new_ward: NewWard) -> None:
     lead = Lead("a", "mmHg", 1e9, 0.0, -100, 100)  # its range is within ±0.00003
     recorded(tmp_path / "rec", stream(two_leads("100", 2)[:, :1], leads=(lead,)), new_ward())
     with pytest.raises(RecordError, match=r"too few digits for the range of lead a in mmHg: use \.csv"):
-        convert(tmp_path / "rec", tmp_path / "out.edf")
+        convert_recording(tmp_path / "rec", tmp_path / "out.edf")
     assert list(tmp_path.glob("out*")) == []
 
 
@@ -294,7 +294,7 @@ def test_edf_of_wide_counts(tmp_path: Path, low: int, span: int, seed: int) -> N
     lead = Lead("a", "mV", 20_000.0, 0.0, -100, 100)
     with Recorder(tmp_path / "rec", CONFIG, {}) as recorder:
         recorder.push([Chunk("1", "run", 0, 125.0, (lead,), found, NOW)], [], NOW)
-    convert(tmp_path / "rec", tmp_path / "out.edf")
+    convert_recording(tmp_path / "rec", tmp_path / "out.edf")
     edf = edfio.read_edf(tmp_path / "out.edf")
     value = edf.signals[0].digital[:300].astype(np.int64)
     there = found[:, 0] != MISSING
@@ -315,7 +315,7 @@ def test_edf_rates(tmp_path: Path, new_ward: NewWard, fs: float) -> None:
     """Any rate is told, that of the file being right to a millionth."""
     signal = two_leads("100", 20)
     recorded(tmp_path / "rec", stream(signal, fs=fs), new_ward())
-    convert(tmp_path / "rec", tmp_path / "out.edf")
+    convert_recording(tmp_path / "rec", tmp_path / "out.edf")
     edf = edfio.read_edf(tmp_path / "out.edf")
     assert edf.signals[0].sampling_frequency == pytest.approx(fs, rel=1e-6)
     np.testing.assert_array_equal(digital(edf)[: len(signal)], signal)
@@ -328,7 +328,7 @@ def test_edf_labels(tmp_path: Path, new_ward: NewWard) -> None:
     leads = tuple(Lead(name, "mV", 100.0, 0.0, -100, 100) for name in names)
     signal = np.concatenate([two_leads("100", 2)] * 2, axis=1)
     recorded(tmp_path / "rec", stream(signal, leads=leads), new_ward())
-    convert(tmp_path / "rec", tmp_path / "out.edf")
+    convert_recording(tmp_path / "rec", tmp_path / "out.edf")
     labels = edfio.read_edf(tmp_path / "out.edf").labels
     assert labels == ("V" * 16, "V" * 14 + "-2", "?", "EDF Annotation-2")
 
@@ -337,7 +337,7 @@ def test_edf_of_a_day_that_edf_cannot_tell(tmp_path: Path) -> None:
     """A recording of a time before 1985 has the anonymous date."""
     with Recorder(tmp_path / "rec", CONFIG, {}) as recorder:
         recorder.push([Chunk("1", "run", 0, 125.0, LEADS, two_leads("100", 1), 1000.0)], [], 1000.0)
-    convert(tmp_path / "rec", tmp_path / "out.edf")
+    convert_recording(tmp_path / "rec", tmp_path / "out.edf")
     assert edfio.read_edf(tmp_path / "out.edf").local_recording_identification == "Startdate X X X ecg-agent"
 
 
@@ -345,12 +345,12 @@ def test_a_copied_segment(folder: Path, tmp_path: Path) -> None:
     """A segment that was copied out of its session is converted with the beats of its annotation file."""
     shutil.copytree(folder / "1", tmp_path / "copy")
     for ending in ("csv", "edf"):
-        convert(folder / "1" / "0002", tmp_path / f"one.{ending}")
-        convert(tmp_path / "copy" / "0002.hea", tmp_path / f"two.{ending}")
+        convert_recording(folder / "1" / "0002", tmp_path / f"one.{ending}")
+        convert_recording(tmp_path / "copy" / "0002.hea", tmp_path / f"two.{ending}")
         assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
     assert sum(bool(row[4]) for row in rows(tmp_path / "two.csv")[1]) > 20
     (tmp_path / "copy" / "0002.ecg").unlink()
-    convert(tmp_path / "copy" / "0002.hea", tmp_path / "none.csv")
+    convert_recording(tmp_path / "copy" / "0002.hea", tmp_path / "none.csv")
     assert not any(row[4] for row in rows(tmp_path / "none.csv")[1])
 
 
@@ -360,8 +360,8 @@ def test_changing_leads(troubled_folder: Path, tmp_path: Path) -> None:
         with pytest.raises(
             RecordError, match=r"one by one, such as .*0001; alike are 0001 to 0002 \(MLII, V1 at 125 Hz"
         ):
-            convert(troubled_folder, tmp_path / f"out.{ending}")
-    convert(troubled_folder, tmp_path / "out.jsonl")
+            convert_recording(troubled_folder, tmp_path / f"out.{ending}")
+    convert_recording(troubled_folder, tmp_path / "out.jsonl")
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert sum('"beat"' in line for line in lines) == len(beats_in(troubled_folder))
 
@@ -371,8 +371,8 @@ def test_several_beds(tmp_path: Path, new_ward: NewWard) -> None:
     signal = two_leads("100", 10)
     recorded(tmp_path / "rec", [*stream(signal, bed="1"), *stream(signal[:125], bed="2")], new_ward())
     with pytest.raises(RecordError, match=r"several beds: .*1, 2"):
-        convert(tmp_path / "rec", tmp_path / "out.csv")
-    convert(tmp_path / "rec" / "2", tmp_path / "out.csv")
+        convert_recording(tmp_path / "rec", tmp_path / "out.csv")
+    convert_recording(tmp_path / "rec" / "2", tmp_path / "out.csv")
     assert len(rows(tmp_path / "out.csv")[1]) == 125
 
 
@@ -393,7 +393,7 @@ def test_refused(folder: Path, tmp_path: Path, recording: str, out: str, error: 
     """What cannot be converted is refused with a line that says what to do, and leaves no file."""
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(error, match=reason):
-        convert(tmp_path / recording, tmp_path / out)
+        convert_recording(tmp_path / recording, tmp_path / out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.csv", folder.name]
 
 
@@ -402,7 +402,7 @@ def test_no_input_is_written(folder: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for name in ("out.csv", "out.csv.partial"):
         (tmp_path / name).symlink_to(folder / "1" / "0001.dat")
-    convert(folder, tmp_path / "out.csv")
+    convert_recording(folder, tmp_path / "out.csv")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "out.csv").is_symlink()
     assert not (tmp_path / "out.csv.partial").is_symlink()
@@ -423,13 +423,13 @@ def test_without_a_database(folder: Path, tmp_path: Path, harm: Callable[[Path],
     """The whole cannot be converted, and the line says what can: a record, with the beats of its annotations."""
     expected, out = tmp_path / f"expected.{ending}", tmp_path / f"out.{ending}"
     shutil.copytree(folder / "1", tmp_path / "copied")
-    convert(tmp_path / "copied" / "0001", expected)
+    convert_recording(tmp_path / "copied" / "0001", expected)
     harm(folder / "session.db")
     with pytest.raises(RecordError) as error:
-        convert(folder, out)
+        convert_recording(folder, out)
     record = folder / "1" / "0001"
     assert str(error.value).endswith(f"its signal is still there, record by record: ecg-agent convert {record} OUT")
-    convert(record, out)
+    convert_recording(record, out)
     assert out.read_bytes() == expected.read_bytes()
 
 
@@ -450,7 +450,7 @@ def test_list_without_a_database(folder: Path, tmp_path: Path, name: str) -> Non
 
 def test_upper_case(folder: Path, tmp_path: Path) -> None:
     """The ending may be in capitals."""
-    convert(folder, tmp_path / "OUT.EDF")
+    convert_recording(folder, tmp_path / "OUT.EDF")
     assert edfio.read_edf(tmp_path / "OUT.EDF").num_signals == 2
 
 
@@ -467,7 +467,7 @@ def test_a_failure_keeps_the_old_file(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"cannot write .*: No space left on device"):
-        convert(folder, out)
+        convert_recording(folder, out)
     assert out.read_text() == "before"
     assert list(tmp_path.glob("*.partial")) == []
 
@@ -480,7 +480,7 @@ def test_while_it_is_recorded(tmp_path: Path, new_ward: NewWard) -> None:
             recorder.push([message], ward.push([message]), NOW)
         assert recorder.flush()
         for ending in ("csv", "jsonl", "edf"):
-            convert(tmp_path / "rec", tmp_path / f"out.{ending}")
+            convert_recording(tmp_path / "rec", tmp_path / f"out.{ending}")
         assert len(rows(tmp_path / "out.csv")[1]) == 2500
         assert len(edfio.read_edf(tmp_path / "out.edf").signals[0].digital) == 2500
     assert len(segments_of(tmp_path / "rec")) == 1
@@ -499,7 +499,7 @@ def test_memory(tmp_path: Path) -> None:
                 recorder.push([chunk], beats, NOW + 60 * minute)
         tracemalloc.start()
         for ending in ("csv", "jsonl"):
-            convert(folder, tmp_path / f"{minutes}.{ending}")
+            convert_recording(folder, tmp_path / f"{minutes}.{ending}")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len((tmp_path / f"{minutes}.csv").read_bytes().splitlines()) == 7500 * minutes + 1
@@ -576,7 +576,7 @@ def test_the_table_fits(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         db.execute("UPDATE ledger SET next = next + 1000000000 WHERE run = 'run'")
         db.execute("UPDATE segments SET state = 'open'")
     db.close()
-    monkeypatch.setattr(module, "WIDTH", 80)
+    monkeypatch.setattr(module, "TABLE_WIDTH", 80)
     show_sessions(long, json=False)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80

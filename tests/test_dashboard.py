@@ -11,51 +11,51 @@ from rich.console import Console
 
 from agent.core.messages import (
     Beat,
-    BedState,
+    BedStatus,
+    BedSummary,
     BedView,
     Event,
-    Floats,
-    Glance,
-    Latency,
+    FloatArray,
+    LatencySummary,
     Ledger,
     LinkView,
-    Rhythm,
-    Snapshot,
+    RhythmSummary,
+    WardSnapshot,
 )
-from agent.dashboard.frame import Frame, render, settle
-from agent.dashboard.picture import svg
-from agent.dashboard.view import View, freeze, page
+from agent.dashboard.frame import DashboardFrame, layout_view, render_frame
+from agent.dashboard.picture import draw_dashboard_svg
+from agent.dashboard.view import DashboardView, freeze_view, page_range
 from model.records.resample import FS
 
 SIZES = ((80, 24), (99, 27), (100, 28), (100, 30), (120, 36), (160, 50), (200, 60), (240, 70))
 WICKED = "bed 病室の患者 \x1b[2J\n\t" + "x" * 300
 
 
-def ecg(seconds: int = 30) -> Floats:
+def ecg(seconds: int = 30) -> FloatArray:
     """A wave with one narrow peak a second, so that beats and picture are known."""
     time = np.arange(seconds * FS) / FS
     return (np.exp(-(((time % 1) - 0.5) ** 2) / 0.0005) + 0.05 * np.sin(7 * time)).astype(np.float32)
 
 
-def make_bed(name: str = "bed-1", wave: Floats | None = None, state: BedState = "ok") -> BedView:
+def make_bed(name: str = "bed-1", wave: FloatArray | None = None, state: BedStatus = "ok") -> BedView:
     wave = ecg() if wave is None else wave
     labels = "NNSNVNFNQN"
     beats = tuple(
         Beat(name, second * FS + 62, second * FS + 110, label, (0.9, 0.1, 0.0, 0.0, 0.0), 1.0, arrived_s=0.0)
         for second, label in zip(range(20, 30), labels, strict=True)
     )
-    rhythm = Rhythm(59.6, 1006.0, 31.0, 42.0, (20, 1, 4, 1, 1))
-    return BedView(name, "MLII", state, wave, 30 * FS, beats, rhythm, 2, 37, Latency(408.0, 1.2, 3.4))
+    rhythm = RhythmSummary(59.6, 1006.0, 31.0, 42.0, (20, 1, 4, 1, 1))
+    return BedView(name, "MLII", state, wave, 30 * FS, beats, rhythm, 2, 37, LatencySummary(408.0, 1.2, 3.4))
 
 
-def make(*beds: BedView, **changes: object) -> Snapshot:
+def make(*beds: BedView, **changes: object) -> WardSnapshot:
     events = (Event("", 0, "link", "connected"), Event("bed-1", 500, "gap", "25 samples lost"))
     link = LinkView("tcp://127.0.0.1:5556", "connected", 1234, 3)
-    whole = Snapshot(beds, events, link, "cpu", "weights-1", 1060.0, 1000.0)
+    whole = WardSnapshot(beds, events, link, "cpu", "weights-1", 1060.0, 1000.0)
     return at_a_glance(replace(whole, **changes))  # type: ignore[arg-type]
 
 
-def at_a_glance(snapshot: Snapshot) -> Snapshot:
+def at_a_glance(snapshot: WardSnapshot) -> WardSnapshot:
     """The snapshot with the index that the monitor would make of its beds."""
     urgency = {"high": 24, "medium": 16, "low": 8}
     index = []
@@ -64,23 +64,23 @@ def at_a_glance(snapshot: Snapshot) -> Snapshot:
         audible = next((alarm.priority for alarm in bed.alarms if not silenced and not alarm.acknowledged_s), None)
         rank = urgency[first.priority] + 4 * (not first.acknowledged_s) if first else 0
         index.append(
-            Glance(bed.bed, bed.state, rank, first.priority if first else None, audible, silenced, bed.behind_s)
+            BedSummary(bed.bed, bed.state, rank, first.priority if first else None, audible, silenced, bed.behind_s)
         )
     sums = (sum(getattr(bed.ledger, of) for bed in snapshot.beds) for of in ("sent", "analysed", "missing"))
     return replace(snapshot, index=tuple(index), ledger=Ledger(*sums))
 
 
-def shown(snapshot: Snapshot, view: View, width: int, height: int) -> list[str]:
+def shown(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> list[str]:
     """The lines of a frame as plain text, after the checks that every frame has to pass."""
-    view = settle(snapshot, view, width, height)
-    lines = ["".join(segment.text for segment in line) for line in render(snapshot, view, width, height).lines]
+    view = layout_view(snapshot, view, width, height)
+    lines = ["".join(segment.text for segment in line) for line in render_frame(snapshot, view, width, height).lines]
     assert len(lines) == height
     assert [cell_len(line) for line in lines] == [width] * height
     assert all(line.isprintable() for line in lines)
     return lines
 
 
-def printed(frame: Frame, **options: object) -> str:
+def printed(frame: DashboardFrame, **options: object) -> str:
     out = io.StringIO()
     settings: dict[str, object] = {"force_terminal": True, "color_system": "256", "width": 400, **options}
     Console(file=out, **settings).print(frame, end="", crop=False)  # type: ignore[arg-type]
@@ -103,10 +103,10 @@ SCENES = {
     "empty wave": make(replace(make_bed(wave=np.empty(0, dtype=np.float32), state="learning"), head=0, beats=())),
     "first second": make(replace(make_bed(wave=ecg(1), state="learning"), head=FS, beats=())),
     "nothing known": make(
-        replace(make_bed(), rhythm=Rhythm(None, None, None, None, (0,) * 5), latency=None, beats=()), events=()
+        replace(make_bed(), rhythm=RhythmSummary(None, None, None, None, (0,) * 5), latency=None, beats=()), events=()
     ),
     "large figures": make(
-        replace(make_bed(), rhythm=Rhythm(1e9, 1e9, 1e9, 1e9, (10**9,) * 5), gaps=10**9, missing=10**12)
+        replace(make_bed(), rhythm=RhythmSummary(1e9, 1e9, 1e9, 1e9, (10**9,) * 5), gaps=10**9, missing=10**12)
     ),
     "wicked names": make(
         replace(make_bed(WICKED), lead=WICKED),
@@ -124,9 +124,9 @@ SCENES = {
 def test_every_line_fits(scene: str, size: tuple[int, int], overview: bool | None) -> None:
     """Every frame has exactly the lines and cells of its terminal, with or without ASCII, frozen or not."""
     snapshot = SCENES[scene]
-    view = View(overview=overview)
+    view = DashboardView(overview=overview)
     shown(snapshot, view, *size)
-    shown(snapshot, freeze(settle(snapshot, view, *size), snapshot), *size)
+    shown(snapshot, freeze_view(layout_view(snapshot, view, *size), snapshot), *size)
     assert all(line.isascii() for line in shown(snapshot, replace(view, ascii=True), *size))
 
 
@@ -134,21 +134,21 @@ def test_every_line_fits(scene: str, size: tuple[int, int], overview: bool | Non
 @pytest.mark.parametrize("height_mv", [0.5, 64.0])
 def test_any_gain_and_time_base(seconds: int, height_mv: float) -> None:
     """All gains and time bases draw, also those with fewer samples than columns."""
-    lines = shown(make(make_bed()), View(seconds=seconds, height_mv=height_mv), 240, 70)
+    lines = shown(make(make_bed()), DashboardView(seconds=seconds, height_mv=height_mv), 240, 70)
     assert any("\u2800" <= char <= "\u28ff" for line in lines for char in line)
 
 
 @pytest.mark.parametrize("size", [(79, 24), (80, 23), (10, 3), (1, 1)])
 def test_too_small(size: tuple[int, int]) -> None:
     """A terminal that became too small shows one line that says so, cut to its width."""
-    lines = shown(make(make_bed()), View(), *size)
+    lines = shown(make(make_bed()), DashboardView(), *size)
     assert lines[0].startswith(f"{size[0]}x{size[1]} is too small"[: size[0]])
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_what_one_bed_says(size: tuple[int, int]) -> None:
     """One bed shows its figures, classes, beats, events, losses, delays and what the tool is not."""
-    text = "\n".join(shown(make(make_bed()), View(), *size))
+    text = "\n".join(shown(make(make_bed()), DashboardView(), *size))
     for part in ("bed-1", "MLII", "monitoring", "connected", "00:00:30", "1006", "31 ms", "42 ms", "74.1%", "0.90"):
         assert part in text
     for part in ("25 samples lost", "408 ms", "1.2 ms", "p99 3.4", "cpu", "weights-1", "gaps 2 (296 ms)", "quit"):
@@ -158,7 +158,7 @@ def test_what_one_bed_says(size: tuple[int, int]) -> None:
 
 def test_letters_stand_above_their_peaks() -> None:
     """The letter of each beat stands in the column of its R peak, as far as the sweep reaches back."""
-    lines = shown(make(make_bed()), View(seconds=10), 80, 24)
+    lines = shown(make(make_bed()), DashboardView(seconds=10), 80, 24)
     marks = "     " + lines[1][5:]  # without the unit of the scale
     columns = [i for i, char in enumerate(marks) if char in "NSVFQ"]
     assert "".join(marks[i] for i in columns) == "NNSNVNFNQN"
@@ -169,7 +169,7 @@ def test_letters_stand_above_their_peaks() -> None:
 
 def test_colour_is_never_needed() -> None:
     """Without colour no code for one is written, and the letters and states are still there."""
-    frame = render(make(make_bed(state="lead off")), View(), 80, 24)
+    frame = render_frame(make(make_bed(state="lead off")), DashboardView(), 80, 24)
     plain = printed(frame, no_color=True)
     assert "\x1b[3" not in plain.replace("\x1b[3m", "")
     assert all(letter in plain for letter in "NSVFQ")
@@ -178,37 +178,37 @@ def test_colour_is_never_needed() -> None:
 
 
 @pytest.mark.parametrize("state", ["learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"])
-def test_no_rate_without_a_signal(state: BedState) -> None:
+def test_no_rate_without_a_signal(state: BedStatus) -> None:
     """A bed in any state but ok says so and has no heart rate, in full view and overview."""
     for overview in (False, True):
-        text = "\n".join(shown(make(make_bed(state=state)), View(overview=overview, ascii=True), 100, 30))
+        text = "\n".join(shown(make(make_bed(state=state)), DashboardView(overview=overview, ascii=True), 100, 30))
         assert state.upper() in text or state in text
         assert "--" in text
         assert " 60" not in text
-    fine = "\n".join(shown(make(make_bed()), View(ascii=True), 100, 30))
+    fine = "\n".join(shown(make(make_bed()), DashboardView(ascii=True), 100, 30))
     assert "HEART RATE 60 /min" in fine
 
 
 def test_a_lost_link_has_no_rate() -> None:
     """A lost link is shown in so many words and takes the heart rate away, for what is shown is old."""
     lost = make(make_bed(), link=LinkView("tcp://host:1", "lost", 9, 0))
-    text = "\n".join(shown(lost, View(ascii=True), 80, 24))
+    text = "\n".join(shown(lost, DashboardView(ascii=True), 80, 24))
     assert "LINK LOST" in text
     assert "HEART RATE -- /min" in text
 
 
 def test_missing_samples_are_marked() -> None:
     """Missing samples have marks below the trace; a whole wave, and the time before its first sample, have none."""
-    assert "×" in "\n".join(shown(SCENES["gap"], View(), 80, 24))  # noqa: RUF001 - the dashboard's own character
+    assert "×" in "\n".join(shown(SCENES["gap"], DashboardView(), 80, 24))  # noqa: RUF001 - the dashboard's own character
     late = ecg()
     late[:-300] = np.nan
     for whole in (make_bed(), make_bed(wave=late)):
-        assert "×" not in "\n".join(shown(make(whole), View(), 80, 24))  # noqa: RUF001
+        assert "×" not in "\n".join(shown(make(whole), DashboardView(), 80, 24))  # noqa: RUF001
 
 
 def test_frozen_keeps_its_picture() -> None:
     """A frozen view shows its own snapshot and how old it is, while the link is shown as it is now."""
-    frozen = freeze(settle(make(make_bed("before")), View(), 80, 24), make(make_bed("before")))
+    frozen = freeze_view(layout_view(make(make_bed("before")), DashboardView(), 80, 24), make(make_bed("before")))
     live = make(make_bed("after"), now_s=1072.0, link=LinkView("tcp://host:1", "lost", 9, 0))
     text = "\n".join(shown(live, frozen, 80, 24))
     assert "before" in text
@@ -223,33 +223,35 @@ def test_pages_of_beds(size: tuple[int, int]) -> None:
     beds = tuple(make_bed(f"bed-{i:02}!") for i in range(64))
     snapshot, seen = make(*beds), set()
     for bed in beds:
-        text = "\n".join(shown(snapshot, View(bed=bed.bed), *size))
+        text = "\n".join(shown(snapshot, DashboardView(bed=bed.bed), *size))
         assert bed.bed in text
         seen |= {other.bed for other in beds if other.bed in text}
-        first, last = page(settle(snapshot, View(bed=bed.bed), *size))
+        first, last = page_range(layout_view(snapshot, DashboardView(bed=bed.bed), *size))
         assert f"beds {first + 1}-{last} of 64" in text
     assert seen == {bed.bed for bed in beds}
 
 
 def test_a_bed_that_left() -> None:
     """A chosen bed that is no longer there gives way to the first."""
-    assert "bed-1" in "\n".join(shown(make(make_bed()), View(bed="gone"), 80, 24))
+    assert "bed-1" in "\n".join(shown(make(make_bed()), DashboardView(bed="gone"), 80, 24))
 
 
 def test_rendering_is_pure() -> None:
     """The same snapshot and view make the same frame, and leave the wave as it was."""
     snapshot = SCENES["gap"]
     before = snapshot.beds[0].wave.copy()
-    assert render(snapshot, View(), 120, 40).lines == render(snapshot, View(), 120, 40).lines
+    assert (
+        render_frame(snapshot, DashboardView(), 120, 40).lines == render_frame(snapshot, DashboardView(), 120, 40).lines
+    )
     assert np.array_equal(before, snapshot.beds[0].wave, equal_nan=True)
 
 
 def test_picture_is_svg_of_the_same_frame() -> None:
     """The picture is a well-formed document without outside parts that holds the text of the frame."""
-    document = svg(SCENES["wicked names"], View(), 120, 40)
+    document = draw_dashboard_svg(SCENES["wicked names"], DashboardView(), 120, 40)
     assert "url(" not in document
     assert "LAST" in "".join(ElementTree.fromstring(document).itertext())
-    overview = svg(SCENES["64 beds"], View(ascii=True), 80, 24)
+    overview = draw_dashboard_svg(SCENES["64 beds"], DashboardView(ascii=True), 80, 24)
     assert "bed-3" in "".join(ElementTree.fromstring(overview).itertext())
 
 

@@ -10,34 +10,34 @@ from rich.segment import Segment
 from rich.style import Style
 from test_dashboard import SIZES, make, make_bed, shown
 
-from agent.core.messages import Alarm, BedView, Condition, Glance, Priority, Snapshot
-from agent.dashboard.alarms import (
-    LIT,
-    MARKS,
+from agent.core.messages import Alarm, AlarmCondition, BedSummary, BedView, Priority, WardSnapshot
+from agent.dashboard.alarm_lines import (
+    FLASH_OFF_STYLES,
+    FLASH_ON_STYLES,
+    MARKS_BY_PRIORITY,
     PRIORITIES,
-    QUIET,
-    SHORT,
-    UNLIT,
-    flashing,
-    history,
-    last_alarms,
-    named,
-    remaining,
-    style_of,
-    ward_parts,
+    SHORT_CONDITIONS,
+    STEADY_STYLES,
+    alarm_label,
+    alarm_style,
+    flash_style,
+    format_silence_left,
+    last_alarm_lines,
+    merge_recent_alarms,
+    ward_alarm_parts,
 )
-from agent.dashboard.bell import LEAST_S, Bell
-from agent.dashboard.frame import NOTE_S, arranged, render, settle
-from agent.dashboard.keys import CHOOSE, press
-from agent.dashboard.styles import ASCII, UNICODE
-from agent.dashboard.view import Action, View
+from agent.dashboard.bell import LEAST_BETWEEN_RINGS_S, AlarmBell
+from agent.dashboard.frame import NOTE_S, fit_view, layout_view, render_frame
+from agent.dashboard.key_bindings import CHOOSE_NOTE, press_keys
+from agent.dashboard.styles import ASCII_GLYPHS, UNICODE_GLYPHS
+from agent.dashboard.view import BedAction, DashboardView
 
 VT = Alarm(
     "bed-1", "run", "ventricular tachycardia", "high", "V beats in a row: 7 at 152/min", 3000, 3100, 1050.0, True
 )
 HIGH_RATE = Alarm("bed-1", "run", "heart rate high", "medium", "heart rate 131/min, limit 120", 2000, 2400, 1045.0)
 COUPLET = Alarm("bed-1", "run", "couplet", "low", "two V beats in a row", 3200, 3300, 1052.0)
-ONE = View(overview=False)
+ONE = DashboardView(overview=False)
 
 
 def with_alarms(bed: BedView, *alarms: Alarm) -> BedView:
@@ -45,12 +45,12 @@ def with_alarms(bed: BedView, *alarms: Alarm) -> BedView:
     return replace(bed, alarms=own, last_alarms=own[::-1])
 
 
-def segments(snapshot: Snapshot, size: tuple[int, int] = (80, 24), view: View = ONE) -> list[Segment]:
-    view = settle(snapshot, view, *size)
-    return [segment for line in render(snapshot, view, *size).lines for segment in line]
+def segments(snapshot: WardSnapshot, size: tuple[int, int] = (80, 24), view: DashboardView = ONE) -> list[Segment]:
+    view = layout_view(snapshot, view, *size)
+    return [segment for line in render_frame(snapshot, view, *size).lines for segment in line]
 
 
-def styles(snapshot: Snapshot, words: str) -> list[Style | None]:
+def styles(snapshot: WardSnapshot, words: str) -> list[Style | None]:
     return [segment.style for segment in segments(snapshot) if words in segment.text]
 
 
@@ -69,7 +69,7 @@ def test_an_alarm_in_words(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_many_alarms_leave_the_picture(size: tuple[int, int], ascii_only: bool) -> None:
     """However many alarms a bed has, the most urgent ones are told, how many more there are, and the trace stays."""
-    many = [replace(COUPLET, condition=condition, priority="low") for condition in get_args(Condition)]
+    many = [replace(COUPLET, condition=condition, priority="low") for condition in get_args(AlarmCondition)]
     lines = shown(make(with_alarms(make_bed(), VT, *many)), replace(ONE, ascii=ascii_only), *size)
     assert "!!! VT" in lines[1]
     rows = [line for line in lines[1:5] if "two V beats in a row" in line]
@@ -81,16 +81,16 @@ def test_many_alarms_leave_the_picture(size: tuple[int, int], ascii_only: bool) 
 @pytest.mark.parametrize(("priority", "period_s"), [("high", 0.5), ("medium", 2.0)])
 def test_flashing(priority: Priority, period_s: float) -> None:
     """High flashes at 2 Hz, medium at 0.5 Hz, half of the time each; the words stay in the same colour."""
-    seen = [flashing(priority, 1000 + step * period_s / 20) for step in range(40)]
-    assert seen.count(LIT[priority]) == 20
-    assert set(seen) == {LIT[priority], UNLIT[priority]}
+    seen = [flash_style(priority, 1000 + step * period_s / 20) for step in range(40)]
+    assert seen.count(FLASH_ON_STYLES[priority]) == 20
+    assert set(seen) == {FLASH_ON_STYLES[priority], FLASH_OFF_STYLES[priority]}
     assert seen[:20] == seen[20:]
-    assert LIT[priority].color == UNLIT[priority].color
+    assert FLASH_ON_STYLES[priority].color == FLASH_OFF_STYLES[priority].color
 
 
 def test_low_is_steady() -> None:
     """Low does not flash."""
-    assert {flashing("low", step / 10) for step in range(100)} == {LIT["low"]}
+    assert {flash_style("low", step / 10) for step in range(100)} == {FLASH_ON_STYLES["low"]}
 
 
 def test_frames_flash() -> None:
@@ -98,7 +98,7 @@ def test_frames_flash() -> None:
     ward = make(with_alarms(make_bed(), VT))
     lit = styles(ward, " !!! VT ")
     unlit = styles(replace(ward, now_s=ward.now_s + 0.25), " !!! VT ")
-    assert (lit, unlit) == ([LIT["high"]], [UNLIT["high"]])
+    assert (lit, unlit) == ([FLASH_ON_STYLES["high"]], [FLASH_OFF_STYLES["high"]])
     assert shown(ward, ONE, 80, 24)[1] == shown(replace(ward, now_s=ward.now_s + 0.25), ONE, 80, 24)[1]
 
 
@@ -106,13 +106,13 @@ def test_acknowledged_and_over() -> None:
     """An alarm that somebody saw is quieter, one that is over says so; neither flashes, and they look different."""
     seen, over = replace(VT, acknowledged_s=1055.0), replace(VT, ended=3400)
     for now_s in (1060.0, 1060.25):
-        assert style_of(VT, now_s) in (LIT["high"], UNLIT["high"])
-        assert style_of(seen, now_s) == style_of(over, now_s) == QUIET["high"]
+        assert alarm_style(VT, now_s) in (FLASH_ON_STYLES["high"], FLASH_OFF_STYLES["high"])
+        assert alarm_style(seen, now_s) == alarm_style(over, now_s) == STEADY_STYLES["high"]
     assert "acknowledged  00:00:24 6 s" in shown(make(with_alarms(make_bed(), seen)), ONE, 80, 24)[1]
     assert "00:00:24 over at 00:00:27" in shown(make(with_alarms(make_bed(), over)), ONE, 80, 24)[1]
     for beds in (3, 40):
         ward = make(*(with_alarms(make_bed(f"bed-{i}"), (VT, seen, over)[i % 3]) for i in range(beds)))
-        told = "\n".join(shown(ward, View(), 80, 24))
+        told = "\n".join(shown(ward, DashboardView(), 80, 24))
         assert told.count("!!! VT ack") == 13 if beds == 40 else 1
         assert told.count("!!! VT over") == 13 if beds == 40 else 1
 
@@ -124,7 +124,7 @@ def test_silenced(size: tuple[int, int]) -> None:
     calm = replace(make_bed("b"), silenced_until_s=1154.0)
     for bed in (quiet, calm):
         assert "silenced 1:34" in shown(make(bed), ONE, *size)[1]
-    told = shown(make(quiet, calm), View(), *size)
+    told = shown(make(quiet, calm), DashboardView(), *size)
     assert "2 silenced" in told[1]
     assert "1:34" in "".join(told[2:])
     assert "silenced" not in "".join(shown(make(replace(quiet, silenced_until_s=1059.0)), ONE, *size))
@@ -135,7 +135,7 @@ def test_silenced(size: tuple[int, int]) -> None:
 )
 def test_remaining(left_s: float, told: str) -> None:
     """What is left of a silence is told in minutes and seconds."""
-    assert remaining(1000 + left_s, 1000) == told
+    assert format_silence_left(1000 + left_s, 1000) == told
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -146,21 +146,21 @@ def test_the_wards_counts(size: tuple[int, int]) -> None:
     beds[3:5] = (with_alarms(bed, HIGH_RATE) for bed in beds[3:5])
     beds[5:9] = (with_alarms(bed, COUPLET) for bed in beds[5:9])
     beds[9:15] = (replace(bed, state="no data") for bed in beds[9:15])
-    line = shown(make(*beds), View(), *size)[1]
+    line = shown(make(*beds), DashboardView(), *size)[1]
     assert " ".join(line.split()).startswith("!!! 3 high !! 2 medium ! 4 low 0 silenced 6 no data")
 
 
 def test_a_count_flashes_until_all_is_seen() -> None:
     """The count of a priority flashes as long as somebody is to be called for one of its beds, silenced or not."""
 
-    def style(*beds: Glance) -> Style:
-        return next(style for text, style in ward_parts(beds, 1000.0) if "high" in text)
+    def style(*beds: BedSummary) -> Style:
+        return next(style for text, style in ward_alarm_parts(beds, 1000.0) if "high" in text)
 
-    seen = Glance("b", "ok", 8, "high", None)
-    assert style(seen, Glance("a", "ok", 8, "high", "high")) == LIT["high"]
-    assert style(seen, Glance("a", "ok", 8, "high", None, True)) == LIT["high"]
-    assert style(seen) == QUIET["high"]
-    assert style().color == style(Glance("a", "ok", 8, "low", "low")).color != LIT["high"].color
+    seen = BedSummary("b", "ok", 8, "high", None)
+    assert style(seen, BedSummary("a", "ok", 8, "high", "high")) == FLASH_ON_STYLES["high"]
+    assert style(seen, BedSummary("a", "ok", 8, "high", None, True)) == FLASH_ON_STYLES["high"]
+    assert style(seen) == STEADY_STYLES["high"]
+    assert style().color == style(BedSummary("a", "ok", 8, "low", "low")).color != FLASH_ON_STYLES["high"].color
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -171,7 +171,7 @@ def test_alarms_of_other_beds(size: tuple[int, int]) -> None:
     assert " !!! 1  ! 1 " in head
     assert "!" not in shown(make(with_alarms(make_bed("a"), VT), make_bed("b")), replace(ONE, bed="a"), *size)[0]
     calm = replace(make(make_bed("a"), make_bed("b")), index=ward.index)
-    frozen = settle(calm, press(arranged(calm, replace(ONE, bed="b"), *size), " ", calm), *size)
+    frozen = layout_view(calm, press_keys(fit_view(calm, replace(ONE, bed="b"), *size), " ", calm), *size)
     assert " !!! 1  ! 1 " in shown(replace(ward, now_s=1070.0), frozen, *size)[0]
 
 
@@ -192,30 +192,30 @@ def test_last_alarms(size: tuple[int, int]) -> None:
 def test_an_alarm_is_listed_once() -> None:
     """What is told of an alarm that goes on is what it is now, not what it was when it was announced."""
     seen = replace(VT, acknowledged_s=1064.0)
-    assert history(replace(make_bed(), alarms=(seen,), last_alarms=(VT,))) == [seen]
+    assert merge_recent_alarms(replace(make_bed(), alarms=(seen,), last_alarms=(VT,))) == [seen]
 
 
 @pytest.mark.parametrize("width", [30, 38, 43, 60])
 def test_a_list_of_any_width(width: int) -> None:
     """Each row of the list is as wide as it should be, with all conditions."""
-    many = [replace(VT, condition=name, onset=3000 + i) for i, name in enumerate(SHORT)]
+    many = [replace(VT, condition=name, onset=3000 + i) for i, name in enumerate(SHORT_CONDITIONS)]
     many[1] = replace(many[1], ended=3900, acknowledged_s=9999.0)
-    for row in last_alarms(replace(make_bed(), last_alarms=tuple(many)), width, 30, UNICODE):
+    for row in last_alarm_lines(replace(make_bed(), last_alarms=tuple(many)), width, 30, UNICODE_GLYPHS):
         assert sum(len(segment.text) for segment in row) == width
 
 
 def test_every_condition_has_a_short_name() -> None:
     """Each condition can be named in the narrowest card, and each priority has its mark."""
-    assert set(SHORT) == set(get_args(Condition))
-    assert max(len(name) for name in SHORT.values()) <= 9
-    assert len(set(SHORT.values())) == len(SHORT)
-    assert [MARKS[priority] for priority in PRIORITIES] == ["!!!", "!!", "!"]
-    assert named(COUPLET) == "! COUPLET"
+    assert set(SHORT_CONDITIONS) == set(get_args(AlarmCondition))
+    assert max(len(name) for name in SHORT_CONDITIONS.values()) <= 9
+    assert len(set(SHORT_CONDITIONS.values())) == len(SHORT_CONDITIONS)
+    assert [MARKS_BY_PRIORITY[priority] for priority in PRIORITIES] == ["!!!", "!!", "!"]
+    assert alarm_label(COUPLET) == "! COUPLET"
 
 
 def test_no_rate_in_noise() -> None:
     """While no rate is told for noise, none is shown; the rhythm has its name."""
-    for view in (ONE, View(overview=True)):
+    for view in (ONE, DashboardView(overview=True)):
         told = "\n".join(shown(make(replace(make_bed(), suspended=True)), replace(view, ascii=True), 100, 30))
         assert "HEART RATE -- /min" in told or view.overview
         assert " 60 " not in told
@@ -226,43 +226,45 @@ def test_no_rate_in_noise() -> None:
 def test_keys_ask_for_what_is_seen() -> None:
     """k and m ask for the bed of the full view, or for the one that was chosen in the ward; and say so."""
     ward = make(with_alarms(make_bed("a"), VT), make_bed("b"))
-    asked = press(ONE, "km", ward)
-    assert asked.asked == (Action("acknowledge", "a"), Action("silence", "a"))
-    assert press(View(), "k", ward).asked == ()
-    assert press(View(), "k", ward).note == CHOOSE
-    assert press(View(), "nk", ward).asked == (Action("acknowledge", "a"),)
-    assert press(View(), "nnm", ward).asked == (Action("silence", "b"),)
-    assert press(View(), "nk", ward).note == "alarms of a acknowledged"
-    assert press(View(), "nnk", ward).note == "b has no alarm"
-    assert press(View(), "nm", ward).note == "a silenced"
+    asked = press_keys(ONE, "km", ward)
+    assert asked.asked == (BedAction("acknowledge", "a"), BedAction("silence", "a"))
+    assert press_keys(DashboardView(), "k", ward).asked == ()
+    assert press_keys(DashboardView(), "k", ward).note == CHOOSE_NOTE
+    assert press_keys(DashboardView(), "nk", ward).asked == (BedAction("acknowledge", "a"),)
+    assert press_keys(DashboardView(), "nnm", ward).asked == (BedAction("silence", "b"),)
+    assert press_keys(DashboardView(), "nk", ward).note == "alarms of a acknowledged"
+    assert press_keys(DashboardView(), "nnk", ward).note == "b has no alarm"
+    assert press_keys(DashboardView(), "nm", ward).note == "a silenced"
     quiet = make(replace(make_bed("a"), silenced_until_s=2000.0))
-    assert press(ONE, "m", quiet).note == "a is no longer silenced"
-    assert press(ONE, "km", make()).asked == ()
+    assert press_keys(ONE, "m", quiet).note == "a is no longer silenced"
+    assert press_keys(ONE, "km", make()).asked == ()
 
 
 def test_what_was_said_goes_away() -> None:
     """What is said about a key stands in the footer for a while, then the keys do again."""
     ward = make(make_bed("a"), make_bed("b"))
-    view = press(View(), "k", ward)
-    assert CHOOSE in shown(ward, view, 80, 24)[-1]
+    view = press_keys(DashboardView(), "k", ward)
+    assert CHOOSE_NOTE in shown(ward, view, 80, 24)[-1]
     assert "quit" in shown(replace(ward, now_s=ward.now_s + NOTE_S + 0.1), view, 80, 24)[-1]
-    assert press(view, "n", ward).note == ""
+    assert press_keys(view, "n", ward).note == ""
 
 
-@pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
+@pytest.mark.parametrize("glyphs", [UNICODE_GLYPHS, ASCII_GLYPHS])
 def test_footers(glyphs: object) -> None:
     """The most important keys stand in the footer of the smallest terminal."""
     for ward in (make(make_bed()), make(make_bed("a"), make_bed("b"))):
-        last = shown(ward, View(ascii=glyphs is ASCII), 80, 24)[-1]
+        last = shown(ward, DashboardView(ascii=glyphs is ASCII_GLYPHS), 80, 24)[-1]
         assert all(key in last for key in ("q quit", "n p bed", "k acknowledge", "m silence"))
-        last = shown(ward, View(ascii=glyphs is ASCII), 200, 60)[-1]
+        last = shown(ward, DashboardView(ascii=glyphs is ASCII_GLYPHS), 200, 60)[-1]
         assert all(key in last for key in ("/ find", "b bell", "space freeze"))
         assert "research tool, not a medical device" in last
 
 
-def rings(bell: Bell, *beds: tuple[str, Priority | None], until_s: float, start_s: float = 1000.0) -> Iterator[float]:
+def rings(
+    bell: AlarmBell, *beds: tuple[str, Priority | None], until_s: float, start_s: float = 1000.0
+) -> Iterator[float]:
     """The seconds at which the bell rings, looked at ten times a second."""
-    ward = [Glance(name, audible=priority) for name, priority in beds]
+    ward = [BedSummary(name, audible=priority) for name, priority in beds]
     for step in range(round(10 * until_s)):
         if bell.due(ward, start_s + step / 10):
             yield step / 10
@@ -270,28 +272,28 @@ def rings(bell: Bell, *beds: tuple[str, Priority | None], until_s: float, start_
 
 def test_the_bells_pattern() -> None:
     """High rings every three seconds, medium every ten, low once, nothing not at all."""
-    assert list(rings(Bell(), ("a", "high"), until_s=10)) == [0.0, 3.0, 6.0, 9.0]
-    assert list(rings(Bell(), ("a", "medium"), until_s=25)) == [0.0, 10.0, 20.0]
-    assert list(rings(Bell(), ("a", "low"), until_s=100)) == [0.0]
-    assert list(rings(Bell(), ("a", None), until_s=100)) == []
-    assert list(rings(Bell(), ("a", "low"), ("b", "high"), until_s=5)) == [0.0, 3.0]
+    assert list(rings(AlarmBell(), ("a", "high"), until_s=10)) == [0.0, 3.0, 6.0, 9.0]
+    assert list(rings(AlarmBell(), ("a", "medium"), until_s=25)) == [0.0, 10.0, 20.0]
+    assert list(rings(AlarmBell(), ("a", "low"), until_s=100)) == [0.0]
+    assert list(rings(AlarmBell(), ("a", None), until_s=100)) == []
+    assert list(rings(AlarmBell(), ("a", "low"), ("b", "high"), until_s=5)) == [0.0, 3.0]
 
 
 def test_a_new_alarm_rings_at_once() -> None:
     """A new alarm, or one that became worse, rings at once, but many together no more than once a second."""
-    bell = Bell()
+    bell = AlarmBell()
     assert list(rings(bell, ("a", "low"), until_s=5)) == [0.0]
     assert list(rings(bell, ("a", "low"), ("b", "low"), until_s=5, start_s=1005.0)) == [0.0]
     assert list(rings(bell, ("a", "medium"), ("b", "low"), until_s=5, start_s=1010.0)) == [0.0]
     assert list(rings(bell, ("a", "medium"), ("b", "medium"), until_s=0.4, start_s=1015.0)) == [0.0]
     assert list(rings(bell, *((f"c{i}", "low") for i in range(9)), until_s=5, start_s=1015.4)) == [
-        pytest.approx(LEAST_S - 0.4)
+        pytest.approx(LEAST_BETWEEN_RINGS_S - 0.4)
     ]
 
 
 def test_silence_ends_the_bell() -> None:
     """What is acknowledged or silenced no longer rings, and rings anew when it is heard again."""
-    bell = Bell()
+    bell = AlarmBell()
     assert list(rings(bell, ("a", "high"), until_s=1)) == [0.0]
     assert list(rings(bell, until_s=60, start_s=1001.0)) == []
     assert list(rings(bell, ("a", "high"), until_s=1, start_s=1061.0)) == [0.0]
@@ -300,8 +302,8 @@ def test_silence_ends_the_bell() -> None:
 def test_the_key_of_the_bell() -> None:
     """b turns the bell on and off, and the line of the ward says when it is on."""
     ward = make(make_bed("a"), make_bed("b"))
-    on = press(View(), "b", ward)
+    on = press_keys(DashboardView(), "b", ward)
     assert on.bell
     assert on.note == "bell on"
     assert "bell" in shown(ward, on, 80, 24)[1]
-    assert "bell" not in shown(ward, press(on, "b", ward), 80, 24)[1]
+    assert "bell" not in shown(ward, press_keys(on, "b", ward), 80, 24)[1]

@@ -20,15 +20,17 @@ from test_dashboard_status import (
     text,
 )
 
-from agent.core.messages import BedState, LinkView
-from agent.dashboard.frame import render, settle
+from agent.core.messages import BedStatus, LinkView
+from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.styles import ALARM, WARN
-from agent.dashboard.view import View, freeze
+from agent.dashboard.view import DashboardView, freeze_view
 
 
-@pytest.mark.parametrize("view", [ONE, OVERVIEW, View(overview=False, ascii=True), View(overview=True, ascii=True)])
+@pytest.mark.parametrize(
+    "view", [ONE, OVERVIEW, DashboardView(overview=False, ascii=True), DashboardView(overview=True, ascii=True)]
+)
 @pytest.mark.parametrize("size", SIZES)
-def test_behind(size: tuple[int, int], view: View) -> None:
+def test_behind(size: tuple[int, int], view: DashboardView) -> None:
     """A bed that lies behind is said to, in the bed's view and in the overview, until it has caught up."""
     late = make(bed("bed-a", behind_s=12.3), bed("bed-b"), link=LINK, recording=RECORDING)
     assert "behind 12 s" in text(late, size, view)
@@ -39,7 +41,7 @@ def test_behind(size: tuple[int, int], view: View) -> None:
 
 @pytest.mark.parametrize("view", [ONE, OVERVIEW])
 @pytest.mark.parametrize("state", ["ok", "learning", "lead off", "saturated", "no signal"])
-def test_behind_beside_the_state(state: BedState, view: View) -> None:
+def test_behind_beside_the_state(state: BedStatus, view: DashboardView) -> None:
     """Lateness does not hide what else is wrong with a bed."""
     told = text(make(bed(state=state, behind_s=99.0)), (80, 24), view)
     assert "behind 99 s" in told
@@ -55,7 +57,7 @@ def test_a_long_delay_in_a_row() -> None:
 
 @pytest.mark.parametrize("view", [ONE, OVERVIEW])
 @pytest.mark.parametrize("state", ["no data", "refused", "ended"])
-def test_nothing_comes_and_nothing_is_behind(state: BedState, view: View) -> None:
+def test_nothing_comes_and_nothing_is_behind(state: BedStatus, view: DashboardView) -> None:
     """A bed without data, or a lost link, is not behind: its own words say more."""
     assert "behind" not in text(make(bed(state=state, behind_s=99.0), link=LINK), (120, 36), view)
     lost = make(bed(behind_s=99.0), link=replace(LINK, state="lost"))
@@ -74,11 +76,11 @@ def test_a_link_without_answers() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_troubles_are_told_in_full(size: tuple[int, int], overview: bool, ascii_only: bool) -> None:
     """The words of both troubles stand whole at the top of the screen, as alarms, and the keys still at its foot."""
-    told = lines(TROUBLED, size, View(overview=overview, ascii=ascii_only))
+    told = lines(TROUBLED, size, DashboardView(overview=overview, ascii=ascii_only))
     top = " ".join(" ".join(told[1:6]).split())
     assert f"LINK LOST: {NO_KEY} RECORDING: {FULL}" in top
     assert "quit" in told[-1]
-    alarms = [part.text for part in segments(TROUBLED, size, View(overview=overview)) if part.style is ALARM]
+    alarms = [part.text for part in segments(TROUBLED, size, DashboardView(overview=overview)) if part.style is ALARM]
     assert any("LINK LOST: the device" in part for part in alarms)
     assert any("RECORDING: disk almost full" in part for part in alarms)
 
@@ -94,7 +96,7 @@ def test_troubles_are_told_in_full(size: tuple[int, int], overview: bool, ascii_
 def test_trouble_by_state(link: LinkView, words: str, style: object) -> None:
     """A link that never was, one that is lost and one in trouble are told apart, with beds and without."""
     for snapshot in (make(link=link), make(bed(), link=link), make(bed("a"), bed("b"), link=link)):
-        found = [part.style for part in segments(snapshot, (80, 24), View()) if words in part.text]
+        found = [part.style for part in segments(snapshot, (80, 24), DashboardView()) if words in part.text]
         assert found == [style]
 
 
@@ -107,7 +109,9 @@ def test_a_paused_recording_is_not_told_twice() -> None:
 def test_trouble_is_live_in_a_frozen_picture() -> None:
     """Troubles and the recording are those of now, the picture below them is the frozen one."""
     before = make(bed("before"), link=LINK)
-    told = text(replace(TROUBLED, now_s=1072.0), (80, 24), freeze(settle(before, View(), 80, 24), before))
+    told = text(
+        replace(TROUBLED, now_s=1072.0), (80, 24), freeze_view(layout_view(before, DashboardView(), 80, 24), before)
+    )
     assert "before" in told
     assert "FROZEN 12 s" in told
     assert "LINK LOST: the device" in told
@@ -137,7 +141,7 @@ def test_recording_in_trouble_is_alarming() -> None:
         assert marks == [ALARM] * (2 if size[0] < 100 else 1)
         folder = [part.style for part in segments(troubled, size) if part.text == "20261001-120000"]
         assert size[0] < 100 or folder == [ALARM]
-    plain = printed(render(troubled, View(), 80, 24), no_color=True)
+    plain = printed(render_frame(troubled, DashboardView(), 80, 24), no_color=True)
     assert re.search(r"\x1b\[1;7m ○ REC ", plain)
     assert re.search(r"\x1b\[1;7m RECORDING: disk almost full", plain)
 
@@ -156,16 +160,16 @@ def test_a_crowded_header() -> None:
     assert "0.4 ms" not in head
     assert "1/1000" not in head
     lost = replace(ward, link=replace(LINK, state="lost"), now_s=2060.0)
-    head = lines(lost, (80, 24), freeze(settle(ward, ONE, 80, 24), ward))[0]
+    head = lines(lost, (80, 24), freeze_view(layout_view(ward, ONE, 80, 24), ward))[0]
     assert all(part in head for part in ("bed", "behind 12 s", "FROZEN 1000 s", "LINK LOST", "00:00:30"))
     assert "REC" not in head
     crowded = replace(ward, beds=(replace(beds[0], lead="lead number one", behind_s=599.0), *beds[1:]))
-    head = lines(replace(lost, now_s=101_060.0), (80, 24), freeze(settle(crowded, ONE, 80, 24), crowded))[0]
+    head = lines(replace(lost, now_s=101_060.0), (80, 24), freeze_view(layout_view(crowded, ONE, 80, 24), crowded))[0]
     assert all(part in head for part in ("bed", "behind 599 s ", "FROZEN 100000 s", "LINK LOST", "00:00:30"))
 
 
 def test_a_page_under_trouble() -> None:
     """Lines of a trouble take beds off the page, and the scales that are followed are those of the beds left on it."""
     ward = make(*WARD.beds[:60], link=TROUBLED.link, recording=TROUBLED.recording)
-    assert "beds 17-32 of 60" in lines(ward, (80, 24), View(bed="bed-17"))[0]
-    assert list(settle(ward, View(bed="bed-17"), 80, 24).windows) == [f"bed-{i}" for i in range(16, 32)]
+    assert "beds 17-32 of 60" in lines(ward, (80, 24), DashboardView(bed="bed-17"))[0]
+    assert list(layout_view(ward, DashboardView(bed="bed-17"), 80, 24).windows) == [f"bed-{i}" for i in range(16, 32)]

@@ -9,25 +9,25 @@ from conftest import chunks, record_counts
 from test_dashboard import make, make_bed
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
-from agent.analysis.classifier import Classifier
-from agent.core.config import Config, override
-from agent.core.messages import Alarm, Beat, Found, LinkView, Snapshot
-from agent.dashboard import keys as typed_keys
-from agent.dashboard.frame import arranged, settle
-from agent.dashboard.terminal import Screen
-from agent.dashboard.view import Action, View, looked_at
-from agent.link.receiver import Link
-from agent.monitor.session import Session
-from agent.outputs.outputs import MANY, Dashboard
+from agent.analysis.beat_classifier import BeatClassifier
+from agent.core.config import Config, override_config
+from agent.core.messages import Alarm, Beat, LinkView, Result, WardSnapshot
+from agent.dashboard import key_bindings as typed_keys
+from agent.dashboard.frame import fit_view, layout_view
+from agent.dashboard.terminal import TerminalScreen
+from agent.dashboard.view import BedAction, DashboardView, needed_beds
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.monitor_session import MonitorSession
+from agent.outputs.result_sinks import MANY_BEDS, DashboardSink
 
 
 @dataclass
 class FakeScreen:
     """A terminal of 80 columns and 24 lines that remembers what it was to show."""
 
-    view: View = field(default_factory=View)
+    view: DashboardView = field(default_factory=DashboardView)
     typed: str = ""
-    drawn: list[Snapshot] = field(default_factory=list)
+    drawn: list[WardSnapshot] = field(default_factory=list)
     rung: int = 0
     stdin_fd: int | None = None
 
@@ -35,20 +35,20 @@ class FakeScreen:
         typed, self.typed = self.typed, ""
         return typed
 
-    def press(self, keys: str, snapshot: Snapshot) -> bool:
-        self.view = typed_keys.press(self.view, keys, snapshot)
+    def press(self, keys: str, snapshot: WardSnapshot) -> bool:
+        self.view = typed_keys.press_keys(self.view, keys, snapshot)
         return not self.view.quit
 
-    def asked(self) -> tuple[Action, ...]:
+    def asked(self) -> tuple[BedAction, ...]:
         asked, self.view = self.view.asked, replace(self.view, asked=())
         return asked
 
-    def looks_at(self, snapshot: Snapshot) -> Sequence[str]:
-        self.view = arranged(snapshot, self.view, 80, 24)
-        return looked_at(self.view, snapshot)
+    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
+        self.view = fit_view(snapshot, self.view, 80, 24)
+        return needed_beds(self.view, snapshot)
 
-    def draw(self, snapshot: Snapshot) -> None:
-        self.view = settle(snapshot, self.view, 80, 24)
+    def draw(self, snapshot: WardSnapshot) -> None:
+        self.view = layout_view(snapshot, self.view, 80, 24)
         self.drawn.append(snapshot)
 
     def ring(self) -> None:
@@ -58,7 +58,7 @@ class FakeScreen:
 class FakeSession:
     """A session with made-up beds, whose clock stands still."""
 
-    def __init__(self, ward: Snapshot) -> None:
+    def __init__(self, ward: WardSnapshot) -> None:
         self.ward, self.now_s = ward, 1000.0
         self.done: list[tuple[str, str]] = []
         self.seen: list[Beat] = []
@@ -67,10 +67,10 @@ class FakeSession:
     def clock(self) -> float:
         return self.now_s
 
-    def glance(self, now_s: float) -> Snapshot:
+    def glance(self, now_s: float) -> WardSnapshot:
         return replace(self.ward, beds=(), now_s=now_s)
 
-    def look(self, glance: Snapshot, names: Iterable[str]) -> Snapshot:
+    def look(self, glance: WardSnapshot, names: Iterable[str]) -> WardSnapshot:
         self.asked_for.append(list(names))
         return replace(glance, beds=tuple(bed for bed in self.ward.beds if bed.bed in self.asked_for[-1]))
 
@@ -87,21 +87,21 @@ class FakeSession:
 class Bench:
     """A dashboard between a made-up screen and a made-up session."""
 
-    def __init__(self, ward: Snapshot, config: Config) -> None:
+    def __init__(self, ward: WardSnapshot, config: Config) -> None:
         self.screen, self.session = FakeScreen(), FakeSession(ward)
-        self.dashboard = Dashboard(cast(Screen, self.screen), config)
+        self.dashboard = DashboardSink(cast(TerminalScreen, self.screen), config)
 
-    def at(self, now_s: float, found: list[Found] | None = None, keys: str = "") -> bool:
+    def at(self, now_s: float, found: list[Result] | None = None, keys: str = "") -> bool:
         self.session.now_s = now_s
         self.screen.typed = keys
-        return self.dashboard.show(found or [], cast(Session, self.session), now_s)
+        return self.dashboard.show(found or [], cast(MonitorSession, self.session), now_s)
 
 
 def beat(bed: str) -> Beat:
     return Beat(bed, 100, 150, "N", (1.0, 0.0, 0.0, 0.0, 0.0), 0.8, 1000.0)
 
 
-def ward_of(beds: int) -> Snapshot:
+def ward_of(beds: int) -> WardSnapshot:
     return make(*(make_bed(f"bed-{i}") for i in range(beds)))
 
 
@@ -150,7 +150,7 @@ def test_a_key_brings_a_frame_at_once(bench: Callable[[int], Bench]) -> None:
 
 def test_beats_bring_frames_where_few_beds_are_seen(bench: Callable[[int], Bench]) -> None:
     """A beat of the bed that is seen brings a frame; where there are many beds it waits for the next one."""
-    for beds, frames in ((1, 2), (MANY, 2), (MANY + 1, 1)):
+    for beds, frames in ((1, 2), (MANY_BEDS, 2), (MANY_BEDS + 1, 1)):
         some = bench(beds)
         some.at(1000.0)
         some.at(1000.05, [beat("bed-0")])
@@ -172,7 +172,7 @@ def test_the_bell(settings: Config) -> None:
     quiet.at(1000.0)
     quiet.at(1004.0, keys="b")
     assert quiet.screen.rung == 1
-    loud = Bench(ward, override(settings, "dashboard", bell=True))
+    loud = Bench(ward, override_config(settings, "dashboard", bell=True))
     for now_s in range(1000, 1010):
         loud.at(now_s)
     assert loud.screen.rung == 4
@@ -198,9 +198,9 @@ class FakeLink:
 
 
 @pytest.fixture
-def session(settings: Config, classifier: Classifier) -> Session:
+def session(settings: Config, classifier: BeatClassifier) -> MonitorSession:
     """A session that has heard ten seconds of three beds."""
-    made = Session(cast(Link, FakeLink()), classifier, settings)
+    made = MonitorSession(cast(LinkReceiver, FakeLink()), classifier, settings)
     now_s = made.clock()
     for name in "abc":
         for chunk in chunks(record_counts("208", 10), [125], bed=name):
@@ -208,7 +208,7 @@ def session(settings: Config, classifier: Classifier) -> Session:
     return made
 
 
-def test_a_session_in_two_steps(session: Session) -> None:
+def test_a_session_in_two_steps(session: MonitorSession) -> None:
     """A glance has all beds but none in full, a look those that are named; a snapshot has all."""
     now_s = session.clock()
     glance = session.glance(now_s)
@@ -224,7 +224,7 @@ def test_a_session_in_two_steps(session: Session) -> None:
     assert [bed.bed for bed in session.snapshot(now_s).beds] == ["a", "b", "c"]
 
 
-def test_acknowledged_alarms_are_told(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_acknowledged_alarms_are_told(session: MonitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was acknowledged is told with what is found next, and known to the list of the last alarms."""
     alarm = replace(VT, bed="b")
     seen = replace(alarm, acknowledged_s=1060.0)
@@ -237,7 +237,7 @@ def test_acknowledged_alarms_are_told(session: Session, monkeypatch: pytest.Monk
     assert seen in session.look(session.glance(now_s), ["b"]).beds[0].last_alarms
 
 
-def test_a_silence_is_seen_at_once(session: Session) -> None:
+def test_a_silence_is_seen_at_once(session: MonitorSession) -> None:
     """A bed that is silenced is so in the next glance, and no longer when it is asked for again."""
     now_s = session.clock()
     assert not session.glance(now_s).index[1].silenced

@@ -16,25 +16,25 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agent.core.messages import LinkView, Snapshot
-from agent.dashboard.bell import BELL
-from agent.dashboard.painter import BEGIN, COMMIT, Painter
-from agent.dashboard.terminal import CLOSE, OPEN, Screen, needs_ascii
-from agent.dashboard.view import Action, View
+from agent.core.messages import LinkView, WardSnapshot
+from agent.dashboard.bell import BELL_CHARACTER
+from agent.dashboard.painter import BEGIN_UPDATE, END_UPDATE, FramePainter
+from agent.dashboard.terminal import CLOSE_SCREEN, OPEN_SCREEN, TerminalScreen, needs_ascii
+from agent.dashboard.view import BedAction, DashboardView
 from model.errors import TerminalError
 
 PATIENCE_S = 30
-NOBODY = Snapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
+NOBODY = WardSnapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
 PROGRAM = """
 import select, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who starts the tests with nohup, or behind, hands on that both
 signal.signal(signal.SIGINT, signal.default_int_handler)  # are ignored
 from rich.console import Console
-from agent.dashboard.terminal import Screen
-from agent.dashboard.view import View
-from agent.core.messages import LinkView, Snapshot
-shown = Snapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
-with Screen(Console(force_terminal=True), View()) as screen:
+from agent.dashboard.terminal import TerminalScreen
+from agent.dashboard.view import DashboardView
+from agent.core.messages import LinkView, WardSnapshot
+shown = WardSnapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
+with TerminalScreen(Console(force_terminal=True), DashboardView()) as screen:
     going = True
     while going:
         screen.draw(shown)
@@ -79,7 +79,7 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for the program, with its last words read."""
-        self.wait_for(CLOSE)
+        self.wait_for(CLOSE_SCREEN)
         return self.program.wait(PATIENCE_S)
 
     def close(self) -> None:
@@ -98,10 +98,10 @@ def terminal() -> Iterator[Terminal]:
 
 def test_takes_and_gives_back(terminal: Terminal) -> None:
     """The screen opens, shows whole frames, reads keys without echo, ends with q, and all is as it was."""
-    terminal.wait_for(OPEN)
-    terminal.wait_for(BEGIN)
+    terminal.wait_for(OPEN_SCREEN)
+    terminal.wait_for(BEGIN_UPDATE)
     terminal.wait_for("waiting for a stream")
-    terminal.wait_for(COMMIT)
+    terminal.wait_for(END_UPDATE)
     assert terminal.flags() == termios.ISIG
     terminal.type("+ zq")
     assert terminal.end() == 0
@@ -111,9 +111,9 @@ def test_takes_and_gives_back(terminal: Terminal) -> None:
 
 def test_bell(terminal: Terminal) -> None:
     """The bell is the terminal's own."""
-    terminal.wait_for(COMMIT)
+    terminal.wait_for(END_UPDATE)
     terminal.type("b")
-    terminal.wait_for(BELL)
+    terminal.wait_for(BELL_CHARACTER)
     terminal.type("q")
     assert terminal.end() == 0
 
@@ -121,7 +121,7 @@ def test_bell(terminal: Terminal) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signals(terminal: Terminal, number: signal.Signals) -> None:
     """SIGTERM and SIGHUP give the terminal back and end with code 0."""
-    terminal.wait_for(COMMIT)
+    terminal.wait_for(END_UPDATE)
     terminal.program.send_signal(number)
     assert terminal.end() == 0
     assert terminal.is_restored()
@@ -129,7 +129,7 @@ def test_signals(terminal: Terminal, number: signal.Signals) -> None:
 
 def test_interrupt(terminal: Terminal) -> None:
     """Ctrl-C gives the terminal back and arrives as KeyboardInterrupt."""
-    terminal.wait_for(COMMIT)
+    terminal.wait_for(END_UPDATE)
     terminal.program.send_signal(signal.SIGINT)
     assert terminal.end() == -signal.SIGINT
     assert terminal.is_restored()
@@ -149,14 +149,14 @@ def test_exception() -> None:
 
 def test_suspend_and_back(terminal: Terminal) -> None:
     """Ctrl-Z stops the process with the terminal restored; SIGCONT brings keys and the whole picture back."""
-    terminal.wait_for(COMMIT)
+    terminal.wait_for(END_UPDATE)
     terminal.program.send_signal(signal.SIGTSTP)
-    terminal.wait_for(CLOSE)
+    terminal.wait_for(CLOSE_SCREEN)
     _, status = os.waitpid(terminal.program.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     assert terminal.is_restored()
     terminal.program.send_signal(signal.SIGCONT)
-    terminal.wait_for(OPEN)
+    terminal.wait_for(OPEN_SCREEN)
     terminal.wait_for("waiting for a stream")
     assert terminal.flags() == termios.ISIG
     terminal.type("q")
@@ -165,7 +165,7 @@ def test_suspend_and_back(terminal: Terminal) -> None:
 
 def test_resize(terminal: Terminal) -> None:
     """A terminal that becomes too small says so, and shows everything again when it is large enough."""
-    terminal.wait_for(COMMIT)
+    terminal.wait_for(END_UPDATE)
     fcntl.ioctl(terminal.there, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 70, 0, 0))
     terminal.wait_for("70x10 is too small: 80x24 is needed")
     fcntl.ioctl(terminal.there, termios.TIOCSWINSZ, struct.pack("HHHH", 5, 20, 0, 0))
@@ -177,7 +177,7 @@ def test_resize(terminal: Terminal) -> None:
 
 def test_ctrl_l(terminal: Terminal) -> None:
     """Ctrl-L draws everything anew."""
-    terminal.wait_for(COMMIT)
+    terminal.wait_for(END_UPDATE)
     terminal.type("\x0c")
     terminal.wait_for("waiting for a stream")
 
@@ -206,14 +206,17 @@ def test_too_small_to_start() -> None:
 
 def test_no_terminal() -> None:
     """Output to a file or pipe is refused."""
-    with pytest.raises(TerminalError, match="not a terminal"), Screen(Console(file=io.StringIO()), View()):
+    with (
+        pytest.raises(TerminalError, match="not a terminal"),
+        TerminalScreen(Console(file=io.StringIO()), DashboardView()),
+    ):
         pass
 
 
 def test_what_was_asked_is_told_once() -> None:
     """What a person asked for is handed out once."""
-    action = Action("silence", "bed-1")
-    screen = Screen(Console(file=io.StringIO()), View(asked=(action,)))
+    action = BedAction("silence", "bed-1")
+    screen = TerminalScreen(Console(file=io.StringIO()), DashboardView(asked=(action,)))
     assert screen.asked() == (action,)
     assert screen.asked() == ()
 
@@ -230,14 +233,14 @@ def test_ascii_where_nothing_else_works() -> None:
 
 def test_only_changes_are_written() -> None:
     """The same frame again writes nothing, a changed one only its changed lines, a forgotten one everything."""
-    painter = Painter(Console(file=io.StringIO(), force_terminal=True, color_system="256"))
-    first = painter.paint(NOBODY, View(), 80, 24)
-    assert first.startswith(BEGIN)
-    assert first.endswith(COMMIT)
+    painter = FramePainter(Console(file=io.StringIO(), force_terminal=True, color_system="256"))
+    first = painter.paint(NOBODY, DashboardView(), 80, 24)
+    assert first.startswith(BEGIN_UPDATE)
+    assert first.endswith(END_UPDATE)
     assert first.count("H") >= 24
-    assert painter.paint(NOBODY, View(), 80, 24) == ""
-    frozen = painter.paint(NOBODY, View(frozen=NOBODY), 80, 24)
+    assert painter.paint(NOBODY, DashboardView(), 80, 24) == ""
+    frozen = painter.paint(NOBODY, DashboardView(frozen=NOBODY), 80, 24)
     assert "\x1b[1H" in frozen
     assert "\x1b[2H" not in frozen
     painter.forget()
-    assert "\x1b[24H" in painter.paint(NOBODY, View(), 80, 24)
+    assert "\x1b[24H" in painter.paint(NOBODY, DashboardView(), 80, 24)

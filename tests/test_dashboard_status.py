@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from test_dashboard import SIZES, WICKED, make, make_bed, shown
 
-from agent.core.messages import BedState, BedView, Event, Latency, Ledger, LinkView, RecordingView, Snapshot
-from agent.dashboard.frame import render, settle
-from agent.dashboard.status import ledger_parts, scaled, span
+from agent.core.messages import BedStatus, BedView, Event, LatencySummary, Ledger, LinkView, RecordingView, WardSnapshot
+from agent.dashboard.frame import layout_view, render_frame
+from agent.dashboard.status import format_scaled_count, ledger_parts, short_duration
 from agent.dashboard.styles import EVENT_STYLES, WARN
-from agent.dashboard.view import View, freeze
+from agent.dashboard.view import DashboardView, freeze_view
 
 LINK = LinkView("tcp://10.0.0.12:5555", "connected", 1234, 0, True, "", 0.42, 12.0)
 RECORDING = RecordingView("sessions/20261001-120000", 12_345_678, 34_500_000_000)
@@ -25,25 +25,25 @@ NO_KEY = (
 )
 FULL = "disk almost full: 480 MB left at sessions/20261001-120000"
 BIG = Ledger(10**10, 10**10 - 385, 345)
-OVERVIEW, ONE = View(overview=True), View(overview=False)
+OVERVIEW, ONE = DashboardView(overview=True), DashboardView(overview=False)
 
 
-def lines(snapshot: Snapshot, size: tuple[int, int], view: View = ONE) -> list[str]:
+def lines(snapshot: WardSnapshot, size: tuple[int, int], view: DashboardView = ONE) -> list[str]:
     return shown(snapshot, view, *size)
 
 
-def text(snapshot: Snapshot, size: tuple[int, int], view: View = ONE) -> str:
+def text(snapshot: WardSnapshot, size: tuple[int, int], view: DashboardView = ONE) -> str:
     return "\n".join(lines(snapshot, size, view))
 
 
-def segments(snapshot: Snapshot, size: tuple[int, int], view: View = ONE) -> list[Segment]:
-    view = settle(snapshot, view, *size)
-    return [segment for line in render(snapshot, view, *size).lines for segment in line]
+def segments(snapshot: WardSnapshot, size: tuple[int, int], view: DashboardView = ONE) -> list[Segment]:
+    view = layout_view(snapshot, view, *size)
+    return [segment for line in render_frame(snapshot, view, *size).lines for segment in line]
 
 
-def bed(name: str = "bed-1", state: BedState = "ok", ledger: Ledger = LEDGER, behind_s: float = 0.1) -> BedView:
+def bed(name: str = "bed-1", state: BedStatus = "ok", ledger: Ledger = LEDGER, behind_s: float = 0.1) -> BedView:
     made = make_bed(name, state=state)
-    return replace(made, ledger=ledger, behind_s=behind_s, latency=Latency(408.0, 1.2, 3.4, 12.3))
+    return replace(made, ledger=ledger, behind_s=behind_s, latency=LatencySummary(408.0, 1.2, 3.4, 12.3))
 
 
 TROUBLED = make(
@@ -59,12 +59,12 @@ SCENES = {
     "1,000 beds": WARD,
     "waiting": make(link=replace(LINK, state="waiting", trouble=NO_KEY), recording=RECORDING),
     "large figures": make(
-        replace(bed(ledger=Ledger(10**18, 10**17, 10**16), behind_s=1e12), latency=Latency(1e9, 1e9, 1e9, 1e9)),
+        replace(bed(ledger=Ledger(10**18, 10**17, 10**16), behind_s=1e12), latency=LatencySummary(1e9, 1e9, 1e9, 1e9)),
         link=replace(LINK, packets=10**15, rejected=10**15, round_trip_ms=1e12, offset_ms=-1e15),
         recording=replace(RECORDING, written=10**24, free=10**24),
     ),
     "no figures": make(
-        replace(bed(behind_s=math.nan), latency=Latency(math.nan, math.inf, math.nan, math.nan)),
+        replace(bed(behind_s=math.nan), latency=LatencySummary(math.nan, math.inf, math.nan, math.nan)),
         link=replace(LINK, round_trip_ms=math.inf, offset_ms=math.nan),
         recording=RecordingView("", 0, -1),
     ),
@@ -83,9 +83,9 @@ SCENES = {
 @pytest.mark.parametrize("scene", SCENES)
 def test_every_line_fits(scene: str, size: tuple[int, int], overview: bool) -> None:
     """Every frame has exactly the lines and cells of its terminal, with or without ASCII, frozen or not."""
-    snapshot, view = SCENES[scene], View(overview=overview)
+    snapshot, view = SCENES[scene], DashboardView(overview=overview)
     lines(snapshot, size, view)
-    lines(snapshot, size, freeze(settle(snapshot, view, *size), snapshot))
+    lines(snapshot, size, freeze_view(layout_view(snapshot, view, *size), snapshot))
     assert all(line.isascii() for line in lines(snapshot, size, replace(view, ascii=True)))
 
 
@@ -115,7 +115,7 @@ def test_any_figures_and_words_fit(  # type: ignore[no-untyped-def]  # hypothesi
     link = LinkView(name, state, counts[0], counts[1], False, words, trip, offset)
     recording = RecordingView(name, counts[0], counts[1], words)
     snapshot = make(*views, link=link, recording=recording, events=(Event("", 0, "record", words),))
-    shown(snapshot, View(overview=overview), width, height)
+    shown(snapshot, DashboardView(overview=overview), width, height)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -171,7 +171,7 @@ def test_recording(size: tuple[int, int]) -> None:
     assert "● REC" in lines(make(bed(), link=LINK, recording=RECORDING), size)[0]
     for part in ("20261001-120000", "12 MB", "34 GB free"):
         assert part in told
-    assert "* REC" in text(make(bed(), link=LINK, recording=RECORDING), size, View(ascii=True))
+    assert "* REC" in text(make(bed(), link=LINK, recording=RECORDING), size, DashboardView(ascii=True))
     assert "REC" not in text(make(bed(), link=LINK), size).replace("LAST BEATS", "")
 
 
@@ -242,7 +242,9 @@ def test_the_panel_keeps_what_matters() -> None:
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
 def test_no_delay_of_the_link(size: tuple[int, int]) -> None:
     """Where the sending times are not known, the link has no part of the delay."""
-    told = text(make(replace(bed(), latency=Latency(408.0, 1.2, 3.4)), link=replace(LINK, round_trip_ms=None)), size)
+    told = text(
+        make(replace(bed(), latency=LatencySummary(408.0, 1.2, 3.4)), link=replace(LINK, round_trip_ms=None)), size
+    )
     assert "0.0 ms" not in told
     assert re.search(r"p99 3\.4\) +$" if size[0] < 100 else "link     -- ", told, re.MULTILINE)
 
@@ -271,7 +273,7 @@ def test_no_delay_of_the_link(size: tuple[int, int]) -> None:
 )
 def test_span(seconds: float, told: str) -> None:
     """Durations are told in the unit that suits them."""
-    assert span(seconds) == told
+    assert short_duration(seconds) == told
 
 
 @pytest.mark.parametrize(
@@ -291,5 +293,5 @@ def test_span(seconds: float, told: str) -> None:
 )
 def test_scaled(count: int, told: str) -> None:
     """Volumes are told in at most three digits, as far as there are prefixes."""
-    assert scaled(count, "B") == told
-    assert scaled(345) == "345"
+    assert format_scaled_count(count, "B") == told
+    assert format_scaled_count(345) == "345"

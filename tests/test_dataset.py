@@ -18,13 +18,13 @@ SMALL = BeatSet(np.ones((2, 187), np.float32), np.array([0, 3]), np.array(["100"
 @pytest.fixture(scope="session")
 def beats() -> BeatSet:
     """All beats, built from the records."""
-    return dataset._join([dataset.record_beats(name) for name in wfdb_records.embedded()])
+    return dataset._join_beat_sets([dataset.read_record_beats(name) for name in wfdb_records.embedded_records()])
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data set of the record 100 alone, and the folder where it is kept."""
-    monkeypatch.setattr(wfdb_records, "embedded", lambda: ("100",))
+    monkeypatch.setattr(wfdb_records, "embedded_records", lambda: ("100",))
     monkeypatch.setenv("ECG_AGENT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -43,7 +43,7 @@ def test_what_a_beat_is(beats: BeatSet) -> None:
     """Every beat is 187 float32 in 0..1 with a label and the record it is from."""
     assert beats.beats.shape == (109_446, 187)
     assert (str(beats.beats.dtype), str(beats.labels.dtype)) == ("float32", "int64")
-    assert set(beats.records.tolist()) == set(wfdb_records.embedded())
+    assert set(beats.records.tolist()) == set(wfdb_records.embedded_records())
     assert (beats.beats.min(), beats.beats.max()) == (0, 1)
     assert (beats.beats.max(axis=1) == 1).all()
 
@@ -52,11 +52,11 @@ def test_beats_of_a_record(beats: BeatSet) -> None:
     """Each record gives all its annotated beats but the last, in order, cut from its default lead."""
     for name, lead in (("100", 0), ("114", 1), ("234", 0)):
         record = wfdb_records.open_record(name)
-        peaks, classes = wfdb_records.annotations(record).beats()
-        signal = resample_poly(wfdb_records.read(record)[:, lead], 25, 72).astype(np.float32)
+        peaks, classes = wfdb_records.read_reference(record).beats()
+        signal = resample_poly(wfdb_records.read_record_samples(record)[:, lead], 25, 72).astype(np.float32)
         found = beats.take(np.flatnonzero(beats.records == name))
         assert [wfdb_records.CLASSES[label] for label in found.labels] == list(classes[:-1])
-        assert np.array_equal(found.beats, frontend.cut(signal, np.rint(peaks * 125 / 360).astype(np.int64))[:-1])
+        assert np.array_equal(found.beats, frontend.cut_beats(signal, np.rint(peaks * 125 / 360).astype(np.int64))[:-1])
 
 
 def test_digest_tells_sets_apart() -> None:
@@ -69,7 +69,7 @@ def test_digest_tells_sets_apart() -> None:
 
 def test_split_sizes(beats: BeatSet) -> None:
     """The test side has the published 21,892 beats; 65,000 N beats fewer leave the training side as in the report."""
-    split = dataset.split(beats, "random", seed=0, drop_normal=65_000)
+    split = dataset.split_beat_set(beats, "random", seed=0, drop_normal=65_000)
     assert split.test.counts() == TEST_BEATS
     assert len(split.test) == 21_892
     assert split.train.counts() == TRAIN
@@ -77,14 +77,14 @@ def test_split_sizes(beats: BeatSet) -> None:
 
 def test_sides_are_disjoint(beats: BeatSet) -> None:
     """No beat is on both sides, and without dropping every beat is on one."""
-    train, test = dataset.random_split(beats, seed=0)
+    train, test = dataset.split_at_random(beats, seed=0)
     assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(beats)))
 
 
 def test_same_beats_on_the_sides_of_the_published_split(beats: BeatSet) -> None:
     """The published split drops N beats from the training side and leaves all else as it was."""
-    train, test = dataset.random_split(beats, seed=3)
-    split = dataset.split(beats, "random", seed=3, drop_normal=1_000)
+    train, test = dataset.split_at_random(beats, seed=3)
+    split = dataset.split_beat_set(beats, "random", seed=3, drop_normal=1_000)
     assert equal(split.test, beats.take(test))
     rare = beats.take(train[beats.labels[train] != 0])
     assert equal(split.train.take(np.flatnonzero(split.train.labels != 0)), rare)
@@ -92,7 +92,7 @@ def test_same_beats_on_the_sides_of_the_published_split(beats: BeatSet) -> None:
 
 def test_seed_decides_the_split(beats: BeatSet) -> None:
     """The same seed gives the same split, another seed another one."""
-    first, again, other = (dataset.split(beats, "random", seed, 65_000) for seed in (0, 0, 1))
+    first, again, other = (dataset.split_beat_set(beats, "random", seed, 65_000) for seed in (0, 0, 1))
     assert equal(first.train, again.train)
     assert equal(first.test, again.test)
     assert first.test.digest() != other.test.digest()
@@ -102,7 +102,7 @@ def test_seed_decides_the_split(beats: BeatSet) -> None:
 def test_split_stays_the_same(beats: BeatSet) -> None:
     """Seed 0 draws the very rows that the shipped weights were trained and tested on."""
     rows = np.arange(len(beats), dtype=np.float32)[:, None]  # exact up to 2**24
-    split = dataset.split(BeatSet(rows, beats.labels, beats.records), "random", seed=0, drop_normal=65_000)
+    split = dataset.split_beat_set(BeatSet(rows, beats.labels, beats.records), "random", seed=0, drop_normal=65_000)
     digests = [hashlib.sha256(side.beats.astype("<u4").tobytes()).hexdigest() for side in (split.train, split.test)]
     assert digests == [
         "f332e4f1a9958f495b6a400882c8439f9df9492edddc90180e4e8260246ca13a",
@@ -112,31 +112,31 @@ def test_split_stays_the_same(beats: BeatSet) -> None:
 
 def test_cache(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second load comes from the cache and is the same."""
-    built = dataset.load()
+    built = dataset.load_beat_set()
     assert len(list(small.iterdir())) == 1
-    monkeypatch.setattr(dataset, "record_beats", lambda _: pytest.fail("built again"))
-    assert equal(dataset.load(), built)
+    monkeypatch.setattr(dataset, "read_record_beats", lambda _: pytest.fail("built again"))
+    assert equal(dataset.load_beat_set(), built)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"garbage" * 100, None], ids=["empty", "PK", "garbage", "cut"])
 def test_broken_cache(small: Path, content: bytes | None) -> None:
     """A cache file that is empty, cut short or garbage is made again."""
-    built = dataset.load()
+    built = dataset.load_beat_set()
     (path,) = small.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    assert equal(dataset.load(), built)
+    assert equal(dataset.load_beat_set(), built)
     assert path.read_bytes() == whole
 
 
 def test_flipped_bit_in_the_cache(small: Path) -> None:
     """A changed bit in the cached beats is noticed."""
-    built = dataset.load()
+    built = dataset.load_beat_set()
     (path,) = small.iterdir()
     changed = bytearray(path.read_bytes())
     changed[len(changed) // 2] ^= 1
     path.write_bytes(changed)
-    assert equal(dataset.load(), built)
+    assert equal(dataset.load_beat_set(), built)
 
 
 @pytest.mark.parametrize("folder", ["file", "file/below"])
@@ -146,7 +146,7 @@ def test_cache_that_cannot_be_written(
     """Where the cache folder cannot be made, the beats are built all the same."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("ECG_AGENT_CACHE", str(tmp_path / folder))
-    assert len(dataset.load()) == 2272
+    assert len(dataset.load_beat_set()) == 2272
     assert not small.exists()
 
 
@@ -157,7 +157,7 @@ def test_unwritable_cache_file(small: Path, monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError("no space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    assert len(dataset.load()) == 2272
+    assert len(dataset.load_beat_set()) == 2272
     assert not list(small.iterdir())
 
 
@@ -171,28 +171,28 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_patients_apart(beats: BeatSet) -> None:
     """DS1 trains, DS2 tests, 22 records each; the paced records are on neither side; beats stay as they were."""
-    split = dataset.split(beats, "inter-patient", seed=0, drop_normal=0)
+    split = dataset.split_beat_set(beats, "inter-patient", seed=0, drop_normal=0)
     train, test = (set(side.records) for side in (split.train, split.test))
     assert (train, test) == (set(dataset.DS1), set(dataset.DS2))
     assert len(train) == len(test) == 22
-    assert train | test | set(dataset.PACED) == set(beats.records)
+    assert train | test | set(dataset.PACED_RECORDS) == set(beats.records)
     assert split.train.counts() == {"N": 45845, "S": 943, "V": 3788, "F": 415, "Q": 8}
     assert split.test.counts() == {"N": 44238, "S": 1836, "V": 3221, "F": 388, "Q": 7}
 
 
 def test_the_same_share_is_dropped(beats: BeatSet) -> None:
     """Where the training side has other N beats than the published one, the same share of them is dropped."""
-    split = dataset.split(beats, "inter-patient", seed=0, drop_normal=65_000)
+    split = dataset.split_beat_set(beats, "inter-patient", seed=0, drop_normal=65_000)
     assert split.train.counts()["N"] == round(45845 * (1 - 65_000 / 72_471))
     assert split.test.counts()["N"] == 44238
 
 
-@pytest.mark.parametrize("protocol", dataset.PROTOCOLS)
+@pytest.mark.parametrize("protocol", dataset.SPLIT_PROTOCOLS)
 def test_folds_part_the_training_side(beats: BeatSet, protocol: str) -> None:
     """The folds hold each training beat once and no test beat; each has beats of the great classes."""
     rows = BeatSet(np.arange(len(beats), dtype=np.float32)[:, None], beats.labels, beats.records)
-    whole = dataset.split(rows, protocol, 0, 0)
-    folds = [dataset.split(rows, protocol, 0, 0, fold) for fold in range(dataset.FOLDS)]
+    whole = dataset.split_beat_set(rows, protocol, 0, 0)
+    folds = [dataset.split_beat_set(rows, protocol, 0, 0, fold) for fold in range(dataset.FOLD_COUNT)]
     held_out = np.concatenate([fold.test.beats for fold in folds])
     assert np.array_equal(np.sort(held_out, axis=0), whole.train.beats)
     for fold in folds:
@@ -206,4 +206,4 @@ def test_folds_part_the_training_side(beats: BeatSet, protocol: str) -> None:
 def test_too_many_dropped(beats: BeatSet) -> None:
     """More N beats than there are cannot be dropped."""
     with pytest.raises(ConfigError, match="cannot drop 80000 N beats: the training side has 72471"):
-        dataset.split(beats, "random", 0, 80_000)
+        dataset.split_beat_set(beats, "random", 0, 80_000)

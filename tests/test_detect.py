@@ -5,32 +5,32 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent.analysis.qrs_detector import Detector, RPeak
-from agent.core.messages import Floats
+from agent.analysis.qrs_detector import QrsDetector, RPeak
+from agent.core.messages import FloatArray
 from model.records.resample import FS, Resampler
-from model.records.wfdb_records import annotations, default_lead, open_record, read
-from model.scoring.ec57 import match_record
+from model.records.wfdb_records import default_lead, open_record, read_record_samples, read_reference
+from model.scoring.ec57 import match_record_beats
 
 ROW = np.zeros(1, np.intp)
 
 
 @cache
-def ecg(name: str, seconds: int = 60, start: int = 0) -> Floats:
+def ecg(name: str, seconds: int = 60, start: int = 0) -> FloatArray:
     """Default lead of a record at 125 Hz, as the agent gets it: (n,) mV."""
     record = open_record(name)
     lead = default_lead(tuple(signal.name for signal in record.signals))
     first, stop = (int(second * record.fs) for second in (start, start + seconds))
     resampler = Resampler(record.fs, 1)
-    samples = read(record, first, stop)[:, [lead]]
+    samples = read_record_samples(record, first, stop)[:, [lead]]
     signal = np.concatenate([resampler.push(samples), resampler.flush()])[:, 0]
     result = np.round(signal, 3).astype(np.float32)
     result.setflags(write=False)
     return result
 
 
-def detect(x: Floats, cuts: list[int] | None = None, first: int = 0) -> list[RPeak]:
+def detect(x: FloatArray, cuts: list[int] | None = None, first: int = 0) -> list[RPeak]:
     """All beats of one bed whose signal comes in chunks cut at `cuts`."""
-    detector = Detector()
+    detector = QrsDetector()
     detector.reset(0, first)
     beats = [beat for chunk in np.split(x, cuts or []) for beat in detector.push(ROW, chunk[None])]
     return beats + detector.flush(0)
@@ -40,7 +40,7 @@ def samples(beats: list[RPeak]) -> NDArray[np.int64]:
     return np.array([beat.sample for beat in beats], np.int64)
 
 
-def noise(seconds: float, size: float) -> Floats:
+def noise(seconds: float, size: float) -> FloatArray:
     return (size * np.random.default_rng(7).standard_normal(int(seconds * FS))).astype(np.float32)
 
 
@@ -57,7 +57,7 @@ def test_chunks_do_not_matter(name: str, step: int | str) -> None:
 def test_rows_do_not_matter() -> None:
     """A bed's beats do not depend on the beds that are pushed along with it, nor on their order."""
     names = ["100", "106", "203", "119"]
-    detector, beats = Detector(4), list[RPeak]()
+    detector, beats = QrsDetector(4), list[RPeak]()
     rng = np.random.default_rng(5)
     done = np.zeros(4, int)
     while (done < 7500).any():
@@ -76,7 +76,7 @@ def test_rows_do_not_matter() -> None:
 
 def test_beats_come_in_order_and_causal() -> None:
     """R peaks of a bed strictly increase, and each is decided after it and within the samples seen so far."""
-    detector, last, seen = Detector(), -1, 0
+    detector, last, seen = QrsDetector(), -1, 0
     for chunk in np.split(ecg("203"), range(25, 7500, 25)):
         seen += len(chunk)
         for beat in detector.push(ROW, chunk[None]):
@@ -86,7 +86,7 @@ def test_beats_come_in_order_and_causal() -> None:
 
 def test_reset_equals_new() -> None:
     """After a reset nothing of the past is left."""
-    detector = Detector(2)
+    detector = QrsDetector(2)
     detector.push(np.array([0, 1]), np.stack([ecg("203")[:3000] * 5, ecg("100")[:3000]]))
     detector.reset(0, 1000)
     beats = detector.push(ROW, ecg("106")[None]) + detector.flush(0)
@@ -95,7 +95,7 @@ def test_reset_equals_new() -> None:
 
 def test_grow_keeps_state() -> None:
     """Beds that exist do not notice that others are added."""
-    detector, x = Detector(1), ecg("106")
+    detector, x = QrsDetector(1), ecg("106")
     beats = detector.push(ROW, x[None, :3001])
     detector.grow(3)
     assert beats + detector.push(ROW, x[None, 3001:]) + detector.flush(0) == detect(x)
@@ -108,12 +108,12 @@ def test_inputs_are_not_mutated() -> None:
     x, rows = ecg("100")[None].copy(), np.array([0])
     x.setflags(write=False)
     rows.setflags(write=False)
-    assert Detector().push(rows, x)
+    assert QrsDetector().push(rows, x)
 
 
 def test_empty_chunk() -> None:
     """No rows or no samples give no beats and change nothing."""
-    detector, x = Detector(), ecg("100")
+    detector, x = QrsDetector(), ecg("100")
     assert detector.push(ROW, np.empty((1, 0), np.float32)) == []
     assert detector.push(ROW[:0], np.empty((0, 9), np.float32)) == []
     assert detector.push(ROW, x[None]) + detector.flush(0) == detect(x)
@@ -143,7 +143,7 @@ def test_gain_and_polarity_hardly_matter(name: str, gain: float) -> None:
 @pytest.mark.parametrize("name", ["100", "106", "119", "208", "222"])
 def test_first_beats_come_soon(name: str) -> None:
     """Three seconds after a start several beats are known, the first of them from its first 1.5 s."""
-    beats = Detector().push(ROW, ecg(name)[None, : 3 * FS])
+    beats = QrsDetector().push(ROW, ecg(name)[None, : 3 * FS])
     assert len(beats) >= 2
     assert beats[0].sample < 1.5 * FS
 
@@ -153,7 +153,7 @@ def test_first_beats_come_soon(name: str) -> None:
     [np.zeros(30 * FS), noise(10, 3.0), np.tile(np.repeat([5.0, -5.0], 20), 30), np.full(500, 9.0)],
     ids=["flat", "noise", "square", "saturated"],
 )
-def test_recovers(burst: Floats) -> None:
+def test_recovers(burst: FloatArray) -> None:
     """Five seconds after a flat line, noise or saturation all beats are found again."""
     x = ecg("100")
     found = samples(detect(np.concatenate([x[:3750], burst.astype(np.float32), x[3750:]]))) - len(burst)
@@ -183,10 +183,10 @@ def test_flush_decides_the_last_beat() -> None:
 @pytest.mark.parametrize(("name", "floor"), [("100", 0.999), ("119", 0.999), ("208", 0.985), ("222", 0.98)])
 def test_quality_on_real_records(name: str, floor: float) -> None:
     """Ten minutes of real records are found with at least this sensitivity and positive predictivity."""
-    notes = annotations(open_record(name))
+    notes = read_reference(open_record(name))
     found = np.rint(samples(detect(ecg(name, 600))) * 360 / FS).astype(np.int64)
     inside = notes.samples < 600 * 360
     notes = type(notes)(notes.samples[inside], tuple(np.array(notes.symbols)[inside]), ())
-    result = match_record(notes, 360, found)
+    result = match_record_beats(notes, 360, found)
     assert result.sensitivity >= floor
     assert result.positive_predictivity >= floor

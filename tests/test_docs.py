@@ -75,18 +75,18 @@ def test_make_targets_in_the_readme_exist() -> None:
 def test_keys_of_the_configuration_in_the_readme_exist() -> None:
     """Keys and environment variables that the README shows are valid."""
     text = (REPOSITORY / "README.md").read_text()
-    sections = tomllib.loads(configuration.defaults().read_text())
+    sections = tomllib.loads(configuration.default_config_path().read_text())
     for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
         for section, values in tomllib.loads(block).items():
             assert set(values) <= set(sections[section])
-    for name in set(re.findall(r"ECG_AGENT_\w+", text)) - configuration.OTHER_VARIABLES:
+    for name in set(re.findall(r"ECG_AGENT_\w+", text)) - configuration.NON_SETTING_VARIABLES:
         section, _, key = name.removeprefix("ECG_AGENT_").lower().partition("_")
         assert key in sections[section], name
 
 
 def test_every_key_has_a_comment_and_a_home() -> None:
     """config.toml explains every key, and its sections and keys are those of the code, in the same order."""
-    text = configuration.defaults().read_text()
+    text = configuration.default_config_path().read_text()
     sections = tomllib.loads(text)
     assert list(sections) == [field.name for field in fields(Config)]
     for section, values in sections.items():
@@ -106,9 +106,11 @@ def test_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
 def test_every_shipped_checkpoint_has_its_card() -> None:
     """docs/models holds a card for each of the shipped weights, as its command prints it, and no other."""
     folder = REPOSITORY / "docs" / "models"
-    assert {path.stem for path in folder.glob("*.md")} == {*checkpoint.shipped(), WAVEFORM}
-    for name in checkpoint.shipped():
-        assert (folder / f"{name}.md").read_text() == model_card.markdown(checkpoint.find(name)), name
+    assert {path.stem for path in folder.glob("*.md")} == {*checkpoint.shipped_checkpoints(), WAVEFORM}
+    for name in checkpoint.shipped_checkpoints():
+        assert (folder / f"{name}.md").read_text() == model_card.render_model_card(checkpoint.find_checkpoint(name)), (
+            name
+        )
 
 
 def test_no_page_has_an_empty_place() -> None:

@@ -3,9 +3,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.nets.net import NetSize, build
+from model.nets.beat_net import NetSize, build_beat_net
 from model.training import class_scores
-from model.training.class_scores import calibration, confusion, figures, intervals
+from model.training.class_scores import (
+    bootstrap_class_intervals,
+    class_confusion_matrix,
+    compute_calibration,
+    compute_class_metrics,
+)
 
 MATRIX = np.array(
     [
@@ -25,18 +30,18 @@ def test_confusion() -> None:
     expected = np.zeros((5, 5), int)
     expected[0, 0] = expected[0, 2] = expected[1, 1] = expected[4, 0] = 1
     expected[4, 4] = 2
-    assert np.array_equal(confusion(labels, said), expected)
+    assert np.array_equal(class_confusion_matrix(labels, said), expected)
 
 
 def test_confusion_of_nothing() -> None:
     """No beats are a matrix of zeros."""
     none = np.empty(0, np.int64)
-    assert np.array_equal(confusion(none, none), np.zeros((5, 5)))
+    assert np.array_equal(class_confusion_matrix(none, none), np.zeros((5, 5)))
 
 
 def test_figures_by_hand() -> None:
     """Recall, precision and F1 of each class, their means and the accuracy are those computed by hand."""
-    found = figures(MATRIX)
+    found = compute_class_metrics(MATRIX)
     assert found["recall"] == pytest.approx({"N": 8 / 10, "S": 2 / 4, "V": 3 / 4, "F": 0, "Q": 1})
     assert found["precision"] == pytest.approx({"N": 8 / 10, "S": 2 / 3, "V": 3 / 6, "F": 0, "Q": 5 / 6})
     assert found["f1"] == pytest.approx({"N": 4 / 5, "S": 4 / 7, "V": 3 / 5, "F": 0, "Q": 10 / 11})
@@ -48,13 +53,13 @@ def test_figures_by_hand() -> None:
 
 def test_perfect() -> None:
     """Where all is right every figure is one."""
-    found = figures(np.diag([5, 4, 3, 2, 1]))
+    found = compute_class_metrics(np.diag([5, 4, 3, 2, 1]))
     assert found["accuracy"] == found["balanced_accuracy"] == found["macro_f1"] == 1
 
 
 def test_nothing() -> None:
     """No beats give zeros, not a division by zero."""
-    found = figures(np.zeros((5, 5), np.int64))
+    found = compute_class_metrics(np.zeros((5, 5), np.int64))
     assert found["accuracy"] == found["balanced_accuracy"] == found["macro_f1"] == 0
 
 
@@ -62,7 +67,7 @@ def test_a_class_without_beats_is_left_out_of_the_means() -> None:
     """Recall and F1 of a class that the test side lacks are nothing, not 0: the means are over the others."""
     matrix = MATRIX.copy()
     matrix[4] = 0
-    found = figures(matrix)
+    found = compute_class_metrics(matrix)
     assert found["classes_present"] == ["N", "S", "V", "F"]
     assert found["balanced_accuracy"] == pytest.approx((0.8 + 0.5 + 0.75 + 0) / 4)
     assert found["macro_f1"] == pytest.approx((4 / 5 + 4 / 7 + 6 / 10 + 0) / 4)
@@ -71,7 +76,7 @@ def test_a_class_without_beats_is_left_out_of_the_means() -> None:
 
 def test_all_classes_are_present() -> None:
     """A class that is never said right is present all the same."""
-    assert figures(MATRIX)["classes_present"] == ["N", "S", "V", "F", "Q"]
+    assert compute_class_metrics(MATRIX)["classes_present"] == ["N", "S", "V", "F", "Q"]
 
 
 def test_calibration_by_hand() -> None:
@@ -81,7 +86,7 @@ def test_calibration_by_hand() -> None:
     confidence = np.array([0.99, 0.97, 0.5, 0.52])
     probabilities = np.full((4, 5), 0.01)
     probabilities[np.arange(4), said] = confidence
-    found = calibration(labels, probabilities)
+    found = compute_calibration(labels, probabilities)
     assert [one["beats"] for one in found["bins"]] == [0] * 7 + [2] + [0] * 6 + [2]
     assert found["bins"][14] == {"beats": 2, "confidence": pytest.approx(0.98), "accuracy": 1}
     assert found["bins"][7] == {"beats": 2, "confidence": pytest.approx(0.51), "accuracy": 0.5}
@@ -94,12 +99,12 @@ def test_edges_of_the_bins(confidence: float, expected: int) -> None:
     """An upper edge belongs to its bin, and rounding above 1 to the last."""
     probabilities = np.zeros((1, 5))
     probabilities[0, 2] = confidence
-    assert calibration(np.array([2]), probabilities)["bins"][expected]["beats"] == 1
+    assert compute_calibration(np.array([2]), probabilities)["bins"][expected]["beats"] == 1
 
 
 def test_calibration_of_nothing() -> None:
     """No beats have no error."""
-    assert calibration(np.empty(0, np.int64), np.empty((0, 5)))["ece"] == 0
+    assert compute_calibration(np.empty(0, np.int64), np.empty((0, 5)))["ece"] == 0
 
 
 def beats_of(matrix: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -111,23 +116,25 @@ def beats_of(matrix: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
 def test_intervals_over_beats_are_those_of_the_binomial() -> None:
     """Drawing beats, the interval of a share is p ± 1.96 sqrt(p (1 - p) / n), and it depends on the seed alone."""
     labels, said = beats_of(100 * MATRIX)
-    found = intervals(labels, said, np.full(len(labels), "100"), by_record=False)
+    found = bootstrap_class_intervals(labels, said, np.full(len(labels), "100"), by_record=False)
     spread = 1.96 * np.sqrt(0.72 * 0.28 / 2500)
     assert found["accuracy"] == pytest.approx([0.72 - spread, 0.72 + spread], abs=0.003)
     spread = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
     assert found["recall"]["N"] == pytest.approx([0.8 - spread, 0.8 + spread], abs=0.005)
     assert (found["unit"], found["units"], found["draws"]) == ("beat", 2500, 1000)
-    again = intervals(labels, said, np.full(len(labels), "100"), by_record=False)
-    assert again == found != intervals(labels, said, np.full(len(labels), "100"), by_record=False, seed=1)
+    again = bootstrap_class_intervals(labels, said, np.full(len(labels), "100"), by_record=False)
+    assert (
+        again == found != bootstrap_class_intervals(labels, said, np.full(len(labels), "100"), by_record=False, seed=1)
+    )
 
 
 def test_intervals_hold_the_figures() -> None:
     """Each figure lies inside its interval, drawn by beat or by record."""
     labels, said = beats_of(40 * MATRIX)
     records = np.random.default_rng(0).integers(100, 112, len(labels)).astype(str)
-    known = figures(confusion(labels, said))
+    known = compute_class_metrics(class_confusion_matrix(labels, said))
     for by_record in (False, True):
-        found = intervals(labels, said, records, by_record=by_record)
+        found = bootstrap_class_intervals(labels, said, records, by_record=by_record)
         for key in ("accuracy", "balanced_accuracy", "macro_f1"):
             assert found[key][0] < known[key] < found[key][1]
         for key in ("recall", "precision", "f1"):
@@ -140,10 +147,10 @@ def test_the_patient_is_the_unit() -> None:
     labels = np.zeros(8000, np.int64)
     records = np.repeat(["100", "101", "102", "103", "105", "106", "107", "108"], 1000)
     said = np.where(np.isin(records, ["100", "101"]), 1, 0)
-    by_record = intervals(labels, said, records, by_record=True)
+    by_record = bootstrap_class_intervals(labels, said, records, by_record=True)
     assert (by_record["unit"], by_record["units"]) == ("record", 8)
     assert by_record["accuracy"] == pytest.approx([0.375, 1], abs=0.126)
-    low, high = intervals(labels, said, records, by_record=False)["accuracy"]
+    low, high = bootstrap_class_intervals(labels, said, records, by_record=False)["accuracy"]
     assert high - low < 0.03
 
 
@@ -151,7 +158,7 @@ def test_intervals_of_classes_without_beats() -> None:
     """A class that the test side lacks has no interval; one that a draw lacks does not pull its recall to 0."""
     labels, said = np.array([0] * 20 + [2] * 5), np.array([0] * 20 + [2] * 5)
     records = np.array(["100"] * 10 + ["101"] * 10 + ["102"] * 5)
-    found = intervals(labels, said, records, by_record=True)
+    found = bootstrap_class_intervals(labels, said, records, by_record=True)
     assert found["recall"] == {"N": [1, 1], "S": None, "V": [1, 1], "F": None, "Q": None}
     assert found["f1"]["S"] is found["precision"]["Q"] is None
     assert found["balanced_accuracy"] == found["macro_f1"] == [1, 1]
@@ -161,9 +168,9 @@ def test_scores_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch) ->
     """All beats are scored, in order, in batches of any size."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    net, beats = build(NetSize(), torch.device("cpu")), torch.rand(20, 187)
-    whole = class_scores.scores(net, beats)
-    monkeypatch.setitem(class_scores.BATCH, "cpu", 7)
-    assert torch.equal(class_scores.scores(net, beats), whole)
+    net, beats = build_beat_net(NetSize(), torch.device("cpu")), torch.rand(20, 187)
+    whole = class_scores.predict_beat_scores(net, beats)
+    monkeypatch.setitem(class_scores.BATCH_BY_DEVICE, "cpu", 7)
+    assert torch.equal(class_scores.predict_beat_scores(net, beats), whole)
     assert whole.shape == (20, 5)
     assert not whole.requires_grad

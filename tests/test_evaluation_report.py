@@ -11,15 +11,30 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agent.core.config import Config, override
-from agent.evaluation.beats import Asked, Cost, Evaluated, Missed, Outcome, Skipped, evaluate
-from agent.evaluation.command import show_evaluation
-from agent.evaluation.page import page
-from agent.evaluation.report import class_rows, clock, groups, report, run_rows, tables
-from model.beats.dataset import DS1, PACED
-from model.records.annotations import AnnotationFile, encoded, read_annotations
+from agent.core.config import Config, override_config
+from agent.evaluation.beat_evaluation import (
+    BeatEvaluation,
+    EvaluationCost,
+    EvaluationOptions,
+    MismatchStrip,
+    RecordBeatResult,
+    SkippedRecord,
+    evaluate_beats,
+)
+from agent.evaluation.beat_report import (
+    beat_report_tables,
+    build_beat_report,
+    class_rows,
+    format_clock_time,
+    group_records,
+    run_rows,
+)
+from agent.evaluation.evaluate_command import show_evaluation
+from agent.evaluation.evaluation_page import evaluation_page
+from model.beats.dataset import DS1, PACED_RECORDS
+from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 from model.records.wfdb_records import CLASSES, DATABASE
-from model.scoring.beat_scores import LABELS
+from model.scoring.beat_scores import EC57_LABELS
 
 EC57 = Path(__file__).parent / "data" / "ec57"
 WEIGHTS = {"name": "made", "sha256": "0" * 64, "protocol": "random", "sentence": "random split of the beats"}
@@ -27,7 +42,7 @@ NAMES = ("100", "101", "102")
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
+def asked(tmp_path_factory: pytest.TempPathFactory) -> EvaluationOptions:
     """The reference annotations of three records, every seventh N called S and every fifth left out, to be scored."""
     folder = tmp_path_factory.mktemp("others")
     for name in NAMES:
@@ -37,26 +52,28 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
         samples = tuple(notes.samples[i] + i % 3 for i in kept)
         texts = tuple(notes.texts[i] for i in kept)
         file = AnnotationFile(samples, symbols, tuple(notes.subtypes[i] for i in kept), texts)
-        (folder / f"{name}.mine").write_bytes(encoded(file))
+        (folder / f"{name}.mine").write_bytes(encode_annotations(file))
     (folder / "999.mine").write_bytes(b"\0\0")
-    return Asked(folder, "all", True, "atr", "mine", folder / "out", 1500.0, None, 0.15, False, 1)
+    return EvaluationOptions(folder, "all", True, "atr", "mine", folder / "out", 1500.0, None, 0.15, False, 1)
 
 
 @pytest.fixture(scope="module")
-def found(asked: Asked, settings: Config) -> Outcome:
+def found(asked: EvaluationOptions, settings: Config) -> BeatEvaluation:
     """The scores, with delays and rates as a pipeline has them."""
-    scored = evaluate(settings, asked, lambda _done, _total: None)
-    return replace(scored, evaluated=tuple(measured(one) for one in scored.evaluated), cost=Cost(7200.0, 5.0, 9.0))
+    scored = evaluate_beats(settings, asked, lambda _done, _total: None)
+    return replace(
+        scored, evaluated=tuple(measured(one) for one in scored.evaluated), cost=EvaluationCost(7200.0, 5.0, 9.0)
+    )
 
 
-def measured(one: Evaluated) -> Evaluated:
+def measured(one: RecordBeatResult) -> RecordBeatResult:
     rates = np.array([[62.0, 60.0], [58.0, 60.0]])
     return replace(one, peak_ms=np.arange(101.0), class_ms=np.arange(101.0) + 500, rates=rates)
 
 
 def printed(made: dict[str, Any], width: int = 100) -> list[str]:
     console = Console(file=StringIO(), width=width)
-    console.print(tables(made))
+    console.print(beat_report_tables(made))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
 
@@ -67,19 +84,19 @@ def row(lines: list[str], first: str) -> list[str]:
     return line.removeprefix(first).split()
 
 
-def test_groups(found: Outcome) -> None:
+def test_groups(found: BeatEvaluation) -> None:
     """Figures are of all, of the records without pacemaker, and of DS1 and DS2 where records of the database are."""
-    made = groups(found.evaluated)
+    made = group_records(found.evaluated)
     names = {name: [one.record for one in group] for name, group in made.items()}
     assert names == {"all": [*NAMES], "unpaced": ["100", "101"], "ds1": ["101"], "ds2": ["100"]}
-    assert ("101" in DS1, "102" in PACED) == (True, True)
+    assert ("101" in DS1, "102" in PACED_RECORDS) == (True, True)
     of_others = [replace(one, embedded=False, paced=False) for one in found.evaluated]
-    assert [*groups(of_others)] == ["all"]
+    assert [*group_records(of_others)] == ["all"]
 
 
-def test_figures(found: Outcome, asked: Asked) -> None:
+def test_figures(found: BeatEvaluation, asked: EvaluationOptions) -> None:
     """Counts add up over records, and what is measured of all beats together is in the group."""
-    made = report(found, asked, WEIGHTS)
+    made = build_beat_report(found, asked, WEIGHTS)
     matrices = np.sum([one.score.beats.matrix for one in found.evaluated], axis=0)
     group = made["groups"]["all"]
     assert group["classes"]["confusion"] == matrices[:5, :5].tolist()
@@ -91,9 +108,9 @@ def test_figures(found: Outcome, asked: Asked) -> None:
     assert json.loads(json.dumps(made)) == made
 
 
-def test_tables_say_what_was_found(found: Outcome, asked: Asked) -> None:
+def test_tables_say_what_was_found(found: BeatEvaluation, asked: EvaluationOptions) -> None:
     """Every record, every group, the matrix, the measures and what was skipped are on the terminal."""
-    made = report(found, asked, WEIGHTS)
+    made = build_beat_report(found, asked, WEIGHTS)
     lines = printed(made)
     assert lines[0].startswith(
         "3 records, 1 skipped, 1.5 h of ECG, scored by EC57 from 25:00 to the end, window 150 ms"
@@ -111,22 +128,22 @@ def test_tables_say_what_was_found(found: Outcome, asked: Asked) -> None:
 
 
 @pytest.mark.parametrize("width", [100, 140])
-def test_tables_fit(width: int, found: Outcome, asked: Asked) -> None:
+def test_tables_fit(width: int, found: BeatEvaluation, asked: EvaluationOptions) -> None:
     """All tables fit into 100 columns, long names and six-figure counts too, and nothing is cut off."""
     long = [replace(one, record=f"patient-0123456789-{one.record}") for one in found.evaluated]
-    made = report(replace(found, evaluated=tuple(long)), asked, WEIGHTS)
+    made = build_beat_report(replace(found, evaluated=tuple(long)), asked, WEIGHTS)
     matrix = made["groups"]["all"]["ec57"]["gross"]["beats"]["matrix"]
-    for label in LABELS:
-        matrix[label] = dict.fromkeys(LABELS, 123456)
+    for label in EC57_LABELS:
+        matrix[label] = dict.fromkeys(EC57_LABELS, 123456)
     lines = printed(made, width)
     assert max(map(len, lines)) <= width
     assert "\N{HORIZONTAL ELLIPSIS}" not in "\n".join(lines)
-    assert sum(line.count("123,456") for line in lines) == len(LABELS) ** 2
+    assert sum(line.count("123,456") for line in lines) == len(EC57_LABELS) ** 2
 
 
-def test_without_a_pipeline_nothing_is_said_of_it(asked: Asked, settings: Config) -> None:
+def test_without_a_pipeline_nothing_is_said_of_it(asked: EvaluationOptions, settings: Config) -> None:
     """Annotations of others have no delays, rates or cost, and no weights."""
-    made = report(evaluate(settings, asked, lambda _done, _total: None), asked, None)
+    made = build_beat_report(evaluate_beats(settings, asked, lambda _done, _total: None), asked, None)
     assert made["groups"]["all"]["class_delay"] is None
     assert made["cost"]["cpu_s_per_hour"] is None
     lines = printed(made)
@@ -134,12 +151,12 @@ def test_without_a_pipeline_nothing_is_said_of_it(asked: Asked, settings: Config
     assert not [line for line in lines if re.match("class delay|R peak delay|heart rate|pipeline", line)]
 
 
-def test_mismatches_are_drawn(found: Outcome, asked: Asked) -> None:
+def test_mismatches_are_drawn(found: BeatEvaluation, asked: EvaluationOptions) -> None:
     """A mismatch has its record, time and labels, and a wave whose highest point is at its beat."""
     spike = np.zeros(540, dtype=np.float32)
     spike[214:219] = 1.0
-    one = replace(found.evaluated[0], mismatches=(Missed(360 * 61, "V", "O", spike),))
-    made = report(replace(found, evaluated=(one,)), replace(asked, mismatches=True), WEIGHTS)
+    one = replace(found.evaluated[0], mismatches=(MismatchStrip(360 * 61, "V", "O", spike),))
+    made = build_beat_report(replace(found, evaluated=(one,)), replace(asked, mismatches=True), WEIGHTS)
     (missed,) = made["mismatches"]
     assert (missed["record"], missed["time_s"], missed["true"], missed["said"]) == ("100", 61.0, "V", "O")
     upper, lower = missed["wave"]
@@ -152,15 +169,15 @@ def test_mismatches_are_drawn(found: Outcome, asked: Asked) -> None:
     assert arrow.index("\N{BLACK DOWN-POINTING SMALL TRIANGLE}") == lines[at].index(upper[14])
 
 
-def page_of(found: Outcome, asked: Asked) -> str:
-    return page(report(found, asked, WEIGHTS))
+def page_of(found: BeatEvaluation, asked: EvaluationOptions) -> str:
+    return evaluation_page(build_beat_report(found, asked, WEIGHTS))
 
 
-def test_the_page_is_whole_and_always_the_same(found: Outcome, asked: Asked) -> None:
+def test_the_page_is_whole_and_always_the_same(found: BeatEvaluation, asked: EvaluationOptions) -> None:
     """The page needs nothing else, depends on neither cost nor settings of matplotlib, and holds three pictures."""
     text = page_of(found, asked)
     with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other"}):
-        assert page_of(replace(found, cost=Cost(1.0, 2.0, 3.0)), asked) == text
+        assert page_of(replace(found, cost=EvaluationCost(1.0, 2.0, 3.0)), asked) == text
         assert matplotlib.rcParams["font.size"] == 20
     assert not re.search(r'(src|href)="(?!#)|@import|<script', text)
     pictures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
@@ -172,24 +189,24 @@ def test_the_page_is_whole_and_always_the_same(found: Outcome, asked: Asked) -> 
     assert "Mismatches" not in text
 
 
-def test_the_page_escapes_names(found: Outcome, asked: Asked) -> None:
+def test_the_page_escapes_names(found: BeatEvaluation, asked: EvaluationOptions) -> None:
     """A record's name and a reason are text, whatever they hold."""
     odd = replace(found.evaluated[0], record="<b>$x$&")
-    made = replace(found, evaluated=(odd,), skipped=(Skipped("<i>", "a < b"),))
+    made = replace(found, evaluated=(odd,), skipped=(SkippedRecord("<i>", "a < b"),))
     text = page_of(made, asked)
     assert "<td>&lt;b&gt;$x$&amp;</td>" in text
     assert "<td>&lt;i&gt;</td><td>a &lt; b</td>" in text
     assert "<b>" not in text
 
 
-def test_the_page_shows_mismatches(found: Outcome, asked: Asked) -> None:
+def test_the_page_shows_mismatches(found: BeatEvaluation, asked: EvaluationOptions) -> None:
     """The list of mismatches is on the page where it was asked for."""
-    one = replace(found.evaluated[0], mismatches=(Missed(360, "V", "N", np.zeros(540, dtype=np.float32)),))
+    one = replace(found.evaluated[0], mismatches=(MismatchStrip(360, "V", "N", np.zeros(540, dtype=np.float32)),))
     text = page_of(replace(found, evaluated=(one,)), replace(asked, mismatches=True))
     assert "<td>0:01</td><td>V</td><td>N</td><td><pre>" in text
 
 
-def test_show(asked: Asked, settings: Config, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show(asked: EvaluationOptions, settings: Config, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder of a run has the report, the page and the tables of bxb and rxr; runs differ in their cost alone."""
     told: list[dict[str, Any]] = []
     for name, as_json in (("one", True), ("two", False)):
@@ -208,7 +225,7 @@ def test_show(asked: Asked, settings: Config, capsys: pytest.CaptureFixture[str]
 
 
 def test_show_of_the_pipeline(
-    asked: Asked, settings: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    asked: EvaluationOptions, settings: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the pipeline the weights are named, and annotations are beside the report."""
     folder = tmp_path / "db"
@@ -216,7 +233,7 @@ def test_show_of_the_pipeline(
     for ending in ("hea", "atr", "flac"):
         (folder / f"100.{ending}").write_bytes((DATABASE / "mitdb" / f"100.{ending}").read_bytes())
     run = replace(asked, folder=folder, score_only=False, annotator="ecg", out=tmp_path / "out", start_s=300.0)
-    show_evaluation(override(settings, "monitor", device="cpu"), run, as_json=False, html=False)
+    show_evaluation(override_config(settings, "monitor", device="cpu"), run, as_json=False, html=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith(f"weights {settings.monitor.weights}, ")
     assert float(row(lines, "100")[1]) > 99.5
@@ -224,25 +241,25 @@ def test_show_of_the_pipeline(
     assert (tmp_path / "out" / "100.ecg").is_file()
 
 
-def test_nothing_was_found(asked: Asked, settings: Config, tmp_path: Path) -> None:
+def test_nothing_was_found(asked: EvaluationOptions, settings: Config, tmp_path: Path) -> None:
     """Where a detector found no beat at all there are no rates of classes, no timing and no runs."""
     (tmp_path / "100.none").write_bytes(b"\0\0")
     deaf = replace(asked, folder=tmp_path, annotator="none", out=tmp_path / "out")
-    made = report(evaluate(settings, deaf, lambda _done, _total: None), deaf, None)
+    made = build_beat_report(evaluate_beats(settings, deaf, lambda _done, _total: None), deaf, None)
     assert class_rows(made) == [["all", "0", *["-"] * 7]]
     assert run_rows(made) == []
     assert row(printed(made), "all (1) gross")[1:] == [*["0.00", "-"] * 3, *["-"] * 3]
-    assert page(made).count("<svg") == 3
+    assert evaluation_page(made).count("<svg") == 3
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (300, "5:00"), (61.5, "1:01.500"), (3600.001, "60:00.001")])
 def test_clock(seconds: float, text: str) -> None:
     """Times are minutes and seconds."""
-    assert clock(seconds) == text
+    assert format_clock_time(seconds) == text
 
 
-def test_classes_without_beats_have_no_f1(found: Outcome, asked: Asked) -> None:
+def test_classes_without_beats_have_no_f1(found: BeatEvaluation, asked: EvaluationOptions) -> None:
     """A class that the reference lacks is left out, not counted as 0."""
-    cells = class_rows(report(found, asked, WEIGHTS))[0]
+    cells = class_rows(build_beat_report(found, asked, WEIGHTS))[0]
     assert len(cells) == 4 + len(CLASSES)
     assert cells[4 + CLASSES.index("F")] == "-"

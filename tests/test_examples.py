@@ -5,24 +5,24 @@ import numpy as np
 import pytest
 from conftest import all_found, chunks
 
-from agent.analysis.beat_cutter import Cut
+from agent.analysis.beat_cutter import BeatCandidate
 from agent.core.config import Config
-from agent.core.messages import Beat, End, Event, Floats
-from agent.pipeline.pipeline import Ward
-from agent.training.candidates import UNSCORED, WINDOW, examples, label
+from agent.core.messages import Beat, End, Event, FloatArray
+from agent.pipeline.pipeline import Pipeline
+from agent.training.candidates import MATCH_WINDOW, UNSCORED_LABEL, build_candidates, label_candidates
 from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
-from model.training.augmented_streams import AS_IT_IS, Kind, Stream, stream
+from model.training.augmented_streams import UNCHANGED_VARIANT, AugmentedStream, StreamVariant, build_augmented_stream
 
 N, S, V, F = range(4)
-NOISY = Kind("noisy", "first", noise_db=(3, 3), share=1.0)
+NOISY = StreamVariant("noisy", "first", noise_db=(3, 3), share=1.0)
 
 
-def part(name: str, seconds: float, kind: Kind = AS_IT_IS) -> Stream:
+def part(name: str, seconds: float, kind: StreamVariant = UNCHANGED_VARIANT) -> AugmentedStream:
     """The beginning of a view of a record."""
-    whole = stream(name, kind, 0)
+    whole = build_augmented_stream(name, kind, 0)
     count = round(seconds * FS)
     inside = int(np.searchsorted(whole.beats, count))
     return replace(whole, x=whole.x[:count], beats=whole.beats[:inside], labels=whole.labels[:inside])
@@ -33,8 +33,10 @@ def labels(
 ) -> list[int]:
     """What `label` says of candidates at `samples`."""
     times = np.array([time for time, _ in beats], float)
-    made = Stream("made", np.zeros(9999, np.float32), times, tuple(one for _, one in beats), flutter)
-    said: list[int] = label(made, [Cut(0, sample, 0, sample, None, sample) for sample in samples]).tolist()
+    made = AugmentedStream("made", np.zeros(9999, np.float32), times, tuple(one for _, one in beats), flutter)
+    said: list[int] = label_candidates(
+        made, [BeatCandidate(0, sample, 0, sample, None, sample) for sample in samples]
+    ).tolist()
     return said
 
 
@@ -66,14 +68,14 @@ def test_flutter_is_not_scored() -> None:
     """In flutter, and up to a window around it, nothing counts, whether it is near a beat or not."""
     samples = [180, 182, 200, 300, 400, 418, 420]
     said = labels([(180, "V"), (200, "N"), (400, "V"), (420, "N")], samples, ((200, 400),))
-    assert said == [V, *[UNSCORED] * 5, N]
-    assert round(WINDOW) == 19
+    assert said == [V, *[UNSCORED_LABEL] * 5, N]
+    assert round(MATCH_WINDOW) == 19
 
 
 def test_what_a_record_holds() -> None:
     """In five minutes of record 208 nearly every beat is found, and has the class of the reference beat it is near."""
     reference = part("208", 300)
-    seen = examples([reference])
+    seen = build_candidates([reference])
     assert seen.inputs.shape == (len(seen.cuts), INPUTS)
     assert seen.inputs.dtype == np.float16
     assert np.isfinite(seen.inputs).all()
@@ -92,9 +94,9 @@ class Listener:
     in_context = True
 
     def __init__(self) -> None:
-        self.seen: list[Floats] = []
+        self.seen: list[FloatArray] = []
 
-    def __call__(self, inputs: Floats) -> Floats:
+    def __call__(self, inputs: FloatArray) -> FloatArray:
         self.seen.append(inputs)
         return np.tile(np.array([-0.1, -9, -9, -9, -9, -9], np.float32), (len(inputs), 1))
 
@@ -106,10 +108,10 @@ def test_training_sees_what_the_monitor_sees(settings: Config, size: int) -> Non
     Candidates that the detector does not take for beats are among them.
     """
     net, reference = Listener(), part("208", 120, NOISY)
-    ward = Ward(settings, net)
+    ward = Pipeline(settings, net)
     counts = np.rint(1000 * reference.x).astype(np.int32)
     told: list[Beat | Event] = all_found(ward, [*chunks(counts, [size]), End("1", "run", len(counts), FS)])
-    beats, seen = [one for one in told if isinstance(one, Beat)], examples([reference])
+    beats, seen = [one for one in told if isinstance(one, Beat)], build_candidates([reference])
     assert len(beats) > 200
     assert any(cut.score <= 0 for cut in seen.cuts)
     assert [(one.sample, one.decided, one.found) for one in beats] == [
@@ -121,7 +123,7 @@ def test_training_sees_what_the_monitor_sees(settings: Config, size: int) -> Non
 def test_streams_do_not_disturb_each_other() -> None:
     """Streams of several lengths side by side give what each gives alone, one after the other."""
     streams = [part("208", 60), part("201", 30.5), part("101", 45)]
-    together, alone = examples(streams), [examples([one]) for one in streams]
+    together, alone = build_candidates(streams), [build_candidates([one]) for one in streams]
     assert np.array_equal(together.inputs, np.concatenate([one.inputs for one in alone]))
     assert np.array_equal(together.labels, np.concatenate([one.labels for one in alone]))
     assert np.array_equal(together.records, np.concatenate([one.records for one in alone]))

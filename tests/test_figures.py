@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.errors import RunError
 from model.records.wfdb_records import CLASSES
-from model.training import class_scores, figures
+from model.training import class_scores, training_figures
 
 RANDOM = np.array([[90, 4, 3, 2, 1], [4, 30, 2, 0, 0], [2, 1, 50, 3, 0], [1, 0, 2, 9, 0], [1, 0, 0, 0, 40]])
 APART = np.array([[95, 3, 1, 1, 0], [20, 15, 2, 0, 0], [3, 1, 50, 3, 1], [4, 0, 2, 6, 0], [0, 0, 0, 0, 0]])
@@ -52,11 +52,13 @@ def made_up_report(protocol: str = "random", epochs: int = 12, **training: Any) 
             "test_beats": dict(zip(CLASSES, matrix.sum(axis=1).tolist(), strict=True)),
             **training,
         },
-        "test": class_scores.figures(matrix)
+        "test": class_scores.compute_class_metrics(matrix)
         | {
             "last_epochs": {key: {"mean": 0.9, "sd": 0.0123} for key in keys[3:]},
-            "calibration": class_scores.calibration(labels, probabilities),
-            "intervals": class_scores.intervals(labels, said, records, by_record=protocol == "inter-patient"),
+            "calibration": class_scores.compute_calibration(labels, probabilities),
+            "intervals": class_scores.bootstrap_class_intervals(
+                labels, said, records, by_record=protocol == "inter-patient"
+            ),
         },
         "epochs": [{"epoch": n, **dict(zip(keys, values, strict=True))} for n in range(1, epochs + 1)],
     }
@@ -72,7 +74,7 @@ def texts(figure: Figure) -> list[str]:
 def test_files(tmp_path: Path) -> None:
     """Every picture is there as SVG and as PNG at 150 dpi, nothing else is left, and what was there is replaced."""
     folder = tmp_path / "new" / "figures"
-    paths = figures.draw(made_up_report(), folder)
+    paths = training_figures.draw_training_figures(made_up_report(), folder)
     assert [path.name for path in paths] == [f"{name}.{kind}" for name in NAMES for kind in ("svg", "png")]
     assert sorted(folder.iterdir()) == sorted(paths)
     for path in paths:
@@ -81,25 +83,25 @@ def test_files(tmp_path: Path) -> None:
         else:
             header = path.read_bytes()[:24]
             assert header[:8] == b"\x89PNG\r\n\x1a\n"
-            assert int.from_bytes(header[16:20], "big") == round(figures.WIDTH * 150)
+            assert int.from_bytes(header[16:20], "big") == round(training_figures.WIDTH * 150)
     paths[0].write_text("old")
-    assert figures.draw(made_up_report(), folder) == paths
+    assert training_figures.draw_training_figures(made_up_report(), folder) == paths
     assert paths[0].read_text() != "old"
 
 
 def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
     """Neither the time, nor the folder, nor the user's own settings of matplotlib change a picture."""
-    first = figures.draw(made_up_report(), tmp_path / "a")
+    first = training_figures.draw_training_figures(made_up_report(), tmp_path / "a")
     with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 20, "svg.hashsalt": "x"}):
         mine = str(matplotlib.rcParams)
-        second = figures.draw(made_up_report(), tmp_path / "b")
+        second = training_figures.draw_training_figures(made_up_report(), tmp_path / "b")
         assert str(matplotlib.rcParams) == mine
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_no_window_system_is_touched(tmp_path: Path) -> None:
     """Drawing needs no pyplot, which would choose a window system."""
-    code = "import sys, test_figures as t; t.figures.draw(t.made_up_report(), t.Path(sys.argv[1])); print(*sys.modules)"
+    code = "import sys, test_figures as t; t.training_figures.draw_training_figures(t.made_up_report(), t.Path(sys.argv[1])); print(*sys.modules)"
     call = [sys.executable, "-c", f"import sys; sys.path[:0] = ['.', 'tests']; {code}", str(tmp_path / "figures")]
     done = subprocess.run(call, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
     assert "matplotlib.figure" in done.stdout.split()
@@ -110,7 +112,7 @@ def test_no_window_system_is_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("picture", NAMES)
 def test_every_picture_says_its_run_and_protocol(picture: str, protocol: str) -> None:
     """Name of the run and protocol stand on each picture, one epoch or a class without beats notwithstanding."""
-    said = "\n".join(texts(figures.PICTURES[picture](made_up_report(protocol, epochs=1))))
+    said = "\n".join(texts(training_figures.PICTURES[picture](made_up_report(protocol, epochs=1))))
     assert "made" in said
     assert {"random": "random split", "inter-patient": "patients apart"}[protocol] in said
     assert "fold" not in said.splitlines()[1]
@@ -119,7 +121,7 @@ def test_every_picture_says_its_run_and_protocol(picture: str, protocol: str) ->
 @pytest.mark.parametrize("name", ["a" * 60, "cost $1$ a_b^c"])
 def test_any_name_fits(name: str) -> None:
     """A long name stays inside the picture, and one with signs of mathematics is written as it is."""
-    figure = figures.train_distribution(made_up_report(fold=2) | {"name": name})
+    figure = training_figures.draw_train_distribution(made_up_report(fold=2) | {"name": name})
     headline = figure.texts[1]
     assert headline.get_text().startswith(name)
     assert not headline.get_parse_math()
@@ -128,22 +130,25 @@ def test_any_name_fits(name: str) -> None:
 
 def test_a_fold_is_told() -> None:
     """Figures of a fold of the training side cannot be taken for those of the test side."""
-    assert "random split, fold 2" in texts(figures.confusion(made_up_report(fold=2)))[1]
+    assert "random split, fold 2" in texts(training_figures.draw_test_confusion(made_up_report(fold=2)))[1]
 
 
 def test_distributions() -> None:
     """Bars have the counts, their shares, and what was left out."""
-    training, test = (texts(draw(made_up_report())) for draw in (figures.train_distribution, figures.test_distribution))
+    training, test = (
+        texts(draw(made_up_report()))
+        for draw in (training_figures.draw_train_distribution, training_figures.draw_test_distribution)
+    )
     assert {"7,471", "33.1 %", "641"} <= set(training)
     assert "89.7 % of N left out" in training[1]
     assert {"100", "36", "56", "12", "41"} <= set(test)
-    assert "left out" not in texts(figures.train_distribution(made_up_report(drop_normal=0)))[1]
+    assert "left out" not in texts(training_figures.draw_train_distribution(made_up_report(drop_normal=0)))[1]
 
 
 def test_architecture_of_the_paper() -> None:
     """The net of the paper: 187, 92, 44, 20, 8, 2 samples in time, 32 wide."""
-    said = texts(figures.architecture(made_up_report()))
-    shapes = [f"{samples} {figures.TIMES} 32" for samples in (187, 92, 44, 20, 8, 2)]
+    said = texts(training_figures.draw_architecture(made_up_report()))
+    shapes = [f"{samples} {training_figures.TIMES_SIGN} 32" for samples in (187, 92, 44, 20, 8, 2)]
     assert [text for text in said if text in shapes] == shapes
     assert "64" in said
     assert sum(text == "32" for text in said) == 2
@@ -161,7 +166,9 @@ def test_architecture_of_any_size(channels: list[int], shapes: list[str], flat: 
     """Each block has its own width; what differs from the paper in a block is told."""
     report = made_up_report(norm=True)
     report["size"] |= {"channels": channels, "kernel": 7, "dense": 40}
-    said = [text.replace(figures.TIMES, "x") for text in texts(figures.architecture(report))]
+    said = [
+        text.replace(training_figures.TIMES_SIGN, "x") for text in texts(training_figures.draw_architecture(report))
+    ]
     assert [text for text in said if text in shapes] == shapes
     assert {flat, f"residual block {len(channels)}", "convolution 7"} <= set(said)
     assert f"residual block {len(channels) + 1}" not in said
@@ -173,10 +180,10 @@ def test_architecture_of_any_size(channels: list[int], shapes: list[str], flat: 
 def test_curves() -> None:
     """Curves are those of the epochs, and everything is in view."""
     report = made_up_report()
-    (axes,) = figures.loss(report).axes
+    (axes,) = training_figures.draw_loss_curves(report).axes
     assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines] == [[0.3] * 12, [0.4] * 12]
     assert axes.get_ylim()[0] == 0
-    (axes,) = figures.accuracy(report).axes
+    (axes,) = training_figures.draw_accuracy_curves(report).axes
     shown = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
     assert shown == [[0.95] * 12, [0.93] * 12, [0.85] * 12]
     assert axes.get_ylim()[0] < 0.85
@@ -188,12 +195,12 @@ def test_a_loss_that_cannot_be_drawn(value: float, tmp_path: Path) -> None:
     report = made_up_report(epochs=2)
     for epoch in report["epochs"]:
         epoch |= {"train_loss": value, "test_loss": value, "train_accuracy": 1, "test_accuracy": 1}
-    assert len(figures.draw(report, tmp_path)) == 16
+    assert len(training_figures.draw_training_figures(report, tmp_path)) == 16
 
 
 def test_confusion() -> None:
     """Cells have counts and shares of the true class; a class without beats has no shares."""
-    said = texts(figures.confusion(made_up_report("inter-patient")))
+    said = texts(training_figures.draw_test_confusion(made_up_report("inter-patient")))
     assert {"95", "95.0 %", "40.5 %", "54.1 %"} <= set(said)
     assert sum(text.endswith(" %") for text in said) == 20
 
@@ -201,7 +208,7 @@ def test_confusion() -> None:
 def test_calibration() -> None:
     """A point for each bin that has beats, hollow where they are few; the error in words."""
     report = made_up_report()
-    figure = figures.calibration(report)
+    figure = training_figures.draw_test_calibration(report)
     points = [np.isfinite(np.asarray(line.get_ydata())).sum() for line in figure.axes[0].lines[1:]]
     beats = [one["beats"] for one in report["test"]["calibration"]["bins"]]
     assert points == [sum(n >= 30 for n in beats), sum(0 < n < 30 for n in beats)]
@@ -210,7 +217,7 @@ def test_calibration() -> None:
 
 def test_classes() -> None:
     """A point a rate and class that has test beats."""
-    figure = figures.classes(made_up_report("inter-patient"))
+    figure = training_figures.draw_class_metrics(made_up_report("inter-patient"))
     (axes,) = figure.axes
     assert [len(np.asarray(line.get_xdata())) for line in axes.lines] == [4, 4, 4]
     assert [len(np.asarray(collection.get_paths())) for collection in axes.collections] == [4, 4, 4]
@@ -221,4 +228,4 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A file in the way is one clear error."""
     (tmp_path / "figures").write_text("")
     with pytest.raises(RunError, match=r"^cannot write figures to .*choose another folder$"):
-        figures.draw(made_up_report(), tmp_path / "figures")
+        training_figures.draw_training_figures(made_up_report(), tmp_path / "figures")

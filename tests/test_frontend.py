@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.beats.dataset import lead_at_fs
-from model.beats.frontend import BEAT_SAMPLES, cut, cut_length, cut_lengths, normalise
+from model.beats.dataset import read_default_lead
+from model.beats.frontend import BEAT_SAMPLES, cut_beats, cut_length, cut_lengths, normalise_beats
 from model.records import wfdb_records
 
 Windows = NDArray[np.float32]
@@ -65,7 +65,7 @@ def test_lengths_of_a_record(intervals: list[int]) -> None:
 
 def test_scale() -> None:
     """A cut goes from 0 to 1 by its own range, and is zero after its length."""
-    scaled = normalise(np.array([[-1.0, 3.0, 1.0, 50.0]], np.float32), np.array([3]))
+    scaled = normalise_beats(np.array([[-1.0, 3.0, 1.0, 50.0]], np.float32), np.array([3]))
     assert scaled.tolist() == [[0, 1, 0.5, 0]]
     assert scaled.dtype == np.float32
 
@@ -73,7 +73,7 @@ def test_scale() -> None:
 @pytest.mark.parametrize("samples", [2, 100, 187])
 def test_range_and_padding(samples: int) -> None:
     """Every cut reaches both 0 and 1, and zeros fill it to 187 samples."""
-    scaled = normalise(windows(), np.full(20, samples))
+    scaled = normalise_beats(windows(), np.full(20, samples))
     assert (scaled.min(axis=1) == 0).all()
     assert (scaled.max(axis=1) == 1).all()
     assert not scaled[:, samples:].any()
@@ -84,7 +84,7 @@ def test_range_and_padding(samples: int) -> None:
 def test_flat_cuts(level: float, samples: int) -> None:
     """A flat cut becomes zeros, not a division by zero."""
     flat = np.full((1, BEAT_SAMPLES), level, np.float32)
-    assert not normalise(flat, np.array([samples])).any()
+    assert not normalise_beats(flat, np.array([samples])).any()
 
 
 @pytest.mark.parametrize("rubbish", [np.nan, np.inf, -np.inf, 1e30, -1e30])
@@ -93,14 +93,14 @@ def test_what_comes_after_does_not_matter(rubbish: float) -> None:
     lengths = np.arange(20) * 9 + 1
     inside = np.arange(BEAT_SAMPLES) < lengths[:, None]
     dirty = np.where(inside, windows(), rubbish).astype(np.float32)
-    assert np.array_equal(normalise(dirty, lengths), normalise(windows(), lengths))
+    assert np.array_equal(normalise_beats(dirty, lengths), normalise_beats(windows(), lengths))
 
 
 def test_batch_equals_one_by_one() -> None:
     """A beat is scaled the same alone and in a batch, bit for bit."""
     lengths = np.arange(20) * 9 + 1
-    alone = [normalise(windows()[[i]], lengths[[i]]) for i in range(20)]
-    assert np.array_equal(np.concatenate(alone), normalise(windows(), lengths))
+    alone = [normalise_beats(windows()[[i]], lengths[[i]]) for i in range(20)]
+    assert np.array_equal(np.concatenate(alone), normalise_beats(windows(), lengths))
 
 
 @given(st.integers(-8, 8), st.integers(-3, 3))
@@ -109,13 +109,13 @@ def test_gain_and_offset_do_not_matter(power: int, offset: int) -> None:
     rough = (np.round(windows() * 64) / 64).astype(np.float32)  # so that gain and offset are exact
     changed = ((rough + offset) * 2.0**power).astype(np.float32)
     lengths = np.full(20, 150)
-    assert np.array_equal(normalise(changed, lengths), normalise(rough, lengths))
+    assert np.array_equal(normalise_beats(changed, lengths), normalise_beats(rough, lengths))
 
 
 def test_no_beats() -> None:
     """No beats are an empty batch."""
-    assert normalise(np.empty((0, BEAT_SAMPLES), np.float32), np.empty(0, np.int64)).shape == (0, BEAT_SAMPLES)
-    assert cut(np.zeros(1000, np.float32), np.empty(0, np.int64)).shape == (0, BEAT_SAMPLES)
+    assert normalise_beats(np.empty((0, BEAT_SAMPLES), np.float32), np.empty(0, np.int64)).shape == (0, BEAT_SAMPLES)
+    assert cut_beats(np.zeros(1000, np.float32), np.empty(0, np.int64)).shape == (0, BEAT_SAMPLES)
 
 
 def test_inputs_are_not_changed() -> None:
@@ -123,8 +123,8 @@ def test_inputs_are_not_changed() -> None:
     given_windows, lengths = windows(), np.full(20, 100)
     lead, r_peaks = given_windows.reshape(-1), np.arange(100, 2000, 97)
     before = given_windows.copy(), lengths.copy(), r_peaks.copy()
-    normalise(given_windows, lengths)
-    cut(lead, r_peaks)
+    normalise_beats(given_windows, lengths)
+    cut_beats(lead, r_peaks)
     assert np.array_equal(given_windows, before[0])
     assert np.array_equal(lengths, before[1])
     assert np.array_equal(r_peaks, before[2])
@@ -133,7 +133,7 @@ def test_inputs_are_not_changed() -> None:
 def test_cut_of_a_lead() -> None:
     """Beats are cut from the R peak on; at the end of the lead only what is there belongs to the cut."""
     ramp = np.arange(BEAT_SAMPLES, dtype=np.float32)
-    first, last = cut(np.arange(400, dtype=np.float32), np.array([100, 390]))
+    first, last = cut_beats(np.arange(400, dtype=np.float32), np.array([100, 390]))
     assert np.array_equal(first, np.where(ramp < 150, ramp / 149, 0))
     assert np.array_equal(last, np.where(ramp < 10, ramp / 9, 0))
 
@@ -141,9 +141,9 @@ def test_cut_of_a_lead() -> None:
 def test_cut_of_a_record() -> None:
     """The batch of a real record is the beats of its lead, each cut and scaled alone."""
     record = wfdb_records.open_record("208")
-    lead = lead_at_fs(record)
-    r_peaks = np.rint(wfdb_records.annotations(record).beats()[0] * 125 / 360).astype(np.int64)
-    beats = cut(lead, r_peaks)
+    lead = read_default_lead(record)
+    r_peaks = np.rint(wfdb_records.read_reference(record).beats()[0] * 125 / 360).astype(np.int64)
+    beats = cut_beats(lead, r_peaks)
     for i in (0, 1, 7, 100, 1000, len(r_peaks) - 2):
         length = cut_length(r_peaks[: i + 1].tolist())
         own = lead[r_peaks[i] :][:length]

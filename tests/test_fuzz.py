@@ -21,18 +21,18 @@ from safetensors.torch import load_file, save_file
 
 from agent.core import config as configuration
 from agent.core.messages import Chunk, End, Event, Lead
-from agent.pipeline.pipeline import Ward
+from agent.pipeline.pipeline import Pipeline
 from agent.wire import packets
 from benchmarks import fuzz, fuzz_worker
 from benchmarks.fuzz_worker import Failure, Subject, Tally, Target, draw, hunt, judge, started
 from benchmarks.mutation import CHANGES, LARGEST, mutated, value
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 from model.nets import checkpoint
-from model.nets.checkpoint import Card
-from model.nets.net import NetSize, build
+from model.nets.beat_net import NetSize, build_beat_net
+from model.nets.checkpoint import ModelCard
 from model.records import wfdb_records
-from model.records.annotations import LARGEST_FILE, AnnotationFile, encoded, read_annotations
-from model.records.resample import ratio
+from model.records.annotations import LARGEST_ANNOTATION_FILE, AnnotationFile, encode_annotations, read_annotations
+from model.records.resample import resampling_ratio
 
 SHORT = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 INPUTS = {"stream": 8, "lasting": 8, "recording": 25, "header": 100, "signal": 60, "annotation": 150}
@@ -252,7 +252,7 @@ def record(tmp_path: Path) -> Callable[..., Path]:
         (f"{'1' * 100_000}\n", "too large"),
         (f"made 1 360 100\n{'a' * 100_000}\n", "too large"),
         ("made 1 360 100\n" + "made.dat 16\n" * 5000, "too large"),
-        ("#" * (wfdb_records.LARGEST_HEADER + 1), "too large"),
+        ("#" * (wfdb_records.LARGEST_RECORD_HEADER + 1), "too large"),
     ],
 )
 def test_hostile_headers(record: Callable[..., Path], header: str, reason: str) -> None:
@@ -289,27 +289,27 @@ def test_hostile_signal_files(record: Callable[..., Path], header: str, reason: 
     (path.parent / "folder").mkdir()
     opened = wfdb_records.open_record(str(path))
     with pytest.raises(RecordError, match=rf"^.*{reason}.*$") as refused:
-        wfdb_records.read(opened)
+        wfdb_records.read_record_samples(opened)
     assert not isinstance(refused.value.__cause__, MemoryError)
 
 
 def test_differences_are_read_in_blocks(record: Callable[..., Path]) -> None:
     """A block of a record of format 8, which holds differences, is that part of the whole."""
     opened = wfdb_records.open_record(str(record("made 1 360 200\nmade.dat 8 200 8 0 100 0 0 II\n")))
-    whole = wfdb_records.read(opened)
+    whole = wfdb_records.read_record_samples(opened)
     assert whole[-1, 0] != 0
-    assert np.array_equal(wfdb_records.read(opened, 150, 170), whole[150:170])
+    assert np.array_equal(wfdb_records.read_record_samples(opened, 150, 170), whole[150:170])
 
 
 @pytest.mark.parametrize(("frame", "length"), [("", 100), ("x2", 50)])
 def test_the_end_of_a_skewed_signal(record: Callable[..., Path], frame: str, length: int) -> None:
     """A signal that was written three samples late has three fewer: no values are made up for them."""
     opened = wfdb_records.open_record(str(record(f"made 1 360 {length}\nmade.dat 16{frame}:3 200 12 0 0 0 0 II\n")))
-    whole = wfdb_records.read(opened)[:, 0]
+    whole = wfdb_records.read_record_samples(opened)[:, 0]
     step = 100 // length  # the WFDB package takes the mean of the samples of a frame, and rounds down
     assert np.array_equal(np.rint(whole[:-3] * 200), step * np.arange(3, length))
     assert np.isnan(whole[-3:]).all()
-    assert np.array_equal(wfdb_records.read(opened, 5, length - 1)[:, 0], whole[5:-1], equal_nan=True)
+    assert np.array_equal(wfdb_records.read_record_samples(opened, 5, length - 1)[:, 0], whole[5:-1], equal_nan=True)
 
 
 def test_reasons_of_wfdb_can_be_shown(record: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,9 +332,9 @@ NOTE = b"\x00\x58"
 def test_remarks_about_the_file(record: Callable[..., Path], text: str) -> None:
     """Remarks that the WFDB package's own reader never comes to the end of are read."""
     remarks = b"".join(NOTE + bytes([len(text), 0xFC]) + text.encode() + b"\0" * (len(text) % 2) for _ in range(2))
-    path = record(remarks + encoded(AnnotationFile((77, 370), ("N", "V"), (0, 0), ("", ""))), ".atr")
+    path = record(remarks + encode_annotations(AnnotationFile((77, 370), ("N", "V"), (0, 0), ("", ""))), ".atr")
     record("made 1 360 1000\nmade.dat 16 200 12 0 0 0 0 II\n")
-    found = wfdb_records.annotations(wfdb_records.open_record(str(path)))
+    found = wfdb_records.read_reference(wfdb_records.open_record(str(path)))
     assert (found.samples.tolist(), found.symbols) == ([77, 370], ("N", "V"))
 
 
@@ -343,7 +343,7 @@ def test_stated_rates(record: Callable[..., Path], rate: str) -> None:
     """A stated rate that would place beats beyond any record is refused."""
     text = f"## time resolution: {rate}"
     notes = AnnotationFile((0, 0, 77), ('"', " ", "N"), (0, 0, 0), (text, "", ""))
-    content = encoded(AnnotationFile((0,), ('"',), (0,), (text,)))[:-2] + encoded(
+    content = encode_annotations(AnnotationFile((0,), ('"',), (0,), (text,)))[:-2] + encode_annotations(
         AnnotationFile(notes.samples[2:], notes.symbols[2:], (0,), ("",))
     )
     path = record(content, ".atr")
@@ -356,7 +356,7 @@ def test_annotations_that_are_no_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.pipe")
     (tmp_path / "a.zero").symlink_to("/dev/zero")
     with (tmp_path / "a.huge").open("wb") as file:
-        file.truncate(LARGEST_FILE + 1)
+        file.truncate(LARGEST_ANNOTATION_FILE + 1)
     for ending, reason in (("pipe", "no file"), ("zero", "no file"), ("huge", "too many")):
         with pytest.raises(RecordError, match=reason):
             read_annotations(tmp_path, "a", ending, 360.0)
@@ -366,27 +366,27 @@ def test_annotations_that_are_no_files(tmp_path: Path) -> None:
 def test_slow_rates(fs: float) -> None:
     """A rate at which no ECG is seen is refused: a packet would become a thousand times as many samples."""
     with pytest.raises(ValueError, match="makes no sense"):
-        ratio(fs)
+        resampling_ratio(fs)
 
 
 def test_huge_versions() -> None:
     """A version of thousands of digits is refused in a short line."""
-    bed, header, payload = packets.encode(End("1", "r", 0, 125.0))
+    bed, header, payload = packets.encode_frames(End("1", "r", 0, 125.0))
     with pytest.raises(FrameError, match=r"^unknown wire version '9{20}': this agent knows 1$"):
-        packets.decode([bed, header.replace(b'"v":1', b'"v":' + b"9" * 4000), payload])
+        packets.decode_frames([bed, header.replace(b'"v":1', b'"v":' + b"9" * 4000), payload])
 
 
 @pytest.mark.parametrize("fs", [1e-320, 1e-300, 1e-3, 0.999])
 def test_rates_of_no_device(fs: float) -> None:
     """A rate at which sample indices at 125 Hz would be beyond 64 bits, or infinite, is refused on the wire."""
-    frames = packets.encode(End("1", "r", 2**53, fs))
+    frames = packets.encode_frames(End("1", "r", 2**53, fs))
     with pytest.raises(FrameError, match="fs"):
-        packets.decode(frames)
+        packets.decode_frames(frames)
 
 
 def test_late_samples_at_a_slow_rate() -> None:
     """A stream at the slowest rate with the largest index stays within what the detector counts up to."""
-    ward = Ward(configuration.load(None, {}), lambda beats: np.full((len(beats), 5), 0.2, np.float32))
+    ward = Pipeline(configuration.load_config(None, {}), lambda beats: np.full((len(beats), 5), 0.2, np.float32))
     lead = (Lead("II", "mV", 1000.0, 0.0, -5120, 5115),)
     refused, begun = (
         ward.push([Chunk(bed, "r", 2**53 - 200, fs, lead, np.zeros((200, 1), np.int32), 0.0)])[0]
@@ -407,21 +407,21 @@ def test_late_samples_at_a_slow_rate() -> None:
         ('[monitor]\n"a\\nb" = 1', r"unknown key monitor\.a b"),
         ('[recipe."a\\nb"]\nepochs = 1', "name a recipe"),
         ('[recipe."a b"]\nepochs = 1', "name a recipe"),
-        ("#" * configuration.LARGEST_FILE + "#", "too large"),
+        ("#" * configuration.LARGEST_CONFIG_BYTES + "#", "too large"),
     ],
 )
 def test_hostile_settings(tmp_path: Path, toml: str, reason: str) -> None:
     """Settings with numbers, nesting, names and sizes that nobody means are refused in one line."""
     (tmp_path / "own.toml").write_text(toml)
     with pytest.raises(ConfigError, match=rf"^.*{reason}.*$") as refused:
-        configuration.load(tmp_path / "own.toml", {})
+        configuration.load_config(tmp_path / "own.toml", {})
     assert str(refused.value).isprintable()
 
 
 def test_settings_from_a_device() -> None:
     """A device that never ends is refused as settings."""
     with pytest.raises(ConfigError, match="too large"):
-        configuration.load(Path("/dev/zero"), {})
+        configuration.load_config(Path("/dev/zero"), {})
 
 
 @pytest.mark.parametrize(
@@ -436,32 +436,34 @@ def test_settings_from_a_device() -> None:
 def test_hostile_environment(variable: tuple[str, str], reason: str) -> None:
     """Variables that are no text, or no number, are refused in one line."""
     with pytest.raises(ConfigError, match=rf"^.*{reason}.*$") as refused:
-        configuration.load(None, dict([variable]))
+        configuration.load_config(None, dict([variable]))
     assert str(refused.value).isprintable()
 
 
 def test_shown_settings_are_the_settings(tmp_path: Path) -> None:
     """What `config show` prints reads as the same settings, also where a text holds what TOML has to escape."""
-    found = configuration.load(None, {"ECG_AGENT_MONITOR_LEAD": 'a\x7f"\\\x1b'})
-    (tmp_path / "own.toml").write_text(configuration.to_toml(found))
-    assert configuration.load(tmp_path / "own.toml", {}) == found
+    found = configuration.load_config(None, {"ECG_AGENT_MONITOR_LEAD": 'a\x7f"\\\x1b'})
+    (tmp_path / "own.toml").write_text(configuration.format_config_toml(found))
+    assert configuration.load_config(tmp_path / "own.toml", {}) == found
 
 
 @pytest.mark.parametrize("name", ["", "\x1b[2J", "two\nlines", "x" * 500])
 def test_names_of_weights(tmp_path: Path, name: str) -> None:
     """A checkpoint whose name cannot be shown on a dashboard is refused."""
     size = NetSize(channels=(1,), dense=1, kernel=1)
-    checkpoint.save(tmp_path / "w.safetensors", build(size, torch.device("cpu")), Card(name, size, {}, {}))
+    checkpoint.save_checkpoint(
+        tmp_path / "w.safetensors", build_beat_net(size, torch.device("cpu")), ModelCard(name, size, {}, {})
+    )
     with pytest.raises(CheckpointError, match="a name that cannot be shown"):
-        checkpoint.load(tmp_path / "w.safetensors", torch.device("cpu"))
+        checkpoint.load_checkpoint(tmp_path / "w.safetensors", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["live", "best"])
 def test_weights_too_large(tmp_path: Path, name: str) -> None:
     """Finite weights that would make probabilities that are not are refused; those that ship are far from that."""
-    path = checkpoint.find(name)
-    net, _ = checkpoint.load(path, torch.device("cpu"))
-    assert checkpoint.largest_score(net) < 1e15
+    path = checkpoint.find_checkpoint(name)
+    net, _ = checkpoint.load_checkpoint(path, torch.device("cpu"))
+    assert checkpoint.largest_net_score(net) < 1e15
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)
@@ -469,19 +471,19 @@ def test_weights_too_large(tmp_path: Path, name: str) -> None:
     for spoilt in (large, tensors | {"output.weight": large["output.weight"]}):
         save_file(spoilt, tmp_path / "w", metadata)
         with pytest.raises(CheckpointError, match="so large"):
-            checkpoint.load(tmp_path / "w", torch.device("cpu"))
+            checkpoint.load_checkpoint(tmp_path / "w", torch.device("cpu"))
 
 
 def test_a_spread_of_zero(tmp_path: Path) -> None:
     """A net that would divide by zero is refused."""
-    path = checkpoint.find("live")
+    path = checkpoint.find_checkpoint("live")
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)
     tensors["spread"][3] = 0
     save_file(tensors, tmp_path / "w", metadata)
     with pytest.raises(CheckpointError, match="so large"):
-        checkpoint.load(tmp_path / "w", torch.device("cpu"))
+        checkpoint.load_checkpoint(tmp_path / "w", torch.device("cpu"))
 
 
 def test_reasons_of_safetensors_can_be_shown(tmp_path: Path) -> None:
@@ -492,7 +494,7 @@ def test_reasons_of_safetensors_can_be_shown(tmp_path: Path) -> None:
     for content in (path.read_bytes(), path.read_bytes().replace(b"\xc2\x9b1", b"abc")):
         path.write_bytes(content)
         with pytest.raises(CheckpointError) as refused:
-            checkpoint.load(path, torch.device("cpu"))
+            checkpoint.load_checkpoint(path, torch.device("cpu"))
         assert str(refused.value).isprintable()
 
 

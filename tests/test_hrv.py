@@ -8,18 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.rhythm import hrv
-from model.rhythm.hrv import BANDS, FREQUENCIES, STEP_HZ, Intervals, intervals, poincare, spectrum, time_domain
+from model.rhythm.hrv import (
+    FREQUENCIES,
+    HRV_BANDS,
+    STEP_HZ,
+    NNIntervals,
+    measure_nn_spectrum,
+    measure_poincare,
+    measure_time_domain,
+    select_nn_intervals,
+)
 
 
-def of(rr_ms: Sequence[float], labels: str | None = None) -> Intervals:
+def of(rr_ms: Sequence[float], labels: str | None = None) -> NNIntervals:
     """NN intervals of beats whose RR in ms end at each; the first beat has none."""
     rr = np.array([np.nan, *rr_ms]) / 1000
     at = np.concatenate([[0.0], np.cumsum(np.nan_to_num(rr[1:]))])
     normal = np.array([label == "N" for label in labels or "N" * len(rr)])
-    return intervals(at, rr, normal)
+    return select_nn_intervals(at, rr, normal)
 
 
-def wavy(seconds: float, *waves: tuple[float, float], mean: float = 0.9) -> Intervals:
+def wavy(seconds: float, *waves: tuple[float, float], mean: float = 0.9) -> NNIntervals:
     """Intervals in which each wave (hertz, ms) swings."""
     at, beats = 0.0, []
     while at < seconds:
@@ -27,12 +36,12 @@ def wavy(seconds: float, *waves: tuple[float, float], mean: float = 0.9) -> Inte
         at += length
         beats.append((at, length))
     times, lengths = np.array(beats).T
-    return Intervals(times, lengths, np.arange(len(times)) > 0, 1.0)
+    return NNIntervals(times, lengths, np.arange(len(times)) > 0, 1.0)
 
 
 def test_time_domain_by_hand() -> None:
     """800, 810, 790, 860, 740: mean 800; squares 100 + 100 + 3600 + 3600; steps 10, -20, 70, -120."""
-    found = time_domain(of([800, 810, 790, 860, 740]))
+    found = measure_time_domain(of([800, 810, 790, 860, 740]))
     assert found is not None
     assert found.mean == pytest.approx(800)
     assert found.sdnn == pytest.approx((7400 / 4) ** 0.5)
@@ -44,13 +53,13 @@ def test_time_domain_by_hand() -> None:
 
 def test_triangular_index_by_hand() -> None:
     """Ten intervals, five of them in the fullest bin of 1/128 s."""
-    assert time_domain(of([800] * 5 + [820] * 3 + [840] * 2)).triangular == 2.0  # type: ignore[union-attr]
+    assert measure_time_domain(of([800] * 5 + [820] * 3 + [840] * 2)).triangular == 2.0  # type: ignore[union-attr]
 
 
 def test_sdann_and_index_by_hand() -> None:
     """Three segments of five minutes at 800, 900 and 1000 ms: their means deviate by 100, none within itself."""
     rr = [800.0] * 375 + [900.0] * 333 + [1000.0] * 300
-    found = time_domain(of(rr))
+    found = measure_time_domain(of(rr))
     assert found is not None
     assert found.sdann == pytest.approx(100, abs=1.5)
     assert found.sdnn_index == pytest.approx(0, abs=8)
@@ -59,7 +68,7 @@ def test_sdann_and_index_by_hand() -> None:
 
 def test_poincare_by_hand() -> None:
     """Pairs (800, 820), (820, 780), (780, 840): across 20, -40, 60 and along 1620, 1600, 1620, over root 2."""
-    found = poincare(of([800, 820, 780, 840]))
+    found = measure_poincare(of([800, 820, 780, 840]))
     assert found is not None
     assert found.sd1 == pytest.approx(np.std([20, -40, 60], ddof=1) / 2**0.5)
     assert found.sd2 == pytest.approx(np.std([1620, 1600, 1620], ddof=1) / 2**0.5)
@@ -81,33 +90,33 @@ def test_what_is_no_nn_interval() -> None:
 def test_nothing_to_measure() -> None:
     """Without beats, with one, with two: no figure, or only those that there can be."""
     nothing = np.zeros(0)
-    empty = intervals(nothing, nothing, np.zeros(0, bool))
+    empty = select_nn_intervals(nothing, nothing, np.zeros(0, bool))
     assert len(empty) == 0
-    assert time_domain(empty) is None
-    assert poincare(empty) is None
-    assert spectrum(empty) is None
-    one = time_domain(of([800]))
+    assert measure_time_domain(empty) is None
+    assert measure_poincare(empty) is None
+    assert measure_nn_spectrum(empty) is None
+    one = measure_time_domain(of([800]))
     assert one is not None
     assert one.mean == pytest.approx(800)
     assert [one.sdnn, one.rmssd, one.pnn50, one.triangular] == [None] * 4
-    assert poincare(of([800, 810])) is None
-    assert spectrum(of([800] * 100)) is None
+    assert measure_poincare(of([800, 810])) is None
+    assert measure_nn_spectrum(of([800] * 100)) is None
 
 
 @pytest.mark.parametrize(("hz", "band"), [(0.02, "VLF"), (0.1, "LF"), (0.25, "HF"), (0.33, "HF")])
 def test_power_of_a_known_wave(hz: float, band: str) -> None:
     """A sine of 30 ms has 450 ms², nearly all of it in its own band."""
-    found = spectrum(wavy(1500, (hz, 30.0)))
+    found = measure_nn_spectrum(wavy(1500, (hz, 30.0)))
     assert found is not None
     assert found.segments == 5
     assert found.power(band) == pytest.approx(450, rel=0.08)
-    assert sum(found.power(other) for other in BANDS if other != band) < 25
+    assert sum(found.power(other) for other in HRV_BANDS if other != band) < 25
     assert FREQUENCIES[found.density.argmax()] == pytest.approx(hz, abs=STEP_HZ)
 
 
 def test_ratio_of_two_waves() -> None:
     """LF of 40 ms and HF of 20 ms: four to one."""
-    found = spectrum(wavy(3000, (0.09, 40.0), (0.3, 20.0)))
+    found = measure_nn_spectrum(wavy(3000, (0.09, 40.0), (0.3, 20.0)))
     assert found is not None
     assert found.ratio == pytest.approx(4.0, rel=0.15)
 
@@ -116,8 +125,8 @@ def test_white_noise_is_flat() -> None:
     """Of intervals that jump by chance the whole spectrum holds the variance below 0.4 Hz."""
     chance = np.random.default_rng(3)
     rr = 0.8 + 0.02 * chance.standard_normal(40_000)
-    nn = Intervals(np.cumsum(rr), rr, np.ones(len(rr), bool), 1.0)
-    found = spectrum(nn)
+    nn = NNIntervals(np.cumsum(rr), rr, np.ones(len(rr), bool), 1.0)
+    found = measure_nn_spectrum(nn)
     assert found is not None
     expected = 400 * 2 * 0.8
     assert found.density.mean() == pytest.approx(expected, rel=0.05)
@@ -128,16 +137,16 @@ def test_a_segment_with_a_hole_does_not_count() -> None:
     """Two minutes missing of five: neither its spectrum nor, past half, its mean."""
     nn = wavy(600, (0.1, 30.0))
     there = (nn.at_s < 400) | (nn.at_s > 520)
-    cut = Intervals(nn.at_s[there], nn.nn_s[there], nn.follows[there], 1.0)
-    found = spectrum(cut)
+    cut = NNIntervals(nn.at_s[there], nn.nn_s[there], nn.follows[there], 1.0)
+    found = measure_nn_spectrum(cut)
     assert found is not None
     assert found.segments == 1
-    assert time_domain(cut).sdann is not None  # type: ignore[union-attr]
+    assert measure_time_domain(cut).sdann is not None  # type: ignore[union-attr]
 
 
 def test_bands_meet_and_cover() -> None:
     """Every frequency of the spectrum is in exactly one band."""
-    inside = [sum(low <= f < high for low, high in BANDS.values()) for f in FREQUENCIES]
+    inside = [sum(low <= f < high for low, high in HRV_BANDS.values()) for f in FREQUENCIES]
     assert set(inside) == {1}
 
 
@@ -147,10 +156,10 @@ def test_any_series_has_figures_or_none(rr_ms: list[float], data: st.DataObject)
     labels = data.draw(st.text("NV", min_size=len(rr_ms) + 1, max_size=len(rr_ms) + 1))
     nn = of(rr_ms, labels)
     assert 0 <= nn.share <= 1
-    found = time_domain(nn)
+    found = measure_time_domain(nn)
     for value in () if found is None else (found.mean, found.sdnn, found.rmssd, found.pnn50, found.triangular):
         assert value is None or (np.isfinite(value) and value >= 0)
-    cloud = poincare(nn)
+    cloud = measure_poincare(nn)
     assert cloud is None or (np.isfinite(cloud.sd1) and np.isfinite(cloud.sd2))
-    assert (nn.nn_s >= hrv.SHORTEST_S).all()
-    assert (nn.nn_s <= hrv.LONGEST_S).all()
+    assert (nn.nn_s >= hrv.SHORTEST_NN_S).all()
+    assert (nn.nn_s <= hrv.LONGEST_NN_S).all()

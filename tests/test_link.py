@@ -9,9 +9,9 @@ import zmq
 from conftest import LEADS
 
 from agent.core import config as configuration
-from agent.core.config import override
+from agent.core.config import override_config
 from agent.core.messages import Chunk, End, Event, Gap
-from agent.link.receiver import STRANGE_S, Link
+from agent.link.link_receiver import CHANNEL_ABSENT_S, LinkReceiver
 from agent.wire import packets
 from model.errors import EndpointError
 from model.records.resample import FS
@@ -24,8 +24,8 @@ class Wire:
         self.publisher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
         endpoint = f"inproc://{uuid4().hex}"
         self.publisher.bind(endpoint)
-        settings = override(configuration.load(None, {}), "link", endpoint=endpoint, patience_ms=0.0)
-        self.link = Link(override(settings, "monitor", lost_s=3.0), beds)
+        settings = override_config(configuration.load_config(None, {}), "link", endpoint=endpoint, patience_ms=0.0)
+        self.link = LinkReceiver(override_config(settings, "monitor", lost_s=3.0), beds)
         for _ in beds or [""]:
             self.publisher.recv()  # the subscription has arrived
 
@@ -33,13 +33,13 @@ class Wire:
         """Send messages and a last one that shows that all before it were received; return what the link made."""
         for message in messages:
             self.publisher.send_multipart(message)
-        self.publisher.send_multipart(packets.encode(End("1-last", "last", 0, FS)))
+        self.publisher.send_multipart(packets.encode_frames(End("1-last", "last", 0, FS)))
         out: list[Chunk | Gap | End | Event] = []
         while not any(isinstance(message, End) and message.bed == "1-last" for message in out):
             self.link.wait(5.0)
             out += self.link.receive(now_s)
         for _ in range(10):  # a second later there is no second socket to wait for
-            out += self.link.receive(now_s + STRANGE_S)
+            out += self.link.receive(now_s + CHANNEL_ABSENT_S)
         return [message for message in out if isinstance(message, Event) or message.bed != "1-last"]
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ def packet(first: int, count: int = 5, bed: str = "1", run: str = "run") -> Chun
 
 
 def frames(*chunks: Chunk) -> list[list[bytes]]:
-    return [packets.encode(chunk) for chunk in chunks]
+    return [packets.encode_frames(chunk) for chunk in chunks]
 
 
 def test_consecutive_packets_become_one_chunk(line: Wire) -> None:
@@ -100,7 +100,7 @@ def test_repeated_and_overlapping_packets_are_used_once(line: Wire) -> None:
 
 def test_a_missing_tail_is_declared_at_the_end(line: Wire) -> None:
     """The end of a run tells where it ended, so that lost last packets are a gap too."""
-    _, gap, end = line.exchange(*frames(packet(0)), packets.encode(End("1", "run", 20, FS, 4)))
+    _, gap, end = line.exchange(*frames(packet(0)), packets.encode_frames(End("1", "run", 20, FS, 4)))
     assert gap == Gap("1", "run", 5, 15, FS, "never arrived")
     assert isinstance(end, End)
 
@@ -165,15 +165,15 @@ def test_the_state_of_the_link(line: Wire) -> None:
 def test_what_came_while_nobody_waited_came_after_the_socket_was_last_empty(line: Wire) -> None:
     """A packet that finds the monitor busy is stamped with the earliest time it can have come, not with a later one."""
     line.exchange(*frames(packet(0)), now_s=10.0)
-    line.publisher.send_multipart(packets.encode(packet(5)))
+    line.publisher.send_multipart(packets.encode_frames(packet(5)))
     assert line.link.socket.poll(5000)
     line.link.wait(0.0)
     (chunk,) = line.link.receive(20.0)
     assert isinstance(chunk, Chunk)
-    assert chunk.arrived_s == 10.0 + STRANGE_S
+    assert chunk.arrived_s == 10.0 + CHANNEL_ABSENT_S
 
 
 def test_a_senseless_endpoint_is_refused() -> None:
     """An endpoint that cannot be connected is an error that says how to write one."""
     with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
-        Link(override(configuration.load(None, {}), "link", endpoint="nonsense"), [])
+        LinkReceiver(override_config(configuration.load_config(None, {}), "link", endpoint="nonsense"), [])

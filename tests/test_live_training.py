@@ -14,33 +14,39 @@ from typer.testing import CliRunner
 from agent.cli.app import app
 from agent.core import config as configuration
 from agent.training import live_run
-from agent.training.candidates import UNSCORED, Examples, examples
-from agent.training.live_run import counts, settled, show_live_training
+from agent.training.candidates import UNSCORED_LABEL, LabelledCandidates, build_candidates
+from agent.training.live_run import count_candidates, settle_candidates, show_live_training
 from model.beats import dataset
 from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS
 from model.errors import DeviceError
 from model.nets import checkpoint
-from model.nets.context_net import SIZE, ContextNet, build
+from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 from model.training import model_card
-from model.training.augmented_streams import AS_IT_IS, KINDS, Kind, Stream, stream
+from model.training.augmented_streams import (
+    STREAM_VARIANTS,
+    UNCHANGED_VARIANT,
+    AugmentedStream,
+    StreamVariant,
+    build_augmented_stream,
+)
 from model.training.context_training import ContextRecipe
 
 CPU = torch.device("cpu")
-SETTINGS = replace(configuration.load(None, {}).train, device="cpu", threads=1, seed=4)
-VIEWS = (AS_IT_IS, next(kind for kind in KINDS if kind.name == "ectopy 1"))
+SETTINGS = replace(configuration.load_config(None, {}).train, device="cpu", threads=1, seed=4)
+VIEWS = (UNCHANGED_VARIANT, next(kind for kind in STREAM_VARIANTS if kind.name == "ectopy 1"))
 SECONDS = 150
-Asked = list[tuple[str, Kind, int]]
+Asked = list[tuple[str, StreamVariant, int]]
 Ended = tuple[int, BaseException | None]
 """Exit code of a command and what it raised."""
 
 
 @cache
-def short(name: str, kind: Kind = AS_IT_IS, seed: int = 4) -> Stream:
+def short(name: str, kind: StreamVariant = UNCHANGED_VARIANT, seed: int = 4) -> AugmentedStream:
     """The beginning of a view."""
-    whole = stream(name, kind, seed)
+    whole = build_augmented_stream(name, kind, seed)
     inside = int(np.searchsorted(whole.beats, SECONDS * FS))
     return replace(whole, x=whole.x[: SECONDS * FS], beats=whole.beats[:inside], labels=whole.labels[:inside])
 
@@ -50,16 +56,16 @@ def asked() -> Iterator[Asked]:
     """Makes training small: two short records a side, two views, one pass. Holds the streams that were asked for."""
     calls: Asked = []
 
-    def made(name: str, kind: Kind, seed: int) -> Stream:
+    def made(name: str, kind: StreamVariant, seed: int) -> AugmentedStream:
         calls.append((name, kind, seed))
         return short(name, kind, seed)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_run, "stream", made)
-        patch.setattr(live_run, "KINDS", VIEWS)
+        patch.setattr(live_run, "build_augmented_stream", made)
+        patch.setattr(live_run, "STREAM_VARIANTS", VIEWS)
         patch.setattr(live_run, "DS1", ("208", "119"))
         patch.setattr(live_run, "DS2", ("233", "200"))
-        patch.setattr(live_run, "RECIPE", ContextRecipe(epochs=1, batch=64, normal=0.5))
+        patch.setattr(live_run, "LIVE_RECIPE", ContextRecipe(epochs=1, batch=64, normal=0.5))
         yield calls
 
 
@@ -82,9 +88,9 @@ def test_what_it_leaves(finished: tuple[Path, Asked]) -> None:
     """A checkpoint that the monitor loads, and a report that says what its card says."""
     folder, _ = finished
     assert {path.name for path in folder.iterdir()} == {"live.safetensors", "report.json", "run.lock"}
-    net, found = checkpoint.load(folder / "live.safetensors", CPU)
+    net, found = checkpoint.load_checkpoint(folder / "live.safetensors", CPU)
     assert isinstance(net, ContextNet)
-    assert (found.kind, found.name, found.size) == ("context", "live", SIZE)
+    assert (found.kind, found.name, found.size) == ("context", "live", CONTEXT_SIZE)
     assert torch.isfinite(net(torch.zeros(3, INPUTS))).all()
     report = json.loads((folder / "report.json").read_text())
     assert (report["training"], report["test"]) == (found.training, found.metrics)
@@ -92,7 +98,7 @@ def test_what_it_leaves(finished: tuple[Path, Asked]) -> None:
 
 def test_the_card_says_how_it_was_made(finished: tuple[Path, Asked]) -> None:
     """Command, seed, every setting of the recipe and the views, candidates by class, and hashes of both sides."""
-    training = checkpoint.load(finished[0] / "live.safetensors", CPU)[1].training
+    training = checkpoint.load_checkpoint(finished[0] / "live.safetensors", CPU)[1].training
     assert training["command"] == "ecg-agent train-live --seed 4"
     assert (training["seed"], training["fold"], training["device"], training["threads"]) == (4, None, "cpu", 1)
     assert (training["epochs"], training["batch"], training["normal"]) == (1, 64, 0.5)
@@ -106,24 +112,24 @@ def test_the_card_says_how_it_was_made(finished: tuple[Path, Asked]) -> None:
 
 def test_the_hash_is_that_of_the_test_side(finished: tuple[Path, Asked]) -> None:
     """Who makes the test candidates again finds the same hash, and the same numbers by class."""
-    training = checkpoint.load(finished[0] / "live.safetensors", CPU)[1].training
-    test = examples([short(name) for name in ("233", "200")])
-    assert dataset.digest(test.inputs, test.labels) == training["test_sha256"]
-    assert counts([test]) == training["test_beats"]
+    training = checkpoint.load_checkpoint(finished[0] / "live.safetensors", CPU)[1].training
+    test = build_candidates([short(name) for name in ("233", "200")])
+    assert dataset.digest_arrays(test.inputs, test.labels) == training["test_sha256"]
+    assert count_candidates([test]) == training["test_beats"]
 
 
 def test_sides(finished: tuple[Path, Asked]) -> None:
     """Every record of DS1 is heard in every view, and those of DS2 as they are: nothing else."""
     train = [(name, kind, 4) for kind in VIEWS for name in ("208", "119")]
-    assert finished[1] == [*train, ("233", AS_IT_IS, 4), ("200", AS_IT_IS, 4)]
+    assert finished[1] == [*train, ("233", UNCHANGED_VARIANT, 4), ("200", UNCHANGED_VARIANT, 4)]
 
 
 def test_a_fold_keeps_records_apart(asked: Asked, tmp_path: Path) -> None:
     """With a fold the test is on a fifth of DS1 as it is, DS2 is left alone, and no view of the fifth is learnt."""
     asked.clear()
     show_live_training(SETTINGS, tmp_path, "live", "", 1)
-    assert asked == [*(("208", kind, 4) for kind in VIEWS), ("119", AS_IT_IS, 4)]
-    text = model_card.markdown(tmp_path / "live.safetensors")
+    assert asked == [*(("208", kind, 4) for kind in VIEWS), ("119", UNCHANGED_VARIANT, 4)]
+    text = model_card.render_model_card(tmp_path / "live.safetensors")
     assert "fold 1 (counted from 0) of the 5" in " ".join(text.split())
 
 
@@ -143,8 +149,8 @@ def test_a_seed_is_a_training(finished: tuple[Path, Asked], tmp_path: Path, caps
 def test_model_card(finished: tuple[Path, Asked]) -> None:
     """The card in words names command, views, hashes and candidates; a line of the table of models can be made."""
     path = finished[0] / "live.safetensors"
-    training = checkpoint.load(path, CPU)[1].training
-    text = " ".join(model_card.markdown(path).split())
+    training = checkpoint.load_checkpoint(path, CPU)[1].training
+    text = " ".join(model_card.render_model_card(path).split())
     for expected in (
         "# Model card: live",
         "## Training ecg-agent train-live --seed 4 1 passes in batches of 64 ",
@@ -154,23 +160,23 @@ def test_model_card(finished: tuple[Path, Asked]) -> None:
         "50.0 % of the normal ones",
     ):
         assert expected in text
-    row = model_card.summary(path)
+    row = model_card.summarise_checkpoint(path)
     assert (row["recipe"], row["protocol"], row["seed"], row["fold"]) == ("live", "inter-patient", 4, None)
 
 
 def test_unscored_candidates_are_left_out() -> None:
     """Flutter is of no class, neither in the counts nor in the figures; nor are candidates that are no beats."""
     torch.manual_seed(0)
-    net = build(SIZE, CPU).eval()
-    made = examples([short("208")])
-    made = Examples(made.inputs[:200], np.zeros(200, np.int64), made.records[:200], made.cuts[:200])
-    made.labels[:50], made.labels[50:80] = UNSCORED, NO_BEAT
-    assert counts([made]) == {"N": 120, "S": 0, "V": 0, "F": 0, "Q": 0, "no beat": 30}
-    said = settled(net, made, CPU)
+    net = build_context_net(CONTEXT_SIZE, CPU).eval()
+    made = build_candidates([short("208")])
+    made = LabelledCandidates(made.inputs[:200], np.zeros(200, np.int64), made.records[:200], made.cuts[:200])
+    made.labels[:50], made.labels[50:80] = UNSCORED_LABEL, NO_BEAT
+    assert count_candidates([made]) == {"N": 120, "S": 0, "V": 0, "F": 0, "Q": 0, "no beat": 30}
+    said = settle_candidates(net, made, CPU)
     judged = ~np.isnan(said[80:, 0])
     assert said.shape == (200, 5)
     assert np.allclose(said[~np.isnan(said[:, 0])].sum(1), 1)
-    found = live_run.figures(net, made, CPU)
+    found = live_run.live_net_figures(net, made, CPU)
     assert np.sum(found["confusion"]) == judged.sum() > 0
     assert found["classes_present"] == ["N"]
 
@@ -178,13 +184,13 @@ def test_unscored_candidates_are_left_out() -> None:
 def test_verdicts_are_of_one_record() -> None:
     """What one record's beats were said to be has no say in those of another, though their clusters are alike."""
     torch.manual_seed(0)
-    net = build(SIZE, CPU).eval()
-    found = examples([short("208"), short("119")])
+    net = build_context_net(CONTEXT_SIZE, CPU).eval()
+    found = build_candidates([short("208"), short("119")])
     cuts = tuple(replace(cut, cluster=0, new=False) for cut in found.cuts)
     first = int((found.records == "208").sum())
-    later = Examples(found.inputs[first:], found.labels[first:], found.records[first:], cuts[first:])
-    both = settled(net, replace(found, cuts=cuts), CPU)
-    assert np.allclose(both[first:], settled(net, later, CPU), atol=1e-5, equal_nan=True)
+    later = LabelledCandidates(found.inputs[first:], found.labels[first:], found.records[first:], cuts[first:])
+    both = settle_candidates(net, replace(found, cuts=cuts), CPU)
+    assert np.allclose(both[first:], settle_candidates(net, later, CPU), atol=1e-5, equal_nan=True)
 
 
 @pytest.fixture
@@ -204,8 +210,8 @@ def test_command(asked: Asked, command: Callable[..., Ended], tmp_path: Path) ->
     """Options reach the training, the card holds the command itself, and the run is in runs/NAME."""
     asked.clear()
     assert command("--name", "mine", "--seed", "6", "--fold", "0", "--device", "cpu") == (0, None)
-    assert asked == [*(("119", kind, 6) for kind in VIEWS), ("208", AS_IT_IS, 6)]
-    _, found = checkpoint.load(tmp_path / "runs" / "mine" / "mine.safetensors", CPU)
+    assert asked == [*(("119", kind, 6) for kind in VIEWS), ("208", UNCHANGED_VARIANT, 6)]
+    _, found = checkpoint.load_checkpoint(tmp_path / "runs" / "mine" / "mine.safetensors", CPU)
     assert found.name == "mine"
     assert found.training["command"] == "ecg-agent train-live --name mine --seed 6 --fold 0 --device cpu"
     assert (found.training["seed"], found.training["fold"]) == (6, 0)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core import config as configuration
 from agent.core.messages import Alarm, Beat, Ledger, LinkView, RecordingView
-from agent.outputs.prometheus import Metrics, address_of
+from agent.outputs.prometheus import MetricsExporter, parse_metrics_address
 from model.errors import ConfigError
 
 BEAT = Beat("7", 100, 150, "V", (0.0, 0.0, 1.0, 0.0, 0.0), 0.8, arrived_s=5.0, sent_s=4.9)
@@ -25,7 +25,7 @@ class Bed:
         self.name, self.row, self.gaps, self._state = name, row, gaps, state
 
     def state(self, now_s: float, lost_s: float) -> str:
-        assert (now_s, lost_s) == (9.0, configuration.load(None, {}).monitor.lost_s)
+        assert (now_s, lost_s) == (9.0, configuration.load_config(None, {}).monitor.lost_s)
         return self._state
 
 
@@ -36,7 +36,7 @@ def session(recorder: Any = None) -> Any:
     rates = {"7": 72.5, 'b"8': None}
     return SimpleNamespace(
         clock=lambda: 9.0,
-        config=configuration.load(None, {}),
+        config=configuration.load_config(None, {}),
         ward=SimpleNamespace(beds=beds, alarms=alarms, heart_rate=rates.__getitem__),
         link=SimpleNamespace(view=lambda _: LinkView("tcp://x", "connected", packets=11, rejected=3)),
         ledger=lambda name: Ledger(100, 90, 10) if name == "7" else Ledger(),
@@ -45,18 +45,18 @@ def session(recorder: Any = None) -> Any:
 
 
 @pytest.fixture
-def metrics() -> Iterator[Metrics]:
+def metrics() -> Iterator[MetricsExporter]:
     """Metrics on a free port."""
     import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with Metrics(f":{port}") as served:
+    with MetricsExporter(f":{port}") as served:
         yield served
 
 
-def scraped(served: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def scraped(served: MetricsExporter) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Every sample that a scrape brings, by name and labels."""
     with urllib.request.urlopen(served.address) as answer:
         text = answer.read().decode()
@@ -67,7 +67,7 @@ def scraped(served: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], fl
     }
 
 
-def test_counts_beats_and_each_alarm_once(metrics: Metrics) -> None:
+def test_counts_beats_and_each_alarm_once(metrics: MetricsExporter) -> None:
     """An alarm that ends or is acknowledged is told again, but is the same."""
     metrics.take([BEAT, BEAT, replace(BEAT, label="N"), ALARM])
     metrics.take([replace(ALARM, acknowledged_s=6.0), replace(ALARM, ended=300)])
@@ -78,7 +78,7 @@ def test_counts_beats_and_each_alarm_once(metrics: Metrics) -> None:
     assert found["ecg_agent_alarms_total", labels] == 1
 
 
-def test_latency_is_a_histogram(metrics: Metrics) -> None:
+def test_latency_is_a_histogram(metrics: MetricsExporter) -> None:
     metrics.shown(BEAT, 0.03)
     metrics.shown(replace(BEAT, sent_s=0.0), 0.2)
     found = scraped(metrics)
@@ -87,7 +87,7 @@ def test_latency_is_a_histogram(metrics: Metrics) -> None:
     assert found["ecg_agent_link_latency_seconds_count", ()] == 1, "a beat whose sending is not known counts for none"
 
 
-def test_tells_of_the_session(metrics: Metrics) -> None:
+def test_tells_of_the_session(metrics: MetricsExporter) -> None:
     """Beds by state, rates where there are any, ledgers, gaps, alarms to be seen, the link."""
     metrics.watch(session())
     found = scraped(metrics)
@@ -107,7 +107,7 @@ def test_tells_of_the_session(metrics: Metrics) -> None:
     assert ("ecg_agent_recorded_bytes_total", ()) not in found
 
 
-def test_tells_of_the_recording(metrics: Metrics) -> None:
+def test_tells_of_the_recording(metrics: MetricsExporter) -> None:
     recorder = SimpleNamespace(view=lambda: RecordingView("night", written=4096, free=10**9))
     metrics.watch(session(recorder))
     found = scraped(metrics)
@@ -126,21 +126,21 @@ def test_tells_of_the_recording(metrics: Metrics) -> None:
 )
 def test_addresses(text: str, address: tuple[str, int]) -> None:
     """Without a host only this machine can read."""
-    assert address_of(text) == address
+    assert parse_metrics_address(text) == address
 
 
 @pytest.mark.parametrize("text", [":", "host", ":0", ":65536", ":9x", "host:", ":-1", ":²"])
 def test_addresses_that_make_no_sense(text: str) -> None:
     with pytest.raises(ConfigError, match=r"give a port such as :9100"):
-        address_of(text)
+        parse_metrics_address(text)
 
 
-def test_a_port_that_is_taken(metrics: Metrics) -> None:
+def test_a_port_that_is_taken(metrics: MetricsExporter) -> None:
     port = metrics.address.split(":")[2].split("/")[0]
     with pytest.raises(ConfigError, match=r"cannot be served at .*in use.*--metrics"):
-        Metrics(f":{port}")
+        MetricsExporter(f":{port}")
 
 
 def test_a_host_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match=r"cannot be served at .*--metrics"):
-        Metrics("no.such.host.invalid:9100")
+        MetricsExporter("no.such.host.invalid:9100")

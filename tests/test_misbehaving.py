@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from misbehaving import BAD, FENCE, TICK, Behaviour, Frames, Outcome, Scene, heart, packet
 
-from agent.analysis.classifier import Classifier
+from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
 from agent.core.messages import Beat, End, Lead
-from agent.pipeline.input_queue import BLOCK, ROUNDS
+from agent.pipeline.input_queue import BLOCK_SAMPLES, BLOCKS_PER_PUSH
 from agent.wire import packets
 from model.records.resample import FS
 
@@ -19,7 +19,7 @@ TICKS = round(SECONDS * FS / TICK)
 MOST_EVENTS = 60
 """Of one bed in half a minute, whatever it does."""
 LATE_S = 0.25
-SHARE = ROUNDS * BLOCK
+SHARE = BLOCKS_PER_PUSH * BLOCK_SAMPLES
 """Samples of a bed that sends too much for which the others wait at most."""
 HEART = heart(3, 2 * SECONDS)
 ROWS = np.random.default_rng(7)
@@ -40,7 +40,7 @@ def comes_and_goes(tick: int) -> Iterator[Frames]:
     if place < 3:
         yield at(place, f"run {run}")
     elif place == 3 and run % 2:
-        yield packets.encode(End(BAD, f"run {run}", 3 * TICK, FS, 3))
+        yield packets.encode_frames(End(BAD, f"run {run}", 3 * TICK, FS, 3))
 
 
 def changes_rate(tick: int) -> Iterator[Frames]:
@@ -134,7 +134,7 @@ Played = Callable[[Behaviour], Outcome]
 
 
 @pytest.fixture(scope="module")
-def played(settings: Config, classifier: Classifier) -> Played:
+def played(settings: Config, classifier: BeatClassifier) -> Played:
     def play(behaviour: Behaviour) -> Outcome:
         with Scene(settings, classifier, BEDS, SECONDS) as scene:
             return scene.play(behaviour)

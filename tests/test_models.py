@@ -9,12 +9,12 @@ from rich.console import Console
 from agent.cli import models
 from model.beats import dataset
 from model.nets import checkpoint
-from model.nets.checkpoint import Card
-from model.nets.net import NetSize, build
+from model.nets.beat_net import NetSize, build_beat_net
+from model.nets.checkpoint import ModelCard
 from model.records.wfdb_records import CLASSES
-from model.training.class_scores import figures
-from model.training.export import Agreement
-from model.training.model_card import summary
+from model.training.class_scores import compute_class_metrics
+from model.training.model_card import summarise_checkpoint
+from model.training.onnx_export import ExportAgreement
 
 NAMES = {"best": "random", "best-inter-patient": "inter-patient", "reproduction": "random"}
 
@@ -22,12 +22,14 @@ NAMES = {"best": "random", "best-inter-patient": "inter-patient", "reproduction"
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package with three checkpoints, of two protocols."""
-    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(checkpoint, "WEIGHTS_FOLDER", tmp_path)
     matrix = torch.eye(len(CLASSES), dtype=torch.int64).numpy() * 9
     for name, protocol in NAMES.items():
-        net = build(NetSize(channels=(4, 4)), torch.device("cpu"))
+        net = build_beat_net(NetSize(channels=(4, 4)), torch.device("cpu"))
         training = {"protocol": protocol, "recipe": name.removesuffix("-inter-patient"), "seed": 0, "epochs": 3}
-        checkpoint.save(tmp_path / f"{name}.safetensors", net, Card(name, net.size, training, figures(matrix)))
+        checkpoint.save_checkpoint(
+            tmp_path / f"{name}.safetensors", net, ModelCard(name, net.size, training, compute_class_metrics(matrix))
+        )
     return tmp_path
 
 
@@ -47,7 +49,7 @@ def test_protocols_are_apart(capsys: pytest.CaptureFixture[str]) -> None:
     """Each protocol has a table of its own below its sentence, and every checkpoint stands once, in that of its own."""
     models.show_models("best", as_json=False)
     said = lines(capsys)
-    heads = {protocol: said.index(text) for protocol, text in dataset.PROTOCOLS.items()}
+    heads = {protocol: said.index(text) for protocol, text in dataset.SPLIT_PROTOCOLS.items()}
     for name, protocol in NAMES.items():
         (row,) = (i for i, line in enumerate(said) if line.split()[:1] == [name])
         assert protocol == max((head, key) for key, head in heads.items() if head < row)[1]
@@ -76,8 +78,10 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_narrow_terminal(shipped: Path) -> None:
     """At 80 columns nothing is cut off."""
-    found = [summary(shipped / f"{name}.safetensors") | {"default": True} for name in NAMES]
-    said = printed(models.models([row | {"parameters": 234_567, "bytes": 940_000} for row in found], "best"))
+    found = [summarise_checkpoint(shipped / f"{name}.safetensors") | {"default": True} for name in NAMES]
+    said = printed(
+        models.build_checkpoint_tables([row | {"parameters": 234_567, "bytes": 940_000} for row in found], "best")
+    )
     assert max(map(len, said)) <= 80
     assert not any("…" in line for line in said)
     assert sum("234,567" in line and " 940 " in line for line in said) == len(NAMES)
@@ -88,17 +92,21 @@ def test_all_shipped_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """Every checkpoint of this package is listed with its parameters and figures."""
     models.show_models("reproduction", as_json=True)
     rows = [json.loads(line) for line in lines(capsys)]
-    assert tuple(row["name"] for row in rows) == checkpoint.shipped()
+    assert tuple(row["name"] for row in rows) == checkpoint.shipped_checkpoints()
     assert all(row["parameters"] > 0 and 0 < row["macro_f1"] <= row["accuracy"] < 1 for row in rows)
-    assert len(printed(models.models(rows, "reproduction"))) > len(rows)
+    assert len(printed(models.build_checkpoint_tables(rows, "reproduction"))) > len(rows)
 
 
 def test_agreement() -> None:
     """What a quantised file gains and loses stands beside the figures of PyTorch."""
-    before = figures(torch.eye(5, dtype=torch.int64).numpy() * 10)
+    before = compute_class_metrics(torch.eye(5, dtype=torch.int64).numpy() * 10)
     matrix = torch.eye(5, dtype=torch.int64).numpy() * 10
     matrix[1, 0], matrix[1, 1] = 5, 5
-    said = printed(models.agreement(Agreement(50, 0.5, 5, before, figures(matrix)), "int8", 200_000, 100_000))
+    said = printed(
+        models.build_agreement_table(
+            ExportAgreement(50, 0.5, 5, before, compute_class_metrics(matrix)), "int8", 200_000, 100_000
+        )
+    )
     rows = {line[:21].strip(): line[21:].split() for line in said}
     assert rows["accuracy"] == ["100.00%", "90.00%", "-10.00"]
     assert rows["recall S"] == ["100.00%", "50.00%", "-50.00"]

@@ -11,11 +11,19 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from agent.analysis.classifier import Classifier
-from model.beats.dataset import BeatSet, Split
-from model.nets.net import BeatNet, NetSize, Quick, build, fold, parameters, samples_left
-from model.training.recipe import Recipe
-from model.training.train import Asked, Run
+from agent.analysis.beat_classifier import BeatClassifier
+from model.beats.dataset import BeatSet, DataSplit
+from model.nets.beat_net import (
+    BeatNet,
+    InferenceNet,
+    NetSize,
+    block_samples_left,
+    build_beat_net,
+    count_parameters,
+    fold_beat_net,
+)
+from model.training.recipe import TrainingRecipe
+from model.training.training_run import TrainingRequest, TrainingRun
 
 CPU = torch.device("cpu")
 
@@ -121,7 +129,7 @@ def plain(net: BeatNet) -> PlainNet:
 
 def new_net(seed: int = 0) -> BeatNet:
     torch.manual_seed(seed)
-    return build(NetSize(), CPU).eval()
+    return build_beat_net(NetSize(), CPU).eval()
 
 
 def some_beats(count: int) -> Tensor:
@@ -130,14 +138,14 @@ def some_beats(count: int) -> Tensor:
 
 def test_parameters() -> None:
     """The net of the paper has 11 convolutions and 3 dense layers, 55,013 parameters together."""
-    assert parameters(new_net()) == 55_013
+    assert count_parameters(new_net()) == 55_013
     assert len(list(new_net().parameters())) == 2 * (11 + 3)
 
 
 def test_samples_left() -> None:
     """Each pooling leaves less time: 187, 92, 44, 20, 8, 2 samples, and nothing after a sixth block."""
-    assert samples_left(NetSize()) == (92, 44, 20, 8, 2)
-    assert samples_left(NetSize(channels=(32,) * 6))[-1] < 1
+    assert block_samples_left(NetSize()) == (92, 44, 20, 8, 2)
+    assert block_samples_left(NetSize(channels=(32,) * 6))[-1] < 1
 
 
 @torch.inference_mode()
@@ -194,8 +202,8 @@ def test_place_in_the_batch_does_not_matter() -> None:
 def test_quick_is_the_same(channels: tuple[int, ...]) -> None:
     """The net for inference gives the very scores of the net, for one beat and for many, whatever the sizes."""
     torch.manual_seed(1)
-    net, beats = build(NetSize(channels=channels), CPU), some_beats(64)
-    expected, quick = net(beats), Quick(net)
+    net, beats = build_beat_net(NetSize(channels=channels), CPU), some_beats(64)
+    expected, quick = net(beats), InferenceNet(net)
     for count in (1, 2, 3, 17, 64):
         assert torch.equal(quick(beats[:count]), expected[:count])
 
@@ -207,7 +215,7 @@ def test_weights_come_from_the_seed() -> None:
     assert not torch.equal(first, other)
 
 
-def test_inference_runs_on_mps(classifier: Classifier) -> None:
+def test_inference_runs_on_mps(classifier: BeatClassifier) -> None:
     """Classifying uses only operators with an MPS kernel, and no float64, which MPS does not have."""
     with Recorder() as recorder:
         classifier(some_beats(7).numpy())
@@ -222,8 +230,8 @@ def test_training_runs_on_mps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, t
     adam = torch.optim.AdamW
     monkeypatch.setattr(torch.optim, "AdamW", lambda groups, lr, **_: adam(groups, lr=lr, fused=together))
     side = BeatSet(some_beats(20).numpy(), np.arange(20) % 5, np.full(20, "100"))
-    recipe = Recipe(2, 8, 0.001, "one-cycle", 0.01, 0, 0.2, (8, 16, 16, 16, 16), 8, norm, 1.0, 0.9)
-    run = Run(tmp_path, Asked("made", "random", 0, 0, 1), recipe, Split(side, side), CPU)
+    recipe = TrainingRecipe(2, 8, 0.001, "one-cycle", 0.01, 0, 0.2, (8, 16, 16, 16, 16), 8, norm, 1.0, 0.9)
+    run = TrainingRun(tmp_path, TrainingRequest("made", "random", 0, 0, 1), recipe, DataSplit(side, side), CPU)
     with Recorder() as recorder:
         list(run.train(lambda _: None))
     seen = {"convolution_backward", "max_pool2d_with_indices_backward", "nll_loss_forward", "gather", "lerp.Tensor"}
@@ -236,13 +244,13 @@ def test_training_runs_on_mps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, t
 def test_folding_keeps_the_function() -> None:
     """Batch normalisation folded into the convolutions gives the same scores, to rounding, with the same kernels."""
     torch.manual_seed(3)
-    net = build(NetSize(channels=(8, 8, 16, 16, 24), dense=12), CPU, norm=True)
+    net = build_beat_net(NetSize(channels=(8, 8, 16, 16, 24), dense=12), CPU, norm=True)
     for _ in range(5):
         net.train()(3 * some_beats(64))
     beats = some_beats(32)
-    folded = fold(net)
+    folded = fold_beat_net(net)
     assert torch.allclose(folded(beats), net.eval()(beats), rtol=1e-4, atol=1e-5)
-    assert parameters(folded) == parameters(net) - sum(
+    assert count_parameters(folded) == count_parameters(net) - sum(
         module.num_features for module in net.modules() if isinstance(module, nn.BatchNorm2d)
     )
 

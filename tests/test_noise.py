@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import wfdb
 
-from model.records.wfdb_records import annotations, open_record, read
-from simulator.noise import Noise, noise_amplitude, qrs_amplitude
+from model.records.wfdb_records import open_record, read_record_samples, read_reference
+from simulator.noise import StressNoise, noise_amplitude, qrs_amplitude
 
 RECORD = open_record("118")
 
@@ -17,7 +17,7 @@ def test_ratio_is_that_of_nst() -> None:
     """The ratio measured from the streams, by the formula of nst, is the one that was asked for."""
     silence = np.zeros((225_695, 2))
     for kind, snr_db in (("ma", 6.0), ("bw", -6.0)):
-        noise = Noise(RECORD, kind, snr_db, seed=1).add(0, silence)
+        noise = StressNoise(RECORD, kind, snr_db, seed=1).add(0, silence)
         measured = 10 * np.log10(qrs_amplitude(RECORD) ** 2 / 8 / noise_amplitude(noise, 125) ** 2)
         # The stretch measured here lies elsewhere than the one that calibrates, and has lost what is above 62.5 Hz.
         np.testing.assert_allclose(measured, snr_db, atol=4)
@@ -26,13 +26,13 @@ def test_ratio_is_that_of_nst() -> None:
 def test_decibels() -> None:
     """20 dB more make the noise ten times smaller, exactly."""
     silence = np.zeros((1000, 2))
-    loud, quiet = (Noise(RECORD, "ma", snr_db, 0).add(0, silence) for snr_db in (0, 20))
+    loud, quiet = (StressNoise(RECORD, "ma", snr_db, 0).add(0, silence) for snr_db in (0, 20))
     np.testing.assert_allclose(loud, 10 * quiet, rtol=1e-12)
 
 
 def test_qrs_amplitude() -> None:
     """The amplitude of the QRS is close to the median of what the annotated beats span."""
-    samples, (peaks, classes) = read(RECORD), annotations(RECORD).beats()
+    samples, (peaks, classes) = read_record_samples(RECORD), read_reference(RECORD).beats()
     spans = [np.ptp(samples[p - 18 : p + 19], axis=0) for p, c in zip(peaks, classes, strict=True) if c == "N"]
     np.testing.assert_allclose(qrs_amplitude(RECORD), np.median(spans[:300], axis=0), rtol=0.05)
 
@@ -45,7 +45,7 @@ def test_without_annotations(tmp_path: Path) -> None:
         fs=360,
         units=["mV", "mV"],
         sig_name=["a", "b"],
-        p_signal=read(record, 0, 360 * 120),
+        p_signal=read_record_samples(record, 0, 360 * 120),
         fmt=["16", "16"],
         write_dir=str(tmp_path),
     )
@@ -71,7 +71,7 @@ def test_flat_lead(tmp_path: Path) -> None:
         fmt=["16"] * 3,
         write_dir=str(tmp_path),
     )
-    noisy = Noise(open_record(str(tmp_path / "flat")), "ma", 6, 0).add(0, np.zeros((500, 3)))
+    noisy = StressNoise(open_record(str(tmp_path / "flat")), "ma", 6, 0).add(0, np.zeros((500, 3)))
     assert (noisy[:, :2] == 0).all()
     assert noisy[:, 2].std() > 0
 
@@ -79,7 +79,7 @@ def test_flat_lead(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sizes", [[1] * 40, [7, 0, 20, 13], [40]])
 def test_any_cut(sizes: list[int]) -> None:
     """The noise depends on the sample index only: any cut of the stream gives the same, across its end too."""
-    noise = Noise(RECORD, "bw", 6, 3)
+    noise = StressNoise(RECORD, "bw", 6, 3)
     near_the_end = 225_695 - noise._offset - 20
     clean = np.random.default_rng(0).normal(size=(40, 2))
     edges = np.cumsum([0, *sizes])
@@ -89,7 +89,7 @@ def test_any_cut(sizes: list[int]) -> None:
 
 def test_wraps_round() -> None:
     """After its last sample the noise begins again."""
-    noise = Noise(RECORD, "ma", 6, 3)
+    noise = StressNoise(RECORD, "ma", 6, 3)
     silence = np.zeros((100, 2))
     np.testing.assert_array_equal(noise.add(0, silence), noise.add(225_695, silence))
 
@@ -97,7 +97,7 @@ def test_wraps_round() -> None:
 def test_seeds() -> None:
     """The same seed gives the same noise, another seed another place in it."""
     silence = np.zeros((100, 2))
-    first, same, other = (Noise(RECORD, "ma", 6, seed).add(0, silence) for seed in (1, 1, 2))
+    first, same, other = (StressNoise(RECORD, "ma", 6, seed).add(0, silence) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
 
@@ -105,7 +105,7 @@ def test_seeds() -> None:
 def test_input_untouched() -> None:
     """The clean samples are left as they are, and missing ones stay missing."""
     clean = np.full((10, 2), np.nan)
-    assert np.isnan(Noise(RECORD, "ma", 6, 0).add(0, clean)).all()
+    assert np.isnan(StressNoise(RECORD, "ma", 6, 0).add(0, clean)).all()
     clean = np.zeros((10, 2))
-    Noise(RECORD, "ma", 6, 0).add(0, clean)
+    StressNoise(RECORD, "ma", 6, 0).add(0, clean)
     assert not clean.any()

@@ -7,23 +7,23 @@ import pytest
 from numpy.typing import NDArray
 
 from model.beats.templates import (
-    BEFORE,
     CHANNELS,
-    CLUSTERS,
+    CLUSTER_COUNT,
+    FEATURE_LIMITS,
     FEATURES,
     INPUTS,
-    LIMITS,
     QRS,
     QRS_BEFORE,
     SLACK,
     WAVE,
-    Beats,
+    WAVE_BEFORE,
+    BeatTemplates,
+    BeatWindows,
     Floats,
-    Patients,
 )
 
-TIME = np.arange(-BEFORE - SLACK, WAVE - BEFORE + SLACK)
-AROUND_QRS = slice(BEFORE - QRS_BEFORE, BEFORE - QRS_BEFORE + QRS + 2 * SLACK)
+TIME = np.arange(-WAVE_BEFORE - SLACK, WAVE - WAVE_BEFORE + SLACK)
+AROUND_QRS = slice(WAVE_BEFORE - QRS_BEFORE, WAVE_BEFORE - QRS_BEFORE + QRS + 2 * SLACK)
 OWN, USUAL, CLUSTER = (slice(i * WAVE, (i + 1) * WAVE) for i in range(CHANNELS))
 
 
@@ -42,9 +42,9 @@ def beat(
     following: float = 0.8,
     score: float = 5.0,
     row: int = 0,
-) -> Beats:
+) -> BeatWindows:
     """One beat, which a normal one follows."""
-    return Beats(
+    return BeatWindows(
         rows=np.array([row]),
         waves=wave[None].copy(),
         following=NORMAL[None, AROUND_QRS].copy(),
@@ -55,7 +55,7 @@ def beat(
     )
 
 
-def some_beats(rows: Sequence[int], random: np.random.Generator) -> Beats:
+def some_beats(rows: Sequence[int], random: np.random.Generator) -> BeatWindows:
     """Beats of a few shapes in noise, some of them doubtful or with unknown intervals."""
     n = len(rows)
     shapes = np.stack([NORMAL, WIDE, -NORMAL])[random.integers(0, 3, n)] * random.uniform(0.5, 2, (n, 1))
@@ -66,11 +66,11 @@ def some_beats(rows: Sequence[int], random: np.random.Generator) -> Beats:
     following = np.where(none[:, None], np.float32(0), waves[::-1, AROUND_QRS])
     following_s = random.uniform(0.3, 1.2, n).astype(np.float32)
     score = random.uniform(-2, 8, n).astype(np.float32)
-    return Beats(np.array(rows), waves, following, rr, following_s, none, score)
+    return BeatWindows(np.array(rows), waves, following, rr, following_s, none, score)
 
 
-def part(beats: Beats, places: NDArray[np.intp]) -> Beats:
-    return Beats(**{field.name: getattr(beats, field.name)[places] for field in fields(Beats)})
+def part(beats: BeatWindows, places: NDArray[np.intp]) -> BeatWindows:
+    return BeatWindows(**{field.name: getattr(beats, field.name)[places] for field in fields(BeatWindows)})
 
 
 def feature(inputs: Floats, name: str) -> float:
@@ -78,9 +78,9 @@ def feature(inputs: Floats, name: str) -> float:
     return float(inputs[0, CHANNELS * WAVE + FEATURES.index(name)])
 
 
-def taught(count: int = 20, wave: Floats = NORMAL) -> Patients:
+def taught(count: int = 20, wave: Floats = NORMAL) -> BeatTemplates:
     """A patient with so many equal beats, 0.8 s apart."""
-    patients = Patients()
+    patients = BeatTemplates()
     for _ in range(count):
         patients.describe(beat(wave))
     return patients
@@ -90,7 +90,7 @@ def taught(count: int = 20, wave: Floats = NORMAL) -> Patients:
 def test_rows_do_not_matter(together: int) -> None:
     """What is said of a beat, to the last bit, is the same alone, among others, and in any order of the rows."""
     random, all_rows = np.random.default_rng(together), np.arange(together)
-    patients, alone = Patients(together), [Patients() for _ in all_rows]
+    patients, alone = BeatTemplates(together), [BeatTemplates() for _ in all_rows]
     for _ in range(30):
         rows = random.permutation(all_rows)[: random.integers(1, together + 1)]
         beats = some_beats(rows.tolist(), random)
@@ -105,14 +105,14 @@ def test_growing_keeps_what_is_known() -> None:
     """More rows do not change what is said of those there were, and the new ones know nothing; 0 more are none."""
     random = np.random.default_rng(1)
     first = [some_beats([0], random) for _ in range(30)]
-    grown, still = Patients(), Patients()
+    grown, still = BeatTemplates(), BeatTemplates()
     for i, one in enumerate(first):
         if i == 10:
             grown.grow(4)
             grown.grow(4)
         np.testing.assert_array_equal(grown.describe(one)[0], still.describe(one)[0])
     new = beat(WIDE)
-    expected = Patients().describe(new)[0]
+    expected = BeatTemplates().describe(new)[0]
     np.testing.assert_array_equal(grown.describe(replace(new, rows=np.array([3])))[0], expected)
 
 
@@ -124,14 +124,14 @@ def test_beats_are_not_changed() -> None:
     before = inputs.copy()
     patients.describe(beats)
     np.testing.assert_array_equal(inputs, before)
-    for field in fields(Beats):
+    for field in fields(BeatWindows):
         np.testing.assert_array_equal(getattr(beats, field.name), getattr(kept, field.name))
 
 
 @pytest.mark.parametrize("gain", [2.0, 3.7, 0.4])
 def test_gain_does_not_matter(gain: float) -> None:
     """From the second beat on a higher gain, and an offset, give the same input but for rounding."""
-    random, one, other = np.random.default_rng(2), Patients(), Patients()
+    random, one, other = np.random.default_rng(2), BeatTemplates(), BeatTemplates()
     for i in range(40):
         beats = some_beats([0], random)
         gained = replace(
@@ -189,11 +189,11 @@ def test_the_dominant_beat_may_change() -> None:
 def test_clusters_run_out() -> None:
     """The lightest cluster makes room for a ninth shape: the dominant one stays, and is still known."""
     random, patients = np.random.default_rng(4), taught()
-    shapes = random.standard_normal((CLUSTERS, len(NORMAL))).astype(np.float32)
+    shapes = random.standard_normal((CLUSTER_COUNT, len(NORMAL))).astype(np.float32)
     found = [patients.describe(beat(shape)) for shape in shapes]
     clusters = [int(cluster[0]) for _, cluster, _, _ in found]
     assert all(new[0] for _, _, new, _ in found)
-    assert sorted(clusters[:-1]) == list(range(1, CLUSTERS))
+    assert sorted(clusters[:-1]) == list(range(1, CLUSTER_COUNT))
     assert clusters[-1] == clusters[0]
     assert (patients.describe(beat())[1].tolist(), patients.describe(beat(shapes[0]))[2].tolist()) == ([0], [True])
 
@@ -205,7 +205,7 @@ def test_a_beat_may_stand_a_little_aside() -> None:
         inputs, cluster, new, _ = patients.describe(beat(np.roll(NORMAL, -SLACK)))
         assert (cluster.tolist(), new.tolist()) == ([0], [False])
     assert feature(inputs, "like_dominant") > 0.995
-    assert int(inputs[0, USUAL].argmax()) == BEFORE
+    assert int(inputs[0, USUAL].argmax()) == WAVE_BEFORE
 
 
 @pytest.mark.parametrize("score", [0.0, -1.5])
@@ -226,7 +226,7 @@ def test_doubtful_candidates_are_not_learnt(score: float) -> None:
 
 def test_reset_forgets_one_patient() -> None:
     """After a reset a row is as new, and the others know what they knew."""
-    random, patients, other = np.random.default_rng(3), Patients(3), Patients(3)
+    random, patients, other = np.random.default_rng(3), BeatTemplates(3), BeatTemplates(3)
     for _ in range(20):
         beats = some_beats([0, 1, 2], random)
         patients.describe(beats)
@@ -234,7 +234,7 @@ def test_reset_forgets_one_patient() -> None:
     patients.reset(1)
     beats = some_beats([0, 1, 2], random)
     found, known = patients.describe(beats)[0], other.describe(beats)[0]
-    new = Patients(3).describe(beats)[0]
+    new = BeatTemplates(3).describe(beats)[0]
     np.testing.assert_array_equal(found, np.stack([known[0], new[1], known[2]]))
     assert not np.array_equal(new[1], known[1])
 
@@ -259,7 +259,7 @@ def test_an_early_beat_and_its_pause() -> None:
 def test_a_regular_rhythm_is_nothing_to_speak_of() -> None:
     """Equal intervals give ratios of 1 at any rate, once the rate is known."""
     for rr in (0.4, 1.2):
-        patients = Patients()
+        patients = BeatTemplates()
         for _ in range(40):
             inputs = patients.describe(beat(rr=(rr, rr, rr), following=rr))[0]
         for name in ("rr/own", "next/own", "rr/recent", "next/recent", "rr/long50", "irregularity", "shortening"):
@@ -271,7 +271,7 @@ def test_an_irregular_rhythm_is_irregular() -> None:
     """The more the intervals vary from beat to beat, the higher the irregularity."""
     found = []
     for spread in (0.0, 0.05, 0.2):
-        random, patients, rr = np.random.default_rng(6), Patients(), np.full(3, 0.8)
+        random, patients, rr = np.random.default_rng(6), BeatTemplates(), np.full(3, 0.8)
         for _ in range(30):
             inputs = patients.describe(beat(rr=rr.tolist()))[0]
             rr = np.array([0.8 * np.exp(random.normal(0, spread)), *rr[:2]])
@@ -308,7 +308,7 @@ def test_noise_is_told() -> None:
 @pytest.mark.parametrize("height", [0.0, 1e-4, 1e6])
 def test_inputs_are_finite_and_bounded(height: float) -> None:
     """A flat wave and an enormous one, with nothing known of the rhythm, still give numbers within the limits."""
-    random, patients = np.random.default_rng(7), Patients()
+    random, patients = np.random.default_rng(7), BeatTemplates()
     for _ in range(12):
         wave = (height * random.standard_normal(len(NORMAL))).astype(np.float32)
         unknown = beat(wave, (np.nan, np.nan, np.nan), score=1e6)
@@ -316,5 +316,5 @@ def test_inputs_are_finite_and_bounded(height: float) -> None:
         assert inputs.shape == (1, INPUTS)
         assert inputs.dtype == np.float32
         assert np.isfinite(inputs).all()
-        assert (np.abs(inputs[:, CHANNELS * WAVE :]) <= LIMITS).all()
+        assert (np.abs(inputs[:, CHANNELS * WAVE :]) <= FEATURE_LIMITS).all()
         assert np.abs(inputs[:, : CHANNELS * WAVE]).max() <= 4

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from conftest import all_found, beats_and_events, chunks, record_counts
 
-from agent.analysis.classifier import Classifier
-from agent.core.config import Config, override
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, Floats, Found, Gap, Lead
-from agent.pipeline.pipeline import Ward
+from agent.analysis.beat_classifier import BeatClassifier
+from agent.core.config import Config, override_config
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, FloatArray, Gap, Lead, Result
+from agent.pipeline.pipeline import Pipeline
 from model.beats import frontend
 from model.records import wfdb_records
 from model.records.resample import FS
 
-NewWard = Callable[[], Ward]
+NewWard = Callable[[], Pipeline]
 
 
-def beats_of(found: Iterable[Found]) -> list[Beat]:
+def beats_of(found: Iterable[Result]) -> list[Beat]:
     return [item for item in found if isinstance(item, Beat)]
 
 
@@ -60,11 +60,11 @@ def test_beds_do_not_disturb_each_other(new_ward: NewWard) -> None:
 
 def test_streamed_beats_equal_batch_beats(new_ward: NewWard, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the net sees of a live beat is, bit for bit, what the training cut makes of the same R peaks."""
-    seen: list[Floats] = []
+    seen: list[FloatArray] = []
     ward = new_ward()
     classify = ward._classify
 
-    def watched(beats: Floats) -> Floats:
+    def watched(beats: FloatArray) -> FloatArray:
         seen.append(beats)
         return classify(beats)
 
@@ -72,7 +72,7 @@ def test_streamed_beats_equal_batch_beats(new_ward: NewWard, monkeypatch: pytest
     counts = record_counts("208", 120)
     found = beats_of(all_found(ward, [*chunks(counts, [5]), End("1", "run", len(counts), FS)]))
     r_peaks = np.array([beat.sample for beat in found], dtype=np.int64)
-    batch = frontend.cut((counts * 1e-3).astype(np.float32), r_peaks)
+    batch = frontend.cut_beats((counts * 1e-3).astype(np.float32), r_peaks)
     np.testing.assert_array_equal(np.concatenate(seen), batch)
 
 
@@ -138,9 +138,9 @@ def test_a_new_run_starts_anew(new_ward: NewWard) -> None:
     assert ward.view("1", 100, 0.0).gaps == 0
 
 
-def test_a_wanted_lead_that_is_not_there_is_refused(settings: Config, classifier: Classifier) -> None:
+def test_a_wanted_lead_that_is_not_there_is_refused(settings: Config, classifier: BeatClassifier) -> None:
     """A stream without the wanted lead is refused in one event that names the leads there are."""
-    ward = Ward(override(settings, "monitor", lead="V5"), classifier)
+    ward = Pipeline(override_config(settings, "monitor", lead="V5"), classifier)
     events = events_of(all_found(ward, list(chunks(record_counts("100", 5), [5]))))
     assert [event.kind for event in events] == ["refused"]
     assert "MLII, V1" in events[0].text
@@ -149,7 +149,9 @@ def test_a_wanted_lead_that_is_not_there_is_refused(settings: Config, classifier
 
 def test_another_rate_is_resampled_at_the_door(new_ward: NewWard) -> None:
     """A stream at 360 Hz that is joined late gives the beats of the record at 125 Hz, within a sample."""
-    signal = np.rint(1000 * wfdb_records.read(wfdb_records.open_record("100"), 0, 40 * 360)[:, 0]).astype(np.int32)
+    signal = np.rint(
+        1000 * wfdb_records.read_record_samples(wfdb_records.open_record("100"), 0, 40 * 360)[:, 0]
+    ).astype(np.int32)
     reference = beats_of(all_found(new_ward(), list(chunks(record_counts("100", 40), [5]))))
     found = beats_of(all_found(new_ward(), list(chunks(signal[1234:], [11], first=1234, fs=360.0))))
     times = {beat.sample for beat in reference}
@@ -161,7 +163,9 @@ def test_another_rate_is_resampled_at_the_door(new_ward: NewWard) -> None:
 @pytest.mark.parametrize("sizes", [[1], [5], [7, 1, 400, 33]])
 def test_the_door_does_not_depend_on_the_chunks(new_ward: NewWard, sizes: list[int]) -> None:
     """A resampled stream with a stretch without values gives the same beats in any chunks."""
-    signal = np.rint(1000 * wfdb_records.read(wfdb_records.open_record("208"), 0, 30 * 360)[:, 0]).astype(np.int32)
+    signal = np.rint(
+        1000 * wfdb_records.read_record_samples(wfdb_records.open_record("208"), 0, 30 * 360)[:, 0]
+    ).astype(np.int32)
     signal[5000:5100] = MISSING
     whole = all_found(new_ward(), list(chunks(signal, [10**6], fs=360.0)))
     assert all_found(new_ward(), list(chunks(signal, sizes, fs=360.0))) == whole
@@ -210,9 +214,9 @@ def test_an_electrode_offset_at_another_rate_makes_no_beats(new_ward: NewWard, f
     assert events_of(found)[-1].sample == 20 * FS
 
 
-def test_a_refused_bed_ends_too(settings: Config, classifier: Classifier) -> None:
+def test_a_refused_bed_ends_too(settings: Config, classifier: BeatClassifier) -> None:
     """The end of a run that was refused is known, so that a monitor that waits for it ends."""
-    ward = Ward(override(settings, "monitor", lead="V5"), classifier)
+    ward = Pipeline(override_config(settings, "monitor", lead="V5"), classifier)
     all_found(ward, [*chunks(record_counts("100", 5), [5]), End("1", "run", 625, FS)])
     assert ward.beds["1"].ended
 

@@ -8,22 +8,22 @@ import pytest
 import zmq
 
 from agent.core import config as configuration
-from agent.core.config import override
+from agent.core.config import override_config
 from agent.core.messages import Chunk, End, Lead
-from agent.wire.packets import decode, encode
+from agent.wire.packets import decode_frames, encode_frames
 from model.errors import EndpointError
-from simulator.publisher import Publisher
-from simulator.record_replay import Plan
-from simulator.scheduler import Clock, Pace, open_beds, run
+from simulator.publisher import PacketPublisher
+from simulator.record_replay import ReplayPlan
+from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, run_schedule
 
 LOCAL = "tcp://127.0.0.1:*"
 RAMP = Lead("ramp", "count", 1.0, 0.0, 0, 2**31 - 1)
 
 
-def publisher_at(endpoint: str, lossless: bool, queue: int = 4096) -> Publisher:
+def publisher_at(endpoint: str, lossless: bool, queue: int = 4096) -> PacketPublisher:
     """A publisher with the default settings."""
-    settings = override(configuration.load(None, {}), "link", endpoint=endpoint, buffer_packets=queue)
-    return Publisher(override(settings, "security", insecure=True), lossless)
+    settings = override_config(configuration.load_config(None, {}), "link", endpoint=endpoint, buffer_packets=queue)
+    return PacketPublisher(override_config(settings, "security", insecure=True), lossless)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
     made.destroy(linger=0)
 
 
-def listener(context: zmq.Context[zmq.Socket[bytes]], publisher: Publisher, topic: str = "") -> zmq.Socket[bytes]:
+def listener(context: zmq.Context[zmq.Socket[bytes]], publisher: PacketPublisher, topic: str = "") -> zmq.Socket[bytes]:
     """A subscriber with little room, once the publisher knows it."""
     socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.LINGER, 0)
@@ -46,7 +46,7 @@ def listener(context: zmq.Context[zmq.Socket[bytes]], publisher: Publisher, topi
     return socket
 
 
-def settled(publisher: Publisher, bed: str, count: int) -> None:
+def settled(publisher: PacketPublisher, bed: str, count: int) -> None:
     """Wait until a bed has so many subscribers."""
     for _ in range(1000):
         if publisher.subscribers(bed) == count:
@@ -58,7 +58,7 @@ def settled(publisher: Publisher, bed: str, count: int) -> None:
 def ramp(first: int, count: int = 5000) -> list[bytes]:
     """A packet whose samples are their own indices."""
     counts = np.arange(first, first + count, dtype=np.int32)[:, None]
-    return encode(Chunk("100", "r", first, 125.0, (RAMP,), counts, 0.0, sequence=first // count))
+    return encode_frames(Chunk("100", "r", first, 125.0, (RAMP,), counts, 0.0, sequence=first // count))
 
 
 def test_endpoint(context: zmq.Context[zmq.Socket[bytes]]) -> None:
@@ -91,14 +91,14 @@ def test_lossless(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     refused = 0
     with publisher_at(LOCAL, lossless=True, queue=10) as publisher:
         socket = listener(context, publisher)
-        end = encode(End("100", "r", 5000 * 2000, 125.0))
+        end = encode_frames(End("100", "r", 5000 * 2000, 125.0))
         for frames in (*(ramp(5000 * n) for n in range(2000)), end):
             while not publisher.send(frames):
                 refused += 1
                 while socket.poll(20):
-                    received.append(decode(socket.recv_multipart()))
+                    received.append(decode_frames(socket.recv_multipart()))
         while not isinstance(received[-1], End):
-            received.append(decode(socket.recv_multipart()))
+            received.append(decode_frames(socket.recv_multipart()))
         socket.close()
     assert refused > 0
     samples = [message.counts[:, 0] for message in received if isinstance(message, Chunk)]
@@ -112,7 +112,7 @@ def test_real_time_never_waits(context: zmq.Context[zmq.Socket[bytes]]) -> None:
         assert all(publisher.send(ramp(5000 * n)) for n in range(2000))
         firsts = []
         while socket.poll(500):
-            firsts.append(decode(socket.recv_multipart()).first)
+            firsts.append(decode_frames(socket.recv_multipart()).first)
         assert len(firsts) < 2000
         assert firsts == sorted(firsts)
         socket.close()
@@ -125,19 +125,26 @@ def test_last_packets_leave(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     for n in range(5):
         publisher.send(ramp(5 * n, 5))
     publisher.close()
-    assert [decode(socket.recv_multipart()).first for _ in range(5)] == [0, 5, 10, 15, 20]
+    assert [decode_frames(socket.recv_multipart()).first for _ in range(5)] == [0, 5, 10, 15, 20]
     socket.close()
 
 
 @pytest.mark.parametrize("lossless", [True, False])
 def test_replay_over_sockets(context: zmq.Context[zmq.Socket[bytes]], lossless: bool) -> None:
     """A whole run arrives: every bed's packets without a gap, then its End."""
-    plans = [Plan("100", bed, 0, 8, False, None, 6, 0) for bed in ("100", "100-2")]
+    plans = [ReplayPlan("100", bed, 0, 8, False, None, 6, 0) for bed in ("100", "100-2")]
     with publisher_at(LOCAL, lossless) as publisher:
         socket = listener(context, publisher)
         socket.setsockopt(zmq.RCVHWM, 0)
-        status = run(open_beds(plans, 40), publisher, Pace(None, True), Clock(), lambda: False, lambda _: None)
-        found = [decode(socket.recv_multipart()) for _ in range(2 * 201)]
+        status = run_schedule(
+            open_replays(plans, 40),
+            publisher,
+            PlaybackSpeed(None, True),
+            SchedulerClock(),
+            lambda: False,
+            lambda _: None,
+        )
+        found = [decode_frames(socket.recv_multipart()) for _ in range(2 * 201)]
         socket.close()
     assert status.packets == 400
     for bed in ("100", "100-2"):

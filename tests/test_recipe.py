@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from agent.core import config
-from model.training.augment import augment
+from model.training.beat_augmentation import augment_beats
 
-RECIPES = config.load(None, {}).recipe
+RECIPES = config.load_config(None, {}).recipe
 CURVE = replace(RECIPES["best"], learning_rate=1.0, schedule="one-cycle")
 
 
@@ -47,15 +47,15 @@ def test_one_cycle() -> None:
 def test_augmentation_follows_its_generator() -> None:
     """The same generator gives the same beats, another seed others; strength 0 gives back the beats."""
     beats = some_beats(20)
-    first, again, other = (augment(beats, 1.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    first, again, other = (augment_beats(beats, 1.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert torch.allclose(augment(beats, 0.0, torch.Generator()), beats)
+    assert torch.allclose(augment_beats(beats, 0.0, torch.Generator()), beats)
 
 
 def test_augmented_beats_are_beats() -> None:
     """What comes out is finite, not below zero, about as high, its bump near where it was, its padding still zero."""
-    changed = augment(some_beats(400), 1.0, torch.Generator().manual_seed(0))
+    changed = augment_beats(some_beats(400), 1.0, torch.Generator().manual_seed(0))
     assert torch.isfinite(changed).all()
     assert changed.min() == 0
     assert 0.7 < changed.amax(1).min() < changed.amax(1).max() < 1.3

@@ -15,25 +15,25 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from recordings import CONFIG, LEADS, WIDE, Message, beats_of, heard, recorded, stream, troubled, two_leads, wide
 
-from agent.analysis.classifier import load
-from agent.core.config import Config, override
-from agent.core.messages import MISSING, Chunk, End, Event, Found, Gap, Lead
-from agent.link.receiver import Link
-from agent.pipeline.pipeline import Ward
-from agent.recording.sessions import Session
-from agent.wire.packets import decode, encode
+from agent.analysis.beat_classifier import load_beat_classifier
+from agent.core.config import Config, override_config
+from agent.core.messages import MISSING, Chunk, End, Event, Gap, Lead, Result
+from agent.link.link_receiver import LinkReceiver
+from agent.pipeline.pipeline import Pipeline
+from agent.recording.sessions import RecordedSession
+from agent.wire.packets import decode_frames, encode_frames
 from model.errors import ConfigError, RecordError
-from simulator.publisher import Publisher
-from simulator.record_replay import Plan, Replay
-from simulator.recording_replay import RecordedReplay, is_recorded
-from simulator.scheduler import Clock, Pace, bed_names, open_beds, run
+from simulator.publisher import PacketPublisher
+from simulator.record_replay import RecordReplay, ReplayPlan
+from simulator.recording_replay import RecordingReplay, is_recording_path
+from simulator.scheduler import PlaybackSpeed, SchedulerClock, name_beds, open_replays, run_schedule
 
-NewWard = Callable[[], Ward]
-PLAN = Plan(record="", bed="1", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)
+NewWard = Callable[[], Pipeline]
+PLAN = ReplayPlan(record="", bed="1", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)
 
 
-def replay(path: Path, packet_ms: float = 40.0, **changes: Any) -> RecordedReplay:
-    return RecordedReplay(replace(PLAN, record=str(path), **changes), packet_ms)
+def replay(path: Path, packet_ms: float = 40.0, **changes: Any) -> RecordingReplay:
+    return RecordingReplay(replace(PLAN, record=str(path), **changes), packet_ms)
 
 
 def sent(path: Path, packet_ms: float = 40.0, **changes: Any) -> list[Chunk | End]:
@@ -94,11 +94,11 @@ def plain(tmp_path: Path, new_ward: NewWard) -> Path:
 @pytest.mark.parametrize("rotate_min", [60.0, 0.31])
 def test_the_same_beats_bit_for_bit(tmp_path: Path, settings: Config, weights: str, rotate_min: float) -> None:
     """What is told of a replayed recording is, bit for bit, what was told when it was recorded."""
-    classifier = load(weights, "cpu", 1)
-    beats = recorded(tmp_path, troubled(), Ward(settings, classifier), replace(CONFIG, rotate_min=rotate_min))
-    ward = Ward(settings, classifier)
+    classifier = load_beat_classifier(weights, "cpu", 1)
+    beats = recorded(tmp_path, troubled(), Pipeline(settings, classifier), replace(CONFIG, rotate_min=rotate_min))
+    ward = Pipeline(settings, classifier)
     again = [found for message in heard(sent(tmp_path)) for found in ward.push([message])]
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert beats_of(again) == beats == list(session.beats("1"))
     assert len(beats) > 150
 
@@ -161,7 +161,7 @@ def test_messages(folder: Path) -> None:
 def test_the_wire_carries_it(folder: Path) -> None:
     """What is replayed survives the wire, to the last bit of an offset."""
     messages = sent(folder)
-    found = [decode(encode(message)) for message in messages]
+    found = [decode_frames(encode_frames(message)) for message in messages]
     assert samples(found) == samples(messages) == samples(troubled())
 
 
@@ -249,7 +249,7 @@ def test_packets_fit_the_wire(tmp_path: Path, new_ward: NewWard) -> None:
     counts = np.arange(40_000 * 16, dtype=np.int32).reshape(-1, 16)
     recorded(tmp_path, stream(counts, fs=10_000.0, leads=leads, size=5000), new_ward())
     messages = sent(tmp_path, 10_000)
-    assert samples([decode(encode(message)) for message in messages]) == samples(messages)
+    assert samples([decode_frames(encode_frames(message)) for message in messages]) == samples(messages)
     assert max(len(chunk.counts) for chunk in chunks_of(messages)) == 2**20 // 4 // 16
 
 
@@ -261,7 +261,7 @@ def test_one_segment(folder: Path, tmp_path: Path) -> None:
         messages = sent(path)
         assert spans(messages) == [(18_000, 21_750)]
         assert messages[-1].first == 21_750
-        assert bed_names([str(path)]) == ["1"]
+        assert name_beds([str(path)]) == ["1"]
 
 
 def test_several_beds(tmp_path: Path, new_ward: NewWard) -> None:
@@ -269,20 +269,20 @@ def test_several_beds(tmp_path: Path, new_ward: NewWard) -> None:
     counts = two_leads("100", 10)
     recorded(tmp_path, [*stream(counts, bed="bed 1"), *stream(counts[:125], bed="bed/2")], new_ward())
     with pytest.raises(RecordError, match="several beds"):
-        bed_names([str(tmp_path)])
+        name_beds([str(tmp_path)])
     folders = sorted(str(path) for path in tmp_path.iterdir() if path.is_dir())
-    assert sorted(bed_names(folders)) == ["bed 1", "bed/2"]
-    assert bed_names([folders[0], "100", folders[0]])[2] == f"{bed_names(folders[:1])[0]}-2"
-    plans = [replace(PLAN, record=path, bed=bed) for path, bed in zip(folders, bed_names(folders), strict=True)]
-    lengths = {made.bed: len(samples(list(made))) for made in open_beds(plans, 40)}
+    assert sorted(name_beds(folders)) == ["bed 1", "bed/2"]
+    assert name_beds([folders[0], "100", folders[0]])[2] == f"{name_beds(folders[:1])[0]}-2"
+    plans = [replace(PLAN, record=path, bed=bed) for path, bed in zip(folders, name_beds(folders), strict=True)]
+    lengths = {made.bed: len(samples(list(made))) for made in open_replays(plans, 40)}
     assert lengths == {"bed 1": 1250, "bed/2": 125}
 
 
 def test_other_records(tmp_path: Path) -> None:
     """What is no recording is replayed as ever, at 125 Hz."""
-    assert not any(is_recorded(name) for name in ("100", str(tmp_path), "", "a\0b", "x" * 10_000, "~nobody/x"))
-    (opened,) = open_beds([replace(PLAN, record="100")], 40)
-    assert isinstance(opened, Replay)
+    assert not any(is_recording_path(name) for name in ("100", str(tmp_path), "", "a\0b", "x" * 10_000, "~nobody/x"))
+    (opened,) = open_replays([replace(PLAN, record="100")], 40)
+    assert isinstance(opened, RecordReplay)
 
 
 def test_without_a_database(folder: Path) -> None:
@@ -290,7 +290,7 @@ def test_without_a_database(folder: Path) -> None:
     (folder / "session.db").unlink()
     for path in (folder, folder / "1"):
         with pytest.raises(RecordError, match=r"session\.db of the recording .* is missing; its signal is still there"):
-            bed_names([str(path)])
+            name_beds([str(path)])
     assert chunks_of(sent(folder / "1" / "0001"))[0].first == 500
 
 
@@ -306,14 +306,14 @@ def test_a_file_that_goes(folder: Path) -> None:
 class Wire:
     """A publisher, and behind it a link and a ward that have heard all before more is sent."""
 
-    def __init__(self, publisher: Publisher, link: Link, ward: Ward) -> None:
+    def __init__(self, publisher: PacketPublisher, link: LinkReceiver, ward: Pipeline) -> None:
         self.linger_s = 0.0
-        self.found: list[Found] = []
+        self.found: list[Result] = []
         self._publisher, self._link, self._ward, self._sent = publisher, link, ward, 0
 
     def send(self, frames: Sequence[bytes]) -> bool:
         sent = self._publisher.send(frames)
-        message = decode(frames)
+        message = decode_frames(frames)
         self._sent += len(message.counts) if sent and isinstance(message, Chunk) else 0
         return sent
 
@@ -337,15 +337,22 @@ class Wire:
 def test_over_sockets(folder: Path, settings: Config, new_ward: NewWard) -> None:
     """A monitor that hears the replay over its sockets tells the same beats, and its ledger closes."""
     ward = new_ward()
-    with Publisher(override(settings, "link", endpoint="tcp://127.0.0.1:*"), lossless=True) as publisher:
-        link = Link(override(settings, "link", endpoint=publisher.endpoint), [])
+    with PacketPublisher(override_config(settings, "link", endpoint="tcp://127.0.0.1:*"), lossless=True) as publisher:
+        link = LinkReceiver(override_config(settings, "link", endpoint=publisher.endpoint), [])
         try:
             wire = Wire(publisher, link, ward)
-            run([replay(folder, 400.0)], wire, Pace(None, True), Clock(), lambda: False, lambda _: None)
+            run_schedule(
+                [replay(folder, 400.0)],
+                wire,
+                PlaybackSpeed(None, True),
+                SchedulerClock(),
+                lambda: False,
+                lambda _: None,
+            )
             assert link.sent("1") == ward.beds["1"].analysed + ward.beds["1"].lost == 21_250 + 15_000
         finally:
             link.close()
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         assert beats_of(wire.found) == list(session.beats("1"))
 
 
@@ -355,13 +362,13 @@ class Ear:
     def __init__(self) -> None:
         self.linger_s, self.now = 30.0, 1000.0
         self.heard: list[tuple[float, Chunk | End]] = []
-        self.clock = Clock(now=lambda: self.now, sleep=self.sleep, unix=lambda: 1e9 + self.now)
+        self.clock = SchedulerClock(now=lambda: self.now, sleep=self.sleep, unix=lambda: 1e9 + self.now)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
     def send(self, frames: Sequence[bytes]) -> bool:
-        self.heard.append((self.now - 1000.0, decode(frames)))
+        self.heard.append((self.now - 1000.0, decode_frames(frames)))
         return True
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
@@ -375,7 +382,7 @@ class Ear:
 def test_pace(folder: Path, speed: float) -> None:
     """Packets go out at the recording's own rate; a hole lasts, and a run follows on another at once."""
     ear = Ear()
-    status = run([replay(folder)], ear, Pace(speed, False), ear.clock, lambda: False, lambda _: None)
+    status = run_schedule([replay(folder)], ear, PlaybackSpeed(speed, False), ear.clock, lambda: False, lambda _: None)
     ends = {500: 0.0, 77: (21_750 - 500) / 125}
     run_s, before = 0.0, ""
     for at, message in ear.heard:
@@ -393,7 +400,9 @@ def test_two_beds_take_turns(folder: Path) -> None:
         replace(PLAN, record=str(folder), bed="a", start_s=171),
         replace(PLAN, record="100", bed="b", duration_s=2),
     ]
-    run(open_beds(plans, 40), ear, Pace(1.0, False), ear.clock, lambda: ear.now > 1001.5, lambda _: None)
+    run_schedule(
+        open_replays(plans, 40), ear, PlaybackSpeed(1.0, False), ear.clock, lambda: ear.now > 1001.5, lambda _: None
+    )
     times = {bed: [at for at, message in ear.heard if message.bed == bed] for bed in "ab"}
     assert np.diff(times["a"][:-1]) == pytest.approx(0.04)
     assert np.diff(times["b"][:-1]) == pytest.approx(0.04)
@@ -404,7 +413,9 @@ def test_two_beds_take_turns(folder: Path) -> None:
 def test_stop(plain: Path, stop_s: float, first: int) -> None:
     """A replay that is stopped ends the run behind the last sample that it sent, in a hole too."""
     ear = Ear()
-    run([replay(plain)], ear, Pace(1.0, False), ear.clock, lambda: ear.now > 1000 + stop_s, lambda _: None)
+    run_schedule(
+        [replay(plain)], ear, PlaybackSpeed(1.0, False), ear.clock, lambda: ear.now > 1000 + stop_s, lambda _: None
+    )
     (_, last), (_, end) = ear.heard[-2:]
     assert isinstance(last, Chunk)
     assert isinstance(end, End)
@@ -415,7 +426,7 @@ def test_stop(plain: Path, stop_s: float, first: int) -> None:
 def test_stop_between_runs(folder: Path) -> None:
     """A replay that is stopped between two runs begins no other."""
     ear = Ear()
-    run([replay(folder)], ear, Pace(1.0, False), ear.clock, lambda: ear.now > 1170.01, lambda _: None)
+    run_schedule([replay(folder)], ear, PlaybackSpeed(1.0, False), ear.clock, lambda: ear.now > 1170.01, lambda _: None)
     assert len({message.run for _, message in ear.heard}) == 1
     assert {message.first for _, message in ear.heard if isinstance(message, End)} == {21_750}
 

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
 
-from agent.cli.monitor import _close
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, Position
-from agent.export.listing import entries
+from agent.cli.monitor import _close_recorder
+from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, ResumePosition
+from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recording
 from agent.recording import sessions
 from agent.recording.recorder import Recorder
-from agent.recording.sessions import Segment, Session
+from agent.recording.sessions import RecordedSegment, RecordedSession
 from model.errors import RunError
 from model.records.annotations import read_annotations
 
@@ -36,8 +36,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "RETRY_S", 0.0)
 
 
-def segments(folder: Path, bed: str = "1") -> list[Segment]:
-    with Session(folder) as session:
+def segments(folder: Path, bed: str = "1") -> list[RecordedSegment]:
+    with RecordedSession(folder) as session:
         return session.segments(bed)
 
 
@@ -50,7 +50,7 @@ def read_back(folder: Path, bed: str = "1") -> dict[tuple[str, int], tuple[int, 
     """Every sample that has a value, by run and index."""
     found = {}
     for segment in segments(folder, bed):
-        for i, row in enumerate(sessions.counts(segment, 0, segment.count).tolist()):
+        for i, row in enumerate(sessions.read_segment_counts(segment, 0, segment.count).tolist()):
             if any(value != MISSING for value in row):
                 assert (segment.run, segment.first + i) not in found
                 found[segment.run, segment.first + i] = tuple(row)
@@ -150,7 +150,7 @@ def test_what_is_recorded_does_not_depend_on_the_cut(
     assert spans(whole) == spans(cut)
     assert ledger(whole) == ledger(cut)
     assert all(segment.count <= rotate for segment in segments(cut))
-    with Session(whole) as one, Session(cut) as other:
+    with RecordedSession(whole) as one, RecordedSession(cut) as other:
         assert list(one.beats("1")) == list(other.beats("1")) == beats
     for segment in segments(cut):
         notes = read_annotations(segment.path.parent, segment.path.name, "ecg", segment.fs)
@@ -217,7 +217,7 @@ def test_a_beat_of_before_a_rotation_goes_to_its_segment(tmp_path: Path) -> None
         (20,),
         (20,),
     ]
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         made = session.segments("1")
         assert [b.sample for b in session.beats("1", made[0])] == [20, 90]
 
@@ -232,7 +232,7 @@ def test_a_gap_of_a_minute_is_filled_a_longer_one_ends_the_segment(
     record(tmp_path, chunk(0, 100), *pieces, chunk(stop, stop + 50))
     assert len(segments(tmp_path)) == expected
     assert ledger(tmp_path) == [("run", 0, stop + 50, 150, stop - 100, 0)]
-    first = sessions.counts(segments(tmp_path)[0], 0, 10_000)
+    first = sessions.read_segment_counts(segments(tmp_path)[0], 0, 10_000)
     assert (first[100:-50] == MISSING).all()
 
 
@@ -283,7 +283,7 @@ def test_leads_come_back_to_the_last_bit(tmp_path: Path) -> None:
     )
     record(tmp_path, chunk(3, 10, leads=odd, fs=1.1, bed="Bett 7, Süd"))
     (segment,) = segments(tmp_path, "Bett 7, Süd")
-    alone = sessions.lone_segment(segment.path)
+    alone = sessions.read_lone_segment(segment.path)
     assert alone.leads == segment.leads == odd
     assert (alone.bed, alone.run, alone.first, alone.fs) == ("Bett 7, Süd", "run", 3, 1.1)
     assert alone.started_s == segment.started_s
@@ -300,7 +300,7 @@ def test_hostile_names_of_beds_stay_inside(tmp_path: Path) -> None:
     folder = tmp_path / "session"
     record(folder, *(chunk(i, i + 5, bed=bed) for i, bed in enumerate(NAMES)))
     record(folder, *(chunk(i + 5, i + 9, bed=bed) for i, bed in enumerate(NAMES)))
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         assert sorted(session.beds) == sorted(NAMES)
     for i, bed in enumerate(NAMES):
         made = segments(folder, bed)
@@ -321,14 +321,14 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
         recorder.push([gap(500, 520), End("2", "run", 9, 250.0)], [], NOW)
     with Recorder(tmp_path, CONFIG, {"started": "now", "version": "2"}) as recorder:
         assert recorder.positions() == {
-            "1": Position("run", 520, 125.0, 400, ended=False),
-            "2": Position("run", 9, 250.0, None, ended=True),
+            "1": ResumePosition("run", 520, 125.0, 400, ended=False),
+            "2": ResumePosition("run", 9, 250.0, None, ended=True),
         }
         recorder.push([chunk(520, 900)], [beat(100), beat(400), beat(480), beat(800)], NOW)
         assert recorder.news() == []
     assert spans(tmp_path) == [("run", 0, 500), ("run", 520, 900)]
     assert ledger(tmp_path) == [("run", 0, 900, 880, 20, 0)]
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert [b.sample for b in session.beats("1")] == [100, 400, 480, 800]
         assert session.about == {"started": "then", "version": "2"}
     notes = [read_annotations(s.path.parent, s.path.name, "ecg", 125).samples for s in segments(tmp_path)]
@@ -352,7 +352,7 @@ def test_beats_of_a_run_that_ends_and_of_the_next_in_one_push(tmp_path: Path) ->
         messages = [chunk(0, 200, run="same-name-2"), chunk(0, 100, run="third")]
         recorder.push(messages, [beat(250), start[1], beat(60), start[2], beat(70)], NOW)
         recorder.push([chunk(100, 200, run="third")], [beat(150)], NOW)
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         found = {
             run: [b.sample for b in session.beats("1", run=run)] for run in ("same-name-1", "same-name-2", "third")
         }
@@ -361,7 +361,7 @@ def test_beats_of_a_run_that_ends_and_of_the_next_in_one_push(tmp_path: Path) ->
 
 def told_late(folder: Path) -> tuple[dict[str, list[int]], list[tuple[int, ...]]]:
     """The beats of each run by the database, and those of each segment by its annotations."""
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         beats = {run: [b.sample for b in session.beats("1", run=run)] for run in ("a", "b", "c")}
     return beats, [read_annotations(s.path.parent, s.path.name, "ecg", 125).samples for s in segments(folder)]
 
@@ -401,7 +401,7 @@ def test_events_are_kept_with_their_time(tmp_path: Path) -> None:
     """Events of beds and of the link come back in order; those of the recording itself are not taken twice."""
     told = [Event("1", 0, "start", "run run"), Event("", 0, "link", "no packets"), Event("2", 7, "refused", "no lead")]
     record(tmp_path, chunk(0, 9), found=[*told, Event("", 0, "record", "told by the recorder before")])
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert session.events() == [(NOW, event) for event in told]
         assert session.events("") == [(NOW, told[1])]
 
@@ -477,7 +477,7 @@ def test_a_torn_sample_and_lost_files_are_repaired(tmp_path: Path) -> None:
     segment.path.with_suffix(".hea").write_text("000")
     assert segments(tmp_path)[0].count == 501
     with Recorder(tmp_path, CONFIG, {}) as recorder:
-        assert recorder.positions()["1"] == Position("run", 501, 125.0, 200, ended=False)
+        assert recorder.positions()["1"] == ResumePosition("run", 501, 125.0, 200, ended=False)
         assert len(texts(recorder)) == 1
     assert data.stat().st_size == 501 * 4
     assert wfdb.rdann(str(segment.path), "ecg").sample.tolist() == [100, 200]
@@ -501,8 +501,8 @@ def test_a_power_cut_may_take_what_the_database_knows(tmp_path: Path) -> None:
     db.close()
     with Recorder(tmp_path, CONFIG, {}) as recorder:
         assert recorder.positions() == {
-            "1": Position("run", 400, 125.0, 100, ended=False),
-            "2": Position("run", 80, 125.0, None, ended=False),
+            "1": ResumePosition("run", 400, 125.0, 100, ended=False),
+            "2": ResumePosition("run", 80, 125.0, None, ended=False),
         }
         recorder.push([chunk(400, 520)], [beat(450)], NOW)
     assert ledger(tmp_path) == [("run", 0, 520, 520, 0, 0)]
@@ -563,7 +563,7 @@ def test_a_full_disk_pauses_the_recording_and_it_goes_on_by_itself(
     assert spans(tmp_path) == [("run", 0, 20), ("run", 1400, 1500)]
     assert ledger(tmp_path) == [("run", 0, 1500, 120, 100, 1280)]
     assert read_back(tmp_path) == sent([chunk(0, 20), chunk(1400, 1500)])
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert [b.sample for b in session.beats("1")] == [5, 1450]
         assert [event.text for _, event in session.events()] == said
 
@@ -583,13 +583,13 @@ def test_what_was_not_recorded_is_told_at_the_end(
         recorder.push([chunk(20, 1020), chunk(20, 520, bed="2", fs=250.0)], [], NOW + 1)
         until(recorder, lambda: bool(recorder.view().trouble))
     until(recorder, lambda: not recorder.view().trouble)
-    _close(recorder)
+    _close_recorder(recorder)
     assert capsys.readouterr().err == "ecg-agent: 10.0 s of signal were not recorded: No space left on device\n"
-    assert [listed.state for listed in entries(tmp_path)] == ["incomplete"]
+    assert [listed.state for listed in summarise_sessions(tmp_path)] == ["incomplete"]
     with Recorder(tmp_path / "full", CONFIG, {}) as again:
         again.push([chunk(1020, 1030)], [], NOW + 9)
     assert not again.unrecorded()
-    assert [listed.state for listed in entries(tmp_path)] == ["incomplete"]
+    assert [listed.state for listed in summarise_sessions(tmp_path)] == ["incomplete"]
     with Recorder(tmp_path / "full", CONFIG, {}) as again:
         again.push([chunk(1155, 1200)], [], NOW + 10)
     assert again.unrecorded() == "1.0 s of signal were not recorded: nobody was there to record it"
@@ -604,16 +604,16 @@ def test_a_recording_that_could_not_be_finished_is_not_told_to_be_complete(
         recorder.push(before, [], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.packed", _refuse)
-            patch.setattr("agent.recording.session_writer.database.transaction", _refuse)
+            patch.setattr("agent.recording.bed_writer.pack_format_16", _refuse)
+            patch.setattr("agent.recording.session_writer.database.write_transaction", _refuse)
             recorder.push([chunk(20, 145)], [], NOW)
             with pytest.raises(RunError, match="could not be finished: No space left"):
-                _close(recorder)
+                _close_recorder(recorder)
         assert capsys.readouterr().err == "ecg-agent: 1.0 s of signal were not recorded: No space left on device\n"
-    assert [listed.state for listed in entries(tmp_path)] == ["interrupted", "interrupted"]
+    assert [listed.state for listed in summarise_sessions(tmp_path)] == ["interrupted", "interrupted"]
     with Recorder(tmp_path / "some", CONFIG, {}):
         pass
-    assert [listed.state for listed in entries(tmp_path / "some")] == ["complete"]
+    assert [listed.state for listed in summarise_sessions(tmp_path / "some")] == ["complete"]
 
 
 def test_alarms_of_a_disk_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -669,9 +669,12 @@ def test_the_oldest_is_deleted_beyond_the_limit(tmp_path: Path) -> None:
     assert len([text for text in said if "bed 1" in text]) == 11 - len(kept)
     assert said[0].startswith("deleted to stay below 2 MB: 13 min of bed 1 from 2025-01-01 00:00 UTC (1/0001)")
     assert len(list((tmp_path / "1").glob("*.dat"))) == len(kept)
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert session.beat_count("1") == 11
-    assert sessions.counts(segments(tmp_path)[0], 0, 1).tolist() == counts_of(kept[0][1], kept[0][1] + 1).tolist()
+    assert (
+        sessions.read_segment_counts(segments(tmp_path)[0], 0, 1).tolist()
+        == counts_of(kept[0][1], kept[0][1] + 1).tolist()
+    )
     record(tmp_path, chunk(10 * rotate + 10, 10 * rotate + 20), config=config)
     assert spans(tmp_path)[:-1] == kept
 
@@ -744,7 +747,7 @@ def test_a_fault_of_ours_pauses_and_is_told(tmp_path: Path, monkeypatch: pytest.
         recorder.push([chunk(0, 20)], [], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.packed", lambda _: 1 / 0)
+            patch.setattr("agent.recording.bed_writer.pack_format_16", lambda _: 1 / 0)
             recorder.push([chunk(20, 40)], [], NOW)
             until(recorder, lambda: "division by zero" in recorder.view().trouble)
         until(recorder, lambda: not recorder.view().trouble)
@@ -761,14 +764,14 @@ def test_beats_that_the_annotations_could_not_take_are_written_later(
         recorder.push([chunk(0, 200)], [beat(50)], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.segment_files._encoded", _refuse)
+            patch.setattr("agent.recording.segment_files._encode_beat_notes", _refuse)
             recorder.push([chunk(200, 300)], [beat(150), beat(250)], NOW)
             until(recorder, lambda: bool(recorder.view().trouble))
             (segment,) = segments(tmp_path)
             assert wfdb.rdann(str(segment.path), "ecg").sample.tolist() == [50]
         until(recorder, lambda: not recorder.view().trouble)
     assert wfdb.rdann(str(segment.path), "ecg").sample.tolist() == [50, 150, 250]
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert [b.sample for b in session.beats("1")] == [50, 150, 250]
 
 
@@ -780,7 +783,7 @@ def test_many_beds_take_no_descriptors(tmp_path: Path) -> None:
         recorder.push([chunk(0, 5, bed=f"bed {i}") for i in range(200)], [], NOW)
         assert recorder.flush()
         assert process.num_fds() - before <= 6
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert len(session.beds) == 200
     assert process.num_fds() == before
 

@@ -19,13 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from indexed import CONFIG, NOW, beat, chunk, gap, kill, record
 
-from agent.core.messages import Alarm, Event, Floats, Found, Strip
-from agent.export.convert import convert
-from agent.export.listing import entries, table
-from agent.outputs.json_lines import alarm_line
+from agent.core.messages import Alarm, Event, FloatArray, Result, Strip
+from agent.export.convert import convert_recording
+from agent.export.listing import build_session_table, summarise_sessions
+from agent.outputs.json_lines import alarm_to_json
 from agent.recording import alarm_records as module
 from agent.recording import recorder as recording
-from agent.recording.alarm_records import LONGEST_STRIP, Waiting, packed, unpacked
+from agent.recording.alarm_records import LONGEST_STRIP, PendingAlarms, pack_strip_wave, unpack_strip_wave
 from agent.recording.recorder import Recorder
 from agent.recording.runs import SessionRuns
 from model.errors import RecordError
@@ -123,12 +123,12 @@ def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest
     """Alarms wait, a bounded number of them, until something can be written."""
     monkeypatch.setattr(recording, "RETRY_S", 0.0)
     monkeypatch.setattr(recording, "FLUSH_S", 0.01)
-    monkeypatch.setattr(module, "MOST_WAITING", 5)
+    monkeypatch.setattr(module, "MOST_PENDING", 5)
     with Recorder(tmp_path, CONFIG, {}) as recorder:
         recorder.push([chunk(0, 100)], [], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.packed", lambda _: 1 / 0)
+            patch.setattr("agent.recording.bed_writer.pack_format_16", lambda _: 1 / 0)
             recorder.push([chunk(100, 200)], [alarm(onset) for onset in range(3)], NOW)
             assert recorder.flush()
             assert recorder.view().trouble
@@ -147,9 +147,9 @@ def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest
 
 def test_waiting_alarms_are_bounded() -> None:
     """However many are told while nothing is written."""
-    waiting = Waiting()
+    waiting = PendingAlarms()
     assert not waiting
-    for onset in range(3 * module.MOST_WAITING):
+    for onset in range(3 * module.MOST_PENDING):
         waiting.take(strip(alarm(onset), 2))
     db = sqlite3.connect(":memory:")
     db.executescript(recording_schema())
@@ -170,7 +170,7 @@ def recording_schema() -> str:
 def test_the_queue_counts_waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A strip that finds no place is not taken."""
     monkeypatch.setattr(recording, "MOST_BYTES", 15_000)
-    assert recording._size([chunk(0, 10)], [alarm(), beat(1)]) < 2000
+    assert recording._estimate_batch_bytes([chunk(0, 10)], [alarm(), beat(1)]) < 2000
     stuck, answers, pwrite = threading.Event(), threading.Event(), os.pwrite
 
     def write(descriptor: int, content: bytes, at: int) -> int:
@@ -201,9 +201,9 @@ def test_a_version_1_session_is_read_and_upgraded(tmp_path: Path) -> None:
         assert [b.sample for b in session.beats("1")] == [100]
     assert told(tmp_path / "s") == []
     assert strips(tmp_path / "s") == []
-    (listed,) = entries(tmp_path / "s")
+    (listed,) = summarise_sessions(tmp_path / "s")
     assert (listed.state, listed.alarms) == ("complete", 0)
-    convert(tmp_path / "s", tmp_path / "out.jsonl")
+    convert_recording(tmp_path / "s", tmp_path / "out.jsonl")
     assert (tmp_path / "s" / "session.db").read_bytes() == before
     one = alarm(520)
     with Recorder(tmp_path / "s", CONFIG, {}) as recorder:
@@ -319,19 +319,19 @@ def test_alarms_survive_a_kill(tmp_path: Path) -> None:
 def test_json_lines_have_alarms(tmp_path: Path) -> None:
     """Where they were announced, as they stood last; of one segment those that began in it."""
     one, two = alarm(50, ended=400), alarm(300, condition="asystole")
-    found: Sequence[Found] = [Event("1", 0, "start", "run run"), beat(40), one, beat(200), two, beat(350)]
+    found: Sequence[Result] = [Event("1", 0, "start", "run run"), beat(40), one, beat(200), two, beat(350)]
     config = replace(CONFIG, rotate_min=250 / 125 / 60)
     record(tmp_path / "s", chunk(0, 500), found=found, config=config)
-    convert(tmp_path / "s", tmp_path / "out.jsonl")
+    convert_recording(tmp_path / "s", tmp_path / "out.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["type"] for line in lines] == ["event", "beat", "alarm", "beat", "alarm", "beat"]
-    assert [line for line in lines if line["type"] == "alarm"] == [alarm_line(one), alarm_line(two)]
+    assert [line for line in lines if line["type"] == "alarm"] == [alarm_to_json(one), alarm_to_json(two)]
     assert set(lines[2]) == {
         *("type", "bed", "sample", "time_s", "condition", "priority", "text", "onset"),
         *("announced", "ended", "acknowledged_s", "latching"),
     }
     assert lines[2]["time_s"] == 0.4
-    convert(tmp_path / "s" / "1" / "0002", tmp_path / "part.jsonl")
+    convert_recording(tmp_path / "s" / "1" / "0002", tmp_path / "part.jsonl")
     part = [json.loads(line) for line in (tmp_path / "part.jsonl").read_text().splitlines()]
     assert [line["onset"] for line in part if line["type"] == "alarm"] == [300]
 
@@ -339,7 +339,7 @@ def test_json_lines_have_alarms(tmp_path: Path) -> None:
 def test_the_document_has_every_key() -> None:
     """docs/json-lines.md names what alarm_line gives."""
     text = (Path(__file__).parents[1] / "docs" / "json-lines.md").read_text().partition("## An alarm")[2]
-    assert all(f"| `{key}` |" in text.partition("\n## ")[0] for key in alarm_line(alarm()))
+    assert all(f"| `{key}` |" in text.partition("\n## ")[0] for key in alarm_to_json(alarm()))
 
 
 @pytest.mark.parametrize("fs", [125.0, 250.0])
@@ -352,7 +352,7 @@ def test_edf_has_alarms(tmp_path: Path, fs: float) -> None:
         recorder.push([chunk(650 * scale, 800 * scale, fs=fs)], alarms[2:4], NOW)
         start = chunk(0, 100 * scale, run="next", fs=fs, sent_s=NOW + 20)
         recorder.push([start], alarms[4:], NOW)
-    convert(tmp_path / "s", tmp_path / "out.edf")
+    convert_recording(tmp_path / "s", tmp_path / "out.edf")
     found = edfio.read_edf(tmp_path / "out.edf").annotations
     made = [(round(one.onset, 3), one.duration) for one in found if one.text == "alarm: V run: 5 beats at 150/min"]
     next_run = round(20 - 0.8 + 80 / 125, 3)
@@ -362,14 +362,14 @@ def test_edf_has_alarms(tmp_path: Path, fs: float) -> None:
 def test_sessions_count_alarms(tmp_path: Path) -> None:
     """As a number, and as a column where there are any, which a long day leaves room for."""
     record(tmp_path / "s", chunk(0, 500), found=[alarm(), alarm(300), replace(alarm(), ended=400)])
-    (listed,) = entries(tmp_path / "s")
+    (listed,) = summarise_sessions(tmp_path / "s")
     assert listed.alarms == 2
     from rich.console import Console
 
     day = replace(listed, beats=103_680, length_s=86_400.0, state="interrupted", recording="a-long-name" * 3)
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        console.print(table([day]))
+        console.print(build_session_table([day]))
     lines = capture.get().splitlines()
     assert "alarms" in lines[0]
     assert lines[1].rstrip().endswith("interrupted")
@@ -379,8 +379,8 @@ def test_sessions_count_alarms(tmp_path: Path) -> None:
 @given(st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), max_size=50))
 def test_a_wave_of_any_values_can_be_kept(values: list[float]) -> None:
     """To a microvolt within what 16 bits hold, cut to that beyond; NaN stays NaN and nothing else becomes it."""
-    wave: Floats = np.array(values, np.float32)
-    back = unpacked(packed(wave))
+    wave: FloatArray = np.array(values, np.float32)
+    back = unpack_strip_wave(pack_strip_wave(wave))
     np.testing.assert_array_equal(np.isnan(back), np.isnan(wave))
     inside = np.abs(wave) < 32.7
     np.testing.assert_allclose(back[inside], wave[inside], atol=0.00051)
@@ -389,7 +389,7 @@ def test_a_wave_of_any_values_can_be_kept(values: list[float]) -> None:
 
 def test_a_strip_is_kept_up_to_a_minute() -> None:
     """So no strip can fill a session."""
-    assert len(unpacked(packed(np.zeros(10 * LONGEST_STRIP, np.float32)))) == LONGEST_STRIP
+    assert len(unpack_strip_wave(pack_strip_wave(np.zeros(10 * LONGEST_STRIP, np.float32)))) == LONGEST_STRIP
 
 
 def test_reading_a_copy_of_a_live_session(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from indexed import CONFIG, counts_of
 from agent.core.messages import MISSING
 from agent.recording import sessions
 from agent.recording.recorder import Recorder
-from agent.recording.sessions import Session
+from agent.recording.sessions import RecordedSession
 
 ROOT = Path(__file__).parents[1]
 KILLS = 10
@@ -66,11 +66,11 @@ def record_and_kill(folder: Path, lines: int, wait_s: float) -> int:
 
 def check(folder: Path, bed: str, least: int) -> int:
     """What is on disk is what was pushed, up to a sample that is no earlier than the process knew; that sample."""
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         made = session.segments(bed)
     following = 0
     for segment in made:
-        counts = sessions.counts(segment, 0, segment.count)
+        counts = sessions.read_segment_counts(segment, 0, segment.count)
         index = np.arange(segment.first, segment.first + segment.count)
         expected = counts_of(segment.first, segment.first + segment.count)
         if bed == "1":
@@ -92,7 +92,7 @@ def test_what_is_recorded_survives_kills_at_any_moment(tmp_path: Path, seed: int
         safe = record_and_kill(folder, chosen.randint(1, 20), chosen.uniform(0, 0.04))
         check(folder, "1", safe)
         check(folder, "2", 2 * safe)
-        with Session(folder) as session:
+        with RecordedSession(folder) as session:
             beats = [beat.sample for beat in session.beats("1")]
             assert beats == list(range(50, beats[-1] + 1, BEAT_EVERY))
             assert beats[-1] >= safe - BEAT_EVERY
@@ -103,7 +103,7 @@ def test_what_is_recorded_survives_kills_at_any_moment(tmp_path: Path, seed: int
     closes = db.execute("SELECT next - first - recorded - missing - lost, lost FROM ledger").fetchall()
     db.close()
     assert closes == [(0, 0), (0, 0)]
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         assert len(session.segments("1")) > KILLS
         placed = 0
         for segment in session.segments("1"):

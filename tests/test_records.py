@@ -13,7 +13,10 @@ from model.errors import RecordError
 from model.records import build_database, wfdb_records
 
 MITDB, NSTDB = wfdb_records.DATABASE / "mitdb", wfdb_records.DATABASE / "nstdb"
-EMBEDDED = [*(MITDB / name for name in wfdb_records.embedded()), *(NSTDB / name for name in wfdb_records.noises())]
+EMBEDDED = [
+    *(MITDB / name for name in wfdb_records.embedded_records()),
+    *(NSTDB / name for name in wfdb_records.embedded_noises()),
+]
 ORIGINALS = Path(__file__).parents[2] / "shared"
 
 
@@ -57,7 +60,7 @@ def test_embedded_records_are_the_published_ones(path: Path) -> None:
 
 def test_every_sum_belongs_to_an_embedded_file() -> None:
     """48 records with annotations and the two noises are embedded, and no sum is listed besides."""
-    assert (len(wfdb_records.embedded()), wfdb_records.noises()) == (48, ("bw", "ma"))
+    assert (len(wfdb_records.embedded_records()), wfdb_records.embedded_noises()) == (48, ("bw", "ma"))
     assert len(build_database.published_sums(MITDB)) == 3 * 48
     assert len(build_database.published_sums(NSTDB)) == 2 * 2
 
@@ -79,7 +82,7 @@ def test_embedding_again_gives_the_same(tmp_path: Path) -> None:
     for name, content in published_files(MITDB / "100").items():
         (source / name).write_bytes(content)
     (source / "SHA256SUMS.txt").write_bytes((MITDB / "SHA256SUMS.txt").read_bytes())
-    build_database.embed(source, ["100"], target)
+    build_database.embed_records(source, ["100"], target)
     assert build_database.published_sums(target).items() <= build_database.published_sums(MITDB).items()
     assert (target / "100.hea").read_bytes() == (MITDB / "100.hea").read_bytes()
     again, embedded = (soundfile.read(folder / "100.flac", dtype="int16")[0] for folder in (target, MITDB))
@@ -91,38 +94,42 @@ def test_embedding_refuses_other_files(tmp_path: Path) -> None:
     (tmp_path / "100.dat").write_bytes(b"other")
     (tmp_path / "SHA256SUMS.txt").write_bytes((MITDB / "SHA256SUMS.txt").read_bytes())
     with pytest.raises(SystemExit, match=r"100\.dat is not the published file"):
-        build_database.embed(tmp_path, ["100"], tmp_path / "target")
+        build_database.embed_records(tmp_path, ["100"], tmp_path / "target")
 
 
 def test_what_a_header_says() -> None:
     """The header of record 100 gives rate, length, leads with the converter's range, and remarks."""
     record = wfdb_records.open_record("100")
     assert (record.name, record.fs, record.length) == ("100", 360.0, 650_000)
-    assert record.signals[0] == wfdb_records.Signal("MLII", "mV", -5.12, 5.115)
+    assert record.signals[0] == wfdb_records.RecordSignal("MLII", "mV", -5.12, 5.115)
     assert [signal.name for signal in record.signals] == ["MLII", "V5"]
     assert record.comments == ("69 M 1085 1629 x1", "Aldomet, Inderal")
 
 
 def test_signal_is_in_millivolts() -> None:
     """The first samples of record 100, 995 and 1011 counts at 200 a millivolt around 1024, are -0.145 and -0.065 mV."""
-    assert wfdb_records.read(wfdb_records.open_record("100"), 0, 1).tolist() == [[-0.145, -0.065]]
+    assert wfdb_records.read_record_samples(wfdb_records.open_record("100"), 0, 1).tolist() == [[-0.145, -0.065]]
 
 
 @pytest.mark.parametrize("cuts", [[30_000], [1, 2, 4_095, 4_096, 4_097, 19_999, 30_000]])
 def test_blocks_equal_the_whole(cuts: list[int]) -> None:
     """A record read in blocks is the record read at once."""
     record = wfdb_records.open_record("208")
-    whole = wfdb_records.read(record, 0, 30_000)
-    blocks = [wfdb_records.read(record, start, stop) for start, stop in zip([0, *cuts], cuts, strict=False)]
+    whole = wfdb_records.read_record_samples(record, 0, 30_000)
+    blocks = [
+        wfdb_records.read_record_samples(record, start, stop) for start, stop in zip([0, *cuts], cuts, strict=False)
+    ]
     assert np.array_equal(np.concatenate(blocks), whole)
 
 
 def test_reading_ends_with_the_record() -> None:
     """A stop after the end means the end, and there is nothing after it."""
     record = wfdb_records.open_record("100")
-    assert np.array_equal(wfdb_records.read(record, 649_990, 10**9), wfdb_records.read(record, 649_990))
-    assert wfdb_records.read(record, 650_000).shape == (0, 2)
-    assert wfdb_records.read(record, 700_000, 700_001).shape == (0, 2)
+    assert np.array_equal(
+        wfdb_records.read_record_samples(record, 649_990, 10**9), wfdb_records.read_record_samples(record, 649_990)
+    )
+    assert wfdb_records.read_record_samples(record, 650_000).shape == (0, 2)
+    assert wfdb_records.read_record_samples(record, 700_000, 700_001).shape == (0, 2)
 
 
 @pytest.mark.parametrize("fmt", ["16", "212", "80", "24"])
@@ -130,8 +137,8 @@ def test_samples_without_a_value_are_nan(tmp_path: Path, ramp: NDArray[np.float6
     """Where a record holds WFDB's invalid sample it reads NaN, in blocks too, and values elsewhere."""
     ramp[10:20, 0] = ramp[99, 1] = np.nan
     record = wfdb_records.open_record(write_record(tmp_path, ramp, fmt=fmt))
-    assert np.array_equal(wfdb_records.read(record), ramp, equal_nan=True)
-    assert np.array_equal(wfdb_records.read(record, 15, 25), ramp[15:25], equal_nan=True)
+    assert np.array_equal(wfdb_records.read_record_samples(record), ramp, equal_nan=True)
+    assert np.array_equal(wfdb_records.read_record_samples(record, 15, 25), ramp[15:25], equal_nan=True)
 
 
 @pytest.mark.parametrize("ending", ["", ".hea", ".dat"])
@@ -139,7 +146,7 @@ def test_any_record_by_path(tmp_path: Path, ramp: NDArray[np.float64], ending: s
     """A WFDB record at any rate is read by its path, with or without an ending."""
     record = wfdb_records.open_record(write_record(tmp_path, ramp, fs=257.5) + ending)
     assert (record.name, record.fs, record.length) == ("made", 257.5, 100)
-    assert np.array_equal(wfdb_records.read(record), ramp)
+    assert np.array_equal(wfdb_records.read_record_samples(record), ramp)
 
 
 @pytest.mark.parametrize("name", ["nothing", "", ".", "/", "..", "a\0b", "~nobody-here/1", "x" * 5000, "100/100"])
@@ -187,7 +194,7 @@ def test_unknown_format(tmp_path: Path) -> None:
     (tmp_path / "bad.hea").write_text("bad 1 360 10\nbad.dat 777 200\n")
     (tmp_path / "bad.dat").write_bytes(bytes(1000))
     with pytest.raises(RecordError, match=r"cannot read the signal of record .*bad: format 777 is unknown"):
-        wfdb_records.read(wfdb_records.open_record(str(tmp_path / "bad")))
+        wfdb_records.read_record_samples(wfdb_records.open_record(str(tmp_path / "bad")))
 
 
 @pytest.mark.parametrize("left", [0, 1, 399])
@@ -197,7 +204,7 @@ def test_signal_files_cut_short(tmp_path: Path, ramp: NDArray[np.float64], left:
     data = tmp_path / "made.dat"
     data.write_bytes(data.read_bytes()[:left])
     with pytest.raises(RecordError, match=r"^.*record .*made.*$"):
-        wfdb_records.read(record)
+        wfdb_records.read_record_samples(record)
 
 
 def test_missing_signal_file(tmp_path: Path, ramp: NDArray[np.float64]) -> None:
@@ -205,7 +212,7 @@ def test_missing_signal_file(tmp_path: Path, ramp: NDArray[np.float64]) -> None:
     record = wfdb_records.open_record(write_record(tmp_path, ramp))
     (tmp_path / "made.dat").unlink()
     with pytest.raises(RecordError, match=r"cannot read the signal of record .*made\.dat"):
-        wfdb_records.read(record)
+        wfdb_records.read_record_samples(record)
 
 
 @pytest.mark.parametrize("left", [0, 100, 300_000])
@@ -216,7 +223,7 @@ def test_flac_cut_short(tmp_path: Path, left: int) -> None:
     record = wfdb_records.open_record(str(tmp_path / "100"))
     (tmp_path / "100.flac").write_bytes((MITDB / "100.flac").read_bytes()[:left])
     with pytest.raises(RecordError, match=r"^.*record .*100.*$"):
-        wfdb_records.read(record)
+        wfdb_records.read_record_samples(record)
 
 
 @pytest.mark.parametrize("content", [b"\0", b"\xff" * 101, bytes(range(256)) * 3], ids=["one byte", "ff", "all bytes"])
@@ -225,19 +232,19 @@ def test_broken_annotations(tmp_path: Path, ramp: NDArray[np.float64], content: 
     record = wfdb_records.open_record(write_record(tmp_path, ramp))
     (tmp_path / "made.atr").write_bytes(content)
     with pytest.raises(RecordError, match=r"^cannot read the annotations of record .*$"):
-        wfdb_records.annotations(record)
+        wfdb_records.read_reference(record)
 
 
 def test_missing_annotations(tmp_path: Path, ramp: NDArray[np.float64]) -> None:
     """A record without annotations says which file is missing."""
     record = wfdb_records.open_record(write_record(tmp_path, ramp))
     with pytest.raises(RecordError, match=r"no annotations: made\.atr is missing"):
-        wfdb_records.annotations(record)
+        wfdb_records.read_reference(record)
 
 
 def test_annotations_of_a_record() -> None:
     """The first annotations of record 100: the rhythm with its note, then beats."""
-    found = wfdb_records.annotations(wfdb_records.open_record("100"))
+    found = wfdb_records.read_reference(wfdb_records.open_record("100"))
     assert found.samples[:3].tolist() == [18, 77, 370]
     assert (found.symbols[:3], found.texts[:3]) == (("+", "N", "N"), ("(N", "", ""))
     peaks, classes = found.beats()
@@ -246,8 +253,8 @@ def test_annotations_of_a_record() -> None:
 
 def test_beats_of_the_database() -> None:
     """The annotated beats of all records have the published number of each symbol, and so of each class."""
-    found = [wfdb_records.annotations(wfdb_records.open_record(name)) for name in wfdb_records.embedded()]
-    symbols = Counter(symbol for one in found for symbol in one.symbols if symbol in wfdb_records.CLASS_OF)
+    found = [wfdb_records.read_reference(wfdb_records.open_record(name)) for name in wfdb_records.embedded_records()]
+    symbols = Counter(symbol for one in found for symbol in one.symbols if symbol in wfdb_records.AAMI_CLASS_OF)
     assert symbols == {
         "N": 75052, "L": 8075, "R": 7259, "e": 16, "j": 229,
         "A": 2546, "a": 150, "J": 83, "S": 2,
@@ -262,7 +269,7 @@ def test_beats_of_the_database() -> None:
 def test_classes_in_order() -> None:
     """Classes stand in one order everywhere, and no symbol belongs to two of them."""
     assert wfdb_records.CLASSES == ("N", "S", "V", "F", "Q")
-    assert len(wfdb_records.CLASS_OF) == sum(map(len, wfdb_records.AAMI_CLASSES.values()))
+    assert len(wfdb_records.AAMI_CLASS_OF) == sum(map(len, wfdb_records.AAMI_CLASSES.values()))
 
 
 @pytest.mark.parametrize(

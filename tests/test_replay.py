@@ -10,23 +10,23 @@ import wfdb
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from agent.core.messages import MISSING, Chunk, End, quantised
-from agent.wire.packets import decode, encode
+from agent.core.messages import MISSING, Chunk, End, quantise_to_counts
+from agent.wire.packets import decode_frames, encode_frames
 from model.errors import ConfigError, RecordError
-from model.records.wfdb_records import Record, open_record, read
-from simulator.record_replay import Plan, Replay, packet_samples, wire_leads
+from model.records.wfdb_records import Record, open_record, read_record_samples
+from simulator.record_replay import RecordReplay, ReplayPlan, packet_samples, wire_leads
 
-PLAN = Plan(record="100", bed="100", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)
+PLAN = ReplayPlan(record="100", bed="100", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)
 
 
-def played(plan: Plan, **options: Any) -> tuple[list[Chunk], End]:
-    *chunks, end = Replay(plan, **{"packet_ms": 40.0, **options})
+def played(plan: ReplayPlan, **options: Any) -> tuple[list[Chunk], End]:
+    *chunks, end = RecordReplay(plan, **{"packet_ms": 40.0, **options})
     assert isinstance(end, End)
     assert all(isinstance(chunk, Chunk) for chunk in chunks)
     return [chunk for chunk in chunks if isinstance(chunk, Chunk)], end
 
 
-def samples(plan: Plan, **options: Any) -> NDArray[np.int32]:
+def samples(plan: ReplayPlan, **options: Any) -> NDArray[np.int32]:
     return np.concatenate([chunk.counts for chunk in played(plan, **options)[0]])
 
 
@@ -48,7 +48,7 @@ def written(
 
 def test_whole_record() -> None:
     """A record comes out as scipy's resample_poly of the whole of it, in microvolts."""
-    expected = np.rint(1000 * resample_poly(read(open_record("100")), 25, 72))
+    expected = np.rint(1000 * resample_poly(read_record_samples(open_record("100")), 25, 72))
     np.testing.assert_array_equal(samples(PLAN), expected)
 
 
@@ -76,10 +76,10 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def noted(record: Record, start: int, stop: int) -> NDArray[np.float64]:
         sizes.append(stop - start)
-        return read(record, start, stop)
+        return read_record_samples(record, start, stop)
 
-    monkeypatch.setattr("simulator.record_replay.read", noted)
-    messages = iter(Replay(PLAN, 40))
+    monkeypatch.setattr("simulator.record_replay.read_record_samples", noted)
+    messages = iter(RecordReplay(PLAN, 40))
     next(messages)
     assert len(sizes) <= 2
     for _ in range(25 * 100):
@@ -99,7 +99,7 @@ def test_packets() -> None:
 
 def test_whole_length() -> None:
     """A record that is not looped ends with its last resampled sample."""
-    replay = Replay(replace(PLAN, start_s=1800), 40)
+    replay = RecordReplay(replace(PLAN, start_s=1800), 40)
     (*_, end) = replay
     assert end.first == 225_695 == replay.first + (replay.length or 0)
 
@@ -111,19 +111,19 @@ def test_loop() -> None:
     left = 225_695 - chunks[0].first
     assert end.first == chunks[0].first + 2500
     np.testing.assert_array_equal(found[left:], samples(replace(PLAN, duration_s=20))[: 2500 - left])
-    assert Replay(replace(PLAN, loop=True), 40).length is None
+    assert RecordReplay(replace(PLAN, loop=True), 40).length is None
 
 
 def test_runs_differ() -> None:
     """Each start is a new run, unless the run is given."""
-    assert Replay(PLAN, 40).run != Replay(PLAN, 40).run
-    assert Replay(PLAN, 40, run="mine").run == "mine"
+    assert RecordReplay(PLAN, 40).run != RecordReplay(PLAN, 40).run
+    assert RecordReplay(PLAN, 40, run="mine").run == "mine"
 
 
 def test_packets_fit_the_wire() -> None:
     """The packets of a replay survive the wire."""
-    for message in Replay(replace(PLAN, duration_s=1), 40):
-        found = decode(encode(message))
+    for message in RecordReplay(replace(PLAN, duration_s=1), 40):
+        found = decode_frames(encode_frames(message))
         assert found.first == message.first
         if isinstance(message, Chunk) and isinstance(found, Chunk):
             np.testing.assert_array_equal(found.counts, message.counts)
@@ -178,7 +178,7 @@ def test_repeated_lead_names(tmp_path: Path) -> None:
 
 def test_quantised() -> None:
     """Counts are rounded half to even, kept off the value that means none, and MISSING where there is none."""
-    found = quantised(np.array([[0.5, 1.5], [np.nan, 1e20], [-1e20, -0.4]]), np.array([1.0, 1.0]))
+    found = quantise_to_counts(np.array([[0.5, 1.5], [np.nan, 1e20], [-1e20, -0.4]]), np.array([1.0, 1.0]))
     assert found.tolist() == [[0, 2], [MISSING, 2**31 - 1], [MISSING + 1, 0]]
 
 
@@ -202,21 +202,21 @@ def test_quantised() -> None:
 def test_refused(changes: dict[str, Any], error: type[Exception], reason: str) -> None:
     """A plan that makes no sense is refused with a line that says why."""
     with pytest.raises(error, match=reason):
-        Replay(replace(PLAN, **changes), 40)
+        RecordReplay(replace(PLAN, **changes), 40)
 
 
 def test_rate_without_small_ratio(tmp_path: Path) -> None:
     """A record whose rate has no small ratio to 125 Hz is refused, and what to do about it is said."""
     path = written(tmp_path, np.linspace(0, 1, 4000)[:, None], 333.333, ["mV"])
     with pytest.raises(RecordError, match=r"cannot be replayed: .*or resample .* to a whole number of hertz first"):
-        Replay(replace(PLAN, record=path), 40)
+        RecordReplay(replace(PLAN, record=path), 40)
 
 
 def test_too_many_signals(tmp_path: Path) -> None:
     """A record of more signals than a packet carries is refused."""
     path = written(tmp_path, np.linspace(0, 1, 250)[:, None] * np.ones(17), 125, ["mV"] * 17)
     with pytest.raises(RecordError, match="17 signals"):
-        Replay(replace(PLAN, record=path), 40)
+        RecordReplay(replace(PLAN, record=path), 40)
 
 
 @pytest.mark.parametrize("packet_ms", [0, -8, 30, 7.9, float("nan"), float("inf"), 1e9])

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
 
-from agent.core.messages import Alarm, Beat, Chunk, Event, Found, Strip
+from agent.core.messages import Alarm, Beat, Chunk, Event, Result, Strip
 from agent.recording.recorder import Recorder
 from agent.recording.runs import SessionRuns
-from agent.report.alarm_content import chosen
+from agent.report.alarm_content import choose_shown_alarms
+from agent.report.bed_recording import BedRecording
 from agent.report.command import write_reports
-from agent.report.reading import Reading
 from model.errors import ConfigError, RecordError, RunError
 
 HOSTILE = '"><script>alert(1)</script>&<b>\u5e8a'
@@ -57,16 +57,16 @@ def strip(of: Alarm) -> Strip:
     return Strip(of, "MLII", first, (wave(max(0, first), first + 2500)[:, 0] / 1000).astype(np.float32))
 
 
-def reading(folder: Path, bed: str = "1") -> Reading:
+def reading(folder: Path, bed: str = "1") -> BedRecording:
     with SessionRuns(folder) as session:
-        return Reading(session, bed)
+        return BedRecording(session, bed)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Fifteen minutes of a bed: a gap, a hole of the recording, two runs and rates, beats of all classes, alarms."""
     one, two = alarm(20_000, ended=20_500, acknowledged_s=NOW + 300), alarm(5000, priority="high", latching=True)
-    found: list[Found] = [Event("1", 0, "start", "run run, lead MLII"), *beats(0, 37_400, labels="NNNNNNVVVNSFQ")]
+    found: list[Result] = [Event("1", 0, "start", "run run, lead MLII"), *beats(0, 37_400, labels="NNNNNNVVVNSFQ")]
     with Recorder(tmp_path / "s", CONFIG, {"version": "9.9", "weights": "live"}) as recorder:
         recorder.push([signal(0, 10_000), gap(10_000, 11_000), signal(11_000, 25_000)], found, NOW)
         recorder.push([signal(30_000, 37_500)], [one, strip(one), two, strip(two)], NOW)
@@ -217,7 +217,7 @@ def test_names_and_texts_are_harmless(tmp_path: Path) -> None:
     """Whatever beds, runs, leads, events and alarms are called, it stands there as text; a PDF can tell it too."""
     leads = tuple(replace(lead, name=HOSTILE[:12]) for lead in LEADS)
     one = alarm(2000, bed=HOSTILE, run=HOSTILE, text=HOSTILE, condition=HOSTILE)
-    found: list[Found] = [Event(HOSTILE, 3, "gap", HOSTILE * 20), *beats(0, 7000, HOSTILE), one, strip(one)]
+    found: list[Result] = [Event(HOSTILE, 3, "gap", HOSTILE * 20), *beats(0, 7000, HOSTILE), one, strip(one)]
     with Recorder(tmp_path / "s", CONFIG, {"version": HOSTILE, "weights": HOSTILE * 40}) as recorder:
         recorder.push([signal(0, 7500, bed=HOSTILE, run=HOSTILE, leads=leads)], found, NOW)
     write_reports(tmp_path / "s", None, tmp_path / "out.html")
@@ -380,7 +380,7 @@ def test_many_alarms_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "30 alarms: the 5 most urgent" in page.text
     assert page.text.count("HIGH") == 3
     assert "Other alarms, 3 of 25" in page.text
-    assert chosen(alarms)[0][0].onset == 0
+    assert choose_shown_alarms(alarms)[0][0].onset == 0
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from model.records.resample import FS, Resampler, ratio
+from model.records.resample import FS, Resampler, resampling_ratio
 
 RATES = [50, 100, 125, 128, 200, 250, 256, 257.5, 300, 360, 500, 512, 977, 1000]
 FACTORS = {100: (5, 4), 125: (1, 1), 128: (125, 128), 250: (1, 2), 257.5: (50, 103), 360: (25, 72), 1000: (1, 8)}
@@ -33,7 +33,7 @@ def stream(signal: NDArray[np.float64], fs: float, sizes: list[int], start: int 
 @pytest.mark.parametrize("samples", [1, 7, 3_001])
 def test_equals_scipy(fs: float, samples: int) -> None:
     """The stream is `scipy.signal.resample_poly` of the whole record, bit for bit."""
-    signal, step = noise(samples), ratio(fs)
+    signal, step = noise(samples), resampling_ratio(fs)
     expected = signal if step == 1 else resample_poly(signal, step.numerator, step.denominator)
     assert np.array_equal(stream(signal, fs, [samples]), expected)
 
@@ -41,7 +41,7 @@ def test_equals_scipy(fs: float, samples: int) -> None:
 @pytest.mark.parametrize(("fs", "factors"), FACTORS.items())
 def test_factors(fs: float, factors: tuple[int, int]) -> None:
     """A rate becomes 125 Hz by the smallest pair of factors."""
-    step = ratio(fs)
+    step = resampling_ratio(fs)
     assert (step.numerator, step.denominator) == factors
 
 
@@ -122,6 +122,6 @@ def test_inputs_are_not_changed(fs: float, dtype: str) -> None:
 def test_refused_rates(fs: float) -> None:
     """A rate that makes no sense, or has no small ratio to 125 Hz, is refused with its value."""
     with pytest.raises(ValueError, match=r"Hz (makes no sense|has no small ratio to 125 Hz)"):
-        ratio(fs)
+        resampling_ratio(fs)
     with pytest.raises(ValueError, match="Hz"):
         Resampler(fs, 1)

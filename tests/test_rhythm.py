@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from agent.analysis.rate import Rhythms, rate
+from agent.analysis.rate_tracker import RateTracker, mean_heart_rate
 from agent.core.config import Config
-from agent.core.messages import Beat, Rhythm
+from agent.core.messages import Beat, RhythmSummary
 from model.records.resample import FS
 
 
-def rhythm_of(settings: Config, samples: list[int], labels: str, now: int | None = None) -> Rhythm:
+def rhythm_of(settings: Config, samples: list[int], labels: str, now: int | None = None) -> RhythmSummary:
     """The rhythm after beats at `samples`, all of one stretch."""
-    rhythms = Rhythms(settings.rhythm)
+    rhythms = RateTracker(settings.rhythm)
     rhythms.grow(1)
     before = None
     for sample, label in zip(samples, labels, strict=True):
@@ -50,7 +50,7 @@ def test_the_heart_rate_is_that_of_twelve_intervals(settings: Config) -> None:
     intervals = [200, *[100] * 9, 60, 60, 60]
     rhythm = rhythm_of(settings, [0, *np.cumsum(intervals).tolist()], "N" * 14)
     assert rhythm.heart_rate == pytest.approx(60 * 12 * FS / (900 + 180))
-    assert rate([0.8, 1.0], settings.rhythm) == pytest.approx(60 * 2 / 1.8)
+    assert mean_heart_rate([0.8, 1.0], settings.rhythm) == pytest.approx(60 * 2 / 1.8)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_heart_rate_is_that_of_twelve_intervals(settings: Config) -> None:
 def test_a_slow_heart_is_followed_quickly(settings: Config, latest: list[float], counted: int) -> None:
     """Where three of the last four intervals are over 1.2 s, these four are the heart rate."""
     rr_s = [0.8] * 12 + latest
-    assert rate(rr_s, settings.rhythm) == pytest.approx(60 * counted / sum(rr_s[-counted:]))
+    assert mean_heart_rate(rr_s, settings.rhythm) == pytest.approx(60 * counted / sum(rr_s[-counted:]))
 
 
 def test_the_heart_rate_goes_after_a_pause(settings: Config) -> None:
@@ -91,4 +91,4 @@ def test_the_heart_rate_begins_anew_after_a_silence(settings: Config) -> None:
 
 def test_little_is_known_after_one_beat(settings: Config) -> None:
     """One beat makes no rate and no variability."""
-    assert rhythm_of(settings, [5], "Q") == Rhythm(None, None, None, None, (0, 0, 0, 0, 1))
+    assert rhythm_of(settings, [5], "Q") == RhythmSummary(None, None, None, None, (0, 0, 0, 0, 1))

@@ -3,9 +3,9 @@ import pytest
 
 from model.errors import ConfigError
 from model.records.annotations import AnnotationFile
-from model.records.wfdb_records import Annotations, annotations, open_record
-from model.scoring.beat_scores import OPEN_END, Span, compare
-from model.scoring.ec57 import LEARNING_S, Mismatch, beat_samples, match_record, score, span
+from model.records.wfdb_records import RecordAnnotations, open_record, read_reference
+from model.scoring.beat_scores import OPEN_END, ScoredSpan, compare_beats
+from model.scoring.ec57 import LEARNING_S, BeatMismatch, build_scored_span, match_record_beats, scorable_beats, score
 
 FS = 100
 
@@ -20,15 +20,15 @@ def beats(*samples: int) -> AnnotationFile:
     return notes(*((sample, "N") for sample in samples))
 
 
-def part(start: int = 0, end: int = 2000, window: int = 15) -> Span:
-    return Span(FS, start, end, window, FS)
+def part(start: int = 0, end: int = 2000, window: int = 15) -> ScoredSpan:
+    return ScoredSpan(FS, start, end, window, FS)
 
 
 def pairs(reference: AnnotationFile, test: AnnotationFile, window: int = 15, start: int = 0) -> list[tuple[str, str]]:
     """Every pair as label and sample, `N100` against `V102`."""
     return [
         (f"{pair.reference}{pair.reference_sample}", f"{pair.test}{pair.test_sample}")
-        for pair in compare(reference, test, part(start, 2000, window))[1]
+        for pair in compare_beats(reference, test, part(start, 2000, window))[1]
     ]
 
 
@@ -56,14 +56,14 @@ def test_close_pairs() -> None:
 @pytest.mark.parametrize(("reference", "test", "cell"), [((), (5,), ("O", "N")), ((5,), (), ("N", "O"))])
 def test_empty(reference: tuple[int, ...], test: tuple[int, ...], cell: tuple[str, str]) -> None:
     """Where one side has no beats, all of the other are missed or extra; where both have none, nothing is."""
-    assert compare(beats(*reference), beats(*test), part())[0].total(*cell) == 1
-    assert compare(beats(), beats(), part())[0].matrix.sum() == 0
+    assert compare_beats(beats(*reference), beats(*test), part())[0].total(*cell) == 1
+    assert compare_beats(beats(), beats(), part())[0].matrix.sum() == 0
 
 
 def test_first_beat_at_sample_zero_is_lost() -> None:
     """From the very start, a test beat at sample 0 is taken for the state before the first one, as by `bxb`."""
-    assert compare(beats(10, 500), beats(0, 500), part())[0].matrix.sum() == 2
-    assert compare(beats(10, 500), beats(1, 500), part())[0].total("N", "N") == 2
+    assert compare_beats(beats(10, 500), beats(0, 500), part())[0].matrix.sum() == 2
+    assert compare_beats(beats(10, 500), beats(1, 500), part())[0].total("N", "N") == 2
 
 
 def test_start_of_the_scored_part() -> None:
@@ -75,16 +75,16 @@ def test_start_of_the_scored_part() -> None:
 @pytest.mark.parametrize(("end", "missed", "extra"), [(1000, 1, 1), (OPEN_END, 2, 1), (0, 0, 1), (3000, 2, 1)])
 def test_end_of_the_scored_part(end: int, missed: int, extra: int) -> None:
     """It ends where both files are past the end, or where the reference or the first of both files ends."""
-    result, _ = compare(beats(100, 900, 1500), beats(100, 500), part(end=end))
+    result, _ = compare_beats(beats(100, 900, 1500), beats(100, 500), part(end=end))
     assert (result.total("N", "O"), result.total("O", "N")) == (missed, extra)
-    turned, _ = compare(beats(100, 500), beats(100, 900, 1500), part(end=end))
+    turned, _ = compare_beats(beats(100, 500), beats(100, 900, 1500), part(end=end))
     assert (turned.total("N", "O"), turned.total("O", "N")) == (extra, 0 if end == OPEN_END else missed)
 
 
 def test_shutdown_of_the_test() -> None:
     """Beats missed between `~` that say no signal can be read count apart (X), and the seconds are told."""
     test = notes((100, "N"), (250, "~", 0x30), (650, "~", 0), (700, "V"))
-    result, _ = compare(beats(100, 300, 500, 700), test, part())
+    result, _ = compare_beats(beats(100, 300, 500, 700), test, part())
     assert (result.total("N", "X"), result.total("N", "O"), result.total("N", "V"), result.shutdown_s) == (2, 0, 1, 4)
     assert result.ratios()["qrs_se"] == (2, 4)
 
@@ -92,16 +92,16 @@ def test_shutdown_of_the_test() -> None:
 def test_shutdown_without_an_end() -> None:
     """A single `~` stands for a shutdown from a window after the beat before to one before the next annotation."""
     test = notes((100, "N"), (400, "~", -1 & 0xFF), (700, "N"))
-    result, _ = compare(beats(100, 115, 685, 686, 700), test, part())
+    result, _ = compare_beats(beats(100, 115, 685, 686, 700), test, part())
     assert (result.total("N", "X"), result.total("N", "O"), result.shutdown_s) == (2, 1, 6)
-    last = compare(beats(100, 1500), notes((100, "N"), (1000, "~", 0x30)), part())[0]
+    last = compare_beats(beats(100, 1500), notes((100, "N"), (1000, "~", 0x30)), part())[0]
     assert (last.total("N", "X"), last.shutdown_s) == (1, 10)
 
 
 def test_shutdown_of_the_reference() -> None:
     """Test beats where the reference says that nothing can be read are X against the beat's class."""
     reference = notes((100, "N"), (200, "~", 0x33), (600, "~", 0x10), (700, "N"))
-    result, _ = compare(reference, notes((100, "N"), (300, "S"), (650, "S"), (700, "N")), part())
+    result, _ = compare_beats(reference, notes((100, "N"), (300, "S"), (650, "S"), (700, "N")), part())
     assert (result.total("X", "S"), result.total("O", "S"), result.shutdown_s) == (1, 1, 0)
     assert result.ratios()["qrs_ppv"] == (2, 4)
 
@@ -109,32 +109,34 @@ def test_shutdown_of_the_reference() -> None:
 def test_flutter() -> None:
     """In reference flutter nothing is missed or extra; in flutter of the test its own beats are left out."""
     flutter = notes((100, "N"), (200, "["), (300, "N"), (300, "!"), (400, "]"), (500, "N"))
-    result, _ = compare(flutter, beats(100, 250, 350, 450, 500), part())
+    result, _ = compare_beats(flutter, beats(100, 250, 350, 450, 500), part())
     assert (result.total("N", "N"), result.total("O", "N"), result.matrix.sum()) == (2, 1, 3)
-    assert compare(beats(100, 300, 500), flutter, part())[0].total("N", "O") == 1
+    assert compare_beats(beats(100, 300, 500), flutter, part())[0].total("N", "O") == 1
 
 
 def test_flutter_without_an_end() -> None:
     """The first stretch of flutter without `]` lasts; after an ended one, `bxb` counts extra beats again."""
     first = notes((100, "N"), (200, "["), (300, "N"))
     second = notes((100, "N"), (200, "["), (300, "]"), (400, "N"), (500, "["), (600, "N"))
-    assert compare(first, beats(100, 700), part())[0].total("O", "N") == 0
-    assert compare(second, beats(100, 250, 400, 700), part())[0].total("O", "N") == 1
+    assert compare_beats(first, beats(100, 700), part())[0].total("O", "N") == 0
+    assert compare_beats(second, beats(100, 250, 400, 700), part())[0].total("O", "N") == 1
 
 
 def test_flutter_wave_outside_flutter() -> None:
     """A single `!` is compared as a beat of no class: with a beat it counts as a beat that is not there."""
-    result, _ = compare(notes((100, "!"), (300, "N"), (500, "!")), notes((100, "N"), (300, "!"), (500, "!")), part())
+    result, _ = compare_beats(
+        notes((100, "!"), (300, "N"), (500, "!")), notes((100, "N"), (300, "!"), (500, "!")), part()
+    )
     assert (result.total("O", "N"), result.total("N", "O"), result.matrix.sum()) == (1, 1, 2)
 
 
 def test_rr_error() -> None:
     """The error compares RR intervals at each pair, also at a missed beat, where the test's last interval stays."""
-    result, _ = compare(beats(100, 200, 300, 400), beats(101, 203, 400), part())
+    result, _ = compare_beats(beats(100, 200, 300, 400), beats(101, 203, 400), part())
     expected = np.sqrt(np.mean(np.array([100 - 102, 100 - 197, 100 - 197]) ** 2)) * 10
     assert result.rr_pairs == 3
     assert result.rr_rms_ms == pytest.approx(expected)
-    assert compare(beats(100), beats(100), part())[0].rr_rms_ms is None
+    assert compare_beats(beats(100), beats(100), part())[0].rr_rms_ms is None
 
 
 def test_classes() -> None:
@@ -142,7 +144,7 @@ def test_classes() -> None:
     groups = {"N": "NLRB", "S": "AaJSejn", "V": "VEr", "F": "F", "Q": "/fQ?"}
     for label, symbols in groups.items():
         file = notes(*((100 * (i + 1), symbol) for i, symbol in enumerate(symbols)))
-        assert compare(file, file, part())[0].total(label, label) == len(symbols)
+        assert compare_beats(file, file, part())[0].total(label, label) == len(symbols)
 
 
 def test_figures() -> None:
@@ -159,7 +161,7 @@ def test_figures() -> None:
         ("V", "S"),
     ]
     reference, test = (notes(*((100 * (i + 1), pair[side]) for i, pair in enumerate(symbols))) for side in (0, 1))
-    ratios = compare(reference, test, part())[0].ratios()
+    ratios = compare_beats(reference, test, part())[0].ratios()
     assert (ratios["veb_se"], ratios["veb_ppv"]) == ((1, 3), (1, 2))
     assert (ratios["sveb_se"], ratios["sveb_ppv"]) == ((1, 1), (1, 3))
 
@@ -171,9 +173,9 @@ def test_score() -> None:
     result = score("r", reference, test, part())
     assert result.record == "r"
     assert result.mismatches == (
-        Mismatch("V", 300, "N", 302),
-        Mismatch("O", 400, "S", 400),
-        Mismatch("N", 500, "O", 500),
+        BeatMismatch("V", 300, "N", 302),
+        BeatMismatch("O", 400, "S", 400),
+        BeatMismatch("N", 500, "O", 500),
     )
     assert result.ventricular is not None
     assert score("r", reference, beats(), part()).ventricular is None
@@ -181,8 +183,8 @@ def test_score() -> None:
 
 def test_counts_add_up() -> None:
     """Counts add up, and the RR error of a sum weighs each interval alike."""
-    one, _ = compare(beats(100, 200, 300), beats(100, 210, 300), part())
-    two, _ = compare(beats(100, 200), beats(100, 240), part())
+    one, _ = compare_beats(beats(100, 200, 300), beats(100, 210, 300), part())
+    two, _ = compare_beats(beats(100, 200), beats(100, 240), part())
     both = one + two
     assert both.total("N", "N") == 4
     assert both.total("N", "O") == 1
@@ -190,15 +192,15 @@ def test_counts_add_up() -> None:
     assert both.rr_pairs * (both.rr_rms_ms or 0) ** 2 == pytest.approx(
         sum(part.rr_pairs * (part.rr_rms_ms or 0) ** 2 for part in (one, two))
     )
-    nothing, _ = compare(beats(), beats(), part())
+    nothing, _ = compare_beats(beats(), beats(), part())
     assert (nothing + nothing).rr_rms_ms is None
 
 
 def test_span() -> None:
     """Times become samples as in WFDB, halves up; the default is from 5:00 to the end of the record."""
-    assert span(360, 650000) == Span(360, 108000, 650000, 54, 360)
-    assert span(250, 0) == Span(250, 75000, OPEN_END, 38, 250)
-    assert span(128.5, 90000, 10, 0, 0.1) == Span(128.5, 1285, 0, 13, 129)
+    assert build_scored_span(360, 650000) == ScoredSpan(360, 108000, 650000, 54, 360)
+    assert build_scored_span(250, 0) == ScoredSpan(250, 75000, OPEN_END, 38, 250)
+    assert build_scored_span(128.5, 90000, 10, 0, 0.1) == ScoredSpan(128.5, 1285, 0, 13, 129)
 
 
 @pytest.mark.parametrize(
@@ -207,39 +209,39 @@ def test_span() -> None:
 def test_span_refuses(times: tuple[float, int]) -> None:
     """Records shorter than the learning period, ends before starts and what is no time are refused."""
     with pytest.raises(ConfigError):
-        span(*times)
+        build_scored_span(*times)
 
 
 def test_match_record_leaves_flutter_out() -> None:
     """Detections and beats inside reference flutter are neither missed nor extra."""
-    reference = Annotations(np.array([100, 500, 600, 900, 1300]), ("N", "[", "N", "]", "N"), ("",) * 5)
-    result = match_record(reference, 360, np.array([101, 550, 700, 1000, 1299]), start_s=0)
+    reference = RecordAnnotations(np.array([100, 500, 600, 900, 1300]), ("N", "[", "N", "]", "N"), ("",) * 5)
+    result = match_record_beats(reference, 360, np.array([101, 550, 700, 1000, 1299]), start_s=0)
     assert (result.pairs.tolist(), result.missed.tolist(), result.extra.tolist()) == ([[0, 0], [1, 4]], [], [3])
 
 
 def test_match_record_flutter_wave() -> None:
     """A flutter wave outside flutter is a beat like any other here: found once, and not extra."""
-    reference = Annotations(np.array([100, 500]), ("!", "N"), ("",) * 2)
-    result = match_record(reference, 360, np.array([100, 505]), start_s=0)
+    reference = RecordAnnotations(np.array([100, 500]), ("!", "N"), ("",) * 2)
+    result = match_record_beats(reference, 360, np.array([100, 505]), start_s=0)
     assert (result.pairs.tolist(), result.missed.tolist(), result.extra.tolist()) == ([[0, 0], [1, 1]], [], [])
 
 
 def test_match_record_figures() -> None:
     """Indices are those of the beats given, and the figures are 1 where there is nothing to find."""
-    reference = Annotations(np.array([100, 500, 900]), ("N", "V", "N"), ("",) * 3)
-    result = match_record(reference, 360, np.array([110, 700, 905, 2000]), start_s=0)
+    reference = RecordAnnotations(np.array([100, 500, 900]), ("N", "V", "N"), ("",) * 3)
+    result = match_record_beats(reference, 360, np.array([110, 700, 905, 2000]), start_s=0)
     assert (result.pairs.tolist(), result.missed.tolist(), result.extra.tolist()) == ([[0, 0], [2, 2]], [1], [1, 3])
     assert result.sensitivity == pytest.approx(2 / 3)
     assert result.positive_predictivity == 0.5
-    nothing = match_record(Annotations(np.array([], np.int64), (), ()), 360, np.array([], np.int64))
+    nothing = match_record_beats(RecordAnnotations(np.array([], np.int64), (), ()), 360, np.array([], np.int64))
     assert (nothing.sensitivity, nothing.positive_predictivity) == (1.0, 1.0)
 
 
 def test_reference_against_itself() -> None:
     """The beats of a real record, given as the detections, are all found and nothing is extra."""
-    reference = annotations(open_record("207"))
-    samples, flutter = beat_samples(reference)
-    result = match_record(reference, 360, samples)
+    reference = read_reference(open_record("207"))
+    samples, flutter = scorable_beats(reference)
+    result = match_record_beats(reference, 360, samples)
     assert flutter
     assert (result.sensitivity, result.positive_predictivity) == (1.0, 1.0)
     assert len(result.pairs) == (samples >= LEARNING_S * 360).sum()

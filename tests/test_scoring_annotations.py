@@ -6,8 +6,8 @@ import pytest
 import wfdb
 
 from model.errors import RecordError
-from model.records.annotations import AnnotationFile, read_annotations, symbol_of
-from model.records.wfdb_records import DATABASE, embedded
+from model.records.annotations import AnnotationFile, annotation_symbol, read_annotations
+from model.records.wfdb_records import DATABASE, embedded_records
 
 
 def word(code: int, data: int = 0) -> bytes:
@@ -27,7 +27,7 @@ def read(folder: Path, content: bytes, fs: float = 360) -> AnnotationFile:
     return read_annotations(folder, "r", "test", fs)
 
 
-@pytest.mark.parametrize("name", embedded()[::6])
+@pytest.mark.parametrize("name", embedded_records()[::6])
 def test_as_wfdb(name: str) -> None:
     """The reference annotations are read as the WFDB package reads them, subtypes and texts with them."""
     found = read_annotations(DATABASE / "mitdb", name, "atr", 360)
@@ -92,8 +92,8 @@ def test_written_by_wfdb(tmp_path: Path) -> None:
 
 def test_symbols() -> None:
     """Codes without a symbol are told as numbers."""
-    assert [symbol_of(code) for code in (0, 1, 5, 13, 14, 31, 41)] == [" ", "N", "V", "Q", "~", "!", "r"]
-    assert [symbol_of(code) for code in (15, 17, 42, 58)] == ["[15]", "[17]", "[42]", "[58]"]
+    assert [annotation_symbol(code) for code in (0, 1, 5, 13, 14, 31, 41)] == [" ", "N", "V", "Q", "~", "!", "r"]
+    assert [annotation_symbol(code) for code in (15, 17, 42, 58)] == ["[15]", "[17]", "[42]", "[58]"]
 
 
 def test_errors(tmp_path: Path) -> None:

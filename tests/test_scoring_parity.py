@@ -10,8 +10,8 @@ import pytest
 
 from model.records.annotations import AnnotationFile, read_annotations
 from model.records.wfdb_records import DATABASE, open_record
-from model.scoring.beat_scores import LABELS, Span, compare
-from model.scoring.ec57 import LEARNING_S, RecordScore, score, span
+from model.scoring.beat_scores import EC57_LABELS, ScoredSpan, compare_beats
+from model.scoring.ec57 import LEARNING_S, RecordScore, build_scored_span, score
 from model.scoring.run_scores import RunCounts, compare_runs
 from model.scoring.score_tables import beat_lines, run_lines, shutdown_lines
 
@@ -42,7 +42,7 @@ def score_of(folder: Path, name: str, extension: str, start_s: float) -> RecordS
     record = open_record(name)
     reference = read_annotations(DATABASE / "mitdb", name, "atr", record.fs)
     test = read_annotations(folder, name, extension, record.fs)
-    return score(name, reference, test, span(record.fs, record.length, start_s))
+    return score(name, reference, test, build_scored_span(record.fs, record.length, start_s))
 
 
 @pytest.mark.parametrize("root", [OWN, ALL], ids=["own", "all"])
@@ -83,9 +83,9 @@ def run_cells(runs: RunCounts | None) -> list[dict[str, int]] | None:
 @pytest.mark.parametrize("case", odd_cases(), ids=range(len(odd_cases())))
 def test_odd_annotations(case: dict[str, Any]) -> None:
     """Unusual annotations are counted as the programs count them."""
-    part = Span(case["fs"], case["start"], case["end"], case["window"], int(case["fs"] + 0.5))
+    part = ScoredSpan(case["fs"], case["start"], case["end"], case["window"], int(case["fs"] + 0.5))
     reference, test = annotation_file(case["reference"]), annotation_file(case["test"])
-    beats, _ = compare(reference, test, part)
+    beats, _ = compare_beats(reference, test, part)
     assert cells(beats.matrix) == case["beats"]
     assert beats.shutdown_s == case["shutdown_s"]
     assert (None if beats.rr_rms_ms is None else round(beats.rr_rms_ms, 2)) == case["rr_rms_ms"]
@@ -96,7 +96,7 @@ def test_odd_annotations(case: dict[str, Any]) -> None:
 def test_odd_cases_are_odd() -> None:
     """Among them are shutdowns, missing results of `rxr`, open ends, and long runs."""
     cases = odd_cases()
-    x = str(LABELS.index("X"))
+    x = str(EC57_LABELS.index("X"))
     assert any(cell[1] == x for case in cases for cell in case["beats"])
     assert any(cell[0] == x for case in cases for cell in case["beats"])
     assert any(case["ventricular"] is None for case in cases)

@@ -1,7 +1,7 @@
 import pytest
 
 from model.records.annotations import AnnotationFile
-from model.scoring.beat_scores import Span
+from model.scoring.beat_scores import ScoredSpan
 from model.scoring.run_scores import RunCounts, compare_runs
 
 RATE = 100
@@ -22,7 +22,7 @@ def beats(labels: str, start: int = 100, shift: int = 0) -> AnnotationFile:
 
 
 def both(reference: str, test: str, start: int = 1, end: int = 10000) -> tuple[RunCounts, RunCounts]:
-    part = Span(RATE, start, end, 15, RATE)
+    part = ScoredSpan(RATE, start, end, 15, RATE)
     ventricular, supraventricular = compare_runs(beats(reference), beats(test), part)
     assert ventricular is not None
     assert supraventricular is not None
@@ -81,7 +81,7 @@ def test_run_at_the_end() -> None:
 
 def test_window() -> None:
     """Beats of the test count from a window before the run to a window after it, and no farther."""
-    part = Span(RATE, 1, 10000, 15, RATE)
+    part = ScoredSpan(RATE, 1, 10000, 15, RATE)
     for shift, length in ((15, 2), (16, 1), (-15, 2), (-16, 1)):
         ventricular, _ = compare_runs(beats("NNVVNN"), beats("NNVVNN", shift=shift), part)
         assert ventricular is not None
@@ -91,7 +91,7 @@ def test_window() -> None:
 @pytest.mark.parametrize(("reference", "test"), [("NVVN", ""), ("", "NVVN"), ("", "")])
 def test_nothing_to_compare(reference: str, test: str) -> None:
     """Without annotations on one side there is no result, as `rxr` prints no line then."""
-    assert compare_runs(beats(reference), beats(test), Span(RATE, 0, 10000, 15, RATE)) == (None, None)
+    assert compare_runs(beats(reference), beats(test), ScoredSpan(RATE, 0, 10000, 15, RATE)) == (None, None)
 
 
 def test_counts_add_up() -> None:

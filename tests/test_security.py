@@ -22,10 +22,17 @@ from hypothesis import strategies as st
 
 from agent.core.config import SecurityConfig
 from agent.wire import connection as handshakes
-from agent.wire import keys as security
-from agent.wire.connection import Once
-from agent.wire.keys import Guard, Watcher, check, harden, new_keys, secure_client
-from agent.wire.packets import LARGEST_FRAME
+from agent.wire import curve_security as security
+from agent.wire.connection import RepeatFilter
+from agent.wire.curve_security import (
+    ConnectionMonitor,
+    ServerAuthenticator,
+    check_endpoint,
+    create_key_pair,
+    harden_socket,
+    secure_client,
+)
+from agent.wire.packets import LARGEST_PAYLOAD_BYTES
 from model.errors import ConfigError, EndpointError
 
 NONE = SecurityConfig("", "", "", False)
@@ -56,7 +63,7 @@ class Keys:
 def keys(tmp_path: Path) -> Keys:
     made = Keys(tmp_path / "keys", tmp_path / "clients")
     for name in ("device", "other-device", "monitor", "stranger"):
-        new_keys(made.folder, name)
+        create_key_pair(made.folder, name)
     made.clients.mkdir()
     made.let_in("monitor")
     return made
@@ -75,9 +82,9 @@ class Device:
     """Subscriptions that came."""
 
     def __enter__(self) -> Self:
-        self.guard = Guard(self.context, self.security)
+        self.guard = ServerAuthenticator(self.context, self.security)
         self.socket = self.context.socket(self.kind)
-        harden(self.socket)
+        harden_socket(self.socket)
         if self.kind == zmq.XPUB:
             self.socket.set(zmq.XPUB_VERBOSE, 1)  # tells of every subscription
         self.guard.secure(self.socket)
@@ -109,8 +116,8 @@ class Monitor:
 
     def __enter__(self) -> Self:
         self.socket = self.context.socket(self.kind)
-        self.watcher = Watcher(self.socket, self.endpoint, self.security)
-        harden(self.socket)
+        self.watcher = ConnectionMonitor(self.socket, self.endpoint, self.security)
+        harden_socket(self.socket)
         secure_client(self.socket, self.security)
         if self.kind == zmq.SUB:
             self.socket.subscribe("")
@@ -199,7 +206,7 @@ def test_new_keys_are_never_readable_by_others(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "open", opened)
     before = os.umask(0)
     try:
-        public, secret = new_keys(tmp_path / "keys", "bed-7")
+        public, secret = create_key_pair(tmp_path / "keys", "bed-7")
     finally:
         os.umask(before)
     assert doors == [0o700]
@@ -215,7 +222,7 @@ def test_keys_are_never_replaced(tmp_path: Path, there: str) -> None:
     """A file that is there is named and stays as it is, and no half of a pair is made."""
     (tmp_path / there).write_text("mine")
     with pytest.raises(ConfigError, match=f"{there} is there already"):
-        new_keys(tmp_path, "a")
+        create_key_pair(tmp_path, "a")
     assert [path.name for path in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "mine"
 
@@ -224,7 +231,7 @@ def test_keys_are_never_replaced(tmp_path: Path, there: str) -> None:
 def test_names_of_keys(tmp_path: Path, name: str) -> None:
     """A name that is no plain file name is refused."""
     with pytest.raises(ConfigError, match="no name for keys"):
-        new_keys(tmp_path, name)
+        create_key_pair(tmp_path, name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -232,7 +239,7 @@ def test_keys_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     """A folder that cannot be made is an error that names it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot write keys to .*file"):
-        new_keys(tmp_path / "file", "a")
+        create_key_pair(tmp_path / "file", "a")
 
 
 def test_a_secret_key_that_others_can_read(keys: Keys) -> None:
@@ -241,7 +248,7 @@ def test_a_secret_key_that_others_can_read(keys: Keys) -> None:
         (keys.folder / f"{name}.key_secret").chmod(0o640)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     with pytest.raises(ConfigError, match=r"chmod 600 .*device\.key_secret"):
-        Guard(context, keys.device())
+        ServerAuthenticator(context, keys.device())
     with context.socket(zmq.SUB) as socket, pytest.raises(ConfigError, match=r"chmod 600 .*monitor\.key_secret"):
         secure_client(socket, keys.monitor())
     context.term()
@@ -280,7 +287,7 @@ def test_broken_key_files(keys: Keys, content: bytes | None, reason: str) -> Non
         secure_client(socket, keys.monitor())
     assert str(server) in str(told.value)
     with pytest.raises(ConfigError, match=reason) as told:
-        Guard(context, keys.device())
+        ServerAuthenticator(context, keys.device())
     assert str(client) in str(told.value)
     context.term()
 
@@ -291,7 +298,7 @@ def test_any_key_file(tmp_path_factory: pytest.TempPathFactory, content: bytes) 
     path = tmp_path_factory.getbasetemp() / "any.key"
     path.write_bytes(content)
     with contextlib.suppress(ConfigError):
-        assert len(security._public(path)) == 40
+        assert len(security._read_public_key(path)) == 40
 
 
 def test_a_secret_that_does_not_fit_its_public_key(keys: Keys) -> None:
@@ -322,7 +329,7 @@ def test_incomplete_settings(keys: Keys, tmp_path: Path) -> None:
         (replace(device, key=str(keys.folder / "device.key")), "holds no secret key"),
     ):
         with pytest.raises(ConfigError, match=reason):
-            Guard(context, wrong)
+            ServerAuthenticator(context, wrong)
     with context.socket(zmq.SUB) as socket:
         for wrong, reason in (
             (replace(monitor, key=""), "--key"),
@@ -362,8 +369,8 @@ def test_incomplete_settings(keys: Keys, tmp_path: Path) -> None:
 )
 def test_addresses_of_this_machine(endpoint: str) -> None:
     """They need no keys; what is no endpoint at all is left to ZeroMQ."""
-    check(endpoint, NONE)
-    check(endpoint, NONE, bind=True)
+    check_endpoint(endpoint, NONE)
+    check_endpoint(endpoint, NONE, bind=True)
 
 
 FOREIGN = [
@@ -393,18 +400,18 @@ def test_addresses_beyond_this_machine(keys: Keys, endpoint: str) -> None:
     """They need keys, or somebody who insists; the refusal names both."""
     for bind, option in ((False, "--server-key"), (True, "--clients")):
         with pytest.raises(ConfigError, match="beyond this machine") as told:
-            check(endpoint, NONE, bind)
+            check_endpoint(endpoint, NONE, bind)
         assert all(word in str(told.value) for word in (endpoint, option, "--insecure", "ecg-agent keys new"))
-    check(endpoint, replace(NONE, insecure=True))
-    check(endpoint, keys.monitor())
-    check(endpoint, keys.device(), bind=True)
+    check_endpoint(endpoint, replace(NONE, insecure=True))
+    check_endpoint(endpoint, keys.monitor())
+    check_endpoint(endpoint, keys.device(), bind=True)
 
 
 def test_the_loopback_interface_by_name() -> None:
     """It may be bound; to a monitor it is the name of some host."""
-    check("tcp://lo:5555", NONE, bind=True)
+    check_endpoint("tcp://lo:5555", NONE, bind=True)
     with pytest.raises(ConfigError, match="beyond this machine"):
-        check("tcp://lo:5555", NONE)
+        check_endpoint("tcp://lo:5555", NONE)
 
 
 def test_transports_without_encryption(keys: Keys) -> None:
@@ -412,8 +419,8 @@ def test_transports_without_encryption(keys: Keys) -> None:
     for endpoint in ("udp://127.0.0.1:5555", "epgm://eth0;239.192.1.1:5555", "ws://127.0.0.1:5555"):
         for settings in (NONE, keys.monitor(), replace(keys.monitor(), insecure=True)):
             with pytest.raises(ConfigError, match="cannot be encrypted"):
-                check(endpoint, settings)
-        check(endpoint, replace(NONE, insecure=True))
+                check_endpoint(endpoint, settings)
+        check_endpoint(endpoint, replace(NONE, insecure=True))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "[::1]", "10.0.0.1", "*", "127.0.0.1:0;127.0.0.1"])
@@ -423,19 +430,19 @@ def test_ports_that_do_not_exist(address: str, bind: bool) -> None:
     for settings in (NONE, replace(NONE, insecure=True)):
         for port in ("65536", "99999", "131072", "9" * 5000, "-1", "5555x", "\N{ARABIC-INDIC DIGIT FIVE}", "port"):
             with pytest.raises(EndpointError, match=r"the port must be 1 to 65535$"):
-                check(f"tcp://{address}:{port}", settings, bind)
+                check_endpoint(f"tcp://{address}:{port}", settings, bind)
         for missing in ("", ":"):
             with pytest.raises(EndpointError, match=r"its port is missing, write it like tcp://.*:5555$"):
-                check(f"tcp://{address.rpartition(';')[2]}{missing}", settings, bind)
+                check_endpoint(f"tcp://{address.rpartition(';')[2]}{missing}", settings, bind)
 
 
 def test_ports_at_the_ends() -> None:
     """1 and 65535 are ports; 0 is any free one, which can be bound but not connected to."""
     for port in (1, 65_535):
-        check(f"tcp://127.0.0.1:{port}", NONE)
-    check("tcp://127.0.0.1:0", NONE, bind=True)
+        check_endpoint(f"tcp://127.0.0.1:{port}", NONE)
+    check_endpoint("tcp://127.0.0.1:0", NONE, bind=True)
     with pytest.raises(EndpointError, match="the port must be 1 to 65535"):
-        check("tcp://127.0.0.1:0", NONE)
+        check_endpoint("tcp://127.0.0.1:0", NONE)
 
 
 @given(address=st.ip_addresses())
@@ -445,7 +452,7 @@ def test_any_address(address: object) -> None:
     local = text.startswith(("127.", "::ffff:7f")) or text == "::1"
     endpoint = f"tcp://[{text}]:5555" if ":" in text else f"tcp://{text}:5555"
     try:
-        check(endpoint, NONE)
+        check_endpoint(endpoint, NONE)
     except ConfigError:
         assert not local
     else:
@@ -628,7 +635,7 @@ def test_a_device_that_is_not_there(keys: Keys) -> None:
         monitor.watcher._clock = lambda: clock_s
         until(lambda: "nothing answers" in monitor.watcher.trouble, monitor)
         assert monitor.told == []
-        clock_s = handshakes.ABSENT_S
+        clock_s = handshakes.ABSENT_DEVICE_S
         until(lambda: bool(monitor.told), monitor)
         assert "is the device running" in monitor.told[0]
         with Device(keys.device(), endpoint=endpoint) as device:
@@ -806,7 +813,7 @@ def test_a_subscription_that_is_too_long(stream: Stream, keys: Keys) -> None:
     """A monitor that was let in may not send more than a device takes: it is cut off, the others are not."""
     with Monitor(stream.device.endpoint, keys.monitor()) as other:
         until(lambda: other.watcher.connected, stream.device, other)
-        other.socket.subscribe(b"x" * (security.LARGEST_ASKED + security.OVERHEAD + 1))
+        other.socket.subscribe(b"x" * (security.LARGEST_DEVICE_INPUT + security.CURVE_OVERHEAD_BYTES + 1))
         until(lambda: not other.watcher.connected, stream.device, other)
     stream.work(0.1)
     assert max(len(text) for text in stream.device.heard) < 10
@@ -816,9 +823,9 @@ def test_a_frame_that_is_too_large_for_a_monitor(stream: Stream) -> None:
     """The largest frame passes though encrypted; a larger one is told of, and the monitor is back soon after."""
     until(lambda: not stream.device.socket.poll(0), stream.device)
     before = len(stream.device.heard)
-    stream.device.socket.send(bytes(LARGEST_FRAME))
+    stream.device.socket.send(bytes(LARGEST_PAYLOAD_BYTES))
     until(lambda: bool(stream.monitor.got), stream.device, stream.monitor)
-    stream.device.socket.send(bytes(LARGEST_FRAME + security.OVERHEAD))
+    stream.device.socket.send(bytes(LARGEST_PAYLOAD_BYTES + security.CURVE_OVERHEAD_BYTES))
     until(lambda: bool(stream.monitor.told), stream.device, stream.monitor)
     assert "too large, or malformed" in stream.monitor.told[0]
     until(lambda: stream.monitor.watcher.connected, stream.device, stream.monitor)
@@ -829,8 +836,8 @@ def test_a_frame_that_is_too_large_for_a_monitor(stream: Stream) -> None:
 
 def test_each_text_once() -> None:
     """A text is told again after half a minute; so many different ones at once are not told at all."""
-    once = Once()
+    once = RepeatFilter()
     assert once.new(["a", "b", "a"], 0.0) == ["a", "b"]
-    assert once.new(["a", "c"], handshakes.REPEAT_S - 0.1) == ["c"]
-    assert once.new(["a"], handshakes.REPEAT_S) == ["a"]
-    assert len(once.new([str(number) for number in range(1000)], 100.0)) == handshakes.MOST_TEXTS
+    assert once.new(["a", "c"], handshakes.REPEAT_TROUBLE_S - 0.1) == ["c"]
+    assert once.new(["a"], handshakes.REPEAT_TROUBLE_S) == ["a"]
+    assert len(once.new([str(number) for number in range(1000)], 100.0)) == handshakes.MOST_TROUBLE_TEXTS

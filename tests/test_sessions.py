@@ -14,12 +14,12 @@ import pytest
 from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
 
 from agent.core.messages import MISSING, Beat, Chunk, Event, Gap, Ledger
-from agent.export.listing import entries
+from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recorder_module
 from agent.recording import sessions
 from agent.recording.recorder import Recorder
-from agent.recording.runs import at_home
-from agent.recording.sessions import Session
+from agent.recording.runs import locate_in_session
+from agent.recording.sessions import RecordedSession
 from model.errors import RecordError, RunError
 
 
@@ -53,7 +53,7 @@ def change(folder: Path, statement: str, *values: Any) -> None:
 
 
 def read_all(folder: Path) -> None:
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         session.segments("1")
         list(session.beats("1"))
         session.events()
@@ -61,7 +61,7 @@ def read_all(folder: Path) -> None:
 
 def test_a_session_tells_all_of_itself(folder: Path) -> None:
     """Beds, segments in order, beats with all their numbers, events with their time, and the ledger."""
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         assert session.about["version"] == "9"
         assert session.beds == ("1",)
         made = session.segments("1")
@@ -91,19 +91,23 @@ def test_a_session_tells_all_of_itself(folder: Path) -> None:
 
 def test_counts_of_any_part(folder: Path) -> None:
     """Samples are counted from the first of the segment; what is outside of it is left out."""
-    (segment, *_) = sessions.recorded(folder)
+    (segment, *_) = sessions.find_segments(folder)
     expected = counts_of(10, 400)
     expected[190:290] = MISSING
-    np.testing.assert_array_equal(sessions.counts(segment, 0, 390), expected)
-    np.testing.assert_array_equal(sessions.counts(segment, 180, 300), expected[180:300])
-    np.testing.assert_array_equal(sessions.counts(segment, -5, 10_000), expected)
-    assert sessions.counts(segment, 390, 400).shape == sessions.counts(segment, 7, 7).shape == (0, 2)
+    np.testing.assert_array_equal(sessions.read_segment_counts(segment, 0, 390), expected)
+    np.testing.assert_array_equal(sessions.read_segment_counts(segment, 180, 300), expected[180:300])
+    np.testing.assert_array_equal(sessions.read_segment_counts(segment, -5, 10_000), expected)
+    assert (
+        sessions.read_segment_counts(segment, 390, 400).shape
+        == sessions.read_segment_counts(segment, 7, 7).shape
+        == (0, 2)
+    )
 
 
 @pytest.mark.parametrize("packet_s", [0.04, 0.5, 10.0])
 def test_chunks_are_what_the_link_brought(folder: Path, packet_s: float) -> None:
     """All samples of all runs once and in order, and a gap where a run was not recorded; none between runs."""
-    made = list(sessions.chunks(sessions.recorded(folder), packet_s))
+    made = list(sessions.replay_chunks(sessions.find_segments(folder), packet_s))
     following = {"one": 10, "two": 5}
     for message in made:
         assert message.first == following[message.run]
@@ -129,29 +133,29 @@ def test_paths_of_recordings(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "other.hea").write_text("other 1 125 10\nother.dat 16 200 11 0 0 0 0 II\n")
     for path in (tmp_path, tmp_path / "none", tmp_path / "other", tmp_path / "other.hea", folder / "1" / "0009"):
         assert not sessions.is_recording(path)
-    assert sessions.found(folder) == sessions.found(tmp_path) == [folder]
-    assert sessions.found(tmp_path / "none") == []
+    assert sessions.find_sessions(folder) == sessions.find_sessions(tmp_path) == [folder]
+    assert sessions.find_sessions(tmp_path / "none") == []
 
 
 def test_what_a_path_stands_for(folder: Path, tmp_path: Path) -> None:
     """A session of one bed and its folder are all its segments, a segment is itself, also outside of its session."""
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         made = session.segments("1")
-    assert sessions.recorded(folder) == sessions.recorded(folder / "1") == made
+    assert sessions.find_segments(folder) == sessions.find_segments(folder / "1") == made
     for ending in (".hea", ".dat", ".ecg"):
         (tmp_path / f"0002{ending}").write_bytes((folder / "1" / f"0002{ending}").read_bytes())
     for path in (folder / "1" / "0002", tmp_path / "0002.hea"):
-        (alone,) = sessions.recorded(path)
+        (alone,) = sessions.find_segments(path)
         assert (alone.bed, alone.run, alone.first, alone.count) == ("1", "one", 10_000, 100)
-        np.testing.assert_array_equal(sessions.counts(alone, 0, 100), counts_of(10_000, 10_100))
+        np.testing.assert_array_equal(sessions.read_segment_counts(alone, 0, 100), counts_of(10_000, 10_100))
 
 
 def test_a_session_of_several_beds_is_asked_for_one(tmp_path: Path) -> None:
     """The error names the folders, and the beds where they are called otherwise."""
     record(tmp_path / "s", chunk(0, 10, bed="a"), chunk(0, 10, bed="b/c"))
     with pytest.raises(RecordError, match=r"several beds: name the folder of one.*: a, b_c \(b/c\)"):
-        sessions.recorded(tmp_path / "s")
-    assert [segment.bed for segment in sessions.recorded(tmp_path / "s" / "b_c")] == ["b/c"]
+        sessions.find_segments(tmp_path / "s")
+    assert [segment.bed for segment in sessions.find_segments(tmp_path / "s" / "b_c")] == ["b/c"]
 
 
 def test_what_is_no_recording(tmp_path: Path) -> None:
@@ -165,14 +169,14 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
         (tmp_path / "empty" / "bed", "holds no recorded signal"),
     ):
         with pytest.raises(RecordError, match=text):
-            sessions.recorded(path)
+            sessions.find_segments(path)
 
 
 def test_reading_changes_nothing_on_disk(folder: Path, tmp_path: Path) -> None:
     """Neither in a closed session nor in one whose monitor was killed; what a kill left is read, to the last sample."""
     before = content(folder)
-    sessions.recorded(folder)
-    with Session(folder) as session:
+    sessions.find_segments(folder)
+    with RecordedSession(folder) as session:
         assert len(list(session.beats("1"))) == 4
     assert content(folder) == before
     killed = tmp_path / "killed"
@@ -181,7 +185,7 @@ def test_reading_changes_nothing_on_disk(folder: Path, tmp_path: Path) -> None:
     kill(recorder)
     before = content(killed)
     assert "session.db-wal" in before
-    with Session(killed) as session:
+    with RecordedSession(killed) as session:
         assert not session.live
         assert [segment.count for segment in session.segments("1")] == [300]
         assert list(session.beats("1")) == [beat(100)]
@@ -193,7 +197,7 @@ def test_a_session_that_is_being_recorded_can_be_read(tmp_path: Path) -> None:
     with Recorder(tmp_path, CONFIG, {}) as recorder:
         recorder.push([chunk(0, 300)], [beat(100)], NOW)
         assert recorder.flush()
-        session = Session(tmp_path)
+        session = RecordedSession(tmp_path)
         assert session.live
         beats = session.beats("1")
         assert next(beats) == beat(100)
@@ -207,7 +211,7 @@ def test_a_session_that_is_being_recorded_can_be_read(tmp_path: Path) -> None:
     assert list(session.beats("1")) == [beat(100), beat(400)]
     session.close()
     Recorder(tmp_path, CONFIG, {}).close()
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert session.beat_count("1") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "lock", "session.db"]
 
@@ -220,11 +224,11 @@ def test_asking_for_a_session_does_not_end_the_locks_of_its_recorder(tmp_path: P
             recorder.push([chunk(first, first + 300)], [beat(first + 100)], NOW)
             assert recorder.flush()
             assert sessions.is_session(tmp_path)
-            assert sessions.found(tmp_path) == [tmp_path]
-            sessions.recorded(tmp_path)
+            assert sessions.find_sessions(tmp_path) == [tmp_path]
+            sessions.find_segments(tmp_path)
             subprocess.run([sys.executable, "-c", other, str(tmp_path / "session.db")], check=True)
             assert (tmp_path / "session.db-wal").exists()
-    with Session(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert session.beat_count("1") == 2
 
 
@@ -268,7 +272,7 @@ def test_what_events_say_is_printable(folder: Path) -> None:
     """Control characters in a text, a bed or a value cannot reach a terminal."""
     change(folder, "UPDATE events SET text = ?", "a\x1b[2Jb\nc")
     change(folder, "UPDATE about SET value = ? WHERE key = 'version'", "1\x07")
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         assert {event.text for _, event in session.events()} == {"a?[2Jb?c"}
         assert session.about["version"] == "1?"
 
@@ -314,36 +318,36 @@ def test_signal_without_its_database(folder: Path, harm: Callable[[Path], Any], 
     for path in (folder, folder / "1"):
         assert sessions.is_recording(path)
         with pytest.raises(RecordError) as error:
-            sessions.recorded(path)
+            sessions.find_segments(path)
         assert str(error.value).startswith(reason.format(folder))
         assert str(error.value).endswith(still)
     for root in (folder, folder.parent):
-        (listed,) = entries(root)
+        (listed,) = summarise_sessions(root)
         assert (listed.recording, listed.state) == (str(folder), "unreadable")
         assert listed.trouble == str(error.value)
-    (alone,) = sessions.recorded(folder / "1" / "0001")
-    assert at_home(alone) is None
-    np.testing.assert_array_equal(sessions.counts(alone, 0, 100), counts_of(10, 110))
+    (alone,) = sessions.find_segments(folder / "1" / "0001")
+    assert locate_in_session(alone) is None
+    np.testing.assert_array_equal(sessions.read_segment_counts(alone, 0, 100), counts_of(10, 110))
 
 
 def test_folders_of_records_are_no_lost_session(folder: Path, tmp_path: Path) -> None:
     """The folder of a bed has no list, and a record that was copied makes no session of what lies around it."""
-    assert sessions.found(folder / "1") == []
+    assert sessions.find_sessions(folder / "1") == []
     shutil.copytree(folder / "1", tmp_path / "copied")
-    assert sessions.found(tmp_path) == [folder]
+    assert sessions.find_sessions(tmp_path) == [folder]
 
 
 def test_signal_files_that_are_gone_or_cut(folder: Path) -> None:
     """What is on disk counts: a shorter file is a shorter segment, a lost one is left out, later loss is an error."""
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         made = session.segments("1")
         _cut(folder / "1" / "0001.dat")
         (folder / "1" / "0002.dat").unlink()
         assert [(s.number, s.count) for s in session.segments("1")] == [(1, 365), (3, 100)]
     with pytest.raises(RecordError, match="cut short"):
-        sessions.counts(made[0], 300, 390)
+        sessions.read_segment_counts(made[0], 300, 390)
     with pytest.raises(RecordError, match=r"cannot read .*0002\.dat"):
-        sessions.counts(made[1], 0, 10)
+        sessions.read_segment_counts(made[1], 0, 10)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +371,7 @@ def test_a_hostile_header_is_refused(folder: Path, old: str, new: str) -> None:
     header.write_text(text.replace(old, new))
     assert not sessions.is_recording(folder / "1" / "0001")
     with pytest.raises(RecordError, match="no segment of a recording"):
-        sessions.lone_segment(folder / "1" / "0001")
+        sessions.read_lone_segment(folder / "1" / "0001")
 
 
 def test_the_document_names_every_table_and_column(folder: Path) -> None:
@@ -387,18 +391,18 @@ def test_a_recording_that_was_harmed_is_not_told_to_be_whole(tmp_path: Path) -> 
     folder = tmp_path / "session"
     with Recorder(folder, CONFIG, {}) as recorder:
         recorder.push([chunk(0, 500)], [beat(100)], NOW)
-    (listed,) = entries(folder)
+    (listed,) = summarise_sessions(folder)
     assert listed.state == "complete"
     (data,) = folder.glob("*/0001.dat")
     os.truncate(data, data.stat().st_size // 2)
-    (listed,) = entries(folder)
+    (listed,) = summarise_sessions(folder)
     assert listed.state == "damaged"
     assert "samples are gone" in listed.trouble
     db = sqlite3.connect(folder / "session.db")
     db.execute("UPDATE segments SET started_s = 1e300")
     db.commit()
     db.close()
-    (listed,) = entries(folder)
+    (listed,) = summarise_sessions(folder)
     assert listed.state == "unreadable"
     (folder / "session.db").write_bytes(b"")
     (notes,) = folder.glob("*/0001.ecg")
@@ -426,7 +430,7 @@ def test_a_folder_that_is_taken_away_harms_nobody_for_long(tmp_path: Path, monke
             stop += 100
         recorder.push([chunk(stop, stop + 100, bed=bed) for bed in "ab"], [], NOW)
     assert any("recording paused: No such file" in text and "0001" in text for text in news)
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         for bed in "ab":
             last = session.segments(bed)[-1]
             assert last.first + last.count == stop + 100

@@ -105,16 +105,16 @@ def test_every_folder_has_its_floor() -> None:
 @pytest.mark.parametrize(
     ("name", "line", "found"),
     [
-        ("model.nets.net", "import agent", {"agent"}),
-        ("model.nets.net", "from agent.core.messages import Beat", {"agent.core.messages.Beat"}),
+        ("model.nets.beat_net", "import agent", {"agent"}),
+        ("model.nets.beat_net", "from agent.core.messages import Beat", {"agent.core.messages.Beat"}),
         ("agent.core.config", "from agent.wire import packets", {"agent.wire.packets"}),
-        ("agent.pipeline.bed_state", "from simulator import scheduler", {"simulator.scheduler"}),
+        ("agent.pipeline.monitored_bed", "from simulator import scheduler", {"simulator.scheduler"}),
         ("agent.cli.app", "from simulator import scheduler", set()),
         ("simulator.scheduler", "from agent.pipeline import pipeline", {"agent.pipeline.pipeline"}),
         ("simulator.scheduler", "from agent.wire.packets import encode", set()),
-        ("agent.analysis.rate", "from agent.link import receiver", {"agent.link.receiver"}),
+        ("agent.analysis.rate_tracker", "from agent.link import link_receiver", {"agent.link.link_receiver"}),
         ("simulator.scheduler", "def f():\n    import agent.wireless", {"agent.wireless"}),
-        ("agent.alarms.rate", "from tests.conftest import chunks", {"tests.conftest.chunks"}),
+        ("agent.alarms.rate_limits", "from tests.conftest import chunks", {"tests.conftest.chunks"}),
     ],
 )
 def test_wrong_directions_are_found(name: str, line: str, found: set[str]) -> None:
@@ -203,7 +203,7 @@ def test_wheel(tmp_path: Path) -> None:
     database = {
         f"model/records/database/{p.relative_to(wfdb_records.DATABASE)}" for p in wfdb_records.DATABASE.rglob("*.*")
     }
-    weights = {f"model/nets/weights/{name}.safetensors" for name in checkpoint.shipped()}
+    weights = {f"model/nets/weights/{name}.safetensors" for name in checkpoint.shipped_checkpoints()}
     assert len(database) == 1 + 2 + 3 * 48 + 2 * 2
     assert {"agent/core/config.toml", "agent/cli/app.py", *database, *weights} <= inside
     assert not [name for name in inside if name.startswith(("tests/", "benchmarks/", "runs/"))]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.messages import Chunk, End, Gap
-from agent.link.reorder_buffer import HELD, MOST_PAST, Track
+from agent.link.reorder_buffer import MOST_HELD_PACKETS, MOST_PAST_RUNS, ReorderBuffer
 from agent.wire import packets as wire
 from agent.wire.packets import Packet
 from model.records.resample import FS
@@ -19,7 +19,9 @@ from model.records.resample import FS
 def packet(first: int, count: int = 5, run: str = "run") -> Packet:
     """A packet whose counts are their own sample index."""
     ramp = np.arange(first, first + count, dtype=np.int32)
-    made = wire.parse(wire.encode(Chunk("1", run, first, float(FS), LEADS, np.stack([ramp, -ramp], axis=1), 1.0)))
+    made = wire.parse_frames(
+        wire.encode_frames(Chunk("1", run, first, float(FS), LEADS, np.stack([ramp, -ramp], axis=1), 1.0))
+    )
     assert isinstance(made, Packet)
     return made
 
@@ -29,7 +31,7 @@ def samples(parts: list[Packet | Gap | End]) -> list[tuple[int, bool]]:
     out: list[tuple[int, bool]] = []
     for part in parts:
         if isinstance(part, Packet):
-            counts = wire.join([part]).counts[:, 0]
+            counts = wire.join_packets([part]).counts[:, 0]
             assert counts.tolist() == list(range(part.header.first, part.header.first + part.header.count))
             out += [(int(count), True) for count in counts]
         elif isinstance(part, Gap):
@@ -37,12 +39,12 @@ def samples(parts: list[Packet | Gap | End]) -> list[tuple[int, bool]]:
     return out
 
 
-def hole_of(track: Track) -> tuple[tuple[int, int] | None, float | None]:
+def hole_of(track: ReorderBuffer) -> tuple[tuple[int, int] | None, float | None]:
     return track.hole, track.hole_s
 
 
-def joined(start: int = 0) -> Track:
-    track = Track("1", "run", float(FS))
+def joined(start: int = 0) -> ReorderBuffer:
+    track = ReorderBuffer("1", "run", float(FS))
     assert track.begin(start, start, 0.0) == []
     return track
 
@@ -100,7 +102,7 @@ def test_packets_of_other_sizes_overlap_without_repetition() -> None:
 
 
 def test_nothing_comes_out_before_the_start_is_known() -> None:
-    track = Track("1", "run", float(FS))
+    track = ReorderBuffer("1", "run", float(FS))
     assert track.push(packet(100), 0.0) == []
     assert track.hole == (0, 100)
     assert track.sent == 0
@@ -126,13 +128,13 @@ def test_a_hole_is_dated_and_closed() -> None:
 
 def test_only_so_much_is_held_back_and_the_rest_is_known_to_be_missing() -> None:
     track = joined()
-    for i in range(1, 2 * HELD):
+    for i in range(1, 2 * MOST_HELD_PACKETS):
         track.push(packet(5 * i), 0.0)
     assert track.full
     assert track.hole == (0, 5)
     out = track.push(packet(0), 0.0)
-    assert samples(list(out)) == [(i, True) for i in range(5 * (HELD + 1))]
-    assert track.hole == (5 * (HELD + 1), 10 * HELD)
+    assert samples(list(out)) == [(i, True) for i in range(5 * (MOST_HELD_PACKETS + 1))]
+    assert track.hole == (5 * (MOST_HELD_PACKETS + 1), 10 * MOST_HELD_PACKETS)
     assert not track.full
 
 
@@ -148,10 +150,10 @@ def test_large_packets_fill_it_as_well() -> None:
 def test_a_run_that_replaces_another_goes_on_with_its_ledger() -> None:
     track = joined(50)
     track.push(packet(50), 0.0)
-    for i in range(2 * MOST_PAST):
+    for i in range(2 * MOST_PAST_RUNS):
         track = track.followed(f"run {i}", float(FS))
     assert track.sent == 5
-    assert len(track.past) == MOST_PAST
+    assert len(track.past) == MOST_PAST_RUNS
     track.begin(10, 10, 0.0)
     track.push(packet(10, run=track.run), 0.0)
     assert track.sent == 10

@@ -9,7 +9,7 @@ import torch
 from agent.training import report_run
 from model.errors import ConfigError
 from model.nets import checkpoint
-from model.training import figures
+from model.training import training_figures
 
 CPU = torch.device("cpu")
 
@@ -50,7 +50,7 @@ def finished(config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 def test_what_it_leaves(finished: tuple[Path, str]) -> None:
     """Checkpoint, report, metrics, every picture as SVG and PNG, and logs for TensorBoard."""
     folder, said = finished
-    pictures = {f"{name}.{kind}" for name in figures.PICTURES for kind in ("svg", "png")}
+    pictures = {f"{name}.{kind}" for name in training_figures.PICTURES for kind in ("svg", "png")}
     files = {"tiny.safetensors", "report.json", "metrics.csv", "run.json", "run.lock", "state.safetensors"}
     assert {path.name for path in folder.iterdir()} == files | pictures | {"tensorboard"}
     assert any((folder / "tensorboard").iterdir())
@@ -61,7 +61,7 @@ def test_what_it_leaves(finished: tuple[Path, str]) -> None:
 def test_the_checkpoint_is_found_by_the_monitor(finished: tuple[Path, str]) -> None:
     """What was trained loads, and its card says the command that made it."""
     folder, _ = finished
-    net, card = checkpoint.load(checkpoint.find(str(folder / "tiny.safetensors")), CPU)
+    net, card = checkpoint.load_checkpoint(checkpoint.find_checkpoint(str(folder / "tiny.safetensors")), CPU)
     assert net.size.channels == (4,) * 5
     assert card.training["command"].startswith("ecg-agent train --config")
     report = json.loads((folder / "report.json").read_text())
@@ -107,4 +107,4 @@ def test_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Where TensorBoard is not installed, one line says how to install it."""
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match=r"pip install 'ecg-agent\[tensorboard\]'"):
-        report_run._tensorboard(tmp_path)
+        report_run._tensorboard_logger(tmp_path)

@@ -12,12 +12,12 @@ import wfdb
 from numpy.typing import NDArray
 from scipy import optimize
 
-from agent.training import transfer as command
+from agent.training import transfer_run as command
 from model.errors import CheckpointError, EcgError, RecordError, RunError
-from model.nets.checkpoint import Card, save
-from model.nets.net import BeatNet, NetSize, build
-from model.transfer import bootstrap, transfer
-from model.transfer.transfer import Recordings, Rival, Sides
+from model.nets.beat_net import BeatNet, NetSize, build_beat_net
+from model.nets.checkpoint import ModelCard, save_checkpoint
+from model.transfer import bootstrap, infarction_transfer
+from model.transfer.infarction_transfer import FoldSides, InfarctionRecordings, TransferRival
 
 FOLD10 = Path(__file__).parents[2] / "shared" / "ptbxl_mi" / "ptbxl_fold10_lead_ii.npz"
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def net() -> BeatNet:
     torch.manual_seed(0)
-    return build(NetSize(), CPU).eval().requires_grad_(False)
+    return build_beat_net(NetSize(), CPU).eval().requires_grad_(False)
 
 
 def ecg(infarction: bool, seed: int, fs: float = 500.0, seconds: float = 10.0) -> NDArray[np.float64]:
@@ -74,11 +74,11 @@ def written(folder: Path, values: dict[str, Any]) -> Path:
     return path
 
 
-def patients(*numbers: int) -> Recordings:
+def patients(*numbers: int) -> InfarctionRecordings:
     """Recordings of these patients, a beat each, normal and infarction in turn."""
     size = len(numbers)
     beats = np.zeros((size, 187), np.float32)
-    return Recordings(beats, np.arange(size), np.arange(size) % 2, np.array(numbers))
+    return InfarctionRecordings(beats, np.arange(size), np.arange(size) % 2, np.array(numbers))
 
 
 def write_record(folder: Path, name: str, comments: list[str], infarction: bool, lead: str = "ii") -> None:
@@ -98,10 +98,10 @@ HEALTHY = "Reason for admission: Healthy control"
 def test_blocks_follow_each_other_and_part_no_patient() -> None:
     """Without patients five even blocks in order; a boundary inside a known patient moves to the nearest place."""
     unknown = [-1] * 40
-    assert transfer.blocks(patients(*unknown)).tolist() == np.repeat(np.arange(5), 8).tolist()
+    assert infarction_transfer.assign_blocks(patients(*unknown)).tolist() == np.repeat(np.arange(5), 8).tolist()
     crossing = unknown.copy()
     crossing[7] = crossing[10] = 3  # over the first boundary, 8: it may lie at 7 or at 11
-    block = transfer.blocks(patients(*crossing))
+    block = infarction_transfer.assign_blocks(patients(*crossing))
     assert np.bincount(block).tolist() == [7, 9, 8, 8, 8]
     assert block[7] == block[10]
 
@@ -110,7 +110,7 @@ def test_known_patients_are_dealt_out_by_class() -> None:
     """Where all patients are known each block gets patients of both classes, and each patient one block."""
     numbers = np.repeat(np.arange(15), 2)
     data = replace(patients(*numbers), infarction=(numbers < 6).astype(np.int64))
-    block = transfer.blocks(data)
+    block = infarction_transfer.assign_blocks(data)
     assert all(len(set(block[numbers == number])) == 1 for number in range(15))
     assert [len(set(numbers[(block == b) & (numbers < 6)])) for b in range(5)] == [2, 1, 1, 1, 1]
 
@@ -119,13 +119,13 @@ def test_too_few_recordings_are_refused() -> None:
     """Blocks without both classes, and one patient who is in all of them, are an error that says so."""
     for data in (patients(-1, -1, -1, -1), patients(*[7] * 40), patients(*[7] * 39, -1)):
         with pytest.raises(RecordError, match="too few recordings"):
-            transfer.blocks(data)
+            infarction_transfer.assign_blocks(data)
 
 
 def test_every_recording_is_held_out_once_and_never_trains_its_own_fold() -> None:
     """The sides of a fold share nothing and make up all; the held-out sides of all folds too."""
     block = np.repeat(np.arange(5), 3)
-    folds = list(transfer.folds(block))
+    folds = list(infarction_transfer.iterate_folds(block))
     for sides in folds:
         together = np.concatenate([sides.train, sides.validation, sides.held_out])
         assert sorted(together) == list(range(15))
@@ -136,9 +136,9 @@ def test_every_recording_is_held_out_once_and_never_trains_its_own_fold() -> Non
 def test_the_representation_is_what_the_net_embeds(net: BeatNet) -> None:
     """The last block's features equal `embed`, whatever the batches, and no hook stays behind."""
     beats = np.random.default_rng(0).random((300, 187)).astype(np.float32)
-    features = transfer.represent(net, beats)
+    features = infarction_transfer.embed_last_blocks(net, beats)
     assert torch.allclose(features[-1], net.embed(torch.from_numpy(beats)), atol=1e-6)
-    assert [len(block) for block in features] == [300] * transfer.DEPTH
+    assert [len(block) for block in features] == [300] * infarction_transfer.DEPTH
     assert not any(block._forward_hooks for block in net.blocks)
 
 
@@ -147,20 +147,20 @@ def test_choices_are_made_on_validation_and_predictions_on_held_out_beats() -> N
     data = patients(*[-1] * 40)
     seen: list[tuple[float, int]] = []
 
-    def train(choice: dict[str, float], sides: Sides, seed: int) -> tuple[float, NDArray[np.float64]]:
+    def train(choice: dict[str, float], sides: FoldSides, seed: int) -> tuple[float, NDArray[np.float64]]:
         seen.append((choice["a"], seed))
         return abs(choice["a"] - 2), (100 * seed + data.rows(sides.held_out)).astype(np.float64)
 
-    rival = Rival("made up", (0, 1), ({"a": 1}, {"a": 2}), train)
+    rival = TransferRival("made up", (0, 1), ({"a": 1}, {"a": 2}), train)
     steps: list[str] = []
-    (outcome,) = transfer.compare(data, (rival,), steps.append)
+    (outcome,) = infarction_transfer.compare_rivals(data, (rival,), steps.append)
     assert outcome.chosen == ({"a": 2},) * 5
     assert np.array_equal(outcome.logits, [np.arange(40), 100 + np.arange(40)])
     assert seen[:3] == [(1, 0), (2, 0), (2, 1)]
     assert len(steps) == 5 * rival.trainings == 15
 
 
-def held_out_labels_flipped(data: Recordings, sides: Sides) -> Recordings:
+def held_out_labels_flipped(data: InfarctionRecordings, sides: FoldSides) -> InfarctionRecordings:
     infarction = data.infarction.copy()
     infarction[sides.held_out] = 1 - infarction[sides.held_out]
     return replace(data, infarction=infarction)
@@ -168,16 +168,18 @@ def held_out_labels_flipped(data: Recordings, sides: Sides) -> Recordings:
 
 def test_rivals_learn_and_see_no_held_out_label(net: BeatNet, made_up: dict[str, Any], tmp_path: Path) -> None:
     """Each rival tells upright from inverted T waves, the same each time, whatever the held-out labels are."""
-    data, without = command.beats_of(command.read(written(tmp_path, made_up)))
+    data, without = command.cut_recording_beats(command.read_recordings(written(tmp_path, made_up)))
     assert without == 0
-    sides = next(transfer.folds(transfer.blocks(data)))
+    sides = next(infarction_transfer.iterate_folds(infarction_transfer.assign_blocks(data)))
     other = held_out_labels_flipped(data, sides)
     labels = data.infarction[data.recording][data.rows(sides.held_out)]
-    for rival, again in zip(transfer.rivals(data, net), transfer.rivals(other, net), strict=True):
+    for rival, again in zip(
+        infarction_transfer.build_rivals(data, net), infarction_transfer.build_rivals(other, net), strict=True
+    ):
         loss, logits = rival.train(rival.choices[-1], sides, 0)
         assert (loss, logits.tolist()) == (rival.train(rival.choices[-1], sides, 0)[0], logits.tolist())
         assert np.array_equal(logits, again.train(rival.choices[-1], sides, 0)[1])
-        assert bootstrap.measure(labels, logits, np.ones(len(labels)))[-1] > 0.9, rival.name
+        assert bootstrap.measure_cases(labels, logits, np.ones(len(labels)))[-1] > 0.9, rival.name
 
 
 def test_logistic_regression_is_at_its_minimum() -> None:
@@ -186,9 +188,11 @@ def test_logistic_regression_is_at_its_minimum() -> None:
     size, features = 60, 187
     beats = rng.random((size, features)).astype(np.float32)
     infarction = (beats[:, 3] + 0.2 * rng.random(size) > 0.6).astype(np.int64)
-    data = Recordings(beats, np.arange(size), infarction, np.full(size, -1))
-    sides = Sides(np.arange(size), np.arange(0), np.arange(size))
-    mean, scale = (value.double().numpy() for value in transfer.standard(torch.from_numpy(beats)))
+    data = InfarctionRecordings(beats, np.arange(size), infarction, np.full(size, -1))
+    sides = FoldSides(np.arange(size), np.arange(0), np.arange(size))
+    mean, scale = (
+        value.double().numpy() for value in infarction_transfer.measure_standard_scale(torch.from_numpy(beats))
+    )
     x, sign = (beats - mean) / scale, 2 * infarction - 1
     weights = 0.5 / np.bincount(infarction)[infarction]
 
@@ -196,16 +200,18 @@ def test_logistic_regression_is_at_its_minimum() -> None:
         return float(weights @ np.logaddexp(0, -sign * (x @ beta[:-1] + beta[-1])) + 0.1 * beta[:-1] @ beta[:-1])
 
     beta = optimize.minimize(loss, np.zeros(features + 1), method="L-BFGS-B", options={"maxfun": 10**6}).x
-    assert transfer.logistic_regression(data, sides, 0.1) == pytest.approx(x @ beta[:-1] + beta[-1], abs=2e-3)
+    assert infarction_transfer.fit_logistic_regression(data, sides, 0.1) == pytest.approx(
+        x @ beta[:-1] + beta[-1], abs=2e-3
+    )
 
 
 def test_figures_by_hand() -> None:
     """Accuracy, precision, recall, specificity and area of a case counted by hand; a tie counts half."""
     labels, logits = np.array([1, 1, 1, 0, 0]), np.array([2.0, 1.0, -1.0, 1.0, -2.0])
     expected = [3 / 5, 2 / 3, 2 / 3, 1 / 2, (2 + 1.5 + 1) / 6]
-    assert bootstrap.measure(labels, logits, np.ones(5)) == pytest.approx(expected)
-    twice = bootstrap.measure(np.r_[labels, 1], np.r_[logits, -1.0], np.ones(6))
-    assert bootstrap.measure(labels, logits, np.array([1.0, 1, 2, 1, 1])) == pytest.approx(twice)
+    assert bootstrap.measure_cases(labels, logits, np.ones(5)) == pytest.approx(expected)
+    twice = bootstrap.measure_cases(np.r_[labels, 1], np.r_[logits, -1.0], np.ones(6))
+    assert bootstrap.measure_cases(labels, logits, np.array([1.0, 1, 2, 1, 1])) == pytest.approx(twice)
 
 
 def test_intervals_hold_the_figure_and_shrink_with_patients() -> None:
@@ -214,7 +220,7 @@ def test_intervals_hold_the_figure_and_shrink_with_patients() -> None:
     labels = np.arange(200) % 2
     good, poor = labels + 0.8 * rng.standard_normal(200), labels + 3.0 * rng.standard_normal(200)
     logits = [np.stack([good, good + 0.1]), poor[None]]
-    (first, second), between = bootstrap.figures(bootstrap.Sample(labels, np.arange(200), logits), seed=0)
+    (first, second), between = bootstrap.estimate_metrics(bootstrap.CaseSample(labels, np.arange(200), logits), seed=0)
     for figure in (first["auroc"], second["auroc"], between[0][1]):
         assert figure.low < figure.value < figure.high
     assert first["auroc"].seeds_sd == pytest.approx(0, abs=1e-12)
@@ -222,21 +228,21 @@ def test_intervals_hold_the_figure_and_shrink_with_patients() -> None:
     assert between[0][1].value == pytest.approx(first["auroc"].value - second["auroc"].value)
     alike = np.repeat(np.arange(20), 10)  # ten cases of a patient that say the same
     few, many = (
-        bootstrap.figures(bootstrap.Sample(alike % 2, groups, [poor[None, alike]]), seed=0)[0][0]["auroc"]
+        bootstrap.estimate_metrics(bootstrap.CaseSample(alike % 2, groups, [poor[None, alike]]), seed=0)[0][0]["auroc"]
         for groups in (alike, np.arange(200))
     )
     assert few.high - few.low > 1.5 * (many.high - many.low)
-    again, _ = bootstrap.figures(bootstrap.Sample(labels, np.arange(200), logits), seed=0)
+    again, _ = bootstrap.estimate_metrics(bootstrap.CaseSample(labels, np.arange(200), logits), seed=0)
     assert again[0] == first
 
 
 def test_recordings_are_read_in_order_with_all_their_beats(made_up: dict[str, Any], tmp_path: Path) -> None:
     """Rows come in order of ecg_id at 125 Hz, and all beats but the last of each are found."""
     shuffled = {key: value[::-1] if np.ndim(value) else value for key, value in made_up.items()}
-    source = command.read(written(tmp_path, shuffled))
+    source = command.read_recordings(written(tmp_path, shuffled))
     assert source.infarction == made_up["mi"].tolist()
     assert {len(lead) for lead in source.leads} == {1250}
-    data, _ = command.beats_of(source)
+    data, _ = command.cut_recording_beats(source)
     expected = [len(np.arange(0.3 + 0.3 * rng.random(), 10, rng.uniform(0.7, 0.9))) - 1 for rng in generators()]
     assert np.abs(np.bincount(data.recording) - expected).max() <= 1
     assert data.beats.shape[1] == 187
@@ -256,10 +262,12 @@ def test_recordings_without_beats_are_counted(made_up: dict[str, Any], tmp_path:
     """A flat recording has no beats: it is left out and counted."""
     signals = made_up["lead_ii_uv"].copy()
     signals[4] = 7
-    data, without = command.beats_of(command.read(written(tmp_path, made_up | {"lead_ii_uv": signals})))
+    data, without = command.cut_recording_beats(
+        command.read_recordings(written(tmp_path, made_up | {"lead_ii_uv": signals}))
+    )
     assert (without, len(data.infarction)) == (1, RECORDINGS - 1)
     with pytest.raises(RecordError, match="no beats"):
-        command.beats_of(command.read(written(tmp_path, made_up | {"lead_ii_uv": 0 * signals})))
+        command.cut_recording_beats(command.read_recordings(written(tmp_path, made_up | {"lead_ii_uv": 0 * signals})))
 
 
 @pytest.mark.parametrize(
@@ -282,21 +290,21 @@ def test_recordings_without_beats_are_counted(made_up: dict[str, Any], tmp_path:
 def test_wrong_columns_are_told(change: dict[str, Any], said: str, made_up: dict[str, Any], tmp_path: Path) -> None:
     """Values that make no sense are an error of one line that names the file."""
     with pytest.raises(RecordError, match=said) as told:
-        command.read(written(tmp_path, made_up | change))
+        command.read_recordings(written(tmp_path, made_up | change))
     assert "\n" not in str(told.value)
 
 
 def test_wrong_files_are_told(made_up: dict[str, Any], tmp_path: Path) -> None:
     """No file, a file that is no `.npz`, one without a key, and a folder without records each have their reason."""
     with pytest.raises(RecordError, match=r"no .*nothing"):
-        command.read(tmp_path / "nothing.npz")
+        command.read_recordings(tmp_path / "nothing.npz")
     (tmp_path / "text.npz").write_text("not an archive")
     with pytest.raises(RecordError, match="cannot read"):
-        command.read(tmp_path / "text.npz")
+        command.read_recordings(tmp_path / "text.npz")
     with pytest.raises(RecordError, match="has no mi"):
-        command.read(written(tmp_path, {key: value for key, value in made_up.items() if key != "mi"}))
+        command.read_recordings(written(tmp_path, {key: value for key, value in made_up.items() if key != "mi"}))
     with pytest.raises(RecordError, match="patient001"):
-        command.read(tmp_path)
+        command.read_recordings(tmp_path)
 
 
 def test_ptb_folders(tmp_path: Path) -> None:
@@ -306,25 +314,25 @@ def test_ptb_folders(tmp_path: Path) -> None:
     write_record(tmp_path / "patient104", "s0306lre", [HEALTHY], False)
     write_record(tmp_path / "patient105", "s0303lre", ["Reason for admission: Cardiomyopathy"], False)
     write_record(tmp_path / "patient106", "s0030_re", ["age: 70"], False)
-    source = command.read(tmp_path)
+    source = command.read_recordings(tmp_path)
     assert (source.infarction, source.patient) == ([1, 1, 0], [0, 0, 1])
     assert source.left_out == {"reason for admission: cardiomyopathy": 1, "reason for admission: not given": 1}
-    assert source.leads[2] == pytest.approx(command.at_fs(ecg(False, 8, 1000.0), 1000.0, "x"), abs=2e-3)
-    assert [len(command.r_peaks(lead)) >= 10 for lead in source.leads] == [True] * 3
+    assert source.leads[2] == pytest.approx(command.resample_lead(ecg(False, 8, 1000.0), 1000.0, "x"), abs=2e-3)
+    assert [len(command.find_lead_r_peaks(lead)) >= 10 for lead in source.leads] == [True] * 3
 
 
 def test_a_ptb_record_without_lead_ii_is_told(tmp_path: Path) -> None:
     """The error names the leads there are."""
     write_record(tmp_path / "patient001", "s0010_re", [MI], True, lead="v1")
     with pytest.raises(RecordError, match="no lead ii: it has i, v1"):
-        command.read(tmp_path)
+        command.read_recordings(tmp_path)
 
 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings and draws that take no time."""
-    for name in ("HEAD", "SCRATCH"):
-        monkeypatch.setattr(transfer, name, replace(getattr(transfer, name), epochs=1))
-    monkeypatch.setattr(transfer, "SEEDS", (0, 1))
+    for name in ("HEAD_RECIPE", "SCRATCH_RECIPE"):
+        monkeypatch.setattr(infarction_transfer, name, replace(getattr(infarction_transfer, name), epochs=1))
+    monkeypatch.setattr(infarction_transfer, "SEEDS", (0, 1))
     monkeypatch.setattr(bootstrap, "DRAWS", 20)
 
 
@@ -338,7 +346,7 @@ def test_the_command_leaves_report_curves_and_head(
     """A JSON object on standard output is what the run folder holds; the head is there with its card."""
     quick(monkeypatch)
     data, run = written(tmp_path, made_up), tmp_path / "run"
-    save(tmp_path / "own.safetensors", net, Card("own", net.size, {}, {}))
+    save_checkpoint(tmp_path / "own.safetensors", net, ModelCard("own", net.size, {}, {}))
     command.show_transfer(data, str(tmp_path / "own.safetensors"), run, True, "ecg-agent transfer data.npz")
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((run / "transfer.json").read_text())
@@ -363,7 +371,7 @@ def test_the_command_shows_a_table(
 ) -> None:
     """Without --json the figures come as a table, and the differences in words."""
     quick(monkeypatch)
-    monkeypatch.setattr(transfer, "DEEPER", transfer.DEEPER[-1:])
+    monkeypatch.setattr(infarction_transfer, "DEEPER_CHOICES", infarction_transfer.DEEPER_CHOICES[-1:])
     command.show_transfer(written(tmp_path, made_up), "reproduction", tmp_path / "run", False, "ecg-agent transfer")
     said = capsys.readouterr().out
     assert "per recording" in said
@@ -375,7 +383,7 @@ def test_nothing_is_trained_for_nothing(
     weights: str, kind: type[EcgError], made_up: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Missing weights, and a run folder that cannot be made, are told before anything is trained."""
-    monkeypatch.setattr(transfer, "compare", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(infarction_transfer, "compare_rivals", lambda *_: pytest.fail("trained"))
     (tmp_path / "file").write_text("")
     with pytest.raises(kind):
         command.show_transfer(written(tmp_path, made_up), weights, tmp_path / "file" / "run", False, "")
@@ -384,12 +392,12 @@ def test_nothing_is_trained_for_nothing(
 @pytest.mark.skipif(not FOLD10.is_file(), reason="the recordings of PTB-XL are not beside the project")
 def test_recordings_of_ptbxl_have_their_beats() -> None:
     """Every recording of ten seconds has at least five beats and the median twelve at least ten."""
-    source = command.read(FOLD10)
-    data, without = command.beats_of(source)
+    source = command.read_recordings(FOLD10)
+    data, without = command.cut_recording_beats(source)
     beats = np.bincount(data.recording)
     assert (without, len(beats), int(data.infarction.sum())) == (0, 1137, 395)
     assert beats.min() >= 5
     assert np.median(beats) >= 10
-    block = transfer.blocks(data)
+    block = infarction_transfer.assign_blocks(data)
     for patient in np.unique(data.patient[data.patient >= 0]):
         assert len(set(block[data.patient == patient])) == 1

@@ -3,24 +3,24 @@ from math import exp, log
 import pytest
 
 from model.beats.cluster_smoothing import (
-    BIAS,
-    DOUBT,
-    KNOWN,
-    MEMORY,
-    MOST,
+    CLASS_BIAS,
+    CLUSTER_MEMORY,
+    CLUSTER_SHARE,
+    HALF_SHARE_BEATS,
+    KNOWN_SHAPE_BEATS,
+    MOST_LOG_ODDS,
     NO_BEAT,
     NOISE_BIAS,
-    NOISY,
-    SHARE,
+    NOISY_LEVEL,
+    ClusterSmoothing,
     N,
     Q,
     S,
     V,
-    Verdicts,
 )
 from model.records.wfdb_records import CLASSES
 
-CLEAR, NOISE = 0.0, NOISY + 0.1
+CLEAR, NOISE = 0.0, NOISY_LEVEL + 0.1
 Said = tuple[float, ...]
 
 
@@ -32,7 +32,7 @@ def logs(v: float = 0.1, no_beat: float = 1e-6) -> list[float]:
 
 
 def settle(
-    verdicts: Verdicts, v: float, cluster: int = 0, new: bool = False, row: int = 0, noise: float = CLEAR
+    verdicts: ClusterSmoothing, v: float, cluster: int = 0, new: bool = False, row: int = 0, noise: float = CLEAR
 ) -> Said:
     found = verdicts.settle(row, logs(v), cluster, new, noise)
     assert found is not None
@@ -40,9 +40,9 @@ def settle(
     return found
 
 
-def after(count: int, v: float, cluster: int = 0, rows: int = 1) -> Verdicts:
+def after(count: int, v: float, cluster: int = 0, rows: int = 1) -> ClusterSmoothing:
     """Verdicts that have settled so many equal beats of one new cluster, in each row."""
-    verdicts = Verdicts(rows)
+    verdicts = ClusterSmoothing(rows)
     for i in range(count):
         for row in range(rows):
             settle(verdicts, v, cluster, i == 0, row)
@@ -51,8 +51,8 @@ def after(count: int, v: float, cluster: int = 0, rows: int = 1) -> Verdicts:
 
 def odds(v: float) -> float:
     """Log-odds of V against N and S, with the biases, that the net gives; within what a beat may say."""
-    z = [value + bias for value, bias in zip(logs(v), BIAS, strict=True)]
-    return max(-MOST, min(MOST, z[V] - log(exp(z[N]) + exp(z[S]))))
+    z = [value + bias for value, bias in zip(logs(v), CLASS_BIAS, strict=True)]
+    return max(-MOST_LOG_ODDS, min(MOST_LOG_ODDS, z[V] - log(exp(z[N]) + exp(z[S]))))
 
 
 def told(found: Said) -> float:
@@ -61,13 +61,13 @@ def told(found: Said) -> float:
 
 
 def drawn(own: float, mean: float, count: int) -> float:
-    return own + SHARE * count / (count + DOUBT) * (mean - own)
+    return own + CLUSTER_SHARE * count / (count + HALF_SHARE_BEATS) * (mean - own)
 
 
 def test_the_first_beat_speaks_for_itself() -> None:
     """Without earlier beats the verdict is the net's word with the biases, as probabilities of the classes."""
-    weights = [exp(value + bias) for value, bias in zip(logs(0.3), BIAS, strict=True)][:NO_BEAT]
-    found = settle(Verdicts(), 0.3, new=True)
+    weights = [exp(value + bias) for value, bias in zip(logs(0.3), CLASS_BIAS, strict=True)][:NO_BEAT]
+    found = settle(ClusterSmoothing(), 0.3, new=True)
     assert len(found) == len(CLASSES)
     assert found == pytest.approx([weight / sum(weights) for weight in weights])
 
@@ -84,7 +84,7 @@ def test_earlier_beats_draw(earlier: float, later: float) -> None:
 
 def test_the_mean_is_of_what_the_net_said() -> None:
     """The mean is of the net's words, not of the verdicts, and each beat counts alike."""
-    verdicts, given = Verdicts(), (0.9, 0.1, 0.6, 0.3)
+    verdicts, given = ClusterSmoothing(), (0.9, 0.1, 0.6, 0.3)
     for i, v in enumerate(given):
         found = told(settle(verdicts, v, new=i == 0))
     assert found == pytest.approx(drawn(odds(given[3]), sum(map(odds, given[:3])) / 3, 3))
@@ -92,7 +92,7 @@ def test_the_mean_is_of_what_the_net_said() -> None:
 
 def test_only_v_is_drawn() -> None:
     """How the other classes stand to each other is a matter of the beat alone."""
-    found, alone = settle(after(20, 0.01), 0.4), settle(Verdicts(), 0.4, new=True)
+    found, alone = settle(after(20, 0.01), 0.4), settle(ClusterSmoothing(), 0.4, new=True)
     assert found[V] < alone[V]
     for other in set(range(NO_BEAT)) - {N, V}:
         assert found[other] / found[N] == pytest.approx(alone[other] / alone[N])
@@ -100,7 +100,7 @@ def test_only_v_is_drawn() -> None:
 
 def test_clusters_are_apart() -> None:
     """Another cluster, another row, and a new cluster in an old one's place know nothing of the earlier beats."""
-    verdicts, alone = after(20, 0.95), settle(Verdicts(2), 0.2, new=True)
+    verdicts, alone = after(20, 0.95), settle(ClusterSmoothing(2), 0.2, new=True)
     verdicts.grow(2)
     assert settle(verdicts, 0.2, cluster=1, new=True) == alone
     assert settle(verdicts, 0.2, row=1) == alone
@@ -110,7 +110,7 @@ def test_clusters_are_apart() -> None:
 
 def test_reset_and_grow() -> None:
     """Another patient's row knows nothing; more rows leave those there are as they are."""
-    verdicts, alone = after(20, 0.95, rows=2), settle(Verdicts(), 0.2)
+    verdicts, alone = after(20, 0.95, rows=2), settle(ClusterSmoothing(), 0.2)
     verdicts.reset(0)
     verdicts.grow(4)
     verdicts.grow(4)
@@ -121,9 +121,9 @@ def test_reset_and_grow() -> None:
 def test_no_beat(noise: float, bias: float) -> None:
     """Where no beat at all is likelier than any class, with the biases, there is no verdict; the more so in noise."""
     said = [0.0, -20.0, -20.0, -20.0, -20.0]
-    border = BIAS[N] - BIAS[NO_BEAT] - bias
-    assert Verdicts().settle(0, [*said, border + 1e-6], 0, True, noise) is None
-    assert Verdicts().settle(0, [*said, border - 1e-6], 0, True, noise) is not None
+    border = CLASS_BIAS[N] - CLASS_BIAS[NO_BEAT] - bias
+    assert ClusterSmoothing().settle(0, [*said, border + 1e-6], 0, True, noise) is None
+    assert ClusterSmoothing().settle(0, [*said, border - 1e-6], 0, True, noise) is not None
 
 
 @pytest.mark.parametrize("noise", [CLEAR, NOISE])
@@ -131,32 +131,32 @@ def test_no_beat(noise: float, bias: float) -> None:
 def test_what_is_not_learnt_leaves_no_trace(new: bool, noise: float) -> None:
     """A candidate of cluster -1 is judged by itself alone and changes nothing for those behind it."""
     verdicts, without = after(5, 0.9), after(5, 0.9)
-    alone = settle(Verdicts(), 0.2, new=True, noise=noise)
-    for _ in range(KNOWN + 1):
+    alone = settle(ClusterSmoothing(), 0.2, new=True, noise=noise)
+    for _ in range(KNOWN_SHAPE_BEATS + 1):
         assert settle(verdicts, 0.2, -1, new, noise=noise) == alone
     assert settle(verdicts, 0.3) == settle(without, 0.3)
 
 
 def test_no_beat_says_more_than_the_most() -> None:
     """A beat of utter certainty counts as one of certainty, and its probabilities are still numbers."""
-    verdicts, extreme = Verdicts(), [-800.0, -800.0, 0.0, -800.0, -800.0, -800.0]
+    verdicts, extreme = ClusterSmoothing(), [-800.0, -800.0, 0.0, -800.0, -800.0, -800.0]
     assert verdicts.settle(0, extreme, 0, True, CLEAR) == pytest.approx([0, 0, 1, 0, 0])
-    assert told(settle(verdicts, 0.2)) == pytest.approx(drawn(odds(0.2), MOST, 1))
+    assert told(settle(verdicts, 0.2)) == pytest.approx(drawn(odds(0.2), MOST_LOG_ODDS, 1))
 
 
 def test_old_beats_fade() -> None:
     """A cluster's mean follows its last beats however long the run: old ones weigh no more than MEMORY beats."""
-    verdicts = after(5 * MEMORY, 0.95)
-    for _ in range(3 * MEMORY):
+    verdicts = after(5 * CLUSTER_MEMORY, 0.95)
+    for _ in range(3 * CLUSTER_MEMORY):
         settle(verdicts, 0.05)
     assert told(settle(verdicts, 0.05)) == pytest.approx(odds(0.05), abs=0.4)
 
 
 def test_unknown_shapes_in_noise_are_unclassifiable() -> None:
     """In noise S and V go to Q until a shape has been seen KNOWN times in clear signal."""
-    for count in range(KNOWN + 2):
+    for count in range(KNOWN_SHAPE_BEATS + 2):
         clear, noisy = settle(after(count, 0.9), 0.9), settle(after(count, 0.9), 0.9, noise=NOISE)
-        if count < KNOWN:
+        if count < KNOWN_SHAPE_BEATS:
             assert noisy[S] == noisy[V] == 0
             assert noisy[Q] == pytest.approx(clear[S] + clear[V] + clear[Q])
             assert noisy[N] == pytest.approx(clear[N])
@@ -171,4 +171,4 @@ def test_nothing_is_learnt_in_noise() -> None:
         settle(verdicts, 0.05, noise=NOISE)
     assert settle(verdicts, 0.3) == settle(without, 0.3)
     settle(verdicts, 0.9, new=True, noise=NOISE)
-    assert settle(verdicts, 0.3) == settle(Verdicts(), 0.3)
+    assert settle(verdicts, 0.3) == settle(ClusterSmoothing(), 0.3)

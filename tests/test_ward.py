@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 
 from agent.core.messages import Chunk, End
-from agent.wire.packets import decode
+from agent.wire.packets import decode_frames
 from model.errors import ConfigError, RecordError
-from simulator.record_replay import Plan
-from simulator.scheduler import Clock, Pace, Status, bed_names, open_beds, run, spread
+from simulator.record_replay import ReplayPlan
+from simulator.scheduler import (
+    PlaybackSpeed,
+    ReplayStatus,
+    SchedulerClock,
+    name_beds,
+    open_replays,
+    plan_ward,
+    run_schedule,
+)
 
-PLAN = Plan(record="100", bed="100", start_s=0, duration_s=10, loop=False, noise=None, snr_db=6, seed=0)
+PLAN = ReplayPlan(record="100", bed="100", start_s=0, duration_s=10, loop=False, noise=None, snr_db=6, seed=0)
 
 
 class Time:
@@ -23,7 +31,7 @@ class Time:
     def __init__(self, late: float = 0.0) -> None:
         self.now = 1000.0
         self.late = late
-        self.clock = Clock(now=lambda: self.now, sleep=self.sleep, unix=lambda: 1e9 + self.now)
+        self.clock = SchedulerClock(now=lambda: self.now, sleep=self.sleep, unix=lambda: 1e9 + self.now)
 
     def sleep(self, seconds: float) -> None:
         assert seconds > 0
@@ -42,7 +50,7 @@ class Ear:
     def send(self, frames: Sequence[bytes]) -> bool:
         if self.full(len(self.heard)):
             return False
-        self.heard.append((self._time.now, decode(frames)))
+        self.heard.append((self._time.now, decode_frames(frames)))
         return True
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
@@ -55,11 +63,13 @@ class Ear:
         return [(at, message) for at, message in self.heard if message.bed == bed]
 
 
-def played(plans: Sequence[Plan], time: Time, speed: float | None = 1.0, **options: Any) -> tuple[Ear, Status]:
+def played(
+    plans: Sequence[ReplayPlan], time: Time, speed: float | None = 1.0, **options: Any
+) -> tuple[Ear, ReplayStatus]:
     ear = options.pop("ear", None) or Ear(time)
-    pace = Pace(speed, options.get("wait", False))
+    pace = PlaybackSpeed(speed, options.get("wait", False))
     stop, status = options.get("stop", lambda: False), options.get("status", lambda _: None)
-    return ear, run(open_beds(plans, 40), ear, pace, time.clock, stop, status)
+    return ear, run_schedule(open_replays(plans, 40), ear, pace, time.clock, stop, status)
 
 
 @pytest.mark.parametrize("speed", [0.01, 1.0, 7.0])
@@ -80,7 +90,7 @@ def test_no_drift() -> None:
     assert end.first == 75_000
     assert 0 <= at - (1000 + 600) < 0.008
     assert status.late_ms <= 3.001
-    assert replace(status, late_ms=0.0) == Status(0, 0, 600.0, 15_000, 0.0, False)
+    assert replace(status, late_ms=0.0) == ReplayStatus(0, 0, 600.0, 15_000, 0.0, False)
 
 
 def test_catches_up() -> None:
@@ -174,7 +184,7 @@ def test_waits_for_subscribers() -> None:
     """The first sample is held until every bed is subscribed, and the schedule starts then."""
     time = Time()
     ear = Ear(time, subscribed=lambda: int(time.now > 1003))
-    told: list[Status] = []
+    told: list[ReplayStatus] = []
     played([PLAN], time, ear=ear, wait=True, status=told.append)
     assert ear.heard[0][0] == pytest.approx(1003.04, abs=0.06)
     assert told[0].waiting
@@ -193,7 +203,7 @@ def test_stop_while_waiting() -> None:
 def test_status() -> None:
     """The status comes twice a second and counts what was sent; lateness is the worst since the last one."""
     time = Time(late=0.002)
-    told: list[Status] = []
+    told: list[ReplayStatus] = []
     played([replace(PLAN, bed="a"), replace(PLAN, bed="b")], time, status=told.append)
     assert len(told) == pytest.approx(21, abs=2)
     assert all(a.packets <= b.packets and a.position_s <= b.position_s for a, b in pairwise(told))
@@ -205,19 +215,19 @@ def test_status() -> None:
 def test_what_has_no_name_is_no_record(record: str) -> None:
     """A folder, or nothing at all, gives no bed without a name: it is refused as no record."""
     with pytest.raises(RecordError, match=r"^no record "):
-        bed_names([record])
+        name_beds([record])
 
 
 def test_bed_names() -> None:
     """Beds are called like their records, repeats get a number, and no two are called the same."""
-    assert bed_names(["100", "101", "100", "100"]) == ["100", "101", "100-2", "100-3"]
-    assert bed_names(["a/b/x1.hea", "x1"]) == ["x1", "x1-2"]
-    assert bed_names(["100-2", "100", "100"]) == ["100-2", "100", "100-3"]
+    assert name_beds(["100", "101", "100", "100"]) == ["100", "101", "100-2", "100-3"]
+    assert name_beds(["a/b/x1.hea", "x1"]) == ["x1", "x1-2"]
+    assert name_beds(["100-2", "100", "100"]) == ["100-2", "100", "100-3"]
 
 
 def test_spread() -> None:
     """A ward has all records in turn, each bed its own name, place and noise."""
-    plans = spread(100, replace(PLAN, start_s=60, seed=5))
+    plans = plan_ward(100, replace(PLAN, start_s=60, seed=5))
     assert [plan.record for plan in plans[:3]] == ["100", "101", "102"]
     assert plans[48].record == "100"
     assert plans[48].bed == "100-2"
@@ -225,17 +235,17 @@ def test_spread() -> None:
     assert len({(plan.record, plan.start_s) for plan in plans}) == 100
     assert all(60 <= plan.start_s < 660 for plan in plans)
     with pytest.raises(ConfigError, match="0 beds"):
-        spread(0, PLAN)
+        plan_ward(0, PLAN)
 
 
 def test_shared_names_refused() -> None:
     """Two beds of one name are refused."""
     with pytest.raises(ConfigError, match="two beds are called '100'"):
-        open_beds([PLAN, PLAN], 40)
+        open_replays([PLAN, PLAN], 40)
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
 def test_speed_refused(speed: float) -> None:
     """A speed is a number above 0."""
     with pytest.raises(ConfigError, match="speed"):
-        Pace(speed, False)
+        PlaybackSpeed(speed, False)

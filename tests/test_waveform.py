@@ -8,19 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agent.analysis.rhythm_windows import Look, Waveforms
-from agent.analysis.sample_ring import History
+from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
+from agent.analysis.sample_ring import SampleRing
 from model.records.resample import FS
-from model.waveform.waveform_classifier import HOP, KINDS, WINDOW, WaveformJudge
-from model.waveform.window_features import SIZE, measure
+from model.waveform.waveform_classifier import HOP, WAVEFORM_KINDS, WINDOW, WaveformClassifier
+from model.waveform.window_features import FEATURE_COUNT, measure_windows
 
 Floats = NDArray[np.float32]
 TIME = np.arange(60 * FS) / FS
 
 
 @pytest.fixture(scope="module")
-def judge() -> WaveformJudge:
-    return WaveformJudge.load()
+def judge() -> WaveformClassifier:
+    return WaveformClassifier.load()
 
 
 def beats(rate: float, width_s: float, wave_s: float, seed: int = 1) -> Floats:
@@ -75,22 +75,22 @@ def windows(x: Floats) -> Floats:
     ("wave", "kind"),
     [(sinus, "organised"), (tachycardia, "VT"), (fibrillation, "VF"), (noise, "noise"), (flat, "asystole")],
 )
-def test_each_kind_of_waveform_is_known(judge: WaveformJudge, wave: Callable[[], Floats], kind: str) -> None:
+def test_each_kind_of_waveform_is_known(judge: WaveformClassifier, wave: Callable[[], Floats], kind: str) -> None:
     said = judge(windows(wave()))
     assert said.dtype == np.float32
-    assert said.shape[1] == len(KINDS)
+    assert said.shape[1] == len(WAVEFORM_KINDS)
     np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
-    assert (said.argmax(axis=1) == KINDS.index(kind)).mean() >= 0.9
+    assert (said.argmax(axis=1) == WAVEFORM_KINDS.index(kind)).mean() >= 0.9
 
 
 @pytest.mark.parametrize("rate", [45, 60, 100, 150])
-def test_narrow_beats_of_any_rate_are_no_emergency(judge: WaveformJudge, rate: float) -> None:
+def test_narrow_beats_of_any_rate_are_no_emergency(judge: WaveformClassifier, rate: float) -> None:
     said = judge(windows(beats(rate, 0.018, 0.05)))
     assert (said[:, 1] + said[:, 2]).max() < 0.5
 
 
 @pytest.mark.parametrize("wave", [sinus, tachycardia, fibrillation])
-def test_neither_height_nor_sign_nor_line_matter(judge: WaveformJudge, wave: Callable[[], Floats]) -> None:
+def test_neither_height_nor_sign_nor_line_matter(judge: WaveformClassifier, wave: Callable[[], Floats]) -> None:
     x = windows(wave())
     as_it_is = judge(x)
     np.testing.assert_allclose(judge(4 * x), as_it_is, atol=1e-4)
@@ -99,14 +99,14 @@ def test_neither_height_nor_sign_nor_line_matter(judge: WaveformJudge, wave: Cal
     assert (judge(tilted).argmax(axis=1) == as_it_is.argmax(axis=1)).mean() >= 0.9
 
 
-def test_height_and_rate_are_measured(judge: WaveformJudge) -> None:
+def test_height_and_rate_are_measured(judge: WaveformClassifier) -> None:
     found = judge.judge(windows(tachycardia()))
     np.testing.assert_allclose(found.rate, 170, atol=3)
     assert ((found.height > 1.5) & (found.height < 3)).all()
     assert not judge.judge(windows(noise())).rate.all()
 
 
-def test_a_window_does_not_depend_on_its_batch(judge: WaveformJudge) -> None:
+def test_a_window_does_not_depend_on_its_batch(judge: WaveformClassifier) -> None:
     x = np.concatenate([windows(wave()) for wave in (sinus, tachycardia, fibrillation, noise, flat)])
     together = judge.judge(x)
     for first, count in ((0, 1), (17, 1), (40, 2), (3, 7), (100, 64), (0, 129)):
@@ -115,14 +115,14 @@ def test_a_window_does_not_depend_on_its_batch(judge: WaveformJudge) -> None:
             np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[first : first + count])
 
 
-def test_no_windows_are_no_judgements(judge: WaveformJudge) -> None:
-    assert judge(np.empty((0, WINDOW), np.float32)).shape == (0, len(KINDS))
+def test_no_windows_are_no_judgements(judge: WaveformClassifier) -> None:
+    assert judge(np.empty((0, WINDOW), np.float32)).shape == (0, len(WAVEFORM_KINDS))
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 5.0, -1e4])
-def test_a_constant_is_a_flat_line_and_nothing_runs_over(judge: WaveformJudge, value: float) -> None:
+def test_a_constant_is_a_flat_line_and_nothing_runs_over(judge: WaveformClassifier, value: float) -> None:
     said = judge(np.full((1, WINDOW), value, np.float32))[0]
-    assert KINDS[int(said.argmax())] == "asystole"
+    assert WAVEFORM_KINDS[int(said.argmax())] == "asystole"
 
 
 @settings(max_examples=30)
@@ -130,21 +130,21 @@ def test_a_constant_is_a_flat_line_and_nothing_runs_over(judge: WaveformJudge, v
 def test_numbers_are_finite_whatever_comes(seed: int, height: float) -> None:
     random = np.random.default_rng(seed)
     x = height * random.standard_normal((2, WINDOW)) * (random.random((2, WINDOW)) < random.random())
-    seen = measure(x.astype(np.float32))
-    assert seen.numbers.shape == (2, SIZE)
+    seen = measure_windows(x.astype(np.float32))
+    assert seen.numbers.shape == (2, FEATURE_COUNT)
     assert np.isfinite(seen.numbers).all()
 
 
-def listen(streams: list[Floats], cuts: list[int], first: int = 1000, late: int = 0) -> list[Look]:
+def listen(streams: list[Floats], cuts: list[int], first: int = 1000, late: int = 0) -> list[WindowScores]:
     """All looks at streams of one length that come in pieces of the lengths of `cuts`, over and over."""
-    history = History(len(streams))
-    waveforms = Waveforms(history, late)
+    history = SampleRing(len(streams))
+    waveforms = RhythmWindows(history, late)
     waveforms.grow(len(streams))
     for row in range(len(streams)):
         history.reset(row, first)
         waveforms.reset(row, first)
     rows = np.arange(len(streams))
-    looks: list[Look] = []
+    looks: list[WindowScores] = []
     at = turn = 0
     while at < len(streams[0]):
         stop = at + cuts[turn % len(cuts)]
@@ -154,11 +154,11 @@ def listen(streams: list[Floats], cuts: list[int], first: int = 1000, late: int 
     return looks + [look for row in rows.tolist() for look in waveforms.flush(row)]
 
 
-def told(looks: list[Look], row: int = 0) -> list[tuple[int, tuple[float, ...], float | None]]:
+def told(looks: list[WindowScores], row: int = 0) -> list[tuple[int, tuple[float, ...], float | None]]:
     return [(look.sample, look.scores, look.rate) for look in looks if look.row == row]
 
 
-def test_looks_come_once_a_hop_and_judge_once_there_is_a_whole_window(judge: WaveformJudge) -> None:
+def test_looks_come_once_a_hop_and_judge_once_there_is_a_whole_window(judge: WaveformClassifier) -> None:
     x = sinus()[: 20 * FS]
     looks = listen([x], [250])
     assert [look.sample for look in looks] == list(range(1000 + HOP, 1000 + len(x) + 1, HOP))
@@ -187,8 +187,8 @@ def test_looks_do_not_depend_on_other_beds() -> None:
 
 
 def test_a_look_waits_until_it_is_due() -> None:
-    history = History()
-    waveforms = Waveforms(history, late=13)
+    history = SampleRing()
+    waveforms = RhythmWindows(history, late=13)
     rows = np.array([0])
     history.reset(0, 0)
     waveforms.reset(0, 0)
@@ -203,11 +203,11 @@ def test_a_look_waits_until_it_is_due() -> None:
 
 def test_no_window_reaches_over_a_gap() -> None:
     x = sinus()[: 7 * FS]
-    history = History()
-    waveforms = Waveforms(history)
+    history = SampleRing()
+    waveforms = RhythmWindows(history)
     rows = np.array([0])
     history.reset(0, 0)
-    looks: list[Look] = []
+    looks: list[WindowScores] = []
     for first in (0, len(x) + 30):
         waveforms.reset(0, first)
         for part in np.split(x, 7):
@@ -221,5 +221,5 @@ def test_no_window_reaches_over_a_gap() -> None:
 
 
 def test_a_row_that_has_not_begun_is_not_looked_at() -> None:
-    waveforms = Waveforms(History(2), rows=2)
+    waveforms = RhythmWindows(SampleRing(2), rows=2)
     assert waveforms.push(np.array([0, 1])) == []

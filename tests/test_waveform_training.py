@@ -10,30 +10,30 @@ from safetensors.numpy import load_file, save_file
 
 from model.errors import CheckpointError
 from model.records.resample import FS
-from model.records.wfdb_records import annotations, open_record
+from model.records.wfdb_records import open_record, read_reference
 from model.waveform import synthetic_waveforms as made
-from model.waveform.classifier_fit import WaveformRecipe, balanced, fit
-from model.waveform.episode_rule import TURNED, Episode, Rule, episodes
-from model.waveform.episode_tables import EpisodeCounts, compare
+from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers, sampling_probabilities
+from model.waveform.episode_rule import ONSET_LAG, DetectedEpisode, EpisodeRule, detect_episodes
+from model.waveform.episode_tables import WaveformEpisodeCounts, count_episode_matches
 from model.waveform.labelled_windows import (
     ORGANISED,
     VF,
     VT,
-    Examples,
-    Maker,
-    Strip,
-    arrhythmia,
-    rhythms,
-    runs,
-    varied,
-    windows,
+    LabelledStrip,
+    LabelledWindows,
+    StripGenerator,
+    annotated_rhythms,
+    annotated_vt_runs,
+    label_arrhythmia_record,
+    label_strip_windows,
+    vary_strip,
 )
-from model.waveform.waveform_classifier import KINDS, WEIGHTS, WaveformJudge
-from model.waveform.window_features import SIZE, WINDOW
+from model.waveform.waveform_classifier import WAVEFORM_KINDS, WAVEFORM_WEIGHTS, WaveformClassifier
+from model.waveform.window_features import FEATURE_COUNT, WINDOW
 
 Random = np.random.Generator
 RECORDS = ("100", "208")
-RULE = Rule(kinds=(2,), begins=0.5, looks=3, keeps=0.3, ends_s=4, slowest=0)
+RULE = EpisodeRule(kinds=(2,), begins=0.5, looks=3, keeps=0.3, ends_s=4, slowest=0)
 
 
 def looks(values: list[float]) -> tuple[list[int], list[tuple[float, ...]], list[float]]:
@@ -43,30 +43,34 @@ def looks(values: list[float]) -> tuple[list[int], list[tuple[float, ...]], list
 
 
 def test_an_episode_begins_after_enough_looks_in_a_row() -> None:
-    assert episodes(RULE, *looks([0.6, 0.6, 0.4, 0.6, 0.6, 0.4])) == []
-    found = episodes(RULE, *looks([0, 0.6, 0.6, 0.6, 0.6]))
-    assert found == [Episode(11 * FS - TURNED, 13 * FS, 14 * FS)]
+    assert detect_episodes(RULE, *looks([0.6, 0.6, 0.4, 0.6, 0.6, 0.4])) == []
+    found = detect_episodes(RULE, *looks([0, 0.6, 0.6, 0.6, 0.6]))
+    assert found == [DetectedEpisode(11 * FS - ONSET_LAG, 13 * FS, 14 * FS)]
 
 
 def test_an_episode_ends_some_time_after_its_last_look() -> None:
     on, off = [0.9] * 3, [0.0] * 4
-    assert [one.end for one in episodes(RULE, *looks([*on, *off, 0.0, 0.0]))] == [12 * FS]
-    assert len(episodes(RULE, *looks([*on, 0, 0, 0, 0.35, 0, 0, 0, 0.9]))) == 1
-    assert len(episodes(RULE, *looks([*on, *off, *on, *off]))) == 2
+    assert [one.end for one in detect_episodes(RULE, *looks([*on, *off, 0.0, 0.0]))] == [12 * FS]
+    assert len(detect_episodes(RULE, *looks([*on, 0, 0, 0, 0.35, 0, 0, 0, 0.9]))) == 1
+    assert len(detect_episodes(RULE, *looks([*on, *off, *on, *off]))) == 2
 
 
 def test_what_repeats_slowly_is_no_tachycardia() -> None:
-    rule = Rule(kinds=(1, 2), begins=0.5, looks=2, keeps=0.3, ends_s=4, slowest=100)
+    rule = EpisodeRule(kinds=(1, 2), begins=0.5, looks=2, keeps=0.3, ends_s=4, slowest=100)
     samples, scores, _ = looks([0.9] * 4)
-    assert episodes(rule, samples, scores, [90.0] * 4) == []
-    assert len(episodes(rule, samples, scores, [110.0] * 4)) == 1
-    assert len(episodes(rule, samples, scores, [0.0] * 4)) == 1
+    assert detect_episodes(rule, samples, scores, [90.0] * 4) == []
+    assert len(detect_episodes(rule, samples, scores, [110.0] * 4)) == 1
+    assert len(detect_episodes(rule, samples, scores, [0.0] * 4)) == 1
 
 
 def test_episodes_are_compared_by_overlap_and_duration() -> None:
     reference = [(10 * FS, 20 * FS), (50 * FS, 52 * FS)]
-    test = [Episode(12 * FS, 15 * FS, 22 * FS), Episode(70 * FS, 72 * FS, 80 * FS), Episode(90 * FS, 92 * FS, 95 * FS)]
-    counts = compare(reference, [(75 * FS, 76 * FS)], test, 3600 * FS)
+    test = [
+        DetectedEpisode(12 * FS, 15 * FS, 22 * FS),
+        DetectedEpisode(70 * FS, 72 * FS, 80 * FS),
+        DetectedEpisode(90 * FS, 92 * FS, 95 * FS),
+    ]
+    counts = count_episode_matches(reference, [(75 * FS, 76 * FS)], test, 3600 * FS)
     assert counts.figures() == pytest.approx(
         {
             "episodes": 2,
@@ -82,30 +86,39 @@ def test_episodes_are_compared_by_overlap_and_duration() -> None:
             "false_an_hour": 1,
         }
     )
-    assert compare(reference, [], test, 3600 * FS, shortest_s=4).figures()["sensitivity"] == 1
+    assert count_episode_matches(reference, [], test, 3600 * FS, shortest_s=4).figures()["sensitivity"] == 1
     assert (counts + counts).figures()["false"] == 2
-    assert EpisodeCounts().figures()["sensitivity"] is None
+    assert WaveformEpisodeCounts().figures()["sensitivity"] is None
 
 
 def test_annotated_rhythms_and_runs() -> None:
-    notes = annotations(open_record("208"))
-    spans = rhythms(notes, FS / 360, 1000 * FS)
+    notes = read_reference(open_record("208"))
+    spans = annotated_rhythms(notes, FS / 360, 1000 * FS)
     assert spans[-1][1] == 1000 * FS
     assert all(start < end for start, end, _ in spans[:-1])
-    found = runs(annotations(open_record("205")), FS / 360)
+    found = annotated_vt_runs(read_reference(open_record("205")), FS / 360)
     assert len(found) >= 5
     assert all(0.5 * FS < end - start < 20 * FS for start, end in found)
 
 
 def test_flutter_teaches_fibrillation_and_what_lies_about_it_nothing() -> None:
-    strip = arrhythmia("207", 0)
+    strip = label_arrhythmia_record("207", 0)
     assert strip.allowed[45 * FS] == VF
     assert strip.allowed[round(40.2 * FS)] == 0
     assert strip.allowed[100 * FS] == ORGANISED
-    assert arrhythmia("205", 0).allowed[1464 * FS] == VT
+    assert label_arrhythmia_record("205", 0).allowed[1464 * FS] == VT
 
 
-@pytest.mark.parametrize("wave", [made.fibrillation, made.flutter, made.tachycardia, made.motion, made.flat])
+@pytest.mark.parametrize(
+    "wave",
+    [
+        made.synthesise_fibrillation,
+        made.synthesise_flutter,
+        made.synthesise_tachycardia,
+        made.synthesise_motion,
+        made.synthesise_flat_line,
+    ],
+)
 def test_what_is_made_up_is_finite_and_the_same_for_a_seed(wave: Callable[[int, Random], NDArray[np.float64]]) -> None:
     for seed in range(20):
         x = wave(10 * FS, np.random.default_rng(seed))
@@ -115,7 +128,7 @@ def test_what_is_made_up_is_finite_and_the_same_for_a_seed(wave: Callable[[int, 
 
 
 def test_made_up_fibrillation_has_its_frequencies() -> None:
-    waves = np.stack([made.fibrillation(40 * FS, np.random.default_rng(seed)) for seed in range(20)])
+    waves = np.stack([made.synthesise_fibrillation(40 * FS, np.random.default_rng(seed)) for seed in range(20)])
     power = (np.abs(np.fft.rfft(waves, axis=1)) ** 2).sum(axis=0)
     pace = np.fft.rfftfreq(40 * FS, 1 / FS)
     assert power[(pace > 2.5) & (pace < 20)].sum() > 0.9 * power.sum()
@@ -124,16 +137,16 @@ def test_made_up_fibrillation_has_its_frequencies() -> None:
 def test_beats_follow_each_other_at_the_rate_that_was_asked_for() -> None:
     random = np.random.default_rng(0)
     shape = np.exp(-(((np.arange(130) - 30) / 2.0) ** 2))
-    x = made.train(40 * FS, [shape], rate=150, jitter=0.001, mixed=False, random=random)
+    x = made.synthesise_beat_train(40 * FS, [shape], rate=150, jitter=0.001, mixed=False, random=random)
     assert np.count_nonzero((x[1:-1] > 0.5) & (x[1:-1] >= x[:-2]) & (x[1:-1] > x[2:])) == pytest.approx(100, abs=2)
 
 
 def test_strips_are_the_same_for_a_seed_and_teach() -> None:
-    first, again = (list(Maker(RECORDS, 3).strips(12, seconds=20)) for _ in range(2))
+    first, again = (list(StripGenerator(RECORDS, 3).strips(12, seconds=20)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
         np.testing.assert_array_equal(one.allowed, other.allowed)
-        changed = varied(one, np.random.default_rng(1), Maker(RECORDS, 4))
+        changed = vary_strip(one, np.random.default_rng(1), StripGenerator(RECORDS, 4))
         assert len(changed.x) == len(changed.allowed)
         assert np.isfinite(changed.x).all()
     assert len({one.source for one in first}) >= 4
@@ -142,21 +155,21 @@ def test_strips_are_the_same_for_a_seed_and_teach() -> None:
 def test_a_window_is_what_its_last_three_seconds_are() -> None:
     allowed = np.full(20 * FS, ORGANISED, np.uint8)
     allowed[10 * FS :] = VF
-    found, ends = windows(Strip("x", np.sin(np.arange(20 * FS)), allowed), FS)
+    found, ends = label_strip_windows(LabelledStrip("x", np.sin(np.arange(20 * FS)), allowed), FS)
     by_end = dict(zip((ends // FS).tolist(), found.allowed.tolist(), strict=True))
     assert [by_end[end] for end in (10, 11, 12, 13, 14)] == [ORGANISED, 0, 0, VF, VF]
     assert dict(zip((ends // FS).tolist(), found.weights.tolist(), strict=True))[13] == 0.5
-    assert found.numbers.shape == (len(ends), SIZE)
+    assert found.numbers.shape == (len(ends), FEATURE_COUNT)
 
 
-def clouds(seed: int = 0) -> Examples:
+def clouds(seed: int = 0) -> LabelledWindows:
     """Three kinds that lie apart, and windows of which it is only known that they are one of two."""
     random = np.random.default_rng(seed)
     allowed = np.repeat(np.array([ORGANISED, VT, VF, VT | VF], np.uint8), 300)
-    numbers = random.standard_normal((1200, SIZE)).astype(np.float32)
+    numbers = random.standard_normal((1200, FEATURE_COUNT)).astype(np.float32)
     for part, place in enumerate((0, 20, 40, 40)):
         numbers[part * 300 : part * 300 + 300, place : place + 20] += 3
-    return Examples(numbers, allowed, np.ones(1200, np.float32), np.repeat(["a", "b", "c", "d"], 300))
+    return LabelledWindows(numbers, allowed, np.ones(1200, np.float32), np.repeat(["a", "b", "c", "d"], 300))
 
 
 RECIPE = WaveformRecipe(nets=2, steps=120, batch=128, hidden=(8, 8))
@@ -164,29 +177,29 @@ RECIPE = WaveformRecipe(nets=2, steps=120, batch=128, hidden=(8, 8))
 
 def test_it_learns_what_is_known_and_no_more() -> None:
     examples = clouds()
-    judge = WaveformJudge(fit(examples, RECIPE, 1), {})
+    judge = WaveformClassifier(fit_waveform_layers(examples, RECIPE, 1), {})
     said = judge.of(clouds(9).numbers).argmax(axis=1)
     for part, kind in enumerate(("organised", "VT", "VF", "VF")):
-        assert (said[part * 300 : part * 300 + 300] == KINDS.index(kind)).mean() > 0.95
-    again = fit(examples, RECIPE, 1)
-    np.testing.assert_array_equal(again["weight1"], fit(examples, RECIPE, 1)["weight1"])
+        assert (said[part * 300 : part * 300 + 300] == WAVEFORM_KINDS.index(kind)).mean() > 0.95
+    again = fit_waveform_layers(examples, RECIPE, 1)
+    np.testing.assert_array_equal(again["weight1"], fit_waveform_layers(examples, RECIPE, 1)["weight1"])
 
 
 def test_kinds_and_sources_are_balanced() -> None:
-    drawn = balanced(clouds())
+    drawn = sampling_probabilities(clouds())
     assert drawn.sum() == pytest.approx(1)
     assert drawn[:300].sum() > drawn[600:900].sum() > drawn[300:600].sum() > drawn[900:].sum()
 
 
 def test_a_judge_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
-    judge = WaveformJudge.load()
+    judge = WaveformClassifier.load()
     judge.save(tmp_path / "judge.safetensors")
     x = np.random.default_rng(0).standard_normal((3, WINDOW)).astype(np.float32)
-    np.testing.assert_array_equal(WaveformJudge.load(tmp_path / "judge.safetensors")(x), judge(x))
+    np.testing.assert_array_equal(WaveformClassifier.load(tmp_path / "judge.safetensors")(x), judge(x))
 
 
 def test_shipped_weights_tell_how_they_were_made() -> None:
-    story = WaveformJudge.load().story
+    story = WaveformClassifier.load().story
     assert {"command", "seed", "recipe", "records", "sha256"} <= set(story)
     assert "419" in story["records"]
 
@@ -210,7 +223,7 @@ def _too_large(tensors: dict[str, NDArray[np.float32]]) -> None:
 @pytest.mark.parametrize("harm", [_no_tensor, _other_shape, _not_finite, _too_large])
 def test_harmed_weights_are_refused(tmp_path: Path, harm: Callable[[dict[str, NDArray[np.float32]]], None]) -> None:
     path = tmp_path / "judge.safetensors"
-    WaveformJudge.load().save(path)
+    WaveformClassifier.load().save(path)
     tensors = load_file(path)
     from safetensors import safe_open
 
@@ -219,16 +232,16 @@ def test_harmed_weights_are_refused(tmp_path: Path, harm: Callable[[dict[str, ND
     harm(tensors)
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path, metadata)
     with pytest.raises(CheckpointError):
-        WaveformJudge.load(path)
+        WaveformClassifier.load(path)
 
 
 def test_what_is_no_judge_is_refused(tmp_path: Path) -> None:
-    for content in (b"", b"\0" * 100, WEIGHTS.read_bytes()[:-7]):
+    for content in (b"", b"\0" * 100, WAVEFORM_WEIGHTS.read_bytes()[:-7]):
         (tmp_path / "x.safetensors").write_bytes(content)
         with pytest.raises(CheckpointError):
-            WaveformJudge.load(tmp_path / "x.safetensors")
+            WaveformClassifier.load(tmp_path / "x.safetensors")
     with pytest.raises(CheckpointError):
-        WaveformJudge.load(tmp_path / "missing.safetensors")
+        WaveformClassifier.load(tmp_path / "missing.safetensors")
     save_file({"mean": np.zeros(3, np.float32)}, tmp_path / "x.safetensors", {"ecg-agent": '{"format": 1}'})
     with pytest.raises(CheckpointError, match="other windows"):
-        WaveformJudge.load(tmp_path / "x.safetensors")
+        WaveformClassifier.load(tmp_path / "x.safetensors")

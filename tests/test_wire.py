@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agent.core.messages import MISSING, Chunk, End, Lead
-from agent.wire.packets import LARGEST_COUNT, LARGEST_HEADER, MOST_LEADS, decode, encode
-from agent.wire.requests import Fetched, Hello, Welcome
-from agent.wire.requests import encode as encode_service
+from agent.wire.packets import LARGEST_HEADER_BYTES, MOST_LEADS, MOST_PACKET_SAMPLES, decode_frames, encode_frames
+from agent.wire.requests import FetchReply, HelloReply, HelloRequest
+from agent.wire.requests import encode_channel_message as encode_service
 from model.errors import FrameError
 
 PAGE = (Path(__file__).parents[1] / "docs" / "wire.md").read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ def chunk(counts: Any = ((1, 2), (3, 4)), **changes: Any) -> Chunk:
 
 def frames(**changes: Any) -> list[bytes]:
     """Frames of a sound packet, with header keys replaced, or taken out where the change is None."""
-    bed, header, samples = encode(chunk())
+    bed, header, samples = encode_frames(chunk())
     keys = {key: value for key, value in {**json.loads(header), **changes}.items() if value is not None}
     return [bed, json.dumps(keys).encode(), samples]
 
@@ -83,26 +83,26 @@ def equal(a: Chunk | End, b: Chunk | End) -> bool:
 @given(st.one_of(chunks(), ends))
 def test_round_trip(message: Chunk | End) -> None:
     """What is decoded is what was encoded."""
-    assert equal(decode(encode(message)), message)
+    assert equal(decode_frames(encode_frames(message)), message)
 
 
 @given(st.one_of(chunks(), ends), st.integers(0, 2), st.data())
 def test_mutated_frames(message: Chunk | End, which: int, data: st.DataObject) -> None:
     """A frame with changed bytes either decodes or is refused with a FrameError, nothing else."""
-    mutated = encode(message)
+    mutated = encode_frames(message)
     frame = bytearray(mutated[which])
     at = data.draw(st.integers(0, len(frame)))
     frame[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     mutated[which] = bytes(frame)
     with suppress(FrameError):
-        decode(mutated)
+        decode_frames(mutated)
 
 
 @given(st.lists(st.binary(max_size=40), max_size=4))
 def test_noise_is_refused(noise: list[bytes]) -> None:
     """Bytes that are no message are refused with a FrameError."""
     with pytest.raises(FrameError):
-        decode(noise)
+        decode_frames(noise)
 
 
 def blocks(kind: str) -> list[str]:
@@ -112,23 +112,25 @@ def blocks(kind: str) -> list[str]:
 def test_page_example() -> None:
     """The example in docs/wire.md decodes to the millivolts that the page gives."""
     samples, end = blocks("json")
-    found = decode([b"100", samples.encode(), bytes.fromhex(blocks("hex")[0])])
+    found = decode_frames([b"100", samples.encode(), bytes.fromhex(blocks("hex")[0])])
     assert isinstance(found, Chunk)
     lines = [line.split() for line in blocks("text")[0].splitlines()]
     assert [lead.name for lead in found.leads] == [line[0] for line in lines]
     values = np.where(found.counts == MISSING, np.nan, found.counts / 1000.0)
     np.testing.assert_array_equal(values.T, [[float(value) for value in line[1:]] for line in lines])
-    assert decode([b"100", end.encode(), b""]) == End("100", "5f0c2a", found.first + 5, 125.0, 8, 1735689600.29)
+    assert decode_frames([b"100", end.encode(), b""]) == End("100", "5f0c2a", found.first + 5, 125.0, 8, 1735689600.29)
 
 
 def test_page_lists_every_key() -> None:
     """docs/wire.md has a row for each key that the code writes, and no other."""
-    header = json.loads(encode(chunk())[1])
+    header = json.loads(encode_frames(chunk())[1])
     rows = set(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE))
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    fetched = Fetched(id=1, bed="1", run="r", start=0, oldest=0, next=0, ended=False)
-    welcome = Welcome(id=1, asked=0, received=0, sent=0, beds=0)
-    second = {key for said in (fetched, welcome, Hello(id=1, sent=0)) for key in json.loads(encode_service(said))}
+    fetched = FetchReply(id=1, bed="1", run="r", start=0, oldest=0, next=0, ended=False)
+    welcome = HelloReply(id=1, asked=0, received=0, sent=0, beds=0)
+    second = {
+        key for said in (fetched, welcome, HelloRequest(id=1, sent=0)) for key in json.loads(encode_service(said))
+    }
     assert listed == set(header) | set(header["leads"][0]) | (second - {"id"})
 
 
@@ -152,7 +154,7 @@ def test_page_device() -> None:
     code = code.replace("time.sleep", "id").replace("zmq.Context.instance().socket(zmq.PUB)", "Socket()")
     with pytest.raises(EnoughError):
         exec(code, {"Socket": Socket})
-    assert [message.first for message in map(decode, sent)] == [0, 5, 10]
+    assert [message.first for message in map(decode_frames, sent)] == [0, 5, 10]
 
 
 @pytest.mark.parametrize(
@@ -168,21 +170,21 @@ def test_page_device() -> None:
 def test_smallest_type(counts: list[list[int]], size: int) -> None:
     """Samples travel as int16 where all values fit beside its "no value", else as int32."""
     message = chunk(counts)
-    encoded = encode(message)
+    encoded = encode_frames(message)
     assert len(encoded[2]) == 2 * size
-    assert equal(decode(encoded), message)
+    assert equal(decode_frames(encoded), message)
 
 
 def test_samples_are_sample_major_little_endian() -> None:
     """All leads of sample 0 come first, the low byte before the high one."""
-    assert encode(chunk([[1, 2], [3, 4]]))[2] == bytes([1, 0, 2, 0, 3, 0, 4, 0])
+    assert encode_frames(chunk([[1, 2], [3, 4]]))[2] == bytes([1, 0, 2, 0, 3, 0, 4, 0])
 
 
 def test_encode_leaves_counts_alone() -> None:
     """Encoding does not change the counts it is given, and takes a view of a larger array."""
     counts = np.arange(40, dtype=np.int32).reshape(10, 4)
     before = counts.copy()
-    assert decode(encode(chunk(counts[2:5, ::2]))).first == 0
+    assert decode_frames(encode_frames(chunk(counts[2:5, ::2]))).first == 0
     np.testing.assert_array_equal(counts, before)
 
 
@@ -206,7 +208,7 @@ def test_encode_leaves_counts_alone() -> None:
         ({"first": 0.5}, "first"),
         ({"count": 0}, "count"),
         ({"count": 3}, "8 bytes of samples instead of 3 x 2 leads x 2 bytes"),
-        ({"count": LARGEST_COUNT + 1}, "count"),
+        ({"count": MOST_PACKET_SAMPLES + 1}, "count"),
         ({"fs": 0}, "fs"),
         ({"fs": -125}, "fs"),
         ({"fs": 10_001}, "fs"),
@@ -239,7 +241,7 @@ def test_encode_leaves_counts_alone() -> None:
 def test_header_refused(changes: dict[str, Any], reason: str) -> None:
     """A header that breaks a rule of the page is refused, naming what is wrong."""
     with pytest.raises(FrameError, match=re.escape(reason)):
-        decode(frames(**changes))
+        decode_frames(frames(**changes))
 
 
 @pytest.mark.parametrize(
@@ -254,8 +256,8 @@ def test_header_refused(changes: dict[str, Any], reason: str) -> None:
         ({1: b"[1]"}, "malformed header"),
         ({1: b"{} x"}, "malformed header"),
         ({1: b"[" * 10_000}, "malformed header"),
-        ({1: b" " * (LARGEST_HEADER + 1)}, "16385 bytes"),
-        ({1: encode(End("b", "r", 0, 125.0))[1]}, "an end with samples"),
+        ({1: b" " * (LARGEST_HEADER_BYTES + 1)}, "16385 bytes"),
+        ({1: encode_frames(End("b", "r", 0, 125.0))[1]}, "an end with samples"),
         ({2: b""}, "0 bytes of samples"),
         ({2: bytes(7)}, "7 bytes of samples"),
         ({2: bytes(10)}, "10 bytes of samples"),
@@ -264,29 +266,29 @@ def test_header_refused(changes: dict[str, Any], reason: str) -> None:
 def test_frames_refused(change: dict[int, bytes], reason: str) -> None:
     """A frame that breaks a rule of the page is refused, naming what is wrong."""
     with pytest.raises(FrameError, match=reason):
-        decode([change.get(i, frame) for i, frame in enumerate(frames())])
+        decode_frames([change.get(i, frame) for i, frame in enumerate(frames())])
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 4])
 def test_number_of_frames(count: int) -> None:
     """A message that has not three frames is refused."""
     with pytest.raises(FrameError, match=f"{count} frames instead of 3"):
-        decode([*frames(), b""][:count])
+        decode_frames([*frames(), b""][:count])
 
 
 def test_largest_packet() -> None:
     """A packet of 65,536 samples passes, and so does one of 16 leads; more than a mebibyte does not."""
     wide = tuple(Lead(f"{i}", "mV", 1.0, 0.0, -1, 1) for i in range(MOST_LEADS))
-    for counts, leads in ((np.zeros((LARGEST_COUNT, 2)), LEADS), (np.zeros((1000, MOST_LEADS)), wide)):
+    for counts, leads in ((np.zeros((MOST_PACKET_SAMPLES, 2)), LEADS), (np.zeros((1000, MOST_LEADS)), wide)):
         message = chunk(counts, leads=leads)
-        assert equal(decode(encode(message)), message)
+        assert equal(decode_frames(encode_frames(message)), message)
     with pytest.raises(FrameError, match="2097152 bytes of samples: 1048576 are the most"):
-        decode(encode(chunk(np.zeros((LARGEST_COUNT, MOST_LEADS)), leads=wide)))
+        decode_frames(encode_frames(chunk(np.zeros((MOST_PACKET_SAMPLES, MOST_LEADS)), leads=wide)))
 
 
 def test_reasons_are_printable() -> None:
     """A reason that quotes the sender holds no control characters and is short."""
     with pytest.raises(FrameError) as caught:
-        decode(frames(**{"\x1b[2J" + "x" * 5000: 1}))
+        decode_frames(frames(**{"\x1b[2J" + "x" * 5000: 1}))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 300

@@ -9,33 +9,33 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agent.alarms.stage import Alarms
-from agent.alarms.tick import Tick
-from agent.analysis.beat_context import HELD
-from agent.analysis.lead_state import LeadChange
-from agent.analysis.qrs_detector import NEVER, RPeak
-from agent.analysis.rhythm_windows import Look
-from agent.analysis.sample_ring import SAMPLES, History
+from agent.alarms.alarm_tick import AlarmTick
+from agent.alarms.stage import AlarmStage
+from agent.analysis.beat_context import MOST_BATCH_WAIT
+from agent.analysis.lead_state import LeadStateChange
+from agent.analysis.qrs_detector import NO_DEADLINE, RPeak
+from agent.analysis.rhythm_windows import WindowScores
+from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.core.config import Config
-from agent.core.messages import VALUELESS, Alarm, Beat, Gap, Strip
+from agent.core.messages import VALUELESS_REASON, Alarm, Beat, Gap, Strip
 from model.records.resample import FS
 
-LATE = HELD + 1
+WINDOW_DELAY = MOST_BATCH_WAIT + 1
 """Samples after which a beat that is decided was told: a look comes so much later than its last sample."""
-AROUND = 10 * FS
+STRIP_MARGIN = 10 * FS
 """Signal before and after the announcement of an alarm that its strip shows."""
 KEPT_PEAKS = 32
 """Latest R peaks of a bed that are kept: more than there are in a block of the pipeline."""
 
 
 @dataclass(slots=True)
-class _Row:
+class _FeedRow:
     """What waits to be heard of one bed."""
 
     lead: str = ""
     first: int = 0
     """Where the stretch began that was heard of last."""
-    waiting: deque[Beat | LeadChange] = field(default_factory=deque)
+    waiting: deque[Beat | LeadStateChange] = field(default_factory=deque)
     peaks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=KEPT_PEAKS))
     """When the latest R peaks were decided, and where they are."""
     strips: deque[Alarm] = field(default_factory=deque)
@@ -47,23 +47,23 @@ class _Row:
         return latest if latest >= self.first else -1
 
 
-class Watch:
+class AlarmFeed:
     """Feeds `alarms`, row by row; `history` holds the signal of the strips."""
 
-    def __init__(self, config: Config, history: History, rows: int = 1) -> None:
+    def __init__(self, config: Config, history: SampleRing, rows: int = 1) -> None:
         self._history = history
-        self._rows: list[_Row] = []
-        self.alarms = Alarms(config)
+        self._rows: list[_FeedRow] = []
+        self.alarms = AlarmStage(config)
         self.grow(rows)
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; those there are stay as they are."""
-        self._rows += [_Row() for _ in range(rows - len(self._rows))]
+        self._rows += [_FeedRow() for _ in range(rows - len(self._rows))]
         self.alarms.grow(rows)
 
     def start(self, row: int, bed: str, run: str, lead: str, first: int, at_s: float) -> list[Alarm | Strip]:
         """A new run, after `reset`."""
-        out = [*self._hear(row, at_s), *self._strips(row, NEVER)]
+        out = [*self._hear(row, at_s), *self._strips(row, NO_DEADLINE)]
         self._rows[row].lead, self._rows[row].first = lead, first
         return [*out, *self._said(row, self.alarms.start(row, bed, run, first))]
 
@@ -77,7 +77,7 @@ class Watch:
             if peak.score > 0:
                 self._rows[peak.row].peaks.append((peak.decided, peak.sample))
 
-    def told(self, row: int, what: Beat | LeadChange) -> None:
+    def told(self, row: int, what: Beat | LeadStateChange) -> None:
         """A beat, or a change of the lead, in the order in which they are told."""
         self._rows[row].waiting.append(what)
 
@@ -85,21 +85,21 @@ class Watch:
         """A gap begins, or goes on."""
         out = self._hear(row, at_s)
         self._rows[row].first = over = gap.first + gap.count
-        out += self._said(row, self.alarms.gap(row, gap.first, gap.count, at_s, gap.reason == VALUELESS))
+        out += self._said(row, self.alarms.gap(row, gap.first, gap.count, at_s, gap.reason == VALUELESS_REASON))
         return [*out, *self._strips(row, over)]
 
-    def look(self, look: Look, at_s: float) -> list[Alarm | Strip]:
+    def look(self, look: WindowScores, at_s: float) -> list[Alarm | Strip]:
         """What was decided until a look, then the look."""
         row = self._rows[look.row]
         out = self._hear(look.row, at_s, look.sample)
-        tick = Tick(look.sample, row.latest_peak(look.sample), row.first, look if look.scores else None)
+        tick = AlarmTick(look.sample, row.latest_peak(look.sample), row.first, look if look.scores else None)
         out += self._said(look.row, self.alarms.tick(look.row, tick, at_s))
         return [*out, *self._strips(look.row, look.sample)]
 
     def end(self, row: int, sample: int, at_s: float) -> list[Alarm | Strip]:
         """The run ended on purpose."""
         out = self._hear(row, at_s)
-        return [*out, *self._said(row, self.alarms.end(row, sample, at_s)), *self._strips(row, NEVER)]
+        return [*out, *self._said(row, self.alarms.end(row, sample, at_s)), *self._strips(row, NO_DEADLINE)]
 
     def silent(self, row: int, at_s: float) -> list[Alarm | Strip]:
         """Nothing has come for too long."""
@@ -111,12 +111,12 @@ class Watch:
 
     def finish(self) -> list[Alarm | Strip]:
         """The strips that still wait, with the signal there is."""
-        return [strip for row in range(len(self._rows)) for strip in self._strips(row, NEVER)]
+        return [strip for row in range(len(self._rows)) for strip in self._strips(row, NO_DEADLINE)]
 
     def _hear(self, index: int, at_s: float, until: int | None = None) -> list[Alarm | Strip]:
         """The alarms hear of what was decided until sample `until`, or of all that there is."""
         waiting, found = self._rows[index].waiting, []
-        while waiting and (until is None or _known(waiting[0]) <= until):
+        while waiting and (until is None or _decision_sample(waiting[0]) <= until):
             what = waiting.popleft()
             if isinstance(what, Beat):
                 found += self.alarms.beat(index, what, at_s)
@@ -135,12 +135,12 @@ class Watch:
         """The strips that end by sample `over`, with as much of their signal as is there."""
         row, head = self._rows[index], int(self._history.head[index])
         out: list[Alarm | Strip] = []
-        while row.strips and row.strips[0].announced + AROUND <= over:
+        while row.strips and row.strips[0].announced + STRIP_MARGIN <= over:
             alarm = row.strips.popleft()
-            kept = min(SAMPLES, head - alarm.announced + AROUND)
-            out.append(Strip(alarm, row.lead, head - kept, self._history.last(index, kept)[: 2 * AROUND]))
+            kept = min(RING_SAMPLES, head - alarm.announced + STRIP_MARGIN)
+            out.append(Strip(alarm, row.lead, head - kept, self._history.last(index, kept)[: 2 * STRIP_MARGIN]))
         return out
 
 
-def _known(what: Beat | LeadChange) -> int:
+def _decision_sample(what: Beat | LeadStateChange) -> int:
     return what.decided if isinstance(what, Beat) else what.sample

@@ -8,16 +8,16 @@ one of its chain is open.
 from dataclasses import replace
 from typing import Final
 
-from agent.alarms.priorities import KINDS, ORDER, RANK, SURE, WORSE
-from agent.core.messages import Alarm, Condition, Priority
+from agent.alarms.priorities import CONDITION_SPECS, NOISE_PROOF, PRIORITY_RANK, SCREEN_ORDER, WORSE_CONDITIONS
+from agent.core.messages import Alarm, AlarmCondition, Priority
 
-NEVER: Final = 2**62
+NO_EXPIRY: Final = 2**62
 """A sample that does not come."""
 MOST_LATCHED = 100
 """Alarms of a bed that wait for a person; an older one than that waits on disk alone."""
 
 
-class _Standing:
+class _ActiveCondition:
     """A condition that holds: since `onset`, believed through sample `until`; its alarm once it is announced."""
 
     __slots__ = ("alarm", "onset", "text", "until")
@@ -27,7 +27,7 @@ class _Standing:
         self.alarm: Alarm | None = None
 
 
-class Book:
+class AlarmManager:
     """The alarms of a bed. Samples at 125 Hz of its run; `at_s`, `now_s` are Unix times that are only stored."""
 
     __slots__ = (
@@ -57,12 +57,12 @@ class Book:
         self._at_s = 0.0
         self.sample = 0
         """How far the bed is; what is announced or over now is so at this sample."""
-        self.open: dict[Condition, _Standing] = {}
-        self._held: dict[Condition, _Standing] = {}
+        self.open: dict[AlarmCondition, _ActiveCondition] = {}
+        self._held: dict[AlarmCondition, _ActiveCondition] = {}
         self._latched: list[Alarm] = []
-        self._past: dict[Condition, tuple[int, int]] = {}
+        self._past: dict[AlarmCondition, tuple[int, int]] = {}
         """Onset and end of the latest alarm of each condition in this run."""
-        self._due = NEVER
+        self._due = NO_EXPIRY
         """Nothing runs out up to this sample."""
         self._freed = self._changed = False
         self._told: list[Alarm] = []
@@ -90,7 +90,7 @@ class Book:
             if self._due < sample:
                 self._run_out()
 
-    def hold(self, condition: Condition, onset: int, until: int, text: str | None) -> None:
+    def hold(self, condition: AlarmCondition, onset: int, until: int, text: str | None) -> None:
         """A condition holds since `onset`, and is believed to through sample `until`.
 
         `text`: its reason in words; None leaves an open alarm its words.
@@ -104,10 +104,10 @@ class Book:
                 if standing.alarm is not None:
                     standing.alarm, self._changed = replace(standing.alarm, text=text), True
             return
-        worse = not WORSE[condition].isdisjoint(self.open)
-        if worse and KINDS[condition].moment:
+        worse = not WORSE_CONDITIONS[condition].isdisjoint(self.open)
+        if worse and CONDITION_SPECS[condition].moment:
             return
-        standing = _Standing(onset, text or condition, until)
+        standing = _ActiveCondition(onset, text or condition, until)
         if until < self._due:
             self._due = until
         if worse:
@@ -115,11 +115,11 @@ class Book:
         else:
             self._announce(condition, standing)
 
-    def holds(self, condition: Condition) -> bool:
+    def holds(self, condition: AlarmCondition) -> bool:
         """Whether a condition is open or held back."""
         return condition in self.open or condition in self._held
 
-    def over(self, condition: Condition, sample: int | None = None) -> None:
+    def over(self, condition: AlarmCondition, sample: int | None = None) -> None:
         """A condition is known to be over, since `sample` where that was earlier."""
         standing = self.open.pop(condition, None)
         if standing is not None:
@@ -127,11 +127,11 @@ class Book:
         else:
             self._held.pop(condition, None)
 
-    def aside(self, condition: Condition, sample: int, at_s: float, text: str) -> None:
+    def aside(self, condition: AlarmCondition, sample: int, at_s: float, text: str) -> None:
         """A condition that the clock tells holds for `text`, or with "" is over, at `sample`; nothing else changes."""
         here, self.sample, self._at_s = self.sample, sample, at_s
         if text:
-            self.hold(condition, sample, NEVER, text)
+            self.hold(condition, sample, NO_EXPIRY, text)
         else:
             self.over(condition)
         self.sample = here
@@ -140,14 +140,14 @@ class Book:
         """Nothing is seen of the heart: its alarms stand through `until` at most, what was held back is forgotten."""
         self._held.clear()
         for condition, standing in self.open.items():
-            if not KINDS[condition].technical and standing.until > until:
+            if not CONDITION_SPECS[condition].technical and standing.until > until:
                 standing.until = until
         if until < self._due:
             self._due = until
 
     def suspend(self) -> None:
         """Noise or fibrillation: what only the beats say is not announced any more."""
-        for condition in [held for held in self._held if held not in SURE]:
+        for condition in [held for held in self._held if held not in NOISE_PROOF]:
             del self._held[condition]
 
     def acknowledge(self, now_s: float) -> None:
@@ -164,8 +164,8 @@ class Book:
         """What has changed since the last time; what was held back by something that is over now is announced."""
         if self._freed:
             self._freed = False
-            for condition in sorted(self._held, key=ORDER.__getitem__):
-                if WORSE[condition].isdisjoint(self.open):
+            for condition in sorted(self._held, key=SCREEN_ORDER.__getitem__):
+                if WORSE_CONDITIONS[condition].isdisjoint(self.open):
                     self._announce(condition, self._held.pop(condition))
         if not self._changed:
             return []
@@ -174,12 +174,12 @@ class Book:
         told, self._told = self._told, []
         return told
 
-    def _announce(self, condition: Condition, standing: _Standing) -> None:
+    def _announce(self, condition: AlarmCondition, standing: _ActiveCondition) -> None:
         onset = min(standing.onset, self.sample)
         if condition in self._past:  # an alarm is known by its onset
             began, ended = self._past[condition]
             onset = max(onset, ended, began + 1)
-        kind = KINDS[condition]
+        kind = CONDITION_SPECS[condition]
         standing.alarm = Alarm(
             bed=self._bed,
             run=self._run,
@@ -196,7 +196,7 @@ class Book:
             self.silenced_until_s = 0.0
         self._tell(standing.alarm)
 
-    def _end(self, condition: Condition, standing: _Standing, sample: int) -> None:
+    def _end(self, condition: AlarmCondition, standing: _ActiveCondition, sample: int) -> None:
         alarm = standing.alarm
         if alarm is None:
             return
@@ -213,7 +213,7 @@ class Book:
         while self.open:
             condition, standing = self.open.popitem()
             self._end(condition, standing, self.sample)
-        self._due = NEVER
+        self._due = NO_EXPIRY
 
     def _run_out(self) -> None:
         """What was not seen again is over; then the next sample at which something runs out is known."""
@@ -223,7 +223,7 @@ class Book:
         for until, condition in sorted(gone):
             self._end(condition, self.open.pop(condition), until)
         left = (*self._held.values(), *self.open.values())
-        self._due = min((standing.until for standing in left), default=NEVER)
+        self._due = min((standing.until for standing in left), default=NO_EXPIRY)
 
     def _tell(self, alarm: Alarm) -> None:
         self._told.append(alarm)
@@ -231,17 +231,28 @@ class Book:
 
     def _refresh(self) -> None:
         """What is to be seen and heard, after a change."""
-        shown: dict[Condition, Alarm] = {alarm.condition: alarm for alarm in self._latched}
+        shown: dict[AlarmCondition, Alarm] = {alarm.condition: alarm for alarm in self._latched}
         for condition, standing in self.open.items():
-            if standing.alarm is not None and WORSE[condition].isdisjoint(self.open):
+            if standing.alarm is not None and WORSE_CONDITIONS[condition].isdisjoint(self.open):
                 shown[condition] = standing.alarm
-        self.view = tuple(sorted(shown.values(), key=lambda alarm: (-_urgency(alarm), ORDER[alarm.condition])))
-        self.urgency = _urgency(self.view[0]) if self.view else 0
+        self.view = tuple(
+            sorted(shown.values(), key=lambda alarm: (-_alarm_urgency(alarm), SCREEN_ORDER[alarm.condition]))
+        )
+        self.urgency = _alarm_urgency(self.view[0]) if self.view else 0
         self.loudest = next((alarm.priority for alarm in self.view if alarm.acknowledged_s is None), None)
-        self.rhythm = next((KINDS[name].rhythm for name in KINDS if name in self.open and KINDS[name].rhythm), "")
+        self.rhythm = next(
+            (
+                CONDITION_SPECS[name].rhythm
+                for name in CONDITION_SPECS
+                if name in self.open and CONDITION_SPECS[name].rhythm
+            ),
+            "",
+        )
 
 
-def _urgency(alarm: Alarm) -> int:
+def _alarm_urgency(alarm: Alarm) -> int:
     """Priority first, then what nobody has seen, what goes on, and the heart before the cable."""
     unseen, active = alarm.acknowledged_s is None, alarm.ended is None
-    return 8 * RANK[alarm.priority] + 4 * unseen + 2 * active + (not KINDS[alarm.condition].technical)
+    return (
+        8 * PRIORITY_RANK[alarm.priority] + 4 * unseen + 2 * active + (not CONDITION_SPECS[alarm.condition].technical)
+    )

@@ -6,14 +6,14 @@ is lower than `least_qrs_mv` no deflection counts as a QRS complex. Until that, 
 the waveform, was `asystole_s` ago, beats do not end one either.
 """
 
-from agent.alarms.alarm_manager import Book
-from agent.alarms.tick import ASYSTOLE, NOISE, Tick
+from agent.alarms.alarm_manager import AlarmManager
+from agent.alarms.alarm_tick import ASYSTOLE, NOISE, AlarmTick
 from agent.core.config import AlarmConfig
 from agent.core.messages import Beat
 from model.records.resample import FS
 
 
-class Quiet:
+class AsystoleRule:
     """The rules of one bed."""
 
     __slots__ = (
@@ -34,7 +34,7 @@ class Quiet:
         "_verdict",
     )
 
-    def __init__(self, config: AlarmConfig, book: Book) -> None:
+    def __init__(self, config: AlarmConfig, book: AlarmManager) -> None:
         self._config, self._book = config, book
         self._asystole, self._pause = round(config.asystole_s * FS), round(config.pause_s * FS)
         self._found, self._verdict = round(config.found_s * FS), round(config.verdict_s * FS)
@@ -68,7 +68,7 @@ class Quiet:
             words = f"RR {beat.rr_s:.2f} s > {self._config.pause_s:g} s"
             self._book.hold("pause", onset, self._book.sample + self._hold, words)
 
-    def tick(self, tick: Tick, fibrillating: bool, suspended: bool) -> None:
+    def tick(self, tick: AlarmTick, fibrillating: bool, suspended: bool) -> None:
         """How long it has been quiet. `fibrillating`: the waveform is, whether alarmed or not yet."""
         now, since, look = tick.sample, max(self._since, tick.first), tick.look
         beat = max(self._beat, since)
@@ -106,7 +106,7 @@ class Quiet:
         """Samples that are waited for before asystole is said of what may be fibrillation or noise."""
         return self._doubt if self._doubtful and not low and "asystole" not in self._book.open else 0
 
-    def _believed(self, tick: Tick, suspended: bool) -> bool:
+    def _believed(self, tick: AlarmTick, suspended: bool) -> bool:
         """In noise nobody but a judge that is sure is believed."""
         sure = tick.look is not None and tick.look.scores[ASYSTOLE] >= self._config.sure_score
         return sure or not suspended or "asystole" in self._book.open

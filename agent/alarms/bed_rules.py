@@ -2,38 +2,38 @@
 
 from dataclasses import replace
 
-from agent.alarms.alarm_manager import Book
-from agent.alarms.asystole import Quiet
-from agent.alarms.ectopy import Ectopy
-from agent.alarms.rate import Rate
-from agent.alarms.technical import Signal
-from agent.alarms.tick import Tick
-from agent.alarms.vf_vt import Waves
+from agent.alarms.alarm_manager import AlarmManager
+from agent.alarms.alarm_tick import AlarmTick
+from agent.alarms.asystole import AsystoleRule
+from agent.alarms.ectopy import EctopyRule
+from agent.alarms.rate_limits import RateRule
+from agent.alarms.technical import TechnicalRule
+from agent.alarms.vf_vt import VfVtRule
 from agent.analysis.lead_state import LeadState
 from agent.core.config import AlarmConfig
 from agent.core.messages import Alarm, Beat
 from model.records.resample import FS
-from model.rhythm.atrial_fibrillation import Irregularity
+from model.rhythm.atrial_fibrillation import IrregularityDetector
 
 ARRESTS = frozenset(("asystole", "ventricular fibrillation"))
 """While one of these is alarmed, what is found of beats is no pulse."""
 
 
-class Conditions:
+class BedAlarmRules:
     """One bed: what it hears goes to the rules, and what they find to its `book`. Samples at 125 Hz of the run."""
 
     __slots__ = ("_ectopy", "_heard", "_irregular", "_lost", "_quiet", "_rate", "_running", "_signal", "_waves", "book")
 
     def __init__(self, config: AlarmConfig, intervals: int) -> None:
         """`intervals`: how many RR intervals the heart rate is the mean of."""
-        self.book = book = Book(config.latch_high)
+        self.book = book = AlarmManager(config.latch_high)
         self._lost = round(config.lost_s * FS)
-        self._signal = Signal(config, book)
-        self._waves = Waves(config, book)
-        self._quiet = Quiet(config, book)
-        self._rate = Rate(config, intervals, book)
-        self._ectopy = Ectopy(config, book, self._waves)
-        self._irregular = Irregularity(
+        self._signal = TechnicalRule(config, book)
+        self._waves = VfVtRule(config, book)
+        self._quiet = AsystoleRule(config, book)
+        self._rate = RateRule(config, intervals, book)
+        self._ectopy = EctopyRule(config, book, self._waves)
+        self._irregular = IrregularityDetector(
             intervals=config.af_intervals,
             variation=config.af_variation,
             entropy=config.af_entropy,
@@ -77,7 +77,7 @@ class Conditions:
             self._heard = True
         return self.book.take()
 
-    def tick(self, tick: Tick, at_s: float) -> list[Alarm]:
+    def tick(self, tick: AlarmTick, at_s: float) -> list[Alarm]:
         """The next look at the bed."""
         signal = self._signal
         if tick.look is not None and not tick.look.scores:  # its window is not full yet

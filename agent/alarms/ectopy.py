@@ -6,22 +6,22 @@ What counts is the class of each beat: V or not V.
 from collections import deque
 from dataclasses import dataclass
 
-from agent.alarms.alarm_manager import Book
-from agent.alarms.vf_vt import Waves
+from agent.alarms.alarm_manager import AlarmManager
+from agent.alarms.vf_vt import VfVtRule
 from agent.core.config import AlarmConfig
-from agent.core.messages import Beat, Condition
+from agent.core.messages import AlarmCondition, Beat
 from model.records.resample import FS
 
-MINUTE = 60 * FS
+MINUTE_SAMPLES = 60 * FS
 ALL_LABELS = 2**32 - 1
 """The latest 32 beats are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Pattern:
+class _EctopicPattern:
     """`cycles` of a rhythm, `beats` together: 1 in `bits` for each V beat, the newest the lowest."""
 
-    condition: Condition
+    condition: AlarmCondition
     words: str
     cycles: int
     beats: int
@@ -32,7 +32,7 @@ class _Pattern:
         return (1 << self.beats) - 1
 
 
-class Ectopy:
+class EctopyRule:
     """The rules of one bed."""
 
     __slots__ = (
@@ -54,11 +54,11 @@ class Ectopy:
         "_waves",
     )
 
-    def __init__(self, config: AlarmConfig, book: Book, waves: Waves) -> None:
+    def __init__(self, config: AlarmConfig, book: AlarmManager, waves: VfVtRule) -> None:
         self._config, self._book, self._waves = config, book, waves
         self._hold, self._lost = round(config.hold_s * FS), round(config.lost_s * FS)
-        self._bigeminy = _cycles(2, config.bigeminy_cycles)
-        self._trigeminy = _cycles(3, config.trigeminy_cycles)
+        self._bigeminy = _build_pattern(2, config.bigeminy_cycles)
+        self._trigeminy = _build_pattern(3, config.trigeminy_cycles)
         kept = max(config.vt_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)
         self._peaks: deque[int] = deque(maxlen=kept)
         """R peaks of the latest V beats."""
@@ -146,10 +146,12 @@ class Ectopy:
     def _count(self, sample: int) -> None:
         """V beats in the minute up to this one; over once no more than the lower limit are left in it."""
         most, fewest, peaks = self._config.v_most_per_min, self._config.v_end_per_min, self._peaks
-        many = len(peaks) > most and peaks[-most - 1] > sample - MINUTE
+        many = len(peaks) > most and peaks[-most - 1] > sample - MINUTE_SAMPLES
         if many or (len(peaks) > fewest and self._book.holds("V rate high")):
             onset = peaks[-most - 1] if many else sample
-            self._book.hold("V rate high", onset, peaks[-fewest - 1] + MINUTE, f"V beats in a minute: over {most}")
+            self._book.hold(
+                "V rate high", onset, peaks[-fewest - 1] + MINUTE_SAMPLES, f"V beats in a minute: over {most}"
+            )
 
     def _prematurity(self, beat: Beat) -> None:
         """A V beat so early that it may fall on the T wave, where the rate is slow enough to tell."""
@@ -168,8 +170,10 @@ class Ectopy:
         self._last_early = sample
 
 
-def _cycles(length: int, cycles: int) -> _Pattern:
+def _build_pattern(length: int, cycles: int) -> _EctopicPattern:
     """`cycles` times over, beats that are not V and one that is, `length` together."""
-    condition: Condition = "bigeminy" if length == 2 else "trigeminy"
+    condition: AlarmCondition = "bigeminy" if length == 2 else "trigeminy"
     bits = sum(1 << length * cycle for cycle in range(cycles))
-    return _Pattern(condition, f"every {'second' if length == 2 else 'third'} beat is V", cycles, length * cycles, bits)
+    return _EctopicPattern(
+        condition, f"every {'second' if length == 2 else 'third'} beat is V", cycles, length * cycles, bits
+    )

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from agent.core.messages import Condition, Priority
+from agent.core.messages import AlarmCondition, Priority
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ConditionSpec:
     """What a condition is.
 
     `technical`: of the signal, not of the heart. `moment`: it happens rather than lasts, so it is shown for a while and
@@ -19,58 +19,60 @@ class Kind:
     rhythm: str = ""
 
 
-KINDS: dict[Condition, Kind] = {
-    "ventricular fibrillation": Kind("high", rhythm="VF"),
-    "asystole": Kind("high", rhythm="asystole"),
-    "ventricular tachycardia": Kind("high", rhythm="VT"),
-    "extreme tachycardia": Kind("high"),
-    "extreme bradycardia": Kind("high"),
-    "V run": Kind("medium", moment=True),
-    "heart rate high": Kind("medium"),
-    "heart rate low": Kind("medium"),
-    "pause": Kind("medium", moment=True),
-    "atrial fibrillation": Kind("medium", rhythm="AF"),
-    "no data": Kind("medium", technical=True),
-    "lead off": Kind("medium", technical=True),
-    "saturated": Kind("medium", technical=True),
-    "noise": Kind("medium", technical=True),
-    "couplet": Kind("low", moment=True),
-    "R-on-T": Kind("low", moment=True),
-    "bigeminy": Kind("low", rhythm="bigeminy"),
-    "trigeminy": Kind("low", rhythm="trigeminy"),
-    "V rate high": Kind("low"),
-    "gaps": Kind("low", technical=True),
+CONDITION_SPECS: dict[AlarmCondition, ConditionSpec] = {
+    "ventricular fibrillation": ConditionSpec("high", rhythm="VF"),
+    "asystole": ConditionSpec("high", rhythm="asystole"),
+    "ventricular tachycardia": ConditionSpec("high", rhythm="VT"),
+    "extreme tachycardia": ConditionSpec("high"),
+    "extreme bradycardia": ConditionSpec("high"),
+    "V run": ConditionSpec("medium", moment=True),
+    "heart rate high": ConditionSpec("medium"),
+    "heart rate low": ConditionSpec("medium"),
+    "pause": ConditionSpec("medium", moment=True),
+    "atrial fibrillation": ConditionSpec("medium", rhythm="AF"),
+    "no data": ConditionSpec("medium", technical=True),
+    "lead off": ConditionSpec("medium", technical=True),
+    "saturated": ConditionSpec("medium", technical=True),
+    "noise": ConditionSpec("medium", technical=True),
+    "couplet": ConditionSpec("low", moment=True),
+    "R-on-T": ConditionSpec("low", moment=True),
+    "bigeminy": ConditionSpec("low", rhythm="bigeminy"),
+    "trigeminy": ConditionSpec("low", rhythm="trigeminy"),
+    "V rate high": ConditionSpec("low"),
+    "gaps": ConditionSpec("low", technical=True),
 }
 """In the order in which alarms stand on the screen."""
 
-Chain = tuple[tuple[Condition, ...], ...]
-RATE: Chain = (
+ConditionChain = tuple[tuple[AlarmCondition, ...], ...]
+RATE_CHAIN: ConditionChain = (
     ("asystole", "ventricular fibrillation"),
     ("ventricular tachycardia",),
     ("extreme tachycardia", "extreme bradycardia"),
     ("heart rate high", "heart rate low", "pause"),
 )
-ECTOPY: Chain = (
+ECTOPY_CHAIN: ConditionChain = (
     ("ventricular fibrillation",),
     ("ventricular tachycardia",),
     ("V run",),
     ("couplet",),
     ("R-on-T", "bigeminy", "trigeminy", "V rate high"),
 )
-SURE: frozenset[Condition] = frozenset(("asystole", "ventricular fibrillation", "ventricular tachycardia"))
+NOISE_PROOF: frozenset[AlarmCondition] = frozenset(("asystole", "ventricular fibrillation", "ventricular tachycardia"))
 """Conditions that the judge of the waveform may announce while noise suspends the others."""
 
 
-def _worse(condition: Condition) -> frozenset[Condition]:
+def _worse_conditions(condition: AlarmCondition) -> frozenset[AlarmCondition]:
     """What stands above a condition in its chains."""
-    above: set[Condition] = set()
-    for chain in (RATE, ECTOPY):
+    above: set[AlarmCondition] = set()
+    for chain in (RATE_CHAIN, ECTOPY_CHAIN):
         for place, link in enumerate(chain):
             if condition in link:
                 above.update(*chain[:place])
     return frozenset(above)
 
 
-WORSE: dict[Condition, frozenset[Condition]] = {condition: _worse(condition) for condition in KINDS}
-ORDER: dict[Condition, int] = {condition: place for place, condition in enumerate(KINDS)}
-RANK: dict[Priority, int] = {"high": 3, "medium": 2, "low": 1}
+WORSE_CONDITIONS: dict[AlarmCondition, frozenset[AlarmCondition]] = {
+    condition: _worse_conditions(condition) for condition in CONDITION_SPECS
+}
+SCREEN_ORDER: dict[AlarmCondition, int] = {condition: place for place, condition in enumerate(CONDITION_SPECS)}
+PRIORITY_RANK: dict[Priority, int] = {"high": 3, "medium": 2, "low": 1}

@@ -4,25 +4,24 @@ Only samples count for what is announced and when; times are stored. So the same
 give the same alarms, however they came. What the clock says (`no_data`) changes no other alarm.
 """
 
-from agent.alarms.bed_rules import Conditions
-from agent.alarms.tick import Look as Look
-from agent.alarms.tick import Tick as Tick
+from agent.alarms.alarm_tick import AlarmTick as AlarmTick
+from agent.alarms.bed_rules import BedAlarmRules
 from agent.analysis.lead_state import LeadState
 from agent.core.config import Config
 from agent.core.messages import Alarm, Beat, Priority
 
 
-class Alarms:
+class AlarmStage:
     """The alarms of all rows. Each method that returns alarms returns those that changed, as they now stand."""
 
     def __init__(self, config: Config) -> None:
         self._config, self._intervals = config.alarms, config.rhythm.rate_intervals
         self._silence_s = config.alarms.silence_s
-        self._rows: list[Conditions] = []
+        self._rows: list[BedAlarmRules] = []
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; those there are stay as they are."""
-        self._rows += [Conditions(self._config, self._intervals) for _ in range(rows - len(self._rows))]
+        self._rows += [BedAlarmRules(self._config, self._intervals) for _ in range(rows - len(self._rows))]
 
     def start(self, row: int, bed: str, run: str, first: int) -> list[Alarm]:
         """A new run begins at sample `first`; what was open of the old one is over."""
@@ -32,7 +31,7 @@ class Alarms:
         """The next beat of a row, in the order of decision."""
         return self._rows[row].beat(beat, at_s)
 
-    def tick(self, row: int, tick: Tick, at_s: float) -> list[Alarm]:
+    def tick(self, row: int, tick: AlarmTick, at_s: float) -> list[Alarm]:
         """The next tick of a row, after all beats that were decided up to it."""
         return self._rows[row].tick(tick, at_s)
 

@@ -2,14 +2,14 @@
 
 from collections import deque
 
-from agent.alarms.alarm_manager import NEVER, Book
-from agent.alarms.tick import NOISE, Tick
-from agent.analysis.lead_state import LeadState, reason
+from agent.alarms.alarm_manager import NO_EXPIRY, AlarmManager
+from agent.alarms.alarm_tick import NOISE, AlarmTick
+from agent.analysis.lead_state import LeadState, lead_state_text
 from agent.core.config import AlarmConfig
 from model.records.resample import FS
 
 
-class Signal:
+class TechnicalRule:
     """The rules of one bed.
 
     `blind`: its lead is off or saturated. `suspended`: it is so noisy that rates and beats are not to be believed.
@@ -28,7 +28,7 @@ class Signal:
         "suspended",
     )
 
-    def __init__(self, config: AlarmConfig, book: Book) -> None:
+    def __init__(self, config: AlarmConfig, book: AlarmManager) -> None:
         self._config, self._book = config, book
         self.blind = self.suspended = False
         self._gaps: deque[list[int]] = deque()
@@ -60,7 +60,7 @@ class Signal:
         if state != "saturated":
             self._book.over("saturated")
         if state != "ok":
-            self._book.hold(state, self._book.sample, NEVER, reason(state))
+            self._book.hold(state, self._book.sample, NO_EXPIRY, lead_state_text(state))
 
     def gap(self, first: int, count: int, at_s: float, valueless: bool) -> None:
         """Samples are missing: too many in a while, or too often. The pieces of one gap may come one by one."""
@@ -92,14 +92,14 @@ class Signal:
         known = self._valueless + round(self._config.gaps_s * FS)
         if end >= known:
             self._book.at(max(first, known), at_s)
-            self._book.hold("lead off", self._valueless, NEVER, f"no value for {self._config.gaps_s:g} s")
+            self._book.hold("lead off", self._valueless, NO_EXPIRY, f"no value for {self._config.gaps_s:g} s")
 
-    def tick(self, tick: Tick) -> bool:
+    def tick(self, tick: AlarmTick) -> bool:
         """Count noise; whether the analysis is suspended anew."""
         now = tick.sample
         if self._valueless is not None:
             if self._book.holds("lead off"):
-                self._book.hold("lead off", now, NEVER, f"no value for {(tick.first - self._valueless) / FS:.0f} s")
+                self._book.hold("lead off", now, NO_EXPIRY, f"no value for {(tick.first - self._valueless) / FS:.0f} s")
                 self._book.over("lead off", tick.first)
             self._valueless = None
         step, self._tick = min(now - self._tick, 2 * FS), now
@@ -126,5 +126,5 @@ class Signal:
             return False
         self.suspended = True
         words = f"noise in {self._noisy_samples / FS:.0f} of {config.noise_window_s:g} s: no rate, no beats"
-        self._book.hold("noise", self._noisy[0][0], NEVER, words)
+        self._book.hold("noise", self._noisy[0][0], NO_EXPIRY, words)
         return True

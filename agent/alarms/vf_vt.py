@@ -7,24 +7,28 @@ stands above it. The numbers are those that `model.waveform.episode_rule` was fi
 
 from collections import deque
 
-from agent.alarms.alarm_manager import Book
-from agent.alarms.tick import VF, VT, Tick
+from agent.alarms.alarm_manager import AlarmManager
+from agent.alarms.alarm_tick import VF, VT, AlarmTick
 from agent.core.config import AlarmConfig
-from agent.core.messages import Condition
+from agent.core.messages import AlarmCondition
 from model.records.resample import FS
 
 
-class Waves:
+class VfVtRule:
     """The rules of one bed."""
 
     __slots__ = ("_book", "_fast", "_looks", "_sure", "_turned", "_vf", "_vt", "fast", "fibrillating")
 
-    def __init__(self, config: AlarmConfig, book: Book) -> None:
+    def __init__(self, config: AlarmConfig, book: AlarmManager) -> None:
         self._book = book
         self._sure, self._fast = config.sure_score, config.vt_bpm
         self._turned = round(config.look_turns_s * FS)
-        self._vf = _Said(config.vf_score, config.vf_looks, config.vf_of_looks, config.vf_end_score, config.vf_end_s)
-        self._vt = _Said(config.vt_score, config.vt_looks, config.vt_of_looks, config.vt_end_score, config.vt_end_s)
+        self._vf = _ScoreHysteresis(
+            config.vf_score, config.vf_looks, config.vf_of_looks, config.vf_end_score, config.vf_end_s
+        )
+        self._vt = _ScoreHysteresis(
+            config.vt_score, config.vt_looks, config.vt_of_looks, config.vt_end_score, config.vt_end_s
+        )
         self._looks = 0
         self.fibrillating = self.fast = False
         """Whether the latest look was one at fibrillation, at fibrillation or tachycardia, alarmed or not yet."""
@@ -45,7 +49,7 @@ class Waves:
         self.anew()
         self._vf.until = self._vt.until = -1
 
-    def tick(self, tick: Tick, suspended: bool) -> None:
+    def tick(self, tick: AlarmTick, suspended: bool) -> None:
         """Take the next look. While noise suspends the other rules only a judge that is sure is believed."""
         look, vf, vt = tick.look, self._vf, self._vt
         self._looks += 1
@@ -70,13 +74,13 @@ class Waves:
         if vt.look(either, least, self._looks, tick.sample) and (begun or look.scores[VT] >= fibrillation):
             self._hold("ventricular tachycardia", vt, tick, "waveform of VT")
 
-    def _hold(self, condition: Condition, said: "_Said", tick: Tick, words: str) -> None:
+    def _hold(self, condition: AlarmCondition, said: "_ScoreHysteresis", tick: AlarmTick, words: str) -> None:
         standing = self._book.open.get(condition)
         onset = standing.onset if standing else max(tick.first, said.since(tick.sample) - self._turned)
         self._book.hold(condition, onset, said.until, f"{words} for {(tick.sample - onset) / FS:.1f} s")
 
 
-class _Said:
+class _ScoreHysteresis:
     """A waveform that begins where `looks` of the latest `of` score `begins`, and ends `ends_s` after one at `keeps`.
 
     `high` the latest looks that scored `begins`: their number and sample; `until` through which sample it is believed.

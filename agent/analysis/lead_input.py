@@ -10,27 +10,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.messages import MISSING, VALUELESS, Chunk, Floats, Gap, Lead
+from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap, Lead
 from model.errors import StreamError
-from model.records.resample import FS, Resampler, ratio
+from model.records.resample import FS, Resampler, resampling_ratio
 from model.records.wfdb_records import default_lead
 
 UNITS_MV = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "\N{GREEK SMALL LETTER MU}V": 1e-3}
 """Millivolts in one unit of a lead. A lead in any other unit is no ECG."""
 
-LARGEST_MV = 1e4
+MOST_MILLIVOLTS = 1e4
 """Ten volts: no electrode gives more, and what a device says beyond that would run over in the filters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
+class SampleBlock:
     """Unbroken samples: `first` index at 125 Hz of `x` (n,) float32 millivolts."""
 
     first: int
-    x: Floats
+    x: FloatArray
 
 
-class Door:
+class LeadInput:
     """The way in for one run of one bed. Raises StreamError where the stream cannot be monitored."""
 
     def __init__(self, chunk: Chunk, wanted_lead: str) -> None:
@@ -45,7 +45,7 @@ class Door:
         self.scale = UNITS_MV[self.lead.unit] / self.lead.gain
         self.rails = tuple((rail - self.lead.offset) * self.scale for rail in (self.lead.low, self.lead.high))
         try:
-            self.step = ratio(chunk.fs)
+            self.step = resampling_ratio(chunk.fs)
         except ValueError as error:
             raise StreamError(
                 f"cannot resample this stream to {FS} Hz: {error}; "
@@ -70,43 +70,44 @@ class Door:
         """Index at 125 Hz of the first sample that is not before sample `index` of the stream."""
         return -(-index * self.step.numerator // self.step.denominator)
 
-    def take(self, chunk: Chunk, x: Floats | None = None) -> list[Stretch | Gap]:
-        """The stretches and gaps that a chunk adds; `x` (n,) millivolts where `millivolts` has found them already."""
+    def take(self, chunk: Chunk, x: FloatArray | None = None) -> list[SampleBlock | Gap]:
+        """The stretches and gaps that a chunk adds; `x` (n,) millivolts where `chunks_to_millivolts` has found them
+        already."""
         if x is not None:
-            return [Stretch(chunk.first, x)]
+            return [SampleBlock(chunk.first, x)]
         counts = chunk.counts[:, self.index]
         if not len(counts) or np.minimum.reduce(counts) != MISSING:
             return self._samples(chunk.first, counts)
-        out: list[Stretch | Gap] = []
+        out: list[SampleBlock | Gap] = []
         missing = counts == MISSING
         edges = np.flatnonzero(missing[1:] != missing[:-1]) + 1
         for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(counts)], strict=True):
             first = chunk.first + start
             if missing[start]:
-                gap = Gap(chunk.bed, chunk.run, first, stop - start, chunk.fs, VALUELESS)
+                gap = Gap(chunk.bed, chunk.run, first, stop - start, chunk.fs, VALUELESS_REASON)
                 out += self.gap(gap)
             else:
                 out += self._samples(first, counts[start:stop])
         return out
 
-    def gap(self, gap: Gap) -> list[Stretch | Gap]:
+    def gap(self, gap: Gap) -> list[SampleBlock | Gap]:
         """End the stretch at a gap of the stream: the samples that waited for later ones, then the gap at 125 Hz."""
         first, stop = self.at_fs(gap.first), self.at_fs(gap.first + gap.count)
         return [*self.flush(), Gap(gap.bed, gap.run, first, stop - first, FS, gap.reason)]
 
-    def flush(self) -> list[Stretch | Gap]:
+    def flush(self) -> list[SampleBlock | Gap]:
         """The samples that waited for later ones, at the end of a stretch."""
         if self._resampler is None:
             return []
         first, after = self._resampler.next_output, round(self.delay_s * self.fs) + 1
         rest = self._resampler.push(np.full((after, 1), self._last - self._base))[: self._stop - first]
         self._resampler = None
-        return [Stretch(first, (rest[:, 0] + self._base).astype(np.float32))] if len(rest) else []
+        return [SampleBlock(first, (rest[:, 0] + self._base).astype(np.float32))] if len(rest) else []
 
-    def _samples(self, first: int, counts: NDArray[np.int32]) -> list[Stretch | Gap]:
-        x = _clipped((counts - self.lead.offset) * self.scale)
+    def _samples(self, first: int, counts: NDArray[np.int32]) -> list[SampleBlock | Gap]:
+        x = _clip_millivolts((counts - self.lead.offset) * self.scale)
         if self.same_rate:
-            return [Stretch(first, x.astype(np.float32))]
+            return [SampleBlock(first, x.astype(np.float32))]
         if self._resampler is None:
             # The filter sees the first value before the stretch, and the last one behind it, for it not to ring.
             self._resampler, self._base = Resampler(self.fs, leads=1, start=self.at_fs(first)), float(x[0])
@@ -114,30 +115,31 @@ class Door:
         self._last, self._stop = float(x[-1]), self.at_fs(first + len(counts))
         start = self._resampler.next_output
         out = self._resampler.push(x[:, None] - self._base)
-        return [Stretch(start, (out[:, 0] + self._base).astype(np.float32))] if len(out) else []
+        return [SampleBlock(start, (out[:, 0] + self._base).astype(np.float32))] if len(out) else []
 
 
-def millivolts(doors: Sequence[Door | None], chunks: Sequence[Chunk]) -> list[Floats | None]:
-    """What `Door.take` would make of chunks, for many of them at once; None for those it has to look at by itself."""
-    found: list[Floats | None] = [None] * len(chunks)
-    alike: dict[int, list[tuple[int, Door]]] = {}
+def chunks_to_millivolts(doors: Sequence[LeadInput | None], chunks: Sequence[Chunk]) -> list[FloatArray | None]:
+    """What `LeadInput.take` would make of chunks, for many of them at once; None for those it has to look at by
+    itself."""
+    found: list[FloatArray | None] = [None] * len(chunks)
+    alike: dict[int, list[tuple[int, LeadInput]]] = {}
     for i, (door, chunk) in enumerate(zip(doors, chunks, strict=True)):
         if door is not None and door.same_rate and door.fits(chunk):
             alike.setdefault(len(chunk.counts), []).append((i, door))
     for some in alike.values():
         counts = np.stack([chunks[i].counts[:, door.index] for i, door in some])
         offsets, scales = np.array([(door.lead.offset, door.scale) for _, door in some]).T[:, :, None]
-        x = _clipped((counts - offsets) * scales).astype(np.float32)
+        x = _clip_millivolts((counts - offsets) * scales).astype(np.float32)
         for (i, _), row, whole in zip(some, x, (counts != MISSING).all(axis=1).tolist(), strict=True):
             found[i] = row if whole else None
     return found
 
 
-def _clipped(x: NDArray[np.floating]) -> NDArray[np.floating]:
-    clipped: NDArray[np.floating] = np.maximum(np.minimum(x, LARGEST_MV), -LARGEST_MV)
+def _clip_millivolts(x: NDArray[np.floating]) -> NDArray[np.floating]:
+    clipped: NDArray[np.floating] = np.maximum(np.minimum(x, MOST_MILLIVOLTS), -MOST_MILLIVOLTS)
     return clipped
 
 
-def describe(lead: Lead, fs: float) -> str:
+def describe_lead(lead: Lead, fs: float) -> str:
     """The analysed lead in words."""
     return f"lead {lead.name}" if fs == FS else f"lead {lead.name}, resampled from {fs:g} Hz"

@@ -5,17 +5,17 @@ from typing import Literal
 
 import numpy as np
 
-from agent.analysis.sample_ring import Rows
-from agent.core.messages import Floats
+from agent.analysis.sample_ring import RowIndexArray
+from agent.core.messages import FloatArray
 from model.records.resample import FS
 
 LeadState = Literal["ok", "lead off", "saturated"]
-AT_RAIL = 0.01
+RAIL_MARGIN = 0.01
 """A value this near to a rail, as a share of the converter's range, stands at it."""
 
 
 @dataclass(frozen=True, slots=True)
-class LeadChange:
+class LeadStateChange:
     """A lead changed its state at `sample`."""
 
     row: int
@@ -23,7 +23,7 @@ class LeadChange:
     state: LeadState
 
 
-class Quality:
+class LeadOffDetector:
     """Finds flat stretches of `flat_ms` in every row; changes up to `flat_uv` microvolts are no change."""
 
     def __init__(self, flat_ms: float, flat_uv: float, rows: int = 1) -> None:
@@ -37,7 +37,7 @@ class Quality:
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; those there are stay as they are."""
-        added = Quality(1000, 1, rows - len(self._next))
+        added = LeadOffDetector(1000, 1, rows - len(self._next))
         for name in ("_last", "_next", "_changed", "_flat", "_rails"):
             setattr(self, name, np.concatenate([getattr(self, name), getattr(added, name)]))
 
@@ -49,7 +49,7 @@ class Quality:
             self._rails[row] = rails
             self._flat[row] = False
 
-    def push(self, rows: Rows, x: Floats) -> list[LeadChange]:
+    def push(self, rows: RowIndexArray, x: FloatArray) -> list[LeadStateChange]:
         """Look at the next samples (rows, n); returns the changes of state in order."""
         before = np.concatenate([self._last[rows, None], x[:, :-1]], axis=1)
         moves = ~(np.abs(x - before) <= self._step_mv)
@@ -58,7 +58,9 @@ class Quality:
         flat = index - changed >= self.flat_samples - 1
         turns = flat != np.concatenate([self._flat[rows, None], flat[:, :-1]], axis=1)
         changes = [
-            LeadChange(int(rows[i]), int(index[i, n]), self._state(rows[i], float(x[i, n])) if flat[i, n] else "ok")
+            LeadStateChange(
+                int(rows[i]), int(index[i, n]), self._state(rows[i], float(x[i, n])) if flat[i, n] else "ok"
+            )
             for i, n in np.argwhere(turns).tolist()
         ]
         self._last[rows], self._flat[rows], self._changed[rows] = x[:, -1], flat[:, -1], changed[:, -1]
@@ -67,11 +69,11 @@ class Quality:
 
     def _state(self, row: int, value: float) -> LeadState:
         low, high = self._rails[row]
-        margin = AT_RAIL * (high - low)
+        margin = RAIL_MARGIN * (high - low)
         return "saturated" if value <= low + margin or value >= high - margin else "lead off"
 
 
-def reason(state: LeadState) -> str:
+def lead_state_text(state: LeadState) -> str:
     """A change of state in words for a person."""
     return {
         "ok": "signal is back",

@@ -17,25 +17,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.qrs_filter import REACH, BumpFinder, Bumps
-from agent.core.messages import Floats
+from agent.analysis.qrs_filter import MAXIMUM_REACH, QrsCandidateFinder, QrsCandidates
+from agent.core.messages import FloatArray
 
-LEARNING = 250
+LEARNING_SAMPLES = 250
 """Samples from the first bump after a start over which the first levels are learnt: 2 s."""
-QUIET, SILENT = 375, 1000
+RELEARN_AFTER, RELEARN_ALWAYS_AFTER = 375, 1000
 """Samples without a beat after which the levels are learnt anew: where larger bumps are about, and in any case."""
-LATEST = 150
+RELEARN_REACH = 150
 """A bump that has been known for more samples than this is not reported as a beat when levels are learnt anew."""
-FOLLOWER = 36
+FOLLOWER_SAMPLES = 36
 """A bump within so many samples may show that the one before it was a P wave: 288 ms."""
 T_WAVE_END, T_WAVE_LENGTH = 56, 25
 """From 450 ms down to 250 ms after a beat, a bump is ever more likely its T wave."""
-HISTORY = 12
+LEVEL_BEATS = 12
 """Beats, other bumps and intervals that make up a level."""
-NEVER = 2**62
+NO_DEADLINE = 2**62
 
 BIAS, SIZE, CONTRAST, T_WAVE, EARLY, FOLLOWED = 2.35, 2.35, 2.2, -3.7, -9.0, -2.15
-"""Weights of the score, see `_Bed._score` and `_Bed._settle`."""
+"""Weights of the score, see `_AdaptiveThresholds._score` and `_AdaptiveThresholds._settle`."""
 MOST_CONTRAST, MOST_EARLY, MOST_FOLLOWED = 4.0, 0.6, 2.2
 """No single term says more than this."""
 
@@ -53,31 +53,31 @@ class RPeak:
     score: float = 1.0
 
 
-class Detector:
+class QrsDetector:
     """Finds the R peaks of `rows` beds. Output is the same, bit for bit, however the streams are cut or mixed."""
 
     def __init__(self, rows: int = 1, least: float = 0.0) -> None:
         """Candidates that are not taken for beats are reported too where their score is above `least`."""
         self._least = least
-        self._finder = BumpFinder(rows)
+        self._finder = QrsCandidateFinder(rows)
         self._next = np.zeros(rows, np.int64)
-        self._deadline = np.full(rows, NEVER, np.int64)
-        self._beds = [_Bed(row, least) for row in range(rows)]
+        self._deadline = np.full(rows, NO_DEADLINE, np.int64)
+        self._beds = [_AdaptiveThresholds(row, least) for row in range(rows)]
 
     def grow(self, rows: int) -> None:
         """Make room for beds up to `rows`; the state of those that exist is kept."""
         more = max(0, rows - len(self._beds))
         self._finder.grow(rows)
         self._next = np.pad(self._next, (0, more))
-        self._deadline = np.pad(self._deadline, (0, more), constant_values=NEVER)
-        self._beds += [_Bed(row, self._least) for row in range(len(self._beds), rows)]
+        self._deadline = np.pad(self._deadline, (0, more), constant_values=NO_DEADLINE)
+        self._beds += [_AdaptiveThresholds(row, self._least) for row in range(len(self._beds), rows)]
 
     def reset(self, row: int, first: int) -> None:
         """Start a bed anew, for a new run or after a gap: its next sample has index `first`."""
         self._finder.reset(row)
         self._next[row] = first
-        self._deadline[row] = NEVER
-        self._beds[row] = _Bed(row, self._least)
+        self._deadline[row] = NO_DEADLINE
+        self._beds[row] = _AdaptiveThresholds(row, self._least)
 
     def resume(self, row: int, first: int) -> None:
         """Go on after a gap within a run, at sample `first`: filters start anew, levels that were learnt stay."""
@@ -88,7 +88,7 @@ class Detector:
         self._next[row] = first
         self._beds[row].pause()
 
-    def push(self, rows: NDArray[np.intp], x: Floats) -> list[RPeak]:
+    def push(self, rows: NDArray[np.intp], x: FloatArray) -> list[RPeak]:
         """Take the next samples `x` (len(rows), n) float32 mV of beds `rows`; return the beats that they decide."""
         found: list[RPeak] = []
         if not x.size:
@@ -105,12 +105,12 @@ class Detector:
     def flush(self, row: int) -> list[RPeak]:
         """End a bed's run: return the beats among what was still undecided. `reset` it before the next `push`."""
         end = int(self._next[row])
-        tail = np.full((1, 2 * REACH), self._finder.last(row), np.float32)
+        tail = np.full((1, 2 * MAXIMUM_REACH), self._finder.last(row), np.float32)
         found = self.push(np.array([row]), tail)
         self._beds[row].finish(end - 1, found)
         return [replace(beat, decided=min(beat.decided, end - 1)) for beat in found if beat.sample < end]
 
-    def _decide(self, rows: NDArray[np.intp], bumps: Bumps, found: list[RPeak]) -> None:
+    def _decide(self, rows: NDArray[np.intp], bumps: QrsCandidates, found: list[RPeak]) -> None:
         row = rows[bumps.column]
         first = self._next[row]
         known, peaks = (first + bumps.known).tolist(), (first + bumps.peak).tolist()
@@ -118,7 +118,7 @@ class Detector:
             bed = self._beds[i]
             if bed.deadline < now:
                 bed.pass_until(now, found)
-            bed.see(_Bump(now, peak, log(height)), now, found)
+            bed.see(_SingleQrsCandidate(now, peak, log(height)), now, found)
             self._deadline[i] = bed.deadline
 
     def _expire(self, rows: NDArray[np.intp], found: list[RPeak]) -> None:
@@ -127,7 +127,7 @@ class Detector:
             self._deadline[row] = self._beds[row].deadline
 
 
-class _Bump(NamedTuple):
+class _SingleQrsCandidate(NamedTuple):
     """A bump that was certain at sample `known`: its R peak and the logarithm of its energy."""
 
     known: int
@@ -135,7 +135,7 @@ class _Bump(NamedTuple):
     size: float
 
 
-class _Bed:
+class _AdaptiveThresholds:
     """Levels and undecided bumps of one bed."""
 
     __slots__ = (
@@ -156,23 +156,25 @@ class _Bed:
 
     def __init__(self, row: int, least: float) -> None:
         self._row, self._least = row, least
-        self.deadline = NEVER
+        self.deadline = NO_DEADLINE
         """Sample at which something is due even if no further bump comes."""
         self.learning = True
-        self._passed: list[_Bump] = []  # bumps since the last beat that are none, or while learning not yet
-        self._doubtful: tuple[_Bump, float] | None = None
-        self._last: _Bump | None = None
+        self._passed: list[
+            _SingleQrsCandidate
+        ] = []  # bumps since the last beat that are none, or while learning not yet
+        self._doubtful: tuple[_SingleQrsCandidate, float] | None = None
+        self._last: _SingleQrsCandidate | None = None
         self._beats: list[float] = []
         self._noise: list[float] = []
         self._intervals: list[int] = []
         self._beat_level = self._noise_level = 0.0
         self._shortest = 0
 
-    def see(self, bump: _Bump, now: int, found: list[RPeak]) -> None:
+    def see(self, bump: _SingleQrsCandidate, now: int, found: list[RPeak]) -> None:
         """Take the next bump; append the beats that are certain with it at sample `now`."""
         if self.learning:
             if not self._passed:
-                self.deadline = bump.known + LEARNING
+                self.deadline = bump.known + LEARNING_SAMPLES
             self._passed.append(bump)
             return
         if self._doubtful:
@@ -182,7 +184,7 @@ class _Bed:
             self._accept(bump, score, now, found)
         elif score > 0:
             self._doubtful = bump, score
-            self.deadline = bump.known + FOLLOWER
+            self.deadline = bump.known + FOLLOWER_SAMPLES
         else:
             self._reject(bump, score, now, found)
 
@@ -206,7 +208,7 @@ class _Bed:
         if self._doubtful:
             self._settle(None, now, found)
 
-    def _score(self, bump: _Bump) -> float:
+    def _score(self, bump: _SingleQrsCandidate) -> float:
         """Log-odds that the bump is a beat, as far as the past can tell."""
         score = BIAS + SIZE * (bump.size - self._beat_level)
         score += CONTRAST * min(MOST_CONTRAST, bump.size - self._noise_level)
@@ -218,37 +220,37 @@ class _Bed:
                 score += EARLY * min(MOST_EARLY, 0.9 - since / self._shortest)
         return score
 
-    def _settle(self, follower: _Bump | None, now: int, found: list[RPeak]) -> None:
+    def _settle(self, follower: _SingleQrsCandidate | None, now: int, found: list[RPeak]) -> None:
         """Decide the doubtful bump, now that its follower is known."""
         assert self._doubtful
         bump, score = self._doubtful
         self._doubtful = None
-        if follower and follower.known - bump.known <= FOLLOWER:
+        if follower and follower.known - bump.known <= FOLLOWER_SAMPLES:
             score += FOLLOWED * min(MOST_FOLLOWED, max(0.0, follower.size - bump.size + 1.5))
         if score > 0:
             self._accept(bump, score, now, found)
         else:
             self._reject(bump, score, now, found)
 
-    def _accept(self, bump: _Bump, score: float, now: int, found: list[RPeak]) -> None:
+    def _accept(self, bump: _SingleQrsCandidate, score: float, now: int, found: list[RPeak]) -> None:
         found.append(RPeak(self._row, bump.sample, now, score))
         if self._last:
-            self._intervals = [*self._intervals[1 - HISTORY :], bump.known - self._last.known]
+            self._intervals = [*self._intervals[1 - LEVEL_BEATS :], bump.known - self._last.known]
             # The second shortest: where some beats come early, an early beat is no surprise.
             self._shortest = sorted(self._intervals)[1] if len(self._intervals) > 2 else 0
         self._last = bump
-        self._beats = [*self._beats[1 - HISTORY :], bump.size]
-        self._beat_level = _median(self._beats)
+        self._beats = [*self._beats[1 - LEVEL_BEATS :], bump.size]
+        self._beat_level = _upper_median(self._beats)
         self._passed = []
-        self.deadline = bump.known + QUIET
+        self.deadline = bump.known + RELEARN_AFTER
 
-    def _reject(self, bump: _Bump, score: float, now: int, found: list[RPeak]) -> None:
+    def _reject(self, bump: _SingleQrsCandidate, score: float, now: int, found: list[RPeak]) -> None:
         if score > self._least:
             found.append(RPeak(self._row, bump.sample, now, score))
-        self._noise = [*self._noise[1 - HISTORY :], bump.size]
-        self._noise_level = _median(self._noise)
+        self._noise = [*self._noise[1 - LEVEL_BEATS :], bump.size]
+        self._noise_level = _upper_median(self._noise)
         self._passed.append(bump)
-        self.deadline = max(self.deadline, (self._last or self._passed[0]).known + QUIET)
+        self.deadline = max(self.deadline, (self._last or self._passed[0]).known + RELEARN_AFTER)
 
     def _learn(self, now: int, found: list[RPeak], oldest: int = 0) -> None:
         """Set the levels by the bumps at hand, then decide those known since sample `oldest`."""
@@ -256,35 +258,35 @@ class _Bed:
         highest = sorted(_highest_of_thirds(bumps))
         self._beat_level = max(highest[1], highest[2] - 0.9)
         noise = [bump.size for bump in bumps if bump.size < self._beat_level - 1.2]
-        self._noise_level = _median(noise) if noise else self._beat_level - 2.3
+        self._noise_level = _upper_median(noise) if noise else self._beat_level - 2.3
         self._beats, self._noise = [self._beat_level] * 3, [self._noise_level] * 3
         self._intervals, self._shortest = [], 0
         self.learning = False
-        self.deadline = now + QUIET
+        self.deadline = now + RELEARN_AFTER
         for bump in bumps:
             if bump.known >= oldest:
                 self.see(bump, now, found)
 
     def _relearn(self, now: int, found: list[RPeak]) -> None:
         """No beat for long: learn the levels anew where there is something to learn from."""
-        self._passed = [bump for bump in self._passed if bump.known > now - QUIET]
-        silent = not self._last or now - self._last.known >= SILENT
+        self._passed = [bump for bump in self._passed if bump.known > now - RELEARN_AFTER]
+        silent = not self._last or now - self._last.known >= RELEARN_ALWAYS_AFTER
         if any(silent or bump.size > self._beat_level - 1.4 for bump in self._passed):
-            self._learn(now, found, now - LATEST)
+            self._learn(now, found, now - RELEARN_REACH)
         elif silent:
-            self.learning, self.deadline = True, NEVER
+            self.learning, self.deadline = True, NO_DEADLINE
         else:
-            self.deadline = now + QUIET // 3
+            self.deadline = now + RELEARN_AFTER // 3
 
 
-def _highest_of_thirds(bumps: list[_Bump]) -> list[float]:
+def _highest_of_thirds(bumps: list[_SingleQrsCandidate]) -> list[float]:
     """Size of the largest bump in each third of the learning stretch; a third without bumps takes the smallest."""
     highest = [min(bump.size for bump in bumps)] * 3
     for bump in bumps:
-        part = min(2, 3 * (bump.known - bumps[0].known) // LEARNING)
+        part = min(2, 3 * (bump.known - bumps[0].known) // LEARNING_SAMPLES)
         highest[part] = max(highest[part], bump.size)
     return highest
 
 
-def _median(values: list[float]) -> float:
+def _upper_median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]

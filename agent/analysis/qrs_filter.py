@@ -9,27 +9,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.messages import Floats
+from agent.core.messages import FloatArray
 
-SPAN = 4
+TAP_SPAN = 4
 """Samples between the taps of the second difference: with the pair sum before it a band-pass around 12 Hz."""
-WINDOW = 8
+ENERGY_WINDOW = 8
 """Energy is summed over this many samples: 64 ms, the width of a narrow QRS complex."""
-REACH = 18
+MAXIMUM_REACH = 18
 """A bump is higher than all energy this many samples before, and not lower than any as many after: 144 ms."""
-FLOOR = 0.04
+LEAST_ENERGY_MV = 0.04
 """Least energy of a bump in millivolts: about what a QRS complex of 0.02 mV leaves. Below is digital silence."""
-_TAPS = 2 * SPAN + 5 + WINDOW
+_TAPS = 2 * TAP_SPAN + 5 + ENERGY_WINDOW
 _BEFORE, _AFTER = 35, 10
 """The signal from so many samples before a bump to so many after, its baseline and R peak."""
 _FIRST_R, _LAST_R = 17, 32
 """Part of that stretch in which the R peak may lie."""
 _TAPER = 1 - 0.2 * ((np.arange(_FIRST_R, _LAST_R + 1) - _BEFORE + 10.5) / 12) ** 2
-_KEPT = _BEFORE + REACH + 1
+_KEPT = _BEFORE + MAXIMUM_REACH + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bumps:
+class QrsCandidates:
     """Local maxima of the QRS energy, ordered in time, as arrays (k,).
 
     `column` which of the pushed rows; `known` the sample that made the bump certain and `peak` the R peak it would
@@ -39,15 +39,15 @@ class Bumps:
     column: NDArray[np.intp]
     known: NDArray[np.intp]
     peak: NDArray[np.intp]
-    height: Floats
+    height: FloatArray
 
 
-class BumpFinder:
+class QrsCandidateFinder:
     """Band-pass, energy and local maxima of `rows` beds."""
 
     def __init__(self, rows: int) -> None:
         self._signal = np.zeros((_KEPT, rows), np.float32)
-        self._energy = np.zeros((2 * REACH, rows), np.float32)
+        self._energy = np.zeros((2 * MAXIMUM_REACH, rows), np.float32)
         self._fresh = np.ones(rows, bool)
         self._any_fresh = True
 
@@ -68,7 +68,7 @@ class BumpFinder:
         """The last sample of a bed, millivolts."""
         return float(self._signal[-1, row])
 
-    def push(self, rows: NDArray[np.intp], x: Floats) -> Bumps | None:
+    def push(self, rows: NDArray[np.intp], x: FloatArray) -> QrsCandidates | None:
         """Take the next samples (len(rows), n) of beds `rows`; return the bumps that they make certain, if any."""
         new = x.T
         if self._any_fresh:
@@ -77,13 +77,15 @@ class BumpFinder:
         signal = np.concatenate((self._signal[:, at], new))
         energy = np.concatenate((self._energy[:, at], qrs_energy(signal[1 + _KEPT - _TAPS :])))
         self._signal[:, at] = signal[-_KEPT:]
-        self._energy[:, at] = energy[-2 * REACH :]
-        known, column = local_maxima(energy).nonzero()
+        self._energy[:, at] = energy[-2 * MAXIMUM_REACH :]
+        known, column = find_local_maxima(energy).nonzero()
         if not len(known):
             return None
-        return Bumps(column, known, _r_peaks(signal, known, column), energy[known + REACH, column])
+        return QrsCandidates(
+            column, known, _locate_r_peaks(signal, known, column), energy[known + MAXIMUM_REACH, column]
+        )
 
-    def _start(self, rows: NDArray[np.intp], first: Floats) -> None:
+    def _start(self, rows: NDArray[np.intp], first: FloatArray) -> None:
         """Fill the past of fresh beds with their first sample."""
         fresh = self._fresh[rows]
         self._signal[:, rows[fresh]] = first[fresh]
@@ -96,39 +98,41 @@ class BumpFinder:
         return len(rows) == beds and (beds == 1 or bool((rows[:-1] < rows[1:]).all()))
 
 
-def qrs_energy(x: Floats) -> Floats:
+def qrs_energy(x: FloatArray) -> FloatArray:
     """Envelope of the band-passed signal, summed over 64 ms: (n, beds) mV to (n - 20, beds)."""
-    slope = x[SPAN:] - x[:-SPAN]
+    slope = x[TAP_SPAN:] - x[:-TAP_SPAN]
     smooth = slope[1:] + slope[:-1]
-    band = smooth[SPAN:] - smooth[:-SPAN]
+    band = smooth[TAP_SPAN:] - smooth[:-TAP_SPAN]
     # A band-passed signal and its slope are a quarter of a wave apart: their norm has no ripple.
     turn = band[4:] - band[:-4]
     middle = band[2:-2]
     envelope = np.sqrt(turn * turn + middle * middle)
     two = envelope[1:] + envelope[:-1]
     four = two[2:] + two[:-2]
-    total: Floats = four[4:] + four[:-4]
+    total: FloatArray = four[4:] + four[:-4]
     return total
 
 
-def local_maxima(energy: Floats) -> NDArray[np.bool_]:
+def find_local_maxima(energy: FloatArray) -> NDArray[np.bool_]:
     """Whether sample REACH + i of (2 REACH + n, beds) is a bump, as (n, beds)."""
-    n = len(energy) - 2 * REACH
+    n = len(energy) - 2 * MAXIMUM_REACH
     highest = energy  # of windows of 1, 2, 4, 8, 16 and at last REACH samples
     for step in (1, 2, 4, 8, 2):
         highest = np.maximum(highest[step:], highest[:-step])
-    middle = energy[REACH : REACH + n]
-    found: NDArray[np.bool_] = (middle > highest[:n]) & (middle >= highest[REACH + 1 :]) & (middle > FLOOR)
+    middle = energy[MAXIMUM_REACH : MAXIMUM_REACH + n]
+    found: NDArray[np.bool_] = (
+        (middle > highest[:n]) & (middle >= highest[MAXIMUM_REACH + 1 :]) & (middle > LEAST_ENERGY_MV)
+    )
     return found
 
 
-def _r_peaks(signal: Floats, known: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.intp]:
+def _locate_r_peaks(signal: FloatArray, known: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.intp]:
     """Place of the R peak of each bump, counted from the first new sample.
 
     It is the largest deviation from the mean of the surroundings, where upward counts 1.5 times: the annotators of the
     MIT-BIH database, too, prefer R to a slightly deeper S.
     """
-    start = known + (_KEPT - REACH - _BEFORE)
+    start = known + (_KEPT - MAXIMUM_REACH - _BEFORE)
     stretch = signal[start[:, None] + np.arange(_BEFORE + _AFTER + 1), column[:, None]].astype(np.float64)
     baseline = stretch.sum(axis=1, keepdims=True) / stretch.shape[1]
     deviation = (stretch[:, _FIRST_R : _LAST_R + 1] - baseline) * _TAPER

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.analysis.sample_ring import History, Rows
-from model.waveform.waveform_classifier import HOP, WINDOW, WaveformJudge
+from agent.analysis.sample_ring import RowIndexArray, SampleRing
+from model.waveform.waveform_classifier import HOP, WINDOW, WaveformClassifier
 
-NEVER = np.iinfo(np.int64).max
+NO_WINDOW_DUE = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class WindowScores:
     """What the window of a row that ends before `sample` is.
 
     `scores`: probabilities in the order of KINDS, empty where the stretch is not as long as a window yet;
@@ -30,40 +30,40 @@ class Look:
     rate: float | None = None
 
 
-class Waveforms:
+class RhythmWindows:
     """The looks of all rows, each `late` samples after the last sample that it sees; `history` holds the samples.
 
     A row is looked at once it was reset.
     """
 
-    def __init__(self, history: History, late: int = 0, rows: int = 1) -> None:
+    def __init__(self, history: SampleRing, late: int = 0, rows: int = 1) -> None:
         """Raises CheckpointError where the shipped weights cannot be read."""
         self._history, self._late = history, late
-        self._judge = WaveformJudge.load()
+        self._judge = WaveformClassifier.load()
         self._first = np.zeros(rows, np.int64)
-        self._next = np.full(rows, NEVER)
+        self._next = np.full(rows, NO_WINDOW_DUE)
         """Sample before which the next window of each row ends."""
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; those there are stay as they are."""
         more = rows - len(self._next)
         self._first = np.pad(self._first, (0, more))
-        self._next = np.pad(self._next, (0, more), constant_values=NEVER)
+        self._next = np.pad(self._next, (0, more), constant_values=NO_WINDOW_DUE)
 
     def reset(self, row: int, first: int) -> None:
         """A new stretch starts at sample `first`: no window reaches back over it."""
         self._first[row] = first
         self._next[row] = first + HOP
 
-    def push(self, rows: Rows) -> list[Look]:
+    def push(self, rows: RowIndexArray) -> list[WindowScores]:
         """The looks that have become due by what came into the history of `rows`, in order within each row."""
         return self._take(rows, self._late)
 
-    def flush(self, row: int) -> list[Look]:
+    def flush(self, row: int) -> list[WindowScores]:
         """The looks at a stretch that is over."""
         return self._take(np.array([row]), 0)
 
-    def _take(self, rows: Rows, late: int) -> list[Look]:
+    def _take(self, rows: RowIndexArray, late: int) -> list[WindowScores]:
         due = self._history.head[rows] - late >= self._next[rows]
         if not due.any():
             return []
@@ -74,13 +74,13 @@ class Waveforms:
         ends = self._next[which] + step * HOP
         self._next[rows] += counts * HOP
         whole = ends - WINDOW >= self._first[which]
-        looks = [Look(row, end) for row, end in zip(which[~whole].tolist(), ends[~whole].tolist(), strict=True)]
+        looks = [WindowScores(row, end) for row, end in zip(which[~whole].tolist(), ends[~whole].tolist(), strict=True)]
         if whole.any():
             which, ends = which[whole], ends[whole]
             found = self._judge.judge(self._history.windows(which, ends - WINDOW, WINDOW))
             columns = (which, ends, found.probabilities, found.height, found.rate)
             looks += [
-                Look(row, end, tuple(scores), height, rate or None)
+                WindowScores(row, end, tuple(scores), height, rate or None)
                 for row, end, scores, height, rate in zip(*(column.tolist() for column in columns), strict=True)
             ]
         return looks

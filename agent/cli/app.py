@@ -13,19 +13,19 @@ import typer
 
 from agent.cli import simulate
 from agent.cli.options import (
-    ConfigFile,
-    Device,
-    Endpoint,
-    Insecure,
-    Json,
-    Key,
-    Lead,
-    Out,
-    Seconds,
-    ServerKey,
-    Start,
-    Svg,
-    Weights,
+    ConfigFileOption,
+    DeviceOption,
+    EndpointOption,
+    InsecureOption,
+    JsonOption,
+    KeyOption,
+    LeadOption,
+    OutOption,
+    SecondsOption,
+    ServerKeyOption,
+    StartOption,
+    SvgOption,
+    WeightsOption,
 )
 from agent.core import config as configuration
 from model.errors import EcgError
@@ -38,7 +38,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
@@ -47,9 +47,9 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def common(
+def common_options(
     version: Annotated[  # handled by its callback
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Streaming edge monitor for ECG. A research tool, not a medical device."""
@@ -58,12 +58,12 @@ def common(
 @app.command()
 def monitor(
     bed: Annotated[list[str] | None, typer.Option(help="Bed to watch, may be repeated; all if left out.")] = None,
-    endpoint: Endpoint = None,
-    weights: Weights = None,
-    device: Device = None,
-    lead: Lead = None,
-    json: Json = False,
-    seconds: Seconds = None,
+    endpoint: EndpointOption = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = None,
+    lead: LeadOption = None,
+    json: JsonOption = False,
+    seconds: SecondsOption = None,
     until_end: Annotated[bool, typer.Option("--until-end", help="End when the run of every bed has ended.")] = False,
     record: Annotated[
         Path | None, typer.Option(help="Folder to record signal, beats and events in; one that is there goes on.")
@@ -71,37 +71,43 @@ def monitor(
     metrics: Annotated[
         str | None, typer.Option(help="Port, or HOST:PORT, at which Prometheus reads metrics: :9100.")
     ] = None,
-    svg: Svg = None,
-    key: Key = None,
-    server_key: ServerKey = None,
-    insecure: Insecure = None,
-    config: ConfigFile = None,
+    svg: SvgOption = None,
+    key: KeyOption = None,
+    server_key: ServerKeyOption = None,
+    insecure: InsecureOption = None,
+    config: ConfigFileOption = None,
 ) -> None:
     """Watch beds: find and classify every beat of a stream, live."""
-    settings = configuration.override(configuration.load(config), "link", endpoint=endpoint)
-    settings = configuration.override(settings, "security", key=key, server_key=server_key, insecure=insecure)
-    settings = configuration.override(settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics)
-    from agent.cli.monitor import Watch, watch
+    settings = configuration.override_config(configuration.load_config(config), "link", endpoint=endpoint)
+    settings = configuration.override_config(settings, "security", key=key, server_key=server_key, insecure=insecure)
+    settings = configuration.override_config(
+        settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics
+    )
+    from agent.cli.monitor import MonitorOptions, run_monitor
 
-    watch(settings, Watch(tuple(bed or ()), json, seconds, until_end, svg, record))
+    run_monitor(settings, MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record))
 
 
 @app.command()
 def demo(
     record: Annotated[str, typer.Option(help="Record to replay: embedded name or path.")] = "208",
-    start: Start = 0.0,
-    json: Json = False,
-    seconds: Seconds = None,
-    weights: Weights = None,
-    device: Device = None,
-    svg: Svg = None,
-    config: ConfigFile = None,
+    start: StartOption = 0.0,
+    json: JsonOption = False,
+    seconds: SecondsOption = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = None,
+    svg: SvgOption = None,
+    config: ConfigFileOption = None,
 ) -> None:
     """Simulator and monitor together, on an embedded record."""
-    settings = configuration.override(configuration.load(config), "monitor", weights=weights, device=device)
-    from agent.cli.monitor import Watch, demonstrate
+    settings = configuration.override_config(
+        configuration.load_config(config), "monitor", weights=weights, device=device
+    )
+    from agent.cli.monitor import MonitorOptions, run_demo
 
-    demonstrate(settings, Watch((), json, seconds, False, svg, None), "record", record, "--start", str(start), "--loop")
+    run_demo(
+        settings, MonitorOptions((), json, seconds, False, svg, None), "record", record, "--start", str(start), "--loop"
+    )
 
 
 @app.command()
@@ -118,19 +124,21 @@ def train(
         int | None, typer.Option(help="Test on this fifth of the training side instead.", min=0, max=4)
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard in the run folder.")] = False,
-    device: Device = None,
-    config: ConfigFile = None,
+    device: DeviceOption = None,
+    config: ConfigFileOption = None,
 ) -> None:
     """Train the net on the beats of the embedded records."""
-    settings = configuration.load(config)
-    settings = configuration.override(settings, "train", recipe=recipe, protocol=protocol, seed=seed, device=device)
-    settings = configuration.override(settings, f"recipe.{settings.train.recipe}", epochs=epochs)
-    from agent.training.report_run import Order, show_training
+    settings = configuration.load_config(config)
+    settings = configuration.override_config(
+        settings, "train", recipe=recipe, protocol=protocol, seed=seed, device=device
+    )
+    settings = configuration.override_config(settings, f"recipe.{settings.train.recipe}", epochs=epochs)
+    from agent.training.report_run import TrainingOptions, show_training
 
     of = settings.train
     name = name or of.recipe + ("" if of.protocol == "random" else f"-{of.protocol}")
     command = shlex.join(["ecg-agent", *sys.argv[1:]])
-    show_training(settings, Order(run or Path("runs") / name, name, command, fold, tensorboard))
+    show_training(settings, TrainingOptions(run or Path("runs") / name, name, command, fold, tensorboard))
 
 
 @app.command("train-live")
@@ -139,11 +147,11 @@ def train_live(
     name: Annotated[str, typer.Option(help="Name of the checkpoint.")] = "live",
     seed: Annotated[int | None, typer.Option(help="Seed of the views of the records, weights and order.")] = None,
     fold: Annotated[int | None, typer.Option(help="Test on this fifth of DS1 instead of DS2.", min=0, max=4)] = None,
-    device: Device = None,
-    config: ConfigFile = None,
+    device: DeviceOption = None,
+    config: ConfigFileOption = None,
 ) -> None:
     """Train the live monitor's net on what its own stages see of the records of DS1."""
-    settings = configuration.override(configuration.load(config), "train", seed=seed, device=device)
+    settings = configuration.override_config(configuration.load_config(config), "train", seed=seed, device=device)
     from agent.training.live_run import show_live_training
 
     command = shlex.join(["ecg-agent", *sys.argv[1:]])
@@ -172,18 +180,22 @@ def evaluate(
     html: Annotated[bool, typer.Option("--html", help="Write report.html, with pictures, too.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes.", min=1, max=256)] = 1,
     alarms: Annotated[bool, typer.Option("--alarms", help="Score the alarms instead, by rhythm and episode.")] = False,
-    weights: Weights = None,
-    device: Device = None,
-    lead: Lead = None,
-    config: ConfigFile = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = None,
+    lead: LeadOption = None,
+    config: ConfigFileOption = None,
 ) -> None:
     """Run the pipeline over whole records and score its beats, or its alarms, by EC57."""
-    settings = configuration.override(configuration.load(config), "monitor", weights=weights, device=device, lead=lead)
-    from agent.evaluation.beats import Asked
-    from agent.evaluation.command import show_alarm_evaluation, show_evaluation
+    settings = configuration.override_config(
+        configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
+    )
+    from agent.evaluation.beat_evaluation import EvaluationOptions
+    from agent.evaluation.evaluate_command import show_alarm_evaluation, show_evaluation
 
     out = out or Path("runs") / f"{'alarms' if alarms else 'evaluation'}-{folder.resolve().name if folder else subset}"
-    asked = Asked(folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs)
+    asked = EvaluationOptions(
+        folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs
+    )
     if alarms:
         show_alarm_evaluation(settings, asked, json)
     else:
@@ -198,7 +210,7 @@ def transfer(
     run: Annotated[Path, typer.Option(help="Folder for figures, curves and the trained head.")] = Path("runs/transfer"),
 ) -> None:
     """Tell infarction from normal by what was learnt on arrhythmia, beside two rivals."""
-    from agent.training.transfer import show_transfer
+    from agent.training.transfer_run import show_transfer
 
     show_transfer(data, weights, run, json, shlex.join(["ecg-agent", *sys.argv[1:]]))
 
@@ -206,39 +218,39 @@ def transfer(
 @app.command()
 def models(
     json: Annotated[bool, typer.Option("--json", help="A JSON object a line instead of the table.")] = False,
-    config: ConfigFile = None,
+    config: ConfigFileOption = None,
 ) -> None:
     """The weights that come with ecg-agent: recipe, protocol, size, figures."""
     from agent.cli.models import show_models
 
-    show_models(configuration.load(config).monitor.weights, json)
+    show_models(configuration.load_config(config).monitor.weights, json)
 
 
 @app.command()
 def export(
-    weights: Weights = None,
-    out: Out = None,
+    weights: WeightsOption = None,
+    out: OutOption = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="In integers of eight bits: smaller, faster, less exact.")
     ] = False,
-    config: ConfigFile = None,
+    config: ConfigFileOption = None,
 ) -> None:
     """Write weights as ONNX, checked against PyTorch on the test beats."""
-    settings = configuration.override(configuration.load(config), "monitor", weights=weights)
+    settings = configuration.override_config(configuration.load_config(config), "monitor", weights=weights)
     from agent.cli.models import show_export
 
     show_export(settings.monitor.weights, out, int8)
 
 
 @keys_app.command("new")
-def keys_new(
+def create_keys(
     name: Annotated[str, typer.Argument(help="Whose keys they are, such as bed-7 or ward-monitor.")],
     folder: Annotated[Path, typer.Option(help="Where they are written.")] = Path("keys"),
 ) -> None:
     """Make a pair of keys: NAME.key to give away, NAME.key_secret to keep."""
-    from agent.wire.keys import new_keys
+    from agent.wire.curve_security import create_key_pair
 
-    public, secret = new_keys(folder, name)
+    public, secret = create_key_pair(folder, name)
     typer.echo(f"{public}: give it to the other side\n{secret}: keep it, only its owner can read it")
 
 
@@ -274,15 +286,15 @@ def convert(
     out: Annotated[Path, typer.Argument(help="File to write: .edf (EDF+), .csv or .jsonl.")],
 ) -> None:
     """Write a recording as EDF+, CSV or JSON lines."""
-    from agent.export.convert import convert as write
+    from agent.export.convert import convert_recording as write
 
     write(recording, out)
 
 
 @config_app.command("show")
-def config_show(config: ConfigFile = None) -> None:
+def show_config(config: ConfigFileOption = None) -> None:
     """Print the settings in force, as TOML."""
-    typer.echo(configuration.to_toml(configuration.load(config)), nl=False)
+    typer.echo(configuration.format_config_toml(configuration.load_config(config)), nl=False)
 
 
 def main() -> None:

@@ -14,52 +14,55 @@ from rich.text import Text
 from model.beats import dataset
 from model.nets import checkpoint
 from model.records.wfdb_records import CLASSES
-from model.training.export import Agreement, export, need_packages, sides
-from model.training.model_card import summary
+from model.training.model_card import summarise_checkpoint
+from model.training.onnx_export import ExportAgreement, export_onnx, require_onnx_packages, split_by_card
 
-OVERALL = {"accuracy": "accuracy", "macro-F1": "macro_f1", "balanced accuracy": "balanced_accuracy"}
+OVERALL_KEYS = {"accuracy": "accuracy", "macro-F1": "macro_f1", "balanced accuracy": "balanced_accuracy"}
 
 
 def show_models(default: str, as_json: bool) -> None:
     """Print the shipped checkpoints as a table, or as a JSON object a line; `default` is the monitor's."""
-    found = [summary(checkpoint.find(name)) | {"default": name == default} for name in checkpoint.shipped()]
+    found = [
+        summarise_checkpoint(checkpoint.find_checkpoint(name)) | {"default": name == default}
+        for name in checkpoint.shipped_checkpoints()
+    ]
     if as_json:
         sys.stdout.writelines(msgspec.json.encode(row).decode() + "\n" for row in found)
     else:
-        Console(width=None if sys.stdout.isatty() else 240).print(models(found, default))
+        Console(width=None if sys.stdout.isatty() else 240).print(build_checkpoint_tables(found, default))
 
 
 def show_export(weights: str, out: Path | None, int8: bool) -> None:
     """Write a checkpoint, by name or path, as ONNX and print how well it agrees on the test beats."""
-    need_packages()
+    require_onnx_packages()
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    path = checkpoint.find(weights)
-    card = checkpoint.load_beat(path, torch.device("cpu"))[1]
+    path = checkpoint.find_checkpoint(weights)
+    card = checkpoint.load_beat_net(path, torch.device("cpu"))[1]
     out = out or Path(f"{path.stem}.int8.onnx" if int8 else f"{path.stem}.onnx")
     with console.status("building the data set"):
-        beats = sides(card, dataset.load())
+        beats = split_by_card(card, dataset.load_beat_set())
     with console.status(f"comparing ONNX with PyTorch on {len(beats.test):,} test beats"):
-        found = export(path, out, beats, int8)
-    console.print(agreement(found, "int8" if int8 else "float32", path.stat().st_size, out.stat().st_size))
-    console.print(f"{found.beats:,} test beats, {_sentence(card.training.get('protocol'))}", markup=False)
+        found = export_onnx(path, out, beats, int8)
+    console.print(build_agreement_table(found, "int8" if int8 else "float32", path.stat().st_size, out.stat().st_size))
+    console.print(f"{found.beats:,} test beats, {_protocol_sentence(card.training.get('protocol'))}", markup=False)
     console.print(
         f"{found.other_class} get another class; largest difference of a score {found.largest_difference:.2g}"
     )
     console.print(f"written {out}", markup=False)
 
 
-def models(found: list[dict[str, Any]], default: str) -> RenderableType:
+def build_checkpoint_tables(found: list[dict[str, Any]], default: str) -> RenderableType:
     """Checkpoints, a table for each protocol: figures of different protocols are not to be compared."""
     by_protocol: dict[str, list[dict[str, Any]]] = {}
     for row in found:
-        by_protocol.setdefault(_sentence(row["protocol"]), []).append(row)
-    parts = [part for protocol, rows in by_protocol.items() for part in (Text(protocol), _models(rows), "")]
+        by_protocol.setdefault(_protocol_sentence(row["protocol"]), []).append(row)
+    parts = [part for protocol, rows in by_protocol.items() for part in (Text(protocol), _checkpoint_table(rows), "")]
     marked = any(row["default"] for row in found)
     note = "* the monitor's default" if marked else f"the monitor's default is none of these: {default}"
     return Group(*parts, Text(f"{note}; figures of one protocol say nothing about another"))
 
 
-def agreement(found: Agreement, precision: str, weights_bytes: int, onnx_bytes: int) -> Table:
+def build_agreement_table(found: ExportAgreement, precision: str, weights_bytes: int, onnx_bytes: int) -> Table:
     """Figures of the checkpoint and of its ONNX file, side by side, on the same test beats."""
     table = Table("", box=SIMPLE_HEAD)
     for name in ("PyTorch", f"ONNX {precision}", "change"):
@@ -68,15 +71,17 @@ def agreement(found: Agreement, precision: str, weights_bytes: int, onnx_bytes: 
     def add(name: str, before: float, after: float) -> None:
         table.add_row(name, f"{before:.2%}", f"{after:.2%}", f"{100 * (after - before):+.2f}")
 
-    for name, key in OVERALL.items():
+    for name, key in OVERALL_KEYS.items():
         add(name, found.pytorch[key], found.onnx[key])
     for label in CLASSES:
         add(f"recall {label}", found.pytorch["recall"][label], found.onnx["recall"][label])
-    table.add_row("size", _kilobytes(weights_bytes), _kilobytes(onnx_bytes), f"{onnx_bytes / weights_bytes:.2f} x")
+    table.add_row(
+        "size", _format_kilobytes(weights_bytes), _format_kilobytes(onnx_bytes), f"{onnx_bytes / weights_bytes:.2f} x"
+    )
     return table
 
 
-def _models(rows: list[dict[str, Any]]) -> Table:
+def _checkpoint_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for head in ("name", "recipe"):
         table.add_column(head, overflow="fold")
@@ -84,15 +89,15 @@ def _models(rows: list[dict[str, Any]]) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         name, recipe = Text(f"{row['name']} *" if row["default"] else row["name"]), Text(row["recipe"] or "")
-        rates = ("" if row[key] is None else f"{row[key]:.2%}" for key in OVERALL.values())
+        rates = ("" if row[key] is None else f"{row[key]:.2%}" for key in OVERALL_KEYS.values())
         table.add_row(name, recipe, f"{row['parameters']:,}", f"{row['bytes'] / 1000:.0f}", *rates)
     return table
 
 
-def _kilobytes(size: int) -> str:
+def _format_kilobytes(size: int) -> str:
     return f"{size / 1000:.0f} kB"
 
 
-def _sentence(protocol: str | None) -> str:
+def _protocol_sentence(protocol: str | None) -> str:
     """What a protocol is, in words."""
-    return dataset.PROTOCOLS.get(protocol or "", protocol or "protocol not known")
+    return dataset.SPLIT_PROTOCOLS.get(protocol or "", protocol or "protocol not known")

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from agent.cli.signals import Stop
-from agent.core.config import Config, override
-from agent.link.receiver import Link
-from agent.monitor.session import Session, Until
+from agent.cli.stop_signals import StopFlag
+from agent.core.config import Config, override_config
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.monitor_session import EndCondition, MonitorSession
 from model.errors import ConfigError, SimulatorError, TerminalError
-from simulator.publisher import Publisher
-from simulator.record_replay import Plan
-from simulator.scheduler import Clock, Pace, Status, open_beds, run
+from simulator.publisher import PacketPublisher
+from simulator.record_replay import ReplayPlan
+from simulator.scheduler import PlaybackSpeed, ReplayStatus, SchedulerClock, open_replays, run_schedule
 
 if TYPE_CHECKING:
     from agent.recording.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class MonitorOptions:
     """What a monitor was asked for: the `beds` (none: all), how to show them, when to end, where to `record` to."""
 
     beds: tuple[str, ...]
@@ -38,7 +38,7 @@ class Watch:
     record: Path | None
 
 
-def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False) -> None:
+def run_monitor(config: Config, asked: MonitorOptions, over: Callable[[], bool] = lambda: False) -> None:
     """Monitor until the end or until `over`: on the dashboard where there is a terminal, else as lines.
 
     A summary goes to standard error at the end.
@@ -50,38 +50,38 @@ def watch(config: Config, asked: Watch, over: Callable[[], bool] = lambda: False
     if sys.stdout.isatty():
         print("ecg-agent: loading the net", file=sys.stderr)  # noqa: T201  # it takes a moment
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(Stop())
+        stop = stack.enter_context(StopFlag())
         recorder = None
         if asked.record is not None:
             from agent.recording.recorder import Recorder
 
             about = {"version": version("ecg-agent"), "weights": config.monitor.weights}
             recorder = Recorder(asked.record, config.record, about)
-            stack.callback(_close, recorder)
+            stack.callback(_close_recorder, recorder)
         metrics = None
         if config.monitor.metrics:
-            from agent.outputs.prometheus import Metrics
+            from agent.outputs.prometheus import MetricsExporter
 
-            metrics = stack.enter_context(Metrics(config.monitor.metrics))
-        from agent.analysis.classifier import load
+            metrics = stack.enter_context(MetricsExporter(config.monitor.metrics))
+        from agent.analysis.beat_classifier import load_beat_classifier
 
-        classifier = load(config.monitor.weights, config.monitor.device, config.monitor.threads)
+        classifier = load_beat_classifier(config.monitor.weights, config.monitor.device, config.monitor.threads)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
-        link = Link(config, asked.beds)
+        link = LinkReceiver(config, asked.beds)
         stack.callback(link.close)
-        session = Session(link, classifier, config, recorder, metrics)
+        session = MonitorSession(link, classifier, config, recorder, metrics)
         try:
-            _show(session, config, asked, lambda: stop() or over())
+            _show_session(session, config, asked, lambda: stop() or over())
         finally:
             if session.ward.beds:
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
         if asked.svg is not None:
-            _picture(session, asked.svg, config)
+            _write_svg_picture(session, asked.svg, config)
 
 
-def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
+def run_demo(config: Config, asked: MonitorOptions, *arguments: str) -> None:
     """Watch a simulator of our own, started with `arguments` on a free port and ended with the monitor."""
-    endpoint = free_endpoint()
+    endpoint = find_free_endpoint()
     open_device = ("--key", "", "--clients", "")
     command = [
         sys.executable,
@@ -96,9 +96,9 @@ def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
         *open_device,
     ]
     simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-    config = override(config, "security", key="", server_key="")
+    config = override_config(config, "security", key="", server_key="")
     try:
-        watch(override(config, "link", endpoint=endpoint), asked, lambda: simulator.poll() is not None)
+        run_monitor(override_config(config, "link", endpoint=endpoint), asked, lambda: simulator.poll() is not None)
     finally:
         simulator.terminate()
         told = simulator.communicate()[1].decode(errors="replace").strip().splitlines()
@@ -108,7 +108,7 @@ def demonstrate(config: Config, asked: Watch, *arguments: str) -> None:
         )
 
 
-def free_endpoint() -> str:
+def find_free_endpoint() -> str:
     """An endpoint of this machine whose port and the next one are free."""
     while True:
         with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError, OverflowError):
@@ -118,26 +118,26 @@ def free_endpoint() -> str:
             return f"tcp://127.0.0.1:{port}"
 
 
-def _show(session: Session, config: Config, asked: Watch, stop: Callable[[], bool]) -> None:
-    from agent.dashboard.terminal import Screen
-    from agent.dashboard.view import View
-    from agent.outputs.outputs import Dashboard, JsonLines, Lines
+def _show_session(session: MonitorSession, config: Config, asked: MonitorOptions, stop: Callable[[], bool]) -> None:
+    from agent.dashboard.terminal import TerminalScreen
+    from agent.dashboard.view import DashboardView
+    from agent.outputs.result_sinks import DashboardSink, JsonLineSink, TextLineSink
 
-    until = Until(asked.seconds, asked.until_end)
+    until = EndCondition(asked.seconds, asked.until_end)
     if asked.json or not sys.stdout.isatty():
         try:
-            session.run((JsonLines if asked.json else Lines)(sys.stdout), until, stop)
+            session.run((JsonLineSink if asked.json else TextLineSink)(sys.stdout), until, stop)
         except BrokenPipeError:  # whoever read our lines has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    view = View(ascii=config.dashboard.ascii, seconds=config.dashboard.seconds or None)
-    with Screen(Console(), view) as screen:
-        dashboard = Dashboard(screen, config)
+    view = DashboardView(ascii=config.dashboard.ascii, seconds=config.dashboard.seconds or None)
+    with TerminalScreen(Console(), view) as screen:
+        dashboard = DashboardSink(screen, config)
         dashboard.show([], session, session.clock())  # something to see at once; and the first picture is the slowest
         session.run(dashboard, until, stop)
 
 
-def _close(recorder: "Recorder") -> None:
+def _close_recorder(recorder: "Recorder") -> None:
     """Finish the recording; say what is not in it."""
     try:
         recorder.close()
@@ -146,43 +146,45 @@ def _close(recorder: "Recorder") -> None:
             print(f"ecg-agent: {said}", file=sys.stderr)  # noqa: T201  # for the person
 
 
-def _picture(session: Session, path: Path, config: Config) -> None:
-    from agent.dashboard.picture import svg
-    from agent.dashboard.view import View
+def _write_svg_picture(session: MonitorSession, path: Path, config: Config) -> None:
+    from agent.dashboard.picture import draw_dashboard_svg
+    from agent.dashboard.view import DashboardView
 
-    text = svg(session.snapshot(session.clock()), View(ascii=config.dashboard.ascii), 120, 34)
+    text = draw_dashboard_svg(session.snapshot(session.clock()), DashboardView(ascii=config.dashboard.ascii), 120, 34)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise TerminalError(f"cannot write picture {path}: {error.strerror}") from error
 
 
-def play(config: Config, plans: Sequence[Plan], packet_ms: float, pace: Pace, parent: int | None) -> None:
+def replay_beds(
+    config: Config, plans: Sequence[ReplayPlan], packet_ms: float, pace: PlaybackSpeed, parent: int | None
+) -> None:
     """Replay beds until their end, a signal, or the end of process `parent`."""
-    beds = open_beds(plans, packet_ms)
+    beds = open_replays(plans, packet_ms)
     console = Console(stderr=True, highlight=False)
-    with Stop() as stop, Publisher(config, pace.speed is None) as publisher:
+    with StopFlag() as stop, PacketPublisher(config, pace.speed is None) as publisher:
         console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")
 
-        def tell(status: Status) -> None:
+        def tell(status: ReplayStatus) -> None:
             for refusal in publisher.refusals():
                 console.print(f"ecg-agent: {refusal}", markup=False, soft_wrap=True)
             if console.is_terminal:
-                console.print(_status(status), end="\r", overflow="ellipsis", no_wrap=True)
+                console.print(_replay_status_text(status), end="\r", overflow="ellipsis", no_wrap=True)
 
         def over() -> bool:
             return stop() or (parent is not None and os.getppid() != parent)
 
-        last = run(beds, publisher, pace, Clock(), over, tell)
-        console.print(f"\nended after {_clock(last.position_s)} and {last.packets} packets", end="\n")
+        last = run_schedule(beds, publisher, pace, SchedulerClock(), over, tell)
+        console.print(f"\nended after {_replay_clock_text(last.position_s)} and {last.packets} packets", end="\n")
 
 
-def _status(status: Status) -> str:
-    state = "waiting for a monitor" if status.waiting else f"{_clock(status.position_s)} of signal"
+def _replay_status_text(status: ReplayStatus) -> str:
+    state = "waiting for a monitor" if status.waiting else f"{_replay_clock_text(status.position_s)} of signal"
     watched = f"{status.subscribed}/{status.beds} beds watched"
     return f"{state}  {status.packets} packets  {watched}  late {status.late_ms:.1f} ms "
 
 
-def _clock(seconds: float) -> str:
+def _replay_clock_text(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60)
     return f"{int(minutes) // 60}:{int(minutes) % 60:02d}:{rest:04.1f}"

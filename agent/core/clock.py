@@ -3,7 +3,7 @@
 import time
 
 
-class Clock:
+class SteadyClock:
     """Unix time that never steps: read once, then carried on by the monotonic clock."""
 
     def __init__(self) -> None:

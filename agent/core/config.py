@@ -14,56 +14,56 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from model.errors import ConfigError, plain
-from model.training.recipe import Recipe
+from model.errors import ConfigError, clean_error_text
+from model.training.recipe import TrainingRecipe
 
-Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
-Count = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Beats = Annotated[int, msgspec.Meta(ge=2, le=1000)]
-Cycles = Annotated[int, msgspec.Meta(ge=2, le=10)]
-Threads = Annotated[int, msgspec.Meta(ge=1, le=256)]
-Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-Decibels = Annotated[float, msgspec.Meta(ge=-100, le=100)]
+PositiveNumber = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
+NonNegativeNumber = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
+PositiveCount = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
+UnitFraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+BeatCount = Annotated[int, msgspec.Meta(ge=2, le=1000)]
+CycleCount = Annotated[int, msgspec.Meta(ge=2, le=10)]
+ThreadCount = Annotated[int, msgspec.Meta(ge=1, le=256)]
+RandomSeed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+DecibelValue = Annotated[float, msgspec.Meta(ge=-100, le=100)]
 DeviceName = Literal["auto", "mps", "cuda", "cpu"]
-Text = Annotated[str, msgspec.Meta(min_length=1)]
+NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
 
-PREFIX = "ECG_AGENT_"
-RECIPE = "recipe."
-LARGEST_FILE = 2**16
-NAME = re.compile("[A-Za-z0-9_-]+")
-OTHER_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE"}
+ENVIRONMENT_PREFIX = "ECG_AGENT_"
+RECIPE_PREFIX = "recipe."
+LARGEST_CONFIG_BYTES = 2**16
+RECIPE_NAME_PATTERN = re.compile("[A-Za-z0-9_-]+")
+NON_SETTING_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE"}
 
 
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
-    endpoint: Text
+    endpoint: NonEmptyText
     service: str
-    buffer_packets: Count
-    backfill_s: NotNegative
-    patience_ms: NotNegative
+    buffer_packets: PositiveCount
+    backfill_s: NonNegativeNumber
+    patience_ms: NonNegativeNumber
 
 
 @dataclass(frozen=True, slots=True)
 class SimulateConfig:
-    packet_ms: Positive
-    ward_packet_ms: Positive
-    keep_s: NotNegative
-    snr_db: Decibels
-    noise_seed: Seed
+    packet_ms: PositiveNumber
+    ward_packet_ms: PositiveNumber
+    keep_s: NonNegativeNumber
+    snr_db: DecibelValue
+    noise_seed: RandomSeed
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorConfig:
     device: DeviceName
-    weights: Text
-    lead: Text
-    threads: Threads
-    timeout_s: Positive
-    lost_s: Positive
-    tick_ms: Positive
-    beds: Count
+    weights: NonEmptyText
+    lead: NonEmptyText
+    threads: ThreadCount
+    timeout_s: PositiveNumber
+    lost_s: PositiveNumber
+    tick_ms: PositiveNumber
+    beds: PositiveCount
     metrics: str
 
 
@@ -77,89 +77,89 @@ class SecurityConfig:
 
 @dataclass(frozen=True, slots=True)
 class RecordConfig:
-    rotate_min: Positive
-    sync_s: Positive
-    limit_mb: NotNegative
-    reserve_mb: NotNegative
-    warm_s: NotNegative
+    rotate_min: PositiveNumber
+    sync_s: PositiveNumber
+    limit_mb: NonNegativeNumber
+    reserve_mb: NonNegativeNumber
+    warm_s: NonNegativeNumber
 
 
 @dataclass(frozen=True, slots=True)
 class SignalConfig:
-    flat_ms: Positive
-    flat_uv: Positive
+    flat_ms: PositiveNumber
+    flat_uv: PositiveNumber
 
 
 @dataclass(frozen=True, slots=True)
 class RhythmConfig:
-    rate_intervals: Count
-    slow_intervals: Count
-    slow_least: Count
-    slow_s: Positive
-    pause_s: Positive
-    hrv_beats: Count
+    rate_intervals: PositiveCount
+    slow_intervals: PositiveCount
+    slow_least: PositiveCount
+    slow_s: PositiveNumber
+    pause_s: PositiveNumber
+    hrv_beats: PositiveCount
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmConfig:
-    silence_s: NotNegative
+    silence_s: NonNegativeNumber
     latch_high: bool
-    asystole_s: Positive
-    pause_s: Positive
-    least_qrs_mv: NotNegative
-    found_s: NotNegative
-    verdict_s: NotNegative
-    doubt_s: NotNegative
-    asystole_score: Share
-    look_turns_s: NotNegative
-    vf_score: Share
-    vf_looks: Count
-    vf_of_looks: Count
-    vf_end_score: Share
-    vf_end_s: Positive
-    vt_score: Share
-    vt_looks: Count
-    vt_of_looks: Count
-    vt_end_score: Share
-    vt_end_s: Positive
-    sure_score: Share
-    vt_beats: Beats
-    vt_bpm: Positive
-    vt_end_beats: Beats
-    v_run_beats: Beats
-    rate_high_bpm: Positive
-    rate_low_bpm: Positive
-    rate_hysteresis_bpm: NotNegative
-    rate_end_s: Positive
-    rate_least_intervals: Count
-    extreme_above_bpm: NotNegative
-    extreme_most_bpm: Positive
-    extreme_below_bpm: NotNegative
-    extreme_least_bpm: Positive
-    bigeminy_cycles: Cycles
-    trigeminy_cycles: Cycles
-    r_on_t_share: Share
-    r_on_t_pause: Positive
-    r_on_t_most_bpm: Positive
-    r_on_t_again_s: NotNegative
-    v_most_per_min: Beats
-    v_end_per_min: Beats
-    af_s: Positive
-    af_intervals: Count
-    af_variation: Positive
-    af_entropy: Positive
-    af_tolerance: Positive
-    af_keep: Share
-    af_memory_s: Positive
-    hold_s: Positive
-    lost_s: Positive
-    noise_score: Share
-    noise_s: Positive
-    noise_window_s: Positive
-    noise_clear_s: Positive
-    gaps_s: Positive
-    gaps_count: Count
-    gaps_window_s: Positive
+    asystole_s: PositiveNumber
+    pause_s: PositiveNumber
+    least_qrs_mv: NonNegativeNumber
+    found_s: NonNegativeNumber
+    verdict_s: NonNegativeNumber
+    doubt_s: NonNegativeNumber
+    asystole_score: UnitFraction
+    look_turns_s: NonNegativeNumber
+    vf_score: UnitFraction
+    vf_looks: PositiveCount
+    vf_of_looks: PositiveCount
+    vf_end_score: UnitFraction
+    vf_end_s: PositiveNumber
+    vt_score: UnitFraction
+    vt_looks: PositiveCount
+    vt_of_looks: PositiveCount
+    vt_end_score: UnitFraction
+    vt_end_s: PositiveNumber
+    sure_score: UnitFraction
+    vt_beats: BeatCount
+    vt_bpm: PositiveNumber
+    vt_end_beats: BeatCount
+    v_run_beats: BeatCount
+    rate_high_bpm: PositiveNumber
+    rate_low_bpm: PositiveNumber
+    rate_hysteresis_bpm: NonNegativeNumber
+    rate_end_s: PositiveNumber
+    rate_least_intervals: PositiveCount
+    extreme_above_bpm: NonNegativeNumber
+    extreme_most_bpm: PositiveNumber
+    extreme_below_bpm: NonNegativeNumber
+    extreme_least_bpm: PositiveNumber
+    bigeminy_cycles: CycleCount
+    trigeminy_cycles: CycleCount
+    r_on_t_share: UnitFraction
+    r_on_t_pause: PositiveNumber
+    r_on_t_most_bpm: PositiveNumber
+    r_on_t_again_s: NonNegativeNumber
+    v_most_per_min: BeatCount
+    v_end_per_min: BeatCount
+    af_s: PositiveNumber
+    af_intervals: PositiveCount
+    af_variation: PositiveNumber
+    af_entropy: PositiveNumber
+    af_tolerance: PositiveNumber
+    af_keep: UnitFraction
+    af_memory_s: PositiveNumber
+    hold_s: PositiveNumber
+    lost_s: PositiveNumber
+    noise_score: UnitFraction
+    noise_s: PositiveNumber
+    noise_window_s: PositiveNumber
+    noise_clear_s: PositiveNumber
+    gaps_s: PositiveNumber
+    gaps_count: PositiveCount
+    gaps_window_s: PositiveNumber
 
     def __post_init__(self) -> None:
         """Raises ValueError, which names the keys, where two of them contradict each other."""
@@ -179,20 +179,20 @@ class AlarmConfig:
 
 @dataclass(frozen=True, slots=True)
 class DashboardConfig:
-    frames_per_s: Positive
+    frames_per_s: PositiveNumber
     seconds: Annotated[int, msgspec.Meta(ge=0, le=30)]
-    events: Count
+    events: PositiveCount
     ascii: bool
     bell: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    recipe: Text
+    recipe: NonEmptyText
     protocol: Literal["random", "inter-patient"]
-    seed: Seed
-    split_seed: Seed
-    threads: Threads
+    seed: RandomSeed
+    split_seed: RandomSeed
+    threads: ThreadCount
     device: DeviceName
 
 
@@ -210,51 +210,51 @@ class Config:
     alarms: AlarmConfig
     dashboard: DashboardConfig
     train: TrainConfig
-    recipe: dict[str, Recipe]
+    recipe: dict[str, TrainingRecipe]
 
 
-Values = dict[str, dict[str, Any]]
+SettingValues = dict[str, dict[str, Any]]
 
 
-def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+def load_config(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
     """Settings in force: defaults, then the file (`path`, else ECG_AGENT_CONFIG), then the environment.
 
     Raises ConfigError naming the file or variable, the key, and the valid keys.
     """
-    values = _read(defaults())
+    values = _read_config_file(default_config_path())
     own = path or (Path(environment["ECG_AGENT_CONFIG"]) if environment.get("ECG_AGENT_CONFIG") else None)
     if own is not None:
-        _merge(values, _read(own), str(own))
-        _config(values, str(own))
+        _merge_settings(values, _read_config_file(own), str(own))
+        _build_config(values, str(own))
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
-            source = f"environment variable {plain(name)}"
-            section, _, key = name.removeprefix(PREFIX).lower().partition("_")
-            _merge(values, {section: {key: _value(environment[name], source)}}, source)
-            _config(values, source)
-    return _config(values, str(defaults()))
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in NON_SETTING_VARIABLES:
+            source = f"environment variable {clean_error_text(name)}"
+            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+            _merge_settings(values, {section: {key: _parse_variable(environment[name], source)}}, source)
+            _build_config(values, source)
+    return _build_config(values, str(default_config_path()))
 
 
-def override(config: Config, section: str, **options: Any) -> Config:
+def override_config(config: Config, section: str, **options: Any) -> Config:
     """The same settings with the options of a command that were given (are not None)."""
-    values = _flat(msgspec.to_builtins(config))
+    values = _flatten_recipes(msgspec.to_builtins(config))
     if section not in values:
-        valid = ", ".join(name.removeprefix(RECIPE) for name in values if name.startswith(RECIPE))
-        raise ConfigError(f"no recipe {section.removeprefix(RECIPE)!r}; valid are {valid} (--recipe)")
+        valid = ", ".join(name.removeprefix(RECIPE_PREFIX) for name in values if name.startswith(RECIPE_PREFIX))
+        raise ConfigError(f"no recipe {section.removeprefix(RECIPE_PREFIX)!r}; valid are {valid} (--recipe)")
     values[section] |= {key: value for key, value in options.items() if value is not None}
-    return _config(values, "the command line")
+    return _build_config(values, "the command line")
 
 
-def defaults() -> Path:
+def default_config_path() -> Path:
     """The `config.toml` of this program: inside the installed package, or at the top of the repository."""
     inside = Path(__file__).parent / "config.toml"
     return inside if inside.is_file() else Path(__file__).parents[2] / "config.toml"
 
 
-def to_toml(config: Config) -> str:
+def format_config_toml(config: Config) -> str:
     """The settings as TOML, section by section."""
     lines = []
-    for section, values in _flat(msgspec.to_builtins(config)).items():
+    for section, values in _flatten_recipes(msgspec.to_builtins(config)).items():
         lines += [
             f"[{section}]",
             *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items()),
@@ -263,33 +263,35 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines).replace("\x7f", "\\u007f")  # which JSON lets pass and TOML does not
 
 
-def _read(path: Path) -> Values:
+def _read_config_file(path: Path) -> SettingValues:
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise ConfigError(f"configuration {path} is too large: over {LARGEST_FILE} bytes")
-        return _flat(tomllib.loads(content.decode()))
+            content = file.read(LARGEST_CONFIG_BYTES + 1)
+        if len(content) > LARGEST_CONFIG_BYTES:
+            raise ConfigError(f"configuration {path} is too large: over {LARGEST_CONFIG_BYTES} bytes")
+        return _flatten_recipes(tomllib.loads(content.decode()))
     except OSError as error:
         raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number with too many digits
-        raise ConfigError(f"configuration {path} is no valid TOML: {plain(error)}") from error
+        raise ConfigError(f"configuration {path} is no valid TOML: {clean_error_text(error)}") from error
 
 
-def _flat(values: dict[str, Any]) -> Values:
+def _flatten_recipes(values: dict[str, Any]) -> SettingValues:
     """The tables of `recipe` as sections of their own, `recipe.NAME`."""
     recipes = values.pop("recipe", {})
     if not isinstance(recipes, dict):
         return values | {"recipe": recipes}
-    return values | {f"{RECIPE}{name}": keys for name, keys in recipes.items()}
+    return values | {f"{RECIPE_PREFIX}{name}": keys for name, keys in recipes.items()}
 
 
-def _merge(values: Values, changes: Mapping[str, Any], source: str) -> None:
+def _merge_settings(values: SettingValues, changes: Mapping[str, Any], source: str) -> None:
     for section, keys in changes.items():
-        if section.startswith(RECIPE) and section not in values:  # a new one begins as the report's
-            if not NAME.fullmatch(section.removeprefix(RECIPE)):
-                raise ConfigError(f"{source}: name a recipe with letters, digits, - and _, not {plain(section)}")
-            values[section] = dict(values[f"{RECIPE}reproduction"])
+        if section.startswith(RECIPE_PREFIX) and section not in values:  # a new one begins as the report's
+            if not RECIPE_NAME_PATTERN.fullmatch(section.removeprefix(RECIPE_PREFIX)):
+                raise ConfigError(
+                    f"{source}: name a recipe with letters, digits, - and _, not {clean_error_text(section)}"
+                )
+            values[section] = dict(values[f"{RECIPE_PREFIX}reproduction"])
         if section not in values:
             raise ConfigError(f"{source}: unknown section {section!r}; valid are {', '.join(values)}")
         if not isinstance(keys, dict):
@@ -297,11 +299,11 @@ def _merge(values: Values, changes: Mapping[str, Any], source: str) -> None:
         for key, value in keys.items():
             if key not in values[section]:
                 valid = ", ".join(values[section])
-                raise ConfigError(f"{source}: unknown key {plain(f'{section}.{key}')}; valid are {valid}")
+                raise ConfigError(f"{source}: unknown key {clean_error_text(f'{section}.{key}')}; valid are {valid}")
             values[section][key] = value
 
 
-def _value(text: str, source: str) -> Any:
+def _parse_variable(text: str, source: str) -> Any:
     """What a variable of the environment says: a TOML value where it is one, else the text itself."""
     if any("\ud800" <= character <= "\udfff" for character in text):  # how Python takes in bytes that are no text
         raise ConfigError(f"{source} is not UTF-8")
@@ -311,18 +313,18 @@ def _value(text: str, source: str) -> Any:
         return text
 
 
-def _config(values: Values, source: str) -> Config:
+def _build_config(values: SettingValues, source: str) -> Config:
     hints = get_type_hints(Config)
-    sections = {name: _section(values[name], hints[name], name, source) for name in hints if name != "recipe"}
+    sections = {name: _convert_section(values[name], hints[name], name, source) for name in hints if name != "recipe"}
     recipes = {
-        name.removeprefix(RECIPE): _section(keys, Recipe, name, source)
+        name.removeprefix(RECIPE_PREFIX): _convert_section(keys, TrainingRecipe, name, source)
         for name, keys in values.items()
-        if name.startswith(RECIPE)
+        if name.startswith(RECIPE_PREFIX)
     }
     return Config(**sections, recipe=recipes)
 
 
-def _section(values: dict[str, Any], into: Any, name: str, source: str) -> Any:
+def _convert_section(values: dict[str, Any], into: Any, name: str, source: str) -> Any:
     try:
         return msgspec.convert(values, into)
     except msgspec.ValidationError as error:
@@ -330,4 +332,4 @@ def _section(values: dict[str, Any], into: Any, name: str, source: str) -> Any:
         choices = get_args(get_type_hints(into).get(key := key.rstrip("`")))
         valid = f"; valid are {', '.join(map(str, choices))}" if choices else ""
         where = f"{name}.{key}" if key else f"[{name}]"
-        raise ConfigError(f"{source}: {plain(f'{where}: {reason}')}{valid}") from error
+        raise ConfigError(f"{source}: {clean_error_text(f'{where}: {reason}')}{valid}") from error

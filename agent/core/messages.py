@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+FloatArray = NDArray[np.float32]
 MISSING = -(2**31)
 """The count that holds no value."""
 
@@ -42,7 +42,7 @@ class Chunk:
     sequence: int = 0
 
 
-VALUELESS = "without a value"
+VALUELESS_REASON = "without a value"
 """Reason of a gap that the device itself says: it sends, but measures nothing."""
 
 
@@ -89,7 +89,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class ResumePosition:
     """Where a bed was left: its latest `run`, the `next` sample of it at `fs` hertz.
 
     `last_beat` is the latest R peak told of that run, at 125 Hz. `ended`: the run ended on purpose.
@@ -142,7 +142,7 @@ class Beat:
 
 
 Priority = Literal["high", "medium", "low"]
-Condition = Literal[
+AlarmCondition = Literal[
     "asystole",
     "ventricular fibrillation",
     "ventricular tachycardia",
@@ -179,7 +179,7 @@ class Alarm:
 
     bed: str
     run: str
-    condition: Condition
+    condition: AlarmCondition
     priority: Priority
     text: str
     onset: int
@@ -206,19 +206,19 @@ class Strip:
     alarm: Alarm
     lead: str
     first: int
-    wave: Floats
+    wave: FloatArray
 
     @property
     def bed(self) -> str:
         return self.alarm.bed
 
 
-Found = Beat | Event | Alarm | Strip
+Result = Beat | Event | Alarm | Strip
 """What the ward tells."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class RhythmSummary:
     """Rates and variability of one bed after its last beat; None where too few beats are known.
 
     `heart_rate` in beats a minute over the last RR intervals of all beats; `rmssd_ms`, `sdnn_ms` over intervals between
@@ -233,7 +233,7 @@ class Rhythm:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class LatencySummary:
     """Delay of the last beats: `algorithmic_ms` (samples a decision waits for) and what we add, arrival to shown.
 
     `link_ms`: from the sending of the deciding samples to their arrival, half of the last beats at most.
@@ -245,7 +245,7 @@ class Latency:
     link_ms: float = 0.0
 
 
-BedState = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"]
+BedStatus = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,14 +261,14 @@ class BedView:
 
     bed: str
     lead: str
-    state: BedState
-    wave: Floats
+    state: BedStatus
+    wave: FloatArray
     head: int
     beats: tuple[Beat, ...]
-    rhythm: Rhythm
+    rhythm: RhythmSummary
     gaps: int
     missing: int
-    latency: Latency | None
+    latency: LatencySummary | None
     ledger: Ledger = Ledger()
     behind_s: float = 0.0
     alarms: tuple[Alarm, ...] = ()
@@ -278,7 +278,7 @@ class BedView:
     last_alarms: tuple[Alarm, ...] = ()
 
 
-class Glance(NamedTuple):
+class BedSummary(NamedTuple):
     """What the ward's order and its counts need of a bed, of which there may be a thousand.
 
     `urgency` as the ward ranks its alarms, 0 without one; `priority` of the most urgent alarm to be shown; `audible`
@@ -286,7 +286,7 @@ class Glance(NamedTuple):
     """
 
     bed: str
-    state: BedState = "ok"
+    state: BedStatus = "ok"
     urgency: int = 0
     priority: Priority | None = None
     audible: Priority | None = None
@@ -326,7 +326,7 @@ class RecordingView:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
+class WardSnapshot:
     """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor.
 
     `index` all beds in the order of their arrival, `beds` in full those of them that are looked at; `ledger` of all.
@@ -340,11 +340,11 @@ class Snapshot:
     now_s: float
     started_s: float
     recording: RecordingView | None = None
-    index: tuple[Glance, ...] = ()
+    index: tuple[BedSummary, ...] = ()
     ledger: Ledger = Ledger()
 
 
-def quantised(samples: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.int32]:
+def quantise_to_counts(samples: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.int32]:
     """(n, leads) physical samples as counts at `gains` (leads,), rounded half to even; NaN becomes MISSING."""
     counts = np.clip(np.rint(samples * gains), MISSING + 1, -MISSING - 1)
     return np.where(np.isnan(counts), MISSING, counts).astype(np.int32)

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from math import inf
 
-from agent.core.messages import Glance, Priority
+from agent.core.messages import BedSummary, Priority
 
-BELL = "\a"
-RANKS: dict[Priority | None, int] = {None: 0, "low": 1, "medium": 2, "high": 3}
-AGAIN_S = (inf, inf, 10.0, 3.0)
+BELL_CHARACTER = "\a"
+PRIORITY_RANKS: dict[Priority | None, int] = {None: 0, "low": 1, "medium": 2, "high": 3}
+RING_AGAIN_S = (inf, inf, 10.0, 3.0)
 """Seconds after which the bell rings again, by rank: a low alarm rings once."""
-LEAST_S = 1.0
+LEAST_BETWEEN_RINGS_S = 1.0
 """Between two rings, however many alarms begin."""
 
 
-class Bell:
+class AlarmBell:
     """Remembers what has rung; a terminal has one sound, so the priority is in how often it comes."""
 
     def __init__(self) -> None:
@@ -21,16 +21,16 @@ class Bell:
         self._rung_s = -inf
         self._new = False
 
-    def due(self, index: Sequence[Glance], now_s: float) -> bool:
+    def due(self, index: Sequence[BedSummary], now_s: float) -> bool:
         """Whether to ring now, for the audible alarms of these beds."""
-        ranks = {bed.bed: RANKS[bed.audible] for bed in index if bed.audible}
+        ranks = {bed.bed: PRIORITY_RANKS[bed.audible] for bed in index if bed.audible}
         self._new |= any(rank > self._ranks.get(bed, 0) for bed, rank in ranks.items())
         self._ranks = ranks
         if not ranks:
             self._new = False
             return False
         since_s = now_s - self._rung_s
-        if since_s < (LEAST_S if self._new else AGAIN_S[max(ranks.values())]):
+        if since_s < (LEAST_BETWEEN_RINGS_S if self._new else RING_AGAIN_S[max(ranks.values())]):
             return False
         self._rung_s, self._new = now_s, False
         return True

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-FONT = {
+DIGIT_PIXELS = {
     "0": (".###.", "#...#", "#...#", "#...#", "#...#", ".###."),
     "1": ("..#..", ".##..", "..#..", "..#..", "..#..", ".###."),
     "2": (".###.", "#...#", "...#.", "..#..", ".#...", "#####"),
@@ -16,7 +16,7 @@ FONT = {
     "-": (".....", ".....", ".###.", ".....", ".....", "....."),
     " ": (".....",) * 6,
 }
-SEGMENTS = {
+DIGIT_STROKES = {
     "0": (" _ ", "| |", "|_|"),
     "1": ("   ", "  |", "  |"),
     "2": (" _ ", " _|", "|_ "),
@@ -30,20 +30,20 @@ SEGMENTS = {
     "-": ("   ", " _ ", "   "),
     " ": ("   ",) * 3,
 }
-HALVES = {("#", "#"): "█", ("#", "."): "▀", (".", "#"): "▄", (".", "."): " "}
+HALF_BLOCKS = {("#", "#"): "█", ("#", "."): "▀", (".", "#"): "▄", (".", "."): " "}
 
 
 @lru_cache(maxsize=64)
-def figures(text: str, scale: int, ascii_only: bool) -> tuple[str, ...]:
+def large_digit_rows(text: str, scale: int, ascii_only: bool) -> tuple[str, ...]:
     """Rows of large characters for a text of digits, minus signs and spaces.
 
     3 rows of 6 cells a character (4 in ASCII) at scale 1, twice that at scale 2, which ASCII does not have.
     """
     if ascii_only:
-        return tuple(" ".join(SEGMENTS[char][row] for char in text) for row in range(3))
+        return tuple(" ".join(DIGIT_STROKES[char][row] for char in text) for row in range(3))
     pixels = []
     for row in range(6):
-        wide = (".".join(FONT[char][row] for char in text)).replace("#", "#" * scale).replace(".", "." * scale)
+        wide = (".".join(DIGIT_PIXELS[char][row] for char in text)).replace("#", "#" * scale).replace(".", "." * scale)
         pixels += [wide] * scale
     pairs = zip(pixels[::2], pixels[1::2], strict=True)
-    return tuple("".join(HALVES[pair] for pair in zip(upper, lower, strict=True)) for upper, lower in pairs)
+    return tuple("".join(HALF_BLOCKS[pair] for pair in zip(upper, lower, strict=True)) for upper, lower in pairs)

@@ -6,25 +6,25 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
-from agent.dashboard.styles import FAINT, PLAIN, TITLE, Glyphs
+from agent.dashboard.styles import FAINT, PLAIN, TITLE, GlyphSet
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
-Line = list[Segment]
-Part = tuple[str, Style]
-_INDICES = {label: index for index, label in enumerate(CLASSES)}
+StyledLine = list[Segment]
+StyledPart = tuple[str, Style]
+_CLASS_INDICES = {label: index for index, label in enumerate(CLASSES)}
 
 
-def size(text: str) -> int:
+def cell_width(text: str) -> int:
     """Terminal cells that a text takes."""
     return len(text) if text.isascii() else cell_len(text)
 
 
-def line(width: int, *parts: Part) -> Line:
+def styled_line(width: int, *parts: StyledPart) -> StyledLine:
     """The parts, cut or padded to exactly `width` cells."""
     made, room = [], width
     for text, style in parts:
-        cells = len(text) if text.isascii() else cell_len(text)  # as `size`, without the call
+        cells = len(text) if text.isascii() else cell_len(text)  # as `cell_width`, without the call
         if cells > room:
             text, cells = set_cell_size(text, room), room
         if cells:
@@ -35,33 +35,33 @@ def line(width: int, *parts: Part) -> Line:
     return made
 
 
-def spread(width: int, left: Sequence[Part], right: Sequence[Part]) -> Line:
+def spread_line(width: int, left: Sequence[StyledPart], right: Sequence[StyledPart]) -> StyledLine:
     """One line with a left and a right part; the right one is kept whole where both do not fit."""
-    taken = min(width, sum(size(text) for text, _ in right))
-    return line(width - taken, *left) + line(taken, *right)
+    taken = min(width, sum(cell_width(text) for text, _ in right))
+    return styled_line(width - taken, *left) + styled_line(taken, *right)
 
 
-def elide(text: str, width: int, glyphs: Glyphs) -> str:
+def elide_text(text: str, width: int, glyphs: GlyphSet) -> str:
     """`text` in at most `width` cells, with a mark where some of it is left out."""
-    if size(text) <= width:
+    if cell_width(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + glyphs.ellipsis
 
 
-def title(text: str, width: int, glyphs: Glyphs) -> Line:
+def title_line(text: str, width: int, glyphs: GlyphSet) -> StyledLine:
     """The heading of a block."""
-    return line(width, (text, TITLE), (" ", PLAIN), (glyphs.rule * max(0, width - size(text) - 1), FAINT))
+    return styled_line(width, (text, TITLE), (" ", PLAIN), (glyphs.rule * max(0, width - cell_width(text) - 1), FAINT))
 
 
-def fill(block: list[Line], width: int, height: int) -> list[Line]:
+def fill_block(block: list[StyledLine], width: int, height: int) -> list[StyledLine]:
     """The block, cut or padded to exactly `height` lines of `width` cells."""
-    return block[:height] + [line(width) for _ in range(height - len(block))]
+    return block[:height] + [styled_line(width) for _ in range(height - len(block))]
 
 
-def beside(blocks: Sequence[tuple[list[Line], int]], height: int, gap: int = 2) -> list[Line]:
+def join_blocks(blocks: Sequence[tuple[list[StyledLine], int]], height: int, gap: int = 2) -> list[StyledLine]:
     """Blocks, each with its width, side by side with `gap` empty columns between them."""
-    filled = [fill(block, width, height) for block, width in blocks]
-    space = line(gap)
+    filled = [fill_block(block, width, height) for block, width in blocks]
+    space = styled_line(gap)
     rows = []
     for parts in zip(*filled, strict=True):
         row = list(parts[0])
@@ -71,14 +71,14 @@ def beside(blocks: Sequence[tuple[list[Line], int]], height: int, gap: int = 2) 
     return rows
 
 
-def bar(share: float, width: int, style: Style, glyphs: Glyphs) -> list[Part]:
+def bar_parts(share: float, width: int, style: Style, glyphs: GlyphSet) -> list[StyledPart]:
     """A bar of `width` cells, `share` (0..1) of it filled; any share above zero shows."""
     halves = min(2 * width, max(round(share * 2 * width), int(share > 0)))
     filled = glyphs.full * (halves // 2) + glyphs.half * (halves % 2)
     return [(filled, style), (glyphs.track * (width - len(filled)), FAINT)]
 
 
-def clock(sample: int, tenths: bool = False) -> str:
+def format_sample_clock(sample: int, tenths: bool = False) -> str:
     """Time of a sample since the start of its record, as hours:minutes:seconds."""
     seconds, rest = divmod(max(0, sample), FS)
     text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
@@ -87,4 +87,4 @@ def clock(sample: int, tenths: bool = False) -> str:
 
 def label_index(label: str) -> int:
     """Position of a class in CLASSES; an unknown one counts as Q."""
-    return _INDICES.get(label, len(CLASSES) - 1)
+    return _CLASS_INDICES.get(label, len(CLASSES) - 1)

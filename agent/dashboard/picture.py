@@ -9,14 +9,14 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from agent.core.messages import Snapshot
-from agent.dashboard.frame import render, settle
-from agent.dashboard.view import View
+from agent.core.messages import WardSnapshot
+from agent.dashboard.frame import layout_view, render_frame
+from agent.dashboard.view import DashboardView
 
 CELL_WIDTH, CELL_HEIGHT = 8.4, 18
-MARGIN = 14
+PICTURE_MARGIN = 14
 BACKGROUND, FOREGROUND = "#10151c", "#d5dce4"
-COLOURS = {
+SVG_COLOURS = {
     "green": "#5fd38a",
     "cyan": "#56c8e8",
     "red": "#ff6b6b",
@@ -24,56 +24,58 @@ COLOURS = {
     "yellow": "#ecc257",
     "bright_black": "#56616f",
 }
-FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-DOTS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
+FONT_FAMILY = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+BRAILLE_PLACES = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
 """Column and row of each bit of a Braille character."""
-BLOCKS = {"▀": (0.0, 1.0, 0.5), "▌": (0.0, 0.5, 1.0)}
-BLOCKS |= {char: (1 - (i + 1) / 8, 1.0, (i + 1) / 8) for i, char in enumerate("▁▂▃▄▅▆▇█")}
+BLOCK_SHAPES = {"▀": (0.0, 1.0, 0.5), "▌": (0.0, 0.5, 1.0)}
+BLOCK_SHAPES |= {char: (1 - (i + 1) / 8, 1.0, (i + 1) / 8) for i, char in enumerate("▁▂▃▄▅▆▇█")}
 """Top, width and height of block characters, in cells."""
-RULES = {"─": 1.0, "━": 3.5, "╸": 3.5}
+RULE_THICKNESS = {"─": 1.0, "━": 3.5, "╸": 3.5}
 """Thickness of horizontal lines, in pixels."""
 
 
-def svg(snapshot: Snapshot, view: View, width: int, height: int) -> str:
+def draw_dashboard_svg(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> str:
     """The frame of a snapshot, `width` by `height` cells, as an SVG document."""
     shapes = []
-    view = settle(snapshot, view, width, height)
-    for row, made in enumerate(render(snapshot, view, width, height).lines):
+    view = layout_view(snapshot, view, width, height)
+    for row, made in enumerate(render_frame(snapshot, view, width, height).lines):
         column = 0
         for segment in made:
-            shapes += _segment(segment, column, row)
+            shapes += _segment_shapes(segment, column, row)
             column += cell_len(segment.text)
-    wide, tall = width * CELL_WIDTH + 2 * MARGIN, height * CELL_HEIGHT + 2 * MARGIN
+    wide, tall = width * CELL_WIDTH + 2 * PICTURE_MARGIN, height * CELL_HEIGHT + 2 * PICTURE_MARGIN
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:g} {tall:g}" font-size="14" '
-            f'font-family="{FONT}" xml:space="preserve">',
+            f'font-family="{FONT_FAMILY}" xml:space="preserve">',
             f'<rect width="{wide:g}" height="{tall:g}" rx="8" fill="{BACKGROUND}"/>',
-            f'<g transform="translate({MARGIN} {MARGIN})">',
+            f'<g transform="translate({PICTURE_MARGIN} {PICTURE_MARGIN})">',
             *shapes,
             "</g>\n</svg>\n",
         )
     )
 
 
-def _segment(segment: Segment, column: int, row: int) -> list[str]:
+def _segment_shapes(segment: Segment, column: int, row: int) -> list[str]:
     style = segment.style or Style()
-    ink = COLOURS.get(style.color.name if style.color else "", FOREGROUND)
+    ink = SVG_COLOURS.get(style.color.name if style.color else "", FOREGROUND)
     x, y = column * CELL_WIDTH, row * CELL_HEIGHT
     shapes = []
     if style.reverse:
         length = cell_len(segment.text) * CELL_WIDTH
         shapes.append(f'<rect x="{x:g}" y="{y}" width="{length:g}" height="{CELL_HEIGHT}" rx="2" fill="{ink}"/>')
         ink = BACKGROUND
-    path = "".join(_shape(char, x + i * CELL_WIDTH, y) for i, char in enumerate(segment.text) if _is_shape(char))
+    path = "".join(
+        _char_path(char, x + i * CELL_WIDTH, y) for i, char in enumerate(segment.text) if _is_drawn_char(char)
+    )
     if path:
         shapes.append(f'<path d="{path}" fill="{ink}"/>')
-    return shapes + _words(segment.text, (x, y), ink, bool(style.bold))
+    return shapes + _svg_words(segment.text, (x, y), ink, bool(style.bold))
 
 
-def _words(text: str, at: tuple[float, float], ink: str, bold: bool) -> list[str]:
+def _svg_words(text: str, at: tuple[float, float], ink: str, bold: bool) -> list[str]:
     """What is neither shape nor space, each run at its own place so that fonts of other widths stay in their cells."""
-    plain = "".join(" " * cell_len(char) if _is_shape(char) else char for char in text)
+    plain = "".join(" " * cell_len(char) if _is_drawn_char(char) else char for char in text)
     made, start = [], 0
     for word in plain.split(" "):
         if word:
@@ -85,26 +87,26 @@ def _words(text: str, at: tuple[float, float], ink: str, bold: bool) -> list[str
     return made
 
 
-def _is_shape(char: str) -> bool:
-    return "\u2800" <= char <= "\u28ff" or char in BLOCKS or char in RULES
+def _is_drawn_char(char: str) -> bool:
+    return "\u2800" <= char <= "\u28ff" or char in BLOCK_SHAPES or char in RULE_THICKNESS
 
 
-def _shape(char: str, x: float, y: float) -> str:
+def _char_path(char: str, x: float, y: float) -> str:
     """Path of one character that is drawn, not written."""
-    if char in BLOCKS:
-        top, wide, tall = BLOCKS[char]
+    if char in BLOCK_SHAPES:
+        top, wide, tall = BLOCK_SHAPES[char]
         # A hair taller than its cell, so that no line shows between two rows
-        return _box(x - 0.25, y + top * CELL_HEIGHT, wide * CELL_WIDTH + 0.5, tall * CELL_HEIGHT + 0.5)
-    if char in RULES:
+        return _box_path(x - 0.25, y + top * CELL_HEIGHT, wide * CELL_WIDTH + 0.5, tall * CELL_HEIGHT + 0.5)
+    if char in RULE_THICKNESS:
         length = CELL_WIDTH / 2 if char == "╸" else CELL_WIDTH
-        return _box(x, y + (CELL_HEIGHT - RULES[char]) / 2, length, RULES[char])
+        return _box_path(x, y + (CELL_HEIGHT - RULE_THICKNESS[char]) / 2, length, RULE_THICKNESS[char])
     bits = ord(char) - 0x2800
     return "".join(
-        _box(x + (across + 0.5) * CELL_WIDTH / 2 - 1.3, y + (down + 0.5) * CELL_HEIGHT / 4 - 1.6, 2.6, 3.2)
-        for bit, (across, down) in enumerate(DOTS)
+        _box_path(x + (across + 0.5) * CELL_WIDTH / 2 - 1.3, y + (down + 0.5) * CELL_HEIGHT / 4 - 1.6, 2.6, 3.2)
+        for bit, (across, down) in enumerate(BRAILLE_PLACES)
         if bits >> bit & 1
     )
 
 
-def _box(x: float, y: float, width: float, height: float) -> str:
+def _box_path(x: float, y: float, width: float, height: float) -> str:
     return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"

@@ -4,25 +4,34 @@ from math import isfinite
 
 from rich.style import Style
 
-from agent.core.messages import BedView, Glance, Ledger, LinkView, RecordingView, Snapshot
-from agent.dashboard.lines import Line, Part, clock, elide, line, size, spread, title
-from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, GOOD, PLAIN, Glyphs
+from agent.core.messages import BedSummary, BedView, Ledger, LinkView, RecordingView, WardSnapshot
+from agent.dashboard.lines import (
+    StyledLine,
+    StyledPart,
+    cell_width,
+    elide_text,
+    format_sample_clock,
+    spread_line,
+    styled_line,
+    title_line,
+)
+from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, GOOD, PLAIN, GlyphSet
 from model.records.resample import FS
 
 DISCLAIMER = "research tool, not a medical device"
 DISCLAIMER_SHORT = "not a medical device"
 BEHIND_S = 1.5
 """A bed that lies farther behind its device is said to."""
-SILENT = ("no data", "refused", "ended")
+SILENT_STATES = ("no data", "refused", "ended")
 """States of a bed whose data do not come."""
-CLOCK_MS = 100.0
+LEAST_CLOCK_OFFSET_MS = 100.0
 """Clocks that differ by more are told of."""
-LABEL = 9
+LABEL_WIDTH = 9
 """Columns of the names in the monitor's panel."""
-PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+UNIT_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
-def span(seconds: float) -> str:
+def short_duration(seconds: float) -> str:
     """A duration in two or three digits, in the unit that suits it."""
     if not isfinite(seconds):
         return "--"
@@ -36,162 +45,170 @@ def span(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h" if length < 172_800 else f"{seconds / 86_400:,.0f} d"
 
 
-def scaled(count: int, unit: str = "") -> str:
+def format_scaled_count(count: int, unit: str = "") -> str:
     """A count in at most three digits: 345, 1.2 k, 12 MB."""
     value, prefix = float(max(0, count)), 0
-    while value >= 999.5 and prefix < len(PREFIXES) - 1:
+    while value >= 999.5 and prefix < len(UNIT_PREFIXES) - 1:
         value, prefix = value / 1000, prefix + 1
     digits = 1 if prefix and value < 9.95 else 0
-    return f"{value:.{digits}f} {PREFIXES[prefix]}{unit}".rstrip()
+    return f"{value:.{digits}f} {UNIT_PREFIXES[prefix]}{unit}".rstrip()
 
 
-def lags(bed: BedView | Glance, snapshot: Snapshot) -> bool:
+def is_behind(bed: BedView | BedSummary, snapshot: WardSnapshot) -> bool:
     """Whether what is shown of a bed lies behind its device, and its data still come."""
-    return bed.behind_s > BEHIND_S and bed.state not in SILENT and snapshot.link.state != "lost"
+    return bed.behind_s > BEHIND_S and bed.state not in SILENT_STATES and snapshot.link.state != "lost"
 
 
-def behind(bed: BedView, snapshot: Snapshot) -> str:
+def behind_text(bed: BedView, snapshot: WardSnapshot) -> str:
     """How far what is shown lies behind the device; "" where it does not, or where no data come."""
-    if not lags(bed, snapshot):
+    if not is_behind(bed, snapshot):
         return ""
-    return f"behind {bed.behind_s:.0f} s" if bed.behind_s < 599.5 else f"behind {span(bed.behind_s)}"
+    return f"behind {bed.behind_s:.0f} s" if bed.behind_s < 599.5 else f"behind {short_duration(bed.behind_s)}"
 
 
-def ledger_parts(ledger: Ledger, width: int) -> list[Part]:
+def ledger_parts(ledger: Ledger, width: int) -> list[StyledPart]:
     """What became of the samples, with as many words as there is room for; nothing where there is none."""
     left, style = ledger.open, EVENT_STYLES["gap"] if ledger.missing else PLAIN
     lost = f"{ledger.missing:,} missing"
-    way: list[Part] = [(f" {'-' if left < 0 else '+'} {abs(left):,} under way", EVENT_STYLES["link"])] if left else []
+    way: list[StyledPart] = (
+        [(f" {'-' if left < 0 else '+'} {abs(left):,} under way", EVENT_STYLES["link"])] if left else []
+    )
     room = width - len(lost) - sum(len(text) for text, _ in way)
     for words in (" analysed", ""):
         text = f"sent {ledger.sent:,} = {ledger.analysed:,}{words} + "
         if len(text) <= room:
             return [(text, PLAIN), (lost, style), *way]
-    lost, of = f"{scaled(ledger.missing)} missing", f" of {scaled(ledger.sent)}"
+    lost, of = f"{format_scaled_count(ledger.missing)} missing", f" of {format_scaled_count(ledger.sent)}"
     if len(lost) > width:
         return []
     return [(lost, style), (of, PLAIN)] if len(lost) + len(of) <= width else [(lost, style)]
 
 
-def ledger_line(bed: BedView, width: int) -> Line:
+def bed_ledger_line(bed: BedView, width: int) -> StyledLine:
     """The ledger of a bed and its gaps, which are counted at the rate of the analysis and therefore told in seconds."""
     gaps = f" gaps {bed.gaps:,} " if bed.gaps or bed.missing else " no gap "
     parts = [(" ", PLAIN), *ledger_parts(bed.ledger, width - len(gaps) - 1)]
     if bed.missing:
-        longer = f"{gaps}({span(bed.missing / FS)}) "
+        longer = f"{gaps}({short_duration(bed.missing / FS)}) "
         gaps = longer if len(longer) + sum(len(text) for text, _ in parts) <= width else gaps
-    return spread(width, parts, [(gaps, EVENT_STYLES["gap"] if bed.missing else FAINT)])
+    return spread_line(width, parts, [(gaps, EVENT_STYLES["gap"] if bed.missing else FAINT)])
 
 
-def recording_part(recording: RecordingView, room: int, glyphs: Glyphs) -> Part:
+def recording_part(recording: RecordingView, room: int, glyphs: GlyphSet) -> StyledPart:
     """The mark of a recording, and in up to `room` more cells its folder, its size and the space left on the disk."""
     fine = not recording.trouble
     mark = f" {glyphs.on if fine else glyphs.off} REC "
-    written, free = _volumes(recording)
-    for text in (f"{_folder(recording, 20, glyphs)}, {written}, {free} ", f"{written}, {free} ", f"{free} "):
-        if size(text) <= room:
+    written, free = _recording_volumes(recording)
+    for text in (
+        f"{_recording_folder_name(recording, 20, glyphs)}, {written}, {free} ",
+        f"{written}, {free} ",
+        f"{free} ",
+    ):
+        if cell_width(text) <= room:
             mark += text
             break
     return mark, GOOD if fine else ALARM
 
 
-def recording_lines(recording: RecordingView, width: int, glyphs: Glyphs) -> list[Line]:
+def recording_lines(recording: RecordingView, width: int, glyphs: GlyphSet) -> list[StyledLine]:
     """The recording as a small panel of two lines."""
-    written, free = _volumes(recording)
+    written, free = _recording_volumes(recording)
     style = ALARM if recording.trouble else GOOD
     mark = glyphs.off if recording.trouble else glyphs.on
     room = width - len(free) - 2
     return [
-        line(width - len(written) - 1, (f"{mark} REC", style), (" ", PLAIN), (glyphs.rule * width, FAINT))
-        + line(len(written) + 1, (f" {written}", FAINT)),
-        spread(width, [(_folder(recording, room, glyphs), PLAIN)], [(free, PLAIN)]),
+        styled_line(width - len(written) - 1, (f"{mark} REC", style), (" ", PLAIN), (glyphs.rule * width, FAINT))
+        + styled_line(len(written) + 1, (f" {written}", FAINT)),
+        spread_line(width, [(_recording_folder_name(recording, room, glyphs), PLAIN)], [(free, PLAIN)]),
     ]
 
 
-def _folder(recording: RecordingView, width: int, glyphs: Glyphs) -> str:
+def _recording_folder_name(recording: RecordingView, width: int, glyphs: GlyphSet) -> str:
     """The folder's own name."""
     name = recording.folder.rstrip("/\\")
-    return elide(glyphs.clean(name[max(name.rfind("/"), name.rfind("\\")) + 1 :] or recording.folder), width, glyphs)
+    return elide_text(
+        glyphs.clean(name[max(name.rfind("/"), name.rfind("\\")) + 1 :] or recording.folder), width, glyphs
+    )
 
 
-def _volumes(recording: RecordingView) -> tuple[str, str]:
-    return scaled(recording.written, "B"), f"{scaled(recording.free, 'B')} free"
+def _recording_volumes(recording: RecordingView) -> tuple[str, str]:
+    return format_scaled_count(recording.written, "B"), f"{format_scaled_count(recording.free, 'B')} free"
 
 
-def security(link: LinkView) -> str:
+def security_text(link: LinkView) -> str:
     """What protects the link."""
     return "encrypted" if link.secured else "not encrypted"
 
 
-def _clock(link: LinkView) -> str:
+def _clock_offset_text(link: LinkView) -> str:
     """How far the device's clock is off ours; "" where that is not known or not worth a word."""
-    if link.offset_ms is None or not abs(link.offset_ms) > CLOCK_MS:
+    if link.offset_ms is None or not abs(link.offset_ms) > LEAST_CLOCK_OFFSET_MS:
         return ""
-    return f"{span(abs(link.offset_ms) / 1000)} {'fast' if link.offset_ms > 0 else 'slow'}"
+    return f"{short_duration(abs(link.offset_ms) / 1000)} {'fast' if link.offset_ms > 0 else 'slow'}"
 
 
-def monitor(bed: BedView, snapshot: Snapshot, width: int, height: int, glyphs: Glyphs) -> list[Line]:
+def monitor_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
     """The monitor's own state: delays, link, recording, device; of its rows the most important ones that fit."""
-    room = max(1, width - LABEL)
-    link, latency, off, recording = snapshot.link, bed.latency, _clock(snapshot.link), snapshot.recording
+    room = max(1, width - LABEL_WIDTH)
+    link, latency, off, recording = snapshot.link, bed.latency, _clock_offset_text(snapshot.link), snapshot.recording
     rows: list[tuple[int, str, str, Style]] = [
         (0, "delay", f"{latency.algorithmic_ms:.0f} ms algorithm" if latency else "--", PLAIN),
         (0, "added", f"{latency.added_p50_ms:.1f} ms, p99 {latency.added_p99_ms:.1f}" if latency else "--", PLAIN),
-        (0, "link", _link(bed, link, room), PLAIN),
-        (1, "security", security(link), PLAIN),
+        (0, "link", _link_delay_text(bed, link, room), PLAIN),
+        (1, "security", security_text(link), PLAIN),
     ]
     if off:
         rows.append((0, "clock", f"device {off}", EVENT_STYLES["gap"]))
     if recording:
         style = ALARM if recording.trouble else PLAIN
-        rows.append((0, "record", _folder(recording, room, glyphs), style))
-        rows.append((0, "", ", ".join(_volumes(recording)), style))
+        rows.append((0, "record", _recording_folder_name(recording, room, glyphs), style))
+        rows.append((0, "", ", ".join(_recording_volumes(recording)), style))
     rows += [
         (2, "device", snapshot.device, PLAIN),
         (2, "weights", snapshot.weights, PLAIN),
         (1 if link.rejected else 3, "packets", f"{link.packets:,}, {link.rejected:,} rejected", PLAIN),
         (4, "endpoint", link.endpoint, PLAIN),
-        (5, "running", clock(round(snapshot.now_s - snapshot.started_s) * FS), PLAIN),
+        (5, "running", format_sample_clock(round(snapshot.now_s - snapshot.started_s) * FS), PLAIN),
     ]
     ranks = sorted(row[0] for row in rows)[: max(0, height - 1)]
-    made = [title("MONITOR", width, glyphs)]
+    made = [title_line("MONITOR", width, glyphs)]
     for rank, name, value, style in rows:
         if rank in ranks:
             ranks.remove(rank)
-            text = elide(glyphs.clean(value), room, glyphs)
-            made.append(line(width, (f"{name:<{LABEL}}", FAINT), (text, style)))
+            text = elide_text(glyphs.clean(value), room, glyphs)
+            made.append(styled_line(width, (f"{name:<{LABEL_WIDTH}}", FAINT), (text, style)))
     return made
 
 
-def _link(bed: BedView, link: LinkView, width: int) -> str:
+def _link_delay_text(bed: BedView, link: LinkView, width: int) -> str:
     """The link's part of the delay, and the round trip."""
-    delay = span(bed.latency.link_ms / 1000) if bed.latency and bed.latency.link_ms else "--"
+    delay = short_duration(bed.latency.link_ms / 1000) if bed.latency and bed.latency.link_ms else "--"
     if link.round_trip_ms is None:
         return delay
-    trip = span(link.round_trip_ms / 1000)
+    trip = short_duration(link.round_trip_ms / 1000)
     whole = f"{delay}, round trip {trip}"
     return whole if len(whole) <= width else f"{delay}, trip {trip}"
 
 
-def monitor_short(bed: BedView, snapshot: Snapshot, width: int, glyphs: Glyphs) -> list[Line]:
+def monitor_summary_lines(bed: BedView, snapshot: WardSnapshot, width: int, glyphs: GlyphSet) -> list[StyledLine]:
     """The same in three lines, for a small terminal."""
-    latency, link, off = bed.latency, snapshot.link, _clock(snapshot.link)
+    latency, link, off = bed.latency, snapshot.link, _clock_offset_text(snapshot.link)
     delay = "--"
     if latency:
         delay = (
             f"{latency.algorithmic_ms:.0f} ms algorithm + {latency.added_p50_ms:.1f} ms added "
             f"(p99 {latency.added_p99_ms:.1f})"
         )
-        delay += f" + {span(latency.link_ms / 1000)} link" if latency.link_ms else ""
-    warning: list[Part] = [(f" clock {off} ", EVENT_STYLES["gap"])] if off else []
-    said: Part = (f" {DISCLAIMER} ", FAINT)
+        delay += f" + {short_duration(latency.link_ms / 1000)} link" if latency.link_ms else ""
+    warning: list[StyledPart] = [(f" clock {off} ", EVENT_STYLES["gap"])] if off else []
+    said: StyledPart = (f" {DISCLAIMER} ", FAINT)
     room = width - len(said[0]) - 1
     dot = f" {glyphs.bullet} "
-    about = elide(glyphs.clean(dot.join((security(link), snapshot.device, snapshot.weights))), room, glyphs)
+    about = elide_text(glyphs.clean(dot.join((security_text(link), snapshot.device, snapshot.weights))), room, glyphs)
     packets = f"{dot}{link.packets:,} packets, {link.rejected:,} rejected"
-    about += packets if size(about) + len(packets) <= room else ""
+    about += packets if cell_width(about) + len(packets) <= room else ""
     return [
-        ledger_line(bed, width),
-        spread(width, [(" delay ", FAINT), (delay, PLAIN)], warning),
-        spread(width, [(f" {about}", FAINT)], [said]),
+        bed_ledger_line(bed, width),
+        spread_line(width, [(" delay ", FAINT), (delay, PLAIN)], warning),
+        spread_line(width, [(f" {about}", FAINT)], [said]),
     ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
-from agent.core.messages import BedState
+from agent.core.messages import BedStatus
 from model.records.wfdb_records import CLASSES
 
 PLAIN = Style()
@@ -25,7 +25,7 @@ CLASS_MARKS = {
 }
 """Style of a class's letter: what matters more stands out more, with colour or without."""
 
-STATES: dict[BedState, tuple[str, Style]] = {
+STATE_STYLES: dict[BedStatus, tuple[str, Style]] = {
     "ok": ("monitoring", GOOD),
     "learning": ("learning", NOTICE),
     "lead off": ("LEAD OFF", WARN),
@@ -35,7 +35,7 @@ STATES: dict[BedState, tuple[str, Style]] = {
     "refused": ("REFUSED", ALARM),
     "ended": ("ENDED", SELECTED),
 }
-LINKS = {
+LINK_STYLES = {
     "waiting": ("waiting", NOTICE),
     "connected": ("connected", GOOD),
     "lost": ("LINK LOST", ALARM),
@@ -54,7 +54,7 @@ EVENT_STYLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Glyphs:
+class GlyphSet:
     """The characters to draw with; `ascii` where a terminal has no others."""
 
     ascii: bool
@@ -79,5 +79,5 @@ class Glyphs:
         return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
-UNICODE = Glyphs(False, "─", "━", "╸", "─", "·", "╵", "×", "●", "○", "…", "·", "▌", " ▁▂▃▄▅▆▇█")  # noqa: RUF001 - the multiplication sign is meant
-ASCII = Glyphs(True, "-", "=", "=", ".", " ", "|", "x", "*", "o", "~", "|", ">", " .:|")
+UNICODE_GLYPHS = GlyphSet(False, "─", "━", "╸", "─", "·", "╵", "×", "●", "○", "…", "·", "▌", " ▁▂▃▄▅▆▇█")  # noqa: RUF001 - the multiplication sign is meant
+ASCII_GLYPHS = GlyphSet(True, "-", "=", "=", ".", " ", "|", "x", "*", "o", "~", "|", ">", " .:|")

@@ -14,19 +14,19 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from agent.core.messages import Snapshot
-from agent.dashboard import keys as typed_keys
-from agent.dashboard.bell import BELL
-from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, arranged, settle
-from agent.dashboard.painter import Painter
-from agent.dashboard.view import Action, View, looked_at
+from agent.core.messages import WardSnapshot
+from agent.dashboard import key_bindings as typed_keys
+from agent.dashboard.bell import BELL_CHARACTER
+from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, fit_view, layout_view
+from agent.dashboard.painter import FramePainter
+from agent.dashboard.view import BedAction, DashboardView, needed_beds
 from model.errors import TerminalError
 
-OPEN = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
+OPEN_SCREEN = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 """Alternate screen, no cursor, no automatic line break, all clear."""
-CLOSE = "\x1b[?2026l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
+CLOSE_SCREEN = "\x1b[?2026l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 """The same backwards, with an unfinished frame ended first."""
-REDRAW = "\x0c"
+REDRAW_KEY = "\x0c"
 """Ctrl-L, as everywhere in terminals."""
 PLAIN_TERMINALS = ("dumb", "unknown", "linux")
 """Values of TERM without Braille characters; the Linux console has 512 glyphs."""
@@ -38,22 +38,22 @@ def needs_ascii(console: Console, term: str) -> bool:
     return plain_locale or not console.encoding.startswith("utf") or term.lower() in PLAIN_TERMINALS
 
 
-class Screen:
+class TerminalScreen:
     """A terminal taken over for the dashboard; as a context manager it is given back after any end.
 
     Ctrl-C comes as KeyboardInterrupt; SIGTERM and SIGHUP, where nobody else handles them, end the process as SystemExit
     with code 0; Ctrl-Z suspends with the terminal restored, and the picture comes back with `fg`.
     """
 
-    def __init__(self, console: Console, view: View) -> None:
+    def __init__(self, console: Console, view: DashboardView) -> None:
         self.view = replace(view, ascii=view.ascii or needs_ascii(console, os.environ.get("TERM", "")))
         self._console = console
-        self._out = _descriptor(console)
-        self._keyboard = _keyboard()
+        self._out = _console_descriptor(console)
+        self._keyboard = _keyboard_descriptor()
         self._in = self._keyboard
         self._attributes: list[Any] | None = None
         self._handlers: dict[int, Any] = {}
-        self._painter = Painter(console)
+        self._painter = FramePainter(console)
 
     @property
     def stdin_fd(self) -> int | None:
@@ -97,34 +97,34 @@ class Screen:
             typed += block
         return typed.decode("utf-8", "ignore")
 
-    def press(self, keys: str, snapshot: Snapshot) -> bool:
+    def press(self, keys: str, snapshot: WardSnapshot) -> bool:
         """Apply keys to the view, for which a snapshot's index will do; False when the end was asked for."""
-        if REDRAW in keys:
+        if REDRAW_KEY in keys:
             self._painter.forget()
-        self.view = typed_keys.press(self.view, keys, snapshot)
+        self.view = typed_keys.press_keys(self.view, keys, snapshot)
         return not self.view.quit
 
-    def asked(self) -> tuple[Action, ...]:
+    def asked(self) -> tuple[BedAction, ...]:
         """What a person asked the monitor to do since this was last called."""
         asked = self.view.asked
         if asked:
             self.view = replace(self.view, asked=())
         return asked
 
-    def looks_at(self, snapshot: Snapshot) -> Sequence[str]:
+    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
         """The beds that the next frame shows in full, for which a snapshot's index will do."""
-        self.view = arranged(snapshot, self.view, *os.get_terminal_size(self._out))
-        return looked_at(self.view, snapshot)
+        self.view = fit_view(snapshot, self.view, *os.get_terminal_size(self._out))
+        return needed_beds(self.view, snapshot)
 
-    def draw(self, snapshot: Snapshot) -> None:
+    def draw(self, snapshot: WardSnapshot) -> None:
         """Show one frame, written in one go."""
         width, height = os.get_terminal_size(self._out)
-        self.view = settle(snapshot, self.view, width, height)
+        self.view = layout_view(snapshot, self.view, width, height)
         self._write(self._painter.paint(snapshot, self.view, width, height))
 
     def ring(self) -> None:
         """Sound the terminal's bell."""
-        self._write(BELL)
+        self._write(BELL_CHARACTER)
 
     def _open(self) -> None:
         if self._keyboard is not None:
@@ -133,12 +133,12 @@ class Screen:
             cbreak[6][termios.VMIN], cbreak[6][termios.VTIME] = 1, 0
             termios.tcsetattr(self._keyboard, termios.TCSADRAIN, cbreak)
         self._painter.forget()
-        self._write(OPEN)
+        self._write(OPEN_SCREEN)
 
     def _close(self) -> None:
         """Restore the terminal; where it is gone there is nothing to restore."""
         with contextlib.suppress(OSError, TerminalError):
-            self._write(CLOSE)
+            self._write(CLOSE_SCREEN)
         if self._keyboard is not None and self._attributes is not None:
             with contextlib.suppress(OSError, termios.error):
                 termios.tcsetattr(self._keyboard, termios.TCSADRAIN, self._attributes)
@@ -176,7 +176,7 @@ class Screen:
                 raise TerminalError(f"the terminal is gone: {error}") from error
 
 
-def _descriptor(console: Console) -> int:
+def _console_descriptor(console: Console) -> int:
     """File descriptor of a console; -1, which is no terminal, where it writes to something else."""
     try:
         return console.file.fileno()
@@ -184,7 +184,7 @@ def _descriptor(console: Console) -> int:
         return -1
 
 
-def _keyboard() -> int | None:
+def _keyboard_descriptor() -> int | None:
     try:
         return sys.stdin.fileno() if sys.stdin.isatty() else None
     except (AttributeError, OSError, ValueError):

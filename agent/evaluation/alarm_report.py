@@ -15,23 +15,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agent.evaluation.alarm_scoring import MARGIN_S, SCORED, Judged, Verdict
-from agent.evaluation.alarms import Evaluated, Outcome
-from agent.evaluation.beats import Asked
-from agent.evaluation.report import Report, clock
+from agent.evaluation.alarm_evaluation import AlarmEvaluation, RecordAlarmResult
+from agent.evaluation.alarm_scoring import MARGIN_S, SCORED_CONDITIONS, AlarmVerdict, ScoredAlarm
+from agent.evaluation.beat_evaluation import EvaluationOptions
+from agent.evaluation.beat_report import EvaluationReport, format_clock_time
 from model.records.resample import FS
-from model.scoring.episode_scores import EpisodeCounts, average, gross
+from model.scoring.episode_scores import EpisodeCounts, average_episode_percent, gross_episode_counts
 
-VERDICTS: tuple[Verdict, ...] = ("true", "other", "false", "unknown")
+VERDICTS: tuple[AlarmVerdict, ...] = ("true", "other", "false", "unknown")
 EPISODE_HEADS = ("episodes", "Se", "+P", "duration Se", "+P", "reference s", "alarms s", "false/h")
-STATISTICS = ("episode_se", "episode_ppv", "duration_se", "duration_ppv")
-DETAILED = ("VF", "VT", "AF")
+EPISODE_STATISTICS = ("episode_se", "episode_ppv", "duration_se", "duration_ppv")
+DETAILED_KINDS = ("VF", "VT", "AF")
 """Kinds of episodes of which every record has a row."""
-LISTED = 40
+MOST_LISTED = 40
 """False alarms that are listed on the terminal; the report has all."""
 
 
-def report(outcome: Outcome, asked: Asked) -> Report:
+def build_alarm_report(outcome: AlarmEvaluation, asked: EvaluationOptions) -> EvaluationReport:
     """All figures: of every record, and of all together, as gross figures and as the mean of the records."""
     found = outcome.evaluated
     judged = [one for record in found for one in record.judged]
@@ -45,71 +45,74 @@ def report(outcome: Outcome, asked: Asked) -> Report:
         "hours": sum(one.scored_s for one in found) / 3600,
         "hours_without_noise": sum(one.audible_s for one in found) / 3600,
         "gross": {
-            "episodes": _sums([one.episodes for one in found]),
-            "episodes_without_noise": _sums([one.audible for one in found]),
-            "high": _high(judged, found),
+            "episodes": _sum_episode_counts([one.episodes for one in found]),
+            "episodes_without_noise": _sum_episode_counts([one.audible for one in found]),
+            "high": _high_priority_figures(judged, found),
             "announced": dict(sum((Counter(one.announced) for one in found), Counter[str]())),
-            "delays": _delays(found),
+            "delays": _summarise_alarm_delays(found),
         },
-        "records": [_record(one) for one in found],
-        "alarms": [_alarm(one, record.record) for record in found for one in record.judged],
+        "records": [_record_alarm_figures(one) for one in found],
+        "alarms": [_scored_alarm_figures(one, record.record) for record in found for one in record.judged],
         "skipped": [asdict(one) for one in outcome.skipped],
         "cost": asdict(outcome.cost),
     }
 
 
-def _record(one: Evaluated) -> Report:
+def _record_alarm_figures(one: RecordAlarmResult) -> EvaluationReport:
     return {
         "record": one.record,
         "scored_s": one.scored_s,
         "without_noise_s": one.audible_s,
         "beats": one.beats,
-        "episodes": {name: _counts(counts) for name, counts in one.episodes.items()},
-        "episodes_without_noise": {name: _counts(counts) for name, counts in one.audible.items()},
-        "high": _high(one.judged, [one]),
+        "episodes": {name: _episode_count_figures(counts) for name, counts in one.episodes.items()},
+        "episodes_without_noise": {name: _episode_count_figures(counts) for name, counts in one.audible.items()},
+        "high": _high_priority_figures(one.judged, [one]),
         "announced": dict(one.announced),
-        "delays": _delays([one]),
+        "delays": _summarise_alarm_delays([one]),
     }
 
 
-def _sums(rows: Sequence[dict[str, EpisodeCounts]]) -> Report:
+def _sum_episode_counts(rows: Sequence[dict[str, EpisodeCounts]]) -> EvaluationReport:
     names = list(rows[0])
     return {
-        name: _counts(gross([row[name] for row in rows])) | {"average": average([row[name] for row in rows])}
+        name: _episode_count_figures(gross_episode_counts([row[name] for row in rows]))
+        | {"average": average_episode_percent([row[name] for row in rows])}
         for name in names
     }
 
 
-def _counts(counts: EpisodeCounts) -> Report:
+def _episode_count_figures(counts: EpisodeCounts) -> EvaluationReport:
     return asdict(counts) | {"statistics": counts.percent(), "false_per_hour": counts.false_per_hour}
 
 
-def _high(judged: Sequence[Judged], found: Sequence[Evaluated]) -> Report:
+def _high_priority_figures(judged: Sequence[ScoredAlarm], found: Sequence[RecordAlarmResult]) -> EvaluationReport:
     """Alarms of high priority by condition and verdict; false ones an hour, of all signal and of that without noise."""
     conditions = sorted({one.alarm.condition for one in judged})
     false = [one for one in judged if one.verdict == "false"]
     clear = sum(not one.noise for one in false)
     return {
-        "conditions": {name: _verdicts([one for one in judged if one.alarm.condition == name]) for name in conditions},
-        "all": _verdicts(judged),
-        "false_per_hour": _rate(len(false), sum(one.scored_s for one in found)),
+        "conditions": {
+            name: _count_verdicts([one for one in judged if one.alarm.condition == name]) for name in conditions
+        },
+        "all": _count_verdicts(judged),
+        "false_per_hour": _hourly_false_alarms(len(false), sum(one.scored_s for one in found)),
         "false_without_noise": clear,
-        "false_without_noise_per_hour": _rate(clear, sum(one.audible_s for one in found)),
+        "false_without_noise_per_hour": _hourly_false_alarms(clear, sum(one.audible_s for one in found)),
     }
 
 
-def _verdicts(judged: Sequence[Judged]) -> dict[str, int]:
+def _count_verdicts(judged: Sequence[ScoredAlarm]) -> dict[str, int]:
     return {verdict: sum(one.verdict == verdict for one in judged) for verdict in VERDICTS}
 
 
-def _rate(number: int, seconds: float) -> float | None:
+def _hourly_false_alarms(number: int, seconds: float) -> float | None:
     return 3600 * number / seconds if seconds > 0 else None
 
 
-def _delays(found: Sequence[Evaluated]) -> Report:
+def _summarise_alarm_delays(found: Sequence[RecordAlarmResult]) -> EvaluationReport:
     """Events of each condition, how many had an alarm, in how many it stood already, and how late the others came."""
-    made: Report = {}
-    for name in SCORED:
+    made: EvaluationReport = {}
+    for name in SCORED_CONDITIONS:
         values = list(chain.from_iterable(one.delays.get(name, ()) for one in found))
         alarmed = sorted(value for value in values if value is not None)
         late = [value for value in alarmed if value >= 0]
@@ -124,7 +127,7 @@ def _delays(found: Sequence[Evaluated]) -> Report:
     return made
 
 
-def _alarm(one: Judged, record: str) -> Report:
+def _scored_alarm_figures(one: ScoredAlarm, record: str) -> EvaluationReport:
     alarm = one.alarm
     return {
         "record": record,
@@ -138,100 +141,119 @@ def _alarm(one: Judged, record: str) -> Report:
     }
 
 
-def tables(made: Report) -> RenderableType:
+def alarm_report_tables(made: EvaluationReport) -> RenderableType:
     """A report for the terminal."""
-    parts: list[RenderableType] = [*heading(made), "", _episodes(made), "", _judged(made), "", _late(made)]
+    parts: list[RenderableType] = [
+        *alarm_report_heading(made),
+        "",
+        _episode_table(made),
+        "",
+        _verdict_table(made),
+        "",
+        _alarm_delay_table(made),
+    ]
     false = [one for one in made["alarms"] if one["verdict"] == "false"]
     if false:
-        parts += ["", _false(false)]
-    if len(false) > LISTED:
-        parts.append(Text(f"and {len(false) - LISTED} more in report.json"))
+        parts += ["", _false_alarm_table(false)]
+    if len(false) > MOST_LISTED:
+        parts.append(Text(f"and {len(false) - MOST_LISTED} more in report.json"))
     parts += [Text(f"skipped {one['record']}: {one['reason']}") for one in made["skipped"]]
     return Group(*parts)
 
 
-def heading(made: Report) -> list[str]:
+def alarm_report_heading(made: EvaluationReport) -> list[str]:
     """What was evaluated, in lines."""
     records, skipped = len(made["records"]), len(made["skipped"])
     lines = [
         f"{records} record{'' if records == 1 else 's'}{f', {skipped} skipped' if skipped else ''}, "
-        f"{made['hours']:.2f} h scored from {clock(made['start_s'])} on, weights {made['weights']}"
+        f"{made['hours']:.2f} h scored from {format_clock_time(made['start_s'])} on, weights {made['weights']}"
     ]
     high = made["gross"]["high"]
-    lines.append(f"alarms of high priority: {high['all']['false']} false, {_number(high['false_per_hour'])} an hour")
+    lines.append(
+        f"alarms of high priority: {high['all']['false']} false, {_format_alarm_figure(high['false_per_hour'])} an hour"
+    )
     if made["hours_without_noise"] < made["hours"]:
         lines.append(
             f"outside noise, {made['hours_without_noise']:.2f} h: {high['false_without_noise']} false, "
-            f"{_number(high['false_without_noise_per_hour'])} an hour"
+            f"{_format_alarm_figure(high['false_without_noise_per_hour'])} an hour"
         )
     return lines
 
 
-def _episodes(made: Report) -> Table:
-    table = _table("episodes by EC57", *EPISODE_HEADS)
+def _episode_table(made: EvaluationReport) -> Table:
+    table = _new_alarm_table("episodes by EC57", *EPISODE_HEADS)
     for row in episode_rows(made):
         table.add_row(*row)
     return table
 
 
-def episode_rows(made: Report) -> list[list[str]]:
+def episode_rows(made: EvaluationReport) -> list[list[str]]:
     """A row for each kind and record with episodes in reference or test, then gross and average of the kind."""
     noisy = made["hours_without_noise"] < made["hours"]
     rows = []
     for name, total in made["gross"]["episodes"].items():
-        if not _present(total):
+        if not _has_episodes(total):
             continue
-        for one in made["records"] if name in DETAILED else ():
-            if _present(one["episodes"][name]):
+        for one in made["records"] if name in DETAILED_KINDS else ():
+            if _has_episodes(one["episodes"][name]):
                 rows.append([f"{name} {one['record']}", *_episode_cells(one["episodes"][name])])
         rows.append([f"{name} gross", *_episode_cells(total)])
-        rows.append([f"{name} average", "", *(_number(total["average"][key], 1) for key in STATISTICS), "", "", ""])
+        rows.append(
+            [
+                f"{name} average",
+                "",
+                *(_format_alarm_figure(total["average"][key], 1) for key in EPISODE_STATISTICS),
+                "",
+                "",
+                "",
+            ]
+        )
         if noisy:
             clear = made["gross"]["episodes_without_noise"][name]
             rows.append([f"{name} gross, no noise", *_episode_cells(clear)])
     return rows
 
 
-def _present(counts: Report) -> bool:
+def _has_episodes(counts: EvaluationReport) -> bool:
     return bool(counts["found"] + counts["missed"] + counts["true"] + counts["false"])
 
 
-def _episode_cells(counts: Report) -> list[str]:
+def _episode_cells(counts: EvaluationReport) -> list[str]:
     return [
         f"{counts['found'] + counts['missed']}/{counts['true'] + counts['false']}",
-        *(_number(counts["statistics"][key], 1) for key in STATISTICS),
+        *(_format_alarm_figure(counts["statistics"][key], 1) for key in EPISODE_STATISTICS),
         f"{counts['reference_s']:,.0f}",
         f"{counts['test_s']:,.0f}",
-        _number(counts["false_per_hour"]),
+        _format_alarm_figure(counts["false_per_hour"]),
     ]
 
 
-def _judged(made: Report) -> Table:
-    table = _table("high priority", "alarms", *VERDICTS)
+def _verdict_table(made: EvaluationReport) -> Table:
+    table = _new_alarm_table("high priority", "alarms", *VERDICTS)
     high = made["gross"]["high"]
     for name, verdicts in [*high["conditions"].items(), ("all", high["all"])]:
         table.add_row(name, f"{sum(verdicts.values())}", *(f"{verdicts[verdict]}" for verdict in VERDICTS))
     return table
 
 
-def _late(made: Report) -> Table:
-    table = _table("events of the reference", "events", "alarmed", "stood", "median delay s", "at most s")
+def _alarm_delay_table(made: EvaluationReport) -> Table:
+    table = _new_alarm_table("events of the reference", "events", "alarmed", "stood", "median delay s", "at most s")
     for name, one in made["gross"]["delays"].items():
-        late = (_number(one[key], 1) for key in ("median_s", "max_s"))
+        late = (_format_alarm_figure(one[key], 1) for key in ("median_s", "max_s"))
         table.add_row(name, *(f"{one[key]}" for key in ("events", "alarmed", "stood")), *late)
     return table
 
 
-def _false(alarms: Sequence[Report]) -> Table:
-    table = _table("false alarms", "onset", "announced", "condition")
+def _false_alarm_table(alarms: Sequence[EvaluationReport]) -> Table:
+    table = _new_alarm_table("false alarms", "onset", "announced", "condition")
     table.add_column("reason", overflow="fold")
-    for one in alarms[:LISTED]:
-        times = (_time(one[key]) for key in ("onset_s", "announced_s"))
+    for one in alarms[:MOST_LISTED]:
+        times = (_format_alarm_time(one[key]) for key in ("onset_s", "announced_s"))
         table.add_row(one["record"], *times, one["condition"], f"{one['text']}{', in noise' if one['noise'] else ''}")
     return table
 
 
-def _table(first: str, *others: str) -> Table:
+def _new_alarm_table(first: str, *others: str) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, overflow="fold")
     for head in others:
@@ -239,9 +261,9 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-def _time(seconds: float) -> str:
+def _format_alarm_time(seconds: float) -> str:
     return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
 
 
-def _number(value: Any, digits: int = 2) -> str:
+def _format_alarm_figure(value: Any, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"

@@ -14,19 +14,19 @@ import numpy as np
 
 from agent.analysis.lead_input import UNITS_MV
 from agent.core.config import Config
-from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Event, Floats, Found, Lead, quantised
-from agent.pipeline.pipeline import Ward
+from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Event, FloatArray, Lead, Result, quantise_to_counts
+from agent.pipeline.pipeline import Pipeline
 from model.errors import EcgError, RecordError
 from model.records.resample import FS, Resampler
-from model.records.wfdb_records import Record, Signal, read
+from model.records.wfdb_records import Record, RecordSignal, read_record_samples
 
-BLOCK_S = 300.0
+RECORD_BLOCK_S = 300.0
 """Seconds of a record in memory at a time."""
-RUN = "evaluation"
+EVALUATION_RUN = "evaluation"
 
 
 @dataclass(slots=True)
-class Heard:
+class PipelineOutput:
     """What the ward told of one record: its beats, its alarms (as often as they changed), why it was no use."""
 
     beats: list[Beat] = field(default_factory=list)
@@ -35,20 +35,20 @@ class Heard:
     failed: str = ""
 
 
-def analyse(
+def analyse_records(
     records: Sequence[Record],
     config: Config,
-    classify: Callable[[Floats], Floats],
+    classify: Callable[[FloatArray], FloatArray],
     advance: Callable[[float], object],
-    block_s: float = BLOCK_S,
-) -> tuple[dict[str, Heard], float]:
+    block_s: float = RECORD_BLOCK_S,
+) -> tuple[dict[str, PipelineOutput], float]:
     """Let the pipeline hear records with different names as beds of one ward; also its CPU seconds.
 
     `advance` hears of each piece's seconds. A record that cannot be read or monitored says why in `failed`.
     """
-    ward = Ward(config, classify)
-    heard = {record.name: Heard() for record in records}
-    streams = {record.name: chunks(record, block_s) for record in records}
+    ward = Pipeline(config, classify)
+    heard = {record.name: PipelineOutput() for record in records}
+    streams = {record.name: record_chunks(record, block_s) for record in records}
     cpu_s = 0.0
     while streams:
         messages: list[Chunk | End] = []
@@ -63,7 +63,7 @@ def analyse(
         began = time.process_time()
         told = ward.push(messages)
         cpu_s += time.process_time() - began
-        _hear(told, heard)
+        _collect_results(told, heard)
         for message in messages:
             if heard[message.bed].failed:
                 streams.pop(message.bed, None)
@@ -74,7 +74,7 @@ def analyse(
     return heard, cpu_s
 
 
-def _hear(told: list[Found], heard: dict[str, Heard]) -> None:
+def _collect_results(told: list[Result], heard: dict[str, PipelineOutput]) -> None:
     for item in told:
         if isinstance(item, Beat):
             heard[item.bed].beats.append(item)
@@ -84,7 +84,7 @@ def _hear(told: list[Found], heard: dict[str, Heard]) -> None:
             heard[item.bed].failed = item.text
 
 
-def chunks(record: Record, block_s: float = BLOCK_S) -> Iterator[Chunk | End]:
+def record_chunks(record: Record, block_s: float = RECORD_BLOCK_S) -> Iterator[Chunk | End]:
     """A record as the chunks of its replay, of about `block_s` seconds, then its end; no value where it has none.
 
     Raises RecordError where it cannot be read or resampled.
@@ -93,18 +93,18 @@ def chunks(record: Record, block_s: float = BLOCK_S) -> Iterator[Chunk | End]:
         resampler = Resampler(record.fs, len(record.signals))
     except ValueError as error:
         raise RecordError(f"record {record.path} cannot be resampled: {error}") from error
-    leads = tuple(_lead(signal) for signal in record.signals)
+    leads = tuple(_microvolt_lead(signal) for signal in record.signals)
     gains = np.array([lead.gain for lead in leads])
     block, first = max(1, round(block_s * record.fs)), 0
     for start, stop in pairwise((*range(0, record.length, block), record.length, record.length)):
-        x = resampler.push(read(record, start, stop)) if stop > start else resampler.flush()
+        x = resampler.push(read_record_samples(record, start, stop)) if stop > start else resampler.flush()
         if len(x):
-            yield Chunk(record.name, RUN, first, float(FS), leads, quantised(x, gains), 0.0)
+            yield Chunk(record.name, EVALUATION_RUN, first, float(FS), leads, quantise_to_counts(x, gains), 0.0)
             first += len(x)
-    yield End(record.name, RUN, first, float(FS))
+    yield End(record.name, EVALUATION_RUN, first, float(FS))
 
 
-def _lead(signal: Signal) -> Lead:
+def _microvolt_lead(signal: RecordSignal) -> Lead:
     """A voltage in microvolts; any other unit in its own, for the door to refuse."""
     gain = 1000 * UNITS_MV.get(signal.unit, 1e-3)
     low, high = (int(np.clip(round(rail * gain), MISSING + 1, -MISSING - 1)) for rail in (signal.low, signal.high))

@@ -11,26 +11,26 @@ from pathlib import Path
 
 import msgspec
 
-from agent.recording.runs import Mark, SessionRuns, at_home, marks_of_file
-from agent.recording.sessions import Segment, is_recording, recorded
+from agent.recording.runs import BeatMark, SessionRuns, locate_in_session, read_beat_marks
+from agent.recording.sessions import RecordedSegment, find_segments, is_recording
 from model.errors import ConfigError, RecordError, RunError
 
-ENDINGS = (".edf", ".csv", ".jsonl")
-WIDTH = 120
+EXPORT_ENDINGS = (".edf", ".csv", ".jsonl")
+TABLE_WIDTH = 120
 """Of the table where there is no terminal."""
 MOST_NAMED = 6
 """Parts of a recording that an error names."""
 
-Marked = Iterator[tuple[Segment, list[Mark]]]
+MarkedSegments = Iterator[tuple[RecordedSegment, list[BeatMark]]]
 
 
 def show_sessions(folder: Path, json: bool) -> None:
     """Print the recordings in a folder, or the one that it is. Raises RecordError where there are none."""
     from rich.console import Console
 
-    from agent.export.listing import entries, table
+    from agent.export.listing import build_session_table, summarise_sessions
 
-    listed = entries(folder)
+    listed = summarise_sessions(folder)
     if not listed:
         raise RecordError(f"no recordings in {folder}: ecg-agent monitor --record {folder / 'NAME'} makes one")
     if json:
@@ -38,8 +38,8 @@ def show_sessions(folder: Path, json: bool) -> None:
         return
     if len(listed) == 1 and listed[0].state == "unreadable":
         raise RecordError(listed[0].trouble)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    console.print(table(listed))
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, highlight=False)
+    console.print(build_session_table(listed))
     for one in listed:
         if one.trouble:
             console.print(one.trouble, markup=False, soft_wrap=True)
@@ -47,13 +47,13 @@ def show_sessions(folder: Path, json: bool) -> None:
         raise RecordError(f"no recording in {folder} can be read; single records of it can be converted")
 
 
-def convert(recording: Path, out: Path) -> None:
+def convert_recording(recording: Path, out: Path) -> None:
     """Write the recording of one bed, or one segment of it, to `out`, whose ending says how.
 
     The file is there once it is whole, and replaces one that was there. Raises ConfigError, RecordError, RunError.
     """
     ending = out.suffix.lower()
-    if ending not in ENDINGS:
+    if ending not in EXPORT_ENDINGS:
         raise ConfigError(f"{out.name!r} does not say what to convert to: let it end in .edf (EDF+), .csv or .jsonl")
     if out.is_dir():
         raise ConfigError(f"{out} is a folder: give the file to write")
@@ -62,51 +62,51 @@ def convert(recording: Path, out: Path) -> None:
     if not is_recording(recording):
         what = "a folder that monitor --record made, the folder of a bed in it, or one of the WFDB records there"
         raise RecordError(f"{recording} is no recording: give {what}")
-    source = _source(recording)
+    source = _find_export_source(recording)
     if ending != ".jsonl":
-        _check_alike(source.segments)
-    with _open(source) as session, written(out) as file:
+        _check_same_leads(source.segments)
+    with _open_source_session(source) as session, write_atomically(out) as file:
         for path in session.damaged() if session else ():
             sys.stderr.write(f"ecg-agent: samples are gone from {path} of the recording\n")
         if ending == ".jsonl":
-            from agent.export.text import write_json_lines
+            from agent.export.text_formats import write_json_lines
 
             if session is None:
                 what = "was copied out of its recording, or its session.db is broken or missing"
                 raise RecordError(f"{recording} {what}: that knows its beats and events; convert to .edf or .csv")
             write_json_lines(session, source.segments[0].bed, source.segments[0] if source.lone else None, file)
         elif ending == ".csv":
-            from agent.export.text import write_csv
+            from agent.export.text_formats import write_csv
 
-            write_csv(_marked(source, session), source.segments, file)
+            write_csv(_segments_with_marks(source, session), source.segments, file)
         else:
             from agent.export.edf import write_edf
 
             alarms = session.alarms(source.segments[0].bed) if session else ()
-            write_edf(_marked(source, session), source.segments, alarms, file)
+            write_edf(_segments_with_marks(source, session), source.segments, alarms, file)
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _ExportSource:
     """What is converted: `segments` of one bed, or a `lone` one, and the folder of the session they are part of."""
 
-    segments: Sequence[Segment]
+    segments: Sequence[RecordedSegment]
     lone: bool
     session: Path | None
 
 
-def _source(recording: Path) -> _Source:
-    segments = recorded(recording)
+def _find_export_source(recording: Path) -> _ExportSource:
+    segments = find_segments(recording)
     if segments[0].id:
-        return _Source(segments, False, segments[0].path.parent.parent)
+        return _ExportSource(segments, False, segments[0].path.parent.parent)
     if not segments[0].count:
         raise RecordError(f"{recording} holds no recorded signal")
-    home = at_home(segments[0])
-    return _Source([home[1]], True, home[0]) if home else _Source(segments, True, None)
+    home = locate_in_session(segments[0])
+    return _ExportSource([home[1]], True, home[0]) if home else _ExportSource(segments, True, None)
 
 
 @contextlib.contextmanager
-def _open(source: _Source) -> Iterator[SessionRuns | None]:
+def _open_source_session(source: _ExportSource) -> Iterator[SessionRuns | None]:
     if source.session is None:
         yield None
     else:
@@ -114,14 +114,14 @@ def _open(source: _Source) -> Iterator[SessionRuns | None]:
             yield session
 
 
-def _marked(source: _Source, session: SessionRuns | None) -> Marked:
+def _segments_with_marks(source: _ExportSource, session: SessionRuns | None) -> MarkedSegments:
     """Each segment with its beats: by the database, or where there is none by its annotations."""
     if session is not None:
         return session.marks(source.segments)
-    return ((segment, marks_of_file(segment)) for segment in source.segments)
+    return ((segment, read_beat_marks(segment)) for segment in source.segments)
 
 
-def _check_alike(segments: Sequence[Segment]) -> None:
+def _check_same_leads(segments: Sequence[RecordedSegment]) -> None:
     """Raises RecordError where the leads or the rate change, saying where."""
     parts = [list(part) for _, part in groupby(segments, lambda segment: (segment.leads, segment.fs))]
     if len(parts) == 1:
@@ -139,7 +139,7 @@ def _check_alike(segments: Sequence[Segment]) -> None:
 
 
 @contextlib.contextmanager
-def written(out: Path) -> Iterator[BufferedWriter]:
+def write_atomically(out: Path) -> Iterator[BufferedWriter]:
     """A file that takes the place of `out` once all of it is on the disk. Raises RunError."""
     partial = out.with_name(f"{out.name}.partial")
     try:

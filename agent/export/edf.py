@@ -15,9 +15,9 @@ from edfio import Edf, EdfAnnotation, EdfSignal, Patient, Recording
 from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Alarm, Lead
-from agent.recording.bed_writer import index_of
-from agent.recording.runs import Mark
-from agent.recording.sessions import Segment, counts
+from agent.recording.bed_writer import to_device_index
+from agent.recording.runs import BeatMark
+from agent.recording.sessions import RecordedSegment, read_segment_counts
 from model.errors import RecordError
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
@@ -40,7 +40,7 @@ MICROVOLTS = {"V": 1e6, "mV": 1e3}
 
 
 @dataclass(frozen=True, slots=True)
-class _Grid:
+class _RecordGrid:
     """Data records of `samples` of each lead in `seconds`."""
 
     samples: int
@@ -52,7 +52,7 @@ class _Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class _DigitalScale:
     """A digital value stands for the count `base + step * value`."""
 
     base: int = 0
@@ -65,46 +65,46 @@ class _Scale:
 
 
 def write_edf(
-    marked: Iterable[tuple[Segment, list[Mark]]],
-    segments: Sequence[Segment],
+    marked: Iterable[tuple[RecordedSegment, list[BeatMark]]],
+    segments: Sequence[RecordedSegment],
     alarms: Iterable[Alarm],
     file: BufferedWriter,
 ) -> None:
     """Write segments of one bed, of the same leads and rate, with their beats and alarms. Raises RecordError."""
     leads, fs = segments[0].leads, segments[0].fs
-    places = _places(segments)
-    grid = _grid(fs, len(leads))
+    places = _place_segments(segments)
+    grid = _choose_record_grid(fs, len(leads))
     records = -(-(places[-1] + segments[-1].count) // grid.samples)
     if records * grid.samples * len(leads) * 2 > MOST_BYTES:
         raise RecordError(f"{places[-1] / fs / 3600:.0f} hours are too much for one EDF file: convert parts of it")
-    scales = _scales(segments)
+    scales = _scale_leads(segments)
     digital = np.full((len(leads), records * grid.samples), LOWEST, np.int16)
     annotations = [
         EdfAnnotation(0.0, None, f"{lead.name}: {scale.step} counts in one step")
         for lead, scale in zip(leads, scales, strict=True)
         if scale.step > 1
     ]
-    holes = _Holes(leads, fs)
+    holes = _MissingSpans(leads, fs)
     end = 0
     for place, (segment, marks) in zip(places, marked, strict=True):
         if place > end:
-            annotations.append(_stretch(end, place, grid.fs, "not recorded"))
-        for at, found in _blocks(segment):
+            annotations.append(_span_annotation(end, place, grid.fs, "not recorded"))
+        for at, found in _read_count_blocks(segment):
             holes.look(place + at, found)
             for lead, scale in enumerate(scales):
                 digital[lead, place + at : place + at + len(found)] = scale.digital(found[:, lead])
         annotations += [EdfAnnotation(round((place + at) / grid.fs, 6), None, label) for at, label in marks]
         end = place + segment.count
-    annotations += [_stretch(start, stop, grid.fs, text) for start, stop, text in holes.all()]
-    annotations += _alarms(alarms, segments, places, grid.fs)
+    annotations += [_span_annotation(start, stop, grid.fs, text) for start, stop, text in holes.all()]
+    annotations += _alarm_annotations(alarms, segments, places, grid.fs)
     if end < digital.shape[1]:
-        annotations.append(_stretch(end, digital.shape[1], grid.fs, "after the end of the recording"))
-    started = _start(segments[0].started_s)
+        annotations.append(_span_annotation(end, digital.shape[1], grid.fs, "after the end of the recording"))
+    started = _edf_start_time(segments[0].started_s)
     try:
         Edf(
             [
-                _signal(digital[i], grid.fs, lead, label, scale)
-                for i, (lead, label, scale) in enumerate(zip(leads, _labels(leads), scales, strict=True))
+                _build_edf_signal(digital[i], grid.fs, lead, label, scale)
+                for i, (lead, label, scale) in enumerate(zip(leads, _make_edf_labels(leads), scales, strict=True))
             ],
             patient=Patient(),
             recording=Recording(startdate=started.date() if started else None, equipment_code="ecg-agent"),
@@ -116,7 +116,7 @@ def write_edf(
         raise RecordError(f"EDF cannot hold this recording: {error}; use .csv") from error
 
 
-def _places(segments: Sequence[Segment]) -> list[int]:
+def _place_segments(segments: Sequence[RecordedSegment]) -> list[int]:
     """The sample of the file at which each segment begins: by index within a run, by the clock between two runs."""
     places: list[int] = []
     anchor, at, end = segments[0], 0, 0
@@ -129,43 +129,43 @@ def _places(segments: Sequence[Segment]) -> list[int]:
     return places
 
 
-def _grid(fs: float, leads: int) -> _Grid:
+def _choose_record_grid(fs: float, leads: int) -> _RecordGrid:
     for seconds in RECORDS_S:
         samples = round(fs * seconds)
         if samples == fs * seconds > 0 and samples * leads * 2 <= RECORD_BYTES:
-            return _Grid(samples, seconds)
+            return _RecordGrid(samples, seconds)
     samples = max(1, round(fs))
-    return _Grid(samples, float(f"{samples / fs:.8f}"[:8]))
+    return _RecordGrid(samples, float(f"{samples / fs:.8f}"[:8]))
 
 
-def _scales(segments: Sequence[Segment]) -> list[_Scale]:
+def _scale_leads(segments: Sequence[RecordedSegment]) -> list[_DigitalScale]:
     """How the counts of each lead fit 16 bits: a look at all of them where they may not."""
     leads = len(segments[0].leads)
     if all(segment.format == 16 for segment in segments):
-        return [_Scale()] * leads
+        return [_DigitalScale()] * leads
     lowest, highest = np.full(leads, -MISSING, np.int64), np.full(leads, MISSING, np.int64)
     for segment in segments:
-        for _, found in _blocks(segment):
+        for _, found in _read_count_blocks(segment):
             valid = found != MISSING
             lowest = np.minimum(lowest, np.min(found, axis=0, initial=-MISSING - 1, where=valid))
             highest = np.maximum(highest, np.max(found, axis=0, initial=MISSING, where=valid))
-    return [_scale(low, high) for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)]
+    return [_fit_digital_scale(low, high) for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)]
 
 
-def _scale(lowest: int, highest: int) -> _Scale:
+def _fit_digital_scale(lowest: int, highest: int) -> _DigitalScale:
     if lowest > LOWEST and highest <= HIGHEST:
-        return _Scale()
+        return _DigitalScale()
     step = max(1, -(-(highest - lowest) // (2 * HIGHEST)))
-    return _Scale(lowest + HIGHEST * step, step)
+    return _DigitalScale(lowest + HIGHEST * step, step)
 
 
-def _blocks(segment: Segment) -> Iterator[tuple[int, NDArray[np.int32]]]:
+def _read_count_blocks(segment: RecordedSegment) -> Iterator[tuple[int, NDArray[np.int32]]]:
     size = max(1, round(BLOCK_S * segment.fs))
     for start in range(0, segment.count, size):
-        yield start, counts(segment, start, start + size)
+        yield start, read_segment_counts(segment, start, start + size)
 
 
-def _signal(digital: NDArray[np.int16], fs: float, lead: Lead, label: str, scale: _Scale) -> EdfSignal:
+def _build_edf_signal(digital: NDArray[np.int16], fs: float, lead: Lead, label: str, scale: _DigitalScale) -> EdfSignal:
     """A lead in the unit in which the eight characters of EDF tell its range best. Raises RecordError, ValueError."""
     ends = [(scale.base + scale.step * value - lead.offset) / lead.gain for value in (LOWEST, HIGHEST)]
     unit = "".join(c if c.isascii() else "?" for c in lead.unit.replace("\u00b5", "u").replace("\u03bc", "u"))[:8]
@@ -174,7 +174,11 @@ def _signal(digital: NDArray[np.int16], fs: float, lead: Lead, label: str, scale
         low, high = (factor * end for end in ends)
         with contextlib.suppress(ValueError):
             made = EdfSignal.from_digital(
-                digital, fs, label=label, physical_dimension=name, physical_range=(_short(low), _short(high))
+                digital,
+                fs,
+                label=label,
+                physical_dimension=name,
+                physical_range=(_round_to_eight_chars(low), _round_to_eight_chars(high)),
             )
             error = max(abs(made.physical_min - low), abs(made.physical_max - high)) / (high - low) * 2**16
             if best is None or error < best[0] / 2:
@@ -186,7 +190,7 @@ def _signal(digital: NDArray[np.int16], fs: float, lead: Lead, label: str, scale
     return best[1]
 
 
-def _short(value: float) -> float:
+def _round_to_eight_chars(value: float) -> float:
     """The nearest number of eight characters. Raises ValueError where there is none."""
     for digits in range(7, -1, -1):
         rounded = round(value, digits)
@@ -196,7 +200,7 @@ def _short(value: float) -> float:
     raise ValueError(f"{value} has no eight characters")
 
 
-def _labels(leads: Sequence[Lead]) -> list[str]:
+def _make_edf_labels(leads: Sequence[Lead]) -> list[str]:
     """Names of 16 ASCII characters that differ."""
     labels: list[str] = []
     for lead in leads:
@@ -209,32 +213,36 @@ def _labels(leads: Sequence[Lead]) -> list[str]:
     return labels
 
 
-def _start(started_s: float) -> datetime | None:
+def _edf_start_time(started_s: float) -> datetime | None:
     """The start as EDF can tell it, None where it cannot."""
     started = datetime.fromtimestamp(0, UTC) + timedelta(seconds=round(started_s / TICK_S) * TICK_S)
     return started.replace(tzinfo=None) if FIRST_YEAR <= started.year <= LAST_YEAR else None
 
 
-def _stretch(start: int, stop: int, fs: float, text: str) -> EdfAnnotation:
+def _span_annotation(start: int, stop: int, fs: float, text: str) -> EdfAnnotation:
     return EdfAnnotation(round(start / fs, 6), round((stop - start) / fs, 6), text)
 
 
-def _alarms(
-    alarms: Iterable[Alarm], segments: Sequence[Segment], places: Sequence[int], fs: float
+def _alarm_annotations(
+    alarms: Iterable[Alarm], segments: Sequence[RecordedSegment], places: Sequence[int], fs: float
 ) -> Iterator[EdfAnnotation]:
     """Those that began within the segments, as long as they lasted there; without a length where no end is known."""
     shift = {one.run: place - one.first for one, place in zip(segments, places, strict=True)}
     first = {one.run: one.first for one in reversed(segments)}
     stop = {one.run: one.first + one.count for one in segments}
     for alarm in alarms:
-        onset, run = index_of(alarm.onset, segments[0].fs), alarm.run
+        onset, run = to_device_index(alarm.onset, segments[0].fs), alarm.run
         if run in shift and first[run] <= onset < stop[run]:
-            ended = None if alarm.ended is None else min(max(onset, index_of(alarm.ended, segments[0].fs)), stop[run])
+            ended = (
+                None
+                if alarm.ended is None
+                else min(max(onset, to_device_index(alarm.ended, segments[0].fs)), stop[run])
+            )
             length = None if ended is None else round((ended - onset) / fs, 6)
             yield EdfAnnotation(round((onset + shift[run]) / fs, 6), length, f"alarm: {alarm.text}")
 
 
-class _Holes:
+class _MissingSpans:
     """Stretches without a value, lead by lead."""
 
     def __init__(self, leads: Sequence[Lead], fs: float) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from agent.recording.runs import SessionRuns, Summary
-from agent.recording.sessions import found
+from agent.recording.runs import SessionRuns, SessionTotals
+from agent.recording.sessions import find_sessions
 from model.errors import RecordError
 
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class SessionSummary:
     """A recording in numbers.
 
     `length_s` from the first to the last sample of its longest bed, leaving out pauses between runs; `missing_s` how
@@ -39,12 +39,12 @@ class Listed:
     trouble: str = ""
 
 
-def entries(folder: Path) -> list[Listed]:
+def summarise_sessions(folder: Path) -> list[SessionSummary]:
     """The recordings in a folder, or the one that it is."""
-    return [_entry(path) for path in found(folder)]
+    return [_summarise_session(path) for path in find_sessions(folder)]
 
 
-def table(listed: Sequence[Listed]) -> Table:
+def build_session_table(listed: Sequence[SessionSummary]) -> Table:
     """The entries as a table of less than 80 columns, unless names are long."""
     made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     alarms = any(one.alarms for one in listed)
@@ -55,18 +55,24 @@ def table(listed: Sequence[Listed]) -> Table:
     for one in listed:
         began = "" if one.started_s is None else datetime.fromtimestamp(one.started_s, UTC).strftime("%Y-%m-%d %H:%M")
         counted = [f"{one.beats:,}", f"{one.alarms:,}"][: 1 + alarms]
-        cells = (str(len(one.beds)), began, _clock(one.length_s), *counted, _clock(one.missing_s))
-        made.add_row(Text(Path(one.recording).name), *cells, _size(one.bytes), one.state)
+        cells = (
+            str(len(one.beds)),
+            began,
+            _format_session_length(one.length_s),
+            *counted,
+            _format_session_length(one.missing_s),
+        )
+        made.add_row(Text(Path(one.recording).name), *cells, _format_folder_size(one.bytes), one.state)
     return made
 
 
-def _entry(folder: Path) -> Listed:
-    name, size = str(folder if folder.name not in ("", "..") else folder.resolve()), _bytes(folder)
+def _summarise_session(folder: Path) -> SessionSummary:
+    name, size = str(folder if folder.name not in ("", "..") else folder.resolve()), _measure_folder(folder)
     try:
         with SessionRuns(folder) as session:
             live, summary, damaged = session.live, session.summary(), session.damaged()
             runs = [session.runs(bed) for bed in session.beds]
-            return Listed(
+            return SessionSummary(
                 recording=name,
                 beds=session.beds,
                 started_s=summary.started_s,
@@ -76,14 +82,14 @@ def _entry(folder: Path) -> Listed:
                 gaps=summary.gaps,
                 missing_s=sum(run.missing / run.fs for of in runs for run in of),
                 bytes=size,
-                state=_state(live, summary, bool(damaged)),
+                state=_session_state(live, summary, bool(damaged)),
                 trouble=f"{name}: samples are gone from {', '.join(damaged[:MOST_NAMED])}" if damaged else "",
             )
     except RecordError as error:
-        return Listed(name, bytes=size, trouble=str(error))
+        return SessionSummary(name, bytes=size, trouble=str(error))
 
 
-def _state(live: bool, summary: Summary, damaged: bool) -> str:
+def _session_state(live: bool, summary: SessionTotals, damaged: bool) -> str:
     if damaged:
         return "damaged"
     if live:
@@ -91,7 +97,7 @@ def _state(live: bool, summary: Summary, damaged: bool) -> str:
     return "interrupted" if not summary.complete else "incomplete" if summary.lost else "complete"
 
 
-def _bytes(folder: Path) -> int:
+def _measure_folder(folder: Path) -> int:
     """What the files of a session take, also while a monitor adds and deletes some."""
     size = 0
     for path in folder.rglob("*"):
@@ -100,12 +106,12 @@ def _bytes(folder: Path) -> int:
     return size
 
 
-def _clock(seconds: float) -> str:
+def _format_session_length(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _size(size: float) -> str:
+def _format_folder_size(size: float) -> str:
     for unit in ("B", "kB", "MB"):
         if size < 999.5:
             return f"{size:.0f} {unit}"

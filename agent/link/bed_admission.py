@@ -4,15 +4,15 @@ A bed is watched from its first packet on, as long as few of those watched have 
 name is watched from its second packet on; what was before it is fetched.
 """
 
-SETTLING_S = 1.0
+ADMIT_ALL_S = 1.0
 """So long after the first packet of all every name is watched at once: a whole ward comes at the same moment."""
-MOST_SINGLE = 64
+MOST_SINGLE_PACKET_BEDS = 64
 """Beds with one packet; from so many on a new name has to come twice."""
-REMEMBERED = 4096
+MOST_REMEMBERED_NAMES = 4096
 """Names that came once."""
 
 
-class Newcomers:
+class BedAdmission:
     """Names that are heard for the first time."""
 
     def __init__(self, most_beds: int) -> None:
@@ -33,13 +33,13 @@ class Newcomers:
     def _admits(self, bed: str, now_s: float) -> bool:
         if self._first_s is None:
             self._first_s = now_s
-        if now_s - self._first_s < SETTLING_S or len(self.single) < MOST_SINGLE:
+        if now_s - self._first_s < ADMIT_ALL_S or len(self.single) < MOST_SINGLE_PACKET_BEDS:
             self.single.add(bed)
             return True
         if bed in self._once:
             del self._once[bed]
             return True
-        if len(self._once) >= REMEMBERED:
+        if len(self._once) >= MOST_REMEMBERED_NAMES:
             del self._once[next(iter(self._once))]
         self._once[bed] = None
         return False

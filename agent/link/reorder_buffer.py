@@ -8,17 +8,17 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from agent.core.messages import End, Gap
-from agent.wire.packets import Packet, without
+from agent.wire.packets import Packet, drop_first_samples
 
-HELD = 256
+MOST_HELD_PACKETS = 256
 """Most packets held back; what comes beyond them is fetched again later."""
-HELD_BYTES = 2**20
-MOST_PAST = 16
+MOST_HELD_BYTES = 2**20
+MOST_PAST_RUNS = 16
 """Replaced runs that are remembered."""
 
 
 @dataclass(slots=True)
-class Track:
+class ReorderBuffer:
     """The run of a bed.
 
     `next`: the sample that is to come out next. `seen`: the sample after the last that is known to have been sent.
@@ -55,7 +55,7 @@ class Track:
     @property
     def full(self) -> bool:
         """Whether no more packets can be held back."""
-        return len(self._held) >= HELD or self._held_bytes >= HELD_BYTES
+        return len(self._held) >= MOST_HELD_PACKETS or self._held_bytes >= MOST_HELD_BYTES
 
     @property
     def sent(self) -> int:
@@ -118,10 +118,10 @@ class Track:
             out += self.give_up(hole[1], reason, now_s)
         return out
 
-    def followed(self, run: str, fs: float) -> "Track":
+    def followed(self, run: str, fs: float) -> "ReorderBuffer":
         """The track of the run that replaces this one."""
-        past = (*self.past, self.run)[-MOST_PAST:]
-        return Track(self.bed, run, fs, past=past, sent_before=self.sent)
+        past = (*self.past, self.run)[-MOST_PAST_RUNS:]
+        return ReorderBuffer(self.bed, run, fs, past=past, sent_before=self.sent)
 
     def _release(self, now_s: float) -> list[Packet | End]:
         out: list[Packet | End] = []
@@ -134,7 +134,7 @@ class Track:
                 self._held_bytes -= len(packet.payload)
                 known = self.next - first
                 if known < count:
-                    out.append(without(packet, known) if known else packet)
+                    out.append(drop_first_samples(packet, known) if known else packet)
                     self.next = first + count
             del self._held[:taken]
             if self._end is not None and self._end.first <= self.next and not self.ended:

@@ -4,40 +4,40 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from agent.core.messages import Event, EventKind, Found
+from agent.core.messages import Event, EventKind, Result
 
-BURST = 40
+EVENT_BURST = 40
 """Events of a bed that are told one after the other,"""
-SAMPLES = 500
+SAMPLES_PER_EVENT = 500
 """... and then one for so many samples of it that were analysed: a quick replay tells as much as a slow one."""
-SUM_S = 60.0
+EVENT_SUMMARY_S = 60.0
 """How often it is said what else there was."""
-SHARE = 4
+BED_SHARE_DIVISOR = 4
 """A bed's events are not pushed from the latest ones by others while they are no more than one in so many."""
 
 
 @dataclass(slots=True)
-class _Bed:
-    left: float = BURST
+class _EventBudget:
+    left: float = EVENT_BURST
     analysed: int = 0
     untold: Counter[EventKind] = field(default_factory=Counter)
     sample: int = 0
     sum_s: float = 0.0
 
 
-class Told:
+class EventLimiter:
     """Leaves out what is too much; `analysed` says how many samples of a bed were. The link's own events all pass."""
 
     def __init__(self, analysed: Callable[[str], int]) -> None:
         self._analysed = analysed
-        self._beds: dict[str, _Bed] = {}
+        self._beds: dict[str, _EventBudget] = {}
         self._over: set[str] = set()
         """Beds with events that were not told."""
 
-    def take(self, found: Iterable[Found], now_s: float, ended: bool = False) -> list[Found]:
+    def take(self, found: Iterable[Result], now_s: float, ended: bool = False) -> list[Result]:
         """What is to be told of what was found; at the end, or a minute later, the numbers of the rest."""
         out = [one for one in found if not isinstance(one, Event) or not one.bed or self._may(one, now_s)]
-        for name in [name for name in self._over if ended or now_s - self._beds[name].sum_s >= SUM_S]:
+        for name in [name for name in self._over if ended or now_s - self._beds[name].sum_s >= EVENT_SUMMARY_S]:
             bed = self._beds[name]
             bed.sum_s = now_s
             if not bed.untold:
@@ -52,9 +52,9 @@ class Told:
     def _may(self, event: Event, now_s: float) -> bool:
         bed = self._beds.get(event.bed)
         if bed is None:
-            bed = self._beds[event.bed] = _Bed(analysed=self._analysed(event.bed))
+            bed = self._beds[event.bed] = _EventBudget(analysed=self._analysed(event.bed))
         analysed = self._analysed(event.bed)
-        bed.left = min(BURST, bed.left + max(0, analysed - bed.analysed) / SAMPLES)
+        bed.left = min(EVENT_BURST, bed.left + max(0, analysed - bed.analysed) / SAMPLES_PER_EVENT)
         bed.analysed = analysed
         if bed.left >= 1:
             bed.left -= 1
@@ -67,7 +67,7 @@ class Told:
         return False
 
 
-class Latest:
+class EventLog:
     """The latest events, `most` of them; where one has to go it is the oldest of who has more than a share of them."""
 
     def __init__(self, most: int) -> None:
@@ -75,7 +75,7 @@ class Latest:
         self._events: list[Event] = []
         self._of: Counter[str] = Counter()
 
-    def take(self, found: Iterable[Found]) -> None:
+    def take(self, found: Iterable[Result]) -> None:
         """Remember the events among what was told."""
         for one in found:
             if isinstance(one, Event):
@@ -91,7 +91,7 @@ class Latest:
     def _drop(self) -> None:
         ((loudest, count),) = self._of.most_common(1)
         place = 0
-        if count > max(1, self._most // SHARE):
+        if count > max(1, self._most // BED_SHARE_DIVISOR):
             place = next(i for i, event in enumerate(self._events) if event.bed == loudest)
         bed = self._events.pop(place).bed
         self._of[bed] -= 1

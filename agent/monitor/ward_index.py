@@ -4,16 +4,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from agent.core.messages import Alarm, BedState, Found, Glance, Ledger, Priority
-from agent.pipeline.bed_state import Bed
+from agent.core.messages import Alarm, BedStatus, BedSummary, Ledger, Priority, Result
+from agent.pipeline.monitored_bed import MonitoredBed
 
-EVERY_S = 0.25
+INDEX_REFRESH_S = 0.25
 """A thousand beds are looked at anew no more often: twenty pictures a second need not pay for it."""
-KEPT = 16
+KEPT_ALARMS = 16
 """Last alarms kept of a bed."""
 
 
-class Alarms(Protocol):
+class AlarmLookup(Protocol):
     """What is known of the alarms of each row."""
 
     def view(self, row: int) -> tuple[Alarm, ...]: ...
@@ -25,12 +25,14 @@ class Alarms(Protocol):
     def silenced_until_s(self, row: int) -> float: ...
 
 
-class Glances:
+class WardIndex:
     """The beds of `beds`, which grows; `ledger` says what became of the samples of a bed."""
 
-    def __init__(self, beds: dict[str, Bed], alarms: Alarms, ledger: Callable[[str], Ledger], lost_s: float) -> None:
+    def __init__(
+        self, beds: dict[str, MonitoredBed], alarms: AlarmLookup, ledger: Callable[[str], Ledger], lost_s: float
+    ) -> None:
         self._beds, self._alarms, self._ledger, self._lost_s = beds, alarms, ledger, lost_s
-        self._index: tuple[Glance, ...] = ()
+        self._index: tuple[BedSummary, ...] = ()
         self._total = Ledger()
         self._stale_s = self._looked_s = 0.0
 
@@ -38,7 +40,7 @@ class Glances:
         """Look anew the next time."""
         self._stale_s = 0.0
 
-    def look(self, now_s: float) -> tuple[tuple[Glance, ...], Ledger]:
+    def look(self, now_s: float) -> tuple[tuple[BedSummary, ...], Ledger]:
         """All beds in the order of their arrival, the same tuple for EVERY_S, and the samples of all together."""
         if len(self._beds) == len(self._index) and self._looked_s <= now_s < self._stale_s:
             return self._index, self._total
@@ -48,17 +50,17 @@ class Glances:
             ledger = self._ledger(name)
             sent, analysed, missing = sent + ledger.sent, analysed + ledger.analysed, missing + ledger.missing
         self._total = Ledger(sent, analysed, missing)
-        self._looked_s, self._stale_s = now_s, now_s + EVERY_S
+        self._looked_s, self._stale_s = now_s, now_s + INDEX_REFRESH_S
         return self._index, self._total
 
-    def _glance(self, bed: Bed, now_s: float) -> Glance:
+    def _glance(self, bed: MonitoredBed, now_s: float) -> BedSummary:
         alarms, row = self._alarms, bed.row
-        state: BedState = bed.state(now_s, self._lost_s)
+        state: BedStatus = bed.state(now_s, self._lost_s)
         shown = alarms.view(row)
         behind_s = max(0.0, now_s - bed.sent_s) if bed.sent_s and not bed.ended else 0.0
         if not shown and alarms.silenced_until_s(row) <= now_s:
-            return Glance(bed.name, state, behind_s=behind_s)
-        return Glance(
+            return BedSummary(bed.name, state, behind_s=behind_s)
+        return BedSummary(
             bed.name,
             state,
             alarms.urgency(row),
@@ -69,17 +71,17 @@ class Glances:
         )
 
 
-class LastAlarms:
+class AlarmHistory:
     """The last alarms of each bed, as they stood when they were last told of."""
 
     def __init__(self) -> None:
         self._beds: dict[str, deque[Alarm]] = {}
 
-    def take(self, found: Iterable[Found]) -> None:
+    def take(self, found: Iterable[Result]) -> None:
         """Remember the alarms among what was told."""
         for one in found:
             if isinstance(one, Alarm):
-                kept = self._beds.setdefault(one.bed, deque(maxlen=KEPT))
+                kept = self._beds.setdefault(one.bed, deque(maxlen=KEPT_ALARMS))
                 for place, known in enumerate(kept):
                     if (known.run, known.condition, known.onset) == (one.run, one.condition, one.onset):
                         kept[place] = one

@@ -8,7 +8,7 @@ from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 
-def beat_line(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, Any]:
+def beat_to_json(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, Any]:
     """A beat shown at `now_s`, None where that is not known; `delay_s`: what resampling adds to every delay."""
     return {
         "type": "beat",
@@ -26,7 +26,7 @@ def beat_line(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, Any]
     }
 
 
-def event_line(event: Event) -> dict[str, Any]:
+def event_to_json(event: Event) -> dict[str, Any]:
     """An event."""
     of_bed = bool(event.bed)
     return {
@@ -39,7 +39,7 @@ def event_line(event: Event) -> dict[str, Any]:
     }
 
 
-def alarm_line(alarm: Alarm) -> dict[str, Any]:
+def alarm_to_json(alarm: Alarm) -> dict[str, Any]:
     """An alarm as it stands."""
     return {
         "type": "alarm",
@@ -57,6 +57,6 @@ def alarm_line(alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def ledger_line(bed: str, ledger: Ledger) -> dict[str, Any]:
+def ledger_to_json(bed: str, ledger: Ledger) -> dict[str, Any]:
     """The ledger of a bed."""
     return {"type": "ledger", "bed": bed, **asdict(ledger), "open": ledger.open}

@@ -13,49 +13,49 @@ from itertools import repeat
 
 import numpy as np
 
-from agent.alarms.alarm_feed import LATE, Watch
-from agent.analysis.beat_context import LEAST, Contexts
-from agent.analysis.beat_cutter import Cut, Segmenter
-from agent.analysis.lead_input import Door, Stretch, describe, millivolts
-from agent.analysis.lead_state import LeadChange, Quality, reason
-from agent.analysis.qrs_detector import Detector, RPeak
-from agent.analysis.rate import Rhythms
-from agent.analysis.rhythm_windows import Look, Waveforms
-from agent.analysis.sample_ring import History, Rows
+from agent.alarms.alarm_feed import WINDOW_DELAY, AlarmFeed
+from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
+from agent.analysis.beat_cutter import BeatCandidate, BeatCutter
+from agent.analysis.lead_input import LeadInput, SampleBlock, chunks_to_millivolts, describe_lead
+from agent.analysis.lead_state import LeadOffDetector, LeadStateChange, lead_state_text
+from agent.analysis.qrs_detector import QrsDetector, RPeak
+from agent.analysis.rate_tracker import RateTracker
+from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
+from agent.analysis.sample_ring import RowIndexArray, SampleRing
 from agent.core.config import Config
-from agent.core.messages import Beat, BedView, Chunk, End, Event, Floats, Found, Gap, Priority
-from agent.pipeline.bed_state import Bed
-from agent.pipeline.input_queue import ROUNDS, Start, Steps
-from model.beats.cluster_smoothing import Verdicts
+from agent.core.messages import Beat, BedView, Chunk, End, Event, FloatArray, Gap, Priority, Result
+from agent.pipeline.input_queue import BLOCKS_PER_PUSH, InputQueue, RunStart
+from agent.pipeline.monitored_bed import MonitoredBed
+from model.beats.cluster_smoothing import ClusterSmoothing
 from model.errors import StreamError
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
-TOGETHER = 8
+LEAST_JOINT_MESSAGES = 8
 """Messages from which on it pays to unpack chunks together."""
-LIVE_S = 2.5
+LIVE_BED_S = 2.5
 """Beds are counted as others that have sent within so long."""
 
 
-_What = Start | Gap | End | LeadChange | Event | Look | Cut
-EVENT, CUT, LOOK = range(3)
+_StageOutput = RunStart | Gap | End | LeadStateChange | Event | WindowScores | BeatCandidate
+EVENT_RANK, CANDIDATE_RANK, WINDOW_RANK = range(3)
 """What comes first of what was decided at the same sample."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _PendingOutput:
     """Something to tell once the net has spoken: an event, a look at the waveform, or a cut and its place in the batch.
 
     `order`: row, stretch, deciding sample, events before cuts before looks: the same whatever the chunks were.
     """
 
-    bed: Bed
+    bed: MonitoredBed
     order: tuple[int, int, int, int]
-    what: "_What"
+    what: "_StageOutput"
     place: int = 0
 
 
-class Ward:
+class Pipeline:
     """All beds. `classify` maps beats (n, 187) to probabilities (n, 5).
 
     One with the attribute `in_context` maps beats in their context (n, INPUTS) to log-probabilities (n, 6) of the
@@ -63,28 +63,28 @@ class Ward:
     `model.beats.cluster_smoothing` settles what is said of a beat.
     """
 
-    def __init__(self, config: Config, classify: Callable[[Floats], Floats]) -> None:
+    def __init__(self, config: Config, classify: Callable[[FloatArray], FloatArray]) -> None:
         in_context = self._in_context = getattr(classify, "in_context", False)
         self._config, self._classify = config, classify
-        self.beds: dict[str, Bed] = {}
+        self.beds: dict[str, MonitoredBed] = {}
         self._capacity = 1
-        self._by_row: list[Bed] = []
-        self._history = History()
-        self._quality = Quality(config.signal.flat_ms, config.signal.flat_uv)
-        self._detector = Detector(least=LEAST if in_context else 0.0)
-        self._segmenter = Contexts(self._history) if in_context else Segmenter(self._history)
-        self._verdicts = Verdicts()
-        self._rhythms = Rhythms(config.rhythm)
+        self._by_row: list[MonitoredBed] = []
+        self._history = SampleRing()
+        self._quality = LeadOffDetector(config.signal.flat_ms, config.signal.flat_uv)
+        self._detector = QrsDetector(least=LEAST_SCORE if in_context else 0.0)
+        self._segmenter = BeatContextBuilder(self._history) if in_context else BeatCutter(self._history)
+        self._verdicts = ClusterSmoothing()
+        self._rhythms = RateTracker(config.rhythm)
         self._rhythms.grow(1)
-        self._waveforms = Waveforms(self._history, late=LATE)
-        self._watch = Watch(config, self._history)
+        self._waveforms = RhythmWindows(self._history, late=WINDOW_DELAY)
+        self._watch = AlarmFeed(config, self._history)
         self.alarms = self._watch.alarms
-        self._steps = Steps()
-        self._found: list[_Found] = []
-        self._inputs: list[Floats] = []
-        self._out: list[Found] = []
+        self._steps = InputQueue()
+        self._found: list[_PendingOutput] = []
+        self._inputs: list[FloatArray] = []
+        self._out: list[Result] = []
 
-    def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Found]:
+    def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Result]:
         """Take what the link brought; return the beats, events and alarms it decides, in order within each bed.
 
         `shared`: a bed that has much more than the others goes on with the next push; `waiting` says so.
@@ -93,7 +93,7 @@ class Ward:
         for message, x in zip(messages, self._millivolts(messages), strict=True):
             self._take(message, x)
         rounds = 0
-        while self._steps and not (shared and rounds >= ROUNDS and 2 * len(self._steps) <= self._live()):
+        while self._steps and not (shared and rounds >= BLOCKS_PER_PUSH and 2 * len(self._steps) <= self._live()):
             rounds += 1
             self._advance()
             self._tell()  # the strip of an alarm is cut before the history has gone on
@@ -109,9 +109,9 @@ class Ward:
         """Beds that need no more before so many samples are analysed."""
         return {self._by_row[row].name: samples for row, samples in self._steps.sated().items()}
 
-    def watch(self, now_s: float) -> list[Found]:
+    def watch(self, now_s: float) -> list[Result]:
         """Look at the clock: beds from which nothing has come for too long."""
-        out: list[Found] = []
+        out: list[Result] = []
         for row in self._steps.rows():
             self._by_row[row].busy_s = now_s
         for bed in self.beds.values():
@@ -120,7 +120,7 @@ class Ward:
                 out += self._watch.silent(bed.row, now_s)
         return out
 
-    def finish(self) -> list[Found]:
+    def finish(self) -> list[Result]:
         """The strips that were still waiting for what comes after their alarm."""
         return list(self._watch.finish())
 
@@ -136,7 +136,7 @@ class Ward:
             rhythm_name=self.alarms.rhythm_name(bed.row),
         )
 
-    def acknowledge(self, name: str, now_s: float) -> list[Found]:
+    def acknowledge(self, name: str, now_s: float) -> list[Result]:
         """A person has seen to the alarms of a bed."""
         return list(self.alarms.acknowledge(self.beds[name].row, now_s))
 
@@ -159,16 +159,16 @@ class Ward:
             return None
         return self._rhythms.heart_rate(bed.row, int(self._history.head[bed.row]))
 
-    def _millivolts(self, messages: list[Chunk | Gap | End]) -> Iterable[Floats | None]:
+    def _millivolts(self, messages: list[Chunk | Gap | End]) -> Iterable[FloatArray | None]:
         """The samples of chunks of many beds, found together; None for whatever needs a closer look."""
-        if len(messages) < TOGETHER:
+        if len(messages) < LEAST_JOINT_MESSAGES:
             return repeat(None, len(messages))
         chunks = [message for message in messages if isinstance(message, Chunk)]
         beds = (self.beds.get(chunk.bed) for chunk in chunks)
-        found = iter(millivolts([bed.door if bed else None for bed in beds], chunks))
+        found = iter(chunks_to_millivolts([bed.door if bed else None for bed in beds], chunks))
         return [next(found) if isinstance(message, Chunk) else None for message in messages]
 
-    def _take(self, message: Chunk | Gap | End, x: Floats | None) -> None:
+    def _take(self, message: Chunk | Gap | End, x: FloatArray | None) -> None:
         """Bring a message through the door of its bed; the steps it makes wait their turn."""
         bed = self.beds.get(message.bed) or self._admit(message.bed)
         self._steps.put(bed.row)
@@ -197,26 +197,26 @@ class Ward:
         elif isinstance(message, End) and bed.refused:
             bed.ended = True
 
-    def _open(self, bed: Bed, chunk: Chunk) -> bool:
+    def _open(self, bed: MonitoredBed, chunk: Chunk) -> bool:
         """A new door for a new run. Where the stream cannot be monitored the bed is refused, once for each reason."""
         if bed.door is not None:
             self._steps.put(bed.row, *bed.door.flush())
         try:
             bed.change(chunk)
-            bed.door = Door(chunk, self._config.monitor.lead)
+            bed.door = LeadInput(chunk, self._config.monitor.lead)
         except StreamError as error:
             if bed.refused != str(error):
                 bed.refused, bed.door = str(error), None
                 sample = round(chunk.first * FS / chunk.fs)
-                self._find(bed, sample, EVENT, Event(bed.name, sample, "refused", str(error)))
+                self._find(bed, sample, EVENT_RANK, Event(bed.name, sample, "refused", str(error)))
             return False
         bed.refused = ""
-        self._steps.put(bed.row, Start(bed.door, bed.door.at_fs(chunk.first)))
+        self._steps.put(bed.row, RunStart(bed.door, bed.door.at_fs(chunk.first)))
         return True
 
     def _advance(self) -> None:
         """One block of each bed through the stages: beds with as many samples go together."""
-        blocks: dict[int, list[tuple[int, Floats]]] = {}
+        blocks: dict[int, list[tuple[int, FloatArray]]] = {}
         for row in self._steps.rows():
             x = self._next_block(row)
             if x is not None:
@@ -224,14 +224,14 @@ class Ward:
         for group in blocks.values():
             self._analyse(np.array([row for row, _ in group]), np.stack([x for _, x in group]))
 
-    def _next_block(self, row: int) -> Floats | None:
+    def _next_block(self, row: int) -> FloatArray | None:
         """The next samples of a row, after what must happen before them, a few steps at most; None where none came."""
         bed = self._by_row[row]
-        for _ in range(ROUNDS):
+        for _ in range(BLOCKS_PER_PUSH):
             step = self._steps.take(row)
             if step is None:
                 break
-            if isinstance(step, Stretch):
+            if isinstance(step, SampleBlock):
                 self._end_gap(bed)
                 return step.x
             self._turn(bed, step)
@@ -240,16 +240,16 @@ class Ward:
     def _live(self) -> int:
         """Beds that have sent lately, by the clock of what came last."""
         newest_s = max(bed.arrived_s for bed in self.beds.values())
-        return sum(newest_s - bed.arrived_s < LIVE_S and not bed.ended for bed in self.beds.values())
+        return sum(newest_s - bed.arrived_s < LIVE_BED_S and not bed.ended for bed in self.beds.values())
 
-    def _turn(self, bed: Bed, step: Start | Gap | End) -> None:
+    def _turn(self, bed: MonitoredBed, step: RunStart | Gap | End) -> None:
         """A stretch of a bed is over: decide what can be decided, and start anew behind it."""
         if isinstance(step, Gap):
             self._gap(bed, step)
             return
         self._end_gap(bed)
         self._end_stretch(bed)
-        self._find(bed, step.first, EVENT, step)
+        self._find(bed, step.first, EVENT_RANK, step)
         if isinstance(step, End):
             bed.ended = True
             return
@@ -262,12 +262,12 @@ class Ward:
         self._segmenter.forget(bed.row)
         self._watch.reset(bed.row)
 
-    def _gap(self, bed: Bed, step: Gap) -> None:
+    def _gap(self, bed: MonitoredBed, step: Gap) -> None:
         """A gap begins, or the one that the bed is in goes on."""
         if bed.gap is None:
             self._end_stretch(bed)
             bed.gaps += 1
-        self._find(bed, step.first, EVENT, step)
+        self._find(bed, step.first, EVENT_RANK, step)
         if bed.gap is None:
             self._tell()  # strips are cut before the gap takes the place of older signal in the history
         bed.missing += step.count
@@ -277,7 +277,7 @@ class Ward:
         self._detector.resume(bed.row, step.first + step.count)
         self._waveforms.reset(bed.row, step.first + step.count)
 
-    def _end_stretch(self, bed: Bed) -> None:
+    def _end_stretch(self, bed: MonitoredBed) -> None:
         self._keep(*self._segmenter.ready([bed.row], hold=False))
         self._seek(self._detector.flush(bed.row))
         self._keep(*self._segmenter.flush(bed.row))
@@ -285,67 +285,67 @@ class Ward:
         self._see(self._waveforms.flush(bed.row))
         bed.stretch += 1
 
-    def _end_gap(self, bed: Bed) -> None:
+    def _end_gap(self, bed: MonitoredBed) -> None:
         if bed.gap is not None:
             count, why = bed.gap.count, bed.gap.reason
             text = f"gap of {count / FS:.2f} s: {count} samples {why}"
-            self._find(bed, bed.gap.first, EVENT, Event(bed.name, bed.gap.first, "gap", text))
+            self._find(bed, bed.gap.first, EVENT_RANK, Event(bed.name, bed.gap.first, "gap", text))
             bed.gap = None
 
-    def _analyse(self, rows: Rows, x: Floats) -> None:
+    def _analyse(self, rows: RowIndexArray, x: FloatArray) -> None:
         """Quality, R peaks and cuts of a block (rows, n)."""
         self._history.push(rows, x)
         for change in self._quality.push(rows, x):
             self._by_row[change.row].lead_state = change.state
             self._segmenter.interrupt(change.row, change.sample)
-            self._find(self._by_row[change.row], change.sample, EVENT, change)
+            self._find(self._by_row[change.row], change.sample, EVENT_RANK, change)
         self._seek(self._detector.push(rows, x))
         self._keep(*self._segmenter.ready(rows.tolist()))
         self._see(self._waveforms.push(rows))
 
-    def _keep(self, cuts: list[Cut], inputs: Floats) -> None:
+    def _keep(self, cuts: list[BeatCandidate], inputs: FloatArray) -> None:
         """Keep cuts and what the net is to see of them until all beds are through."""
         if not cuts:
             return
         place = sum(map(len, self._inputs))
         self._inputs.append(inputs)
         for i, cut in enumerate(cuts):
-            self._find(self._by_row[cut.row], cut.decided, CUT, cut, place + i)
+            self._find(self._by_row[cut.row], cut.decided, CANDIDATE_RANK, cut, place + i)
 
     def _seek(self, peaks: list[RPeak]) -> None:
         self._watch.peaks(peaks)
         self._segmenter.push(peaks)
 
-    def _see(self, looks: list[Look]) -> None:
+    def _see(self, looks: list[WindowScores]) -> None:
         for look in looks:
-            self._find(self._by_row[look.row], look.sample, LOOK, look)
+            self._find(self._by_row[look.row], look.sample, WINDOW_RANK, look)
 
-    def _find(self, bed: Bed, sample: int, rank: int, what: _What, place: int = 0) -> None:
-        self._found.append(_Found(bed, (bed.row, bed.stretch, sample, rank), what, place))
+    def _find(self, bed: MonitoredBed, sample: int, rank: int, what: _StageOutput, place: int = 0) -> None:
+        self._found.append(_PendingOutput(bed, (bed.row, bed.stretch, sample, rank), what, place))
 
     def _tell(self) -> None:
         """Classify all beats found so far in one batch, follow the rhythm, and hand everything out in order."""
         probabilities = self._classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
         for found in sorted(self._found, key=lambda found: found.order):
             bed, what = found.bed, found.what
-            if isinstance(what, Cut):
+            if isinstance(what, BeatCandidate):
                 self._out += self._beat(bed, what, probabilities[found.place])
-            elif isinstance(what, Look):
+            elif isinstance(what, WindowScores):
                 self._out += self._watch.look(what, bed.arrived_s)
             else:
                 self._out += self._happened(bed, what)
         self._found.clear()
         self._inputs.clear()
 
-    def _happened(self, bed: Bed, what: Start | Gap | End | LeadChange | Event) -> list[Found]:
+    def _happened(self, bed: MonitoredBed, what: RunStart | Gap | End | LeadStateChange | Event) -> list[Result]:
         """What an event means for rhythm and alarms, and what is told of it."""
         row, at_s = bed.row, bed.arrived_s
         if isinstance(what, Event):
             return [what]
-        if isinstance(what, LeadChange):
+        if isinstance(what, LeadStateChange):
             self._rhythms.pause(row)
             self._watch.told(row, what)
-            return [Event(bed.name, what.sample, "signal", reason(what.state))]
+            return [Event(bed.name, what.sample, "signal", lead_state_text(what.state))]
         if isinstance(what, Gap):
             self._rhythms.pause(row)
             return [*self._watch.gap(row, what, at_s)]
@@ -355,10 +355,10 @@ class Ward:
         self._rhythms.reset(row)
         self._verdicts.reset(row)
         bed.beats.clear()
-        begun = Event(bed.name, what.first, "start", f"run {run[:8]}, {describe(lead, what.door.fs)}")
+        begun = Event(bed.name, what.first, "start", f"run {run[:8]}, {describe_lead(lead, what.door.fs)}")
         return [begun, *self._watch.start(row, bed.name, run, lead.name, what.first, at_s)]
 
-    def _beat(self, bed: Bed, cut: Cut, said: list[float]) -> list[Found]:
+    def _beat(self, bed: MonitoredBed, cut: BeatCandidate, said: list[float]) -> list[Result]:
         """The beat of a cut, after what the net said; nothing where that is no beat."""
         rr_s = cut.rr_s
         if not self._in_context:
@@ -377,9 +377,9 @@ class Ward:
         self._watch.told(bed.row, beat)
         return [beat]
 
-    def _admit(self, name: str) -> Bed:
+    def _admit(self, name: str) -> MonitoredBed:
         """A row for a bed that is new; arrays grow in powers of two."""
-        bed = self.beds[name] = Bed(name, row=len(self.beds))
+        bed = self.beds[name] = MonitoredBed(name, row=len(self.beds))
         self._by_row.append(bed)
         if len(self.beds) > self._capacity:
             self._capacity *= 2

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from agent.core.messages import Alarm, Floats, Strip
-from agent.recording.segment_files import Started
-from agent.wire.packets import Text
+from agent.core.messages import Alarm, FloatArray, Strip
+from agent.recording.segment_files import StartTime
+from agent.wire.packets import WireText
 
-MOST_WAITING = 1000
+MOST_PENDING = 1000
 """Alarms, and strips, kept while nothing can be written."""
 LONGEST_STRIP = 60 * 125
 """Samples of a strip that are kept."""
@@ -35,48 +35,48 @@ _UPSERT_STRIP = f"""INSERT INTO strips({_KEY}, lead, first, wave) VALUES (?, ?, 
     UPDATE SET lead = excluded.lead, first = excluded.first, wave = excluded.wave
     WHERE length(excluded.wave) >= length(wave)"""
 _OF_ALARM = "a.run, a.condition, a.onset, a.priority, a.text, a.announced, a.announced_s, a.latching, a.ended"
-ALARMS = f"SELECT a.id, {_OF_ALARM}, a.acknowledged_s FROM alarms a"
-STRIPS = f"""SELECT s.id, {_OF_ALARM}, a.acknowledged_s, s.lead, s.first,
+ALARM_QUERY = f"SELECT a.id, {_OF_ALARM}, a.acknowledged_s FROM alarms a"
+STRIP_QUERY = f"""SELECT s.id, {_OF_ALARM}, a.acknowledged_s, s.lead, s.first,
     CASE WHEN typeof(s.wave) = 'blob' AND length(s.wave) <= {2 * LONGEST_STRIP} THEN s.wave END
     FROM strips s JOIN alarms a USING (bed, run, condition, onset)"""
 STRIP_PAGE = 50
 """Strips that are read at once."""
-_Key = tuple[str, str, str, int]
-_Row = tuple[object, ...]
+_PendingKey = tuple[str, str, str, int]
+_PendingRow = tuple[object, ...]
 
 
 class AlarmRow(msgspec.Struct, array_like=True, frozen=True):
     """A row of ALARMS."""
 
     id: int
-    run: Text
+    run: WireText
     condition: Annotated[str, Meta(max_length=64)]
     onset: int
     priority: Literal["high", "medium", "low"]
     text: str
     announced: int
-    announced_s: Started
+    announced_s: StartTime
     latching: int
     ended: int | None
-    acknowledged_s: Started | None
+    acknowledged_s: StartTime | None
 
 
 class StripRow(AlarmRow, array_like=True, frozen=True):
     """A row of STRIPS."""
 
-    lead: Text
+    lead: WireText
     first: int
     wave: bytes
 
 
-class Waiting:
+class PendingAlarms:
     """Alarms and strips that are to be written."""
 
     def __init__(self) -> None:
-        self._alarms: dict[_Key, _Row] = {}
-        self._of_strips: dict[_Key, _Row] = {}
+        self._alarms: dict[_PendingKey, _PendingRow] = {}
+        self._of_strips: dict[_PendingKey, _PendingRow] = {}
         """The alarms of strips, for those that were never told by themselves."""
-        self._strips: dict[_Key, _Row] = {}
+        self._strips: dict[_PendingKey, _PendingRow] = {}
 
     def __bool__(self) -> bool:
         return bool(self._alarms or self._strips)
@@ -86,10 +86,10 @@ class Waiting:
         alarm = item if isinstance(item, Alarm) else item.alarm
         key = alarm.bed, alarm.run, alarm.condition, alarm.onset
         if isinstance(item, Alarm):
-            _keep(self._alarms, key, _row(item))
+            _keep_pending_row(self._alarms, key, _alarm_values(item))
         else:
-            _keep(self._of_strips, key, _row(alarm))
-            _keep(self._strips, key, (*key, item.lead, item.first, packed(item.wave)))
+            _keep_pending_row(self._of_strips, key, _alarm_values(alarm))
+            _keep_pending_row(self._strips, key, (*key, item.lead, item.first, pack_strip_wave(item.wave)))
 
     def save(self, db: sqlite3.Connection) -> None:
         """Write all that waits, in a transaction of the caller. Raises sqlite3.Error."""
@@ -103,13 +103,13 @@ class Waiting:
             kept.clear()
 
 
-def forget(db: sqlite3.Connection, bed: str, run: str, end: int) -> None:
+def delete_alarms_from(db: sqlite3.Connection, bed: str, run: str, end: int) -> None:
     """Delete what was told of a run from sample `end` (125 Hz) on: it is told again. Raises sqlite3.Error."""
     for table in ("alarms", "strips"):
         db.execute(f"DELETE FROM {table} WHERE bed = ? AND run = ? AND onset >= ?", (bed, run, end))
 
 
-def alarm_of(bed: str, row: AlarmRow, condition: str, text: str) -> Alarm:
+def alarm_from_row(bed: str, row: AlarmRow, condition: str, text: str) -> Alarm:
     """The alarm of a row, with `condition` and `text` made printable."""
     return Alarm(
         bed=bed,
@@ -126,14 +126,14 @@ def alarm_of(bed: str, row: AlarmRow, condition: str, text: str) -> Alarm:
     )
 
 
-def packed(wave: Floats) -> bytes:
+def pack_strip_wave(wave: FloatArray) -> bytes:
     """(n,) mV as microvolts in 16 bits, as much as is kept."""
     part = np.asarray(wave[:LONGEST_STRIP], np.float64)
     counts = np.clip(np.rint(MICROVOLTS * part), LOWEST, HIGHEST)
     return np.where(np.isnan(counts), NO_VALUE, counts).astype("<i2").tobytes()
 
 
-def unpacked(content: bytes) -> Floats:
+def unpack_strip_wave(content: bytes) -> FloatArray:
     """The wave (n,) float32 mV, NaN where there is no value. Raises ValueError."""
     counts = np.frombuffer(content, "<i2")
     wave = counts.astype(np.float32) / np.float32(MICROVOLTS)
@@ -141,13 +141,13 @@ def unpacked(content: bytes) -> Floats:
     return wave
 
 
-def _row(alarm: Alarm) -> _Row:
+def _alarm_values(alarm: Alarm) -> _PendingRow:
     key = alarm.bed, alarm.run, alarm.condition, alarm.onset
     times = alarm.announced, alarm.announced_s, int(alarm.latching), alarm.ended, alarm.acknowledged_s
     return (*key, alarm.priority, alarm.text, *times)
 
 
-def _keep(kept: dict[_Key, Any], key: _Key, row: _Row) -> None:
+def _keep_pending_row(kept: dict[_PendingKey, Any], key: _PendingKey, row: _PendingRow) -> None:
     kept[key] = row
-    if len(kept) > MOST_WAITING:
+    if len(kept) > MOST_PENDING:
         del kept[next(iter(kept))]

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
-from agent.recording.segment_files import LARGEST_TIME, Counts, Origin, Writer, packed
+from agent.recording.segment_files import LARGEST_TIME, CountArray, SegmentOrigin, SegmentWriter, pack_format_16
 from model.records.resample import FS
 
 LONGEST_GAP_S = 60.0
-MOST_FILLED = 2**17
+MOST_FILLED_COUNTS = 2**17
 """A longer gap inside a run ends the segment; a shorter one is written as samples without a value."""
-KEPT = 4
+KEPT_SEGMENTS = 4
 """Latest segments of a bed that late beats may still belong to."""
-CLOCK_S = 86_400.0
+MOST_CLOCK_OFFSET_S = 86_400.0
 """Times of sending further than this from our clock are not believed."""
 
 
 @dataclass(slots=True)
-class Entry:
+class RunLedger:
     """The ledger of one run, in samples of the device: `next - first` is `recorded` + `missing` + `lost`.
 
     `missing` were declared so by the link, `lost` came while nothing could be written, or nobody was there. `written`
@@ -40,22 +40,22 @@ class Entry:
 
 
 @dataclass(slots=True)
-class _Block:
+class _PendingBlock:
     """Samples of one run in an unbroken row that wait to be written; each part knows whether it only fills a gap."""
 
-    entry: Entry
+    entry: RunLedger
     first: int
     fs: float
     leads: tuple[Lead, ...]
     started: float
     anew: bool
     """Whether a new segment begins with it."""
-    parts: list[tuple[Counts, bool]] = field(default_factory=list)
+    parts: list[tuple[CountArray, bool]] = field(default_factory=list)
     done: int = 0
     """Samples of it that are written."""
 
 
-class Track:
+class BedWriter:
     """One bed.
 
     `open_segment` makes the next segment for an origin and a format, `known_entry` looks up the saved ledger of a run
@@ -66,27 +66,27 @@ class Track:
         self,
         bed: str,
         rotate_s: float,
-        open_segment: Callable[[Origin, int], Writer],
-        known_entry: Callable[[str, str], Entry | None],
+        open_segment: Callable[[SegmentOrigin, int], SegmentWriter],
+        known_entry: Callable[[str, str], RunLedger | None],
     ) -> None:
         self.bed, self._rotate_s, self._open_segment, self._known_entry = bed, rotate_s, open_segment, known_entry
-        self.entry: Entry | None = None
-        self.entries: dict[str, Entry] = {}
+        self.entry: RunLedger | None = None
+        self.entries: dict[str, RunLedger] = {}
         """Ledgers that changed and were not saved, by run."""
-        self._past: dict[str, Entry] = {}
+        self._past: dict[str, RunLedger] = {}
         """Ledgers of the latest runs before this one: their last beats are decided once it has begun."""
-        self.recent: list[Writer] = []
-        self.closed: list[Writer] = []
+        self.recent: list[SegmentWriter] = []
+        self.closed: list[SegmentWriter] = []
         """Segments whose header is final, but not their row in the database."""
-        self.unfinished: list[Writer] = []
+        self.unfinished: list[SegmentWriter] = []
         """Segments that no more is written to, but whose header is not final."""
         self.grown: set[str] = set()
         """Signal files that were written to."""
         self.lost_s = 0.0
         """Seconds of signal that were lost to this recording."""
-        self._segment: Writer | None = None
+        self._segment: SegmentWriter | None = None
         self._leads: tuple[Lead, ...] = ()
-        self._blocks: list[_Block] = []
+        self._blocks: list[_PendingBlock] = []
         self._gap = 0
         self._wide: tuple[str, tuple[Lead, ...]] | None = None
         """Run and leads whose counts did not fit format 16."""
@@ -96,7 +96,7 @@ class Track:
         self._coming: list[str] = []
         """Runs that began after the one that the beats found last belong to."""
 
-    def resume(self, entry: Entry, recent: list[Writer]) -> None:
+    def resume(self, entry: RunLedger, recent: list[SegmentWriter]) -> None:
         """Go on where a monitor before stopped, in a new segment; late beats still go to its last ones."""
         self.entry, self._told_run = entry, entry.run
         if entry.last_beat is not None:
@@ -132,7 +132,7 @@ class Track:
 
     def forget(self) -> None:
         """What was found so far has its place: only the latest segments are kept for what comes late."""
-        del self.recent[:-KEPT]
+        del self.recent[:-KEPT_SEGMENTS]
 
     def abandon(self) -> None:
         """Nothing can be written: what waits is lost, and a new segment follows."""
@@ -185,37 +185,37 @@ class Track:
         self.entries[run] = entry
         return True
 
-    def place(self, run: str, sample: int) -> tuple[Writer, int] | None:
+    def place(self, run: str, sample: int) -> tuple[SegmentWriter, int] | None:
         """The segment that an R peak at `sample` (125 Hz) lies in, and its place there; None where there is none."""
         for segment in reversed(self.recent):
             origin = segment.origin
             if origin.run == run and not segment.deleted:
-                at = index_of(sample, origin.fs) - origin.first
+                at = to_device_index(sample, origin.fs) - origin.first
                 if 0 <= at <= segment.count and segment.count:  # rounding may bring it one sample behind the end
                     return segment, min(at, segment.count - 1)
         return None
 
-    def _begin(self, message: Chunk | Gap | End) -> Entry:
+    def _begin(self, message: Chunk | Gap | End) -> RunLedger:
         if self.entry is not None:
             self._break(self.entry)
             self._past[self.entry.run] = self.entry
         run, first = message.run, message.first
         entry = self.entries.get(run) or self._known_entry(self.bed, run)
         self._past.pop(run, None)
-        for old in list(self._past)[:-KEPT]:
+        for old in list(self._past)[:-KEPT_SEGMENTS]:
             del self._past[old]
-        self.entry = entry or Entry(self.bed, run, float(message.fs), first, first, first)
+        self.entry = entry or RunLedger(self.bed, run, float(message.fs), first, first, first)
         self._leads = ()
         self._coming.append(run)
         return self.entry
 
-    def _break(self, entry: Entry) -> None:
+    def _break(self, entry: RunLedger) -> None:
         """End the segment, once what waits is written."""
         self._gap, self._leads = 0, ()
         if not (self._blocks and self._blocks[-1].anew):
-            self._blocks.append(_Block(entry, entry.next, entry.fs, (), 0.0, anew=True))
+            self._blocks.append(_PendingBlock(entry, entry.next, entry.fs, (), 0.0, anew=True))
 
-    def _skip(self, entry: Entry, stop: int, lost: bool) -> None:
+    def _skip(self, entry: RunLedger, stop: int, lost: bool) -> None:
         """No samples up to `stop`: declared missing, or lost to the recording alone, which ends the segment."""
         count = stop - entry.next
         if count <= 0:
@@ -229,21 +229,21 @@ class Track:
             entry.missing += count
             self._gap += count
 
-    def _samples(self, entry: Entry, chunk: Chunk, now_s: float, lose: bool) -> None:
+    def _samples(self, entry: RunLedger, chunk: Chunk, now_s: float, lose: bool) -> None:
         self._skip(entry, chunk.first, lost=True)
         counts = chunk.counts[entry.next - chunk.first :]
         entry.ended = False
         if lose:
             self._skip(entry, entry.next + len(counts), lost=True)
             return
-        if chunk.leads != self._leads or chunk.fs != entry.fs or self._gap > _longest_gap(chunk):
+        if chunk.leads != self._leads or chunk.fs != entry.fs or self._gap > _longest_filled_gap(chunk):
             if self._leads:
                 self._break(entry)
             self._gap, self._leads, entry.fs = 0, chunk.leads, float(chunk.fs)
         block = self._blocks[-1] if self._blocks else None
         if block is None or not block.leads:
-            started = _time_of(chunk, now_s) + (entry.next - chunk.first - self._gap) / entry.fs
-            block = _Block(entry, entry.next - self._gap, entry.fs, chunk.leads, started, anew=False)
+            started = _chunk_start_time(chunk, now_s) + (entry.next - chunk.first - self._gap) / entry.fs
+            block = _PendingBlock(entry, entry.next - self._gap, entry.fs, chunk.leads, started, anew=False)
             self._blocks.append(block)
         if self._gap:
             block.parts.append((np.full((self._gap, len(chunk.leads)), MISSING, np.int32), True))
@@ -252,7 +252,7 @@ class Track:
         entry.next += len(counts)
         entry.recorded += len(counts)
 
-    def _write_block(self, block: _Block) -> int:
+    def _write_block(self, block: _PendingBlock) -> int:
         parts = [counts for counts, _ in block.parts]
         counts = np.ascontiguousarray(np.concatenate(parts) if len(parts) > 1 else parts[0], np.int32)
         entry, grown = block.entry, 0
@@ -262,7 +262,7 @@ class Track:
                 self.end()
             room = limit - (self._segment.count if self._segment else 0)
             rest = counts[block.done : block.done + room]
-            stored, fit = (rest, len(rest)) if self._wide == (entry.run, block.leads) else packed(rest)
+            stored, fit = (rest, len(rest)) if self._wide == (entry.run, block.leads) else pack_format_16(rest)
             if fit:
                 segment = self._segment or self._open(block, entry)
                 grown += segment.append(stored)
@@ -274,27 +274,27 @@ class Track:
                 self._wide = entry.run, block.leads
         return grown
 
-    def _open(self, block: _Block, entry: Entry) -> Writer:
+    def _open(self, block: _PendingBlock, entry: RunLedger) -> SegmentWriter:
         wfdb_format = 32 if self._wide == (entry.run, block.leads) else 16
         started = min(max(0.0, block.started + block.done / block.fs), LARGEST_TIME)
         first = block.first + block.done
-        origin = Origin(first, block.fs, self.bed, entry.run, block.leads, started)
+        origin = SegmentOrigin(first, block.fs, self.bed, entry.run, block.leads, started)
         self._segment = self._open_segment(origin, wfdb_format)
         self.recent.append(self._segment)
         return self._segment
 
 
-def index_of(sample: int, fs: float) -> int:
+def to_device_index(sample: int, fs: float) -> int:
     """Index at the device's rate that is nearest to a sample at 125 Hz."""
     return sample if fs == FS else round(sample * fs / FS)
 
 
-def _longest_gap(chunk: Chunk) -> float:
+def _longest_filled_gap(chunk: Chunk) -> float:
     """Samples that are written as having no value; a longer gap, or one of very many counts, ends the segment."""
-    return min(LONGEST_GAP_S * chunk.fs, MOST_FILLED // len(chunk.leads))
+    return min(LONGEST_GAP_S * chunk.fs, MOST_FILLED_COUNTS // len(chunk.leads))
 
 
-def _time_of(chunk: Chunk, now_s: float) -> float:
+def _chunk_start_time(chunk: Chunk, now_s: float) -> float:
     """When the first sample of a chunk was: as long before its sending, or our time, as it lasts."""
-    sent_s = chunk.sent_s if abs(chunk.sent_s - now_s) < CLOCK_S else now_s
+    sent_s = chunk.sent_s if abs(chunk.sent_s - now_s) < MOST_CLOCK_OFFSET_S else now_s
     return sent_s - len(chunk.counts) / chunk.fs

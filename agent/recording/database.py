@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from agent.recording.segment_files import first_record
+from agent.recording.segment_files import find_first_record
 from model.errors import RecordError, RunError
 
-FILE = "session.db"
-LOCK = "lock"
+DATABASE_FILE = "session.db"
+LOCK_FILE = "lock"
 """Locked while a monitor records."""
-OPEN = "open"
+OPEN_KEY = "open"
 """Key of `about` that is there from when a monitor begins to record until all of it is written."""
-VERSION = 2
+LAYOUT_VERSION = 2
 """Since 2 there are alarms and strips; sessions of version 1 are read, and brought up when they are continued."""
-APPLICATION = 0x45434721
+APPLICATION_ID = 0x45434721
 """Tells a session from any other SQLite file."""
-TABLES = {
+LAYOUT_TABLES = {
     1: frozenset({"about", "segments", "beats", "events", "ledger"}),
     2: frozenset({"about", "segments", "beats", "events", "ledger", "alarms", "strips"}),
 }
 """Of each version."""
-PATH = re.compile(r"[A-Za-z0-9_-]+/[0-9]{4,9}")
+SEGMENT_PATH = re.compile(r"[A-Za-z0-9_-]+/[0-9]{4,9}")
 """A segment's path in the folder of its session, without ending: no other is ever touched."""
-BUSY_S = 5.0
+BUSY_TIMEOUT_S = 5.0
 _MAGIC, _WAL = b"SQLite format 3\0", 2
 _open: Counter[Path] = Counter()
 """Databases that this process has open. To open and close such a file by other means than SQLite would end the locks
@@ -69,30 +69,30 @@ CREATE TABLE IF NOT EXISTS strips(
 """
 
 
-def is_store(path: Path) -> bool:
+def is_session_database(path: Path) -> bool:
     """Whether a file is the database of a session, by its first bytes."""
     if _open[path.absolute()]:
         return True
-    header = _header(path)
-    return header[:16] == _MAGIC and int.from_bytes(header[68:72]) == APPLICATION
+    header = _read_database_header(path)
+    return header[:16] == _MAGIC and int.from_bytes(header[68:72]) == APPLICATION_ID
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:
     """The database of a session that is recorded, made where there is none. Raises RunError, sqlite3.Error."""
-    path = folder / FILE
-    if path.exists() and path.stat().st_size and not is_store(path):
+    path = folder / DATABASE_FILE
+    if path.exists() and path.stat().st_size and not is_session_database(path):
         raise RunError(f"{path} is no database of a recording: choose another folder (--record)")
     # Only one thread uses a connection at a time; sqlite3 would insist on the one that made it.
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
+        if version > LAYOUT_VERSION:
             raise RunError(f"{folder} was recorded by a later version of ecg-agent: update, or choose another folder")
         if version == 0:
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {LAYOUT_VERSION}; COMMIT;")
         if version == 0:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except BaseException:
@@ -108,17 +108,17 @@ def close_in_order(connection: sqlite3.Connection, folder: Path) -> None:
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
-    close(connection, folder)
+    close_database(connection, folder)
 
 
-def close(connection: sqlite3.Connection, folder: Path) -> None:
+def close_database(connection: sqlite3.Connection, folder: Path) -> None:
     """Let go of the database of a session."""
     connection.close()
-    _open[(folder / FILE).absolute()] -= 1
+    _open[(folder / DATABASE_FILE).absolute()] -= 1
 
 
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def write_transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """All or nothing of what is written within it."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -135,20 +135,24 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
 
     Raises RecordError where there is none, or it is of another kind or version.
     """
-    path = folder / FILE
-    if not is_store(path):
-        raise _not_there(folder)
-    connection = _read_only(path)
+    path = folder / DATABASE_FILE
+    if not is_session_database(path):
+        raise _missing_database_error(folder)
+    connection = _connect_read_only(path)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version not in TABLES:
-            raise RecordError(f"{folder} is a recording of version {version}: this ecg-agent reads up to {VERSION}")
+        if version not in LAYOUT_TABLES:
+            raise RecordError(
+                f"{folder} is a recording of version {version}: this ecg-agent reads up to {LAYOUT_VERSION}"
+            )
         made = set(connection.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall())
-        if made != {("table", name) for name in TABLES[version]}:
-            raise RecordError(f"{folder} is a broken recording: {path.name} has other tables{_still_there(folder)}")
+        if made != {("table", name) for name in LAYOUT_TABLES[version]}:
+            raise RecordError(
+                f"{folder} is a broken recording: {path.name} has other tables{_surviving_record_hint(folder)}"
+            )
     except sqlite3.Error as error:
         connection.close()
-        raise broken(folder, error) from error
+        raise broken_database_error(folder, error) from error
     except BaseException:
         connection.close()
         raise
@@ -156,27 +160,27 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
     return connection
 
 
-def broken(folder: Path, error: Exception) -> RecordError:
+def broken_database_error(folder: Path, error: Exception) -> RecordError:
     """What to tell where a database cannot be read."""
     said = " ".join(str(error).split())
-    return RecordError(f"cannot read {FILE} of the recording {folder}: {said}{_still_there(folder)}")
+    return RecordError(f"cannot read {DATABASE_FILE} of the recording {folder}: {said}{_surviving_record_hint(folder)}")
 
 
-def _not_there(folder: Path) -> RecordError:
+def _missing_database_error(folder: Path) -> RecordError:
     """What to tell of a folder without a database of a recording."""
-    left, what = _still_there(folder), "broken" if (folder / FILE).exists() else "missing"
+    left, what = _surviving_record_hint(folder), "broken" if (folder / DATABASE_FILE).exists() else "missing"
     if not left:
-        return RecordError(f"{folder} is no recording: it has no valid {FILE}")
-    return RecordError(f"{FILE} of the recording {folder} is {what}{left}")
+        return RecordError(f"{folder} is no recording: it has no valid {DATABASE_FILE}")
+    return RecordError(f"{DATABASE_FILE} of the recording {folder} is {what}{left}")
 
 
-def _still_there(folder: Path) -> str:
+def _surviving_record_hint(folder: Path) -> str:
     """What can be had of a recording without its database, to end a message with; "" where that is nothing."""
-    record = first_record(folder)
+    record = find_first_record(folder)
     return f"; its signal is still there, record by record: ecg-agent convert {record} OUT" if record else ""
 
 
-def rows(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], page: int) -> Iterator[Any]:
+def read_rows_paged(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], page: int) -> Iterator[Any]:
     """Rows of a query that ends in `id > ? ORDER BY id LIMIT ?` and begins with the id, page by page.
 
     A page is to be small where rows are large. No transaction stays open between two pages: a reader that takes its
@@ -188,7 +192,7 @@ def rows(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], pa
         last = found[-1][0]
 
 
-def _header(path: Path) -> bytes:
+def _read_database_header(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(100)
@@ -196,12 +200,16 @@ def _header(path: Path) -> bytes:
         return b""
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
+def _connect_read_only(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing; where no other has the database open not even its side files."""
     base = f"file:{quote(str(path.absolute()))}?mode=ro"
     alone = not _open[path.absolute()] and not path.with_name(f"{path.name}-wal").exists()
-    for uri in (f"{base}&immutable=1",) if alone and _header(path)[18] == _WAL else (base, f"{base}&immutable=1"):
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    for uri in (
+        (f"{base}&immutable=1",) if alone and _read_database_header(path)[18] == _WAL else (base, f"{base}&immutable=1")
+    ):
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchall()
         except (
@@ -212,4 +220,4 @@ def _read_only(path: Path) -> sqlite3.Connection:
             failure: Exception = error
         else:
             return connection
-    raise broken(path.parent, failure)
+    raise broken_database_error(path.parent, failure)

@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 
 from agent.core.config import RecordConfig
-from agent.core.messages import Chunk, End, Event, Found, Gap, Position, RecordingView, Strip
+from agent.core.messages import Chunk, End, Event, Gap, RecordingView, Result, ResumePosition, Strip
 from agent.recording.session_writer import SessionWriter
 from model.errors import RunError
 
@@ -40,12 +40,12 @@ EARLY_BYTES = MOST_BYTES // 8
 """So many are written at once."""
 MESSAGE_BYTES, FOUND_BYTES = 200, 500
 """What a message takes beside its samples, and a beat, event, alarm or strip beside its wave, roughly."""
-MARGIN = 1.1
+RESUME_MARGIN = 1.1
 """How much more than a limit there must be before an alarm is over."""
 MOST_NEWS = 1000
 MB = 10**6
 PROBE_BYTES = 256 * 1024
-_Batch = tuple[Sequence[Chunk | Gap | End], Sequence[Found], float]
+_RecorderBatch = tuple[Sequence[Chunk | Gap | End], Sequence[Result], float]
 
 
 class Recorder:
@@ -55,13 +55,13 @@ class Recorder:
         self.folder, self._config = folder, config
         self._writer = SessionWriter(folder, 60 * config.rotate_min, about)
         self._positions = {
-            track.bed: Position(entry.run, entry.next, entry.fs, entry.last_beat, entry.ended)
+            track.bed: ResumePosition(entry.run, entry.next, entry.fs, entry.last_beat, entry.ended)
             for track in self._writer.tracks.values()
             if (entry := track.entry) is not None
         }
         self._condition = threading.Condition()
         """Guards what both threads change: all of the following up to `_news`."""
-        self._batches: list[_Batch] = []
+        self._batches: list[_RecorderBatch] = []
         self._bytes = 0
         self._pushed = self._written = 0
         self._hurry = self._closing = False
@@ -90,18 +90,18 @@ class Recorder:
     ) -> None:
         self.close()
 
-    def positions(self) -> dict[str, Position]:
+    def positions(self) -> dict[str, ResumePosition]:
         """Where each bed's recording stood when it was opened."""
         return dict(self._positions)
 
-    def push(self, messages: Sequence[Chunk | Gap | End], found: Sequence[Found], now_s: float) -> None:
+    def push(self, messages: Sequence[Chunk | Gap | End], found: Sequence[Result], now_s: float) -> None:
         """Take what the link brought and what was found in it, at `now_s` Unix time. Never waits.
 
         Events of kind "record" are left out: the recording writes its own.
         """
         if not messages and not found:
             return
-        size = _size(messages, found)
+        size = _estimate_batch_bytes(messages, found)
         with self._condition:
             if self._bytes and self._bytes + size > MOST_BYTES:
                 self._dropped_s = now_s if self._dropped_s is None else self._dropped_s
@@ -172,7 +172,7 @@ class Recorder:
             due += FLUSH_S
             self._step(batches, said)
             with self._condition:
-                self._bytes -= sum(_size(messages, found) for messages, found, _ in batches)
+                self._bytes -= sum(_estimate_batch_bytes(messages, found) for messages, found, _ in batches)
                 self._written += len(batches)
                 self._hurry = self._hurry and not hurried
                 self._condition.notify_all()
@@ -181,16 +181,16 @@ class Recorder:
                 self._writer.tell(event, at_s)
             self._writer.close()
         except (OSError, sqlite3.Error) as error:
-            self._why = self._failure = _reason(error)
+            self._why = self._failure = _disk_error_text(error)
             self._writer.abandon()
 
-    def _step(self, batches: list[_Batch], said: list[tuple[Event, float]]) -> None:
+    def _step(self, batches: list[_RecorderBatch], said: list[tuple[Event, float]]) -> None:
         """Take and write; whatever goes wrong pauses the recording and nothing else."""
         try:
             if batches:
                 now_s = batches[-1][2]
                 self._ahead_s = now_s - time.monotonic()
-                messages = _joined(message for messages, _, _ in batches for message in messages)
+                messages = _merge_chunks(message for messages, _, _ in batches for message in messages)
                 found = [(item, at_s) for _, found, at_s in batches for item in found]
                 others = [told for told in found if not (isinstance(told[0], Event) and told[0].kind == "record")]
                 self._writer.take(messages, others, now_s, lose=bool(self._paused))
@@ -203,7 +203,7 @@ class Recorder:
                 self._trim()
                 self._sync()
         except (OSError, sqlite3.Error) as error:
-            self._pause(_reason(error))
+            self._pause(_disk_error_text(error))
         except Exception as error:  # a fault of ours must not end the recording without a word
             self._pause(f"internal error: {error!r}")
 
@@ -212,17 +212,17 @@ class Recorder:
         free = self._free = shutil.disk_usage(self.folder).free
         reserve = self._config.reserve_mb * MB
         if free < reserve and not self._low:
-            self._low = f"disk almost full: {_megabytes(free)} left at {self.folder}"
-            self._tell(f"{self._low}; recording pauses at {_megabytes(reserve / 5)}")
-        elif self._low and free > reserve * MARGIN:
+            self._low = f"disk almost full: {_format_megabytes(free)} left at {self.folder}"
+            self._tell(f"{self._low}; recording pauses at {_format_megabytes(reserve / 5)}")
+        elif self._low and free > reserve * RESUME_MARGIN:
             self._low = ""
-            self._tell(f"disk no longer full: {_megabytes(free)} left at {self.folder}")
+            self._tell(f"disk no longer full: {_format_megabytes(free)} left at {self.folder}")
         if not self._paused and free < reserve / 5:
             self._writer.flush()
-            self._pause(f"disk full: {_megabytes(free)} left at {self.folder}")
+            self._pause(f"disk full: {_format_megabytes(free)} left at {self.folder}")
         elif self._paused and time.monotonic() >= self._retry:
             self._retry = time.monotonic() + RETRY_S
-            if free >= reserve / 5 * MARGIN:
+            if free >= reserve / 5 * RESUME_MARGIN:
                 self._go_on()
 
     def _pause(self, reason: str) -> None:
@@ -253,11 +253,13 @@ class Recorder:
             deleted = self._writer.delete_oldest()
             if not deleted:
                 if not self._full:
-                    self._tell(f"the recording is over its limit of {_megabytes(limit)}: nothing is left to delete")
+                    self._tell(
+                        f"the recording is over its limit of {_format_megabytes(limit)}: nothing is left to delete"
+                    )
                 self._full = True
                 return
             self._full = False
-            self._tell(f"deleted to stay below {_megabytes(limit)}: {deleted}")
+            self._tell(f"deleted to stay below {_format_megabytes(limit)}: {deleted}")
 
     def _sync(self) -> None:
         self._writer.sync(self._config.sync_s - FLUSH_S, SYNC_BUDGET_S)
@@ -273,35 +275,35 @@ class Recorder:
             del self._news[:-MOST_NEWS]
 
 
-def _joined(messages: Iterable[Chunk | Gap | End]) -> list[Chunk | Gap | End]:
+def _merge_chunks(messages: Iterable[Chunk | Gap | End]) -> list[Chunk | Gap | End]:
     """The messages with a bed's consecutive chunks made one: few large ones are written much faster than many."""
     out: list[Chunk | Gap | End] = []
     waiting: dict[str, list[Chunk]] = {}
     for message in messages:
         parts = waiting.setdefault(message.bed, [])
-        if parts and not (isinstance(message, Chunk) and _follows(message, parts[-1])):
-            out.append(_join(parts))
+        if parts and not (isinstance(message, Chunk) and _continues_chunk(message, parts[-1])):
+            out.append(_concatenate_chunks(parts))
             parts.clear()
         if isinstance(message, Chunk):
             parts.append(message)
         else:
             out.append(message)
-    return out + [_join(parts) for parts in waiting.values() if parts]
+    return out + [_concatenate_chunks(parts) for parts in waiting.values() if parts]
 
 
-def _follows(chunk: Chunk, before: Chunk) -> bool:
+def _continues_chunk(chunk: Chunk, before: Chunk) -> bool:
     same_stream = chunk.leads is before.leads and chunk.run == before.run and chunk.fs == before.fs
     return same_stream and chunk.first == before.first + len(before.counts)
 
 
-def _join(parts: list[Chunk]) -> Chunk:
+def _concatenate_chunks(parts: list[Chunk]) -> Chunk:
     if len(parts) == 1:
         return parts[0]
     counts = np.concatenate([part.counts for part in parts])
     return replace(parts[0], counts=counts, sent_s=parts[-1].sent_s)
 
 
-def _size(messages: Sequence[Chunk | Gap | End], found: Sequence[Found]) -> int:
+def _estimate_batch_bytes(messages: Sequence[Chunk | Gap | End], found: Sequence[Result]) -> int:
     """Bytes in memory, roughly."""
     size = FOUND_BYTES * len(found) + MESSAGE_BYTES * len(messages)
     for message in messages:
@@ -313,10 +315,10 @@ def _size(messages: Sequence[Chunk | Gap | End], found: Sequence[Found]) -> int:
     return size
 
 
-def _reason(error: OSError | sqlite3.Error) -> str:
+def _disk_error_text(error: OSError | sqlite3.Error) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
     return f"{text} ({error.filename})" if isinstance(error, OSError) and error.filename else text
 
 
-def _megabytes(size: float) -> str:
+def _format_megabytes(size: float) -> str:
     return f"{size / MB:.0f} MB"

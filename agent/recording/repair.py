@@ -10,64 +10,77 @@ from pathlib import Path
 from typing import Any
 
 from agent.recording import alarm_records, database
-from agent.recording.bed_writer import Entry, index_of
-from agent.recording.segment_files import FORMATS, Origin, Writer, decode_leads, encode_leads, origin_of, read
+from agent.recording.bed_writer import RunLedger, to_device_index
+from agent.recording.segment_files import (
+    NO_VALUE_OF_FORMAT,
+    SegmentOrigin,
+    SegmentWriter,
+    decode_leads,
+    encode_leads,
+    read_segment_origin,
+    read_stored_samples,
+)
 from model.records.resample import FS
 
 _BLOCK_ROWS = 65_536
 
 
-def repair(db: sqlite3.Connection, folder: Path) -> int:
+def repair_session(db: sqlite3.Connection, folder: Path) -> int:
     """Close all segments that were left open; how many had signal. Raises OSError, sqlite3.Error, ValueError."""
-    _adopt(db, folder)
-    left = [writer_of(folder, row) for row in db.execute(f"{SEGMENTS} WHERE state = 'open' ORDER BY id").fetchall()]
+    _adopt_unknown_files(db, folder)
+    left = [
+        writer_from_row(folder, row)
+        for row in db.execute(f"{SEGMENT_QUERY} WHERE state = 'open' ORDER BY id").fetchall()
+    ]
     for writer in left:
         writer.repair()
         if writer.count:
-            _close(db, writer)
+            _close_segment(db, writer)
         else:
-            discard(db, writer)
+            discard_empty_segment(db, writer)
     runs = dict.fromkeys((writer.origin.bed, writer.origin.run) for writer in left)
     for bed, run in runs:
         written = [w for w in left if w.count and (w.origin.bed, w.origin.run) == (bed, run)]
-        entry = _entry(db, bed, run)
+        entry = _load_run_ledger(db, bed, run)
         if entry is None and written:
             first = written[0].origin
-            entry = Entry(bed, run, first.fs, first.first, first.first, first.first)
+            entry = RunLedger(bed, run, first.fs, first.first, first.first, first.first)
         if entry is not None:
-            _settle(db, entry, written)
+            _settle_run_ledger(db, entry, written)
     return sum(writer.count > 0 for writer in left)
 
 
-SEGMENTS = "SELECT id, path, bed, run, first, fs, leads, started_s, format, count FROM segments"
-ENTRIES = "SELECT bed, run, fs, first, next, written, recorded, missing, lost, last_beat, ended FROM ledger"
+SEGMENT_QUERY = "SELECT id, path, bed, run, first, fs, leads, started_s, format, count FROM segments"
+LEDGER_QUERY = "SELECT bed, run, fs, first, next, written, recorded, missing, lost, last_beat, ended FROM ledger"
 
 
-def writer_of(folder: Path, row: tuple[Any, ...]) -> Writer:
+def writer_from_row(folder: Path, row: tuple[Any, ...]) -> SegmentWriter:
     """A segment of the database as it was written. Raises ValueError."""
     identity, path, bed, run, first, fs, leads, started, wfdb_format, count = row
-    origin = Origin(first, fs, bed, run, decode_leads(leads), started)
-    if wfdb_format not in FORMATS:
+    origin = SegmentOrigin(first, fs, bed, run, decode_leads(leads), started)
+    if wfdb_format not in NO_VALUE_OF_FORMAT:
         raise ValueError(f"its database names a segment of format {wfdb_format}")
-    return Writer(f"{folder}/{path}", origin, wfdb_format, identity, count, notes=None)
+    return SegmentWriter(f"{folder}/{path}", origin, wfdb_format, identity, count, notes=None)
 
 
-def entry_of(row: tuple[Any, ...]) -> Entry:
+def ledger_from_row(row: tuple[Any, ...]) -> RunLedger:
     """A row of ENTRIES."""
-    entry = Entry(*row)
+    entry = RunLedger(*row)
     entry.ended = bool(entry.ended)
     return entry
 
 
-def add_segment(db: sqlite3.Connection, folder: Path, path: str, origin: Origin, wfdb_format: int) -> Writer:
+def add_segment(
+    db: sqlite3.Connection, folder: Path, path: str, origin: SegmentOrigin, wfdb_format: int
+) -> SegmentWriter:
     """A row for a new segment, `path` being relative, and its writer."""
     number, leads = int(path.rpartition("/")[2]), encode_leads(origin.leads)
     values = (origin.bed, number, path, origin.run, origin.first, 0, origin.fs, leads, origin.started, wfdb_format)
     made = db.execute("INSERT INTO segments VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')", values)
-    return Writer(f"{folder}/{path}", origin, wfdb_format, made.lastrowid or 0)
+    return SegmentWriter(f"{folder}/{path}", origin, wfdb_format, made.lastrowid or 0)
 
 
-def save_entries(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+def save_run_ledgers(db: sqlite3.Connection, entries: Iterable[RunLedger]) -> None:
     """Write the ledgers of runs; the place of a run among those of its bed stays."""
     db.executemany(
         """INSERT INTO ledger(bed, run, fs, first, next, written, recorded, missing, lost, last_beat, ended)
@@ -82,18 +95,18 @@ def save_entries(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     )
 
 
-def annotate_again(db: sqlite3.Connection, writer: Writer) -> None:
+def rewrite_annotations(db: sqlite3.Connection, writer: SegmentWriter) -> None:
     """Write the whole annotation file of a segment from the database."""
     origin = writer.origin
     query = "SELECT sample, label FROM beats WHERE bed = ? AND segment = ? ORDER BY id"
     beats = [
-        (min(max(0, index_of(sample, origin.fs) - origin.first), writer.count - 1), label)
+        (min(max(0, to_device_index(sample, origin.fs) - origin.first), writer.count - 1), label)
         for sample, label in db.execute(query, (origin.bed, writer.identity)).fetchall()
     ]
     writer.annotate_anew(beats)
 
 
-def discard(db: sqlite3.Connection, writer: Writer) -> None:
+def discard_empty_segment(db: sqlite3.Connection, writer: SegmentWriter) -> None:
     """Forget a segment that never held a sample, with its files."""
     writer.remove()
     with contextlib.suppress(OSError):
@@ -101,10 +114,10 @@ def discard(db: sqlite3.Connection, writer: Writer) -> None:
     db.execute("DELETE FROM segments WHERE id = ?", (writer.identity,))
 
 
-def _adopt(db: sqlite3.Connection, folder: Path) -> None:
+def _adopt_unknown_files(db: sqlite3.Connection, folder: Path) -> None:
     """Files the database does not know, after a power cut, and those of segments whose deletion was interrupted."""
     known = dict(db.execute("SELECT path, state FROM segments").fetchall())
-    if not all(database.PATH.fullmatch(path) for path in known):
+    if not all(database.SEGMENT_PATH.fullmatch(path) for path in known):
         raise ValueError("its database names files outside of it")
     for bed in (entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink()):
         for file in sorted(bed.iterdir()):
@@ -113,36 +126,36 @@ def _adopt(db: sqlite3.Connection, folder: Path) -> None:
                 continue
             if file.suffix == ".tmp" or known.get(path) == "deleted":
                 file.unlink()
-            elif file.suffix == ".hea" and path not in known and (found := origin_of(folder / path)):
+            elif file.suffix == ".hea" and path not in known and (found := read_segment_origin(folder / path)):
                 add_segment(db, folder, path, *found)
 
 
-def _close(db: sqlite3.Connection, writer: Writer) -> None:
-    annotate_again(db, writer)
+def _close_segment(db: sqlite3.Connection, writer: SegmentWriter) -> None:
+    rewrite_annotations(db, writer)
     writer.finish()
     db.execute("UPDATE segments SET count = ?, state = 'closed' WHERE id = ?", (writer.count, writer.identity))
 
 
-def _entry(db: sqlite3.Connection, bed: str, run: str) -> Entry | None:
-    row = db.execute(f"{ENTRIES} WHERE bed = ? AND run = ?", (bed, run)).fetchone()
-    return None if row is None else entry_of(row)
+def _load_run_ledger(db: sqlite3.Connection, bed: str, run: str) -> RunLedger | None:
+    row = db.execute(f"{LEDGER_QUERY} WHERE bed = ? AND run = ?", (bed, run)).fetchone()
+    return None if row is None else ledger_from_row(row)
 
 
-def _settle(db: sqlite3.Connection, entry: Entry, written: list[Writer]) -> None:
+def _settle_run_ledger(db: sqlite3.Connection, entry: RunLedger, written: list[SegmentWriter]) -> None:
     """Bring the ledger of a run to what is on disk: mostly a little more than the database knew."""
     (end,) = db.execute(
         "SELECT max(first + count) FROM segments WHERE bed = ? AND run = ? AND state != 'open'", (entry.bed, entry.run)
     ).fetchone()
     end = entry.first if end is None else end
-    with database.transaction(db):
+    with database.write_transaction(db):
         if end < entry.written:
-            _roll_back(db, entry, end)
+            _roll_back_ledger(db, entry, end)
         for writer in written:
-            _go_on(entry, writer)
-        save_entries(db, [entry])
+            _count_unsaved_samples(entry, writer)
+        save_run_ledgers(db, [entry])
 
 
-def _go_on(entry: Entry, writer: Writer) -> None:
+def _count_unsaved_samples(entry: RunLedger, writer: SegmentWriter) -> None:
     """Samples that were written after the database was last: those without any value count as declared missing."""
     origin = writer.origin
     if origin.first > entry.next:
@@ -150,17 +163,17 @@ def _go_on(entry: Entry, writer: Writer) -> None:
         entry.next = origin.first
     leads, stop = len(origin.leads), origin.first + writer.count
     for first in range(entry.next, stop, _BLOCK_ROWS):
-        block = read(
+        block = read_stored_samples(
             writer.path, writer.format, leads, first - origin.first, min(first + _BLOCK_ROWS, stop) - origin.first
         )
-        empty = int((block == FORMATS[writer.format]).all(axis=1).sum())
+        empty = int((block == NO_VALUE_OF_FORMAT[writer.format]).all(axis=1).sum())
         entry.missing += empty
         entry.recorded += len(block) - empty
     entry.next = max(entry.next, stop)
     entry.written = max(entry.written, stop)
 
 
-def _roll_back(db: sqlite3.Connection, entry: Entry, end: int) -> None:
+def _roll_back_ledger(db: sqlite3.Connection, entry: RunLedger, end: int) -> None:
     """Signal that a power cut took though the database knows of it: it may be asked for again, and heard anew."""
     recorded = entry.recorded - (entry.written - end)
     entry.next = entry.written = end
@@ -170,8 +183,8 @@ def _roll_back(db: sqlite3.Connection, entry: Entry, end: int) -> None:
     entry.missing = total - entry.lost - entry.recorded
     entry.ended = False
     samples = db.execute("SELECT id, sample FROM beats WHERE bed = ? AND run = ?", (entry.bed, entry.run)).fetchall()
-    gone = [(identity,) for identity, sample in samples if index_of(sample, entry.fs) >= end]
+    gone = [(identity,) for identity, sample in samples if to_device_index(sample, entry.fs) >= end]
     db.executemany("DELETE FROM beats WHERE id = ?", gone)
-    alarm_records.forget(db, entry.bed, entry.run, round(end * FS / entry.fs))
-    kept = [sample for _, sample in samples if index_of(sample, entry.fs) < end]
+    alarm_records.delete_alarms_from(db, entry.bed, entry.run, round(end * FS / entry.fs))
+    kept = [sample for _, sample in samples if to_device_index(sample, entry.fs) < end]
     entry.last_beat = max(kept, default=None)

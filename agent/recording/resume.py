@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agent.core.messages import Chunk, Gap, Position
-from agent.recording.sessions import Session, chunks
+from agent.core.messages import Chunk, Gap, ResumePosition
+from agent.recording.sessions import RecordedSession, replay_chunks
 
 
-def last_signal(folder: Path, positions: Mapping[str, Position], seconds: float) -> Iterator[Chunk | Gap]:
+def read_last_signal(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> Iterator[Chunk | Gap]:
     """The last `seconds` of the run that each bed is in, and up to 10 s more, in order within each bed."""
-    with Session(folder) as session:
+    with RecordedSession(folder) as session:
         for bed, at in positions.items():
             first = at.next - round(seconds * at.fs)
             segments = [one for one in session.segments(bed) if one.run == at.run and one.first + one.count > first]
-            for message in chunks(segments):
+            for message in replay_chunks(segments):
                 count = message.count if isinstance(message, Gap) else len(message.counts)
                 if message.first + count > first:
                     yield message

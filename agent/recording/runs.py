@@ -11,23 +11,31 @@ from msgspec import Meta
 
 from agent.core.messages import Alarm, Event, Strip
 from agent.recording import database
-from agent.recording.alarm_records import ALARMS, STRIP_PAGE, STRIPS, AlarmRow, StripRow, alarm_of, unpacked
-from agent.recording.bed_writer import index_of
-from agent.recording.segment_files import Started
-from agent.recording.sessions import Segment, Session, printable
-from agent.wire.packets import Index, Rate, Text
+from agent.recording.alarm_records import (
+    ALARM_QUERY,
+    STRIP_PAGE,
+    STRIP_QUERY,
+    AlarmRow,
+    StripRow,
+    alarm_from_row,
+    unpack_strip_wave,
+)
+from agent.recording.bed_writer import to_device_index
+from agent.recording.segment_files import StartTime
+from agent.recording.sessions import RecordedSegment, RecordedSession, make_printable
+from agent.wire.packets import SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
 from model.records.annotations import read_annotations
-from model.records.wfdb_records import CLASS_OF
+from model.records.wfdb_records import AAMI_CLASS_OF
 
-ALARMS_SINCE = 2
+ALARMS_SINCE_LAYOUT = 2
 """The version of the layout that has them."""
-Mark = tuple[int, str]
+BeatMark = tuple[int, str]
 """A beat: its sample from the start of the segment that it lies in, and its class."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RecordedRun:
     """A start of the device: samples `first` to `next` at `fs` hertz, `missing` of which were not recorded.
 
     `ended`: the device said that it ended there.
@@ -42,7 +50,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class SessionTotals:
     """A session in numbers: Unix time of its first sample, gaps that were told.
 
     `complete`: it was closed in order; `lost`: some signal was not recorded though it came, or nobody was there.
@@ -54,7 +62,7 @@ class Summary:
     lost: bool
 
 
-class _EventRow(msgspec.Struct, array_like=True, frozen=True):
+class _RunEventRow(msgspec.Struct, array_like=True, frozen=True):
     id: int
     sample: int
     kind: Annotated[str, Meta(max_length=64)]
@@ -72,13 +80,13 @@ class BeatRow(msgspec.Struct, array_like=True, frozen=True):
     """What a beat is, without what its class was found by; `rr_s` as `agent.core.messages.Beat` has it."""
 
     id: int
-    run: Text
+    run: WireText
     sample: int
     label: Literal["N", "S", "V", "F", "Q"]
     rr_s: float | None
 
 
-class _ToldRow(msgspec.Struct, array_like=True, frozen=True):
+class _TimedEventRow(msgspec.Struct, array_like=True, frozen=True):
     id: int
     sample: int
     at_s: float
@@ -86,26 +94,26 @@ class _ToldRow(msgspec.Struct, array_like=True, frozen=True):
     text: str
 
 
-class SessionRuns(Session):
+class SessionRuns(RecordedSession):
     """A recorded session, open to read run by run."""
 
-    def runs(self, bed: str) -> list[Run]:
+    def runs(self, bed: str) -> list[RecordedRun]:
         """The runs of a bed, in order."""
         query = "SELECT run, first, next, fs, missing + lost, ended FROM ledger WHERE bed = ? ORDER BY id"
-        rows = self._all(query, list[tuple[Text, Index, Index, Rate, Index, int]], bed)
-        return [Run(run, first, end, fs, missing, bool(ended)) for run, first, end, fs, missing, ended in rows]
+        rows = self._all(query, list[tuple[WireText, SampleIndex, SampleIndex, SamplingRate, SampleIndex, int]], bed)
+        return [RecordedRun(run, first, end, fs, missing, bool(ended)) for run, first, end, fs, missing, ended in rows]
 
     def events_of(self, bed: str, run: str) -> Iterator[Event]:
         """What happened to a bed during a run, in order."""
         query = "SELECT id, sample, kind, text FROM events WHERE bed = ? AND run = ? AND id > ? ORDER BY id LIMIT ?"
-        for row in self._paged(query, _EventRow, bed, run):
-            yield Event(bed, row.sample, printable(row.kind), printable(row.text))  # type: ignore[arg-type]
+        for row in self._paged(query, _RunEventRow, bed, run):
+            yield Event(bed, row.sample, make_printable(row.kind), make_printable(row.text))  # type: ignore[arg-type]
 
     def told(self, bed: str) -> Iterator[tuple[float, Event]]:
         """Unix time and event, of a bed, in the order they happened, page by page."""
         query = "SELECT id, sample, at_s, kind, text FROM events WHERE bed = ? AND id > ? ORDER BY id LIMIT ?"
-        for row in self._paged(query, _ToldRow, bed):
-            yield row.at_s, Event(bed, row.sample, printable(row.kind), printable(row.text))  # type: ignore[arg-type]
+        for row in self._paged(query, _TimedEventRow, bed):
+            yield row.at_s, Event(bed, row.sample, make_printable(row.kind), make_printable(row.text))  # type: ignore[arg-type]
 
     def beat_rows(self, bed: str) -> Iterator[BeatRow]:
         """The beats of a bed in the order in which they were told: much quicker than `beats`."""
@@ -114,33 +122,33 @@ class SessionRuns(Session):
 
     def alarms(self, bed: str, run: str | None = None) -> Iterator[Alarm]:
         """The alarms of a bed, each as it stood last, in the order in which they were first told; those of `run`."""
-        if self.version < ALARMS_SINCE:
+        if self.version < ALARMS_SINCE_LAYOUT:
             return
         also, values = (" AND run = ?", (bed, run)) if run is not None else ("", (bed,))
-        query = f"{ALARMS} WHERE bed = ?{also} AND a.id > ? ORDER BY a.id LIMIT ?"
+        query = f"{ALARM_QUERY} WHERE bed = ?{also} AND a.id > ? ORDER BY a.id LIMIT ?"
         for row in self._paged(query, AlarmRow, *values):
             yield self._alarm(bed, row)
 
     def strips(self, bed: str) -> Iterator[Strip]:
         """The strips of the alarms of a bed, in the order in which they were told."""
-        if self.version < ALARMS_SINCE:
+        if self.version < ALARMS_SINCE_LAYOUT:
             return
-        query = f"{STRIPS} WHERE bed = ? AND s.id > ? ORDER BY s.id LIMIT ?"
+        query = f"{STRIP_QUERY} WHERE bed = ? AND s.id > ? ORDER BY s.id LIMIT ?"
         for row in self._paged(query, StripRow, bed, page=STRIP_PAGE):
             try:
-                wave = unpacked(row.wave)
+                wave = unpack_strip_wave(row.wave)
             except ValueError as error:
-                raise database.broken(self.folder, error) from error
-            yield Strip(self._alarm(bed, row), printable(row.lead), row.first, wave)
+                raise database.broken_database_error(self.folder, error) from error
+            yield Strip(self._alarm(bed, row), make_printable(row.lead), row.first, wave)
 
     def alarm_count(self, bed: str) -> int:
         """How many alarms of a bed there are."""
-        if self.version < ALARMS_SINCE:
+        if self.version < ALARMS_SINCE_LAYOUT:
             return 0
         ((count,),) = self._all("SELECT count(*) FROM alarms WHERE bed = ?", list[tuple[int]], bed)
         return int(count)
 
-    def marks(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, list[Mark]]]:
+    def marks(self, segments: Sequence[RecordedSegment]) -> Iterator[tuple[RecordedSegment, list[BeatMark]]]:
         """Each of some segments of one bed, in order, with the beats whose R peaks lie in it."""
         query = """SELECT id, segment, sample, label FROM beats
                    WHERE bed = ? AND segment IS NOT NULL AND id > ? ORDER BY id LIMIT ?"""
@@ -150,7 +158,7 @@ class SessionRuns(Session):
             marks = []
             while row is not None and row.segment <= segment.id:  # beats were told in the order of their R peaks
                 if row.segment == segment.id:
-                    marks.append((_place(segment, row.sample), row.label))
+                    marks.append((_locate_sample(segment, row.sample), row.label))
                 row = next(rows, None)
             yield segment, marks
 
@@ -158,22 +166,22 @@ class SessionRuns(Session):
         """Segments that were closed with more samples than their files hold now, as paths within the session."""
         rows = self._all("SELECT id, path, count FROM segments WHERE state = 'closed'", list[tuple[int, str, int]])
         there = {segment.id: segment.count for bed in self.beds for segment in self.segments(bed)}
-        return [printable(path) for identity, path, count in rows if there.get(identity, 0) < count]
+        return [make_printable(path) for identity, path, count in rows if there.get(identity, 0) < count]
 
     def _alarm(self, bed: str, row: AlarmRow) -> Alarm:
-        return alarm_of(bed, row, printable(row.condition), printable(row.text))
+        return alarm_from_row(bed, row, make_printable(row.condition), make_printable(row.text))
 
-    def summary(self) -> Summary:
+    def summary(self) -> SessionTotals:
         """The whole session."""
-        ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[Started | None]])
+        ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[StartTime | None]])
         ((gaps,),) = self._all("SELECT count(*) FROM events WHERE kind = 'gap'", list[tuple[int]])
         ((left,),) = self._all("SELECT count(*) FROM segments WHERE state = 'open'", list[tuple[int]])
-        ((open_,),) = self._all("SELECT count(*) FROM about WHERE key = ?", list[tuple[int]], database.OPEN)
+        ((open_,),) = self._all("SELECT count(*) FROM about WHERE key = ?", list[tuple[int]], database.OPEN_KEY)
         ((lost,),) = self._all("SELECT count(*) FROM ledger WHERE lost > 0", list[tuple[int]])
-        return Summary(started_s, gaps, not (left or open_), bool(lost))
+        return SessionTotals(started_s, gaps, not (left or open_), bool(lost))
 
 
-def at_home(segment: Segment) -> tuple[Path, Segment] | None:
+def locate_in_session(segment: RecordedSegment) -> tuple[Path, RecordedSegment] | None:
     """The session that a segment is part of, and how that knows it; None where it was copied out of it.
 
     None too where the database cannot tell what was found in it.
@@ -191,15 +199,19 @@ def at_home(segment: Segment) -> tuple[Path, Segment] | None:
     return (path.parent.parent, same[0]) if same else None
 
 
-def marks_of_file(segment: Segment) -> list[Mark]:
+def read_beat_marks(segment: RecordedSegment) -> list[BeatMark]:
     """The beats of a segment by its annotation file; none where it has none."""
     try:
         found = read_annotations(segment.path.parent, segment.path.name, "ecg", segment.fs)
     except RecordError:
         return []
-    beats = [(at, CLASS_OF[name]) for at, name in zip(found.samples, found.symbols, strict=True) if name in CLASS_OF]
+    beats = [
+        (at, AAMI_CLASS_OF[name])
+        for at, name in zip(found.samples, found.symbols, strict=True)
+        if name in AAMI_CLASS_OF
+    ]
     return [(min(max(0, at), segment.count - 1), label) for at, label in beats]
 
 
-def _place(segment: Segment, sample: int) -> int:
-    return min(max(0, index_of(sample, segment.fs) - segment.first), segment.count - 1)
+def _locate_sample(segment: RecordedSegment, sample: int) -> int:
+    return min(max(0, to_device_index(sample, segment.fs) - segment.first), segment.count - 1)

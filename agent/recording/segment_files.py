@@ -20,18 +20,18 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Lead
-from agent.wire.packets import MOST_LEADS, Index, LeadHeader, Rate, Text
+from agent.wire.packets import MOST_LEADS, LeadHeader, SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
-from model.records.annotations import AnnotationFile, encoded, read_annotations
+from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 
-Counts = NDArray[np.int32]
-Stored = NDArray[np.signedinteger[Any]]
-FORMATS = {16: -(2**15), 32: MISSING}
+CountArray = NDArray[np.int32]
+StoredArray = NDArray[np.signedinteger[Any]]
+NO_VALUE_OF_FORMAT = {16: -(2**15), 32: MISSING}
 """The count that holds no value, of each WFDB format that is written."""
-DTYPES: dict[int, np.dtype[np.signedinteger[Any]]] = {16: np.dtype("<i2"), 32: np.dtype("<i4")}
-ENDINGS = (".hea", ".dat", ".ecg")
+FORMAT_DTYPES: dict[int, np.dtype[np.signedinteger[Any]]] = {16: np.dtype("<i2"), 32: np.dtype("<i4")}
+SEGMENT_ENDINGS = (".hea", ".dat", ".ecg")
 LARGEST_TIME = 253_402_300_799.0
-Started = Annotated[float, Meta(ge=0, le=LARGEST_TIME)]
+StartTime = Annotated[float, Meta(ge=0, le=LARGEST_TIME)]
 """The last second of the year 9999."""
 
 _RECORDS = "[0-9][0-9][0-9][0-9]*.hea"
@@ -43,7 +43,7 @@ _sync = getattr(os, "fdatasync", os.fsync)  # macOS has none
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SegmentOrigin:
     """Where the samples of a segment come from: `first` is the index of the first in `run`, at `fs` hertz.
 
     `started`: Unix time of the first sample.
@@ -57,30 +57,30 @@ class Origin:
     started: float
 
 
-class _Comment(msgspec.Struct, frozen=True):
-    first: Index
-    fs: Rate
-    bed: Text
-    run: Text
+class _HeaderComment(msgspec.Struct, frozen=True):
+    first: SampleIndex
+    fs: SamplingRate
+    bed: WireText
+    run: WireText
     leads: Annotated[list[LeadHeader], Meta(min_length=1, max_length=MOST_LEADS)]
-    started: Started
+    started: StartTime
 
 
-_comment: msgspec.json.Decoder[_Comment] = msgspec.json.Decoder(_Comment)
+_comment: msgspec.json.Decoder[_HeaderComment] = msgspec.json.Decoder(_HeaderComment)
 _leads: msgspec.json.Decoder[list[LeadHeader]] = msgspec.json.Decoder(
     Annotated[list[LeadHeader], Meta(min_length=1, max_length=MOST_LEADS)]
 )
 
 
 @dataclass(slots=True)
-class Writer:
+class SegmentWriter:
     """A segment that is written, or was. `path` has no ending; `identity` is its id in the database.
 
     `size` bytes of the signal file and `notes` of the annotation file are whole. Methods raise OSError.
     """
 
     path: str
-    origin: Origin
+    origin: SegmentOrigin
     format: int
     identity: int
     count: int = 0
@@ -94,7 +94,7 @@ class Writer:
     @property
     def frame(self) -> int:
         """Bytes of one sample of all leads."""
-        return len(self.origin.leads) * DTYPES[self.format].itemsize
+        return len(self.origin.leads) * FORMAT_DTYPES[self.format].itemsize
 
     @property
     def size(self) -> int:
@@ -104,14 +104,16 @@ class Writer:
         """Make the three files, without samples and beats; the bytes they take."""
         text = self._header(final=False)
         Path(self.path).parent.mkdir(exist_ok=True)
-        _write(f"{self.path}.hea", text, 0, os.O_CREAT | os.O_TRUNC)
-        _write(f"{self.path}.ecg", _END_MARK, 0, os.O_CREAT | os.O_TRUNC)
-        _write(f"{self.path}.dat", b"", 0, os.O_CREAT | os.O_TRUNC)
+        _write_file_at(f"{self.path}.hea", text, 0, os.O_CREAT | os.O_TRUNC)
+        _write_file_at(f"{self.path}.ecg", _END_MARK, 0, os.O_CREAT | os.O_TRUNC)
+        _write_file_at(f"{self.path}.dat", b"", 0, os.O_CREAT | os.O_TRUNC)
         return len(text) + len(_END_MARK)
 
-    def append(self, stored: Stored) -> int:
+    def append(self, stored: StoredArray) -> int:
         """Add samples (n, leads) of this format's dtype; the bytes they take. What fails midway is taken back."""
-        _write(f"{self.path}.dat", stored.astype(DTYPES[self.format], copy=False).tobytes(), self.size, 0)
+        _write_file_at(
+            f"{self.path}.dat", stored.astype(FORMAT_DTYPES[self.format], copy=False).tobytes(), self.size, 0
+        )
         if not self.count:
             self._initial, self._sums = stored[0].tolist(), [0] * stored.shape[1]
         added = np.add.reduce(stored, axis=0, dtype=np.int64).tolist()
@@ -127,12 +129,12 @@ class Writer:
         if self.notes is None:
             self._look_at_notes()
         at = (self.notes or len(_END_MARK)) - len(_END_MARK)
-        content = _encoded(beats, self._last_note)
+        content = _encode_beat_notes(beats, self._last_note)
         try:
-            _write(f"{self.path}.ecg", content, at, 0)
+            _write_file_at(f"{self.path}.ecg", content, at, 0)
         except OSError:
             with contextlib.suppress(OSError):
-                _write(f"{self.path}.ecg", _END_MARK, at, 0)
+                _write_file_at(f"{self.path}.ecg", _END_MARK, at, 0)
             raise
         self._last_note, grown = beats[-1][0], len(content) - len(_END_MARK)
         self.notes = at + len(content)
@@ -140,19 +142,19 @@ class Writer:
 
     def annotate_anew(self, beats: Sequence[tuple[int, str]]) -> None:
         """Write the whole annotation file."""
-        content = _encoded(beats, 0)
-        replace(f"{self.path}.ecg", content)
+        content = _encode_beat_notes(beats, 0)
+        replace_file_content(f"{self.path}.ecg", content)
         self.notes, self._last_note = len(content), beats[-1][0] if beats else 0
 
     def finish(self) -> None:
         """Force the samples onto the disk and write the final header, with length, start and checksums."""
-        sync(f"{self.path}.dat")
+        sync_file(f"{self.path}.dat")
         if Path(f"{self.path}.hea").exists():  # else somebody took the segment away
-            replace(f"{self.path}.hea", self._header(final=True))
+            replace_file_content(f"{self.path}.hea", self._header(final=True))
 
     def repair(self) -> None:
         """Take over the files a kill left: cut off a torn sample, count and sum those that are there."""
-        self.count = frames(f"{self.path}.dat", self.format, len(self.origin.leads))
+        self.count = count_frames(f"{self.path}.dat", self.format, len(self.origin.leads))
         if not self.count:
             return
         os.truncate(f"{self.path}.dat", self.size)
@@ -160,7 +162,7 @@ class Writer:
         rows = max(1, _BLOCK // leads)
         sums = np.zeros(leads, np.int64)
         for start in range(0, self.count, rows):
-            block = read(self.path, self.format, leads, start, min(start + rows, self.count))
+            block = read_stored_samples(self.path, self.format, leads, start, min(start + rows, self.count))
             if start == 0:
                 self._initial = block[0].tolist()
             sums += block.sum(axis=0, dtype=np.int64)
@@ -169,9 +171,9 @@ class Writer:
     def remove(self) -> int:
         """Delete the files, the header first; the bytes that are free then. Files that are gone are no error."""
         freed = 0
-        for ending in ENDINGS:
+        for ending in SEGMENT_ENDINGS:
             path = f"{self.path}{ending}"
-            freed += size_of(path)
+            freed += stored_file_size(path)
             Path(path).unlink(missing_ok=True)
         self.deleted = True
         return freed
@@ -195,7 +197,10 @@ class Writer:
             "started": origin.started,
             "leads": msgspec.to_builtins(origin.leads),
         }
-        comments = [f"{_FIRST_COMMENT}{_plain(origin.bed)}, run {_plain(origin.run)}", f"# {json.dumps(about)}"]
+        comments = [
+            f"{_FIRST_COMMENT}{_ascii_name(origin.bed)}, run {_ascii_name(origin.run)}",
+            f"# {json.dumps(about)}",
+        ]
         return "\n".join([line, *signals, *comments, ""]).encode("ascii", "replace")
 
     def _look_at_notes(self) -> None:
@@ -213,7 +218,7 @@ class Writer:
             self.annotate_anew(list(zip(known.samples, known.symbols, strict=True)))
 
 
-def packed(counts: Counts) -> tuple[NDArray[np.int16], int]:
+def pack_format_16(counts: CountArray) -> tuple[NDArray[np.int16], int]:
     """Counts (n, leads) as WFDB format 16, and how many samples of all leads fit it before the first that does not."""
     # One pass decides: shifted so that -32767..32767 becomes 0..65534; everything else, MISSING too, lands above.
     if (counts.view(np.uint32) + np.uint32(32_767)).max(initial=0) <= 65_534:
@@ -221,22 +226,22 @@ def packed(counts: Counts) -> tuple[NDArray[np.int16], int]:
     missing = counts == MISSING
     unfit = (~missing & ((counts > 32_767) | (counts < -32_767))).any(axis=1)
     fit = int(unfit.argmax()) if unfit.any() else len(counts)
-    return np.where(missing, FORMATS[16], counts)[:fit].astype(np.int16), fit
+    return np.where(missing, NO_VALUE_OF_FORMAT[16], counts)[:fit].astype(np.int16), fit
 
 
-def read(path: str, wfdb_format: int, leads: int, start: int, stop: int) -> Stored:
+def read_stored_samples(path: str, wfdb_format: int, leads: int, start: int, stop: int) -> StoredArray:
     """Samples `start` to `stop` of a signal file as stored, (n, leads); fewer where it ends. Raises OSError."""
-    dtype = DTYPES[wfdb_format]
+    dtype = FORMAT_DTYPES[wfdb_format]
     flat = np.fromfile(f"{path}.dat", dtype, (stop - start) * leads, offset=start * leads * dtype.itemsize)
     return flat[: len(flat) // leads * leads].reshape(-1, leads)
 
 
-def frames(path: str, wfdb_format: int, leads: int) -> int:
+def count_frames(path: str, wfdb_format: int, leads: int) -> int:
     """Whole samples of all leads that a signal file holds; 0 where there is none."""
-    return size_of(path) // (leads * DTYPES[wfdb_format].itemsize)
+    return stored_file_size(path) // (leads * FORMAT_DTYPES[wfdb_format].itemsize)
 
 
-def size_of(path: str) -> int:
+def stored_file_size(path: str) -> int:
     """Bytes of a file, 0 where there is none."""
     try:
         return Path(path).stat().st_size
@@ -246,14 +251,14 @@ def size_of(path: str) -> int:
 
 def decode_leads(text: str) -> tuple[Lead, ...]:
     """Leads of JSON as the wire has them. Raises ValueError (msgspec's are)."""
-    return _checked_leads(_leads.decode(text))
+    return _leads_from_headers(_leads.decode(text))
 
 
 def encode_leads(leads: tuple[Lead, ...]) -> str:
     return msgspec.json.encode(leads).decode()
 
 
-def origin_of(path: Path) -> tuple[Origin, int] | None:
+def read_segment_origin(path: Path) -> tuple[SegmentOrigin, int] | None:
     """Where the samples of a segment come from, and their format, by its header; None where it is no recording's."""
     try:
         if not Path(f"{path}.hea").is_file():  # a pipe would be waited for
@@ -262,21 +267,23 @@ def origin_of(path: Path) -> tuple[Origin, int] | None:
             lines = file.read(_LARGEST_HEADER).decode("ascii").splitlines()
         wfdb_format = int(lines[1].split()[1])
         comments = [line for line in lines if line.startswith("# ")]
-        if wfdb_format not in FORMATS or not comments[0].startswith(_FIRST_COMMENT):
+        if wfdb_format not in NO_VALUE_OF_FORMAT or not comments[0].startswith(_FIRST_COMMENT):
             return None
         about = _comment.decode(comments[1][2:])
-        checked(about.bed + about.run)
-        leads = _checked_leads(about.leads)
+        require_wfdb_text(about.bed + about.run)
+        leads = _leads_from_headers(about.leads)
     except (OSError, ValueError, IndexError, RecursionError):
         return None
-    return Origin(about.first, about.fs, about.bed, about.run, leads, about.started), wfdb_format
+    return SegmentOrigin(about.first, about.fs, about.bed, about.run, leads, about.started), wfdb_format
 
 
-def first_record(folder: Path) -> Path | None:
+def find_first_record(folder: Path) -> Path | None:
     """The first segment in the folder of a bed, or in those of a session, by its header alone; None without any."""
     for pattern in (_RECORDS, f"*/{_RECORDS}"):
         try:
-            found = next((path for path in sorted(folder.glob(pattern)) if origin_of(path.with_suffix(""))), None)
+            found = next(
+                (path for path in sorted(folder.glob(pattern)) if read_segment_origin(path.with_suffix(""))), None
+            )
         except OSError:
             continue
         if found is not None:
@@ -284,14 +291,14 @@ def first_record(folder: Path) -> Path | None:
     return None
 
 
-def checked(text: str) -> str:
+def require_wfdb_text(text: str) -> str:
     """A name as it is. Raises ValueError where it cannot be printed: names reach terminals."""
     if not text.isprintable():
         raise ValueError("a name holds characters that cannot be printed")
     return text
 
 
-def sync(path: str) -> None:
+def sync_file(path: str) -> None:
     """Force what a file or folder holds onto the disk. Raises OSError, but not for a file that is gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -303,14 +310,14 @@ def sync(path: str) -> None:
         os.close(descriptor)
 
 
-def replace(path: str, content: bytes) -> None:
+def replace_file_content(path: str, content: bytes) -> None:
     """A file with new content, either the old one or all of the new one at any time."""
-    _write(f"{path}.tmp", content, 0, os.O_CREAT | os.O_TRUNC)
-    sync(f"{path}.tmp")
+    _write_file_at(f"{path}.tmp", content, 0, os.O_CREAT | os.O_TRUNC)
+    sync_file(f"{path}.tmp")
     Path(f"{path}.tmp").replace(path)
 
 
-def _write(path: str, content: bytes, at: int, flags: int) -> None:
+def _write_file_at(path: str, content: bytes, at: int, flags: int) -> None:
     """Write all of `content` at a place, behind which the file ends then. What fails in the middle is taken back."""
     descriptor = os.open(path, os.O_WRONLY | flags, 0o666)
     try:
@@ -325,10 +332,10 @@ def _write(path: str, content: bytes, at: int, flags: int) -> None:
         os.close(descriptor)
 
 
-def _encoded(beats: Sequence[tuple[int, str]], after: int) -> bytes:
+def _encode_beat_notes(beats: Sequence[tuple[int, str]], after: int) -> bytes:
     """Beats in the MIT format of WFDB, to go on behind sample `after`, with an end mark."""
     samples, symbols = tuple(sample - after for sample, _ in beats), tuple(symbol for _, symbol in beats)
-    return encoded(AnnotationFile(samples, symbols, (0,) * len(beats), ("",) * len(beats)))
+    return encode_annotations(AnnotationFile(samples, symbols, (0,) * len(beats), ("",) * len(beats)))
 
 
 def _signal_line(file: str, lead: Lead, initial: int, total: int) -> str:
@@ -338,15 +345,15 @@ def _signal_line(file: str, lead: Lead, initial: int, total: int) -> str:
         r"[^\w^%?/-]", "_", lead.unit.replace("\N{MICRO SIGN}", "u").replace("\N{GREEK SMALL LETTER MU}", "u")
     )
     gain = f"{lead.gain!r}({round(lead.offset)})/{unit}"
-    return f"{file} {gain} {bits} {zero} {initial} {(total + 2**15) % 2**16 - 2**15} 0 {_plain(lead.name)}"
+    return f"{file} {gain} {bits} {zero} {initial} {(total + 2**15) % 2**16 - 2**15} 0 {_ascii_name(lead.name)}"
 
 
-def _plain(text: str) -> str:
+def _ascii_name(text: str) -> str:
     """A name in ASCII on one line; the comment in JSON has it as it is."""
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
-def _checked_leads(headers: list[LeadHeader]) -> tuple[Lead, ...]:
+def _leads_from_headers(headers: list[LeadHeader]) -> tuple[Lead, ...]:
     for lead in headers:
-        checked(lead.name + lead.unit)
+        require_wfdb_text(lead.name + lead.unit)
     return tuple(Lead(h.name, h.unit, h.gain, h.offset, h.low, h.high) for h in headers)

@@ -16,27 +16,27 @@ from pathlib import Path
 
 import msgspec
 
-from agent.core.messages import Alarm, Beat, Chunk, End, Event, Found, Gap, Strip
+from agent.core.messages import Alarm, Beat, Chunk, End, Event, Gap, Result, Strip
 from agent.recording import database
-from agent.recording.alarm_records import Waiting
-from agent.recording.bed_writer import KEPT, Entry, Track
+from agent.recording.alarm_records import PendingAlarms
+from agent.recording.bed_writer import KEPT_SEGMENTS, BedWriter, RunLedger
 from agent.recording.repair import (
-    ENTRIES,
-    SEGMENTS,
+    LEDGER_QUERY,
+    SEGMENT_QUERY,
     add_segment,
-    annotate_again,
-    discard,
-    entry_of,
-    repair,
-    save_entries,
-    writer_of,
+    discard_empty_segment,
+    ledger_from_row,
+    repair_session,
+    rewrite_annotations,
+    save_run_ledgers,
+    writer_from_row,
 )
-from agent.recording.segment_files import Origin, Writer, size_of, sync
+from agent.recording.segment_files import SegmentOrigin, SegmentWriter, stored_file_size, sync_file
 from model.errors import RunError
 
 MOST_EVENTS = 1000
 """Events kept while nothing can be written."""
-LONGEST_FOLDER = 48
+LONGEST_FOLDER_NAME = 48
 _RESERVED = re.compile(r"lock|session|con|prn|aux|nul|com[0-9]|lpt[0-9]|", re.IGNORECASE)
 _to_json = msgspec.json.Encoder().encode
 
@@ -49,30 +49,30 @@ class SessionWriter:
 
     def __init__(self, folder: Path, rotate_s: float, about: dict[str, str]) -> None:
         self.folder, self._rotate_s = folder, rotate_s
-        self.tracks: dict[str, Track] = {}
+        self.tracks: dict[str, BedWriter] = {}
         self.stored = 0
         self._side_size = 0
-        self._beats: list[tuple[Track, str, Beat]] = []
+        self._beats: list[tuple[BedWriter, str, Beat]] = []
         self._beat_rows: list[tuple[object, ...]] = []
         self._event_rows: list[tuple[object, ...]] = []
-        self._alarms = Waiting()
+        self._alarms = PendingAlarms()
         self._unsynced: dict[str, float] = {}
-        self._stale: list[Writer] = []
+        self._stale: list[SegmentWriter] = []
         self._folders: dict[str, str] = {}
         self._taken: set[str] = set()
         self._numbers: dict[str, int] = {}
         try:
-            _make(folder)
-            self._lock = _lock(folder)
+            _create_session_folder(folder)
+            self._lock = _lock_session_folder(folder)
         except OSError as error:
             raise RunError(f"cannot record in {folder}: {error.strerror}; choose another folder (--record)") from error
         try:
             self._db = database.open_to_write(folder)
             try:
-                self.repaired = repair(self._db, folder)
+                self.repaired = repair_session(self._db, folder)
                 self._load(about)
             except BaseException:
-                database.close(self._db, folder)
+                database.close_database(self._db, folder)
                 raise
         except (OSError, ValueError, TypeError, ArithmeticError, sqlite3.Error) as error:
             os.close(self._lock)
@@ -89,12 +89,12 @@ class SessionWriter:
     def take(
         self,
         messages: Sequence[Chunk | Gap | End],
-        found: Sequence[tuple[Found, float]],
+        found: Sequence[tuple[Result, float]],
         now_s: float,
         lose: bool = False,
     ) -> None:
         """Account for what the link brought and what was found in it when; where it is to `lose` keep no signal."""
-        told: dict[str, Track] = {}
+        told: dict[str, BedWriter] = {}
         for message in messages:
             track = self.tracks.get(message.bed) or self._track(message.bed)
             track.take(message, now_s, lose)
@@ -146,7 +146,7 @@ class SessionWriter:
         start = time.monotonic()
         self._commit()
         while self._stale:
-            annotate_again(self._db, self._stale[-1])
+            rewrite_annotations(self._db, self._stale[-1])
             self._stale.pop()
         for track in self.tracks.values():
             while track.unfinished and time.monotonic() - start <= budget_s:
@@ -155,7 +155,7 @@ class SessionWriter:
                     writer.finish()
                     track.closed.append(writer)
                 else:
-                    discard(self._db, writer)
+                    discard_empty_segment(self._db, writer)
                 del track.unfinished[0]
         self._commit()
 
@@ -169,7 +169,7 @@ class SessionWriter:
             if now - start > budget_s:
                 return False
             del self._unsynced[path]
-            sync(path)
+            sync_file(path)
         return True
 
     def checkpoint(self) -> None:
@@ -178,11 +178,11 @@ class SessionWriter:
 
     def delete_oldest(self) -> str:
         """Delete the oldest closed segment; what it was, in words, or "" where there is none."""
-        query = f"{SEGMENTS} WHERE state = 'closed' ORDER BY started_s, id LIMIT 1"
+        query = f"{SEGMENT_QUERY} WHERE state = 'closed' ORDER BY started_s, id LIMIT 1"
         row = self._db.execute(query).fetchone()
         if row is None:
             return ""
-        writer = writer_of(self.folder, row)
+        writer = writer_from_row(self.folder, row)
         self._db.execute("UPDATE segments SET state = 'deleted' WHERE id = ?", (writer.identity,))
         track = self.tracks.get(writer.origin.bed)
         for known in track.recent if track else ():
@@ -200,14 +200,14 @@ class SessionWriter:
                 track.end()
             self.finish()
             self.sync(0.0)
-            self._db.execute("DELETE FROM about WHERE key = ?", (database.OPEN,))
+            self._db.execute("DELETE FROM about WHERE key = ?", (database.OPEN_KEY,))
         finally:
             database.close_in_order(self._db, self.folder)
             os.close(self._lock)
 
     def _annotate(self, now: float) -> None:
         """Add the beats that wait to the annotation files of their segments, and make their rows."""
-        by_segment: dict[int, tuple[Writer, list[tuple[int, str]]]] = {}
+        by_segment: dict[int, tuple[SegmentWriter, list[tuple[int, str]]]] = {}
         rows: list[tuple[object, ...]] = []
         for track, run, beat in self._beats:
             place = track.place(run, beat.sample)
@@ -235,11 +235,11 @@ class SessionWriter:
         closed = [writer for track in self.tracks.values() for writer in track.closed]
         if not (changed or closed or self._beat_rows or self._event_rows or self._alarms):
             return
-        with database.transaction(self._db):
+        with database.write_transaction(self._db):
             self._db.executemany("INSERT INTO beats VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._beat_rows)
             self._db.executemany("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)", self._event_rows)
             self._alarms.save(self._db)
-            save_entries(self._db, changed)
+            save_run_ledgers(self._db, changed)
             self._db.executemany(
                 "UPDATE segments SET count = ?, state = 'closed' WHERE id = ?",
                 [(writer.count, writer.identity) for writer in closed],
@@ -253,7 +253,7 @@ class SessionWriter:
 
     def _measure(self) -> None:
         """Count what the database takes as well."""
-        size = sum(size_of(f"{self.folder}/{database.FILE}{ending}") for ending in ("", "-wal"))
+        size = sum(stored_file_size(f"{self.folder}/{database.DATABASE_FILE}{ending}") for ending in ("", "-wal"))
         self.stored += size - self._side_size
         self._side_size = size
 
@@ -262,41 +262,41 @@ class SessionWriter:
         known = dict(self._db.execute("SELECT key, value FROM about").fetchall())
         now = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"started": now} | about | {key: known[key] for key in ("started",) if key in known}
-        about[database.OPEN] = now
-        with database.transaction(self._db):
+        about[database.OPEN_KEY] = now
+        with database.write_transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", list(about.items()))
         for bed, number, path in self._db.execute(
             "SELECT bed, max(number), path FROM segments GROUP BY bed"
         ).fetchall():
             self._folders[bed], self._numbers[bed] = path.partition("/")[0], number
         self._taken.update(folder.lower() for folder in self._folders.values())
-        latest: dict[str, Entry] = {}
-        for row in self._db.execute(f"{ENTRIES} ORDER BY id").fetchall():
-            entry = entry_of(row)
+        latest: dict[str, RunLedger] = {}
+        for row in self._db.execute(f"{LEDGER_QUERY} ORDER BY id").fetchall():
+            entry = ledger_from_row(row)
             latest[entry.bed] = entry
-        query = f"{SEGMENTS} WHERE bed = ? AND state = 'closed' ORDER BY number DESC LIMIT {KEPT}"
+        query = f"{SEGMENT_QUERY} WHERE bed = ? AND state = 'closed' ORDER BY number DESC LIMIT {KEPT_SEGMENTS}"
         for bed, entry in latest.items():
             rows = self._db.execute(query, (bed,)).fetchall()
-            self._track(bed).resume(entry, [writer_of(self.folder, row) for row in reversed(rows)])
+            self._track(bed).resume(entry, [writer_from_row(self.folder, row) for row in reversed(rows)])
         beds = {folder: bed for bed, folder in self._folders.items()}
         for path in self.folder.glob("*/*"):
-            self.stored += size_of(str(path))
+            self.stored += stored_file_size(str(path))
             if path.stem.isdecimal() and (bed := beds.get(path.parent.name)):
                 self._numbers[bed] = max(self._numbers[bed], int(path.stem))
         self._measure()
 
-    def _track(self, bed: str) -> Track:
-        self.tracks[bed] = track = Track(bed, self._rotate_s, self._open_segment, self._entry)
+    def _track(self, bed: str) -> BedWriter:
+        self.tracks[bed] = track = BedWriter(bed, self._rotate_s, self._open_segment, self._entry)
         return track
 
-    def _entry(self, bed: str, run: str) -> Entry | None:
+    def _entry(self, bed: str, run: str) -> RunLedger | None:
         """The ledger of a run that goes on though another came between; it is the latest of its bed again."""
         query = "UPDATE ledger SET id = (SELECT max(id) + 1 FROM ledger) WHERE bed = ? AND run = ?"
         if not self._db.execute(query, (bed, run)).rowcount:
             return None
-        return entry_of(self._db.execute(f"{ENTRIES} WHERE bed = ? AND run = ?", (bed, run)).fetchone())
+        return ledger_from_row(self._db.execute(f"{LEDGER_QUERY} WHERE bed = ? AND run = ?", (bed, run)).fetchone())
 
-    def _open_segment(self, origin: Origin, wfdb_format: int) -> Writer:
+    def _open_segment(self, origin: SegmentOrigin, wfdb_format: int) -> SegmentWriter:
         """The next segment of a bed: first its row, then its files, so that no file is ever unknown."""
         number = self._numbers.get(origin.bed, 0) + 1
         path = f"{self._folder(origin.bed)}/{number:04d}"
@@ -307,7 +307,7 @@ class SessionWriter:
             self.stored += writer.create()
         except OSError:
             with contextlib.suppress(OSError, sqlite3.Error):
-                discard(self._db, writer)
+                discard_empty_segment(self._db, writer)
             raise
         now = time.monotonic()
         for written in (f"{writer.path}.hea", f"{writer.path}.ecg", str(Path(writer.path).parent), str(self.folder)):
@@ -317,7 +317,7 @@ class SessionWriter:
     def _folder(self, bed: str) -> str:
         """Folder of a bed: its name in plain letters; a number tells apart what is the same then, in any case."""
         if bed not in self._folders:
-            plain = re.sub(r"[^A-Za-z0-9_-]+", "_", bed)[:LONGEST_FOLDER].strip("_-")
+            plain = re.sub(r"[^A-Za-z0-9_-]+", "_", bed)[:LONGEST_FOLDER_NAME].strip("_-")
             plain = f"bed-{plain}".rstrip("-") if _RESERVED.fullmatch(plain) else plain
             names = (plain if number == 1 else f"{plain}-{number}" for number in count(1))
             name = next(name for name in names if self._is_free(name))
@@ -331,21 +331,21 @@ class SessionWriter:
         return name.lower() not in self._taken and (not path.exists() or (path.is_dir() and not any(path.iterdir())))
 
 
-def _make(folder: Path) -> None:
+def _create_session_folder(folder: Path) -> None:
     """The folder, if it is not there. Raises OSError, RunError where it holds something else."""
     folder.mkdir(0o700, parents=True, exist_ok=True)  # of a patient: nobody else is to read it
-    others = [path.name for path in folder.iterdir() if path.name not in (database.LOCK, database.FILE)]
-    known = (folder / database.FILE).exists()
-    if known and others and not (folder / database.FILE).stat().st_size:
+    others = [path.name for path in folder.iterdir() if path.name not in (database.LOCK_FILE, database.DATABASE_FILE)]
+    known = (folder / database.DATABASE_FILE).exists()
+    if known and others and not (folder / database.DATABASE_FILE).stat().st_size:
         raise RunError(
-            f"{folder / database.FILE} is empty though there are recordings: choose another folder (--record)"
+            f"{folder / database.DATABASE_FILE} is empty though there are recordings: choose another folder (--record)"
         )
     if others and not known:
         raise RunError(f"{folder} is not empty and no recording: choose another folder (--record)")
 
 
-def _lock(folder: Path) -> int:
-    descriptor = os.open(folder / database.LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+def _lock_session_folder(folder: Path) -> int:
+    descriptor = os.open(folder / database.LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

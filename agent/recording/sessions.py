@@ -20,24 +20,24 @@ from numpy.typing import NDArray
 from agent.core.messages import MISSING, Beat, Chunk, Event, Gap, Lead, Ledger
 from agent.recording import database
 from agent.recording.segment_files import (
-    ENDINGS,
-    FORMATS,
-    Origin,
-    Started,
-    checked,
+    NO_VALUE_OF_FORMAT,
+    SEGMENT_ENDINGS,
+    SegmentOrigin,
+    StartTime,
+    count_frames,
     decode_leads,
-    first_record,
-    frames,
-    origin_of,
-    read,
+    find_first_record,
+    read_segment_origin,
+    read_stored_samples,
+    require_wfdb_text,
 )
-from agent.wire.packets import Index, Rate, Text
+from agent.wire.packets import SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
 from model.records.wfdb_records import CLASSES
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class RecordedSegment:
     """An unbroken piece of one run of a bed: one WFDB record. `path` has no file ending.
 
     `first` index in the run of its first sample, `count` samples of it that are on disk, at the device's rate `fs`;
@@ -59,18 +59,18 @@ class Segment:
 
 class _SegmentRow(msgspec.Struct, array_like=True, frozen=True):
     id: int
-    bed: Text
+    bed: WireText
     number: int
     path: str
-    run: Text
-    first: Index
-    fs: Rate
+    run: WireText
+    first: SampleIndex
+    fs: SamplingRate
     leads: str
-    started_s: Started
+    started_s: StartTime
     format: Literal[16, 32]
 
 
-class _BeatRow(msgspec.Struct, array_like=True, frozen=True):
+class _FullBeatRow(msgspec.Struct, array_like=True, frozen=True):
     id: int
     sample: int
     decided: int
@@ -81,7 +81,7 @@ class _BeatRow(msgspec.Struct, array_like=True, frozen=True):
     heart_rate: float | None
 
 
-class _EventRow(msgspec.Struct, array_like=True, frozen=True):
+class _SessionEventRow(msgspec.Struct, array_like=True, frozen=True):
     id: int
     bed: Annotated[str, Meta(max_length=64)]
     sample: int
@@ -90,12 +90,12 @@ class _EventRow(msgspec.Struct, array_like=True, frozen=True):
     text: str
 
 
-PAGE = 10_000
+ROWS_PER_PAGE = 10_000
 """Rows that are read at once."""
 _probabilities: msgspec.json.Decoder[tuple[float, ...]] = msgspec.json.Decoder(tuple[float, ...])
 
 
-class Session:
+class RecordedSession:
     """A recorded session, open to read. Raises RecordError where the folder is none, or it is broken.
 
     `about`: what its monitor said of itself (version, weights, started); `version` of its layout.
@@ -107,10 +107,12 @@ class Session:
         self._db = database.open_to_read(folder)
         try:
             about = self._all("SELECT key, value FROM about ORDER BY key", list[tuple[str, str]])
-            self.about = {key: printable(value) for key, value in about}
+            self.about = {key: make_printable(value) for key, value in about}
             ((self.version,),) = self._all("PRAGMA user_version", list[tuple[int]])
-            beds = self._all("SELECT bed FROM ledger UNION SELECT bed FROM segments ORDER BY bed", list[tuple[Text]])
-            self.beds: tuple[str, ...] = tuple(printable(bed) for (bed,) in beds)
+            beds = self._all(
+                "SELECT bed FROM ledger UNION SELECT bed FROM segments ORDER BY bed", list[tuple[WireText]]
+            )
+            self.beds: tuple[str, ...] = tuple(make_printable(bed) for (bed,) in beds)
         except BaseException:
             self.close()
             raise
@@ -127,13 +129,13 @@ class Session:
         """Let go of the database."""
         if not self._closed:
             self._closed = True
-            database.close(self._db, self.folder)
+            database.close_database(self._db, self.folder)
 
     @property
     def live(self) -> bool:
         """Whether a monitor is recording into it now."""
         try:
-            with (self.folder / database.LOCK).open("rb") as file:
+            with (self.folder / database.LOCK_FILE).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -141,14 +143,14 @@ class Session:
             return False
         return False
 
-    def segments(self, bed: str) -> list[Segment]:
+    def segments(self, bed: str) -> list[RecordedSegment]:
         """The segments of a bed in order, each with what is on disk now; deleted and empty ones are left out."""
         query = """SELECT id, bed, number, path, run, first, fs, leads, started_s, format FROM segments
                    WHERE bed = ? AND state != 'deleted' ORDER BY id"""
         made = (self._segment(row) for row in self._all(query, list[_SegmentRow], bed))
         return [segment for segment in made if segment.count]
 
-    def beats(self, bed: str, segment: Segment | None = None, run: str | None = None) -> Iterator[Beat]:
+    def beats(self, bed: str, segment: RecordedSegment | None = None, run: str | None = None) -> Iterator[Beat]:
         """The beats of a bed as the monitor told them, in its order (`arrived_s`, `sent_s` are 0).
 
         Only those whose R peak lies in `segment`, or those of `run`, where given.
@@ -157,7 +159,7 @@ class Session:
         values = [bed, *([segment.id] if segment is not None else []), *([run] if run is not None else [])]
         query = f"""SELECT id, sample, decided, found, label, probabilities, rr_s, heart_rate FROM beats
                     WHERE bed = ?{also} AND id > ? ORDER BY id LIMIT ?"""
-        for row in self._paged(query, _BeatRow, *values):
+        for row in self._paged(query, _FullBeatRow, *values):
             yield self._beat(bed, row)
 
     def events(self, bed: str | None = None) -> list[tuple[float, Event]]:
@@ -165,8 +167,8 @@ class Session:
         chosen, values = ("", ()) if bed is None else ("bed = ? AND ", (bed,))
         query = f"SELECT id, bed, sample, at_s, kind, text FROM events WHERE {chosen}id > ? ORDER BY id LIMIT ?"
         return [
-            (row.at_s, Event(row.bed, row.sample, printable(row.kind), printable(row.text)))  # type: ignore[arg-type]
-            for row in self._paged(query, _EventRow, *values)
+            (row.at_s, Event(row.bed, row.sample, make_printable(row.kind), make_printable(row.text)))  # type: ignore[arg-type]
+            for row in self._paged(query, _SessionEventRow, *values)
         ]
 
     def ledger(self, bed: str) -> Ledger:
@@ -189,31 +191,33 @@ class Session:
         try:
             return msgspec.convert(self._db.execute(query, values).fetchall(), into)
         except (sqlite3.Error, ValueError) as error:
-            raise database.broken(self.folder, error) from error
+            raise database.broken_database_error(self.folder, error) from error
 
-    def _paged(self, query: str, into: Any, *values: Any, page: int = PAGE) -> Iterator[Any]:
+    def _paged(self, query: str, into: Any, *values: Any, page: int = ROWS_PER_PAGE) -> Iterator[Any]:
         try:
-            for row in database.rows(self._db, query, values, page):
+            for row in database.read_rows_paged(self._db, query, values, page):
                 yield msgspec.convert(row, into)
         except (sqlite3.Error, ValueError) as error:
-            raise database.broken(self.folder, error) from error
+            raise database.broken_database_error(self.folder, error) from error
 
-    def _segment(self, row: _SegmentRow) -> Segment:
-        if not database.PATH.fullmatch(row.path):
+    def _segment(self, row: _SegmentRow) -> RecordedSegment:
+        if not database.SEGMENT_PATH.fullmatch(row.path):
             raise RecordError(f"cannot read the recording {self.folder}: it names a file outside of it")
         try:
             leads = decode_leads(row.leads)
-            origin = Origin(row.first, row.fs, checked(row.bed), checked(row.run), leads, row.started_s)
+            origin = SegmentOrigin(
+                row.first, row.fs, require_wfdb_text(row.bed), require_wfdb_text(row.run), leads, row.started_s
+            )
         except (ValueError, RecursionError) as error:
-            raise database.broken(self.folder, error) from error
+            raise database.broken_database_error(self.folder, error) from error
         path = self.folder / row.path
-        return _made(path, origin, row.format, row.number, row.id)
+        return _build_segment(path, origin, row.format, row.number, row.id)
 
-    def _beat(self, bed: str, row: _BeatRow) -> Beat:
+    def _beat(self, bed: str, row: _FullBeatRow) -> Beat:
         try:
             probabilities = _probabilities.decode(row.probabilities)
         except (ValueError, RecursionError) as error:
-            raise database.broken(self.folder, error) from error
+            raise database.broken_database_error(self.folder, error) from error
         if row.label not in CLASSES or len(probabilities) != len(CLASSES):
             raise RecordError(f"cannot read the recording {self.folder}: a beat of unknown class {row.label!r}")
         return Beat(
@@ -223,7 +227,7 @@ class Session:
 
 def is_session(folder: Path) -> bool:
     """Whether a folder is a recorded session."""
-    return database.is_store(folder / database.FILE)
+    return database.is_session_database(folder / database.DATABASE_FILE)
 
 
 def is_recording(path: Path) -> bool:
@@ -231,31 +235,31 @@ def is_recording(path: Path) -> bool:
 
     A segment may have been copied out of its session: its header says all of it.
     """
-    if path.is_dir() and (is_session(path) or is_session(path.parent) or first_record(path)):
+    if path.is_dir() and (is_session(path) or is_session(path.parent) or find_first_record(path)):
         return True  # the last: where its database is broken or gone, that is said when it is opened
-    return origin_of(_bare(path)) is not None
+    return read_segment_origin(_remove_ending(path)) is not None
 
 
-def found(root: Path) -> list[Path]:
+def find_sessions(root: Path) -> list[Path]:
     """Folders of sessions: `root` itself, or those directly in it, by name; also such as have lost their database."""
     if is_session(root):
         return [root]
     try:
-        within = sorted(path for path in root.iterdir() if is_session(path) or _is_left(path))
+        within = sorted(path for path in root.iterdir() if is_session(path) or _is_session_remnant(path))
     except OSError:
         return []
-    return within or ([root] if _has_beds(root) else [])
+    return within or ([root] if _has_bed_folders(root) else [])
 
 
-def recorded(path: Path) -> list[Segment]:
+def find_segments(path: Path) -> list[RecordedSegment]:
     """The segments that a path stands for: those of a session with one bed, of a bed's folder, or one segment.
 
     Raises RecordError where there are none, and, with the names of the beds, where a session has several.
     """
     if not path.is_dir():
-        return [lone_segment(path)]
-    inside = not is_session(path) and (is_session(path.parent) or _is_bed(path))
-    with Session(path.parent if inside else path) as session:
+        return [read_lone_segment(path)]
+    inside = not is_session(path) and (is_session(path.parent) or _is_bed_folder(path))
+    with RecordedSession(path.parent if inside else path) as session:
         made = [segment for bed in session.beds for segment in session.segments(bed)]
     if inside:
         made = [segment for segment in made if segment.path.parent.name == path.resolve().name]
@@ -270,17 +274,17 @@ def recorded(path: Path) -> list[Segment]:
     return made
 
 
-def lone_segment(path: Path) -> Segment:
+def read_lone_segment(path: Path) -> RecordedSegment:
     """A segment by its header alone, with the ending .hea or without. Raises RecordError."""
-    bare = _bare(path)
-    found = origin_of(bare)
+    bare = _remove_ending(path)
+    found = read_segment_origin(bare)
     if found is None:
         raise RecordError(f"{path} is no segment of a recording: it has no header of one")
     origin, wfdb_format = found
-    return _made(bare, origin, wfdb_format, int(bare.name) if bare.name.isdecimal() else 0, 0)
+    return _build_segment(bare, origin, wfdb_format, int(bare.name) if bare.name.isdecimal() else 0, 0)
 
 
-def counts(segment: Segment, start: int, stop: int) -> NDArray[np.int32]:
+def read_segment_counts(segment: RecordedSegment, start: int, stop: int) -> NDArray[np.int32]:
     """Samples `start` to `stop` of a segment, from its own first: (n, leads) int32, MISSING where there is no value.
 
     Raises RecordError where the file is gone or is shorter by now.
@@ -289,17 +293,17 @@ def counts(segment: Segment, start: int, stop: int) -> NDArray[np.int32]:
     if stop <= start:
         return np.empty((0, len(segment.leads)), np.int32)
     try:
-        stored = read(str(segment.path), segment.format, len(segment.leads), start, stop)
+        stored = read_stored_samples(str(segment.path), segment.format, len(segment.leads), start, stop)
     except OSError as error:
         raise RecordError(f"cannot read {segment.path}.dat: {error.strerror or error}") from error
     if len(stored) < stop - start:
         raise RecordError(f"{segment.path}.dat is cut short: it ends before sample {stop}")
     out = stored.astype(np.int32)
-    out[stored == FORMATS[segment.format]] = MISSING
+    out[stored == NO_VALUE_OF_FORMAT[segment.format]] = MISSING
     return out
 
 
-def chunks(segments: Sequence[Segment], packet_s: float = 10.0) -> Iterator[Chunk | Gap]:
+def replay_chunks(segments: Sequence[RecordedSegment], packet_s: float = 10.0) -> Iterator[Chunk | Gap]:
     """What was recorded as chunks of `packet_s` seconds, in order; between segments of one run a Gap.
 
     `sent_s` is when the last sample was, by the clock of the recording.
@@ -312,7 +316,7 @@ def chunks(segments: Sequence[Segment], packet_s: float = 10.0) -> Iterator[Chun
             yield Gap(segment.bed, run, following, segment.first - following, segment.fs, "not recorded")
         step = max(1, round(packet_s * segment.fs))
         for start in range(max(0, following - segment.first), segment.count, step):
-            part = counts(segment, start, start + step)
+            part = read_segment_counts(segment, start, start + step)
             sent_s = segment.started_s + (start + len(part)) / segment.fs
             first = segment.first + start
             yield Chunk(segment.bed, run, first, segment.fs, segment.leads, part, sent_s, 0.0, sequence)
@@ -320,32 +324,32 @@ def chunks(segments: Sequence[Segment], packet_s: float = 10.0) -> Iterator[Chun
         following = max(following, segment.first + segment.count)
 
 
-def _is_left(folder: Path) -> bool:
+def _is_session_remnant(folder: Path) -> bool:
     """Whether a folder is what is left of a session whose database is broken or gone."""
-    known = (folder / database.LOCK).exists() or (folder / database.FILE).exists()
-    return known and _has_beds(folder)
+    known = (folder / database.LOCK_FILE).exists() or (folder / database.DATABASE_FILE).exists()
+    return known and _has_bed_folders(folder)
 
 
-def _has_beds(folder: Path) -> bool:
+def _has_bed_folders(folder: Path) -> bool:
     """Whether there are segments in the folders in a folder."""
-    record = first_record(folder)
+    record = find_first_record(folder)
     return record is not None and record.parent != folder
 
 
-def _is_bed(folder: Path) -> bool:
+def _is_bed_folder(folder: Path) -> bool:
     """Whether there are segments in a folder."""
-    record = first_record(folder)
+    record = find_first_record(folder)
     return record is not None and record.parent == folder
 
 
-def _made(path: Path, origin: Origin, wfdb_format: int, number: int, identity: int) -> Segment:
-    return Segment(
+def _build_segment(path: Path, origin: SegmentOrigin, wfdb_format: int, number: int, identity: int) -> RecordedSegment:
+    return RecordedSegment(
         path=path,
         bed=origin.bed,
         run=origin.run,
         number=number,
         first=origin.first,
-        count=frames(f"{path}.dat", wfdb_format, len(origin.leads)),
+        count=count_frames(f"{path}.dat", wfdb_format, len(origin.leads)),
         fs=origin.fs,
         leads=origin.leads,
         started_s=origin.started,
@@ -354,10 +358,10 @@ def _made(path: Path, origin: Origin, wfdb_format: int, number: int, identity: i
     )
 
 
-def _bare(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix in ENDINGS else path
+def _remove_ending(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix in SEGMENT_ENDINGS else path
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """Text from elsewhere, without what could harm a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -4,12 +4,20 @@ from collections.abc import Sequence
 from statistics import median
 
 from agent.core.messages import Alarm, Strip
-from agent.report.beat_content import strip_of
+from agent.report.beat_content import build_strip_drawing
+from agent.report.bed_recording import AlarmKey, BedRecording, alarm_key
 from agent.report.charts import alarm_chart
-from agent.report.document import Block, Figure, Note, Section, Table
-from agent.report.paper import Flag, strip_picture
-from agent.report.reading import Key, Reading, key_of
-from agent.report.styles import GREY_INK, NONE, PRIORITIES, PRIORITY_COLOURS, clock, length, moment
+from agent.report.document import ReportBlock, ReportFigure, ReportNote, ReportSection, ReportTable
+from agent.report.ecg_paper import StripFlag, strip_picture
+from agent.report.styles import (
+    GREY_INK,
+    NONE,
+    PRIORITIES,
+    PRIORITY_COLOURS,
+    date_and_time,
+    duration_in_words,
+    time_of_day,
+)
 from model.records.resample import FS
 
 MOST_STRIPS = 400
@@ -20,32 +28,32 @@ AROUND_S = 10.0
 """Before and after the announcement, where no strip was kept."""
 
 
-def alarm_section(reading: Reading, strips: dict[Key, Strip]) -> Section:
+def alarm_section(reading: BedRecording, strips: dict[AlarmKey, Strip]) -> ReportSection:
     """All alarms."""
-    section = Section("Alarms", anew=bool(reading.alarms))
+    section = ReportSection("Alarms", anew=bool(reading.alarms))
     if not reading.alarms:
         if reading.length_s:
-            section.blocks.append(Note("No alarms."))
+            section.blocks.append(ReportNote("No alarms."))
         return section
-    section.blocks += [Figure(alarm_chart(reading, reading.alarms)), _by_condition(reading.alarms)]
-    shown, rest = chosen(reading.alarms)
+    section.blocks += [ReportFigure(alarm_chart(reading, reading.alarms)), _condition_table(reading.alarms)]
+    shown, rest = choose_shown_alarms(reading.alarms)
     if rest or reading.alarm_count > len(reading.alarms):
         text = f"{reading.alarm_count:,} alarms: the {len(shown):,} most urgent follow with their strips."
-        section.blocks.append(Note(text))
-    section.blocks += [_alarm(reading, alarm, strips.get(key_of(alarm))) for alarm in shown]
+        section.blocks.append(ReportNote(text))
+    section.blocks += [_build_alarm_figure(reading, alarm, strips.get(alarm_key(alarm))) for alarm in shown]
     if rest:
-        section.blocks.append(_rows(reading, rest))
+        section.blocks.append(_other_alarms_table(reading, rest))
     return section
 
 
-def chosen(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alarm]]:
+def choose_shown_alarms(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alarm]]:
     """Those that are shown with a strip, and the others, each in the order in which they were told."""
     order = sorted(range(len(alarms)), key=lambda i: (PRIORITIES.index(alarms[i].priority), i))
     first = set(order[:MOST_STRIPS])
     return [alarms[i] for i in sorted(first)], [alarms[i] for i in range(len(alarms)) if i not in first]
 
 
-def _alarm(reading: Reading, alarm: Alarm, strip: Strip | None) -> Block:
+def _build_alarm_figure(reading: BedRecording, alarm: Alarm, strip: Strip | None) -> ReportBlock:
     colour = PRIORITY_COLOURS[alarm.priority]
     known_s = reading.time_of(alarm.run, alarm.announced)
     title = f"{alarm.condition}: {alarm.text}" if alarm.condition not in alarm.text else alarm.text
@@ -54,7 +62,7 @@ def _alarm(reading: Reading, alarm: Alarm, strip: Strip | None) -> Block:
         begin_s, seconds = reading.time_of(alarm.run, strip.first), len(strip.wave) / FS
     elif known_s is not None:
         begin_s, seconds = known_s - AROUND_S, 2 * AROUND_S
-    details = _told(reading, alarm)
+    details = _describe_alarm_times(reading, alarm)
     if begin_s is None or not seconds:
         details += "; no strip was kept"
         begin_s, seconds = 0.0, 0.0
@@ -62,38 +70,40 @@ def _alarm(reading: Reading, alarm: Alarm, strip: Strip | None) -> Block:
         None if sample is None else reading.time_of(alarm.run, sample) for sample in (alarm.onset, alarm.ended)
     )
     flags = tuple(
-        Flag(at_s - begin_s, word, GREY_INK if word == "end" else colour)
+        StripFlag(at_s - begin_s, word, GREY_INK if word == "end" else colour)
         for at_s, word in ((onset_s, "onset"), (known_s, "announced"), (ended_s, "end"))
         if at_s is not None and 0 <= at_s - begin_s <= seconds
     )
     said = f"Alarm of {alarm.priority} priority, {title}. {details}."
     wave = None if strip is None else strip.wave
-    picture = strip_picture(strip_of(reading, begin_s, seconds, flags, said, wave))
-    return Figure(picture, title, details, alarm.priority.upper(), colour)
+    picture = strip_picture(build_strip_drawing(reading, begin_s, seconds, flags, said, wave))
+    return ReportFigure(picture, title, details, alarm.priority.upper(), colour)
 
 
-def _told(reading: Reading, alarm: Alarm) -> str:
+def _describe_alarm_times(reading: BedRecording, alarm: Alarm) -> str:
     """Onset, announcement, end and acknowledgement in words."""
     onset_s = reading.time_of(alarm.run, alarm.onset)
     if onset_s is not None and reading.started_s is not None:
-        parts = [f"onset {moment(reading.started_s + onset_s)}"]
+        parts = [f"onset {date_and_time(reading.started_s + onset_s)}"]
     else:
-        parts = [f"announced {moment(alarm.announced_s)}"]
+        parts = [f"announced {date_and_time(alarm.announced_s)}"]
     parts.append(f"announced {max(0, alarm.announced - alarm.onset) / FS:.1f} s later")
     parts.append(
-        "no end recorded" if alarm.ended is None else f"lasted {length(max(0, alarm.ended - alarm.onset) / FS)}"
+        "no end recorded"
+        if alarm.ended is None
+        else f"lasted {duration_in_words(max(0, alarm.ended - alarm.onset) / FS)}"
     )
     if alarm.acknowledged_s is None:
         parts.append("not acknowledged")
     else:
-        after = length(max(0.0, alarm.acknowledged_s - alarm.announced_s))
-        parts.append(f"acknowledged at {clock(alarm.acknowledged_s)}, {after} after it was announced")
+        after = duration_in_words(max(0.0, alarm.acknowledged_s - alarm.announced_s))
+        parts.append(f"acknowledged at {time_of_day(alarm.acknowledged_s)}, {after} after it was announced")
     if alarm.latching:
         parts.append("latching")
     return ", ".join(parts)
 
 
-def _by_condition(alarms: Sequence[Alarm]) -> Block:
+def _condition_table(alarms: Sequence[Alarm]) -> ReportBlock:
     groups: dict[tuple[int, str], list[Alarm]] = {}
     for alarm in alarms:
         groups.setdefault((PRIORITIES.index(alarm.priority), alarm.condition), []).append(alarm)
@@ -107,22 +117,24 @@ def _by_condition(alarms: Sequence[Alarm]) -> Block:
                 PRIORITIES[priority],
                 condition,
                 f"{len(group):,}",
-                length(max(lasted)) if lasted else NONE,
-                length(sum(lasted)) if lasted else NONE,
+                duration_in_words(max(lasted)) if lasted else NONE,
+                duration_in_words(sum(lasted)) if lasted else NONE,
                 f"{median(delays):.1f} s",
                 f"{len(seen):,}",
-                length(max(0.0, median(seen))) if seen else NONE,
+                duration_in_words(max(0.0, median(seen))) if seen else NONE,
             )
         )
     heads = (
         *("priority", "condition", "alarms", "longest", "all together"),
         *("onset to announced, median", "acknowledged", "after, median"),
     )
-    return Table(heads, tuple(rows), "llrrrrrr", (0.09, 0.21, 0.08, 0.12, 0.14, 0.18, 0.1, 0.1), "By condition")
+    return ReportTable(heads, tuple(rows), "llrrrrrr", (0.09, 0.21, 0.08, 0.12, 0.14, 0.18, 0.1, 0.1), "By condition")
 
 
-def _rows(reading: Reading, alarms: Sequence[Alarm]) -> Block:
-    rows = tuple((one.priority, one.condition, one.text, _told(reading, one)) for one in alarms[:MOST_ROWS])
+def _other_alarms_table(reading: BedRecording, alarms: Sequence[Alarm]) -> ReportBlock:
+    rows = tuple(
+        (one.priority, one.condition, one.text, _describe_alarm_times(reading, one)) for one in alarms[:MOST_ROWS]
+    )
     more = f", {MOST_ROWS} of {len(alarms):,}" if len(alarms) > MOST_ROWS else ""
     heads = ("priority", "condition", "reason", "when")
-    return Table(heads, rows, "llll", (0.08, 0.15, 0.25, 0.52), f"Other alarms{more}")
+    return ReportTable(heads, rows, "llll", (0.08, 0.15, 0.25, 0.52), f"Other alarms{more}")

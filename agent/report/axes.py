@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.report.picture import GREY, INK, LINE, PALE, Picture, Points, ticks
-from agent.report.styles import clock, day
+from agent.report.picture import GREY, INK, LINE, PALE, Picture, Points, round_ticks
+from agent.report.styles import day_of_month, time_of_day
 
 LEFT, RIGHT = 46.0, 8.0
 """Points beside a chart of the whole width."""
@@ -18,7 +18,7 @@ MOST_CLOCKS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Axes:
+class ChartAxes:
     """A field of a picture, `left` to `right` and `top` to `bottom`, for values of two spans."""
 
     picture: Picture
@@ -45,10 +45,10 @@ class Axes:
 
     def frame(self, name: str, most: int = 4, marks: Sequence[float] | None = None) -> None:
         """The level lines with their numbers, and what they are."""
-        for value in ticks(*self.y_span, most) if marks is None else marks:
+        for value in round_ticks(*self.y_span, most) if marks is None else marks:
             y = self.at_y(value)
             self.picture.line((self.left, y, self.right, y), PALE if value != self.y_span[0] else LINE, 0.6)
-            self.picture.text(self.left - 4, y + 2.6, _short(value), 7.5, GREY, "end")
+            self.picture.text(self.left - 4, y + 2.6, _format_tick(value), 7.5, GREY, "end")
         self.picture.text(self.left - 34, (self.top + self.bottom) / 2, name, 7.5, GREY, "middle", turned=True)
 
     def numbers(self, name: str, marks: Sequence[float]) -> None:
@@ -56,7 +56,7 @@ class Axes:
         for value in marks:
             x = self.at_x(value)
             self.picture.line((x, self.bottom, x, self.bottom + 3), LINE, 0.6)
-            self.picture.text(x, self.bottom + 11, _short(value), 7.5, GREY, "middle")
+            self.picture.text(x, self.bottom + 11, _format_tick(value), 7.5, GREY, "middle")
         self.picture.text((self.left + self.right) / 2, self.bottom + 22, name, 7.5, GREY, "middle")
 
     def clocks(self, started_s: float | None) -> None:
@@ -72,27 +72,29 @@ class Axes:
             x = self.at_x(at)
             self.picture.line((x, self.top, x, self.bottom), PALE, 0.6)
             self.picture.line((x, self.bottom, x, self.bottom + 3), LINE, 0.6)
-            self.picture.text(x, self.bottom + 11, _mark(zero + at, step), 7.5, GREY, "middle")
+            self.picture.text(x, self.bottom + 11, _format_time_tick(zero + at, step), 7.5, GREY, "middle")
         self.picture.line((self.left, self.bottom, self.right, self.bottom), LINE, 0.8)
 
 
-def panel(picture: Picture, top: float, bottom: float, length_s: float, y_span: tuple[float, float]) -> Axes:
+def make_time_axes(
+    picture: Picture, top: float, bottom: float, length_s: float, y_span: tuple[float, float]
+) -> ChartAxes:
     """A chart of the whole width over the whole time."""
-    return Axes(picture, LEFT, picture.width - RIGHT, top, bottom, (0.0, max(length_s, 1.0)), y_span)
+    return ChartAxes(picture, LEFT, picture.width - RIGHT, top, bottom, (0.0, max(length_s, 1.0)), y_span)
 
 
-def heading(picture: Picture, x: float, y: float, text: str, more: str = "") -> None:
+def draw_chart_heading(picture: Picture, x: float, y: float, text: str, more: str = "") -> None:
     """What a chart shows, above it."""
     picture.text(x, y, text, 9, INK, bold=True)
     if more:
         picture.text(x + 5.5 * len(text) + 9, y, more, 7.5, GREY)
 
 
-def _short(value: float) -> str:
+def _format_tick(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
 
 
-def _mark(unix_s: float, step: float) -> str:
+def _format_time_tick(unix_s: float, step: float) -> str:
     if step >= 86_400:
-        return day(unix_s)
-    return clock(unix_s, seconds=step < 60)
+        return day_of_month(unix_s)
+    return time_of_day(unix_s, seconds=step < 60)

@@ -6,11 +6,11 @@ from itertools import groupby
 import numpy as np
 
 from agent.core.messages import Alarm
-from agent.report.axes import Axes, heading, panel
-from agent.report.findings import Bins, Findings, by_bin, extremes
-from agent.report.picture import GREY, INK, PALE, Picture, Points, legend, rounded
-from agent.report.quality import MINUTE_S, NOISY_UV, Quality
-from agent.report.reading import Reading
+from agent.report.axes import ChartAxes, draw_chart_heading, make_time_axes
+from agent.report.bed_recording import BedRecording
+from agent.report.findings import BeatFindings, TimeBins, bin_extremes, count_by_bin
+from agent.report.picture import GREY, INK, PALE, Picture, Points, draw_colour_legend, extend_to_ticks
+from agent.report.signal_quality import MINUTE_S, NOISY_UV, SignalQuality
 from agent.report.styles import (
     BAND,
     BLUE,
@@ -20,84 +20,86 @@ from agent.report.styles import (
     PRIORITY_COLOURS,
     RED,
     SHADE,
-    clock,
-    number,
-    percent,
+    number_or_dash,
+    share_in_percent,
+    time_of_day,
 )
 from model.records.wfdb_records import CLASSES
 
-COLUMN = 1.5
+COLUMN_WIDTH = 1.5
 """Points of a column of a chart that holds many values."""
-CELL = 1.25
+CELL_ROW_HEIGHT = 1.25
 """Points of a row of the tachogram."""
-SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
+CELL_SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
 """From so many intervals on a cell is so dark."""
-FEW = 3000
+FEW_INTERVALS = 3000
 """Intervals up to which each is a dot that can be seen."""
 MOST_LANES = 20
 
 
-def rate_chart(reading: Reading, found: Findings) -> Picture:
+def rate_chart(reading: BedRecording, found: BeatFindings) -> Picture:
     """Least, mean and greatest rate over the whole recording."""
     rate, at_s = found.rate, reading.beats.at_s
     picture = Picture(122, "Heart rate over the recording: the range in each moment and its mean.")
-    heading(picture, 0, 10, "Heart rate", "per minute, over 8 beats: range (band) and mean (line)")
+    draw_chart_heading(picture, 0, 10, "Heart rate", "per minute, over 8 beats: range (band) and mean (line)")
     known = rate[np.isfinite(rate)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (40.0, 120.0)
-    axes = panel(picture, 18, 106, reading.length_s, rounded(max(0.0, low - 5), high + 8, 5))
+    axes = make_time_axes(picture, 18, 106, reading.length_s, extend_to_ticks(max(0.0, low - 5), high + 8, 5))
     axes.frame("per minute", 5)
     axes.clocks(reading.started_s)
     if len(known):
-        columns = int((axes.right - axes.left) / COLUMN)
-        parts = Bins(np.linspace(0, axes.x_span[1], columns + 1), axes.x_span[1] / columns)
-        least, mean, most = extremes(rate, at_s, parts)
+        columns = int((axes.right - axes.left) / COLUMN_WIDTH)
+        parts = TimeBins(np.linspace(0, axes.x_span[1], columns + 1), axes.x_span[1] / columns)
+        least, mean, most = bin_extremes(rate, at_s, parts)
         middle = (parts.edges[:-1] + parts.edges[1:]) / 2
         there = np.isfinite(mean)
         few = len(known) < 2 * columns
         x, top, bottom = axes.x(middle), axes.y(most), axes.y(least)
-        picture.lines(np.stack([x, top - 0.3, x, bottom + 0.3], axis=1)[there], BAND, COLUMN + 0.1)
+        picture.lines(np.stack([x, top - 0.3, x, bottom + 0.3], axis=1)[there], BAND, COLUMN_WIDTH + 0.1)
         line = (axes.x(at_s), axes.y(rate)) if few else (x, axes.y(mean))
         picture.path(*line, BLUE, 1.1)
-        _point(axes, found.fastest, reading, rate, above=True)
-        _point(axes, found.slowest, reading, rate, above=False)
+        _draw_extreme_rate(axes, found.fastest, reading, rate, above=True)
+        _draw_extreme_rate(axes, found.slowest, reading, rate, above=False)
     return picture
 
 
-def _point(axes: Axes, index: int | None, reading: Reading, rate: Points, above: bool) -> None:
+def _draw_extreme_rate(axes: ChartAxes, index: int | None, reading: BedRecording, rate: Points, above: bool) -> None:
     """A mark at the fastest or slowest rate."""
     if index is None:
         return
     at_s, value = float(reading.beats.at_s[index]), float(rate[index])
     x, y = axes.at_x(at_s), axes.at_y(value)
     axes.picture.box((x - 1.8, y - 1.8, 3.6, 3.6), RED, radius=1.8)
-    text = f"{'max' if above else 'min'} {value:.0f} at {clock((reading.started_s or 0) + at_s)}"
+    text = f"{'max' if above else 'min'} {value:.0f} at {time_of_day((reading.started_s or 0) + at_s)}"
     right = x > axes.right - 90
     level = y - 4 if above or y > axes.bottom - 12 else y + 9
     axes.picture.text(x + (-4 if right else 4), level, text, 7.5, RED, "end" if right else "start")
 
 
-def tachogram(reading: Reading) -> Picture:
+def tachogram_chart(reading: BedRecording) -> Picture:
     """Every RR interval as a dot, darker where there are many."""
     rr, at_s = reading.beats.rr_s, reading.beats.at_s
     picture = Picture(122, "Tachogram: all RR intervals over the recording.")
-    heading(picture, 0, 10, "RR intervals", "seconds; darker where many lie together")
+    draw_chart_heading(picture, 0, 10, "RR intervals", "seconds; darker where many lie together")
     known = np.isfinite(rr)
     top = float(np.clip(np.quantile(rr[known], 0.999) * 1.25, 1.2, 4.0)) if known.any() else 1.6
-    axes = panel(picture, 18, 106, reading.length_s, (0.0, top))
+    axes = make_time_axes(picture, 18, 106, reading.length_s, (0.0, top))
     axes.frame("seconds", 5)
     axes.clocks(reading.started_s)
     if not known.any():
         return picture
-    width, height = (COLUMN, CELL) if known.sum() > FEW else (2 * COLUMN, 2 * CELL)
+    width, height = (
+        (COLUMN_WIDTH, CELL_ROW_HEIGHT) if known.sum() > FEW_INTERVALS else (2 * COLUMN_WIDTH, 2 * CELL_ROW_HEIGHT)
+    )
     columns, rows = int((axes.right - axes.left) / width), int((axes.bottom - axes.top) / height)
     column = np.clip((at_s[known] / axes.x_span[1] * columns).astype(np.int64), 0, columns - 1)
     row = np.clip((rr[known] / top * rows).astype(np.int64), 0, rows - 1)
     counts = np.bincount(column * rows + row, minlength=columns * rows).reshape(columns, rows)
     over = rr[known] > top
-    for i, (least, opacity) in enumerate(SHADES):
-        most = SHADES[i + 1][0] if i + 1 < len(SHADES) else counts.max() + 1
-        shown = opacity if known.sum() > FEW else max(opacity, SHADES[1][1])
-        cells(axes, (counts >= least) & (counts < most), width, height, BLUE, shown)
+    for i, (least, opacity) in enumerate(CELL_SHADES):
+        most = CELL_SHADES[i + 1][0] if i + 1 < len(CELL_SHADES) else counts.max() + 1
+        shown = opacity if known.sum() > FEW_INTERVALS else max(opacity, CELL_SHADES[1][1])
+        draw_chart_cells(axes, (counts >= least) & (counts < most), width, height, BLUE, shown)
     if over.any():
         x = axes.x(at_s[known][over])
         picture.lines(np.stack([x, np.full(len(x), axes.top), x, np.full(len(x), axes.top + 6)], axis=1), RED, 1.2)
@@ -105,7 +107,9 @@ def tachogram(reading: Reading) -> Picture:
     return picture
 
 
-def cells(axes: Axes, chosen: np.ndarray, width: float, height: float, colour: str, opacity: float) -> None:
+def draw_chart_cells(
+    axes: ChartAxes, chosen: np.ndarray, width: float, height: float, colour: str, opacity: float
+) -> None:
     """Cells (columns, rows) from below, those above each other as one line."""
     padded = np.pad(chosen.astype(np.int8), ((0, 0), (1, 1)))
     turns = np.argwhere(np.diff(padded, axis=1) != 0)
@@ -117,29 +121,33 @@ def cells(axes: Axes, chosen: np.ndarray, width: float, height: float, colour: s
     axes.picture.lines(ends.astype(np.float64), colour, width, opacity)
 
 
-def class_chart(reading: Reading, found: Findings, parts: Bins) -> Picture:
+def class_chart(reading: BedRecording, found: BeatFindings, parts: TimeBins) -> Picture:
     """Beats of each class in each part of the time: all of them, and those other than N."""
-    counts = by_bin(reading.beats, parts)
+    counts = count_by_bin(reading.beats, parts)
     picture = Picture(278, "Beats of each class over the recording, stacked: all, and those other than normal.")
-    span = "hour" if parts.step_s == 3600 else _span(parts.step_s)
-    heading(picture, 0, 10, "Beats by class", f"in each {span}")
+    span = "hour" if parts.step_s == 3600 else _bin_width_text(parts.step_s)
+    draw_chart_heading(picture, 0, 10, "Beats by class", f"in each {span}")
     items = [(CLASS_COLOURS[name], f"{name} {CLASS_NAMES[name]} {found.counts[i]:,}") for i, name in enumerate(CLASSES)]
-    legend(picture, 160, 10, items)
+    draw_colour_legend(picture, 160, 10, items)
     for top, bottom, first in ((20, 118, 0), (150, 258, 1)):
         stack = counts[:, first:]
-        axes = panel(picture, top, bottom, reading.length_s, rounded(0.0, max(1.0, float(stack.sum(axis=1).max())), 4))
+        axes = make_time_axes(
+            picture, top, bottom, reading.length_s, extend_to_ticks(0.0, max(1.0, float(stack.sum(axis=1).max())), 4)
+        )
         axes.frame("beats", 4)
         axes.clocks(reading.started_s)
-        _stacks(axes, stack, parts, CLASSES[first:], reading)
+        _draw_class_stacks(axes, stack, parts, CLASSES[first:], reading)
     picture.text(0, 143, "Other than normal", 8, INK, bold=True)
     return picture
 
 
-def _stacks(axes: Axes, counts: np.ndarray, parts: Bins, names: Sequence[str], reading: Reading) -> None:
+def _draw_class_stacks(
+    axes: ChartAxes, counts: np.ndarray, parts: TimeBins, names: Sequence[str], reading: BedRecording
+) -> None:
     for i in range(len(parts)):
         left, right = (axes.at_x(min(max(edge, 0.0), axes.x_span[1])) for edge in parts.edges[i : i + 2].tolist())
         base = 0.0
-        begin = clock((reading.started_s or 0.0) + max(0.0, float(parts.edges[i])), seconds=False)
+        begin = time_of_day((reading.started_s or 0.0) + max(0.0, float(parts.edges[i])), seconds=False)
         for name, count in zip(names, counts[i].tolist(), strict=True):
             if count:
                 low, high = axes.at_y(base), axes.at_y(base + count)
@@ -151,15 +159,17 @@ def _stacks(axes: Axes, counts: np.ndarray, parts: Bins, names: Sequence[str], r
                 base += count
 
 
-def alarm_chart(reading: Reading, alarms: Sequence[Alarm]) -> Picture:
+def alarm_chart(reading: BedRecording, alarms: Sequence[Alarm]) -> Picture:
     """When each condition was alarmed about, a lane for each."""
     order = sorted(alarms, key=lambda one: (PRIORITIES.index(one.priority), one.condition))
     lanes = [(key, list(group)) for key, group in groupby(order, key=lambda one: (one.priority, one.condition))]
     shown = lanes[:MOST_LANES]
     picture = Picture(42 + 13 * len(shown), "Alarms over the recording, a lane for each condition, by priority.")
-    heading(picture, 0, 10, "Alarms over time", "from onset to end; letters: H high, M medium, L low priority")
-    axes = panel(picture, 18, 20 + 13 * len(shown), reading.length_s, (0.0, 1.0))
-    axes = Axes(picture, 150, axes.right, axes.top, axes.bottom, axes.x_span, axes.y_span)
+    draw_chart_heading(
+        picture, 0, 10, "Alarms over time", "from onset to end; letters: H high, M medium, L low priority"
+    )
+    axes = make_time_axes(picture, 18, 20 + 13 * len(shown), reading.length_s, (0.0, 1.0))
+    axes = ChartAxes(picture, 150, axes.right, axes.top, axes.bottom, axes.x_span, axes.y_span)
     axes.clocks(reading.started_s)
     for i, ((priority, condition), group) in enumerate(shown):
         y, colour = 20 + 13 * i, PRIORITY_COLOURS[priority]
@@ -167,13 +177,13 @@ def alarm_chart(reading: Reading, alarms: Sequence[Alarm]) -> Picture:
         picture.text(12, y + 9, condition[:28], 8)
         picture.text(142, y + 9, f"{len(group):,}", 8, GREY, "end")
         picture.line((axes.left, y + 12, axes.right, y + 12), PALE, 0.5)
-        picture.lines(_bars(axes, group, reading, y + 6.0), colour, 7.0)
+        picture.lines(_lay_out_alarm_bars(axes, group, reading, y + 6.0), colour, 7.0)
     if len(lanes) > len(shown):
         picture.text(axes.right, 10, f"and {len(lanes) - len(shown)} more conditions", 7.5, GREY, "end")
     return picture
 
 
-def _bars(axes: Axes, alarms: Sequence[Alarm], reading: Reading, y: float) -> Points:
+def _lay_out_alarm_bars(axes: ChartAxes, alarms: Sequence[Alarm], reading: BedRecording, y: float) -> Points:
     """From onset to end, at least wide enough to be seen; bars that touch are one."""
     spans = []
     for alarm in alarms:
@@ -191,22 +201,22 @@ def _bars(axes: Axes, alarms: Sequence[Alarm], reading: Reading, y: float) -> Po
     return np.array([(left, y, right, y) for left, right in joined], np.float64).reshape(-1, 4)
 
 
-def quality_chart(reading: Reading, found: Quality) -> Picture:
+def quality_chart(reading: BedRecording, found: SignalQuality) -> Picture:
     """What of each moment was recorded, flat or at the rails, and how much noise there was."""
     picture = Picture(206, "Signal quality over the recording: missing, flat and saturated signal, and noise.")
     lost = max(0.0, reading.length_s - found.recorded_s)
     total = max(reading.length_s, 1e-9)
-    heading(picture, 0, 10, "Signal", "share of each moment")
+    draw_chart_heading(picture, 0, 10, "Signal", "share of each moment")
     items = (
-        (BAND, f"recorded {percent(100 * (1 - lost / total))}"),
-        (RED, f"not recorded {percent(100 * lost / total)}"),
-        (PRIORITY_COLOURS["medium"], f"flat, lead off? {percent(100 * found.flat.sum() / total)}"),
-        ("#7a5195", f"at the rails {percent(100 * found.saturated.sum() / total)}"),
+        (BAND, f"recorded {share_in_percent(100 * (1 - lost / total))}"),
+        (RED, f"not recorded {share_in_percent(100 * lost / total)}"),
+        (PRIORITY_COLOURS["medium"], f"flat, lead off? {share_in_percent(100 * found.flat.sum() / total)}"),
+        ("#7a5195", f"at the rails {share_in_percent(100 * found.saturated.sum() / total)}"),
     )
-    legend(picture, 160, 10, items)
-    axes = panel(picture, 18, 68, reading.length_s, (0.0, 1.0))
+    draw_colour_legend(picture, 160, 10, items)
+    axes = make_time_axes(picture, 18, 68, reading.length_s, (0.0, 1.0))
     axes.frame("share", marks=(0.0, 0.5, 1.0))
-    columns = int(min((axes.right - axes.left) / COLUMN, len(found.recorded)))
+    columns = int(min((axes.right - axes.left) / COLUMN_WIDTH, len(found.recorded)))
     number_of = np.minimum(np.arange(len(found.recorded)) * columns // len(found.recorded), columns - 1)
     lasts = np.full(len(found.recorded), MINUTE_S)
     lasts[-1] = max(1e-9, reading.length_s - MINUTE_S * (len(lasts) - 1))
@@ -223,21 +233,21 @@ def quality_chart(reading: Reading, found: Quality) -> Picture:
         picture.lines(ends[share > 1e-6], colour, width + 0.1)
         base = base + share
     axes.clocks(reading.started_s)
-    _noise(picture, reading, found)
+    _draw_noise_panel(picture, reading, found)
     return picture
 
 
-def _noise(picture: Picture, reading: Reading, found: Quality) -> None:
+def _draw_noise_panel(picture: Picture, reading: BedRecording, found: SignalQuality) -> None:
     known = found.noise_uv[np.isfinite(found.noise_uv)]
-    heading(
+    draw_chart_heading(
         picture,
         0,
         100,
         "Noise",
-        f"µV rms by minute, median {number(_median(known))}; above the line no rate is believed",
+        f"µV rms by minute, median {number_or_dash(_median_or_none(known))}; above the line no rate is believed",
     )
     high = NOISY_UV * 1.25
-    axes = panel(picture, 108, 188, reading.length_s, (0.0, high))
+    axes = make_time_axes(picture, 108, 188, reading.length_s, (0.0, high))
     axes.frame("µV", marks=(0, 25, 50, 75, NOISY_UV))
     axes.clocks(reading.started_s)
     limit = axes.at_y(NOISY_UV)
@@ -245,17 +255,17 @@ def _noise(picture: Picture, reading: Reading, found: Quality) -> None:
     at = np.minimum((np.arange(len(found.noise_uv)) + 0.5) * MINUTE_S, reading.length_s)
     value = np.minimum(found.noise_uv, high)
     there = np.isfinite(value)
-    width = max(0.5, min(COLUMN, (axes.right - axes.left) / len(value)))
+    width = max(0.5, min(COLUMN_WIDTH, (axes.right - axes.left) / len(value)))
     x = axes.x(at)
     picture.lines(np.stack([x, np.full(len(x), axes.bottom), x, axes.y(value)], axis=1)[there], SHADE, width)
     picture.path(x, axes.y(value), GREY, 0.8)
 
 
-def _median(values: Points) -> float | None:
+def _median_or_none(values: Points) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
-def _span(step_s: float) -> str:
+def _bin_width_text(step_s: float) -> str:
     for unit_s, name in ((604_800, "weeks"), (86_400, "days"), (3600, "hours"), (60, "minutes")):
         if step_s >= unit_s:
             count = round(step_s / unit_s)

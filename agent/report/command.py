@@ -5,15 +5,15 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.export.convert import written
+from agent.export.convert import write_atomically
 from agent.recording.runs import SessionRuns
 from agent.recording.sessions import is_session
-from agent.report.alarm_content import chosen
-from agent.report.content import document
-from agent.report.document import Document
-from agent.report.page import index, page
-from agent.report.reading import Reading, alarm_strips, key_of
-from agent.report.styles import length, moment
+from agent.report.alarm_content import choose_shown_alarms
+from agent.report.bed_recording import BedRecording, alarm_key, read_alarm_strips
+from agent.report.content import build_report_document
+from agent.report.document import ReportDocument
+from agent.report.html_page import render_html_index, render_html_report
+from agent.report.styles import date_and_time, duration_in_words
 from model.errors import ConfigError, RecordError
 
 LONGEST_NAME = 48
@@ -29,57 +29,57 @@ def write_reports(session: Path, bed: str | None = None, out: Path | None = None
         raise RecordError(f"{session} is no recording: give a folder that ecg-agent monitor --record made")
     name = session.resolve().name
     out = Path(f"{name}-report.html") if out is None else out
-    _check(out)
+    _check_report_path(out)
     with SessionRuns(session) as opened:
-        beds = _chosen(opened, bed, session)
+        beds = _choose_report_beds(opened, bed, session)
         if len(beds) == 1:
-            return _write_bed(opened, beds[0], out, pdf)[0]
+            return _write_bed_report(opened, beds[0], out, pdf)[0]
         files: list[Path] = []
         links = []
-        for one, path in zip(beds, _paths(beds, out), strict=True):
-            made, reading = _write_bed(opened, one, path, pdf)
+        for one, path in zip(beds, _name_bed_reports(beds, out), strict=True):
+            made, reading = _write_bed_report(opened, one, path, pdf)
             files += made
-            links.append((path.name, one, _told(reading)))
+            links.append((path.name, one, _bed_index_cells(reading)))
         heads = ("bed", "recorded", "length", "beats", "alarms")
-        text = index(
+        text = render_html_index(
             f"ECG reports, {name}", "Research tool, not a medical device. A report for each bed:", links, heads
         )
-        _write_text(out, [text])
-        _say(out)
+        _write_text_parts(out, [text])
+        _print_report_file(out)
         return [out, *files]
 
 
-def _write_bed(session: SessionRuns, bed: str, out: Path, pdf: bool) -> tuple[list[Path], Reading]:
-    reading = Reading(session, bed)
-    wanted = {key_of(alarm) for alarm in chosen(reading.alarms)[0]}
-    made = document(reading, alarm_strips(session, bed, wanted))
-    _write_text(out, page(made))
-    _say(out)
+def _write_bed_report(session: SessionRuns, bed: str, out: Path, pdf: bool) -> tuple[list[Path], BedRecording]:
+    reading = BedRecording(session, bed)
+    wanted = {alarm_key(alarm) for alarm in choose_shown_alarms(reading.alarms)[0]}
+    made = build_report_document(reading, read_alarm_strips(session, bed, wanted))
+    _write_text_parts(out, render_html_report(made))
+    _print_report_file(out)
     if not pdf:
         return [out], reading
-    _write_pdf(made, out.with_suffix(".pdf"))
-    _say(out.with_suffix(".pdf"))
+    _write_pdf_report(made, out.with_suffix(".pdf"))
+    _print_report_file(out.with_suffix(".pdf"))
     return [out, out.with_suffix(".pdf")], reading
 
 
-def _write_pdf(made: Document, out: Path) -> None:
-    from agent.report.pdf import write
+def _write_pdf_report(made: ReportDocument, out: Path) -> None:
+    from agent.report.pdf_layout import write_pdf_document
 
-    with written(out) as file:
-        write(made, file)
+    with write_atomically(out) as file:
+        write_pdf_document(made, file)
 
 
-def _write_text(out: Path, parts: Iterable[str]) -> None:
-    with written(out) as file:
+def _write_text_parts(out: Path, parts: Iterable[str]) -> None:
+    with write_atomically(out) as file:
         for part in parts:
             file.write(part.encode("utf-8", "replace"))
 
 
-def _say(path: Path) -> None:
+def _print_report_file(path: Path) -> None:
     sys.stdout.write(f"{path} ({path.stat().st_size / 1e6:.1f} MB)\n")
 
 
-def _check(out: Path) -> None:
+def _check_report_path(out: Path) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{out.name!r} is no name for the report: let it end in .html")
     if out.is_dir():
@@ -88,7 +88,7 @@ def _check(out: Path) -> None:
         raise ConfigError(f"no folder {out.parent} to write {out.name} to")
 
 
-def _chosen(session: SessionRuns, bed: str | None, folder: Path) -> tuple[str, ...]:
+def _choose_report_beds(session: SessionRuns, bed: str | None, folder: Path) -> tuple[str, ...]:
     if not session.beds:
         raise RecordError(f"nothing was recorded in {folder}: there is nothing to report")
     if bed is None:
@@ -98,7 +98,7 @@ def _chosen(session: SessionRuns, bed: str | None, folder: Path) -> tuple[str, .
     return (bed,)
 
 
-def _paths(beds: tuple[str, ...], out: Path) -> list[Path]:
+def _name_bed_reports(beds: tuple[str, ...], out: Path) -> list[Path]:
     """A file for each bed beside the index, by its name in plain letters and a number where that is not enough."""
     taken: set[str] = set()
     paths = []
@@ -113,6 +113,6 @@ def _paths(beds: tuple[str, ...], out: Path) -> list[Path]:
     return paths
 
 
-def _told(reading: Reading) -> tuple[str, ...]:
-    began = moment(reading.started_s) if reading.started_s is not None else "no signal"
-    return began, length(reading.length_s), f"{len(reading.beats):,}", f"{reading.alarm_count:,}"
+def _bed_index_cells(reading: BedRecording) -> tuple[str, ...]:
+    began = date_and_time(reading.started_s) if reading.started_s is not None else "no signal"
+    return began, duration_in_words(reading.length_s), f"{len(reading.beats):,}", f"{reading.alarm_count:,}"

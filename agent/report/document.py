@@ -6,7 +6,7 @@ from agent.report.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class SummaryTile:
     """One figure of the summary: its name, the figure, what it means beside it; `colour` where it calls for a look."""
 
     name: str
@@ -16,7 +16,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """Rows of text; `aligned` has l or r for each column, `widths` its share of the width."""
 
     heads: tuple[str, ...]
@@ -27,7 +27,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ReportFigure:
     """A picture; `title` and `details` stand above it, `letter` in a field of `colour` before them."""
 
     picture: Picture
@@ -38,37 +38,37 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ReportNote:
     """A paragraph."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Tiles:
+class SummaryTiles:
     """The summary."""
 
-    tiles: tuple[Tile, ...]
+    tiles: tuple[SummaryTile, ...]
 
 
-Block = Tiles | Table | Figure | Note
+ReportBlock = SummaryTiles | ReportTable | ReportFigure | ReportNote
 
 
 @dataclass(slots=True)
-class Section:
+class ReportSection:
     """A part of the report; it begins on a new page where `anew`."""
 
     title: str
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[ReportBlock] = field(default_factory=list)
     anew: bool = False
 
 
 @dataclass(slots=True)
-class Document:
+class ReportDocument:
     """A report: `facts` are names and values of its head, `warning` stands out there, `footer` on every page."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
     warning: str
     footer: str
-    sections: list[Section]
+    sections: list[ReportSection]

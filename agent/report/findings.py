@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.report.reading import Beats, Times
+from agent.report.bed_recording import RecordedBeats, TimeArray
 from model.records.wfdb_records import CLASSES
 
 RATE_BEATS = 8
@@ -14,18 +14,18 @@ STANDSTILL_S = 4.0
 """An RR interval of this length or longer is a standstill: a pause, but no interval of a rate."""
 PAUSE_S = 2.0
 """An RR interval of this length or longer is a pause."""
-LEAST_RUN = 3
+LEAST_RUN_BEATS = 3
 """Beats of a run; two are a couplet."""
-SHOWN = 5
+MOST_SHOWN = 5
 """Longest pauses and runs that are told."""
-BIGEMINY = 6
+BIGEMINY_BEATS = 6
 """Beats in turn, such as N V N V N V, from which on they count as bigeminy."""
-_STEPS_S = (60, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800)
+_BIN_STEPS_S = (60, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800)
 MOST_BINS = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class EctopicRun:
     """Beats of one class in a row: `first` to `stop` of all beats; `rate` a minute within it."""
 
     first: int
@@ -37,22 +37,22 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bins:
+class TimeBins:
     """Equal parts of the time line, whose edges lie on full hours (or minutes) of the clock where that is known."""
 
-    edges: Times
+    edges: TimeArray
     step_s: float
 
     def __len__(self) -> int:
         return len(self.edges) - 1
 
-    def of(self, at_s: Times) -> NDArray[np.int64]:
+    def of(self, at_s: TimeArray) -> NDArray[np.int64]:
         """The number of the part that each time lies in."""
         return np.clip(np.searchsorted(self.edges, at_s, side="right") - 1, 0, len(self) - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Findings:
+class BeatFindings:
     """`counts` of the classes; `rate` (n,) a minute over RATE_BEATS intervals that end at each beat, NaN where none.
 
     `slowest`, `fastest`: beats at which the rate is so, None where none is known. `pauses`: beats at their end, the
@@ -60,13 +60,13 @@ class Findings:
     """
 
     counts: tuple[int, ...]
-    rate: Times
+    rate: TimeArray
     slowest: int | None
     fastest: int | None
     pauses: tuple[int, ...]
     paused: NDArray[np.int64]
     pause_count: int
-    runs: dict[str, tuple[Run, ...]]
+    runs: dict[str, tuple[EctopicRun, ...]]
     run_count: dict[str, int]
     couplets: dict[str, int]
     bigeminy: int
@@ -80,15 +80,15 @@ class Findings:
         return 100 * self.counts[CLASSES.index(name)] / self.total if self.total else 0.0
 
 
-def findings(beats: Beats, clear: NDArray[np.bool_]) -> Findings:
+def compute_beat_findings(beats: RecordedBeats, clear: NDArray[np.bool_]) -> BeatFindings:
     """All of it; rates and pauses are those of beats (n,) in `clear` signal."""
-    rate = np.where(clear, rates(beats.rr_s), np.nan)
+    rate = np.where(clear, rolling_rates(beats.rr_s), np.nan)
     known = np.flatnonzero(np.isfinite(rate))
     pauses = np.flatnonzero((beats.rr_s >= PAUSE_S) & clear)
-    longest = pauses[np.argsort(-beats.rr_s[pauses], kind="stable")][:SHOWN]
-    rows = {name: in_a_row(beats, name) for name in "VS"}
-    runs = {name: [run for run in rows[name] if len(run) >= LEAST_RUN] for name in rows}
-    return Findings(
+    longest = pauses[np.argsort(-beats.rr_s[pauses], kind="stable")][:MOST_SHOWN]
+    rows = {name: find_consecutive_beats(beats, name) for name in "VS"}
+    runs = {name: [run for run in rows[name] if len(run) >= LEAST_RUN_BEATS] for name in rows}
+    return BeatFindings(
         counts=tuple(np.bincount(beats.label, minlength=len(CLASSES)).tolist()),
         rate=rate,
         slowest=int(known[rate[known].argmin()]) if len(known) else None,
@@ -97,19 +97,20 @@ def findings(beats: Beats, clear: NDArray[np.bool_]) -> Findings:
         paused=pauses,
         pause_count=len(pauses),
         runs={
-            name: tuple(sorted(found, key=lambda run: (-len(run), run.first))[:SHOWN]) for name, found in runs.items()
+            name: tuple(sorted(found, key=lambda run: (-len(run), run.first))[:MOST_SHOWN])
+            for name, found in runs.items()
         },
         run_count={name: len(found) for name, found in runs.items()},
         couplets={name: sum(len(run) == 2 for run in found) for name, found in rows.items()},
-        bigeminy=_bigeminy(beats),
+        bigeminy=_count_bigeminy(beats),
     )
 
 
-def _longest(run: Run) -> tuple[int, int]:
+def _longest_first_key(run: EctopicRun) -> tuple[int, int]:
     return -len(run), run.first
 
 
-def rates(rr_s: Times) -> Times:
+def rolling_rates(rr_s: TimeArray) -> TimeArray:
     """(n,) beats a minute over the last RATE_BEATS intervals, where all of them are known and none is a standstill."""
     out = np.full(len(rr_s), np.nan)
     if len(rr_s) >= RATE_BEATS:
@@ -122,7 +123,7 @@ def rates(rr_s: Times) -> Times:
     return out
 
 
-def in_a_row(beats: Beats, name: str) -> list[Run]:
+def find_consecutive_beats(beats: RecordedBeats, name: str) -> list[EctopicRun]:
     """All rows of two or more beats of a class, without a hole between them."""
     mine = beats.of(name)
     if not len(mine):
@@ -134,27 +135,29 @@ def in_a_row(beats: Beats, name: str) -> list[Run]:
     for first, stop in zip(starts.tolist(), ends.tolist(), strict=True):
         if stop - first >= 2:
             span = float(beats.at_s[stop - 1] - beats.at_s[first])
-            found.append(Run(first, stop, 60 * (stop - first - 1) / span if span > 0 else 0.0))
+            found.append(EctopicRun(first, stop, 60 * (stop - first - 1) / span if span > 0 else 0.0))
     return found
 
 
-def bins(started_s: float | None, length_s: float, most: int = MOST_BINS) -> Bins:
+def choose_time_bins(started_s: float | None, length_s: float, most: int = MOST_BINS) -> TimeBins:
     """Parts of the time line, as many as there may be at most."""
     zero = (started_s or 0.0) % 604_800
-    step = next((step for step in _STEPS_S if length_s / step <= most - 1), max(_STEPS_S[-1], length_s / (most - 1)))
+    step = next(
+        (step for step in _BIN_STEPS_S if length_s / step <= most - 1), max(_BIN_STEPS_S[-1], length_s / (most - 1))
+    )
     first = -(zero % step)
     count = max(1, int(np.ceil((length_s - first) / step)))
-    return Bins(first + step * np.arange(count + 1, dtype=np.float64), float(step))
+    return TimeBins(first + step * np.arange(count + 1, dtype=np.float64), float(step))
 
 
-def by_bin(beats: Beats, parts: Bins) -> NDArray[np.int64]:
+def count_by_bin(beats: RecordedBeats, parts: TimeBins) -> NDArray[np.int64]:
     """(parts, classes) beats."""
     out = np.zeros((len(parts), len(CLASSES)), np.int64)
     np.add.at(out, (parts.of(beats.at_s), beats.label.astype(np.int64)), 1)
     return out
 
 
-def extremes(values: Times, at_s: Times, parts: Bins) -> tuple[Times, Times, Times]:
+def bin_extremes(values: TimeArray, at_s: TimeArray, parts: TimeBins) -> tuple[TimeArray, TimeArray, TimeArray]:
     """Least, mean and greatest of the values in each part, NaN where there are none."""
     known = np.isfinite(values)
     number, kept = parts.of(at_s[known]), values[known]
@@ -168,15 +171,15 @@ def extremes(values: Times, at_s: Times, parts: Bins) -> tuple[Times, Times, Tim
     return least, np.divide(sums, counts, out=np.full(len(parts), np.nan), where=~nothing), most
 
 
-def _bigeminy(beats: Beats) -> int:
+def _count_bigeminy(beats: RecordedBeats) -> int:
     """Ventricular beats that alternate with others, over BIGEMINY beats or more."""
     mine = beats.of("V")
-    if len(mine) < BIGEMINY:
+    if len(mine) < BIGEMINY_BEATS:
         return 0
     turns = np.concatenate([[False], (mine[1:] != mine[:-1]) & np.isfinite(beats.rr_s[1:])])
     edges = np.flatnonzero(np.diff(np.concatenate([[False], turns, [False]]).astype(np.int8)))
     total = 0
     for start, stop in edges.reshape(-1, 2).tolist():
-        if stop - start + 1 >= BIGEMINY:
+        if stop - start + 1 >= BIGEMINY_BEATS:
             total += int(mine[start - 1 : stop].sum())
     return total

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
-Anchor = Literal["start", "middle", "end"]
+TextAnchor = Literal["start", "middle", "end"]
 INK, GREY, LINE, PALE = "#1d2a35", "#64717d", "#c9d1d8", "#eef1f4"
 MM = 72 / 25.4
 """Points in a millimetre."""
@@ -17,7 +17,7 @@ WIDTH = 250 * MM
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Path:
+class PathShape:
     """A line through points (n, 2), which a NaN breaks; closed and filled where there is a `fill`."""
 
     points: Points
@@ -30,7 +30,7 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class BoxShape:
     """A rectangle; `title` is what a pointer over it is told on a page."""
 
     x: float
@@ -45,7 +45,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextShape:
     """A line of text whose base line is at `y`; `turned` reads upwards."""
 
     x: float
@@ -53,15 +53,15 @@ class Text:
     text: str
     size: float = 8.0
     colour: str = INK
-    anchor: Anchor = "start"
+    anchor: TextAnchor = "start"
     bold: bool = False
     turned: bool = False
 
 
-Shape = Path | Box | Text
+Shape = PathShape | BoxShape | TextShape
 
 
-def blended(colour: str, opacity: float) -> str:
+def blend_on_white(colour: str, opacity: float) -> str:
     """A colour as it is seen on white: nothing has to be see-through, which printers like."""
     if opacity >= 1 or not colour:
         return colour
@@ -69,7 +69,7 @@ def blended(colour: str, opacity: float) -> str:
     return "#" + "".join(f"{round(255 - opacity * (255 - part)):02x}" for part in parts)
 
 
-def pieces(points: Points, scale: float) -> list[NDArray[np.int64]]:
+def split_path_points(points: Points, scale: float) -> list[NDArray[np.int64]]:
     """The unbroken pieces (n, 2) of a path's points, in whole numbers of 1 / scale points."""
     broken: NDArray[np.bool_] = np.isnan(points[:, 0]) | np.isnan(points[:, 1])
     if not broken.any():
@@ -96,13 +96,13 @@ class Picture:
         dash: tuple[float, float] | None = None,
     ) -> None:
         """A straight line from x, y to x, y."""
-        self.shapes.append(Path(np.array(ends, np.float64).reshape(2, 2), stroke, width, dash=dash))
+        self.shapes.append(PathShape(np.array(ends, np.float64).reshape(2, 2), stroke, width, dash=dash))
 
     def lines(self, ends: Points, stroke: str, width: float, opacity: float = 1.0) -> None:
         """Many straight lines (n, 4) from x, y to x, y."""
         broken = np.full((len(ends), 3, 2), np.nan)
         broken[:, :2] = ends.reshape(-1, 2, 2)
-        self.shapes.append(Path(broken.reshape(-1, 2), stroke, width, opacity=opacity))
+        self.shapes.append(PathShape(broken.reshape(-1, 2), stroke, width, opacity=opacity))
 
     def path(
         self,
@@ -116,7 +116,7 @@ class Picture:
     ) -> None:
         """A line through points."""
         points = np.stack([x, y], axis=1).astype(np.float64)
-        self.shapes.append(Path(points, stroke, width, fill, opacity, dash, round=True))
+        self.shapes.append(PathShape(points, stroke, width, fill, opacity, dash, round=True))
 
     def box(
         self,
@@ -128,7 +128,7 @@ class Picture:
         title: str = "",
     ) -> None:
         """A rectangle: x, y, width and height; `title` says what it stands for."""
-        self.shapes.append(Box(*place, fill, stroke, radius, opacity, title))
+        self.shapes.append(BoxShape(*place, fill, stroke, radius, opacity, title))
 
     def text(
         self,
@@ -137,15 +137,15 @@ class Picture:
         text: str,
         size: float = 8.0,
         colour: str = INK,
-        anchor: Anchor = "start",
+        anchor: TextAnchor = "start",
         bold: bool = False,
         turned: bool = False,
     ) -> None:
         """A line of text."""
-        self.shapes.append(Text(x, y, text, size, colour, anchor, bold, turned))
+        self.shapes.append(TextShape(x, y, text, size, colour, anchor, bold, turned))
 
 
-def envelope(x: Points, y: Points, columns: int, left: float, right: float) -> tuple[Points, Points, Points]:
+def column_envelope(x: Points, y: Points, columns: int, left: float, right: float) -> tuple[Points, Points, Points]:
     """Least and greatest `y` in each of so many columns between two `x`: their places, lower and upper ends.
 
     Columns without a value are left out.
@@ -160,7 +160,7 @@ def envelope(x: Points, y: Points, columns: int, left: float, right: float) -> t
     return middle[there], least[there], most[there]
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
+def round_ticks(low: float, high: float, most: int) -> list[float]:
     """Round numbers between two ends, so many at most."""
     if not high > low:
         return [low]
@@ -171,14 +171,16 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     return [float(round((first + i) * step, 10)) for i in range(int((high - first * step) / step + 1e-9) + 1)]
 
 
-def rounded(low: float, high: float, most: int) -> tuple[float, float]:
+def extend_to_ticks(low: float, high: float, most: int) -> tuple[float, float]:
     """The span between two values, made longer to round numbers."""
-    marks = ticks(low, high, most)
+    marks = round_ticks(low, high, most)
     step = marks[1] - marks[0] if len(marks) > 1 else (high - low) or 1.0
     return float(np.floor(low / step + 1e-9) * step), float(np.ceil(high / step - 1e-9) * step)
 
 
-def legend(picture: Picture, x: float, y: float, items: Sequence[tuple[str, str]], size: float = 7.5) -> None:
+def draw_colour_legend(
+    picture: Picture, x: float, y: float, items: Sequence[tuple[str, str]], size: float = 7.5
+) -> None:
     """Colours and what they stand for, in a row that begins at `x`."""
     for colour, text in items:
         picture.box((x, y - size * 0.75, size, size * 0.8), colour)

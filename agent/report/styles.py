@@ -20,27 +20,27 @@ DASH = "\N{EN DASH}"
 NONE = "\N{EM DASH}"
 
 
-def clock(unix_s: float, seconds: bool = True) -> str:
+def time_of_day(unix_s: float, seconds: bool = True) -> str:
     """A time of day, UTC."""
-    return f"{_date(unix_s):{'%H:%M:%S' if seconds else '%H:%M'}}"
+    return f"{_calendar_date(unix_s):{'%H:%M:%S' if seconds else '%H:%M'}}"
 
 
-def moment(unix_s: float) -> str:
+def date_and_time(unix_s: float) -> str:
     """A date and time of day, UTC."""
-    return f"{_date(unix_s):%Y-%m-%d %H:%M:%S}"
+    return f"{_calendar_date(unix_s):%Y-%m-%d %H:%M:%S}"
 
 
-def day(unix_s: float) -> str:
+def day_of_month(unix_s: float) -> str:
     """A day of the month, UTC."""
-    return f"{_date(unix_s):%d %b}"
+    return f"{_calendar_date(unix_s):%d %b}"
 
 
-def _date(unix_s: float) -> datetime:
+def _calendar_date(unix_s: float) -> datetime:
     """The nearest that a calendar has."""
     return datetime.fromtimestamp(min(max(0.0, unix_s), LARGEST_TIME), UTC)
 
 
-def length(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
     """How long something lasted: 23 h 05 min, 4 min 10 s, 7.2 s."""
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -50,12 +50,12 @@ def length(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def number(value: float | None, digits: int = 0, unit: str = "") -> str:
+def number_or_dash(value: float | None, digits: int = 0, unit: str = "") -> str:
     """A number for a person, a dash where there is none."""
     return NONE if value is None or value != value else f"{value:,.{digits}f}{' ' * bool(unit)}{unit}"
 
 
-def percent(share: float) -> str:
+def share_in_percent(share: float) -> str:
     """A share in percent, never 0 or 100 where it is not."""
     if 0 < share < 0.05:
         return "< 0.1 %"

@@ -2,17 +2,17 @@
 
 from html import escape
 
-from agent.report.picture import Box, Path, Picture, Text, blended, pieces
+from agent.report.picture import BoxShape, PathShape, Picture, TextShape, blend_on_white, split_path_points
 
 SCALE = 20
 """Units of a point: all places are whole numbers."""
 MM_PER_POINT = 25.4 / 72
 
 
-def svg(picture: Picture) -> str:
+def render_svg(picture: Picture) -> str:
     """The element, with what it shows in words."""
     width, height = round(picture.width * SCALE), round(picture.height * SCALE)
-    shapes = "".join(_shape(shape) for shape in picture.shapes)
+    shapes = "".join(_svg_shape(shape) for shape in picture.shapes)
     title = escape(picture.title)
     size = f"width:{picture.width * MM_PER_POINT:.2f}mm"
     return (
@@ -21,28 +21,28 @@ def svg(picture: Picture) -> str:
     )
 
 
-def _shape(shape: Path | Box | Text) -> str:
-    if isinstance(shape, Path):
-        return _path(shape)
-    return _text(shape) if isinstance(shape, Text) else _box(shape)
+def _svg_shape(shape: PathShape | BoxShape | TextShape) -> str:
+    if isinstance(shape, PathShape):
+        return _svg_path(shape)
+    return _svg_text(shape) if isinstance(shape, TextShape) else _svg_box(shape)
 
 
-def _path(path: Path) -> str:
-    parts = [_piece(piece.tolist()) for piece in pieces(path.points, SCALE) if len(piece) > 1]
+def _svg_path(path: PathShape) -> str:
+    parts = [_svg_path_data(piece.tolist()) for piece in split_path_points(path.points, SCALE) if len(piece) > 1]
     if not parts:
         return ""
-    fill = f' fill="{blended(path.fill, path.opacity)}"' if path.fill else ' fill="none"'
+    fill = f' fill="{blend_on_white(path.fill, path.opacity)}"' if path.fill else ' fill="none"'
     stroke = ""
     if path.stroke:
-        stroke = f' stroke="{blended(path.stroke, path.opacity)}" stroke-width="{_number(path.width)}"'
+        stroke = f' stroke="{blend_on_white(path.stroke, path.opacity)}" stroke-width="{_svg_number(path.width)}"'
         stroke += ' stroke-linejoin="round"' if path.round else ""
         if path.dash:
-            stroke += f' stroke-dasharray="{_number(path.dash[0])} {_number(path.dash[1])}"'
+            stroke += f' stroke-dasharray="{_svg_number(path.dash[0])} {_svg_number(path.dash[1])}"'
     drawn = "".join(parts)
     return f'<path{fill}{stroke} d="{drawn}"/>'
 
 
-def _piece(points: list[list[int]]) -> str:
+def _svg_path_data(points: list[list[int]]) -> str:
     """Moves are told from the point before: short numbers, and a minus needs no space before it."""
     (x, y), out = points[0], []
     begin = f"M{x} {y}"
@@ -56,24 +56,24 @@ def _piece(points: list[list[int]]) -> str:
     return f"{begin}l{' '.join(out)}".replace(" -", "-")
 
 
-def _box(box: Box) -> str:
+def _svg_box(box: BoxShape) -> str:
     place = [round(value * SCALE) for value in (box.x, box.y, box.width, box.height)]
     text = '<rect x="{}" y="{}" width="{}" height="{}"'.format(*place)
-    text += f' rx="{_number(box.radius)}"' if box.radius else ""
-    fill = blended(box.fill, box.opacity) or "none"
+    text += f' rx="{_svg_number(box.radius)}"' if box.radius else ""
+    fill = blend_on_white(box.fill, box.opacity) or "none"
     text += f' fill="{fill}"'
     text += f' stroke="{box.stroke}" stroke-width="{SCALE // 2}"' if box.stroke else ""
     return f"{text}><title>{escape(box.title)}</title></rect>" if box.title else f"{text}/>"
 
 
-def _text(text: Text) -> str:
+def _svg_text(text: TextShape) -> str:
     x, y = round(text.x * SCALE), round(text.y * SCALE)
     more = "" if text.anchor == "start" else f' text-anchor="{text.anchor}"'
     more += ' font-weight="bold"' if text.bold else ""
     more += f' transform="rotate(-90 {x} {y})"' if text.turned else ""
-    look = f'font-size="{_number(text.size)}" fill="{text.colour}"{more}'
+    look = f'font-size="{_svg_number(text.size)}" fill="{text.colour}"{more}'
     return f'<text x="{x}" y="{y}" {look}>{escape(text.text)}</text>'
 
 
-def _number(value: float) -> str:
+def _svg_number(value: float) -> str:
     return f"{value * SCALE:.2f}".rstrip("0").rstrip(".")

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.beat_context import LEAST, Contexts
-from agent.analysis.beat_cutter import Cut
-from agent.analysis.qrs_detector import Detector
-from agent.analysis.sample_ring import History
-from agent.core.messages import Floats
+from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
+from agent.analysis.beat_cutter import BeatCandidate
+from agent.analysis.qrs_detector import QrsDetector
+from agent.analysis.sample_ring import SampleRing
+from agent.core.messages import FloatArray
 from model.beats.cluster_smoothing import NO_BEAT
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
-from model.training.augmented_streams import Stream
+from model.training.augmented_streams import AugmentedStream
 
-WINDOW = 0.15 * FS
+MATCH_WINDOW = 0.15 * FS
 """A candidate within so many samples of a reference beat may be that beat."""
-BLOCK = 250
-UNSCORED = -1
+CANDIDATE_BLOCK = 250
+UNSCORED_LABEL = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+class LabelledCandidates:
     """Candidates of the detector in their context: `inputs` (n, INPUTS) float16, `labels` (n,) indices of classes.
 
     A label is NO_BEAT where there is none, and UNSCORED in flutter. `records` (n,) names; `cuts` the candidates.
@@ -32,25 +32,25 @@ class Examples:
     inputs: NDArray[np.float16]
     labels: NDArray[np.int64]
     records: NDArray[np.str_]
-    cuts: tuple[Cut, ...]
+    cuts: tuple[BeatCandidate, ...]
 
 
-def examples(streams: Sequence[Stream]) -> Examples:
+def build_candidates(streams: Sequence[AugmentedStream]) -> LabelledCandidates:
     """All candidates of streams, which go through the stages side by side; those of a stream are in order."""
-    cuts: list[list[Cut]] = [[] for _ in streams]
-    inputs: list[list[Floats]] = [[] for _ in streams]
-    history, detector = History(len(streams)), Detector(len(streams), LEAST)
-    contexts = Contexts(history, len(streams))
+    cuts: list[list[BeatCandidate]] = [[] for _ in streams]
+    inputs: list[list[FloatArray]] = [[] for _ in streams]
+    history, detector = SampleRing(len(streams)), QrsDetector(len(streams), LEAST_SCORE)
+    contexts = BeatContextBuilder(history, len(streams))
 
-    def keep(found: list[Cut], seen: Floats) -> None:
+    def keep(found: list[BeatCandidate], seen: FloatArray) -> None:
         for cut, one in zip(found, seen.astype(np.float16), strict=True):
             cuts[cut.row].append(cut)
             inputs[cut.row].append(one)
 
-    for at in range(0, max(len(stream.x) for stream in streams), BLOCK):
+    for at in range(0, max(len(stream.x) for stream in streams), CANDIDATE_BLOCK):
         left: dict[int, list[int]] = {}
         for row, stream in enumerate(streams):
-            if count := min(BLOCK, max(0, len(stream.x) - at)):
+            if count := min(CANDIDATE_BLOCK, max(0, len(stream.x) - at)):
                 left.setdefault(count, []).append(row)
         for count, group in left.items():
             rows, x = np.array(group), np.stack([streams[row].x[at : at + count] for row in group])
@@ -60,22 +60,23 @@ def examples(streams: Sequence[Stream]) -> Examples:
     for row in range(len(streams)):
         contexts.push(detector.flush(row))
         keep(*contexts.flush(row))
-    return Examples(
+    return LabelledCandidates(
         np.array([one for row in inputs for one in row]),
-        np.concatenate([label(stream, found) for stream, found in zip(streams, cuts, strict=True)]),
+        np.concatenate([label_candidates(stream, found) for stream, found in zip(streams, cuts, strict=True)]),
         np.repeat([stream.record for stream in streams], [len(found) for found in cuts]),
         tuple(cut for found in cuts for cut in found),
     )
 
 
-def label(stream: Stream, cuts: Sequence[Cut]) -> NDArray[np.int64]:
+def label_candidates(stream: AugmentedStream, cuts: Sequence[BeatCandidate]) -> NDArray[np.int64]:
     """What each candidate of a stream is: reference beats take the nearest ones first, one to one."""
     samples = np.array([cut.sample for cut in cuts], float)
     pairs = [
         (abs(samples[i] - beat), i, j)
         for j, beat in enumerate(stream.beats.tolist())
         for i in range(
-            int(np.searchsorted(samples, beat - WINDOW)), int(np.searchsorted(samples, beat + WINDOW, "right"))
+            int(np.searchsorted(samples, beat - MATCH_WINDOW)),
+            int(np.searchsorted(samples, beat + MATCH_WINDOW, "right")),
         )
     ]
     labels = np.full(len(cuts), NO_BEAT)
@@ -85,5 +86,5 @@ def label(stream: Stream, cuts: Sequence[Cut]) -> NDArray[np.int64]:
             labels[i] = CLASSES.index(stream.labels[j])
             taken.add(j)
     for start, end in stream.flutter:
-        labels[(samples >= start - WINDOW) & (samples <= end + WINDOW)] = UNSCORED
+        labels[(samples >= start - MATCH_WINDOW) & (samples <= end + MATCH_WINDOW)] = UNSCORED_LABEL
     return labels

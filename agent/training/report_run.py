@@ -13,12 +13,12 @@ from agent.core.config import Config
 from model import device
 from model.beats import dataset
 from model.errors import ConfigError, RunError
-from model.training import figures
-from model.training.train import Asked, Epoch, Run
+from model.training import training_figures
+from model.training.training_run import EpochMetrics, TrainingRequest, TrainingRun
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TrainingOptions:
     """Where to train, what to call the checkpoint, the command that asked, the fold to test on, logs or not."""
 
     folder: Path
@@ -28,35 +28,37 @@ class Order:
     tensorboard: bool
 
 
-def show_training(config: Config, order: Order) -> None:
+def show_training(config: Config, order: TrainingOptions) -> None:
     """Train as `config` says, showing it on the terminal; checkpoint, report and pictures are left in the folder."""
-    check_name(order.name)
+    check_checkpoint_name(order.name)
     console = Console(soft_wrap=True)
     train, recipe = config.train, config.recipe[config.train.recipe]
-    chosen = device.choose(train.device)
-    log = _tensorboard(order.folder) if order.tensorboard else lambda _: None
+    chosen = device.choose_device(train.device)
+    log = _tensorboard_logger(order.folder) if order.tensorboard else lambda _: None
     with console.status("building the data set"):
-        split = dataset.split(dataset.load(), train.protocol, train.split_seed, recipe.drop_normal, order.fold)
-    claim(order.folder)
-    asked = Asked(train.recipe, train.protocol, train.seed, train.split_seed, train.threads, order.fold)
-    run = Run(order.folder, asked, recipe, split, chosen)
-    console.print(f"{train.recipe}, {dataset.PROTOCOLS[train.protocol]}")
+        split = dataset.split_beat_set(
+            dataset.load_beat_set(), train.protocol, train.split_seed, recipe.drop_normal, order.fold
+        )
+    lock_run_folder(order.folder)
+    asked = TrainingRequest(train.recipe, train.protocol, train.seed, train.split_seed, train.threads, order.fold)
+    run = TrainingRun(order.folder, asked, recipe, split, chosen)
+    console.print(f"{train.recipe}, {dataset.SPLIT_PROTOCOLS[train.protocol]}")
     console.print(f"train {split.train.counts()}\ntest  {split.test.counts()}")
-    console.print(f"on {device.describe(chosen)}, in {order.folder}")
+    console.print(f"on {device.describe_device(chosen)}, in {order.folder}")
     if len(run.epochs) == recipe.epochs:
         console.print(f"all {recipe.epochs} epochs are trained already")
     elif run.epochs:
         console.print(f"continues after epoch {run.epochs[-1].epoch}")
-    with _progress(console) as progress:
+    with _training_progress(console) as progress:
         all_epochs = progress.add_task("epochs", total=recipe.epochs, completed=len(run.epochs))
         this_epoch = progress.add_task("beats", total=len(split.train))
         for epoch in run.train(lambda beats: progress.advance(this_epoch, beats)):
             progress.reset(this_epoch)
             progress.advance(all_epochs)
-            progress.console.print(_line(epoch))
+            progress.console.print(_epoch_line(epoch))
             log(epoch)
     report = run.finish(order.name, order.command)
-    pictures = figures.draw(report, order.folder)
+    pictures = training_figures.draw_training_figures(report, order.folder)
     console.print(
         f"in {order.folder}: {order.name}.safetensors, report.json, metrics.csv and {len(pictures)} pictures\n"
         f"accuracy {report['test']['accuracy']:.2%}, macro-F1 {report['test']['macro_f1']:.2%}, "
@@ -64,7 +66,7 @@ def show_training(config: Config, order: Order) -> None:
     )
 
 
-def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
+def _tensorboard_logger(folder: Path) -> Callable[[EpochMetrics], None]:
     """What logs an epoch for TensorBoard. Raises ConfigError where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -72,7 +74,7 @@ def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
         raise ConfigError("TensorBoard is not installed: pip install 'ecg-agent[tensorboard]'") from None
     writer = SummaryWriter(folder / "tensorboard")
 
-    def log(epoch: Epoch) -> None:
+    def log(epoch: EpochMetrics) -> None:
         for key, value in asdict(epoch).items():
             if key != "epoch":
                 side, _, figure = key.partition("_")
@@ -82,13 +84,13 @@ def _tensorboard(folder: Path) -> Callable[[Epoch], None]:
     return log
 
 
-def check_name(name: str) -> None:
+def check_checkpoint_name(name: str) -> None:
     """Raises ConfigError for a name of a checkpoint that would leave its folder."""
     if name in ("", ".", "..") or set(name) & set("/\\"):
         raise ConfigError(f"{name!r} is no name of a checkpoint: choose one without slashes (--name)")
 
 
-def claim(folder: Path) -> None:
+def lock_run_folder(folder: Path) -> None:
     """Keep the run folder to this process until it ends. Raises RunError where another one trains in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +102,7 @@ def claim(folder: Path) -> None:
         raise RunError(f"cannot use run folder {folder}: {error.strerror}; choose another folder (--run)") from error
 
 
-def _progress(console: Console) -> Progress:
+def _training_progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description:>6}"),
         BarColumn(),
@@ -112,7 +114,7 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _line(epoch: Epoch) -> str:
+def _epoch_line(epoch: EpochMetrics) -> str:
     return (
         f"epoch {epoch.epoch:3d}  loss train {epoch.train_loss:.4f} test {epoch.test_loss:.4f}  "
         f"accuracy train {epoch.train_accuracy:.4f} test {epoch.test_accuracy:.4f}  "

@@ -16,47 +16,49 @@ from zmq.utils.monitor import parse_monitor_message
 
 from agent.core.config import SecurityConfig
 
-Socket = zmq.Socket[bytes]
-Clock = Callable[[], float]
+MonitoredSocket = zmq.Socket[bytes]
+ClockFunction = Callable[[], float]
 
-MOST_EVENTS = 10_000
+MOST_EVENTS_READ = 10_000
 """Events taken at once."""
-EVENTS_QUEUE = 100_000
+EVENT_QUEUE_LENGTH = 100_000
 """Events that wait for a reader. ZeroMQ's input and output stop while its queue of events is full, and by default 2,000
 fill it, which a stranger could send in a second; so many last for minutes."""
-REPEAT_S = 30.0
+REPEAT_TROUBLE_S = 30.0
 """A trouble that goes on is told again so often."""
-MOST_TEXTS = 32
+MOST_TROUBLE_TEXTS = 32
 """Different troubles told within REPEAT_S."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+FIRST_REDIAL_PAUSE_S, LONGEST_REDIAL_PAUSE_S = 0.1, 2.0
 """Before connecting again after a refusal; each pause is twice the one before."""
-STEADY_S = 5.0
+STEADY_CONNECTION_S = 5.0
 """After a connection that lasted so long pauses are short again."""
-ORPHAN_S = 0.5
+ORPHANED_AFTER_S = 0.5
 """ZeroMQ has tried again by then, or never will."""
-ABSENT_S = 3.0
+ABSENT_DEVICE_S = 3.0
 """A device that is not there for so long is told of: it may just be starting."""
 
-FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-OUTCOMES = FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+HANDSHAKE_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+HANDSHAKE_OUTCOMES = HANDSHAKE_FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
 
-class Events:
+class SocketEvents:
     """The connection events of a socket, from now on."""
 
-    def __init__(self, socket: Socket, wanted: int) -> None:
+    def __init__(self, socket: MonitoredSocket, wanted: int) -> None:
         # Not get_monitor_socket(): its queue cannot be made longer.
         address = f"inproc://events-{uuid4().hex}"
         socket.monitor(address, wanted)
         self.socket = socket
         self._pair = socket.context.socket(zmq.PAIR)
-        self._pair.set(zmq.RCVHWM, EVENTS_QUEUE)
+        self._pair.set(zmq.RCVHWM, EVENT_QUEUE_LENGTH)
         self._pair.set(zmq.LINGER, 0)
         self._pair.connect(address)
 
     def read(self) -> Iterator[tuple[int, int]]:
         """Event and value of those that have come. Never waits."""
-        for _ in range(MOST_EVENTS):
+        for _ in range(MOST_EVENTS_READ):
             try:
                 message = parse_monitor_message(self._pair.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
@@ -69,7 +71,7 @@ class Events:
         self._pair.close()
 
 
-class Once:
+class RepeatFilter:
     """Lets each text through once in REPEAT_S, and MOST_TEXTS different ones: a flood must not flood the screen."""
 
     def __init__(self) -> None:
@@ -77,16 +79,16 @@ class Once:
 
     def new(self, texts: Iterable[str], now_s: float) -> list[str]:
         """Those of `texts` that are due."""
-        self._told = {text: told_s for text, told_s in self._told.items() if now_s - told_s < REPEAT_S}
+        self._told = {text: told_s for text, told_s in self._told.items() if now_s - told_s < REPEAT_TROUBLE_S}
         out = []
         for text in texts:
-            if text not in self._told and len(self._told) < MOST_TEXTS:
+            if text not in self._told and len(self._told) < MOST_TROUBLE_TEXTS:
                 self._told[text] = now_s
                 out.append(text)
         return out
 
 
-class Watcher:
+class ConnectionMonitor:
     """Watches, and keeps up, the connection of a socket to `endpoint`; made before the socket connects.
 
     After some refusals ZeroMQ never tries again, after others ten times a second for ever. The watcher breaks off both
@@ -98,20 +100,24 @@ class Watcher:
     """
 
     def __init__(
-        self, socket: Socket, endpoint: str, security: SecurityConfig | None = None, clock: Clock = time.monotonic
+        self,
+        socket: MonitoredSocket,
+        endpoint: str,
+        security: SecurityConfig | None = None,
+        clock: ClockFunction = time.monotonic,
     ) -> None:
         self.connected, self.trouble, self.refused = False, "", 0
         self._socket, self._endpoint, self._clock = socket, endpoint, clock
         self._key = Path(security.key).name.removesuffix("_secret") if security and security.key else "its file"
         self._pinned = f" ({security.server_key})" if security and security.server_key else ""
-        wanted = OUTCOMES | zmq.EVENT_CONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
-        self._events = Events(socket, wanted)
-        self._once = Once()
+        wanted = HANDSHAKE_OUTCOMES | zmq.EVENT_CONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
+        self._events = SocketEvents(socket, wanted)
+        self._once = RepeatFilter()
         self._texts: list[str] = []
         self._why: tuple[int, int] = (0, 0)
         self._broken = False
-        self._probe: _Probe | None = None
-        self._pause_s = FIRST_PAUSE_S
+        self._probe: _HandshakeProbe | None = None
+        self._pause_s = FIRST_REDIAL_PAUSE_S
         self._again_s: float | None = None
         """When to connect again, having broken off."""
         self._orphaned_s: float | None = None
@@ -128,7 +134,7 @@ class Watcher:
             self._close_probe()
             if not self.connected:
                 self._tell(self._words(greeting))
-        if self._orphaned_s is not None and now_s - self._orphaned_s >= ORPHAN_S:
+        if self._orphaned_s is not None and now_s - self._orphaned_s >= ORPHANED_AFTER_S:
             self._tell(
                 f"{self._endpoint} sent what no device of ecg-agent sends (too large, or malformed): "
                 "the connection was ended and is made again"
@@ -148,7 +154,7 @@ class Watcher:
             self.connected, self.trouble, self._up_s = True, "", now_s
             self._absent_s = None
             self._close_probe()
-        elif event & FAILED:
+        elif event & HANDSHAKE_FAILED:
             self._why = event, value
         elif event & zmq.EVENT_CONNECTED:
             self._broken, self._orphaned_s, self._why = False, None, (0, 0)
@@ -157,8 +163,8 @@ class Watcher:
         elif event & zmq.EVENT_DISCONNECTED and self.connected:
             self.connected, self._orphaned_s = False, now_s
             self.trouble = f"the connection to {self._endpoint} broke: connecting again"
-            if now_s - self._up_s >= STEADY_S:
-                self._pause_s = FIRST_PAUSE_S
+            if now_s - self._up_s >= STEADY_CONNECTION_S:
+                self._pause_s = FIRST_REDIAL_PAUSE_S
         elif event & zmq.EVENT_DISCONNECTED:
             self._broken = True
             self.refused += 1
@@ -167,7 +173,7 @@ class Watcher:
         elif event & zmq.EVENT_CLOSED:  # nobody took the connection
             self._absent_s = now_s if self._absent_s is None else self._absent_s
             self.trouble = f"nothing answers at {self._endpoint}: is the device running, and the address right?"
-            if now_s - self._absent_s >= ABSENT_S:
+            if now_s - self._absent_s >= ABSENT_DEVICE_S:
                 self._texts.append(self.trouble)
 
     def _explain(self, now_s: float) -> None:
@@ -184,7 +190,7 @@ class Watcher:
         elif (event, value) == (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC):
             self._tell(self._words(b"CURVE"))
         elif self._probe is None:
-            self._probe = _Probe(self._socket, self._endpoint, now_s)
+            self._probe = _HandshakeProbe(self._socket, self._endpoint, now_s)
 
     def _words(self, mechanism: bytes) -> str:
         """Why a handshake failed with a peer of this mechanism; "": it could not be found out."""
@@ -216,7 +222,7 @@ class Watcher:
         if self._broken:
             self._broken, self._orphaned_s = False, None
             self._again_s = now_s + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self._pause_s = min(2 * self._pause_s, LONGEST_REDIAL_PAUSE_S)
             with contextlib.suppress(zmq.ZMQError):  # it may have ended by itself
                 self._socket.disconnect(self._endpoint)
         elif self._again_s is not None and now_s >= self._again_s:
@@ -229,7 +235,7 @@ class Watcher:
             self._probe = None
 
 
-class _Probe:
+class _HandshakeProbe:
     """Looks at what a TCP endpoint greets with: the events of a refused handshake do not say which side has keys."""
 
     GREETING = b"\xff\0\0\0\0\0\0\0\1\x7f\x03"
@@ -238,7 +244,7 @@ class _Probe:
     HUSH_S, PATIENCE_S = 0.3, 1.0
     """ZMTP speaks first; who is silent so long is spoken to, and given up after a second."""
 
-    def __init__(self, socket: Socket, endpoint: str, now_s: float) -> None:
+    def __init__(self, socket: MonitoredSocket, endpoint: str, now_s: float) -> None:
         self._since_s, self._peer, self._greeted, self._heard = now_s, b"", False, b""
         self._stream = socket.context.socket(zmq.STREAM)
         self._stream.set(zmq.LINGER, 0)
@@ -275,11 +281,11 @@ class _Probe:
         self._stream.close()
 
 
-class Refusals:
+class RejectedConnections:
     """What a bound socket refuses; `secured`: it asks for keys. Unknown keys are told by who checks them."""
 
-    def __init__(self, socket: Socket, secured: bool) -> None:
-        self._events, self._secured = Events(socket, OUTCOMES | zmq.EVENT_ACCEPTED), secured
+    def __init__(self, socket: MonitoredSocket, secured: bool) -> None:
+        self._events, self._secured = SocketEvents(socket, HANDSHAKE_OUTCOMES | zmq.EVENT_ACCEPTED), secured
         self._shaking: set[int] = set()
         """Connections in their handshake, as far as that can be told."""
         self._explained = False
@@ -296,7 +302,7 @@ class Refusals:
                 self._shaking.add(value)
             elif event & (zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH):
                 self._shaking.clear()  # the event does not say whose: nothing is said of the others
-            elif event & FAILED:
+            elif event & HANDSHAKE_FAILED:
                 self._explained = True
                 out += self._words(event, value)
             else:  # disconnected, by itself where no failure was told just before

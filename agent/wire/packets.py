@@ -1,4 +1,4 @@
-"""The wire format: `encode` and `decode`, a pure pair between messages and ZeroMQ frames.
+"""The wire format: `encode_frames` and `decode_frames`, a pure pair between messages and ZeroMQ frames.
 
 A message is three frames: the bed's name, a JSON header that describes itself, and the samples. `docs/wire.md`
 specifies it on one page; the limits below are the limits given there.
@@ -17,51 +17,51 @@ from numpy.typing import NDArray
 from agent.core.messages import MISSING, Chunk, End, Lead
 from model.errors import FrameError
 
-VERSION: Literal[1] = 1
-LARGEST_NAME = 64
-LARGEST_HEADER = 16_384
-LARGEST_COUNT = 65_536
-LARGEST_FRAME = 2**20
+WIRE_VERSION: Literal[1] = 1
+LARGEST_NAME_BYTES = 64
+LARGEST_HEADER_BYTES = 16_384
+MOST_PACKET_SAMPLES = 65_536
+LARGEST_PAYLOAD_BYTES = 2**20
 """Bytes of samples in a packet."""
 LARGEST_INDEX = 2**53
 """Beyond it a JSON number is no longer exact everywhere."""
 MOST_LEADS = 16
 
-SMALLEST = {"int16": -(2**15), "int32": MISSING}
+MISSING_BY_DTYPE = {"int16": -(2**15), "int32": MISSING}
 """The count of each dtype that holds no value on the wire."""
-SIZES = {"int16": 2, "int32": 4}
+DTYPE_BYTES = {"int16": 2, "int32": 4}
 """Bytes of one count."""
 
-Index = Annotated[int, Meta(ge=0, le=LARGEST_INDEX)]
-Rail = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
-Rate = Annotated[float, Meta(ge=1, le=10_000)]
+SampleIndex = Annotated[int, Meta(ge=0, le=LARGEST_INDEX)]
+AdcRail = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+SamplingRate = Annotated[float, Meta(ge=1, le=10_000)]
 """Below it a sample's index at 125 Hz would be beyond 64 bits."""
-Text = Annotated[str, Meta(min_length=1, max_length=LARGEST_NAME)]
-Time = Annotated[float, Meta(ge=0, le=1e12)]
+WireText = Annotated[str, Meta(min_length=1, max_length=LARGEST_NAME_BYTES)]
+UnixTime = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class LeadHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry of `leads`: value in `unit` = (count - offset) / gain."""
 
-    name: Text
+    name: WireText
     unit: Annotated[str, Meta(min_length=1, max_length=16)]
     gain: Annotated[float, Meta(ge=1e-9, le=1e9)]
     offset: Annotated[float, Meta(ge=-(2**53), le=2**53)]
-    low: Rail
-    high: Rail
+    low: AdcRail
+    high: AdcRail
 
 
 class SamplesHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="samples"):
     """Header of a packet of samples. `leads` stays raw JSON, since it is the same in every packet of a run."""
 
     v: Literal[1]
-    run: Text
-    sequence: Index
-    first: Index
-    count: Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]
-    fs: Rate
+    run: WireText
+    sequence: SampleIndex
+    first: SampleIndex
+    count: Annotated[int, Meta(ge=1, le=MOST_PACKET_SAMPLES)]
+    fs: SamplingRate
     dtype: Literal["int16", "int32"]
-    sent: Time
+    sent: UnixTime
     leads: msgspec.Raw
 
 
@@ -69,11 +69,11 @@ class EndHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """Header of the message that ends a run; `first` is the index after the last sample."""
 
     v: Literal[1]
-    run: Text
-    sequence: Index
-    first: Index
-    fs: Rate
-    sent: Time
+    run: WireText
+    sequence: SampleIndex
+    first: SampleIndex
+    fs: SamplingRate
+    sent: UnixTime
 
 
 class Packet(NamedTuple):
@@ -92,8 +92,8 @@ _lead_headers: msgspec.json.Decoder[list[LeadHeader]] = msgspec.json.Decoder(
 _to_json = msgspec.json.Encoder().encode
 
 
-class Cutter:
-    """Cuts packets out of a chunk: what `encode` makes of each of them, at a fraction of its cost."""
+class PacketCutter:
+    """Cuts packets out of a chunk: what `encode_frames` makes of each of them, at a fraction of its cost."""
 
     __slots__ = ("_bed", "_counts", "_first", "_fs", "_leads", "_narrow", "_run", "_size")
 
@@ -101,19 +101,19 @@ class Cutter:
         self._bed, self._run, self._first, self._fs = chunk.bed.encode(), chunk.run, chunk.first, chunk.fs
         self._leads = _leads_to_json(chunk.leads)
         self._counts = chunk.counts
-        dtype, payload = _payload(chunk.counts)
+        dtype, payload = _pack_counts(chunk.counts)
         self._narrow = payload if dtype == "int16" else None  # what fits as a whole fits in each of its packets
-        self._size = SIZES["int16"] * chunk.counts.shape[1]
+        self._size = DTYPE_BYTES["int16"] * chunk.counts.shape[1]
 
     def cut(self, start: int, stop: int, sequence: int, sent_s: float) -> list[bytes]:
         """Frames of a packet of the chunk's samples `start` to `stop`."""
         dtype: Literal["int16", "int32"] = "int16"
         if self._narrow is None:
-            dtype, payload = _payload(self._counts[start:stop])
+            dtype, payload = _pack_counts(self._counts[start:stop])
         else:
             payload = self._narrow[start * self._size : stop * self._size]
         header = SamplesHeader(
-            v=VERSION,
+            v=WIRE_VERSION,
             run=self._run,
             sequence=sequence,
             first=self._first + start,
@@ -126,12 +126,12 @@ class Cutter:
         return [self._bed, _to_json(header), payload]
 
 
-def encode(message: Chunk | End) -> list[bytes]:
+def encode_frames(message: Chunk | End) -> list[bytes]:
     """Frames of a message: [bed, header, samples]; the samples as int16 where all of them fit, else as int32."""
     if isinstance(message, Chunk):
-        return Cutter(message).cut(0, len(message.counts), message.sequence, message.sent_s)
+        return PacketCutter(message).cut(0, len(message.counts), message.sequence, message.sent_s)
     end = EndHeader(
-        v=VERSION,
+        v=WIRE_VERSION,
         run=message.run,
         sequence=message.sequence,
         first=message.first,
@@ -141,20 +141,20 @@ def encode(message: Chunk | End) -> list[bytes]:
     return [message.bed.encode(), _to_json(end), b""]
 
 
-def decode(frames: Sequence[bytes]) -> Chunk | End:
+def decode_frames(frames: Sequence[bytes]) -> Chunk | End:
     """The message of three frames, `arrived_s` left at 0. Raises FrameError, saying what is wrong with them."""
-    message = parse(frames)
-    return message if isinstance(message, End) else join([message])
+    message = parse_frames(frames)
+    return message if isinstance(message, End) else join_packets([message])
 
 
-def parse(frames: Sequence[bytes]) -> Packet | End:
+def parse_frames(frames: Sequence[bytes]) -> Packet | End:
     """A checked message whose samples are not unpacked yet. Raises FrameError, saying what is wrong with the frames."""
     if len(frames) != 3:
         raise FrameError(f"a message of {len(frames)} frames instead of 3")
-    bed = bed_name(frames[0])
-    header = _parse(frames[1])
+    bed = decode_bed_name(frames[0])
+    header = _parse_header(frames[1])
     if not header.run.isprintable():
-        _check_text("run", header.run)
+        _reject_unprintable_text("run", header.run)
     if isinstance(header, EndHeader):
         if len(frames[2]):
             raise FrameError("an end with samples")
@@ -164,22 +164,23 @@ def parse(frames: Sequence[bytes]) -> Packet | End:
     return packet
 
 
-def join(packets: Sequence[Packet], arrived_s: float = 0.0, offset_s: float | None = 0.0) -> Chunk:
-    """Consecutive packets of one stream and dtype (see `follows`) as one chunk: many are unpacked as fast as one.
+def join_packets(packets: Sequence[Packet], arrived_s: float = 0.0, offset_s: float | None = 0.0) -> Chunk:
+    """Consecutive packets of one stream and dtype (see `continues_stream`) as one chunk: many are unpacked as fast as
+    one.
 
     `offset_s`: the device's clock less ours, by which `sent_s` is set right; None, where it is not known, leaves it 0.
     """
     bed, header, leads, payload = packets[0]
     if len(packets) > 1:
         payload = b"".join([packet.payload for packet in packets])
-    counts = np.frombuffer(payload, f"<i{SIZES[header.dtype]}").astype(np.int32).reshape(-1, len(leads))
+    counts = np.frombuffer(payload, f"<i{DTYPE_BYTES[header.dtype]}").astype(np.int32).reshape(-1, len(leads))
     if header.dtype == "int16":
-        counts[counts == SMALLEST["int16"]] = MISSING
+        counts[counts == MISSING_BY_DTYPE["int16"]] = MISSING
     sent_s = 0.0 if offset_s is None else packets[-1].header.sent - offset_s
     return Chunk(bed, header.run, header.first, header.fs, leads, counts, sent_s, arrived_s, header.sequence)
 
 
-def without(packet: Packet, samples: int) -> Packet:
+def drop_first_samples(packet: Packet, samples: int) -> Packet:
     """A packet without its first `samples`, fewer than it has."""
     header = packet.header
     size = len(packet.payload) // header.count
@@ -187,14 +188,14 @@ def without(packet: Packet, samples: int) -> Packet:
     return packet._replace(header=rest, payload=packet.payload[samples * size :])
 
 
-def follows(packet: Packet, before: Packet) -> bool:
+def continues_stream(packet: Packet, before: Packet) -> bool:
     """Whether the next packet of a bed is of the same run, leads, rate and dtype as the one before it."""
     one, other = packet.header, before.header
     same_stream = one.run == other.run and packet.leads is before.leads and one.fs == other.fs
     return same_stream and one.dtype == other.dtype
 
 
-def _payload(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], bytes]:
+def _pack_counts(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], bytes]:
     # One pass decides: shifted so that -32767..32767 becomes 0..65534; everything else, MISSING too, lands above.
     if (counts.view(np.uint32) + np.uint32(32_767)).max(initial=0) <= 65_534:
         return "int16", counts.astype("<i2").tobytes()
@@ -202,13 +203,13 @@ def _payload(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], byte
     fits = np.abs(np.where(missing, 0, counts).astype(np.int64)) <= 32_767
     if not fits.all():
         return "int32", counts.astype("<i4").tobytes()
-    return "int16", np.where(missing, SMALLEST["int16"], counts).astype("<i2").tobytes()
+    return "int16", np.where(missing, MISSING_BY_DTYPE["int16"], counts).astype("<i2").tobytes()
 
 
 def _check_payload(packet: Packet) -> None:
-    header, leads, size = packet.header, len(packet.leads), SIZES[packet.header.dtype]
-    if len(packet.payload) > LARGEST_FRAME:
-        raise FrameError(f"{len(packet.payload)} bytes of samples: {LARGEST_FRAME} are the most")
+    header, leads, size = packet.header, len(packet.leads), DTYPE_BYTES[packet.header.dtype]
+    if len(packet.payload) > LARGEST_PAYLOAD_BYTES:
+        raise FrameError(f"{len(packet.payload)} bytes of samples: {LARGEST_PAYLOAD_BYTES} are the most")
     if len(packet.payload) != header.count * leads * size:
         raise FrameError(
             f"{len(packet.payload)} bytes of samples instead of {header.count} x {leads} leads x {size} bytes"
@@ -218,31 +219,31 @@ def _check_payload(packet: Packet) -> None:
 
 
 @lru_cache(maxsize=4096)
-def bed_name(frame: bytes) -> str:
+def decode_bed_name(frame: bytes) -> str:
     """The name in the first frame, or what is to be sent as one. Raises FrameError."""
-    if not 1 <= len(frame) <= LARGEST_NAME:
-        raise FrameError(f"a bed name of {len(frame)} bytes instead of 1 to {LARGEST_NAME}")
+    if not 1 <= len(frame) <= LARGEST_NAME_BYTES:
+        raise FrameError(f"a bed name of {len(frame)} bytes instead of 1 to {LARGEST_NAME_BYTES}")
     try:
         name = str(frame, "utf-8")
     except UnicodeDecodeError as error:
         raise FrameError(f"the bed name is not UTF-8: {error.reason}") from error
-    _check_text("bed name", name)
+    _reject_unprintable_text("bed name", name)
     return name
 
 
-def _parse(frame: bytes) -> SamplesHeader | EndHeader:
-    if len(frame) > LARGEST_HEADER:
-        raise FrameError(f"a header of {len(frame)} bytes: {LARGEST_HEADER} are the most")
+def _parse_header(frame: bytes) -> SamplesHeader | EndHeader:
+    if len(frame) > LARGEST_HEADER_BYTES:
+        raise FrameError(f"a header of {len(frame)} bytes: {LARGEST_HEADER_BYTES} are the most")
     try:
         return _header.decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        version = _version(frame)
-        if version not in (None, VERSION):
-            raise FrameError(f"unknown wire version {version!r}: this agent knows {VERSION}") from error
-        raise FrameError(f"malformed header: {plain(error)}") from error
+        version = _read_wire_version(frame)
+        if version not in (None, WIRE_VERSION):
+            raise FrameError(f"unknown wire version {version!r}: this agent knows {WIRE_VERSION}") from error
+        raise FrameError(f"malformed header: {printable_error(error)}") from error
 
 
-def _version(frame: bytes) -> Any:
+def _read_wire_version(frame: bytes) -> Any:
     """Value of "v" in a header that is otherwise not understood, cut short; None where there is none."""
     try:
         version = msgspec.json.decode(frame)["v"]
@@ -256,10 +257,10 @@ def _leads_from_json(raw: bytes) -> tuple[Lead, ...]:
     try:
         headers = _lead_headers.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"malformed leads: {plain(error)}") from error
+        raise FrameError(f"malformed leads: {printable_error(error)}") from error
     for lead in headers:
-        _check_text("lead name", lead.name)
-        _check_text("unit", lead.unit)
+        _reject_unprintable_text("lead name", lead.name)
+        _reject_unprintable_text("unit", lead.unit)
         if lead.low >= lead.high:
             raise FrameError(f"lead {lead.name}: rails {lead.low} and {lead.high} are not in order")
     if len({lead.name for lead in headers}) < len(headers):
@@ -272,12 +273,12 @@ def _leads_to_json(leads: tuple[Lead, ...]) -> msgspec.Raw:
     return msgspec.Raw(_to_json(leads))
 
 
-def _check_text(what: str, text: str) -> None:
+def _reject_unprintable_text(what: str, text: str) -> None:
     """Names reach terminals and files: a control character in them could do harm there."""
     if not text.isprintable():
         raise FrameError(f"the {what} holds characters that cannot be printed")
 
 
-def plain(error: Exception) -> str:
+def printable_error(error: Exception) -> str:
     """What a parser says, which may quote the sender: short and printable."""
     return "".join(c if c.isprintable() else "?" for c in str(error)[:200])

@@ -11,59 +11,67 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from agent.wire.packets import LARGEST_INDEX, VERSION, Index, Text, Time, bed_name, plain
+from agent.wire.packets import (
+    LARGEST_INDEX,
+    WIRE_VERSION,
+    SampleIndex,
+    UnixTime,
+    WireText,
+    decode_bed_name,
+    printable_error,
+)
 from model.errors import EndpointError, FrameError
 
 HIGHEST_PORT = 65_535
-LARGEST_REQUEST = 1024
+LARGEST_REQUEST_BYTES = 1024
 """Bytes of a request, and of the first frame of a reply."""
-BLOCK_S = 60.0
+LONGEST_REPLY_S = 60.0
 """Seconds of signal in one reply at most."""
-MOST_FRAMES = 1 + 3 * 64
+MOST_REPLY_FRAMES = 1 + 3 * 64
 """Frames of a reply at most."""
 
-Id = Annotated[int, Meta(ge=0, le=LARGEST_INDEX)]
+RequestId = Annotated[int, Meta(ge=0, le=LARGEST_INDEX)]
 T = TypeVar("T")
-Named = Annotated[str, Meta(min_length=1, max_length=64)]
+BedNameText = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+class _ChannelMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     """What all messages of the second socket hold: `v` version of the wire, `id` chosen by who asks."""
 
-    v: Literal[1] = VERSION
-    id: Id
+    v: Literal[1] = WIRE_VERSION
+    id: RequestId
 
 
-class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
+class HelloRequest(_ChannelMessage, frozen=True, kw_only=True, tag="hello"):
     """Asks whether the device is there and what its clock says.
 
     `sent`: Unix time by the asker's clock. `complete`: every run that the asker follows has ended, and nothing of it is
     missing: the device need not wait for the asker.
     """
 
-    sent: Time
+    sent: UnixTime
     complete: bool = False
 
 
-class Fetch(_Message, frozen=True, kw_only=True, tag="fetch"):
+class FetchRequest(_ChannelMessage, frozen=True, kw_only=True, tag="fetch"):
     """Asks for samples `first` to `stop` of a run once more."""
 
-    bed: Named
-    run: Text
-    first: Index
-    stop: Index
+    bed: BedNameText
+    run: WireText
+    first: SampleIndex
+    stop: SampleIndex
 
 
-class Welcome(_Message, frozen=True, kw_only=True, tag="hello"):
+class HelloReply(_ChannelMessage, frozen=True, kw_only=True, tag="hello"):
     """Answers Hello: `asked` its `sent`, `received` and `sent` by the device's clock, `beds` it has."""
 
-    asked: Time
-    received: Time
-    sent: Time
-    beds: Index
+    asked: UnixTime
+    received: UnixTime
+    sent: UnixTime
+    beds: SampleIndex
 
 
-class Fetched(_Message, frozen=True, kw_only=True, tag="fetched"):
+class FetchReply(_ChannelMessage, frozen=True, kw_only=True, tag="fetched"):
     """Answers Fetch; the packets behind it hold what the device still has, from the first sample asked for on.
 
     `run`: the run that the bed is in, "" where there is no such bed; `start` its first sample, `oldest` the first that
@@ -71,26 +79,27 @@ class Fetched(_Message, frozen=True, kw_only=True, tag="fetched"):
     was asked for, nothing of that is left.
     """
 
-    bed: Named
+    bed: BedNameText
     run: Annotated[str, Meta(max_length=64)]
-    start: Index
-    oldest: Index
-    next: Index
+    start: SampleIndex
+    oldest: SampleIndex
+    next: SampleIndex
     ended: bool
 
 
-Request = Hello | Fetch
-Reply = Welcome | Fetched
+ChannelRequest = HelloRequest | FetchRequest
+ChannelReply = HelloReply | FetchReply
 
-_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Hello | Fetch)
-_reply: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Welcome | Fetched)
+_request: msgspec.json.Decoder[ChannelRequest] = msgspec.json.Decoder(HelloRequest | FetchRequest)
+_reply: msgspec.json.Decoder[ChannelReply] = msgspec.json.Decoder(HelloReply | FetchReply)
 _to_json = msgspec.json.Encoder().encode
 
 
-def service_endpoint(endpoint: str, service: str) -> str:
+def backfill_endpoint(endpoint: str, service: str) -> str:
     """Where the second socket is: `service`, or where that is empty, beside `endpoint` (the next port).
 
-    Raises EndpointError where there is no next port; a port that does not exist is left to `agent.wire.keys.check`.
+    Raises EndpointError where there is no next port; a port that does not exist is left to
+    `agent.wire.curve_security.check_endpoint`.
     """
     address, _, port = endpoint.rpartition(":")
     if service:
@@ -105,37 +114,37 @@ def service_endpoint(endpoint: str, service: str) -> str:
     return endpoint if endpoint.startswith("tcp://") else f"{endpoint}-service"
 
 
-def encode(message: Request | Reply) -> bytes:
+def encode_channel_message(message: ChannelRequest | ChannelReply) -> bytes:
     """The JSON frame of a request or a reply."""
     return _to_json(message)
 
 
-def decode_request(frames: Sequence[bytes]) -> Request:
+def decode_request(frames: Sequence[bytes]) -> ChannelRequest:
     """The request of a message. Raises FrameError, saying what is wrong with it."""
     if len(frames) != 1:
         raise FrameError(f"a request of {len(frames)} frames instead of 1")
-    request = _decode(frames[0], _request)
-    if isinstance(request, Fetch):
-        bed_name(request.bed.encode())
+    request = _decode_json_frame(frames[0], _request)
+    if isinstance(request, FetchRequest):
+        decode_bed_name(request.bed.encode())
         if request.stop <= request.first:
             raise FrameError("a request for no samples")
     return request
 
 
-def decode_reply(frames: Sequence[bytes]) -> tuple[Reply, list[Sequence[bytes]]]:
+def decode_reply(frames: Sequence[bytes]) -> tuple[ChannelReply, list[Sequence[bytes]]]:
     """A reply and the frames of each packet behind it. Raises FrameError, saying what is wrong with it."""
-    if not 1 <= len(frames) <= MOST_FRAMES or len(frames) % 3 != 1:
+    if not 1 <= len(frames) <= MOST_REPLY_FRAMES or len(frames) % 3 != 1:
         raise FrameError(f"a reply of {len(frames)} frames")
-    reply = _decode(frames[0], _reply)
-    if isinstance(reply, Welcome) and len(frames) > 1:
+    reply = _decode_json_frame(frames[0], _reply)
+    if isinstance(reply, HelloReply) and len(frames) > 1:
         raise FrameError("a hello with packets")
     return reply, [frames[i : i + 3] for i in range(1, len(frames), 3)]
 
 
-def _decode(frame: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    if len(frame) > LARGEST_REQUEST:
-        raise FrameError(f"{len(frame)} bytes where {LARGEST_REQUEST} are the most")
+def _decode_json_frame(frame: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    if len(frame) > LARGEST_REQUEST_BYTES:
+        raise FrameError(f"{len(frame)} bytes where {LARGEST_REQUEST_BYTES} are the most")
     try:
         return decoder.decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"not understood: {plain(error)}") from error
+        raise FrameError(f"not understood: {printable_error(error)}") from error

@@ -14,24 +14,24 @@ from model.records.wfdb_records import CLASSES
 N, S, V, Q = (CLASSES.index(name) for name in "NSVQ")
 NO_BEAT = len(CLASSES)
 """Place of the outcome that the detector was wrong, after those of the classes."""
-BIAS = (0.0, -2.0, -0.2, -1.0, -1.0, -2.5)
+CLASS_BIAS = (0.0, -2.0, -0.2, -1.0, -1.0, -2.5)
 """Added to the net's logarithms: what is rare in training as in life is not to be said lightly."""
-SHARE, DOUBT = 0.8, 3
+CLUSTER_SHARE, HALF_SHARE_BEATS = 0.8, 3
 """Of the log-odds of V so much is the cluster's; half of that after so many beats."""
-MOST = 6.0
+MOST_LOG_ODDS = 6.0
 """No beat says more than this."""
-MEMORY = 200
+CLUSTER_MEMORY = 200
 """Beats over which a cluster's mean is taken."""
-NOISY = 0.3
+NOISY_LEVEL = 0.3
 """Level of noise (`model.beats.templates`) from which on the signal is noisy: in DS1 as it is 1 % of the beats are
 above it."""
 NOISE_BIAS = 1.0
 """Added to the logarithm of no beat in noise."""
-KNOWN = 3
+KNOWN_SHAPE_BEATS = 3
 """Beats in clear signal that make a shape known."""
 
 
-class Verdicts:
+class ClusterSmoothing:
     """The verdicts of all rows."""
 
     def __init__(self, rows: int = 1) -> None:
@@ -52,14 +52,14 @@ class Verdicts:
         `logs` the net's log-probabilities of the classes and of no beat; `cluster` and `noise` as
         `model.beats.templates` gives them, -1 for a candidate that is not learnt from.
         """
-        clusters, noisy = self._rows[row], noise > NOISY
-        z = [value + bias for value, bias in zip(logs, BIAS, strict=True)]
+        clusters, noisy = self._rows[row], noise > NOISY_LEVEL
+        z = [value + bias for value, bias in zip(logs, CLASS_BIAS, strict=True)]
         mean, count = (0.0, 0) if new else clusters.get(cluster, (0.0, 0))
         if cluster >= 0:
-            own = max(-MOST, min(MOST, z[V] - _either(z[N], z[S])))
-            z[V] += SHARE * count / (count + DOUBT) * (mean - own)
+            own = max(-MOST_LOG_ODDS, min(MOST_LOG_ODDS, z[V] - _log_add_exp(z[N], z[S])))
+            z[V] += CLUSTER_SHARE * count / (count + HALF_SHARE_BEATS) * (mean - own)
             if not noisy:
-                count = min(count + 1, MEMORY)
+                count = min(count + 1, CLUSTER_MEMORY)
                 clusters[cluster] = mean + (own - mean) / count, count
             elif new:
                 clusters.pop(cluster, None)
@@ -69,13 +69,13 @@ class Verdicts:
         if z[NO_BEAT] > highest:
             return None
         weights = [exp(value - highest) for value in z[:NO_BEAT]]
-        if noisy and count < KNOWN:
+        if noisy and count < KNOWN_SHAPE_BEATS:
             weights[Q] += weights[S] + weights[V]
             weights[S] = weights[V] = 0.0
         total = sum(weights)
         return tuple(weight / total for weight in weights)
 
 
-def _either(a: float, b: float) -> float:
+def _log_add_exp(a: float, b: float) -> float:
     """Logarithm of the sum of two probabilities, from their logarithms."""
     return max(a, b) + log1p(exp(-abs(a - b)))

@@ -21,22 +21,22 @@ from model.errors import ConfigError
 from model.records import resample
 from model.records import wfdb_records as records
 
-Rows = NDArray[np.intp]
+BeatIndexArray = NDArray[np.intp]
 
 TEST_BEATS = {"N": 18118, "S": 556, "V": 1448, "F": 162, "Q": 1608}
 """Published size of the test side of the random split, by class."""
 TRAIN_NORMAL = 72471
 """N beats on its training side."""
-PROTOCOLS = {
+SPLIT_PROTOCOLS = {
     "random": "random split of the beats: the same patients are on both sides",
     "inter-patient": "patients apart: trained on the 22 records of DS1, tested on the 22 of DS2, no paced records",
 }
 """The ways to part training and test, in a sentence each."""
 DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())  # noqa: SIM905  # as in the paper
 DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())  # noqa: SIM905  # as in the paper
-PACED = ("102", "104", "107", "217")
+PACED_RECORDS = ("102", "104", "107", "217")
 """Records of de Chazal et al. 2004, doi:10.1109/TBME.2004.827359: two sides, and those left out."""
-FOLDS = 5
+FOLD_COUNT = 5
 """Parts of a training side, to choose a recipe by."""
 
 
@@ -56,7 +56,7 @@ class BeatSet:
 
     def digest(self) -> str:
         """SHA-256 (hex) of the beats and labels themselves."""
-        return digest(self.beats, self.labels)
+        return digest_arrays(self.beats, self.labels)
 
     def counts(self) -> dict[str, int]:
         """Number of beats of each class."""
@@ -66,48 +66,48 @@ class BeatSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class DataSplit:
     """Train and test sides of a data set."""
 
     train: BeatSet
     test: BeatSet
 
 
-def digest(*arrays: NDArray[Any]) -> str:
+def digest_arrays(*arrays: NDArray[Any]) -> str:
     """SHA-256 (hex) of arrays, one behind the other."""
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
-def lead_at_fs(record: records.Record) -> NDArray[np.float32]:
+def read_default_lead(record: records.Record) -> NDArray[np.float32]:
     """The default lead of a record at 125 Hz: (n,) float32 millivolts."""
     lead = records.default_lead(tuple(signal.name for signal in record.signals))
-    return resample.resampled(records.read(record)[:, [lead]], record.fs)[:, 0].astype(np.float32)
+    return resample.resample_signal(records.read_record_samples(record)[:, [lead]], record.fs)[:, 0].astype(np.float32)
 
 
-def record_beats(name: str) -> BeatSet:
+def read_record_beats(name: str) -> BeatSet:
     """All annotated beats of one embedded record but the last, whose cut may leave the record."""
     record = records.open_record(name)
-    peaks, classes = records.annotations(record).beats()
+    peaks, classes = records.read_reference(record).beats()
     r_peaks = np.rint(peaks * resample.FS / record.fs).astype(np.int64)
-    beats = frontend.cut(lead_at_fs(record), r_peaks)[:-1]
+    beats = frontend.cut_beats(read_default_lead(record), r_peaks)[:-1]
     labels = np.array([records.CLASSES.index(name) for name in classes[:-1]], dtype=np.int64)
     return BeatSet(beats, labels, np.full(len(labels), name))
 
 
-def load() -> BeatSet:
+def load_beat_set() -> BeatSet:
     """All 109,446 beats, from the cache where the same data and code made it."""
-    path = cache_folder() / f"beats-{fingerprint()[:16]}.npz"
+    path = cache_folder() / f"beats-{beat_set_fingerprint()[:16]}.npz"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as cached:
             return BeatSet(cached["beats"], cached["labels"], cached["records"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none yet, or broken: made again
         pass
-    beats = _join([record_beats(name) for name in records.embedded()])
-    _store(path, beats)
+    beats = _join_beat_sets([read_record_beats(name) for name in records.embedded_records()])
+    _write_beat_cache(path, beats)
     return beats
 
 
-def fingerprint() -> str:
+def beat_set_fingerprint() -> str:
     """SHA-256 (hex) of all that makes the beats: the published data and the code that cuts them."""
     folder = Path(__file__).parents[1]
     names = ("records/wfdb_records", "records/resample", "beats/frontend", "beats/dataset")
@@ -123,7 +123,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ECG_AGENT_CACHE") or platformdirs.user_cache_dir("ecg-agent"))
 
 
-def random_split(beats: BeatSet, seed: int) -> tuple[Rows, Rows]:
+def split_at_random(beats: BeatSet, seed: int) -> tuple[BeatIndexArray, BeatIndexArray]:
     """Rows of the train and test sides, drawn at random by class, test as published: patients are on both sides."""
     rng = np.random.default_rng(seed)
     train, test = [], []
@@ -134,7 +134,7 @@ def random_split(beats: BeatSet, seed: int) -> tuple[Rows, Rows]:
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
 
 
-def patients_apart(beats: BeatSet) -> tuple[Rows, Rows]:
+def split_by_patient(beats: BeatSet) -> tuple[BeatIndexArray, BeatIndexArray]:
     """Rows of DS1 and DS2, the paced records on neither side.
 
     Patients are apart but for one: records 201 (DS1) and 202 (DS2) are from the same tape, which the published split
@@ -143,35 +143,35 @@ def patients_apart(beats: BeatSet) -> tuple[Rows, Rows]:
     return np.flatnonzero(np.isin(beats.records, DS1)), np.flatnonzero(np.isin(beats.records, DS2))
 
 
-def split(beats: BeatSet, protocol: str, seed: int, drop_normal: int, fold: int | None = None) -> Split:
+def split_beat_set(beats: BeatSet, protocol: str, seed: int, drop_normal: int, fold: int | None = None) -> DataSplit:
     """The sides of a protocol, N beats (drawn at random) removed from the training side.
 
     `drop_normal` is their number in the published split; elsewhere the same share of them is removed. With a `fold`
     (0..4) the test side is left alone: the fifth of the training side with that number is tested on instead.
     Raises ConfigError where too many beats would be dropped.
     """
-    train, test = patients_apart(beats) if protocol == "inter-patient" else random_split(beats, seed)
+    train, test = split_by_patient(beats) if protocol == "inter-patient" else split_at_random(beats, seed)
     if fold is not None:
-        held_out = _fold(beats, protocol, seed, train, fold)
+        held_out = _hold_out_fold(beats, protocol, seed, train, fold)
         train, test = np.setdiff1d(train, held_out), held_out
     if drop_normal >= TRAIN_NORMAL:
         raise ConfigError(f"cannot drop {drop_normal} N beats: the training side has {TRAIN_NORMAL} (drop_normal)")
     normal = train[beats.labels[train] == 0]
     count = round(drop_normal * len(normal) / TRAIN_NORMAL)
     dropped = np.random.default_rng([seed, 1]).choice(normal, size=count, replace=False)
-    return Split(beats.take(np.setdiff1d(train, dropped)), beats.take(test))
+    return DataSplit(beats.take(np.setdiff1d(train, dropped)), beats.take(test))
 
 
-def _fold(beats: BeatSet, protocol: str, seed: int, train: Rows, fold: int) -> Rows:
+def _hold_out_fold(beats: BeatSet, protocol: str, seed: int, train: BeatIndexArray, fold: int) -> BeatIndexArray:
     """A fifth of the training side: whole records where patients are kept apart, else every fifth beat of a class."""
     if protocol == "inter-patient":
-        return train[np.isin(beats.records[train], DS1[fold::FOLDS])]
+        return train[np.isin(beats.records[train], DS1[fold::FOLD_COUNT])]
     rng = np.random.default_rng([seed, 2])
     by_class = [rng.permutation(train[beats.labels[train] == label]) for label in range(len(records.CLASSES))]
-    return np.sort(np.concatenate([rows[fold::FOLDS] for rows in by_class]))
+    return np.sort(np.concatenate([rows[fold::FOLD_COUNT] for rows in by_class]))
 
 
-def _join(parts: list[BeatSet]) -> BeatSet:
+def _join_beat_sets(parts: list[BeatSet]) -> BeatSet:
     return BeatSet(
         np.concatenate([part.beats for part in parts]),
         np.concatenate([part.labels for part in parts]),
@@ -179,7 +179,7 @@ def _join(parts: list[BeatSet]) -> BeatSet:
     )
 
 
-def _store(path: Path, beats: BeatSet) -> None:
+def _write_beat_cache(path: Path, beats: BeatSet) -> None:
     """Write the cache in one step; where the folder cannot be written the beats are simply built again next time."""
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:

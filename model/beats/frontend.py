@@ -16,30 +16,30 @@ from numpy.typing import NDArray
 from model.records.resample import FS
 
 BEAT_SAMPLES = 187
-STRETCH = 1.2
+RR_STRETCH = 1.2
 """Length of a cut in median RR intervals."""
-SURROUNDING = 10 * FS
+SURROUNDING_SAMPLES = 10 * FS
 """Stretch before a beat, in samples, whose RR intervals count."""
-FIRST_RR = FS
+ASSUMED_RR = FS
 """RR interval, in samples, assumed for a beat with no beat in the surrounding before it."""
 
 
 def cut_length(r_peaks: Sequence[int]) -> int:
     """Samples to cut for the last of `r_peaks` (ascending sample indices at 125 Hz, all from the same run)."""
-    near = [peak for peak in r_peaks if peak >= r_peaks[-1] - SURROUNDING]
+    near = [peak for peak in r_peaks if peak >= r_peaks[-1] - SURROUNDING_SAMPLES]
     intervals = [later - earlier for earlier, later in pairwise(near)]
-    rr = median(intervals) if intervals else FIRST_RR
-    return min(BEAT_SAMPLES, max(1, round(STRETCH * rr)))
+    rr = median(intervals) if intervals else ASSUMED_RR
+    return min(BEAT_SAMPLES, max(1, round(RR_STRETCH * rr)))
 
 
 def cut_lengths(r_peaks: NDArray[np.int64]) -> NDArray[np.int64]:
     """`cut_length` of each of (n,) R peaks of one record."""
-    starts = np.searchsorted(r_peaks, r_peaks - SURROUNDING)
+    starts = np.searchsorted(r_peaks, r_peaks - SURROUNDING_SAMPLES)
     peaks = r_peaks.tolist()
     return np.array([cut_length(peaks[start : i + 1]) for i, start in enumerate(starts.tolist())], dtype=np.int64)
 
 
-def normalise(windows: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+def normalise_beats(windows: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
     """Scale cuts to 0..1 and pad them with zeros.
 
     windows: (n, 187) float32 millivolts from each R peak on; lengths: (n,) samples that belong to the cut.
@@ -52,8 +52,8 @@ def normalise(windows: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArr
     return np.where(inside & (span > 0), scaled, np.float32(0))
 
 
-def cut(lead: NDArray[np.float32], r_peaks: NDArray[np.int64]) -> NDArray[np.float32]:
+def cut_beats(lead: NDArray[np.float32], r_peaks: NDArray[np.int64]) -> NDArray[np.float32]:
     """All beats of a whole lead: (samples,) float32 millivolts at 125 Hz and (n,) R peaks to (n, 187) net inputs."""
     padded = np.concatenate([lead, np.zeros(BEAT_SAMPLES, dtype=np.float32)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, BEAT_SAMPLES)[r_peaks]
-    return normalise(windows, np.minimum(cut_lengths(r_peaks), len(lead) - r_peaks))
+    return normalise_beats(windows, np.minimum(cut_lengths(r_peaks), len(lead) - r_peaks))

@@ -1,7 +1,7 @@
 """Weights with all that inference needs, in one safetensors file: nothing is pickled, nothing is run on loading.
 
-The metadata entry `ecg-agent` holds a `Card` as JSON: sizes that rebuild the net, what its input is, the order of its
-classes, how it was trained and what it reached.
+The metadata entry `ecg-agent` holds a `ModelCard` as JSON: sizes that rebuild the net, what its input is, the order of
+its classes, how it was trained and what it reached.
 """
 
 import contextlib
@@ -18,45 +18,45 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.beats import frontend, templates
-from model.errors import CheckpointError, plain
+from model.errors import CheckpointError, clean_error_text
 from model.nets import context_net
+from model.nets.beat_net import BeatNet, NetSize, block_samples_left, build_beat_net
 from model.nets.context_net import ContextNet
-from model.nets.net import BeatNet, NetSize, build, samples_left
 from model.records import resample, wfdb_records
 
-WEIGHTS = Path(__file__).parent / "weights"
-FORMAT = 2
-LARGEST_FILE = 16 * 2**20
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+CARD_FORMAT = 2
+LARGEST_CHECKPOINT = 16 * 2**20
 LARGEST_SIZE = 4096
 LARGEST_DEPTH = 64
-LONGEST_NAME = 200
+LONGEST_CARD_NAME = 200
 LARGEST_INPUT = 4.0
 """The largest value that a net sees, see `model.beats.templates`."""
 LARGEST_SCORE = 1e30
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class NetInput:
     """What a net expects of a beat; a stream that does not fit is refused."""
 
     fs_hz: int = resample.FS
     samples: int = frontend.BEAT_SAMPLES
-    stretch: float = frontend.STRETCH
-    surrounding_samples: int = frontend.SURROUNDING
+    stretch: float = frontend.RR_STRETCH
+    surrounding_samples: int = frontend.SURROUNDING_SAMPLES
     normalisation: str = "range of the beat to 0..1"
     leads: tuple[str, ...] = wfdb_records.LEAD_ORDER
 
 
-IN_CONTEXT = Input(samples=templates.WAVE, stretch=0.0, normalisation="dominant QRS complex of the patient")
+CONTEXT_INPUT = NetInput(samples=templates.WAVE, stretch=0.0, normalisation="dominant QRS complex of the patient")
 """What the net of the live monitor expects: beats as `model.beats.templates` describes them."""
-Kind = Literal["beat", "context"]
+NetKind = Literal["beat", "context"]
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ModelCard:
     """The story of a checkpoint. `training`: command, seed, settings, data hash; `metrics`: what it reached.
 
-    A net of kind `beat` sees a cut beat (`model.nets.net`), one of kind `context` a beat in its context
+    A net of kind `beat` sees a cut beat (`model.nets.beat_net`), one of kind `context` a beat in its context
     (`model.nets.context_net`).
     """
 
@@ -64,41 +64,41 @@ class Card:
     size: NetSize
     training: dict[str, Any]
     metrics: dict[str, Any]
-    input: Input = field(default_factory=Input)
+    input: NetInput = field(default_factory=NetInput)
     classes: tuple[str, ...] = wfdb_records.CLASSES
-    format: int = FORMAT
-    kind: Kind = "beat"
+    format: int = CARD_FORMAT
+    kind: NetKind = "beat"
 
 
 @dataclass(frozen=True, slots=True)
-class _Format:
+class _CardFormat:
     """What is read first of a card: a card of another format may have other fields."""
 
     format: int
 
 
-def shipped() -> tuple[str, ...]:
+def shipped_checkpoints() -> tuple[str, ...]:
     """Names of the checkpoints inside this package."""
-    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.safetensors")))
+    return tuple(sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")))
 
 
-def find(name: str) -> Path:
+def find_checkpoint(name: str) -> Path:
     """A checkpoint inside this package by name, or any by path. Raises CheckpointError."""
     with contextlib.suppress(OSError, RuntimeError):  # what is no name of a file names no weights
-        for path in (Path(name).expanduser(), WEIGHTS / f"{name}.safetensors"):
+        for path in (Path(name).expanduser(), WEIGHTS_FOLDER / f"{name}.safetensors"):
             if path.is_file():
                 return path
     raise CheckpointError(
-        f"no weights {name!r}: give a .safetensors file, or one of {', '.join(shipped())} (--weights)"
+        f"no weights {name!r}: give a .safetensors file, or one of {', '.join(shipped_checkpoints())} (--weights)"
     )
 
 
-def digest(path: Path) -> str:
+def digest_checkpoint(path: Path) -> str:
     """SHA-256 (hex) of a checkpoint file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def save(path: Path, net: BeatNet | ContextNet, card: Card) -> None:
+def save_checkpoint(path: Path, net: BeatNet | ContextNet, card: ModelCard) -> None:
     """Write a checkpoint in one step: an interrupted write leaves the earlier file."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     partial = path.with_suffix(".partial")
@@ -107,9 +107,9 @@ def save(path: Path, net: BeatNet | ContextNet, card: Card) -> None:
     partial.replace(path)
 
 
-def load_beat(path: Path, device: torch.device) -> tuple[BeatNet, Card]:
+def load_beat_net(path: Path, device: torch.device) -> tuple[BeatNet, ModelCard]:
     """Read a checkpoint of a net that sees cut beats. Raises CheckpointError with the reason."""
-    net, card = load(path, device)
+    net, card = load_checkpoint(path, device)
     if not isinstance(net, BeatNet):
         raise CheckpointError(
             f"weights {path} are of the live monitor's net, which sees no single beats: choose others"
@@ -117,31 +117,33 @@ def load_beat(path: Path, device: torch.device) -> tuple[BeatNet, Card]:
     return net, card
 
 
-def load(path: Path, device: torch.device) -> tuple[BeatNet | ContextNet, Card]:
+def load_checkpoint(path: Path, device: torch.device) -> tuple[BeatNet | ContextNet, ModelCard]:
     """Read a checkpoint onto `device`, ready for inference. Raises CheckpointError with the reason."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise CheckpointError(f"{path} is too large to be a checkpoint of ecg-agent: over {LARGEST_FILE} bytes")
+        if path.stat().st_size > LARGEST_CHECKPOINT:
+            raise CheckpointError(
+                f"{path} is too large to be a checkpoint of ecg-agent: over {LARGEST_CHECKPOINT} bytes"
+            )
         with safetensors.safe_open(path, framework="pt") as file:
-            card = _card(path, file.metadata())
+            card = _parse_card(path, file.metadata())
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
     except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"cannot read weights {path}: {plain(error)}") from error
+        raise CheckpointError(f"cannot read weights {path}: {clean_error_text(error)}") from error
     with torch.device("meta"):  # sizes without memory, however large they claim to be
         described = (BeatNet if card.kind == "beat" else ContextNet)(card.size).state_dict()
-    if _layout(tensors) != _layout(described):
+    if _tensor_layout(tensors) != _tensor_layout(described):
         raise CheckpointError(f"weights {path} do not fit the net they describe")
     if not all(torch.isfinite(value).all() for value in tensors.values()):
         raise CheckpointError(f"weights {path} hold values that are not finite: train again")
-    net = build(card.size, device) if card.kind == "beat" else context_net.build(card.size, device)
+    net = build_beat_net(card.size, device) if card.kind == "beat" else context_net.build_context_net(card.size, device)
     net.load_state_dict(tensors)
     net.eval().requires_grad_(False)
-    if not largest_score(net) <= LARGEST_SCORE:
+    if not largest_net_score(net) <= LARGEST_SCORE:
         raise CheckpointError(f"weights {path} are so large that scores would not be finite: train again")
     return net, card
 
 
-def largest_score(net: BeatNet | ContextNet) -> float:
+def largest_net_score(net: BeatNet | ContextNet) -> float:
     """A bound of all scores, whatever the input: those of the same net with every weight made positive."""
     bound = copy.deepcopy(net)
     for value in bound.state_dict().values():
@@ -155,32 +157,37 @@ def largest_score(net: BeatNet | ContextNet) -> float:
     return float(scores.max())
 
 
-def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def _tensor_layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {key: (value.shape, value.dtype) for key, value in tensors.items()}
 
 
-def _card(path: Path, metadata: dict[str, str] | None) -> Card:
+def _parse_card(path: Path, metadata: dict[str, str] | None) -> ModelCard:
     try:
         text = (metadata or {})["ecg-agent"]
-        if (found := msgspec.json.decode(text, type=_Format).format) != FORMAT:
-            raise CheckpointError(f"weights {path} have format {found}, not {FORMAT}: train them again")
-        card = msgspec.json.decode(text, type=Card)
+        if (found := msgspec.json.decode(text, type=_CardFormat).format) != CARD_FORMAT:
+            raise CheckpointError(f"weights {path} have format {found}, not {CARD_FORMAT}: train them again")
+        card = msgspec.json.decode(text, type=ModelCard)
     except KeyError:
         raise CheckpointError(f"{path} is no checkpoint of ecg-agent: its metadata has no entry 'ecg-agent'") from None
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise CheckpointError(f"weights {path} have a broken description: {plain(error)}") from error
-    expected = Input() if card.kind == "beat" else IN_CONTEXT
+        raise CheckpointError(f"weights {path} have a broken description: {clean_error_text(error)}") from error
+    expected = NetInput() if card.kind == "beat" else CONTEXT_INPUT
     if card.input != expected or card.classes != wfdb_records.CLASSES or card.size.samples != card.input.samples:
         raise CheckpointError(f"weights {path} expect other beats or classes than this program makes")
-    if not card.name.isprintable() or not 0 < len(card.name) <= LONGEST_NAME:
+    if not card.name.isprintable() or not 0 < len(card.name) <= LONGEST_CARD_NAME:
         raise CheckpointError(f"weights {path} have a name that cannot be shown")
-    if not (_possible(card.size) if card.kind == "beat" else card.size == context_net.SIZE):
+    if not (_is_possible_size(card.size) if card.kind == "beat" else card.size == context_net.CONTEXT_SIZE):
         raise CheckpointError(f"weights {path} describe a net of impossible size")
     return card
 
 
-def _possible(size: NetSize) -> bool:
+def _is_possible_size(size: NetSize) -> bool:
     """Whether a net of that size can be built: odd kernels keep the length, and the pooling leaves something."""
     numbers = (size.samples, *size.channels, size.kernel, size.dense, size.classes)
     whole = 0 < len(size.channels) <= LARGEST_DEPTH and all(0 < number <= LARGEST_SIZE for number in numbers)
-    return whole and samples_left(size)[-1] > 0 and size.kernel % 2 == 1 and size.classes == len(wfdb_records.CLASSES)
+    return (
+        whole
+        and block_samples_left(size)[-1] > 0
+        and size.kernel % 2 == 1
+        and size.classes == len(wfdb_records.CLASSES)
+    )

@@ -1,9 +1,10 @@
 """The net of the live monitor: a beat in its context (`model.beats.templates`) to a class, or to no beat at all.
 
-The residual convolutions of Kachuee et al. 2018 (`model.nets.net`), a few of them, see the beat's wave beside those of
-the patient's dominant beat and of its own cluster. Two heads speak: one knows wave and numbers, the other the numbers
-alone. The second has seen no wave, so it cannot mistake a patient's unusual dominant beat for an ectopic one: on the
-question whether a beat is ventricular both have the same weight. On N or S the first decides, since it sees P waves.
+The residual convolutions of Kachuee et al. 2018 (`model.nets.beat_net`), a few of them, see the beat's wave beside
+those of the patient's dominant beat and of its own cluster. Two heads speak: one knows wave and numbers, the other the
+numbers alone. The second has seen no wave, so it cannot mistake a patient's unusual dominant beat for an ectopic one:
+on the question whether a beat is ventricular both have the same weight. On N or S the first decides, since it sees P
+waves.
 """
 
 from typing import cast
@@ -12,24 +13,32 @@ import torch
 from torch import Tensor, nn
 
 from model.beats.templates import CHANNELS, FEATURES, WAVE
-from model.nets.net import NetSize, NormedConv, QuickBlocks, ResidualBlock, fold_into, pooled, weights
+from model.nets.beat_net import (
+    InferenceBlocks,
+    NetSize,
+    NormedConv,
+    ResidualBlock,
+    fold_norms_into,
+    layer_weights,
+    pooled_lengths,
+)
 from model.records.wfdb_records import CLASSES
 
-SIZE = NetSize(samples=WAVE, channels=(24, 32, 48), kernel=5, dense=64, classes=len(CLASSES) + 1)
+CONTEXT_SIZE = NetSize(samples=WAVE, channels=(24, 32, 48), kernel=5, dense=64, classes=len(CLASSES) + 1)
 """The net that ships."""
-STEM = 7
+STEM_KERNEL = 7
 """Kernel of the first convolution, which halves the rate."""
-NUMBERS = 32
+NUMBERS_WIDTH = 32
 """Width of the dense layer that the numbers pass before they join the wave."""
-DROPPED = 0.3
+DROPOUT_SHARE = 0.3
 """Share of what is dropped at random while training."""
 
 
-class Product(nn.Linear):
+class ProductLayer(nn.Linear):
     """A dense layer as a product a beat: one of the whole batch would round differently for different batch sizes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _product(x, self.weight.t().contiguous(), self.bias)
+        return _product_per_beat(x, self.weight.t().contiguous(), self.bias)
 
 
 class ContextNet(nn.Module):
@@ -38,23 +47,23 @@ class ContextNet(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, size: NetSize = SIZE, norm: bool = False) -> None:
+    def __init__(self, size: NetSize = CONTEXT_SIZE, norm: bool = False) -> None:
         super().__init__()
         self.size = size
-        conv = nn.Conv2d(CHANNELS, size.channels[0], (1, STEM), (1, 2), (0, STEM // 2), bias=not norm)
+        conv = nn.Conv2d(CHANNELS, size.channels[0], (1, STEM_KERNEL), (1, 2), (0, STEM_KERNEL // 2), bias=not norm)
         self.conv = NormedConv(conv, nn.BatchNorm2d(size.channels[0])) if norm else conv
         widths = zip((size.channels[0], *size.channels), size.channels, strict=False)
         self.blocks = nn.Sequential(*(ResidualBlock(i, o, size.kernel, norm) for i, o in widths))
         self.register_buffer("mean", torch.zeros(len(FEATURES)))
         self.register_buffer("spread", torch.ones(len(FEATURES)))
-        self.numbers = Product(len(FEATURES), NUMBERS)
-        self.dense1 = Product(size.channels[-1] * samples_left(size) + NUMBERS, size.dense)
-        self.dense2 = Product(size.dense, size.dense)
-        self.output = Product(size.dense, size.classes)
-        self.alone1 = Product(len(FEATURES), size.dense)
-        self.alone2 = Product(size.dense, size.dense)
-        self.alone = Product(size.dense, size.classes)
-        self.drop = nn.Dropout(DROPPED)
+        self.numbers = ProductLayer(len(FEATURES), NUMBERS_WIDTH)
+        self.dense1 = ProductLayer(size.channels[-1] * context_samples_left(size) + NUMBERS_WIDTH, size.dense)
+        self.dense2 = ProductLayer(size.dense, size.dense)
+        self.output = ProductLayer(size.dense, size.classes)
+        self.alone1 = ProductLayer(len(FEATURES), size.dense)
+        self.alone2 = ProductLayer(size.dense, size.dense)
+        self.alone = ProductLayer(size.dense, size.classes)
+        self.drop = nn.Dropout(DROPOUT_SHARE)
 
     def heads(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (n, INPUTS) float32 to the scores (n, classes) of either head."""
@@ -73,10 +82,10 @@ class ContextNet(nn.Module):
         """Inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
         if len(inputs) == 1:  # oneDNN sums in another order where there is one beat
             return cast(Tensor, self(inputs.expand(2, -1)))[:1]
-        return _both(*self.heads(inputs))
+        return _combine_heads(*self.heads(inputs))
 
 
-class QuickContext:
+class ContextInferenceNet:
     """A trained net with its weights at hand, for inference: the same operations on the same weights as `ContextNet`.
 
     What PyTorch's modules cost in Python is more than half of what a single beat takes.
@@ -86,8 +95,8 @@ class QuickContext:
         """A net without batch normalisation: one that was folded or loaded."""
         self._waves = (CHANNELS, 1, net.size.samples)
         self._mean, self._spread = net.mean, net.spread
-        self._first = weights(net.conv)
-        self._blocks = QuickBlocks(net.blocks, net.size.kernel)
+        self._first = layer_weights(net.conv)
+        self._blocks = InferenceBlocks(net.blocks, net.size.kernel)
         names = ("numbers", "dense1", "dense2", "output", "alone1", "alone2", "alone")
         layers = [getattr(net, name) for name in names]
         self._layers = [(layer.weight.t().contiguous(), layer.bias) for layer in layers]
@@ -100,22 +109,24 @@ class QuickContext:
         channels, _, samples = self._waves
         waves = inputs[:, : channels * samples].reshape(-1, *self._waves)
         waves = waves.contiguous(memory_format=torch.channels_last)
-        x = self._blocks(torch.conv2d(waves, *self._first, (1, 2), (0, STEM // 2)).relu_())
+        x = self._blocks(torch.conv2d(waves, *self._first, (1, 2), (0, STEM_KERNEL // 2)).relu_())
         numbers, dense1, dense2, output, alone1, alone2, alone = self._layers
         values = (inputs[:, channels * samples :] - self._mean) / self._spread
-        x = torch.cat([torch.flatten(x, 1), _product(values, *numbers).relu_()], 1)
-        first = _product(_product(_product(x, *dense1).relu_(), *dense2).relu_(), *output)
-        second = _product(_product(_product(values, *alone1).relu_(), *alone2).relu_(), *alone)
-        return _both(first, second)
+        x = torch.cat([torch.flatten(x, 1), _product_per_beat(values, *numbers).relu_()], 1)
+        first = _product_per_beat(_product_per_beat(_product_per_beat(x, *dense1).relu_(), *dense2).relu_(), *output)
+        second = _product_per_beat(
+            _product_per_beat(_product_per_beat(values, *alone1).relu_(), *alone2).relu_(), *alone
+        )
+        return _combine_heads(first, second)
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Beats (n, k) through a dense layer (k, m), each by itself."""
     n = len(x)
     return torch.baddbmm(bias.expand(n, 1, -1), x[:, None, :], weight.expand(n, -1, -1))[:, 0]
 
 
-def _both(first: Tensor, second: Tensor) -> Tensor:
+def _combine_heads(first: Tensor, second: Tensor) -> Tensor:
     """Scores (n, classes) of both heads to log-probabilities."""
     first, second = torch.log_softmax(first, 1), torch.log_softmax(second, 1)
     other = torch.logaddexp(first[:, 0], first[:, 1]) - torch.logaddexp(second[:, 0], second[:, 1])
@@ -123,18 +134,18 @@ def _both(first: Tensor, second: Tensor) -> Tensor:
     return torch.log_softmax(torch.cat([first[:, :2], ventricular[:, None], first[:, 3:]], 1), 1)
 
 
-def samples_left(size: NetSize) -> int:
+def context_samples_left(size: NetSize) -> int:
     """Samples left in time behind the last block."""
-    return pooled((size.samples - 1) // 2 + 1, len(size.channels))[-1]
+    return pooled_lengths((size.samples - 1) // 2 + 1, len(size.channels))[-1]
 
 
-def build(size: NetSize, device: torch.device, norm: bool = False) -> ContextNet:
+def build_context_net(size: NetSize, device: torch.device, norm: bool = False) -> ContextNet:
     """A new net on `device`, its kernels in the channels-last layout."""
     net = ContextNet(size, norm).to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in PyTorch's stub
     return net
 
 
-def fold(net: ContextNet) -> ContextNet:
+def fold_context_net(net: ContextNet) -> ContextNet:
     """The same function without batch normalisation."""
-    return fold_into(build(net.size, net.output.weight.device), net).eval()
+    return fold_norms_into(build_context_net(net.size, net.output.weight.device), net).eval()

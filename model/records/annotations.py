@@ -16,10 +16,10 @@ from model.errors import RecordError
 
 MNEMONICS = ' NLRaVFJASEj/Q~\0|\0sT*D"=pB^t+u?![]en@xf()r'
 """Symbol of each annotation code, from 0; NUL where a code has none."""
-DEFINITION, EMPTY = '"', " "
-RATE = re.compile(r"## time resolution: *([0-9.eE+-]+)")
+DEFINITION_SYMBOL, EMPTY_SYMBOL = '"', " "
+STATED_RATE = re.compile(r"## time resolution: *([0-9.eE+-]+)")
 _SKIP, _NUM, _SUB, _CHN, _AUX = 59, 60, 61, 62, 63
-LARGEST_FILE = 2**24
+LARGEST_ANNOTATION_FILE = 2**24
 LARGEST_SAMPLE = 2**53
 _AHA_CODES = frozenset(b"EFNOPQRUV")
 
@@ -50,17 +50,17 @@ def read_annotations(directory: Path, record: str, extension: str, fs: float) ->
         if path.exists() and not path.is_file():  # a pipe or a device would be read for ever
             raise RecordError(f"cannot read annotations {path}: that is no file")
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(LARGEST_ANNOTATION_FILE + 1)
     except OSError as error:
         raise RecordError(f"cannot read annotations {path}: {error.strerror or error}") from error
-    if len(content) > LARGEST_FILE:
-        raise RecordError(f"cannot read annotations {path}: over {LARGEST_FILE} bytes are too many")
+    if len(content) > LARGEST_ANNOTATION_FILE:
+        raise RecordError(f"cannot read annotations {path}: over {LARGEST_ANNOTATION_FILE} bytes are too many")
     if len(content) > 1 and content[0] == 0 and content[1] in _AHA_CODES:
         raise RecordError(f"annotations {path} are in AHA format: convert them with WFDB's rdann and wrann")
-    found = list(_entries(content))
+    found = list(_decode_annotations(content))
     complete = bool(found) and found[-1] is None
     notes = [note for note in found[:-1] if note is not None]
-    definitions, rate = _definitions(notes)
+    definitions, rate = _read_definitions(notes)
     scale = fs / rate if rate else 1.0
     if not max((abs(note[0]) for note in notes), default=0) * scale <= LARGEST_SAMPLE:
         raise RecordError(f"annotations {path} lie beyond the end of any record: check the rate that they state")
@@ -69,13 +69,13 @@ def read_annotations(directory: Path, record: str, extension: str, fs: float) ->
     return AnnotationFile(samples, symbols, subtypes, texts, definitions, complete)
 
 
-def _entries(content: bytes) -> Iterator[tuple[int, str, int, str] | None]:
+def _decode_annotations(content: bytes) -> Iterator[tuple[int, str, int, str] | None]:
     """Each annotation as sample, symbol, subtype and text; None at the end mark."""
     words = struct.unpack(f"<{len(content) // 2}H", content[: len(content) // 2 * 2])
     end = len(words)
     sample = at = 0
     while at < end and words[at] >> 10 == _SKIP and at + 2 < end:
-        sample, at = sample + _long(words, at + 1), at + 3
+        sample, at = sample + _signed_long(words, at + 1), at + 3
     while at < end:
         if words[at] == 0:
             yield None
@@ -86,7 +86,7 @@ def _entries(content: bytes) -> Iterator[tuple[int, str, int, str] | None]:
         at += 1
         while at < end and (pseudo := words[at] >> 10) >= _SKIP:
             if pseudo == _SKIP:
-                sample, at = sample + (_long(words, at + 1) if at + 2 < end else 0), at + 2
+                sample, at = sample + (_signed_long(words, at + 1) if at + 2 < end else 0), at + 2
             elif pseudo == _SUB:
                 subtype = words[at] & 0xFF
             elif pseudo == _AUX:
@@ -94,10 +94,10 @@ def _entries(content: bytes) -> Iterator[tuple[int, str, int, str] | None]:
                 text = content[2 * at + 2 : 2 * at + 2 + size].decode("latin-1")
                 at += (size + 1) // 2
             at += 1
-        yield here, symbol_of(code), subtype, text
+        yield here, annotation_symbol(code), subtype, text
 
 
-def encoded(notes: AnnotationFile) -> bytes:
+def encode_annotations(notes: AnnotationFile) -> bytes:
     """Annotations in the MIT format of WFDB, as `read_annotations` takes them in again."""
     out, at = bytearray(), 0
     for sample, symbol, subtype, text in zip(notes.samples, notes.symbols, notes.subtypes, notes.texts, strict=True):
@@ -113,32 +113,32 @@ def encoded(notes: AnnotationFile) -> bytes:
     return bytes(out) + b"\0\0"
 
 
-def symbol_of(code: int) -> str:
+def annotation_symbol(code: int) -> str:
     """WFDB's symbol of an annotation code, or the code in brackets where it has none."""
     symbol = MNEMONICS[code] if code < len(MNEMONICS) else "\0"
     return symbol if symbol != "\0" else f"[{code}]"
 
 
-def _long(words: tuple[int, ...], at: int) -> int:
+def _signed_long(words: tuple[int, ...], at: int) -> int:
     value = words[at] << 16 | words[at + 1]
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def _definitions(notes: list[tuple[int, str, int, str]]) -> tuple[int, float | None]:
+def _read_definitions(notes: list[tuple[int, str, int, str]]) -> tuple[int, float | None]:
     """How many notes at the start describe the file itself, and the rate they state for its samples, if any.
 
     An empty annotation may follow them.
     """
     rate: float | None = None
     for count, (sample, symbol, subtype, text) in enumerate(notes):
-        if (sample, symbol, subtype) != (0, DEFINITION, 0):
-            return count + (symbol == EMPTY), rate
-        if stated := RATE.match(text):
-            rate = _positive(stated[1]) or rate
+        if (sample, symbol, subtype) != (0, DEFINITION_SYMBOL, 0):
+            return count + (symbol == EMPTY_SYMBOL), rate
+        if stated := STATED_RATE.match(text):
+            rate = _parse_stated_rate(stated[1]) or rate
     return len(notes), rate
 
 
-def _positive(text: str) -> float | None:
+def _parse_stated_rate(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:

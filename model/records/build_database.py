@@ -13,8 +13,8 @@ from pathlib import Path
 import soundfile
 import wfdb
 
-DATABASE = Path(__file__).parent / "database"
-NOISES = ("bw", "ma")
+TARGET_FOLDER = Path(__file__).parent / "database"
+NOISE_RECORDS = ("bw", "ma")
 FLAC_RATE = 96000
 """FLAC wants an audio rate; WFDB writes this one and takes the true rate from the header."""
 
@@ -41,7 +41,7 @@ def embed_record(source: Path, record: str, target: Path) -> list[str]:
     return names
 
 
-def embed(source: Path, records: list[str], target: Path) -> None:
+def embed_records(source: Path, records: list[str], target: Path) -> None:
     """Pack `records` of one published folder, with the list of their sums."""
     target.mkdir(parents=True, exist_ok=True)
     names = [name for record in records for name in embed_record(source, record, target)]
@@ -50,8 +50,8 @@ def embed(source: Path, records: list[str], target: Path) -> None:
 
 
 def main(source: Path) -> None:
-    embed(source / "mitdb", (source / "mitdb" / "RECORDS").read_text().split(), DATABASE / "mitdb")
-    embed(source / "nstdb", list(NOISES), DATABASE / "nstdb")
+    embed_records(source / "mitdb", (source / "mitdb" / "RECORDS").read_text().split(), TARGET_FOLDER / "mitdb")
+    embed_records(source / "nstdb", list(NOISE_RECORDS), TARGET_FOLDER / "nstdb")
 
 
 if __name__ == "__main__":

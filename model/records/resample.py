@@ -16,13 +16,13 @@ FS = 125
 LARGEST_FACTOR = 1000
 """Rates whose ratio to FS needs a larger numerator or denominator are refused: their filter would not be small."""
 
-SLOWEST = 20.0
+LEAST_RESAMPLING_FS = 20.0
 """Rates in hertz below this are refused: no ECG is seen in them, and they would become many times as many samples."""
 
 
-def ratio(fs: float, target: float = FS) -> Fraction:
+def resampling_ratio(fs: float, target: float = FS) -> Fraction:
     """`target / fs` in lowest terms. Raises ValueError where no small exact ratio exists."""
-    if not np.isfinite(fs) or fs < SLOWEST:
+    if not np.isfinite(fs) or fs < LEAST_RESAMPLING_FS:
         raise ValueError(f"a sampling rate of {fs} Hz makes no sense")
     rate = Fraction(fs).limit_denominator(10**6)
     fraction = Fraction(target).limit_denominator(10**6) / rate if rate else Fraction(0)
@@ -40,10 +40,10 @@ class Resampler:
     """
 
     def __init__(self, fs: float, leads: int, start: int = 0, target: float = FS) -> None:
-        step = ratio(fs, target)
+        step = resampling_ratio(fs, target)
         self.up, self.down = step.numerator, step.denominator
         self._half = 10 * max(self.up, self.down) if step != 1 else 0
-        self._taps = _filter(self.up, self.down) if self._half else np.ones(1)
+        self._taps = _resampling_taps(self.up, self.down) if self._half else np.ones(1)
         self.next_output = start
         """Index of the first output that was not returned yet."""
         block = max(0, (start * self.down - self._half) // self.up) // self.down
@@ -87,7 +87,7 @@ class Resampler:
 
 
 @lru_cache(maxsize=16)
-def _filter(up: int, down: int) -> NDArray[np.float64]:
+def _resampling_taps(up: int, down: int) -> NDArray[np.float64]:
     """The filter's taps. They are kept: a stream with many gaps begins anew behind each."""
     from scipy.signal import firwin  # a second to import: a stream at 125 Hz does not pay it
 
@@ -97,7 +97,7 @@ def _filter(up: int, down: int) -> NDArray[np.float64]:
     return np.concatenate([np.zeros(padding), taps])
 
 
-def resampled(samples: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
-    """A whole signal (n, leads) at `fs` hertz as (m, leads) at 125 Hz. Raises ValueError as `ratio` does."""
+def resample_signal(samples: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
+    """A whole signal (n, leads) at `fs` hertz as (m, leads) at 125 Hz. Raises ValueError as `resampling_ratio` does."""
     resampler = Resampler(fs, samples.shape[1])
     return np.concatenate([resampler.push(samples), resampler.flush()])

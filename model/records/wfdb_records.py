@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import RecordError, plain
-from model.records.annotations import EMPTY, read_annotations
+from model.errors import RecordError, clean_error_text
+from model.records.annotations import EMPTY_SYMBOL, read_annotations
 
 DATABASE = Path(__file__).parent / "database"
 LEAD_ORDER = ("MLII", "II")
@@ -23,25 +23,25 @@ AAMI_CLASSES = {"N": "NLRBej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
 """WFDB beat symbols of each AAMI class as in Kachuee et al. 2018 (EC57 itself counts e and j as S)."""
 CLASSES = tuple(AAMI_CLASSES)
 """The five classes in the order of every array of probabilities or counts."""
-CLASS_OF = {symbol: name for name, symbols in AAMI_CLASSES.items() for symbol in symbols}
+AAMI_CLASS_OF = {symbol: name for name, symbols in AAMI_CLASSES.items() for symbol in symbols}
 
-LARGEST_HEADER, LONGEST_LINE, MOST_LINES = 2**20, 1000, 1000
+LARGEST_RECORD_HEADER, LONGEST_LINE, MOST_LINES = 2**20, 1000, 1000
 """Bytes of a header, characters of a line and lines, remarks apart; WFDB asks for lines of 255 characters at most."""
 LARGEST_LENGTH = 2**53
-SLOWEST, FASTEST = 1e-6, 1e9
+LOWEST_HEADER_FS, HIGHEST_HEADER_FS = 1e-6, 1e9
 """Sampling rates in hertz beyond which a header makes no sense."""
 MOST_BITS = 64
-BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
+SAMPLE_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
 """Bytes of a sample in each WFDB format that is not compressed."""
-COMPRESSED = ("508", "516", "524")
-STUMBLES = (LookupError, TypeError, AttributeError, ArithmeticError)
+COMPRESSED_FORMATS = ("508", "516", "524")
+PARSER_ERRORS = (LookupError, TypeError, AttributeError, ArithmeticError)
 """What the WFDB package raises where a file is not what it takes it for; their texts speak of its code."""
-DIFFERENCES = "8"
+DIFFERENCE_FORMAT = "8"
 """The format that holds differences: a block of it can only be read from the start of the record."""
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class RecordSignal:
     """One signal of a record: its name, unit and the range of the converter in that unit.
 
     `skew`: how many samples it was written too late; its last ones are not there.
@@ -72,13 +72,13 @@ class Record:
     path: Path
     fs: float
     length: int
-    signals: tuple[Signal, ...]
+    signals: tuple[RecordSignal, ...]
     comments: tuple[str, ...]
     files: tuple[SignalFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Annotations:
+class RecordAnnotations:
     """Annotations in order: `samples` (n,) int64 at the record's rate, `symbols` WFDB codes, `texts` their notes."""
 
     samples: NDArray[np.int64]
@@ -87,21 +87,21 @@ class Annotations:
 
     def beats(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """R peaks of the annotated beats and the AAMI class of each."""
-        kept = [i for i, symbol in enumerate(self.symbols) if symbol in CLASS_OF]
-        return self.samples[kept], tuple(CLASS_OF[self.symbols[i]] for i in kept)
+        kept = [i for i, symbol in enumerate(self.symbols) if symbol in AAMI_CLASS_OF]
+        return self.samples[kept], tuple(AAMI_CLASS_OF[self.symbols[i]] for i in kept)
 
 
-def embedded() -> tuple[str, ...]:
+def embedded_records() -> tuple[str, ...]:
     """Names of the embedded records of the MIT-BIH Arrhythmia Database, in order."""
     return tuple(sorted(path.stem for path in (DATABASE / "mitdb").glob("*.hea")))
 
 
-def noises() -> tuple[str, ...]:
+def embedded_noises() -> tuple[str, ...]:
     """Names of the embedded noise records of the MIT-BIH Noise Stress Test Database."""
     return tuple(sorted(path.stem for path in (DATABASE / "nstdb").glob("*.hea")))
 
 
-def find(name: str) -> Path:
+def find_record(name: str) -> Path:
     """Path, without ending, of an embedded record by name or of any WFDB record by path.
 
     Raises RecordError with the names that exist where there is none.
@@ -113,42 +113,42 @@ def find(name: str) -> Path:
         for path in (given, DATABASE / "mitdb" / name, DATABASE / "nstdb" / name):
             if path.with_name(path.name + ".hea").is_file():
                 return path
-    raise RecordError(f"no record {name!r}: give the path of a WFDB header, or one of {', '.join(embedded())}")
+    raise RecordError(f"no record {name!r}: give the path of a WFDB header, or one of {', '.join(embedded_records())}")
 
 
 def open_record(name: str) -> Record:
     """Read the header of a record, by embedded name or path. Raises RecordError."""
-    path = find(name)
+    path = find_record(name)
     _check_header(path)
-    header = _wfdb("rdheader", path, "header")
+    header = _call_wfdb("rdheader", path, "header")
     if hasattr(header, "seg_name"):
         raise RecordError(f"record {path} is made of segments: give the path of one of them")
     if not header.sig_len or not header.n_sig:
         raise RecordError(f"record {path} says it has no samples: check its header")
-    if not header.fs or not SLOWEST <= header.fs <= FASTEST:
+    if not header.fs or not LOWEST_HEADER_FS <= header.fs <= HIGHEST_HEADER_FS:
         raise RecordError(f"record {path} has no valid sampling rate: check its header")
     if len(header.file_name or ()) != header.n_sig:
         raise RecordError(f"record {path} does not describe all of its signals: check its header")
     if header.sig_len > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > header.sig_len:
         raise RecordError(f"record {path} has an impossible length or skew: check its header")
     try:
-        signals = tuple(_signal(header, i) for i in range(header.n_sig))
+        signals = tuple(_describe_signal(header, i) for i in range(header.n_sig))
     except (ValueError, OverflowError) as error:
         raise RecordError(f"record {path} has impossible values for its converter: check its header") from error
-    files = _files(header, path.parent)
+    files = _list_signal_files(header, path.parent)
     return Record(path.name, path, float(header.fs), int(header.sig_len), signals, tuple(header.comments), files)
 
 
-def read(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+def read_record_samples(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
     """Samples `start` to `stop` as (n, signals) float64 in each signal's unit, NaN where there is no value."""
     stop = record.length if stop is None else min(stop, record.length)
     if stop <= start:
         return np.empty((0, len(record.signals)))
-    _check_files(record, stop)
-    first = 0 if any(file.format == DIFFERENCES for file in record.files) else start
-    signal = _wfdb("rdrecord", record.path, "signal", sampfrom=first, sampto=stop).p_signal
+    _check_signal_files(record, stop)
+    first = 0 if any(file.format == DIFFERENCE_FORMAT for file in record.files) else start
+    signal = _call_wfdb("rdrecord", record.path, "signal", sampfrom=first, sampto=stop).p_signal
     if signal is None or signal.shape != (stop - first, len(record.signals)):
-        raise _cut_short(record, stop)
+        raise _cut_short_error(record, stop)
     values = np.array(signal[start - first :], dtype=np.float64)
     for i, one in enumerate(record.signals):
         if one.skew:  # the WFDB package leaves zeros where a frame has several samples
@@ -156,7 +156,7 @@ def read(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.
     return values
 
 
-def annotations(record: Record, extension: str = "atr") -> Annotations:
+def read_reference(record: Record, extension: str = "atr") -> RecordAnnotations:
     """Reference annotations of a record. Raises RecordError where the file is missing or broken."""
     name = f"{record.path.name}.{extension}"
     if not record.path.with_name(name).is_file():
@@ -164,8 +164,8 @@ def annotations(record: Record, extension: str = "atr") -> Annotations:
     found = read_annotations(record.path.parent, record.path.name, extension, record.fs)
     if not found.complete:
         raise RecordError(f"cannot read the annotations of record {record.path}: {name} is cut short")
-    kept = [i for i in range(found.definitions, len(found.symbols)) if found.symbols[i] != EMPTY]
-    return Annotations(
+    kept = [i for i in range(found.definitions, len(found.symbols)) if found.symbols[i] != EMPTY_SYMBOL]
+    return RecordAnnotations(
         np.array([found.samples[i] for i in kept], dtype=np.int64),
         tuple(found.symbols[i] for i in kept),
         tuple(found.texts[i].rstrip("\x00") for i in kept),
@@ -177,7 +177,7 @@ def default_lead(names: tuple[str, ...]) -> int:
     return next((names.index(name) for name in LEAD_ORDER if name in names), 0)
 
 
-def _signal(header: Any, i: int) -> Signal:
+def _describe_signal(header: Any, i: int) -> RecordSignal:
     """Raises ValueError or OverflowError where the numbers make no sense."""
     gain, baseline = header.adc_gain[i] or 200.0, header.baseline[i] or 0
     bits, zero = header.adc_res[i] or 16, header.adc_zero[i] or 0
@@ -187,10 +187,10 @@ def _signal(header: Any, i: int) -> Signal:
     if not np.isfinite((low, high)).all():
         raise ValueError("rails that are not finite")
     name, unit = header.sig_name[i] or f"lead{i + 1}", header.units[i] or "mV"
-    return Signal(name, unit, low, high, header.skew[i] or 0)
+    return RecordSignal(name, unit, low, high, header.skew[i] or 0)
 
 
-def _files(header: Any, folder: Path) -> tuple[SignalFile, ...]:
+def _list_signal_files(header: Any, folder: Path) -> tuple[SignalFile, ...]:
     """The signal files of a record, each once, in order."""
     frames: dict[str, int] = {}
     first: dict[str, int] = {}
@@ -206,57 +206,61 @@ def _check_header(path: Path) -> None:
     """Refuse what WFDB's parser, whose time grows with the square of a line, should not be given."""
     try:
         with path.with_name(path.name + ".hea").open("rb") as file:
-            content = file.read(LARGEST_HEADER + 1)
+            content = file.read(LARGEST_RECORD_HEADER + 1)
     except OSError as error:
-        raise _unreadable("header", path, error) from error
+        raise _unreadable_error("header", path, error) from error
     lines = [line for line in content.decode("ascii", "ignore").splitlines() if not line.lstrip().startswith("#")]
-    if len(content) > LARGEST_HEADER or len(lines) > MOST_LINES or any(len(line) > LONGEST_LINE for line in lines):
+    if (
+        len(content) > LARGEST_RECORD_HEADER
+        or len(lines) > MOST_LINES
+        or any(len(line) > LONGEST_LINE for line in lines)
+    ):
         raise RecordError(f"cannot read the header of record {path}: it is too large for one")
     if not any(line.strip() for line in lines):
         raise RecordError(f"cannot read the header of record {path}: it is empty")
 
 
-def _check_files(record: Record, stop: int) -> None:
+def _check_signal_files(record: Record, stop: int) -> None:
     """Refuse what are no signal files, or end before sample `stop`, before memory is asked for their samples."""
     for file in record.files:
-        if file.format not in BYTES and file.format not in COMPRESSED:
+        if file.format not in SAMPLE_BYTES and file.format not in COMPRESSED_FORMATS:
             raise RecordError(
                 f"cannot read the signal of record {record.path}: format {file.format} is unknown, check its header"
             )
         try:
             if not file.path.is_file():  # a pipe or a device would be read for ever
                 raise RecordError(f"cannot read the signal of record {record.path}: there is no file {file.path.name}")
-            there = _samples_there(file)
+            there = _count_file_samples(file)
         except (OSError, RuntimeError) as error:
-            raise _unreadable("signal", record.path, error) from error
+            raise _unreadable_error("signal", record.path, error) from error
         if there < stop * file.frame:
-            raise _cut_short(record, stop)
+            raise _cut_short_error(record, stop)
 
 
-def _samples_there(file: SignalFile) -> float:
+def _count_file_samples(file: SignalFile) -> float:
     """Samples in a file, by its size or, where it is compressed, by what it says itself."""
-    if file.format in COMPRESSED:
+    if file.format in COMPRESSED_FORMATS:
         import soundfile
 
         with file.path.open("rb") as opened, soundfile.SoundFile(opened) as sound:
             return float(len(sound) * sound.channels)
-    return (file.path.stat().st_size - file.offset) / BYTES[file.format]
+    return (file.path.stat().st_size - file.offset) / SAMPLE_BYTES[file.format]
 
 
-def _cut_short(record: Record, stop: int) -> RecordError:
+def _cut_short_error(record: Record, stop: int) -> RecordError:
     return RecordError(f"record {record.path} ends before sample {stop}: its signal file is cut short")
 
 
-def _unreadable(part: str, path: Path, error: Exception) -> RecordError:
-    reason = "it is damaged, or nothing of WFDB" if isinstance(error, STUMBLES) else plain(error)
+def _unreadable_error(part: str, path: Path, error: Exception) -> RecordError:
+    reason = "it is damaged, or nothing of WFDB" if isinstance(error, PARSER_ERRORS) else clean_error_text(error)
     return RecordError(f"cannot read the {part} of record {path}: {reason}")
 
 
-def _wfdb(function: str, path: Path, part: str, **options: Any) -> Any:
+def _call_wfdb(function: str, path: Path, part: str, **options: Any) -> Any:
     """Call the WFDB package, whose readers raise whatever the bytes make them stumble on."""
     import wfdb  # half a second: only those who read records pay it
 
     try:
         return getattr(wfdb, function)(str(path), **options)
     except Exception as error:
-        raise _unreadable(part, path, error) from error
+        raise _unreadable_error(part, path, error) from error

@@ -24,19 +24,19 @@ from numpy.typing import NDArray
 
 from model.records.resample import FS
 
-SHORTEST_S, LONGEST_S = 0.2, 3.0
+SHORTEST_AF_RR_S, LONGEST_AF_RR_S = 0.2, 3.0
 """Other intervals are none: a beat was missed or made up."""
-STRIDE = 8
+INTERVAL_STRIDE = 8
 """Intervals from one judgement to the next."""
 NORMAL_MEDIAN = 0.6745
 """Median size of a normally distributed number with standard deviation 1."""
 MOST_VARIATION = 0.6
 """Above it short and long intervals alternate."""
-TURNING = 0.54
+LEAST_TURNING = 0.54
 """Least share of turning points at the start of an episode."""
-IRREGULAR = 0.08
+IRREGULAR_STEP = 0.08
 """Difference in ln(RR) from which an interval is irregular: where an episode begins and ends."""
-USED = 0.6
+LEAST_NORMAL_SHARE = 0.6
 """Least share of the beats with a normal interval at the start of an episode: noise and frequent ectopy have fewer."""
 
 Numbers = NDArray[np.float64]
@@ -44,7 +44,7 @@ Flags = NDArray[np.bool_]
 Samples = NDArray[np.int64]
 
 
-class _Window:
+class _IntervalWindow:
     """The last intervals of one kind: sample and number of the beat at the end, ln(RR), and whether the one before
     is the row before."""
 
@@ -77,13 +77,13 @@ class _Window:
         return np.array([row[0] for row in self.rows], np.int64)
 
 
-class Irregularity:
+class IrregularityDetector:
     """Says from beat to beat whether a bed is in atrial fibrillation, and since when.
 
     `intervals` normal RR intervals are judged together, none older than `memory_s`, and from half of them on. An
-    episode is told once the intervals were as irregular as `variation` and `entropy` demand for `least_s`, and ends
-    where one of the two falls below the share `keep` of that. Intervals whose ln(RR) differ by less than `tolerance`
-    are alike.
+    episode is told once the intervals were as irregular as `rr_variation` and `sample_entropy` demand for `least_s`,
+    and ends where one of the two falls below the share `keep` of that. Intervals whose ln(RR) differ by less than
+    `tolerance` are alike.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class Irregularity:
 
     def reset(self) -> None:
         """A new run: nothing of the old one counts."""
-        self._all, self._sinus = _Window(self._intervals), _Window(self._intervals)
+        self._all, self._sinus = _IntervalWindow(self._intervals), _IntervalWindow(self._intervals)
         """Intervals between N and S beats, and those between N beats alone."""
         self._label = ""
-        self._number, self._wait = 0, STRIDE
+        self._number, self._wait = 0, INTERVAL_STRIDE
         self._onset: int | None = None
         """Where the irregular intervals begin that may become an episode, or are one."""
         self._told = False
@@ -123,7 +123,12 @@ class Irregularity:
         """Take the next beat: R peak at `sample` (125 Hz), class N, S, V, F or Q, the RR interval that ends at it."""
         before, self._label = self._label, label
         self._number += 1
-        if rr_s is None or label not in "NS" or before not in ("N", "S") or not SHORTEST_S < rr_s < LONGEST_S:
+        if (
+            rr_s is None
+            or label not in "NS"
+            or before not in ("N", "S")
+            or not SHORTEST_AF_RR_S < rr_s < LONGEST_AF_RR_S
+        ):
             self._interrupt()
             return
         logarithm = log(rr_s)
@@ -134,7 +139,7 @@ class Irregularity:
             self._sinus.interrupt()
         self._wait -= 1
         if self._wait == 0:
-            self._wait = STRIDE
+            self._wait = INTERVAL_STRIDE
             self._judge(sample)
 
     def state(self, now: int) -> tuple[bool, int | None]:
@@ -170,16 +175,16 @@ class Irregularity:
             return False
         share = 1.0 if self._onset is None else self._keep
         logs, follows = self._sinus.intervals()
-        if variation(logs, follows) < share * self._variation:
+        if rr_variation(logs, follows) < share * self._variation:
             return False
         every, joined = self._all.intervals()
-        if variation(every, joined) > MOST_VARIATION / share:
+        if rr_variation(every, joined) > MOST_VARIATION / share:
             return False
         if self._onset is None:
             beats = self._number - self._all.rows[0][1] + 1
-            if len(every) < USED * beats or turning(every, joined) < TURNING:
+            if len(every) < LEAST_NORMAL_SHARE * beats or turning_share(every, joined) < LEAST_TURNING:
                 return False
-        return entropy(logs, follows, self._tolerance) >= share * self._entropy
+        return sample_entropy(logs, follows, self._tolerance) >= share * self._entropy
 
     def _first(self) -> int:
         """Where the irregular end of the window begins: from there on irregular intervals outnumber others most."""
@@ -194,23 +199,23 @@ class Irregularity:
     def _excess(self) -> tuple[Samples, Samples]:
         """1 for each irregular interval and -1 for each other, and where they end."""
         logs, follows = self._all.intervals()
-        return np.where(_steps(logs, follows) > IRREGULAR, 1, -1), self._all.ends()[follows]
+        return np.where(_log_rr_steps(logs, follows) > IRREGULAR_STEP, 1, -1), self._all.ends()[follows]
 
 
-def variation(logs: Numbers, follows: Flags) -> float:
+def rr_variation(logs: Numbers, follows: Flags) -> float:
     """Robust normalised RMSSD of intervals (n,), given as ln(RR); 0 where fewer than a third `follows` (n,) another."""
-    steps = _steps(logs, follows)
+    steps = _log_rr_steps(logs, follows)
     return float(np.median(steps)) / NORMAL_MEDIAN if 3 * len(steps) >= len(logs) > 0 else 0.0
 
 
-def turning(logs: Numbers, follows: Flags) -> float:
+def turning_share(logs: Numbers, follows: Flags) -> float:
     """Share of intervals that are longer or shorter than both neighbours."""
     steps = np.diff(logs)
     turns = (steps[1:] * steps[:-1] < 0)[follows[1:-1] & follows[2:]]
     return float(turns.mean()) if len(turns) else 0.0
 
 
-def entropy(logs: Numbers, follows: Flags, tolerance: float) -> float:
+def sample_entropy(logs: Numbers, follows: Flags, tolerance: float) -> float:
     """Sample entropy, m = 1: -ln of how often two intervals that are alike are followed by two that are alike."""
     at = np.flatnonzero(follows)
     before, after = logs[at - 1], logs[at]
@@ -220,5 +225,5 @@ def entropy(logs: Numbers, follows: Flags, tolerance: float) -> float:
     return log(max(pairs, 1) / max(both, 1))
 
 
-def _steps(logs: Numbers, follows: Flags) -> Numbers:
+def _log_rr_steps(logs: Numbers, follows: Flags) -> Numbers:
     return np.abs(np.diff(logs)[follows[1:]])

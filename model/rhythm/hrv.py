@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 
 Series = NDArray[np.float64]
 
-SHORTEST_S, LONGEST_S = 0.3, 2.0
+SHORTEST_NN_S, LONGEST_NN_S = 0.3, 2.0
 """An interval outside of these is none between two beats in a row that were found."""
-NEIGHBOURS, FURTHEST = 20, 0.2
+NEIGHBOUR_COUNT, FURTHEST_SHARE = 20, 0.2
 """An interval further than this share from the mean of so many each side is left out, as in PhysioNet's toolkit."""
 SEGMENT_S = 300.0
-LEAST_SHARE = 0.5
+LEAST_TIME_SHARE = 0.5
 """Of a segment that intervals must cover for its mean and deviation to count."""
-LEAST_SPECTRAL = 0.8
+LEAST_SPECTRAL_SHARE = 0.8
 """The same for its spectrum."""
 LEAST_PAIRS = 2
 BIN_S = 1 / 128
 """Of the histogram of the triangular index."""
 PNN_S = 0.050
-BANDS = {"VLF": (0.0033, 0.04), "LF": (0.04, 0.15), "HF": (0.15, 0.4)}
+HRV_BANDS = {"VLF": (0.0033, 0.04), "LF": (0.04, 0.15), "HF": (0.15, 0.4)}
 """Hertz; a band holds its lower end and not its upper."""
 STEP_HZ = 1 / SEGMENT_S
-FREQUENCIES: Series = STEP_HZ * np.arange(1, round(BANDS["HF"][1] / STEP_HZ), dtype=np.float64)
+FREQUENCIES: Series = STEP_HZ * np.arange(1, round(HRV_BANDS["HF"][1] / STEP_HZ), dtype=np.float64)
 """Of the spectrum, in hertz."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Intervals:
+class NNIntervals:
     """NN intervals in seconds: `at_s` (n,) when each ends, rising, and `nn_s` (n,) how long it is.
 
     `follows` (n,): whether it begins where the one before it ends. `share`: how many of those between two normal
@@ -63,7 +63,7 @@ class TimeDomain:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spectrum:
+class NNSpectrum:
     """Mean power density (n,) in ms²/Hz at FREQUENCIES over so many `segments`."""
 
     density: Series
@@ -71,7 +71,7 @@ class Spectrum:
 
     def power(self, band: str) -> float:
         """Power of one of BANDS in ms²."""
-        begin, end = np.searchsorted(FREQUENCIES, BANDS[band])
+        begin, end = np.searchsorted(FREQUENCIES, HRV_BANDS[band])
         return float(self.density[begin:end].sum() * STEP_HZ)
 
     @property
@@ -82,34 +82,34 @@ class Spectrum:
 
 
 @dataclass(frozen=True, slots=True)
-class Poincare:
+class PoincarePlot:
     """Width `sd1` and length `sd2` of the cloud of successive pairs, in ms."""
 
     sd1: float
     sd2: float
 
 
-def intervals(at_s: Series, rr_s: Series, normal: NDArray[np.bool_]) -> Intervals:
+def select_nn_intervals(at_s: Series, rr_s: Series, normal: NDArray[np.bool_]) -> NNIntervals:
     """The NN intervals of beats (n,) in order: their times, the RR that ends at each (NaN: none), which are normal."""
     before = np.concatenate([[False], normal[:-1]]) if len(normal) else normal
     between = normal & before & np.isfinite(rr_s)
     place = np.flatnonzero(between)
     rr = rr_s[place]
-    kept = (rr >= SHORTEST_S) & (rr <= LONGEST_S)
+    kept = (rr >= SHORTEST_NN_S) & (rr <= LONGEST_NN_S)
     place, rr = place[kept], rr[kept]
-    near = _near(rr)
+    near = _near_neighbours(rr)
     place, rr = place[near], rr[near]
     follows = np.concatenate([[False], np.diff(place) == 1]) if len(place) else np.zeros(0, bool)
     found = int(between.sum())
-    return Intervals(at_s[place], rr, follows, len(rr) / found if found else 0.0)
+    return NNIntervals(at_s[place], rr, follows, len(rr) / found if found else 0.0)
 
 
-def time_domain(nn: Intervals) -> TimeDomain | None:
+def measure_time_domain(nn: NNIntervals) -> TimeDomain | None:
     """Figures of the whole recording; None where there is no interval."""
     if not len(nn):
         return None
-    steps = _steps(nn)
-    parts = [nn.nn_s[part] for part in _segments(nn, LEAST_SHARE)]
+    steps = _successive_nn_steps(nn)
+    parts = [nn.nn_s[part] for part in _covered_segments(nn, LEAST_TIME_SHARE)]
     enough = len(nn) >= LEAST_PAIRS
     counts = np.bincount((nn.nn_s / BIN_S).astype(np.int64))
     return TimeDomain(
@@ -123,27 +123,27 @@ def time_domain(nn: Intervals) -> TimeDomain | None:
     )
 
 
-def poincare(nn: Intervals) -> Poincare | None:
+def measure_poincare(nn: NNIntervals) -> PoincarePlot | None:
     """Of successive intervals; None where there are too few."""
     second = np.flatnonzero(nn.follows)
     if len(second) < LEAST_PAIRS:
         return None
     x, y = 1000 * nn.nn_s[second - 1], 1000 * nn.nn_s[second]
-    return Poincare(float(np.std((y - x) / np.sqrt(2), ddof=1)), float(np.std((y + x) / np.sqrt(2), ddof=1)))
+    return PoincarePlot(float(np.std((y - x) / np.sqrt(2), ddof=1)), float(np.std((y + x) / np.sqrt(2), ddof=1)))
 
 
-def spectrum(nn: Intervals) -> Spectrum | None:
+def measure_nn_spectrum(nn: NNIntervals) -> NNSpectrum | None:
     """Power density averaged over the segments that intervals cover; None where there is none."""
-    parts = _segments(nn, LEAST_SPECTRAL)
+    parts = _covered_segments(nn, LEAST_SPECTRAL_SHARE)
     if not parts:
         return None
     total = np.zeros(len(FREQUENCIES))
     for part in parts:
-        total += density(nn.at_s[part], 1000 * nn.nn_s[part])
-    return Spectrum(total / len(parts), len(parts))
+        total += lomb_density(nn.at_s[part], 1000 * nn.nn_s[part])
+    return NNSpectrum(total / len(parts), len(parts))
 
 
-def density(at_s: Series, values: Series) -> Series:
+def lomb_density(at_s: Series, values: Series) -> Series:
     """Lomb's periodogram of values (n,) less their straight line, as one-sided density at FREQUENCIES.
 
     In squared units a hertz: its sum times STEP_HZ is the variance that these frequencies hold.
@@ -156,24 +156,24 @@ def density(at_s: Series, values: Series) -> Series:
     return power * 2 * SEGMENT_S / len(values)
 
 
-def _near(rr: Series) -> NDArray[np.bool_]:
+def _near_neighbours(rr: Series) -> NDArray[np.bool_]:
     """Which intervals are like those around them."""
     n = len(rr)
     sums = np.concatenate([[0.0], np.cumsum(rr)])
     index = np.arange(n)
-    low, high = np.maximum(index - NEIGHBOURS, 0), np.minimum(index + NEIGHBOURS + 1, n)
+    low, high = np.maximum(index - NEIGHBOUR_COUNT, 0), np.minimum(index + NEIGHBOUR_COUNT + 1, n)
     others = high - low - 1
     mean = np.where(others > 0, (sums[high] - sums[low] - rr) / np.maximum(others, 1), rr)
-    return np.asarray(np.abs(rr - mean) <= FURTHEST * mean)
+    return np.asarray(np.abs(rr - mean) <= FURTHEST_SHARE * mean)
 
 
-def _steps(nn: Intervals) -> Series:
+def _successive_nn_steps(nn: NNIntervals) -> Series:
     """Differences of successive intervals, in seconds."""
     second = np.flatnonzero(nn.follows)
     return nn.nn_s[second] - nn.nn_s[second - 1]
 
 
-def _segments(nn: Intervals, share: float) -> list[slice]:
+def _covered_segments(nn: NNIntervals, share: float) -> list[slice]:
     """The intervals of each segment of five minutes, counted from the first, that they cover by more than a share."""
     if not len(nn):
         return []

@@ -18,24 +18,24 @@ from numpy.typing import NDArray
 
 from model.records.annotations import AnnotationFile
 
-LABELS = "NSVFQOX"
+EC57_LABELS = "NSVFQOX"
 """Rows and columns of the matrix: classes of EC57, then missing beats, outside (O) and inside (X) a shutdown."""
-SCORED = frozenset(LABELS)
-CLASS_OF = {
+SCORED_LABELS = frozenset(EC57_LABELS)
+EC57_CLASS_OF = {
     symbol: label
     for label, symbols in {"N": "NLRB", "S": "JASjnea", "V": "VrE", "F": "F", "Q": "/fQ?", "O": "!"}.items()
     for symbol in symbols
 }
 """EC57's class of each WFDB beat symbol. A flutter wave `!` is compared as a beat, but is of no class."""
-NEVER = 1 << 62
-UNSCORED = "*"
+AFTER_LAST_BEAT = 1 << 62
+UNSCORED_BEAT = "*"
 """Label of what is left out: a beat inside the reference's flutter."""
 OPEN_END = -1
 
 Counts = NDArray[np.int64]
 
 
-class Pair(NamedTuple):
+class BeatPair(NamedTuple):
     """Label and index (-1: no beat) of a reference beat, and of the test beat it was compared with."""
 
     reference: str
@@ -47,7 +47,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ScoredSpan:
     """What is compared, in samples at `rate`: from `start` to `end`, within `window`.
 
     `end` 0 stops where the first of the files ends, OPEN_END where the reference does. `second` is a second in samples.
@@ -82,50 +82,52 @@ class BeatCounts:
 
     def total(self, reference: str, test: str) -> int:
         """Beats of any of the labels `reference` that met any of the labels `test`."""
-        rows, columns = ([LABELS.index(label) for label in labels] for labels in (reference, test))
+        rows, columns = ([EC57_LABELS.index(label) for label in labels] for labels in (reference, test))
         return int(self.matrix[np.ix_(rows, columns)].sum())
 
     def ratios(self) -> dict[str, tuple[int, int]]:
         """Numerator and denominator of each statistic of EC57, by name."""
         found, ventricular, supra = self.total("NSVFQ", "NSVFQ"), self.total("V", "V"), self.total("S", "S")
         return {
-            "qrs_se": (found, self.total("NSVFQ", LABELS)),
-            "qrs_ppv": (found, self.total(LABELS, "NSVFQ")),
-            "veb_se": (ventricular, self.total("V", LABELS)),
+            "qrs_se": (found, self.total("NSVFQ", EC57_LABELS)),
+            "qrs_ppv": (found, self.total(EC57_LABELS, "NSVFQ")),
+            "veb_se": (ventricular, self.total("V", EC57_LABELS)),
             "veb_ppv": (ventricular, self.total("NSVOX", "V")),
-            "sveb_se": (supra, self.total("S", LABELS)),
+            "sveb_se": (supra, self.total("S", EC57_LABELS)),
             "sveb_ppv": (supra, self.total("NSVFOX", "S")),
         }
 
 
-def compare(reference: AnnotationFile, test: AnnotationFile, part: Span) -> tuple[BeatCounts, list[Pair]]:
+def compare_beats(
+    reference: AnnotationFile, test: AnnotationFile, part: ScoredSpan
+) -> tuple[BeatCounts, list[BeatPair]]:
     """Compare two annotation files as `bxb` does: the counts, and every pair in the order in which it was decided."""
-    ref, found = _Beats(reference, part, endless_shutdown=True), _Beats(test, part, endless_shutdown=False)
-    pairs: list[Pair] = []
+    ref, found = _BeatCursor(reference, part, endless_shutdown=True), _BeatCursor(test, part, endless_shutdown=False)
+    pairs: list[BeatPair] = []
     differences: list[int] = []
-    for pair in _pairs(ref, found, part):
+    for pair in _decide_pairs(ref, found, part):
         pairs.append(pair)
         if ref.rr > 0 and found.rr > 0:
             differences.append((ref.rr - found.rr) ** 2)
     rms = math.sqrt(sum(differences) / len(differences)) * 1000.0 / part.second if differences else None
-    shutdown_s = int((samples_of(0.5, part.rate) + found.stopped) / part.second)
-    return BeatCounts(_matrix(pairs), len(differences), rms, shutdown_s), pairs
+    shutdown_s = int((round_to_samples(0.5, part.rate) + found.stopped) / part.second)
+    return BeatCounts(_count_pairs(pairs), len(differences), rms, shutdown_s), pairs
 
 
-def _matrix(pairs: list[Pair]) -> Counts:
-    matrix = np.zeros((len(LABELS), len(LABELS)), np.int64)
+def _count_pairs(pairs: list[BeatPair]) -> Counts:
+    matrix = np.zeros((len(EC57_LABELS), len(EC57_LABELS)), np.int64)
     for (reference, test), count in Counter((pair.reference, pair.test) for pair in pairs).items():
-        if reference in SCORED and test in SCORED and {reference, test} - {"O", "X"}:
-            matrix[LABELS.index(reference), LABELS.index(test)] = count
+        if reference in SCORED_LABELS and test in SCORED_LABELS and {reference, test} - {"O", "X"}:
+            matrix[EC57_LABELS.index(reference), EC57_LABELS.index(test)] = count
     return matrix
 
 
-def samples_of(seconds: float, fs: float) -> int:
+def round_to_samples(seconds: float, fs: float) -> int:
     """WFDB's rounding of a time to samples: halves go up."""
     return math.floor(seconds * fs + 0.5)
 
 
-def _pairs(ref: "_Beats", test: "_Beats", part: Span) -> Iterator[Pair]:
+def _decide_pairs(ref: "_BeatCursor", test: "_BeatCursor", part: ScoredSpan) -> Iterator[BeatPair]:
     """Decide one pair after the other; `ref` and `test` move on only after a pair was taken."""
     start, window = part.start, part.window
     ref.advance()
@@ -136,40 +138,40 @@ def _pairs(ref: "_Beats", test: "_Beats", part: Span) -> Iterator[Pair]:
         test.advance()
     if ref.time - test.time < abs(ref.time - test.next_time) and ref.time - test.time <= window:
         if ref.label or test.label:
-            yield _both(ref, test)
+            yield _pair_current_beats(ref, test)
         ref.advance()
         test.advance()
     else:
         test.advance()
         if test.time - start <= window and abs(ref.time - test.next_time) < abs(ref.time - test.time):
             test.advance()
-    while _goes_on(ref.time, test.time, part.end):
+    while _has_more_beats(ref.time, test.time, part.end):
         apart = abs(ref.time - test.time)
         test_first = test.time < ref.time
         other = abs(ref.time - test.next_time) if test_first else abs(test.time - ref.next_time)
         if apart <= window and (apart < other or abs(ref.next_time - test.next_time) < other):
-            yield _both(ref, test)
+            yield _pair_current_beats(ref, test)
             ref.advance()
             test.advance()
         elif test_first:
-            yield Pair(ref.label_at(test.time, flutter=True), -1, test.time, test.label, test.index, test.time)
+            yield BeatPair(ref.label_at(test.time, flutter=True), -1, test.time, test.label, test.index, test.time)
             test.advance()
         else:
-            yield Pair(ref.label, ref.index, ref.time, test.label_at(ref.time, flutter=False), -1, ref.time)
+            yield BeatPair(ref.label, ref.index, ref.time, test.label_at(ref.time, flutter=False), -1, ref.time)
             ref.advance()
 
 
-def _both(ref: "_Beats", test: "_Beats") -> Pair:
-    return Pair(ref.label, ref.index, ref.time, test.label, test.index, test.time)
+def _pair_current_beats(ref: "_BeatCursor", test: "_BeatCursor") -> BeatPair:
+    return BeatPair(ref.label, ref.index, ref.time, test.label, test.index, test.time)
 
 
-def _goes_on(reference: int, test: int, end: int) -> bool:
+def _has_more_beats(reference: int, test: int, end: int) -> bool:
     if end > 0:
         return reference <= end or test <= end
-    return reference != NEVER and (end == OPEN_END or test != NEVER)
+    return reference != AFTER_LAST_BEAT and (end == OPEN_END or test != AFTER_LAST_BEAT)
 
 
-class _Stretch(NamedTuple):
+class _UnscoredStretch(NamedTuple):
     """First and last sample of a stretch of flutter or shutdown; -1 for none, or for an end not yet seen."""
 
     on: int = -1
@@ -179,13 +181,13 @@ class _Stretch(NamedTuple):
         return self.on != -1 and self.on <= sample <= self.off
 
 
-class _Beats:
+class _BeatCursor:
     """Walks through the beats of one file: the current beat, the next one, and the last two stretches of each kind.
 
     Before the first beat, time 0 with an empty label stands for the current one; after the last, NEVER with UNSCORED.
     """
 
-    def __init__(self, notes: AnnotationFile, part: Span, endless_shutdown: bool) -> None:
+    def __init__(self, notes: AnnotationFile, part: ScoredSpan, endless_shutdown: bool) -> None:
         self.notes, self.part, self.endless_shutdown = notes, part, endless_shutdown
         self.at = notes.definitions
         self.time, self.label, self.index = 0, "", -1
@@ -193,25 +195,25 @@ class _Beats:
         self.seen = 0
         self.rr = 0
         self.stopped = 0
-        self.flutter = self.shutdown = self.old_flutter = self.old_shutdown = _Stretch()
+        self.flutter = self.shutdown = self.old_flutter = self.old_shutdown = _UnscoredStretch()
 
     def advance(self) -> None:
         """Make the next beat the current one, with its RR interval (0: not valid), and find the one after it."""
         before, self.time = self.time, self.next_time
         self.label, self.index = self.next_label, self.next_index
         breaks = (self.flutter.on, self.shutdown.on, self.old_flutter.on, self.old_shutdown.on)
-        valid = before != 0 and self.time != NEVER and not any(before <= on < self.time for on in breaks)
+        valid = before != 0 and self.time != AFTER_LAST_BEAT and not any(before <= on < self.time for on in breaks)
         self.rr = self.time - before if valid else 0
         self._find_next()
 
     def label_at(self, sample: int, flutter: bool) -> str:
         """What stands for a beat of the other file that this one does not have at `sample`."""
         if flutter and self._inside(self.flutter, self.old_flutter, sample):
-            return UNSCORED
+            return UNSCORED_BEAT
         return "X" if self._inside(self.shutdown, self.old_shutdown, sample) else "O"
 
     @staticmethod
-    def _inside(latest: _Stretch, old: _Stretch, sample: int) -> bool:
+    def _inside(latest: _UnscoredStretch, old: _UnscoredStretch, sample: int) -> bool:
         unended = latest.off == -1 and latest.on != -1 and latest.on <= sample
         return unended or latest.holds(sample) or old.holds(sample)
 
@@ -219,8 +221,12 @@ class _Beats:
         notes = self.notes
         while self.at < len(notes.samples):
             symbol = notes.symbols[self.at]
-            if symbol in CLASS_OF:
-                self.next_time, self.next_label, self.next_index = notes.samples[self.at], CLASS_OF[symbol], self.seen
+            if symbol in EC57_CLASS_OF:
+                self.next_time, self.next_label, self.next_index = (
+                    notes.samples[self.at],
+                    EC57_CLASS_OF[symbol],
+                    self.seen,
+                )
                 self.at += 1
                 self.seen += 1
                 return
@@ -230,7 +236,7 @@ class _Beats:
                 self._pass_shutdown()
             else:
                 self.at += 1
-        self.next_time, self.next_label, self.next_index = NEVER, UNSCORED, -1
+        self.next_time, self.next_label, self.next_index = AFTER_LAST_BEAT, UNSCORED_BEAT, -1
 
     def _unreadable(self) -> bool:
         """Whether neither signal can be read from here on: a `~` whose subtype has bits 4 and 5."""
@@ -238,7 +244,7 @@ class _Beats:
 
     def _pass_flutter(self) -> None:
         """Skip everything up to `]`. Without one the stretch keeps the end of the one before, as in `bxb`."""
-        self.old_flutter, self.flutter = self.flutter, _Stretch(self.notes.samples[self.at], self.flutter.off)
+        self.old_flutter, self.flutter = self.flutter, _UnscoredStretch(self.notes.samples[self.at], self.flutter.off)
         while self.at < len(self.notes.samples):
             self.at += 1
             if self.notes.symbols[self.at - 1] == "]":
@@ -248,11 +254,11 @@ class _Beats:
     def _pass_shutdown(self) -> None:
         """Note a stretch that a second `~` ends; one without lies between its neighbours, a window away from each."""
         start = self.notes.samples[self.at]
-        self.old_shutdown, self.shutdown = self.shutdown, _Stretch(start, self.shutdown.off)
+        self.old_shutdown, self.shutdown = self.shutdown, _UnscoredStretch(start, self.shutdown.off)
         self.at += 1
         if self.at == len(self.notes.samples):
             if self.endless_shutdown:
-                self.shutdown = self.shutdown._replace(off=NEVER)
+                self.shutdown = self.shutdown._replace(off=AFTER_LAST_BEAT)
             elif self.part.end > 0:
                 self.stopped += self.part.end - start
             return
@@ -262,5 +268,5 @@ class _Beats:
         else:
             end -= self.part.window
             start = min(max(self.flutter.off, self.time) + self.part.window, end)
-        self.shutdown = _Stretch(start, end)
+        self.shutdown = _UnscoredStretch(start, end)
         self.stopped += end - start

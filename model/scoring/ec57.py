@@ -1,8 +1,8 @@
 """Scores of detected and classified beats by the rules of ANSI/AAMI EC57, the same counts as WFDB's `bxb` and `rxr`.
 
 `score` compares two annotation files beat by beat (`model.scoring.beat_scores`) and run by run
-(`model.scoring.run_scores`); `model.scoring.score_tables` prints and sums up what it gives. `match_record` pairs beats
-whose class does not matter.
+(`model.scoring.run_scores`); `model.scoring.score_tables` prints and sums up what it gives. `match_record_beats` pairs
+beats whose class does not matter.
 """
 
 import math
@@ -14,8 +14,17 @@ from numpy.typing import NDArray
 
 from model.errors import ConfigError
 from model.records.annotations import AnnotationFile
-from model.records.wfdb_records import Annotations
-from model.scoring.beat_scores import CLASS_OF, OPEN_END, UNSCORED, BeatCounts, Pair, Span, compare, samples_of
+from model.records.wfdb_records import RecordAnnotations
+from model.scoring.beat_scores import (
+    EC57_CLASS_OF,
+    OPEN_END,
+    UNSCORED_BEAT,
+    BeatCounts,
+    BeatPair,
+    ScoredSpan,
+    compare_beats,
+    round_to_samples,
+)
 from model.scoring.run_scores import RunCounts, compare_runs
 
 WINDOW_S = 0.15
@@ -26,7 +35,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Mismatch:
+class BeatMismatch:
     """A beat that was missed, extra or given another class.
 
     Labels are those of EC57; `O` is no beat, `X` no beat in a shutdown. The samples are one where there is one beat.
@@ -46,16 +55,16 @@ class RecordScore:
     beats: BeatCounts
     ventricular: RunCounts | None
     supraventricular: RunCounts | None
-    mismatches: tuple[Mismatch, ...]
+    mismatches: tuple[BeatMismatch, ...]
 
 
-def span(
+def build_scored_span(
     fs: float,
     length: int,
     start_s: float = LEARNING_S,
     end_s: float | None = None,
     window_s: float = WINDOW_S,
-) -> Span:
+) -> ScoredSpan:
     """Part to compare of a record of `length` samples at `fs` hertz, from `start_s` to `end_s` (None: its end).
 
     With `end_s` 0 it ends where the first of the two files ends; with an unknown length, 0, where the reference does.
@@ -63,33 +72,35 @@ def span(
     """
     if not all(math.isfinite(value) and value >= 0 for value in (start_s, end_s or 0.0, window_s)):
         raise ConfigError("start, end and window of a score must be seconds, 0 or more")
-    start, window, second = (samples_of(value, fs) for value in (start_s, window_s, 1.0))
-    end = samples_of(end_s, fs) if end_s is not None else length or OPEN_END
+    start, window, second = (round_to_samples(value, fs) for value in (start_s, window_s, 1.0))
+    end = round_to_samples(end_s, fs) if end_s is not None else length or OPEN_END
     if 0 < end < start:
         raise ConfigError(
             f"nothing to score from {start_s:g} s to {end / fs:g} s: choose an earlier start or a later end"
         )
-    return Span(fs, start, end, window, second)
+    return ScoredSpan(fs, start, end, window, second)
 
 
-def score(record: str, reference: AnnotationFile, test: AnnotationFile, part: Span) -> RecordScore:
-    """Compare `test` with `reference`, both at the rate of `part`, which `span` makes."""
-    beats, pairs = compare(reference, test, part)
+def score(record: str, reference: AnnotationFile, test: AnnotationFile, part: ScoredSpan) -> RecordScore:
+    """Compare `test` with `reference`, both at the rate of `part`, which `build_scored_span` makes."""
+    beats, pairs = compare_beats(reference, test, part)
     ventricular, supraventricular = compare_runs(reference, test, part)
-    return RecordScore(record, beats, ventricular, supraventricular, tuple(_mismatches(pairs)))
+    return RecordScore(record, beats, ventricular, supraventricular, tuple(_scored_mismatches(pairs)))
 
 
-def _mismatches(pairs: list[Pair]) -> list[Mismatch]:
-    different = (pair for pair in pairs if pair.reference != pair.test and UNSCORED not in (pair.reference, pair.test))
+def _scored_mismatches(pairs: list[BeatPair]) -> list[BeatMismatch]:
+    different = (
+        pair for pair in pairs if pair.reference != pair.test and UNSCORED_BEAT not in (pair.reference, pair.test)
+    )
     return [
-        Mismatch(pair.reference, pair.reference_sample, pair.test, pair.test_sample)
+        BeatMismatch(pair.reference, pair.reference_sample, pair.test, pair.test_sample)
         for pair in different
         if pair.reference and pair.test
     ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Matching:
+class BeatMatching:
     """Which beats belong together: `pairs` (k, 2) indices (reference, test); `missed` reference; `extra` test ones."""
 
     pairs: Indices
@@ -107,26 +118,28 @@ class Matching:
         return 1 - len(self.extra) / max(1, len(self.pairs) + len(self.extra))
 
 
-def match_record(notes: Annotations, fs: float, test: Indices, start_s: float = LEARNING_S) -> Matching:
-    """Compare beats `test`, at the record's rate `fs`, with its annotations; indices are those of `beat_samples`.
+def match_record_beats(notes: RecordAnnotations, fs: float, test: Indices, start_s: float = LEARNING_S) -> BeatMatching:
+    """Compare beats `test`, at the record's rate `fs`, with its annotations; indices are those of `scorable_beats`.
 
     Beats inside reference flutter or fibrillation, from `[` to `]`, count neither as missed nor as extra.
     """
     reference, found = notes.samples.tolist(), [int(sample) for sample in test]
-    part = replace(span(fs, 0, start_s), end=max([1, *reference, *found]))
-    _, compared = compare(_file(reference, notes.symbols), _file(found, ("N",) * len(found)), part)
+    part = replace(build_scored_span(fs, 0, start_s), end=max([1, *reference, *found]))
+    _, compared = compare_beats(
+        _build_annotation_file(reference, notes.symbols), _build_annotation_file(found, ("N",) * len(found)), part
+    )
     pairs = [(p.reference_index, p.test_index) for p in compared if min(p.reference_index, p.test_index) >= 0]
     missed = [p.reference_index for p in compared if p.test_index < 0 and p.test in ("O", "X")]
     extra = [p.test_index for p in compared if p.reference_index < 0 and p.reference in ("O", "X")]
     indices = partial(np.array, dtype=np.int64)
-    return Matching(indices(pairs).reshape(-1, 2), indices(missed), indices(extra))
+    return BeatMatching(indices(pairs).reshape(-1, 2), indices(missed), indices(extra))
 
 
-def _file(samples: list[int], symbols: tuple[str, ...]) -> AnnotationFile:
+def _build_annotation_file(samples: list[int], symbols: tuple[str, ...]) -> AnnotationFile:
     return AnnotationFile(tuple(samples), symbols, (0,) * len(samples), ("",) * len(samples))
 
 
-def beat_samples(notes: Annotations) -> tuple[Indices, list[tuple[int, int]]]:
+def scorable_beats(notes: RecordAnnotations) -> tuple[Indices, list[tuple[int, int]]]:
     """Samples of the beats outside flutter, and first and last sample of each stretch of flutter."""
     beats: list[int] = []
     flutter: list[tuple[int, int]] = []
@@ -137,7 +150,7 @@ def beat_samples(notes: Annotations) -> tuple[Indices, list[tuple[int, int]]]:
         elif symbol == "]" and onset is not None:
             flutter.append((onset, sample))
             onset = None
-        elif symbol in CLASS_OF and onset is None:
+        elif symbol in EC57_CLASS_OF and onset is None:
             beats.append(sample)
     if onset is not None:
         flutter.append((onset, np.iinfo(np.int64).max))

@@ -1,7 +1,7 @@
 """Episode-by-episode comparison of rhythms by the rules of ANSI/AAMI EC57, as WFDB's `epicmp` does it.
 
 `epicmp` is documented in the WFDB Applications Guide, https://physionet.org/physiotools/wag/epicmp-1.htm. Certain, and
-the same here, count for count (kinds `ATRIAL`, its option -A, and `MARKED`, -V):
+the same here, count for count (kinds `AF_EPISODES`, its option -A, and `MARKED_VF`, -V):
 
 - An episode of atrial fibrillation runs from a rhythm label that begins with "(AFIB" to the next rhythm label that does
   not; one of ventricular flutter or fibrillation from a `[` to the next `]`. One that does not end lasts to the end.
@@ -15,8 +15,9 @@ Departing from `epicmp`: with -x it adds the part of a test episode that begins 
 it away, and knows eleven stretches at most; where a record does not state its length it finds no episodes. None of that
 is done here.
 
-More than it can: `Kind` takes any rhythm labels, such as "(VT", and marks as well. Nor does it know noise: `unheard`
-leaves stretches such as "(NOISE" of the reference out of everything, for sensitivity as for +P. Default is off.
+More than it can: `EpisodeKind` takes any rhythm labels, such as "(VT", and marks as well. Nor does it know noise:
+`unheard` leaves stretches such as "(NOISE" of the reference out of everything, for sensitivity as for +P. Default is
+off.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,13 +27,13 @@ from operator import add
 from typing import NamedTuple
 
 from model.records.annotations import AnnotationFile
-from model.scoring.beat_scores import OPEN_END, Span, samples_of
+from model.scoring.beat_scores import OPEN_END, ScoredSpan, round_to_samples
 
-HEADER = "Record  TPs   FN  TPp   FP  ESe E+P DSe D+P  Ref duration  Test duration "
+EPISODES_HEADER = "Record  TPs   FN  TPp   FP  ESe E+P DSe D+P  Ref duration  Test duration "
 """Of the lines of `epicmp -L`."""
 
 
-class Episode(NamedTuple):
+class EpisodeSpan(NamedTuple):
     """First sample, and the first after it."""
 
     start: int
@@ -40,7 +41,7 @@ class Episode(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EpisodeKind:
     """What makes an episode: rhythm labels that begin with any of `labels`, and with `marks` also `[` to `]`.
 
     `without`: labels of the reference whose stretches are left out of +P; `also`: labels that count in the test alone;
@@ -55,17 +56,17 @@ class Kind:
     least_s: float = 0.0
 
 
-ATRIAL = Kind("AF", ("(AFIB",))
-ATRIAL_BUT_FLUTTER = Kind("AF, AFL left out", ("(AFIB",), without=("(AFL",))
-ATRIAL_OR_FLUTTER = Kind("AF or AFL", ("(AFIB", "(AFL"))
-MARKED = Kind("VF as marked", marks=True)
-FIBRILLATION = Kind("VF", ("(VF",), marks=True)
-FIBRILLATION_BUT_TACHYCARDIA = Kind("VF, VT left out", ("(VF",), marks=True, without=("(VT",))
-LONG_FIBRILLATION = Kind("VF of 4 s and more, VT left out", ("(VF",), marks=True, without=("(VT",), least_s=4.0)
-TACHYCARDIA = Kind("VT", ("(VT",))
-TACHYCARDIA_OR_WORSE = Kind("VT, said to be VT or VF", ("(VT",), without=("(VF",), also=("(VF",))
-LETHAL = Kind("VF or VT", ("(VF", "(VT"), marks=True)
-NOISE = ("(NOISE",)
+AF_EPISODES = EpisodeKind("AF", ("(AFIB",))
+AF_WITHOUT_FLUTTER = EpisodeKind("AF, AFL left out", ("(AFIB",), without=("(AFL",))
+AF_OR_FLUTTER = EpisodeKind("AF or AFL", ("(AFIB", "(AFL"))
+MARKED_VF = EpisodeKind("VF as marked", marks=True)
+VF_EPISODES = EpisodeKind("VF", ("(VF",), marks=True)
+VF_WITHOUT_VT = EpisodeKind("VF, VT left out", ("(VF",), marks=True, without=("(VT",))
+LONG_VF_WITHOUT_VT = EpisodeKind("VF of 4 s and more, VT left out", ("(VF",), marks=True, without=("(VT",), least_s=4.0)
+VT_EPISODES = EpisodeKind("VT", ("(VT",))
+VT_AS_VT_OR_VF = EpisodeKind("VT, said to be VT or VF", ("(VT",), without=("(VF",), also=("(VF",))
+VF_OR_VT_EPISODES = EpisodeKind("VF or VT", ("(VF", "(VT"), marks=True)
+NOISE_LABELS = ("(NOISE",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,32 +111,33 @@ class EpisodeCounts:
 def compare_episodes(
     reference: AnnotationFile,
     test: AnnotationFile,
-    kind: Kind,
-    part: Span,
+    kind: EpisodeKind,
+    part: ScoredSpan,
     shortest_s: float = 0.0,
     unheard: tuple[str, ...] = (),
 ) -> EpisodeCounts:
-    """Compare the episodes of two files at the rate of `part` (`model.scoring.ec57.span`); those under `shortest_s`
-    not.
+    """Compare the episodes of two files at the rate of `part` (`model.scoring.ec57.build_scored_span`); those under
+    `shortest_s` not.
 
-    `unheard`: rhythm labels of the reference, such as `NOISE`, whose stretches do not count at all.
+    `unheard`: rhythm labels of the reference, such as `NOISE_LABELS`, whose stretches do not count at all.
     """
-    end = end_of(reference, test, part)
+    end = comparison_end(reference, test, part)
     alarmed = replace(kind, labels=kind.labels + kind.also, marks=kind.marks or bool(kind.also))
     ref, found = (
-        within(episodes(notes, of, end), part.start, end) for notes, of in ((reference, kind), (test, alarmed))
+        clip_episodes(annotated_episodes(notes, of, end), part.start, end)
+        for notes, of in ((reference, kind), (test, alarmed))
     )
-    silent = episodes(reference, Kind("", unheard), end) if unheard else []
-    flutter = episodes(reference, Kind("", kind.without), end) if kind.without else []
-    shortest = samples_of(max(shortest_s, kind.least_s), part.rate)
-    hits, misses, reference_n, found_n = _look_up(ref, found, silent, shortest)
-    true, false, test_n, true_n = _look_up(found, ref, _union([*silent, *flutter]), shortest)
-    scored = end - part.start - sum(length(piece) for piece in within(silent, part.start, end))
+    silent = annotated_episodes(reference, EpisodeKind("", unheard), end) if unheard else []
+    flutter = annotated_episodes(reference, EpisodeKind("", kind.without), end) if kind.without else []
+    shortest = round_to_samples(max(shortest_s, kind.least_s), part.rate)
+    hits, misses, reference_n, found_n = _match_episodes(ref, found, silent, shortest)
+    true, false, test_n, true_n = _match_episodes(found, ref, _merge_episodes([*silent, *flutter]), shortest)
+    scored = end - part.start - sum(episode_length(piece) for piece in clip_episodes(silent, part.start, end))
     seconds = (n / part.rate for n in (reference_n, found_n, test_n, true_n, max(0, scored)))
     return EpisodeCounts(hits, misses, true, false, *seconds)
 
 
-def end_of(reference: AnnotationFile, test: AnnotationFile, part: Span) -> int:
+def comparison_end(reference: AnnotationFile, test: AnnotationFile, part: ScoredSpan) -> int:
     """The sample at which the comparison ends: the part's end or, where it has none, that of the annotations.
 
     With the end 0 it is where the first of the two files ends, as in `epicmp -t 0`.
@@ -146,37 +148,37 @@ def end_of(reference: AnnotationFile, test: AnnotationFile, part: Span) -> int:
     return part.end if part.end != OPEN_END else max(part.start, last)
 
 
-def episodes(notes: AnnotationFile, kind: Kind, end: int) -> list[Episode]:
+def annotated_episodes(notes: AnnotationFile, kind: EpisodeKind, end: int) -> list[EpisodeSpan]:
     """All episodes of a kind, in order. One that does not end lasts to `end`, or to the last annotation after it.
 
     Where labels and marks both say it, what they say together is one episode.
     """
     if not kind.labels:
-        return _marked(notes, end) if kind.marks else []
-    spans = _labelled(notes, kind.labels, end)
-    return _union([*spans, *_marked(notes, end)]) if kind.marks else spans
+        return _marked_episodes(notes, end) if kind.marks else []
+    spans = _labelled_episodes(notes, kind.labels, end)
+    return _merge_episodes([*spans, *_marked_episodes(notes, end)]) if kind.marks else spans
 
 
-def within(spans: Iterable[Episode], start: int, end: int) -> list[Episode]:
+def clip_episodes(spans: Iterable[EpisodeSpan], start: int, end: int) -> list[EpisodeSpan]:
     """Episodes as far as they lie from sample `start` to `end`."""
-    return [Episode(max(s, start), min(e, end)) for s, e in spans if e >= start and s < end]
+    return [EpisodeSpan(max(s, start), min(e, end)) for s, e in spans if e >= start and s < end]
 
 
-def length(episode: Episode) -> int:
+def episode_length(episode: EpisodeSpan) -> int:
     return episode.end - episode.start
 
 
-def overlap(episode: Episode, others: Iterable[Episode]) -> int:
+def episode_overlap(episode: EpisodeSpan, others: Iterable[EpisodeSpan]) -> int:
     """Samples of an episode that lie in others, which do not overlap each other."""
     return sum(max(0, min(episode.end, e) - max(episode.start, s)) for s, e in others)
 
 
-def gross(counts: Sequence[EpisodeCounts]) -> EpisodeCounts:
+def gross_episode_counts(counts: Sequence[EpisodeCounts]) -> EpisodeCounts:
     """All records together."""
     return reduce(add, counts, EpisodeCounts())
 
 
-def average(counts: Sequence[EpisodeCounts]) -> dict[str, float | None]:
+def average_episode_percent(counts: Sequence[EpisodeCounts]) -> dict[str, float | None]:
     """The mean of each statistic, in percent, over the records that define it; None where none does."""
     rows = [one.percent() for one in counts]
     found = {name: [row[name] for row in rows] for name in EpisodeCounts().ratios()}
@@ -186,17 +188,17 @@ def average(counts: Sequence[EpisodeCounts]) -> dict[str, float | None]:
 
 def episode_lines(counts: dict[str, EpisodeCounts]) -> list[str]:
     """A line for each record, by name, as of `epicmp -L`, below its header."""
-    lines = [HEADER]
+    lines = [EPISODES_HEADER]
     for record, one in counts.items():
         ratios = "".join(
             "   -" if whole <= 0 else f" {int(100 * part / whole + 0.5):3d}" for part, whole in one.ratios().values()
         )
-        durations = f"  {_clock(one.reference_s)}   {_clock(one.test_s)}"
+        durations = f"  {_epicmp_clock(one.reference_s)}   {_epicmp_clock(one.test_s)}"
         lines.append(f"{record:>6} {one.found:4d} {one.missed:4d} {one.true:4d} {one.false:4d} {ratios}{durations}")
     return lines
 
 
-def _clock(seconds: float) -> str:
+def _epicmp_clock(seconds: float) -> str:
     """Hours, minutes, seconds and milliseconds in twelve columns, without leading parts that are nothing."""
     minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
     hours, minutes = divmod(minutes, 60)
@@ -206,63 +208,63 @@ def _clock(seconds: float) -> str:
     return f"{minutes:5d}:{whole:02d}.{thousandths:03d}" if minutes else f"{whole:8d}.{thousandths:03d}"
 
 
-def _labelled(notes: AnnotationFile, labels: tuple[str, ...], end: int) -> list[Episode]:
+def _labelled_episodes(notes: AnnotationFile, labels: tuple[str, ...], end: int) -> list[EpisodeSpan]:
     rhythms = [
         (sample, text.startswith(labels))
         for sample, symbol, text in zip(notes.samples, notes.symbols, notes.texts, strict=True)
         if symbol == "+"
     ]
-    return _runs(rhythms, max(notes.samples, default=0), end)
+    return _episodes_from_changes(rhythms, max(notes.samples, default=0), end)
 
 
-def _marked(notes: AnnotationFile, end: int) -> list[Episode]:
+def _marked_episodes(notes: AnnotationFile, end: int) -> list[EpisodeSpan]:
     marks = [(s, symbol == "[") for s, symbol in zip(notes.samples, notes.symbols, strict=True) if symbol in "[]"]
-    return _runs(marks, max(notes.samples, default=0), end)
+    return _episodes_from_changes(marks, max(notes.samples, default=0), end)
 
 
-def _runs(changes: list[tuple[int, bool]], last: int, end: int) -> list[Episode]:
+def _episodes_from_changes(changes: list[tuple[int, bool]], last: int, end: int) -> list[EpisodeSpan]:
     """Episodes between changes (sample, whether it is on from there), the last one to `last` or `end` if it is open."""
-    found: list[Episode] = []
+    found: list[EpisodeSpan] = []
     start: int | None = None
     for sample, on in changes:
         if on and start is None:
             start = sample
         elif not on and start is not None:
-            found.append(Episode(start, sample))
+            found.append(EpisodeSpan(start, sample))
             start = None
-    return found if start is None else [*found, Episode(start, max(end, last))]
+    return found if start is None else [*found, EpisodeSpan(start, max(end, last))]
 
 
-def _union(spans: Iterable[Episode]) -> list[Episode]:
+def _merge_episodes(spans: Iterable[EpisodeSpan]) -> list[EpisodeSpan]:
     """Spans in order; those that touch or overlap become one."""
-    joined: list[Episode] = []
+    joined: list[EpisodeSpan] = []
     for span in sorted(spans):
         if joined and span.start <= joined[-1].end:
-            joined[-1] = Episode(joined[-1].start, max(joined[-1].end, span.end))
+            joined[-1] = EpisodeSpan(joined[-1].start, max(joined[-1].end, span.end))
         else:
             joined.append(span)
     return joined
 
 
-def _look_up(
-    ours: list[Episode], theirs: list[Episode], out: list[Episode], shortest: int
+def _match_episodes(
+    ours: list[EpisodeSpan], theirs: list[EpisodeSpan], out: list[EpisodeSpan], shortest: int
 ) -> tuple[int, int, int, int]:
     """Episodes of `ours` that meet `theirs` and that do not; samples of all of them, and of those in both."""
     met = alone = total = shared = 0
     for episode in ours:
-        pieces = _pieces(episode, out)
-        duration = sum(map(length, pieces))
+        pieces = _subtract_episodes(episode, out)
+        duration = sum(map(episode_length, pieces))
         if not pieces or duration < shortest:
             continue
-        both = sum(overlap(piece, theirs) for piece in pieces)
+        both = sum(episode_overlap(piece, theirs) for piece in pieces)
         met, alone = met + (both > 0), alone + (both == 0)
         total, shared = total + duration, shared + both
     return met, alone, total, shared
 
 
-def _pieces(episode: Episode, out: list[Episode]) -> list[Episode]:
+def _subtract_episodes(episode: EpisodeSpan, out: list[EpisodeSpan]) -> list[EpisodeSpan]:
     """What is left of an episode without the spans `out`, which are in order; nothing where it lies in one of them."""
-    left: list[Episode] = []
+    left: list[EpisodeSpan] = []
     start = episode.start
     for span in out:
         if span.start <= start and episode.end <= span.end:
@@ -270,8 +272,8 @@ def _pieces(episode: Episode, out: list[Episode]) -> list[Episode]:
         if span.end <= start or span.start >= episode.end:
             continue
         if span.start > start:
-            left.append(Episode(start, span.start))
+            left.append(EpisodeSpan(start, span.start))
         if span.end >= episode.end:
             return left
         start = span.end
-    return [*left, Episode(start, episode.end)]
+    return [*left, EpisodeSpan(start, episode.end)]

@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.records.annotations import AnnotationFile
-from model.scoring.beat_scores import Span
+from model.scoring.beat_scores import ScoredSpan
 
-LONGEST = 6
+LONGEST_RUN = 6
 """Runs of six beats and more are long, and so is every episode; two are a couplet, three to five a short run."""
-_LABELS = {
+_RUN_LABELS = {
     symbol: label
     for label, symbols in {"N": "NLRB", "S": "JASjnea", "V": "VrE", "F": "F", "Q": "?Q/f"}.items()
     for symbol in symbols
 }
 
 
-class _Kind(NamedTuple):
+class _RunKind(NamedTuple):
     """One kind of run: labels of its beats, of the start of an episode and of what ends an episode."""
 
     beats: str
@@ -34,11 +34,11 @@ class _Kind(NamedTuple):
     ends: str
 
 
-VENTRICULAR = _Kind("VF", "[", "]", "]{U")
-SUPRAVENTRICULAR = _Kind("S", "{", "}", "}[U")
+VENTRICULAR = _RunKind("VF", "[", "]", "]{U")
+SUPRAVENTRICULAR = _RunKind("S", "{", "}", "}[U")
 
 
-class _Note(NamedTuple):
+class _AnnotationNote(NamedTuple):
     sample: int = 0
     symbol: str = " "
     subtype: int = 0
@@ -91,18 +91,18 @@ class RunCounts:
 
 
 def compare_runs(
-    reference: AnnotationFile, test: AnnotationFile, part: Span
+    reference: AnnotationFile, test: AnnotationFile, part: ScoredSpan
 ) -> tuple[RunCounts | None, RunCounts | None]:
     """Ventricular and supraventricular runs of two annotation files.
 
     None from where on one of them has nothing in the compared part and no episode before it: `rxr` gives up there.
     """
-    files = (_Walk(reference), _Walk(test))
+    files = (_AnnotationCursor(reference), _AnnotationCursor(test))
     found: list[RunCounts] = []
     for kind in (VENTRICULAR, SUPRAVENTRICULAR):
         sides = []
         for where, other in (files, files[::-1]):
-            table = _look_up(where, other, kind, part)
+            table = _tabulate_runs(where, other, kind, part)
             if table is None:
                 return (found[0] if found else None), None
             sides.append(table)
@@ -110,13 +110,13 @@ def compare_runs(
     return found[0], found[1]
 
 
-class _Walk:
+class _AnnotationCursor:
     """Goes through the annotations of one file, and knows what is going on in it."""
 
     def __init__(self, notes: AnnotationFile) -> None:
         columns = (notes.samples, notes.symbols, notes.subtypes, notes.texts)
-        self.notes = [_Note(*note) for note in zip(*columns, strict=True)]
-        self.note = _Note()
+        self.notes = [_AnnotationNote(*note) for note in zip(*columns, strict=True)]
+        self.note = _AnnotationNote()
         self.rewind()
 
     def rewind(self) -> None:
@@ -140,8 +140,8 @@ class _Walk:
         N S V F Q are beats; `[` `]` start and end of flutter, `{` `}` of atrial fibrillation, U of unreadable signal.
         """
         symbol = self.note.symbol
-        if symbol in _LABELS:
-            return "S" if self.in_af and _LABELS[symbol] == "N" else _LABELS[symbol]
+        if symbol in _RUN_LABELS:
+            return "S" if self.in_af and _RUN_LABELS[symbol] == "N" else _RUN_LABELS[symbol]
         if symbol == "~":
             before, self.unreadable = self.unreadable, self.note.subtype & 0x30 == 0x30
             return "U" if self.unreadable and not before else "O"
@@ -165,28 +165,30 @@ class _Walk:
         return "]" if before else "O"
 
 
-def _look_up(where: _Walk, other: _Walk, kind: _Kind, part: Span) -> NDArray[np.int64] | None:
+def _tabulate_runs(
+    where: _AnnotationCursor, other: _AnnotationCursor, kind: _RunKind, part: ScoredSpan
+) -> NDArray[np.int64] | None:
     """Length of each run of `where` (row) and the longest run of `other` there (column); None without annotations."""
     where.rewind()
     other.rewind()
-    length = _length_at_start(where, kind, part.start)
+    length = _run_length_at_start(where, kind, part.start)
     if length is None:
         return None
     first, last = (part.start - part.window, part.start + part.window) if length else (0, 0)
-    table = np.zeros((LONGEST + 1, LONGEST + 1), np.int64)
+    table = np.zeros((LONGEST_RUN + 1, LONGEST_RUN + 1), np.int64)
     while True:
         label, sample = where.label(), where.note.sample
         if label in kind.beats:
             if not length:
                 first = sample - part.window
-            length, last = min(length + 1, LONGEST), sample + part.window
+            length, last = min(length + 1, LONGEST_RUN), sample + part.window
         elif length and label in "NQUVFS":
-            table[length, _longest(other, first, last, kind)] += 1
+            table[length, _longest_run(other, first, last, kind)] += 1
             length = 0
         elif length and label == kind.offset:
             last = sample + part.window
         elif not length and label == kind.onset:
-            length, first = LONGEST, sample - part.window
+            length, first = LONGEST_RUN, sample - part.window
         if not where.read():
             if not length:
                 return table
@@ -195,7 +197,7 @@ def _look_up(where: _Walk, other: _Walk, kind: _Kind, part: Span) -> NDArray[np.
             return table
 
 
-def _length_at_start(where: _Walk, kind: _Kind, start: int) -> int | None:
+def _run_length_at_start(where: _AnnotationCursor, kind: _RunKind, start: int) -> int | None:
     """LONGEST inside an episode, else 0, at the first annotation from `start` on; None where nothing tells."""
     length: int | None = None
     while where.read():
@@ -203,21 +205,21 @@ def _length_at_start(where: _Walk, kind: _Kind, start: int) -> int | None:
             return length or 0
         label = where.label()
         if label == kind.onset:
-            length = LONGEST
+            length = LONGEST_RUN
         elif label in "]}":
             length = 0
     return length
 
 
-def _longest(other: _Walk, first: int, last: int, kind: _Kind) -> int:
+def _longest_run(other: _AnnotationCursor, first: int, last: int, kind: _RunKind) -> int:
     """Length of the longest run in `other` from sample `first` to `last`; what was passed once is not seen again."""
     if other.episode_end < 0 or other.episode_end > first:
-        return LONGEST
+        return LONGEST_RUN
     if other.note.sample < 0:
         return 0
     while other.note.sample < first:
-        if other.label() == kind.onset and _pass_episode(other, kind, first):
-            return LONGEST
+        if other.label() == kind.onset and _skip_episode(other, kind, first):
+            return LONGEST_RUN
         if not other.read():
             other.note = other.note._replace(sample=-1)
             return 0
@@ -225,11 +227,11 @@ def _longest(other: _Walk, first: int, last: int, kind: _Kind) -> int:
     while other.note.sample <= last:
         label = other.label()
         if label in kind.beats:
-            length = min(length + 1, LONGEST)
+            length = min(length + 1, LONGEST_RUN)
             longest = max(longest, length)
         elif label == kind.onset:
-            _pass_episode(other, kind, -1)
-            return LONGEST
+            _skip_episode(other, kind, -1)
+            return LONGEST_RUN
         elif label in "NQUVFS[{":
             length = 0
         if not other.read():
@@ -238,7 +240,7 @@ def _longest(other: _Walk, first: int, last: int, kind: _Kind) -> int:
     return longest
 
 
-def _pass_episode(other: _Walk, kind: _Kind, sample: int) -> bool:
+def _skip_episode(other: _AnnotationCursor, kind: _RunKind, sample: int) -> bool:
     """Go to the end of the episode, and note it where it lies after `sample`; without an end it lasts for ever."""
     while other.read():
         if other.label() in kind.ends:

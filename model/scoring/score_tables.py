@@ -10,7 +10,7 @@ from functools import reduce
 from operator import add
 from typing import Any, TypeVar
 
-from model.scoring.beat_scores import LABELS, BeatCounts
+from model.scoring.beat_scores import EC57_LABELS, BeatCounts
 from model.scoring.ec57 import RecordScore
 from model.scoring.run_scores import RunCounts
 
@@ -41,27 +41,27 @@ def beat_lines(scores: Sequence[RecordScore], sums: bool = True) -> list[str]:
     """The table of `bxb -L`, with the sum, gross and average lines of `sumstats` where `sums`."""
     lines = [BEATS_HEADER]
     for score in scores:
-        ratios = "".join(_percent(ratio) for ratio in score.beats.ratios().values())
+        ratios = "".join(_ratio_percent(ratio) for ratio in score.beats.ratios().values())
         rms = score.beats.rr_rms_ms
         lines.append(
-            f"{score.record:>4} {_counts(score.beats)}{ratios}" + ("     -" if rms is None else f" {rms:6.2f}")
+            f"{score.record:>4} {_matrix_counts(score.beats)}{ratios}" + ("     -" if rms is None else f" {rms:6.2f}")
         )
     if not sums or not scores:
         return lines
-    total = _sum(score.beats for score in scores)
+    total = _sum_counts(score.beats for score in scores)
     errors = [float(f"{rms:.2f}") for score in scores if (rms := score.beats.rr_rms_ms) is not None]
-    averages = [*_averages([_line_ratios(score.beats) for score in scores]), (sum(errors) / 100.0, len(errors))]
+    averages = [*_average_ratios([_line_ratios(score.beats) for score in scores]), (sum(errors) / 100.0, len(errors))]
     (_, beats), (_, ventricular), (_, supraventricular) = (
         total.ratios()[f"{name}_se"] for name in ("qrs", "veb", "sveb")
     )
     return [
         *lines,
         "_" * 132,
-        f"Sum {_counts(total, first=6)}",
-        "Gross" + " " * 78 + "".join(map(_percent, _line_ratios(total))),
-        "Average" + " " * 76 + "".join(map(_percent, averages)),
+        f"Sum {_matrix_counts(total, first=6)}",
+        "Gross" + " " * 78 + "".join(map(_ratio_percent, _line_ratios(total))),
+        "Average" + " " * 76 + "".join(map(_ratio_percent, averages)),
         f"Total QRS complexes: {beats}  Total VEBs: {ventricular}  Total SVEBs: {supraventricular}",
-        *_closing(len(scores)),
+        *_closing_summary(len(scores)),
     ]
 
 
@@ -70,17 +70,17 @@ def shutdown_lines(scores: Sequence[RecordScore], sums: bool = True) -> list[str
     lines = [*SHUTDOWN_HEADER]
     for score in scores:
         beats = score.beats
-        ratios = "".join(_percent(ratio) for ratio in shutdown_ratios(beats).values())
-        totals = " ".join(str(beats.total(label, LABELS)) for label in "NSVFQ")
-        lines.append(f"{score.record:>4} {_missed(beats)}  {ratios}{beats.shutdown_s:5d} seconds {totals}")
+        ratios = "".join(_ratio_percent(ratio) for ratio in shutdown_ratios(beats).values())
+        totals = " ".join(str(beats.total(label, EC57_LABELS)) for label in "NSVFQ")
+        lines.append(f"{score.record:>4} {_shutdown_missed(beats)}  {ratios}{beats.shutdown_s:5d} seconds {totals}")
     if not sums or not scores:
         return lines
-    total = _sum(score.beats for score in scores)
+    total = _sum_counts(score.beats for score in scores)
     return [
         *lines,
         "_" * 72,
-        f"Sum  {_missed(total)}" + " " * 38 + f"{total.shutdown_s:4d} seconds",
-        *_closing(len(scores)),
+        f"Sum  {_shutdown_missed(total)}" + " " * 38 + f"{total.shutdown_s:4d} seconds",
+        *_closing_summary(len(scores)),
     ]
 
 
@@ -89,8 +89,8 @@ def shutdown_ratios(beats: BeatCounts) -> dict[str, tuple[int, int]]:
 
     As in `bxb`, S beats are missing from the numerator of the first.
     """
-    ratios = {"beats": (beats.total("NVFQ", "X"), beats.total("NSVFQ", LABELS))}
-    return ratios | {label: (beats.total(label, "X"), beats.total(label, LABELS)) for label in "NSVF"}
+    ratios = {"beats": (beats.total("NVFQ", "X"), beats.total("NSVFQ", EC57_LABELS))}
+    return ratios | {label: (beats.total(label, "X"), beats.total(label, EC57_LABELS)) for label in "NSVF"}
 
 
 def run_lines(scores: Sequence[RecordScore], supraventricular: bool = False, sums: bool = True) -> list[str]:
@@ -105,7 +105,7 @@ def run_lines(scores: Sequence[RecordScore], supraventricular: bool = False, sum
             found.append(runs)
     if not sums or not found:
         return lines
-    total = _sum(found)
+    total = _sum_counts(found)
     first, *others = total.counts().values()
     (_, couplets), _, (_, short), _, (_, long), _ = total.ratios().values()
     return [
@@ -113,9 +113,9 @@ def run_lines(scores: Sequence[RecordScore], supraventricular: bool = False, sum
         "_" * 77,
         f"Sum   {first:4d} " + " ".join(f"{count:3d}" for count in others),
         "Gross" + " " * 50 + "".join(map(_rounded_percent, total.ratios().values())),
-        "Average" + " " * 48 + "".join(map(_rounded_percent, _averages([[*r.ratios().values()] for r in found]))),
+        "Average" + " " * 48 + "".join(map(_rounded_percent, _average_ratios([[*r.ratios().values()] for r in found]))),
         f"Total couplets: {couplets}  Total short runs: {short}  Total long runs: {long}",
-        *_closing(len(found)),
+        *_closing_summary(len(found)),
     ]
 
 
@@ -129,8 +129,8 @@ def record_dict(score: RecordScore) -> dict[str, Any]:
     kinds = {"ventricular_runs": score.ventricular, "supraventricular_runs": score.supraventricular}
     return {
         "record": score.record,
-        "beats": _as_dict(score.beats),
-        **{name: None if runs is None else _as_dict(runs) for name, runs in kinds.items()},
+        "beats": _counts_dict(score.beats),
+        **{name: None if runs is None else _counts_dict(runs) for name, runs in kinds.items()},
     }
 
 
@@ -151,38 +151,41 @@ def summary_dict(scores: Sequence[RecordScore]) -> dict[str, Any]:
 def _gross_and_average(counts: Sequence[Counted]) -> dict[str, Any] | None:
     if not counts:
         return None
-    return {"gross": _as_dict(_sum(counts)), "average": _means([_statistics(part) for part in counts])}
+    return {
+        "gross": _counts_dict(_sum_counts(counts)),
+        "average": _mean_statistics([_percent_statistics(part) for part in counts]),
+    }
 
 
-def _as_dict(counts: BeatCounts | RunCounts) -> dict[str, Any]:
-    statistics = {"statistics": _statistics(counts)}
+def _counts_dict(counts: BeatCounts | RunCounts) -> dict[str, Any]:
+    statistics = {"statistics": _percent_statistics(counts)}
     if isinstance(counts, RunCounts):
         return {"counts": counts.counts()} | statistics
-    rows = zip(LABELS, counts.matrix.tolist(), strict=True)
-    matrix = {reference: dict(zip(LABELS, row, strict=True)) for reference, row in rows}
+    rows = zip(EC57_LABELS, counts.matrix.tolist(), strict=True)
+    matrix = {reference: dict(zip(EC57_LABELS, row, strict=True)) for reference, row in rows}
     return {"matrix": matrix, "rr_pairs": counts.rr_pairs, "shutdown_s": counts.shutdown_s} | statistics
 
 
-def _statistics(counts: BeatCounts | RunCounts) -> dict[str, float | None]:
+def _percent_statistics(counts: BeatCounts | RunCounts) -> dict[str, float | None]:
     percent = {name: 100.0 * a / b if b else None for name, (a, b) in counts.ratios().items()}
     return percent | {"rr_rms_ms": counts.rr_rms_ms} if isinstance(counts, BeatCounts) else percent
 
 
-def _means(records: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+def _mean_statistics(records: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
     columns = {key: [value for record in records if (value := record[key]) is not None] for key in records[0]}
     return {key: sum(values) / len(values) if values else None for key, values in columns.items()}
 
 
-def _sum(parts: Iterable[Counted]) -> Counted:
+def _sum_counts(parts: Iterable[Counted]) -> Counted:
     return reduce(add, parts)
 
 
-def _counts(beats: BeatCounts, first: int = 5) -> str:
+def _matrix_counts(beats: BeatCounts, first: int = 5) -> str:
     widths = (first, *_WIDTHS)
     return " ".join(f"{beats.total(*labels):{width}d}" for labels, width in zip(_COLUMNS, widths, strict=True))
 
 
-def _missed(beats: BeatCounts) -> str:
+def _shutdown_missed(beats: BeatCounts) -> str:
     return " ".join(f"{beats.total(label, 'X'):4d}" for label in "NSVFQ")
 
 
@@ -193,13 +196,13 @@ def _line_ratios(beats: BeatCounts) -> list[Ratio]:
     return [*(ratios | {"sveb_ppv": (found, called - beats.total("F", "S"))}).values()]
 
 
-def _averages(records: Sequence[Sequence[Ratio]]) -> list[Ratio]:
+def _average_ratios(records: Sequence[Sequence[Ratio]]) -> list[Ratio]:
     """The mean of each ratio, as a sum and the number of records that define it."""
     defined = [[a / b for a, b in ratios if b] for ratios in zip(*records, strict=True)]
     return [(sum(values), len(values)) for values in defined]
 
 
-def _percent(ratio: Ratio) -> str:
+def _ratio_percent(ratio: Ratio) -> str:
     return f" {100.0 * ratio[0] / ratio[1]:6.2f}" if ratio[1] else "      -"
 
 
@@ -211,5 +214,5 @@ def _rounded_percent(ratio: Ratio) -> str:
     return f" {100.0 * ratio[0] / ratio[1]:3.0f}" if ratio[1] else "   -"
 
 
-def _closing(records: int) -> list[str]:
+def _closing_summary(records: int) -> list[str]:
     return ["", f"Summary of results from {records} record{'' if records == 1 else 's'}"]

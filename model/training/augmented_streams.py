@@ -12,17 +12,17 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model.records.resample import FS, resampled
-from model.records.wfdb_records import annotations, default_lead, open_record, read
-from model.scoring.beat_scores import CLASS_OF
-from model.training.synthetic_rhythms import Rhythm, rewrite
+from model.records.resample import FS, resample_signal
+from model.records.wfdb_records import default_lead, open_record, read_record_samples, read_reference
+from model.scoring.beat_scores import EC57_CLASS_OF
+from model.training.synthetic_rhythms import SyntheticRhythm, rewrite_rhythm
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class StreamVariant:
     """How a record is changed: which lead (`first`, `second`, `mixed`), its sign, its speed, another rhythm
     (`model.training.synthetic_rhythms`), and its noise in dB or none.
 
@@ -33,41 +33,41 @@ class Kind:
     lead: str
     flipped: bool = False
     fast: bool = False
-    rhythm: Rhythm | None = None
+    rhythm: SyntheticRhythm | None = None
     noise_db: tuple[float, float] | None = None
     share: float = 0.5
 
 
-AS_IT_IS = Kind("as it is", "first")
-IN_NOISE = Kind("in noise", "first", noise_db=(-6, 18), share=0.7)
-KINDS = (
-    AS_IT_IS,
-    Kind("other lead", "second"),
-    IN_NOISE,
-    Kind("flipped", "first", flipped=True, fast=True),
-    Kind("mixed 1", "mixed"),
-    Kind("mixed 2", "mixed"),
-    Kind("mixed 3", "mixed", fast=True),
-    Kind("mixed 4", "mixed", fast=True),
-    Kind("ectopy 1", "first", rhythm="ectopy"),
-    Kind("ectopy 2", "mixed", fast=True, rhythm="ectopy"),
-    Kind("ectopy 3", "mixed", rhythm="ectopy"),
-    Kind("fibrillation 1", "first", rhythm="fibrillation"),
-    Kind("fibrillation 2", "mixed", rhythm="fibrillation"),
-    Kind("arrhythmia 1", "first", rhythm="arrhythmia"),
-    Kind("arrhythmia 2", "mixed", rhythm="arrhythmia"),
-    Kind("arrhythmia 3", "mixed", fast=True, rhythm="arrhythmia"),
-    Kind("other lead in noise", "second", noise_db=(-6, 18), share=0.7),
-    Kind("mixed in noise 1", "mixed", fast=True, noise_db=(0, 24)),
-    Kind("mixed in noise 2", "mixed", fast=True, noise_db=(0, 24)),
-    Kind("mixed in noise 3", "mixed", noise_db=(-6, 18), share=0.7),
+UNCHANGED_VARIANT = StreamVariant("as it is", "first")
+NOISY_VARIANT = StreamVariant("in noise", "first", noise_db=(-6, 18), share=0.7)
+STREAM_VARIANTS = (
+    UNCHANGED_VARIANT,
+    StreamVariant("other lead", "second"),
+    NOISY_VARIANT,
+    StreamVariant("flipped", "first", flipped=True, fast=True),
+    StreamVariant("mixed 1", "mixed"),
+    StreamVariant("mixed 2", "mixed"),
+    StreamVariant("mixed 3", "mixed", fast=True),
+    StreamVariant("mixed 4", "mixed", fast=True),
+    StreamVariant("ectopy 1", "first", rhythm="ectopy"),
+    StreamVariant("ectopy 2", "mixed", fast=True, rhythm="ectopy"),
+    StreamVariant("ectopy 3", "mixed", rhythm="ectopy"),
+    StreamVariant("fibrillation 1", "first", rhythm="fibrillation"),
+    StreamVariant("fibrillation 2", "mixed", rhythm="fibrillation"),
+    StreamVariant("arrhythmia 1", "first", rhythm="arrhythmia"),
+    StreamVariant("arrhythmia 2", "mixed", rhythm="arrhythmia"),
+    StreamVariant("arrhythmia 3", "mixed", fast=True, rhythm="arrhythmia"),
+    StreamVariant("other lead in noise", "second", noise_db=(-6, 18), share=0.7),
+    StreamVariant("mixed in noise 1", "mixed", fast=True, noise_db=(0, 24)),
+    StreamVariant("mixed in noise 2", "mixed", fast=True, noise_db=(0, 24)),
+    StreamVariant("mixed in noise 3", "mixed", noise_db=(-6, 18), share=0.7),
 )
 """The views of each record that make up a training."""
 SLOWEST, FASTEST = 0.8, 1.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stream:
+class AugmentedStream:
     """One lead (n,) float32 mV at 125 Hz, rounded to a microvolt, with its reference beats.
 
     `beats` (m,) samples and their EC57 classes `labels` (m,), and the stretches of `flutter`, that count for nothing.
@@ -80,11 +80,11 @@ class Stream:
     flutter: tuple[tuple[float, float], ...]
 
 
-def stream(name: str, kind: Kind, seed: int) -> Stream:
+def build_augmented_stream(name: str, kind: StreamVariant, seed: int) -> AugmentedStream:
     """An embedded record changed as `kind` says; the same for the same seed."""
     random = np.random.default_rng([seed, *f"{name} {kind.name}".encode()])
     record = open_record(name)
-    leads = np.nan_to_num(resampled(read(record), record.fs))
+    leads = np.nan_to_num(resample_signal(read_record_samples(record), record.fs))
     first = default_lead(tuple(signal.name for signal in record.signals))
     x, second = leads[:, first], leads[:, (first + 1) % leads.shape[1]]
     if kind.lead == "second":
@@ -92,31 +92,33 @@ def stream(name: str, kind: Kind, seed: int) -> Stream:
     elif kind.lead == "mixed":
         angle = random.uniform(0, 2 * np.pi)
         x = np.cos(angle) * x + np.sin(angle) * second
-    notes = annotations(record)
+    notes = read_reference(record)
     speed = random.uniform(SLOWEST, FASTEST) if kind.fast else 1.0
     times: Array = notes.samples.astype(np.float64) * (FS / record.fs / speed)
     if kind.fast:
         x = np.interp(np.arange(int(len(x) / speed)) * speed, np.arange(len(x)), x)
-    at = [i for i, symbol in enumerate(notes.symbols) if CLASS_OF.get(symbol, "O") != "O"]
-    beats, labels = times[at], tuple(CLASS_OF[notes.symbols[i]] for i in at)
-    flutter = _flutter(times, notes.symbols)
+    at = [i for i, symbol in enumerate(notes.symbols) if EC57_CLASS_OF.get(symbol, "O") != "O"]
+    beats, labels = times[at], tuple(EC57_CLASS_OF[notes.symbols[i]] for i in at)
+    flutter = _pair_flutter_marks(times, notes.symbols)
     if kind.rhythm:
         before = beats
-        x, beats, labels = rewrite(x, beats, labels, kind.rhythm, random)
+        x, beats, labels = rewrite_rhythm(x, beats, labels, kind.rhythm, random)
         flutter = tuple((float(np.interp(a, before, beats)), float(np.interp(b, before, beats))) for a, b in flutter)
     if kind.noise_db:
-        x = x + _noise(x, beats, kind.noise_db, kind.share, random)
+        x = x + _mix_stream_noise(x, beats, kind.noise_db, kind.share, random)
     x = -x if kind.flipped else x
-    return Stream(name, np.round(x, 3).astype(np.float32), beats, labels, flutter)
+    return AugmentedStream(name, np.round(x, 3).astype(np.float32), beats, labels, flutter)
 
 
-def _flutter(times: Array, symbols: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
+def _pair_flutter_marks(times: Array, symbols: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
     starts = [time for time, symbol in zip(times.tolist(), symbols, strict=True) if symbol == "["]
     ends = [time for time, symbol in zip(times.tolist(), symbols, strict=True) if symbol == "]"]
     return tuple(zip(starts, ends, strict=False))
 
 
-def _noise(x: Array, beats: Array, bounds: tuple[float, float], share: float, random: np.random.Generator) -> Array:
+def _mix_stream_noise(
+    x: Array, beats: Array, bounds: tuple[float, float], share: float, random: np.random.Generator
+) -> Array:
     """Noise (n,) mV for a lead, its level in relation to the QRS complexes as in `simulator.noise`."""
     level = np.zeros(len(x))
     at = 0
@@ -125,9 +127,9 @@ def _noise(x: Array, beats: Array, bounds: tuple[float, float], share: float, ra
         if random.random() < share:
             level[at : at + length] = 10 ** (-random.uniform(*bounds) / 20)
         at += length
-    parts = [_recorded(kind, len(x), random) for kind in ("ma", "bw")] + [
-        _motion(len(x), random),
-        _swell(len(x), random),
+    parts = [_recorded_stream_noise(kind, len(x), random) for kind in ("ma", "bw")] + [
+        _stream_motion_noise(len(x), random),
+        _stream_swell_noise(len(x), random),
     ]
     weights = random.dirichlet([0.4, 0.4, 0.8, 1.2])
     mixed: Array = sum(np.sqrt(weight) * part for weight, part in zip(weights, parts, strict=True))
@@ -137,21 +139,21 @@ def _noise(x: Array, beats: Array, bounds: tuple[float, float], share: float, ra
 
 
 @lru_cache(maxsize=2)
-def _record_of(kind: str) -> Array:
+def _stream_noise_record(kind: str) -> Array:
     record = open_record(kind)
-    return resampled(read(record), record.fs)
+    return resample_signal(read_record_samples(record), record.fs)
 
 
-def _recorded(kind: str, samples: int, random: np.random.Generator) -> Array:
+def _recorded_stream_noise(kind: str, samples: int, random: np.random.Generator) -> Array:
     """Recorded noise (samples,) of power 1 from a random place on, one of its two signals."""
-    noise = _record_of(kind)
+    noise = _stream_noise_record(kind)
     one = noise[:, random.integers(noise.shape[1])]
     one = np.resize(np.roll(one - one.mean(), -random.integers(len(one))), samples)
     unit: Array = one / np.sqrt((one**2).mean())
     return unit
 
 
-def _motion(samples: int, random: np.random.Generator) -> Array:
+def _stream_motion_noise(samples: int, random: np.random.Generator) -> Array:
     """Made-up electrode motion (samples,) of power 1: steps of random height that rise and decay, some as spikes."""
     noise, time = np.zeros(samples), np.arange(400) / FS
     count = random.poisson(samples / FS * random.uniform(0.4, 2.5))
@@ -167,7 +169,7 @@ def _motion(samples: int, random: np.random.Generator) -> Array:
     return unit
 
 
-def _swell(samples: int, random: np.random.Generator) -> Array:
+def _stream_swell_noise(samples: int, random: np.random.Generator) -> Array:
     """Made-up noise (samples,) of power 1 that comes and goes: random waves, most of them slower than 5 to 20 Hz."""
     spectrum = np.fft.rfft(random.standard_normal(samples))
     pace = np.fft.rfftfreq(samples, 1 / FS)

@@ -10,47 +10,47 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.nets.net import BeatNet, Quick
+from model.nets.beat_net import BeatNet, InferenceNet
 from model.records.wfdb_records import CLASSES
 
-BATCH = {"cpu": 64, "cuda": 4096, "mps": 4096}
+BATCH_BY_DEVICE = {"cpu": 64, "cuda": 4096, "mps": 4096}
 """Beats at once, by device: what the caches of a CPU hold, and what keeps an accelerator busy."""
-BINS = 15
+CONFIDENCE_BINS = 15
 """Bins of the confidence, as in Guo et al. 2017."""
 DRAWS = 1000
 """Bootstrap draws of a confidence interval."""
-OVERALL = ("accuracy", "balanced_accuracy", "macro_f1")
-PER_CLASS = ("recall", "precision", "f1")
+OVERALL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+PER_CLASS_METRICS = ("recall", "precision", "f1")
 
 
 @torch.inference_mode()
-def scores(net: BeatNet, beats: Tensor) -> Tensor:
+def predict_beat_scores(net: BeatNet, beats: Tensor) -> Tensor:
     """Scores (n, classes) of beats (n, samples) that are on the net's device."""
-    quick = Quick(net)
-    return torch.cat([quick(batch) for batch in torch.split(beats, BATCH[beats.device.type])])
+    quick = InferenceNet(net)
+    return torch.cat([quick(batch) for batch in torch.split(beats, BATCH_BY_DEVICE[beats.device.type])])
 
 
-def confusion(labels: NDArray[np.int64], said: NDArray[np.int64]) -> NDArray[np.int64]:
+def class_confusion_matrix(labels: NDArray[np.int64], said: NDArray[np.int64]) -> NDArray[np.int64]:
     """Beats by true class (rows) and by what was said (columns)."""
     size = len(CLASSES)
     return np.bincount(labels * size + said, minlength=size * size).reshape(size, size)
 
 
-def figures(matrix: NDArray[np.int64]) -> dict[str, Any]:
+def compute_class_metrics(matrix: NDArray[np.int64]) -> dict[str, Any]:
     """Accuracy, balanced accuracy (mean recall), macro-F1, and recall, precision and F1 of each class, in 0..1.
 
     The two means are over `classes_present`, the classes with beats in the matrix; rates of the others are given as 0.
     """
-    rates, present = _rates(matrix), matrix.sum(axis=1) > 0
+    rates, present = _rates_from_confusion(matrix), matrix.sum(axis=1) > 0
     return {
-        **{name: float(rates[name]) for name in OVERALL},
-        **{name: _by_class(np.nan_to_num(rates[name]).tolist()) for name in PER_CLASS},
+        **{name: float(rates[name]) for name in OVERALL_METRICS},
+        **{name: _keyed_by_class(np.nan_to_num(rates[name]).tolist()) for name in PER_CLASS_METRICS},
         "classes_present": [name for name, there in zip(CLASSES, present, strict=True) if there],
         "confusion": matrix.tolist(),
     }
 
 
-def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]) -> dict[str, Any]:
+def compute_calibration(labels: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]) -> dict[str, Any]:
     """Reliability of the confidence in the class said, from labels (n,) and probabilities (n, classes).
 
     `bins`: 15 of equal width over 0..1, the upper edge inside, each with its `beats`, mean `confidence` and `accuracy`
@@ -59,9 +59,10 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.floating[An
     """
     confidence = probabilities.max(axis=1, initial=0).astype(np.float64)
     right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    bins = np.clip(np.ceil(confidence * CONFIDENCE_BINS).astype(int) - 1, 0, CONFIDENCE_BINS - 1)
     beats, confidences, hits = (
-        np.bincount(bins, weights=values, minlength=BINS) for values in (np.ones(len(bins)), confidence, right)
+        np.bincount(bins, weights=values, minlength=CONFIDENCE_BINS)
+        for values in (np.ones(len(bins)), confidence, right)
     )
     return {
         "ece": float(np.abs(confidences - hits).sum() / max(len(labels), 1)),
@@ -72,7 +73,7 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.floating[An
     }
 
 
-def intervals(
+def bootstrap_class_intervals(
     labels: NDArray[np.int64],
     said: NDArray[np.int64],
     groups: NDArray[np.str_],
@@ -80,7 +81,7 @@ def intervals(
     by_record: bool,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """95 % confidence intervals [low, high] of all that `figures` tells, by the percentile bootstrap.
+    """95 % confidence intervals [low, high] of all that `compute_class_metrics` tells, by the percentile bootstrap.
 
     Labels and what was said (n,) as index into CLASSES, `groups` (n,) the record of each beat; at least one beat.
     Where patients are apart the patient is the unit: whole records are drawn (`by_record`); otherwise beats. A class
@@ -98,21 +99,23 @@ def intervals(
     else:
         units = len(cells)
         drawn = rng.multinomial(units, np.bincount(cells, minlength=size**2) / units, DRAWS)
-    rates = _rates(drawn.reshape(DRAWS, size, size))
+    rates = _rates_from_confusion(drawn.reshape(DRAWS, size, size))
     present = np.isin(np.arange(size), labels)
     return {
         "draws": DRAWS,
         "unit": "record" if by_record else "beat",
         "units": units,
-        **{name: _middle(rates[name]) for name in OVERALL},
+        **{name: _percentile_interval(rates[name]) for name in OVERALL_METRICS},
         **{
-            name: _by_class([_middle(rates[name][:, i]) if present[i] else None for i in range(size)])
-            for name in PER_CLASS
+            name: _keyed_by_class(
+                [_percentile_interval(rates[name][:, i]) if present[i] else None for i in range(size)]
+            )
+            for name in PER_CLASS_METRICS
         },
     }
 
 
-def _rates(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def _rates_from_confusion(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     """Rates of one matrix, or of many (..., 5, 5) at once; NaN for a class without beats, which the means leave out."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
     true, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
@@ -131,11 +134,11 @@ def _rates(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _middle(draws: NDArray[np.float64]) -> list[float]:
+def _percentile_interval(draws: NDArray[np.float64]) -> list[float]:
     """The middle 95 % of the draws that have a value."""
     found: list[float] = np.nanpercentile(draws, [2.5, 97.5]).tolist()
     return found
 
 
-def _by_class(values: list[Any]) -> dict[str, Any]:
+def _keyed_by_class(values: list[Any]) -> dict[str, Any]:
     return dict(zip(CLASSES, values, strict=True))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.beats.templates import CHANNELS, FEATURES, WAVE
-from model.nets.context_net import SIZE, ContextNet, build, fold
+from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net, fold_context_net
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,21 @@ class ContextRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class TrainingPass:
     """Figures of one pass over the training side."""
 
     epoch: int
     loss: float
 
 
-def train(
+def train_context_net(
     inputs: NDArray[np.float16], labels: NDArray[np.int64], recipe: ContextRecipe, seed: int, device: torch.device
-) -> Iterator[tuple[Pass, ContextNet]]:
+) -> Iterator[tuple[TrainingPass, ContextNet]]:
     """Train on inputs (n, INPUTS) and labels (n,), yielding each pass and the net as it would ship after it."""
     torch.manual_seed(seed)
     noise = torch.Generator(device).manual_seed(seed)
     choice = np.random.default_rng(seed)
-    net = build(SIZE, device, norm=True)
+    net = build_context_net(CONTEXT_SIZE, device, norm=True)
     numbers = inputs[:, CHANNELS * WAVE :].astype(np.float32)
     net.mean.copy_(torch.from_numpy(numbers.mean(0)))
     net.spread.copy_(torch.from_numpy(numbers.std(0) + 1e-3))
@@ -69,7 +69,7 @@ def train(
         total = 0.0
         for step in range(steps):
             rows = torch.from_numpy(order[step * recipe.batch : (step + 1) * recipe.batch])
-            seen = changed(x[rows].to(device, torch.float32), recipe, noise)
+            seen = augment_context_inputs(x[rows].to(device, torch.float32), recipe, noise)
             optimiser.zero_grad()
             loss = sum(
                 (nn.functional.cross_entropy(scores, y[rows].to(device), label_smoothing=recipe.smoothing)
@@ -80,10 +80,10 @@ def train(
             optimiser.step()
             schedule.step()
             total += float(loss.detach())
-        yield Pass(epoch, total / steps), fold(net).requires_grad_(False)
+        yield TrainingPass(epoch, total / steps), fold_context_net(net).requires_grad_(False)
 
 
-def changed(inputs: Tensor, recipe: ContextRecipe, random: torch.Generator) -> Tensor:
+def augment_context_inputs(inputs: Tensor, recipe: ContextRecipe, random: torch.Generator) -> Tensor:
     """Inputs (n, INPUTS) as the same beats might have looked on other days."""
     n, waves = len(inputs), CHANNELS * WAVE
 
@@ -98,7 +98,7 @@ def changed(inputs: Tensor, recipe: ContextRecipe, random: torch.Generator) -> T
 
 
 @torch.inference_mode()
-def outcomes(net: ContextNet, inputs: NDArray[np.float16], device: torch.device) -> NDArray[np.float32]:
+def predict_context_outcomes(net: ContextNet, inputs: NDArray[np.float16], device: torch.device) -> NDArray[np.float32]:
     """Log-probabilities (n, classes and no beat) of all inputs."""
     batches = torch.split(torch.from_numpy(inputs), 256)
     said: NDArray[np.float32] = torch.cat([net(batch.to(device, torch.float32)) for batch in batches]).cpu().numpy()

@@ -14,26 +14,26 @@ from typing import Any, TypeVar
 import torch
 
 from model.beats import templates
-from model.beats.dataset import FOLDS, TRAIN_NORMAL
+from model.beats.dataset import FOLD_COUNT, TRAIN_NORMAL
 from model.errors import CheckpointError, EcgError
 from model.nets import context_net
-from model.nets.checkpoint import Card, digest, find, load
-from model.nets.net import parameters, samples_left
+from model.nets.beat_net import block_samples_left, count_parameters
+from model.nets.checkpoint import ModelCard, digest_checkpoint, find_checkpoint, load_checkpoint
 from model.records.wfdb_records import CLASSES
 
-MEANING = {
+CLASS_MEANINGS = {
     "N": "normal, bundle branch block, atrial and nodal escape",
     "S": "atrial, nodal and supraventricular premature",
     "V": "ventricular premature and escape",
     "F": "fusion of ventricular and normal",
     "Q": "paced, fusion of paced and normal, unknown",
 }
-MEANING_EC57 = MEANING | {
+EC57_CLASS_MEANINGS = CLASS_MEANINGS | {
     "N": "normal, bundle branch block",
     "S": "atrial, nodal and supraventricular premature and escape",
 }
-OVERALL = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy (mean recall)", "macro_f1": "macro-F1"}
-PROTOCOL = {
+METRIC_TITLES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy (mean recall)", "macro_f1": "macro-F1"}
+PROTOCOL_TEXTS = {
     "random": (
         "The beats are split at random within each class, so beats of the same patients are on both sides. This is how "
         "Kachuee et al. 2018 and most later papers test; it says how well beats of known patients are told apart."
@@ -44,7 +44,7 @@ PROTOCOL = {
         "on both sides of that split all the same: record 202 (DS2) is of the same tape as record 201 (DS1)."
     ),
 }
-LIMITS = {
+PROTOCOL_LIMITS = {
     "random": (
         "The figures above say how well the net knows these 47 people, not how well it will do on a new one: expect "
         "less there, above all for classes S and F. Their intervals are for other beats of the same people.",
@@ -72,16 +72,16 @@ KIND_LIMITS = {
         "It learns each patient's usual beat as it listens: the first beats are judged without that knowledge.",
     ),
 }
-NONE = "\N{EN DASH}"
+MISSING_RATE = "\N{EN DASH}"
 
-Result = TypeVar("Result")
+CardResult = TypeVar("CardResult")
 
 
-def _told(read: Callable[[Path], Result]) -> Callable[[Path], Result]:
+def _wrap_card_errors(read: Callable[[Path], CardResult]) -> Callable[[Path], CardResult]:
     """A checkpoint whose card lacks what is asked for is a CheckpointError."""
 
     @wraps(read)
-    def guarded(path: Path) -> Result:
+    def guarded(path: Path) -> CardResult:
         try:
             return read(path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -90,52 +90,52 @@ def _told(read: Callable[[Path], Result]) -> Callable[[Path], Result]:
     return guarded
 
 
-@_told
-def markdown(path: Path) -> str:
+@_wrap_card_errors
+def render_model_card(path: Path) -> str:
     """The card of the checkpoint at `path`. Raises CheckpointError."""
-    net, card = load(path, torch.device("cpu"))
+    net, card = load_checkpoint(path, torch.device("cpu"))
     parts = [
-        *_head(card, parameters(net), path),
-        *_input(card),
-        *_training(card),
-        *_protocol(card),
-        *_figures(card),
-        *_confusion(card),
-        *_calibration(card),
-        *_limits(card),
+        *_card_header(card, count_parameters(net), path),
+        *_card_input(card),
+        *_card_training(card),
+        *_card_protocol(card),
+        *_card_metrics(card),
+        *_card_confusion(card),
+        *_card_calibration(card),
+        *_card_limits(card),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-@_told
-def summary(path: Path) -> dict[str, Any]:
+@_wrap_card_errors
+def summarise_checkpoint(path: Path) -> dict[str, Any]:
     """What a table of models shows of one: size, training, figures (0..1) on its test beats. Raises CheckpointError."""
-    net, card = load(path, torch.device("cpu"))
+    net, card = load_checkpoint(path, torch.device("cpu"))
     training, metrics = card.training, card.metrics
     return {
         "name": card.name,
-        "parameters": parameters(net),
+        "parameters": count_parameters(net),
         "bytes": path.stat().st_size,
         **{key: training[key] for key in ("protocol", "recipe", "seed", "epochs")},
         "fold": training.get("fold"),
-        **{key: metrics[key] for key in OVERALL},
+        **{key: metrics[key] for key in METRIC_TITLES},
         "f1": {name: metrics["f1"][name] for name in CLASSES},
-        "sha256": digest(path),
+        "sha256": digest_checkpoint(path),
     }
 
 
-def _head(card: Card, size: int, path: Path) -> list[str]:
+def _card_header(card: ModelCard, size: int, path: Path) -> list[str]:
     of = "" if card.kind == "beat" else ", seen beside the patient's other beats and rhythm,"
     no_beat = "" if card.kind == "beat" else " or that it is none"
-    left = samples_left(card.size) if card.kind == "beat" else (context_net.samples_left(card.size),)
+    left = block_samples_left(card.size) if card.kind == "beat" else (context_net.context_samples_left(card.size),)
     return [
         f"# Model card: {card.name}",
-        _text(
+        _wrap_card_text(
             f"A residual convolutional net that says of one heartbeat{of} which of five AAMI classes it belongs to"
             f"{no_beat}, after Kachuee et al. 2018 (doi:10.1109/ICHI.2018.00092). Made for the live monitor and for "
             "research. It is not a medical device."
         ),
-        _table(
+        _card_table(
             ("", ""),
             [
                 ("parameters", f"{size:,}"),
@@ -144,13 +144,13 @@ def _head(card: Card, size: int, path: Path) -> list[str]:
                 ("convolution kernel", str(card.size.kernel)),
                 ("width of the two dense layers", str(card.size.dense)),
                 ("size of the file", f"{path.stat().st_size:,} bytes"),
-                ("SHA-256 of the file", f"`{digest(path)}`"),
+                ("SHA-256 of the file", f"`{digest_checkpoint(path)}`"),
             ],
         ),
     ]
 
 
-def _input(card: Card) -> list[str]:
+def _card_input(card: ModelCard) -> list[str]:
     beat, seconds = card.input, card.input.surrounding_samples / card.input.fs_hz
     if card.kind == "context":
         said = (
@@ -160,63 +160,63 @@ def _input(card: Card) -> list[str]:
             "(`model/beats/templates.py`). Out come log-probabilities of these and of no beat at all, which "
             "`model/beats/cluster_smoothing.py` settles:"
         )
-        table = _table(("class", "beats"), [(name, MEANING_EC57[name]) for name in CLASSES])
-        return ["## Input and output", _text(said), table]
+        table = _card_table(("class", "beats"), [(name, EC57_CLASS_MEANINGS[name]) for name in CLASSES])
+        return ["## Input and output", _wrap_card_text(said), table]
     return [
         "## Input and output",
-        _text(
+        _wrap_card_text(
             f"One beat of one lead ({', then '.join(beat.leads)}, then the first): {beat.samples} samples at "
             f"{beat.fs_hz} Hz, cut from the R peak on, {beat.stretch:g} times the median RR interval of the "
             f"{seconds:g} s before it, padded with zeros; scaled: {beat.normalisation}. Out come probabilities of:"
         ),
-        _table(("class", "beats"), [(name, MEANING[name]) for name in card.classes]),
+        _card_table(("class", "beats"), [(name, CLASS_MEANINGS[name]) for name in card.classes]),
     ]
 
 
-def _training(card: Card) -> list[str]:
+def _card_training(card: ModelCard) -> list[str]:
     t = card.training
     if card.kind == "context":
-        return _live_training(t)
+        return _card_live_training(t)
     counts = [(name, f"{t['train_beats'][name]:,}", f"{t['test_beats'][name]:,}") for name in CLASSES]
     return [
         "## Training",
         f"    {t['command']}",
-        _text(_recipe(t)),
-        _text(
+        _wrap_card_text(_describe_recipe(t)),
+        _wrap_card_text(
             f"Seed {t['seed']}, split seed {t['split_seed']}, device {t['device']}, {t['threads']} threads, PyTorch "
             f"{t['torch']}. Data: the MIT-BIH Arrhythmia Database (Moody & Mark 2001, doi:10.1109/51.932724)."
         ),
-        _table(("class", "training beats", "test beats"), counts),
+        _card_table(("class", "training beats", "test beats"), counts),
         f"SHA-256 of the training beats: `{t['train_sha256']}`\\\nSHA-256 of the test beats: `{t['test_sha256']}`",
     ]
 
 
-def _live_training(t: dict[str, Any]) -> list[str]:
+def _card_live_training(t: dict[str, Any]) -> list[str]:
     names = (*CLASSES, "no beat")
     counts = [(name, f"{t['train_beats'][name]:,}", f"{t['test_beats'][name]:,}") for name in names]
     views = ", ".join(view["name"] for view in t["views"])
     return [
         "## Training",
         f"    {t['command']}",
-        _text(
+        _wrap_card_text(
             f"{t['epochs']} passes in batches of {t['batch']} over all candidates that are not normal beats and "
-            f"{_percent(t['normal'])} of the normal ones, drawn anew each time; AdamW with weight decay "
+            f"{_card_percent(t['normal'])} of the normal ones, drawn anew each time; AdamW with weight decay "
             f"{t['weight_decay']:g}, learning rate {t['learning_rate']:g} at the height of one cycle (Smith & Topin "
             "2018), cross-entropy of either head, batch normalisation, folded into the convolutions afterwards. Every "
             f"training record is heard in {len(t['views'])} views (`model/training/augmented_streams.py`): {views}."
         ),
-        _text(
+        _wrap_card_text(
             f"Seed {t['seed']}, device {t['device']}, {t['threads']} threads, PyTorch {t['torch']}. Data: the MIT-BIH "
             "Arrhythmia Database (Moody & Mark 2001, doi:10.1109/51.932724), muscle noise and baseline wander of the "
             "MIT-BIH Noise Stress Test Database (Moody, Muldrow & Mark 1984, doi:10.13026/C2HS3T)."
         ),
-        _table(("class", "training candidates", "test candidates"), counts),
+        _card_table(("class", "training candidates", "test candidates"), counts),
         f"SHA-256 of the training candidates: `{t['train_sha256']}`\\\nSHA-256 of the test candidates: "
         f"`{t['test_sha256']}`",
     ]
 
 
-def _recipe(t: dict[str, Any]) -> str:
+def _describe_recipe(t: dict[str, Any]) -> str:
     """The recipe in words."""
     rate = f"learning rate {t['learning_rate']:g}"
     one_cycle = f"{rate} at the height of one cycle (Smith & Topin 2018)"
@@ -231,31 +231,37 @@ def _recipe(t: dict[str, Any]) -> str:
         *([f"a running mean of the weights with decay {t['average']:g}"] if t["average"] else []),
     ]
     share = t["drop_normal"] / TRAIN_NORMAL
-    dropped = f" {_percent(share)} of the training beats of class N were left out against imbalance." if share else ""
+    dropped = (
+        f" {_card_percent(share)} of the training beats of class N were left out against imbalance." if share else ""
+    )
     return ", ".join(said) + "." + dropped
 
 
-def _protocol(card: Card) -> list[str]:
+def _card_protocol(card: ModelCard) -> list[str]:
     fold = card.training.get("fold")
     held_out = (
-        f" Here the test side was left alone: the test beats are fold {fold} (counted from 0) of the {FOLDS} of the "
+        f" Here the test side was left alone: the test beats are fold {fold} (counted from 0) of the "
+        f"{FOLD_COUNT} of the "
         "training side, which the net was not trained on. Recipes are chosen by such figures."
     )
-    return ["## Protocol", _text(PROTOCOL[card.training["protocol"]] + (held_out if fold is not None else ""))]
+    return [
+        "## Protocol",
+        _wrap_card_text(PROTOCOL_TEXTS[card.training["protocol"]] + (held_out if fold is not None else "")),
+    ]
 
 
-def _figures(card: Card) -> list[str]:
+def _card_metrics(card: ModelCard) -> list[str]:
     m, intervals = card.metrics, card.metrics["intervals"]
     present = set(m["classes_present"])
     last = m.get("last_epochs")  # the live net is tested once
     overall = [
         (
             name,
-            _percent(m[key], 2),
-            _interval(intervals[key]),
-            *([_mean_and_sd(last[f"test_{key}"])] if last else []),
+            _card_percent(m[key], 2),
+            _card_interval(intervals[key]),
+            *([_card_mean_and_sd(last[f"test_{key}"])] if last else []),
         )
-        for key, name in OVERALL.items()
+        for key, name in METRIC_TITLES.items()
     ]
     spread = [f"last {min(card.training['epochs'], 10)} epochs, mean ± sd"] if last else []
     rates = ("recall", "precision", "f1")
@@ -264,7 +270,9 @@ def _figures(card: Card) -> list[str]:
             name,
             f"{card.training['test_beats'][name]:,}",
             *(
-                f"{_percent(m[rate][name])} ({_interval(intervals[rate][name])})" if name in present else NONE
+                f"{_card_percent(m[rate][name])} ({_card_interval(intervals[rate][name])})"
+                if name in present
+                else MISSING_RATE
                 for rate in rates
             ),
         )
@@ -273,12 +281,12 @@ def _figures(card: Card) -> list[str]:
     means = f" The means are over the classes with test beats: {', '.join(m['classes_present'])}."
     return [
         "## Figures on the test beats",
-        _table(
+        _card_table(
             ("", "after the last epoch", "95 % interval", *spread),
             overall,
         ),
-        _table(("class", "test beats", "recall", "precision", "F1"), classes),
-        _text(
+        _card_table(("class", "test beats", "recall", "precision", "F1"), classes),
+        _wrap_card_text(
             f"In brackets 95 % intervals: {intervals['draws']:,} bootstrap draws of the {intervals['units']:,} test "
             f"{intervals['unit']}s. They do not cover the chance of another training"
             f"{'; the spread over epochs hints at it' if last else ''}.{means if len(present) < len(CLASSES) else ''}"
@@ -286,55 +294,61 @@ def _figures(card: Card) -> list[str]:
     ]
 
 
-def _confusion(card: Card) -> list[str]:
+def _card_confusion(card: ModelCard) -> list[str]:
     rows = zip(CLASSES, card.metrics["confusion"], strict=True)
     return [
         "## Confusion matrix",
         "Test beats; true class in rows, what the net said in columns.",
-        _table(("", *CLASSES), [(f"**{name}**", *(f"{beats:,}" for beats in row)) for name, row in rows]),
+        _card_table(("", *CLASSES), [(f"**{name}**", *(f"{beats:,}" for beats in row)) for name, row in rows]),
     ]
 
 
-def _calibration(card: Card) -> list[str]:
+def _card_calibration(card: ModelCard) -> list[str]:
     found = card.metrics["calibration"]
     bins, top = found["bins"], found["bins"][-1]
     share = top["beats"] / max(sum(one["beats"] for one in bins), 1)
-    sure = f" {_percent(share)} of the test beats are said with a confidence over {_percent(1 - 1 / len(bins), 0)}; of "
-    right = f"these {_percent(top['accuracy'], 2)} are right." if top["beats"] else ""
+    over = _card_percent(1 - 1 / len(bins), 0)
+    sure = f" {_card_percent(share)} of the test beats are said with a confidence over {over}; of "
+    right = f"these {_card_percent(top['accuracy'], 2)} are right." if top["beats"] else ""
     return [
         "## Calibration",
-        _text(
-            f"Expected calibration error {_percent(found['ece'], 2)} over {len(bins)} bins (Guo et al. 2017, "
+        _wrap_card_text(
+            f"Expected calibration error {_card_percent(found['ece'], 2)} over {len(bins)} bins (Guo et al. 2017, "
             "arXiv:1706.04599): so far is the confidence from the share that is right, on average."
             + (sure + right if top["beats"] else "")
         ),
     ]
 
 
-def _limits(card: Card) -> list[str]:
-    limits = (*GENERAL_LIMITS[:1], *LIMITS[card.training["protocol"]], *GENERAL_LIMITS[1:], *KIND_LIMITS[card.kind])
+def _card_limits(card: ModelCard) -> list[str]:
+    limits = (
+        *GENERAL_LIMITS[:1],
+        *PROTOCOL_LIMITS[card.training["protocol"]],
+        *GENERAL_LIMITS[1:],
+        *KIND_LIMITS[card.kind],
+    )
     return ["## Limits", "\n".join(fill(f"- {one}", 120, subsequent_indent="  ") for one in limits)]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _card_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)] if len(head) > 2 else ["---"] * 2, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _text(text: str) -> str:
+def _wrap_card_text(text: str) -> str:
     return fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
-def _percent(share: float, digits: int = 1) -> str:
+def _card_percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def _interval(ends: list[float]) -> str:
+def _card_interval(ends: list[float]) -> str:
     low, high = ends
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def _mean_and_sd(found: dict[str, float]) -> str:
+def _card_mean_and_sd(found: dict[str, float]) -> str:
     return f"{100 * found['mean']:.2f} ± {100 * found['sd']:.2f} %"
 
 
@@ -344,7 +358,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("usage: python -m model.training.model_card WEIGHTS\n")
         return 2
     try:
-        sys.stdout.write(markdown(find(arguments[0])))
+        sys.stdout.write(render_model_card(find_checkpoint(arguments[0])))
     except EcgError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

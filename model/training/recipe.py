@@ -6,34 +6,34 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Count = Annotated[int, msgspec.Meta(gt=0, lt=10**6)]
-Part = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+RecipeCount = Annotated[int, msgspec.Meta(gt=0, lt=10**6)]
+RecipeShare = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
-WARM_UP = 0.15
+WARM_UP_SHARE = 0.15
 """Share of the steps in which a one-cycle rate climbs from a 25th of its height; then it falls as a cosine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainingRecipe:
     """A table `[recipe.NAME]` of config.toml, which says what each entry means."""
 
-    epochs: Count
-    batch: Count
+    epochs: RecipeCount
+    batch: RecipeCount
     learning_rate: Annotated[float, msgspec.Meta(gt=0, lt=1)]
     schedule: Literal["constant", "one-cycle"]
-    weight_decay: Part
+    weight_decay: RecipeShare
     drop_normal: Annotated[int, msgspec.Meta(ge=0)]
-    balance: Part
-    channels: tuple[Count, ...]
-    dense: Count
+    balance: RecipeShare
+    channels: tuple[RecipeCount, ...]
+    dense: RecipeCount
     norm: bool
     augment: Annotated[float, msgspec.Meta(ge=0, le=10)]
-    average: Part
+    average: RecipeShare
 
     def rate(self, done: float) -> float:
         """Learning rate after the share `done` (0..1) of all steps; one-cycle as in Smith & Topin 2018."""
         if self.schedule == "constant":
             return self.learning_rate
-        if done < WARM_UP:
-            return self.learning_rate * (0.52 - 0.48 * math.cos(math.pi * done / WARM_UP))
-        return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+        if done < WARM_UP_SHARE:
+            return self.learning_rate * (0.52 - 0.48 * math.cos(math.pi * done / WARM_UP_SHARE))
+        return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP_SHARE) / (1 - WARM_UP_SHARE)))

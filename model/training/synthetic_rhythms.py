@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from model.records.resample import FS
 
 Array = NDArray[np.float64]
-Rhythm = Literal["ectopy", "fibrillation", "arrhythmia"]
+SyntheticRhythm = Literal["ectopy", "fibrillation", "arrhythmia"]
 
 P_START, P_END = 28, 6
 """The P wave lies from so many samples before the R peak to so many before it: 224 to 48 ms."""
-EARLY = 0.93
+EARLY_SHARE = 0.93
 """A beat whose interval is not shortened to less than this share does not come early."""
-SHORTEST = 0.3 * FS
-LONGEST = 3.0 * FS
+SHORTEST_RR = 0.3 * FS
+LONGEST_RR = 3.0 * FS
 """Beats farther apart, in samples, are left as they are: something else happened there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RhythmPlan:
     """What becomes of each of n beats: the interval before it is multiplied by `factors`, its P wave by `p_waves`.
 
     `ectopic` (n,): the beat becomes a supraventricular ectopic one.
@@ -38,33 +38,35 @@ class Plan:
     ectopic: NDArray[np.bool_]
 
 
-def rewrite(
-    x: Array, beats: Array, labels: tuple[str, ...], rhythm: Rhythm, random: np.random.Generator
+def rewrite_rhythm(
+    x: Array, beats: Array, labels: tuple[str, ...], rhythm: SyntheticRhythm, random: np.random.Generator
 ) -> tuple[Array, Array, tuple[str, ...]]:
     """A lead (n,) mV at 125 Hz with beats (m,) and their classes in another rhythm: signal, beats and classes."""
     normal = np.array([label == "N" for label in labels])
-    plan = {"ectopy": ectopy, "fibrillation": fibrillation, "arrhythmia": arrhythmia}[rhythm](normal, random)
+    plan = {"ectopy": plan_ectopy, "fibrillation": plan_fibrillation, "arrhythmia": plan_sinus_arrhythmia}[rhythm](
+        normal, random
+    )
     at = np.rint(beats).astype(int)
     parts, places = [x[: at[0]]], [at[0]]
     early = np.zeros(len(at), bool)
     for i in range(1, len(at)):
         stretch = x[at[i - 1] : at[i]]
-        if SHORTEST < len(stretch) < LONGEST:
-            moved = _moved(stretch, max(SHORTEST, len(stretch) * plan.factors[i]), plan.p_waves[i])
-            early[i] = plan.ectopic[i] and len(moved) < EARLY * len(stretch)
+        if SHORTEST_RR < len(stretch) < LONGEST_RR:
+            moved = _stretch_interval(stretch, max(SHORTEST_RR, len(stretch) * plan.factors[i]), plan.p_waves[i])
+            early[i] = plan.ectopic[i] and len(moved) < EARLY_SHARE * len(stretch)
             stretch = moved
         parts.append(stretch)
         places.append(places[-1] + len(stretch))
     y = np.concatenate([*parts, x[at[-1] :]])
     if rhythm == "fibrillation":
-        y = y + _waves(len(y), 0.06 * float(np.median(np.abs(x[at]))), random)
+        y = y + _fibrillatory_waves(len(y), 0.06 * float(np.median(np.abs(x[at]))), random)
     if rhythm == "fibrillation":  # nothing comes early where nothing is regular
         labels = tuple("N" if label == "S" else label for label in labels)
     said = tuple("S" if new else label for new, label in zip(early, labels, strict=True))
     return y, np.array(places, float), said
 
 
-def ectopy(normal: NDArray[np.bool_], random: np.random.Generator) -> Plan:
+def plan_ectopy(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
     """Premature atrial beats, alone, every other beat, or in runs, in spells of a minute or so of a kind each."""
     count = len(normal)
     factors, p_waves, ectopic = np.ones(count), np.ones(count), np.zeros(count, bool)
@@ -85,27 +87,27 @@ def ectopy(normal: NDArray[np.bool_], random: np.random.Generator) -> Plan:
             if stop < count:
                 factors[stop] = pause * np.exp(0.03 * random.standard_normal())
             i = stop + 1
-    return Plan(factors, p_waves, ectopic)
+    return RhythmPlan(factors, p_waves, ectopic)
 
 
-def fibrillation(normal: NDArray[np.bool_], random: np.random.Generator) -> Plan:
+def plan_fibrillation(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
     """Irregular intervals without P waves, at any mean rate."""
     spread, mean = random.uniform(0.12, 0.3), random.uniform(0.6, 1.2)
     factors = np.clip(mean * np.exp(spread * random.standard_normal(len(normal))), 0.35, 2.5)
-    return Plan(factors, np.zeros(len(normal)), np.zeros(len(normal), bool))
+    return RhythmPlan(factors, np.zeros(len(normal)), np.zeros(len(normal), bool))
 
 
-def arrhythmia(normal: NDArray[np.bool_], random: np.random.Generator) -> Plan:
+def plan_sinus_arrhythmia(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
     """Intervals that swell and shrink with the breath and wander over minutes, P waves as they were."""
     time = np.arange(len(normal))
     breath = random.uniform(0.03, 0.2) * np.sin(2 * np.pi * time / random.uniform(3, 7) + random.uniform(0, 6))
     drift = np.cumsum(random.standard_normal(len(normal))) * random.uniform(0.003, 0.02)
     drift -= np.convolve(drift, np.ones(201) / 201, "same")
     factors = np.clip(np.exp(breath + drift), 0.5, 2.0)
-    return Plan(factors, np.ones(len(normal)), np.zeros(len(normal), bool))
+    return RhythmPlan(factors, np.ones(len(normal)), np.zeros(len(normal), bool))
 
 
-def _moved(stretch: Array, length: float, p_wave: float) -> Array:
+def _stretch_interval(stretch: Array, length: float, p_wave: float) -> Array:
     """From one R peak to the next, (n,) to (length,): the part between T and P wave takes the change."""
     count = round(length)
     tail = stretch[-P_START:].copy()
@@ -127,7 +129,7 @@ def _moved(stretch: Array, length: float, p_wave: float) -> Array:
     return moved
 
 
-def _waves(samples: int, height: float, random: np.random.Generator) -> Array:
+def _fibrillatory_waves(samples: int, height: float, random: np.random.Generator) -> Array:
     """Fibrillatory waves (samples,) of 4 to 8 Hz whose height and pace wander."""
     knots = np.arange(0, samples + FS, FS)
     pace = np.interp(np.arange(samples), knots, random.uniform(4, 8, len(knots)))

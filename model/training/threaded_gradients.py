@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from model.nets.net import BeatNet
+from model.nets.beat_net import BeatNet
 from model.training import class_scores
 
 
-class Parallel:
+class ThreadedGradients:
     """Works on `net` with so many threads; PyTorch's own threads inside operations are switched off for good.
 
     `offset` (classes,) is added to the scores in the loss: logit adjustment, Menon et al. 2021, arXiv:2007.07314.
@@ -49,7 +49,7 @@ class Parallel:
     def scores(self, net: BeatNet, beats: Tensor) -> Tensor:
         """Scores (n, classes) of beats (n, samples), each thread a part of them."""
         parts = torch.split(beats, -(-len(beats) // len(self.nets)))
-        return torch.cat(list(self.map(lambda part: class_scores.scores(net, part), parts)))
+        return torch.cat(list(self.map(lambda part: class_scores.predict_beat_scores(net, part), parts)))
 
     def _part(self, net: BeatNet, beats: Tensor, labels: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         scores = net(beats)

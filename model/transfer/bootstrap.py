@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 METRICS = ("accuracy", "precision", "recall", "specificity", "auroc")
 DRAWS = 1000
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Estimate:
     """A figure, its 95 % interval, and its standard deviation over the seeds."""
 
     value: float
@@ -29,7 +29,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class CaseSample:
     """Cases (n,): their `labels`, 0 or 1, the `groups` they are drawn by, and the log-odds (seeds, n) of each rival."""
 
     labels: NDArray[np.int64]
@@ -37,12 +37,12 @@ class Sample:
     logits: Sequence[Floats]
 
 
-def measure(labels: NDArray[np.int64], logits: Floats, weights: Floats) -> Floats:
+def measure_cases(labels: NDArray[np.int64], logits: Floats, weights: Floats) -> Floats:
     """METRICS (5,) of weighted cases (n,) at a threshold of 0.5; the area counts ties half."""
-    return _measure(labels, (logits > 0).astype(float), np.unique(logits, return_inverse=True)[1], weights)
+    return _weighted_metrics(labels, (logits > 0).astype(float), np.unique(logits, return_inverse=True)[1], weights)
 
 
-def figures(sample: Sample, seed: int) -> tuple[list[dict[str, Figure]], list[list[Figure]]]:
+def estimate_metrics(sample: CaseSample, seed: int) -> tuple[list[dict[str, Estimate]], list[list[Estimate]]]:
     """Figures of each rival by metric, and of the differences in area, [i][j] of rival i less rival j."""
     ranked = [
         [((said > 0).astype(float), np.unique(said, return_inverse=True)[1].astype(np.intp)) for said in of]
@@ -51,14 +51,14 @@ def figures(sample: Sample, seed: int) -> tuple[list[dict[str, Figure]], list[li
 
     def measured(weights: Floats) -> list[Floats]:
         """(seeds, 5) of each rival."""
-        return [np.stack([_measure(sample.labels, *one, weights) for one in of]) for of in ranked]
+        return [np.stack([_weighted_metrics(sample.labels, *one, weights) for one in of]) for of in ranked]
 
     found = measured(np.ones(len(sample.labels)))
-    drawn = np.stack([[of.mean(axis=0) for of in measured(weights)] for weights in _draws(sample, seed)])
+    drawn = np.stack([[of.mean(axis=0) for of in measured(weights)] for weights in _bootstrap_weights(sample, seed)])
     whole = np.stack([of.mean(axis=0) for of in found])
     by_metric = [
         {
-            name: Figure(float(whole[i, m]), *_interval(drawn[:, i, m]), float(of[:, m].std()))
+            name: Estimate(float(whole[i, m]), *_quantile_interval(drawn[:, i, m]), float(of[:, m].std()))
             for m, name in enumerate(METRICS)
         }
         for i, of in enumerate(found)
@@ -66,12 +66,13 @@ def figures(sample: Sample, seed: int) -> tuple[list[dict[str, Figure]], list[li
     area, areas = whole[:, -1], drawn[:, :, -1]
     sides = range(len(found))
     differences = [
-        [Figure(float(area[i] - area[j]), *_interval(areas[:, i] - areas[:, j])) for j in sides] for i in sides
+        [Estimate(float(area[i] - area[j]), *_quantile_interval(areas[:, i] - areas[:, j])) for j in sides]
+        for i in sides
     ]
     return by_metric, differences
 
 
-def _draws(sample: Sample, seed: int) -> list[Floats]:
+def _bootstrap_weights(sample: CaseSample, seed: int) -> list[Floats]:
     """How often each case is in each draw; a draw without both classes is made again."""
     rng = np.random.default_rng(seed)
     size = int(sample.groups.max()) + 1
@@ -83,7 +84,7 @@ def _draws(sample: Sample, seed: int) -> list[Floats]:
     return draws
 
 
-def _measure(labels: NDArray[np.int64], positive: Floats, rank: NDArray[np.intp], weights: Floats) -> Floats:
+def _weighted_metrics(labels: NDArray[np.int64], positive: Floats, rank: NDArray[np.intp], weights: Floats) -> Floats:
     ill = weights * labels
     well = weights - ill
     hits, false_alarms = float(ill @ positive), float(well @ positive)
@@ -101,6 +102,6 @@ def _measure(labels: NDArray[np.int64], positive: Floats, rank: NDArray[np.intp]
     )
 
 
-def _interval(values: Floats) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def _quantile_interval(values: Floats) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
     return float(low), float(high)

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.waveform.labelled_windows import ASYSTOLE, NOISE, ORGANISED, VF, VT, Examples
-from model.waveform.waveform_classifier import FARTHEST, KINDS, Layers
+from model.waveform.labelled_windows import ASYSTOLE, NOISE, ORGANISED, VF, VT, LabelledWindows
+from model.waveform.waveform_classifier import FARTHEST_SD, WAVEFORM_KINDS, ClassifierLayers
 
-SHARES = {
+KIND_SHARES = {
     ORGANISED: 0.40,
     VT: 0.17,
     VF: 0.20,
@@ -21,7 +21,7 @@ SHARES = {
     ASYSTOLE: 0.05,
 }
 """What share of a training the windows have of which this is known; of anything else one in a hundred."""
-OTHER = 0.01
+OTHER_KIND_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class WaveformRecipe:
     """Strips that are made up."""
 
 
-def balanced(examples: Examples) -> NDArray[np.float64]:
+def sampling_probabilities(examples: LabelledWindows) -> NDArray[np.float64]:
     """How often each window is drawn: kinds by SHARES, within a kind sources by the root of their windows."""
     names, source = np.unique(examples.sources, return_inverse=True)
     drawn: NDArray[np.float64] = np.zeros(len(source))
@@ -53,28 +53,28 @@ def balanced(examples: Examples) -> NDArray[np.float64]:
         of_kind = examples.allowed == bits
         weights = np.where(of_kind, examples.weights, 0).astype(np.float64)
         total: NDArray[np.float64] = np.bincount(source, weights, len(names)).astype(np.float64)
-        drawn += float(SHARES.get(bits, OTHER)) * weights * _share(total)[source]
+        drawn += float(KIND_SHARES.get(bits, OTHER_KIND_SHARE)) * weights * _root_share(total)[source]
     out: NDArray[np.float64] = drawn / drawn.sum()
     return out
 
 
-def _share(total: NDArray[np.float64]) -> NDArray[np.float64]:
+def _root_share(total: NDArray[np.float64]) -> NDArray[np.float64]:
     root = np.sqrt(total)
     factor = np.divide(1, root, out=np.zeros_like(root), where=root > 0)
     out: NDArray[np.float64] = factor / root.sum()
     return out
 
 
-def fit(examples: Examples, recipe: WaveformRecipe, seed: int) -> Layers:
+def fit_waveform_layers(examples: LabelledWindows, recipe: WaveformRecipe, seed: int) -> ClassifierLayers:
     """Train on examples whose `allowed` are not 0. One thread: the same result on the same machine."""
     torch.set_num_threads(1)
     mean = examples.numbers.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = (examples.numbers.std(axis=0, dtype=np.float64) + 1e-3).astype(np.float32)
-    x = torch.from_numpy(np.clip((examples.numbers - mean) / spread, -FARTHEST, FARTHEST))
-    excluded = torch.from_numpy((examples.allowed[:, None] >> np.arange(len(KINDS), dtype=np.uint8)) & 1 == 0)
-    drawn = np.cumsum(balanced(examples))
-    nets = [_train(x, excluded, drawn, recipe, seed * recipe.nets + number) for number in range(recipe.nets)]
-    layers: Layers = {"mean": mean, "spread": spread}
+    x = torch.from_numpy(np.clip((examples.numbers - mean) / spread, -FARTHEST_SD, FARTHEST_SD))
+    excluded = torch.from_numpy((examples.allowed[:, None] >> np.arange(len(WAVEFORM_KINDS), dtype=np.uint8)) & 1 == 0)
+    drawn = np.cumsum(sampling_probabilities(examples))
+    nets = [_fit_single_net(x, excluded, drawn, recipe, seed * recipe.nets + number) for number in range(recipe.nets)]
+    layers: ClassifierLayers = {"mean": mean, "spread": spread}
     for number in range(3):
         weights = [net[number].weight.detach().numpy().T for net in nets]
         layers[f"weight{number + 1}"] = np.ascontiguousarray(np.stack(weights))
@@ -82,13 +82,13 @@ def fit(examples: Examples, recipe: WaveformRecipe, seed: int) -> Layers:
     return layers
 
 
-def _train(
+def _fit_single_net(
     x: Tensor, excluded: Tensor, drawn: NDArray[np.float64], recipe: WaveformRecipe, seed: int
 ) -> list[nn.Linear]:
     """The layers of one net."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    net, linear = _net(x.shape[1], recipe)
+    net, linear = _build_layer_stack(x.shape[1], recipe)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, recipe.steps + 1)
     for _ in range(recipe.steps):
@@ -105,8 +105,8 @@ def _train(
     return linear
 
 
-def _net(inputs: int, recipe: WaveformRecipe) -> tuple[nn.Sequential, list[nn.Linear]]:
+def _build_layer_stack(inputs: int, recipe: WaveformRecipe) -> tuple[nn.Sequential, list[nn.Linear]]:
     first, second = recipe.hidden
-    linear = [nn.Linear(inputs, first), nn.Linear(first, second), nn.Linear(second, len(KINDS))]
+    linear = [nn.Linear(inputs, first), nn.Linear(first, second), nn.Linear(second, len(WAVEFORM_KINDS))]
     drop = nn.Dropout(recipe.dropped)
     return nn.Sequential(linear[0], nn.ReLU(), drop, linear[1], nn.ReLU(), drop, linear[2]), linear

@@ -13,17 +13,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.records.resample import FS, resampled
-from model.records.wfdb_records import Annotations, annotations, noises, open_record, read
+from model.records.resample import FS, resample_signal
+from model.records.wfdb_records import (
+    RecordAnnotations,
+    embedded_noises,
+    open_record,
+    read_record_samples,
+    read_reference,
+)
 from model.waveform import synthetic_waveforms as made
-from model.waveform.window_features import WINDOW, Floats, Seen, measure
+from model.waveform.window_features import WINDOW, Floats, WindowFeatures, measure_windows
 
 Array = NDArray[np.float64]
 Bits = NDArray[np.uint8]
 ORGANISED, VT, VF, NOISE, ASYSTOLE = (1 << i for i in range(5))
-ALIKE = 3 * FS
+LABEL_SPAN = 3 * FS
 """What the last samples of a window are is what the window is."""
-RHYTHMS = {
+RHYTHM_BITS = {
     "VT": VT | VF,
     "VFL": VF,
     "VF": VF,
@@ -35,16 +41,16 @@ RHYTHMS = {
     "VER": ORGANISED | VT,
 }
 """What each annotated rhythm may look like; any other is organised."""
-NO_NARROW = ("102", "104", "107", "109", "111", "118", "124", "207", "212", "214", "217", "231", "232")
+WIDE_QRS_RECORDS = ("102", "104", "107", "109", "111", "118", "124", "207", "212", "214", "217", "231", "232")
 """Records with bundle branch block or pacemaker: at a high rate their normal beats look ventricular."""
 
 
-TOO_FAST = (205, 270)
+EMERGENCY_RATES = (205, 270)
 """A minute: no rhythm from above the ventricles is led on so fast, or hardly any; it is an emergency all the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Strip:
+class LabelledStrip:
     """One lead (n,) mV at 125 Hz; `allowed` (n,) bits of the kinds each sample may be, 0 where it teaches nothing."""
 
     source: str
@@ -54,7 +60,7 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+class LabelledWindows:
     """Windows: `numbers` (n, SIZE), `allowed` bits (n,), `weights` (n,), and where each is from (n,)."""
 
     numbers: Floats
@@ -64,25 +70,29 @@ class Examples:
 
 
 @lru_cache(maxsize=128)
-def leads(name: str) -> tuple[Array, Annotations, float]:
+def read_annotated_leads(name: str) -> tuple[Array, RecordAnnotations, float]:
     """All leads (n, leads) of a record at 125 Hz, its annotations, and samples at 125 Hz a sample of its own."""
     record = open_record(name)
-    return np.nan_to_num(resampled(read(record), record.fs)), annotations(record), FS / record.fs
+    return (
+        np.nan_to_num(resample_signal(read_record_samples(record), record.fs)),
+        read_reference(record),
+        FS / record.fs,
+    )
 
 
-def malignant(path: Path, lead: int) -> Strip:
+def label_malignant_record(path: Path, lead: int) -> LabelledStrip:
     """A record of the Malignant Ventricular Ectopy Database, annotated with its rhythms."""
-    x, notes, scale = leads(str(path))
+    x, notes, scale = read_annotated_leads(str(path))
     allowed = np.zeros(len(x), np.uint8)
-    spans = rhythms(notes, scale, len(x))
+    spans = annotated_rhythms(notes, scale, len(x))
     noisy = any(kind in ("VFL", "VF", "VFIB") for _, _, kind in spans)
     for start, stop, kind in spans:
-        bits = RHYTHMS.get(kind, ORGANISED)
+        bits = RHYTHM_BITS.get(kind, ORGANISED)
         allowed[start:stop] = 0 if noisy and kind == "NOISE" else bits  # fibrillation goes on below the noise
-    return Strip(path.name, x[:, lead], allowed)
+    return LabelledStrip(path.name, x[:, lead], allowed)
 
 
-def rhythms(notes: Annotations, scale: float, samples: int) -> list[tuple[int, int, str]]:
+def annotated_rhythms(notes: RecordAnnotations, scale: float, samples: int) -> list[tuple[int, int, str]]:
     """Annotated rhythms as first sample, sample after the last, and name."""
     starts = [
         (round(at * scale), text[1:])
@@ -93,14 +103,14 @@ def rhythms(notes: Annotations, scale: float, samples: int) -> list[tuple[int, i
     return [(at, end, kind) for (at, kind), end in zip(starts, ends, strict=True)]
 
 
-def arrhythmia(name: str, lead: int) -> Strip:
+def label_arrhythmia_record(name: str, lead: int) -> LabelledStrip:
     """A record of the Arrhythmia Database: organised but for flutter, runs of ventricular beats and what is unclear."""
-    x, notes, scale = leads(name)
+    x, notes, scale = read_annotated_leads(name)
     allowed = np.full(len(x), ORGANISED, np.uint8)
-    for start, stop, kind in rhythms(notes, scale, len(x)):
+    for start, stop, kind in annotated_rhythms(notes, scale, len(x)):
         if kind in ("IVR", "VT", "HGEA"):
             allowed[start:stop] = 0
-    for start, stop in runs(notes, scale):
+    for start, stop in annotated_vt_runs(notes, scale):
         allowed[max(0, start - FS) : stop + FS] = 0
         allowed[start:stop] = VT
     flutter = [
@@ -109,10 +119,10 @@ def arrhythmia(name: str, lead: int) -> Strip:
     for start, stop in zip(flutter[::2], flutter[1::2], strict=True):
         allowed[max(0, start - FS) : stop + FS] = 0
         allowed[start:stop] = VF
-    return Strip(name, x[:, lead % x.shape[1]], allowed)
+    return LabelledStrip(name, x[:, lead % x.shape[1]], allowed)
 
 
-def runs(notes: Annotations, scale: float, fewest: int = 3) -> list[tuple[int, int]]:
+def annotated_vt_runs(notes: RecordAnnotations, scale: float, fewest: int = 3) -> list[tuple[int, int]]:
     """Runs of `fewest` ventricular beats or more at over 100 a minute, as first sample and sample after the last."""
     found: list[tuple[int, int]] = []
     beats, classes = notes.beats()
@@ -128,9 +138,9 @@ def runs(notes: Annotations, scale: float, fewest: int = 3) -> list[tuple[int, i
 
 
 @lru_cache(maxsize=128)
-def shapes(name: str, lead: int, kind: str) -> tuple[Array, ...]:
+def cut_beat_shapes(name: str, lead: int, kind: str) -> tuple[Array, ...]:
     """Up to 40 beats of a class, from 0.24 s before the R peak to 0.8 s after, on their own line."""
-    x, notes, scale = leads(name)
+    x, notes, scale = read_annotated_leads(name)
     x = x[:, lead % x.shape[1]]
     beats, classes = notes.beats()
     before, after = round(0.24 * FS), round(0.8 * FS)
@@ -142,13 +152,13 @@ def shapes(name: str, lead: int, kind: str) -> tuple[Array, ...]:
     return tuple(cut)
 
 
-class Maker:
+class StripGenerator:
     """Strips that are made up, of beats of `records` and of physics alone; the same for the same seed."""
 
     def __init__(self, records: tuple[str, ...], seed: int) -> None:
         self._records, self._random = records, np.random.default_rng(seed)
 
-    def strips(self, count: int, seconds: int = 40) -> Iterator[Strip]:
+    def strips(self, count: int, seconds: int = 40) -> Iterator[LabelledStrip]:
         """So many strips, each of one kind, some of them after a stretch of an ordinary record."""
         random = self._random
         kinds = (self._fibrillation, self._flutter, self._tachycardia, self._beats_of("V"), self._narrow)
@@ -160,7 +170,7 @@ class Maker:
             allowed = np.full(len(x), bits, np.uint8)
             if number < 4 and random.random() < 0.5:
                 x, allowed = self._onset(x, allowed)
-            yield Strip(f"made {name}", x, allowed)
+            yield LabelledStrip(f"made {name}", x, allowed)
 
     def _onset(self, x: Array, allowed: Bits) -> tuple[Array, Bits]:
         """An ordinary rhythm of a patient turns into `x`, and back, every few seconds."""
@@ -179,7 +189,7 @@ class Maker:
 
     def _ordinary(self, samples: int) -> Array:
         """Any stretch of any record, its line removed; what it is there does not matter much."""
-        strip = arrhythmia(self._one(self._records), int(self._random.integers(2)))
+        strip = label_arrhythmia_record(self._one(self._records), int(self._random.integers(2)))
         for _ in range(20):
             at = int(self._random.integers(0, len(strip.x) - samples))
             if (strip.allowed[at : at + samples] == ORGANISED).all():
@@ -192,50 +202,60 @@ class Maker:
         return names[int(self._random.integers(len(names)))]
 
     def _fibrillation(self, samples: int) -> tuple[Array, int, str]:
-        return made.fibrillation(samples, self._random), VF, "fibrillation"
+        return made.synthesise_fibrillation(samples, self._random), VF, "fibrillation"
 
     def _flutter(self, samples: int) -> tuple[Array, int, str]:
-        return made.flutter(samples, self._random), VF, "flutter"
+        return made.synthesise_flutter(samples, self._random), VF, "flutter"
 
     def _tachycardia(self, samples: int) -> tuple[Array, int, str]:
-        return made.tachycardia(samples, self._random), VT, "tachycardia"
+        return made.synthesise_tachycardia(samples, self._random), VT, "tachycardia"
 
     def _beats_of(self, kind: str):  # type: ignore[no-untyped-def]
         def beats(samples: int) -> tuple[Array, int, str]:
             random = self._random
             cut: tuple[Array, ...] = ()
             while len(cut) < 3:
-                cut = shapes(self._one(self._records), int(random.integers(2)), kind)
+                cut = cut_beat_shapes(self._one(self._records), int(random.integers(2)), kind)
             rate, jitter = random.uniform(108, 250), random.choice([0.01, 0.03, 0.08])
-            return made.train(samples, list(cut), rate, jitter, bool(random.random() < 0.4), random), VT, "V beats"
+            return (
+                made.synthesise_beat_train(samples, list(cut), rate, jitter, bool(random.random() < 0.4), random),
+                VT,
+                "V beats",
+            )
 
         return beats
 
     def _narrow(self, samples: int) -> tuple[Array, int, str]:
         """Sinus or supraventricular tachycardia, or fast atrial fibrillation, of narrow beats."""
         random = self._random
-        names = tuple(name for name in self._records if name not in NO_NARROW)
+        names = tuple(name for name in self._records if name not in WIDE_QRS_RECORDS)
         cut: tuple[Array, ...] = ()
         while len(cut) < 3:
-            cut = shapes(self._one(names), int(random.integers(2)), "N")
+            cut = cut_beat_shapes(self._one(names), int(random.integers(2)), "N")
         jitter = random.choice([0.01, 0.04, 0.15, 0.25])
         if random.random() < 0.15:
-            x = made.train(samples, list(cut), random.uniform(*TOO_FAST), min(jitter, 0.04), False, random)
+            x = made.synthesise_beat_train(
+                samples, list(cut), random.uniform(*EMERGENCY_RATES), min(jitter, 0.04), False, random
+            )
             return x, VT, "beats too fast"
-        return made.train(samples, list(cut), random.uniform(50, 190), jitter, False, random), ORGANISED, "narrow beats"
+        return (
+            made.synthesise_beat_train(samples, list(cut), random.uniform(50, 190), jitter, False, random),
+            ORGANISED,
+            "narrow beats",
+        )
 
     def _atrial(self, samples: int) -> tuple[Array, int, str]:
         random = self._random
         x = self._ordinary(samples)
         height = np.ptp(x) * random.uniform(0.05, 0.3)
-        return x + made.atrial_flutter(samples, height, random), ORGANISED, "atrial flutter"
+        return x + made.synthesise_atrial_flutter(samples, height, random), ORGANISED, "atrial flutter"
 
     def _noise(self, samples: int) -> tuple[Array, int, str]:
         x = np.exp(self._random.uniform(np.log(0.1), np.log(2))) * self.disturbance(samples)
-        return x + made.flat(samples, self._random), NOISE, "noise"
+        return x + made.synthesise_flat_line(samples, self._random), NOISE, "noise"
 
     def _flat(self, samples: int) -> tuple[Array, int, str]:
-        return made.flat(samples, self._random), ASYSTOLE, "flat line"
+        return made.synthesise_flat_line(samples, self._random), ASYSTOLE, "flat line"
 
     def _noisy(self, samples: int) -> tuple[Array, int, str]:
         """An ordinary rhythm in noise."""
@@ -253,26 +273,28 @@ class Maker:
         random = self._random
         weights = random.dirichlet([0.35, 0.35, 0.5, 0.35, 0.35])
         parts = (
-            recorded("ma", samples, random),
-            recorded("bw", samples, random),
-            made.motion(samples, random),
-            made.shaped(samples, random.uniform(0.3, 2), np.exp(random.uniform(np.log(4), np.log(40))), random),
-            made.rhythmic_artefact(samples, random),
+            cut_recorded_noise("ma", samples, random),
+            cut_recorded_noise("bw", samples, random),
+            made.synthesise_motion(samples, random),
+            made.synthesise_band_noise(
+                samples, random.uniform(0.3, 2), np.exp(random.uniform(np.log(4), np.log(40))), random
+            ),
+            made.synthesise_artefact(samples, random),
         )
         mixed: Array = sum(np.sqrt(weight) * part for weight, part in zip(weights, parts, strict=True))
         return mixed
 
 
 @lru_cache(maxsize=2)
-def _noise_record(kind: str) -> Array:
+def _window_noise_record(kind: str) -> Array:
     record = open_record(kind)
-    return resampled(read(record), record.fs)
+    return resample_signal(read_record_samples(record), record.fs)
 
 
-def recorded(kind: str, samples: int, random: np.random.Generator) -> Array:
+def cut_recorded_noise(kind: str, samples: int, random: np.random.Generator) -> Array:
     """Recorded noise (samples,) of power 1 from a random place on (MIT-BIH Noise Stress Test Database)."""
-    assert kind in noises()
-    noise = _noise_record(kind)
+    assert kind in embedded_noises()
+    noise = _window_noise_record(kind)
     at = int(random.integers(0, len(noise) - samples))
     one = noise[at : at + samples, int(random.integers(noise.shape[1]))]
     one = one - one.mean()
@@ -280,7 +302,7 @@ def recorded(kind: str, samples: int, random: np.random.Generator) -> Array:
     return unit
 
 
-def varied(strip: Strip, random: np.random.Generator, maker: Maker) -> Strip:
+def vary_strip(strip: LabelledStrip, random: np.random.Generator, maker: StripGenerator) -> LabelledStrip:
     """The strip as another monitor might have shown it: speed, gain, filters, wander, hum and some noise."""
     x, allowed = strip.x, strip.allowed
     if random.random() < 0.5:
@@ -295,9 +317,9 @@ def varied(strip: Strip, random: np.random.Generator, maker: Maker) -> Strip:
     height = np.median(np.ptp(x[: len(x) // (2 * FS) * 2 * FS].reshape(-1, 2 * FS), axis=1))
     if random.random() < 0.5:
         swing = np.exp(random.uniform(np.log(0.05), np.log(4)))
-        x = x + height * swing * made.drift(len(x), random.uniform(0.03, 0.25 + 0.2 * (swing < 1.5)), random)
+        x = x + height * swing * made.synthesise_drift(len(x), random.uniform(0.03, 0.25 + 0.2 * (swing < 1.5)), random)
     if random.random() < 0.06:
-        x = x + made.spikes(len(x), height * random.uniform(-1.5, 1.5), random)
+        x = x + made.synthesise_pacer_spikes(len(x), height * random.uniform(-1.5, 1.5), random)
     if random.random() < 0.4:
         x = x + height * 10 ** -random.uniform(1.1, 2.2) * random.standard_normal(len(x))
     if random.random() < 0.25:
@@ -309,7 +331,7 @@ def varied(strip: Strip, random: np.random.Generator, maker: Maker) -> Strip:
         x = x + height / np.sqrt(8) * 10 ** (-random.uniform(8, 20) / 20) * whole
     if not (allowed & ASYSTOLE).any():
         x = x * np.exp(random.normal(0, 0.4))
-    return Strip(strip.source, x, allowed, strip.weight)
+    return LabelledStrip(strip.source, x, allowed, strip.weight)
 
 
 def _high_pass(x: Array, pace: float) -> Array:
@@ -326,21 +348,23 @@ def _low_pass(x: Array, pace: float) -> Array:
     return filtered
 
 
-def windows(strip: Strip, hop: int) -> tuple[Examples, NDArray[np.int64]]:
+def label_strip_windows(strip: LabelledStrip, hop: int) -> tuple[LabelledWindows, NDArray[np.int64]]:
     """All windows of a strip, also those that teach nothing (bits 0), and the sample after the end of each."""
     ends = np.arange(WINDOW, len(strip.x) + 1, hop)
-    seen = look(strip.x, ends)
-    last = strip.allowed[ends[:, None] - 1 - np.arange(0, ALIKE, 5)]
+    seen = measure_ending_windows(strip.x, ends)
+    last = strip.allowed[ends[:, None] - 1 - np.arange(0, LABEL_SPAN, 5)]
     alike = (last == last[:, :1]).all(axis=1)
     bits = np.where(alike, last[:, 0], 0).astype(np.uint8)
     whole = (strip.allowed[ends - WINDOW] == bits).astype(np.float32)
     weights = (strip.weight * (0.5 + 0.5 * whole)).astype(np.float32)
     sources = np.full(len(ends), strip.source)
-    return Examples(seen.numbers, bits, weights, sources), ends
+    return LabelledWindows(seen.numbers, bits, weights, sources), ends
 
 
-def look(x: Array, ends: NDArray[np.int64]) -> Seen:
+def measure_ending_windows(x: Array, ends: NDArray[np.int64]) -> WindowFeatures:
     """What is measured of the windows of `x` that end before the samples `ends`."""
     rows = np.lib.stride_tricks.sliding_window_view(np.round(x, 3).astype(np.float32), WINDOW)[ends - WINDOW]
-    found = [measure(np.ascontiguousarray(part)) for part in np.array_split(rows, len(rows) // 64 + 1)]
-    return Seen(*(np.concatenate([getattr(one, name) for one in found]) for name in ("numbers", "height", "period")))
+    found = [measure_windows(np.ascontiguousarray(part)) for part in np.array_split(rows, len(rows) // 64 + 1)]
+    return WindowFeatures(
+        *(np.concatenate([getattr(one, name) for one in found]) for name in ("numbers", "height", "period"))
+    )

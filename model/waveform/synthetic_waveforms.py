@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 Random = np.random.Generator
 
 
-def drift(samples: int, pace_hz: float, random: Random) -> Array:
+def synthesise_drift(samples: int, pace_hz: float, random: Random) -> Array:
     """A slow random curve (samples,) of mean 0 and variance about 1 that turns about `pace_hz` times a second."""
     step = FS / (2 * pace_hz)
     knots = np.arange(-step, samples + 2 * step, step)
@@ -23,7 +23,7 @@ def drift(samples: int, pace_hz: float, random: Random) -> Array:
     return curve
 
 
-def shaped(samples: int, low: float, high: float, random: Random) -> Array:
+def synthesise_band_noise(samples: int, low: float, high: float, random: Random) -> Array:
     """Random noise (samples,) of power 1 between two frequencies in hertz, with soft edges."""
     pace = np.fft.rfftfreq(samples, 1 / FS)
     gain = 1 / (1 + (low / np.maximum(pace, 1e-3)) ** 6) / (1 + (pace / high) ** 6)
@@ -32,7 +32,7 @@ def shaped(samples: int, low: float, high: float, random: Random) -> Array:
     return unit
 
 
-def _waves(pace: Array, overtones: float, random: Random) -> Array:
+def _harmonic_wave(pace: Array, overtones: float, random: Random) -> Array:
     """A wave of the frequency `pace` (samples,) in hertz, with some of its harmonics."""
     phase = 2 * np.pi * np.cumsum(pace) / FS + random.uniform(0, 2 * np.pi)
     wave = np.sin(phase)
@@ -41,51 +41,53 @@ def _waves(pace: Array, overtones: float, random: Random) -> Array:
     return wave
 
 
-def fibrillation(samples: int, random: Random) -> Array:
+def synthesise_fibrillation(samples: int, random: Random) -> Array:
     """Coarse or fine: one or two wandering waves, or noise of a narrow band, that swell and fade."""
     centre = float(np.clip(random.normal(5.2, 1.2), 3.2, 9.0))
     if random.random() < 0.35:
         width = random.uniform(0.6, 2.2)
-        wave = shaped(samples, max(2.4, centre - width), centre + width, random)
+        wave = synthesise_band_noise(samples, max(2.4, centre - width), centre + width, random)
     else:
         wander = random.uniform(0.03, 0.16)
         wave = np.zeros(samples)
         for share in (1.0, random.choice([0.0, 0.4, 0.8])):
             own = centre * np.exp(random.normal(0, 0.15) if share < 1 else 0.0)
-            pace = own * np.exp(wander * drift(samples, random.uniform(0.3, 1.5), random))
-            swell = np.exp(random.uniform(0.15, 0.6) * drift(samples, random.uniform(0.15, 1.0), random))
-            wave += share * swell * _waves(pace, random.uniform(0, 0.55), random)
-    wave = wave + random.uniform(0, 0.25) * shaped(samples, 1.5, 12, random)
+            pace = own * np.exp(wander * synthesise_drift(samples, random.uniform(0.3, 1.5), random))
+            swell = np.exp(random.uniform(0.15, 0.6) * synthesise_drift(samples, random.uniform(0.15, 1.0), random))
+            wave += share * swell * _harmonic_wave(pace, random.uniform(0, 0.55), random)
+    wave = wave + random.uniform(0, 0.25) * synthesise_band_noise(samples, 1.5, 12, random)
     height = np.exp(random.uniform(np.log(0.25), np.log(2.5)))
     made: Array = height * wave / (2.2 * wave.std())
     return made
 
 
-def flutter(samples: int, random: Random) -> Array:
+def synthesise_flutter(samples: int, random: Random) -> Array:
     """Large regular waves without a line between them, 230 to 350 a minute; some twist about the line."""
-    pace = random.uniform(3.9, 5.8) * np.exp(random.uniform(0.005, 0.04) * drift(samples, 0.5, random))
-    swell = np.exp(random.uniform(0.03, 0.3) * drift(samples, 0.4, random))
+    pace = random.uniform(3.9, 5.8) * np.exp(random.uniform(0.005, 0.04) * synthesise_drift(samples, 0.5, random))
+    swell = np.exp(random.uniform(0.03, 0.3) * synthesise_drift(samples, 0.4, random))
     if random.random() < 0.3:
         swell = swell * (0.15 + np.abs(np.sin(np.pi * np.cumsum(np.full(samples, random.uniform(0.1, 0.35))) / FS)))
-    wave = swell * _waves(pace, random.uniform(0, 0.5), random)
+    wave = swell * _harmonic_wave(pace, random.uniform(0, 0.5), random)
     made: Array = np.exp(random.uniform(np.log(0.25), np.log(3.0))) * wave / (2.2 * wave.std())
     return made
 
 
-def tachycardia(samples: int, random: Random) -> Array:
+def synthesise_tachycardia(samples: int, random: Random) -> Array:
     """Broad complexes one after the other, 105 to 225 a minute, of one shape or of shapes that change."""
-    pace = random.uniform(1.75, 3.75) * np.exp(random.uniform(0.002, 0.02) * drift(samples, 0.5, random))
-    wave = _waves(pace, random.uniform(0.45, 0.75), random)
+    pace = random.uniform(1.75, 3.75) * np.exp(random.uniform(0.002, 0.02) * synthesise_drift(samples, 0.5, random))
+    wave = _harmonic_wave(pace, random.uniform(0.45, 0.75), random)
     if random.random() < 0.25:
-        other = _waves(pace, random.uniform(0.45, 0.75), random)
+        other = _harmonic_wave(pace, random.uniform(0.45, 0.75), random)
         turn = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(0.05, 0.25) * np.arange(samples) / FS)
         wave = turn * wave + (1 - turn) * other
-    swell = np.exp(random.uniform(0.0, 0.12) * drift(samples, 0.6, random))
+    swell = np.exp(random.uniform(0.0, 0.12) * synthesise_drift(samples, 0.6, random))
     made: Array = np.exp(random.uniform(np.log(0.3), np.log(4.0))) * swell * wave / (2.4 * wave.std())
     return made
 
 
-def train(samples: int, shapes: list[Array], rate: float, jitter: float, mixed: bool, random: Random) -> Array:
+def synthesise_beat_train(
+    samples: int, shapes: list[Array], rate: float, jitter: float, mixed: bool, random: Random
+) -> Array:
     """Beats of the given `shapes`, each cut 0.24 s before its R peak, `rate` a minute; `mixed`: a shape by chance each.
 
     A beat that follows soon cuts the end of the one before short.
@@ -109,7 +111,7 @@ def train(samples: int, shapes: list[Array], rate: float, jitter: float, mixed: 
     return made
 
 
-def atrial_flutter(samples: int, height: float, random: Random) -> Array:
+def synthesise_atrial_flutter(samples: int, height: float, random: Random) -> Array:
     """Saw-tooth waves of the atria, 240 to 340 a minute."""
     phase = np.cumsum(np.full(samples, random.uniform(4.0, 5.7))) / FS
     rise = random.uniform(0.55, 0.85)
@@ -118,18 +120,18 @@ def atrial_flutter(samples: int, height: float, random: Random) -> Array:
     return made
 
 
-def rhythmic_artefact(samples: int, random: Random) -> Array:
+def synthesise_artefact(samples: int, random: Random) -> Array:
     """Tremor, tooth-brushing, chest compressions: bursts of waves of 1.5 to 9 Hz, of power about 1 where they are."""
-    pace = np.exp(random.uniform(np.log(1.5), np.log(9))) * np.exp(0.08 * drift(samples, 0.5, random))
-    bursts = np.clip(1.5 * drift(samples, random.uniform(0.1, 0.5), random), 0, None)
-    made: Array = bursts * _waves(pace, random.uniform(0.1, 0.8), random)
+    pace = np.exp(random.uniform(np.log(1.5), np.log(9))) * np.exp(0.08 * synthesise_drift(samples, 0.5, random))
+    bursts = np.clip(1.5 * synthesise_drift(samples, random.uniform(0.1, 0.5), random), 0, None)
+    made: Array = bursts * _harmonic_wave(pace, random.uniform(0.1, 0.8), random)
     return made
 
 
-def motion(samples: int, random: Random) -> Array:
+def synthesise_motion(samples: int, random: Random) -> Array:
     """Electrode motion of power 1: steps that decay and spikes by chance, or bumps almost as regular as feet."""
     if random.random() < 0.4:
-        return _bumps(samples, random)
+        return _motion_bumps(samples, random)
     made, time = np.zeros(samples), np.arange(400) / FS
     for at in random.integers(0, samples, 1 + random.poisson(samples / FS * random.uniform(0.5, 3))).tolist():
         decay, rise = np.exp(random.uniform([-3.5, -4.8], [-0.2, -2.1]))
@@ -141,7 +143,7 @@ def motion(samples: int, random: Random) -> Array:
     return unit
 
 
-def _bumps(samples: int, random: Random) -> Array:
+def _motion_bumps(samples: int, random: Random) -> Array:
     """A body that moves: pointed bumps of 0.1 to 0.5 s of any height, some of them double, on a line that sways."""
     made, at = np.zeros(samples), 0.0
     pace, jitter = np.exp(random.uniform(np.log(0.35), np.log(1.5))), random.uniform(0.1, 0.6)
@@ -155,24 +157,28 @@ def _bumps(samples: int, random: Random) -> Array:
         start, stop = max(0, first), min(samples, first + len(place))
         made[start:stop] += bump[start - first : stop - first]
         at += pace * np.exp(jitter * random.standard_normal()) * FS * random.choice([1, 1, 1, 0.3])
-    made = made + random.uniform(0, 1.5) * made.std() * drift(samples, random.uniform(0.05, 0.4), random)
+    made = made + random.uniform(0, 1.5) * made.std() * synthesise_drift(samples, random.uniform(0.05, 0.4), random)
     made = made - made.mean()
     unit: Array = made / (made.std() + 1e-12)
     return unit
 
 
-def flat(samples: int, random: Random) -> Array:
+def synthesise_flat_line(samples: int, random: Random) -> Array:
     """No complexes: a line that wanders slowly, with little noise of the amplifier and of the mains."""
     time = np.arange(samples) / FS
     made = np.exp(random.uniform(np.log(0.001), np.log(0.02))) * random.standard_normal(samples)
     made += random.choice([0.0, 0.01, 0.03]) * np.sin(2 * np.pi * random.choice([25.0, 50.0, 60.0]) * time)
-    made += random.choice([0.0, 0.01, 0.025]) * shaped(samples, 0.5, random.uniform(3, 30), random) * random.random()
-    wander: Array = random.choice([0.0, 0.1, 0.4]) * drift(samples, random.uniform(0.05, 0.3), random)
+    made += (
+        random.choice([0.0, 0.01, 0.025])
+        * synthesise_band_noise(samples, 0.5, random.uniform(3, 30), random)
+        * random.random()
+    )
+    wander: Array = random.choice([0.0, 0.1, 0.4]) * synthesise_drift(samples, random.uniform(0.05, 0.3), random)
     lying: Array = made + wander
     return lying
 
 
-def spikes(samples: int, height: float, random: Random) -> Array:
+def synthesise_pacer_spikes(samples: int, height: float, random: Random) -> Array:
     """What a pacemaker leaves at 125 Hz: steep spikes that fade, 50 to 110 a minute, whatever the heart does."""
     made, at = np.zeros(samples), float(random.uniform(0, FS))
     tail = np.exp(-np.arange(12) / random.uniform(0.5, 4)) * np.where(np.arange(12) > 0, random.choice([1, -1]), 1)

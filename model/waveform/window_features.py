@@ -32,7 +32,7 @@ EDGE = FS // 5
 """Samples at either end whose mean is the end of the line that is taken away."""
 BANDS = (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 9, 10, 12, 14, 17, 20, 25, 30)
 """Edges in hertz of the bands of the spectrum."""
-HALF = WINDOW // 2
+HALF_WINDOW = WINDOW // 2
 """Samples of a window at half the rate."""
 SHARP = 3
 """Samples to either side of those that a sample is compared with to find what is sharp."""
@@ -45,12 +45,12 @@ NEAR_BEST = 0.85
 LEAST_REPETITION = 0.35
 """With a lower peak there is no period."""
 QUANTILES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
-SLOPES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 0.98)
+SLOPE_QUANTILES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 0.98)
 TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class WindowFeatures:
     """What was measured of n windows: `numbers` (n, SIZE), `height` (n,) mV, `period` (n,) samples, 0 for none."""
 
     numbers: Floats
@@ -58,50 +58,50 @@ class Seen:
     period: Floats
 
 
-def measure(windows: Floats) -> Seen:
+def measure_windows(windows: Floats) -> WindowFeatures:
     """Windows (n, WINDOW) in millivolts, all finite, to what the judge knows of them."""
-    line = windows - _line(windows)
+    line = windows - _line_between_ends(windows)
     spectrum = np.fft.rfft(line.astype(np.float64), axis=1)
-    passed = spectrum * _PASS
+    passed = spectrum * _BAND_PASS_GAIN
     y = np.fft.irfft(passed, WINDOW, axis=1).astype(np.float32)
     ordered = np.sort(y, axis=1)
-    height = ordered[:, _at(0.99)] - ordered[:, _at(0.01)]
+    height = ordered[:, _quantile_index(0.99)] - ordered[:, _quantile_index(0.01)]
     scale = np.maximum(height, np.float32(1e-3))[:, None]
     y /= scale
     slope = np.abs(np.diff(y, axis=1, prepend=y[:, :1]))
-    power = _tapered(passed)
+    power = _tapered_power(passed)
     parts = [
-        _heights(spectrum, line, ordered, height),
-        *_spectral(power[:, : _BINS[-1]]),
-        *_voltages(y, ordered / scale),
-        *_steepness(y, slope),
-        *_segments(y, slope),
+        _height_features(spectrum, line, ordered, height),
+        *_spectral_features(power[:, : _BINS[-1]]),
+        *_voltage_features(y, ordered / scale),
+        *_slope_features(y, slope),
+        *_segment_features(y, slope),
     ]
-    repetition, period = _repetition(power)
+    repetition, period = _repetition_features(power)
     numbers = np.concatenate([*parts, repetition], axis=1).astype(np.float32)
-    return Seen(numbers, height, period)
+    return WindowFeatures(numbers, height, period)
 
 
-def _at(share: float) -> int:
+def _quantile_index(share: float) -> int:
     return round(share * (WINDOW - 1))
 
 
-def _line(x: Floats) -> Floats:
+def _line_between_ends(x: Floats) -> Floats:
     """The straight line (n, WINDOW) between both ends of each window."""
     first, last = x[:, :EDGE].mean(axis=1, keepdims=True), x[:, -EDGE:].mean(axis=1, keepdims=True)
     line: Floats = first + (last - first) * _RAMP
     return line
 
 
-def _tapered(spectrum: NDArray[np.complex128]) -> Doubles:
+def _tapered_power(spectrum: NDArray[np.complex128]) -> Doubles:
     """Power (n, HALF // 2 + 1) of the window under a Hann taper, which in the spectrum is a sum of neighbours."""
-    tapered = 2 * spectrum[:, : HALF // 2 + 1] - spectrum[:, 1 : HALF // 2 + 2]
-    tapered[:, 1:] -= spectrum[:, : HALF // 2]
+    tapered = 2 * spectrum[:, : HALF_WINDOW // 2 + 1] - spectrum[:, 1 : HALF_WINDOW // 2 + 2]
+    tapered[:, 1:] -= spectrum[:, : HALF_WINDOW // 2]
     power: Doubles = tapered.real**2 + tapered.imag**2
     return power
 
 
-def _heights(spectrum: NDArray[np.complex128], line: Floats, ordered: Floats, height: Floats) -> Floats:
+def _height_features(spectrum: NDArray[np.complex128], line: Floats, ordered: Floats, height: Floats) -> Floats:
     """Height itself, and how much lies below 1 Hz, above 30 Hz and in single steps."""
     power = spectrum.real**2 + spectrum.imag**2
     first, last = 4, _BINS[-1]
@@ -114,7 +114,7 @@ def _heights(spectrum: NDArray[np.complex128], line: Floats, ordered: Floats, he
     return np.stack([bounded, np.minimum(slow, 2), np.minimum(fast, 1), np.minimum(step, 3), reach], 1).astype("f4")
 
 
-def _spectral(power: Doubles) -> list[Floats]:
+def _spectral_features(power: Doubles) -> list[Floats]:
     """Shares of the bands, and what lies about the dominant frequency and its harmonics."""
     share = (power / (power.sum(axis=1, keepdims=True) + TINY)).astype(np.float32)
     bands = np.add.reduceat(share, _BINS[:-1], axis=1)
@@ -122,17 +122,17 @@ def _spectral(power: Doubles) -> list[Floats]:
     low, high = 4, 40  # 1 to 10 Hz
     smooth = cumulated[:, low + 3 : high + 3] - cumulated[:, low:high]
     peak = smooth.argmax(axis=1) + low + 1
-    shares = [_between(cumulated, peak * times - 2, peak * times + 3) for times in (1, 2, 3)]
-    half = _between(cumulated, peak // 2 - 1, peak // 2 + 2)
-    weighted = share * _PACE[: share.shape[1]].astype(np.float32)
+    shares = [_power_between_bins(cumulated, peak * times - 2, peak * times + 3) for times in (1, 2, 3)]
+    half = _power_between_bins(cumulated, peak // 2 - 1, peak // 2 + 2)
+    weighted = share * _BIN_FREQUENCIES[: share.shape[1]].astype(np.float32)
     mean = weighted.sum(axis=1)
-    spread = np.sqrt(np.maximum((weighted * _PACE[: share.shape[1]]).sum(axis=1) - mean**2, 0))
+    spread = np.sqrt(np.maximum((weighted * _BIN_FREQUENCIES[: share.shape[1]]).sum(axis=1) - mean**2, 0))
     uneven = np.log2((share * share).sum(axis=1) + np.float32(TINY))
     found = [peak / 4, np.log2(peak / 4), *shares, half, mean, spread, mean / (peak / 4), uneven]
     return [np.log10(bands + np.float32(1e-4)), np.stack(found, axis=1).astype("f4")]
 
 
-def _between(cumulated: Floats, first: NDArray[np.int64], stop: NDArray[np.int64]) -> Floats:
+def _power_between_bins(cumulated: Floats, first: NDArray[np.int64], stop: NDArray[np.int64]) -> Floats:
     """Sum (n,) of power from bin `first` up to before `stop`."""
     last = cumulated.shape[1] - 1
     rows = np.arange(len(cumulated))
@@ -140,12 +140,12 @@ def _between(cumulated: Floats, first: NDArray[np.int64], stop: NDArray[np.int64
     return found
 
 
-def _repetition(power: Doubles) -> tuple[Floats, Floats]:
+def _repetition_features(power: Doubles) -> tuple[Floats, Floats]:
     """How like itself a window is after some time, and its period (n,) in samples, 0 where it has none.
 
     Every other sample is enough: there is nothing above 31 Hz. The taper keeps the end from meeting the start.
     """
-    alike = np.fft.irfft(power, HALF, axis=1)[:, : LAGS[-1] + 2].astype(np.float32)
+    alike = np.fft.irfft(power, HALF_WINDOW, axis=1)[:, : LAGS[-1] + 2].astype(np.float32)
     alike /= (alike[:, :1] + np.float32(TINY)) * _OVERLAP
     highest = np.maximum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)
     lowest = np.minimum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)[:, :10]
@@ -159,14 +159,14 @@ def _repetition(power: Doubles) -> tuple[Floats, Floats]:
     bend = np.minimum(before - 2 * at + after, np.float32(-TINY))
     exact = first + FIRST_LAG + np.clip((before - after) / (2 * bend), -0.5, 0.5)
     lag = np.where(best > 0, exact, np.float32(LAST_LAG)).astype(np.float32)
-    valley = np.where(lag[:, None] > _PLACES, alike, np.float32(1)).min(axis=1)
+    valley = np.where(lag[:, None] > _LAG_INDICES, alike, np.float32(1)).min(axis=1)
     crossing = (alike < 0).argmax(axis=1).astype(np.float32)
     found = np.stack([best, np.log2(lag), valley, best - valley, np.log2(crossing + 1)], axis=1)
     period = np.where(best >= LEAST_REPETITION, 2 * lag, np.float32(0)).astype(np.float32)
     return np.concatenate([highest, lowest, found], axis=1).astype(np.float32), period
 
 
-def _voltages(y: Floats, ordered: Floats) -> list[Floats]:
+def _voltage_features(y: Floats, ordered: Floats) -> list[Floats]:
     """Distribution of the voltages, turned so that the longer tail is up, and how often levels are crossed."""
     middle = ordered[:, WINDOW // 2][:, None]
     centred = y - y.mean(axis=1, keepdims=True)
@@ -175,7 +175,7 @@ def _voltages(y: Floats, ordered: Floats) -> list[Floats]:
     skew = (squared * centred).mean(axis=1) / (variance * np.sqrt(variance))
     kurtosis = (squared * squared).mean(axis=1) / variance**2
     up = (skew >= 0)[:, None]
-    places = [_at(share) for share in QUANTILES]
+    places = [_quantile_index(share) for share in QUANTILES]
     quantiles = ordered[:, places] - middle
     quantiles = np.where(up, quantiles, -quantiles[:, ::-1])
     tall = np.where(up, centred, -centred)
@@ -185,11 +185,11 @@ def _voltages(y: Floats, ordered: Floats) -> list[Floats]:
     return [quantiles, np.stack(found, axis=1).astype("f4")]
 
 
-def _steepness(y: Floats, slope: Floats) -> list[Floats]:
+def _slope_features(y: Floats, slope: Floats) -> list[Floats]:
     """Distributions of the slope and of what is left at 8 Hz and above, where QRS complexes are; turning points."""
-    places = [_at(share) for share in SLOPES]
+    places = [_quantile_index(share) for share in SLOPE_QUANTILES]
     steep = np.sort(slope, axis=1)
-    most = steep[:, _at(0.99)][:, None] + np.float32(TINY)
+    most = steep[:, _quantile_index(0.99)][:, None] + np.float32(TINY)
     sharp = y[:, SHARP:-SHARP] - (y[:, : -2 * SHARP] + y[:, 2 * SHARP :]) * np.float32(0.5)
     edge = np.sort(np.abs(sharp), axis=1)
     largest = edge[:, -6][:, None] + np.float32(TINY)
@@ -199,7 +199,7 @@ def _steepness(y: Floats, slope: Floats) -> list[Floats]:
     return [steep[:, places] / most, edge[:, places] / largest, np.stack(found, axis=1).astype("f4")]
 
 
-def _segments(y: Floats, slope: Floats) -> list[Floats]:
+def _segment_features(y: Floats, slope: Floats) -> list[Floats]:
     """Height and steepness of the parts of a window, by size, and of its second half beside its first."""
     shape = (len(y), SEGMENTS, WINDOW // SEGMENTS)
     parts, slopes = y.reshape(shape), slope.reshape(shape)
@@ -215,12 +215,12 @@ def _segments(y: Floats, slope: Floats) -> list[Floats]:
 
 
 _RAMP = np.clip((np.arange(WINDOW) - (EDGE - 1) / 2) / (WINDOW - EDGE), -0.1, 1.1).astype(np.float32)
-_PACE = np.fft.rfftfreq(WINDOW, 1 / FS)
-_PASS = np.clip((_PACE - 0.4) / 0.8, 0, 1) ** 2 * np.clip((35 - _PACE) / 10, 0, 1)
+_BIN_FREQUENCIES = np.fft.rfftfreq(WINDOW, 1 / FS)
+_BAND_PASS_GAIN = np.clip((_BIN_FREQUENCIES - 0.4) / 0.8, 0, 1) ** 2 * np.clip((35 - _BIN_FREQUENCIES) / 10, 0, 1)
 _BINS = [round(edge * WINDOW / FS) for edge in BANDS]
-_PLACES = np.arange(LAGS[-1] + 2, dtype=np.float32)
-_TAPER = np.fft.rfft(np.hanning(HALF + 1)[:-1])
-_OVERLAP = np.fft.irfft(np.abs(_TAPER) ** 2, HALF)[: LAGS[-1] + 2].astype(np.float32)
+_LAG_INDICES = np.arange(LAGS[-1] + 2, dtype=np.float32)
+_TAPER = np.fft.rfft(np.hanning(HALF_WINDOW + 1)[:-1])
+_OVERLAP = np.fft.irfft(np.abs(_TAPER) ** 2, HALF_WINDOW)[: LAGS[-1] + 2].astype(np.float32)
 _OVERLAP /= _OVERLAP[0]
-SIZE = measure(np.zeros((1, WINDOW), np.float32)).numbers.shape[1]
+FEATURE_COUNT = measure_windows(np.zeros((1, WINDOW), np.float32)).numbers.shape[1]
 """Numbers of a window."""

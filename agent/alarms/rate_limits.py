@@ -1,0 +1,94 @@
+"""Heart rate over and under its limits, and far over and under them."""
+
+from agent.alarms.alarm_manager import AlarmManager
+from agent.core.config import AlarmConfig
+from agent.core.messages import AlarmCondition, Beat
+from model.records.resample import FS
+
+
+class RateRule:
+    """The limits of one bed. The rate is the one that is shown (`agent.analysis.rate_tracker`)."""
+
+    __slots__ = (
+        "_all",
+        "_book",
+        "_ends",
+        "_hysteresis",
+        "_intervals",
+        "_least",
+        "_limits",
+        "_stands",
+        "_width",
+        "_within",
+    )
+
+    def __init__(self, config: AlarmConfig, intervals: int, book: AlarmManager) -> None:
+        """`intervals`: how many the shown rate is the mean of."""
+        self._book, self._all = book, intervals
+        low, high = config.rate_low_bpm, config.rate_high_bpm
+        very_high = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
+        very_low = min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
+        self._limits: tuple[tuple[AlarmCondition, float, int], ...] = (
+            ("extreme tachycardia", very_high, 1),
+            ("extreme bradycardia", very_low, -1),
+            ("heart rate high", high, 1),
+            ("heart rate low", low, -1),
+        )
+        self._within, self._width = (low, high), high - low
+        self._hysteresis = config.rate_hysteresis_bpm
+        self._least = config.rate_least_intervals
+        self._ends = round(config.rate_end_s * FS)
+        self._intervals = 0
+        """RR intervals since rates began anew."""
+        self._stands = False
+        """Whether one of the alarms may stand."""
+
+    def anew(self) -> None:
+        """No RR interval reaches back over this."""
+        self._intervals = 0
+
+    def disbelieve(self) -> None:
+        """The intervals so far are none of heart beats: until the rate is of later ones alone it says nothing."""
+        self._intervals = self._least - self._all
+
+    def beat(self, beat: Beat) -> None:
+        """Compare the rate after a beat with the limits."""
+        rate = beat.heart_rate
+        if rate is None:  # the first beat, or the first after a silence
+            self._intervals = min(0, self._intervals)
+            return
+        self._intervals += 1
+        if self._intervals < self._least:
+            return
+        low, high = self._within
+        if self._stands or not low <= rate <= high:
+            self._stands = self._compare(beat, rate)
+
+    def _compare(self, beat: Beat, rate: float) -> bool:
+        book, stands = self._book, False
+        for condition, limit, sign in self._limits:
+            beyond = sign * (rate - limit)
+            if beyond > 0:
+                book.hold(
+                    condition,
+                    beat.sample,
+                    book.sample + self._ends,
+                    _rate_limit_text(rate, limit, sign, condition, book),
+                )
+                stands = True
+            elif book.holds(condition):
+                if beyond < -self._width:  # beyond the limit on the other side
+                    book.over(condition)
+                    continue
+                if beyond >= -self._hysteresis:
+                    book.hold(condition, beat.sample, book.sample + self._ends, None)
+                stands = True
+        return stands
+
+
+def _rate_limit_text(rate: float, limit: float, sign: int, condition: AlarmCondition, book: AlarmManager) -> str | None:
+    """The rate beside its limit, with as many digits as tell them apart; None where the alarm has its words."""
+    if condition in book.open:
+        return None
+    digits = next((digits for digits in range(3) if f"{rate:.{digits}f}" != f"{limit:.{digits}f}"), 3)
+    return f"HR {rate:.{digits}f} {'>' if sign > 0 else '<'} {limit:g}"

@@ -1,0 +1,111 @@
+"""Heart rate, variability and counts of every bed, beat by beat.
+
+The heart rate is that of bedside monitors: the mean of the last 12 RR intervals, of the last 4 alone where the heart is
+slow, so that it follows a slow heart as quickly as a fast one. A silence so long that no rate is shown in it is no RR
+interval: what comes after it begins anew.
+
+RMSSD and SDNN after Task Force 1996 (doi:10.1161/01.CIR.93.5.1043): over NN intervals, those between two consecutive
+beats of class N; RMSSD takes differences of adjacent NN intervals only.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import takewhile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.config import RhythmConfig
+from agent.core.messages import Beat, RhythmSummary
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
+
+
+class _RateRow:
+    """Intervals and counts of one bed."""
+
+    def __init__(self, config: RhythmConfig) -> None:
+        self.rr_s: deque[float] = deque(maxlen=max(config.rate_intervals, config.slow_intervals))
+        self.nn_s: deque[float] = deque(maxlen=config.hrv_beats)
+        """NN intervals, NaN between two that are not adjacent."""
+        self.counts = [0] * len(CLASSES)
+        self.last: Beat | None = None
+        self.variability: tuple[float | None, float | None] | None = None
+        """RMSSD and SDNN in milliseconds, None until asked for: pictures are drawn more often than beats come."""
+
+
+class RateTracker:
+    """The rhythm of all rows."""
+
+    def __init__(self, config: RhythmConfig) -> None:
+        self._config = config
+        self._rows: list[_RateRow] = []
+
+    def grow(self, rows: int) -> None:
+        """Make room for more rows; those there are stay as they are."""
+        self._rows += [_RateRow(self._config) for _ in range(rows - len(self._rows))]
+
+    def reset(self, row: int) -> None:
+        """A new run: nothing of the old one counts."""
+        self._rows[row] = _RateRow(self._config)
+
+    def pause(self, row: int) -> None:
+        """A gap: rates start anew, variability and counts go on."""
+        state = self._rows[row]
+        state.rr_s.clear()
+        state.nn_s.append(np.nan)
+        state.last = state.variability = None
+
+    def push(self, row: int, beat: Beat) -> None:
+        """Take the next beat of a row."""
+        state = self._rows[row]
+        state.counts[CLASSES.index(beat.label)] += 1
+        if beat.rr_s is not None:
+            state.rr_s.append(beat.rr_s)
+            normal = state.last is not None and state.last.label == beat.label == "N"
+            state.nn_s.append(beat.rr_s if normal and beat.rr_s < self._config.pause_s else np.nan)
+            state.variability = None
+        state.last = beat
+
+    def interval(self, row: int, sample: int) -> float | None:
+        """Seconds from the last beat of a row to one at `sample`; None before the first and after a pause."""
+        last = self._rows[row].last
+        return (sample - last.sample) / FS if last is not None else None
+
+    def heart_rate(self, row: int, now: int) -> float | None:
+        """Beats a minute at sample `now`; None before two beats and after a pause."""
+        state = self._rows[row]
+        if state.last is None or not state.rr_s or now - state.last.sample > self._config.pause_s * FS:
+            return None
+        return mean_heart_rate(state.rr_s, self._config)
+
+    def view(self, row: int, now: int) -> RhythmSummary:
+        """What is known of a row at sample `now`."""
+        state = self._rows[row]
+        if state.variability is None:
+            state.variability = _rmssd_and_sdnn(1000 * np.array(state.nn_s))
+        rmssd_ms, sdnn_ms = state.variability
+        return RhythmSummary(
+            heart_rate=self.heart_rate(row, now),
+            rr_ms=1000 * state.rr_s[-1] if state.rr_s else None,
+            rmssd_ms=rmssd_ms,
+            sdnn_ms=sdnn_ms,
+            counts=tuple(state.counts),
+        )
+
+
+def mean_heart_rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None:
+    """Beats a minute from the latest RR intervals since the last pause, the newest last; None where there is none."""
+    since = list(takewhile(lambda interval: interval < config.pause_s, reversed(rr_s)))
+    latest, slow = since[: config.rate_intervals], since[: config.slow_intervals]
+    if sum(interval > config.slow_s for interval in slow) >= config.slow_least:
+        latest = slow
+    return 60 * len(latest) / sum(latest) if latest else None
+
+
+def _rmssd_and_sdnn(nn_ms: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """RMSSD and SDNN of NN intervals (n,) in milliseconds, NaN between two that are not adjacent."""
+    differences = np.diff(nn_ms)
+    known, differences = nn_ms[~np.isnan(nn_ms)], differences[~np.isnan(differences)]
+    rmssd = float(np.sqrt(np.mean(differences**2))) if len(differences) else None
+    return rmssd, float(np.std(known, ddof=1)) if len(known) > 1 else None

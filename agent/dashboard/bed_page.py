@@ -1,0 +1,117 @@
+"""One bed in full: its trace and, around it, what the trace says."""
+
+from agent.core.messages import BedView, WardSnapshot
+from agent.dashboard import alarm_lines, panels, status
+from agent.dashboard.lines import StyledLine, fill_block, join_blocks, styled_line
+from agent.dashboard.styles import GlyphSet
+from agent.dashboard.trace import trace_lines
+from agent.dashboard.view import DashboardView, bed_window, seconds_across
+
+LARGE_WIDTH, LARGE_HEIGHT = 100, 26
+"""Columns and lines without header and footer from which the heart rate stands beside the trace, else below it."""
+LARGE_DIGITS_WIDTH = 150
+"""From this width on its figures are twice as large."""
+LEAST_TRACE_ROWS = 15
+"""Lines of the trace and the empty one below it that hold all figures beside it."""
+LEAST_SMALL_TRACE_ROWS = 7
+"""Lines of the trace of a small terminal and of the three below its lists that lists make way for."""
+SPACED_LIST_ROWS = 13
+"""Lines of the lists below the trace from which one of them stays empty."""
+VITALS_WIDTH, SIDE_WIDTH_SMALL, SIDE_WIDTH_LARGE = 19, 26, 36
+"""Columns of the heart rate below the trace, and of what stands beside it."""
+
+
+def bed_lines(
+    snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], wide: bool, glyphs: GlyphSet
+) -> list[StyledLine]:
+    """The lines between header and footer: `size` columns and lines, in the layout of a large terminal if `wide`."""
+    return (_large_layout_lines if wide else _small_layout_lines)(snapshot, bed, view, size, glyphs)
+
+
+def fits_large_layout(size: tuple[int, int]) -> bool:
+    """Whether these columns and lines hold the layout of a large terminal."""
+    return size[0] >= LARGE_WIDTH and size[1] >= LARGE_HEIGHT
+
+
+def _small_layout_lines(
+    snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
+) -> list[StyledLine]:
+    width, height = size
+    low = max(7, min(10 + max(0, (height - 22) // 3), height - LEAST_SMALL_TRACE_ROWS))
+    left = 46 + max(0, width - 80) // 2
+    right = width - left - 4
+    figures = join_blocks(
+        [
+            (panels.vitals_panel(bed, snapshot, VITALS_WIDTH, 1, glyphs), VITALS_WIDTH),
+            (panels.class_panel(bed, left - VITALS_WIDTH - 2, glyphs), left - VITALS_WIDTH - 2),
+        ],
+        7,
+    )
+    news = fill_block(panels.events_panel(bed, snapshot, left, low - 7, glyphs), left, low - 7)
+    written = status.recording_lines(snapshot.recording, right, glyphs) if snapshot.recording else []
+    room = low - len(written)
+    told = _last_alarm_block(bed, right, room // 2, glyphs)
+    beats = room - len(told)
+    last = [*fill_block(panels.last_beats_panel(bed, right, beats, glyphs), right, beats), *told, *written]
+    block = join_blocks([(figures + news, left), (last, right)], low)
+    state = status.monitor_summary_lines(bed, snapshot, width, glyphs)
+    drawn = trace_lines(
+        bed, bed_window(view, bed), seconds_across(view), (width - 1, height - low - len(state)), glyphs
+    )
+    return [*_pad_columns(drawn, 0, 1), *_pad_columns(block, 1, 1), *state]
+
+
+def _large_layout_lines(
+    snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
+) -> list[StyledLine]:
+    width, height = size
+    low = min(10 + max(0, (height - 22) // 4), height - LEAST_TRACE_ROWS)
+    high = height - low - 1
+    large = width >= LARGE_DIGITS_WIDTH and high >= 18 and not glyphs.ascii
+    side = SIDE_WIDTH_LARGE if large else SIDE_WIDTH_SMALL
+    room = width - side - 4
+    drawn = trace_lines(bed, bed_window(view, bed), seconds_across(view), (room, high), glyphs)
+    rate = panels.vitals_panel(bed, snapshot, side, 2 if large else 1, glyphs)
+    space = [styled_line(side)] if high > 14 else []
+    figures = [*rate, *space, *panels.class_panel(bed, side, glyphs)]
+    left = high - len(figures) - 2
+    if left >= 3:
+        figures += [styled_line(side), *panels.rr_panel(bed, side, min(left, 6), glyphs)]
+    top = join_blocks([(drawn, room), (figures, side)], high)
+    air = [styled_line(width)] if low >= SPACED_LIST_ROWS else []
+    lists = _bed_list_columns(snapshot, bed, (width - 2, low - 1 - len(air)), glyphs)
+    return [
+        *_pad_columns(top, 0, 2),
+        styled_line(width),
+        *_pad_columns(lists, 1, 1),
+        *air,
+        status.bed_ledger_line(bed, width),
+    ]
+
+
+def _bed_list_columns(
+    snapshot: WardSnapshot, bed: BedView, size: tuple[int, int], glyphs: GlyphSet
+) -> list[StyledLine]:
+    """Last beats, alarms and events, and the monitor's own state side by side."""
+    width, height = size
+    beats, news = round(0.3 * width), round(0.38 * width)
+    rest = width - beats - news - 4
+    told = _last_alarm_block(bed, news, max(4, height * 3 // 5), glyphs)
+    parts = [
+        (panels.last_beats_panel(bed, beats, height, glyphs), beats),
+        (told + panels.events_panel(bed, snapshot, news, height - len(told), glyphs), news),
+        (status.monitor_panel(bed, snapshot, rest, height, glyphs), rest),
+    ]
+    return join_blocks(parts, height)
+
+
+def _last_alarm_block(bed: BedView, width: int, most: int, glyphs: GlyphSet) -> list[StyledLine]:
+    """The last alarms and an empty line, in at most so many lines; nothing where there were none."""
+    count = len(alarm_lines.merge_recent_alarms(bed))
+    if not count:
+        return []
+    return [*alarm_lines.last_alarm_lines(bed, width, min(most - 1, count + 1), glyphs), styled_line(width)]
+
+
+def _pad_columns(block: list[StyledLine], left: int, right: int) -> list[StyledLine]:
+    return [styled_line(left) + row + styled_line(right) for row in block]

@@ -1,0 +1,57 @@
+"""Long pieces of a bed's signal, of which the packets are cut when they are sent: what a source of packets gives."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from agent.core.messages import Chunk, End
+
+
+class PacketBlock(NamedTuple):
+    """A chunk that is sent `packet` samples at a time, the last packet being shorter where they do not come out even.
+
+    The chunk's `sequence` is that of its first packet.
+    """
+
+    chunk: Chunk
+    packet: int
+
+    @property
+    def packets(self) -> int:
+        """How many packets it is."""
+        return -(-len(self.chunk.counts) // self.packet)
+
+
+class PacketSource(ABC):
+    """What a bed sends, in packets of `packet_s` seconds or less: the blocks and Ends of its runs, an End last.
+
+    To iterate over it is to get the Chunks of single packets, and the Ends. `sent_s` is left to the sender.
+    """
+
+    @property
+    @abstractmethod
+    def packet_s(self) -> float:
+        """Seconds of signal in a packet."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[PacketBlock | End]:
+        """All that is sent, lazily."""
+
+    def __iter__(self) -> Iterator[Chunk | End]:
+        for block in self.blocks():
+            if isinstance(block, End):
+                yield block
+                continue
+            chunk, packet = block
+            for number in range(block.packets):
+                start = number * packet
+                yield Chunk(
+                    bed=chunk.bed,
+                    run=chunk.run,
+                    first=chunk.first + start,
+                    fs=chunk.fs,
+                    leads=chunk.leads,
+                    counts=chunk.counts[start : start + packet],
+                    sent_s=0.0,
+                    sequence=chunk.sequence + number,
+                )
