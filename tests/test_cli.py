@@ -21,12 +21,14 @@ import torch
 from conftest import all_found
 
 from agent.analysis.beat_classifier import BeatClassifier
-from agent.cli.app import main
+from agent.cli.app import run_command_line
+from agent.cli.monitor import _simulator_error
 from agent.core.messages import Beat, Chunk, End
 from agent.pipeline.pipeline import Pipeline
 from model.nets import checkpoint
 from model.nets.beat_net import NetSize, build_beat_net
 from model.nets.checkpoint import ModelCard
+from model.records.wfdb_records import embedded_records
 from simulator.record_replay import RecordReplay, ReplayPlan
 
 REPOSITORY = Path(__file__).parent.parent
@@ -49,9 +51,10 @@ def environment(**extra: str) -> dict[str, str]:
     return clean | {"PYTHONUNBUFFERED": "1", "TERM": "xterm-256color"} | extra
 
 
-def run(*arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, folder: Path = REPOSITORY, **extra: str) -> "subprocess.CompletedProcess[str]":
+    settings = environment(**{"PYTHONPATH": str(REPOSITORY)} | extra)
     return subprocess.run(
-        [*AGENT, *arguments], capture_output=True, text=True, timeout=LONG_S, env=environment(**extra), check=False
+        [*AGENT, *arguments], capture_output=True, text=True, timeout=LONG_S, env=settings, cwd=folder, check=False
     )
 
 
@@ -85,7 +88,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     def call(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["ecg-agent", *arguments])
         with pytest.raises(SystemExit) as ended:
-            main()
+            run_command_line()
         out, error = capfd.readouterr()
         assert out == ""
         assert error.startswith("ecg-agent: ")
@@ -119,6 +122,15 @@ def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         (["monitor", "--endpoint", "tcp://127.0.0.1:65535"], 6, "choose a lower port, or set link.service"),
         (["monitor", "--endpoint", "tcp://127.0.0.1"], 6, "its port is missing"),
         (["config", "show", "--config", "none.toml"], 3, "cannot read configuration none.toml"),
+        (
+            ["monitor", "--svg", "x.png"],
+            3,
+            "cannot write x.png: the picture is SVG, give a file name that ends in .svg",
+        ),
+        (["monitor", "--svg", "picture"], 3, "cannot write picture"),
+        (["export", "--weights", "best", "--out", "x.tflite"], 3, "give a file name that ends in .onnx (--out)"),
+        (["convert", ".", "x.png"], 3, "let it end in .edf (EDF+), .csv or .jsonl"),
+        (["evaluate", "nowhere"], 4, "no folder nowhere"),
     ],
 )
 def test_bad_input_gets_one_line_and_an_exit_code(
@@ -257,12 +269,41 @@ def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_demo_that_cannot_be_replayed_says_why(weights: Path) -> None:
-    """Where the demo's simulator ends at once, its reason is handed on in one line."""
-    done = run("demo", "--record", "999", "--weights", str(weights))
-    assert done.returncode == 11
-    assert done.stderr.startswith("ecg-agent: the simulator ended: no record '999'")
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["999"], 4, "no record '999': give the path of a WFDB header, or one of 100, 101"),
+        (["100", "--start", "99999"], 3, "start 99999 s is not within record 100"),
+        (["100", "--svg", "x.png"], 3, "cannot write x.png"),
+    ],
+)
+def test_a_demo_that_cannot_be_replayed_says_why(
+    weights: Path, arguments: list[str], code: int, reason: str, tmp_path: Path
+) -> None:
+    """If the demo's simulator ends at once, the demo ends with the reason and the exit code of `simulate`."""
+    done = run("demo", *arguments, "--weights", str(weights), folder=tmp_path)
+    assert done.returncode == code
+    assert done.stderr.startswith(f"ecg-agent: {reason}")
     assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_simulator_that_dies_without_a_reason() -> None:
+    """An exit code that is no error of ours is an error of the demo's simulator, with what it wrote last."""
+    error = _simulator_error(70, ["Traceback", "MemoryError"])
+    assert error.exit_code == 11
+    assert str(error) == "the simulator ended: MemoryError"
+    assert str(_simulator_error(-9, [])) == "the simulator ended: no reason given"
+
+
+@pytest.mark.parametrize("command", [("simulate", "list"), ("models",)], ids=lambda command: command[-1])
+def test_a_piped_table_has_100_columns_at_most(command: tuple[str, ...]) -> None:
+    """Tables that are written to a pipe fit into a page, and still hold every row."""
+    done = run(*command)
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    names = embedded_records() if command[0] == "simulate" else checkpoint.shipped_checkpoints()
+    assert set(names) <= {line.split()[0] for line in lines if line.strip()}
 
 
 def test_the_demo_without_a_terminal_prints_lines_and_ends(weights: Path, tmp_path: Path) -> None:
