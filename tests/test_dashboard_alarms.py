@@ -227,17 +227,17 @@ def test_keys_ask_for_what_is_seen() -> None:
     """k and m ask for the bed of the full view, or for the one that was chosen in the ward; and say so."""
     ward = make(with_alarms(make_bed("a"), VT), make_bed("b"))
     asked = press_keys(ONE, "km", ward)
-    assert asked.asked == (BedAction("acknowledge", "a"), BedAction("silence", "a"))
-    assert press_keys(DashboardView(), "k", ward).asked == ()
+    assert asked.actions == (BedAction("acknowledge", "a"), BedAction("silence", "a"))
+    assert press_keys(DashboardView(), "k", ward).actions == ()
     assert press_keys(DashboardView(), "k", ward).note == CHOOSE_NOTE
-    assert press_keys(DashboardView(), "nk", ward).asked == (BedAction("acknowledge", "a"),)
-    assert press_keys(DashboardView(), "nnm", ward).asked == (BedAction("silence", "b"),)
+    assert press_keys(DashboardView(), "nk", ward).actions == (BedAction("acknowledge", "a"),)
+    assert press_keys(DashboardView(), "nnm", ward).actions == (BedAction("silence", "b"),)
     assert press_keys(DashboardView(), "nk", ward).note == "alarms of a acknowledged"
     assert press_keys(DashboardView(), "nnk", ward).note == "b has no alarm"
     assert press_keys(DashboardView(), "nm", ward).note == "a silenced"
     quiet = make(replace(make_bed("a"), silenced_until_s=2000.0))
     assert press_keys(ONE, "m", quiet).note == "a is no longer silenced"
-    assert press_keys(ONE, "km", make()).asked == ()
+    assert press_keys(ONE, "km", make()).actions == ()
 
 
 def test_what_was_said_goes_away() -> None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from test_dashboard import SIZES, make, printed
+from test_dashboard import SIZES, frame_of, make, printed
 from test_dashboard_status import (
     FULL,
     LINK,
@@ -21,7 +21,7 @@ from test_dashboard_status import (
 )
 
 from agent.core.messages import BedStatus, LinkView
-from agent.dashboard.frame import layout_view, render_frame
+from agent.dashboard.frame import layout_view
 from agent.dashboard.styles import ALARM, WARN
 from agent.dashboard.view import DashboardView, freeze_view
 
@@ -141,7 +141,7 @@ def test_recording_in_trouble_is_alarming() -> None:
         assert marks == [ALARM] * (2 if size[0] < 100 else 1)
         folder = [part.style for part in segments(troubled, size) if part.text == "20261001-120000"]
         assert size[0] < 100 or folder == [ALARM]
-    plain = printed(render_frame(troubled, DashboardView(), 80, 24), no_color=True)
+    plain = printed(frame_of(troubled, DashboardView(), 80, 24), no_color=True)
     assert re.search(r"\x1b\[1;7m ○ REC ", plain)
     assert re.search(r"\x1b\[1;7m RECORDING: disk almost full", plain)
 

@@ -13,7 +13,7 @@ from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, Beat, LinkView, Result, WardSnapshot
 from agent.dashboard import key_bindings as typed_keys
-from agent.dashboard.frame import fit_view, layout_view
+from agent.dashboard.frame import fit_view, fit_waves
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import BedAction, DashboardView, needed_beds
 from agent.link.link_receiver import LinkReceiver
@@ -39,16 +39,16 @@ class FakeScreen:
         self.view = typed_keys.press_keys(self.view, keys, snapshot)
         return not self.view.quit
 
-    def asked(self) -> tuple[BedAction, ...]:
-        asked, self.view = self.view.asked, replace(self.view, asked=())
-        return asked
+    def take_actions(self) -> tuple[BedAction, ...]:
+        actions, self.view = self.view.actions, replace(self.view, actions=())
+        return actions
 
-    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
+    def plan_frame(self, snapshot: WardSnapshot) -> Sequence[str]:
         self.view = fit_view(snapshot, self.view, 80, 24)
         return needed_beds(self.view, snapshot)
 
     def draw(self, snapshot: WardSnapshot) -> None:
-        self.view = layout_view(snapshot, self.view, 80, 24)
+        self.view = fit_waves(snapshot, self.view)
         self.drawn.append(snapshot)
 
     def ring(self) -> None:

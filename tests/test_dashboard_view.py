@@ -115,7 +115,7 @@ def test_only_what_is_held_can_be_looked_at() -> None:
     assert [bed.bed for bed in held.frozen.index] == [f"bed-{i}" for i in range(20, 40)]
     assert press_keys(held, "\x1b[F", MANY).bed == "bed-39"
     assert press_keys(held, "/9\r", MANY).bed == "bed-29"
-    assert press_keys(held, "k", MANY).asked == ()
+    assert press_keys(held, "k", MANY).actions == ()
     assert "space" in press_keys(held, "k", MANY).note
 
 
@@ -156,7 +156,7 @@ def test_quit(key: str) -> None:
 def test_other_keys(keys: str) -> None:
     """Keys without a meaning, and the sequences of function keys, change nothing but the time of the last key."""
     view = order_view_beds(DashboardView(), ABC)
-    assert press_keys(view, keys, ABC) == replace(view, touched_s=ABC.now_s if keys else view.touched_s)
+    assert press_keys(view, keys, ABC) == replace(view, last_key_s=ABC.now_s if keys else view.last_key_s)
 
 
 @pytest.mark.parametrize("key", ["n", "p", "\r", "o", "+", "-", " ", "<", "\x1b[6~"])

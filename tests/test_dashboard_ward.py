@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_dashboard import SIZES, WICKED, at_a_glance, make, make_bed, printed, shown
+from test_dashboard import SIZES, WICKED, at_a_glance, frame_of, make, make_bed, printed, shown
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
 from agent.core.messages import Alarm, BedSummary, Event, Ledger, Priority, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, SINK_S, SORT_EVERY_S, BedOrder, restrict_order, update_order
-from agent.dashboard.frame import fit_view, layout_view, render_frame
+from agent.dashboard.frame import fit_view, layout_view
 from agent.dashboard.key_bindings import match_bed_names, press_keys
 from agent.dashboard.layout import SMALL_CARD, choose_card_grid, resize_card_grid
 from agent.dashboard.picture import draw_dashboard_svg
@@ -316,7 +316,7 @@ def test_pictures() -> None:
 def test_no_colour_is_needed() -> None:
     """Without colour no code for one is written, and marks and words are still there."""
     ward = make(*(with_alarms(make_bed(f"bed-{i}"), VT, COUPLET) for i in range(40)))
-    plain = printed(render_frame(ward, DashboardView(), 80, 24), no_color=True)
+    plain = printed(frame_of(ward, DashboardView(), 80, 24), no_color=True)
     assert "\x1b[3" not in plain
     assert plain.count("!!! VT") >= 40
 
@@ -392,7 +392,7 @@ def test_the_last_alarms_of_a_bed() -> None:
 def test_a_frame_is_a_function_of_what_it_shows() -> None:
     """The same snapshot and view make the same frame, and leave the waves as they were."""
     before = [bed.wave.copy() for bed in WARD.beds[:5]]
-    one, two = (render_frame(WARD, DashboardView(), 120, 36).lines for _ in range(2))
+    one, two = (frame_of(WARD, DashboardView(), 120, 36).lines for _ in range(2))
     assert one == two
     assert all(np.array_equal(wave, bed.wave) for wave, bed in zip(before, WARD.beds, strict=False))
 

@@ -117,11 +117,11 @@ class DashboardSink:
         glance = session.glance(now_s)
         wanted = self._screen.press(self._keys, glance)
         self._keys = ""
-        asked = self._screen.asked()
+        asked = self._screen.take_actions()
         for action in asked:
             (session.acknowledge if action.kind == "acknowledge" else session.silence)(action.bed)
         glance = session.glance(now_s) if asked else glance
-        self._last = session.look(glance, self._screen.looks_at(glance))
+        self._last = session.look(glance, self._screen.plan_frame(glance))
         self._screen.draw(self._last)
         if self._bell.due(glance.index, now_s) and self._screen.view.bell:
             self._screen.ring()
