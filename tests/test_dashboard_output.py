@@ -149,7 +149,7 @@ def test_a_key_brings_a_frame_at_once(bench: Callable[[int], Bench]) -> None:
 
 
 def test_beats_bring_frames_where_few_beds_are_seen(bench: Callable[[int], Bench]) -> None:
-    """A beat of the bed that is seen brings a frame; where there are many beds it waits for the next one."""
+    """A beat of the shown bed triggers a frame; with many beds it waits for the next frame."""
     for beds, frames in ((1, 2), (MANY_BEDS, 2), (MANY_BEDS + 1, 1)):
         some = bench(beds)
         some.at(1000.0)
@@ -225,7 +225,7 @@ def test_a_session_in_two_steps(session: MonitorSession) -> None:
 
 
 def test_acknowledged_alarms_are_told(session: MonitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was acknowledged is told with what is found next, and known to the list of the last alarms."""
+    """An acknowledged alarm comes with the next results, and is in the list of the last alarms."""
     alarm = replace(VT, bed="b")
     seen = replace(alarm, acknowledged_s=1060.0)
     session._last_alarms.take([alarm, replace(COUPLET, bed="b")])
@@ -238,7 +238,7 @@ def test_acknowledged_alarms_are_told(session: MonitorSession, monkeypatch: pyte
 
 
 def test_a_silence_is_seen_at_once(session: MonitorSession) -> None:
-    """A bed that is silenced is so in the next glance, and no longer when it is asked for again."""
+    """A bed that is silenced is so in the next glance, and no longer after a second request."""
     now_s = session.clock()
     assert not session.glance(now_s).index[1].silenced
     session.silence("b")

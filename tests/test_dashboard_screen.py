@@ -178,7 +178,7 @@ def test_resize(terminal: Terminal) -> None:
 
 
 def test_ctrl_l(terminal: Terminal) -> None:
-    """Ctrl-L draws everything anew."""
+    """Ctrl-L redraws everything."""
     terminal.wait_for(END_UPDATE)
     terminal.type("\x0c")
     terminal.wait_for("waiting for a stream")
