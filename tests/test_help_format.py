@@ -28,7 +28,7 @@ def help_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
     def call(*command: str) -> str:
         with pytest.raises(SystemExit) as ended:
-            build_command(app)([*command, "--help"], prog_name="ecg-agent")
+            build_command(app, command)([*command, "--help"], prog_name="ecg-agent")
         assert ended.value.code == 0
         return capsys.readouterr().out
 
@@ -61,7 +61,7 @@ def test_usage_shows_arguments_as_they_are_typed(help_of: Any, command: str, usa
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_values_have_names(command: tuple[str, ...]) -> None:
     """Every option with a value and every argument says what to give, in capital letters."""
-    found: Any = build_command(app)
+    found: Any = build_command(app, command)
     for name in command:
         found = found.commands[name]
     parameters = [] if hasattr(found, "commands") else found.params

@@ -30,11 +30,10 @@ from agent.cli.options import (
 from agent.core import config as configuration
 from model.errors import EcgError
 
-KEYS_EPILOG = "\n\n".join(
-    (
-        "Keys: q quit, n p next and previous bed, o ward or one bed, enter open a bed, / find a bed, s sort the beds,",
-        "k acknowledge alarms, m silence a bed, b bell on or off, space freeze, + - gain, < > time scale, a automatic.",
-    )
+KEYS_EPILOG = (
+    "Keys: q quit, n p next and previous bed (also arrows and page keys), o ward or one bed, enter open a bed, "
+    "/ find a bed, s sort the beds, k acknowledge alarms, m silence a bed, b bell on or off, space freeze, "
+    "+ - gain, < > time scale, a gain and time scale automatic."
 )
 """Help of the keys of the dashboard; `agent.dashboard.frame` shows them at the bottom of the screen."""
 
@@ -290,7 +289,7 @@ def run_command_line() -> None:
         if sys.stdout is None or sys.stderr is None:
             raise SystemExit(1)  # the parent process closed them: there is nowhere to write a reason
         try:
-            build_command(app)()
+            build_command(app, sys.argv[1:])()
         finally:
             sys.stdout.flush()
     except EcgError as error:

@@ -4,7 +4,6 @@ Each press of the Tab key starts the program, so nothing here imports NumPy, PyT
 """
 
 from collections.abc import Callable
-from importlib.resources import files
 
 import typer
 
@@ -47,6 +46,8 @@ def complete_recipe(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _file_stems(package: str, folder: str, ending: str) -> list[str]:
-    """Names, without ending, of the files of a package's folder."""
+    """Return the names, without ending, of the files in a package's folder."""
+    from importlib.resources import files  # only for the completion: the help has no use for it
+
     names = (path.name for path in files(package).joinpath(folder).iterdir())
     return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))

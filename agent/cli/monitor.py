@@ -88,6 +88,7 @@ def run_demo(config: Config, options: MonitorOptions, *arguments: str) -> None:
     If the simulator fails, raise its error: a record that is not there has the exit code that `simulate` gives it.
     """
     endpoint = find_free_endpoint()
+    # On a free port of this machine the demo needs no keys, whatever the settings say
     open_device = ("--key", "", "--clients", "")
     command = [
         sys.executable,

@@ -104,6 +104,7 @@ def urgent_alarm_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) 
     silence = format_silence_left(bed.silenced_until_s, now_s)
     more = f" +{len(bed.alarms) - 1}" if len(bed.alarms) > 1 else ""
     name = elide_text(alarm_label(alarm), room - cell_width(tail), glyphs)
+    # What does not fit is left out: the name is worth most
     for extra in (more, f" quiet {silence}" if silence else ""):
         tail += extra if cell_width(name) + cell_width(tail) + cell_width(extra) <= room else ""
     return [(name, alarm_style(alarm, now_s)), (tail, STEADY_STYLES[alarm.priority])]
@@ -118,6 +119,7 @@ def alarm_banner_lines(bed: BedView, now_s: float, width: int, most: int, glyphs
         return [spread_line(width, [(" no alarm", FAINT)], silence_parts)] if silence else []
     rows = []
     for i, alarm in enumerate(shown):
+        # The last line counts the alarms that have no line of their own
         more = len(bed.alarms) - len(shown) if i == len(shown) - 1 else 0
         right: list[StyledPart] = [(f" +{more} more ", STRONG)] if more else []
         right += [(f" {_alarm_course_text(bed, alarm)} ", PLAIN), *(silence_parts if i == 0 else [])]
@@ -145,6 +147,7 @@ def _rough_duration(samples: int) -> str:
 
 def merge_recent_alarms(bed: BedView) -> list[Alarm]:
     """Return the last alarms of a bed in their present state, newest first."""
+    # An alarm that is still shown replaces the state in which it was announced
     latest = {(alarm.run, alarm.condition, alarm.onset): alarm for alarm in (*bed.last_alarms, *bed.alarms)}
     return sorted(latest.values(), key=lambda alarm: alarm.announced_s, reverse=True)
 

@@ -24,6 +24,7 @@ class AlarmBell:
     def due(self, index: Sequence[BedSummary], now_s: float) -> bool:
         """Return whether to ring now for the audible alarms of these beds."""
         ranks = {bed.bed: PRIORITY_RANKS[bed.audible] for bed in index if bed.audible}
+        # Kept until the bell rings, which may be a second after the alarm began
         self._new |= any(rank > self._ranks.get(bed, 0) for bed, rank in ranks.items())
         self._ranks = ranks
         if not ranks:

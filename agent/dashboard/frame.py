@@ -80,6 +80,7 @@ def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: in
     """Return the view with the beds in order and cards that fit a terminal of `width` cells and `height` lines."""
     shown = view.frozen or snapshot
     view = view if view.columns == width else replace(view, columns=width)
+    # Header, ward line and footer take three lines, each trouble those that it needs
     room = height - 3 - len(trouble_banners(snapshot, width, UNICODE_GLYPHS))
     beds = len(shown.index)
     grid = resize_card_grid(view.grid, beds, width, room) if view.frozen else choose_card_grid(beds, width, room)

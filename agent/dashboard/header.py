@@ -144,6 +144,7 @@ def _ward_header_line(snapshot: WardSnapshot, view: DashboardView, width: int, g
     if behind:
         left += [("  ", PLAIN), (f" {behind} behind ", WARN)]
     room = width - _parts_width(left)
+    # First without the volumes of the recording, to see how much room there is for them
     right = _fit_ranked_parts(_live_header_parts(snapshot, view, glyphs), room)
     right = _fit_ranked_parts(
         _live_header_parts(snapshot, view, glyphs, room - _parts_width(right) - LEDGER_CELLS), room

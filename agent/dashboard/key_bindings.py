@@ -26,11 +26,13 @@ LONGEST_NAME = 40
 CHOOSE_NOTE = "choose a bed first: n, p or /"
 THAW_NOTE = "the picture is frozen: space first"
 
+# An escape sequence, as arrow and page keys send it in either mode of a terminal, else a single character
 _KEY_PATTERN = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Z]|.", re.DOTALL)
 _BED_STEPS = {"n": 1, "\t": 1, "p": -1, "\x1b[Z": -1}
 _UP_KEYS, _DOWN_KEYS, _LEFT_KEYS, _RIGHT_KEYS = (("\x1b[" + key, "\x1bO" + key) for key in "ABDC")
 _PAGE_STEPS = {"\x1b[6~": 1, "\x1b[5~": -1}
 _FIRST_KEYS, _LAST_KEYS = ("\x1b[H", "\x1bOH", "\x1b[1~", "\x1b[7~"), ("\x1b[F", "\x1bOF", "\x1b[4~", "\x1b[8~")
+# Keys without Shift count, too: = is on the key of +, and [ ] are where < > are hard to type
 _GAIN_STEPS = {"+": -1, "=": -1, "-": 1, "_": 1}
 _TIME_STEPS = {"<": -1, ",": -1, "[": -1, ">": 1, ".": 1, "]": 1}
 _TIME_STEPS |= dict.fromkeys(_LEFT_KEYS, -1) | dict.fromkeys(_RIGHT_KEYS, 1)

@@ -31,6 +31,7 @@ class CardGrid:
 
     @property
     def between(self) -> int:
+        """Return the empty columns between two cards."""
         return BETWEEN_WIDE if self.wide else BETWEEN_SMALL
 
 

@@ -118,6 +118,7 @@ def _card_right_lines(bed: BedView, rows: int, glyphs: GlyphSet) -> list[StyledL
     lost = f"missing {_format_short_count(missing)}" if missing else gaps
     shown = min(MOST_LETTERS, RIGHT_WIDTH - 1 - len(lost))
     letters: list[StyledPart] = []
+    # Neighbours of the same style become one part, which saves bytes on the terminal
     for letter in (CLASSES[label_index(beat.label)] for beat in bed.beats[-shown:]):
         if letters and letters[-1][1] is CLASS_MARKS[letter]:
             letters[-1] = (letters[-1][0] + letter, letters[-1][1])

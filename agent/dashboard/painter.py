@@ -28,6 +28,7 @@ class FramePainter:
         with self._console.capture() as captured:
             self._console.print(render_frame(snapshot, view, width, height), end="", crop=False, soft_wrap=True)
         lines = captured.get().split("\n")
+        # After a change of size the contents of the terminal are unknown
         clear = (width, height) != self._size or not self._shown
         before = [""] * len(lines) if clear else self._shown
         changed = [f"\x1b[{i + 1}H{line}" for i, line in enumerate(lines) if line != before[i]]

@@ -179,6 +179,7 @@ def monitor_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int,
         (4, "endpoint", link.endpoint, PLAIN),
         (5, "running", format_sample_clock(round(snapshot.now_s - snapshot.started_s) * FS), PLAIN),
     ]
+    # The rows of the lowest ranks stay, in the order in which they stand
     ranks = sorted(row[0] for row in rows)[: max(0, height - 1)]
     lines = [title_line("MONITOR", width, glyphs)]
     for rank, name, value, style in rows:

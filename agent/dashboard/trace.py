@@ -134,6 +134,7 @@ def class_inks(beats: list[tuple[int, int]], sweep: TraceSweep) -> NDArray[np.ui
     columns_per_s = FS * sweep.columns / sweep.length
     before = max(1, round(BEFORE_S * columns_per_s))
     after = max(1, round(AFTER_S * columns_per_s))
+    # Oldest first, so that the newer of two overlapping beats sets the colour
     for column, index in reversed(beats):
         inks[max(0, column - before) : column + after] = index + 1
     return inks
@@ -146,6 +147,7 @@ def merge_styled_cells(points: wave_raster.CodePoints, inks: NDArray[np.uint8]) 
     """
     rows, columns = points.shape
     places = np.arange(rows * columns).reshape(rows, columns)
+    # For each cell the place of the last cell before it that is not a space
     seen = np.maximum.accumulate(np.where(points != ord(" "), places, places[:, :1]), axis=1)
     inks = inks.ravel()[seen]
     text = points.astype("<u4").tobytes().decode("utf-32-le")

@@ -41,6 +41,7 @@ class VoltageWindow:
 
     @property
     def top(self) -> float:
+        """Return the millivolts at the upper edge."""
         return self.bottom + self.height
 
 
@@ -140,7 +141,7 @@ def column_spans(placed: FloatArray, dots: int) -> tuple[FloatArray, FloatArray]
         Lowest and highest value in mV, NaN where a column is empty.
     """
     length = placed.shape[-1]
-    if length < dots:
+    if length < dots:  # a sweep of two seconds on a wide screen: interpolate, or columns would stay empty
         places = np.arange(dots) * (length / dots)
         sweeps = [np.interp(places, np.arange(length), sweep) for sweep in placed.reshape(-1, length)]
         placed = np.array(sweeps, dtype=np.float32).reshape(*placed.shape[:-1], dots)
@@ -148,6 +149,7 @@ def column_spans(placed: FloatArray, dots: int) -> tuple[FloatArray, FloatArray]
     starts = _column_starts(length, dots)
     low = np.fmin.reduceat(placed, starts, axis=-1)
     high = np.fmax.reduceat(placed, starts, axis=-1)
+    # Each column reaches to the last sample of the one before, but not across a gap
     before = placed[..., starts[1:] - 1]
     joined = ~np.isnan(placed[..., starts[1:]])
     low[..., 1:] = np.where(joined, np.fmin(low[..., 1:], before), low[..., 1:])
