@@ -52,7 +52,7 @@ def update_order(order: BedOrder, index: Sequence[BedSummary], now_s: float, by_
     due = by_urgency and not held and not 0 <= now_s - order.sorted_s < SORT_EVERY_S
     if due:
         return _sort_beds(order, index, now_s, by_urgency)
-    # The monitor hands out the same index until a bed changes, so that most frames compare nothing
+    # The monitor hands out the same index for several frames, which then compare nothing
     if index is order.index or (len(index) == len(order.names) and all(bed.bed in order.places for bed in index)):
         return order
     present = {bed.bed for bed in index}

@@ -33,5 +33,6 @@ class AlarmBell:
         elapsed_s = now_s - self._rung_s
         if elapsed_s < (LEAST_BETWEEN_RINGS_S if self._new else RING_AGAIN_S[max(ranks.values())]):
             return False
-        self._rung_s, self._new = now_s, False
+        self._rung_s = now_s
+        self._new = False
         return True

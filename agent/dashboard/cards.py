@@ -31,18 +31,18 @@ def card_page_lines(
     shown: WardSnapshot, view: DashboardView, now_s: float, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return a page of small cards, `size` columns and lines, and one bed in words below; alarms flash by `now_s`."""
-    (width, height), grid, names = size, view.grid, page_beds(view)
+    width, height = size
+    grid, names = view.grid, page_beds(view)
     views = {bed.bed: bed for bed in shown.beds}
     present = [views[name] for name in names if name in views]
     waves = dict(zip((bed.bed for bed in present), _draw_card_waves(present, view, grid, glyphs), strict=True))
-    selected = chosen_bed(view) if is_chosen(view) else None
     lines: list[StyledLine] = []
     space = [Segment(" " * grid.between, PLAIN)]
     for start in range(0, len(names), grid.columns):
         row: list[StyledLine] = [[] for _ in range(grid.lines)]
         for name in names[start : start + grid.columns]:
             if name in views:
-                card = _draw_small_card(views[name], waves[name], shown, now_s, grid, name == selected, glyphs)
+                card = _draw_small_card(views[name], waves[name], shown, view, now_s, glyphs)
             else:
                 card = fill_block([placeholder_card_line(name, grid.width, glyphs)], grid.width, grid.lines)
             for line, part in enumerate(card):
@@ -61,12 +61,13 @@ def _draw_small_card(
     bed: BedView,
     wave: list[StyledLine],
     shown: WardSnapshot,
+    view: DashboardView,
     now_s: float,
-    grid: CardGrid,
-    selected: bool,
     glyphs: GlyphSet,
 ) -> list[StyledLine]:
     """Return a card: name and rate, the message, and the wave beside them."""
+    grid = view.grid
+    selected = bed.bed == view.bed
     edge: StyledPart = (glyphs.cursor if selected else " ", STRONG)
     bold = SELECTED if selected else STRONG
     rate = (f"{rate_text(bed, shown):>{RATE_WIDTH}}", STRONG)

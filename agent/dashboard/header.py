@@ -128,7 +128,8 @@ def _bed_header_line(
     kept = _fit_ranked_parts(right, width - fixed - min(cell_width(name), NAME_CELLS))
     room = width - fixed - _parts_width(kept)
     if room < LEAST_NAME_CELLS:
-        room, lead = room + cell_width(lead), ""
+        room += cell_width(lead)
+        lead = ""
     name = elide_text(name, max(LEAST_NAME_CELLS, room), glyphs)
     left = [(f" {name}", STRONG), (f"  {lead}  ", FAINT), (badge, style), (" ", PLAIN), (rhythm, NOTICE)]
     left.append((behind, WARN))

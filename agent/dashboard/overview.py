@@ -31,7 +31,7 @@ from agent.dashboard.styles import (
     GlyphSet,
 )
 from agent.dashboard.trace import TraceSweep, wave_lines
-from agent.dashboard.view import DashboardView, bed_window, chosen_bed, is_chosen, page_beds
+from agent.dashboard.view import DashboardView, bed_window, page_beds
 from model.records.wfdb_records import CLASSES
 
 NAME_WIDTH, RATE_WIDTH, RIGHT_WIDTH = 17, 5, 27
@@ -46,15 +46,15 @@ def overview_lines(
     """Return the lines between header and footer, `size` columns and lines; alarms flash by `now_s`."""
     if not view.grid.wide:
         return card_page_lines(shown, view, now_s, size, glyphs)
-    (width, height), grid, names = size, view.grid, page_beds(view)
+    width, height = size
+    grid, names = view.grid, page_beds(view)
     views = {bed.bed: bed for bed in shown.beds}
-    selected = chosen_bed(view) if is_chosen(view) else None
     rows: list[StyledLine] = []
     for start in range(0, len(names), grid.columns):
         row = []
         for name in names[start : start + grid.columns]:
             if name in views:
-                card = _wide_card_lines(views[name], shown, view, now_s, name == selected, glyphs)
+                card = _wide_card_lines(views[name], shown, view, now_s, glyphs)
             else:
                 card = [placeholder_card_line(name, grid.width, glyphs)]
             row.append((card, grid.width))
@@ -64,7 +64,7 @@ def overview_lines(
 
 
 def _wide_card_lines(
-    bed: BedView, shown: WardSnapshot, view: DashboardView, now_s: float, selected: bool, glyphs: GlyphSet
+    bed: BedView, shown: WardSnapshot, view: DashboardView, now_s: float, glyphs: GlyphSet
 ) -> list[StyledLine]:
     width, lines = view.grid.width, view.grid.lines
     rows = max(2, lines - 1)
@@ -73,7 +73,7 @@ def _wide_card_lines(
     placed = wave_raster.place_sweep(bed.wave, bed.head, sweep.length, sweep.erased)
     empty = np.full((rows, room), ord(" "), dtype=np.uint32)
     trace = wave_lines(placed, bed_window(view, bed), sweep, sweep.visible(bed.beats), empty, glyphs)
-    left = _card_left_lines(bed, shown, now_s, rows, selected, glyphs)
+    left = _card_left_lines(bed, shown, now_s, rows, bed.bed == view.bed, glyphs)
     right = _card_right_lines(bed, rows, glyphs)
     return [left[row] + trace[row] + styled_line(2) + right[row] for row in range(rows)]
 
@@ -113,7 +113,8 @@ def _card_right_lines(bed: BedView, rows: int, glyphs: GlyphSet) -> list[StyledL
 
     With two rows only, the reason of an alarm takes the place of the counts.
     """
-    missing, style = bed.ledger.missing, EVENT_STYLES["gap"]
+    missing = bed.ledger.missing
+    style = EVENT_STYLES["gap"]
     gaps = f"gaps {_format_short_count(bed.gaps)}" if bed.gaps else ""
     lost = f"missing {_format_short_count(missing)}" if missing else gaps
     shown = min(MOST_LETTERS, RIGHT_WIDTH - 1 - len(lost))

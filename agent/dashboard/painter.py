@@ -32,5 +32,6 @@ class FramePainter:
         clear = (width, height) != self._size or not self._shown
         before = [""] * len(lines) if clear else self._shown
         changed = [f"\x1b[{i + 1}H{line}" for i, line in enumerate(lines) if line != before[i]]
-        self._shown, self._size = lines, (width, height)
+        self._shown = lines
+        self._size = (width, height)
         return "".join((BEGIN_UPDATE, CLEAR_SCREEN if clear else "", *changed, END_UPDATE)) if changed else ""
