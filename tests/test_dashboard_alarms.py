@@ -11,10 +11,10 @@ from rich.style import Style
 from test_dashboard import SIZES, make, make_bed, shown
 
 from agent.core.messages import Alarm, AlarmCondition, BedSummary, BedView, Priority, WardSnapshot
+from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.alarm_lines import (
     FLASH_OFF_STYLES,
     FLASH_ON_STYLES,
-    MARKS_BY_PRIORITY,
     PRIORITIES,
     SHORT_CONDITIONS,
     STEADY_STYLES,
@@ -217,7 +217,7 @@ def test_short_names_abbreviate_the_names(condition: AlarmCondition) -> None:
     """An alarm has one name everywhere: the letters of its short name are letters of the name, in the same order."""
     letters = iter(condition.upper())
     assert all(letter in letters for letter in SHORT_CONDITIONS[condition])
-    assert [MARKS_BY_PRIORITY[priority] for priority in PRIORITIES] == ["!!!", "!!", "!"]
+    assert [PRIORITY_MARKS[priority] for priority in PRIORITIES] == ["!!!", "!!", "!"]
     assert alarm_label(COUPLET) == "! COUPLET"
 
 
