@@ -30,7 +30,7 @@ AROUND_S = 10.0
 
 def alarm_section(reading: BedRecording, strips: dict[AlarmKey, Strip]) -> ReportSection:
     """All alarms."""
-    section = ReportSection("Alarms", anew=bool(reading.alarms))
+    section = ReportSection("Alarms", new_page=bool(reading.alarms))
     if not reading.alarms:
         if reading.length_s:
             section.blocks.append(ReportNote("No alarms."))

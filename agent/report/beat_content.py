@@ -48,7 +48,7 @@ def rate_section(reading: BedRecording, found: BeatFindings) -> ReportSection:
 def beat_section(reading: BedRecording, found: BeatFindings) -> ReportSection:
     """Classes over time, the typical beat of each, ectopy in figures."""
     parts = choose_time_bins(reading.started_s, reading.length_s)
-    section = ReportSection("Beats", [ReportFigure(class_chart(reading, found, parts))], anew=True)
+    section = ReportSection("Beats", [ReportFigure(class_chart(reading, found, parts))], new_page=True)
     made = build_typical_beats(reading)
     if made:
         section.blocks.append(
@@ -62,7 +62,7 @@ def beat_section(reading: BedRecording, found: BeatFindings) -> ReportSection:
 
 def extreme_section(reading: BedRecording, found: BeatFindings) -> ReportSection:
     """Slowest and fastest rate, longest pauses, longest runs, each with its strip."""
-    section = ReportSection("Extremes", anew=True)
+    section = ReportSection("Extremes", new_page=True)
     at_s = reading.beats.at_s
     for name, index in (("Slowest rate", found.slowest), ("Fastest rate", found.fastest)):
         if index is not None:
@@ -84,7 +84,7 @@ def extreme_section(reading: BedRecording, found: BeatFindings) -> ReportSection
 
 def variability_section(nn: NNIntervals) -> ReportSection:
     """Time domain, frequency domain and Poincaré plot."""
-    section = ReportSection("Heart-rate variability", anew=True)
+    section = ReportSection("Heart-rate variability", new_page=True)
     figures = measure_time_domain(nn)
     if figures is None:
         section.blocks.append(ReportNote("No interval between two normal beats in a row: nothing to measure."))

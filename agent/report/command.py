@@ -63,7 +63,7 @@ def _write_bed_report(session: SessionRuns, bed: str, out: Path, pdf: bool) -> t
 
 
 def _write_pdf_report(made: ReportDocument, out: Path) -> None:
-    from agent.report.pdf_layout import write_pdf_document
+    from agent.report.pdf_report import write_pdf_document
 
     with write_atomically(out) as file:
         write_pdf_document(made, file)

@@ -56,11 +56,11 @@ ReportBlock = SummaryTiles | ReportTable | ReportFigure | ReportNote
 
 @dataclass(slots=True)
 class ReportSection:
-    """A part of the report; it begins on a new page where `anew`."""
+    """A part of the report; it begins on a new page if `new_page`."""
 
     title: str
     blocks: list[ReportBlock] = field(default_factory=list)
-    anew: bool = False
+    new_page: bool = False
 
 
 @dataclass(slots=True)

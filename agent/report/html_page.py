@@ -92,7 +92,7 @@ def render_html_index(
 
 
 def _html_section(section: ReportSection, number: int) -> Iterator[str]:
-    anew = ' class="anew"' if section.anew else ""
+    anew = ' class="anew"' if section.new_page else ""
     yield f'<section id="s{number}"{anew}><h2>{escape(section.title)}</h2>\n'
     for block in section.blocks:
         yield f"{_html_block(block)}\n"
