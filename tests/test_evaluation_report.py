@@ -25,12 +25,12 @@ from agent.evaluation.beat_report import (
     beat_report_tables,
     build_beat_report,
     class_rows,
-    format_clock_time,
     group_records,
     run_rows,
 )
 from agent.evaluation.evaluate_command import show_evaluation
 from agent.evaluation.evaluation_page import evaluation_page
+from agent.evaluation.report_tables import format_clock_time
 from model.beats.dataset import DS1, PACED_RECORDS
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 from model.records.wfdb_records import CLASSES, DATABASE

@@ -19,7 +19,7 @@ from agent.evaluation.beat_evaluation import (
     evaluate_beats,
     write_output_file,
 )
-from agent.evaluation.beat_report import EvaluationReport
+from agent.evaluation.report_tables import EvaluationReport
 from model.beats.dataset import SPLIT_PROTOCOLS
 from model.errors import ConfigError
 
