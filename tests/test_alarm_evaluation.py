@@ -8,6 +8,7 @@ import pytest
 import wfdb
 from numpy.typing import NDArray
 
+from agent.alarms.rate_limits import extreme_rate_limits
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, AlarmCondition, FloatArray, Priority
 from agent.evaluation import alarm_evaluation as module
@@ -16,7 +17,6 @@ from agent.evaluation.alarm_scoring import (
     ScoredAlarm,
     alarm_delays,
     annotate_alarms,
-    extreme_rate_limits,
     final_alarms,
     reference_events,
     reference_noise,

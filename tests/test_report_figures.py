@@ -1,6 +1,7 @@
 """agent.report: rates, pauses, runs, quality, templates and drawing, against what was worked out by hand."""
 
 import re
+from io import BytesIO
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from indexed import NOW
+from reportlab.pdfbase.pdfmetrics import stringWidth
 
+from agent.analysis.rate_tracker import mean_heart_rate
+from agent.core.config import Config, load_config, override_config
 from agent.report.bed_recording import RecordedBeats
+from agent.report.document import ReportDocument, ReportFigure, ReportSection, ReportTable
 from agent.report.ecg_paper import StripDrawing, StripFlag, strip_picture
 from agent.report.findings import (
     BeatFindings,
@@ -20,7 +25,7 @@ from agent.report.findings import (
     find_consecutive_beats,
     rolling_rates,
 )
-from agent.report.pdf_page import ELLIPSIS, fit_text_line, measure_text_width, wrap_paragraph
+from agent.report.pdf_report import ELLIPSIS, MOST_CELL_LINES, _paragraph, _table_cell, write_pdf_document
 from agent.report.picture import (
     PathShape,
     Picture,
@@ -36,6 +41,8 @@ from agent.report.styles import CLASS_COLOURS, date_and_time, duration_in_words,
 from agent.report.svg import render_svg
 from model.records.wfdb_records import CLASSES
 
+PRINTABLE = st.characters(codec="utf-8", exclude_categories=("C", "Z"), include_characters=" ")
+
 
 def beats(labels: str, rr: list[float] | None = None) -> RecordedBeats:
     """Beats of classes; `rr` in seconds ends at each (the first has none)."""
@@ -46,56 +53,93 @@ def beats(labels: str, rr: list[float] | None = None) -> RecordedBeats:
     )
 
 
-def found_in(made: RecordedBeats) -> BeatFindings:
-    return compute_beat_findings(made, np.ones(len(made), bool))
+def found_in(recorded: RecordedBeats, config: Config) -> BeatFindings:
+    return compute_beat_findings(recorded, np.ones(len(recorded), bool), config)
 
 
-def test_rates_by_hand() -> None:
-    """Eight intervals of 0.5 s are 120 a minute; none where one of the eight is unknown."""
-    rate = rolling_rates(np.array([np.nan, *[0.5] * 8, 1.0, np.nan, *[0.5] * 8]))
-    assert np.isnan(rate[:8]).all()
-    assert rate[8] == pytest.approx(120)
-    assert rate[9] == pytest.approx(60 * 8 / 4.5)
-    assert np.isnan(rate[10:18]).all()
-    assert rate[18] == pytest.approx(120)
-    assert len(rolling_rates(np.array([0.5]))) == 1
+def test_rates_by_hand(settings: Config) -> None:
+    """Twelve intervals of 0.5 s are 120 a minute; none where one of the twelve is unknown."""
+    rate = rolling_rates(np.array([np.nan, *[0.5] * 12, 1.0, np.nan, *[0.5] * 12]), settings.rhythm)
+    assert np.isnan(rate[:12]).all()
+    assert rate[12] == pytest.approx(120)
+    assert rate[13] == pytest.approx(60 * 12 / 6.5)
+    assert np.isnan(rate[14:26]).all()
+    assert rate[26] == pytest.approx(120)
+    assert len(rolling_rates(np.array([0.5]), settings.rhythm)) == 1
 
 
-def test_a_standstill_is_in_no_rate() -> None:
-    """An interval of four seconds counts for no rate, so that an arrest is not told as a slow heart; it is a pause."""
-    rr_s = np.array([np.nan, *[0.8] * 8, 25.0, *[0.8] * 8])
-    rate = rolling_rates(rr_s)
-    assert np.isnan(rate[9:17]).all()
-    assert (rate[8], rate[17]) == (pytest.approx(75), pytest.approx(75))
+def test_a_slow_heart_is_averaged_over_few_intervals(settings: Config) -> None:
+    """Where three of the last four intervals are long, the rate is of these four, and follows within them."""
+    rate = rolling_rates(np.array([*[0.6] * 12, *[1.5] * 4]), settings.rhythm)
+    assert rate[11] == pytest.approx(100)
+    assert rate[13] == pytest.approx(60 * 12 / (10 * 0.6 + 2 * 1.5))
+    assert rate[14] == pytest.approx(60 * 4 / (0.6 + 3 * 1.5))
+    assert rate[15] == pytest.approx(40)
 
 
-def test_runs_couplets_and_bigeminy_by_hand() -> None:
-    """VV is a couplet, VVV and longer are runs; a hole ends them; N V N V N V counts as bigeminy."""
-    made = beats("NVVNVVVNVVVVVNSSSN")
-    found = found_in(made)
+@given(st.lists(st.floats(0.2, 5.0), min_size=12, max_size=60))
+def test_the_rate_is_that_of_the_monitor(rr_s: list[float]) -> None:
+    """Where the report has a rate, the monitor showed the same one; it has one after twelve intervals in a row."""
+    rhythm = load_config(None, {}).rhythm
+    rates = rolling_rates(np.array(rr_s), rhythm)
+    for i, rate in enumerate(rates.tolist()):
+        if rate == rate:
+            assert rate == pytest.approx(mean_heart_rate(rr_s[max(0, i - 11) : i + 1], rhythm))
+        else:
+            assert i < 11 or max(rr_s[i - 11 : i + 1]) >= rhythm.pause_s
+
+
+def test_a_standstill_is_in_no_rate(settings: Config) -> None:
+    """An interval of four seconds counts for no rate, so that an arrest is not a slow heart; it is a pause."""
+    rr_s = np.array([np.nan, *[0.8] * 12, 25.0, *[0.8] * 12])
+    rate = rolling_rates(rr_s, settings.rhythm)
+    assert np.isnan(rate[13:25]).all()
+    assert (rate[12], rate[25]) == (pytest.approx(75), pytest.approx(75))
+    assert found_in(beats("N" * 26, rr_s.tolist()), settings).pauses == (13,)
+
+
+def test_runs_couplets_and_bigeminy_by_hand(settings: Config) -> None:
+    """VV is a couplet, VVV and longer are runs; a hole or a pause ends them; N V N V N V counts as bigeminy."""
+    found = found_in(beats("NVVNVVVNVVVVVNSSSN"), settings)
     assert found.couplets == {"V": 1, "S": 0}
     assert found.run_count == {"V": 2, "S": 1}
     assert [len(run) for run in found.runs["V"]] == [5, 3]
     assert found.runs["V"][0].rate == pytest.approx(75)
     assert found.share("V") == pytest.approx(100 * 10 / 18)
     cut = beats("NVVVVN", [np.nan, 0.8, 0.8, np.nan, 0.8, 0.8])
-    assert [len(run) for run in find_consecutive_beats(cut, "V")] == [2, 2]
-    assert found_in(beats("NNVNVNVNN")).bigeminy == 3
-    assert found_in(beats("NNVNVNN")).bigeminy == 0
+    assert [len(run) for run in find_consecutive_beats(cut, "V", 2.5)] == [2, 2]
+    escape = beats("NVVVVN", [np.nan, 0.8, 0.8, 2.6, 0.8, 0.8])
+    assert [len(run) for run in find_consecutive_beats(escape, "V", 2.5)] == [2, 2]
+    assert found_in(beats("NNVNVNVNN"), settings).bigeminy == 3
+    assert found_in(beats("NNVNVNN"), settings).bigeminy == 0
+    assert found_in(beats("VNVNVN"), settings).bigeminy == 0
 
 
-def test_pauses_by_hand() -> None:
-    """RR intervals of 2 s or more, the longest first; none where the signal is not believed."""
-    made = beats("NNNNN", [np.nan, 2.0, 1.99, 3.5, 0.8])
-    found = found_in(made)
+@given(st.text("NV", max_size=40), st.integers(2, 4))
+def test_bigeminy_and_runs_are_those_of_the_alarms(labels: str, cycles: int) -> None:
+    """A recording has bigeminy, a couplet or a run where the monitor's rules raise that alarm, and only there."""
+    config = override_config(load_config(None, {}), "alarms", bigeminy_cycles=cycles)
+    found = found_in(beats(labels), config)
+    assert (found.bigeminy > 0) == ("NV" * cycles in labels)
+    rows = [len(row) for row in labels.split("N")]
+    assert found.couplets["V"] == rows.count(2)
+    assert found.run_count["V"] == sum(row >= config.alarms.v_run_beats for row in rows)
+
+
+def test_pauses_by_hand(settings: Config) -> None:
+    """RR intervals over 2.5 s as for the alarm, the longest first; none where the signal is too noisy."""
+    recorded = beats("NNNNN", [np.nan, 2.6, 2.5, 3.5, 0.8])
+    found = found_in(recorded, settings)
     assert (found.pauses, found.pause_count) == ((3, 1), 2)
-    noisy = compute_beat_findings(made, np.array([True, True, True, False, True]))
+    noisy = compute_beat_findings(recorded, np.array([True, True, True, False, True]), settings)
     assert (noisy.pauses, noisy.pause_count) == ((1,), 1)
+    strict = override_config(settings, "alarms", pause_s=3.0)
+    assert found_in(recorded, strict).pauses == (3,)
 
 
-def test_nothing_is_found_in_nothing() -> None:
+def test_nothing_is_found_in_nothing(settings: Config) -> None:
     """No beats: no figures, and no error."""
-    found = found_in(beats("", []))
+    found = found_in(beats("", []), settings)
     assert (found.total, found.slowest, found.pauses, found.runs["V"]) == (0, None, (), ())
     assert found.share("V") == 0
 
@@ -185,7 +229,7 @@ def test_a_strip_without_signal_says_so() -> None:
         assert ("no signal" in texts) == (count > 0)
 
 
-def test_svg_tells_what_is_seen() -> None:
+def test_svg_shows_what_is_drawn() -> None:
     """Whole numbers of a twentieth of a point; breaks of a line are moves; text is escaped."""
     picture = Picture(50, 'a <"picture">')
     nan = np.nan
@@ -249,10 +293,27 @@ def test_words() -> None:
     assert len(set(CLASS_COLOURS.values())) == 5
 
 
-@given(st.text(max_size=60), st.floats(20, 300))
-def test_text_is_fitted(text: str, width: float) -> None:
-    """Whatever a text holds, it is no wider than its place, and is cut only where it has to be."""
-    found = fit_text_line(text, 8, width)
-    assert measure_text_width(found, 8) <= width or found == ELLIPSIS
-    assert found == text or found.endswith(ELLIPSIS)
-    assert all(measure_text_width(line, 8) <= width or line == ELLIPSIS for line in wrap_paragraph(text, 8, width))
+@given(st.text(PRINTABLE, max_size=3000), st.floats(40, 300), st.booleans())
+def test_text_is_fitted(text: str, width: float, bold: bool) -> None:
+    """Whatever a cell holds, it wraps inside its column, takes no more than part of a page, and is cut only if long."""
+    cell = _table_cell(text, width, "l", bold)
+    if isinstance(cell, str):
+        assert stringWidth(cell, "Helvetica-Bold" if bold else "Helvetica", 8) <= width
+        return
+    used_width, height = cell.wrap(width - 6, 10_000)
+    assert used_width <= width
+    assert height < 300
+    shown = "".join(fragment.text for fragment in _paragraph(text, 8, width - 6).frags)
+    assert shown.endswith(ELLIPSIS) == (text.endswith(ELLIPSIS) or len(text) > MOST_CELL_LINES * (width - 6) / 4)
+
+
+def test_whatever_is_too_tall_for_a_page_still_has_one() -> None:
+    """A picture taller than a page is made smaller, and a table longer than one goes on over the next pages."""
+    tall = Picture(2000, "tall")
+    tall.text(0, 1990, "at the end")
+    table = ReportTable(("a", "b"), (("x " * 5000, "y"),) * 60, "lr", (0.05, 0.5), "long")
+    section = ReportSection("all", [ReportFigure(tall, "title", "details"), table])
+    file = BytesIO()
+    write_pdf_document(ReportDocument("title", (("name", "value " * 900),), "warning", "footer", [section]), file)
+    assert len(re.findall(rb"/Type /Page\b", file.getvalue())) > 3
+    assert len(re.findall(rb"/Type /Outlines", file.getvalue())) == 1

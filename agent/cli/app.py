@@ -271,11 +271,12 @@ def report(
     bed: Annotated[str | None, typer.Option(help="One bed of it; else a report for each, and an index.")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file to write; NAME-report.html if left out.")] = None,
     pdf: Annotated[bool, typer.Option(help="Write the same as PDF beside it.")] = True,
+    config: ConfigFileOption = None,
 ) -> None:
     """Write a report of a recording: rates, beats, every alarm with its strip, as HTML and PDF."""
     from agent.report.command import write_reports
 
-    write_reports(recording, bed, out, pdf)
+    write_reports(recording, configuration.load_config(config), bed, out, pdf)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from agent.alarms.rate_limits import extreme_rate_limits
 from agent.analysis.rate_tracker import mean_heart_rate
 from agent.core.config import AlarmConfig, Config
 from agent.core.messages import Alarm, AlarmCondition
@@ -170,13 +171,6 @@ def alarm_delays(
 def alarm_episode(alarm: Alarm, end: int) -> EpisodeSpan:
     """From where the condition of an alarm began to where it was over, or past `end`."""
     return EpisodeSpan(alarm.onset, max(alarm.onset + 1, end if alarm.ended is None else alarm.ended))
-
-
-def extreme_rate_limits(config: AlarmConfig) -> tuple[float, float]:
-    """Heart rates above and below which it is extreme."""
-    high, low = config.rate_high_bpm, config.rate_low_bpm
-    above = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
-    return above, min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
 
 
 def _score_single_alarm(alarm: Alarm, there: ReferenceEvents, noisy: Sequence[EpisodeSpan]) -> ScoredAlarm:

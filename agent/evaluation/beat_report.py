@@ -71,7 +71,7 @@ def build_beat_report(
 
 
 def group_records(evaluated: Sequence[RecordBeatResult]) -> dict[str, list[RecordBeatResult]]:
-    """Return all records, those without a pacemaker, and DS1 and DS2 of the embedded database, if each is a true part."""
+    """Return all records, those without a pacemaker, and DS1 and DS2, each group if it is not all."""
     embedded = [result for result in evaluated if result.embedded]
     groups = {
         "all": list(evaluated),
@@ -223,7 +223,7 @@ def measurement_lines(report: EvaluationReport) -> list[str]:
 
 
 def beat_rows(report: EvaluationReport) -> list[list[str]]:
-    """Return a row for each record, then gross and average of each group: beats, Se and +P (%), RR and peak errors (ms)."""
+    """Return a row for each record, then gross and average of each group: Se and +P in percent, errors in ms."""
     rows = [[record["record"], *_beat_cells(record["beats"], record["timing"])] for record in report["records"]]
     for name, group in report["groups"].items():
         gross, average = (group["ec57"][side]["beats"] for side in ("gross", "average"))
