@@ -47,6 +47,8 @@ SECTION_SPACE, TABLE_SPACE = 110.0, 62.0
 """Points a section or a table needs below it on the page; with less it begins on the next page."""
 BODY_SIZE, SMALL_SIZE, TITLE_SIZE = 9.0, 8.0, 9.5
 TILES_PER_ROW, TILE_GAP = 4, 7.0
+MOST_KEPT_ROWS = 12
+"""Rows of a table that is never broken."""
 MOST_CELL_LINES = 8
 """Lines of average letters that a cell may take: a row higher than a page could not be placed."""
 WARNING_RED = "#b3261e"
@@ -182,8 +184,8 @@ def _table_flowables(table: ReportTable) -> list[Flowable]:
          zip(row, widths, sides, strict=True)]
         for row in (table.heads, *table.rows)
     ]  # fmt: skip
-    made = Table(rows, widths, repeatRows=1, hAlign="LEFT", spaceAfter=8)
-    made.setStyle(
+    shown = Table(rows, widths, repeatRows=1, hAlign="LEFT", spaceAfter=8)
+    shown.setStyle(
         [
             *_cell_padding(2, 4, 1.6, 2.6),
             ("FONT", (0, 0), (-1, -1), "Helvetica", SMALL_SIZE, 1.2 * SMALL_SIZE),
@@ -197,7 +199,9 @@ def _table_flowables(table: ReportTable) -> list[Flowable]:
         ]
     )
     caption = [_paragraph(table.caption, BODY_SIZE, WIDTH, bold=True), Spacer(0, 3)] if table.caption else []
-    return [CondPageBreak(TABLE_SPACE), *caption, made]
+    if len(table.rows) <= MOST_KEPT_ROWS:
+        return [KeepTogether([*caption, shown])]
+    return [CondPageBreak(TABLE_SPACE), *caption, shown]
 
 
 def _table_cell(text: str, width: float, side: TextAlignment, bold: bool) -> Flowable | str:
