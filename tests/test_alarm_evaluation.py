@@ -22,9 +22,9 @@ from agent.evaluation.alarm_scoring import (
     reference_noise,
     score_alarms,
 )
-from agent.evaluation.beat_evaluation import EvaluationOptions
 from agent.evaluation.evaluate_command import show_alarm_evaluation
 from agent.evaluation.record_analysis import PipelineOutput
+from agent.evaluation.record_selection import EvaluationOptions
 from model.errors import ConfigError, RecordError
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 from model.records.resample import FS

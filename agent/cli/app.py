@@ -189,8 +189,8 @@ def evaluate(
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
     )
-    from agent.evaluation.beat_evaluation import EvaluationOptions
     from agent.evaluation.evaluate_command import show_alarm_evaluation, show_evaluation
+    from agent.evaluation.record_selection import EvaluationOptions
 
     out = out or Path("runs") / f"{'alarms' if alarms else 'evaluation'}-{folder.resolve().name if folder else subset}"
     asked = EvaluationOptions(

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from agent.evaluation.alarm_evaluation import AlarmEvaluation, RecordAlarmResult
 from agent.evaluation.alarm_scoring import MARGIN_S, SCORED_CONDITIONS, AlarmVerdict, ScoredAlarm
-from agent.evaluation.beat_evaluation import EvaluationOptions
+from agent.evaluation.record_selection import EvaluationOptions
 from agent.evaluation.report_tables import (
     EvaluationReport,
     build_report_table,
@@ -40,7 +40,7 @@ MOST_LISTED = 40
 def build_alarm_report(evaluation: AlarmEvaluation, options: EvaluationOptions) -> EvaluationReport:
     """Return all figures as plain data: of each record, and of all together, gross and as the mean of the records."""
     results = evaluation.evaluated
-    scored = [alarm for result in results for alarm in result.judged]
+    scored = [alarm for result in results for alarm in result.scored]
     return {
         "set": options.subset,
         "folder": None if options.folder is None else options.folder.name,
@@ -58,7 +58,7 @@ def build_alarm_report(evaluation: AlarmEvaluation, options: EvaluationOptions) 
             "delays": _summarise_alarm_delays(results),
         },
         "records": [_record_alarm_figures(result) for result in results],
-        "alarms": [_scored_alarm_figures(alarm, result.record) for result in results for alarm in result.judged],
+        "alarms": [_scored_alarm_figures(alarm, result.record) for result in results for alarm in result.scored],
         "skipped": [asdict(record) for record in evaluation.skipped],
         "cost": asdict(evaluation.cost),
     }
@@ -72,7 +72,7 @@ def _record_alarm_figures(result: RecordAlarmResult) -> EvaluationReport:
         "beats": result.beats,
         "episodes": {name: _episode_count_figures(counts) for name, counts in result.episodes.items()},
         "episodes_without_noise": {name: _episode_count_figures(counts) for name, counts in result.audible.items()},
-        "high": _high_priority_figures(result.judged, [result]),
+        "high": _high_priority_figures(result.scored, [result]),
         "announced": dict(result.announced),
         "delays": _summarise_alarm_delays([result]),
     }

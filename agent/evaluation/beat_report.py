@@ -14,13 +14,8 @@ from rich.table import Column
 from rich.text import Text
 
 from agent.dashboard import wave_raster
-from agent.evaluation.beat_evaluation import (
-    BeatEvaluation,
-    EvaluationOptions,
-    FigureArray,
-    MismatchStrip,
-    RecordBeatResult,
-)
+from agent.evaluation.beat_evaluation import BeatEvaluation, FigureArray, MismatchStrip, RecordBeatResult
+from agent.evaluation.record_selection import EvaluationOptions
 from agent.evaluation.report_tables import (
     EvaluationReport,
     build_report_table,
@@ -153,7 +148,7 @@ def _list_mismatches(results: Sequence[RecordBeatResult]) -> list[EvaluationRepo
             "sample": mismatch.sample,
             "time_s": round(mismatch.sample / result.fs, 3),
             "true": mismatch.true,
-            "said": mismatch.said,
+            "said": mismatch.detected,
             "wave": draw_braille_strip(mismatch),
         }
         for result in results

@@ -41,7 +41,7 @@ ERROR_COLOURS = (("missed", BLUE), ("extra", ORANGE), ("another class", GREEN))
 
 def evaluation_page(report: EvaluationReport) -> str:
     """Return the page as text."""
-    return _load_template().render(
+    return _load_page_template().render(
         heading=beat_report_heading(report),
         measurements=measurement_lines(report | {"cost": None}),
         tables={
@@ -57,12 +57,12 @@ def evaluation_page(report: EvaluationReport) -> str:
             "timing_errors": _inline_svg(report, _draw_timing_errors),
         },
         mismatch_heads=MISMATCH_HEADS,
-        mismatches=[(mismatch_cells(one), "\n".join(one["wave"])) for one in report["mismatches"] or ()],
+        mismatches=[(mismatch_cells(mismatch), "\n".join(mismatch["wave"])) for mismatch in report["mismatches"] or ()],
     )
 
 
 @cache
-def _load_template() -> Template:
+def _load_page_template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE_FOLDER),
         autoescape=True,

@@ -1,6 +1,6 @@
 """Figures of the beats of a recording: rates, pauses, runs of ectopic beats, counts by hour.
 
-What a rate, a pause, a run and bigeminy are is said by `[rhythm]` and `[alarms]` of the settings, as for the monitor.
+`[rhythm]` and `[alarms]` of the settings define rates, pauses, runs and bigeminy, as they do for the monitor.
 """
 
 from dataclasses import dataclass

@@ -16,18 +16,18 @@ TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 
 def render_html_report(document: ReportDocument) -> Iterator[str]:
     """Yield the page in pieces, so that the strips of many alarms are never all in memory."""
-    return _load_templates().get_template("report.html").generate(title=document.title, report=document)
+    return _load_page_templates().get_template("report.html").generate(title=document.title, report=document)
 
 
 def render_html_index(
     title: str, note: str, links: Sequence[tuple[str, str, Sequence[str]]], heads: Sequence[str]
 ) -> str:
     """Return the page that leads to the reports of several beds: `links` hold file, bed and further cells of each."""
-    return _load_templates().get_template("index.html").render(title=title, note=note, links=links, heads=heads)
+    return _load_page_templates().get_template("index.html").render(title=title, note=note, links=links, heads=heads)
 
 
 @cache
-def _load_templates() -> Environment:
+def _load_page_templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE_FOLDER),
         autoescape=True,
