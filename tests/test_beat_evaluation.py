@@ -204,7 +204,7 @@ def reasons(skipped: tuple[SkippedRecord, ...]) -> dict[str, str]:
 
 
 def test_bad_records_are_skipped_and_the_rest_is_evaluated(own: Config, asked: EvaluationOptions) -> None:
-    """Each record that is no use is told with its reason; the others have the figures they have without them."""
+    """Each unusable record is named with its reason; the others have the same figures as without it."""
     folder = asked.folder
     assert folder is not None
     pair(folder, "good")
@@ -292,7 +292,7 @@ def test_nothing_to_evaluate_is_an_error(own: Config, asked: EvaluationOptions) 
 def test_options_that_make_no_sense(
     changes: dict[str, object], error: type[EcgError], words: str, own: Config, asked: EvaluationOptions
 ) -> None:
-    """Wrong options are told in a line, before anything is written."""
+    """Wrong options are reported in one line, before anything is written."""
     with pytest.raises(error) as caught:
         outcome(own, replace(asked, **changes))  # type: ignore[arg-type]
     assert words in str(caught.value)

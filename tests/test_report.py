@@ -1,4 +1,4 @@
-"""agent.report: what is read of a recording, what is found in it, and the pages that tell it."""
+"""agent.report: reading a recording, and the pages of its report."""
 
 import html.parser
 import re
@@ -163,7 +163,7 @@ def test_the_signal_is_read_from_any_place_at_125_hz(folder: Path) -> None:
     assert np.isnan(made.wave(1e6, 1.0)).all()
 
 
-def test_a_report_tells_what_is_in_it(
+def test_a_report_shows_what_was_recorded(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Config
 ) -> None:
     """One page that needs nothing else, and a PDF; what was written is printed."""
@@ -218,7 +218,7 @@ def test_several_beds_have_an_index(tmp_path: Path, settings: Config) -> None:
 
 
 def test_names_and_texts_are_harmless(tmp_path: Path, settings: Config) -> None:
-    """Whatever beds, runs, leads, events and alarms are called, it stands there as text; a PDF can tell it too."""
+    """Hostile names of beds, runs, leads, events and alarms are shown as plain text, in HTML and PDF."""
     leads = tuple(replace(lead, name=HOSTILE[:12]) for lead in LEADS)
     one = alarm(2000, bed=HOSTILE, run=HOSTILE, text=HOSTILE, condition=HOSTILE)
     found: list[Result] = [Event(HOSTILE, 3, "gap", HOSTILE * 20), *beats(0, 7000, HOSTILE), one, strip(one)]
@@ -412,7 +412,7 @@ def test_a_full_disk_keeps_the_old_report(
 
 
 def test_many_alarms_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Config) -> None:
-    """The most urgent have strips, the others a line each, and it is said how many there are."""
+    """The most urgent alarms have strips, the others one row each, and the report says how many there are."""
     monkeypatch.setattr("agent.report.alarm_content.MOST_STRIPS", 5)
     monkeypatch.setattr("agent.report.alarm_content.MOST_ROWS", 3)
     alarms = [alarm(100 * i, priority="high" if i % 10 == 9 else "low") for i in range(30)]

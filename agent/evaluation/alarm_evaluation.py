@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core.config import Config
-from agent.core.messages import Alarm, AlarmCondition, FloatArray
+from agent.core.messages import Alarm, AlarmCondition
 from agent.evaluation.alarm_scoring import (
     SCORED_CONDITIONS,
     ReferenceEvents,
@@ -38,7 +38,6 @@ from agent.evaluation.record_selection import (
 from model.errors import RecordError
 from model.records.annotations import encode_annotations, read_annotations
 from model.records.resample import FS
-from model.records.wfdb_records import Record
 from model.scoring.episode_scores import (
     AF_EPISODES,
     AF_OR_FLUTTER,
@@ -138,9 +137,9 @@ def evaluate_alarms(
         classify = load_configured_classifier(config)
         weights = classify.weights
         for group in (ready[at : at + BEDS_TOGETHER] for at in range(0, len(ready), BEDS_TOGETHER)):
-            began = time.process_time()
-            outputs = analyse_alarm_records([task.record for task in group], config, classify)
-            cpu_s += time.process_time() - began
+            records = [task.record for task in group]
+            outputs, group_cpu_s = analyse_records(records, config, classify, lambda _seconds: None)
+            cpu_s += group_cpu_s
             for task in group:
                 try:
                     results.append(evaluate_record_alarms(task, outputs[task.record.name], config, options.out))
@@ -152,13 +151,6 @@ def evaluate_alarms(
         raise RecordError(f"none of {len(names)} records could be evaluated: {skipped[0].reason}")
     cost = EvaluationCost(ecg_s, cpu_s, time.perf_counter() - started)
     return AlarmEvaluation(tuple(results), tuple(sorted(skipped, key=lambda record: record.record)), cost, weights)
-
-
-def analyse_alarm_records(
-    records: Sequence[Record], config: Config, classify: Callable[[FloatArray], FloatArray]
-) -> dict[str, PipelineOutput]:
-    """Return the alarms of records with different names, which are beds of one pipeline."""
-    return analyse_records(records, config, classify, lambda _seconds: None)[0]
 
 
 def evaluate_record_alarms(task: RecordTask, output: PipelineOutput, config: Config, out: Path) -> RecordAlarmResult:

@@ -71,6 +71,7 @@ class RecordTask:
 
     @property
     def seconds(self) -> float:
+        """Length of the record."""
         return self.record.length / self.record.fs
 
 

@@ -40,9 +40,11 @@ class ChartAxes:
         return self.bottom - (np.asarray(value, np.float64) - low) / ((high - low) or 1.0) * (self.bottom - self.top)
 
     def at_x(self, value: float) -> float:
+        """Return the place of one value of the horizontal axis."""
         return float(self.x(np.array(value)))
 
     def at_y(self, value: float) -> float:
+        """Return the place of one value of the vertical axis."""
         return float(self.y(np.array(value)))
 
     def frame(self, name: str, most: int = 4, marks: Sequence[float] | None = None) -> None:

@@ -37,6 +37,7 @@ class RunSpan:
 
     @property
     def end_s(self) -> float:
+        """Seconds from the start at which the run ends."""
         return self.at_s + (self.stop - self.first) / FS
 
 

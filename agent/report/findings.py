@@ -67,10 +67,12 @@ class BeatFindings:
 
     @property
     def total(self) -> int:
+        """Number of all beats."""
         return sum(self.counts)
 
     @property
     def pause_count(self) -> int:
+        """Number of all pauses."""
         return len(self.paused)
 
     def share(self, name: str) -> float:

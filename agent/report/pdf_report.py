@@ -103,9 +103,13 @@ def _document_head(document: ReportDocument) -> list[Flowable]:
     title = Table([[_paragraph(document.title, 20, WIDTH - 185, bold=True), warning]], [WIDTH - 172, 172])
     title.setStyle([*_cell_padding(0, 0, 0, 4), ("VALIGN", (0, 0), (-1, -1), "TOP")])
     value_width = WIDTH / 2 - 84
-    pairs = [(_paragraph(name, BODY_SIZE, 84, GREY), _paragraph(value, BODY_SIZE, value_width)) for name, value in
-             document.facts]  # fmt: skip
-    rows = [[*pairs[i], *(pairs[i + 1] if i + 1 < len(pairs) else ("", ""))] for i in range(0, len(pairs), 2)]
+    cells = [
+        cell
+        for name, value in document.facts
+        for cell in (_paragraph(name, BODY_SIZE, 84, GREY), _paragraph(value, BODY_SIZE, value_width))
+    ]
+    rows = [cells[i : i + 4] for i in range(0, len(cells), 4)]
+    rows[-1] += [Spacer(0, 0)] * (4 - len(rows[-1]))
     facts = Table(rows, [84, value_width] * 2)
     facts.setStyle([*_cell_padding(0, 6, 1, 1), ("VALIGN", (0, 0), (-1, -1), "TOP")])
     return [title, Spacer(0, 4), facts, Spacer(0, 4)]
@@ -180,10 +184,12 @@ def _table_flowables(table: ReportTable) -> list[Flowable]:
     widths = [WIDTH * min(1.0, total) * share / total for share in table.widths]
     sides: list[TextAlignment] = ["r" if side == "r" else "l" for side in table.aligned]
     rows = [
-        [_table_cell(cell, width, side, bold=row is table.heads) for cell, width, side in
-         zip(row, widths, sides, strict=True)]
+        [
+            _table_cell(cell, width, side, bold=row is table.heads)
+            for cell, width, side in zip(row, widths, sides, strict=True)
+        ]
         for row in (table.heads, *table.rows)
-    ]  # fmt: skip
+    ]
     shown = Table(rows, widths, repeatRows=1, hAlign="LEFT", spaceAfter=8)
     shown.setStyle(
         [

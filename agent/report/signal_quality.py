@@ -42,6 +42,7 @@ class SignalQuality:
 
     @property
     def recorded_s(self) -> float:
+        """Seconds of signal in all."""
         return float(self.recorded.sum())
 
 
