@@ -35,7 +35,8 @@ LONG_RUN_S = 7.0
 """A longer run gets a strip of 20 s."""
 LEAST_NN_SHARE = 0.8
 FEW_INTERVALS_NOTE = (
-    "Fewer than 80 % of the NN intervals could be used (ectopy, fibrillation or noise): read these figures with care."
+    f"Fewer than {100 * LEAST_NN_SHARE:g} % of the NN intervals could be used (ectopy, fibrillation or noise): read "
+    "these figures with care."
 )
 
 

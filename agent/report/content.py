@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from agent.core.config import Config
 from agent.core.messages import Strip
 from agent.report.alarm_content import alarm_section
@@ -19,7 +21,7 @@ from agent.report.document import (
     SummaryTiles,
 )
 from agent.report.findings import BeatFindings, compute_beat_findings
-from agent.report.signal_quality import NOISY_UV, SignalQuality, measure_signal_quality
+from agent.report.signal_quality import FLAT_MV, NOISY_UV, SignalQuality, measure_signal_quality
 from agent.report.styles import (
     CLASS_COLOURS,
     NONE,
@@ -32,13 +34,22 @@ from agent.report.styles import (
 )
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
-from model.rhythm.hrv import NNIntervals, measure_time_domain, select_nn_intervals
+from model.rhythm.hrv import (
+    FURTHEST_SHARE,
+    LONGEST_NN_S,
+    NEIGHBOUR_COUNT,
+    SHORTEST_NN_S,
+    NNIntervals,
+    measure_time_domain,
+    select_nn_intervals,
+)
 
 WARNING = "Research tool, not a medical device"
 MOST_RUNS, MOST_EVENTS = 60, 200
 HRV_METHODS = (
-    "Heart-rate variability is measured on intervals between two consecutive N beats of 0.3 to 2 s that differ from "
-    "the mean of 20 on each side by no more than 20 %, as the Task Force of 1996 defines it (Circulation 93: 1043); "
+    f"Heart-rate variability is measured on intervals between two consecutive N beats of {SHORTEST_NN_S:g} to "
+    f"{LONGEST_NN_S:g} s that differ from the mean of {NEIGHBOUR_COUNT} on each side by no more than "
+    f"{100 * FURTHEST_SHARE:g} %, as the Task Force of 1996 defines it (Circulation 93: 1043); "
     "power by Lomb's periodogram of segments of five minutes. docs/report.md of ecg-agent says what each figure means."
 )
 
@@ -169,13 +180,13 @@ def _signal_section(recording: BedRecording, signal: SignalQuality) -> ReportSec
         if recording.length_s:
             section.blocks.append(ReportNote("The signal is no longer there: it was deleted to stay below a limit."))
         return section
-    noise = signal.noise_uv[signal.noise_uv == signal.noise_uv]
-    worst = sorted(noise.tolist())[-1] if len(noise) else None
+    noise_uv = signal.noise_uv[np.isfinite(signal.noise_uv)]
+    worst = float(noise_uv.max()) if len(noise_uv) else None
     section.blocks += [
         ReportFigure(quality_chart(recording, signal)),
         ReportNote(
-            f"Flat: a whole second within 20 µV; at the rails: the same where the converter ends. The noisiest minute "
-            f"has {number_or_dash(worst)} µV. Missing signal is never filled in."
+            f"Flat: a whole second within {1000 * FLAT_MV:g} µV; at the rails: the same where the converter ends. "
+            f"The noisiest minute has {number_or_dash(worst)} µV. Missing signal is never filled in."
         ),
     ]
     return section

@@ -103,7 +103,7 @@ def _document_head(document: ReportDocument) -> list[Flowable]:
     title = Table([[_paragraph(document.title, 20, WIDTH - 185, bold=True), warning]], [WIDTH - 172, 172])
     title.setStyle([*_cell_padding(0, 0, 0, 4), ("VALIGN", (0, 0), (-1, -1), "TOP")])
     value_width = WIDTH / 2 - 84
-    cells = [
+    cells: list[Flowable] = [
         cell
         for name, value in document.facts
         for cell in (_paragraph(name, BODY_SIZE, 84, GREY), _paragraph(value, BODY_SIZE, value_width))
