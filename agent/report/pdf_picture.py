@@ -23,17 +23,28 @@ OTHER_FONTS = {False: "DejaVuSans", True: "DejaVuSans-Bold"}
 def draw_picture(canvas: Canvas, picture: Picture) -> None:
     """Draw a picture whose lower left corner is the origin of the canvas."""
     begin = f"q {1 / UNITS_PER_POINT} 0 0 {-1 / UNITS_PER_POINT} 0 {picture.height:.3f} cm"
-    operators: list[str] = []
     for shape in picture.shapes:
-        if isinstance(shape, TextShape):
-            if operators:
-                canvas.addLiteral("\n".join([begin, *operators, "Q"]))
-                operators = []
+        if isinstance(shape, PathShape):
+            canvas.addLiteral(f"{begin}\n{_path_operators(shape)}\nQ")
+        elif isinstance(shape, TextShape):
             _draw_text(canvas, shape, picture.height - shape.y)
         else:
-            operators.append(_path_operators(shape) if isinstance(shape, PathShape) else _box_operators(shape))
-    if operators:
-        canvas.addLiteral("\n".join([begin, *operators, "Q"]))
+            _draw_box(canvas, shape, picture.height - shape.y - shape.height)
+
+
+def _draw_box(canvas: Canvas, box: BoxShape, y: float) -> None:
+    """Draw a rectangle whose lower edge is at `y` from below."""
+    if box.fill:
+        canvas.setFillColor(_parse_colour(blend_on_white(box.fill, box.opacity)))
+    if box.stroke:
+        canvas.setStrokeColor(_parse_colour(box.stroke))
+        canvas.setLineWidth(0.5)
+    style = {"stroke": bool(box.stroke), "fill": bool(box.fill)}
+    if box.radius:
+        radius = min(box.radius, box.width / 2, box.height / 2)
+        canvas.roundRect(box.x, y, box.width, box.height, radius, **style)
+    else:
+        canvas.rect(box.x, y, box.width, box.height, **style)
 
 
 def _draw_text(canvas: Canvas, shape: TextShape, y: float) -> None:
@@ -104,35 +115,7 @@ def _path_operators(path: PathShape) -> str:
     return "\n".join(out)
 
 
-def _box_operators(box: BoxShape) -> str:
-    x, y, width, height = (round(value * UNITS_PER_POINT) for value in (box.x, box.y, box.width, box.height))
-    out = [f"{_rgb_operands(box.fill, box.opacity)} rg"] if box.fill else []
-    if box.stroke:
-        out.append(f"{_rgb_operands(box.stroke, 1.0)} RG {UNITS_PER_POINT // 2} w [] 0 d")
-    if box.radius:
-        out.append(
-            _rounded_box_operators(
-                x, y, width, height, min(round(box.radius * UNITS_PER_POINT), width // 2, height // 2)
-            )
-        )
-    else:
-        out.append(f"{x} {y} {width} {height} re")
-    out.append("B" if box.fill and box.stroke else "f" if box.fill else "S")
-    return " ".join(out)
-
-
-def _rounded_box_operators(x: int, y: int, width: int, height: int, r: int) -> str:
-    k = round(0.4477 * r)
-    right, bottom = x + width, y + height
-    return (
-        f"{x + r} {y} m {right - r} {y} l {right - k} {y} {right} {y + k} {right} {y + r} c "
-        f"{right} {bottom - r} l {right} {bottom - k} {right - k} {bottom} {right - r} {bottom} c "
-        f"{x + r} {bottom} l {x + k} {bottom} {x} {bottom - k} {x} {bottom - r} c "
-        f"{x} {y + r} l {x} {y + k} {x + k} {y} {x + r} {y} c h"
-    )
-
-
 @cache
 def _rgb_operands(colour: str, opacity: float) -> str:
-    shown = blend_on_white(colour, opacity)
-    return " ".join(f"{int(shown[i : i + 2], 16) / 255:.3f}" for i in (1, 3, 5))
+    shown = _parse_colour(blend_on_white(colour, opacity))
+    return f"{shown.red:.3f} {shown.green:.3f} {shown.blue:.3f}"
