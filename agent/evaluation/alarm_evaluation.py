@@ -130,7 +130,9 @@ def evaluate_alarms(
     check_evaluation_options(options)
     names = record_names(options)
     ready, skipped = prepare_records(names, options)
-    ecg_s, done_s, cpu_s = sum(task.seconds for task in ready), 0.0, 0.0
+    ecg_s = sum(task.seconds for task in ready)
+    done_s = 0.0
+    cpu_s = 0.0
     results: list[RecordAlarmResult] = []
     weights = config.monitor.weights
     if ready:
@@ -160,7 +162,9 @@ def evaluate_record_alarms(task: RecordTask, output: PipelineOutput, config: Con
     """
     if output.failed:
         raise RecordError(output.failed)
-    record, reference, part = task.record, task.reference, task.part
+    record = task.record
+    reference = task.reference
+    part = task.part
     alarms = final_alarms(output.alarms)
     notes = annotate_alarms(alarms, record.fs, record.length)
     write_output_file(out / f"{record.name}.{ALARM_EXTENSION}", encode_annotations(notes))

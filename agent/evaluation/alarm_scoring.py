@@ -98,8 +98,10 @@ def annotate_alarms(alarms: Sequence[Alarm], fs: float, length: int) -> Annotati
         if label == RHYTHM_LABELS["ventricular fibrillation"]:
             notes += [(start, 2 * place + 1, "[", ""), (end, 2 * place + 1, "]", "")]
         notes.append((start, 2 * place + 2, "+", label))
+    # Comments come after the first rhythm label, which stands at sample 0.
     comments = sorted((max(1, at(alarm.announced)), _alarm_comment(alarm)) for alarm in alarms)
     notes += [(sample, 0, '"', text) for sample, text in comments]
+    # The second field orders annotations of one sample: marks end before labels begin.
     notes.sort(key=lambda note: note[:2])
     samples, _, symbols, texts = zip(*notes, strict=True) if notes else ((), (), (), ())
     return AnnotationFile(samples, symbols, (0,) * len(samples), texts)
@@ -242,7 +244,7 @@ def _find_vt_episodes(beats: Sequence[tuple[int, str]], config: AlarmConfig) -> 
     """Return runs of V beats, first to last beat, in which `vt_beats` in a row are at least as fast as `vt_bpm`."""
     episodes: list[EpisodeSpan] = []
     run: list[int] = []
-    for sample, label in [*beats, (0, "")]:
+    for sample, label in [*beats, (0, "")]:  # the last entry closes a run at the end
         if label == "V":
             run.append(sample)
             continue
@@ -273,6 +275,7 @@ def _reference_rates(peaks: Sequence[int], config: Config) -> list[tuple[int, fl
     rates: list[tuple[int, float]] = []
     begun = 0
     for n, interval in enumerate(intervals, 1):
+        # After a standstill the average starts again, as in the monitor.
         if interval >= config.rhythm.pause_s:
             begun = n
         value = mean_heart_rate(intervals[max(begun, n - most) : n], config.rhythm)
@@ -288,7 +291,7 @@ def _join_beats_beyond(
     episodes: list[EpisodeSpan] = []
     for stretch in stretches:
         row: list[int] = []
-        for sample, value in [*stretch, (0, None)]:
+        for sample, value in [*stretch, (0, None)]:  # likewise
             if value is not None and beyond(value):
                 row.append(sample)
             elif row:

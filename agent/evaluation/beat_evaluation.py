@@ -157,6 +157,7 @@ def _run_record_groups(
 ) -> tuple[list[RecordOutcome], float]:
     """Evaluate records in groups, in this process or in others; their order is kept. Also return the CPU seconds."""
     total_s = sum(task.seconds for task in ready)
+    # Groups small enough that every process has one.
     size = max(1, min(BEDS_TOGETHER, -(-len(ready) // options.jobs)))
     groups = [ready[i : i + size] for i in range(0, len(ready), size)]
     done_s = 0.0
@@ -170,6 +171,7 @@ def _run_record_groups(
         classify = None if options.score_only or not groups else load_configured_classifier(config)
         results = [_evaluate_group(group, classify, config, options, advance) for group in groups]
     else:
+        # Spawned, since a fork would copy PyTorch without its threads.
         with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
             futures = [pool.submit(_evaluate_in_process, group, config, options) for group in groups]
             for future in as_completed(futures):
@@ -220,7 +222,8 @@ def _evaluate_record_beats(
     task: RecordTask, output: PipelineOutput | None, config: Config, options: EvaluationOptions
 ) -> RecordBeatResult:
     """Score a record, after writing its detected beats. Raises RecordError if the pipeline refused it."""
-    record, part = task.record, task.part
+    record = task.record
+    part = task.part
     folder = options.out
     if output is None:
         folder = options.folder or options.out
@@ -276,7 +279,8 @@ def _paired_heart_rates(
         last = int(np.searchsorted(peaks, pair.reference_sample))
         if shown is None or last < intervals:
             continue
-        first, at = peaks[last - intervals], pair.reference_sample
+        first = peaks[last - intervals]
+        at = pair.reference_sample
         if at > first and not ((first <= onsets) & (onsets < at)).any():
             rr_s = np.diff([*peaks[last - intervals : last], at]) / task.record.fs
             expected = mean_heart_rate(rr_s.tolist(), config)

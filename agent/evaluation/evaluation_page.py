@@ -77,6 +77,7 @@ def _inline_svg(report: EvaluationReport, draw: Callable[[EvaluationReport], Fig
     """Draw a picture as an element of the page, with matplotlib settings of its own."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
+        # A fixed salt gives the same ids, and so the same bytes, every time.
         matplotlib.rcParams.update(STYLE | {"svg.hashsalt": draw.__name__})
         file = StringIO()
         draw(report).savefig(file, format="svg", metadata=METADATA["svg"])
@@ -108,7 +109,8 @@ def _draw_record_errors(report: EvaluationReport) -> Figure:
         matrices[:, size:, :size].sum(axis=(1, 2)),
         matched.sum(axis=(1, 2)) - np.trace(matched, axis1=1, axis2=2),
     )
-    places, bottom = np.arange(len(matrices)), np.zeros(len(matrices))
+    places = np.arange(len(matrices))
+    bottom = np.zeros(len(matrices))
     for (name, colour), beats in zip(ERROR_COLOURS, counts, strict=True):
         axes.bar(places, beats, 0.8, bottom, color=colour, label=name)
         bottom = bottom + beats

@@ -80,6 +80,7 @@ def analyse_records(
             except EcgError as error:
                 outputs[name].failed = str(error)
                 del streams[name]
+        # Only the pipeline is timed, not the reading of records.
         began = time.process_time()
         results = pipeline.push(messages)
         cpu_s += time.process_time() - began
@@ -115,7 +116,9 @@ def record_chunks(record: Record, block_s: float = RECORD_BLOCK_S) -> Iterator[C
         raise RecordError(f"record {record.path} cannot be resampled: {error}") from error
     leads = tuple(_microvolt_lead(signal) for signal in record.signals)
     gains = np.array([lead.gain for lead in leads])
-    block, first = max(1, round(block_s * record.fs)), 0
+    block = max(1, round(block_s * record.fs))
+    first = 0
+    # The last pair is empty: it flushes the resampler.
     for start, stop in pairwise((*range(0, record.length, block), record.length, record.length)):
         x = resampler.push(read_record_samples(record, start, stop)) if stop > start else resampler.flush()
         if len(x):

@@ -56,6 +56,7 @@ def choose_shown_alarms(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alar
 def _build_alarm_figure(recording: BedRecording, alarm: Alarm, strip: Strip | None) -> ReportBlock:
     colour = PRIORITY_COLOURS[alarm.priority]
     known_s = recording.time_of(alarm.run, alarm.announced)
+    # The reason of some alarms names the condition already.
     title = f"{alarm.condition}: {alarm.text}" if alarm.condition not in alarm.text else alarm.text
     begin_s: float | None = None
     if strip is not None:

@@ -68,6 +68,7 @@ class ChartAxes:
         zero = started_s or 0.0
         low, high = self.x_span
         step = next((s for s in _CLOCK_STEPS_S if (high - low) / s <= MOST_CLOCKS), (high - low) / MOST_CLOCKS)
+        # Ticks lie on round times of the clock, not of the recording.
         first = np.ceil((zero + low) / step) * step
         for i in range(MOST_CLOCKS + 2):
             at = first + i * step - zero

@@ -93,7 +93,8 @@ def variability_section(nn: NNIntervals) -> ReportSection:
     if figures is None:
         section.blocks.append(ReportNote("No interval between two normal beats in a row: nothing to measure."))
         return section
-    power, cloud = measure_nn_spectrum(nn), measure_poincare(nn)
+    power = measure_nn_spectrum(nn)
+    cloud = measure_poincare(nn)
     section.blocks.append(ReportFigure(hrv_picture(nn, power, cloud)))
     section.blocks += [_time_domain_table(figures, nn), _power_table(power)]
     if nn.share < LEAST_NN_SHARE:
@@ -143,7 +144,8 @@ def _ectopic_run_figure(recording: BedRecording, run: EctopicRun, word: str) -> 
 def _ectopic_beats_table(findings: BeatFindings) -> ReportBlock:
     rows = []
     for name in "VS":
-        count, runs = findings.counts[CLASSES.index(name)], findings.runs[name]
+        count = findings.counts[CLASSES.index(name)]
+        runs = findings.runs[name]
         fastest = max((run.rate for run in runs), default=None)
         rows.append(
             (

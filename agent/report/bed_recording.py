@@ -70,7 +70,9 @@ class BedRecording:
     """
 
     def __init__(self, session: SessionRuns, bed: str) -> None:
-        self.bed, self.about, self.live = bed, session.about, session.live
+        self.bed = bed
+        self.about = session.about
+        self.live = session.live
         self.segments = session.segments(bed)
         self.places = _place_runs(session, bed, self.segments)
         self._by_run = {place.run: i for i, place in enumerate(self.places)}
@@ -84,9 +86,9 @@ class BedRecording:
         self.alarm_count = session.alarm_count(bed)
         self.events: list[tuple[float, Event]] = list(islice(session.told(bed), MOST_EVENTS))
         self.lead = _analysed_lead(self.segments, self.events)
-        self._firsts: dict[str, list[RecordedSegment]] = {}
+        self._segments_of: dict[str, list[RecordedSegment]] = {}
         for segment in self.segments:
-            self._firsts.setdefault(segment.run, []).append(segment)
+            self._segments_of.setdefault(segment.run, []).append(segment)
 
     def time_of(self, run: str, sample: float) -> float | None:
         """Return the time of a sample (125 Hz) of a run in seconds from the start; None for an unknown run."""
@@ -111,17 +113,19 @@ class BedRecording:
 
     def run_at(self, at_s: float) -> RunSpan | None:
         """Return the run that a time lies in, or the last one before it."""
+        # Half a sample of tolerance: the times of runs come from clocks, in floating point.
         index = bisect_right([place.at_s for place in self.places], at_s + 0.5 / FS) - 1
         return self.places[index] if index >= 0 else None
 
     def wave(self, at_s: float, seconds: float) -> FloatArray:
         """Return the analysed lead from a time on: (n,) float32 mV at 125 Hz, NaN where nothing was recorded."""
         out = np.full(max(0, round(seconds * FS)), np.nan, np.float32)
+        # A stretch that crosses runs shows the run in its middle; the rest stays NaN.
         place = self.run_at(at_s + seconds / 2)
         if place is None:
             return out
         first = round(place.first + (at_s - place.at_s) * FS)
-        for segment in self._firsts.get(place.run, ()):
+        for segment in self._segments_of.get(place.run, ()):
             scale = FS / segment.fs
             begin, end = segment.first * scale - first, (segment.first + segment.count) * scale - first
             if end > 0 and begin < len(out):
@@ -153,6 +157,7 @@ class BedRecording:
 
     def _fill(self, out: FloatArray, segment: RecordedSegment, begin: float, end: float) -> None:
         """Copy the samples of a segment into `out` (n,), in which it reaches from `begin` to `end` (at 125 Hz)."""
+        # A millionth of a sample less, so that rounding errors do not skip a slot.
         low, high = max(0, int(np.ceil(begin - 1e-6))), min(len(out), int(np.ceil(end - 1e-6)))
         if high <= low:
             return
@@ -178,6 +183,7 @@ class BedRecording:
             if rows := parts.pop(place.run, None):
                 table = np.array(rows, np.float64)
                 table = table[np.argsort(table[:, 0], kind="stable")]
+                # Broken rows lie far outside; a beat may lie up to a second past what is on disk.
                 table = table[(table[:, 0] >= place.first - FS) & (table[:, 0] <= place.stop + FS)]
                 at_s = place.at_s + (table[:, 0] - place.first) / FS
                 columns.append((at_s, table[:, 1], table[:, 2], np.full(len(table), float(index))))
@@ -220,6 +226,7 @@ def _place_runs(session: SessionRuns, bed: str, segments: Sequence[RecordedSegme
         at_s = end_s
         if (segment_of := first_of.get(name)) is not None:
             clock = segment_of.started_s - (segment_of.first / segment_of.fs - first / FS)
+            # The first run with signal fixes the zero; earlier runs without signal keep their lengths.
             zero = clock - end_s if zero is None else zero
             at_s = max(end_s, clock - zero)
         places.append(RunSpan(name, first, stop, at_s))

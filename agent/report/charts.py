@@ -54,8 +54,9 @@ def rate_chart(recording: BedRecording, findings: BeatFindings) -> Picture:
         least, mean, most = bin_extremes(rate, at_s, bins)
         middle = (bins.edges[:-1] + bins.edges[1:]) / 2
         filled = np.isfinite(mean)
-        few = len(known) < 2 * columns
+        few = len(known) < 2 * columns  # then a line through every beat is clearer than means
         x, top, bottom = axes.x(middle), axes.y(most), axes.y(least)
+        # Columns overlap a little, or viewers show seams between them.
         picture.lines(np.stack([x, top - 0.3, x, bottom + 0.3], axis=1)[filled], BAND, COLUMN_WIDTH + 0.1)
         line = (axes.x(at_s), axes.y(rate)) if few else (x, axes.y(mean))
         picture.path(*line, BLUE, 1.1)
@@ -83,6 +84,7 @@ def tachogram_chart(recording: BedRecording) -> Picture:
     picture = Picture(122, "Tachogram: all RR intervals over the recording.")
     draw_chart_heading(picture, 0, 10, "RR intervals", "seconds; darker where many lie together")
     known = np.isfinite(rr)
+    # A few pauses must not squeeze all other intervals; they are marked at the upper edge.
     top = float(np.clip(np.quantile(rr[known], 0.999) * 1.25, 1.2, 4.0)) if known.any() else 1.6
     axes = make_time_axes(picture, 18, 106, recording.length_s, (0.0, top))
     axes.frame("seconds", 5)
@@ -112,6 +114,7 @@ def draw_chart_cells(
     axes: ChartAxes, chosen: NDArray[np.bool_], width: float, height: float, colour: str, opacity: float
 ) -> None:
     """Draw the chosen cells (columns, rows), rows from below; adjoining cells of a column become one line."""
+    # Each column of cells alternates between starts and ends of its filled stretches.
     padded = np.pad(chosen.astype(np.int8), ((0, 0), (1, 1)))
     turns = np.argwhere(np.diff(padded, axis=1) != 0)
     if not len(turns):
@@ -175,7 +178,8 @@ def alarm_chart(recording: BedRecording, alarms: Sequence[Alarm]) -> Picture:
     axes = ChartAxes(picture, 150, axes.right, axes.top, axes.bottom, axes.x_span, axes.y_span)
     axes.clocks(recording.started_s)
     for i, ((priority, condition), group) in enumerate(shown):
-        y, colour = 20 + 13 * i, PRIORITY_COLOURS[priority]
+        y = 20 + 13 * i
+        colour = PRIORITY_COLOURS[priority]
         picture.text(0, y + 9, priority[0].upper(), 8, colour, bold=True)
         picture.text(12, y + 9, condition[:28], 8)
         picture.text(142, y + 9, f"{len(group):,}", 8, GREY, "end")
@@ -222,6 +226,7 @@ def quality_chart(recording: BedRecording, quality: SignalQuality) -> Picture:
     columns = int(min((axes.right - axes.left) / COLUMN_WIDTH, len(quality.recorded)))
     number_of = np.minimum(np.arange(len(quality.recorded)) * columns // len(quality.recorded), columns - 1)
     lasts = np.full(len(quality.recorded), MINUTE_S)
+    # The last minute is rarely a whole one.
     lasts[-1] = max(1e-9, recording.length_s - MINUTE_S * (len(lasts) - 1))
     whole = np.bincount(number_of, lasts, columns)
     shares = [
@@ -229,7 +234,8 @@ def quality_chart(recording: BedRecording, quality: SignalQuality) -> Picture:
         for part in (quality.flat, quality.saturated, np.maximum(0.0, lasts - quality.recorded))
     ]
     x = axes.left + (np.arange(columns) + 0.5) * (axes.right - axes.left) / columns
-    width, base = (axes.right - axes.left) / columns, np.zeros(columns)
+    width = (axes.right - axes.left) / columns
+    base = np.zeros(columns)
     rest = np.clip(1 - sum(shares), 0.0, 1.0)
     for share, (colour, _) in zip((rest, shares[2], shares[0], shares[1]), items, strict=True):
         ends = np.stack([x, axes.y(base), x, axes.y(np.minimum(1.0, base + share))], axis=1)

@@ -90,6 +90,7 @@ def _write_bed_report(
 
 
 def _write_pdf_report(document: ReportDocument, out: Path) -> None:
+    # ReportLab takes a while to import, and the page alone does not need it.
     from agent.report.pdf_report import write_pdf_document
 
     with write_atomically(out) as file:
@@ -131,7 +132,8 @@ def _name_bed_reports(beds: tuple[str, ...], out: Path) -> list[Path]:
     paths = []
     for bed in beds:
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", bed)[:LONGEST_NAME].strip("_") or "bed"
-        name, number = plain, 1
+        name = plain
+        number = 1
         while name.lower() in taken:
             number += 1
             name = f"{plain}-{number}"

@@ -57,6 +57,7 @@ HRV_METHODS = (
 def build_report_document(recording: BedRecording, strips: dict[AlarmKey, Strip], config: Config) -> ReportDocument:
     """Return the report of a bed; `strips` are those kept of its alarms, `config` defines rates, pauses and runs."""
     signal = measure_signal_quality(recording)
+    # Noise and fibrillation give R peaks that are no heart beats: no rate and no pause is taken from them.
     clear = signal.clear(recording.beats.at_s) & ~recording.fibrillating(recording.beats.at_s)
     findings = compute_beat_findings(recording.beats, clear, config)
     nn = select_nn_intervals(recording.beats.at_s, recording.beats.rr_s, recording.beats.of("N") & clear)

@@ -59,10 +59,12 @@ def count_strip_rows(seconds: float) -> int:
 def strip_picture(strip: StripDrawing) -> Picture:
     """Draw a strip in rows of ten seconds."""
     known = strip.wave[np.isfinite(strip.wave)]
+    # Quantiles, so that a spike does not decide the gain.
     low, high = (float(np.quantile(known, q)) for q in (0.001, 0.999)) if len(known) else (-1.0, 1.0)
     gain = next((g for g in PAPER_GAINS if (high - low) * g <= MOST_MM - 2), PAPER_GAINS[-1])
     millimetres = min(MOST_MM, max(LEAST_MM, 5 * int(np.ceil(((high - low) * gain + 3) / 5))))
-    height, middle = millimetres * MM, (low + high) / 2
+    height = millimetres * MM
+    middle = (low + high) / 2
     rows = count_strip_rows(len(strip.wave) / FS)
     picture = Picture(rows * (LETTERS_HEIGHT + height + ROW_SPACE) + 7, strip.title)
     for row in range(rows):
@@ -70,6 +72,7 @@ def strip_picture(strip: StripDrawing) -> Picture:
         begin = row * ROW_S
         seconds = min(ROW_S, len(strip.wave) / FS - begin)
         _draw_paper_grid(picture, 0.0, top, seconds * PAPER_SPEED, height)
+        # One sample more than the row, so that the lines of two rows meet.
         part = strip.wave[round(begin * FS) : round((begin + ROW_S) * FS) + 1]
         _shade_missing_signal(picture, part, top, height)
         y = top + height / 2 - (part.astype(np.float64) - middle) * gain * MM
@@ -90,7 +93,8 @@ def typical_beat_picture(typical_beats: Sequence[TypicalBeat]) -> Picture:
     high = max(float(np.quantile(beat.samples, 0.98)) for beat in typical_beats)
     gain = next((g for g in PAPER_GAINS if (high - low) * g <= 50), PAPER_GAINS[-1])
     millimetres = min(60, max(25, 5 * int(np.ceil(((high - low) * gain + 5) / 5))))
-    height, middle = millimetres * MM, (low + high) / 2
+    height = millimetres * MM
+    middle = (low + high) / 2
     names = ", ".join(f"{beat.name} {CLASS_NAMES[beat.name]}" for beat in typical_beats)
     picture = Picture(height + 40, f"Typical beats of the classes {names}.")
     for i, beat in enumerate(typical_beats):
@@ -142,7 +146,8 @@ def _shade_missing_signal(picture: Picture, part: FloatArray, top: float, height
 def _draw_beat_letters(picture: Picture, strip: StripDrawing, begin: float, top: float) -> None:
     for at_s, name in strip.beats:
         if 0 <= at_s - begin < ROW_S:
-            x, plain = (at_s - begin) * PAPER_SPEED, name == "N"
+            x = (at_s - begin) * PAPER_SPEED
+            plain = name == "N"
             picture.text(x, top - 2, name, 7 if plain else 8, CLASS_COLOURS[name], "middle", bold=not plain)
 
 
@@ -155,6 +160,7 @@ def _draw_strip_flags(picture: Picture, strip: StripDrawing, begin: float, top: 
             right = x > WIDTH - 50
             beside, anchor = (x - 3, FLAG_ANCHORS[0]) if right else (x + 3, FLAG_ANCHORS[1])
             y = top + height - 2.5
+            # Words of flags near each other stand above each other.
             while any(abs(x - other) < FLAG_WIDTH and abs(y - level) < 1 for other, level in taken):
                 y -= 8
             taken.append((x, y))

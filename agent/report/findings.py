@@ -140,6 +140,7 @@ def _mean_rate(rr_s: TimeArray, count: int, pause_s: float) -> TimeArray:
 
 def _sum_latest(values: TimeArray, count: int) -> TimeArray:
     """Return the sum (n,) of each value and the `count` - 1 before it, NaN where there are fewer."""
+    # The difference of two running sums: one pass, however long the window.
     sums = np.cumsum(np.concatenate([[0.0], values]))
     out = np.full(len(values), np.nan)
     out[count - 1 :] = sums[count:] - sums[:-count]
@@ -151,6 +152,7 @@ def find_consecutive_beats(beats: RecordedBeats, name: str, pause_s: float) -> l
     mine = beats.of(name)
     if not len(mine):
         return []
+    # Whether each beat continues the row of the one before it; a comparison with NaN is false.
     joined = np.concatenate([[False], mine[1:] & mine[:-1] & (beats.rr_s[1:] <= pause_s)])
     starts = np.flatnonzero(mine & ~joined)
     ends = np.flatnonzero(mine & ~np.concatenate([joined[1:], [False]])) + 1
@@ -164,6 +166,7 @@ def find_consecutive_beats(beats: RecordedBeats, name: str, pause_s: float) -> l
 
 def choose_time_bins(started_s: float | None, length_s: float, most: int = MOST_BINS) -> TimeBins:
     """Return the shortest equal parts of the time line, `most` of them at most."""
+    # Counted from a full week, the longest step, so that edges lie on the clock.
     zero = (started_s or 0.0) % 604_800
     step = next(
         (step for step in _BIN_STEPS_S if length_s / step <= most - 1), max(_BIN_STEPS_S[-1], length_s / (most - 1))
@@ -183,7 +186,8 @@ def count_by_bin(beats: RecordedBeats, parts: TimeBins) -> NDArray[np.int64]:
 def bin_extremes(values: TimeArray, at_s: TimeArray, parts: TimeBins) -> tuple[TimeArray, TimeArray, TimeArray]:
     """Return least, mean and greatest (parts,) of the values (n,) at times (n,) in seconds, NaN for an empty part."""
     known = np.isfinite(values)
-    number, kept = parts.of(at_s[known]), values[known]
+    number = parts.of(at_s[known])
+    kept = values[known]
     least, most = np.full(len(parts), np.inf), np.full(len(parts), -np.inf)
     np.minimum.at(least, number, kept)
     np.maximum.at(most, number, kept)
@@ -197,6 +201,7 @@ def bin_extremes(values: TimeArray, at_s: TimeArray, parts: TimeBins) -> tuple[T
 def _count_bigeminy(beats: RecordedBeats, config: AlarmConfig) -> int:
     """Count V beats that follow another beat in turn, `bigeminy_cycles` times or more without a gap."""
     mine = beats.of("V")
+    # True at each beat that differs from the one before it: a row of these alternates.
     turns = np.concatenate([[False], (mine[1:] != mine[:-1]) & np.isfinite(beats.rr_s[1:]), [False]])
     edges = np.flatnonzero(np.diff(turns.astype(np.int8))) + 1
     cycles = [int(mine[start:stop].sum()) for start, stop in edges.reshape(-1, 2).tolist()]

@@ -41,4 +41,4 @@ def _load_page_templates() -> Environment:
 
 
 def _picture_markup(picture: Picture) -> Markup:
-    return Markup(render_svg(picture))
+    return Markup(render_svg(picture))  # which escapes its texts itself

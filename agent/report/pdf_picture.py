@@ -101,7 +101,8 @@ def _load_other_font(bold: bool) -> TTFont | None:
 def _path_operators(path: PathShape) -> str:
     out: list[str] = []
     if path.stroke:
-        colour, width = _rgb_operands(path.stroke, path.opacity), path.width * UNITS_PER_POINT
+        colour = _rgb_operands(path.stroke, path.opacity)
+        width = path.width * UNITS_PER_POINT
         out.append(f"{colour} RG {width:.2f} w {1 if path.round else 0} j")
         on, off = path.dash or (0.0, 0.0)
         out.append(f"[{on * UNITS_PER_POINT:.2f} {off * UNITS_PER_POINT:.2f}] 0 d" if path.dash else "[] 0 d")

@@ -46,7 +46,8 @@ FRAME_HEIGHT = PAGE_HEIGHT - TOP_MARGIN - BOTTOM_MARGIN
 SECTION_SPACE, TABLE_SPACE = 110.0, 62.0
 """Points a section or a table needs below it on the page; with less it begins on the next page."""
 BODY_SIZE, SMALL_SIZE, TITLE_SIZE = 9.0, 8.0, 9.5
-TILES_PER_ROW, TILE_GAP = 4, 7.0
+TILES_PER_ROW = 4
+TILE_GAP = 7.0
 MOST_KEPT_ROWS = 12
 """Rows of a table that is never broken."""
 MOST_CELL_LINES = 8
@@ -86,7 +87,7 @@ def write_pdf_document(document: ReportDocument, file: BinaryIO) -> None:
         title=document.title,
         author="ecg-agent",
         subject="Report of an ECG recording; research tool, not a medical device",
-        invariant=1,
+        invariant=1,  # no date and no random id in the file
         pageCompression=1,
     )
     story = _document_head(document)
@@ -169,6 +170,7 @@ def _figure_flowables(figure: ReportFigure) -> list[Flowable]:
         caption.append(_text_markup(_shorten_text(figure.title, TITLE_SIZE, WIDTH), TITLE_SIZE, INK, bold=True))
     if figure.details:
         caption.append(_text_markup(_shorten_text(figure.details, SMALL_SIZE, WIDTH), SMALL_SIZE, GREY))
+    # Room for the caption; platypus raises an error for what fits no page.
     scale = min(1.0, (FRAME_HEIGHT - 60) / figure.picture.height)
     picture = DrawnBlock(scale * figure.picture.height, partial(_draw_scaled_picture, figure.picture, scale))
     parts: list[Flowable] = [picture, Spacer(0, 7)]
@@ -291,7 +293,7 @@ def _draw_page_footer(text: str, canvas: Canvas, _template: BaseDocTemplate) -> 
     canvas.drawString(SIDE_MARGIN, y, shown)
     canvas.setFont(HELVETICA[False], FOOTER_SIZE)
     canvas.drawRightString(TOTAL_PAGES_X, y, f"{canvas.getPageNumber()} /")
-    canvas.doForm(TOTAL_PAGES_FORM)
+    canvas.doForm(TOTAL_PAGES_FORM)  # defined on the last page
 
 
 def _define_total_pages(canvas: Canvas) -> None:

@@ -100,7 +100,7 @@ class Picture:
 
     def lines(self, ends: Points, stroke: str, width: float, opacity: float = 1.0) -> None:
         """Draw straight lines; `ends` (n, 4) are x, y, x, y of each."""
-        broken = np.full((len(ends), 3, 2), np.nan)
+        broken = np.full((len(ends), 3, 2), np.nan)  # one path for all lines, NaN between them
         broken[:, :2] = ends.reshape(-1, 2, 2)
         self.shapes.append(PathShape(broken.reshape(-1, 2), stroke, width, opacity=opacity))
 
@@ -167,6 +167,7 @@ def round_ticks(low: float, high: float, most: int) -> list[float]:
     raw = (high - low) / max(1, most)
     power = 10.0 ** np.floor(np.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10, 20) if factor * power >= raw * (1 - 1e-9))
+    # A relative billionth of tolerance: 0.3 / 0.1 is not quite 3.
     first = np.ceil(low / step - 1e-9)
     return [float(round((first + i) * step, 10)) for i in range(int((high - first * step) / step + 1e-9) + 1)]
 
@@ -185,4 +186,5 @@ def draw_colour_legend(
     for colour, text in items:
         picture.box((x, y - size * 0.75, size, size * 0.8), colour)
         picture.text(x + size + 3, y, text, size, GREY)
+        # The mean width of a letter of Helvetica; no font is at hand here to measure with.
         x += size + 14 + 0.52 * size * len(text)

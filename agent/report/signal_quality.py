@@ -74,10 +74,12 @@ def _read_minute_pieces(recording: BedRecording) -> Iterator[tuple[float, float,
         begin = recording.time_of(segment.run, segment.first * FS / segment.fs)
         if begin is None:
             continue
-        rails, start = recording.rails(segment), 0
+        rails = recording.rails(segment)
+        start = 0
         while start < segment.count:
             at_s = begin + start / segment.fs
             left_s = MINUTE_S - at_s % MINUTE_S
+            # At least one sample, or a rounded piece of nothing would never end.
             stop = min(segment.count, start + max(1, round(left_s * segment.fs)))
             yield at_s + 0.5 / segment.fs, segment.fs, rails, recording.millivolts(segment, start, stop)
             start = stop
@@ -101,6 +103,7 @@ def _measure_noise_uv(wave: FloatArray, fs: float) -> float:
 
     The median ignores the QRS complexes, which take a small part of the time.
     """
+    # Averaged to about 125 Hz first, so that devices of all rates are measured in the same band.
     factor = max(1, round(fs / FS))
     if factor > 1:
         wave = wave[: len(wave) // factor * factor].reshape(-1, factor).mean(axis=1)

@@ -44,7 +44,8 @@ def _svg_path(path: PathShape) -> str:
 
 def _svg_path_data(points: list[list[int]]) -> str:
     """Return the path with relative moves: their numbers are short, and a minus needs no space before it."""
-    (x, y), out = points[0], []
+    x, y = points[0]
+    out = []
     begin = f"M{x} {y}"
     for next_x, next_y in points[1:]:
         out.append(f"{next_x - x} {next_y - y}")

@@ -34,6 +34,7 @@ def build_typical_beats(recording: BedRecording) -> list[TypicalBeat]:
     typical_beats = []
     for name in CLASSES:
         mine = np.flatnonzero(recording.beats.of(name))
+        # Spread over the whole recording, since beats change with time and posture.
         chosen = mine[np.unique(np.linspace(0, len(mine) - 1, min(len(mine), AVERAGED)).astype(int))]
         waves = [recording.wave(at_s - BEFORE_S, BEFORE_S + AFTER_S) for at_s in recording.beats.at_s[chosen].tolist()]
         whole = [_level_wave(wave) for wave in waves if not np.isnan(wave).any()]
