@@ -128,9 +128,9 @@ def rolling_rates(rr_s: TimeArray, config: RhythmConfig) -> TimeArray:
     return np.where((slow_count >= config.slow_least) & np.isfinite(slow), slow, usual)
 
 
-def _mean_rate(rr_s: TimeArray, count: int, pause_s: float) -> TimeArray:
-    """Return the rate (n,) of the mean of the last `count` intervals (n,), NaN unless each is known and no pause."""
-    known = rr_s < pause_s  # NaN is not
+def _mean_rate(rr_s: TimeArray, count: int, standstill_s: float) -> TimeArray:
+    """Return the rate (n,) over the last `count` intervals (n,), NaN unless all are known and none is a standstill."""
+    known = rr_s < standstill_s  # NaN is not
     whole = _sum_latest(known.astype(np.float64), count) == count
     total_s = _sum_latest(np.where(known, rr_s, 0.0), count)
     rate = np.full(len(rr_s), np.nan)
