@@ -177,8 +177,8 @@ def evaluate_records(
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
     )
-    from agent.evaluation.beat_evaluation import EvaluationOptions
     from agent.evaluation.evaluate_command import show_alarm_evaluation, show_evaluation
+    from agent.evaluation.record_selection import EvaluationOptions
 
     out = out or Path("runs") / f"{'alarms' if alarms else 'evaluation'}-{folder.resolve().name if folder else subset}"
     options = EvaluationOptions(
@@ -256,11 +256,12 @@ def report_recording(
         Path | None, typer.Option(metavar="FILE.html", help="File to write.", show_default="NAME-report.html")
     ] = None,
     pdf: Annotated[bool, typer.Option(help="Write the report as PDF, too.")] = True,
+    config: ConfigFileOption = None,
 ) -> None:
     """Write a report of a recording as HTML and PDF: rates, beats, and a strip of every alarm."""
     from agent.report.command import write_reports
 
-    write_reports(recording, bed, out, pdf)
+    write_reports(recording, configuration.load_config(config), bed, out, pdf)
 
 
 @app.command("convert")
