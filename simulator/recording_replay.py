@@ -90,7 +90,7 @@ class RecordingReplay(PacketSource):
         for cut in self._cuts():
             segment, run, sequence = cut.piece.segment, end.run, end.sequence
             if before is not None and (before.number, before.piece.segment.run) != (cut.number, segment.run):
-                if before.number == cut.number and before.ended is not None:
+                if before.number != cut.number or before.ended is not None:
                     yield end
                 run, sequence = uuid4().hex, 0
             for block in self._blocks(cut, run, sequence):

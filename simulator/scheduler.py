@@ -16,10 +16,11 @@ from uuid import uuid4
 
 from agent.core.messages import Chunk, End
 from agent.wire.packets import PacketCutter, encode_frames
+from agent.wire.record_chunks import number_repeated_name
 from model.errors import ConfigError
 from model.records.wfdb_records import embedded_records, find_record
 from simulator.packet_source import PacketBlock, PacketSource
-from simulator.record_replay import RecordReplay, ReplayPlan, number_repeated_name
+from simulator.record_replay import RecordReplay, ReplayPlan
 from simulator.recording_replay import RecordingReplay, is_recording_path, read_recorded_bed
 
 STAGGER_S = 11.0

@@ -6,22 +6,17 @@ quicker and gives the same.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-import numpy as np
-
-from agent.analysis.lead_input import UNITS_MV
 from agent.core.config import Config
-from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Event, FloatArray, Lead, Result, quantise_to_counts
+from agent.core.messages import Alarm, Beat, Chunk, End, Event, FloatArray, Result
 from agent.pipeline.pipeline import Pipeline
-from model.errors import EcgError, RecordError
-from model.records.resample import FS, Resampler
-from model.records.wfdb_records import Record, RecordSignal, read_record_samples
+from agent.wire.record_chunks import RECORD_BLOCK_S, record_chunks
+from model.errors import EcgError
+from model.records.resample import FS
+from model.records.wfdb_records import Record
 
-RECORD_BLOCK_S = 300.0
-"""Seconds of a record in memory at a time."""
 EVALUATION_RUN = "evaluation"
 
 
@@ -48,7 +43,7 @@ def analyse_records(
     """
     ward = Pipeline(config, classify)
     heard = {record.name: PipelineOutput() for record in records}
-    streams = {record.name: record_chunks(record, block_s) for record in records}
+    streams = {record.name: record_chunks(record, EVALUATION_RUN, block_s) for record in records}
     cpu_s = 0.0
     while streams:
         messages: list[Chunk | End] = []
@@ -82,30 +77,3 @@ def _collect_results(told: list[Result], heard: dict[str, PipelineOutput]) -> No
             heard[item.bed].alarms.append(item)
         elif isinstance(item, Event) and item.kind == "refused":
             heard[item.bed].failed = item.text
-
-
-def record_chunks(record: Record, block_s: float = RECORD_BLOCK_S) -> Iterator[Chunk | End]:
-    """A record as the chunks of its replay, of about `block_s` seconds, then its end; no value where it has none.
-
-    Raises RecordError where it cannot be read or resampled.
-    """
-    try:
-        resampler = Resampler(record.fs, len(record.signals))
-    except ValueError as error:
-        raise RecordError(f"record {record.path} cannot be resampled: {error}") from error
-    leads = tuple(_microvolt_lead(signal) for signal in record.signals)
-    gains = np.array([lead.gain for lead in leads])
-    block, first = max(1, round(block_s * record.fs)), 0
-    for start, stop in pairwise((*range(0, record.length, block), record.length, record.length)):
-        x = resampler.push(read_record_samples(record, start, stop)) if stop > start else resampler.flush()
-        if len(x):
-            yield Chunk(record.name, EVALUATION_RUN, first, float(FS), leads, quantise_to_counts(x, gains), 0.0)
-            first += len(x)
-    yield End(record.name, EVALUATION_RUN, first, float(FS))
-
-
-def _microvolt_lead(signal: RecordSignal) -> Lead:
-    """A voltage in microvolts; any other unit in its own, for the door to refuse."""
-    gain = 1000 * UNITS_MV.get(signal.unit, 1e-3)
-    low, high = (int(np.clip(round(rail * gain), MISSING + 1, -MISSING - 1)) for rail in (signal.low, signal.high))
-    return Lead(signal.name, signal.unit, gain, 0.0, min(low, high - 1), high)

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.lead_input import UNITS_MV
+from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, Event, FloatArray, Ledger, Strip
 from agent.recording.runs import SessionRuns
 from agent.recording.sessions import RecordedSegment, read_segment_counts
