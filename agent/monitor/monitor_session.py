@@ -216,7 +216,7 @@ class MonitorSession:
         signals = [message for message in messages if not isinstance(message, Event)]
         found, self._acknowledged = self._acknowledged, []
         found += self.ward.push(signals, shared=not ended)
-        self.link.behind_with(self.ward.sated())
+        self.link.set_backlog(self.ward.sated())
         if now_s >= self._watched_s + SILENCE_CHECK_S:
             self._watched_s = now_s
             found += self.ward.watch(now_s)

@@ -53,7 +53,7 @@ class ResampledRecord:
         return max(0, edge), min(edge + self._block, self.length)
 
     def read_samples(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Read samples `start` to `stop` at 125 Hz: (n, leads) in the units of the record, NaN where it has no value."""
+        """Read samples `start` to `stop` at 125 Hz: (n, leads) in the record's units, NaN where it has no value."""
         resampler = Resampler(self.record.fs, len(self.leads), start)
         end = min(ceil((stop / FS + FILTER_REACH_S) * self.record.fs), self.record.length)
         samples = resampler.push(read_record_samples(self.record, resampler.first_input, end))

@@ -11,7 +11,8 @@ from conftest import LEADS
 from agent.core import config as configuration
 from agent.core.config import override_config
 from agent.core.messages import Chunk, End, Event, Gap
-from agent.link.link_receiver import CHANNEL_ABSENT_S, LinkReceiver
+from agent.link.backfill_client import CHANNEL_ABSENT_S
+from agent.link.link_receiver import LinkReceiver
 from agent.wire import packets
 from model.errors import EndpointError
 from model.records.resample import FS
