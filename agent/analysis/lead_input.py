@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.lead_units import UNITS_MV
-from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap, Lead
+from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap
 from model.errors import StreamError
 from model.records.resample import FS, Resampler, resampling_delay_s, resampling_ratio
 from model.records.wfdb_records import default_lead
@@ -136,8 +136,3 @@ def chunks_to_millivolts(doors: Sequence[LeadInput | None], chunks: Sequence[Chu
 def _clip_millivolts(x: NDArray[np.floating]) -> NDArray[np.floating]:
     clipped: NDArray[np.floating] = np.maximum(np.minimum(x, MOST_MILLIVOLTS), -MOST_MILLIVOLTS)
     return clipped
-
-
-def describe_lead(lead: Lead, fs: float) -> str:
-    """The analysed lead in words."""
-    return f"lead {lead.name}" if fs == FS else f"lead {lead.name}, resampled from {fs:g} Hz"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from agent.core.config import Config
-from agent.core.messages import Alarm, Beat, Chunk, End, Event, FloatArray, Result
+from agent.core.events import StreamRefused
+from agent.core.messages import Alarm, Beat, Chunk, End, FloatArray, Result
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import RECORD_BLOCK_S, record_chunks
 from model.errors import EcgError
@@ -75,5 +76,5 @@ def _collect_results(told: list[Result], heard: dict[str, PipelineOutput]) -> No
             heard[item.bed].beats.append(item)
         elif isinstance(item, Alarm):
             heard[item.bed].alarms.append(item)
-        elif isinstance(item, Event) and item.kind == "refused":
-            heard[item.bed].failed = item.text
+        elif isinstance(item, StreamRefused):
+            heard[item.bed].failed = item.reason

@@ -3,7 +3,7 @@
 from collections.abc import Set
 
 from agent.core.config import LinkConfig
-from agent.core.messages import Event
+from agent.core.events import Backfilled
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.link.backfill_client import CHANNEL_ABSENT_S, BackfillClient
 from agent.link.bed_streams import SILENT_BED_S, BedStreams
@@ -138,6 +138,7 @@ class BackfillScheduler:
 def _report_backfill(buffer: ReorderBuffer, out: ChunkAssembler) -> None:
     """Report what was sent again since the last report, now that nothing is missing."""
     if buffer.backfilled:
-        text = f"{buffer.backfilled / buffer.fs:.2f} s fetched again: {buffer.backfilled} samples"
-        out.add_events(Event(buffer.bed, nearest_index_at_125_hz(buffer.next, buffer.fs), "backfill", text))
+        sample = nearest_index_at_125_hz(buffer.next, buffer.fs)
+        count = buffer.backfilled
+        out.add_events(Backfilled(buffer.bed, buffer.run, sample, count, count / buffer.fs))
         buffer.backfilled = 0

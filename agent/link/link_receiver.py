@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import zmq
 
 from agent.core.config import Config
-from agent.core.messages import End, Event, LinkView, ResumePosition
+from agent.core.events import LinkTrouble
+from agent.core.messages import End, LinkView, ResumePosition
 from agent.link.backfill_client import BackfillClient
 from agent.link.backfill_scheduler import BackfillScheduler
 from agent.link.bed_streams import BedStreams
@@ -240,6 +241,6 @@ class LinkReceiver:
         """Look after what need not be looked at with every packet: the connection, and beds that have fallen silent."""
         self._client.keep_connected()
         for trouble in self._connection.read():
-            out.add_events(Event("", 0, "link", trouble))
+            out.add_events(LinkTrouble(trouble))
         self._streams.count_live_beds(now_s)
         self._scheduler.poll_silent_beds(now_s)

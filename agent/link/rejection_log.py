@@ -5,7 +5,7 @@ So a trouble that lasts for days is neither forgotten nor reported with every pa
 
 from dataclasses import dataclass, field
 
-from agent.core.messages import Event
+from agent.core.events import PacketRejected
 from agent.core.rate_limit import RepeatFilter
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.link.reorder_buffer import ReorderBuffer
@@ -31,21 +31,23 @@ class RejectionLog:
     def __init__(self) -> None:
         self._beds: dict[str, _BedRejections] = {}
 
-    def add(self, buffer: ReorderBuffer | None, reason: str, now_s: float, name: str = "") -> list[Event]:
+    def add(self, buffer: ReorderBuffer | None, reason: str, now_s: float, name: str = "") -> list[PacketRejected]:
         """Count a rejected packet of a watched bed, or of another `name`; return the event if one is due."""
-        bed, sample = (buffer.bed, nearest_index_at_125_hz(buffer.next, buffer.fs)) if buffer else ("", 0)
-        if name and buffer is None:
+        bed, run, sample = "", "", 0
+        if buffer is not None:
+            bed, run, sample = buffer.bed, buffer.run, nearest_index_at_125_hz(buffer.next, buffer.fs)
+        elif name:
             reason = f"bed {name!r}: {reason}"
         rejections = self._beds.get(bed)
         if rejections is None:
             rejections = self._beds[bed] = _BedRejections(now_s)
-        more = ""
+        more = 0
         if now_s - rejections.since_s >= REPEAT_REASON_S:
-            more = f" ({rejections.unreported} packets more since it was told)" if rejections.unreported else ""
+            more = rejections.unreported
             rejections.since_s = now_s
             rejections.unreported = 0
             rejections.repeats.clear()
         if not rejections.repeats.admits(reason, now_s):
             rejections.unreported += 1
             return []
-        return [Event(bed, sample, "frame", f"packet rejected: {reason}{more}")]
+        return [PacketRejected(bed, run, sample, reason, more)]

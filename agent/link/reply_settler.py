@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from agent.core.messages import End, Event
+from agent.core.events import JoinedLate
+from agent.core.messages import End
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.link.backfill_client import BackfillResult
 from agent.link.bed_streams import BedStreams
@@ -46,8 +47,8 @@ class ReplySettler:
         start = min(request.stop if gone else reply.start, request.stop)
         first = request.stop if gone or not self._asks_back else max(reply.oldest, request.first)
         if first > start:
-            text = f"joined late: the first {(first - start) / buffer.fs:.0f} s of the run are not known"
-            out.add_events(Event(buffer.bed, nearest_index_at_125_hz(start, buffer.fs), "gap", text))
+            sample = nearest_index_at_125_hz(start, buffer.fs)
+            out.add_events(JoinedLate(buffer.bed, buffer.run, sample, (first - start) / buffer.fs))
         out.add_parts(buffer.bed, buffer.join_at(start, first, now_s))
 
     def _push_packet(self, buffer: ReorderBuffer, frames: Sequence[bytes], now_s: float, out: ChunkAssembler) -> None:
