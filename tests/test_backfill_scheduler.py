@@ -93,7 +93,7 @@ def ended(out: list[LinkMessage]) -> bool:
 
 
 def settled(publisher: PacketPublisher, link: LinkReceiver, bed: str = "1") -> None:
-    """Wait until publisher and link know each other, also on the second socket."""
+    """Wait until publisher and link know each other, also on the backfill channel."""
     received(link, lambda _: publisher.subscribers(bed) > 0 and link.view(time.time()).round_trip_ms is not None)
 
 

@@ -41,7 +41,7 @@ class Wire:
         while not any(isinstance(message, End) and message.bed == "1-last" for message in out):
             self.link.wait(5.0)
             out += self.link.receive(now_s)
-        for _ in range(10):  # a second later there is no second socket to wait for
+        for _ in range(10):  # a second later there is no backfill channel to wait for
             out += self.link.receive(now_s + CHANNEL_ABSENT_S)
         return [message for message in out if isinstance(message, Event) or message.bed != "1-last"]
 
