@@ -165,6 +165,14 @@ def test_the_state_of_the_link(line: Wire) -> None:
     assert line.link.view(14.0).state == "lost"
 
 
+def test_an_idle_link(line: Wire) -> None:
+    """A link is idle before the first packet, and half a second after the last."""
+    assert line.link.is_idle(0.0)
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    assert not line.link.is_idle(10.4)
+    assert line.link.is_idle(10.5)
+
+
 def test_what_came_while_nobody_waited_came_after_the_socket_was_last_empty(line: Wire) -> None:
     """A packet that finds the monitor busy is stamped with the earliest time it can have come, not with a later one."""
     line.exchange(*frames(packet(0)), now_s=10.0)

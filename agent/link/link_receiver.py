@@ -34,6 +34,8 @@ MOST_WAITING_SAMPLES = round(4 * LONGEST_REPLY_S * FS)
 """Samples of a bed that may wait to be analysed; more than a backlogged one has requested."""
 STALE_PACKETS_S = 2.5
 """A bed is reported that for this time sends only what was taken or declared lost before."""
+IDLE_S = 0.5
+"""Without a packet for this time no run is about to follow one that has ended, as in the replay of a loop."""
 BED_CHECK_S = 0.1
 """How often the connection and silent beds are checked."""
 
@@ -145,6 +147,10 @@ class LinkReceiver:
         for buffer in self._streams.buffers.values():
             out.add_parts(buffer.bed, buffer.flush_as_lost("not fetched again before the end", now_s))
         return out.assemble()
+
+    def is_idle(self, now_s: float) -> bool:
+        """Return whether no packet has come for half a second."""
+        return self._last_s is None or now_s - self._last_s >= IDLE_S
 
     @property
     def rejected(self) -> int:

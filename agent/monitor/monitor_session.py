@@ -253,7 +253,7 @@ class MonitorSession:
             raise StreamError(self._no_stream(timeout_s))
         if until.seconds is not None and now_s - self.started_s >= until.seconds:
             return True
-        return until.ended and self._all_ended()
+        return until.ended and self._all_ended() and self.link.is_idle(now_s)
 
     def _all_ended(self) -> bool:
         return bool(self.ward.beds) and all(bed.ended for bed in self.ward.beds.values())
