@@ -37,6 +37,7 @@ class _MonitorPeer:
     complete: bool = False
 
     def is_alive(self, now_s: float) -> bool:
+        """Return whether it has said hello lately."""
         return now_s - self.hello_s < PEER_TIMEOUT_S
 
 

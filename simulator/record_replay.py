@@ -65,9 +65,11 @@ class RecordReplay(PacketSource):
 
     @property
     def packet_s(self) -> float:
+        """Seconds of signal in a packet."""
         return self.packet / FS
 
     def blocks(self) -> Iterator[PacketBlock | End]:
+        """Yield the blocks of each run and its End."""
         # The end of a record and its beginning are no neighbours in time: in one run they would make an RR interval
         # that no heart ever had.
         run = self.run

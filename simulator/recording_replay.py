@@ -33,6 +33,7 @@ class _TimedSegment:
 
     @property
     def end_s(self) -> float:
+        """When it ends, in seconds after the start of the recording."""
         return self.begin_s + self.segment.count / self.segment.fs
 
     def sample_at(self, time_s: float) -> int:
@@ -51,6 +52,7 @@ class _SegmentSlice:
 
     @property
     def ended(self) -> int | None:
+        """The index in the End of the run, None where no End follows on this slice."""
         return self.timed.ended if self.stop == self.timed.segment.count else None
 
 
@@ -85,9 +87,11 @@ class RecordingReplay(PacketSource):
 
     @property
     def packet_s(self) -> float:
+        """Seconds of signal in a packet, as asked for."""
         return self._packet_s
 
     def blocks(self) -> Iterator[PacketBlock | End]:
+        """Yield the blocks of each run, and an End where the recording had one, and at the end of each pass."""
         before: _SegmentSlice | None = None
         end = End(self.bed, self.run, 0, 0.0)
         for cut in self._slices():

@@ -41,11 +41,17 @@ class PacketSink(Protocol):
 
     linger_s: float
 
-    def send(self, frames: Sequence[bytes]) -> bool: ...
+    def send(self, frames: Sequence[bytes]) -> bool:
+        """Send one message; return False where there is no room for it now."""
+        ...
 
-    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None: ...
+    def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
+        """Keep what was sent: an End, or the samples of a chunk before `stop`."""
+        ...
 
-    def subscribed(self, beds: Iterable[str]) -> int: ...
+    def subscribed(self, beds: Iterable[str]) -> int:
+        """Return how many of the beds have a subscriber."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +254,7 @@ class _PacketSchedule:
         self._beds: dict[float, list[_ScheduledSource]] = {}
 
     def add(self, bed: _ScheduledSource) -> None:
+        """Put a bed on the schedule at the instant when it is due."""
         beds = self._beds.get(bed.due_s)
         if beds is None:
             beds = self._beds[bed.due_s] = []
@@ -289,6 +296,7 @@ class _PacketScheduler:
         self._reported = -inf
 
     def play(self) -> ReplayStatus:
+        """Send everything, or until stopped; return the final status."""
         completed = self._wait_for_subscribers() and self._send_all()
         if not completed:
             self._end_all()

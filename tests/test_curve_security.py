@@ -1,3 +1,5 @@
+"""agent.wire.curve_security and agent.wire.connection: keys, endpoints, refusals and floods, over real sockets."""
+
 import contextlib
 import os
 import re

@@ -1,3 +1,5 @@
+"""agent.link.link_receiver: what comes out of the link, with a publisher in the same process."""
+
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Self

@@ -60,6 +60,7 @@ def cut(total: int, edges: list[int]) -> list[Packet]:
     twice=st.sets(st.integers(0, 20)),
 )
 def test_any_order_and_repetition_comes_out_once_and_in_order(edges: list[int], order: Random, twice: set[int]) -> None:
+    """Packets in any order, some of them twice, come out as every sample once and in order, then the End."""
     packets = cut(120, edges)
     sent: list[Packet | End] = [*packets, *(packets[i] for i in twice if i < len(packets)), End("1", "run", 120, FS)]
     order.shuffle(sent)
@@ -78,6 +79,7 @@ def test_any_order_and_repetition_comes_out_once_and_in_order(edges: list[int], 
     order=st.randoms(use_true_random=False),
 )
 def test_what_is_lost_is_declared_and_nothing_else(edges: list[int], lost: set[int], order: Random) -> None:
+    """Exactly the samples of lost packets come out as gaps."""
     packets = cut(120, edges)
     kept: list[Packet | End] = [one for i, one in enumerate(packets) if i not in lost]
     order.shuffle(kept)
@@ -96,12 +98,14 @@ def _stop(one: Packet) -> int:
 
 
 def test_packets_of_other_sizes_overlap_without_repetition() -> None:
+    """Packets that overlap bring each sample once."""
     buffer = started()
     parts = [*buffer.push(packet(0, 7), 0.0), *buffer.push(packet(3, 2), 0.0), *buffer.push(packet(5, 10), 0.0)]
     assert samples(list(parts)) == [(i, True) for i in range(15)]
 
 
 def test_nothing_comes_out_before_the_start_is_known() -> None:
+    """A run that is met in the middle is held back until its start is settled."""
     buffer = ReorderBuffer("1", "run", float(FS))
     assert buffer.push(packet(100), 0.0) == []
     assert buffer.missing == (0, 100)
@@ -114,6 +118,7 @@ def test_nothing_comes_out_before_the_start_is_known() -> None:
 
 
 def test_a_hole_is_dated_and_closed() -> None:
+    """A hole has the time of the packet that showed it, and none once it is closed."""
     buffer = started()
     buffer.push(packet(0), 1.0)
     assert hole_of(buffer) == (None, None)
@@ -127,6 +132,7 @@ def test_a_hole_is_dated_and_closed() -> None:
 
 
 def test_only_so_much_is_held_back_and_the_rest_is_known_to_be_missing() -> None:
+    """A full buffer drops later packets, and knows that they are missing."""
     buffer = started()
     for i in range(1, 2 * MOST_HELD_PACKETS):
         buffer.push(packet(5 * i), 0.0)
@@ -139,6 +145,7 @@ def test_only_so_much_is_held_back_and_the_rest_is_known_to_be_missing() -> None
 
 
 def test_large_packets_fill_it_as_well() -> None:
+    """The buffer is bounded in bytes too."""
     buffer = started()
     buffer.push(packet(10, 65_536), 0.0)
     assert not buffer.full
@@ -148,6 +155,7 @@ def test_large_packets_fill_it_as_well() -> None:
 
 
 def test_a_run_that_replaces_another_goes_on_with_its_ledger() -> None:
+    """The samples of earlier runs stay counted, and the earlier runs that are remembered are bounded."""
     buffer = started(50)
     buffer.push(packet(50), 0.0)
     for i in range(2 * MOST_PAST_RUNS):
@@ -160,6 +168,7 @@ def test_a_run_that_replaces_another_goes_on_with_its_ledger() -> None:
 
 
 def test_giving_up_goes_no_further_than_the_hole() -> None:
+    """What is held back is never declared lost."""
     buffer = started()
     buffer.push(packet(10), 0.0)
     parts = buffer.declare_lost(10**9, "lost", 0.0)
@@ -169,6 +178,7 @@ def test_giving_up_goes_no_further_than_the_hole() -> None:
 
 @pytest.mark.parametrize("first", [0, 5])
 def test_an_end_before_what_came_ends_it_there(first: int) -> None:
+    """An End that names an earlier sample than the last one ends the run all the same."""
     buffer = started()
     buffer.push(packet(0), 0.0)
     assert buffer.push(End("1", "run", first, FS), 0.0) == [End("1", "run", first, FS)]

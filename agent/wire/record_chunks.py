@@ -67,9 +67,26 @@ class ResampledRecord:
 
 
 def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> Iterator[Chunk | End]:
-    """Yield a record as chunks of about `block_s` seconds, then its End.
+    """Yield a record as the device would send it, in chunks, then the End of its run.
 
-    The bed has the name of the record. Raises RecordError where the record cannot be read or resampled.
+    Parameters
+    ----------
+    record
+        A WFDB record; the bed has its name.
+    run
+        Name of the run.
+    block_s
+        Seconds of signal in a chunk, about. The samples do not depend on it.
+
+    Yields
+    ------
+    Chunk | End
+        Counts (n, leads) int32 at 125 Hz, microvolts where the signal is a voltage, MISSING where there is no value.
+
+    Raises
+    ------
+    RecordError
+        The record cannot be read, or its rate has no small ratio to 125 Hz.
     """
     resampled = ResampledRecord(record, block_s)
     first = 0
