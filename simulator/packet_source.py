@@ -1,8 +1,8 @@
 """What a source of packets yields: long blocks of a bed's signal, cut into packets when they are sent."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from agent.core.messages import Chunk, End
 
@@ -22,7 +22,7 @@ class PacketBlock(NamedTuple):
         return -(-len(self.chunk.counts) // self.packet)
 
 
-class PacketSource(ABC):
+class PacketSource(Protocol):
     """What a bed sends, in packets of `packet_s` seconds or less: the blocks and Ends of its runs, an End last.
 
     Iterating over it yields the Chunks of single packets, and the Ends. `sent_s` is left to the sender.
@@ -38,6 +38,7 @@ class PacketSource(ABC):
         """Yield all that is sent, read as it is needed."""
 
     def __iter__(self) -> Iterator[Chunk | End]:
+        """Yield the Chunk of each packet, and the Ends."""
         for block in self.blocks():
             if isinstance(block, End):
                 yield block

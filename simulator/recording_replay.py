@@ -99,7 +99,8 @@ class RecordingReplay(PacketSource):
             if before is not None and (before.number, before.timed.segment.run) != (cut.number, segment.run):
                 if before.number != cut.number or before.ended is not None:
                     yield end
-                run, sequence = uuid4().hex, 0
+                run = uuid4().hex
+                sequence = 0
             for block in self._slice_blocks(cut, run, sequence):
                 yield block
                 sequence += block.packets

@@ -113,7 +113,8 @@ class _SentRun:
         return [self._chunk(at, min(at + most, stop)) for at in range(first, stop, most)]
 
     def _chunk(self, first: int, stop: int) -> Chunk:
-        last, known = self.last, [chunk for chunk in self._chunks if chunk.first < stop]
+        last = self.last
+        known = [chunk for chunk in self._chunks if chunk.first < stop]
         counts = np.concatenate([chunk.counts[max(0, first - chunk.first) : stop - chunk.first] for chunk in known])
         sent_s = next((sent_s for index, sent_s in self._sent if index >= stop), self._sent[-1][1])
         return Chunk(last.bed, last.run, first, last.fs, last.leads, counts, sent_s)

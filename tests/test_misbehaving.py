@@ -122,10 +122,10 @@ BEHAVIOURS: dict[Behaviour, str] = {
     changes_rate: "cannot resample this stream",
     changes_leads: "rate or leads changed 8 times in a row",
     repeats_name: "two devices send as bed 'bed 1'",
-    sends_noise: "more than is its share",
+    sends_noise: "more than its share",
     floods: "lead II",
     runs_ahead: "samples never arrived",
-    sends_giants: "more than is its share",
+    sends_giants: "more than its share",
     sends_garbage: "a message of 1 frames instead of 3",
     is_extreme: "lead II",
 }

@@ -98,7 +98,7 @@ class BackfillScheduler:
         return now_s - max(buffer.missing_since_s, buffer.requested_s) < most_s
 
     def _find_start(self, buffer: ReorderBuffer, stop: int, now_s: float, out: ChunkAssembler) -> None:
-        """Ask back what a run has sent before sample `stop`, or let it begin there."""
+        """Request what a run has sent before sample `stop`, or start it there."""
         if stop == 0 or self._is_hopeless(buffer, now_s):
             out.add_parts(buffer.bed, buffer.join_at(stop, stop, now_s))
         else:

@@ -124,11 +124,20 @@ class LinkReceiver:
         poller.poll(max(0, round(seconds * 1000)))
 
     def receive(self, now_s: float) -> list[LinkMessage]:
-        """Return all that has come and is in order; consecutive packets of a bed as one chunk. Never waits.
+        """Return all that has come and is in order. Never waits.
 
-        `arrived_s` of what woke `wait` is `now_s`. What came while nobody waited is stamped with the time when the
-        socket was last seen empty: it came no earlier, so that no delay is ever reported too short. What waited for the
-        start of the monitor counts from then on.
+        Parameters
+        ----------
+        now_s
+            Unix time.
+
+        Returns
+        -------
+        list[Chunk | Gap | End | Event]
+            Those of each bed in order; consecutive packets as one chunk of (n, leads) counts. Its `arrived_s` is
+            `now_s` for what woke `wait`. What came while nobody waited is stamped with the time when the socket was
+            last seen empty: it came no earlier, so that no delay is ever reported too short. What waited for the start
+            of the monitor counts from then on.
         """
         arrived_s = now_s if self._slept or self._emptied_s is None else self._emptied_s
         out = ChunkAssembler(arrived_s, self._client.offset_s)
@@ -213,7 +222,7 @@ class LinkReceiver:
         """Return the message of the frames; None where it is rejected, or of a bed that is not watched."""
         try:
             if self._overloaded and frames[0] in self._overloaded:
-                raise FrameError("it sends more than is its share: left out, to be fetched later")
+                raise FrameError("it sends more than its share: left out, to be fetched later")
             message = parse_frames(frames)
         except FrameError as error:
             self._streams.reject(str(error), out, now_s, frames[0])
@@ -229,11 +238,11 @@ class LinkReceiver:
             buffer.advanced_s = now_s
             out.add_parts(buffer.bed, parts)
         elif buffer.missing_since_s is None and now_s - buffer.advanced_s >= STALE_PACKETS_S:
-            reason = "nothing but samples that were had or given up before"
+            reason = "only samples that were taken or declared missing before"
             self._streams.reject(reason, out, now_s, buffer.bed.encode())
 
     def _exceeds_share(self, bed: str, frames: Sequence[bytes], bed_bytes: dict[str, int]) -> bool:
-        """Count the bytes of a bed; return whether so many beds have brought too many that reading should pause."""
+        """Count the bytes of a bed; return whether reading should pause, since most beds have brought too many."""
         size = len(frames[2])
         if size <= SMALL_PACKET_BYTES:
             return False
@@ -244,7 +253,7 @@ class LinkReceiver:
         return 2 * len(self._overloaded) > self._streams.live
 
     def _check_beds(self, now_s: float, out: ChunkAssembler) -> None:
-        """Look after what need not be looked at with every packet: the connection, and beds that have fallen silent."""
+        """Check what need not be checked with every packet: the connection, and beds that have fallen silent."""
         self._client.keep_connected()
         for trouble in self._connection.read():
             out.add_events(LinkTrouble(trouble))

@@ -41,7 +41,7 @@ class ReplySettler:
             self._streams.incomplete.add(buffer.bed)
 
     def _join(self, buffer: ReorderBuffer, result: BackfillResult, now_s: float, out: ChunkAssembler) -> None:
-        """Let a run that was met late begin with what the device still has of it."""
+        """Start a run that was joined late with what the device still has of it."""
         request, reply = result.request, result.reply
         gone = reply.run != buffer.run
         start = min(request.stop if gone else reply.start, request.stop)
@@ -58,7 +58,7 @@ class ReplySettler:
             self._streams.reject(str(error), out, now_s, buffer.bed.encode())
             return
         if isinstance(packet, End) or not buffer.matches(packet):
-            reason = "samples were sent again that are not those asked for"
+            reason = "the device sent samples again that were not requested"
             self._streams.reject(reason, out, now_s, buffer.bed.encode())
             return
         first, count = packet.header.first, packet.header.count

@@ -120,7 +120,7 @@ class ConnectionMonitor:
         self._connected_s = 0.0
 
     def read(self) -> list[str]:
-        """Return the troubles that a person should hear of, each once in 30 s. Never waits."""
+        """Return the troubles worth reporting, each once in 30 s. Never waits."""
         now_s = self._clock()
         for event, value in self._events.read():
             if self._redial_s is None:  # what comes later is of the connection that was broken off
@@ -253,7 +253,7 @@ class _HandshakeProbe:
         self._received = b""
         self._stream = socket.context.socket(zmq.STREAM)
         self._stream.set(zmq.LINGER, 0)
-        self._stream.set(zmq.RECONNECT_IVL, 60_000)  # not -1: what was said before a hang-up would be lost
+        self._stream.set(zmq.RECONNECT_IVL, 60_000)  # not -1: what was sent before a hang-up would be lost
         self._stream.set(zmq.IPV6, socket.get(zmq.IPV6))
         with contextlib.suppress(zmq.ZMQError):  # not TCP
             self._stream.connect(endpoint)
@@ -298,7 +298,7 @@ class RejectedConnections:
         self._events = SocketEvents(socket, HANDSHAKE_OUTCOMES | zmq.EVENT_ACCEPTED)
         self._secured = secured
         self._in_handshake: set[int] = set()
-        """Connections in their handshake, as far as that can be told."""
+        """Connections in their handshake, as far as is known."""
         self._explained = False
 
     @property
@@ -313,7 +313,7 @@ class RejectedConnections:
             if event & zmq.EVENT_ACCEPTED:
                 self._in_handshake.add(value)
             elif event & (zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH):
-                self._in_handshake.clear()  # the event does not say whose: nothing is said of the others
+                self._in_handshake.clear()  # the event does not say whose: nothing is reported of the others
             elif event & HANDSHAKE_FAILED:
                 self._explained = True
                 out += _explain_refusal(event, value, self._secured)

@@ -173,7 +173,7 @@ class ServerAuthenticator:
         self._refusals.append(RejectedConnections(socket, self.secured))
 
     def read(self) -> list[str]:
-        """Return refusals that a person should hear of, each once in 30 s. Never waits.
+        """Return refusals worth reporting, each once in 30 s. Never waits.
 
         To be called several times a minute at least.
         """
@@ -242,7 +242,8 @@ class _ClientKeyFolder:
                 keys[_read_public_key(path)] = path
             except ConfigError as error:
                 self._reports.append(str(error))
-        self._keys, self._read_s = keys, time.monotonic()
+        self._keys = keys
+        self._read_s = time.monotonic()
 
 
 def harden_socket(socket: WireSocket) -> None:
