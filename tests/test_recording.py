@@ -352,7 +352,13 @@ def test_beats_of_a_run_that_ends_and_of_the_next_in_one_push(tmp_path: Path) ->
     with Recorder(tmp_path, CONFIG, {}) as recorder:
         recorder.push([chunk(0, 300, run="same-name-1")], [start[0], beat(50, run="same-name-1")], NOW)
         messages = [chunk(0, 200, run="same-name-2"), chunk(0, 100, run="third")]
-        late = [beat(250, run="same-name-1"), start[1], beat(60, run="same-name-2"), start[2], beat(70, run="third")]
+        late: list[Beat | Event] = [
+            beat(250, run="same-name-1"),
+            start[1],
+            beat(60, run="same-name-2"),
+            start[2],
+            beat(70, run="third"),
+        ]
         recorder.push(messages, late, NOW)
         recorder.push([chunk(100, 200, run="third")], [beat(150, run="third")], NOW)
     with RecordedSession(tmp_path) as session:

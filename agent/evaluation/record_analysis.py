@@ -65,8 +65,8 @@ def analyse_records(
                 streams.pop(message.bed, None)
             advance(len(message.counts) / FS if isinstance(message, Chunk) else 0.0)
     for name, one in heard.items():
-        door = ward.beds[name].door if name in ward.beds else None
-        one.lead = door.index if door else 0
+        lead = ward.beds[name].input if name in ward.beds else None
+        one.lead = lead.index if lead else 0
     return heard, cpu_s
 
 
