@@ -239,6 +239,16 @@ def test_json_lines_are_as_documented(weights: Path) -> None:
     assert {line["bed"] for line in parse_lines(done.stdout)} == {"100", "208"}
 
 
+def test_a_loop_is_watched_beyond_its_seam(weights: Path) -> None:
+    """The End at the seam of a looped record does not end a monitor that waits for the end; the ledger closes."""
+    looped = ("--start", "1804", "--duration", "3", "--loop", "--speed", "0.5")
+    with simulator("record", "100", *looped) as (endpoint, _):
+        done = run("monitor", "--json", "--until-end", "--endpoint", endpoint, "--weights", str(weights))
+    assert done.returncode == 0, done.stderr
+    assert [line["kind"] for line in parse_lines(done.stdout) if line["type"] == "event"] == ["start", "end"] * 2
+    assert "375 samples sent = 375 analysed + 0 missing" in done.stderr
+
+
 def test_a_terminated_simulator_ends_the_run(weights: Path) -> None:
     """SIGTERM ends the simulator with exit code 0, and the monitor hears that the run ended."""
     with simulator("record", "100", "--bed", "A 7", wait=False) as (endpoint, process):

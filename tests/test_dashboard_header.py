@@ -65,7 +65,7 @@ def test_nothing_comes_and_nothing_is_behind(state: BedStatus, view: DashboardVi
 
 
 def test_a_link_without_answers() -> None:
-    """Before the second socket has answered there is no round trip, and nothing stands for it."""
+    """Before the backfill channel has answered there is no round trip, and nothing stands for it."""
     silent = replace(LINK, round_trip_ms=None, offset_ms=None)
     assert re.search(r"connected  00:00:30 $", lines(make(bed(), link=silent), (120, 36))[0])
     assert "trip" not in text(make(bed(), link=silent), (120, 36))

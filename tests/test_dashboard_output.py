@@ -194,7 +194,7 @@ class FakeLink:
     def sent(self, _bed: str) -> int:
         return 1000
 
-    def behind_with(self, _waiting: dict[str, int]) -> None:
+    def set_backlog(self, _waiting: dict[str, int]) -> None:
         pass
 
 

@@ -6,23 +6,18 @@ one pipeline, which is quicker and gives the same results.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-import numpy as np
-
-from agent.analysis.lead_input import UNITS_MV
 from agent.core.config import Config
 from agent.core.events import StreamRefused
-from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, FloatArray, Lead, Result, quantise_to_counts
+from agent.core.messages import Alarm, Beat, Chunk, End, FloatArray, Result
 from agent.pipeline.pipeline import Pipeline
-from model.errors import EcgError, RecordError
-from model.records.resample import FS, Resampler
-from model.records.wfdb_records import Record, RecordSignal, read_record_samples
+from agent.wire.record_chunks import RECORD_BLOCK_S, record_chunks
+from model.errors import EcgError
+from model.records.resample import FS
+from model.records.wfdb_records import Record
 
-RECORD_BLOCK_S = 300.0
-"""Seconds of a record in memory at a time."""
 EVALUATION_RUN = "evaluation"
 
 
@@ -69,7 +64,7 @@ def analyse_records(
     """
     pipeline = Pipeline(config, classify)
     outputs = {record.name: PipelineOutput() for record in records}
-    streams = {record.name: record_chunks(record, block_s) for record in records}
+    streams = {record.name: record_chunks(record, EVALUATION_RUN, block_s) for record in records}
     cpu_s = 0.0
     while streams:
         messages: list[Chunk | End] = []
@@ -104,32 +99,3 @@ def _collect_results(results: list[Result], outputs: dict[str, PipelineOutput]) 
             outputs[item.bed].alarms.append(item)
         elif isinstance(item, StreamRefused):
             outputs[item.bed].failed = item.reason
-
-
-def record_chunks(record: Record, block_s: float = RECORD_BLOCK_S) -> Iterator[Chunk | End]:
-    """Yield a record as the chunks of its replay, of about `block_s` seconds each, then its end.
-
-    Samples without a value are MISSING. Raises RecordError if the record cannot be read or resampled.
-    """
-    try:
-        resampler = Resampler(record.fs, len(record.signals))
-    except ValueError as error:
-        raise RecordError(f"record {record.path} cannot be resampled: {error}") from error
-    leads = tuple(_microvolt_lead(signal) for signal in record.signals)
-    gains = np.array([lead.gain for lead in leads])
-    block = max(1, round(block_s * record.fs))
-    first = 0
-    # The last pair is empty: it flushes the resampler.
-    for start, stop in pairwise((*range(0, record.length, block), record.length, record.length)):
-        x = resampler.push(read_record_samples(record, start, stop)) if stop > start else resampler.flush()
-        if len(x):
-            yield Chunk(record.name, EVALUATION_RUN, first, float(FS), leads, quantise_to_counts(x, gains), 0.0)
-            first += len(x)
-    yield End(record.name, EVALUATION_RUN, first, float(FS))
-
-
-def _microvolt_lead(signal: RecordSignal) -> Lead:
-    """Return a voltage lead in microvolts; another unit keeps its own, and the pipeline refuses it."""
-    gain = 1000 * UNITS_MV.get(signal.unit, 1e-3)
-    low, high = (int(np.clip(round(rail * gain), MISSING + 1, -MISSING - 1)) for rail in (signal.low, signal.high))
-    return Lead(signal.name, signal.unit, gain, 0.0, min(low, high - 1), high)

@@ -8,8 +8,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.lead_input import UNITS_MV
 from agent.core.events import Event
+from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, FloatArray, Ledger, Strip
 from agent.core.wording import event_text
 from agent.recording.runs import SessionRuns
