@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from model.records.annotations import AnnotationFile, read_annotations
 from model.records.resample import FS
-from model.records.wfdb_records import DATABASE
+from model.records.wfdb_records import DATABASE, EC57_CLASS_OF
 from model.rhythm.atrial_fibrillation import IrregularityDetector
-from model.scoring.beat_scores import EC57_CLASS_OF
 from model.scoring.ec57 import build_scored_span
 from model.scoring.episode_scores import (
     AF_EPISODES,

@@ -34,7 +34,7 @@ from model.records.wfdb_records import (
     read_record_samples,
 )
 from model.scoring.beat_scores import BeatPair, ScoredSpan, compare_beats, round_to_samples
-from model.scoring.ec57 import RecordScore, build_scored_span, scorable_beats, score
+from model.scoring.ec57 import RecordScore, build_scored_span, scorable_beats, score_record
 
 BEDS_TOGETHER = 4
 """Records that go through one ward together: more are hardly quicker."""
@@ -312,7 +312,7 @@ def _evaluate_record_beats(
             folder / f"{record.name}.{asked.annotator}", encode_annotations(annotate_beats(heard.beats, record.fs))
         )
     test = _read_whole_annotations(folder, record, asked.annotator)
-    scored = score(record.name, one.reference, test, part)
+    scored = score_record(record.name, one.reference, test, part)
     matched = [
         pair for pair in compare_beats(one.reference, test, part)[1] if pair.reference_index >= 0 <= pair.test_index
     ]

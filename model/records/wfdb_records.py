@@ -20,10 +20,13 @@ LEAD_ORDER = ("MLII", "II")
 """Leads looked for by name, in this order, when none is asked for; then the first of the record."""
 
 AAMI_CLASSES = {"N": "NLRBej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
-"""WFDB beat symbols of each AAMI class as in Kachuee et al. 2018 (EC57 itself counts e and j as S)."""
+"""WFDB beat symbols of each AAMI class as in Kachuee et al. 2018: the labels that the nets are trained on."""
+EC57_CLASSES = {"N": "NLRB", "S": "JASjnea", "V": "VrE", "F": "F", "Q": "/fQ?", "O": "!"}
+"""The same for scoring, as WFDB's `bxb` and `rxr` group them: e and j are S. A flutter wave `!` has no class (O)."""
 CLASSES = tuple(AAMI_CLASSES)
 """The five classes in the order of every array of probabilities or counts."""
 AAMI_CLASS_OF = {symbol: name for name, symbols in AAMI_CLASSES.items() for symbol in symbols}
+EC57_CLASS_OF = {symbol: name for name, symbols in EC57_CLASSES.items() for symbol in symbols}
 
 LARGEST_RECORD_HEADER, LONGEST_LINE, MOST_LINES = 2**20, 1000, 1000
 """Bytes of a header, characters of a line and lines, remarks apart; WFDB asks for lines of 255 characters at most."""

@@ -5,13 +5,14 @@ The lines of records are those of `bxb` and `rxr`, and the sums below them those
 and `bxb` itself do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, TypeVar
 
 from model.scoring.beat_scores import EC57_LABELS, BeatCounts
 from model.scoring.ec57 import RecordScore
+from model.scoring.episode_scores import EpisodeCounts
 from model.scoring.run_scores import RunCounts
 
 BEATS_HEADER = (
@@ -23,6 +24,8 @@ SHUTDOWN_HEADER = (
     "                                missed missed missed missed missed      Time",
 )
 RUNS_HEADER = "Record CTs CFN CTp CFP STs SFN STp SFP LTs LFN LTp LFP  CSe C+P SSe S+P LSe L+P"
+EPISODES_HEADER = "Record  TPs   FN  TPp   FP  ESe E+P DSe D+P  Ref duration  Test duration "
+"""Of the lines of `epicmp -L`."""
 SUPRAVENTRICULAR_TITLE = "(SVE run detection)"
 
 _COLUMNS = tuple(
@@ -33,7 +36,7 @@ _COLUMNS = tuple(
 """Reference and test labels behind each count of a line of `bxb -L`."""
 _WIDTHS = (3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 3, 3, 3, 3)
 
-Ratio = tuple[float, int]
+Ratio = tuple[float, float]
 Counted = TypeVar("Counted", BeatCounts, RunCounts)
 
 
@@ -98,7 +101,7 @@ def run_lines(scores: Sequence[RecordScore], supraventricular: bool = False, sum
     lines = [SUPRAVENTRICULAR_TITLE, RUNS_HEADER] if supraventricular else [RUNS_HEADER]
     found: list[RunCounts] = []
     for score in scores:
-        runs = score.supraventricular if supraventricular else score.ventricular
+        runs = score.supraventricular_runs if supraventricular else score.ventricular_runs
         if runs is not None:
             counts = " ".join(f"{count:3d}" for count in runs.counts().values())
             lines.append(f"{score.record:>4} {counts} " + "".join(map(_whole_percent, runs.ratios().values())))
@@ -119,6 +122,17 @@ def run_lines(scores: Sequence[RecordScore], supraventricular: bool = False, sum
     ]
 
 
+def episode_lines(counts: Mapping[str, EpisodeCounts]) -> list[str]:
+    """Return the table of `epicmp -L`, with a line for each record by name."""
+    lines = [EPISODES_HEADER]
+    for record, episodes in counts.items():
+        ratios = "".join(map(_whole_percent, episodes.ratios().values()))
+        durations = f"  {_epicmp_clock(episodes.reference_s)}   {_epicmp_clock(episodes.test_s)}"
+        numbers = f"{episodes.found:4d} {episodes.missed:4d} {episodes.true:4d} {episodes.false:4d}"
+        lines.append(f"{record:>6} {numbers} {ratios}{durations}")
+    return lines
+
+
 def mismatch_lines(score: RecordScore) -> list[str]:
     """Each missed, extra or differently labelled beat in the way of `bxb -v`: reference(sample)/test(sample)."""
     return [f"{m.reference}({m.reference_sample})/{m.test}({m.test_sample})" for m in score.mismatches]
@@ -126,7 +140,7 @@ def mismatch_lines(score: RecordScore) -> list[str]:
 
 def record_dict(score: RecordScore) -> dict[str, Any]:
     """All counts and statistics (percent, None where undefined) of one record, for JSON; mismatches apart."""
-    kinds = {"ventricular_runs": score.ventricular, "supraventricular_runs": score.supraventricular}
+    kinds = {"ventricular_runs": score.ventricular_runs, "supraventricular_runs": score.supraventricular_runs}
     return {
         "record": score.record,
         "beats": _counts_dict(score.beats),
@@ -136,8 +150,8 @@ def record_dict(score: RecordScore) -> dict[str, Any]:
 
 def summary_dict(scores: Sequence[RecordScore]) -> dict[str, Any]:
     """Gross figures (all counts added up) and average ones (over the records that define them), for JSON."""
-    ventricular = [score.ventricular for score in scores if score.ventricular]
-    supraventricular = [score.supraventricular for score in scores if score.supraventricular]
+    ventricular = [score.ventricular_runs for score in scores if score.ventricular_runs]
+    supraventricular = [score.supraventricular_runs for score in scores if score.supraventricular_runs]
     parts = {
         "beats": _gross_and_average([score.beats for score in scores]),
         "ventricular_runs": _gross_and_average(ventricular),
@@ -212,6 +226,16 @@ def _whole_percent(ratio: Ratio) -> str:
 
 def _rounded_percent(ratio: Ratio) -> str:
     return f" {100.0 * ratio[0] / ratio[1]:3.0f}" if ratio[1] else "   -"
+
+
+def _epicmp_clock(seconds: float) -> str:
+    """Return hours, minutes, seconds and milliseconds in twelve columns, without leading parts that are zero."""
+    minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
+    hours, minutes = divmod(minutes, 60)
+    whole, thousandths = divmod(milliseconds, 1000)
+    if hours:
+        return f"{hours:2d}:{minutes:02d}:{whole:02d}.{thousandths:03d}"
+    return f"{minutes:5d}:{whole:02d}.{thousandths:03d}" if minutes else f"{whole:8d}.{thousandths:03d}"
 
 
 def _closing_summary(records: int) -> list[str]:

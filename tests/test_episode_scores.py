@@ -11,7 +11,6 @@ from model.scoring.episode_scores import (
     AF_EPISODES,
     AF_OR_FLUTTER,
     AF_WITHOUT_FLUTTER,
-    EPISODES_HEADER,
     MARKED_VF,
     NOISE_LABELS,
     VF_EPISODES,
@@ -22,9 +21,9 @@ from model.scoring.episode_scores import (
     annotated_episodes,
     average_episode_percent,
     compare_episodes,
-    episode_lines,
     gross_episode_counts,
 )
+from model.scoring.score_tables import EPISODES_HEADER, episode_lines
 
 RATE = 10.0
 
@@ -125,7 +124,7 @@ def test_noise_counts_unless_it_is_left_out() -> None:
     reference = notes((0, "(N"), (100, "(NOISE"), (200, "(VT"), (300, "(NOISE"), (400, "(N"))
     test = rhythm("(VT", (120, 140), (190, 310))
     plain = compare_episodes(reference, test, VT_EPISODES, part())
-    clear = compare_episodes(reference, test, VT_EPISODES, part(), unheard=NOISE_LABELS)
+    clear = compare_episodes(reference, test, VT_EPISODES, part(), excluded=NOISE_LABELS)
     assert (plain.true, plain.false, plain.test_s, plain.scored_s) == (1, 1, 140, 1000)
     assert (clear.true, clear.false, clear.test_s, clear.scored_s) == (1, 0, 100, 800)
     assert clear.percent()["duration_ppv"] == 100
