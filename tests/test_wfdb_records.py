@@ -185,7 +185,7 @@ def test_what_the_package_stumbles_on(tmp_path: Path, error: Exception, monkeypa
 
     (tmp_path / "bad.hea").write_text("bad 1 360 10\n")
     monkeypatch.setattr(wfdb, "rdheader", stumble)
-    with pytest.raises(RecordError, match=r"header of record .*bad: it is damaged, or nothing of WFDB$"):
+    with pytest.raises(RecordError, match=r"header of record .*bad: it is damaged, or not in WFDB format$"):
         wfdb_records.open_record(str(tmp_path / "bad"))
 
 
