@@ -42,11 +42,11 @@ class ClusterSmoothing:
         self._rows += [{} for _ in range(rows - len(self._rows))]
 
     def reset(self, row: int) -> None:
-        """Forget the clusters of a row: another patient follows."""
+        """Another patient: nothing is known of the clusters."""
         self._rows[row] = {}
 
     def settle(self, row: int, logs: list[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
-        """Return the class probabilities of the next candidate of a row, or None if it is no beat.
+        """Probabilities of the classes for the next beat of a row, or None where it is no beat.
 
         Parameters
         ----------

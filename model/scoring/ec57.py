@@ -138,7 +138,8 @@ def score_beats(
     Returns
     -------
     RecordScore
-        `qrs`, `veb` and `sveb` have `sensitivity` and `positive_predictivity`.
+        `qrs`, `veb` and `sveb` have `sensitivity` and `positive_predictivity`. `model.scoring.score_tables` prints scores
+        as WFDB does: `beat_lines`, `shutdown_lines`, `run_lines`, `episode_lines` and `mismatch_lines`.
 
     Raises
     ------
