@@ -59,7 +59,6 @@ class ClusterSmoothing:
             Whether the candidate started that cluster.
         noise : float
             Noise level from `model.beats.templates`.
-
         """
         clusters = self._rows[row]
         noisy = noise > NOISY_LEVEL

@@ -53,7 +53,6 @@ class BeatSet:
         Classes, as indices into CLASSES.
     records : (n,) str
         Names of the records they are from.
-
     """
 
     beats: NDArray[np.float32]
@@ -176,7 +175,6 @@ def split_beat_set(beats: BeatSet, protocol: str, seed: int, drop_normal: int, f
     ------
     ConfigError
         If more beats would be dropped than the training side has.
-
     """
     train, test = split_by_patient(beats) if protocol == "inter-patient" else split_at_random(beats, seed)
     if fold is not None:

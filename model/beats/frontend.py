@@ -53,7 +53,6 @@ def normalise_beats(windows: NDArray[np.float32], lengths: NDArray[np.int64]) ->
     -------
     (n, 187) float32
         In 0..1; a flat cut becomes zeros.
-
     """
     inside = np.arange(windows.shape[1]) < lengths[:, None]
     low = np.where(inside, windows, np.float32(np.inf)).min(axis=1, keepdims=True)
@@ -76,8 +75,8 @@ def cut_beats(lead: NDArray[np.float32], r_peaks: NDArray[np.int64]) -> NDArray[
     -------
     (n, 187) float32
         Inputs of the net, in 0..1.
-
     """
+    # The padding lets the last windows reach past the end; their lengths keep it out of the cut.
     padded = np.concatenate([lead, np.zeros(BEAT_SAMPLES, dtype=np.float32)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, BEAT_SAMPLES)[r_peaks]
     return normalise_beats(windows, np.minimum(cut_lengths(r_peaks), len(lead) - r_peaks))

@@ -90,7 +90,6 @@ class BeatWindows:
         Whether there is no next R peak in time.
     score : (n,) float32
         Score of the detector. A candidate that it rejected (0 or less) is described but not learnt from.
-
     """
 
     rows: PatientRows
@@ -143,7 +142,6 @@ class BeatTemplates:
         noise : (n,) float32
             Noise level: how far the signal before the last QRS complexes was from that of the dominant beat, as the
             mean logarithm of the RMS difference; 0 for a difference of a twentieth of the complex.
-
         """
         rows = beats.rows
         comparison = self._compare_shapes(beats)

@@ -130,7 +130,6 @@ def load_checkpoint(path: Path, device: torch.device) -> tuple[BeatNet | Context
     ------
     CheckpointError
         With the reason, if the file cannot be read, is not a checkpoint, or does not fit this program.
-
     """
     try:
         if path.stat().st_size > LARGEST_CHECKPOINT:

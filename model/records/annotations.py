@@ -47,7 +47,6 @@ class AnnotationFile:
     complete : bool
         Whether the file has an end mark. Without one the WFDB library leaves out the last annotation, and so does
         `read_annotations`.
-
     """
 
     samples: tuple[int, ...]
@@ -73,7 +72,6 @@ def read_annotations(directory: Path, record: str, extension: str, fs: float) ->
     ------
     RecordError
         If there is no such file, it is no annotation file, or it is in the old format of the AHA database.
-
     """
     path = directory / f"{record}.{extension}"
     content = _read_file(path)

@@ -50,7 +50,6 @@ class Resampler:
     ------
     ValueError
         If the rates have no small exact ratio, as `resampling_ratio`.
-
     """
 
     def __init__(self, fs: float, leads: int, start: int = 0, target: float = FS) -> None:
@@ -131,7 +130,6 @@ def resample_signal(samples: NDArray[np.floating], fs: float) -> NDArray[np.floa
     ------
     ValueError
         If `fs` has no small exact ratio to 125 Hz, as `resampling_ratio`.
-
     """
     resampler = Resampler(fs, samples.shape[1])
     return np.concatenate([resampler.push(samples), resampler.flush()])

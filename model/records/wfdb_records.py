@@ -154,7 +154,6 @@ def read_record_samples(record: Record, start: int = 0, stop: int | None = None)
     ------
     RecordError
         If a signal file is missing, broken or truncated.
-
     """
     stop = record.length if stop is None else min(stop, record.length)
     if stop <= start:

@@ -97,7 +97,6 @@ class IrregularityDetector:
         Seconds of irregular intervals before an episode is reported.
     memory_s : float
         Seconds after which an interval no longer counts.
-
     """
 
     def __init__(
@@ -227,7 +226,6 @@ def rr_variation(logs: Numbers, follows: Flags) -> float:
         ln(RR).
     follows : (n,) bool
         Which intervals follow the one before. If fewer than a third do, the result is 0.
-
     """
     steps = _log_rr_steps(logs, follows)
     return float(np.median(steps)) / NORMAL_MEDIAN if 3 * len(steps) >= len(logs) > 0 else 0.0

@@ -48,7 +48,6 @@ class NNIntervals:
         Whether it begins where the one before it ends.
     share : float
         Share (0 to 1) of the intervals between two normal beats that were kept.
-
     """
 
     at_s: Series
@@ -116,7 +115,6 @@ def select_nn_intervals(at_s: Series, rr_s: Series, normal: NDArray[np.bool_]) -
     -------
     NNIntervals
         The intervals between two normal beats, without those of impossible length and those unlike their neighbours.
-
     """
     before = np.concatenate([[False], normal[:-1]]) if len(normal) else normal
     between = normal & before & np.isfinite(rr_s)
@@ -201,7 +199,6 @@ def lomb_density(at_s: Series, values: Series) -> Series:
     (k,) float64
         One-sided density at FREQUENCIES in squared units per hertz: its sum times STEP_HZ is the variance at these
         frequencies.
-
     """
     from scipy.signal import lombscargle
 
@@ -230,7 +227,7 @@ def _successive_nn_steps(nn: NNIntervals) -> Series:
 
 
 def _covered_segments(nn: NNIntervals, share: float) -> list[slice]:
-    """Return the intervals of each segment of five minutes of which they cover more than `share`."""
+    """Return the intervals of each segment of five minutes, if they cover more than `share` of it."""
     if not len(nn):
         return []
     number = ((nn.at_s - nn.at_s[0]) // SEGMENT_S).astype(np.int64)

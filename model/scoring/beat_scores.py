@@ -92,7 +92,6 @@ class BeatCounts:
         Root mean square of their differences in milliseconds; None without any.
     shutdown_s : int
         Seconds for which the test had stopped.
-
     """
 
     matrix: Counts
@@ -146,7 +145,6 @@ def compare_beats(
     counts : BeatCounts
     pairs : list of BeatPair
         Every pair, in the order in which it was decided.
-
     """
     reference_beats = _BeatCursor(reference, part, endless_shutdown=True)
     test_beats = _BeatCursor(test, part, endless_shutdown=False)

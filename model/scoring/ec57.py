@@ -83,7 +83,6 @@ class RecordScore:
         Episodes of atrial fibrillation by rhythm labels, and of ventricular flutter and fibrillation by `[` and `]`.
     mismatches : tuple of BeatMismatch
         Every beat that was missed, extra or given another class.
-
     """
 
     record: str
@@ -138,8 +137,9 @@ def score_beats(
     Returns
     -------
     RecordScore
-        `qrs`, `veb` and `sveb` have `sensitivity` and `positive_predictivity`. `model.scoring.score_tables` prints scores
-        as WFDB does: `beat_lines`, `shutdown_lines`, `run_lines`, `episode_lines` and `mismatch_lines`.
+        `qrs`, `veb` and `sveb` have `sensitivity` and `positive_predictivity`. The functions of
+        `model.scoring.score_tables` make the tables of WFDB of it: `beat_lines`, `shutdown_lines`, `run_lines`,
+        `episode_lines` and `mismatch_lines`.
 
     Raises
     ------
@@ -160,7 +160,6 @@ def score_beats(
     DetectionCounts(true_positives=2, false_negatives=1, false_positives=1)
     >>> score.veb.sensitivity, score.veb.positive_predictivity
     (1.0, 1.0)
-
     """
     if not (math.isfinite(fs) and fs > 0):
         raise ValueError(f"a sampling rate of {fs} Hz makes no sense")
@@ -211,6 +210,7 @@ def _read_source(source: BeatSource, name: str) -> AnnotationFile:
         return _build_annotation_file(source.samples.tolist(), source.symbols, source.texts)
     if isinstance(source, WfdbAnnotation):
         file = _build_annotation_file(source.sample.tolist(), source.symbol, source.aux_note)
+        # What a user built may have negative subtypes, or none.
         marks = None if source.subtype is None else tuple(int(subtype) & 0xFF for subtype in source.subtype)
         return replace(file, subtypes=marks or file.subtypes)
     if not isinstance(source, tuple):
@@ -296,10 +296,10 @@ def match_record_beats(notes: RecordAnnotations, fs: float, test: Indices, start
     -------
     BeatMatching
         Reference indices are those of `scorable_beats`.
-
     """
     reference = notes.samples.tolist()
     detected = [int(sample) for sample in test]
+    # To the last beat of both, not of the reference alone, so that later detections count as extra.
     part = replace(build_scored_span(fs, 0, start_s), end=max([1, *reference, *detected]))
     _, compared = compare_beats(
         _build_annotation_file(reference, notes.symbols), _build_annotation_file(detected, "N" * len(detected)), part

@@ -129,7 +129,6 @@ def compare_episodes(
         Episodes shorter than this, in seconds, do not count.
     excluded : tuple of str
         Rhythm labels of the reference, such as NOISE_LABELS, whose stretches do not count at all.
-
     """
     end = comparison_end(reference, test, part)
     test_kind = replace(kind, labels=kind.labels + kind.test_labels, marks=kind.marks or bool(kind.test_labels))
@@ -139,6 +138,7 @@ def compare_episodes(
     without = annotated_episodes(reference, EpisodeKind("", kind.without), end) if kind.without else []
     shortest = round_to_samples(max(shortest_s, kind.shortest_s), part.rate)
     found, missed, reference_n, found_n = match_episodes(reference_spans, test_spans, ignored, shortest)
+    # Stretches of `without` are left out of +P alone: they do not change what counts for sensitivity.
     true, false, test_n, true_n = match_episodes(
         test_spans, reference_spans, _merge_episodes([*ignored, *without]), shortest
     )
@@ -251,7 +251,6 @@ def match_episodes(
         Episodes of at least `shortest` samples outside the spans `excluded`, which are in order.
     total, shared : int
         Samples of all these episodes, and of the parts that lie in `others`, which do not overlap each other.
-
     """
     matched = unmatched = total = shared = 0
     for episode in episodes:

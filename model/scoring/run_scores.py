@@ -97,7 +97,6 @@ def compare_runs(
     ventricular, supraventricular : RunCounts or None
         None from the first lookup on in which a file has neither an annotation in the compared part nor an episode
         before it: `rxr` stops there, with a ventricular table or with none.
-
     """
     files = (_AnnotationCursor(reference), _AnnotationCursor(test))
     complete: list[RunCounts] = []

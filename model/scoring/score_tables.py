@@ -222,11 +222,11 @@ def _ratio_percent(ratio: Ratio) -> str:
 
 
 def _whole_percent(ratio: Ratio) -> str:
-    return f" {int(100.0 * ratio[0] / ratio[1] + 0.5):3d}" if ratio[1] else "   -"
+    return f" {int(100.0 * ratio[0] / ratio[1] + 0.5):3d}" if ratio[1] else "   -"  # halves go up, as in `rxr`
 
 
 def _rounded_percent(ratio: Ratio) -> str:
-    return f" {100.0 * ratio[0] / ratio[1]:3.0f}" if ratio[1] else "   -"
+    return f" {100.0 * ratio[0] / ratio[1]:3.0f}" if ratio[1] else "   -"  # halves go to even, as in `sumstats`
 
 
 def _epicmp_clock(seconds: float) -> str:
