@@ -79,7 +79,7 @@ def test_end_of_the_scored_part(end: int, missed: int, extra: int) -> None:
 
 
 def test_shutdown_of_the_test() -> None:
-    """Beats missed between `~` that say no signal can be read count apart (X), and the seconds are told."""
+    """Beats missed between `~` that say no signal can be read count apart (X), and so do the seconds."""
     test = notes((100, "N"), (250, "~", 0x30), (650, "~", 0), (700, "V"))
     result, _ = compare_beats(beats(100, 300, 500, 700), test, part())
     assert (result.total("N", "X"), result.total("N", "O"), result.total("N", "V"), result.shutdown_s) == (2, 0, 1, 4)

@@ -150,7 +150,7 @@ def test_examples() -> None:
 
 
 def test_score() -> None:
-    """A score tells every mismatch, with both samples, and nothing of the beats that agree or lie in flutter."""
+    """A score lists every mismatch with both samples, but not the beats that agree or lie in flutter."""
     reference = notes((100, "N"), (300, "V"), (500, "N"), (600, "["), (700, "]"))
     test = notes((100, "N"), (302, "N"), (400, "S"), (650, "N"))
     result = score_record("r", reference, test, part())

@@ -79,7 +79,7 @@ def feature(inputs: Floats, name: str) -> float:
 
 
 def taught(count: int = 20, wave: Floats = NORMAL) -> BeatTemplates:
-    """A patient with so many equal beats, 0.8 s apart."""
+    """A patient after a number of equal beats, 0.8 s apart."""
     patients = BeatTemplates()
     for _ in range(count):
         patients.describe(beat(wave))
@@ -88,7 +88,7 @@ def taught(count: int = 20, wave: Floats = NORMAL) -> BeatTemplates:
 
 @pytest.mark.parametrize("together", [2, 3, 8, 33])
 def test_rows_do_not_matter(together: int) -> None:
-    """What is said of a beat, to the last bit, is the same alone, among others, and in any order of the rows."""
+    """The description of a beat, to the last bit, is the same alone, among others, and in any order of the rows."""
     random, all_rows = np.random.default_rng(together), np.arange(together)
     patients, alone = BeatTemplates(together), [BeatTemplates() for _ in all_rows]
     for _ in range(30):
@@ -102,7 +102,7 @@ def test_rows_do_not_matter(together: int) -> None:
 
 
 def test_growing_keeps_what_is_known() -> None:
-    """More rows do not change what is said of those there were, and the new ones know nothing; 0 more are none."""
+    """More rows do not change the existing ones, and start without any knowledge; 0 more rows change nothing."""
     random = np.random.default_rng(1)
     first = [some_beats([0], random) for _ in range(30)]
     grown, still = BeatTemplates(), BeatTemplates()
