@@ -37,42 +37,60 @@ class EcgError(Exception):
 
 
 class ConfigError(EcgError):
+    """A config file, environment variable or option with a wrong value."""
+
     exit_code = 3
 
 
 class RecordError(EcgError):
+    """A record, annotation file or database that cannot be read."""
+
     exit_code = 4
 
 
 class StreamError(EcgError):
+    """A stream that is missing or cannot be monitored."""
+
     exit_code = 5
 
 
 class FrameError(StreamError):
-    pass
+    """One malformed frame on the wire: counted and reported, never fatal."""
 
 
 class EndpointError(EcgError):
+    """An endpoint that cannot be bound or connected."""
+
     exit_code = 6
 
 
 class CheckpointError(EcgError):
+    """Weights that are missing, broken or do not fit."""
+
     exit_code = 7
 
 
 class DeviceError(EcgError):
+    """An accelerator that is not available."""
+
     exit_code = 8
 
 
 class TerminalError(EcgError):
+    """A terminal that the dashboard cannot use."""
+
     exit_code = 9
 
 
 class RunError(EcgError):
+    """A run folder that cannot be written or resumed."""
+
     exit_code = 10
 
 
 class SimulatorError(EcgError):
+    """The simulator of the demo ended by itself."""
+
     exit_code = 11
 
 
