@@ -94,7 +94,7 @@ class ContextNet(nn.Module):
         """Map inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
         if len(inputs) == 1:  # for a single beat, oneDNN would sum in another order than for a batch
             return cast(Tensor, self(inputs.expand(2, -1)))[:1]
-        return _combine_heads(*self.heads(inputs))
+        return combine_heads(*self.heads(inputs))
 
 
 class ContextInferenceNet:
@@ -130,7 +130,7 @@ class ContextInferenceNet:
         first = _product_per_beat(_product_per_beat(x, *dense2).relu_(), *output)  # (n, classes)
         y = _product_per_beat(values, *alone1).relu_()  # (n, dense)
         second = _product_per_beat(_product_per_beat(y, *alone2).relu_(), *alone)  # (n, classes)
-        return _combine_heads(first, second)
+        return combine_heads(first, second)
 
 
 def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias.expand(n, 1, -1), x[:, None, :], weight.expand(n, -1, -1))[:, 0]  # (n, 1, m) to (n, m)
 
 
-def _combine_heads(first: Tensor, second: Tensor) -> Tensor:
+def combine_heads(first: Tensor, second: Tensor) -> Tensor:
     """Combine the scores (n, classes) of both heads to log-probabilities (n, classes).
 
     The log-odds of V against N and S together are the mean of both heads; all else is the first head's.

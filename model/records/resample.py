@@ -53,9 +53,9 @@ class Resampler:
     """
 
     def __init__(self, fs: float, leads: int, start: int = 0, target: float = FS) -> None:
-        ratio = resampling_ratio(fs, target)
-        self.up, self.down = ratio.numerator, ratio.denominator
-        self._half = 10 * max(self.up, self.down) if ratio != 1 else 0
+        step = resampling_ratio(fs, target)
+        self.up, self.down = step.numerator, step.denominator
+        self._half = 10 * max(self.up, self.down) if step != 1 else 0
         self._taps = _resampling_taps(self.up, self.down) if self._half else np.ones(1)
         self.next_output = start
         """Index of the first output that was not returned yet."""
