@@ -89,7 +89,7 @@ def detect(beats: Beats, detector: IrregularityDetector | None = None) -> Episod
     now: tuple[int, int] | None = None
     before: int | None = None
     for sample, label in beats:
-        detector.beat(sample, label, None if before is None else (sample - before) / FS)
+        detector.push(sample, label, None if before is None else (sample - before) / FS)
         before = sample
         on, since = detector.state(sample)
         if on and now is None:
@@ -184,9 +184,9 @@ def test_a_gap_breaks_no_rhythm() -> None:
     detect(beats, detector)
     last = beats[-1][0]
     assert detector.state(last)[0]
-    detector.gap()
-    detector.beat(last + 5 * FS, "N", None)
-    detector.beat(last + 6 * FS, "N", 1.0)
+    detector.interrupt()
+    detector.push(last + 5 * FS, "N", None)
+    detector.push(last + 6 * FS, "N", 1.0)
     assert detector.state(last + 6 * FS)[0]
     assert not detector.state(last + 200 * FS)[0]
 
@@ -196,13 +196,13 @@ def test_no_interval_reaches_across_a_gap() -> None:
     detector, other = IrregularityDetector(), IrregularityDetector()
     regular = placed(sinus(np.random.default_rng(5)))
     for at, (sample, label) in enumerate(regular):
-        detector.beat(sample, label, (sample - regular[at - 1][0]) / FS if at else None)
+        detector.push(sample, label, (sample - regular[at - 1][0]) / FS if at else None)
         if at % 3 == 0:
-            detector.gap()
-            detector.beat(sample + 1, "V", 2.5)
+            detector.interrupt()
+            detector.push(sample + 1, "V", 2.5)
         assert not detector.state(sample)[0]
-    other.gap()
-    other.beat(0, "N", 0.8)
+    other.interrupt()
+    other.push(0, "N", 0.8)
     assert other.state(0) == (False, None)
 
 
@@ -211,7 +211,7 @@ def test_a_reset_forgets() -> None:
     beats = placed(fibrillation(np.random.default_rng(6)))
     detector = IrregularityDetector()
     first = detect(beats, detector)
-    detector.reset()
+    detector.start()
     assert detector.state(beats[-1][0]) == (False, None)
     assert detector.end is None
     assert detect(beats, detector) == first
@@ -228,8 +228,8 @@ def test_any_beats_are_taken(entries: list[tuple[int, str]], gaps: set[int]) -> 
     for at, (step, label) in enumerate(entries):
         sample += step
         if at in gaps:
-            detector.gap()
-        detector.beat(sample, label, None if at in gaps else step / FS)
+            detector.interrupt()
+        detector.push(sample, label, None if at in gaps else step / FS)
         on, since = detector.state(sample)
         assert on == (since is not None)
         assert since is None or (

@@ -231,7 +231,7 @@ def test_reset_forgets_one_patient() -> None:
         beats = some_beats([0, 1, 2], random)
         patients.describe(beats)
         other.describe(beats)
-    patients.reset(1)
+    patients.start(1)
     beats = some_beats([0, 1, 2], random)
     found, known = patients.describe(beats)[0], other.describe(beats)[0]
     new = BeatTemplates(3).describe(beats)[0]

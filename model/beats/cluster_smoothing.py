@@ -53,7 +53,7 @@ class ClusterSmoothing:
         return ()
 
     def push(self, row: int, logs: list[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
-        """Probabilities of the classes for the next beat of a row, or None where it is no beat.
+        """Return the class probabilities of the next candidate of a row, or None if it is no beat.
 
         Parameters
         ----------

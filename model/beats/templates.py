@@ -105,7 +105,7 @@ class BeatTemplates:
     """Shapes and rhythm of the beats of all patients."""
 
     def __init__(self, rows: int = 1) -> None:
-        # Every attribute is an array with one row per patient: `grow` and `reset` rely on it.
+        # Every attribute is an array with one row per patient: `grow` and `start` rely on it.
         self._shape = np.zeros((rows, CLUSTER_COUNT, QRS), np.float32)  # unit vectors
         self._wave = np.zeros((rows, CLUSTER_COUNT, WAVE), np.float32)  # mV
         self._size, self._weight, self._rr, self._next = np.zeros((4, rows, CLUSTER_COUNT), np.float32)
@@ -122,8 +122,8 @@ class BeatTemplates:
         for name, array in vars(self).items():
             setattr(self, name, np.concatenate([array, getattr(new, name)]))
 
-    def reset(self, row: int) -> None:
-        """Forget a row: another patient follows, or the same one after an unknown time."""
+    def start(self, row: int) -> None:
+        """Forget a row: a run begins, of another patient or of the same one after an unknown time."""
         new = BeatTemplates()
         for name, array in vars(self).items():
             array[row] = getattr(new, name)[0]
@@ -238,7 +238,8 @@ class BeatTemplates:
         irregularity = 4 * np.where(known, changes, 0).sum(1) / np.maximum(count, 1)
         steps = np.diff(np.concatenate([intervals[:, -ONSET_INTERVALS:], rr[:, :1]], axis=1), axis=1)
         steps[np.isnan(steps)] = 0
-        latest, mean = rr[:, 0], rr.mean(1)
+        latest = rr[:, 0]
+        mean = rr.mean(1)
         numbers = (
             latest - own,
             rr[:, 1] - own,
@@ -280,6 +281,7 @@ class BeatTemplates:
         self._weight[rows, cluster] = before + 1
 
         def update_mean(means: Floats, new: Floats) -> None:
+            """Move the means (rows, clusters, ...) of these clusters towards the new values (k, ...)."""
             part = rate.reshape(-1, *[1] * (new.ndim - 1))
             means[rows, cluster] = means[rows, cluster] * (1 - part) + new * part
 

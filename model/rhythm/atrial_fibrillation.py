@@ -110,12 +110,16 @@ class IrregularityDetector:
         least_s: float = 60.0,
         memory_s: float = 180.0,
     ) -> None:
-        self._intervals, self._tolerance, self._keep = intervals, tolerance, keep
-        self._variation, self._entropy = variation, entropy
-        self._least, self._memory = round(least_s * FS), round(memory_s * FS)
-        self.reset()
+        self._intervals = intervals
+        self._variation = variation
+        self._entropy = entropy
+        self._tolerance = tolerance
+        self._keep = keep
+        self._least = round(least_s * FS)
+        self._memory = round(memory_s * FS)
+        self.start()
 
-    def reset(self) -> None:
+    def start(self) -> None:
         """Forget everything: a new run begins."""
         self._all = _IntervalWindow(self._intervals)
         """Intervals between N and S beats."""
@@ -130,18 +134,18 @@ class IrregularityDetector:
         self.end: int | None = None
         """Last irregular beat of the current episode, or of the latest one."""
 
-    def gap(self) -> None:
-        """Begin again after a gap: no interval crosses it, and none follows another across it."""
+    def interrupt(self) -> None:
+        """Note a gap: no interval crosses it, and none follows another across it."""
         self._last_label = ""
-        self._interrupt()
+        self._skip_interval()
 
-    def beat(self, sample: int, label: str, rr_s: float | None) -> None:
+    def push(self, sample: int, label: str, rr_s: float | None) -> None:
         """Add the next beat: R peak at `sample` (125 Hz), class N, S, V, F or Q, the RR interval that ends at it."""
         before, self._last_label = self._last_label, label
         self._beat_count += 1
         normal = label in ("N", "S") and before in ("N", "S")
         if rr_s is None or not normal or not SHORTEST_AF_RR_S < rr_s < LONGEST_AF_RR_S:
-            self._interrupt()
+            self._skip_interval()
             return
         logarithm = log(rr_s)
         self._all.push(sample, self._beat_count, logarithm)
@@ -164,7 +168,8 @@ class IrregularityDetector:
             self._reported = False
         return self._reported, self._onset if self._reported else None
 
-    def _interrupt(self) -> None:
+    def _skip_interval(self) -> None:
+        """Leave out an interval: the next one does not follow the one before."""
         self._all.interrupt()
         self._sinus.interrupt()
 

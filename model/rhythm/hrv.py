@@ -15,9 +15,10 @@ Series = NDArray[np.float64]
 
 SHORTEST_NN_S, LONGEST_NN_S = 0.3, 2.0
 """Outside these limits a beat was missed or detected falsely."""
-NEIGHBOUR_COUNT, FURTHEST_SHARE = 20, 0.2
-"""An interval is left out if it differs by more than this share from the mean of its neighbours, this many on each
-side: the filter of PhysioNet's HRV toolkit."""
+NEIGHBOUR_COUNT = 20
+"""Neighbours on each side with which an interval is compared, as in the filter of PhysioNet's HRV toolkit."""
+FURTHEST_SHARE = 0.2
+"""An interval is left out if it differs by more than this share from the mean of its neighbours."""
 SEGMENT_S = 300.0
 LEAST_TIME_SHARE = 0.5
 """Share of a segment that intervals must cover for its mean and deviation to count."""

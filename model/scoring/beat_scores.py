@@ -173,10 +173,31 @@ def round_to_samples(seconds: float, fs: float) -> int:
 
 
 def _decide_pairs(ref: "_BeatCursor", test: "_BeatCursor", part: ScoredSpan) -> Iterator[BeatPair]:
-    """Decide one pair after the other; the cursors move on only when the next pair is asked for.
+    """Decide one pair after the other; the cursors move on only when the next pair is asked for."""
+    window = part.window
+    yield from _decide_first_pair(ref, test, part)
+    while _has_more_beats(ref.time, test.time, part.end):
+        distance = abs(ref.time - test.time)
+        test_first = test.time < ref.time
+        alternative = abs(ref.time - test.next_time) if test_first else abs(test.time - ref.next_time)
+        # A nearer alternative loses if the two following beats are nearer to each other still.
+        if distance <= window and (distance < alternative or abs(ref.next_time - test.next_time) < alternative):
+            yield _pair_current_beats(ref, test)
+            ref.advance()
+            test.advance()
+        elif test_first:
+            yield BeatPair(ref.label_at(test.time, flutter=True), -1, test.time, test.label, test.index, test.time)
+            test.advance()
+        else:
+            yield BeatPair(ref.label, ref.index, ref.time, test.label_at(ref.time, flutter=False), -1, ref.time)
+            ref.advance()
 
-    Before the loop `bxb` treats the first beats apart: a test beat just before the start may pair with a reference beat
-    just after it.
+
+def _decide_first_pair(ref: "_BeatCursor", test: "_BeatCursor", part: ScoredSpan) -> Iterator[BeatPair]:
+    """Move both cursors to the start, and decide the first pair if it has a test beat from just before the start.
+
+    `bxb` treats these beats apart: such a test beat may belong to a reference beat just after the start, and if it
+    belongs to an earlier one it is not extra.
     """
     start, window = part.start, part.window
     ref.advance()
@@ -194,21 +215,6 @@ def _decide_pairs(ref: "_BeatCursor", test: "_BeatCursor", part: ScoredSpan) -> 
         test.advance()
         if test.time - start <= window and abs(ref.time - test.next_time) < abs(ref.time - test.time):
             test.advance()
-    while _has_more_beats(ref.time, test.time, part.end):
-        distance = abs(ref.time - test.time)
-        test_first = test.time < ref.time
-        alternative = abs(ref.time - test.next_time) if test_first else abs(test.time - ref.next_time)
-        # A nearer alternative loses if the two following beats are nearer to each other still.
-        if distance <= window and (distance < alternative or abs(ref.next_time - test.next_time) < alternative):
-            yield _pair_current_beats(ref, test)
-            ref.advance()
-            test.advance()
-        elif test_first:
-            yield BeatPair(ref.label_at(test.time, flutter=True), -1, test.time, test.label, test.index, test.time)
-            test.advance()
-        else:
-            yield BeatPair(ref.label, ref.index, ref.time, test.label_at(ref.time, flutter=False), -1, ref.time)
-            ref.advance()
 
 
 def _pair_current_beats(ref: "_BeatCursor", test: "_BeatCursor") -> BeatPair:
@@ -228,6 +234,7 @@ class _UnscoredStretch(NamedTuple):
     off: int = -1
 
     def contains(self, sample: int) -> bool:
+        """Return whether a sample lies in the stretch; never in an open one."""
         return self.on != -1 and self.on <= sample <= self.off
 
 

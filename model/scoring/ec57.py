@@ -218,7 +218,8 @@ def _read_source(source: BeatSource, name: str) -> AnnotationFile:
         return _build_annotation_file(samples, ("N",) * len(samples))
     if len(source) != 2:
         raise ValueError(f"{name}: give a pair (samples, symbols), or an array of sample indices")
-    samples, symbols = _checked_samples(source[0], name), tuple(source[1])
+    samples = _checked_samples(source[0], name)
+    symbols = tuple(source[1])
     if len(symbols) != len(samples):
         raise ValueError(f"{name}: {len(samples)} samples but {len(symbols)} symbols")
     if unknown := set(symbols) - set(MNEMONICS):
