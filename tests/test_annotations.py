@@ -40,7 +40,7 @@ def test_as_wfdb(name: str) -> None:
 
 
 def test_everything_an_annotation_may_have(tmp_path: Path) -> None:
-    """Long ways ahead and back, subtypes, channels, numbers and texts of odd length."""
+    """Long steps forward and back, subtypes, channels, numbers and texts of odd length are read."""
     first = skip(70000) + word(1, 5) + word(61, 48) + word(62, 1) + word(60, 3)
     second = word(28, 1023) + aux(b"(AF") + skip(-500)
     notes = read(tmp_path, first + second + word(14, 2) + word(61, 1023) + word(0))

@@ -52,7 +52,7 @@ def test_close_pairs() -> None:
 
 @pytest.mark.parametrize(("reference", "test", "cell"), [((), (5,), ("O", "N")), ((5,), (), ("N", "O"))])
 def test_empty(reference: tuple[int, ...], test: tuple[int, ...], cell: tuple[str, str]) -> None:
-    """Where one side has no beats, all of the other are missed or extra; where both have none, nothing is."""
+    """If one side has no beats, all of the other are missed or extra; if both have none, nothing is."""
     assert compare_beats(beats(*reference), beats(*test), part())[0].total(*cell) == 1
     assert compare_beats(beats(), beats(), part())[0].matrix.sum() == 0
 
@@ -79,7 +79,7 @@ def test_end_of_the_scored_part(end: int, missed: int, extra: int) -> None:
 
 
 def test_shutdown_of_the_test() -> None:
-    """Beats missed between `~` that say no signal can be read count apart (X), and so do the seconds."""
+    """Beats missed between `~` marks of unreadable signal are counted apart (X), and so are the seconds."""
     test = notes((100, "N"), (250, "~", 0x30), (650, "~", 0), (700, "V"))
     result, _ = compare_beats(beats(100, 300, 500, 700), test, part())
     assert (result.total("N", "X"), result.total("N", "O"), result.total("N", "V"), result.shutdown_s) == (2, 0, 1, 4)
@@ -96,7 +96,7 @@ def test_shutdown_without_an_end() -> None:
 
 
 def test_shutdown_of_the_reference() -> None:
-    """Test beats where the reference says that nothing can be read are X against the beat's class."""
+    """Test beats in unreadable signal of the reference are X against the beat's class."""
     reference = notes((100, "N"), (200, "~", 0x33), (600, "~", 0x10), (700, "N"))
     result, _ = compare_beats(reference, notes((100, "N"), (300, "S"), (650, "S"), (700, "N")), part())
     assert (result.total("X", "S"), result.total("O", "S"), result.shutdown_s) == (1, 1, 0)
@@ -120,7 +120,7 @@ def test_flutter_without_an_end() -> None:
 
 
 def test_flutter_wave_outside_flutter() -> None:
-    """A single `!` is compared as a beat of no class: with a beat it counts as a beat that is not there."""
+    """A single `!` is compared as a beat without a class: paired with a beat, it counts as a missing one."""
     result, _ = compare_beats(
         notes((100, "!"), (300, "N"), (500, "!")), notes((100, "N"), (300, "!"), (500, "!")), part()
     )

@@ -57,7 +57,7 @@ def test_tables(root: Path, kind: str, table: str) -> None:
 
 
 def test_own_files_are_there() -> None:
-    """What is tested without any other folder: both kinds of files, and every table."""
+    """The repository itself has both kinds of files, and every table."""
     assert {path.name for path in OWN.glob("*/*.txt")} == set(TABLES)
     assert {path.name for path in OWN.iterdir() if path.is_dir()} == set(EXTENSIONS)
 

@@ -88,7 +88,7 @@ def test_what_is_no_nn_interval() -> None:
 
 
 def test_nothing_to_measure() -> None:
-    """Without beats, with one, with two: no figure, or only those that there can be."""
+    """Too few beats give no measure, or only those that are defined."""
     nothing = np.zeros(0)
     empty = select_nn_intervals(nothing, nothing, np.zeros(0, bool))
     assert len(empty) == 0
@@ -122,7 +122,7 @@ def test_ratio_of_two_waves() -> None:
 
 
 def test_white_noise_is_flat() -> None:
-    """Of intervals that jump by chance the whole spectrum holds the variance below 0.4 Hz."""
+    """For random intervals the whole spectrum has the variance below 0.4 Hz."""
     chance = np.random.default_rng(3)
     rr = 0.8 + 0.02 * chance.standard_normal(40_000)
     nn = NNIntervals(np.cumsum(rr), rr, np.ones(len(rr), bool), 1.0)
@@ -134,7 +134,7 @@ def test_white_noise_is_flat() -> None:
 
 
 def test_a_segment_with_a_hole_does_not_count() -> None:
-    """Two minutes missing of five: neither its spectrum nor, past half, its mean."""
+    """A segment of which two of five minutes are missing has no spectrum, and past half no mean."""
     nn = wavy(600, (0.1, 30.0))
     there = (nn.at_s < 400) | (nn.at_s > 520)
     cut = NNIntervals(nn.at_s[there], nn.nn_s[there], nn.follows[there], 1.0)

@@ -90,7 +90,7 @@ def test_window() -> None:
 
 @pytest.mark.parametrize(("reference", "test"), [("NVVN", ""), ("", "NVVN"), ("", "")])
 def test_nothing_to_compare(reference: str, test: str) -> None:
-    """Without annotations on one side there is no result, as `rxr` prints no line then."""
+    """Without annotations on one side there is no result, just as `rxr` prints no line."""
     assert compare_runs(beats(reference), beats(test), ScoredSpan(RATE, 0, 10000, 15, RATE)) == (None, None)
 
 

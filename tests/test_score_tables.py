@@ -101,7 +101,7 @@ def test_mismatch_lines(scores: list[RecordScore]) -> None:
 
 
 def test_dictionaries(scores: list[RecordScore]) -> None:
-    """They hold plain values only, None for what is undefined, and say what the lines say."""
+    """The dictionaries have plain values only, None for undefined ones, and the numbers of the lines."""
     one = record_dict(scores[0])
     assert json.loads(json.dumps(one)) == one
     assert one["beats"]["matrix"]["N"]["V"] == 1

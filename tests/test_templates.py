@@ -43,7 +43,7 @@ def beat(
     score: float = 5.0,
     row: int = 0,
 ) -> BeatWindows:
-    """One beat, which a normal one follows."""
+    """A beat that a normal one follows."""
     return BeatWindows(
         rows=np.array([row]),
         waves=wave[None].copy(),
@@ -117,7 +117,7 @@ def test_growing_keeps_what_is_known() -> None:
 
 
 def test_beats_are_not_changed() -> None:
-    """The arrays that come in stay as they are, and so does what was given out before."""
+    """Arrays passed in, and those returned before, stay unchanged."""
     patients, beats = taught(), beat(WIDE)
     kept = beat(WIDE)
     inputs = patients.describe(beats)[0]
@@ -179,7 +179,7 @@ def test_an_odd_beat_gets_a_cluster_of_its_own() -> None:
 
 
 def test_the_dominant_beat_may_change() -> None:
-    """Where another shape comes to stay it becomes the dominant one."""
+    """A new shape that lasts becomes the dominant one."""
     patients = taught(30)
     for _ in range(60):
         inputs = patients.describe(beat(WIDE))[0]
@@ -210,7 +210,7 @@ def test_a_beat_may_stand_a_little_aside() -> None:
 
 @pytest.mark.parametrize("score", [0.0, -1.5])
 def test_doubtful_candidates_are_not_learnt(score: float) -> None:
-    """What the detector took for no beat is described, has cluster -1, and leaves nothing but the signal's quality."""
+    """A candidate that the detector rejected is described, has cluster -1, and changes only the signal's quality."""
     patients, without = taught(), taught()
     expected = without.describe(beat())[0]
     inputs, cluster, new, _ = patients.describe(beat(WIDE, (0.3, 0.8, 0.8), 0.5, score=score))
@@ -225,7 +225,7 @@ def test_doubtful_candidates_are_not_learnt(score: float) -> None:
 
 
 def test_reset_forgets_one_patient() -> None:
-    """After a reset a row is as new, and the others know what they knew."""
+    """A row that starts again is as new, and the others keep their state."""
     random, patients, other = np.random.default_rng(3), BeatTemplates(3), BeatTemplates(3)
     for _ in range(20):
         beats = some_beats([0, 1, 2], random)
@@ -281,7 +281,7 @@ def test_an_irregular_rhythm_is_irregular() -> None:
 
 
 def test_pauses_are_not_learnt() -> None:
-    """An unknown interval and one of three seconds say nothing of the rhythm of those that follow."""
+    """An unknown interval and one of three seconds do not change the rhythm of those that follow."""
     patients, regular = taught(), taught()
     expected = regular.describe(beat())[0]
     for rr in ((3.0, 0.8, 0.8), (np.nan, np.nan, np.nan)):
@@ -294,7 +294,7 @@ def test_pauses_are_not_learnt() -> None:
 
 
 def test_noise_is_told() -> None:
-    """The level of noise is the number `mean_change`; it rises in noise, and falls again behind it."""
+    """The noise level is the number `mean_change`; it rises in noise, and falls again after it."""
     random, patients, levels = np.random.default_rng(8), taught(), []
     for spread in (0.0, 0.5, 0.0):
         for _ in range(30):

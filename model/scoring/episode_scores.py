@@ -88,6 +88,18 @@ class EpisodeCounts:
     def __add__(self, other: "EpisodeCounts") -> "EpisodeCounts":
         return EpisodeCounts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
+    @property
+    def sensitivity(self) -> float | None:
+        """Share (0 to 1) of the reference's episodes that were found; None if the reference has none."""
+        episodes = self.found + self.missed
+        return self.found / episodes if episodes else None
+
+    @property
+    def positive_predictivity(self) -> float | None:
+        """Share (0 to 1) of the test's episodes that are true; None if the test has none."""
+        episodes = self.true + self.false
+        return self.true / episodes if episodes else None
+
     def ratios(self) -> dict[str, tuple[float, float]]:
         """Return the numerator and denominator of each statistic of EC57, by name."""
         return {
