@@ -160,7 +160,7 @@ def test_not_finite(context: Path, tmp_path: Path, value: float) -> None:
 def test_commands_that_need_cut_beats(
     command: str, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A command that needs a net of cut beats refuses others in one line, before it reads data or writes a file."""
+    """Where only a net of cut beats will do, one line says so, before any data is read or any file written."""
     monkeypatch.chdir(tmp_path)
     data = ["nothing.npz"] if command == "transfer" else []
     monkeypatch.setattr(sys, "argv", ["ecg-agent", command, *data, "--weights", str(context)])
