@@ -72,7 +72,6 @@ class Resampler:
         self.first_input = block * self.down
         self._base = self.first_input
         self._buffer = np.empty((0, leads))
-        self._flushed = False
 
     def push(self, samples: NDArray[np.floating]) -> NDArray[np.float64]:
         """Take the next samples (n, leads); return the outputs (m, leads) float64 that they complete."""
