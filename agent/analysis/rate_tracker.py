@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from agent.analysis.stage import Interruption, RunStart
 from agent.core.config import RhythmConfig
-from agent.core.messages import Beat, RhythmSummary
+from agent.core.messages import Beat
+from agent.core.views import RhythmSummary
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 from model.rhythm.hrv import measure_rmssd, measure_sdnn
