@@ -29,6 +29,7 @@ from safetensors.torch import save_file
 from agent.analysis.lead_input import UNITS_MV
 from agent.analysis.qrs_detector import QrsDetector
 from agent.core.messages import FloatArray
+from agent.training.run_folder import explain_interruption
 from model.beats import frontend
 from model.errors import RecordError, RunError
 from model.nets import checkpoint
@@ -64,7 +65,15 @@ class RecordingSource:
 
 
 def show_transfer(data: Path, weights: str, folder: Path, as_json: bool, command: str) -> None:
-    """Compare on the recordings in `data`; a table (or a JSON object) to standard output, files into `folder`."""
+    """Compare on the recordings in `data`; a table (or a JSON object) to standard output, files into `folder`.
+
+    Raises CheckpointError, RecordError or RunError. An interrupted comparison keeps nothing.
+    """
+    with explain_interruption(command, resumable=False):
+        _compare_in_folder(data, weights, folder, as_json, command)
+
+
+def _compare_in_folder(data: Path, weights: str, folder: Path, as_json: bool, command: str) -> None:
     torch.set_num_threads(1)
     console = Console(stderr=True, soft_wrap=True)
     started = time.monotonic()
