@@ -82,7 +82,7 @@ class ContextNet(nn.Module):
         """Inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
         if len(inputs) == 1:  # oneDNN sums in another order where there is one beat
             return cast(Tensor, self(inputs.expand(2, -1)))[:1]
-        return _combine_heads(*self.heads(inputs))
+        return combine_heads(*self.heads(inputs))
 
 
 class ContextInferenceNet:
@@ -117,7 +117,7 @@ class ContextInferenceNet:
         second = _product_per_beat(
             _product_per_beat(_product_per_beat(values, *alone1).relu_(), *alone2).relu_(), *alone
         )
-        return _combine_heads(first, second)
+        return combine_heads(first, second)
 
 
 def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias.expand(n, 1, -1), x[:, None, :], weight.expand(n, -1, -1))[:, 0]
 
 
-def _combine_heads(first: Tensor, second: Tensor) -> Tensor:
+def combine_heads(first: Tensor, second: Tensor) -> Tensor:
     """Scores (n, classes) of both heads to log-probabilities."""
     first, second = torch.log_softmax(first, 1), torch.log_softmax(second, 1)
     other = torch.logaddexp(first[:, 0], first[:, 1]) - torch.logaddexp(second[:, 0], second[:, 1])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.nets.beat_net import BeatNet, InferenceNet
+from model.nets.context_net import ContextInferenceNet, ContextNet
 from model.records.wfdb_records import CLASSES
 
 BATCH_BY_DEVICE = {"cpu": 64, "cuda": 4096, "mps": 4096}
@@ -24,9 +25,9 @@ PER_CLASS_METRICS = ("recall", "precision", "f1")
 
 
 @torch.inference_mode()
-def predict_beat_scores(net: BeatNet, beats: Tensor) -> Tensor:
-    """Scores (n, classes) of beats (n, samples) that are on the net's device."""
-    quick = InferenceNet(net)
+def predict_beat_scores(net: BeatNet | ContextNet, beats: Tensor) -> Tensor:
+    """Return the outputs (n, outcomes) float32 of a net for what it takes (n, columns), on the net's device."""
+    quick = InferenceNet(net) if isinstance(net, BeatNet) else ContextInferenceNet(net)
     return torch.cat([quick(batch) for batch in torch.split(beats, BATCH_BY_DEVICE[beats.device.type])])
 
 
