@@ -13,12 +13,12 @@ from model.records.resample import FS
 from model.records.wfdb_records import open_record, read_reference
 from model.waveform import synthetic_waveforms as made
 from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers, sampling_probabilities
-from model.waveform.episode_rule import ONSET_LAG, DetectedEpisode, EpisodeRule, detect_episodes
+from model.waveform.episode_rule import DetectedEpisode
 from model.waveform.episode_tables import WaveformEpisodeCounts, count_episode_matches
 from model.waveform.labelled_windows import (
-    ORGANISED,
-    VF,
-    VT,
+    ORGANISED_BIT,
+    VF_BIT,
+    VT_BIT,
     LabelledStrip,
     LabelledWindows,
     StripGenerator,
@@ -33,34 +33,6 @@ from model.waveform.window_features import FEATURE_COUNT, WINDOW
 
 Random = np.random.Generator
 RECORDS = ("100", "208")
-RULE = EpisodeRule(kinds=(2,), begins=0.5, looks=3, keeps=0.3, ends_s=4, slowest=0)
-
-
-def looks(values: list[float]) -> tuple[list[int], list[tuple[float, ...]], list[float]]:
-    """A look a second from 10 s on, whose third score is given."""
-    samples = [(10 + i) * FS for i in range(len(values))]
-    return samples, [(1 - value, 0.0, value, 0.0, 0.0) for value in values], [0.0] * len(values)
-
-
-def test_an_episode_begins_after_enough_looks_in_a_row() -> None:
-    assert detect_episodes(RULE, *looks([0.6, 0.6, 0.4, 0.6, 0.6, 0.4])) == []
-    found = detect_episodes(RULE, *looks([0, 0.6, 0.6, 0.6, 0.6]))
-    assert found == [DetectedEpisode(11 * FS - ONSET_LAG, 13 * FS, 14 * FS)]
-
-
-def test_an_episode_ends_some_time_after_its_last_look() -> None:
-    on, off = [0.9] * 3, [0.0] * 4
-    assert [one.end for one in detect_episodes(RULE, *looks([*on, *off, 0.0, 0.0]))] == [12 * FS]
-    assert len(detect_episodes(RULE, *looks([*on, 0, 0, 0, 0.35, 0, 0, 0, 0.9]))) == 1
-    assert len(detect_episodes(RULE, *looks([*on, *off, *on, *off]))) == 2
-
-
-def test_what_repeats_slowly_is_no_tachycardia() -> None:
-    rule = EpisodeRule(kinds=(1, 2), begins=0.5, looks=2, keeps=0.3, ends_s=4, slowest=100)
-    samples, scores, _ = looks([0.9] * 4)
-    assert detect_episodes(rule, samples, scores, [90.0] * 4) == []
-    assert len(detect_episodes(rule, samples, scores, [110.0] * 4)) == 1
-    assert len(detect_episodes(rule, samples, scores, [0.0] * 4)) == 1
 
 
 def test_episodes_are_compared_by_overlap_and_duration() -> None:
@@ -103,10 +75,10 @@ def test_annotated_rhythms_and_runs() -> None:
 
 def test_flutter_teaches_fibrillation_and_what_lies_about_it_nothing() -> None:
     strip = label_arrhythmia_record("207", 0)
-    assert strip.allowed[45 * FS] == VF
+    assert strip.allowed[45 * FS] == VF_BIT
     assert strip.allowed[round(40.2 * FS)] == 0
-    assert strip.allowed[100 * FS] == ORGANISED
-    assert label_arrhythmia_record("205", 0).allowed[1464 * FS] == VT
+    assert strip.allowed[100 * FS] == ORGANISED_BIT
+    assert label_arrhythmia_record("205", 0).allowed[1464 * FS] == VT_BIT
 
 
 @pytest.mark.parametrize(
@@ -153,11 +125,11 @@ def test_strips_are_the_same_for_a_seed_and_teach() -> None:
 
 
 def test_a_window_is_what_its_last_three_seconds_are() -> None:
-    allowed = np.full(20 * FS, ORGANISED, np.uint8)
-    allowed[10 * FS :] = VF
+    allowed = np.full(20 * FS, ORGANISED_BIT, np.uint8)
+    allowed[10 * FS :] = VF_BIT
     found, ends = label_strip_windows(LabelledStrip("x", np.sin(np.arange(20 * FS)), allowed), FS)
     by_end = dict(zip((ends // FS).tolist(), found.allowed.tolist(), strict=True))
-    assert [by_end[end] for end in (10, 11, 12, 13, 14)] == [ORGANISED, 0, 0, VF, VF]
+    assert [by_end[end] for end in (10, 11, 12, 13, 14)] == [ORGANISED_BIT, 0, 0, VF_BIT, VF_BIT]
     assert dict(zip((ends // FS).tolist(), found.weights.tolist(), strict=True))[13] == 0.5
     assert found.numbers.shape == (len(ends), FEATURE_COUNT)
 
@@ -165,7 +137,7 @@ def test_a_window_is_what_its_last_three_seconds_are() -> None:
 def clouds(seed: int = 0) -> LabelledWindows:
     """Three kinds that lie apart, and windows of which it is only known that they are one of two."""
     random = np.random.default_rng(seed)
-    allowed = np.repeat(np.array([ORGANISED, VT, VF, VT | VF], np.uint8), 300)
+    allowed = np.repeat(np.array([ORGANISED_BIT, VT_BIT, VF_BIT, VT_BIT | VF_BIT], np.uint8), 300)
     numbers = random.standard_normal((1200, FEATURE_COUNT)).astype(np.float32)
     for part, place in enumerate((0, 20, 40, 40)):
         numbers[part * 300 : part * 300 + 300, place : place + 20] += 3

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-ORGANISED, VT, VF, NOISE, ASYSTOLE = range(5)
-"""Places in the scores of a look."""
-
 
 class WindowLike(Protocol):
     """What the judge of the waveform says of the last seconds of a bed.

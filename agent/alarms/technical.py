@@ -3,10 +3,11 @@
 from collections import deque
 
 from agent.alarms.alarm_manager import NO_EXPIRY, AlarmManager
-from agent.alarms.alarm_tick import NOISE, AlarmTick
+from agent.alarms.alarm_tick import AlarmTick
 from agent.analysis.lead_state import LeadState, lead_state_text
 from agent.core.config import AlarmConfig
 from model.records.resample import FS
+from model.waveform.waveform_classifier import NOISE
 
 
 class TechnicalRule:

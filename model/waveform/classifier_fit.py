@@ -7,18 +7,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.waveform.labelled_windows import ASYSTOLE, NOISE, ORGANISED, VF, VT, LabelledWindows
+from model.waveform.labelled_windows import ASYSTOLE_BIT, NOISE_BIT, ORGANISED_BIT, VF_BIT, VT_BIT, LabelledWindows
 from model.waveform.waveform_classifier import FARTHEST_SD, WAVEFORM_KINDS, ClassifierLayers
 
 KIND_SHARES = {
-    ORGANISED: 0.40,
-    VT: 0.17,
-    VF: 0.20,
-    VT | VF: 0.06,
-    NOISE: 0.09,
-    ORGANISED | NOISE: 0.04,
-    ORGANISED | VT: 0.01,
-    ASYSTOLE: 0.05,
+    ORGANISED_BIT: 0.40,
+    VT_BIT: 0.17,
+    VF_BIT: 0.20,
+    VT_BIT | VF_BIT: 0.06,
+    NOISE_BIT: 0.09,
+    ORGANISED_BIT | NOISE_BIT: 0.04,
+    ORGANISED_BIT | VT_BIT: 0.01,
+    ASYSTOLE_BIT: 0.05,
 }
 """What share of a training the windows have of which this is known; of anything else one in a hundred."""
 OTHER_KIND_SHARE = 0.01

@@ -22,23 +22,24 @@ from model.records.wfdb_records import (
     read_reference,
 )
 from model.waveform import synthetic_waveforms as made
+from model.waveform.waveform_classifier import WAVEFORM_KINDS
 from model.waveform.window_features import WINDOW, Floats, WindowFeatures, measure_windows
 
 Array = NDArray[np.float64]
 Bits = NDArray[np.uint8]
-ORGANISED, VT, VF, NOISE, ASYSTOLE = (1 << i for i in range(5))
+ORGANISED_BIT, VT_BIT, VF_BIT, NOISE_BIT, ASYSTOLE_BIT = (1 << kind for kind in range(len(WAVEFORM_KINDS)))
 LABEL_SPAN = 3 * FS
 """What the last samples of a window are is what the window is."""
 RHYTHM_BITS = {
-    "VT": VT | VF,
-    "VFL": VF,
-    "VF": VF,
-    "VFIB": VF,
-    "ASYS": ASYSTOLE | NOISE | ORGANISED,
-    "NOISE": NOISE | ORGANISED,
-    "HGEA": ORGANISED | VT,
-    "IVR": ORGANISED | VT,
-    "VER": ORGANISED | VT,
+    "VT": VT_BIT | VF_BIT,
+    "VFL": VF_BIT,
+    "VF": VF_BIT,
+    "VFIB": VF_BIT,
+    "ASYS": ASYSTOLE_BIT | NOISE_BIT | ORGANISED_BIT,
+    "NOISE": NOISE_BIT | ORGANISED_BIT,
+    "HGEA": ORGANISED_BIT | VT_BIT,
+    "IVR": ORGANISED_BIT | VT_BIT,
+    "VER": ORGANISED_BIT | VT_BIT,
 }
 """What each annotated rhythm may look like; any other is organised."""
 WIDE_QRS_RECORDS = ("102", "104", "107", "109", "111", "118", "124", "207", "212", "214", "217", "231", "232")
@@ -87,7 +88,7 @@ def label_malignant_record(path: Path, lead: int) -> LabelledStrip:
     spans = annotated_rhythms(notes, scale, len(x))
     noisy = any(kind in ("VFL", "VF", "VFIB") for _, _, kind in spans)
     for start, stop, kind in spans:
-        bits = RHYTHM_BITS.get(kind, ORGANISED)
+        bits = RHYTHM_BITS.get(kind, ORGANISED_BIT)
         allowed[start:stop] = 0 if noisy and kind == "NOISE" else bits  # fibrillation goes on below the noise
     return LabelledStrip(path.name, x[:, lead], allowed)
 
@@ -106,19 +107,19 @@ def annotated_rhythms(notes: RecordAnnotations, scale: float, samples: int) -> l
 def label_arrhythmia_record(name: str, lead: int) -> LabelledStrip:
     """A record of the Arrhythmia Database: organised but for flutter, runs of ventricular beats and what is unclear."""
     x, notes, scale = read_annotated_leads(name)
-    allowed = np.full(len(x), ORGANISED, np.uint8)
+    allowed = np.full(len(x), ORGANISED_BIT, np.uint8)
     for start, stop, kind in annotated_rhythms(notes, scale, len(x)):
         if kind in ("IVR", "VT", "HGEA"):
             allowed[start:stop] = 0
     for start, stop in annotated_vt_runs(notes, scale):
         allowed[max(0, start - FS) : stop + FS] = 0
-        allowed[start:stop] = VT
+        allowed[start:stop] = VT_BIT
     flutter = [
         round(at * scale) for at, sign in zip(notes.samples.tolist(), notes.symbols, strict=True) if sign in "[]"
     ]
     for start, stop in zip(flutter[::2], flutter[1::2], strict=True):
         allowed[max(0, start - FS) : stop + FS] = 0
-        allowed[start:stop] = VF
+        allowed[start:stop] = VF_BIT
     return LabelledStrip(name, x[:, lead % x.shape[1]], allowed)
 
 
@@ -178,7 +179,7 @@ class StripGenerator:
         other = self._ordinary(len(x))
         other = other * (np.exp(random.normal(0, 0.4)) * np.ptp(x) / (np.ptp(other) + 1e-6))
         at, inside = int(random.uniform(4, 15) * FS), False
-        mixed, bits = other.copy(), np.full(len(x), ORGANISED, np.uint8)
+        mixed, bits = other.copy(), np.full(len(x), ORGANISED_BIT, np.uint8)
         while at < len(x):
             stop = at + int(random.choice([random.uniform(3, 6), random.uniform(5, 16)]) * FS)
             inside = not inside
@@ -192,7 +193,7 @@ class StripGenerator:
         strip = label_arrhythmia_record(self._one(self._records), int(self._random.integers(2)))
         for _ in range(20):
             at = int(self._random.integers(0, len(strip.x) - samples))
-            if (strip.allowed[at : at + samples] == ORGANISED).all():
+            if (strip.allowed[at : at + samples] == ORGANISED_BIT).all():
                 break
         part = strip.x[at : at + samples]
         ordinary: Array = part - np.median(part)
@@ -202,13 +203,13 @@ class StripGenerator:
         return names[int(self._random.integers(len(names)))]
 
     def _fibrillation(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_fibrillation(samples, self._random), VF, "fibrillation"
+        return made.synthesise_fibrillation(samples, self._random), VF_BIT, "fibrillation"
 
     def _flutter(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_flutter(samples, self._random), VF, "flutter"
+        return made.synthesise_flutter(samples, self._random), VF_BIT, "flutter"
 
     def _tachycardia(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_tachycardia(samples, self._random), VT, "tachycardia"
+        return made.synthesise_tachycardia(samples, self._random), VT_BIT, "tachycardia"
 
     def _beats_of(self, kind: str):  # type: ignore[no-untyped-def]
         def beats(samples: int) -> tuple[Array, int, str]:
@@ -219,7 +220,7 @@ class StripGenerator:
             rate, jitter = random.uniform(108, 250), random.choice([0.01, 0.03, 0.08])
             return (
                 made.synthesise_beat_train(samples, list(cut), rate, jitter, bool(random.random() < 0.4), random),
-                VT,
+                VT_BIT,
                 "V beats",
             )
 
@@ -237,10 +238,10 @@ class StripGenerator:
             x = made.synthesise_beat_train(
                 samples, list(cut), random.uniform(*EMERGENCY_RATES), min(jitter, 0.04), False, random
             )
-            return x, VT, "beats too fast"
+            return x, VT_BIT, "beats too fast"
         return (
             made.synthesise_beat_train(samples, list(cut), random.uniform(50, 190), jitter, False, random),
-            ORGANISED,
+            ORGANISED_BIT,
             "narrow beats",
         )
 
@@ -248,14 +249,14 @@ class StripGenerator:
         random = self._random
         x = self._ordinary(samples)
         height = np.ptp(x) * random.uniform(0.05, 0.3)
-        return x + made.synthesise_atrial_flutter(samples, height, random), ORGANISED, "atrial flutter"
+        return x + made.synthesise_atrial_flutter(samples, height, random), ORGANISED_BIT, "atrial flutter"
 
     def _noise(self, samples: int) -> tuple[Array, int, str]:
         x = np.exp(self._random.uniform(np.log(0.1), np.log(2))) * self.disturbance(samples)
-        return x + made.synthesise_flat_line(samples, self._random), NOISE, "noise"
+        return x + made.synthesise_flat_line(samples, self._random), NOISE_BIT, "noise"
 
     def _flat(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_flat_line(samples, self._random), ASYSTOLE, "flat line"
+        return made.synthesise_flat_line(samples, self._random), ASYSTOLE_BIT, "flat line"
 
     def _noisy(self, samples: int) -> tuple[Array, int, str]:
         """An ordinary rhythm in noise."""
@@ -265,7 +266,7 @@ class StripGenerator:
         power = np.median(np.ptp(parts, axis=1)) ** 2 / 8
         decibels = random.uniform(-12, 15)
         noisy = x + np.sqrt(power * 10 ** (-decibels / 10)) * self.disturbance(samples)
-        bits = ORGANISED if decibels > 6 else ORGANISED | NOISE if decibels > -6 else NOISE
+        bits = ORGANISED_BIT if decibels > 6 else ORGANISED_BIT | NOISE_BIT if decibels > -6 else NOISE_BIT
         return noisy, bits, "beats in noise"
 
     def disturbance(self, samples: int) -> Array:
@@ -329,7 +330,7 @@ def vary_strip(strip: LabelledStrip, random: np.random.Generator, maker: StripGe
     if random.random() < 0.3:
         whole = np.concatenate([maker.disturbance(40 * FS) for _ in range(len(x) // (40 * FS) + 1)])[: len(x)]
         x = x + height / np.sqrt(8) * 10 ** (-random.uniform(8, 20) / 20) * whole
-    if not (allowed & ASYSTOLE).any():
+    if not (allowed & ASYSTOLE_BIT).any():
         x = x * np.exp(random.normal(0, 0.4))
     return LabelledStrip(strip.source, x, allowed, strip.weight)
 

@@ -20,7 +20,12 @@ from model.records.resample import FS
 from model.waveform.window_features import FEATURE_COUNT, LOWEST_MV, WINDOW, Floats, WindowFeatures, measure_windows
 
 __all__ = [
+    "ASYSTOLE",
     "HOP",
+    "NOISE",
+    "ORGANISED",
+    "VF",
+    "VT",
     "WAVEFORM_KINDS",
     "WINDOW",
     "ClassifierLayers",
@@ -33,6 +38,8 @@ HOP = FS
 """Samples from one window to the next, 1 s."""
 WAVEFORM_KINDS = ("organised", "VT", "VF", "noise", "asystole")
 """What a window may be, in the order of its probabilities."""
+ORGANISED, VT, VF, NOISE, ASYSTOLE = range(len(WAVEFORM_KINDS))
+"""The indices of these in a window's probabilities."""
 WAVEFORM_WEIGHTS = Path(__file__).parent / "weights" / "waveform.safetensors"
 WEIGHTS_FORMAT = 1
 WINDOW_BATCH = 128

@@ -23,7 +23,7 @@ from model.beats.dataset import DS1, DS2
 from model.errors import EcgError, RecordError
 from model.records.wfdb_records import default_lead, open_record
 from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers
-from model.waveform.episode_rule import FIBRILLATION_RULE, TACHYCARDIA_RULE, EpisodeRule, detect_episodes
+from model.waveform.episode_rule import VfVtSettings, detect_episodes, read_vf_vt_settings
 from model.waveform.episode_tables import SampleSpan, WaveformEpisodeCounts, count_episode_matches
 from model.waveform.labelled_windows import (
     LabelledStrip,
@@ -88,9 +88,10 @@ def train_waveform_classifier(vfdb: Path, out: Path, seed: int, folds: bool, tes
     out.mkdir(parents=True, exist_ok=True)
     known = build_recorded_windows(vfdb, names, DS1, recipe, seed)
     report: dict[str, Any] = {}
+    settings = read_vf_vt_settings()
     if folds:
         heard = list(score_held_out_records(known, vfdb, names, recipe, seed))
-        report["held_out"] = score_lead_episodes(heard, vfdb)
+        report["held_out"] = score_lead_episodes(heard, vfdb, settings)
         save_lead_scores(out / "held_out.npz", heard)
     examples = concatenate_windows([known, build_synthetic_windows(DS1, recipe, seed)])
     layers = fit_waveform_layers(examples, recipe, seed)
@@ -109,7 +110,9 @@ def train_waveform_classifier(vfdb: Path, out: Path, seed: int, folds: bool, tes
     judge = WaveformClassifier(layers, story)
     if test:
         strips = [(label_arrhythmia_record(name, lead), lead) for name in DS2 for lead in (0, 1)]
-        report["DS2"] = score_lead_episodes([score_strip_windows(judge, strip, lead) for strip, lead in strips], vfdb)
+        report["DS2"] = score_lead_episodes(
+            [score_strip_windows(judge, strip, lead) for strip, lead in strips], vfdb, settings
+        )
     judge.save(out / "waveform.safetensors")
     (out / "waveform.json").write_text(json.dumps(story | report, indent=2) + "\n")
     _print_training_step(f"{out}: waveform.safetensors, waveform.json after {time.perf_counter() - started:.0f} s")
@@ -189,27 +192,25 @@ def score_strip_windows(judge: WaveformClassifier, strip: LabelledStrip, lead: i
     )
 
 
-def score_lead_episodes(
-    heard: list[LeadScores],
-    vfdb: Path,
-    fibrillation: EpisodeRule = FIBRILLATION_RULE,
-    fast: EpisodeRule = TACHYCARDIA_RULE,
-) -> dict[str, Any]:
-    """Figures of the episodes by database, kind and lead: the one that the monitor analyses, and the other."""
+def score_lead_episodes(leads: list[LeadScores], vfdb: Path, settings: VfVtSettings) -> dict[str, Any]:
+    """Return figures of the episodes by database, lead and kind: of the lead that the monitor analyses, and the other.
+
+    The episodes are those that the alarms announce with `settings`.
+    """
     total: dict[str, WaveformEpisodeCounts] = {}
-    for one in heard:
-        malignant_one = (vfdb / f"{one.record}.hea").is_file()
-        record = open_record(str(vfdb / one.record) if malignant_one else one.record)
-        first = default_lead(tuple(signal.name for signal in record.signals)) == one.lead
-        spans = read_reference_episodes(str(vfdb / one.record) if malignant_one else one.record)
-        place = f"{'VFDB' if malignant_one else 'MIT-BIH'} {'first' if first else 'other'} lead"
-        for kind, shortest in itertools.product(("VF", "VT"), (0, 4)):
-            rule = fibrillation if kind == "VF" else fast
-            test = detect_episodes(rule, one.ends.tolist(), one.scores.tolist(), one.rates.tolist())
-            other = spans["VT"] if kind == "VF" else spans["VF"]
-            key = f"{place}, {kind}{', of 4 s and more' if shortest else ''}"
-            found = count_episode_matches(spans[kind], other, test, one.samples, shortest)
-            total[key] = total.get(key, WaveformEpisodeCounts()) + found
+    for scored in leads:
+        of_vfdb = (vfdb / f"{scored.record}.hea").is_file()
+        name = str(vfdb / scored.record) if of_vfdb else scored.record
+        first = default_lead(tuple(signal.name for signal in open_record(name).signals)) == scored.lead
+        reference = read_reference_episodes(name)
+        place = f"{'VFDB' if of_vfdb else 'MIT-BIH'} {'first' if first else 'other'} lead"
+        detected = detect_episodes(settings, scored.ends.tolist(), scored.scores.tolist(), scored.rates.tolist())
+        for (kind, other), shortest_s in itertools.product((("VF", "VT"), ("VT", "VF")), (0, 4)):
+            key = f"{place}, {kind}{', of 4 s and more' if shortest_s else ''}"
+            counts = count_episode_matches(
+                reference[kind], reference[other], detected[kind], scored.samples, shortest_s
+            )
+            total[key] = total.get(key, WaveformEpisodeCounts()) + counts
     return {key: counts.figures() for key, counts in sorted(total.items())}
 
 
