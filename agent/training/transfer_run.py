@@ -37,8 +37,8 @@ from model.nets.beat_net import BeatNet
 from model.records import wfdb_records
 from model.records.resample import FS, resample_signal
 from model.training.training_figures import BLUE, GREEN, GREY, METADATA, ORANGE, STYLE
-from model.transfer import bootstrap, infarction_transfer
-from model.transfer.bootstrap import Estimate
+from model.transfer import diagnostic_metrics, infarction_transfer
+from model.transfer.diagnostic_metrics import METRICS, Estimate
 from model.transfer.infarction_transfer import InfarctionRecordings, RivalOutcome
 
 PTBXL_KEYS = ("lead_ii_uv", "ecg_id", "mi", "patient_id", "fs_hz")
@@ -237,15 +237,15 @@ def transfer_figures(recordings: InfarctionRecordings, outcomes: list[RivalOutco
     """Figures of each rival, per beat and per recording, and the paired differences of the areas to the first."""
     groups, of = recordings.groups(), recordings.recording
     samples = {
-        "per_recording": bootstrap.CaseSample(
+        "per_recording": diagnostic_metrics.CaseSample(
             recordings.infarction, groups, [_mean_log_odds(recordings, o) for o in outcomes]
         ),
-        "per_beat": bootstrap.CaseSample(recordings.infarction[of], groups[of], [o.logits for o in outcomes]),
+        "per_beat": diagnostic_metrics.CaseSample(recordings.infarction[of], groups[of], [o.logits for o in outcomes]),
     }
     rivals: list[dict[str, Any]] = [{"name": o.name, "seeds": len(o.logits), "chosen": o.chosen} for o in outcomes]
     differences: dict[str, Any] = {}
     for unit, sample in samples.items():
-        found, between = bootstrap.estimate_metrics(sample, BOOTSTRAP_SEED)
+        found, between = diagnostic_metrics.estimate_metrics(sample, BOOTSTRAP_SEED)
         for rival, by_metric in zip(rivals, found, strict=True):
             rival[unit] = {name: asdict(figure) for name, figure in by_metric.items()}
         differences[unit] = [
@@ -260,10 +260,10 @@ def transfer_table(report: dict[str, Any], unit: str) -> Table:
     """Figures in percent with their intervals; the spread over seeds where there are several."""
     made = Table(title=f"infarction or normal, {unit.replace('_', ' ')}: % (95 % interval) ± sd over seeds")
     made.add_column("")
-    for name in bootstrap.METRICS:
+    for name in METRICS:
         made.add_column(name, justify="right")
     for rival in report["rivals"]:
-        cells = [_format_estimate(Estimate(**rival[unit][name]), rival["seeds"] > 1) for name in bootstrap.METRICS]
+        cells = [_format_estimate(Estimate(**rival[unit][name]), rival["seeds"] > 1) for name in METRICS]
         made.add_row(rival["name"], *cells)
     return made
 

@@ -13,13 +13,12 @@ from torch import Tensor
 from model.nets.beat_net import BeatNet, InferenceNet
 from model.nets.context_net import ContextInferenceNet, ContextNet
 from model.records.wfdb_records import CLASSES
+from model.scoring.bootstrap import BOOTSTRAP_DRAWS, percentile_interval
 
 BATCH_BY_DEVICE = {"cpu": 64, "cuda": 4096, "mps": 4096}
 """Beats at once, by device: what the caches of a CPU hold, and what keeps an accelerator busy."""
 CONFIDENCE_BINS = 15
 """Bins of the confidence, as in Guo et al. 2017."""
-DRAWS = 1000
-"""Bootstrap draws of a confidence interval."""
 OVERALL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 PER_CLASS_METRICS = ("recall", "precision", "f1")
 
@@ -96,20 +95,20 @@ def bootstrap_class_intervals(
         names, record = np.unique(groups, return_inverse=True)
         units = len(names)
         counts = np.bincount(record * size**2 + cells, minlength=units * size**2).reshape(units, size**2)
-        drawn = rng.multinomial(units, np.full(units, 1 / units), DRAWS) @ counts
+        drawn = rng.multinomial(units, np.full(units, 1 / units), BOOTSTRAP_DRAWS) @ counts
     else:
         units = len(cells)
-        drawn = rng.multinomial(units, np.bincount(cells, minlength=size**2) / units, DRAWS)
-    rates = _rates_from_confusion(drawn.reshape(DRAWS, size, size))
+        drawn = rng.multinomial(units, np.bincount(cells, minlength=size**2) / units, BOOTSTRAP_DRAWS)
+    rates = _rates_from_confusion(drawn.reshape(BOOTSTRAP_DRAWS, size, size))
     present = np.isin(np.arange(size), labels)
     return {
-        "draws": DRAWS,
+        "draws": BOOTSTRAP_DRAWS,
         "unit": "record" if by_record else "beat",
         "units": units,
-        **{name: _percentile_interval(rates[name]) for name in OVERALL_METRICS},
+        **{name: list(percentile_interval(rates[name])) for name in OVERALL_METRICS},
         **{
             name: _keyed_by_class(
-                [_percentile_interval(rates[name][:, i]) if present[i] else None for i in range(size)]
+                [list(percentile_interval(rates[name][:, i])) if present[i] else None for i in range(size)]
             )
             for name in PER_CLASS_METRICS
         },
@@ -133,12 +132,6 @@ def _rates_from_confusion(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.flo
         "macro_f1": per_class["f1"].sum(axis=-1) / classes,
         **{name: np.where(present, values, np.nan) for name, values in per_class.items()},
     }
-
-
-def _percentile_interval(draws: NDArray[np.float64]) -> list[float]:
-    """The middle 95 % of the draws that have a value."""
-    found: list[float] = np.nanpercentile(draws, [2.5, 97.5]).tolist()
-    return found
 
 
 def _keyed_by_class(values: list[Any]) -> dict[str, Any]:
