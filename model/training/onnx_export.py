@@ -171,6 +171,7 @@ def verify_onnx_export(
     other_class = int((expected.argmax(axis=1) != outputs.argmax(axis=1)).sum())
 
     def largest_output_metrics(scores: NDArray[np.float32]) -> dict[str, Any]:
+        """Class metrics of scores (n, 5)."""
         matrix = class_scores.class_confusion_matrix(test.labels, scores.argmax(axis=1))
         return class_scores.compute_class_metrics(matrix)
 
