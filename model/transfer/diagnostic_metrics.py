@@ -45,29 +45,31 @@ def measure_cases(labels: NDArray[np.int64], logits: Floats, weights: Floats) ->
 def estimate_metrics(sample: CaseSample, seed: int) -> tuple[list[dict[str, Estimate]], list[list[Estimate]]]:
     """Return the figures of each rival by metric, and the differences in area, [i][j] of rival i less rival j."""
     ranked = [
-        [((said > 0).astype(float), np.unique(said, return_inverse=True)[1].astype(np.intp)) for said in of]
-        for of in sample.logits
+        [((logits > 0).astype(float), np.unique(logits, return_inverse=True)[1].astype(np.intp)) for logits in seeds]
+        for seeds in sample.logits
     ]
 
     def measured(weights: Floats) -> list[Floats]:
         """Return METRICS (seeds, 5) of each rival."""
-        return [np.stack([_weighted_metrics(sample.labels, *one, weights) for one in of]) for of in ranked]
+        return [np.stack([_weighted_metrics(sample.labels, *rank, weights) for rank in seeds]) for seeds in ranked]
 
-    found = measured(np.ones(len(sample.labels)))
-    drawn = np.stack([[of.mean(axis=0) for of in measured(weights)] for weights in _bootstrap_weights(sample, seed)])
-    whole = np.stack([of.mean(axis=0) for of in found])
+    unweighted = measured(np.ones(len(sample.labels)))
+    drawn = np.stack(
+        [[metrics.mean(axis=0) for metrics in measured(weights)] for weights in _bootstrap_weights(sample, seed)]
+    )
+    whole = np.stack([metrics.mean(axis=0) for metrics in unweighted])
     by_metric = [
         {
-            name: Estimate(float(whole[i, m]), *percentile_interval(drawn[:, i, m]), float(of[:, m].std()))
+            name: Estimate(float(whole[i, m]), *percentile_interval(drawn[:, i, m]), float(metrics[:, m].std()))
             for m, name in enumerate(METRICS)
         }
-        for i, of in enumerate(found)
+        for i, metrics in enumerate(unweighted)
     ]
     area, areas = whole[:, -1], drawn[:, :, -1]
-    sides = range(len(found))
+    rivals = range(len(unweighted))
     differences = [
-        [Estimate(float(area[i] - area[j]), *percentile_interval(areas[:, i] - areas[:, j])) for j in sides]
-        for i in sides
+        [Estimate(float(area[i] - area[j]), *percentile_interval(areas[:, i] - areas[:, j])) for j in rivals]
+        for i in rivals
     ]
     return by_metric, differences
 
