@@ -106,12 +106,12 @@ def random_windows(seed: int, count: int = 400) -> Windows:
 def announced_episodes(config: Config, drawn: Windows) -> dict[str, list[DetectedEpisode]]:
     """The episodes that the running alarms announce; an end is that of the last window that showed it."""
     manager = AlarmManager(latch=False)
-    manager.begin("bed", "run", 0)
+    manager.start("bed", "run", 0)
     rule = VfVtRule(config.alarms, manager)
-    rule.begin()
+    rule.start()
     latest: dict[tuple[str, int], Alarm] = {}
     for sample, window, rate in zip(*drawn, strict=True):
-        manager.at(sample, 0.0)
+        manager.advance_to(sample, 0.0)
         rule.tick(AlarmTick(sample, -1, 0, WindowScores(0, sample, window, 1.0, rate or None)), suspended=False)
         latest |= {(alarm.condition, alarm.onset): alarm for alarm in manager.take()}
     ends_s = {"ventricular fibrillation": config.alarms.vf_end_s, "ventricular tachycardia": config.alarms.vt_end_s}

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from agent.cli import models
+from agent.core import config as configuration
 from agent.training import live_export, live_run
 from model.beats.templates import INPUTS
 from model.nets import checkpoint
@@ -22,6 +23,7 @@ pytest.importorskip("onnxscript", reason="needs pip install 'ecg-agent[export]'"
 
 CPU = torch.device("cpu")
 LIVE = checkpoint.find_checkpoint("live")
+SIGNAL = configuration.load_config(None, {}).signal
 SECONDS = 120
 
 
@@ -52,7 +54,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def export(out: Path, int8: bool) -> Path:
     torch.set_num_threads(1)
-    models.show_export("live", out, int8)
+    models.show_export("live", SIGNAL, out, int8)
     return out
 
 
@@ -61,9 +63,9 @@ def test_the_default_net_is_exported(
 ) -> None:
     """`ecg-agent export --int8` writes the monitor's default net, and says how many candidates it was compared on."""
     monkeypatch.chdir(tmp_path)
-    models.show_export("live", None, int8=True)
+    models.show_export("live", SIGNAL, None, int8=True)
     lines = capsys.readouterr().out.splitlines()
-    _, candidates = live_export.build_live_sides(checkpoint.load_checkpoint(LIVE, CPU)[1], int8=False)
+    _, candidates = live_export.build_live_sides(checkpoint.load_checkpoint(LIVE, CPU)[1], SIGNAL, int8=False)
     assert f"{len(candidates.labels)} candidates of the detector on the test records, patients apart" in "\n".join(
         lines
     )
@@ -73,7 +75,7 @@ def test_the_default_net_is_exported(
 
 def test_float32_agrees_on_every_candidate(exported: dict[str, Path]) -> None:
     """The outcome of each test candidate is PyTorch's, and so are the class metrics after the smoothing."""
-    sides, candidates = live_export.build_live_sides(checkpoint.load_checkpoint(LIVE, CPU)[1], int8=False)
+    sides, candidates = live_export.build_live_sides(checkpoint.load_checkpoint(LIVE, CPU)[1], SIGNAL, int8=False)
     agreement = onnx_export.verify_onnx_export(
         exported["float32"], LIVE, sides.test, partial(live_run.measure_live_net, test=candidates)
     )
@@ -92,7 +94,7 @@ def test_float32_agrees_on_every_candidate(exported: dict[str, Path]) -> None:
 
 def test_int8_stays_near(exported: dict[str, Path]) -> None:
     """In eight bits few candidates get another outcome, and the file is less than half as large as the weights."""
-    sides, candidates = live_export.build_live_sides(checkpoint.load_checkpoint(LIVE, CPU)[1], int8=False)
+    sides, candidates = live_export.build_live_sides(checkpoint.load_checkpoint(LIVE, CPU)[1], SIGNAL, int8=False)
     agreement = onnx_export.verify_onnx_export(
         exported["int8"], LIVE, sides.test, partial(live_run.measure_live_net, test=candidates)
     )
@@ -104,7 +106,7 @@ def test_int8_stays_near(exported: dict[str, Path]) -> None:
 def test_metrics_are_those_of_the_model_card(tmp_path: Path) -> None:
     """The export measures what a training measures: settled classes, with calibration and intervals."""
     card = checkpoint.load_checkpoint(LIVE, CPU)[1]
-    sides, candidates = live_export.build_live_sides(card, int8=False)
+    sides, candidates = live_export.build_live_sides(card, SIGNAL, int8=False)
     agreement = live_export.export_live_net(LIVE, tmp_path / "live.onnx", sides, candidates, int8=False)
     net = checkpoint.load_checkpoint(LIVE, CPU)[0]
     assert isinstance(net, ContextNet)
@@ -146,8 +148,8 @@ def test_extreme_inputs_stay_finite(exported: dict[str, Path]) -> None:
 def test_sides_follow_the_checkpoint() -> None:
     """A net of a fold is tested on that fold, and only int8 builds candidates of training records."""
     card = checkpoint.load_checkpoint(LIVE, CPU)[1]
-    sides, _ = live_export.build_live_sides(card, int8=True)
+    sides, _ = live_export.build_live_sides(card, SIGNAL, int8=True)
     assert (set(sides.train.records), set(sides.test.records)) == ({"208", "119"}, {"233", "200"})
     fold = replace(card, training=card.training | {"fold": 1})
-    sides, _ = live_export.build_live_sides(fold, int8=False)
+    sides, _ = live_export.build_live_sides(fold, SIGNAL, int8=False)
     assert (len(sides.train), set(sides.test.records)) == (0, {"119"})

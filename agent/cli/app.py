@@ -155,7 +155,7 @@ def train_live(
     from agent.training.live_run import show_live_training
 
     command = shlex.join(["ecg-agent", *sys.argv[1:]])
-    show_live_training(settings.train, run or Path("runs") / name, name, command, fold)
+    show_live_training(settings.train, settings.signal, run or Path("runs") / name, name, command, fold)
 
 
 @app.command()
@@ -239,7 +239,7 @@ def export(
     settings = configuration.override_config(configuration.load_config(config), "monitor", weights=weights)
     from agent.cli.models import show_export
 
-    show_export(settings.monitor.weights, out, int8)
+    show_export(settings.monitor.weights, settings.signal, out, int8)
 
 
 @keys_app.command("new")

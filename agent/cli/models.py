@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agent.core.config import SignalConfig
 from agent.training.live_export import build_live_sides, export_live_net
 from model.beats import dataset
 from model.nets import checkpoint
@@ -33,7 +34,7 @@ def show_models(default: str, as_json: bool) -> None:
         Console(width=None if sys.stdout.isatty() else 240).print(build_checkpoint_tables(found, default))
 
 
-def show_export(weights: str, out: Path | None, int8: bool) -> None:
+def show_export(weights: str, signal: SignalConfig, out: Path | None, int8: bool) -> None:
     """Write a checkpoint, by name or path, as ONNX and print how well it agrees with PyTorch on the test side.
 
     Raises ConfigError or CheckpointError.
@@ -46,7 +47,7 @@ def show_export(weights: str, out: Path | None, int8: bool) -> None:
     if card.kind == "context":
         subject = "candidates of the detector on the test records"
         with console.status("running the test records through the detector"):
-            sides, candidates = build_live_sides(card, int8)
+            sides, candidates = build_live_sides(card, signal, int8)
         with console.status(f"comparing ONNX with PyTorch on {len(candidates.labels):,} {subject}"):
             agreement = export_live_net(path, out, sides, candidates, int8)
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.core.config import SignalConfig
 from agent.training.candidates import LabelledCandidates
 from agent.training.live_run import build_unchanged_candidates, measure_live_net, split_records
 from model.beats.dataset import BeatSet, DataSplit
@@ -23,7 +24,7 @@ def export_live_net(
     return export_onnx(weights, out, sides, int8, partial(measure_live_net, test=test))
 
 
-def build_live_sides(card: ModelCard, int8: bool) -> tuple[DataSplit, LabelledCandidates]:
+def build_live_sides(card: ModelCard, signal: SignalConfig, int8: bool) -> tuple[DataSplit, LabelledCandidates]:
     """Build the candidates of the records that a checkpoint was trained and tested on.
 
     Returns both sides as what the net takes, (n, INPUTS) float32, and the test candidates themselves. Only int8 needs
@@ -31,8 +32,8 @@ def build_live_sides(card: ModelCard, int8: bool) -> tuple[DataSplit, LabelledCa
     """
     records, held_out = split_records(card.training.get("fold"))
     seed = card.training.get("seed", 0)
-    test = build_unchanged_candidates(held_out, seed)
-    train = _net_inputs(build_unchanged_candidates(records, seed)) if int8 else _no_inputs()
+    test = build_unchanged_candidates(held_out, signal, seed)
+    train = _net_inputs(build_unchanged_candidates(records, signal, seed)) if int8 else _no_inputs()
     return DataSplit(train, _net_inputs(test)), test
 
 

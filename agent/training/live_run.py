@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from agent.core.config import TrainConfig
+from agent.core.config import SignalConfig, TrainConfig
 from agent.evaluation.beat_evaluation import write_output_file
 from agent.training.candidates import UNSCORED_LABEL, LabelledCandidates, build_candidates
 from agent.training.run_folder import check_checkpoint_name, explain_interruption, lock_run_folder
@@ -30,7 +30,9 @@ from model.training.augmented_streams import STREAM_VARIANTS, UNCHANGED_VARIANT,
 LIVE_RECIPE = context_training.ContextRecipe()
 
 
-def show_live_training(config: TrainConfig, folder: Path, name: str, command: str, fold: int | None) -> None:
+def show_live_training(
+    config: TrainConfig, signal: SignalConfig, folder: Path, name: str, command: str, fold: int | None
+) -> None:
     """Train, test on DS2 (or on a fold of DS1), and write checkpoint and report into `folder`.
 
     Raises ConfigError, DeviceError or RunError. An interrupted run keeps nothing.
@@ -38,20 +40,22 @@ def show_live_training(config: TrainConfig, folder: Path, name: str, command: st
     check_checkpoint_name(name)
     lock_run_folder(folder)
     with explain_interruption(command, resumable=False):
-        _train_live_net(config, folder, name, command, fold)
+        _train_live_net(config, signal, folder, name, command, fold)
 
 
-def _train_live_net(config: TrainConfig, folder: Path, name: str, command: str, fold: int | None) -> None:
+def _train_live_net(
+    config: TrainConfig, signal: SignalConfig, folder: Path, name: str, command: str, fold: int | None
+) -> None:
     console = Console(soft_wrap=True)
     started = time.perf_counter()
     chosen = device.choose_device(config.device)
     torch.set_num_threads(config.threads)
     records, held_out = split_records(fold)
     views = [
-        build_candidates([build_augmented_stream(record, variant, config.seed) for record in records])
+        build_candidates([build_augmented_stream(record, variant, config.seed) for record in records], signal)
         for variant in track(STREAM_VARIANTS, "streams through the detector", console=console, transient=True)
     ]
-    test = build_unchanged_candidates(held_out, config.seed)
+    test = build_unchanged_candidates(held_out, signal, config.seed)
     train_beats = count_candidates(views)
     test_beats = count_candidates([test])
     console.print(f"train on {len(records)} records in {len(STREAM_VARIANTS)} views each: {train_beats}")
@@ -97,9 +101,9 @@ def split_records(fold: int | None) -> tuple[list[str], tuple[str, ...]]:
     return [record for record in DS1 if record not in held_out], held_out
 
 
-def build_unchanged_candidates(records: Sequence[str], seed: int) -> LabelledCandidates:
+def build_unchanged_candidates(records: Sequence[str], signal: SignalConfig, seed: int) -> LabelledCandidates:
     """Return the candidates of embedded records as they were recorded."""
-    return build_candidates([build_augmented_stream(record, UNCHANGED_VARIANT, seed) for record in records])
+    return build_candidates([build_augmented_stream(record, UNCHANGED_VARIANT, seed) for record in records], signal)
 
 
 def count_candidates(views: list[LabelledCandidates]) -> dict[str, int]:
@@ -136,6 +140,6 @@ def settle_candidates(outcomes: NDArray[np.float32], candidates: LabelledCandida
     records = candidates.records.tolist()
     for row, (logs, cut, record) in enumerate(zip(outcomes.tolist(), candidates.cuts, records, strict=True)):
         smoother = smoothing.setdefault(record, ClusterSmoothing())
-        if probabilities := smoother.settle(0, logs, cut.cluster, cut.new, cut.noise):
+        if probabilities := smoother.push(0, logs, cut.cluster, cut.new, cut.noise):
             settled[row] = probabilities
     return settled
