@@ -102,17 +102,17 @@ def test_neither_height_nor_sign_nor_line_matter(judge: WaveformClassifier, wave
 
 
 def test_height_and_rate_are_measured(judge: WaveformClassifier) -> None:
-    found = judge.judge(windows(tachycardia()))
+    found = judge.classify_windows(windows(tachycardia()))
     np.testing.assert_allclose(found.rate, 170, atol=3)
     assert ((found.height > 1.5) & (found.height < 3)).all()
-    assert not judge.judge(windows(noise())).rate.all()
+    assert not judge.classify_windows(windows(noise())).rate.all()
 
 
 def test_a_window_does_not_depend_on_its_batch(judge: WaveformClassifier) -> None:
     x = np.concatenate([windows(wave()) for wave in (sinus, tachycardia, fibrillation, noise, flat)])
-    together = judge.judge(x)
+    together = judge.classify_windows(x)
     for first, count in ((0, 1), (17, 1), (40, 2), (3, 7), (100, 64), (0, 129)):
-        alone = judge.judge(x[first : first + count])
+        alone = judge.classify_windows(x[first : first + count])
         for name in ("probabilities", "height", "rate"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[first : first + count])
 

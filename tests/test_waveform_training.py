@@ -1,4 +1,4 @@
-"""How the judge of the waveform is trained, kept and tested."""
+"""How the classifier of the waveform is trained, kept and tested."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -149,8 +149,8 @@ RECIPE = WaveformRecipe(nets=2, steps=120, batch=128, hidden=(8, 8))
 
 def test_it_learns_what_is_known_and_no_more() -> None:
     examples = clouds()
-    judge = WaveformClassifier(fit_waveform_layers(examples, RECIPE, 1), {})
-    said = judge.of(clouds(9).numbers).argmax(axis=1)
+    classifier = WaveformClassifier(fit_waveform_layers(examples, RECIPE, 1), {})
+    said = classifier.classify_features(clouds(9).numbers).argmax(axis=1)
     for part, kind in enumerate(("organised", "VT", "VF", "VF")):
         assert (said[part * 300 : part * 300 + 300] == WAVEFORM_KINDS.index(kind)).mean() > 0.95
     again = fit_waveform_layers(examples, RECIPE, 1)
@@ -164,10 +164,10 @@ def test_kinds_and_sources_are_balanced() -> None:
 
 
 def test_a_judge_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
-    judge = WaveformClassifier.load()
-    judge.save(tmp_path / "judge.safetensors")
+    classifier = WaveformClassifier.load()
+    classifier.save(tmp_path / "classifier.safetensors")
     x = np.random.default_rng(0).standard_normal((3, WINDOW)).astype(np.float32)
-    np.testing.assert_array_equal(WaveformClassifier.load(tmp_path / "judge.safetensors")(x), judge(x))
+    np.testing.assert_array_equal(WaveformClassifier.load(tmp_path / "classifier.safetensors")(x), classifier(x))
 
 
 def test_shipped_weights_tell_how_they_were_made() -> None:
@@ -194,7 +194,7 @@ def _too_large(tensors: dict[str, NDArray[np.float32]]) -> None:
 
 @pytest.mark.parametrize("harm", [_no_tensor, _other_shape, _not_finite, _too_large])
 def test_harmed_weights_are_refused(tmp_path: Path, harm: Callable[[dict[str, NDArray[np.float32]]], None]) -> None:
-    path = tmp_path / "judge.safetensors"
+    path = tmp_path / "classifier.safetensors"
     WaveformClassifier.load().save(path)
     tensors = load_file(path)
     from safetensors import safe_open

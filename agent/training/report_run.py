@@ -83,6 +83,7 @@ def _tensorboard_logger(folder: Path) -> Callable[[EpochMetrics], None]:
     writer = SummaryWriter(folder / "tensorboard")
 
     def log(epoch: EpochMetrics) -> None:
+        """Write the figures of an epoch."""
         for key, value in asdict(epoch).items():
             if key != "epoch":
                 side, _, figure = key.partition("_")

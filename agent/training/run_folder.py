@@ -1,4 +1,4 @@
-"""The folder of a training run: the name of its checkpoint, its lock, and what Ctrl-C says about it."""
+"""The folder of a training run: the name of its checkpoint, its lock, and the message after Ctrl-C."""
 
 import contextlib
 import sys
