@@ -21,7 +21,7 @@ from model.records.wfdb_records import (
     read_record_samples,
     read_reference,
 )
-from model.waveform import synthetic_waveforms as made
+from model.waveform import synthetic_waveforms as synthetic
 from model.waveform.waveform_classifier import WAVEFORM_KINDS
 from model.waveform.window_features import WINDOW, Floats, WindowFeatures, measure_windows
 
@@ -206,13 +206,13 @@ class StripGenerator:
         return names[int(self._random.integers(len(names)))]
 
     def _fibrillation(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_fibrillation(samples, self._random), VF_BIT, "fibrillation"
+        return synthetic.synthesise_fibrillation(samples, self._random), VF_BIT, "fibrillation"
 
     def _flutter(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_flutter(samples, self._random), VF_BIT, "flutter"
+        return synthetic.synthesise_flutter(samples, self._random), VF_BIT, "flutter"
 
     def _tachycardia(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_tachycardia(samples, self._random), VT_BIT, "tachycardia"
+        return synthetic.synthesise_tachycardia(samples, self._random), VT_BIT, "tachycardia"
 
     def _beats_of(self, kind: str):  # type: ignore[no-untyped-def]
         def beats(samples: int) -> tuple[Array, int, str]:
@@ -223,7 +223,7 @@ class StripGenerator:
                 cut = cut_beat_shapes(self._one(self._records), int(random.integers(2)), kind)
             rate, jitter = random.uniform(108, 250), random.choice([0.01, 0.03, 0.08])
             return (
-                made.synthesise_beat_train(samples, list(cut), rate, jitter, bool(random.random() < 0.4), random),
+                synthetic.synthesise_beat_train(samples, list(cut), rate, jitter, bool(random.random() < 0.4), random),
                 VT_BIT,
                 "V beats",
             )
@@ -239,12 +239,12 @@ class StripGenerator:
             cut = cut_beat_shapes(self._one(names), int(random.integers(2)), "N")
         jitter = random.choice([0.01, 0.04, 0.15, 0.25])
         if random.random() < 0.15:
-            x = made.synthesise_beat_train(
+            x = synthetic.synthesise_beat_train(
                 samples, list(cut), random.uniform(*EMERGENCY_RATES), min(jitter, 0.04), False, random
             )
             return x, VT_BIT, "beats too fast"
         return (
-            made.synthesise_beat_train(samples, list(cut), random.uniform(50, 190), jitter, False, random),
+            synthetic.synthesise_beat_train(samples, list(cut), random.uniform(50, 190), jitter, False, random),
             ORGANISED_BIT,
             "narrow beats",
         )
@@ -253,14 +253,14 @@ class StripGenerator:
         random = self._random
         x = self._ordinary(samples)
         height = np.ptp(x) * random.uniform(0.05, 0.3)
-        return x + made.synthesise_atrial_flutter(samples, height, random), ORGANISED_BIT, "atrial flutter"
+        return x + synthetic.synthesise_atrial_flutter(samples, height, random), ORGANISED_BIT, "atrial flutter"
 
     def _noise(self, samples: int) -> tuple[Array, int, str]:
         x = np.exp(self._random.uniform(np.log(0.1), np.log(2))) * self.disturbance(samples)
-        return x + made.synthesise_flat_line(samples, self._random), NOISE_BIT, "noise"
+        return x + synthetic.synthesise_flat_line(samples, self._random), NOISE_BIT, "noise"
 
     def _flat(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_flat_line(samples, self._random), ASYSTOLE_BIT, "flat line"
+        return synthetic.synthesise_flat_line(samples, self._random), ASYSTOLE_BIT, "flat line"
 
     def _noisy(self, samples: int) -> tuple[Array, int, str]:
         """Add noise to an ordinary rhythm."""
@@ -280,11 +280,11 @@ class StripGenerator:
         parts = (
             cut_recorded_noise("ma", samples, random),
             cut_recorded_noise("bw", samples, random),
-            made.synthesise_motion(samples, random),
-            made.synthesise_band_noise(
+            synthetic.synthesise_motion(samples, random),
+            synthetic.synthesise_band_noise(
                 samples, random.uniform(0.3, 2), np.exp(random.uniform(np.log(4), np.log(40))), random
             ),
-            made.synthesise_artefact(samples, random),
+            synthetic.synthesise_artefact(samples, random),
         )
         mixed: Array = sum(np.sqrt(weight) * part for weight, part in zip(weights, parts, strict=True))
         return mixed
@@ -322,9 +322,11 @@ def vary_strip(strip: LabelledStrip, random: np.random.Generator, maker: StripGe
     height = np.median(np.ptp(x[: len(x) // (2 * FS) * 2 * FS].reshape(-1, 2 * FS), axis=1))
     if random.random() < 0.5:
         swing = np.exp(random.uniform(np.log(0.05), np.log(4)))
-        x = x + height * swing * made.synthesise_drift(len(x), random.uniform(0.03, 0.25 + 0.2 * (swing < 1.5)), random)
+        x = x + height * swing * synthetic.synthesise_drift(
+            len(x), random.uniform(0.03, 0.25 + 0.2 * (swing < 1.5)), random
+        )
     if random.random() < 0.06:
-        x = x + made.synthesise_pacer_spikes(len(x), height * random.uniform(-1.5, 1.5), random)
+        x = x + synthetic.synthesise_pacer_spikes(len(x), height * random.uniform(-1.5, 1.5), random)
     if random.random() < 0.4:
         x = x + height * 10 ** -random.uniform(1.1, 2.2) * random.standard_normal(len(x))
     if random.random() < 0.25:

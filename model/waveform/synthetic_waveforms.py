@@ -57,8 +57,8 @@ def synthesise_fibrillation(samples: int, random: Random) -> Array:
             wave += share * swell * _harmonic_wave(pace, random.uniform(0, 0.55), random)
     wave = wave + random.uniform(0, 0.25) * synthesise_band_noise(samples, 1.5, 12, random)
     height = np.exp(random.uniform(np.log(0.25), np.log(2.5)))
-    made: Array = height * wave / (2.2 * wave.std())
-    return made
+    x: Array = height * wave / (2.2 * wave.std())
+    return x
 
 
 def synthesise_flutter(samples: int, random: Random) -> Array:
@@ -68,8 +68,8 @@ def synthesise_flutter(samples: int, random: Random) -> Array:
     if random.random() < 0.3:
         swell = swell * (0.15 + np.abs(np.sin(np.pi * np.cumsum(np.full(samples, random.uniform(0.1, 0.35))) / FS)))
     wave = swell * _harmonic_wave(pace, random.uniform(0, 0.5), random)
-    made: Array = np.exp(random.uniform(np.log(0.25), np.log(3.0))) * wave / (2.2 * wave.std())
-    return made
+    x: Array = np.exp(random.uniform(np.log(0.25), np.log(3.0))) * wave / (2.2 * wave.std())
+    return x
 
 
 def synthesise_tachycardia(samples: int, random: Random) -> Array:
@@ -81,8 +81,8 @@ def synthesise_tachycardia(samples: int, random: Random) -> Array:
         turn = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(0.05, 0.25) * np.arange(samples) / FS)
         wave = turn * wave + (1 - turn) * other
     swell = np.exp(random.uniform(0.0, 0.12) * synthesise_drift(samples, 0.6, random))
-    made: Array = np.exp(random.uniform(np.log(0.3), np.log(4.0))) * swell * wave / (2.4 * wave.std())
-    return made
+    x: Array = np.exp(random.uniform(np.log(0.3), np.log(4.0))) * swell * wave / (2.4 * wave.std())
+    return x
 
 
 def synthesise_beat_train(
@@ -92,7 +92,7 @@ def synthesise_beat_train(
 
     If `mixed`, every beat has a random shape; else all have the same. An early beat cuts off the end of the one before.
     """
-    made, peak = np.zeros(samples), float(random.uniform(0, 60) / rate * FS)
+    x, peak = np.zeros(samples), float(random.uniform(0, 60) / rate * FS)
     before, chosen = round(0.24 * FS), shapes[random.integers(len(shapes))]
     lead = round(min(0.24, 0.3 * 60 / rate) * FS)
     while peak < samples + before:
@@ -106,9 +106,9 @@ def synthesise_beat_train(
         first = round(peak) - lead
         start, stop = max(0, first), min(samples, first + len(shape))
         if stop > start:
-            made[start:stop] += np.exp(0.04 * random.standard_normal()) * shape[start - first : stop - first]
+            x[start:stop] += np.exp(0.04 * random.standard_normal()) * shape[start - first : stop - first]
         peak += step
-    return made
+    return x
 
 
 def synthesise_atrial_flutter(samples: int, height: float, random: Random) -> Array:
@@ -116,36 +116,36 @@ def synthesise_atrial_flutter(samples: int, height: float, random: Random) -> Ar
     phase = np.cumsum(np.full(samples, random.uniform(4.0, 5.7))) / FS
     rise = random.uniform(0.55, 0.85)
     part = phase % 1
-    made: Array = height * (np.where(part < rise, part / rise, (1 - part) / (1 - rise)) - 0.5)
-    return made
+    x: Array = height * (np.where(part < rise, part / rise, (1 - part) / (1 - rise)) - 0.5)
+    return x
 
 
 def synthesise_artefact(samples: int, random: Random) -> Array:
     """Return tremor, tooth-brushing, chest compressions (samples,): bursts of 1.5 to 9 Hz, of power about 1 inside."""
     pace = np.exp(random.uniform(np.log(1.5), np.log(9))) * np.exp(0.08 * synthesise_drift(samples, 0.5, random))
     bursts = np.clip(1.5 * synthesise_drift(samples, random.uniform(0.1, 0.5), random), 0, None)
-    made: Array = bursts * _harmonic_wave(pace, random.uniform(0.1, 0.8), random)
-    return made
+    x: Array = bursts * _harmonic_wave(pace, random.uniform(0.1, 0.8), random)
+    return x
 
 
 def synthesise_motion(samples: int, random: Random) -> Array:
     """Return electrode motion (samples,) of power 1: random decaying steps and spikes, or bumps as regular as steps."""
     if random.random() < 0.4:
         return _motion_bumps(samples, random)
-    made, time = np.zeros(samples), np.arange(400) / FS
+    x, time = np.zeros(samples), np.arange(400) / FS
     for start in random.integers(0, samples, 1 + random.poisson(samples / FS * random.uniform(0.5, 3))).tolist():
         decay, rise = np.exp(random.uniform([-3.5, -4.8], [-0.2, -2.1]))
         pulse = (1 - np.exp(-time / rise)) * np.exp(-time / decay)
         if random.random() < 0.4:
             pulse = np.gradient(pulse) * random.uniform(3, 12)
-        made[start : start + 400] += random.standard_normal() * np.exp(random.normal(0, 0.6)) * pulse[: samples - start]
-    unit: Array = made / (np.sqrt((made**2).mean()) + 1e-12)
+        x[start : start + 400] += random.standard_normal() * np.exp(random.normal(0, 0.6)) * pulse[: samples - start]
+    unit: Array = x / (np.sqrt((x**2).mean()) + 1e-12)
     return unit
 
 
 def _motion_bumps(samples: int, random: Random) -> Array:
     """Return body motion (samples,): pointed bumps of 0.1 to 0.5 s of any height, some double, on a swaying line."""
-    made, at = np.zeros(samples), 0.0
+    x, at = np.zeros(samples), 0.0
     pace, jitter = np.exp(random.uniform(np.log(0.35), np.log(1.5))), random.uniform(0.1, 0.6)
     width, point, sign = random.uniform(0.03, 0.15), random.uniform(0.7, 2), random.choice([-1, 1])
     while at < samples:
@@ -155,36 +155,36 @@ def _motion_bumps(samples: int, random: Random) -> Array:
         bump = sign * np.exp(random.normal(0, 0.5)) * np.exp(-((np.abs(place) / side) ** point))
         first = int(at) - 250
         start, stop = max(0, first), min(samples, first + len(place))
-        made[start:stop] += bump[start - first : stop - first]
+        x[start:stop] += bump[start - first : stop - first]
         at += pace * np.exp(jitter * random.standard_normal()) * FS * random.choice([1, 1, 1, 0.3])
-    made = made + random.uniform(0, 1.5) * made.std() * synthesise_drift(samples, random.uniform(0.05, 0.4), random)
-    made = made - made.mean()
-    unit: Array = made / (made.std() + 1e-12)
+    x = x + random.uniform(0, 1.5) * x.std() * synthesise_drift(samples, random.uniform(0.05, 0.4), random)
+    x = x - x.mean()
+    unit: Array = x / (x.std() + 1e-12)
     return unit
 
 
 def synthesise_flat_line(samples: int, random: Random) -> Array:
     """Return asystole (samples,) mV: a slowly wandering line, with little noise of the amplifier and of the mains."""
     time = np.arange(samples) / FS
-    made = np.exp(random.uniform(np.log(0.001), np.log(0.02))) * random.standard_normal(samples)
-    made += random.choice([0.0, 0.01, 0.03]) * np.sin(2 * np.pi * random.choice([25.0, 50.0, 60.0]) * time)
-    made += (
+    x = np.exp(random.uniform(np.log(0.001), np.log(0.02))) * random.standard_normal(samples)
+    x += random.choice([0.0, 0.01, 0.03]) * np.sin(2 * np.pi * random.choice([25.0, 50.0, 60.0]) * time)
+    x += (
         random.choice([0.0, 0.01, 0.025])
         * synthesise_band_noise(samples, 0.5, random.uniform(3, 30), random)
         * random.random()
     )
     wander: Array = random.choice([0.0, 0.1, 0.4]) * synthesise_drift(samples, random.uniform(0.05, 0.3), random)
-    line: Array = made + wander
+    line: Array = x + wander
     return line
 
 
 def synthesise_pacer_spikes(samples: int, height: float, random: Random) -> Array:
     """Return pacemaker spikes (samples,) mV at 125 Hz: steep and fading, 50 to 110 per minute."""
-    made, spike = np.zeros(samples), float(random.uniform(0, FS))
+    x, spike = np.zeros(samples), float(random.uniform(0, FS))
     tail = np.exp(-np.arange(12) / random.uniform(0.5, 4)) * np.where(np.arange(12) > 0, random.choice([1, -1]), 1)
     step = 60 / random.uniform(50, 110) * FS
     while spike < samples:
         first = int(spike)
-        made[first : first + 12] += height * tail[: samples - first]
+        x[first : first + 12] += height * tail[: samples - first]
         spike += step
-    return made
+    return x
