@@ -215,16 +215,11 @@ def _cut_lead_beats(lead: FloatArray, peaks: NDArray[np.int64]) -> FloatArray:
 def describe_recordings(recordings: InfarctionRecordings, left_out: dict[str, int]) -> dict[str, Any]:
     """Return the numbers of recordings, patients and beats."""
     beats = np.bincount(recordings.recording)
+    by_class = np.bincount(recordings.infarction, minlength=2).tolist()
     known = recordings.patient[recordings.patient >= 0]
     return {
         "recordings": len(beats),
-        **dict(
-            zip(
-                infarction_transfer.INFARCTION_CLASSES,
-                np.bincount(recordings.infarction, minlength=2).tolist(),
-                strict=True,
-            )
-        ),
+        **dict(zip(infarction_transfer.INFARCTION_CLASSES, by_class, strict=True)),
         "patients_known": len(np.unique(known)),
         "recordings_of_unknown_patients": len(beats) - len(known),
         "beats": len(recordings.beats),
@@ -378,13 +373,8 @@ def _save_transfer_head(
     """Write the head of the first fold with its card: the net below it, its choice, and figures of all folds."""
     sides = next(infarction_transfer.iterate_folds(infarction_transfer.assign_blocks(recordings)))
     choice = outcome.chosen[0]
-    head, _ = infarction_transfer.train_head(
-        infarction_transfer.embed_last_blocks(net, recordings.beats),
-        recordings,
-        choice,
-        sides,
-        infarction_transfer.SEEDS[0],
-    )
+    features = infarction_transfer.embed_last_blocks(net, recordings.beats)
+    head, _ = infarction_transfer.train_head(features, recordings, choice, sides, infarction_transfer.SEEDS[0])
     card = {
         "name": "infarction",
         "classes": infarction_transfer.INFARCTION_CLASSES,
