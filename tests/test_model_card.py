@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_figures import made_up_report
+from test_training_figures import made_up_report
 
 from model.errors import CheckpointError
 from model.nets.beat_net import NetSize, build_beat_net
