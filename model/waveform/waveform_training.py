@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from model.beats.dataset import DS1, DS2
 from model.errors import EcgError, RecordError
 from model.records.wfdb_records import default_lead, open_record
+from model.scoring.episode_scores import EpisodeSpan
 from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers
 from model.waveform.episode_rule import VfVtSettings, detect_episodes, read_vf_vt_settings
-from model.waveform.episode_tables import SampleSpan, WaveformEpisodeCounts, count_episode_matches
+from model.waveform.episode_tables import WaveformEpisodeCounts, count_episode_matches
 from model.waveform.labelled_windows import (
     LabelledStrip,
     LabelledWindows,
@@ -213,15 +214,15 @@ def score_lead_episodes(leads: list[LeadScores], vfdb: Path, settings: VfVtSetti
     return {key: counts.figures() for key, counts in sorted(total.items())}
 
 
-def read_reference_episodes(name: str) -> dict[str, list[SampleSpan]]:
+def read_reference_episodes(name: str) -> dict[str, list[EpisodeSpan]]:
     """Return the annotated episodes "VF" (with flutter) and "VT" of a record."""
     x, annotations, scale = read_annotated_leads(name)
     spans = annotated_rhythms(annotations, scale, len(x))
-    return {
-        "VF": annotated_flutter(annotations, scale)
-        or [(start, stop) for start, stop, kind in spans if kind in FIBRILLATION_RHYTHMS],
-        "VT": [(start, stop) for start, stop, kind in spans if kind == "VT"],
-    }
+    vf = annotated_flutter(annotations, scale) or [
+        (start, stop) for start, stop, kind in spans if kind in FIBRILLATION_RHYTHMS
+    ]
+    vt = [(start, stop) for start, stop, kind in spans if kind == "VT"]
+    return {"VF": [EpisodeSpan(*ends) for ends in vf], "VT": [EpisodeSpan(*ends) for ends in vt]}
 
 
 def save_lead_scores(path: Path, leads: list[LeadScores]) -> None:

@@ -1,0 +1,192 @@
+"""agent.link.link_receiver: what comes out of the link, with a publisher in the same process."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Self
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import zmq
+from conftest import LEADS
+
+from agent.core import config as configuration
+from agent.core.config import override_config
+from agent.core.events import Event
+from agent.core.messages import Chunk, End, Gap
+from agent.core.wording import event_text
+from agent.link.backfill_client import CHANNEL_ABSENT_S
+from agent.link.link_receiver import LinkReceiver
+from agent.wire import packets
+from model.errors import EndpointError
+from model.records.resample import FS
+
+
+class Wire:
+    """A publisher and a link inside this process: what was sent can be received at once, so tests know what comes."""
+
+    def __init__(self, beds: list[str]) -> None:
+        self.publisher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
+        endpoint = f"inproc://{uuid4().hex}"
+        self.publisher.bind(endpoint)
+        settings = override_config(configuration.load_config(None, {}), "link", endpoint=endpoint, patience_ms=0.0)
+        self.link = LinkReceiver(override_config(settings, "monitor", lost_s=3.0), beds)
+        for _ in beds or [""]:
+            self.publisher.recv()  # the subscription has arrived
+
+    def exchange(self, *messages: list[bytes], now_s: float = 0.0) -> list[Chunk | Gap | End | Event]:
+        """Send messages and a last one that shows that all before it were received; return what the link made."""
+        for message in messages:
+            self.publisher.send_multipart(message)
+        self.publisher.send_multipart(packets.encode_frames(End("1-last", "last", 0, FS)))
+        out: list[Chunk | Gap | End | Event] = []
+        while not any(isinstance(message, End) and message.bed == "1-last" for message in out):
+            self.link.wait(5.0)
+            out += self.link.receive(now_s)
+        for _ in range(10):  # a second later there is no backfill channel to wait for
+            out += self.link.receive(now_s + CHANNEL_ABSENT_S)
+        return [message for message in out if isinstance(message, Event) or message.bed != "1-last"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.link.close()
+        self.publisher.close(linger=0)
+
+
+@pytest.fixture
+def line() -> Iterator[Wire]:
+    """A link that listens to all beds."""
+    with Wire([]) as made:
+        yield made
+
+
+def packet(first: int, count: int = 5, bed: str = "1", run: str = "run") -> Chunk:
+    """A ramp: every count is its own sample index."""
+    ramp = np.arange(first, first + count, dtype=np.int32)
+    return Chunk(bed, run, first, float(FS), LEADS, np.stack([ramp, -ramp], axis=1), 1.0, 0.0, first)
+
+
+def frames(*chunks: Chunk) -> list[list[bytes]]:
+    return [packets.encode_frames(chunk) for chunk in chunks]
+
+
+def test_consecutive_packets_become_one_chunk(line: Wire) -> None:
+    """Packets that follow each other arrive as one chunk with every sample once."""
+    (chunk,) = line.exchange(*frames(*(packet(i) for i in range(0, 500, 5))), now_s=7.0)
+    assert isinstance(chunk, Chunk)
+    assert (chunk.first, chunk.arrived_s) == (0, 7.0)
+    np.testing.assert_array_equal(chunk.counts[:, 0], np.arange(500))
+
+
+def test_missing_samples_are_declared(line: Wire) -> None:
+    """A jump of the sample index is a gap with its place and length, between the chunks on its sides."""
+    before, gap, after = line.exchange(*frames(packet(0), packet(5), packet(25), packet(30)))
+    assert gap == Gap("1", "run", 10, 15, FS, "never arrived")
+    assert isinstance(before, Chunk)
+    assert isinstance(after, Chunk)
+    assert (before.first, len(before.counts), after.first, len(after.counts)) == (0, 10, 25, 10)
+
+
+def test_a_late_joiner_misses_nothing(line: Wire) -> None:
+    """The first packet of a bed may have any index: what was before it is no gap."""
+    (chunk,) = line.exchange(*frames(packet(123_456)))
+    assert isinstance(chunk, Chunk)
+    assert chunk.first == 123_456
+
+
+def test_repeated_and_overlapping_packets_are_used_once(line: Wire) -> None:
+    """A sample that was received before is dropped, however the packets overlap."""
+    (chunk,) = line.exchange(*frames(packet(0), packet(0), packet(3), packet(2, 4), packet(8)))
+    assert isinstance(chunk, Chunk)
+    np.testing.assert_array_equal(chunk.counts[:, 0], np.arange(13))
+
+
+def test_a_missing_tail_is_declared_at_the_end(line: Wire) -> None:
+    """The end of a run tells where it ended, so that lost last packets are a gap too."""
+    _, gap, end = line.exchange(*frames(packet(0)), packets.encode_frames(End("1", "run", 20, FS, 4)))
+    assert gap == Gap("1", "run", 5, 15, FS, "never arrived")
+    assert isinstance(end, End)
+
+
+def test_a_restarted_device_is_a_new_run_not_a_gap(line: Wire) -> None:
+    """A new run id starts anew at its own index."""
+    old, new = line.exchange(*frames(packet(1000), packet(0, run="new")))
+    assert isinstance(old, Chunk)
+    assert isinstance(new, Chunk)
+    assert (old.run, new.run, new.first) == ("run", "new", 0)
+
+
+def test_two_devices_with_one_name_do_not_take_turns(line: Wire) -> None:
+    """Where two devices send as one bed, the one that came last is watched and the other told of once."""
+    made = line.exchange(*frames(*(packet(i, run=run) for i in range(0, 50, 5) for run in ("a", "b"))))
+    chunks = [message for message in made if isinstance(message, Chunk)]
+    events = [message for message in made if isinstance(message, Event)]
+    assert [(chunk.run, len(chunk.counts)) for chunk in chunks] == [("a", 5), ("b", 50)]
+    assert len(events) == 1
+    assert "two devices" in event_text(events[0])
+
+
+def test_changed_leads_do_not_join(line: Wire) -> None:
+    """Packets with other leads stay chunks of their own."""
+    changed = replace(packet(5), leads=(LEADS[1], LEADS[0]))
+    assert len(line.exchange(*frames(packet(0), changed))) == 2
+
+
+def test_beds_are_kept_apart(line: Wire) -> None:
+    """Packets of several beds become one chunk a bed."""
+    made = line.exchange(*frames(packet(0, bed="1"), packet(50, bed="2"), packet(5, bed="1")))
+    assert [(m.bed, m.first, len(m.counts)) for m in made if isinstance(m, Chunk)] == [("1", 0, 10), ("2", 50, 5)]
+
+
+def test_garbage_is_counted_told_once_and_does_no_harm(line: Wire) -> None:
+    """Malformed frames are counted, each reason is one event, and the stream goes on."""
+    garbage = [[b"1"], [b"1", b"{", b""], [b"1", b"{", b""], [b"\xff", b"", b""], [b"", b"", b""]]
+    made = line.exchange(*frames(packet(0)), *garbage, *frames(packet(5)))
+    chunks = [message for message in made if isinstance(message, Chunk)]
+    events = [message for message in made if isinstance(message, Event)]
+    assert sum(len(chunk.counts) for chunk in chunks) == 10
+    assert line.link.rejected == 5
+    assert len(events) == 4
+    assert all(event.kind == "frame" for event in events)
+
+
+def test_a_bed_is_not_its_namesake() -> None:
+    """Bed 1 is watched without bed 10, though ZeroMQ subscribes by prefix."""
+    with Wire(["1", "1-last"]) as line:
+        made = line.exchange(*frames(packet(0, bed="10"), packet(0, bed="1")))
+    assert [message.bed for message in made if isinstance(message, Chunk)] == ["1"]
+
+
+def test_the_state_of_the_link(line: Wire) -> None:
+    """Waiting before the first packet, connected while they come, lost after a silence."""
+    assert line.link.view(0.0).state == "waiting"
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    assert line.link.view(12.9).state == "connected"
+    assert line.link.view(14.0).state == "lost"
+
+
+def test_an_idle_link(line: Wire) -> None:
+    """A link is idle before the first packet, and half a second after the last."""
+    assert line.link.is_idle(0.0)
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    assert not line.link.is_idle(10.4)
+    assert line.link.is_idle(10.5)
+
+
+def test_what_came_while_nobody_waited_came_after_the_socket_was_last_empty(line: Wire) -> None:
+    """A packet that finds the monitor busy is stamped with the earliest time it can have come, not with a later one."""
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    line.publisher.send_multipart(packets.encode_frames(packet(5)))
+    assert line.link.socket.poll(5000)
+    line.link.wait(0.0)
+    (chunk,) = line.link.receive(20.0)
+    assert isinstance(chunk, Chunk)
+    assert chunk.arrived_s == 10.0 + CHANNEL_ABSENT_S
+
+
+def test_a_senseless_endpoint_is_refused() -> None:
+    """An endpoint that cannot be connected is an error that says how to write one."""
+    with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
+        LinkReceiver(override_config(configuration.load_config(None, {}), "link", endpoint="nonsense"), [])
