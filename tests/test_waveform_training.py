@@ -1,4 +1,4 @@
-"""How the classifier of the waveform is trained, kept and tested."""
+"""How the waveform classifier is trained, kept and tested."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +37,7 @@ RECORDS = ("100", "208")
 
 
 def test_episodes_are_compared_by_overlap_and_duration() -> None:
+    """Episodes count as found by overlap; durations, delays and false episodes add up over records."""
     reference = [EpisodeSpan(10 * FS, 20 * FS), EpisodeSpan(50 * FS, 52 * FS)]
     test = [
         DetectedEpisode(12 * FS, 15 * FS, 22 * FS),
@@ -65,6 +66,7 @@ def test_episodes_are_compared_by_overlap_and_duration() -> None:
 
 
 def test_annotated_rhythms_and_runs() -> None:
+    """Rhythms reach to the next annotation or the end; V runs are those that a reader would call VT."""
     notes = read_reference(open_record("208"))
     spans = annotated_rhythms(notes, FS / 360, 1000 * FS)
     assert spans[-1][1] == 1000 * FS
@@ -75,6 +77,7 @@ def test_annotated_rhythms_and_runs() -> None:
 
 
 def test_flutter_teaches_fibrillation_and_what_lies_about_it_nothing() -> None:
+    """Marked flutter is VF, a second on either side of it has no label, and a V run is VT."""
     strip = label_arrhythmia_record("207", 0)
     assert strip.allowed[45 * FS] == VF_BIT
     assert strip.allowed[round(40.2 * FS)] == 0
@@ -92,7 +95,10 @@ def test_flutter_teaches_fibrillation_and_what_lies_about_it_nothing() -> None:
         made.synthesise_flat_line,
     ],
 )
-def test_what_is_made_up_is_finite_and_the_same_for_a_seed(wave: Callable[[int, Random], NDArray[np.float64]]) -> None:
+def test_synthetic_waveforms_are_finite_and_repeatable(
+    wave: Callable[[int, Random], NDArray[np.float64]],
+) -> None:
+    """Each synthetic waveform has the length that was asked for, finite samples, and the same ones for a seed."""
     for seed in range(20):
         x = wave(10 * FS, np.random.default_rng(seed))
         assert x.shape == (10 * FS,)
@@ -100,7 +106,8 @@ def test_what_is_made_up_is_finite_and_the_same_for_a_seed(wave: Callable[[int, 
         np.testing.assert_array_equal(x, wave(10 * FS, np.random.default_rng(seed)))
 
 
-def test_made_up_fibrillation_has_its_frequencies() -> None:
+def test_synthetic_fibrillation_has_its_frequencies() -> None:
+    """Most of the power of synthetic fibrillation lies between 2.5 and 20 Hz."""
     waves = np.stack([made.synthesise_fibrillation(40 * FS, np.random.default_rng(seed)) for seed in range(20)])
     power = (np.abs(np.fft.rfft(waves, axis=1)) ** 2).sum(axis=0)
     pace = np.fft.rfftfreq(40 * FS, 1 / FS)
@@ -108,6 +115,7 @@ def test_made_up_fibrillation_has_its_frequencies() -> None:
 
 
 def test_beats_follow_each_other_at_the_rate_that_was_asked_for() -> None:
+    """A train of beats at 150 per minute has 100 beats in 40 s."""
     random = np.random.default_rng(0)
     shape = np.exp(-(((np.arange(130) - 30) / 2.0) ** 2))
     x = made.synthesise_beat_train(40 * FS, [shape], rate=150, jitter=0.001, mixed=False, random=random)
@@ -115,6 +123,7 @@ def test_beats_follow_each_other_at_the_rate_that_was_asked_for() -> None:
 
 
 def test_strips_are_the_same_for_a_seed_and_teach() -> None:
+    """Synthetic strips are the same for a seed, of several kinds, and stay finite when they are changed."""
     first, again = (list(StripGenerator(RECORDS, 3).strips(12, seconds=20)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
@@ -126,6 +135,7 @@ def test_strips_are_the_same_for_a_seed_and_teach() -> None:
 
 
 def test_a_window_is_what_its_last_three_seconds_are() -> None:
+    """The label of a window is that of its last three seconds, or none if they differ."""
     allowed = np.full(20 * FS, ORGANISED_BIT, np.uint8)
     allowed[10 * FS :] = VF_BIT
     found, ends = label_strip_windows(LabelledStrip("x", np.sin(np.arange(20 * FS)), allowed), FS)
@@ -149,6 +159,7 @@ RECIPE = WaveformRecipe(nets=2, steps=120, batch=128, hidden=(8, 8))
 
 
 def test_it_learns_what_is_known_and_no_more() -> None:
+    """From partial labels the classifier learns kinds that lie apart; the same seed gives the same weights."""
     examples = clouds()
     classifier = WaveformClassifier(fit_waveform_layers(examples, RECIPE, 1), {})
     said = classifier.classify_features(clouds(9).numbers).argmax(axis=1)
@@ -159,12 +170,14 @@ def test_it_learns_what_is_known_and_no_more() -> None:
 
 
 def test_kinds_and_sources_are_balanced() -> None:
+    """Windows are drawn by the shares of their kinds, not by their number."""
     drawn = sampling_probabilities(clouds())
     assert drawn.sum() == pytest.approx(1)
     assert drawn[:300].sum() > drawn[600:900].sum() > drawn[300:600].sum() > drawn[900:].sum()
 
 
-def test_a_judge_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
+def test_a_classifier_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
+    """Weights that were saved and loaded give the same probabilities, to the last bit."""
     classifier = WaveformClassifier.load()
     classifier.save(tmp_path / "classifier.safetensors")
     x = np.random.default_rng(0).standard_normal((3, WINDOW)).astype(np.float32)
@@ -172,6 +185,7 @@ def test_a_judge_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
 
 
 def test_shipped_weights_tell_how_they_were_made() -> None:
+    """The shipped weights name their command, seed, recipe, records and the hash of their data."""
     story = WaveformClassifier.load().story
     assert {"command", "seed", "recipe", "records", "sha256"} <= set(story)
     assert "419" in story["records"]
@@ -195,6 +209,7 @@ def _too_large(tensors: dict[str, NDArray[np.float32]]) -> None:
 
 @pytest.mark.parametrize("harm", [_no_tensor, _other_shape, _not_finite, _too_large])
 def test_harmed_weights_are_refused(tmp_path: Path, harm: Callable[[dict[str, NDArray[np.float32]]], None]) -> None:
+    """Weights with a missing, misshapen, infinite or huge tensor are refused."""
     path = tmp_path / "classifier.safetensors"
     WaveformClassifier.load().save(path)
     tensors = load_file(path)
@@ -208,7 +223,8 @@ def test_harmed_weights_are_refused(tmp_path: Path, harm: Callable[[dict[str, ND
         WaveformClassifier.load(path)
 
 
-def test_what_is_no_judge_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    """Files that are empty, cut, missing or of another kind are refused."""
     for content in (b"", b"\0" * 100, WAVEFORM_WEIGHTS.read_bytes()[:-7]):
         (tmp_path / "x.safetensors").write_bytes(content)
         with pytest.raises(CheckpointError):
