@@ -7,10 +7,11 @@ waveform classifier, beats do not end an asystole either.
 """
 
 from agent.alarms.alarm_manager import AlarmManager
-from agent.alarms.alarm_tick import ASYSTOLE, NOISE, AlarmTick
+from agent.alarms.alarm_tick import AlarmTick
 from agent.core.config import AlarmConfig
 from agent.core.messages import Beat
 from model.records.resample import FS
+from model.waveform.waveform_classifier import ASYSTOLE, NOISE
 
 
 class AsystoleRule:
