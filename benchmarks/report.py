@@ -58,7 +58,7 @@ def record(folder: Path, hours: float, alarms: int) -> None:
     total, size = round(hours * 3600 * FS), BLOCK_S * FS
     chance = random.Random(0)
     onsets = sorted(chance.randrange(10 * FS, total - 10 * FS) for _ in range(alarms))
-    config = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, warm_s=120.0)
+    config = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, replay_s=120.0)
     said = (0.96, 0.01, 0.01, 0.01, 0.01)
     before: int | None = None
     with Recorder(folder, config, {"version": "benchmark", "weights": "annotations"}) as recorder:

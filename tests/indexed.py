@@ -14,7 +14,7 @@ from agent.core.messages import Beat, Chunk, End, Gap, Lead, Result
 from agent.recording.recorder import Recorder
 
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "µV", 200.0, 12.25, -5120, 5115))
-CONFIG = RecordConfig(rotate_min=60.0, sync_s=5.0, limit_mb=0.0, reserve_mb=0.0, warm_s=120.0)
+CONFIG = RecordConfig(rotate_min=60.0, sync_s=5.0, limit_mb=0.0, reserve_mb=0.0, replay_s=120.0)
 NOW = 1_735_689_600.25
 """2025-01-01 00:00:00.25 UTC."""
 Counts = NDArray[np.int32]

@@ -16,7 +16,7 @@ from agent.recording.recorder import Recorder
 Message = Chunk | Gap | End
 NOW = 1_735_689_600.25
 """2025-01-01 00:00:00.25 UTC."""
-CONFIG = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, warm_s=120.0)
+CONFIG = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, replay_s=120.0)
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 200.0, -1024.0, -4096, 4095))
 WIDE = (Lead("II", "mV", 20_000.0, 3_000_000.25, -(2**31) + 1, 2**31 - 1),)
 """Counts of it do not fit 16 bits, and the count of zero is no integer."""

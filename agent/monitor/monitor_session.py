@@ -260,7 +260,7 @@ class MonitorSession:
 
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         results: list[Result] = []
-        for message in read_last_signal(self.recorder.folder, positions, self.config.record.warm_s):
+        for message in read_last_signal(self.recorder.folder, positions, self.config.record.replay_s):
             known_s = (positions[message.bed].last_beat or 0) / FS + SAME_BEAT_S
             again = replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message
             decided = self.pipeline.push([again])
