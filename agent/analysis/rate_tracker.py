@@ -1,7 +1,7 @@
 """Heart rate, variability and counts of every bed, beat by beat.
 
 The heart rate is that of bedside monitors: the mean of the last 12 RR intervals, of the last 4 alone where the heart is
-slow, so that it follows a slow heart as quickly as a fast one. A silence so long that no rate is shown in it is no RR
+slow, so that it follows a slow heart as quickly as a fast one. A silence of `standstill_s` or more is not an RR
 interval: the rate begins again behind it.
 
 RMSSD and SDNN after Task Force 1996 (doi:10.1161/01.CIR.93.5.1043): over NN intervals, those between two consecutive

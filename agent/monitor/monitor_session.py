@@ -252,7 +252,7 @@ class MonitorSession:
     def _resume(self) -> list[Result]:
         """Go on with the recording: analyse the last signal of each bed again, ask for what came since.
 
-        Return the beats of what was recorded that were not told before.
+        Return the beats of the recorded signal that were not recorded before.
         """
         if self.recorder is None:
             return []
