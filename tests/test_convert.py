@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
+from support.recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
 from agent.export import convert as module

@@ -13,11 +13,11 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from faulty import Broken, Faulty, Hoarder
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from support.faulty import Broken, Faulty, Hoarder
 
 from agent.core import config as configuration
 from agent.core.messages import Chunk, End, Event, Lead

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from misbehaving import BAD, FENCE, TICK, Behaviour, Frames, Outcome, Scene, heart, packet
+from support.misbehaving import BAD, FENCE, TICK, Behaviour, Frames, Outcome, Scene, heart, packet
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config

@@ -13,7 +13,19 @@ import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from recordings import CONFIG, LEADS, WIDE, Message, beats_of, heard, recorded, stream, troubled, two_leads, wide
+from support.recordings import (
+    CONFIG,
+    LEADS,
+    WIDE,
+    Message,
+    beats_of,
+    heard,
+    recorded,
+    stream,
+    troubled,
+    two_leads,
+    wide,
+)
 
 from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.config import Config, override_config

@@ -14,7 +14,7 @@ import pytest
 import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
 
 from agent.cli.monitor import _close_recorder
 from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, ResumePosition

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexed import CONFIG, NOW, beat, chunk, gap, kill, record
+from support.indexed import CONFIG, NOW, beat, chunk, gap, kill, record
 
 from agent.core.messages import Alarm, Event, FloatArray, Result, Strip
 from agent.export.convert import convert_recording
@@ -286,7 +286,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from agent.recording.recorder import Recorder
-from indexed import CONFIG, NOW, chunk
+from support.indexed import CONFIG, NOW, chunk
 from test_recording_alarms import alarm, strip
 
 recorder = Recorder(Path(sys.argv[1]), CONFIG, {})

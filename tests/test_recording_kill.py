@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from indexed import CONFIG, counts_of
+from support.indexed import CONFIG, counts_of
 
 from agent.core.messages import MISSING
 from agent.recording import sessions
@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from agent.recording import recorder as recording
 from agent.recording.recorder import Recorder
-from indexed import CONFIG, NOW, beat, chunk, gap
+from support.indexed import CONFIG, NOW, beat, chunk, gap
 
 recording.FLUSH_S = 0.02
 recorder = Recorder(Path(sys.argv[1]), replace(CONFIG, rotate_min=1500 / 125 / 60, sync_s=0.05), {{}})

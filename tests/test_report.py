@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
 
 from agent.core.messages import Alarm, Beat, Chunk, Event, Result, Strip
 from agent.recording.recorder import Recorder

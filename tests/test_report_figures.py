@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexed import NOW
+from support.indexed import NOW
 
 from agent.report.bed_recording import RecordedBeats
 from agent.report.ecg_paper import StripDrawing, StripFlag, strip_picture
