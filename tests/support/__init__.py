@@ -1,0 +1,1 @@
+"""What several test files share: made-up beds, recordings, and subjects with faults."""
