@@ -34,13 +34,13 @@ from agent.pipeline.pipeline import Pipeline
 from model.beats.cluster_smoothing import ClusterSmoothing
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("socket", agent.link.link_receiver, ("next_frames",)),
-    ("decode", agent.link.link_receiver, ("parse",)),
-    ("decode", agent.link.chunk_assembler, ("join",)),
+    ("socket", agent.link.link_receiver, ("receive_frames",)),
+    ("decode", agent.link.link_receiver, ("parse_frames",)),
+    ("decode", agent.link.chunk_assembler, ("join_packets",)),
     ("link", LinkReceiver, ("receive",)),
     ("wait", LinkReceiver, ("wait",)),
     ("door", LeadInput, ("take",)),
-    ("door", agent.pipeline.pipeline, ("millivolts",)),
+    ("door", agent.pipeline.pipeline, ("chunks_to_millivolts",)),
     ("history", SampleRing, ("push",)),
     ("quality", LeadOffDetector, ("push",)),
     ("detect", QrsDetector, ("push", "flush")),

@@ -23,9 +23,9 @@ from agent.core import config as configuration
 from agent.core.messages import Chunk, End, Event, Lead
 from agent.pipeline.pipeline import Pipeline
 from agent.wire import packets
-from benchmarks import fuzz, fuzz_worker
-from benchmarks.fuzz_worker import Failure, Subject, Tally, Target, draw, hunt, judge, started
-from benchmarks.mutation import CHANGES, LARGEST, mutated, value
+from benchmarks.fuzz import command, worker
+from benchmarks.fuzz.mutation import CHANGES, LARGEST, mutated, value
+from benchmarks.fuzz.worker import Failure, Subject, Tally, Target, draw, hunt, judge, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 from model.nets import checkpoint
 from model.nets.beat_net import NetSize, build_beat_net
@@ -48,7 +48,7 @@ def subjects() -> Iterator[Callable[[str], Subject]]:
 
         def subject(name: str) -> Subject:
             if name not in made:
-                made[name] = stack.enter_context(started(fuzz.TARGETS[name]))[0]
+                made[name] = stack.enter_context(started(command.TARGETS[name]))[0]
             return made[name]
 
         yield subject
@@ -56,14 +56,14 @@ def subjects() -> Iterator[Callable[[str], Subject]]:
 
 def checked(name: str, subject: Subject, parts: list[bytes]) -> str:
     """What became of an input; how long it took is left to the benchmark, which has the machine to itself."""
-    outcome = judge(fuzz.TARGETS[name], subject, parts)
+    outcome = judge(command.TARGETS[name], subject, parts)
     took = outcome.reason.startswith("took over")
     assert took or outcome.kind != "failed", f"{outcome.reason}\n{outcome.trace}"
     return outcome.kind
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("name", fuzz.TARGETS)
+@pytest.mark.parametrize("name", command.TARGETS)
 def test_mutated_inputs(name: str, subjects: Callable[[str], Subject]) -> None:
     """Whatever a mutation of real data is, it is taken or refused as documented."""
     subject = subjects(name)
@@ -92,7 +92,7 @@ def test_any_bytes(name: str, subjects: Callable[[str], Subject]) -> None:
     run()
 
 
-@pytest.mark.parametrize("name", fuzz.TARGETS)
+@pytest.mark.parametrize("name", command.TARGETS)
 def test_inputs_can_be_made_again(name: str, subjects: Callable[[str], Subject]) -> None:
     """An input is the same for the same seed and index, and another one for others."""
     subject = subjects(name)
@@ -101,14 +101,14 @@ def test_inputs_can_be_made_again(name: str, subjects: Callable[[str], Subject])
     assert first != [draw(subject, name, 2, index) for index in range(20)]
 
 
-@pytest.mark.parametrize("name", fuzz.TARGETS)
+@pytest.mark.parametrize("name", command.TARGETS)
 def test_inputs_reach_behind_the_first_check(name: str, subjects: Callable[[str], Subject]) -> None:
     """Not everything is refused, and what may be refused sometimes is."""
     subject = subjects(name)
     with_warnings = np.errstate(all="ignore")
     with with_warnings:
         kinds = {checked(name, subject, draw(subject, name, 3, index)) for index in range(INPUTS.get(name, 300))}
-    assert kinds == ({"accepted", "refused"} if fuzz.TARGETS[name].refusals else {"accepted"})
+    assert kinds == ({"accepted", "refused"} if command.TARGETS[name].refusals else {"accepted"})
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -140,7 +140,7 @@ FAULTS = 20
 def faults() -> tuple[Tally, Counter[str]]:
     """What the worker makes of a subject with many faults, and what its inputs are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fuzz_worker, "HANG_S", 2.0)
+        patch.setattr(worker, "HANG_S", 2.0)
         seed = next(seed for seed in range(1_000_000) if _has_all(_names(seed)))
         return hunt("faulty", FAULTY, FAULTS, seed), Counter(_names(seed))
 
@@ -178,7 +178,7 @@ def test_what_is_no_fault(faults: tuple[Tally, Counter[str]]) -> None:
     assert set(tally.refused) <= {"RecordError"}
     assert sum(tally.failed.values()) == made.total() - made["fine"] - made["warn"] - made["refuse"]
     assert tally.slowest >= 0
-    assert not fuzz.is_sound(tally)
+    assert not command.is_sound(tally)
 
 
 def test_a_subject_that_cannot_be_made(capfd: pytest.CaptureFixture[str]) -> None:
@@ -190,28 +190,28 @@ def test_a_subject_that_cannot_be_made(capfd: pytest.CaptureFixture[str]) -> Non
 
 def test_growth_is_noticed() -> None:
     """Memory that grows with the inputs is told, though nothing failed."""
-    tally = hunt("hoarder", Target(Hoarder, (), 1), fuzz.LEAST_JUDGED + 1000, 0)
+    tally = hunt("hoarder", Target(Hoarder, (), 1), command.LEAST_JUDGED + 1000, 0)
     assert not tally.failed
-    assert tally.accepted == tally.inputs == fuzz.LEAST_JUDGED + 1000
-    assert fuzz.grew(tally) > fuzz.MOST_GROWTH
-    assert not fuzz.is_sound(tally)
+    assert tally.accepted == tally.inputs == command.LEAST_JUDGED + 1000
+    assert command.grew(tally) > command.MOST_GROWTH
+    assert not command.is_sound(tally)
 
 
 def test_saved_inputs_fail_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An input that failed is saved, and fails again where it is replayed; one that is mended does not."""
-    monkeypatch.setitem(fuzz.TARGETS, "faulty", FAULTY)
+    monkeypatch.setitem(command.TARGETS, "faulty", FAULTY)
     subject = Faulty(tmp_path)
     index = next(i for i in range(1000) if draw(subject, "faulty", 5, i) == [b"raise"])
     tally = Tally()
     tally.fail(Failure(index, "KeyError at here", "a trace"))
-    (path,) = fuzz.save(tmp_path / "saved", "faulty", 5, tally)
+    (path,) = command.save(tmp_path / "saved", "faulty", 5, tally)
     assert json.loads(path.read_text())["reason"] == "KeyError at here"
-    assert not fuzz.replay(path)
+    assert not command.replay(path)
     assert "KeyError" in capsys.readouterr().out
     monkeypatch.setattr(Faulty, "run", lambda *_: None)
-    assert fuzz.replay(path)
+    assert command.replay(path)
     assert capsys.readouterr().out.startswith("accepted")
 
 
@@ -220,7 +220,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     arguments = ["fuzz", "--inputs", "485", "--targets", "wire,request", "--json", str(tmp_path / "f" / "figures.json")]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as ended:
-        fuzz.main()
+        command.main()
     assert not ended.value.code
     assert "485 inputs, 0 failed" in capsys.readouterr().out
     figures = json.loads((tmp_path / "f" / "figures.json").read_text())

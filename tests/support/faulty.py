@@ -1,4 +1,4 @@
-"""Subjects of `benchmarks.fuzz_worker` with every fault that it must notice, for tests/test_fuzz.py."""
+"""Subjects of `benchmarks.fuzz.worker` with every fault that it must notice, for tests/test_fuzz.py."""
 
 import os
 import time

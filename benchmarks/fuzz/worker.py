@@ -26,7 +26,7 @@ import psutil
 
 from model.errors import EcgError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MORE_MEMORY = 2 * 2**30
 """Bytes of address space that a target may ask for beyond what it has at the start."""
 MOST_RESIDENT = 3 * 2**30

@@ -1,10 +1,11 @@
 """Fuzzing: `python -m benchmarks.fuzz [--inputs 1000000] [--seed 0] [--targets wire,headers] [--json FILE]`.
 
-Real data with bits flipped, pieces moved and numbers replaced (`benchmarks.mutation`) goes to all that takes bytes from
-outside. Each target runs in a process of its own, so that a crash, a hang or a growing memory is noticed. An input may
-be taken or refused with the error that is documented; any other exception, a refusal that cannot be shown in one line,
-a file elsewhere, a connection, a request for gigabytes and more CPU time than the target's limit are failures. Inputs
-that failed are saved to runs/fuzz/, for `--replay FILE`. Exit code 1 where anything failed or memory grew.
+`benchmarks.fuzz.mutation` flips bits, moves pieces and replaces numbers in real data, which then goes to everything
+that takes bytes from outside. Each target runs in its own process, so that a crash, a hang or growing memory is
+noticed. A target may accept an input or refuse it with the error that it documents. Failures are: any other exception,
+a refusal that cannot be shown in one line, a file outside its folder, a connection, a request for gigabytes, and more
+CPU time than the target's limit. Inputs that failed are saved to runs/fuzz/, for `--replay FILE`. The exit code is 1 if
+anything failed or memory grew.
 """
 
 import argparse
@@ -18,22 +19,22 @@ from pathlib import Path
 import numpy
 import wfdb
 
-from benchmarks import fuzz_files, fuzz_messages, fuzz_sessions, fuzz_streams
-from benchmarks.fuzz_worker import Guard, Tally, Target, draw, hunt, judge, started
+from benchmarks.fuzz import files, messages, sessions, streams
+from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, judge, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 
 TARGETS = {
-    "wire": Target(fuzz_messages.wire, (FrameError,), 415),
-    "request": Target(fuzz_messages.request, (FrameError,), 70),
-    "reply": Target(fuzz_messages.reply, (FrameError,), 70),
-    "stream": Target(fuzz_streams.Streams, (), 10, limit_s=10.0),
-    "lasting": Target(fuzz_streams.lasting, (), 10, limit_s=10.0),
-    "header": Target(fuzz_files.Headers, (RecordError,), 100),
-    "signal": Target(fuzz_files.Signals, (RecordError,), 40),
-    "annotation": Target(fuzz_files.Annotations, (RecordError,), 125),
-    "recording": Target(fuzz_sessions.Recordings, (RecordError,), 10),
-    "checkpoint": Target(fuzz_files.Checkpoints, (CheckpointError,), 110),
-    "config": Target(fuzz_files.Configs, (ConfigError,), 40),
+    "wire": Target(messages.wire, (FrameError,), 415),
+    "request": Target(messages.request, (FrameError,), 70),
+    "reply": Target(messages.reply, (FrameError,), 70),
+    "stream": Target(streams.Streams, (), 10, limit_s=10.0),
+    "lasting": Target(streams.lasting, (), 10, limit_s=10.0),
+    "header": Target(files.Headers, (RecordError,), 100),
+    "signal": Target(files.Signals, (RecordError,), 40),
+    "annotation": Target(files.Annotations, (RecordError,), 125),
+    "recording": Target(sessions.Recordings, (RecordError,), 10),
+    "checkpoint": Target(files.Checkpoints, (CheckpointError,), 110),
+    "config": Target(files.Configs, (ConfigError,), 40),
 }
 """What is fuzzed. A further function that takes bytes is one more line, and where need be a `Subject`."""
 MOST_GROWTH = 0.05
