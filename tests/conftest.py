@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import cycle
+from os import environ
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck
 from numpy.typing import NDArray
 
 from agent.analysis.beat_classifier import BeatClassifier
@@ -19,6 +22,14 @@ from model.nets.beat_net import NetSize, build_beat_net
 from model.nets.checkpoint import ModelCard
 from model.records import wfdb_records
 from model.records.resample import FS
+
+hypothesis.settings.register_profile(
+    "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+"""No limit on the time of an example, since others may use the machine. A failure prints how to repeat it."""
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"), derandomize=True)
+"""The same examples each time."""
+hypothesis.settings.load_profile(environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in environ else "default"))
 
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 1000.0, 0.0, -5120, 5115))
 

@@ -57,6 +57,7 @@ def told(ward: Pipeline, messages: Iterable[Message], bed: str = "1") -> Told:
     )
 
 
+@pytest.mark.slow
 def test_packets_do_not_matter(ward: Callable[[], Pipeline]) -> None:
     """The same stream in other packets gives the same alarms and strips, to the last bit."""
     alarms, strips = told(ward(), stream([1000]))
@@ -68,6 +69,7 @@ def test_packets_do_not_matter(ward: Callable[[], Pipeline]) -> None:
         assert again[1] == strips, sizes
 
 
+@pytest.mark.slow
 def test_other_beds_do_not_matter(ward: Callable[[], Pipeline]) -> None:
     """Among many beds, whose beats are told together, a bed has the alarms that it has alone."""
     names = [str(i) for i in range(20)]

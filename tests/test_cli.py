@@ -141,6 +141,7 @@ def test_a_port_of_the_second_socket_that_does_not_exist(
     assert "tcp://127.0.0.1:99999 is malformed: the port must be 1 to 65535" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("interrupted", "command", "code"),
     [
@@ -198,6 +199,7 @@ def documented_keys(section: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)`", "|" + text, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_two_processes_tell_the_same_beats_as_one(weights: Path, settings: Any) -> None:
     """Simulator and monitor over TCP at full speed lose no sample and tell the very beats of a single process."""
     with simulator("record", "208", "--speed", "max", "--duration", "300") as (endpoint, _):
@@ -217,6 +219,7 @@ def test_two_processes_tell_the_same_beats_as_one(weights: Path, settings: Any) 
     )
 
 
+@pytest.mark.slow
 def test_json_lines_are_as_documented(weights: Path) -> None:
     """Every beat and event has exactly the keys that docs/json-lines.md lists."""
     with simulator("ward", "100", "208", "--speed", "max", "--duration", "20") as (endpoint, _):
@@ -227,6 +230,7 @@ def test_json_lines_are_as_documented(weights: Path) -> None:
     assert {line["bed"] for line in told(done.stdout)} == {"100", "208"}
 
 
+@pytest.mark.slow
 def test_a_simulator_that_is_told_to_end_ends_the_run(weights: Path) -> None:
     """SIGTERM ends the simulator with exit code 0, and the monitor hears that the run ended."""
     with simulator("record", "100", "--bed", "A 7", wait=False) as (endpoint, process):
@@ -247,6 +251,7 @@ def test_a_simulator_that_is_told_to_end_ends_the_run(weights: Path) -> None:
     assert rest[-1]["sent"] == rest[-1]["analysed"] > 0
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
     """`ecg-agent demo --json | head -1` ends without a traceback."""
     command = f"{sys.executable} -m agent demo --json --weights {weights} | head -1"
@@ -257,6 +262,7 @@ def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_demo_that_cannot_be_replayed_says_why(weights: Path) -> None:
     """Where the demo's simulator ends at once, its reason is handed on in one line."""
     done = run("demo", "--record", "999", "--weights", str(weights))
@@ -265,6 +271,7 @@ def test_a_demo_that_cannot_be_replayed_says_why(weights: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_demo_without_a_terminal_prints_lines_and_ends(weights: Path, tmp_path: Path) -> None:
     """The demo in a pipe writes a line a beat, a picture where asked, and ends by itself with exit code 0."""
     picture = tmp_path / "dashboard.svg"
@@ -320,6 +327,7 @@ class Terminal:
         os.close(self.child)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["q", "Ctrl-C", "SIGTERM"])
 def test_the_dashboard_in_a_terminal(weights: Path, how: str) -> None:
     """The demo draws beats on the alternate screen and, however it ends, leaves the terminal as it was."""
@@ -338,6 +346,7 @@ def test_the_dashboard_in_a_terminal(weights: Path, how: str) -> None:
     assert "1 bed, " in terminal.seen[closed:]
 
 
+@pytest.mark.slow
 def test_a_terminal_too_small_is_said(weights: Path) -> None:
     """The dashboard in a small terminal ends with one line that says which size it needs."""
     with Terminal(60, 20, "demo", "--weights", str(weights)) as terminal:

@@ -219,6 +219,7 @@ def test_int8(weights: Path, exported: Path, quantised: Path, sides: DataSplit) 
     }
 
 
+@pytest.mark.slow
 def test_int8_is_smaller(sides: DataSplit, tmp_path: Path) -> None:
     """The file of a net of the real size is less than half as large."""
     weights = save(tmp_path / "real.safetensors", seed=3, size=NetSize())
@@ -282,6 +283,7 @@ def test_unwritable(weights: Path, sides: DataSplit, tmp_path: Path, name: str) 
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_silence(weights: Path, sides: DataSplit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What exporter and quantiser have to say does not reach the user."""
     onnx_export.export_onnx(weights, tmp_path / "net.onnx", sides, int8=True)

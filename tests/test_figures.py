@@ -99,6 +99,7 @@ def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
+@pytest.mark.slow
 def test_no_window_system_is_touched(tmp_path: Path) -> None:
     """Drawing needs no pyplot, which would choose a window system."""
     code = "import sys, test_figures as t; t.training_figures.draw_training_figures(t.made_up_report(), t.Path(sys.argv[1])); print(*sys.modules)"

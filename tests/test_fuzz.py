@@ -153,6 +153,7 @@ def _names(seed: int) -> list[str]:
     return [draw(Faulty(Path()), "faulty", seed, index)[0].decode() for index in range(FAULTS)]
 
 
+@pytest.mark.slow
 def test_faults_are_noticed(faults: tuple[Tally, Counter[str]]) -> None:
     """A traceback, a refusal that cannot be shown, a file elsewhere, a connection, a crash and a hang are failures."""
     tally, made = faults
@@ -171,6 +172,7 @@ def test_faults_are_noticed(faults: tuple[Tally, Counter[str]]) -> None:
     assert len(tally.kept) == sum(tally.failed.values())
 
 
+@pytest.mark.slow
 def test_what_is_no_fault(faults: tuple[Tally, Counter[str]]) -> None:
     """What is taken, refused or warned of is counted, as far as no crash took the count with it."""
     tally, made = faults

@@ -14,6 +14,8 @@ from agent.pipeline.input_queue import BLOCK_SAMPLES, BLOCKS_PER_PUSH
 from agent.wire import packets
 from model.records.resample import FS
 
+pytestmark = pytest.mark.slow
+
 BEDS, SECONDS = 6, 30.0
 TICKS = round(SECONDS * FS / TICK)
 MOST_EVENTS = 60

@@ -85,6 +85,7 @@ def test_subscribers(context: zmq.Context[zmq.Socket[bytes]]) -> None:
         same.close()
 
 
+@pytest.mark.slow
 def test_lossless(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """A subscriber that reads only when there is no more room makes `send` say so, and in the end has every sample."""
     received: list[Chunk | End] = []

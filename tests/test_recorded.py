@@ -139,6 +139,7 @@ def made(runs: list[Any], size: int) -> list[Message]:
     return messages
 
 
+@pytest.mark.slow
 @given(runs=st.lists(RUN, min_size=1, max_size=3), size=st.integers(1, 300), packet_ms=st.floats(1, 500))
 @example(runs=[(0, False, [(0, "signal", 1), (1, "signal", 1)])], size=1, packet_ms=1.0)  # another rate at once
 @example(runs=[(294, False, [(0, "signal", 1), (0, "empty", 1)])], size=295, packet_ms=1.0)  # no value, then a new run

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.indexed import CONFIG, NOW, beat, chunk, gap, kill, record
+from support.indexed import CONFIG, NOW, beat, chunk, gap, kill, record, refuse_probe
 
 from agent.core.messages import Alarm, Event, FloatArray, Result, Strip
 from agent.export.convert import convert_recording
@@ -129,6 +129,7 @@ def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest
         assert recorder.flush()
         with monkeypatch.context() as patch:
             patch.setattr("agent.recording.bed_writer.pack_format_16", lambda _: 1 / 0)
+            refuse_probe(patch, lambda: ZeroDivisionError("division by zero"))
             recorder.push([chunk(100, 200)], [alarm(onset) for onset in range(3)], NOW)
             assert recorder.flush()
             assert recorder.view().trouble

@@ -16,6 +16,8 @@ from agent.recording import sessions
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 KILLS = 10
 GAP_EVERY, GAP, STEP, BEAT_EVERY = 1000, 30, 40, 100

@@ -511,6 +511,7 @@ def test_refused_by_name(
         assert device.heard == []
 
 
+@pytest.mark.slow
 def test_a_client_that_is_let_in_later(keys: Keys) -> None:
     """A key that is put into the folder counts without a restart of either side, and one that is taken out too."""
     with Device(keys.device()) as device, Monitor(device.endpoint, keys.monitor("stranger")) as monitor:
@@ -762,6 +763,7 @@ def test_garbage_is_told(stream: Stream) -> None:
     assert stream.device.told == ["something that is no monitor connected and was cut off"]
 
 
+@pytest.mark.slow
 def test_half_open_connections(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five hundred connections that never finish their handshake are closed in time; the stream goes on."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

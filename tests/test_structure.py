@@ -191,6 +191,7 @@ def test_what_goes_into_the_wheel_exists() -> None:
     assert set(wheel["packages"]) == set(PACKAGES)
 
 
+@pytest.mark.slow
 def test_wheel(tmp_path: Path) -> None:
     """An installed ecg-agent has its settings, the database with its licence, and the weights."""
     if find_spec("hatchling") is None or find_spec("pip") is None:

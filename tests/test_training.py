@@ -11,6 +11,8 @@ from model.errors import ConfigError
 from model.nets import checkpoint
 from model.training import training_figures
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 TINY = """

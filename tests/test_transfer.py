@@ -166,6 +166,7 @@ def held_out_labels_flipped(data: InfarctionRecordings, sides: FoldSides) -> Inf
     return replace(data, infarction=infarction)
 
 
+@pytest.mark.slow
 def test_rivals_learn_and_see_no_held_out_label(net: BeatNet, made_up: dict[str, Any], tmp_path: Path) -> None:
     """Each rival tells upright from inverted T waves, the same each time, whatever the held-out labels are."""
     data, without = command.cut_recording_beats(command.read_recordings(written(tmp_path, made_up)))
@@ -336,6 +337,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "DRAWS", 20)
 
 
+@pytest.mark.slow
 def test_the_command_leaves_report_curves_and_head(
     net: BeatNet,
     made_up: dict[str, Any],
@@ -366,6 +368,7 @@ def test_the_command_leaves_report_curves_and_head(
     assert card["classes"] == ["normal", "infarction"]
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_table(
     made_up: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,12 +1,13 @@
 """Made-up streams to record: a sample or beat depends on nothing but its index, so that none can be mistaken."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from agent.core.config import RecordConfig
@@ -57,3 +58,15 @@ def kill(recorder: Recorder) -> None:
     recorder.close()
     shutil.rmtree(folder)
     left.rename(folder)
+
+
+def refuse_probe(patch: pytest.MonkeyPatch, make_error: Callable[[], Exception]) -> None:
+    """Keep a paused recording paused: its probe of the disk fails, until the patch is undone."""
+    write_bytes = Path.write_bytes
+
+    def write(path: Path, content: bytes) -> int:
+        if path.name == "probe.tmp":
+            raise make_error()
+        return write_bytes(path, content)
+
+    patch.setattr(Path, "write_bytes", write)
