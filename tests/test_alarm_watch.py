@@ -82,6 +82,7 @@ def test_other_beds_do_not_matter(ward: Callable[[], Pipeline]) -> None:
         assert mine == told(ward(), streams[name], name)[0], name
 
 
+@pytest.mark.slow
 def test_every_alarm_has_its_strip(ward: Callable[[], Pipeline]) -> None:
     """Ten seconds before the announcement to ten after, from the samples that were sent; less at an end or a gap."""
     messages = stream([25])
@@ -107,6 +108,7 @@ def test_every_alarm_has_its_strip(ward: Callable[[], Pipeline]) -> None:
         assert np.isnan(strip.wave[:known]).all()
 
 
+@pytest.mark.slow
 def test_a_look_waits_for_the_beats_before_it(ward: Callable[[], Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
     """The alarms hear of beats in order, and of each look after every beat that was decided before it."""
     heard: list[tuple[str, int]] = []

@@ -486,6 +486,7 @@ def test_while_it_is_recorded(tmp_path: Path, new_ward: NewWard) -> None:
     assert len(segments_of(tmp_path / "rec")) == 1
 
 
+@pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
     """CSV and JSON lines of a long recording take no more memory than those of a short one."""
     peaks = []

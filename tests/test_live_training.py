@@ -34,6 +34,8 @@ from model.training.augmented_streams import (
 )
 from model.training.context_training import ContextRecipe
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SETTINGS = replace(configuration.load_config(None, {}).train, device="cpu", threads=1, seed=4)
 VIEWS = (UNCHANGED_VARIANT, next(kind for kind in STREAM_VARIANTS if kind.name == "ectopy 1"))

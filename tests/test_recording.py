@@ -785,6 +785,7 @@ def test_beats_that_the_annotations_could_not_take_are_written_later(
         assert [b.sample for b in session.beats("1")] == [50, 150, 250]
 
 
+@pytest.mark.slow
 def test_many_beds_take_no_descriptors(tmp_path: Path) -> None:
     """Between two writes a recording holds its database and its lock, however many beds there are."""
     process = psutil.Process()

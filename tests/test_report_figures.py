@@ -249,6 +249,7 @@ def test_words() -> None:
     assert len(set(CLASS_COLOURS.values())) == 5
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60), st.floats(20, 300))
 def test_text_is_fitted(text: str, width: float) -> None:
     """Whatever a text holds, it is no wider than its place, and is cut only where it has to be."""

@@ -134,7 +134,7 @@ class Monitor:
             self.got.append(self.socket.recv())
 
 
-def until(over: Callable[[], bool], *sides: Device | Monitor, deadline_s: float = 15.0) -> None:
+def until(over: Callable[[], bool], *sides: Device | Monitor, deadline_s: float = 120.0) -> None:
     """Let both sides work until something is so."""
     until_s = time.monotonic() + deadline_s
     while not over():
@@ -171,7 +171,7 @@ def stream(keys: Keys) -> Iterator[Stream]:
 
 
 def stranger(port: int) -> sockets.socket:
-    return sockets.create_connection(("127.0.0.1", port), timeout=10)
+    return sockets.create_connection(("127.0.0.1", port), timeout=120)
 
 
 def cut_off(connection: sockets.socket) -> bool:

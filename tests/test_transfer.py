@@ -392,6 +392,7 @@ def test_nothing_is_trained_for_nothing(
         command.show_transfer(written(tmp_path, made_up), weights, tmp_path / "file" / "run", False, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FOLD10.is_file(), reason="the recordings of PTB-XL are not beside the project")
 def test_recordings_of_ptbxl_have_their_beats() -> None:
     """Every recording of ten seconds has at least five beats and the median twelve at least ten."""

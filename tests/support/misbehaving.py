@@ -29,7 +29,7 @@ FENCE = "~"
 """The bed that is sent last in every tick: once it is there, all before it were received."""
 LEAD = Lead("II", "mV", 1000.0, 0.0, -5120, 5115)
 RECORDS = ("100", "105", "106", "119", "201", "208", "213", "222")
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 Frames = list[bytes]
 Behaviour = Callable[[int], Iterable[Frames]]
 """What a bed sends in tick `n`."""
