@@ -217,6 +217,7 @@ def test_saved_inputs_fail_again(
     assert capsys.readouterr().out.startswith("accepted")
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The benchmark shares its inputs among targets, prints a line for each and writes the figures."""
     arguments = ["fuzz", "--inputs", "485", "--targets", "wire,request", "--json", str(tmp_path / "f" / "figures.json")]
