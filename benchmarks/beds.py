@@ -10,7 +10,6 @@ CPU s an hour of one lead on this database; it neither receives nor shows.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import tempfile
 import threading
@@ -21,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 import psutil
 
+from benchmarks.figures import write_figures
 from benchmarks.processes import follow, sample, simulator, start
 from model.records.resample import FS
 
@@ -97,9 +97,10 @@ def _pin(process: psutil.Process, core: int) -> None:
 
 
 def _read(out: IO[bytes], lines: list[dict[str, Any]]) -> None:
-    for line in out:
-        found = json.loads(line)
-        lines.append({key: found[key] for key in KEYS if key in found})
+    with out:
+        for line in out:
+            fields = json.loads(line)
+            lines.append({key: fields[key] for key in KEYS if key in fields})
 
 
 def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=90.0, help="how long each monitor runs")
     parser.add_argument("--packet-ms", type=float, default=200.0, help="signal in a packet")
     parser.add_argument("--tick-ms", type=float, help="how often the monitor looks; its default")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/beds.json"))
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/beds.json"), help="file of the figures")
     parser.add_argument("--figure", type=Path, help="draw cost against beds here, as SVG")
     options = parser.parse_args()
     results = []
@@ -153,8 +154,7 @@ def main() -> None:
             flush=True,
         )
         print("      " + ", ".join(f"{name} {value:.3f}" for name, value in one["stages_s"].items()), flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"python": platform.python_version(), "runs": results}, indent=1) + "\n")
+    write_figures(options.json, {"runs": results})
     if options.figure is not None:
         draw(results, options.figure)
 

@@ -9,7 +9,6 @@ after the cable is back the first new beat comes, and whether every sample was f
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.wire.curve_security import create_key_pair
+from benchmarks.figures import write_figures
 from benchmarks.processes import Reader
 from benchmarks.soak import RECORD, Figures, count_differences, parse_lines, plan, recorded, undisturbed
 from model.records.resample import FS
@@ -121,7 +121,7 @@ def main() -> None:
     for figures in results:
         print("\n".join(f"{key:28}{value:12.2f}" for key, value in figures.items()), end="\n\n")
     if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_figures(options.json, results)
 
 
 if __name__ == "__main__":

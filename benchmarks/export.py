@@ -8,8 +8,6 @@ find the ranges of int8 instead, on training beats that these ranges were not ta
 """
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.figures import write_figures
 from model.beats import dataset
 from model.beats.dataset import BeatSet, DataSplit
 from model.nets import checkpoint
@@ -140,10 +139,9 @@ def main() -> None:
         if "other_class" in row:
             changed, difference = row["other_class"], row["largest_difference"]
             print(f"{name}: {changed} beats get another class; largest difference of a score {difference:.2g}")
-    about = {name: version(name) for name in ("torch", "onnxruntime", "onnx")}
-    about |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    versions = {name: version(name) for name in ("torch", "onnxruntime", "onnx")}
     if options.json:
-        options.json.write_text(json.dumps({"about": about, "beats": judged, "rows": rows}, indent=2) + "\n")
+        write_figures(options.json, {"versions": versions, "beats": judged, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.wire.curve_security import create_key_pair
+from benchmarks.figures import write_figures
 from benchmarks.processes import Run, Tap, core_percent, follow, sample, simulator, start, terminal
 from model.records.resample import FS
 
@@ -136,8 +137,9 @@ def as_lines(lengths: Lengths, *arguments: str) -> tuple[Run, list[float]]:
 
 
 def _read(lines: IO[bytes], read: list[tuple[float, bytes]]) -> None:
-    for line in lines:
-        read.append((time.time(), line))
+    with lines:
+        for line in lines:
+            read.append((time.time(), line))
 
 
 def cost(lengths: Lengths) -> Figures:
@@ -172,10 +174,11 @@ def at_full_speed(beds: int, seconds: float, module: tuple[str, ...] = ("agent",
 
 def _first_line(monitor: subprocess.Popen[bytes], used: list[float]) -> None:
     assert monitor.stdout is not None
-    monitor.stdout.readline()
-    used.append(sample(psutil.Process(monitor.pid)).cpu_s)
-    while monitor.stdout.read(2**16):
-        pass
+    with monitor.stdout:
+        monitor.stdout.readline()
+        used.append(sample(psutil.Process(monitor.pid)).cpu_s)
+        while monitor.stdout.read(2**16):
+            pass
 
 
 def stages(lengths: Lengths) -> Figures:
@@ -306,7 +309,7 @@ def main() -> None:
         results[part] = PARTS[part](QUICK if options.quick else FULL)
         Console().print(report(part, results[part]))
     if options.json:
-        options.json.write_text(json.dumps({"about": about, **results}, indent=1) + "\n", encoding="utf-8")
+        write_figures(options.json, {"setting": about, **results})
 
 
 if __name__ == "__main__":

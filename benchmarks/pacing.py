@@ -8,9 +8,6 @@ first tenth. The CPU share is that of the whole simulator process, its ZeroMQ th
 """
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -24,6 +21,7 @@ from rich.table import Table
 from agent.core.config import load_config, override_config
 from agent.core.messages import Chunk, End
 from agent.wire.packets import decode_frames, encode_frames
+from benchmarks.figures import write_figures
 from simulator.publisher import PacketPublisher
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, plan_ward, run_schedule
@@ -147,8 +145,7 @@ def main() -> None:
     for title, rows in results.items():
         Console().print(report(rows, title))
     if options.json:
-        machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
-        options.json.write_text(json.dumps({"machine": machine, **results}, indent=2) + "\n", encoding="utf-8")
+        write_figures(options.json, results)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ fixed delay is not taken off.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from agent.analysis.qrs_detector import QrsDetector
 from benchmarks.detection import HOUR, load
+from benchmarks.figures import write_figures
 from model.records.resample import FS
 from model.records.wfdb_records import embedded_records, open_record, read_reference
 from model.scoring.ec57 import match_record_beats, scorable_beats
@@ -196,7 +196,7 @@ def cells(name: str, result: dict[str, Any], unit: float) -> Iterable[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", default=",".join(embedded_records()), help="names, with commas between them")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/peers.json"))
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/peers.json"), help="file of the figures")
     options = parser.parse_args()
 
     ready = [(peer, find) for peer in (OURS, *PEERS) if (find := installed(peer))]
@@ -209,8 +209,7 @@ def main() -> None:
                 print(f"{peer.name} failed on record {name}: {tallies[peer.name].failed[name]}")
     results = {name: figures(tally) for name, tally in tallies.items()}
     print(table(results))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    write_figures(options.json, results)
 
 
 if __name__ == "__main__":

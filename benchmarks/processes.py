@@ -142,11 +142,12 @@ def follow(process: subprocess.Popen[bytes]) -> Run:
         time.sleep(SAMPLED_S)
     process.returncode = os.waitstatus_to_exitcode(ended[1])
     assert process.stderr is not None
-    told = process.stderr.read().decode()
-    found = SUMMARY.search(told)
-    if process.returncode or found is None:
-        raise SystemExit(f"the monitor ended with {process.returncode}: {told.strip()}")
-    summary = {key: float(value) for key, value in found.groupdict().items() if value is not None}
+    with process.stderr:
+        last_words = process.stderr.read().decode()
+    totals = SUMMARY.search(last_words)
+    if process.returncode or totals is None:
+        raise SystemExit(f"the monitor ended with {process.returncode}: {last_words.strip()}")
+    summary = {key: float(value) for key, value in totals.groupdict().items() if value is not None}
     usage = ended[2]
     alive = tuple(sample for sample in samples if sample.rss_mb > 0)
     return Run(summary, usage.ru_utime + usage.ru_stime, time.monotonic() - began, alive)

@@ -32,6 +32,7 @@ from agent.core import config as configuration
 from agent.core.messages import Beat, Chunk
 from agent.pipeline.pipeline import Pipeline
 from agent.recording.sessions import RecordedSession, read_segment_counts
+from benchmarks.figures import write_figures
 from benchmarks.processes import Reader, sample, simulator, start
 from benchmarks.proxy import Faults, Proxy
 from model.records.resample import FS
@@ -349,7 +350,7 @@ def main() -> None:
         results[part] = PARTS[part](QUICK if options.quick else FULL)
         Console().print(report(part, results[part]))
         if options.json:
-            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            write_figures(options.json, results)
 
 
 if __name__ == "__main__":

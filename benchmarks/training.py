@@ -7,7 +7,6 @@ the whole 100 epochs there instead of the CPU figures.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from agent.core import config
+from benchmarks.figures import write_figures
 from model import device
 from model.beats import dataset
 from model.beats.dataset import DataSplit
@@ -74,7 +74,7 @@ def main() -> None:
         for key, value in figures.items():
             print(f"  {key:32} {value:.2f}" if isinstance(value, float) else f"  {key:32} {value}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        write_figures(arguments.json, results)
 
 
 def training(threads: int) -> dict[str, Any]:

@@ -226,7 +226,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         command.main()
     assert not ended.value.code
     assert "485 inputs, 0 failed" in capsys.readouterr().out
-    figures = json.loads((tmp_path / "f" / "figures.json").read_text())
+    figures = json.loads((tmp_path / "f" / "figures.json").read_text())["results"]
     assert [row["inputs"] for row in figures["targets"]] == [415, 70]
     assert all(row["accepted"] + sum(row["refused"].values()) == row["inputs"] for row in figures["targets"])
 

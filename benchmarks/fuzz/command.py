@@ -10,15 +10,12 @@ anything failed or memory grew.
 
 import argparse
 import json
-import platform
 import sys
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy
-import wfdb
-
+from benchmarks.figures import write_figures
 from benchmarks.fuzz import files, messages, sessions, streams
 from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, judge, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
@@ -143,17 +140,14 @@ def main() -> None:
     sound = all(map(is_sound, tallies.values()))
     print(f"{total:,} inputs, {failed:,} failed, {'memory flat' if sound or failed else 'memory grew'}")
     if options.json:
-        versions = {"python": platform.python_version(), "numpy": numpy.__version__, "wfdb": wfdb.__version__}
         figures = {
             "inputs": total,
             "failed": failed,
             "sound": sound,
             "seed": options.seed,
-            "versions": versions,
             "targets": [row(name, tally) for name, tally in tallies.items()],
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_figures(options.json, figures)
     sys.exit(not sound)
 
 
