@@ -124,12 +124,12 @@ class Reader:
         """When the first line with `text` came after `after_s`; infinity where none did."""
         return next((at for at, line in self.lines if at > after_s and text in line), math.inf)
 
-    def wait(self, text: str, timeout_s: float = 60.0) -> None:
+    def wait(self, text: str, timeout_s: float = 120.0) -> None:
         """Wait for a line with `text`."""
         until_s = time.monotonic() + timeout_s
         while self.first_s(text) == math.inf:
             if time.monotonic() > until_s:
-                raise SystemExit(f"the monitor did not tell {text!r} within {timeout_s:g} s")
+                raise SystemExit(f"the monitor did not write {text!r} within {timeout_s:g} s")
             time.sleep(0.02)
 
 

@@ -275,7 +275,7 @@ def test_a_demo_that_cannot_be_replayed_says_why(weights: Path) -> None:
 def test_the_demo_without_a_terminal_prints_lines_and_ends(weights: Path, tmp_path: Path) -> None:
     """The demo in a pipe writes a line a beat, a picture where asked, and ends by itself with exit code 0."""
     picture = tmp_path / "dashboard.svg"
-    done = run("demo", "--seconds", "8", "--weights", str(weights), "--svg", str(picture))
+    done = run("demo", "--seconds", "12", "--weights", str(weights), "--svg", str(picture))
     assert done.returncode == 0, done.stderr
     assert re.search(r"^208 +0:00:0\d\.\d\d  [NSVFQ]  ", done.stdout, re.MULTILINE)
     assert "added latency" in done.stderr

@@ -140,7 +140,7 @@ FAULTS = 20
 def faults() -> tuple[Tally, Counter[str]]:
     """What the worker makes of a subject with many faults, and what its inputs are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "HANG_S", 2.0)
+        patch.setattr(worker, "HANG_S", 4.0)
         seed = next(seed for seed in range(1_000_000) if _has_all(_names(seed)))
         return hunt("faulty", FAULTY, FAULTS, seed), Counter(_names(seed))
 
@@ -163,7 +163,7 @@ def test_faults_are_noticed(faults: tuple[Tally, Counter[str]]) -> None:
         "print": "RecordError that cannot be shown",
         "memory": "RecordError for want of memory",
         "crash": "ended by -6",
-        "hang": "hung for 2 s",
+        "hang": "hung for 4 s",
         "connect": "reached out: socket.connect",
     }
     assert {fault: found[reason] for fault, reason in reasons.items()} == {fault: made[fault] for fault in reasons}
