@@ -1,4 +1,4 @@
-"""A bed that misbehaves: its own trouble, on its own line. The others' beats are those without it, and not later."""
+"""A bed that misbehaves harms only itself: the beats of the others are those without it, and no later."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,17 +19,17 @@ pytestmark = pytest.mark.slow
 BEDS, SECONDS = 6, 30.0
 TICKS = round(SECONDS * FS / TICK)
 MOST_EVENTS = 60
-"""Of one bed in half a minute, whatever it does."""
+"""The most events of one bed in half a minute, whatever it does."""
 LATE_S = 0.25
 SHARE = BLOCKS_PER_PUSH * BLOCK_SAMPLES
-"""Samples of a bed that sends too much for which the others wait at most."""
+"""The most samples of a bed that sends too much for which the others wait."""
 HEART = heart(3, 2 * SECONDS)
 ROWS = np.random.default_rng(7)
 WIDE = Lead("V5", "mV", 200.0, 0.0, -32768, 32767)
 
 
 def at(tick: int, run: str = "run", bed: str = BAD, fs: float = FS, lead: Lead | None = None) -> Frames:
-    """The bed's packet of a tick."""
+    """Return the bed's packet of a tick."""
     counts = HEART[TICK * tick : TICK * (tick + 1)]
     return (
         packet(bed, run, TICK * tick, counts, fs) if lead is None else packet(bed, run, TICK * tick, counts, fs, lead)
@@ -37,7 +37,7 @@ def at(tick: int, run: str = "run", bed: str = BAD, fs: float = FS, lead: Lead |
 
 
 def comes_and_goes(tick: int) -> Iterator[Frames]:
-    """Half a second there, half a second not, each time a new run, some of them with an End."""
+    """Sends for half a second, then pauses for as long; each time a new run, some with an End."""
     run, place = divmod(tick, 5)
     if place < 3:
         yield at(place, f"run {run}")
@@ -46,24 +46,24 @@ def comes_and_goes(tick: int) -> Iterator[Frames]:
 
 
 def changes_rate(tick: int) -> Iterator[Frames]:
-    """Another rate with every second: other samples of the same run, which no device has, and other runs."""
+    """Changes the rate every second, within a run, which no device does, and between runs."""
     rates = (125.0, 250.0, 360.0, 500.0, 7.0)
     yield at(tick, f"run {tick // 10}", fs=rates[tick // 5 % len(rates)])
 
 
 def changes_leads(tick: int) -> Iterator[Frames]:
-    """Other leads with every packet of one run."""
+    """Changes the leads with every packet of one run."""
     yield at(tick, lead=WIDE if tick % 2 else None)
 
 
 def repeats_name(tick: int) -> Iterator[Frames]:
-    """Two devices under one name."""
+    """Sends as two devices under one name."""
     yield at(tick, "one")
     yield packet(BAD, "other", TICK * tick + 3, heart(5, 2 * SECONDS)[TICK * tick : TICK * (tick + 1)])
 
 
 def sends_noise(tick: int) -> Iterator[Frames]:
-    """White noise of ten millivolts for an hour: two minutes of it with every tick."""
+    """Sends an hour of white noise of ten millivolts: two minutes of it with every tick."""
     for i in range(600):
         yield packet(BAD, "run", TICK * (600 * tick + i), ROWS.integers(-5000, 5000, TICK))
         if tick >= 30:
@@ -71,25 +71,25 @@ def sends_noise(tick: int) -> Iterator[Frames]:
 
 
 def floods(tick: int) -> Iterator[Frames]:
-    """The same packets a hundred times over, all at once."""
+    """Sends the same packets a hundred times, all at once."""
     for _ in range(100):
         yield from (at(tick), at(max(0, tick - 1)))
 
 
 def runs_ahead(tick: int) -> Iterator[Frames]:
-    """Jumps of the index, by seconds and by years."""
+    """Jumps ahead in the index, by seconds and by years."""
     jump = (0, 1000, 10**6, 10**9, 10**12)[tick // 20 % 5]
     yield packet(BAD, "run", TICK * tick + jump, HEART[:TICK])
 
 
 def sends_giants(tick: int) -> Iterator[Frames]:
-    """Packets as large as they may be, in one run: 8.7 minutes of signal in each."""
+    """Sends the largest allowed packets, in one run: 8.7 minutes of signal in each."""
     if tick % 10 == 0:
         yield packet(BAD, "run", tick // 10 * 65536, np.resize(HEART, 65536))
 
 
 def sends_garbage(tick: int) -> Iterator[Frames]:
-    """Frames that are none, and headers that lie, between its own good packets."""
+    """Sends malformed frames, and headers that lie, between valid packets."""
     good = at(tick)
     header = json.loads(good[1])
     lies = [
@@ -107,7 +107,7 @@ def sends_garbage(tick: int) -> Iterator[Frames]:
 
 
 def changes_name(tick: int) -> Iterator[Frames]:
-    """Another name with each of twenty packets a tick, none of which comes again."""
+    """Sends twenty packets a tick, each under a name that never comes again."""
     for i in range(20):
         yield at(tick, bed=f"{BAD} {tick} {i}")
 
@@ -131,7 +131,7 @@ BEHAVIOURS: dict[Behaviour, str] = {
     sends_garbage: "a message of 1 frames instead of 3",
     is_extreme: "lead II",
 }
-"""What a bed does, and what is said of it on its own line."""
+"""What a bed does, and the text of the event that it gets."""
 Played = Callable[[Behaviour], Outcome]
 
 
@@ -146,18 +146,19 @@ def played(settings: Config, classifier: BeatClassifier) -> Played:
 
 @pytest.fixture(scope="module")
 def alone(played: Played) -> Outcome:
-    """What is told of the others without the bed."""
+    """Return the results of the others without the bed."""
     return played(lambda _: ())
 
 
 def test_the_others_are_watched(alone: Outcome) -> None:
+    """Without the misbehaving bed, each of the others has its beats and a complete ledger."""
     for name in (f"bed {10 + i}" for i in range(BEDS)):
-        assert sum(isinstance(one, Beat) for one in alone.of(name)) > 15
+        assert sum(isinstance(item, Beat) for item in alone.of(name)) > 15
         assert alone.ledgers[name] == (TICKS * TICK, TICKS * TICK, 0)
 
 
 def check(outcome: Outcome, alone: Outcome) -> None:
-    """The other beds' beats, events, alarms and ledgers are the same to the last digit, and told in time."""
+    """Check that the other beds' results and ledgers are the same to the last digit, and in time."""
     for other in alone.beds - {FENCE}:
         assert outcome.of(other) == alone.of(other), other
         assert outcome.ledgers[other] == alone.ledgers[other]
@@ -169,6 +170,7 @@ def check(outcome: Outcome, alone: Outcome) -> None:
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.__name__)
 def test_a_bed_that_misbehaves_is_its_own_trouble_only(behaviour: Behaviour, alone: Outcome, played: Played) -> None:
+    """The others do not change, the event says what is wrong, and the bed's own ledger is complete."""
     outcome = played(behaviour)
     check(outcome, alone)
     assert any(BEHAVIOURS[behaviour] in text for text in outcome.events(BAD)), outcome.events(BAD)
@@ -177,6 +179,7 @@ def test_a_bed_that_misbehaves_is_its_own_trouble_only(behaviour: Behaviour, alo
 
 
 def test_a_name_that_changes_with_every_packet_does_not_fill_the_ward(alone: Outcome, played: Played) -> None:
+    """At most a hundred beds are admitted, and an event says that there are too many names."""
     outcome = played(changes_name)
     check(outcome, alone)
     assert len(outcome.beds - alone.beds) <= 100

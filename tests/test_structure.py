@@ -62,7 +62,7 @@ def module_name(path: Path) -> str:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Full names of all that a module imports, wherever it does so: `from a import b` is `a.b`."""
+    """Yield the full names of all that a module imports, wherever it does: `from a import b` is `a.b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -72,24 +72,22 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def folder_of(name: str) -> str:
-    """The longest folder that a dotted name lies in."""
+    """Return the innermost folder that a dotted name lies in."""
     while name not in FOLDERS:
         name = name.rpartition(".")[0]
     return name
 
 
 def forbidden(name: str, tree: ast.AST) -> set[str]:
-    """What a module imports of ours though it must not."""
+    """Return the modules of this repository that a module imports though it must not."""
     home = folder_of(name)
-    ours = {found for found in imports(tree) if found.split(".")[0] in (*PACKAGES, "tests", "benchmarks")}
-    foreign = {found for found in ours if found.split(".")[0] not in PACKAGES}
-    wrong = {
-        found for found in ours - foreign if folder_of(found) != home and FOLDERS[folder_of(found)] >= FOLDERS[home]
-    }
+    ours = {target for target in imports(tree) if target.split(".")[0] in (*PACKAGES, "tests", "benchmarks")}
+    foreign = {target for target in ours if target.split(".")[0] not in PACKAGES}
+    homes = {target: folder_of(target) for target in ours - foreign}
+    wrong = {target for target, folder in homes.items() if folder != home and FOLDERS[folder] >= FOLDERS[home]}
     if home == "simulator":
-        wrong |= {
-            found for found in ours - foreign if found.startswith("agent") and folder_of(found) not in SIMULATOR_USES
-        }
+        agents = {target for target in homes if target.startswith("agent")}
+        wrong |= {target for target in agents if homes[target] not in SIMULATOR_USES}
     return wrong | foreign
 
 
@@ -99,7 +97,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def python(*arguments: str) -> str:
-    """Standard output of another Python in the repository's folder."""
+    """Return the standard output of another Python in the repository's folder."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
@@ -131,7 +129,7 @@ def test_every_folder_has_its_floor() -> None:
     ],
 )
 def test_wrong_directions_are_found(name: str, line: str, found: set[str]) -> None:
-    """The check sees an import in the wrong direction, however it is written."""
+    """The check finds an import in the wrong direction, however it is written."""
     assert forbidden(name, ast.parse(line)) == found
 
 
@@ -249,8 +247,8 @@ def test_help_is_quick(options: list[str]) -> None:
 
 def test_help_is_there() -> None:
     """`python -m agent --help` names the commands."""
-    said = python("-m", "agent", "--help")
-    assert all(command in said for command in ("monitor", "simulate", "demo", "train"))
+    help_text = python("-m", "agent", "--help")
+    assert all(command in help_text for command in ("monitor", "simulate", "demo", "train"))
 
 
 def project() -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What several test files share: made-up beds, recordings, and subjects with faults."""
+"""What several test files share: synthetic beds, recordings, and subjects with faults."""
