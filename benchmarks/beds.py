@@ -33,14 +33,14 @@ KEYS = ("type", "bed", "kind", "time_s", "added_ms", "analysed")
 """What is kept of a line."""
 GROUPS = {
     "receive": ("socket", "decode", "link"),
-    "admit": ("door", "history", "quality"),
-    "detect": ("detect",),
-    "describe": ("segment", "context"),
+    "admit": ("input", "ring", "lead state"),
+    "detect": ("qrs",),
+    "describe": ("beats",),
     "classify": ("net",),
-    "waveform": ("waveform",),
+    "waveform": ("windows",),
     "alarms": ("alarms",),
-    "rhythm": ("rhythm", "verdict"),
-    "order": ("ward",),
+    "rhythm": ("rate", "smoothing"),
+    "order": ("pipeline",),
     "loop": ("loop", "wait"),
     "output": ("output",),
 }

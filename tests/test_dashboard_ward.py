@@ -1,6 +1,8 @@
 """The ward view: which beds stand where, how many cards of which size, and what the monitor is asked for."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -9,16 +11,20 @@ from hypothesis import strategies as st
 from test_dashboard import SIZES, WICKED, at_a_glance, make, make_bed, printed, shown
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
-from agent.core.messages import Alarm, BedSummary, Event, Ledger, Priority, WardSnapshot
+from agent.core.config import Config
+from agent.core.events import EventText
+from agent.core.messages import Alarm, BedSummary, Ledger, Priority, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, SINK_S, SORT_EVERY_S, BedOrder, restrict_order, update_order
 from agent.dashboard.frame import fit_view, layout_view, render_frame
 from agent.dashboard.key_bindings import match_bed_names, press_keys
 from agent.dashboard.layout import SMALL_CARD, choose_card_grid, resize_card_grid
 from agent.dashboard.picture import draw_dashboard_svg
 from agent.dashboard.view import DashboardView, needed_beds, page_beds
-from agent.monitor.ward_index import INDEX_REFRESH_S as LOOKED_S
-from agent.monitor.ward_index import KEPT_ALARMS, AlarmHistory, WardIndex
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.alarm_history import KEPT_ALARMS, AlarmHistory
+from agent.monitor.snapshot import INDEX_PERIOD_S, SnapshotMaker
 from agent.pipeline.monitored_bed import MonitoredBed
+from agent.pipeline.pipeline import Pipeline
 
 WARD = make(*(make_bed(f"bed-{i}") for i in range(1000)))
 NAMES = ("a", "b", "c", "d")
@@ -322,34 +328,38 @@ def test_no_colour_is_needed() -> None:
 
 
 class Known:
-    """Alarms of each row, as a ward would know them."""
+    """A pipeline whose beds have the alarms that are set here, by row, over a link that sent ten samples of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, beds: dict[str, MonitoredBed]) -> None:
+        self.beds = beds
+        self.alarms = SimpleNamespace(rules=lambda row: SimpleNamespace(manager=self.managers(row)))
         self.shown: dict[int, tuple[Alarm, ...]] = {}
         self.until_s: dict[int, float] = {}
 
-    def view(self, row: int) -> tuple[Alarm, ...]:
-        return self.shown.get(row, ())
+    def managers(self, row: int) -> SimpleNamespace:
+        shown, until_s = self.shown.get(row, ()), self.until_s.get(row, 0.0)
 
-    def urgency(self, row: int) -> int:
-        return 8 * len(self.view(row))
+        def audible(now_s: float) -> Priority | None:
+            return None if until_s > now_s or not shown else shown[0].priority
 
-    def audible(self, row: int, now_s: float) -> Priority | None:
-        return None if self.until_s.get(row, 0.0) > now_s or not self.view(row) else self.view(row)[0].priority
+        return SimpleNamespace(view=shown, urgency=8 * len(shown), audible=audible, silenced_until_s=until_s)
 
-    def silenced_until_s(self, row: int) -> float:
-        return self.until_s.get(row, 0.0)
+    def snapshots(self, settings: Config) -> SnapshotMaker:
+        link = SimpleNamespace(sent=lambda _: 10)
+        return SnapshotMaker(cast(Pipeline, self), cast(LinkReceiver, link), settings, AlarmHistory())
 
 
-def test_all_beds_at_a_glance() -> None:
+def test_all_beds_at_a_glance(settings: Config) -> None:
     """The index holds every bed with what its order and the counts need, and the sum of the samples."""
-    beds = {name: MonitoredBed(name, row, arrived_s=100.0, sent_s=98.0) for row, name in enumerate("abc")}
+    beds = {
+        name: MonitoredBed(name, row, arrived_s=100.0, sent_s=98.0, analysed=8, lost=1)
+        for row, name in enumerate("abc")
+    }
     beds["c"].arrived_s = 50.0
-    known = Known()
+    known = Known(beds)
     known.shown = {0: (VT,), 1: (COUPLET, COUPLET)}
     known.until_s = {1: 130.0}
-    glances = WardIndex(beds, known, lambda _: Ledger(10, 8, 1), lost_s=2.5)
-    seen, total = glances.look(100.5)
+    seen, total = known.snapshots(settings).index(100.5)
     assert seen == (
         BedSummary("a", "learning", 8, "high", "high", False, 2.5),
         BedSummary("b", "learning", 16, "low", None, True, 2.5),
@@ -358,33 +368,34 @@ def test_all_beds_at_a_glance() -> None:
     assert total == Ledger(30, 24, 3)
 
 
-def test_a_glance_is_not_taken_at_every_frame() -> None:
+def test_a_glance_is_not_taken_at_every_frame(settings: Config) -> None:
     """The index is the same for a while, unless there is a new bed, something was done, or the time is over."""
-    beds, known = {"a": MonitoredBed("a", 0)}, Known()
-    glances = WardIndex(beds, known, lambda _: Ledger(), lost_s=2.5)
-    first = glances.look(100.0)[0]
+    beds = {"a": MonitoredBed("a", 0)}
+    known = Known(beds)
+    glances = known.snapshots(settings)
+    first = glances.index(100.0)[0]
     known.shown = {0: (VT,)}
-    assert glances.look(100.0 + LOOKED_S / 2)[0] is first
-    assert glances.look(100.0 + LOOKED_S)[0][0].priority == "high"
+    assert glances.index(100.0 + INDEX_PERIOD_S / 2)[0] is first
+    assert glances.index(100.0 + INDEX_PERIOD_S)[0][0].priority == "high"
     known.shown = {}
-    assert glances.look(101.0)[0][0].priority is None
+    assert glances.index(101.0)[0][0].priority is None
     known.shown = {0: (VT,)}
-    glances.forget()
-    assert glances.look(101.01)[0][0].priority == "high"
+    glances.forget_index()
+    assert glances.index(101.01)[0][0].priority == "high"
     beds["b"] = MonitoredBed("b", 1)
-    assert len(glances.look(101.02)[0]) == 2
-    assert glances.look(50.0)[0] is not glances.look(101.02)[0]
+    assert len(glances.index(101.02)[0]) == 2
+    assert glances.index(50.0)[0] is not glances.index(101.02)[0]
 
 
 def test_the_last_alarms_of_a_bed() -> None:
     """An alarm is kept as it was told last, the newest first, and only so many."""
     last = AlarmHistory()
-    last.take([VT, Event("bed-1", 0, "gap", "a gap"), COUPLET])
+    last.push([], [VT, EventText("gap", "bed-1", "", 0, "a gap"), COUPLET], 0.0)
     over = replace(VT, ended=VT.onset + 500)
-    last.take([over])
+    last.push([], [over], 0.0)
     assert last.of("bed-1") == (COUPLET, over)
     assert last.of("bed-2") == ()
-    last.take([replace(VT, onset=onset) for onset in range(1000, 1100)])
+    last.push([], [replace(VT, onset=onset) for onset in range(1000, 1100)], 0.0)
     assert len(last.of("bed-1")) == KEPT_ALARMS
     assert last.of("bed-1")[0].onset == 1099
 

@@ -23,7 +23,7 @@ from agent.evaluation.beat_evaluation import (
     evaluate_beats,
     record_names,
 )
-from agent.evaluation.record_analysis import analyse_records
+from agent.evaluation.record_analysis import EVALUATION_RUN, analyse_records
 from agent.pipeline.pipeline import Pipeline
 from model.beats.dataset import PACED_RECORDS
 from model.errors import ConfigError, EcgError, RecordError, RunError
@@ -85,9 +85,10 @@ def pair(folder: Path, name: str = "a", source: str = "100") -> Record:
 
 
 def replayed(record: Record, ward: Pipeline) -> list[Beat]:
-    """What a ward says of a replay by the simulator."""
+    """What a ward says of a replay by the simulator, as if its run were that of an evaluation."""
     plan = ReplayPlan(str(record.path), record.name, 0.0, None, False, None, 0.0, 0)
-    return [item for item in all_found(ward, RecordReplay(plan, 400.0)) if isinstance(item, Beat)]
+    beats = (item for item in all_found(ward, RecordReplay(plan, 400.0)) if isinstance(item, Beat))
+    return [replace(beat, run=EVALUATION_RUN) for beat in beats]
 
 
 def holed(folder: Path, name: str, source: str) -> Record:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_monitor_that_is_killed_again_and_again_loses_nothing() -> None:
     """A recording monitor, killed at any moment and restarted: all signal, every sample right, no beat twice."""
-    figures = soak.kills(soak.Lengths(kills=3, stop_s=0, network_s=0, hours=0))
+    figures = soak.kills(soak.Lengths(kills=3, stop_s=0, network_s=0, hours=0), speed=5.0)
     assert soak.wrong(figures) == {}
     assert figures["recorded_s"] > 30
     assert figures["beats_at_other_places"] <= 0.02 * figures["beats"]

@@ -155,7 +155,7 @@ def train_live(
     from agent.training.live_run import show_live_training
 
     command = shlex.join(["ecg-agent", *sys.argv[1:]])
-    show_live_training(settings.train, run or Path("runs") / name, name, command, fold)
+    show_live_training(settings.train, settings.signal, run or Path("runs") / name, name, command, fold)
 
 
 @app.command()

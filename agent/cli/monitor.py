@@ -73,7 +73,7 @@ def run_monitor(config: Config, asked: MonitorOptions, over: Callable[[], bool] 
         try:
             _show_session(session, config, asked, lambda: stop() or over())
         finally:
-            if session.ward.beds:
+            if session.pipeline.beds:
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
         if asked.svg is not None:
             _write_svg_picture(session, asked.svg, config)
@@ -121,19 +121,20 @@ def find_free_endpoint() -> str:
 def _show_session(session: MonitorSession, config: Config, asked: MonitorOptions, stop: Callable[[], bool]) -> None:
     from agent.dashboard.terminal import TerminalScreen
     from agent.dashboard.view import DashboardView
-    from agent.outputs.result_sinks import DashboardSink, JsonLineSink, TextLineSink
+    from agent.outputs.dashboard_sink import DashboardSink
+    from agent.outputs.text_lines import JsonLineSink, TextLineSink
 
     until = EndCondition(asked.seconds, asked.until_end)
     if asked.json or not sys.stdout.isatty():
         try:
-            session.run((JsonLineSink if asked.json else TextLineSink)(sys.stdout), until, stop)
+            session.run((JsonLineSink if asked.json else TextLineSink)(sys.stdout, session), until, stop)
         except BrokenPipeError:  # whoever read our lines has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     view = DashboardView(ascii=config.dashboard.ascii, seconds=config.dashboard.seconds or None)
     with TerminalScreen(Console(), view) as screen:
-        dashboard = DashboardSink(screen, config)
-        dashboard.show([], session, session.clock())  # something to see at once; and the first picture is the slowest
+        dashboard = DashboardSink(screen, config, session)
+        dashboard.refresh(session.clock())  # something to see at once; and the first picture is the slowest
         session.run(dashboard, until, stop)
 
 
@@ -150,7 +151,9 @@ def _write_svg_picture(session: MonitorSession, path: Path, config: Config) -> N
     from agent.dashboard.picture import draw_dashboard_svg
     from agent.dashboard.view import DashboardView
 
-    text = draw_dashboard_svg(session.snapshot(session.clock()), DashboardView(ascii=config.dashboard.ascii), 120, 34)
+    text = draw_dashboard_svg(
+        session.full_snapshot(session.clock()), DashboardView(ascii=config.dashboard.ascii), 120, 34
+    )
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
