@@ -46,7 +46,7 @@ from agent.core.messages import (
 )
 from agent.core.wording import event_text
 from agent.dashboard import wave_raster
-from agent.dashboard.frame import fit_view, layout_view
+from agent.dashboard.frame import fit_view, fit_waves
 from agent.dashboard.layout import choose_card_grid as grid_of
 from agent.dashboard.lines import format_sample_clock
 from agent.dashboard.painter import FramePainter
@@ -123,7 +123,7 @@ def ours(target: TextIO, size: tuple[int, int]) -> Callable[[WardSnapshot], None
         view = fit_view(shown, view, *size)
         wanted = set(needed_beds(view, shown))
         shown = replace(shown, beds=tuple(bed for bed in shown.beds if bed.bed in wanted))
-        view = layout_view(shown, view, *size)
+        view = fit_waves(shown, view)
         target.write(painter.paint(shown, view, *size))
         target.flush()
 
@@ -222,15 +222,15 @@ class Paper:
     def press(self, _keys: str, _snapshot: WardSnapshot) -> bool:
         return True
 
-    def asked(self) -> tuple[BedAction, ...]:
+    def take_actions(self) -> tuple[BedAction, ...]:
         return ()
 
-    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
+    def plan_frame(self, snapshot: WardSnapshot) -> Sequence[str]:
         self.view = fit_view(snapshot, self.view, *self._size)
         return needed_beds(self.view, snapshot)
 
     def draw(self, snapshot: WardSnapshot) -> None:
-        self.view = layout_view(snapshot, self.view, *self._size)
+        self.view = fit_waves(snapshot, self.view)
         self._target.write(self._painter.paint(snapshot, self.view, *self._size))
         self._target.flush()
 

@@ -13,7 +13,7 @@ from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, Beat, LinkView, Result, WardSnapshot
 from agent.dashboard import key_bindings as typed_keys
-from agent.dashboard.frame import fit_view, layout_view
+from agent.dashboard.frame import fit_view, fit_waves
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import BedAction, DashboardView, needed_beds
 from agent.link.link_receiver import LinkReceiver
@@ -39,16 +39,16 @@ class FakeScreen:
         self.view = typed_keys.press_keys(self.view, keys, snapshot)
         return not self.view.quit
 
-    def asked(self) -> tuple[BedAction, ...]:
-        asked, self.view = self.view.asked, replace(self.view, asked=())
-        return asked
+    def take_actions(self) -> tuple[BedAction, ...]:
+        actions, self.view = self.view.actions, replace(self.view, actions=())
+        return actions
 
-    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
+    def plan_frame(self, snapshot: WardSnapshot) -> Sequence[str]:
         self.view = fit_view(snapshot, self.view, 80, 24)
         return needed_beds(self.view, snapshot)
 
     def draw(self, snapshot: WardSnapshot) -> None:
-        self.view = layout_view(snapshot, self.view, 80, 24)
+        self.view = fit_waves(snapshot, self.view)
         self.drawn.append(snapshot)
 
     def ring(self) -> None:
@@ -150,7 +150,7 @@ def test_a_key_brings_a_frame_at_once(bench: Callable[[int], Bench]) -> None:
 
 
 def test_beats_bring_frames_where_few_beds_are_seen(bench: Callable[[int], Bench]) -> None:
-    """A beat of the bed that is seen brings a frame; where there are many beds it waits for the next one."""
+    """A beat of the shown bed triggers a frame; with many beds it waits for the next frame."""
     for beds, frames in ((1, 2), (MANY_BEDS, 2), (MANY_BEDS + 1, 1)):
         some = bench(beds)
         some.at(1000.0)
@@ -194,7 +194,7 @@ class FakeLink:
     def sent(self, _bed: str) -> int:
         return 1000
 
-    def behind_with(self, _waiting: dict[str, int]) -> None:
+    def set_backlog(self, _waiting: dict[str, int]) -> None:
         pass
 
 
@@ -226,7 +226,7 @@ def test_a_session_in_two_steps(session: MonitorSession) -> None:
 
 
 def test_acknowledged_alarms_are_told(session: MonitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was acknowledged is told with what is found next, and known to the list of the last alarms."""
+    """An acknowledged alarm comes with the next results, and is in the list of the last alarms."""
     alarm = replace(VT, bed="b")
     seen = replace(alarm, acknowledged_s=1060.0)
     session._alarm_history.push([], [alarm, replace(COUPLET, bed="b")], 0.0)
@@ -239,7 +239,7 @@ def test_acknowledged_alarms_are_told(session: MonitorSession, monkeypatch: pyte
 
 
 def test_a_silence_is_seen_at_once(session: MonitorSession) -> None:
-    """A bed that is silenced is so in the next glance, and no longer when it is asked for again."""
+    """A bed that is silenced is so in the next glance, and no longer after a second request."""
     now_s = session.clock()
     assert not session.ward_snapshot(now_s).index[1].silenced
     session.silence("b")

@@ -119,7 +119,7 @@ class SilentLink:
     def sent(self, _bed: str) -> int:
         return 1000
 
-    def behind_with(self, _waiting: dict[str, int]) -> None:
+    def set_backlog(self, _waiting: dict[str, int]) -> None:
         pass
 
 

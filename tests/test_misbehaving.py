@@ -125,10 +125,10 @@ BEHAVIOURS: dict[Behaviour, str] = {
     changes_rate: "cannot resample this stream",
     changes_leads: "rate or leads changed 8 times in a row",
     repeats_name: "two devices send as bed 'bed 1'",
-    sends_noise: "more than is its share",
+    sends_noise: "more than its share",
     floods: "lead II",
     runs_ahead: "samples never arrived",
-    sends_giants: "more than is its share",
+    sends_giants: "more than its share",
     sends_garbage: "a message of 1 frames instead of 3",
     is_extreme: "lead II",
 }
@@ -152,7 +152,7 @@ def alone(played: Played) -> Outcome:
 
 
 def test_the_others_are_watched(alone: Outcome) -> None:
-    """Without the misbehaving bed, each of the others has its beats and a complete ledger."""
+    """Without a misbehaving bed each of the others has beats and a closed ledger."""
     for name in (f"bed {10 + i}" for i in range(BEDS)):
         assert sum(isinstance(item, Beat) for item in alone.of(name)) > 15
         assert alone.ledgers[name] == (TICKS * TICK, TICKS * TICK, 0)
@@ -172,7 +172,7 @@ def check(outcome: Outcome, alone: Outcome) -> None:
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.__name__)
 def test_a_bed_that_misbehaves_is_its_own_trouble_only(behaviour: Behaviour, alone: Outcome, played: Played) -> None:
-    """The others do not change, the event says what is wrong, and the bed's own ledger is complete."""
+    """Whatever one bed does, the others are watched as if it were not there, and its own ledger closes."""
     outcome = played(behaviour)
     check(outcome, alone)
     assert any(BEHAVIOURS[behaviour] in text for text in outcome.events(BAD)), outcome.events(BAD)
@@ -181,7 +181,7 @@ def test_a_bed_that_misbehaves_is_its_own_trouble_only(behaviour: Behaviour, alo
 
 
 def test_a_name_that_changes_with_every_packet_does_not_fill_the_ward(alone: Outcome, played: Played) -> None:
-    """At most a hundred beds are admitted, and an event says that there are too many names."""
+    """A device that invents names adds only a bounded number of beds."""
     outcome = played(changes_name)
     check(outcome, alone)
     assert len(outcome.beds - alone.beds) <= 100

@@ -26,8 +26,7 @@ class RateRule:
         """`intervals`: how many the shown rate is the mean of."""
         self._manager, self._all = manager, intervals
         low, high = config.rate_low_bpm, config.rate_high_bpm
-        very_high = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
-        very_low = min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
+        very_high, very_low = extreme_rate_limits(config)
         self._limits: tuple[tuple[AlarmCondition, float, int], ...] = (
             ("extreme tachycardia", very_high, 1),
             ("extreme bradycardia", very_low, -1),
@@ -84,6 +83,13 @@ class RateRule:
                     manager.raise_or_extend(condition, beat.sample, manager.sample + self._ends, None)
                 stands = True
         return stands
+
+
+def extreme_rate_limits(config: AlarmConfig) -> tuple[float, float]:
+    """Return the heart rates in beats a minute above and below which it is extreme; never inside the other limits."""
+    high, low = config.rate_high_bpm, config.rate_low_bpm
+    above = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
+    return above, min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
 
 
 def _rate_limit_text(

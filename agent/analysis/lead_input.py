@@ -10,13 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap
 from model.errors import StreamError
-from model.records.resample import FS, Resampler, resampling_ratio
+from model.records.resample import FS, Resampler, resampling_delay_s, resampling_ratio
 from model.records.wfdb_records import default_lead
-
-UNITS_MV = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "\N{GREEK SMALL LETTER MU}V": 1e-3}
-"""Millivolts in one unit of a lead. A lead in any other unit is no ECG."""
 
 MOST_MILLIVOLTS = 1e4
 """Ten volts: no electrode gives more, and what a device says beyond that would run over in the filters."""
@@ -65,7 +63,7 @@ class LeadInput:
     @property
     def delay_s(self) -> float:
         """Seconds of later signal that the resampling of one sample waits for."""
-        return 0.0 if self.step == 1 else 10 * max(1 / self.fs, 1 / FS)
+        return resampling_delay_s(self.fs)
 
     def at_fs(self, index: int) -> int:
         """Return the index at 125 Hz of the first sample that is not before sample `index` of the stream."""

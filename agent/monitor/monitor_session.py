@@ -242,7 +242,7 @@ class MonitorSession:
     def _analyse(self, signals: list[Chunk | Gap | End], now_s: float, ended: bool) -> list[Result]:
         results, self._acknowledged = self._acknowledged, []
         results += self.pipeline.push(signals, shared=not ended)
-        self.link.behind_with(self.pipeline.backlog())
+        self.link.set_backlog(self.pipeline.backlog())
         if now_s >= self._clock_due_s + CLOCK_PERIOD_S:
             self._clock_due_s = now_s
             results += self.pipeline.watch_clock(now_s)
@@ -284,7 +284,7 @@ class MonitorSession:
             raise StreamError(self._no_stream(timeout_s))
         if until.seconds is not None and now_s - self.started_s >= until.seconds:
             return True
-        return until.ended and self._all_ended()
+        return until.ended and self._all_ended() and self.link.is_idle(now_s)
 
     def _all_ended(self) -> bool:
         beds = self.pipeline.beds

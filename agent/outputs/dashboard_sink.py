@@ -58,11 +58,11 @@ class DashboardSink:
         snapshot = session.ward_snapshot(now_s)
         goes_on = self._screen.press(self._keys, snapshot)
         self._keys = ""
-        actions = self._screen.asked()
+        actions = self._screen.take_actions()
         for action in actions:
             (session.acknowledge if action.kind == "acknowledge" else session.silence)(action.bed)
         snapshot = session.ward_snapshot(now_s) if actions else snapshot
-        self._last = session.with_beds(snapshot, self._screen.looks_at(snapshot))
+        self._last = session.with_beds(snapshot, self._screen.plan_frame(snapshot))
         self._screen.draw(self._last)
         if self._bell.due(snapshot.index, now_s) and self._screen.view.bell:
             self._screen.ring()

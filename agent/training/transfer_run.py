@@ -26,8 +26,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from safetensors.torch import save_file
 
-from agent.analysis.lead_input import UNITS_MV
 from agent.analysis.qrs_detector import QrsDetector
+from agent.core.lead_units import UNITS_MV
 from agent.core.messages import FloatArray
 from model.beats import frontend
 from model.errors import RecordError, RunError
