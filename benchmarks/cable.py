@@ -3,8 +3,8 @@
     python -m benchmarks.cable [--cut 20] [--loss 10] [--json results.json]  (as root)
 
 The simulator runs on one host, a recording monitor on the other; the link between them is taken down for `--cut`
-seconds, then, in other runs, for a short moment and ten times in a row. Measured: how soon the loss is said, how soon
-after the cable is back the first new beat comes, and whether every sample was fetched again.
+seconds, then, in other runs, for a short moment and ten times in a row. Measured: how soon the loss is reported, how
+soon after the cable is back the first new beat comes, and whether every sample was fetched again.
 """
 
 import argparse

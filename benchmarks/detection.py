@@ -25,7 +25,7 @@ HOUR = 3600 * FS
 
 
 def load(name: str) -> FloatArray:
-    """Default lead of an embedded record at 125 Hz, rounded to a microvolt: (n,) mV."""
+    """Return the default lead of an embedded record at 125 Hz, rounded to a microvolt: (n,) float32 mV."""
     return np.round(read_default_lead(open_record(name)), 3)
 
 
@@ -35,7 +35,7 @@ def detect(x: FloatArray) -> list[RPeak]:
 
 
 def score(name: str, beats: list[RPeak]) -> tuple[dict[str, float], NDArray[np.float64], NDArray[np.int64]]:
-    """Figures of one record, timing errors of its true beats in ms and decision delays of all in samples."""
+    """Return the figures of one record, timing errors of true beats (k,) ms, and decision delays of all (n,) samples."""
     record = open_record(name)
     notes = read_reference(record)
     found = np.rint(np.array([beat.sample for beat in beats]) * record.fs / FS).astype(np.int64)
@@ -79,7 +79,7 @@ def summary(
 
 
 def cost(signals: list[FloatArray], beds: int, chunk: int, samples: int) -> float:
-    """CPU seconds for an hour of one bed, of `beds` that are pushed together in chunks of `chunk` samples."""
+    """Return CPU seconds for an hour of one of `beds` beds, pushed together in chunks of `chunk` samples."""
     rows = np.arange(beds)
     shift = np.arange(beds) // len(signals) * 997
     x = np.stack([np.roll(signals[i % len(signals)][:samples], shift[i]) for i in range(beds)])

@@ -39,7 +39,7 @@ BEDS = (1, 64)
 
 
 class Timed:
-    """A publisher that notes when each message was sent and what the process had cost by then."""
+    """A publisher that records when each message was sent and how much CPU the process had used by then."""
 
     def __init__(self, publisher: PacketPublisher) -> None:
         self.linger_s = publisher.linger_s
@@ -60,7 +60,7 @@ class Timed:
 
 
 def real_time(beds: int, seconds: float) -> dict[str, float]:
-    """Time-keeping and cost of a ward in real time."""
+    """Measure time-keeping and cost of a ward in real time."""
     sink = _play(beds, seconds, 1.0)
     schedule: dict[str, list[float]] = {}
     for at, frames in sink.sent:
@@ -83,7 +83,7 @@ def real_time(beds: int, seconds: float) -> dict[str, float]:
 
 
 def full_speed(beds: int, packets: int) -> dict[str, float]:
-    """Packets a second at --speed max, lossless, to a subscriber that does nothing but take them."""
+    """Measure packets a second at --speed max, lossless, to a subscriber that only receives them."""
     sink = _play(beds, packets * PACKET_MS / 1000 / beds, None)
     wall = sink.sent[-1][0] - sink.sent[0][0]
     rate = len(sink.sent) / wall
@@ -91,7 +91,7 @@ def full_speed(beds: int, packets: int) -> dict[str, float]:
 
 
 def codec(packets: int = 20_000) -> dict[str, float]:
-    """Microseconds to encode and to decode a packet of 5 samples of 2 leads."""
+    """Measure microseconds to encode and to decode a packet of 5 samples of 2 leads."""
     chunk = next(iter(open_replays([_plan()], PACKET_MS)[0]))
     frames = encode_frames(chunk)
     costs = {}
@@ -125,11 +125,11 @@ def _play(beds: int, seconds: float, speed: float | None) -> Timed:
 
 
 def report(rows: list[dict[str, float]], title: str) -> Table:
-    """One line for each measurement."""
-    made = Table(*rows[0], title=title, title_justify="left")
+    """Return a table with a row for each measurement."""
+    table = Table(*rows[0], title=title, title_justify="left")
     for row in rows:
-        made.add_row(*(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in row.values()))
-    return made
+        table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in row.values()))
+    return table
 
 
 def main() -> None:

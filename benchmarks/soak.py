@@ -294,7 +294,7 @@ def day(lengths: Lengths) -> Figures:
         lines.close()
         with RecordedSession(folder) as session:
             on_disk = sum(segment.count for segment in session.segments(RECORD))
-    steady = [one for one in rss[len(rss) // 10 :] if one]
+    steady = [megabytes for megabytes in rss[len(rss) // 10 :] if megabytes]
     return {
         "hours": lengths.hours,
         "wall_s": wall_s,

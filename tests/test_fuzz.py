@@ -1,4 +1,4 @@
-"""Fuzzing in short: what takes bytes from outside takes them or refuses them. `benchmarks.fuzz` is the long form."""
+"""Fuzzing in short: whatever reads bytes from outside accepts or refuses them. `benchmarks.fuzz` is the long form."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from agent.pipeline.pipeline import Pipeline
 from agent.wire import packets
 from benchmarks.fuzz import command, worker
 from benchmarks.fuzz.mutation import CHANGES, LARGEST, mutated, value
-from benchmarks.fuzz.worker import Failure, Subject, Tally, Target, draw, hunt, judge, started
+from benchmarks.fuzz.worker import Failure, Subject, Tally, Target, draw, hunt, run_input, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 from model.nets import checkpoint
 from model.nets.beat_net import NetSize, build_beat_net
@@ -43,7 +43,7 @@ LARGE = 10**12
 
 @pytest.fixture(scope="module")
 def subjects() -> Iterator[Callable[[str], Subject]]:
-    """The subject of a target, made when it is first asked for."""
+    """Return a function that makes the subject of a target when it is first needed."""
     made: dict[str, Subject] = {}
     with ExitStack() as stack:
 
@@ -56,8 +56,8 @@ def subjects() -> Iterator[Callable[[str], Subject]]:
 
 
 def checked(name: str, subject: Subject, parts: list[bytes]) -> str:
-    """What became of an input; how long it took is left to the benchmark, which has the machine to itself."""
-    outcome = judge(command.TARGETS[name], subject, parts)
+    """Return the outcome of an input; how long it took is left to the benchmark, which has the machine to itself."""
+    outcome = run_input(command.TARGETS[name], subject, parts)
     took = outcome.reason.startswith("took over")
     assert took or outcome.kind != "failed", f"{outcome.reason}\n{outcome.trace}"
     return outcome.kind
@@ -66,7 +66,7 @@ def checked(name: str, subject: Subject, parts: list[bytes]) -> str:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", command.TARGETS)
 def test_mutated_inputs(name: str, subjects: Callable[[str], Subject]) -> None:
-    """Whatever a mutation of real data is, it is taken or refused as documented."""
+    """Any mutation of real data is accepted, or refused as documented."""
     subject = subjects(name)
 
     @settings(SHORT, max_examples=INPUTS.get(name, 300))
@@ -79,7 +79,7 @@ def test_mutated_inputs(name: str, subjects: Callable[[str], Subject]) -> None:
 
 @pytest.mark.parametrize("name", ["wire", "request", "reply", "header", "annotation", "checkpoint", "config"])
 def test_any_bytes(name: str, subjects: Callable[[str], Subject]) -> None:
-    """Bytes that come from nowhere are taken or refused as documented."""
+    """Any bytes are accepted, or refused as documented."""
     subject = subjects(name)
 
     @settings(SHORT, max_examples=60)
@@ -139,7 +139,7 @@ FAULTS = 20
 
 @pytest.fixture(scope="module")
 def faults() -> tuple[Tally, Counter[str]]:
-    """What the worker makes of a subject with many faults, and what its inputs are."""
+    """Return the worker's tally of a subject with many faults, and the faults among its inputs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "HANG_S", 4.0)
         seed = next(seed for seed in range(1_000_000) if _has_all(_names(seed)))
@@ -175,7 +175,7 @@ def test_faults_are_noticed(faults: tuple[Tally, Counter[str]]) -> None:
 
 @pytest.mark.slow
 def test_what_is_no_fault(faults: tuple[Tally, Counter[str]]) -> None:
-    """What is taken, refused or warned of is counted, as far as no crash took the count with it."""
+    """Accepted, refused and warned inputs are counted, unless a crash took the count with it."""
     tally, made = faults
     assert tally.accepted <= made["fine"] + made["warn"]
     assert set(tally.refused) <= {"RecordError"}
@@ -185,17 +185,17 @@ def test_what_is_no_fault(faults: tuple[Tally, Counter[str]]) -> None:
 
 
 def test_a_subject_that_cannot_be_made(capfd: pytest.CaptureFixture[str]) -> None:
-    """A target that does not start is told once, and not started again for each input."""
+    """A target that does not start is reported once, and not started again for each input."""
     tally = hunt("broken", Target(Broken, (), 1), 1000, 0)  # type: ignore[arg-type]  # it never becomes a Subject
     assert tally.failed == {"could not be started": 1}
     assert "OSError" in capfd.readouterr().err
 
 
 def test_growth_is_noticed() -> None:
-    """Memory that grows with the inputs is told, though nothing failed."""
-    tally = hunt("hoarder", Target(Hoarder, (), 1), command.LEAST_JUDGED + 1000, 0)
+    """Memory that grows with the inputs is reported, though nothing failed."""
+    tally = hunt("hoarder", Target(Hoarder, (), 1), command.LEAST_INPUTS + 1000, 0)
     assert not tally.failed
-    assert tally.accepted == tally.inputs == command.LEAST_JUDGED + 1000
+    assert tally.accepted == tally.inputs == command.LEAST_INPUTS + 1000
     assert command.grew(tally) > command.MOST_GROWTH
     assert not command.is_sound(tally)
 
@@ -203,7 +203,7 @@ def test_growth_is_noticed() -> None:
 def test_saved_inputs_fail_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An input that failed is saved, and fails again where it is replayed; one that is mended does not."""
+    """An input that failed is saved, and fails again when it is replayed, until the fault is mended."""
     monkeypatch.setitem(command.TARGETS, "faulty", FAULTY)
     subject = Faulty(tmp_path)
     index = next(i for i in range(1000) if draw(subject, "faulty", 5, i) == [b"raise"])

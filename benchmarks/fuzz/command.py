@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.figures import write_figures
 from benchmarks.fuzz import files, messages, sessions, streams
-from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, judge, started
+from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, run_input, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 
 TARGETS = {
@@ -33,25 +33,25 @@ TARGETS = {
     "checkpoint": Target(files.Checkpoints, (CheckpointError,), 110),
     "config": Target(files.Configs, (ConfigError,), 40),
 }
-"""What is fuzzed. A further function that takes bytes is one more line, and where need be a `Subject`."""
+"""What is fuzzed. Another function that takes bytes is one more line and, if needed, a `Subject`."""
 MOST_GROWTH = 0.05
-LEAST_JUDGED = 5000
-"""Inputs of a target from which on the growth of its memory is judged: before that, caches fill."""
+LEAST_INPUTS = 5000
+"""The fewest inputs of a target for which the growth of its memory counts: before that, caches fill."""
 SAVED = Path("runs/fuzz")
 
 
 def grew(tally: Tally) -> float:
-    """By how much memory grew from a tenth of the inputs to the end: 0.05 is 5 %."""
+    """Return by how much memory grew from a tenth of the inputs to the end: 0.05 is 5 %."""
     return tally.end_mb / tally.tenth_mb - 1 if tally.tenth_mb and tally.end_mb else 0.0
 
 
 def is_sound(tally: Tally) -> bool:
-    """Whether nothing failed and memory was flat."""
-    return not tally.failed and (tally.inputs < LEAST_JUDGED or grew(tally) <= MOST_GROWTH)
+    """Return whether nothing failed and memory was flat."""
+    return not tally.failed and (tally.inputs < LEAST_INPUTS or grew(tally) <= MOST_GROWTH)
 
 
 def save(folder: Path, name: str, seed: int, tally: Tally) -> list[Path]:
-    """Write the inputs that failed as JSON files; their paths."""
+    """Write the inputs that failed as JSON files, and return their paths."""
     paths = []
     with started(TARGETS[name]) as (subject, _):
         for failure in tally.kept:
@@ -72,17 +72,17 @@ def save(folder: Path, name: str, seed: int, tally: Tally) -> list[Path]:
 
 
 def replay(path: Path) -> bool:
-    """Run a saved input in this process and say what became of it; whether that is well."""
+    """Run a saved input in this process and print its outcome; return whether it did not fail."""
     content = json.loads(path.read_text())
     target = TARGETS[content["target"]]
     with started(target) as (subject, folder):
-        outcome = judge(target, subject, [b64decode(part) for part in content["parts"]], Guard(folder))
+        outcome = run_input(target, subject, [b64decode(part) for part in content["parts"]], Guard(folder))
     print(f"{outcome.kind} {outcome.reason} after {outcome.cpu_s:.3f} s CPU\n{outcome.trace}".rstrip())
     return outcome.kind != "failed"
 
 
 def row(name: str, tally: Tally) -> dict[str, object]:
-    """The figures of a target."""
+    """Return the figures of a target."""
     return {
         "target": name,
         "inputs": tally.inputs,
@@ -126,7 +126,7 @@ def main() -> None:
     shares = sum(TARGETS[name].share for name in names)
     print("target         inputs  accepted  failed     slowest  memory at a tenth, end   took  refused")
 
-    def hunted(name: str) -> Tally:
+    def hunt_target(name: str) -> Tally:
         tally = hunt(name, TARGETS[name], -(-options.inputs * TARGETS[name].share // shares), options.seed)
         show(name, tally)
         for path in save(SAVED, name, options.seed, tally) if tally.kept else ():
@@ -134,7 +134,7 @@ def main() -> None:
         return tally
 
     with ThreadPoolExecutor(options.processes) as pool:
-        tallies = dict(zip(names, pool.map(hunted, names), strict=True))
+        tallies = dict(zip(names, pool.map(hunt_target, names), strict=True))
     total = sum(tally.inputs for tally in tallies.values())
     failed = sum(sum(tally.failed.values()) for tally in tallies.values())
     sound = all(map(is_sound, tallies.values()))
