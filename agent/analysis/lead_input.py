@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap
+from agent.core.sample_index import first_index_at_125_hz
 from model.errors import StreamError
 from model.records.resample import FS, Resampler, resampling_delay_s, resampling_ratio
 from model.records.wfdb_records import default_lead
@@ -67,7 +68,7 @@ class LeadInput:
 
     def at_fs(self, index: int) -> int:
         """Return the index at 125 Hz of the first sample that is not before sample `index` of the stream."""
-        return -(-index * self.step.numerator // self.step.denominator)
+        return first_index_at_125_hz(index, self.step)
 
     def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[SampleBlock | Gap]:
         """Return the blocks and gaps that a chunk adds; `x` (n,) mV if `chunks_to_millivolts` has converted it."""
