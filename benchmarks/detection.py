@@ -35,7 +35,7 @@ def detect(x: FloatArray) -> list[RPeak]:
 
 
 def score(name: str, beats: list[RPeak]) -> tuple[dict[str, float], NDArray[np.float64], NDArray[np.int64]]:
-    """Return the figures of one record, timing errors of true beats (k,) ms, and decision delays of all (n,) samples."""
+    """Return the figures of one record, timing errors of true beats (k,) ms, decision delays of all (n,) samples."""
     record = open_record(name)
     notes = read_reference(record)
     found = np.rint(np.array([beat.sample for beat in beats]) * record.fs / FS).astype(np.int64)

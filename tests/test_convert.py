@@ -410,6 +410,7 @@ def test_no_input_is_written(folder: Path, tmp_path: Path) -> None:
     assert len(rows(tmp_path / "out.csv")[1]) > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "harm",
     [

@@ -95,6 +95,7 @@ def test_same_scores(weights: Path, exported: Path, sides: DataSplit) -> None:
             np.testing.assert_allclose(values, expected[:count], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_graph(exported: Path) -> None:
     """The graph is one that small runtimes know, takes any number of beats, and tells nothing of our folders."""
     model = onnx.load(exported)

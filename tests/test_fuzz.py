@@ -63,6 +63,7 @@ def checked(name: str, subject: Subject, parts: list[bytes]) -> str:
     return outcome.kind
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", command.TARGETS)
 def test_mutated_inputs(name: str, subjects: Callable[[str], Subject]) -> None:
