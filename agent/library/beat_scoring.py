@@ -1,6 +1,7 @@
 """Scores of detected beats by the rules of EC57, for results of this library and for plain arrays."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from agent.core.messages import Beat
 from agent.library.signal_analysis import SignalAnalysis
@@ -46,5 +47,6 @@ def score(
 def _plain_source(source: Scorable) -> BeatSource:
     beats = source.beats if isinstance(source, SignalAnalysis) else source
     if isinstance(beats, list | tuple) and beats and all(isinstance(beat, Beat) for beat in beats):
-        return [beat.sample for beat in beats], [beat.label for beat in beats]
-    return beats  # type: ignore[return-value]
+        found = cast(Sequence[Beat], beats)
+        return [beat.sample for beat in found], [beat.label for beat in found]
+    return cast(BeatSource, beats)
