@@ -190,7 +190,6 @@ def test_names_are_more_than_one_word(kind: type | tuple[type, ...]) -> None:
     assert sum(single) <= MOST_ONE_WORD_NAMES * len(single)
 
 
-@pytest.mark.xfail(strict=False, reason="docstrings are being completed folder by folder")
 def test_array_functions_state_shapes() -> None:
     """Nine of ten public functions and methods with arrays say which shape these have."""
     functions = [(module_name(path), node) for path in FILES for node in array_functions(parsed(path))]
