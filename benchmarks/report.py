@@ -7,7 +7,6 @@ same segments and their annotations.
 
 import argparse
 import contextlib
-import json
 import random
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from agent.core.config import RecordConfig
 from agent.core.events import EventText
 from agent.core.messages import Alarm, Beat, Chunk, Lead, Result, Strip
 from agent.recording.recorder import Recorder
+from benchmarks.figures import write_figures
 from model.beats.dataset import read_default_lead
 from model.records import wfdb_records
 from model.records.resample import FS
@@ -141,7 +141,7 @@ def main() -> None:
     for name, value in figures.items():
         print(f"{name:16} {value:8.2f}")
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_figures(options.json, figures)
 
 
 if __name__ == "__main__":

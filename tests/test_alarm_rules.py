@@ -4,7 +4,7 @@ from random import Random
 from typing import get_args
 
 import pytest
-from alarmed import DECIDED, MadeBed, made, scores
+from support.alarmed import DECIDED, MadeBed, made, scores
 
 from agent.alarms.priorities import CONDITION_SPECS, ECTOPY_CHAIN, RATE_CHAIN
 from agent.core import config as configuration

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexed import NOW
+from support.indexed import NOW
 
 from agent.analysis.rate_tracker import mean_heart_rate
 from agent.core.config import Config, load_config, override_config
