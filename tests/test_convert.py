@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
+from support.recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
 from agent.core.wording import event_text
@@ -410,6 +410,7 @@ def test_no_input_is_written(folder: Path, tmp_path: Path) -> None:
     assert len(rows(tmp_path / "out.csv")[1]) > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "harm",
     [
@@ -487,6 +488,7 @@ def test_while_it_is_recorded(tmp_path: Path, new_ward: NewWard) -> None:
     assert len(segments_of(tmp_path / "rec")) == 1
 
 
+@pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
     """CSV and JSON lines of a long recording take no more memory than those of a short one."""
     peaks = []

@@ -11,7 +11,8 @@ from rich.segment import Segment
 from test_dashboard import SIZES, WICKED, make, make_bed, shown
 
 from agent.core.events import EventText
-from agent.core.messages import BedStatus, BedView, LatencySummary, Ledger, LinkView, RecordingView, WardSnapshot
+from agent.core.messages import Ledger
+from agent.core.views import BedStatus, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.status import format_scaled_count, ledger_parts, short_duration
 from agent.dashboard.styles import EVENT_STYLES, WARN
@@ -94,6 +95,7 @@ NUMBERS = st.integers(0, 10**12)
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     width=st.integers(80, 210),

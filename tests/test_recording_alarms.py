@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexed import CONFIG, NOW, beat, chunk, gap, kill, record
+from support.indexed import CONFIG, NOW, beat, chunk, gap, kill, record, refuse_probe
 
 from agent.core.events import EventText
 from agent.core.messages import Alarm, FloatArray, Result, Strip
@@ -130,6 +130,7 @@ def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest
         assert recorder.flush()
         with monkeypatch.context() as patch:
             patch.setattr("agent.recording.bed_writer.pack_format_16", lambda _: 1 / 0)
+            refuse_probe(patch, lambda: ZeroDivisionError("division by zero"))
             recorder.push([chunk(100, 200)], [alarm(onset) for onset in range(3)], NOW)
             assert recorder.flush()
             assert recorder.view().trouble
@@ -287,7 +288,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from agent.recording.recorder import Recorder
-from indexed import CONFIG, NOW, chunk
+from support.indexed import CONFIG, NOW, chunk
 from test_recording_alarms import alarm, strip
 
 recorder = Recorder(Path(sys.argv[1]), CONFIG, {})

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from indexed import CONFIG, counts_of
+from support.indexed import CONFIG, counts_of
 
 from agent.core.messages import MISSING
 from agent.recording import sessions
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 KILLS = 10
@@ -26,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from agent.recording import recorder as recording
 from agent.recording.recorder import Recorder
-from indexed import CONFIG, NOW, beat, chunk, gap
+from support.indexed import CONFIG, NOW, beat, chunk, gap
 
 recording.FLUSH_S = 0.02
 recorder = Recorder(Path(sys.argv[1]), replace(CONFIG, rotate_min=1500 / 125 / 60, sync_s=0.05), {{}})

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
 
 from agent.core.events import Event, EventText
 from agent.core.messages import MISSING, Beat, Chunk, Gap, Ledger

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import Event, LinkStateChanged
-from agent.core.messages import Beat, Chunk, End, Gap, Ledger, LinkView, Result, WardSnapshot
+from agent.core.messages import Beat, Chunk, End, Gap, Ledger, Result
+from agent.core.views import LinkView, WardSnapshot
 from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.event_log import EventLimiter, EventLog
@@ -251,7 +252,7 @@ class MonitorSession:
     def _resume(self) -> list[Result]:
         """Go on with the recording: analyse the last signal of each bed again, ask for what came since.
 
-        Return the beats of what was recorded that were not told before.
+        Return the beats of the recorded signal that were not recorded before.
         """
         if self.recorder is None:
             return []
@@ -259,7 +260,7 @@ class MonitorSession:
 
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         results: list[Result] = []
-        for message in read_last_signal(self.recorder.folder, positions, self.config.record.warm_s):
+        for message in read_last_signal(self.recorder.folder, positions, self.config.record.replay_s):
             known_s = (positions[message.bed].last_beat or 0) / FS + SAME_BEAT_S
             again = replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message
             decided = self.pipeline.push([again])

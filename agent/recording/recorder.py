@@ -21,7 +21,8 @@ import numpy as np
 
 from agent.core.config import RecordConfig
 from agent.core.events import Event, EventText
-from agent.core.messages import Chunk, End, Gap, RecordingView, Result, ResumePosition, Strip
+from agent.core.messages import Chunk, End, Gap, Result, ResumePosition, Strip
+from agent.core.views import RecordingView
 from agent.recording.session_writer import SessionWriter
 from model.errors import RunError
 
