@@ -1,5 +1,10 @@
+import contextlib
+import io
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -7,18 +12,39 @@ from typing import Any
 
 import pytest
 import typer
+from test_structure import FLOORS
 
+from agent.analysis.beat_classifier import load_beat_classifier
 from agent.cli.app import app
+from agent.cli.monitor import find_free_endpoint
 from agent.core import config as configuration
 from agent.core.config import Config
+from agent.core.messages import Alarm
+from agent.outputs.text_lines import format_result
+from agent.pipeline.pipeline import Pipeline
+from agent.wire.record_chunks import record_chunks
 from model import errors
 from model.nets import checkpoint
+from model.records.wfdb_records import open_record
 from model.training import model_card
 
 REPOSITORY = Path(__file__).parent.parent
+README = REPOSITORY / "README.md"
+ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 WAVEFORM = "waveform"
-"""The judge of the waveform is no classifier of beats: its card is its own."""
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
+"""The waveform classifier is not a classifier of beats: its card is its own."""
+DOCUMENTS = [README, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
+AGENT = [sys.executable, "-m", "agent"]
+LONG_S = 120.0
+VOLATILE = (
+    (r'"run":"[0-9a-f]{32}"', '"run":""'),
+    (r"\brun [0-9a-f]{8}\b", "run"),
+    (r'"(added|link)_ms":(null|[\d.]+)', r'"\1_ms":0'),
+    (r"added latency p50 [\d.]+ ms, p99 [\d.]+ ms", "added latency"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d", "date"),
+    (r"\d+ kB", "size"),
+)
+"""What differs from run to run in an output, and what stands for it."""
 
 
 def commands(path: Path) -> list[str]:
@@ -26,7 +52,7 @@ def commands(path: Path) -> list[str]:
     text = path.read_text()
     blocks = "\n".join(re.findall(r"^(?:    |\$ )(ecg-agent .*)$", text, re.MULTILINE))
     spans = "\n".join(re.findall(r"`(ecg-agent [^`]+)`", text))
-    return [re.split(r" [|>2#]", line)[0].strip() for line in f"{blocks}\n{spans}".splitlines() if line]
+    return [re.split(r" (?:[|>#]|2>)", line)[0].strip() for line in f"{blocks}\n{spans}".splitlines() if line]
 
 
 def leaf(words: list[str]) -> tuple[Any, list[str]]:
@@ -51,7 +77,7 @@ def test_commands_in_documents_exist(path: Path) -> None:
 
 def test_the_readme_shows_commands() -> None:
     """The search for commands finds the ones that everybody needs."""
-    text = "\n".join(commands(REPOSITORY / "README.md"))
+    text = "\n".join(commands(README))
     for needed in ("ecg-agent monitor", "ecg-agent simulate record", "ecg-agent train", "ecg-agent config show"):
         assert needed in text
 
@@ -65,16 +91,18 @@ def test_paths_in_documents_exist(path: Path) -> None:
         assert (path.parent / name).exists(), name
 
 
-def test_make_targets_in_the_readme_exist() -> None:
-    """`make` commands of the README are targets of the Makefile."""
+def test_make_targets_exist() -> None:
+    """`make` commands of README and CONTRIBUTING are targets of the Makefile."""
     targets = set(re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"make (\w+)", (REPOSITORY / "README.md").read_text()))
-    assert {"demo", "test"} <= named <= targets
+    named = {
+        name for path in DOCUMENTS[:2] for name in re.findall(r"(?:^ *|`)make (\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test", "quick"} <= named <= targets
 
 
 def test_keys_of_the_configuration_in_the_readme_exist() -> None:
     """Keys and environment variables that the README shows are valid."""
-    text = (REPOSITORY / "README.md").read_text()
+    text = README.read_text()
     sections = tomllib.loads(configuration.default_config_path().read_text())
     for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
         for section, values in tomllib.loads(block).items():
@@ -96,7 +124,7 @@ def test_every_key_has_a_comment_and_a_home() -> None:
 
 def test_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
     """The README's table of exit codes has exactly the codes that the errors have."""
-    table = (REPOSITORY / "README.md").read_text().split("| exit code |")[1].split("\n\n")[0]
+    table = README.read_text().split("| exit code |")[1].split("\n\n")[0]
     shown = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.EcgError)]
     raised = {kind.exit_code for kind in kinds}
@@ -117,3 +145,131 @@ def test_no_page_has_an_empty_place() -> None:
     """No figure of the documents is still to be filled in."""
     for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")):
         assert not re.findall(r"@[A-Z0-9]+@", path.read_text()), path
+
+
+def heading_anchors(path: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_anchors_in_documents_exist(path: Path) -> None:
+    """Every link to a heading leads to one."""
+    for name, anchor in re.findall(r"\]\((?!http)([\w./-]*)#([\w-]+)\)", path.read_text()):
+        assert anchor in heading_anchors(path.parent / name if name else path), f"{name}#{anchor}"
+
+
+def test_the_floors_of_the_architecture_are_those_that_are_tested() -> None:
+    """The page draws the folders in the order that test_structure.py holds, the ground last."""
+    block = ARCHITECTURE.read_text().split("## Floors")[1].split("```")[1]
+    drawn = re.findall(r"^ *(\d+)  (\S+(?: \S+)*)", block, re.MULTILINE)
+    assert [folders for _, folders in drawn] == list(reversed(FLOORS))
+    assert [int(number) for number, _ in drawn] == list(range(len(FLOORS), 0, -1))
+
+
+def test_the_architecture_names_files_of_every_folder() -> None:
+    """Each folder has a section, and the files that it names are in it."""
+    sections = re.findall(r"^### `([\w/]+)/`\n((?:- .*\n)+)", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert {folder.replace("/", ".") for folder, _ in sections} == {
+        folder for line in FLOORS for folder in line.split()
+    }
+    for folder, text in sections:
+        files = re.findall(r"`(\w+\.py)`", text)
+        assert files
+        assert [name for name in files if not (REPOSITORY / folder / name).exists()] == [], folder
+
+
+def test_the_state_of_a_bed_is_where_the_architecture_says() -> None:
+    """Every class in the table of a bed's state is defined in the file beside it."""
+    table = ARCHITECTURE.read_text().split("## Where the state of one bed lives")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| .* \| (`.*`) \| (`.*`) \|$", table, re.MULTILINE)
+    assert len(rows) >= 18
+    for classes, files in rows:
+        sources = [(REPOSITORY / name).read_text() for name in re.findall(r"`([^`]+)`", files)]
+        for name in re.findall(r"`(\w+)`", classes):
+            assert any(re.search(rf"^class {name}\b", source, re.MULTILINE) for source in sources), name
+
+
+def test_the_glossary_is_in_order() -> None:
+    """Terms are alphabetical, letter by letter, each with one home that is there."""
+    terms = (REPOSITORY / "docs" / "glossary.md").read_text().split("## Terms\n")[1].strip().splitlines()
+    keys = []
+    for line in terms:
+        match = re.fullmatch(r"- \*\*(.+?)\*\*: .+ `([\w./-]+)`", line)
+        assert match, line
+        assert (REPOSITORY / match[2]).is_file(), line
+        keys.append(re.sub(r"[^a-z0-9]", "", match[1].lower()))
+    assert len(keys) > 60
+    assert keys == sorted(set(keys))
+
+
+def readme_lines(start: str) -> list[str]:
+    """Return the lines of the README's code blocks that begin with `start`, without what differs from run to run."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    return [mask_volatile(line) for block in blocks for line in block.splitlines() if line.startswith(start)]
+
+
+def mask_volatile(line: str) -> str:
+    for pattern, instead in VOLATILE:
+        line = re.sub(pattern, instead, line)
+    return line.rstrip()
+
+
+@pytest.mark.slow
+def test_lines_in_the_readme_are_real(tmp_path: Path) -> None:
+    """The JSON lines, the summary and the list of recordings are what the commands above them print."""
+    shown = [shlex.split(line)[1:] for line in commands(README)]
+    simulate = next(words for words in shown if "--wait" in words)
+    monitor = next(words for words in shown if "--until-end" in words)
+    endpoint = ["--endpoint", find_free_endpoint()]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
+    settings: dict[str, Any] = {"env": clean, "cwd": REPOSITORY, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*AGENT, *simulate, *endpoint], **settings) as device:
+        record = ["--record", str(tmp_path / "night")]
+        done = subprocess.run(
+            [*AGENT, *monitor, *endpoint, *record], stdout=subprocess.PIPE, timeout=LONG_S, check=False, **settings
+        )
+        device.communicate(timeout=LONG_S)
+    assert done.returncode == 0, done.stderr
+    fresh = {mask_volatile(line) for line in done.stdout.splitlines()}
+    samples = readme_lines('{"type"')
+    assert {line.partition(",")[0] for line in samples} >= {
+        '{"type":"event"',
+        '{"type":"beat"',
+        '{"type":"alarm"',
+        '{"type":"ledger"',
+    }
+    assert [line for line in samples if line not in fresh] == []
+    (summary,) = readme_lines("ecg-agent: ")
+    assert summary == mask_volatile(done.stderr.splitlines()[-1])
+    listed = subprocess.run(
+        [*AGENT, "sessions", str(tmp_path)], stdout=subprocess.PIPE, timeout=LONG_S, check=True, **settings
+    )
+    table = readme_lines("name ") + readme_lines("night ")
+    assert [line.split() for line in table] == [mask_volatile(line).split() for line in listed.stdout.splitlines()]
+
+
+@pytest.mark.slow
+def test_alarms_in_the_readme_are_real(settings: Config) -> None:
+    """The alarms that the README shows of record 208 are those that the monitor raises."""
+    pipeline = Pipeline(settings, load_beat_classifier(settings.monitor.weights, "cpu", 1))
+    fresh = {
+        format_result(result)
+        for message in record_chunks(open_record("208"), "run", block_s=60)
+        for result in pipeline.push([message])
+        if isinstance(result, Alarm)
+    }
+    samples = readme_lines("208 ")
+    assert len(samples) >= 3
+    assert [line for line in samples if line not in fresh] == []
+
+
+@pytest.mark.slow
+def test_the_python_code_of_the_readme_runs() -> None:
+    """The example of the Python API prints what stands below it."""
+    code, shown = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README.read_text(), re.DOTALL)[0]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    assert printed.getvalue() == shown
