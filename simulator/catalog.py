@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from model.records.wfdb_records import CLASSES, embedded_records, open_record, read_reference
+from model.text import format_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,10 @@ def build_catalog_table(found: list[CatalogEntry]) -> Table:
         made.add_column(name, justify="right", footer=f"{sum(entry.beats[i] for entry in found):,}")
     made.add_column("remarks", overflow="ellipsis", no_wrap=True, ratio=1)
     for entry in found:
-        minutes, seconds = divmod(round(entry.length_s), 60)
         beats = [f"{count:,}" if count else "·" for count in entry.beats]
-        made.add_row(entry.name, " ".join(entry.leads), f"{minutes}:{seconds:02}", *beats, entry.remarks)
+        made.add_row(
+            entry.name, " ".join(entry.leads), format_clock(entry.length_s, hour_digits=0), *beats, entry.remarks
+        )
     return made
 
 

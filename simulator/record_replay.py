@@ -19,6 +19,7 @@ from agent.wire.packets import LARGEST_NAME_BYTES, MOST_LEADS, decode_bed_name
 from model.errors import ConfigError, FrameError, RecordError
 from model.records.resample import FS, Resampler
 from model.records.wfdb_records import Record, RecordSignal, open_record, read_record_samples
+from model.text import make_printable
 from simulator.noise import StressNoise
 from simulator.packet_source import PacketBlock, PacketSource
 
@@ -195,7 +196,7 @@ def wire_leads(record: Record) -> tuple[Lead, ...]:
         raise RecordError(f"record {record.path} has {len(record.signals)} signals: the wire carries {MOST_LEADS}")
     names: list[str] = []
     for signal in record.signals:
-        names.append(number_repeated_name(_printable_text(signal.name, LARGEST_NAME_BYTES - 4), names))
+        names.append(number_repeated_name(make_printable(signal.name, LARGEST_NAME_BYTES - 4) or "?", names))
     return tuple(_wire_lead(name, signal) for name, signal in zip(names, record.signals, strict=True))
 
 
@@ -212,11 +213,7 @@ def _wire_lead(name: str, signal: RecordSignal) -> Lead:
     largest = max(abs(signal.low), abs(signal.high), 1e-6)
     gain = COUNTS_PER_UNIT.get(signal.unit) or min(10.0 ** floor(log10(30_000 / largest)), 1e9)
     low, high = (int(np.clip(round(rail * gain), -(2**31), 2**31 - 1)) for rail in (signal.low, signal.high))
-    return Lead(name, _printable_text(signal.unit, 16), gain, 0.0, min(low, high - 1), high)
-
-
-def _printable_text(text: str, longest: int) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:longest] or "?"
+    return Lead(name, make_printable(signal.unit, 16) or "?", gain, 0.0, min(low, high - 1), high)
 
 
 def check_bed_name(bed: str) -> str:

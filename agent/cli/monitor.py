@@ -18,6 +18,7 @@ from agent.core.config import Config, override_config
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
 from model.errors import ConfigError, SimulatorError, TerminalError
+from model.text import format_clock
 from simulator.publisher import PacketPublisher
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, ReplayStatus, SchedulerClock, open_replays, run_schedule
@@ -176,15 +177,10 @@ def replay_beds(
             return stop() or (parent is not None and os.getppid() != parent)
 
         last = run_schedule(beds, publisher, pace, SchedulerClock(), over, tell)
-        console.print(f"\nended after {_replay_clock_text(last.position_s)} and {last.packets} packets", end="\n")
+        console.print(f"\nended after {format_clock(last.position_s, decimals=1)} and {last.packets} packets", end="\n")
 
 
 def _replay_status_text(status: ReplayStatus) -> str:
-    state = "waiting for a monitor" if status.waiting else f"{_replay_clock_text(status.position_s)} of signal"
+    state = "waiting for a monitor" if status.waiting else f"{format_clock(status.position_s, decimals=1)} of signal"
     watched = f"{status.subscribed}/{status.beds} beds watched"
     return f"{state}  {status.packets} packets  {watched}  late {status.late_ms:.1f} ms "
-
-
-def _replay_clock_text(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes) // 60}:{int(minutes) % 60:02d}:{rest:04.1f}"

@@ -25,6 +25,7 @@ from agent.dashboard.lines import (
 from agent.dashboard.status import short_duration
 from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, NOTICE, PLAIN, STRONG, WARN, GlyphSet
 from model.records.resample import FS
+from model.text import format_clock
 
 MARKS_BY_PRIORITY: dict[Priority, str] = {"high": "!!!", "medium": "!!", "low": "!"}
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
@@ -94,7 +95,7 @@ def alarm_label(alarm: Alarm) -> str:
 def format_silence_left(until_s: float, now_s: float) -> str:
     """How long alarms are still silenced, "" where they are not."""
     left = round(until_s - now_s)
-    return "" if left <= 0 else f"{left // 60}:{left % 60:02}" if left < 3600 else f"{left // 3600} h"
+    return "" if left <= 0 else format_clock(left, hour_digits=0) if left < 3600 else f"{left // 3600} h"
 
 
 def urgent_alarm_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:

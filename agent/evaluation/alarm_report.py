@@ -21,6 +21,7 @@ from agent.evaluation.beat_evaluation import EvaluationOptions
 from agent.evaluation.beat_report import EvaluationReport, format_clock_time
 from model.records.resample import FS
 from model.scoring.episode_scores import EpisodeCounts, average_episode_percent, gross_episode_counts
+from model.text import format_clock
 
 VERDICTS: tuple[AlarmVerdict, ...] = ("true", "other", "false", "unknown")
 EPISODE_HEADS = ("episodes", "Se", "+P", "duration Se", "+P", "reference s", "alarms s", "false/h")
@@ -248,7 +249,7 @@ def _false_alarm_table(alarms: Sequence[EvaluationReport]) -> Table:
     table = _new_alarm_table("false alarms", "onset", "announced", "condition")
     table.add_column("reason", overflow="fold")
     for one in alarms[:MOST_LISTED]:
-        times = (_format_alarm_time(one[key]) for key in ("onset_s", "announced_s"))
+        times = (format_clock(one[key], 1, hour_digits=0) for key in ("onset_s", "announced_s"))
         table.add_row(one["record"], *times, one["condition"], f"{one['text']}{', in noise' if one['noise'] else ''}")
     return table
 
@@ -259,10 +260,6 @@ def _new_alarm_table(first: str, *others: str) -> Table:
     for head in others:
         table.add_column(head, justify="right", no_wrap=True)
     return table
-
-
-def _format_alarm_time(seconds: float) -> str:
-    return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
 
 
 def _format_alarm_figure(value: Any, digits: int = 2) -> str:

@@ -27,6 +27,7 @@ from model.beats.dataset import DS1, DS2
 from model.records.wfdb_records import CLASSES
 from model.scoring.beat_scores import EC57_LABELS
 from model.scoring.score_tables import beat_lines, record_dict, run_lines, shutdown_lines, summary_dict
+from model.text import format_clock
 
 EvaluationReport = dict[str, Any]
 
@@ -340,5 +341,4 @@ def _format_record_count(number: int, name: str) -> str:
 
 def format_clock_time(seconds: float) -> str:
     """Seconds as minutes and seconds, with a fraction only where there is one."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}:{rest:02.0f}" if rest == int(rest) else f"{int(minutes)}:{rest:06.3f}"
+    return format_clock(seconds, 0 if seconds == int(seconds) else 3, hour_digits=0)

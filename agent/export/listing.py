@@ -12,6 +12,7 @@ from rich.text import Text
 from agent.recording.runs import SessionRuns, SessionTotals
 from agent.recording.sessions import find_sessions
 from model.errors import RecordError
+from model.text import format_clock
 
 MOST_NAMED = 5
 
@@ -58,9 +59,9 @@ def build_session_table(listed: Sequence[SessionSummary]) -> Table:
         cells = (
             str(len(one.beds)),
             began,
-            _format_session_length(one.length_s),
+            format_clock(one.length_s),
             *counted,
-            _format_session_length(one.missing_s),
+            format_clock(one.missing_s),
         )
         made.add_row(Text(Path(one.recording).name), *cells, _format_folder_size(one.bytes), one.state)
     return made
@@ -104,11 +105,6 @@ def _measure_folder(folder: Path) -> int:
         with contextlib.suppress(OSError):
             size += path.lstat().st_size if not path.is_dir() else 0
     return size
-
-
-def _format_session_length(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _format_folder_size(size: float) -> str:

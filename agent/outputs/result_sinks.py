@@ -13,6 +13,7 @@ from agent.dashboard.view import chosen_bed, is_overview
 from agent.monitor.monitor_session import LONGEST_LINK_WAIT_S, MonitorSession
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
 from model.records.resample import FS
+from model.text import format_clock
 
 MANY_BEDS = 64
 """Beds of an overview beyond which a beat waits for the next frame."""
@@ -150,8 +151,7 @@ class DashboardSink:
 
 def format_sample_time(sample: int) -> str:
     """A sample index at 125 Hz as hours, minutes and seconds."""
-    minutes, seconds = divmod(sample / FS, 60)
-    return f"{int(minutes) // 60}:{int(minutes) % 60:02d}:{seconds:05.2f}"
+    return format_clock(sample / FS, decimals=2)
 
 
 def format_alarm_text(alarm: Alarm) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Chunk, End, Lead
 from model.errors import FrameError
+from model.text import make_printable
 
 WIRE_VERSION: Literal[1] = 1
 LARGEST_NAME_BYTES = 64
@@ -26,6 +27,8 @@ LARGEST_PAYLOAD_BYTES = 2**20
 LARGEST_INDEX = 2**53
 """Beyond it a JSON number is no longer exact everywhere."""
 MOST_LEADS = 16
+LONGEST_REASON = 200
+"""Characters that an error quotes of what a parser says, which may quote the sender."""
 
 MISSING_BY_DTYPE = {"int16": -(2**15), "int32": MISSING}
 """The count of each dtype that holds no value on the wire."""
@@ -240,7 +243,7 @@ def _parse_header(frame: bytes) -> SamplesHeader | EndHeader:
         version = _read_wire_version(frame)
         if version not in (None, WIRE_VERSION):
             raise FrameError(f"unknown wire version {version!r}: this agent knows {WIRE_VERSION}") from error
-        raise FrameError(f"malformed header: {printable_error(error)}") from error
+        raise FrameError(f"malformed header: {make_printable(str(error), LONGEST_REASON)}") from error
 
 
 def _read_wire_version(frame: bytes) -> Any:
@@ -257,7 +260,7 @@ def _leads_from_json(raw: bytes) -> tuple[Lead, ...]:
     try:
         headers = _lead_headers.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"malformed leads: {printable_error(error)}") from error
+        raise FrameError(f"malformed leads: {make_printable(str(error), LONGEST_REASON)}") from error
     for lead in headers:
         _reject_unprintable_text("lead name", lead.name)
         _reject_unprintable_text("unit", lead.unit)
@@ -277,8 +280,3 @@ def _reject_unprintable_text(what: str, text: str) -> None:
     """Names reach terminals and files: a control character in them could do harm there."""
     if not text.isprintable():
         raise FrameError(f"the {what} holds characters that cannot be printed")
-
-
-def printable_error(error: Exception) -> str:
-    """What a parser says, which may quote the sender: short and printable."""
-    return "".join(c if c.isprintable() else "?" for c in str(error)[:200])

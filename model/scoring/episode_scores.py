@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from model.records.annotations import AnnotationFile
 from model.scoring.beat_scores import OPEN_END, ScoredSpan, round_to_samples
+from model.text import format_clock
 
 EPISODES_HEADER = "Record  TPs   FN  TPp   FP  ESe E+P DSe D+P  Ref duration  Test duration "
 """Of the lines of `epicmp -L`."""
@@ -200,12 +201,8 @@ def episode_lines(counts: dict[str, EpisodeCounts]) -> list[str]:
 
 def _epicmp_clock(seconds: float) -> str:
     """Hours, minutes, seconds and milliseconds in twelve columns, without leading parts that are nothing."""
-    minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
-    hours, minutes = divmod(minutes, 60)
-    whole, thousandths = divmod(milliseconds, 1000)
-    if hours:
-        return f"{hours:2d}:{minutes:02d}:{whole:02d}.{thousandths:03d}"
-    return f"{minutes:5d}:{whole:02d}.{thousandths:03d}" if minutes else f"{whole:8d}.{thousandths:03d}"
+    text = format_clock(round(1000 * seconds) / 1000, decimals=3).lstrip("0:")
+    return f"0{text}".rjust(12) if text.startswith(".") else text.rjust(12)
 
 
 def _labelled_episodes(notes: AnnotationFile, labels: tuple[str, ...], end: int) -> list[EpisodeSpan]:
