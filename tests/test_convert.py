@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -465,7 +464,7 @@ def test_a_failure_keeps_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("model.files._sync", full)
     with pytest.raises(RunError, match=r"cannot write .*: No space left on device"):
         convert_recording(folder, out)
     assert out.read_text() == "before"

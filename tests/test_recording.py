@@ -727,7 +727,7 @@ def test_an_end_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pyte
     recorder.push([chunk(0, 20)], [], NOW)
     assert recorder.flush()
     monkeypatch.setattr(os, "fdatasync" if hasattr(os, "fdatasync") else "fsync", lambda _: 0)
-    monkeypatch.setattr("agent.recording.segment_files._sync", _refuse)
+    monkeypatch.setattr("model.files._sync", _refuse)
     with pytest.raises(RunError, match="could not be finished: No space left"):
         recorder.close()
     recorder.close()

@@ -361,7 +361,7 @@ def test_a_full_disk_keeps_the_old_report(folder: Path, tmp_path: Path, monkeypa
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("model.files._sync", full)
     with pytest.raises(RunError, match="No space left on device"):
         write_reports(folder, None, tmp_path / "out.html")
     assert (tmp_path / "out.html").read_text() == "before"

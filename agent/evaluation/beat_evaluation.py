@@ -22,6 +22,7 @@ from agent.core.messages import Beat, FloatArray
 from agent.evaluation.record_analysis import PipelineOutput, analyse_records
 from model.beats.dataset import DS1, DS2, PACED_RECORDS
 from model.errors import ConfigError, EcgError, RecordError, RunError
+from model.files import write_atomically
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 from model.records.resample import FS
 from model.records.wfdb_records import (
@@ -391,10 +392,9 @@ def annotate_beats(beats: Sequence[Beat], fs: float) -> AnnotationFile:
 
 def write_output_file(path: Path, content: bytes) -> None:
     """Write a file in one step. Raises RunError."""
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        with write_atomically(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}; choose another folder (--out)") from error

@@ -1,11 +1,9 @@
 """What can be done with recordings: listed, or written in a format of other programs."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from io import BufferedWriter
 from itertools import groupby
 from pathlib import Path
 
@@ -13,7 +11,8 @@ import msgspec
 
 from agent.recording.runs import BeatMark, SessionRuns, locate_in_session, read_beat_marks
 from agent.recording.sessions import RecordedSegment, find_segments, is_recording
-from model.errors import ConfigError, RecordError, RunError
+from model.errors import ConfigError, RecordError
+from model.files import open_output_file
 
 EXPORT_ENDINGS = (".edf", ".csv", ".jsonl")
 TABLE_WIDTH = 120
@@ -65,7 +64,7 @@ def convert_recording(recording: Path, out: Path) -> None:
     source = _find_export_source(recording)
     if ending != ".jsonl":
         _check_same_leads(source.segments)
-    with _open_source_session(source) as session, write_atomically(out) as file:
+    with _open_source_session(source) as session, open_output_file(out) as file:
         for path in session.damaged() if session else ():
             sys.stderr.write(f"ecg-agent: samples are gone from {path} of the recording\n")
         if ending == ".jsonl":
@@ -136,21 +135,3 @@ def _check_same_leads(segments: Sequence[RecordedSegment]) -> None:
         f"leads or rate change in {segments[0].path.parent}: convert its records one by one, such as "
         f"{segments[0].path}; alike are {', '.join(named)}{more}"
     )
-
-
-@contextlib.contextmanager
-def write_atomically(out: Path) -> Iterator[BufferedWriter]:
-    """A file that takes the place of `out` once all of it is on the disk. Raises RunError."""
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        with partial.open("xb") as file:  # never through a link to somewhere else
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(out)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)

@@ -124,7 +124,7 @@ def _adopt_unknown_files(db: sqlite3.Connection, folder: Path) -> None:
             path = f"{bed.name}/{file.name.partition('.')[0]}"
             if not path.rpartition("/")[2].isdecimal():
                 continue
-            if file.suffix == ".tmp" or known.get(path) == "deleted":
+            if file.suffix in (".partial", ".tmp") or known.get(path) == "deleted":
                 file.unlink()
             elif file.suffix == ".hea" and path not in known and (found := read_segment_origin(folder / path)):
                 add_segment(db, folder, path, *found)

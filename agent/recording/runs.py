@@ -22,11 +22,12 @@ from agent.recording.alarm_records import (
 )
 from agent.recording.bed_writer import to_device_index
 from agent.recording.segment_files import StartTime
-from agent.recording.sessions import RecordedSegment, RecordedSession, make_printable
+from agent.recording.sessions import RecordedSegment, RecordedSession
 from agent.wire.packets import SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
 from model.records.annotations import read_annotations
 from model.records.wfdb_records import AAMI_CLASS_OF
+from model.text import make_printable
 
 ALARMS_SINCE_LAYOUT = 2
 """The version of the layout that has them."""

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from agent.core.messages import MISSING, Lead
 from agent.wire.packets import MOST_LEADS, LeadHeader, SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
+from model.files import sync_file, write_atomically
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
+from model.text import make_printable
 
 CountArray = NDArray[np.int32]
 StoredArray = NDArray[np.signedinteger[Any]]
@@ -39,7 +41,6 @@ _FIRST_COMMENT = "# ecg-agent recording, bed "
 _LARGEST_HEADER = 65_536
 _BLOCK = 1 << 20
 _END_MARK = b"\0\0"
-_sync = getattr(os, "fdatasync", os.fsync)  # macOS has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class SegmentWriter:
             "leads": msgspec.to_builtins(origin.leads),
         }
         comments = [
-            f"{_FIRST_COMMENT}{_ascii_name(origin.bed)}, run {_ascii_name(origin.run)}",
+            f"{_FIRST_COMMENT}{make_printable(f'{origin.bed}, run {origin.run}', ascii_only=True)}",
             f"# {json.dumps(about)}",
         ]
         return "\n".join([line, *signals, *comments, ""]).encode("ascii", "replace")
@@ -298,23 +299,10 @@ def require_wfdb_text(text: str) -> str:
     return text
 
 
-def sync_file(path: str) -> None:
-    """Force what a file or folder holds onto the disk. Raises OSError, but not for a file that is gone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def replace_file_content(path: str, content: bytes) -> None:
-    """A file with new content, either the old one or all of the new one at any time."""
-    _write_file_at(f"{path}.tmp", content, 0, os.O_CREAT | os.O_TRUNC)
-    sync_file(f"{path}.tmp")
-    Path(f"{path}.tmp").replace(path)
+    """Write a file in one step, and force it onto the disk."""
+    with write_atomically(Path(path), sync=True) as partial:
+        _write_file_at(str(partial), content, 0, os.O_CREAT | os.O_TRUNC)
 
 
 def _write_file_at(path: str, content: bytes, at: int, flags: int) -> None:
@@ -344,13 +332,8 @@ def _signal_line(file: str, lead: Lead, initial: int, total: int) -> str:
     unit = re.sub(
         r"[^\w^%?/-]", "_", lead.unit.replace("\N{MICRO SIGN}", "u").replace("\N{GREEK SMALL LETTER MU}", "u")
     )
-    gain = f"{lead.gain!r}({round(lead.offset)})/{unit}"
-    return f"{file} {gain} {bits} {zero} {initial} {(total + 2**15) % 2**16 - 2**15} 0 {_ascii_name(lead.name)}"
-
-
-def _ascii_name(text: str) -> str:
-    """A name in ASCII on one line; the comment in JSON has it as it is."""
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    gain, name = f"{lead.gain!r}({round(lead.offset)})/{unit}", make_printable(lead.name, ascii_only=True)
+    return f"{file} {gain} {bits} {zero} {initial} {(total + 2**15) % 2**16 - 2**15} 0 {name}"
 
 
 def _leads_from_headers(headers: list[LeadHeader]) -> tuple[Lead, ...]:

@@ -4,8 +4,6 @@
 """
 
 import contextlib
-import fcntl
-import os
 import re
 import sqlite3
 import time
@@ -31,8 +29,9 @@ from agent.recording.repair import (
     save_run_ledgers,
     writer_from_row,
 )
-from agent.recording.segment_files import SegmentOrigin, SegmentWriter, stored_file_size, sync_file
+from agent.recording.segment_files import SegmentOrigin, SegmentWriter, stored_file_size
 from model.errors import RunError
+from model.files import lock_folder, release_folder, sync_file
 
 MOST_EVENTS = 1000
 """Events kept while nothing can be written."""
@@ -63,7 +62,9 @@ class SessionWriter:
         self._numbers: dict[str, int] = {}
         try:
             _create_session_folder(folder)
-            self._lock = _lock_session_folder(folder)
+            self._lock = lock_folder(folder / database.LOCK_FILE)
+        except BlockingIOError:
+            raise RunError(f"{folder} is being recorded by another monitor: choose another folder (--record)") from None
         except OSError as error:
             raise RunError(f"cannot record in {folder}: {error.strerror}; choose another folder (--record)") from error
         try:
@@ -75,10 +76,10 @@ class SessionWriter:
                 database.close_database(self._db, folder)
                 raise
         except (OSError, ValueError, TypeError, ArithmeticError, sqlite3.Error) as error:
-            os.close(self._lock)
+            release_folder(self._lock)
             raise RunError(f"cannot continue the recording in {folder}: {error}; choose another (--record)") from error
         except BaseException:
-            os.close(self._lock)
+            release_folder(self._lock)
             raise
 
     @property
@@ -203,7 +204,7 @@ class SessionWriter:
             self._db.execute("DELETE FROM about WHERE key = ?", (database.OPEN_KEY,))
         finally:
             database.close_in_order(self._db, self.folder)
-            os.close(self._lock)
+            release_folder(self._lock)
 
     def _annotate(self, now: float) -> None:
         """Add the beats that wait to the annotation files of their segments, and make their rows."""
@@ -342,17 +343,3 @@ def _create_session_folder(folder: Path) -> None:
         )
     if others and not known:
         raise RunError(f"{folder} is not empty and no recording: choose another folder (--record)")
-
-
-def _lock_session_folder(folder: Path) -> int:
-    descriptor = os.open(folder / database.LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise RunError(
-                f"{folder} is being recorded by another monitor: choose another folder (--record)"
-            ) from error
-        raise
-    return descriptor

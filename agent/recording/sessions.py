@@ -4,7 +4,6 @@ Works on a session that is being written and on one whose monitor was killed, an
 session says is checked: a hostile one is refused with RecordError.
 """
 
-import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,9 @@ from agent.recording.segment_files import (
 )
 from agent.wire.packets import SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
+from model.files import is_locked
 from model.records.wfdb_records import CLASSES
+from model.text import make_printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +135,7 @@ class RecordedSession:
     @property
     def live(self) -> bool:
         """Whether a monitor is recording into it now."""
-        try:
-            with (self.folder / database.LOCK_FILE).open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_locked(self.folder / database.LOCK_FILE)
 
     def segments(self, bed: str) -> list[RecordedSegment]:
         """The segments of a bed in order, each with what is on disk now; deleted and empty ones are left out."""
@@ -360,8 +354,3 @@ def _build_segment(path: Path, origin: SegmentOrigin, wfdb_format: int, number: 
 
 def _remove_ending(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in SEGMENT_ENDINGS else path
-
-
-def make_printable(text: str) -> str:
-    """Text from elsewhere, without what could harm a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.export.convert import write_atomically
 from agent.recording.runs import SessionRuns
 from agent.recording.sessions import is_session
 from agent.report.alarm_content import choose_shown_alarms
@@ -15,6 +14,7 @@ from agent.report.document import ReportDocument
 from agent.report.html_page import render_html_index, render_html_report
 from agent.report.styles import date_and_time, duration_in_words
 from model.errors import ConfigError, RecordError
+from model.files import open_output_file
 
 LONGEST_NAME = 48
 
@@ -65,12 +65,12 @@ def _write_bed_report(session: SessionRuns, bed: str, out: Path, pdf: bool) -> t
 def _write_pdf_report(made: ReportDocument, out: Path) -> None:
     from agent.report.pdf_layout import write_pdf_document
 
-    with write_atomically(out) as file:
+    with open_output_file(out) as file:
         write_pdf_document(made, file)
 
 
 def _write_text_parts(out: Path, parts: Iterable[str]) -> None:
-    with write_atomically(out) as file:
+    with open_output_file(out) as file:
         for part in parts:
             file.write(part.encode("utf-8", "replace"))
 

@@ -11,7 +11,6 @@ Needs the packages of the extra `export_onnx`: everything else works without the
 import contextlib
 import io
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from torch import Tensor, nn
 from model.beats import dataset
 from model.beats.dataset import BeatSet, DataSplit
 from model.errors import CheckpointError, ConfigError
+from model.files import write_atomically
 from model.nets.beat_net import BeatNet, DenseLayer
 from model.nets.checkpoint import ModelCard, digest_checkpoint, load_beat_net
 from model.training import class_scores
@@ -274,16 +274,12 @@ def _convert_onnx_errors(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _replace_when_complete(out: Path) -> Iterator[Path]:
     """A file beside `out` that takes its place when all went well. Raises ConfigError where that cannot be."""
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
-        partial.touch()
-        yield partial
-        partial.replace(out)
+        with write_atomically(out, shared=True) as partial:
+            partial.touch()
+            yield partial
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror} (--out)") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
