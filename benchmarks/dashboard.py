@@ -32,12 +32,12 @@ from scipy.signal import resample_poly
 
 from agent.analysis.beat_classifier import load_beat_classifier as load_net
 from agent.core.config import load_config as load_config
+from agent.core.events import EventText
 from agent.core.messages import (
     Beat,
     BedSummary,
     BedView,
     Chunk,
-    Event,
     FloatArray,
     LatencySummary,
     Lead,
@@ -46,6 +46,7 @@ from agent.core.messages import (
     RhythmSummary,
     WardSnapshot,
 )
+from agent.core.wording import event_text
 from agent.dashboard import wave_raster
 from agent.dashboard.frame import fit_view, layout_view
 from agent.dashboard.layout import choose_card_grid as grid_of
@@ -94,10 +95,10 @@ def snapshot(data: tuple[FloatArray, tuple[Beat, ...]], head: int, beds: int) ->
     views = tuple(_bed(data, head - 31 * (i % 64), f"bed-{i + 1:02}") for i in range(min(beds, MOST_ON_PAGE)))
     index = tuple(BedSummary(f"bed-{i + 1:02}") for i in range(beds))
     events = (
-        Event("", 0, "link", "connected to tcp://127.0.0.1:5556"),
-        Event("bed-01", 0, "start", f"record {RECORD}, lead MLII, 125 Hz"),
-        Event("bed-01", head - 900, "gap", "25 samples lost in transport"),
-        Event("bed-01", head - 500, "signal", "saturated for 0.4 s"),
+        EventText("link", "", "", 0, "connected to tcp://127.0.0.1:5556"),
+        EventText("start", "bed-01", "", 0, f"record {RECORD}, lead MLII, 125 Hz"),
+        EventText("gap", "bed-01", "", head - 900, "25 samples lost in transport"),
+        EventText("signal", "bed-01", "", head - 500, "saturated for 0.4 s"),
     )
     link = LinkView("tcp://127.0.0.1:5556", "connected", head * beds // 12, 0)
     now_s = 1_800_000_000 + head / FS
@@ -168,7 +169,7 @@ def _peer_bed(shown: WardSnapshot, size: tuple[int, int]) -> Layout:
             f"{1000 * (beat.rr_s or 0):.0f}",
         )
     for event in shown.events:
-        events.add_row(format_sample_clock(event.sample), event.kind, event.text)
+        events.add_row(format_sample_clock(event.sample), event.kind, event_text(event))
     rhythm = bed.rhythm
     vitals = Group(f"{rhythm.heart_rate or 0:.0f}", f"RR {rhythm.rr_ms or 0:.0f}", f"RMSSD {rhythm.rmssd_ms}")
     layout = Layout()

@@ -8,7 +8,9 @@ from random import Random
 
 import numpy as np
 
-from agent.core.messages import Alarm, Beat, Chunk, Event, Gap, Lead, Result, Strip
+from agent.core.events import EventText
+from agent.core.messages import Alarm, Beat, Chunk, Gap, Lead, Result, Strip
+from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
 from agent.recording.runs import SessionRuns, read_beat_marks
 from agent.recording.session_writer import SessionWriter
@@ -111,7 +113,7 @@ def record_session(folder: Path) -> None:
             size = round(2 * fs)
             first = round(second * fs)
             if second == 0:
-                found.append(Event(bed, 0, "start", f"run {run}"))
+                found.append(EventText("start", bed, "", 0, f"run {run}"))
             if second == 2:
                 messages.append(Gap(bed, run, first, size, fs, "never arrived"))
                 continue
@@ -136,7 +138,7 @@ def _read_session(folder: Path) -> None:
             assert all(segment.path.resolve().is_relative_to(folder.resolve()) for segment in segments)
             for beat in session.beats(bed):
                 assert beat.label in wfdb_records.CLASSES
-            assert all(event.text.isprintable() for _, event in session.events(bed))
+            assert all(event_text(event).isprintable() for _, event in session.events(bed))
             session.ledger(bed)
             assert all(alarm.text.isprintable() and alarm.run.isprintable() for alarm in session.alarms(bed))
             assert all(len(strip.wave) and strip.lead.isprintable() for strip in session.strips(bed))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from agent.alarms.alarm_feed import STRIP_MARGIN
 from agent.core import config as configuration
 from agent.core.config import Config, override_config
-from agent.core.messages import MISSING, Alarm, Chunk, End, Event, FloatArray, Gap, Lead, Result, Strip
+from agent.core.events import Event
+from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Gap, Lead, Result, Strip
+from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
 from agent.pipeline.pipeline import Pipeline
@@ -89,7 +91,7 @@ class Monitor:
                 assert count > 0
                 self._next[message.bed] = message.run, message.first + count
             elif isinstance(message, Event):
-                assert message.text.isprintable()
+                assert event_text(message).isprintable()
         for found in self.ward.push([message for message in messages if not isinstance(message, Event)]):
             _check(found)
 
@@ -210,7 +212,7 @@ def _reply(random: Random, sent: list[Chunk | End]) -> list[bytes]:
 
 def _check(found: Result) -> None:
     if isinstance(found, Event | Alarm):
-        assert found.text.isprintable()
+        assert (found.text if isinstance(found, Alarm) else event_text(found)).isprintable()
         return
     if isinstance(found, Strip):
         assert 0 < len(found.wave) <= 2 * STRIP_MARGIN

@@ -20,7 +20,8 @@ import psutil
 from numpy.typing import NDArray
 
 from agent.core.config import RecordConfig
-from agent.core.messages import Alarm, Beat, Chunk, Event, Lead, Result, Strip
+from agent.core.events import EventText
+from agent.core.messages import Alarm, Beat, Chunk, Lead, Result, Strip
 from agent.recording.recorder import Recorder
 from model.beats.dataset import read_default_lead
 from model.records import wfdb_records
@@ -63,7 +64,7 @@ def record(folder: Path, hours: float, alarms: int) -> None:
         for first in range(0, total, size):
             now_s = STARTED + (first + size) / FS
             counts = np.take(lead, np.arange(first, first + size), mode="wrap")
-            found: list[Result] = [Event(BED, 0, "start", f"run {RUN}, lead MLII")] if not first else []
+            found: list[Result] = [EventText("start", BED, "", 0, f"run {RUN}, lead MLII")] if not first else []
             turn, low = divmod(first, len(lead))
             for at, label in _between(samples, labels, turn * len(lead), low, size, len(lead)):
                 rr_s = None if before is None else (at - before) / FS

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 
 from agent.alarms.alarm_tick import AlarmTick
 from agent.alarms.stage import AlarmStage
-from agent.analysis.lead_state import LeadState
 from agent.analysis.rate_tracker import RateTracker
 from agent.analysis.rhythm_windows import WindowScores
 from agent.core.config import Config
+from agent.core.events import LeadState
 from agent.core.messages import Alarm, AlarmCondition, Beat
 from model.records.resample import FS
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core import config as configuration
 from agent.core.config import Config
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, Result
+from agent.core.events import Event
+from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
 from agent.pipeline.pipeline import Pipeline
 from model.beats.dataset import read_default_lead
 from model.nets.beat_net import NetSize, build_beat_net

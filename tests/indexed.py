@@ -36,10 +36,10 @@ def gap(first: int, stop: int, bed: str = "1", run: str = "run", fs: float = 125
     return Gap(bed, run, first, stop - first, fs, "never arrived")
 
 
-def beat(sample: int, label: str = "N", bed: str = "1") -> Beat:
+def beat(sample: int, label: str = "N", bed: str = "1", run: str = "run") -> Beat:
     """A beat whose every number is its own."""
     said = (0.1 + 0.2, 1 / 3, 1e-17, float(np.float32(0.1)), sample / 7)
-    return Beat(bed, sample, sample + 30, label, said, sample / 125 or None, 0.0, 60 + sample / 9, sample + 20)
+    return Beat(bed, sample, sample + 30, label, said, sample / 125 or None, 0.0, 60 + sample / 9, sample + 20, run=run)
 
 
 def record(folder: Path, *messages: Message, found: Sequence[Result] = (), config: RecordConfig = CONFIG) -> None:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
-from agent.core.messages import Alarm, Beat, Chunk, End, Event, FloatArray, Lead, Result, Strip
+from agent.core.events import Event
+from agent.core.messages import Alarm, Beat, Chunk, End, FloatArray, Lead, Result, Strip
+from agent.core.wording import event_text
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
 from agent.wire import packets
@@ -66,7 +68,11 @@ class Outcome:
 
     def events(self, bed: str, kind: str = "") -> list[str]:
         """The texts of a bed's events."""
-        return [one.text for one in self.found if isinstance(one, Event) and one.bed == bed and kind in ("", one.kind)]
+        return [
+            event_text(one)
+            for one in self.found
+            if isinstance(one, Event) and one.bed == bed and kind in ("", one.kind)
+        ]
 
     def alarms(self, bed: str) -> list[Alarm]:
         return [one for one in self.found if isinstance(one, Alarm) and one.bed == bed]

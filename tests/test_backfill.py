@@ -11,7 +11,9 @@ from conftest import LEADS
 
 from agent.core import config as configuration
 from agent.core.config import Config, override_config
-from agent.core.messages import MISSING, Chunk, End, Event, Gap, ResumePosition
+from agent.core.events import Event
+from agent.core.messages import MISSING, Chunk, End, Gap, ResumePosition
+from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
 from agent.wire.packets import encode_frames as packet_frames
@@ -143,7 +145,7 @@ def test_what_is_no_longer_kept_is_declared() -> None:
             out = received(link, ended)
             assert link.sent("1") == 5005
     assert samples(out) == [(i, i if i >= 4005 else MISSING) for i in range(5005)]
-    assert [message.text for message in out if isinstance(message, Event) and message.kind == "gap"] == [
+    assert [event_text(message) for message in out if isinstance(message, Event) and message.kind == "gap"] == [
         "joined late: the first 32 s of the run are not known"
     ]
 

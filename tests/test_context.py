@@ -13,7 +13,8 @@ from agent.analysis.beat_cutter import BeatCandidate
 from agent.analysis.qrs_detector import RPeak
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.core.config import Config
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, FloatArray, Gap, Result
+from agent.core.events import Event
+from agent.core.messages import MISSING, Beat, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.pipeline import Pipeline
 from model.beats.templates import CHANNELS, FEATURES, INPUTS, SLACK, WAVE, WAVE_BEFORE, BeatTemplates, BeatWindows
 from model.nets import context_net

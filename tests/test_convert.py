@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
+from agent.core.wording import event_text
 from agent.export import convert as module
 from agent.export.convert import convert_recording, show_sessions
 from agent.export.edf import LOWEST
@@ -146,7 +147,7 @@ def test_json_lines(folder: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     with RecordedSession(folder) as session:
         beats = [beat_to_json(beat, 0.0, None) for beat in session.beats("1")]
-        events = [event.text for _, event in session.events("1")]
+        events = [event_text(event) for _, event in session.events("1")]
     assert [line for line in lines if line["type"] == "beat"] == beats
     assert [line["text"] for line in lines if line["type"] == "event"] == events
     kinds = [line.get("kind", "beat") for line in lines]
@@ -493,7 +494,10 @@ def test_memory(tmp_path: Path) -> None:
         signal = two_leads("100", 60)
         with Recorder(folder, CONFIG, {}) as recorder:
             for minute in range(minutes):
-                beats = [Beat("1", 7500 * minute + 90 * i, 0, "N", (1.0, 0, 0, 0, 0), 0.72, 0.0) for i in range(83)]
+                beats = [
+                    Beat("1", 7500 * minute + 90 * i, 0, "N", (1.0, 0, 0, 0, 0), 0.72, 0.0, run="run")
+                    for i in range(83)
+                ]
                 chunk = Chunk("1", "run", 7500 * minute, 125.0, LEADS, signal, NOW + 60 * minute)
                 recorder.push([chunk], beats, NOW + 60 * minute)
         tracemalloc.start()

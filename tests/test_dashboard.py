@@ -9,12 +9,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from agent.core.events import EventText
 from agent.core.messages import (
     Beat,
     BedStatus,
     BedSummary,
     BedView,
-    Event,
     FloatArray,
     LatencySummary,
     Ledger,
@@ -49,7 +49,7 @@ def make_bed(name: str = "bed-1", wave: FloatArray | None = None, state: BedStat
 
 
 def make(*beds: BedView, **changes: object) -> WardSnapshot:
-    events = (Event("", 0, "link", "connected"), Event("bed-1", 500, "gap", "25 samples lost"))
+    events = (EventText("link", "", "", 0, "connected"), EventText("gap", "bed-1", "", 500, "25 samples lost"))
     link = LinkView("tcp://127.0.0.1:5556", "connected", 1234, 3)
     whole = WardSnapshot(beds, events, link, "cpu", "weights-1", 1060.0, 1000.0)
     return at_a_glance(replace(whole, **changes))  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ SCENES = {
     ),
     "wicked names": make(
         replace(make_bed(WICKED), lead=WICKED),
-        events=(Event(WICKED, 5, "signal", WICKED),),
+        events=(EventText("signal", WICKED, "", 5, WICKED),),
         device=WICKED,
         weights=WICKED,
         link=LinkView(WICKED, "connected", 1, 1),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from test_dashboard import SIZES, WICKED, make, make_bed, shown
 
-from agent.core.messages import BedStatus, BedView, Event, LatencySummary, Ledger, LinkView, RecordingView, WardSnapshot
+from agent.core.events import EventText
+from agent.core.messages import BedStatus, BedView, LatencySummary, Ledger, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.status import format_scaled_count, ledger_parts, short_duration
 from agent.dashboard.styles import EVENT_STYLES, WARN
@@ -73,7 +74,7 @@ SCENES = {
         *(replace(bed(WICKED, behind_s=99.0, state="saturated"), lead=WICKED) for _ in range(3)),
         link=replace(LINK, state="lost", trouble=WICKED),
         recording=RecordingView(WICKED, 5, 5, WICKED),
-        events=(Event("", 0, "record", WICKED), Event(WICKED, 0, "backfill", WICKED)),
+        events=(EventText("record", "", "", 0, WICKED), EventText("backfill", WICKED, "", 0, WICKED)),
     ),
 }
 
@@ -114,7 +115,7 @@ def test_any_figures_and_words_fit(  # type: ignore[no-untyped-def]  # hypothesi
     views = [bed(f"{name}{i}", ledger=Ledger(*counts), behind_s=late) for i in range(beds)]
     link = LinkView(name, state, counts[0], counts[1], False, words, trip, offset)
     recording = RecordingView(name, counts[0], counts[1], words)
-    snapshot = make(*views, link=link, recording=recording, events=(Event("", 0, "record", words),))
+    snapshot = make(*views, link=link, recording=recording, events=(EventText("record", "", "", 0, words),))
     shown(snapshot, DashboardView(overview=overview), width, height)
 
 
@@ -216,9 +217,9 @@ def test_a_thousand_beds() -> None:
 def test_events_of_link_and_recording() -> None:
     """What was fetched again is told mildly; what the recording said of its trouble is a warning while that stands."""
     events = (
-        Event("bed-1", 500, "backfill", "345 samples fetched again"),
-        Event("", 0, "record", "recording to sessions/1"),
-        Event("", 0, "record", f"{FULL}; recording pauses at 100 MB"),
+        EventText("backfill", "bed-1", "", 500, "345 samples fetched again"),
+        EventText("record", "", "", 0, "recording to sessions/1"),
+        EventText("record", "", "", 0, f"{FULL}; recording pauses at 100 MB"),
     )
     for size in SIZES:
         fine = make(bed(), link=LINK, recording=RECORDING, events=events)

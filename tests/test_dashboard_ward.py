@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from test_dashboard import SIZES, WICKED, at_a_glance, make, make_bed, printed, shown
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
-from agent.core.messages import Alarm, BedSummary, Event, Ledger, Priority, WardSnapshot
+from agent.core.events import EventText
+from agent.core.messages import Alarm, BedSummary, Ledger, Priority, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, SINK_S, SORT_EVERY_S, BedOrder, restrict_order, update_order
 from agent.dashboard.frame import fit_view, layout_view, render_frame
 from agent.dashboard.key_bindings import match_bed_names, press_keys
@@ -379,7 +380,7 @@ def test_a_glance_is_not_taken_at_every_frame() -> None:
 def test_the_last_alarms_of_a_bed() -> None:
     """An alarm is kept as it was told last, the newest first, and only so many."""
     last = AlarmHistory()
-    last.take([VT, Event("bed-1", 0, "gap", "a gap"), COUPLET])
+    last.take([VT, EventText("gap", "bed-1", "", 0, "a gap"), COUPLET])
     over = replace(VT, ended=VT.onset + 500)
     last.take([over])
     assert last.of("bed-1") == (COUPLET, over)

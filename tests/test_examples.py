@@ -7,7 +7,8 @@ from conftest import all_found, chunks
 
 from agent.analysis.beat_cutter import BeatCandidate
 from agent.core.config import Config
-from agent.core.messages import Beat, End, Event, FloatArray
+from agent.core.events import Event
+from agent.core.messages import Beat, End, FloatArray
 from agent.pipeline.pipeline import Pipeline
 from agent.training.candidates import MATCH_WINDOW, UNSCORED_LABEL, build_candidates, label_candidates
 from model.beats.cluster_smoothing import NO_BEAT

@@ -20,7 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from agent.core import config as configuration
-from agent.core.messages import Chunk, End, Event, Lead
+from agent.core.events import Event
+from agent.core.messages import Chunk, End, Lead
 from agent.pipeline.pipeline import Pipeline
 from agent.wire import packets
 from benchmarks import fuzz, fuzz_worker

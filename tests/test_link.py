@@ -10,7 +10,9 @@ from conftest import LEADS
 
 from agent.core import config as configuration
 from agent.core.config import override_config
-from agent.core.messages import Chunk, End, Event, Gap
+from agent.core.events import Event
+from agent.core.messages import Chunk, End, Gap
+from agent.core.wording import event_text
 from agent.link.link_receiver import CHANNEL_ABSENT_S, LinkReceiver
 from agent.wire import packets
 from model.errors import EndpointError
@@ -120,7 +122,7 @@ def test_two_devices_with_one_name_do_not_take_turns(line: Wire) -> None:
     events = [message for message in made if isinstance(message, Event)]
     assert [(chunk.run, len(chunk.counts)) for chunk in chunks] == [("a", 5), ("b", 50)]
     assert len(events) == 1
-    assert "two devices" in events[0].text
+    assert "two devices" in event_text(events[0])
 
 
 def test_changed_leads_do_not_join(line: Wire) -> None:

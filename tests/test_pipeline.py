@@ -6,7 +6,9 @@ from conftest import all_found, beats_and_events, chunks, record_counts
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, FloatArray, Gap, Lead, Result
+from agent.core.events import Event
+from agent.core.messages import MISSING, Beat, Chunk, End, FloatArray, Gap, Lead, Result
+from agent.core.wording import event_text
 from agent.pipeline.pipeline import Pipeline
 from model.beats import frontend
 from model.records import wfdb_records
@@ -115,14 +117,14 @@ def test_a_gap_is_told_once_with_its_whole_length(new_ward: NewWard) -> None:
     assert ward.view("1", 100, 0.0).state == "no signal"
     found += all_found(ward, stream[225:])
     gaps = [event for event in events_of(found) if event.kind == "gap"]
-    assert [(gap.sample, gap.text) for gap in gaps] == [(1000, "gap of 2.00 s: 250 samples without a value")]
+    assert [(gap.sample, event_text(gap)) for gap in gaps] == [(1000, "gap of 2.00 s: 250 samples without a value")]
 
 
 def test_a_flat_line_and_a_saturated_one_are_told_apart(new_ward: NewWard) -> None:
     """Two seconds without change are a lead that is off, at a rail a saturated one; both are over when it moves."""
     found = all_found(new_ward(), troubled_stream([5]))
     signals = [event for event in events_of(found) if event.kind == "signal"]
-    told = [event.text.split(":")[0] for event in signals]
+    told = [event_text(event).split(":")[0] for event in signals]
     assert told == ["flat line", "signal is back", "saturated", "signal is back"]
     assert [event.sample for event in signals][:2] == [2000 + 2 * FS - 1, 2600]
 
@@ -143,7 +145,7 @@ def test_a_wanted_lead_that_is_not_there_is_refused(settings: Config, classifier
     ward = Pipeline(override_config(settings, "monitor", lead="V5"), classifier)
     events = events_of(all_found(ward, list(chunks(record_counts("100", 5), [5]))))
     assert [event.kind for event in events] == ["refused"]
-    assert "MLII, V1" in events[0].text
+    assert "MLII, V1" in event_text(events[0])
     assert ward.view("1", 100, 0.0).state == "refused"
 
 
@@ -175,7 +177,7 @@ def test_a_rate_without_a_ratio_is_refused(new_ward: NewWard) -> None:
     """A rate that has no small ratio to 125 Hz is refused with the reason."""
     events = events_of(all_found(new_ward(), list(chunks(record_counts("100", 5), [5], fs=359.9731))))
     assert [event.kind for event in events] == ["refused"]
-    assert "359.973 Hz" in events[0].text
+    assert "359.973 Hz" in event_text(events[0])
 
 
 def test_lost_packets_make_no_beats(new_ward: NewWard) -> None:
@@ -210,7 +212,7 @@ def test_an_electrode_offset_at_another_rate_makes_no_beats(new_ward: NewWard, f
     ]
     found = all_found(new_ward(), stream)
     assert beats_of(found) == []
-    assert [event.text.split(":")[0] for event in events_of(found)][1:] == ["saturated", "the run ended"]
+    assert [event_text(event).split(":")[0] for event in events_of(found)][1:] == ["saturated", "the run ended"]
     assert events_of(found)[-1].sample == 20 * FS
 
 

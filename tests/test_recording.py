@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
 
 from agent.cli.monitor import _close_recorder
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead, ResumePosition
+from agent.core.events import Event, EventText, RunStarted
+from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, ResumePosition
+from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recording
 from agent.recording import sessions
@@ -89,7 +91,7 @@ def until(recorder: Recorder, is_so: Callable[[], bool]) -> None:
 
 
 def texts(recorder: Recorder) -> list[str]:
-    return [event.text for event in recorder.news()]
+    return [event_text(event) for event in recorder.news()]
 
 
 @st.composite
@@ -139,7 +141,7 @@ def test_what_is_recorded_does_not_depend_on_the_cut(
     config = replace(CONFIG, rotate_min=rotate / 125 / 60)
     whole, cut = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("cut")
     run = stream[-1].run if stream else ""
-    beats = [beat(message.first) for message in stream if isinstance(message, Chunk) and message.run == run]
+    beats = [beat(message.first, run=run) for message in stream if isinstance(message, Chunk) and message.run == run]
     record(whole, *stream, found=beats, config=config)
     with Recorder(cut, config, {}) as recorder:
         for message in recut(stream, size):
@@ -345,13 +347,14 @@ def test_a_run_that_comes_back_keeps_its_ledger(tmp_path: Path) -> None:
 
 
 def test_beats_of_a_run_that_ends_and_of_the_next_in_one_push(tmp_path: Path) -> None:
-    """What is found before the start of the next run is told belongs to the run before."""
-    start = [Event("1", 0, "start", f"run {run[:8]}, lead II") for run in ("same-name-1", "same-name-2", "third")]
+    """Each beat is filed under its own run, in whatever order beats and starts come."""
+    start = [RunStarted("1", run, 0, "II", 125.0) for run in ("same-name-1", "same-name-2", "third")]
     with Recorder(tmp_path, CONFIG, {}) as recorder:
-        recorder.push([chunk(0, 300, run="same-name-1")], [start[0], beat(50)], NOW)
+        recorder.push([chunk(0, 300, run="same-name-1")], [start[0], beat(50, run="same-name-1")], NOW)
         messages = [chunk(0, 200, run="same-name-2"), chunk(0, 100, run="third")]
-        recorder.push(messages, [beat(250), start[1], beat(60), start[2], beat(70)], NOW)
-        recorder.push([chunk(100, 200, run="third")], [beat(150)], NOW)
+        late = [beat(250, run="same-name-1"), start[1], beat(60, run="same-name-2"), start[2], beat(70, run="third")]
+        recorder.push(messages, late, NOW)
+        recorder.push([chunk(100, 200, run="third")], [beat(150, run="third")], NOW)
     with RecordedSession(tmp_path) as session:
         found = {
             run: [b.sample for b in session.beats("1", run=run)] for run in ("same-name-1", "same-name-2", "third")
@@ -368,15 +371,17 @@ def told_late(folder: Path) -> tuple[dict[str, list[int]], list[tuple[int, ...]]
 
 def test_beats_that_are_decided_once_the_device_was_restarted(tmp_path: Path) -> None:
     """The last beats of a run come with the start of the next, long after its ledger was saved: all are recorded."""
-    start = {run: Event("1", 0, "start", f"run {run}, lead II") for run in "abc"}
+    start = {run: RunStarted("1", run, 0, "II", 125.0) for run in "abc"}
     with Recorder(tmp_path, CONFIG, {}) as recorder:
-        recorder.push([chunk(0, 300, run="a")], [start["a"], beat(50)], NOW)
+        recorder.push([chunk(0, 300, run="a")], [start["a"], beat(50, run="a")], NOW)
         assert recorder.flush()
-        recorder.push([chunk(5, 205, run="b")], [beat(200), beat(290), start["b"], beat(60)], NOW)
+        recorder.push(
+            [chunk(5, 205, run="b")], [beat(200, run="a"), beat(290, run="a"), start["b"], beat(60, run="b")], NOW
+        )
         assert recorder.flush()
-        recorder.push([chunk(0, 100, run="c")], [beat(190), start["c"]], NOW)
+        recorder.push([chunk(0, 100, run="c")], [beat(190, run="b"), start["c"]], NOW)
         assert recorder.flush()
-        recorder.push([chunk(300, 400, run="a")], [start["a"], beat(350)], NOW)
+        recorder.push([chunk(300, 400, run="a")], [start["a"], beat(350, run="a")], NOW)
     assert told_late(tmp_path) == (
         {"a": [50, 200, 290, 350], "b": [60, 190], "c": []},
         [(50, 200, 290), (55, 185), (), (50,)],
@@ -387,20 +392,26 @@ def test_beats_that_are_decided_once_the_device_was_restarted(tmp_path: Path) ->
 def test_beats_of_a_run_that_ended_with_the_monitor(tmp_path: Path) -> None:
     """Monitor and device killed, then both back: the last beats of the old run are recorded, those known are not."""
     with Recorder(tmp_path, CONFIG, {}) as recorder:
-        recorder.push([chunk(0, 300, run="a")], [Event("1", 0, "start", "run a, lead II"), beat(50), beat(150)], NOW)
+        begun = RunStarted("1", "a", 0, "II", 125.0)
+        recorder.push([chunk(0, 300, run="a")], [begun, beat(50, run="a"), beat(150, run="a")], NOW)
         kill(recorder)
     with Recorder(tmp_path, CONFIG, {}) as recorder:
-        recorder.push([], [beat(220)], NOW)
+        recorder.push([], [beat(220, run="a")], NOW)
         assert recorder.flush()
-        told: list[Beat | Event] = [beat(150), beat(280), Event("1", 0, "start", "run b, lead II"), beat(70)]
+        begun = RunStarted("1", "b", 0, "II", 125.0)
+        told: list[Beat | Event] = [beat(150, run="a"), beat(280, run="a"), begun, beat(70, run="b")]
         recorder.push([chunk(0, 100, run="b")], told, NOW)
     assert told_late(tmp_path) == ({"a": [50, 150, 220, 280], "b": [70], "c": []}, [(50, 150, 220, 280), (70,)])
 
 
 def test_events_are_kept_with_their_time(tmp_path: Path) -> None:
     """Events of beds and of the link come back in order; those of the recording itself are not taken twice."""
-    told = [Event("1", 0, "start", "run run"), Event("", 0, "link", "no packets"), Event("2", 7, "refused", "no lead")]
-    record(tmp_path, chunk(0, 9), found=[*told, Event("", 0, "record", "told by the recorder before")])
+    told = [
+        EventText("start", "1", "", 0, "run run"),
+        EventText("link", "", "", 0, "no packets"),
+        EventText("refused", "2", "", 7, "no lead"),
+    ]
+    record(tmp_path, chunk(0, 9), found=[*told, EventText("record", "", "", 0, "told by the recorder before")])
     with RecordedSession(tmp_path) as session:
         assert session.events() == [(NOW, event) for event in told]
         assert session.events("") == [(NOW, told[1])]
@@ -565,7 +576,7 @@ def test_a_full_disk_pauses_the_recording_and_it_goes_on_by_itself(
     assert read_back(tmp_path) == sent([chunk(0, 20), chunk(1400, 1500)])
     with RecordedSession(tmp_path) as session:
         assert [b.sample for b in session.beats("1")] == [5, 1450]
-        assert [event.text for _, event in session.events()] == said
+        assert [event_text(event) for _, event in session.events()] == said
 
 
 Usage = namedtuple("Usage", "total used free")

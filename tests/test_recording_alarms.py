@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from indexed import CONFIG, NOW, beat, chunk, gap, kill, record
 
-from agent.core.messages import Alarm, Event, FloatArray, Result, Strip
+from agent.core.events import EventText
+from agent.core.messages import Alarm, FloatArray, Result, Strip
 from agent.export.convert import convert_recording
 from agent.export.listing import build_session_table, summarise_sessions
 from agent.outputs.json_lines import alarm_to_json
@@ -319,7 +320,7 @@ def test_alarms_survive_a_kill(tmp_path: Path) -> None:
 def test_json_lines_have_alarms(tmp_path: Path) -> None:
     """Where they were announced, as they stood last; of one segment those that began in it."""
     one, two = alarm(50, ended=400), alarm(300, condition="asystole")
-    found: Sequence[Result] = [Event("1", 0, "start", "run run"), beat(40), one, beat(200), two, beat(350)]
+    found: Sequence[Result] = [EventText("start", "1", "run", 0, "run run"), beat(40), one, beat(200), two, beat(350)]
     config = replace(CONFIG, rotate_min=250 / 125 / 60)
     record(tmp_path / "s", chunk(0, 500), found=found, config=config)
     convert_recording(tmp_path / "s", tmp_path / "out.jsonl")

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
 
-from agent.core.messages import Alarm, Beat, Chunk, Event, Result, Strip
+from agent.core.events import EventText
+from agent.core.messages import Alarm, Beat, Chunk, Result, Strip
 from agent.recording.recorder import Recorder
 from agent.recording.runs import SessionRuns
 from agent.report.alarm_content import choose_shown_alarms
@@ -37,11 +38,11 @@ def signal(first: int, stop: int, fs: float = 125.0, bed: str = "1", run: str = 
     return chunk(first, stop, bed=bed, run=run, fs=fs, counts=wave(first, stop, fs), **changes)
 
 
-def beats(first: int, stop: int, bed: str = "1", labels: str = "N", period: int = 100) -> list[Beat]:
+def beats(first: int, stop: int, bed: str = "1", labels: str = "N", period: int = 100, run: str = "run") -> list[Beat]:
     """Beats every `period` samples at 125 Hz whose classes go round; the first has no RR interval."""
     said = (0.9, 0.1, 0.0, 0.0, 0.0)
     return [
-        Beat(bed, at, at + 60, labels[i % len(labels)], said, period / 125 if i else None, 0.0, 75.0, at + 20)
+        Beat(bed, at, at + 60, labels[i % len(labels)], said, period / 125 if i else None, 0.0, 75.0, at + 20, run=run)
         for i, at in enumerate(range(first, stop, period))
     ]
 
@@ -66,13 +67,16 @@ def reading(folder: Path, bed: str = "1") -> BedRecording:
 def folder(tmp_path: Path) -> Path:
     """Fifteen minutes of a bed: a gap, a hole of the recording, two runs and rates, beats of all classes, alarms."""
     one, two = alarm(20_000, ended=20_500, acknowledged_s=NOW + 300), alarm(5000, priority="high", latching=True)
-    found: list[Result] = [Event("1", 0, "start", "run run, lead MLII"), *beats(0, 37_400, labels="NNNNNNVVVNSFQ")]
+    found: list[Result] = [
+        EventText("start", "1", "run", 0, "run run, lead MLII"),
+        *beats(0, 37_400, labels="NNNNNNVVVNSFQ"),
+    ]
     with Recorder(tmp_path / "s", CONFIG, {"version": "9.9", "weights": "live"}) as recorder:
         recorder.push([signal(0, 10_000), gap(10_000, 11_000), signal(11_000, 25_000)], found, NOW)
         recorder.push([signal(30_000, 37_500)], [one, strip(one), two, strip(two)], NOW)
         later = signal(0, 250 * 300, fs=250.0, run="next", sent_s=NOW + 900)
-        begun = Event("1", 0, "start", "run next, lead MLII, resampled from 250 Hz")
-        recorder.push([later], [begun, *beats(0, 37_000, period=125)], NOW + 900)
+        begun = EventText("start", "1", "next", 0, "run next, lead MLII, resampled from 250 Hz")
+        recorder.push([later], [begun, *beats(0, 37_000, period=125, run="next")], NOW + 900)
     return tmp_path / "s"
 
 
@@ -217,7 +221,7 @@ def test_names_and_texts_are_harmless(tmp_path: Path) -> None:
     """Whatever beds, runs, leads, events and alarms are called, it stands there as text; a PDF can tell it too."""
     leads = tuple(replace(lead, name=HOSTILE[:12]) for lead in LEADS)
     one = alarm(2000, bed=HOSTILE, run=HOSTILE, text=HOSTILE, condition=HOSTILE)
-    found: list[Result] = [Event(HOSTILE, 3, "gap", HOSTILE * 20), *beats(0, 7000, HOSTILE), one, strip(one)]
+    found: list[Result] = [EventText("gap", HOSTILE, "", 3, HOSTILE * 20), *beats(0, 7000, HOSTILE), one, strip(one)]
     with Recorder(tmp_path / "s", CONFIG, {"version": HOSTILE, "weights": HOSTILE * 40}) as recorder:
         recorder.push([signal(0, 7500, bed=HOSTILE, run=HOSTILE, leads=leads)], found, NOW)
     write_reports(tmp_path / "s", None, tmp_path / "out.html")

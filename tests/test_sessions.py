@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
 
-from agent.core.messages import MISSING, Beat, Chunk, Event, Gap, Ledger
+from agent.core.events import Event, EventText
+from agent.core.messages import MISSING, Beat, Chunk, Gap, Ledger
+from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recorder_module
 from agent.recording import sessions
@@ -27,11 +29,21 @@ from model.errors import RecordError, RunError
 def folder(tmp_path: Path) -> Path:
     """A closed session: one bed, two runs, a short and a long gap, beats and events."""
     path = tmp_path / "session"
-    told: list[Beat | Event] = [Event("1", 0, "start", "run one"), beat(50), beat(120, "V")]
+    told: list[Beat | Event] = [
+        EventText("start", "1", "one", 0, "run one"),
+        beat(50, run="one"),
+        beat(120, "V", run="one"),
+    ]
     with Recorder(path, CONFIG, {"version": "9"}) as recorder:
         recorder.push([chunk(10, 200, run="one"), gap(200, 300, run="one"), chunk(300, 400, run="one")], told, NOW)
-        recorder.push([gap(400, 10_000, run="one"), chunk(10_000, 10_100, run="one")], [beat(10_050, "S")], NOW + 90)
-        recorder.push([chunk(5, 105, run="two")], [Event("1", 5, "start", "run two"), beat(60, "F")], NOW + 91)
+        recorder.push(
+            [gap(400, 10_000, run="one"), chunk(10_000, 10_100, run="one")], [beat(10_050, "S", run="one")], NOW + 90
+        )
+        recorder.push(
+            [chunk(5, 105, run="two")],
+            [EventText("start", "1", "two", 5, "run two"), beat(60, "F", run="two")],
+            NOW + 91,
+        )
     return path
 
 
@@ -72,13 +84,18 @@ def test_a_session_tells_all_of_itself(folder: Path) -> None:
         ]
         assert made[0].leads == LEADS
         assert made[0].started_s == pytest.approx(NOW + 10 / 125)
-        assert list(session.beats("1")) == [beat(50), beat(120, "V"), beat(10_050, "S"), beat(60, "F")]
-        assert list(session.beats("1", run="two")) == [beat(60, "F")]
-        assert list(session.beats("1", made[1])) == [beat(10_050, "S")]
+        assert list(session.beats("1")) == [
+            beat(50, run="one"),
+            beat(120, "V", run="one"),
+            beat(10_050, "S", run="one"),
+            beat(60, "F", run="two"),
+        ]
+        assert list(session.beats("1", run="two")) == [beat(60, "F", run="two")]
+        assert list(session.beats("1", made[1])) == [beat(10_050, "S", run="one")]
         assert session.beat_count("1") == 4
         assert session.events("1") == [
-            (NOW, Event("1", 0, "start", "run one")),
-            (NOW + 91, Event("1", 5, "start", "run two")),
+            (NOW, EventText("start", "1", "one", 0, "run one")),
+            (NOW + 91, EventText("start", "1", "two", 5, "run two")),
         ]
         assert session.events("") == []
         assert session.ledger("1") == Ledger(10_090 + 100, 190 + 100 + 100 + 100, 100 + 9600)
@@ -273,7 +290,7 @@ def test_what_events_say_is_printable(folder: Path) -> None:
     change(folder, "UPDATE events SET text = ?", "a\x1b[2Jb\nc")
     change(folder, "UPDATE about SET value = ? WHERE key = 'version'", "1\x07")
     with RecordedSession(folder) as session:
-        assert {event.text for _, event in session.events()} == {"a?[2Jb?c"}
+        assert {event_text(event) for _, event in session.events()} == {"a?[2Jb?c"}
         assert session.about["version"] == "1?"
 
 
@@ -426,7 +443,7 @@ def test_a_folder_that_is_taken_away_harms_nobody_for_long(tmp_path: Path, monke
             assert stop < 1_000_000, news
             recorder.push([chunk(stop, stop + 100, bed=bed) for bed in "ab"], [], NOW)
             assert recorder.flush()
-            news += [event.text for event in recorder.news()]
+            news += [event_text(event) for event in recorder.news()]
             stop += 100
         recorder.push([chunk(stop, stop + 100, bed=bed) for bed in "ab"], [], NOW)
     assert any("recording paused: No such file" in text and "0001" in text for text in news)

@@ -9,8 +9,8 @@ from agent.alarms.ectopy import EctopyRule
 from agent.alarms.rate_limits import RateRule
 from agent.alarms.technical import TechnicalRule
 from agent.alarms.vf_vt import VfVtRule
-from agent.analysis.lead_state import LeadState
 from agent.core.config import AlarmConfig
+from agent.core.events import LeadState
 from agent.core.messages import Alarm, Beat
 from model.records.resample import FS
 from model.rhythm.atrial_fibrillation import IrregularityDetector

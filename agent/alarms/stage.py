@@ -6,8 +6,8 @@ give the same alarms, however they came. What the clock says (`no_data`) changes
 
 from agent.alarms.alarm_tick import AlarmTick as AlarmTick
 from agent.alarms.bed_rules import BedAlarmRules
-from agent.analysis.lead_state import LeadState
 from agent.core.config import Config
+from agent.core.events import LeadState
 from agent.core.messages import Alarm, Beat, Priority
 
 

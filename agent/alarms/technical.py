@@ -4,8 +4,9 @@ from collections import deque
 
 from agent.alarms.alarm_manager import NO_EXPIRY, AlarmManager
 from agent.alarms.alarm_tick import NOISE, AlarmTick
-from agent.analysis.lead_state import LeadState, lead_state_text
 from agent.core.config import AlarmConfig
+from agent.core.events import LeadState
+from agent.core.wording import LEAD_STATES
 from model.records.resample import FS
 
 
@@ -60,7 +61,7 @@ class TechnicalRule:
         if state != "saturated":
             self._book.over("saturated")
         if state != "ok":
-            self._book.hold(state, self._book.sample, NO_EXPIRY, lead_state_text(state))
+            self._book.hold(state, self._book.sample, NO_EXPIRY, LEAD_STATES[state])
 
     def gap(self, first: int, count: int, at_s: float, valueless: bool) -> None:
         """Samples are missing: too many in a while, or too often. The pieces of one gap may come one by one."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap, Lead
+from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap
 from model.errors import StreamError
 from model.records.resample import FS, Resampler, resampling_ratio
 from model.records.wfdb_records import default_lead
@@ -138,8 +138,3 @@ def chunks_to_millivolts(doors: Sequence[LeadInput | None], chunks: Sequence[Chu
 def _clip_millivolts(x: NDArray[np.floating]) -> NDArray[np.floating]:
     clipped: NDArray[np.floating] = np.maximum(np.minimum(x, MOST_MILLIVOLTS), -MOST_MILLIVOLTS)
     return clipped
-
-
-def describe_lead(lead: Lead, fs: float) -> str:
-    """The analysed lead in words."""
-    return f"lead {lead.name}" if fs == FS else f"lead {lead.name}, resampled from {fs:g} Hz"

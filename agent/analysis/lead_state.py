@@ -1,15 +1,14 @@
 """Whether a lead carries a signal at all: one that does not change is off, or saturated where it stands at a rail."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from agent.analysis.sample_ring import RowIndexArray
+from agent.core.events import LeadState
 from agent.core.messages import FloatArray
 from model.records.resample import FS
 
-LeadState = Literal["ok", "lead off", "saturated"]
 RAIL_MARGIN = 0.01
 """A value this near to a rail, as a share of the converter's range, stands at it."""
 
@@ -71,12 +70,3 @@ class LeadOffDetector:
         low, high = self._rails[row]
         margin = RAIL_MARGIN * (high - low)
         return "saturated" if value <= low + margin or value >= high - margin else "lead off"
-
-
-def lead_state_text(state: LeadState) -> str:
-    """A change of state in words for a person."""
-    return {
-        "ok": "signal is back",
-        "lead off": "flat line: lead off?",
-        "saturated": "saturated: the signal stands at the rail of the converter",
-    }[state]

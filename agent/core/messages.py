@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.events import Event
+
 FloatArray = NDArray[np.float32]
 MISSING = -(2**31)
 """The count that holds no value."""
@@ -102,19 +104,6 @@ class ResumePosition:
     ended: bool = False
 
 
-EventKind = Literal["start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "end"]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something a person should know about a bed (or the link: bed ""); `sample` at 125 Hz."""
-
-    bed: str
-    sample: int
-    kind: EventKind
-    text: str
-
-
 @dataclass(frozen=True, slots=True)
 class Beat:
     """One classified beat of one bed.
@@ -135,6 +124,7 @@ class Beat:
     heart_rate: float | None = None
     found: int = 0
     sent_s: float = 0.0
+    run: str = ""
 
     @property
     def confidence(self) -> float:

@@ -3,6 +3,7 @@
 from math import isfinite
 
 from agent.core.messages import Beat, BedView, WardSnapshot
+from agent.core.wording import event_text
 from agent.dashboard.digits import large_digit_rows
 from agent.dashboard.lines import (
     StyledLine,
@@ -121,8 +122,9 @@ def events_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int, 
     trouble = snapshot.recording.trouble if snapshot.recording else ""
     for event in found[::-1][: max(0, height - 1)]:
         time = format_sample_clock(event.sample) if event.bed else " " * 8
-        text = elide_text(glyphs.clean(event.text), max(1, width - 19), glyphs)
-        stands = event.kind == "record" and trouble and trouble in event.text
+        words = event_text(event)
+        text = elide_text(glyphs.clean(words), max(1, width - 19), glyphs)
+        stands = event.kind == "record" and trouble and trouble in words
         style = WARN if stands else EVENT_STYLES.get(event.kind, PLAIN)
         rows.append(styled_line(width, (f"{time}  ", FAINT), (f"{event.kind:<8}", style), (f" {text}", PLAIN)))
     return rows if found else [*rows, styled_line(width, ("nothing to report", FAINT))]

@@ -14,7 +14,8 @@ import numpy as np
 
 from agent.analysis.lead_input import UNITS_MV
 from agent.core.config import Config
-from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Event, FloatArray, Lead, Result, quantise_to_counts
+from agent.core.events import StreamRefused
+from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, FloatArray, Lead, Result, quantise_to_counts
 from agent.pipeline.pipeline import Pipeline
 from model.errors import EcgError, RecordError
 from model.records.resample import FS, Resampler
@@ -80,8 +81,8 @@ def _collect_results(told: list[Result], heard: dict[str, PipelineOutput]) -> No
             heard[item.bed].beats.append(item)
         elif isinstance(item, Alarm):
             heard[item.bed].alarms.append(item)
-        elif isinstance(item, Event) and item.kind == "refused":
-            heard[item.bed].failed = item.text
+        elif isinstance(item, StreamRefused):
+            heard[item.bed].failed = item.reason
 
 
 def record_chunks(record: Record, block_s: float = RECORD_BLOCK_S) -> Iterator[Chunk | End]:

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.messages import MISSING, Alarm, Beat, Event, Lead
+from agent.core.events import Event
+from agent.core.messages import MISSING, Alarm, Beat, Lead
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json
 from agent.recording.bed_writer import to_device_index
 from agent.recording.runs import BeatMark, RecordedRun, SessionRuns

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import zmq
 
-from agent.core.messages import Chunk, End, Event, Gap
+from agent.core.events import Event
+from agent.core.messages import Chunk, End, Gap
 from agent.wire.packets import Packet, continues_stream, join_packets
 
 LinkMessage = Chunk | Gap | End | Event

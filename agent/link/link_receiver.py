@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import zmq
 
 from agent.core.config import Config
-from agent.core.messages import End, Event, LinkView, ResumePosition
+from agent.core.events import Backfilled, JoinedLate, LinkTrouble
+from agent.core.messages import End, LinkView, ResumePosition
 from agent.link.backfill_client import BackfillClient, BackfillResult
 from agent.link.bed_admission import BedAdmission
 from agent.link.chunk_assembler import ChunkAssembler, LinkMessage, receive_frames
@@ -305,8 +306,8 @@ class LinkReceiver:
         if track.hole is None:
             self._troubled.discard(track.bed)
             if track.fetched:
-                text = f"{track.fetched / track.fs:.2f} s fetched again: {track.fetched} samples"
-                out.tell(Event(track.bed, round(track.next * FS / track.fs), "backfill", text))
+                sample = round(track.next * FS / track.fs)
+                out.tell(Backfilled(track.bed, track.run, sample, track.fetched, track.fetched / track.fs))
                 track.fetched = 0
 
     def _ask(self, track: ReorderBuffer, first: int, stop: int, now_s: float) -> None:
@@ -350,8 +351,8 @@ class LinkReceiver:
             start = min(asked.stop if gone else said.start, asked.stop)
             first = asked.stop if gone or not self._backfill_s else max(said.oldest, asked.first)
             if first > start:
-                text = f"joined late: the first {(first - start) / track.fs:.0f} s of the run are not known"
-                out.tell(Event(track.bed, round(start * FS / track.fs), "gap", text))
+                sample = round(start * FS / track.fs)
+                out.tell(JoinedLate(track.bed, track.run, sample, (first - start) / track.fs))
             out.add(track.bed, track.begin(start, first, now_s))
         elif gone:
             out.add(track.bed, track.give_up(asked.stop, "lost: the device was restarted", now_s))
@@ -386,7 +387,7 @@ class LinkReceiver:
         """What need not be looked at all the time: the connection, and beds that have fallen silent."""
         self._asker.watch()
         for trouble in self._watcher.read():
-            out.tell(Event("", 0, "link", trouble))
+            out.tell(LinkTrouble(trouble))
         self._live = sum(now_s - track.heard_s < SILENT_BED_S and not track.ended for track in self._tracks.values())
         if not self._answers(now_s):
             return

@@ -5,7 +5,7 @@ One that goes on for days is neither forgotten nor repeated with every packet.
 
 from dataclasses import dataclass, field
 
-from agent.core.messages import Event
+from agent.core.events import PacketRejected
 from agent.link.reorder_buffer import ReorderBuffer
 from model.records.resample import FS
 
@@ -30,21 +30,21 @@ class RejectionLog:
     def __init__(self) -> None:
         self._lines: dict[str, _RejectionLine] = {}
 
-    def add(self, track: ReorderBuffer | None, reason: str, now_s: float, name: str = "") -> list[Event]:
+    def add(self, track: ReorderBuffer | None, reason: str, now_s: float, name: str = "") -> list[PacketRejected]:
         """A packet of a bed, or of a `name` that is not watched, is not taken: the event to tell, or only counted."""
-        bed, sample = (track.bed, round(track.next * FS / track.fs)) if track else ("", 0)
+        bed, run, sample = (track.bed, track.run, round(track.next * FS / track.fs)) if track else ("", "", 0)
         if name and track is None:
             reason = f"bed {name!r}: {reason}"
         line = self._lines.get(bed)
         if line is None:
             line = self._lines[bed] = _RejectionLine(now_s)
-        more = ""
+        more = 0
         if now_s - line.since_s >= REPEAT_REASON_S:
-            more = f" ({line.more} packets more since it was told)" if line.more else ""
+            more = line.more
             line.since_s, line.more = now_s, 0
             line.reasons.clear()
         if reason in line.reasons or len(line.reasons) >= MOST_BED_REASONS:
             line.more += 1
             return []
         line.reasons.add(reason)
-        return [Event(bed, sample, "frame", f"packet rejected: {reason}{more}")]
+        return [PacketRejected(bed, run, sample, reason, more)]

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from agent.core.messages import Event, EventKind, Result
+from agent.core.events import Event, EventKind, EventsOmitted
+from agent.core.messages import Result
 
 EVENT_BURST = 40
 """Events of a bed that are told one after the other,"""
@@ -21,6 +22,7 @@ class _EventBudget:
     left: float = EVENT_BURST
     analysed: int = 0
     untold: Counter[EventKind] = field(default_factory=Counter)
+    run: str = ""
     sample: int = 0
     sum_s: float = 0.0
 
@@ -43,9 +45,8 @@ class EventLimiter:
             if not bed.untold:
                 self._over.discard(name)
                 continue
-            ((kind, _), *_), total = bed.untold.most_common(1), bed.untold.total()
-            what = ", ".join(f"{count} {kind}" for kind, count in bed.untold.most_common())
-            out.append(Event(name, bed.sample, kind, f"{total} more events, not told one by one: {what}"))
+            counts = tuple(bed.untold.most_common())
+            out.append(EventsOmitted(counts[0][0], name, bed.run, bed.sample, counts))
             bed.untold.clear()
         return out
 
@@ -60,7 +61,7 @@ class EventLimiter:
             bed.left -= 1
             return True
         bed.untold[event.kind] += 1
-        bed.sample = event.sample
+        bed.run, bed.sample = event.run, event.sample
         if event.bed not in self._over:
             self._over.add(event.bed)
             bed.sum_s = now_s

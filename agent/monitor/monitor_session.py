@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
-from agent.core.messages import Beat, Chunk, End, Event, Gap, Ledger, LinkView, Result, WardSnapshot
+from agent.core.events import Event, LinkStateChanged
+from agent.core.messages import Beat, Chunk, End, Gap, Ledger, LinkView, Result, WardSnapshot
 from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.event_limiter import EventLimiter, EventLog
 from agent.monitor.latency_histogram import LatencyHistogram
@@ -241,9 +242,9 @@ class MonitorSession:
     def _link_events(self, link: LinkView) -> list[Event]:
         before, self._link_state = self._link_state, link.state
         if before == "connected" and link.state == "lost" and not self._all_ended():
-            return [Event("", 0, "link", f"no packets from {link.endpoint}: waiting for it to come back")]
+            return [LinkStateChanged(link.endpoint, is_up=False)]
         if before == "lost" and link.state == "connected":
-            return [Event("", 0, "link", f"packets from {link.endpoint} again")]
+            return [LinkStateChanged(link.endpoint, is_up=True)]
         return []
 
     def _over(self, until: EndCondition, now_s: float) -> bool:

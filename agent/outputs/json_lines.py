@@ -3,7 +3,9 @@
 from dataclasses import asdict
 from typing import Any
 
-from agent.core.messages import Alarm, Beat, Event, Ledger
+from agent.core.events import Event
+from agent.core.messages import Alarm, Beat, Ledger
+from agent.core.wording import event_text
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
@@ -35,7 +37,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
         "sample": event.sample if of_bed else None,
         "time_s": round(event.sample / FS, 3) if of_bed else None,
         "kind": event.kind,
-        "text": event.text,
+        "text": event_text(event),
     }
 
 

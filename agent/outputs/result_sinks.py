@@ -6,7 +6,9 @@ from typing import TextIO
 import msgspec
 
 from agent.core.config import Config
-from agent.core.messages import Alarm, Beat, Event, Result, Strip, WardSnapshot
+from agent.core.events import Event
+from agent.core.messages import Alarm, Beat, Result, Strip, WardSnapshot
+from agent.core.wording import event_text
 from agent.dashboard.bell import AlarmBell
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import chosen_bed, is_overview
@@ -54,7 +56,7 @@ class TextLineSink:
             return f"{item.bed:<8} {format_sample_time(at)}  {format_alarm_text(item)}"
         where = f"{item.bed:<8} {format_sample_time(item.sample)}" if item.bed else f"{'link':<19}"
         if isinstance(item, Event):
-            return f"{where}  -  {item.text}"
+            return f"{where}  -  {event_text(item)}"
         rr = f"RR {item.rr_s:5.3f} s" if item.rr_s is not None else "RR   --   "
         rate = f"HR {item.heart_rate:3.0f}" if item.heart_rate is not None else "HR  --"
         return f"{where}  {item.label}  {item.confidence:4.0%}  {rr}  {rate}"

@@ -7,9 +7,9 @@ from statistics import median
 import numpy as np
 
 from agent.analysis.lead_input import LeadInput
-from agent.analysis.lead_state import LeadState
 from agent.analysis.rate_tracker import RateTracker
 from agent.analysis.sample_ring import SampleRing
+from agent.core.events import LeadState
 from agent.core.messages import Beat, BedStatus, BedView, Chunk, Gap, LatencySummary, Ledger
 from model.errors import StreamError
 from model.records.resample import FS
@@ -29,6 +29,8 @@ class MonitoredBed:
     name: str
     row: int
     door: LeadInput | None = None
+    run: str = ""
+    """The run that decisions belong to now; what comes in may be of a later one."""
     refused: str = ""
     ended: bool = False
     silent: bool = False

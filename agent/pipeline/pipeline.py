@@ -16,14 +16,15 @@ import numpy as np
 from agent.alarms.alarm_feed import WINDOW_DELAY, AlarmFeed
 from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCandidate, BeatCutter
-from agent.analysis.lead_input import LeadInput, SampleBlock, chunks_to_millivolts, describe_lead
-from agent.analysis.lead_state import LeadOffDetector, LeadStateChange, lead_state_text
+from agent.analysis.lead_input import LeadInput, SampleBlock, chunks_to_millivolts
+from agent.analysis.lead_state import LeadOffDetector, LeadStateChange
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.analysis.rate_tracker import RateTracker
 from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
 from agent.analysis.sample_ring import RowIndexArray, SampleRing
 from agent.core.config import Config
-from agent.core.messages import Beat, BedView, Chunk, End, Event, FloatArray, Gap, Priority, Result
+from agent.core.events import Event, GapClosed, LeadStateChanged, RunEnded, RunStarted, StreamRefused
+from agent.core.messages import Beat, BedView, Chunk, End, FloatArray, Gap, Priority, Result
 from agent.pipeline.input_queue import BLOCKS_PER_PUSH, InputQueue, RunStart
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.beats.cluster_smoothing import ClusterSmoothing
@@ -208,7 +209,7 @@ class Pipeline:
             if bed.refused != str(error):
                 bed.refused, bed.door = str(error), None
                 sample = round(chunk.first * FS / chunk.fs)
-                self._find(bed, sample, EVENT_RANK, Event(bed.name, sample, "refused", str(error)))
+                self._find(bed, sample, EVENT_RANK, StreamRefused(bed.name, chunk.run, sample, str(error)))
             return False
         bed.refused = ""
         self._steps.put(bed.row, RunStart(bed.door, bed.door.at_fs(chunk.first)))
@@ -287,9 +288,8 @@ class Pipeline:
 
     def _end_gap(self, bed: MonitoredBed) -> None:
         if bed.gap is not None:
-            count, why = bed.gap.count, bed.gap.reason
-            text = f"gap of {count / FS:.2f} s: {count} samples {why}"
-            self._find(bed, bed.gap.first, EVENT_RANK, Event(bed.name, bed.gap.first, "gap", text))
+            gap = bed.gap
+            self._find(bed, gap.first, EVENT_RANK, GapClosed(bed.name, gap.run, gap.first, gap.count, gap.reason))
             bed.gap = None
 
     def _analyse(self, rows: RowIndexArray, x: FloatArray) -> None:
@@ -345,17 +345,18 @@ class Pipeline:
         if isinstance(what, LeadStateChange):
             self._rhythms.pause(row)
             self._watch.told(row, what)
-            return [Event(bed.name, what.sample, "signal", lead_state_text(what.state))]
+            return [LeadStateChanged(bed.name, bed.run, what.sample, what.state)]
         if isinstance(what, Gap):
             self._rhythms.pause(row)
             return [*self._watch.gap(row, what, at_s)]
         if isinstance(what, End):
-            return [*self._watch.end(row, what.first, at_s), Event(bed.name, what.first, "end", "the run ended")]
+            return [*self._watch.end(row, what.first, at_s), RunEnded(bed.name, what.run, what.first)]
         run, lead = what.door.run, what.door.lead
         self._rhythms.reset(row)
         self._verdicts.reset(row)
         bed.beats.clear()
-        begun = Event(bed.name, what.first, "start", f"run {run[:8]}, {describe_lead(lead, what.door.fs)}")
+        bed.run = run
+        begun = RunStarted(bed.name, run, what.first, lead.name, what.door.fs)
         return [begun, *self._watch.start(row, bed.name, run, lead.name, what.first, at_s)]
 
     def _beat(self, bed: MonitoredBed, cut: BeatCandidate, said: list[float]) -> list[Result]:
@@ -372,7 +373,7 @@ class Pipeline:
         beat = Beat(bed.name, cut.sample, cut.decided, label, probabilities, rr_s, bed.arrived_s)
         self._rhythms.push(bed.row, beat)
         rate = self._rhythms.heart_rate(bed.row, cut.decided)
-        beat = replace(beat, heart_rate=rate, found=cut.found, sent_s=bed.sent_s)
+        beat = replace(beat, heart_rate=rate, found=cut.found, sent_s=bed.sent_s, run=bed.run)
         bed.beats.append(beat)
         self._watch.told(bed.row, beat)
         return [beat]

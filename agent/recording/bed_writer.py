@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.core.messages import MISSING, Beat, Chunk, End, Event, Gap, Lead
+from agent.core.messages import MISSING, Chunk, End, Gap, Lead
 from agent.recording.segment_files import LARGEST_TIME, CountArray, SegmentOrigin, SegmentWriter, pack_format_16
 from model.records.resample import FS
 
@@ -92,13 +92,10 @@ class BedWriter:
         """Run and leads whose counts did not fit format 16."""
         self._heard: tuple[str, int] = "", 0
         """Run and R peak that a monitor before recorded last."""
-        self._told_run = ""
-        self._coming: list[str] = []
-        """Runs that began after the one that the beats found last belong to."""
 
     def resume(self, entry: RunLedger, recent: list[SegmentWriter]) -> None:
         """Go on where a monitor before stopped, in a new segment; late beats still go to its last ones."""
-        self.entry, self._told_run = entry, entry.run
+        self.entry = entry
         if entry.last_beat is not None:
             self._heard = entry.run, entry.last_beat
         self.recent += recent
@@ -160,21 +157,6 @@ class BedWriter:
         """Whether there is anything to write."""
         return bool(self._blocks)
 
-    def run_of(self, item: Beat | Event) -> str:
-        """The run that something found belongs to: the beats of a new one come after its start is told."""
-        if isinstance(item, Event) and item.kind == "start":
-            begun = [i for i, run in enumerate(self._coming) if item.text.startswith(f"run {run[:8]}")]
-            if begun:
-                self._told_run = self._coming[begun[0]]
-                del self._coming[: begun[0] + 1]
-        return self._told_run or (self._coming[0] if self._coming else "")
-
-    def all_told(self) -> None:
-        """All that was found with the latest messages is known: what comes next belongs to the latest run."""
-        if self._coming:
-            self._told_run = self._coming[-1]
-            self._coming.clear()
-
     def heard(self, run: str, sample: int) -> bool:
         """Note a beat of a run; whether it is a new one, not told by a monitor before."""
         current = self.entry is not None and self.entry.run == run
@@ -206,7 +188,6 @@ class BedWriter:
             del self._past[old]
         self.entry = entry or RunLedger(self.bed, run, float(message.fs), first, first, first)
         self._leads = ()
-        self._coming.append(run)
         return self.entry
 
     def _break(self, entry: RunLedger) -> None:

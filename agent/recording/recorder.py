@@ -20,7 +20,8 @@ from typing import Self
 import numpy as np
 
 from agent.core.config import RecordConfig
-from agent.core.messages import Chunk, End, Event, Gap, RecordingView, Result, ResumePosition, Strip
+from agent.core.events import Event, EventText
+from agent.core.messages import Chunk, End, Gap, RecordingView, Result, ResumePosition, Strip
 from agent.recording.session_writer import SessionWriter
 from model.errors import RunError
 
@@ -268,7 +269,7 @@ class Recorder:
             self._writer.checkpoint()
 
     def _tell(self, text: str) -> None:
-        event = Event("", 0, "record", text)
+        event = EventText("record", "", "", 0, text)
         with self._condition:
             self._said.append((event, time.monotonic() + self._ahead_s))
             self._news.append(event)

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from agent.core.messages import Alarm, Event, Strip
+from agent.core.events import Event, EventText
+from agent.core.messages import Alarm, Strip
 from agent.recording import database
 from agent.recording.alarm_records import (
     ALARM_QUERY,
@@ -89,6 +90,7 @@ class BeatRow(msgspec.Struct, array_like=True, frozen=True):
 
 class _TimedEventRow(msgspec.Struct, array_like=True, frozen=True):
     id: int
+    run: Annotated[str, Meta(max_length=64)]
     sample: int
     at_s: float
     kind: Annotated[str, Meta(max_length=64)]
@@ -108,13 +110,13 @@ class SessionRuns(RecordedSession):
         """What happened to a bed during a run, in order."""
         query = "SELECT id, sample, kind, text FROM events WHERE bed = ? AND run = ? AND id > ? ORDER BY id LIMIT ?"
         for row in self._paged(query, _RunEventRow, bed, run):
-            yield Event(bed, row.sample, make_printable(row.kind), make_printable(row.text))  # type: ignore[arg-type]
+            yield EventText(make_printable(row.kind), bed, run, row.sample, make_printable(row.text))  # type: ignore[arg-type]
 
     def told(self, bed: str) -> Iterator[tuple[float, Event]]:
         """Unix time and event, of a bed, in the order they happened, page by page."""
-        query = "SELECT id, sample, at_s, kind, text FROM events WHERE bed = ? AND id > ? ORDER BY id LIMIT ?"
+        query = "SELECT id, run, sample, at_s, kind, text FROM events WHERE bed = ? AND id > ? ORDER BY id LIMIT ?"
         for row in self._paged(query, _TimedEventRow, bed):
-            yield row.at_s, Event(bed, row.sample, make_printable(row.kind), make_printable(row.text))  # type: ignore[arg-type]
+            yield row.at_s, EventText(make_printable(row.kind), bed, row.run, row.sample, make_printable(row.text))  # type: ignore[arg-type]
 
     def beat_rows(self, bed: str) -> Iterator[BeatRow]:
         """The beats of a bed in the order in which they were told: much quicker than `beats`."""

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from agent.core.messages import Alarm, Beat, Chunk, End, Event, Gap, Result, Strip
+from agent.core.events import Event
+from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result, Strip
+from agent.core.wording import event_text
 from agent.recording import database
 from agent.recording.alarm_records import PendingAlarms
 from agent.recording.bed_writer import KEPT_SEGMENTS, BedWriter, RunLedger
@@ -95,31 +97,21 @@ class SessionWriter:
         lose: bool = False,
     ) -> None:
         """Account for what the link brought and what was found in it when; where it is to `lose` keep no signal."""
-        told: dict[str, BedWriter] = {}
         for message in messages:
             track = self.tracks.get(message.bed) or self._track(message.bed)
             track.take(message, now_s, lose)
-            told[message.bed] = track
-        begun = {item.bed for item, _ in found if isinstance(item, Event) and item.kind in ("start", "refused")}
-        for bed, track in told.items():
-            if bed not in begun:  # where its start is not told now it was before, though it may have been lost here
-                track.all_told()
         for item, at_s in found:
             if isinstance(item, Alarm | Strip):
                 self._alarms.take(item)
                 continue
-            known = self.tracks.get(item.bed)
-            run = known.run_of(item) if known is not None else ""
-            if isinstance(item, Event):
-                self.tell(item, at_s, run)
-            elif known is not None and not lose and known.heard(run, item.sample):
-                self._beats.append((known, run, item))
-        for track in told.values():
-            track.all_told()
+            if not isinstance(item, Beat):
+                self.tell(item, at_s)
+            elif (known := self.tracks.get(item.bed)) is not None and not lose and known.heard(item.run, item.sample):
+                self._beats.append((known, item.run, item))
 
-    def tell(self, event: Event, now_s: float, run: str = "") -> None:
+    def tell(self, event: Event, now_s: float) -> None:
         """Keep an event to be written."""
-        self._event_rows.append((event.bed, run, event.sample, now_s, event.kind, event.text))
+        self._event_rows.append((event.bed, event.run, event.sample, now_s, event.kind, event_text(event)))
         del self._event_rows[:-MOST_EVENTS]
 
     def flush(self) -> None:

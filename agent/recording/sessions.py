@@ -16,7 +16,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from agent.core.messages import MISSING, Beat, Chunk, Event, Gap, Lead, Ledger
+from agent.core.events import Event, EventText
+from agent.core.messages import MISSING, Beat, Chunk, Gap, Lead, Ledger
 from agent.recording import database
 from agent.recording.segment_files import (
     NO_VALUE_OF_FORMAT,
@@ -73,6 +74,7 @@ class _SegmentRow(msgspec.Struct, array_like=True, frozen=True):
 
 class _FullBeatRow(msgspec.Struct, array_like=True, frozen=True):
     id: int
+    run: Annotated[str, Meta(max_length=64)]
     sample: int
     decided: int
     found: int
@@ -85,6 +87,7 @@ class _FullBeatRow(msgspec.Struct, array_like=True, frozen=True):
 class _SessionEventRow(msgspec.Struct, array_like=True, frozen=True):
     id: int
     bed: Annotated[str, Meta(max_length=64)]
+    run: Annotated[str, Meta(max_length=64)]
     sample: int
     at_s: float
     kind: Annotated[str, Meta(max_length=64)]
@@ -151,7 +154,7 @@ class RecordedSession:
         """
         also = " AND segment = ?" * (segment is not None) + " AND run = ?" * (run is not None)
         values = [bed, *([segment.id] if segment is not None else []), *([run] if run is not None else [])]
-        query = f"""SELECT id, sample, decided, found, label, probabilities, rr_s, heart_rate FROM beats
+        query = f"""SELECT id, run, sample, decided, found, label, probabilities, rr_s, heart_rate FROM beats
                     WHERE bed = ?{also} AND id > ? ORDER BY id LIMIT ?"""
         for row in self._paged(query, _FullBeatRow, *values):
             yield self._beat(bed, row)
@@ -159,9 +162,9 @@ class RecordedSession:
     def events(self, bed: str | None = None) -> list[tuple[float, Event]]:
         """Unix time and event, of a bed (of the link: "") or of all, in the order they happened."""
         chosen, values = ("", ()) if bed is None else ("bed = ? AND ", (bed,))
-        query = f"SELECT id, bed, sample, at_s, kind, text FROM events WHERE {chosen}id > ? ORDER BY id LIMIT ?"
+        query = f"SELECT id, bed, run, sample, at_s, kind, text FROM events WHERE {chosen}id > ? ORDER BY id LIMIT ?"
         return [
-            (row.at_s, Event(row.bed, row.sample, make_printable(row.kind), make_printable(row.text)))  # type: ignore[arg-type]
+            (row.at_s, EventText(make_printable(row.kind), row.bed, row.run, row.sample, make_printable(row.text)))  # type: ignore[arg-type]
             for row in self._paged(query, _SessionEventRow, *values)
         ]
 
@@ -214,9 +217,8 @@ class RecordedSession:
             raise database.broken_database_error(self.folder, error) from error
         if row.label not in CLASSES or len(probabilities) != len(CLASSES):
             raise RecordError(f"cannot read the recording {self.folder}: a beat of unknown class {row.label!r}")
-        return Beat(
-            bed, row.sample, row.decided, row.label, probabilities, row.rr_s, 0.0, row.heart_rate, found=row.found
-        )
+        known, rate = (row.sample, row.decided, row.label, probabilities, row.rr_s), row.heart_rate
+        return Beat(bed, *known, arrived_s=0.0, heart_rate=rate, found=row.found, run=row.run)
 
 
 def is_session(folder: Path) -> bool:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.analysis.lead_input import UNITS_MV
-from agent.core.messages import MISSING, Alarm, Event, FloatArray, Ledger, Strip
+from agent.core.events import Event
+from agent.core.messages import MISSING, Alarm, FloatArray, Ledger, Strip
+from agent.core.wording import event_text
 from agent.recording.runs import SessionRuns
 from agent.recording.sessions import RecordedSegment, read_segment_counts
 from model.errors import RecordError
@@ -229,7 +231,7 @@ def _analysed_lead(segments: Sequence[RecordedSegment], events: Sequence[tuple[f
     """The lead that was analysed: as the start of a run tells it, else by its name."""
     names = [lead.name for segment in segments[:1] for lead in segment.leads]
     for _, event in events:
-        told = event.text.partition(", lead ")[2] if event.kind == "start" else ""
+        told = event_text(event).partition(", lead ")[2] if event.kind == "start" else ""
         for name in names:
             if told == name or told.startswith(f"{name}, resampled from"):
                 return name

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from agent.core.messages import Strip
+from agent.core.wording import event_text
 from agent.report.alarm_content import alarm_section
 from agent.report.beat_content import beat_section, extreme_section, rate_section, variability_section
 from agent.report.bed_recording import AlarmKey, BedRecording
@@ -195,7 +196,7 @@ def _recording_section(reading: BedRecording) -> ReportSection:
         section.blocks.append(_recorded_runs_table(reading))
     events = [(at_s, event) for at_s, event in reading.events if event.kind != "start"]
     if events:
-        rows = tuple((date_and_time(at_s), event.kind, event.text) for at_s, event in events[:MOST_EVENTS])
+        rows = tuple((date_and_time(at_s), event.kind, event_text(event)) for at_s, event in events[:MOST_EVENTS])
         more = f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""
         section.blocks.append(
             ReportTable(("told at (UTC)", "kind", "what"), rows, "lll", (0.16, 0.08, 0.76), caption=f"Events{more}")

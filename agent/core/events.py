@@ -1,0 +1,231 @@
+"""What happens to a bed, the link or the recording, as typed data: `agent.core.wording` puts it into words.
+
+Every event has a `kind`, the `bed` it is about ("" for the link and the recording), the `run` of that bed ("" where it
+has none) and a `sample` at 125 Hz of that run.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+EventKind = Literal["start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "end"]
+LeadState = Literal["ok", "lead off", "saturated"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The device began a run, or changed its rate or leads: `lead` is analysed, sent at `fs` hertz."""
+
+    kind: ClassVar[EventKind] = "start"
+    bed: str
+    run: str
+    sample: int
+    lead: str
+    fs: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The device ended the run on purpose; `sample` is the one after its last."""
+
+    kind: ClassVar[EventKind] = "end"
+    bed: str
+    run: str
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class GapClosed:
+    """A gap is over: `count` samples at 125 Hz from `sample` on are missing for `reason`."""
+
+    kind: ClassVar[EventKind] = "gap"
+    bed: str
+    run: str
+    sample: int
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedLate:
+    """The monitor joined a run at `sample`; the `seconds` before it can no longer be fetched."""
+
+    kind: ClassVar[EventKind] = "gap"
+    bed: str
+    run: str
+    sample: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    """`count` samples at the device's rate, `seconds` of signal, were lost and fetched again."""
+
+    kind: ClassVar[EventKind] = "backfill"
+    bed: str
+    run: str
+    sample: int
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeadStateChanged:
+    """The electrode came off, the signal reached the rail of the converter, or is back."""
+
+    kind: ClassVar[EventKind] = "signal"
+    bed: str
+    run: str
+    sample: int
+    state: LeadState
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRefused:
+    """The stream of a bed cannot be monitored, for `reason`."""
+
+    kind: ClassVar[EventKind] = "refused"
+    bed: str
+    run: str
+    sample: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PacketRejected:
+    """A packet was malformed or out of place; `more` of its kind were only counted since the last such event."""
+
+    kind: ClassVar[EventKind] = "frame"
+    bed: str
+    run: str
+    sample: int
+    reason: str
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EventsOmitted:
+    """More events of a bed than the screen has room for: how often each kind was left out, the commonest first."""
+
+    kind: EventKind
+    bed: str
+    run: str
+    sample: int
+    counts: tuple[tuple[EventKind, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStateChanged:
+    """Packets stopped coming from `endpoint`, or come again."""
+
+    kind: ClassVar[EventKind] = "link"
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+    endpoint: str
+    is_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTrouble:
+    """Why there is no connection, or how it was refused."""
+
+    kind: ClassVar[EventKind] = "link"
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPaused:
+    """Nothing is written any more, for `reason`; monitoring goes on."""
+
+    kind: ClassVar[EventKind] = "record"
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingResumed:
+    """Writing goes on after `seconds` that are not recorded."""
+
+    kind: ClassVar[EventKind] = "record"
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFellBehind:
+    """The disk was too slow: `seconds` of signal are not recorded."""
+
+    kind: ClassVar[EventKind] = "record"
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpaceChanged:
+    """The disk of the recording in `folder` is almost full, or no longer: `free` bytes are left.
+
+    `pauses_at`: bytes at which the recording pauses, None where there is space again.
+    """
+
+    kind: ClassVar[EventKind] = "record"
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+    folder: str
+    free: int
+    pauses_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingTrimmed:
+    """The recording reached its `limit` in bytes; `deleted` names the oldest segment that went, "" if none is left."""
+
+    kind: ClassVar[EventKind] = "record"
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+    limit: int
+    deleted: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventText:
+    """An event of a recording of version 1 or 2, which kept only its words."""
+
+    kind: EventKind
+    bed: str
+    run: str
+    sample: int
+    text: str
+
+
+Event = (
+    RunStarted
+    | RunEnded
+    | GapClosed
+    | JoinedLate
+    | Backfilled
+    | LeadStateChanged
+    | StreamRefused
+    | PacketRejected
+    | EventsOmitted
+    | LinkStateChanged
+    | LinkTrouble
+    | RecordingPaused
+    | RecordingResumed
+    | RecordingFellBehind
+    | DiskSpaceChanged
+    | RecordingTrimmed
+    | EventText
+)
+EVENT_TYPES = {event_type.__name__: event_type for event_type in Event.__args__}
+"""The type of an event by its name, as a recording stores it."""

@@ -1,0 +1,105 @@
+"""Events, alarms and times in words, for people: the only place where they are made."""
+
+from agent.core.events import (
+    Backfilled,
+    DiskSpaceChanged,
+    Event,
+    EventsOmitted,
+    EventText,
+    GapClosed,
+    JoinedLate,
+    LeadState,
+    LeadStateChanged,
+    LinkStateChanged,
+    LinkTrouble,
+    PacketRejected,
+    RecordingFellBehind,
+    RecordingPaused,
+    RecordingResumed,
+    RecordingTrimmed,
+    RunEnded,
+    RunStarted,
+    StreamRefused,
+)
+from model.records.resample import FS
+
+LEAD_STATES: dict[LeadState, str] = {
+    "ok": "signal is back",
+    "lead off": "flat line: lead off?",
+    "saturated": "saturated: the signal stands at the rail of the converter",
+}
+"""A change of the lead in words."""
+
+
+def event_text(event: Event) -> str:
+    """Say an event in one sentence."""
+    match event:
+        case RunStarted():
+            resampled = "" if event.fs == FS else f", resampled from {event.fs:g} Hz"
+            return f"run {event.run[:8]}, lead {event.lead}{resampled}"
+        case RunEnded():
+            return "the run ended"
+        case GapClosed():
+            return f"gap of {event.count / FS:.2f} s: {event.count} samples {event.reason}"
+        case JoinedLate():
+            return f"joined late: the first {event.seconds:.0f} s of the run are not known"
+        case Backfilled():
+            return f"{event.seconds:.2f} s fetched again: {event.count} samples"
+        case LeadStateChanged():
+            return LEAD_STATES[event.state]
+        case StreamRefused():
+            return event.reason
+        case PacketRejected():
+            more = f" ({event.more} packets more since it was told)" if event.more else ""
+            return f"packet rejected: {event.reason}{more}"
+        case EventsOmitted():
+            counts = ", ".join(f"{count} {kind}" for kind, count in event.counts)
+            return f"{sum(count for _, count in event.counts)} more events, not shown one by one: {counts}"
+        case EventText():
+            return event.text
+        case _:
+            return _system_event_text(event)
+
+
+def _system_event_text(
+    event: LinkStateChanged
+    | LinkTrouble
+    | RecordingPaused
+    | RecordingResumed
+    | RecordingFellBehind
+    | DiskSpaceChanged
+    | RecordingTrimmed,
+) -> str:
+    """Say an event of the link or the recording."""
+    match event:
+        case LinkStateChanged():
+            return (
+                f"packets from {event.endpoint} again"
+                if event.is_up
+                else f"no packets from {event.endpoint}: waiting for it to come back"
+            )
+        case LinkTrouble():
+            return event.reason
+        case RecordingPaused():
+            return f"recording paused: {event.reason}; monitoring goes on"
+        case RecordingResumed():
+            return f"recording goes on: {event.seconds:.1f} s not recorded"
+        case RecordingFellBehind():
+            return f"recording fell behind: {event.seconds:.1f} s not recorded"
+        case DiskSpaceChanged(pauses_at=None):
+            return f"disk no longer full: {format_megabytes(event.free)} left at {event.folder}"
+        case DiskSpaceChanged():
+            pauses = format_megabytes(event.pauses_at or 0)
+            return (
+                f"disk almost full: {format_megabytes(event.free)} left at {event.folder}; recording pauses at {pauses}"
+            )
+        case RecordingTrimmed(deleted=""):
+            limit = format_megabytes(event.limit)
+            return f"the recording is over its limit of {limit}: nothing is left to delete"
+        case RecordingTrimmed():
+            return f"deleted to stay below {format_megabytes(event.limit)}: {event.deleted}"
+
+
+def format_megabytes(size: float) -> str:
+    """Say a size in bytes in whole megabytes."""
+    return f"{size / 1_000_000:.0f} MB"
