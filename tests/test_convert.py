@@ -28,9 +28,9 @@ from agent.export.convert import convert_recording, show_sessions
 from agent.export.edf import LOWEST
 from agent.outputs.json_lines import beat_to_json
 from agent.pipeline.pipeline import Pipeline
+from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.recorder import Recorder
-from agent.recording.runs import SessionRuns
-from agent.recording.sessions import RecordedSegment, RecordedSession, read_segment_counts
+from agent.recording.sessions import RecordedSession
 from model.errors import ConfigError, RecordError, RunError
 
 NewWard = Callable[[], Pipeline]
@@ -70,7 +70,7 @@ def beats_in(folder: Path) -> list[Beat]:
 
 
 def alarms_in(folder: Path) -> list[Alarm]:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         return list(session.alarms("1"))
 
 

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
 
 from agent.cli.monitor import _close_recorder
-from agent.core.events import Event, EventText, RunStarted
+from agent.core.events import Event, EventText, LinkStateChanged, RunStarted, StreamRefused
 from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, ResumePosition
 from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recording
-from agent.recording import sessions
+from agent.recording.recorded_segments import RecordedSegment, read_lone_segment, read_segment_counts
 from agent.recording.recorder import Recorder
-from agent.recording.sessions import RecordedSegment, RecordedSession
+from agent.recording.sessions import RecordedSession
 from model.errors import RunError
 from model.records.annotations import read_annotations
 
@@ -52,7 +52,7 @@ def read_back(folder: Path, bed: str = "1") -> dict[tuple[str, int], tuple[int, 
     """Every sample that has a value, by run and index."""
     found = {}
     for segment in segments(folder, bed):
-        for i, row in enumerate(sessions.read_segment_counts(segment, 0, segment.count).tolist()):
+        for i, row in enumerate(read_segment_counts(segment, 0, segment.count).tolist()):
             if any(value != MISSING for value in row):
                 assert (segment.run, segment.first + i) not in found
                 found[segment.run, segment.first + i] = tuple(row)
@@ -234,7 +234,7 @@ def test_a_gap_of_a_minute_is_filled_a_longer_one_ends_the_segment(
     record(tmp_path, chunk(0, 100), *pieces, chunk(stop, stop + 50))
     assert len(segments(tmp_path)) == expected
     assert ledger(tmp_path) == [("run", 0, stop + 50, 150, stop - 100, 0)]
-    first = sessions.read_segment_counts(segments(tmp_path)[0], 0, 10_000)
+    first = read_segment_counts(segments(tmp_path)[0], 0, 10_000)
     assert (first[100:-50] == MISSING).all()
 
 
@@ -285,7 +285,7 @@ def test_leads_come_back_to_the_last_bit(tmp_path: Path) -> None:
     )
     record(tmp_path, chunk(3, 10, leads=odd, fs=1.1, bed="Bett 7, Süd"))
     (segment,) = segments(tmp_path, "Bett 7, Süd")
-    alone = sessions.read_lone_segment(segment.path)
+    alone = read_lone_segment(segment.path)
     assert alone.leads == segment.leads == odd
     assert (alone.bed, alone.run, alone.first, alone.fs) == ("Bett 7, Süd", "run", 3, 1.1)
     assert alone.started_s == segment.started_s
@@ -352,7 +352,8 @@ def test_beats_of_a_run_that_ends_and_of_the_next_in_one_push(tmp_path: Path) ->
     with Recorder(tmp_path, CONFIG, {}) as recorder:
         recorder.push([chunk(0, 300, run="same-name-1")], [start[0], beat(50, run="same-name-1")], NOW)
         messages = [chunk(0, 200, run="same-name-2"), chunk(0, 100, run="third")]
-        late = [beat(250, run="same-name-1"), start[1], beat(60, run="same-name-2"), start[2], beat(70, run="third")]
+        late: list[Beat | Event] = [beat(250, run="same-name-1"), start[1], beat(60, run="same-name-2")]
+        late += [start[2], beat(70, run="third")]
         recorder.push(messages, late, NOW)
         recorder.push([chunk(100, 200, run="third")], [beat(150, run="third")], NOW)
     with RecordedSession(tmp_path) as session:
@@ -406,15 +407,15 @@ def test_beats_of_a_run_that_ended_with_the_monitor(tmp_path: Path) -> None:
 
 def test_events_are_kept_with_their_time(tmp_path: Path) -> None:
     """Events of beds and of the link come back in order; those of the recording itself are not taken twice."""
-    told = [
-        EventText("start", "1", "", 0, "run run"),
-        EventText("link", "", "", 0, "no packets"),
-        EventText("refused", "2", "", 7, "no lead"),
+    told: list[Event] = [
+        RunStarted("1", "", 0, "MLII", 250.0),
+        LinkStateChanged("tcp://somewhere", is_up=False),
+        StreamRefused("2", "", 7, "no lead"),
     ]
     record(tmp_path, chunk(0, 9), found=[*told, EventText("record", "", "", 0, "told by the recorder before")])
     with RecordedSession(tmp_path) as session:
-        assert session.events() == [(NOW, event) for event in told]
-        assert session.events("") == [(NOW, told[1])]
+        assert list(session.events()) == [(NOW, event) for event in told]
+        assert list(session.events("")) == [(NOW, told[1])]
 
 
 def test_only_one_monitor_records_a_session(tmp_path: Path) -> None:
@@ -682,10 +683,7 @@ def test_the_oldest_is_deleted_beyond_the_limit(tmp_path: Path) -> None:
     assert len(list((tmp_path / "1").glob("*.dat"))) == len(kept)
     with RecordedSession(tmp_path) as session:
         assert session.beat_count("1") == 11
-    assert (
-        sessions.read_segment_counts(segments(tmp_path)[0], 0, 1).tolist()
-        == counts_of(kept[0][1], kept[0][1] + 1).tolist()
-    )
+    assert read_segment_counts(segments(tmp_path)[0], 0, 1).tolist() == counts_of(kept[0][1], kept[0][1] + 1).tolist()
     record(tmp_path, chunk(10 * rotate + 10, 10 * rotate + 20), config=config)
     assert spans(tmp_path)[:-1] == kept
 

@@ -28,7 +28,7 @@ from agent.recording import alarm_records as module
 from agent.recording import recorder as recording
 from agent.recording.alarm_records import LONGEST_STRIP, PendingAlarms, pack_strip_wave, unpack_strip_wave
 from agent.recording.recorder import Recorder
-from agent.recording.runs import SessionRuns
+from agent.recording.sessions import RecordedSession
 from model.errors import RecordError
 
 
@@ -44,13 +44,13 @@ def strip(of: Alarm, count: int = 2500) -> Strip:
 
 
 def told(folder: Path, bed: str = "1", run: str | None = None) -> list[Alarm]:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         assert session.alarm_count(bed) == len(list(session.alarms(bed)))
         return list(session.alarms(bed, run))
 
 
 def strips(folder: Path, bed: str = "1") -> list[Strip]:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         return list(session.strips(bed))
 
 
@@ -70,6 +70,7 @@ def downgrade(folder: Path) -> None:
     """Make a closed session one of version 1."""
     db = sqlite3.connect(folder / "session.db")
     db.executescript("DROP TABLE alarms; DROP TABLE strips; PRAGMA user_version = 1;")
+    db.executescript("ALTER TABLE events DROP COLUMN event_type; ALTER TABLE events DROP COLUMN data;")
     db.close()
 
 
@@ -91,9 +92,9 @@ def test_alarms_come_back_as_they_stood_last(tmp_path: Path) -> None:
     for one, of in zip(found, (strip(first), strip(other, 7)), strict=True):
         assert one.wave.dtype == np.float32
         np.testing.assert_array_equal(one.wave, of.wave)
-    with SessionRuns(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert [b.sample for b in session.beats("1")] == [100]
-        assert session.events() == []
+        assert list(session.events()) == []
 
 
 def test_a_monitor_that_goes_on_does_not_double_an_alarm(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_a_version_1_session_is_read_and_upgraded(tmp_path: Path) -> None:
     record(tmp_path / "s", chunk(0, 500), found=[beat(100)])
     downgrade(tmp_path / "s")
     before = (tmp_path / "s" / "session.db").read_bytes()
-    with SessionRuns(tmp_path / "s") as session:
+    with RecordedSession(tmp_path / "s") as session:
         assert session.version == 1
         assert session.alarm_count("1") == 0
         assert [b.sample for b in session.beats("1")] == [100]
@@ -210,8 +211,8 @@ def test_a_version_1_session_is_read_and_upgraded(tmp_path: Path) -> None:
     with Recorder(tmp_path / "s", CONFIG, {}) as recorder:
         recorder.push([chunk(500, 600)], [one], NOW)
     assert told(tmp_path / "s") == [one]
-    with SessionRuns(tmp_path / "s") as session:
-        assert session.version == 2
+    with RecordedSession(tmp_path / "s") as session:
+        assert session.version == 3
         assert [b.sample for b in session.beats("1")] == [100]
 
 

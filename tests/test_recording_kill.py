@@ -12,7 +12,7 @@ import wfdb
 from indexed import CONFIG, counts_of
 
 from agent.core.messages import MISSING
-from agent.recording import sessions
+from agent.recording.recorded_segments import read_segment_counts
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
 
@@ -70,7 +70,7 @@ def check(folder: Path, bed: str, least: int) -> int:
         made = session.segments(bed)
     following = 0
     for segment in made:
-        counts = sessions.read_segment_counts(segment, 0, segment.count)
+        counts = read_segment_counts(segment, 0, segment.count)
         index = np.arange(segment.first, segment.first + segment.count)
         expected = counts_of(segment.first, segment.first + segment.count)
         if bed == "1":

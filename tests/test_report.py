@@ -17,7 +17,7 @@ from indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
 from agent.core.events import EventText
 from agent.core.messages import Alarm, Beat, Chunk, Result, Strip
 from agent.recording.recorder import Recorder
-from agent.recording.runs import SessionRuns
+from agent.recording.sessions import RecordedSession
 from agent.report.alarm_content import choose_shown_alarms
 from agent.report.bed_recording import BedRecording
 from agent.report.command import write_reports
@@ -59,7 +59,7 @@ def strip(of: Alarm) -> Strip:
 
 
 def reading(folder: Path, bed: str = "1") -> BedRecording:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         return BedRecording(session, bed)
 
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
 
-from agent.core.events import Event, EventText
+from agent.core.events import Event, RunStarted
 from agent.core.messages import MISSING, Beat, Chunk, Gap, Ledger
 from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recorder_module
 from agent.recording import sessions
+from agent.recording.recorded_segments import read_lone_segment, read_segment_counts, replay_chunks
 from agent.recording.recorder import Recorder
-from agent.recording.runs import locate_in_session
-from agent.recording.sessions import RecordedSession
+from agent.recording.sessions import RecordedSession, locate_in_session
 from model.errors import RecordError, RunError
 
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     """A closed session: one bed, two runs, a short and a long gap, beats and events."""
     path = tmp_path / "session"
     told: list[Beat | Event] = [
-        EventText("start", "1", "one", 0, "run one"),
+        RunStarted("1", "one", 0, "MLII", 125.0),
         beat(50, run="one"),
         beat(120, "V", run="one"),
     ]
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
         )
         recorder.push(
             [chunk(5, 105, run="two")],
-            [EventText("start", "1", "two", 5, "run two"), beat(60, "F", run="two")],
+            [RunStarted("1", "two", 5, "MLII", 125.0), beat(60, "F", run="two")],
             NOW + 91,
         )
     return path
@@ -68,7 +68,7 @@ def read_all(folder: Path) -> None:
     with RecordedSession(folder) as session:
         session.segments("1")
         list(session.beats("1"))
-        session.events()
+        list(session.events())
 
 
 def test_a_session_tells_all_of_itself(folder: Path) -> None:
@@ -93,11 +93,11 @@ def test_a_session_tells_all_of_itself(folder: Path) -> None:
         assert list(session.beats("1", run="two")) == [beat(60, "F", run="two")]
         assert list(session.beats("1", made[1])) == [beat(10_050, "S", run="one")]
         assert session.beat_count("1") == 4
-        assert session.events("1") == [
-            (NOW, EventText("start", "1", "one", 0, "run one")),
-            (NOW + 91, EventText("start", "1", "two", 5, "run two")),
+        assert list(session.events("1")) == [
+            (NOW, RunStarted("1", "one", 0, "MLII", 125.0)),
+            (NOW + 91, RunStarted("1", "two", 5, "MLII", 125.0)),
         ]
-        assert session.events("") == []
+        assert list(session.events("")) == []
         assert session.ledger("1") == Ledger(10_090 + 100, 190 + 100 + 100 + 100, 100 + 9600)
         assert session.ledger("none") == Ledger()
         assert session.segments("none") == []
@@ -111,20 +111,16 @@ def test_counts_of_any_part(folder: Path) -> None:
     (segment, *_) = sessions.find_segments(folder)
     expected = counts_of(10, 400)
     expected[190:290] = MISSING
-    np.testing.assert_array_equal(sessions.read_segment_counts(segment, 0, 390), expected)
-    np.testing.assert_array_equal(sessions.read_segment_counts(segment, 180, 300), expected[180:300])
-    np.testing.assert_array_equal(sessions.read_segment_counts(segment, -5, 10_000), expected)
-    assert (
-        sessions.read_segment_counts(segment, 390, 400).shape
-        == sessions.read_segment_counts(segment, 7, 7).shape
-        == (0, 2)
-    )
+    np.testing.assert_array_equal(read_segment_counts(segment, 0, 390), expected)
+    np.testing.assert_array_equal(read_segment_counts(segment, 180, 300), expected[180:300])
+    np.testing.assert_array_equal(read_segment_counts(segment, -5, 10_000), expected)
+    assert read_segment_counts(segment, 390, 400).shape == read_segment_counts(segment, 7, 7).shape == (0, 2)
 
 
 @pytest.mark.parametrize("packet_s", [0.04, 0.5, 10.0])
 def test_chunks_are_what_the_link_brought(folder: Path, packet_s: float) -> None:
     """All samples of all runs once and in order, and a gap where a run was not recorded; none between runs."""
-    made = list(sessions.replay_chunks(sessions.find_segments(folder), packet_s))
+    made = list(replay_chunks(sessions.find_segments(folder), packet_s))
     following = {"one": 10, "two": 5}
     for message in made:
         assert message.first == following[message.run]
@@ -164,7 +160,7 @@ def test_what_a_path_stands_for(folder: Path, tmp_path: Path) -> None:
     for path in (folder / "1" / "0002", tmp_path / "0002.hea"):
         (alone,) = sessions.find_segments(path)
         assert (alone.bed, alone.run, alone.first, alone.count) == ("1", "one", 10_000, 100)
-        np.testing.assert_array_equal(sessions.read_segment_counts(alone, 0, 100), counts_of(10_000, 10_100))
+        np.testing.assert_array_equal(read_segment_counts(alone, 0, 100), counts_of(10_000, 10_100))
 
 
 def test_a_session_of_several_beds_is_asked_for_one(tmp_path: Path) -> None:
@@ -287,7 +283,7 @@ def test_a_hostile_database_is_refused(folder: Path, statement: str, values: tup
 
 def test_what_events_say_is_printable(folder: Path) -> None:
     """Control characters in a text, a bed or a value cannot reach a terminal."""
-    change(folder, "UPDATE events SET text = ?", "a\x1b[2Jb\nc")
+    change(folder, "UPDATE events SET text = ?, event_type = NULL", "a\x1b[2Jb\nc")
     change(folder, "UPDATE about SET value = ? WHERE key = 'version'", "1\x07")
     with RecordedSession(folder) as session:
         assert {event_text(event) for _, event in session.events()} == {"a?[2Jb?c"}
@@ -344,7 +340,7 @@ def test_signal_without_its_database(folder: Path, harm: Callable[[Path], Any], 
         assert listed.trouble == str(error.value)
     (alone,) = sessions.find_segments(folder / "1" / "0001")
     assert locate_in_session(alone) is None
-    np.testing.assert_array_equal(sessions.read_segment_counts(alone, 0, 100), counts_of(10, 110))
+    np.testing.assert_array_equal(read_segment_counts(alone, 0, 100), counts_of(10, 110))
 
 
 def test_folders_of_records_are_no_lost_session(folder: Path, tmp_path: Path) -> None:
@@ -362,9 +358,9 @@ def test_signal_files_that_are_gone_or_cut(folder: Path) -> None:
         (folder / "1" / "0002.dat").unlink()
         assert [(s.number, s.count) for s in session.segments("1")] == [(1, 365), (3, 100)]
     with pytest.raises(RecordError, match="cut short"):
-        sessions.read_segment_counts(made[0], 300, 390)
+        read_segment_counts(made[0], 300, 390)
     with pytest.raises(RecordError, match=r"cannot read .*0002\.dat"):
-        sessions.read_segment_counts(made[1], 0, 10)
+        read_segment_counts(made[1], 0, 10)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +384,7 @@ def test_a_hostile_header_is_refused(folder: Path, old: str, new: str) -> None:
     header.write_text(text.replace(old, new))
     assert not sessions.is_recording(folder / "1" / "0001")
     with pytest.raises(RecordError, match="no segment of a recording"):
-        sessions.read_lone_segment(folder / "1" / "0001")
+        read_lone_segment(folder / "1" / "0001")
 
 
 def test_the_document_names_every_table_and_column(folder: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from agent.recording.runs import BeatMark, SessionRuns, locate_in_session, read_beat_marks
-from agent.recording.sessions import RecordedSegment, find_segments, is_recording
+from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_beat_marks
+from agent.recording.sessions import RecordedSession, find_segments, is_recording, locate_in_session
 from model.errors import ConfigError, RecordError
 from model.files import open_output_file
 
@@ -105,15 +105,15 @@ def _find_export_source(recording: Path) -> _ExportSource:
 
 
 @contextlib.contextmanager
-def _open_source_session(source: _ExportSource) -> Iterator[SessionRuns | None]:
+def _open_source_session(source: _ExportSource) -> Iterator[RecordedSession | None]:
     if source.session is None:
         yield None
     else:
-        with SessionRuns(source.session) as session:
+        with RecordedSession(source.session) as session:
             yield session
 
 
-def _segments_with_marks(source: _ExportSource, session: SessionRuns | None) -> MarkedSegments:
+def _segments_with_marks(source: _ExportSource, session: RecordedSession | None) -> MarkedSegments:
     """Each segment with its beats: by the database, or where there is none by its annotations."""
     if session is not None:
         return session.marks(source.segments)

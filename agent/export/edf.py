@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Alarm, Lead
 from agent.recording.bed_writer import to_device_index
-from agent.recording.runs import BeatMark
-from agent.recording.sessions import RecordedSegment, read_segment_counts
+from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
 from model.errors import RecordError
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1

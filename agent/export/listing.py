@@ -9,8 +9,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from agent.recording.runs import SessionRuns, SessionTotals
-from agent.recording.sessions import find_sessions
+from agent.recording.sessions import RecordedSession, SessionTotals, find_sessions
 from model.errors import RecordError
 from model.text import format_clock
 
@@ -70,7 +69,7 @@ def build_session_table(listed: Sequence[SessionSummary]) -> Table:
 def _summarise_session(folder: Path) -> SessionSummary:
     name, size = str(folder if folder.name not in ("", "..") else folder.resolve()), _measure_folder(folder)
     try:
-        with SessionRuns(folder) as session:
+        with RecordedSession(folder) as session:
             live, summary, damaged = session.live, session.summary(), session.damaged()
             runs = [session.runs(bed) for bed in session.beds]
             return SessionSummary(

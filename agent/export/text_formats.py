@@ -14,8 +14,8 @@ from agent.core.events import Event
 from agent.core.messages import MISSING, Alarm, Beat, Lead
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json
 from agent.recording.bed_writer import to_device_index
-from agent.recording.runs import BeatMark, RecordedRun, SessionRuns
-from agent.recording.sessions import RecordedSegment, read_segment_counts
+from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
+from agent.recording.sessions import RecordedRun, RecordedSession
 from model.records.resample import FS
 
 BLOCK_S = 60.0
@@ -53,7 +53,7 @@ def write_csv(
             file.write((ending.join(map(",".join, rows)) + ending).encode())
 
 
-def write_json_lines(session: SessionRuns, bed: str, only: RecordedSegment | None, file: BinaryIO) -> None:
+def write_json_lines(session: RecordedSession, bed: str, only: RecordedSegment | None, file: BinaryIO) -> None:
     """Write the beats, events and alarms of a bed in the order in which the monitor first told them.
 
     An alarm is written once, as it stood last. Those of a segment `only`, where one is given.
@@ -75,9 +75,9 @@ def _item_to_json_dict(item: Beat | Event | Alarm, delay_s: float) -> dict[str, 
     return event_to_json(item) if isinstance(item, Event) else beat_to_json(item, delay_s, None)
 
 
-def _merge_run_items(session: SessionRuns, bed: str, run: RecordedRun) -> Iterable[Beat | Event | Alarm]:
+def _merge_run_items(session: RecordedSession, bed: str, run: RecordedRun) -> Iterable[Beat | Event | Alarm]:
     """What was found in a run by the sample that decided it, events first, alarms last, as the pipeline tells it."""
-    events = (((event.sample, 0), event) for event in session.events_of(bed, run.run))
+    events = (((event.sample, 0), event) for _, event in session.events(bed, run.run))
     beats = (((beat.decided, 1), beat) for beat in session.beats(bed, run=run.run))
     alarms = (((alarm.announced, 2), alarm) for alarm in session.alarms(bed, run.run))
     every: Iterable[tuple[tuple[int, int], Beat | Event | Alarm]] = merge(events, beats, alarms, key=lambda it: it[0])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from agent.recording.event_records import TYPED_EVENTS_SINCE, add_event_types
 from agent.recording.segment_files import find_first_record
 from model.errors import RecordError, RunError
 
@@ -21,15 +22,17 @@ LOCK_FILE = "lock"
 """Locked while a monitor records."""
 OPEN_KEY = "open"
 """Key of `about` that is there from when a monitor begins to record until all of it is written."""
-LAYOUT_VERSION = 2
-"""Since 2 there are alarms and strips; sessions of version 1 are read, and brought up when they are continued."""
+LAYOUT_VERSION = 3
+"""Version 2 added alarms and strips, 3 type and fields of events. Earlier ones are read, and upgraded when they are
+continued."""
 APPLICATION_ID = 0x45434721
 """Tells a session from any other SQLite file."""
 LAYOUT_TABLES = {
     1: frozenset({"about", "segments", "beats", "events", "ledger"}),
     2: frozenset({"about", "segments", "beats", "events", "ledger", "alarms", "strips"}),
+    3: frozenset({"about", "segments", "beats", "events", "ledger", "alarms", "strips"}),
 }
-"""Of each version."""
+"""The tables of each version."""
 SEGMENT_PATH = re.compile(r"[A-Za-z0-9_-]+/[0-9]{4,9}")
 """A segment's path in the folder of its session, without ending: no other is ever touched."""
 BUSY_TIMEOUT_S = 5.0
@@ -53,7 +56,7 @@ CREATE TABLE IF NOT EXISTS beats(
 CREATE INDEX IF NOT EXISTS beats_bed ON beats(bed);
 CREATE TABLE IF NOT EXISTS events(
     id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, sample INTEGER NOT NULL, at_s REAL NOT NULL,
-    kind TEXT NOT NULL, text TEXT NOT NULL);
+    kind TEXT NOT NULL, text TEXT NOT NULL, event_type TEXT, data TEXT);
 CREATE INDEX IF NOT EXISTS events_bed ON events(bed);
 CREATE TABLE IF NOT EXISTS ledger(
     id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, fs REAL NOT NULL, first INTEGER NOT NULL,
@@ -92,7 +95,12 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {LAYOUT_VERSION}; COMMIT;")
+        with write_transaction(connection):
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            if 0 < version < TYPED_EVENTS_SINCE:
+                add_event_types(connection)
+            connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
         if version == 0:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except BaseException:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from agent.core.messages import Chunk, Gap, ResumePosition
-from agent.recording.sessions import RecordedSession, replay_chunks
+from agent.recording.recorded_segments import replay_chunks
+from agent.recording.sessions import RecordedSession
 
 
 def read_last_signal(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> Iterator[Chunk | Gap]:

@@ -16,10 +16,10 @@ import msgspec
 
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result, Strip
-from agent.core.wording import event_text
 from agent.recording import database
 from agent.recording.alarm_records import PendingAlarms
 from agent.recording.bed_writer import KEPT_SEGMENTS, BedWriter, RunLedger
+from agent.recording.event_records import INSERT_EVENT, event_values
 from agent.recording.repair import (
     LEDGER_QUERY,
     SEGMENT_QUERY,
@@ -111,7 +111,7 @@ class SessionWriter:
 
     def tell(self, event: Event, now_s: float) -> None:
         """Keep an event to be written."""
-        self._event_rows.append((event.bed, event.run, event.sample, now_s, event.kind, event_text(event)))
+        self._event_rows.append(event_values(event, now_s))
         del self._event_rows[:-MOST_EVENTS]
 
     def flush(self) -> None:
@@ -230,7 +230,7 @@ class SessionWriter:
             return
         with database.write_transaction(self._db):
             self._db.executemany("INSERT INTO beats VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._beat_rows)
-            self._db.executemany("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)", self._event_rows)
+            self._db.executemany(INSERT_EVENT, self._event_rows)
             self._alarms.save(self._db)
             save_run_ledgers(self._db, changed)
             self._db.executemany(

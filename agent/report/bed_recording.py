@@ -12,8 +12,8 @@ from agent.analysis.lead_input import UNITS_MV
 from agent.core.events import Event
 from agent.core.messages import MISSING, Alarm, FloatArray, Ledger, Strip
 from agent.core.wording import event_text
-from agent.recording.runs import SessionRuns
-from agent.recording.sessions import RecordedSegment, read_segment_counts
+from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
+from agent.recording.sessions import RecordedSession
 from model.errors import RecordError
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES, default_lead
@@ -66,7 +66,7 @@ class BedRecording:
     number in `alarm_count`.
     """
 
-    def __init__(self, session: SessionRuns, bed: str) -> None:
+    def __init__(self, session: RecordedSession, bed: str) -> None:
         self.bed, self.about, self.live = bed, session.about, session.live
         self.segments = session.segments(bed)
         self.places = _place_runs(session, bed, self.segments)
@@ -79,7 +79,7 @@ class BedRecording:
         self.beats = self._beats(session)
         self.alarms: list[Alarm] = list(islice(session.alarms(bed), MOST_ALARMS))
         self.alarm_count = session.alarm_count(bed)
-        self.events: list[tuple[float, Event]] = list(islice(session.told(bed), MOST_EVENTS))
+        self.events: list[tuple[float, Event]] = list(islice(session.events(bed), MOST_EVENTS))
         self.lead = _analysed_lead(self.segments, self.events)
         self._firsts: dict[str, list[RecordedSegment]] = {}
         for segment in self.segments:
@@ -161,7 +161,7 @@ class BedRecording:
         else:
             out[low:high] = np.interp(where - start, np.arange(len(stored)), stored)
 
-    def _beats(self, session: SessionRuns) -> RecordedBeats:
+    def _beats(self, session: RecordedSession) -> RecordedBeats:
         parts: dict[str, list[tuple[int, int, float]]] = {}
         for row in session.beat_rows(self.bed):
             if row.run in self._by_run:
@@ -182,7 +182,7 @@ class BedRecording:
         return RecordedBeats(joined[0], joined[1].astype(np.int8), joined[2], joined[3].astype(np.int32))
 
 
-def read_alarm_strips(session: SessionRuns, bed: str, wanted: set[AlarmKey]) -> dict[AlarmKey, Strip]:
+def read_alarm_strips(session: RecordedSession, bed: str, wanted: set[AlarmKey]) -> dict[AlarmKey, Strip]:
     """The strips of some alarms, by run, condition and onset."""
     found = ((alarm_key(strip.alarm), strip) for strip in session.strips(bed))
     return {key: strip for key, strip in found if key in wanted}
@@ -193,7 +193,7 @@ def alarm_key(alarm: Alarm) -> AlarmKey:
     return alarm.run, alarm.condition, alarm.onset
 
 
-def _place_runs(session: SessionRuns, bed: str, segments: Sequence[RecordedSegment]) -> list[RunSpan]:
+def _place_runs(session: RecordedSession, bed: str, segments: Sequence[RecordedSegment]) -> list[RunSpan]:
     """The runs of a bed: within a run by index, between runs by the clock, none before the one before it is over."""
     first_of: dict[str, RecordedSegment] = {}
     stop_of: dict[str, float] = {}

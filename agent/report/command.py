@@ -5,8 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.recording.runs import SessionRuns
-from agent.recording.sessions import is_session
+from agent.recording.sessions import RecordedSession, is_session
 from agent.report.alarm_content import choose_shown_alarms
 from agent.report.bed_recording import BedRecording, alarm_key, read_alarm_strips
 from agent.report.content import build_report_document
@@ -30,7 +29,7 @@ def write_reports(session: Path, bed: str | None = None, out: Path | None = None
     name = session.resolve().name
     out = Path(f"{name}-report.html") if out is None else out
     _check_report_path(out)
-    with SessionRuns(session) as opened:
+    with RecordedSession(session) as opened:
         beds = _choose_report_beds(opened, bed, session)
         if len(beds) == 1:
             return _write_bed_report(opened, beds[0], out, pdf)[0]
@@ -49,7 +48,7 @@ def write_reports(session: Path, bed: str | None = None, out: Path | None = None
         return [out, *files]
 
 
-def _write_bed_report(session: SessionRuns, bed: str, out: Path, pdf: bool) -> tuple[list[Path], BedRecording]:
+def _write_bed_report(session: RecordedSession, bed: str, out: Path, pdf: bool) -> tuple[list[Path], BedRecording]:
     reading = BedRecording(session, bed)
     wanted = {alarm_key(alarm) for alarm in choose_shown_alarms(reading.alarms)[0]}
     made = build_report_document(reading, read_alarm_strips(session, bed, wanted))
@@ -88,7 +87,7 @@ def _check_report_path(out: Path) -> None:
         raise ConfigError(f"no folder {out.parent} to write {out.name} to")
 
 
-def _choose_report_beds(session: SessionRuns, bed: str | None, folder: Path) -> tuple[str, ...]:
+def _choose_report_beds(session: RecordedSession, bed: str | None, folder: Path) -> tuple[str, ...]:
     if not session.beds:
         raise RecordError(f"nothing was recorded in {folder}: there is nothing to report")
     if bed is None:
