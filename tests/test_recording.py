@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import tracemalloc
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,25 +17,31 @@ from hypothesis import strategies as st
 from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
 
 from agent.cli.monitor import _close_recorder
-from agent.core.events import Event, EventText, LinkStateChanged, RunStarted, StreamRefused
+from agent.core.config import RecordConfig
+from agent.core.events import (
+    DiskSpaceChanged,
+    Event,
+    EventText,
+    LinkStateChanged,
+    RecordingPaused,
+    RecordingResumed,
+    RunStarted,
+    StreamRefused,
+)
 from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, ResumePosition
 from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recording
 from agent.recording.recorded_segments import RecordedSegment, read_lone_segment, read_segment_counts
-from agent.recording.recorder import Recorder
+from agent.recording.recorder import Recorder, RecorderTiming
 from agent.recording.sessions import RecordedSession
 from model.errors import RunError
 from model.records.annotations import read_annotations
 
-FLUSH_S = 0.01
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test waits half a second for a flush, nor five for another try."""
-    monkeypatch.setattr(recording, "FLUSH_S", FLUSH_S)
-    monkeypatch.setattr(recording, "RETRY_S", 0.0)
+def open_stepped(folder: Path, config: RecordConfig = CONFIG) -> Recorder:
+    """A recorder that writes when it is told to, and tries again at once after a failure."""
+    return Recorder(folder, config, {}, RecorderTiming(retry_s=0.0), threaded=False)
 
 
 def segments(folder: Path, bed: str = "1") -> list[RecordedSegment]:
@@ -79,15 +85,6 @@ def ledger(folder: Path, bed: str = "1") -> list[tuple[str, int, int, int, int, 
     db.close()
     assert all(following - first == sum(parts) for _, first, following, *parts in rows)
     return rows
-
-
-def until(recorder: Recorder, is_so: Callable[[], bool]) -> None:
-    """Let the thread work until something is so."""
-    for _ in range(2000):
-        if is_so():
-            return
-        assert recorder.flush()
-    pytest.fail("it never was so")
 
 
 def texts(recorder: Recorder) -> list[str]:
@@ -556,19 +553,20 @@ def test_a_full_disk_pauses_the_recording_and_it_goes_on_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """The alarm says why; what comes meanwhile is lost, and counted; then a new segment begins."""
-    with Recorder(tmp_path, CONFIG, {}) as recorder:
+    with open_stepped(tmp_path) as recorder:
         recorder.push([chunk(0, 20)], [beat(5)], NOW)
-        assert recorder.flush()
+        recorder.step()
         room = full_disk(monkeypatch, code)
         recorder.push([chunk(20, 1000)], [], NOW + 1)
-        until(recorder, lambda: bool(recorder.view().trouble))
+        recorder.step()
         assert recorder.view().trouble == f"recording paused: {os.strerror(code)}"
         recorder.push([chunk(1000, 1300), gap(1300, 1400)], [beat(1100)], NOW + 2)
-        assert recorder.flush()
+        recorder.step()
         room.set()
-        until(recorder, lambda: not recorder.view().trouble)
+        recorder.step()
+        assert not recorder.view().trouble
         recorder.push([chunk(1400, 1500)], [beat(1450)], NOW + 5)
-        assert recorder.flush()
+        recorder.step()
         said = texts(recorder)
     assert said[0] == f"recording paused: {os.strerror(code)}; monitoring goes on"
     assert said[-1].startswith("recording goes on: ")
@@ -587,14 +585,16 @@ def test_what_was_not_recorded_is_told_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A disk that was full: the monitor's last line says how much is lost and why, and the list has no whole one."""
-    recorder = Recorder(tmp_path / "full", CONFIG, {})
+    recorder = open_stepped(tmp_path / "full")
     recorder.push([chunk(0, 20), chunk(0, 20, bed="2", fs=250.0)], [], NOW)
-    assert recorder.flush()
+    recorder.step()
     with monkeypatch.context() as patch:
         full_disk(patch, errno.ENOSPC)
         recorder.push([chunk(20, 1020), chunk(20, 520, bed="2", fs=250.0)], [], NOW + 1)
-        until(recorder, lambda: bool(recorder.view().trouble))
-    until(recorder, lambda: not recorder.view().trouble)
+        recorder.step()
+        assert recorder.view().trouble
+    recorder.step()
+    assert not recorder.view().trouble
     _close_recorder(recorder)
     assert capsys.readouterr().err == "ecg-agent: 10.0 s of signal were not recorded: No space left on device\n"
     assert [listed.state for listed in summarise_sessions(tmp_path)] == ["incomplete"]
@@ -616,7 +616,7 @@ def test_a_recording_that_could_not_be_finished_is_not_told_to_be_complete(
         recorder.push(before, [], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.pack_format_16", _refuse)
+            patch.setattr("agent.recording.bed_writer.pack_int16", _refuse)
             patch.setattr("agent.recording.session_writer.database.write_transaction", _refuse)
             recorder.push([chunk(20, 145)], [], NOW)
             with pytest.raises(RunError, match="could not be finished: No space left"):
@@ -628,31 +628,58 @@ def test_a_recording_that_could_not_be_finished_is_not_told_to_be_complete(
     assert [listed.state for listed in summarise_sessions(tmp_path / "some")] == ["complete"]
 
 
+def test_a_paused_recording_is_tried_again_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock that it is given: not before `retry_s` are over, and the pause is as long as the clock says."""
+    now = [100.0]
+    timing = RecorderTiming(retry_s=5.0, clock=lambda: now[0])
+    with Recorder(tmp_path, CONFIG, {}, timing, threaded=False) as recorder:
+        with monkeypatch.context() as patch:
+            patch.setattr("agent.recording.bed_writer.pack_int16", _refuse)
+            recorder.push([chunk(0, 20)], [], NOW)
+            recorder.step()
+        assert recorder.view().standing == RecordingPaused("No space left on device")
+        for after_s in (0.5, 4.9, 5.0):
+            now[0] = 100.0 + after_s
+            recorder.step()
+            assert (recorder.view().standing is None) == (after_s == 5.0)
+        assert recorder.news() == [RecordingPaused("No space left on device"), RecordingResumed(5.0)]
+        recorder.push([chunk(20, 40)], [], NOW + 6)
+    assert ledger(tmp_path) == [("run", 0, 40, 20, 0, 20)]
+    with RecordedSession(tmp_path) as session:
+        assert [event for _, event in session.events()] == [
+            RecordingPaused("No space left on device"),
+            RecordingResumed(5.0),
+        ]
+
+
 def test_alarms_of_a_disk_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the reserve there is one alarm, below a fifth of it the recording pauses; both are over with room again."""
     free = [10**9]
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10**9, 0, free[0]))
-    with Recorder(tmp_path, replace(CONFIG, reserve_mb=500.0), {}) as recorder:
+    with open_stepped(tmp_path, replace(CONFIG, reserve_mb=500.0)) as recorder:
         recorder.push([chunk(0, 10)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         assert texts(recorder) == []
         free[0] = 480_000_000
         recorder.push([chunk(10, 20)], [], NOW)
-        assert recorder.flush()
-        assert recorder.flush()
+        recorder.step()
+        recorder.step()
         assert texts(recorder) == [f"disk almost full: 480 MB left at {tmp_path}; recording pauses at 100 MB"]
         assert recorder.view().trouble == f"disk almost full: 480 MB left at {tmp_path}"
         assert recorder.view().free == 480_000_000
+        assert recorder.view().standing == DiskSpaceChanged(str(tmp_path), 480_000_000, 100_000_000)
         free[0] = 99_000_000
         recorder.push([chunk(20, 30)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         assert recorder.view().trouble == f"recording paused: disk full: 99 MB left at {tmp_path}"
+        assert recorder.view().standing == RecordingPaused(f"disk full: 99 MB left at {tmp_path}")
         recorder.push([chunk(30, 40)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         free[0] = 900_000_000
-        until(recorder, lambda: not recorder.view().trouble)
+        recorder.step()
+        assert (recorder.view().trouble, recorder.view().standing) == ("", None)
         recorder.push([chunk(40, 50)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         assert [text.split(":")[0] for text in texts(recorder)] == [
             "recording paused",
             "disk no longer full",
@@ -752,14 +779,16 @@ def _refuse(*_: object) -> None:
 
 def test_a_fault_of_ours_pauses_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong in the thread, it lives on and says so."""
-    with Recorder(tmp_path, CONFIG, {}) as recorder:
+    with open_stepped(tmp_path) as recorder:
         recorder.push([chunk(0, 20)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.pack_format_16", lambda _: 1 / 0)
+            patch.setattr("agent.recording.bed_writer.pack_int16", lambda _: 1 / 0)
             recorder.push([chunk(20, 40)], [], NOW)
-            until(recorder, lambda: "division by zero" in recorder.view().trouble)
-        until(recorder, lambda: not recorder.view().trouble)
+            recorder.step()
+            assert "division by zero" in recorder.view().trouble
+        recorder.step()
+        assert not recorder.view().trouble
         recorder.push([chunk(40, 60)], [], NOW)
     assert spans(tmp_path) == [("run", 0, 20), ("run", 40, 60)]
     assert ledger(tmp_path) == [("run", 0, 60, 40, 0, 20)]
@@ -769,16 +798,18 @@ def test_beats_that_the_annotations_could_not_take_are_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that fills between signal and annotations: these stay whole, and are complete once there is room."""
-    with Recorder(tmp_path, CONFIG, {}) as recorder:
+    with open_stepped(tmp_path) as recorder:
         recorder.push([chunk(0, 200)], [beat(50)], NOW)
-        assert recorder.flush()
+        recorder.step()
         with monkeypatch.context() as patch:
             patch.setattr("agent.recording.segment_files._encode_beat_notes", _refuse)
             recorder.push([chunk(200, 300)], [beat(150), beat(250)], NOW)
-            until(recorder, lambda: bool(recorder.view().trouble))
+            recorder.step()
+            assert recorder.view().trouble
             (segment,) = segments(tmp_path)
             assert wfdb.rdann(str(segment.path), "ecg").sample.tolist() == [50]
-        until(recorder, lambda: not recorder.view().trouble)
+        recorder.step()
+        assert not recorder.view().trouble
     assert wfdb.rdann(str(segment.path), "ecg").sample.tolist() == [50, 150, 250]
     with RecordedSession(tmp_path) as session:
         assert [b.sample for b in session.beats("1")] == [50, 150, 250]

@@ -27,7 +27,8 @@ from agent.outputs.json_lines import alarm_to_json
 from agent.recording import alarm_records as module
 from agent.recording import recorder as recording
 from agent.recording.alarm_records import LONGEST_STRIP, PendingAlarms, pack_strip_wave, unpack_strip_wave
-from agent.recording.recorder import Recorder
+from agent.recording.recorder import Recorder, RecorderTiming
+from agent.recording.recorder_batches import estimate_bytes
 from agent.recording.sessions import RecordedSession
 from model.errors import RecordError
 
@@ -123,25 +124,20 @@ def test_a_strip_brings_its_alarm_where_that_was_lost(tmp_path: Path) -> None:
 
 def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alarms wait, a bounded number of them, until something can be written."""
-    monkeypatch.setattr(recording, "RETRY_S", 0.0)
-    monkeypatch.setattr(recording, "FLUSH_S", 0.01)
     monkeypatch.setattr(module, "MOST_PENDING", 5)
-    with Recorder(tmp_path, CONFIG, {}) as recorder:
+    with Recorder(tmp_path, CONFIG, {}, RecorderTiming(retry_s=0.0), threaded=False) as recorder:
         recorder.push([chunk(0, 100)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.pack_format_16", lambda _: 1 / 0)
+            patch.setattr("agent.recording.bed_writer.pack_int16", lambda _: 1 / 0)
             recorder.push([chunk(100, 200)], [alarm(onset) for onset in range(3)], NOW)
-            assert recorder.flush()
+            recorder.step()
             assert recorder.view().trouble
             for onset in range(3, 20):
                 one = alarm(onset)
                 recorder.push([chunk(100 * onset, 100 * onset + 100)], [one, strip(one, 5)], NOW)
-            assert recorder.flush()
-        for _ in range(2000):
-            if not recorder.view().trouble:
-                break
-            assert recorder.flush()
+            recorder.step()
+        assert not recorder.view().trouble
     onsets = [one.onset for one in told(tmp_path)]
     assert onsets[-5:] == [15, 16, 17, 18, 19]
     assert onsets == sorted(onsets)
@@ -172,7 +168,7 @@ def recording_schema() -> str:
 def test_the_queue_counts_waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A strip that finds no place is not taken."""
     monkeypatch.setattr(recording, "MOST_BYTES", 15_000)
-    assert recording._estimate_batch_bytes([chunk(0, 10)], [alarm(), beat(1)]) < 2000
+    assert estimate_bytes([chunk(0, 10)], [alarm(), beat(1)]) < 2000
     stuck, answers, pwrite = threading.Event(), threading.Event(), os.pwrite
 
     def write(descriptor: int, content: bytes, at: int) -> int:

@@ -24,12 +24,11 @@ import sys, time
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, "tests")
-from agent.recording import recorder as recording
-from agent.recording.recorder import Recorder
+from agent.recording.recorder import Recorder, RecorderTiming
 from indexed import CONFIG, NOW, beat, chunk, gap
 
-recording.FLUSH_S = 0.02
-recorder = Recorder(Path(sys.argv[1]), replace(CONFIG, rotate_min=1500 / 125 / 60, sync_s=0.05), {{}})
+config = replace(CONFIG, rotate_min=1500 / 125 / 60, sync_s=0.05)
+recorder = Recorder(Path(sys.argv[1]), config, {{}}, RecorderTiming(flush_s=0.02))
 place, other = recorder.positions().get("1"), recorder.positions().get("2")
 at, told = (place.next, -1 if place.last_beat is None else place.last_beat) if place else (0, -1)
 later = other.next if other else 0

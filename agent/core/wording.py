@@ -15,6 +15,7 @@ from agent.core.events import (
     PacketRejected,
     RecordingFellBehind,
     RecordingPaused,
+    RecordingRepaired,
     RecordingResumed,
     RecordingTrimmed,
     RunEnded,
@@ -67,6 +68,7 @@ def _system_event_text(
     | RecordingPaused
     | RecordingResumed
     | RecordingFellBehind
+    | RecordingRepaired
     | DiskSpaceChanged
     | RecordingTrimmed,
 ) -> str:
@@ -86,6 +88,8 @@ def _system_event_text(
             return f"recording goes on: {event.seconds:.1f} s not recorded"
         case RecordingFellBehind():
             return f"recording fell behind: {event.seconds:.1f} s not recorded"
+        case RecordingRepaired():
+            return f"recording goes on; segments repaired that a kill had left open: {event.segments}"
         case DiskSpaceChanged(pauses_at=None):
             return f"disk no longer full: {format_megabytes(event.free)} left at {event.folder}"
         case DiskSpaceChanged():

@@ -219,17 +219,6 @@ class SegmentWriter:
             self.annotate_anew(list(zip(known.samples, known.symbols, strict=True)))
 
 
-def pack_format_16(counts: CountArray) -> tuple[NDArray[np.int16], int]:
-    """Counts (n, leads) as WFDB format 16, and how many samples of all leads fit it before the first that does not."""
-    # One pass decides: shifted so that -32767..32767 becomes 0..65534; everything else, MISSING too, lands above.
-    if (counts.view(np.uint32) + np.uint32(32_767)).max(initial=0) <= 65_534:
-        return counts.astype(np.int16), len(counts)
-    missing = counts == MISSING
-    unfit = (~missing & ((counts > 32_767) | (counts < -32_767))).any(axis=1)
-    fit = int(unfit.argmax()) if unfit.any() else len(counts)
-    return np.where(missing, NO_VALUE_OF_FORMAT[16], counts)[:fit].astype(np.int16), fit
-
-
 def read_stored_samples(path: str, wfdb_format: int, leads: int, start: int, stop: int) -> StoredArray:
     """Samples `start` to `stop` of a signal file as stored, (n, leads); fewer where it ends. Raises OSError."""
     dtype = FORMAT_DTYPES[wfdb_format]

@@ -50,7 +50,7 @@ class SessionWriter:
 
     def __init__(self, folder: Path, rotate_s: float, about: dict[str, str]) -> None:
         self.folder, self._rotate_s = folder, rotate_s
-        self.tracks: dict[str, BedWriter] = {}
+        self.beds: dict[str, BedWriter] = {}
         self.stored = 0
         self._side_size = 0
         self._beats: list[tuple[BedWriter, str, Beat]] = []
@@ -87,7 +87,7 @@ class SessionWriter:
     @property
     def lost_s(self) -> float:
         """Seconds of signal, of all beds together, that were lost to this recording."""
-        return sum(track.lost_s for track in list(self.tracks.values()))
+        return sum(bed.lost_s for bed in list(self.beds.values()))
 
     def take(
         self,
@@ -98,18 +98,18 @@ class SessionWriter:
     ) -> None:
         """Account for what the link brought and what was found in it when; where it is to `lose` keep no signal."""
         for message in messages:
-            track = self.tracks.get(message.bed) or self._track(message.bed)
-            track.take(message, now_s, lose)
+            bed = self.beds.get(message.bed) or self._add_bed(message.bed)
+            bed.take(message, now_s, lose)
         for item, at_s in found:
             if isinstance(item, Alarm | Strip):
                 self._alarms.take(item)
                 continue
             if not isinstance(item, Beat):
-                self.tell(item, at_s)
-            elif (known := self.tracks.get(item.bed)) is not None and not lose and known.heard(item.run, item.sample):
+                self.take_event(item, at_s)
+            elif (known := self.beds.get(item.bed)) is not None and not lose and known.note_beat(item.run, item.sample):
                 self._beats.append((known, item.run, item))
 
-    def tell(self, event: Event, now_s: float) -> None:
+    def take_event(self, event: Event, now_s: float) -> None:
         """Keep an event to be written."""
         self._event_rows.append(event_values(event, now_s))
         del self._event_rows[:-MOST_EVENTS]
@@ -117,22 +117,22 @@ class SessionWriter:
     def flush(self) -> None:
         """Hand everything to the system. Raises OSError, sqlite3.Error: call `abandon` then."""
         now = time.monotonic()
-        for track in self.tracks.values():
-            if track.is_waiting:
-                self.stored += track.write()
-                for path in track.grown:
+        for bed in self.beds.values():
+            if bed.is_waiting:
+                self.stored += bed.write()
+                for path in bed.grown:
                     self._unsynced.setdefault(path, now)
-                track.grown.clear()
+                bed.grown.clear()
         self._annotate(now)
-        for track in self.tracks.values():
-            track.forget()
+        for bed in self.beds.values():
+            bed.drop_old_segments()
         self._commit()
-        self._measure()
+        self._measure_database()
 
     def abandon(self) -> None:
         """What waits cannot be written: it is lost, and every bed goes on in a new segment."""
-        for track in self.tracks.values():
-            track.abandon()
+        for bed in self.beds.values():
+            bed.abandon()
 
     def finish(self, budget_s: float = float("inf")) -> None:
         """Finish segments that are over, until the time is spent. Raises OSError, sqlite3.Error."""
@@ -141,15 +141,15 @@ class SessionWriter:
         while self._stale:
             rewrite_annotations(self._db, self._stale[-1])
             self._stale.pop()
-        for track in self.tracks.values():
-            while track.unfinished and time.monotonic() - start <= budget_s:
-                writer = track.unfinished[0]
+        for bed in self.beds.values():
+            while bed.unfinished and time.monotonic() - start <= budget_s:
+                writer = bed.unfinished[0]
                 if writer.count:
                     writer.finish()
-                    track.closed.append(writer)
+                    bed.closed.append(writer)
                 else:
                     discard_empty_segment(self._db, writer)
-                del track.unfinished[0]
+                del bed.unfinished[0]
         self._commit()
 
     def sync(self, older_s: float, budget_s: float = float("inf")) -> bool:
@@ -177,8 +177,8 @@ class SessionWriter:
             return ""
         writer = writer_from_row(self.folder, row)
         self._db.execute("UPDATE segments SET state = 'deleted' WHERE id = ?", (writer.identity,))
-        track = self.tracks.get(writer.origin.bed)
-        for known in track.recent if track else ():
+        bed = self.beds.get(writer.origin.bed)
+        for known in bed.recent if bed else ():
             known.deleted |= known.identity == writer.identity
         self.stored -= writer.remove()
         origin = writer.origin
@@ -189,8 +189,8 @@ class SessionWriter:
         """Write everything, finish all segments, force all onto the disk. Raises OSError, sqlite3.Error."""
         try:
             self.flush()
-            for track in self.tracks.values():
-                track.end()
+            for bed in self.beds.values():
+                bed.end_segment()
             self.finish()
             self.sync(0.0)
             self._db.execute("DELETE FROM about WHERE key = ?", (database.OPEN_KEY,))
@@ -202,8 +202,8 @@ class SessionWriter:
         """Add the beats that wait to the annotation files of their segments, and make their rows."""
         by_segment: dict[int, tuple[SegmentWriter, list[tuple[int, str]]]] = {}
         rows: list[tuple[object, ...]] = []
-        for track, run, beat in self._beats:
-            place = track.place(run, beat.sample)
+        for bed, run, beat in self._beats:
+            place = bed.locate_beat(run, beat.sample)
             identity = None
             if place is not None:
                 identity = place[0].identity
@@ -224,8 +224,8 @@ class SessionWriter:
 
     def _commit(self) -> None:
         """Bring the database to what the files hold."""
-        changed = [entry for track in self.tracks.values() for entry in track.entries.values()]
-        closed = [writer for track in self.tracks.values() for writer in track.closed]
+        changed = [entry for bed in self.beds.values() for entry in bed.entries.values()]
+        closed = [writer for bed in self.beds.values() for writer in bed.closed]
         if not (changed or closed or self._beat_rows or self._event_rows or self._alarms):
             return
         with database.write_transaction(self._db):
@@ -240,11 +240,11 @@ class SessionWriter:
         self._beat_rows.clear()
         self._event_rows.clear()
         self._alarms.clear()
-        for track in self.tracks.values():
-            track.entries.clear()
-            track.closed.clear()
+        for bed in self.beds.values():
+            bed.entries.clear()
+            bed.closed.clear()
 
-    def _measure(self) -> None:
+    def _measure_database(self) -> None:
         """Count what the database takes as well."""
         size = sum(stored_file_size(f"{self.folder}/{database.DATABASE_FILE}{ending}") for ending in ("", "-wal"))
         self.stored += size - self._side_size
@@ -270,19 +270,19 @@ class SessionWriter:
         query = f"{SEGMENT_QUERY} WHERE bed = ? AND state = 'closed' ORDER BY number DESC LIMIT {KEPT_SEGMENTS}"
         for bed, entry in latest.items():
             rows = self._db.execute(query, (bed,)).fetchall()
-            self._track(bed).resume(entry, [writer_from_row(self.folder, row) for row in reversed(rows)])
+            self._add_bed(bed).resume(entry, [writer_from_row(self.folder, row) for row in reversed(rows)])
         beds = {folder: bed for bed, folder in self._folders.items()}
         for path in self.folder.glob("*/*"):
             self.stored += stored_file_size(str(path))
             if path.stem.isdecimal() and (bed := beds.get(path.parent.name)):
                 self._numbers[bed] = max(self._numbers[bed], int(path.stem))
-        self._measure()
+        self._measure_database()
 
-    def _track(self, bed: str) -> BedWriter:
-        self.tracks[bed] = track = BedWriter(bed, self._rotate_s, self._open_segment, self._entry)
-        return track
+    def _add_bed(self, bed: str) -> BedWriter:
+        self.beds[bed] = writer = BedWriter(bed, self._rotate_s, self._open_segment, self._saved_ledger)
+        return writer
 
-    def _entry(self, bed: str, run: str) -> RunLedger | None:
+    def _saved_ledger(self, bed: str, run: str) -> RunLedger | None:
         """The ledger of a run that goes on though another came between; it is the latest of its bed again."""
         query = "UPDATE ledger SET id = (SELECT max(id) + 1 FROM ledger) WHERE bed = ? AND run = ?"
         if not self._db.execute(query, (bed, run)).rowcount:

@@ -198,15 +198,33 @@ def continues_stream(packet: Packet, before: Packet) -> bool:
     return same_stream and one.dtype == other.dtype
 
 
-def _pack_counts(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], bytes]:
+def pack_int16(counts: NDArray[np.int32]) -> tuple[NDArray[np.int16], int]:
+    """Return counts in 16 bits as the wire and WFDB's format 16 have them, up to the first sample that does not fit.
+
+    Parameters
+    ----------
+    counts
+        (n, leads) int32, MISSING where there is no value.
+
+    Returns
+    -------
+    packed
+        (m, leads) little-endian int16, -32,768 where there is no value.
+    m
+        Samples of all leads before the first with a count outside ±32,767.
+    """
     # One pass decides: shifted so that -32767..32767 becomes 0..65534; everything else, MISSING too, lands above.
     if (counts.view(np.uint32) + np.uint32(32_767)).max(initial=0) <= 65_534:
-        return "int16", counts.astype("<i2").tobytes()
+        return counts.astype("<i2"), len(counts)
     missing = counts == MISSING
-    fits = np.abs(np.where(missing, 0, counts).astype(np.int64)) <= 32_767
-    if not fits.all():
-        return "int32", counts.astype("<i4").tobytes()
-    return "int16", np.where(missing, MISSING_BY_DTYPE["int16"], counts).astype("<i2").tobytes()
+    unfit = (~missing & ((counts > 32_767) | (counts < -32_767))).any(axis=1)
+    fit = int(unfit.argmax()) if unfit.any() else len(counts)
+    return np.where(missing, MISSING_BY_DTYPE["int16"], counts)[:fit].astype("<i2"), fit
+
+
+def _pack_counts(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], bytes]:
+    packed, fit = pack_int16(counts)
+    return ("int16", packed.tobytes()) if fit == len(counts) else ("int32", counts.astype("<i4").tobytes())
 
 
 def _check_payload(packet: Packet) -> None:
