@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import Event, LinkStateChanged
-from agent.core.messages import Beat, Chunk, End, Gap, Ledger, LinkView, Result, WardSnapshot
+from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, LinkView, Result, Strip, WardSnapshot
 from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.event_limiter import EventLimiter, EventLog
 from agent.monitor.latency_histogram import LatencyHistogram
+from agent.monitor.resumed_alarms import ResumedAlarms
 from agent.monitor.ward_index import AlarmHistory, WardIndex
 from agent.pipeline.pipeline import Pipeline
 from model.errors import StreamError
@@ -90,6 +91,7 @@ class MonitorSession:
         self._link_state = "waiting"
         self._glances = WardIndex(self.ward.beds, self.ward.alarms, self.ledger, config.monitor.lost_s)
         self._last_alarms = AlarmHistory()
+        self._resumed = ResumedAlarms()
         self._acknowledged: list[Result] = []
         self._watched_s = self.started_s
         if metrics is not None:
@@ -148,7 +150,8 @@ class MonitorSession:
         beds = []
         for name in names:
             view = self.ward.view(name, WAVE_SAMPLES, glance.now_s)
-            beds.append(replace(view, ledger=self.ledger(name), last_alarms=self._last_alarms.of(name)))
+            alarms, last = self._resumed.rename_shown(view.alarms), self._last_alarms.of(name)
+            beds.append(replace(view, ledger=self.ledger(name), alarms=alarms, last_alarms=last))
         return replace(glance, beds=tuple(beds))
 
     def acknowledge(self, bed: str) -> None:
@@ -195,22 +198,29 @@ class MonitorSession:
     def _resume(self) -> list[Result]:
         """Go on with the recording where there is one: hear the last of each bed again, ask for what came since.
 
-        Returns the beats of what was recorded that were not told before.
+        Returns the beats and alarms of what was recorded that were not told before.
         """
         if self.recorder is None:
             return []
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         found: list[Result] = []
-        from agent.recording.resume import read_last_signal
+        from agent.recording.resume import read_last_signal, read_logged_alarms
 
-        for message in read_last_signal(self.recorder.folder, positions, self.config.record.warm_s):
-            told_s = (positions[message.bed].last_beat or 0) / FS + SAME_BEAT_S
+        folder, warm_s = self.recorder.folder, self.config.record.warm_s
+        told_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
+        alarms: list[Alarm | Strip] = []
+        for message in read_last_signal(folder, positions, warm_s):
             told = self.ward.push([replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message])
-            found += [one for one in told if isinstance(one, Beat) and one.sample > told_s * FS]
+            found += [item for item in told if isinstance(item, Beat) and item.sample > told_until[item.bed]]
+            alarms += [item for item in told if isinstance(item, Alarm | Strip)]
+        resumed_at = {bed: round(at.next * FS / at.fs) for bed, at in positions.items()}
+        self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, warm_s), resumed_at)
+        found += self._resumed.settle(alarms, told_until)
         for bed in self.ward.beds.values():
             bed.analysed = bed.lost = bed.gaps = bed.missing = 0  # those of the monitor that was here before
         self.link.resume(positions, self.clock())
         self.recorder.push([], found, self.clock())
+        self._last_alarms.take(found)
         return found
 
     def _step(self, messages: list[Chunk | Gap | End | Event], now_s: float, ended: bool = False) -> list[Result]:
@@ -223,6 +233,7 @@ class MonitorSession:
             found += self.ward.watch(now_s)
         if ended:
             found += self.ward.finish()
+        found = self._resumed.rename(found)
         found += [message for message in messages if isinstance(message, Event)]
         found += self._link_events(self.link.view(now_s))
         found = self._told.take(found, now_s, ended)

@@ -33,7 +33,7 @@ _UPSERT = f"""{_INSERT} UPDATE SET
     acknowledged_s = coalesce(excluded.acknowledged_s, acknowledged_s)"""
 _UPSERT_STRIP = f"""INSERT INTO strips({_KEY}, lead, first, wave) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT({_KEY}) DO
     UPDATE SET lead = excluded.lead, first = excluded.first, wave = excluded.wave
-    WHERE length(excluded.wave) >= length(wave)"""
+    WHERE length(excluded.wave) > length(wave)"""
 _OF_ALARM = "a.run, a.condition, a.onset, a.priority, a.text, a.announced, a.announced_s, a.latching, a.ended"
 ALARM_QUERY = f"SELECT a.id, {_OF_ALARM}, a.acknowledged_s FROM alarms a"
 STRIP_QUERY = f"""SELECT s.id, {_OF_ALARM}, a.acknowledged_s, s.lead, s.first,
@@ -107,6 +107,13 @@ def delete_alarms_from(db: sqlite3.Connection, bed: str, run: str, end: int) -> 
     """Delete what was told of a run from sample `end` (125 Hz) on: it is told again. Raises sqlite3.Error."""
     for table in ("alarms", "strips"):
         db.execute(f"DELETE FROM {table} WHERE bed = ? AND run = ? AND onset >= ?", (bed, run, end))
+
+
+def end_alarms(db: sqlite3.Connection, bed: str, run: str, end: int) -> None:
+    """End the open alarms of a run that is over, at sample `end` (125 Hz), its last. Raises sqlite3.Error."""
+    db.execute(
+        "UPDATE alarms SET ended = max(announced, ?) WHERE bed = ? AND run = ? AND ended IS NULL", (end, bed, run)
+    )
 
 
 def alarm_from_row(bed: str, row: AlarmRow, condition: str, text: str) -> Alarm:

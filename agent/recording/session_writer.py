@@ -7,7 +7,7 @@ import contextlib
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ import msgspec
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result, Strip
 from agent.recording import database
-from agent.recording.alarm_records import PendingAlarms
+from agent.recording.alarm_records import PendingAlarms, end_alarms
 from agent.recording.bed_writer import KEPT_SEGMENTS, BedWriter, RunLedger
 from agent.recording.event_records import INSERT_EVENT, event_values
 from agent.recording.repair import (
@@ -34,6 +34,7 @@ from agent.recording.repair import (
 from agent.recording.segment_files import SegmentOrigin, SegmentWriter, stored_file_size
 from model.errors import RunError
 from model.files import lock_folder, release_folder, sync_file
+from model.records.resample import FS
 
 MOST_EVENTS = 1000
 """Events kept while nothing can be written."""
@@ -267,6 +268,7 @@ class SessionWriter:
         for row in self._db.execute(f"{LEDGER_QUERY} ORDER BY id").fetchall():
             entry = ledger_from_row(row)
             latest[entry.bed] = entry
+        self._end_alarms(latest)
         query = f"{SEGMENT_QUERY} WHERE bed = ? AND state = 'closed' ORDER BY number DESC LIMIT {KEPT_SEGMENTS}"
         for bed, entry in latest.items():
             rows = self._db.execute(query, (bed,)).fetchall()
@@ -277,6 +279,14 @@ class SessionWriter:
             if path.stem.isdecimal() and (bed := beds.get(path.parent.name)):
                 self._numbers[bed] = max(self._numbers[bed], int(path.stem))
         self._measure_database()
+
+    def _end_alarms(self, latest: Mapping[str, RunLedger]) -> None:
+        """End alarms that a kill left open in runs that are over: whoever goes on with the others ends theirs."""
+        ledgers = [ledger_from_row(row) for row in self._db.execute(LEDGER_QUERY).fetchall()]
+        over = [ledger for ledger in ledgers if ledger.ended or ledger.run != latest[ledger.bed].run]
+        with database.write_transaction(self._db):
+            for ledger in over:
+                end_alarms(self._db, ledger.bed, ledger.run, round(ledger.next * FS / ledger.fs))
 
     def _add_bed(self, bed: str) -> BedWriter:
         self.beds[bed] = writer = BedWriter(bed, self._rotate_s, self._open_segment, self._saved_ledger)
