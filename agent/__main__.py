@@ -1,29 +1,29 @@
-"""`ecg-agent`, and `python -m agent`: the command line, and a quiet end where Ctrl-C comes before it is there."""
+"""`ecg-agent`, or `python -m agent`: the command line, which Ctrl-C ends without a traceback even while it starts."""
 
 import sys
 
 INTERRUPTED = 130
-"""What a shell expects of a command that Ctrl-C ended halfway; Typer says it too."""
-GO_ON = ("monitor", "demo", "simulate")
-"""Commands that go on until somebody ends them: Ctrl-C is their usual end, also while they still start."""
+"""Exit code of a command that Ctrl-C interrupted, as shells and Typer have it."""
+ENDLESS_COMMANDS = ("monitor", "demo", "simulate")
+"""Commands that run until they are stopped: Ctrl-C is their normal end, even while they start."""
 
 
 def main() -> None:
-    """Entry point of `ecg-agent`."""
+    """Run `ecg-agent`."""
     try:
-        from agent.cli.app import main as run  # takes a fifth of a second, in which Ctrl-C would be a traceback
+        from agent.cli.app import run_command_line  # takes 0.2 s, in which Ctrl-C would print a traceback
 
-        run()
+        run_command_line()
     except KeyboardInterrupt:
-        raise SystemExit(_interrupted()) from None
+        raise SystemExit(_interrupt_code()) from None
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            raise SystemExit(_interrupted()) from None
+            raise SystemExit(_interrupt_code()) from None
         raise
 
 
-def _interrupted() -> int:
-    return 0 if sys.argv[1:] and sys.argv[1] in GO_ON else INTERRUPTED
+def _interrupt_code() -> int:
+    return 0 if sys.argv[1:] and sys.argv[1] in ENDLESS_COMMANDS else INTERRUPTED
 
 
 if __name__ == "__main__":

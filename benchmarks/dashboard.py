@@ -48,7 +48,7 @@ from agent.core.messages import (
 )
 from agent.core.wording import event_text
 from agent.dashboard import wave_raster
-from agent.dashboard.frame import fit_view, layout_view
+from agent.dashboard.frame import fit_view, fit_waves
 from agent.dashboard.layout import choose_card_grid as grid_of
 from agent.dashboard.lines import format_sample_clock
 from agent.dashboard.painter import FramePainter
@@ -57,7 +57,7 @@ from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import BedAction, DashboardView, needed_beds
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
-from agent.outputs.result_sinks import DashboardSink
+from agent.outputs.dashboard_sink import DashboardSink
 from model.records import wfdb_records
 from model.records.resample import FS
 
@@ -124,7 +124,7 @@ def ours(target: TextIO, size: tuple[int, int]) -> Callable[[WardSnapshot], None
         view = fit_view(shown, view, *size)
         wanted = set(needed_beds(view, shown))
         shown = replace(shown, beds=tuple(bed for bed in shown.beds if bed.bed in wanted))
-        view = layout_view(shown, view, *size)
+        view = fit_waves(shown, view)
         target.write(painter.paint(shown, view, *size))
         target.flush()
 
@@ -223,15 +223,15 @@ class Paper:
     def press(self, _keys: str, _snapshot: WardSnapshot) -> bool:
         return True
 
-    def asked(self) -> tuple[BedAction, ...]:
+    def take_actions(self) -> tuple[BedAction, ...]:
         return ()
 
-    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
+    def plan_frame(self, snapshot: WardSnapshot) -> Sequence[str]:
         self.view = fit_view(snapshot, self.view, *self._size)
         return needed_beds(self.view, snapshot)
 
     def draw(self, snapshot: WardSnapshot) -> None:
-        self.view = layout_view(snapshot, self.view, *self._size)
+        self.view = fit_waves(snapshot, self.view)
         self._target.write(self._painter.paint(snapshot, self.view, *self._size))
         self._target.flush()
 
@@ -266,7 +266,7 @@ def ward(beds: int, steps: int, wait_s: float = 40.0) -> Iterator[tuple[MonitorS
         chunks = [
             Chunk(name, "run", at, FS, lead, counts[first : first + until - at], now_s, now_s) for name, first in places
         ]
-        at, found = until, session.ward.push(chunks)
+        at, found = until, session.pipeline.push(chunks)
         if step >= 0:
             yield session, found, now_s
 
@@ -277,9 +277,10 @@ def frames_of(beds: int, size: tuple[int, int], frames: int) -> dict[str, float]
     with tempfile.TemporaryFile("w", encoding="utf-8") as target:
         dashboard = None
         for session, found, now_s in ward(beds, frames + 10):
-            dashboard = dashboard or DashboardSink(cast(TerminalScreen, Paper(target, size)), session.config)
+            dashboard = dashboard or DashboardSink(cast(TerminalScreen, Paper(target, size)), session.config, session)
             begin_s, begin = time.perf_counter(), time.process_time_ns()
-            dashboard.show(found, session, now_s)
+            dashboard.push([], found, now_s)
+            dashboard.refresh(now_s)
             took.append((time.process_time_ns() - begin) / 1e6)
             longest = max(longest, 1000 * (time.perf_counter() - begin_s)) if len(took) > 10 else 0.0
         kilobytes = target.tell() / 1000 / len(took)

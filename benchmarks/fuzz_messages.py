@@ -1,4 +1,4 @@
-"""What `benchmarks.fuzz` feeds with single messages: those of the wire and of the second socket."""
+"""What `benchmarks.fuzz` feeds with single messages: those of the wire and of the backfill channel."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ def wire(_: Path) -> Messages:
 
 
 def service(_: Path, name: str) -> Messages:
-    """Messages of the second socket for the function `name` of `agent.wire.requests`."""
+    """Messages of the backfill channel for the function `name` of `agent.wire.requests`."""
     fetch = second.FetchRequest(id=7, bed="100", run="5f0c2a", first=125, stop=250)
     hello = second.HelloRequest(id=8, sent=1.75e9, complete=True)
     fetched = second.FetchReply(id=7, bed="100", run="5f0c2a", start=0, oldest=100, next=1000, ended=False)

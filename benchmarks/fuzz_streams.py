@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from agent.alarms.alarm_feed import STRIP_MARGIN
 from agent.core import config as configuration
-from agent.core.config import Config, override_config
+from agent.core.config import Config, load_config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Gap, Lead, Result, Strip
+from agent.core.messages import MISSING, Alarm, BedView, Chunk, End, FloatArray, Gap, Lead, Result, Strip
 from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
+from agent.monitor.alarm_history import AlarmHistory
+from agent.monitor.snapshot import WAVE_SAMPLES, SnapshotMaker
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.packets import LARGEST_INDEX, encode_frames
 from agent.wire.requests import FetchReply, FetchRequest, decode_request
@@ -34,7 +36,6 @@ OFFSETS = (0.0, 0.0, 1024.0, -(2.0**53), 2.0**53)
 JUMPS = (1, -1, 5, -5, 1000, -1000, 10**6, 2**31, 2**40, 2**53)
 FIRSTS = (0, 0, 0, 1, 1000, 2**31 - 100, 2**40, LARGEST_INDEX - 20_000)
 STEPS_S = (0.01, 0.1, 0.5, 2.0, 10.0)
-VIEWED = 4096
 """Samples that a view of a bed is asked for: all that are kept."""
 PACKET, REPLY = b"packet", b"reply"
 
@@ -72,6 +73,11 @@ class Monitor:
         self.link.close()
         self._publisher.close(linger=0)
         self._service.close(linger=0)
+
+    def view(self, name: str) -> BedView:
+        """A bed as the dashboard shows it."""
+        maker = SnapshotMaker(self.ward, self.link, load_config(None, {}), AlarmHistory())
+        return maker.bed_view(name, self.now_s)
 
     def exchange(self, packets: Sequence[list[bytes]], replies: list[list[bytes]], step_s: float) -> None:
         """Publish packets, answer what is asked, and let the monitor do what it does in a tick."""
@@ -163,7 +169,7 @@ class Streams:
                 monitor.take(monitor.link.finish(monitor.now_s))
             monitor.link.view(monitor.now_s)
             for name in monitor.ward.beds:
-                assert monitor.ward.view(name, VIEWED, monitor.now_s).wave.shape == (VIEWED,)
+                assert monitor.view(name).wave.shape == (WAVE_SAMPLES,)
         finally:
             if not self._lasting:
                 monitor.close()

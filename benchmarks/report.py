@@ -36,9 +36,10 @@ Samples = NDArray[np.int64]
 OURS = """
 import contextlib, io, sys
 from pathlib import Path
+from agent.core.config import load_config
 from agent.report.command import write_reports
 with contextlib.redirect_stdout(io.StringIO()):
-    write_reports(Path(sys.argv[1]), None, Path(sys.argv[2]))
+    write_reports(Path(sys.argv[1]), load_config(None), None, Path(sys.argv[2]))
 """
 PEER = """
 import sys, wfdb

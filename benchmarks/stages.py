@@ -21,7 +21,6 @@ from agent.alarms.alarm_feed import AlarmFeed
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.analysis.beat_context import BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCutter
-from agent.analysis.lead_input import LeadInput
 from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector
 from agent.analysis.rate_tracker import RateTracker
@@ -29,30 +28,30 @@ from agent.analysis.rhythm_windows import RhythmWindows
 from agent.analysis.sample_ring import SampleRing
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
-from agent.outputs.result_sinks import JsonLineSink
+from agent.outputs.text_lines import JsonLineSink
+from agent.pipeline.input_queue import InputQueue
 from agent.pipeline.pipeline import Pipeline
 from model.beats.cluster_smoothing import ClusterSmoothing
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("socket", agent.link.link_receiver, ("next_frames",)),
-    ("decode", agent.link.link_receiver, ("parse",)),
-    ("decode", agent.link.chunk_assembler, ("join",)),
+    ("socket", agent.link.link_receiver, ("receive_frames",)),
+    ("decode", agent.link.link_receiver, ("parse_frames",)),
+    ("decode", agent.link.chunk_assembler, ("join_packets",)),
     ("link", LinkReceiver, ("receive",)),
     ("wait", LinkReceiver, ("wait",)),
-    ("door", LeadInput, ("take",)),
-    ("door", agent.pipeline.pipeline, ("millivolts",)),
-    ("history", SampleRing, ("push",)),
-    ("quality", LeadOffDetector, ("push",)),
-    ("detect", QrsDetector, ("push", "flush")),
-    ("segment", BeatCutter, ("push", "ready")),
-    ("context", BeatContextBuilder, ("push", "ready")),
+    ("input", InputQueue, ("put",)),
+    ("ring", SampleRing, ("push",)),
+    ("lead state", LeadOffDetector, ("push",)),
+    ("qrs", QrsDetector, ("push", "flush")),
+    ("beats", BeatCutter, ("push", "flush")),
+    ("beats", BeatContextBuilder, ("push", "flush")),
     ("net", BeatClassifier, ("__call__",)),
-    ("waveform", RhythmWindows, ("push", "flush")),
-    ("verdict", ClusterSmoothing, ("settle",)),
-    ("rhythm", RateTracker, ("push", "heart_rate")),
-    ("alarms", AlarmFeed, ("told", "peaks", "look", "gap", "silent")),
-    ("ward", Pipeline, ("push",)),
-    ("output", JsonLineSink, ("show",)),
+    ("windows", RhythmWindows, ("push", "flush")),
+    ("smoothing", ClusterSmoothing, ("push",)),
+    ("rate", RateTracker, ("push",)),
+    ("alarms", AlarmFeed, ("push", "push_beat", "push_peaks", "interrupt", "take")),
+    ("pipeline", Pipeline, ("push",)),
+    ("output", JsonLineSink, ("push",)),
     ("loop", MonitorSession, ("run",)),
 )
 spent: Counter[str] = Counter()

@@ -1,1 +1,1 @@
-"""A device that is not there: replays records as a bedside device would send them."""
+"""A simulated device: replays records as a bedside device would send them."""

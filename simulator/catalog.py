@@ -1,4 +1,4 @@
-"""The list of embedded records: what is in each of them."""
+"""The list of embedded records and what each of them contains."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,23 +22,22 @@ class CatalogEntry:
 
 
 def read_catalog() -> list[CatalogEntry]:
-    """All embedded records, in order. Raises RecordError where one cannot be read."""
+    """Read all embedded records, in order. Raises RecordError where one cannot be read."""
     return [_read_catalog_entry(name) for name in embedded_records()]
 
 
-def build_catalog_table(found: list[CatalogEntry]) -> Table:
-    """The entries as a table, with the sum of the beats below."""
-    made = Table("record", "leads", "length", box=SIMPLE_HEAD, show_footer=True, expand=True)
-    made.columns[0].footer = f"{len(found)} records"
+def build_catalog_table(entries: list[CatalogEntry]) -> Table:
+    """Build a table of the entries, with the sum of the beats below."""
+    table = Table("record", "leads", "length", box=SIMPLE_HEAD, show_footer=True, expand=True)
+    table.columns[0].footer = f"{len(entries)} records"
     for i, name in enumerate(CLASSES):
-        made.add_column(name, justify="right", footer=f"{sum(entry.beats[i] for entry in found):,}")
-    made.add_column("remarks", overflow="ellipsis", no_wrap=True, ratio=1)
-    for entry in found:
+        table.add_column(name, justify="right", footer=f"{sum(entry.beats[i] for entry in entries):,}")
+    table.add_column("remarks", overflow="ellipsis", no_wrap=True, ratio=1)
+    for entry in entries:
+        length = format_clock(entry.length_s, hour_digits=0)
         beats = [f"{count:,}" if count else "·" for count in entry.beats]
-        made.add_row(
-            entry.name, " ".join(entry.leads), format_clock(entry.length_s, hour_digits=0), *beats, entry.remarks
-        )
-    return made
+        table.add_row(entry.name, " ".join(entry.leads), length, *beats, entry.remarks)
+    return table
 
 
 def _read_catalog_entry(name: str) -> CatalogEntry:
@@ -54,6 +53,6 @@ def _read_catalog_entry(name: str) -> CatalogEntry:
 
 
 def _header_remarks(comments: tuple[str, ...]) -> str:
-    """The header's lines after the first (age, sex, tape): one of medication, then sentences."""
+    """Return the header's lines after the first (age, sex, tape): one of medication, then sentences."""
     medication, sentences = comments[1:2], comments[2:]
     return " ".join(". ".join([*medication, " ".join(sentences)]).rstrip(". ").split())

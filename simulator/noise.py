@@ -11,7 +11,7 @@ within 50 ms of each of the first 300 annotated beats that are neither ventricul
 windows of one second, each with its own mean removed.
 
 Differences from `nst`: only beats of the first five minutes count for A; a record without such annotations is measured
-in windows of two seconds instead; noise is added from the first sample on, without clean stretches, and begins at a
+in windows of two seconds instead; noise is added from the first sample on, without clean stretches, and starts at a
 seeded place of the noise record, whose mean is removed.
 """
 
@@ -27,16 +27,18 @@ from model.records.wfdb_records import Record, embedded_noises, open_record, rea
 Array = NDArray[np.float64]
 
 MEASURED_S = 300
+"""Seconds of a record whose beats are measured."""
 MOST_MEASURED = 300
 """Beats or windows that are measured at most, as in WFDB's `sigamp`."""
 TRIMMED_SHARE = 1 / 20
+"""Share of the measurements that is left out at each end."""
 
 
 class StressNoise:
     """Noise for one record: `add` depends on the sample index only, so that blocks of any size give the same stream."""
 
     def __init__(self, record: Record, kind: str, snr_db: float, seed: int) -> None:
-        """Raises ConfigError where `kind` is no embedded noise or `snr_db` is not a finite number."""
+        """Raises ConfigError where `kind` is not an embedded noise or `snr_db` is not a finite number."""
         if kind not in embedded_noises():
             raise ConfigError(f"no noise {kind!r}: choose one of {', '.join(embedded_noises())}")
         if not np.isfinite(snr_db):
@@ -49,14 +51,14 @@ class StressNoise:
         self._offset = int(np.random.default_rng(seed).integers(len(self._noise)))
 
     def add(self, first: int, samples: Array) -> Array:
-        """(n, leads) `samples` from index `first` at 125 Hz, in the record's units, with noise added."""
+        """Return (n, leads) `samples` from index `first` at 125 Hz, in the record's units, with noise added."""
         places = np.arange(self._offset + first, self._offset + first + len(samples)) % len(self._noise)
         noisy: Array = samples + self._gains * self._noise[places]
         return noisy
 
 
 def qrs_amplitude(record: Record) -> Array:
-    """A of the module's formula for each lead (leads,), in the lead's unit; 0 for a lead without a signal."""
+    """Measure A of the module's formula for each lead: (leads,) in the lead's unit, 0 for a lead without a signal."""
     samples = read_record_samples(record, 0, round(MEASURED_S * record.fs))
     reach = round(0.05 * record.fs)
     peaks = _measured_r_peaks(record)
@@ -67,7 +69,7 @@ def qrs_amplitude(record: Record) -> Array:
 
 
 def _measured_r_peaks(record: Record) -> NDArray[np.int64]:
-    """Annotated beats that are neither ventricular nor fusion beats, at the record's rate."""
+    """Return (n,) annotated beats that are neither ventricular nor fusion beats, at the record's rate."""
     try:
         peaks, classes = read_reference(record).beats()
     except RecordError:
@@ -76,13 +78,13 @@ def _measured_r_peaks(record: Record) -> NDArray[np.int64]:
 
 
 def noise_amplitude(samples: Array, fs: float) -> Array:
-    """R of the module's formula for each signal of (n, signals) noise at `fs` hertz."""
+    """Measure R of the module's formula for (n, signals) noise at `fs` hertz: (signals,) in its unit."""
     return _trimmed_mean(_measured_windows(samples, round(fs)).std(axis=1))
 
 
 @lru_cache(maxsize=2)
 def _unit_noise(kind: str) -> Array:
-    """A noise record at 125 Hz, (n, 2) of mean 0 and of R = 1, measured before resampling takes some of it away."""
+    """Read a noise record at 125 Hz, (n, 2) of mean 0 and R = 1, measured before resampling removes some of it."""
     record = open_record(kind)
     samples = read_record_samples(record)
     samples = (samples - samples.mean(axis=0)) / noise_amplitude(samples, record.fs)
@@ -90,17 +92,17 @@ def _unit_noise(kind: str) -> Array:
 
 
 def _measured_windows(samples: Array, length: int) -> Array:
-    """The first windows of (n, signals) samples: (windows, length, signals), or one shorter window of all there is."""
+    """Cut (n, signals) samples into the first windows (windows, length, signals); one shorter window if need be."""
     length = max(1, min(length, len(samples)))
     count = min(len(samples) // length, MOST_MEASURED)
     return samples[: count * length].reshape(count, length, -1)
 
 
 def _trimmed_mean(values: Array) -> Array:
-    """Mean over rows without the highest and lowest 5 %; rows with a missing value do not count in that column."""
+    """Average (n, columns) over rows without the highest and lowest 5 % of each column, leaving out NaN."""
     means = np.zeros(values.shape[1])
-    for column, found in enumerate(values.T):
-        kept = np.sort(found[~np.isnan(found)])
+    for column, measured in enumerate(values.T):
+        kept = np.sort(measured[~np.isnan(measured)])
         cut = int(len(kept) * TRIMMED_SHARE)
         if len(kept):
             means[column] = kept[cut : len(kept) - cut].mean()

@@ -1,14 +1,14 @@
-"""Long pieces of a bed's signal, of which the packets are cut when they are sent: what a source of packets gives."""
+"""What a source of packets yields: long blocks of a bed's signal, cut into packets when they are sent."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from agent.core.messages import Chunk, End
 
 
 class PacketBlock(NamedTuple):
-    """A chunk that is sent `packet` samples at a time, the last packet being shorter where they do not come out even.
+    """A chunk that is sent `packet` samples at a time; the last packet may be shorter.
 
     The chunk's `sequence` is that of its first packet.
     """
@@ -18,14 +18,14 @@ class PacketBlock(NamedTuple):
 
     @property
     def packets(self) -> int:
-        """How many packets it is."""
+        """The number of packets."""
         return -(-len(self.chunk.counts) // self.packet)
 
 
-class PacketSource(ABC):
+class PacketSource(Protocol):
     """What a bed sends, in packets of `packet_s` seconds or less: the blocks and Ends of its runs, an End last.
 
-    To iterate over it is to get the Chunks of single packets, and the Ends. `sent_s` is left to the sender.
+    Iterating over it yields the Chunks of single packets, and the Ends. `sent_s` is left to the sender.
     """
 
     @property
@@ -35,9 +35,10 @@ class PacketSource(ABC):
 
     @abstractmethod
     def blocks(self) -> Iterator[PacketBlock | End]:
-        """All that is sent, lazily."""
+        """Yield all that is sent, read as it is needed."""
 
     def __iter__(self) -> Iterator[Chunk | End]:
+        """Yield the Chunk of each packet, and the Ends."""
         for block in self.blocks():
             if isinstance(block, End):
                 yield block

@@ -1,4 +1,4 @@
-"""The device's end of the wire: an XPUB socket that knows its subscribers, and beside it a ROUTER that answers."""
+"""The device's end of the wire: an XPUB socket that counts its subscribers, and the ROUTER of the backfill channel."""
 
 import errno
 import time
@@ -18,16 +18,19 @@ from simulator.backfill_server import BackfillServer
 from simulator.sent_buffer import SentBuffer
 
 SEND_TIMEOUT_MS = 100
-"""How long a lossless `send` waits for room before it lets the caller look around."""
+"""How long a lossless `send` waits for room before it returns to the caller."""
 LINGER_S = 30.0
 """How long `close` waits for a subscriber that is slower than the stream, or still misses something."""
 SHORT_LINGER_S = 5.0
+"""The same in real time, where no subscriber delays the stream."""
 MOST_REPLIES = 32
-"""Replies that wait for one monitor at most."""
-MOST_TOPICS, CHANGES_PER_CALL = 65_536, 1000
-"""Subscriptions that are remembered, and changes of them that are taken note of at once."""
+"""Replies that wait for one monitor, at most."""
+MOST_TOPICS = 65_536
+"""Subscriptions that are remembered."""
+CHANGES_PER_CALL = 1000
+"""Changes of subscriptions that are read at once."""
 BIND_ATTEMPTS = 20
-"""How often a port whose neighbour is free is looked for, where any port will do."""
+"""How often to look for a port whose neighbour is free, where any port will do."""
 
 BIND_ERRORS = {
     errno.EADDRINUSE: "is in use: another simulator running? Choose another one with --endpoint",
@@ -40,9 +43,9 @@ BIND_ERRORS = {
 
 
 class PacketPublisher:
-    """Sends messages to whoever subscribes to their bed, keeps the last minutes and sends them again when asked.
+    """Sends messages to the subscribers of their bed, keeps the last minutes and sends them again on request.
 
-    Real time (`lossless` False): a subscriber that falls too far behind loses packets, and the device is never held up.
+    Real time (`lossless` False): a subscriber that falls too far behind loses packets, and the device is never delayed.
     `lossless`: nothing is lost on the way to a live subscriber; instead `send` has to be repeated until the slowest one
     has made room.
 
@@ -57,24 +60,24 @@ class PacketPublisher:
         self.linger_s = LINGER_S if lossless else SHORT_LINGER_S
         self._topics: Counter[bytes] = Counter()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._guard: ServerAuthenticator | None = None
+        self._authenticator: ServerAuthenticator | None = None
         # Plain integers, and no send_multipart: its checks cost as much as the sending.
         self._last = 0 if lossless else int(zmq.NOBLOCK)
         self._more = self._last | int(zmq.SNDMORE)
         try:
-            self._guard = ServerAuthenticator(self._context, config.security)
-            self._socket, router = self._bind(link.endpoint, link.service, link.buffer_packets, lossless)
+            self._authenticator = ServerAuthenticator(self._context, config.security)
+            self._socket, router = self._bind_pair(link.endpoint, link.service, link.buffer_packets, lossless)
         except BaseException:
-            self._shut(0)
+            self._destroy(0)
             raise
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        # What stands below zmq.Socket.send, whose options nobody asks for here: they are a third of its cost.
+        # The method below zmq.Socket.send: the options of the latter are a third of its cost, and not needed here.
         self._put = super(zmq.Socket, self._socket).send
-        self._memory = SentBuffer(config.simulate.keep_s)
-        self._service = BackfillServer(router, self._memory, unix)
+        self._sent = SentBuffer(config.simulate.keep_s)
+        self._backfill = BackfillServer(router, self._sent, unix)
 
     def send(self, frames: Sequence[bytes]) -> bool:
-        """Send one message. False, after 100 ms, where a lossless subscriber has no room: nothing was sent then."""
+        """Send one message. Return False, after 100 ms, where a lossless subscriber has no room: nothing was sent."""
         put, more = self._put, self._more
         *rest, last = frames
         try:
@@ -86,37 +89,37 @@ class PacketPublisher:
         return True
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
-        """Remember what was sent; see `simulator.sent_buffer`."""
-        self._memory.keep(message, stop, sent_s)
+        """Keep what was sent; see `simulator.sent_buffer`."""
+        self._sent.keep(message, stop, sent_s)
 
     def subscribed(self, beds: Iterable[str]) -> int:
-        """How many of the beds somebody listens to."""
-        self._listen()
+        """Return how many of the beds have a subscriber."""
+        self._read_subscriptions()
         topics = tuple(self._topics)
         return sum(bed.encode().startswith(topics) for bed in beds)
 
     def subscribers(self, bed: str) -> int:
-        """Subscriptions that a bed's messages reach right now; they are prefixes of its name."""
-        self._listen()
+        """Return how many subscriptions, which are prefixes of bed names, a bed's messages reach right now."""
+        self._read_subscriptions()
         name = bed.encode()
         return sum(count for topic, count in self._topics.items() if name.startswith(topic))
 
     def refusals(self) -> list[str]:
-        """Who was not let in, or not answered, since the last call, in words."""
-        return self._service.refusals() + (self._guard.read() if self._guard is not None else [])
+        """Return who was not admitted, or not answered, since the last call, in words."""
+        return self._backfill.refusals() + (self._authenticator.read() if self._authenticator is not None else [])
 
     @property
     def awaited(self) -> bool:
         """Whether a monitor is there that has not got everything yet."""
-        return self._service.awaited
+        return self._backfill.awaited
 
     def close(self) -> None:
-        """Give the last packets, and monitors that still miss some, `linger_s` seconds, then close."""
+        """Wait up to `linger_s` seconds for the last packets and for monitors that still miss some, then close."""
         until_s = time.monotonic() + self.linger_s
-        while self._service.awaited and time.monotonic() < until_s:
+        while self._backfill.awaited and time.monotonic() < until_s:
             time.sleep(0.02)
-        self._service.close()
-        self._shut(round(1000 * max(0.0, until_s - time.monotonic())))
+        self._backfill.close()
+        self._destroy(round(1000 * max(0.0, until_s - time.monotonic())))
 
     def __enter__(self) -> Self:
         return self
@@ -126,22 +129,22 @@ class PacketPublisher:
     ) -> None:
         self.close()
 
-    def _bind(
+    def _bind_pair(
         self, endpoint: str, service: str, queue: int, lossless: bool
     ) -> "tuple[zmq.Socket[bytes], zmq.Socket[bytes]]":
         for _ in range(BIND_ATTEMPTS):
             publisher, router = self._context.socket(zmq.XPUB), self._context.socket(zmq.ROUTER)
             publisher.set(zmq.SNDHWM, queue)
-            publisher.set(zmq.XPUB_VERBOSER, 1)  # tells of every subscription, so that they can be counted
+            publisher.set(zmq.XPUB_VERBOSER, 1)  # reports every subscription, so that they can be counted
             if lossless:
                 publisher.set(zmq.XPUB_NODROP, 1)
                 publisher.set(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
             router.set(zmq.SNDHWM, MOST_REPLIES)
             wildcard = endpoint.endswith(":*")
             try:
-                self._bind_one(publisher, endpoint)
+                self._bind_socket(publisher, endpoint)
                 bound = publisher.getsockopt_string(zmq.LAST_ENDPOINT)
-                self._bind_one(router, backfill_endpoint(bound, service))
+                self._bind_socket(router, backfill_endpoint(bound, service))
             except EndpointError:
                 publisher.close(linger=0)
                 router.close(linger=0)
@@ -151,10 +154,10 @@ class PacketPublisher:
             return publisher, router
         raise EndpointError(f"endpoint {endpoint}: no two free ports in a row: choose one with --endpoint")
 
-    def _bind_one(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    def _bind_socket(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
         harden_socket(socket)
-        if self._guard is not None:
-            self._guard.secure(socket)
+        if self._authenticator is not None:
+            self._authenticator.secure(socket)
         socket.set(zmq.IPV6, "[" in endpoint)
         try:
             socket.bind(endpoint)
@@ -163,13 +166,13 @@ class PacketPublisher:
                 f"endpoint {endpoint} {BIND_ERRORS.get(error.errno or 0, f'fails: {error}')}"
             ) from error
 
-    def _shut(self, linger_ms: int) -> None:
-        if self._guard is not None:
-            self._guard.close()
+    def _destroy(self, linger_ms: int) -> None:
+        if self._authenticator is not None:
+            self._authenticator.close()
         self._context.destroy(linger=linger_ms)
 
-    def _listen(self) -> None:
-        """Take note of who subscribed (1, topic) and unsubscribed (0, topic) since the last call."""
+    def _read_subscriptions(self) -> None:
+        """Count who subscribed (1, topic) and unsubscribed (0, topic) since the last call."""
         for _ in range(CHANGES_PER_CALL):
             try:
                 message = self._socket.recv(zmq.NOBLOCK)

@@ -1,4 +1,4 @@
-"""A record as the packets of a device: read in blocks, resampled to 125 Hz, quantised, cut.
+"""A record as the packets of a device, cut from the blocks of `agent.wire.record_chunks`.
 
 The samples are those of the whole record resampled at once, whatever the size of the blocks, the place to start from or
 the packets.
@@ -6,38 +6,33 @@ the packets.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, floor, isfinite, log10
+from math import isfinite
 from uuid import uuid4
 from weakref import WeakValueDictionary
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.messages import Chunk, End, Lead, quantise_to_counts
-from agent.wire.packets import LARGEST_NAME_BYTES, MOST_LEADS, decode_bed_name
+from agent.core.messages import Chunk, End
+from agent.wire.packets import MOST_LEADS, decode_bed_name
+from agent.wire.record_chunks import ResampledRecord
 from model.errors import ConfigError, FrameError, RecordError
-from model.records.resample import FS, Resampler
-from model.records.wfdb_records import Record, RecordSignal, open_record, read_record_samples
-from model.text import make_printable
+from model.records.resample import FS
+from model.records.wfdb_records import open_record
 from simulator.noise import StressNoise
 from simulator.packet_source import PacketBlock, PacketSource
 
 BLOCK_S = 30.0
 """Seconds of a record that are read at a time."""
-FILTER_REACH_S = 1.0
-"""More than the resampling filter reaches beyond a sample: ten samples of the slower rate, 0.5 s at 20 Hz."""
 LONGEST_PACKET_S = 10.0
-COUNTS_PER_UNIT = {"V": 1e6, "mV": 1000.0, "uV": 1.0, "µV": 1.0, "μV": 1.0}
-"""Counts per unit: a count is a microvolt. The last two differ: micro sign and Greek mu."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
     """What a bed replays: `record` by embedded name or path, from `start_s` on, for `duration_s` or to its end.
 
-    `loop`: begin the record anew at its end, the sample index going on. `noise`: an embedded noise record, at `snr_db`
-    (see `simulator.noise`), from a place that `seed` chooses; None for none.
+    `loop`: at the end of the record send it again from its beginning, as a new run. `noise`: an embedded noise record,
+    at `snr_db` (see `simulator.noise`), from a place that `seed` chooses; None for none.
     """
 
     record: str
@@ -51,7 +46,7 @@ class ReplayPlan:
 
 
 class RecordReplay(PacketSource):
-    """The blocks of a plan, then one End.
+    """The blocks of a plan and the End of each run: one run, or where it loops one for each pass over the record.
 
     `first`: index of the first sample, counted from the start of the record at 125 Hz. `length`: samples to come, None
     where there is no end.
@@ -62,28 +57,51 @@ class RecordReplay(PacketSource):
         self.bed = check_bed_name(plan.bed)
         self.packet = packet_samples(packet_ms)
         self.run = run or uuid4().hex
-        self._tape = _open_resampled(plan.record, block_s)
-        self.first = _replay_start(plan, self._tape.length)
-        self.length = _replay_length(plan, self._tape.length - self.first)
-        self._noise = None if plan.noise is None else StressNoise(self._tape.record, plan.noise, plan.snr_db, plan.seed)
+        self._blocks = _open_record_blocks(plan.record, block_s)
+        resampled = self._blocks.resampled
+        self.first = _replay_start(plan, resampled.length)
+        self.length = _replay_length(plan, resampled.length - self.first)
+        self._noise = None if plan.noise is None else StressNoise(resampled.record, plan.noise, plan.snr_db, plan.seed)
 
     @property
     def packet_s(self) -> float:
+        """Seconds of signal in a packet."""
         return self.packet / FS
 
     def blocks(self) -> Iterator[PacketBlock | End]:
-        first, sequence = self.first, 0
-        for counts in self._whole_packets():
-            chunk = Chunk(self.bed, self.run, first, float(FS), self._tape.leads, counts, 0.0, sequence=sequence)
-            yield (block := PacketBlock(chunk, self.packet))
+        """Yield the blocks of each run and its End."""
+        # The end of a record and its beginning are no neighbours in time: in one run they would make an RR interval
+        # that no heart ever had.
+        run = self.run
+        first = self.first
+        sent = 0
+        while True:
+            stop = self._blocks.resampled.length
+            if self.length is not None:
+                stop = min(stop, first + self.length - sent)
+            yield from self._pass_blocks(run, first, stop, sent)
+            sent += stop - first
+            if sent == self.length:
+                return
+            run = uuid4().hex
+            first = 0
+
+    def _pass_blocks(self, run: str, first: int, stop: int, sent: int) -> Iterator[PacketBlock | End]:
+        """Yield one run: samples `first` to `stop`, after `sent` samples of earlier runs, then its End."""
+        leads = self._blocks.resampled.leads
+        sequence = 0
+        for counts in self._whole_packets(first, stop, sent):
+            chunk = Chunk(self.bed, run, first, float(FS), leads, counts, 0.0, sequence=sequence)
+            block = PacketBlock(chunk, self.packet)
+            yield block
             first += len(counts)
             sequence += block.packets
-        yield End(self.bed, self.run, first, float(FS), sequence)
+        yield End(self.bed, run, first, float(FS), sequence)
 
-    def _whole_packets(self) -> Iterator[NDArray[np.int32]]:
-        """All samples of the plan in arrays of whole packets; a packet that lies across blocks is one by itself."""
-        rest = np.empty((0, len(self._tape.leads)), np.int32)
-        for counts in self._counts():
+    def _whole_packets(self, first: int, stop: int, sent: int) -> Iterator[NDArray[np.int32]]:
+        """Yield the counts (n, leads) in whole packets; a packet that lies across blocks stands by itself."""
+        rest = np.empty((0, len(self._blocks.resampled.leads)), np.int32)
+        for counts in self._read_counts(first, stop, sent):
             lacking = -len(rest) % self.packet
             if lacking:
                 rest = np.concatenate([rest, counts[:lacking]])
@@ -97,79 +115,57 @@ class RecordReplay(PacketSource):
         if len(rest):
             yield rest
 
-    def _counts(self) -> Iterator[NDArray[np.int32]]:
-        """All samples of the plan, (n, leads) a block."""
-        at, done = self.first, 0
-        while True:
+    def _read_counts(self, first: int, stop: int, sent: int) -> Iterator[NDArray[np.int32]]:
+        """Yield the counts (n, leads) of samples `first` to `stop`, block by block, with noise where it is wanted."""
+        resampled = self._blocks.resampled
+        while first < stop:
             if self._noise is None:
-                counts = self._tape.counts(at)
+                counts = self._blocks.counts(first)
             else:
-                counts = self._tape.quantised(self._noise.add(self.first + done, self._tape.samples(at)))
-            counts = counts if self.length is None else counts[: self.length - done]
+                samples = resampled.read_samples(first, resampled.block_edges(first)[1])
+                counts = resampled.quantise(self._noise.add(self.first + sent, samples))
+            counts = counts[: stop - first]
             yield counts
-            at, done = at + len(counts), done + len(counts)
-            if done == self.length:
-                return
-            at %= self._tape.length
+            first += len(counts)
+            sent += len(counts)
 
 
-class _ResampledRecord:
-    """A record at 125 Hz in blocks, of which those in use are shared by all beds that replay it."""
+class _RecordBlocks:
+    """The counts of a record in blocks; those in use are shared by all beds that replay it."""
 
     def __init__(self, name: str, block_s: float) -> None:
-        self.record = open_record(name)
-        self.leads = wire_leads(self.record)
-        self.length = resampled_length(self.record)
-        self._gains = np.array([lead.gain for lead in self.leads])
-        self._block = max(1, round(block_s * FS))
-        # Other edges for each record: a ward does not read all its records in one instant.
-        self._shift = self._block * (crc32(self.record.name.encode()) % 64) // 64
+        record = open_record(name)
+        if len(record.signals) > MOST_LEADS:
+            raise RecordError(f"record {record.path} has {len(record.signals)} signals: the wire carries {MOST_LEADS}")
+        self.resampled = ResampledRecord(record, block_s)
         self._used: WeakValueDictionary[int, NDArray[np.int32]] = WeakValueDictionary()
 
     def counts(self, start: int) -> NDArray[np.int32]:
-        """(n, leads) counts from sample `start` to the end of its block, read only."""
-        low, high = self._edges(start)
+        """Return counts (n, leads) from sample `start` to the end of its block, read only."""
+        low, high = self.resampled.block_edges(start)
         block = self._used.get(low)
         if block is None:
-            block = self._used[low] = self.quantised(self._read(low, high))
+            block = self._used[low] = self.resampled.quantise(self.resampled.read_samples(low, high))
             block.flags.writeable = False
         return block[start - low :]
 
-    def samples(self, start: int) -> NDArray[np.float64]:
-        """(n, leads) samples in the record's units from sample `start` to the end of its block."""
-        return self._read(start, self._edges(start)[1])
 
-    def quantised(self, samples: NDArray[np.float64]) -> NDArray[np.int32]:
-        """Samples in the record's units as counts."""
-        return quantise_to_counts(samples, self._gains)
-
-    def _edges(self, start: int) -> tuple[int, int]:
-        """First sample of the block that sample `start` lies in, and of the next one."""
-        edge = start - (start - self._shift) % self._block
-        return max(0, edge), min(edge + self._block, self.length)
-
-    def _read(self, start: int, stop: int) -> NDArray[np.float64]:
-        resampler = Resampler(self.record.fs, len(self.leads), start)
-        end = min(ceil((stop / FS + FILTER_REACH_S) * self.record.fs), self.record.length)
-        samples = resampler.push(read_record_samples(self.record, resampler.first_input, end))
-        if end == self.record.length:
-            samples = np.concatenate([samples, resampler.flush()])
-        return samples[: stop - start]
+_opened_blocks: WeakValueDictionary[tuple[str, float], _RecordBlocks] = WeakValueDictionary()
 
 
-_tapes: WeakValueDictionary[tuple[str, float], _ResampledRecord] = WeakValueDictionary()
-
-
-def _open_resampled(record: str, block_s: float) -> _ResampledRecord:
-    """The tape of a record, opened once for all beds that replay it at the same time. Raises RecordError."""
-    tape = _tapes.get((record, block_s))
-    if tape is None:
-        tape = _tapes[record, block_s] = _ResampledRecord(record, block_s)
-    return tape
+def _open_record_blocks(record: str, block_s: float) -> _RecordBlocks:
+    """Return the blocks of a record, opened once for all beds that replay it at a time. Raises RecordError."""
+    blocks = _opened_blocks.get((record, block_s))
+    if blocks is None:
+        blocks = _opened_blocks[record, block_s] = _RecordBlocks(record, block_s)
+    return blocks
 
 
 def packet_samples(packet_ms: float) -> int:
-    """Samples in a packet of `packet_ms` milliseconds at 125 Hz. Raises ConfigError unless that is a whole number."""
+    """Return the samples in a packet of `packet_ms` milliseconds at 125 Hz.
+
+    Raises ConfigError unless that is a whole number.
+    """
     samples = packet_ms * FS / 1000
     if not 1 <= samples <= LONGEST_PACKET_S * FS or samples != round(samples):
         raise ConfigError(
@@ -178,46 +174,8 @@ def packet_samples(packet_ms: float) -> int:
     return round(samples)
 
 
-def resampled_length(record: Record) -> int:
-    """Samples of a whole record at 125 Hz. Raises RecordError where its rate has no small ratio to that."""
-    try:
-        resampler = Resampler(record.fs, 1)
-    except ValueError as error:
-        raise RecordError(
-            f"record {record.path} cannot be replayed: {error}; check its header, "
-            "or resample the record to a whole number of hertz first, such as 250"
-        ) from error
-    return -(-record.length * resampler.up // resampler.down)
-
-
-def wire_leads(record: Record) -> tuple[Lead, ...]:
-    """Every signal of a record as a lead of the wire; repeated names get a number. Raises RecordError if too many."""
-    if len(record.signals) > MOST_LEADS:
-        raise RecordError(f"record {record.path} has {len(record.signals)} signals: the wire carries {MOST_LEADS}")
-    names: list[str] = []
-    for signal in record.signals:
-        names.append(number_repeated_name(make_printable(signal.name, LARGEST_NAME_BYTES - 4) or "?", names))
-    return tuple(_wire_lead(name, signal) for name, signal in zip(names, record.signals, strict=True))
-
-
-def number_repeated_name(name: str, taken: list[str]) -> str:
-    """`name`, or the first of name-2, name-3 … that is not taken."""
-    number = 1
-    while (tried := name if number == 1 else f"{name}-{number}") in taken:
-        number += 1
-    return tried
-
-
-def _wire_lead(name: str, signal: RecordSignal) -> Lead:
-    """Microvolts for voltages; for other units the power of ten that brings the rails within ±30,000 counts."""
-    largest = max(abs(signal.low), abs(signal.high), 1e-6)
-    gain = COUNTS_PER_UNIT.get(signal.unit) or min(10.0 ** floor(log10(30_000 / largest)), 1e9)
-    low, high = (int(np.clip(round(rail * gain), -(2**31), 2**31 - 1)) for rail in (signal.low, signal.high))
-    return Lead(name, make_printable(signal.unit, 16) or "?", gain, 0.0, min(low, high - 1), high)
-
-
 def check_bed_name(bed: str) -> str:
-    """The name of a bed. Raises ConfigError where it cannot be sent."""
+    """Return the name of a bed. Raises ConfigError where it cannot be sent."""
     try:
         return decode_bed_name(bed.encode())
     except FrameError as error:
@@ -232,7 +190,7 @@ def _replay_start(plan: ReplayPlan, total: int) -> int:
 
 
 def _replay_length(plan: ReplayPlan, left: int) -> int | None:
-    """Samples to send, of a record that has `left` more of them."""
+    """Return the samples to send of a record that has `left` more of them; None where it loops without end."""
     if plan.duration_s is None:
         return None if plan.loop else left
     if not isfinite(plan.duration_s) or plan.duration_s * FS < 1:

@@ -1,7 +1,7 @@
-"""A recording as the packets of the device that it was made of: its own rate, leads, counts, indices and holes.
+"""A recording as the packets of the device that it was made from: its own rate, leads, counts, indices and holes.
 
-A monitor that hears it tells the same beats, bit for bit, as the one that recorded it. Within a run time goes by the
-sample index, so a hole lasts as long as it did; one run follows on another without a pause.
+A monitor of the replay finds the same beats, bit for bit, as the one that recorded it. Within a run time follows the
+sample index, so a hole lasts as long as it did; one run follows another without a pause.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,9 +22,9 @@ from simulator.sent_buffer import BYTES_PER_COUNT
 
 @dataclass(frozen=True, slots=True)
 class _TimedSegment:
-    """A segment, when it begins, in seconds after the start of the recording, and whether its run ended behind it.
+    """A segment of a recording, which begins `begin_s` seconds after the start of the recording.
 
-    `ended`: the index that the End of the run gave, None where there was none, or another segment follows.
+    `ended`: the index in the End of its run, None where there was no End, or another segment of the run follows.
     """
 
     segment: RecordedSegment
@@ -33,31 +33,33 @@ class _TimedSegment:
 
     @property
     def end_s(self) -> float:
+        """When it ends, in seconds after the start of the recording."""
         return self.begin_s + self.segment.count / self.segment.fs
 
-    def at(self, time_s: float) -> int:
-        """The sample of the segment at a time of the recording, held within it."""
+    def sample_at(self, time_s: float) -> int:
+        """Return the sample of the segment at a time of the recording, clipped to the segment."""
         return round(min(max(0.0, (time_s - self.begin_s) * self.segment.fs), self.segment.count))
 
 
 @dataclass(frozen=True, slots=True)
 class _SegmentSlice:
-    """What is to be sent of a piece: its samples `start` to `stop`, in a pass of a loop."""
+    """What is sent of a segment: its samples `start` to `stop`, in pass `number` of a loop."""
 
-    piece: _TimedSegment
+    timed: _TimedSegment
     start: int
     stop: int
     number: int
 
     @property
     def ended(self) -> int | None:
-        return self.piece.ended if self.stop == self.piece.segment.count else None
+        """The index in the End of the run, None where no End follows on this slice."""
+        return self.timed.ended if self.stop == self.timed.segment.count else None
 
 
 class RecordingReplay(PacketSource):
     """The blocks of a recording and the Ends of its runs.
 
-    Looped, each pass is as if the device had been restarted: new runs of the same indices.
+    Looped, each pass is as if the device had been restarted: an End, then new runs of the same indices.
     """
 
     def __init__(self, plan: ReplayPlan, packet_ms: float, run: str | None = None) -> None:
@@ -66,34 +68,40 @@ class RecordingReplay(PacketSource):
             raise ConfigError("a recording is replayed as it was, without noise: leave --noise out")
         if not 0 < packet_ms <= 1000 * LONGEST_PACKET_S:
             raise ConfigError(f"packets of {packet_ms:g} ms: give more than 0 ms and at most {LONGEST_PACKET_S:g} s")
-        self.bed, self.run, self._packet_s = check_bed_name(plan.bed), run or uuid4().hex, packet_ms / 1000
-        self._pieces = _time_segments(find_segments(Path(plan.record).expanduser()))
-        self._length_s = self._pieces[-1].end_s
+        self.bed = check_bed_name(plan.bed)
+        self.run = run or uuid4().hex
+        self._packet_s = packet_ms / 1000
+        self._segments = _time_segments(find_segments(Path(plan.record).expanduser()))
+        self._length_s = self._segments[-1].end_s
         if not 0 <= plan.start_s < self._length_s:
             within = f"it has 0 to {self._length_s:.1f} s"
             raise ConfigError(f"start {plan.start_s:g} s is not within recording {plan.record}: {within}")
-        self._start_s, self._loop = plan.start_s, plan.loop
+        self._start_s = plan.start_s
+        self._loop = plan.loop
         self._duration_s = inf if plan.duration_s is None else plan.duration_s
         if plan.duration_s is not None and not (isfinite(plan.duration_s) and plan.duration_s > 0):
             raise ConfigError(f"duration {plan.duration_s:g} s makes no sense: give a number above 0")
-        if next(self._cuts(), None) is None:
-            asked = f"{self._duration_s:g} s from {self._start_s:g} s on"
-            raise ConfigError(f"recording {plan.record} has no sample in the {asked}: choose another --start")
+        if next(self._slices(), None) is None:
+            span = f"{self._duration_s:g} s from {self._start_s:g} s on"
+            raise ConfigError(f"recording {plan.record} has no sample in the {span}: choose another --start")
 
     @property
     def packet_s(self) -> float:
+        """Seconds of signal in a packet, as asked for."""
         return self._packet_s
 
     def blocks(self) -> Iterator[PacketBlock | End]:
+        """Yield the blocks of each run, and an End where the recording had one, and at the end of each pass."""
         before: _SegmentSlice | None = None
         end = End(self.bed, self.run, 0, 0.0)
-        for cut in self._cuts():
-            segment, run, sequence = cut.piece.segment, end.run, end.sequence
-            if before is not None and (before.number, before.piece.segment.run) != (cut.number, segment.run):
-                if before.number == cut.number and before.ended is not None:
+        for cut in self._slices():
+            segment, run, sequence = cut.timed.segment, end.run, end.sequence
+            if before is not None and (before.number, before.timed.segment.run) != (cut.number, segment.run):
+                if before.number != cut.number or before.ended is not None:
                     yield end
-                run, sequence = uuid4().hex, 0
-            for block in self._blocks(cut, run, sequence):
+                run = uuid4().hex
+                sequence = 0
+            for block in self._slice_blocks(cut, run, sequence):
                 yield block
                 sequence += block.packets
             first = segment.first + cut.stop
@@ -101,59 +109,63 @@ class RecordingReplay(PacketSource):
             before = cut
         yield end
 
-    def _cuts(self) -> Iterator[_SegmentSlice]:
-        start_s, left_s, number = self._start_s, self._duration_s, 0
+    def _slices(self) -> Iterator[_SegmentSlice]:
+        start_s = self._start_s
+        left_s = self._duration_s
+        number = 0
         while left_s > 0:
-            for piece in self._pieces:
-                start, stop = piece.at(start_s), piece.at(start_s + left_s)
+            for timed in self._segments:
+                start, stop = timed.sample_at(start_s), timed.sample_at(start_s + left_s)
                 if start < stop:
-                    yield _SegmentSlice(piece, start, stop, number)
+                    yield _SegmentSlice(timed, start, stop, number)
             left_s = left_s - (self._length_s - start_s) if self._loop else 0.0
-            start_s, number = 0.0, number + 1
+            start_s = 0.0
+            number += 1
 
-    def _blocks(self, cut: _SegmentSlice, run: str, sequence: int) -> Iterator[PacketBlock]:
-        segment = cut.piece.segment
+    def _slice_blocks(self, cut: _SegmentSlice, run: str, sequence: int) -> Iterator[PacketBlock]:
+        segment = cut.timed.segment
         most = min(MOST_PACKET_SAMPLES, LARGEST_PAYLOAD_BYTES // (BYTES_PER_COUNT * len(segment.leads)))
         packet = min(max(1, round(self._packet_s * segment.fs)), most)
         length = packet * max(1, round(BLOCK_S * segment.fs / packet))
         for low in range(cut.start, cut.stop, length):
-            read = read_segment_counts(segment, low, min(low + length, cut.stop))
-            chunk = Chunk(self.bed, run, segment.first + low, segment.fs, segment.leads, read, 0.0, sequence=sequence)
-            yield (block := PacketBlock(chunk, packet))
+            counts = read_segment_counts(segment, low, min(low + length, cut.stop))
+            chunk = Chunk(self.bed, run, segment.first + low, segment.fs, segment.leads, counts, 0.0, sequence=sequence)
+            block = PacketBlock(chunk, packet)
+            yield block
             sequence += block.packets
 
 
 def is_recording_path(record: str) -> bool:
-    """Whether a record to replay is a recording of ours: a session, the folder of a bed in it, or a segment."""
+    """Return whether a record to replay is a recording of ecg-agent: a session, a bed's folder in it, or a segment."""
     try:
         return is_recording(Path(record).expanduser())
-    except (OSError, ValueError, RuntimeError):  # what is no name of a file names no recording
+    except (OSError, ValueError, RuntimeError):  # what cannot name a file names no recording
         return False
 
 
 def read_recorded_bed(record: str) -> str:
-    """The name of the bed that was recorded. Raises RecordError."""
+    """Return the name of the bed that was recorded. Raises RecordError."""
     return find_segments(Path(record).expanduser())[0].bed
 
 
 def _time_segments(segments: Sequence[RecordedSegment]) -> list[_TimedSegment]:
-    """When each segment begins. Where the rate changes within a run, indices before and after cannot be compared."""
+    """Place each segment in time. Where the rate changes within a run, indices before and after are not comparable."""
     ends = _known_run_ends(segments)
-    pieces: list[_TimedSegment] = []
+    timed: list[_TimedSegment] = []
     for segment, following in zip(segments, [*segments[1:], None], strict=True):
         begin_s = 0.0
-        if pieces:
-            before = pieces[-1].segment
+        if timed:
+            before = timed[-1].segment
             same = (before.run, before.fs) == (segment.run, segment.fs)
             hole = max(0, segment.first - before.first - before.count) if same else 0
-            begin_s = pieces[-1].end_s + hole / segment.fs
+            begin_s = timed[-1].end_s + hole / segment.fs
         last = following is None or following.run != segment.run
-        pieces.append(_TimedSegment(segment, begin_s, ends.get(segment.run) if last else None))
-    return pieces
+        timed.append(_TimedSegment(segment, begin_s, ends.get(segment.run) if last else None))
+    return timed
 
 
 def _known_run_ends(segments: Sequence[RecordedSegment]) -> dict[str, int]:
-    """The index after the last sample of each run that is known to have ended; of a lone segment nothing is known."""
+    """Return the index after the last sample of each run that is known to have ended; nothing for a lone segment."""
     folder = segments[0].path.parent.parent
     if not segments[0].id:
         return {}

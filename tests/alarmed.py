@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from agent.alarms.alarm_tick import AlarmTick
-from agent.alarms.stage import AlarmStage
+from agent.alarms.bed_rules import BedAlarmRules
 from agent.analysis.rate_tracker import RateTracker
 from agent.analysis.rhythm_windows import WindowScores
+from agent.analysis.stage import LeadStateChange, RunStart
 from agent.core.config import Config
 from agent.core.events import LeadState
-from agent.core.messages import Alarm, AlarmCondition, Beat
+from agent.core.messages import Alarm, AlarmCondition, Beat, Gap
 from model.records.resample import FS
 
 FOUND, DECIDED = 28, 125
@@ -23,13 +26,17 @@ def scores(kind: str = "organised", value: float = CERTAIN) -> tuple[float, ...]
     return tuple(value if one == kind else (1 - value) / 4 for one in kinds)
 
 
+def run_start(first: int = 0, run: str = "run") -> RunStart:
+    """A run that begins at sample `first`, of a converter without rails."""
+    return RunStart("1", run, first, "MLII", FS, (-np.inf, np.inf))
+
+
 @dataclass
 class MadeBed:
-    """Row `row` of `alarms`. Times in seconds of the run; `told` all alarms so far, as they came."""
+    """The alarm rules of one bed. Times in seconds of the run; `told` all alarms so far, as they came."""
 
     config: Config
-    alarms: AlarmStage
-    row: int = 0
+    rules: BedAlarmRules
     told: list[Alarm] = field(default_factory=list)
     now: int = 0
     """Samples so far."""
@@ -52,8 +59,8 @@ class MadeBed:
         """A new run."""
         self.now = self.first = self.peak = first
         self.candidates, self._beats = [], []
-        self._rhythms.reset(0)
-        self.told += self.alarms.start(self.row, "1", run, first)
+        self._rhythms.start(0, run_start(first, run))
+        self.told += self.rules.start("1", run, first)
 
     def beats(self, labels: str, rr_s: float, accepted: bool = True) -> None:
         """So many beats, each so long after the one before, and the time they take.
@@ -77,21 +84,21 @@ class MadeBed:
         count, first = round(seconds * FS), self.now
         for piece in range(pieces):
             begin, end = first + count * piece // pieces, first + count * (piece + 1) // pieces
-            self.told += self.alarms.gap(self.row, begin, end - begin, 0.0, valueless)
+            self.told += self.rules.gap(begin, end - begin, 0.0, valueless)
         self.now = self.first = self.peak = first + count
         self.candidates = []
-        self._rhythms.pause(0)
+        self._rhythms.interrupt(0, Gap("1", "run", first, count, FS, ""))
 
     def lead(self, state: LeadState) -> None:
         """The lead changes its state now."""
         self._tell(self.now)
-        self._rhythms.pause(0)
-        self.told += self.alarms.lead(self.row, self.now, state, 0.0)
+        self._rhythms.interrupt(0, LeadStateChange(0, self.now, state))
+        self.told += self.rules.lead(self.now, state, 0.0)
 
     def end(self) -> None:
         """The run ends now."""
         self._tell(10**9)
-        self.told += self.alarms.end(self.row, self.now, 0.0)
+        self.told += self.rules.end(self.now, 0.0)
 
     def of(self, condition: AlarmCondition) -> list[Alarm]:
         """The alarms of one condition as they now stand, by onset."""
@@ -111,7 +118,7 @@ class MadeBed:
     @property
     def shown(self) -> list[AlarmCondition]:
         """What is to be seen now, in order."""
-        return [alarm.condition for alarm in self.alarms.view(self.row)]
+        return [alarm.condition for alarm in self.rules.manager.view]
 
     def _go(self, to: int) -> None:
         """Time passes: ticks each second, before them what was decided by then."""
@@ -119,8 +126,8 @@ class MadeBed:
             self._tell(tick)
             self.now = tick
             last = max((peak for peak in self.candidates if peak + FOUND <= tick), default=-1)
-            look = WindowScores(self.row, tick, self.scores, self.amplitude_mv, self.rate)
-            self.told += self.alarms.tick(self.row, AlarmTick(tick, last, self.first, look), 0.0)
+            look = WindowScores(0, tick, self.scores, self.amplitude_mv, self.rate)
+            self.told += self.rules.tick(AlarmTick(tick, last, self.first, look), 0.0)
         self._tell(to)
         self.now = to
 
@@ -129,13 +136,11 @@ class MadeBed:
             peak, label = self._beats.pop(0)
             decided = peak + DECIDED if until < 10**9 else min(peak + DECIDED, self.now)
             beat = Beat("1", peak, decided, label, (1.0, 0.0, 0.0, 0.0, 0.0), self._rhythms.interval(0, peak), 0.0)
-            self._rhythms.push(0, beat)
-            beat = replace(beat, heart_rate=self._rhythms.heart_rate(0, decided))
-            self.told += self.alarms.beat(self.row, beat, 0.0)
+            beat = replace(beat, heart_rate=self._rhythms.push(0, beat))
+            self.told += self.rules.beat(beat, 0.0)
 
 
 def made(config: Config) -> MadeBed:
     """A bed by itself."""
-    alarms = AlarmStage(config)
-    alarms.grow(1)
-    return MadeBed(config, alarms)
+    rules = BedAlarmRules(config.alarms, config.rhythm.rate_intervals)
+    return MadeBed(config, rules)

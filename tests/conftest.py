@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import cycle
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,7 +15,10 @@ from agent.analysis.beat_classifier import BeatClassifier
 from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
+from agent.core.messages import MISSING, Beat, BedView, Chunk, End, Gap, Lead, Result
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.alarm_history import AlarmHistory
+from agent.monitor.snapshot import SnapshotMaker
 from agent.pipeline.pipeline import Pipeline
 from model.beats.dataset import read_default_lead
 from model.nets.beat_net import NetSize, build_beat_net
@@ -75,3 +80,10 @@ def classifier() -> BeatClassifier:
 def new_ward(settings: Config, classifier: BeatClassifier) -> Callable[[], Pipeline]:
     """Makes wards that all have the same settings and net."""
     return lambda: Pipeline(settings, classifier)
+
+
+def bed_view(pipeline: Pipeline, name: str, now_s: float = 0.0) -> BedView:
+    """A bed of a pipeline as the dashboard shows it, of a link that sent what was analysed."""
+    link = SimpleNamespace(sent=lambda bed: pipeline.beds[bed].analysed + pipeline.beds[bed].lost)
+    config = configuration.load_config(None, {})
+    return SnapshotMaker(pipeline, cast(LinkReceiver, link), config, AlarmHistory()).bed_view(name, now_s)

@@ -21,6 +21,7 @@ from agent.core.messages import Alarm, Beat, Chunk, End, FloatArray, Lead, Resul
 from agent.core.wording import event_text
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
+from agent.pipeline.pipeline import Findings
 from agent.wire import packets
 from model.records.resample import FS
 
@@ -99,8 +100,8 @@ class Scene:
         self._start_s = self.now_s = self.session.started_s
         self.session.clock = self._now  # type: ignore[assignment]
         self._in_look = 0
-        ward = self.session.ward
-        self._stages, ward._analyse = ward._analyse, self._analyse  # type: ignore[method-assign]
+        samples = self.session.pipeline.samples
+        self._stages, samples.push = samples.push, self._analyse  # type: ignore[method-assign]
         self.names = [f"bed {i}" for i in range(10, 10 + beds)]
         self._hearts = [heart(i, seconds) for i in range(beds)]
         self._ticks = round(seconds * FS / TICK)
@@ -130,8 +131,8 @@ class Scene:
         for name in (*self.names, FENCE):
             self._publisher.send_multipart(packets.encode_frames(End(name, "run", TICK * self._ticks, FS, self._ticks)))
         self._receive_end(out)
-        ward = self.session.ward
-        out.shown = self.session.glance(self.now_s).events
+        ward = self.session.pipeline
+        out.shown = self.session.ward_snapshot(self.now_s).events
         out.beds = set(ward.beds)
         out.ledgers = {
             name: (ledger.sent, ledger.analysed, ledger.missing)
@@ -159,17 +160,17 @@ class Scene:
 
     def _receive_end(self, out: Outcome) -> None:
         until_s = time.monotonic() + PATIENCE_S
-        while not self.session.ward.beds[FENCE].ended:
+        while not self.session.pipeline.beds[FENCE].ended:
             assert time.monotonic() < until_s, "the other beds are held up"
             self.link.wait(0.05)
             self._look(out)
             self.now_s += 0.01
-        out.found += self.session._step(self.link.finish(self.now_s), self.now_s, ended=True)
+        out.found += self.session.step(self.link.finish(self.now_s), self.now_s, ended=True)
 
     def _look(self, out: Outcome) -> None:
         self._in_look = 0
-        out.found += self.session._step(self.link.receive(self.now_s), self.now_s)
+        out.found += self.session.step(self.link.receive(self.now_s), self.now_s)
 
-    def _analyse(self, rows: NDArray[np.intp], x: FloatArray) -> None:
+    def _analyse(self, rows: NDArray[np.intp], x: FloatArray) -> Findings:
         self._in_look += x.size
-        self._stages(rows, x)
+        return self._stages(rows, x)

@@ -26,7 +26,7 @@ class NoLink:
     def sent(self, _bed: str) -> int:
         return 0
 
-    def behind_with(self, _waiting: dict[str, int]) -> None:
+    def set_backlog(self, _waiting: dict[str, int]) -> None:
         pass
 
     def resume(self, _positions: dict[str, ResumePosition], _now_s: float) -> None:
@@ -46,7 +46,7 @@ class RecordingMonitor:
         for message in messages:
             now_s = self.session.clock()
             arrived = replace(message, arrived_s=now_s) if isinstance(message, Chunk) else message
-            self.results += self.session._step([arrived], now_s)
+            self.results += self.session.step([arrived], now_s)
             assert self.recorder.flush()
             yield (message.first + (len(message.counts) if isinstance(message, Chunk) else 0)) / message.fs
 

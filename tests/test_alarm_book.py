@@ -11,23 +11,23 @@ VT: AlarmCondition = "ventricular tachycardia"
 @pytest.fixture
 def book() -> AlarmManager:
     one = AlarmManager(latch=True)
-    one.begin("7", "run", 0)
+    one.start("7", "run", 0)
     assert one.take() == []
     return one
 
 
 def hold(book: AlarmManager, condition: AlarmCondition, until: int = NO_EXPIRY, text: str = "why") -> list[Alarm]:
-    book.hold(condition, book.sample, until, text)
+    book.raise_or_extend(condition, book.sample, until, text)
     return book.take()
 
 
 def over(book: AlarmManager, condition: AlarmCondition) -> list[Alarm]:
-    book.over(condition)
+    book.clear(condition)
     return book.take()
 
 
 def at(book: AlarmManager, sample: int, at_s: float = 0.0) -> list[Alarm]:
-    book.at(sample, at_s)
+    book.advance_to(sample, at_s)
     return book.take()
 
 
@@ -43,7 +43,7 @@ def said(alarms: list[Alarm]) -> list[tuple[AlarmCondition, bool]]:
 def test_onset_announcement_acknowledgement_end(book: AlarmManager) -> None:
     """An alarm is told anew at each change, and keeps what it was."""
     at(book, 1000, 50.0)
-    book.hold("heart rate high", 900, NO_EXPIRY, "HR 134 > 120")
+    book.raise_or_extend("heart rate high", 900, NO_EXPIRY, "HR 134 > 120")
     (alarm,) = book.take()
     begun = Alarm("7", "run", "heart rate high", "medium", "HR 134 > 120", 900, 1000, 50.0)
     assert alarm == begun
@@ -104,7 +104,7 @@ def test_only_high_alarms_latch(book: AlarmManager, condition: AlarmCondition) -
 def test_latching_can_be_turned_off() -> None:
     """Then nothing stays."""
     book = AlarmManager(latch=False)
-    book.begin("7", "run", 0)
+    book.start("7", "run", 0)
     assert not hold(book, VF)[0].latching
     over(book, VF)
     assert book.view == ()
@@ -134,8 +134,8 @@ def test_alarms_of_one_condition_differ_in_their_onset(book: AlarmManager) -> No
     """An alarm is known by its onset: a new one does not reach back over the end of the one before."""
     onsets = []
     for _ in range(4):
-        book.hold("V run", -5, NO_EXPIRY, "why")
-        book.over("V run")
+        book.raise_or_extend("V run", -5, NO_EXPIRY, "why")
+        book.clear("V run")
         onsets += [alarm.onset for alarm in book.take() if alarm.ended is not None]
     assert len(set(onsets)) == 4
     assert onsets == sorted(onsets)
@@ -226,7 +226,7 @@ def test_each_chain_as_it_is_written(condition: AlarmCondition) -> None:
         if other == condition:
             continue
         book = AlarmManager(latch=True)
-        book.begin("7", "run", 0)
+        book.start("7", "run", 0)
         hold(book, other)
         assert (hold(book, condition) == []) == (other in WORSE_CONDITIONS[condition])
 
@@ -260,7 +260,7 @@ def test_what_cannot_be_seen_stands_for_a_while(book: AlarmManager) -> None:
     hold(book, VT)
     hold(book, "heart rate high")
     hold(book, "lead off")
-    book.lose(500)
+    book.lose_sight(500)
     assert said(at(book, 501)) == [(VT, True)]
     assert shown(book) == [VT, "lead off"]
 
@@ -268,7 +268,7 @@ def test_what_cannot_be_seen_stands_for_a_while(book: AlarmManager) -> None:
 def test_what_is_seen_again_goes_on(book: AlarmManager) -> None:
     """After a short loss the alarm is the same."""
     hold(book, VT)
-    book.lose(500)
+    book.lose_sight(500)
     at(book, 300)
     assert hold(book, VT, 2000) == []
     assert at(book, 1999) == []
@@ -288,7 +288,7 @@ def test_a_new_run_ends_what_is_open(book: AlarmManager) -> None:
     """At the last sample of the old one; the new one counts from its own start."""
     hold(book, VF)
     at(book, 5000)
-    book.begin("7", "second", 20)
+    book.start("7", "second", 20)
     (alarm,) = book.take()
     assert (alarm.run, alarm.ended) == ("run", 5000)
     (alarm,) = hold(book, VF)

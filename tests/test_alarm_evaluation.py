@@ -8,23 +8,22 @@ import pytest
 import wfdb
 from numpy.typing import NDArray
 
+from agent.alarms.rate_limits import extreme_rate_limits
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, AlarmCondition, FloatArray, Priority
 from agent.evaluation import alarm_evaluation as module
-from agent.evaluation.alarm_evaluation import analyse_alarm_records
 from agent.evaluation.alarm_scoring import (
     ScoredAlarm,
     alarm_delays,
     annotate_alarms,
-    extreme_rate_limits,
     final_alarms,
     reference_events,
     reference_noise,
     score_alarms,
 )
-from agent.evaluation.beat_evaluation import EvaluationOptions
 from agent.evaluation.evaluate_command import show_alarm_evaluation
-from agent.evaluation.record_analysis import PipelineOutput
+from agent.evaluation.record_analysis import PipelineOutput, analyse_records
+from agent.evaluation.record_selection import EvaluationOptions
 from model.errors import ConfigError, RecordError
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 from model.records.resample import FS
@@ -81,8 +80,8 @@ def seconds(spans: Sequence[EpisodeSpan] | None) -> list[tuple[float, float]]:
     return [(round(start / FS, 1), round(end / FS, 1)) for start, end in spans]
 
 
-def test_an_alarm_is_what_was_told_of_it_last() -> None:
-    """Told anew with each change, an alarm counts once, as it stands at last."""
+def test_the_last_state_of_an_alarm_counts() -> None:
+    """An alarm is reported at each change, and counts once, in its last state."""
     first = alarm("asystole", 10, 14)
     other = alarm("asystole", 30, 34)
     assert final_alarms([first, other, replace(first, ended=2500)]) == [replace(first, ended=2500), other]
@@ -214,14 +213,14 @@ def test_delays() -> None:
     assert alarm_delays(alarms, "asystole", there) == [4.0, None, -8.0]
 
 
-class Told:
-    """What wards are to tell of records, instead of a ward."""
+class PreparedOutputs:
+    """Stands in for the pipeline: returns outputs that were prepared for each record."""
 
-    def __init__(self, told: dict[str, PipelineOutput]) -> None:
-        self.told = told
+    def __init__(self, outputs: dict[str, PipelineOutput]) -> None:
+        self.outputs = outputs
 
-    def __call__(self, records: Sequence[Record], *_: object) -> dict[str, PipelineOutput]:
-        return {record.name: self.told.get(record.name, PipelineOutput()) for record in records}
+    def __call__(self, records: Sequence[Record], *_: object) -> tuple[dict[str, PipelineOutput], float]:
+        return {record.name: self.outputs.get(record.name, PipelineOutput()) for record in records}, 0.0
 
 
 def store(folder: Path, name: str, reference: AnnotationFile) -> None:
@@ -239,7 +238,7 @@ def shown(own: Config, folder: Path, subset: str, out: Path, start_s: float, as_
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two records and what is told of them: fibrillation found late, a false tachycardia in noise, one in none."""
+    """Two records with prepared alarms: fibrillation found late, and false tachycardia in noise and without noise."""
     store(tmp_path, "a", notes((0, "(N"), (100, "(VFL"), (140, "(N"), (200, "(NOISE"), (260, "(N")))
     store(tmp_path, "b", notes((0, "(AFIB"), *beats("N" * 498, 0.8)))
     told = {
@@ -253,8 +252,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     monkeypatch.setattr(
         module,
-        "analyse_alarm_records",
-        Told({name: PipelineOutput(alarms=list(alarms)) for name, alarms in told.items()}),
+        "analyse_records",
+        PreparedOutputs({name: PipelineOutput(alarms=list(alarms)) for name, alarms in told.items()}),
     )
     return tmp_path
 
@@ -313,7 +312,7 @@ def test_records_that_cannot_be_used_are_named(
     shown(own, folder, "all", folder / "out", 0.0, as_json=True)
     made = json.loads(capsys.readouterr().out)
     assert [one["record"] for one in made["skipped"]] == ["a"]
-    monkeypatch.setattr(module, "analyse_alarm_records", Told({"b": PipelineOutput(failed="no lead in volts")}))
+    monkeypatch.setattr(module, "analyse_records", PreparedOutputs({"b": PipelineOutput(failed="no lead in volts")}))
     with pytest.raises(RecordError, match="none of 2 records could be evaluated"):
         shown(own, folder, "all", folder / "out", 0.0)
     with pytest.raises(ConfigError, match="no set"):
@@ -345,8 +344,8 @@ def test_a_ward_is_heard(tmp_path: Path, own: Config) -> None:
     """A record whose heart stops: the ward's own alarm says so, in time and until the end."""
     x = np.concatenate([open_signal("100", 40.0), np.zeros(round(20 * RATE))])[:, None]
     wfdb.wrsamp("s", RATE, ["mV"], ["II"], x, fmt=["16"], adc_gain=[200.0], baseline=[0], write_dir=str(tmp_path))
-    heard = analyse_alarm_records([open_record(str(tmp_path / "s"))], own, Flat())
-    told = [one for one in final_alarms(heard["s"].alarms) if one.condition in ("asystole", "lead off")]
+    outputs, _ = analyse_records([open_record(str(tmp_path / "s"))], own, Flat(), lambda _seconds: None)
+    told = [one for one in final_alarms(outputs["s"].alarms) if one.condition in ("asystole", "lead off")]
     assert told
     assert 38 * FS < min(one.announced for one in told) < 50 * FS
 

@@ -7,7 +7,6 @@ import pytest
 from alarmed import DECIDED, MadeBed, made, scores
 
 from agent.alarms.priorities import CONDITION_SPECS, ECTOPY_CHAIN, RATE_CHAIN
-from agent.alarms.stage import AlarmStage
 from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.messages import AlarmCondition, Beat
@@ -31,7 +30,7 @@ def test_an_ordinary_rhythm_has_no_alarm(bed: MadeBed) -> None:
     """Two minutes at 75 a minute, with an early beat now and then, are nothing to speak of."""
     bed.beats("NNNNNNNNNNSNNNNNNNNNNVNNNNNNNN" * 5, 0.8)
     assert bed.told == []
-    assert (bed.shown, bed.alarms.urgency(0), bed.alarms.audible(0, 0.0)) == ([], 0, None)
+    assert (bed.shown, bed.rules.manager.urgency, bed.rules.manager.audible(0.0)) == ([], 0, None)
 
 
 # asystole and pause
@@ -55,7 +54,7 @@ def test_asystole(bed: MadeBed) -> None:
     bed.beats("NNN", 0.8)
     bed.quiet(1.1)
     assert bed.the("asystole").ended is not None
-    assert bed.alarms.rhythm_name(0) == ""
+    assert bed.rules.manager.rhythm == ""
 
 
 @pytest.mark.parametrize(
@@ -130,7 +129,7 @@ def test_fibrillation_is_no_asystole(bed: MadeBed) -> None:
     bed.scores = scores("asystole")
     bed.quiet(14)
     assert bed.shown == ["asystole", "ventricular fibrillation"]
-    assert bed.alarms.rhythm_name(0) == "asystole"
+    assert bed.rules.manager.rhythm == "asystole"
     bed.scores = scores("VF")
     bed.quiet(4)
     assert bed.the("asystole").ended == bed.of("ventricular fibrillation")[1].announced
@@ -172,7 +171,7 @@ def shown_rate(settings: Config, rates: list[float]) -> MadeBed:
     for beat, rate in enumerate(rates, 1):
         peak = beat * FS
         one = Beat("1", peak, peak + DECIDED, "N", (1.0, 0.0, 0.0, 0.0, 0.0), 1.0, 0.0, rate)
-        bed.told += bed.alarms.beat(0, one, 0.0)
+        bed.told += bed.rules.beat(one, 0.0)
     return bed
 
 
@@ -359,7 +358,7 @@ def test_bigeminy_and_trigeminy(bed: MadeBed, cycle: str, condition: AlarmCondit
     first = bed.peak + len(cycle) * 100
     bed.beats(cycle * 4, 0.8)
     last = bed.peak
-    assert bed.alarms.rhythm_name(0) == condition
+    assert bed.rules.manager.rhythm == condition
     bed.beats("N" * 15, 0.8)
     alarm = bed.the(condition)
     assert (alarm.onset, alarm.announced) == (first, first + 2 * len(cycle) * 100 + DECIDED)
@@ -417,7 +416,7 @@ def test_atrial_fibrillation(bed: MadeBed) -> None:
     assert (alarm.priority, alarm.latching) == ("medium", False)
     assert 20 < seconds(alarm.announced - begins) < 90
     assert alarm.text == f"RR irregular for {seconds(alarm.announced - alarm.onset):.0f} s"
-    assert bed.alarms.rhythm_name(0) == "AF"
+    assert bed.rules.manager.rhythm == "AF"
     bed.beats("N" * 100, 0.8)
     assert bed.the("atrial fibrillation").ended is not None
     assert bed.conditions == {"atrial fibrillation"}
@@ -581,7 +580,7 @@ def test_no_value_is_a_lead_that_is_off(bed: MadeBed, pieces: int) -> None:
     bed.gap(28, pieces, valueless=True)
     alarm = bed.the("lead off")
     assert (alarm.onset, alarm.priority, alarm.ended) == (off, "medium", None)
-    (view,) = [one for one in bed.alarms.view(0) if one.condition == "lead off"]
+    (view,) = [one for one in bed.rules.manager.view if one.condition == "lead off"]
     assert view.text == "no value for 5 s"
     back = bed.now
     bed.beats("N" * 5, 0.8)
@@ -628,14 +627,14 @@ def test_noise(bed: MadeBed) -> None:
     alarm = bed.the("noise")
     assert (alarm.announced, alarm.priority) == (50 * FS, "medium")
     assert alarm.text == "noise in 20 of 30 s: no rate, no beats"
-    assert bed.alarms.suspended(0)
+    assert bed.rules.suspended
     bed.beats("N" * 20 + "VV" + "NV" * 20 + "V" * 8 + "N" * 40, 0.4)
     bed.beats("N", 2.6)
     assert bed.conditions == {"noise"}
     last = bed.now // FS
     bed.scores = scores()
     bed.beats("N" * 15, 0.75)
-    assert not bed.alarms.suspended(0)
+    assert not bed.rules.suspended
     assert bed.the("noise").ended == (last + 10) * FS
     bed.beats("N" * 13 + "NNVVN", 0.45)
     bed.quiet(1.1)
@@ -648,7 +647,7 @@ def test_what_was_held_back_is_forgotten_in_noise(bed: MadeBed) -> None:
     bed.beats("Q" * 12, 0.8)
     bed.beats("Q" * 20, 0.45)
     bed.scores = (0.0, 0.45, 0.0, 0.55, 0.0)
-    while not bed.alarms.suspended(0):
+    while not bed.rules.suspended:
         bed.beats("Q", 0.45)
     bed.scores = scores("noise")
     bed.beats("Q" * 40, 0.45)
@@ -666,7 +665,7 @@ def test_irregular_intervals_begin_anew_after_noise(bed: MadeBed) -> None:
     assert bed.the("atrial fibrillation").ended == bed.the("noise").announced - FS + 10 * FS
     bed.scores = scores()
     bed.beats("N" * 20, 0.8)
-    assert not bed.alarms.suspended(0)
+    assert not bed.rules.suspended
     assert len(bed.of("atrial fibrillation")) == 1
 
 
@@ -694,7 +693,7 @@ def test_in_noise_only_a_sure_judge_is_believed(
     bed.beats("Q" * 30, 0.8)
     bed.scores = scores(kind, value)
     bed.quiet(7.5)
-    assert bed.alarms.suspended(0)
+    assert bed.rules.suspended
     assert bed.conditions == ({"noise", condition} if is_alarm else {"noise"})
 
 
@@ -702,14 +701,14 @@ def test_no_data_changes_nothing_else(bed: MadeBed) -> None:
     """What the clock says is an alarm of its own; the others stand, and are the same as if it had said nothing."""
     bed.beats("N" * 40, 0.45)
     sample = bed.now + 40
-    bed.told += bed.alarms.no_data(0, sample, 1000.0)
-    assert bed.alarms.no_data(0, sample, 1001.0) == []
+    bed.told += bed.rules.no_data(sample, 1000.0)
+    assert bed.rules.no_data(sample, 1001.0) == []
     assert bed.shown == ["heart rate high", "no data"]
     alarm = bed.the("no data")
     assert (alarm.onset, alarm.announced, alarm.announced_s, alarm.priority) == (sample, sample, 1000.0, "medium")
-    bed.told += bed.alarms.data_again(0, sample, 1010.0)
+    bed.told += bed.rules.data_again(sample, 1010.0)
     assert bed.the("no data").ended == sample
-    assert bed.alarms.data_again(0, sample, 1011.0) == []
+    assert bed.rules.data_again(sample, 1011.0) == []
     bed.beats("N" * 40, 0.8)
     other = made(bed.config)
     other.beats("N" * 40, 0.45)
@@ -722,7 +721,7 @@ def test_the_end_of_a_run_ends_its_alarms(bed: MadeBed) -> None:
     bed.beats("N" * 40, 0.45)
     bed.end()
     assert (bed.the("heart rate high").ended, bed.shown) == (bed.now, [])
-    assert bed.alarms.no_data(0, bed.now, 0.0) == []
+    assert bed.rules.no_data(bed.now, 0.0) == []
     bed.start("second", 700)
     bed.quiet(7)
     last = bed.now
@@ -770,9 +769,7 @@ def test_settings_change_the_rules(settings: Config) -> None:
         settings,
         alarms=replace(settings.alarms, pause_s=3.5, vt_beats=7, rate_high_bpm=160.0, asystole_s=8.0, doubt_s=0.0),
     )
-    alarms = AlarmStage(own)
-    alarms.grow(1)
-    bed = MadeBed(own, alarms)
+    bed = made(own)
     bed.beats("N" * 40, 0.4)
     bed.beats("N", 3.2)
     bed.beats("N" * 5 + "VVVVVV" + "N" * 5, 0.4)
@@ -798,10 +795,10 @@ def test_an_arrest_is_in_no_heart_rate(bed: MadeBed, silence_s: float) -> None:
     """What was no beat is no RR interval: with the beats that end an asystole no slow heart is alarmed."""
     bed.beats("N" * 30, 0.8)
     bed.quiet(silence_s)
-    assert bed.alarms.suspended(0) is (silence_s > 5)
+    assert bed.rules.suspended is (silence_s > 5)
     bed.beats("N" * 40, 0.8)
     assert bed.conditions == {"pause", "asystole"}
-    assert not bed.alarms.suspended(0)
+    assert not bed.rules.suspended
 
 
 def test_a_silence_that_ends_in_noise_is_told(bed: MadeBed) -> None:

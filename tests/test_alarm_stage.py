@@ -9,8 +9,8 @@ from hypothesis import settings as trial
 from hypothesis import strategies as st
 
 from agent.alarms.alarm_tick import AlarmTick
+from agent.alarms.bed_rules import BedAlarmRules
 from agent.alarms.priorities import CONDITION_SPECS, WORSE_CONDITIONS
-from agent.alarms.stage import AlarmStage
 from agent.analysis.rhythm_windows import WindowScores
 from agent.core.config import Config
 from agent.core.messages import Alarm
@@ -60,10 +60,10 @@ def play(bed: MadeBed, script: list[Step], pieces: int = 1, clock: bool = True, 
         elif kind == "end":
             bed.end()
         elif kind == "acknowledge":
-            bed.told += bed.alarms.acknowledge(bed.row, 100.0 + number)
+            bed.told += bed.rules.acknowledge(100.0 + number)
         elif clock:
-            change = bed.alarms.no_data if what else bed.alarms.data_again
-            bed.told += change(bed.row, bed.now + 300, 100.0)
+            change = bed.rules.no_data if what else bed.rules.data_again
+            bed.told += change(bed.now + 300, 100.0)
 
 
 def key(alarm: Alarm) -> tuple[str, str, int]:
@@ -107,7 +107,7 @@ def test_alarms_make_sense(settings: Config, script: list[Step]) -> None:
     for at in range(len(script)):
         play(bed, script[at : at + 1], first=at)
         known = checked(bed.told)
-        view = bed.alarms.view(0)
+        view = bed.rules.manager.view
         assert len({alarm.condition for alarm in view}) == len(view)
         assert all(alarm.shown and key(alarm) in known for alarm in view)
         assert {key(alarm) for alarm in view if alarm.ended is None} <= {
@@ -116,10 +116,10 @@ def test_alarms_make_sense(settings: Config, script: list[Step]) -> None:
         open_now = {alarm.condition for alarm in known.values() if alarm.ended is None}
         seen = {condition for condition in open_now if not WORSE_CONDITIONS[condition] & open_now}
         assert seen <= {alarm.condition for alarm in view}
-        assert (bed.alarms.urgency(0) > 0) == bool(view)
+        assert (bed.rules.manager.urgency > 0) == bool(view)
     bed.end()
-    bed.told += bed.alarms.acknowledge(0, 1000.0)
-    assert bed.alarms.view(0) == ()
+    bed.told += bed.rules.acknowledge(1000.0)
+    assert bed.rules.manager.view == ()
     assert not [alarm for alarm in checked(bed.told).values() if alarm.shown]
 
 
@@ -147,13 +147,9 @@ def test_the_clock_changes_no_other_alarm(settings: Config, script: list[Step]) 
 @many
 @given(first=SCRIPTS, second=SCRIPTS)
 def test_beds_do_not_disturb_each_other(settings: Config, first: list[Step], second: list[Step]) -> None:
-    """Two rows, in turns, tell what each tells alone."""
+    """Two beds, in turns, tell what each tells alone."""
     alone = [made(settings), made(settings)]
-    alarms = AlarmStage(settings)
-    alarms.grow(1)
-    together = [MadeBed(settings, alarms)]
-    alarms.grow(4)
-    together.append(MadeBed(settings, alarms, row=2))
+    together = [made(settings), made(settings)]
     for bed, script in zip(alone, (first, second), strict=True):
         play(bed, script)
     for at in range(max(len(first), len(second))):
@@ -175,40 +171,40 @@ def arrest(bed: MadeBed) -> None:
 def test_silence(bed: MadeBed) -> None:
     """For two minutes, or until it is taken back; what is shown stays."""
     arrest(bed)
-    alarms = bed.alarms
-    assert alarms.audible(0, 50.0) == "high"
-    alarms.silence(0, 50.0)
-    assert alarms.silenced_until_s(0) == 170.0
-    assert [alarms.audible(0, now_s) for now_s in (50.0, 169.9, 170.0)] == [None, None, "high"]
+    alarms = bed.rules
+    assert alarms.manager.audible(50.0) == "high"
+    alarms.silence(50.0)
+    assert alarms.manager.silenced_until_s == 170.0
+    assert [alarms.manager.audible(now_s) for now_s in (50.0, 169.9, 170.0)] == [None, None, "high"]
     assert "asystole" in bed.shown
-    alarms.silence(0, 60.0)
-    assert (alarms.audible(0, 60.0), alarms.silenced_until_s(0)) == ("high", 0.0)
-    alarms.silence(0, 60.0)
-    alarms.silence(0, 300.0)
-    assert alarms.silenced_until_s(0) == 420.0
+    alarms.silence(60.0)
+    assert (alarms.manager.audible(60.0), alarms.manager.silenced_until_s) == ("high", 0.0)
+    alarms.silence(60.0)
+    alarms.silence(300.0)
+    assert alarms.manager.silenced_until_s == 420.0
 
 
 def test_a_new_high_alarm_breaks_a_silence(bed: MadeBed) -> None:
     """A couplet does not, fibrillation does, at once."""
-    bed.alarms.silence(0, 50.0)
+    bed.rules.silence(50.0)
     bed.beats("N" * 20 + "VVN", 0.8)
     bed.quiet(1.1)
-    assert (bed.shown, bed.alarms.audible(0, 60.0)) == (["couplet"], None)
+    assert (bed.shown, bed.rules.manager.audible(60.0)) == (["couplet"], None)
     bed.scores = scores("VF")
     bed.quiet(5)
-    assert bed.alarms.audible(0, 60.0) == "high"
+    assert bed.rules.manager.audible(60.0) == "high"
 
 
 def test_acknowledge(bed: MadeBed) -> None:
     """An acknowledged alarm is shown, silent, until its end; a lesser one that was held back then sounds."""
     arrest(bed)
-    (alarm,) = [alarm for alarm in bed.alarms.acknowledge(0, 77.0) if alarm.condition == "asystole"]
+    (alarm,) = [alarm for alarm in bed.rules.acknowledge(77.0) if alarm.condition == "asystole"]
     assert (alarm.acknowledged_s, alarm.ended) == (77.0, None)
-    assert bed.alarms.acknowledge(0, 78.0) == []
-    assert (bed.shown, bed.alarms.audible(0, 78.0)) == (["asystole"], None)
+    assert bed.rules.acknowledge(78.0) == []
+    assert (bed.shown, bed.rules.manager.audible(78.0)) == (["asystole"], None)
     bed.beats("N" * 24, 0.45)
     bed.quiet(1.1)
-    assert bed.alarms.audible(0, 78.0) == "medium"
+    assert bed.rules.manager.audible(78.0) == "medium"
     assert bed.shown == ["heart rate high"]
 
 
@@ -216,17 +212,16 @@ def test_what_is_latched_waits_for_a_person(bed: MadeBed) -> None:
     """An arrest that is over is shown and sounds until somebody has seen it."""
     arrest(bed)
     bed.beats("N" * 40, 0.8)
-    assert (bed.shown, bed.alarms.audible(0, 0.0), bed.alarms.rhythm_name(0)) == (["asystole"], "high", "")
+    assert (bed.shown, bed.rules.manager.audible(0.0), bed.rules.manager.rhythm) == (["asystole"], "high", "")
     assert bed.the("asystole").ended is not None
-    bed.told += bed.alarms.acknowledge(0, 99.0)
+    bed.told += bed.rules.acknowledge(99.0)
     assert (bed.shown, bed.the("asystole").acknowledged_s) == ([], 99.0)
 
 
 def test_a_bed_without_a_run_has_no_alarm(settings: Config) -> None:
     """The clock may find a bed silent that never began: that is said elsewhere."""
-    alarms = AlarmStage(settings)
-    alarms.grow(2)
-    assert alarms.no_data(1, 0, 1.0) == alarms.data_again(1, 0, 2.0) == alarms.acknowledge(1, 3.0) == []
+    rules = BedAlarmRules(settings.alarms, settings.rhythm.rate_intervals)
+    assert rules.no_data(0, 1.0) == rules.data_again(0, 2.0) == rules.acknowledge(3.0) == []
 
 
 def test_looks_before_their_window_is_full_say_nothing(bed: MadeBed) -> None:
@@ -234,7 +229,7 @@ def test_looks_before_their_window_is_full_say_nothing(bed: MadeBed) -> None:
     looks: list[Callable[[int], WindowScores | None]] = [lambda tick: WindowScores(0, tick), lambda _: None]
     for look in looks:
         bed.start("run", 0)
-        told = [bed.alarms.tick(0, AlarmTick(tick, -1, 0, look(tick)), 0.0) for tick in range(FS, 6 * FS, FS)]
+        told = [bed.rules.tick(AlarmTick(tick, -1, 0, look(tick)), 0.0) for tick in range(FS, 6 * FS, FS)]
         (alarm,) = [alarm for found in told for alarm in found]
         assert (alarm.condition, alarm.announced) == ("asystole", 5 * FS)
 
@@ -243,10 +238,9 @@ def test_times_are_stored_and_nothing_else(settings: Config) -> None:
     """Arrival times go into the alarm and change nothing of it."""
     found = []
     for at_s in (0.0, 1e9):
-        alarms = AlarmStage(settings)
-        alarms.grow(1)
-        alarms.start(0, "1", "run", 0)
+        rules = BedAlarmRules(settings.alarms, settings.rhythm.rate_intervals)
+        rules.start("1", "run", 0)
         ticks = (AlarmTick(tick, -1, 0, WindowScores(0, tick, CALM, 1.0, None)) for tick in range(FS, 8 * FS, FS))
-        found.append([alarm for tick in ticks for alarm in alarms.tick(0, tick, at_s)])
+        found.append([alarm for tick in ticks for alarm in rules.tick(tick, at_s)])
     assert found[1] == [replace(alarm, announced_s=1e9) for alarm in found[0]]
     assert len(found[0]) == 1

@@ -8,8 +8,10 @@ import pytest
 from conftest import chunks, record_counts
 
 from agent.alarms.alarm_feed import STRIP_MARGIN, WINDOW_DELAY
+from agent.alarms.alarm_tick import AlarmTick
+from agent.alarms.bed_rules import BedAlarmRules
 from agent.core.config import Config
-from agent.core.messages import Alarm, Chunk, End, Gap, Strip
+from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Strip
 from agent.pipeline.pipeline import Pipeline
 from model.records.resample import FS
 
@@ -109,18 +111,18 @@ def test_a_look_waits_for_the_beats_before_it(ward: Callable[[], Pipeline], monk
     """The alarms hear of beats in order, and of each look after every beat that was decided before it."""
     heard: list[tuple[str, int]] = []
     one = ward()
-    beat, tick = one.alarms.beat, one.alarms.tick
+    beat, tick = BedAlarmRules.beat, BedAlarmRules.tick
 
-    def beats(row: int, what: object, at_s: float) -> list[Alarm]:
-        heard.append(("beat", what.decided))  # type: ignore[attr-defined]
-        return beat(row, what, at_s)  # type: ignore[arg-type]
+    def beats(rules: BedAlarmRules, what: Beat, at_s: float) -> list[Alarm]:
+        heard.append(("beat", what.decided))
+        return beat(rules, what, at_s)
 
-    def ticks(row: int, what: object, at_s: float) -> list[Alarm]:
-        heard.append(("tick", what.sample))  # type: ignore[attr-defined]
-        return tick(row, what, at_s)  # type: ignore[arg-type]
+    def ticks(rules: BedAlarmRules, what: AlarmTick, at_s: float) -> list[Alarm]:
+        heard.append(("tick", what.sample))
+        return tick(rules, what, at_s)
 
-    monkeypatch.setattr(one.alarms, "beat", beats)
-    monkeypatch.setattr(one.alarms, "tick", ticks)
+    monkeypatch.setattr(BedAlarmRules, "beat", beats)
+    monkeypatch.setattr(BedAlarmRules, "tick", ticks)
     counts = record_counts("208", 60)
     for message in chunks(counts, [5]):
         one.push([message])
@@ -137,15 +139,15 @@ def test_no_data_is_told_once_and_is_over(ward: Callable[[], Pipeline], settings
         one.push([message])
     arrived_s = one.beds["1"].arrived_s
     late_s = arrived_s + settings.monitor.lost_s
-    assert one.watch(late_s - 0.01) == []
-    (alarm,) = one.watch(late_s)
+    assert one.watch_clock(late_s - 0.01) == []
+    (alarm,) = one.watch_clock(late_s)
     assert isinstance(alarm, Alarm)
     assert (alarm.condition, alarm.ended) == ("no data", None)
-    assert one.watch(late_s + 60) == []
+    assert one.watch_clock(late_s + 60) == []
     over = [item for item in one.push([pieces[20]]) if isinstance(item, Alarm)]
     assert [(item.condition, item.ended is None) for item in over] == [("no data", False)]
     one.push([End("1", "run", 21 * 25, FS)])
-    assert one.watch(late_s + 120) == []
+    assert one.watch_clock(late_s + 120) == []
 
 
 def test_what_waits_is_no_silence(ward: Callable[[], Pipeline], settings: Config) -> None:
@@ -155,8 +157,8 @@ def test_what_waits_is_no_silence(ward: Callable[[], Pipeline], settings: Config
         one.push([message, replace(message, bed="2", counts=message.counts[:25])], shared=True)
     late_s = one.beds["1"].arrived_s + settings.monitor.lost_s
     assert one.waiting
-    assert [alarm.bed for alarm in one.watch(late_s) if isinstance(alarm, Alarm)] == ["2"]
-    assert one.beds["1"].state(late_s, settings.monitor.lost_s) != "no data"
+    assert [alarm.bed for alarm in one.watch_clock(late_s) if isinstance(alarm, Alarm)] == ["2"]
+    assert one.beds["1"].status(late_s, settings.monitor.lost_s) != "no data"
 
 
 def test_acknowledged_silenced_urgent(ward: Callable[[], Pipeline]) -> None:
@@ -165,13 +167,14 @@ def test_acknowledged_silenced_urgent(ward: Callable[[], Pipeline]) -> None:
     counts = record_counts("207", 150)
     for message in chunks(counts, [250]):
         one.push([message])
-    assert one.urgency("1") > 0
-    assert one.audible("1", 100.0) is not None
-    one.silence("1", 100.0)
-    assert one.audible("1", 100.1) is None
-    one.silence("1", 100.2)
-    assert one.audible("1", 100.3) is not None
+    rules = one.alarms.rules(one.beds["1"].row)
+    assert rules.manager.urgency > 0
+    assert rules.manager.audible(100.0) is not None
+    rules.silence(100.0)
+    assert rules.manager.audible(100.1) is None
+    rules.silence(100.2)
+    assert rules.manager.audible(100.3) is not None
     seen = one.acknowledge("1", 101.0)
     assert seen
     assert all(isinstance(alarm, Alarm) and alarm.acknowledged_s == 101.0 for alarm in seen)
-    assert one.audible("1", 102.0) is None
+    assert rules.manager.audible(102.0) is None

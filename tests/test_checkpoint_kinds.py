@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from agent.analysis.beat_classifier import BeatClassifier
-from agent.cli.app import main
+from agent.cli.app import run_command_line
 from model.beats.templates import INPUTS, WAVE
 from model.errors import CheckpointError
 from model.nets.beat_net import BeatNet, NetSize
@@ -165,7 +165,7 @@ def test_commands_that_need_cut_beats(
     data = ["nothing.npz"] if command == "transfer" else []
     monkeypatch.setattr(sys, "argv", ["ecg-agent", command, *data, "--weights", str(context)])
     with pytest.raises(SystemExit) as ended:
-        main()
+        run_command_line()
     out, error = capfd.readouterr()
     assert ended.value.code == CheckpointError.exit_code == 7
     assert out == ""

@@ -21,12 +21,14 @@ import torch
 from conftest import all_found
 
 from agent.analysis.beat_classifier import BeatClassifier
-from agent.cli.app import main
+from agent.cli.app import run_command_line
+from agent.cli.monitor import _simulator_error
 from agent.core.messages import Beat, Chunk, End
 from agent.pipeline.pipeline import Pipeline
 from model.nets import checkpoint
 from model.nets.beat_net import NetSize, build_beat_net
 from model.nets.checkpoint import ModelCard
+from model.records.wfdb_records import embedded_records
 from simulator.record_replay import RecordReplay, ReplayPlan
 
 REPOSITORY = Path(__file__).parent.parent
@@ -49,9 +51,10 @@ def environment(**extra: str) -> dict[str, str]:
     return clean | {"PYTHONUNBUFFERED": "1", "TERM": "xterm-256color"} | extra
 
 
-def run(*arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, folder: Path = REPOSITORY, **extra: str) -> "subprocess.CompletedProcess[str]":
+    settings = environment(**{"PYTHONPATH": str(REPOSITORY)} | extra)
     return subprocess.run(
-        [*AGENT, *arguments], capture_output=True, text=True, timeout=LONG_S, env=environment(**extra), check=False
+        [*AGENT, *arguments], capture_output=True, text=True, timeout=LONG_S, env=settings, cwd=folder, check=False
     )
 
 
@@ -71,7 +74,7 @@ def simulator(*arguments: str, wait: bool = True) -> Iterator[tuple[str, "subpro
             process.terminate()
 
 
-def told(output: str) -> list[dict[str, Any]]:
+def parse_lines(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
@@ -85,7 +88,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     def call(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["ecg-agent", *arguments])
         with pytest.raises(SystemExit) as ended:
-            main()
+            run_command_line()
         out, error = capfd.readouterr()
         assert out == ""
         assert error.startswith("ecg-agent: ")
@@ -119,15 +122,24 @@ def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         (["monitor", "--endpoint", "tcp://127.0.0.1:65535"], 6, "choose a lower port, or set link.service"),
         (["monitor", "--endpoint", "tcp://127.0.0.1"], 6, "its port is missing"),
         (["config", "show", "--config", "none.toml"], 3, "cannot read configuration none.toml"),
+        (
+            ["monitor", "--svg", "x.png"],
+            3,
+            "cannot write x.png: the picture is SVG, give a file name that ends in .svg",
+        ),
+        (["monitor", "--svg", "picture"], 3, "cannot write picture"),
+        (["export", "--weights", "best", "--out", "x.tflite"], 3, "give a file name that ends in .onnx (--out)"),
+        (["convert", ".", "x.png"], 3, "let it end in .edf (EDF+), .csv or .jsonl"),
+        (["evaluate", "nowhere"], 4, "no folder nowhere"),
     ],
 )
 def test_bad_input_gets_one_line_and_an_exit_code(
     refused: Refused, arguments: list[str], code: int, reason: str
 ) -> None:
-    """What cannot be done is said in one line, with the documented exit code."""
-    found = refused(*arguments)
-    assert found[0] == code
-    assert reason in found[1]
+    """What cannot be done is explained in one line, with the documented exit code."""
+    exit_code, line = refused(*arguments)
+    assert exit_code == code
+    assert reason in line
 
 
 @pytest.mark.parametrize("command", [("monitor", "--json"), ("simulate", "record", "100")], ids=lambda c: c[0])
@@ -166,7 +178,7 @@ def test_a_device_that_is_not_there(refused: Refused, weights: Path) -> None:
     assert "cpu" in line
 
 
-def test_no_stream_is_said_within_the_timeout(refused: Refused, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_stream_ends_at_the_timeout(refused: Refused, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a packet the monitor ends after the timeout and says how to start a stream."""
     monkeypatch.setenv("ECG_AGENT_MONITOR_TIMEOUT_S", "0.2")
     code, line = refused("monitor", "--endpoint", "tcp://127.0.0.1:9", "--weights", str(weights))
@@ -174,8 +186,8 @@ def test_no_stream_is_said_within_the_timeout(refused: Refused, weights: Path, m
     assert "ecg-agent simulate record 100" in line
 
 
-def test_an_endpoint_in_use_is_said(refused: Refused) -> None:
-    """A second simulator on the same endpoint is told to choose another one."""
+def test_an_endpoint_in_use_is_refused(refused: Refused) -> None:
+    """A second simulator on the same endpoint ends with the advice to choose another one."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -198,12 +210,12 @@ def documented_keys(section: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)`", "|" + text, re.MULTILINE))
 
 
-def test_two_processes_tell_the_same_beats_as_one(weights: Path, settings: Any) -> None:
-    """Simulator and monitor over TCP at full speed lose no sample and tell the very beats of a single process."""
+def test_two_processes_find_the_same_beats_as_one(weights: Path, settings: Any) -> None:
+    """Simulator and monitor over TCP at full speed lose no sample and find the very beats of a single process."""
     with simulator("record", "208", "--speed", "max", "--duration", "300") as (endpoint, _):
         done = run("monitor", "--json", "--until-end", "--endpoint", endpoint, "--weights", str(weights))
     assert done.returncode == 0, done.stderr
-    lines = told(done.stdout)
+    lines = parse_lines(done.stdout)
     beats = [line for line in lines if line["type"] == "beat"]
     events = [line for line in lines if line["type"] == "event"]
     reference = in_process(ReplayPlan("208", "208", 0.0, 300.0, False, None, 6.0, 0), weights, settings)
@@ -221,13 +233,23 @@ def test_json_lines_are_as_documented(weights: Path) -> None:
     """Every beat and event has exactly the keys that docs/json-lines.md lists."""
     with simulator("ward", "100", "208", "--speed", "max", "--duration", "20") as (endpoint, _):
         done = run("monitor", "--json", "--until-end", "--endpoint", endpoint, "--weights", str(weights))
-    for line in told(done.stdout):
+    for line in parse_lines(done.stdout):
         section = {"beat": "A beat", "event": "An event", "ledger": "A ledger"}[line["type"]]
         assert set(line) == documented_keys(section)
-    assert {line["bed"] for line in told(done.stdout)} == {"100", "208"}
+    assert {line["bed"] for line in parse_lines(done.stdout)} == {"100", "208"}
 
 
-def test_a_simulator_that_is_told_to_end_ends_the_run(weights: Path) -> None:
+def test_a_loop_is_watched_beyond_its_seam(weights: Path) -> None:
+    """The End at the seam of a looped record does not end a monitor that waits for the end; the ledger closes."""
+    looped = ("--start", "1804", "--duration", "3", "--loop", "--speed", "0.5")
+    with simulator("record", "100", *looped) as (endpoint, _):
+        done = run("monitor", "--json", "--until-end", "--endpoint", endpoint, "--weights", str(weights))
+    assert done.returncode == 0, done.stderr
+    assert [line["kind"] for line in parse_lines(done.stdout) if line["type"] == "event"] == ["start", "end"] * 2
+    assert "375 samples sent = 375 analysed + 0 missing" in done.stderr
+
+
+def test_a_terminated_simulator_ends_the_run(weights: Path) -> None:
     """SIGTERM ends the simulator with exit code 0, and the monitor hears that the run ended."""
     with simulator("record", "100", "--bed", "A 7", wait=False) as (endpoint, process):
         watching = subprocess.Popen(
@@ -239,7 +261,7 @@ def test_a_simulator_that_is_told_to_end_ends_the_run(weights: Path) -> None:
         assert watching.stdout is not None
         first = json.loads(watching.stdout.readline())
         process.send_signal(signal.SIGTERM)
-        rest = told(watching.communicate(timeout=LONG_S)[0])
+        rest = parse_lines(watching.communicate(timeout=LONG_S)[0])
         assert process.wait(timeout=LONG_S) == 0
     assert watching.returncode == 0
     assert (first["kind"], first["bed"]) == ("start", "A 7")
@@ -257,16 +279,45 @@ def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_demo_that_cannot_be_replayed_says_why(weights: Path) -> None:
-    """Where the demo's simulator ends at once, its reason is handed on in one line."""
-    done = run("demo", "--record", "999", "--weights", str(weights))
-    assert done.returncode == 11
-    assert done.stderr.startswith("ecg-agent: the simulator ended: no record '999'")
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["999"], 4, "no record '999': give the path of a WFDB header, or one of 100, 101"),
+        (["100", "--start", "99999"], 3, "start 99999 s is not within record 100"),
+        (["100", "--svg", "x.png"], 3, "cannot write x.png"),
+    ],
+)
+def test_a_demo_that_cannot_be_replayed_says_why(
+    weights: Path, arguments: list[str], code: int, reason: str, tmp_path: Path
+) -> None:
+    """If the demo's simulator ends at once, the demo ends with the reason and the exit code of `simulate`."""
+    done = run("demo", *arguments, "--weights", str(weights), folder=tmp_path)
+    assert done.returncode == code
+    assert done.stderr.startswith(f"ecg-agent: {reason}")
     assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_simulator_that_dies_without_a_reason() -> None:
+    """An exit code that is no error of ours is an error of the demo's simulator, with what it wrote last."""
+    error = _simulator_error(70, ["Traceback", "MemoryError"])
+    assert error.exit_code == 11
+    assert str(error) == "the simulator ended: MemoryError"
+    assert str(_simulator_error(-9, [])) == "the simulator ended: no reason given"
+
+
+@pytest.mark.parametrize("command", [("simulate", "list"), ("models",)], ids=lambda command: command[-1])
+def test_a_piped_table_has_100_columns_at_most(command: tuple[str, ...]) -> None:
+    """Tables that are written to a pipe fit into a page, and still hold every row."""
+    done = run(*command)
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    names = embedded_records() if command[0] == "simulate" else checkpoint.shipped_checkpoints()
+    assert set(names) <= {line.split()[0] for line in lines if line.strip()}
 
 
 def test_the_demo_without_a_terminal_prints_lines_and_ends(weights: Path, tmp_path: Path) -> None:
-    """The demo in a pipe writes a line a beat, a picture where asked, and ends by itself with exit code 0."""
+    """The demo in a pipe writes a line per beat, and a picture if requested, and ends by itself with exit code 0."""
     picture = tmp_path / "dashboard.svg"
     done = run("demo", "--seconds", "8", "--weights", str(weights), "--svg", str(picture))
     assert done.returncode == 0, done.stderr
@@ -338,7 +389,7 @@ def test_the_dashboard_in_a_terminal(weights: Path, how: str) -> None:
     assert "1 bed, " in terminal.seen[closed:]
 
 
-def test_a_terminal_too_small_is_said(weights: Path) -> None:
+def test_a_terminal_too_small_is_refused(weights: Path) -> None:
     """The dashboard in a small terminal ends with one line that says which size it needs."""
     with Terminal(60, 20, "demo", "--weights", str(weights)) as terminal:
         assert terminal.end() == 9

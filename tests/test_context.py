@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.analysis.beat_context import LATEST_DECISION, LEAST_SCORE, OWN_SAMPLES, BeatContextBuilder
-from agent.analysis.beat_cutter import BeatCandidate
+from agent.analysis.beat_cutter import Candidates
 from agent.analysis.qrs_detector import RPeak
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
+from agent.analysis.stage import RowIndexArray
 from agent.core.config import Config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, FloatArray, Gap, Result
-from agent.pipeline.pipeline import Pipeline
+from agent.pipeline.pipeline import Findings, Pipeline
 from model.beats.templates import CHANNELS, FEATURES, INPUTS, SLACK, WAVE, WAVE_BEFORE, BeatTemplates, BeatWindows
 from model.nets import context_net
 from model.nets.checkpoint import CONTEXT_INPUT, ModelCard
@@ -251,9 +252,9 @@ def test_what_the_net_calls_no_beat_is_not_told(
         assert following.rr_s == (following.sample - beat.sample) / FS
 
 
-def some_peaks(contexts: BeatContextBuilder, *peaks: tuple[int, int, float]) -> None:
-    """Push R peaks (sample, decided, score) of row 0."""
-    contexts.push([RPeak(0, *peak) for peak in peaks])
+def after_peaks(contexts: BeatContextBuilder, *peaks: tuple[int, int, float]) -> Candidates:
+    """What is ready after R peaks (sample, decided, score) of row 0."""
+    return contexts.push([0], [RPeak(0, *peak) for peak in peaks])
 
 
 def new_contexts(samples: int) -> tuple[SampleRing, BeatContextBuilder]:
@@ -266,8 +267,7 @@ def new_contexts(samples: int) -> tuple[SampleRing, BeatContextBuilder]:
 def test_what_a_beat_is_shown(described: list[BeatWindows]) -> None:
     """The wave is that around the R peak; the next R peak and intervals are of beats, not of doubtful candidates."""
     _, contexts = new_contexts(1000)
-    some_peaks(contexts, (200, 220, 5), (300, 320, 4), (340, 360, -1), (400, 420, 3))
-    cuts, inputs = contexts.ready([0])
+    cuts, inputs = after_peaks(contexts, (200, 220, 5), (300, 320, 4), (340, 360, -1), (400, 420, 3))
     assert [cut.sample for cut in cuts] == [200, 300, 340, 400]
     assert [cut.cluster for cut in cuts][2] == -1
     assert inputs.shape == (4, INPUTS)
@@ -290,7 +290,7 @@ def test_what_is_not_there_is_filled() -> None:
     history.push(ROW, np.full((1, 100), 5, np.float32))
     head = int(history.head[0])
     np.testing.assert_array_equal(contexts._windows(ROW, np.array([head - 60]), 100), np.full((1, 100), 5))
-    history.skip(0, 3)
+    history.interrupt(0, Gap("1", "run", head, 3, 125.0, "lost"))
     history.push(ROW, np.full((1, 7), 4, np.float32))
     window = contexts._windows(ROW, np.array([head - 5]), 30)[0]
     np.testing.assert_array_equal(window, [5] * 5 + [4] * 25)
@@ -299,20 +299,21 @@ def test_what_is_not_there_is_filled() -> None:
 def test_a_candidate_comes_once() -> None:
     """A candidate that is reported again, or stands before an earlier one, is none."""
     _, contexts = new_contexts(1000)
-    some_peaks(contexts, (200, 220, -1), (200, 230, 5), (150, 230, 5), (300, 320, 5))
-    assert [cut.sample for cut in contexts.ready([0])[0]] == [200, 300]
+    cuts, _ = after_peaks(contexts, (200, 220, -1), (200, 230, 5), (150, 230, 5), (300, 320, 5))
+    assert [cut.sample for cut in cuts] == [200, 300]
 
 
 def test_doubtful_candidates_reach_the_net(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """In noise candidates between LEAST and 0 are shown to the net, and none below."""
     one, scores = Pipeline(settings, AllNormal()), list[float]()
-    keep = one._keep
+    push = one.samples.push
 
-    def watched(cuts: list[BeatCandidate], inputs: FloatArray) -> None:
-        scores.extend(cut.score for cut in cuts)
-        keep(cuts, inputs)
+    def watched(rows: RowIndexArray, x: FloatArray) -> Findings:
+        findings = push(rows, x)
+        scores.extend(candidate.score for candidate in findings.candidates[0])
+        return findings
 
-    monkeypatch.setattr(one, "_keep", watched)
+    monkeypatch.setattr(one.samples, "push", watched)
     noise = np.random.default_rng(0).normal(0, 200, 40 * FS).astype(np.int32)
     all_found(one, chunks(record_counts("208", 40) + noise, [250]))
     assert min(scores) > LEAST_SCORE

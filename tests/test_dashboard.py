@@ -80,6 +80,11 @@ def shown(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) 
     return lines
 
 
+def frame_of(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardFrame:
+    """The frame of a snapshot, laid out for this size."""
+    return render_frame(snapshot, layout_view(snapshot, view, width, height), width, height)
+
+
 def printed(frame: DashboardFrame, **options: object) -> str:
     out = io.StringIO()
     settings: dict[str, object] = {"force_terminal": True, "color_system": "256", "width": 400, **options}
@@ -169,7 +174,7 @@ def test_letters_stand_above_their_peaks() -> None:
 
 def test_colour_is_never_needed() -> None:
     """Without colour no code for one is written, and the letters and states are still there."""
-    frame = render_frame(make(make_bed(state="lead off")), DashboardView(), 80, 24)
+    frame = frame_of(make(make_bed(state="lead off")), DashboardView(), 80, 24)
     plain = printed(frame, no_color=True)
     assert "\x1b[3" not in plain.replace("\x1b[3m", "")
     assert all(letter in plain for letter in "NSVFQ")
@@ -240,9 +245,7 @@ def test_rendering_is_pure() -> None:
     """The same snapshot and view make the same frame, and leave the wave as it was."""
     snapshot = SCENES["gap"]
     before = snapshot.beds[0].wave.copy()
-    assert (
-        render_frame(snapshot, DashboardView(), 120, 40).lines == render_frame(snapshot, DashboardView(), 120, 40).lines
-    )
+    assert frame_of(snapshot, DashboardView(), 120, 40).lines == frame_of(snapshot, DashboardView(), 120, 40).lines
     assert np.array_equal(before, snapshot.beds[0].wave, equal_nan=True)
 
 

@@ -11,10 +11,10 @@ from rich.style import Style
 from test_dashboard import SIZES, make, make_bed, shown
 
 from agent.core.messages import Alarm, AlarmCondition, BedSummary, BedView, Priority, WardSnapshot
+from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.alarm_lines import (
     FLASH_OFF_STYLES,
     FLASH_ON_STYLES,
-    MARKS_BY_PRIORITY,
     PRIORITIES,
     SHORT_CONDITIONS,
     STEADY_STYLES,
@@ -68,7 +68,7 @@ def test_an_alarm_in_words(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_many_alarms_leave_the_picture(size: tuple[int, int], ascii_only: bool) -> None:
-    """However many alarms a bed has, the most urgent ones are told, how many more there are, and the trace stays."""
+    """However many alarms a bed has, the most urgent ones and the number of others are shown, and the trace stays."""
     many = [replace(COUPLET, condition=condition, priority="low") for condition in get_args(AlarmCondition)]
     lines = shown(make(with_alarms(make_bed(), VT, *many)), replace(ONE, ascii=ascii_only), *size)
     assert "!!! VT" in lines[1]
@@ -103,7 +103,7 @@ def test_frames_flash() -> None:
 
 
 def test_acknowledged_and_over() -> None:
-    """An alarm that somebody saw is quieter, one that is over says so; neither flashes, and they look different."""
+    """An acknowledged alarm and one that is over do not flash, and are labelled differently."""
     seen, over = replace(VT, acknowledged_s=1055.0), replace(VT, ended=3400)
     for now_s in (1060.0, 1060.25):
         assert alarm_style(VT, now_s) in (FLASH_ON_STYLES["high"], FLASH_OFF_STYLES["high"])
@@ -112,30 +112,31 @@ def test_acknowledged_and_over() -> None:
     assert "00:00:24 over at 00:00:27" in shown(make(with_alarms(make_bed(), over)), ONE, 80, 24)[1]
     for beds in (3, 40):
         ward = make(*(with_alarms(make_bed(f"bed-{i}"), (VT, seen, over)[i % 3]) for i in range(beds)))
-        told = "\n".join(shown(ward, DashboardView(), 80, 24))
-        assert told.count("!!! VT ack") == 13 if beds == 40 else 1
-        assert told.count("!!! VT over") == 13 if beds == 40 else 1
+        output = "\n".join(shown(ward, DashboardView(), 80, 24))
+        assert output.count("!!! VT ack") == 13 if beds == 40 else 1
+        assert output.count("!!! VT over") == 13 if beds == 40 else 1
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_silenced(size: tuple[int, int]) -> None:
-    """How long alarms are silenced is told in the view of the bed, with alarms and without, and counted in the ward."""
+    """The rest of a silence is shown in the view of the bed, with alarms and without, and counted in the ward."""
     quiet = replace(with_alarms(make_bed("a"), VT), silenced_until_s=1154.0)
     calm = replace(make_bed("b"), silenced_until_s=1154.0)
     for bed in (quiet, calm):
         assert "silenced 1:34" in shown(make(bed), ONE, *size)[1]
-    told = shown(make(quiet, calm), DashboardView(), *size)
-    assert "2 silenced" in told[1]
-    assert "1:34" in "".join(told[2:])
+    output = shown(make(quiet, calm), DashboardView(), *size)
+    assert "2 silenced" in output[1]
+    assert "1:34" in "".join(output[2:])
     assert "silenced" not in "".join(shown(make(replace(quiet, silenced_until_s=1059.0)), ONE, *size))
 
 
 @pytest.mark.parametrize(
-    ("left_s", "told"), [(-5, ""), (0, ""), (0.6, "0:01"), (59, "0:59"), (120, "2:00"), (3599, "59:59"), (7200, "2 h")]
+    ("left_s", "output"),
+    [(-5, ""), (0, ""), (0.6, "0:01"), (59, "0:59"), (120, "2:00"), (3599, "59:59"), (7200, "2 h")],
 )
-def test_remaining(left_s: float, told: str) -> None:
-    """What is left of a silence is told in minutes and seconds."""
-    assert format_silence_left(1000 + left_s, 1000) == told
+def test_remaining(left_s: float, output: str) -> None:
+    """The rest of a silence is shown in minutes and seconds."""
+    assert format_silence_left(1000 + left_s, 1000) == output
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -151,7 +152,7 @@ def test_the_wards_counts(size: tuple[int, int]) -> None:
 
 
 def test_a_count_flashes_until_all_is_seen() -> None:
-    """The count of a priority flashes as long as somebody is to be called for one of its beds, silenced or not."""
+    """The count of a priority flashes while one of its beds has an unacknowledged alarm, silenced or not."""
 
     def style(*beds: BedSummary) -> Style:
         return next(style for text, style in ward_alarm_parts(beds, 1000.0) if "high" in text)
@@ -165,7 +166,7 @@ def test_a_count_flashes_until_all_is_seen() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_alarms_of_other_beds(size: tuple[int, int]) -> None:
-    """Whoever looks at one bed is told of the alarms of the others, but not of its own a second time."""
+    """The view of one bed shows the alarms of the others, but not its own a second time."""
     ward = make(with_alarms(make_bed("a"), VT), with_alarms(make_bed("b"), VT), with_alarms(make_bed("c"), COUPLET))
     head = shown(ward, replace(ONE, bed="a"), *size)[0]
     assert " !!! 1  ! 1 " in head
@@ -180,17 +181,17 @@ def test_last_alarms(size: tuple[int, int]) -> None:
     """The view of a bed lists its last alarms as they stand now, the newest first."""
     over = replace(HIGH_RATE, ended=2800, acknowledged_s=1050.0)
     bed = replace(with_alarms(make_bed(), replace(VT, acknowledged_s=1064.0)), last_alarms=(COUPLET, VT, over))
-    told = "\n".join(shown(make(bed), ONE, *size))
-    at = [told.index(row) for row in ("LAST ALARMS", "00:00:25 ! COUPLET", "00:00:24 !!! VT", "00:00:16 !! HR HIGH")]
+    output = "\n".join(shown(make(bed), ONE, *size))
+    at = [output.index(row) for row in ("LAST ALARMS", "00:00:25 ! COUPLET", "00:00:24 !!! VT", "00:00:16 !! HR HIGH")]
     assert at == sorted(at)
-    rows = [line for line in told.split("\n") if "00:00:24 !!! VT" in line or "00:00:16 !! HR HIGH" in line]
+    rows = [line for line in output.split("\n") if "00:00:24 !!! VT" in line or "00:00:16 !! HR HIGH" in line]
     assert size[0] < 115 or re.search(r"00:00:22 +\+5 s", rows[-1])
     assert size[0] < 115 or re.search(r"goes on +\+14 s", rows[-2])
     assert "LAST ALARMS" not in "\n".join(shown(make(make_bed()), ONE, *size))
 
 
 def test_an_alarm_is_listed_once() -> None:
-    """What is told of an alarm that goes on is what it is now, not what it was when it was announced."""
+    """An active alarm is listed in its present state, not as it was announced."""
     seen = replace(VT, acknowledged_s=1064.0)
     assert merge_recent_alarms(replace(make_bed(), alarms=(seen,), last_alarms=(VT,))) == [seen]
 
@@ -209,16 +210,23 @@ def test_every_condition_has_a_short_name() -> None:
     assert set(SHORT_CONDITIONS) == set(get_args(AlarmCondition))
     assert max(len(name) for name in SHORT_CONDITIONS.values()) <= 9
     assert len(set(SHORT_CONDITIONS.values())) == len(SHORT_CONDITIONS)
-    assert [MARKS_BY_PRIORITY[priority] for priority in PRIORITIES] == ["!!!", "!!", "!"]
+
+
+@pytest.mark.parametrize("condition", get_args(AlarmCondition))
+def test_short_names_abbreviate_the_names(condition: AlarmCondition) -> None:
+    """An alarm has one name everywhere: the letters of its short name are letters of the name, in the same order."""
+    letters = iter(condition.upper())
+    assert all(letter in letters for letter in SHORT_CONDITIONS[condition])
+    assert [PRIORITY_MARKS[priority] for priority in PRIORITIES] == ["!!!", "!!", "!"]
     assert alarm_label(COUPLET) == "! COUPLET"
 
 
 def test_no_rate_in_noise() -> None:
-    """While no rate is told for noise, none is shown; the rhythm has its name."""
+    """In noise no rate is shown; the rhythm has its name."""
     for view in (ONE, DashboardView(overview=True)):
-        told = "\n".join(shown(make(replace(make_bed(), suspended=True)), replace(view, ascii=True), 100, 30))
-        assert "HEART RATE -- /min" in told or view.overview
-        assert " 60 " not in told
+        output = "\n".join(shown(make(replace(make_bed(), suspended=True)), replace(view, ascii=True), 100, 30))
+        assert "HEART RATE -- /min" in output or view.overview
+        assert " 60 " not in output
     for size in SIZES:
         assert "  AF " in shown(make(replace(make_bed(), rhythm_name="AF")), ONE, *size)[0]
 
@@ -227,21 +235,21 @@ def test_keys_ask_for_what_is_seen() -> None:
     """k and m ask for the bed of the full view, or for the one that was chosen in the ward; and say so."""
     ward = make(with_alarms(make_bed("a"), VT), make_bed("b"))
     asked = press_keys(ONE, "km", ward)
-    assert asked.asked == (BedAction("acknowledge", "a"), BedAction("silence", "a"))
-    assert press_keys(DashboardView(), "k", ward).asked == ()
+    assert asked.actions == (BedAction("acknowledge", "a"), BedAction("silence", "a"))
+    assert press_keys(DashboardView(), "k", ward).actions == ()
     assert press_keys(DashboardView(), "k", ward).note == CHOOSE_NOTE
-    assert press_keys(DashboardView(), "nk", ward).asked == (BedAction("acknowledge", "a"),)
-    assert press_keys(DashboardView(), "nnm", ward).asked == (BedAction("silence", "b"),)
+    assert press_keys(DashboardView(), "nk", ward).actions == (BedAction("acknowledge", "a"),)
+    assert press_keys(DashboardView(), "nnm", ward).actions == (BedAction("silence", "b"),)
     assert press_keys(DashboardView(), "nk", ward).note == "alarms of a acknowledged"
     assert press_keys(DashboardView(), "nnk", ward).note == "b has no alarm"
     assert press_keys(DashboardView(), "nm", ward).note == "a silenced"
     quiet = make(replace(make_bed("a"), silenced_until_s=2000.0))
     assert press_keys(ONE, "m", quiet).note == "a is no longer silenced"
-    assert press_keys(ONE, "km", make()).asked == ()
+    assert press_keys(ONE, "km", make()).actions == ()
 
 
 def test_what_was_said_goes_away() -> None:
-    """What is said about a key stands in the footer for a while, then the keys do again."""
+    """The answer to a key is shown in the footer for a while, then the keys again."""
     ward = make(make_bed("a"), make_bed("b"))
     view = press_keys(DashboardView(), "k", ward)
     assert CHOOSE_NOTE in shown(ward, view, 80, 24)[-1]
@@ -292,7 +300,7 @@ def test_a_new_alarm_rings_at_once() -> None:
 
 
 def test_silence_ends_the_bell() -> None:
-    """What is acknowledged or silenced no longer rings, and rings anew when it is heard again."""
+    """What is acknowledged or silenced no longer rings, and rings again when it is audible again."""
     bell = AlarmBell()
     assert list(rings(bell, ("a", "high"), until_s=1)) == [0.0]
     assert list(rings(bell, until_s=60, start_s=1001.0)) == []

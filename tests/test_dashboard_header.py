@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from test_dashboard import SIZES, make, printed
+from test_dashboard import SIZES, frame_of, make, printed
 from test_dashboard_status import (
     FULL,
     LINK,
@@ -21,7 +21,7 @@ from test_dashboard_status import (
 )
 
 from agent.core.messages import BedStatus, LinkView
-from agent.dashboard.frame import layout_view, render_frame
+from agent.dashboard.frame import layout_view
 from agent.dashboard.styles import ALARM, WARN
 from agent.dashboard.view import DashboardView, freeze_view
 
@@ -31,7 +31,7 @@ from agent.dashboard.view import DashboardView, freeze_view
 )
 @pytest.mark.parametrize("size", SIZES)
 def test_behind(size: tuple[int, int], view: DashboardView) -> None:
-    """A bed that lies behind is said to, in the bed's view and in the overview, until it has caught up."""
+    """A bed that lies behind is marked in its view and in the overview until it has caught up."""
     late = make(bed("bed-a", behind_s=12.3), bed("bed-b"), link=LINK, recording=RECORDING)
     assert "behind 12 s" in text(late, size, view)
     assert ("1 behind" in text(late, size, view)) == bool(view.overview)
@@ -43,13 +43,13 @@ def test_behind(size: tuple[int, int], view: DashboardView) -> None:
 @pytest.mark.parametrize("state", ["ok", "learning", "lead off", "saturated", "no signal"])
 def test_behind_beside_the_state(state: BedStatus, view: DashboardView) -> None:
     """Lateness does not hide what else is wrong with a bed."""
-    told = text(make(bed(state=state, behind_s=99.0)), (80, 24), view)
-    assert "behind 99 s" in told
-    assert state in ("ok", "learning") or state.upper() in told
+    output = text(make(bed(state=state, behind_s=99.0)), (80, 24), view)
+    assert "behind 99 s" in output
+    assert state in ("ok", "learning") or state.upper() in output
 
 
 def test_a_long_delay_in_a_row() -> None:
-    """A delay of any length is told whole in a row, and the state beside it as far as there is room."""
+    """A delay of any length is shown whole, and the state beside it if there is room."""
     row = lines(make(bed(state="saturated", behind_s=599.0), link=LINK), (80, 24), OVERVIEW)[3]
     assert row.startswith(" SATURAT… behind 599 s")
     assert "behind 17 h" in text(make(bed(state="saturated", behind_s=6e4), link=LINK), (80, 24), OVERVIEW)
@@ -65,7 +65,7 @@ def test_nothing_comes_and_nothing_is_behind(state: BedStatus, view: DashboardVi
 
 
 def test_a_link_without_answers() -> None:
-    """Before the second socket has answered there is no round trip, and nothing stands for it."""
+    """Before the backfill channel has answered there is no round trip, and nothing stands for it."""
     silent = replace(LINK, round_trip_ms=None, offset_ms=None)
     assert re.search(r"connected  00:00:30 $", lines(make(bed(), link=silent), (120, 36))[0])
     assert "trip" not in text(make(bed(), link=silent), (120, 36))
@@ -76,10 +76,10 @@ def test_a_link_without_answers() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_troubles_are_told_in_full(size: tuple[int, int], overview: bool, ascii_only: bool) -> None:
     """The words of both troubles stand whole at the top of the screen, as alarms, and the keys still at its foot."""
-    told = lines(TROUBLED, size, DashboardView(overview=overview, ascii=ascii_only))
-    top = " ".join(" ".join(told[1:6]).split())
+    output = lines(TROUBLED, size, DashboardView(overview=overview, ascii=ascii_only))
+    top = " ".join(" ".join(output[1:6]).split())
     assert f"LINK LOST: {NO_KEY} RECORDING: {FULL}" in top
-    assert "quit" in told[-1]
+    assert "quit" in output[-1]
     alarms = [part.text for part in segments(TROUBLED, size, DashboardView(overview=overview)) if part.style is ALARM]
     assert any("LINK LOST: the device" in part for part in alarms)
     assert any("RECORDING: disk almost full" in part for part in alarms)
@@ -94,7 +94,7 @@ def test_troubles_are_told_in_full(size: tuple[int, int], overview: bool, ascii_
     ],
 )
 def test_trouble_by_state(link: LinkView, words: str, style: object) -> None:
-    """A link that never was, one that is lost and one in trouble are told apart, with beds and without."""
+    """A link that was never there, a lost one and one in trouble look different, with beds and without."""
     for snapshot in (make(link=link), make(bed(), link=link), make(bed("a"), bed("b"), link=link)):
         found = [part.style for part in segments(snapshot, (80, 24), DashboardView()) if words in part.text]
         assert found == [style]
@@ -109,13 +109,13 @@ def test_a_paused_recording_is_not_told_twice() -> None:
 def test_trouble_is_live_in_a_frozen_picture() -> None:
     """Troubles and the recording are those of now, the picture below them is the frozen one."""
     before = make(bed("before"), link=LINK)
-    told = text(
+    output = text(
         replace(TROUBLED, now_s=1072.0), (80, 24), freeze_view(layout_view(before, DashboardView(), 80, 24), before)
     )
-    assert "before" in told
-    assert "FROZEN 12 s" in told
-    assert "LINK LOST: the device" in told
-    assert "RECORDING: disk" in told
+    assert "before" in output
+    assert "FROZEN 12 s" in output
+    assert "LINK LOST: the device" in output
+    assert "RECORDING: disk" in output
 
 
 @pytest.mark.parametrize("size", [(100, 28), (120, 36)])
@@ -141,7 +141,7 @@ def test_recording_in_trouble_is_alarming() -> None:
         assert marks == [ALARM] * (2 if size[0] < 100 else 1)
         folder = [part.style for part in segments(troubled, size) if part.text == "20261001-120000"]
         assert size[0] < 100 or folder == [ALARM]
-    plain = printed(render_frame(troubled, DashboardView(), 80, 24), no_color=True)
+    plain = printed(frame_of(troubled, DashboardView(), 80, 24), no_color=True)
     assert re.search(r"\x1b\[1;7m ○ REC ", plain)
     assert re.search(r"\x1b\[1;7m RECORDING: disk almost full", plain)
 

@@ -13,12 +13,12 @@ from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, Beat, LinkView, Result, WardSnapshot
 from agent.dashboard import key_bindings as typed_keys
-from agent.dashboard.frame import fit_view, layout_view
+from agent.dashboard.frame import fit_view, fit_waves
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import BedAction, DashboardView, needed_beds
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
-from agent.outputs.result_sinks import MANY_BEDS, DashboardSink
+from agent.outputs.dashboard_sink import MANY_BEDS, DashboardSink
 
 
 @dataclass
@@ -39,16 +39,16 @@ class FakeScreen:
         self.view = typed_keys.press_keys(self.view, keys, snapshot)
         return not self.view.quit
 
-    def asked(self) -> tuple[BedAction, ...]:
-        asked, self.view = self.view.asked, replace(self.view, asked=())
-        return asked
+    def take_actions(self) -> tuple[BedAction, ...]:
+        actions, self.view = self.view.actions, replace(self.view, actions=())
+        return actions
 
-    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
+    def plan_frame(self, snapshot: WardSnapshot) -> Sequence[str]:
         self.view = fit_view(snapshot, self.view, 80, 24)
         return needed_beds(self.view, snapshot)
 
     def draw(self, snapshot: WardSnapshot) -> None:
-        self.view = layout_view(snapshot, self.view, 80, 24)
+        self.view = fit_waves(snapshot, self.view)
         self.drawn.append(snapshot)
 
     def ring(self) -> None:
@@ -67,10 +67,10 @@ class FakeSession:
     def clock(self) -> float:
         return self.now_s
 
-    def glance(self, now_s: float) -> WardSnapshot:
+    def ward_snapshot(self, now_s: float) -> WardSnapshot:
         return replace(self.ward, beds=(), now_s=now_s)
 
-    def look(self, glance: WardSnapshot, names: Iterable[str]) -> WardSnapshot:
+    def with_beds(self, glance: WardSnapshot, names: Iterable[str]) -> WardSnapshot:
         self.asked_for.append(list(names))
         return replace(glance, beds=tuple(bed for bed in self.ward.beds if bed.bed in self.asked_for[-1]))
 
@@ -80,7 +80,7 @@ class FakeSession:
     def silence(self, bed: str) -> None:
         self.done.append(("silence", bed))
 
-    def shown(self, beats: Iterable[Beat]) -> None:
+    def note_shown(self, beats: Iterable[Beat]) -> None:
         self.seen += beats
 
 
@@ -89,12 +89,13 @@ class Bench:
 
     def __init__(self, ward: WardSnapshot, config: Config) -> None:
         self.screen, self.session = FakeScreen(), FakeSession(ward)
-        self.dashboard = DashboardSink(cast(TerminalScreen, self.screen), config)
+        self.dashboard = DashboardSink(cast(TerminalScreen, self.screen), config, cast(MonitorSession, self.session))
 
     def at(self, now_s: float, found: list[Result] | None = None, keys: str = "") -> bool:
         self.session.now_s = now_s
         self.screen.typed = keys
-        return self.dashboard.show(found or [], cast(MonitorSession, self.session), now_s)
+        self.dashboard.push([], found or [], now_s)
+        return self.dashboard.refresh(now_s)
 
 
 def beat(bed: str) -> Beat:
@@ -149,7 +150,7 @@ def test_a_key_brings_a_frame_at_once(bench: Callable[[int], Bench]) -> None:
 
 
 def test_beats_bring_frames_where_few_beds_are_seen(bench: Callable[[int], Bench]) -> None:
-    """A beat of the bed that is seen brings a frame; where there are many beds it waits for the next one."""
+    """A beat of the shown bed triggers a frame; with many beds it waits for the next frame."""
     for beds, frames in ((1, 2), (MANY_BEDS, 2), (MANY_BEDS + 1, 1)):
         some = bench(beds)
         some.at(1000.0)
@@ -193,7 +194,7 @@ class FakeLink:
     def sent(self, _bed: str) -> int:
         return 1000
 
-    def behind_with(self, _waiting: dict[str, int]) -> None:
+    def set_backlog(self, _waiting: dict[str, int]) -> None:
         pass
 
 
@@ -204,46 +205,46 @@ def session(settings: Config, classifier: BeatClassifier) -> MonitorSession:
     now_s = made.clock()
     for name in "abc":
         for chunk in chunks(record_counts("208", 10), [125], bed=name):
-            made._step([replace(chunk, arrived_s=now_s)], now_s)
+            made.step([replace(chunk, arrived_s=now_s)], now_s)
     return made
 
 
 def test_a_session_in_two_steps(session: MonitorSession) -> None:
     """A glance has all beds but none in full, a look those that are named; a snapshot has all."""
     now_s = session.clock()
-    glance = session.glance(now_s)
+    glance = session.ward_snapshot(now_s)
     assert [bed.bed for bed in glance.index] == ["a", "b", "c"]
     assert glance.beds == ()
     assert glance.ledger.sent == 3000
     assert glance.ledger.analysed == 3 * 1250
-    looked = session.look(glance, ["c", "a"])
+    looked = session.with_beds(glance, ["c", "a"])
     assert [bed.bed for bed in looked.beds] == ["c", "a"]
     assert looked.beds[0].ledger.sent == 1000
     assert looked.beds[0].head == 1250
     assert looked.index is glance.index
-    assert [bed.bed for bed in session.snapshot(now_s).beds] == ["a", "b", "c"]
+    assert [bed.bed for bed in session.full_snapshot(now_s).beds] == ["a", "b", "c"]
 
 
 def test_acknowledged_alarms_are_told(session: MonitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was acknowledged is told with what is found next, and known to the list of the last alarms."""
+    """An acknowledged alarm comes with the next results, and is in the list of the last alarms."""
     alarm = replace(VT, bed="b")
     seen = replace(alarm, acknowledged_s=1060.0)
-    session._last_alarms.take([alarm, replace(COUPLET, bed="b")])
-    monkeypatch.setattr(session.ward, "acknowledge", lambda bed, _now_s: [seen] if bed == "b" else [])
+    session._alarm_history.push([], [alarm, replace(COUPLET, bed="b")], 0.0)
+    monkeypatch.setattr(session.pipeline, "acknowledge", lambda bed, _now_s: [seen] if bed == "b" else [])
     session.acknowledge("b")
     now_s = session.clock()
-    assert [item for item in session._step([], now_s) if isinstance(item, Alarm)] == [seen]
-    assert not [item for item in session._step([], now_s) if isinstance(item, Alarm)]
-    assert seen in session.look(session.glance(now_s), ["b"]).beds[0].last_alarms
+    assert [item for item in session.step([], now_s) if isinstance(item, Alarm)] == [seen]
+    assert not [item for item in session.step([], now_s) if isinstance(item, Alarm)]
+    assert seen in session.with_beds(session.ward_snapshot(now_s), ["b"]).beds[0].last_alarms
 
 
 def test_a_silence_is_seen_at_once(session: MonitorSession) -> None:
-    """A bed that is silenced is so in the next glance, and no longer when it is asked for again."""
+    """A bed that is silenced is so in the next glance, and no longer after a second request."""
     now_s = session.clock()
-    assert not session.glance(now_s).index[1].silenced
+    assert not session.ward_snapshot(now_s).index[1].silenced
     session.silence("b")
-    later = session.glance(session.clock())
+    later = session.ward_snapshot(session.clock())
     assert later.index[1].silenced
-    assert session.look(later, ["b"]).beds[0].silenced_until_s > later.now_s
+    assert session.with_beds(later, ["b"]).beds[0].silenced_until_s > later.now_s
     session.silence("b")
-    assert not session.glance(session.clock()).index[1].silenced
+    assert not session.ward_snapshot(session.clock()).index[1].silenced

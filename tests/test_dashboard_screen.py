@@ -17,10 +17,11 @@ import pytest
 from rich.console import Console
 
 from agent.core.messages import LinkView, WardSnapshot
+from agent.dashboard import frame
 from agent.dashboard.bell import BELL_CHARACTER
 from agent.dashboard.painter import BEGIN_UPDATE, END_UPDATE, FramePainter
 from agent.dashboard.terminal import CLOSE_SCREEN, OPEN_SCREEN, TerminalScreen, needs_ascii
-from agent.dashboard.view import BedAction, DashboardView
+from agent.dashboard.view import BedAction, DashboardView, order_view_beds
 from model.errors import TerminalError
 
 PATIENCE_S = 30
@@ -37,12 +38,13 @@ shown = WardSnapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "
 with TerminalScreen(Console(force_terminal=True), DashboardView()) as screen:
     going = True
     while going:
+        screen.plan_frame(shown)
         screen.draw(shown)
         if sys.argv[1] == "raise":
             raise ValueError("on purpose")
         select.select([] if screen.stdin_fd is None else [screen.stdin_fd], [], [], 0.05)
         going = screen.press(screen.keys(), shown)
-        if screen.view.bell and screen.looks_at(shown) == ():
+        if screen.view.bell and screen.plan_frame(shown) == ():
             screen.ring()
 print("the end")
 """
@@ -176,7 +178,7 @@ def test_resize(terminal: Terminal) -> None:
 
 
 def test_ctrl_l(terminal: Terminal) -> None:
-    """Ctrl-L draws everything anew."""
+    """Ctrl-L redraws everything."""
     terminal.wait_for(END_UPDATE)
     terminal.type("\x0c")
     terminal.wait_for("waiting for a stream")
@@ -213,12 +215,31 @@ def test_no_terminal() -> None:
         pass
 
 
-def test_what_was_asked_is_told_once() -> None:
-    """What a person asked for is handed out once."""
+def test_a_frame_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beds are ordered and cards chosen once per frame, when it is planned; drawing does not repeat it."""
+    orders: list[DashboardView] = []
+    written: list[str] = []
+
+    def count_orders(view: DashboardView, snapshot: WardSnapshot) -> DashboardView:
+        orders.append(view)
+        return order_view_beds(view, snapshot)
+
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: (120, 30))
+    monkeypatch.setattr(frame, "order_view_beds", count_orders)
+    screen = TerminalScreen(Console(file=io.StringIO(), force_terminal=True), DashboardView())
+    monkeypatch.setattr(screen, "_write", written.append)
+    screen.plan_frame(NOBODY)
+    screen.draw(NOBODY)
+    assert len(orders) == 1
+    assert "waiting for a stream" in "".join(written)
+
+
+def test_an_action_is_returned_once() -> None:
+    """An action that the user requested is returned once."""
     action = BedAction("silence", "bed-1")
-    screen = TerminalScreen(Console(file=io.StringIO()), DashboardView(asked=(action,)))
-    assert screen.asked() == (action,)
-    assert screen.asked() == ()
+    screen = TerminalScreen(Console(file=io.StringIO()), DashboardView(actions=(action,)))
+    assert screen.take_actions() == (action,)
+    assert screen.take_actions() == ()
 
 
 def test_ascii_where_nothing_else_works() -> None:

@@ -130,35 +130,35 @@ def test_the_ledger(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_ledger_of_long_standing(size: tuple[int, int]) -> None:
-    """Ten thousand million samples are still told to the last one."""
-    told = re.search(
+    """Ten thousand million samples are still shown to the last one."""
+    output = re.search(
         r"sent (\S+) = (\S+)(?: analysed)? \+ 345 missing \+ 40 under way", text(make(bed(ledger=BIG)), size)
     )
-    assert told
-    assert [int(figure.replace(",", "")) for figure in told.groups()] == [10**10, 10**10 - 385]
+    assert output
+    assert [int(figure.replace(",", "")) for figure in output.groups()] == [10**10, 10**10 - 385]
 
 
 @given(sent=NUMBERS, analysed=NUMBERS, missing=NUMBERS, width=st.integers(0, 120))
 def test_a_ledger_keeps_to_its_room(sent: int, analysed: int, missing: int, width: int) -> None:
     """The words of a ledger take no more room than they have, and what is missing is the last to go."""
-    told = "".join(part for part, _ in ledger_parts(Ledger(sent, analysed, missing), width))
-    assert len(told) <= width
-    assert "missing" in told or width < len("999 k missing")
-    if "=" in told:
-        figures = [int(figure) for figure in re.findall(r"[0-9]+", told.replace(",", ""))]
-        under_way = sum(figures[3:]) * (-1 if " - " in told else 1)
+    output = "".join(part for part, _ in ledger_parts(Ledger(sent, analysed, missing), width))
+    assert len(output) <= width
+    assert "missing" in output or width < len("999 k missing")
+    if "=" in output:
+        figures = [int(figure) for figure in re.findall(r"[0-9]+", output.replace(",", ""))]
+        under_way = sum(figures[3:]) * (-1 if " - " in output else 1)
         assert figures[0] == figures[1] + figures[2] + under_way
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_link_and_delay(size: tuple[int, int]) -> None:
     """The link's state, round trip and part of the delay, the security, and the clock only where it is off."""
-    told = text(make(bed(), link=LINK, recording=RECORDING), size)
+    output = text(make(bed(), link=LINK, recording=RECORDING), size)
     assert re.search(r"connected\s+0\.4 ms", lines(make(bed(), link=LINK), size)[0])
-    assert "12 ms" in told
-    assert "encrypted" in told
-    assert "not encrypted" not in told
-    assert "clock" not in told
+    assert "12 ms" in output
+    assert "encrypted" in output
+    assert "not encrypted" not in output
+    assert "clock" not in output
     assert "not encrypted" in text(make(bed(), link=replace(LINK, secured=False)), size)
     assert "1.2 s fast" in text(make(bed(), link=replace(LINK, offset_ms=1234.0), recording=RECORDING), size)
     assert "150 ms slow" in text(make(bed(), link=replace(LINK, offset_ms=-150.0), recording=RECORDING), size)
@@ -167,11 +167,11 @@ def test_link_and_delay(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_recording(size: tuple[int, int]) -> None:
-    """A recording shows its mark, folder, size and the space left; without one nothing is said of it."""
-    told = text(make(bed(), link=LINK, recording=RECORDING), size)
+    """A recording shows its mark, folder, size and the space left; without a recording nothing is shown of it."""
+    output = text(make(bed(), link=LINK, recording=RECORDING), size)
     assert "● REC" in lines(make(bed(), link=LINK, recording=RECORDING), size)[0]
     for part in ("20261001-120000", "12 MB", "34 GB free"):
-        assert part in told
+        assert part in output
     assert "* REC" in text(make(bed(), link=LINK, recording=RECORDING), size, DashboardView(ascii=True))
     assert "REC" not in text(make(bed(), link=LINK), size).replace("LAST BEATS", "")
 
@@ -180,10 +180,10 @@ def test_recording(size: tuple[int, int]) -> None:
 def test_a_wards_ledger(size: tuple[int, int]) -> None:
     """A row shows what its bed misses, the header what all beds miss, at large sizes the whole sum."""
     ward = make(*(bed(f"bed-{i}", ledger=LEDGER if i == 1 else Ledger(500, 500, 0)) for i in range(3)), link=LINK)
-    told = lines(ward, size, OVERVIEW)
-    assert sum("missing 345" in line for line in told) == 1
-    assert re.search(r"345 missing( of 13 k)?  |sent 13,345 = 13,000 analysed \+ 345 missing  ", told[0])
-    assert size[0] < 120 or "sent 13,345" in told[0]
+    output = lines(ward, size, OVERVIEW)
+    assert sum("missing 345" in line for line in output) == 1
+    assert re.search(r"345 missing( of 13 k)?  |sent 13,345 = 13,000 analysed \+ 345 missing  ", output[0])
+    assert size[0] < 120 or "sent 13,345" in output[0]
     assert any(
         "missing 345" in part.text and part.style is EVENT_STYLES["gap"] for part in segments(ward, size, OVERVIEW)
     )
@@ -233,25 +233,25 @@ def test_events_of_link_and_recording() -> None:
 def test_the_panel_keeps_what_matters() -> None:
     """Where the panel of the monitor is short, delays, link, clock, recording and rejected packets stay."""
     link = replace(LINK, offset_ms=1234.0, rejected=7)
-    told = text(make(bed(), link=link, recording=RECORDING), (100, 28))
+    output = text(make(bed(), link=link, recording=RECORDING), (100, 28))
     for part in ("delay", "added", "link", "clock", "record", "7 rejected"):
-        assert part in told
-    assert "running" not in told
+        assert part in output
+    assert "running" not in output
     assert "running" in text(make(bed(), link=link, recording=RECORDING), (200, 60))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
 def test_no_delay_of_the_link(size: tuple[int, int]) -> None:
     """Where the sending times are not known, the link has no part of the delay."""
-    told = text(
+    output = text(
         make(replace(bed(), latency=LatencySummary(408.0, 1.2, 3.4)), link=replace(LINK, round_trip_ms=None)), size
     )
-    assert "0.0 ms" not in told
-    assert re.search(r"p99 3\.4\) +$" if size[0] < 100 else "link     -- ", told, re.MULTILINE)
+    assert "0.0 ms" not in output
+    assert re.search(r"p99 3\.4\) +$" if size[0] < 100 else "link     -- ", output, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "output"),
     [
         (0.0, "0.0 ms"),
         (0.00042, "0.4 ms"),
@@ -272,13 +272,13 @@ def test_no_delay_of_the_link(size: tuple[int, int]) -> None:
         (math.nan, "--"),
     ],
 )
-def test_span(seconds: float, told: str) -> None:
-    """Durations are told in the unit that suits them."""
-    assert short_duration(seconds) == told
+def test_span(seconds: float, output: str) -> None:
+    """Durations are shown in a suitable unit."""
+    assert short_duration(seconds) == output
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
+    ("count", "output"),
     [
         (-5, "0 B"),
         (0, "0 B"),
@@ -292,7 +292,7 @@ def test_span(seconds: float, told: str) -> None:
         (10**21, "1000 EB"),
     ],
 )
-def test_scaled(count: int, told: str) -> None:
-    """Volumes are told in at most three digits, as far as there are prefixes."""
-    assert format_scaled_count(count, "B") == told
+def test_scaled(count: int, output: str) -> None:
+    """Volumes are shown in at most three digits, as far as there are prefixes."""
+    assert format_scaled_count(count, "B") == output
     assert format_scaled_count(345) == "345"

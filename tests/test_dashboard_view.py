@@ -42,8 +42,8 @@ def test_next_and_previous(keys: str, bed: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(79, 24), (40, 10), (20, 5), (80, 2)])
-def test_a_small_terminal_is_told_the_size_it_needs(size: tuple[int, int]) -> None:
-    """A terminal too small says so in whole words, and which size is needed, down to 20 columns."""
+def test_a_small_terminal_shows_the_needed_size(size: tuple[int, int]) -> None:
+    """A terminal that is too small shows in whole words which size is needed, down to 20 columns."""
     lines = ["".join(part.text for part in made) for made in render_frame(ABC, DashboardView(), *size).lines]
     assert " ".join(" ".join(lines).replace(":", "").split()) == f"{size[0]}x{size[1]} is too small 80x24 is needed"
     assert {len(line) for line in lines} == {size[0]}
@@ -51,7 +51,7 @@ def test_a_small_terminal_is_told_the_size_it_needs(size: tuple[int, int]) -> No
 
 
 def test_nothing_is_chosen_at_first() -> None:
-    """In the ward nothing is chosen until somebody does: the first key chooses the first or the last bed."""
+    """In the ward no bed is chosen at first: the first key chooses the first or the last bed."""
     assert press_keys(DashboardView(), "n", ABC).bed == "a"
     assert press_keys(DashboardView(), "p", ABC).bed == "c"
     assert press_keys(DashboardView(), "nn", ABC).bed == "b"
@@ -115,7 +115,7 @@ def test_only_what_is_held_can_be_looked_at() -> None:
     assert [bed.bed for bed in held.frozen.index] == [f"bed-{i}" for i in range(20, 40)]
     assert press_keys(held, "\x1b[F", MANY).bed == "bed-39"
     assert press_keys(held, "/9\r", MANY).bed == "bed-29"
-    assert press_keys(held, "k", MANY).asked == ()
+    assert press_keys(held, "k", MANY).actions == ()
     assert "space" in press_keys(held, "k", MANY).note
 
 
@@ -156,7 +156,7 @@ def test_quit(key: str) -> None:
 def test_other_keys(keys: str) -> None:
     """Keys without a meaning, and the sequences of function keys, change nothing but the time of the last key."""
     view = order_view_beds(DashboardView(), ABC)
-    assert press_keys(view, keys, ABC) == replace(view, touched_s=ABC.now_s if keys else view.touched_s)
+    assert press_keys(view, keys, ABC) == replace(view, last_key_s=ABC.now_s if keys else view.last_key_s)
 
 
 @pytest.mark.parametrize("key", ["n", "p", "\r", "o", "+", "-", " ", "<", "\x1b[6~"])

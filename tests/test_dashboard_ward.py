@@ -1,25 +1,30 @@
-"""The ward view: which beds stand where, how many cards of which size, and what the monitor is asked for."""
+"""The ward view: order of the beds, number and size of the cards, and what is requested from the monitor."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_dashboard import SIZES, WICKED, at_a_glance, make, make_bed, printed, shown
+from test_dashboard import SIZES, WICKED, at_a_glance, frame_of, make, make_bed, printed, shown
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
+from agent.core.config import Config
 from agent.core.events import EventText
 from agent.core.messages import Alarm, BedSummary, Ledger, Priority, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, SINK_S, SORT_EVERY_S, BedOrder, restrict_order, update_order
-from agent.dashboard.frame import fit_view, layout_view, render_frame
+from agent.dashboard.frame import fit_view, layout_view
 from agent.dashboard.key_bindings import match_bed_names, press_keys
 from agent.dashboard.layout import SMALL_CARD, choose_card_grid, resize_card_grid
 from agent.dashboard.picture import draw_dashboard_svg
 from agent.dashboard.view import DashboardView, needed_beds, page_beds
-from agent.monitor.ward_index import INDEX_REFRESH_S as LOOKED_S
-from agent.monitor.ward_index import KEPT_ALARMS, AlarmHistory, WardIndex
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.alarm_history import KEPT_ALARMS, AlarmHistory
+from agent.monitor.snapshot import INDEX_PERIOD_S, SnapshotMaker
 from agent.pipeline.monitored_bed import MonitoredBed
+from agent.pipeline.pipeline import Pipeline
 
 WARD = make(*(make_bed(f"bed-{i}") for i in range(1000)))
 NAMES = ("a", "b", "c", "d")
@@ -133,23 +138,23 @@ def test_cards_of_a_frozen_page_keep_their_size() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_thousand_beds(size: tuple[int, int]) -> None:
-    """Of a thousand beds those of the page are asked for, and drawn with name, rate and wave."""
+    """Of a thousand beds those of the page are requested, and drawn with name, rate and wave."""
     view = fit_view(WARD, DashboardView(), *size)
     names = needed_beds(view, WARD)
     assert 20 <= len(names) < 300
     page = replace(WARD, beds=WARD.beds[: len(names)])
-    told = "\n".join(shown(page, view, *size))
-    assert f"beds 1-{len(names)} of 1000" in told
-    assert all(name in told for name in names)
-    assert told.count(" 60 ") >= len(names)
-    assert any("\u2801" <= char <= "\u28ff" for char in told)
+    output = "\n".join(shown(page, view, *size))
+    assert f"beds 1-{len(names)} of 1000" in output
+    assert all(name in output for name in names)
+    assert output.count(" 60 ") >= len(names)
+    assert any("\u2801" <= char <= "\u28ff" for char in output)
 
 
 def test_beds_that_are_not_there_in_full() -> None:
     """A page drawn without its beds, as after a change of the terminal's size, names them."""
     for ward in (WARD, make(*WARD.beds[:5])):
-        told = "\n".join(shown(replace(ward, beds=()), DashboardView(), 80, 24))
-        assert "bed-3" in told
+        output = "\n".join(shown(replace(ward, beds=()), DashboardView(), 80, 24))
+        assert "bed-3" in output
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -174,18 +179,18 @@ def test_small_cards_say_what_matters() -> None:
     beds[4] = replace(beds[4], suspended=True)
     beds[5] = replace(beds[5], behind_s=7.0)
     beds[6] = replace(beds[6], silenced_until_s=1090.0)
-    told = "\n".join(shown(make(*beds), DashboardView(), 80, 24))
-    cards = [line[at : at + 39] for line in told.split("\n")[2:22] for at in (0, 41)]
-    said = {card[1:7]: card[10:30] for card in cards}
+    output = "\n".join(shown(make(*beds), DashboardView(), 80, 24))
+    cards = [line[at : at + 39] for line in output.split("\n")[2:22] for at in (0, 41)]
+    messages = {card[1:7]: card[10:30] for card in cards}
     assert cards[0].startswith(" bed-01")
-    assert "60 !!! VT +1" in said["bed-01"]
-    assert "-- NO DATA" in said["bed-02"]
-    assert "60 bigeminy" in said["bed-03"]
-    assert "-- noise" in said["bed-04"]
-    assert "60 behind 7 s" in said["bed-05"]
-    assert "60 silenced 0:30" in said["bed-06"]
-    assert "60 MLII" in said["bed-07"]
-    assert "!!! VT  V beats in a row: 7 at 152/min" in told
+    assert "60 !!! VT +1" in messages["bed-01"]
+    assert "-- NO DATA" in messages["bed-02"]
+    assert "60 bigeminy" in messages["bed-03"]
+    assert "-- noise" in messages["bed-04"]
+    assert "60 behind 7 s" in messages["bed-05"]
+    assert "60 silenced 0:30" in messages["bed-06"]
+    assert "60 MLII" in messages["bed-07"]
+    assert "!!! VT  V beats in a row: 7 at 152/min" in output
 
 
 def test_high_cards_do_not_touch() -> None:
@@ -193,12 +198,12 @@ def test_high_cards_do_not_touch() -> None:
     for beds, lines, empty in ((24, 4, [3, 7]), (40, 2, [])):
         ward = make(*(make_bed(f"bed-{i:02}") for i in range(beds)))
         assert layout_view(ward, DashboardView(), 120, 36).grid.lines == lines
-        told = shown(ward, DashboardView(), 120, 36)[2:10]
-        assert [row for row, line in enumerate(told) if not line.strip()] == empty
+        output = shown(ward, DashboardView(), 120, 36)[2:10]
+        assert [row for row, line in enumerate(output) if not line.strip()] == empty
 
 
 def test_the_chosen_bed_in_words() -> None:
-    """Below the small cards stands what is to be said of the chosen bed, or the most urgent one."""
+    """Below the small cards is a line for the chosen bed, or the most urgent one."""
     beds = [make_bed(f"bed-{i:02}") for i in range(40)]
     beds[7] = replace(beds[7], rhythm_name="AF")
     calm = make(*beds)
@@ -213,8 +218,8 @@ def test_the_cursor_is_where_somebody_chose() -> None:
     for beds in (3, 40):
         ward = make(*(make_bed(f"bed-{i:02}") for i in range(beds)))
         assert "▌" not in "\n".join(shown(ward, DashboardView(), 80, 24))
-        told = shown(ward, DashboardView(bed="bed-02"), 80, 24)
-        assert any("▌bed-02" in line for line in told)
+        output = shown(ward, DashboardView(bed="bed-02"), 80, 24)
+        assert any("▌bed-02" in line for line in output)
 
 
 def test_the_page_goes_with_the_choice() -> None:
@@ -294,11 +299,11 @@ def test_frozen_ward(size: tuple[int, int]) -> None:
     page = replace(WARD, beds=WARD.beds[: len(page_beds(view))])
     view = layout_view(page, press_keys(view, " ", WARD), *size)
     urgent = at_a_glance(make(*(with_alarms(bed, VT) for bed in WARD.beds[:7]), now_s=1070.0))
-    told = shown(urgent, view, *size)
-    assert "FROZEN 10 s" in told[0]
-    assert f"of {len(page.beds)} " in told[0]
-    assert "!!! 7 high" in told[1]
-    assert "!!!" not in "".join(told[2:])
+    output = shown(urgent, view, *size)
+    assert "FROZEN 10 s" in output[0]
+    assert f"of {len(page.beds)} " in output[0]
+    assert "!!! 7 high" in output[1]
+    assert "!!!" not in "".join(output[2:])
     assert len(page_beds(view)) == len(page.beds)
     assert layout_view(urgent, press_keys(view, " ", urgent), *size).order.names == tuple(
         bed.bed for bed in urgent.beds
@@ -317,40 +322,44 @@ def test_pictures() -> None:
 def test_no_colour_is_needed() -> None:
     """Without colour no code for one is written, and marks and words are still there."""
     ward = make(*(with_alarms(make_bed(f"bed-{i}"), VT, COUPLET) for i in range(40)))
-    plain = printed(render_frame(ward, DashboardView(), 80, 24), no_color=True)
+    plain = printed(frame_of(ward, DashboardView(), 80, 24), no_color=True)
     assert "\x1b[3" not in plain
     assert plain.count("!!! VT") >= 40
 
 
 class Known:
-    """Alarms of each row, as a ward would know them."""
+    """A pipeline whose beds have the alarms that are set here, by row, over a link that sent ten samples of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, beds: dict[str, MonitoredBed]) -> None:
+        self.beds = beds
+        self.alarms = SimpleNamespace(rules=lambda row: SimpleNamespace(manager=self.managers(row)))
         self.shown: dict[int, tuple[Alarm, ...]] = {}
         self.until_s: dict[int, float] = {}
 
-    def view(self, row: int) -> tuple[Alarm, ...]:
-        return self.shown.get(row, ())
+    def managers(self, row: int) -> SimpleNamespace:
+        shown, until_s = self.shown.get(row, ()), self.until_s.get(row, 0.0)
 
-    def urgency(self, row: int) -> int:
-        return 8 * len(self.view(row))
+        def audible(now_s: float) -> Priority | None:
+            return None if until_s > now_s or not shown else shown[0].priority
 
-    def audible(self, row: int, now_s: float) -> Priority | None:
-        return None if self.until_s.get(row, 0.0) > now_s or not self.view(row) else self.view(row)[0].priority
+        return SimpleNamespace(view=shown, urgency=8 * len(shown), audible=audible, silenced_until_s=until_s)
 
-    def silenced_until_s(self, row: int) -> float:
-        return self.until_s.get(row, 0.0)
+    def snapshots(self, settings: Config) -> SnapshotMaker:
+        link = SimpleNamespace(sent=lambda _: 10)
+        return SnapshotMaker(cast(Pipeline, self), cast(LinkReceiver, link), settings, AlarmHistory())
 
 
-def test_all_beds_at_a_glance() -> None:
+def test_all_beds_at_a_glance(settings: Config) -> None:
     """The index holds every bed with what its order and the counts need, and the sum of the samples."""
-    beds = {name: MonitoredBed(name, row, arrived_s=100.0, sent_s=98.0) for row, name in enumerate("abc")}
+    beds = {
+        name: MonitoredBed(name, row, arrived_s=100.0, sent_s=98.0, analysed=8, lost=1)
+        for row, name in enumerate("abc")
+    }
     beds["c"].arrived_s = 50.0
-    known = Known()
+    known = Known(beds)
     known.shown = {0: (VT,), 1: (COUPLET, COUPLET)}
     known.until_s = {1: 130.0}
-    glances = WardIndex(beds, known, lambda _: Ledger(10, 8, 1), lost_s=2.5)
-    seen, total = glances.look(100.5)
+    seen, total = known.snapshots(settings).index(100.5)
     assert seen == (
         BedSummary("a", "learning", 8, "high", "high", False, 2.5),
         BedSummary("b", "learning", 16, "low", None, True, 2.5),
@@ -359,33 +368,34 @@ def test_all_beds_at_a_glance() -> None:
     assert total == Ledger(30, 24, 3)
 
 
-def test_a_glance_is_not_taken_at_every_frame() -> None:
+def test_a_glance_is_not_taken_at_every_frame(settings: Config) -> None:
     """The index is the same for a while, unless there is a new bed, something was done, or the time is over."""
-    beds, known = {"a": MonitoredBed("a", 0)}, Known()
-    glances = WardIndex(beds, known, lambda _: Ledger(), lost_s=2.5)
-    first = glances.look(100.0)[0]
+    beds = {"a": MonitoredBed("a", 0)}
+    known = Known(beds)
+    glances = known.snapshots(settings)
+    first = glances.index(100.0)[0]
     known.shown = {0: (VT,)}
-    assert glances.look(100.0 + LOOKED_S / 2)[0] is first
-    assert glances.look(100.0 + LOOKED_S)[0][0].priority == "high"
+    assert glances.index(100.0 + INDEX_PERIOD_S / 2)[0] is first
+    assert glances.index(100.0 + INDEX_PERIOD_S)[0][0].priority == "high"
     known.shown = {}
-    assert glances.look(101.0)[0][0].priority is None
+    assert glances.index(101.0)[0][0].priority is None
     known.shown = {0: (VT,)}
-    glances.forget()
-    assert glances.look(101.01)[0][0].priority == "high"
+    glances.forget_index()
+    assert glances.index(101.01)[0][0].priority == "high"
     beds["b"] = MonitoredBed("b", 1)
-    assert len(glances.look(101.02)[0]) == 2
-    assert glances.look(50.0)[0] is not glances.look(101.02)[0]
+    assert len(glances.index(101.02)[0]) == 2
+    assert glances.index(50.0)[0] is not glances.index(101.02)[0]
 
 
 def test_the_last_alarms_of_a_bed() -> None:
-    """An alarm is kept as it was told last, the newest first, and only so many."""
+    """An alarm is kept in its latest state, newest first, and only a limited number."""
     last = AlarmHistory()
-    last.take([VT, EventText("gap", "bed-1", "", 0, "a gap"), COUPLET])
+    last.push([], [VT, EventText("gap", "bed-1", "", 0, "a gap"), COUPLET], 0.0)
     over = replace(VT, ended=VT.onset + 500)
-    last.take([over])
+    last.push([], [over], 0.0)
     assert last.of("bed-1") == (COUPLET, over)
     assert last.of("bed-2") == ()
-    last.take([replace(VT, onset=onset) for onset in range(1000, 1100)])
+    last.push([], [replace(VT, onset=onset) for onset in range(1000, 1100)], 0.0)
     assert len(last.of("bed-1")) == KEPT_ALARMS
     assert last.of("bed-1")[0].onset == 1099
 
@@ -393,7 +403,7 @@ def test_the_last_alarms_of_a_bed() -> None:
 def test_a_frame_is_a_function_of_what_it_shows() -> None:
     """The same snapshot and view make the same frame, and leave the waves as they were."""
     before = [bed.wave.copy() for bed in WARD.beds[:5]]
-    one, two = (render_frame(WARD, DashboardView(), 120, 36).lines for _ in range(2))
+    one, two = (frame_of(WARD, DashboardView(), 120, 36).lines for _ in range(2))
     assert one == two
     assert all(np.array_equal(wave, bed.wave) for wave, bed in zip(before, WARD.beds, strict=False))
 

@@ -3,6 +3,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from alarmed import run_start
 from numpy.typing import NDArray
 
 from agent.analysis.qrs_detector import QrsDetector, RPeak
@@ -31,7 +32,7 @@ def ecg(name: str, seconds: int = 60, start: int = 0) -> FloatArray:
 def detect(x: FloatArray, cuts: list[int] | None = None, first: int = 0) -> list[RPeak]:
     """All beats of one bed whose signal comes in chunks cut at `cuts`."""
     detector = QrsDetector()
-    detector.reset(0, first)
+    detector.start(0, run_start(first))
     beats = [beat for chunk in np.split(x, cuts or []) for beat in detector.push(ROW, chunk[None])]
     return beats + detector.flush(0)
 
@@ -88,7 +89,7 @@ def test_reset_equals_new() -> None:
     """After a reset nothing of the past is left."""
     detector = QrsDetector(2)
     detector.push(np.array([0, 1]), np.stack([ecg("203")[:3000] * 5, ecg("100")[:3000]]))
-    detector.reset(0, 1000)
+    detector.start(0, run_start(1000))
     beats = detector.push(ROW, ecg("106")[None]) + detector.flush(0)
     assert beats == detect(ecg("106"), first=1000)
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import all_found, chunks
 
 from agent.analysis.beat_cutter import BeatCandidate
-from agent.core.config import Config
+from agent.core.config import Config, load_config
 from agent.core.events import Event
 from agent.core.messages import Beat, End, FloatArray
 from agent.pipeline.pipeline import Pipeline
@@ -19,6 +19,9 @@ from model.training.augmented_streams import UNCHANGED_VARIANT, AugmentedStream,
 
 N, S, V, F = range(4)
 NOISY = StreamVariant("noisy", "first", noise_db=(3, 3), share=1.0)
+
+
+SIGNAL = load_config(None, {}).signal
 
 
 def part(name: str, seconds: float, kind: StreamVariant = UNCHANGED_VARIANT) -> AugmentedStream:
@@ -76,7 +79,7 @@ def test_flutter_is_not_scored() -> None:
 def test_what_a_record_holds() -> None:
     """In five minutes of record 208 nearly every beat is found, and has the class of the reference beat it is near."""
     reference = part("208", 300)
-    seen = build_candidates([reference])
+    seen = build_candidates([reference], SIGNAL)
     assert seen.inputs.shape == (len(seen.cuts), INPUTS)
     assert seen.inputs.dtype == np.float16
     assert np.isfinite(seen.inputs).all()
@@ -112,7 +115,7 @@ def test_training_sees_what_the_monitor_sees(settings: Config, size: int) -> Non
     ward = Pipeline(settings, net)
     counts = np.rint(1000 * reference.x).astype(np.int32)
     told: list[Beat | Event] = all_found(ward, [*chunks(counts, [size]), End("1", "run", len(counts), FS)])
-    beats, seen = [one for one in told if isinstance(one, Beat)], build_candidates([reference])
+    beats, seen = [one for one in told if isinstance(one, Beat)], build_candidates([reference], SIGNAL)
     assert len(beats) > 200
     assert any(cut.score <= 0 for cut in seen.cuts)
     assert [(one.sample, one.decided, one.found) for one in beats] == [
@@ -124,7 +127,7 @@ def test_training_sees_what_the_monitor_sees(settings: Config, size: int) -> Non
 def test_streams_do_not_disturb_each_other() -> None:
     """Streams of several lengths side by side give what each gives alone, one after the other."""
     streams = [part("208", 60), part("201", 30.5), part("101", 45)]
-    together, alone = build_candidates(streams), [build_candidates([one]) for one in streams]
+    together, alone = build_candidates(streams, SIGNAL), [build_candidates([one], SIGNAL) for one in streams]
     assert np.array_equal(together.inputs, np.concatenate([one.inputs for one in alone]))
     assert np.array_equal(together.labels, np.concatenate([one.labels for one in alone]))
     assert np.array_equal(together.records, np.concatenate([one.records for one in alone]))

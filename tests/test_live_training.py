@@ -35,6 +35,7 @@ from model.training.augmented_streams import (
 from model.training.context_training import ContextRecipe
 
 CPU = torch.device("cpu")
+SIGNAL = configuration.load_config(None, {}).signal
 SETTINGS = replace(configuration.load_config(None, {}).train, device="cpu", threads=1, seed=4)
 VIEWS = (UNCHANGED_VARIANT, next(kind for kind in STREAM_VARIANTS if kind.name == "ectopy 1"))
 SECONDS = 150
@@ -74,7 +75,7 @@ def finished(asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """The folder of a whole run, and the streams it took."""
     folder = tmp_path_factory.mktemp("runs") / "new" / "live"
     asked.clear()
-    show_live_training(SETTINGS, folder, "live", "ecg-agent train-live --seed 4", None)
+    show_live_training(SETTINGS, SIGNAL, folder, "live", "ecg-agent train-live --seed 4", None)
     return folder, list(asked)
 
 
@@ -113,7 +114,7 @@ def test_the_card_says_how_it_was_made(finished: tuple[Path, Asked]) -> None:
 def test_the_hash_is_that_of_the_test_side(finished: tuple[Path, Asked]) -> None:
     """Who makes the test candidates again finds the same hash, and the same numbers by class."""
     training = checkpoint.load_checkpoint(finished[0] / "live.safetensors", CPU)[1].training
-    test = build_candidates([short(name) for name in ("233", "200")])
+    test = build_candidates([short(name) for name in ("233", "200")], SIGNAL)
     assert dataset.digest_arrays(test.inputs, test.labels) == training["test_sha256"]
     assert count_candidates([test]) == training["test_beats"]
 
@@ -127,7 +128,7 @@ def test_sides(finished: tuple[Path, Asked]) -> None:
 def test_a_fold_keeps_records_apart(asked: Asked, tmp_path: Path) -> None:
     """With a fold the test is on a fifth of DS1 as it is, DS2 is left alone, and no view of the fifth is learnt."""
     asked.clear()
-    show_live_training(SETTINGS, tmp_path, "live", "", 1)
+    show_live_training(SETTINGS, SIGNAL, tmp_path, "live", "", 1)
     assert asked == [*(("208", kind, 4) for kind in VIEWS), ("119", UNCHANGED_VARIANT, 4)]
     text = model_card.render_model_card(tmp_path / "live.safetensors")
     assert "fold 1 (counted from 0) of the 5" in " ".join(text.split())
@@ -136,13 +137,13 @@ def test_a_fold_keeps_records_apart(asked: Asked, tmp_path: Path) -> None:
 def test_a_seed_is_a_training(finished: tuple[Path, Asked], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same seed gives the same file to the byte, another one other weights; the terminal says what is learnt."""
     folder, _ = finished
-    show_live_training(SETTINGS, tmp_path / "same", "live", "ecg-agent train-live --seed 4", None)
+    show_live_training(SETTINGS, SIGNAL, tmp_path / "same", "live", "ecg-agent train-live --seed 4", None)
     said = capsys.readouterr().out
     for expected in ("train on 2 records in 2 views each: {'N':", "test  on 2 records", "epoch 1 of 1: loss", "V Se"):
         assert expected in said
     same = (tmp_path / "same" / "live.safetensors").read_bytes()
     assert same == (folder / "live.safetensors").read_bytes()
-    show_live_training(replace(SETTINGS, seed=5), tmp_path / "other", "live", "", None)
+    show_live_training(replace(SETTINGS, seed=5), SIGNAL, tmp_path / "other", "live", "", None)
     assert weights(tmp_path / "other") != weights(folder)
 
 
@@ -168,7 +169,7 @@ def test_unscored_candidates_are_left_out() -> None:
     """Flutter is of no class, neither in the counts nor in the figures; nor are candidates that are no beats."""
     torch.manual_seed(0)
     net = build_context_net(CONTEXT_SIZE, CPU).eval()
-    made = build_candidates([short("208")])
+    made = build_candidates([short("208")], SIGNAL)
     made = LabelledCandidates(made.inputs[:200], np.zeros(200, np.int64), made.records[:200], made.cuts[:200])
     made.labels[:50], made.labels[50:80] = UNSCORED_LABEL, NO_BEAT
     assert count_candidates([made]) == {"N": 120, "S": 0, "V": 0, "F": 0, "Q": 0, "no beat": 30}
@@ -185,7 +186,7 @@ def test_verdicts_are_of_one_record() -> None:
     """What one record's beats were said to be has no say in those of another, though their clusters are alike."""
     torch.manual_seed(0)
     net = build_context_net(CONTEXT_SIZE, CPU).eval()
-    found = build_candidates([short("208"), short("119")])
+    found = build_candidates([short("208"), short("119")], SIGNAL)
     cuts = tuple(replace(cut, cluster=0, new=False) for cut in found.cuts)
     first = int((found.records == "208").sum())
     later = LabelledCandidates(found.inputs[first:], found.labels[first:], found.records[first:], cuts[first:])

@@ -1,16 +1,22 @@
 """Metrics for Prometheus: what is counted, what a scrape tells, and addresses that make no sense."""
 
+import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import pytest
+from conftest import chunks, record_counts
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.core import config as configuration
+from agent.analysis.beat_classifier import BeatClassifier
+from agent.core.config import Config
 from agent.core.messages import Alarm, Beat, Ledger, LinkView, RecordingView
+from agent.link.link_receiver import LinkReceiver
+from agent.monitor.monitor_session import MonitorSession
+from agent.monitor.snapshot import MonitorFigures
 from agent.outputs.prometheus import MetricsExporter, parse_metrics_address
 from model.errors import ConfigError
 
@@ -18,29 +24,16 @@ BEAT = Beat("7", 100, 150, "V", (0.0, 0.0, 1.0, 0.0, 0.0), 0.8, arrived_s=5.0, s
 ALARM = Alarm("7", "run", "couplet", "low", "2 V beats in a row at 127/min", 100, 150, 5.0)
 
 
-class Bed:
-    """As much of a bed as a scrape asks for."""
-
-    def __init__(self, name: str, row: int, state: str, gaps: int) -> None:
-        self.name, self.row, self.gaps, self._state = name, row, gaps, state
-
-    def state(self, now_s: float, lost_s: float) -> str:
-        assert (now_s, lost_s) == (9.0, configuration.load_config(None, {}).monitor.lost_s)
-        return self._state
-
-
-def session(recorder: Any = None) -> Any:
-    """A session of two beds."""
-    beds = {"7": Bed("7", 0, "ok", 2), 'b"8': Bed('b"8', 1, "no data", 0)}
-    alarms = SimpleNamespace(view=lambda row: (ALARM,) if row == 0 else ())
-    rates = {"7": 72.5, 'b"8': None}
-    return SimpleNamespace(
-        clock=lambda: 9.0,
-        config=configuration.load_config(None, {}),
-        ward=SimpleNamespace(beds=beds, alarms=alarms, heart_rate=rates.__getitem__),
-        link=SimpleNamespace(view=lambda _: LinkView("tcp://x", "connected", packets=11, rejected=3)),
-        ledger=lambda name: Ledger(100, 90, 10) if name == "7" else Ledger(),
-        recorder=recorder,
+def figures(recording: RecordingView | None = None) -> MonitorFigures:
+    """The figures of two beds."""
+    return MonitorFigures(
+        states={"ok": 1, "no data": 1},
+        heart_rates={"7": 72.5},
+        ledgers={"7": Ledger(100, 90, 10), 'b"8': Ledger()},
+        gaps={"7": 2, 'b"8': 2},
+        active_alarms={("7", "low"): 1},
+        link=LinkView("tcp://x", "connected", packets=11, rejected=3),
+        recording=recording,
     )
 
 
@@ -69,8 +62,9 @@ def scraped(served: MetricsExporter) -> dict[tuple[str, tuple[tuple[str, str], .
 
 def test_counts_beats_and_each_alarm_once(metrics: MetricsExporter) -> None:
     """An alarm that ends or is acknowledged is told again, but is the same."""
-    metrics.take([BEAT, BEAT, replace(BEAT, label="N"), ALARM])
-    metrics.take([replace(ALARM, acknowledged_s=6.0), replace(ALARM, ended=300)])
+    metrics.push([], [BEAT, BEAT, replace(BEAT, label="N"), ALARM], 0.0)
+    metrics.push([], [replace(ALARM, acknowledged_s=6.0), replace(ALARM, ended=300)], 1.0)
+    metrics.publish(figures())
     found = scraped(metrics)
     assert found["ecg_agent_beats_total", (("bed", "7"), ("class", "V"))] == 2
     assert found["ecg_agent_beats_total", (("bed", "7"), ("class", "N"))] == 1
@@ -79,8 +73,8 @@ def test_counts_beats_and_each_alarm_once(metrics: MetricsExporter) -> None:
 
 
 def test_latency_is_a_histogram(metrics: MetricsExporter) -> None:
-    metrics.shown(BEAT, 0.03)
-    metrics.shown(replace(BEAT, sent_s=0.0), 0.2)
+    metrics.note_shown(BEAT, 0.03)
+    metrics.note_shown(replace(BEAT, sent_s=0.0), 0.2)
     found = scraped(metrics)
     assert found["ecg_agent_added_latency_seconds_count", ()] == 2
     assert found["ecg_agent_added_latency_seconds_bucket", (("le", "0.05"),)] == 1
@@ -89,7 +83,7 @@ def test_latency_is_a_histogram(metrics: MetricsExporter) -> None:
 
 def test_tells_of_the_session(metrics: MetricsExporter) -> None:
     """Beds by state, rates where there are any, ledgers, gaps, alarms to be seen, the link."""
-    metrics.watch(session())
+    metrics.publish(figures())
     found = scraped(metrics)
     assert found["ecg_agent_beds", (("state", "ok"),)] == 1
     assert found["ecg_agent_beds", (("state", "no data"),)] == 1
@@ -108,11 +102,58 @@ def test_tells_of_the_session(metrics: MetricsExporter) -> None:
 
 
 def test_tells_of_the_recording(metrics: MetricsExporter) -> None:
-    recorder = SimpleNamespace(view=lambda: RecordingView("night", written=4096, free=10**9))
-    metrics.watch(session(recorder))
+    metrics.publish(figures(RecordingView("night", written=4096, free=10**9)))
     found = scraped(metrics)
     assert found["ecg_agent_recorded_bytes_total", ()] == 4096
     assert found["ecg_agent_disk_free_bytes", ()] == 10**9
+
+
+class SilentLink:
+    """A link over which nothing comes."""
+
+    packets = rejected = 0
+
+    def view(self, _now_s: float) -> LinkView:
+        return LinkView("tcp://x", "connected", 0, 0)
+
+    def sent(self, _bed: str) -> int:
+        return 1000
+
+    def set_backlog(self, _waiting: dict[str, int]) -> None:
+        pass
+
+
+def test_a_scrape_never_meets_a_step(
+    metrics: MetricsExporter, settings: Config, classifier: BeatClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scrapes of a real session, whose beds join and have beats meanwhile, are all answered, each of one moment."""
+    monkeypatch.setattr("agent.monitor.monitor_session.FIGURES_PERIOD_S", 0.0)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    scrapes: list[dict[tuple[str, tuple[tuple[str, str], ...]], float]] = []
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.is_set():
+            scrapes.append(scraped(metrics))
+
+    scraper = threading.Thread(target=scrape)
+    session = MonitorSession(cast(LinkReceiver, SilentLink()), classifier, settings, metrics=metrics)
+    try:
+        session.step([], session.clock())
+        scraper.start()
+        for piece in chunks(record_counts("208", 20), [125]):
+            for bed in range(1 + piece.first // 125):
+                now_s = session.clock()
+                session.step([replace(piece, bed=f"bed {bed}", arrived_s=now_s)], now_s)
+    finally:
+        sys.setswitchinterval(interval_s)
+        over.set()
+        scraper.join()
+    assert len(scrapes) > 3
+    for found in scrapes:
+        beds = sum(value for (name, _), value in found.items() if name == "ecg_agent_beds")
+        assert beds == sum(name == "ecg_agent_gaps_total" for name, _ in found), "figures of different moments"
 
 
 @pytest.mark.parametrize(

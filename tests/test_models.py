@@ -48,12 +48,12 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_protocols_are_apart(capsys: pytest.CaptureFixture[str]) -> None:
     """Each protocol has a table of its own below its sentence, and every checkpoint stands once, in that of its own."""
     models.show_models("best", as_json=False)
-    said = lines(capsys)
-    heads = {protocol: said.index(text) for protocol, text in dataset.SPLIT_PROTOCOLS.items()}
+    output = lines(capsys)
+    heads = {protocol: output.index(text) for protocol, text in dataset.SPLIT_PROTOCOLS.items()}
     for name, protocol in NAMES.items():
-        (row,) = (i for i, line in enumerate(said) if line.split()[:1] == [name])
+        (row,) = (i for i, line in enumerate(output) if line.split()[:1] == [name])
         assert protocol == max((head, key) for key, head in heads.items() if head < row)[1]
-        assert said[row].split()[-3:] == ["100.00%"] * 3
+        assert output[row].split()[-3:] == ["100.00%"] * 3
 
 
 @pytest.mark.usefixtures("shipped")
@@ -62,8 +62,8 @@ def test_default_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     models.show_models("best", as_json=False)
     assert [line.split()[:2] for line in lines(capsys) if "*" in line] == [["best", "*"], ["*", "the"]]
     models.show_models("own/net.safetensors", as_json=False)
-    assert "the monitor's default is none of these: own/net.safetensors" in (said := lines(capsys))[-1]
-    assert not any("*" in line for line in said)
+    assert "the monitor's default is none of these: own/net.safetensors" in (output := lines(capsys))[-1]
+    assert not any("*" in line for line in output)
 
 
 @pytest.mark.usefixtures("shipped")
@@ -79,13 +79,13 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_narrow_terminal(shipped: Path) -> None:
     """At 80 columns nothing is cut off."""
     found = [summarise_checkpoint(shipped / f"{name}.safetensors") | {"default": True} for name in NAMES]
-    said = printed(
+    output = printed(
         models.build_checkpoint_tables([row | {"parameters": 234_567, "bytes": 940_000} for row in found], "best")
     )
-    assert max(map(len, said)) <= 80
-    assert not any("…" in line for line in said)
-    assert sum("234,567" in line and " 940 " in line for line in said) == len(NAMES)
-    assert all(any(line.strip().startswith(f"{name} *") for line in said) for name in NAMES)
+    assert max(map(len, output)) <= 80
+    assert not any("…" in line for line in output)
+    assert sum("234,567" in line and " 940 " in line for line in output) == len(NAMES)
+    assert all(any(line.strip().startswith(f"{name} *") for line in output) for name in NAMES)
 
 
 def test_all_shipped_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,14 +102,14 @@ def test_agreement() -> None:
     before = compute_class_metrics(torch.eye(5, dtype=torch.int64).numpy() * 10)
     matrix = torch.eye(5, dtype=torch.int64).numpy() * 10
     matrix[1, 0], matrix[1, 1] = 5, 5
-    said = printed(
+    output = printed(
         models.build_agreement_table(
             ExportAgreement(50, 0.5, 5, before, compute_class_metrics(matrix)), "int8", 200_000, 100_000
         )
     )
-    rows = {line[:21].strip(): line[21:].split() for line in said}
+    rows = {line[:21].strip(): line[21:].split() for line in output}
     assert rows["accuracy"] == ["100.00%", "90.00%", "-10.00"]
     assert rows["recall S"] == ["100.00%", "50.00%", "-50.00"]
     assert rows["recall V"] == ["100.00%", "100.00%", "+0.00"]
     assert rows["size"] == ["200", "kB", "100", "kB", "0.50", "x"]
-    assert any("ONNX int8" in line for line in said)
+    assert any("ONNX int8" in line for line in output)

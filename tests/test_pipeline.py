@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
-from conftest import all_found, beats_and_events, chunks, record_counts
+from conftest import all_found, beats_and_events, bed_view, chunks, record_counts
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
@@ -100,9 +100,9 @@ def test_what_is_missing_is_counted_and_drawn_as_missing(new_ward: NewWard) -> N
     """Gaps and samples without a value are counted, and the wave holds no value there."""
     ward = new_ward()
     all_found(ward, troubled_stream([5])[:-1])
-    view = ward.view("1", 3700, now_s=0.0)
+    view = bed_view(ward, "1", 0.0)
     assert (view.gaps, view.missing) == (2, 317)
-    index = view.head - 3700 + np.arange(3700)
+    index = view.head - len(view.wave) + np.arange(len(view.wave))
     missing = ((index >= 4000) & (index < 4017)) | ((index >= 5000) & (index < 5300))
     np.testing.assert_array_equal(np.isnan(view.wave), missing)
 
@@ -114,7 +114,7 @@ def test_a_gap_is_told_once_with_its_whole_length(new_ward: NewWard) -> None:
     counts[1000:1250] = MISSING
     stream = list(chunks(counts, [5]))
     found = all_found(ward, stream[:225])
-    assert ward.view("1", 100, 0.0).state == "no signal"
+    assert bed_view(ward, "1", 0.0).state == "no signal"
     found += all_found(ward, stream[225:])
     gaps = [event for event in events_of(found) if event.kind == "gap"]
     assert [(gap.sample, event_text(gap)) for gap in gaps] == [(1000, "gap of 2.00 s: 250 samples without a value")]
@@ -137,7 +137,7 @@ def test_a_new_run_starts_anew(new_ward: NewWard) -> None:
     again = all_found(ward, list(chunks(counts, [5], run="new")))
     start = next(i for i, found in enumerate(again) if isinstance(found, Event) and found.kind == "start")
     assert again[start:] == all_found(new_ward(), list(chunks(counts, [5], run="new")))
-    assert ward.view("1", 100, 0.0).gaps == 0
+    assert bed_view(ward, "1", 0.0).gaps == 0
 
 
 def test_a_wanted_lead_that_is_not_there_is_refused(settings: Config, classifier: BeatClassifier) -> None:
@@ -146,7 +146,7 @@ def test_a_wanted_lead_that_is_not_there_is_refused(settings: Config, classifier
     events = events_of(all_found(ward, list(chunks(record_counts("100", 5), [5]))))
     assert [event.kind for event in events] == ["refused"]
     assert "MLII, V1" in event_text(events[0])
-    assert ward.view("1", 100, 0.0).state == "refused"
+    assert bed_view(ward, "1", 0.0).state == "refused"
 
 
 def test_another_rate_is_resampled_at_the_door(new_ward: NewWard) -> None:

@@ -325,7 +325,7 @@ def test_json_lines_have_alarms(tmp_path: Path) -> None:
     assert [line["type"] for line in lines] == ["event", "beat", "alarm", "beat", "alarm", "beat"]
     assert [line for line in lines if line["type"] == "alarm"] == [alarm_to_json(one), alarm_to_json(two)]
     assert set(lines[2]) == {
-        *("type", "bed", "sample", "time_s", "condition", "priority", "text", "onset"),
+        *("type", "bed", "run", "sample", "time_s", "condition", "priority", "text", "onset"),
         *("announced", "ended", "acknowledged_s", "latching"),
     }
     assert lines[2]["time_s"] == 0.4

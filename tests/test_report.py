@@ -1,4 +1,4 @@
-"""agent.report: what is read of a recording, what is found in it, and the pages that tell it."""
+"""agent.report: reading a recording, and the pages of its report."""
 
 import html.parser
 import re
@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
 
+from agent.core.config import Config
 from agent.core.events import EventText
 from agent.core.messages import Alarm, Beat, Chunk, Result, Strip
+from agent.export.convert import convert_recording, show_sessions
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
 from agent.report.alarm_content import choose_shown_alarms
@@ -165,9 +167,11 @@ def test_the_signal_is_read_from_any_place_at_125_hz(folder: Path) -> None:
     assert np.isnan(made.wave(1e6, 1.0)).all()
 
 
-def test_a_report_tells_what_is_in_it(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_shows_what_was_recorded(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Config
+) -> None:
     """One page that needs nothing else, and a PDF; what was written is printed."""
-    made = write_reports(folder, None, tmp_path / "out.html")
+    made = write_reports(folder, settings, None, tmp_path / "out.html")
     assert made == [tmp_path / "out.html", tmp_path / "out.pdf"]
     assert [line.split(" (")[0] for line in capsys.readouterr().out.splitlines()] == [str(path) for path in made]
     page = checked(tmp_path / "out.html")
@@ -185,103 +189,103 @@ def test_a_report_tells_what_is_in_it(folder: Path, tmp_path: Path, capsys: pyte
     assert list(tmp_path.glob("*.partial")) == []
 
 
-def test_the_same_recording_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+def test_the_same_recording_gives_the_same_bytes(folder: Path, tmp_path: Path, settings: Config) -> None:
     """Page and PDF are a function of the recording."""
     for name in ("one", "two"):
-        write_reports(folder, None, tmp_path / f"{name}.html")
+        write_reports(folder, settings, None, tmp_path / f"{name}.html")
     for ending in (".html", ".pdf"):
         assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"two{ending}").read_bytes()
 
 
-def test_reading_changes_nothing(folder: Path, tmp_path: Path) -> None:
+def test_reading_changes_nothing(folder: Path, tmp_path: Path, settings: Config) -> None:
     """Neither file nor time of change in the recording."""
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
-    write_reports(folder, None, tmp_path / "out.html", pdf=False)
+    write_reports(folder, settings, None, tmp_path / "out.html", pdf=False)
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()} == before
     assert not (tmp_path / "out.pdf").exists()
 
 
-def test_several_beds_have_an_index(tmp_path: Path) -> None:
+def test_several_beds_have_an_index(tmp_path: Path, settings: Config) -> None:
     """A report for each bed, with a plain file name of its own; or the one that is asked for."""
     names = [HOSTILE, "a/b", "a_b", "7"]
     found = [one for bed in names for one in beats(0, 7000, bed)]
     record(tmp_path / "s", *(signal(0, 7500, bed=bed) for bed in names), found=found)
-    made = write_reports(tmp_path / "s", None, tmp_path / "out.html", pdf=False)
+    made = write_reports(tmp_path / "s", settings, None, tmp_path / "out.html", pdf=False)
     assert len(made) == 5
     page = checked(made[0])
     assert sorted(page.links) == sorted(path.name for path in made[1:])
     assert all(name in page.text for name in names)
     for path in made[1:]:
         checked(path)
-    (one,) = write_reports(tmp_path / "s", "a/b", tmp_path / "one.html", pdf=False)
+    (one,) = write_reports(tmp_path / "s", settings, "a/b", tmp_path / "one.html", pdf=False)
     assert "ECG report, bed a/b" in checked(one).text
 
 
-def test_names_and_texts_are_harmless(tmp_path: Path) -> None:
-    """Whatever beds, runs, leads, events and alarms are called, it stands there as text; a PDF can tell it too."""
+def test_names_and_texts_are_harmless(tmp_path: Path, settings: Config) -> None:
+    """Hostile names of beds, runs, leads, events and alarms are shown as plain text, in HTML and PDF."""
     leads = tuple(replace(lead, name=HOSTILE[:12]) for lead in LEADS)
     one = alarm(2000, bed=HOSTILE, run=HOSTILE, text=HOSTILE, condition=HOSTILE)
     found: list[Result] = [EventText("gap", HOSTILE, "", 3, HOSTILE * 20), *beats(0, 7000, HOSTILE), one, strip(one)]
     with Recorder(tmp_path / "s", CONFIG, {"version": HOSTILE, "weights": HOSTILE * 40}) as recorder:
         recorder.push([signal(0, 7500, bed=HOSTILE, run=HOSTILE, leads=leads)], found, NOW)
-    write_reports(tmp_path / "s", None, tmp_path / "out.html")
+    write_reports(tmp_path / "s", settings, None, tmp_path / "out.html")
     page = checked(tmp_path / "out.html")
     assert HOSTILE in page.text
     assert pages_of(tmp_path / "out.pdf") > 1
 
 
-def test_a_recording_without_anything(tmp_path: Path) -> None:
+def test_a_recording_without_anything(tmp_path: Path, settings: Config) -> None:
     """No bed at all is an error in a line; no signal, and signal without beats, have a report that says so."""
     record(tmp_path / "empty")
     with pytest.raises(RecordError, match="nothing was recorded"):
-        write_reports(tmp_path / "empty", None, tmp_path / "out.html")
+        write_reports(tmp_path / "empty", settings, None, tmp_path / "out.html")
     assert not (tmp_path / "out.html").exists()
     record(tmp_path / "flat", chunk(0, 5000, counts=np.zeros((5000, 2), np.int32)))
-    write_reports(tmp_path / "flat", None, tmp_path / "flat.html")
+    write_reports(tmp_path / "flat", settings, None, tmp_path / "flat.html")
     text = checked(tmp_path / "flat.html").text
     assert "No beats were found" in text
     assert "No alarms" in text
     record(tmp_path / "gone", gap(0, 5000))
-    write_reports(tmp_path / "gone", None, tmp_path / "gone.html")
+    write_reports(tmp_path / "gone", settings, None, tmp_path / "gone.html")
     assert "no signal" in checked(tmp_path / "gone.html").text
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_beats(tmp_path: Path, count: int) -> None:
+def test_few_beats(tmp_path: Path, count: int, settings: Config) -> None:
     """One, two or three beats are enough for a report, and too few for most figures."""
     record(tmp_path / "s", signal(0, 1000), found=beats(0, 100 * count))
-    write_reports(tmp_path / "s", None, tmp_path / "out.html")
+    write_reports(tmp_path / "s", settings, None, tmp_path / "out.html")
     assert checked(tmp_path / "out.html").text
 
 
-def test_a_recording_that_goes_on_or_was_killed(tmp_path: Path) -> None:
+def test_a_recording_that_goes_on_or_was_killed(tmp_path: Path, settings: Config) -> None:
     """What is on disk is reported, and that more comes."""
     recorder = Recorder(tmp_path / "s", CONFIG, {})
     recorder.push([signal(0, 7500)], [*beats(0, 7000), alarm(3000), strip(alarm(3000))], NOW)
     assert recorder.flush()
-    write_reports(tmp_path / "s", None, tmp_path / "live.html")
+    write_reports(tmp_path / "s", settings, None, tmp_path / "live.html")
     assert "still being recorded" in checked(tmp_path / "live.html").text
     kill(recorder)
-    write_reports(tmp_path / "s", None, tmp_path / "killed.html")
+    write_reports(tmp_path / "s", settings, None, tmp_path / "killed.html")
     assert "still being recorded" not in checked(tmp_path / "killed.html").text
 
 
-def test_signal_that_was_deleted(folder: Path, tmp_path: Path) -> None:
+def test_signal_that_was_deleted(folder: Path, tmp_path: Path, settings: Config) -> None:
     """Beats and alarms stay, with the strips that were kept; damaged and lost files are holes."""
     for path in (folder / "1").glob("*.dat"):
         path.unlink()
-    write_reports(folder, None, tmp_path / "out.html")
+    write_reports(folder, settings, None, tmp_path / "out.html")
     text = checked(tmp_path / "out.html").text
     assert "no longer there" in text
     assert "670" in text
 
 
-def test_a_session_of_version_1(folder: Path, tmp_path: Path) -> None:
+def test_a_session_of_version_1(folder: Path, tmp_path: Path, settings: Config) -> None:
     """It has no alarms, and a report."""
     db = sqlite3.connect(folder / "session.db")
     db.executescript("DROP TABLE alarms; DROP TABLE strips; PRAGMA user_version = 1;")
     db.close()
-    write_reports(folder, None, tmp_path / "out.html")
+    write_reports(folder, settings, None, tmp_path / "out.html")
     assert "No alarms" in checked(tmp_path / "out.html").text
 
 
@@ -296,14 +300,14 @@ def test_a_session_of_version_1(folder: Path, tmp_path: Path) -> None:
         "UPDATE segments SET started_s = 1e300",
     ],
 )
-def test_hostile_recordings_are_refused(folder: Path, tmp_path: Path, statement: str) -> None:
+def test_hostile_recordings_are_refused(folder: Path, tmp_path: Path, statement: str, settings: Config) -> None:
     """In a line, and nothing is written."""
     db = sqlite3.connect(folder / "session.db")
     db.execute(statement)
     db.commit()
     db.close()
     with pytest.raises(RecordError) as caught:
-        write_reports(folder, None, tmp_path / "out.html")
+        write_reports(folder, settings, None, tmp_path / "out.html")
     assert str(caught.value).isprintable()
     assert not (tmp_path / "out.html").exists()
 
@@ -327,13 +331,13 @@ def test_hostile_recordings_are_refused(folder: Path, tmp_path: Path, statement:
         "DELETE FROM ledger",
     ],
 )
-def test_odd_recordings_have_a_report(folder: Path, tmp_path: Path, statement: str) -> None:
+def test_odd_recordings_have_a_report(folder: Path, tmp_path: Path, statement: str, settings: Config) -> None:
     """What makes no sense is left out or cut, and never an error that is not ours."""
     db = sqlite3.connect(folder / "session.db")
     db.execute(statement)
     db.commit()
     db.close()
-    write_reports(folder, None, tmp_path / "out.html")
+    write_reports(folder, settings, None, tmp_path / "out.html")
     checked(tmp_path / "out.html")
     assert pages_of(tmp_path / "out.pdf")
 
@@ -349,16 +353,55 @@ def refusals() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("session", "bed", "out", "error", "text"), list(refusals()))
 def test_refused(
-    folder: Path, tmp_path: Path, session: str, bed: str | None, out: str, error: type[Exception], text: str
+    folder: Path,
+    tmp_path: Path,
+    session: str,
+    bed: str | None,
+    out: str,
+    error: type[Exception],
+    text: str,
+    settings: Config,
 ) -> None:
     """A line that says what to do."""
     (tmp_path / "dir.html").mkdir()
     assert folder.exists()
     with pytest.raises(error, match=text):
-        write_reports(tmp_path / session, bed, tmp_path / out)
+        write_reports(tmp_path / session, settings, bed, tmp_path / out)
 
 
-def test_a_full_disk_keeps_the_old_report(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"no database at all", b"SQLite format 3\0" + bytes(4080)])
+def test_a_lost_database_is_explained_alike_by_all_commands(
+    folder: Path, tmp_path: Path, settings: Config, content: bytes | None
+) -> None:
+    """With session.db missing or broken, sessions, report and convert give the same line: what is left, and how."""
+    (folder / "session.db").unlink()
+    if content is not None:
+        (folder / "session.db").write_bytes(content)
+    lines = set()
+    for command in (
+        lambda: show_sessions(folder, json=False),
+        lambda: write_reports(folder, settings, None, tmp_path / "out.html"),
+        lambda: convert_recording(folder, tmp_path / "out.edf"),
+    ):
+        with pytest.raises(
+            RecordError, match=r"session\.db of the recording .* ecg-agent convert .*/1/0001 OUT"
+        ) as caught:
+            command()
+        lines.add(str(caught.value))
+    assert len(lines) == 1
+    assert caught.value.exit_code == 4
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_the_folder_of_a_bed_is_no_recording(folder: Path, tmp_path: Path, settings: Config) -> None:
+    """What is only a part of a recording is refused with the command that was meant."""
+    with pytest.raises(RecordError, match=r"only a part of a recording: ecg-agent report .*/s --bed"):
+        write_reports(folder / "1", settings, None, tmp_path / "out.html")
+
+
+def test_a_full_disk_keeps_the_old_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Config
+) -> None:
     """The reason, the old file, and no partial one."""
     (tmp_path / "out.html").write_text("before")
 
@@ -367,19 +410,19 @@ def test_a_full_disk_keeps_the_old_report(folder: Path, tmp_path: Path, monkeypa
 
     monkeypatch.setattr("model.files._sync", full)
     with pytest.raises(RunError, match="No space left on device"):
-        write_reports(folder, None, tmp_path / "out.html")
+        write_reports(folder, settings, None, tmp_path / "out.html")
     assert (tmp_path / "out.html").read_text() == "before"
     assert list(tmp_path.glob("*.partial")) == []
 
 
-def test_many_alarms_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The most urgent have strips, the others a line each, and it is said how many there are."""
+def test_many_alarms_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Config) -> None:
+    """The most urgent alarms have strips, the others one row each, and the report says how many there are."""
     monkeypatch.setattr("agent.report.alarm_content.MOST_STRIPS", 5)
     monkeypatch.setattr("agent.report.alarm_content.MOST_ROWS", 3)
     alarms = [alarm(100 * i, priority="high" if i % 10 == 9 else "low") for i in range(30)]
     found = [item for one in alarms for item in (one, strip(one))]
     record(tmp_path / "s", signal(0, 7500), found=[*beats(0, 7000), *found])
-    write_reports(tmp_path / "s", None, tmp_path / "out.html")
+    write_reports(tmp_path / "s", settings, None, tmp_path / "out.html")
     page = checked(tmp_path / "out.html")
     assert "30 alarms: the 5 most urgent" in page.text
     assert page.text.count("HIGH") == 3
@@ -387,7 +430,7 @@ def test_many_alarms_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert choose_shown_alarms(alarms)[0][0].onset == 0
 
 
-def test_memory_is_bounded(tmp_path: Path) -> None:
+def test_memory_is_bounded(tmp_path: Path, settings: Config) -> None:
     """Hours of signal at a high rate are never all in memory."""
     rate, minutes = 500.0, 90
     with Recorder(tmp_path / "s", CONFIG, {}) as recorder:
@@ -398,7 +441,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     size = sum(path.stat().st_size for path in (tmp_path / "s").rglob("*.dat"))
     tracemalloc.start()
     try:
-        write_reports(tmp_path / "s", None, tmp_path / "out.html", pdf=False)
+        write_reports(tmp_path / "s", settings, None, tmp_path / "out.html", pdf=False)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from model.records.resample import FS, Resampler, resampling_ratio
+from model.records.resample import FS, Resampler, resampling_delay_s, resampling_ratio
 
 RATES = [50, 100, 125, 128, 200, 250, 256, 257.5, 300, 360, 500, 512, 977, 1000]
 FACTORS = {100: (5, 4), 125: (1, 1), 128: (125, 128), 250: (1, 2), 257.5: (50, 103), 360: (25, 72), 1000: (1, 8)}
@@ -125,3 +125,11 @@ def test_refused_rates(fs: float) -> None:
         resampling_ratio(fs)
     with pytest.raises(ValueError, match="Hz"):
         Resampler(fs, 1)
+
+
+@pytest.mark.parametrize(
+    ("fs", "delay_s"), [(125.0, 0.0), (125 + 1e-9, 0.0), (360.0, 0.08), (250.0, 0.08), (50.0, 0.2)]
+)
+def test_delay_in_seconds(fs: float, delay_s: float) -> None:
+    """A resampled sample waits for ten samples of the slower rate; at 125 Hz nothing waits."""
+    assert resampling_delay_s(fs) == pytest.approx(delay_s)

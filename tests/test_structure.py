@@ -192,7 +192,7 @@ def test_what_goes_into_the_wheel_exists() -> None:
 
 
 def test_wheel(tmp_path: Path) -> None:
-    """An installed ecg-agent has its settings, the database with its licence, and the weights."""
+    """An installed ecg-agent has its settings, page templates, the database with its licence, and the weights."""
     if find_spec("hatchling") is None or find_spec("pip") is None:
         pytest.skip("building a wheel needs hatchling and pip in this environment")
     build = ["pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
@@ -204,6 +204,8 @@ def test_wheel(tmp_path: Path) -> None:
         f"model/records/database/{p.relative_to(wfdb_records.DATABASE)}" for p in wfdb_records.DATABASE.rglob("*.*")
     }
     weights = {f"model/nets/weights/{name}.safetensors" for name in checkpoint.shipped_checkpoints()}
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "agent").glob("*/templates/*")}
+    assert len(templates) >= 5
     assert len(database) == 1 + 2 + 3 * 48 + 2 * 2
-    assert {"agent/core/config.toml", "agent/cli/app.py", *database, *weights} <= inside
+    assert {"agent/core/config.toml", "agent/cli/app.py", *database, *weights, *templates} <= inside
     assert not [name for name in inside if name.startswith(("tests/", "benchmarks/", "runs/"))]

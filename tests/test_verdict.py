@@ -34,7 +34,7 @@ def logs(v: float = 0.1, no_beat: float = 1e-6) -> list[float]:
 def settle(
     verdicts: ClusterSmoothing, v: float, cluster: int = 0, new: bool = False, row: int = 0, noise: float = CLEAR
 ) -> Said:
-    found = verdicts.settle(row, logs(v), cluster, new, noise)
+    found = verdicts.push(row, logs(v), cluster, new, noise)
     assert found is not None
     assert sum(found) == pytest.approx(1)
     return found
@@ -111,7 +111,7 @@ def test_clusters_are_apart() -> None:
 def test_reset_and_grow() -> None:
     """Another patient's row knows nothing; more rows leave those there are as they are."""
     verdicts, alone = after(20, 0.95, rows=2), settle(ClusterSmoothing(), 0.2)
-    verdicts.reset(0)
+    verdicts.start(0, None)
     verdicts.grow(4)
     verdicts.grow(4)
     assert [settle(verdicts, 0.2, row=row) == alone for row in range(4)] == [True, False, True, True]
@@ -122,8 +122,8 @@ def test_no_beat(noise: float, bias: float) -> None:
     """Where no beat at all is likelier than any class, with the biases, there is no verdict; the more so in noise."""
     said = [0.0, -20.0, -20.0, -20.0, -20.0]
     border = CLASS_BIAS[N] - CLASS_BIAS[NO_BEAT] - bias
-    assert ClusterSmoothing().settle(0, [*said, border + 1e-6], 0, True, noise) is None
-    assert ClusterSmoothing().settle(0, [*said, border - 1e-6], 0, True, noise) is not None
+    assert ClusterSmoothing().push(0, [*said, border + 1e-6], 0, True, noise) is None
+    assert ClusterSmoothing().push(0, [*said, border - 1e-6], 0, True, noise) is not None
 
 
 @pytest.mark.parametrize("noise", [CLEAR, NOISE])
@@ -140,7 +140,7 @@ def test_what_is_not_learnt_leaves_no_trace(new: bool, noise: float) -> None:
 def test_no_beat_says_more_than_the_most() -> None:
     """A beat of utter certainty counts as one of certainty, and its probabilities are still numbers."""
     verdicts, extreme = ClusterSmoothing(), [-800.0, -800.0, 0.0, -800.0, -800.0, -800.0]
-    assert verdicts.settle(0, extreme, 0, True, CLEAR) == pytest.approx([0, 0, 1, 0, 0])
+    assert verdicts.push(0, extreme, 0, True, CLEAR) == pytest.approx([0, 0, 1, 0, 0])
     assert told(settle(verdicts, 0.2)) == pytest.approx(drawn(odds(0.2), MOST_LOG_ODDS, 1))
 
 

@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from alarmed import run_start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
 from agent.analysis.sample_ring import SampleRing
+from agent.core.messages import Gap
 from model.records.resample import FS
 from model.waveform.waveform_classifier import HOP, WAVEFORM_KINDS, WINDOW, WaveformClassifier
 from model.waveform.window_features import FEATURE_COUNT, measure_windows
@@ -141,8 +143,8 @@ def listen(streams: list[Floats], cuts: list[int], first: int = 1000, late: int 
     waveforms = RhythmWindows(history, late)
     waveforms.grow(len(streams))
     for row in range(len(streams)):
-        history.reset(row, first)
-        waveforms.reset(row, first)
+        history.start(row, run_start(first))
+        waveforms.start(row, run_start(first))
     rows = np.arange(len(streams))
     looks: list[WindowScores] = []
     at = turn = 0
@@ -190,8 +192,8 @@ def test_a_look_waits_until_it_is_due() -> None:
     history = SampleRing()
     waveforms = RhythmWindows(history, late=13)
     rows = np.array([0])
-    history.reset(0, 0)
-    waveforms.reset(0, 0)
+    history.start(0, run_start())
+    waveforms.start(0, run_start())
     history.push(rows, sinus()[None, : HOP + 12])
     assert waveforms.push(rows) == []
     history.push(rows, sinus()[None, HOP + 12 : HOP + 13])
@@ -206,14 +208,16 @@ def test_no_window_reaches_over_a_gap() -> None:
     history = SampleRing()
     waveforms = RhythmWindows(history)
     rows = np.array([0])
-    history.reset(0, 0)
+    history.start(0, run_start())
+    waveforms.start(0, run_start())
     looks: list[WindowScores] = []
-    for first in (0, len(x) + 30):
-        waveforms.reset(0, first)
+    for _ in range(2):
         for part in np.split(x, 7):
             history.push(rows, part[None])
             looks += waveforms.push(rows)
-        history.skip(0, 30)
+        gap = Gap("1", "run", int(history.head[0]), 30, FS, "lost")
+        waveforms.interrupt(0, gap)
+        history.interrupt(0, gap)
     before, after = [look for look in looks if look.sample <= len(x)], [look for look in looks if look.sample > len(x)]
     assert [look.sample + len(x) + 30 for look in before] == [look.sample for look in after]
     assert [look.scores for look in before] == [look.scores for look in after]

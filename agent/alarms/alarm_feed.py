@@ -1,40 +1,47 @@
-"""What the alarms hear, and when: everything up to one look at the waveform, in order, and then the look.
+"""The last stage: feeds the alarm rules of every bed, and cuts the strip of each alarm.
 
-Beats are told as soon as they are decided, which is sooner or later with other packets and other beds; the alarms hear
-of them from look to look, a fixed grid of samples, so that the same signal always gives the same alarms. This stage
-also cuts the strip of each alarm once its signal is there.
+Beats are decided sooner or later depending on packets and other beds. The rules hear of them from window to window, a
+fixed grid of samples, so that the same signal always gives the same alarms: everything that was decided up to the end
+of a window, in order, and then its scores.
 """
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from agent.alarms.alarm_tick import AlarmTick
-from agent.alarms.stage import AlarmStage
+from agent.alarms.bed_rules import BedAlarmRules
 from agent.analysis.beat_context import MOST_BATCH_WAIT
-from agent.analysis.lead_state import LeadStateChange
 from agent.analysis.qrs_detector import NO_DEADLINE, RPeak
 from agent.analysis.rhythm_windows import WindowScores
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
+from agent.analysis.stage import Interruption, LeadStateChange, RunStart
 from agent.core.config import Config
-from agent.core.messages import VALUELESS_REASON, Alarm, Beat, Gap, Strip
+from agent.core.messages import VALUELESS_REASON, Alarm, Beat, FloatArray, Strip
 from model.records.resample import FS
 
 WINDOW_DELAY = MOST_BATCH_WAIT + 1
-"""Samples after which a beat that is decided was told: a look comes so much later than its last sample."""
+"""Samples after its last one until a window is classified: by then every beat that was decided up to it has come."""
 STRIP_MARGIN = 10 * FS
-"""Signal before and after the announcement of an alarm that its strip shows."""
+"""Samples before and after the announcement of an alarm that its strip shows."""
 KEPT_PEAKS = 32
-"""Latest R peaks of a bed that are kept: more than there are in a block of the pipeline."""
+"""Latest R peaks kept of a bed: more than there are in a block of the pipeline."""
+
+assert 2 * STRIP_MARGIN <= RING_SAMPLES, "the ring must still hold the start of a strip when its end arrives"
 
 
 @dataclass(slots=True)
 class _FeedRow:
-    """What waits to be heard of one bed."""
+    """What waits for the rules of one bed."""
 
+    rules: BedAlarmRules
     lead: str = ""
+    arrived_s: float = 0.0
+    """Unix time at which the latest samples arrived."""
     first: int = 0
-    """Where the stretch began that was heard of last."""
+    """Where the stretch began that the rules know of."""
     waiting: deque[Beat | LeadStateChange] = field(default_factory=deque)
     peaks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=KEPT_PEAKS))
     """When the latest R peaks were decided, and where they are."""
@@ -42,105 +49,145 @@ class _FeedRow:
     """Alarms whose strip is not cut yet."""
 
     def latest_peak(self, now: int) -> int:
-        """The latest R peak of this stretch that was decided by sample `now`; -1 where there is none."""
+        """Return the latest R peak of this stretch that was decided by sample `now`; -1 without any."""
         latest = next((sample for decided, sample in reversed(self.peaks) if decided <= now), -1)
         return latest if latest >= self.first else -1
 
 
 class AlarmFeed:
-    """Feeds `alarms`, row by row; `history` holds the signal of the strips."""
+    """The alarm rules of all rows; `ring` holds the signal of the strips. `take` returns what they decided.
 
-    def __init__(self, config: Config, history: SampleRing, rows: int = 1) -> None:
-        self._history = history
+    Samples alone decide what is announced and when; times are only stored. So the same beats, windows and gaps in the
+    same order give the same alarms. What the clock says (`report_no_data`) changes no other alarm.
+    """
+
+    def __init__(self, config: Config, ring: SampleRing, rows: int = 1) -> None:
+        self._config, self._ring = config, ring
         self._rows: list[_FeedRow] = []
-        self.alarms = AlarmStage(config)
+        self._results: list[Alarm | Strip] = []
         self.grow(rows)
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows; those there are stay as they are."""
-        self._rows += [_FeedRow() for _ in range(rows - len(self._rows))]
-        self.alarms.grow(rows)
+        """Make room for `rows` rows. Those that are there stay as they are."""
+        alarms, intervals = self._config.alarms, self._config.rhythm.rate_intervals
+        self._rows += [_FeedRow(BedAlarmRules(alarms, intervals)) for _ in range(rows - len(self._rows))]
 
-    def start(self, row: int, bed: str, run: str, lead: str, first: int, at_s: float) -> list[Alarm | Strip]:
-        """A new run, after `reset`."""
-        out = [*self._hear(row, at_s), *self._strips(row, NO_DEADLINE)]
-        self._rows[row].lead, self._rows[row].first = lead, first
-        return [*out, *self._said(row, self.alarms.start(row, bed, run, first))]
+    def start(self, row: int, run: RunStart) -> None:
+        """Begin a run; the alarms of the one before are over."""
+        self._feed(row)
+        self._cut_strips(row, NO_DEADLINE)
+        feed = self._rows[row]
+        feed.lead, feed.first = run.lead, run.first
+        feed.peaks.clear()
+        self._keep(row, feed.rules.start(run.bed, run.run, run.first))
 
-    def reset(self, row: int) -> None:
-        """R peaks of another run are to come."""
-        self._rows[row].peaks.clear()
+    def interrupt(self, row: int, interruption: Interruption) -> None:
+        """Take note of a gap, or of a lead that came off or is back; a gap may come in pieces."""
+        feed = self._rows[row]
+        if isinstance(interruption, LeadStateChange):
+            feed.waiting.append(interruption)
+            return
+        gap = interruption
+        self._feed(row)
+        feed.first = gap.first + gap.count
+        self._keep(row, feed.rules.gap(gap.first, gap.count, feed.arrived_s, gap.reason == VALUELESS_REASON))
+        self._cut_strips(row, feed.first)
 
-    def peaks(self, peaks: Iterable[RPeak]) -> None:
-        """R peaks that are taken for beats, until the net has spoken."""
+    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # what waits, waits for its window
+        """Return nothing."""
+        return ()
+
+    def note_arrival(self, row: int, at_s: float) -> None:
+        """Note the Unix time at which the latest samples of a row arrived: the time of what they decide."""
+        self._rows[row].arrived_s = at_s
+
+    def push_peaks(self, peaks: Iterable[RPeak]) -> None:
+        """Take R peaks as they are known, 0.2 s after the beat, before the net has classified them."""
         for peak in peaks:
             if peak.score > 0:
                 self._rows[peak.row].peaks.append((peak.decided, peak.sample))
 
-    def told(self, row: int, what: Beat | LeadStateChange) -> None:
-        """A beat, or a change of the lead, in the order in which they are told."""
-        self._rows[row].waiting.append(what)
+    def push_beat(self, row: int, beat: Beat) -> None:
+        """Take a beat, in the order of decision."""
+        self._rows[row].waiting.append(beat)
 
-    def gap(self, row: int, gap: Gap, at_s: float) -> list[Alarm | Strip]:
-        """A gap begins, or goes on."""
-        out = self._hear(row, at_s)
-        self._rows[row].first = over = gap.first + gap.count
-        out += self._said(row, self.alarms.gap(row, gap.first, gap.count, at_s, gap.reason == VALUELESS_REASON))
-        return [*out, *self._strips(row, over)]
+    def push(self, window: WindowScores) -> None:
+        """Take a window: the rules hear of all that was decided up to its end, and then of its scores."""
+        feed = self._rows[window.row]
+        self._feed(window.row, window.sample)
+        peak = feed.latest_peak(window.sample)
+        tick = AlarmTick(window.sample, peak, feed.first, window if window.scores else None)
+        self._keep(window.row, feed.rules.tick(tick, feed.arrived_s))
+        self._cut_strips(window.row, window.sample)
 
-    def look(self, look: WindowScores, at_s: float) -> list[Alarm | Strip]:
-        """What was decided until a look, then the look."""
-        row = self._rows[look.row]
-        out = self._hear(look.row, at_s, look.sample)
-        tick = AlarmTick(look.sample, row.latest_peak(look.sample), row.first, look if look.scores else None)
-        out += self._said(look.row, self.alarms.tick(look.row, tick, at_s))
-        return [*out, *self._strips(look.row, look.sample)]
+    def end(self, row: int, sample: int) -> None:
+        """End the run on purpose; `sample` is the one after its last."""
+        self._feed(row)
+        self._keep(row, self._rows[row].rules.end(sample, self._rows[row].arrived_s))
+        self._cut_strips(row, NO_DEADLINE)
 
-    def end(self, row: int, sample: int, at_s: float) -> list[Alarm | Strip]:
-        """The run ended on purpose."""
-        out = self._hear(row, at_s)
-        return [*out, *self._said(row, self.alarms.end(row, sample, at_s)), *self._strips(row, NO_DEADLINE)]
+    def report_no_data(self, row: int, at_s: float) -> None:
+        """Take note that by the clock nothing has come for too long."""
+        self._keep(row, self._rows[row].rules.no_data(int(self._ring.head[row]), at_s))
 
-    def silent(self, row: int, at_s: float) -> list[Alarm | Strip]:
-        """Nothing has come for too long."""
-        return self._said(row, self.alarms.no_data(row, int(self._history.head[row]), at_s))
+    def report_data_again(self, row: int, at_s: float) -> None:
+        """Take note that something came after a silence."""
+        self._keep(row, self._rows[row].rules.data_again(int(self._ring.head[row]), at_s))
 
-    def heard_again(self, row: int, at_s: float) -> list[Alarm | Strip]:
-        """Something came after a silence."""
-        return self._said(row, self.alarms.data_again(row, int(self._history.head[row]), at_s))
+    def acknowledge(self, row: int, now_s: float) -> None:
+        """A person has seen the alarms of a row."""
+        self._results += self._rows[row].rules.acknowledge(now_s)
 
-    def finish(self) -> list[Alarm | Strip]:
-        """The strips that still wait, with the signal there is."""
-        return [strip for row in range(len(self._rows)) for strip in self._strips(row, NO_DEADLINE)]
+    def finish(self) -> None:
+        """Cut the strips that still wait, with the signal there is."""
+        for row in range(len(self._rows)):
+            self._cut_strips(row, NO_DEADLINE)
 
-    def _hear(self, index: int, at_s: float, until: int | None = None) -> list[Alarm | Strip]:
-        """The alarms hear of what was decided until sample `until`, or of all that there is."""
-        waiting, found = self._rows[index].waiting, []
-        while waiting and (until is None or _decision_sample(waiting[0]) <= until):
-            what = waiting.popleft()
-            if isinstance(what, Beat):
-                found += self.alarms.beat(index, what, at_s)
+    def take(self) -> list[Alarm | Strip]:
+        """Return the alarms that changed since the last call, as they stand now, and their strips."""
+        results, self._results = self._results, []
+        return results
+
+    def rules(self, row: int) -> BedAlarmRules:
+        """Return the rules of a row, which know what is alarmed now."""
+        return self._rows[row].rules
+
+    def _feed(self, row: int, until: int | None = None) -> None:
+        """Let the rules hear of what was decided up to sample `until`, or of all that waits."""
+        feed = self._rows[row]
+        changed: list[Alarm] = []
+        while feed.waiting and (until is None or _decision_sample(feed.waiting[0]) <= until):
+            item = feed.waiting.popleft()
+            if isinstance(item, Beat):
+                changed += feed.rules.beat(item, feed.arrived_s)
             else:
-                found += self.alarms.lead(index, what.sample, what.state, at_s)
-        return self._said(index, found) if found else []
+                changed += feed.rules.lead(item.sample, item.state, feed.arrived_s)
+        self._keep(row, changed)
 
-    def _said(self, index: int, alarms: list[Alarm]) -> list[Alarm | Strip]:
-        """A strip is to be cut for each alarm that is new."""
+    def _keep(self, row: int, alarms: list[Alarm]) -> None:
+        """Keep changed alarms as results; a strip is to be cut for each that is new."""
         if alarms:
             new = (alarm for alarm in alarms if alarm.ended is None and alarm.acknowledged_s is None)
-            self._rows[index].strips += new
-        return list(alarms)
+            self._rows[row].strips += new
+            self._results += alarms
 
-    def _strips(self, index: int, over: int) -> list[Alarm | Strip]:
-        """The strips that end by sample `over`, with as much of their signal as is there."""
-        row, head = self._rows[index], int(self._history.head[index])
-        out: list[Alarm | Strip] = []
-        while row.strips and row.strips[0].announced + STRIP_MARGIN <= over:
-            alarm = row.strips.popleft()
-            kept = min(RING_SAMPLES, head - alarm.announced + STRIP_MARGIN)
-            out.append(Strip(alarm, row.lead, head - kept, self._history.last(index, kept)[: 2 * STRIP_MARGIN]))
-        return out
+    def _cut_strips(self, row: int, over: int) -> None:
+        """Cut the strips that end by sample `over`."""
+        feed = self._rows[row]
+        while feed.strips and feed.strips[0].announced + STRIP_MARGIN <= over:
+            alarm = feed.strips.popleft()
+            self._results.append(Strip(alarm, feed.lead, *self._wave_around(row, alarm.announced, over)))
+
+    def _wave_around(self, row: int, sample: int, over: int) -> tuple[int, FloatArray]:
+        """Return the first index and the wave (n,) mV around `sample`; a gap that reaches up to `over` is NaN."""
+        head = int(self._ring.head[row])
+        kept = min(RING_SAMPLES, head - sample + STRIP_MARGIN)
+        wave = self._ring.last(row, kept)[: 2 * STRIP_MARGIN]
+        if over == NO_DEADLINE:
+            return head - kept, wave
+        missing = max(0, min(2 * STRIP_MARGIN - len(wave), over - head))
+        return head - kept, np.pad(wave, (0, missing), constant_values=np.nan) if missing else wave
 
 
-def _decision_sample(what: Beat | LeadStateChange) -> int:
-    return what.decided if isinstance(what, Beat) else what.sample
+def _decision_sample(item: Beat | LeadStateChange) -> int:
+    return item.decided if isinstance(item, Beat) else item.sample

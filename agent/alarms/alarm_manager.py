@@ -1,8 +1,8 @@
 """The alarms of one bed: announced, held back, latched, acknowledged, silenced, over.
 
 The rules say, whenever they see it, that a condition holds, and until when that is to be believed without being seen
-again; or that it is over. The book makes alarms of that: at most one open alarm of a condition, and none while a worse
-one of its chain is open.
+again; or that it is over. The manager makes alarms of that: at most one open alarm of a condition, and none while a
+worse one of its chain is open.
 """
 
 from dataclasses import replace
@@ -36,12 +36,12 @@ class AlarmManager:
         "_changed",
         "_due",
         "_freed",
-        "_held",
+        "_held_back",
         "_latch",
         "_latched",
         "_past",
+        "_results",
         "_run",
-        "_told",
         "loudest",
         "open",
         "rhythm",
@@ -58,21 +58,21 @@ class AlarmManager:
         self.sample = 0
         """How far the bed is; what is announced or over now is so at this sample."""
         self.open: dict[AlarmCondition, _ActiveCondition] = {}
-        self._held: dict[AlarmCondition, _ActiveCondition] = {}
+        self._held_back: dict[AlarmCondition, _ActiveCondition] = {}
         self._latched: list[Alarm] = []
         self._past: dict[AlarmCondition, tuple[int, int]] = {}
         """Onset and end of the latest alarm of each condition in this run."""
         self._due = NO_EXPIRY
         """Nothing runs out up to this sample."""
         self._freed = self._changed = False
-        self._told: list[Alarm] = []
+        self._results: list[Alarm] = []
         self.silenced_until_s = 0.0
         self.view: tuple[Alarm, ...] = ()
         self.loudest: Priority | None = None
         self.urgency = 0
         self.rhythm = ""
 
-    def begin(self, bed: str, run: str, first: int) -> None:
+    def start(self, bed: str, run: str, first: int) -> None:
         """A new run from sample `first` on: what is open of the old one is over; what is latched stays."""
         self._end_all()
         self._bed, self._run, self.sample = bed, run, first
@@ -82,7 +82,7 @@ class AlarmManager:
         """The run is over, and everything with it."""
         self._end_all()
 
-    def at(self, sample: int, at_s: float) -> None:
+    def advance_to(self, sample: int, at_s: float) -> None:
         """The bed has come to `sample`: what was not seen again in time is over."""
         self._at_s = at_s
         if sample > self.sample:
@@ -90,72 +90,76 @@ class AlarmManager:
             if self._due < sample:
                 self._run_out()
 
-    def hold(self, condition: AlarmCondition, onset: int, until: int, text: str | None) -> None:
+    def raise_or_extend(self, condition: AlarmCondition, onset: int, until: int, text: str | None) -> None:
         """A condition holds since `onset`, and is believed to through sample `until`.
 
         `text`: its reason in words; None leaves an open alarm its words.
         """
-        standing = self.open.get(condition) or self._held.get(condition)
-        if standing is not None:
-            if until > standing.until:
-                standing.until = until
-            if text is not None and text != standing.text:
-                standing.text = text
-                if standing.alarm is not None:
-                    standing.alarm, self._changed = replace(standing.alarm, text=text), True
+        active = self.open.get(condition) or self._held_back.get(condition)
+        if active is not None:
+            if until > active.until:
+                active.until = until
+            if text is not None and text != active.text:
+                active.text = text
+                if active.alarm is not None:
+                    active.alarm, self._changed = replace(active.alarm, text=text), True
             return
         worse = not WORSE_CONDITIONS[condition].isdisjoint(self.open)
         if worse and CONDITION_SPECS[condition].moment:
             return
-        standing = _ActiveCondition(onset, text or condition, until)
+        active = _ActiveCondition(onset, text or condition, until)
         if until < self._due:
             self._due = until
         if worse:
-            self._held[condition] = standing
+            self._held_back[condition] = active
         else:
-            self._announce(condition, standing)
+            self._announce(condition, active)
 
     def holds(self, condition: AlarmCondition) -> bool:
         """Whether a condition is open or held back."""
-        return condition in self.open or condition in self._held
+        return condition in self.open or condition in self._held_back
 
-    def over(self, condition: AlarmCondition, sample: int | None = None) -> None:
+    def clear(self, condition: AlarmCondition, sample: int | None = None) -> None:
         """A condition is known to be over, since `sample` where that was earlier."""
-        standing = self.open.pop(condition, None)
-        if standing is not None:
-            self._end(condition, standing, self.sample if sample is None else min(sample, self.sample))
+        active = self.open.pop(condition, None)
+        if active is not None:
+            self._end(condition, active, self.sample if sample is None else min(sample, self.sample))
         else:
-            self._held.pop(condition, None)
+            self._held_back.pop(condition, None)
 
-    def aside(self, condition: AlarmCondition, sample: int, at_s: float, text: str) -> None:
+    def apply_by_clock(self, condition: AlarmCondition, sample: int, at_s: float, text: str) -> None:
         """A condition that the clock tells holds for `text`, or with "" is over, at `sample`; nothing else changes."""
         here, self.sample, self._at_s = self.sample, sample, at_s
         if text:
-            self.hold(condition, sample, NO_EXPIRY, text)
+            self.raise_or_extend(condition, sample, NO_EXPIRY, text)
         else:
-            self.over(condition)
+            self.clear(condition)
         self.sample = here
 
-    def lose(self, until: int) -> None:
+    def lose_sight(self, until: int) -> None:
         """Nothing is seen of the heart: its alarms stand through `until` at most, what was held back is forgotten."""
-        self._held.clear()
-        for condition, standing in self.open.items():
-            if not CONDITION_SPECS[condition].technical and standing.until > until:
-                standing.until = until
+        self._held_back.clear()
+        for condition, active in self.open.items():
+            if not CONDITION_SPECS[condition].technical and active.until > until:
+                active.until = until
         if until < self._due:
             self._due = until
 
     def suspend(self) -> None:
         """Noise or fibrillation: what only the beats say is not announced any more."""
-        for condition in [held for held in self._held if held not in NOISE_PROOF]:
-            del self._held[condition]
+        for condition in [held for held in self._held_back if held not in NOISE_PROOF]:
+            del self._held_back[condition]
+
+    def audible(self, now_s: float) -> Priority | None:
+        """Return the priority that should sound: the worst shown and not acknowledged, none while silenced."""
+        return None if now_s < self.silenced_until_s else self.loudest
 
     def acknowledge(self, now_s: float) -> None:
         """A person has seen all alarms that were announced: they are silent, and those that are over go."""
-        for standing in self.open.values():
-            if standing.alarm is not None and standing.alarm.acknowledged_s is None:
-                standing.alarm = replace(standing.alarm, acknowledged_s=now_s)
-                self._tell(standing.alarm)
+        for active in self.open.values():
+            if active.alarm is not None and active.alarm.acknowledged_s is None:
+                active.alarm = replace(active.alarm, acknowledged_s=now_s)
+                self._tell(active.alarm)
         for alarm in self._latched:
             self._tell(replace(alarm, acknowledged_s=now_s))
         self._latched.clear()
@@ -164,40 +168,40 @@ class AlarmManager:
         """What has changed since the last time; what was held back by something that is over now is announced."""
         if self._freed:
             self._freed = False
-            for condition in sorted(self._held, key=SCREEN_ORDER.__getitem__):
+            for condition in sorted(self._held_back, key=SCREEN_ORDER.__getitem__):
                 if WORSE_CONDITIONS[condition].isdisjoint(self.open):
-                    self._announce(condition, self._held.pop(condition))
+                    self._announce(condition, self._held_back.pop(condition))
         if not self._changed:
             return []
         self._changed = False
         self._refresh()
-        told, self._told = self._told, []
-        return told
+        results, self._results = self._results, []
+        return results
 
-    def _announce(self, condition: AlarmCondition, standing: _ActiveCondition) -> None:
-        onset = min(standing.onset, self.sample)
+    def _announce(self, condition: AlarmCondition, active: _ActiveCondition) -> None:
+        onset = min(active.onset, self.sample)
         if condition in self._past:  # an alarm is known by its onset
             began, ended = self._past[condition]
             onset = max(onset, ended, began + 1)
         kind = CONDITION_SPECS[condition]
-        standing.alarm = Alarm(
+        active.alarm = Alarm(
             bed=self._bed,
             run=self._run,
             condition=condition,
             priority=kind.priority,
-            text=standing.text,
+            text=active.text,
             onset=onset,
             announced=max(onset, self.sample),
             announced_s=self._at_s,
             latching=self._latch and kind.priority == "high",
         )
-        self.open[condition] = standing
+        self.open[condition] = active
         if kind.priority == "high":
             self.silenced_until_s = 0.0
-        self._tell(standing.alarm)
+        self._tell(active.alarm)
 
-    def _end(self, condition: AlarmCondition, standing: _ActiveCondition, sample: int) -> None:
-        alarm = standing.alarm
+    def _end(self, condition: AlarmCondition, active: _ActiveCondition, sample: int) -> None:
+        alarm = active.alarm
         if alarm is None:
             return
         alarm = replace(alarm, ended=max(sample, alarm.announced))
@@ -209,32 +213,32 @@ class AlarmManager:
         self._tell(alarm)
 
     def _end_all(self) -> None:
-        self._held.clear()
+        self._held_back.clear()
         while self.open:
-            condition, standing = self.open.popitem()
-            self._end(condition, standing, self.sample)
+            condition, active = self.open.popitem()
+            self._end(condition, active, self.sample)
         self._due = NO_EXPIRY
 
     def _run_out(self) -> None:
         """What was not seen again is over; then the next sample at which something runs out is known."""
-        for condition in [name for name, standing in self._held.items() if standing.until < self.sample]:
-            del self._held[condition]
-        gone = [(standing.until, name) for name, standing in self.open.items() if standing.until < self.sample]
+        for condition in [name for name, active in self._held_back.items() if active.until < self.sample]:
+            del self._held_back[condition]
+        gone = [(active.until, name) for name, active in self.open.items() if active.until < self.sample]
         for until, condition in sorted(gone):
             self._end(condition, self.open.pop(condition), until)
-        left = (*self._held.values(), *self.open.values())
-        self._due = min((standing.until for standing in left), default=NO_EXPIRY)
+        left = (*self._held_back.values(), *self.open.values())
+        self._due = min((active.until for active in left), default=NO_EXPIRY)
 
     def _tell(self, alarm: Alarm) -> None:
-        self._told.append(alarm)
+        self._results.append(alarm)
         self._changed = True
 
     def _refresh(self) -> None:
         """What is to be seen and heard, after a change."""
         shown: dict[AlarmCondition, Alarm] = {alarm.condition: alarm for alarm in self._latched}
-        for condition, standing in self.open.items():
-            if standing.alarm is not None and WORSE_CONDITIONS[condition].isdisjoint(self.open):
-                shown[condition] = standing.alarm
+        for condition, active in self.open.items():
+            if active.alarm is not None and WORSE_CONDITIONS[condition].isdisjoint(self.open):
+                shown[condition] = active.alarm
         self.view = tuple(
             sorted(shown.values(), key=lambda alarm: (-_alarm_urgency(alarm), SCREEN_ORDER[alarm.condition]))
         )

@@ -1,36 +1,22 @@
-"""What the alarms hear once a second of signal."""
+"""What the alarm rules of a bed hear once a second of signal."""
 
 from dataclasses import dataclass
-from typing import Protocol
+
+from agent.analysis.rhythm_windows import WindowScores
 
 ORGANISED, VT, VF, NOISE, ASYSTOLE = range(5)
-"""Places in the scores of a look."""
-
-
-class WindowLike(Protocol):
-    """What the judge of the waveform says of the last seconds of a bed.
-
-    `scores`: probabilities of an organised rhythm, VT, VF or flutter, noise, and asystole, empty where nothing can be
-    said; `amplitude_mv` peak to peak; `rate` beats a minute where the waveform repeats itself.
-    """
-
-    @property
-    def scores(self) -> tuple[float, ...]: ...
-    @property
-    def amplitude_mv(self) -> float: ...
-    @property
-    def rate(self) -> float | None: ...
+"""Places of the classes in the scores of a window."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmTick:
-    """A bed at `sample`, on a fixed grid; everything that was decided up to it has been told.
+    """A bed at `sample`, on a fixed grid; the rules know of everything that was decided up to it.
 
-    `last_qrs` the latest R peak accepted so far, told as a beat or not yet, -1 where there was none since `first`, the
-    start of the unbroken stretch; `look` None where nothing can be said.
+    `last_qrs` is the latest R peak that was accepted, classified as a beat already or not, -1 if there was none since
+    `first`, the start of the unbroken stretch. `window` is None while the stretch is shorter than a window.
     """
 
     sample: int
     last_qrs: int
     first: int
-    look: WindowLike | None
+    window: WindowScores | None

@@ -19,7 +19,6 @@ class AsystoleRule:
     __slots__ = (
         "_asystole",
         "_beat",
-        "_book",
         "_config",
         "_doubt",
         "_doubtful",
@@ -29,13 +28,14 @@ class AsystoleRule:
         "_hold",
         "_lost",
         "_low",
+        "_manager",
         "_pause",
         "_since",
         "_verdict",
     )
 
-    def __init__(self, config: AlarmConfig, book: AlarmManager) -> None:
-        self._config, self._book = config, book
+    def __init__(self, config: AlarmConfig, manager: AlarmManager) -> None:
+        self._config, self._manager = config, manager
         self._asystole, self._pause = round(config.asystole_s * FS), round(config.pause_s * FS)
         self._found, self._verdict = round(config.found_s * FS), round(config.verdict_s * FS)
         self._doubt = round(config.doubt_s * FS)
@@ -46,9 +46,9 @@ class AsystoleRule:
         """Whether the latest look was at fibrillation."""
         self._low = False
         """Whether the signal was too low for a QRS complex at the latest look."""
-        self.anew(0)
+        self.interrupt(0)
 
-    def anew(self, sample: int) -> None:
+    def interrupt(self, sample: int) -> None:
         """Nothing is known of what was before `sample`."""
         self._since, self._beat = sample, sample
         self._flat = sample - self._asystole
@@ -59,18 +59,18 @@ class AsystoleRule:
         self._beat = beat.sample
         if beat.rr_s is None:
             return
-        if beat.rr_s < self._config.asystole_s and self._book.sample - self._flat >= self._asystole:
-            self._book.over("asystole")
+        if beat.rr_s < self._config.asystole_s and self._manager.sample - self._flat >= self._asystole:
+            self._manager.clear("asystole")
         onset = beat.sample - round(beat.rr_s * FS)
         if beat.rr_s >= self._config.asystole_s and not (suspended or self._fibrillating):
             self._no_qrs(onset, beat.sample)
         elif beat.rr_s > self._config.pause_s and not suspended:
             words = f"RR {beat.rr_s:.2f} s > {self._config.pause_s:g} s"
-            self._book.hold("pause", onset, self._book.sample + self._hold, words)
+            self._manager.raise_or_extend("pause", onset, self._manager.sample + self._hold, words)
 
     def tick(self, tick: AlarmTick, fibrillating: bool, suspended: bool) -> None:
         """How long it has been quiet. `fibrillating`: the waveform is, whether alarmed or not yet."""
-        now, since, look = tick.sample, max(self._since, tick.first), tick.look
+        now, since, look = tick.sample, max(self._since, tick.first), tick.window
         beat = max(self._beat, since)
         last = max(tick.last_qrs, beat)
         noisy = look is not None and look.scores[NOISE] >= self._config.noise_score
@@ -82,31 +82,33 @@ class AsystoleRule:
         peaks, beats = now - last - self._found, now - beat - self._verdict
         if peaks <= self._pause and beats < self._asystole and not flat:
             return
-        if "ventricular fibrillation" in self._book.open:
+        if "ventricular fibrillation" in self._manager.open:
             return
         onset = last if peaks >= beats else beat
         quiet = max(peaks, beats)
         if low and quiet < self._asystole <= now - since:
             onset, quiet = now - self._asystole, self._asystole
         long = quiet >= self._asystole + self._doubts(low) and self._believed(tick, suspended)
-        if long or (flat and "asystole" in self._book.open):
+        if long or (flat and "asystole" in self._manager.open):
             self._no_qrs(onset, now)
         elif peaks > self._pause and tick.last_qrs >= since and not suspended:
             words = f"no QRS for {(now - last) / FS:.1f} s"
-            self._book.hold("pause", last, now + self._hold, words)
+            self._manager.raise_or_extend("pause", last, now + self._hold, words)
 
     def _no_qrs(self, onset: int, now: int) -> None:
-        standing = self._book.open.get("asystole")
-        began = standing.onset if standing else onset
-        self._book.over("pause")
+        active = self._manager.open.get("asystole")
+        began = active.onset if active else onset
+        self._manager.clear("pause")
         floor = f" over {self._config.least_qrs_mv:g} mV" if self._low else ""
-        self._book.hold("asystole", onset, now + self._lost, f"no QRS{floor} for {(now - began) / FS:.1f} s")
+        self._manager.raise_or_extend(
+            "asystole", onset, now + self._lost, f"no QRS{floor} for {(now - began) / FS:.1f} s"
+        )
 
     def _doubts(self, low: bool) -> int:
         """Samples that are waited for before asystole is said of what may be fibrillation or noise."""
-        return self._doubt if self._doubtful and not low and "asystole" not in self._book.open else 0
+        return self._doubt if self._doubtful and not low and "asystole" not in self._manager.open else 0
 
     def _believed(self, tick: AlarmTick, suspended: bool) -> bool:
         """In noise nobody but a judge that is sure is believed."""
-        sure = tick.look is not None and tick.look.scores[ASYSTOLE] >= self._config.sure_score
-        return sure or not suspended or "asystole" in self._book.open
+        sure = tick.window is not None and tick.window.scores[ASYSTOLE] >= self._config.sure_score
+        return sure or not suspended or "asystole" in self._manager.open

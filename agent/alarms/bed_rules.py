@@ -1,4 +1,4 @@
-"""The rules of one bed together: who hears what, and when everything begins anew."""
+"""The alarm rules of one bed together: which rule hears what, and what each must forget when."""
 
 from dataclasses import replace
 
@@ -16,23 +16,40 @@ from model.records.resample import FS
 from model.rhythm.atrial_fibrillation import IrregularityDetector
 
 ARRESTS = frozenset(("asystole", "ventricular fibrillation"))
-"""While one of these is alarmed, what is found of beats is no pulse."""
+"""While one of these is alarmed, beats that are detected are no pulse."""
 
 
 class BedAlarmRules:
-    """One bed: what it hears goes to the rules, and what they find to its `book`. Samples at 125 Hz of the run."""
+    """The rules of one bed. They raise and clear conditions in its `manager`, which makes alarms of them.
 
-    __slots__ = ("_ectopy", "_heard", "_irregular", "_lost", "_quiet", "_rate", "_running", "_signal", "_waves", "book")
+    Every method returns the alarms that changed, as they stand now. Samples at 125 Hz of the run; `at_s` are Unix times
+    that are only stored.
+    """
+
+    __slots__ = (
+        "_asystole",
+        "_ectopy",
+        "_irregular",
+        "_lost",
+        "_new_beat",
+        "_rate",
+        "_running",
+        "_silence_s",
+        "_technical",
+        "_vf_vt",
+        "manager",
+    )
 
     def __init__(self, config: AlarmConfig, intervals: int) -> None:
-        """`intervals`: how many RR intervals the heart rate is the mean of."""
-        self.book = book = AlarmManager(config.latch_high)
+        """Make the rules; the heart rate is the mean of `intervals` RR intervals."""
+        self.manager = manager = AlarmManager(config.latch_high)
         self._lost = round(config.lost_s * FS)
-        self._signal = TechnicalRule(config, book)
-        self._waves = VfVtRule(config, book)
-        self._quiet = AsystoleRule(config, book)
-        self._rate = RateRule(config, intervals, book)
-        self._ectopy = EctopyRule(config, book, self._waves)
+        self._silence_s = config.silence_s
+        self._technical = TechnicalRule(config, manager)
+        self._vf_vt = VfVtRule(config, manager)
+        self._asystole = AsystoleRule(config, manager)
+        self._rate = RateRule(config, intervals, manager)
+        self._ectopy = EctopyRule(config, manager, self._vf_vt)
         self._irregular = IrregularityDetector(
             intervals=config.af_intervals,
             variation=config.af_variation,
@@ -43,118 +60,131 @@ class BedAlarmRules:
             memory_s=config.af_memory_s,
         )
         self._running = False
-        self._heard = False
-        """Whether a beat was told since the last tick."""
+        self._new_beat = False
+        """Whether a beat came since the last tick."""
 
     @property
     def suspended(self) -> bool:
-        """Whether no rate is to be shown: it is too noisy, or no heart beats in an arrest that is alarmed."""
-        return self._signal.suspended or not ARRESTS.isdisjoint(self.book.open)
+        """Whether no heart rate is to be shown: it is too noisy, or an arrest is alarmed."""
+        return self._technical.suspended or not ARRESTS.isdisjoint(self.manager.open)
 
     def start(self, bed: str, run: str, first: int) -> list[Alarm]:
-        """A new run: nothing of the old one counts."""
-        self.book.begin(bed, run, first)
-        self._signal.begin(first)
-        self._waves.begin()
+        """Begin a run at sample `first`: nothing of the one before counts, and its open alarms are over."""
+        self.manager.start(bed, run, first)
+        self._technical.start(first)
+        self._vf_vt.start()
         self._irregular.reset()
-        self._anew(first)
+        self._see_again(first)
         self._running = True
-        return self.book.take()
+        return self.manager.take()
 
     def beat(self, beat: Beat, at_s: float) -> list[Alarm]:
-        """The next beat."""
-        signal = self._signal
-        self.book.at(beat.decided, at_s)
-        self._quiet.beat(beat, signal.suspended)
-        if not signal.suspended and not signal.blind:
-            if "ventricular fibrillation" in self.book.open:
-                self.book.suspend()
+        """Take the next beat, in the order of decision."""
+        technical = self._technical
+        self.manager.advance_to(beat.decided, at_s)
+        self._asystole.beat(beat, technical.suspended)
+        if not technical.suspended and not technical.blind:
+            if "ventricular fibrillation" in self.manager.open:
+                self.manager.suspend()
                 self._rate.disbelieve()
             else:
                 self._rate.beat(beat)
             self._ectopy.beat(beat)
             self._irregular.beat(beat.sample, beat.label, beat.rr_s)
-            self._heard = True
-        return self.book.take()
+            self._new_beat = True
+        return self.manager.take()
 
     def tick(self, tick: AlarmTick, at_s: float) -> list[Alarm]:
-        """The next look at the bed."""
-        signal = self._signal
-        if tick.look is not None and not tick.look.scores:  # its window is not full yet
-            tick = replace(tick, look=None)
-        self.book.at(tick.sample, at_s)
-        if not signal.blind:
-            if signal.tick(tick):
+        """Take the next tick, after all beats that were decided up to it."""
+        technical = self._technical
+        if tick.window is not None and not tick.window.scores:
+            tick = replace(tick, window=None)
+        self.manager.advance_to(tick.sample, at_s)
+        if not technical.blind:
+            if technical.tick(tick):
                 self._suspend()
-            self._waves.tick(tick, signal.suspended)
-            self._quiet.tick(tick, self._waves.fibrillating, signal.suspended)
-            if not signal.suspended and (self._heard or "atrial fibrillation" in self.book.open):
-                self._atrial(tick.sample)
-        return self.book.take()
+            self._vf_vt.tick(tick, technical.suspended)
+            self._asystole.tick(tick, self._vf_vt.fibrillating, technical.suspended)
+            if not technical.suspended and (self._new_beat or "atrial fibrillation" in self.manager.open):
+                self._check_irregularity(tick.sample)
+        return self.manager.take()
 
     def gap(self, first: int, count: int, at_s: float, valueless: bool = False) -> list[Alarm]:
-        """Samples are missing, or go on to be; `valueless`: the device sent them, but measured nothing."""
-        self.book.at(first, at_s)
-        self._lose(first)
-        self._signal.gap(first, count, at_s, valueless)
-        self.book.at(first + count, at_s)
-        self._anew(first + count)
-        return self.book.take()
+        """Take `count` missing samples from `first` on, a whole gap or the next piece of it.
+
+        `valueless`: the device sent them, but measured nothing.
+        """
+        self.manager.advance_to(first, at_s)
+        self._lose_sight(first)
+        self._technical.gap(first, count, at_s, valueless)
+        self.manager.advance_to(first + count, at_s)
+        self._see_again(first + count)
+        return self.manager.take()
 
     def lead(self, sample: int, state: LeadState, at_s: float) -> list[Alarm]:
-        """The lead is off, saturated, or back."""
-        self.book.at(sample, at_s)
-        self._lose(sample)
-        self._signal.lead(state)
-        self._anew(sample)
-        return self.book.take()
+        """Take a lead that came off, saturated, or is back at `sample`."""
+        self.manager.advance_to(sample, at_s)
+        self._lose_sight(sample)
+        self._technical.lead(state)
+        self._see_again(sample)
+        return self.manager.take()
 
     def end(self, sample: int, at_s: float) -> list[Alarm]:
-        """The run ended on purpose."""
-        self.book.at(sample, at_s)
-        self.book.close()
+        """End the run on purpose; `sample` is the one after its last."""
+        self.manager.advance_to(sample, at_s)
+        self.manager.close()
         self._running = False
-        return self.book.take()
+        return self.manager.take()
 
     def no_data(self, sample: int, at_s: float) -> list[Alarm]:
-        """Nothing comes any more, by the clock. All else stands as it stood: the data may yet come."""
+        """Take note that by the clock nothing comes any more. All else stays as it is: the data may yet come."""
         if self._running:
-            self.book.aside("no data", sample, at_s, "nothing comes from the device")
-        return self.book.take()
+            self.manager.apply_by_clock("no data", sample, at_s, "nothing comes from the device")
+        return self.manager.take()
 
     def data_again(self, sample: int, at_s: float) -> list[Alarm]:
-        """Data come again, by the clock."""
-        self.book.aside("no data", sample, at_s, "")
-        return self.book.take()
+        """Take note that data come again."""
+        self.manager.apply_by_clock("no data", sample, at_s, "")
+        return self.manager.take()
 
-    def _lose(self, sample: int) -> None:
+    def acknowledge(self, now_s: float) -> list[Alarm]:
+        """Acknowledge all alarms: a person has seen them."""
+        self.manager.acknowledge(now_s)
+        return self.manager.take()
+
+    def silence(self, now_s: float) -> None:
+        """Silence the bed for a while; called again while it is silent, sound again."""
+        silent = now_s < self.manager.silenced_until_s
+        self.manager.silenced_until_s = 0.0 if silent else now_s + self._silence_s
+
+    def _lose_sight(self, sample: int) -> None:
         """From `sample` on nothing is seen of the heart."""
-        self.book.lose(sample + self._lost)
+        self.manager.lose_sight(sample + self._lost)
         self._irregular.gap()
 
-    def _anew(self, sample: int) -> None:
-        """From `sample` on the heart is seen again: what needs time begins anew."""
-        self._signal.anew(sample)
-        self._waves.anew()
-        self._quiet.anew(sample)
-        self._rate.anew()
-        self._ectopy.anew()
-        self._heard = False
+    def _see_again(self, sample: int) -> None:
+        """From `sample` on the heart is seen again: nothing reaches back over the interruption."""
+        self._technical.interrupt(sample)
+        self._vf_vt.interrupt()
+        self._asystole.interrupt(sample)
+        self._rate.interrupt()
+        self._ectopy.interrupt()
+        self._new_beat = False
 
     def _suspend(self) -> None:
         """It is too noisy for rates and beats."""
-        self.book.suspend()
-        self._rate.anew()
-        self._ectopy.anew()
+        self.manager.suspend()
+        self._rate.interrupt()
+        self._ectopy.interrupt()
         self._irregular.reset()
 
-    def _atrial(self, now: int) -> None:
-        """Atrial fibrillation: normal RR intervals that are irregular for long enough."""
-        self._heard = False
+    def _check_irregularity(self, now: int) -> None:
+        """Raise or clear atrial fibrillation: normal RR intervals that are irregular for long enough."""
+        self._new_beat = False
         irregular, onset = self._irregular.state(now)
         if not irregular:
-            self.book.over("atrial fibrillation", self._irregular.end)
+            self.manager.clear("atrial fibrillation", self._irregular.end)
         elif onset is not None:
             words = f"RR irregular for {(now - onset) / FS:.0f} s"
-            known = "atrial fibrillation" in self.book.open
-            self.book.hold("atrial fibrillation", onset, now + self._lost, None if known else words)
+            known = "atrial fibrillation" in self.manager.open
+            self.manager.raise_or_extend("atrial fibrillation", onset, now + self._lost, None if known else words)

@@ -38,7 +38,6 @@ class EctopyRule:
     __slots__ = (
         "_before",
         "_bigeminy",
-        "_book",
         "_config",
         "_early",
         "_hold",
@@ -46,25 +45,26 @@ class EctopyRule:
         "_labels",
         "_last_early",
         "_lost",
+        "_manager",
         "_others",
         "_peaks",
         "_run",
         "_tachycardia_until",
         "_trigeminy",
-        "_waves",
+        "_vf_vt",
     )
 
-    def __init__(self, config: AlarmConfig, book: AlarmManager, waves: VfVtRule) -> None:
-        self._config, self._book, self._waves = config, book, waves
+    def __init__(self, config: AlarmConfig, manager: AlarmManager, waves: VfVtRule) -> None:
+        self._config, self._manager, self._vf_vt = config, manager, waves
         self._hold, self._lost = round(config.hold_s * FS), round(config.lost_s * FS)
         self._bigeminy = _build_pattern(2, config.bigeminy_cycles)
         self._trigeminy = _build_pattern(3, config.trigeminy_cycles)
         kept = max(config.vt_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)
         self._peaks: deque[int] = deque(maxlen=kept)
         """R peaks of the latest V beats."""
-        self.anew()
+        self.interrupt()
 
-    def anew(self) -> None:
+    def interrupt(self) -> None:
         """Nothing reaches back over this: no run, no pattern, no count."""
         self._peaks.clear()
         self._labels, self._known = 0, 0
@@ -98,14 +98,16 @@ class EctopyRule:
         elif self._run:
             self._others += 1
             if self._others == 1 and self._run == 2:
-                self._book.hold("couplet", self._peaks[-2], self._until(), f"2 V beats in a row at {self._rate(2)}/min")
+                self._manager.raise_or_extend(
+                    "couplet", self._peaks[-2], self._until(), f"2 V beats in a row at {self._rate(2)}/min"
+                )
             if self._others >= self._config.vt_end_beats:
                 self._run = 0
                 self._end_tachycardia()
         self._before = 60 / beat.heart_rate if beat.heart_rate else None
 
     def _until(self) -> int:
-        return self._book.sample + self._hold
+        return self._manager.sample + self._hold
 
     def _rate(self, beats: int) -> int:
         """Beats a minute over the latest V beats."""
@@ -113,43 +115,45 @@ class EctopyRule:
 
     def _runs(self) -> None:
         """Tachycardia: enough V beats in a row, fast enough. A run: at least three, and not that."""
-        config, book, run = self._config, self._book, self._run
+        config, manager, run = self._config, self._manager, self._run
         if run < config.v_run_beats:
             return
         n = min(run, config.vt_beats)
         words = f"V beats in a row: {run} at {self._rate(n)}/min"
         onset = self._peaks[-run] if run <= len(self._peaks) else self._peaks[0]
         if n == config.vt_beats:
-            stands = self._tachycardia_until >= book.sample
+            stands = self._tachycardia_until >= manager.sample
             slowest = config.vt_bpm - (config.rate_hysteresis_bpm if stands else 0)
             if 60 * FS * (n - 1) >= slowest * (self._peaks[-1] - self._peaks[-n]):
-                self._tachycardia_until = book.sample + self._lost
-                book.over("V run")
-                book.hold("ventricular tachycardia", onset, self._tachycardia_until, words)
+                self._tachycardia_until = manager.sample + self._lost
+                manager.clear("V run")
+                manager.raise_or_extend("ventricular tachycardia", onset, self._tachycardia_until, words)
                 return
             self._end_tachycardia()
-        if self._tachycardia_until < book.sample:
-            book.hold("V run", onset, self._until(), words)
+        if self._tachycardia_until < manager.sample:
+            manager.raise_or_extend("V run", onset, self._until(), words)
 
     def _end_tachycardia(self) -> None:
-        if self._tachycardia_until >= self._book.sample:
+        if self._tachycardia_until >= self._manager.sample:
             self._tachycardia_until = -1
-            if not self._waves.tachycardia:
-                self._book.over("ventricular tachycardia")
+            if not self._vf_vt.tachycardia:
+                self._manager.clear("ventricular tachycardia")
 
     def _patterns(self) -> None:
         """Each V beat after one, or two, that are not V, and that several times over."""
         for pattern in (self._bigeminy, self._trigeminy):
             if self._known >= pattern.beats and self._labels & pattern.mask == pattern.bits:
-                self._book.hold(pattern.condition, self._peaks[-pattern.cycles], self._until(), pattern.words)
+                self._manager.raise_or_extend(
+                    pattern.condition, self._peaks[-pattern.cycles], self._until(), pattern.words
+                )
 
     def _count(self, sample: int) -> None:
         """V beats in the minute up to this one; over once no more than the lower limit are left in it."""
         most, fewest, peaks = self._config.v_most_per_min, self._config.v_end_per_min, self._peaks
         many = len(peaks) > most and peaks[-most - 1] > sample - MINUTE_SAMPLES
-        if many or (len(peaks) > fewest and self._book.holds("V rate high")):
+        if many or (len(peaks) > fewest and self._manager.holds("V rate high")):
             onset = peaks[-most - 1] if many else sample
-            self._book.hold(
+            self._manager.raise_or_extend(
                 "V rate high", onset, peaks[-fewest - 1] + MINUTE_SAMPLES, f"V beats in a minute: over {most}"
             )
 
@@ -166,7 +170,7 @@ class EctopyRule:
         paused = beat.rr_s is not None and beat.rr_s >= self._config.r_on_t_pause * mean
         again = self._last_early is not None and sample - self._last_early <= self._config.r_on_t_again_s * FS
         if paused or again:
-            self._book.hold("R-on-T", sample, self._until(), "V beat on the T wave")
+            self._manager.raise_or_extend("R-on-T", sample, self._until(), "V beat on the T wave")
         self._last_early = sample
 
 

@@ -11,23 +11,22 @@ class RateRule:
 
     __slots__ = (
         "_all",
-        "_book",
         "_ends",
         "_hysteresis",
         "_intervals",
         "_least",
         "_limits",
+        "_manager",
         "_stands",
         "_width",
         "_within",
     )
 
-    def __init__(self, config: AlarmConfig, intervals: int, book: AlarmManager) -> None:
+    def __init__(self, config: AlarmConfig, intervals: int, manager: AlarmManager) -> None:
         """`intervals`: how many the shown rate is the mean of."""
-        self._book, self._all = book, intervals
+        self._manager, self._all = manager, intervals
         low, high = config.rate_low_bpm, config.rate_high_bpm
-        very_high = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
-        very_low = min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
+        very_high, very_low = extreme_rate_limits(config)
         self._limits: tuple[tuple[AlarmCondition, float, int], ...] = (
             ("extreme tachycardia", very_high, 1),
             ("extreme bradycardia", very_low, -1),
@@ -43,7 +42,7 @@ class RateRule:
         self._stands = False
         """Whether one of the alarms may stand."""
 
-    def anew(self) -> None:
+    def interrupt(self) -> None:
         """No RR interval reaches back over this."""
         self._intervals = 0
 
@@ -65,30 +64,39 @@ class RateRule:
             self._stands = self._compare(beat, rate)
 
     def _compare(self, beat: Beat, rate: float) -> bool:
-        book, stands = self._book, False
+        manager, stands = self._manager, False
         for condition, limit, sign in self._limits:
             beyond = sign * (rate - limit)
             if beyond > 0:
-                book.hold(
+                manager.raise_or_extend(
                     condition,
                     beat.sample,
-                    book.sample + self._ends,
-                    _rate_limit_text(rate, limit, sign, condition, book),
+                    manager.sample + self._ends,
+                    _rate_limit_text(rate, limit, sign, condition, manager),
                 )
                 stands = True
-            elif book.holds(condition):
+            elif manager.holds(condition):
                 if beyond < -self._width:  # beyond the limit on the other side
-                    book.over(condition)
+                    manager.clear(condition)
                     continue
                 if beyond >= -self._hysteresis:
-                    book.hold(condition, beat.sample, book.sample + self._ends, None)
+                    manager.raise_or_extend(condition, beat.sample, manager.sample + self._ends, None)
                 stands = True
         return stands
 
 
-def _rate_limit_text(rate: float, limit: float, sign: int, condition: AlarmCondition, book: AlarmManager) -> str | None:
+def extreme_rate_limits(config: AlarmConfig) -> tuple[float, float]:
+    """Return the heart rates in beats a minute above and below which it is extreme; never inside the other limits."""
+    high, low = config.rate_high_bpm, config.rate_low_bpm
+    above = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
+    return above, min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
+
+
+def _rate_limit_text(
+    rate: float, limit: float, sign: int, condition: AlarmCondition, manager: AlarmManager
+) -> str | None:
     """The rate beside its limit, with as many digits as tell them apart; None where the alarm has its words."""
-    if condition in book.open:
+    if condition in manager.open:
         return None
     digits = next((digits for digits in range(3) if f"{rate:.{digits}f}" != f"{limit:.{digits}f}"), 3)
     return f"HR {rate:.{digits}f} {'>' if sign > 0 else '<'} {limit:g}"

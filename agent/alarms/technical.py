@@ -17,10 +17,10 @@ class TechnicalRule:
     """
 
     __slots__ = (
-        "_book",
         "_clear",
         "_config",
         "_gaps",
+        "_manager",
         "_noisy",
         "_noisy_samples",
         "_tick",
@@ -29,16 +29,16 @@ class TechnicalRule:
         "suspended",
     )
 
-    def __init__(self, config: AlarmConfig, book: AlarmManager) -> None:
-        self._config, self._book = config, book
+    def __init__(self, config: AlarmConfig, manager: AlarmManager) -> None:
+        self._config, self._manager = config, manager
         self.blind = self.suspended = False
         self._gaps: deque[list[int]] = deque()
         """First sample and end of each gap of the window."""
         self._valueless: int | None = None
         """Where the stretch without a value began that was last told of, until a value comes."""
-        self.anew(0)
+        self.interrupt(0)
 
-    def anew(self, sample: int) -> None:
+    def interrupt(self, sample: int) -> None:
         """Noise is counted from `sample` on."""
         self._noisy: deque[tuple[int, int]] = deque()
         """The noisy looks of the window: sample, and samples since the look before."""
@@ -46,22 +46,22 @@ class TechnicalRule:
         self._tick = self._clear = sample
         """The latest tick, and the latest at which it was noisy."""
 
-    def begin(self, first: int) -> None:
+    def start(self, first: int) -> None:
         """A new run."""
         self.blind = self.suspended = False
         self._gaps.clear()
         self._valueless = None
-        self.anew(first)
+        self.interrupt(first)
 
     def lead(self, state: LeadState) -> None:
         """The lead changed its state."""
         self.blind = state != "ok"
         if state != "lead off":
-            self._book.over("lead off")
+            self._manager.clear("lead off")
         if state != "saturated":
-            self._book.over("saturated")
+            self._manager.clear("saturated")
         if state != "ok":
-            self._book.hold(state, self._book.sample, NO_EXPIRY, LEAD_STATES[state])
+            self._manager.raise_or_extend(state, self._manager.sample, NO_EXPIRY, LEAD_STATES[state])
 
     def gap(self, first: int, count: int, at_s: float, valueless: bool) -> None:
         """Samples are missing: too many in a while, or too often. The pieces of one gap may come one by one."""
@@ -83,8 +83,8 @@ class TechnicalRule:
             known, words = end - missing + most, f"signal missing for {config.gaps_s:g} s"
         else:
             return
-        self._book.at(known, at_s)
-        self._book.hold("gaps", gaps[0][0], end + window, None if "gaps" in self._book.open else words)
+        self._manager.advance_to(known, at_s)
+        self._manager.raise_or_extend("gaps", gaps[0][0], end + window, None if "gaps" in self._manager.open else words)
 
     def _without_value(self, first: int, end: int, at_s: float) -> None:
         """A device whose electrode is off may send no value at all: once a gap were alarmed, the lead is off."""
@@ -92,19 +92,23 @@ class TechnicalRule:
             self._valueless = first
         known = self._valueless + round(self._config.gaps_s * FS)
         if end >= known:
-            self._book.at(max(first, known), at_s)
-            self._book.hold("lead off", self._valueless, NO_EXPIRY, f"no value for {self._config.gaps_s:g} s")
+            self._manager.advance_to(max(first, known), at_s)
+            self._manager.raise_or_extend(
+                "lead off", self._valueless, NO_EXPIRY, f"no value for {self._config.gaps_s:g} s"
+            )
 
     def tick(self, tick: AlarmTick) -> bool:
         """Count noise; whether the analysis is suspended anew."""
         now = tick.sample
         if self._valueless is not None:
-            if self._book.holds("lead off"):
-                self._book.hold("lead off", now, NO_EXPIRY, f"no value for {(tick.first - self._valueless) / FS:.0f} s")
-                self._book.over("lead off", tick.first)
+            if self._manager.holds("lead off"):
+                self._manager.raise_or_extend(
+                    "lead off", now, NO_EXPIRY, f"no value for {(tick.first - self._valueless) / FS:.0f} s"
+                )
+                self._manager.clear("lead off", tick.first)
             self._valueless = None
         step, self._tick = min(now - self._tick, 2 * FS), now
-        look, config = tick.look, self._config
+        look, config = tick.window, self._config
         noisy = look is not None and look.scores[NOISE] >= config.noise_score
         if not noisy and not self._noisy and not self.suspended:
             return False
@@ -121,11 +125,11 @@ class TechnicalRule:
             self.suspended = False
             self._noisy.clear()
             self._noisy_samples = 0
-            self._book.over("noise")
+            self._manager.clear("noise")
             return False
         if self._noisy_samples < config.noise_s * FS:
             return False
         self.suspended = True
         words = f"noise in {self._noisy_samples / FS:.0f} of {config.noise_window_s:g} s: no rate, no beats"
-        self._book.hold("noise", self._noisy[0][0], NO_EXPIRY, words)
+        self._manager.raise_or_extend("noise", self._noisy[0][0], NO_EXPIRY, words)
         return True

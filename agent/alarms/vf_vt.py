@@ -17,10 +17,10 @@ from model.records.resample import FS
 class VfVtRule:
     """The rules of one bed."""
 
-    __slots__ = ("_book", "_fast", "_looks", "_sure", "_turned", "_vf", "_vt", "fast", "fibrillating")
+    __slots__ = ("_fast", "_looks", "_manager", "_sure", "_turned", "_vf", "_vt", "fast", "fibrillating")
 
-    def __init__(self, config: AlarmConfig, book: AlarmManager) -> None:
-        self._book = book
+    def __init__(self, config: AlarmConfig, manager: AlarmManager) -> None:
+        self._manager = manager
         self._sure, self._fast = config.sure_score, config.vt_bpm
         self._turned = round(config.look_turns_s * FS)
         self._vf = _ScoreHysteresis(
@@ -36,22 +36,22 @@ class VfVtRule:
     @property
     def tachycardia(self) -> bool:
         """Whether the waveform is believed to be that of ventricular tachycardia, or may be soon."""
-        return self.fast or self._vt.until >= self._book.sample
+        return self.fast or self._vt.until >= self._manager.sample
 
-    def anew(self) -> None:
+    def interrupt(self) -> None:
         """No look reaches back over this."""
         self._vf.high.clear()
         self._vt.high.clear()
         self.fibrillating = self.fast = False
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """A new run."""
-        self.anew()
+        self.interrupt()
         self._vf.until = self._vt.until = -1
 
     def tick(self, tick: AlarmTick, suspended: bool) -> None:
         """Take the next look. While noise suspends the other rules only a judge that is sure is believed."""
-        look, vf, vt = tick.look, self._vf, self._vt
+        look, vf, vt = tick.window, self._vf, self._vt
         self._looks += 1
         self.fibrillating = self.fast = False
         if look is None:
@@ -63,21 +63,21 @@ class VfVtRule:
         least = self._sure if suspended else 0.0
         self.fibrillating = fibrillation >= vf.begins
         if vf.look(fibrillation, least, self._looks, tick.sample):
-            self._book.over("asystole")
+            self._manager.clear("asystole")
             self._hold("ventricular fibrillation", vf, tick, "fibrillatory waveform")
         if look.rate is not None and look.rate < self._fast:
             either = fibrillation
         elif suspended or vf.until >= tick.sample:  # what is told of tachycardia once it is over must be tachycardia
             either = look.scores[VT]
         self.fast = either >= vt.begins
-        begun = "ventricular tachycardia" in self._book.open
+        begun = "ventricular tachycardia" in self._manager.open
         if vt.look(either, least, self._looks, tick.sample) and (begun or look.scores[VT] >= fibrillation):
             self._hold("ventricular tachycardia", vt, tick, "waveform of VT")
 
     def _hold(self, condition: AlarmCondition, said: "_ScoreHysteresis", tick: AlarmTick, words: str) -> None:
-        standing = self._book.open.get(condition)
-        onset = standing.onset if standing else max(tick.first, said.since(tick.sample) - self._turned)
-        self._book.hold(condition, onset, said.until, f"{words} for {(tick.sample - onset) / FS:.1f} s")
+        active = self._manager.open.get(condition)
+        onset = active.onset if active else max(tick.first, said.since(tick.sample) - self._turned)
+        self._manager.raise_or_extend(condition, onset, said.until, f"{words} for {(tick.sample - onset) / FS:.1f} s")
 
 
 class _ScoreHysteresis:

@@ -1,20 +1,21 @@
-"""From R peaks to beats in their context: each waits for the R peak that follows it, though never for long.
+"""From R peaks to beats in their context: each waits for the R peak that follows it, but never for long.
 
-What the net is to see of a beat is said by `model.beats.templates`, beat by beat in the order of their decision; this
-stage brings it the R peaks around each beat and their samples.
+`model.beats.templates` says what the net sees of a beat, beat by beat in the order of their decision. This stage gives
+it the R peaks around each beat and their samples.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.beat_cutter import BeatCandidate
+from agent.analysis.beat_cutter import BeatCandidate, Candidates
 from agent.analysis.qrs_detector import NO_DEADLINE, RPeak
-from agent.analysis.sample_ring import RowIndexArray, SampleRing
-from agent.core.messages import FloatArray
+from agent.analysis.sample_ring import SampleRing
+from agent.analysis.stage import Interruption, RowIndexArray, RunStart
+from agent.core.messages import FloatArray, Gap
 from model.beats.templates import (
     INPUTS,
     QRS_AFTER,
@@ -29,15 +30,15 @@ from model.beats.templates import (
 from model.records.resample import FS
 
 LEAST_SCORE = -2.0
-"""Candidates of the detector down to this score are looked at; it takes those above 0 for beats."""
+"""Candidates of the detector down to this score go to the net; the detector takes those above 0 for beats."""
 MOST_RR = 150
 """Samples within which the next R peak must lie to count: 1.2 s."""
 LATEST_DECISION = 187
 """A beat is decided no later than this many samples after its R peak, 1.5 s, nor before its own samples are there."""
 OWN_SAMPLES = WAVE_AFTER + SLACK
 BEDS_PER_BEAT, MOST_BATCH_WAIT = 8, 12
-"""Where there are many beds a beat may wait until there is one for every so many, yet no longer than 96 ms: it is much
-cheaper to describe many beats at once."""
+"""With many beds a beat may wait until there is one for every BEDS_PER_BEAT of them, at most MOST_BATCH_WAIT samples
+(96 ms): it is much cheaper to describe many beats at once."""
 
 
 @dataclass(slots=True)
@@ -59,98 +60,109 @@ class _ContextRow:
     interrupted: int = -1
     decided: int = 0
 
+    def set_next(self, peak: RPeak) -> None:
+        """Make `peak` the next R peak of the waiting beats that it is near enough to, and known early enough for."""
+        for waiting in self.waiting:
+            last = max(waiting.peak.sample + LATEST_DECISION, waiting.peak.decided)
+            near = peak.sample - waiting.peak.sample <= MOST_RR and peak.decided <= last
+            if waiting.next is None and near and not waiting.peak.sample < self.interrupted <= peak.sample:
+                waiting.next = peak
+
 
 class BeatContextBuilder:
-    """The beats of all rows in their context; `history` holds their samples."""
+    """Describes the beats of all rows in their context; `ring` holds their samples."""
 
-    def __init__(self, history: SampleRing, rows: int = 1) -> None:
-        self._history = history
+    def __init__(self, ring: SampleRing, rows: int = 1) -> None:
+        self._ring = ring
         self._rows = [_ContextRow() for _ in range(rows)]
-        self._patients = BeatTemplates(rows)
+        self._templates = BeatTemplates(rows)
         self._due = np.full(rows, NO_DEADLINE)
         """Sample of each row at which its first waiting beat is decided."""
         self._urgent = False
-        """Whether something else is told of a bed, which a beat that was decided before must not come after."""
+        """Set when a lead change is pending: beats decided before it must be emitted first, so batching is skipped."""
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows; those there are stay as they are."""
+        """Make room for `rows` rows. Those that are there stay as they are."""
         self._due = np.pad(self._due, (0, rows - len(self._rows)), constant_values=NO_DEADLINE)
         self._rows += [_ContextRow() for _ in range(rows - len(self._rows))]
-        self._patients.grow(rows)
+        self._templates.grow(rows)
 
-    def reset(self, row: int) -> None:
-        """A new stretch: RR intervals do not reach back over its start."""
+    def start(self, row: int, run: RunStart) -> None:  # noqa: ARG002  # a patient is like any other
+        """Begin a run, which may be another patient's: its templates are learnt from its own beats."""
+        self._restart_at_gap(row)
+        self._templates.reset(row)
+
+    def interrupt(self, row: int, interruption: Interruption) -> None:
+        """Let no RR interval reach over the interruption. Templates stay: it is the same patient."""
+        if isinstance(interruption, Gap):
+            self._restart_at_gap(row)
+        else:
+            self._rows[row].interrupted = interruption.sample
+            self._urgent = True
+
+    def push(self, rows: list[int], peaks: Sequence[RPeak], hold: bool = True) -> Candidates:
+        """Take R peaks, in order within each row; return the beats of `rows` that are decided.
+
+        A peak that stands at or before an earlier one is dropped. With `hold` beats may wait up to MOST_BATCH_WAIT
+        samples for others, to be described together. The net's input is (n, INPUTS).
+        """
+        for peak in peaks:
+            self._take_peak(peak)
+        late = self._ring.head[rows] - self._due[rows]
+        due = np.flatnonzero(late > 0)
+        few = len(due) * BEDS_PER_BEAT < len(self._rows)
+        if hold and not self._urgent and few and not (late > MOST_BATCH_WAIT).any():
+            due = due[:0]
+        self._urgent = False
+        return self._describe([rows[i] for i in due])
+
+    def flush(self, row: int, peaks: Sequence[RPeak] = ()) -> Candidates:
+        """Return the beats that still wait, with the last `peaks` and what is known."""
+        for peak in peaks:
+            self._take_peak(peak)
+        return self._describe([row], ended=True)
+
+    def _restart_at_gap(self, row: int) -> None:
         self._rows[row] = _ContextRow()
         self._due[row] = NO_DEADLINE
 
-    def forget(self, row: int) -> None:
-        """A new run, which may be another patient's."""
-        self._patients.reset(row)
+    def _take_peak(self, peak: RPeak) -> None:
+        row = self._rows[peak.row]
+        if peak.sample <= row.newest:
+            return
+        row.newest = peak.sample
+        if row.peaks and row.peaks[0] < row.interrupted <= peak.sample:
+            row.peaks.clear()
+        if peak.score > 0:
+            row.set_next(peak)
+        row.waiting.append(_PendingBeat(peak, tuple(row.peaks)))
+        self._due[peak.row] = self._decided(row)
+        if peak.score > 0:
+            row.peaks.appendleft(peak.sample)
 
-    def interrupt(self, row: int, sample: int) -> None:
-        """The lead is off, or back, at `sample`: no RR interval reaches over it."""
-        self._rows[row].interrupted = sample
-        self._urgent = True
-
-    def push(self, peaks: Iterable[RPeak]) -> None:
-        """Take candidates, in order within each row; one that stands where an earlier one does is none."""
-        for peak in peaks:
-            row = self._rows[peak.row]
-            if peak.sample <= row.newest:
-                continue
-            row.newest = peak.sample
-            if row.peaks and row.peaks[0] < row.interrupted <= peak.sample:
-                row.peaks.clear()
-            if peak.score > 0:
-                for waiting in row.waiting:
-                    last = max(waiting.peak.sample + LATEST_DECISION, waiting.peak.decided)
-                    near = peak.sample - waiting.peak.sample <= MOST_RR and peak.decided <= last
-                    if waiting.next is None and near and not waiting.peak.sample < row.interrupted <= peak.sample:
-                        waiting.next = peak
-            row.waiting.append(_PendingBeat(peak, tuple(row.peaks)))
-            self._due[peak.row] = self._decided(row)
-            if peak.score > 0:
-                row.peaks.appendleft(peak.sample)
-
-    def ready(self, rows: list[int], hold: bool = True) -> tuple[list[BeatCandidate], FloatArray]:
-        """The beats of `rows` that are decided, and the net's input (n, INPUTS) of each."""
-        late = self._history.head[rows] - self._due[rows]
-        due = np.flatnonzero(late > 0)
-        if (
-            hold
-            and not self._urgent
-            and len(due) * BEDS_PER_BEAT < len(self._rows)
-            and not (late > MOST_BATCH_WAIT).any()
-        ):
-            due = due[:0]
-        self._urgent = False
-        return self._take([rows[i] for i in due])
-
-    def flush(self, row: int) -> tuple[list[BeatCandidate], FloatArray]:
-        """The beats that still wait, at the end of a stretch, with what is known."""
-        return self._take([row], ended=True)
-
-    def _take(self, rows: list[int], ended: bool = False) -> tuple[list[BeatCandidate], FloatArray]:
-        cuts: list[BeatCandidate] = []
+    def _describe(self, rows: list[int], ended: bool = False) -> Candidates:
+        """Describe the beats of `rows` that are decided, one of each row at a time: templates learn in order."""
+        candidates: list[BeatCandidate] = []
         inputs: list[FloatArray] = []
-        while taken := [one for row in rows if (one := self._next(row, ended))]:
-            found, clusters, new, noise = self._patients.describe(self._beats([waiting for waiting, _ in taken]))
-            inputs.append(found)
-            said = zip(taken, clusters.tolist(), new.tolist(), noise.tolist(), strict=True)
-            cuts += [_beat_candidate_of(waiting, decided, *rest) for (waiting, decided), *rest in said]
-        return cuts, np.concatenate(inputs) if inputs else np.empty((0, INPUTS), np.float32)
+        while taken := [beat for row in rows if (beat := self._next(row, ended))]:
+            described, clusters, new, noise = self._templates.describe(self._windows_of([beat for beat, _ in taken]))
+            inputs.append(described)
+            columns = zip(taken, clusters.tolist(), new.tolist(), noise.tolist(), strict=True)
+            candidates += [_beat_candidate_of(beat, decided, *rest) for (beat, decided), *rest in columns]
+        return candidates, np.concatenate(inputs) if inputs else np.empty((0, INPUTS), np.float32)
 
     def _next(self, index: int, ended: bool) -> tuple[_PendingBeat, int] | None:
-        """The next beat of a row that is decided, and when; or any where its stretch has ended."""
-        row, head, due = self._rows[index], int(self._history.head[index]), int(self._due[index])
+        """Take the next beat of a row that is decided, and when; or any, if its stretch has `ended`."""
+        row, head, due = self._rows[index], int(self._ring.head[index]), int(self._due[index])
         if not row.waiting or (due >= head and not ended):
             return None
-        one, row.decided = row.waiting.popleft(), min(due, head - 1)
+        row.decided = min(due, head - 1)
+        beat = row.waiting.popleft()
         self._due[index] = self._decided(row)
-        return one, row.decided
+        return beat, row.decided
 
     def _decided(self, row: _ContextRow) -> int:
-        """Sample at which the first waiting beat of a row is decided, as far as is known now."""
+        """Return the sample at which the first waiting beat of a row is decided, as far as is known now."""
         if not row.waiting:
             return NO_DEADLINE
         peak, following = row.waiting[0].peak, row.waiting[0].next
@@ -159,7 +171,7 @@ class BeatContextBuilder:
             due = max(peak.sample + OWN_SAMPLES, following.decided, following.sample + QRS_AFTER + SLACK)
         return max(due, peak.decided, row.decided)
 
-    def _beats(self, taken: list[_PendingBeat]) -> BeatWindows:
+    def _windows_of(self, taken: list[_PendingBeat]) -> BeatWindows:
         rows = np.array([one.peak.row for one in taken], np.intp)
         samples = np.array([one.peak.sample for one in taken], np.int64)
         nexts = np.array([one.next.sample if one.next else -1 for one in taken], np.int64)
@@ -181,10 +193,9 @@ class BeatContextBuilder:
         )
 
     def _windows(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> FloatArray:
-        """Samples as `SampleRing.windows` gives them; what is missing before or after is as the middle of the
-        others."""
-        windows = self._history.windows(rows, firsts, count)
-        beyond = firsts + count - self._history.head[rows]
+        """Return samples as `SampleRing.windows` does, (n, count); missing ones are the median of the others."""
+        windows = self._ring.windows(rows, firsts, count)
+        beyond = firsts + count - self._ring.head[rows]
         for i in np.flatnonzero((beyond > 0) | np.isnan(windows).any(axis=1)):
             if beyond[i] > 0:
                 windows[i, count - beyond[i] :] = np.nan
@@ -193,7 +204,7 @@ class BeatContextBuilder:
         return windows
 
 
-def _beat_candidate_of(waiting: _PendingBeat, decided: int, cluster: int, new: bool, noise: float) -> BeatCandidate:
-    peak, before = waiting.peak, waiting.before
+def _beat_candidate_of(beat: _PendingBeat, decided: int, cluster: int, new: bool, noise: float) -> BeatCandidate:
+    peak, before = beat.peak, beat.before
     rr_s = (peak.sample - before[0]) / FS if before else None
     return BeatCandidate(peak.row, peak.sample, WAVE, decided, rr_s, peak.decided, peak.score, cluster, new, noise)

@@ -1,23 +1,32 @@
-"""From R peaks to cuts: each beat waits until all its samples are there, then leaves in order."""
+"""From R peaks to single beats, cut and normalised as Kachuee et al. 2018 do, each as soon as all its samples are
+there.
+
+This stage feeds the nets of the report, which see one beat at a time. The monitor's own net sees a beat in its context:
+`agent.analysis.beat_context`.
+"""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from agent.analysis.qrs_detector import RPeak
 from agent.analysis.sample_ring import SampleRing
-from agent.core.messages import FloatArray
+from agent.analysis.stage import Interruption, RunStart
+from agent.core.messages import FloatArray, Gap
 from model.beats import frontend
 from model.records.resample import FS
 
 
 @dataclass(frozen=True, slots=True)
 class BeatCandidate:
-    """A beat that is ready for the net: its R peak, the samples that belong to it, the last one its class waits for.
+    """A candidate that is ready for the net. All samples at 125 Hz.
 
-    `found` is the last sample that the R peak itself waited for, `score` what the detector said of it, and `cluster`
-    its patient's cluster of such beats, which may be new, or -1 for none, in `noise` (`agent.analysis.beat_context`).
+    `sample` is its R peak, `length` the samples that belong to it, `decided` the last sample that its class waits for,
+    `found` the last one that the R peak itself waited for. `score` is what the detector gave it, `cluster` the
+    patient's cluster of such beats (-1: none) and whether that is `new`, `noise` the level of noise around it
+    (`agent.analysis.beat_context`).
     """
 
     row: int
@@ -32,72 +41,81 @@ class BeatCandidate:
     noise: float = 0.0
 
 
+Candidates = tuple[list[BeatCandidate], FloatArray]
+"""Candidates that are decided, and the net's input (n, inputs) float32 of each."""
+
+
 @dataclass(slots=True)
 class _CutterRow:
-    """What is known of one bed's current stretch: R peaks near the last, and the cuts that wait for samples."""
+    """State of one row's stretch: R peaks near the last one, and the candidates that wait for samples."""
 
     near: deque[int] = field(default_factory=deque)
     waiting: deque[BeatCandidate] = field(default_factory=deque)
     decided: int = 0
     interrupted: int = -1
-    """Sample at which the lead went off or came back last."""
+    """Sample at which the lead came off or was back last."""
 
 
 class BeatCutter:
-    """Cuts the beats of all rows; `history` holds their samples."""
+    """Cuts the beats of all rows; `ring` holds their samples."""
 
-    def __init__(self, history: SampleRing, rows: int = 1) -> None:
-        self._history = history
+    def __init__(self, ring: SampleRing, rows: int = 1) -> None:
+        self._ring = ring
         self._rows = [_CutterRow() for _ in range(rows)]
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows; those there are stay as they are."""
+        """Make room for `rows` rows. Those that are there stay as they are."""
         self._rows += [_CutterRow() for _ in range(rows - len(self._rows))]
 
-    def reset(self, row: int) -> None:
-        """A new stretch: RR intervals and cuts do not reach back over its start."""
+    def start(self, row: int, run: RunStart) -> None:  # noqa: ARG002  # a stretch is like any other
+        """Begin a run: no RR interval and no beat reaches back over its start."""
         self._rows[row] = _CutterRow()
 
-    def interrupt(self, row: int, sample: int) -> None:
-        """The lead is off, or back, at `sample`: no RR interval reaches over it."""
-        self._rows[row].interrupted = sample
+    def interrupt(self, row: int, interruption: Interruption) -> None:
+        """Let no RR interval reach over the interruption, and no beat over a gap."""
+        if isinstance(interruption, Gap):
+            self._rows[row] = _CutterRow()
+        else:
+            self._rows[row].interrupted = interruption.sample
 
-    def push(self, peaks: list[RPeak]) -> None:
-        """Take R peaks, in order within each row."""
+    def push(self, rows: list[int], peaks: Sequence[RPeak], hold: bool = True) -> Candidates:  # noqa: ARG002
+        """Take R peaks, in order within each row; return the beats of `rows` whose samples are all there.
+
+        `hold` is for stages that save work by waiting; this one never does. The net's input is (n, 187) in 0..1.
+        """
         for peak in peaks:
-            row = self._rows[peak.row]
-            if row.near and row.near[-1] < row.interrupted <= peak.sample:
-                row.near.clear()
-            rr_s = (peak.sample - row.near[-1]) / FS if row.near else None
-            row.near.append(peak.sample)
-            while row.near[0] < peak.sample - frontend.SURROUNDING_SAMPLES:
-                row.near.popleft()
-            length = frontend.cut_length(row.near)
-            row.decided = max(row.decided, peak.decided, peak.sample + length - 1)
-            row.waiting.append(BeatCandidate(peak.row, peak.sample, length, row.decided, rr_s, peak.decided))
-
-    def ready(self, rows: list[int], hold: bool = True) -> tuple[list[BeatCandidate], FloatArray]:  # noqa: ARG002  # nothing is held
-        """The cuts of `rows` whose samples have all come, and the net's input (n, 187) of each."""
-        cuts = []
+            self._take_peak(peak)
+        ready = []
         for row in rows:
-            waiting, head = self._rows[row].waiting, self._history.head[row]
+            waiting, head = self._rows[row].waiting, self._ring.head[row]
             while waiting and waiting[0].decided < head:
-                cuts.append(waiting.popleft())
-        return cuts, self._inputs(cuts)
+                ready.append(waiting.popleft())
+        return ready, self._inputs(ready)
 
-    def flush(self, row: int) -> tuple[list[BeatCandidate], FloatArray]:
-        """The cuts that still wait, at the end of a stretch: each is as long as the signal allows."""
-        head = int(self._history.head[row])
+    def flush(self, row: int, peaks: Sequence[RPeak] = ()) -> Candidates:
+        """Return the beats that still wait, with the last `peaks`: each is as long as the signal allows."""
+        for peak in peaks:
+            self._take_peak(peak)
+        head = int(self._ring.head[row])
         waiting = self._rows[row].waiting
-        cuts = [replace(cut, length=min(cut.length, head - cut.sample), decided=head - 1) for cut in waiting]
+        rest = [replace(one, length=min(one.length, head - one.sample), decided=head - 1) for one in waiting]
         waiting.clear()
-        return cuts, self._inputs(cuts)
+        return rest, self._inputs(rest)
 
-    def forget(self, row: int) -> None:
-        """A new run: nothing is kept of the one before."""
+    def _take_peak(self, peak: RPeak) -> None:
+        row = self._rows[peak.row]
+        if row.near and row.near[-1] < row.interrupted <= peak.sample:
+            row.near.clear()
+        rr_s = (peak.sample - row.near[-1]) / FS if row.near else None
+        row.near.append(peak.sample)
+        while row.near[0] < peak.sample - frontend.SURROUNDING_SAMPLES:
+            row.near.popleft()
+        length = frontend.cut_length(row.near)
+        row.decided = max(row.decided, peak.decided, peak.sample + length - 1)
+        row.waiting.append(BeatCandidate(peak.row, peak.sample, length, row.decided, rr_s, peak.decided))
 
-    def _inputs(self, cuts: list[BeatCandidate]) -> FloatArray:
-        rows = np.array([cut.row for cut in cuts], dtype=np.intp)
-        samples = np.array([cut.sample for cut in cuts], dtype=np.int64)
-        lengths = np.array([cut.length for cut in cuts], dtype=np.int64)
-        return frontend.normalise_beats(self._history.windows(rows, samples, frontend.BEAT_SAMPLES), lengths)
+    def _inputs(self, candidates: list[BeatCandidate]) -> FloatArray:
+        rows = np.array([one.row for one in candidates], dtype=np.intp)
+        samples = np.array([one.sample for one in candidates], dtype=np.int64)
+        lengths = np.array([one.length for one in candidates], dtype=np.int64)
+        return frontend.normalise_beats(self._ring.windows(rows, samples, frontend.BEAT_SAMPLES), lengths)

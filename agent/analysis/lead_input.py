@@ -10,13 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap
 from model.errors import StreamError
-from model.records.resample import FS, Resampler, resampling_ratio
+from model.records.resample import FS, Resampler, resampling_delay_s, resampling_ratio
 from model.records.wfdb_records import default_lead
-
-UNITS_MV = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "\N{GREEK SMALL LETTER MU}V": 1e-3}
-"""Millivolts in one unit of a lead. A lead in any other unit is no ECG."""
 
 MOST_MILLIVOLTS = 1e4
 """Ten volts: no electrode gives more, and what a device says beyond that would run over in the filters."""
@@ -43,7 +41,8 @@ class LeadInput:
             raise StreamError(f"lead {self.lead.name} is in {self.lead.unit}, not mV: choose another (--lead)")
         self.run, self.fs, self.leads = chunk.run, chunk.fs, chunk.leads
         self.scale = UNITS_MV[self.lead.unit] / self.lead.gain
-        self.rails = tuple((rail - self.lead.offset) * self.scale for rail in (self.lead.low, self.lead.high))
+        low, high = ((rail - self.lead.offset) * self.scale for rail in (self.lead.low, self.lead.high))
+        self.rails = low, high
         try:
             self.step = resampling_ratio(chunk.fs)
         except ValueError as error:
@@ -57,22 +56,21 @@ class LeadInput:
         self._stop = 0
 
     def fits(self, chunk: Chunk) -> bool:
-        """Whether a chunk belongs to the stream this door was made for."""
+        """Whether a chunk belongs to the stream this input was made for."""
         same_leads = chunk.leads is self.leads or chunk.leads == self.leads
         return chunk.run == self.run and chunk.fs == self.fs and same_leads
 
     @property
     def delay_s(self) -> float:
         """Seconds of later signal that the resampling of one sample waits for."""
-        return 0.0 if self.step == 1 else 10 * max(1 / self.fs, 1 / FS)
+        return resampling_delay_s(self.fs)
 
     def at_fs(self, index: int) -> int:
-        """Index at 125 Hz of the first sample that is not before sample `index` of the stream."""
+        """Return the index at 125 Hz of the first sample that is not before sample `index` of the stream."""
         return -(-index * self.step.numerator // self.step.denominator)
 
-    def take(self, chunk: Chunk, x: FloatArray | None = None) -> list[SampleBlock | Gap]:
-        """The stretches and gaps that a chunk adds; `x` (n,) millivolts where `chunks_to_millivolts` has found them
-        already."""
+    def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[SampleBlock | Gap]:
+        """Return the blocks and gaps that a chunk adds; `x` (n,) mV if `chunks_to_millivolts` has converted it."""
         if x is not None:
             return [SampleBlock(chunk.first, x)]
         counts = chunk.counts[:, self.index]
@@ -91,12 +89,12 @@ class LeadInput:
         return out
 
     def gap(self, gap: Gap) -> list[SampleBlock | Gap]:
-        """End the stretch at a gap of the stream: the samples that waited for later ones, then the gap at 125 Hz."""
+        """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
         first, stop = self.at_fs(gap.first), self.at_fs(gap.first + gap.count)
         return [*self.flush(), Gap(gap.bed, gap.run, first, stop - first, FS, gap.reason)]
 
     def flush(self) -> list[SampleBlock | Gap]:
-        """The samples that waited for later ones, at the end of a stretch."""
+        """End the stretch: return the samples that waited for later ones."""
         if self._resampler is None:
             return []
         first, after = self._resampler.next_output, round(self.delay_s * self.fs) + 1
@@ -118,21 +116,23 @@ class LeadInput:
         return [SampleBlock(start, (out[:, 0] + self._base).astype(np.float32))] if len(out) else []
 
 
-def chunks_to_millivolts(doors: Sequence[LeadInput | None], chunks: Sequence[Chunk]) -> list[FloatArray | None]:
-    """What `LeadInput.take` would make of chunks, for many of them at once; None for those it has to look at by
-    itself."""
-    found: list[FloatArray | None] = [None] * len(chunks)
-    alike: dict[int, list[tuple[int, LeadInput]]] = {}
-    for i, (door, chunk) in enumerate(zip(doors, chunks, strict=True)):
-        if door is not None and door.same_rate and door.fits(chunk):
-            alike.setdefault(len(chunk.counts), []).append((i, door))
-    for some in alike.values():
-        counts = np.stack([chunks[i].counts[:, door.index] for i, door in some])
-        offsets, scales = np.array([(door.lead.offset, door.scale) for _, door in some]).T[:, :, None]
+def chunks_to_millivolts(inputs: Sequence[LeadInput | None], chunks: Sequence[Chunk]) -> list[FloatArray | None]:
+    """Convert chunks of many beds together: (n,) float32 millivolts each, as `LeadInput.push` would.
+
+    None for a chunk that its input must see by itself: another run, another rate than 125 Hz, missing values.
+    """
+    converted: list[FloatArray | None] = [None] * len(chunks)
+    by_length: dict[int, list[tuple[int, LeadInput]]] = {}
+    for i, (lead, chunk) in enumerate(zip(inputs, chunks, strict=True)):
+        if lead is not None and lead.same_rate and lead.fits(chunk):
+            by_length.setdefault(len(chunk.counts), []).append((i, lead))
+    for group in by_length.values():
+        counts = np.stack([chunks[i].counts[:, lead.index] for i, lead in group])
+        offsets, scales = np.array([(lead.lead.offset, lead.scale) for _, lead in group]).T[:, :, None]
         x = _clip_millivolts((counts - offsets) * scales).astype(np.float32)
-        for (i, _), row, whole in zip(some, x, (counts != MISSING).all(axis=1).tolist(), strict=True):
-            found[i] = row if whole else None
-    return found
+        for (i, _), row, whole in zip(group, x, (counts != MISSING).all(axis=1).tolist(), strict=True):
+            converted[i] = row if whole else None
+    return converted
 
 
 def _clip_millivolts(x: NDArray[np.floating]) -> NDArray[np.floating]:

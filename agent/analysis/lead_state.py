@@ -1,29 +1,18 @@
 """Whether a lead carries a signal at all: one that does not change is off, or saturated where it stands at a rail."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from agent.analysis.sample_ring import RowIndexArray
+from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart
 from agent.core.events import LeadState
-from agent.core.messages import FloatArray
+from agent.core.messages import FloatArray, Gap
 from model.records.resample import FS
 
 RAIL_MARGIN = 0.01
 """A value this near to a rail, as a share of the converter's range, stands at it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeadStateChange:
-    """A lead changed its state at `sample`."""
-
-    row: int
-    sample: int
-    state: LeadState
-
-
 class LeadOffDetector:
-    """Finds flat stretches of `flat_ms` in every row; changes up to `flat_uv` microvolts are no change."""
+    """Finds stretches of `flat_ms` in every row that move by `flat_uv` microvolts at most from sample to sample."""
 
     def __init__(self, flat_ms: float, flat_uv: float, rows: int = 1) -> None:
         self.flat_samples = max(2, round(flat_ms * FS / 1000))
@@ -35,21 +24,28 @@ class LeadOffDetector:
         self._rails = np.tile(np.array([-np.inf, np.inf]), (rows, 1))
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows; those there are stay as they are."""
+        """Make room for `rows` rows. Those that are there stay as they are."""
         added = LeadOffDetector(1000, 1, rows - len(self._next))
         for name in ("_last", "_next", "_changed", "_flat", "_rails"):
             setattr(self, name, np.concatenate([getattr(self, name), getattr(added, name)]))
 
-    def reset(self, row: int, first: int, rails: tuple[float, ...] | None = None) -> None:
-        """A new stretch starts at sample `first`, with the converter's `rails` in millivolts where they are new."""
-        self._last[row] = np.nan
-        self._next[row] = self._changed[row] = first
-        if rails is not None:
-            self._rails[row] = rails
-            self._flat[row] = False
+    def start(self, row: int, run: RunStart) -> None:
+        """Begin a run, with the rails of its converter."""
+        self._rails[row] = run.rails
+        self._flat[row] = False
+        self._restart_at(row, run.first)
+
+    def interrupt(self, row: int, interruption: Interruption) -> None:
+        """Look for flat stretches behind a gap only. A lead that is off stays off over it."""
+        if isinstance(interruption, Gap):
+            self._restart_at(row, interruption.first + interruption.count)
+
+    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # no sample waits here
+        """Return nothing."""
+        return ()
 
     def push(self, rows: RowIndexArray, x: FloatArray) -> list[LeadStateChange]:
-        """Look at the next samples (rows, n); returns the changes of state in order."""
+        """Take the next samples `x` (rows, n) in millivolts of `rows` (rows,); return the changes of state in order."""
         before = np.concatenate([self._last[rows, None], x[:, :-1]], axis=1)
         moves = ~(np.abs(x - before) <= self._step_mv)
         index = self._next[rows, None] + np.arange(x.shape[1])
@@ -65,6 +61,10 @@ class LeadOffDetector:
         self._last[rows], self._flat[rows], self._changed[rows] = x[:, -1], flat[:, -1], changed[:, -1]
         self._next[rows] += x.shape[1]
         return changes
+
+    def _restart_at(self, row: int, first: int) -> None:
+        self._last[row] = np.nan
+        self._next[row] = self._changed[row] = first
 
     def _state(self, row: int, value: float) -> LeadState:
         low, high = self._rails[row]

@@ -59,7 +59,7 @@ class QrsCandidateFinder:
         self._fresh = np.pad(self._fresh, (0, more), constant_values=True)
         self._any_fresh = True
 
-    def reset(self, row: int) -> None:
+    def restart(self, row: int) -> None:
         """Forget all of a bed: its next sample is taken as its past, so that it makes no step."""
         self._energy[:, row] = 0
         self._fresh[row] = self._any_fresh = True

@@ -2,7 +2,7 @@
 
 The heart rate is that of bedside monitors: the mean of the last 12 RR intervals, of the last 4 alone where the heart is
 slow, so that it follows a slow heart as quickly as a fast one. A silence so long that no rate is shown in it is no RR
-interval: what comes after it begins anew.
+interval: the rate begins again behind it.
 
 RMSSD and SDNN after Task Force 1996 (doi:10.1161/01.CIR.93.5.1043): over NN intervals, those between two consecutive
 beats of class N; RMSSD takes differences of adjacent NN intervals only.
@@ -15,6 +15,7 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.analysis.stage import Interruption, RunStart
 from agent.core.config import RhythmConfig
 from agent.core.messages import Beat, RhythmSummary
 from model.records.resample import FS
@@ -35,29 +36,33 @@ class _RateRow:
 
 
 class RateTracker:
-    """The rhythm of all rows."""
+    """Follows the heart rate, its variability and the beat counts of all rows."""
 
     def __init__(self, config: RhythmConfig) -> None:
         self._config = config
         self._rows: list[_RateRow] = []
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows; those there are stay as they are."""
+        """Make room for `rows` rows. Those that are there stay as they are."""
         self._rows += [_RateRow(self._config) for _ in range(rows - len(self._rows))]
 
-    def reset(self, row: int) -> None:
-        """A new run: nothing of the old one counts."""
+    def start(self, row: int, run: RunStart) -> None:  # noqa: ARG002  # a run is like any other
+        """Begin a run: nothing of the one before counts."""
         self._rows[row] = _RateRow(self._config)
 
-    def pause(self, row: int) -> None:
-        """A gap: rates start anew, variability and counts go on."""
+    def interrupt(self, row: int, interruption: Interruption) -> None:  # noqa: ARG002  # each kind breaks the rhythm
+        """Begin the rate again behind the interruption; variability and counts go on."""
         state = self._rows[row]
         state.rr_s.clear()
         state.nn_s.append(np.nan)
         state.last = state.variability = None
 
-    def push(self, row: int, beat: Beat) -> None:
-        """Take the next beat of a row."""
+    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # nothing waits here
+        """Return nothing."""
+        return ()
+
+    def push(self, row: int, beat: Beat) -> float | None:
+        """Take the next beat of a row; return the heart rate in beats a minute when it was decided."""
         state = self._rows[row]
         state.counts[CLASSES.index(beat.label)] += 1
         if beat.rr_s is not None:
@@ -66,21 +71,22 @@ class RateTracker:
             state.nn_s.append(beat.rr_s if normal and beat.rr_s < self._config.pause_s else np.nan)
             state.variability = None
         state.last = beat
+        return self.heart_rate(row, beat.decided)
 
     def interval(self, row: int, sample: int) -> float | None:
-        """Seconds from the last beat of a row to one at `sample`; None before the first and after a pause."""
+        """Return the seconds from the last beat of a row to `sample`; None before the first and after a break."""
         last = self._rows[row].last
         return (sample - last.sample) / FS if last is not None else None
 
     def heart_rate(self, row: int, now: int) -> float | None:
-        """Beats a minute at sample `now`; None before two beats and after a pause."""
+        """Return the beats a minute at sample `now`; None before two beats and after a pause."""
         state = self._rows[row]
         if state.last is None or not state.rr_s or now - state.last.sample > self._config.pause_s * FS:
             return None
         return mean_heart_rate(state.rr_s, self._config)
 
     def view(self, row: int, now: int) -> RhythmSummary:
-        """What is known of a row at sample `now`."""
+        """Summarise the rhythm of a row at sample `now`."""
         state = self._rows[row]
         if state.variability is None:
             state.variability = _rmssd_and_sdnn(1000 * np.array(state.nn_s))
@@ -95,7 +101,11 @@ class RateTracker:
 
 
 def mean_heart_rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None:
-    """Beats a minute from the latest RR intervals since the last pause, the newest last; None where there is none."""
+    """Return the beats a minute of RR intervals `rr_s` (n,) in seconds, the newest last; None without any.
+
+    Only intervals since the last pause count: the latest `rate_intervals` of them, or the latest `slow_intervals` if
+    `slow_least` of those are longer than `slow_s`.
+    """
     since = list(takewhile(lambda interval: interval < config.pause_s, reversed(rr_s)))
     latest, slow = since[: config.rate_intervals], since[: config.slow_intervals]
     if sum(interval > config.slow_s for interval in slow) >= config.slow_least:

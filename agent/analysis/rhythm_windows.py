@@ -1,14 +1,16 @@
-"""What the waveform of every bed is: a look at its last seconds once a second, all beds in one batch.
+"""What the waveform of every bed is: its last four seconds classified once a second, all beds in one batch.
 
-Looks are taken at fixed places of each stretch, so they are the same however the stream was cut, and none reaches back
-over the start of a stretch or over a gap.
+Windows lie at fixed places of each stretch, so they are the same however the stream was cut, and none reaches back over
+the start of a stretch or over a gap.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from agent.analysis.sample_ring import RowIndexArray, SampleRing
+from agent.analysis.sample_ring import SampleRing
+from agent.analysis.stage import Interruption, RowIndexArray, RunStart
+from agent.core.messages import Gap
 from model.waveform.waveform_classifier import HOP, WINDOW, WaveformClassifier
 
 NO_WINDOW_DUE = np.iinfo(np.int64).max
@@ -16,11 +18,11 @@ NO_WINDOW_DUE = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class WindowScores:
-    """What the window of a row that ends before `sample` is.
+    """The class scores of the window of a row that ends before `sample`.
 
-    `scores`: probabilities in the order of KINDS, empty where the stretch is not as long as a window yet;
-    `amplitude_mv`: peak-to-peak height without the outermost hundredths, then NaN; `rate`: how often a minute the
-    waveform repeats itself, None where it does not.
+    `scores`: probabilities in the order of KINDS, empty while the stretch is shorter than a window; `amplitude_mv`:
+    peak-to-peak height without the outermost hundredths, NaN while there are no scores; `rate`: repetitions of the
+    waveform per minute, None if it does not repeat itself.
     """
 
     row: int
@@ -31,56 +33,66 @@ class WindowScores:
 
 
 class RhythmWindows:
-    """The looks of all rows, each `late` samples after the last sample that it sees; `history` holds the samples.
+    """Classifies windows of all rows, each `late` samples after its last sample; `ring` holds the samples.
 
-    A row is looked at once it was reset.
+    A row has windows once its first run has started.
     """
 
-    def __init__(self, history: SampleRing, late: int = 0, rows: int = 1) -> None:
-        """Raises CheckpointError where the shipped weights cannot be read."""
-        self._history, self._late = history, late
-        self._judge = WaveformClassifier.load()
+    def __init__(self, ring: SampleRing, late: int = 0, rows: int = 1) -> None:
+        """Raise CheckpointError if the shipped weights cannot be read."""
+        self._ring, self._late = ring, late
+        self._classifier = WaveformClassifier.load()
         self._first = np.zeros(rows, np.int64)
         self._next = np.full(rows, NO_WINDOW_DUE)
         """Sample before which the next window of each row ends."""
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows; those there are stay as they are."""
+        """Make room for `rows` rows. Those that are there stay as they are."""
         more = rows - len(self._next)
         self._first = np.pad(self._first, (0, more))
         self._next = np.pad(self._next, (0, more), constant_values=NO_WINDOW_DUE)
 
-    def reset(self, row: int, first: int) -> None:
-        """A new stretch starts at sample `first`: no window reaches back over it."""
-        self._first[row] = first
-        self._next[row] = first + HOP
+    def start(self, row: int, run: RunStart) -> None:
+        """Begin a run: no window reaches back over its start."""
+        self._restart_at(row, run.first)
+
+    def interrupt(self, row: int, interruption: Interruption) -> None:
+        """Let no window reach over a gap. A lead that is off is classified like any signal."""
+        if isinstance(interruption, Gap):
+            self._restart_at(row, interruption.first + interruption.count)
 
     def push(self, rows: RowIndexArray) -> list[WindowScores]:
-        """The looks that have become due by what came into the history of `rows`, in order within each row."""
+        """Return the windows of `rows` (rows,) that the ring has become long enough for, in order within each row."""
         return self._take(rows, self._late)
 
     def flush(self, row: int) -> list[WindowScores]:
-        """The looks at a stretch that is over."""
+        """Return the windows that are complete at the end of a stretch, without the usual delay."""
         return self._take(np.array([row]), 0)
 
+    def _restart_at(self, row: int, first: int) -> None:
+        self._first[row] = first
+        self._next[row] = first + HOP
+
     def _take(self, rows: RowIndexArray, late: int) -> list[WindowScores]:
-        due = self._history.head[rows] - late >= self._next[rows]
+        due = self._ring.head[rows] - late >= self._next[rows]
         if not due.any():
             return []
         rows = rows[due]
-        counts = (self._history.head[rows] - late - self._next[rows]) // HOP + 1
+        counts = (self._ring.head[rows] - late - self._next[rows]) // HOP + 1
         which = np.repeat(rows, counts)
         step = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
         ends = self._next[which] + step * HOP
         self._next[rows] += counts * HOP
         whole = ends - WINDOW >= self._first[which]
-        looks = [WindowScores(row, end) for row, end in zip(which[~whole].tolist(), ends[~whole].tolist(), strict=True)]
+        windows = [
+            WindowScores(row, end) for row, end in zip(which[~whole].tolist(), ends[~whole].tolist(), strict=True)
+        ]
         if whole.any():
             which, ends = which[whole], ends[whole]
-            found = self._judge.judge(self._history.windows(which, ends - WINDOW, WINDOW))
-            columns = (which, ends, found.probabilities, found.height, found.rate)
-            looks += [
+            result = self._classifier.judge(self._ring.windows(which, ends - WINDOW, WINDOW))
+            columns = (which, ends, result.probabilities, result.height, result.rate)
+            windows += [
                 WindowScores(row, end, tuple(scores), height, rate or None)
                 for row, end, scores, height, rate in zip(*(column.tolist() for column in columns), strict=True)
             ]
-        return looks
+        return windows

@@ -1,4 +1,4 @@
-"""`ecg-agent models` and `ecg-agent export`: which weights there are, and a checkpoint as ONNX."""
+"""`ecg-agent models` lists the shipped weights; `ecg-agent export` writes weights as ONNX."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agent.cli.tables import print_table
 from model.beats import dataset
+from model.errors import ConfigError
 from model.nets import checkpoint
 from model.records.wfdb_records import CLASSES
 from model.training.model_card import summarise_checkpoint
@@ -21,20 +23,22 @@ OVERALL_KEYS = {"accuracy": "accuracy", "macro-F1": "macro_f1", "balanced accura
 
 
 def show_models(default: str, as_json: bool) -> None:
-    """Print the shipped checkpoints as a table, or as a JSON object a line; `default` is the monitor's."""
-    found = [
+    """Print the shipped checkpoints as tables, or as one JSON object per line; `default` is the monitor's."""
+    summaries = [
         summarise_checkpoint(checkpoint.find_checkpoint(name)) | {"default": name == default}
         for name in checkpoint.shipped_checkpoints()
     ]
     if as_json:
-        sys.stdout.writelines(msgspec.json.encode(row).decode() + "\n" for row in found)
+        sys.stdout.writelines(msgspec.json.encode(row).decode() + "\n" for row in summaries)
     else:
-        Console(width=None if sys.stdout.isatty() else 240).print(build_checkpoint_tables(found, default))
+        print_table(build_checkpoint_tables(summaries, default))
 
 
 def show_export(weights: str, out: Path | None, int8: bool) -> None:
     """Write a checkpoint, by name or path, as ONNX and print how well it agrees on the test beats."""
     require_onnx_packages()
+    if out is not None and out.suffix != ".onnx":
+        raise ConfigError(f"cannot write {out}: give a file name that ends in .onnx (--out)")
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     path = checkpoint.find_checkpoint(weights)
     card = checkpoint.load_beat_net(path, torch.device("cpu"))[1]
@@ -42,28 +46,29 @@ def show_export(weights: str, out: Path | None, int8: bool) -> None:
     with console.status("building the data set"):
         beats = split_by_card(card, dataset.load_beat_set())
     with console.status(f"comparing ONNX with PyTorch on {len(beats.test):,} test beats"):
-        found = export_onnx(path, out, beats, int8)
-    console.print(build_agreement_table(found, "int8" if int8 else "float32", path.stat().st_size, out.stat().st_size))
-    console.print(f"{found.beats:,} test beats, {_protocol_sentence(card.training.get('protocol'))}", markup=False)
+        agreement = export_onnx(path, out, beats, int8)
+    precision = "int8" if int8 else "float32"
+    console.print(build_agreement_table(agreement, precision, path.stat().st_size, out.stat().st_size))
+    console.print(f"{agreement.beats:,} test beats, {_protocol_sentence(card.training.get('protocol'))}", markup=False)
     console.print(
-        f"{found.other_class} get another class; largest difference of a score {found.largest_difference:.2g}"
+        f"{agreement.other_class} get another class; largest difference of a score {agreement.largest_difference:.2g}"
     )
     console.print(f"written {out}", markup=False)
 
 
-def build_checkpoint_tables(found: list[dict[str, Any]], default: str) -> RenderableType:
-    """Checkpoints, a table for each protocol: figures of different protocols are not to be compared."""
+def build_checkpoint_tables(summaries: list[dict[str, Any]], default: str) -> RenderableType:
+    """Return a table for each protocol: scores of different protocols cannot be compared."""
     by_protocol: dict[str, list[dict[str, Any]]] = {}
-    for row in found:
+    for row in summaries:
         by_protocol.setdefault(_protocol_sentence(row["protocol"]), []).append(row)
     parts = [part for protocol, rows in by_protocol.items() for part in (Text(protocol), _checkpoint_table(rows), "")]
-    marked = any(row["default"] for row in found)
+    marked = any(row["default"] for row in summaries)
     note = "* the monitor's default" if marked else f"the monitor's default is none of these: {default}"
-    return Group(*parts, Text(f"{note}; figures of one protocol say nothing about another"))
+    return Group(*parts, Text("Scores under one protocol say nothing about another."), Text(note))
 
 
-def build_agreement_table(found: ExportAgreement, precision: str, weights_bytes: int, onnx_bytes: int) -> Table:
-    """Figures of the checkpoint and of its ONNX file, side by side, on the same test beats."""
+def build_agreement_table(agreement: ExportAgreement, precision: str, weights_bytes: int, onnx_bytes: int) -> Table:
+    """Return the scores of the checkpoint and of its ONNX file, side by side, on the same test beats."""
     table = Table("", box=SIMPLE_HEAD)
     for name in ("PyTorch", f"ONNX {precision}", "change"):
         table.add_column(name, justify="right")
@@ -72,9 +77,9 @@ def build_agreement_table(found: ExportAgreement, precision: str, weights_bytes:
         table.add_row(name, f"{before:.2%}", f"{after:.2%}", f"{100 * (after - before):+.2f}")
 
     for name, key in OVERALL_KEYS.items():
-        add(name, found.pytorch[key], found.onnx[key])
+        add(name, agreement.pytorch[key], agreement.onnx[key])
     for label in CLASSES:
-        add(f"recall {label}", found.pytorch["recall"][label], found.onnx["recall"][label])
+        add(f"recall {label}", agreement.pytorch["recall"][label], agreement.onnx["recall"][label])
     table.add_row(
         "size", _format_kilobytes(weights_bytes), _format_kilobytes(onnx_bytes), f"{onnx_bytes / weights_bytes:.2f} x"
     )
@@ -83,14 +88,14 @@ def build_agreement_table(found: ExportAgreement, precision: str, weights_bytes:
 
 def _checkpoint_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for head in ("name", "recipe"):
-        table.add_column(head, overflow="fold")
-    for head in ("params", "kB", "accuracy", "macro-F1", "balanced"):
-        table.add_column(head, justify="right", no_wrap=True)
+    for heading in ("name", "recipe"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("params", "kB", "accuracy", "macro-F1", "balanced"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        name, recipe = Text(f"{row['name']} *" if row["default"] else row["name"]), Text(row["recipe"] or "")
+        name = Text(f"{row['name']} *" if row["default"] else row["name"])
         rates = ("" if row[key] is None else f"{row[key]:.2%}" for key in OVERALL_KEYS.values())
-        table.add_row(name, recipe, f"{row['parameters']:,}", f"{row['bytes'] / 1000:.0f}", *rates)
+        table.add_row(name, Text(row["recipe"] or ""), f"{row['parameters']:,}", f"{row['bytes'] / 1000:.0f}", *rates)
     return table
 
 
@@ -99,5 +104,5 @@ def _format_kilobytes(size: int) -> str:
 
 
 def _protocol_sentence(protocol: str | None) -> str:
-    """What a protocol is, in words."""
+    """Describe a protocol in words."""
     return dataset.SPLIT_PROTOCOLS.get(protocol or "", protocol or "protocol not known")

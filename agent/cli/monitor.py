@@ -1,4 +1,4 @@
-"""What the commands of the command line do, with settings that are already checked."""
+"""The commands monitor, demo and simulate, with settings that are already checked."""
 
 import contextlib
 import os
@@ -15,10 +15,11 @@ from rich.console import Console
 
 from agent.cli.stop_signals import StopFlag
 from agent.core.config import Config, override_config
+from agent.dashboard.lines import format_sample_clock
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
-from model.errors import ConfigError, SimulatorError, TerminalError
-from model.text import format_clock
+from model.errors import ConfigError, EcgError, SimulatorError, TerminalError
+from model.records.resample import FS
 from simulator.publisher import PacketPublisher
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, ReplayStatus, SchedulerClock, open_replays, run_schedule
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MonitorOptions:
-    """What a monitor was asked for: the `beds` (none: all), how to show them, when to end, where to `record` to."""
+    """Options of a monitor: the `beds` (none: all), how to show them, when to stop, the folder to `record` to."""
 
     beds: tuple[str, ...]
     json: bool
@@ -39,25 +40,26 @@ class MonitorOptions:
     record: Path | None
 
 
-def run_monitor(config: Config, asked: MonitorOptions, over: Callable[[], bool] = lambda: False) -> None:
-    """Monitor until the end or until `over`: on the dashboard where there is a terminal, else as lines.
+def run_monitor(config: Config, options: MonitorOptions, over: Callable[[], bool] = lambda: False) -> None:
+    """Monitor until the end, a signal, or `over`: on the dashboard if there is a terminal, else as lines.
 
-    A summary goes to standard error at the end.
+    Write a summary to standard error at the end. Raises ConfigError, DeviceError, CheckpointError, EndpointError,
+    StreamError, TerminalError, RecordError or RunError.
     """
-    if not all(asked.beds):
+    if not all(options.beds):
         raise ConfigError("a bed without a name cannot be watched: leave --bed out to watch all")
-    if asked.svg is not None and not asked.svg.parent.is_dir():
-        raise ConfigError(f"no folder {asked.svg.parent} to write a picture to (--svg)")
+    if options.svg is not None:
+        _check_svg_path(options.svg)
     if sys.stdout.isatty():
         print("ecg-agent: loading the net", file=sys.stderr)  # noqa: T201  # it takes a moment
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopFlag())
         recorder = None
-        if asked.record is not None:
+        if options.record is not None:
             from agent.recording.recorder import Recorder
 
             about = {"version": version("ecg-agent"), "weights": config.monitor.weights}
-            recorder = Recorder(asked.record, config.record, about)
+            recorder = Recorder(options.record, config.record, about)
             stack.callback(_close_recorder, recorder)
         metrics = None
         if config.monitor.metrics:
@@ -68,21 +70,25 @@ def run_monitor(config: Config, asked: MonitorOptions, over: Callable[[], bool] 
 
         classifier = load_beat_classifier(config.monitor.weights, config.monitor.device, config.monitor.threads)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
-        link = LinkReceiver(config, asked.beds)
+        link = LinkReceiver(config, options.beds)
         stack.callback(link.close)
         session = MonitorSession(link, classifier, config, recorder, metrics)
         try:
-            _show_session(session, config, asked, lambda: stop() or over())
+            _show_session(session, config, options, lambda: stop() or over())
         finally:
-            if session.ward.beds:
+            if session.pipeline.beds:
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
-        if asked.svg is not None:
-            _write_svg_picture(session, asked.svg, config)
+        if options.svg is not None:
+            _write_svg_picture(session, options.svg, config)
 
 
-def run_demo(config: Config, asked: MonitorOptions, *arguments: str) -> None:
-    """Watch a simulator of our own, started with `arguments` on a free port and ended with the monitor."""
+def run_demo(config: Config, options: MonitorOptions, *arguments: str) -> None:
+    """Monitor a simulator that is started with `arguments` on a free port and stops with the monitor.
+
+    If the simulator fails, raise its error: a record that is not there has the exit code that `simulate` gives it.
+    """
     endpoint = find_free_endpoint()
+    # On a free port of this machine the demo needs no keys, whatever the settings say
     open_device = ("--key", "", "--clients", "")
     command = [
         sys.executable,
@@ -99,59 +105,74 @@ def run_demo(config: Config, asked: MonitorOptions, *arguments: str) -> None:
     simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     config = override_config(config, "security", key="", server_key="")
     try:
-        run_monitor(override_config(config, "link", endpoint=endpoint), asked, lambda: simulator.poll() is not None)
+        run_monitor(override_config(config, "link", endpoint=endpoint), options, lambda: simulator.poll() is not None)
     finally:
         simulator.terminate()
-        told = simulator.communicate()[1].decode(errors="replace").strip().splitlines()
+        lines = simulator.communicate()[1].decode(errors="replace").strip().splitlines()
     if simulator.returncode > 0:
-        raise SimulatorError(
-            f"the simulator ended: {told[-1].removeprefix('ecg-agent: ') if told else 'no reason given'}"
-        )
+        raise _simulator_error(simulator.returncode, lines)
+
+
+def _simulator_error(code: int, lines: Sequence[str]) -> EcgError:
+    """Return the error that a simulator wrote as its last line before it ended with this exit code."""
+    reason = lines[-1].removeprefix("ecg-agent: ") if lines else "no reason given"
+    kinds = {kind.exit_code: kind for kind in EcgError.__subclasses__()}
+    return kinds[code](reason) if code in kinds else SimulatorError(f"the simulator ended: {reason}")
 
 
 def find_free_endpoint() -> str:
-    """An endpoint of this machine whose port and the next one are free."""
+    """Return an endpoint of this machine whose port and the next one are free."""
     while True:
-        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError, OverflowError):
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            other.bind(("127.0.0.1", port + 1))
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError, OverflowError):
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            second.bind(("127.0.0.1", port + 1))
             return f"tcp://127.0.0.1:{port}"
 
 
-def _show_session(session: MonitorSession, config: Config, asked: MonitorOptions, stop: Callable[[], bool]) -> None:
+def _show_session(session: MonitorSession, config: Config, options: MonitorOptions, stop: Callable[[], bool]) -> None:
     from agent.dashboard.terminal import TerminalScreen
     from agent.dashboard.view import DashboardView
-    from agent.outputs.result_sinks import DashboardSink, JsonLineSink, TextLineSink
+    from agent.outputs.dashboard_sink import DashboardSink
+    from agent.outputs.text_lines import JsonLineSink, TextLineSink
 
-    until = EndCondition(asked.seconds, asked.until_end)
-    if asked.json or not sys.stdout.isatty():
+    end = EndCondition(options.seconds, options.until_end)
+    if options.json or not sys.stdout.isatty():
         try:
-            session.run((JsonLineSink if asked.json else TextLineSink)(sys.stdout), until, stop)
-        except BrokenPipeError:  # whoever read our lines has read enough
+            session.run((JsonLineSink if options.json else TextLineSink)(sys.stdout, session), end, stop)
+        except BrokenPipeError:  # the reader of the pipe has left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     view = DashboardView(ascii=config.dashboard.ascii, seconds=config.dashboard.seconds or None)
     with TerminalScreen(Console(), view) as screen:
-        dashboard = DashboardSink(screen, config)
-        dashboard.show([], session, session.clock())  # something to see at once; and the first picture is the slowest
-        session.run(dashboard, until, stop)
+        dashboard = DashboardSink(screen, config, session)
+        dashboard.refresh(session.clock())  # show something at once; the first frame is also the slowest
+        session.run(dashboard, end, stop)
 
 
 def _close_recorder(recorder: "Recorder") -> None:
-    """Finish the recording; say what is not in it."""
+    """Finish the recording, and report what is missing from it."""
     try:
         recorder.close()
     finally:
-        if said := recorder.unrecorded():
-            print(f"ecg-agent: {said}", file=sys.stderr)  # noqa: T201  # for the person
+        if missing := recorder.unrecorded():
+            print(f"ecg-agent: {missing}", file=sys.stderr)  # noqa: T201  # for the person
+
+
+def _check_svg_path(path: Path) -> None:
+    if path.suffix.lower() != ".svg":
+        raise ConfigError(f"cannot write {path}: the picture is SVG, give a file name that ends in .svg (--svg)")
+    if not path.parent.is_dir():
+        raise ConfigError(f"no folder {path.parent} to write a picture to (--svg)")
 
 
 def _write_svg_picture(session: MonitorSession, path: Path, config: Config) -> None:
     from agent.dashboard.picture import draw_dashboard_svg
     from agent.dashboard.view import DashboardView
 
-    text = draw_dashboard_svg(session.snapshot(session.clock()), DashboardView(ascii=config.dashboard.ascii), 120, 34)
+    text = draw_dashboard_svg(
+        session.full_snapshot(session.clock()), DashboardView(ascii=config.dashboard.ascii), 120, 34
+    )
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -161,13 +182,13 @@ def _write_svg_picture(session: MonitorSession, path: Path, config: Config) -> N
 def replay_beds(
     config: Config, plans: Sequence[ReplayPlan], packet_ms: float, pace: PlaybackSpeed, parent: int | None
 ) -> None:
-    """Replay beds until their end, a signal, or the end of process `parent`."""
+    """Replay beds until they end, a signal comes, or the process `parent` ends."""
     beds = open_replays(plans, packet_ms)
     console = Console(stderr=True, highlight=False)
     with StopFlag() as stop, PacketPublisher(config, pace.speed is None) as publisher:
         console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")
 
-        def tell(status: ReplayStatus) -> None:
+        def show_status(status: ReplayStatus) -> None:
             for refusal in publisher.refusals():
                 console.print(f"ecg-agent: {refusal}", markup=False, soft_wrap=True)
             if console.is_terminal:
@@ -176,11 +197,15 @@ def replay_beds(
         def over() -> bool:
             return stop() or (parent is not None and os.getppid() != parent)
 
-        last = run_schedule(beds, publisher, pace, SchedulerClock(), over, tell)
-        console.print(f"\nended after {format_clock(last.position_s, decimals=1)} and {last.packets} packets", end="\n")
+        last = run_schedule(beds, publisher, pace, SchedulerClock(), over, show_status)
+        console.print(f"\nended after {_position_text(last.position_s)} and {last.packets} packets", end="\n")
 
 
 def _replay_status_text(status: ReplayStatus) -> str:
-    state = "waiting for a monitor" if status.waiting else f"{format_clock(status.position_s, decimals=1)} of signal"
+    state = "waiting for a monitor" if status.waiting else f"{_position_text(status.position_s)} of signal"
     watched = f"{status.subscribed}/{status.beds} beds watched"
     return f"{state}  {status.packets} packets  {watched}  late {status.late_ms:.1f} ms "
+
+
+def _position_text(seconds: float) -> str:
+    return format_sample_clock(round(seconds * FS), tenths=True)

@@ -5,26 +5,58 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.completion import LEAD_NAMES, complete_from, complete_weights
+
 ConfigFileOption = Annotated[
-    Path | None, typer.Option("--config", help="TOML file whose keys replace those of config.toml.")
+    Path | None, typer.Option("--config", metavar="FILE", help="Read settings that replace those of config.toml.")
 ]
-EndpointOption = Annotated[str | None, typer.Option(help="ZeroMQ endpoint, such as tcp://127.0.0.1:5555.")]
-DeviceOption = Annotated[str | None, typer.Option(help="auto, mps, cuda or cpu.")]
-WeightsOption = Annotated[str | None, typer.Option(help="Shipped weights by name, or a .safetensors file.")]
-LeadOption = Annotated[str | None, typer.Option(help="Lead to analyse; auto: MLII, then II, then the first.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="A JSON object a line instead of the dashboard.")]
-SecondsOption = Annotated[float | None, typer.Option(help="End after so many seconds.", min=0.0)]
-SvgOption = Annotated[Path | None, typer.Option(help="At the end write a picture of the dashboard here.")]
+EndpointOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="ZeroMQ endpoint, such as tcp://127.0.0.1:5555.")
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        help="Run the net on auto, mps, cuda or cpu.",
+        autocompletion=complete_from("auto", "mps", "cuda", "cpu"),
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Use shipped weights by name, or a .safetensors file.",
+        autocompletion=complete_weights,
+    ),
+]
+LeadOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Analyse this lead; auto takes MLII, then II, then the first.",
+        autocompletion=complete_from(*LEAD_NAMES),
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+SecondsOption = Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after this time.", min=0.0)]
+SvgOption = Annotated[
+    Path | None, typer.Option(metavar="FILE.svg", help="Write a picture of the dashboard at the end.")
+]
 KeyOption = Annotated[
-    str | None, typer.Option(help="File of our secret key (ecg-agent keys new): encrypt and authenticate.")
+    str | None,
+    typer.Option(metavar="FILE", help="Encrypt and authenticate with this secret key (ecg-agent keys new)."),
 ]
 ServerKeyOption = Annotated[
-    str | None, typer.Option(help="File of the device's public key: listen to no other device.")
+    str | None, typer.Option(metavar="FILE", help="Accept only the device with this public key.")
 ]
-ClientsOption = Annotated[str | None, typer.Option(help="Folder of the public keys of the monitors that are let in.")]
+ClientsOption = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="Accept only monitors whose public keys are in this folder.")
+]
 InsecureOption = Annotated[
     bool | None,
-    typer.Option("--insecure", help="Use addresses beyond this machine without keys: all may read and forge."),
+    typer.Option("--insecure", help="Allow remote addresses without keys: anyone there can read and forge the stream."),
 ]
-StartOption = Annotated[float, typer.Option(help="Seconds into the record to start at.")]
-OutOption = Annotated[Path | None, typer.Option(help="File to write, NAME.onnx or NAME.int8.onnx if left out.")]
+StartOption = Annotated[float, typer.Option(metavar="SECONDS", help="Start this far into the record.")]
+SeedOption = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help="Seed of the initial weights and the order of the beats.")
+]

@@ -1,12 +1,12 @@
-"""`ecg-agent simulate`: devices that aren't there, replaying records."""
+"""`ecg-agent simulate`: devices made of software, which replay records."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from agent.cli.completion import complete_from, complete_record
 from agent.cli.options import ClientsOption, ConfigFileOption, EndpointOption, InsecureOption, KeyOption, StartOption
 from agent.core import config as configuration
 from agent.core.config import Config
@@ -14,25 +14,53 @@ from model.errors import ConfigError
 
 app = typer.Typer(help="Replay records as a bedside device would send them.", no_args_is_help=True)
 
-SpeedOption = Annotated[str, typer.Option(help="Times real time, or max for as fast as it is read.")]
-DurationOption = Annotated[float | None, typer.Option(help="Seconds to replay; the whole record if left out.")]
-LoopOption = Annotated[bool, typer.Option("--loop", help="Begin anew at the end of the record.")]
-NoiseKindOption = Annotated[str | None, typer.Option("--noise", help="Add noise: ma (muscle) or bw (baseline wander).")]
-SnrOption = Annotated[float | None, typer.Option(help="Signal-to-noise ratio of the noise, in dB.")]
-NoiseSeedOption = Annotated[int | None, typer.Option("--seed", help="Which stretch of the noise is taken.")]
-PacketMsOption = Annotated[float | None, typer.Option(help="Milliseconds of signal in a packet.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Hold the first sample until somebody listens.")]
-ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="End with the process that started this one.")]
+SpeedOption = Annotated[
+    str,
+    typer.Option(
+        metavar="FACTOR",
+        help="Times real time, or max for as fast as possible.",
+        autocompletion=complete_from("1", "max"),
+    ),
+]
+DurationOption = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Replay this much.", show_default="the whole record")
+]
+LoopOption = Annotated[bool, typer.Option("--loop", help="Restart at the end of the record.")]
+NoiseKindOption = Annotated[
+    str | None,
+    typer.Option(
+        "--noise",
+        metavar="NAME",
+        help="Add noise: ma (muscle) or bw (baseline wander).",
+        autocompletion=complete_from("bw", "ma"),
+    ),
+]
+SnrOption = Annotated[float | None, typer.Option(metavar="DB", help="Signal-to-noise ratio of the noise, in dB.")]
+NoiseSeedOption = Annotated[
+    int | None, typer.Option("--seed", metavar="NUMBER", help="Choose the stretch of the noise record.")
+]
+PacketMsOption = Annotated[float | None, typer.Option(metavar="MS", help="Milliseconds of signal in a packet.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Send nothing until a monitor subscribes.")]
+ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="Stop with the parent process.")]
 
 
 @app.command("record")
 def replay_record(
-    record: Annotated[str, typer.Argument(help="Embedded record, such as 100, or path of a WFDB header or recording.")],
+    record: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECORD",
+            help="Embedded record, such as 100, or path of a WFDB header or recording.",
+            autocompletion=complete_record,
+        ),
+    ],
     speed: SpeedOption = "1",
     start: StartOption = 0.0,
     duration: DurationOption = None,
     loop: LoopOption = False,
-    bed: Annotated[str | None, typer.Option(help="Name of the bed; the record's if left out.")] = None,
+    bed: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name the bed.", show_default="the name of the record")
+    ] = None,
     endpoint: EndpointOption = None,
     noise: NoiseKindOption = None,
     snr: SnrOption = None,
@@ -46,24 +74,35 @@ def replay_record(
     config: ConfigFileOption = None,
 ) -> None:
     """Replay one record, all leads, at 125 Hz; or a recording, as it was sent."""
-    of_device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
-    settings = _simulate_settings(config, **of_device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
+    device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
+    settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
     from agent.cli.monitor import replay_beds
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds
 
     name = bed if bed is not None else name_beds([record])[0]
-    of = settings.simulate
-    plan = ReplayPlan(record, name, start, duration, loop, noise, of.snr_db, of.noise_seed)
+    simulation = settings.simulate
+    plan = ReplayPlan(record, name, start, duration, loop, noise, simulation.snr_db, simulation.noise_seed)
     replay_beds(
-        settings, [plan], of.packet_ms, PlaybackSpeed(_parse_speed(speed), wait), os.getppid() if child else None
+        settings,
+        [plan],
+        simulation.packet_ms,
+        PlaybackSpeed(_parse_speed(speed), wait),
+        os.getppid() if child else None,
     )
 
 
 @app.command("ward")
 def replay_ward(
-    records: Annotated[list[str] | None, typer.Argument(help="A record for each bed, such as 100 208 119.")] = None,
-    beds: Annotated[int | None, typer.Option(help="So many beds, the embedded records in turn.")] = None,
+    records: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECORD", help="One record per bed, such as 100 208 119.", autocompletion=complete_record
+        ),
+    ] = None,
+    beds: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Number of beds, which replay the embedded records in turn.")
+    ] = None,
     speed: SpeedOption = "1",
     start: StartOption = 0.0,
     duration: DurationOption = None,
@@ -80,9 +119,9 @@ def replay_ward(
     insecure: InsecureOption = None,
     config: ConfigFileOption = None,
 ) -> None:
-    """Replay several records at once, a bed each."""
-    of_device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
-    settings = _simulate_settings(config, **of_device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
+    """Replay several records at once, one per bed."""
+    device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
+    settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
     from dataclasses import replace
 
     from agent.cli.monitor import replay_beds
@@ -96,31 +135,33 @@ def replay_ward(
         )
     if records and beds is not None:
         raise ConfigError("say either which records (ecg-agent simulate ward 100 208 119) or how many --beds, not both")
-    of = settings.simulate
-    base = ReplayPlan("", "", start, duration, loop, noise, of.snr_db, of.noise_seed)
+    simulation = settings.simulate
+    base = ReplayPlan("", "", start, duration, loop, noise, simulation.snr_db, simulation.noise_seed)
     if records:
         names = name_beds(records)
         plans = [replace(base, record=record, bed=bed) for record, bed in zip(records, names, strict=True)]
     else:
         plans = plan_ward(beds or 0, base)
     replay_beds(
-        settings, plans, of.ward_packet_ms, PlaybackSpeed(_parse_speed(speed), wait), os.getppid() if child else None
+        settings,
+        plans,
+        simulation.ward_packet_ms,
+        PlaybackSpeed(_parse_speed(speed), wait),
+        os.getppid() if child else None,
     )
 
 
 @app.command("list")
 def list_records() -> None:
-    """The embedded records: leads, length, beats of each class, remarks."""
-    from rich.console import Console
-
+    """List the embedded records: leads, length, beats of each class, remarks."""
+    from agent.cli.tables import print_table
     from simulator.catalog import build_catalog_table, read_catalog
 
-    width = None if sys.stdout.isatty() else 240
-    Console(width=width).print(build_catalog_table(read_catalog()))
+    print_table(build_catalog_table(read_catalog()))
 
 
 def _simulate_settings(config: Path | None, **options: Any) -> Config:
-    """The settings with the options of `simulate` that were given."""
+    """Return the settings with the given options of `simulate` in them."""
     sections = {"endpoint": "link", "key": "security", "clients": "security", "insecure": "security"}
     settings = configuration.load_config(config)
     for name, value in options.items():
@@ -129,7 +170,7 @@ def _simulate_settings(config: Path | None, **options: Any) -> Config:
 
 
 def _parse_speed(text: str) -> float | None:
-    """Times real time; None for max."""
+    """Return the speed in times real time, None for max."""
     if text == "max":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a wish that the loops look at, so that everything ends in order."""
+"""Ctrl-C, SIGTERM and SIGHUP as a flag that the loops read, so that everything ends in order."""
 
 import signal
 from types import FrameType, TracebackType
@@ -6,25 +6,25 @@ from typing import Self
 
 
 class StopFlag:
-    """Within its context the ending signals only set a flag; call it to see whether the end was asked for."""
+    """Within its context these signals only set a flag; call it to read the flag."""
 
     def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[int, object] = {}
+        self._stopped = False
+        self._handlers: dict[int, object] = {}
 
     def __call__(self) -> bool:
-        return self._asked
+        return self._stopped
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._ask)
+            self._handlers[number] = signal.signal(number, self._stop)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # whatever it was before
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked = True
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopped = True

@@ -4,8 +4,8 @@ Every event has a `kind`, the `bed` it is about ("" for the link and the recordi
 has none) and a `sample` at 125 Hz of that run.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 EventKind = Literal["start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "end"]
 LeadState = Literal["ok", "lead off", "saturated"]
@@ -241,3 +241,10 @@ Event = (
 )
 EVENT_TYPES = {event_type.__name__: event_type for event_type in Event.__args__}
 """The type of an event by its name, as a recording stores it."""
+
+_COMMON_FIELDS = frozenset(("kind", "bed", "run", "sample"))
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """Return the fields of an event that only its type has, by name, as JSON can hold them."""
+    return {field.name: getattr(event, field.name) for field in fields(event) if field.name not in _COMMON_FIELDS}

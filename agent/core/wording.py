@@ -22,7 +22,9 @@ from agent.core.events import (
     RunStarted,
     StreamRefused,
 )
+from agent.core.messages import Alarm, Priority
 from model.records.resample import FS
+from model.text import format_clock
 
 LEAD_STATES: dict[LeadState, str] = {
     "ok": "signal is back",
@@ -107,3 +109,20 @@ def _system_event_text(
 def format_megabytes(size: float) -> str:
     """Say a size in bytes in whole megabytes."""
     return f"{size / 1_000_000:.0f} MB"
+
+
+PRIORITY_MARKS: dict[Priority, str] = {"high": "!!!", "medium": "!!", "low": "!"}
+"""As IEC 60601-1-8 has it."""
+
+
+def alarm_text(alarm: Alarm) -> str:
+    """Say an alarm in one line: whether it is over, its condition, and why."""
+    marks = PRIORITY_MARKS[alarm.priority]
+    over = "" if alarm.ended is None else "over: "
+    seen = " (seen to)" if alarm.acknowledged_s is not None else ""
+    return f"{marks:<3}  {over}{alarm.condition}: {alarm.text}{seen}"
+
+
+def sample_time(sample: int) -> str:
+    """Say a sample index at 125 Hz as h:mm:ss.ss."""
+    return format_clock(sample / FS, decimals=2)

@@ -1,13 +1,13 @@
-"""Where each bed stands in the ward view, by rules that let a person read and choose.
+"""The order of the beds in the ward view, by rules that let the user read and choose.
 
-- Beds stand by urgency, the highest first, equal ones in the order of their arrival; or all in the order of arrival.
-- They are sorted anew at most once in EVERY_S, and not within HOLD_S after a key: what somebody is about to choose
-  stays in its place. The counts of the alarms above the beds never wait.
-- A bed rises when it is next sorted, and sinks only once it has been less urgent for SINK_S: an alarm that comes and
-  goes does not move it about.
-- A new bed stands last until the next sorting.
-- The chosen bed is known by its name, and the page goes with it. Where nothing is chosen the first page is shown.
-  IDLE_S after the last key a choice on another page is given up: a ward left alone shows its most urgent beds.
+- Beds are sorted by urgency, the highest first, equal ones by arrival; or all by arrival.
+- They are sorted at most once in SORT_EVERY_S, and not within HOLD_S after a key, so that the bed which the user is
+  about to choose stays in its place. The counts of the alarms above the beds never wait.
+- A bed rises at the next sorting, but sinks only after it has been less urgent for SINK_S, so that an intermittent
+  alarm does not move it up and down.
+- A new bed comes last until the next sorting.
+- The chosen bed is known by its name, and the page follows it. Without a chosen bed the first page is shown. IDLE_S
+  after the last key a choice on another page is dropped: an unattended ward shows its most urgent beds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,17 @@ from math import inf
 
 from agent.core.messages import BedSummary
 
-SORT_EVERY_S, HOLD_S, SINK_S, IDLE_S = 1.0, 5.0, 10.0, 60.0
-"""Seconds: see above."""
+SORT_EVERY_S = 1.0
+HOLD_S = 5.0
+SINK_S = 10.0
+IDLE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class BedOrder:
-    """The beds in their order: `names`, and the `places` of the names in it.
+    """The beds in order: `names`, and the `places` of the names in it.
 
-    `ranks` holds the urgency that a bed stands by, and until when it does though it has become less urgent.
+    `ranks` holds the urgency by which a bed is sorted, and until when, though the bed may have become less urgent.
     """
 
     names: tuple[str, ...] = ()
@@ -33,27 +35,28 @@ class BedOrder:
     by_urgency: bool = True
     sorted_s: float = -inf
     index: Sequence[BedSummary] = ()
-    """What it was last compared with."""
+    """The index that the order was last compared with."""
 
 
 def restrict_order(order: BedOrder, names: Sequence[str]) -> BedOrder:
-    """The order of these beds alone."""
+    """Return the order of these beds alone."""
     wanted = set(names)
-    left = tuple(name for name in order.names if name in wanted)
-    return BedOrder(left, _index_names(left), order.ranks, order.by_urgency, order.sorted_s)
+    kept = tuple(name for name in order.names if name in wanted)
+    return BedOrder(kept, _index_names(kept), order.ranks, order.by_urgency, order.sorted_s)
 
 
 def update_order(order: BedOrder, index: Sequence[BedSummary], now_s: float, by_urgency: bool, held: bool) -> BedOrder:
-    """The order at `now_s`: the same object as long as nothing is to be changed. `held`: somebody is choosing."""
+    """Return the order at `now_s`, the same object if nothing changes; `held` says that the user is choosing a bed."""
     if by_urgency != order.by_urgency or not order.names:
         return _sort_beds(order, index, now_s, by_urgency)
     due = by_urgency and not held and not 0 <= now_s - order.sorted_s < SORT_EVERY_S
     if due:
         return _sort_beds(order, index, now_s, by_urgency)
+    # The monitor hands out the same index for several frames, which then compare nothing
     if index is order.index or (len(index) == len(order.names) and all(bed.bed in order.places for bed in index)):
         return order
-    there = {bed.bed for bed in index}
-    names = tuple(name for name in order.names if name in there)
+    present = {bed.bed for bed in index}
+    names = tuple(name for name in order.names if name in present)
     names += tuple(bed.bed for bed in index if bed.bed not in order.places)
     return BedOrder(names, _index_names(names), order.ranks, by_urgency, order.sorted_s, index)
 

@@ -1,4 +1,4 @@
-"""One bed in full: its trace and, around it, what the trace says."""
+"""The page of one bed: its trace, and its figures and lists around it."""
 
 from agent.core.messages import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, panels, status
@@ -8,28 +8,28 @@ from agent.dashboard.trace import trace_lines
 from agent.dashboard.view import DashboardView, bed_window, seconds_across
 
 LARGE_WIDTH, LARGE_HEIGHT = 100, 26
-"""Columns and lines without header and footer from which the heart rate stands beside the trace, else below it."""
+"""Least columns and lines, without header and footer, for the heart rate beside the trace instead of below it."""
 LARGE_DIGITS_WIDTH = 150
-"""From this width on its figures are twice as large."""
+"""Least width for digits of twice the size."""
 LEAST_TRACE_ROWS = 15
-"""Lines of the trace and the empty one below it that hold all figures beside it."""
+"""Least lines of the trace and the empty line below it: all figures fit beside them."""
 LEAST_SMALL_TRACE_ROWS = 7
-"""Lines of the trace of a small terminal and of the three below its lists that lists make way for."""
+"""Least lines of the trace of a small terminal and of the three below its lists, for which the lists give way."""
 SPACED_LIST_ROWS = 13
-"""Lines of the lists below the trace from which one of them stays empty."""
+"""Least lines of the lists below the trace of which one stays empty."""
 VITALS_WIDTH, SIDE_WIDTH_SMALL, SIDE_WIDTH_LARGE = 19, 26, 36
-"""Columns of the heart rate below the trace, and of what stands beside it."""
+"""Columns of the heart rate below the trace, and of the figures beside the trace."""
 
 
 def bed_lines(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], wide: bool, glyphs: GlyphSet
 ) -> list[StyledLine]:
-    """The lines between header and footer: `size` columns and lines, in the layout of a large terminal if `wide`."""
+    """Return the lines between header and footer, `size` columns and lines, in the large layout if `wide`."""
     return (_large_layout_lines if wide else _small_layout_lines)(snapshot, bed, view, size, glyphs)
 
 
 def fits_large_layout(size: tuple[int, int]) -> bool:
-    """Whether these columns and lines hold the layout of a large terminal."""
+    """Return whether these columns and lines hold the large layout."""
     return size[0] >= LARGE_WIDTH and size[1] >= LARGE_HEIGHT
 
 
@@ -47,18 +47,18 @@ def _small_layout_lines(
         ],
         7,
     )
-    news = fill_block(panels.events_panel(bed, snapshot, left, low - 7, glyphs), left, low - 7)
-    written = status.recording_lines(snapshot.recording, right, glyphs) if snapshot.recording else []
-    room = low - len(written)
-    told = _last_alarm_block(bed, right, room // 2, glyphs)
-    beats = room - len(told)
-    last = [*fill_block(panels.last_beats_panel(bed, right, beats, glyphs), right, beats), *told, *written]
-    block = join_blocks([(figures + news, left), (last, right)], low)
+    events = fill_block(panels.events_panel(bed, snapshot, left, low - 7, glyphs), left, low - 7)
+    recording = status.recording_lines(snapshot.recording, right, glyphs) if snapshot.recording else []
+    room = low - len(recording)
+    alarms = _last_alarm_block(bed, right, room // 2, glyphs)
+    beats = room - len(alarms)
+    last = [*fill_block(panels.last_beats_panel(bed, right, beats, glyphs), right, beats), *alarms, *recording]
+    block = join_blocks([(figures + events, left), (last, right)], low)
     state = status.monitor_summary_lines(bed, snapshot, width, glyphs)
-    drawn = trace_lines(
+    trace = trace_lines(
         bed, bed_window(view, bed), seconds_across(view), (width - 1, height - low - len(state)), glyphs
     )
-    return [*_pad_columns(drawn, 0, 1), *_pad_columns(block, 1, 1), *state]
+    return [*_pad_columns(trace, 0, 1), *_pad_columns(block, 1, 1), *state]
 
 
 def _large_layout_lines(
@@ -70,21 +70,21 @@ def _large_layout_lines(
     large = width >= LARGE_DIGITS_WIDTH and high >= 18 and not glyphs.ascii
     side = SIDE_WIDTH_LARGE if large else SIDE_WIDTH_SMALL
     room = width - side - 4
-    drawn = trace_lines(bed, bed_window(view, bed), seconds_across(view), (room, high), glyphs)
+    trace = trace_lines(bed, bed_window(view, bed), seconds_across(view), (room, high), glyphs)
     rate = panels.vitals_panel(bed, snapshot, side, 2 if large else 1, glyphs)
     space = [styled_line(side)] if high > 14 else []
     figures = [*rate, *space, *panels.class_panel(bed, side, glyphs)]
-    left = high - len(figures) - 2
-    if left >= 3:
-        figures += [styled_line(side), *panels.rr_panel(bed, side, min(left, 6), glyphs)]
-    top = join_blocks([(drawn, room), (figures, side)], high)
-    air = [styled_line(width)] if low >= SPACED_LIST_ROWS else []
-    lists = _bed_list_columns(snapshot, bed, (width - 2, low - 1 - len(air)), glyphs)
+    free = high - len(figures) - 2
+    if free >= 3:
+        figures += [styled_line(side), *panels.rr_panel(bed, side, min(free, 6), glyphs)]
+    top = join_blocks([(trace, room), (figures, side)], high)
+    margin = [styled_line(width)] if low >= SPACED_LIST_ROWS else []
+    lists = _bed_list_columns(snapshot, bed, (width - 2, low - 1 - len(margin)), glyphs)
     return [
         *_pad_columns(top, 0, 2),
         styled_line(width),
         *_pad_columns(lists, 1, 1),
-        *air,
+        *margin,
         status.bed_ledger_line(bed, width),
     ]
 
@@ -92,21 +92,22 @@ def _large_layout_lines(
 def _bed_list_columns(
     snapshot: WardSnapshot, bed: BedView, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
-    """Last beats, alarms and events, and the monitor's own state side by side."""
+    """Return the last beats, alarms and events, and the state of the monitor, side by side."""
     width, height = size
-    beats, news = round(0.3 * width), round(0.38 * width)
-    rest = width - beats - news - 4
-    told = _last_alarm_block(bed, news, max(4, height * 3 // 5), glyphs)
+    beats_width = round(0.3 * width)
+    events_width = round(0.38 * width)
+    rest = width - beats_width - events_width - 4
+    alarms = _last_alarm_block(bed, events_width, max(4, height * 3 // 5), glyphs)
     parts = [
-        (panels.last_beats_panel(bed, beats, height, glyphs), beats),
-        (told + panels.events_panel(bed, snapshot, news, height - len(told), glyphs), news),
+        (panels.last_beats_panel(bed, beats_width, height, glyphs), beats_width),
+        (alarms + panels.events_panel(bed, snapshot, events_width, height - len(alarms), glyphs), events_width),
         (status.monitor_panel(bed, snapshot, rest, height, glyphs), rest),
     ]
     return join_blocks(parts, height)
 
 
 def _last_alarm_block(bed: BedView, width: int, most: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """The last alarms and an empty line, in at most so many lines; nothing where there were none."""
+    """Return the last alarms and an empty line in at most `most` lines; nothing if there were no alarms."""
     count = len(alarm_lines.merge_recent_alarms(bed))
     if not count:
         return []

@@ -1,4 +1,4 @@
-"""When the terminal's bell rings: at once for a new alarm, and again as long as a person is to be called."""
+"""When the terminal's bell rings: at once for a new alarm, and repeatedly while the alarm is audible."""
 
 from collections.abc import Sequence
 from math import inf
@@ -8,13 +8,13 @@ from agent.core.messages import BedSummary, Priority
 BELL_CHARACTER = "\a"
 PRIORITY_RANKS: dict[Priority | None, int] = {None: 0, "low": 1, "medium": 2, "high": 3}
 RING_AGAIN_S = (inf, inf, 10.0, 3.0)
-"""Seconds after which the bell rings again, by rank: a low alarm rings once."""
+"""Seconds until the bell rings again, by rank: a low alarm rings once."""
 LEAST_BETWEEN_RINGS_S = 1.0
-"""Between two rings, however many alarms begin."""
+"""Least seconds between two rings, however many alarms begin."""
 
 
 class AlarmBell:
-    """Remembers what has rung; a terminal has one sound, so the priority is in how often it comes."""
+    """Decides when to ring. A terminal has only one sound, so the interval between rings says the priority."""
 
     def __init__(self) -> None:
         self._ranks: dict[str, int] = {}
@@ -22,15 +22,17 @@ class AlarmBell:
         self._new = False
 
     def due(self, index: Sequence[BedSummary], now_s: float) -> bool:
-        """Whether to ring now, for the audible alarms of these beds."""
+        """Return whether to ring now for the audible alarms of these beds."""
         ranks = {bed.bed: PRIORITY_RANKS[bed.audible] for bed in index if bed.audible}
+        # Kept until the bell rings, which may be a second after the alarm began
         self._new |= any(rank > self._ranks.get(bed, 0) for bed, rank in ranks.items())
         self._ranks = ranks
         if not ranks:
             self._new = False
             return False
-        since_s = now_s - self._rung_s
-        if since_s < (LEAST_BETWEEN_RINGS_S if self._new else RING_AGAIN_S[max(ranks.values())]):
+        elapsed_s = now_s - self._rung_s
+        if elapsed_s < (LEAST_BETWEEN_RINGS_S if self._new else RING_AGAIN_S[max(ranks.values())]):
             return False
-        self._rung_s, self._new = now_s, False
+        self._rung_s = now_s
+        self._new = False
         return True

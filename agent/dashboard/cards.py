@@ -1,4 +1,7 @@
-"""Small cards: many beds at once, each with rate, alarm or rhythm, and a wave; all waves of a page drawn together."""
+"""Small cards: many beds at once, each with rate, alarm or rhythm, and a wave.
+
+All waves of a page are drawn in one call, which is what makes a page of a hundred beds quick.
+"""
 
 from collections.abc import Sequence
 
@@ -17,53 +20,54 @@ from agent.dashboard.view import DashboardView, bed_window, chosen_bed, is_chose
 from model.records.resample import FS
 
 CARD_NAME_WIDTH, RATE_WIDTH, WORDS_WIDTH = 9, 4, 15
-"""Columns of a card of one line left of its wave, the words at least; more lines have name and rate above the words."""
+"""Columns of a one-line card left of its wave, at least for the words; taller cards have the words on a second line."""
 LEAST_REASON_WIDTH = 16
-"""Columns below which the reason of an alarm is left out."""
+"""Least columns for the reason of an alarm."""
 CARD_SECONDS = 4
-"""Of a wave."""
+"""Seconds of a card's wave."""
 
 
 def card_page_lines(
     shown: WardSnapshot, view: DashboardView, now_s: float, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
-    """A page of small cards, `size` columns and lines, and below it one bed in words; alarms flash by `now_s`."""
-    (width, height), grid, names = size, view.grid, page_beds(view)
+    """Return a page of small cards, `size` columns and lines, and one bed in words below; alarms flash by `now_s`."""
+    width, height = size
+    grid, names = view.grid, page_beds(view)
     views = {bed.bed: bed for bed in shown.beds}
-    there = [views[name] for name in names if name in views]
-    waves = dict(zip((bed.bed for bed in there), _draw_card_waves(there, view, grid, glyphs), strict=True))
-    selected = chosen_bed(view) if is_chosen(view) else None
-    made: list[StyledLine] = []
+    present = [views[name] for name in names if name in views]
+    waves = dict(zip((bed.bed for bed in present), _draw_card_waves(present, view, grid, glyphs), strict=True))
+    lines: list[StyledLine] = []
     space = [Segment(" " * grid.between, PLAIN)]
     for start in range(0, len(names), grid.columns):
         row: list[StyledLine] = [[] for _ in range(grid.lines)]
         for name in names[start : start + grid.columns]:
             if name in views:
-                card = _draw_small_card(views[name], waves[name], shown, now_s, grid, name == selected, glyphs)
+                card = _draw_small_card(views[name], waves[name], shown, view, now_s, glyphs)
             else:
                 card = fill_block([placeholder_card_line(name, grid.width, glyphs)], grid.width, grid.lines)
-            for at, part in enumerate(card):
-                row[at] += (space if row[at] else []) + part
-        left = width - len(names[start : start + grid.columns]) * (grid.width + grid.between) + grid.between
-        made += [[*whole, *styled_line(left)] for whole in row]
-    return [*fill_block(made, width, height - 1), _chosen_alarm_line(views, shown, view, now_s, width, glyphs)]
+            for line, part in enumerate(card):
+                row[line] += (space if row[line] else []) + part
+        rest = width - len(names[start : start + grid.columns]) * (grid.width + grid.between) + grid.between
+        lines += [[*whole, *styled_line(rest)] for whole in row]
+    return [*fill_block(lines, width, height - 1), _chosen_alarm_line(views, shown, view, now_s, width, glyphs)]
 
 
 def placeholder_card_line(name: str, width: int, glyphs: GlyphSet) -> StyledLine:
-    """The first line of the card of a bed that is not there in full: the terminal grew since the page was asked for."""
+    """Return the first line of the card of a bed that the snapshot does not hold in full."""
     return styled_line(width, (f" {elide_text(glyphs.clean(name), CARD_NAME_WIDTH, glyphs)}", FAINT))
 
 
 def _draw_small_card(
     bed: BedView,
-    drawn: list[StyledLine],
+    wave: list[StyledLine],
     shown: WardSnapshot,
+    view: DashboardView,
     now_s: float,
-    grid: CardGrid,
-    selected: bool,
     glyphs: GlyphSet,
 ) -> list[StyledLine]:
-    """Name and rate, what is to be said, and the wave beside them."""
+    """Return a card: name and rate, the message, and the wave beside them."""
+    grid = view.grid
+    selected = bed.bed == view.bed
     edge: StyledPart = (glyphs.cursor if selected else " ", STRONG)
     bold = SELECTED if selected else STRONG
     rate = (f"{rate_text(bed, shown):>{RATE_WIDTH}}", STRONG)
@@ -73,18 +77,18 @@ def _draw_small_card(
         gap = " " * (CARD_NAME_WIDTH - cell_width(name))
         first = styled_line(1 + CARD_NAME_WIDTH + RATE_WIDTH + 1, edge, (name, bold), (gap, PLAIN), rate)
         room = left - 1 - CARD_NAME_WIDTH - RATE_WIDTH - 1
-        return [first + styled_line(room, *_card_message_parts(bed, shown, now_s, room - 1, glyphs)) + drawn[0]]
+        return [first + styled_line(room, *_card_message_parts(bed, shown, now_s, room - 1, glyphs)) + wave[0]]
     name = elide_text(glyphs.clean(bed.bed), left - RATE_WIDTH - 3, glyphs)
-    said = styled_line(left, edge, *_card_message_parts(bed, shown, now_s, left - 2, glyphs))
-    text = [spread_line(left - 1, [edge, (name, bold)], [rate]) + styled_line(1), said]
+    message = styled_line(left, edge, *_card_message_parts(bed, shown, now_s, left - 2, glyphs))
+    text = [spread_line(left - 1, [edge, (name, bold)], [rate]) + styled_line(1), message]
     if grid.lines > 2:
         text.append(styled_line(left, edge, *(_state_or_rhythm_parts(bed, left - 2, glyphs) if bed.alarms else [])))
-    filled = fill_block(text, left, grid.lines), fill_block(drawn, grid.width - left, grid.lines)
+    filled = fill_block(text, left, grid.lines), fill_block(wave, grid.width - left, grid.lines)
     return [words + part for words, part in zip(*filled, strict=True)]
 
 
 def _card_text_width(grid: CardGrid) -> int:
-    """Columns of a card left of its wave."""
+    """Return the columns of a card left of its wave."""
     spare = (grid.width - SMALL_CARD) * 2 // 5
     return 1 + CARD_NAME_WIDTH + RATE_WIDTH + 1 + WORDS_WIDTH + spare if grid.lines == 1 else 19 + spare
 
@@ -92,12 +96,12 @@ def _card_text_width(grid: CardGrid) -> int:
 def _card_message_parts(
     bed: BedView, shown: WardSnapshot, now_s: float, room: int, glyphs: GlyphSet
 ) -> list[StyledPart]:
-    """The most urgent alarm, else what is wrong with the bed, else its rhythm."""
+    """Return the most urgent alarm, else the trouble of the bed, else its rhythm."""
     if bed.alarms:
-        said = alarm_lines.urgent_alarm_parts(bed, now_s, room, glyphs)
-        left = room - sum(cell_width(text) for text, _ in said) - 1
-        reason = elide_text(glyphs.clean(bed.alarms[0].text), left, glyphs) if left >= LEAST_REASON_WIDTH else ""
-        return [*said, (f" {reason}", PLAIN)]
+        alarm = alarm_lines.urgent_alarm_parts(bed, now_s, room, glyphs)
+        rest = room - sum(cell_width(text) for text, _ in alarm) - 1
+        reason = elide_text(glyphs.clean(bed.alarms[0].text), rest, glyphs) if rest >= LEAST_REASON_WIDTH else ""
+        return [*alarm, (f" {reason}", PLAIN)]
     return (
         _state_or_rhythm_parts(bed, room, glyphs)
         or _behind_parts(bed, shown, room, glyphs)
@@ -113,48 +117,51 @@ def _state_or_rhythm_parts(bed: BedView, room: int, glyphs: GlyphSet) -> list[St
 
 
 def _behind_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> list[StyledPart]:
-    late = behind_text(bed, shown)
-    return [(elide_text(late, room, glyphs), WARN)] if late else []
+    text = behind_text(bed, shown)
+    return [(elide_text(text, room, glyphs), WARN)] if text else []
 
 
 def _silence_or_lead_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
-    silent = alarm_lines.format_silence_left(bed.silenced_until_s, now_s)
-    text = f"silenced {silent}" if silent else "noise" if bed.suspended else glyphs.clean(bed.lead)
+    silence = alarm_lines.format_silence_left(bed.silenced_until_s, now_s)
+    text = f"silenced {silence}" if silence else "noise" if bed.suspended else glyphs.clean(bed.lead)
     return [(elide_text(text, room, glyphs), FAINT)]
 
 
 def _draw_card_waves(
     beds: Sequence[BedView], view: DashboardView, grid: CardGrid, glyphs: GlyphSet
 ) -> list[list[StyledLine]]:
-    """The waves of all cards at once."""
+    """Draw the waves of all cards at once."""
     if not beds:
         return []
     columns = grid.width - _card_text_width(grid)
     rows = max(1, grid.lines - (grid.lines > 2))
     sweeps = [TraceSweep.of(bed.head, CARD_SECONDS, columns) for bed in beds]
     pairs = list(zip(beds, sweeps, strict=True))
-    placed = np.stack([wave_raster.place_sweep(bed.wave, at.head, at.length, at.erased) for bed, at in pairs])
+    placed = np.stack(
+        [wave_raster.place_sweep(bed.wave, sweep.head, sweep.length, sweep.erased) for bed, sweep in pairs]
+    )
+    # One call for all cards: the overhead of a NumPy call is larger than the work for a single wave
     low, high = wave_raster.column_spans(placed, wave_raster.dots_across(columns, glyphs.ascii))
     codes = wave_raster.raster_traces(low, high, [bed_window(view, bed) for bed in beds], rows, glyphs.ascii)
-    inks = np.stack([class_inks(at.visible(bed.beats), at) for bed, at in pairs])
+    inks = np.stack([class_inks(sweep.visible(bed.beats), sweep) for bed, sweep in pairs])
     inks = np.where(codes > 0, inks[:, np.newaxis], np.uint8(0))
-    made = merge_styled_cells(
+    lines = merge_styled_cells(
         wave_raster.to_code_points(codes, glyphs.ascii).reshape(-1, columns), inks.reshape(-1, columns)
     )
-    return [made[start : start + rows] for start in range(0, len(made), rows)]
+    return [lines[start : start + rows] for start in range(0, len(lines), rows)]
 
 
 def _chosen_alarm_line(
     views: dict[str, BedView], shown: WardSnapshot, view: DashboardView, now_s: float, width: int, glyphs: GlyphSet
 ) -> StyledLine:
-    """The alarm of the chosen bed, else of the most urgent one, in a whole line."""
+    """Return the alarm of the chosen bed, else of the most urgent one, in a whole line."""
     if not shown.index:
         return styled_line(width)
     bed = views.get(chosen_bed(view))
     if bed is None or not (bed.alarms or is_chosen(view)):
         return (
             styled_line(width, (" no alarm", FAINT))
-            if not any(one.priority for one in shown.index)
+            if not any(summary.priority for summary in shown.index)
             else styled_line(width)
         )
     name = f" {elide_text(glyphs.clean(bed.bed), 24, glyphs)}  "

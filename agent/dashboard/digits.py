@@ -1,4 +1,4 @@
-"""Large figures for the heart rate."""
+"""Large digits for the heart rate."""
 
 from functools import lru_cache
 
@@ -35,9 +35,14 @@ HALF_BLOCKS = {("#", "#"): "█", ("#", "."): "▀", (".", "#"): "▄", (".", ".
 
 @lru_cache(maxsize=64)
 def large_digit_rows(text: str, scale: int, ascii_only: bool) -> tuple[str, ...]:
-    """Rows of large characters for a text of digits, minus signs and spaces.
+    """Return rows of large characters for a text of digits, minus signs and spaces.
 
-    3 rows of 6 cells a character (4 in ASCII) at scale 1, twice that at scale 2, which ASCII does not have.
+    At scale 1 there are 3 rows with 6 cells per character (4 in ASCII), at scale 2 twice as many; ASCII has no scale 2.
+
+    Examples
+    --------
+    >>> large_digit_rows("1", 1, True)
+    ('   ', '  |', '  |')
     """
     if ascii_only:
         return tuple(" ".join(DIGIT_STROKES[char][row] for char in text) for row in range(3))

@@ -1,4 +1,8 @@
-"""A snapshot and a view become a frame: lines of exact width, without clock, input or output."""
+"""Turn a snapshot and a view into a frame: lines of exact width, without clock, input or output.
+
+A frame takes three steps. `fit_view` orders the beds and chooses the size of their cards, for which the index of a
+snapshot is enough; `fit_waves` follows the waves of the beds that the frame shows; `render_frame` draws them.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -28,7 +32,7 @@ from agent.dashboard.view import (
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
 """The smallest terminal that holds a frame."""
 LEAST_BODY = 15
-"""Lines of a bed's view that lines of its alarms leave to it."""
+"""Lines of a bed's page that its alarms leave free."""
 BED_KEYS = (
     ("q", "quit"),
     ("n p", "bed"),
@@ -54,30 +58,71 @@ OVERVIEW_KEYS = (
     ("b", "bell"),
 )
 REFIT_TURNS_HZ = 11.3
-"""Turns of `follow` a second; no multiple of a frame rate, at which some beds would never have theirs."""
+"""Turns of `refit_windows` per second: no multiple of a frame rate, at which some beds would never have a turn."""
 NOTE_S = 4.0
-"""How long what was said about a key stays."""
+"""Seconds for which the answer to a key is shown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DashboardFrame:
-    """One picture of the dashboard as a rich renderable: its lines are exactly as wide as was asked."""
+    """One picture of the dashboard as a rich renderable, whose lines are exactly as wide as the terminal."""
 
     lines: tuple[StyledLine, ...]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for index, made in enumerate(self.lines):
+        for index, line in enumerate(self.lines):
             if index:
                 yield Segment.line()
-            yield from made
+            yield from line
+
+
+def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
+    """Return the view with the beds in order and cards that fit a terminal of `width` cells and `height` lines."""
+    shown = view.frozen or snapshot
+    view = view if view.columns == width else replace(view, columns=width)
+    # Header, ward line and footer take three lines, each trouble those that it needs
+    room = height - 3 - len(trouble_banners(snapshot, width, UNICODE_GLYPHS))
+    beds = len(shown.index)
+    grid = resize_card_grid(view.grid, beds, width, room) if view.frozen else choose_card_grid(beds, width, room)
+    view = view if view.grid == grid else replace(view, grid=grid)
+    return order_view_beds(view, snapshot)
+
+
+def fit_waves(snapshot: WardSnapshot, view: DashboardView) -> DashboardView:
+    """Return a fitted view with windows that fit the waves it shows, frozen if the user asked for it."""
+    view = freeze_view(view, snapshot) if view.freezing else view
+    shown = view.frozen or snapshot
+    if not is_overview(view, shown):
+        return refit_windows(view, [bed for bed in shown.beds if bed.bed == chosen_bed(view)])
+    names = set(page_beds(view))
+    return refit_windows(view, [bed for bed in shown.beds if bed.bed in names], int(REFIT_TURNS_HZ * snapshot.now_s))
+
+
+def layout_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
+    """Return the view fitted to a terminal and to the waves of this snapshot, ready for `render_frame`."""
+    return fit_waves(snapshot, fit_view(snapshot, view, width, height))
 
 
 def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardFrame:
-    """The frame of a snapshot: `height` lines of `width` cells."""
+    """Draw one frame of a snapshot.
+
+    Parameters
+    ----------
+    snapshot
+        What to show; of its beds only those that `needed_beds` names have to be there in full.
+    view
+        How to show it, as `layout_view` returned it for the same snapshot and size.
+    width, height
+        Size of the terminal in cells and lines.
+
+    Returns
+    -------
+    DashboardFrame
+        `height` lines of exactly `width` cells; in a terminal under 80 by 24, only the size that is needed.
+    """
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return DashboardFrame(tuple(_too_small_lines(width, height)))
-    view = fit_view(snapshot, view, width, height)
     shown = view.frozen or snapshot
     top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
@@ -93,40 +138,18 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     return DashboardFrame((*top, *body, _footer_line(snapshot, view, width, height)))
 
 
-def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
-    """The view with the beds in their order, and cards that fit this terminal; for this no bed is needed in full."""
-    shown = view.frozen or snapshot
-    view = view if view.columns == width else replace(view, columns=width)
-    room = height - 3 - len(trouble_banners(snapshot, width, UNICODE_GLYPHS))
-    beds = len(shown.index)
-    grid = resize_card_grid(view.grid, beds, width, room) if view.frozen else choose_card_grid(beds, width, room)
-    view = view if view.grid == grid else replace(view, grid=grid)
-    return order_view_beds(view, snapshot)
-
-
-def layout_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
-    """The view made to fit this terminal and the waves that it shows of this snapshot."""
-    view = fit_view(snapshot, view, width, height)
-    view = freeze_view(view, snapshot) if view.freezing else view
-    shown = view.frozen or snapshot
-    if not is_overview(view, shown):
-        return refit_windows(view, [bed for bed in shown.beds if bed.bed == chosen_bed(view)])
-    names = set(page_beds(view))
-    return refit_windows(view, [bed for bed in shown.beds if bed.bed in names], int(REFIT_TURNS_HZ * snapshot.now_s))
-
-
 def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> StyledLine:
-    """What is typed, what was said about a key, or the keys, as many as there is room for; and what this is not."""
+    """Return the bottom line: the typed name, the answer to a key, or as many keys as fit; and the disclaimer."""
     shown = view.frozen or snapshot
     overview = is_overview(view, shown)
-    # The small layout of one bed has a place of its own for this line
-    told = bool(shown.beds) and not overview and not fits_large_layout((width, height - 2))
+    # The small layout of one bed has the disclaimer in a line of its own
+    small_layout = bool(shown.beds) and not overview and not fits_large_layout((width, height - 2))
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
-    said = DISCLAIMER if width > LEAST_WIDTH + 15 else DISCLAIMER_SHORT
-    right: list[StyledPart] = [] if told else [(f"{said} ", FAINT)]
+    disclaimer = DISCLAIMER if width > LEAST_WIDTH + 15 else DISCLAIMER_SHORT
+    right: list[StyledPart] = [] if small_layout else [(f"{disclaimer} ", FAINT)]
     if view.typed is not None:
         return spread_line(width, _search_parts(shown, view, glyphs), right)
-    if view.note and 0 <= snapshot.now_s - view.touched_s < NOTE_S:
+    if view.note and 0 <= snapshot.now_s - view.last_key_s < NOTE_S:
         text = elide_text(glyphs.clean(view.note), width - 40, glyphs)
         return spread_line(width, [(f" {text}", NOTICE)], right)
     room = width - sum(cell_width(text) for text, _ in right) - 1
@@ -140,15 +163,15 @@ def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height
 
 
 def _search_parts(shown: WardSnapshot, view: DashboardView, glyphs: GlyphSet) -> list[StyledPart]:
-    """The name that is being typed, and how many beds it fits."""
+    """Return the name that is being typed, and how many beds match it."""
     typed = view.typed or ""
-    found = len(match_bed_names(typed, [bed.bed for bed in shown.index]))
-    said = f"  {found} {'bed' if found == 1 else 'beds'}  enter ends, esc goes back" if typed else "  type a bed's name"
-    return [(" /", STRONG), (glyphs.clean(typed), STRONG), ("_", NOTICE), (said, FAINT)]
+    count = len(match_bed_names(typed, [bed.bed for bed in shown.index]))
+    hint = f"  {count} {'bed' if count == 1 else 'beds'}  enter ends, esc goes back" if typed else "  type a bed's name"
+    return [(" /", STRONG), (glyphs.clean(typed), STRONG), ("_", NOTICE), (hint, FAINT)]
 
 
 def _too_small_lines(width: int, height: int) -> list[StyledLine]:
-    """In a line where there is room for it; else in two, the size that is needed first on its own."""
+    """Return the needed size in one line if it fits, else in two, with the more important part on the first."""
     texts = [f"{width}x{height} is too small", f"{LEAST_WIDTH}x{LEAST_HEIGHT} is needed"]
     whole = ": ".join(texts)
     rows = [whole] if cell_width(whole) <= width else texts
@@ -158,8 +181,8 @@ def _too_small_lines(width: int, height: int) -> list[StyledLine]:
 def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSet) -> list[StyledLine]:
     width, height = room
     endpoint = elide_text(glyphs.clean(snapshot.link.endpoint), width - 40, glyphs)
-    said = "no bed yet" if snapshot.link.state == "connected" else "waiting for a stream"
-    rows = [(said, NOTICE), (f"at {endpoint}, {security_text(snapshot.link)}", PLAIN)]
+    state = "no bed yet" if snapshot.link.state == "connected" else "waiting for a stream"
+    rows = [(state, NOTICE), (f"at {endpoint}, {security_text(snapshot.link)}", PLAIN)]
     middle = [
         styled_line(width, (" " * max(0, (width - cell_width(text)) // 2), PLAIN), (text, style))
         for text, style in rows

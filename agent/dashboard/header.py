@@ -1,4 +1,4 @@
-"""The top of the screen: what is looked at, how link and recording are, and their troubles in words."""
+"""The top of the screen: the shown bed or ward, the state of link and recording, and their troubles in words."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -31,31 +31,31 @@ from agent.dashboard.styles import (
 from agent.dashboard.view import DashboardView, chosen_bed, is_held, is_overview, page_range
 
 MOST_TROUBLE_ROWS = 3
-"""Lines of one trouble."""
+"""Most lines of one trouble."""
 LINK_TROUBLES = {"waiting": "NO LINK", "connected": "LINK", "lost": "LINK LOST"}
 NAME_CELLS, LEAST_NAME_CELLS = 12, 4
-"""Cells of a bed's name for which other things give way, and those that always stay."""
+"""Cells of a bed's name for which other parts give way, and cells that it always keeps."""
 RHYTHM_CELLS = 14
-"""Cells of the name of its rhythm."""
+"""Most cells of the name of its rhythm."""
 LEDGER_CELLS = 16
-"""Columns of an overview's header that the recording leaves to the ledger."""
+"""Columns of the ward's header that the recording leaves to the ledger."""
 
 RankedPart = tuple[int, StyledPart]
-"""A part and the order in which it gives way: 0 never, otherwise the highest first."""
+"""A part and its rank: parts of the highest rank give way first, those of rank 0 never."""
 
 
 def trouble_banners(snapshot: WardSnapshot, width: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """The troubles of link and recording in their own words, across the whole screen; mostly none."""
+    """Return the troubles of link and recording in words, across the whole screen."""
     link, recording = snapshot.link, snapshot.recording
-    made: list[StyledLine] = []
+    lines: list[StyledLine] = []
     if link.trouble:
         style = WARN if link.state == "connected" else ALARM
-        made += _trouble_lines(f"{LINK_TROUBLES[link.state]}: {link.trouble}", width, style, glyphs)
+        lines += _trouble_lines(f"{LINK_TROUBLES[link.state]}: {link.trouble}", width, style, glyphs)
     if recording and recording.trouble:
         words = recording.trouble.removeprefix("recording ")
-        between = ":" if words == recording.trouble else ""
-        made += _trouble_lines(f"RECORDING{between} {words}", width, ALARM, glyphs)
-    return made
+        colon = ":" if words == recording.trouble else ""
+        lines += _trouble_lines(f"RECORDING{colon} {words}", width, ALARM, glyphs)
+    return lines
 
 
 def _trouble_lines(text: str, width: int, style: Style, glyphs: GlyphSet) -> list[StyledLine]:
@@ -67,7 +67,7 @@ def _trouble_lines(text: str, width: int, style: Style, glyphs: GlyphSet) -> lis
 
 
 def header_line(snapshot: WardSnapshot, view: DashboardView, width: int, glyphs: GlyphSet) -> StyledLine:
-    """What is looked at on the left; other beds' alarms, link and recording, always live, on the right."""
+    """Return the shown bed or ward on the left; on the right other beds' alarms, link and recording, always live."""
     shown = view.frozen or snapshot
     if is_overview(view, shown):
         return _ward_header_line(snapshot, view, width, glyphs)
@@ -81,12 +81,12 @@ def header_line(snapshot: WardSnapshot, view: DashboardView, width: int, glyphs:
     right += [(3, (trip, FAINT)) for trip in _round_trip_texts(snapshot)]
     right.append((0, (f" {format_sample_clock(bed.head)} ", STRONG)))
     right[:0] = [(1, part) for part in alarm_lines.other_bed_alarm_parts(snapshot.index, name, snapshot.now_s)]
-    late = status.behind_text(bed, shown)
-    return _bed_header_line(bed, f" {late} " if late else "", right, width, glyphs)
+    behind = status.behind_text(bed, shown)
+    return _bed_header_line(bed, f" {behind} " if behind else "", right, width, glyphs)
 
 
 def ward_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> StyledLine:
-    """How many beds have alarms, live even where the picture is frozen, and how the beds are ordered."""
+    """Return the number of beds with alarms, live even if the picture is frozen, and the order of the beds."""
     order = "by urgency" if view.by_urgency else "by arrival"
     if view.by_urgency and not view.frozen and is_held(view, snapshot.now_s):
         order = "order held"
@@ -97,7 +97,7 @@ def ward_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> Styled
 def _live_header_parts(
     snapshot: WardSnapshot, view: DashboardView, glyphs: GlyphSet, room: int = 0
 ) -> list[RankedPart]:
-    """What is told of the moment: how old a frozen picture is, the recording in up to `room` more cells, the link."""
+    """Return the live state: age of a frozen picture, the recording in up to `room` more cells, the link."""
     right: list[RankedPart] = []
     if view.frozen:
         right.append((0, (f" FROZEN {max(0, round(snapshot.now_s - view.frozen.now_s))} s ", SELECTED)))
@@ -109,37 +109,43 @@ def _live_header_parts(
 
 
 def _round_trip_texts(snapshot: WardSnapshot) -> list[str]:
-    """The round trip to the device, where there is one."""
+    """Return the round trip to the device, if it is known."""
     link = snapshot.link
     known = link.state == "connected" and link.round_trip_ms is not None
     return [f"{status.short_duration((link.round_trip_ms or 0.0) / 1000)} "] if known else []
 
 
-def _bed_header_line(bed: BedView, late: str, right: Sequence[RankedPart], width: int, glyphs: GlyphSet) -> StyledLine:
+def _bed_header_line(
+    bed: BedView, behind: str, right: Sequence[RankedPart], width: int, glyphs: GlyphSet
+) -> StyledLine:
     text, style = STATE_STYLES[bed.state]
-    lead, name = elide_text(glyphs.clean(bed.lead), 8, glyphs), glyphs.clean(bed.bed)
+    lead = elide_text(glyphs.clean(bed.lead), 8, glyphs)
+    name = glyphs.clean(bed.bed)
     badge = f"{glyphs.on} {text}" if bed.state == "ok" else f" {text} "
     rhythm = elide_text(glyphs.clean(bed.rhythm_name), RHYTHM_CELLS, glyphs)
     rhythm = f" {rhythm} " if rhythm else ""
-    fixed = cell_width(lead) + len(badge) + len(late) + cell_width(rhythm) + 6
+    fixed = cell_width(lead) + len(badge) + len(behind) + cell_width(rhythm) + 6
     kept = _fit_ranked_parts(right, width - fixed - min(cell_width(name), NAME_CELLS))
     room = width - fixed - _parts_width(kept)
     if room < LEAST_NAME_CELLS:
-        room, lead = room + cell_width(lead), ""
+        room += cell_width(lead)
+        lead = ""
     name = elide_text(name, max(LEAST_NAME_CELLS, room), glyphs)
-    left = [(f" {name}", STRONG), (f"  {lead}  ", FAINT), (badge, style), (" ", PLAIN), (rhythm, NOTICE), (late, WARN)]
+    left = [(f" {name}", STRONG), (f"  {lead}  ", FAINT), (badge, style), (" ", PLAIN), (rhythm, NOTICE)]
+    left.append((behind, WARN))
     return spread_line(width, left, kept)
 
 
 def _ward_header_line(snapshot: WardSnapshot, view: DashboardView, width: int, glyphs: GlyphSet) -> StyledLine:
-    """The beds of the page, how many of all lie behind, and the samples of all as far as there is room."""
+    """Return the beds of the page, how many beds lie behind, and the samples of all beds if there is room."""
     shown = view.frozen or snapshot
     first, last = page_range(view)
     left: list[StyledPart] = [(" ecg-agent", STRONG), (f"  beds {first + 1}-{last} of {len(shown.index)}", PLAIN)]
-    late = sum(status.is_behind(bed, snapshot) for bed in snapshot.index)
-    if late:
-        left += [("  ", PLAIN), (f" {late} behind ", WARN)]
+    behind = sum(status.is_behind(bed, snapshot) for bed in snapshot.index)
+    if behind:
+        left += [("  ", PLAIN), (f" {behind} behind ", WARN)]
     room = width - _parts_width(left)
+    # First without the volumes of the recording, to see how much room there is for them
     right = _fit_ranked_parts(_live_header_parts(snapshot, view, glyphs), room)
     right = _fit_ranked_parts(
         _live_header_parts(snapshot, view, glyphs, room - _parts_width(right) - LEDGER_CELLS), room
@@ -153,7 +159,7 @@ def _ward_header_line(snapshot: WardSnapshot, view: DashboardView, width: int, g
 
 
 def _fit_ranked_parts(parts: Sequence[RankedPart], room: int) -> list[StyledPart]:
-    """The parts in their order, without those that have to give way."""
+    """Return the parts in their order, without those that have to give way."""
     for most in (3, 2, 1, 0):
         kept = [part for rank, part in parts if rank <= most]
         if _parts_width(kept) <= room:

@@ -1,4 +1,4 @@
-"""Lines of exact width, and blocks of lines put side by side."""
+"""Lines of exact width, and blocks of lines side by side."""
 
 from collections.abc import Sequence
 
@@ -17,50 +17,51 @@ _CLASS_INDICES = {label: index for index, label in enumerate(CLASSES)}
 
 
 def cell_width(text: str) -> int:
-    """Terminal cells that a text takes."""
+    """Return the number of terminal cells of a text."""
     return len(text) if text.isascii() else cell_len(text)
 
 
 def styled_line(width: int, *parts: StyledPart) -> StyledLine:
-    """The parts, cut or padded to exactly `width` cells."""
-    made, room = [], width
+    """Return the parts as a line, cut or padded to exactly `width` cells."""
+    line = []
+    room = width
     for text, style in parts:
         cells = len(text) if text.isascii() else cell_len(text)  # as `cell_width`, without the call
         if cells > room:
             text, cells = set_cell_size(text, room), room
         if cells:
-            made.append(Segment(text, style))
+            line.append(Segment(text, style))
             room -= cells
     if room:
-        made.append(Segment(" " * room, PLAIN))
-    return made
+        line.append(Segment(" " * room, PLAIN))
+    return line
 
 
 def spread_line(width: int, left: Sequence[StyledPart], right: Sequence[StyledPart]) -> StyledLine:
-    """One line with a left and a right part; the right one is kept whole where both do not fit."""
+    """Return a line with a left and a right part; the right one stays whole if both do not fit."""
     taken = min(width, sum(cell_width(text) for text, _ in right))
     return styled_line(width - taken, *left) + styled_line(taken, *right)
 
 
 def elide_text(text: str, width: int, glyphs: GlyphSet) -> str:
-    """`text` in at most `width` cells, with a mark where some of it is left out."""
+    """Return `text` in at most `width` cells, with an ellipsis if it is cut."""
     if cell_width(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + glyphs.ellipsis
 
 
 def title_line(text: str, width: int, glyphs: GlyphSet) -> StyledLine:
-    """The heading of a block."""
+    """Return the heading of a block."""
     return styled_line(width, (text, TITLE), (" ", PLAIN), (glyphs.rule * max(0, width - cell_width(text) - 1), FAINT))
 
 
 def fill_block(block: list[StyledLine], width: int, height: int) -> list[StyledLine]:
-    """The block, cut or padded to exactly `height` lines of `width` cells."""
+    """Return the block, cut or padded to exactly `height` lines of `width` cells."""
     return block[:height] + [styled_line(width) for _ in range(height - len(block))]
 
 
 def join_blocks(blocks: Sequence[tuple[list[StyledLine], int]], height: int, gap: int = 2) -> list[StyledLine]:
-    """Blocks, each with its width, side by side with `gap` empty columns between them."""
+    """Return blocks, each with its width, side by side with `gap` empty columns between them."""
     filled = [fill_block(block, width, height) for block, width in blocks]
     space = styled_line(gap)
     rows = []
@@ -73,18 +74,24 @@ def join_blocks(blocks: Sequence[tuple[list[StyledLine], int]], height: int, gap
 
 
 def bar_parts(share: float, width: int, style: Style, glyphs: GlyphSet) -> list[StyledPart]:
-    """A bar of `width` cells, `share` (0..1) of it filled; any share above zero shows."""
+    """Return a bar of `width` cells with `share` (0 to 1) of it filled; any share above zero shows."""
     halves = min(2 * width, max(round(share * 2 * width), int(share > 0)))
     filled = glyphs.full * (halves // 2) + glyphs.half * (halves % 2)
     return [(filled, style), (glyphs.track * (width - len(filled)), FAINT)]
 
 
 def format_sample_clock(sample: int, tenths: bool = False) -> str:
-    """Time of a sample since the start of its record, as hours:minutes:seconds."""
-    shown = max(0, sample) * 10 // FS / 10 if tenths else max(0, sample) // FS
-    return format_clock(shown, decimals=int(tenths), hour_digits=2)
+    """Return the time of a sample at 125 Hz since the start of its record, as hours:minutes:seconds.
+
+    Examples
+    --------
+    >>> format_sample_clock(125 * 3725)
+    '01:02:05'
+    """
+    shown_s = max(0, sample) * 10 // FS / 10 if tenths else max(0, sample) // FS
+    return format_clock(shown_s, decimals=int(tenths), hour_digits=2)
 
 
 def label_index(label: str) -> int:
-    """Position of a class in CLASSES; an unknown one counts as Q."""
+    """Return the position of a class in CLASSES; an unknown class counts as Q."""
     return _CLASS_INDICES.get(label, len(CLASSES) - 1)

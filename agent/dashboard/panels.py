@@ -1,4 +1,4 @@
-"""The figures of one bed: rate, classes, RR intervals, last beats, events."""
+"""The panels of one bed: heart rate, classes, RR intervals, last beats, events."""
 
 from math import isfinite
 
@@ -18,23 +18,23 @@ from agent.dashboard.styles import CLASS_MARKS, CLASS_STYLES, EVENT_STYLES, FAIN
 from model.records.wfdb_records import CLASSES
 
 RR_TOPS_S = (1.0, 1.5, 2.0, 3.0, 5.0)
-"""Seconds that the height of the RR columns may stand for."""
+"""Seconds that the height of the RR columns may show."""
 
 
 def format_vital(value: float | None, digits: int = 0) -> str:
-    """A figure, or -- where there is none."""
+    """Return a value as text, -- if there is none."""
     return "--" if value is None or not isfinite(value) else f"{value:.{digits}f}"
 
 
 def rate_text(bed: BedView, snapshot: WardSnapshot) -> str:
-    """Heart rate in beats a minute; -- in noise or an arrest, and while bed or link are in no state to have one."""
+    """Return the heart rate in beats per minute, -- in noise, in an arrest, or without a signal or link."""
     if bed.state != "ok" or bed.suspended or snapshot.link.state == "lost" or bed.rhythm.heart_rate is None:
         return "--"
     return format_vital(min(bed.rhythm.heart_rate, 999))
 
 
 def vitals_panel(bed: BedView, snapshot: WardSnapshot, width: int, scale: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Heart rate in large figures, then RR, RMSSD and SDNN."""
+    """Return the heart rate in large digits, then RR, RMSSD and SDNN."""
     rate = rate_text(bed, snapshot)
     style = GOOD if rate != "--" else FAINT
     rows = [styled_line(width, (row, style)) for row in large_digit_rows(f"{rate:>3}", scale, glyphs.ascii)]
@@ -49,7 +49,7 @@ def vitals_panel(bed: BedView, snapshot: WardSnapshot, width: int, scale: int, g
 
 
 def class_panel(bed: BedView, width: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Count and share of each class, as bars."""
+    """Return count and share of each class, as bars."""
     counts = bed.rhythm.counts
     total = sum(counts)
     room = max(3, width - 18)
@@ -70,23 +70,23 @@ def class_panel(bed: BedView, width: int, glyphs: GlyphSet) -> list[StyledLine]:
 
 
 def rr_panel(bed: BedView, width: int, rows: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """RR intervals of the latest beats as columns in the colour of their class, the newest on the right."""
+    """Return the RR intervals of the latest beats as columns in the colour of their class, newest on the right."""
     latest = [beat for beat in bed.beats if beat.rr_s is not None][-(width - 1) :]
     longest = max((beat.rr_s or 0.0 for beat in latest), default=0.0)
     top = next((step for step in RR_TOPS_S if step >= longest), RR_TOPS_S[-1])
     levels = len(glyphs.steps) - 1
     heights = [round(min(beat.rr_s or 0.0, top) / top * rows * levels) for beat in latest]
     styles = [CLASS_STYLES[CLASSES[label_index(beat.label)]] for beat in latest]
-    made = [_panel_heading("RR INTERVALS", f"{top:g} s", width, glyphs)]
+    lines = [_panel_heading("RR INTERVALS", f"{top:g} s", width, glyphs)]
     for row in range(rows):
         floor = (rows - 1 - row) * levels
         cells = (glyphs.steps[min(levels, max(0, height - floor))] for height in heights)
-        made.append(styled_line(width, (" " * (width - 1 - len(latest)), PLAIN), *zip(cells, styles, strict=True)))
-    return made
+        lines.append(styled_line(width, (" " * (width - 1 - len(latest)), PLAIN), *zip(cells, styles, strict=True)))
+    return lines
 
 
 def last_beats_panel(bed: BedView, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """The latest beats, newest first: time, class, how sure the net is, RR interval."""
+    """Return the latest beats, newest first: time, class, confidence, RR interval."""
     room = max(3, width - 26)
     heading = "LAST BEATS"
     columns = f"{'confidence':>{room + 5}}  {'RR ms':>5}" if width >= 44 else f"{'RR ms':>5}"
@@ -116,13 +116,13 @@ def _last_beat_line(beat: Beat, width: int, room: int, glyphs: GlyphSet) -> Styl
 
 
 def events_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """What happened to this bed, the link and the recording, newest first; a trouble that still stands is a warning."""
-    found = [event for event in snapshot.events if event.bed in ("", bed.bed)]
+    """Return the events of this bed, the link and the recording, newest first; a present trouble is a warning."""
+    events = [event for event in snapshot.events if event.bed in ("", bed.bed)]
     rows = [title_line("EVENTS", width, glyphs)]
     standing = snapshot.recording.standing if snapshot.recording else None
-    for event in found[::-1][: max(0, height - 1)]:
+    for event in events[::-1][: max(0, height - 1)]:
         time = format_sample_clock(event.sample) if event.bed else " " * 8
         text = elide_text(glyphs.clean(event_text(event)), max(1, width - 19), glyphs)
         style = WARN if event == standing else EVENT_STYLES.get(event.kind, PLAIN)
         rows.append(styled_line(width, (f"{time}  ", FAINT), (f"{event.kind:<8}", style), (f" {text}", PLAIN)))
-    return rows if found else [*rows, styled_line(width, ("nothing to report", FAINT))]
+    return rows if events else [*rows, styled_line(width, ("nothing to report", FAINT))]

@@ -1,6 +1,6 @@
-"""A frame as an SVG picture for documents: text as text, and dots, blocks and backgrounds drawn as shapes.
+"""A frame as an SVG picture for documents: text as text; dots, blocks and backgrounds as shapes.
 
-Every viewer shows the same: no fonts are fetched, and Braille dots do not depend on the reader's font.
+So every viewer shows the same picture: it loads no fonts, and the Braille dots do not depend on the reader's font.
 """
 
 from xml.sax.saxutils import escape
@@ -35,12 +35,27 @@ RULE_THICKNESS = {"─": 1.0, "━": 3.5, "╸": 3.5}
 
 
 def draw_dashboard_svg(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> str:
-    """The frame of a snapshot, `width` by `height` cells, as an SVG document."""
+    """Draw the frame of a snapshot as an SVG document.
+
+    Parameters
+    ----------
+    snapshot
+        What to show, with the shown beds in full.
+    view
+        How to show it; it need not be laid out.
+    width, height
+        Size of the frame in cells and lines.
+
+    Returns
+    -------
+    str
+        The document, the same for the same arguments.
+    """
     shapes = []
     view = layout_view(snapshot, view, width, height)
-    for row, made in enumerate(render_frame(snapshot, view, width, height).lines):
+    for row, line in enumerate(render_frame(snapshot, view, width, height).lines):
         column = 0
-        for segment in made:
+        for segment in line:
             shapes += _segment_shapes(segment, column, row)
             column += cell_len(segment.text)
     wide, tall = width * CELL_WIDTH + 2 * PICTURE_MARGIN, height * CELL_HEIGHT + 2 * PICTURE_MARGIN
@@ -73,18 +88,20 @@ def _segment_shapes(segment: Segment, column: int, row: int) -> list[str]:
     return shapes + _svg_words(segment.text, (x, y), ink, bool(style.bold))
 
 
-def _svg_words(text: str, at: tuple[float, float], ink: str, bold: bool) -> list[str]:
-    """What is neither shape nor space, each run at its own place so that fonts of other widths stay in their cells."""
+def _svg_words(text: str, corner: tuple[float, float], ink: str, bold: bool) -> list[str]:
+    """Return the words of a text, each at its own place so that fonts of any width stay within their cells."""
     plain = "".join(" " * cell_len(char) if _is_drawn_char(char) else char for char in text)
-    made, start = [], 0
+    words = []
+    start = 0
     for word in plain.split(" "):
         if word:
-            x, length = at[0] + cell_len(plain[:start]) * CELL_WIDTH, cell_len(word) * CELL_WIDTH
-            place = f'x="{x:.1f}" y="{at[1] + 13.5:g}" textLength="{length:.1f}"'
+            x = corner[0] + cell_len(plain[:start]) * CELL_WIDTH
+            length = cell_len(word) * CELL_WIDTH
+            place = f'x="{x:.1f}" y="{corner[1] + 13.5:g}" textLength="{length:.1f}"'
             weight = ' font-weight="bold"' if bold else ""
-            made.append(f'<text {place} fill="{ink}"{weight}>{escape(word)}</text>')
+            words.append(f'<text {place} fill="{ink}"{weight}>{escape(word)}</text>')
         start += len(word) + 1
-    return made
+    return words
 
 
 def _is_drawn_char(char: str) -> bool:
@@ -92,10 +109,10 @@ def _is_drawn_char(char: str) -> bool:
 
 
 def _char_path(char: str, x: float, y: float) -> str:
-    """Path of one character that is drawn, not written."""
+    """Return the path of a character that is drawn as a shape."""
     if char in BLOCK_SHAPES:
         top, wide, tall = BLOCK_SHAPES[char]
-        # A hair taller than its cell, so that no line shows between two rows
+        # Slightly larger than its cell, so that no gap shows between two rows
         return _box_path(x - 0.25, y + top * CELL_HEIGHT, wide * CELL_WIDTH + 0.5, tall * CELL_HEIGHT + 0.5)
     if char in RULE_THICKNESS:
         length = CELL_WIDTH / 2 if char == "╸" else CELL_WIDTH

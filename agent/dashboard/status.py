@@ -1,4 +1,4 @@
-"""What a person must know of the monitor itself: its link and delays, the recording, what became of every sample."""
+"""The state of the monitor itself: link, delays, recording, and the ledger of all samples."""
 
 from math import isfinite
 
@@ -21,18 +21,24 @@ from model.records.resample import FS
 DISCLAIMER = "research tool, not a medical device"
 DISCLAIMER_SHORT = "not a medical device"
 BEHIND_S = 1.5
-"""A bed that lies farther behind its device is said to."""
+"""Delay behind the device from which a bed is marked."""
 SILENT_STATES = ("no data", "refused", "ended")
-"""States of a bed whose data do not come."""
+"""States of a bed that sends no data."""
 LEAST_CLOCK_OFFSET_MS = 100.0
-"""Clocks that differ by more are told of."""
+"""Least difference of the clocks that is shown."""
 LABEL_WIDTH = 9
-"""Columns of the names in the monitor's panel."""
+"""Columns of the labels in the monitor's panel."""
 UNIT_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
 def short_duration(seconds: float) -> str:
-    """A duration in two or three digits, in the unit that suits it."""
+    """Return a duration in two or three digits, in a suitable unit.
+
+    Examples
+    --------
+    >>> short_duration(0.0042), short_duration(75), short_duration(86_400)
+    ('4.2 ms', '75 s', '24 h')
+    """
     if not isfinite(seconds):
         return "--"
     length = abs(seconds)
@@ -46,7 +52,7 @@ def short_duration(seconds: float) -> str:
 
 
 def format_scaled_count(count: int, unit: str = "") -> str:
-    """A count in at most three digits: 345, 1.2 k, 12 MB."""
+    """Return a count in at most three digits, such as 345, 1.2 k, 12 MB."""
     value, prefix = float(max(0, count)), 0
     while value >= 999.5 and prefix < len(UNIT_PREFIXES) - 1:
         value, prefix = value / 1000, prefix + 1
@@ -55,37 +61,39 @@ def format_scaled_count(count: int, unit: str = "") -> str:
 
 
 def is_behind(bed: BedView | BedSummary, snapshot: WardSnapshot) -> bool:
-    """Whether what is shown of a bed lies behind its device, and its data still come."""
+    """Return whether the shown signal of a bed lies behind its device while data still arrive."""
     return bed.behind_s > BEHIND_S and bed.state not in SILENT_STATES and snapshot.link.state != "lost"
 
 
 def behind_text(bed: BedView, snapshot: WardSnapshot) -> str:
-    """How far what is shown lies behind the device; "" where it does not, or where no data come."""
+    """Return how far the shown signal lies behind the device, "" if it does not or if no data arrive."""
     if not is_behind(bed, snapshot):
         return ""
     return f"behind {bed.behind_s:.0f} s" if bed.behind_s < 599.5 else f"behind {short_duration(bed.behind_s)}"
 
 
 def ledger_parts(ledger: Ledger, width: int) -> list[StyledPart]:
-    """What became of the samples, with as many words as there is room for; nothing where there is none."""
-    left, style = ledger.open, EVENT_STYLES["gap"] if ledger.missing else PLAIN
+    """Return the ledger of the samples in as many words as fit, or nothing."""
+    style = EVENT_STYLES["gap"] if ledger.missing else PLAIN
     lost = f"{ledger.missing:,} missing"
-    way: list[StyledPart] = (
-        [(f" {'-' if left < 0 else '+'} {abs(left):,} under way", EVENT_STYLES["link"])] if left else []
+    sign = "-" if ledger.open < 0 else "+"
+    pending: list[StyledPart] = (
+        [(f" {sign} {abs(ledger.open):,} under way", EVENT_STYLES["link"])] if ledger.open else []
     )
-    room = width - len(lost) - sum(len(text) for text, _ in way)
+    room = width - len(lost) - sum(len(text) for text, _ in pending)
     for words in (" analysed", ""):
         text = f"sent {ledger.sent:,} = {ledger.analysed:,}{words} + "
         if len(text) <= room:
-            return [(text, PLAIN), (lost, style), *way]
-    lost, of = f"{format_scaled_count(ledger.missing)} missing", f" of {format_scaled_count(ledger.sent)}"
+            return [(text, PLAIN), (lost, style), *pending]
+    lost = f"{format_scaled_count(ledger.missing)} missing"
+    total = f" of {format_scaled_count(ledger.sent)}"
     if len(lost) > width:
         return []
-    return [(lost, style), (of, PLAIN)] if len(lost) + len(of) <= width else [(lost, style)]
+    return [(lost, style), (total, PLAIN)] if len(lost) + len(total) <= width else [(lost, style)]
 
 
 def bed_ledger_line(bed: BedView, width: int) -> StyledLine:
-    """The ledger of a bed and its gaps, which are counted at the rate of the analysis and therefore told in seconds."""
+    """Return the ledger of a bed, and its gaps in seconds, since they are counted at the rate of the analysis."""
     gaps = f" gaps {bed.gaps:,} " if bed.gaps or bed.missing else " no gap "
     parts = [(" ", PLAIN), *ledger_parts(bed.ledger, width - len(gaps) - 1)]
     if bed.missing:
@@ -95,9 +103,8 @@ def bed_ledger_line(bed: BedView, width: int) -> StyledLine:
 
 
 def recording_part(recording: RecordingView, room: int, glyphs: GlyphSet) -> StyledPart:
-    """The mark of a recording, and in up to `room` more cells its folder, its size and the space left on the disk."""
-    fine = not recording.trouble
-    mark = f" {glyphs.on if fine else glyphs.off} REC "
+    """Return the mark of a recording and, in up to `room` further cells, its folder, its size and the free space."""
+    mark = f" {glyphs.off if recording.trouble else glyphs.on} REC "
     written, free = _recording_volumes(recording)
     for text in (
         f"{_recording_folder_name(recording, 20, glyphs)}, {written}, {free} ",
@@ -107,11 +114,11 @@ def recording_part(recording: RecordingView, room: int, glyphs: GlyphSet) -> Sty
         if cell_width(text) <= room:
             mark += text
             break
-    return mark, GOOD if fine else ALARM
+    return mark, ALARM if recording.trouble else GOOD
 
 
 def recording_lines(recording: RecordingView, width: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """The recording as a small panel of two lines."""
+    """Return the recording as a small panel of two lines."""
     written, free = _recording_volumes(recording)
     style = ALARM if recording.trouble else GOOD
     mark = glyphs.off if recording.trouble else glyphs.on
@@ -124,7 +131,7 @@ def recording_lines(recording: RecordingView, width: int, glyphs: GlyphSet) -> l
 
 
 def _recording_folder_name(recording: RecordingView, width: int, glyphs: GlyphSet) -> str:
-    """The folder's own name."""
+    """Return the last part of the folder's path."""
     name = recording.folder.rstrip("/\\")
     return elide_text(
         glyphs.clean(name[max(name.rfind("/"), name.rfind("\\")) + 1 :] or recording.folder), width, glyphs
@@ -136,29 +143,31 @@ def _recording_volumes(recording: RecordingView) -> tuple[str, str]:
 
 
 def security_text(link: LinkView) -> str:
-    """What protects the link."""
+    """Return whether the link is encrypted."""
     return "encrypted" if link.secured else "not encrypted"
 
 
 def _clock_offset_text(link: LinkView) -> str:
-    """How far the device's clock is off ours; "" where that is not known or not worth a word."""
+    """Return the offset of the device's clock, "" if it is unknown or small."""
     if link.offset_ms is None or not abs(link.offset_ms) > LEAST_CLOCK_OFFSET_MS:
         return ""
     return f"{short_duration(abs(link.offset_ms) / 1000)} {'fast' if link.offset_ms > 0 else 'slow'}"
 
 
 def monitor_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """The monitor's own state: delays, link, recording, device; of its rows the most important ones that fit."""
+    """Return the state of the monitor: the most important rows that fit, of delays, link, recording and device."""
     room = max(1, width - LABEL_WIDTH)
-    link, latency, off, recording = snapshot.link, bed.latency, _clock_offset_text(snapshot.link), snapshot.recording
+    link, recording = snapshot.link, snapshot.recording
+    latency = bed.latency
+    offset = _clock_offset_text(link)
     rows: list[tuple[int, str, str, Style]] = [
         (0, "delay", f"{latency.algorithmic_ms:.0f} ms algorithm" if latency else "--", PLAIN),
         (0, "added", f"{latency.added_p50_ms:.1f} ms, p99 {latency.added_p99_ms:.1f}" if latency else "--", PLAIN),
         (0, "link", _link_delay_text(bed, link, room), PLAIN),
         (1, "security", security_text(link), PLAIN),
     ]
-    if off:
-        rows.append((0, "clock", f"device {off}", EVENT_STYLES["gap"]))
+    if offset:
+        rows.append((0, "clock", f"device {offset}", EVENT_STYLES["gap"]))
     if recording:
         style = ALARM if recording.trouble else PLAIN
         rows.append((0, "record", _recording_folder_name(recording, room, glyphs), style))
@@ -170,18 +179,19 @@ def monitor_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int,
         (4, "endpoint", link.endpoint, PLAIN),
         (5, "running", format_sample_clock(round(snapshot.now_s - snapshot.started_s) * FS), PLAIN),
     ]
+    # The rows of the lowest ranks stay, in the order in which they stand
     ranks = sorted(row[0] for row in rows)[: max(0, height - 1)]
-    made = [title_line("MONITOR", width, glyphs)]
+    lines = [title_line("MONITOR", width, glyphs)]
     for rank, name, value, style in rows:
         if rank in ranks:
             ranks.remove(rank)
             text = elide_text(glyphs.clean(value), room, glyphs)
-            made.append(styled_line(width, (f"{name:<{LABEL_WIDTH}}", FAINT), (text, style)))
-    return made
+            lines.append(styled_line(width, (f"{name:<{LABEL_WIDTH}}", FAINT), (text, style)))
+    return lines
 
 
 def _link_delay_text(bed: BedView, link: LinkView, width: int) -> str:
-    """The link's part of the delay, and the round trip."""
+    """Return the link's part of the delay, and the round trip."""
     delay = short_duration(bed.latency.link_ms / 1000) if bed.latency and bed.latency.link_ms else "--"
     if link.round_trip_ms is None:
         return delay
@@ -191,8 +201,9 @@ def _link_delay_text(bed: BedView, link: LinkView, width: int) -> str:
 
 
 def monitor_summary_lines(bed: BedView, snapshot: WardSnapshot, width: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """The same in three lines, for a small terminal."""
-    latency, link, off = bed.latency, snapshot.link, _clock_offset_text(snapshot.link)
+    """Return the state of the monitor in three lines, for a small terminal."""
+    latency, link = bed.latency, snapshot.link
+    offset = _clock_offset_text(link)
     delay = "--"
     if latency:
         delay = (
@@ -200,9 +211,9 @@ def monitor_summary_lines(bed: BedView, snapshot: WardSnapshot, width: int, glyp
             f"(p99 {latency.added_p99_ms:.1f})"
         )
         delay += f" + {short_duration(latency.link_ms / 1000)} link" if latency.link_ms else ""
-    warning: list[StyledPart] = [(f" clock {off} ", EVENT_STYLES["gap"])] if off else []
-    said: StyledPart = (f" {DISCLAIMER} ", FAINT)
-    room = width - len(said[0]) - 1
+    warning: list[StyledPart] = [(f" clock {offset} ", EVENT_STYLES["gap"])] if offset else []
+    disclaimer: StyledPart = (f" {DISCLAIMER} ", FAINT)
+    room = width - len(disclaimer[0]) - 1
     dot = f" {glyphs.bullet} "
     about = elide_text(glyphs.clean(dot.join((security_text(link), snapshot.device, snapshot.weights))), room, glyphs)
     packets = f"{dot}{link.packets:,} packets, {link.rejected:,} rejected"
@@ -210,5 +221,5 @@ def monitor_summary_lines(bed: BedView, snapshot: WardSnapshot, width: int, glyp
     return [
         bed_ledger_line(bed, width),
         spread_line(width, [(" delay ", FAINT), (delay, PLAIN)], warning),
-        spread_line(width, [(f" {about}", FAINT)], [said]),
+        spread_line(width, [(f" {about}", FAINT)], [disclaimer]),
     ]

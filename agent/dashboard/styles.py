@@ -1,4 +1,4 @@
-"""Colours and characters of the dashboard: every meaning has one colour, and reads without colour too."""
+"""Colours and characters of the dashboard: each meaning has one colour, and can be read without colour, too."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ SELECTED = Style(bold=True, reverse=True)
 
 CLASS_COLOURS = dict(zip(CLASSES, ("green", "cyan", "red", "magenta", "yellow"), strict=True))
 CLASS_STYLES = {name: Style(color=colour) for name, colour in CLASS_COLOURS.items()}
-"""Style of a class's wave and bar."""
+"""Style of the wave and bar of a class."""
 CLASS_MARKS = {
     name: Style(color=colour, bold=name != "N", reverse=name in "VF") for name, colour in CLASS_COLOURS.items()
 }
-"""Style of a class's letter: what matters more stands out more, with colour or without."""
+"""Style of the letter of a class: abnormal beats stand out, with colour or without."""
 
 STATE_STYLES: dict[BedStatus, tuple[str, Style]] = {
     "ok": ("monitoring", GOOD),
@@ -56,7 +56,7 @@ EVENT_STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class GlyphSet:
-    """The characters to draw with; `ascii` where a terminal has no others."""
+    """The characters to draw with; `ascii` for terminals that have no others."""
 
     ascii: bool
     rule: str
@@ -74,7 +74,7 @@ class GlyphSet:
     steps: str
 
     def clean(self, text: str) -> str:
-        """Text from outside without what could move the cursor, and in ASCII where that is all there is."""
+        """Return a text from outside without control characters, and in ASCII if the terminal has nothing else."""
         return make_printable(text, ascii_only=self.ascii)
 
 

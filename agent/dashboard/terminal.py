@@ -1,4 +1,4 @@
-"""The terminal: frames out, keys in, and everything as it was at the end, however that comes."""
+"""The terminal: draw frames, read keys, and restore everything at the end, however the program ends."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ from typing import Any, Self
 from rich.console import Console
 
 from agent.core.messages import WardSnapshot
-from agent.dashboard import key_bindings as typed_keys
+from agent.dashboard import key_bindings
 from agent.dashboard.bell import BELL_CHARACTER
-from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, fit_view, layout_view
+from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, fit_view, fit_waves
 from agent.dashboard.painter import FramePainter
 from agent.dashboard.view import BedAction, DashboardView, needed_beds
 from model.errors import TerminalError
@@ -25,24 +25,24 @@ from model.errors import TerminalError
 OPEN_SCREEN = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 """Alternate screen, no cursor, no automatic line break, all clear."""
 CLOSE_SCREEN = "\x1b[?2026l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
-"""The same backwards, with an unfinished frame ended first."""
+"""The reverse, after the end of an unfinished frame."""
 REDRAW_KEY = "\x0c"
-"""Ctrl-L, as everywhere in terminals."""
+"""Ctrl-L, as in other terminal programs."""
 PLAIN_TERMINALS = ("dumb", "unknown", "linux")
 """Values of TERM without Braille characters; the Linux console has 512 glyphs."""
 
 
 def needs_ascii(console: Console, term: str) -> bool:
-    """Whether a terminal shows nothing but ASCII for certain."""
+    """Return whether a terminal certainly shows nothing but ASCII."""
     plain_locale = os.environ.get("LC_ALL") in ("C", "POSIX")  # Python itself would still write UTF-8
     return plain_locale or not console.encoding.startswith("utf") or term.lower() in PLAIN_TERMINALS
 
 
 class TerminalScreen:
-    """A terminal taken over for the dashboard; as a context manager it is given back after any end.
+    """A terminal in use by the dashboard; a context manager that restores it after any end.
 
-    Ctrl-C comes as KeyboardInterrupt; SIGTERM and SIGHUP, where nobody else handles them, end the process as SystemExit
-    with code 0; Ctrl-Z suspends with the terminal restored, and the picture comes back with `fg`.
+    Ctrl-C raises KeyboardInterrupt. SIGTERM and SIGHUP, unless they have another handler, raise SystemExit with code 0.
+    Ctrl-Z suspends the process with the terminal restored, and `fg` brings the picture back.
     """
 
     def __init__(self, console: Console, view: DashboardView) -> None:
@@ -54,14 +54,15 @@ class TerminalScreen:
         self._attributes: list[Any] | None = None
         self._handlers: dict[int, Any] = {}
         self._painter = FramePainter(console)
+        self._size = (view.columns, LEAST_HEIGHT)
 
     @property
     def stdin_fd(self) -> int | None:
-        """What to poll for keys, None where there is no keyboard."""
+        """Return the file descriptor to poll for keys, None without a keyboard."""
         return self._in
 
     def __enter__(self) -> Self:
-        """Take the terminal. Raises TerminalError where there is none, or one too small."""
+        """Take over the terminal. Raises TerminalError if there is none, or if it is too small."""
         if not os.isatty(self._out):
             raise TerminalError("standard output is not a terminal: the dashboard needs one")
         width, height = os.get_terminal_size(self._out)
@@ -75,17 +76,17 @@ class TerminalScreen:
             self._handle(signal.SIGTSTP, self._suspend)
             self._open()
         except BaseException:
-            self._give_back()
+            self._restore()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._give_back()
+        self._restore()
 
     def keys(self) -> str:
-        """Characters typed since last asked; never waits."""
+        """Return the characters typed since the last call, without waiting."""
         typed = b""
         while self._in is not None and select.select([self._in], [], [], 0)[0]:
             try:
@@ -93,34 +94,34 @@ class TerminalScreen:
             except OSError:
                 block = b""
             if not block:
-                self._in = None  # the keyboard is gone, the monitor goes on
+                self._in = None  # the keyboard is gone, the monitor continues
             typed += block
         return typed.decode("utf-8", "ignore")
 
     def press(self, keys: str, snapshot: WardSnapshot) -> bool:
-        """Apply keys to the view, for which a snapshot's index will do; False when the end was asked for."""
+        """Apply keys to the view, for which a snapshot's index is enough; return False if a key quits."""
         if REDRAW_KEY in keys:
             self._painter.forget()
-        self.view = typed_keys.press_keys(self.view, keys, snapshot)
+        self.view = key_bindings.press_keys(self.view, keys, snapshot)
         return not self.view.quit
 
-    def asked(self) -> tuple[BedAction, ...]:
-        """What a person asked the monitor to do since this was last called."""
-        asked = self.view.asked
-        if asked:
-            self.view = replace(self.view, asked=())
-        return asked
+    def take_actions(self) -> tuple[BedAction, ...]:
+        """Return the actions that the user requested since the last call."""
+        actions = self.view.actions
+        if actions:
+            self.view = replace(self.view, actions=())
+        return actions
 
-    def looks_at(self, snapshot: WardSnapshot) -> Sequence[str]:
-        """The beds that the next frame shows in full, for which a snapshot's index will do."""
-        self.view = fit_view(snapshot, self.view, *os.get_terminal_size(self._out))
+    def plan_frame(self, snapshot: WardSnapshot) -> Sequence[str]:
+        """Lay out the next frame by a snapshot's index, and return the beds that `draw` needs in full."""
+        self._size = os.get_terminal_size(self._out)
+        self.view = fit_view(snapshot, self.view, *self._size)
         return needed_beds(self.view, snapshot)
 
     def draw(self, snapshot: WardSnapshot) -> None:
-        """Show one frame, written in one go."""
-        width, height = os.get_terminal_size(self._out)
-        self.view = layout_view(snapshot, self.view, width, height)
-        self._write(self._painter.paint(snapshot, self.view, width, height))
+        """Show the frame that `plan_frame` laid out, in a single write."""
+        self.view = fit_waves(snapshot, self.view)
+        self._write(self._painter.paint(snapshot, self.view, *self._size))
 
     def ring(self) -> None:
         """Sound the terminal's bell."""
@@ -136,21 +137,21 @@ class TerminalScreen:
         self._write(OPEN_SCREEN)
 
     def _close(self) -> None:
-        """Restore the terminal; where it is gone there is nothing to restore."""
+        """Restore the terminal, if it is still there."""
         with contextlib.suppress(OSError, TerminalError):
             self._write(CLOSE_SCREEN)
         if self._keyboard is not None and self._attributes is not None:
             with contextlib.suppress(OSError, termios.error):
                 termios.tcsetattr(self._keyboard, termios.TCSADRAIN, self._attributes)
 
-    def _give_back(self) -> None:
+    def _restore(self) -> None:
         self._close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
 
     def _handle(self, number: int, handler: Callable[[int, FrameType | None], None]) -> None:
-        """Set a handler where nobody else has; signals reach only the main thread."""
+        """Set a handler unless the signal has one; signals reach only the main thread."""
         if threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL:
             self._handlers[number] = signal.signal(number, handler)
 
@@ -160,7 +161,7 @@ class TerminalScreen:
     def _suspend(self, _number: int, _frame: FrameType | None) -> None:
         self._close()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)  # sleeps here until the shell says `fg`
+        os.kill(os.getpid(), signal.SIGTSTP)  # returns when the shell continues the process
         signal.signal(signal.SIGTSTP, self._suspend)
         self._open()
 
@@ -177,7 +178,7 @@ class TerminalScreen:
 
 
 def _console_descriptor(console: Console) -> int:
-    """File descriptor of a console; -1, which is no terminal, where it writes to something else."""
+    """Return the file descriptor of a console, or -1, which is no terminal, if it has none."""
     try:
         return console.file.fileno()
     except (OSError, ValueError):

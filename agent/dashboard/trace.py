@@ -1,4 +1,4 @@
-"""One bed's trace: the class of each beat above it, the wave over a faint grid, the seconds below."""
+"""The trace of one bed: the class of each beat above, the wave over a faint grid, the seconds below."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,16 +17,17 @@ from model.records.wfdb_records import CLASSES
 GUTTER_WIDTH = 5
 """Columns left of the trace for its millivolts."""
 ERASED_SHARE = 0.03
-"""Part of the sweep that is empty ahead of the newest sample."""
-BEFORE_S, AFTER_S = 0.14, 0.40
-"""Seconds before and after an R peak that bear the colour of the beat's class."""
+"""Share of the sweep that is empty ahead of the newest sample."""
+BEFORE_S = 0.14
+AFTER_S = 0.40
+"""Seconds before and after an R peak that have the colour of the beat's class."""
 _TRACE_INKS = (FAINT, *CLASS_STYLES.values())
-"""Styles of a trace's cells: the grid, then the classes in order (the wave between beats is that of N)."""
+"""Styles of a trace's cells: the grid, then the classes in order (between beats the wave has the style of N)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceSweep:
-    """How samples lie on the screen: `head` the newest index + 1, `length` and `erased` in samples, `columns` wide."""
+    """How samples lie on the screen: `head` is the newest index + 1, `length` and `erased` are in samples."""
 
     head: int
     length: int
@@ -35,25 +36,26 @@ class TraceSweep:
 
     @staticmethod
     def of(head: int, seconds: int, columns: int) -> "TraceSweep":
-        """The sweep of so many seconds, with at least two empty columns ahead of the newest sample."""
+        """Return a sweep of `seconds`, with at least two empty columns ahead of the newest sample."""
         length = seconds * FS
         return TraceSweep(head, length, columns, max(2 * length // columns + 1, round(length * ERASED_SHARE)))
 
     def visible(self, beats: tuple[Beat, ...]) -> list[tuple[int, int]]:
-        """Column and class index of each beat on the screen, newest first."""
-        oldest, found = self.head - self.length + self.erased, []
+        """Return column and class index of each beat on the screen, newest first."""
+        oldest = self.head - self.length + self.erased
+        places = []
         for beat in reversed(beats):
             if beat.sample < oldest:
                 break
             if beat.sample < self.head:
-                found.append((beat.sample % self.length * self.columns // self.length, label_index(beat.label)))
-        return found
+                places.append((beat.sample % self.length * self.columns // self.length, label_index(beat.label)))
+        return places
 
 
 def trace_lines(
     bed: BedView, window: wave_raster.VoltageWindow, seconds: int, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
-    """Lines of a bed's trace, `size` columns and lines with the labels above and the time below it."""
+    """Return the trace of a bed, `size` columns and lines including the letters above and the time axis below."""
     width, height = size
     sweep = TraceSweep.of(bed.head, seconds, width - GUTTER_WIDTH)
     rows = height - 2
@@ -67,13 +69,13 @@ def trace_lines(
         *styled_line(GUTTER_WIDTH, (f"{'mV':>{GUTTER_WIDTH - 1}}", FAINT)),
         *_beat_marks_line(beats, sweep.columns),
     ]
-    below = _time_axis_line(bed, placed, sweep, seconds, glyphs)
+    axis = _time_axis_line(bed, placed, sweep, seconds, glyphs)
     if bed.state not in ("ok", "learning"):
         body[rows // 2] = _state_notice_line(bed, sweep.columns)
     return [
         labels,
         *([margin, *row] for margin, row in zip(margins, body, strict=True)),
-        [Segment(f"{f'{seconds} s':>{GUTTER_WIDTH - 1}} ", FAINT), *below],
+        [Segment(f"{f'{seconds} s':>{GUTTER_WIDTH - 1}} ", FAINT), *axis],
     ]
 
 
@@ -85,7 +87,28 @@ def wave_lines(
     grid: wave_raster.CodePoints,
     glyphs: GlyphSet,
 ) -> list[StyledLine]:
-    """A wave, coloured by the classes of its beats, over a (rows, columns) grid."""
+    """Draw a wave, coloured by the classes of its beats, over a grid.
+
+    Parameters
+    ----------
+    placed : ndarray, shape (sweep.length,), float32
+        Samples in mV at their places in the sweep, NaN where nothing is drawn.
+    window
+        The millivolts from the bottom to the top of the grid.
+    sweep
+        How samples lie on the screen.
+    beats
+        Column and class index of each beat, newest first.
+    grid : ndarray, shape (rows, sweep.columns), uint32
+        Code points of the characters behind the wave.
+    glyphs
+        The characters to draw with.
+
+    Returns
+    -------
+    list of StyledLine
+        One line of `sweep.columns` cells per row of the grid.
+    """
     low, high = wave_raster.column_spans(placed, wave_raster.dots_across(sweep.columns, glyphs.ascii))
     codes = wave_raster.raster_trace(low, high, window, len(grid), glyphs.ascii)
     drawn = codes > 0
@@ -94,30 +117,37 @@ def wave_lines(
 
 
 def _beat_marks_line(beats: list[tuple[int, int]], columns: int) -> StyledLine:
-    """One line with the letter of each beat's class above its R peak."""
-    found = dict(beats[::-1])
-    made, at = [], 0
-    for column in sorted(found):
-        name = CLASSES[found[column]]
-        made += [Segment(" " * (column - at), PLAIN), Segment(name, CLASS_MARKS[name])]
-        at = column + 1
-    return [*made, Segment(" " * (columns - at), PLAIN)]
+    """Return a line with the letter of each beat's class above its R peak."""
+    classes = dict(beats[::-1])  # of several beats in one column the newest is shown
+    line = []
+    end = 0
+    for column in sorted(classes):
+        name = CLASSES[classes[column]]
+        line += [Segment(" " * (column - end), PLAIN), Segment(name, CLASS_MARKS[name])]
+        end = column + 1
+    return [*line, Segment(" " * (columns - end), PLAIN)]
 
 
 def class_inks(beats: list[tuple[int, int]], sweep: TraceSweep) -> NDArray[np.uint8]:
-    """(columns,) index into _INKS of the class whose beat is drawn there."""
+    """Return (columns,) uint8, the index into _TRACE_INKS of the class whose beat is drawn in each column."""
     inks = np.ones(sweep.columns, dtype=np.uint8)
-    a_second = FS * sweep.columns / sweep.length
-    before, after = max(1, round(BEFORE_S * a_second)), max(1, round(AFTER_S * a_second))
+    columns_per_s = FS * sweep.columns / sweep.length
+    before = max(1, round(BEFORE_S * columns_per_s))
+    after = max(1, round(AFTER_S * columns_per_s))
+    # Oldest first, so that the newer of two overlapping beats sets the colour
     for column, index in reversed(beats):
         inks[max(0, column - before) : column + after] = index + 1
     return inks
 
 
 def merge_styled_cells(points: wave_raster.CodePoints, inks: NDArray[np.uint8]) -> list[StyledLine]:
-    """Lines of segments, of (rows, columns); a space takes the style before it, which saves most changes of style."""
+    """Turn code points and inks, both (rows, columns), into one line of segments per row.
+
+    A space takes the style of the character before it, which saves most changes of style.
+    """
     rows, columns = points.shape
     places = np.arange(rows * columns).reshape(rows, columns)
+    # For each cell the place of the last cell before it that is not a space
     seen = np.maximum.accumulate(np.where(points != ord(" "), places, places[:, :1]), axis=1)
     inks = inks.ravel()[seen]
     text = points.astype("<u4").tobytes().decode("utf-32-le")
@@ -125,15 +155,15 @@ def merge_styled_cells(points: wave_raster.CodePoints, inks: NDArray[np.uint8]) 
     np.not_equal(inks[:, 1:], inks[:, :-1], out=changes[:, 1:])
     starts = np.flatnonzero(changes)
     styles = inks.ravel()[starts].tolist()
-    made: list[StyledLine] = [[] for _ in range(rows)]
+    lines: list[StyledLine] = [[] for _ in range(rows)]
     begins = starts.tolist()
     for begin, end, style in zip(begins, [*begins[1:], rows * columns], styles, strict=True):
-        made[begin // columns].append(Segment(text[begin:end], _TRACE_INKS[style]))
-    return made
+        lines[begin // columns].append(Segment(text[begin:end], _TRACE_INKS[style]))
+    return lines
 
 
 def _grid_levels(window: wave_raster.VoltageWindow, rows: int) -> list[float]:
-    """Millivolts of the grid's lines, at round values: at most six, and no closer than every other row."""
+    """Return the millivolts of the grid's lines: at most six round values, at most one in two rows."""
     most = min(6, rows // 2)
     step = next((step for step in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0) if window.height / step <= most), 20.0)
     first = int(np.ceil(window.bottom / step))
@@ -153,7 +183,7 @@ def _scale_labels(window: wave_raster.VoltageWindow, rows: int) -> dict[int, str
 def _draw_trace_grid(
     window: wave_raster.VoltageWindow, rows: int, columns: int, length: int, dot: str
 ) -> wave_raster.CodePoints:
-    """Points of the empty screen: dots at each grid line of voltage, every 0.2 s, and at each second on every row."""
+    """Return the code points (rows, columns) of the grid: dots every 0.2 s on lines of voltage, and at each second."""
     grid = np.full((rows, columns), ord(" "), dtype=np.uint32)
     fine = 0.2 if columns / (length / FS) >= 15 else 0.5
     lines = sorted({_level_row(window, rows, level) for level in _grid_levels(window, rows)})
@@ -164,28 +194,30 @@ def _draw_trace_grid(
 
 
 def _time_axis_line(bed: BedView, placed: FloatArray, sweep: TraceSweep, seconds: int, glyphs: GlyphSet) -> StyledLine:
-    """A tick at each second, and a mark below every column whose samples are missing."""
+    """Return a line with a tick at each second, and a mark below each column whose samples are missing."""
     chars = [" "] * sweep.columns
     for second in range(seconds):
         chars[second * FS * sweep.columns // sweep.length] = glyphs.tick
-    made: StyledLine = []
+    line: StyledLine = []
     lost = _missing_columns(bed, placed, sweep)
     for column in range(sweep.columns):
         style = EVENT_STYLES["gap"] if lost[column] else FAINT
         char = glyphs.missing if lost[column] else chars[column]
-        if made and made[-1].style is style:
-            made[-1] = Segment(made[-1].text + char, style)
+        if line and line[-1].style is style:
+            line[-1] = Segment(line[-1].text + char, style)
         else:
-            made.append(Segment(char, style))
-    return made
+            line.append(Segment(char, style))
+    return line
 
 
 def _missing_columns(bed: BedView, placed: FloatArray, sweep: TraceSweep) -> NDArray[np.bool_]:
-    """Columns without a single value, though their time has come."""
+    """Return (columns,) bool, whether a column has no value though it lies between the first sample and the newest."""
     values = np.flatnonzero(~np.isnan(bed.wave))
     if not len(values):
         return np.zeros(sweep.columns, dtype=bool)
-    since_first = np.ones(len(bed.wave) - values[0], dtype=np.float32)  # before it, nobody was listening
+    since_first = np.ones(
+        len(bed.wave) - values[0], dtype=np.float32
+    )  # before the first value the monitor was not yet connected
     due = ~np.isnan(wave_raster.place_sweep(since_first, bed.head, sweep.length, sweep.erased))
     known = ~np.isnan(placed)
     edges = np.arange(sweep.columns) * sweep.length // sweep.columns
@@ -194,7 +226,7 @@ def _missing_columns(bed: BedView, placed: FloatArray, sweep: TraceSweep) -> NDA
 
 
 def _state_notice_line(bed: BedView, columns: int) -> StyledLine:
-    """The line across the trace that says why there is nothing to go by."""
+    """Return the line across the trace that says why there is no signal."""
     text, style = STATE_STYLES[bed.state]
     text = f"  {text}  "
     left = max(0, (columns - len(text)) // 2)

@@ -1,4 +1,4 @@
-"""What a person chose to look at: settings that a key, or the next frame, makes anew."""
+"""The settings of the view, which each key and each frame replace."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,14 +12,14 @@ from agent.dashboard.wave_raster import VoltageWindow, fit_window
 from model.records.resample import FS
 
 REFIT_TURNS = 5
-"""Windows of the many waves of a ward are fitted in so many turns."""
+"""The windows of a ward's waves are fitted in this many turns, a part of the beds in each."""
 SWEEP_SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
-"""Seconds that the width of the screen may stand for."""
+"""Seconds of signal that the width of the screen may show."""
 
 
 @dataclass(frozen=True, slots=True)
 class BedAction:
-    """What a person asked the monitor to do for a bed; silencing a silenced bed ends it."""
+    """What the user wants the monitor to do for a bed; `silence` ends an earlier silence."""
 
     kind: Literal["acknowledge", "silence"]
     bed: str
@@ -29,12 +29,30 @@ class BedAction:
 class DashboardView:
     """Settings of the view.
 
-    `bed` the chosen one ("": none), `overview` of all beds (None: where there is more than one), `order` of the beds
-    and `by_urgency` how it is wanted, `grid` of the ward's cards. `frozen` the snapshot shown instead of the live one,
-    `freezing`: the next frame will be. `height_mv` and `seconds` what the screen's height and width stand for (None:
-    chosen automatically), `columns` the width of the terminal, `windows` the millivolts last shown of each bed. `typed`
-    the name that is looked for (None: nobody types), `before` the bed chosen before that. `touched_s` when a key was
-    last pressed, `note` what was said about it. `asked` what the monitor is still to do, `bell`: it may ring.
+    bed
+        Name of the chosen bed, "" if none is.
+    overview
+        Whether to show all beds; None shows them if there is more than one.
+    order, by_urgency
+        Order of the beds, and whether it is by urgency or by arrival.
+    grid
+        Cards of the ward.
+    frozen, freezing
+        The snapshot shown instead of the live one, and whether the next frame freezes.
+    height_mv, seconds
+        What the height and the width of the trace stand for, None for automatic.
+    columns
+        Width of the terminal in cells.
+    windows
+        The millivolts last shown of each bed.
+    typed, searched_from
+        The name that the user is typing, None if not, and the bed that was chosen before.
+    last_key_s, note
+        When a key was last pressed, and the answer to it.
+    actions
+        What the monitor still has to do.
+    bell
+        Whether the bell may ring.
     """
 
     bed: str = ""
@@ -51,47 +69,47 @@ class DashboardView:
     quit: bool = False
     windows: Mapping[str, VoltageWindow] = field(default_factory=dict)
     typed: str | None = None
-    before: str = ""
-    touched_s: float = -inf
+    searched_from: str = ""
+    last_key_s: float = -inf
     note: str = ""
-    asked: tuple[BedAction, ...] = ()
+    actions: tuple[BedAction, ...] = ()
     bell: bool = False
 
 
 def chosen_bed(view: DashboardView) -> str:
-    """Name of the bed looked at: the first of the order where none is chosen, or one that is gone; "" without beds."""
+    """Return the name of the chosen bed, else of the first in order; "" without beds."""
     return view.bed if is_chosen(view) else next(iter(view.order.names), "")
 
 
 def is_chosen(view: DashboardView) -> bool:
-    """Whether a person chose a bed that is there."""
+    """Return whether the chosen bed exists."""
     return view.bed in view.order.places
 
 
 def is_overview(view: DashboardView, shown: WardSnapshot) -> bool:
-    """Whether all beds are shown at once."""
+    """Return whether all beds are shown at once."""
     return len(shown.index) > 1 if view.overview is None else view.overview and bool(shown.index)
 
 
 def is_held(view: DashboardView, now_s: float) -> bool:
-    """Whether a key was pressed so lately that no bed may change its place."""
-    return 0 <= now_s - view.touched_s < HOLD_S
+    """Return whether a key was pressed so recently that no bed may move."""
+    return 0 <= now_s - view.last_key_s < HOLD_S
 
 
 def page_range(view: DashboardView) -> tuple[int, int]:
-    """First and last + 1 of the places in the order that are on the page: that of the chosen bed."""
+    """Return the first place on the page of the chosen bed, and the place after its last."""
     first = view.order.places.get(view.bed, 0) // view.grid.per_page * view.grid.per_page
     return first, min(first + view.grid.per_page, len(view.order.names))
 
 
 def page_beds(view: DashboardView) -> tuple[str, ...]:
-    """Names of the beds on the page."""
+    """Return the names of the beds on the page."""
     first, last = page_range(view)
     return view.order.names[first:last]
 
 
 def needed_beds(view: DashboardView, snapshot: WardSnapshot) -> Sequence[str]:
-    """The beds of which the next frame needs all: none where the picture is frozen."""
+    """Return the names of the beds that the next frame needs in full: none if the picture is frozen."""
     if view.frozen or not snapshot.index:
         return ()
     overview = is_overview(view, snapshot)
@@ -100,52 +118,52 @@ def needed_beds(view: DashboardView, snapshot: WardSnapshot) -> Sequence[str]:
 
 
 def find_bed_summary(shown: WardSnapshot, bed: str) -> BedSummary:
-    """The bed of this name as the index has it."""
-    return next((one for one in shown.index if one.bed == bed), BedSummary(bed))
+    """Return the summary of a bed in the index, an empty one if it is not there."""
+    return next((summary for summary in shown.index if summary.bed == bed), BedSummary(bed))
 
 
 def order_view_beds(view: DashboardView, snapshot: WardSnapshot) -> DashboardView:
-    """The view with the beds in their order; see `agent.dashboard.bed_order` for what moves them and what does not."""
+    """Return the view with the beds in order, by the rules of `agent.dashboard.bed_order`."""
     if view.frozen:
         return view
     now_s = snapshot.now_s
     order = update_order(view.order, snapshot.index, now_s, view.by_urgency, is_held(view, now_s))
     if order is not view.order:
         view = replace(view, order=order)
-    if view.overview is False:  # what is looked at stays, whatever becomes more urgent
+    if view.overview is False:  # the shown bed stays, whatever becomes more urgent
         return view if is_chosen(view) or not order.names else replace(view, bed=order.names[0])
-    idle = view.by_urgency and IDLE_S <= now_s - view.touched_s < inf
+    idle = view.by_urgency and IDLE_S <= now_s - view.last_key_s < inf
     return replace(view, bed="") if idle and page_range(view)[0] > 0 else view
 
 
 def freeze_view(view: DashboardView, snapshot: WardSnapshot) -> DashboardView:
-    """The view with this snapshot held: of the beds only those that it has in full."""
+    """Return the view with this snapshot frozen, and only the beds that it holds in full."""
     names = {bed.bed for bed in snapshot.beds}
-    held = replace(snapshot, index=tuple(bed for bed in snapshot.index if bed.bed in names))
+    frozen = replace(snapshot, index=tuple(bed for bed in snapshot.index if bed.bed in names))
     bed = view.bed if view.bed in names else ""
-    return replace(view, frozen=held, freezing=False, order=restrict_order(view.order, tuple(names)), bed=bed)
+    return replace(view, frozen=frozen, freezing=False, order=restrict_order(view.order, tuple(names)), bed=bed)
 
 
 def thaw_view(view: DashboardView) -> DashboardView:
-    """The view of what is now."""
+    """Return the live view."""
     return replace(view, frozen=None, freezing=False, order=BedOrder())
 
 
 def seconds_across(view: DashboardView) -> int:
-    """Seconds of one sweep: what was chosen, else what the screen can show well."""
+    """Return the seconds of one sweep: as chosen, else what the width of the screen shows well."""
     return view.seconds or (6 if view.columns < 110 else 8 if view.columns < 150 else 10)
 
 
 def bed_window(view: DashboardView, bed: BedView) -> VoltageWindow:
-    """The millivolts to show of a bed: those last shown, until `refit_windows` finds them unfit."""
+    """Return the millivolts to show of a bed: those last shown, until `refit_windows` replaces them."""
     known = view.windows.get(bed.bed)
     return known if known and view.height_mv in (None, known.height) else _fit_bed_window(view, bed)
 
 
 def refit_windows(view: DashboardView, beds: Sequence[BedView], turn: int | None = None) -> DashboardView:
-    """The view with windows that hold the waves of these beds, as steady as they allow.
+    """Return the view with windows that hold the waves of these beds, changed as little as possible.
 
-    `turn` (any number that counts frames): of the beds whose windows are known only those whose turn it is.
+    If `turn` is given, a number that counts frames, refit only one bed in REFIT_TURNS, and those without a window.
     """
     windows = {}
     for i, bed in enumerate(beds):

@@ -1,35 +1,32 @@
-"""What `ecg-agent evaluate` shows of its figures: tables on the terminal, `build_beat_report.json`, and the tables of
-bxb and rxr.
+"""The report of a beat evaluation: `report.json`, tables for the terminal, and the tables of bxb and rxr.
 
-A report is a plain dictionary. All of it but `cost` is the same each time; everything that is drawn is drawn from it.
-Figures of EC57 are percent, as the scorer gives them; those of the classes are shares, as in the report of a training.
+A report is a plain dictionary. All of it but `cost` is the same on every run, and everything shown is made from it.
+EC57 figures are in percent, as the scorer returns them; those of the classes are shares, as in a training report.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 
 from agent.dashboard import wave_raster
-from agent.evaluation.beat_evaluation import (
-    BeatEvaluation,
-    EvaluationOptions,
-    FigureArray,
-    MismatchStrip,
-    RecordBeatResult,
+from agent.evaluation.beat_evaluation import BeatEvaluation, FigureArray, MismatchStrip, RecordBeatResult
+from agent.evaluation.record_selection import EvaluationOptions
+from agent.evaluation.report_tables import (
+    EvaluationReport,
+    build_report_table,
+    format_clock_time,
+    format_figure,
+    format_record_count,
 )
 from model.beats.dataset import DS1, DS2
 from model.records.wfdb_records import CLASSES
 from model.scoring.beat_scores import EC57_LABELS
 from model.scoring.score_tables import beat_lines, record_dict, run_lines, shutdown_lines, summary_dict
-from model.text import format_clock
-
-EvaluationReport = dict[str, Any]
 
 BIN_MS = 8.0
 """Bins of the timing error: a sample at 125 Hz."""
@@ -39,46 +36,50 @@ ABSENT_LABELS = {"O": "no beat", "X": "shutdown"}
 BEAT_HEADS = ("beats", "QRS Se", "+P", "VEB Se", "+P", "SVEB Se", "+P", "RR ms", "peak ms", "sd")
 BEAT_STATISTICS = tuple(f"{kind}_{side}" for kind in ("qrs", "veb", "sveb") for side in ("se", "ppv"))
 RUN_HEADS = tuple(head for name, _ in RUN_LENGTHS.values() for head in (name, "Se", "+P"))
+CONFUSION_HEADS = ("true \\ detected", *(ABSENT_LABELS.get(label, label) for label in EC57_LABELS))
+MISMATCH_HEADS = ("record", "time", "true", "detected")
+BEAT_MARK = "\N{BLACK DOWN-POINTING SMALL TRIANGLE}"
 CLASS_HEADS = ("beats", "accuracy", "macro-F1", *(f"F1 {name}" for name in CLASSES))
 WAVE_ROWS, WAVE_COLUMNS = 2, 36
 
 
 def build_beat_report(
-    outcome: BeatEvaluation, asked: EvaluationOptions, weights: dict[str, Any] | None
+    evaluation: BeatEvaluation, options: EvaluationOptions, weights: dict[str, Any] | None
 ) -> EvaluationReport:
-    """All figures: of every record, and gross and average of each group of records that makes sense."""
+    """Return all figures as plain data: of each record, and gross and average of each group of records."""
     return {
-        "set": asked.subset,
-        "folder": None if asked.folder is None else asked.folder.name,
+        "set": options.subset,
+        "folder": None if options.folder is None else options.folder.name,
         "weights": weights,
-        "reference": asked.reference,
-        "annotator": asked.annotator,
-        "start_s": asked.start_s,
-        "end_s": asked.end_s,
-        "window_s": asked.window_s,
-        "groups": {name: _group_figures(found) for name, found in group_records(outcome.evaluated).items()},
-        "records": [_record_beat_figures(one) for one in outcome.evaluated],
-        "skipped": [asdict(one) for one in outcome.skipped],
-        "mismatches": _list_mismatches(outcome.evaluated) if asked.mismatches else None,
-        "cost": asdict(outcome.cost) | {"cpu_s_per_hour": _hourly_cpu_seconds(outcome.cost.cpu_s, outcome.cost.ecg_s)},
+        "reference": options.reference,
+        "annotator": options.annotator,
+        "start_s": options.start_s,
+        "end_s": options.end_s,
+        "window_s": options.window_s,
+        "groups": {name: _group_figures(group) for name, group in group_records(evaluation.evaluated).items()},
+        "records": [_record_beat_figures(result) for result in evaluation.evaluated],
+        "skipped": [asdict(record) for record in evaluation.skipped],
+        "mismatches": _list_mismatches(evaluation.evaluated) if options.mismatches else None,
+        "cost": asdict(evaluation.cost)
+        | {"cpu_s_per_hour": _hourly_cpu_seconds(evaluation.cost.cpu_s, evaluation.cost.ecg_s)},
     }
 
 
 def group_records(evaluated: Sequence[RecordBeatResult]) -> dict[str, list[RecordBeatResult]]:
-    """All records; those without pacemaker; and, of the embedded database, DS1 and DS2, each where it is a part."""
-    inside = [one for one in evaluated if one.embedded]
-    found = {
+    """Return all records, those without a pacemaker, and DS1 and DS2, each group if it is not all."""
+    embedded = [result for result in evaluated if result.embedded]
+    groups = {
         "all": list(evaluated),
-        "unpaced": [one for one in evaluated if not one.paced],
-        "ds1": [one for one in inside if one.record in DS1],
-        "ds2": [one for one in inside if one.record in DS2],
+        "unpaced": [result for result in evaluated if not result.paced],
+        "ds1": [result for result in embedded if result.record in DS1],
+        "ds2": [result for result in embedded if result.record in DS2],
     }
-    return {name: part for name, part in found.items() if name == "all" or 0 < len(part) < len(evaluated)}
+    return {name: part for name, part in groups.items() if name == "all" or 0 < len(part) < len(evaluated)}
 
 
 def ec57_tables(evaluated: Sequence[RecordBeatResult]) -> dict[str, list[str]]:
-    """The tables of `bxb -L` and `rxr -L` with the sums of `sumstats`, to be compared with WFDB's own."""
-    scores = [one.score for one in evaluated]
+    """Return the lines of `bxb -L` and `rxr -L` with the sums of `sumstats`, as WFDB's programs print them."""
+    scores = [result.score for result in evaluated]
     return {
         "bxb": beat_lines(scores),
         "shutdown": shutdown_lines(scores),
@@ -87,45 +88,45 @@ def ec57_tables(evaluated: Sequence[RecordBeatResult]) -> dict[str, list[str]]:
     }
 
 
-def _group_figures(found: Sequence[RecordBeatResult]) -> EvaluationReport:
+def _group_figures(results: Sequence[RecordBeatResult]) -> EvaluationReport:
     from model.training.class_scores import compute_class_metrics
 
-    matrix = np.sum([one.score.beats.matrix for one in found], axis=0)[: len(CLASSES), : len(CLASSES)]
+    matrix = np.sum([result.score.beats.matrix for result in results], axis=0)[: len(CLASSES), : len(CLASSES)]
     return {
-        "ec57": summary_dict([one.score for one in found]),
+        "ec57": summary_dict([result.score for result in results]),
         "classes": compute_class_metrics(matrix) | {"beats": int(matrix.sum())},
-        **_measurement_figures(found),
+        **_measurement_figures(results),
     }
 
 
-def _record_beat_figures(one: RecordBeatResult) -> EvaluationReport:
-    about = {"record": one.record, "lead": one.lead, "fs": one.fs, "seconds": one.seconds, "paced": one.paced}
-    return record_dict(one.score) | about | _measurement_figures([one])
+def _record_beat_figures(result: RecordBeatResult) -> EvaluationReport:
+    about = {name: getattr(result, name) for name in ("record", "lead", "fs", "seconds", "paced")}
+    return record_dict(result.score) | about | _measurement_figures([result])
 
 
-def _measurement_figures(found: Sequence[RecordBeatResult]) -> EvaluationReport:
-    """Timing, delays and heart rate of records together; None where there is nothing to measure."""
+def _measurement_figures(results: Sequence[RecordBeatResult]) -> EvaluationReport:
+    """Return timing, delays and heart rate of records together; None where there is nothing to measure."""
 
-    def joined(part: Callable[[RecordBeatResult], FigureArray]) -> FigureArray:
-        return np.concatenate([part(one) for one in found])
-
-    errors, rates = joined(lambda one: one.errors_ms), joined(lambda one: one.rates)
-    apart = rates[:, 0] - rates[:, 1]
+    errors_ms, peak_ms, class_ms, rates = (
+        np.concatenate([getattr(result, name) for result in results])
+        for name in ("errors_ms", "peak_ms", "class_ms", "rates")
+    )
+    rate_errors = rates[:, 0] - rates[:, 1]
     edges = np.arange(-18.5, 19) * BIN_MS
-    counts, _ = np.histogram(np.clip(errors, edges[0], edges[-1]), edges)
+    counts, _ = np.histogram(np.clip(errors_ms, edges[0], edges[-1]), edges)
     return {
         "timing": {
-            "beats": len(errors),
-            "mean_ms": float(errors.mean()) if len(errors) else None,
-            "sd_ms": float(errors.std()) if len(errors) else None,
+            "beats": len(errors_ms),
+            "mean_ms": float(errors_ms.mean()) if len(errors_ms) else None,
+            "sd_ms": float(errors_ms.std()) if len(errors_ms) else None,
             "histogram": {"from_ms": float(edges[0]), "bin_ms": BIN_MS, "beats": counts.tolist()},
         },
-        "r_peak_delay": _summarise_delays(joined(lambda one: one.peak_ms)),
-        "class_delay": _summarise_delays(joined(lambda one: one.class_ms)),
+        "r_peak_delay": _summarise_delays(peak_ms),
+        "class_delay": _summarise_delays(class_ms),
         "heart_rate": {
             "beats": len(rates),
-            "rms_bpm": float(np.sqrt(np.mean(apart**2))) if len(rates) else None,
-            "rms_percent": float(100 * np.sqrt(np.mean((apart / rates[:, 1]) ** 2))) if len(rates) else None,
+            "rms_bpm": float(np.sqrt(np.mean(rate_errors**2))) if len(rates) else None,
+            "rms_percent": float(100 * np.sqrt(np.mean((rate_errors / rates[:, 1]) ** 2))) if len(rates) else None,
         },
     }
 
@@ -140,96 +141,86 @@ def _hourly_cpu_seconds(cpu_s: float, ecg_s: float) -> float | None:
     return cpu_s * 3600 / ecg_s if ecg_s else None
 
 
-def _list_mismatches(found: Sequence[RecordBeatResult]) -> list[EvaluationReport]:
+def _list_mismatches(results: Sequence[RecordBeatResult]) -> list[EvaluationReport]:
     return [
         {
-            "record": one.record,
-            "sample": missed.sample,
-            "time_s": round(missed.sample / one.fs, 3),
-            "true": missed.true,
-            "said": missed.said,
-            "wave": draw_braille_strip(missed),
+            "record": result.record,
+            "sample": mismatch.sample,
+            "time_s": round(mismatch.sample / result.fs, 3),
+            "true": mismatch.true,
+            "said": mismatch.detected,
+            "wave": draw_braille_strip(mismatch),
         }
-        for one in found
-        for missed in one.mismatches
+        for result in results
+        for mismatch in result.mismatches
     ]
 
 
-def draw_braille_strip(missed: MismatchStrip) -> list[str]:
-    """The signal around a mismatch in Braille characters, a string a row."""
-    low, high = wave_raster.column_spans(missed.wave, wave_raster.dots_across(WAVE_COLUMNS, ascii_only=False))
-    codes = wave_raster.raster_trace(low, high, wave_raster.fit_window(missed.wave), WAVE_ROWS, ascii_only=False)
+def draw_braille_strip(mismatch: MismatchStrip) -> list[str]:
+    """Return the signal around a mismatch in Braille characters, one string for each row."""
+    low, high = wave_raster.column_spans(mismatch.wave, wave_raster.dots_across(WAVE_COLUMNS, ascii_only=False))
+    codes = wave_raster.raster_trace(low, high, wave_raster.fit_window(mismatch.wave), WAVE_ROWS, ascii_only=False)
     return ["".join(map(chr, row)) for row in wave_raster.to_code_points(codes, ascii_only=False).tolist()]
 
 
-def beat_report_tables(made: EvaluationReport) -> RenderableType:
-    """A report for the terminal."""
-    parts: list[RenderableType] = [Text(line) for line in beat_report_heading(made)]
-    parts += [
-        "",
-        _beat_table(made),
-        "",
-        _ectopic_run_table(made),
-        "",
-        _class_table(made),
-        "",
-        _confusion_table(made),
-        "",
-    ]
-    parts += [Text(line) for line in measurement_lines(made)]
-    parts += [Text(f"skipped {one['record']}: {one['reason']}") for one in made["skipped"]]
-    if made["mismatches"] is not None:
-        parts += ["", _mismatch_table(made["mismatches"])]
+def beat_report_tables(report: EvaluationReport) -> RenderableType:
+    """Return a report for the terminal."""
+    tables = (
+        build_report_table(("records", *BEAT_HEADS), beat_rows(report), len(report["records"])),
+        build_report_table(("runs, gross", *RUN_HEADS), run_rows(report)),
+        build_report_table(("classes of matched beats", *CLASS_HEADS), class_rows(report)),
+        build_report_table(CONFUSION_HEADS, confusion_rows(report)),
+    )
+    parts: list[RenderableType] = [Text(line) for line in beat_report_heading(report)]
+    parts += ["", *(part for table in tables for part in (table, ""))]
+    parts += [Text(line) for line in measurement_lines(report)]
+    parts += [Text(f"skipped {record['record']}: {record['reason']}") for record in report["skipped"]]
+    if report["mismatches"] is not None:
+        signal = Column(f"{'signal':<{WAVE_COLUMNS * 2 // 5}}{BEAT_MARK}", no_wrap=True)
+        rows = [[*mismatch_cells(mismatch), "\n".join(mismatch["wave"])] for mismatch in report["mismatches"]]
+        parts += ["", build_report_table((*MISMATCH_HEADS, signal), rows)]
     return Group(*parts)
 
 
-def beat_report_heading(made: EvaluationReport) -> list[str]:
-    """What was evaluated, in lines."""
-    hours = sum(one["seconds"] for one in made["records"]) / 3600
-    start, end = (
-        format_clock_time(made["start_s"]),
-        "the end" if made["end_s"] is None else format_clock_time(made["end_s"]),
-    )
-    skipped = f", {len(made['skipped'])} skipped" if made["skipped"] else ""
-    records, window = _format_record_count(len(made["records"]), "record"), f"window {1000 * made['window_s']:g} ms"
-    lines = [f"{records}{skipped}, {hours:.1f} h of ECG, scored by EC57 from {start} to {end}, {window}"]
-    if made["weights"] is None:
-        return [*lines, f"annotations *.{made['annotator']} against *.{made['reference']}"]
-    return [*lines, f"weights {made['weights']['name']}, {made['weights']['sentence']}"]
+def beat_report_heading(report: EvaluationReport) -> list[str]:
+    """Return what was evaluated, in lines."""
+    hours = sum(record["seconds"] for record in report["records"]) / 3600
+    records = format_record_count(len(report["records"]), len(report["skipped"]))
+    start = format_clock_time(report["start_s"])
+    end = "the end" if report["end_s"] is None else format_clock_time(report["end_s"])
+    window_ms = 1000 * report["window_s"]
+    lines = [f"{records}, {hours:.1f} h of ECG, scored by EC57 from {start} to {end}, window {window_ms:g} ms"]
+    if report["weights"] is None:
+        return [*lines, f"annotations *.{report['annotator']} against *.{report['reference']}"]
+    return [*lines, f"weights {report['weights']['name']}, {report['weights']['sentence']}"]
 
 
-def measurement_lines(made: EvaluationReport) -> list[str]:
-    """Timing, delays, heart rate and cost of all records, in lines."""
-    found, lines = made["groups"]["all"], []
-    timing, rate = found["timing"], found["heart_rate"]
+def measurement_lines(report: EvaluationReport) -> list[str]:
+    """Return timing, delays, heart rate and cost of all records, in lines."""
+    lines = []
+    figures = report["groups"]["all"]
+    timing, rate = figures["timing"], figures["heart_rate"]
     if timing["beats"]:
         lines.append(f"R peak error      mean {timing['mean_ms']:.1f} ms, sd {timing['sd_ms']:.1f} ms")
     for name, key in (("R peak delay", "r_peak_delay"), ("class delay", "class_delay")):
-        if delay := found[key]:
+        if delay := figures[key]:
             lines.append(
                 f"{name:17} median {delay['median_ms']:.0f} ms, p99 {delay['p99_ms']:.0f} ms, "
                 f"at most {delay['max_ms']:.0f} ms"
             )
     if rate["beats"]:
         lines.append(f"heart rate error  rms {rate['rms_bpm']:.2f} beats/min, {rate['rms_percent']:.2f} %")
-    if (cost := made["cost"]) and cost["cpu_s_per_hour"] is not None:
+    if (cost := report["cost"]) and cost["cpu_s_per_hour"] is not None:
         lines.append(
             f"pipeline          {cost['cpu_s_per_hour']:.2f} CPU s an hour of ECG; {cost['wall_s']:.1f} s in all"
         )
     return lines
 
 
-def _beat_table(made: EvaluationReport) -> Table:
-    table = _new_report_table("records", *BEAT_HEADS)
-    for i, row in enumerate(beat_rows(made), 1):
-        table.add_row(*row, end_section=i == len(made["records"]))
-    return table
-
-
-def beat_rows(made: EvaluationReport) -> list[list[str]]:
-    """A row for each record, then gross and average of each group: beats, Se and +P in percent, RR and peak errors."""
-    rows = [[one["record"], *_beat_cells(one["beats"], one["timing"])] for one in made["records"]]
-    for name, group in made["groups"].items():
+def beat_rows(report: EvaluationReport) -> list[list[str]]:
+    """Return a row for each record, then gross and average of each group: Se and +P in percent, errors in ms."""
+    rows = [[record["record"], *_beat_cells(record["beats"], record["timing"])] for record in report["records"]]
+    for name, group in report["groups"].items():
         gross, average = (group["ec57"][side]["beats"] for side in ("gross", "average"))
         title = f"{name} ({len(group['ec57']['records'])})"
         rows.append([f"{title} gross", *_beat_cells(gross, group["timing"])])
@@ -242,23 +233,16 @@ def _beat_cells(beats: EvaluationReport, timing: EvaluationReport) -> list[str]:
     total = sum(sum(matrix[label].values()) for label in CLASSES) if matrix else None
     return [
         "" if total is None else f"{total:,}",
-        *(_format_report_figure(beats["statistics"][key]) for key in BEAT_STATISTICS),
-        _format_report_figure(beats["statistics"]["rr_rms_ms"], 1),
-        *(_format_report_figure(timing[key], 1) if timing else "" for key in ("mean_ms", "sd_ms")),
+        *(format_figure(beats["statistics"][key]) for key in BEAT_STATISTICS),
+        format_figure(beats["statistics"]["rr_rms_ms"], 1),
+        *(format_figure(timing[key], 1) if timing else "" for key in ("mean_ms", "sd_ms")),
     ]
 
 
-def _ectopic_run_table(made: EvaluationReport) -> Table:
-    table = _new_report_table("runs, gross", *RUN_HEADS)
-    for row in run_rows(made):
-        table.add_row(*row)
-    return table
-
-
-def run_rows(made: EvaluationReport) -> list[list[str]]:
-    """A row for each group and kind of runs: how many of each length there are, and Se and +P in percent."""
+def run_rows(report: EvaluationReport) -> list[list[str]]:
+    """Return a row for each group and kind of runs: the number of each length, and Se and +P in percent."""
     rows = []
-    for name, group in made["groups"].items():
+    for name, group in report["groups"].items():
         for key, kind in RUN_CLASSES.items():
             if runs := group["ec57"]["gross"][key]:
                 cells = [f"{name} {kind}"]
@@ -267,78 +251,38 @@ def run_rows(made: EvaluationReport) -> list[list[str]]:
                     rates = (runs["statistics"][f"{length}_{side}"] for side in ("se", "ppv"))
                     cells += [
                         f"{counts[f'{letter}Ts'] + counts[f'{letter}FN']}",
-                        *(_format_report_figure(rate, 1) for rate in rates),
+                        *(format_figure(rate, 1) for rate in rates),
                     ]
                 rows.append(cells)
     return rows
 
 
-def _class_table(made: EvaluationReport) -> Table:
-    table = _new_report_table("classes of matched beats", *CLASS_HEADS)
-    for row in class_rows(made):
-        table.add_row(*row)
-    return table
-
-
-def class_rows(made: EvaluationReport) -> list[list[str]]:
-    """A row for each group: matched beats, accuracy, macro-F1 and F1 of each class in percent."""
+def class_rows(report: EvaluationReport) -> list[list[str]]:
+    """Return a row for each group: matched beats, accuracy, macro-F1 and F1 of each class in percent."""
     rows = []
-    for name, group in made["groups"].items():
-        found = group["classes"]
+    for name, group in report["groups"].items():
+        figures = group["classes"]
         f1 = [
-            _format_report_figure(100 * found["f1"][label] if label in found["classes_present"] else None)
+            format_figure(100 * figures["f1"][label] if label in figures["classes_present"] else None)
             for label in CLASSES
         ]
-        overall = (
-            _format_report_figure(100 * found[key] if found["beats"] else None) for key in ("accuracy", "macro_f1")
-        )
-        rows.append([name, f"{found['beats']:,}", *overall, *f1])
+        overall = (format_figure(100 * figures[key] if figures["beats"] else None) for key in ("accuracy", "macro_f1"))
+        rows.append([name, f"{figures['beats']:,}", *overall, *f1])
     return rows
 
 
-def _confusion_table(made: EvaluationReport) -> Table:
-    table = _new_report_table("true \\ said", *map(label_text, EC57_LABELS))
-    for row in confusion_rows(made):
-        table.add_row(*row)
-    return table
-
-
-def confusion_rows(made: EvaluationReport) -> list[list[str]]:
-    """All beats by true class and by what was said, missed and extra ones too."""
-    matrix = made["groups"]["all"]["ec57"]["gross"]["beats"]["matrix"]
-    return [[label_text(true), *(f"{matrix[true][said]:,}" for said in EC57_LABELS)] for true in EC57_LABELS]
-
-
-def _mismatch_table(mismatches: Sequence[EvaluationReport]) -> Table:
-    table = _new_report_table("record", "time", "true", "said")
-    table.add_column(f"{'signal':<{WAVE_COLUMNS * 2 // 5}}\N{BLACK DOWN-POINTING SMALL TRIANGLE}", no_wrap=True)
-    for one in mismatches:
-        labels = (label_text(one[key]) for key in ("true", "said"))
-        table.add_row(one["record"], format_clock_time(one["time_s"]), *labels, "\n".join(one["wave"]))
-    return table
+def confusion_rows(report: EvaluationReport) -> list[list[str]]:
+    """Return all beats by true and detected class, missed and extra ones included."""
+    matrix = report["groups"]["all"]["ec57"]["gross"]["beats"]["matrix"]
+    return [[label_text(true), *(f"{matrix[true][label]:,}" for label in EC57_LABELS)] for true in EC57_LABELS]
 
 
 def label_text(label: str) -> str:
-    """A label of EC57 as people read it."""
+    """Return an EC57 label in words where it is no class."""
     return ABSENT_LABELS.get(label, label)
 
 
-def _new_report_table(first: str, *others: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, overflow="fold")
-    for head in others:
-        table.add_column(head, justify="right", no_wrap=True)
-    return table
-
-
-def _format_report_figure(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _format_record_count(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def format_clock_time(seconds: float) -> str:
-    """Seconds as minutes and seconds, with a fraction only where there is one."""
-    return format_clock(seconds, 0 if seconds == int(seconds) else 3, hour_digits=0)
+def mismatch_cells(mismatch: EvaluationReport) -> list[str]:
+    """Return record, time, true and detected class of a mismatch."""
+    labels = (label_text(mismatch[key]) for key in ("true", "said"))
+    return [mismatch["record"], format_clock_time(mismatch["time_s"]), *labels]

@@ -1,4 +1,4 @@
-"""`ecg-agent evaluate` as a person sees it: progress, the folder of the run, tables on the terminal or JSON."""
+"""`ecg-agent evaluate`: a progress bar, the folder of the run, and tables on the terminal or JSON."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,73 +13,67 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from agent.core.config import Config
 from agent.evaluation import alarm_report, beat_report
 from agent.evaluation.alarm_evaluation import ALARM_EXTENSION, evaluate_alarms
-from agent.evaluation.beat_evaluation import (
-    EvaluationOptions,
-    check_evaluation_options,
-    evaluate_beats,
-    write_output_file,
-)
-from agent.evaluation.beat_report import EvaluationReport
+from agent.evaluation.beat_evaluation import evaluate_beats, write_output_file
+from agent.evaluation.record_selection import EvaluationOptions, check_evaluation_options
+from agent.evaluation.report_tables import EvaluationReport
 from model.beats.dataset import SPLIT_PROTOCOLS
 from model.errors import ConfigError
 
 DEFAULT_COLUMNS = 100
-"""Columns where there is no terminal to ask."""
+"""Width of the tables if the output is no terminal."""
 
 
-def show_evaluation(config: Config, asked: EvaluationOptions, as_json: bool, html: bool) -> None:
-    """Evaluate beats, write the folder of the run, and print tables or, `as_json`, the report as one JSON object.
+def show_evaluation(config: Config, options: EvaluationOptions, as_json: bool, html: bool) -> None:
+    """Evaluate beats, write the folder of the run, and print tables or, with `as_json`, the report as JSON.
 
-    Raises what `agent.evaluation.beat_evaluation.evaluate_beats` raises, and CheckpointError for weights that do not
-    say how they were made.
+    Raises what `agent.evaluation.beat_evaluation.evaluate_beats` raises, and CheckpointError for weights without a
+    record of their training.
     """
-    check_evaluation_options(asked)
-    weights = None if asked.score_only else _weights_provenance(config)
-    with _evaluation_progress() as tell:
-        outcome = evaluate_beats(config, asked, tell)
-    made = beat_report.build_beat_report(outcome, asked, weights)
-    for name, lines in beat_report.ec57_tables(outcome.evaluated).items():
-        write_output_file(asked.out / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
+    check_evaluation_options(options)
+    weights = None if options.score_only else _weights_provenance(config)
+    with _evaluation_progress() as on_progress:
+        evaluation = evaluate_beats(config, options, on_progress)
+    report = beat_report.build_beat_report(evaluation, options, weights)
+    for name, lines in beat_report.ec57_tables(evaluation.evaluated).items():
+        write_output_file(options.out / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
     if html:
         from agent.evaluation.evaluation_page import evaluation_page
 
-        write_output_file(asked.out / "report.html", evaluation_page(made).encode())
+        write_output_file(options.out / "report.html", evaluation_page(report).encode())
     files = f"report.json{', report.html' if html else ''}, bxb.txt and others"
-    _show_report(made, beat_report.beat_report_tables(made), asked, files, as_json)
+    _show_report(report, beat_report.beat_report_tables(report), options, files, as_json)
 
 
-def show_alarm_evaluation(config: Config, asked: EvaluationOptions, as_json: bool) -> None:
-    """The same of alarms: an annotation file `NAME.alm` a record and `report.json`.
+def show_alarm_evaluation(config: Config, options: EvaluationOptions, as_json: bool) -> None:
+    """Evaluate alarms, write `NAME.alm` for each record and `report.json`, and print tables or JSON.
 
-    Raises RecordError where not a single record could be evaluated, ConfigError for options that make no sense, and
-    RunError where the folder of the run cannot be written.
+    Raises what `agent.evaluation.alarm_evaluation.evaluate_alarms` raises.
     """
-    if asked.score_only or asked.mismatches:
+    if options.score_only or options.mismatches:
         raise ConfigError("--alarms scores alarms, not beats: leave --score-only and --mismatches out")
-    asked = replace(asked, annotator=ALARM_EXTENSION)
-    with _evaluation_progress() as tell:
-        outcome = evaluate_alarms(config, asked, tell)
-    made = alarm_report.build_alarm_report(outcome, asked)
-    _show_report(
-        made, alarm_report.alarm_report_tables(made), asked, f"report.json and annotations *.{ALARM_EXTENSION}", as_json
-    )
+    options = replace(options, annotator=ALARM_EXTENSION)
+    with _evaluation_progress() as on_progress:
+        evaluation = evaluate_alarms(config, options, on_progress)
+    report = alarm_report.build_alarm_report(evaluation, options)
+    files = f"report.json and annotations *.{ALARM_EXTENSION}"
+    _show_report(report, alarm_report.alarm_report_tables(report), options, files, as_json)
 
 
 def _show_report(
-    made: EvaluationReport, tables: RenderableType, asked: EvaluationOptions, files: str, as_json: bool
+    report: EvaluationReport, tables: RenderableType, options: EvaluationOptions, files: str, as_json: bool
 ) -> None:
-    write_output_file(asked.out / "report.json", msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    write_output_file(options.out / "report.json", msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     if as_json:
-        sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
         return
     width = None if sys.stdout.isatty() else DEFAULT_COLUMNS
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     console.print(tables)
-    console.print(f"in {asked.out}: {files}", soft_wrap=True)
+    console.print(f"in {options.out}: {files}", soft_wrap=True)
 
 
 def _weights_provenance(config: Config) -> dict[str, Any]:
-    """Which weights, and what their training knew of the patients: that says what the figures are worth."""
+    """Return which weights are evaluated, and how their training patients were chosen."""
     import torch
 
     from model.nets import checkpoint
@@ -91,16 +85,16 @@ def _weights_provenance(config: Config) -> dict[str, Any]:
         "name": card.name,
         "sha256": checkpoint.digest_checkpoint(path),
         "protocol": protocol,
-        "sentence": SPLIT_PROTOCOLS.get(protocol or "", "it is not known what they were trained on"),
+        "sentence": SPLIT_PROTOCOLS.get(protocol or "", "trained on unknown patients"),
     }
 
 
 @contextmanager
 def _evaluation_progress() -> Iterator[Callable[[float, float], object]]:
-    """A bar on the terminal; what is given hears how much is done, of how much."""
+    """Show a progress bar on the terminal; the context yields a function of what is done and the total."""
     console = Console(stderr=True)
     parts = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
     bar = Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
     with bar:
         task = bar.add_task("evaluating", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s)

@@ -16,7 +16,7 @@ from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json
 from agent.recording.bed_writer import to_device_index
 from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
 from agent.recording.sessions import RecordedRun, RecordedSession
-from model.records.resample import FS
+from model.records.resample import resampling_delay_s
 
 BLOCK_S = 60.0
 MOST_TEXTS = 2**17
@@ -62,7 +62,7 @@ def write_json_lines(session: RecordedSession, bed: str, only: RecordedSegment |
         if only is not None and only.run != run.run:
             continue
         fs = only.fs if only else run.fs
-        delay_s = 0.0 if fs == FS else 10 * max(1 / fs, 1 / FS)
+        delay_s = resampling_delay_s(fs)
         for item in _merge_run_items(session, bed, run):
             sample = item.onset if isinstance(item, Alarm) else item.sample
             if only is None or 0 <= to_device_index(sample, only.fs) - only.first < only.count:

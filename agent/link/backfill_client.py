@@ -1,4 +1,4 @@
-"""The agent's end of the second socket: says hello, compares the clocks, asks for missed samples."""
+"""The agent's end of the backfill channel: says hello, compares the clocks, requests missed samples."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,39 +8,45 @@ import zmq
 
 from agent.core.clock import SteadyClock
 from agent.core.config import SecurityConfig
-from agent.wire.curve_security import ConnectionMonitor, harden_socket, secure_client
+from agent.wire.connection import ConnectionMonitor
+from agent.wire.curve_security import harden_socket, secure_client
 from agent.wire.requests import FetchReply, FetchRequest, HelloReply, HelloRequest, decode_reply, encode_channel_message
 from model.errors import FrameError
 
 HELLO_INTERVAL_S = 0.5
 REPLY_TIMEOUT_S = 1.0
-"""After so long without a reply a request is given up, and may be made again."""
+"""A request without a reply is given up after this time, and may be made again."""
+CHANNEL_ABSENT_S = 1.0
+"""A device that has not answered for this time is taken for one without a backfill channel."""
 MOST_OPEN_REQUESTS = 32
 """Requests under way at most."""
 MOST_BED_REQUESTS = 2
-"""... and of one bed, whose runs may change more quickly than answers come."""
+"""Requests of one bed, whose runs may change more quickly than replies come."""
 MOST_REPLIES_READ = 8
 """Replies taken at once, up to a minute of signal each."""
 CLOCK_EXCHANGES = 8
-"""Latest exchanges of which the quickest tells the offset of the clocks, as in NTP."""
+"""The quickest of the latest exchanges gives the offset of the clocks, as in NTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillResult:
-    """What was asked, what the device said, and the frames of the packets it sent again."""
+    """A request, the reply of the device, and the frames of the packets that it sent again."""
 
-    asked: FetchRequest
-    said: FetchReply
+    request: FetchRequest
+    reply: FetchReply
     packets: list[Sequence[bytes]]
 
 
 class BackfillClient:
-    """A DEALER socket. A device that has no second socket is never heard of (`alive`)."""
+    """A DEALER socket. For a device without a backfill channel `replied_s` stays None.
+
+    `replied_s`: when the last reply came. `malformed`: reasons of replies that were dropped, for the caller to take.
+    """
 
     def __init__(self, endpoint: str, security: SecurityConfig, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         """Raises zmq.ZMQError where the endpoint makes no sense, ConfigError for keys that cannot be used."""
         self.socket = context.socket(zmq.DEALER)
-        self._watcher = ConnectionMonitor(self.socket, endpoint, security)
+        self._connection = ConnectionMonitor(self.socket, endpoint, security)
         try:
             harden_socket(self.socket)
             secure_client(self.socket, security)
@@ -51,92 +57,99 @@ class BackfillClient:
         except BaseException:
             self.close()
             raise
-        # Of its own, for the time that the loop passes around may be old by a tick, and clocks are compared closer.
+        # A clock of its own: the time that the loop passes around may be a tick old, and offsets are smaller than that.
         self._clock = SteadyClock()
-        self.heard_s: float | None = None
-        self.rejected: list[str] = []
-        self._clocks: deque[tuple[float, float]] = deque(maxlen=CLOCK_EXCHANGES)
-        self._asked: dict[int, tuple[FetchRequest, float]] = {}
-        self._id = 0
+        self.replied_s: float | None = None
+        self.malformed: list[str] = []
+        self._exchanges: deque[tuple[float, float]] = deque(maxlen=CLOCK_EXCHANGES)
+        """Round trip and offset of the clocks, both in seconds."""
+        self._open: dict[int, tuple[FetchRequest, float]] = {}
+        """Requests under way by id, and when each was sent."""
+        self._last_id = 0
         self._hello_s = 0.0
         self._complete = False
 
     def close(self) -> None:
-        """Let go of the socket."""
-        self._watcher.close()
+        """Close the socket."""
+        self._connection.close()
         self.socket.close()
 
-    def watch(self) -> None:
-        """Make a connection that was refused anew; to be called ten times a second. The link tells why."""
-        self._watcher.read()
+    def keep_connected(self) -> None:
+        """Reconnect after a refusal; to be called ten times a second. The stream's own socket reports why."""
+        self._connection.read()
 
     @property
     def offset_s(self) -> float | None:
         """The device's clock less ours; None until it has answered."""
-        return min(self._clocks)[1] if self._clocks else None
+        return min(self._exchanges)[1] if self._exchanges else None
 
     @property
     def round_trip_s(self) -> float | None:
-        """The quickest of the latest exchanges."""
-        return min(self._clocks)[0] if self._clocks else None
+        """The quickest of the latest exchanges; None until there is one."""
+        return min(self._exchanges)[0] if self._exchanges else None
 
-    def greet(self, now_s: float, complete: bool) -> None:
-        """Say hello where it is time to; at once when `complete` has changed."""
+    def is_answering(self, now_s: float) -> bool:
+        """Return whether a reply came lately."""
+        return self.replied_s is not None and now_s - self.replied_s < CHANNEL_ABSENT_S
+
+    def say_hello(self, now_s: float, complete: bool) -> None:
+        """Say hello where it is due, and at once where `complete` has changed."""
         if now_s - self._hello_s < HELLO_INTERVAL_S and complete == self._complete:
             return
         if self._send(HelloRequest(id=self._next_id(), sent=self._clock(), complete=complete)):
-            self._hello_s, self._complete = now_s, complete
+            self._hello_s = now_s
+            self._complete = complete
 
-    def ask(self, bed: str, run: str, first: int, stop: int, now_s: float) -> bool:
-        """Ask for samples of a run; False where that is not possible now."""
-        of_bed = sum(asked.bed == bed for asked, _ in self._asked.values())
-        if len(self._asked) >= MOST_OPEN_REQUESTS or of_bed >= MOST_BED_REQUESTS:
+    def request_samples(self, bed: str, run: str, first: int, stop: int, now_s: float) -> bool:
+        """Request samples `first` to `stop` of a run; return False where that is not possible now."""
+        of_bed = sum(request.bed == bed for request, _ in self._open.values())
+        if len(self._open) >= MOST_OPEN_REQUESTS or of_bed >= MOST_BED_REQUESTS:
             return False
         request = FetchRequest(id=self._next_id(), bed=bed, run=run, first=first, stop=stop)
         if not self._send(request):
             return False
-        self._asked[request.id] = (request, now_s)
+        self._open[request.id] = (request, now_s)
         return True
 
-    def expired(self, now_s: float) -> list[FetchRequest]:
-        """Requests that have waited too long; an answer that still comes is not taken."""
-        late = [asked for asked, sent_s in self._asked.values() if now_s - sent_s > REPLY_TIMEOUT_S]
-        for asked in late:
-            del self._asked[asked.id]
+    def expire_requests(self, now_s: float) -> list[FetchRequest]:
+        """Give up the requests that have waited too long and return them; a reply that still comes is ignored."""
+        late = [request for request, sent_s in self._open.values() if now_s - sent_s > REPLY_TIMEOUT_S]
+        for request in late:
+            del self._open[request.id]
         return late
 
-    def receive(self, now_s: float) -> list[BackfillResult]:
-        """The answers that have come. Malformed ones are dropped and their reasons left in `rejected`."""
-        answers: list[BackfillResult] = []
+    def receive_replies(self, now_s: float) -> list[BackfillResult]:
+        """Return the replies that have come. Never waits."""
+        results: list[BackfillResult] = []
         for _ in range(MOST_REPLIES_READ):
             try:
-                said, packets = decode_reply(self.socket.recv_multipart(zmq.NOBLOCK))
+                reply, packets = decode_reply(self.socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 break
             except FrameError as error:
-                self.rejected.append(str(error))
+                self.malformed.append(str(error))
                 continue
-            self.heard_s = now_s
-            if isinstance(said, HelloReply):
-                self._compare(said)
-            elif (asked := self._asked.pop(said.id, None)) is not None:
-                answers.append(BackfillResult(asked[0], said, packets))
-        return answers
+            self.replied_s = now_s
+            if isinstance(reply, HelloReply):
+                self._compare_clocks(reply)
+            elif (request := self._open.pop(reply.id, None)) is not None:
+                results.append(BackfillResult(request[0], reply, packets))
+        return results
 
-    def _compare(self, said: HelloReply) -> None:
+    def _compare_clocks(self, reply: HelloReply) -> None:
         back_s = self._clock()
-        round_trip_s = (back_s - said.asked) - (said.sent - said.received)
+        round_trip_s = (back_s - reply.asked) - (reply.sent - reply.received)
         if 0 <= round_trip_s <= REPLY_TIMEOUT_S:
-            self._clocks.append((round_trip_s, ((said.received - said.asked) + (said.sent - back_s)) / 2))
+            self._exchanges.append((round_trip_s, ((reply.received - reply.asked) + (reply.sent - back_s)) / 2))
 
     def _next_id(self) -> int:
-        self._id += 1
-        return self._id
+        self._last_id += 1
+        return self._last_id
 
     def _send(self, request: HelloRequest | FetchRequest) -> bool:
         # Nothing is queued for a device that is not there. ZMQ_IMMEDIATE would do that too, but with it libzmq 4.3 ends
         # the process when a device goes away in the middle of a reply.
-        if not self._watcher.connected:
+        if not self._connection.connected:
             return False
         try:
             self.socket.send(encode_channel_message(request), zmq.NOBLOCK)

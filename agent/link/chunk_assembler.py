@@ -1,4 +1,4 @@
-"""What one look at the link brings: messages from the socket; consecutive packets of a bed are unpacked together."""
+"""Collects what one call of `LinkReceiver.receive` returns; consecutive packets of a bed become one chunk."""
 
 from collections.abc import Sequence
 
@@ -12,36 +12,43 @@ LinkMessage = Chunk | Gap | End | Event
 
 
 class ChunkAssembler:
-    """What a call of `receive` brings, consecutive packets of a bed joined into one chunk."""
+    """Joins packets that follow each other, which are then unpacked as fast as one.
+
+    `arrived_s`: when they reached the socket. `offset_s`: the device's clock less ours, None where it is not known.
+    """
 
     def __init__(self, arrived_s: float, offset_s: float | None) -> None:
-        self._arrived_s, self._offset_s = arrived_s, offset_s
-        self._out: list[LinkMessage] = []
-        self._waiting: dict[str, list[Packet]] = {}
+        self._arrived_s = arrived_s
+        self._offset_s = offset_s
+        self._messages: list[LinkMessage] = []
+        self._pending: dict[str, list[Packet]] = {}
 
-    def tell(self, *events: Event) -> None:
-        self._out += events
+    def add_events(self, *events: Event) -> None:
+        """Add events as they are."""
+        self._messages += events
 
-    def add(self, bed: str, parts: Sequence[Packet | Gap | End]) -> None:
-        packets = self._waiting.setdefault(bed, [])
+    def add_parts(self, bed: str, parts: Sequence[Packet | Gap | End]) -> None:
+        """Add what came out of the reorder buffer of a bed, in order."""
+        packets = self._pending.setdefault(bed, [])
         for part in parts:
             if packets and not (isinstance(part, Packet) and continues_stream(part, packets[-1])):
-                self._out.append(self._join(packets))
+                self._messages.append(self._join(packets))
                 packets.clear()
             if isinstance(part, Packet):
                 packets.append(part)
             else:
-                self._out.append(part)
+                self._messages.append(part)
 
-    def all(self) -> list[LinkMessage]:
-        return self._out + [self._join(packets) for packets in self._waiting.values() if packets]
+    def assemble(self) -> list[LinkMessage]:
+        """Return all messages; those of each bed in order."""
+        return self._messages + [self._join(packets) for packets in self._pending.values() if packets]
 
     def _join(self, packets: list[Packet]) -> Chunk:
         return join_packets(packets, self._arrived_s, self._offset_s)
 
 
 def receive_frames(socket: "zmq.Socket[bytes]") -> list[bytes]:
-    """The frames of the next message. Raises zmq.Again where there is none."""
+    """Receive the frames of the next message. Raises zmq.Again where there is none."""
     # A Frame knows whether another follows; recv_multipart asks the socket, which costs more than receiving.
     recv = socket.recv
     frame = recv(zmq.NOBLOCK, False)

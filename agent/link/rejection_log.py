@@ -1,50 +1,53 @@
-"""What is wrong with the packets of a bed, said on its own line: at once when it is new, then once a minute.
+"""Reports why packets of a bed are rejected: at once where the reason is new, then once a minute with a count.
 
-One that goes on for days is neither forgotten nor repeated with every packet.
+So a trouble that lasts for days is neither forgotten nor reported with every packet.
 """
 
 from dataclasses import dataclass, field
 
 from agent.core.events import PacketRejected
+from agent.core.rate_limit import RepeatFilter
+from agent.core.sample_index import nearest_index_at_125_hz
 from agent.link.reorder_buffer import ReorderBuffer
-from model.records.resample import FS
 
 REPEAT_REASON_S = 60.0
-"""After so long what goes on is told again, with how often it happened."""
+"""A reason that persists is reported again after this time, with the number of packets."""
 MOST_BED_REASONS = 8
-"""Reasons of a bed that are told in that time."""
+"""Reasons of a bed that are reported within that time."""
 
 
 @dataclass(slots=True)
-class _RejectionLine:
-    """What was told of a bed since `since_s`, and how many packets nothing was said of."""
+class _BedRejections:
+    """What was reported of a bed since `since_s`, and the number of packets that were not reported."""
 
     since_s: float
-    reasons: set[str] = field(default_factory=set)
-    more: int = 0
+    repeats: RepeatFilter = field(default_factory=lambda: RepeatFilter(REPEAT_REASON_S, MOST_BED_REASONS))
+    unreported: int = 0
 
 
 class RejectionLog:
-    """Of beds that are watched, and of "", which is everything else: so there are not more lines than beds."""
+    """Keeps a count for each watched bed, and one under "" for all other names: no more counts than beds."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, _RejectionLine] = {}
+        self._beds: dict[str, _BedRejections] = {}
 
-    def add(self, track: ReorderBuffer | None, reason: str, now_s: float, name: str = "") -> list[PacketRejected]:
-        """A packet of a bed, or of a `name` that is not watched, is not taken: the event to tell, or only counted."""
-        bed, run, sample = (track.bed, track.run, round(track.next * FS / track.fs)) if track else ("", "", 0)
-        if name and track is None:
+    def add(self, buffer: ReorderBuffer | None, reason: str, now_s: float, name: str = "") -> list[PacketRejected]:
+        """Count a rejected packet of a watched bed, or of another `name`; return the event if one is due."""
+        bed, run, sample = "", "", 0
+        if buffer is not None:
+            bed, run, sample = buffer.bed, buffer.run, nearest_index_at_125_hz(buffer.next, buffer.fs)
+        elif name:
             reason = f"bed {name!r}: {reason}"
-        line = self._lines.get(bed)
-        if line is None:
-            line = self._lines[bed] = _RejectionLine(now_s)
+        rejections = self._beds.get(bed)
+        if rejections is None:
+            rejections = self._beds[bed] = _BedRejections(now_s)
         more = 0
-        if now_s - line.since_s >= REPEAT_REASON_S:
-            more = line.more
-            line.since_s, line.more = now_s, 0
-            line.reasons.clear()
-        if reason in line.reasons or len(line.reasons) >= MOST_BED_REASONS:
-            line.more += 1
+        if now_s - rejections.since_s >= REPEAT_REASON_S:
+            more = rejections.unreported
+            rejections.since_s = now_s
+            rejections.unreported = 0
+            rejections.repeats.clear()
+        if not rejections.repeats.admits(reason, now_s):
+            rejections.unreported += 1
             return []
-        line.reasons.add(reason)
         return [PacketRejected(bed, run, sample, reason, more)]

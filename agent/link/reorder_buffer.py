@@ -1,7 +1,7 @@
-"""Where the stream of one bed stands: packets in any order go in, every sample comes out once and in order.
+"""The reorder buffer of one bed: packets go in in any order, every sample comes out once and in order.
 
-What comes early is held back until the samples before it have come, were fetched again, or are given up. No socket and
-no clock here: times are told.
+What comes early is held back until the samples before it have arrived, were sent again, or are declared lost. There is
+no socket and no clock in here: the caller passes the time.
 """
 
 from bisect import bisect_left
@@ -11,7 +11,7 @@ from agent.core.messages import End, Gap
 from agent.wire.packets import Packet, drop_first_samples
 
 MOST_HELD_PACKETS = 256
-"""Most packets held back; what comes beyond them is fetched again later."""
+"""Packets held back at most; what comes beyond them is fetched again later."""
 MOST_HELD_BYTES = 2**20
 MOST_PAST_RUNS = 16
 """Replaced runs that are remembered."""
@@ -19,14 +19,16 @@ MOST_PAST_RUNS = 16
 
 @dataclass(slots=True)
 class ReorderBuffer:
-    """The run of a bed.
+    """The current run of a bed.
 
-    `next`: the sample that is to come out next. `seen`: the sample after the last that is known to have been sent.
-    `joined`: whether `start`, the first sample of the run, is known; before that nothing comes out. `ended`: the
-    End has come out. `heard_s`: when a packet of it came by itself last, `moved_s`: when one brought it forward.
-    `hole_s`: since when samples have been missing, None while none are. `asked`: whether a request for it is under
-    way, since `asked_s`; `tries`: how often that was in vain, `quiet`: how often without need. `fetched`: samples
-    fetched again since the last hole was closed.
+    `next`: the sample that comes out next. `sent_stop`: the sample after the last that is known to have been sent.
+    `start_known`: whether `start`, the first sample of the run, is known; before that nothing comes out. `ended`: the
+    End has come out.
+
+    `received_s`: when its last packet arrived on the stream; `advanced_s`: when a packet last moved `next`.
+    `missing_since_s`: since when samples have been missing, None while none are. `requested`: whether a request is
+    under way, since `requested_s`. `failed_requests`: requests in a row that brought nothing; `idle_polls`: polls in a
+    row of a silent bed that had nothing new. `backfilled`: samples sent again since the last hole was closed.
     """
 
     bed: str
@@ -34,19 +36,19 @@ class ReorderBuffer:
     fs: float
     next: int = 0
     start: int = 0
-    joined: bool = False
-    past: tuple[str, ...] = ()
-    seen: int = 0
+    start_known: bool = False
+    past_runs: tuple[str, ...] = ()
+    sent_stop: int = 0
     ended: bool = False
-    heard_s: float = 0.0
-    moved_s: float = 0.0
-    hole_s: float | None = None
-    asked_s: float = 0.0
-    asked: bool = False
-    tries: int = 0
-    quiet: int = 0
-    fetched: int = 0
-    sent_before: int = 0
+    received_s: float = 0.0
+    advanced_s: float = 0.0
+    missing_since_s: float | None = None
+    requested_s: float = 0.0
+    requested: bool = False
+    failed_requests: int = 0
+    idle_polls: int = 0
+    backfilled: int = 0
+    sent_earlier: int = 0
     """Samples of the runs before this one."""
     _held: list[tuple[int, int, Packet]] = field(default_factory=list)
     _held_bytes: int = 0
@@ -59,33 +61,33 @@ class ReorderBuffer:
 
     @property
     def sent(self) -> int:
-        """Samples that the device has sent of this bed, as far as is known."""
-        return self.sent_before + (self.seen - self.start if self.joined else 0)
+        """Samples of all runs that the device has sent of this bed, as far as is known."""
+        return self.sent_earlier + (self.sent_stop - self.start if self.start_known else 0)
 
     @property
-    def hole(self) -> tuple[int, int] | None:
-        """The samples that must come before anything else can: first and the one after the last."""
-        if self.joined and self.seen <= self.next:
+    def missing(self) -> tuple[int, int] | None:
+        """The samples that must arrive before any other can come out: the first and the one after the last."""
+        if self.start_known and self.sent_stop <= self.next:
             return None
-        return self.next, max(self.next, self._held[0][0] if self._held else self.seen)
+        return self.next, max(self.next, self._held[0][0] if self._held else self.sent_stop)
 
-    def holds(self, packet: Packet) -> bool:
-        """Whether a packet is of this bed and run, at its rate."""
+    def matches(self, packet: Packet) -> bool:
+        """Return whether a packet is of this bed and run, at its rate."""
         return (packet.bed, packet.header.run, packet.header.fs) == (self.bed, self.run, self.fs)
 
     def push(self, message: Packet | End, now_s: float) -> list[Packet | End]:
-        """Take a message of this run; return what can go on."""
+        """Take a message of this run; return what can come out."""
         if isinstance(message, End):
-            self.seen = max(self.seen, message.first)
+            self.sent_stop = max(self.sent_stop, message.first)
             self._end = message
             return self._release(now_s)
         header = message.header
         first, count = header.first, header.count
         self.fs = header.fs
-        if first == self.next == self.seen and self.joined:  # the usual case: nothing is missing
-            self.next = self.seen = first + count
+        if first == self.next == self.sent_stop and self.start_known:  # the usual case: nothing is missing
+            self.next = self.sent_stop = first + count
             return [message]
-        self.seen = max(self.seen, first + count)
+        self.sent_stop = max(self.sent_stop, first + count)
         if first + count > self.next and not (self.full and first > self.next):
             place = bisect_left(self._held, (first, count))
             if place == len(self._held) or self._held[place][:2] != (first, count):  # else it is a repetition
@@ -93,55 +95,61 @@ class ReorderBuffer:
                 self._held_bytes += len(message.payload)
         return self._release(now_s)
 
-    def begin(self, start: int, first: int, now_s: float) -> list[Packet | Gap | End]:
-        """The run began with sample `start`; those before `first` will not be had."""
-        self.joined, self.start, self.next = True, start, start
-        return self.give_up(first, "sent before the monitor came", now_s)
+    def join_at(self, start: int, first: int, now_s: float) -> list[Packet | Gap | End]:
+        """Let the run start with sample `start`, and declare those before `first` lost."""
+        self.start_known = True
+        self.start = self.next = start
+        return self.declare_lost(first, "sent before the monitor came", now_s)
 
-    def give_up(self, stop: int, reason: str, now_s: float) -> list[Packet | Gap | End]:
-        """Declare the samples up to `stop` missing; return the gap, and what can go on behind it."""
-        hole = self.hole
-        stop = min(stop, hole[1]) if hole else self.next
+    def declare_lost(self, stop: int, reason: str, now_s: float) -> list[Packet | Gap | End]:
+        """Declare the missing samples before `stop` lost; return the gap, and what can come out behind it."""
+        missing = self.missing
+        stop = min(stop, missing[1]) if missing else self.next
         if stop <= self.next:
             return list(self._release(now_s))
         gap = Gap(self.bed, self.run, self.next, stop - self.next, self.fs, reason)
         self.next = stop
         return [gap, *self._release(now_s)]
 
-    def abandon(self, reason: str, now_s: float) -> list[Packet | Gap | End]:
-        """Declare all that is missing by now; return that and all that was held back."""
+    def flush_as_lost(self, reason: str, now_s: float) -> list[Packet | Gap | End]:
+        """Declare all that is missing lost; return the gaps and all that was held back."""
         out: list[Packet | Gap | End] = []
-        if not self.joined:
-            first = self._held[0][0] if self._held else self.seen
-            out += self.begin(first, first, now_s)
-        while hole := self.hole:
-            out += self.give_up(hole[1], reason, now_s)
+        if not self.start_known:
+            first = self._held[0][0] if self._held else self.sent_stop
+            out += self.join_at(first, first, now_s)
+        while missing := self.missing:
+            out += self.declare_lost(missing[1], reason, now_s)
         return out
 
-    def followed(self, run: str, fs: float) -> "ReorderBuffer":
-        """The track of the run that replaces this one."""
-        past = (*self.past, self.run)[-MOST_PAST_RUNS:]
-        return ReorderBuffer(self.bed, run, fs, past=past, sent_before=self.sent)
+    def replace_run(self, run: str, fs: float) -> "ReorderBuffer":
+        """Return the buffer of the run that replaces this one."""
+        past = (*self.past_runs, self.run)[-MOST_PAST_RUNS:]
+        return ReorderBuffer(self.bed, run, fs, past_runs=past, sent_earlier=self.sent)
 
     def _release(self, now_s: float) -> list[Packet | End]:
+        out: list[Packet | End] = self._release_held() if self.start_known else []
+        if self.missing is None:
+            self.missing_since_s = None
+            self.failed_requests = 0
+        elif self.missing_since_s is None:
+            self.missing_since_s = now_s
+        return out
+
+    def _release_held(self) -> list[Packet | End]:
+        """Return what follows on without a hole: held packets, less the samples that came before, and the End."""
         out: list[Packet | End] = []
-        if self.joined:
-            taken = 0
-            for first, count, packet in self._held:
-                if first > self.next:
-                    break
-                taken += 1
-                self._held_bytes -= len(packet.payload)
-                known = self.next - first
-                if known < count:
-                    out.append(drop_first_samples(packet, known) if known else packet)
-                    self.next = first + count
-            del self._held[:taken]
-            if self._end is not None and self._end.first <= self.next and not self.ended:
-                self.ended = True
-                out.append(self._end)
-        if self.hole is None:
-            self.hole_s, self.tries = None, 0
-        elif self.hole_s is None:
-            self.hole_s = now_s
+        taken = 0
+        for first, count, packet in self._held:
+            if first > self.next:
+                break
+            taken += 1
+            self._held_bytes -= len(packet.payload)
+            known = self.next - first
+            if known < count:
+                out.append(drop_first_samples(packet, known) if known else packet)
+                self.next = first + count
+        del self._held[:taken]
+        if self._end is not None and self._end.first <= self.next and not self.ended:
+            self.ended = True
+            out.append(self._end)
         return out

@@ -20,12 +20,12 @@ class ResumedAlarms:
     ----------
     logged
         Alarms of these runs, as the log has them, those of each condition in order.
-    resumed_at
+    stopped_at
         The sample of each bed at which its recording stopped.
     """
 
-    def __init__(self, logged: Iterable[Alarm] = (), resumed_at: Mapping[str, int] | None = None) -> None:
-        self._resumed_at = dict(resumed_at or {})
+    def __init__(self, logged: Iterable[Alarm] = (), stopped_at: Mapping[str, int] | None = None) -> None:
+        self._stopped_at = dict(stopped_at or {})
         self._free: dict[tuple[str, str, str], list[Alarm]] = {}
         """Logged alarms that no alarm of the new analysis continues, by bed, run and condition."""
         for alarm in logged:
@@ -33,18 +33,18 @@ class ResumedAlarms:
         self._continued: dict[_AlarmKey, Alarm | None] = {}
         """The logged alarm that one of the new analysis continues; None: it is not to be logged."""
 
-    def settle(self, replayed: Sequence[Alarm | Strip], told_until: Mapping[str, int]) -> list[Result]:
+    def settle(self, replayed: Sequence[Alarm | Strip], reported_until: Mapping[str, int]) -> list[Result]:
         """Return what changes in the log once its last minutes were analysed again, with the strips of its alarms.
 
         Logged alarms that go on stay open, those that are over end, and those that the new analysis does not find end
         where the recording stopped. An alarm that is not in the log is new if it goes on, or was announced after sample
-        `told_until` of its bed, up to which the monitor before has reported all.
+        `reported_until` of its bed, up to which the monitor before has reported all.
         """
         latest = {_alarm_key(item): item for item in replayed if isinstance(item, Alarm)}
         # An alarm that goes on continues the log; of those that are over, the latest knows best when that was.
         for alarm in sorted(latest.values(), key=lambda alarm: (alarm.ended is not None, -alarm.onset)):
             self._match(alarm)
-            if alarm.ended is not None and alarm.announced <= told_until.get(alarm.bed, 0):
+            if alarm.ended is not None and alarm.announced <= reported_until.get(alarm.bed, 0):
                 self._continued.setdefault(_alarm_key(alarm), None)  # unless it continues a logged one
         changed = [alarm for alarm in latest.values() if self._changes_log(alarm)]
         results = self.rename([*changed, *(item for item in replayed if isinstance(item, Strip))])
@@ -52,14 +52,14 @@ class ResumedAlarms:
 
     def rename(self, results: Sequence[Result]) -> list[Result]:
         """Return the results with each alarm under the onset that the log has of it, without those not to be logged."""
-        if not self._resumed_at:
+        if not self._stopped_at:
             return list(results)
         renamed = (self._rename(item) if isinstance(item, Alarm | Strip) else item for item in results)
         return [item for item in renamed if item is not None]
 
     def rename_shown(self, alarms: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
         """Return the alarms of a bed as a person is to see them, under the onsets that the log has."""
-        if not self._resumed_at:
+        if not self._stopped_at:
             return alarms
         return tuple(_continue_alarm(alarm, self._continued.get(_alarm_key(alarm))) for alarm in alarms)
 
@@ -86,7 +86,7 @@ class ResumedAlarms:
     def _overlap(self, alarm: Alarm, logged: Alarm) -> bool:
         if alarm.ended is not None and alarm.ended <= logged.onset:
             return False
-        is_lost = logged.ended == self._resumed_at.get(alarm.bed)  # its end is not known: it may go on right there
+        is_lost = logged.ended == self._stopped_at.get(alarm.bed)  # its end is not known: it may go on right there
         return logged.ended is None or alarm.onset < logged.ended or (is_lost and alarm.onset == logged.ended)
 
     def _changes_log(self, alarm: Alarm) -> bool:
@@ -100,7 +100,7 @@ class ResumedAlarms:
         for alarms in self._free.values():
             for place, alarm in enumerate(alarms):
                 if alarm.ended is None:
-                    alarms[place] = replace(alarm, ended=max(alarm.announced, self._resumed_at.get(alarm.bed, 0)))
+                    alarms[place] = replace(alarm, ended=max(alarm.announced, self._stopped_at.get(alarm.bed, 0)))
                     ended.append(alarms[place])
         return ended
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from agent.core.events import Event
+from agent.core.events import Event, event_fields
 from agent.core.messages import Alarm, Beat, Ledger
 from agent.core.wording import event_text
 from model.records.resample import FS
@@ -15,6 +15,7 @@ def beat_to_json(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, A
     return {
         "type": "beat",
         "bed": beat.bed,
+        "run": beat.run,
         "sample": beat.sample,
         "time_s": round(beat.sample / FS, 3),
         "class": beat.label,
@@ -29,15 +30,18 @@ def beat_to_json(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, A
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
-    """An event."""
+    """An event: its kind in one word, its words for people, and its type with its own fields for programs."""
     of_bed = bool(event.bed)
     return {
         "type": "event",
         "bed": event.bed if of_bed else None,
+        "run": event.run if of_bed else None,
         "sample": event.sample if of_bed else None,
         "time_s": round(event.sample / FS, 3) if of_bed else None,
         "kind": event.kind,
         "text": event_text(event),
+        "event": type(event).__name__,
+        "data": event_fields(event),
     }
 
 
@@ -46,6 +50,7 @@ def alarm_to_json(alarm: Alarm) -> dict[str, Any]:
     return {
         "type": "alarm",
         "bed": alarm.bed,
+        "run": alarm.run,
         "sample": alarm.onset,
         "time_s": round(alarm.onset / FS, 3),
         "condition": alarm.condition,

@@ -1,15 +1,16 @@
 """What the monitor counts, for Prometheus to read: `ecg-agent monitor --metrics :9100`.
 
 Plain HTTP, read only, on this machine alone unless an address is given. Counts are those of this monitor since it
-began; what a scrape tells is read from the running session, which never waits for it. Names and meanings:
-`docs/metrics.md`.
+began. A scrape runs in a thread of its own: it sees a frozen copy that the monitor makes once a second. Names and
+meanings: `docs/metrics.md`.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import Any, Self, get_args
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
@@ -17,10 +18,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from agent.core.messages import Alarm, Beat, BedStatus, Result
+from agent.monitor.snapshot import MonitorFigures
 from model.errors import ConfigError
-
-if TYPE_CHECKING:
-    from agent.monitor.monitor_session import MonitorSession
 
 LOOPBACK_ADDRESS = "127.0.0.1"
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -35,14 +34,23 @@ def parse_metrics_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or LOOPBACK_ADDRESS, int(port)
 
 
+@dataclass(frozen=True, slots=True)
+class _PublishedFigures:
+    """What a scrape tells: counts of beats and alarms by their labels, and the figures of all beds."""
+
+    beats: dict[tuple[str, str], int]
+    alarms: dict[tuple[str, str, str], int]
+    figures: MonitorFigures
+
+
 class MetricsExporter(Collector):
-    """Counts what is found, and serves it until closed. Raises ConfigError where the address cannot be had."""
+    """Counts results, and serves them until closed. Raises ConfigError if the address cannot be had."""
 
     def __init__(self, address: str) -> None:
         host, port = parse_metrics_address(address)
         self._beats: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[tuple[str, str, str]] = Counter()
-        self._session: MonitorSession | None = None
+        self._published: _PublishedFigures | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._added = self._histogram(
             "added_latency", "From the arrival of the samples that decided a beat until it is shown."
@@ -73,61 +81,55 @@ class MetricsExporter(Collector):
         self._server.server_close()
         self._thread.join()
 
-    def watch(self, session: "MonitorSession") -> None:
-        """Tell of this session from now on."""
-        self._session = session
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+        """Count beats, and each alarm once."""
+        for item in results:
+            if isinstance(item, Beat):
+                self._beats[item.bed, item.label] += 1
+            elif isinstance(item, Alarm) and item.ended is None and item.acknowledged_s is None:
+                self._alarms[item.bed, item.condition, item.priority] += 1
 
-    def take(self, found: Iterable[Result]) -> None:
-        """Count what the ward told: beats, and each alarm once."""
-        for one in found:
-            if isinstance(one, Beat):
-                self._beats[one.bed, one.label] += 1
-            elif isinstance(one, Alarm) and one.ended is None and one.acknowledged_s is None:
-                self._alarms[one.bed, one.condition, one.priority] += 1
+    def publish(self, figures: MonitorFigures) -> None:
+        """Let scrapes tell these figures, and the counts as they are now."""
+        self._published = _PublishedFigures(dict(self._beats), dict(self._alarms), figures)
 
-    def shown(self, beat: Beat, added_s: float) -> None:
-        """A beat reached the person so long after its samples arrived."""
+    def note_shown(self, beat: Beat, added_s: float) -> None:
+        """Count a beat that was shown `added_s` seconds after its samples arrived."""
         self._added.observe(added_s)
         if beat.sent_s:
             self._link.observe(max(0.0, beat.arrived_s - beat.sent_s))
 
     def collect(self) -> Iterator[Metric]:
-        """All families but the histograms; called by a scrape, in its own thread."""
-        yield _counter_family("beats", "Beats told, by class.", ("bed", "class"), self._beats.copy())
-        yield _counter_family("alarms", "Alarms announced.", ("bed", "condition", "priority"), self._alarms.copy())
-        if self._session is not None:
-            yield from _session_metrics(self._session)
+        """Return all families but the histograms; called by a scrape, in its own thread."""
+        published = self._published
+        if published is not None:
+            yield _counter_family("beats", "Beats told, by class.", ("bed", "class"), published.beats)
+            labels = ("bed", "condition", "priority")
+            yield _counter_family("alarms", "Alarms announced.", labels, published.alarms)
+            yield from _figure_families(published.figures)
 
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(f"ecg_agent_{name}_seconds", text, buckets=LATENCY_BUCKETS_S, registry=self._registry)
 
 
-def _session_metrics(session: "MonitorSession") -> Iterator[Metric]:
-    """What the session knows by itself."""
-    now_s, ward = session.clock(), session.ward
-    beds = list(ward.beds.values())
-    states = Counter(bed.state(now_s, session.config.monitor.lost_s) for bed in beds)
-    yield _gauge_family(
-        "beds", "Beds, by state.", ("state",), {(state,): states[state] for state in get_args(BedStatus)}
-    )
-    rates = {bed.name: ward.heart_rate(bed.name) for bed in beds}
-    known = {(name,): rate for name, rate in rates.items() if rate is not None}
-    yield _gauge_family("heart_rate_bpm", "Heart rate, where one is shown.", ("bed",), known)
-    ledgers = {bed.name: session.ledger(bed.name) for bed in beds}
+def _figure_families(figures: MonitorFigures) -> Iterator[Metric]:
+    states = {(state,): figures.states.get(state, 0) for state in get_args(BedStatus)}
+    yield _gauge_family("beds", "Beds, by state.", ("state",), states)
+    rates = {(name,): rate for name, rate in figures.heart_rates.items()}
+    yield _gauge_family("heart_rate_bpm", "Heart rate, where one is shown.", ("bed",), rates)
     for what in ("sent", "analysed", "missing"):
-        values = {(name,): getattr(ledger, what) for name, ledger in ledgers.items()}
+        values = {(name,): getattr(ledger, what) for name, ledger in figures.ledgers.items()}
         yield _counter_family(f"samples_{what}", f"Samples of a bed: {what}.", ("bed",), values)
-    yield _counter_family("gaps", "Gaps in the signal.", ("bed",), {(bed.name,): bed.gaps for bed in beds})
-    active = Counter((bed.name, alarm.priority) for bed in beds for alarm in ward.alarms.view(bed.row))
-    yield _gauge_family("alarms_active", "Alarms that are to be seen now.", ("bed", "priority"), active)
-    link = session.link.view(now_s)
-    yield _counter_family("packets", "Packets taken.", (), {(): link.packets})
-    yield _counter_family("packets_rejected", "Packets that were malformed.", (), {(): link.rejected})
-    yield _gauge_family("link_up", "1 while packets come.", (), {(): float(link.state == "connected")})
-    if session.recorder is not None:
-        recording = session.recorder.view()
-        yield _counter_family("recorded_bytes", "Bytes written to the recording.", (), {(): recording.written})
-        yield _gauge_family("disk_free_bytes", "Free on the disk of the recording.", (), {(): recording.free})
+    gaps = {(name,): count for name, count in figures.gaps.items()}
+    yield _counter_family("gaps", "Gaps in the signal.", ("bed",), gaps)
+    text = "Alarms that are to be seen now."
+    yield _gauge_family("alarms_active", text, ("bed", "priority"), figures.active_alarms)
+    yield _counter_family("packets", "Packets taken.", (), {(): figures.link.packets})
+    yield _counter_family("packets_rejected", "Packets that were malformed.", (), {(): figures.link.rejected})
+    yield _gauge_family("link_up", "1 while packets come.", (), {(): float(figures.link.state == "connected")})
+    if figures.recording is not None:
+        yield _counter_family("recorded_bytes", "Bytes written to the recording.", (), {(): figures.recording.written})
+        yield _gauge_family("disk_free_bytes", "Free on the disk of the recording.", (), {(): figures.recording.free})
 
 
 def _counter_family(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:

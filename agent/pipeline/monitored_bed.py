@@ -1,69 +1,62 @@
-"""What the ward remembers of one bed beside the samples, and what it shows of it."""
+"""What the pipeline remembers of one bed beside the rows of its stages: its input, its counts, its latest beats."""
 
 from collections import deque
-from dataclasses import dataclass, field
-from statistics import median
-
-import numpy as np
+from dataclasses import dataclass, field, replace
 
 from agent.analysis.lead_input import LeadInput
-from agent.analysis.rate_tracker import RateTracker
-from agent.analysis.sample_ring import SampleRing
+from agent.analysis.stage import RunStart
 from agent.core.events import LeadState
-from agent.core.messages import Beat, BedStatus, BedView, Chunk, Gap, LatencySummary, Ledger
+from agent.core.messages import Beat, BedStatus, Chunk, Gap
 from model.errors import StreamError
-from model.records.resample import FS
 
-STREAM_SETTLED_S, MOST_STREAM_CHANGES = 2.0, 8
-"""A stream whose rate or leads change so often in a row, never the same for so long, cannot be monitored."""
+STREAM_SETTLED_S = 2.0
+"""Signal after which a change of rate or leads no longer counts as one of many in a row."""
+MOST_STREAM_CHANGES = 8
+"""Changes in a row, each before the stream had settled, from which on it cannot be monitored."""
 KEPT_BEATS = 64
 """Latest beats kept for the screen."""
-KEPT_DELAYS = 200
-"""Latest beats whose delays make up the shown latency."""
 
 
 @dataclass(slots=True)
 class MonitoredBed:
-    """One bed: its row in the arrays of all stages, its door, and counts that last over gaps."""
+    """One bed: its row in all stages, its input, and counts that last over gaps."""
 
     name: str
     row: int
-    door: LeadInput | None = None
+    input: LeadInput | None = None
     run: str = ""
-    """The run that decisions belong to now; what comes in may be of a later one."""
+    """The run that decisions belong to; samples of a later one may wait already."""
     refused: str = ""
+    """Why the stream cannot be monitored, "" if it can."""
     ended: bool = False
     silent: bool = False
-    """Whether it was said that no data come."""
+    """Whether it is alarmed that no data come."""
     lead_state: LeadState = "ok"
     gaps: int = 0
     missing: int = 0
+    """Samples at 125 Hz in gaps."""
     gap: Gap | None = None
-    """The gap that the bed is in, told once it is over and its length is known."""
-    stretch: int = 0
-    """Unbroken stretches so far; sample indices rise within one."""
+    """The gap that the bed is in; it becomes an event once it is over and its length is known."""
     analysed: int = 0
     """Samples that reached the analysis, at the rate of the device."""
-    changes: int = 0
-    """How often its rate or leads changed, each time before the last ones had lasted for SETTLED_S."""
-    steady_s: float = 0.0
-    """Signal since they changed last."""
-    restless: str = ""
-    """The run in which they changed too often."""
     lost: int = 0
-    """Samples that were declared missing on their way, or refused."""
+    """Samples that were declared missing on their way, or refused, at the rate of the device."""
     arrived_s: float = 0.0
+    """Unix time at which the latest samples arrived."""
     busy_s: float = 0.0
-    """When samples were last seen waiting to be analysed."""
+    """Unix time at which samples were last seen waiting to be analysed."""
     sent_s: float = 0.0
-    """When the device first sent what came last, by our clock; 0 where that is not known."""
+    """When the device first sent what came last, by our clock; 0 if that is not known."""
     beats: deque[Beat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
-    _added_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_DELAYS))
-    _latency: LatencySummary | None = None
-    """What `latency` told last: a picture is drawn more often than a beat comes."""
+    _changes: int = 0
+    """How often rate or leads changed in a row, each time before the stream had settled."""
+    _steady_s: float = 0.0
+    """Signal since they changed last."""
+    _restless: str = ""
+    """The run in which they changed too often."""
 
-    def state(self, now_s: float, lost_s: float) -> BedStatus:
-        """What a person should know first; `now_s` and `lost_s` decide whether data still come."""
+    def status(self, now_s: float, lost_s: float) -> BedStatus:
+        """Return what a person should know first; after `lost_s` seconds without data that is that none come."""
         if self.refused:
             return "refused"
         if self.ended:
@@ -74,63 +67,44 @@ class MonitoredBed:
             return "no signal"
         return self.lead_state if self.lead_state != "ok" else "ok" if self.beats else "learning"
 
+    @property
+    def delay_s(self) -> float:
+        """Seconds that resampling adds to the delay of every decision."""
+        return self.input.delay_s if self.input else 0.0
+
     def took(self, chunk: Chunk) -> None:
-        """A chunk has come in by the door."""
+        """Count a chunk that goes to the analysis."""
         self.analysed += len(chunk.counts)
-        self.steady_s += len(chunk.counts) / chunk.fs
+        self._steady_s += len(chunk.counts) / chunk.fs
 
     def change(self, chunk: Chunk) -> None:
-        """A chunk does not fit the door. Raises StreamError where that happens all the time, until the run is over."""
-        if self.door is None or self.door.run != chunk.run:
-            self.changes = 0
+        """Note a chunk of another run, rate or leads. Raise StreamError if they change all the time within a run."""
+        if self.input is None or self.input.run != chunk.run:
+            self._changes = 0
         else:
-            self.changes = self.changes + 1 if self.steady_s < STREAM_SETTLED_S else 0
-        self.steady_s = 0.0
-        if self.changes >= MOST_STREAM_CHANGES:
-            self.restless = chunk.run
-        if self.restless == chunk.run:
+            self._changes = self._changes + 1 if self._steady_s < STREAM_SETTLED_S else 0
+        self._steady_s = 0.0
+        if self._changes >= MOST_STREAM_CHANGES:
+            self._restless = chunk.run
+        if self._restless == chunk.run:
             raise StreamError(
                 f"rate or leads changed {MOST_STREAM_CHANGES} times in a row: make the device keep to one kind"
             )
 
-    @property
-    def delay_s(self) -> float:
-        """What the door adds to the delay of every decision."""
-        return self.door.delay_s if self.door else 0.0
+    def forget_counts(self) -> None:
+        """Count samples and gaps from here on."""
+        self.analysed = self.lost = self.gaps = self.missing = 0
 
-    def shown(self, added_ms: float) -> None:
-        """The latest beat has reached the person, so much later than its samples arrived."""
-        self._added_ms.append(added_ms)
-        self._latency = None
+    def start(self, run: RunStart) -> None:
+        """Begin a run."""
+        self.run, self.ended, self.lead_state = run.run, False, "ok"
+        self.beats.clear()
 
-    def latency(self) -> LatencySummary | None:
-        """Delays of the last beats, None before the first."""
-        if not self._added_ms or not self.beats:
-            return None
-        if self._latency is None:
-            waited = median(beat.decided - beat.sample for beat in self.beats) / FS + self.delay_s
-            p50, p99 = np.percentile(self._added_ms, (50, 99)).tolist()
-            under_way = median(max(0.0, beat.arrived_s - beat.sent_s) if beat.sent_s else 0.0 for beat in self.beats)
-            self._latency = LatencySummary(1000 * waited, p50, p99, 1000 * under_way)
-        return self._latency
-
-    def view(self, history: SampleRing, rhythms: RateTracker, samples: int, state: BedStatus, now_s: float) -> BedView:
-        """The bed as the dashboard shows it at `now_s`, with the last `samples` of its wave.
-
-        Its `ledger` holds what reached this stage; the link knows what was sent.
-        """
-        head = int(history.head[self.row])
-        return BedView(
-            bed=self.name,
-            lead=self.door.lead.name if self.door else "",
-            state=state,
-            wave=history.last(self.row, samples),
-            head=head,
-            beats=tuple(self.beats),
-            rhythm=rhythms.view(self.row, head),
-            gaps=self.gaps,
-            missing=self.missing,
-            latency=self.latency(),
-            ledger=Ledger(self.analysed + self.lost, self.analysed, self.lost),
-            behind_s=max(0.0, now_s - self.sent_s) if self.sent_s and not self.ended else 0.0,
-        )
+    def extend_gap(self, gap: Gap) -> None:
+        """Take a gap, or the next piece of the one that the bed is in."""
+        self.missing += gap.count
+        if self.gap is None:
+            self.gaps += 1
+            self.gap = gap
+        else:
+            self.gap = replace(self.gap, count=self.gap.count + gap.count)

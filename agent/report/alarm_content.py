@@ -1,4 +1,4 @@
-"""What the report says of the alarms: how many, when, and each with its strip."""
+"""The section of the report about alarms: how many, when, and each with its strip."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -21,70 +21,71 @@ from agent.report.styles import (
 from model.records.resample import FS
 
 MOST_STRIPS = 400
-"""Alarms that are shown with their strip, the most urgent first."""
+"""Alarms shown with their strip, the most urgent first."""
 MOST_ROWS = 400
-"""Alarms beyond those that are told in a line."""
+"""Further alarms, each listed in one row."""
 AROUND_S = 10.0
-"""Before and after the announcement, where no strip was kept."""
+"""Signal before and after the announcement if the monitor kept no strip."""
 
 
-def alarm_section(reading: BedRecording, strips: dict[AlarmKey, Strip]) -> ReportSection:
-    """All alarms."""
-    section = ReportSection("Alarms", anew=bool(reading.alarms))
-    if not reading.alarms:
-        if reading.length_s:
+def alarm_section(recording: BedRecording, strips: dict[AlarmKey, Strip]) -> ReportSection:
+    """Return the section of all alarms, with the strips that the monitor kept."""
+    section = ReportSection("Alarms", new_page=bool(recording.alarms))
+    if not recording.alarms:
+        if recording.length_s:
             section.blocks.append(ReportNote("No alarms."))
         return section
-    section.blocks += [ReportFigure(alarm_chart(reading, reading.alarms)), _condition_table(reading.alarms)]
-    shown, rest = choose_shown_alarms(reading.alarms)
-    if rest or reading.alarm_count > len(reading.alarms):
-        text = f"{reading.alarm_count:,} alarms: the {len(shown):,} most urgent follow with their strips."
+    section.blocks += [ReportFigure(alarm_chart(recording, recording.alarms)), _condition_table(recording.alarms)]
+    shown, rest = choose_shown_alarms(recording.alarms)
+    if rest or recording.alarm_count > len(recording.alarms):
+        text = f"{recording.alarm_count:,} alarms: the {len(shown):,} most urgent follow with their strips."
         section.blocks.append(ReportNote(text))
-    section.blocks += [_build_alarm_figure(reading, alarm, strips.get(alarm_key(alarm))) for alarm in shown]
+    section.blocks += [_build_alarm_figure(recording, alarm, strips.get(alarm_key(alarm))) for alarm in shown]
     if rest:
-        section.blocks.append(_other_alarms_table(reading, rest))
+        section.blocks.append(_other_alarms_table(recording, rest))
     return section
 
 
 def choose_shown_alarms(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alarm]]:
-    """Those that are shown with a strip, and the others, each in the order in which they were told."""
+    """Return the alarms shown with a strip, and the others, each in the order of announcement."""
     order = sorted(range(len(alarms)), key=lambda i: (PRIORITIES.index(alarms[i].priority), i))
     first = set(order[:MOST_STRIPS])
     return [alarms[i] for i in sorted(first)], [alarms[i] for i in range(len(alarms)) if i not in first]
 
 
-def _build_alarm_figure(reading: BedRecording, alarm: Alarm, strip: Strip | None) -> ReportBlock:
+def _build_alarm_figure(recording: BedRecording, alarm: Alarm, strip: Strip | None) -> ReportBlock:
     colour = PRIORITY_COLOURS[alarm.priority]
-    known_s = reading.time_of(alarm.run, alarm.announced)
+    known_s = recording.time_of(alarm.run, alarm.announced)
+    # The reason of some alarms names the condition already.
     title = f"{alarm.condition}: {alarm.text}" if alarm.condition not in alarm.text else alarm.text
     begin_s: float | None = None
     if strip is not None:
-        begin_s, seconds = reading.time_of(alarm.run, strip.first), len(strip.wave) / FS
+        begin_s, seconds = recording.time_of(alarm.run, strip.first), len(strip.wave) / FS
     elif known_s is not None:
         begin_s, seconds = known_s - AROUND_S, 2 * AROUND_S
-    details = _describe_alarm_times(reading, alarm)
+    details = _describe_alarm_times(recording, alarm)
     if begin_s is None or not seconds:
         details += "; no strip was kept"
         begin_s, seconds = 0.0, 0.0
     onset_s, ended_s = (
-        None if sample is None else reading.time_of(alarm.run, sample) for sample in (alarm.onset, alarm.ended)
+        None if sample is None else recording.time_of(alarm.run, sample) for sample in (alarm.onset, alarm.ended)
     )
     flags = tuple(
         StripFlag(at_s - begin_s, word, GREY_INK if word == "end" else colour)
         for at_s, word in ((onset_s, "onset"), (known_s, "announced"), (ended_s, "end"))
         if at_s is not None and 0 <= at_s - begin_s <= seconds
     )
-    said = f"Alarm of {alarm.priority} priority, {title}. {details}."
+    description = f"Alarm of {alarm.priority} priority, {title}. {details}."
     wave = None if strip is None else strip.wave
-    picture = strip_picture(build_strip_drawing(reading, begin_s, seconds, flags, said, wave))
+    picture = strip_picture(build_strip_drawing(recording, begin_s, seconds, flags, description, wave))
     return ReportFigure(picture, title, details, alarm.priority.upper(), colour)
 
 
-def _describe_alarm_times(reading: BedRecording, alarm: Alarm) -> str:
-    """Onset, announcement, end and acknowledgement in words."""
-    onset_s = reading.time_of(alarm.run, alarm.onset)
-    if onset_s is not None and reading.started_s is not None:
-        parts = [f"onset {date_and_time(reading.started_s + onset_s)}"]
+def _describe_alarm_times(recording: BedRecording, alarm: Alarm) -> str:
+    """Return onset, announcement, end and acknowledgement in words."""
+    onset_s = recording.time_of(alarm.run, alarm.onset)
+    if onset_s is not None and recording.started_s is not None:
+        parts = [f"onset {date_and_time(recording.started_s + onset_s)}"]
     else:
         parts = [f"announced {date_and_time(alarm.announced_s)}"]
     parts.append(f"announced {max(0, alarm.announced - alarm.onset) / FS:.1f} s later")
@@ -109,31 +110,34 @@ def _condition_table(alarms: Sequence[Alarm]) -> ReportBlock:
         groups.setdefault((PRIORITIES.index(alarm.priority), alarm.condition), []).append(alarm)
     rows = []
     for (priority, condition), group in sorted(groups.items()):
-        lasted = [max(0, one.ended - one.onset) / FS for one in group if one.ended is not None]
-        delays = [max(0, one.announced - one.onset) / FS for one in group]
-        seen = [one.acknowledged_s - one.announced_s for one in group if one.acknowledged_s is not None]
+        lasted_s = [max(0, alarm.ended - alarm.onset) / FS for alarm in group if alarm.ended is not None]
+        delays_s = [max(0, alarm.announced - alarm.onset) / FS for alarm in group]
+        acknowledged_s = [
+            alarm.acknowledged_s - alarm.announced_s for alarm in group if alarm.acknowledged_s is not None
+        ]
         rows.append(
             (
                 PRIORITIES[priority],
                 condition,
                 f"{len(group):,}",
-                duration_in_words(max(lasted)) if lasted else NONE,
-                duration_in_words(sum(lasted)) if lasted else NONE,
-                f"{median(delays):.1f} s",
-                f"{len(seen):,}",
-                duration_in_words(max(0.0, median(seen))) if seen else NONE,
+                duration_in_words(max(lasted_s)) if lasted_s else NONE,
+                duration_in_words(sum(lasted_s)) if lasted_s else NONE,
+                f"{median(delays_s):.1f} s",
+                f"{len(acknowledged_s):,}",
+                duration_in_words(max(0.0, median(acknowledged_s))) if acknowledged_s else NONE,
             )
         )
     heads = (
-        *("priority", "condition", "alarms", "longest", "all together"),
+        *("priority", "condition", "alarms", "longest", "total"),
         *("onset to announced, median", "acknowledged", "after, median"),
     )
     return ReportTable(heads, tuple(rows), "llrrrrrr", (0.09, 0.21, 0.08, 0.12, 0.14, 0.18, 0.1, 0.1), "By condition")
 
 
-def _other_alarms_table(reading: BedRecording, alarms: Sequence[Alarm]) -> ReportBlock:
+def _other_alarms_table(recording: BedRecording, alarms: Sequence[Alarm]) -> ReportBlock:
     rows = tuple(
-        (one.priority, one.condition, one.text, _describe_alarm_times(reading, one)) for one in alarms[:MOST_ROWS]
+        (alarm.priority, alarm.condition, alarm.text, _describe_alarm_times(recording, alarm))
+        for alarm in alarms[:MOST_ROWS]
     )
     more = f", {MOST_ROWS} of {len(alarms):,}" if len(alarms) > MOST_ROWS else ""
     heads = ("priority", "condition", "reason", "when")

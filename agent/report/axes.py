@@ -1,4 +1,4 @@
-"""Axes of the report's charts: from values to points of a picture, with lines, numbers and names."""
+"""Axes of the charts: they turn values into points of a picture, and draw grid lines, numbers and names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from agent.report.picture import GREY, INK, LINE, PALE, Picture, Points, round_t
 from agent.report.styles import day_of_month, time_of_day
 
 LEFT, RIGHT = 46.0, 8.0
-"""Points beside a chart of the whole width."""
+"""Points left and right of a chart of the whole width."""
 _CLOCK_STEPS_S = (
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600),
     *(7200, 10_800, 14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_419_200),
@@ -19,7 +19,7 @@ MOST_CLOCKS = 16
 
 @dataclass(frozen=True, slots=True)
 class ChartAxes:
-    """A field of a picture, `left` to `right` and `top` to `bottom`, for values of two spans."""
+    """An area of a picture, in points, for values within `x_span` and `y_span`."""
 
     picture: Picture
     left: float
@@ -30,21 +30,25 @@ class ChartAxes:
     y_span: tuple[float, float]
 
     def x(self, value: Points) -> Points:
+        """Return the places (n,) in points of values (n,) of the horizontal axis."""
         low, high = self.x_span
         return self.left + (np.asarray(value, np.float64) - low) / ((high - low) or 1.0) * (self.right - self.left)
 
     def y(self, value: Points) -> Points:
+        """Return the places (n,) in points, from the top, of values (n,) of the vertical axis."""
         low, high = self.y_span
         return self.bottom - (np.asarray(value, np.float64) - low) / ((high - low) or 1.0) * (self.bottom - self.top)
 
     def at_x(self, value: float) -> float:
+        """Return the place of one value of the horizontal axis."""
         return float(self.x(np.array(value)))
 
     def at_y(self, value: float) -> float:
+        """Return the place of one value of the vertical axis."""
         return float(self.y(np.array(value)))
 
     def frame(self, name: str, most: int = 4, marks: Sequence[float] | None = None) -> None:
-        """The level lines with their numbers, and what they are."""
+        """Draw horizontal lines with their numbers, and the name of the axis."""
         for value in round_ticks(*self.y_span, most) if marks is None else marks:
             y = self.at_y(value)
             self.picture.line((self.left, y, self.right, y), PALE if value != self.y_span[0] else LINE, 0.6)
@@ -52,7 +56,7 @@ class ChartAxes:
         self.picture.text(self.left - 34, (self.top + self.bottom) / 2, name, 7.5, GREY, "middle", turned=True)
 
     def numbers(self, name: str, marks: Sequence[float]) -> None:
-        """Numbers below the field, and what they are."""
+        """Draw numbers below the area, and the name of the axis."""
         for value in marks:
             x = self.at_x(value)
             self.picture.line((x, self.bottom, x, self.bottom + 3), LINE, 0.6)
@@ -60,10 +64,11 @@ class ChartAxes:
         self.picture.text((self.left + self.right) / 2, self.bottom + 22, name, 7.5, GREY, "middle")
 
     def clocks(self, started_s: float | None) -> None:
-        """Times of day below the field (or hours from the start), with faint lines through it."""
+        """Draw times of day below the area (or hours from the start), with faint lines through it."""
         zero = started_s or 0.0
         low, high = self.x_span
         step = next((s for s in _CLOCK_STEPS_S if (high - low) / s <= MOST_CLOCKS), (high - low) / MOST_CLOCKS)
+        # Ticks lie on round times of the clock, not of the recording.
         first = np.ceil((zero + low) / step) * step
         for i in range(MOST_CLOCKS + 2):
             at = first + i * step - zero
@@ -79,12 +84,12 @@ class ChartAxes:
 def make_time_axes(
     picture: Picture, top: float, bottom: float, length_s: float, y_span: tuple[float, float]
 ) -> ChartAxes:
-    """A chart of the whole width over the whole time."""
+    """Return axes of the whole width over the whole recording."""
     return ChartAxes(picture, LEFT, picture.width - RIGHT, top, bottom, (0.0, max(length_s, 1.0)), y_span)
 
 
 def draw_chart_heading(picture: Picture, x: float, y: float, text: str, more: str = "") -> None:
-    """What a chart shows, above it."""
+    """Write the title of a chart, with an explanation beside it."""
     picture.text(x, y, text, 9, INK, bold=True)
     if more:
         picture.text(x + 5.5 * len(text) + 9, y, more, 7.5, GREY)

@@ -1,13 +1,14 @@
-"""What the report says of the beats: rate, classes, extremes and variability."""
+"""Sections of the report about the beats: rate, classes, extremes and heart-rate variability."""
 
 import numpy as np
 
+from agent.core.config import Config
+from agent.core.messages import FloatArray
 from agent.report.bed_recording import BedRecording
 from agent.report.charts import class_chart, rate_chart, tachogram_chart
 from agent.report.document import ReportBlock, ReportFigure, ReportNote, ReportSection, ReportTable
 from agent.report.ecg_paper import StripDrawing, StripFlag, strip_picture, typical_beat_picture
 from agent.report.findings import (
-    PAUSE_S,
     BeatFindings,
     EctopicRun,
     TimeBins,
@@ -17,7 +18,7 @@ from agent.report.findings import (
 )
 from agent.report.hrv_charts import hrv_picture
 from agent.report.styles import CLASS_NAMES, DASH, NONE, number_or_dash, share_in_percent, time_of_day
-from agent.report.typical_beats import build_typical_beats
+from agent.report.typical_beats import AVERAGED, build_typical_beats
 from model.records.wfdb_records import CLASSES
 from model.rhythm.hrv import (
     NNIntervals,
@@ -29,67 +30,71 @@ from model.rhythm.hrv import (
 )
 
 MOST_EXTREME_STRIPS = 3
-"""Of the longest pauses and runs."""
+"""Longest pauses and runs that are shown with a strip."""
 LONG_RUN_S = 7.0
-"""A run that is longer has 20 s of paper."""
+"""A longer run gets a strip of 20 s."""
 LEAST_NN_SHARE = 0.8
 FEW_INTERVALS_NOTE = (
-    "Fewer than 80 % of the NN intervals could be used (ectopy, fibrillation or noise): read these figures with care."
+    f"Fewer than {100 * LEAST_NN_SHARE:g} % of the NN intervals could be used (ectopy, fibrillation or noise): read "
+    "these figures with care."
 )
 
 
-def rate_section(reading: BedRecording, found: BeatFindings) -> ReportSection:
-    """Rate and intervals over the whole recording."""
+def rate_section(recording: BedRecording, findings: BeatFindings) -> ReportSection:
+    """Return the section of rate and RR intervals over the whole recording."""
     return ReportSection(
-        "Rate and rhythm", [ReportFigure(rate_chart(reading, found)), ReportFigure(tachogram_chart(reading))]
+        "Rate and rhythm", [ReportFigure(rate_chart(recording, findings)), ReportFigure(tachogram_chart(recording))]
     )
 
 
-def beat_section(reading: BedRecording, found: BeatFindings) -> ReportSection:
-    """Classes over time, the typical beat of each, ectopy in figures."""
-    parts = choose_time_bins(reading.started_s, reading.length_s)
-    section = ReportSection("Beats", [ReportFigure(class_chart(reading, found, parts))], anew=True)
-    made = build_typical_beats(reading)
-    if made:
+def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSection:
+    """Return the section of classes over time, the typical beat of each, and ectopy in figures."""
+    bins = choose_time_bins(recording.started_s, recording.length_s)
+    section = ReportSection("Beats", [ReportFigure(class_chart(recording, findings, bins))], new_page=True)
+    typical = build_typical_beats(recording)
+    if typical:
         section.blocks.append(
             ReportFigure(
-                typical_beat_picture(made), "Typical beats", "Median of up to 160 beats of each class, on some of them."
+                typical_beat_picture(typical),
+                "Typical beats",
+                f"Median of up to {AVERAGED} beats of each class, on some of them.",
             )
         )
-    section.blocks += [_ectopic_beats_table(found), _time_bin_table(reading, found, parts)]
+    section.blocks += [_ectopic_beats_table(findings), _time_bin_table(recording, findings, bins)]
     return section
 
 
-def extreme_section(reading: BedRecording, found: BeatFindings) -> ReportSection:
-    """Slowest and fastest rate, longest pauses, longest runs, each with its strip."""
-    section = ReportSection("Extremes", anew=True)
-    at_s = reading.beats.at_s
-    for name, index in (("Slowest rate", found.slowest), ("Fastest rate", found.fastest)):
+def extreme_section(recording: BedRecording, findings: BeatFindings, config: Config) -> ReportSection:
+    """Return the section of slowest and fastest rate, longest pauses and longest runs, each with its strip."""
+    section = ReportSection("Extremes", new_page=True)
+    at_s = recording.beats.at_s
+    for name, index in (("Slowest rate", findings.slowest), ("Fastest rate", findings.fastest)):
         if index is not None:
-            title = f"{name}: {found.rate[index]:.0f} per minute over 8 beats"
-            section.blocks.append(_strip_figure(reading, title, float(at_s[index]) - 5, 10.0))
-    for index in found.pauses[:MOST_EXTREME_STRIPS]:
-        end_s, rr = float(at_s[index]), float(reading.beats.rr_s[index])
+            title = f"{name}: {findings.rate[index]:.0f} per minute"
+            section.blocks.append(_strip_figure(recording, title, float(at_s[index]) - 5, 10.0))
+    for index in findings.pauses[:MOST_EXTREME_STRIPS]:
+        end_s, rr = float(at_s[index]), float(recording.beats.rr_s[index])
         seconds = 10.0 if rr < 9 else 20.0
-        section.blocks.append(_strip_figure(reading, f"Pause: RR {rr:.2f} s", end_s - rr / 2 - seconds / 2, seconds))
-    if not found.pauses:
-        section.blocks.append(ReportNote(f"No RR interval of {PAUSE_S:g} s or more."))
+        section.blocks.append(_strip_figure(recording, f"Pause: RR {rr:.2f} s", end_s - rr / 2 - seconds / 2, seconds))
+    if not findings.pauses:
+        section.blocks.append(ReportNote(f"No RR interval over {config.alarms.pause_s:g} s."))
     for name, word in (("V", "ventricular"), ("S", "supraventricular")):
-        for run in found.runs[name][: MOST_EXTREME_STRIPS if name == "V" else 1]:
-            section.blocks.append(_ectopic_run_figure(reading, run, word))
-        if not found.runs[name]:
-            section.blocks.append(ReportNote(f"No run of 3 or more {word} beats."))
+        for run in findings.runs[name][: MOST_EXTREME_STRIPS if name == "V" else 1]:
+            section.blocks.append(_ectopic_run_figure(recording, run, word))
+        if not findings.runs[name]:
+            section.blocks.append(ReportNote(f"No run of {config.alarms.v_run_beats} or more {word} beats."))
     return section
 
 
 def variability_section(nn: NNIntervals) -> ReportSection:
-    """Time domain, frequency domain and Poincaré plot."""
-    section = ReportSection("Heart-rate variability", anew=True)
+    """Return the section of time domain, frequency domain and Poincaré plot."""
+    section = ReportSection("Heart-rate variability", new_page=True)
     figures = measure_time_domain(nn)
     if figures is None:
         section.blocks.append(ReportNote("No interval between two normal beats in a row: nothing to measure."))
         return section
-    power, cloud = measure_nn_spectrum(nn), measure_poincare(nn)
+    power = measure_nn_spectrum(nn)
+    cloud = measure_poincare(nn)
     section.blocks.append(ReportFigure(hrv_picture(nn, power, cloud)))
     section.blocks += [_time_domain_table(figures, nn), _power_table(power)]
     if nn.share < LEAST_NN_SHARE:
@@ -98,73 +103,77 @@ def variability_section(nn: NNIntervals) -> ReportSection:
 
 
 def build_strip_drawing(
-    reading: BedRecording,
+    recording: BedRecording,
     begin_s: float,
     seconds: float,
     flags: tuple[StripFlag, ...],
     title: str,
-    wave: np.ndarray | None = None,
+    wave: FloatArray | None = None,
 ) -> StripDrawing:
-    """A strip of the time line with its beats, of the signal there or of a wave that was kept."""
-    first, stop = np.searchsorted(reading.beats.at_s, (begin_s, begin_s + seconds))
-    labels = reading.beats.label[first:stop].tolist()
+    """Return the strip from `begin_s` on with its beats.
+
+    `wave` (n,) float32 mV at 125 Hz is what the monitor kept of it; without it the recorded signal is read.
+    """
+    first, stop = np.searchsorted(recording.beats.at_s, (begin_s, begin_s + seconds))
+    labels = recording.beats.label[first:stop].tolist()
     beats = [
         (at_s - begin_s, CLASSES[label])
-        for at_s, label in zip(reading.beats.at_s[first:stop].tolist(), labels, strict=True)
+        for at_s, label in zip(recording.beats.at_s[first:stop].tolist(), labels, strict=True)
     ]
-    zero = reading.started_s or 0.0
+    zero = recording.started_s or 0.0
     clocks = [time_of_day(zero + begin_s + 10.0 * row) for row in range(int(np.ceil(seconds / 10.0)))]
     return StripDrawing(
-        reading.wave(begin_s, seconds) if wave is None else wave, beats, flags, clocks, reading.lead, title
+        recording.wave(begin_s, seconds) if wave is None else wave, beats, flags, clocks, recording.lead, title
     )
 
 
-def _strip_figure(reading: BedRecording, title: str, begin_s: float, seconds: float) -> ReportBlock:
-    begin_s = max(0.0, min(begin_s, reading.length_s - seconds))
-    at = time_of_day((reading.started_s or 0.0) + begin_s)
-    strip = build_strip_drawing(reading, begin_s, seconds, (), f"{title}. ECG strip from {at}, {seconds:g} s.")
+def _strip_figure(recording: BedRecording, title: str, begin_s: float, seconds: float) -> ReportBlock:
+    begin_s = max(0.0, min(begin_s, recording.length_s - seconds))
+    at = time_of_day((recording.started_s or 0.0) + begin_s)
+    strip = build_strip_drawing(recording, begin_s, seconds, (), f"{title}. ECG strip from {at}, {seconds:g} s.")
     return ReportFigure(strip_picture(strip), title, f"from {at}")
 
 
-def _ectopic_run_figure(reading: BedRecording, run: EctopicRun, word: str) -> ReportBlock:
-    begin, end = (float(reading.beats.at_s[at]) for at in (run.first, run.stop - 1))
+def _ectopic_run_figure(recording: BedRecording, run: EctopicRun, word: str) -> ReportBlock:
+    begin, end = (float(recording.beats.at_s[at]) for at in (run.first, run.stop - 1))
     seconds = 20.0 if end - begin > LONG_RUN_S else 10.0
     begin_s = begin - max(1.0, (seconds - (end - begin)) / 2)
-    return _strip_figure(reading, f"Run of {len(run):,} {word} beats, {run.rate:.0f} per minute", begin_s, seconds)
+    return _strip_figure(recording, f"Run of {len(run):,} {word} beats, {run.rate:.0f} per minute", begin_s, seconds)
 
 
-def _ectopic_beats_table(found: BeatFindings) -> ReportBlock:
+def _ectopic_beats_table(findings: BeatFindings) -> ReportBlock:
     rows = []
     for name in "VS":
-        count, runs = found.counts[CLASSES.index(name)], found.runs[name]
+        count = findings.counts[CLASSES.index(name)]
+        runs = findings.runs[name]
         fastest = max((run.rate for run in runs), default=None)
         rows.append(
             (
                 f"{name} {CLASS_NAMES[name]}",
                 f"{count:,}",
-                share_in_percent(found.share(name)),
-                f"{found.couplets[name]:,}",
-                f"{found.run_count[name]:,}",
+                share_in_percent(findings.share(name)),
+                f"{findings.couplets[name]:,}",
+                f"{findings.run_count[name]:,}",
                 f"{len(runs[0]):,} beats" if runs else NONE,
                 f"{fastest:.0f} /min" if fastest else NONE,
-                f"{found.bigeminy:,}" if name == "V" else NONE,
+                f"{findings.bigeminy:,}" if name == "V" else NONE,
             )
         )
     heads = ("ectopy", "beats", "burden", "couplets", "runs", "longest run", "fastest of the longest", "in bigeminy")
     return ReportTable(heads, tuple(rows), "lrrrrrrr", (0.2, 0.1, 0.1, 0.1, 0.1, 0.13, 0.17, 0.1), "Ectopic beats")
 
 
-def _time_bin_table(reading: BedRecording, found: BeatFindings, parts: TimeBins) -> ReportBlock:
-    counts = count_by_bin(reading.beats, parts)
-    least, mean, most = bin_extremes(found.rate, reading.beats.at_s, parts)
-    pauses = np.bincount(parts.of(reading.beats.at_s[found.paused]), minlength=len(parts))
-    zero = reading.started_s or 0.0
+def _time_bin_table(recording: BedRecording, findings: BeatFindings, bins: TimeBins) -> ReportBlock:
+    counts = count_by_bin(recording.beats, bins)
+    least, mean, most = bin_extremes(findings.rate, recording.beats.at_s, bins)
+    pauses = np.bincount(bins.of(recording.beats.at_s[findings.paused]), minlength=len(bins))
+    zero = recording.started_s or 0.0
     rows = []
-    for i in range(len(parts)):
-        begin = time_of_day(zero + float(parts.edges[i]), seconds=parts.step_s < 60)
-        end = time_of_day(zero + float(parts.edges[i + 1]), seconds=parts.step_s < 60)
+    for i in range(len(bins)):
+        begin = time_of_day(zero + float(bins.edges[i]), seconds=bins.step_s < 60)
+        end = time_of_day(zero + float(bins.edges[i + 1]), seconds=bins.step_s < 60)
         beats = [f"{count:,}" for count in counts[i].tolist()]
-        rates = [number_or_dash(float(part[i])) for part in (least, mean, most)]
+        rates = [number_or_dash(float(values[i])) for values in (least, mean, most)]
         rows.append((f"{begin} {DASH} {end}", f"{int(counts[i].sum()):,}", *beats, *rates, f"{int(pauses[i]):,}"))
     heads = ("time", "beats", *CLASSES, "rate min", "mean", "max", "pauses")
     widths = (0.17, 0.1, 0.1, *[0.08] * 4, *[0.09] * 3, 0.08)

@@ -1,4 +1,4 @@
-"""A recording of one bed as arrays on one time line: beats, alarms, and the signal wherever it is asked for."""
+"""A recording of one bed on one time line: beats and alarms, and the signal of any stretch on request."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.lead_input import UNITS_MV
 from agent.core.events import Event
+from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, FloatArray, Ledger, Strip
 from agent.core.wording import event_text
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
@@ -19,17 +19,18 @@ from model.records.resample import FS
 from model.records.wfdb_records import CLASSES, default_lead
 
 LONGEST_S = 366 * 86_400.0
-"""A recording that is said to be longer is none."""
+"""A recording that claims to be longer is refused."""
 MOST_ALARMS, MOST_EVENTS = 20_000, 5_000
-"""Of one bed that are read."""
+"""Alarms and events that are read of one bed."""
 LONGEST_RR_S = 60.0
+"""A longer RR interval is taken as unknown."""
 TimeArray = NDArray[np.float64]
 AlarmKey = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpan:
-    """A run on the time line: its samples `first` to `stop` (125 Hz) begin at `at_s`, seconds from the start."""
+    """A run on the time line: its samples `first` to `stop` (125 Hz) begin `at_s` seconds from the start."""
 
     run: str
     first: float
@@ -38,12 +39,17 @@ class RunSpan:
 
     @property
     def end_s(self) -> float:
+        """Seconds from the start at which the run ends."""
         return self.at_s + (self.stop - self.first) / FS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedBeats:
-    """All beats (n,) in order: `at_s` on the time line, `label` by its place in CLASSES, `rr_s` (NaN: none), `run`."""
+    """All n beats in order, each field (n,).
+
+    `at_s` seconds on the time line, `label` the index in CLASSES, `rr_s` the RR interval that ends at the beat (NaN if
+    it is unknown), `run` the index of its run.
+    """
 
     at_s: TimeArray
     label: NDArray[np.int8]
@@ -54,26 +60,27 @@ class RecordedBeats:
         return len(self.at_s)
 
     def of(self, name: str) -> NDArray[np.bool_]:
-        """Which are of a class."""
+        """Return which beats (n,) are of a class."""
         return np.asarray(self.label == CLASSES.index(name))
 
 
 class BedRecording:
-    """What was recorded of one bed. Raises RecordError where it cannot be read.
+    """What was recorded of one bed. Raises RecordError if it cannot be read.
 
-    `started_s` Unix time of the start of the time line, None where there is no signal to tell it; `length_s` of the
-    time line; `lead` the analysed one. `alarms`, `events`: the first of them where there are very many, with their
-    number in `alarm_count`.
+    `started_s` is the Unix time at which the time line starts, None without any signal; `length_s` its length; `lead`
+    the analysed lead. `alarms` and `events` hold the first ones if there are very many; `alarm_count` counts all.
     """
 
     def __init__(self, session: RecordedSession, bed: str) -> None:
-        self.bed, self.about, self.live = bed, session.about, session.live
+        self.bed = bed
+        self.about = session.about
+        self.live = session.live
         self.segments = session.segments(bed)
         self.places = _place_runs(session, bed, self.segments)
         self._by_run = {place.run: i for i, place in enumerate(self.places)}
         self.length_s = max((place.end_s for place in self.places), default=0.0)
         if self.length_s > LONGEST_S:
-            raise RecordError(f"the recording of bed {bed} is said to last {self.length_s / 86_400:.0f} days")
+            raise RecordError(f"the recording of bed {bed} claims to last {self.length_s / 86_400:.0f} days")
         self.started_s = _timeline_start(self.segments, self.places)
         self.ledger: Ledger = session.ledger(bed)
         self.beats = self._beats(session)
@@ -81,12 +88,12 @@ class BedRecording:
         self.alarm_count = session.alarm_count(bed)
         self.events: list[tuple[float, Event]] = list(islice(session.events(bed), MOST_EVENTS))
         self.lead = _analysed_lead(self.segments, self.events)
-        self._firsts: dict[str, list[RecordedSegment]] = {}
+        self._segments_of: dict[str, list[RecordedSegment]] = {}
         for segment in self.segments:
-            self._firsts.setdefault(segment.run, []).append(segment)
+            self._segments_of.setdefault(segment.run, []).append(segment)
 
     def time_of(self, run: str, sample: float) -> float | None:
-        """Seconds from the start of a sample (125 Hz) of a run; None where that is unknown."""
+        """Return the time of a sample (125 Hz) of a run in seconds from the start; None for an unknown run."""
         index = self._by_run.get(run)
         if index is None:
             return None
@@ -94,28 +101,33 @@ class BedRecording:
         return place.at_s + (sample - place.first) / FS
 
     def fibrillating(self, at_s: TimeArray) -> NDArray[np.bool_]:
-        """Which times lie in an alarm of ventricular fibrillation, where what is found are no heart beats."""
-        found = np.zeros(len(at_s), np.bool_)
+        """Return which times (n,) in seconds lie in an alarm of ventricular fibrillation.
+
+        What is detected there are no heart beats.
+        """
+        inside = np.zeros(len(at_s), np.bool_)
         for alarm in self.alarms:
             onset_s = self.time_of(alarm.run, alarm.onset)
             if alarm.condition == "ventricular fibrillation" and onset_s is not None:
                 ended_s = self.length_s if alarm.ended is None else self.time_of(alarm.run, alarm.ended)
-                found |= (at_s >= onset_s) & (at_s <= (self.length_s if ended_s is None else ended_s))
-        return found
+                inside |= (at_s >= onset_s) & (at_s <= (self.length_s if ended_s is None else ended_s))
+        return inside
 
     def run_at(self, at_s: float) -> RunSpan | None:
-        """The run that a time lies in, or that ended last before it."""
+        """Return the run that a time lies in, or the last one before it."""
+        # Half a sample of tolerance: the times of runs come from clocks, in floating point.
         index = bisect_right([place.at_s for place in self.places], at_s + 0.5 / FS) - 1
         return self.places[index] if index >= 0 else None
 
     def wave(self, at_s: float, seconds: float) -> FloatArray:
-        """The analysed lead (n,) float32 mV at 125 Hz from a time on, NaN where there is none."""
+        """Return the analysed lead from a time on: (n,) float32 mV at 125 Hz, NaN where nothing was recorded."""
         out = np.full(max(0, round(seconds * FS)), np.nan, np.float32)
+        # A stretch that crosses runs shows the run in its middle; the rest stays NaN.
         place = self.run_at(at_s + seconds / 2)
         if place is None:
             return out
         first = round(place.first + (at_s - place.at_s) * FS)
-        for segment in self._firsts.get(place.run, ()):
+        for segment in self._segments_of.get(place.run, ()):
             scale = FS / segment.fs
             begin, end = segment.first * scale - first, (segment.first + segment.count) * scale - first
             if end > 0 and begin < len(out):
@@ -123,18 +135,18 @@ class BedRecording:
         return out
 
     def rails(self, segment: RecordedSegment) -> tuple[float, float]:
-        """The least and greatest value that the converter of the analysed lead can tell, in mV."""
+        """Return the least and greatest value of the converter of the analysed lead, in mV."""
         lead = segment.leads[self._index(segment)]
         scale = UNITS_MV.get(lead.unit, np.nan) / lead.gain
         return (lead.low - lead.offset) * scale, (lead.high - lead.offset) * scale
 
     def millivolts(self, segment: RecordedSegment, start: int, stop: int) -> FloatArray:
-        """The analysed lead of samples of a segment, (n,) float32; NaN where there is no value."""
+        """Return the analysed lead of samples `start` to `stop` of a segment: (n,) float32 mV, NaN without a value."""
         index = self._index(segment)
         lead = segment.leads[index]
         try:
             column = read_segment_counts(segment, start, stop)[:, index]
-        except RecordError:  # deleted meanwhile
+        except RecordError:  # a monitor with a size limit deleted the file meanwhile
             return np.full(max(0, min(stop, segment.count) - start), np.nan, np.float32)
         scale = UNITS_MV.get(lead.unit, np.nan) / lead.gain
         wave = ((column - lead.offset) * scale).astype(np.float32)
@@ -146,20 +158,21 @@ class BedRecording:
         return names.index(self.lead) if self.lead in names else default_lead(names)
 
     def _fill(self, out: FloatArray, segment: RecordedSegment, begin: float, end: float) -> None:
-        """Put what a segment has into its place: `begin` and `end` are those of the segment there."""
+        """Copy the samples of a segment into `out` (n,), in which it reaches from `begin` to `end` (at 125 Hz)."""
+        # A millionth of a sample less, so that rounding errors do not skip a slot.
         low, high = max(0, int(np.ceil(begin - 1e-6))), min(len(out), int(np.ceil(end - 1e-6)))
         if high <= low:
             return
         step = segment.fs / FS
-        where = (np.arange(low, high) - begin) * step
-        start, stop = int(where[0]), min(segment.count, int(where[-1]) + 2)
+        places = (np.arange(low, high) - begin) * step
+        start, stop = int(places[0]), min(segment.count, int(places[-1]) + 2)
         stored = self.millivolts(segment, start, stop)
         if not len(stored):
             return
         if step == 1:
-            out[low:high] = stored[np.clip(np.rint(where - start).astype(int), 0, len(stored) - 1)]
+            out[low:high] = stored[np.clip(np.rint(places - start).astype(int), 0, len(stored) - 1)]
         else:
-            out[low:high] = np.interp(where - start, np.arange(len(stored)), stored)
+            out[low:high] = np.interp(places - start, np.arange(len(stored)), stored)
 
     def _beats(self, session: RecordedSession) -> RecordedBeats:
         parts: dict[str, list[tuple[int, int, float]]] = {}
@@ -169,32 +182,36 @@ class BedRecording:
                 parts.setdefault(row.run, []).append((row.sample, CLASSES.index(row.label), rr_s))
         columns: list[tuple[TimeArray, TimeArray, TimeArray, TimeArray]] = []
         for index, place in enumerate(self.places):
-            if found := parts.pop(place.run, None):
-                table = np.array(found, np.float64)
+            if rows := parts.pop(place.run, None):
+                table = np.array(rows, np.float64)
                 table = table[np.argsort(table[:, 0], kind="stable")]
+                # Broken rows lie far outside; a beat may lie up to a second past what is on disk.
                 table = table[(table[:, 0] >= place.first - FS) & (table[:, 0] <= place.stop + FS)]
                 at_s = place.at_s + (table[:, 0] - place.first) / FS
                 columns.append((at_s, table[:, 1], table[:, 2], np.full(len(table), float(index))))
         if not columns:
-            nothing = np.zeros(0)
-            return RecordedBeats(nothing, np.zeros(0, np.int8), nothing, np.zeros(0, np.int32))
+            empty = np.zeros(0)
+            return RecordedBeats(empty, empty.astype(np.int8), empty, empty.astype(np.int32))
         joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
         return RecordedBeats(joined[0], joined[1].astype(np.int8), joined[2], joined[3].astype(np.int32))
 
 
 def read_alarm_strips(session: RecordedSession, bed: str, wanted: set[AlarmKey]) -> dict[AlarmKey, Strip]:
-    """The strips of some alarms, by run, condition and onset."""
-    found = ((alarm_key(strip.alarm), strip) for strip in session.strips(bed))
-    return {key: strip for key, strip in found if key in wanted}
+    """Return the strips of the wanted alarms that the monitor kept, by run, condition and onset."""
+    keyed = ((alarm_key(strip.alarm), strip) for strip in session.strips(bed))
+    return {key: strip for key, strip in keyed if key in wanted}
 
 
 def alarm_key(alarm: Alarm) -> AlarmKey:
-    """What tells an alarm of a bed from any other."""
+    """Return what identifies an alarm of a bed."""
     return alarm.run, alarm.condition, alarm.onset
 
 
 def _place_runs(session: RecordedSession, bed: str, segments: Sequence[RecordedSegment]) -> list[RunSpan]:
-    """The runs of a bed: within a run by index, between runs by the clock, none before the one before it is over."""
+    """Place the runs of a bed on the time line.
+
+    Within a run the sample index counts, between runs the clock. No run begins before the previous one has ended.
+    """
     first_of: dict[str, RecordedSegment] = {}
     stop_of: dict[str, float] = {}
     for segment in segments:
@@ -209,8 +226,9 @@ def _place_runs(session: RecordedSession, bed: str, segments: Sequence[RecordedS
     end_s = 0.0
     for name, (first, stop) in spans.items():
         at_s = end_s
-        if (known := first_of.get(name)) is not None:
-            clock = known.started_s - (known.first / known.fs - first / FS)
+        if (segment_of := first_of.get(name)) is not None:
+            clock = segment_of.started_s - (segment_of.first / segment_of.fs - first / FS)
+            # The first run with signal fixes the zero; earlier runs without signal keep their lengths.
             zero = clock - end_s if zero is None else zero
             at_s = max(end_s, clock - zero)
         places.append(RunSpan(name, first, stop, at_s))
@@ -219,7 +237,7 @@ def _place_runs(session: RecordedSession, bed: str, segments: Sequence[RecordedS
 
 
 def _timeline_start(segments: Sequence[RecordedSegment], places: Sequence[RunSpan]) -> float | None:
-    """Unix time of the start of the time line."""
+    """Return the Unix time at which the time line starts, None without any signal."""
     by_run = {place.run: place for place in places}
     for segment in segments:
         place = by_run[segment.run]

@@ -1,9 +1,10 @@
-"""Charts over the time of a recording: rate, intervals, classes, alarms, quality."""
+"""Charts over the time of a recording: rate, RR intervals, classes, alarms, signal quality."""
 
 from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.core.messages import Alarm
 from agent.report.axes import ChartAxes, draw_chart_heading, make_time_axes
@@ -27,65 +28,67 @@ from agent.report.styles import (
 from model.records.wfdb_records import CLASSES
 
 COLUMN_WIDTH = 1.5
-"""Points of a column of a chart that holds many values."""
+"""Points; a column of a chart that holds many values."""
 CELL_ROW_HEIGHT = 1.25
-"""Points of a row of the tachogram."""
+"""Points; a row of the tachogram."""
 CELL_SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
-"""From so many intervals on a cell is so dark."""
+"""Least number of intervals in a cell, and the opacity it has from there on."""
 FEW_INTERVALS = 3000
-"""Intervals up to which each is a dot that can be seen."""
+"""Up to this number of intervals the dots are larger, so that each can be seen."""
 MOST_LANES = 20
 
 
-def rate_chart(reading: BedRecording, found: BeatFindings) -> Picture:
-    """Least, mean and greatest rate over the whole recording."""
-    rate, at_s = found.rate, reading.beats.at_s
+def rate_chart(recording: BedRecording, findings: BeatFindings) -> Picture:
+    """Draw least, mean and greatest rate over the whole recording."""
+    rate, at_s = findings.rate, recording.beats.at_s
     picture = Picture(122, "Heart rate over the recording: the range in each moment and its mean.")
-    draw_chart_heading(picture, 0, 10, "Heart rate", "per minute, over 8 beats: range (band) and mean (line)")
+    draw_chart_heading(picture, 0, 10, "Heart rate", "per minute, averaged as monitored: range (band) and mean (line)")
     known = rate[np.isfinite(rate)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (40.0, 120.0)
-    axes = make_time_axes(picture, 18, 106, reading.length_s, extend_to_ticks(max(0.0, low - 5), high + 8, 5))
+    axes = make_time_axes(picture, 18, 106, recording.length_s, extend_to_ticks(max(0.0, low - 5), high + 8, 5))
     axes.frame("per minute", 5)
-    axes.clocks(reading.started_s)
+    axes.clocks(recording.started_s)
     if len(known):
         columns = int((axes.right - axes.left) / COLUMN_WIDTH)
-        parts = TimeBins(np.linspace(0, axes.x_span[1], columns + 1), axes.x_span[1] / columns)
-        least, mean, most = bin_extremes(rate, at_s, parts)
-        middle = (parts.edges[:-1] + parts.edges[1:]) / 2
-        there = np.isfinite(mean)
-        few = len(known) < 2 * columns
+        bins = TimeBins(np.linspace(0, axes.x_span[1], columns + 1), axes.x_span[1] / columns)
+        least, mean, most = bin_extremes(rate, at_s, bins)
+        middle = (bins.edges[:-1] + bins.edges[1:]) / 2
+        filled = np.isfinite(mean)
+        few = len(known) < 2 * columns  # then a line through every beat is clearer than means
         x, top, bottom = axes.x(middle), axes.y(most), axes.y(least)
-        picture.lines(np.stack([x, top - 0.3, x, bottom + 0.3], axis=1)[there], BAND, COLUMN_WIDTH + 0.1)
+        # Columns overlap a little, or viewers show seams between them.
+        picture.lines(np.stack([x, top - 0.3, x, bottom + 0.3], axis=1)[filled], BAND, COLUMN_WIDTH + 0.1)
         line = (axes.x(at_s), axes.y(rate)) if few else (x, axes.y(mean))
         picture.path(*line, BLUE, 1.1)
-        _draw_extreme_rate(axes, found.fastest, reading, rate, above=True)
-        _draw_extreme_rate(axes, found.slowest, reading, rate, above=False)
+        _draw_extreme_rate(axes, findings.fastest, recording, rate, above=True)
+        _draw_extreme_rate(axes, findings.slowest, recording, rate, above=False)
     return picture
 
 
-def _draw_extreme_rate(axes: ChartAxes, index: int | None, reading: BedRecording, rate: Points, above: bool) -> None:
-    """A mark at the fastest or slowest rate."""
+def _draw_extreme_rate(axes: ChartAxes, index: int | None, recording: BedRecording, rate: Points, above: bool) -> None:
+    """Mark the fastest or slowest rate."""
     if index is None:
         return
-    at_s, value = float(reading.beats.at_s[index]), float(rate[index])
+    at_s, value = float(recording.beats.at_s[index]), float(rate[index])
     x, y = axes.at_x(at_s), axes.at_y(value)
     axes.picture.box((x - 1.8, y - 1.8, 3.6, 3.6), RED, radius=1.8)
-    text = f"{'max' if above else 'min'} {value:.0f} at {time_of_day((reading.started_s or 0) + at_s)}"
+    text = f"{'max' if above else 'min'} {value:.0f} at {time_of_day((recording.started_s or 0) + at_s)}"
     right = x > axes.right - 90
     level = y - 4 if above or y > axes.bottom - 12 else y + 9
     axes.picture.text(x + (-4 if right else 4), level, text, 7.5, RED, "end" if right else "start")
 
 
-def tachogram_chart(reading: BedRecording) -> Picture:
-    """Every RR interval as a dot, darker where there are many."""
-    rr, at_s = reading.beats.rr_s, reading.beats.at_s
+def tachogram_chart(recording: BedRecording) -> Picture:
+    """Draw every RR interval as a dot, darker where there are many."""
+    rr, at_s = recording.beats.rr_s, recording.beats.at_s
     picture = Picture(122, "Tachogram: all RR intervals over the recording.")
     draw_chart_heading(picture, 0, 10, "RR intervals", "seconds; darker where many lie together")
     known = np.isfinite(rr)
+    # A few pauses must not squeeze all other intervals; they are marked at the upper edge.
     top = float(np.clip(np.quantile(rr[known], 0.999) * 1.25, 1.2, 4.0)) if known.any() else 1.6
-    axes = make_time_axes(picture, 18, 106, reading.length_s, (0.0, top))
+    axes = make_time_axes(picture, 18, 106, recording.length_s, (0.0, top))
     axes.frame("seconds", 5)
-    axes.clocks(reading.started_s)
+    axes.clocks(recording.started_s)
     if not known.any():
         return picture
     width, height = (
@@ -108,9 +111,10 @@ def tachogram_chart(reading: BedRecording) -> Picture:
 
 
 def draw_chart_cells(
-    axes: ChartAxes, chosen: np.ndarray, width: float, height: float, colour: str, opacity: float
+    axes: ChartAxes, chosen: NDArray[np.bool_], width: float, height: float, colour: str, opacity: float
 ) -> None:
-    """Cells (columns, rows) from below, those above each other as one line."""
+    """Draw the chosen cells (columns, rows), rows from below; adjoining cells of a column become one line."""
+    # Each column of cells alternates between starts and ends of its filled stretches.
     padded = np.pad(chosen.astype(np.int8), ((0, 0), (1, 1)))
     turns = np.argwhere(np.diff(padded, axis=1) != 0)
     if not len(turns):
@@ -121,33 +125,35 @@ def draw_chart_cells(
     axes.picture.lines(ends.astype(np.float64), colour, width, opacity)
 
 
-def class_chart(reading: BedRecording, found: BeatFindings, parts: TimeBins) -> Picture:
-    """Beats of each class in each part of the time: all of them, and those other than N."""
-    counts = count_by_bin(reading.beats, parts)
+def class_chart(recording: BedRecording, findings: BeatFindings, bins: TimeBins) -> Picture:
+    """Draw the beats of each class in each part of the time: all beats, and those other than N."""
+    counts = count_by_bin(recording.beats, bins)
     picture = Picture(278, "Beats of each class over the recording, stacked: all, and those other than normal.")
-    span = "hour" if parts.step_s == 3600 else _bin_width_text(parts.step_s)
+    span = "hour" if bins.step_s == 3600 else _bin_width_text(bins.step_s)
     draw_chart_heading(picture, 0, 10, "Beats by class", f"in each {span}")
-    items = [(CLASS_COLOURS[name], f"{name} {CLASS_NAMES[name]} {found.counts[i]:,}") for i, name in enumerate(CLASSES)]
+    items = [
+        (CLASS_COLOURS[name], f"{name} {CLASS_NAMES[name]} {findings.counts[i]:,}") for i, name in enumerate(CLASSES)
+    ]
     draw_colour_legend(picture, 160, 10, items)
     for top, bottom, first in ((20, 118, 0), (150, 258, 1)):
         stack = counts[:, first:]
         axes = make_time_axes(
-            picture, top, bottom, reading.length_s, extend_to_ticks(0.0, max(1.0, float(stack.sum(axis=1).max())), 4)
+            picture, top, bottom, recording.length_s, extend_to_ticks(0.0, max(1.0, float(stack.sum(axis=1).max())), 4)
         )
         axes.frame("beats", 4)
-        axes.clocks(reading.started_s)
-        _draw_class_stacks(axes, stack, parts, CLASSES[first:], reading)
+        axes.clocks(recording.started_s)
+        _draw_class_stacks(axes, stack, bins, CLASSES[first:], recording)
     picture.text(0, 143, "Other than normal", 8, INK, bold=True)
     return picture
 
 
 def _draw_class_stacks(
-    axes: ChartAxes, counts: np.ndarray, parts: TimeBins, names: Sequence[str], reading: BedRecording
+    axes: ChartAxes, counts: NDArray[np.int64], bins: TimeBins, names: Sequence[str], recording: BedRecording
 ) -> None:
-    for i in range(len(parts)):
-        left, right = (axes.at_x(min(max(edge, 0.0), axes.x_span[1])) for edge in parts.edges[i : i + 2].tolist())
+    for i in range(len(bins)):
+        left, right = (axes.at_x(min(max(edge, 0.0), axes.x_span[1])) for edge in bins.edges[i : i + 2].tolist())
         base = 0.0
-        begin = time_of_day((reading.started_s or 0.0) + max(0.0, float(parts.edges[i])), seconds=False)
+        begin = time_of_day((recording.started_s or 0.0) + max(0.0, float(bins.edges[i])), seconds=False)
         for name, count in zip(names, counts[i].tolist(), strict=True):
             if count:
                 low, high = axes.at_y(base), axes.at_y(base + count)
@@ -159,36 +165,37 @@ def _draw_class_stacks(
                 base += count
 
 
-def alarm_chart(reading: BedRecording, alarms: Sequence[Alarm]) -> Picture:
-    """When each condition was alarmed about, a lane for each."""
-    order = sorted(alarms, key=lambda one: (PRIORITIES.index(one.priority), one.condition))
-    lanes = [(key, list(group)) for key, group in groupby(order, key=lambda one: (one.priority, one.condition))]
+def alarm_chart(recording: BedRecording, alarms: Sequence[Alarm]) -> Picture:
+    """Draw when each alarm condition stood, one lane for each condition."""
+    order = sorted(alarms, key=lambda alarm: (PRIORITIES.index(alarm.priority), alarm.condition))
+    lanes = [(key, list(group)) for key, group in groupby(order, key=lambda alarm: (alarm.priority, alarm.condition))]
     shown = lanes[:MOST_LANES]
     picture = Picture(42 + 13 * len(shown), "Alarms over the recording, a lane for each condition, by priority.")
     draw_chart_heading(
         picture, 0, 10, "Alarms over time", "from onset to end; letters: H high, M medium, L low priority"
     )
-    axes = make_time_axes(picture, 18, 20 + 13 * len(shown), reading.length_s, (0.0, 1.0))
+    axes = make_time_axes(picture, 18, 20 + 13 * len(shown), recording.length_s, (0.0, 1.0))
     axes = ChartAxes(picture, 150, axes.right, axes.top, axes.bottom, axes.x_span, axes.y_span)
-    axes.clocks(reading.started_s)
+    axes.clocks(recording.started_s)
     for i, ((priority, condition), group) in enumerate(shown):
-        y, colour = 20 + 13 * i, PRIORITY_COLOURS[priority]
+        y = 20 + 13 * i
+        colour = PRIORITY_COLOURS[priority]
         picture.text(0, y + 9, priority[0].upper(), 8, colour, bold=True)
         picture.text(12, y + 9, condition[:28], 8)
         picture.text(142, y + 9, f"{len(group):,}", 8, GREY, "end")
         picture.line((axes.left, y + 12, axes.right, y + 12), PALE, 0.5)
-        picture.lines(_lay_out_alarm_bars(axes, group, reading, y + 6.0), colour, 7.0)
+        picture.lines(_lay_out_alarm_bars(axes, group, recording, y + 6.0), colour, 7.0)
     if len(lanes) > len(shown):
         picture.text(axes.right, 10, f"and {len(lanes) - len(shown)} more conditions", 7.5, GREY, "end")
     return picture
 
 
-def _lay_out_alarm_bars(axes: ChartAxes, alarms: Sequence[Alarm], reading: BedRecording, y: float) -> Points:
-    """From onset to end, at least wide enough to be seen; bars that touch are one."""
+def _lay_out_alarm_bars(axes: ChartAxes, alarms: Sequence[Alarm], recording: BedRecording, y: float) -> Points:
+    """Return the bars (n, 4) of a lane from onset to end, wide enough to be seen; bars that touch become one."""
     spans = []
     for alarm in alarms:
-        begin = reading.time_of(alarm.run, alarm.onset)
-        end = reading.time_of(alarm.run, alarm.announced if alarm.ended is None else alarm.ended)
+        begin = recording.time_of(alarm.run, alarm.onset)
+        end = recording.time_of(alarm.run, alarm.announced if alarm.ended is None else alarm.ended)
         if begin is not None and end is not None:
             left = min(max(axes.at_x(begin), axes.left), axes.right - 1.2)
             spans.append((left, min(max(axes.at_x(end), left + 1.2), axes.right)))
@@ -201,63 +208,65 @@ def _lay_out_alarm_bars(axes: ChartAxes, alarms: Sequence[Alarm], reading: BedRe
     return np.array([(left, y, right, y) for left, right in joined], np.float64).reshape(-1, 4)
 
 
-def quality_chart(reading: BedRecording, found: SignalQuality) -> Picture:
-    """What of each moment was recorded, flat or at the rails, and how much noise there was."""
+def quality_chart(recording: BedRecording, quality: SignalQuality) -> Picture:
+    """Draw which share of each moment was recorded, flat or at the rails, and the noise."""
     picture = Picture(206, "Signal quality over the recording: missing, flat and saturated signal, and noise.")
-    lost = max(0.0, reading.length_s - found.recorded_s)
-    total = max(reading.length_s, 1e-9)
+    lost = max(0.0, recording.length_s - quality.recorded_s)
+    total = max(recording.length_s, 1e-9)
     draw_chart_heading(picture, 0, 10, "Signal", "share of each moment")
     items = (
         (BAND, f"recorded {share_in_percent(100 * (1 - lost / total))}"),
         (RED, f"not recorded {share_in_percent(100 * lost / total)}"),
-        (PRIORITY_COLOURS["medium"], f"flat, lead off? {share_in_percent(100 * found.flat.sum() / total)}"),
-        ("#7a5195", f"at the rails {share_in_percent(100 * found.saturated.sum() / total)}"),
+        (PRIORITY_COLOURS["medium"], f"flat, lead off? {share_in_percent(100 * quality.flat.sum() / total)}"),
+        ("#7a5195", f"at the rails {share_in_percent(100 * quality.saturated.sum() / total)}"),
     )
     draw_colour_legend(picture, 160, 10, items)
-    axes = make_time_axes(picture, 18, 68, reading.length_s, (0.0, 1.0))
+    axes = make_time_axes(picture, 18, 68, recording.length_s, (0.0, 1.0))
     axes.frame("share", marks=(0.0, 0.5, 1.0))
-    columns = int(min((axes.right - axes.left) / COLUMN_WIDTH, len(found.recorded)))
-    number_of = np.minimum(np.arange(len(found.recorded)) * columns // len(found.recorded), columns - 1)
-    lasts = np.full(len(found.recorded), MINUTE_S)
-    lasts[-1] = max(1e-9, reading.length_s - MINUTE_S * (len(lasts) - 1))
+    columns = int(min((axes.right - axes.left) / COLUMN_WIDTH, len(quality.recorded)))
+    number_of = np.minimum(np.arange(len(quality.recorded)) * columns // len(quality.recorded), columns - 1)
+    lasts = np.full(len(quality.recorded), MINUTE_S)
+    # The last minute is rarely a whole one.
+    lasts[-1] = max(1e-9, recording.length_s - MINUTE_S * (len(lasts) - 1))
     whole = np.bincount(number_of, lasts, columns)
     shares = [
         np.bincount(number_of, part, columns) / whole
-        for part in (found.flat, found.saturated, np.maximum(0.0, lasts - found.recorded))
+        for part in (quality.flat, quality.saturated, np.maximum(0.0, lasts - quality.recorded))
     ]
     x = axes.left + (np.arange(columns) + 0.5) * (axes.right - axes.left) / columns
-    width, base = (axes.right - axes.left) / columns, np.zeros(columns)
+    width = (axes.right - axes.left) / columns
+    base = np.zeros(columns)
     rest = np.clip(1 - sum(shares), 0.0, 1.0)
     for share, (colour, _) in zip((rest, shares[2], shares[0], shares[1]), items, strict=True):
         ends = np.stack([x, axes.y(base), x, axes.y(np.minimum(1.0, base + share))], axis=1)
         picture.lines(ends[share > 1e-6], colour, width + 0.1)
         base = base + share
-    axes.clocks(reading.started_s)
-    _draw_noise_panel(picture, reading, found)
+    axes.clocks(recording.started_s)
+    _draw_noise_panel(picture, recording, quality)
     return picture
 
 
-def _draw_noise_panel(picture: Picture, reading: BedRecording, found: SignalQuality) -> None:
-    known = found.noise_uv[np.isfinite(found.noise_uv)]
+def _draw_noise_panel(picture: Picture, recording: BedRecording, quality: SignalQuality) -> None:
+    known = quality.noise_uv[np.isfinite(quality.noise_uv)]
     draw_chart_heading(
         picture,
         0,
         100,
         "Noise",
-        f"µV rms by minute, median {number_or_dash(_median_or_none(known))}; above the line no rate is believed",
+        f"µV rms by minute, median {number_or_dash(_median_or_none(known))}; above the line no rate is taken",
     )
     high = NOISY_UV * 1.25
-    axes = make_time_axes(picture, 108, 188, reading.length_s, (0.0, high))
+    axes = make_time_axes(picture, 108, 188, recording.length_s, (0.0, high))
     axes.frame("µV", marks=(0, 25, 50, 75, NOISY_UV))
-    axes.clocks(reading.started_s)
+    axes.clocks(recording.started_s)
     limit = axes.at_y(NOISY_UV)
     picture.line((axes.left, limit, axes.right, limit), RED, 0.6, dash=(4, 3))
-    at = np.minimum((np.arange(len(found.noise_uv)) + 0.5) * MINUTE_S, reading.length_s)
-    value = np.minimum(found.noise_uv, high)
-    there = np.isfinite(value)
+    at = np.minimum((np.arange(len(quality.noise_uv)) + 0.5) * MINUTE_S, recording.length_s)
+    value = np.minimum(quality.noise_uv, high)
+    known_minutes = np.isfinite(value)
     width = max(0.5, min(COLUMN_WIDTH, (axes.right - axes.left) / len(value)))
     x = axes.x(at)
-    picture.lines(np.stack([x, np.full(len(x), axes.bottom), x, axes.y(value)], axis=1)[there], SHADE, width)
+    picture.lines(np.stack([x, np.full(len(x), axes.bottom), x, axes.y(value)], axis=1)[known_minutes], SHADE, width)
     picture.path(x, axes.y(value), GREY, 0.8)
 
 

@@ -1,10 +1,11 @@
-"""`ecg-agent report`: the reports of a recording on disk, a bed at a time."""
+"""`ecg-agent report`: write the reports of a recording, one bed at a time."""
 
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from agent.core.config import Config
 from agent.recording.sessions import RecordedSession, is_session
 from agent.report.alarm_content import choose_shown_alarms
 from agent.report.bed_recording import BedRecording, alarm_key, read_alarm_strips
@@ -16,56 +17,83 @@ from model.errors import ConfigError, RecordError
 from model.files import open_output_file
 
 LONGEST_NAME = 48
+INDEX_HEADS = ("bed", "recorded", "length", "beats", "alarms")
 
 
-def write_reports(session: Path, bed: str | None = None, out: Path | None = None, pdf: bool = True) -> list[Path]:
-    """Write the report of a recording, and print what was written; the files.
+def write_reports(
+    session: Path, config: Config, bed: str | None = None, out: Path | None = None, pdf: bool = True
+) -> list[Path]:
+    """Write the report of a recording and print the names of the files.
 
-    Of one bed, named or the only one, to `out` (an HTML file, NAME-report.html where none is given) and its like as
-    PDF. Of several beds one report each, beside an index at `out`. Raises ConfigError, RecordError, RunError.
+    Parameters
+    ----------
+    session : Path
+        Folder of a recorded session.
+    config : Config
+        Settings whose `[rhythm]` and `[alarms]` define rates, pauses and runs, as for the monitor.
+    bed : str, optional
+        The bed to report; without it each bed gets a report, beside an index at `out` if there are several.
+    out : Path, optional
+        HTML file to write, NAME-report.html if left out. The PDF lies beside it.
+    pdf : bool
+        Whether to write the PDF too.
+
+    Returns
+    -------
+    list of Path
+        The files, the index first.
+
+    Raises
+    ------
+    ConfigError
+        If `out` is no place for an HTML file.
+    RecordError
+        If the session cannot be read, or has no such bed.
+    RunError
+        If a file cannot be written.
     """
-    if not is_session(session):
-        raise RecordError(f"{session} is no recording: give a folder that ecg-agent monitor --record made")
+    if not is_session(session) and is_session(session.parent):
+        raise RecordError(f"{session} is only a part of a recording: ecg-agent report {session.parent} --bed NAME")
     name = session.resolve().name
     out = Path(f"{name}-report.html") if out is None else out
     _check_report_path(out)
-    with RecordedSession(session) as opened:
+    with RecordedSession(session) as opened:  # which explains a broken or missing database
         beds = _choose_report_beds(opened, bed, session)
         if len(beds) == 1:
-            return _write_bed_report(opened, beds[0], out, pdf)[0]
-        files: list[Path] = []
+            return _write_bed_report(opened, beds[0], out, pdf, config)[0]
+        files = [out]
         links = []
-        for one, path in zip(beds, _name_bed_reports(beds, out), strict=True):
-            made, reading = _write_bed_report(opened, one, path, pdf)
-            files += made
-            links.append((path.name, one, _bed_index_cells(reading)))
-        heads = ("bed", "recorded", "length", "beats", "alarms")
-        text = render_html_index(
-            f"ECG reports, {name}", "Research tool, not a medical device. A report for each bed:", links, heads
-        )
-        _write_text_parts(out, [text])
+        for bed_name, path in zip(beds, _name_bed_reports(beds, out), strict=True):
+            written, recording = _write_bed_report(opened, bed_name, path, pdf, config)
+            files += written
+            links.append((path.name, bed_name, _bed_index_cells(recording)))
+        note = "Research tool, not a medical device. A report for each bed:"
+        _write_text_parts(out, [render_html_index(f"ECG reports, {name}", note, links, INDEX_HEADS)])
         _print_report_file(out)
-        return [out, *files]
+        return files
 
 
-def _write_bed_report(session: RecordedSession, bed: str, out: Path, pdf: bool) -> tuple[list[Path], BedRecording]:
-    reading = BedRecording(session, bed)
-    wanted = {alarm_key(alarm) for alarm in choose_shown_alarms(reading.alarms)[0]}
-    made = build_report_document(reading, read_alarm_strips(session, bed, wanted))
-    _write_text_parts(out, render_html_report(made))
+def _write_bed_report(
+    session: RecordedSession, bed: str, out: Path, pdf: bool, config: Config
+) -> tuple[list[Path], BedRecording]:
+    recording = BedRecording(session, bed)
+    shown = {alarm_key(alarm) for alarm in choose_shown_alarms(recording.alarms)[0]}
+    document = build_report_document(recording, read_alarm_strips(session, bed, shown), config)
+    _write_text_parts(out, render_html_report(document))
     _print_report_file(out)
     if not pdf:
-        return [out], reading
-    _write_pdf_report(made, out.with_suffix(".pdf"))
+        return [out], recording
+    _write_pdf_report(document, out.with_suffix(".pdf"))
     _print_report_file(out.with_suffix(".pdf"))
-    return [out, out.with_suffix(".pdf")], reading
+    return [out, out.with_suffix(".pdf")], recording
 
 
-def _write_pdf_report(made: ReportDocument, out: Path) -> None:
-    from agent.report.pdf_layout import write_pdf_document
+def _write_pdf_report(document: ReportDocument, out: Path) -> None:
+    # ReportLab takes a while to import, and the page alone does not need it.
+    from agent.report.pdf_report import write_pdf_document
 
     with open_output_file(out) as file:
-        write_pdf_document(made, file)
+        write_pdf_document(document, file)
 
 
 def _write_text_parts(out: Path, parts: Iterable[str]) -> None:
@@ -98,12 +126,13 @@ def _choose_report_beds(session: RecordedSession, bed: str | None, folder: Path)
 
 
 def _name_bed_reports(beds: tuple[str, ...], out: Path) -> list[Path]:
-    """A file for each bed beside the index, by its name in plain letters and a number where that is not enough."""
+    """Return a file for each bed beside the index: its name in plain letters, with a number if that is taken."""
     taken: set[str] = set()
     paths = []
     for bed in beds:
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", bed)[:LONGEST_NAME].strip("_") or "bed"
-        name, number = plain, 1
+        name = plain
+        number = 1
         while name.lower() in taken:
             number += 1
             name = f"{plain}-{number}"
@@ -112,6 +141,6 @@ def _name_bed_reports(beds: tuple[str, ...], out: Path) -> list[Path]:
     return paths
 
 
-def _bed_index_cells(reading: BedRecording) -> tuple[str, ...]:
-    began = date_and_time(reading.started_s) if reading.started_s is not None else "no signal"
-    return began, duration_in_words(reading.length_s), f"{len(reading.beats):,}", f"{reading.alarm_count:,}"
+def _bed_index_cells(recording: BedRecording) -> tuple[str, ...]:
+    began = date_and_time(recording.started_s) if recording.started_s is not None else "no signal"
+    return began, duration_in_words(recording.length_s), f"{len(recording.beats):,}", f"{recording.alarm_count:,}"

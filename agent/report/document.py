@@ -1,4 +1,4 @@
-"""What a report consists of, whatever it is shown as."""
+"""The parts of a report, whether it becomes HTML or PDF."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from agent.report.picture import Picture
 
 @dataclass(frozen=True, slots=True)
 class SummaryTile:
-    """One figure of the summary: its name, the figure, what it means beside it; `colour` where it calls for a look."""
+    """One figure of the summary, with a note below it; it has a `colour` if it needs attention."""
 
     name: str
     value: str
@@ -17,7 +17,7 @@ class SummaryTile:
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """Rows of text; `aligned` has l or r for each column, `widths` its share of the width."""
+    """Rows of text; `aligned` has l or r for each column, `widths` each column's share of the page width."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -28,7 +28,7 @@ class ReportTable:
 
 @dataclass(frozen=True, slots=True)
 class ReportFigure:
-    """A picture; `title` and `details` stand above it, `letter` in a field of `colour` before them."""
+    """A picture; above it stand `title` and `details`, after `letter` on a background of `colour`."""
 
     picture: Picture
     title: str = ""
@@ -56,16 +56,16 @@ ReportBlock = SummaryTiles | ReportTable | ReportFigure | ReportNote
 
 @dataclass(slots=True)
 class ReportSection:
-    """A part of the report; it begins on a new page where `anew`."""
+    """A part of the report; it begins on a new page if `new_page`."""
 
     title: str
     blocks: list[ReportBlock] = field(default_factory=list)
-    anew: bool = False
+    new_page: bool = False
 
 
 @dataclass(slots=True)
 class ReportDocument:
-    """A report: `facts` are names and values of its head, `warning` stands out there, `footer` on every page."""
+    """A report: `facts` are names and values below the title, `warning` stands beside it, `footer` on every page."""
 
     title: str
     facts: tuple[tuple[str, str], ...]

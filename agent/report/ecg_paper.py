@@ -12,24 +12,24 @@ from agent.report.typical_beats import BEFORE_S, TypicalBeat
 from model.records.resample import FS
 
 PAPER_SPEED = 25 * MM
-"""Points of a second."""
+"""Points a second."""
 ROW_S = 10.0
 BIG_SQUARE = 5 * MM
 LEAST_MM, MOST_MM = 20, 35
-"""Height of a row."""
+"""Least and greatest height of a row."""
 PAPER_GAINS = (10, 5)
-"""Millimetres of a millivolt: the second where the signal does not fit at the first."""
+"""Millimetres a millivolt; the second one if the signal does not fit at the first."""
 LETTERS_HEIGHT = 8.5
-"""Points above a row for the letters of its beats."""
+"""Points above a row, for the class letters of its beats."""
 ROW_SPACE = 2.0
 FLAG_WIDTH = 52.0
-"""Points that the word of a marked moment may take."""
+"""Points that the word beside a flag may take."""
 FLAG_ANCHORS: tuple[TextAnchor, TextAnchor] = ("end", "start")
 
 
 @dataclass(frozen=True, slots=True)
 class StripFlag:
-    """A moment of a strip, seconds from its start, that is marked with a word."""
+    """A marked moment of a strip: seconds from its start, and a word beside it."""
 
     at_s: float
     text: str
@@ -38,7 +38,7 @@ class StripFlag:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StripDrawing:
-    """`wave` (n,) mV at 125 Hz, beats as seconds from its start and class, marked moments, and the time of its start.
+    """A strip to draw: `wave` (n,) float32 mV at 125 Hz, `beats` as seconds from its start and class, `flags`.
 
     `clocks` are the times of day at which its rows begin, as text.
     """
@@ -52,17 +52,19 @@ class StripDrawing:
 
 
 def count_strip_rows(seconds: float) -> int:
-    """Rows that a strip of this length takes."""
+    """Return the number of rows of a strip of this length."""
     return max(1, int(np.ceil(seconds / ROW_S - 1e-6)))
 
 
 def strip_picture(strip: StripDrawing) -> Picture:
-    """A strip in rows of ten seconds."""
+    """Draw a strip in rows of ten seconds."""
     known = strip.wave[np.isfinite(strip.wave)]
+    # Quantiles, so that a spike does not decide the gain.
     low, high = (float(np.quantile(known, q)) for q in (0.001, 0.999)) if len(known) else (-1.0, 1.0)
     gain = next((g for g in PAPER_GAINS if (high - low) * g <= MOST_MM - 2), PAPER_GAINS[-1])
     millimetres = min(MOST_MM, max(LEAST_MM, 5 * int(np.ceil(((high - low) * gain + 3) / 5))))
-    height, middle = millimetres * MM, (low + high) / 2
+    height = millimetres * MM
+    middle = (low + high) / 2
     rows = count_strip_rows(len(strip.wave) / FS)
     picture = Picture(rows * (LETTERS_HEIGHT + height + ROW_SPACE) + 7, strip.title)
     for row in range(rows):
@@ -70,6 +72,7 @@ def strip_picture(strip: StripDrawing) -> Picture:
         begin = row * ROW_S
         seconds = min(ROW_S, len(strip.wave) / FS - begin)
         _draw_paper_grid(picture, 0.0, top, seconds * PAPER_SPEED, height)
+        # One sample more than the row, so that the lines of two rows meet.
         part = strip.wave[round(begin * FS) : round((begin + ROW_S) * FS) + 1]
         _shade_missing_signal(picture, part, top, height)
         y = top + height / 2 - (part.astype(np.float64) - middle) * gain * MM
@@ -83,32 +86,33 @@ def strip_picture(strip: StripDrawing) -> Picture:
     return picture
 
 
-def typical_beat_picture(made: Sequence[TypicalBeat]) -> Picture:
-    """The typical beat of each class, thick, on beats of the class, thin; all at the same scale."""
+def typical_beat_picture(typical_beats: Sequence[TypicalBeat]) -> Picture:
+    """Draw the typical beat of each class as a thick line on thin ones of some beats, all at the same scale."""
     width, gap = 8 * BIG_SQUARE, 10.0
-    low = min(float(np.quantile(one.samples, 0.02)) for one in made)
-    high = max(float(np.quantile(one.samples, 0.98)) for one in made)
+    low = min(float(np.quantile(beat.samples, 0.02)) for beat in typical_beats)
+    high = max(float(np.quantile(beat.samples, 0.98)) for beat in typical_beats)
     gain = next((g for g in PAPER_GAINS if (high - low) * g <= 50), PAPER_GAINS[-1])
     millimetres = min(60, max(25, 5 * int(np.ceil(((high - low) * gain + 5) / 5))))
-    height, middle = millimetres * MM, (low + high) / 2
-    names = ", ".join(f"{one.name} {CLASS_NAMES[one.name]}" for one in made)
+    height = millimetres * MM
+    middle = (low + high) / 2
+    names = ", ".join(f"{beat.name} {CLASS_NAMES[beat.name]}" for beat in typical_beats)
     picture = Picture(height + 40, f"Typical beats of the classes {names}.")
-    for i, one in enumerate(made):
+    for i, beat in enumerate(typical_beats):
         left = i * (width + gap)
-        picture.text(left, 10, one.name, 10, CLASS_COLOURS[one.name], bold=True)
-        picture.text(left + 13, 10, CLASS_NAMES[one.name], 8, INK)
-        picture.text(left, 20, f"{one.count:,} beats", 7.5, GREY)
+        picture.text(left, 10, beat.name, 10, CLASS_COLOURS[beat.name], bold=True)
+        picture.text(left + 13, 10, CLASS_NAMES[beat.name], 8, INK)
+        picture.text(left, 20, f"{beat.count:,} beats", 7.5, GREY)
         top = 25.0
         _draw_paper_grid(picture, left, top, width, height)
-        x = left + (2 * PAPER_SPEED / FS) * np.arange(len(one.typical), dtype=np.float64)
+        x = left + (2 * PAPER_SPEED / FS) * np.arange(len(beat.typical), dtype=np.float64)
         inside = x <= left + width
-        for wave in (*one.samples, one.typical):
+        for wave in (*beat.samples, beat.typical):
             y = np.clip(top + height / 2 - (wave - middle) * gain * MM, top, top + height)
-            typical = wave is one.typical
+            typical = wave is beat.typical
             picture.path(
                 x[inside],
                 y[inside].astype(np.float64),
-                CLASS_COLOURS[one.name],
+                CLASS_COLOURS[beat.name],
                 1.8 if typical else 0.4,
                 opacity=1.0 if typical else 0.35,
             )
@@ -119,7 +123,7 @@ def typical_beat_picture(made: Sequence[TypicalBeat]) -> Picture:
 
 
 def _draw_paper_grid(picture: Picture, left: float, top: float, width: float, height: float) -> None:
-    """Millimetre paper: each set of lines is one wide line with dashes."""
+    """Draw millimetre paper; each set of parallel lines is one wide dashed line, which keeps the files small."""
     picture.box((left, top, width, height), GRID_PAPER)
     for step, colour, thick in ((MM, GRID, 0.25), (BIG_SQUARE, GRID_MAIN, 0.45)):
         dash = (thick, step - thick)
@@ -128,7 +132,7 @@ def _draw_paper_grid(picture: Picture, left: float, top: float, width: float, he
 
 
 def _shade_missing_signal(picture: Picture, part: FloatArray, top: float, height: float) -> None:
-    """Shade what has no signal, and say so where there is room."""
+    """Shade stretches without signal, and label those that are wide enough."""
     missing = np.concatenate([[False], np.isnan(part), [False]])
     edges = np.flatnonzero(missing[1:] != missing[:-1]).reshape(-1, 2)
     for start, stop in edges.tolist():
@@ -142,7 +146,8 @@ def _shade_missing_signal(picture: Picture, part: FloatArray, top: float, height
 def _draw_beat_letters(picture: Picture, strip: StripDrawing, begin: float, top: float) -> None:
     for at_s, name in strip.beats:
         if 0 <= at_s - begin < ROW_S:
-            x, plain = (at_s - begin) * PAPER_SPEED, name == "N"
+            x = (at_s - begin) * PAPER_SPEED
+            plain = name == "N"
             picture.text(x, top - 2, name, 7 if plain else 8, CLASS_COLOURS[name], "middle", bold=not plain)
 
 
@@ -155,6 +160,7 @@ def _draw_strip_flags(picture: Picture, strip: StripDrawing, begin: float, top: 
             right = x > WIDTH - 50
             beside, anchor = (x - 3, FLAG_ANCHORS[0]) if right else (x + 3, FLAG_ANCHORS[1])
             y = top + height - 2.5
+            # Words of flags near each other stand above each other.
             while any(abs(x - other) < FLAG_WIDTH and abs(y - level) < 1 for other, level in taken):
                 y -= 8
             taken.append((x, y))

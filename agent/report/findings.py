@@ -1,32 +1,26 @@
-"""What a person wants to know of the beats of a recording: rates, pauses, runs of ectopic beats, counts by hour."""
+"""Figures of the beats of a recording: rates, pauses, runs of ectopic beats, counts by hour.
+
+`[rhythm]` and `[alarms]` of the settings define rates, pauses, runs and bigeminy, as they do for the monitor.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.config import AlarmConfig, Config, RhythmConfig
 from agent.report.bed_recording import RecordedBeats, TimeArray
 from model.records.wfdb_records import CLASSES
 
-RATE_BEATS = 8
-"""RR intervals that a rate is the mean of."""
-STANDSTILL_S = 4.0
-"""An RR interval of this length or longer is a standstill: a pause, but no interval of a rate."""
-PAUSE_S = 2.0
-"""An RR interval of this length or longer is a pause."""
-LEAST_RUN_BEATS = 3
-"""Beats of a run; two are a couplet."""
 MOST_SHOWN = 5
-"""Longest pauses and runs that are told."""
-BIGEMINY_BEATS = 6
-"""Beats in turn, such as N V N V N V, from which on they count as bigeminy."""
+"""Longest pauses and runs that are kept."""
 _BIN_STEPS_S = (60, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800)
 MOST_BINS = 48
 
 
 @dataclass(frozen=True, slots=True)
 class EctopicRun:
-    """Beats of one class in a row: `first` to `stop` of all beats; `rate` a minute within it."""
+    """Beats of one class in a row: `first` to `stop` of all beats; `rate` in beats a minute within it."""
 
     first: int
     stop: int
@@ -38,7 +32,7 @@ class EctopicRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimeBins:
-    """Equal parts of the time line, whose edges lie on full hours (or minutes) of the clock where that is known."""
+    """Equal parts of the time line; edges lie on full hours (or minutes) of the clock where that is known."""
 
     edges: TimeArray
     step_s: float
@@ -47,16 +41,17 @@ class TimeBins:
         return len(self.edges) - 1
 
     def of(self, at_s: TimeArray) -> NDArray[np.int64]:
-        """The number of the part that each time lies in."""
+        """Return the index (n,) of the part in which each time (n,) in seconds lies."""
         return np.clip(np.searchsorted(self.edges, at_s, side="right") - 1, 0, len(self) - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BeatFindings:
-    """`counts` of the classes; `rate` (n,) a minute over RATE_BEATS intervals that end at each beat, NaN where none.
+    """`counts` of the classes; `rate` (n,) beats a minute averaged up to each beat, NaN where it is not known.
 
-    `slowest`, `fastest`: beats at which the rate is so, None where none is known. `pauses`: beats at their end, the
-    longest first, of `pause_count` at beats `paused`. Runs: the longest first; `couplets` by class.
+    `slowest`, `fastest`: beats at which the rate is least and greatest, None if no rate is known. `paused` (k,): the
+    beats that end a pause, `pauses` those of the longest ones, the longest first. `runs` of V and S beats, the longest
+    first; `run_count` and `couplets` by class. `bigeminy`: V beats in bigeminy.
     """
 
     counts: tuple[int, ...]
@@ -65,7 +60,6 @@ class BeatFindings:
     fastest: int | None
     pauses: tuple[int, ...]
     paused: NDArray[np.int64]
-    pause_count: int
     runs: dict[str, tuple[EctopicRun, ...]]
     run_count: dict[str, int]
     couplets: dict[str, int]
@@ -73,74 +67,106 @@ class BeatFindings:
 
     @property
     def total(self) -> int:
+        """Number of all beats."""
         return sum(self.counts)
 
+    @property
+    def pause_count(self) -> int:
+        """Number of all pauses."""
+        return len(self.paused)
+
     def share(self, name: str) -> float:
-        """Percent of all beats that are of a class."""
+        """Return the beats of a class in percent of all beats."""
         return 100 * self.counts[CLASSES.index(name)] / self.total if self.total else 0.0
 
 
-def compute_beat_findings(beats: RecordedBeats, clear: NDArray[np.bool_]) -> BeatFindings:
-    """All of it; rates and pauses are those of beats (n,) in `clear` signal."""
-    rate = np.where(clear, rolling_rates(beats.rr_s), np.nan)
+def compute_beat_findings(beats: RecordedBeats, clear: NDArray[np.bool_], config: Config) -> BeatFindings:
+    """Compute all figures of the beats of a recording.
+
+    Parameters
+    ----------
+    beats : RecordedBeats
+        All n beats in order.
+    clear : (n,) bool
+        Whether the signal at each beat is clear enough for rates and pauses. Counts and runs are of all beats.
+    config : Config
+        `[rhythm]` defines the rate, `[alarms]` pauses, runs and bigeminy.
+    """
+    alarms = config.alarms
+    rate = np.where(clear, rolling_rates(beats.rr_s, config.rhythm), np.nan)
     known = np.flatnonzero(np.isfinite(rate))
-    pauses = np.flatnonzero((beats.rr_s >= PAUSE_S) & clear)
-    longest = pauses[np.argsort(-beats.rr_s[pauses], kind="stable")][:MOST_SHOWN]
-    rows = {name: find_consecutive_beats(beats, name) for name in "VS"}
-    runs = {name: [run for run in rows[name] if len(run) >= LEAST_RUN_BEATS] for name in rows}
+    paused = np.flatnonzero((beats.rr_s > alarms.pause_s) & clear)
+    longest = paused[np.argsort(-beats.rr_s[paused], kind="stable")][:MOST_SHOWN]
+    rows = {name: find_consecutive_beats(beats, name, alarms.pause_s) for name in "VS"}
+    runs = {name: [row for row in rows[name] if len(row) >= alarms.v_run_beats] for name in rows}
     return BeatFindings(
         counts=tuple(np.bincount(beats.label, minlength=len(CLASSES)).tolist()),
         rate=rate,
         slowest=int(known[rate[known].argmin()]) if len(known) else None,
         fastest=int(known[rate[known].argmax()]) if len(known) else None,
         pauses=tuple(longest.tolist()),
-        paused=pauses,
-        pause_count=len(pauses),
+        paused=paused,
         runs={
-            name: tuple(sorted(found, key=lambda run: (-len(run), run.first))[:MOST_SHOWN])
-            for name, found in runs.items()
+            name: tuple(sorted(group, key=lambda run: (-len(run), run.first))[:MOST_SHOWN])
+            for name, group in runs.items()
         },
-        run_count={name: len(found) for name, found in runs.items()},
-        couplets={name: sum(len(run) == 2 for run in found) for name, found in rows.items()},
-        bigeminy=_count_bigeminy(beats),
+        run_count={name: len(group) for name, group in runs.items()},
+        couplets={name: sum(len(row) == 2 for row in group) for name, group in rows.items()},
+        bigeminy=_count_bigeminy(beats, alarms),
     )
 
 
-def _longest_first_key(run: EctopicRun) -> tuple[int, int]:
-    return -len(run), run.first
+def rolling_rates(rr_s: TimeArray, config: RhythmConfig) -> TimeArray:
+    """Return the heart rate (n,) in beats a minute at the end of each RR interval (n,) in seconds.
+
+    It is the rate that the monitor shows (`agent.analysis.rate_tracker.mean_heart_rate`): the mean of the last
+    `rate_intervals`, or of the last `slow_intervals` where the heart is slow. Unlike there, it is NaN where fewer
+    intervals are known since a gap (NaN) or an interval of `pause_s` or longer, so that no extreme comes from a few.
+    """
+    slow_count = _sum_latest((rr_s > config.slow_s).astype(np.float64), config.slow_intervals)
+    usual, slow = (_mean_rate(rr_s, count, config.pause_s) for count in (config.rate_intervals, config.slow_intervals))
+    return np.where((slow_count >= config.slow_least) & np.isfinite(slow), slow, usual)
 
 
-def rolling_rates(rr_s: TimeArray) -> TimeArray:
-    """(n,) beats a minute over the last RATE_BEATS intervals, where all of them are known and none is a standstill."""
-    out = np.full(len(rr_s), np.nan)
-    if len(rr_s) >= RATE_BEATS:
-        known = rr_s < STANDSTILL_S  # which NaN is not
-        sums = np.cumsum(np.concatenate([[0.0], np.where(known, rr_s, 0.0)]))
-        counts = np.cumsum(np.concatenate([[0], known]))
-        whole = counts[RATE_BEATS:] - counts[:-RATE_BEATS] == RATE_BEATS
-        spans = sums[RATE_BEATS:] - sums[:-RATE_BEATS]
-        out[RATE_BEATS - 1 :] = np.where(whole & (spans > 0), 60 * RATE_BEATS / np.where(spans > 0, spans, 1), np.nan)
+def _mean_rate(rr_s: TimeArray, count: int, standstill_s: float) -> TimeArray:
+    """Return the rate (n,) over the last `count` intervals (n,), NaN unless all are known and none is a standstill."""
+    known = rr_s < standstill_s  # NaN is not
+    whole = _sum_latest(known.astype(np.float64), count) == count
+    total_s = _sum_latest(np.where(known, rr_s, 0.0), count)
+    rate = np.full(len(rr_s), np.nan)
+    np.divide(60.0 * count, total_s, out=rate, where=whole & (total_s > 0))
+    return rate
+
+
+def _sum_latest(values: TimeArray, count: int) -> TimeArray:
+    """Return the sum (n,) of each value and the `count` - 1 before it, NaN where there are fewer."""
+    # The difference of two running sums: one pass, however long the window.
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    out = np.full(len(values), np.nan)
+    out[count - 1 :] = sums[count:] - sums[:-count]
     return out
 
 
-def find_consecutive_beats(beats: RecordedBeats, name: str) -> list[EctopicRun]:
-    """All rows of two or more beats of a class, without a hole between them."""
+def find_consecutive_beats(beats: RecordedBeats, name: str, pause_s: float) -> list[EctopicRun]:
+    """Return all rows of two or more beats of a class; a gap or an RR interval over `pause_s` ends a row."""
     mine = beats.of(name)
     if not len(mine):
         return []
-    joined = np.concatenate([[False], mine[1:] & mine[:-1] & np.isfinite(beats.rr_s[1:])])
+    # Whether each beat continues the row of the one before it; a comparison with NaN is false.
+    joined = np.concatenate([[False], mine[1:] & mine[:-1] & (beats.rr_s[1:] <= pause_s)])
     starts = np.flatnonzero(mine & ~joined)
     ends = np.flatnonzero(mine & ~np.concatenate([joined[1:], [False]])) + 1
-    found = []
+    rows = []
     for first, stop in zip(starts.tolist(), ends.tolist(), strict=True):
         if stop - first >= 2:
-            span = float(beats.at_s[stop - 1] - beats.at_s[first])
-            found.append(EctopicRun(first, stop, 60 * (stop - first - 1) / span if span > 0 else 0.0))
-    return found
+            span_s = float(beats.at_s[stop - 1] - beats.at_s[first])
+            rows.append(EctopicRun(first, stop, 60 * (stop - first - 1) / span_s if span_s > 0 else 0.0))
+    return rows
 
 
 def choose_time_bins(started_s: float | None, length_s: float, most: int = MOST_BINS) -> TimeBins:
-    """Parts of the time line, as many as there may be at most."""
+    """Return the shortest equal parts of the time line, `most` of them at most."""
+    # Counted from a full week, the longest step, so that edges lie on the clock.
     zero = (started_s or 0.0) % 604_800
     step = next(
         (step for step in _BIN_STEPS_S if length_s / step <= most - 1), max(_BIN_STEPS_S[-1], length_s / (most - 1))
@@ -151,16 +177,17 @@ def choose_time_bins(started_s: float | None, length_s: float, most: int = MOST_
 
 
 def count_by_bin(beats: RecordedBeats, parts: TimeBins) -> NDArray[np.int64]:
-    """(parts, classes) beats."""
+    """Return the number of beats (parts, classes) of each class in each part."""
     out = np.zeros((len(parts), len(CLASSES)), np.int64)
     np.add.at(out, (parts.of(beats.at_s), beats.label.astype(np.int64)), 1)
     return out
 
 
 def bin_extremes(values: TimeArray, at_s: TimeArray, parts: TimeBins) -> tuple[TimeArray, TimeArray, TimeArray]:
-    """Least, mean and greatest of the values in each part, NaN where there are none."""
+    """Return least, mean and greatest (parts,) of the values (n,) at times (n,) in seconds, NaN for an empty part."""
     known = np.isfinite(values)
-    number, kept = parts.of(at_s[known]), values[known]
+    number = parts.of(at_s[known])
+    kept = values[known]
     least, most = np.full(len(parts), np.inf), np.full(len(parts), -np.inf)
     np.minimum.at(least, number, kept)
     np.maximum.at(most, number, kept)
@@ -171,15 +198,11 @@ def bin_extremes(values: TimeArray, at_s: TimeArray, parts: TimeBins) -> tuple[T
     return least, np.divide(sums, counts, out=np.full(len(parts), np.nan), where=~nothing), most
 
 
-def _count_bigeminy(beats: RecordedBeats) -> int:
-    """Ventricular beats that alternate with others, over BIGEMINY beats or more."""
+def _count_bigeminy(beats: RecordedBeats, config: AlarmConfig) -> int:
+    """Count V beats that follow another beat in turn, `bigeminy_cycles` times or more without a gap."""
     mine = beats.of("V")
-    if len(mine) < BIGEMINY_BEATS:
-        return 0
-    turns = np.concatenate([[False], (mine[1:] != mine[:-1]) & np.isfinite(beats.rr_s[1:])])
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], turns, [False]]).astype(np.int8)))
-    total = 0
-    for start, stop in edges.reshape(-1, 2).tolist():
-        if stop - start + 1 >= BIGEMINY_BEATS:
-            total += int(mine[start - 1 : stop].sum())
-    return total
+    # True at each beat that differs from the one before it: a row of these alternates.
+    turns = np.concatenate([[False], (mine[1:] != mine[:-1]) & np.isfinite(beats.rr_s[1:]), [False]])
+    edges = np.flatnonzero(np.diff(turns.astype(np.int8))) + 1
+    cycles = [int(mine[start:stop].sum()) for start, stop in edges.reshape(-1, 2).tolist()]
+    return sum(count for count in cycles if count >= config.bigeminy_cycles)

@@ -1,4 +1,4 @@
-"""Charts of heart-rate variability: histogram of the NN intervals, their spectrum, and each against the next."""
+"""Charts of heart-rate variability: histogram of the NN intervals, their spectrum, and the Poincaré plot."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ POINCARE_CELL = 1.5
 
 
 def hrv_picture(nn: NNIntervals, power: NNSpectrum | None, cloud: PoincarePlot | None) -> Picture:
-    """Three panels side by side."""
+    """Draw the three panels side by side."""
     picture = Picture(
         178, "Heart-rate variability: histogram of NN intervals, power spectrum, and each interval against the next."
     )
@@ -54,7 +54,7 @@ def _draw_nn_histogram(picture: Picture, nn: NNIntervals, span: tuple[float, flo
 
 
 def _draw_nn_spectrum(picture: Picture, power: NNSpectrum) -> None:
-    draw_chart_heading(picture, _panel_left(1) - 40, 10, "Spectrum", f"mean of {power.segments} times 5 min")
+    draw_chart_heading(picture, _panel_left(1) - 40, 10, "Spectrum", f"mean of {power.segments} segments of 5 min")
     root = np.sqrt(power.density)
     axes = ChartAxes(
         picture,
@@ -104,7 +104,7 @@ def _draw_poincare_plot(
 
 
 def _draw_sd_ellipse(axes: ChartAxes, nn: NNIntervals, cloud: PoincarePlot) -> None:
-    """One standard deviation along and across the line of identity."""
+    """Draw one standard deviation along and across the line of identity."""
     turn = np.linspace(0, 2 * np.pi, 73)
     along, across = cloud.sd2 * np.cos(turn), cloud.sd1 * np.sin(turn)
     mean = 1000 * float(nn.nn_s.mean())

@@ -1,4 +1,4 @@
-"""A drawing that an HTML page and a PDF page show alike: shapes in points, from the left and from the top."""
+"""A drawing for both HTML and PDF: shapes in points, measured from the left and from the top."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ INK, GREY, LINE, PALE = "#1d2a35", "#64717d", "#c9d1d8", "#eef1f4"
 MM = 72 / 25.4
 """Points in a millimetre."""
 WIDTH = 250 * MM
-"""Of every picture: ten seconds at 25 mm/s."""
+"""Width of every picture: ten seconds at 25 mm/s."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PathShape:
-    """A line through points (n, 2), which a NaN breaks; closed and filled where there is a `fill`."""
+    """A line through points (n, 2), broken by NaN; closed and filled if it has a `fill`."""
 
     points: Points
     stroke: str = ""
@@ -31,7 +31,7 @@ class PathShape:
 
 @dataclass(frozen=True, slots=True)
 class BoxShape:
-    """A rectangle; `title` is what a pointer over it is told on a page."""
+    """A rectangle; `title` is its tooltip on an HTML page."""
 
     x: float
     y: float
@@ -62,7 +62,7 @@ Shape = PathShape | BoxShape | TextShape
 
 
 def blend_on_white(colour: str, opacity: float) -> str:
-    """A colour as it is seen on white: nothing has to be see-through, which printers like."""
+    """Return a colour as it looks on white, so that nothing is transparent: printers handle that badly."""
     if opacity >= 1 or not colour:
         return colour
     parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -70,7 +70,7 @@ def blend_on_white(colour: str, opacity: float) -> str:
 
 
 def split_path_points(points: Points, scale: float) -> list[NDArray[np.int64]]:
-    """The unbroken pieces (n, 2) of a path's points, in whole numbers of 1 / scale points."""
+    """Return the unbroken pieces (k, 2) of a path's points (n, 2), in whole numbers of 1 / scale points."""
     broken: NDArray[np.bool_] = np.isnan(points[:, 0]) | np.isnan(points[:, 1])
     if not broken.any():
         return [np.rint(points * scale).astype(np.int64)]
@@ -81,7 +81,7 @@ def split_path_points(points: Points, scale: float) -> list[NDArray[np.int64]]:
 
 @dataclass(slots=True)
 class Picture:
-    """`title` says in words what is seen, for those who do not see it."""
+    """A list of shapes; `title` describes the picture for readers who cannot see it."""
 
     height: float
     title: str
@@ -95,12 +95,12 @@ class Picture:
         width: float = 0.5,
         dash: tuple[float, float] | None = None,
     ) -> None:
-        """A straight line from x, y to x, y."""
+        """Draw a straight line; `ends` are x, y, x, y."""
         self.shapes.append(PathShape(np.array(ends, np.float64).reshape(2, 2), stroke, width, dash=dash))
 
     def lines(self, ends: Points, stroke: str, width: float, opacity: float = 1.0) -> None:
-        """Many straight lines (n, 4) from x, y to x, y."""
-        broken = np.full((len(ends), 3, 2), np.nan)
+        """Draw straight lines; `ends` (n, 4) are x, y, x, y of each."""
+        broken = np.full((len(ends), 3, 2), np.nan)  # one path for all lines, NaN between them
         broken[:, :2] = ends.reshape(-1, 2, 2)
         self.shapes.append(PathShape(broken.reshape(-1, 2), stroke, width, opacity=opacity))
 
@@ -114,7 +114,7 @@ class Picture:
         opacity: float = 1.0,
         dash: tuple[float, float] | None = None,
     ) -> None:
-        """A line through points."""
+        """Draw a line through the points `x` (n,) and `y` (n,)."""
         points = np.stack([x, y], axis=1).astype(np.float64)
         self.shapes.append(PathShape(points, stroke, width, fill, opacity, dash, round=True))
 
@@ -127,7 +127,7 @@ class Picture:
         opacity: float = 1.0,
         title: str = "",
     ) -> None:
-        """A rectangle: x, y, width and height; `title` says what it stands for."""
+        """Draw a rectangle; `place` is x, y, width and height."""
         self.shapes.append(BoxShape(*place, fill, stroke, radius, opacity, title))
 
     def text(
@@ -141,12 +141,12 @@ class Picture:
         bold: bool = False,
         turned: bool = False,
     ) -> None:
-        """A line of text."""
+        """Write a line of text whose base line is at `y`."""
         self.shapes.append(TextShape(x, y, text, size, colour, anchor, bold, turned))
 
 
 def column_envelope(x: Points, y: Points, columns: int, left: float, right: float) -> tuple[Points, Points, Points]:
-    """Least and greatest `y` in each of so many columns between two `x`: their places, lower and upper ends.
+    """Return the middle x, least y and greatest y, each (k,), of the values (n,) in each of `columns` columns.
 
     Columns without a value are left out.
     """
@@ -155,24 +155,25 @@ def column_envelope(x: Points, y: Points, columns: int, left: float, right: floa
     least, most = np.full(columns, np.inf), np.full(columns, -np.inf)
     np.minimum.at(least, number, y[known])
     np.maximum.at(most, number, y[known])
-    there = np.isfinite(least)
+    filled = np.isfinite(least)
     middle = left + (np.arange(columns) + 0.5) * (right - left) / columns
-    return middle[there], least[there], most[there]
+    return middle[filled], least[filled], most[filled]
 
 
 def round_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two ends, so many at most."""
+    """Return round numbers between two ends, about `most` of them at most."""
     if not high > low:
         return [low]
     raw = (high - low) / max(1, most)
     power = 10.0 ** np.floor(np.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10, 20) if factor * power >= raw * (1 - 1e-9))
+    # A relative billionth of tolerance: 0.3 / 0.1 is not quite 3.
     first = np.ceil(low / step - 1e-9)
     return [float(round((first + i) * step, 10)) for i in range(int((high - first * step) / step + 1e-9) + 1)]
 
 
 def extend_to_ticks(low: float, high: float, most: int) -> tuple[float, float]:
-    """The span between two values, made longer to round numbers."""
+    """Return the span between two values, extended to round numbers."""
     marks = round_ticks(low, high, most)
     step = marks[1] - marks[0] if len(marks) > 1 else (high - low) or 1.0
     return float(np.floor(low / step + 1e-9) * step), float(np.ceil(high / step - 1e-9) * step)
@@ -181,8 +182,9 @@ def extend_to_ticks(low: float, high: float, most: int) -> tuple[float, float]:
 def draw_colour_legend(
     picture: Picture, x: float, y: float, items: Sequence[tuple[str, str]], size: float = 7.5
 ) -> None:
-    """Colours and what they stand for, in a row that begins at `x`."""
+    """Draw colours with their meaning in a row that begins at `x`."""
     for colour, text in items:
         picture.box((x, y - size * 0.75, size, size * 0.8), colour)
         picture.text(x + size + 3, y, text, size, GREY)
+        # The mean width of a letter of Helvetica; no font is at hand here to measure with.
         x += size + 14 + 0.52 * size * len(text)

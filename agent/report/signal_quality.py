@@ -1,4 +1,4 @@
-"""How good the analysed lead is, minute by minute: what is missing, flat, at the rails, and how much noise there is."""
+"""Quality of the analysed lead, minute by minute: missing, flat and saturated signal, and noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,18 +13,21 @@ from model.records.resample import FS
 
 MINUTE_S = 60.0
 FLAT_MV = 0.02
-"""A second whose values all lie within this is flat."""
+"""A second whose values all lie within this range is flat."""
 NOISY_UV = 100.0
-"""In a minute with more no rate and no pause is believed."""
+"""No rate and no pause is taken from a minute with more noise."""
 NOISE_OF_MEDIAN = 1000 / (0.6745 * 6**0.5)
-"""Microvolts of white noise for the median of |second differences| in mV: they have six times its variance."""
+"""Microvolts rms of white noise for a median |second difference| of 1 mV.
+
+Second differences of white noise have six times its variance, and the median of |x| is 0.6745 standard deviations.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SignalQuality:
-    """Of each minute (n,) of the time line: seconds `recorded` with a value, of those `flat` and `saturated`.
+    """For each minute of the time line (n,): seconds `recorded`, and how many of them are `flat` and `saturated`.
 
-    `noise_uv`: high-frequency noise in microvolts rms (NaN where there is too little signal to tell).
+    `noise_uv`: high-frequency noise in microvolts rms, NaN with too little signal to measure it.
     """
 
     recorded: TimeArray
@@ -33,29 +36,29 @@ class SignalQuality:
     noise_uv: TimeArray
 
     def clear(self, at_s: TimeArray) -> NDArray[np.bool_]:
-        """Which times lie in a minute whose noise is small enough to believe what was found in it."""
+        """Return which times (n,) in seconds lie in a minute with little enough noise for rates and pauses."""
         minute = np.clip((at_s // MINUTE_S).astype(np.int64), 0, len(self.noise_uv) - 1)
         return ~(self.noise_uv[minute] > NOISY_UV)
 
     @property
     def recorded_s(self) -> float:
+        """Seconds of signal in all."""
         return float(self.recorded.sum())
 
 
-def measure_signal_quality(reading: BedRecording) -> SignalQuality:
-    """All of a recording, a minute at a time in memory."""
-    minutes = max(1, int(np.ceil(reading.length_s / MINUTE_S)))
+def measure_signal_quality(recording: BedRecording) -> SignalQuality:
+    """Measure a whole recording, with one minute in memory at a time."""
+    minutes = max(1, int(np.ceil(recording.length_s / MINUTE_S)))
     recorded, flat, saturated, noise, weight = (np.zeros(minutes) for _ in range(5))
-    for at_s, fs, rails, wave in _read_minute_pieces(reading):
+    for at_s, fs, rails, wave in _read_minute_pieces(recording):
         minute = min(minutes - 1, max(0, int(at_s // MINUTE_S)))
-        there = ~np.isnan(wave)
-        recorded[minute] += there.sum() / fs
-        still, railed = _count_flat_seconds(wave, fs, rails)
-        flat[minute] += still
-        saturated[minute] += railed
-        found = _measure_noise_uv(wave, fs)
-        if np.isfinite(found):
-            noise[minute] += found * len(wave)
+        recorded[minute] += np.count_nonzero(~np.isnan(wave)) / fs
+        flat_seconds, saturated_seconds = _count_flat_seconds(wave, fs, rails)
+        flat[minute] += flat_seconds
+        saturated[minute] += saturated_seconds
+        noise_uv = _measure_noise_uv(wave, fs)
+        if np.isfinite(noise_uv):
+            noise[minute] += noise_uv * len(wave)
             weight[minute] += len(wave)
     return SignalQuality(
         np.minimum(recorded, MINUTE_S),
@@ -65,36 +68,42 @@ def measure_signal_quality(reading: BedRecording) -> SignalQuality:
     )
 
 
-def _read_minute_pieces(reading: BedRecording) -> Iterator[tuple[float, float, tuple[float, float], FloatArray]]:
-    """Time, rate, rails in mV and wave of the signal, no piece of which crosses a minute."""
-    for segment in reading.segments:
-        begin = reading.time_of(segment.run, segment.first * FS / segment.fs)
+def _read_minute_pieces(recording: BedRecording) -> Iterator[tuple[float, float, tuple[float, float], FloatArray]]:
+    """Yield time, rate, rails in mV and wave of pieces of the signal, none of which crosses a minute."""
+    for segment in recording.segments:
+        begin = recording.time_of(segment.run, segment.first * FS / segment.fs)
         if begin is None:
             continue
-        rails, start = reading.rails(segment), 0
+        rails = recording.rails(segment)
+        start = 0
         while start < segment.count:
             at_s = begin + start / segment.fs
             left_s = MINUTE_S - at_s % MINUTE_S
+            # At least one sample, or a rounded piece of nothing would never end.
             stop = min(segment.count, start + max(1, round(left_s * segment.fs)))
-            yield at_s + 0.5 / segment.fs, segment.fs, rails, reading.millivolts(segment, start, stop)
+            yield at_s + 0.5 / segment.fs, segment.fs, rails, recording.millivolts(segment, start, stop)
             start = stop
 
 
 def _count_flat_seconds(wave: FloatArray, fs: float, rails: tuple[float, float]) -> tuple[int, int]:
-    """How many whole seconds are flat, and how many of those stand at a rail."""
+    """Return how many whole seconds of the wave (n,) mV are flat inside the rails, and flat at a rail."""
     size = max(2, round(fs))
     seconds = wave[: len(wave) // size * size].reshape(-1, size)
     if not len(seconds):
         return 0, 0
-    low, high = seconds.min(axis=1), seconds.max(axis=1)  # NaN where a value is missing
-    still = high - low < FLAT_MV
+    low, high = seconds.min(axis=1), seconds.max(axis=1)  # NaN if a value is missing
+    flat = high - low < FLAT_MV
     margin = RAIL_MARGIN * (rails[1] - rails[0])
-    railed = still & ((low <= rails[0] + margin) | (high >= rails[1] - margin))
-    return int(still.sum()) - int(railed.sum()), int(railed.sum())
+    saturated = flat & ((low <= rails[0] + margin) | (high >= rails[1] - margin))
+    return int(flat.sum()) - int(saturated.sum()), int(saturated.sum())
 
 
 def _measure_noise_uv(wave: FloatArray, fs: float) -> float:
-    """Robust against the QRS complexes, which are a small part of the time."""
+    """Return the noise of a wave (n,) mV in microvolts rms.
+
+    The median ignores the QRS complexes, which take a small part of the time.
+    """
+    # Averaged to about 125 Hz first, so that devices of all rates are measured in the same band.
     factor = max(1, round(fs / FS))
     if factor > 1:
         wave = wave[: len(wave) // factor * factor].reshape(-1, factor).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Colours and words of the report: those of the dashboard, dark enough for paper, each with a letter."""
+"""Colours and formats of the report: the colours of the dashboard, dark enough for paper."""
 
 from datetime import UTC, datetime
 
@@ -15,33 +15,33 @@ PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 BLUE, BAND, RED, SHADE = "#1f5f8b", "#bdd5e6", "#b3261e", "#e4e8ec"
 GREY_INK = "#4a5660"
 GRID, GRID_MAIN, GRID_PAPER = "#f3d3d0", "#e5a9a4", "#fffaf9"
-"""ECG paper: millimetres, five millimetres, and what is between."""
+"""ECG paper: lines of one and of five millimetres, and the background."""
 DASH = "\N{EN DASH}"
 NONE = "\N{EM DASH}"
 
 
 def time_of_day(unix_s: float, seconds: bool = True) -> str:
-    """A time of day, UTC."""
+    """Return a Unix time as a time of day, UTC."""
     return f"{_calendar_date(unix_s):{'%H:%M:%S' if seconds else '%H:%M'}}"
 
 
 def date_and_time(unix_s: float) -> str:
-    """A date and time of day, UTC."""
+    """Return a Unix time as date and time of day, UTC."""
     return f"{_calendar_date(unix_s):%Y-%m-%d %H:%M:%S}"
 
 
 def day_of_month(unix_s: float) -> str:
-    """A day of the month, UTC."""
+    """Return a Unix time as day and month, UTC."""
     return f"{_calendar_date(unix_s):%d %b}"
 
 
 def _calendar_date(unix_s: float) -> datetime:
-    """The nearest that a calendar has."""
+    """Return the date, or the nearest one that a calendar has."""
     return datetime.fromtimestamp(min(max(0.0, unix_s), LARGEST_TIME), UTC)
 
 
 def duration_in_words(seconds: float) -> str:
-    """How long something lasted: 23 h 05 min, 4 min 10 s, 7.2 s."""
+    """Return a length of time as 23 h 05 min, 4 min 10 s or 7.2 s."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:
@@ -51,12 +51,12 @@ def duration_in_words(seconds: float) -> str:
 
 
 def number_or_dash(value: float | None, digits: int = 0, unit: str = "") -> str:
-    """A number for a person, a dash where there is none."""
+    """Return a number with its unit, a dash for None or NaN."""
     return NONE if value is None or value != value else f"{value:,.{digits}f}{' ' * bool(unit)}{unit}"
 
 
 def share_in_percent(share: float) -> str:
-    """A share in percent, never 0 or 100 where it is not."""
+    """Return a percentage as text; it reads 0 or 100 only if it is exactly that."""
     if 0 < share < 0.05:
         return "< 0.1 %"
     if 99.95 <= share < 100:

@@ -1,16 +1,16 @@
-"""A picture as SVG that stands inside a page."""
+"""A picture as inline SVG."""
 
 from html import escape
 
 from agent.report.picture import BoxShape, PathShape, Picture, TextShape, blend_on_white, split_path_points
 
 SCALE = 20
-"""Units of a point: all places are whole numbers."""
+"""SVG units a point: all coordinates are whole numbers, which keeps the page small."""
 MM_PER_POINT = 25.4 / 72
 
 
 def render_svg(picture: Picture) -> str:
-    """The element, with what it shows in words."""
+    """Return the element, with the description of the picture as its label."""
     width, height = round(picture.width * SCALE), round(picture.height * SCALE)
     shapes = "".join(_svg_shape(shape) for shape in picture.shapes)
     title = escape(picture.title)
@@ -43,8 +43,9 @@ def _svg_path(path: PathShape) -> str:
 
 
 def _svg_path_data(points: list[list[int]]) -> str:
-    """Moves are told from the point before: short numbers, and a minus needs no space before it."""
-    (x, y), out = points[0], []
+    """Return the path with relative moves: their numbers are short, and a minus needs no space before it."""
+    x, y = points[0]
+    out = []
     begin = f"M{x} {y}"
     for next_x, next_y in points[1:]:
         out.append(f"{next_x - x} {next_y - y}")
@@ -71,8 +72,8 @@ def _svg_text(text: TextShape) -> str:
     more = "" if text.anchor == "start" else f' text-anchor="{text.anchor}"'
     more += ' font-weight="bold"' if text.bold else ""
     more += f' transform="rotate(-90 {x} {y})"' if text.turned else ""
-    look = f'font-size="{_svg_number(text.size)}" fill="{text.colour}"{more}'
-    return f'<text x="{x}" y="{y}" {look}>{escape(text.text)}</text>'
+    attributes = f'font-size="{_svg_number(text.size)}" fill="{text.colour}"{more}'
+    return f'<text x="{x}" y="{y}" {attributes}>{escape(text.text)}</text>'
 
 
 def _svg_number(value: float) -> str:

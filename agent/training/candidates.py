@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
-from agent.analysis.beat_cutter import BeatCandidate
-from agent.analysis.qrs_detector import QrsDetector
-from agent.analysis.sample_ring import SampleRing
-from agent.core.messages import FloatArray
+from agent.analysis.beat_cutter import BeatCandidate, Candidates
+from agent.analysis.stage import RunStart
+from agent.core.config import SignalConfig
+from agent.pipeline.pipeline import SampleStages
 from model.beats.cluster_smoothing import NO_BEAT
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
@@ -20,6 +19,8 @@ MATCH_WINDOW = 0.15 * FS
 """A candidate within so many samples of a reference beat may be that beat."""
 CANDIDATE_BLOCK = 250
 UNSCORED_LABEL = -1
+NO_RAILS = -np.inf, np.inf
+"""Made-up streams stand at no rail of a converter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,36 +36,34 @@ class LabelledCandidates:
     cuts: tuple[BeatCandidate, ...]
 
 
-def build_candidates(streams: Sequence[AugmentedStream]) -> LabelledCandidates:
-    """All candidates of streams, which go through the stages side by side; those of a stream are in order."""
-    cuts: list[list[BeatCandidate]] = [[] for _ in streams]
-    inputs: list[list[FloatArray]] = [[] for _ in streams]
-    history, detector = SampleRing(len(streams)), QrsDetector(len(streams), LEAST_SCORE)
-    contexts = BeatContextBuilder(history, len(streams))
+def build_candidates(streams: Sequence[AugmentedStream], signal: SignalConfig) -> LabelledCandidates:
+    """Return all candidates of streams, which go through the monitor's stages side by side, each stream's in order."""
+    stages = SampleStages(signal, in_context=True, windows=False, rows=len(streams))
+    by_row: list[list[BeatCandidate]] = [[] for _ in streams]
+    inputs: list[list[NDArray[np.float16]]] = [[] for _ in streams]
 
-    def keep(found: list[BeatCandidate], seen: FloatArray) -> None:
-        for cut, one in zip(found, seen.astype(np.float16), strict=True):
-            cuts[cut.row].append(cut)
-            inputs[cut.row].append(one)
+    def keep(candidates: Candidates) -> None:
+        for candidate, seen in zip(candidates[0], candidates[1].astype(np.float16), strict=True):
+            by_row[candidate.row].append(candidate)
+            inputs[candidate.row].append(seen)
 
+    for row, stream in enumerate(streams):
+        stages.start(row, RunStart(stream.record, "", 0, "", FS, NO_RAILS))
     for at in range(0, max(len(stream.x) for stream in streams), CANDIDATE_BLOCK):
-        left: dict[int, list[int]] = {}
+        by_length: dict[int, list[int]] = {}
         for row, stream in enumerate(streams):
             if count := min(CANDIDATE_BLOCK, max(0, len(stream.x) - at)):
-                left.setdefault(count, []).append(row)
-        for count, group in left.items():
-            rows, x = np.array(group), np.stack([streams[row].x[at : at + count] for row in group])
-            history.push(rows, x)
-            contexts.push(detector.push(rows, x))
-            keep(*contexts.ready(group))
+                by_length.setdefault(count, []).append(row)
+        for count, rows in by_length.items():
+            x = np.stack([streams[row].x[at : at + count] for row in rows])
+            keep(stages.push(np.array(rows), x).candidates)
     for row in range(len(streams)):
-        contexts.push(detector.flush(row))
-        keep(*contexts.flush(row))
+        keep(stages.flush(row).candidates)
     return LabelledCandidates(
-        np.array([one for row in inputs for one in row]),
-        np.concatenate([label_candidates(stream, found) for stream, found in zip(streams, cuts, strict=True)]),
-        np.repeat([stream.record for stream in streams], [len(found) for found in cuts]),
-        tuple(cut for found in cuts for cut in found),
+        np.array([seen for row in inputs for seen in row]),
+        np.concatenate([label_candidates(stream, row) for stream, row in zip(streams, by_row, strict=True)]),
+        np.repeat([stream.record for stream in streams], [len(row) for row in by_row]),
+        tuple(candidate for row in by_row for candidate in row),
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from agent.core.config import TrainConfig
+from agent.core.config import SignalConfig, TrainConfig
 from agent.evaluation.beat_evaluation import write_output_file
 from agent.training.candidates import UNSCORED_LABEL, LabelledCandidates, build_candidates
 from agent.training.report_run import check_checkpoint_name, lock_run_folder
@@ -30,7 +30,9 @@ from model.training.augmented_streams import STREAM_VARIANTS, UNCHANGED_VARIANT,
 LIVE_RECIPE = context_training.ContextRecipe()
 
 
-def show_live_training(config: TrainConfig, folder: Path, name: str, command: str, fold: int | None) -> None:
+def show_live_training(
+    config: TrainConfig, signal: SignalConfig, folder: Path, name: str, command: str, fold: int | None
+) -> None:
     """Train, test on DS2 (or on a fifth of DS1), and leave checkpoint and report in `folder`."""
     console = Console(soft_wrap=True)
     check_checkpoint_name(name)
@@ -41,10 +43,11 @@ def show_live_training(config: TrainConfig, folder: Path, name: str, command: st
     held_out = DS2 if fold is None else DS1[fold::FOLD_COUNT]
     records = [record for record in DS1 if record not in held_out]
     views = [
-        build_candidates([build_augmented_stream(record, kind, config.seed) for record in records])
+        build_candidates([build_augmented_stream(record, kind, config.seed) for record in records], signal)
         for kind in track(STREAM_VARIANTS, "streams through the detector", console=console, transient=True)
     ]
-    test = build_candidates([build_augmented_stream(record, UNCHANGED_VARIANT, config.seed) for record in held_out])
+    unchanged = [build_augmented_stream(record, UNCHANGED_VARIANT, config.seed) for record in held_out]
+    test = build_candidates(unchanged, signal)
     train_beats, test_beats = count_candidates(views), count_candidates([test])
     console.print(f"train on {len(records)} records in {len(STREAM_VARIANTS)} views each: {train_beats}")
     console.print(f"test  on {len(held_out)} records: {test_beats}")
@@ -110,7 +113,7 @@ def settle_candidates(net: ContextNet, found: LabelledCandidates, chosen: torch.
     logs = context_training.predict_context_outcomes(net, found.inputs, chosen).tolist()
     out = np.full((len(logs), len(CLASSES)), np.nan)
     for i, (log, cut, record) in enumerate(zip(logs, found.cuts, found.records.tolist(), strict=True)):
-        if probabilities := verdicts.setdefault(record, ClusterSmoothing()).settle(
+        if probabilities := verdicts.setdefault(record, ClusterSmoothing()).push(
             0, log, cut.cluster, cut.new, cut.noise
         ):
             out[i] = probabilities

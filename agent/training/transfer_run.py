@@ -26,8 +26,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from safetensors.torch import save_file
 
-from agent.analysis.lead_input import UNITS_MV
 from agent.analysis.qrs_detector import QrsDetector
+from agent.core.lead_units import UNITS_MV
 from agent.core.messages import FloatArray
 from model.beats import frontend
 from model.errors import RecordError, RunError
@@ -181,8 +181,8 @@ def resample_lead(lead: NDArray[np.floating], fs: float, name: str) -> FloatArra
 def find_lead_r_peaks(lead: FloatArray) -> NDArray[np.int64]:
     """R peaks (n,) of a whole lead (samples,) mV at 125 Hz, by the monitor's detector."""
     detector = QrsDetector()
-    found = detector.push(np.zeros(1, np.intp), lead[None]) + detector.flush(0)
-    return np.array([peak.sample for peak in found], np.int64)
+    peaks = detector.push(np.zeros(1, np.intp), lead[None]) + detector.flush(0)
+    return np.array([peak.sample for peak in peaks], np.int64)
 
 
 def cut_recording_beats(source: RecordingSource) -> tuple[InfarctionRecordings, int]:

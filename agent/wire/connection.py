@@ -1,13 +1,13 @@
-"""What becomes of connections, in plain words: the events that ZeroMQ tells of a socket, read and explained.
+"""Watches connections and explains in plain words why they fail, from the events that ZeroMQ reports of a socket.
 
-Which events come for which fault was found by experiment with libzmq 4.3.5; `docs/security.md` has the table.
+Which events come for which fault was determined by experiment with libzmq 4.3.5; `docs/security.md` has the table.
 """
 
 import contextlib
 import errno
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from agent.core.config import SecurityConfig
+from agent.core.rate_limit import RepeatFilter
 
 MonitoredSocket = zmq.Socket[bytes]
 ClockFunction = Callable[[], float]
@@ -22,20 +23,20 @@ ClockFunction = Callable[[], float]
 MOST_EVENTS_READ = 10_000
 """Events taken at once."""
 EVENT_QUEUE_LENGTH = 100_000
-"""Events that wait for a reader. ZeroMQ's input and output stop while its queue of events is full, and by default 2,000
-fill it, which a stranger could send in a second; so many last for minutes."""
+"""Events that may wait for a reader. ZeroMQ's input and output stop while its queue of events is full, and by default
+2,000 fill it, which a stranger could cause in a second; this number lasts for minutes."""
 REPEAT_TROUBLE_S = 30.0
-"""A trouble that goes on is told again so often."""
+"""A trouble that persists is reported again after this time."""
 MOST_TROUBLE_TEXTS = 32
-"""Different troubles told within REPEAT_S."""
+"""Different troubles reported within that time."""
 FIRST_REDIAL_PAUSE_S, LONGEST_REDIAL_PAUSE_S = 0.1, 2.0
-"""Before connecting again after a refusal; each pause is twice the one before."""
+"""Pauses before connecting again after a refusal; each is twice the one before."""
 STEADY_CONNECTION_S = 5.0
-"""After a connection that lasted so long pauses are short again."""
+"""After a connection that lasted this long pauses are short again."""
 ORPHANED_AFTER_S = 0.5
 """ZeroMQ has tried again by then, or never will."""
 ABSENT_DEVICE_S = 3.0
-"""A device that is not there for so long is told of: it may just be starting."""
+"""A device that is absent is reported after this time: it may just be starting."""
 
 HANDSHAKE_FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -44,7 +45,7 @@ HANDSHAKE_OUTCOMES = HANDSHAKE_FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVEN
 
 
 class SocketEvents:
-    """The connection events of a socket, from now on."""
+    """The connection events of a socket, as an iterator that never waits."""
 
     def __init__(self, socket: MonitoredSocket, wanted: int) -> None:
         # Not get_monitor_socket(): its queue cannot be made longer.
@@ -57,7 +58,7 @@ class SocketEvents:
         self._pair.connect(address)
 
     def read(self) -> Iterator[tuple[int, int]]:
-        """Event and value of those that have come. Never waits."""
+        """Yield event and value of those that have come. Never waits."""
         for _ in range(MOST_EVENTS_READ):
             try:
                 message = parse_monitor_message(self._pair.recv_multipart(zmq.NOBLOCK))
@@ -66,37 +67,26 @@ class SocketEvents:
             yield message["event"], message["value"]
 
     def close(self) -> None:
+        """Stop the events. The socket stays open."""
         if not self.socket.closed:
             self.socket.monitor(None, 0)
         self._pair.close()
 
 
-class RepeatFilter:
-    """Lets each text through once in REPEAT_S, and MOST_TEXTS different ones: a flood must not flood the screen."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, float] = {}
-
-    def new(self, texts: Iterable[str], now_s: float) -> list[str]:
-        """Those of `texts` that are due."""
-        self._told = {text: told_s for text, told_s in self._told.items() if now_s - told_s < REPEAT_TROUBLE_S}
-        out = []
-        for text in texts:
-            if text not in self._told and len(self._told) < MOST_TROUBLE_TEXTS:
-                self._told[text] = now_s
-                out.append(text)
-        return out
+def make_trouble_filter() -> RepeatFilter:
+    """Return a filter that reports each trouble once in half a minute."""
+    return RepeatFilter(REPEAT_TROUBLE_S, MOST_TROUBLE_TEXTS)
 
 
 class ConnectionMonitor:
-    """Watches, and keeps up, the connection of a socket to `endpoint`; made before the socket connects.
+    """Watches, and keeps up, the connection of a socket to `endpoint`; to be made before the socket connects.
 
-    After some refusals ZeroMQ never tries again, after others ten times a second for ever. The watcher breaks off both
-    and connects anew after pauses that grow to 2 s, so that a fault that is mended is soon forgotten. For that it has
+    After some refusals ZeroMQ never tries again, after others ten times a second for ever. The monitor breaks off both
+    and connects again after pauses that grow to 2 s, so that a fault that is mended is soon forgotten. For that it has
     to be read often, in the thread of the socket.
 
     `connected`: the handshake is done. `trouble`: why there is no connection, as far as is known; "" where all is well.
-    `refused`: connections that failed in their handshake.
+    `refused`: number of connections that failed in their handshake.
     """
 
     def __init__(
@@ -106,64 +96,74 @@ class ConnectionMonitor:
         security: SecurityConfig | None = None,
         clock: ClockFunction = time.monotonic,
     ) -> None:
-        self.connected, self.trouble, self.refused = False, "", 0
-        self._socket, self._endpoint, self._clock = socket, endpoint, clock
+        self.connected = False
+        self.trouble = ""
+        self.refused = 0
+        self._socket = socket
+        self._endpoint = endpoint
+        self._clock = clock
         self._key = Path(security.key).name.removesuffix("_secret") if security and security.key else "its file"
         self._pinned = f" ({security.server_key})" if security and security.server_key else ""
         wanted = HANDSHAKE_OUTCOMES | zmq.EVENT_CONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
         self._events = SocketEvents(socket, wanted)
-        self._once = RepeatFilter()
+        self._repeats = make_trouble_filter()
         self._texts: list[str] = []
-        self._why: tuple[int, int] = (0, 0)
+        self._failure: tuple[int, int] = (0, 0)
+        """Event and value of the last failed handshake."""
         self._broken = False
         self._probe: _HandshakeProbe | None = None
         self._pause_s = FIRST_REDIAL_PAUSE_S
-        self._again_s: float | None = None
-        """When to connect again, having broken off."""
+        self._redial_s: float | None = None
+        """When to connect again, after the connection was broken off."""
         self._orphaned_s: float | None = None
         self._absent_s: float | None = None
-        self._up_s = 0.0
+        self._connected_s = 0.0
 
     def read(self) -> list[str]:
-        """Troubles to tell a person, each once in 30 s. Never waits."""
+        """Return the troubles worth reporting, each once in 30 s. Never waits."""
         now_s = self._clock()
         for event, value in self._events.read():
-            if self._again_s is None:  # what comes later is of the connection that was broken off
-                self._note(event, value, now_s)
+            if self._redial_s is None:  # what comes later is of the connection that was broken off
+                self._handle_event(event, value, now_s)
         if self._probe is not None and (greeting := self._probe.read(now_s)) is not None:
             self._close_probe()
             if not self.connected:
-                self._tell(self._words(greeting))
+                self._report(self._explain_mechanism(greeting))
         if self._orphaned_s is not None and now_s - self._orphaned_s >= ORPHANED_AFTER_S:
-            self._tell(
-                f"{self._endpoint} sent what no device of ecg-agent sends (too large, or malformed): "
-                "the connection was ended and is made again"
+            self._report(
+                f"{self._endpoint} sent what no ecg-agent device sends (too large, or malformed): "
+                "the connection was closed and is made again"
             )
             self._broken = True
         self._redial(now_s)
         texts, self._texts = self._texts, []
-        return self._once.new(texts, now_s)
+        return [text for text in texts if self._repeats.admits(text, now_s)]
 
     def close(self) -> None:
         """Stop watching. The socket stays open."""
         self._close_probe()
         self._events.close()
 
-    def _note(self, event: int, value: int, now_s: float) -> None:
+    def _handle_event(self, event: int, value: int, now_s: float) -> None:
         if event & zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self.connected, self.trouble, self._up_s = True, "", now_s
+            self.connected = True
+            self.trouble = ""
+            self._connected_s = now_s
             self._absent_s = None
             self._close_probe()
         elif event & HANDSHAKE_FAILED:
-            self._why = event, value
+            self._failure = event, value
         elif event & zmq.EVENT_CONNECTED:
-            self._broken, self._orphaned_s, self._why = False, None, (0, 0)
+            self._broken = False
+            self._orphaned_s = None
+            self._failure = (0, 0)
         elif event & zmq.EVENT_CONNECT_RETRIED:
             self._orphaned_s = None
         elif event & zmq.EVENT_DISCONNECTED and self.connected:
-            self.connected, self._orphaned_s = False, now_s
+            self.connected = False
+            self._orphaned_s = now_s
             self.trouble = f"the connection to {self._endpoint} broke: connecting again"
-            if now_s - self._up_s >= STEADY_CONNECTION_S:
+            if now_s - self._connected_s >= STEADY_CONNECTION_S:
                 self._pause_s = FIRST_REDIAL_PAUSE_S
         elif event & zmq.EVENT_DISCONNECTED:
             self._broken = True
@@ -177,23 +177,23 @@ class ConnectionMonitor:
                 self._texts.append(self.trouble)
 
     def _explain(self, now_s: float) -> None:
-        """Why a handshake failed; where the event does not say, what the other side is has to be looked at."""
-        event, value = self._why
+        """Report why a handshake failed; where the event does not say, ask the other side what it is."""
+        event, value = self._failure
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            self._tell(
+            self._report(
                 f"the device at {self._endpoint} refuses this monitor's key: is {self._key} in its folder of clients?"
                 if value == 400
                 else f"the device at {self._endpoint} cannot check keys now (status {value})"
             )
         elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and value == errno.EAGAIN:
-            self._tell(f"{self._endpoint} takes connections but does not answer: does the device hang?")
+            self._report(f"{self._endpoint} takes connections but does not answer: does the device hang?")
         elif (event, value) == (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC):
-            self._tell(self._words(b"CURVE"))
+            self._report(self._explain_mechanism(b"CURVE"))
         elif self._probe is None:
             self._probe = _HandshakeProbe(self._socket, self._endpoint, now_s)
 
-    def _words(self, mechanism: bytes) -> str:
-        """Why a handshake failed with a peer of this mechanism; "": it could not be found out."""
+    def _explain_mechanism(self, mechanism: bytes) -> str:
+        """Say why a handshake failed with a peer of this mechanism, "" where that is not known."""
         keys = self._socket.get(zmq.MECHANISM) == zmq.CURVE
         if mechanism == b"CURVE" and keys:
             return (
@@ -204,29 +204,29 @@ class ConnectionMonitor:
             return f"the device at {self._endpoint} lets nobody in without keys: give --key and --server-key"
         if mechanism == b"NULL" and keys:
             return (
-                f"the device at {self._endpoint} has no keys, so that it is not believed: "
-                "start it with --key and --clients"
+                f"the device at {self._endpoint} has no keys, so it is not trusted: start it with --key and --clients"
             )
         if mechanism == b"NULL":
             return f"what answers at {self._endpoint} is not the stream of a device: check the port of --endpoint"
         if mechanism:
-            return f"what answers at {self._endpoint} is no device of ecg-agent: check --endpoint"
+            return f"what answers at {self._endpoint} is not an ecg-agent device: check --endpoint"
         return f"{self._endpoint} broke off the handshake: do both sides have keys, and the right ones?"
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         self.trouble = text
         self._texts.append(text)
 
     def _redial(self, now_s: float) -> None:
         """Break off a connection that was refused; connect again when the pause is over."""
         if self._broken:
-            self._broken, self._orphaned_s = False, None
-            self._again_s = now_s + self._pause_s
+            self._broken = False
+            self._orphaned_s = None
+            self._redial_s = now_s + self._pause_s
             self._pause_s = min(2 * self._pause_s, LONGEST_REDIAL_PAUSE_S)
             with contextlib.suppress(zmq.ZMQError):  # it may have ended by itself
                 self._socket.disconnect(self._endpoint)
-        elif self._again_s is not None and now_s >= self._again_s:
-            self._again_s = None
+        elif self._redial_s is not None and now_s >= self._redial_s:
+            self._redial_s = None
             self._socket.connect(self._endpoint)
 
     def _close_probe(self) -> None:
@@ -236,38 +236,44 @@ class ConnectionMonitor:
 
 
 class _HandshakeProbe:
-    """Looks at what a TCP endpoint greets with: the events of a refused handshake do not say which side has keys."""
+    """Reads the greeting of a TCP endpoint: the events of a refused handshake do not say which side has keys."""
 
     GREETING = b"\xff\0\0\0\0\0\0\0\1\x7f\x03"
     """The first bytes of ZMTP 3: the peer's mechanism follows its own."""
     LENGTH = 64
-    HUSH_S, PATIENCE_S = 0.3, 1.0
-    """ZMTP speaks first; who is silent so long is spoken to, and given up after a second."""
+    SILENCE_S = 0.3
+    """ZMTP speaks first; a peer that is silent for this time is greeted."""
+    PATIENCE_S = 1.0
+    """A peer that says nothing is given up after this time."""
 
     def __init__(self, socket: MonitoredSocket, endpoint: str, now_s: float) -> None:
-        self._since_s, self._peer, self._greeted, self._heard = now_s, b"", False, b""
+        self._since_s = now_s
+        self._peer = b""
+        self._greeted = False
+        self._received = b""
         self._stream = socket.context.socket(zmq.STREAM)
         self._stream.set(zmq.LINGER, 0)
-        self._stream.set(zmq.RECONNECT_IVL, 60_000)  # not -1: what was said before a hang-up would be lost
+        self._stream.set(zmq.RECONNECT_IVL, 60_000)  # not -1: what was sent before a hang-up would be lost
         self._stream.set(zmq.IPV6, socket.get(zmq.IPV6))
         with contextlib.suppress(zmq.ZMQError):  # not TCP
             self._stream.connect(endpoint)
 
     def read(self, now_s: float) -> bytes | None:
-        """The mechanism of the peer: NULL, CURVE, "?" where it does not speak ZMTP, "" unknown; None: wait."""
+        """Return the peer's mechanism: NULL, CURVE, "?" if it does not speak ZMTP, "" if unknown; None: wait."""
         with contextlib.suppress(zmq.ZMQError):  # nothing more has come, or nobody is there to be greeted
             while True:
-                before, (self._peer, data) = self._peer, self._stream.recv_multipart(zmq.NOBLOCK)
-                self._heard += data
-                if before and not data:  # it has hung up
+                known_peer = self._peer
+                self._peer, data = self._stream.recv_multipart(zmq.NOBLOCK)
+                self._received += data
+                if known_peer and not data:  # it has hung up
                     self._since_s = -math.inf
-                elif self._heard.startswith(b"\xff"):
+                elif self._received.startswith(b"\xff"):
                     self._greet()
-        if self._heard and self._heard[0] != self.GREETING[0]:
+        if self._received and self._received[0] != self.GREETING[0]:
             return b"?"
-        if len(self._heard) >= self.LENGTH:
-            return self._heard[12:32].rstrip(b"\0") or b"?"
-        if self._peer and now_s - self._since_s >= self.HUSH_S:
+        if len(self._received) >= self.LENGTH:
+            return self._received[12:32].rstrip(b"\0") or b"?"
+        if self._peer and now_s - self._since_s >= self.SILENCE_S:
             with contextlib.suppress(zmq.ZMQError):
                 self._greet()
         return b"" if now_s - self._since_s >= self.PATIENCE_S else None
@@ -278,56 +284,65 @@ class _HandshakeProbe:
             self._stream.send_multipart([self._peer, self.GREETING], zmq.NOBLOCK)
 
     def close(self) -> None:
+        """Close the connection of the probe."""
         self._stream.close()
 
 
 class RejectedConnections:
-    """What a bound socket refuses; `secured`: it asks for keys. Unknown keys are told by who checks them."""
+    """The connections that a bound socket refuses; `secured`: it asks for keys.
+
+    Unknown keys are reported by `curve_security.ServerAuthenticator`, which checks them.
+    """
 
     def __init__(self, socket: MonitoredSocket, secured: bool) -> None:
-        self._events, self._secured = SocketEvents(socket, HANDSHAKE_OUTCOMES | zmq.EVENT_ACCEPTED), secured
-        self._shaking: set[int] = set()
-        """Connections in their handshake, as far as that can be told."""
+        self._events = SocketEvents(socket, HANDSHAKE_OUTCOMES | zmq.EVENT_ACCEPTED)
+        self._secured = secured
+        self._in_handshake: set[int] = set()
+        """Connections in their handshake, as far as is known."""
         self._explained = False
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether the socket was closed."""
         return self._events.socket.closed
 
     def read(self) -> list[str]:
-        """Why connections were refused since the last call. Never waits."""
+        """Return why connections were refused since the last call. Never waits."""
         out = []
         for event, value in self._events.read():
             if event & zmq.EVENT_ACCEPTED:
-                self._shaking.add(value)
+                self._in_handshake.add(value)
             elif event & (zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH):
-                self._shaking.clear()  # the event does not say whose: nothing is said of the others
+                self._in_handshake.clear()  # the event does not say whose: nothing is reported of the others
             elif event & HANDSHAKE_FAILED:
                 self._explained = True
-                out += self._words(event, value)
-            else:  # disconnected, by itself where no failure was told just before
-                if value in self._shaking and not self._explained:
-                    out.append("something that is no monitor connected and was cut off")
-                self._shaking.discard(value)
+                out += _explain_refusal(event, value, self._secured)
+            else:  # disconnected, by itself where no failure was reported just before
+                if value in self._in_handshake and not self._explained:
+                    out.append("something that is not a monitor connected and was cut off")
+                self._in_handshake.discard(value)
                 self._explained = False
         return list(dict.fromkeys(out))
 
     def close(self) -> None:
+        """Stop watching. The socket stays open."""
         self._events.close()
 
-    def _words(self, event: int, value: int) -> list[str]:
-        if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-            unfinished = "connections that did not finish their handshake were closed"
-            return [unfinished] if value == errno.EAGAIN else []  # else the peer left: nothing was refused
-        if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
-            return [
-                "a monitor without keys was refused: it needs --key and --server-key"
-                if self._secured
-                else "a monitor that expects keys was refused: this device has none (--key and --clients)"
-            ]
-        if value == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC:
-            return [
-                "a handshake that this device's key does not open was refused: "
-                "a monitor that has pinned another device's key, or a forged or repeated one"
-            ]
-        return ["a malformed handshake was refused"]
+
+def _explain_refusal(event: int, value: int, secured: bool) -> list[str]:
+    """Say why a device refused a handshake; nothing where the peer left by itself."""
+    if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        unfinished = "connections that did not finish their handshake were closed"
+        return [unfinished] if value == errno.EAGAIN else []  # else the peer left: nothing was refused
+    if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+        return [
+            "a monitor without keys was refused: it needs --key and --server-key"
+            if secured
+            else "a monitor that expects keys was refused: this device has none (--key and --clients)"
+        ]
+    if value == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC:
+        return [
+            "a handshake that this device's key does not open was refused: "
+            "a monitor that has pinned another device's key, or a forged or repeated one"
+        ]
+    return ["a malformed handshake was refused"]

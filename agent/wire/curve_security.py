@@ -1,7 +1,7 @@
-"""Keys and addresses: who may hear a device, which device is believed, and what a socket puts up with.
+"""Keys and addresses: who may receive from a device, which device is trusted, and what a socket accepts.
 
-CURVE of ZeroMQ with the certificates of `zmq.auth`: a device lets in the public keys of a folder, a monitor believes
-one device's public key. Without keys both stay on this machine. `docs/security.md` says what that protects.
+CURVE of ZeroMQ with the certificates of `zmq.auth`: a device admits the public keys of a folder, a monitor trusts one
+device's public key. Without keys both stay on this machine. `docs/security.md` says what that protects.
 """
 
 import os
@@ -20,19 +20,10 @@ import zmq.auth
 from zmq.utils import z85
 
 from agent.core.config import SecurityConfig
-from agent.wire.connection import ConnectionMonitor, RejectedConnections, RepeatFilter
+from agent.wire.connection import RejectedConnections, make_trouble_filter
 from agent.wire.packets import LARGEST_PAYLOAD_BYTES
 from agent.wire.requests import HIGHEST_PORT
 from model.errors import ConfigError, EndpointError
-
-__all__ = [
-    "ConnectionMonitor",
-    "ServerAuthenticator",
-    "check_endpoint",
-    "create_key_pair",
-    "harden_socket",
-    "secure_client",
-]
 
 WireSocket = zmq.Socket[bytes]
 
@@ -42,32 +33,33 @@ LARGEST_KEY_FILE_BYTES = 65_536
 MOST_CLIENTS = 4096
 KEY_BYTES = 32
 CLIENT_RELOAD_S = 1.0
-"""The folder of clients is read again at most so often, when a client asks to be let in."""
+"""The folder of clients is read again when an unknown client connects, but not more often than this."""
 ZAP_DOMAIN_NAME = "ecg-agent"
-"""Of the authentication (ZAP): with a domain that is enforced, a socket lets nobody in while nobody checks keys."""
+"""The domain of the authentication (ZAP): where it is enforced, a socket admits nobody while nobody checks keys."""
 
 OPEN_TRANSPORTS = {"udp", "pgm", "epgm", "norm", "ws", "wss", "tipc", "vmci", "vsock", "hvsocket"}
 """Transports of ZeroMQ that leave the machine and that CURVE does not cover, or that nobody has tried with it."""
 LOOPBACK_INTERFACES = {"lo", "lo0"}
 
 CURVE_OVERHEAD_BYTES = 64
-"""Bytes by which CURVE makes a frame longer (33), and some."""
+"""Bytes that CURVE adds to a frame (33), with room to spare."""
 LARGEST_DEVICE_INPUT = 4096
-"""Bytes of a frame that a device takes: a subscription, a request, a part of a handshake."""
+"""Largest frame that a device accepts, in bytes: a subscription, a request, a part of a handshake."""
 HANDSHAKE_MS = 3000
 """A connection whose handshake takes longer is closed."""
-AGENT_GIVES_UP_MS, DEVICE_GIVES_UP_MS = 4000, 60_000
-"""How long what was sent may go without an answer of the other's TCP. A device is patient: the window of a monitor that
-is stopped for half a minute is only closed."""
+AGENT_GIVES_UP_MS = 4000
+"""How long sent data may stay unacknowledged by the other side's TCP before the connection is closed."""
+DEVICE_GIVES_UP_MS = 60_000
+"""The same for a device, which is patient: a monitor that is suspended for half a minute keeps its connection."""
 
 
 def create_key_pair(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make the pair `name`.key (public) and `name`.key_secret, which nobody but its owner can ever read.
+    """Create the pair `name`.key (public) and `name`.key_secret, which only its owner can ever read.
 
-    Never replaces a file. Raises ConfigError.
+    Returns the paths of both. Never replaces a file. Raises ConfigError.
     """
     if not KEY_NAME_PATTERN.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name for keys: up to 64 letters, digits, '-', '_' and '.'")
+        raise ConfigError(f"{name!r} is not a name for keys: give up to 64 letters, digits, '-', '_' and '.'")
     _require_curve()
     public, secret = folder / f"{name}.key", folder / f"{name}.key_secret"
     try:
@@ -75,9 +67,9 @@ def create_key_pair(folder: Path, name: str) -> tuple[Path, Path]:
         for path in (public, secret):
             if path.is_symlink() or path.exists():
                 raise ConfigError(
-                    f"{path} is there already, and keys are never replaced: choose another name, or move it away"
+                    f"{path} exists already, and keys are never replaced: choose another name, or move it away"
                 )
-        # pyzmq writes the secret with the default mode: behind a door of 0700 nobody sees it.
+        # pyzmq writes the secret with the default mode: inside a folder of mode 0700 nobody sees it.
         with TemporaryDirectory(prefix=".new-", dir=folder) as private:
             made_public, made_secret = zmq.auth.create_certificates(private, name)
             _write_private_file(secret, 0o600, Path(made_secret).read_bytes())
@@ -88,10 +80,11 @@ def create_key_pair(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def check_endpoint(endpoint: str, security: SecurityConfig, bind: bool = False) -> None:
-    """Raises ConfigError where `endpoint` is beyond this machine, though there are no keys and nobody insists.
+    """Check that an endpoint does not leave this machine, unless there are keys or `security.insecure` is set.
 
-    `bind`: it is an address to bind, where the name of the loopback interface will do too. What is no endpoint at all
-    is left to ZeroMQ to refuse, but for a port that is missing or does not exist: EndpointError.
+    `bind`: it is an address to bind, where the name of the loopback interface will do too. Raises ConfigError where it
+    does, and EndpointError for a port that is missing or does not exist; anything else that is malformed is left to
+    ZeroMQ to refuse.
     """
     transport, _, address = endpoint.partition("://")
     if transport == "tcp":
@@ -112,20 +105,16 @@ def check_endpoint(endpoint: str, security: SecurityConfig, bind: bool = False) 
 
 
 def secure_client(socket: WireSocket, security: SecurityConfig) -> None:
-    """Make a socket that will connect prove its own key and believe none but the device's; nothing without keys.
+    """Make a socket that will connect prove its own key and trust only the device's; without keys do nothing.
 
     Raises ConfigError for keys that are missing, broken, or readable by others.
     """
     if not security.key and not security.server_key:
         return
     if not security.key:
-        raise ConfigError(
-            f"security.server_key is given but no key of our own: name it with --key ({KEY_CREATION_HINT})"
-        )
+        raise ConfigError(f"security.server_key is given but not our own key: name it with --key ({KEY_CREATION_HINT})")
     if not security.server_key:
-        raise ConfigError(
-            "security.key is given but not which device to believe: name its public key with --server-key"
-        )
+        raise ConfigError("security.key is given but not which device to trust: name its public key with --server-key")
     public, secret = _read_secret_key(_expand_user_path(security.key))
     server = _read_public_key(_expand_user_path(security.server_key))
     if server == public:
@@ -136,16 +125,16 @@ def secure_client(socket: WireSocket, security: SecurityConfig) -> None:
 
 
 class ServerAuthenticator:
-    """The door of a device: lets in the keys of a folder, and tells whom it refused.
+    """Admits the keys of a folder to the sockets of a device, and reports whom it refused.
 
     One for each context: ZeroMQ asks it about every socket there that was made secure. A key that is put into the
     folder, or taken out of it, counts from the next handshake on. To be closed before the context.
     """
 
     def __init__(self, context: "zmq.Context[WireSocket]", security: SecurityConfig) -> None:
-        """Raises ConfigError for keys that are missing, broken or open to others, or where nobody would be let in."""
+        """Raises ConfigError for keys that are missing, broken or open to others, or where nobody would be admitted."""
         self._refusals: list[RejectedConnections] = []
-        self._once = RepeatFilter()
+        self._repeats = make_trouble_filter()
         self._clients: _ClientKeyFolder | None = None
         self._keys: tuple[bytes, bytes] | None = None
         self._authenticator: Any = None
@@ -153,11 +142,11 @@ class ServerAuthenticator:
             return
         if not security.key:
             raise ConfigError(
-                f"security.clients is given but no key of our own: name it with --key ({KEY_CREATION_HINT})"
+                f"security.clients is given but not our own key: name it with --key ({KEY_CREATION_HINT})"
             )
         if not security.clients:
             raise ConfigError(
-                "security.key is given but not who is let in: name the folder of public keys of monitors with --clients"
+                "security.key is given but not who is admitted: name the folder of the monitors' keys with --clients"
             )
         self._keys = _read_secret_key(_expand_user_path(security.key))
         self._clients = _ClientKeyFolder(_expand_user_path(security.clients))
@@ -184,16 +173,20 @@ class ServerAuthenticator:
         self._refusals.append(RejectedConnections(socket, self.secured))
 
     def read(self) -> list[str]:
-        """Refusals to tell a person, each once in 30 s. Never waits; to be called several times a minute at least."""
-        for refusals in [refusals for refusals in self._refusals if refusals.over]:
-            refusals.close()
-            self._refusals.remove(refusals)
+        """Return refusals worth reporting, each once in 30 s. Never waits.
+
+        To be called several times a minute at least.
+        """
+        for closed in [refusals for refusals in self._refusals if refusals.is_over]:
+            closed.close()
+            self._refusals.remove(closed)
         texts = [text for refusals in self._refusals for text in refusals.read()]
-        texts += self._clients.news() if self._clients is not None else []
-        return self._once.new(texts, time.monotonic())
+        texts += self._clients.take_reports() if self._clients is not None else []
+        now_s = time.monotonic()
+        return [text for text in texts if self._repeats.admits(text, now_s)]
 
     def close(self) -> None:
-        """End the checks: from now on nobody is let in."""
+        """End the checks: from now on nobody is admitted."""
         for refusals in self._refusals:
             refusals.close()
         self._refusals.clear()
@@ -208,32 +201,32 @@ class _ClientKeyFolder:
     def __init__(self, folder: Path) -> None:
         """Raises ConfigError where the folder, or a file in it, cannot be read, or where it is empty."""
         self._folder = folder
-        self._news: deque[str] = deque(maxlen=64)
+        self._reports: deque[str] = deque(maxlen=64)
         self._keys = {_read_public_key(path): path for path in self._files()}
         self._read_s = time.monotonic()
         if not self._keys:
             raise ConfigError(
-                f"no *.key in {folder}: nobody would be let in; put the public keys of the monitors there (--clients)"
+                f"no *.key in {folder}: nobody would be admitted; put the public keys of the monitors there (--clients)"
             )
 
     def callback(self, _domain: str, key: bytes) -> bool:
-        """Whether the client with this key is let in."""
+        """Return whether the client with this key is admitted; pyzmq gives this method its name."""
         try:
             if key not in self._keys and time.monotonic() - self._read_s >= CLIENT_RELOAD_S:
                 self._reload()
             if key in self._keys and _read_public_key(self._keys[key]) == key:  # nobody has taken it away
                 return True
         except Exception as error:  # an error here would end the thread that checks keys
-            self._news.append(f"a monitor is not let in: {error}")
+            self._reports.append(f"a monitor was not admitted: {error}")
             return False
-        self._news.append(
-            f"a monitor with the unknown key {key.decode()} was refused: to let it in, put its .key into {self._folder}"
+        self._reports.append(
+            f"a monitor with the unknown key {key.decode()} was refused: to admit it, put its .key into {self._folder}"
         )
         return False
 
-    def news(self) -> list[str]:
-        """What was refused since the last call."""
-        return [self._news.popleft() for _ in range(len(self._news))]
+    def take_reports(self) -> list[str]:
+        """Return what was refused since the last call."""
+        return [self._reports.popleft() for _ in range(len(self._reports))]
 
     def _files(self) -> list[Path]:
         try:
@@ -242,18 +235,19 @@ class _ClientKeyFolder:
             raise ConfigError(f"cannot read the folder of clients {self._folder}: {error.strerror}") from error
 
     def _reload(self) -> None:
-        """Read the folder again; a broken file is told of, and its key is not let in."""
+        """Read the folder again; a broken file is reported, and its key is not admitted."""
         keys = {}
         for path in self._files():
             try:
                 keys[_read_public_key(path)] = path
             except ConfigError as error:
-                self._news.append(str(error))
-        self._keys, self._read_s = keys, time.monotonic()
+                self._reports.append(str(error))
+        self._keys = keys
+        self._read_s = time.monotonic()
 
 
 def harden_socket(socket: WireSocket) -> None:
-    """Bound what a socket takes, waits for and repeats; before it is bound or connected.
+    """Limit what a socket accepts, waits for and repeats; to be called before it is bound or connected.
 
     There are no heartbeats of ZeroMQ: with them libzmq 4.3 ends the whole process when a connection breaks while its
     reader's queue is full (its issue 3937), and cuts off a reader that is only slow. TCP's own keepalive and timeouts
@@ -274,7 +268,7 @@ def harden_socket(socket: WireSocket) -> None:
 
 
 def _check_endpoint_port(endpoint: str, bind: bool) -> None:
-    """Raises EndpointError for a TCP port that is missing, or that ZeroMQ would quietly take for another one."""
+    """Raise EndpointError for a TCP port that is missing, or that ZeroMQ would silently take for another one."""
     host, _, port = endpoint.rpartition(":")
     if port.endswith("]") or "//" in port:  # the colon is not the one before a port
         host, port = endpoint, ""
@@ -286,7 +280,7 @@ def _check_endpoint_port(endpoint: str, bind: bool) -> None:
 
 
 def _is_local_address(address: str, bind: bool) -> bool:
-    """Whether a TCP address (HOST:PORT) can only be reached from, and only reaches, this machine."""
+    """Return whether a TCP address (HOST:PORT) can only be reached from, and only reaches, this machine."""
     host = address.rpartition(":")[0].removeprefix("[").removesuffix("]").partition("%")[0].lower()
     if host == "localhost" or (bind and host in LOOPBACK_INTERFACES):
         return True
@@ -300,7 +294,7 @@ def _is_local_address(address: str, bind: bool) -> bool:
 
 
 def _write_private_file(path: Path, mode: int, content: bytes) -> None:
-    """Write a file that was not there. Raises OSError, leaving none behind, also where nothing keeps others out."""
+    """Write a new file. Raises OSError, leaving no file behind, also where the file system cannot keep others out."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -318,11 +312,11 @@ def _require_curve() -> None:
 
 
 def _read_secret_key(path: Path) -> tuple[bytes, bytes]:
-    """Public and secret key of a file that only its owner can read."""
+    """Read the public and the secret key from a file that only its owner can read."""
     _require_curve()
     public, secret = _read_certificate(path)
     if secret is None:
-        raise ConfigError(f"{path} holds no secret key: --key names one's own NAME.key_secret")
+        raise ConfigError(f"{path} holds no secret key: give your own NAME.key_secret with --key")
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ConfigError(f"secret key {path} can be read by others: chmod 600 {path}")
     if zmq.curve_public(secret) != public:
@@ -331,7 +325,7 @@ def _read_secret_key(path: Path) -> tuple[bytes, bytes]:
 
 
 def _read_public_key(path: Path) -> bytes:
-    """The key of a file that holds a public one alone."""
+    """Read the key from a file that holds a public key only."""
     _require_curve()
     public, secret = _read_certificate(path)
     if secret is not None:
@@ -350,7 +344,7 @@ def _read_certificate(path: Path) -> tuple[bytes, bytes | None]:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_KEY_FILE_BYTES:
-            raise ConfigError(f"{path} is no key file: {KEY_CREATION_HINT}")
+            raise ConfigError(f"{path} is not a key file: {KEY_CREATION_HINT}")
         public, secret = zmq.auth.load_certificate(path)
         if not all(len(z85.decode(key)) == KEY_BYTES for key in (public, secret) if key is not None):
             raise ValueError
@@ -358,6 +352,6 @@ def _read_certificate(path: Path) -> tuple[bytes, bytes | None]:
         raise ConfigError(f"cannot read key file {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, IndexError, struct.error) as error:
         raise ConfigError(
-            f"key file {path} is broken: copy it anew, or make a new pair (ecg-agent keys new)"
+            f"key file {path} is broken: copy it again, or make a new pair (ecg-agent keys new)"
         ) from error
     return public, secret

@@ -1,4 +1,4 @@
-"""The wire format: `encode_frames` and `decode_frames`, a pure pair between messages and ZeroMQ frames.
+"""The wire format: `encode_frames` and `decode_frames` translate between messages and ZeroMQ frames, without state.
 
 A message is three frames: the bed's name, a JSON header that describes itself, and the samples. `docs/wire.md`
 specifies it on one page; the limits below are the limits given there.
@@ -31,7 +31,7 @@ LONGEST_REASON = 200
 """Characters that an error quotes of what a parser says, which may quote the sender."""
 
 MISSING_BY_DTYPE = {"int16": -(2**15), "int32": MISSING}
-"""The count of each dtype that holds no value on the wire."""
+"""The count of each dtype that means "no value" on the wire."""
 DTYPE_BYTES = {"int16": 2, "int32": 4}
 """Bytes of one count."""
 
@@ -80,7 +80,7 @@ class EndHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
 
 class Packet(NamedTuple):
-    """A packet of samples that was checked, but whose `payload` was not unpacked."""
+    """A packet of samples that has been checked, but whose `payload` has not been unpacked."""
 
     bed: str
     header: SamplesHeader
@@ -96,12 +96,15 @@ _to_json = msgspec.json.Encoder().encode
 
 
 class PacketCutter:
-    """Cuts packets out of a chunk: what `encode_frames` makes of each of them, at a fraction of its cost."""
+    """Cuts packets out of a chunk: the same frames as `encode_frames` of each packet, at a fraction of the cost."""
 
     __slots__ = ("_bed", "_counts", "_first", "_fs", "_leads", "_narrow", "_run", "_size")
 
     def __init__(self, chunk: Chunk) -> None:
-        self._bed, self._run, self._first, self._fs = chunk.bed.encode(), chunk.run, chunk.first, chunk.fs
+        self._bed = chunk.bed.encode()
+        self._run = chunk.run
+        self._first = chunk.first
+        self._fs = chunk.fs
         self._leads = _leads_to_json(chunk.leads)
         self._counts = chunk.counts
         dtype, payload = _pack_counts(chunk.counts)
@@ -109,7 +112,7 @@ class PacketCutter:
         self._size = DTYPE_BYTES["int16"] * chunk.counts.shape[1]
 
     def cut(self, start: int, stop: int, sequence: int, sent_s: float) -> list[bytes]:
-        """Frames of a packet of the chunk's samples `start` to `stop`."""
+        """Return the frames of a packet with the chunk's samples `start` to `stop`."""
         dtype: Literal["int16", "int32"] = "int16"
         if self._narrow is None:
             dtype, payload = _pack_counts(self._counts[start:stop])
@@ -130,7 +133,11 @@ class PacketCutter:
 
 
 def encode_frames(message: Chunk | End) -> list[bytes]:
-    """Frames of a message: [bed, header, samples]; the samples as int16 where all of them fit, else as int32."""
+    """Encode a message as frames [bed, header, samples].
+
+    The (count, leads) samples of a Chunk travel as little-endian int16 where all of them fit, else as int32; an End has
+    an empty third frame.
+    """
     if isinstance(message, Chunk):
         return PacketCutter(message).cut(0, len(message.counts), message.sequence, message.sent_s)
     end = EndHeader(
@@ -145,13 +152,29 @@ def encode_frames(message: Chunk | End) -> list[bytes]:
 
 
 def decode_frames(frames: Sequence[bytes]) -> Chunk | End:
-    """The message of three frames, `arrived_s` left at 0. Raises FrameError, saying what is wrong with them."""
+    """Decode three frames, leaving `arrived_s` at 0. Raises FrameError, which says what is wrong with them."""
     message = parse_frames(frames)
     return message if isinstance(message, End) else join_packets([message])
 
 
 def parse_frames(frames: Sequence[bytes]) -> Packet | End:
-    """A checked message whose samples are not unpacked yet. Raises FrameError, saying what is wrong with the frames."""
+    """Check three frames without unpacking their samples.
+
+    Parameters
+    ----------
+    frames
+        Bed name, header and samples, as `docs/wire.md` specifies them.
+
+    Returns
+    -------
+    Packet | End
+        A packet for `join_packets`, or the end of a run.
+
+    Raises
+    ------
+    FrameError
+        The frames do not follow the specification; the text says where.
+    """
     if len(frames) != 3:
         raise FrameError(f"a message of {len(frames)} frames instead of 3")
     bed = decode_bed_name(frames[0])
@@ -168,10 +191,21 @@ def parse_frames(frames: Sequence[bytes]) -> Packet | End:
 
 
 def join_packets(packets: Sequence[Packet], arrived_s: float = 0.0, offset_s: float | None = 0.0) -> Chunk:
-    """Consecutive packets of one stream and dtype (see `continues_stream`) as one chunk: many are unpacked as fast as
-    one.
+    """Unpack consecutive packets of one stream into one chunk; many cost no more than one.
 
-    `offset_s`: the device's clock less ours, by which `sent_s` is set right; None, where it is not known, leaves it 0.
+    Parameters
+    ----------
+    packets
+        At least one; each continues the one before, see `continues_stream`.
+    arrived_s
+        Unix time at which they reached the socket.
+    offset_s
+        The device's clock less ours, by which `sent_s` is corrected; None, where it is not known, leaves that 0.
+
+    Returns
+    -------
+    Chunk
+        Counts (n, leads) int32, MISSING where there is no value.
     """
     bed, header, leads, payload = packets[0]
     if len(packets) > 1:
@@ -184,7 +218,7 @@ def join_packets(packets: Sequence[Packet], arrived_s: float = 0.0, offset_s: fl
 
 
 def drop_first_samples(packet: Packet, samples: int) -> Packet:
-    """A packet without its first `samples`, fewer than it has."""
+    """Return a packet without its first `samples`, of which it has more."""
     header = packet.header
     size = len(packet.payload) // header.count
     rest = replace(header, first=header.first + samples, count=header.count - samples)
@@ -192,10 +226,10 @@ def drop_first_samples(packet: Packet, samples: int) -> Packet:
 
 
 def continues_stream(packet: Packet, before: Packet) -> bool:
-    """Whether the next packet of a bed is of the same run, leads, rate and dtype as the one before it."""
-    one, other = packet.header, before.header
-    same_stream = one.run == other.run and packet.leads is before.leads and one.fs == other.fs
-    return same_stream and one.dtype == other.dtype
+    """Return whether a packet has the run, leads, rate and dtype of the one before it."""
+    header, previous = packet.header, before.header
+    same_stream = header.run == previous.run and packet.leads is before.leads and header.fs == previous.fs
+    return same_stream and header.dtype == previous.dtype
 
 
 def pack_int16(counts: NDArray[np.int32]) -> tuple[NDArray[np.int16], int]:
@@ -241,7 +275,7 @@ def _check_payload(packet: Packet) -> None:
 
 @lru_cache(maxsize=4096)
 def decode_bed_name(frame: bytes) -> str:
-    """The name in the first frame, or what is to be sent as one. Raises FrameError."""
+    """Decode the name of a bed from the first frame. Raises FrameError where it cannot be one."""
     if not 1 <= len(frame) <= LARGEST_NAME_BYTES:
         raise FrameError(f"a bed name of {len(frame)} bytes instead of 1 to {LARGEST_NAME_BYTES}")
     try:
@@ -265,7 +299,7 @@ def _parse_header(frame: bytes) -> SamplesHeader | EndHeader:
 
 
 def _read_wire_version(frame: bytes) -> Any:
-    """Value of "v" in a header that is otherwise not understood, cut short; None where there is none."""
+    """Return the value of "v" in a header that is otherwise not understood, cut short; None where there is none."""
     try:
         version = msgspec.json.decode(frame)["v"]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
@@ -295,6 +329,6 @@ def _leads_to_json(leads: tuple[Lead, ...]) -> msgspec.Raw:
 
 
 def _reject_unprintable_text(what: str, text: str) -> None:
-    """Names reach terminals and files: a control character in them could do harm there."""
+    # Names reach terminals and files, where a control character could do harm.
     if not text.isprintable():
         raise FrameError(f"the {what} holds characters that cannot be printed")

@@ -1,8 +1,8 @@
-"""The second socket: what an agent asks of a device, and what it is told. A pure pair like `agent.wire.packets`.
+"""The backfill channel: the requests of an agent and the replies of a device, encoded and decoded without state.
 
-The agent says hello twice a second, which shows each side that the other is alive and compares their clocks, and asks
-for samples that it missed. A request is one JSON frame; a reply is one JSON frame, which three frames follow for every
-packet that is sent again. `docs/wire.md` specifies it.
+The agent says hello twice a second, which shows each side that the other is alive and compares their clocks, and
+requests samples that it missed. A request is one JSON frame; a reply is one JSON frame, followed by the three frames of
+each packet that is sent again. `docs/wire.md` specifies it.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from model.text import make_printable
 
 HIGHEST_PORT = 65_535
 LARGEST_REQUEST_BYTES = 1024
-"""Bytes of a request, and of the first frame of a reply."""
+"""Bytes of a request, and of the first frame of a reply, at most."""
 LONGEST_REPLY_S = 60.0
-"""Seconds of signal in one reply at most."""
+"""Seconds of signal in one reply, at most."""
 MOST_REPLY_FRAMES = 1 + 3 * 64
-"""Frames of a reply at most."""
+"""Frames of a reply, at most."""
 
 RequestId = Annotated[int, Meta(ge=0, le=LARGEST_INDEX)]
 T = TypeVar("T")
@@ -37,7 +37,7 @@ BedNameText = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class _ChannelMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What all messages of the second socket hold: `v` version of the wire, `id` chosen by who asks."""
+    """The keys of every message: `v` version of the wire, `id` chosen by the agent and repeated in the reply."""
 
     v: Literal[1] = WIRE_VERSION
     id: RequestId
@@ -46,8 +46,8 @@ class _ChannelMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class HelloRequest(_ChannelMessage, frozen=True, kw_only=True, tag="hello"):
     """Asks whether the device is there and what its clock says.
 
-    `sent`: Unix time by the asker's clock. `complete`: every run that the asker follows has ended, and nothing of it is
-    missing: the device need not wait for the asker.
+    `sent`: Unix time by the agent's clock. `complete`: every run that the agent follows has ended and nothing of it is
+    missing, so the device need not wait for the agent.
     """
 
     sent: UnixTime
@@ -55,7 +55,7 @@ class HelloRequest(_ChannelMessage, frozen=True, kw_only=True, tag="hello"):
 
 
 class FetchRequest(_ChannelMessage, frozen=True, kw_only=True, tag="fetch"):
-    """Asks for samples `first` to `stop` of a run once more."""
+    """Asks for samples `first` to `stop` of a run again."""
 
     bed: BedNameText
     run: WireText
@@ -64,7 +64,7 @@ class FetchRequest(_ChannelMessage, frozen=True, kw_only=True, tag="fetch"):
 
 
 class HelloReply(_ChannelMessage, frozen=True, kw_only=True, tag="hello"):
-    """Answers Hello: `asked` its `sent`, `received` and `sent` by the device's clock, `beds` it has."""
+    """Answers HelloRequest: `asked` is its `sent`; `received` and `sent` are by the device's clock; `beds` a number."""
 
     asked: UnixTime
     received: UnixTime
@@ -73,11 +73,11 @@ class HelloReply(_ChannelMessage, frozen=True, kw_only=True, tag="hello"):
 
 
 class FetchReply(_ChannelMessage, frozen=True, kw_only=True, tag="fetched"):
-    """Answers Fetch; the packets behind it hold what the device still has, from the first sample asked for on.
+    """Answers FetchRequest; the packets behind it hold what the device still has, from the first requested sample on.
 
     `run`: the run that the bed is in, "" where there is no such bed; `start` its first sample, `oldest` the first that
-    is kept, `next` the one after the last that was sent, `ended`: no more will follow. Where `run` is not the one that
-    was asked for, nothing of that is left.
+    is kept, `next` the one after the last that was sent, `ended`: no more will follow. Where `run` is not the requested
+    one, nothing of that is left.
     """
 
     bed: BedNameText
@@ -97,10 +97,13 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def backfill_endpoint(endpoint: str, service: str) -> str:
-    """Where the second socket is: `service`, or where that is empty, beside `endpoint` (the next port).
+    """Return the endpoint of the backfill channel: `service`, or where that is empty the port after `endpoint`.
 
     Raises EndpointError where there is no next port; a port that does not exist is left to
     `agent.wire.curve_security.check_endpoint`.
+
+    >>> backfill_endpoint("tcp://127.0.0.1:5555", "")
+    'tcp://127.0.0.1:5556'
     """
     address, _, port = endpoint.rpartition(":")
     if service:
@@ -108,20 +111,20 @@ def backfill_endpoint(endpoint: str, service: str) -> str:
     if endpoint.startswith("tcp://") and port.isdecimal() and len(port) <= 5:
         if int(port) == HIGHEST_PORT:
             raise EndpointError(
-                f"endpoint {endpoint} leaves no room for the second socket, which takes the next port, and there is "
-                "none: choose a lower port, or set link.service"
+                f"endpoint {endpoint} leaves no room for the backfill channel, which takes the next port, and there "
+                "is none: choose a lower port, or set link.service"
             )
         return f"{address}:{int(port) + 1}"
     return endpoint if endpoint.startswith("tcp://") else f"{endpoint}-service"
 
 
 def encode_channel_message(message: ChannelRequest | ChannelReply) -> bytes:
-    """The JSON frame of a request or a reply."""
+    """Encode a request or a reply as one JSON frame."""
     return _to_json(message)
 
 
 def decode_request(frames: Sequence[bytes]) -> ChannelRequest:
-    """The request of a message. Raises FrameError, saying what is wrong with it."""
+    """Decode the request of a message. Raises FrameError, which says what is wrong with it."""
     if len(frames) != 1:
         raise FrameError(f"a request of {len(frames)} frames instead of 1")
     request = _decode_json_frame(frames[0], _request)
@@ -133,7 +136,10 @@ def decode_request(frames: Sequence[bytes]) -> ChannelRequest:
 
 
 def decode_reply(frames: Sequence[bytes]) -> tuple[ChannelReply, list[Sequence[bytes]]]:
-    """A reply and the frames of each packet behind it. Raises FrameError, saying what is wrong with it."""
+    """Decode a reply and return it with the frames of each packet behind it.
+
+    Raises FrameError, which says what is wrong with it.
+    """
     if not 1 <= len(frames) <= MOST_REPLY_FRAMES or len(frames) % 3 != 1:
         raise FrameError(f"a reply of {len(frames)} frames")
     reply = _decode_json_frame(frames[0], _reply)

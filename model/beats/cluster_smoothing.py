@@ -42,11 +42,18 @@ class ClusterSmoothing:
         """Make room for more rows; those there are stay as they are."""
         self._rows += [{} for _ in range(rows - len(self._rows))]
 
-    def reset(self, row: int) -> None:
-        """Another patient: nothing is known of the clusters."""
+    def start(self, row: int, run: object) -> None:  # noqa: ARG002  # a run is like any other
+        """Begin a run, which may be another patient's: nothing is known of the clusters."""
         self._rows[row] = {}
 
-    def settle(self, row: int, logs: list[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
+    def interrupt(self, row: int, interruption: object) -> None:
+        """Keep the clusters: it is the same patient on both sides of an interruption."""
+
+    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # nothing waits here
+        """Return nothing."""
+        return ()
+
+    def push(self, row: int, logs: list[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
         """Probabilities of the classes for the next beat of a row, or None where it is no beat.
 
         `logs` the net's log-probabilities of the classes and of no beat; `cluster` and `noise` as

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 FS = 125
 """Sampling rate of the agent, of the wire and of the net, in hertz."""
+ZERO_CROSSINGS = 10
+"""Half the width of the resampling filter, in samples of the slower of the two rates."""
 LARGEST_FACTOR = 1000
 """Rates whose ratio to FS needs a larger numerator or denominator are refused: their filter would not be small."""
 
@@ -31,6 +33,12 @@ def resampling_ratio(fs: float, target: float = FS) -> Fraction:
     return fraction
 
 
+def resampling_delay_s(fs: float, target: float = FS) -> float:
+    """Return the seconds of later signal that a resampled sample waits for: half the width of the filter."""
+    same_rate = Fraction(fs).limit_denominator(10**6) == target
+    return 0.0 if same_rate else ZERO_CROSSINGS * max(1 / fs, 1 / target)
+
+
 class Resampler:
     """Streaming polyphase resampler from `fs` to `target` hertz for (n, leads) signals.
 
@@ -42,7 +50,7 @@ class Resampler:
     def __init__(self, fs: float, leads: int, start: int = 0, target: float = FS) -> None:
         step = resampling_ratio(fs, target)
         self.up, self.down = step.numerator, step.denominator
-        self._half = 10 * max(self.up, self.down) if step != 1 else 0
+        self._half = ZERO_CROSSINGS * max(self.up, self.down) if step != 1 else 0
         self._taps = _resampling_taps(self.up, self.down) if self._half else np.ones(1)
         self.next_output = start
         """Index of the first output that was not returned yet."""
@@ -91,7 +99,7 @@ def _resampling_taps(up: int, down: int) -> NDArray[np.float64]:
     """The filter's taps. They are kept: a stream with many gaps begins anew behind each."""
     from scipy.signal import firwin  # a second to import: a stream at 125 Hz does not pay it
 
-    half = 10 * max(up, down)
+    half = ZERO_CROSSINGS * max(up, down)
     taps = firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", 5.0)) * up
     padding = -half % down  # brings the centre tap onto the output grid
     return np.concatenate([np.zeros(padding), taps])

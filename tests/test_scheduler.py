@@ -93,6 +93,25 @@ def test_no_drift() -> None:
     assert replace(status, late_ms=0.0) == ReplayStatus(0, 0, 600.0, 15_000, 0.0, False)
 
 
+def test_a_loop_keeps_its_pace() -> None:
+    """Each bed of a looped ward ends its run at its own seam and goes on from sample 0 without a pause."""
+    time = Time()
+    plans = [replace(PLAN, bed=f"{i}", start_s=1804 + i / 2, loop=True) for i in range(2)]
+    ear, _ = played(plans, time)
+    for i in range(2):
+        messages = ear.of(f"{i}")
+        (seam, (seam_s, end), (next_s, first)) = next(
+            (n, one, other) for n, (one, other) in enumerate(pairwise(messages)) if isinstance(one[1], End)
+        )
+        assert isinstance(first, Chunk)
+        assert (end.first, first.first, first.sequence) == (225_695, 0, 0)
+        assert first.run != end.run == messages[seam - 1][1].run
+        assert seam_s == pytest.approx(messages[seam - 1][0], abs=1e-6)
+        assert next_s - seam_s == pytest.approx(0.04)
+        assert sum(len(message.counts) for _, message in messages if isinstance(message, Chunk)) == 1250
+        assert [type(message) for _, message in messages].count(End) == 2
+
+
 def test_catches_up() -> None:
     """After a pause of the whole process, what is overdue goes out at once and the schedule stays where it was."""
     time = Time()

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from agent.core.messages import MISSING, Chunk, End, Lead
+from agent.analysis.beat_classifier import load_beat_classifier
+from agent.core.config import Config
+from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Lead
+from agent.pipeline.pipeline import Pipeline
 from agent.wire.packets import LARGEST_HEADER_BYTES, MOST_LEADS, MOST_PACKET_SAMPLES, decode_frames, encode_frames
 from agent.wire.requests import FetchReply, HelloReply, HelloRequest
-from agent.wire.requests import encode_channel_message as encode_service
+from agent.wire.requests import encode_channel_message as encode_request
 from model.errors import FrameError
 
 PAGE = (Path(__file__).parents[1] / "docs" / "wire.md").read_text(encoding="utf-8")
@@ -129,13 +132,13 @@ def test_page_lists_every_key() -> None:
     fetched = FetchReply(id=1, bed="1", run="r", start=0, oldest=0, next=0, ended=False)
     welcome = HelloReply(id=1, asked=0, received=0, sent=0, beds=0)
     second = {
-        key for said in (fetched, welcome, HelloRequest(id=1, sent=0)) for key in json.loads(encode_service(said))
+        key for said in (fetched, welcome, HelloRequest(id=1, sent=0)) for key in json.loads(encode_request(said))
     }
     assert listed == set(header) | set(header["leads"][0]) | (second - {"id"})
 
 
-def test_page_device() -> None:
-    """The device in docs/wire.md sends packets that decode."""
+def sent_by_page(packets: int) -> list[Chunk | End]:
+    """What the device in docs/wire.md sends first, decoded; its code runs as it stands, but does not sleep."""
     sent: list[list[bytes]] = []
 
     class EnoughError(Exception):
@@ -147,14 +150,31 @@ def test_page_device() -> None:
 
         def send_multipart(self, message: list[bytes]) -> None:
             sent.append(message)
-            if len(sent) == 3:
+            if len(sent) == packets:
                 raise EnoughError
 
     (code,) = blocks("python")
     code = code.replace("time.sleep", "id").replace("zmq.Context.instance().socket(zmq.PUB)", "Socket()")
     with pytest.raises(EnoughError):
         exec(code, {"Socket": Socket})
-    assert [message.first for message in map(decode_frames, sent)] == [0, 5, 10]
+    return [decode_frames(message) for message in sent]
+
+
+def test_page_device() -> None:
+    """The device in docs/wire.md sends packets that decode."""
+    assert [message.first for message in sent_by_page(3)] == [0, 5, 10]
+
+
+def test_page_device_beats(settings: Config) -> None:
+    """A minute of the device in docs/wire.md is 75 normal beats at 75 a minute, and raises no alarm."""
+    monitor = settings.monitor
+    ward = Pipeline(settings, load_beat_classifier(monitor.weights, "cpu", monitor.threads))
+    results = [item for message in sent_by_page(1500) for item in ward.push([message])] + ward.finish()
+    beats = [item for item in results if isinstance(item, Beat)]
+    assert len(beats) in (74, 75)
+    assert {beat.label for beat in beats} == {"N"}
+    assert beats[-1].heart_rate == pytest.approx(75, abs=0.5)
+    assert [item for item in results if isinstance(item, Alarm)] == []
 
 
 @pytest.mark.parametrize(

@@ -213,11 +213,13 @@ def test_start_and_duration(plain: Path, start_s: float, duration_s: float | Non
 
 
 def test_loop(plain: Path) -> None:
-    """Looped, a recording is sent again as a new run of the same indices, for as long as is asked for."""
+    """Looped, a recording is sent again as a new run of the same indices, each behind the End of the one before."""
     messages = sent(plain, start_s=130, duration_s=10 + 140 + 5, loop=True)
     assert spans(messages) == [(17_250, 18_500), (1000, 3500), (16_000, 18_500), (1000, 1625)]
     assert len({message.run for message in messages}) == 3
-    assert [type(message) for message in messages].count(End) == 1
+    ends = [(message.run, message.first) for message in messages if isinstance(message, End)]
+    runs = list(dict.fromkeys(message.run for message in messages))
+    assert ends == list(zip(runs, [18_500, 18_500, 1625], strict=True))
     endless = iter(replay(plain, loop=True))
     assert len({next(endless).run for _ in range(3000)}) == 3
 

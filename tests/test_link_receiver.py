@@ -1,3 +1,5 @@
+"""agent.link.link_receiver: what comes out of the link, with a publisher in the same process."""
+
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Self
@@ -13,7 +15,8 @@ from agent.core.config import override_config
 from agent.core.events import Event
 from agent.core.messages import Chunk, End, Gap
 from agent.core.wording import event_text
-from agent.link.link_receiver import CHANNEL_ABSENT_S, LinkReceiver
+from agent.link.backfill_client import CHANNEL_ABSENT_S
+from agent.link.link_receiver import LinkReceiver
 from agent.wire import packets
 from model.errors import EndpointError
 from model.records.resample import FS
@@ -40,7 +43,7 @@ class Wire:
         while not any(isinstance(message, End) and message.bed == "1-last" for message in out):
             self.link.wait(5.0)
             out += self.link.receive(now_s)
-        for _ in range(10):  # a second later there is no second socket to wait for
+        for _ in range(10):  # a second later there is no backfill channel to wait for
             out += self.link.receive(now_s + CHANNEL_ABSENT_S)
         return [message for message in out if isinstance(message, Event) or message.bed != "1-last"]
 
@@ -162,6 +165,14 @@ def test_the_state_of_the_link(line: Wire) -> None:
     line.exchange(*frames(packet(0)), now_s=10.0)
     assert line.link.view(12.9).state == "connected"
     assert line.link.view(14.0).state == "lost"
+
+
+def test_an_idle_link(line: Wire) -> None:
+    """A link is idle before the first packet, and half a second after the last."""
+    assert line.link.is_idle(0.0)
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    assert not line.link.is_idle(10.4)
+    assert line.link.is_idle(10.5)
 
 
 def test_what_came_while_nobody_waited_came_after_the_socket_was_last_empty(line: Wire) -> None:

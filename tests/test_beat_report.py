@@ -14,23 +14,21 @@ from rich.console import Console
 from agent.core.config import Config, override_config
 from agent.evaluation.beat_evaluation import (
     BeatEvaluation,
-    EvaluationCost,
-    EvaluationOptions,
     MismatchStrip,
     RecordBeatResult,
-    SkippedRecord,
     evaluate_beats,
 )
 from agent.evaluation.beat_report import (
     beat_report_tables,
     build_beat_report,
     class_rows,
-    format_clock_time,
     group_records,
     run_rows,
 )
 from agent.evaluation.evaluate_command import show_evaluation
 from agent.evaluation.evaluation_page import evaluation_page
+from agent.evaluation.record_selection import EvaluationCost, EvaluationOptions, SkippedRecord
+from agent.evaluation.report_tables import format_clock_time
 from model.beats.dataset import DS1, PACED_RECORDS
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 from model.records.wfdb_records import CLASSES, DATABASE

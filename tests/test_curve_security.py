@@ -1,3 +1,5 @@
+"""agent.wire.curve_security and agent.wire.connection: keys, endpoints, refusals and floods, over real sockets."""
+
 import contextlib
 import os
 import re
@@ -23,9 +25,8 @@ from hypothesis import strategies as st
 from agent.core.config import SecurityConfig
 from agent.wire import connection as handshakes
 from agent.wire import curve_security as security
-from agent.wire.connection import RepeatFilter
+from agent.wire.connection import ConnectionMonitor, make_trouble_filter
 from agent.wire.curve_security import (
-    ConnectionMonitor,
     ServerAuthenticator,
     check_endpoint,
     create_key_pair,
@@ -221,7 +222,7 @@ def test_new_keys_are_never_readable_by_others(tmp_path: Path, monkeypatch: pyte
 def test_keys_are_never_replaced(tmp_path: Path, there: str) -> None:
     """A file that is there is named and stays as it is, and no half of a pair is made."""
     (tmp_path / there).write_text("mine")
-    with pytest.raises(ConfigError, match=f"{there} is there already"):
+    with pytest.raises(ConfigError, match=f"{there} exists already"):
         create_key_pair(tmp_path, "a")
     assert [path.name for path in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "mine"
@@ -230,7 +231,7 @@ def test_keys_are_never_replaced(tmp_path: Path, there: str) -> None:
 @pytest.mark.parametrize("name", ["", "../a", "a/b", ".a", "a b", "-a", "a\n", "a" * 65, "ä"])
 def test_names_of_keys(tmp_path: Path, name: str) -> None:
     """A name that is no plain file name is refused."""
-    with pytest.raises(ConfigError, match="no name for keys"):
+    with pytest.raises(ConfigError, match="not a name for keys"):
         create_key_pair(tmp_path, name)
     assert list(tmp_path.iterdir()) == []
 
@@ -270,7 +271,7 @@ ZEROS = "0" * 40
         (f'public-key = "{ZEROS}00000"'.encode(), "is broken"),
         (f'public-key = "{ZEROS}"\nsecret-key = "0"'.encode(), "is broken"),
         (f'public-key = "{ZEROS}"\nsecret-key = "{ZEROS}"'.encode(), "secret key"),
-        (b"#" * 100_000, "no key file"),
+        (b"#" * 100_000, "not a key file"),
     ],
 )
 def test_broken_key_files(keys: Keys, content: bytes | None, reason: str) -> None:
@@ -324,7 +325,7 @@ def test_incomplete_settings(keys: Keys, tmp_path: Path) -> None:
     for wrong, reason in (
         (replace(device, clients=""), "--clients"),
         (replace(device, key=""), "--key"),
-        (replace(device, clients=str(empty)), "nobody would be let in"),
+        (replace(device, clients=str(empty)), "nobody would be admitted"),
         (replace(device, clients=str(tmp_path / "none")), "cannot read the folder of clients"),
         (replace(device, key=str(keys.folder / "device.key")), "holds no secret key"),
     ):
@@ -337,7 +338,7 @@ def test_incomplete_settings(keys: Keys, tmp_path: Path) -> None:
             (replace(monitor, server_key=str(keys.folder / "monitor.key")), "is our own key"),
             (replace(monitor, server_key=str(keys.folder / "device.key_secret")), "stays with its owner"),
             (replace(monitor, key=str(keys.folder / "monitor.key")), "holds no secret key"),
-            (replace(monitor, key=str(keys.folder)), "no key file"),
+            (replace(monitor, key=str(keys.folder)), "not a key file"),
         ):
             with pytest.raises(ConfigError, match=reason):
                 secure_client(socket, wrong)
@@ -484,7 +485,7 @@ def test_without_keys_all_works_as_well() -> None:
         ("device", "monitor", "does not have the key that is pinned", "this device's key does not open"),
         ("device", "stranger", "refuses this monitor's key: is stranger.key in its folder", "the unknown key"),
         ("device", "none", "lets nobody in without keys", "a monitor without keys was refused"),
-        ("none", "monitor", "has no keys, so that it is not believed", "a monitor that expects keys was refused"),
+        ("none", "monitor", "has no keys, so it is not trusted", "a monitor that expects keys was refused"),
     ],
     ids=["wrong server key", "unknown client", "client without keys", "device without keys"],
 )
@@ -562,7 +563,7 @@ def test_the_second_socket(keys: Keys, kind: int) -> None:
             return
         until(lambda: bool(monitor.told and device.told), device, monitor)
         assert "the port right?" in monitor.told[0]
-        assert "something that is no monitor" in device.told[0]
+        assert "something that is not a monitor" in device.told[0]
 
 
 def test_a_socket_of_another_kind() -> None:
@@ -608,8 +609,8 @@ class Answerer:
 @pytest.mark.parametrize(
     ("answer", "hangs_up", "says"),
     [
-        (b"HTTP/1.0 400 Bad Request\r\n\r\n", True, "is no device of ecg-agent"),
-        (b"220 ready\r\n", False, "is no device of ecg-agent"),
+        (b"HTTP/1.0 400 Bad Request\r\n\r\n", True, "is not an ecg-agent device"),
+        (b"220 ready\r\n", False, "is not an ecg-agent device"),
         (b"", True, "broke off the handshake"),
         (b"", False, "takes connections but does not answer"),
         (GREETING + b"\x04\x05\x05READY", False, "broke off the handshake|does not have the key"),
@@ -759,7 +760,7 @@ def test_garbage_is_told(stream: Stream) -> None:
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n" + b"x" * 100)
         assert cut_off(connection)
         until(lambda: bool(stream.device.told), stream.device)
-    assert stream.device.told == ["something that is no monitor connected and was cut off"]
+    assert stream.device.told == ["something that is not a monitor connected and was cut off"]
 
 
 def test_half_open_connections(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -835,9 +836,13 @@ def test_a_frame_that_is_too_large_for_a_monitor(stream: Stream) -> None:
 
 
 def test_each_text_once() -> None:
-    """A text is told again after half a minute; so many different ones at once are not told at all."""
-    once = RepeatFilter()
-    assert once.new(["a", "b", "a"], 0.0) == ["a", "b"]
-    assert once.new(["a", "c"], handshakes.REPEAT_TROUBLE_S - 0.1) == ["c"]
-    assert once.new(["a"], handshakes.REPEAT_TROUBLE_S) == ["a"]
-    assert len(once.new([str(number) for number in range(1000)], 100.0)) == handshakes.MOST_TROUBLE_TEXTS
+    """A trouble is reported again after half a minute; beyond a number of different ones none is reported."""
+    repeats = make_trouble_filter()
+
+    def due(texts: list[str], now_s: float) -> list[str]:
+        return [text for text in texts if repeats.admits(text, now_s)]
+
+    assert due(["a", "b", "a"], 0.0) == ["a", "b"]
+    assert due(["a", "c"], handshakes.REPEAT_TROUBLE_S - 0.1) == ["c"]
+    assert due(["a"], handshakes.REPEAT_TROUBLE_S) == ["a"]
+    assert len(due([str(number) for number in range(1000)], 100.0)) == handshakes.MOST_TROUBLE_TEXTS

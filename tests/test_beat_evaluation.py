@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
 from agent.core.messages import Beat
-from agent.evaluation import beat_evaluation as module
-from agent.evaluation.beat_evaluation import (
-    BeatEvaluation,
+from agent.evaluation.beat_evaluation import PACED_BEAT, BeatEvaluation, annotate_beats, evaluate_beats
+from agent.evaluation.record_analysis import EVALUATION_RUN, analyse_records
+from agent.evaluation.record_selection import (
+    EMBEDDED_FOLDER,
+    RECORD_SETS,
     EvaluationOptions,
     SkippedRecord,
-    annotate_beats,
     check_evaluation_options,
-    evaluate_beats,
     record_names,
 )
-from agent.evaluation.record_analysis import analyse_records
 from agent.pipeline.pipeline import Pipeline
 from model.beats.dataset import PACED_RECORDS
 from model.errors import ConfigError, EcgError, RecordError, RunError
@@ -85,9 +84,10 @@ def pair(folder: Path, name: str = "a", source: str = "100") -> Record:
 
 
 def replayed(record: Record, ward: Pipeline) -> list[Beat]:
-    """What a ward says of a replay by the simulator."""
+    """What a ward says of a replay by the simulator, as if its run were that of an evaluation."""
     plan = ReplayPlan(str(record.path), record.name, 0.0, None, False, None, 0.0, 0)
-    return [item for item in all_found(ward, RecordReplay(plan, 400.0)) if isinstance(item, Beat)]
+    beats = (item for item in all_found(ward, RecordReplay(plan, 400.0)) if isinstance(item, Beat))
+    return [replace(beat, run=EVALUATION_RUN) for beat in beats]
 
 
 def holed(folder: Path, name: str, source: str) -> Record:
@@ -205,7 +205,7 @@ def reasons(skipped: tuple[SkippedRecord, ...]) -> dict[str, str]:
 
 
 def test_bad_records_are_skipped_and_the_rest_is_evaluated(own: Config, asked: EvaluationOptions) -> None:
-    """Each record that is no use is told with its reason; the others have the figures they have without them."""
+    """Each unusable record is named with its reason; the others have the same figures as without it."""
     folder = asked.folder
     assert folder is not None
     pair(folder, "good")
@@ -280,8 +280,8 @@ def test_nothing_to_evaluate_is_an_error(own: Config, asked: EvaluationOptions) 
     [
         ({"subset": "ds3"}, ConfigError, "all, ds1, ds2, unpaced"),
         ({"annotator": "atr"}, ConfigError, "is the reference"),
-        ({"annotator": "../x"}, ConfigError, "no name of an annotator"),
-        ({"reference": "hea"}, ConfigError, "no name of an annotator"),
+        ({"annotator": "../x"}, ConfigError, "is not a valid annotator"),
+        ({"reference": "hea"}, ConfigError, "is not a valid annotator"),
         ({"start_s": 9.0, "end_s": 3.0}, ConfigError, "nothing to score from 9 s to 3 s"),
         ({"window_s": -1.0}, ConfigError, "window"),
         ({"folder": None, "score_only": True}, ConfigError, "--score-only DIR"),
@@ -293,7 +293,7 @@ def test_nothing_to_evaluate_is_an_error(own: Config, asked: EvaluationOptions) 
 def test_options_that_make_no_sense(
     changes: dict[str, object], error: type[EcgError], words: str, own: Config, asked: EvaluationOptions
 ) -> None:
-    """Wrong options are told in a line, before anything is written."""
+    """Wrong options are reported in one line, before anything is written."""
     with pytest.raises(error) as caught:
         outcome(own, replace(asked, **changes))  # type: ignore[arg-type]
     assert words in str(caught.value)
@@ -312,9 +312,7 @@ def test_a_folder_that_cannot_be_written(own: Config, asked: EvaluationOptions, 
 def test_sets_of_the_embedded_records(asked: EvaluationOptions) -> None:
     """The sets of the embedded records have 48, 22, 22 and 44, and those without pacemaker lack the paced ones."""
     inside = replace(asked, folder=None)
-    names = {
-        name: {Path(path).name for path in record_names(replace(inside, subset=name))} for name in module.RECORD_SETS
-    }
+    names = {name: {Path(path).name for path in record_names(replace(inside, subset=name))} for name in RECORD_SETS}
     assert {name: len(found) for name, found in names.items()} == {"all": 48, "ds1": 22, "ds2": 22, "unpaced": 44}
     assert names["all"] - names["unpaced"] == set(PACED_RECORDS)
     assert names["ds1"] | names["ds2"] == names["unpaced"]
@@ -326,7 +324,7 @@ def test_paced_records_are_known_by_their_beats() -> None:
     paced = [
         name
         for name in embedded_records()
-        if module.PACED_BEAT in read_annotations(module.EMBEDDED_FOLDER, name, "atr", 360.0).symbols
+        if PACED_BEAT in read_annotations(EMBEDDED_FOLDER, name, "atr", 360.0).symbols
     ]
     assert tuple(paced) == PACED_RECORDS
 
@@ -355,7 +353,7 @@ def test_mismatches_show_the_signal(own: Config, asked: EvaluationOptions, tmp_p
     assert len(found.mismatches) == found.score.beats.total("NSVFQ", "OX") > 30
     x = signal("100")[:, 0]
     for missed in found.mismatches:
-        assert (missed.true, missed.said) in (("N", "O"), ("S", "O"))
+        assert (missed.true, missed.detected) in (("N", "O"), ("S", "O"))
         assert len(missed.wave) == 540
         assert missed.wave[216] == pytest.approx(x[missed.sample], abs=0.003)
     assert np.isnan(found.mismatches[0].wave[: 216 - found.mismatches[0].sample]).all()

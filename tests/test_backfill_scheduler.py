@@ -93,7 +93,7 @@ def ended(out: list[LinkMessage]) -> bool:
 
 
 def settled(publisher: PacketPublisher, link: LinkReceiver, bed: str = "1") -> None:
-    """Wait until publisher and link know each other, also on the second socket."""
+    """Wait until publisher and link know each other, also on the backfill channel."""
     received(link, lambda _: publisher.subscribers(bed) > 0 and link.view(time.time()).round_trip_ms is not None)
 
 
@@ -126,6 +126,7 @@ def test_lost_packets_are_fetched_again(share: int) -> None:
 
 
 def test_a_monitor_that_joins_late_hears_what_was_before() -> None:
+    """Signal that was sent before a monitor came is fetched and analysed first."""
     with device() as (publisher, config):
         send(publisher, [packet(5 * i) for i in range(1000)])
         with monitor(config) as link:
@@ -151,6 +152,7 @@ def test_what_is_no_longer_kept_is_declared() -> None:
 
 
 def test_a_monitor_may_ask_back_less_or_nothing() -> None:
+    """`link.backfill_s` limits what is asked back; what is older is declared missing."""
     for backfill_s, known in ((8.0, 4000), (0.0, 5000)):
         with device(backfill_s=backfill_s) as (publisher, config):
             send(publisher, [packet(5 * i) for i in range(1000)])
@@ -174,6 +176,7 @@ def test_it_goes_on_where_a_bed_was_left() -> None:
 
 
 def test_a_run_that_ended_while_the_monitor_was_away_is_fetched() -> None:
+    """A resumed monitor fetches the rest of a run and its End, though nothing is sent any more."""
     with device() as (publisher, config):
         send(publisher, run_of(100))
         with monitor(config) as link:
@@ -192,6 +195,7 @@ def test_minutes_of_signal_are_fetched_piece_by_piece() -> None:
 
 
 def test_many_beds_with_losses_do_not_mix() -> None:
+    """Forty beds with losses at different times each come out whole."""
     names = [f"bed {i}" for i in range(40)]
     with device() as (publisher, config), monitor(config) as link:
         settled(publisher, link, names[0])
@@ -219,6 +223,7 @@ def test_a_restart_is_a_new_run_and_its_losses_are_told() -> None:
 
 
 def test_what_is_missing_at_the_end_is_declared() -> None:
+    """What the device no longer has when the monitor ends is declared missing."""
     with device(keep_s=0.0) as (publisher, config), monitor(config) as link:
         settled(publisher, link)
         send(publisher, [packet(0), packet(5), packet(20)], lambda i: i == 1)
@@ -228,7 +233,8 @@ def test_what_is_missing_at_the_end_is_declared() -> None:
         assert link.sent("1") == 25
 
 
-def test_packets_that_overtake_each_other_need_no_second_socket() -> None:
+def test_packets_that_overtake_each_other_need_no_backfill() -> None:
+    """Packets out of order and twice are put in order without a request."""
     with device() as (publisher, config), monitor(override_config(config, "link", patience_ms=5000.0)) as link:
         settled(publisher, link)
         order = np.random.default_rng(0).permutation(200)
@@ -243,6 +249,7 @@ def test_packets_that_overtake_each_other_need_no_second_socket() -> None:
 
 
 def test_the_first_packet_may_be_overtaken_too() -> None:
+    """A run whose packets arrive in reverse order comes out from its first sample on."""
     with device() as (publisher, config), monitor(config) as link:
         settled(publisher, link)
         send(publisher, [packet(0), packet(5), packet(10)], lambda _: True)
@@ -299,6 +306,7 @@ def test_the_device_waits_for_those_who_still_miss_something() -> None:
 
 
 def test_malformed_requests_are_ignored_and_a_flood_holds_nobody_up() -> None:
+    """A flood of requests, half of them malformed, does not keep a monitor from its samples."""
     with device() as (publisher, config), monitor(config) as link:
         settled(publisher, link)
         with zmq.Context() as context, context.socket(zmq.DEALER) as rogue:
@@ -336,6 +344,7 @@ def test_memory_answers_what_it_has() -> None:
 
 
 def test_the_device_answers_hello() -> None:
+    """A hello is answered with the times that compare the clocks and the number of beds."""
     with device() as (publisher, _), zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.set(zmq.LINGER, 0)
         socket.connect(backfill_endpoint(publisher.endpoint, ""))

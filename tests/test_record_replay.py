@@ -1,6 +1,8 @@
 """simulator.record_replay: a record as packets."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import wfdb
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from agent.core.messages import MISSING, Chunk, End, quantise_to_counts
+from agent.core.messages import MISSING, Beat, Chunk, End, quantise_to_counts
+from agent.pipeline.pipeline import Pipeline
 from agent.wire.packets import decode_frames, encode_frames
+from agent.wire.record_chunks import record_leads
 from model.errors import ConfigError, RecordError
 from model.records.wfdb_records import Record, open_record, read_record_samples
-from simulator.record_replay import RecordReplay, ReplayPlan, packet_samples, wire_leads
+from simulator.record_replay import RecordReplay, ReplayPlan, packet_samples
 
 PLAN = ReplayPlan(record="100", bed="100", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)
 
@@ -78,7 +82,7 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         sizes.append(stop - start)
         return read_record_samples(record, start, stop)
 
-    monkeypatch.setattr("simulator.record_replay.read_record_samples", noted)
+    monkeypatch.setattr("agent.wire.record_chunks.read_record_samples", noted)
     messages = iter(RecordReplay(PLAN, 40))
     next(messages)
     assert len(sizes) <= 2
@@ -104,14 +108,37 @@ def test_whole_length() -> None:
     assert end.first == 225_695 == replay.first + (replay.length or 0)
 
 
-def test_loop() -> None:
-    """A looped record begins anew at its end with the samples of its start, the index going on."""
-    chunks, end = played(replace(PLAN, start_s=1800, duration_s=20, loop=True))
-    found = np.concatenate([chunk.counts for chunk in chunks])
-    left = 225_695 - chunks[0].first
-    assert end.first == chunks[0].first + 2500
-    np.testing.assert_array_equal(found[left:], samples(replace(PLAN, duration_s=20))[: 2500 - left])
+@pytest.mark.parametrize("noise", [None, "ma"])
+def test_loop(noise: str | None) -> None:
+    """At the end of a looped record its run ends, and a new one sends the record from sample 0 on."""
+    messages = list(RecordReplay(replace(PLAN, start_s=1800, duration_s=20, loop=True, noise=noise), 40))
+    seam = next(i for i, message in enumerate(messages) if isinstance(message, End))
+    before = [message for message in messages[:seam] if isinstance(message, Chunk)]
+    behind = [message for message in messages[seam + 1 :] if isinstance(message, Chunk)]
+    left = 225_695 - before[0].first
+    assert messages[seam] == End("100", before[0].run, 225_695, 125.0, len(before))
+    assert messages[-1] == End("100", behind[0].run, 2500 - left, 125.0, len(behind))
+    assert (behind[0].first, behind[0].sequence) == (0, 0)
+    assert {message.run for message in before}.isdisjoint(message.run for message in behind)
+    assert sum(len(chunk.counts) for chunk in before + behind) == 2500
+    if noise is None:
+        found = np.concatenate([chunk.counts for chunk in behind])
+        np.testing.assert_array_equal(found, samples(replace(PLAN, duration_s=20))[: 2500 - left])
     assert RecordReplay(replace(PLAN, loop=True), 40).length is None
+
+
+def test_loop_invents_no_interval(new_ward: Callable[[], Pipeline]) -> None:
+    """No RR interval spans the seam of a loop, and the ledger of the bed closes."""
+    ward = new_ward()
+    messages = list(RecordReplay(replace(PLAN, start_s=1780, duration_s=60, loop=True), 1000))
+    beats = [item for message in messages for item in ward.push([message]) if isinstance(item, Beat)]
+    beats += [item for item in ward.finish() if isinstance(item, Beat)]
+    turns = [i for i, (before, beat) in enumerate(pairwise(beats), 1) if beat.sample < before.sample]
+    assert len(turns) == 1
+    assert beats[turns[0]].rr_s is None
+    assert all(beat.rr_s is None or beat.rr_s > 0.5 for beat in beats)
+    assert len(beats) > 60
+    assert (ward.beds["100"].analysed, ward.beds["100"].lost) == (7500, 0)
 
 
 def test_runs_differ() -> None:
@@ -132,7 +159,7 @@ def test_packets_fit_the_wire() -> None:
 
 def test_rails() -> None:
     """The rails of the converter are those of the record, in counts."""
-    assert [(lead.low, lead.high) for lead in wire_leads(open_record("100"))] == [(-5120, 5115)] * 2
+    assert [(lead.low, lead.high) for lead in record_leads(open_record("100"))] == [(-5120, 5115)] * 2
 
 
 @pytest.mark.parametrize("fs", [50, 125, 128, 250, 257, 500, 1000])
@@ -161,7 +188,7 @@ def test_units(tmp_path: Path) -> None:
     """A count is a microvolt whatever the unit of a voltage; other units get a power of ten that fits 16 bits."""
     signal = np.array([[0.001, 1.0, 1000.0, 120.0, 0.5]]) * np.linspace(-1, 1, 250)[:, None]
     path = written(tmp_path, signal, 125, ["V", "mV", "uV", "mmHg", "NU"])
-    leads = wire_leads(open_record(path))
+    leads = record_leads(open_record(path))
     assert [lead.gain for lead in leads][:3] == [1e6, 1000.0, 1.0]
     assert all(np.log10(lead.gain) % 1 == 0 for lead in leads)
     assert all(3000 <= max(-lead.low, lead.high) <= 30_000 for lead in leads[3:])
@@ -173,7 +200,7 @@ def test_repeated_lead_names(tmp_path: Path) -> None:
     path = written(tmp_path, np.zeros((250, 3)) + np.linspace(0, 1, 250)[:, None], 125, ["mV"] * 3)
     header = Path(path + ".hea")
     header.write_text(header.read_text().replace("s0", "ECG").replace("s1", "ECG").replace("s2", "ECG"))
-    assert [lead.name for lead in wire_leads(open_record(path))] == ["ECG", "ECG-2", "ECG-3"]
+    assert [lead.name for lead in record_leads(open_record(path))] == ["ECG", "ECG-2", "ECG-3"]
 
 
 def test_quantised() -> None:
@@ -208,7 +235,7 @@ def test_refused(changes: dict[str, Any], error: type[Exception], reason: str) -
 def test_rate_without_small_ratio(tmp_path: Path) -> None:
     """A record whose rate has no small ratio to 125 Hz is refused, and what to do about it is said."""
     path = written(tmp_path, np.linspace(0, 1, 4000)[:, None], 333.333, ["mV"])
-    with pytest.raises(RecordError, match=r"cannot be replayed: .*or resample .* to a whole number of hertz first"):
+    with pytest.raises(RecordError, match=r"cannot be resampled: .*or resample .* to a whole number of hertz first"):
         RecordReplay(replace(PLAN, record=path), 40)
 
 

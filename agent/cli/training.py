@@ -1,0 +1,112 @@
+"""`ecg-agent train`, `train-live` and `transfer`: options of the commands that train nets."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.completion import complete_from, complete_recipe, complete_weights
+from agent.cli.options import ConfigFileOption, DeviceOption, SeedOption
+from agent.core import config as configuration
+
+
+def train_net(
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Train by the recipe reproduction, best, or one of your config file.",
+            autocompletion=complete_recipe,
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Split the beats by random, or by inter-patient (DS1 against DS2).",
+            autocompletion=complete_from("random", "inter-patient"),
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Keep the run here, and continue it if interrupted.", show_default="runs/NAME"
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the checkpoint.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="NUMBER", help="Passes over the training beats.")] = None,
+    seed: SeedOption = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="Test on this fifth of the training side instead.", min=0, max=4),
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write logs for TensorBoard into the run folder.")
+    ] = False,
+    device: DeviceOption = None,
+    config: ConfigFileOption = None,
+) -> None:
+    """Train the net on the beats of the embedded records."""
+    settings = configuration.load_config(config)
+    settings = configuration.override_config(
+        settings, "train", recipe=recipe, protocol=protocol, seed=seed, device=device
+    )
+    settings = configuration.override_config(settings, f"recipe.{settings.train.recipe}", epochs=epochs)
+    from agent.training.report_run import TrainingOptions, show_training
+
+    chosen = settings.train
+    name = name or chosen.recipe + ("" if chosen.protocol == "random" else f"-{chosen.protocol}")
+    show_training(settings, TrainingOptions(run or Path("runs") / name, name, _command_line(), fold, tensorboard))
+
+
+def train_live_net(
+    run: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keep the run here.", show_default="runs/NAME")
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name the checkpoint.")] = "live",
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="Seed of the altered records, the initial weights and the order."),
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Test on this fifth of DS1 instead of DS2.", min=0, max=4)
+    ] = None,
+    device: DeviceOption = None,
+    config: ConfigFileOption = None,
+) -> None:
+    """Train the live monitor's net on what its own stages see in the records of DS1."""
+    settings = configuration.override_config(configuration.load_config(config), "train", seed=seed, device=device)
+    from agent.training.live_run import show_live_training
+
+    show_live_training(settings.train, settings.signal, run or Path("runs") / name, name, _command_line(), fold)
+
+
+def compare_transfer(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A .npz file of PTB-XL, or the folder of the PTB Diagnostic Database."),
+    ],
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Use shipped weights by name, or a .safetensors file.",
+            autocompletion=complete_weights,
+        ),
+    ] = "best",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    run: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Write figures, curves and the trained head here.")
+    ] = Path("runs/transfer"),
+) -> None:
+    """Detect myocardial infarction with a net trained on arrhythmia, and compare it with two baselines."""
+    from agent.training.transfer_run import show_transfer
+
+    show_transfer(data, weights, run, json, _command_line())
+
+
+def _command_line() -> str:
+    """Return the command as it was typed, for the reports of training runs."""
+    return shlex.join(["ecg-agent", *sys.argv[1:]])

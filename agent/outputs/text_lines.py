@@ -1,0 +1,101 @@
+"""Results as lines of text, or as JSON objects a line, for pipes and logs."""
+
+from collections.abc import Sequence
+from typing import TextIO
+
+import msgspec
+
+from agent.core.events import Event
+from agent.core.messages import Alarm, Beat, Result, Strip
+from agent.core.wording import alarm_text, event_text, sample_time
+from agent.monitor.event_log import EventLimiter
+from agent.monitor.monitor_session import LONGEST_WAIT_S, MonitorSession
+from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
+
+
+class TextLineSink:
+    """A line of text for every beat, event and alarm. A bed with too many events has the rest of them summed up."""
+
+    keyboard: int | None = None
+
+    def __init__(self, file: TextIO, session: MonitorSession) -> None:
+        self._file, self._session = file, session
+        self._limiter = EventLimiter(session.analysed)
+
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+        """Write results, but strips, which have no place in a line."""
+        _write_lines(self._file, [format_result(item) for item in self._limiter.limit(results, now_s) if _fits(item)])
+        self._session.note_shown(item for item in results if isinstance(item, Beat))
+
+    def refresh(self, now_s: float) -> bool:  # noqa: ARG002  # a line is written at once
+        """Do nothing: no person can ask for the end."""
+        return True
+
+    def patience_s(self, now_s: float) -> float:  # noqa: ARG002  # nothing is ever due
+        """Return the longest wait."""
+        return LONGEST_WAIT_S
+
+    def finish(self) -> None:
+        """Write the sum of the events that were left out."""
+        _write_lines(self._file, [format_result(item) for item in self._limiter.limit((), self._session.clock(), True)])
+
+
+class JsonLineSink:
+    """A JSON object a line for every beat, event and alarm, as docs/json-lines.md specifies; nothing is left out."""
+
+    keyboard: int | None = None
+
+    def __init__(self, file: TextIO, session: MonitorSession) -> None:
+        self._file, self._session = file, session
+
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+        """Write results, but strips, which have no place in a line."""
+        shown_s = self._session.clock()
+        _write_lines(self._file, [self._encode(item, shown_s) for item in results if _fits(item)])
+        self._session.note_shown(item for item in results if isinstance(item, Beat))
+
+    def refresh(self, now_s: float) -> bool:  # noqa: ARG002  # a line is written at once
+        """Do nothing: no person can ask for the end."""
+        return True
+
+    def patience_s(self, now_s: float) -> float:  # noqa: ARG002  # nothing is ever due
+        """Return the longest wait."""
+        return LONGEST_WAIT_S
+
+    def finish(self) -> None:
+        """Write the ledger of every bed."""
+        beds = self._session.pipeline.beds
+        _write_lines(self._file, [_to_json(ledger_to_json(bed, self._session.ledger(bed))) for bed in beds])
+
+    def _encode(self, item: Result, shown_s: float) -> str:
+        if isinstance(item, Beat):
+            return _to_json(beat_to_json(item, self._session.delay_s(item.bed), shown_s))
+        return _to_json(alarm_to_json(item) if isinstance(item, Alarm) else event_to_json(item))  # type: ignore[arg-type]
+
+
+def format_result(item: Result) -> str:
+    """Say a beat, an event or an alarm in one line."""
+    if isinstance(item, Alarm):
+        at = item.announced if item.ended is None else item.ended
+        return f"{item.bed:<8} {sample_time(at)}  {alarm_text(item)}"
+    if isinstance(item, Event):
+        where = f"{item.bed:<8} {sample_time(item.sample)}" if item.bed else f"{'link':<19}"
+        return f"{where}  -  {event_text(item)}"
+    assert isinstance(item, Beat)
+    rr = f"RR {item.rr_s:5.3f} s" if item.rr_s is not None else "RR   --   "
+    rate = f"HR {item.heart_rate:3.0f}" if item.heart_rate is not None else "HR  --"
+    return f"{item.bed:<8} {sample_time(item.sample)}  {item.label}  {item.confidence:4.0%}  {rr}  {rate}"
+
+
+def _fits(item: Result) -> bool:
+    return not isinstance(item, Strip)
+
+
+def _to_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _write_lines(file: TextIO, lines: Sequence[str]) -> None:
+    if lines:
+        file.write("".join(f"{line}\n" for line in lines))
+        file.flush()

@@ -1,0 +1,65 @@
+"""What the stages found and the net has not spoken about yet, in the order in which it will be told."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.analysis.beat_cutter import BeatCandidate, Candidates
+from agent.analysis.rhythm_windows import WindowScores
+from agent.analysis.stage import LeadStateChange
+from agent.core.events import GapClosed, StreamRefused
+from agent.core.messages import FloatArray
+from agent.pipeline.monitored_bed import MonitoredBed
+
+EVENT_RANK, CANDIDATE_RANK, WINDOW_RANK = range(3)
+"""Which comes first of what was decided at the same sample."""
+
+PendingItem = LeadStateChange | GapClosed | StreamRefused | BeatCandidate | WindowScores
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An item and its place: row, deciding sample, rank; `input` is a candidate's place in the batch of the net."""
+
+    bed: MonitoredBed
+    order: tuple[int, int, int]
+    item: PendingItem
+    input: int = -1
+
+
+class PendingResults:
+    """Collects the findings of all beds of one stretch each; a break of a bed takes them out first."""
+
+    def __init__(self) -> None:
+        self._items: list[_Pending] = []
+        self._inputs: list[FloatArray] = []
+        self._candidates = 0
+
+    def add(self, bed: MonitoredBed, sample: int, rank: int, item: PendingItem) -> None:
+        """Keep an item of a bed that was decided at `sample`."""
+        self._items.append(_Pending(bed, (bed.row, sample, rank), item))
+
+    def add_candidates(self, beds: Sequence[MonitoredBed], candidates: Candidates) -> None:
+        """Keep candidates, and what the net is to see of them; `beds` by row."""
+        found, inputs = candidates
+        if not found:
+            return
+        for candidate in found:
+            bed = beds[candidate.row]
+            order = (bed.row, candidate.decided, CANDIDATE_RANK)
+            self._items.append(_Pending(bed, order, candidate, self._candidates))
+            self._candidates += 1
+        self._inputs.append(inputs)
+
+    def take(
+        self, classify: Callable[[FloatArray], FloatArray]
+    ) -> Iterator[tuple[MonitoredBed, PendingItem, list[float]]]:
+        """Classify all candidates in one batch, and yield every item in order, with the scores of a candidate."""
+        scores = classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
+        items = sorted(self._items, key=lambda pending: pending.order)
+        self._items.clear()
+        self._inputs.clear()
+        self._candidates = 0
+        for pending in items:
+            yield pending.bed, pending.item, scores[pending.input] if pending.input >= 0 else []

@@ -1,0 +1,139 @@
+"""A record as the device would send it: resampled to 125 Hz, quantised, with the leads of its header.
+
+The samples are those of the whole record resampled at once, whatever the block size and the place to start from.
+"""
+
+from collections.abc import Iterator
+from math import ceil, floor, log10
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.lead_units import UNITS_MV
+from agent.core.messages import MISSING, Chunk, End, Lead, quantise_to_counts
+from agent.wire.packets import LARGEST_NAME_BYTES
+from model.errors import RecordError
+from model.records.resample import FS, Resampler
+from model.records.wfdb_records import Record, RecordSignal, read_record_samples
+from model.text import make_printable
+
+RECORD_BLOCK_S = 300.0
+"""Seconds of a record in memory at a time."""
+FILTER_REACH_S = 1.0
+"""More than the resampling filter reaches beyond a sample: ten samples of the slower rate, 0.5 s at 20 Hz."""
+OTHER_UNIT_RANGE = 30_000
+"""Counts within which the rails of a lead come to lie that measures no voltage."""
+LONGEST_UNIT_NAME = 16
+
+
+class ResampledRecord:
+    """A record at 125 Hz, read in blocks of about `block_s` seconds.
+
+    `leads`: one for each signal, a count being a microvolt where the signal is a voltage. `length`: samples of the
+    whole record at 125 Hz.
+
+    Raises
+    ------
+    RecordError
+        The record cannot be read, or its rate has no small ratio to 125 Hz.
+    """
+
+    def __init__(self, record: Record, block_s: float = RECORD_BLOCK_S) -> None:
+        self.record = record
+        self.leads = record_leads(record)
+        self.length = resampled_length(record)
+        self._gains = np.array([lead.gain for lead in self.leads])
+        self._block = max(1, round(block_s * FS))
+        # Other edges for each record: a ward does not read all its records in one instant.
+        self._shift = self._block * (crc32(record.name.encode()) % 64) // 64
+
+    def block_edges(self, start: int) -> tuple[int, int]:
+        """Return the first sample of the block that sample `start` lies in, and the first of the next block."""
+        edge = start - (start - self._shift) % self._block
+        return max(0, edge), min(edge + self._block, self.length)
+
+    def read_samples(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Read samples `start` to `stop` at 125 Hz: (n, leads) in the record's units, NaN where it has no value."""
+        resampler = Resampler(self.record.fs, len(self.leads), start)
+        end = min(ceil((stop / FS + FILTER_REACH_S) * self.record.fs), self.record.length)
+        samples = resampler.push(read_record_samples(self.record, resampler.first_input, end))
+        if end == self.record.length:
+            samples = np.concatenate([samples, resampler.flush()])
+        return samples[: stop - start]
+
+    def quantise(self, samples: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Return (n, leads) samples in the units of the record as counts (n, leads), MISSING where they are NaN."""
+        return quantise_to_counts(samples, self._gains)
+
+
+def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> Iterator[Chunk | End]:
+    """Yield a record as the device would send it, in chunks, then the End of its run.
+
+    Parameters
+    ----------
+    record
+        A WFDB record; the bed has its name.
+    run
+        Name of the run.
+    block_s
+        Seconds of signal in a chunk, about. The samples do not depend on it.
+
+    Yields
+    ------
+    Chunk | End
+        Counts (n, leads) int32 at 125 Hz, microvolts where the signal is a voltage, MISSING where there is no value.
+
+    Raises
+    ------
+    RecordError
+        The record cannot be read, or its rate has no small ratio to 125 Hz.
+    """
+    resampled = ResampledRecord(record, block_s)
+    first = 0
+    while first < resampled.length:
+        stop = resampled.block_edges(first)[1]
+        counts = resampled.quantise(resampled.read_samples(first, stop))
+        yield Chunk(record.name, run, first, float(FS), resampled.leads, counts, 0.0)
+        first = stop
+    yield End(record.name, run, first, float(FS))
+
+
+def resampled_length(record: Record) -> int:
+    """Return the samples of a whole record at 125 Hz. Raises RecordError where its rate has no small ratio to that."""
+    try:
+        resampler = Resampler(record.fs, 1)
+    except ValueError as error:
+        raise RecordError(
+            f"record {record.path} cannot be resampled: {error}; check its header, "
+            "or resample the record to a whole number of hertz first, such as 250"
+        ) from error
+    return -(-record.length * resampler.up // resampler.down)
+
+
+def record_leads(record: Record) -> tuple[Lead, ...]:
+    """Return every signal of a record as a lead of the wire; repeated names get a number."""
+    names: list[str] = []
+    for signal in record.signals:
+        names.append(number_repeated_name(make_printable(signal.name, LARGEST_NAME_BYTES - 4) or "?", names))
+    return tuple(_record_lead(name, signal) for name, signal in zip(names, record.signals, strict=True))
+
+
+def number_repeated_name(name: str, taken: list[str]) -> str:
+    """Return `name`, or the first of name-2, name-3 … that is not taken."""
+    number = 1
+    while (candidate := name if number == 1 else f"{name}-{number}") in taken:
+        number += 1
+    return candidate
+
+
+def _record_lead(name: str, signal: RecordSignal) -> Lead:
+    """Return a lead in microvolts, or for other units in the power of ten that makes good use of 16 bits."""
+    if signal.unit in UNITS_MV:
+        gain = 1000 * UNITS_MV[signal.unit]
+    else:
+        largest = max(abs(signal.low), abs(signal.high), 1e-6)
+        gain = min(10.0 ** floor(log10(OTHER_UNIT_RANGE / largest)), 1e9)
+    # No sample becomes MISSING by saturation, so the rail stands beside it too.
+    low, high = (int(np.clip(round(rail * gain), MISSING + 1, -MISSING - 1)) for rail in (signal.low, signal.high))
+    return Lead(name, make_printable(signal.unit, LONGEST_UNIT_NAME) or "?", gain, 0.0, min(low, high - 1), high)

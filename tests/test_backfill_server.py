@@ -1,0 +1,70 @@
+"""simulator.backfill_server: what is counted in its thread and read from others."""
+
+import sys
+from collections.abc import Iterator
+from threading import Thread
+from uuid import uuid4
+
+import pytest
+import zmq
+
+from agent.core.rate_limit import RepeatFilter
+from agent.wire.requests import HelloRequest, encode_channel_message
+from simulator import backfill_server
+from simulator.backfill_server import REQUEST_BURST, BackfillServer
+from simulator.sent_buffer import SentBuffer
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackfillServer]:
+    """A server whose reports are always due."""
+    monkeypatch.setattr(backfill_server, "REPORT_EVERY_S", 0.0)
+    router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+    router.bind(f"inproc://{uuid4().hex}")
+    opened = BackfillServer(router, SentBuffer(1.0))
+    yield opened
+    opened.close()
+
+
+def count_ignored(server: BackfillServer) -> int:
+    return sum(int(text.split()[0]) for text in server.refusals())
+
+
+def test_no_ignored_request_is_lost_between_two_reports(server: BackfillServer) -> None:
+    """The counts of all reports together are what the thread ignored, whenever they are taken."""
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=lambda: [server._accept(b"1", [b"{"], 0.0) for _ in range(5000)]) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        counted = 0
+        while any(thread.is_alive() for thread in threads):
+            counted += count_ignored(server)
+    finally:
+        sys.setswitchinterval(switch_s)
+    assert counted + count_ignored(server) == 10_000
+
+
+def test_a_monitor_has_its_burst_and_then_its_rate(server: BackfillServer) -> None:
+    """Beyond 2,000 requests at once a monitor gets one answer a millisecond; another monitor does not notice."""
+    hello = [encode_channel_message(HelloRequest(id=1, sent=0.0))]
+    accepted = [server._accept(b"1", hello, 0.0) is not None for _ in range(2 * REQUEST_BURST)]
+    assert accepted == [True] * REQUEST_BURST + [False] * REQUEST_BURST
+    assert server._accept(b"2", hello, 0.0) is not None
+    assert sum(server._accept(b"1", hello, 0.5) is not None for _ in range(REQUEST_BURST)) == 500
+    assert count_ignored(server) == REQUEST_BURST + REQUEST_BURST - 500
+
+
+def test_reports_come_every_half_minute_at_most(monkeypatch: pytest.MonkeyPatch, server: BackfillServer) -> None:
+    """What is ignored after a report waits for the next one."""
+    now_s = 1000.0
+    monkeypatch.setattr("simulator.backfill_server.time.monotonic", lambda: now_s)
+    monkeypatch.setattr(server, "_reports", RepeatFilter(30.0, most_keys=1))
+    server._accept(b"1", [b"{"], now_s)
+    assert count_ignored(server) == 1
+    server._accept(b"1", [b"{"], now_s)
+    now_s = 1029.9
+    assert server.refusals() == []
+    now_s = 1030.0
+    assert count_ignored(server) == 1
