@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
+from typer.testing import CliRunner
 
+from agent.cli.app import app
 from agent.core.events import Event, RunStarted
 from agent.core.messages import MISSING, Beat, Chunk, Gap, Ledger
 from agent.core.wording import event_text
@@ -455,3 +457,31 @@ def test_a_pipe_in_place_of_a_header_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(folder / "1" / "0009.hea")
     with Recorder(folder, CONFIG, {}) as recorder:
         assert recorder.positions()["1"].next == 500
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (Path.unlink, "is missing"),
+        (lambda path: path.write_bytes(b""), "is broken"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "malformed"),
+        (lambda path: change(path.parent, "DROP TABLE beats"), "has other tables"),
+    ],
+)
+def test_every_command_explains_a_failed_database_alike(
+    folder: Path, tmp_path: Path, harm: Callable[[Path], Any], reason: str
+) -> None:
+    """What lists, reports, converts or replays a recording says the same of its database, and what can still be had."""
+    harm(folder / "session.db")
+    commands = [
+        ["sessions", str(folder)],
+        ["report", str(folder), "--out", str(tmp_path / "out.html")],
+        ["convert", str(folder), str(tmp_path / "out.csv")],
+        ["convert", str(folder), str(tmp_path / "out.jsonl")],
+        ["simulate", "record", str(folder)],
+    ]
+    errors = [CliRunner().invoke(app, command).exception for command in commands]
+    assert {type(error) for error in errors} == {RecordError}
+    (text,) = {str(error) for error in errors}
+    assert reason in text
+    assert text.endswith(f"its signal is still there, record by record: ecg-agent convert {folder}/1/0001 OUT")

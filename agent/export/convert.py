@@ -1,6 +1,7 @@
 """What can be done with recordings: listed, or written in a format of other programs."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -46,10 +47,26 @@ def show_sessions(folder: Path, json: bool) -> None:
         raise RecordError(f"no recording in {folder} can be read; single records of it can be converted")
 
 
-def convert_recording(recording: Path, out: Path) -> None:
-    """Write the recording of one bed, or one segment of it, to `out`, whose ending says how.
+def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> None:
+    """Write the recording of one bed, or one segment of it, to a file that is there once it is whole.
 
-    The file is there once it is whole, and replaces one that was there. Raises ConfigError, RecordError, RunError.
+    Parameters
+    ----------
+    recording
+        A session with one bed, the folder of a bed in it, or a segment, with .hea or without.
+    out
+        The file to write: its ending, .edf, .csv or .jsonl, names the format.
+    overwrite
+        Replace a file that is there.
+
+    Raises
+    ------
+    ConfigError
+        If `out` is no place for such a file, or is there already.
+    RecordError
+        If the recording cannot be read, or its format cannot hold it.
+    RunError
+        If the file cannot be written.
     """
     ending = out.suffix.lower()
     if ending not in EXPORT_ENDINGS:
@@ -58,6 +75,8 @@ def convert_recording(recording: Path, out: Path) -> None:
         raise ConfigError(f"{out} is a folder: give the file to write")
     if not out.parent.is_dir():
         raise ConfigError(f"no folder {out.parent} to write {out.name} to")
+    if os.path.lexists(out) and not overwrite:
+        raise ConfigError(f"{out} exists already: give another file, or --force to overwrite it")
     if not is_recording(recording):
         what = "a folder that monitor --record made, the folder of a bed in it, or one of the WFDB records there"
         raise RecordError(f"{recording} is no recording: give {what}")

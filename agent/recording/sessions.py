@@ -301,10 +301,10 @@ class RecordedSession:
     def _beat(self, bed: str, row: _FullBeatRow) -> Beat:
         try:
             probabilities = _probabilities.decode(row.probabilities)
+            if row.label not in CLASSES or len(probabilities) != len(CLASSES):
+                raise ValueError(f"a beat of unknown class {row.label!r}")
         except (ValueError, RecursionError) as error:
             raise database.broken_database_error(self.folder, error) from error
-        if row.label not in CLASSES or len(probabilities) != len(CLASSES):
-            raise RecordError(f"cannot read the recording {self.folder}: a beat of unknown class {row.label!r}")
         known, rate = (row.sample, row.decided, row.label, probabilities, row.rr_s), row.heart_rate
         return Beat(bed, *known, arrived_s=0.0, heart_rate=rate, found=row.found, run=row.run)
 

@@ -8,10 +8,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.events import Event
+from agent.core.events import Event, RunStarted
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, FloatArray, Ledger, Strip
-from agent.core.wording import event_text
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import RecordedSession
 from model.errors import RecordError
@@ -246,11 +245,9 @@ def _timeline_start(segments: Sequence[RecordedSegment], places: Sequence[RunSpa
 
 
 def _analysed_lead(segments: Sequence[RecordedSegment], events: Sequence[tuple[float, Event]]) -> str:
-    """The lead that was analysed: as the start of a run tells it, else by its name."""
+    """Return the lead that was analysed, as the start of a run names it, else the default of those recorded."""
     names = [lead.name for segment in segments[:1] for lead in segment.leads]
     for _, event in events:
-        told = event_text(event).partition(", lead ")[2] if event.kind == "start" else ""
-        for name in names:
-            if told == name or told.startswith(f"{name}, resampled from"):
-                return name
+        if isinstance(event, RunStarted) and event.lead in names:
+            return event.lead
     return names[default_lead(tuple(names))] if names else ""
