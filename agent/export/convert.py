@@ -25,25 +25,25 @@ MarkedSegments = Iterator[tuple[RecordedSegment, list[BeatMark]]]
 
 
 def show_sessions(folder: Path, json: bool) -> None:
-    """Print the recordings in a folder, or the one that it is. Raises RecordError where there are none."""
+    """Print the recordings in a folder, or the one that it is. Raises RecordError if there are none."""
     from rich.console import Console
 
     from agent.export.listing import build_session_table, summarise_sessions
 
-    listed = summarise_sessions(folder)
-    if not listed:
+    summaries = summarise_sessions(folder)
+    if not summaries:
         raise RecordError(f"no recordings in {folder}: ecg-agent monitor --record {folder / 'NAME'} makes one")
     if json:
-        sys.stdout.write("".join(f"{msgspec.json.encode(asdict(one)).decode()}\n" for one in listed))
+        sys.stdout.write("".join(f"{msgspec.json.encode(asdict(summary)).decode()}\n" for summary in summaries))
         return
-    if len(listed) == 1 and listed[0].state == "unreadable":
-        raise RecordError(listed[0].trouble)
+    if len(summaries) == 1 and summaries[0].state == "unreadable":
+        raise RecordError(summaries[0].trouble)
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, highlight=False)
-    console.print(build_session_table(listed))
-    for one in listed:
-        if one.trouble:
-            console.print(one.trouble, markup=False, soft_wrap=True)
-    if all(one.state == "unreadable" for one in listed):
+    console.print(build_session_table(summaries))
+    for summary in summaries:
+        if summary.trouble:
+            console.print(summary.trouble, markup=False, soft_wrap=True)
+    if all(summary.state == "unreadable" for summary in summaries):
         raise RecordError(f"no recording in {folder} can be read; single records of it can be converted")
 
 
@@ -106,7 +106,7 @@ def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> No
 
 @dataclass(frozen=True, slots=True)
 class _ExportSource:
-    """What is converted: `segments` of one bed, or a `lone` one, and the folder of the session they are part of."""
+    """What is converted: `segments` of one bed, or a `lone` one, and the folder of their session, if it can be read."""
 
     segments: Sequence[RecordedSegment]
     lone: bool
@@ -133,14 +133,14 @@ def _open_source_session(source: _ExportSource) -> Iterator[RecordedSession | No
 
 
 def _segments_with_marks(source: _ExportSource, session: RecordedSession | None) -> MarkedSegments:
-    """Each segment with its beats: by the database, or where there is none by its annotations."""
+    """Return each segment with its beats, as the database has them, or without one its annotations."""
     if session is not None:
         return session.marks(source.segments)
     return ((segment, read_beat_marks(segment)) for segment in source.segments)
 
 
 def _check_same_leads(segments: Sequence[RecordedSegment]) -> None:
-    """Raises RecordError where the leads or the rate change, saying where."""
+    """Raise RecordError if the leads or the rate change."""
     parts = [list(part) for _, part in groupby(segments, lambda segment: (segment.leads, segment.fs))]
     if len(parts) == 1:
         return

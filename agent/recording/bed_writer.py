@@ -1,4 +1,4 @@
-"""What is recorded of one bed: samples that wait to be written, the segment they go to, and the ledger of each run."""
+"""The recording of one bed: samples that wait to be written, the segment they go to, and the ledger of each run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ MOST_CLOCK_OFFSET_S = 86_400.0
 class RunLedger:
     """The ledger of one run, in samples of the device: `next - first` is `recorded` + `missing` + `lost`.
 
-    `missing` were declared so by the link, `lost` came while nothing could be written, or nobody was there. `written`
-    is the index behind the last sample on disk, `last_beat` the latest R peak at 125 Hz.
+    The link declared `missing` samples missing; `lost` ones came while nothing could be written, or nobody was there.
+    `written` is the index after the last sample on disk, `last_beat` the latest R peak at 125 Hz.
     """
 
     bed: str
@@ -42,7 +42,7 @@ class RunLedger:
 
 @dataclass(slots=True)
 class _PendingBlock:
-    """Samples of one run in an unbroken row that wait to be written; each part knows whether it only fills a gap."""
+    """Unbroken samples of one run that wait to be written; of each part, whether it only fills a gap."""
 
     entry: RunLedger
     first: int
@@ -56,10 +56,10 @@ class _PendingBlock:
 
 
 class BedWriter:
-    """One bed.
+    """Writes one bed.
 
-    `open_segment` makes the next segment for an origin and a format, `saved_ledger` looks up the saved ledger of a run
-    of a bed; both may raise OSError or sqlite3.Error.
+    `open_segment` opens the next segment for an origin and a WFDB format, `saved_ledger` returns the saved ledger of a
+    bed's run; both may raise OSError or sqlite3.Error.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class BedWriter:
         self.bed, self._rotate_s, self._open_segment, self._saved_ledger = bed, rotate_s, open_segment, saved_ledger
         self.entry: RunLedger | None = None
         self.entries: dict[str, RunLedger] = {}
-        """Ledgers that changed and were not saved, by run."""
+        """Ledgers that changed and are not saved yet, by run."""
         self._earlier: dict[str, RunLedger] = {}
         """Ledgers of the latest runs before this one: their last beats are decided once it has begun."""
         self.recent: list[SegmentWriter] = []
         self.closed: list[SegmentWriter] = []
         """Segments whose header is final, but not their row in the database."""
         self.unfinished: list[SegmentWriter] = []
-        """Segments that no more is written to, but whose header is not final."""
+        """Segments that are over, but whose header is not final."""
         self.grown: set[str] = set()
-        """Signal files that were written to."""
+        """Signal files that were written to since the owner cleared this."""
         self.lost_s = 0.0
         """Seconds of signal that were lost to this recording."""
         self._segment: SegmentWriter | None = None
@@ -91,17 +91,17 @@ class BedWriter:
         self._wide: tuple[str, tuple[Lead, ...]] | None = None
         """Run and leads whose counts did not fit format 16."""
         self._recorded_beat: tuple[str, int] = "", 0
-        """Run and R peak that a monitor before recorded last."""
+        """Run and R peak that the previous monitor recorded last."""
 
     def resume(self, entry: RunLedger, recent: list[SegmentWriter]) -> None:
-        """Go on where a monitor before stopped, in a new segment; late beats still go to its last ones."""
+        """Go on where the previous monitor stopped, in a new segment; late beats still go to its last ones."""
         self.entry = entry
         if entry.last_beat is not None:
             self._recorded_beat = entry.run, entry.last_beat
         self.recent += recent
 
     def take(self, message: Chunk | Gap | End, now_s: float, lose: bool) -> None:
-        """Account for a message, and keep its samples to be written; where they are to `lose` only account."""
+        """Account for a message, and keep its samples to be written unless they are to `lose`."""
         entry = self.entry
         if entry is None or entry.run != message.run:
             entry = self._begin_run(message)
@@ -117,7 +117,7 @@ class BedWriter:
             self._keep_samples(entry, message, now_s, lose)
 
     def write(self) -> int:
-        """Write what waits; the bytes it takes. Raises OSError, sqlite3.Error: call `abandon` then."""
+        """Write what waits; return its bytes on disk. Raises OSError or sqlite3.Error: then call `abandon`."""
         grown = 0
         for block in self._blocks:
             if block.starts_segment:
@@ -128,17 +128,17 @@ class BedWriter:
         return grown
 
     def drop_old_segments(self) -> None:
-        """What was found so far has its place: only the latest segments are kept for what comes late."""
+        """Keep only the latest segments, for beats that are decided late."""
         del self.recent[:-KEPT_SEGMENTS]
 
     def abandon(self) -> None:
-        """Nothing can be written: what waits is lost, and a new segment follows."""
+        """Drop what waits, since it cannot be written; a new segment follows."""
         for block in self._blocks:
-            at = 0
-            for counts, fills in block.parts:
-                rows = min(len(counts), max(0, at + len(counts) - block.done))
-                at += len(counts)
-                if not fills:
+            stop = 0
+            for counts, is_filler in block.parts:
+                stop += len(counts)
+                rows = min(len(counts), max(0, stop - block.done))
+                if not is_filler:
                     block.entry.recorded -= rows
                     block.entry.lost += rows
                     self.lost_s += rows / block.fs
@@ -147,7 +147,7 @@ class BedWriter:
         self.end_segment()
 
     def end_segment(self) -> None:
-        """No more is written to the segment; it is to be finished when there is time."""
+        """End the segment: it is to be finished when there is time."""
         if self._segment is not None:
             self.unfinished.append(self._segment)
             self._segment = None
@@ -158,7 +158,7 @@ class BedWriter:
         return bool(self._blocks)
 
     def note_beat(self, run: str, sample: int) -> bool:
-        """Note a beat of a run; whether it is a new one, not told by a monitor before."""
+        """Note a beat of a run; return whether it is new, and not one that the previous monitor recorded."""
         current = self.entry is not None and self.entry.run == run
         entry = self.entry if current else self.entries.get(run) or self._earlier.get(run)
         if entry is None or (run == self._recorded_beat[0] and sample <= self._recorded_beat[1]):
@@ -168,13 +168,13 @@ class BedWriter:
         return True
 
     def locate_beat(self, run: str, sample: int) -> tuple[SegmentWriter, int] | None:
-        """The segment that an R peak at `sample` (125 Hz) lies in, and its place there; None where there is none."""
+        """Return the segment that an R peak at `sample` (125 Hz) lies in, and its place there; None if none does."""
         for segment in reversed(self.recent):
             origin = segment.origin
             if origin.run == run and not segment.deleted:
-                at = to_device_index(sample, origin.fs) - origin.first
-                if 0 <= at <= segment.count and segment.count:  # rounding may bring it one sample behind the end
-                    return segment, min(at, segment.count - 1)
+                place = to_device_index(sample, origin.fs) - origin.first
+                if 0 <= place <= segment.count and segment.count:  # rounding may bring it one sample behind the end
+                    return segment, min(place, segment.count - 1)
         return None
 
     def _begin_run(self, message: Chunk | Gap | End) -> RunLedger:
@@ -191,13 +191,13 @@ class BedWriter:
         return self.entry
 
     def _begin_segment(self, entry: RunLedger) -> None:
-        """End the segment, once what waits is written."""
+        """Begin a new segment once what waits is written."""
         self._gap, self._leads = 0, ()
         if not (self._blocks and self._blocks[-1].starts_segment):
             self._blocks.append(_PendingBlock(entry, entry.next, entry.fs, (), 0.0, starts_segment=True))
 
     def _skip(self, entry: RunLedger, stop: int, lost: bool) -> None:
-        """No samples up to `stop`: declared missing, or lost to the recording alone, which ends the segment."""
+        """Account for absent samples up to `stop`: missing, or lost to the recording, which ends the segment."""
         count = stop - entry.next
         if count <= 0:
             return
@@ -266,16 +266,16 @@ class BedWriter:
 
 
 def to_device_index(sample: int, fs: float) -> int:
-    """Index at the device's rate that is nearest to a sample at 125 Hz."""
+    """Return the index at the device's rate that is nearest to a sample at 125 Hz."""
     return sample if fs == FS else round(sample * fs / FS)
 
 
 def _longest_filled_gap(chunk: Chunk) -> float:
-    """Samples that are written as having no value; a longer gap, or one of very many counts, ends the segment."""
+    """Return the longest gap, in samples, that is filled with samples without a value instead of ending the segment."""
     return min(LONGEST_GAP_S * chunk.fs, MOST_FILLED_COUNTS // len(chunk.leads))
 
 
 def _chunk_start_time(chunk: Chunk, now_s: float) -> float:
-    """When the first sample of a chunk was: as long before its sending, or our time, as it lasts."""
+    """Return the Unix time of the first sample of a chunk: its length before its sending, or before our time."""
     sent_s = chunk.sent_s if abs(chunk.sent_s - now_s) < MOST_CLOCK_OFFSET_S else now_s
     return sent_s - len(chunk.counts) / chunk.fs

@@ -69,7 +69,7 @@ def event_from_row(row: EventRow, version: int) -> Event:
     event_type = EVENT_TYPES.get(row.event_type or "")
     if event_type is None:
         return EventText(kind, *place, text)  # type: ignore[arg-type]  # a later version may know more kinds
-    fields = _make_printable(_from_json.decode(row.data or ""))
+    fields = _clean_json(_from_json.decode(row.data or ""))
     event: Event = msgspec.convert(fields | dict(zip(_ROW_FIELDS, place, strict=True)), event_type)
     return event
 
@@ -83,12 +83,12 @@ def add_event_types(db: sqlite3.Connection) -> None:
     db.executemany("UPDATE events SET event_type = ?, data = ? WHERE id = ?", typed)
 
 
-def _make_printable(value: Any) -> Any:
+def _clean_json(value: Any) -> Any:
     """Return decoded JSON with all of its texts printable."""
     if isinstance(value, str):
         return make_printable(value)
     if isinstance(value, list):
-        return [_make_printable(item) for item in value]
+        return [_clean_json(item) for item in value]
     if isinstance(value, dict):
-        return {name: _make_printable(item) for name, item in value.items()}
+        return {name: _clean_json(item) for name, item in value.items()}
     return value

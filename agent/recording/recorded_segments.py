@@ -29,8 +29,8 @@ BeatMark = tuple[int, str]
 class RecordedSegment:
     """An unbroken piece of one run of a bed: one WFDB record. `path` has no file ending.
 
-    `first` index in the run of its first sample, `count` samples of it that are on disk, at the device's rate `fs`;
-    `started_s` Unix time of the first; `format` of WFDB, 16 or 32. `id` in the database, 0 of one outside a session.
+    `first`: index in the run of its first sample; `count`: its samples on disk, at the device's rate `fs`; `started_s`:
+    Unix time of the first; `format` of WFDB, 16 or 32; `id` in the database, 0 outside a session.
     """
 
     path: Path
@@ -47,19 +47,34 @@ class RecordedSegment:
 
 
 def read_lone_segment(path: Path) -> RecordedSegment:
-    """A segment by its header alone, with the ending .hea or without. Raises RecordError."""
+    """Return a segment by its header alone, with the ending .hea or without. Raises RecordError."""
     bare = remove_ending(path)
-    found = read_segment_origin(bare)
-    if found is None:
+    header = read_segment_origin(bare)
+    if header is None:
         raise RecordError(f"{path} is no segment of a recording: it has no header of one")
-    origin, wfdb_format = found
+    origin, wfdb_format = header
     return build_segment(bare, origin, wfdb_format, int(bare.name) if bare.name.isdecimal() else 0, 0)
 
 
 def read_segment_counts(segment: RecordedSegment, start: int, stop: int) -> NDArray[np.int32]:
-    """Samples `start` to `stop` of a segment, from its own first: (n, leads) int32, MISSING where there is no value.
+    """Return samples of a segment, counted from its own first.
 
-    Raises RecordError where the file is gone or is shorter by now.
+    Parameters
+    ----------
+    segment
+        The segment to read.
+    start, stop
+        The first sample, and the one after the last; they are cut to those of the segment.
+
+    Returns
+    -------
+    counts
+        (n, leads) int32 counts of the device at its own rate, MISSING where there is no value.
+
+    Raises
+    ------
+    RecordError
+        If the file is gone, or shorter by now.
     """
     start, stop = max(0, start), min(stop, segment.count)
     if stop <= start:
@@ -76,9 +91,9 @@ def read_segment_counts(segment: RecordedSegment, start: int, stop: int) -> NDAr
 
 
 def replay_chunks(segments: Sequence[RecordedSegment], packet_s: float = 10.0) -> Iterator[Chunk | Gap]:
-    """What was recorded as chunks of `packet_s` seconds, in order; between segments of one run a Gap.
+    """Yield recorded segments as chunks of `packet_s` seconds, in order, with a Gap between segments of one run.
 
-    `sent_s` is when the last sample was, by the clock of the recording.
+    `sent_s` is the time of the last sample, by the clock of the recording.
     """
     run, following, sequence = "", 0, 0
     for segment in segments:
@@ -116,6 +131,7 @@ def locate_sample(segment: RecordedSegment, sample: int) -> int:
 
 
 def build_segment(path: Path, origin: SegmentOrigin, wfdb_format: int, number: int, identity: int) -> RecordedSegment:
+    """Return a segment with what is on disk of it now."""
     return RecordedSegment(
         path=path,
         bed=origin.bed,
@@ -132,4 +148,5 @@ def build_segment(path: Path, origin: SegmentOrigin, wfdb_format: int, number: i
 
 
 def remove_ending(path: Path) -> Path:
+    """Return the path of a segment without the ending of one of its files."""
     return path.with_suffix("") if path.suffix in SEGMENT_ENDINGS else path

@@ -1,6 +1,6 @@
-"""A session that is recorded: its folder, lock, database and beds. One thread uses it at a time.
+"""A session that is being recorded: its folder, lock, database and beds. One thread uses it at a time.
 
-`take` keeps in memory, `flush` hands all of it to the system: signals first, then annotations, then the database.
+`take` keeps everything in memory; `flush` hands it to the system: signals first, then annotations, then the database.
 """
 
 import contextlib
@@ -44,9 +44,9 @@ _to_json = msgspec.json.Encoder().encode
 
 
 class SessionWriter:
-    """Creates or continues the session in `folder`. Raises RunError where it cannot.
+    """Creates or continues the session in a folder. Raises RunError if it cannot.
 
-    `stored` bytes it takes on disk; `repaired` segments that a killed monitor had left open.
+    `stored`: bytes that it takes on disk; `repaired`: segments that a killed monitor had left open.
     """
 
     def __init__(self, folder: Path, rotate_s: float, about: dict[str, str]) -> None:
@@ -88,20 +88,23 @@ class SessionWriter:
     @property
     def lost_s(self) -> float:
         """Seconds of signal, of all beds together, that were lost to this recording."""
-        return sum(bed.lost_s for bed in list(self.beds.values()))
+        return sum(bed.lost_s for bed in self.beds.values())
 
     def take(
         self,
         messages: Sequence[Chunk | Gap | End],
-        found: Sequence[tuple[Result, float]],
+        results: Sequence[tuple[Result, float]],
         now_s: float,
         lose: bool = False,
     ) -> None:
-        """Account for what the link brought and what was found in it when; where it is to `lose` keep no signal."""
+        """Take messages of the link at `now_s`, and results with their Unix times.
+
+        With `lose` keep no signal: it is only accounted for.
+        """
         for message in messages:
             bed = self.beds.get(message.bed) or self._add_bed(message.bed)
             bed.take(message, now_s, lose)
-        for item, at_s in found:
+        for item, at_s in results:
             if isinstance(item, Alarm | Strip):
                 self._alarms.take(item)
                 continue
@@ -116,7 +119,7 @@ class SessionWriter:
         del self._event_rows[:-MOST_EVENTS]
 
     def flush(self) -> None:
-        """Hand everything to the system. Raises OSError, sqlite3.Error: call `abandon` then."""
+        """Hand everything to the system. Raises OSError or sqlite3.Error: then call `abandon`."""
         now = time.monotonic()
         for bed in self.beds.values():
             if bed.is_waiting:
@@ -131,12 +134,12 @@ class SessionWriter:
         self._measure_database()
 
     def abandon(self) -> None:
-        """What waits cannot be written: it is lost, and every bed goes on in a new segment."""
+        """Drop what waits, since it cannot be written: every bed goes on in a new segment."""
         for bed in self.beds.values():
             bed.abandon()
 
     def finish(self, budget_s: float = float("inf")) -> None:
-        """Finish segments that are over, until the time is spent. Raises OSError, sqlite3.Error."""
+        """Finish segments that are over, for `budget_s` seconds at most. Raises OSError or sqlite3.Error."""
         start = time.monotonic()
         self._commit()
         while self._stale:
@@ -154,7 +157,7 @@ class SessionWriter:
         self._commit()
 
     def sync(self, older_s: float, budget_s: float = float("inf")) -> bool:
-        """Force onto the disk what waits for longer, the oldest first, until the time is spent; whether all is done."""
+        """Force onto the disk what has waited for `older_s`, the oldest first; return whether `budget_s` was enough."""
         start = time.monotonic()
         for path, since in list(self._unsynced.items()):
             now = time.monotonic()
@@ -171,7 +174,7 @@ class SessionWriter:
         self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def delete_oldest(self) -> str:
-        """Delete the oldest closed segment; what it was, in words, or "" where there is none."""
+        """Delete the oldest closed segment; return what it was, in words, or "" if there is none."""
         query = f"{SEGMENT_QUERY} WHERE state = 'closed' ORDER BY started_s, id LIMIT 1"
         row = self._db.execute(query).fetchone()
         if row is None:
@@ -187,7 +190,7 @@ class SessionWriter:
         return f"{writer.count / origin.fs / 60:.0f} min of bed {origin.bed} from {since:%Y-%m-%d %H:%M} UTC ({row[1]})"
 
     def close(self) -> None:
-        """Write everything, finish all segments, force all onto the disk. Raises OSError, sqlite3.Error."""
+        """Write everything, finish all segments, force all onto the disk. Raises OSError or sqlite3.Error."""
         try:
             self.flush()
             for bed in self.beds.values():
@@ -200,7 +203,7 @@ class SessionWriter:
             release_folder(self._lock)
 
     def _annotate(self, now: float) -> None:
-        """Add the beats that wait to the annotation files of their segments, and make their rows."""
+        """Add the beats that wait to the annotation files of their segments, and make their rows in the database."""
         by_segment: dict[int, tuple[SegmentWriter, list[tuple[int, str]]]] = {}
         rows: list[tuple[object, ...]] = []
         for bed, run, beat in self._beats:
@@ -214,6 +217,7 @@ class SessionWriter:
             rows.append((beat.bed, run, *times, beat.label, probabilities, beat.rr_s, beat.heart_rate, identity))
         self._beats.clear()
         self._beat_rows += rows
+        # If one of the files fails, it and those after it are written again from the database: see `finish`.
         self._stale += [writer for writer, _ in by_segment.values()]
         for writer, beats in by_segment.values():
             try:
@@ -224,7 +228,7 @@ class SessionWriter:
             self._unsynced.setdefault(f"{writer.path}.ecg", now)
 
     def _commit(self) -> None:
-        """Bring the database to what the files hold."""
+        """Bring the database up to what the files hold, in one transaction."""
         changed = [entry for bed in self.beds.values() for entry in bed.entries.values()]
         closed = [writer for bed in self.beds.values() for writer in bed.closed]
         if not (changed or closed or self._beat_rows or self._event_rows or self._alarms):
@@ -246,13 +250,13 @@ class SessionWriter:
             bed.closed.clear()
 
     def _measure_database(self) -> None:
-        """Count what the database takes as well."""
+        """Count the size of the database too."""
         size = sum(stored_file_size(f"{self.folder}/{database.DATABASE_FILE}{ending}") for ending in ("", "-wal"))
         self.stored += size - self._side_size
         self._side_size = size
 
     def _load(self, about: dict[str, str]) -> None:
-        """The beds as the monitor before left them."""
+        """Take over the beds as the previous monitor left them."""
         known = dict(self._db.execute("SELECT key, value FROM about").fetchall())
         now = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"started": now} | about | {key: known[key] for key in ("started",) if key in known}
@@ -293,14 +297,14 @@ class SessionWriter:
         return writer
 
     def _saved_ledger(self, bed: str, run: str) -> RunLedger | None:
-        """The ledger of a run that goes on though another came between; it is the latest of its bed again."""
+        """Return the ledger of a run that goes on after another one came between; it is the latest of its bed again."""
         query = "UPDATE ledger SET id = (SELECT max(id) + 1 FROM ledger) WHERE bed = ? AND run = ?"
         if not self._db.execute(query, (bed, run)).rowcount:
             return None
         return ledger_from_row(self._db.execute(f"{LEDGER_QUERY} WHERE bed = ? AND run = ?", (bed, run)).fetchone())
 
     def _open_segment(self, origin: SegmentOrigin, wfdb_format: int) -> SegmentWriter:
-        """The next segment of a bed: first its row, then its files, so that no file is ever unknown."""
+        """Open the next segment of a bed: first its row, then its files, so that no file is ever unknown."""
         number = self._numbers.get(origin.bed, 0) + 1
         path = f"{self._folder(origin.bed)}/{number:04d}"
         self._numbers[origin.bed] = number
@@ -318,7 +322,7 @@ class SessionWriter:
         return writer
 
     def _folder(self, bed: str) -> str:
-        """Folder of a bed: its name in plain letters; a number tells apart what is the same then, in any case."""
+        """Return the folder of a bed: its name in plain letters, and a number if another bed has the same folder."""
         if bed not in self._folders:
             plain = re.sub(r"[^A-Za-z0-9_-]+", "_", bed)[:LONGEST_FOLDER_NAME].strip("_-")
             plain = f"bed-{plain}".rstrip("-") if _RESERVED.fullmatch(plain) else plain
@@ -329,13 +333,13 @@ class SessionWriter:
         return self._folders[bed]
 
     def _is_free(self, name: str) -> bool:
-        """Whether no other bed has this folder, and nothing else is in it."""
+        """Return whether no other bed has this folder, and nothing else is in it."""
         path = self.folder / name
         return name.lower() not in self._taken and (not path.exists() or (path.is_dir() and not any(path.iterdir())))
 
 
 def _create_session_folder(folder: Path) -> None:
-    """The folder, if it is not there. Raises OSError, RunError where it holds something else."""
+    """Make the folder if it is not there. Raises OSError, or RunError if it holds something else."""
     folder.mkdir(0o700, parents=True, exist_ok=True)  # of a patient: nobody else is to read it
     others = [path.name for path in folder.iterdir() if path.name not in (database.LOCK_FILE, database.DATABASE_FILE)]
     known = (folder / database.DATABASE_FILE).exists()
