@@ -33,19 +33,8 @@ from scipy.signal import resample_poly
 from agent.analysis.beat_classifier import load_beat_classifier as load_net
 from agent.core.config import load_config as load_config
 from agent.core.events import EventText
-from agent.core.messages import (
-    Beat,
-    BedSummary,
-    BedView,
-    Chunk,
-    FloatArray,
-    LatencySummary,
-    Lead,
-    LinkView,
-    Result,
-    RhythmSummary,
-    WardSnapshot,
-)
+from agent.core.messages import Beat, Chunk, FloatArray, Lead, Result
+from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RhythmSummary, WardSnapshot
 from agent.core.wording import event_text
 from agent.dashboard import wave_raster
 from agent.dashboard.frame import fit_view, fit_waves

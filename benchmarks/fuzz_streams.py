@@ -14,7 +14,8 @@ from agent.alarms.alarm_feed import STRIP_MARGIN
 from agent.core import config as configuration
 from agent.core.config import Config, load_config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Alarm, BedView, Chunk, End, FloatArray, Gap, Lead, Result, Strip
+from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Gap, Lead, Result, Strip
+from agent.core.views import BedView
 from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver

@@ -15,7 +15,8 @@ from agent.analysis.beat_classifier import BeatClassifier
 from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Beat, BedView, Chunk, End, Gap, Lead, Result
+from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
+from agent.core.views import BedView
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.snapshot import SnapshotMaker

@@ -7,7 +7,8 @@ from typing import cast
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
-from agent.core.messages import Chunk, End, LinkView, Result, ResumePosition
+from agent.core.messages import Chunk, End, Result, ResumePosition
+from agent.core.views import LinkView
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
 from agent.recording.recorder import Recorder

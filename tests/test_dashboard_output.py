@@ -11,7 +11,8 @@ from test_dashboard_alarms import COUPLET, VT, with_alarms
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
-from agent.core.messages import Alarm, Beat, LinkView, Result, WardSnapshot
+from agent.core.messages import Alarm, Beat, Result
+from agent.core.views import LinkView, WardSnapshot
 from agent.dashboard import key_bindings as typed_keys
 from agent.dashboard.frame import fit_view, fit_waves
 from agent.dashboard.terminal import TerminalScreen

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agent.core.messages import LinkView, WardSnapshot
+from agent.core.views import LinkView, WardSnapshot
 from agent.dashboard import frame
 from agent.dashboard.bell import BELL_CHARACTER
 from agent.dashboard.painter import BEGIN_UPDATE, END_UPDATE, FramePainter
@@ -33,7 +33,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # are ignored
 from rich.console import Console
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import DashboardView
-from agent.core.messages import LinkView, WardSnapshot
+from agent.core.views import LinkView, WardSnapshot
 shown = WardSnapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
 with TerminalScreen(Console(force_terminal=True), DashboardView()) as screen:
     going = True

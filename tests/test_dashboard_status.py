@@ -11,7 +11,8 @@ from rich.segment import Segment
 from test_dashboard import SIZES, WICKED, make, make_bed, shown
 
 from agent.core.events import DiskSpaceChanged, EventText
-from agent.core.messages import BedStatus, BedView, LatencySummary, Ledger, LinkView, RecordingView, WardSnapshot
+from agent.core.messages import Ledger
+from agent.core.views import BedStatus, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.status import format_scaled_count, ledger_parts, short_duration
 from agent.dashboard.styles import EVENT_STYLES, WARN

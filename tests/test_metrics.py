@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
-from agent.core.messages import Alarm, Beat, Ledger, LinkView, RecordingView
+from agent.core.messages import Alarm, Beat, Ledger
+from agent.core.views import LinkView, RecordingView
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
 from agent.monitor.snapshot import MonitorFigures

@@ -3,7 +3,8 @@ import pytest
 
 from agent.analysis.rate_tracker import RateTracker, mean_heart_rate
 from agent.core.config import Config
-from agent.core.messages import Beat, RhythmSummary
+from agent.core.messages import Beat
+from agent.core.views import RhythmSummary
 from model.records.resample import FS
 
 

@@ -3,17 +3,18 @@
 from collections import deque
 
 from agent.alarms.alarm_manager import NO_EXPIRY, AlarmManager
-from agent.alarms.alarm_tick import NOISE, AlarmTick
+from agent.alarms.alarm_tick import AlarmTick
 from agent.core.config import AlarmConfig
 from agent.core.events import LeadState
 from agent.core.wording import LEAD_STATES
 from model.records.resample import FS
+from model.waveform.waveform_classifier import NOISE
 
 
 class TechnicalRule:
-    """The rules of one bed.
+    """The technical rules of one bed.
 
-    `blind`: its lead is off or saturated. `suspended`: it is so noisy that rates and beats are not to be believed.
+    `blind`: its lead is off or saturated. `suspended`: it is so noisy that rates and beats cannot be believed.
     """
 
     __slots__ = (
@@ -35,26 +36,26 @@ class TechnicalRule:
         self._gaps: deque[list[int]] = deque()
         """First sample and end of each gap of the window."""
         self._valueless: int | None = None
-        """Where the stretch without a value began that was last told of, until a value comes."""
+        """First sample of the latest stretch without a value, until a value comes."""
         self.interrupt(0)
 
     def interrupt(self, sample: int) -> None:
-        """Noise is counted from `sample` on."""
+        """Count noise from `sample` on."""
         self._noisy: deque[tuple[int, int]] = deque()
-        """The noisy looks of the window: sample, and samples since the look before."""
+        """The noisy ticks of `noise_window_s`: sample, and samples since the tick before."""
         self._noisy_samples = 0
         self._tick = self._clear = sample
-        """The latest tick, and the latest at which it was noisy."""
+        """The latest tick, and the latest noisy one."""
 
     def start(self, first: int) -> None:
-        """A new run."""
+        """Begin a run."""
         self.blind = self.suspended = False
         self._gaps.clear()
         self._valueless = None
         self.interrupt(first)
 
     def lead(self, state: LeadState) -> None:
-        """The lead changed its state."""
+        """Take a change of the lead."""
         self.blind = state != "ok"
         if state != "lead off":
             self._manager.clear("lead off")
@@ -64,7 +65,7 @@ class TechnicalRule:
             self._manager.raise_or_extend(state, self._manager.sample, NO_EXPIRY, LEAD_STATES[state])
 
     def gap(self, first: int, count: int, at_s: float, valueless: bool) -> None:
-        """Samples are missing: too many in a while, or too often. The pieces of one gap may come one by one."""
+        """Take missing samples, a whole gap or a piece of one: too many, or too often, raise an alarm."""
         if valueless:
             self._without_value(first, first + count, at_s)
         config, gaps = self._config, self._gaps
@@ -87,7 +88,8 @@ class TechnicalRule:
         self._manager.raise_or_extend("gaps", gaps[0][0], end + window, None if "gaps" in self._manager.open else words)
 
     def _without_value(self, first: int, end: int, at_s: float) -> None:
-        """A device whose electrode is off may send no value at all: once a gap were alarmed, the lead is off."""
+        """Call the lead off once a gap as long would be alarmed: some devices send no value when an electrode is
+        off."""
         if self._valueless is None:
             self._valueless = first
         known = self._valueless + round(self._config.gaps_s * FS)
@@ -98,7 +100,7 @@ class TechnicalRule:
             )
 
     def tick(self, tick: AlarmTick) -> bool:
-        """Count noise; whether the analysis is suspended anew."""
+        """Count noise. Return True when the analysis becomes suspended."""
         now = tick.sample
         if self._valueless is not None:
             if self._manager.holds("lead off"):
@@ -108,8 +110,8 @@ class TechnicalRule:
                 self._manager.clear("lead off", tick.first)
             self._valueless = None
         step, self._tick = min(now - self._tick, 2 * FS), now
-        look, config = tick.window, self._config
-        noisy = look is not None and look.scores[NOISE] >= config.noise_score
+        window, config = tick.window, self._config
+        noisy = window is not None and window.scores[NOISE] >= config.noise_score
         if not noisy and not self._noisy and not self.suspended:
             return False
         begins = now - round(config.noise_window_s * FS)
@@ -119,7 +121,7 @@ class TechnicalRule:
             self._noisy.append((now, step))
             self._noisy_samples += step
             self._clear = now
-        if self.suspended and (look is None or now - self._clear < config.noise_clear_s * FS):
+        if self.suspended and (window is None or now - self._clear < config.noise_clear_s * FS):
             return False
         if self.suspended:
             self.suspended = False

@@ -42,9 +42,13 @@ class BeatClassifier:
         return said
 
 
-def load_beat_classifier(weights: str, device_name: str, threads: int) -> BeatClassifier:
-    """The classifier of a shipped checkpoint's name or of a file. Raises CheckpointError or DeviceError."""
+def load_beat_classifier(weights: str, device_name: str, threads: int | None) -> BeatClassifier:
+    """Load the net of a shipped checkpoint's name or of a file; `threads` of PyTorch, None leaves them as they are.
+
+    Raises CheckpointError or DeviceError.
+    """
     path: Path = checkpoint.find_checkpoint(weights)
     chosen = device.choose_device(device_name)
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     return BeatClassifier(*checkpoint.load_checkpoint(path, chosen), chosen)

@@ -1,7 +1,7 @@
-"""Where the samples of one bed come in: one lead, in millivolts, at 125 Hz, in unbroken stretches.
+"""The input of one bed: one lead of its chunks, in millivolts, at 125 Hz, in unbroken blocks.
 
-A chunk in becomes stretches out; where samples are missing (a gap of the link, or counts without a value) the stretch
-ends and a `Gap` says so. Nothing is ever interpolated over.
+Samples that are missing (a gap of the link, or counts without a value) end a stretch, and a `Gap` follows. Nothing is
+ever interpolated.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap
+from agent.core.sample_index import first_index_at_125_hz
 from model.errors import StreamError
 from model.records.resample import FS, Resampler, resampling_delay_s, resampling_ratio
 from model.records.wfdb_records import default_lead
 
 MOST_MILLIVOLTS = 1e4
-"""Ten volts: no electrode gives more, and what a device says beyond that would run over in the filters."""
+"""Ten volts: no electrode gives more, and larger values would overflow in the filters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,7 @@ class SampleBlock:
 
 
 class LeadInput:
-    """The way in for one run of one bed. Raises StreamError where the stream cannot be monitored."""
+    """The input of one run of one bed. Raises StreamError if the stream cannot be monitored."""
 
     def __init__(self, chunk: Chunk, wanted_lead: str) -> None:
         names = tuple(lead.name for lead in chunk.leads)
@@ -67,7 +68,7 @@ class LeadInput:
 
     def at_fs(self, index: int) -> int:
         """Return the index at 125 Hz of the first sample that is not before sample `index` of the stream."""
-        return -(-index * self.step.numerator // self.step.denominator)
+        return first_index_at_125_hz(index, self.step)
 
     def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[SampleBlock | Gap]:
         """Return the blocks and gaps that a chunk adds; `x` (n,) mV if `chunks_to_millivolts` has converted it."""

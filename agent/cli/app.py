@@ -213,11 +213,11 @@ def export_weights(
     ] = False,
     config: ConfigFileOption = None,
 ) -> None:
-    """Write weights as ONNX, checked against PyTorch on the test beats."""
+    """Write weights as ONNX, the live monitor's net too, compared with PyTorch on all of their test side."""
     settings = configuration.override_config(configuration.load_config(config), "monitor", weights=weights)
     from agent.cli.models import show_export
 
-    show_export(settings.monitor.weights, out, int8)
+    show_export(settings.monitor.weights, settings.signal, out, int8)
 
 
 @keys_app.command("new")

@@ -216,7 +216,7 @@ class Config:
 SettingValues = dict[str, dict[str, Any]]
 
 
-def load_config(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+def load_config(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
     """Settings in force: defaults, then the file (`path`, else ECG_AGENT_CONFIG), then the environment.
 
     Raises ConfigError naming the file or variable, the key, and the valid keys.

@@ -11,7 +11,8 @@ from typing import Literal
 
 from rich.style import Style
 
-from agent.core.messages import Alarm, AlarmCondition, BedSummary, BedView, Priority
+from agent.core.messages import Alarm, AlarmCondition, Priority
+from agent.core.views import BedSummary, BedView
 from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.lines import (
     StyledLine,

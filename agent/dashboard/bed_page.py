@@ -1,6 +1,6 @@
 """The page of one bed: its trace, and its figures and lists around it."""
 
-from agent.core.messages import BedView, WardSnapshot
+from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, panels, status
 from agent.dashboard.lines import StyledLine, fill_block, join_blocks, styled_line
 from agent.dashboard.styles import GlyphSet

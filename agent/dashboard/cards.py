@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.segment import Segment
 
-from agent.core.messages import BedView, WardSnapshot
+from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.layout import SMALL_CARD, CardGrid
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, fill_block, spread_line, styled_line

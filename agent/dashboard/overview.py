@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from agent.core.messages import BedView, WardSnapshot
+from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.cards import card_page_lines, placeholder_card_line
 from agent.dashboard.lines import (

@@ -2,7 +2,8 @@
 
 from math import isfinite
 
-from agent.core.messages import Beat, BedView, WardSnapshot
+from agent.core.messages import Beat
+from agent.core.views import BedView, WardSnapshot
 from agent.core.wording import event_text
 from agent.dashboard.digits import large_digit_rows
 from agent.dashboard.lines import (

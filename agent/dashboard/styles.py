@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
-from agent.core.messages import BedStatus
+from agent.core.views import BedStatus
 from model.records.wfdb_records import CLASSES
 from model.text import make_printable
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from agent.core.events import Event, EventKind, EventsOmitted
 from agent.core.messages import Result
+from agent.core.rate_limit import TokenBucket
 
 EVENT_BURST = 40
 """Events of a bed that are shown one after the other."""
@@ -19,8 +20,7 @@ LARGEST_SHARE = 4
 
 @dataclass(slots=True)
 class _BedBudget:
-    left: float = EVENT_BURST
-    analysed: int = 0
+    bucket: TokenBucket
     omitted: Counter[EventKind] = field(default_factory=Counter)
     run: str = ""
     sample: int = 0
@@ -58,11 +58,8 @@ class EventLimiter:
         analysed = self._analysed(event.bed)
         bed = self._beds.get(event.bed)
         if bed is None:
-            bed = self._beds[event.bed] = _BedBudget(analysed=analysed)
-        bed.left = min(EVENT_BURST, bed.left + max(0, analysed - bed.analysed) / SAMPLES_PER_EVENT)
-        bed.analysed = analysed
-        if bed.left >= 1:
-            bed.left -= 1
+            bed = self._beds[event.bed] = _BedBudget(TokenBucket(EVENT_BURST, SAMPLES_PER_EVENT, analysed))
+        if bed.bucket.take(analysed):
             return True
         bed.omitted[event.kind] += 1
         bed.run, bed.sample = event.run, event.sample

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import Event, LinkStateChanged
-from agent.core.messages import Alarm, Beat, BedView, Chunk, End, Gap, Ledger, LinkView, Result, Strip, WardSnapshot
+from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
+from agent.core.views import BedView, LinkView, WardSnapshot
 from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.event_log import EventLimiter, EventLog

@@ -8,16 +8,8 @@ from statistics import median
 import numpy as np
 
 from agent.core.config import Config
-from agent.core.messages import (
-    Beat,
-    BedSummary,
-    BedView,
-    LatencySummary,
-    Ledger,
-    LinkView,
-    RecordingView,
-    WardSnapshot,
-)
+from agent.core.messages import Beat, Ledger
+from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.pipeline.monitored_bed import MonitoredBed

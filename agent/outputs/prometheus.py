@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, st
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agent.core.messages import Alarm, Beat, BedStatus, Result
+from agent.core.messages import Alarm, Beat, Result
+from agent.core.views import BedStatus
 from agent.monitor.snapshot import MonitorFigures
 from model.errors import ConfigError
 

@@ -12,6 +12,7 @@ from agent.analysis.lead_input import LeadInput, SampleBlock, chunks_to_millivol
 from agent.analysis.stage import RunStart
 from agent.core.events import StreamRefused
 from agent.core.messages import Chunk, End, FloatArray, Gap
+from agent.core.sample_index import nearest_index_at_125_hz
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.errors import StreamError
 from model.records.resample import FS
@@ -123,7 +124,7 @@ class InputQueue:
         except StreamError as error:
             if bed.refused != str(error):
                 bed.refused, bed.input = str(error), None
-                sample = round(chunk.first * FS / chunk.fs)
+                sample = nearest_index_at_125_hz(chunk.first, chunk.fs)
                 self._put(bed, [StreamRefused(bed.name, chunk.run, sample, str(error))])
             return False
         bed.refused = ""

@@ -1,4 +1,4 @@
-"""What the stages found and the net has not spoken about yet, in the order in which it will be told."""
+"""What the stages found and the net has not classified yet, and the order in which it becomes results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

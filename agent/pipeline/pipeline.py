@@ -217,7 +217,7 @@ class Pipeline:
                 self._out.append(item)
 
     def _decide_beat(self, bed: MonitoredBed, candidate: BeatCandidate, scores: list[float]) -> None:
-        """Make a beat of a candidate, unless the net says that it is none."""
+        """Make a beat of a candidate, unless the net says that it is not one."""
         row, rr_s, probabilities = bed.row, candidate.rr_s, tuple(scores)
         if self._in_context:
             smoothed = self._smoothing.push(row, scores, candidate.cluster, candidate.new, candidate.noise)

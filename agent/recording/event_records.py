@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from agent.core.events import EVENT_TYPES, Event, EventText
+from agent.core.events import EVENT_TYPES, Event, EventText, event_fields
 from agent.core.wording import event_text
 from agent.recording.legacy_events import parse_event_words
 from model.text import make_printable
@@ -15,7 +15,7 @@ TYPED_EVENTS_SINCE = 3
 """The version of the layout that has the columns `event_type` and `data`."""
 INSERT_EVENT = """INSERT INTO events(bed, run, sample, at_s, kind, text, event_type, data)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_ROW_FIELDS = ("bed", "run", "sample")
+_ROW_FIELDS = ("kind", "bed", "run", "sample")
 """Fields of an event that have columns of their own."""
 _to_json = msgspec.json.Encoder().encode
 _from_json: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
@@ -52,9 +52,7 @@ def typed_columns(event: Event) -> tuple[str | None, str | None]:
     """Return type and fields of an event as they are stored; none of an event that has only its words."""
     if isinstance(event, EventText):
         return None, None
-    fields = msgspec.to_builtins(event)
-    data = {name: value for name, value in fields.items() if name not in _ROW_FIELDS}
-    return type(event).__name__, _to_json(data).decode()
+    return type(event).__name__, _to_json(event_fields(event)).decode()
 
 
 def event_from_row(row: EventRow, version: int) -> Event:
@@ -70,7 +68,7 @@ def event_from_row(row: EventRow, version: int) -> Event:
     if event_type is None:
         return EventText(kind, *place, text)  # type: ignore[arg-type]  # a later version may know more kinds
     fields = _clean_json(_from_json.decode(row.data or ""))
-    event: Event = msgspec.convert(fields | dict(zip(_ROW_FIELDS, place, strict=True)), event_type)
+    event: Event = msgspec.convert(fields | dict(zip(_ROW_FIELDS, (kind, *place), strict=True)), event_type)
     return event
 
 

@@ -28,7 +28,8 @@ from agent.core.events import (
     RecordingResumed,
     RecordingTrimmed,
 )
-from agent.core.messages import Chunk, End, Gap, RecordingView, Result, ResumePosition
+from agent.core.messages import Chunk, End, Gap, Result, ResumePosition
+from agent.core.views import RecordingView
 from agent.core.wording import format_megabytes
 from agent.recording.recorder_batches import RecorderBatch, estimate_bytes, merge_chunks
 from agent.recording.session_writer import SessionWriter

@@ -1,8 +1,8 @@
-"""Figures of a test for a disease with 95 % intervals: the bootstrap over patients (Efron & Tibshirani 1993).
+"""Figures of a diagnostic test with 95 % intervals, by the bootstrap over patients.
 
-A draw takes as many patients as there are, with replacement, and with each all of its recordings and beats. Rivals are
-measured on the same draws, so the interval of their difference is a paired one. Where a rival was trained with several
-seeds a figure is the mean over them, within every draw.
+A draw takes as many patients as there are, with replacement, and with each all of its recordings and beats. All rivals
+are measured on the same draws, so the interval of a difference is a paired one. The figure of a rival that was trained
+with several seeds is the mean over them, within every draw.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.scoring.bootstrap import BOOTSTRAP_DRAWS, percentile_interval
+
 METRICS = ("accuracy", "precision", "recall", "specificity", "auroc")
-DRAWS = 1000
-CONFIDENCE_LEVEL = 0.95
 
 Floats = NDArray[np.float64]
 
@@ -38,46 +38,48 @@ class CaseSample:
 
 
 def measure_cases(labels: NDArray[np.int64], logits: Floats, weights: Floats) -> Floats:
-    """METRICS (5,) of weighted cases (n,) at a threshold of 0.5; the area counts ties half."""
+    """Return METRICS (5,) of cases (n,) with log-odds and weights, at a threshold of 0.5; the area counts ties half."""
     return _weighted_metrics(labels, (logits > 0).astype(float), np.unique(logits, return_inverse=True)[1], weights)
 
 
 def estimate_metrics(sample: CaseSample, seed: int) -> tuple[list[dict[str, Estimate]], list[list[Estimate]]]:
-    """Figures of each rival by metric, and of the differences in area, [i][j] of rival i less rival j."""
+    """Return the figures of each rival by metric, and the differences in area, [i][j] of rival i less rival j."""
     ranked = [
-        [((said > 0).astype(float), np.unique(said, return_inverse=True)[1].astype(np.intp)) for said in of]
-        for of in sample.logits
+        [((logits > 0).astype(float), np.unique(logits, return_inverse=True)[1].astype(np.intp)) for logits in seeds]
+        for seeds in sample.logits
     ]
 
     def measured(weights: Floats) -> list[Floats]:
-        """(seeds, 5) of each rival."""
-        return [np.stack([_weighted_metrics(sample.labels, *one, weights) for one in of]) for of in ranked]
+        """Return METRICS (seeds, 5) of each rival."""
+        return [np.stack([_weighted_metrics(sample.labels, *rank, weights) for rank in seeds]) for seeds in ranked]
 
-    found = measured(np.ones(len(sample.labels)))
-    drawn = np.stack([[of.mean(axis=0) for of in measured(weights)] for weights in _bootstrap_weights(sample, seed)])
-    whole = np.stack([of.mean(axis=0) for of in found])
+    unweighted = measured(np.ones(len(sample.labels)))
+    drawn = np.stack(
+        [[metrics.mean(axis=0) for metrics in measured(weights)] for weights in _bootstrap_weights(sample, seed)]
+    )
+    whole = np.stack([metrics.mean(axis=0) for metrics in unweighted])
     by_metric = [
         {
-            name: Estimate(float(whole[i, m]), *_quantile_interval(drawn[:, i, m]), float(of[:, m].std()))
+            name: Estimate(float(whole[i, m]), *percentile_interval(drawn[:, i, m]), float(metrics[:, m].std()))
             for m, name in enumerate(METRICS)
         }
-        for i, of in enumerate(found)
+        for i, metrics in enumerate(unweighted)
     ]
     area, areas = whole[:, -1], drawn[:, :, -1]
-    sides = range(len(found))
+    rivals = range(len(unweighted))
     differences = [
-        [Estimate(float(area[i] - area[j]), *_quantile_interval(areas[:, i] - areas[:, j])) for j in sides]
-        for i in sides
+        [Estimate(float(area[i] - area[j]), *percentile_interval(areas[:, i] - areas[:, j])) for j in rivals]
+        for i in rivals
     ]
     return by_metric, differences
 
 
 def _bootstrap_weights(sample: CaseSample, seed: int) -> list[Floats]:
-    """How often each case is in each draw; a draw without both classes is made again."""
+    """Return how often each case (n,) is in each draw; a draw that lacks a class is repeated."""
     rng = np.random.default_rng(seed)
     size = int(sample.groups.max()) + 1
     draws: list[Floats] = []
-    while len(draws) < DRAWS:
+    while len(draws) < BOOTSTRAP_DRAWS:
         weights = np.bincount(rng.integers(size, size=size), minlength=size)[sample.groups].astype(float)
         if weights[sample.labels == 0].any() and weights[sample.labels == 1].any():
             draws.append(weights)
@@ -100,8 +102,3 @@ def _weighted_metrics(labels: NDArray[np.int64], positive: Floats, rank: NDArray
             area,
         ]
     )
-
-
-def _quantile_interval(values: Floats) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
-    return float(low), float(high)

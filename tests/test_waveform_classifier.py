@@ -1,4 +1,4 @@
-"""The judge of the waveform, and its looks at a stream."""
+"""The waveform classifier, and its windows of a stream."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ TIME = np.arange(60 * FS) / FS
 
 
 @pytest.fixture(scope="module")
-def judge() -> WaveformClassifier:
+def classifier() -> WaveformClassifier:
     return WaveformClassifier.load()
 
 
@@ -77,8 +77,9 @@ def windows(x: Floats) -> Floats:
     ("wave", "kind"),
     [(sinus, "organised"), (tachycardia, "VT"), (fibrillation, "VF"), (noise, "noise"), (flat, "asystole")],
 )
-def test_each_kind_of_waveform_is_known(judge: WaveformClassifier, wave: Callable[[], Floats], kind: str) -> None:
-    said = judge(windows(wave()))
+def test_each_kind_of_waveform_is_known(classifier: WaveformClassifier, wave: Callable[[], Floats], kind: str) -> None:
+    """Nine of ten windows of each kind get that kind; probabilities sum to 1."""
+    said = classifier(windows(wave()))
     assert said.dtype == np.float32
     assert said.shape[1] == len(WAVEFORM_KINDS)
     np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
@@ -86,50 +87,57 @@ def test_each_kind_of_waveform_is_known(judge: WaveformClassifier, wave: Callabl
 
 
 @pytest.mark.parametrize("rate", [45, 60, 100, 150])
-def test_narrow_beats_of_any_rate_are_no_emergency(judge: WaveformClassifier, rate: float) -> None:
-    said = judge(windows(beats(rate, 0.018, 0.05)))
+def test_narrow_beats_of_any_rate_are_no_emergency(classifier: WaveformClassifier, rate: float) -> None:
+    """Narrow beats at 45 to 150 per minute are neither VT nor VF."""
+    said = classifier(windows(beats(rate, 0.018, 0.05)))
     assert (said[:, 1] + said[:, 2]).max() < 0.5
 
 
 @pytest.mark.parametrize("wave", [sinus, tachycardia, fibrillation])
-def test_neither_height_nor_sign_nor_line_matter(judge: WaveformClassifier, wave: Callable[[], Floats]) -> None:
+def test_neither_height_nor_sign_nor_line_matter(classifier: WaveformClassifier, wave: Callable[[], Floats]) -> None:
+    """A larger, inverted or tilted signal gives the same kind."""
     x = windows(wave())
-    as_it_is = judge(x)
-    np.testing.assert_allclose(judge(4 * x), as_it_is, atol=1e-4)
-    np.testing.assert_allclose(judge(-x), as_it_is, atol=0.03)
+    as_it_is = classifier(x)
+    np.testing.assert_allclose(classifier(4 * x), as_it_is, atol=1e-4)
+    np.testing.assert_allclose(classifier(-x), as_it_is, atol=0.03)
     tilted = x + np.linspace(-3, 2, WINDOW, dtype=np.float32)
-    assert (judge(tilted).argmax(axis=1) == as_it_is.argmax(axis=1)).mean() >= 0.9
+    assert (classifier(tilted).argmax(axis=1) == as_it_is.argmax(axis=1)).mean() >= 0.9
 
 
-def test_height_and_rate_are_measured(judge: WaveformClassifier) -> None:
-    found = judge.judge(windows(tachycardia()))
+def test_height_and_rate_are_measured(classifier: WaveformClassifier) -> None:
+    """VT at 170 per minute has its rate and height; noise has windows that do not repeat."""
+    found = classifier.classify_windows(windows(tachycardia()))
     np.testing.assert_allclose(found.rate, 170, atol=3)
     assert ((found.height > 1.5) & (found.height < 3)).all()
-    assert not judge.judge(windows(noise())).rate.all()
+    assert not classifier.classify_windows(windows(noise())).rate.all()
 
 
-def test_a_window_does_not_depend_on_its_batch(judge: WaveformClassifier) -> None:
+def test_a_window_does_not_depend_on_its_batch(classifier: WaveformClassifier) -> None:
+    """A window alone gives what it gives in any batch, to the last bit."""
     x = np.concatenate([windows(wave()) for wave in (sinus, tachycardia, fibrillation, noise, flat)])
-    together = judge.judge(x)
+    together = classifier.classify_windows(x)
     for first, count in ((0, 1), (17, 1), (40, 2), (3, 7), (100, 64), (0, 129)):
-        alone = judge.judge(x[first : first + count])
+        alone = classifier.classify_windows(x[first : first + count])
         for name in ("probabilities", "height", "rate"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[first : first + count])
 
 
-def test_no_windows_are_no_judgements(judge: WaveformClassifier) -> None:
-    assert judge(np.empty((0, WINDOW), np.float32)).shape == (0, len(WAVEFORM_KINDS))
+def test_no_windows_give_no_scores(classifier: WaveformClassifier) -> None:
+    """An empty batch gives an empty result of the right shape."""
+    assert classifier(np.empty((0, WINDOW), np.float32)).shape == (0, len(WAVEFORM_KINDS))
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 5.0, -1e4])
-def test_a_constant_is_a_flat_line_and_nothing_runs_over(judge: WaveformClassifier, value: float) -> None:
-    said = judge(np.full((1, WINDOW), value, np.float32))[0]
+def test_a_constant_is_a_flat_line_and_nothing_overflows(classifier: WaveformClassifier, value: float) -> None:
+    """A constant of any size is asystole, without a numerical warning."""
+    said = classifier(np.full((1, WINDOW), value, np.float32))[0]
     assert WAVEFORM_KINDS[int(said.argmax())] == "asystole"
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**31), st.floats(1e-6, 1e5))
 def test_numbers_are_finite_whatever_comes(seed: int, height: float) -> None:
+    """Features are finite for any height and any share of zeros."""
     random = np.random.default_rng(seed)
     x = height * random.standard_normal((2, WINDOW)) * (random.random((2, WINDOW)) < random.random())
     seen = measure_windows(x.astype(np.float32))
@@ -160,7 +168,8 @@ def told(looks: list[WindowScores], row: int = 0) -> list[tuple[int, tuple[float
     return [(look.sample, look.scores, look.rate) for look in looks if look.row == row]
 
 
-def test_looks_come_once_a_hop_and_judge_once_there_is_a_whole_window(judge: WaveformClassifier) -> None:
+def test_windows_come_once_a_hop_and_have_scores_once_they_are_whole(classifier: WaveformClassifier) -> None:
+    """Windows come once per hop, with scores as soon as a whole window is there."""
     x = sinus()[: 20 * FS]
     looks = listen([x], [250])
     assert [look.sample for look in looks] == list(range(1000 + HOP, 1000 + len(x) + 1, HOP))
@@ -168,7 +177,7 @@ def test_looks_come_once_a_hop_and_judge_once_there_is_a_whole_window(judge: Wav
     assert judged[0].sample == 1000 + WINDOW
     assert judged == looks[-len(judged) :]
     ends = range(WINDOW, len(x) + 1, HOP)
-    expected = judge(np.stack([x[end - WINDOW : end] for end in ends]))
+    expected = classifier(np.stack([x[end - WINDOW : end] for end in ends]))
     np.testing.assert_array_equal(np.array([look.scores for look in judged], np.float32), expected)
     assert {type(look.rate) for look in judged} <= {float, type(None)}
     assert all(0.5 < look.amplitude_mv < 1.5 for look in judged)
@@ -176,19 +185,22 @@ def test_looks_come_once_a_hop_and_judge_once_there_is_a_whole_window(judge: Wav
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 250), min_size=1, max_size=6), st.integers(0, 20))
-def test_looks_do_not_depend_on_how_the_stream_is_cut(cuts: list[int], late: int) -> None:
+def test_windows_do_not_depend_on_how_the_stream_is_cut(cuts: list[int], late: int) -> None:
+    """The same stream in pieces of any size gives the same windows."""
     x = np.concatenate([sinus()[: 6 * FS], fibrillation()[: 6 * FS]])
     assert told(listen([x], cuts, late=late)) == told(listen([x], [125]))
 
 
-def test_looks_do_not_depend_on_other_beds() -> None:
+def test_windows_do_not_depend_on_other_beds() -> None:
+    """A bed among others gives the windows that it gives alone."""
     streams = [wave()[: 10 * FS] for wave in (sinus, tachycardia, fibrillation, noise, flat)]
     together = listen(streams, [100])
     for row, x in enumerate(streams):
         assert told(together, row) == told(listen([x], [77]))
 
 
-def test_a_look_waits_until_it_is_due() -> None:
+def test_a_window_waits_until_it_is_due() -> None:
+    """With a delay a window comes that many samples after its end, or at the flush."""
     history = SampleRing()
     waveforms = RhythmWindows(history, late=13)
     rows = np.array([0])
@@ -204,6 +216,7 @@ def test_a_look_waits_until_it_is_due() -> None:
 
 
 def test_no_window_reaches_over_a_gap() -> None:
+    """After a gap windows begin as they do at the start of a run."""
     x = sinus()[: 7 * FS]
     history = SampleRing()
     waveforms = RhythmWindows(history)
@@ -224,6 +237,7 @@ def test_no_window_reaches_over_a_gap() -> None:
     assert [bool(look.scores) for look in before] == [False] * 3 + [True] * 4
 
 
-def test_a_row_that_has_not_begun_is_not_looked_at() -> None:
+def test_a_row_that_has_not_begun_has_no_windows() -> None:
+    """A row without a run gives no windows."""
     waveforms = RhythmWindows(SampleRing(2), rows=2)
     assert waveforms.push(np.array([0, 1])) == []

@@ -16,7 +16,8 @@ from agent.training import transfer_run as command
 from model.errors import CheckpointError, EcgError, RecordError, RunError
 from model.nets.beat_net import BeatNet, NetSize, build_beat_net
 from model.nets.checkpoint import ModelCard, save_checkpoint
-from model.transfer import bootstrap, infarction_transfer
+from model.transfer import diagnostic_metrics, infarction_transfer
+from model.transfer.diagnostic_metrics import CaseSample, estimate_metrics, measure_cases
 from model.transfer.infarction_transfer import FoldSides, InfarctionRecordings, TransferRival
 
 FOLD10 = Path(__file__).parents[2] / "shared" / "ptbxl_mi" / "ptbxl_fold10_lead_ii.npz"
@@ -179,7 +180,7 @@ def test_rivals_learn_and_see_no_held_out_label(net: BeatNet, made_up: dict[str,
         loss, logits = rival.train(rival.choices[-1], sides, 0)
         assert (loss, logits.tolist()) == (rival.train(rival.choices[-1], sides, 0)[0], logits.tolist())
         assert np.array_equal(logits, again.train(rival.choices[-1], sides, 0)[1])
-        assert bootstrap.measure_cases(labels, logits, np.ones(len(labels)))[-1] > 0.9, rival.name
+        assert measure_cases(labels, logits, np.ones(len(labels)))[-1] > 0.9, rival.name
 
 
 def test_logistic_regression_is_at_its_minimum() -> None:
@@ -209,9 +210,9 @@ def test_figures_by_hand() -> None:
     """Accuracy, precision, recall, specificity and area of a case counted by hand; a tie counts half."""
     labels, logits = np.array([1, 1, 1, 0, 0]), np.array([2.0, 1.0, -1.0, 1.0, -2.0])
     expected = [3 / 5, 2 / 3, 2 / 3, 1 / 2, (2 + 1.5 + 1) / 6]
-    assert bootstrap.measure_cases(labels, logits, np.ones(5)) == pytest.approx(expected)
-    twice = bootstrap.measure_cases(np.r_[labels, 1], np.r_[logits, -1.0], np.ones(6))
-    assert bootstrap.measure_cases(labels, logits, np.array([1.0, 1, 2, 1, 1])) == pytest.approx(twice)
+    assert measure_cases(labels, logits, np.ones(5)) == pytest.approx(expected)
+    twice = measure_cases(np.r_[labels, 1], np.r_[logits, -1.0], np.ones(6))
+    assert measure_cases(labels, logits, np.array([1.0, 1, 2, 1, 1])) == pytest.approx(twice)
 
 
 def test_intervals_hold_the_figure_and_shrink_with_patients() -> None:
@@ -220,7 +221,7 @@ def test_intervals_hold_the_figure_and_shrink_with_patients() -> None:
     labels = np.arange(200) % 2
     good, poor = labels + 0.8 * rng.standard_normal(200), labels + 3.0 * rng.standard_normal(200)
     logits = [np.stack([good, good + 0.1]), poor[None]]
-    (first, second), between = bootstrap.estimate_metrics(bootstrap.CaseSample(labels, np.arange(200), logits), seed=0)
+    (first, second), between = estimate_metrics(CaseSample(labels, np.arange(200), logits), seed=0)
     for figure in (first["auroc"], second["auroc"], between[0][1]):
         assert figure.low < figure.value < figure.high
     assert first["auroc"].seeds_sd == pytest.approx(0, abs=1e-12)
@@ -228,11 +229,11 @@ def test_intervals_hold_the_figure_and_shrink_with_patients() -> None:
     assert between[0][1].value == pytest.approx(first["auroc"].value - second["auroc"].value)
     alike = np.repeat(np.arange(20), 10)  # ten cases of a patient that say the same
     few, many = (
-        bootstrap.estimate_metrics(bootstrap.CaseSample(alike % 2, groups, [poor[None, alike]]), seed=0)[0][0]["auroc"]
+        estimate_metrics(CaseSample(alike % 2, groups, [poor[None, alike]]), seed=0)[0][0]["auroc"]
         for groups in (alike, np.arange(200))
     )
     assert few.high - few.low > 1.5 * (many.high - many.low)
-    again, _ = bootstrap.estimate_metrics(bootstrap.CaseSample(labels, np.arange(200), logits), seed=0)
+    again, _ = estimate_metrics(CaseSample(labels, np.arange(200), logits), seed=0)
     assert again[0] == first
 
 
@@ -279,8 +280,8 @@ def test_recordings_without_beats_are_counted(made_up: dict[str, Any], tmp_path:
         ({"fs_hz": float("nan")}, "sampling rate"),
         ({"fs_hz": 499.99}, "cannot resample"),
         ({"fs_hz": np.array([500, 500])}, "one number"),
-        ({"fs_hz": "500"}, "no number"),
-        ({"mi": np.ones(RECORDINGS, int)}, "no two classes"),
+        ({"fs_hz": "500"}, "other than numbers"),
+        ({"mi": np.ones(RECORDINGS, int)}, "one class only"),
         ({"mi": np.arange(RECORDINGS)}, "mi 0 or 1"),
         ({"mi": np.zeros(3, int)}, "a value each"),
         ({"lead_ii_uv": np.full((RECORDINGS, 5000), np.nan)}, "without a value"),
@@ -333,7 +334,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HEAD_RECIPE", "SCRATCH_RECIPE"):
         monkeypatch.setattr(infarction_transfer, name, replace(getattr(infarction_transfer, name), epochs=1))
     monkeypatch.setattr(infarction_transfer, "SEEDS", (0, 1))
-    monkeypatch.setattr(bootstrap, "DRAWS", 20)
+    monkeypatch.setattr(diagnostic_metrics, "BOOTSTRAP_DRAWS", 20)
 
 
 def test_the_command_leaves_report_curves_and_head(

@@ -32,7 +32,7 @@ from model.training.augmented_streams import (
     StreamVariant,
     build_augmented_stream,
 )
-from model.training.context_training import ContextRecipe
+from model.training.context_training import ContextRecipe, predict_context_outcomes
 
 CPU = torch.device("cpu")
 SIGNAL = configuration.load_config(None, {}).signal
@@ -173,11 +173,12 @@ def test_unscored_candidates_are_left_out() -> None:
     made = LabelledCandidates(made.inputs[:200], np.zeros(200, np.int64), made.records[:200], made.cuts[:200])
     made.labels[:50], made.labels[50:80] = UNSCORED_LABEL, NO_BEAT
     assert count_candidates([made]) == {"N": 120, "S": 0, "V": 0, "F": 0, "Q": 0, "no beat": 30}
-    said = settle_candidates(net, made, CPU)
+    outcomes = predict_context_outcomes(net, made.inputs, CPU)
+    said = settle_candidates(outcomes, made)
     judged = ~np.isnan(said[80:, 0])
     assert said.shape == (200, 5)
     assert np.allclose(said[~np.isnan(said[:, 0])].sum(1), 1)
-    found = live_run.live_net_figures(net, made, CPU)
+    found = live_run.measure_live_net(outcomes, made)
     assert np.sum(found["confusion"]) == judged.sum() > 0
     assert found["classes_present"] == ["N"]
 
@@ -190,8 +191,9 @@ def test_verdicts_are_of_one_record() -> None:
     cuts = tuple(replace(cut, cluster=0, new=False) for cut in found.cuts)
     first = int((found.records == "208").sum())
     later = LabelledCandidates(found.inputs[first:], found.labels[first:], found.records[first:], cuts[first:])
-    both = settle_candidates(net, replace(found, cuts=cuts), CPU)
-    assert np.allclose(both[first:], settle_candidates(net, later, CPU), atol=1e-5, equal_nan=True)
+    outcomes = predict_context_outcomes(net, found.inputs, CPU)
+    both = settle_candidates(outcomes, replace(found, cuts=cuts))
+    assert np.allclose(both[first:], settle_candidates(outcomes[first:], later), atol=1e-5, equal_nan=True)
 
 
 @pytest.fixture

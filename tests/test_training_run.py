@@ -256,7 +256,7 @@ def test_state_cut_short(finished: Path, split: DataSplit, tmp_path: Path, left:
     """A state file that is cut short is refused with a way out."""
     (tmp_path / "run.json").write_bytes((finished / "run.json").read_bytes())
     (tmp_path / "state.safetensors").write_bytes((finished / "state.safetensors").read_bytes()[:left])
-    with pytest.raises(RunError, match=r"cannot resume from .*; remove the run folder to start anew"):
+    with pytest.raises(RunError, match=r"cannot resume from .*; remove the run folder to start again"):
         new_run(tmp_path, split)
 
 

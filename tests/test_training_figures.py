@@ -102,7 +102,7 @@ def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_no_window_system_is_touched(tmp_path: Path) -> None:
     """Drawing needs no pyplot, which would choose a window system."""
     code = (
-        "import sys, test_figures as t; from model.training.training_figures import draw_training_figures; "
+        "import sys, test_training_figures as t; from model.training.training_figures import draw_training_figures; "
         "draw_training_figures(t.made_up_report(), t.Path(sys.argv[1])); print(*sys.modules)"
     )
     call = [sys.executable, "-c", f"import sys; sys.path[:0] = ['.', 'tests']; {code}", str(tmp_path / "figures")]
