@@ -3,10 +3,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from alarmed import CALM, MadeBed, made, scores
 from hypothesis import HealthCheck, given
 from hypothesis import settings as trial
 from hypothesis import strategies as st
+from support.alarmed import CALM, MadeBed, made, scores
 
 from agent.alarms.alarm_tick import AlarmTick
 from agent.alarms.bed_rules import BedAlarmRules

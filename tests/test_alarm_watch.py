@@ -59,6 +59,7 @@ def told(ward: Pipeline, messages: Iterable[Message], bed: str = "1") -> Told:
     )
 
 
+@pytest.mark.slow
 def test_packets_do_not_matter(ward: Callable[[], Pipeline]) -> None:
     """The same stream in other packets gives the same alarms and strips, to the last bit."""
     alarms, strips = told(ward(), stream([1000]))
@@ -70,6 +71,7 @@ def test_packets_do_not_matter(ward: Callable[[], Pipeline]) -> None:
         assert again[1] == strips, sizes
 
 
+@pytest.mark.slow
 def test_other_beds_do_not_matter(ward: Callable[[], Pipeline]) -> None:
     """Among many beds, whose beats are told together, a bed has the alarms that it has alone."""
     names = [str(i) for i in range(20)]
@@ -82,6 +84,7 @@ def test_other_beds_do_not_matter(ward: Callable[[], Pipeline]) -> None:
         assert mine == told(ward(), streams[name], name)[0], name
 
 
+@pytest.mark.slow
 def test_every_alarm_has_its_strip(ward: Callable[[], Pipeline]) -> None:
     """Ten seconds before the announcement to ten after, from the samples that were sent; less at an end or a gap."""
     messages = stream([25])
@@ -107,6 +110,7 @@ def test_every_alarm_has_its_strip(ward: Callable[[], Pipeline]) -> None:
         assert np.isnan(strip.wave[:known]).all()
 
 
+@pytest.mark.slow
 def test_a_look_waits_for_the_beats_before_it(ward: Callable[[], Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
     """The alarms hear of beats in order, and of each look after every beat that was decided before it."""
     heard: list[tuple[str, int]] = []

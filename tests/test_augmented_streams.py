@@ -36,6 +36,7 @@ def added(name: str, kind: StreamVariant, seed: int = 0) -> NDArray[np.float64]:
     return build_augmented_stream(name, kind, seed).x.astype(float) - heard(name, UNCHANGED_VARIANT, 0).x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixed in noise 1", "ectopy 2", "other lead in noise"])
 def test_the_same_for_the_same_seed(name: str) -> None:
     """A view is the same each time it is made, and another one with another seed."""
@@ -44,6 +45,7 @@ def test_the_same_for_the_same_seed(name: str) -> None:
     assert not same(first, build_augmented_stream("201", BY_NAME[name], 4))
 
 
+@pytest.mark.slow
 def test_kinds_differ() -> None:
     """No two views of a training have a name in common; each has its own chances and is a stream of its own."""
     assert len(BY_NAME) == len(STREAM_VARIANTS)
@@ -108,6 +110,7 @@ def test_another_rhythm(name: str) -> None:
     assert len(found.beats) == len(heard("114", UNCHANGED_VARIANT, 0).beats)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snr_db", [-6.0, 6.0, 18.0])
 def test_noise_is_as_loud_as_it_says(snr_db: float) -> None:
     """Over a whole record the noise has the power that a sine wave as high as the QRS complexes has, less the dB."""
@@ -119,6 +122,7 @@ def test_noise_is_as_loud_as_it_says(snr_db: float) -> None:
         assert 10 * np.log10(signal / (noise**2).mean()) == pytest.approx(snr_db, abs=1.5)
 
 
+@pytest.mark.slow
 def test_noise_comes_in_stretches() -> None:
     """Noise is there or not for ten seconds at least, about its share of the time, and louder in some stretches."""
     shares, loudness = [], []

@@ -98,6 +98,7 @@ def holed(folder: Path, name: str, source: str) -> Record:
     return store(folder, name, x)
 
 
+@pytest.mark.slow
 def test_beats_are_those_of_a_replay(own: Config, classifier: BeatClassifier, new_ward: Callable[[], Pipeline]) -> None:
     """A whole record gives, to the last bit of every probability, what a monitor says of its replay."""
     record = open_record("208")
@@ -359,6 +360,7 @@ def test_mismatches_show_the_signal(own: Config, asked: EvaluationOptions, tmp_p
     assert np.isnan(found.mismatches[0].wave[: 216 - found.mismatches[0].sample]).all()
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(own: Config, asked: EvaluationOptions) -> None:
     """Two processes write the same annotations and find the same figures as one."""
     assert asked.folder is not None

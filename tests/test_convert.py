@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
+from support.recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 from typer.testing import CliRunner
 
 from agent.cli.app import app
@@ -411,6 +411,7 @@ def test_no_input_is_written(folder: Path, tmp_path: Path) -> None:
     assert len(rows(tmp_path / "out.csv")[1]) > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "harm",
     [
@@ -504,6 +505,7 @@ def test_while_it_is_recorded(tmp_path: Path, new_ward: NewWard) -> None:
     assert len(segments_of(tmp_path / "rec")) == 1
 
 
+@pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
     """CSV and JSON lines of a long recording take no more memory than those of a short one."""
     peaks = []

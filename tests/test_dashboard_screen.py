@@ -24,7 +24,7 @@ from agent.dashboard.terminal import CLOSE_SCREEN, OPEN_SCREEN, TerminalScreen, 
 from agent.dashboard.view import BedAction, DashboardView, order_view_beds
 from model.errors import TerminalError
 
-PATIENCE_S = 30
+PATIENCE_S = 120.0
 NOBODY = WardSnapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
 PROGRAM = """
 import select, signal, sys

@@ -95,6 +95,7 @@ NUMBERS = st.integers(0, 10**12)
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     width=st.integers(80, 210),

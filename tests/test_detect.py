@@ -3,8 +3,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from alarmed import run_start
 from numpy.typing import NDArray
+from support.alarmed import run_start
 
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.core.messages import FloatArray

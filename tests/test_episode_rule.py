@@ -17,19 +17,19 @@ from model.records.resample import FS
 from model.waveform.episode_rule import DetectedEpisode, VfVtSettings, detect_episodes, read_vf_vt_settings
 
 SETTINGS = VfVtSettings(
-    look_turns_s=3,
+    waveform_onset_s=3,
     vf_score=0.5,
-    vf_looks=3,
-    vf_of_looks=3,
+    vf_windows=3,
+    vf_of_windows=3,
     vf_end_score=0.3,
     vf_end_s=4,
     vt_score=0.5,
-    vt_looks=2,
-    vt_of_looks=2,
+    vt_windows=2,
+    vt_of_windows=2,
     vt_end_score=0.3,
     vt_end_s=4,
     vt_bpm=100,
-    sure_score=0.9,
+    noise_override_score=0.9,
 )
 Windows = tuple[list[int], list[tuple[float, ...]], list[float]]
 
@@ -50,7 +50,7 @@ def test_an_episode_begins_after_enough_windows_in_a_row() -> None:
 
 def test_so_many_of_the_latest_windows_are_enough() -> None:
     """With three of five windows those in between may score less."""
-    settings = replace(SETTINGS, vf_of_looks=5)
+    settings = replace(SETTINGS, vf_of_windows=5)
     assert len(detect_episodes(settings, *windows([0.6, 0, 0.6, 0, 0.6]))["VF"]) == 1
     assert detect_episodes(settings, *windows([0.6, 0, 0, 0.6, 0, 0.6]))["VF"] == []
 
@@ -122,7 +122,7 @@ def announced_episodes(config: Config, drawn: Windows) -> dict[str, list[Detecte
     return {"VF": episodes["ventricular fibrillation"], "VT": episodes["ventricular tachycardia"]}
 
 
-@pytest.mark.parametrize("changes", [{}, {"vf_of_looks": 5, "vt_looks": 3, "vt_of_looks": 6, "vf_end_s": 3.0}])
+@pytest.mark.parametrize("changes", [{}, {"vf_of_windows": 5, "vt_windows": 3, "vt_of_windows": 6, "vf_end_s": 3.0}])
 def test_what_is_fitted_is_what_runs(settings: Config, changes: dict[str, Any]) -> None:
     """For random scores the evaluation finds the episodes that the alarms announce: onset, announcement and end."""
     config = replace(settings, alarms=replace(settings.alarms, **changes))

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexed import NOW, chunk, record
+from support.indexed import NOW, chunk, record
 
 from agent.core import events
 from agent.core.events import EVENT_TYPES, Event, EventText, GapClosed, LeadStateChanged, RunStarted

@@ -3,7 +3,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from indexed import CONFIG, kill
+from support.indexed import CONFIG, kill
 
 from agent.core.events import EventText, RunEnded, RunStarted
 from agent.core.wording import event_text

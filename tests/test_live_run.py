@@ -34,6 +34,8 @@ from model.training.augmented_streams import (
 )
 from model.training.context_training import ContextRecipe, predict_context_outcomes
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SIGNAL = configuration.load_config(None, {}).signal
 SETTINGS = replace(configuration.load_config(None, {}).train, device="cpu", threads=1, seed=4)

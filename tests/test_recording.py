@@ -14,7 +14,7 @@ import pytest
 import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record, refuse_probe
 
 from agent.cli.monitor import _close_recorder
 from agent.core.config import RecordConfig
@@ -129,6 +129,7 @@ def recut(messages: Sequence[Message], size: int) -> Iterator[Message]:
                 yield replace(message, first=message.first + start, counts=part)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(streams(), st.integers(1, 200), st.integers(20, 400), st.data())
 def test_what_is_recorded_does_not_depend_on_the_cut(
@@ -534,8 +535,9 @@ def test_a_segment_that_never_held_a_sample_is_forgotten(tmp_path: Path) -> None
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, code: int = errno.ENOSPC) -> threading.Event:
-    """Signal files take half of what is written to them, then nothing, until the event is set."""
+    """Signal files take half of what is written to them, then nothing, until the event is set or the patch undone."""
     room, pwrite = threading.Event(), os.pwrite
+    write_bytes = Path.write_bytes
 
     def write(descriptor: int, content: bytes, at: int) -> int:
         if room.is_set() or len(content) < 100:
@@ -544,7 +546,13 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, code: int = errno.ENOSPC) -> thre
             return pwrite(descriptor, content[:501], at)
         raise OSError(code, os.strerror(code))
 
+    def write_probe(path: Path, content: bytes) -> int:
+        if path.name == "probe.tmp" and not room.is_set():
+            raise OSError(code, os.strerror(code))
+        return write_bytes(path, content)
+
     monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(Path, "write_bytes", write_probe)
     return room
 
 
@@ -784,6 +792,7 @@ def test_a_fault_of_ours_pauses_and_is_told(tmp_path: Path, monkeypatch: pytest.
         recorder.step()
         with monkeypatch.context() as patch:
             patch.setattr("agent.recording.bed_writer.pack_int16", lambda _: 1 / 0)
+            refuse_probe(patch, lambda: ZeroDivisionError("division by zero"))
             recorder.push([chunk(20, 40)], [], NOW)
             recorder.step()
             assert "division by zero" in recorder.view().trouble
@@ -803,6 +812,7 @@ def test_beats_that_the_annotations_could_not_take_are_written_later(
         recorder.step()
         with monkeypatch.context() as patch:
             patch.setattr("agent.recording.segment_files._encode_beat_notes", _refuse)
+            refuse_probe(patch, lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
             recorder.push([chunk(200, 300)], [beat(150), beat(250)], NOW)
             recorder.step()
             assert recorder.view().trouble
@@ -815,6 +825,7 @@ def test_beats_that_the_annotations_could_not_take_are_written_later(
         assert [b.sample for b in session.beats("1")] == [50, 150, 250]
 
 
+@pytest.mark.slow
 def test_many_beds_take_no_descriptors(tmp_path: Path) -> None:
     """Between two writes a recording holds its database and its lock, however many beds there are."""
     process = psutil.Process()
@@ -828,6 +839,7 @@ def test_many_beds_take_no_descriptors(tmp_path: Path) -> None:
     assert process.num_fds() == before
 
 
+@pytest.mark.slow
 def test_memory_is_constant(tmp_path: Path) -> None:
     """Forty hours of signal and beats, through a dozen rotations and many gaps, leave nothing in memory."""
     seconds, held = 60, []

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexed import CONFIG, NOW, beat, chunk, gap, kill, record
+from support.indexed import CONFIG, NOW, beat, chunk, gap, kill, record, refuse_probe
 
 from agent.core.events import EventText
 from agent.core.messages import Alarm, FloatArray, Result, Strip
@@ -130,6 +130,7 @@ def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest
         recorder.step()
         with monkeypatch.context() as patch:
             patch.setattr("agent.recording.bed_writer.pack_int16", lambda _: 1 / 0)
+            refuse_probe(patch, lambda: ZeroDivisionError("division by zero"))
             recorder.push([chunk(100, 200)], [alarm(onset) for onset in range(3)], NOW)
             recorder.step()
             assert recorder.view().trouble
@@ -137,6 +138,8 @@ def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest
                 one = alarm(onset)
                 recorder.push([chunk(100 * onset, 100 * onset + 100)], [one, strip(one, 5)], NOW)
             recorder.step()
+            assert recorder.view().trouble
+        recorder.step()
         assert not recorder.view().trouble
     onsets = [one.onset for one in told(tmp_path)]
     assert onsets[-5:] == [15, 16, 17, 18, 19]
@@ -284,7 +287,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from agent.recording.recorder import Recorder
-from indexed import CONFIG, NOW, chunk
+from support.indexed import CONFIG, NOW, chunk
 from test_recording_alarms import alarm, strip
 
 recorder = Recorder(Path(sys.argv[1]), CONFIG, {})

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from indexed import CONFIG, counts_of
+from support.indexed import CONFIG, counts_of
 
 from agent.core.messages import MISSING
 from agent.recording.recorded_segments import read_segment_counts
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 KILLS = 10
@@ -25,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, "tests")
 from agent.recording.recorder import Recorder, RecorderTiming
-from indexed import CONFIG, NOW, beat, chunk, gap
+from support.indexed import CONFIG, NOW, beat, chunk, gap
 
 config = replace(CONFIG, rotate_min=1500 / 125 / 60, sync_s=0.05)
 recorder = Recorder(Path(sys.argv[1]), config, {{}}, RecorderTiming(flush_s=0.02))

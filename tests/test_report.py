@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
 
 from agent.core.config import Config
 from agent.core.events import EventText, RunStarted

@@ -11,6 +11,8 @@ from model.errors import ConfigError
 from model.nets import checkpoint
 from model.training import training_figures
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 TINY = """
@@ -27,7 +29,7 @@ drop_normal = 72000
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "agent", "train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")

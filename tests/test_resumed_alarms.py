@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from monitored import RecordingMonitor, second_packets
+from support.monitored import RecordingMonitor, second_packets
 
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core.config import Config, override_config
@@ -24,11 +24,11 @@ CHILD = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-from monitored import RecordingMonitor, second_packets
+from support.monitored import RecordingMonitor, second_packets
 from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.config import load_config, override_config
 
-config = override_config(load_config(None), "record", warm_s={WARM_S}, reserve_mb=0.0)
+config = override_config(load_config(None), "record", replay_s={WARM_S}, reserve_mb=0.0)
 classifier = load_beat_classifier("live", "cpu", 1)
 monitor = RecordingMonitor(Path(sys.argv[1]), config, classifier, threaded=True)
 for second in monitor.take(second_packets("207", {START_S}, {STOP_S - START_S})):
@@ -70,7 +70,7 @@ def test_a_kill_during_an_alarm_does_not_double_it(tmp_path: Path, settings: Con
     before = logged_alarms(tmp_path)
     (tachycardia,) = [alarm for alarm in before if alarm.condition == "ventricular tachycardia"]
     assert tachycardia.ended is None
-    config = override_config(settings, "record", warm_s=WARM_S, reserve_mb=0.0)
+    config = override_config(settings, "record", replay_s=WARM_S, reserve_mb=0.0)
     with RecordedSession(tmp_path) as session:
         (run,) = session.runs("207")
     monitor = RecordingMonitor(tmp_path, config, load_beat_classifier("live", "cpu", 1))
@@ -97,7 +97,7 @@ def test_alarms_of_a_run_that_did_not_go_on_are_over(
     tmp_path: Path, settings: Config, classifier: BeatClassifier
 ) -> None:
     """Monitor killed, device restarted: the alarms of the old run end with its signal when the next one is recorded."""
-    config = override_config(settings, "record", warm_s=0.0, reserve_mb=0.0)
+    config = override_config(settings, "record", replay_s=0.0, reserve_mb=0.0)
     first = RecordingMonitor(tmp_path, config, classifier)
     list(first.take(second_packets("207", 20, 30)[:-1]))
     first.recorder.close()

@@ -75,14 +75,14 @@ def test_a_slow_heart_is_followed_quickly(settings: Config, latest: list[float],
 def test_the_heart_rate_goes_after_a_pause(settings: Config) -> None:
     """Seconds after the last beat no heart rate is shown any more."""
     samples = list(range(0, 1000, 100))
-    late = round(settings.rhythm.pause_s * FS) + 1
+    late = round(settings.rhythm.standstill_s * FS) + 1
     assert rhythm_of(settings, samples, "N" * 10, samples[-1] + late - 1).heart_rate == pytest.approx(75)
     assert rhythm_of(settings, samples, "N" * 10, samples[-1] + late).heart_rate is None
 
 
 def test_the_heart_rate_begins_anew_after_a_silence(settings: Config) -> None:
     """An interval so long that no rate was shown in it counts for no rate, nor do those before it."""
-    before, silence = list(range(0, 1300, 100)), round(settings.rhythm.pause_s * FS)
+    before, silence = list(range(0, 1300, 100)), round(settings.rhythm.standstill_s * FS)
     after = before[-1] + silence
     assert rhythm_of(settings, [*before, after], "N" * 14).heart_rate is None
     assert rhythm_of(settings, [*before, after, after + 75], "N" * 15).heart_rate == pytest.approx(100)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
 from typer.testing import CliRunner
 
 from agent.cli.app import app

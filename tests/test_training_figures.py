@@ -71,6 +71,7 @@ def texts(figure: Figure) -> list[str]:
     return [part.get_text() for part in (*parts, *ticks)]
 
 
+@pytest.mark.slow
 def test_files(tmp_path: Path) -> None:
     """Every picture is there as SVG and as PNG at 150 dpi, nothing else is left, and what was there is replaced."""
     folder = tmp_path / "new" / "figures"
@@ -89,6 +90,7 @@ def test_files(tmp_path: Path) -> None:
     assert paths[0].read_text() != "old"
 
 
+@pytest.mark.slow
 def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
     """Neither the time, nor the folder, nor the user's own settings of matplotlib change a picture."""
     first = training_figures.draw_training_figures(made_up_report(), tmp_path / "a")
@@ -99,6 +101,7 @@ def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
+@pytest.mark.slow
 def test_no_window_system_is_touched(tmp_path: Path) -> None:
     """Drawing needs no pyplot, which would choose a window system."""
     code = (
@@ -192,6 +195,7 @@ def test_curves() -> None:
     assert axes.get_ylim()[0] < 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
 def test_a_loss_that_cannot_be_drawn(value: float, tmp_path: Path) -> None:
     """A run that went wrong is drawn as far as it goes."""

@@ -99,6 +99,7 @@ def test_other_seed_other_checkpoint(finished: Path, split: DataSplit, tmp_path:
     assert other != (finished / "made.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("recipe", [PLAIN, RICH], ids=["plain", "rich"])
 @pytest.mark.parametrize("after", [1, 2])
@@ -123,6 +124,7 @@ def test_interrupted_runs_continue(
     assert trained(tmp_path / "cut", split, recipe, asked) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [PLAIN, RICH], ids=["plain", "rich"])
 def test_threads_change_only_rounding(split: DataSplit, tmp_path: Path, recipe: TrainingRecipe) -> None:
     """Two threads, each with half a batch, give the losses of one, but for what normalisation sees of a batch."""
@@ -133,6 +135,7 @@ def test_threads_change_only_rounding(split: DataSplit, tmp_path: Path, recipe: 
         assert a.train_loss == pytest.approx(b.train_loss, rel=tolerance)
 
 
+@pytest.mark.slow
 def test_rich_recipe_learns(split: DataSplit, tmp_path: Path) -> None:
     """Schedule, normalisation, augmentation, averaging together learn; the folded net is what is tested."""
     epochs = trained(tmp_path, split, replace(RICH, epochs=8))[0]

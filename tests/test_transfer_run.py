@@ -167,6 +167,7 @@ def held_out_labels_flipped(data: InfarctionRecordings, sides: FoldSides) -> Inf
     return replace(data, infarction=infarction)
 
 
+@pytest.mark.slow
 def test_rivals_learn_and_see_no_held_out_label(net: BeatNet, made_up: dict[str, Any], tmp_path: Path) -> None:
     """Each rival tells upright from inverted T waves, the same each time, whatever the held-out labels are."""
     data, without = command.cut_recording_beats(command.read_recordings(written(tmp_path, made_up)))
@@ -337,6 +338,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnostic_metrics, "BOOTSTRAP_DRAWS", 20)
 
 
+@pytest.mark.slow
 def test_the_command_leaves_report_curves_and_head(
     net: BeatNet,
     made_up: dict[str, Any],
@@ -367,6 +369,7 @@ def test_the_command_leaves_report_curves_and_head(
     assert card["classes"] == ["normal", "infarction"]
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_table(
     made_up: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -390,6 +393,7 @@ def test_nothing_is_trained_for_nothing(
         command.show_transfer(written(tmp_path, made_up), weights, tmp_path / "file" / "run", False, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FOLD10.is_file(), reason="the recordings of PTB-XL are not beside the project")
 def test_recordings_of_ptbxl_have_their_beats() -> None:
     """Every recording of ten seconds has at least five beats and the median twelve at least ten."""

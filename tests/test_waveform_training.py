@@ -158,6 +158,7 @@ def clouds(seed: int = 0) -> LabelledWindows:
 RECIPE = WaveformRecipe(nets=2, steps=120, batch=128, hidden=(8, 8))
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_known_and_no_more() -> None:
     """From partial labels the classifier learns kinds that lie apart; the same seed gives the same weights."""
     examples = clouds()

@@ -1,7 +1,7 @@
 """Asystole and pause: no QRS complex for too long.
 
 Three clocks run. R peaks that the detector accepts are known at once, but one of them may be a P wave or the spike of a
-pacemaker. Beats that the net has confirmed are known `verdict_s` later. And while the signal is lower than
+pacemaker. Beats that the net has confirmed are known `class_latency_s` later. And while the signal is lower than
 `least_qrs_mv` no deflection counts as a QRS complex: until `asystole_s` after it was so low, or was asystole to the
 waveform classifier, beats do not end an asystole either.
 """
@@ -38,9 +38,9 @@ class AsystoleRule:
     def __init__(self, config: AlarmConfig, manager: AlarmManager) -> None:
         self._config, self._manager = config, manager
         self._asystole, self._pause = round(config.asystole_s * FS), round(config.pause_s * FS)
-        self._found, self._verdict = round(config.found_s * FS), round(config.verdict_s * FS)
-        self._doubt = round(config.doubt_s * FS)
-        self._hold, self._lost = round(config.hold_s * FS), round(config.lost_s * FS)
+        self._found, self._verdict = round(config.r_peak_latency_s * FS), round(config.class_latency_s * FS)
+        self._doubt = round(config.asystole_confirm_s * FS)
+        self._hold, self._lost = round(config.event_display_s * FS), round(config.lost_s * FS)
         self._doubtful = False
         """Whether the latest window may have been fibrillation or noise."""
         self._fibrillating = False
@@ -110,6 +110,6 @@ class AsystoleRule:
         return self._doubt if self._doubtful and not low and "asystole" not in self._manager.open else 0
 
     def _believed(self, tick: AlarmTick, suspended: bool) -> bool:
-        """Whether asystole may be raised: in noise only if the waveform classifier is confident (`sure_score`)."""
-        sure = tick.window is not None and tick.window.scores[ASYSTOLE] >= self._config.sure_score
+        """Whether asystole may be raised: in noise only if the waveform classifier is confident (`noise_override_score`)."""
+        sure = tick.window is not None and tick.window.scores[ASYSTOLE] >= self._config.noise_override_score
         return sure or not suspended or "asystole" in self._manager.open

@@ -56,7 +56,7 @@ class EctopyRule:
 
     def __init__(self, config: AlarmConfig, manager: AlarmManager, waves: VfVtRule) -> None:
         self._config, self._manager, self._vf_vt = config, manager, waves
-        self._hold, self._lost = round(config.hold_s * FS), round(config.lost_s * FS)
+        self._hold, self._lost = round(config.event_display_s * FS), round(config.lost_s * FS)
         self._bigeminy = _build_pattern(2, config.bigeminy_cycles)
         self._trigeminy = _build_pattern(3, config.trigeminy_cycles)
         kept = max(config.vt_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)

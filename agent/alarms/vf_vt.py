@@ -14,7 +14,7 @@ from model.waveform.episode_rule import ScoreHysteresis, VfVtHysteresis, VfVtSet
 
 
 class VfVtRule:
-    """The rules of one bed."""
+    """The rules of VF and VT of one bed."""
 
     __slots__ = ("_hysteresis", "_manager")
 

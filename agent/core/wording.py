@@ -53,7 +53,7 @@ def event_text(event: Event) -> str:
         case StreamRefused():
             return event.reason
         case PacketRejected():
-            more = f" ({event.more} packets more since it was told)" if event.more else ""
+            more = f" ({event.more} more packets since the last report)" if event.more else ""
             return f"packet rejected: {event.reason}{more}"
         case EventsOmitted():
             counts = ", ".join(f"{count} {kind}" for kind, count in event.counts)

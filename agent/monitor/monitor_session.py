@@ -262,18 +262,18 @@ class MonitorSession:
             return []
         from agent.recording.resume import read_last_signal, read_logged_alarms
 
-        folder, warm_s = self.recorder.folder, self.config.record.warm_s
+        folder, replay_s = self.recorder.folder, self.config.record.replay_s
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
         results: list[Result] = []
         alarms: list[Alarm | Strip] = []
-        for message in read_last_signal(folder, positions, warm_s):
+        for message in read_last_signal(folder, positions, replay_s):
             again = replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message
             decided = self.pipeline.push([again])
             results += [item for item in decided if isinstance(item, Beat) and item.sample > reported_until[item.bed]]
             alarms += [item for item in decided if isinstance(item, Alarm | Strip)]
         stopped_at = {bed: round(at.next * FS / at.fs) for bed, at in positions.items()}
-        self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, warm_s), stopped_at)
+        self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, replay_s), stopped_at)
         results += self._resumed.settle(alarms, reported_until)
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before

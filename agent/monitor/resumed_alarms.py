@@ -29,7 +29,7 @@ class ResumedAlarms:
         self._free: dict[tuple[str, str, str], list[Alarm]] = {}
         """Logged alarms that no alarm of the new analysis continues, by bed, run and condition."""
         for alarm in logged:
-            self._free.setdefault(_condition_key(alarm), []).append(alarm)
+            self._free.setdefault(_identify_condition(alarm), []).append(alarm)
         self._continued: dict[_AlarmKey, Alarm | None] = {}
         """The logged alarm that one of the new analysis continues; None: it is not to be logged."""
 
@@ -40,12 +40,12 @@ class ResumedAlarms:
         where the recording stopped. An alarm that is not in the log is new if it goes on, or was announced after sample
         `reported_until` of its bed, up to which the monitor before has reported all.
         """
-        latest = {_alarm_key(item): item for item in replayed if isinstance(item, Alarm)}
+        latest = {_identify_alarm(item): item for item in replayed if isinstance(item, Alarm)}
         # An alarm that goes on continues the log; of those that are over, the latest knows best when that was.
         for alarm in sorted(latest.values(), key=lambda alarm: (alarm.ended is not None, -alarm.onset)):
             self._match(alarm)
             if alarm.ended is not None and alarm.announced <= reported_until.get(alarm.bed, 0):
-                self._continued.setdefault(_alarm_key(alarm), None)  # unless it continues a logged one
+                self._continued.setdefault(_identify_alarm(alarm), None)  # unless it continues a logged one
         changed = [alarm for alarm in latest.values() if self._changes_log(alarm)]
         results = self.rename([*changed, *(item for item in replayed if isinstance(item, Strip))])
         return [*results, *self._end_lost_alarms()]
@@ -61,11 +61,11 @@ class ResumedAlarms:
         """Return the alarms of a bed as a person is to see them, under the onsets that the log has."""
         if not self._stopped_at:
             return alarms
-        return tuple(_continue_alarm(alarm, self._continued.get(_alarm_key(alarm))) for alarm in alarms)
+        return tuple(_continue_alarm(alarm, self._continued.get(_identify_alarm(alarm))) for alarm in alarms)
 
     def _rename(self, item: Alarm | Strip) -> Alarm | Strip | None:
         alarm = item if isinstance(item, Alarm) else item.alarm
-        key = _alarm_key(alarm)
+        key = _identify_alarm(alarm)
         if key not in self._continued:
             self._match(alarm)
         logged = self._continued.get(key)
@@ -76,10 +76,10 @@ class ResumedAlarms:
 
     def _match(self, alarm: Alarm) -> None:
         """Note which logged alarm continues in one of the new analysis: the latest of its condition that it meets."""
-        free = self._free.get(_condition_key(alarm), [])
+        free = self._free.get(_identify_condition(alarm), [])
         for logged in reversed(free):
             if self._overlap(alarm, logged):
-                self._continued[_alarm_key(alarm)] = logged
+                self._continued[_identify_alarm(alarm)] = logged
                 free.remove(logged)
                 return
 
@@ -91,7 +91,7 @@ class ResumedAlarms:
 
     def _changes_log(self, alarm: Alarm) -> bool:
         """Return whether the log has an alarm of the new analysis in another state, or not at all."""
-        logged = self._continued.get(_alarm_key(alarm))
+        logged = self._continued.get(_identify_alarm(alarm))
         return logged is None or (logged.ended is None) != (alarm.ended is None)
 
     def _end_lost_alarms(self) -> list[Alarm]:
@@ -105,11 +105,11 @@ class ResumedAlarms:
         return ended
 
 
-def _alarm_key(alarm: Alarm) -> _AlarmKey:
+def _identify_alarm(alarm: Alarm) -> _AlarmKey:
     return alarm.bed, alarm.run, alarm.condition, alarm.onset
 
 
-def _condition_key(alarm: Alarm) -> tuple[str, str, str]:
+def _identify_condition(alarm: Alarm) -> tuple[str, str, str]:
     return alarm.bed, alarm.run, alarm.condition
 
 

@@ -101,14 +101,14 @@ class SnapshotMaker:
         )
 
     def heart_rate(self, name: str) -> float | None:
-        """Return the beats a minute that are shown of a bed now; None if no rate can be told."""
+        """Return the beats a minute that are shown of a bed now; None if there is none."""
         row = self._pipeline.beds[name].row
         if self._pipeline.alarms.rules(row).suspended:
             return None
         return self._pipeline.rates.heart_rate(row, int(self._pipeline.samples.ring.head[row]))
 
     def figures(self, now_s: float, link: LinkView, recording: RecordingView | None) -> "MonitorFigures":
-        """Return the figures of all beds as a scrape of Prometheus tells them."""
+        """Return the figures of all beds for a scrape of Prometheus."""
         beds = list(self._pipeline.beds.values())
         rates = ((bed.name, self.heart_rate(bed.name)) for bed in beds)
         shown = ((bed.name, self._pipeline.alarms.rules(bed.row).manager.view) for bed in beds)

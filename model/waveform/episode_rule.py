@@ -29,19 +29,19 @@ CONFIG_FILE = Path(__file__).parents[2] / "config.toml"
 class VfVtSettings:
     """The keys of `[alarms]` that decide on VF and VT; config.toml says what each means."""
 
-    look_turns_s: float
+    waveform_onset_s: float
     vf_score: float
-    vf_looks: int
-    vf_of_looks: int
+    vf_windows: int
+    vf_of_windows: int
     vf_end_score: float
     vf_end_s: float
     vt_score: float
-    vt_looks: int
-    vt_of_looks: int
+    vt_windows: int
+    vt_of_windows: int
     vt_end_score: float
     vt_end_s: float
     vt_bpm: float
-    sure_score: float
+    noise_override_score: float
 
 
 class ScoreHysteresis:
@@ -89,9 +89,9 @@ class VfVtHysteresis:
 
     def __init__(self, settings: VfVtSettings) -> None:
         s = self._settings = settings
-        self.vf = ScoreHysteresis(s.vf_score, s.vf_looks, s.vf_of_looks, s.vf_end_score, s.vf_end_s)
-        self.vt = ScoreHysteresis(s.vt_score, s.vt_looks, s.vt_of_looks, s.vt_end_score, s.vt_end_s)
-        self.onset_lag = round(s.look_turns_s * FS)
+        self.vf = ScoreHysteresis(s.vf_score, s.vf_windows, s.vf_of_windows, s.vf_end_score, s.vf_end_s)
+        self.vt = ScoreHysteresis(s.vt_score, s.vt_windows, s.vt_of_windows, s.vt_end_score, s.vt_end_s)
+        self.onset_lag = round(s.waveform_onset_s * FS)
         """Samples from an onset to the end of the first window that shows it: most of a window has to be new."""
         self._number = 0
         self.fibrillating = self.fast = False
@@ -122,7 +122,7 @@ class VfVtHysteresis:
         sample
             The sample (125 Hz) before which the window ends.
         suspended
-            Whether noise suspends the other rules. Then only scores of at least `sure_score` begin anything.
+            Whether noise suspends the other rules. Then only scores of at least `noise_override_score` begin anything.
         vt_open
             Whether VT is alarmed already. It begins only with a window that looks more like VT than like VF.
         """
@@ -134,7 +134,7 @@ class VfVtHysteresis:
         either = vf_score + vt_score
         if vf_score < self.vf.end_score and either < self.vt.end_score:  # most windows end here
             return False, False
-        least_score = self._settings.sure_score if suspended else 0.0
+        least_score = self._settings.noise_override_score if suspended else 0.0
         self.fibrillating = vf_score >= self.vf.begin_score
         vf_present = self.vf.push(vf_score, least_score, self._number, sample)
         if rate is not None and rate < self._settings.vt_bpm:

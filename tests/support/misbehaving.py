@@ -1,6 +1,6 @@
 """Many well-behaved beds beside one that is not, for tests/test_misbehaving.py: one device, a link, a monitor.
 
-Sockets are real; time is told, so that an hour takes seconds and nothing depends on how busy the machine is.
+Sockets are real; the clock is injected, so that an hour takes seconds and no result depends on the load of the machine.
 """
 
 import time
@@ -29,10 +29,10 @@ TICK = 25
 """Samples of a packet, 200 ms."""
 BAD = "bed 1"
 FENCE = "~"
-"""The bed that is sent last in every tick: once it is there, all before it were received."""
+"""The bed that is sent last in every tick: once it has arrived, so have all others."""
 LEAD = Lead("II", "mV", 1000.0, 0.0, -5120, 5115)
 RECORDS = ("100", "105", "106", "119", "201", "208", "213", "222")
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 Frames = list[bytes]
 Behaviour = Callable[[int], Iterable[Frames]]
 """What a bed sends in tick `n`."""
@@ -41,42 +41,39 @@ Behaviour = Callable[[int], Iterable[Frames]]
 def packet(
     bed: str, run: str, first: int, counts: NDArray[np.signedinteger], fs: float = FS, lead: Lead = LEAD
 ) -> Frames:
-    """A packet of one lead."""
+    """Return the frames of a packet of one lead, `counts` (n,)."""
     return packets.encode_frames(Chunk(bed, run, first, fs, (lead,), counts[:, None].astype(np.int32), 1.0, 0.0, first))
 
 
 def heart(place: int, seconds: float) -> NDArray[np.int32]:
-    """(n,) counts of a patient."""
+    """Return (n,) int32 counts of a patient."""
     return record_counts(RECORDS[place % len(RECORDS)], seconds, 20.0 * (place // len(RECORDS)))
 
 
 @dataclass
 class Outcome:
-    """What a monitor told of every bed, and what it took."""
+    """The results of a monitor for every bed, and what they cost."""
 
     found: list[Result] = field(default_factory=list)
     shown: tuple[Event, ...] = ()
     ledgers: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     beds: set[str] = field(default_factory=set)
     latest_s: float = 0.0
-    """How much later than sent, by the told time, a tick of the others was analysed."""
+    """The longest delay, by the injected clock, from sending a tick of the others to its analysis."""
     most_in_look: int = 0
-    """Samples that went through the stages in one look at most, while the others were there."""
+    """The most samples that went through the stages in one step, while the others were there."""
 
     def of(self, bed: str) -> list[Result]:
-        """What was told of a bed, whenever it was."""
-        return [_timeless(one) for one in self.found if one.bed == bed and not isinstance(one, Strip)]
+        """Return the results of a bed, without their times by the clock."""
+        return [_timeless(item) for item in self.found if item.bed == bed and not isinstance(item, Strip)]
 
     def events(self, bed: str, kind: str = "") -> list[str]:
-        """The texts of a bed's events."""
-        return [
-            event_text(one)
-            for one in self.found
-            if isinstance(one, Event) and one.bed == bed and kind in ("", one.kind)
-        ]
+        """Return the texts of a bed's events."""
+        events = [item for item in self.found if isinstance(item, Event) and item.bed == bed]
+        return [event_text(event) for event in events if kind in ("", event.kind)]
 
     def alarms(self, bed: str) -> list[Alarm]:
-        return [one for one in self.found if isinstance(one, Alarm) and one.bed == bed]
+        return [item for item in self.found if isinstance(item, Alarm) and item.bed == bed]
 
 
 def _timeless(one: Result) -> Result:
@@ -117,7 +114,7 @@ class Scene:
         self._publisher.close(linger=0)
 
     def play(self, behaviour: Behaviour = lambda _: ()) -> Outcome:
-        """All ticks: half of the beds, the misbehaving one, the others, the fence."""
+        """Send all ticks: half of the beds, the misbehaving one, the others, the fence."""
         out, half = Outcome(), len(self.names) // 2
         for tick in range(self._ticks):
             self.now_s = sent_s = self._start_s + (tick + 1) * TICK / FS
@@ -147,7 +144,7 @@ class Scene:
             self._publisher.send_multipart(packet(name, "run", first, counts[first : first + TICK]))
 
     def _receive(self, fence: int, out: Outcome) -> None:
-        """Look until the fence is analysed; a look in which nothing came takes 10 ms of the told time."""
+        """Step until the fence is analysed; a step in which nothing came takes 10 ms by the injected clock."""
         until_s = time.monotonic() + PATIENCE_S
         while self.link.sent(FENCE) < fence or self.session.ledger(FENCE).analysed < fence:
             assert time.monotonic() < until_s, "the other beds are held up"

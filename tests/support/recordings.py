@@ -1,4 +1,4 @@
-"""Recordings for the tests: made by the recorder itself while a ward analyses a stream."""
+"""Recordings for the tests: written by the recorder itself while a ward analyses a stream."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ from agent.recording.recorder import Recorder
 Message = Chunk | Gap | End
 NOW = 1_735_689_600.25
 """2025-01-01 00:00:00.25 UTC."""
-CONFIG = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, warm_s=120.0)
+CONFIG = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, replay_s=120.0)
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 200.0, -1024.0, -4096, 4095))
 WIDE = (Lead("II", "mV", 20_000.0, 3_000_000.25, -(2**31) + 1, 2**31 - 1),)
-"""Counts of it do not fit 16 bits, and the count of zero is no integer."""
+"""Its counts do not fit 16 bits, and the count of 0 mV is not an integer."""
 
 
 def stream(
@@ -31,7 +31,7 @@ def stream(
     leads: tuple[Lead, ...] = LEADS,
     size: int = 20,
 ) -> list[Message]:
-    """(n, leads) counts as chunks of `size`; where no lead has a value for a whole chunk that is a gap."""
+    """Return (n, leads) counts as chunks of `size`; a chunk in which no lead has a value becomes a gap."""
     out: list[Message] = []
     for at in range(0, len(counts), size):
         part = counts[at : at + size]
@@ -44,18 +44,18 @@ def stream(
 
 
 def two_leads(name: str, seconds: float) -> NDArray[np.int32]:
-    """(n, 2) counts of LEADS of an embedded record at 125 Hz."""
+    """Return (n, 2) int32 counts of LEADS of an embedded record at 125 Hz."""
     counts = record_counts(name, seconds)
     return np.stack([counts, -counts // 5 - 1024], axis=1)
 
 
 def wide(name: str, seconds: float, fs: int = 250) -> NDArray[np.int32]:
-    """(n, 1) counts of WIDE of an embedded record, each sample repeated."""
+    """Return (n, 1) int32 counts of WIDE of an embedded record, each sample repeated."""
     return np.repeat(20 * record_counts(name, seconds), fs // 125)[:, None] + 3_000_000
 
 
 def troubled() -> list[Message]:
-    """Two runs of one bed: gaps, values missing in one lead, a long hole, then another rate, lead and width."""
+    """Return two runs of one bed: gaps, values missing in one lead, a long hole, then another rate, lead and width."""
     counts = two_leads("208", 90)
     counts[3000:3020, 0] = counts[6010:6030, 1] = MISSING
     counts[4000:4400] = MISSING
@@ -70,7 +70,7 @@ def troubled() -> list[Message]:
 
 
 def recorded(folder: Path, messages: Sequence[Message], ward: Pipeline, config: RecordConfig = CONFIG) -> list[Beat]:
-    """Record messages while a ward analyses them; the beats it tells."""
+    """Record messages while a ward analyses them, and return its beats."""
     beats: list[Beat] = []
     with Recorder(folder, config, {"version": "1", "weights": "test"}) as recorder:
         for message in messages:
@@ -81,12 +81,12 @@ def recorded(folder: Path, messages: Sequence[Message], ward: Pipeline, config: 
 
 
 def beats_of(found: Iterable[Result]) -> list[Beat]:
-    """The beats, without the wall clock's times."""
+    """Return the beats without the times of the wall clock."""
     return [replace(item, arrived_s=0.0, sent_s=0.0) for item in found if isinstance(item, Beat)]
 
 
 def heard(messages: Iterable[Chunk | End]) -> Iterator[Message]:
-    """What a device sends as the link brings it: a jump of the index within a run is a gap."""
+    """Yield what a device sends as the link delivers it: a jump of the index within a run is a gap."""
     run, following = "", 0
     for message in messages:
         if message.run != run:

@@ -1,4 +1,4 @@
-"""One target of `benchmarks.fuzz` in a process of its own, watched from outside: a crash or a hang ends only it."""
+"""One target of `benchmarks.fuzz` in its own process, watched from outside: a crash or a hang ends only that."""
 
 import ctypes
 import gc
@@ -26,21 +26,21 @@ import psutil
 
 from model.errors import EcgError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MORE_MEMORY = 2 * 2**30
 """Bytes of address space that a target may ask for beyond what it has at the start."""
 MOST_RESIDENT = 3 * 2**30
 HANG_S = 60.0
-TOLD_S = 0.5
+REPORT_S = 0.5
 MOST_KEPT = 3
-"""Inputs that are kept of each failure."""
+"""How many inputs are kept of each failure."""
 LONGEST_MESSAGE = 2000
 TOUCHES = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn")
 """Audit events that no input may cause."""
 
 
 class Subject(Protocol):
-    """What is fuzzed. `make` draws an input, a list of byte strings, `run` takes it."""
+    """Something to fuzz: `make` draws an input, a list of byte strings, and `run` processes it."""
 
     def make(self, random: Random) -> list[bytes]: ...
     def run(self, parts: list[bytes]) -> None: ...
@@ -48,9 +48,9 @@ class Subject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`start` makes the subject, which has a folder of its own; `refusals` are the errors that it documents.
+    """`start` makes the subject, in a folder of its own; `refusals` are the errors that it documents.
 
-    `share`: inputs of a thousand that it gets; `limit_s`: CPU seconds that an input may take at most.
+    `share`: how many of a thousand inputs it gets; `limit_s`: the most CPU seconds that an input may take.
     """
 
     start: Callable[[Path], Subject]
@@ -61,7 +61,7 @@ class Target:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of an input: "accepted", "refused" or "failed", and the class of the error or what is wrong."""
+    """The outcome of an input: "accepted", "refused" or "failed", with the class of the error or the fault."""
 
     kind: str
     reason: str = ""
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An input that failed: its index, what is wrong, and the traceback; `parts` None where it ended its process."""
+    """An input that failed: its index, the fault, and the traceback; `parts` is None if it ended its process."""
 
     index: int
     reason: str
@@ -81,7 +81,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of all inputs of a target. Memory: resident megabytes, after a tenth of the inputs and at the end."""
+    """The outcomes of all inputs of a target. Memory: resident megabytes after a tenth of the inputs and at the end."""
 
     inputs: int = 0
     accepted: int = 0
@@ -104,16 +104,16 @@ class Tally:
 
 
 def draw(subject: Subject, name: str, seed: int, index: int) -> list[bytes]:
-    """Input `index` of a target: the same for the same seed."""
+    """Return input `index` of a target: the same for the same seed."""
     return subject.make(Random(f"{seed} {name} {index}"))
 
 
 @contextmanager
 def started(target: Target) -> Iterator[tuple[Subject, Path]]:
-    """The subject in a folder that is removed behind it."""
+    """Yield the subject and its folder, which is removed afterwards."""
     with TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
-        inside = folder / "inside"  # what climbs out of it is found beside it
+        inside = folder / "inside"  # a file outside it is detected in `folder`
         inside.mkdir()
         subject = target.start(inside)
         try:
@@ -122,8 +122,8 @@ def started(target: Target) -> Iterator[tuple[Subject, Path]]:
             getattr(subject, "close", bool)()
 
 
-def judge(target: Target, subject: Subject, parts: list[bytes], guard: "Guard | None" = None) -> Outcome:
-    """Run one input."""
+def run_input(target: Target, subject: Subject, parts: list[bytes], guard: "Guard | None" = None) -> Outcome:
+    """Run one input and classify its outcome."""
     before = time.process_time()
     try:
         with guard or nullcontext():
@@ -145,7 +145,7 @@ def judge(target: Target, subject: Subject, parts: list[bytes], guard: "Guard | 
 
 
 class Guard:
-    """Notes files outside of a folder, connections and processes that an input leads to. One a process."""
+    """Records files outside a folder, connections and processes that an input causes. One per process."""
 
     def __init__(self, folder: Path) -> None:
         libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -155,7 +155,7 @@ class Guard:
         self._code = (str(ROOT / "agent"), str(ROOT / "model"), str(ROOT / "benchmarks"))
         self._watching = False
         self.touched: list[str] = []
-        sys.addaudithook(self._heard)
+        sys.addaudithook(self._audit)
 
     def __enter__(self) -> None:
         self.touched.clear()
@@ -164,7 +164,7 @@ class Guard:
     def __exit__(self, *_: object) -> None:
         self._watching = False
 
-    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._watching:
             return
         if event == "open" and isinstance(arguments[0], str | bytes):
@@ -176,7 +176,7 @@ class Guard:
 
 
 def hunt(name: str, target: Target, count: int, seed: int) -> Tally:
-    """Give a target `count` inputs in a process of its own; where one ends that, another process goes on behind it."""
+    """Give a target `count` inputs in its own process; if an input ends that, a new process goes on after it."""
     context = multiprocessing.get_context("spawn")
     began = time.monotonic()
     done = Tally()
@@ -199,12 +199,12 @@ def hunt(name: str, target: Target, count: int, seed: int) -> Tally:
 
 
 def _follow(process: Any, tallies: Connection, at: "SynchronizedArray[float]", done: Tally) -> tuple[Tally, str]:
-    """Watch a worker to its end: its last tally, and what ended it where that was not the last input."""
+    """Watch a worker to its end; return its last tally, and what ended it early, if anything."""
     seen = psutil.Process(process.pid)
     lost = ""
     while True:
         try:
-            if tallies.poll(TOLD_S):
+            if tallies.poll(REPORT_S):
                 done = tallies.recv()
         except (EOFError, OSError):
             break
@@ -230,7 +230,7 @@ def _follow(process: Any, tallies: Connection, at: "SynchronizedArray[float]", d
 
 
 def _work(
-    name: str, target: Target, tally: Tally, count: int, seed: int, told: Connection, at: "SynchronizedArray[float]"
+    name: str, target: Target, tally: Tally, count: int, seed: int, tallies: Connection, at: "SynchronizedArray[float]"
 ) -> None:
     def warned(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
         tally.warned[f"{category.__name__} at {Path(filename).name}:{lineno}: {str(message)[:100]}"] += 1
@@ -242,11 +242,11 @@ def _work(
         warnings.showwarning = warned
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (own.memory_info().vms + MORE_MEMORY, hard))
-        next_told = time.monotonic() + TOLD_S
+        next_report_s = time.monotonic() + REPORT_S
         for index in range(tally.inputs, count):
             parts = draw(subject, name, seed, index)
             at[0], at[1] = index, time.monotonic()
-            outcome = judge(target, subject, parts, guard)
+            outcome = run_input(target, subject, parts, guard)
             tally.inputs += 1
             if outcome.kind == "accepted":
                 tally.accepted += 1
@@ -254,21 +254,21 @@ def _work(
                 tally.refused[outcome.reason] += 1
             else:
                 tally.fail(Failure(index, outcome.reason, outcome.trace, parts))
-                next_told = 0.0  # the next input may end this process
+                next_report_s = 0.0  # the next input may end this process
             if outcome.cpu_s > tally.slowest_s:
                 tally.slowest_s, tally.slowest = outcome.cpu_s, index
             if tally.inputs == max(1, count // 10):
                 tally.tenth_mb = _resident_mb(own)
-            if time.monotonic() > next_told:
-                told.send(tally)
-                next_told = time.monotonic() + TOLD_S
+            if time.monotonic() > next_report_s:
+                tallies.send(tally)
+                next_report_s = time.monotonic() + REPORT_S
         tally.end_mb = _resident_mb(own)
-    told.send(tally)
-    told.close()
+    tallies.send(tally)
+    tallies.close()
 
 
 def _resident_mb(process: psutil.Process) -> float:
-    """Resident megabytes once what is free is handed back: a large input leaves holes that are no growth."""
+    """Return resident megabytes after free memory is given back: a large input leaves holes, which are not growth."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if trim is not None:
@@ -277,16 +277,16 @@ def _resident_mb(process: psutil.Process) -> float:
 
 
 def _escaped(error: Exception) -> str:
-    """An error and where it came from: the innermost line of ours, where there is one."""
+    """Describe an error and where it came from: the innermost line of this repository, if there is one."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if frame.filename.startswith((str(ROOT / "agent"), str(ROOT / "model")))]
     at = (ours or list(frames))[-1]
-    said = f": {str(error)[:200]}" if isinstance(error, AssertionError) and str(error) else ""
-    return f"{type(error).__name__} at {Path(at.filename).parent.name}/{Path(at.filename).name}:{at.lineno}{said}"
+    detail = f": {str(error)[:200]}" if isinstance(error, AssertionError) and str(error) else ""
+    return f"{type(error).__name__} at {Path(at.filename).parent.name}/{Path(at.filename).name}:{at.lineno}{detail}"
 
 
 def _complaint(error: EcgError) -> str:
-    """What is wrong with a refusal: it is for a person to read, and no memory was asked for in vain."""
+    """Return what is wrong with a refusal, or "": it must be readable, and not stem from a lack of memory."""
     text = str(error)
     if not text or not text.isprintable() or len(text) > LONGEST_MESSAGE:
         return f"{type(error).__name__} that cannot be shown"

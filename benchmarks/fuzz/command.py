@@ -1,59 +1,57 @@
 """Fuzzing: `python -m benchmarks.fuzz [--inputs 1000000] [--seed 0] [--targets wire,headers] [--json FILE]`.
 
-Real data with bits flipped, pieces moved and numbers replaced (`benchmarks.mutation`) goes to all that takes bytes from
-outside. Each target runs in a process of its own, so that a crash, a hang or a growing memory is noticed. An input may
-be taken or refused with the error that is documented; any other exception, a refusal that cannot be shown in one line,
-a file elsewhere, a connection, a request for gigabytes and more CPU time than the target's limit are failures. Inputs
-that failed are saved to runs/fuzz/, for `--replay FILE`. Exit code 1 where anything failed or memory grew.
+`benchmarks.fuzz.mutation` flips bits, moves pieces and replaces numbers in real data, which then goes to everything
+that takes bytes from outside. Each target runs in its own process, so that a crash, a hang or growing memory is
+noticed. A target may accept an input or refuse it with the error that it documents. Failures are: any other exception,
+a refusal that cannot be shown in one line, a file outside its folder, a connection, a request for gigabytes, and more
+CPU time than the target's limit. Inputs that failed are saved to runs/fuzz/, for `--replay FILE`. The exit code is 1 if
+anything failed or memory grew.
 """
 
 import argparse
 import json
-import platform
 import sys
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy
-import wfdb
-
-from benchmarks import fuzz_files, fuzz_messages, fuzz_sessions, fuzz_streams
-from benchmarks.fuzz_worker import Guard, Tally, Target, draw, hunt, judge, started
+from benchmarks.figures import write_figures
+from benchmarks.fuzz import files, messages, sessions, streams
+from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, run_input, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 
 TARGETS = {
-    "wire": Target(fuzz_messages.wire, (FrameError,), 415),
-    "request": Target(fuzz_messages.request, (FrameError,), 70),
-    "reply": Target(fuzz_messages.reply, (FrameError,), 70),
-    "stream": Target(fuzz_streams.Streams, (), 10, limit_s=10.0),
-    "lasting": Target(fuzz_streams.lasting, (), 10, limit_s=10.0),
-    "header": Target(fuzz_files.Headers, (RecordError,), 100),
-    "signal": Target(fuzz_files.Signals, (RecordError,), 40),
-    "annotation": Target(fuzz_files.Annotations, (RecordError,), 125),
-    "recording": Target(fuzz_sessions.Recordings, (RecordError,), 10),
-    "checkpoint": Target(fuzz_files.Checkpoints, (CheckpointError,), 110),
-    "config": Target(fuzz_files.Configs, (ConfigError,), 40),
+    "wire": Target(messages.wire, (FrameError,), 415),
+    "request": Target(messages.request, (FrameError,), 70),
+    "reply": Target(messages.reply, (FrameError,), 70),
+    "stream": Target(streams.Streams, (), 10, limit_s=10.0),
+    "lasting": Target(streams.lasting, (), 10, limit_s=10.0),
+    "header": Target(files.Headers, (RecordError,), 100),
+    "signal": Target(files.Signals, (RecordError,), 40),
+    "annotation": Target(files.Annotations, (RecordError,), 125),
+    "recording": Target(sessions.Recordings, (RecordError,), 10),
+    "checkpoint": Target(files.Checkpoints, (CheckpointError,), 110),
+    "config": Target(files.Configs, (ConfigError,), 40),
 }
-"""What is fuzzed. A further function that takes bytes is one more line, and where need be a `Subject`."""
+"""What is fuzzed. Another function that takes bytes is one more line and, if needed, a `Subject`."""
 MOST_GROWTH = 0.05
-LEAST_JUDGED = 5000
-"""Inputs of a target from which on the growth of its memory is judged: before that, caches fill."""
+LEAST_INPUTS = 5000
+"""The fewest inputs of a target for which the growth of its memory counts: before that, caches fill."""
 SAVED = Path("runs/fuzz")
 
 
 def grew(tally: Tally) -> float:
-    """By how much memory grew from a tenth of the inputs to the end: 0.05 is 5 %."""
+    """Return by how much memory grew from a tenth of the inputs to the end: 0.05 is 5 %."""
     return tally.end_mb / tally.tenth_mb - 1 if tally.tenth_mb and tally.end_mb else 0.0
 
 
 def is_sound(tally: Tally) -> bool:
-    """Whether nothing failed and memory was flat."""
-    return not tally.failed and (tally.inputs < LEAST_JUDGED or grew(tally) <= MOST_GROWTH)
+    """Return whether nothing failed and memory was flat."""
+    return not tally.failed and (tally.inputs < LEAST_INPUTS or grew(tally) <= MOST_GROWTH)
 
 
 def save(folder: Path, name: str, seed: int, tally: Tally) -> list[Path]:
-    """Write the inputs that failed as JSON files; their paths."""
+    """Write the inputs that failed as JSON files, and return their paths."""
     paths = []
     with started(TARGETS[name]) as (subject, _):
         for failure in tally.kept:
@@ -74,17 +72,17 @@ def save(folder: Path, name: str, seed: int, tally: Tally) -> list[Path]:
 
 
 def replay(path: Path) -> bool:
-    """Run a saved input in this process and say what became of it; whether that is well."""
+    """Run a saved input in this process and print its outcome; return whether it did not fail."""
     content = json.loads(path.read_text())
     target = TARGETS[content["target"]]
     with started(target) as (subject, folder):
-        outcome = judge(target, subject, [b64decode(part) for part in content["parts"]], Guard(folder))
+        outcome = run_input(target, subject, [b64decode(part) for part in content["parts"]], Guard(folder))
     print(f"{outcome.kind} {outcome.reason} after {outcome.cpu_s:.3f} s CPU\n{outcome.trace}".rstrip())
     return outcome.kind != "failed"
 
 
 def row(name: str, tally: Tally) -> dict[str, object]:
-    """The figures of a target."""
+    """Return the figures of a target."""
     return {
         "target": name,
         "inputs": tally.inputs,
@@ -128,7 +126,7 @@ def main() -> None:
     shares = sum(TARGETS[name].share for name in names)
     print("target         inputs  accepted  failed     slowest  memory at a tenth, end   took  refused")
 
-    def hunted(name: str) -> Tally:
+    def hunt_target(name: str) -> Tally:
         tally = hunt(name, TARGETS[name], -(-options.inputs * TARGETS[name].share // shares), options.seed)
         show(name, tally)
         for path in save(SAVED, name, options.seed, tally) if tally.kept else ():
@@ -136,23 +134,20 @@ def main() -> None:
         return tally
 
     with ThreadPoolExecutor(options.processes) as pool:
-        tallies = dict(zip(names, pool.map(hunted, names), strict=True))
+        tallies = dict(zip(names, pool.map(hunt_target, names), strict=True))
     total = sum(tally.inputs for tally in tallies.values())
     failed = sum(sum(tally.failed.values()) for tally in tallies.values())
     sound = all(map(is_sound, tallies.values()))
     print(f"{total:,} inputs, {failed:,} failed, {'memory flat' if sound or failed else 'memory grew'}")
     if options.json:
-        versions = {"python": platform.python_version(), "numpy": numpy.__version__, "wfdb": wfdb.__version__}
         figures = {
             "inputs": total,
             "failed": failed,
             "sound": sound,
             "seed": options.seed,
-            "versions": versions,
             "targets": [row(name, tally) for name, tally in tallies.items()],
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_figures(options.json, figures)
     sys.exit(not sound)
 
 

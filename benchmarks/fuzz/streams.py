@@ -25,7 +25,7 @@ from agent.pipeline.pipeline import Pipeline
 from agent.wire.packets import LARGEST_INDEX, encode_frames
 from agent.wire.requests import FetchReply, FetchRequest, decode_request
 from agent.wire.requests import encode_channel_message as encode_reply
-from benchmarks.mutation import JSON_TOKENS, mutated
+from benchmarks.fuzz.mutation import JSON_TOKENS, mutated
 from model.beats.templates import INPUTS
 from model.records import wfdb_records
 

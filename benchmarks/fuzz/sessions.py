@@ -15,7 +15,7 @@ from agent.export.listing import summarise_sessions
 from agent.recording.recorded_segments import read_beat_marks, read_lone_segment, replay_chunks
 from agent.recording.session_writer import SessionWriter
 from agent.recording.sessions import RecordedSession, find_segments
-from benchmarks.mutation import JSON_TOKENS, altered, dumped, mutated, value
+from benchmarks.fuzz.mutation import JSON_TOKENS, altered, dumped, mutated, value
 from model.errors import RecordError
 from model.records import wfdb_records
 

@@ -1,6 +1,6 @@
-"""Inputs that nobody would send on purpose: real data with bits flipped, pieces moved and numbers replaced.
+"""Inputs for fuzzing: real data with bits flipped, pieces moved and numbers replaced.
 
-Everything is drawn from the `random.Random` that is given, so an input can be made again from its seed.
+Everything is drawn from the given `random.Random`, so that an input can be made again from its seed.
 """
 
 import json
@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 LARGEST = 2**20
-"""No input grows beyond so many bytes."""
+"""The most bytes of an input."""
 NUMBERS = (
     *(b"0", b"-0", b"1", b"-1", b"2", b"0.5", b"1e-9", b"1e-320", b"1e308", b"1e400", b"-1e400", b"1e", b"0x10"),
     b"1_0",
@@ -40,7 +40,7 @@ Change = Callable[[Random, bytearray], None]
 
 
 def mutated(random: Random, data: bytes, others: Sequence[bytes] = (), tokens: Sequence[bytes] = ()) -> bytes:
-    """`data` after a few changes; `others` are spliced in, `tokens` of its language inserted."""
+    """Return `data` after a few changes; `others` are spliced in, `tokens` of its language inserted."""
     out = bytearray(data)
     for _ in range(1 + min(int(random.expovariate(0.7)), 8)):
         choice = random.random()
@@ -111,9 +111,9 @@ def integer(random: Random, out: bytearray) -> None:
 def number(random: Random, out: bytearray) -> None:
     """Replace one of the numbers of a text."""
     start = random.randint(0, max(0, len(out) - 1))
-    found = NUMBER.search(out, start) or NUMBER.search(out)
-    if found:
-        out[found.start() : found.end()] = random.choice(NUMBERS)
+    match = NUMBER.search(out, start) or NUMBER.search(out)
+    if match:
+        out[match.start() : match.end()] = random.choice(NUMBERS)
 
 
 def line(random: Random, out: bytearray) -> None:
@@ -161,7 +161,7 @@ CHANGES: tuple[Change, ...] = (
 
 
 def value(random: Random, depth: int = 0) -> Any:
-    """Any JSON value, and some that are none."""
+    """Return any JSON value, and sometimes one that JSON does not allow."""
     choice = random.random()
     if depth < 3 and choice < 0.1:
         return [value(random, depth + 1) for _ in range(random.choice((0, 1, 3, 20)))]
@@ -171,7 +171,7 @@ def value(random: Random, depth: int = 0) -> Any:
 
 
 def altered(random: Random, fields: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object with some of its values, also inside lists and objects, replaced, dropped or added."""
+    """Return a JSON object with some values, also inside lists and objects, replaced, dropped or added."""
     out = dict(fields)
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         key = random.choice(list(out) or ["a"])
@@ -197,7 +197,7 @@ def altered(random: Random, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def dumped(fields: Any) -> bytes:
-    """JSON in which NaN and Infinity stand as Python writes them, and lone surrogates as escapes."""
+    """Return JSON with NaN and Infinity as Python writes them, and lone surrogates as escapes."""
     return json.dumps(fields).encode()
 
 
@@ -207,5 +207,5 @@ def _block(random: Random, out: bytearray) -> tuple[int, int]:
 
 
 def _splice(random: Random, out: bytearray, other: bytes) -> None:
-    """The beginning of this, the end of another."""
+    """Keep the beginning of this and append the end of another."""
     out[random.randint(0, len(out)) :] = other[random.randint(0, len(other)) :]

@@ -12,8 +12,8 @@ import numpy as np
 from agent.core.messages import End
 from agent.wire import requests as second
 from agent.wire.packets import DTYPE_BYTES, MOST_PACKET_SAMPLES, decode_frames, encode_frames
-from benchmarks.fuzz_streams import stream
-from benchmarks.mutation import JSON_TOKENS, altered, dumped, mutated
+from benchmarks.fuzz.mutation import JSON_TOKENS, altered, dumped, mutated
+from benchmarks.fuzz.streams import stream
 
 
 class Messages:

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from agent.core import config as configuration
-from benchmarks.mutation import altered, dumped, mutated
+from benchmarks.fuzz.mutation import altered, dumped, mutated
 from model.beats import templates
 from model.records import wfdb_records
 from model.records.annotations import MNEMONICS, AnnotationFile, encode_annotations, read_annotations

@@ -1,4 +1,4 @@
-"""Subjects of `benchmarks.fuzz_worker` with every fault that it must notice, for tests/test_fuzz.py."""
+"""Subjects with every fault that `benchmarks.fuzz.worker` must notice, for tests/test_fuzz.py."""
 
 import os
 import time
@@ -14,7 +14,7 @@ LARGE = 10**12
 
 
 class Faulty:
-    """A subject with every fault that the worker must notice; an input names one."""
+    """Has every fault that the worker must notice; an input names one."""
 
     FAULTS = ("fine", "refuse", "raise", "print", "memory", "open", "connect", "crash", "hang", "warn")
 
@@ -42,8 +42,8 @@ class Faulty:
             case b"connect":
                 import socket
 
-                with socket.socket() as one:
-                    one.connect_ex(("127.0.0.1", 9))
+                with socket.socket() as client:
+                    client.connect_ex(("127.0.0.1", 9))
             case b"crash":
                 os.abort()
             case b"hang":
@@ -53,7 +53,7 @@ class Faulty:
 
 
 class Hoarder:
-    """A subject that keeps a little of every input."""
+    """Keeps a little of every input."""
 
     def __init__(self, folder: Path) -> None:  # noqa: ARG002  # as every subject
         self._kept: list[bytes] = []
@@ -66,7 +66,7 @@ class Hoarder:
 
 
 class Broken:
-    """A subject that cannot be made."""
+    """Cannot be created."""
 
     def __init__(self, folder: Path) -> None:
         raise OSError(f"no {folder}")
