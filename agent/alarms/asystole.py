@@ -110,6 +110,6 @@ class AsystoleRule:
         return self._doubt if self._doubtful and not low and "asystole" not in self._manager.open else 0
 
     def _believed(self, tick: AlarmTick, suspended: bool) -> bool:
-        """Whether asystole may be raised: in noise only if the waveform classifier is confident (`noise_override_score`)."""
+        """Whether asystole may be raised: in noise only if the classifier is confident (`noise_override_score`)."""
         sure = tick.window is not None and tick.window.scores[ASYSTOLE] >= self._config.noise_override_score
         return sure or not suspended or "asystole" in self._manager.open

@@ -125,8 +125,8 @@ def play_demo(
     run_demo(settings, options, "record", record, "--start", str(start), "--loop")
 
 
-app.command("train")(training.train_net)
-app.command("train-live")(training.train_live_net)
+app.command("train")(training.start_training)
+app.command("train-live")(training.start_live_training)
 
 
 @app.command("evaluate")

@@ -55,14 +55,14 @@ def title_line(text: str, width: int, glyphs: GlyphSet) -> StyledLine:
     return styled_line(width, (text, TITLE), (" ", PLAIN), (glyphs.rule * max(0, width - cell_width(text) - 1), FAINT))
 
 
-def fill_block(block: list[StyledLine], width: int, height: int) -> list[StyledLine]:
+def fill_block_lines(block: list[StyledLine], width: int, height: int) -> list[StyledLine]:
     """Return the block, cut or padded to exactly `height` lines of `width` cells."""
     return block[:height] + [styled_line(width) for _ in range(height - len(block))]
 
 
 def join_blocks(blocks: Sequence[tuple[list[StyledLine], int]], height: int, gap: int = 2) -> list[StyledLine]:
     """Return blocks, each with its width, side by side with `gap` empty columns between them."""
-    filled = [fill_block(block, width, height) for block, width in blocks]
+    filled = [fill_block_lines(block, width, height) for block, width in blocks]
     space = styled_line(gap)
     rows = []
     for parts in zip(*filled, strict=True):
