@@ -250,8 +250,8 @@ def _evaluate_record_beats(
         embedded=record.path.parent == EMBEDDED_FOLDER,
         score=scored,
         errors_ms=np.array(errors, float) * 1000 / record.fs,
-        peak_ms=np.array([beat.found - beat.sample for beat in beats], float) * 1000 / FS,
-        class_ms=np.array([beat.decided - beat.sample for beat in beats], float) * 1000 / FS,
+        peak_ms=np.array([beat.r_peak_known - beat.sample for beat in beats], float) * 1000 / FS,
+        class_ms=np.array([beat.class_known - beat.sample for beat in beats], float) * 1000 / FS,
         rates=_paired_heart_rates(task, output.beats if output else [], matched, config.rhythm),
         mismatches=tuple(_cut_mismatch_strips(record, scored, lead)) if options.mismatches else (),
     )

@@ -89,7 +89,7 @@ def _item_to_json_dict(item: Beat | Event | Alarm, delay_s: float) -> dict[str, 
 def _merge_run_items(session: RecordedSession, bed: str, run: RecordedRun) -> Iterable[Beat | Event | Alarm]:
     """Return the results of a run in the order of the samples that decided them, events first, alarms last."""
     events = (((event.sample, 0), event) for _, event in session.events(bed, run.run))
-    beats = (((beat.decided, 1), beat) for beat in session.beats(bed, run=run.run))
+    beats = (((beat.class_known, 1), beat) for beat in session.beats(bed, run=run.run))
     alarms = (((alarm.announced, 2), alarm) for alarm in session.alarms(bed, run.run))
     every: Iterable[tuple[tuple[int, int], Beat | Event | Alarm]] = merge(events, beats, alarms, key=lambda it: it[0])
     return (item for _, item in every)

@@ -213,7 +213,7 @@ class SessionWriter:
                 identity = place[0].identity
                 by_segment.setdefault(identity, (place[0], []))[1].append((place[1], beat.label))
             probabilities = _to_json(beat.probabilities).decode()
-            times = (beat.sample, beat.decided, beat.found)
+            times = (beat.sample, beat.class_known, beat.r_peak_known)
             rows.append((beat.bed, run, *times, beat.label, probabilities, beat.rr_s, beat.heart_rate, identity))
         self._beats.clear()
         self._beat_rows += rows

@@ -306,7 +306,7 @@ class RecordedSession:
         except (ValueError, RecursionError) as error:
             raise database.broken_database_error(self.folder, error) from error
         known, rate = (row.sample, row.decided, row.label, probabilities, row.rr_s), row.heart_rate
-        return Beat(bed, *known, arrived_s=0.0, heart_rate=rate, found=row.found, run=row.run)
+        return Beat(bed, *known, arrived_s=0.0, heart_rate=rate, r_peak_known=row.found, run=row.run)
 
     def _alarm(self, bed: str, row: AlarmRow) -> Alarm:
         return alarm_from_row(bed, row, make_printable(row.condition), make_printable(row.text))
