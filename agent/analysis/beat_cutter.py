@@ -23,9 +23,9 @@ from model.records.resample import FS
 class BeatCandidate:
     """A candidate that is ready for the net. All samples at 125 Hz.
 
-    `sample` is its R peak, `length` the samples that belong to it, `class_known` the last sample that its class waits for,
-    `r_peak_known` the last one that the R peak itself waited for. `score` is what the detector gave it, `cluster` the
-    patient's cluster of such beats (-1: none) and whether that is `new`, `noise` the level of noise around it
+    `sample` is its R peak, `length` the samples that belong to it, `class_known` the last sample that its class waits
+    for, `r_peak_known` the last one that the R peak itself waited for. `score` is what the detector gave it, `cluster`
+    the patient's cluster of such beats (-1: none) and whether that is `new`, `noise` the level of noise around it
     (`agent.analysis.beat_context`).
     """
 
