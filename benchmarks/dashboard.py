@@ -94,7 +94,7 @@ def snapshot(data: tuple[FloatArray, tuple[Beat, ...]], head: int, beds: int) ->
 
 
 def _bed(data: tuple[FloatArray, tuple[Beat, ...]], head: int, name: str) -> BedView:
-    held, beats = data[0][max(0, head - HELD_S * FS) : head], [beat for beat in data[1] if beat.decided < head]
+    held, beats = data[0][max(0, head - HELD_S * FS) : head], [beat for beat in data[1] if beat.class_known < head]
     counts = tuple(sum(beat.label == label for beat in beats) for label in wfdb_records.CLASSES)
     intervals = [beat.rr_s for beat in beats[-8:] if beat.rr_s]
     rr = float(np.mean(intervals)) if intervals else None

@@ -69,7 +69,7 @@ def record(folder: Path, hours: float, alarms: int) -> None:
             turn, low = divmod(first, len(lead))
             for at, label in _between(samples, labels, turn * len(lead), low, size, len(lead)):
                 rr_s = None if before is None else (at - before) / FS
-                found.append(Beat(BED, at, at + 100, label, said, rr_s, 0.0, rr_s and 60 / rr_s, found=at + 25))
+                found.append(Beat(BED, at, at + 100, label, said, rr_s, 0.0, rr_s and 60 / rr_s, r_peak_known=at + 25))
                 before = at
             for onset in [one for one in onsets if first <= one < first + size]:
                 known = onset + 500

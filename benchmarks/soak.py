@@ -31,7 +31,8 @@ from agent.cli.monitor import find_free_endpoint
 from agent.core import config as configuration
 from agent.core.messages import Beat, Chunk
 from agent.pipeline.pipeline import Pipeline
-from agent.recording.sessions import RecordedSession, read_segment_counts
+from agent.recording.recorded_segments import read_segment_counts
+from agent.recording.sessions import RecordedSession
 from benchmarks.figures import write_figures
 from benchmarks.processes import Reader, sample, simulator, start
 from benchmarks.proxy import Faults, Proxy

@@ -118,7 +118,7 @@ def test_a_look_waits_for_the_beats_before_it(ward: Callable[[], Pipeline], monk
     beat, tick = BedAlarmRules.beat, BedAlarmRules.tick
 
     def beats(rules: BedAlarmRules, what: Beat, at_s: float) -> list[Alarm]:
-        heard.append(("beat", what.decided))
+        heard.append(("beat", what.class_known))
         return beat(rules, what, at_s)
 
     def ticks(rules: BedAlarmRules, what: AlarmTick, at_s: float) -> list[Alarm]:

@@ -124,7 +124,7 @@ def test_a_held_beat_is_told_soon(settings: Config) -> None:
     streams = [list(chunks(record_counts("208", 12), [1])), *([chunk] for chunk in others(20))]
     many.push(stream[0] for stream in streams[1:])
     for chunk in streams[0]:
-        late += [chunk.first - beat.decided for beat in beats_of(many.push([chunk]))]
+        late += [chunk.first - beat.class_known for beat in beats_of(many.push([chunk]))]
     assert len(late) > 10
     assert max(late) == 12
 
@@ -142,11 +142,11 @@ def test_how_long_a_beat_waits(settings: Config) -> None:
     one, found = Pipeline(settings, AllNormal()), []
     for chunk in chunks(record_counts("222", 45), [1]):
         for beat in beats_of(one.push([chunk])):
-            assert beat.decided == chunk.first
+            assert beat.class_known == chunk.first
             assert (
-                max(beat.sample + OWN_SAMPLES, beat.found)
-                <= beat.decided
-                <= max(beat.sample + LATEST_DECISION, beat.found)
+                max(beat.sample + OWN_SAMPLES, beat.r_peak_known)
+                <= beat.class_known
+                <= max(beat.sample + LATEST_DECISION, beat.r_peak_known)
             )
             found.append(beat)
     samples = [beat.sample for beat in found]
@@ -182,7 +182,7 @@ def test_beats_before_a_gap_are_told_before_it(normal: tuple[Pipeline, AllNormal
     found = all_found(one, troubled([5]))
     gaps = [i for i, item in enumerate(found) if isinstance(item, Event) and item.kind == "gap"]
     for at, (first, stop) in zip(gaps, ((1500, 1517), (2000, 2100)), strict=True):
-        assert all(beat.sample < first and beat.decided < first for beat in beats_of(found[:at]))
+        assert all(beat.sample < first and beat.class_known < first for beat in beats_of(found[:at]))
         assert all(beat.sample >= stop for beat in beats_of(found[at:]))
 
 
@@ -196,7 +196,7 @@ def test_the_end_flushes_all(settings: Config, beds: int) -> None:
     stream: list[Chunk | Gap | End] = [*chunks(counts[: r_peak + 10], [5]), End("1", "run", r_peak + 10, FS)]
     found = all_found(one, stream)
     last = beats_of(found)[-1]
-    assert (last.sample, last.decided) == (r_peak, r_peak + 9)
+    assert (last.sample, last.class_known) == (r_peak, r_peak + 9)
     assert isinstance(found[-1], Event)
     assert found[-1].kind == "end"
     assert beats_of(all_found(one, stream[-1:])) == []
@@ -333,7 +333,7 @@ def test_nothing_before_a_gap_is_told_behind_it(ward: NewWard) -> None:
     behind = [beat for beat in beats if beat.sample >= 2185]
     assert behind
     assert behind[0].rr_s is None
-    assert [beat.sample for beat in beats if beat.found >= 2185] == [beat.sample for beat in behind]
+    assert [beat.sample for beat in beats if beat.r_peak_known >= 2185] == [beat.sample for beat in behind]
 
 
 def test_held_beats_come_before_what_follows_them(ward: NewWard) -> None:

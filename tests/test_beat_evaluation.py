@@ -136,7 +136,7 @@ def test_an_r_peak_is_decided_before_its_class(tmp_path: Path, own: Config, clas
     heard, _ = analyse_records([pair(tmp_path)], own, classifier, quiet)
     found = heard["a"]
     assert len(found.beats) > 20
-    assert all(beat.sample < beat.found <= beat.decided for beat in found.beats)
+    assert all(beat.sample < beat.r_peak_known <= beat.class_known for beat in found.beats)
 
 
 @settings(max_examples=60, deadline=None)

@@ -118,8 +118,8 @@ def test_training_sees_what_the_monitor_sees(settings: Config, size: int) -> Non
     beats, seen = [one for one in told if isinstance(one, Beat)], build_candidates([reference], SIGNAL)
     assert len(beats) > 200
     assert any(cut.score <= 0 for cut in seen.cuts)
-    assert [(one.sample, one.decided, one.found) for one in beats] == [
-        (cut.sample, cut.decided, cut.found) for cut in seen.cuts
+    assert [(one.sample, one.class_known, one.r_peak_known) for one in beats] == [
+        (cut.sample, cut.class_known, cut.r_peak_known) for cut in seen.cuts
     ]
     assert np.array_equal(np.concatenate(net.seen).astype(np.float16), seen.inputs)
 

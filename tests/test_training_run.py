@@ -245,11 +245,11 @@ def test_folder_that_cannot_be_written_any_more(split: DataSplit, tmp_path: Path
     run = new_run(tmp_path, split)
     epochs = run.train(lambda _: None)
     next(epochs)
-    (tmp_path / "state.partial").mkdir()
+    (tmp_path / "state.safetensors.partial").mkdir()
     with pytest.raises(RunError, match="cannot write to run folder"):
         next(epochs)
     assert len(kept_epochs(tmp_path)) == 1, "what was written stays"
-    (tmp_path / "made.partial").mkdir()
+    (tmp_path / "made.safetensors.partial").mkdir()
     with pytest.raises(RunError, match="cannot write to run folder"):
         run.finish("made", "ecg-agent train")
 

@@ -73,7 +73,7 @@ class RateTracker:
             state.nn_s.append(beat.rr_s if normal and beat.rr_s < self._config.standstill_s else np.nan)
             state.variability = None
         state.last = beat
-        return self.heart_rate(row, beat.decided)
+        return self.heart_rate(row, beat.class_known)
 
     def interval(self, row: int, sample: int) -> float | None:
         """Return the seconds from the last beat of a row to `sample`; None before the first and after a break."""

@@ -271,11 +271,12 @@ def convert_to_file(
         typer.Argument(metavar="RECORDING", help="A recording, the folder of a bed in it, or one WFDB record of it."),
     ],
     out: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .edf (EDF+), .csv or .jsonl.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
 ) -> None:
     """Write a recording as EDF+, CSV or JSON lines."""
     from agent.export.convert import convert_recording
 
-    convert_recording(recording, out)
+    convert_recording(recording, out, overwrite=force)
 
 
 @config_app.command("show")

@@ -108,21 +108,21 @@ class ResumePosition:
 class Beat:
     """One classified beat of one bed.
 
-    Samples at 125 Hz: `sample` the R peak, `found` and `decided` the last samples that the R peak and the class waited
-    for. `probabilities` in the order of `model.records.wfdb_records.CLASSES`; `rr_s` the RR interval that ends at this
-    beat and `heart_rate` in beats a minute then, None after a gap. Unix times: `arrived_s` when the samples that
-    decided it reached the socket, `sent_s` when the device first sent them, by our clock.
+    Samples at 125 Hz: `sample` the R peak, `r_peak_known` and `class_known` the last samples that the R peak and the
+    class waited for. `probabilities` in the order of `model.records.wfdb_records.CLASSES`; `rr_s` the RR interval that
+    ends at this beat and `heart_rate` in beats a minute then, None after a gap. Unix times: `arrived_s` when the
+    samples that decided it reached the socket, `sent_s` when the device first sent them, by our clock.
     """
 
     bed: str
     sample: int
-    decided: int
+    class_known: int
     label: str
     probabilities: tuple[float, ...]
     rr_s: float | None
     arrived_s: float
     heart_rate: float | None = None
-    found: int = 0
+    r_peak_known: int = 0
     sent_s: float = 0.0
     run: str = ""
 

@@ -108,13 +108,15 @@ class LinkView:
 class RecordingView:
     """Where the recording stands: its folder, bytes written in this session and bytes left on the disk.
 
-    `trouble`: why nothing is being written, or that the disk is almost full; empty if all is well.
+    `trouble`: why nothing is being written, or that the disk is almost full; empty if all is well. `standing`: the
+    event that announced it, if one did.
     """
 
     folder: str
     written: int
     free: int
     trouble: str = ""
+    standing: Event | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from rich.style import Style
 from agent.dashboard.styles import FAINT, PLAIN, TITLE, GlyphSet
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
+from model.text import format_clock
 
 StyledLine = list[Segment]
 StyledPart = tuple[str, Style]
@@ -87,9 +88,8 @@ def format_sample_clock(sample: int, tenths: bool = False) -> str:
     >>> format_sample_clock(125 * 3725)
     '01:02:05'
     """
-    seconds, rest = divmod(max(0, sample), FS)
-    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    return f"{text}.{rest * 10 // FS}" if tenths else text
+    shown_s = max(0, sample) * 10 // FS / 10 if tenths else max(0, sample) // FS
+    return format_clock(shown_s, decimals=int(tenths), hour_digits=2)
 
 
 def label_index(label: str) -> int:

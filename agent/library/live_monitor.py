@@ -19,7 +19,7 @@ COUNTS_PER_MV = 1000.0
 """Samples are analysed in microvolts, as the simulator sends them."""
 RUN = "run"
 """A monitor has one run."""
-_SAMPLE_FIELDS = ("sample", "decided", "found", "onset", "announced", "ended")
+_SAMPLE_FIELDS = ("sample", "class_known", "r_peak_known", "onset", "announced", "ended")
 
 Item = Beat | Alarm | Event
 """What a monitor returns."""

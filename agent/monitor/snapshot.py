@@ -138,7 +138,7 @@ class SnapshotMaker:
         if delays is None or not bed.beats:
             return None
         if delays.summary is None:
-            waited = median(beat.decided - beat.sample for beat in bed.beats) / FS + bed.delay_s
+            waited = median(beat.class_known - beat.sample for beat in bed.beats) / FS + bed.delay_s
             p50, p99 = np.percentile(delays.added_ms, (50, 99)).tolist()
             link_s = median(max(0.0, beat.arrived_s - beat.sent_s) if beat.sent_s else 0.0 for beat in bed.beats)
             delays.summary = LatencySummary(1000 * waited, p50, p99, 1000 * link_s)

@@ -47,7 +47,7 @@ class PendingResults:
             return
         for candidate in found:
             bed = beds[candidate.row]
-            order = (bed.row, candidate.decided, CANDIDATE_RANK)
+            order = (bed.row, candidate.class_known, CANDIDATE_RANK)
             self._items.append(_Pending(bed, order, candidate, self._candidates))
             self._candidates += 1
         self._inputs.append(inputs)

@@ -228,12 +228,12 @@ class Pipeline:
         beat = Beat(
             bed=bed.name,
             sample=candidate.sample,
-            decided=candidate.decided,
+            class_known=candidate.class_known,
             label=label,
             probabilities=probabilities,
             rr_s=rr_s,
             arrived_s=bed.arrived_s,
-            found=candidate.found,
+            r_peak_known=candidate.r_peak_known,
             sent_s=bed.sent_s,
             run=bed.run,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.errors import ConfigError, RunError
-from model.folder_lock import lock_folder
+from model.files import lock_folder
 
 
 def check_checkpoint_name(name: str) -> None:

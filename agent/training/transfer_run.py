@@ -32,6 +32,7 @@ from agent.core.messages import FloatArray
 from agent.training.run_folder import explain_interruption
 from model.beats import frontend
 from model.errors import RecordError, RunError
+from model.files import write_atomically
 from model.nets import checkpoint
 from model.nets.beat_net import BeatNet
 from model.records import wfdb_records
@@ -326,16 +327,15 @@ def _save_transfer_report(
 ) -> None:
     """Write `transfer.json` and the curves, each in one step."""
     try:
-        partial = folder / "transfer.partial"
-        partial.write_text(json.dumps(report, indent=1) + "\n")
-        partial.replace(folder / "transfer.json")
+        with write_atomically(folder / "transfer.json") as partial:
+            partial.write_text(json.dumps(report, indent=1) + "\n")
         with matplotlib.rc_context():
             matplotlib.rcdefaults()  # whatever the user's own settings say
             matplotlib.rcParams.update(STYLE)
             picture = draw_roc_curves(report, recordings, outcomes)
             for kind, metadata in METADATA.items():
-                picture.savefig(partial, format=kind, dpi=150, metadata=metadata)
-                partial.replace(folder / f"transfer.{kind}")
+                with write_atomically(folder / f"transfer.{kind}") as partial:
+                    picture.savefig(partial, format=kind, dpi=150, metadata=metadata)
     except OSError as error:
         raise RunError(f"cannot write to run folder {folder}: {error}; choose another (--run)") from error
 
@@ -384,8 +384,7 @@ def _save_transfer_head(
     }
     tensors = {key: value.contiguous() for key, value in head.state_dict().items()}
     try:
-        partial = folder / "head.partial"
-        save_file(tensors, partial, {"ecg-agent": json.dumps(card)})
-        partial.replace(folder / "head.safetensors")
+        with write_atomically(folder / "head.safetensors") as partial:
+            save_file(tensors, partial, {"ecg-agent": json.dumps(card)})
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(f"cannot write to run folder {folder}: {error}; choose another (--run)") from error

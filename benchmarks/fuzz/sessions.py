@@ -12,9 +12,9 @@ from agent.core.events import EventText
 from agent.core.messages import Alarm, Beat, Chunk, Gap, Lead, Result, Strip
 from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
-from agent.recording.runs import SessionRuns, read_beat_marks
+from agent.recording.recorded_segments import read_beat_marks, read_lone_segment, replay_chunks
 from agent.recording.session_writer import SessionWriter
-from agent.recording.sessions import find_segments, read_lone_segment, replay_chunks
+from agent.recording.sessions import RecordedSession, find_segments
 from benchmarks.fuzz.mutation import JSON_TOKENS, altered, dumped, mutated, value
 from model.errors import RecordError
 from model.records import wfdb_records
@@ -130,7 +130,7 @@ def record_session(folder: Path) -> None:
 
 
 def _read_session(folder: Path) -> None:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         assert all(text.isprintable() for text in (*session.beds, *session.about.values()))
         session.summary()
         for bed in session.beds:
@@ -143,7 +143,7 @@ def _read_session(folder: Path) -> None:
             assert all(alarm.text.isprintable() and alarm.run.isprintable() for alarm in session.alarms(bed))
             assert all(len(strip.wave) and strip.lead.isprintable() for strip in session.strips(bed))
             for run in session.runs(bed):
-                list(session.events_of(bed, run.run))
+                list(session.events(bed, run.run))
             for segment, marks in session.marks(segments) if segments else ():
                 assert all(0 <= at < segment.count for at, _ in marks)
             for chunk in replay_chunks(segments):

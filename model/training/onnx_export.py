@@ -16,7 +16,6 @@ Only this module needs the packages of the extra `export`.
 import contextlib
 import io
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ from torch import Tensor, nn
 from model.beats import dataset, templates
 from model.beats.dataset import BeatSet, DataSplit
 from model.errors import CheckpointError, ConfigError
+from model.files import write_atomically
 from model.nets.beat_net import BeatNet, DenseLayer
 from model.nets.checkpoint import ModelCard, NetKind, digest_checkpoint, load_checkpoint
 from model.nets.context_net import ContextNet, ProductLayer, combine_heads
@@ -366,16 +366,12 @@ def _convert_onnx_errors(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _replace_when_complete(out: Path) -> Iterator[Path]:
     """Yield a file beside `out` that replaces it if all goes well. Raises ConfigError if it cannot be written."""
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
-        partial.touch()
-        yield partial
-        partial.replace(out)
+        with write_atomically(out, shared=True) as partial:
+            partial.touch()
+            yield partial
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror} (--out)") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

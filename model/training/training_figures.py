@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from model.beats.dataset import TRAIN_NORMAL
 from model.errors import RunError
+from model.files import write_atomically
 from model.nets.beat_net import NetSize, block_samples_left
 from model.records.wfdb_records import CLASSES
 
@@ -224,9 +225,8 @@ def _save_training_picture(figure: Figure, path: Path) -> list[Path]:
     """Write a picture in both formats, each in one step."""
     paths = [path.with_suffix(f".{kind}") for kind in METADATA]
     for (kind, metadata), final in zip(METADATA.items(), paths, strict=True):
-        partial = path.with_suffix(".partial")
-        figure.savefig(partial, format=kind, dpi=DPI, metadata=metadata)
-        partial.replace(final)
+        with write_atomically(final) as partial:
+            figure.savefig(partial, format=kind, dpi=DPI, metadata=metadata)
     return paths
 
 

@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from model.beats.dataset import SPLIT_PROTOCOLS, BeatSet, DataSplit
 from model.errors import RunError
+from model.files import write_atomically
 from model.nets.beat_net import BeatNet, NetSize, build_beat_net, count_parameters, fold_beat_net
 from model.nets.checkpoint import ModelCard, save_checkpoint
 from model.training import class_scores
@@ -243,12 +244,12 @@ class TrainingRun:
         writer = csv.DictWriter(table, [field.name for field in fields(EpochMetrics)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(epoch) for epoch in self.epochs)
-        partial = self.folder / "state.partial"
         try:
             _write_run_file(self.folder / "metrics.csv", table.getvalue().rstrip())
             epochs = json.dumps([asdict(epoch) for epoch in self.epochs])
-            save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial, {"epochs": epochs})
-            partial.replace(self.folder / "state.safetensors")  # last: only then is the epoch complete
+            tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
+            with write_atomically(self.folder / "state.safetensors") as partial:  # last: now the epoch counts
+                save_file(tensors, partial, {"epochs": epochs})
         except (OSError, safetensors.SafetensorError) as error:
             raise RunError(f"cannot write to run folder {self.folder}: {error}; no earlier epoch is lost") from error
 
@@ -278,6 +279,5 @@ def _epoch_mean_and_sd(values: list[float]) -> dict[str, float]:
 
 
 def _write_run_file(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text + "\n")
-    partial.replace(path)
+    with write_atomically(path) as partial:
+        partial.write_text(text + "\n")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from model.errors import CheckpointError, clean_error_text
+from model.files import write_atomically
 from model.records.resample import FS
 from model.waveform.window_features import FEATURE_COUNT, LOWEST_MV, WINDOW, Floats, WindowFeatures, measure_windows
 
@@ -102,14 +103,10 @@ class WaveformClassifier:
         layers = {"mean": self._mean, "spread": self._spread}
         for number, (weight, bias) in enumerate(self._layers, 1):
             layers |= {f"weight{number}": weight, f"bias{number}": bias}
-        partial = path.with_suffix(".partial")
-        save_file(
-            layers,
-            partial,
-            metadata={"ecg-agent": msgspec.json.encode({"format": WEIGHTS_FORMAT} | self.story).decode()},
-        )
-        partial.chmod(0o644)  # safetensors keeps its files to their owner
-        partial.replace(path)
+        metadata = {"ecg-agent": msgspec.json.encode({"format": WEIGHTS_FORMAT} | self.story).decode()}
+        with write_atomically(path) as partial:
+            save_file(layers, partial, metadata)
+            partial.chmod(0o644)  # safetensors keeps its files to their owner
 
     def __call__(self, windows: Floats) -> Floats:
         """Return probabilities (n, 5) float32 of windows (n, WINDOW) float32 mV, all finite."""
