@@ -15,7 +15,7 @@ import typer
 from test_structure import FLOORS
 
 from agent.analysis.beat_classifier import load_beat_classifier
-from agent.cli.app import app
+from agent.cli.app import KEYS_EPILOG, app
 from agent.cli.monitor import find_free_endpoint
 from agent.core import config as configuration
 from agent.core.config import Config
@@ -202,6 +202,16 @@ def test_the_glossary_is_in_order() -> None:
         keys.append(re.sub(r"[^a-z0-9]", "", match[1].lower()))
     assert len(keys) > 60
     assert keys == sorted(set(keys))
+
+
+def test_keys_in_the_readme_are_those_of_the_help() -> None:
+    """The table of keys has every key that the help names, and no other."""
+    table = README.read_text().split("| key | what it does |")[1].split("\n\n")[0]
+    firsts = "".join(line.split("|")[1] for line in table.splitlines()[1:] if line)
+    keys = {key.lower() for key in re.findall(r"`([^`]+)`", firsts)}
+    helped = {word for part in KEYS_EPILOG.removeprefix("Keys: ").split(", ") for word in part.split()}
+    assert keys <= helped
+    assert {word for word in helped if len(word.strip(".")) == 1} <= keys
 
 
 def readme_lines(start: str) -> list[str]:
