@@ -1,24 +1,25 @@
-"""Where the net lives: Apple's MPS first, then CUDA, then the CPU."""
+"""Where the net runs: Apple's MPS first, then CUDA, then the CPU."""
 
 import torch
 
 from model.errors import DeviceError
 
-DEVICES = ("auto", "mps", "cuda", "cpu")
-
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name, `auto` being the first there is. Raises DeviceError with those that can be used."""
-    there = [device for device, found in _available_devices().items() if found]
+    """Return the device of that name, or the first available one for `auto`.
+
+    Raises DeviceError, with the devices that can be used, if it is not available.
+    """
+    available = [device for device, usable in _available_devices().items() if usable]
     if name == "auto":
-        return torch.device(there[0])
-    if name not in there:
-        raise DeviceError(f"device {name!r} is not there: choose auto, {' or '.join(there)} (--device)")
+        return torch.device(available[0])
+    if name not in available:
+        raise DeviceError(f"device {name!r} is not available: choose auto, {' or '.join(available)} (--device)")
     return torch.device(name)
 
 
 def describe_device(device: torch.device) -> str:
-    """A short name of the device for people."""
+    """Return a short name of the device for people."""
     if device.type == "cuda":
         return f"CUDA ({torch.cuda.get_device_name(device)})"
     return {"mps": "MPS (Apple GPU)", "cpu": "CPU"}[device.type]

@@ -1,13 +1,13 @@
 """Every error a user can meet, each with the exit code the command line ends with.
 
-    EcgError             1   any other failure of ours
+    EcgError             1   any other failure of this program
     ├── ConfigError      3   config file, environment or option value
     ├── RecordError      4   a record, annotation file or embedded database that cannot be read
     ├── StreamError      5   no stream, or a stream that cannot be monitored
     │   └── FrameError       one malformed frame on the wire (counted and reported, never fatal)
     ├── EndpointError    6   an endpoint that cannot be bound or connected
     ├── CheckpointError  7   weights that are missing, broken or do not fit
-    ├── DeviceError      8   an accelerator that is not there
+    ├── DeviceError      8   an accelerator that is not available
     ├── TerminalError    9   a terminal the dashboard cannot use
     ├── RunError        10   a run folder that cannot be written or resumed
     └── SimulatorError  11   the simulator of the demo ended by itself
@@ -22,7 +22,7 @@ LONGEST_MESSAGE = 1000
 class EcgError(Exception):
     """Base of all errors with a message for the user: one line that says what to do.
 
-    What it quotes may come from anywhere: it is cut, and what cannot be printed becomes a question mark.
+    A message may quote text from anywhere, so it is shortened, and unprintable characters become question marks.
     """
 
     exit_code = 1
@@ -37,45 +37,63 @@ class EcgError(Exception):
 
 
 class ConfigError(EcgError):
+    """A config file, environment variable or option with a wrong value."""
+
     exit_code = 3
 
 
 class RecordError(EcgError):
+    """A record, annotation file or database that cannot be read."""
+
     exit_code = 4
 
 
 class StreamError(EcgError):
+    """A stream that is missing or cannot be monitored."""
+
     exit_code = 5
 
 
 class FrameError(StreamError):
-    pass
+    """One malformed frame on the wire: counted and reported, never fatal."""
 
 
 class EndpointError(EcgError):
+    """An endpoint that cannot be bound or connected."""
+
     exit_code = 6
 
 
 class CheckpointError(EcgError):
+    """Weights that are missing, broken or do not fit."""
+
     exit_code = 7
 
 
 class DeviceError(EcgError):
+    """An accelerator that is not available."""
+
     exit_code = 8
 
 
 class TerminalError(EcgError):
+    """A terminal that the dashboard cannot use."""
+
     exit_code = 9
 
 
 class RunError(EcgError):
+    """A run folder that cannot be written or resumed."""
+
     exit_code = 10
 
 
 class SimulatorError(EcgError):
+    """The simulator of the demo ended by itself."""
+
     exit_code = 11
 
 
-def clean_error_text(said: object) -> str:
-    """What a file or a parser of it says, as part of a message: short, in one line, and printable."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(str(said)[:400].split()))
+def clean_error_text(error: object) -> str:
+    """Return what a file, or the parser of one, reports as part of a message: short, on one line, and printable."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(error)[:400].split()))

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from model.records.annotations import AnnotationFile, read_annotations
 from model.records.resample import FS
-from model.records.wfdb_records import DATABASE
+from model.records.wfdb_records import DATABASE, EC57_CLASS_OF
 from model.rhythm.atrial_fibrillation import IrregularityDetector
-from model.scoring.beat_scores import EC57_CLASS_OF
 from model.scoring.ec57 import build_scored_span
 from model.scoring.episode_scores import (
     AF_EPISODES,
@@ -26,8 +25,8 @@ from model.scoring.episode_scores import (
 Numbers = NDArray[np.float64]
 Beats = list[tuple[int, str]]
 Random = np.random.Generator
-Told = list[tuple[int, int, int]]
-"""Episodes: onset, end, and the sample at which it was told."""
+Episodes = list[tuple[int, int, int]]
+"""Onset and end of each episode, and the sample at which it was reported."""
 
 MINUTES = 15
 COUNT = 1500
@@ -50,14 +49,14 @@ def placed(intervals: Numbers, labels: str = "N") -> Beats:
     return [(sample, labels[i % len(labels)]) for i, sample in enumerate(samples)]
 
 
-def early(random: Random, share: float, said: float) -> Beats:
-    """Premature atrial beats with a pause after each; of them the share `said` is called S."""
+def early(random: Random, share: float, share_called_s: float) -> Beats:
+    """Premature atrial beats with a pause after each, of which a share is called S."""
     intervals, labels = sinus(random), ["N"] * COUNT
     for i in np.flatnonzero(random.random(COUNT - 1) < share).tolist():
         if labels[i - 1] == "N":
             intervals[i] *= 0.65
             intervals[i + 1] *= 1.2
-            labels[i] = "S" if random.random() < said else "N"
+            labels[i] = "S" if random.random() < share_called_s else "N"
     return placed(intervals, "".join(labels))
 
 
@@ -74,7 +73,7 @@ def blocked(random: Random, stay: float, *lengths: float) -> Beats:
     return placed(np.array(lengths)[chosen] * np.exp(0.015 * random.standard_normal(COUNT)))
 
 
-def said(beats: Beats, random: Random, share: float) -> Beats:
+def call_early_beats_s(beats: Beats, random: Random, share: float) -> Beats:
     """A share of the beats that come early is called S."""
     steps = [after - before for (before, _), (after, _) in pairwise(beats)]
     short = [False, *(step < 0.85 * float(np.median(steps)) for step in steps)]
@@ -83,24 +82,24 @@ def said(beats: Beats, random: Random, share: float) -> Beats:
     ]
 
 
-def told(beats: Beats, judge: IrregularityDetector | None = None) -> Told:
-    """What is told of beats: one that is still on ends at the last beat."""
-    judge = judge or IrregularityDetector()
-    found: Told = []
+def detect(beats: Beats, detector: IrregularityDetector | None = None) -> Episodes:
+    """Return the episodes that a detector reports; an open one ends at the last beat."""
+    detector = detector or IrregularityDetector()
+    episodes: Episodes = []
     now: tuple[int, int] | None = None
     before: int | None = None
     for sample, label in beats:
-        judge.beat(sample, label, None if before is None else (sample - before) / FS)
+        detector.push(sample, label, None if before is None else (sample - before) / FS)
         before = sample
-        on, since = judge.state(sample)
+        on, since = detector.state(sample)
         if on and now is None:
             assert since is not None
             now = since, sample
         elif not on and now is not None:
-            assert judge.end is not None
-            found.append((now[0], judge.end, now[1]))
+            assert detector.end is not None
+            episodes.append((now[0], detector.end, now[1]))
             now = None
-    return found if now is None else [*found, (now[0], beats[-1][0], now[1])]
+    return episodes if now is None else [*episodes, (now[0], beats[-1][0], now[1])]
 
 
 IRREGULAR: dict[str, Callable[[Random], Beats]] = {
@@ -110,8 +109,8 @@ IRREGULAR: dict[str, Callable[[Random], Beats]] = {
     "fast": lambda r: placed(fibrillation(r, mean=0.4, spread=0.14)),
     "slow": lambda r: placed(fibrillation(r, mean=1.2, spread=0.22)),
     "with V": lambda r: placed(fibrillation(r), "NNNNNNV"),
-    "half of the early beats said S": lambda r: said(placed(fibrillation(r)), r, 0.5),
-    "all early beats said S": lambda r: said(placed(fibrillation(r, spread=0.25)), r, 1.0),
+    "half of the early beats called S": lambda r: call_early_beats_s(placed(fibrillation(r)), r, 0.5),
+    "all early beats called S": lambda r: call_early_beats_s(placed(fibrillation(r, spread=0.25)), r, 1.0),
 }
 REGULAR: dict[str, Callable[[Random], Beats]] = {
     "sinus": lambda r: placed(sinus(r)),
@@ -122,7 +121,7 @@ REGULAR: dict[str, Callable[[Random], Beats]] = {
     "paced": lambda r: pattern(r, 1.0, labels="Q"),
     "atrial beats": lambda r: early(r, 0.15, 0.5),
     "many atrial beats": lambda r: early(r, 0.35, 0.5),
-    "atrial beats said N": lambda r: early(r, 0.2, 0.0),
+    "atrial beats called N": lambda r: early(r, 0.2, 0.0),
     "atrial bigeminy": lambda r: pattern(r, 0.65, 1.35),
     "atrial trigeminy": lambda r: pattern(r, 1.0, 0.65, 1.3),
     "bigeminy": lambda r: pattern(r, 0.6, 1.4, labels="VN"),
@@ -138,22 +137,22 @@ REGULAR: dict[str, Callable[[Random], Beats]] = {
 @pytest.mark.parametrize("name", IRREGULAR)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_fibrillation_is_told_after_a_minute_and_stays(name: str, seed: int) -> None:
-    """It is told 60 to 95 s after it began, placed within 20 s of where it began, and does not come and go."""
+    """It is reported 60 to 95 s after it began, with an onset within 20 s of the true one, and does not come and go."""
     beats = IRREGULAR[name](np.random.default_rng(seed))
-    found = told(beats)
-    assert found
-    onset, _, at = found[0]
+    episodes = detect(beats)
+    assert episodes
+    onset, _, at = episodes[0]
     assert 60 <= at / FS <= 95
     assert onset / FS < 20
-    assert len(found) <= 2
-    assert sum(end - start for start, end, _ in found) > 0.9 * beats[-1][0]
+    assert len(episodes) <= 2
+    assert sum(end - start for start, end, _ in episodes) > 0.9 * beats[-1][0]
 
 
 @pytest.mark.parametrize("name", REGULAR)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_what_is_regular_or_has_a_pattern_is_none(name: str, seed: int) -> None:
     """Quarter hours of other rhythms give no fibrillation."""
-    assert told(REGULAR[name](np.random.default_rng(seed))) == []
+    assert detect(REGULAR[name](np.random.default_rng(seed))) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -164,58 +163,58 @@ def test_onset_and_end_are_found_in_retrospect(seed: int) -> None:
     middle = fibrillation(random, count=430)
     beats = placed(np.concatenate([before, middle, after]))
     start, end = float(before.sum()), float(before.sum() + middle.sum())
-    found = told(beats)
-    assert len(found) == 1
-    assert found[0][0] / FS == pytest.approx(start, abs=25)
-    assert found[0][1] / FS == pytest.approx(end, abs=25)
-    assert found[0][2] / FS == pytest.approx(start + 60, abs=30)
+    episodes = detect(beats)
+    assert len(episodes) == 1
+    assert episodes[0][0] / FS == pytest.approx(start, abs=25)
+    assert episodes[0][1] / FS == pytest.approx(end, abs=25)
+    assert episodes[0][2] / FS == pytest.approx(start + 60, abs=30)
 
 
 def test_half_a_minute_is_too_short() -> None:
-    """Forty irregular intervals in a regular rhythm are not told."""
+    """Forty irregular intervals in a regular rhythm are not reported."""
     random = np.random.default_rng(3)
     parts = [sinus(random)[:300], fibrillation(random, count=40), sinus(random)[:300]]
-    assert told(placed(np.concatenate(parts))) == []
+    assert detect(placed(np.concatenate(parts))) == []
 
 
 def test_a_gap_breaks_no_rhythm() -> None:
-    """A short gap in fibrillation is bridged; without a normal beat for three minutes nothing is told any more."""
+    """A short gap in fibrillation is bridged; after three minutes without a normal beat the episode is over."""
     beats = placed(fibrillation(np.random.default_rng(4), count=300))
-    judge = IrregularityDetector()
-    told(beats, judge)
+    detector = IrregularityDetector()
+    detect(beats, detector)
     last = beats[-1][0]
-    assert judge.state(last)[0]
-    judge.gap()
-    judge.beat(last + 5 * FS, "N", None)
-    judge.beat(last + 6 * FS, "N", 1.0)
-    assert judge.state(last + 6 * FS)[0]
-    assert not judge.state(last + 200 * FS)[0]
+    assert detector.state(last)[0]
+    detector.interrupt()
+    detector.push(last + 5 * FS, "N", None)
+    detector.push(last + 6 * FS, "N", 1.0)
+    assert detector.state(last + 6 * FS)[0]
+    assert not detector.state(last + 200 * FS)[0]
 
 
 def test_no_interval_reaches_across_a_gap() -> None:
     """After a gap an interval counts only between two beats that came after it."""
-    judge, other = IrregularityDetector(), IrregularityDetector()
+    detector, other = IrregularityDetector(), IrregularityDetector()
     regular = placed(sinus(np.random.default_rng(5)))
     for at, (sample, label) in enumerate(regular):
-        judge.beat(sample, label, (sample - regular[at - 1][0]) / FS if at else None)
+        detector.push(sample, label, (sample - regular[at - 1][0]) / FS if at else None)
         if at % 3 == 0:
-            judge.gap()
-            judge.beat(sample + 1, "V", 2.5)
-        assert not judge.state(sample)[0]
-    other.gap()
-    other.beat(0, "N", 0.8)
+            detector.interrupt()
+            detector.push(sample + 1, "V", 2.5)
+        assert not detector.state(sample)[0]
+    other.interrupt()
+    other.push(0, "N", 0.8)
     assert other.state(0) == (False, None)
 
 
 def test_a_reset_forgets() -> None:
     """After a reset nothing is known, and the next fibrillation takes its minute."""
     beats = placed(fibrillation(np.random.default_rng(6)))
-    judge = IrregularityDetector()
-    first = told(beats, judge)
-    judge.reset()
-    assert judge.state(beats[-1][0]) == (False, None)
-    assert judge.end is None
-    assert told(beats, judge) == first
+    detector = IrregularityDetector()
+    first = detect(beats, detector)
+    detector.start()
+    assert detector.state(beats[-1][0]) == (False, None)
+    assert detector.end is None
+    assert detect(beats, detector) == first
 
 
 intervals = st.lists(st.tuples(st.integers(1, 500), st.sampled_from("NNNNNNSVFQ")), max_size=400)
@@ -224,16 +223,18 @@ intervals = st.lists(st.tuples(st.integers(1, 500), st.sampled_from("NNNNNNSVFQ"
 @settings(deadline=None)
 @given(intervals, st.sets(st.integers(0, 400), max_size=5))
 def test_any_beats_are_taken(entries: list[tuple[int, str]], gaps: set[int]) -> None:
-    """Nothing that a detector may say is refused; what is told lies in the past, and ends after it began."""
-    judge, sample = IrregularityDetector(), 0
+    """Any sequence of beats is accepted; an episode lies in the past, and ends after it began."""
+    detector, sample = IrregularityDetector(), 0
     for at, (step, label) in enumerate(entries):
         sample += step
         if at in gaps:
-            judge.gap()
-        judge.beat(sample, label, None if at in gaps else step / FS)
-        on, since = judge.state(sample)
+            detector.interrupt()
+        detector.push(sample, label, None if at in gaps else step / FS)
+        on, since = detector.state(sample)
         assert on == (since is not None)
-        assert since is None or (since <= sample - 60 * FS and judge.end is not None and since <= judge.end <= sample)
+        assert since is None or (
+            since <= sample - 60 * FS and detector.end is not None and since <= detector.end <= sample
+        )
 
 
 def reference(name: str) -> AnnotationFile:
@@ -241,28 +242,30 @@ def reference(name: str) -> AnnotationFile:
 
 
 def of_reference(notes: AnnotationFile) -> tuple[Beats, AnnotationFile]:
-    """The beats of a reference at 125 Hz, and what is told of them as rhythm labels of the record."""
+    """Return the beats of a reference at 125 Hz, and the reported episodes as rhythm labels at the record's rate."""
     beats = [
         (round(s * FS / 360), EC57_CLASS_OF[y])
         for s, y in zip(notes.samples, notes.symbols, strict=True)
         if y in EC57_CLASS_OF
     ]
-    marks = [entry for start, end, _ in told(beats) for entry in ((start, "(AFIB"), (end, "(N"))]
+    marks = [entry for start, end, _ in detect(beats) for entry in ((start, "(AFIB"), (end, "(N"))]
     samples, texts = zip(*marks, strict=True) if marks else ((), ())
     at = tuple(round(sample * 360 / FS) for sample in samples)
     return beats, AnnotationFile(at, ("+",) * len(at), (0,) * len(at), tuple(texts))
 
 
 def test_the_records_with_fibrillation() -> None:
-    """On the reference's own beats: nine tenths of the time with fibrillation, and of what is told."""
+    """On the reference's own beats, sensitivity and predictivity of the time with fibrillation are nine tenths."""
     names = ("201", "202", "203", "210", "217", "219", "221", "222")
-    found: dict[str, list[EpisodeCounts]] = {kind.name: [] for kind in (AF_EPISODES, AF_WITHOUT_FLUTTER, AF_OR_FLUTTER)}
+    episodes: dict[str, list[EpisodeCounts]] = {
+        kind.name: [] for kind in (AF_EPISODES, AF_WITHOUT_FLUTTER, AF_OR_FLUTTER)
+    }
     for name in names:
         notes = reference(name)
         _, test = of_reference(notes)
         for kind in (AF_EPISODES, AF_WITHOUT_FLUTTER, AF_OR_FLUTTER):
-            found[kind.name].append(compare_episodes(notes, test, kind, build_scored_span(360.0, 650_000)))
-    shares = {name: gross_episode_counts(counts).percent() for name, counts in found.items()}
+            episodes[kind.name].append(compare_episodes(notes, test, kind, build_scored_span(360.0, 650_000)))
+    shares = {name: gross_episode_counts(counts).percent() for name, counts in episodes.items()}
     assert (shares["AF"]["duration_se"] or 0) > 90
     assert (shares["AF, AFL left out"]["duration_ppv"] or 0) > 85
     assert (shares["AF or AFL"]["duration_ppv"] or 0) > 88
@@ -272,4 +275,4 @@ def test_the_records_with_fibrillation() -> None:
 def test_records_with_other_rhythms(name: str) -> None:
     """Ectopy, sinus arrhythmia, block and pauses of patients without fibrillation give none."""
     beats, _ = of_reference(reference(name))
-    assert told(beats) == []
+    assert detect(beats) == []

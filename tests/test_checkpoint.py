@@ -40,7 +40,7 @@ def valid(net: BeatNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def changed(valid: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Writes the checkpoint with other entries in its card, or other tensors."""
+    """Write the checkpoint with other entries in its card, or other tensors."""
 
     def write(entries: dict[str, Any] | None = None, tensors: dict[str, Tensor] | None = None) -> Path:
         with safetensors.safe_open(valid, framework="pt") as file:
@@ -108,7 +108,7 @@ def test_saving_is_one_step(net: BeatNet, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_missing(tmp_path: Path) -> None:
-    """A file that is not there, or a folder, is refused."""
+    """A missing file, or a folder, is refused."""
     refused(tmp_path / "nothing.safetensors", "cannot read weights .*nothing")
     refused(tmp_path, "cannot read weights")
 
@@ -143,7 +143,7 @@ def test_huge(tmp_path: Path) -> None:
 
 
 def test_foreign_safetensors(valid: Path, tmp_path: Path) -> None:
-    """A safetensors file without our description is named as such."""
+    """A safetensors file without a description of ecg-agent is reported as such."""
     save_file(load_file(valid), tmp_path / "bare")
     refused(tmp_path / "bare", "no checkpoint of ecg-agent")
     save_file(load_file(valid), tmp_path / "other", {"format": "pt"})
@@ -152,7 +152,7 @@ def test_foreign_safetensors(valid: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"name": 1}', '{"training": ' + "[" * 100_000], ids=range(6))
 def test_broken_description(valid: Path, tmp_path: Path, text: str) -> None:
-    """A description that is no JSON, or not that of a checkpoint, is refused."""
+    """A description that is not JSON, or not that of a checkpoint, is refused."""
     save_file(load_file(valid), tmp_path / "broken", {"ecg-agent": text})
     refused(tmp_path / "broken", "broken description")
 
@@ -193,7 +193,7 @@ def test_wrong_card(changed: Callable[..., Path], entries: dict[str, Any], reaso
     ],
 )
 def test_impossible_sizes(changed: Callable[..., Path], size: dict[str, Any]) -> None:
-    """Sizes of which no net can be built are refused, at once."""
+    """Impossible sizes of a net are refused at once."""
     refused(changed({"size": asdict(NetSize()) | size}), "impossible size|broken description")
 
 
@@ -240,7 +240,7 @@ def test_missing_tensor(valid: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_not_finite(changed: Callable[..., Path], value: float) -> None:
-    """Weights that are no numbers are refused."""
+    """Weights that are not finite are refused."""
     refused(changed(tensors={"output.bias": torch.tensor([0, 0, value, 0, 0])}), "not finite")
 
 
@@ -252,7 +252,7 @@ def test_not_finite(changed: Callable[..., Path], value: float) -> None:
 @example([(7, 255)], None)
 @example([(0, 0)], None)
 def test_damaged_files(valid: Path, tmp_path: Path, changes: list[tuple[int, int]], left: int | None) -> None:
-    """A file with changed bytes, most of them in its description, or cut anywhere, loads or is refused, no more."""
+    """A file with changed bytes, most of them in its description, or a truncated one either loads or is refused."""
     content = bytearray(valid.read_bytes())
     for position, value in changes:
         content[position] = value
@@ -264,7 +264,7 @@ def test_damaged_files(valid: Path, tmp_path: Path, changes: list[tuple[int, int
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=500))
 def test_random_bytes(tmp_path: Path, content: bytes) -> None:
-    """Bytes that are no safetensors file are refused."""
+    """Bytes that are not a safetensors file are refused."""
     (tmp_path / "random").write_bytes(content)
     with pytest.raises(CheckpointError):
         load_checkpoint(tmp_path / "random", CPU)

@@ -50,7 +50,7 @@ def context(net: ContextNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def changed(context: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Writes the checkpoint with other entries in its card."""
+    """Write the checkpoint with other entries in its card."""
 
     def write(**entries: Any) -> Path:
         with safetensors.safe_open(context, framework="pt") as file:
@@ -84,7 +84,7 @@ def test_the_monitor_takes_it(net: ContextNet, context: Path) -> None:
 
 
 def test_load_beat(context: Path, tmp_path: Path) -> None:
-    """Who needs a net of cut beats is told in one line that this is none; a net of cut beats is given."""
+    """A caller that needs a net of cut beats gets one, or an error of one line for a net of the other kind."""
     with pytest.raises(CheckpointError, match=r"^weights \S+ are of the live monitor's net, .*: choose others$"):
         load_beat_net(context, CPU)
     save_checkpoint(tmp_path / "beat", build_beat(NetSize(), CPU), ModelCard("beat", NetSize(), {}, {}))
@@ -146,7 +146,7 @@ def test_tensors_of_the_other_kind(net: ContextNet, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_not_finite(context: Path, tmp_path: Path, value: float) -> None:
-    """Numbers that are none are refused, in what the net divides by, too."""
+    """Values that are not finite are refused, also in the divisor of the numbers."""
     with safetensors.safe_open(context, framework="pt") as file:
         metadata = file.metadata()
     tensors = load_file(context)

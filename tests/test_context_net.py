@@ -38,7 +38,7 @@ def some_beats(count: int, seed: int = 1) -> Tensor:
 
 @torch.inference_mode()
 def test_quick_is_the_same() -> None:
-    """The net for inference gives the very scores of the net, for one beat and for many."""
+    """The net for inference gives exactly the scores of the net, for one beat and for many."""
     for seed in range(3):
         net, beats = new_net(seed), some_beats(64)
         quick = ContextInferenceNet(net)
@@ -78,7 +78,7 @@ def test_folding_keeps_the_function() -> None:
 
 @torch.inference_mode()
 def test_how_the_heads_are_heard() -> None:
-    """Log-odds of V against N or S are the mean of both heads'; all else is as the first head says."""
+    """Log-odds of V against N or S are the mean of both heads'; all else is the first head's."""
     net, beats = new_net(4), some_beats(40)
     first, second = (torch.softmax(scores.double(), 1) for scores in net.heads(beats))
     found = net(beats).double()
@@ -109,7 +109,7 @@ def test_the_second_head_sees_no_wave() -> None:
 
 @torch.inference_mode()
 def test_numbers_are_standardised() -> None:
-    """Numbers at their mean and spread are to the net what it would see with a mean of 0 and a spread of 1."""
+    """The net standardises numbers by their mean and spread."""
     net, plain, beats = new_net(), new_net(), some_beats(8)
     plain.mean.zero_()
     plain.spread.fill_(1)
@@ -121,7 +121,7 @@ def test_numbers_are_standardised() -> None:
 
 @torch.inference_mode()
 def test_every_input_counts() -> None:
-    """Each channel, and each number, changes what is said."""
+    """Each channel, and each number, changes the output."""
     net, beats = new_net(), some_beats(1)
     places = [slice(i * WAVE, (i + 1) * WAVE) for i in range(CHANNELS)] + [
         slice(WAVES + i, WAVES + i + 1) for i in range(len(FEATURES))
@@ -135,7 +135,7 @@ def test_every_input_counts() -> None:
 
 @torch.inference_mode()
 def test_shapes() -> None:
-    """Beats (n, INPUTS) become log-probabilities of five classes and of no beat; the waves leave a few samples."""
+    """Beats (n, INPUTS) become log-probabilities of five classes and of no beat; the waves keep a few samples."""
     net = new_net()
     assert net(some_beats(3)).shape == ContextInferenceNet(net)(some_beats(3)).shape == (3, 6)
     x = torch.relu(net.conv(some_beats(2)[:, :WAVES].reshape(2, CHANNELS, 1, WAVE)))

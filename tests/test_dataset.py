@@ -23,7 +23,7 @@ def beats() -> BeatSet:
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data set of the record 100 alone, and the folder where it is kept."""
+    """A data set of record 100 alone, and its cache folder."""
     monkeypatch.setattr(wfdb_records, "embedded_records", lambda: ("100",))
     monkeypatch.setenv("ECG_AGENT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -82,7 +82,7 @@ def test_sides_are_disjoint(beats: BeatSet) -> None:
 
 
 def test_same_beats_on_the_sides_of_the_published_split(beats: BeatSet) -> None:
-    """The published split drops N beats from the training side and leaves all else as it was."""
+    """Dropping N beats from the training side of the published split leaves all else unchanged."""
     train, test = dataset.split_at_random(beats, seed=3)
     split = dataset.split_beat_set(beats, "random", seed=3, drop_normal=1_000)
     assert equal(split.test, beats.take(test))
@@ -120,7 +120,7 @@ def test_cache(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"garbage" * 100, None], ids=["empty", "PK", "garbage", "cut"])
 def test_broken_cache(small: Path, content: bytes | None) -> None:
-    """A cache file that is empty, cut short or garbage is made again."""
+    """A cache file that is empty, truncated or garbage is built again."""
     built = dataset.load_beat_set()
     (path,) = small.iterdir()
     whole = path.read_bytes()
@@ -143,7 +143,7 @@ def test_flipped_bit_in_the_cache(small: Path) -> None:
 def test_cache_that_cannot_be_written(
     small: Path, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the cache folder cannot be made, the beats are built all the same."""
+    """If the cache folder cannot be created, the beats are built all the same."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("ECG_AGENT_CACHE", str(tmp_path / folder))
     assert len(dataset.load_beat_set()) == 2272
@@ -151,7 +151,7 @@ def test_cache_that_cannot_be_written(
 
 
 def test_unwritable_cache_file(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where writing fails half-way, the beats are there and no half file is left."""
+    """If writing fails half-way, the beats are returned and no partial file is left."""
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
@@ -181,7 +181,7 @@ def test_patients_apart(beats: BeatSet) -> None:
 
 
 def test_the_same_share_is_dropped(beats: BeatSet) -> None:
-    """Where the training side has other N beats than the published one, the same share of them is dropped."""
+    """If the training side has another number of N beats than the published one, the same share is dropped."""
     split = dataset.split_beat_set(beats, "inter-patient", seed=0, drop_normal=65_000)
     assert split.train.counts()["N"] == round(45845 * (1 - 65_000 / 72_471))
     assert split.test.counts()["N"] == 44238
@@ -189,7 +189,7 @@ def test_the_same_share_is_dropped(beats: BeatSet) -> None:
 
 @pytest.mark.parametrize("protocol", dataset.SPLIT_PROTOCOLS)
 def test_folds_part_the_training_side(beats: BeatSet, protocol: str) -> None:
-    """The folds hold each training beat once and no test beat; each has beats of the great classes."""
+    """The folds contain each training beat once and no test beat; each has beats of the large classes."""
     rows = BeatSet(np.arange(len(beats), dtype=np.float32)[:, None], beats.labels, beats.records)
     whole = dataset.split_beat_set(rows, protocol, 0, 0)
     folds = [dataset.split_beat_set(rows, protocol, 0, 0, fold) for fold in range(dataset.FOLD_COUNT)]

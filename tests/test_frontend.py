@@ -34,13 +34,13 @@ def test_cut_length(r_peaks: list[int], samples: int) -> None:
 
 
 def test_first_beat() -> None:
-    """A beat with none before it, or none in the ten seconds before it, is cut as if its RR interval was a second."""
+    """A beat without another in the ten seconds before it is cut as if its RR interval were a second."""
     assert cut_length([4711]) == 150
     assert cut_length([0, 1251]) == 150
 
 
 def test_ten_seconds_count() -> None:
-    """An RR interval counts where both its beats lie in the 1250 samples before the beat, the bound included."""
+    """An RR interval counts if both its beats lie in the 1250 samples before the beat, the bound included."""
     assert cut_length([0, 50, 1250]) == cut_length([50, 1250])
     assert cut_length([0, 100, 150, 200, 1250]) == 90  # median of 100, 50, 50, 1050 is 75
     assert cut_length([0, 100, 150, 200, 1251]) == 60  # median of 50, 50, 1051 is 50
@@ -89,7 +89,7 @@ def test_flat_cuts(level: float, samples: int) -> None:
 
 @pytest.mark.parametrize("rubbish", [np.nan, np.inf, -np.inf, 1e30, -1e30])
 def test_what_comes_after_does_not_matter(rubbish: float) -> None:
-    """Samples after the length of a cut, even such as are no numbers, change nothing."""
+    """Samples after the length of a cut change nothing, not even NaN."""
     lengths = np.arange(20) * 9 + 1
     inside = np.arange(BEAT_SAMPLES) < lengths[:, None]
     dirty = np.where(inside, windows(), rubbish).astype(np.float32)
@@ -131,7 +131,7 @@ def test_inputs_are_not_changed() -> None:
 
 
 def test_cut_of_a_lead() -> None:
-    """Beats are cut from the R peak on; at the end of the lead only what is there belongs to the cut."""
+    """Beats are cut from the R peak on; at the end of the lead the cut is shorter."""
     ramp = np.arange(BEAT_SAMPLES, dtype=np.float32)
     first, last = cut_beats(np.arange(400, dtype=np.float32), np.array([100, 390]))
     assert np.array_equal(first, np.where(ramp < 150, ramp / 149, 0))

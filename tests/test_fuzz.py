@@ -358,7 +358,7 @@ def test_annotations_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "a.zero").symlink_to("/dev/zero")
     with (tmp_path / "a.huge").open("wb") as file:
         file.truncate(LARGEST_ANNOTATION_FILE + 1)
-    for ending, reason in (("pipe", "no file"), ("zero", "no file"), ("huge", "too many")):
+    for ending, reason in (("pipe", "not a file"), ("zero", "not a file"), ("huge", "it has over")):
         with pytest.raises(RecordError, match=reason):
             read_annotations(tmp_path, "a", ending, 360.0)
 

@@ -41,14 +41,14 @@ def wavy(seconds: float, *waves: tuple[float, float], mean: float = 0.9) -> NNIn
 
 def test_time_domain_by_hand() -> None:
     """800, 810, 790, 860, 740: mean 800; squares 100 + 100 + 3600 + 3600; steps 10, -20, 70, -120."""
-    found = measure_time_domain(of([800, 810, 790, 860, 740]))
-    assert found is not None
-    assert found.mean == pytest.approx(800)
-    assert found.sdnn == pytest.approx((7400 / 4) ** 0.5)
-    assert found.rmssd == pytest.approx(((100 + 400 + 4900 + 14_400) / 4) ** 0.5)
-    assert found.pnn50 == pytest.approx(50)
-    assert found.sdann is None
-    assert found.sdnn_index is None
+    measured = measure_time_domain(of([800, 810, 790, 860, 740]))
+    assert measured is not None
+    assert measured.mean == pytest.approx(800)
+    assert measured.sdnn == pytest.approx((7400 / 4) ** 0.5)
+    assert measured.rmssd == pytest.approx(((100 + 400 + 4900 + 14_400) / 4) ** 0.5)
+    assert measured.pnn50 == pytest.approx(50)
+    assert measured.sdann is None
+    assert measured.sdnn_index is None
 
 
 def test_triangular_index_by_hand() -> None:
@@ -59,19 +59,19 @@ def test_triangular_index_by_hand() -> None:
 def test_sdann_and_index_by_hand() -> None:
     """Three segments of five minutes at 800, 900 and 1000 ms: their means deviate by 100, none within itself."""
     rr = [800.0] * 375 + [900.0] * 333 + [1000.0] * 300
-    found = measure_time_domain(of(rr))
-    assert found is not None
-    assert found.sdann == pytest.approx(100, abs=1.5)
-    assert found.sdnn_index == pytest.approx(0, abs=8)
-    assert found.sdnn == pytest.approx(np.std(rr, ddof=1))
+    measured = measure_time_domain(of(rr))
+    assert measured is not None
+    assert measured.sdann == pytest.approx(100, abs=1.5)
+    assert measured.sdnn_index == pytest.approx(0, abs=8)
+    assert measured.sdnn == pytest.approx(np.std(rr, ddof=1))
 
 
 def test_poincare_by_hand() -> None:
     """Pairs (800, 820), (820, 780), (780, 840): across 20, -40, 60 and along 1620, 1600, 1620, over root 2."""
-    found = measure_poincare(of([800, 820, 780, 840]))
-    assert found is not None
-    assert found.sd1 == pytest.approx(np.std([20, -40, 60], ddof=1) / 2**0.5)
-    assert found.sd2 == pytest.approx(np.std([1620, 1600, 1620], ddof=1) / 2**0.5)
+    measured = measure_poincare(of([800, 820, 780, 840]))
+    assert measured is not None
+    assert measured.sd1 == pytest.approx(np.std([20, -40, 60], ddof=1) / 2**0.5)
+    assert measured.sd2 == pytest.approx(np.std([1620, 1600, 1620], ddof=1) / 2**0.5)
 
 
 def test_what_is_no_nn_interval() -> None:
@@ -88,7 +88,7 @@ def test_what_is_no_nn_interval() -> None:
 
 
 def test_nothing_to_measure() -> None:
-    """Without beats, with one, with two: no figure, or only those that there can be."""
+    """Too few beats give no measure, or only those that are defined."""
     nothing = np.zeros(0)
     empty = select_nn_intervals(nothing, nothing, np.zeros(0, bool))
     assert len(empty) == 0
@@ -106,41 +106,41 @@ def test_nothing_to_measure() -> None:
 @pytest.mark.parametrize(("hz", "band"), [(0.02, "VLF"), (0.1, "LF"), (0.25, "HF"), (0.33, "HF")])
 def test_power_of_a_known_wave(hz: float, band: str) -> None:
     """A sine of 30 ms has 450 ms², nearly all of it in its own band."""
-    found = measure_nn_spectrum(wavy(1500, (hz, 30.0)))
-    assert found is not None
-    assert found.segments == 5
-    assert found.power(band) == pytest.approx(450, rel=0.08)
-    assert sum(found.power(other) for other in HRV_BANDS if other != band) < 25
-    assert FREQUENCIES[found.density.argmax()] == pytest.approx(hz, abs=STEP_HZ)
+    measured = measure_nn_spectrum(wavy(1500, (hz, 30.0)))
+    assert measured is not None
+    assert measured.segments == 5
+    assert measured.power(band) == pytest.approx(450, rel=0.08)
+    assert sum(measured.power(other) for other in HRV_BANDS if other != band) < 25
+    assert FREQUENCIES[measured.density.argmax()] == pytest.approx(hz, abs=STEP_HZ)
 
 
 def test_ratio_of_two_waves() -> None:
     """LF of 40 ms and HF of 20 ms: four to one."""
-    found = measure_nn_spectrum(wavy(3000, (0.09, 40.0), (0.3, 20.0)))
-    assert found is not None
-    assert found.ratio == pytest.approx(4.0, rel=0.15)
+    measured = measure_nn_spectrum(wavy(3000, (0.09, 40.0), (0.3, 20.0)))
+    assert measured is not None
+    assert measured.ratio == pytest.approx(4.0, rel=0.15)
 
 
 def test_white_noise_is_flat() -> None:
-    """Of intervals that jump by chance the whole spectrum holds the variance below 0.4 Hz."""
+    """For random intervals the whole spectrum has the variance below 0.4 Hz."""
     chance = np.random.default_rng(3)
     rr = 0.8 + 0.02 * chance.standard_normal(40_000)
     nn = NNIntervals(np.cumsum(rr), rr, np.ones(len(rr), bool), 1.0)
-    found = measure_nn_spectrum(nn)
-    assert found is not None
+    measured = measure_nn_spectrum(nn)
+    assert measured is not None
     expected = 400 * 2 * 0.8
-    assert found.density.mean() == pytest.approx(expected, rel=0.05)
-    assert found.power("HF") == pytest.approx(expected * 0.25, rel=0.08)
+    assert measured.density.mean() == pytest.approx(expected, rel=0.05)
+    assert measured.power("HF") == pytest.approx(expected * 0.25, rel=0.08)
 
 
 def test_a_segment_with_a_hole_does_not_count() -> None:
-    """Two minutes missing of five: neither its spectrum nor, past half, its mean."""
+    """A segment of which two of five minutes are missing has no spectrum, and past half no mean."""
     nn = wavy(600, (0.1, 30.0))
     there = (nn.at_s < 400) | (nn.at_s > 520)
     cut = NNIntervals(nn.at_s[there], nn.nn_s[there], nn.follows[there], 1.0)
-    found = measure_nn_spectrum(cut)
-    assert found is not None
-    assert found.segments == 1
+    measured = measure_nn_spectrum(cut)
+    assert measured is not None
+    assert measured.segments == 1
     assert measure_time_domain(cut).sdann is not None  # type: ignore[union-attr]
 
 
@@ -156,8 +156,10 @@ def test_any_series_has_figures_or_none(rr_ms: list[float], data: st.DataObject)
     labels = data.draw(st.text("NV", min_size=len(rr_ms) + 1, max_size=len(rr_ms) + 1))
     nn = of(rr_ms, labels)
     assert 0 <= nn.share <= 1
-    found = measure_time_domain(nn)
-    for value in () if found is None else (found.mean, found.sdnn, found.rmssd, found.pnn50, found.triangular):
+    measured = measure_time_domain(nn)
+    for value in (
+        () if measured is None else (measured.mean, measured.sdnn, measured.rmssd, measured.pnn50, measured.triangular)
+    ):
         assert value is None or (np.isfinite(value) and value >= 0)
     cloud = measure_poincare(nn)
     assert cloud is None or (np.isfinite(cloud.sd1) and np.isfinite(cloud.sd2))

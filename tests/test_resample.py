@@ -18,7 +18,7 @@ def noise(samples: int, leads: int = 2) -> NDArray[np.float64]:
 
 
 def stream(signal: NDArray[np.float64], fs: float, sizes: list[int], start: int = 0) -> NDArray[np.float64]:
-    """All outputs from `start` on, the signal pushed in chunks whose sizes go round."""
+    """Return all outputs from `start` on of a signal pushed in chunks whose sizes repeat."""
     resampler = Resampler(fs, signal.shape[1], start)
     position, parts = resampler.first_input, []
     for size in cycle(sizes):
@@ -63,7 +63,7 @@ def test_any_chunks_from_any_start(fs: float, start: int, sizes: list[int]) -> N
 
 @pytest.mark.parametrize("fs", RATES)
 def test_first_input(fs: float) -> None:
-    """A stream that starts late asks for no input much earlier than its filter reaches."""
+    """A stream that starts late needs no input much earlier than its filter reaches."""
     resampler = Resampler(fs, 1, 10_000)
     reach = resampler.first_input + 10 * max(resampler.up, resampler.down) / resampler.up + 2 * resampler.down
     assert resampler.first_input <= 10_000 * fs / FS <= reach + 1
@@ -105,7 +105,7 @@ def test_nothing_in_nothing_out() -> None:
 @pytest.mark.parametrize("fs", [125, 360])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_inputs_are_not_changed(fs: float, dtype: str) -> None:
-    """What is pushed stays as it was, and changing it or an output later changes no other output."""
+    """Pushed arrays stay unchanged, and changing them or an output later changes no other output."""
     signal = noise(1_000).astype(dtype)
     expected = stream(signal, fs, [1_000])
     resampler, outputs = Resampler(fs, 2), []

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from model.errors import CheckpointError
 from model.records.resample import FS
 from model.records.wfdb_records import open_record, read_reference
+from model.scoring.episode_scores import EpisodeSpan
 from model.waveform import synthetic_waveforms as made
 from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers, sampling_probabilities
 from model.waveform.episode_rule import ONSET_LAG, DetectedEpisode, EpisodeRule, detect_episodes
@@ -64,13 +65,13 @@ def test_what_repeats_slowly_is_no_tachycardia() -> None:
 
 
 def test_episodes_are_compared_by_overlap_and_duration() -> None:
-    reference = [(10 * FS, 20 * FS), (50 * FS, 52 * FS)]
+    reference = [EpisodeSpan(10 * FS, 20 * FS), EpisodeSpan(50 * FS, 52 * FS)]
     test = [
         DetectedEpisode(12 * FS, 15 * FS, 22 * FS),
         DetectedEpisode(70 * FS, 72 * FS, 80 * FS),
         DetectedEpisode(90 * FS, 92 * FS, 95 * FS),
     ]
-    counts = count_episode_matches(reference, [(75 * FS, 76 * FS)], test, 3600 * FS)
+    counts = count_episode_matches(reference, [EpisodeSpan(75 * FS, 76 * FS)], test, 3600 * FS)
     assert counts.figures() == pytest.approx(
         {
             "episodes": 2,

@@ -73,7 +73,7 @@ class BedAlarmRules:
         self.manager.start(bed, run, first)
         self._technical.start(first)
         self._vf_vt.start()
-        self._irregular.reset()
+        self._irregular.start()
         self._see_again(first)
         self._running = True
         return self.manager.take()
@@ -90,7 +90,7 @@ class BedAlarmRules:
             else:
                 self._rate.beat(beat)
             self._ectopy.beat(beat)
-            self._irregular.beat(beat.sample, beat.label, beat.rr_s)
+            self._irregular.push(beat.sample, beat.label, beat.rr_s)
             self._new_beat = True
         return self.manager.take()
 
@@ -160,7 +160,7 @@ class BedAlarmRules:
     def _lose_sight(self, sample: int) -> None:
         """From `sample` on nothing is seen of the heart."""
         self.manager.lose_sight(sample + self._lost)
-        self._irregular.gap()
+        self._irregular.interrupt()
 
     def _see_again(self, sample: int) -> None:
         """From `sample` on the heart is seen again: nothing reaches back over the interruption."""
@@ -176,7 +176,7 @@ class BedAlarmRules:
         self.manager.suspend()
         self._rate.interrupt()
         self._ectopy.interrupt()
-        self._irregular.reset()
+        self._irregular.start()
 
     def _check_irregularity(self, now: int) -> None:
         """Raise or clear atrial fibrillation: normal RR intervals that are irregular for long enough."""

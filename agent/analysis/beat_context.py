@@ -90,7 +90,7 @@ class BeatContextBuilder:
     def start(self, row: int, run: RunStart) -> None:  # noqa: ARG002  # a patient is like any other
         """Begin a run, which may be another patient's: its templates are learnt from its own beats."""
         self._restart_at_gap(row)
-        self._templates.reset(row)
+        self._templates.start(row)
 
     def interrupt(self, row: int, interruption: Interruption) -> None:
         """Let no RR interval reach over the interruption. Templates stay: it is the same patient."""

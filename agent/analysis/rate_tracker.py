@@ -20,6 +20,7 @@ from agent.core.config import RhythmConfig
 from agent.core.messages import Beat, RhythmSummary
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
+from model.rhythm.hrv import measure_rmssd, measure_sdnn
 
 
 class _RateRow:
@@ -115,7 +116,5 @@ def mean_heart_rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None
 
 def _rmssd_and_sdnn(nn_ms: NDArray[np.float64]) -> tuple[float | None, float | None]:
     """RMSSD and SDNN of NN intervals (n,) in milliseconds, NaN between two that are not adjacent."""
-    differences = np.diff(nn_ms)
-    known, differences = nn_ms[~np.isnan(nn_ms)], differences[~np.isnan(differences)]
-    rmssd = float(np.sqrt(np.mean(differences**2))) if len(differences) else None
-    return rmssd, float(np.std(known, ddof=1)) if len(known) > 1 else None
+    steps = np.diff(nn_ms)
+    return measure_rmssd(steps[~np.isnan(steps)]), measure_sdnn(nn_ms[~np.isnan(nn_ms)])

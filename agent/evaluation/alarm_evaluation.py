@@ -174,7 +174,7 @@ def evaluate_record_alarms(task: RecordTask, output: PipelineOutput, config: Con
     scored = [alarm for alarm in alarms if alarm.announced >= start]
     episodes = {kind.name: compare_episodes(reference, test, kind, part) for kind in SCORED_EPISODES}
     audible = {
-        kind.name: compare_episodes(reference, test, kind, part, unheard=NOISE_LABELS) for kind in SCORED_EPISODES
+        kind.name: compare_episodes(reference, test, kind, part, excluded=NOISE_LABELS) for kind in SCORED_EPISODES
     }
     return RecordAlarmResult(
         record=record.name,

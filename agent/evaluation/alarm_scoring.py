@@ -30,7 +30,8 @@ from agent.core.config import AlarmConfig, Config
 from agent.core.messages import Alarm, AlarmCondition
 from model.records.annotations import AnnotationFile
 from model.records.resample import FS
-from model.scoring.beat_scores import EC57_CLASS_OF, round_to_samples
+from model.records.wfdb_records import EC57_CLASS_OF
+from model.scoring.beat_scores import round_to_samples
 from model.scoring.episode_scores import (
     AF_OR_FLUTTER,
     NOISE_LABELS,

@@ -42,7 +42,7 @@ from model.records.wfdb_records import (
     read_record_samples,
 )
 from model.scoring.beat_scores import BeatPair, ScoredSpan, compare_beats, round_to_samples
-from model.scoring.ec57 import RecordScore, scorable_beats, score
+from model.scoring.ec57 import RecordScore, scorable_beats, score_record
 
 if TYPE_CHECKING:
     from agent.analysis.beat_classifier import BeatClassifier
@@ -233,7 +233,7 @@ def _evaluate_record_beats(
         notes = annotate_beats(output.beats, record.fs)
         write_output_file(folder / f"{record.name}.{options.annotator}", encode_annotations(notes))
     test = read_whole_annotations(folder, record, options.annotator)
-    scored = score(record.name, task.reference, test, part)
+    scored = score_record(record.name, task.reference, test, part)
     matched = [
         pair for pair in compare_beats(task.reference, test, part)[1] if pair.reference_index >= 0 <= pair.test_index
     ]

@@ -1,1 +1,1 @@
-"""What a net is fed of a beat, and what is made of its answer; NumPy only."""
+"""From beats to the inputs of a net, and from its outputs to the class of a beat; NumPy only."""

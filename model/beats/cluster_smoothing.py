@@ -1,10 +1,10 @@
-"""From what the net says of one beat to what is said of it: the beats of its shape before it have a voice.
+"""The class of a beat, from the net's output for it and for the earlier beats of the same shape.
 
-A single beat in noise is easily taken for a ventricular one. Beats of one shape are of one origin, so the log-odds of
-V are drawn towards their mean over the earlier beats of the cluster; whether a beat that is not ventricular came early
-is a matter of that beat alone. In noise a shape tells little: there V and S are said only of shapes that were known
-before, the others become Q, unclassifiable. The constants were chosen on DS1, as it is and in noise
-(`docs/decisions.md`).
+In noise, a net easily takes a single beat for a ventricular one. Beats of one shape have one origin, so the log-odds
+of V are drawn towards their mean over the earlier beats of the cluster. Whether any other beat came early (S or N)
+depends on that beat alone, so the rest is not smoothed. In noise a shape is unreliable: only shapes that were known
+before can be V or S there, the others become Q, unclassifiable. The constants were chosen on DS1, with and without
+added noise (`docs/decisions.md`).
 """
 
 from math import exp, log1p
@@ -13,33 +13,32 @@ from model.records.wfdb_records import CLASSES
 
 N, S, V, Q = (CLASSES.index(name) for name in "NSVQ")
 NO_BEAT = len(CLASSES)
-"""Place of the outcome that the detector was wrong, after those of the classes."""
+"""Index of the outcome "no beat, the detector was wrong", after those of the classes."""
 CLASS_BIAS = (0.0, -2.0, -0.2, -1.0, -1.0, -2.5)
-"""Added to the net's logarithms: what is rare in training as in life is not to be said lightly."""
+"""Added to the net's log-probabilities of the classes and of no beat: rare outcomes need stronger evidence."""
 CLUSTER_SHARE, HALF_SHARE_BEATS = 0.8, 3
-"""Of the log-odds of V so much is the cluster's; half of that after so many beats."""
+"""Weight of the cluster in the log-odds of V, and the number of beats after which it has half of that weight."""
 MOST_LOG_ODDS = 6.0
-"""No beat says more than this."""
+"""The log-odds of one beat are clipped to this, so that no single beat dominates a mean."""
 CLUSTER_MEMORY = 200
 """Beats over which a cluster's mean is taken."""
 NOISY_LEVEL = 0.3
-"""Level of noise (`model.beats.templates`) from which on the signal is noisy: in DS1 as it is 1 % of the beats are
-above it."""
+"""Noise level (`model.beats.templates`) above which the signal is noisy: 1 % of the beats of DS1 are above it."""
 NOISE_BIAS = 1.0
-"""Added to the logarithm of no beat in noise."""
+"""Added to the log-probability of no beat in noise."""
 KNOWN_SHAPE_BEATS = 3
 """Beats in clear signal that make a shape known."""
 
 
 class ClusterSmoothing:
-    """The verdicts of all rows."""
+    """Smoothed class probabilities for the beats of all rows."""
 
     def __init__(self, rows: int = 1) -> None:
         self._rows: list[dict[int, tuple[float, int]]] = [{} for _ in range(rows)]
         """Mean log-odds of V and number of beats of each cluster, from clear signal."""
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows; those there are stay as they are."""
+        """Make room for more rows; the existing ones keep their state."""
         self._rows += [{} for _ in range(rows - len(self._rows))]
 
     def start(self, row: int, run: object) -> None:  # noqa: ARG002  # a run is like any other
@@ -54,28 +53,38 @@ class ClusterSmoothing:
         return ()
 
     def push(self, row: int, logs: list[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
-        """Probabilities of the classes for the next beat of a row, or None where it is no beat.
+        """Return the class probabilities of the next candidate of a row, or None if it is no beat.
 
-        `logs` the net's log-probabilities of the classes and of no beat; `cluster` and `noise` as
-        `model.beats.templates` gives them, -1 for a candidate that is not learnt from.
+        Parameters
+        ----------
+        row : int
+        logs : list of float
+            The net's log-probabilities of the classes, in the order of CLASSES, and of no beat.
+        cluster : int
+            Cluster of the candidate from `model.beats.templates`; -1 for one that is not learnt from.
+        new : bool
+            Whether the candidate started that cluster.
+        noise : float
+            Noise level from `model.beats.templates`.
         """
-        clusters, noisy = self._rows[row], noise > NOISY_LEVEL
-        z = [value + bias for value, bias in zip(logs, CLASS_BIAS, strict=True)]
+        clusters = self._rows[row]
+        noisy = noise > NOISY_LEVEL
+        scores = [value + bias for value, bias in zip(logs, CLASS_BIAS, strict=True)]
         mean, count = (0.0, 0) if new else clusters.get(cluster, (0.0, 0))
         if cluster >= 0:
-            own = max(-MOST_LOG_ODDS, min(MOST_LOG_ODDS, z[V] - _log_add_exp(z[N], z[S])))
-            z[V] += CLUSTER_SHARE * count / (count + HALF_SHARE_BEATS) * (mean - own)
+            own = max(-MOST_LOG_ODDS, min(MOST_LOG_ODDS, scores[V] - _log_add_exp(scores[N], scores[S])))
+            scores[V] += CLUSTER_SHARE * count / (count + HALF_SHARE_BEATS) * (mean - own)
             if not noisy:
                 count = min(count + 1, CLUSTER_MEMORY)
                 clusters[cluster] = mean + (own - mean) / count, count
-            elif new:
+            elif new:  # it took over the number of another cluster, whose mean no longer holds
                 clusters.pop(cluster, None)
         if noisy:
-            z[NO_BEAT] += NOISE_BIAS
-        highest = max(z[:NO_BEAT])
-        if z[NO_BEAT] > highest:
+            scores[NO_BEAT] += NOISE_BIAS
+        highest = max(scores[:NO_BEAT])
+        if scores[NO_BEAT] > highest:
             return None
-        weights = [exp(value - highest) for value in z[:NO_BEAT]]
+        weights = [exp(score - highest) for score in scores[:NO_BEAT]]
         if noisy and count < KNOWN_SHAPE_BEATS:
             weights[Q] += weights[S] + weights[V]
             weights[S] = weights[V] = 0.0
@@ -84,5 +93,5 @@ class ClusterSmoothing:
 
 
 def _log_add_exp(a: float, b: float) -> float:
-    """Logarithm of the sum of two probabilities, from their logarithms."""
+    """Return the logarithm of the sum of two probabilities, given their logarithms."""
     return max(a, b) + log1p(exp(-abs(a - b)))

@@ -1,7 +1,8 @@
-"""The 109,446 beats of the embedded MIT-BIH Arrhythmia Database, and how they are split.
+"""The 109,446 beats of the embedded MIT-BIH Arrhythmia Database, and how they are split into training and test.
 
-Every annotated beat but the last of each record, in the lead that `records.default_lead` chooses, cut and normalised by
-`model.beats.frontend`: N 90,589, S 2,779, V 7,236, F 803, Q 8,039, the data set of Kachuee et al. 2018.
+The set holds every annotated beat but the last of each record, in the lead that `records.default_lead` chooses, cut and
+normalised by `model.beats.frontend`: N 90,589, S 2,779, V 7,236, F 803, Q 8,039. It is the data set of Kachuee et al.
+2018, doi:10.1109/ICHI.2018.00092.
 """
 
 import contextlib
@@ -26,23 +27,33 @@ BeatIndexArray = NDArray[np.intp]
 TEST_BEATS = {"N": 18118, "S": 556, "V": 1448, "F": 162, "Q": 1608}
 """Published size of the test side of the random split, by class."""
 TRAIN_NORMAL = 72471
-"""N beats on its training side."""
+"""N beats on its training side, as published."""
 SPLIT_PROTOCOLS = {
     "random": "random split of the beats: the same patients are on both sides",
     "inter-patient": "patients apart: trained on the 22 records of DS1, tested on the 22 of DS2, no paced records",
 }
-"""The ways to part training and test, in a sentence each."""
+"""The ways to split training and test, each in a sentence."""
 DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())  # noqa: SIM905  # as in the paper
 DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())  # noqa: SIM905  # as in the paper
 PACED_RECORDS = ("102", "104", "107", "217")
-"""Records of de Chazal et al. 2004, doi:10.1109/TBME.2004.827359: two sides, and those left out."""
+"""The split of de Chazal et al. 2004, doi:10.1109/TBME.2004.827359: training, test, and the records left out."""
 FOLD_COUNT = 5
-"""Parts of a training side, to choose a recipe by."""
+"""Folds of a training side, to choose a recipe by cross-validation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BeatSet:
-    """Beats (n, 187) float32 in 0..1, their labels (n,) int64 as index into CLASSES, their records (n,) as text."""
+    """A set of n labelled beats.
+
+    Attributes
+    ----------
+    beats : (n, 187) float32
+        Inputs of the net, in 0..1.
+    labels : (n,) int64
+        Classes, as indices into CLASSES.
+    records : (n,) str
+        Names of the records they are from.
+    """
 
     beats: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -52,40 +63,40 @@ class BeatSet:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.intp]) -> "BeatSet":
+        """Return the beats with the indices `rows` (k,)."""
         return BeatSet(self.beats[rows], self.labels[rows], self.records[rows])
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the beats and labels themselves."""
+        """Return the SHA-256 (hex) of the beats and labels."""
         return digest_arrays(self.beats, self.labels)
 
     def counts(self) -> dict[str, int]:
-        """Number of beats of each class."""
-        return dict(
-            zip(records.CLASSES, np.bincount(self.labels, minlength=len(records.CLASSES)).tolist(), strict=True)
-        )
+        """Return the number of beats of each class."""
+        numbers = np.bincount(self.labels, minlength=len(records.CLASSES)).tolist()
+        return dict(zip(records.CLASSES, numbers, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class DataSplit:
-    """Train and test sides of a data set."""
+    """Training and test side of a data set."""
 
     train: BeatSet
     test: BeatSet
 
 
 def digest_arrays(*arrays: NDArray[Any]) -> str:
-    """SHA-256 (hex) of arrays, one behind the other."""
+    """Return the SHA-256 (hex) of the bytes of arrays of any shape, one after the other."""
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def read_default_lead(record: records.Record) -> NDArray[np.float32]:
-    """The default lead of a record at 125 Hz: (n,) float32 millivolts."""
+    """Read the default lead of a record and resample it: (n,) float32 mV at 125 Hz."""
     lead = records.default_lead(tuple(signal.name for signal in record.signals))
     return resample.resample_signal(records.read_record_samples(record)[:, [lead]], record.fs)[:, 0].astype(np.float32)
 
 
 def read_record_beats(name: str) -> BeatSet:
-    """All annotated beats of one embedded record but the last, whose cut may leave the record."""
+    """Read all annotated beats of one embedded record but the last, whose cut may run past the end of the record."""
     record = records.open_record(name)
     peaks, classes = records.read_reference(record).beats()
     r_peaks = np.rint(peaks * resample.FS / record.fs).astype(np.int64)
@@ -95,12 +106,12 @@ def read_record_beats(name: str) -> BeatSet:
 
 
 def load_beat_set() -> BeatSet:
-    """All 109,446 beats, from the cache where the same data and code made it."""
+    """Return all 109,446 beats, from the cache if it was built from the same data by the same code."""
     path = cache_folder() / f"beats-{beat_set_fingerprint()[:16]}.npz"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as cached:
             return BeatSet(cached["beats"], cached["labels"], cached["records"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none yet, or broken: made again
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # no cache yet, or a broken one: build it
         pass
     beats = _join_beat_sets([read_record_beats(name) for name in records.embedded_records()])
     _write_beat_cache(path, beats)
@@ -108,7 +119,7 @@ def load_beat_set() -> BeatSet:
 
 
 def beat_set_fingerprint() -> str:
-    """SHA-256 (hex) of all that makes the beats: the published data and the code that cuts them."""
+    """Return the SHA-256 (hex) of all that determines the beats: the published data and the code that cuts them."""
     folder = Path(__file__).parents[1]
     names = ("records/wfdb_records", "records/resample", "beats/frontend", "beats/dataset")
     sources = [folder / f"{name}.py" for name in names]
@@ -119,12 +130,15 @@ def beat_set_fingerprint() -> str:
 
 
 def cache_folder() -> Path:
-    """Where built data sets are kept: ECG_AGENT_CACHE, or the user's cache folder."""
+    """Return the folder for built data sets: ECG_AGENT_CACHE, or the user's cache folder."""
     return Path(os.environ.get("ECG_AGENT_CACHE") or platformdirs.user_cache_dir("ecg-agent"))
 
 
 def split_at_random(beats: BeatSet, seed: int) -> tuple[BeatIndexArray, BeatIndexArray]:
-    """Rows of the train and test sides, drawn at random by class, test as published: patients are on both sides."""
+    """Draw the sides of the random split by class, with test sides of the published sizes.
+
+    Returns the indices (k,) of the training side and (m,) of the test side, ascending. Patients are on both sides.
+    """
     rng = np.random.default_rng(seed)
     train, test = [], []
     for label, name in enumerate(records.CLASSES):
@@ -135,20 +149,32 @@ def split_at_random(beats: BeatSet, seed: int) -> tuple[BeatIndexArray, BeatInde
 
 
 def split_by_patient(beats: BeatSet) -> tuple[BeatIndexArray, BeatIndexArray]:
-    """Rows of DS1 and DS2, the paced records on neither side.
+    """Return the indices (k,) of DS1 and (m,) of DS2, without the paced records.
 
-    Patients are apart but for one: records 201 (DS1) and 202 (DS2) are from the same tape, which the published split
-    leaves so.
+    No patient is on both sides but one: records 201 (DS1) and 202 (DS2) are of one subject, as in the published split.
     """
     return np.flatnonzero(np.isin(beats.records, DS1)), np.flatnonzero(np.isin(beats.records, DS2))
 
 
 def split_beat_set(beats: BeatSet, protocol: str, seed: int, drop_normal: int, fold: int | None = None) -> DataSplit:
-    """The sides of a protocol, N beats (drawn at random) removed from the training side.
+    """Split a set by a protocol, and remove N beats, drawn at random, from the training side.
 
-    `drop_normal` is their number in the published split; elsewhere the same share of them is removed. With a `fold`
-    (0..4) the test side is left alone: the fifth of the training side with that number is tested on instead.
-    Raises ConfigError where too many beats would be dropped.
+    Parameters
+    ----------
+    beats : BeatSet
+    protocol : str
+        A key of SPLIT_PROTOCOLS.
+    seed : int
+        Of all random choices.
+    drop_normal : int
+        N beats to remove from the published training side; from another one the same share is removed.
+    fold : int, optional
+        0 to 4: leave the test side alone, and test on this fifth of the training side instead.
+
+    Raises
+    ------
+    ConfigError
+        If more beats would be dropped than the training side has.
     """
     train, test = split_by_patient(beats) if protocol == "inter-patient" else split_at_random(beats, seed)
     if fold is not None:
@@ -163,7 +189,10 @@ def split_beat_set(beats: BeatSet, protocol: str, seed: int, drop_normal: int, f
 
 
 def _hold_out_fold(beats: BeatSet, protocol: str, seed: int, train: BeatIndexArray, fold: int) -> BeatIndexArray:
-    """A fifth of the training side: whole records where patients are kept apart, else every fifth beat of a class."""
+    """Return a fifth of the training side: whole records if patients are kept apart, else every fifth beat of a class.
+
+    `train` and the result are indices (n,) into `beats`.
+    """
     if protocol == "inter-patient":
         return train[np.isin(beats.records[train], DS1[fold::FOLD_COUNT])]
     rng = np.random.default_rng([seed, 2])

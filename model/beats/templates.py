@@ -1,12 +1,13 @@
-"""What is known of each patient, and every beat seen beside it: the shapes that came before, and the rhythm.
+"""Templates of each patient's beats and RR intervals, and every beat described in comparison with them.
 
-A net that sees one cut beat cannot know whether a wide beat is an ectopic one or this patient's own. So the shapes of
-the beats are gathered in a few clusters a patient, as Hamilton & Curran's OSEA does with its templates; the heaviest
-cluster is the dominant beat. A beat is described by its wave beside the mean waves of the dominant cluster and of its
-own, in units of the dominant QRS complex, and by numbers for its rhythm and its likeness. No label is ever needed.
+A net that sees one cut beat cannot know whether a wide beat is an ectopic one or this patient's normal one. So the
+shapes of the beats are gathered in a few clusters for each patient, as the templates of Hamilton's detector are (OSEA;
+Hamilton 2002, doi:10.1109/CIC.2002.1166717); the heaviest cluster is the dominant beat. A beat is described by its wave
+beside the mean waves of the dominant cluster and of its own, in units of the dominant QRS complex, and by numbers for
+its rhythm and its likeness. No labels are needed.
 
-All is kept as rows of arrays, one row a patient, and works on many rows at once; what is said of one row does not
-depend, to the last bit, on the others.
+The state is kept in arrays with one row for each patient, and every step works on many rows at once. The result for one
+row does not depend on the others, to the last bit.
 """
 
 from dataclasses import dataclass
@@ -19,33 +20,36 @@ Floats = NDArray[np.float32]
 PatientRows = NDArray[np.intp]
 
 WAVE_BEFORE, WAVE_AFTER = 48, 80
-"""Samples of a wave before its R peak and from it on: 384 and 640 ms."""
+"""Samples of a wave before its R peak, and from the R peak on: 384 and 640 ms."""
 WAVE = WAVE_BEFORE + WAVE_AFTER
 SLACK = 2
-"""Samples by which a beat may be moved against a cluster, either way."""
+"""Samples by which a beat may be moved against a cluster, in both directions."""
 QRS_BEFORE, QRS_AFTER = 14, 18
 """Samples around the R peak whose shape is compared."""
 QRS = QRS_BEFORE + QRS_AFTER
 CLUSTER_COUNT = 8
 JOIN_CORRELATION = 0.9
-"""Correlation from which on a beat belongs to a cluster."""
+"""A beat belongs to a cluster if it correlates with it by more than this."""
 WEIGHT_FADE = np.float32(0.5 ** (1 / 150))
-"""What is left of the weight of a cluster after each beat: half of it after 150."""
+"""Factor on the weight of every cluster at each beat: it halves after 150 beats."""
 MEAN_BEATS = 16
-"""A mean moves by no less than the 16th part of a new beat."""
+"""A new beat counts for at least 1/16 of a cluster's mean, so that old clusters keep adapting."""
 KEPT_INTERVALS, RECENT_INTERVALS, ONSET_INTERVALS = 64, 16, 9
-"""RR intervals that are remembered, those that make the rhythm of now, and those among which a sudden change counts."""
+"""RR intervals that are kept, those that make up the current rhythm, and those in which a sudden change counts."""
 QUALITY_BEATS = np.float32(8)
-"""Beats over which roughness and likeness are averaged, to know how noisy the signal is."""
+"""Beats over which roughness and likeness are averaged, to measure how noisy the signal is."""
 PAUSE_RR_S = 3.0
-"""RR intervals from here on are pauses, and not learnt from."""
+"""RR intervals of this length or more are pauses, and not learnt from."""
 P_WAVE = slice(8, 36)
 """Part of a wave before its QRS complex."""
 MOVE_INDEX = np.arange(2 * SLACK + 1)[:, None] + np.arange(QRS)
+"""Indices (moves, QRS) of the QRS complex in a window, for each move."""
 LEAST_SIZE = np.float32(1e-3)
-"""No size, in mV, nor ratio is taken for less."""
+"""Lower limit of sizes in mV and of ratios, before a logarithm or a division."""
+LEAST_RR_S = np.float32(0.05)
+"""The same for RR intervals."""
 FIRST_LOG_RR = np.float32(np.log(0.8))
-"""Logarithm of the RR interval (s) that is assumed of a new patient."""
+"""Logarithm of the RR interval (s) that is assumed for a new patient."""
 
 RHYTHM_FEATURES = (  # noqa: SIM905  # reads as a table
     """rr/own rr1/own rr2/own next/own rr/recent next/recent rr/next rr/recent80 rr/long25 rr/long50 rr/long75
@@ -57,22 +61,35 @@ SHAPE_FEATURES = (  # noqa: SIM905
     seen mean_roughness mean_like mean_change mean_taken"""
 ).split()
 FEATURES = (*RHYTHM_FEATURES, *SHAPE_FEATURES)
-"""Names of the numbers that describe a beat; `/` stands for the logarithm of a ratio."""
+"""Names of the numbers that describe a beat; `/` stands for the logarithm of a ratio, `own` for the
+patient's own RR interval, `long` and `recent` for quantiles of the last intervals."""
 FEATURE_LIMITS = np.array([1.5] * len(RHYTHM_FEATURES) + [4] * len(SHAPE_FEATURES), np.float32)
-"""No number says more than this, either way."""
+"""Each number is clipped to this, in both directions."""
 CHANNELS = 3
-"""Waves a beat: its own, the dominant cluster's and its own cluster's."""
+"""Waves in the description of a beat: its own, the dominant cluster's and its own cluster's."""
 INPUTS = CHANNELS * WAVE + len(FEATURES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BeatWindows:
-    """The next beat of each of n patients, whose `rows` (n,) differ.
+    """The next beat of each of n patients.
 
-    `waves` (n, WAVE + 2 SLACK) and `following` (n, QRS + 2 SLACK), around the next R peak, in mV; the latter zero where
-    there is no next beat in time. `rr` (n, 3) seconds: the RR intervals up to this beat, the latest first, NaN where
-    unknown. `next` (n,) seconds to the next R peak, or to the time when it was waited for no longer (`no_next`).
-    `score` (n,) of the detector; a beat that it did not take for one (0 or less) is described but not learnt from.
+    Attributes
+    ----------
+    rows : (n,) intp
+        The patients, all different.
+    waves : (n, WAVE + 2 SLACK) float32
+        Millivolts at 125 Hz around each R peak.
+    following : (n, QRS + 2 SLACK) float32
+        Millivolts around the next R peak; zeros if there is none in time.
+    rr : (n, 3) float32
+        The RR intervals up to this beat in seconds, the latest first; NaN if unknown.
+    next : (n,) float32
+        Seconds to the next R peak, or to the time at which waiting for it ended (`no_next`).
+    no_next : (n,) bool
+        Whether there is no next R peak in time.
+    score : (n,) float32
+        Score of the detector. A candidate that it rejected (0 or less) is described but not learnt from.
     """
 
     rows: PatientRows
@@ -85,98 +102,132 @@ class BeatWindows:
 
 
 class BeatTemplates:
-    """Shapes and rhythm of all patients."""
+    """Shapes and rhythm of the beats of all patients."""
 
     def __init__(self, rows: int = 1) -> None:
+        # Every attribute is an array with one row per patient: `grow` and `start` rely on it.
         self._shape = np.zeros((rows, CLUSTER_COUNT, QRS), np.float32)  # unit vectors
-        self._wave = np.zeros((rows, CLUSTER_COUNT, WAVE), np.float32)
+        self._wave = np.zeros((rows, CLUSTER_COUNT, WAVE), np.float32)  # mV
         self._size, self._weight, self._rr, self._next = np.zeros((4, rows, CLUSTER_COUNT), np.float32)
-        self._intervals = np.full((rows, KEPT_INTERVALS), np.nan, np.float32)  # logarithms, the latest last
-        self._own = np.full(rows, FIRST_LOG_RR, np.float32)
-        self._seen = np.zeros(rows, np.float32)
+        self._intervals = np.full((rows, KEPT_INTERVALS), np.nan, np.float32)  # ln(RR), the latest last
+        self._own_rr = np.full(rows, FIRST_LOG_RR, np.float32)
+        self._beats_seen = np.zeros(rows, np.float32)
         self._last_shape = np.zeros((rows, QRS), np.float32)
         self._last_size, self._last_like = np.ones((2, rows), np.float32)
-        self._quality = np.tile(np.array([0, 1, 0, 1], np.float32), (rows, 1))
+        self._quality = np.tile(np.array([0, 1, 0, 1], np.float32), (rows, 1))  # roughness, likeness, change, accepted
 
     def grow(self, rows: int) -> None:
-        """Make room for more rows; those there are stay as they are."""
-        new = BeatTemplates(max(0, rows - len(self._own)))
+        """Make room for more rows; the existing ones keep their state."""
+        new = BeatTemplates(max(0, rows - len(self._own_rr)))
         for name, array in vars(self).items():
             setattr(self, name, np.concatenate([array, getattr(new, name)]))
 
-    def reset(self, row: int) -> None:
-        """Another patient, or the same after nobody knows what: nothing is known."""
+    def start(self, row: int) -> None:
+        """Forget a row: a run begins, of another patient or of the same one after an unknown time."""
         new = BeatTemplates()
         for name, array in vars(self).items():
             array[row] = getattr(new, name)[0]
 
     def describe(self, beats: BeatWindows) -> tuple[Floats, PatientRows, NDArray[np.bool_], Floats]:
-        """The net's inputs (n, INPUTS) for these beats, their clusters (n,), whether those are new, the noise (n,).
+        """Describe the next beats and learn from them.
 
-        The cluster is -1 for what is not learnt from. Noise is how far the signal before the last QRS complexes was
-        from that of the dominant beat: the mean logarithm of the RMS difference, 0 where that is a 20th of the complex.
-
-        An input is three waves, one after the other, then the numbers named in FEATURES. The patients learn from it.
+        Returns
+        -------
+        inputs : (n, INPUTS) float32
+            Inputs of the net: three waves, one after the other, then the numbers named in FEATURES.
+        cluster : (n,) intp
+            Cluster of each beat; -1 for a candidate that is not learnt from.
+        new : (n,) bool
+            Whether the beat belongs to no cluster so far.
+        noise : (n,) float32
+            Noise level: how far the signal before the last QRS complexes was from that of the dominant beat, as the
+            mean logarithm of the RMS difference; 0 for a difference of a twentieth of the complex.
         """
-        rows, n = beats.rows, np.arange(len(beats.rows))
-        shapes, sizes = _qrs_shapes(beats.waves[:, WAVE_BEFORE - QRS_BEFORE : WAVE_BEFORE + QRS_AFTER + 2 * SLACK])
-        following, _ = _qrs_shapes(beats.following)
-        likeness = np.matmul(shapes, self._shape[rows].transpose(0, 2, 1))  # (n, moves, clusters)
-        like, weight = likeness.max(1), self._weight[rows]
-        best, dominant = like.argmax(1), weight.argmax(1)
-        joins = like[n, best] > JOIN_CORRELATION
-        heaviest = weight[n, dominant]
-        scale = np.maximum(np.where(heaviest > 0, self._size[rows, dominant], sizes), LEAST_SIZE)
-
+        rows = beats.rows
+        comparison = self._compare_shapes(beats)
         wave = beats.waves[:, SLACK:-SLACK]
         level = np.median(wave, axis=1, keepdims=True)
         wave = wave - level
-        usual = self._wave[rows, dominant]
-        own = np.where(joins[:, None], self._wave[rows, best], np.float32(0))
-        rhythm, recent = self._rhythm(beats)
-        resemblance = _compare_waves(wave, usual, scale)
-        roughness = np.log(np.maximum(_wave_roughness(wave) / scale, LEAST_SIZE)) + 3
-        quality = np.stack([roughness, like[n, best], resemblance[2], beats.score > 0], axis=1)
+        dominant_wave = self._wave[rows, comparison.dominant]
+        cluster_wave = np.where(comparison.joins[:, None], self._wave[rows, comparison.best], np.float32(0))
+        likeness = _compare_waves(wave, dominant_wave, comparison.scale)
+        roughness = np.log(np.maximum(_wave_roughness(wave) / comparison.scale, LEAST_SIZE)) + 3
+        quality = np.stack([roughness, comparison.like_best, likeness[2], beats.score > 0], axis=1)
         quality = self._quality[rows] + (quality - self._quality[rows]) / QUALITY_BEATS
+
+        rhythm, recent = self._rhythm_features(beats)
         shape = (
-            like[n, dominant],
-            like[n, best],
-            weight[n, best] / np.maximum(weight.sum(1), LEAST_SIZE),
-            heaviest / np.maximum(weight.sum(1), LEAST_SIZE),
-            np.log1p(weight[n, best]) / 3,
-            self._rr[rows, best],
-            self._next[rows, best],
-            np.log(np.maximum(sizes, LEAST_SIZE) / scale),
-            np.log(np.maximum(sizes, LEAST_SIZE) / np.maximum(self._last_size[rows], LEAST_SIZE)),
-            _best_correlation(shapes, self._last_shape[rows]),
-            _best_correlation(shapes, following[:, SLACK]),
-            self._last_like[rows],
-            _best_correlation(following, self._shape[rows, dominant]),
-            *resemblance,
+            *self._shape_features(rows, comparison),
+            *likeness,
             roughness,
-            np.minimum(beats.score, 12) / 6,
-            np.log1p(self._seen[rows]) / 4,
+            *self._history_features(beats),
             *quality.T,
         )
-        inputs = np.empty((len(rows), INPUTS), np.float32)
-        waves = np.stack([wave, usual, own], axis=1) / scale[:, None, None]
-        inputs[:, : CHANNELS * WAVE] = np.clip(waves, -4, 4).reshape(len(rows), -1)
-        inputs[:, CHANNELS * WAVE :] = np.clip(np.stack([*rhythm, *shape], axis=1), -FEATURE_LIMITS, FEATURE_LIMITS)
-        learnt = np.flatnonzero(beats.score > 0)
+        waves = np.stack([wave, dominant_wave, cluster_wave], axis=1) / comparison.scale[:, None, None]
+        inputs = _join_inputs(waves, np.stack([*rhythm, *shape], axis=1))
         self._quality[rows] = quality
+        learnt = np.flatnonzero(beats.score > 0)
         cluster = np.full(len(rows), -1)
         if len(learnt):
-            moves = np.where(joins, likeness[n, :, best].argmax(1), SLACK)
-            seen = _TemplateComparison(shapes, sizes, level, moves, best, joins, like[n, dominant], recent)
-            cluster[learnt] = self._learn(beats, learnt, seen)
-        return inputs, cluster, ~joins, quality[:, 2]
+            cluster[learnt] = self._learn(beats, learnt, comparison, level, recent)
+        return inputs, cluster, ~comparison.joins, quality[:, 2]
 
-    def _rhythm(self, beats: BeatWindows) -> tuple[tuple[NDArray[Any], ...], Floats]:
-        """The numbers of RHYTHM, each (n,), and the logarithm (n,) of the median RR interval of now."""
-        own = self._own[beats.rows]
-        rr = np.log(np.maximum(beats.rr, np.float32(0.05)))
+    def _compare_shapes(self, beats: BeatWindows) -> "_TemplateComparison":
+        """Compare the QRS shapes of the beats with the clusters of their rows."""
+        rows = beats.rows
+        n = np.arange(len(rows))
+        shapes, sizes = _qrs_shapes(beats.waves[:, WAVE_BEFORE - QRS_BEFORE : WAVE_BEFORE + QRS_AFTER + 2 * SLACK])
+        following, _ = _qrs_shapes(beats.following)
+        correlations = np.matmul(shapes, self._shape[rows].transpose(0, 2, 1))  # (n, moves, clusters)
+        like = correlations.max(1)  # (n, clusters)
+        weight = self._weight[rows]  # (n, clusters)
+        best, dominant = like.argmax(1), weight.argmax(1)
+        joins = like[n, best] > JOIN_CORRELATION
+        known_size = np.where(weight[n, dominant] > 0, self._size[rows, dominant], sizes)
+        return _TemplateComparison(
+            shapes=shapes,
+            sizes=sizes,
+            following=following,
+            moves=np.where(joins, correlations[n, :, best].argmax(1), SLACK),
+            best=best,
+            dominant=dominant,
+            joins=joins,
+            like_best=like[n, best],
+            like_dominant=like[n, dominant],
+            scale=np.maximum(known_size, LEAST_SIZE),
+        )
+
+    def _shape_features(self, rows: PatientRows, comparison: "_TemplateComparison") -> tuple[NDArray[Any], ...]:
+        """Return the numbers of SHAPE_FEATURES up to `next_like_dominant`, each (n,)."""
+        best, dominant = comparison.best, comparison.dominant
+        total = np.maximum(self._weight[rows].sum(1), LEAST_SIZE)
+        size = np.maximum(comparison.sizes, LEAST_SIZE)
+        return (
+            comparison.like_dominant,
+            comparison.like_best,
+            self._weight[rows, best] / total,
+            self._weight[rows, dominant] / total,
+            np.log1p(self._weight[rows, best]) / 3,
+            self._rr[rows, best],
+            self._next[rows, best],
+            np.log(size / comparison.scale),
+            np.log(size / np.maximum(self._last_size[rows], LEAST_SIZE)),
+            _best_correlation(comparison.shapes, self._last_shape[rows]),
+            _best_correlation(comparison.shapes, comparison.following[:, SLACK]),
+            self._last_like[rows],
+            _best_correlation(comparison.following, self._shape[rows, dominant]),
+        )
+
+    def _history_features(self, beats: BeatWindows) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the numbers `score` and `seen` of SHAPE_FEATURES, each (n,)."""
+        return np.minimum(beats.score, 12) / 6, np.log1p(self._beats_seen[beats.rows]) / 4
+
+    def _rhythm_features(self, beats: BeatWindows) -> tuple[tuple[NDArray[Any], ...], Floats]:
+        """Return the numbers of RHYTHM_FEATURES, each (n,), and the logarithm (n,) of the recent median RR interval."""
+        own = self._own_rr[beats.rows]
+        rr = np.log(np.maximum(beats.rr, LEAST_RR_S))
         rr = np.where(np.isnan(rr), own[:, None], rr)
-        following = np.log(np.maximum(beats.next, np.float32(0.05)))
+        following = np.log(np.maximum(beats.next, LEAST_RR_S))
         intervals = self._intervals[beats.rows]
         long25, long50, long75 = _interval_quantiles(intervals, (0.25, 0.5, 0.75), own)
         recent = intervals[:, -RECENT_INTERVALS:]
@@ -187,7 +238,8 @@ class BeatTemplates:
         irregularity = 4 * np.where(known, changes, 0).sum(1) / np.maximum(count, 1)
         steps = np.diff(np.concatenate([intervals[:, -ONSET_INTERVALS:], rr[:, :1]], axis=1), axis=1)
         steps[np.isnan(steps)] = 0
-        latest, mean = rr[:, 0], rr.mean(1)
+        latest = rr[:, 0]
+        mean = rr.mean(1)
         numbers = (
             latest - own,
             rr[:, 1] - own,
@@ -211,97 +263,124 @@ class BeatTemplates:
         )
         return numbers, recent50
 
-    def _learn(self, beats: BeatWindows, learnt: PatientRows, seen: "_TemplateComparison") -> PatientRows:
-        """Take the beats at places `learnt` (k,) into clusters, which are returned, and the rhythm of their rows."""
+    def _learn(
+        self, beats: BeatWindows, learnt: PatientRows, comparison: "_TemplateComparison", level: Floats, recent: Floats
+    ) -> PatientRows:
+        """Add the beats with indices `learnt` (k,) to clusters and to the rhythm of their rows; return the clusters.
+
+        `level` (n, 1) mV is the baseline of each wave, `recent` (n,) the logarithm of the recent median RR interval.
+        """
         rows = beats.rows[learnt]
-        joins, moves, size = seen.joins[learnt], seen.moves[learnt], seen.sizes[learnt]
+        joins, moves, size = comparison.joins[learnt], comparison.moves[learnt], comparison.sizes[learnt]
         self._weight[rows] *= WEIGHT_FADE
-        cluster = np.where(joins, seen.best[learnt], self._weight[rows].argmin(1))
+        cluster = np.where(
+            joins, comparison.best[learnt], self._weight[rows].argmin(1)
+        )  # a new one replaces the lightest
         before = np.where(joins, self._weight[rows, cluster], np.float32(0))
         rate = (1 / np.minimum(before + 1, MEAN_BEATS)).astype(np.float32)
         self._weight[rows, cluster] = before + 1
 
-        def mean(kept: Floats, new: Floats) -> None:
+        def update_mean(means: Floats, new: Floats) -> None:
+            """Move the means (rows, clusters, ...) of these clusters towards the new values (k, ...)."""
             part = rate.reshape(-1, *[1] * (new.ndim - 1))
-            kept[rows, cluster] = kept[rows, cluster] * (1 - part) + new * part
+            means[rows, cluster] = means[rows, cluster] * (1 - part) + new * part
 
-        mean(self._shape, seen.shapes[learnt, moves])
+        update_mean(self._shape, comparison.shapes[learnt, moves])
         self._shape[rows, cluster] = _unit_vectors(self._shape[rows, cluster])[0]
         wave = beats.waves[learnt[:, None], moves[:, None] + np.arange(WAVE)]
-        mean(self._wave, wave - seen.level[learnt])
-        mean(self._size, size)
-        interval, recent = beats.rr[learnt, 0], seen.recent[learnt]
-        known = np.log(np.maximum(interval, np.float32(0.05)))
-        after = np.log(np.maximum(beats.next[learnt], np.float32(0.05)))
-        mean(self._rr, np.where(np.isnan(known), 0, np.clip(known - recent, -1.5, 1.5)))
-        mean(self._next, np.clip(after - recent, -1.5, 1.5))
-        new = np.where(interval < PAUSE_RR_S, known, np.float32(np.nan))  # NaN where it is unknown
-        like = seen.like_dominant[learnt]
-        self._follow(rows, new, recent, (like > JOIN_CORRELATION) & (self._last_like[rows] > JOIN_CORRELATION))
+        update_mean(self._wave, wave - level[learnt])
+        update_mean(self._size, size)
+        interval, recent = beats.rr[learnt, 0], recent[learnt]
+        log_rr = np.log(np.maximum(interval, LEAST_RR_S))
+        log_next = np.log(np.maximum(beats.next[learnt], LEAST_RR_S))
+        update_mean(self._rr, np.where(np.isnan(log_rr), 0, np.clip(log_rr - recent, -1.5, 1.5)))
+        update_mean(self._next, np.clip(log_next - recent, -1.5, 1.5))
+        new = np.where(interval < PAUSE_RR_S, log_rr, np.float32(np.nan))  # NaN also if it is unknown
+        like = comparison.like_dominant[learnt]
+        both_dominant = (like > JOIN_CORRELATION) & (self._last_like[rows] > JOIN_CORRELATION)
+        self._follow_own_rr(rows, new, recent, both_dominant)
         self._intervals[rows, :-1] = self._intervals[rows, 1:]
         self._intervals[rows, -1] = new
-        self._seen[rows] += 1
-        self._last_shape[rows], self._last_size[rows] = seen.shapes[learnt, SLACK], size
+        self._beats_seen[rows] += 1
+        self._last_shape[rows] = comparison.shapes[learnt, SLACK]
+        self._last_size[rows] = size
         self._last_like[rows] = like
         return cluster
 
-    def _follow(self, rows: PatientRows, interval: Floats, recent: Floats, dominant: NDArray[np.bool_]) -> None:
+    def _follow_own_rr(self, rows: PatientRows, interval: Floats, recent: Floats, dominant: NDArray[np.bool_]) -> None:
         """Move the patients' own RR intervals: quickly by those between two dominant beats, slowly by the others."""
-        own = self._own[rows]
-        rate = np.where(self._seen[rows] < 8, np.float32(0.3), np.float32(0.1))
+        own = self._own_rr[rows]
+        rate = np.where(self._beats_seen[rows] < 8, np.float32(0.3), np.float32(0.1))
         rate = np.where(dominant, rate, np.float32(0.02))
-        towards = np.where(dominant, interval, recent)
-        moved = own + rate * np.clip(towards - own, -0.3, 0.3)
-        self._own[rows] = np.where(np.isnan(interval), own, moved)
+        target = np.where(dominant, interval, recent)
+        moved = own + rate * np.clip(target - own, -0.3, 0.3)
+        self._own_rr[rows] = np.where(np.isnan(interval), own, moved)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _TemplateComparison:
-    """What `describe` found out of its beats on the way, for `_learn`."""
+    """How n beats compare with the clusters of their rows."""
 
-    shapes: Floats
-    sizes: Floats
-    level: Floats
-    moves: PatientRows
-    best: PatientRows
-    joins: NDArray[np.bool_]
-    like_dominant: Floats
-    recent: Floats
+    shapes: Floats  # (n, moves, QRS) unit vectors
+    sizes: Floats  # (n,) mV
+    following: Floats  # (n, moves, QRS) unit vectors of the next beats
+    moves: PatientRows  # (n,) index of the move that fits the best cluster
+    best: PatientRows  # (n,) cluster of the highest correlation
+    dominant: PatientRows  # (n,) heaviest cluster
+    joins: NDArray[np.bool_]  # (n,) whether the beat belongs to the best cluster
+    like_best: Floats  # (n,) correlation
+    like_dominant: Floats  # (n,) correlation
+    scale: Floats  # (n,) mV, size of the dominant QRS complex
 
 
-def _qrs_shapes(stretches: Floats) -> tuple[Floats, Floats]:
-    """QRS shapes of (n, QRS + 2 SLACK) mV as unit vectors (n, moves, QRS), and the size (n,) of the unmoved."""
-    moved = np.take(stretches, MOVE_INDEX, axis=1)  # an index would leave another order in memory, and so of the sums
+def _join_inputs(waves: NDArray[Any], numbers: NDArray[Any]) -> Floats:
+    """Clip waves (n, CHANNELS, WAVE) and numbers (n, features), and join them to inputs (n, INPUTS)."""
+    inputs = np.empty((len(waves), INPUTS), np.float32)
+    inputs[:, : CHANNELS * WAVE] = np.clip(waves, -4, 4).reshape(len(waves), -1)
+    inputs[:, CHANNELS * WAVE :] = np.clip(numbers, -FEATURE_LIMITS, FEATURE_LIMITS)
+    return inputs
+
+
+def _qrs_shapes(windows: Floats) -> tuple[Floats, Floats]:
+    """Return the QRS shapes of (n, QRS + 2 SLACK) mV as unit vectors (n, moves, QRS), and the unmoved sizes (n,)."""
+    # Indexing instead of `take` would give another memory order, and so another order of the sums.
+    moved = np.take(windows, MOVE_INDEX, axis=1)
     shapes, size = _unit_vectors(moved - moved.sum(-1, keepdims=True) / QRS)
     return shapes, size[:, SLACK]
 
 
 def _unit_vectors(vectors: Floats) -> tuple[Floats, Floats]:
+    """Return vectors (..., k) divided by their lengths, and the lengths (...)."""
     size = np.sqrt((vectors * vectors).sum(-1))
     return vectors / np.maximum(size, np.float32(1e-6))[..., None], size
 
 
 def _best_correlation(shapes: Floats, other: Floats) -> Floats:
-    """Highest correlation of any move of (n, moves, QRS) with (n, QRS)."""
-    found: Floats = np.matmul(shapes, other[:, :, None])[:, :, 0].max(1)
-    return found
+    """Return the highest correlation (n,) of any move of (n, moves, QRS) with (n, QRS)."""
+    best: Floats = np.matmul(shapes, other[:, :, None])[:, :, 0].max(1)
+    return best
 
 
-def _compare_waves(wave: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
-    """Correlation of the whole wave with the dominant one, of the part before the QRS complex, and its difference."""
-    both = np.stack([wave, usual])
+def _compare_waves(wave: Floats, dominant_wave: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
+    """Compare waves (n, WAVE) with those of the dominant cluster.
+
+    Returns three (n,): correlation of the whole waves, correlation of their parts before the QRS complex, and the
+    logarithm of the RMS difference of these parts in units of `scale` (n,).
+    """
+    both = np.stack([wave, dominant_wave])  # (2, n, WAVE)
     part = both[:, :, P_WAVE]
     part = part - part.sum(2, keepdims=True) / part.shape[2]
     change = part[0] - part[1]
     difference = np.sqrt((change * change).sum(1) / part.shape[2]) / scale
-    both, part = _unit_vectors(both - both.sum(2, keepdims=True) / WAVE)[0], _unit_vectors(part)[0]
+    both = _unit_vectors(both - both.sum(2, keepdims=True) / WAVE)[0]
+    part = _unit_vectors(part)[0]
     whole: Floats = (both[0] * both[1]).sum(1)
     p_wave: Floats = (part[0] * part[1]).sum(1)
     return whole, p_wave, np.log(np.maximum(difference, LEAST_SIZE)) + 3
 
 
 def _wave_roughness(wave: Floats) -> Floats:
-    """RMS second difference (n,) in mV outside the QRS complex: what muscles and contacts add."""
+    """Return the RMS second difference (n,) in mV outside the QRS complex: noise of muscles and contacts."""
     turn = wave[:, 2:] - 2 * wave[:, 1:-1] + wave[:, :-2]
     outside = np.concatenate([turn[:, : WAVE_BEFORE - QRS_BEFORE], turn[:, WAVE_BEFORE + QRS_AFTER :]], axis=1)
     rough: Floats = np.sqrt((outside * outside).sum(1) / outside.shape[1])
@@ -309,13 +388,10 @@ def _wave_roughness(wave: Floats) -> Floats:
 
 
 def _interval_quantiles(intervals: Floats, shares: tuple[float, ...], otherwise: Floats) -> list[Floats]:
-    """Quantiles (n,) of the intervals (n, k) that are known, without interpolation; `otherwise` (n,) without any."""
-    ordered = np.sort(intervals, axis=1)
+    """Return quantiles (n,) of the known intervals (n, k), without interpolation; `otherwise` (n,) if none is known."""
+    ordered = np.sort(intervals, axis=1)  # NaN comes last
     known = (~np.isnan(ordered)).sum(1)
     n = np.arange(len(ordered))
-    return [
-        np.where(
-            known > 0, ordered[n, np.minimum(np.maximum(known - 1, 0), (known * share).astype(np.intp))], otherwise
-        )
-        for share in shares
-    ]
+    last = np.maximum(known - 1, 0)
+    ranks = (np.minimum(last, (known * share).astype(np.intp)) for share in shares)
+    return [np.where(known > 0, ordered[n, rank], otherwise) for rank in ranks]

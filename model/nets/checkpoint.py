@@ -1,7 +1,7 @@
-"""Weights with all that inference needs, in one safetensors file: nothing is pickled, nothing is run on loading.
+"""Weights with all that inference needs, in one safetensors file: loading it unpickles and runs nothing.
 
-The metadata entry `ecg-agent` holds a `ModelCard` as JSON: sizes that rebuild the net, what its input is, the order of
-its classes, how it was trained and what it reached.
+The metadata entry `ecg-agent` holds a `ModelCard` as JSON: the sizes of the net, its input, the order of its classes,
+how it was trained and how well it scored.
 """
 
 import contextlib
@@ -31,13 +31,14 @@ LARGEST_SIZE = 4096
 LARGEST_DEPTH = 64
 LONGEST_CARD_NAME = 200
 LARGEST_INPUT = 4.0
-"""The largest value that a net sees, see `model.beats.templates`."""
+"""The largest value of an input, see `model.beats.templates`."""
 LARGEST_SCORE = 1e30
+"""Scores up to this stay finite in every later step in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetInput:
-    """What a net expects of a beat; a stream that does not fit is refused."""
+    """The input that a net was trained on; weights that expect another one are refused."""
 
     fs_hz: int = resample.FS
     samples: int = frontend.BEAT_SAMPLES
@@ -48,16 +49,16 @@ class NetInput:
 
 
 CONTEXT_INPUT = NetInput(samples=templates.WAVE, stretch=0.0, normalisation="dominant QRS complex of the patient")
-"""What the net of the live monitor expects: beats as `model.beats.templates` describes them."""
+"""Input of the live monitor's net: beats as `model.beats.templates` describes them."""
 NetKind = Literal["beat", "context"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """The story of a checkpoint. `training`: command, seed, settings, data hash; `metrics`: what it reached.
+    """The description of a checkpoint. `training`: command, seed, settings, data hash; `metrics`: how well it scored.
 
-    A net of kind `beat` sees a cut beat (`model.nets.beat_net`), one of kind `context` a beat in its context
-    (`model.nets.context_net`).
+    The input of a net of kind `beat` is a cut beat (`model.nets.beat_net`), that of kind `context` a beat in its
+    context (`model.nets.context_net`).
     """
 
     name: str
@@ -72,19 +73,22 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class _CardFormat:
-    """What is read first of a card: a card of another format may have other fields."""
+    """The part of a card that is read first: a card of another format may have other fields."""
 
     format: int
 
 
 def shipped_checkpoints() -> tuple[str, ...]:
-    """Names of the checkpoints inside this package."""
+    """Return the names of the checkpoints inside this package."""
     return tuple(sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")))
 
 
 def find_checkpoint(name: str) -> Path:
-    """A checkpoint inside this package by name, or any by path. Raises CheckpointError."""
-    with contextlib.suppress(OSError, RuntimeError):  # what is no name of a file names no weights
+    """Return the path of a checkpoint inside this package by name, or of any by path.
+
+    Raises CheckpointError, with the names inside this package, if there is no such file.
+    """
+    with contextlib.suppress(OSError, RuntimeError):  # an impossible file name is no checkpoint either
         for path in (Path(name).expanduser(), WEIGHTS_FOLDER / f"{name}.safetensors"):
             if path.is_file():
                 return path
@@ -94,7 +98,7 @@ def find_checkpoint(name: str) -> Path:
 
 
 def digest_checkpoint(path: Path) -> str:
-    """SHA-256 (hex) of a checkpoint file."""
+    """Return the SHA-256 (hex) of a checkpoint file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -108,7 +112,7 @@ def save_checkpoint(path: Path, net: BeatNet | ContextNet, card: ModelCard) -> N
 
 
 def load_beat_net(path: Path, device: torch.device) -> tuple[BeatNet, ModelCard]:
-    """Read a checkpoint of a net that sees cut beats. Raises CheckpointError with the reason."""
+    """Read a checkpoint of kind `beat` onto `device`, as `load_checkpoint` does."""
     net, card = load_checkpoint(path, device)
     if not isinstance(net, BeatNet):
         raise CheckpointError(
@@ -118,7 +122,15 @@ def load_beat_net(path: Path, device: torch.device) -> tuple[BeatNet, ModelCard]
 
 
 def load_checkpoint(path: Path, device: torch.device) -> tuple[BeatNet | ContextNet, ModelCard]:
-    """Read a checkpoint onto `device`, ready for inference. Raises CheckpointError with the reason."""
+    """Read a checkpoint onto `device`, ready for inference.
+
+    The file may come from anywhere: its size, description, layout and values are checked before they are used.
+
+    Raises
+    ------
+    CheckpointError
+        With the reason, if the file cannot be read, is not a checkpoint, or does not fit this program.
+    """
     try:
         if path.stat().st_size > LARGEST_CHECKPOINT:
             raise CheckpointError(
@@ -129,13 +141,14 @@ def load_checkpoint(path: Path, device: torch.device) -> tuple[BeatNet | Context
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"cannot read weights {path}: {clean_error_text(error)}") from error
-    with torch.device("meta"):  # sizes without memory, however large they claim to be
+    with torch.device("meta"):  # tensors without memory, however large the described net is
         described = (BeatNet if card.kind == "beat" else ContextNet)(card.size).state_dict()
     if _tensor_layout(tensors) != _tensor_layout(described):
         raise CheckpointError(f"weights {path} do not fit the net they describe")
     if not all(torch.isfinite(value).all() for value in tensors.values()):
         raise CheckpointError(f"weights {path} hold values that are not finite: train again")
-    net = build_beat_net(card.size, device) if card.kind == "beat" else context_net.build_context_net(card.size, device)
+    build = build_beat_net if card.kind == "beat" else context_net.build_context_net
+    net: BeatNet | ContextNet = build(card.size, device)
     net.load_state_dict(tensors)
     net.eval().requires_grad_(False)
     if not largest_net_score(net) <= LARGEST_SCORE:
@@ -144,7 +157,7 @@ def load_checkpoint(path: Path, device: torch.device) -> tuple[BeatNet | Context
 
 
 def largest_net_score(net: BeatNet | ContextNet) -> float:
-    """A bound of all scores, whatever the input: those of the same net with every weight made positive."""
+    """Return an upper bound of the scores for any input: those of the same net with every weight made positive."""
     bound = copy.deepcopy(net)
     for value in bound.state_dict().values():
         value.abs_()
@@ -152,7 +165,7 @@ def largest_net_score(net: BeatNet | ContextNet) -> float:
     if isinstance(bound, BeatNet):
         scores = bound(torch.ones(1, bound.size.samples, device=device))
     else:
-        bound.mean.neg_()  # it is taken away
+        bound.mean.neg_()  # it is subtracted, so its largest effect is that of -|mean|
         scores = torch.cat(bound.heads(torch.full((1, templates.INPUTS), LARGEST_INPUT, device=device)))
     return float(scores.max())
 
@@ -162,10 +175,12 @@ def _tensor_layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, to
 
 
 def _parse_card(path: Path, metadata: dict[str, str] | None) -> ModelCard:
+    """Read the description of a checkpoint. Raises CheckpointError if this program cannot use what it describes."""
     try:
         text = (metadata or {})["ecg-agent"]
-        if (found := msgspec.json.decode(text, type=_CardFormat).format) != CARD_FORMAT:
-            raise CheckpointError(f"weights {path} have format {found}, not {CARD_FORMAT}: train them again")
+        card_format = msgspec.json.decode(text, type=_CardFormat).format
+        if card_format != CARD_FORMAT:
+            raise CheckpointError(f"weights {path} have format {card_format}, not {CARD_FORMAT}: train them again")
         card = msgspec.json.decode(text, type=ModelCard)
     except KeyError:
         raise CheckpointError(f"{path} is no checkpoint of ecg-agent: its metadata has no entry 'ecg-agent'") from None
@@ -182,11 +197,11 @@ def _parse_card(path: Path, metadata: dict[str, str] | None) -> ModelCard:
 
 
 def _is_possible_size(size: NetSize) -> bool:
-    """Whether a net of that size can be built: odd kernels keep the length, and the pooling leaves something."""
+    """Return whether a net of that size can be built: with an odd kernel and samples left after the pooling."""
     numbers = (size.samples, *size.channels, size.kernel, size.dense, size.classes)
-    whole = 0 < len(size.channels) <= LARGEST_DEPTH and all(0 < number <= LARGEST_SIZE for number in numbers)
+    in_range = 0 < len(size.channels) <= LARGEST_DEPTH and all(0 < number <= LARGEST_SIZE for number in numbers)
     return (
-        whole
+        in_range
         and block_samples_left(size)[-1] > 0
         and size.kernel % 2 == 1
         and size.classes == len(wfdb_records.CLASSES)

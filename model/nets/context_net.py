@@ -1,10 +1,14 @@
-"""The net of the live monitor: a beat in its context (`model.beats.templates`) to a class, or to no beat at all.
+"""The context net of the live monitor: a beat in its context (`model.beats.templates`) to a class, or to no beat.
 
-The residual convolutions of Kachuee et al. 2018 (`model.nets.beat_net`), a few of them, see the beat's wave beside
-those of the patient's dominant beat and of its own cluster. Two heads speak: one knows wave and numbers, the other the
-numbers alone. The second has seen no wave, so it cannot mistake a patient's unusual dominant beat for an ectopic one:
-on the question whether a beat is ventricular both have the same weight. On N or S the first decides, since it sees P
-waves.
+Sources:
+
+- Kachuee, Fazeli, Sarrafzadeh 2018, doi:10.1109/ICHI.2018.00092: the residual blocks (`model.nets.beat_net`).
+- Srivastava et al. 2014, "Dropout", https://jmlr.org/papers/v15/srivastava14a.html
+
+Three residual blocks see the wave of a beat beside those of the patient's dominant beat and of its own cluster. There
+are two heads: one gets the wave and the numbers, the other the numbers alone. The second has no wave, so it cannot
+mistake a patient's unusual dominant beat for an ectopic one: whether a beat is ventricular, both decide with the same
+weight. Between N and S the first decides alone, since it sees P waves.
 """
 
 from typing import cast
@@ -25,24 +29,28 @@ from model.nets.beat_net import (
 from model.records.wfdb_records import CLASSES
 
 CONTEXT_SIZE = NetSize(samples=WAVE, channels=(24, 32, 48), kernel=5, dense=64, classes=len(CLASSES) + 1)
-"""The net that ships."""
+"""Sizes of the shipped net."""
 STEM_KERNEL = 7
 """Kernel of the first convolution, which halves the rate."""
 NUMBERS_WIDTH = 32
 """Width of the dense layer that the numbers pass before they join the wave."""
 DROPOUT_SHARE = 0.3
-"""Share of what is dropped at random while training."""
+"""Share of the activations that are dropped at random in training."""
 
 
 class ProductLayer(nn.Linear):
-    """A dense layer as a product a beat: one of the whole batch would round differently for different batch sizes."""
+    """A dense layer computed as one product for each beat: one for the batch would round differently with its size."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map x (n, inputs) to (n, outputs)."""
         return _product_per_beat(x, self.weight.t().contiguous(), self.bias)
 
 
 class ContextNet(nn.Module):
-    """Log-probabilities of the classes, and of no beat, for a batch of beats in their context."""
+    """Log-probabilities of the classes, and of no beat, for a batch of beats in their context.
+
+    `mean` and `spread` (features,) standardise the numbers; training sets them.
+    """
 
     mean: Tensor
     spread: Tensor
@@ -66,35 +74,40 @@ class ContextNet(nn.Module):
         self.drop = nn.Dropout(DROPOUT_SHARE)
 
     def heads(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (n, INPUTS) float32 to the scores (n, classes) of either head."""
+        """Map inputs (n, INPUTS) float32 to the scores (n, classes) of both heads.
+
+        The first head has the layers `conv`, `blocks`, `numbers`, `dense1`, `dense2` and `output`, the second `alone1`,
+        `alone2` and `alone`.
+        """
         waves = inputs[:, : CHANNELS * self.size.samples].reshape(-1, CHANNELS, 1, self.size.samples)
-        x = torch.relu(self.conv(waves.contiguous(memory_format=torch.channels_last)))
-        x = self.drop(torch.flatten(self.blocks(x), 1))
-        numbers = (inputs[:, CHANNELS * self.size.samples :] - self.mean) / self.spread
-        x = torch.cat([x, torch.relu(self.numbers(numbers))], 1)
-        x = self.drop(torch.relu(self.dense1(x)))
-        first = self.output(torch.relu(self.dense2(x)))
-        y = self.drop(torch.relu(self.alone1(numbers)))
-        second = self.alone(self.drop(torch.relu(self.alone2(y))))
+        x = torch.relu(self.conv(waves.contiguous(memory_format=torch.channels_last)))  # (n, channels, 1, samples / 2)
+        x = self.drop(torch.flatten(self.blocks(x), 1))  # (n, channels * samples left)
+        numbers = (inputs[:, CHANNELS * self.size.samples :] - self.mean) / self.spread  # (n, features)
+        x = torch.cat([x, torch.relu(self.numbers(numbers))], 1)  # (n, channels * samples left + NUMBERS_WIDTH)
+        x = self.drop(torch.relu(self.dense1(x)))  # (n, dense)
+        first = self.output(torch.relu(self.dense2(x)))  # (n, classes)
+        y = self.drop(torch.relu(self.alone1(numbers)))  # (n, dense)
+        second = self.alone(self.drop(torch.relu(self.alone2(y))))  # (n, classes)
         return first, second
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
-        if len(inputs) == 1:  # oneDNN sums in another order where there is one beat
+        """Map inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
+        if len(inputs) == 1:  # for a single beat, oneDNN would sum in another order than for a batch
             return cast(Tensor, self(inputs.expand(2, -1)))[:1]
-        return _combine_heads(*self.heads(inputs))
+        return combine_heads(*self.heads(inputs))
 
 
 class ContextInferenceNet:
-    """A trained net with its weights at hand, for inference: the same operations on the same weights as `ContextNet`.
+    """A trained net for inference: the same operations on the same weights as `ContextNet`, but faster.
 
-    What PyTorch's modules cost in Python is more than half of what a single beat takes.
+    PyTorch's modules cost more than half of the time that a single beat takes.
     """
 
     def __init__(self, net: ContextNet) -> None:
-        """A net without batch normalisation: one that was folded or loaded."""
-        self._waves = (CHANNELS, 1, net.size.samples)
-        self._mean, self._spread = net.mean, net.spread
+        """Take the weights of a net without batch normalisation: one that was folded or loaded."""
+        self._samples = net.size.samples
+        self._mean = net.mean
+        self._spread = net.spread
         self._first = layer_weights(net.conv)
         self._blocks = InferenceBlocks(net.blocks, net.size.kernel)
         names = ("numbers", "dense1", "dense2", "output", "alone1", "alone2", "alone")
@@ -103,49 +116,52 @@ class ContextInferenceNet:
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
+        """Map inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
         if len(inputs) == 1:
             return self(inputs.expand(2, -1))[:1]
-        channels, _, samples = self._waves
-        waves = inputs[:, : channels * samples].reshape(-1, *self._waves)
-        waves = waves.contiguous(memory_format=torch.channels_last)
-        x = self._blocks(torch.conv2d(waves, *self._first, (1, 2), (0, STEM_KERNEL // 2)).relu_())
         numbers, dense1, dense2, output, alone1, alone2, alone = self._layers
-        values = (inputs[:, channels * samples :] - self._mean) / self._spread
-        x = torch.cat([torch.flatten(x, 1), _product_per_beat(values, *numbers).relu_()], 1)
-        first = _product_per_beat(_product_per_beat(_product_per_beat(x, *dense1).relu_(), *dense2).relu_(), *output)
-        second = _product_per_beat(
-            _product_per_beat(_product_per_beat(values, *alone1).relu_(), *alone2).relu_(), *alone
-        )
-        return _combine_heads(first, second)
+        waves = inputs[:, : CHANNELS * self._samples].reshape(-1, CHANNELS, 1, self._samples)
+        waves = waves.contiguous(memory_format=torch.channels_last)
+        x = torch.conv2d(waves, *self._first, (1, 2), (0, STEM_KERNEL // 2)).relu_()  # (n, channels, 1, samples / 2)
+        x = torch.flatten(self._blocks(x), 1)  # (n, channels * samples left)
+        values = (inputs[:, CHANNELS * self._samples :] - self._mean) / self._spread  # (n, features)
+        x = torch.cat([x, _product_per_beat(values, *numbers).relu_()], 1)
+        x = _product_per_beat(x, *dense1).relu_()  # (n, dense)
+        first = _product_per_beat(_product_per_beat(x, *dense2).relu_(), *output)  # (n, classes)
+        y = _product_per_beat(values, *alone1).relu_()  # (n, dense)
+        second = _product_per_beat(_product_per_beat(y, *alone2).relu_(), *alone)  # (n, classes)
+        return combine_heads(first, second)
 
 
 def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Beats (n, k) through a dense layer (k, m), each by itself."""
+    """Map x (n, k) to (n, m) with weight (k, m), as a batch of n products of one row."""
     n = len(x)
-    return torch.baddbmm(bias.expand(n, 1, -1), x[:, None, :], weight.expand(n, -1, -1))[:, 0]
+    return torch.baddbmm(bias.expand(n, 1, -1), x[:, None, :], weight.expand(n, -1, -1))[:, 0]  # (n, 1, m) to (n, m)
 
 
-def _combine_heads(first: Tensor, second: Tensor) -> Tensor:
-    """Scores (n, classes) of both heads to log-probabilities."""
+def combine_heads(first: Tensor, second: Tensor) -> Tensor:
+    """Combine the scores (n, classes) of both heads to log-probabilities (n, classes).
+
+    The log-odds of V against N and S together are the mean of both heads; all else is the first head's.
+    """
     first, second = torch.log_softmax(first, 1), torch.log_softmax(second, 1)
-    other = torch.logaddexp(first[:, 0], first[:, 1]) - torch.logaddexp(second[:, 0], second[:, 1])
-    ventricular = (first[:, 2] + second[:, 2] + other) / 2
+    other = torch.logaddexp(first[:, 0], first[:, 1]) - torch.logaddexp(second[:, 0], second[:, 1])  # of N or S
+    ventricular = (first[:, 2] + second[:, 2] + other) / 2  # (n,)
     return torch.log_softmax(torch.cat([first[:, :2], ventricular[:, None], first[:, 3:]], 1), 1)
 
 
 def context_samples_left(size: NetSize) -> int:
-    """Samples left in time behind the last block."""
+    """Return the samples left after the last block."""
     return pooled_lengths((size.samples - 1) // 2 + 1, len(size.channels))[-1]
 
 
 def build_context_net(size: NetSize, device: torch.device, norm: bool = False) -> ContextNet:
-    """A new net on `device`, its kernels in the channels-last layout."""
+    """Build a net with random weights on `device`, in the channels-last layout."""
     net = ContextNet(size, norm).to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in PyTorch's stub
     return net
 
 
 def fold_context_net(net: ContextNet) -> ContextNet:
-    """The same function without batch normalisation."""
+    """Return a net with the same output in inference and no batch normalisation."""
     return fold_norms_into(build_context_net(net.size, net.output.weight.device), net).eval()

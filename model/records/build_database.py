@@ -1,8 +1,8 @@
 """Make the embedded database from PhysioNet's published files: `python -m model.records.build_database SOURCE`.
 
-SOURCE holds the folders `mitdb` and `nstdb` as downloaded. Signals are packed losslessly into WFDB's FLAC format (516);
-headers change only in the file name and format number; annotations are copied. Every source file is checked against
-the published SHA-256 before it is packed, and the published sums travel with the result.
+SOURCE holds the folders `mitdb` and `nstdb` as downloaded. The signals are packed losslessly into WFDB's FLAC format
+(516); the headers change only in the file name and format number; the annotations are copied. Every source file is
+checked against its published SHA-256 before it is packed, and the published sums are kept with the result.
 """
 
 import hashlib
@@ -16,17 +16,20 @@ import wfdb
 TARGET_FOLDER = Path(__file__).parent / "database"
 NOISE_RECORDS = ("bw", "ma")
 FLAC_RATE = 96000
-"""FLAC wants an audio rate; WFDB writes this one and takes the true rate from the header."""
+"""FLAC needs an audio rate; WFDB writes this one and takes the true rate from the header."""
 
 
 def published_sums(folder: Path) -> dict[str, str]:
-    """SHA-256 (hex) of each file that `folder/SHA256SUMS.txt` lists, by file name."""
+    """Return the SHA-256 (hex) of each file that `folder/SHA256SUMS.txt` lists, by file name."""
     lines = (folder / "SHA256SUMS.txt").read_text().splitlines()
     return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
 
 
 def embed_record(source: Path, record: str, target: Path) -> list[str]:
-    """Pack one record into `target` and return the names of the published files it was made from."""
+    """Pack one record into `target` and return the names of its published files.
+
+    Ends the program if a file is not the published one.
+    """
     sums = published_sums(source)
     names = [f"{record}{ending}" for ending in (".dat", ".hea", ".atr") if (source / f"{record}{ending}").exists()]
     for name in names:
@@ -42,7 +45,7 @@ def embed_record(source: Path, record: str, target: Path) -> list[str]:
 
 
 def embed_records(source: Path, records: list[str], target: Path) -> None:
-    """Pack `records` of one published folder, with the list of their sums."""
+    """Pack `records` of one published folder, with the list of their SHA-256 sums."""
     target.mkdir(parents=True, exist_ok=True)
     names = [name for record in records for name in embed_record(source, record, target)]
     sums = published_sums(source)
@@ -50,6 +53,7 @@ def embed_records(source: Path, records: list[str], target: Path) -> None:
 
 
 def main(source: Path) -> None:
+    """Pack both databases of `source` into this package."""
     embed_records(source / "mitdb", (source / "mitdb" / "RECORDS").read_text().split(), TARGET_FOLDER / "mitdb")
     embed_records(source / "nstdb", list(NOISE_RECORDS), TARGET_FOLDER / "nstdb")
 

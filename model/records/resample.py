@@ -1,7 +1,7 @@
 """Rational resampling of a stream, identical to resampling the whole record at once.
 
-The filter is that of `scipy.signal.resample_poly` (Kaiser window, beta 5, 10 zero crossings a side), so the result is
-`resample_poly(record, up, down)` however the record is cut into chunks, bit for bit.
+The filter is that of `scipy.signal.resample_poly` (Kaiser window, beta 5, 10 zero crossings on each side), so the
+result equals `resample_poly(record, up, down)` bit for bit, however the record is cut into chunks.
 """
 
 from fractions import Fraction
@@ -16,14 +16,14 @@ FS = 125
 ZERO_CROSSINGS = 10
 """Half the width of the resampling filter, in samples of the slower of the two rates."""
 LARGEST_FACTOR = 1000
-"""Rates whose ratio to FS needs a larger numerator or denominator are refused: their filter would not be small."""
+"""Rates whose ratio to FS needs a larger numerator or denominator are refused: their filter would be too long."""
 
 LEAST_RESAMPLING_FS = 20.0
-"""Rates in hertz below this are refused: no ECG is seen in them, and they would become many times as many samples."""
+"""Rates in hertz below this are refused: they show no ECG, and resampling would multiply their samples."""
 
 
 def resampling_ratio(fs: float, target: float = FS) -> Fraction:
-    """`target / fs` in lowest terms. Raises ValueError where no small exact ratio exists."""
+    """Return `target / fs` in lowest terms. Raises ValueError if no small exact ratio exists."""
     if not np.isfinite(fs) or fs < LEAST_RESAMPLING_FS:
         raise ValueError(f"a sampling rate of {fs} Hz makes no sense")
     rate = Fraction(fs).limit_denominator(10**6)
@@ -40,11 +40,24 @@ def resampling_delay_s(fs: float, target: float = FS) -> float:
 
 
 class Resampler:
-    """Streaming polyphase resampler from `fs` to `target` hertz for (n, leads) signals.
+    """Streaming polyphase resampler for (n, leads) signals.
 
     `push` takes the next samples and returns all outputs that they complete; `flush` returns the rest, as if zeros
-    followed. Output m stands at the time of input m * fs / target; `start` is the index of the first output that is
-    wanted and `first_input` the index of the first input to push for it.
+    followed. Output m has the time of input m * fs / target.
+
+    Parameters
+    ----------
+    fs, target : float
+        Sampling rates of input and output in hertz.
+    leads : int
+        Number of columns.
+    start : int
+        Index of the first output to return; `first_input` is then the index of the first input to push.
+
+    Raises
+    ------
+    ValueError
+        If the rates have no small exact ratio, as `resampling_ratio`.
     """
 
     def __init__(self, fs: float, leads: int, start: int = 0, target: float = FS) -> None:
@@ -54,22 +67,21 @@ class Resampler:
         self._taps = _resampling_taps(self.up, self.down) if self._half else np.ones(1)
         self.next_output = start
         """Index of the first output that was not returned yet."""
+        # The buffer always starts at a multiple of `down`, so that the phases of input and output stay aligned.
         block = max(0, (start * self.down - self._half) // self.up) // self.down
         self.first_input = block * self.down
-        """A multiple of `down`, so that buffer and output grids keep their phase."""
         self._base = self.first_input
         self._buffer = np.empty((0, leads))
-        self._flushed = False
 
     def push(self, samples: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Take (n, leads) input samples; return the (m, leads) float64 outputs they complete."""
+        """Take the next samples (n, leads); return the outputs (m, leads) float64 that they complete."""
         self._buffer = np.concatenate([self._buffer, samples]) if len(samples) else self._buffer
-        known = self._base + len(self._buffer)
-        ready = ceil((known * self.up - self._half) / self.down) if known else 0
+        pushed = self._base + len(self._buffer)
+        ready = ceil((pushed * self.up - self._half) / self.down) if pushed else 0
         return self._emit(ready)
 
     def flush(self) -> NDArray[np.float64]:
-        """Return the outputs that still waited for input; nothing may be pushed afterwards."""
+        """Return the remaining outputs (m, leads) float64; nothing may be pushed afterwards."""
         return self._emit(ceil((self._base + len(self._buffer)) * self.up / self.down))
 
     def _emit(self, stop: int) -> NDArray[np.float64]:
@@ -77,15 +89,16 @@ class Resampler:
             return np.empty((0, self._buffer.shape[1]))
         from scipy.signal import upfirdn
 
+        # `upfirdn` starts at the first buffered input; `shift` is where output 0 of the whole stream would be in it.
         shift = (len(self._taps) - 1 - self._half) // self.down - self._base * self.up // self.down
         tail = np.zeros((self._half // self.up + 1, self._buffer.shape[1]))
         outputs = upfirdn(self._taps, np.concatenate([self._buffer, tail]), self.up, self.down, axis=0)
         result: NDArray[np.float64] = outputs[self.next_output + shift : stop + shift].copy()
         self.next_output = stop
-        self._forget()
+        self._drop_used_inputs()
         return result
 
-    def _forget(self) -> None:
+    def _drop_used_inputs(self) -> None:
         """Drop the inputs that no later output needs."""
         needed = max(0, (self.next_output * self.down - self._half) // self.up)
         block = needed // self.down * self.down
@@ -96,8 +109,8 @@ class Resampler:
 
 @lru_cache(maxsize=16)
 def _resampling_taps(up: int, down: int) -> NDArray[np.float64]:
-    """The filter's taps. They are kept: a stream with many gaps begins anew behind each."""
-    from scipy.signal import firwin  # a second to import: a stream at 125 Hz does not pay it
+    """Return the filter's taps. They are cached, since a stream needs a new resampler after each gap."""
+    from scipy.signal import firwin  # takes a second to import, which a stream at 125 Hz should not pay
 
     half = ZERO_CROSSINGS * max(up, down)
     taps = firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", 5.0)) * up
@@ -106,6 +119,24 @@ def _resampling_taps(up: int, down: int) -> NDArray[np.float64]:
 
 
 def resample_signal(samples: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
-    """A whole signal (n, leads) at `fs` hertz as (m, leads) at 125 Hz. Raises ValueError as `resampling_ratio` does."""
+    """Resample a whole signal to 125 Hz.
+
+    Parameters
+    ----------
+    samples : (n, leads) floating
+        In any unit.
+    fs : float
+        Its sampling rate in hertz.
+
+    Returns
+    -------
+    (m, leads) float64
+        At 125 Hz, in the same unit.
+
+    Raises
+    ------
+    ValueError
+        If `fs` has no small exact ratio to 125 Hz, as `resampling_ratio`.
+    """
     resampler = Resampler(fs, samples.shape[1])
     return np.concatenate([resampler.push(samples), resampler.flush()])

@@ -1,6 +1,6 @@
 """ECG records: the 48 of the MIT-BIH Arrhythmia Database inside this package, and any WFDB record by path.
 
-Signals are read with the WFDB package, in blocks, in physical units; samples without a value are NaN.
+The WFDB package reads the signals, in blocks and in physical units; samples without a value are NaN.
 Database: Moody & Mark 2001, doi:10.1109/51.932724, doi:10.13026/C2F305 (ODC-By 1.0).
 """
 
@@ -17,16 +17,19 @@ from model.records.annotations import EMPTY_SYMBOL, read_annotations
 
 DATABASE = Path(__file__).parent / "database"
 LEAD_ORDER = ("MLII", "II")
-"""Leads looked for by name, in this order, when none is asked for; then the first of the record."""
+"""Names of the leads to prefer, in this order, if the user asks for none; then the first lead of the record."""
 
 AAMI_CLASSES = {"N": "NLRBej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
-"""WFDB beat symbols of each AAMI class as in Kachuee et al. 2018 (EC57 itself counts e and j as S)."""
+"""WFDB beat symbols of each AAMI class as in Kachuee et al. 2018: the labels that the nets are trained on."""
+EC57_CLASSES = {"N": "NLRB", "S": "JASjnea", "V": "VrE", "F": "F", "Q": "/fQ?", "O": "!"}
+"""The same for scoring, as WFDB's `bxb` and `rxr` group them: e and j are S. A flutter wave `!` has no class (O)."""
 CLASSES = tuple(AAMI_CLASSES)
 """The five classes in the order of every array of probabilities or counts."""
 AAMI_CLASS_OF = {symbol: name for name, symbols in AAMI_CLASSES.items() for symbol in symbols}
+EC57_CLASS_OF = {symbol: name for name, symbols in EC57_CLASSES.items() for symbol in symbols}
 
 LARGEST_RECORD_HEADER, LONGEST_LINE, MOST_LINES = 2**20, 1000, 1000
-"""Bytes of a header, characters of a line and lines, remarks apart; WFDB asks for lines of 255 characters at most."""
+"""Bytes of a header, characters of a line and number of lines without remarks. WFDB allows lines of 255 characters."""
 LARGEST_LENGTH = 2**53
 LOWEST_HEADER_FS, HIGHEST_HEADER_FS = 1e-6, 1e9
 """Sampling rates in hertz beyond which a header makes no sense."""
@@ -35,16 +38,16 @@ SAMPLE_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "
 """Bytes of a sample in each WFDB format that is not compressed."""
 COMPRESSED_FORMATS = ("508", "516", "524")
 PARSER_ERRORS = (LookupError, TypeError, AttributeError, ArithmeticError)
-"""What the WFDB package raises where a file is not what it takes it for; their texts speak of its code."""
+"""Exceptions that the WFDB package leaks on malformed files; their messages describe its code and are not shown."""
 DIFFERENCE_FORMAT = "8"
-"""The format that holds differences: a block of it can only be read from the start of the record."""
+"""The format that stores differences: a block of it can only be read from the start of the record."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordSignal:
-    """One signal of a record: its name, unit and the range of the converter in that unit.
+    """One signal of a record: its name, its unit, and the range of the converter (`low`, `high`) in that unit.
 
-    `skew`: how many samples it was written too late; its last ones are not there.
+    `skew` is the number of samples by which it was written too late; as many are missing at its end.
     """
 
     name: str
@@ -56,7 +59,7 @@ class RecordSignal:
 
 @dataclass(frozen=True, slots=True)
 class SignalFile:
-    """A file of samples: WFDB `format`, samples of all its signals in a `frame`, bytes before the first (`offset`)."""
+    """A file of samples: its WFDB `format`, samples per `frame` of all its signals, bytes before the first sample."""
 
     path: Path
     format: str
@@ -66,7 +69,7 @@ class SignalFile:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a record's header says. `path` has no file ending; `length` in samples at `fs` hertz."""
+    """The header of a record. `path` has no file ending; `length` is in samples at `fs` hertz."""
 
     name: str
     path: Path
@@ -79,34 +82,34 @@ class Record:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordAnnotations:
-    """Annotations in order: `samples` (n,) int64 at the record's rate, `symbols` WFDB codes, `texts` their notes."""
+    """Annotations in order: `samples` (n,) int64 at the record's rate, n WFDB `symbols`, and n `texts`."""
 
     samples: NDArray[np.int64]
     symbols: tuple[str, ...]
     texts: tuple[str, ...]
 
     def beats(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """R peaks of the annotated beats and the AAMI class of each."""
+        """Return the R peaks (m,) int64 of the annotated beats, at the record's rate, and the AAMI class of each."""
         kept = [i for i, symbol in enumerate(self.symbols) if symbol in AAMI_CLASS_OF]
         return self.samples[kept], tuple(AAMI_CLASS_OF[self.symbols[i]] for i in kept)
 
 
 def embedded_records() -> tuple[str, ...]:
-    """Names of the embedded records of the MIT-BIH Arrhythmia Database, in order."""
+    """Return the names of the embedded records of the MIT-BIH Arrhythmia Database, in order."""
     return tuple(sorted(path.stem for path in (DATABASE / "mitdb").glob("*.hea")))
 
 
 def embedded_noises() -> tuple[str, ...]:
-    """Names of the embedded noise records of the MIT-BIH Noise Stress Test Database."""
+    """Return the names of the embedded noise records of the MIT-BIH Noise Stress Test Database."""
     return tuple(sorted(path.stem for path in (DATABASE / "nstdb").glob("*.hea")))
 
 
 def find_record(name: str) -> Path:
-    """Path, without ending, of an embedded record by name or of any WFDB record by path.
+    """Return the path, without ending, of an embedded record by name or of any WFDB record by path.
 
-    Raises RecordError with the names that exist where there is none.
+    Raises RecordError, with the names of the embedded records, if there is no such record.
     """
-    with contextlib.suppress(OSError, ValueError, RuntimeError):  # what is no name of a file names no record
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # an impossible file name is no record either
         given = Path(name).expanduser()
         if given.suffix in (".hea", ".dat"):
             given = given.with_suffix("")
@@ -117,20 +120,14 @@ def find_record(name: str) -> Path:
 
 
 def open_record(name: str) -> Record:
-    """Read the header of a record, by embedded name or path. Raises RecordError."""
+    """Read the header of a record, by embedded name or path.
+
+    Raises RecordError if there is no such record, or its header is broken or makes no sense.
+    """
     path = find_record(name)
-    _check_header(path)
+    _check_header_size(path)
     header = _call_wfdb("rdheader", path, "header")
-    if hasattr(header, "seg_name"):
-        raise RecordError(f"record {path} is made of segments: give the path of one of them")
-    if not header.sig_len or not header.n_sig:
-        raise RecordError(f"record {path} says it has no samples: check its header")
-    if not header.fs or not LOWEST_HEADER_FS <= header.fs <= HIGHEST_HEADER_FS:
-        raise RecordError(f"record {path} has no valid sampling rate: check its header")
-    if len(header.file_name or ()) != header.n_sig:
-        raise RecordError(f"record {path} does not describe all of its signals: check its header")
-    if header.sig_len > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > header.sig_len:
-        raise RecordError(f"record {path} has an impossible length or skew: check its header")
+    _check_header_values(path, header)
     try:
         signals = tuple(_describe_signal(header, i) for i in range(header.n_sig))
     except (ValueError, OverflowError) as error:
@@ -140,7 +137,24 @@ def open_record(name: str) -> Record:
 
 
 def read_record_samples(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
-    """Samples `start` to `stop` as (n, signals) float64 in each signal's unit, NaN where there is no value."""
+    """Read a part of a record.
+
+    Parameters
+    ----------
+    record : Record
+    start, stop : int
+        First sample, and sample after the last; None or a later one is the end of the record.
+
+    Returns
+    -------
+    (n, signals) float64
+        In each signal's own unit; NaN for samples without a value.
+
+    Raises
+    ------
+    RecordError
+        If a signal file is missing, broken or truncated.
+    """
     stop = record.length if stop is None else min(stop, record.length)
     if stop <= start:
         return np.empty((0, len(record.signals)))
@@ -150,48 +164,51 @@ def read_record_samples(record: Record, start: int = 0, stop: int | None = None)
     if signal is None or signal.shape != (stop - first, len(record.signals)):
         raise _cut_short_error(record, stop)
     values = np.array(signal[start - first :], dtype=np.float64)
-    for i, one in enumerate(record.signals):
-        if one.skew:  # the WFDB package leaves zeros where a frame has several samples
-            values[max(0, record.length - one.skew - start) :, i] = np.nan
+    for i, description in enumerate(record.signals):
+        if description.skew:  # the WFDB package fills the missing end with zeros if a frame has several samples
+            values[max(0, record.length - description.skew - start) :, i] = np.nan
     return values
 
 
 def read_reference(record: Record, extension: str = "atr") -> RecordAnnotations:
-    """Reference annotations of a record. Raises RecordError where the file is missing or broken."""
+    """Read the reference annotations of a record. Raises RecordError if the file is missing or broken."""
     name = f"{record.path.name}.{extension}"
     if not record.path.with_name(name).is_file():
         raise RecordError(f"record {record.path} has no annotations: {name} is missing")
-    found = read_annotations(record.path.parent, record.path.name, extension, record.fs)
-    if not found.complete:
+    notes = read_annotations(record.path.parent, record.path.name, extension, record.fs)
+    if not notes.complete:
         raise RecordError(f"cannot read the annotations of record {record.path}: {name} is cut short")
-    kept = [i for i in range(found.definitions, len(found.symbols)) if found.symbols[i] != EMPTY_SYMBOL]
+    kept = [i for i in range(notes.definitions, len(notes.symbols)) if notes.symbols[i] != EMPTY_SYMBOL]
     return RecordAnnotations(
-        np.array([found.samples[i] for i in kept], dtype=np.int64),
-        tuple(found.symbols[i] for i in kept),
-        tuple(found.texts[i].rstrip("\x00") for i in kept),
+        np.array([notes.samples[i] for i in kept], dtype=np.int64),
+        tuple(notes.symbols[i] for i in kept),
+        tuple(notes.texts[i].rstrip("\x00") for i in kept),
     )
 
 
 def default_lead(names: tuple[str, ...]) -> int:
-    """Index of the lead to analyse where none is asked for: LEAD_ORDER by name, else the first."""
+    """Return the index of the lead to analyse if the user asks for none: the first of LEAD_ORDER, else lead 0."""
     return next((names.index(name) for name in LEAD_ORDER if name in names), 0)
 
 
 def _describe_signal(header: Any, i: int) -> RecordSignal:
-    """Raises ValueError or OverflowError where the numbers make no sense."""
-    gain, baseline = header.adc_gain[i] or 200.0, header.baseline[i] or 0
-    bits, zero = header.adc_res[i] or 16, header.adc_zero[i] or 0
+    """Describe signal `i` of a header. Raises ValueError or OverflowError if its numbers make no sense."""
+    gain = header.adc_gain[i] or 200.0  # the defaults are those of the WFDB library
+    baseline = header.baseline[i] or 0
+    bits = header.adc_res[i] or 16
+    zero = header.adc_zero[i] or 0
     if not 0 < bits <= MOST_BITS:
         raise ValueError(f"{bits} bits")
     low, high = ((zero + rail - baseline) / gain for rail in (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
     if not np.isfinite((low, high)).all():
         raise ValueError("rails that are not finite")
-    name, unit = header.sig_name[i] or f"lead{i + 1}", header.units[i] or "mV"
+    name = header.sig_name[i] or f"lead{i + 1}"
+    unit = header.units[i] or "mV"
     return RecordSignal(name, unit, low, high, header.skew[i] or 0)
 
 
 def _list_signal_files(header: Any, folder: Path) -> tuple[SignalFile, ...]:
-    """The signal files of a record, each once, in order."""
+    """Return the signal files of a record, each once, in order."""
     frames: dict[str, int] = {}
     first: dict[str, int] = {}
     for i, name in enumerate(header.file_name):
@@ -202,8 +219,8 @@ def _list_signal_files(header: Any, folder: Path) -> tuple[SignalFile, ...]:
     )
 
 
-def _check_header(path: Path) -> None:
-    """Refuse what WFDB's parser, whose time grows with the square of a line, should not be given."""
+def _check_header_size(path: Path) -> None:
+    """Refuse a header that is too large for WFDB's parser, whose time grows with the square of a line's length."""
     try:
         with path.with_name(path.name + ".hea").open("rb") as file:
             content = file.read(LARGEST_RECORD_HEADER + 1)
@@ -220,25 +237,39 @@ def _check_header(path: Path) -> None:
         raise RecordError(f"cannot read the header of record {path}: it is empty")
 
 
+def _check_header_values(path: Path, header: Any) -> None:
+    """Refuse a header without the values that a record needs."""
+    if hasattr(header, "seg_name"):
+        raise RecordError(f"record {path} is made of segments: give the path of one of them")
+    if not header.sig_len or not header.n_sig:
+        raise RecordError(f"record {path} says it has no samples: check its header")
+    if not header.fs or not LOWEST_HEADER_FS <= header.fs <= HIGHEST_HEADER_FS:
+        raise RecordError(f"record {path} has no valid sampling rate: check its header")
+    if len(header.file_name or ()) != header.n_sig:
+        raise RecordError(f"record {path} does not describe all of its signals: check its header")
+    if header.sig_len > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > header.sig_len:
+        raise RecordError(f"record {path} has an impossible length or skew: check its header")
+
+
 def _check_signal_files(record: Record, stop: int) -> None:
-    """Refuse what are no signal files, or end before sample `stop`, before memory is asked for their samples."""
+    """Refuse files that are no signal files, or end before sample `stop`, before memory is taken for their samples."""
     for file in record.files:
         if file.format not in SAMPLE_BYTES and file.format not in COMPRESSED_FORMATS:
             raise RecordError(
                 f"cannot read the signal of record {record.path}: format {file.format} is unknown, check its header"
             )
         try:
-            if not file.path.is_file():  # a pipe or a device would be read for ever
+            if not file.path.is_file():  # reading a pipe or a device might never end
                 raise RecordError(f"cannot read the signal of record {record.path}: there is no file {file.path.name}")
-            there = _count_file_samples(file)
+            available = _count_file_samples(file)
         except (OSError, RuntimeError) as error:
             raise _unreadable_error("signal", record.path, error) from error
-        if there < stop * file.frame:
+        if available < stop * file.frame:
             raise _cut_short_error(record, stop)
 
 
 def _count_file_samples(file: SignalFile) -> float:
-    """Samples in a file, by its size or, where it is compressed, by what it says itself."""
+    """Return the number of samples in a file, from its size or, if it is compressed, from its own header."""
     if file.format in COMPRESSED_FORMATS:
         import soundfile
 
@@ -252,13 +283,13 @@ def _cut_short_error(record: Record, stop: int) -> RecordError:
 
 
 def _unreadable_error(part: str, path: Path, error: Exception) -> RecordError:
-    reason = "it is damaged, or nothing of WFDB" if isinstance(error, PARSER_ERRORS) else clean_error_text(error)
+    reason = "it is damaged, or not in WFDB format" if isinstance(error, PARSER_ERRORS) else clean_error_text(error)
     return RecordError(f"cannot read the {part} of record {path}: {reason}")
 
 
 def _call_wfdb(function: str, path: Path, part: str, **options: Any) -> Any:
-    """Call the WFDB package, whose readers raise whatever the bytes make them stumble on."""
-    import wfdb  # half a second: only those who read records pay it
+    """Call the WFDB package and turn whatever its readers raise on malformed bytes into a RecordError."""
+    import wfdb  # takes half a second, which only those who read records should pay
 
     try:
         return getattr(wfdb, function)(str(path), **options)

@@ -1,11 +1,12 @@
-"""Heart-rate variability of a recording, after the Task Force of the ESC and NASPE (Circulation 1996; 93: 1043-1065).
+"""Heart-rate variability of a recording, after the Task Force of the ESC and NASPE 1996.
 
-It is measured on NN intervals, those between two consecutive normal beats. Power is that of Lomb's periodogram on the
-intervals as they lie, without resampling (Moody, Computers in Cardiology 1993; 20: 715-718), averaged over segments of
-five minutes.
+doi:10.1161/01.CIR.93.5.1043. It is measured on NN intervals, those between two consecutive normal beats. Power is that
+of Lomb's periodogram (doi:10.1007/BF00648343) on the unevenly spaced intervals, without resampling, as Moody proposed
+(Computers in Cardiology 1993; 20: 715-718), averaged over segments of five minutes. The Task Force resamples instead.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,31 +14,41 @@ from numpy.typing import NDArray
 Series = NDArray[np.float64]
 
 SHORTEST_NN_S, LONGEST_NN_S = 0.3, 2.0
-"""An interval outside of these is none between two beats in a row that were found."""
-NEIGHBOUR_COUNT, FURTHEST_SHARE = 20, 0.2
-"""An interval further than this share from the mean of so many each side is left out, as in PhysioNet's toolkit."""
+"""Outside these limits a beat was missed or detected falsely."""
+NEIGHBOUR_COUNT = 20
+"""Neighbours on each side with which an interval is compared, as in the filter of PhysioNet's HRV toolkit."""
+FURTHEST_SHARE = 0.2
+"""An interval is left out if it differs by more than this share from the mean of its neighbours."""
 SEGMENT_S = 300.0
 LEAST_TIME_SHARE = 0.5
-"""Of a segment that intervals must cover for its mean and deviation to count."""
+"""Share of a segment that intervals must cover for its mean and deviation to count."""
 LEAST_SPECTRAL_SHARE = 0.8
 """The same for its spectrum."""
 LEAST_PAIRS = 2
 BIN_S = 1 / 128
-"""Of the histogram of the triangular index."""
+"""Bin width of the histogram behind the triangular index: the Task Force's standard."""
 PNN_S = 0.050
 HRV_BANDS = {"VLF": (0.0033, 0.04), "LF": (0.04, 0.15), "HF": (0.15, 0.4)}
-"""Hertz; a band holds its lower end and not its upper."""
+"""Limits in hertz; a band includes its lower limit and excludes its upper one."""
 STEP_HZ = 1 / SEGMENT_S
 FREQUENCIES: Series = STEP_HZ * np.arange(1, round(HRV_BANDS["HF"][1] / STEP_HZ), dtype=np.float64)
-"""Of the spectrum, in hertz."""
+"""Frequencies of the spectrum in hertz."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NNIntervals:
-    """NN intervals in seconds: `at_s` (n,) when each ends, rising, and `nn_s` (n,) how long it is.
+    """NN intervals of a recording.
 
-    `follows` (n,): whether it begins where the one before it ends. `share`: how many of those between two normal
-    beats were kept, 0 to 1.
+    Attributes
+    ----------
+    at_s : (n,) float64
+        Time at which each interval ends, in seconds, ascending.
+    nn_s : (n,) float64
+        Its length in seconds.
+    follows : (n,) bool
+        Whether it begins where the one before it ends.
+    share : float
+        Share (0 to 1) of the intervals between two normal beats that were kept.
     """
 
     at_s: Series
@@ -51,7 +62,7 @@ class NNIntervals:
 
 @dataclass(frozen=True, slots=True)
 class TimeDomain:
-    """Milliseconds, but for `pnn50` in percent and the `triangular` index; None where there is too little."""
+    """Measures in milliseconds, but `pnn50` in percent and the `triangular` index; None without enough intervals."""
 
     mean: float
     sdnn: float | None
@@ -64,19 +75,19 @@ class TimeDomain:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NNSpectrum:
-    """Mean power density (n,) in ms²/Hz at FREQUENCIES over so many `segments`."""
+    """Mean power density (n,) in ms²/Hz at FREQUENCIES, over a number of `segments`."""
 
     density: Series
     segments: int
 
     def power(self, band: str) -> float:
-        """Power of one of BANDS in ms²."""
+        """Return the power in one of HRV_BANDS in ms²."""
         begin, end = np.searchsorted(FREQUENCIES, HRV_BANDS[band])
         return float(self.density[begin:end].sum() * STEP_HZ)
 
     @property
     def ratio(self) -> float | None:
-        """LF over HF; None where there is no HF."""
+        """LF power divided by HF power; None without any in HF."""
         high = self.power("HF")
         return self.power("LF") / high if high > 0 else None
 
@@ -90,41 +101,72 @@ class PoincarePlot:
 
 
 def select_nn_intervals(at_s: Series, rr_s: Series, normal: NDArray[np.bool_]) -> NNIntervals:
-    """The NN intervals of beats (n,) in order: their times, the RR that ends at each (NaN: none), which are normal."""
+    """Select the NN intervals of a recording.
+
+    Parameters
+    ----------
+    at_s : (n,) float64
+        Times of the beats in seconds, ascending.
+    rr_s : (n,) float64
+        RR interval that ends at each beat, in seconds; NaN if there is none.
+    normal : (n,) bool
+        Which beats are normal and may be used.
+
+    Returns
+    -------
+    NNIntervals
+        The intervals between two normal beats, without those of impossible length and those unlike their neighbours.
+    """
     before = np.concatenate([[False], normal[:-1]]) if len(normal) else normal
     between = normal & before & np.isfinite(rr_s)
-    place = np.flatnonzero(between)
-    rr = rr_s[place]
-    kept = (rr >= SHORTEST_NN_S) & (rr <= LONGEST_NN_S)
-    place, rr = place[kept], rr[kept]
+    index = np.flatnonzero(between)
+    rr = rr_s[index]
+    possible = (rr >= SHORTEST_NN_S) & (rr <= LONGEST_NN_S)
+    index, rr = index[possible], rr[possible]
     near = _near_neighbours(rr)
-    place, rr = place[near], rr[near]
-    follows = np.concatenate([[False], np.diff(place) == 1]) if len(place) else np.zeros(0, bool)
-    found = int(between.sum())
-    return NNIntervals(at_s[place], rr, follows, len(rr) / found if found else 0.0)
+    index, rr = index[near], rr[near]
+    follows = np.concatenate([[False], np.diff(index) == 1]) if len(index) else np.zeros(0, bool)
+    total = int(between.sum())
+    return NNIntervals(at_s[index], rr, follows, len(rr) / total if total else 0.0)
+
+
+def measure_rmssd(steps: Series) -> float | None:
+    """Return the RMSSD: the root mean square of the differences (n,) of adjacent NN intervals, in their unit.
+
+    None without any difference.
+    """
+    return float(np.sqrt(np.mean(steps**2))) if len(steps) else None
+
+
+def measure_sdnn(nn: Series) -> float | None:
+    """Return the SDNN: the standard deviation of NN intervals (n,), in their unit; None for fewer than two."""
+    return float(np.std(nn, ddof=1)) if len(nn) >= LEAST_PAIRS else None
 
 
 def measure_time_domain(nn: NNIntervals) -> TimeDomain | None:
-    """Figures of the whole recording; None where there is no interval."""
+    """Measure the whole recording in the time domain; None without any interval."""
     if not len(nn):
         return None
     steps = _successive_nn_steps(nn)
-    parts = [nn.nn_s[part] for part in _covered_segments(nn, LEAST_TIME_SHARE)]
-    enough = len(nn) >= LEAST_PAIRS
+    segments = [nn.nn_s[segment] for segment in _covered_segments(nn, LEAST_TIME_SHARE)]
     counts = np.bincount((nn.nn_s / BIN_S).astype(np.int64))
     return TimeDomain(
         mean=1000 * float(nn.nn_s.mean()),
-        sdnn=1000 * float(nn.nn_s.std(ddof=1)) if enough else None,
-        sdann=1000 * float(np.std([part.mean() for part in parts], ddof=1)) if len(parts) >= LEAST_PAIRS else None,
-        sdnn_index=1000 * float(np.mean([part.std(ddof=1) for part in parts])) if parts else None,
-        rmssd=1000 * float(np.sqrt(np.mean(steps**2))) if len(steps) else None,
+        sdnn=_milliseconds(measure_sdnn(nn.nn_s)),
+        sdann=_milliseconds(measure_sdnn(np.array([segment.mean() for segment in segments]))),
+        sdnn_index=1000 * float(np.mean([segment.std(ddof=1) for segment in segments])) if segments else None,
+        rmssd=_milliseconds(measure_rmssd(steps)),
         pnn50=100 * float(np.mean(np.abs(steps) > PNN_S)) if len(steps) else None,
-        triangular=len(nn) / float(counts.max()) if enough else None,
+        triangular=len(nn) / float(counts.max()) if len(nn) >= LEAST_PAIRS else None,
     )
 
 
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1000 * seconds
+
+
 def measure_poincare(nn: NNIntervals) -> PoincarePlot | None:
-    """Of successive intervals; None where there are too few."""
+    """Measure the Poincaré plot, each interval against the one before; None for fewer than two pairs."""
     second = np.flatnonzero(nn.follows)
     if len(second) < LEAST_PAIRS:
         return None
@@ -133,51 +175,63 @@ def measure_poincare(nn: NNIntervals) -> PoincarePlot | None:
 
 
 def measure_nn_spectrum(nn: NNIntervals) -> NNSpectrum | None:
-    """Power density averaged over the segments that intervals cover; None where there is none."""
-    parts = _covered_segments(nn, LEAST_SPECTRAL_SHARE)
-    if not parts:
+    """Average the power density over the segments that intervals cover; None if they cover none."""
+    segments = _covered_segments(nn, LEAST_SPECTRAL_SHARE)
+    if not segments:
         return None
     total = np.zeros(len(FREQUENCIES))
-    for part in parts:
-        total += lomb_density(nn.at_s[part], 1000 * nn.nn_s[part])
-    return NNSpectrum(total / len(parts), len(parts))
+    for segment in segments:
+        total += lomb_density(nn.at_s[segment], 1000 * nn.nn_s[segment])
+    return NNSpectrum(total / len(segments), len(segments))
 
 
 def lomb_density(at_s: Series, values: Series) -> Series:
-    """Lomb's periodogram of values (n,) less their straight line, as one-sided density at FREQUENCIES.
+    """Return Lomb's periodogram of unevenly spaced values, without their linear trend.
 
-    In squared units a hertz: its sum times STEP_HZ is the variance that these frequencies hold.
+    Parameters
+    ----------
+    at_s : (n,) float64
+        Times in seconds.
+    values : (n,) float64
+        Values in any unit.
+
+    Returns
+    -------
+    (k,) float64
+        One-sided density at FREQUENCIES in squared units per hertz: its sum times STEP_HZ is the variance at these
+        frequencies.
     """
     from scipy.signal import lombscargle
 
-    at = at_s - at_s.mean()
-    rest = values - np.polynomial.Polynomial.fit(at, values, 1)(at)
-    power: Series = lombscargle(at, rest, 2 * np.pi * FREQUENCIES)
+    times = at_s - at_s.mean()
+    residual = values - np.polynomial.Polynomial.fit(times, values, 1)(times)
+    power: Series = lombscargle(times, residual, 2 * np.pi * FREQUENCIES)
     return power * 2 * SEGMENT_S / len(values)
 
 
 def _near_neighbours(rr: Series) -> NDArray[np.bool_]:
-    """Which intervals are like those around them."""
+    """Return which intervals (n,) are close to the mean of those around them."""
     n = len(rr)
     sums = np.concatenate([[0.0], np.cumsum(rr)])
     index = np.arange(n)
-    low, high = np.maximum(index - NEIGHBOUR_COUNT, 0), np.minimum(index + NEIGHBOUR_COUNT + 1, n)
-    others = high - low - 1
+    low = np.maximum(index - NEIGHBOUR_COUNT, 0)
+    high = np.minimum(index + NEIGHBOUR_COUNT + 1, n)
+    others = high - low - 1  # without the interval itself
     mean = np.where(others > 0, (sums[high] - sums[low] - rr) / np.maximum(others, 1), rr)
     return np.asarray(np.abs(rr - mean) <= FURTHEST_SHARE * mean)
 
 
 def _successive_nn_steps(nn: NNIntervals) -> Series:
-    """Differences of successive intervals, in seconds."""
+    """Return the differences of successive intervals, in seconds."""
     second = np.flatnonzero(nn.follows)
     return nn.nn_s[second] - nn.nn_s[second - 1]
 
 
 def _covered_segments(nn: NNIntervals, share: float) -> list[slice]:
-    """The intervals of each segment of five minutes, counted from the first, that they cover by more than a share."""
+    """Return the intervals of each segment of five minutes, if they cover more than `share` of it."""
     if not len(nn):
         return []
     number = ((nn.at_s - nn.at_s[0]) // SEGMENT_S).astype(np.int64)
     edges = np.flatnonzero(np.diff(number)) + 1
-    parts = [slice(a, b) for a, b in zip([0, *edges.tolist()], [*edges.tolist(), len(nn)], strict=True)]
-    return [part for part in parts if part.stop - part.start >= LEAST_PAIRS and nn.nn_s[part].sum() > share * SEGMENT_S]
+    segments = [slice(a, b) for a, b in pairwise([0, *edges.tolist(), len(nn)])]
+    return [s for s in segments if s.stop - s.start >= LEAST_PAIRS and nn.nn_s[s].sum() > share * SEGMENT_S]

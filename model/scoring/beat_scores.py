@@ -1,10 +1,10 @@
-"""Beat-by-beat comparison by the rules of ANSI/AAMI EC57, count for count that of the WFDB program `bxb`.
+"""Beat-by-beat comparison by the rules of ANSI/AAMI EC57, with the same counts as the WFDB program `bxb`.
 
-Both files are walked through once, one beat ahead of the current one. Of the two current beats the earlier one is
-decided: it belongs to the other where that lies within the window and has no nearer partner in the beat that follows;
-otherwise it stands alone, against `O` (no beat), `X` (no beat, and the other file had stopped: shutdown) or nothing
-(flutter).
-`bxb` is documented in the WFDB Applications Guide, https://physionet.org/physiotools/wag/bxb-1.htm
+The comparison goes through both files once and looks one beat ahead. Of the two current beats it decides the earlier
+one: the two are a pair if they lie within the window and neither has a nearer partner in the beat that follows.
+Otherwise the earlier beat stands alone, against `O` (no beat), `X` (no beat, in a shutdown of the other file) or
+nothing (flutter). `bxb` is documented in the WFDB Applications Guide,
+https://physionet.org/physiotools/wag/bxb-1.htm
 """
 
 import math
@@ -17,26 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.records.annotations import AnnotationFile
+from model.records.wfdb_records import EC57_CLASS_OF
 
 EC57_LABELS = "NSVFQOX"
 """Rows and columns of the matrix: classes of EC57, then missing beats, outside (O) and inside (X) a shutdown."""
 SCORED_LABELS = frozenset(EC57_LABELS)
-EC57_CLASS_OF = {
-    symbol: label
-    for label, symbols in {"N": "NLRB", "S": "JASjnea", "V": "VrE", "F": "F", "Q": "/fQ?", "O": "!"}.items()
-    for symbol in symbols
-}
-"""EC57's class of each WFDB beat symbol. A flutter wave `!` is compared as a beat, but is of no class."""
 AFTER_LAST_BEAT = 1 << 62
 UNSCORED_BEAT = "*"
 """Label of what is left out: a beat inside the reference's flutter."""
 OPEN_END = -1
+"""End of a comparison that stops with the reference."""
 
 Counts = NDArray[np.int64]
 
 
 class BeatPair(NamedTuple):
-    """Label and index (-1: no beat) of a reference beat, and of the test beat it was compared with."""
+    """Label, index (-1: no beat) and sample of a reference beat, and those of the test beat it was compared with."""
 
     reference: str
     reference_index: int
@@ -48,9 +44,10 @@ class BeatPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScoredSpan:
-    """What is compared, in samples at `rate`: from `start` to `end`, within `window`.
+    """The part to compare, in samples at `rate` hertz: from `start` to `end`, with pairs at most `window` apart.
 
-    `end` 0 stops where the first of the files ends, OPEN_END where the reference does. `second` is a second in samples.
+    An `end` of 0 stops where the first of the files ends, OPEN_END where the reference does. `second` is one second
+    rounded to samples.
     """
 
     rate: float
@@ -60,13 +57,41 @@ class ScoredSpan:
     second: int
 
 
+@dataclass(frozen=True, slots=True)
+class DetectionCounts:
+    """How often a class of beats was found, missed and reported falsely, by the rules of EC57."""
+
+    true_positives: int
+    false_negatives: int
+    false_positives: int
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Share (0 to 1) of the reference's beats that the test has; None if the reference has none."""
+        beats = self.true_positives + self.false_negatives
+        return self.true_positives / beats if beats else None
+
+    @property
+    def positive_predictivity(self) -> float | None:
+        """Share (0 to 1) of the test's beats that the reference has; None if the test has none."""
+        beats = self.true_positives + self.false_positives
+        return self.true_positives / beats if beats else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BeatCounts:
     """Counts of one comparison, or of several added up.
 
-    `matrix` (7, 7): beats by reference label (row) and test label (column), in the order of LABELS. `rr_rms_ms` is the
-    root mean square of the differences of `rr_pairs` RR intervals, None without any; `shutdown_s` the seconds for which
-    the test stopped.
+    Attributes
+    ----------
+    matrix : (7, 7) int64
+        Beats by reference label (row) and test label (column), in the order of EC57_LABELS.
+    rr_pairs : int
+        Pairs of RR intervals that were compared.
+    rr_rms_ms : float or None
+        Root mean square of their differences in milliseconds; None without any.
+    shutdown_s : int
+        Seconds for which the test had stopped.
     """
 
     matrix: Counts
@@ -81,37 +106,57 @@ class BeatCounts:
         return BeatCounts(self.matrix + other.matrix, pairs, rms, self.shutdown_s + other.shutdown_s)
 
     def total(self, reference: str, test: str) -> int:
-        """Beats of any of the labels `reference` that met any of the labels `test`."""
+        """Count the beats with any of the labels `reference` that were paired with any of the labels `test`."""
         rows, columns = ([EC57_LABELS.index(label) for label in labels] for labels in (reference, test))
         return int(self.matrix[np.ix_(rows, columns)].sum())
 
+    @property
+    def qrs(self) -> DetectionCounts:
+        """Beats of any class."""
+        return DetectionCounts(self.total("NSVFQ", "NSVFQ"), self.total("NSVFQ", "OX"), self.total("OX", "NSVFQ"))
+
+    @property
+    def veb(self) -> DetectionCounts:
+        """Ventricular ectopic beats (V). EC57 does not count F and Q beats that are called V as false."""
+        return DetectionCounts(self.total("V", "V"), self.total("V", "NSFQOX"), self.total("NSOX", "V"))
+
+    @property
+    def sveb(self) -> DetectionCounts:
+        """Supraventricular ectopic beats (S). EC57 does not count Q beats that are called S as false."""
+        return DetectionCounts(self.total("S", "S"), self.total("S", "NVFQOX"), self.total("NVFOX", "S"))
+
     def ratios(self) -> dict[str, tuple[int, int]]:
-        """Numerator and denominator of each statistic of EC57, by name."""
-        found, ventricular, supra = self.total("NSVFQ", "NSVFQ"), self.total("V", "V"), self.total("S", "S")
-        return {
-            "qrs_se": (found, self.total("NSVFQ", EC57_LABELS)),
-            "qrs_ppv": (found, self.total(EC57_LABELS, "NSVFQ")),
-            "veb_se": (ventricular, self.total("V", EC57_LABELS)),
-            "veb_ppv": (ventricular, self.total("NSVOX", "V")),
-            "sveb_se": (supra, self.total("S", EC57_LABELS)),
-            "sveb_ppv": (supra, self.total("NSVFOX", "S")),
-        }
+        """Return the numerator and denominator of each statistic of EC57, by name."""
+        ratios: dict[str, tuple[int, int]] = {}
+        for name, counts in (("qrs", self.qrs), ("veb", self.veb), ("sveb", self.sveb)):
+            hits = counts.true_positives
+            ratios[f"{name}_se"] = hits, hits + counts.false_negatives
+            ratios[f"{name}_ppv"] = hits, hits + counts.false_positives
+        return ratios
 
 
 def compare_beats(
     reference: AnnotationFile, test: AnnotationFile, part: ScoredSpan
 ) -> tuple[BeatCounts, list[BeatPair]]:
-    """Compare two annotation files as `bxb` does: the counts, and every pair in the order in which it was decided."""
-    ref, found = _BeatCursor(reference, part, endless_shutdown=True), _BeatCursor(test, part, endless_shutdown=False)
+    """Compare two annotation files as `bxb` does.
+
+    Returns
+    -------
+    counts : BeatCounts
+    pairs : list of BeatPair
+        Every pair, in the order in which it was decided.
+    """
+    reference_beats = _BeatCursor(reference, part, endless_shutdown=True)
+    test_beats = _BeatCursor(test, part, endless_shutdown=False)
     pairs: list[BeatPair] = []
-    differences: list[int] = []
-    for pair in _decide_pairs(ref, found, part):
+    squares: list[int] = []
+    for pair in _decide_pairs(reference_beats, test_beats, part):
         pairs.append(pair)
-        if ref.rr > 0 and found.rr > 0:
-            differences.append((ref.rr - found.rr) ** 2)
-    rms = math.sqrt(sum(differences) / len(differences)) * 1000.0 / part.second if differences else None
-    shutdown_s = int((round_to_samples(0.5, part.rate) + found.stopped) / part.second)
-    return BeatCounts(_count_pairs(pairs), len(differences), rms, shutdown_s), pairs
+        if reference_beats.rr > 0 and test_beats.rr > 0:
+            squares.append((reference_beats.rr - test_beats.rr) ** 2)
+    rms = math.sqrt(sum(squares) / len(squares)) * 1000.0 / part.second if squares else None
+    shutdown_s = int((round_to_samples(0.5, part.rate) + test_beats.stopped) / part.second)
+    return BeatCounts(_count_pairs(pairs), len(squares), rms, shutdown_s), pairs
 
 
 def _count_pairs(pairs: list[BeatPair]) -> Counts:
@@ -123,12 +168,37 @@ def _count_pairs(pairs: list[BeatPair]) -> Counts:
 
 
 def round_to_samples(seconds: float, fs: float) -> int:
-    """WFDB's rounding of a time to samples: halves go up."""
+    """Round a time to samples as WFDB does: halves go up."""
     return math.floor(seconds * fs + 0.5)
 
 
 def _decide_pairs(ref: "_BeatCursor", test: "_BeatCursor", part: ScoredSpan) -> Iterator[BeatPair]:
-    """Decide one pair after the other; `ref` and `test` move on only after a pair was taken."""
+    """Decide one pair after the other; the cursors move on only when the next pair is asked for."""
+    window = part.window
+    yield from _decide_first_pair(ref, test, part)
+    while _has_more_beats(ref.time, test.time, part.end):
+        distance = abs(ref.time - test.time)
+        test_first = test.time < ref.time
+        alternative = abs(ref.time - test.next_time) if test_first else abs(test.time - ref.next_time)
+        # A nearer alternative loses if the two following beats are nearer to each other still.
+        if distance <= window and (distance < alternative or abs(ref.next_time - test.next_time) < alternative):
+            yield _pair_current_beats(ref, test)
+            ref.advance()
+            test.advance()
+        elif test_first:
+            yield BeatPair(ref.label_at(test.time, flutter=True), -1, test.time, test.label, test.index, test.time)
+            test.advance()
+        else:
+            yield BeatPair(ref.label, ref.index, ref.time, test.label_at(ref.time, flutter=False), -1, ref.time)
+            ref.advance()
+
+
+def _decide_first_pair(ref: "_BeatCursor", test: "_BeatCursor", part: ScoredSpan) -> Iterator[BeatPair]:
+    """Move both cursors to the start, and decide the first pair if it has a test beat from just before the start.
+
+    `bxb` treats these beats apart: such a test beat may belong to a reference beat just after the start, and if it
+    belongs to an earlier one it is not extra.
+    """
     start, window = part.start, part.window
     ref.advance()
     while ref.time < start:
@@ -145,20 +215,6 @@ def _decide_pairs(ref: "_BeatCursor", test: "_BeatCursor", part: ScoredSpan) -> 
         test.advance()
         if test.time - start <= window and abs(ref.time - test.next_time) < abs(ref.time - test.time):
             test.advance()
-    while _has_more_beats(ref.time, test.time, part.end):
-        apart = abs(ref.time - test.time)
-        test_first = test.time < ref.time
-        other = abs(ref.time - test.next_time) if test_first else abs(test.time - ref.next_time)
-        if apart <= window and (apart < other or abs(ref.next_time - test.next_time) < other):
-            yield _pair_current_beats(ref, test)
-            ref.advance()
-            test.advance()
-        elif test_first:
-            yield BeatPair(ref.label_at(test.time, flutter=True), -1, test.time, test.label, test.index, test.time)
-            test.advance()
-        else:
-            yield BeatPair(ref.label, ref.index, ref.time, test.label_at(ref.time, flutter=False), -1, ref.time)
-            ref.advance()
 
 
 def _pair_current_beats(ref: "_BeatCursor", test: "_BeatCursor") -> BeatPair:
@@ -172,33 +228,38 @@ def _has_more_beats(reference: int, test: int, end: int) -> bool:
 
 
 class _UnscoredStretch(NamedTuple):
-    """First and last sample of a stretch of flutter or shutdown; -1 for none, or for an end not yet seen."""
+    """First and last sample of a stretch of flutter or shutdown; -1 for no stretch, or for an end not yet seen."""
 
     on: int = -1
     off: int = -1
 
-    def holds(self, sample: int) -> bool:
+    def contains(self, sample: int) -> bool:
+        """Return whether a sample lies in the stretch; never in an open one."""
         return self.on != -1 and self.on <= sample <= self.off
 
 
 class _BeatCursor:
-    """Walks through the beats of one file: the current beat, the next one, and the last two stretches of each kind.
+    """Steps through the beats of one file: the current beat, the next one, and the last two stretches of each kind.
 
-    Before the first beat, time 0 with an empty label stands for the current one; after the last, NEVER with UNSCORED.
+    Before the first beat, time 0 with an empty label stands for the current one; after the last, AFTER_LAST_BEAT with
+    UNSCORED_BEAT. `rr` is the RR interval that ends at the current beat, in samples, 0 if it is not valid; `stopped`
+    counts the samples in shutdown so far.
     """
 
     def __init__(self, notes: AnnotationFile, part: ScoredSpan, endless_shutdown: bool) -> None:
-        self.notes, self.part, self.endless_shutdown = notes, part, endless_shutdown
-        self.at = notes.definitions
+        self.notes = notes
+        self.part = part
+        self.endless_shutdown = endless_shutdown
+        self.position = notes.definitions
         self.time, self.label, self.index = 0, "", -1
         self.next_time, self.next_label, self.next_index = 0, "", -1
-        self.seen = 0
+        self.beats_read = 0
         self.rr = 0
         self.stopped = 0
         self.flutter = self.shutdown = self.old_flutter = self.old_shutdown = _UnscoredStretch()
 
     def advance(self) -> None:
-        """Make the next beat the current one, with its RR interval (0: not valid), and find the one after it."""
+        """Make the next beat the current one, and find the one after it."""
         before, self.time = self.time, self.next_time
         self.label, self.index = self.next_label, self.next_index
         breaks = (self.flutter.on, self.shutdown.on, self.old_flutter.on, self.old_shutdown.on)
@@ -207,64 +268,63 @@ class _BeatCursor:
         self._find_next()
 
     def label_at(self, sample: int, flutter: bool) -> str:
-        """What stands for a beat of the other file that this one does not have at `sample`."""
+        """Return the label that stands for a beat of the other file that this one does not have at `sample`."""
         if flutter and self._inside(self.flutter, self.old_flutter, sample):
             return UNSCORED_BEAT
         return "X" if self._inside(self.shutdown, self.old_shutdown, sample) else "O"
 
     @staticmethod
     def _inside(latest: _UnscoredStretch, old: _UnscoredStretch, sample: int) -> bool:
-        unended = latest.off == -1 and latest.on != -1 and latest.on <= sample
-        return unended or latest.holds(sample) or old.holds(sample)
+        still_open = latest.off == -1 and latest.on != -1 and latest.on <= sample
+        return still_open or latest.contains(sample) or old.contains(sample)
 
     def _find_next(self) -> None:
-        notes = self.notes
-        while self.at < len(notes.samples):
-            symbol = notes.symbols[self.at]
+        samples, symbols = self.notes.samples, self.notes.symbols
+        while self.position < len(samples):
+            sample, symbol = samples[self.position], symbols[self.position]
             if symbol in EC57_CLASS_OF:
-                self.next_time, self.next_label, self.next_index = (
-                    notes.samples[self.at],
-                    EC57_CLASS_OF[symbol],
-                    self.seen,
-                )
-                self.at += 1
-                self.seen += 1
+                self.next_time, self.next_label, self.next_index = sample, EC57_CLASS_OF[symbol], self.beats_read
+                self.position += 1
+                self.beats_read += 1
                 return
             if symbol == "[":
                 self._pass_flutter()
             elif self._unreadable():
                 self._pass_shutdown()
             else:
-                self.at += 1
+                self.position += 1
         self.next_time, self.next_label, self.next_index = AFTER_LAST_BEAT, UNSCORED_BEAT, -1
 
     def _unreadable(self) -> bool:
-        """Whether neither signal can be read from here on: a `~` whose subtype has bits 4 and 5."""
-        return self.notes.symbols[self.at] == "~" and self.notes.subtypes[self.at] & 0x30 == 0x30
+        """Return whether neither signal can be read from here on: a `~` whose subtype has bits 4 and 5 set."""
+        return self.notes.symbols[self.position] == "~" and self.notes.subtypes[self.position] & 0x30 == 0x30
 
     def _pass_flutter(self) -> None:
         """Skip everything up to `]`. Without one the stretch keeps the end of the one before, as in `bxb`."""
-        self.old_flutter, self.flutter = self.flutter, _UnscoredStretch(self.notes.samples[self.at], self.flutter.off)
-        while self.at < len(self.notes.samples):
-            self.at += 1
-            if self.notes.symbols[self.at - 1] == "]":
-                self.flutter = self.flutter._replace(off=self.notes.samples[self.at - 1])
+        samples, symbols = self.notes.samples, self.notes.symbols
+        self.old_flutter = self.flutter
+        self.flutter = _UnscoredStretch(samples[self.position], self.flutter.off)
+        while self.position < len(samples):
+            self.position += 1
+            if symbols[self.position - 1] == "]":
+                self.flutter = self.flutter._replace(off=samples[self.position - 1])
                 return
 
     def _pass_shutdown(self) -> None:
-        """Note a stretch that a second `~` ends; one without lies between its neighbours, a window away from each."""
-        start = self.notes.samples[self.at]
-        self.old_shutdown, self.shutdown = self.shutdown, _UnscoredStretch(start, self.shutdown.off)
-        self.at += 1
-        if self.at == len(self.notes.samples):
+        """Record a stretch that a second `~` ends; without one it ends a window before the next annotation."""
+        start = self.notes.samples[self.position]
+        self.old_shutdown = self.shutdown
+        self.shutdown = _UnscoredStretch(start, self.shutdown.off)
+        self.position += 1
+        if self.position == len(self.notes.samples):
             if self.endless_shutdown:
                 self.shutdown = self.shutdown._replace(off=AFTER_LAST_BEAT)
             elif self.part.end > 0:
                 self.stopped += self.part.end - start
             return
-        end = self.notes.samples[self.at]
-        if self.notes.symbols[self.at] == "~" and not self._unreadable():
-            self.at += 1
+        end = self.notes.samples[self.position]
+        if self.notes.symbols[self.position] == "~" and not self._unreadable():
+            self.position += 1
         else:
             end -= self.part.window
             start = min(max(self.flutter.off, self.time) + self.part.window, end)

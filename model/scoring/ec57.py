@@ -1,30 +1,34 @@
-"""Scores of detected and classified beats by the rules of ANSI/AAMI EC57, the same counts as WFDB's `bxb` and `rxr`.
+"""Scores of detected and classified beats by the rules of ANSI/AAMI EC57, with the counts of WFDB's `bxb` and `rxr`.
 
-`score` compares two annotation files beat by beat (`model.scoring.beat_scores`) and run by run
-(`model.scoring.run_scores`); `model.scoring.score_tables` prints and sums up what it gives. `match_record_beats` pairs
-beats whose class does not matter.
+`score_beats` takes arrays or annotations; `score_record` takes annotation files and a part of a record. Both compare
+beat by beat (`model.scoring.beat_scores`), run by run (`model.scoring.run_scores`) and episode by episode
+(`model.scoring.episode_scores`); `model.scoring.score_tables` prints the scores as the programs of WFDB do.
+`match_record_beats` pairs beats whatever their class.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ConfigError
-from model.records.annotations import AnnotationFile
-from model.records.wfdb_records import RecordAnnotations
+from model.records.annotations import MNEMONICS, AnnotationFile
+from model.records.wfdb_records import EC57_CLASS_OF, RecordAnnotations
 from model.scoring.beat_scores import (
-    EC57_CLASS_OF,
     OPEN_END,
     UNSCORED_BEAT,
     BeatCounts,
     BeatPair,
+    DetectionCounts,
     ScoredSpan,
     compare_beats,
     round_to_samples,
 )
+from model.scoring.episode_scores import AF_EPISODES, MARKED_VF, EpisodeCounts, compare_episodes
 from model.scoring.run_scores import RunCounts, compare_runs
 
 WINDOW_S = 0.15
@@ -34,11 +38,27 @@ LEARNING_S = 300.0
 Indices = NDArray[np.int64]
 
 
+@runtime_checkable
+class WfdbAnnotation(Protocol):
+    """What `wfdb.rdann` returns, as far as the scorer needs it."""
+
+    sample: NDArray[np.integer[Any]]
+    symbol: Sequence[str]
+    subtype: Sequence[int] | NDArray[np.integer[Any]] | None
+    aux_note: Sequence[str] | None
+
+
+SampleIndices = NDArray[np.integer[Any]] | list[int]
+BeatSource = AnnotationFile | RecordAnnotations | WfdbAnnotation | tuple[SampleIndices, Sequence[str]] | SampleIndices
+"""Annotations, a pair of sample indices and WFDB symbols, or the sample indices of beats that all count as N."""
+
+
 @dataclass(frozen=True, slots=True)
 class BeatMismatch:
     """A beat that was missed, extra or given another class.
 
-    Labels are those of EC57; `O` is no beat, `X` no beat in a shutdown. The samples are one where there is one beat.
+    Labels are those of EC57; `O` is no beat, `X` no beat in a shutdown. If only one file has a beat, both samples are
+    its sample.
     """
 
     reference: str
@@ -49,13 +69,113 @@ class BeatMismatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordScore:
-    """What the comparison of one record gave. Runs are None where `rxr` gives up, as on a test without annotations."""
+    """The comparison of one record: beats as `bxb` counts them, runs as `rxr`, episodes as `epicmp` does.
+
+    Attributes
+    ----------
+    record : str
+        Name of the record.
+    beats : BeatCounts
+        Beats by reference and test class, RR differences and shutdown.
+    ventricular_runs, supraventricular_runs : RunCounts or None
+        Couplets, short and long runs; None if `rxr` gives up, as on a test without annotations.
+    af_episodes, vf_episodes : EpisodeCounts
+        Episodes of atrial fibrillation by rhythm labels, and of ventricular flutter and fibrillation by `[` and `]`.
+    mismatches : tuple of BeatMismatch
+        Every beat that was missed, extra or given another class.
+    """
 
     record: str
     beats: BeatCounts
-    ventricular: RunCounts | None
-    supraventricular: RunCounts | None
+    ventricular_runs: RunCounts | None
+    supraventricular_runs: RunCounts | None
+    af_episodes: EpisodeCounts
+    vf_episodes: EpisodeCounts
     mismatches: tuple[BeatMismatch, ...]
+
+    @property
+    def qrs(self) -> DetectionCounts:
+        """Beats of any class."""
+        return self.beats.qrs
+
+    @property
+    def veb(self) -> DetectionCounts:
+        """Ventricular ectopic beats."""
+        return self.beats.veb
+
+    @property
+    def sveb(self) -> DetectionCounts:
+        """Supraventricular ectopic beats."""
+        return self.beats.sveb
+
+
+def score_beats(
+    reference: BeatSource,
+    test: BeatSource,
+    fs: float,
+    start_s: float = LEARNING_S,
+    end_s: float | None = None,
+    window_s: float = WINDOW_S,
+) -> RecordScore:
+    """Score beats against a reference as WFDB's `bxb`, `rxr` and `epicmp` do.
+
+    Parameters
+    ----------
+    reference, test : AnnotationFile, RecordAnnotations, wfdb.Annotation, (samples, symbols), or samples
+        The beats. `samples` is an array (n,) of integers, the sample indices of the R peaks in ascending order, and
+        `symbols` a sequence of n WFDB symbols (https://physionet.org/physiotools/wag/annot-5.htm); the classes N, S, V,
+        F and Q are symbols of themselves. Beats without symbols all count as N. Only annotations have rhythm labels and
+        the marks of unreadable signal, which episodes of atrial fibrillation and shutdowns need.
+    fs : float
+        Sampling rate of both in hertz.
+    start_s, end_s : float
+        The part to score, in seconds. By default the first five minutes are left out, as EC57 has it, and the reference
+        ends the comparison: give the length of a record as `end_s` to count detections after its last beat.
+    window_s : float
+        Seconds by which the two beats of a pair may be apart.
+
+    Returns
+    -------
+    RecordScore
+        `qrs`, `veb` and `sveb` have `sensitivity` and `positive_predictivity`. The functions of
+        `model.scoring.score_tables` make the tables of WFDB of it: `beat_lines`, `shutdown_lines`, `run_lines`,
+        `episode_lines` and `mismatch_lines`.
+
+    Raises
+    ------
+    ValueError
+        For samples that are not ascending integers, unknown symbols, and rates or times that make no sense.
+
+    Notes
+    -----
+    The rules are those of ANSI/AAMI EC57:2012; the counts equal those of the programs of WFDB (Moody, "Evaluating ECG
+    analyzers", https://physionet.org/physiotools/wag/eval.htm) on the files in tests/data/ec57.
+
+    Examples
+    --------
+    >>> reference = [400, 700, 1000], ["N", "V", "N"]
+    >>> test = [402, 705, 1300], ["N", "V", "N"]
+    >>> score = score_beats(reference, test, fs=360, start_s=0, end_s=10)
+    >>> score.qrs
+    DetectionCounts(true_positives=2, false_negatives=1, false_positives=1)
+    >>> score.veb.sensitivity, score.veb.positive_predictivity
+    (1.0, 1.0)
+    """
+    if not (math.isfinite(fs) and fs > 0):
+        raise ValueError(f"a sampling rate of {fs} Hz makes no sense")
+    try:
+        part = build_scored_span(fs, 0, start_s, end_s, window_s)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return score_record("", _read_source(reference, "reference"), _read_source(test, "test"), part)
+
+
+def score_record(record: str, reference: AnnotationFile, test: AnnotationFile, part: ScoredSpan) -> RecordScore:
+    """Score `test` against `reference`, both at the rate of `part`, which `build_scored_span` makes."""
+    beats, pairs = compare_beats(reference, test, part)
+    ventricular, supraventricular = compare_runs(reference, test, part)
+    af, vf = (compare_episodes(reference, test, kind, part) for kind in (AF_EPISODES, MARKED_VF))
+    return RecordScore(record, beats, ventricular, supraventricular, af, vf, tuple(_scored_mismatches(pairs)))
 
 
 def build_scored_span(
@@ -65,10 +185,11 @@ def build_scored_span(
     end_s: float | None = None,
     window_s: float = WINDOW_S,
 ) -> ScoredSpan:
-    """Part to compare of a record of `length` samples at `fs` hertz, from `start_s` to `end_s` (None: its end).
+    """Return the part to compare of a record of `length` samples at `fs` hertz.
 
-    With `end_s` 0 it ends where the first of the two files ends; with an unknown length, 0, where the reference does.
-    Raises ConfigError where a time is not a time, or nothing is left to compare.
+    It runs from `start_s` to `end_s` seconds (None: the end of the record). With an `end_s` of 0 it ends where the
+    first of the two files ends; with an unknown length (0), where the reference does. Raises ConfigError if a time is
+    not a time, or nothing is left to compare.
     """
     if not all(math.isfinite(value) and value >= 0 for value in (start_s, end_s or 0.0, window_s)):
         raise ConfigError("start, end and window of a score must be seconds, 0 or more")
@@ -81,11 +202,48 @@ def build_scored_span(
     return ScoredSpan(fs, start, end, window, second)
 
 
-def score(record: str, reference: AnnotationFile, test: AnnotationFile, part: ScoredSpan) -> RecordScore:
-    """Compare `test` with `reference`, both at the rate of `part`, which `build_scored_span` makes."""
-    beats, pairs = compare_beats(reference, test, part)
-    ventricular, supraventricular = compare_runs(reference, test, part)
-    return RecordScore(record, beats, ventricular, supraventricular, tuple(_scored_mismatches(pairs)))
+def _read_source(source: BeatSource, name: str) -> AnnotationFile:
+    """Convert what `score_beats` takes to an annotation file; `name` is for messages."""
+    if isinstance(source, AnnotationFile):
+        return source
+    if isinstance(source, RecordAnnotations):
+        return _build_annotation_file(source.samples.tolist(), source.symbols, source.texts)
+    if isinstance(source, WfdbAnnotation):
+        file = _build_annotation_file(source.sample.tolist(), source.symbol, source.aux_note)
+        # What a user built may have negative subtypes, or none.
+        marks = None if source.subtype is None else tuple(int(subtype) & 0xFF for subtype in source.subtype)
+        return replace(file, subtypes=marks or file.subtypes)
+    if not isinstance(source, tuple):
+        samples = _checked_samples(source, name)
+        return _build_annotation_file(samples, ("N",) * len(samples))
+    if len(source) != 2:
+        raise ValueError(f"{name}: give a pair (samples, symbols), or an array of sample indices")
+    samples = _checked_samples(source[0], name)
+    symbols = tuple(source[1])
+    if len(symbols) != len(samples):
+        raise ValueError(f"{name}: {len(samples)} samples but {len(symbols)} symbols")
+    if unknown := set(symbols) - set(MNEMONICS):
+        raise ValueError(f"{name}: {sorted(unknown)[0]!r} is no WFDB annotation symbol")
+    return _build_annotation_file(samples, symbols)
+
+
+def _checked_samples(samples: SampleIndices, name: str) -> list[int]:
+    indices = np.asarray(samples)
+    if indices.ndim != 1 or (len(indices) and indices.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{name}: sample indices must be an array (n,) of integers, not {indices.dtype} {indices.shape}"
+        )
+    values: list[int] = indices.tolist()
+    if values and (values[0] < 0 or values != sorted(values)):
+        raise ValueError(f"{name}: sample indices must be 0 or more and ascend")
+    return values
+
+
+def _build_annotation_file(
+    samples: Sequence[int], symbols: Sequence[str], texts: Sequence[str] | None = None
+) -> AnnotationFile:
+    n = len(samples)
+    return AnnotationFile(tuple(samples), tuple(symbols), (0,) * n, ("",) * n if texts is None else tuple(texts))
 
 
 def _scored_mismatches(pairs: list[BeatPair]) -> list[BeatMismatch]:
@@ -101,7 +259,10 @@ def _scored_mismatches(pairs: list[BeatPair]) -> list[BeatMismatch]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BeatMatching:
-    """Which beats belong together: `pairs` (k, 2) indices (reference, test); `missed` reference; `extra` test ones."""
+    """Which beats belong together: `pairs` (k, 2) int64 indices (reference, test) of matched beats.
+
+    `missed` (m,) int64 are the indices of unmatched reference beats, `extra` (e,) int64 those of unmatched test beats.
+    """
 
     pairs: Indices
     missed: Indices
@@ -109,24 +270,40 @@ class BeatMatching:
 
     @property
     def sensitivity(self) -> float:
-        """Part of the reference beats that were found; 1.0 where there are none."""
+        """Share of the reference beats that were found; 1.0 if there are none."""
         return 1 - len(self.missed) / max(1, len(self.pairs) + len(self.missed))
 
     @property
     def positive_predictivity(self) -> float:
-        """Part of the found beats that are beats; 1.0 where none was found."""
+        """Share of the test beats that are beats of the reference; 1.0 if there are none."""
         return 1 - len(self.extra) / max(1, len(self.pairs) + len(self.extra))
 
 
 def match_record_beats(notes: RecordAnnotations, fs: float, test: Indices, start_s: float = LEARNING_S) -> BeatMatching:
-    """Compare beats `test`, at the record's rate `fs`, with its annotations; indices are those of `scorable_beats`.
+    """Match detected beats with the annotated beats of a record, whatever their class.
 
-    Beats inside reference flutter or fibrillation, from `[` to `]`, count neither as missed nor as extra.
+    Parameters
+    ----------
+    notes : RecordAnnotations
+        The reference. Beats inside its flutter or fibrillation, from `[` to `]`, count neither as missed nor as extra.
+    fs : float
+        Sampling rate of the record in hertz.
+    test : (n,) int64
+        Detected beats, as sample indices at that rate.
+    start_s : float
+        Seconds at the start of the record that are not compared.
+
+    Returns
+    -------
+    BeatMatching
+        Reference indices are those of `scorable_beats`.
     """
-    reference, found = notes.samples.tolist(), [int(sample) for sample in test]
-    part = replace(build_scored_span(fs, 0, start_s), end=max([1, *reference, *found]))
+    reference = notes.samples.tolist()
+    detected = [int(sample) for sample in test]
+    # To the last beat of both, not of the reference alone, so that later detections count as extra.
+    part = replace(build_scored_span(fs, 0, start_s), end=max([1, *reference, *detected]))
     _, compared = compare_beats(
-        _build_annotation_file(reference, notes.symbols), _build_annotation_file(found, ("N",) * len(found)), part
+        _build_annotation_file(reference, notes.symbols), _build_annotation_file(detected, "N" * len(detected)), part
     )
     pairs = [(p.reference_index, p.test_index) for p in compared if min(p.reference_index, p.test_index) >= 0]
     missed = [p.reference_index for p in compared if p.test_index < 0 and p.test in ("O", "X")]
@@ -135,12 +312,8 @@ def match_record_beats(notes: RecordAnnotations, fs: float, test: Indices, start
     return BeatMatching(indices(pairs).reshape(-1, 2), indices(missed), indices(extra))
 
 
-def _build_annotation_file(samples: list[int], symbols: tuple[str, ...]) -> AnnotationFile:
-    return AnnotationFile(tuple(samples), symbols, (0,) * len(samples), ("",) * len(samples))
-
-
 def scorable_beats(notes: RecordAnnotations) -> tuple[Indices, list[tuple[int, int]]]:
-    """Samples of the beats outside flutter, and first and last sample of each stretch of flutter."""
+    """Return the samples (n,) int64 of the beats outside flutter, and first and last sample of each flutter."""
     beats: list[int] = []
     flutter: list[tuple[int, int]] = []
     onset: int | None = None

@@ -1,10 +1,10 @@
-"""Run-by-run comparison by the rules of ANSI/AAMI EC57, count for count that of the WFDB program `rxr`.
+"""Run-by-run comparison by the rules of ANSI/AAMI EC57, with the same counts as the WFDB program `rxr`.
 
-A run is a row of ventricular (V, F) or supraventricular (S) ectopic beats, or an episode of flutter or fibrillation: of
-the ventricles for the first, of the atria for the second. For sensitivity every run of the reference is looked up in
-the test, for positive predictivity every run of the test in the reference: the longest run there from 150 ms before its
-first beat to 150 ms after its last. Lengths count up to 6. `rxr` is documented in the WFDB Applications Guide,
-https://physionet.org/physiotools/wag/rxr-1.htm
+A run is a sequence of ventricular (V, F) or supraventricular (S) ectopic beats, or an episode of flutter or
+fibrillation: of the ventricles for the first kind, of the atria for the second. Sensitivity looks up every run of the
+reference in the test, positive predictivity every run of the test in the reference: the longest run there from 150 ms
+before its first beat to 150 ms after its last. Lengths count up to 6. `rxr` is documented in the WFDB Applications
+Guide, https://physionet.org/physiotools/wag/rxr-1.htm
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.records.annotations import AnnotationFile
+from model.records.wfdb_records import EC57_CLASS_OF
 from model.scoring.beat_scores import ScoredSpan
 
 LONGEST_RUN = 6
-"""Runs of six beats and more are long, and so is every episode; two are a couplet, three to five a short run."""
-_RUN_LABELS = {
-    symbol: label
-    for label, symbols in {"N": "NLRB", "S": "JASjnea", "V": "VrE", "F": "F", "Q": "?Q/f"}.items()
-    for symbol in symbols
-}
+"""Two beats are a couplet, three to five a short run, six or more a long run. An episode counts as a long run."""
 
 
 class _RunKind(NamedTuple):
-    """One kind of run: labels of its beats, of the start of an episode and of what ends an episode."""
+    """One kind of run: the labels of its beats, of the start and the end of an episode, and all that end a lookup."""
 
     beats: str
     onset: str
@@ -47,71 +43,76 @@ class _AnnotationNote(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunCounts:
-    """Runs by their length in the reference (row) and in the test (column), both (7, 7), for 0 to 6 beats.
+    """Runs by length in the reference (row) and in the test (column), for 0 to 6 beats.
 
-    `sensitivity` counts the runs of the reference, `predictivity` those of the test.
+    `by_reference` (7, 7) int64 counts the runs of the reference, `by_test` (7, 7) int64 those of the test.
     """
 
-    sensitivity: NDArray[np.int64]
-    predictivity: NDArray[np.int64]
+    by_reference: NDArray[np.int64]
+    by_test: NDArray[np.int64]
 
     def __add__(self, other: "RunCounts") -> "RunCounts":
-        return RunCounts(self.sensitivity + other.sensitivity, self.predictivity + other.predictivity)
+        return RunCounts(self.by_reference + other.by_reference, self.by_test + other.by_test)
 
     def counts(self) -> dict[str, int]:
-        """The twelve counts of `rxr`: couplets (C), short (S) and long (L) runs found (T) or not (F), in its order."""
-        s, p = self.sensitivity, self.predictivity
-        parts = {
-            "CTs": s[2, 2:],
-            "CFN": s[2, :2],
-            "CTp": p[2:, 2],
-            "CFP": p[:2, 2],
-            "STs": s[3:6, 3:],
-            "SFN": s[3:6, :3],
-            "STp": p[3:, 3:6],
-            "SFP": p[:3, 3:6],
-            "LTs": s[6, 6:],
-            "LFN": s[6, :6],
-            "LTp": p[6:, 6],
-            "LFP": p[:6, 6],
+        """Return the twelve counts of `rxr`, in its order.
+
+        The first letter is the length: couplet (C), short (S) or long (L) run. Ts and FN count the runs of the
+        reference that the test has and lacks, Tp and FP the runs of the test that the reference has and lacks.
+        """
+        by_reference, by_test = self.by_reference, self.by_test
+        cells = {
+            "CTs": by_reference[2, 2:],
+            "CFN": by_reference[2, :2],
+            "CTp": by_test[2:, 2],
+            "CFP": by_test[:2, 2],
+            "STs": by_reference[3:6, 3:],
+            "SFN": by_reference[3:6, :3],
+            "STp": by_test[3:, 3:6],
+            "SFP": by_test[:3, 3:6],
+            "LTs": by_reference[6, 6:],
+            "LFN": by_reference[6, :6],
+            "LTp": by_test[6:, 6],
+            "LFP": by_test[:6, 6],
         }
-        return {name: int(part.sum()) for name, part in parts.items()}
+        return {name: int(cell.sum()) for name, cell in cells.items()}
 
     def ratios(self) -> dict[str, tuple[int, int]]:
-        """Numerator and denominator of each statistic of EC57, by name."""
+        """Return the numerator and denominator of each statistic of EC57, by name."""
         n = self.counts()
-        return {
-            f"{name}_{statistic}": (n[true], n[true] + n[false])
-            for name, letter in (("couplet", "C"), ("short_run", "S"), ("long_run", "L"))
-            for statistic, true, false in (
-                ("se", f"{letter}Ts", f"{letter}FN"),
-                ("ppv", f"{letter}Tp", f"{letter}FP"),
-            )
-        }
+        ratios: dict[str, tuple[int, int]] = {}
+        for name, letter in (("couplet", "C"), ("short_run", "S"), ("long_run", "L")):
+            ratios[f"{name}_se"] = n[f"{letter}Ts"], n[f"{letter}Ts"] + n[f"{letter}FN"]
+            ratios[f"{name}_ppv"] = n[f"{letter}Tp"], n[f"{letter}Tp"] + n[f"{letter}FP"]
+        return ratios
 
 
 def compare_runs(
     reference: AnnotationFile, test: AnnotationFile, part: ScoredSpan
 ) -> tuple[RunCounts | None, RunCounts | None]:
-    """Ventricular and supraventricular runs of two annotation files.
+    """Compare the runs of two annotation files as `rxr` does.
 
-    None from where on one of them has nothing in the compared part and no episode before it: `rxr` gives up there.
+    Returns
+    -------
+    ventricular, supraventricular : RunCounts or None
+        None from the first lookup on in which a file has neither an annotation in the compared part nor an episode
+        before it: `rxr` stops there, with a ventricular table or with none.
     """
     files = (_AnnotationCursor(reference), _AnnotationCursor(test))
-    found: list[RunCounts] = []
+    complete: list[RunCounts] = []
     for kind in (VENTRICULAR, SUPRAVENTRICULAR):
-        sides = []
-        for where, other in (files, files[::-1]):
-            table = _tabulate_runs(where, other, kind, part)
+        tables = []
+        for counted, other in (files, files[::-1]):
+            table = _tabulate_runs(counted, other, kind, part)
             if table is None:
-                return (found[0] if found else None), None
-            sides.append(table)
-        found.append(RunCounts(sides[0], sides[1].T))
-    return found[0], found[1]
+                return (complete[0] if complete else None), None
+            tables.append(table)
+        complete.append(RunCounts(tables[0], tables[1].T))
+    return complete[0], complete[1]
 
 
 class _AnnotationCursor:
-    """Goes through the annotations of one file, and knows what is going on in it."""
+    """Steps through the annotations of one file and keeps track of its rhythm and of unreadable signal."""
 
     def __init__(self, notes: AnnotationFile) -> None:
         columns = (notes.samples, notes.symbols, notes.subtypes, notes.texts)
@@ -120,45 +121,47 @@ class _AnnotationCursor:
         self.rewind()
 
     def rewind(self) -> None:
-        """Back to the start. The last annotation read stays, moved to sample 0: so does `rxr`, and it may count."""
-        self.at = 0
+        """Go back to the start. As in `rxr`, the last annotation read stays current, at sample 0, and may count."""
+        self.position = 0
         self.note = self.note._replace(sample=0)
         self.in_af = self.in_vf = self.unreadable = False
         self.episode_end = 0
 
     def read(self) -> bool:
-        """Take the next annotation, if there is one."""
-        if self.at == len(self.notes):
+        """Make the next annotation the current one; return whether there was one."""
+        if self.position == len(self.notes):
             return False
-        self.note = self.notes[self.at]
-        self.at += 1
+        self.note = self.notes[self.position]
+        self.position += 1
         return True
 
     def label(self) -> str:
-        """What the current annotation means, and note what it changes; asking again may give another answer.
+        """Return what the current annotation means and record what it changes, so a second call may differ.
 
-        N S V F Q are beats; `[` `]` start and end of flutter, `{` `}` of atrial fibrillation, U of unreadable signal.
+        N S V F Q are beats, `[` `]` start and end of ventricular flutter or fibrillation, `{` `}` of atrial
+        fibrillation, U is the start of unreadable signal, O anything else.
         """
-        symbol = self.note.symbol
-        if symbol in _RUN_LABELS:
-            return "S" if self.in_af and _RUN_LABELS[symbol] == "N" else _RUN_LABELS[symbol]
+        symbol, text = self.note.symbol, self.note.text
+        if symbol in EC57_CLASS_OF:
+            return "S" if self.in_af and EC57_CLASS_OF[symbol] == "N" else EC57_CLASS_OF[symbol]
         if symbol == "~":
             before, self.unreadable = self.unreadable, self.note.subtype & 0x30 == 0x30
             return "U" if self.unreadable and not before else "O"
-        if symbol == "[" or (symbol == "+" and self.note.text.startswith("(VF")):
+        if symbol == "[" or (symbol == "+" and text.startswith("(VF")):
             before, self.in_vf = self.in_vf, True
             self.in_af = self.in_af and before
             return "O" if before else "["
-        if symbol == "]" or (symbol == "+" and self.note.text):
-            return self._rhythm(symbol)
+        if symbol == "]" or (symbol == "+" and text):
+            return self._other_rhythm()
         return "O"
 
-    def _rhythm(self, symbol: str) -> str:
-        if symbol == "+" and self.note.text.startswith("(AF"):
+    def _other_rhythm(self) -> str:
+        """Return the label of a change to a rhythm other than ventricular flutter or fibrillation."""
+        if self.note.symbol == "+" and self.note.text.startswith("(AF"):
             before, self.in_af = self.in_af, True
             self.in_vf = self.in_vf and before
             return "O" if before else "{"
-        if symbol == "+" and self.in_af:
+        if self.note.symbol == "+" and self.in_af:
             self.in_af = False
             return "}"
         before, self.in_vf = self.in_vf, False
@@ -166,18 +169,21 @@ class _AnnotationCursor:
 
 
 def _tabulate_runs(
-    where: _AnnotationCursor, other: _AnnotationCursor, kind: _RunKind, part: ScoredSpan
+    counted: _AnnotationCursor, other: _AnnotationCursor, kind: _RunKind, part: ScoredSpan
 ) -> NDArray[np.int64] | None:
-    """Length of each run of `where` (row) and the longest run of `other` there (column); None without annotations."""
-    where.rewind()
+    """Count the runs of `counted` by length (row) and by the longest run of `other` there (column), as (7, 7).
+
+    None if `counted` has no annotations in the compared part and no episode before it.
+    """
+    counted.rewind()
     other.rewind()
-    length = _run_length_at_start(where, kind, part.start)
+    length = _run_length_at_start(counted, kind, part.start)
     if length is None:
         return None
     first, last = (part.start - part.window, part.start + part.window) if length else (0, 0)
     table = np.zeros((LONGEST_RUN + 1, LONGEST_RUN + 1), np.int64)
     while True:
-        label, sample = where.label(), where.note.sample
+        label, sample = counted.label(), counted.note.sample
         if label in kind.beats:
             if not length:
                 first = sample - part.window
@@ -189,21 +195,25 @@ def _tabulate_runs(
             last = sample + part.window
         elif not length and label == kind.onset:
             length, first = LONGEST_RUN, sample - part.window
-        if not where.read():
+        if not counted.read():
             if not length:
                 return table
-            where.note = where.note._replace(symbol="Q")
-        if 0 < part.end < where.note.sample:
+            # An unfinished run is closed by a made-up Q beat, which sends the loop round once more.
+            counted.note = counted.note._replace(symbol="Q")
+        if 0 < part.end < counted.note.sample:
             return table
 
 
-def _run_length_at_start(where: _AnnotationCursor, kind: _RunKind, start: int) -> int | None:
-    """LONGEST inside an episode, else 0, at the first annotation from `start` on; None where nothing tells."""
+def _run_length_at_start(cursor: _AnnotationCursor, kind: _RunKind, start: int) -> int | None:
+    """Move to the first annotation at or after `start`; return LONGEST_RUN inside an episode and 0 outside one.
+
+    None if there is no such annotation and no rhythm before it.
+    """
     length: int | None = None
-    while where.read():
-        if where.note.sample >= start:
+    while cursor.read():
+        if cursor.note.sample >= start:
             return length or 0
-        label = where.label()
+        label = cursor.label()
         if label == kind.onset:
             length = LONGEST_RUN
         elif label in "]}":
@@ -212,7 +222,10 @@ def _run_length_at_start(where: _AnnotationCursor, kind: _RunKind, start: int) -
 
 
 def _longest_run(other: _AnnotationCursor, first: int, last: int, kind: _RunKind) -> int:
-    """Length of the longest run in `other` from sample `first` to `last`; what was passed once is not seen again."""
+    """Return the length of the longest run in `other` from sample `first` to `last`.
+
+    As in `rxr`, the cursor only moves forward: annotations that an earlier lookup passed are not seen again.
+    """
     if other.episode_end < 0 or other.episode_end > first:
         return LONGEST_RUN
     if other.note.sample < 0:
@@ -241,7 +254,7 @@ def _longest_run(other: _AnnotationCursor, first: int, last: int, kind: _RunKind
 
 
 def _skip_episode(other: _AnnotationCursor, kind: _RunKind, sample: int) -> bool:
-    """Go to the end of the episode, and note it where it lies after `sample`; without an end it lasts for ever."""
+    """Go to the end of the episode and return whether that lies after `sample`; an open one lasts for ever."""
     while other.read():
         if other.label() in kind.ends:
             if other.note.sample > sample:

@@ -1,17 +1,18 @@
-"""Tables of scores: the lines of WFDB's `bxb -L`, `rxr -L` and `sumstats`, and plain dictionaries for JSON.
+"""Tables of scores: the lines of WFDB's `bxb -L`, `rxr -L`, `epicmp -L` and `sumstats`, and dictionaries for JSON.
 
 The lines of records are those of `bxb` and `rxr`, and the sums below them those of `sumstats`, to the last character.
 `sumstats` leaves fusion beats called S (Fs') out of the gross and average SVEB +P; the dictionaries count them, as EC57
 and `bxb` itself do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, TypeVar
 
 from model.scoring.beat_scores import EC57_LABELS, BeatCounts
 from model.scoring.ec57 import RecordScore
+from model.scoring.episode_scores import EpisodeCounts
 from model.scoring.run_scores import RunCounts
 
 BEATS_HEADER = (
@@ -23,6 +24,8 @@ SHUTDOWN_HEADER = (
     "                                missed missed missed missed missed      Time",
 )
 RUNS_HEADER = "Record CTs CFN CTp CFP STs SFN STp SFP LTs LFN LTp LFP  CSe C+P SSe S+P LSe L+P"
+EPISODES_HEADER = "Record  TPs   FN  TPp   FP  ESe E+P DSe D+P  Ref duration  Test duration "
+"""Header of `epicmp -L`."""
 SUPRAVENTRICULAR_TITLE = "(SVE run detection)"
 
 _COLUMNS = tuple(
@@ -31,21 +34,21 @@ _COLUMNS = tuple(
     for reference in references.split()
 )
 """Reference and test labels behind each count of a line of `bxb -L`."""
-_WIDTHS = (3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 3, 3, 3, 3)
+_WIDTHS = (3,) * 11 + (4,) + (3,) * 6
+"""Widths of all but the first of them."""
 
-Ratio = tuple[float, int]
+Ratio = tuple[float, float]
 Counted = TypeVar("Counted", BeatCounts, RunCounts)
 
 
 def beat_lines(scores: Sequence[RecordScore], sums: bool = True) -> list[str]:
-    """The table of `bxb -L`, with the sum, gross and average lines of `sumstats` where `sums`."""
+    """Return the table of `bxb -L`; with `sums`, the sum, gross and average lines of `sumstats` follow."""
     lines = [BEATS_HEADER]
     for score in scores:
         ratios = "".join(_ratio_percent(ratio) for ratio in score.beats.ratios().values())
         rms = score.beats.rr_rms_ms
-        lines.append(
-            f"{score.record:>4} {_matrix_counts(score.beats)}{ratios}" + ("     -" if rms is None else f" {rms:6.2f}")
-        )
+        error = "     -" if rms is None else f" {rms:6.2f}"
+        lines.append(f"{score.record:>4} {_matrix_counts(score.beats)}{ratios}{error}")
     if not sums or not scores:
         return lines
     total = _sum_counts(score.beats for score in scores)
@@ -66,7 +69,7 @@ def beat_lines(scores: Sequence[RecordScore], sums: bool = True) -> list[str]:
 
 
 def shutdown_lines(scores: Sequence[RecordScore], sums: bool = True) -> list[str]:
-    """The table of `bxb -L` of beats missed while the test had stopped; `sums` as in `beat_lines`."""
+    """Return the table of `bxb -L` of beats missed while the test had stopped; `sums` as in `beat_lines`."""
     lines = [*SHUTDOWN_HEADER]
     for score in scores:
         beats = score.beats
@@ -85,27 +88,28 @@ def shutdown_lines(scores: Sequence[RecordScore], sums: bool = True) -> list[str
 
 
 def shutdown_ratios(beats: BeatCounts) -> dict[str, tuple[int, int]]:
-    """Part of all beats, and of those of each class, that were missed while the test had stopped.
+    """Return missed and all beats, in total and of each class, for beats missed while the test had stopped.
 
-    As in `bxb`, S beats are missing from the numerator of the first.
+    As in `bxb`, S beats are missing from the numerator of the total.
     """
     ratios = {"beats": (beats.total("NVFQ", "X"), beats.total("NSVFQ", EC57_LABELS))}
     return ratios | {label: (beats.total(label, "X"), beats.total(label, EC57_LABELS)) for label in "NSVF"}
 
 
 def run_lines(scores: Sequence[RecordScore], supraventricular: bool = False, sums: bool = True) -> list[str]:
-    """The table of `rxr -L` of one kind of runs; records on which `rxr` gives up have no line. `sums` as above."""
+    """Return the table of `rxr -L` of one kind of runs, without records on which `rxr` gives up; `sums` as above."""
     lines = [SUPRAVENTRICULAR_TITLE, RUNS_HEADER] if supraventricular else [RUNS_HEADER]
-    found: list[RunCounts] = []
+    tabulated: list[RunCounts] = []
     for score in scores:
-        runs = score.supraventricular if supraventricular else score.ventricular
+        runs = score.supraventricular_runs if supraventricular else score.ventricular_runs
         if runs is not None:
             counts = " ".join(f"{count:3d}" for count in runs.counts().values())
             lines.append(f"{score.record:>4} {counts} " + "".join(map(_whole_percent, runs.ratios().values())))
-            found.append(runs)
-    if not sums or not found:
+            tabulated.append(runs)
+    if not sums or not tabulated:
         return lines
-    total = _sum_counts(found)
+    total = _sum_counts(tabulated)
+    averages = _average_ratios([[*runs.ratios().values()] for runs in tabulated])
     first, *others = total.counts().values()
     (_, couplets), _, (_, short), _, (_, long), _ = total.ratios().values()
     return [
@@ -113,20 +117,31 @@ def run_lines(scores: Sequence[RecordScore], supraventricular: bool = False, sum
         "_" * 77,
         f"Sum   {first:4d} " + " ".join(f"{count:3d}" for count in others),
         "Gross" + " " * 50 + "".join(map(_rounded_percent, total.ratios().values())),
-        "Average" + " " * 48 + "".join(map(_rounded_percent, _average_ratios([[*r.ratios().values()] for r in found]))),
+        "Average" + " " * 48 + "".join(map(_rounded_percent, averages)),
         f"Total couplets: {couplets}  Total short runs: {short}  Total long runs: {long}",
-        *_closing_summary(len(found)),
+        *_closing_summary(len(tabulated)),
     ]
 
 
+def episode_lines(counts: Mapping[str, EpisodeCounts]) -> list[str]:
+    """Return the table of `epicmp -L`, with a line for each record by name."""
+    lines = [EPISODES_HEADER]
+    for record, episodes in counts.items():
+        ratios = "".join(map(_whole_percent, episodes.ratios().values()))
+        durations = f"  {_epicmp_clock(episodes.reference_s)}   {_epicmp_clock(episodes.test_s)}"
+        numbers = f"{episodes.found:4d} {episodes.missed:4d} {episodes.true:4d} {episodes.false:4d}"
+        lines.append(f"{record:>6} {numbers} {ratios}{durations}")
+    return lines
+
+
 def mismatch_lines(score: RecordScore) -> list[str]:
-    """Each missed, extra or differently labelled beat in the way of `bxb -v`: reference(sample)/test(sample)."""
+    """Return each missed, extra or differently labelled beat as `bxb -v` does: reference(sample)/test(sample)."""
     return [f"{m.reference}({m.reference_sample})/{m.test}({m.test_sample})" for m in score.mismatches]
 
 
 def record_dict(score: RecordScore) -> dict[str, Any]:
-    """All counts and statistics (percent, None where undefined) of one record, for JSON; mismatches apart."""
-    kinds = {"ventricular_runs": score.ventricular, "supraventricular_runs": score.supraventricular}
+    """Return all counts and statistics (percent, None if undefined) of beats and runs of one record, for JSON."""
+    kinds = {"ventricular_runs": score.ventricular_runs, "supraventricular_runs": score.supraventricular_runs}
     return {
         "record": score.record,
         "beats": _counts_dict(score.beats),
@@ -135,9 +150,9 @@ def record_dict(score: RecordScore) -> dict[str, Any]:
 
 
 def summary_dict(scores: Sequence[RecordScore]) -> dict[str, Any]:
-    """Gross figures (all counts added up) and average ones (over the records that define them), for JSON."""
-    ventricular = [score.ventricular for score in scores if score.ventricular]
-    supraventricular = [score.supraventricular for score in scores if score.supraventricular]
+    """Return gross statistics (all counts added up) and averages (over the records that define them), for JSON."""
+    ventricular = [score.ventricular_runs for score in scores if score.ventricular_runs]
+    supraventricular = [score.supraventricular_runs for score in scores if score.supraventricular_runs]
     parts = {
         "beats": _gross_and_average([score.beats for score in scores]),
         "ventricular_runs": _gross_and_average(ventricular),
@@ -190,14 +205,14 @@ def _shutdown_missed(beats: BeatCounts) -> str:
 
 
 def _line_ratios(beats: BeatCounts) -> list[Ratio]:
-    """The ratios that `sumstats` reads off a line of `bxb -L`."""
+    """Return the ratios that `sumstats` reads off a line of `bxb -L`."""
     ratios = beats.ratios()
-    found, called = ratios["sveb_ppv"]
-    return [*(ratios | {"sveb_ppv": (found, called - beats.total("F", "S"))}).values()]
+    true, reported = ratios["sveb_ppv"]
+    return [*(ratios | {"sveb_ppv": (true, reported - beats.total("F", "S"))}).values()]
 
 
 def _average_ratios(records: Sequence[Sequence[Ratio]]) -> list[Ratio]:
-    """The mean of each ratio, as a sum and the number of records that define it."""
+    """Return the mean of each ratio, as a sum and the number of records that define it."""
     defined = [[a / b for a, b in ratios if b] for ratios in zip(*records, strict=True)]
     return [(sum(values), len(values)) for values in defined]
 
@@ -207,11 +222,21 @@ def _ratio_percent(ratio: Ratio) -> str:
 
 
 def _whole_percent(ratio: Ratio) -> str:
-    return f" {int(100.0 * ratio[0] / ratio[1] + 0.5):3d}" if ratio[1] else "   -"
+    return f" {int(100.0 * ratio[0] / ratio[1] + 0.5):3d}" if ratio[1] else "   -"  # halves go up, as in `rxr`
 
 
 def _rounded_percent(ratio: Ratio) -> str:
-    return f" {100.0 * ratio[0] / ratio[1]:3.0f}" if ratio[1] else "   -"
+    return f" {100.0 * ratio[0] / ratio[1]:3.0f}" if ratio[1] else "   -"  # halves go to even, as in `sumstats`
+
+
+def _epicmp_clock(seconds: float) -> str:
+    """Return hours, minutes, seconds and milliseconds in twelve columns, without leading parts that are zero."""
+    minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
+    hours, minutes = divmod(minutes, 60)
+    whole, thousandths = divmod(milliseconds, 1000)
+    if hours:
+        return f"{hours:2d}:{minutes:02d}:{whole:02d}.{thousandths:03d}"
+    return f"{minutes:5d}:{whole:02d}.{thousandths:03d}" if minutes else f"{whole:8d}.{thousandths:03d}"
 
 
 def _closing_summary(records: int) -> list[str]:

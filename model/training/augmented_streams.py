@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.records.resample import FS, resample_signal
-from model.records.wfdb_records import default_lead, open_record, read_record_samples, read_reference
-from model.scoring.beat_scores import EC57_CLASS_OF
+from model.records.wfdb_records import EC57_CLASS_OF, default_lead, open_record, read_record_samples, read_reference
 from model.training.synthetic_rhythms import SyntheticRhythm, rewrite_rhythm
 
 Array = NDArray[np.float64]

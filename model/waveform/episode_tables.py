@@ -1,88 +1,85 @@
-"""How good episodes are: by overlap and by duration as in EC57's comparison of episodes (`epicmp`), and delays."""
+"""How good detected episodes are: the counts of `model.scoring.episode_scores`, with tolerance and alarm delays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from model.records.resample import FS
+from model.scoring.episode_scores import EpisodeCounts, EpisodeSpan, episode_length, episode_overlap, match_episodes
 from model.waveform.episode_rule import DetectedEpisode
 
-SampleSpan = tuple[int, int]
-"""First sample and sample after the last, at 125 Hz."""
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class WaveformEpisodeCounts:
-    """Counts that add up over records; `delays` in seconds from onset to alarm, of episodes found after their onset."""
+    """Counts that add up over records.
 
-    reference: int = 0
-    found: int = 0
-    test: int = 0
-    true: int = 0
+    `tolerated` test episodes lie on no reference episode but on what may be taken for one: they are not false.
+    `delays_s` holds the seconds from onset to alarm of the reference episodes whose alarm came after their onset.
+    """
+
+    episodes: EpisodeCounts = field(default_factory=EpisodeCounts)
     tolerated: int = 0
-    """Test episodes that lie on no reference episode but on what may be taken for one."""
-    reference_s: float = 0.0
-    found_s: float = 0.0
-    test_s: float = 0.0
-    seconds: float = 0.0
-    """Signal that was looked at."""
-    delays: list[float] = field(default_factory=list)
+    delays_s: tuple[float, ...] = ()
 
     def __add__(self, other: "WaveformEpisodeCounts") -> "WaveformEpisodeCounts":
-        return WaveformEpisodeCounts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+        return WaveformEpisodeCounts(
+            self.episodes + other.episodes, self.tolerated + other.tolerated, self.delays_s + other.delays_s
+        )
 
     def figures(self) -> dict[str, float | int | None]:
-        """Sensitivity and predictivity of episodes and of their duration, delays, false episodes an hour."""
-        false = self.test - self.true - self.tolerated
+        """Return sensitivity and predictivity of episodes and of their duration, delays, and false episodes an hour."""
+        counts = self.episodes
+        reference = counts.found + counts.missed
+        test = counts.true + counts.false + self.tolerated
         return {
-            "episodes": self.reference,
-            "sensitivity": _episode_ratio(self.found, self.reference),
-            "test_episodes": self.test,
-            "predictivity": _episode_ratio(self.true, self.test),
-            "predictivity_tolerant": _episode_ratio(self.true + self.tolerated, self.test),
-            "duration_sensitivity": _episode_ratio(self.found_s, self.reference_s),
-            "duration_predictivity": _episode_ratio(self.found_s, self.test_s),
-            "delay_median_s": float(np.median(self.delays)) if self.delays else None,
-            "delay_most_s": max(self.delays, default=None),
-            "false": false,
-            "false_an_hour": _episode_ratio(3600 * false, self.seconds),
+            "episodes": reference,
+            "sensitivity": _share(counts.found, reference),
+            "test_episodes": test,
+            "predictivity": _share(counts.true, test),
+            "predictivity_tolerant": _share(counts.true + self.tolerated, test),
+            "duration_sensitivity": _share(counts.found_s, counts.reference_s),
+            "duration_predictivity": _share(counts.true_s, counts.test_s),
+            "delay_median_s": float(np.median(self.delays_s)) if self.delays_s else None,
+            "delay_most_s": max(self.delays_s, default=None),
+            "false": counts.false,
+            "false_an_hour": counts.false_per_hour,
         }
 
 
 def count_episode_matches(
-    reference: Sequence[SampleSpan],
-    tolerated: Sequence[SampleSpan],
+    reference: Iterable[EpisodeSpan],
+    tolerated: Sequence[EpisodeSpan],
     test: Sequence[DetectedEpisode],
     samples: int,
     shortest_s: float = 0.0,
 ) -> WaveformEpisodeCounts:
-    """The test's episodes of one record against the reference's; reference episodes under `shortest_s` do not count.
+    """Compare the detected episodes of one record of `samples` at 125 Hz with those of the reference.
 
-    Such a short one makes no test episode false either. `tolerated`: stretches on which a test episode is not false.
+    Reference episodes under `shortest_s` seconds do not count as found or missed, but make no test episode false
+    either. A test episode that meets a `tolerated` stretch is not false.
     """
-    spans = [(one.onset, one.end) for one in test]
-    long = [span for span in reference if span[1] - span[0] >= shortest_s * FS]
-    counts = WaveformEpisodeCounts(reference=len(long), test=len(test), seconds=samples / FS)
-    for span in long:
-        hits = [one for one in test if _overlapping_samples(span, (one.onset, one.end))]
-        counts.found += bool(hits)
-        counts.reference_s += (span[1] - span[0]) / FS
-        counts.found_s += sum(_overlapping_samples(span, (one.onset, one.end)) for one in hits) / FS
-        if hits and hits[0].alarm >= span[0]:
-            counts.delays.append((hits[0].alarm - span[0]) / FS)
-    for span in spans:
-        counts.test_s += (span[1] - span[0]) / FS
-        if any(_overlapping_samples(span, one) for one in reference):
-            counts.true += 1
-        elif any(_overlapping_samples(span, one) for one in tolerated):
-            counts.tolerated += 1
-    return counts
+    spans = [EpisodeSpan(episode.onset, episode.end) for episode in test]
+    all_reference = [*reference]
+    counted = [span for span in all_reference if episode_length(span) >= shortest_s * FS]
+    found, missed, reference_n, shared_n = match_episodes(counted, spans)
+    true, _, test_n, _ = match_episodes(spans, all_reference)
+    others = [span for span in spans if not episode_overlap(span, all_reference)]
+    false = sum(not episode_overlap(span, tolerated) for span in others)
+    delays = ((_first_alarm(span, test) - span.start) / FS for span in counted)
+    durations_s = (n / FS for n in (reference_n, shared_n, test_n, shared_n, samples))
+    return WaveformEpisodeCounts(
+        EpisodeCounts(found, missed, true, false, *durations_s),
+        tolerated=len(others) - false,
+        delays_s=tuple(delay for delay in delays if delay >= 0),
+    )
 
 
-def _overlapping_samples(one: SampleSpan, other: SampleSpan) -> int:
-    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
+def _first_alarm(span: EpisodeSpan, test: Sequence[DetectedEpisode]) -> int:
+    """Return the sample of the alarm of the first detected episode that meets a reference episode; -1 if none does."""
+    meeting = (found.alarm for found in test if episode_overlap(span, [EpisodeSpan(found.onset, found.end)]))
+    return next(meeting, -1)
 
 
-def _episode_ratio(part: float, whole: float) -> float | None:
+def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None

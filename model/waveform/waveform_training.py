@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from model.beats.dataset import DS1, DS2
 from model.errors import EcgError, RecordError
 from model.records.wfdb_records import default_lead, open_record
+from model.scoring.episode_scores import EpisodeSpan
 from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers
 from model.waveform.episode_rule import FIBRILLATION_RULE, TACHYCARDIA_RULE, EpisodeRule, detect_episodes
-from model.waveform.episode_tables import SampleSpan, WaveformEpisodeCounts, count_episode_matches
+from model.waveform.episode_tables import WaveformEpisodeCounts, count_episode_matches
 from model.waveform.labelled_windows import (
     LabelledStrip,
     LabelledWindows,
@@ -213,17 +214,17 @@ def score_lead_episodes(
     return {key: counts.figures() for key, counts in sorted(total.items())}
 
 
-def read_reference_episodes(name: str) -> dict[str, list[SampleSpan]]:
+def read_reference_episodes(name: str) -> dict[str, list[EpisodeSpan]]:
     """Annotated episodes of fibrillation (with flutter) and of ventricular tachycardia."""
     x, notes, scale = read_annotated_leads(name)
     spans = annotated_rhythms(notes, scale, len(x))
     flutter = [
         round(at * scale) for at, sign in zip(notes.samples.tolist(), notes.symbols, strict=True) if sign in "[]"
     ]
-    marked = list(zip(flutter[::2], flutter[1::2], strict=True))
+    marked = [EpisodeSpan(*ends) for ends in zip(flutter[::2], flutter[1::2], strict=True)]
     return {
-        "VF": marked or [(start, stop) for start, stop, kind in spans if kind in FIBRILLATION_RHYTHMS],
-        "VT": [(start, stop) for start, stop, kind in spans if kind == "VT"],
+        "VF": marked or [EpisodeSpan(start, stop) for start, stop, kind in spans if kind in FIBRILLATION_RHYTHMS],
+        "VT": [EpisodeSpan(start, stop) for start, stop, kind in spans if kind == "VT"],
     }
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from model.records.annotations import AnnotationFile
-from model.scoring.ec57 import RecordScore, build_scored_span, score
+from model.scoring.ec57 import RecordScore, build_scored_span, score_record
 from model.scoring.score_tables import beat_lines, mismatch_lines, record_dict, run_lines, shutdown_lines, summary_dict
 
 FS = 100
@@ -11,7 +11,7 @@ FS = 100
 
 def record(name: str, reference: str, test: str) -> RecordScore:
     """A record with one beat a second on each side, `.` for none, `u` for a shutdown; the second of each is later."""
-    return score(name, _beats(reference, 100), _beats(test, 102), build_scored_span(FS, 10000, 0.0))
+    return score_record(name, _beats(reference, 100), _beats(test, 102), build_scored_span(FS, 10000, 0.0))
 
 
 def _beats(symbols: str, start: int) -> AnnotationFile:
@@ -101,7 +101,7 @@ def test_mismatch_lines(scores: list[RecordScore]) -> None:
 
 
 def test_dictionaries(scores: list[RecordScore]) -> None:
-    """They hold plain values only, None for what is undefined, and say what the lines say."""
+    """The dictionaries have plain values only, None for undefined ones, and the numbers of the lines."""
     one = record_dict(scores[0])
     assert json.loads(json.dumps(one)) == one
     assert one["beats"]["matrix"]["N"]["V"] == 1

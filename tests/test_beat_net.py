@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in PyTorch
-    """Writes down every aten operator that runs, and those that take or give a float64 tensor.
+    """Records every aten operator that runs, and those that take or return a float64 tensor.
 
     What is only made of other operators is taken apart into them.
     """
@@ -82,7 +82,7 @@ def without_mps(recorder: Recorder) -> set[str]:
 
 
 class PlainBlock(nn.Module):
-    """A residual block of the paper, written down again."""
+    """A residual block of the paper, written independently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ def test_equals_the_plain_net() -> None:
 
 
 def test_gradients_equal_the_plain_net() -> None:
-    """So are the gradients, so that training the one is training the other."""
+    """So are the gradients, so training is the same too."""
     net, beats, labels = new_net(), some_beats(32), torch.arange(32) % 5
     other = plain(net)
     for one in (net, other):
@@ -170,7 +170,7 @@ def test_gradients_equal_the_plain_net() -> None:
 
 @torch.inference_mode()
 def test_shapes() -> None:
-    """Beats (n, 187) become 64 numbers a beat before the dense layers, and 5 scores; none become none."""
+    """Beats (n, 187) become 64 numbers each before the dense layers, and 5 scores; an empty batch stays empty."""
     net = new_net()
     assert net.embed(some_beats(3)).shape == (3, 64)
     assert net(some_beats(3)).shape == (3, 5)
@@ -200,7 +200,7 @@ def test_place_in_the_batch_does_not_matter() -> None:
 @pytest.mark.parametrize("channels", [(32, 32, 32, 32, 32), (32, 32, 48, 64, 96), (8, 8, 16, 16, 24)])
 @torch.inference_mode()
 def test_quick_is_the_same(channels: tuple[int, ...]) -> None:
-    """The net for inference gives the very scores of the net, for one beat and for many, whatever the sizes."""
+    """The net for inference gives exactly the scores of the net, for one beat and for many, whatever the sizes."""
     torch.manual_seed(1)
     net, beats = build_beat_net(NetSize(channels=channels), CPU), some_beats(64)
     expected, quick = net(beats), InferenceNet(net)
@@ -267,14 +267,14 @@ def test_operators_without_mps_are_found(function: Callable[[Tensor], Any], oper
 
 
 def test_float64_is_found() -> None:
-    """The check sees a float64 tensor, also where it is only a result."""
+    """The check sees a float64 tensor, even if it is only a result."""
     with Recorder() as recorder:
         torch.ones(2).to(torch.float64)
     assert recorder.float64 == {"_to_copy"}
 
 
 def test_unknown_operators_are_found() -> None:
-    """An operator that the table does not hold counts as one that MPS has not."""
+    """An operator that is not in the table counts as one without an MPS kernel."""
     assert not runs_on_mps("no_such_operator", operator_table())
     assert runs_on_mps("add.Tensor", operator_table())
     assert runs_on_mps("linear", operator_table())

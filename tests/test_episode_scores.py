@@ -11,7 +11,6 @@ from model.scoring.episode_scores import (
     AF_EPISODES,
     AF_OR_FLUTTER,
     AF_WITHOUT_FLUTTER,
-    EPISODES_HEADER,
     MARKED_VF,
     NOISE_LABELS,
     VF_EPISODES,
@@ -22,9 +21,9 @@ from model.scoring.episode_scores import (
     annotated_episodes,
     average_episode_percent,
     compare_episodes,
-    episode_lines,
     gross_episode_counts,
 )
+from model.scoring.score_tables import EPISODES_HEADER, episode_lines
 
 RATE = 10.0
 
@@ -58,6 +57,8 @@ def test_episodes_are_found_and_true_where_they_touch_at_all() -> None:
     assert (counts.reference_s, counts.found_s) == (300, 31)
     assert (counts.test_s, counts.true_s) == (91, 31)
     assert counts.percent()["episode_se"] == pytest.approx(200 / 3)
+    assert (counts.sensitivity, counts.positive_predictivity) == (2 / 3, 3 / 4)
+    assert (EpisodeCounts().sensitivity, EpisodeCounts().positive_predictivity) == (None, None)
     assert counts.percent()["duration_ppv"] == pytest.approx(100 * 31 / 91)
     assert counts.false_per_hour == pytest.approx(3.6)
 
@@ -85,7 +86,7 @@ def test_what_does_not_end_lasts_to_the_end_of_the_record() -> None:
 
 
 def test_flutter_of_the_atria_is_false_unless_it_is_left_out_or_wanted() -> None:
-    """Half of the alarm lies in flutter: EC57 holds it against the test, -x does not, and one may ask for both."""
+    """Half of the alarm lies in flutter: it is false by EC57, left out with -x, and true if flutter counts too."""
     reference = notes((0, "(N"), (100, "(AFIB"), (200, "(AFL"), (300, "(N"))
     test = rhythm("(AFIB", (100, 300))
     strict, lenient, both = (
@@ -96,7 +97,7 @@ def test_flutter_of_the_atria_is_false_unless_it_is_left_out_or_wanted() -> None
 
 
 def test_an_alarm_that_begins_in_what_is_left_out_loses_that_part() -> None:
-    """Where the test begins in reference flutter only what comes after counts; all inside it counts for nothing."""
+    """Of a test episode that begins in reference flutter only the rest counts; one inside it does not count."""
     reference = notes((0, "(N"), (100, "(AFL"), (200, "(N"), (300, "(AFL"), (400, "(N"))
     counts = compare_episodes(reference, rhythm("(AFIB", (150, 230), (320, 380)), AF_WITHOUT_FLUTTER, part())
     assert (counts.true, counts.false, counts.test_s) == (0, 1, 30)
@@ -104,7 +105,7 @@ def test_an_alarm_that_begins_in_what_is_left_out_loses_that_part() -> None:
 
 @pytest.mark.parametrize("label", ["(VF", "(VFL", "(VFIB", "(VFL\0"])
 def test_fibrillation_by_label_and_by_mark(label: str) -> None:
-    """`epicmp -V` sees marks alone; the kind for VFDB sees labels too, and both of one episode as one."""
+    """`epicmp -V` reads marks alone; the kind for VFDB reads labels too, and counts both of one episode once."""
     labelled, marked = rhythm(label, (100, 200)), notes((100, "["), (200, "]"))
     twice = notes((100, label), (101, "["), (199, "]"), (200, "(N"))
     assert annotated_episodes(labelled, MARKED_VF, 10_000) == []
@@ -121,18 +122,18 @@ def test_lethal_rhythms_follow_each_other_as_one() -> None:
 
 
 def test_noise_counts_unless_it_is_left_out() -> None:
-    """By default noise is a rhythm like any other; left out, neither alarms nor time in it count."""
+    """By default noise is a rhythm like any other; if it is excluded, neither alarms nor time in it count."""
     reference = notes((0, "(N"), (100, "(NOISE"), (200, "(VT"), (300, "(NOISE"), (400, "(N"))
     test = rhythm("(VT", (120, 140), (190, 310))
     plain = compare_episodes(reference, test, VT_EPISODES, part())
-    clear = compare_episodes(reference, test, VT_EPISODES, part(), unheard=NOISE_LABELS)
+    clear = compare_episodes(reference, test, VT_EPISODES, part(), excluded=NOISE_LABELS)
     assert (plain.true, plain.false, plain.test_s, plain.scored_s) == (1, 1, 140, 1000)
     assert (clear.true, clear.false, clear.test_s, clear.scored_s) == (1, 0, 100, 800)
     assert clear.percent()["duration_ppv"] == 100
 
 
 def test_short_episodes_can_be_left_out() -> None:
-    """With a shortest length shorter episodes are in no count of their own file."""
+    """Episodes under the shortest length do not count in their own file."""
     reference, test = rhythm("(VT", (100, 102), (200, 300)), rhythm("(VT", (250, 260))
     counts = compare_episodes(reference, test, VT_EPISODES, part(), shortest_s=5.0)
     assert (counts.found, counts.missed, counts.reference_s) == (1, 0, 100)
@@ -185,7 +186,7 @@ def seconds(entries: Iterable[tuple[int, str]], label: str, start: int, end: int
 def test_durations_are_those_of_counting_seconds(
     reference: list[tuple[int, str]], test: list[tuple[int, str]], start: int
 ) -> None:
-    """Durations are those found by looking at every second; what is found and missed are all episodes."""
+    """Durations equal those counted second by second; found and missed add up to all episodes."""
     counts = compare_episodes(notes(*reference), notes(*test), AF_EPISODES, part(start, 900))
     ours, theirs = (seconds(entries, "(AFIB", start, 900) for entries in (reference, test))
     assert (counts.reference_s, counts.test_s) == (len(ours), len(theirs))

@@ -43,7 +43,7 @@ def beat(
     score: float = 5.0,
     row: int = 0,
 ) -> BeatWindows:
-    """One beat, which a normal one follows."""
+    """A beat that a normal one follows."""
     return BeatWindows(
         rows=np.array([row]),
         waves=wave[None].copy(),
@@ -79,7 +79,7 @@ def feature(inputs: Floats, name: str) -> float:
 
 
 def taught(count: int = 20, wave: Floats = NORMAL) -> BeatTemplates:
-    """A patient with so many equal beats, 0.8 s apart."""
+    """A patient after a number of equal beats, 0.8 s apart."""
     patients = BeatTemplates()
     for _ in range(count):
         patients.describe(beat(wave))
@@ -88,7 +88,7 @@ def taught(count: int = 20, wave: Floats = NORMAL) -> BeatTemplates:
 
 @pytest.mark.parametrize("together", [2, 3, 8, 33])
 def test_rows_do_not_matter(together: int) -> None:
-    """What is said of a beat, to the last bit, is the same alone, among others, and in any order of the rows."""
+    """The description of a beat, to the last bit, is the same alone, among others, and in any order of the rows."""
     random, all_rows = np.random.default_rng(together), np.arange(together)
     patients, alone = BeatTemplates(together), [BeatTemplates() for _ in all_rows]
     for _ in range(30):
@@ -102,7 +102,7 @@ def test_rows_do_not_matter(together: int) -> None:
 
 
 def test_growing_keeps_what_is_known() -> None:
-    """More rows do not change what is said of those there were, and the new ones know nothing; 0 more are none."""
+    """More rows do not change the existing ones, and start without any knowledge; 0 more rows change nothing."""
     random = np.random.default_rng(1)
     first = [some_beats([0], random) for _ in range(30)]
     grown, still = BeatTemplates(), BeatTemplates()
@@ -117,7 +117,7 @@ def test_growing_keeps_what_is_known() -> None:
 
 
 def test_beats_are_not_changed() -> None:
-    """The arrays that come in stay as they are, and so does what was given out before."""
+    """Arrays passed in, and those returned before, stay unchanged."""
     patients, beats = taught(), beat(WIDE)
     kept = beat(WIDE)
     inputs = patients.describe(beats)[0]
@@ -179,7 +179,7 @@ def test_an_odd_beat_gets_a_cluster_of_its_own() -> None:
 
 
 def test_the_dominant_beat_may_change() -> None:
-    """Where another shape comes to stay it becomes the dominant one."""
+    """A new shape that lasts becomes the dominant one."""
     patients = taught(30)
     for _ in range(60):
         inputs = patients.describe(beat(WIDE))[0]
@@ -210,7 +210,7 @@ def test_a_beat_may_stand_a_little_aside() -> None:
 
 @pytest.mark.parametrize("score", [0.0, -1.5])
 def test_doubtful_candidates_are_not_learnt(score: float) -> None:
-    """What the detector took for no beat is described, has cluster -1, and leaves nothing but the signal's quality."""
+    """A candidate that the detector rejected is described, has cluster -1, and changes only the signal's quality."""
     patients, without = taught(), taught()
     expected = without.describe(beat())[0]
     inputs, cluster, new, _ = patients.describe(beat(WIDE, (0.3, 0.8, 0.8), 0.5, score=score))
@@ -225,13 +225,13 @@ def test_doubtful_candidates_are_not_learnt(score: float) -> None:
 
 
 def test_reset_forgets_one_patient() -> None:
-    """After a reset a row is as new, and the others know what they knew."""
+    """A row that starts again is as new, and the others keep their state."""
     random, patients, other = np.random.default_rng(3), BeatTemplates(3), BeatTemplates(3)
     for _ in range(20):
         beats = some_beats([0, 1, 2], random)
         patients.describe(beats)
         other.describe(beats)
-    patients.reset(1)
+    patients.start(1)
     beats = some_beats([0, 1, 2], random)
     found, known = patients.describe(beats)[0], other.describe(beats)[0]
     new = BeatTemplates(3).describe(beats)[0]
@@ -281,7 +281,7 @@ def test_an_irregular_rhythm_is_irregular() -> None:
 
 
 def test_pauses_are_not_learnt() -> None:
-    """An unknown interval and one of three seconds say nothing of the rhythm of those that follow."""
+    """An unknown interval and one of three seconds do not change the rhythm of those that follow."""
     patients, regular = taught(), taught()
     expected = regular.describe(beat())[0]
     for rr in ((3.0, 0.8, 0.8), (np.nan, np.nan, np.nan)):
@@ -294,7 +294,7 @@ def test_pauses_are_not_learnt() -> None:
 
 
 def test_noise_is_told() -> None:
-    """The level of noise is the number `mean_change`; it rises in noise, and falls again behind it."""
+    """The noise level is the number `mean_change`; it rises in noise, and falls again after it."""
     random, patients, levels = np.random.default_rng(8), taught(), []
     for spread in (0.0, 0.5, 0.0):
         for _ in range(30):

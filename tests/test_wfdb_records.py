@@ -67,7 +67,7 @@ def test_every_sum_belongs_to_an_embedded_file() -> None:
 
 @pytest.mark.parametrize("folder", [MITDB, NSTDB], ids=lambda folder: folder.name)
 def test_sums_are_physionets(folder: Path) -> None:
-    """The sums that travel with the database are lines of PhysioNet's own list."""
+    """The SHA-256 sums kept with the database are lines of PhysioNet's own list."""
     original = ORIGINALS / folder.name
     if not (original / "SHA256SUMS.txt").exists():
         pytest.skip(f"the published {folder.name} is not beside the repository")
@@ -134,7 +134,7 @@ def test_reading_ends_with_the_record() -> None:
 
 @pytest.mark.parametrize("fmt", ["16", "212", "80", "24"])
 def test_samples_without_a_value_are_nan(tmp_path: Path, ramp: NDArray[np.float64], fmt: str) -> None:
-    """Where a record holds WFDB's invalid sample it reads NaN, in blocks too, and values elsewhere."""
+    """WFDB's invalid sample is read as NaN, in blocks too, and every other one as its value."""
     ramp[10:20, 0] = ramp[99, 1] = np.nan
     record = wfdb_records.open_record(write_record(tmp_path, ramp, fmt=fmt))
     assert np.array_equal(wfdb_records.read_record_samples(record), ramp, equal_nan=True)
@@ -185,7 +185,7 @@ def test_what_the_package_stumbles_on(tmp_path: Path, error: Exception, monkeypa
 
     (tmp_path / "bad.hea").write_text("bad 1 360 10\n")
     monkeypatch.setattr(wfdb, "rdheader", stumble)
-    with pytest.raises(RecordError, match=r"header of record .*bad: it is damaged, or nothing of WFDB$"):
+    with pytest.raises(RecordError, match=r"header of record .*bad: it is damaged, or not in WFDB format$"):
         wfdb_records.open_record(str(tmp_path / "bad"))
 
 
@@ -228,7 +228,7 @@ def test_flac_cut_short(tmp_path: Path, left: int) -> None:
 
 @pytest.mark.parametrize("content", [b"\0", b"\xff" * 101, bytes(range(256)) * 3], ids=["one byte", "ff", "all bytes"])
 def test_broken_annotations(tmp_path: Path, ramp: NDArray[np.float64], content: bytes) -> None:
-    """A file that holds no annotations is refused in one line."""
+    """A file without annotations is refused in one line."""
     record = wfdb_records.open_record(write_record(tmp_path, ramp))
     (tmp_path / "made.atr").write_bytes(content)
     with pytest.raises(RecordError, match=r"^cannot read the annotations of record .*$"):
@@ -267,7 +267,7 @@ def test_beats_of_the_database() -> None:
 
 
 def test_classes_in_order() -> None:
-    """Classes stand in one order everywhere, and no symbol belongs to two of them."""
+    """Classes have one order everywhere, and no symbol belongs to two of them."""
     assert wfdb_records.CLASSES == ("N", "S", "V", "F", "Q")
     assert len(wfdb_records.AAMI_CLASS_OF) == sum(map(len, wfdb_records.AAMI_CLASSES.values()))
 
@@ -277,7 +277,7 @@ def test_classes_in_order() -> None:
     [(("MLII", "V5"), 0), (("V5", "MLII"), 1), (("V5", "V2"), 0), (("I", "II", "MLII"), 2), (("I", "II"), 1)],
 )
 def test_default_lead(names: tuple[str, ...], index: int) -> None:
-    """MLII by name, then II, then whatever comes first."""
+    """The default lead is MLII by name, then II, then the first."""
     assert wfdb_records.default_lead(names) == index
 
 

@@ -31,7 +31,7 @@ def both(reference: str, test: str, start: int = 1, end: int = 10000) -> tuple[R
 
 def lengths(counts: RunCounts) -> tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]:
     """Cells that are not 0, by length in the reference and in the test."""
-    tables = (counts.sensitivity, counts.predictivity)
+    tables = (counts.by_reference, counts.by_test)
     first, second = ({(r, t): int(n) for r, row in enumerate(x) for t, n in enumerate(row) if n} for x in tables)
     return first, second
 
@@ -90,7 +90,7 @@ def test_window() -> None:
 
 @pytest.mark.parametrize(("reference", "test"), [("NVVN", ""), ("", "NVVN"), ("", "")])
 def test_nothing_to_compare(reference: str, test: str) -> None:
-    """Without annotations on one side there is no result, as `rxr` prints no line then."""
+    """Without annotations on one side there is no result, just as `rxr` prints no line."""
     assert compare_runs(beats(reference), beats(test), ScoredSpan(RATE, 0, 10000, 15, RATE)) == (None, None)
 
 

@@ -1,11 +1,8 @@
 import numpy as np
 import pytest
 
-from model.errors import ConfigError
 from model.records.annotations import AnnotationFile
-from model.records.wfdb_records import RecordAnnotations, open_record, read_reference
-from model.scoring.beat_scores import OPEN_END, ScoredSpan, compare_beats
-from model.scoring.ec57 import LEARNING_S, BeatMismatch, build_scored_span, match_record_beats, scorable_beats, score
+from model.scoring.beat_scores import OPEN_END, DetectionCounts, ScoredSpan, compare_beats
 
 FS = 100
 
@@ -55,7 +52,7 @@ def test_close_pairs() -> None:
 
 @pytest.mark.parametrize(("reference", "test", "cell"), [((), (5,), ("O", "N")), ((5,), (), ("N", "O"))])
 def test_empty(reference: tuple[int, ...], test: tuple[int, ...], cell: tuple[str, str]) -> None:
-    """Where one side has no beats, all of the other are missed or extra; where both have none, nothing is."""
+    """If one side has no beats, all of the other are missed or extra; if both have none, nothing is."""
     assert compare_beats(beats(*reference), beats(*test), part())[0].total(*cell) == 1
     assert compare_beats(beats(), beats(), part())[0].matrix.sum() == 0
 
@@ -82,7 +79,7 @@ def test_end_of_the_scored_part(end: int, missed: int, extra: int) -> None:
 
 
 def test_shutdown_of_the_test() -> None:
-    """Beats missed between `~` that say no signal can be read count apart (X), and the seconds are told."""
+    """Beats missed between `~` marks of unreadable signal are counted apart (X), and so are the seconds."""
     test = notes((100, "N"), (250, "~", 0x30), (650, "~", 0), (700, "V"))
     result, _ = compare_beats(beats(100, 300, 500, 700), test, part())
     assert (result.total("N", "X"), result.total("N", "O"), result.total("N", "V"), result.shutdown_s) == (2, 0, 1, 4)
@@ -99,7 +96,7 @@ def test_shutdown_without_an_end() -> None:
 
 
 def test_shutdown_of_the_reference() -> None:
-    """Test beats where the reference says that nothing can be read are X against the beat's class."""
+    """Test beats in unreadable signal of the reference are X against the beat's class."""
     reference = notes((100, "N"), (200, "~", 0x33), (600, "~", 0x10), (700, "N"))
     result, _ = compare_beats(reference, notes((100, "N"), (300, "S"), (650, "S"), (700, "N")), part())
     assert (result.total("X", "S"), result.total("O", "S"), result.shutdown_s) == (1, 1, 0)
@@ -123,7 +120,7 @@ def test_flutter_without_an_end() -> None:
 
 
 def test_flutter_wave_outside_flutter() -> None:
-    """A single `!` is compared as a beat of no class: with a beat it counts as a beat that is not there."""
+    """A single `!` is compared as a beat without a class: paired with a beat, it counts as a missing one."""
     result, _ = compare_beats(
         notes((100, "!"), (300, "N"), (500, "!")), notes((100, "N"), (300, "!"), (500, "!")), part()
     )
@@ -166,19 +163,15 @@ def test_figures() -> None:
     assert (ratios["sveb_se"], ratios["sveb_ppv"]) == ((1, 1), (1, 3))
 
 
-def test_score() -> None:
-    """A score tells every mismatch, with both samples, and nothing of the beats that agree or lie in flutter."""
-    reference = notes((100, "N"), (300, "V"), (500, "N"), (600, "["), (700, "]"))
-    test = notes((100, "N"), (302, "N"), (400, "S"), (650, "N"))
-    result = score("r", reference, test, part())
-    assert result.record == "r"
-    assert result.mismatches == (
-        BeatMismatch("V", 300, "N", 302),
-        BeatMismatch("O", 400, "S", 400),
-        BeatMismatch("N", 500, "O", 500),
-    )
-    assert result.ventricular is not None
-    assert score("r", reference, beats(), part()).ventricular is None
+def test_detection_counts() -> None:
+    """The counts of a class give sensitivity and predictivity; without any beats neither is defined."""
+    reference = notes((100, "V"), (300, "V"), (500, "N"), (700, "N"))
+    test = notes((100, "V"), (500, "V"), (700, "N"), (900, "N"))
+    counts, _ = compare_beats(reference, test, part())
+    assert counts.qrs == DetectionCounts(true_positives=3, false_negatives=1, false_positives=1)
+    assert counts.veb == DetectionCounts(true_positives=1, false_negatives=1, false_positives=1)
+    assert (counts.qrs.sensitivity, counts.veb.positive_predictivity) == (0.75, 0.5)
+    assert (counts.sveb.sensitivity, counts.sveb.positive_predictivity) == (None, None)
 
 
 def test_counts_add_up() -> None:
@@ -194,54 +187,3 @@ def test_counts_add_up() -> None:
     )
     nothing, _ = compare_beats(beats(), beats(), part())
     assert (nothing + nothing).rr_rms_ms is None
-
-
-def test_span() -> None:
-    """Times become samples as in WFDB, halves up; the default is from 5:00 to the end of the record."""
-    assert build_scored_span(360, 650000) == ScoredSpan(360, 108000, 650000, 54, 360)
-    assert build_scored_span(250, 0) == ScoredSpan(250, 75000, OPEN_END, 38, 250)
-    assert build_scored_span(128.5, 90000, 10, 0, 0.1) == ScoredSpan(128.5, 1285, 0, 13, 129)
-
-
-@pytest.mark.parametrize(
-    "times", [(100, 299 * 100), (100, 90000, 10, 9), (100, 90000, -1), (100, 90000, 0, None, float("nan"))]
-)
-def test_span_refuses(times: tuple[float, int]) -> None:
-    """Records shorter than the learning period, ends before starts and what is no time are refused."""
-    with pytest.raises(ConfigError):
-        build_scored_span(*times)
-
-
-def test_match_record_leaves_flutter_out() -> None:
-    """Detections and beats inside reference flutter are neither missed nor extra."""
-    reference = RecordAnnotations(np.array([100, 500, 600, 900, 1300]), ("N", "[", "N", "]", "N"), ("",) * 5)
-    result = match_record_beats(reference, 360, np.array([101, 550, 700, 1000, 1299]), start_s=0)
-    assert (result.pairs.tolist(), result.missed.tolist(), result.extra.tolist()) == ([[0, 0], [1, 4]], [], [3])
-
-
-def test_match_record_flutter_wave() -> None:
-    """A flutter wave outside flutter is a beat like any other here: found once, and not extra."""
-    reference = RecordAnnotations(np.array([100, 500]), ("!", "N"), ("",) * 2)
-    result = match_record_beats(reference, 360, np.array([100, 505]), start_s=0)
-    assert (result.pairs.tolist(), result.missed.tolist(), result.extra.tolist()) == ([[0, 0], [1, 1]], [], [])
-
-
-def test_match_record_figures() -> None:
-    """Indices are those of the beats given, and the figures are 1 where there is nothing to find."""
-    reference = RecordAnnotations(np.array([100, 500, 900]), ("N", "V", "N"), ("",) * 3)
-    result = match_record_beats(reference, 360, np.array([110, 700, 905, 2000]), start_s=0)
-    assert (result.pairs.tolist(), result.missed.tolist(), result.extra.tolist()) == ([[0, 0], [2, 2]], [1], [1, 3])
-    assert result.sensitivity == pytest.approx(2 / 3)
-    assert result.positive_predictivity == 0.5
-    nothing = match_record_beats(RecordAnnotations(np.array([], np.int64), (), ()), 360, np.array([], np.int64))
-    assert (nothing.sensitivity, nothing.positive_predictivity) == (1.0, 1.0)
-
-
-def test_reference_against_itself() -> None:
-    """The beats of a real record, given as the detections, are all found and nothing is extra."""
-    reference = read_reference(open_record("207"))
-    samples, flutter = scorable_beats(reference)
-    result = match_record_beats(reference, 360, samples)
-    assert flutter
-    assert (result.sensitivity, result.positive_predictivity) == (1.0, 1.0)
-    assert len(result.pairs) == (samples >= LEARNING_S * 360).sum()

@@ -11,7 +11,7 @@ import pytest
 from model.records.annotations import AnnotationFile, read_annotations
 from model.records.wfdb_records import DATABASE, open_record
 from model.scoring.beat_scores import EC57_LABELS, ScoredSpan, compare_beats
-from model.scoring.ec57 import LEARNING_S, RecordScore, build_scored_span, score
+from model.scoring.ec57 import LEARNING_S, RecordScore, build_scored_span, score_record
 from model.scoring.run_scores import RunCounts, compare_runs
 from model.scoring.score_tables import beat_lines, run_lines, shutdown_lines
 
@@ -42,7 +42,7 @@ def score_of(folder: Path, name: str, extension: str, start_s: float) -> RecordS
     record = open_record(name)
     reference = read_annotations(DATABASE / "mitdb", name, "atr", record.fs)
     test = read_annotations(folder, name, extension, record.fs)
-    return score(name, reference, test, build_scored_span(record.fs, record.length, start_s))
+    return score_record(name, reference, test, build_scored_span(record.fs, record.length, start_s))
 
 
 @pytest.mark.parametrize("root", [OWN, ALL], ids=["own", "all"])
@@ -57,7 +57,7 @@ def test_tables(root: Path, kind: str, table: str) -> None:
 
 
 def test_own_files_are_there() -> None:
-    """What is tested without any other folder: both kinds of files, and every table."""
+    """The repository itself has both kinds of files, and every table."""
     assert {path.name for path in OWN.glob("*/*.txt")} == set(TABLES)
     assert {path.name for path in OWN.iterdir() if path.is_dir()} == set(EXTENSIONS)
 
@@ -77,7 +77,7 @@ def cells(matrix: np.ndarray[Any, Any]) -> dict[str, int]:
 
 
 def run_cells(runs: RunCounts | None) -> list[dict[str, int]] | None:
-    return None if runs is None else [cells(runs.sensitivity), cells(runs.predictivity)]
+    return None if runs is None else [cells(runs.by_reference), cells(runs.by_test)]
 
 
 @pytest.mark.parametrize("case", odd_cases(), ids=range(len(odd_cases())))

@@ -30,24 +30,24 @@ def read(folder: Path, content: bytes, fs: float = 360) -> AnnotationFile:
 @pytest.mark.parametrize("name", embedded_records()[::6])
 def test_as_wfdb(name: str) -> None:
     """The reference annotations are read as the WFDB package reads them, subtypes and texts with them."""
-    found = read_annotations(DATABASE / "mitdb", name, "atr", 360)
+    notes = read_annotations(DATABASE / "mitdb", name, "atr", 360)
     expected = wfdb.rdann(str(DATABASE / "mitdb" / name), "atr")
-    assert found.complete
-    assert list(found.samples) == expected.sample.tolist()
-    assert list(found.symbols) == expected.symbol
-    assert list(found.subtypes) == [subtype & 0xFF for subtype in expected.subtype.tolist()]
-    assert list(found.texts) == expected.aux_note
+    assert notes.complete
+    assert list(notes.samples) == expected.sample.tolist()
+    assert list(notes.symbols) == expected.symbol
+    assert list(notes.subtypes) == [subtype & 0xFF for subtype in expected.subtype.tolist()]
+    assert list(notes.texts) == expected.aux_note
 
 
 def test_everything_an_annotation_may_have(tmp_path: Path) -> None:
-    """Long ways ahead and back, subtypes, channels, numbers and texts of odd length."""
+    """Long steps forward and back, subtypes, channels, numbers and texts of odd length are read."""
     first = skip(70000) + word(1, 5) + word(61, 48) + word(62, 1) + word(60, 3)
     second = word(28, 1023) + aux(b"(AF") + skip(-500)
-    found = read(tmp_path, first + second + word(14, 2) + word(61, 1023) + word(0))
-    assert found.samples == (70005, 71028, 70530)
-    assert found.symbols == ("N", "+", "~")
-    assert found.subtypes == (48, 0, 255)
-    assert found.texts == ("", "(AF", "")
+    notes = read(tmp_path, first + second + word(14, 2) + word(61, 1023) + word(0))
+    assert notes.samples == (70005, 71028, 70530)
+    assert notes.symbols == ("N", "+", "~")
+    assert notes.subtypes == (48, 0, 255)
+    assert notes.texts == ("", "(AF", "")
 
 
 @pytest.mark.parametrize(
@@ -65,17 +65,17 @@ def test_everything_an_annotation_may_have(tmp_path: Path) -> None:
 )
 def test_ends(tmp_path: Path, content: bytes, samples: tuple[int, ...], complete: bool) -> None:
     """A file ends at its end mark; without one the last annotation is left out, as by the WFDB library."""
-    found = read(tmp_path, content)
-    assert (found.samples, found.complete) == (samples, complete)
+    notes = read(tmp_path, content)
+    assert (notes.samples, notes.complete) == (samples, complete)
 
 
 def test_rate_of_its_own(tmp_path: Path) -> None:
-    """A file that states its rate is read at the rate asked for, halves up; its description is told apart."""
+    """A file that states its rate is read at the rate asked for, halves up; its description is counted apart."""
     stated = word(22) + aux(b"## time resolution: 125") + word(22) + aux(b"## annotation type definitions")
     content = stated + word(1, 1) + word(1, 24) + word(5, 100) + word(0)
-    found = read(tmp_path, content, fs=187.5)
-    assert found.definitions == 2
-    assert found.samples[2:] == (2, 38, 188)
+    notes = read(tmp_path, content, fs=187.5)
+    assert notes.definitions == 2
+    assert notes.samples[2:] == (2, 38, 188)
     assert read(tmp_path, content, fs=125).samples[2:] == (1, 25, 125)
     no_rate = word(22) + aux(b"## time resolution: fast") + word(1, 24) + word(0)
     assert read(tmp_path, no_rate, fs=500).samples == (0, 24)
@@ -85,13 +85,13 @@ def test_written_by_wfdb(tmp_path: Path) -> None:
     """What the WFDB package writes with a rate and labels of its own is read."""
     arrays = {"sample": np.array([5, 100, 2000]), "symbol": ["N", "V", "N"]}
     wfdb.wrann("r", "test", **arrays, fs=250, write_dir=str(tmp_path))
-    found = read_annotations(tmp_path, "r", "test", 500)
-    assert found.samples[found.definitions :] == (10, 200, 4000)
-    assert found.symbols[found.definitions :] == ("N", "V", "N")
+    notes = read_annotations(tmp_path, "r", "test", 500)
+    assert notes.samples[notes.definitions :] == (10, 200, 4000)
+    assert notes.symbols[notes.definitions :] == ("N", "V", "N")
 
 
 def test_symbols() -> None:
-    """Codes without a symbol are told as numbers."""
+    """Codes without a symbol become numbers."""
     assert [annotation_symbol(code) for code in (0, 1, 5, 13, 14, 31, 41)] == [" ", "N", "V", "Q", "~", "!", "r"]
     assert [annotation_symbol(code) for code in (15, 17, 42, 58)] == ["[15]", "[17]", "[42]", "[58]"]
 

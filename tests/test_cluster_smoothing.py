@@ -65,7 +65,7 @@ def drawn(own: float, mean: float, count: int) -> float:
 
 
 def test_the_first_beat_speaks_for_itself() -> None:
-    """Without earlier beats the verdict is the net's word with the biases, as probabilities of the classes."""
+    """Without earlier beats the result is the net's output with the biases, as probabilities of the classes."""
     weights = [exp(value + bias) for value, bias in zip(logs(0.3), CLASS_BIAS, strict=True)][:NO_BEAT]
     found = settle(ClusterSmoothing(), 0.3, new=True)
     assert len(found) == len(CLASSES)
@@ -83,7 +83,7 @@ def test_earlier_beats_draw(earlier: float, later: float) -> None:
 
 
 def test_the_mean_is_of_what_the_net_said() -> None:
-    """The mean is of the net's words, not of the verdicts, and each beat counts alike."""
+    """The mean is taken of the net's outputs, not of the results, and each beat counts alike."""
     verdicts, given = ClusterSmoothing(), (0.9, 0.1, 0.6, 0.3)
     for i, v in enumerate(given):
         found = told(settle(verdicts, v, new=i == 0))
@@ -91,7 +91,7 @@ def test_the_mean_is_of_what_the_net_said() -> None:
 
 
 def test_only_v_is_drawn() -> None:
-    """How the other classes stand to each other is a matter of the beat alone."""
+    """The odds among the other classes depend on the beat alone."""
     found, alone = settle(after(20, 0.01), 0.4), settle(ClusterSmoothing(), 0.4, new=True)
     assert found[V] < alone[V]
     for other in set(range(NO_BEAT)) - {N, V}:
@@ -109,7 +109,7 @@ def test_clusters_are_apart() -> None:
 
 
 def test_reset_and_grow() -> None:
-    """Another patient's row knows nothing; more rows leave those there are as they are."""
+    """Another patient's row starts without clusters; more rows do not change the existing ones."""
     verdicts, alone = after(20, 0.95, rows=2), settle(ClusterSmoothing(), 0.2)
     verdicts.start(0, None)
     verdicts.grow(4)
@@ -119,7 +119,7 @@ def test_reset_and_grow() -> None:
 
 @pytest.mark.parametrize(("noise", "bias"), [(CLEAR, 0.0), (NOISE, NOISE_BIAS)])
 def test_no_beat(noise: float, bias: float) -> None:
-    """Where no beat at all is likelier than any class, with the biases, there is no verdict; the more so in noise."""
+    """If no beat is likelier than any class, with the biases, there is no result; even more so in noise."""
     said = [0.0, -20.0, -20.0, -20.0, -20.0]
     border = CLASS_BIAS[N] - CLASS_BIAS[NO_BEAT] - bias
     assert ClusterSmoothing().push(0, [*said, border + 1e-6], 0, True, noise) is None
@@ -129,7 +129,7 @@ def test_no_beat(noise: float, bias: float) -> None:
 @pytest.mark.parametrize("noise", [CLEAR, NOISE])
 @pytest.mark.parametrize("new", [True, False])
 def test_what_is_not_learnt_leaves_no_trace(new: bool, noise: float) -> None:
-    """A candidate of cluster -1 is judged by itself alone and changes nothing for those behind it."""
+    """A candidate of cluster -1 is classified by itself and does not change those after it."""
     verdicts, without = after(5, 0.9), after(5, 0.9)
     alone = settle(ClusterSmoothing(), 0.2, new=True, noise=noise)
     for _ in range(KNOWN_SHAPE_BEATS + 1):
@@ -138,14 +138,14 @@ def test_what_is_not_learnt_leaves_no_trace(new: bool, noise: float) -> None:
 
 
 def test_no_beat_says_more_than_the_most() -> None:
-    """A beat of utter certainty counts as one of certainty, and its probabilities are still numbers."""
+    """An infinitely certain beat counts as one of the highest log-odds, and its probabilities are finite."""
     verdicts, extreme = ClusterSmoothing(), [-800.0, -800.0, 0.0, -800.0, -800.0, -800.0]
     assert verdicts.push(0, extreme, 0, True, CLEAR) == pytest.approx([0, 0, 1, 0, 0])
     assert told(settle(verdicts, 0.2)) == pytest.approx(drawn(odds(0.2), MOST_LOG_ODDS, 1))
 
 
 def test_old_beats_fade() -> None:
-    """A cluster's mean follows its last beats however long the run: old ones weigh no more than MEMORY beats."""
+    """A cluster's mean follows its last beats however long the run: old ones weigh at most as CLUSTER_MEMORY beats."""
     verdicts = after(5 * CLUSTER_MEMORY, 0.95)
     for _ in range(3 * CLUSTER_MEMORY):
         settle(verdicts, 0.05)
@@ -153,7 +153,7 @@ def test_old_beats_fade() -> None:
 
 
 def test_unknown_shapes_in_noise_are_unclassifiable() -> None:
-    """In noise S and V go to Q until a shape has been seen KNOWN times in clear signal."""
+    """In noise S and V go to Q until a shape has been seen KNOWN_SHAPE_BEATS times in clear signal."""
     for count in range(KNOWN_SHAPE_BEATS + 2):
         clear, noisy = settle(after(count, 0.9), 0.9), settle(after(count, 0.9), 0.9, noise=NOISE)
         if count < KNOWN_SHAPE_BEATS:
