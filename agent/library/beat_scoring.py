@@ -57,9 +57,7 @@ def _plain_source(source: Scorable, fs: float) -> BeatSource:
     """Return what `score_beats` takes."""
     if isinstance(source, SignalAnalysis):
         if source.fs != fs:
-            raise ValueError(
-                f"fs is {fs:g} Hz, but the results to score are at {source.fs:g} Hz: both must be the same"
-            )
+            raise ValueError(f"the results to score are at {source.fs:g} Hz, not {fs:g}: pass fs={source.fs:g}")
         return _plain_source(source.beats, fs)
     if _are_beats(source):
         return [beat.sample for beat in source], [beat.label for beat in source]
