@@ -404,7 +404,7 @@ def test_settings_change_results(ecg: Array, tmp_path: Path) -> None:
     path.write_text("[alarms]\nrate_high_bpm = 80\n")
     for own in (path, str(path)):
         result = analyse(ecg, 360, unit="mV", config=load_config(own, {}))
-        assert "heart rate high" in {alarm.condition for alarm in result.alarms}
+        assert "extreme tachycardia" in {alarm.condition for alarm in result.alarms}
 
 
 class TestScore:

@@ -59,7 +59,7 @@ class Monitor:
     Samples are resampled to 125 Hz as a whole stream, in `unit`. The results are those of `ecg-agent evaluate` for a
     record with these samples, bit for bit, if the signal begins within 5 mV of zero. How the stream is cut into chunks
     changes no beat, alarm or event. Every `sample` of a result is an index at `fs`, counted from the first sample that
-    was pushed. A class is known when the next beat is, at most 1.5 s later.
+    was pushed. A class is known when the next beat is, as a rule about a second later.
 
     Examples
     --------
