@@ -51,7 +51,7 @@ def test_both_notebooks_are_there() -> None:
 def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell of a notebook runs, in order, without Jupyter, and prints what the notebook shows."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "IPython.display", None)
+    monkeypatch.setitem(sys.modules, "IPython", None)
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
