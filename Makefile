@@ -1,9 +1,11 @@
-# `make demo` watches record 208 live; `make test` runs lint, types and all tests. Both set up .venv by themselves.
+# `make demo` watches record 208 live; `make test` runs lint, types and all tests, `make quick` lint and the tests that
+# take less than a minute together. Each sets up .venv if it is not there.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEMO_SECONDS ?=
+WORKERS ?= 4
 BIN := .venv/bin
 
-.PHONY: demo test setup clean
+.PHONY: demo test quick setup clean
 
 demo: setup
 	@$(BIN)/ecg-agent demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
@@ -12,7 +14,12 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+quick: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 setup: .venv/ready
 

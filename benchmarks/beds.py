@@ -1,7 +1,7 @@
 """One monitor against the number of its beds, in real time: `python -m benchmarks.beds [--beds 1,64,256,1024]`.
 
-A simulator on one core sends every bed in packets, a monitor on another follows them all and writes JSON lines. What
-is measured: CPU seconds for an hour of one bed, stage by stage (`benchmarks.stages`, start-up apart), gaps, added
+A simulator on one core sends every bed in packets; a monitor on another follows them all and writes JSON lines.
+Measured: CPU seconds for an hour of one bed, stage by stage (`benchmarks.stages`, without start-up), gaps, added
 latency once it has warmed up, and memory. Packets hold 200 ms, as those of `ecg-agent simulate ward` do, unless
 `--packet-ms` says otherwise. `--figure` draws cost against beds. The peer is OSEA's BeatDetectAndClassify in C, 0.148
 CPU s an hour of one lead on this database; it neither receives nor shows.
@@ -10,7 +10,6 @@ CPU s an hour of one lead on this database; it neither receives nor shows.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import tempfile
 import threading
@@ -21,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 import psutil
 
+from benchmarks.figures import write_figures
 from benchmarks.processes import follow, sample, simulator, start
 from model.records.resample import FS
 
@@ -28,19 +28,19 @@ OSEA_S = 0.148
 """CPU seconds an hour of one lead."""
 HOUR_S = 3600
 WARM_S = 30.0
-"""Signal of each bed before latencies count: what came while the net was loaded has been caught up with by then."""
+"""Signal of each bed before latencies count: by then the monitor has caught up with what came while the net loaded."""
 KEYS = ("type", "bed", "kind", "time_s", "added_ms", "analysed")
-"""What is kept of a line."""
+"""The fields of a line that are kept."""
 GROUPS = {
     "receive": ("socket", "decode", "link"),
-    "admit": ("door", "history", "quality"),
-    "detect": ("detect",),
-    "describe": ("segment", "context"),
+    "admit": ("input", "ring", "lead state"),
+    "detect": ("qrs",),
+    "describe": ("beats",),
     "classify": ("net",),
-    "waveform": ("waveform",),
+    "waveform": ("windows",),
     "alarms": ("alarms",),
-    "rhythm": ("rhythm", "verdict"),
-    "order": ("ward",),
+    "rhythm": ("rate", "smoothing"),
+    "order": ("pipeline",),
     "loop": ("loop", "wait"),
     "output": ("output",),
 }
@@ -48,7 +48,7 @@ GROUPS = {
 
 
 def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None) -> dict[str, Any]:
-    """One run at a number of beds."""
+    """Run simulator and monitor once with a number of beds, and return the figures."""
     arguments = ("ward", "--beds", str(beds), "--loop", "--wait", "--packet-ms", str(packet_ms))
     with tempfile.TemporaryDirectory() as folder, simulator(*arguments) as source:
         spent_file = Path(folder) / "stages.json"
@@ -67,16 +67,16 @@ def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None) 
         reader.join()
         simulated = sample(source.process)
         spent: dict[str, float] = json.loads(spent_file.read_text(encoding="utf-8"))
-    heard_s = sum(line["analysed"] for line in lines if line["type"] == "ledger") / FS
+    analysed_s = sum(line["analysed"] for line in lines if line["type"] == "ledger") / FS
     began_s = {line["bed"]: line["time_s"] for line in reversed(lines) if line.get("kind") == "start"}
     beats = [line for line in lines if line["type"] == "beat"]
     added = [beat["added_ms"] for beat in beats if beat["time_s"] - began_s[beat["bed"]] > WARM_S]
-    hours = heard_s / HOUR_S
+    hours = analysed_s / HOUR_S
     return {
         "beds": beds,
         "packet_ms": packet_ms,
-        "heard_s": heard_s,
-        "share_heard": heard_s / (beds * seconds),
+        "analysed_s": analysed_s,
+        "share_analysed": analysed_s / (beds * seconds),
         "stages_s": {group: sum(spent.get(name, 0.0) for name in names) / hours for group, names in GROUPS.items()},
         "all_s": sum(spent.values()) / hours,
         "of_osea": sum(spent.values()) / hours / OSEA_S,
@@ -84,44 +84,45 @@ def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None) 
         "gaps": run.summary["gaps"],
         "added_p50_ms": float(np.percentile(added, 50)),
         "added_p99_ms": float(np.percentile(added, 99)),
-        "most_mb": max(one.rss_mb for one in run.samples),
+        "most_mb": max(moment.rss_mb for moment in run.samples),
         "simulator_cpu_s": simulated.cpu_s,
         "simulator_mb": simulated.rss_mb,
     }
 
 
 def _pin(process: psutil.Process, core: int) -> None:
-    """One core each, where there are two and the system can do it."""
+    """Give a process a core of its own, if there are two and the system can do it."""
     if hasattr(process, "cpu_affinity") and (os.cpu_count() or 1) > 1:
         process.cpu_affinity([core])
 
 
 def _read(out: IO[bytes], lines: list[dict[str, Any]]) -> None:
-    for line in out:
-        found = json.loads(line)
-        lines.append({key: found[key] for key in KEYS if key in found})
+    with out:
+        for line in out:
+            fields = json.loads(line)
+            lines.append({key: fields[key] for key in KEYS if key in fields})
 
 
 def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Cost of a bed-hour against beds, both on logarithmic scales, a line a stage, OSEA's beside them."""
+    """Draw the cost of a bed-hour against beds, on logarithmic scales, a line per stage, with OSEA's."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    beds = [one["beds"] for one in results]
+    beds = [run["beds"] for run in results]
     colours = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]  # of a listed map
-    axes.plot(beds, [one["all_s"] for one in results], color="black", linewidth=2.5, marker="o", label="all together")
+    axes.plot(beds, [run["all_s"] for run in results], color="black", linewidth=2.5, marker="o", label="all together")
     for colour, group in zip(colours, GROUPS, strict=False):
-        axes.plot(beds, [one["stages_s"][group] for one in results], color=colour, marker=".", label=group)
-    for one in results:
-        place = one["beds"], one["all_s"]
-        axes.annotate(f"{one['all_s']:.3g}", place, (0, 8), textcoords="offset points", ha="center")
+        axes.plot(beds, [run["stages_s"][group] for run in results], color=colour, marker=".", label=group)
+    for run in results:
+        place = run["beds"], run["all_s"]
+        axes.annotate(f"{run['all_s']:.3g}", place, (0, 8), textcoords="offset points", ha="center")
     axes.axhline(OSEA_S, color="black", linestyle="--", linewidth=1)
     axes.text(beds[0], OSEA_S, f"OSEA in C, analysis alone: {OSEA_S}", va="bottom", fontsize="small")
     axes.set(xscale="log", yscale="log", ylabel="CPU seconds for an hour of one bed")
-    axes.set_xticks(beds, [f"{one:,}" for one in beds])
+    axes.set_xticks(beds, [f"{count:,}" for count in beds])
     axes.minorticks_off()
     axes.set_xlabel(f"beds, in packets of {results[0]['packet_ms']:g} ms")
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -136,25 +137,24 @@ def main() -> None:
     parser.add_argument("--beds", default="1,64,256,1024,2048,4096", help="numbers, with commas between them")
     parser.add_argument("--seconds", type=float, default=90.0, help="how long each monitor runs")
     parser.add_argument("--packet-ms", type=float, default=200.0, help="signal in a packet")
-    parser.add_argument("--tick-ms", type=float, help="how often the monitor looks; its default")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/beds.json"))
+    parser.add_argument("--tick-ms", type=float, help="how often the monitor polls; by default as configured")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/beds.json"), help="file of the figures")
     parser.add_argument("--figure", type=Path, help="draw cost against beds here, as SVG")
     options = parser.parse_args()
     results = []
     for beds in map(int, options.beds.split(",")):
-        one = measure(beds, options.seconds, options.packet_ms, options.tick_ms)
-        results.append(one)
+        run = measure(beds, options.seconds, options.packet_ms, options.tick_ms)
+        results.append(run)
         print(
             f"{beds:5} beds, {options.packet_ms:g} ms: "
-            f"{one['all_s']:.2f} CPU s a bed-hour ({one['of_osea']:.1f} times OSEA), "
-            f"{one['core_percent']:.0f} % of a core, {one['gaps']:.0f} gaps, added latency "
-            f"p50 {one['added_p50_ms']:.0f} p99 {one['added_p99_ms']:.0f} ms, {one['most_mb']:.0f} MB, "
-            f"{one['share_heard']:.0%} of real time heard",
+            f"{run['all_s']:.2f} CPU s a bed-hour ({run['of_osea']:.1f} times OSEA), "
+            f"{run['core_percent']:.0f} % of a core, {run['gaps']:.0f} gaps, added latency "
+            f"p50 {run['added_p50_ms']:.0f} p99 {run['added_p99_ms']:.0f} ms, {run['most_mb']:.0f} MB, "
+            f"{run['share_analysed']:.0%} of real time analysed",
             flush=True,
         )
-        print("      " + ", ".join(f"{name} {value:.3f}" for name, value in one["stages_s"].items()), flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"python": platform.python_version(), "runs": results}, indent=1) + "\n")
+        print("      " + ", ".join(f"{name} {value:.3f}" for name, value in run["stages_s"].items()), flush=True)
+    write_figures(options.json, {"runs": results})
     if options.figure is not None:
         draw(results, options.figure)
 

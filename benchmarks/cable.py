@@ -3,13 +3,12 @@
     python -m benchmarks.cable [--cut 20] [--loss 10] [--json results.json]  (as root)
 
 The simulator runs on one host, a recording monitor on the other; the link between them is taken down for `--cut`
-seconds, then, in other runs, for a short moment and ten times in a row. Measured: how soon the loss is said, how soon
-after the cable is back the first new beat is told, and whether every sample was fetched again.
+seconds, then, in other runs, for a short moment and ten times in a row. Measured: how soon the loss is reported, how
+soon after the cable is back the first new beat comes, and whether every sample was fetched again.
 """
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.wire.curve_security import create_key_pair
+from benchmarks.figures import write_figures
 from benchmarks.processes import Reader
-from benchmarks.soak import RECORD, Figures, differences, plan, recorded, told, undisturbed
+from benchmarks.soak import RECORD, Figures, count_differences, parse_lines, plan, recorded, undisturbed
 from model.records.resample import FS
 
 DEVICE, AGENT = "10.99.0.1", "10.99.0.2"
@@ -87,13 +87,13 @@ def cut(seconds: float, times: int = 1) -> Figures:
         reader.wait('"beat"')
         time.sleep(10)
         down_s = time.monotonic()
-        for again in range(times):
-            time.sleep(seconds if again else 0.0)
+        for turn in range(times):
+            time.sleep(seconds if turn else 0.0)
             ip("link", "set", "cable0", "down", namespace=device)
             time.sleep(seconds)
             ip("link", "set", "cable0", "up", namespace=device)
         up_s = time.monotonic()
-        found = told(reader.all(total + 60))
+        output = parse_lines(reader.all(total + 60))
         source.terminate()
         source.wait()
         on_disk, missing = recorded(folder)
@@ -102,12 +102,12 @@ def cut(seconds: float, times: int = 1) -> Figures:
         "times": times,
         "noticed_after_s": reader.first_s("no packets from") - down_s,
         "beats_again_after_s": reader.first_s('"beat"', up_s) - up_s,
-        "open": found.open(),
-        "missing": found.missing(),
+        "open": output.open(),
+        "missing": output.missing(),
         "missing_in_recording": missing,
         "samples_recorded": len(on_disk),
         "samples_sent": total * FS,
-        "other_beats": differences(found.beats, undisturbed(plan(total))),
+        "other_beats": count_differences(output.beats, undisturbed(plan(total))),
     }
 
 
@@ -121,7 +121,7 @@ def main() -> None:
     for figures in results:
         print("\n".join(f"{key:28}{value:12.2f}" for key, value in figures.items()), end="\n\n")
     if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_figures(options.json, results)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ drawing, writing. `longest` is the longest that a frame held up the loop.
 
 import argparse
 import gc
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,19 +31,8 @@ from scipy.signal import resample_poly
 from agent.analysis.beat_classifier import load_beat_classifier as load_net
 from agent.core.config import load_config as load_config
 from agent.core.events import EventText
-from agent.core.messages import (
-    Beat,
-    BedSummary,
-    BedView,
-    Chunk,
-    FloatArray,
-    LatencySummary,
-    Lead,
-    LinkView,
-    Result,
-    RhythmSummary,
-    WardSnapshot,
-)
+from agent.core.messages import Beat, Chunk, FloatArray, Lead, Result
+from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RhythmSummary, WardSnapshot
 from agent.core.wording import event_text
 from agent.dashboard import wave_raster
 from agent.dashboard.frame import fit_view, fit_waves
@@ -58,6 +45,7 @@ from agent.dashboard.view import BedAction, DashboardView, needed_beds
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
 from agent.outputs.dashboard_sink import DashboardSink
+from benchmarks.figures import write_figures
 from model.records import wfdb_records
 from model.records.resample import FS
 
@@ -106,7 +94,7 @@ def snapshot(data: tuple[FloatArray, tuple[Beat, ...]], head: int, beds: int) ->
 
 
 def _bed(data: tuple[FloatArray, tuple[Beat, ...]], head: int, name: str) -> BedView:
-    held, beats = data[0][max(0, head - HELD_S * FS) : head], [beat for beat in data[1] if beat.decided < head]
+    held, beats = data[0][max(0, head - HELD_S * FS) : head], [beat for beat in data[1] if beat.class_known < head]
     counts = tuple(sum(beat.label == label for beat in beats) for label in wfdb_records.CLASSES)
     intervals = [beat.rr_s for beat in beats[-8:] if beat.rr_s]
     rr = float(np.mean(intervals)) if intervals else None
@@ -319,10 +307,12 @@ def main() -> None:
                 f"{size[0]}x{size[1]:<4} {beds:>5} {whole['median_ms']:>10.2f} {whole['p99_ms']:>8.2f} "
                 f"{whole['longest_ms']:>8.2f} {whole['core_percent_at_10_hz']:>12.1f}%"
             )
-    about = {"rich": version("rich"), "numpy": np.__version__, "python": platform.python_version()}
-    about |= {"machine": platform.machine(), "system": platform.system(), "peer": "rich Layout, Panel and Table"}
+    peer_of = f"Layout, Panel and Table of rich {version('rich')}"
     if options.json:
-        options.json.write_text(json.dumps({"about": about, "frames": options.frames, "rows": rows}, indent=2) + "\n")
+        snapshots = {name: [row["median_ms"] for row in rows if row["by"] == name] for name in ("ours", "peer")}
+        ratios = [peer_ms / our_ms for our_ms, peer_ms in zip(snapshots["ours"], snapshots["peer"], strict=True)]
+        results = {"peer": peer_of, "peer_to_ours": median(ratios), "frames": options.frames, "rows": rows}
+        write_figures(options.json, results)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Quality and cost of the R peak detector: `python -m benchmarks.detection [--records 100,101] [--out FILE]`.
+"""Quality and cost of the R peak detector: `python -m benchmarks.detection [--records 100,101] [--json FILE]`.
 
 Quality is scored on the default lead of each record by the rules of EC57, as `model.scoring.ec57` states them. Decision
 delay is the time from the R peak to the last sample the decision waited for. CPU is the detector's alone.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.core.messages import FloatArray
+from benchmarks.figures import write_figures
 from model.beats.dataset import read_default_lead
 from model.records.resample import FS
 from model.records.wfdb_records import embedded_records, open_record, read_reference
@@ -25,7 +25,7 @@ HOUR = 3600 * FS
 
 
 def load(name: str) -> FloatArray:
-    """Default lead of an embedded record at 125 Hz, rounded to a microvolt: (n,) mV."""
+    """Return the default lead of an embedded record at 125 Hz, rounded to a microvolt: (n,) float32 mV."""
     return np.round(read_default_lead(open_record(name)), 3)
 
 
@@ -35,7 +35,7 @@ def detect(x: FloatArray) -> list[RPeak]:
 
 
 def score(name: str, beats: list[RPeak]) -> tuple[dict[str, float], NDArray[np.float64], NDArray[np.int64]]:
-    """Figures of one record, timing errors of its true beats in ms and decision delays of all in samples."""
+    """Return the figures of one record, timing errors of true beats (k,) ms, decision delays of all (n,) samples."""
     record = open_record(name)
     notes = read_reference(record)
     found = np.rint(np.array([beat.sample for beat in beats]) * record.fs / FS).astype(np.int64)
@@ -79,7 +79,7 @@ def summary(
 
 
 def cost(signals: list[FloatArray], beds: int, chunk: int, samples: int) -> float:
-    """CPU seconds for an hour of one bed, of `beds` that are pushed together in chunks of `chunk` samples."""
+    """Return CPU seconds for an hour of one of `beds` beds, pushed together in chunks of `chunk` samples."""
     rows = np.arange(beds)
     shift = np.arange(beds) // len(signals) * 997
     x = np.stack([np.roll(signals[i % len(signals)][:samples], shift[i]) for i in range(beds)])
@@ -100,7 +100,7 @@ def show(name: str, row: dict[str, float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", default=",".join(embedded_records()), help="names, with commas between them")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/detection.json"))
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/detection.json"), help="their file")
     options = parser.parse_args()
     names = options.records.split(",")
     signals = [load(name) for name in names]
@@ -121,8 +121,7 @@ def main() -> None:
         costs.append({"beds": beds, "chunk": chunk, "cpu_s_per_bed_hour": seconds})
         print(f"{beds:4} beds in chunks of {chunk:3} samples: {seconds:.3f} CPU s a bed-hour")
     result = {"records": dict(zip(names, rows, strict=True)), **total, "cost": costs}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    write_figures(options.json, result)
 
 
 if __name__ == "__main__":

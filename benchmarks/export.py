@@ -8,8 +8,6 @@ find the ranges of int8 instead, on training beats that these ranges were not ta
 """
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.figures import write_figures
 from model.beats import dataset
 from model.beats.dataset import BeatSet, DataSplit
 from model.nets import checkpoint
@@ -48,7 +47,7 @@ OVERALL = {"accuracy": "accuracy", "macro-F1": "macro_f1", "balanced": "balanced
 
 
 def microseconds(calls: dict[str, Callable[[BeatArray], object]], beats: BeatArray, count: int) -> dict[str, float]:
-    """Median CPU time of a beat for each of `calls`, which take turns so that the machine's moods meet all of them."""
+    """Return the median CPU time of a beat for each of `calls`, which take turns so that load affects all alike."""
     took: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(count + count // 10):
         for name, call in calls.items():
@@ -60,11 +59,11 @@ def microseconds(calls: dict[str, Callable[[BeatArray], object]], beats: BeatArr
 
 
 def measure(weights: Path, beats: DataSplit) -> dict[str, dict[str, Any]]:
-    """Figures, bytes and times of PyTorch, ONNX in float32 and ONNX in int8."""
+    """Return figures, bytes and times of PyTorch, ONNX in float32 and ONNX in int8."""
     quick = InferenceNet(checkpoint.load_beat_net(weights, torch.device("cpu"))[0])
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.onnx" for name in ("float32", "int8")}
-        found = {name: export_onnx(weights, path, beats, int8=name == "int8") for name, path in paths.items()}
+        agreement = {name: export_onnx(weights, path, beats, int8=name == "int8") for name, path in paths.items()}
         calls: dict[str, Callable[[BeatArray], object]] = {
             "PyTorch": lambda beats: torch.cat(
                 [quick(part) for part in torch.split(torch.from_numpy(beats), class_scores.BATCH_BY_DEVICE["cpu"])]
@@ -73,12 +72,12 @@ def measure(weights: Path, beats: DataSplit) -> dict[str, dict[str, Any]]:
         }
         times = {size: microseconds(calls, beats.test.beats[:size], count) for size, count in BATCHES.items()}
         sizes = {"PyTorch": weights.stat().st_size} | {name: path.stat().st_size for name, path in paths.items()}
-    figures = {"PyTorch": found["float32"].pytorch} | {name: of.onnx for name, of in found.items()}
+    figures = {"PyTorch": agreement["float32"].pytorch} | {name: of.onnx for name, of in agreement.items()}
     return {
         name: {
             "bytes": sizes[name],
             **{f"us_per_beat_batch_{size}": taken[name] for size, taken in times.items()},
-            **({} if name == "PyTorch" else _apart(found[name])),
+            **({} if name == "PyTorch" else _apart(agreement[name])),
             **figures[name],
         }
         for name in calls
@@ -86,19 +85,20 @@ def measure(weights: Path, beats: DataSplit) -> dict[str, dict[str, Any]]:
 
 
 def compare_methods(weights: Path, train: BeatSet) -> dict[str, dict[str, Any]]:
-    """Figures of int8 by each way to find its ranges, on all training beats that it has not seen for that."""
+    """Return the figures of int8 for each calibration method, on the training beats that calibration has not used."""
     net, _ = checkpoint.load_beat_net(weights, torch.device("cpu"))
     model, calibration = build_onnx_graph(net), calibration_beats(train)
     seen = {beat.tobytes() for beat in calibration}
-    judged = train.take(np.flatnonzero([beat.tobytes() not in seen for beat in train.beats]))
+    unseen = train.take(np.flatnonzero([beat.tobytes() not in seen for beat in train.beats]))
     with tempfile.TemporaryDirectory() as folder:
-        path, found = Path(folder) / "net.onnx", {}
+        path, metrics = Path(folder) / "net.onnx", {}
         for method in ("none: float32", *METHODS):
-            made = quantise_onnx(model, calibration, method) if method in METHODS else model
-            path.write_bytes(made.SerializeToString())
-            said = run_onnx_session(open_onnx_session(path), judged.beats).argmax(axis=1)
-            found[method] = class_scores.compute_class_metrics(class_scores.class_confusion_matrix(judged.labels, said))
-    return found
+            graph = quantise_onnx(model, calibration, method) if method in METHODS else model
+            path.write_bytes(graph.SerializeToString())
+            predicted = run_onnx_session(open_onnx_session(path), unseen.beats).argmax(axis=1)
+            confusion = class_scores.class_confusion_matrix(unseen.labels, predicted)
+            metrics[method] = class_scores.compute_class_metrics(confusion)
+    return metrics
 
 
 def show(rows: dict[str, dict[str, Any]]) -> None:
@@ -116,8 +116,8 @@ def show(rows: dict[str, dict[str, Any]]) -> None:
         print(f"{name:13}{kilobytes}{times}{overall}", *(f"{100 * row['recall'][label]:6.1f}" for label in CLASSES))
 
 
-def _apart(found: ExportAgreement) -> dict[str, Any]:
-    return {"largest_difference": found.largest_difference, "other_class": found.other_class}
+def _apart(agreement: ExportAgreement) -> dict[str, Any]:
+    return {"largest_difference": agreement.largest_difference, "other_class": agreement.other_class}
 
 
 def main() -> None:
@@ -134,16 +134,15 @@ def main() -> None:
     beats = split_by_card(card, dataset.load_beat_set())
     rows = compare_methods(weights, beats.train) if options.methods else measure(weights, beats)
     show(rows)
-    judged = "other training beats" if options.methods else f"{len(beats.test):,} test beats"
-    print(f"{card.name}, {judged}, {card.training.get('protocol')}")
+    beats_text = "other training beats" if options.methods else f"{len(beats.test):,} test beats"
+    print(f"{card.name}, {beats_text}, {card.training.get('protocol')}")
     for name, row in rows.items():
         if "other_class" in row:
             changed, difference = row["other_class"], row["largest_difference"]
             print(f"{name}: {changed} beats get another class; largest difference of a score {difference:.2g}")
-    about = {name: version(name) for name in ("torch", "onnxruntime", "onnx")}
-    about |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    versions = {name: version(name) for name in ("torch", "onnxruntime", "onnx")}
     if options.json:
-        options.json.write_text(json.dumps({"about": about, "beats": judged, "rows": rows}, indent=2) + "\n")
+        write_figures(options.json, {"versions": versions, "beats": beats_text, "rows": rows})
 
 
 if __name__ == "__main__":

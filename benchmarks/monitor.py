@@ -1,9 +1,9 @@
-"""What the whole agent costs and how soon it shows a beat, measured from outside on real processes over TCP.
+"""What the whole program costs and how soon it shows a beat, measured from outside on real processes over TCP.
 
     python -m benchmarks.monitor [--json results.json] [--quick] [--only latency,ward]
 
 Simulator and monitor run on this machine, the dashboard in a real pseudo-terminal of 120 x 36. Latency is what the
-monitor says at its end (packet received to beat shown) and, for JSON lines, also what a second subscriber and the
+monitor reports at its end (packet received to beat shown) and, for JSON lines, also what a second subscriber and the
 reader of the lines see (packet sent to line read, everything included). CPU is user and system time of all threads.
 """
 
@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.wire.curve_security import create_key_pair
+from benchmarks.figures import write_figures
 from benchmarks.processes import Run, Tap, core_percent, follow, sample, simulator, start, terminal
 from model.records.resample import FS
 
@@ -72,7 +73,7 @@ REACH = {
 
 
 def latency(lengths: Lengths) -> Figures:
-    """One bed in real time: added latency, CPU, and the dashboard's own share of a core."""
+    """Measure one bed in real time: added latency, CPU, and the dashboard's own share of a core."""
     shown, _ = on_dashboard(lengths, "record", RECORD)
     lines, seen_ms = as_lines(lengths, "record", RECORD)
     dashboard, plain = shown.core_percent(WARM_S), lines.core_percent(WARM_S)
@@ -91,7 +92,7 @@ def latency(lengths: Lengths) -> Figures:
 
 
 def ward(lengths: Lengths) -> Figures:
-    """64 beds in real time, the simulator on the same machine: gaps, added latency, CPU of both processes."""
+    """Measure 64 beds in real time, the simulator on the same machine: gaps, added latency, CPU of both processes."""
     arguments = ("ward", "--beds", str(BEDS))
     shown, simulated = on_dashboard(lengths, *arguments)
     lines, seen_ms = as_lines(lengths, *arguments)
@@ -105,7 +106,7 @@ def ward(lengths: Lengths) -> Figures:
 
 
 def on_dashboard(lengths: Lengths, *arguments: str) -> tuple[Run, float]:
-    """A monitor with its dashboard in a terminal, and the simulator's share of one core meanwhile."""
+    """Run a monitor with its dashboard in a terminal; return it and the simulator's share of one core meanwhile."""
     with simulator(*arguments, "--loop") as source, terminal() as inside:
         seconds = str(lengths.real_time_s)
         before = sample(source.process)
@@ -114,7 +115,7 @@ def on_dashboard(lengths: Lengths, *arguments: str) -> tuple[Run, float]:
 
 
 def as_lines(lengths: Lengths, *arguments: str) -> tuple[Run, list[float]]:
-    """A monitor that writes JSON lines, and each beat's milliseconds from packet sent to line read."""
+    """Run a monitor that writes JSON lines; return it and each beat's milliseconds from packet sent to line read."""
     with simulator(*arguments, "--loop") as source, Tap(source.endpoint) as tap:
         monitor = start(
             "--endpoint", source.endpoint, "--json", "--seconds", str(lengths.real_time_s), out=subprocess.PIPE
@@ -136,12 +137,13 @@ def as_lines(lengths: Lengths, *arguments: str) -> tuple[Run, list[float]]:
 
 
 def _read(lines: IO[bytes], read: list[tuple[float, bytes]]) -> None:
-    for line in lines:
-        read.append((time.time(), line))
+    with lines:
+        for line in lines:
+            read.append((time.time(), line))
 
 
 def cost(lengths: Lengths) -> Figures:
-    """CPU of the whole agent at full speed, start-up apart, and its memory while a faster simulator fills its queue."""
+    """Measure the CPU at full speed, without start-up, and the memory while a faster simulator fills the queue."""
     one, one_start_s = at_full_speed(1, lengths.one_bed_s)
     many, many_start_s = at_full_speed(BEDS, lengths.ward_s)
     return {
@@ -157,7 +159,7 @@ def cost(lengths: Lengths) -> Figures:
 
 
 def at_full_speed(beds: int, seconds: float, module: tuple[str, ...] = ("agent",)) -> tuple[Run, float]:
-    """A lossless replay as fast as the monitor takes it, and the CPU seconds it had used at its first line."""
+    """Run a lossless replay as fast as the monitor takes it; return it and its CPU seconds at the first line."""
     arguments = ("ward", "--beds", str(beds), "--loop", "--duration", str(seconds), "--speed", "max", "--wait")
     used: list[float] = []
     with simulator(*arguments) as source:
@@ -172,14 +174,15 @@ def at_full_speed(beds: int, seconds: float, module: tuple[str, ...] = ("agent",
 
 def _first_line(monitor: subprocess.Popen[bytes], used: list[float]) -> None:
     assert monitor.stdout is not None
-    monitor.stdout.readline()
-    used.append(sample(psutil.Process(monitor.pid)).cpu_s)
-    while monitor.stdout.read(2**16):
-        pass
+    with monitor.stdout:
+        monitor.stdout.readline()
+        used.append(sample(psutil.Process(monitor.pid)).cpu_s)
+        while monitor.stdout.read(2**16):
+            pass
 
 
 def stages(lengths: Lengths) -> Figures:
-    """Where the time goes at full speed: CPU microseconds of each stage for a second of one bed's signal."""
+    """Measure CPU microseconds of each stage for a second of one bed's signal, at full speed."""
     figures: Figures = {}
     for name, beds, seconds in (("one_bed", 1, lengths.one_bed_s), ("ward", BEDS, lengths.ward_s)):
         with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +196,7 @@ def stages(lengths: Lengths) -> Figures:
 
 
 def guarded(lengths: Lengths) -> Figures:
-    """What encryption and recording cost at 64 beds: CPU of the whole monitor, in turns with a plain one."""
+    """Measure what encryption and recording cost at 64 beds: CPU of the monitor, in turns with a plain one."""
     shares: dict[str, list[float]] = {"plain": [], "encrypted": [], "recording": [], "both": []}
     with tempfile.TemporaryDirectory() as root:
         keys = Path(root) / "keys"
@@ -204,20 +207,20 @@ def guarded(lengths: Lengths) -> Figures:
         device = ("--key", str(keys / "device.key_secret"), "--clients", str(keys / "clients"))
         agent = ("--key", str(keys / "ward.key_secret"), "--server-key", str(keys / "device.key"))
         for turn in range(lengths.times):
-            for name, found in shares.items():
+            for name, percents in shares.items():
                 secured, recorded = name in ("encrypted", "both"), name in ("recording", "both")
                 options = [*(agent if secured else ()), "--seconds", str(lengths.real_time_s), "--json"]
                 options += ["--record", str(Path(root) / f"{name}-{turn}")] if recorded else []
                 with simulator("ward", "--beds", str(BEDS), "--loop", *(device if secured else ())) as source:
                     run = follow(start("--endpoint", source.endpoint, *options, out=subprocess.DEVNULL))
-                found.append(run.core_percent(2 * WARM_S))
-    middle = {name: median(found) for name, found in shares.items()}
+                percents.append(run.core_percent(2 * WARM_S))
+    middle = {name: median(percents) for name, percents in shares.items()}
     more = {f"{name}_more_percent": 100 * (middle[name] / middle["plain"] - 1) for name in middle if name != "plain"}
     return {f"{name}_core_percent": share for name, share in middle.items()} | more
 
 
 def memory(lengths: Lengths) -> Figures:
-    """Resident memory over an hour of one bed's signal at 60 times real time, from a fifth of it on."""
+    """Measure resident memory over an hour of one bed's signal at 60 times real time, after its first fifth."""
     with simulator("record", RECORD, "--loop", "--speed", "60", "--duration", str(lengths.one_bed_s)) as source:
         options = ("--endpoint", source.endpoint, "--json", "--until-end")
         run = follow(start(*options, out=subprocess.DEVNULL))
@@ -227,7 +230,7 @@ def memory(lengths: Lengths) -> Figures:
 
 
 def start_up(lengths: Lengths) -> Figures:
-    """Wall time of `--help` beside a bare import of its libraries, and from the start to the first beat on a stream."""
+    """Measure wall time of `--help` beside a bare import of its libraries, and from the start to the first beat."""
     times = 2 * lengths.times + 1
     pairs = [(_wall("-m", "agent", "--help"), _wall("-c", PEER)) for _ in range(times)]
     with simulator("record", RECORD, "--loop") as source:
@@ -273,13 +276,13 @@ PARTS: dict[str, Callable[[Lengths], Figures]] = {
 
 
 def report(part: str, figures: Figures) -> Table:
-    """A part's figures, with what is to be reached."""
-    made = Table("figure", "value", "at most", title=part, title_justify="left")
+    """Return a part's figures with their limits as a table."""
+    table = Table("figure", "value", "at most", title=part, title_justify="left")
     for key, value in figures.items():
         reach = REACH.get(f"{part}.{key}")
         kept = "" if reach is None else f"{reach:g} {'yes' if value <= reach else 'NO'}"
-        made.add_row(key, f"{value:,.2f}", kept)
-    return made
+        table.add_row(key, f"{value:,.2f}", kept)
+    return table
 
 
 def main() -> None:
@@ -300,13 +303,13 @@ def main() -> None:
     }
     print(json.dumps(about))
     with simulator("record", RECORD, "--loop") as source:
-        _first_beat(source.endpoint)  # libraries that have to come from the disk would be measured with the first part
+        _first_beat(source.endpoint)  # loads the libraries from the disk, which would count in the first part
     results = {}
     for part in options.only.split(","):
         results[part] = PARTS[part](QUICK if options.quick else FULL)
         Console().print(report(part, results[part]))
     if options.json:
-        options.json.write_text(json.dumps({"about": about, **results}, indent=1) + "\n", encoding="utf-8")
+        write_figures(options.json, {"setting": about, **results})
 
 
 if __name__ == "__main__":

@@ -8,9 +8,6 @@ first tenth. The CPU share is that of the whole simulator process, its ZeroMQ th
 """
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -24,6 +21,7 @@ from rich.table import Table
 from agent.core.config import load_config, override_config
 from agent.core.messages import Chunk, End
 from agent.wire.packets import decode_frames, encode_frames
+from benchmarks.figures import write_figures
 from simulator.publisher import PacketPublisher
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, plan_ward, run_schedule
@@ -41,7 +39,7 @@ BEDS = (1, 64)
 
 
 class Timed:
-    """A publisher that notes when each message was sent and what the process had cost by then."""
+    """A publisher that records when each message was sent and how much CPU the process had used by then."""
 
     def __init__(self, publisher: PacketPublisher) -> None:
         self.linger_s = publisher.linger_s
@@ -62,7 +60,7 @@ class Timed:
 
 
 def real_time(beds: int, seconds: float) -> dict[str, float]:
-    """Time-keeping and cost of a ward in real time."""
+    """Measure time-keeping and cost of a ward in real time."""
     sink = _play(beds, seconds, 1.0)
     schedule: dict[str, list[float]] = {}
     for at, frames in sink.sent:
@@ -85,7 +83,7 @@ def real_time(beds: int, seconds: float) -> dict[str, float]:
 
 
 def full_speed(beds: int, packets: int) -> dict[str, float]:
-    """Packets a second at --speed max, lossless, to a subscriber that does nothing but take them."""
+    """Measure packets a second at --speed max, lossless, to a subscriber that only receives them."""
     sink = _play(beds, packets * PACKET_MS / 1000 / beds, None)
     wall = sink.sent[-1][0] - sink.sent[0][0]
     rate = len(sink.sent) / wall
@@ -93,7 +91,7 @@ def full_speed(beds: int, packets: int) -> dict[str, float]:
 
 
 def codec(packets: int = 20_000) -> dict[str, float]:
-    """Microseconds to encode and to decode a packet of 5 samples of 2 leads."""
+    """Measure microseconds to encode and to decode a packet of 5 samples of 2 leads."""
     chunk = next(iter(open_replays([_plan()], PACKET_MS)[0]))
     frames = encode_frames(chunk)
     costs = {}
@@ -127,11 +125,11 @@ def _play(beds: int, seconds: float, speed: float | None) -> Timed:
 
 
 def report(rows: list[dict[str, float]], title: str) -> Table:
-    """One line for each measurement."""
-    made = Table(*rows[0], title=title, title_justify="left")
+    """Return a table with a row for each measurement."""
+    table = Table(*rows[0], title=title, title_justify="left")
     for row in rows:
-        made.add_row(*(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in row.values()))
-    return made
+        table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in row.values()))
+    return table
 
 
 def main() -> None:
@@ -147,8 +145,7 @@ def main() -> None:
     for title, rows in results.items():
         Console().print(report(rows, title))
     if options.json:
-        machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
-        options.json.write_text(json.dumps({"machine": machine, **results}, indent=2) + "\n", encoding="utf-8")
+        write_figures(options.json, results)
 
 
 if __name__ == "__main__":

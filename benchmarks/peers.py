@@ -1,4 +1,4 @@
-"""QRS detectors of other packages on the streams the monitor hears: `python -m benchmarks.peers [--records 100,101]`.
+"""QRS detectors of other packages on the same streams: `python -m benchmarks.peers [--records 100,101]`.
 
     pip install neurokit2 ts2vg sleepecg py-ecg-detectors wfdb
 
@@ -10,7 +10,6 @@ fixed delay is not taken off.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from agent.analysis.qrs_detector import QrsDetector
 from benchmarks.detection import HOUR, load
+from benchmarks.figures import write_figures
 from model.records.resample import FS
 from model.records.wfdb_records import embedded_records, open_record, read_reference
 from model.scoring.ec57 import match_record_beats, scorable_beats
@@ -51,7 +51,7 @@ class Peer:
 
 @dataclass(slots=True)
 class Tally:
-    """What one detector has done so far: rows by record, timing errors in ms, CPU seconds, and why records failed."""
+    """The results of one detector so far: rows by record, timing errors in ms, CPU seconds, and why records failed."""
 
     version: str
     causal: bool
@@ -104,7 +104,7 @@ PEERS = (
 
 
 def installed(peer: Peer) -> Find | None:
-    """The peer, ready to be called; None, and a line that says how to get it, where it cannot be imported."""
+    """Return the peer, ready to be called; if it cannot be imported, print how to install it and return None."""
     try:
         modules = [import_module(name) for name in peer.imports]
     except ImportError as error:
@@ -121,11 +121,11 @@ def version(package: str) -> str:
 
 
 def run(tally: Tally, find: Find, name: str, x: Signal) -> None:
-    """Let a detector work on record `name`, its signal `x` at 125 Hz, and count what it found."""
+    """Run a detector on record `name`, its signal `x` (n,) mV at 125 Hz, and count its beats."""
     start = process_time()
     try:
         found = samples(find(x))
-    except Exception as error:  # whatever the code of others raises
+    except Exception as error:  # other packages may raise anything
         tally.failed[name] = f"{type(error).__name__}: {error}"
         found = np.zeros(0, np.int64)
     tally.cpu_s += process_time() - start
@@ -135,15 +135,15 @@ def run(tally: Tally, find: Find, name: str, x: Signal) -> None:
 
 
 def samples(peaks: Any) -> NDArray[np.int64]:
-    """Samples in order, (k,), whole numbers. Raises ValueError where a peak is at no sample at all."""
+    """Return (k,) int64 samples in order. Raises ValueError if a peak is not a finite number."""
     found = np.sort(np.asarray(peaks, np.float64))
     if not np.isfinite(found).all():
-        raise ValueError("a peak that is no number")
+        raise ValueError("a peak that is not a finite number")
     return np.rint(found).astype(np.int64)
 
 
 def compare(name: str, found: NDArray[np.int64]) -> tuple[dict[str, float], NDArray[np.float64]]:
-    """Counts of record `name` for beats `found` at 125 Hz, and timing errors of the true ones in ms."""
+    """Return the counts of record `name` for beats `found` (n,) at 125 Hz, and timing errors of true ones (k,) ms."""
     record = open_record(name)
     notes = read_reference(record)
     found = np.rint(found * record.fs / FS).astype(np.int64)
@@ -155,7 +155,7 @@ def compare(name: str, found: NDArray[np.int64]) -> tuple[dict[str, float], NDAr
 
 
 def figures(tally: Tally) -> dict[str, Any]:
-    """Gross figures over all records, and the records with the most missed and extra beats."""
+    """Return gross figures over all records, and the records with the most missed and extra beats."""
     found, missed, extra = (int(sum(row[key] for row in tally.rows.values())) for key in ("found", "missed", "extra"))
     errors = np.concatenate(tally.errors)
     wrong = {name: row["missed"] + row["extra"] for name, row in tally.rows.items()}
@@ -177,7 +177,7 @@ def figures(tally: Tally) -> dict[str, Any]:
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """The results in Markdown; CPU also as a multiple of ours, which is the first."""
+    """Return the results in Markdown; CPU also as a multiple of ours, which comes first."""
     unit = next(iter(results.values()))["cpu_s_per_hour"]
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     lines += ["| " + " | ".join(cells(name, result, unit)) + " |" for name, result in results.items()]
@@ -196,7 +196,7 @@ def cells(name: str, result: dict[str, Any], unit: float) -> Iterable[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", default=",".join(embedded_records()), help="names, with commas between them")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/peers.json"))
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/peers.json"), help="file of the figures")
     options = parser.parse_args()
 
     ready = [(peer, find) for peer in (OURS, *PEERS) if (find := installed(peer))]
@@ -209,8 +209,7 @@ def main() -> None:
                 print(f"{peer.name} failed on record {name}: {tallies[peer.name].failed[name]}")
     results = {name: figures(tally) for name, tally in tallies.items()}
     print(table(results))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    write_figures(options.json, results)
 
 
 if __name__ == "__main__":

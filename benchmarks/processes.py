@@ -24,7 +24,7 @@ from agent.core.messages import Chunk
 from agent.wire.packets import decode_frames
 
 SAMPLED_S = 0.25
-"""How often memory and CPU of a process are looked at."""
+"""How often memory and CPU of a process are sampled."""
 COLUMNS, ROWS = 120, 36
 SUMMARY = re.compile(
     r"(?P<beds>\d+) beds?, (?P<beats>\d+) beats, (?P<gaps>\d+) gaps .*?"
@@ -35,7 +35,7 @@ SUMMARY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A process `at_s` (monotonic): CPU seconds it has used, resident megabytes."""
+    """A process at `at_s` (monotonic): its CPU seconds so far and resident megabytes."""
 
     at_s: float
     cpu_s: float
@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A monitor from start to end: what it said of itself, its whole CPU time, and samples of it on the way."""
+    """A monitor from start to end: its own summary, its whole CPU time, and samples of it on the way."""
 
     summary: dict[str, float]
     cpu_s: float
@@ -52,17 +52,17 @@ class Run:
     samples: tuple[Sample, ...]
 
     def core_percent(self, since_s: float) -> float:
-        """Share of one core, from `since_s` after its start to the end."""
+        """Return its share of one core, from `since_s` after its start to the end."""
         return core_percent([sample for sample in self.samples if sample.at_s >= self.samples[0].at_s + since_s])
 
 
 def core_percent(samples: Sequence[Sample]) -> float:
-    """Share of one core between the first and the last sample."""
+    """Return the share of one core between the first and the last sample."""
     return 100 * (samples[-1].cpu_s - samples[0].cpu_s) / (samples[-1].at_s - samples[0].at_s)
 
 
 def sample(process: psutil.Process) -> Sample:
-    """What a process has used by now."""
+    """Return what a process has used by now."""
     with process.oneshot():
         cpu = process.cpu_times()
         return Sample(time.monotonic(), cpu.user + cpu.system, process.memory_info().rss / 1e6)
@@ -78,7 +78,7 @@ class Simulator:
 
 @contextlib.contextmanager
 def simulator(*arguments: str, at: str | None = None) -> Iterator[Simulator]:
-    """A simulator on a free port, or `at` an endpoint; it is ended with the context."""
+    """Run a simulator on a free port, or `at` an endpoint, until the context ends."""
     endpoint = at or find_free_endpoint()
     command = [sys.executable, "-m", "agent", "simulate", *arguments, "--endpoint", endpoint]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -90,7 +90,7 @@ def simulator(*arguments: str, at: str | None = None) -> Iterator[Simulator]:
 
 
 def start(*arguments: str, out: int | IO[bytes], module: Sequence[str] = ("agent",)) -> subprocess.Popen[bytes]:
-    """A monitor whose standard output is `out`: a terminal's descriptor is its keyboard too."""
+    """Start a monitor whose standard output is `out`; the descriptor of a terminal is its keyboard too."""
     keyboard = out if isinstance(out, int) and out >= 0 and os.isatty(out) else subprocess.DEVNULL
     environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-m", *module, "monitor", *arguments]
@@ -98,7 +98,7 @@ def start(*arguments: str, out: int | IO[bytes], module: Sequence[str] = ("agent
 
 
 class Reader:
-    """Reads what a monitor writes, and notes when each line came (monotonic seconds)."""
+    """Reads what a monitor writes, with the time of each line (monotonic seconds)."""
 
     def __init__(self, monitor: subprocess.Popen[bytes]) -> None:
         self.lines: list[tuple[float, str]] = []
@@ -112,7 +112,7 @@ class Reader:
             self.lines.append((time.monotonic(), line.decode()))
 
     def all(self, timeout_s: float) -> str:
-        """Every line, once the monitor has ended, in order or by a signal of ours."""
+        """Return every line, once the monitor has ended, by itself or by our signal."""
         self._monitor.wait(timeout_s)
         self._thread.join()
         for stream in (self._monitor.stdout, self._monitor.stderr):
@@ -121,15 +121,15 @@ class Reader:
         return "".join(line for _, line in self.lines)
 
     def first_s(self, text: str, after_s: float = 0.0) -> float:
-        """When the first line with `text` came after `after_s`; infinity where none did."""
+        """Return when the first line with `text` came after `after_s`; infinity if none did."""
         return next((at for at, line in self.lines if at > after_s and text in line), math.inf)
 
-    def wait(self, text: str, timeout_s: float = 60.0) -> None:
+    def wait(self, text: str, timeout_s: float = 120.0) -> None:
         """Wait for a line with `text`."""
         until_s = time.monotonic() + timeout_s
         while self.first_s(text) == math.inf:
             if time.monotonic() > until_s:
-                raise SystemExit(f"the monitor did not tell {text!r} within {timeout_s:g} s")
+                raise SystemExit(f"the monitor did not write {text!r} within {timeout_s:g} s")
             time.sleep(0.02)
 
 
@@ -137,16 +137,17 @@ def follow(process: subprocess.Popen[bytes]) -> Run:
     """Watch a monitor until it ends."""
     seen, samples, began = psutil.Process(process.pid), [], time.monotonic()
     while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-        with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+        with contextlib.suppress(psutil.Error):  # it may end in between
             samples.append(sample(seen))
         time.sleep(SAMPLED_S)
     process.returncode = os.waitstatus_to_exitcode(ended[1])
     assert process.stderr is not None
-    told = process.stderr.read().decode()
-    found = SUMMARY.search(told)
-    if process.returncode or found is None:
-        raise SystemExit(f"the monitor ended with {process.returncode}: {told.strip()}")
-    summary = {key: float(value) for key, value in found.groupdict().items() if value is not None}
+    with process.stderr:
+        last_words = process.stderr.read().decode()
+    totals = SUMMARY.search(last_words)
+    if process.returncode or totals is None:
+        raise SystemExit(f"the monitor ended with {process.returncode}: {last_words.strip()}")
+    summary = {key: float(value) for key, value in totals.groupdict().items() if value is not None}
     usage = ended[2]
     alive = tuple(sample for sample in samples if sample.rss_mb > 0)
     return Run(summary, usage.ru_utime + usage.ru_stime, time.monotonic() - began, alive)
@@ -154,7 +155,7 @@ def follow(process: subprocess.Popen[bytes]) -> Run:
 
 @contextlib.contextmanager
 def terminal() -> Iterator[int]:
-    """A pseudo-terminal that is read as fast as it is written: its descriptor for the program inside."""
+    """Open a pseudo-terminal that is read as fast as it is written; yield the descriptor for the program inside."""
     outside, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     reader = threading.Thread(target=_drain, args=(outside,), daemon=True)
@@ -168,13 +169,13 @@ def terminal() -> Iterator[int]:
 
 
 def _drain(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # nobody is inside any more
+    with contextlib.suppress(OSError):  # the program inside has ended
         while os.read(descriptor, 2**16):
             pass
 
 
 class Tap:
-    """A second subscriber that notes when each sample was sent: `sent_s[bed][i]` of the packet that holds sample i."""
+    """A subscriber that records when each sample was sent: `sent_s[bed][i]` of the packet that holds sample i."""
 
     def __init__(self, endpoint: str) -> None:
         self.sent_s: dict[str, dict[int, float]] = {}

@@ -26,9 +26,9 @@ class Faults:
 
 
 class Proxy:
-    """Listens at `endpoint` (and the port behind it) and speaks to the device at `device`, in a thread of its own.
+    """Listens at `endpoint` and the port after it, and relays the device at `device`, in a thread of its own.
 
-    Faults befall the packets alone; `cut` stops everything both ways until it is False again.
+    Only packets suffer faults; `cut` stops everything in both directions until it is False again.
     """
 
     def __init__(self, device: str, endpoint: str, faults: Faults) -> None:
@@ -69,10 +69,10 @@ class Proxy:
         while not self._ended.is_set():
             poller.poll(5)
             for frames in _all(self._out):
-                self._packets.send_multipart(frames)  # who subscribes to what
+                self._packets.send_multipart(frames)  # subscriptions
             for frames in _all(self._packets):
                 if not self.cut:
-                    self._befall(frames)
+                    self._relay_packet(frames)
             for peer, *frames in _all(self._router):
                 if not self.cut:
                     self._dealer(peer, poller).send_multipart(frames)
@@ -85,7 +85,7 @@ class Proxy:
                 if not self.cut:
                     self._out.send_multipart(frames)
 
-    def _befall(self, frames: list[bytes]) -> None:
+    def _relay_packet(self, frames: list[bytes]) -> None:
         self.passed += 1
         if self._random.random() < self.faults.loss:
             self.lost += 1
@@ -111,11 +111,11 @@ class Proxy:
 
 
 def _all(socket: "zmq.Socket[bytes]") -> list[list[bytes]]:
-    """All messages that are there."""
-    found: list[list[bytes]] = []
-    while len(found) < 10_000:
+    """Return all messages that have arrived."""
+    messages: list[list[bytes]] = []
+    while len(messages) < 10_000:
         try:
-            found.append(socket.recv_multipart(zmq.NOBLOCK))
+            messages.append(socket.recv_multipart(zmq.NOBLOCK))
         except zmq.Again:
             break
-    return found
+    return messages

@@ -7,7 +7,6 @@ same segments and their annotations.
 
 import argparse
 import contextlib
-import json
 import random
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from agent.core.config import RecordConfig
 from agent.core.events import EventText
 from agent.core.messages import Alarm, Beat, Chunk, Lead, Result, Strip
 from agent.recording.recorder import Recorder
+from benchmarks.figures import write_figures
 from model.beats.dataset import read_default_lead
 from model.records import wfdb_records
 from model.records.resample import FS
@@ -58,7 +58,7 @@ def record(folder: Path, hours: float, alarms: int) -> None:
     total, size = round(hours * 3600 * FS), BLOCK_S * FS
     chance = random.Random(0)
     onsets = sorted(chance.randrange(10 * FS, total - 10 * FS) for _ in range(alarms))
-    config = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, warm_s=120.0)
+    config = RecordConfig(rotate_min=60.0, sync_s=60.0, limit_mb=0.0, reserve_mb=0.0, replay_s=120.0)
     said = (0.96, 0.01, 0.01, 0.01, 0.01)
     before: int | None = None
     with Recorder(folder, config, {"version": "benchmark", "weights": "annotations"}) as recorder:
@@ -69,7 +69,7 @@ def record(folder: Path, hours: float, alarms: int) -> None:
             turn, low = divmod(first, len(lead))
             for at, label in _between(samples, labels, turn * len(lead), low, size, len(lead)):
                 rr_s = None if before is None else (at - before) / FS
-                found.append(Beat(BED, at, at + 100, label, said, rr_s, 0.0, rr_s and 60 / rr_s, found=at + 25))
+                found.append(Beat(BED, at, at + 100, label, said, rr_s, 0.0, rr_s and 60 / rr_s, r_peak_known=at + 25))
                 before = at
             for onset in [one for one in onsets if first <= one < first + size]:
                 known = onset + 500
@@ -141,7 +141,7 @@ def main() -> None:
     for name, value in figures.items():
         print(f"{name:16} {value:8.2f}")
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_figures(options.json, figures)
 
 
 if __name__ == "__main__":

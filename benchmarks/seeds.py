@@ -37,9 +37,9 @@ def table(reports: Iterable[Report]) -> str:
     """The table, in per cent; runs on a fold of the training side have rows of their own."""
     groups: dict[tuple[str, str, str], list[Report]] = defaultdict(list)
     for report in reports:
-        asked = report["training"]
-        fold = "" if asked["fold"] is None else f", fold {asked['fold']} of training"
-        groups[asked["protocol"], asked["recipe"], fold].append(report)
+        training = report["training"]
+        fold = "" if training["fold"] is None else f", fold {training['fold']} of training"
+        groups[training["protocol"], training["recipe"], fold].append(report)
     lines = ["| protocol | recipe | seeds | " + " | ".join(COLUMNS) + " |", "|---" * (3 + len(COLUMNS)) + "|"]
     for (protocol, recipe, fold), runs in sorted(groups.items(), reverse=True):
         seeds = ", ".join(str(seed) for seed in sorted(run["training"]["seed"] for run in runs))

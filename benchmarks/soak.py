@@ -2,8 +2,8 @@
 
     python -m benchmarks.soak [--json results.json] [--quick] [--only kills,device,network,day]
 
-What a monitor tells is compared with the beats of an analysis without any disturbance, bit for bit, and every sample is
-accounted for. A figure that must be 0 and is not is an error of ours. `benchmarks.cable` cuts a real cable.
+Compares the beats that a monitor writes with those of an undisturbed analysis, bit for bit, and accounts for every
+sample. A figure marked "NOT 0" is an error of ours. `benchmarks.cable` cuts a real cable.
 """
 
 import argparse
@@ -31,7 +31,9 @@ from agent.cli.monitor import find_free_endpoint
 from agent.core import config as configuration
 from agent.core.messages import Beat, Chunk
 from agent.pipeline.pipeline import Pipeline
-from agent.recording.sessions import RecordedSession, read_segment_counts
+from agent.recording.recorded_segments import read_segment_counts
+from agent.recording.sessions import RecordedSession
+from benchmarks.figures import write_figures
 from benchmarks.processes import Reader, sample, simulator, start
 from benchmarks.proxy import Faults, Proxy
 from model.records.resample import FS
@@ -41,6 +43,8 @@ RECORD = "208"
 PATIENCE_S = 120.0
 """How much longer than its signal a run may take."""
 Figures = dict[str, float]
+BeatKey = tuple[int, str, tuple[float, ...]]
+"""Sample, class and probabilities of a beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,8 @@ FULL, QUICK = Lengths(100, 30.0, 120.0, 24.0), Lengths(30, 6.0, 40.0, 0.5)
 
 
 @dataclass(slots=True)
-class Told:
-    """What a monitor told as JSON lines."""
+class MonitorOutput:
+    """The JSON lines of a monitor, by their type."""
 
     beats: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -69,8 +73,8 @@ class Told:
         """Samples that are neither analysed nor declared missing."""
         return sum(ledger["open"] for ledger in self.ledgers)
 
-    def heard(self) -> int:
-        """The sample after the last that is known to have been analysed: a beat was decided on it."""
+    def analysed(self) -> int:
+        """The sample after the last one on which a beat was decided."""
         decided = (beat["sample"] + round(beat["algorithmic_ms"] * FS / 1000) + 1 for beat in self.beats)
         return max(decided, default=0)
 
@@ -83,39 +87,35 @@ class Told:
         return int(sum(ledger["missing"] for ledger in self.ledgers))
 
 
-def told(lines: str) -> Told:
-    """JSON lines by their kind; the last one may be torn by a kill."""
-    found = Told()
-    kinds = {"beat": found.beats, "event": found.events, "alarm": found.alarms, "ledger": found.ledgers}
+def parse_lines(lines: str) -> MonitorOutput:
+    """Sort JSON lines by their type; a kill may have cut the last one short."""
+    output = MonitorOutput()
+    kinds = {"beat": output.beats, "event": output.events, "alarm": output.alarms, "ledger": output.ledgers}
     for line in lines.splitlines():
         try:
-            one = json.loads(line)
+            fields = json.loads(line)
         except ValueError:
             continue
-        kinds[one["type"]].append(one)
-    return found
+        kinds[fields["type"]].append(fields)
+    return output
 
 
 @cache
-def undisturbed(plan: ReplayPlan) -> list[tuple[int, str, tuple[float, ...]]]:
-    """Sample, class and probabilities of every beat, as the monitor tells them."""
+def undisturbed(plan: ReplayPlan) -> list[BeatKey]:
+    """Return sample, class and probabilities of every beat, as the monitor writes them, without any disturbance."""
     settings = configuration.load_config(None, {})
     torch.set_num_threads(1)
     ward = Pipeline(settings, load_beat_classifier(settings.monitor.weights, "cpu", 1))
-    found = [one for message in RecordReplay(plan, 40.0) for one in ward.push([message])]
-    return [
-        (one.sample, one.label, tuple(round(p, 4) for p in one.probabilities)) for one in found if isinstance(one, Beat)
-    ]
+    results = [result for message in RecordReplay(plan, 40.0) for result in ward.push([message])]
+    beats = [result for result in results if isinstance(result, Beat)]
+    return [(beat.sample, beat.label, tuple(round(p, 4) for p in beat.probabilities)) for beat in beats]
 
 
-def as_told(beats: list[dict[str, Any]]) -> list[tuple[int, str, tuple[float, ...]]]:
-    return [(beat["sample"], beat["class"], tuple(beat["probabilities"].values())) for beat in beats]
-
-
-def differences(beats: list[dict[str, Any]], reference: list[tuple[int, str, tuple[float, ...]]]) -> int:
-    """Beats that only one of both has, or that are not the same to the last digit, or not in order."""
-    mine = as_told(beats)
-    return len(set(mine) ^ set(reference)) + abs(len(mine) - len(set(mine))) + (sorted(mine) != mine)
+def count_differences(beats: list[dict[str, Any]], reference: list[BeatKey]) -> int:
+    """Count the beats that only one of both has, that differ in any digit, or that are out of order."""
+    written = [(beat["sample"], beat["class"], tuple(beat["probabilities"].values())) for beat in beats]
+    repeated = len(written) - len(set(written))
+    return len(set(written) ^ set(reference)) + repeated + (sorted(written) != written)
 
 
 def plan(seconds: float) -> ReplayPlan:
@@ -151,18 +151,19 @@ def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
             monitor.kill()
             killed_s = time.monotonic()
             reader.all(PATIENCE_S)
-            heard = told("".join(line for at, line in reader.lines if at < killed_s - 1.0)).heard()
+            before_s = killed_s - 1.0
+            analysed = parse_lines("".join(line for at, line in reader.lines if at < before_s)).analysed()
             try:
                 on_disk, missing = recorded(folder)
                 holes += missing
-                lost.append(max(0, heard - len(on_disk)))
-            except Exception as error:  # whatever it is, it is what this looks for
+                lost.append(max(0, analysed - len(on_disk)))
+            except Exception as error:  # this benchmark looks for whatever may come here
                 print(f"not readable after a kill: {error}")
                 unreadable += 1
         reader = Reader(start(*options, "--until-end", out=subprocess.PIPE))
         reader.wait('"beat"')
         source.process.terminate()
-        final = told(reader.all(PATIENCE_S))
+        final = parse_lines(reader.all(PATIENCE_S))
         on_disk, missing = recorded(folder)
         with RecordedSession(folder) as session:
             beats = [(beat.sample, beat.label) for beat in session.beats(RECORD)]
@@ -170,7 +171,7 @@ def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
     return {
         "kills": lengths.kills,
         "not_readable": unreadable,
-        "told_a_second_before_but_not_on_disk": max(lost),
+        "written_a_second_before_but_not_on_disk": max(lost),
         "recorded_s": len(on_disk) / FS,
         "not_recorded": max(0, final.end() - len(on_disk)),
         "holes_missing": holes + missing,
@@ -199,32 +200,32 @@ def device(lengths: Lengths) -> Figures:
     return figures
 
 
-def device_killed(seconds: float) -> Figures:
+def device_killed(seconds: float, speed: float = 1.0) -> Figures:
     """The device is killed in the middle of `seconds` of signal, and a new one sends them all."""
     endpoint = find_free_endpoint()
-    with simulator(*arguments(seconds, "1"), "--wait", at=endpoint) as source:
+    with simulator(*arguments(seconds, str(speed)), "--wait", at=endpoint) as source:
         reader = Reader(start("--endpoint", endpoint, "--json", "--until-end", out=subprocess.PIPE))
         reader.wait('"beat"')
         source.process.kill()
         killed_s = time.monotonic()
         reader.wait("no packets from")
         noticed_s = time.monotonic() - killed_s
-    with simulator(*arguments(seconds, "1"), at=endpoint):
-        found = told(reader.all(seconds + PATIENCE_S))
-    at = [beat["sample"] for beat in found.beats]
-    anew = next(i for i in range(1, len(at)) if at[i] < at[i - 1])
+    with simulator(*arguments(seconds, str(speed)), at=endpoint):
+        results = parse_lines(reader.all(seconds + PATIENCE_S))
+    samples = [beat["sample"] for beat in results.beats]
+    restart = next(i for i in range(1, len(samples)) if samples[i] < samples[i - 1])
     return {
         "noticed_s": noticed_s,
-        "open": found.open(),
-        "missing": found.missing(),
-        "other_beats": differences(found.beats[anew:], undisturbed(plan(seconds))),
+        "open": results.open(),
+        "missing": results.missing(),
+        "other_beats": count_differences(results.beats[restart:], undisturbed(plan(seconds))),
     }
 
 
-def side_stopped(side: str, stop_s: float) -> Figures:
-    """Simulator or monitor is stopped (SIGSTOP) for a while and goes on."""
-    seconds = 2 * stop_s
-    with simulator(*arguments(seconds, "1"), "--wait") as source:
+def side_stopped(side: str, stop_s: float, speed: float = 1.0) -> Figures:
+    """Simulator or monitor is stopped (SIGSTOP) for half the time that the signal takes, and goes on."""
+    seconds = 2 * stop_s * speed
+    with simulator(*arguments(seconds, str(speed)), "--wait") as source:
         monitor = start("--endpoint", source.endpoint, "--json", "--until-end", out=subprocess.PIPE)
         reader = Reader(monitor)
         reader.wait('"beat"')
@@ -232,12 +233,12 @@ def side_stopped(side: str, stop_s: float) -> Figures:
         stopped.send_signal(signal.SIGSTOP)
         time.sleep(stop_s)
         stopped.send_signal(signal.SIGCONT)
-        found = told(reader.all(seconds + PATIENCE_S))
+        results = parse_lines(reader.all(seconds + PATIENCE_S))
     return {
         "stopped_s": stop_s,
-        "open": found.open(),
-        "missing": found.missing(),
-        "other_beats": differences(found.beats, undisturbed(plan(seconds))),
+        "open": results.open(),
+        "missing": results.missing(),
+        "other_beats": count_differences(results.beats, undisturbed(plan(seconds))),
     }
 
 
@@ -258,19 +259,19 @@ def network(lengths: Lengths) -> Figures:
     }
 
 
-def through(faults: Faults, seconds: float) -> Figures:
+def through(faults: Faults, seconds: float, speed: float = 4.0) -> Figures:
     """A monitor at the other end of a bad network."""
-    with simulator(*arguments(seconds, "4"), "--wait") as source:
+    with simulator(*arguments(seconds, str(speed)), "--wait") as source:
         endpoint = find_free_endpoint()
         with Proxy(source.endpoint, endpoint, faults) as proxy:
             reader = Reader(start("--endpoint", endpoint, "--json", "--until-end", out=subprocess.PIPE))
-            found = told(reader.all(seconds + PATIENCE_S))
+            results = parse_lines(reader.all(seconds + PATIENCE_S))
             harmed = proxy.lost + proxy.repeated + proxy.delayed
     return {
         "packets_harmed": harmed,
-        "open": found.open(),
-        "missing": found.missing(),
-        "other_beats": differences(found.beats, undisturbed(plan(seconds))),
+        "open": results.open(),
+        "missing": results.missing(),
+        "other_beats": count_differences(results.beats, undisturbed(plan(seconds))),
     }
 
 
@@ -290,20 +291,20 @@ def day(lengths: Lengths) -> Figures:
                 time.sleep(0.5)
         wall_s = time.monotonic() - began
         lines.seek(0)
-        found = told(lines.read().decode())
+        output = parse_lines(lines.read().decode())
         lines.close()
         with RecordedSession(folder) as session:
             on_disk = sum(segment.count for segment in session.segments(RECORD))
-    steady = [one for one in rss[len(rss) // 10 :] if one]
+    steady = [megabytes for megabytes in rss[len(rss) // 10 :] if megabytes]
     return {
         "hours": lengths.hours,
         "wall_s": wall_s,
         "samples_sent": seconds * FS,
-        "ledger_sent": sum(ledger["sent"] for ledger in found.ledgers),
-        "ledger_missing": found.missing(),
-        "ledger_open": found.open(),
+        "ledger_sent": sum(ledger["sent"] for ledger in output.ledgers),
+        "ledger_missing": output.missing(),
+        "ledger_open": output.open(),
         "recorded": on_disk,
-        "beats": len(found.beats),
+        "beats": len(output.beats),
         "rss_at_10_percent_mb": steady[0],
         "rss_at_the_end_mb": steady[-1],
         "rss_change_percent": 100 * (steady[-1] / steady[0] - 1),
@@ -331,11 +332,11 @@ def wrong(figures: Figures) -> dict[str, float]:
 
 def report(part: str, figures: Figures) -> Table:
     """A part's figures, and those that must be 0 and are not."""
-    made = Table("figure", "value", "", title=part, title_justify="left")
+    rows = Table("figure", "value", "", title=part, title_justify="left")
     wrongs = wrong(figures)
     for key, value in figures.items():
-        made.add_row(key, f"{value:,.2f}".removesuffix(".00"), "NOT 0" if key in wrongs else "")
-    return made
+        rows.add_row(key, f"{value:,.2f}".removesuffix(".00"), "NOT 0" if key in wrongs else "")
+    return rows
 
 
 def main() -> None:
@@ -350,7 +351,7 @@ def main() -> None:
         results[part] = PARTS[part](QUICK if options.quick else FULL)
         Console().print(report(part, results[part]))
         if options.json:
-            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            write_figures(options.json, results)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """How fast training and the net are: `python -m benchmarks.training`, against the plain way, in the same run.
 
-The peer is what one would write first: `Conv1d`, `DataLoader`, eager PyTorch, Adam. Both train the report's net with
+The peer is the simplest way: `Conv1d`, `DataLoader`, eager PyTorch, Adam. Both train the report's net with
 batches of 128 in float32 on the same beats with the same number of threads, in turns; the ratio is that of the medians.
 The arithmetic limit is what the machine's own matrix product reaches in the same run. `--device cuda` (or mps) measures
 the whole 100 epochs there instead of the CPU figures.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from agent.core import config
+from benchmarks.figures import write_figures
 from model import device
 from model.beats import dataset
 from model.beats.dataset import DataSplit
@@ -33,10 +33,11 @@ from model.training.training_run import TrainingRequest, TrainingRun
 ROUNDS = 7
 STEPS = 16
 """Batches a round."""
+COLD_BUILD = "from model.beats import dataset; assert len(dataset.load_beat_set()) == 109446"
 
 
 class PlainNet(nn.Module):
-    """The report's net as one would write it first."""
+    """The report's net in its simplest form."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,11 +74,11 @@ def main() -> None:
         for key, value in figures.items():
             print(f"  {key:32} {value:.2f}" if isinstance(value, float) else f"  {key:32} {value}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        write_figures(arguments.json, results)
 
 
 def training(threads: int) -> dict[str, Any]:
-    """Beats a second of both ways to train, and how far ours is from the arithmetic limit."""
+    """Measure beats a second of both ways to train, and how far ours is from the arithmetic limit."""
     split = published()
     torch.set_num_threads(threads)
     peak = threads * matrix_product()  # measured one thread at a time, as that is what the training uses
@@ -101,7 +102,7 @@ def training(threads: int) -> dict[str, Any]:
 
 
 def our_steps(split: DataSplit, threads: int) -> Callable[[], None]:
-    """A round of our training: the very `TrainingRun` of `ecg-agent train`, a part of the beats."""
+    """Return a round of our training: the `TrainingRun` of `ecg-agent train` on a part of the beats."""
     part = DataSplit(split.train.take(torch.arange(STEPS * 128).numpy()), split.test.take(torch.arange(1).numpy()))
     recipe = config.load_config(None, {}).recipe["reproduction"]
     folder = tempfile.TemporaryDirectory()
@@ -118,7 +119,7 @@ def our_steps(split: DataSplit, threads: int) -> Callable[[], None]:
 
 
 def plain_steps(split: DataSplit) -> Callable[[], None]:
-    """A round of the plain loop."""
+    """Return a round of the plain loop."""
     beats, labels = torch.from_numpy(split.train.beats), torch.from_numpy(split.train.labels)
     net = PlainNet()
     optimiser = torch.optim.Adam(net.parameters(), lr=0.001)
@@ -140,7 +141,7 @@ def plain_steps(split: DataSplit) -> Callable[[], None]:
 
 @torch.inference_mode()
 def inference(batch: int, repeats: int) -> dict[str, float]:
-    """Microseconds a beat of the net as the monitor runs it and of the plain net, one thread."""
+    """Measure microseconds a beat of the net as the monitor runs it and of the plain net, one thread."""
     torch.set_num_threads(1)
     beats = torch.from_numpy(published().test.beats[:batch])
     net = build_beat_net(NetSize(), torch.device("cpu"))
@@ -176,8 +177,7 @@ def cold_build() -> float:
     """Seconds to build the data set from the embedded records in a new process with an empty cache."""
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        command = [sys.executable, "-c", "from model import dataset; assert len(dataset.load()) == 109446"]
-        subprocess.run(command, check=True, env=os.environ | {"ECG_AGENT_CACHE": cache})
+        subprocess.run([sys.executable, "-c", COLD_BUILD], check=True, env=os.environ | {"ECG_AGENT_CACHE": cache})
         return time.perf_counter() - start
 
 
@@ -186,7 +186,7 @@ def published() -> DataSplit:
 
 
 def matrix_product() -> float:
-    """FLOP a second of a large float32 matrix product on one thread: what the core can do."""
+    """Return FLOP a second of a large float32 matrix product on one thread: the limit of the core."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
@@ -196,7 +196,7 @@ def matrix_product() -> float:
 
 
 def flops(size: NetSize) -> float:
-    """Floating-point operations of one beat forward, two a multiplication and addition of the convolutions."""
+    """Return floating-point operations of a beat's forward pass: two for each multiply-add of the convolutions."""
     total, inputs, length = 2 * size.samples * size.kernel * size.channels[0], size.channels[0], size.samples
     for width, left in zip(size.channels, block_samples_left(size), strict=True):
         total += 2 * length * size.kernel * width * (inputs + width)

@@ -1,13 +1,13 @@
-"""CPU of the whole analysis for many beds: `python -m benchmarks.ward [--beds 1,64,256] [--weights live] [--out FILE]`.
+"""CPU of the whole analysis for many beds: `python -m benchmarks.ward [--beds 1,64,256] [--weights live]`.
 
 The embedded records, each bed from another place on, come as packets of 40 ms in microvolts; every 40 ms of signal the
-ward takes one packet of each bed, as a monitor in real time does. What is measured is the pipeline from the door to the
-rhythm and the detector alone on the same packets, in one thread; transport and pictures are `benchmarks.monitor`'s. The
-peer of the same run is WFDB's xqrs on one hour of the same signal.
+pipeline takes one packet of each bed, as a monitor in real time does. The largest ward is measured with packets of
+200 ms too, which `ecg-agent simulate ward` sends, and one bed alone gets pieces of 2 s, as in a replay at full speed.
+Measured, in one thread: the pipeline from millivolts to alarms, and the detector alone on the same packets. Transport
+and pictures are the matter of `benchmarks.monitor`. The peer is WFDB's xqrs on one hour of the same signal.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,28 +21,30 @@ from agent.core import config as configuration
 from agent.core.messages import Chunk, FloatArray, Lead
 from agent.pipeline.pipeline import Pipeline
 from benchmarks.detection import load
+from benchmarks.figures import write_figures
 from model.records.resample import FS
 
-PACKET = 5
-"""Samples of a packet: 40 ms. One bed alone is given its signal in pieces of 2 s, as a replay at full speed does."""
-PIECE = 250
+PACKET_MS, WARD_PACKET_MS, PIECE_MS = 40, 200, 2000
+"""Signal in a packet of a record, of a ward, and in a piece of a replay at full speed."""
 WARM_S = 30
-"""Seconds that go before the measurement: levels are learnt, memory is there."""
+"""Seconds before the measurement begins: levels are learnt, memory is allocated."""
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115),)
 RECORDS = ("100", "106", "119", "201", "208", "213", "222", "232")
+BED_S, WARD_S = 600, 90
+"""Signal of each bed of a small ward and of a large one."""
 HOUR_S = 3600
 
 
 def streams(beds: int, seconds: float) -> FloatArray:
-    """(beds, samples) mV."""
+    """Return (beds, samples) float32 mV, each bed from another place of a record on."""
     signals = [load(name) for name in RECORDS]
     count = round(seconds * FS)
     return np.stack([np.roll(signals[i % len(signals)], -997 * i)[:count] for i in range(beds)])
 
 
-def packets(x: FloatArray) -> Iterator[list[Chunk]]:
-    """One packet of every bed at a time."""
-    size = PACKET if len(x) > 1 else PIECE
+def packets(x: FloatArray, packet_ms: int) -> Iterator[list[Chunk]]:
+    """Yield one packet of every bed at a time from `x` (beds, samples) mV."""
+    size = packet_ms * FS // 1000
     counts = np.rint(1000 * x).astype(np.int32)[:, :, None]
     names = [str(bed) for bed in range(len(x))]
     for first in range(0, x.shape[1] - size + 1, size):
@@ -52,31 +54,32 @@ def packets(x: FloatArray) -> Iterator[list[Chunk]]:
         ]
 
 
-def pipeline(x: FloatArray, weights: str) -> float:
-    """CPU seconds of a bed-hour, door to rhythm."""
+def pipeline(x: FloatArray, packet_ms: int, weights: str) -> float:
+    """Return CPU seconds of a bed-hour of the whole analysis of `x` (beds, samples) mV."""
     settings = configuration.load_config(None, {})
     ward = Pipeline(settings, load_classifier(weights, "cpu", 1))
-    spent = 0.0
-    for messages in packets(x):
-        began = time.process_time()
+    spent_s = 0.0
+    for messages in packets(x, packet_ms):
+        began_s = time.process_time()
         ward.push(messages)
         if messages[0].first >= WARM_S * FS:
-            spent += time.process_time() - began
+            spent_s += time.process_time() - began_s
     hours = len(x) * (x.shape[1] / FS - WARM_S) / HOUR_S
-    return float(spent / hours)
+    return float(spent_s / hours)
 
 
-def detection(x: FloatArray) -> float:
-    """CPU seconds of a bed-hour of the detector alone."""
-    detector, rows, size = QrsDetector(len(x)), np.arange(len(x)), PACKET if len(x) > 1 else PIECE
-    began = time.process_time()
+def detection(x: FloatArray, packet_ms: int) -> float:
+    """Return CPU seconds of a bed-hour of the detector alone on `x` (beds, samples) mV."""
+    detector, rows = QrsDetector(len(x)), np.arange(len(x))
+    size = packet_ms * FS // 1000
+    began_s = time.process_time()
     for first in range(0, x.shape[1] - size + 1, size):
         detector.push(rows, x[:, first : first + size])
-    return float((time.process_time() - began) / x.size * FS * HOUR_S)
+    return float((time.process_time() - began_s) / x.size * FS * HOUR_S)
 
 
 def peer() -> float:
-    """CPU seconds of xqrs for an hour of one lead."""
+    """Return CPU seconds of xqrs for an hour of one lead."""
     x = np.concatenate([load(name) for name in RECORDS[:2]])[: HOUR_S * FS].astype(np.float64)
     began = time.process_time()
     XQRS(sig=x, fs=FS).detect(verbose=False)
@@ -87,23 +90,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--beds", default="1,64,256", help="numbers, with commas between them")
     parser.add_argument("--weights", default="live")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ward.json"))
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/ward.json"), help="file of the figures")
     options = parser.parse_args()
     reference = peer()
     print(f"WFDB xqrs, whole record: {reference:.3f} CPU s an hour of one lead")
+    sizes = [int(beds) for beds in options.beds.split(",")]
+    loads = [(beds, PACKET_MS if beds > 1 else PIECE_MS) for beds in sizes]
+    if max(sizes) > 1:
+        loads.append((max(sizes), WARD_PACKET_MS))
     results = []
-    for beds in map(int, options.beds.split(",")):
-        x = streams(beds, 90 if beds > 8 else 600)
-        found, everything = detection(x), pipeline(x, options.weights)
+    for beds, packet_ms in loads:
+        x = streams(beds, WARD_S if beds > 8 else BED_S)
+        detection_s, everything_s = detection(x, packet_ms), pipeline(x, packet_ms, options.weights)
         results.append(
-            {"beds": beds, "detection_s": found, "everything_s": everything, "of_xqrs": everything / reference}
+            {
+                "beds": beds,
+                "packet_ms": packet_ms,
+                "detection_s": detection_s,
+                "everything_s": everything_s,
+                "of_xqrs": everything_s / reference,
+            }
         )
         print(
-            f"{beds:4} beds: detection {found:.3f}, everything {everything:.3f} CPU s a bed-hour, "
-            f"{everything / reference:.2f} times xqrs"
+            f"{beds:4} beds, packets of {packet_ms:4} ms: detection {detection_s:.3f}, everything {everything_s:.3f} "
+            f"CPU s a bed-hour, {everything_s / reference:.2f} times xqrs"
         )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"xqrs_s": reference, "beds": results}, indent=1) + "\n")
+    write_figures(options.json, {"xqrs_s": reference, "beds": results})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@
 Exit code 2 is a usage error (unknown command or option), 0 also the end by `q`, Ctrl-C or SIGTERM.
 """
 
+from model.text import make_printable
+
 LONGEST_MESSAGE = 1000
 """Characters of a message."""
 
@@ -33,7 +35,7 @@ class EcgError(Exception):
             if len(text) <= LONGEST_MESSAGE
             else f"{text[: LONGEST_MESSAGE // 2]} … {text[-LONGEST_MESSAGE // 2 :]}"
         )
-        super().__init__("".join(c if c.isprintable() else "?" for c in shown))
+        super().__init__(make_printable(shown))
 
 
 class ConfigError(EcgError):
@@ -96,4 +98,4 @@ class SimulatorError(EcgError):
 
 def clean_error_text(error: object) -> str:
     """Return what a file, or the parser of one, reports as part of a message: short, on one line, and printable."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(str(error)[:400].split()))
+    return make_printable(" ".join(str(error)[:400].split()))

@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from model.records.wfdb_records import CLASSES, embedded_records, open_record, read_reference
+from model.text import format_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ def build_catalog_table(entries: list[CatalogEntry]) -> Table:
         table.add_column(name, justify="right", footer=f"{sum(entry.beats[i] for entry in entries):,}")
     table.add_column("remarks", overflow="ellipsis", no_wrap=True, ratio=1)
     for entry in entries:
-        minutes, seconds = divmod(round(entry.length_s), 60)
+        length = format_clock(entry.length_s, hour_digits=0)
         beats = [f"{count:,}" if count else "·" for count in entry.beats]
-        table.add_row(entry.name, " ".join(entry.leads), f"{minutes}:{seconds:02}", *beats, entry.remarks)
+        table.add_row(entry.name, " ".join(entry.leads), length, *beats, entry.remarks)
     return table
 
 

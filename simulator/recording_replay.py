@@ -11,8 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from agent.core.messages import Chunk, End
-from agent.recording.runs import SessionRuns
-from agent.recording.sessions import RecordedSegment, find_segments, is_recording, read_segment_counts
+from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
+from agent.recording.sessions import RecordedSession, find_segments, is_recording
 from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES
 from model.errors import ConfigError
 from simulator.packet_source import PacketBlock, PacketSource
@@ -169,5 +169,5 @@ def _known_run_ends(segments: Sequence[RecordedSegment]) -> dict[str, int]:
     folder = segments[0].path.parent.parent
     if not segments[0].id:
         return {}
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         return {run.run: run.next for run in session.runs(segments[0].bed) if run.ended}

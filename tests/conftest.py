@@ -1,21 +1,25 @@
-"""Streams for the tests: real records and made-up signals, as chunks and as packets."""
+"""Fixtures and streams of all tests: real records and synthetic signals, as chunks."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import cycle
+from os import environ
 from types import SimpleNamespace
 from typing import cast
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck
 from numpy.typing import NDArray
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Beat, BedView, Chunk, End, Gap, Lead, Result
+from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
+from agent.core.views import BedView
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.snapshot import SnapshotMaker
@@ -26,12 +30,20 @@ from model.nets.checkpoint import ModelCard
 from model.records import wfdb_records
 from model.records.resample import FS
 
+hypothesis.settings.register_profile(
+    "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+"""No limit on the time of an example, since others may use the machine. A failure prints how to repeat it."""
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"), derandomize=True)
+"""The same examples each time."""
+hypothesis.settings.load_profile(environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in environ else "default"))
+
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 1000.0, 0.0, -5120, 5115))
 
 
 @cache
 def record_counts(name: str, seconds: float, start: float = 0.0) -> NDArray[np.int32]:
-    """(n,) microvolts of an embedded record's default lead at 125 Hz."""
+    """Return (n,) int32 microvolts of an embedded record's default lead at 125 Hz."""
     lead = read_default_lead(wfdb_records.open_record(name))[round(start * FS) : round((start + seconds) * FS)]
     counts: NDArray[np.int32] = np.rint(1000.0 * lead).astype(np.int32)
     return counts
@@ -40,7 +52,7 @@ def record_counts(name: str, seconds: float, start: float = 0.0) -> NDArray[np.i
 def chunks(
     counts: NDArray[np.int32], sizes: Sequence[int], bed: str = "1", run: str = "run", first: int = 0, fs: float = FS
 ) -> Iterator[Chunk]:
-    """(n,) counts of the first of two leads as chunks whose sizes go round."""
+    """Yield (n,) counts of the first of two leads as chunks, whose sizes repeat in a cycle."""
     both = np.stack([counts, np.where(counts == MISSING, MISSING, -counts)], axis=1)
     position = 0
     for sequence, size in enumerate(cycle(sizes)):
@@ -51,25 +63,25 @@ def chunks(
         position += size
 
 
-def beats_and_events(found: Iterable[Result]) -> list[Beat | Event]:
-    """What was found but alarms, whose place between two beats depends on when these are told."""
-    return [one for one in found if isinstance(one, Beat | Event)]
+def beats_and_events(results: Iterable[Result]) -> list[Beat | Event]:
+    """Return all results but alarms, whose place between two beats depends on when these are emitted."""
+    return [result for result in results if isinstance(result, Beat | Event)]
 
 
 def all_found(ward: Pipeline, messages: Iterable[Chunk | Gap | End]) -> list[Beat | Event]:
-    """The beats and events that a ward tells when messages come one by one."""
-    return [found for message in messages for found in beats_and_events(ward.push([message]))]
+    """Return the beats and events of a ward whose messages come one by one."""
+    return [result for message in messages for result in beats_and_events(ward.push([message]))]
 
 
 @pytest.fixture(scope="session")
 def settings() -> Config:
-    """The default settings, whatever the environment says."""
+    """Return the default settings, whatever the environment holds."""
     return configuration.load_config(None, {})
 
 
 @pytest.fixture(scope="session")
 def classifier() -> BeatClassifier:
-    """A net with random weights: what it says is wrong, and always the same."""
+    """Return a net with random weights: its classes are wrong, and always the same."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net = build_beat_net(NetSize(), torch.device("cpu")).eval()
@@ -78,7 +90,7 @@ def classifier() -> BeatClassifier:
 
 @pytest.fixture
 def new_ward(settings: Config, classifier: BeatClassifier) -> Callable[[], Pipeline]:
-    """Makes wards that all have the same settings and net."""
+    """Return a function that makes wards with the same settings and net."""
     return lambda: Pipeline(settings, classifier)
 
 

@@ -4,7 +4,7 @@ from random import Random
 from typing import get_args
 
 import pytest
-from alarmed import DECIDED, MadeBed, made, scores
+from support.alarmed import DECIDED, MadeBed, made, scores
 
 from agent.alarms.priorities import CONDITION_SPECS, ECTOPY_CHAIN, RATE_CHAIN
 from agent.core import config as configuration
@@ -767,7 +767,9 @@ def test_settings_change_the_rules(settings: Config) -> None:
     """A longer pause, more V beats to a run, other limits."""
     own = replace(
         settings,
-        alarms=replace(settings.alarms, pause_s=3.5, vt_beats=7, rate_high_bpm=160.0, asystole_s=8.0, doubt_s=0.0),
+        alarms=replace(
+            settings.alarms, pause_s=3.5, vt_beats=7, rate_high_bpm=160.0, asystole_s=8.0, asystole_confirm_s=0.0
+        ),
     )
     bed = made(own)
     bed.beats("N" * 40, 0.4)

@@ -98,6 +98,7 @@ def holed(folder: Path, name: str, source: str) -> Record:
     return store(folder, name, x)
 
 
+@pytest.mark.slow
 def test_beats_are_those_of_a_replay(own: Config, classifier: BeatClassifier, new_ward: Callable[[], Pipeline]) -> None:
     """A whole record gives, to the last bit of every probability, what a monitor says of its replay."""
     record = open_record("208")
@@ -135,7 +136,7 @@ def test_an_r_peak_is_decided_before_its_class(tmp_path: Path, own: Config, clas
     heard, _ = analyse_records([pair(tmp_path)], own, classifier, quiet)
     found = heard["a"]
     assert len(found.beats) > 20
-    assert all(beat.sample < beat.found <= beat.decided for beat in found.beats)
+    assert all(beat.sample < beat.r_peak_known <= beat.class_known for beat in found.beats)
 
 
 @settings(max_examples=60, deadline=None)
@@ -359,6 +360,7 @@ def test_mismatches_show_the_signal(own: Config, asked: EvaluationOptions, tmp_p
     assert np.isnan(found.mismatches[0].wave[: 216 - found.mismatches[0].sample]).all()
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(own: Config, asked: EvaluationOptions) -> None:
     """Two processes write the same annotations and find the same figures as one."""
     assert asked.folder is not None

@@ -177,6 +177,7 @@ def test_shapes() -> None:
     assert net(some_beats(3)[:0]).shape == (0, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threads", "sizes"), [(1, range(1, 65)), (2, (1, 2, 3, 33, 64))], ids=["1", "2"])
 @torch.inference_mode()
 def test_batch_does_not_matter(threads: int, sizes: Sequence[int]) -> None:

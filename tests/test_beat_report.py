@@ -222,6 +222,7 @@ def test_show(asked: EvaluationOptions, settings: Config, capsys: pytest.Capture
     assert (asked.out / "two" / "bxb.txt").read_text().splitlines()[1].startswith(" 100 ")
 
 
+@pytest.mark.slow
 def test_show_of_the_pipeline(
     asked: EvaluationOptions, settings: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

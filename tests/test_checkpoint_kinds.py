@@ -156,14 +156,12 @@ def test_not_finite(context: Path, tmp_path: Path, value: float) -> None:
         load_checkpoint(tmp_path / "broken", CPU)
 
 
-@pytest.mark.parametrize("command", ["export", "transfer"])
-def test_commands_that_need_cut_beats(
-    command: str, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_transfer_needs_cut_beats(
+    context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Where only a net of cut beats will do, one line says so, before any data is read or any file written."""
+    """Only a net of cut beats can be transferred: one line says so before any data is read or any file written."""
     monkeypatch.chdir(tmp_path)
-    data = ["nothing.npz"] if command == "transfer" else []
-    monkeypatch.setattr(sys, "argv", ["ecg-agent", command, *data, "--weights", str(context)])
+    monkeypatch.setattr(sys, "argv", ["ecg-agent", "transfer", "nothing.npz", "--weights", str(context)])
     with pytest.raises(SystemExit) as ended:
         run_command_line()
     out, error = capfd.readouterr()

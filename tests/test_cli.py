@@ -153,6 +153,7 @@ def test_a_port_of_the_second_socket_that_does_not_exist(
     assert "tcp://127.0.0.1:99999 is malformed: the port must be 1 to 65535" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("interrupted", "command", "code"),
     [
@@ -210,6 +211,7 @@ def documented_keys(section: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)`", "|" + text, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_same_beats_as_one(weights: Path, settings: Any) -> None:
     """Simulator and monitor over TCP at full speed lose no sample and find the very beats of a single process."""
     with simulator("record", "208", "--speed", "max", "--duration", "300") as (endpoint, _):
@@ -229,6 +231,7 @@ def test_two_processes_find_the_same_beats_as_one(weights: Path, settings: Any) 
     )
 
 
+@pytest.mark.slow
 def test_json_lines_are_as_documented(weights: Path) -> None:
     """Every beat and event has exactly the keys that docs/json-lines.md lists."""
     with simulator("ward", "100", "208", "--speed", "max", "--duration", "20") as (endpoint, _):
@@ -239,6 +242,7 @@ def test_json_lines_are_as_documented(weights: Path) -> None:
     assert {line["bed"] for line in parse_lines(done.stdout)} == {"100", "208"}
 
 
+@pytest.mark.slow
 def test_a_loop_is_watched_beyond_its_seam(weights: Path) -> None:
     """The End at the seam of a looped record does not end a monitor that waits for the end; the ledger closes."""
     looped = ("--start", "1804", "--duration", "3", "--loop", "--speed", "0.5")
@@ -249,6 +253,7 @@ def test_a_loop_is_watched_beyond_its_seam(weights: Path) -> None:
     assert "375 samples sent = 375 analysed + 0 missing" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_terminated_simulator_ends_the_run(weights: Path) -> None:
     """SIGTERM ends the simulator with exit code 0, and the monitor hears that the run ended."""
     with simulator("record", "100", "--bed", "A 7", wait=False) as (endpoint, process):
@@ -269,6 +274,7 @@ def test_a_terminated_simulator_ends_the_run(weights: Path) -> None:
     assert rest[-1]["sent"] == rest[-1]["analysed"] > 0
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
     """`ecg-agent demo --json | head -1` ends without a traceback."""
     command = f"{sys.executable} -m agent demo --json --weights {weights} | head -1"
@@ -279,6 +285,7 @@ def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
@@ -306,6 +313,7 @@ def test_a_simulator_that_dies_without_a_reason() -> None:
     assert str(_simulator_error(-9, [])) == "the simulator ended: no reason given"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("simulate", "list"), ("models",)], ids=lambda command: command[-1])
 def test_a_piped_table_has_100_columns_at_most(command: tuple[str, ...]) -> None:
     """Tables that are written to a pipe fit into a page, and still hold every row."""
@@ -316,10 +324,11 @@ def test_a_piped_table_has_100_columns_at_most(command: tuple[str, ...]) -> None
     assert set(names) <= {line.split()[0] for line in lines if line.strip()}
 
 
+@pytest.mark.slow
 def test_the_demo_without_a_terminal_prints_lines_and_ends(weights: Path, tmp_path: Path) -> None:
     """The demo in a pipe writes a line per beat, and a picture if requested, and ends by itself with exit code 0."""
     picture = tmp_path / "dashboard.svg"
-    done = run("demo", "--seconds", "8", "--weights", str(weights), "--svg", str(picture))
+    done = run("demo", "--seconds", "12", "--weights", str(weights), "--svg", str(picture))
     assert done.returncode == 0, done.stderr
     assert re.search(r"^208 +0:00:0\d\.\d\d  [NSVFQ]  ", done.stdout, re.MULTILINE)
     assert "added latency" in done.stderr
@@ -371,6 +380,7 @@ class Terminal:
         os.close(self.child)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["q", "Ctrl-C", "SIGTERM"])
 def test_the_dashboard_in_a_terminal(weights: Path, how: str) -> None:
     """The demo draws beats on the alternate screen and, however it ends, leaves the terminal as it was."""
@@ -389,6 +399,7 @@ def test_the_dashboard_in_a_terminal(weights: Path, how: str) -> None:
     assert "1 bed, " in terminal.seen[closed:]
 
 
+@pytest.mark.slow
 def test_a_terminal_too_small_is_refused(weights: Path) -> None:
     """The dashboard in a small terminal ends with one line that says which size it needs."""
     with Terminal(60, 20, "demo", "--weights", str(weights)) as terminal:

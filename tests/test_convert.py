@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -20,8 +19,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
+from support.recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
+from typer.testing import CliRunner
 
+from agent.cli.app import app
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
 from agent.core.wording import event_text
 from agent.export import convert as module
@@ -29,9 +30,9 @@ from agent.export.convert import convert_recording, show_sessions
 from agent.export.edf import LOWEST
 from agent.outputs.json_lines import beat_to_json
 from agent.pipeline.pipeline import Pipeline
+from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.recorder import Recorder
-from agent.recording.runs import SessionRuns
-from agent.recording.sessions import RecordedSegment, RecordedSession, read_segment_counts
+from agent.recording.sessions import RecordedSession
 from model.errors import ConfigError, RecordError, RunError
 
 NewWard = Callable[[], Pipeline]
@@ -71,7 +72,7 @@ def beats_in(folder: Path) -> list[Beat]:
 
 
 def alarms_in(folder: Path) -> list[Alarm]:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         return list(session.alarms("1"))
 
 
@@ -295,7 +296,7 @@ def test_edf_of_wide_counts(tmp_path: Path, low: int, span: int, seed: int) -> N
     lead = Lead("a", "mV", 20_000.0, 0.0, -100, 100)
     with Recorder(tmp_path / "rec", CONFIG, {}) as recorder:
         recorder.push([Chunk("1", "run", 0, 125.0, (lead,), found, NOW)], [], NOW)
-    convert_recording(tmp_path / "rec", tmp_path / "out.edf")
+    convert_recording(tmp_path / "rec", tmp_path / "out.edf", overwrite=True)
     edf = edfio.read_edf(tmp_path / "out.edf")
     value = edf.signals[0].digital[:300].astype(np.int64)
     there = found[:, 0] != MISSING
@@ -403,13 +404,14 @@ def test_no_input_is_written(folder: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for name in ("out.csv", "out.csv.partial"):
         (tmp_path / name).symlink_to(folder / "1" / "0001.dat")
-    convert_recording(folder, tmp_path / "out.csv")
+    convert_recording(folder, tmp_path / "out.csv", overwrite=True)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "out.csv").is_symlink()
     assert not (tmp_path / "out.csv.partial").is_symlink()
     assert len(rows(tmp_path / "out.csv")[1]) > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "harm",
     [
@@ -449,6 +451,22 @@ def test_list_without_a_database(folder: Path, tmp_path: Path, name: str) -> Non
         show_sessions(tmp_path / name, json=False)
 
 
+@pytest.mark.parametrize("make", [lambda out: out.write_text("before"), lambda out: out.symlink_to("nothing")])
+def test_a_file_is_overwritten_only_on_request(folder: Path, tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    """A file that is there, or a link, is refused and stays; with --force it is replaced."""
+    out = tmp_path / "out.jsonl"
+    make(out)
+    before = out.lstat()
+    command = ["convert", str(folder), str(out)]
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, ConfigError)
+    assert str(refused.exception) == f"{out} exists already: give another file, or --force to overwrite it"
+    assert out.lstat() == before
+    assert CliRunner().invoke(app, [*command, "--force"]).exit_code == 0
+    assert out.read_text().startswith("{")
+    assert not out.is_symlink()
+
+
 def test_upper_case(folder: Path, tmp_path: Path) -> None:
     """The ending may be in capitals."""
     convert_recording(folder, tmp_path / "OUT.EDF")
@@ -466,9 +484,9 @@ def test_a_failure_keeps_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("model.files._sync", full)
     with pytest.raises(RunError, match=r"cannot write .*: No space left on device"):
-        convert_recording(folder, out)
+        convert_recording(folder, out, overwrite=True)
     assert out.read_text() == "before"
     assert list(tmp_path.glob("*.partial")) == []
 
@@ -487,6 +505,7 @@ def test_while_it_is_recorded(tmp_path: Path, new_ward: NewWard) -> None:
     assert len(segments_of(tmp_path / "rec")) == 1
 
 
+@pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
     """CSV and JSON lines of a long recording take no more memory than those of a short one."""
     peaks = []

@@ -135,7 +135,7 @@ class Monitor:
             self.got.append(self.socket.recv())
 
 
-def until(over: Callable[[], bool], *sides: Device | Monitor, deadline_s: float = 15.0) -> None:
+def until(over: Callable[[], bool], *sides: Device | Monitor, deadline_s: float = 120.0) -> None:
     """Let both sides work until something is so."""
     until_s = time.monotonic() + deadline_s
     while not over():
@@ -172,7 +172,7 @@ def stream(keys: Keys) -> Iterator[Stream]:
 
 
 def stranger(port: int) -> sockets.socket:
-    return sockets.create_connection(("127.0.0.1", port), timeout=10)
+    return sockets.create_connection(("127.0.0.1", port), timeout=120)
 
 
 def cut_off(connection: sockets.socket) -> bool:
@@ -512,6 +512,7 @@ def test_refused_by_name(
         assert device.heard == []
 
 
+@pytest.mark.slow
 def test_a_client_that_is_let_in_later(keys: Keys) -> None:
     """A key that is put into the folder counts without a restart of either side, and one that is taken out too."""
     with Device(keys.device()) as device, Monitor(device.endpoint, keys.monitor("stranger")) as monitor:
@@ -763,6 +764,7 @@ def test_garbage_is_told(stream: Stream) -> None:
     assert stream.device.told == ["something that is not a monitor connected and was cut off"]
 
 
+@pytest.mark.slow
 def test_half_open_connections(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five hundred connections that never finish their handshake are closed in time; the stream goes on."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

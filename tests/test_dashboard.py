@@ -10,18 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from agent.core.events import EventText
-from agent.core.messages import (
-    Beat,
-    BedStatus,
-    BedSummary,
-    BedView,
-    FloatArray,
-    LatencySummary,
-    Ledger,
-    LinkView,
-    RhythmSummary,
-    WardSnapshot,
-)
+from agent.core.messages import Beat, FloatArray, Ledger
+from agent.core.views import BedStatus, BedSummary, BedView, LatencySummary, LinkView, RhythmSummary, WardSnapshot
 from agent.dashboard.frame import DashboardFrame, layout_view, render_frame
 from agent.dashboard.picture import draw_dashboard_svg
 from agent.dashboard.view import DashboardView, freeze_view, page_range

@@ -20,7 +20,7 @@ from test_dashboard_status import (
     text,
 )
 
-from agent.core.messages import BedStatus, LinkView
+from agent.core.views import BedStatus, LinkView
 from agent.dashboard.frame import layout_view
 from agent.dashboard.styles import ALARM, WARN
 from agent.dashboard.view import DashboardView, freeze_view

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agent.core.messages import LinkView, WardSnapshot
+from agent.core.views import LinkView, WardSnapshot
 from agent.dashboard import frame
 from agent.dashboard.bell import BELL_CHARACTER
 from agent.dashboard.painter import BEGIN_UPDATE, END_UPDATE, FramePainter
@@ -24,7 +24,7 @@ from agent.dashboard.terminal import CLOSE_SCREEN, OPEN_SCREEN, TerminalScreen, 
 from agent.dashboard.view import BedAction, DashboardView, order_view_beds
 from model.errors import TerminalError
 
-PATIENCE_S = 30
+PATIENCE_S = 120.0
 NOBODY = WardSnapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
 PROGRAM = """
 import select, signal, sys
@@ -33,7 +33,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # are ignored
 from rich.console import Console
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import DashboardView
-from agent.core.messages import LinkView, WardSnapshot
+from agent.core.views import LinkView, WardSnapshot
 shown = WardSnapshot((), (), LinkView("tcp://host:1", "waiting", 0, 0), "cpu", "weights", 20.0, 10.0)
 with TerminalScreen(Console(force_terminal=True), DashboardView()) as screen:
     going = True

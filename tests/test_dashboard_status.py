@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from test_dashboard import SIZES, WICKED, make, make_bed, shown
 
-from agent.core.events import EventText
-from agent.core.messages import BedStatus, BedView, LatencySummary, Ledger, LinkView, RecordingView, WardSnapshot
+from agent.core.events import DiskSpaceChanged, EventText
+from agent.core.messages import Ledger
+from agent.core.views import BedStatus, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.status import format_scaled_count, ledger_parts, short_duration
 from agent.dashboard.styles import EVENT_STYLES, WARN
@@ -94,6 +95,7 @@ NUMBERS = st.integers(0, 10**12)
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     width=st.integers(80, 210),
@@ -219,13 +221,13 @@ def test_events_of_link_and_recording() -> None:
     events = (
         EventText("backfill", "bed-1", "", 500, "345 samples fetched again"),
         EventText("record", "", "", 0, "recording to sessions/1"),
-        EventText("record", "", "", 0, f"{FULL}; recording pauses at 100 MB"),
+        DiskSpaceChanged("/data", 96_000_000, 100_000_000),
     )
     for size in SIZES:
         fine = make(bed(), link=LINK, recording=RECORDING, events=events)
         assert "backfill 345 samples" in text(replace(fine, events=events[:1]), size)
         assert [part.style for part in segments(fine, size) if part.text == "record  "] == [EVENT_STYLES["record"]] * 2
-        troubled = replace(fine, recording=replace(RECORDING, trouble=FULL))
+        troubled = replace(fine, recording=replace(RECORDING, trouble=FULL, standing=events[2]))
         styles = [part.style for part in segments(troubled, size) if part.text == "record  "]
         assert styles == [WARN, EVENT_STYLES["record"]]
 

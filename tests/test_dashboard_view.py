@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.core.messages import BedSummary, BedView, LinkView, RhythmSummary, WardSnapshot
+from agent.core.views import BedSummary, BedView, LinkView, RhythmSummary, WardSnapshot
 from agent.dashboard.frame import fit_view, layout_view, render_frame
 from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.view import (

@@ -13,7 +13,8 @@ from test_dashboard_alarms import COUPLET, VT, with_alarms
 
 from agent.core.config import Config
 from agent.core.events import EventText
-from agent.core.messages import Alarm, BedSummary, Ledger, Priority, WardSnapshot
+from agent.core.messages import Alarm, Ledger, Priority
+from agent.core.views import BedSummary, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, SINK_S, SORT_EVERY_S, BedOrder, restrict_order, update_order
 from agent.dashboard.frame import fit_view, layout_view
 from agent.dashboard.key_bindings import match_bed_names, press_keys

@@ -45,6 +45,7 @@ def score_of(folder: Path, name: str, extension: str, start_s: float) -> RecordS
     return score_record(name, reference, test, build_scored_span(record.fs, record.length, start_s))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", [OWN, ALL], ids=["own", "all"])
 @pytest.mark.parametrize(("kind", "table"), [(path.parent.name, path.name) for path in sorted(OWN.glob("*/*.txt"))])
 def test_tables(root: Path, kind: str, table: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexed import NOW
+from support.indexed import NOW
 
 from agent.analysis.rate_tracker import mean_heart_rate
 from agent.core.config import Config, load_config, override_config
@@ -65,7 +65,7 @@ def test_the_rate_is_that_of_the_monitor(rr_s: list[float]) -> None:
         if rate == rate:
             assert rate == pytest.approx(mean_heart_rate(rr_s[max(0, i - 11) : i + 1], rhythm))
         else:
-            assert i < 11 or max(rr_s[i - 11 : i + 1]) >= rhythm.pause_s
+            assert i < 11 or max(rr_s[i - 11 : i + 1]) >= rhythm.standstill_s
 
 
 def test_a_standstill_is_in_no_rate(settings: Config) -> None:

@@ -1,4 +1,4 @@
-"""Fuzzing in short: what takes bytes from outside takes them or refuses them. `benchmarks.fuzz` is the long form."""
+"""Fuzzing in short: whatever reads bytes from outside accepts or refuses them. `benchmarks.fuzz` is the long form."""
 
 import json
 import os
@@ -13,20 +13,20 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from faulty import Broken, Faulty, Hoarder
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from support.faulty import Broken, Faulty, Hoarder
 
 from agent.core import config as configuration
 from agent.core.events import Event
 from agent.core.messages import Chunk, End, Lead
 from agent.pipeline.pipeline import Pipeline
 from agent.wire import packets
-from benchmarks import fuzz, fuzz_worker
-from benchmarks.fuzz_worker import Failure, Subject, Tally, Target, draw, hunt, judge, started
-from benchmarks.mutation import CHANGES, LARGEST, mutated, value
+from benchmarks.fuzz import command, worker
+from benchmarks.fuzz.mutation import CHANGES, LARGEST, mutated, value
+from benchmarks.fuzz.worker import Failure, Subject, Tally, Target, draw, hunt, run_input, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 from model.nets import checkpoint
 from model.nets.beat_net import NetSize, build_beat_net
@@ -43,30 +43,31 @@ LARGE = 10**12
 
 @pytest.fixture(scope="module")
 def subjects() -> Iterator[Callable[[str], Subject]]:
-    """The subject of a target, made when it is first asked for."""
+    """Return a function that makes the subject of a target when it is first needed."""
     made: dict[str, Subject] = {}
     with ExitStack() as stack:
 
         def subject(name: str) -> Subject:
             if name not in made:
-                made[name] = stack.enter_context(started(fuzz.TARGETS[name]))[0]
+                made[name] = stack.enter_context(started(command.TARGETS[name]))[0]
             return made[name]
 
         yield subject
 
 
 def checked(name: str, subject: Subject, parts: list[bytes]) -> str:
-    """What became of an input; how long it took is left to the benchmark, which has the machine to itself."""
-    outcome = judge(fuzz.TARGETS[name], subject, parts)
+    """Return the outcome of an input; how long it took is left to the benchmark, which has the machine to itself."""
+    outcome = run_input(command.TARGETS[name], subject, parts)
     took = outcome.reason.startswith("took over")
     assert took or outcome.kind != "failed", f"{outcome.reason}\n{outcome.trace}"
     return outcome.kind
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("name", fuzz.TARGETS)
+@pytest.mark.parametrize("name", command.TARGETS)
 def test_mutated_inputs(name: str, subjects: Callable[[str], Subject]) -> None:
-    """Whatever a mutation of real data is, it is taken or refused as documented."""
+    """Any mutation of real data is accepted, or refused as documented."""
     subject = subjects(name)
 
     @settings(SHORT, max_examples=INPUTS.get(name, 300))
@@ -79,7 +80,7 @@ def test_mutated_inputs(name: str, subjects: Callable[[str], Subject]) -> None:
 
 @pytest.mark.parametrize("name", ["wire", "request", "reply", "header", "annotation", "checkpoint", "config"])
 def test_any_bytes(name: str, subjects: Callable[[str], Subject]) -> None:
-    """Bytes that come from nowhere are taken or refused as documented."""
+    """Any bytes are accepted, or refused as documented."""
     subject = subjects(name)
 
     @settings(SHORT, max_examples=60)
@@ -93,7 +94,7 @@ def test_any_bytes(name: str, subjects: Callable[[str], Subject]) -> None:
     run()
 
 
-@pytest.mark.parametrize("name", fuzz.TARGETS)
+@pytest.mark.parametrize("name", command.TARGETS)
 def test_inputs_can_be_made_again(name: str, subjects: Callable[[str], Subject]) -> None:
     """An input is the same for the same seed and index, and another one for others."""
     subject = subjects(name)
@@ -102,14 +103,14 @@ def test_inputs_can_be_made_again(name: str, subjects: Callable[[str], Subject])
     assert first != [draw(subject, name, 2, index) for index in range(20)]
 
 
-@pytest.mark.parametrize("name", fuzz.TARGETS)
+@pytest.mark.parametrize("name", command.TARGETS)
 def test_inputs_reach_behind_the_first_check(name: str, subjects: Callable[[str], Subject]) -> None:
     """Not everything is refused, and what may be refused sometimes is."""
     subject = subjects(name)
     with_warnings = np.errstate(all="ignore")
     with with_warnings:
         kinds = {checked(name, subject, draw(subject, name, 3, index)) for index in range(INPUTS.get(name, 300))}
-    assert kinds == ({"accepted", "refused"} if fuzz.TARGETS[name].refusals else {"accepted"})
+    assert kinds == ({"accepted", "refused"} if command.TARGETS[name].refusals else {"accepted"})
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -139,9 +140,9 @@ FAULTS = 20
 
 @pytest.fixture(scope="module")
 def faults() -> tuple[Tally, Counter[str]]:
-    """What the worker makes of a subject with many faults, and what its inputs are."""
+    """Return the worker's tally of a subject with many faults, and the faults among its inputs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fuzz_worker, "HANG_S", 2.0)
+        patch.setattr(worker, "HANG_S", 4.0)
         seed = next(seed for seed in range(1_000_000) if _has_all(_names(seed)))
         return hunt("faulty", FAULTY, FAULTS, seed), Counter(_names(seed))
 
@@ -154,6 +155,7 @@ def _names(seed: int) -> list[str]:
     return [draw(Faulty(Path()), "faulty", seed, index)[0].decode() for index in range(FAULTS)]
 
 
+@pytest.mark.slow
 def test_faults_are_noticed(faults: tuple[Tally, Counter[str]]) -> None:
     """A traceback, a refusal that cannot be shown, a file elsewhere, a connection, a crash and a hang are failures."""
     tally, made = faults
@@ -163,7 +165,7 @@ def test_faults_are_noticed(faults: tuple[Tally, Counter[str]]) -> None:
         "print": "RecordError that cannot be shown",
         "memory": "RecordError for want of memory",
         "crash": "ended by -6",
-        "hang": "hung for 2 s",
+        "hang": "hung for 4 s",
         "connect": "reached out: socket.connect",
     }
     assert {fault: found[reason] for fault, reason in reasons.items()} == {fault: made[fault] for fault in reasons}
@@ -172,59 +174,61 @@ def test_faults_are_noticed(faults: tuple[Tally, Counter[str]]) -> None:
     assert len(tally.kept) == sum(tally.failed.values())
 
 
+@pytest.mark.slow
 def test_what_is_no_fault(faults: tuple[Tally, Counter[str]]) -> None:
-    """What is taken, refused or warned of is counted, as far as no crash took the count with it."""
+    """Accepted, refused and warned inputs are counted, unless a crash took the count with it."""
     tally, made = faults
     assert tally.accepted <= made["fine"] + made["warn"]
     assert set(tally.refused) <= {"RecordError"}
     assert sum(tally.failed.values()) == made.total() - made["fine"] - made["warn"] - made["refuse"]
     assert tally.slowest >= 0
-    assert not fuzz.is_sound(tally)
+    assert not command.is_sound(tally)
 
 
 def test_a_subject_that_cannot_be_made(capfd: pytest.CaptureFixture[str]) -> None:
-    """A target that does not start is told once, and not started again for each input."""
+    """A target that does not start is reported once, and not started again for each input."""
     tally = hunt("broken", Target(Broken, (), 1), 1000, 0)  # type: ignore[arg-type]  # it never becomes a Subject
     assert tally.failed == {"could not be started": 1}
     assert "OSError" in capfd.readouterr().err
 
 
 def test_growth_is_noticed() -> None:
-    """Memory that grows with the inputs is told, though nothing failed."""
-    tally = hunt("hoarder", Target(Hoarder, (), 1), fuzz.LEAST_JUDGED + 1000, 0)
+    """Memory that grows with the inputs is reported, though nothing failed."""
+    tally = hunt("hoarder", Target(Hoarder, (), 1), command.LEAST_INPUTS + 1000, 0)
     assert not tally.failed
-    assert tally.accepted == tally.inputs == fuzz.LEAST_JUDGED + 1000
-    assert fuzz.grew(tally) > fuzz.MOST_GROWTH
-    assert not fuzz.is_sound(tally)
+    assert tally.accepted == tally.inputs == command.LEAST_INPUTS + 1000
+    assert command.grew(tally) > command.MOST_GROWTH
+    assert not command.is_sound(tally)
 
 
 def test_saved_inputs_fail_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An input that failed is saved, and fails again where it is replayed; one that is mended does not."""
-    monkeypatch.setitem(fuzz.TARGETS, "faulty", FAULTY)
+    """An input that failed is saved, and fails again when it is replayed, until the fault is mended."""
+    monkeypatch.setitem(command.TARGETS, "faulty", FAULTY)
     subject = Faulty(tmp_path)
     index = next(i for i in range(1000) if draw(subject, "faulty", 5, i) == [b"raise"])
     tally = Tally()
     tally.fail(Failure(index, "KeyError at here", "a trace"))
-    (path,) = fuzz.save(tmp_path / "saved", "faulty", 5, tally)
+    (path,) = command.save(tmp_path / "saved", "faulty", 5, tally)
     assert json.loads(path.read_text())["reason"] == "KeyError at here"
-    assert not fuzz.replay(path)
+    assert not command.replay(path)
     assert "KeyError" in capsys.readouterr().out
     monkeypatch.setattr(Faulty, "run", lambda *_: None)
-    assert fuzz.replay(path)
+    assert command.replay(path)
     assert capsys.readouterr().out.startswith("accepted")
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The benchmark shares its inputs among targets, prints a line for each and writes the figures."""
     arguments = ["fuzz", "--inputs", "485", "--targets", "wire,request", "--json", str(tmp_path / "f" / "figures.json")]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as ended:
-        fuzz.main()
+        command.main()
     assert not ended.value.code
     assert "485 inputs, 0 failed" in capsys.readouterr().out
-    figures = json.loads((tmp_path / "f" / "figures.json").read_text())
+    figures = json.loads((tmp_path / "f" / "figures.json").read_text())["results"]
     assert [row["inputs"] for row in figures["targets"]] == [415, 70]
     assert all(row["accepted"] + sum(row["refused"].values()) == row["inputs"] for row in figures["targets"])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import pytest
 import torch
 import wfdb
@@ -98,7 +98,7 @@ def assert_same(items: Sequence[Item], expected: PipelineOutput, fs: float, leng
         return replace(item, bed="ecg", run="run", **indices)
 
     beats, alarms, _ = by_kind(items)
-    assert beats == [converted(beat, ("sample", "decided", "found")) for beat in expected.beats]
+    assert beats == [converted(beat, ("sample", "class_known", "r_peak_known")) for beat in expected.beats]
     assert alarms == [converted(alarm, ("onset", "announced", "ended")) for alarm in expected.alarms]
 
 
@@ -171,19 +171,19 @@ def test_indices_are_at_the_callers_rate(ecg: Array, fs: float) -> None:
     """Every index of a result lies in the signal, within one sample of its index at 125 Hz."""
     signal = np.interp(np.arange(0, 20, 1 / fs), np.arange(len(ecg)) / 360, ecg)[:-1]
     items = monitored([signal], fs)
-    at_125_hz = replace_pipeline_rate(signal, fs)
+    at_125_hz = beats_at_125_hz(signal, fs)
     beats = by_kind(items)[0]
     assert len(beats) == len(at_125_hz) > 20
     for beat, reference in zip(beats, at_125_hz, strict=True):
         assert abs(beat.sample - reference.sample * fs / FS) <= 1
-        assert 0 <= beat.sample <= beat.found <= beat.decided < len(signal)
+        assert 0 <= beat.sample <= beat.r_peak_known <= beat.class_known < len(signal)
     started, ended = items[0], items[-1]
     assert isinstance(started, RunStarted)
     assert isinstance(ended, RunEnded)
     assert (started.sample, started.fs, ended.sample) == (0, fs, len(signal))
 
 
-def replace_pipeline_rate(signal: Array, fs: float) -> list[Beat]:
+def beats_at_125_hz(signal: Array, fs: float) -> list[Beat]:
     """The beats of a signal with their indices at 125 Hz."""
     monitor = Monitor(fs, "mV")
     monitor._convert = lambda results: [item for item in results if isinstance(item, Beat)]  # type: ignore[method-assign]
@@ -421,7 +421,7 @@ class TestScore:
             )
         ]
         assert scores[0].qrs.true_positives > 100
-        assert scores[0].veb.sensitivity > 0.9
+        assert (scores[0].veb.sensitivity or 0) > 0.9
         for other in scores[1:]:
             assert (other.qrs, other.veb, other.sveb) == (scores[0].qrs, scores[0].veb, scores[0].sveb)
         assert score(reference, whole.r_peaks, 360, start_s=0, end_s=SECONDS).qrs == scores[0].qrs
@@ -455,7 +455,7 @@ class TestScore:
         """Times are numbers, and results are scored at their own rate only."""
         for options in ({"start_s": "0"}, {"start_s": np.nan}, {"end_s": "9"}, {"start_s": -1}):
             with pytest.raises(ValueError, match="start" if "start_s" in options else "end_s"):
-                score(whole, whole, 360, **options)  # type: ignore[arg-type]
+                score(whole, whole, 360, **options)
         with pytest.raises(ValueError, match="the results to score are at 360 Hz, not 250: pass fs=360"):
             score(whole, whole, 250)
 
@@ -480,7 +480,7 @@ def test_public_names() -> None:
     for name in agent.__all__:
         assert getattr(agent, name) is getattr(import_module(agent._HOMES[name]), name)
     with pytest.raises(AttributeError, match="no attribute 'nowhere'"):
-        _ = agent.nowhere  # type: ignore[attr-defined]
+        _ = agent.nowhere
 
 
 def modules_with_examples() -> list[str]:

@@ -1,4 +1,4 @@
-"""A bed that misbehaves: its own trouble, on its own line. The others' beats are those without it, and not later."""
+"""A bed that misbehaves harms only itself: the beats of the others are those without it, and no later."""
 
 import json
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from misbehaving import BAD, FENCE, TICK, Behaviour, Frames, Outcome, Scene, heart, packet
+from support.misbehaving import BAD, FENCE, TICK, Behaviour, Frames, Outcome, Scene, heart, packet
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
@@ -15,20 +15,22 @@ from agent.pipeline.input_queue import BLOCK_SAMPLES, TURNS_PER_PUSH
 from agent.wire import packets
 from model.records.resample import FS
 
+pytestmark = pytest.mark.slow
+
 BEDS, SECONDS = 6, 30.0
 TICKS = round(SECONDS * FS / TICK)
 MOST_EVENTS = 60
-"""Of one bed in half a minute, whatever it does."""
+"""The most events of one bed in half a minute, whatever it does."""
 LATE_S = 0.25
 SHARE = TURNS_PER_PUSH * BLOCK_SAMPLES
-"""Samples of a bed that sends too much for which the others wait at most."""
+"""The most samples of a bed that sends too much for which the others wait."""
 HEART = heart(3, 2 * SECONDS)
 ROWS = np.random.default_rng(7)
 WIDE = Lead("V5", "mV", 200.0, 0.0, -32768, 32767)
 
 
 def at(tick: int, run: str = "run", bed: str = BAD, fs: float = FS, lead: Lead | None = None) -> Frames:
-    """The bed's packet of a tick."""
+    """Return the bed's packet of a tick."""
     counts = HEART[TICK * tick : TICK * (tick + 1)]
     return (
         packet(bed, run, TICK * tick, counts, fs) if lead is None else packet(bed, run, TICK * tick, counts, fs, lead)
@@ -36,7 +38,7 @@ def at(tick: int, run: str = "run", bed: str = BAD, fs: float = FS, lead: Lead |
 
 
 def comes_and_goes(tick: int) -> Iterator[Frames]:
-    """Half a second there, half a second not, each time a new run, some of them with an End."""
+    """Sends for half a second, then pauses for as long; each time a new run, some with an End."""
     run, place = divmod(tick, 5)
     if place < 3:
         yield at(place, f"run {run}")
@@ -45,24 +47,24 @@ def comes_and_goes(tick: int) -> Iterator[Frames]:
 
 
 def changes_rate(tick: int) -> Iterator[Frames]:
-    """Another rate with every second: other samples of the same run, which no device has, and other runs."""
+    """Changes the rate every second, within a run, which no device does, and between runs."""
     rates = (125.0, 250.0, 360.0, 500.0, 7.0)
     yield at(tick, f"run {tick // 10}", fs=rates[tick // 5 % len(rates)])
 
 
 def changes_leads(tick: int) -> Iterator[Frames]:
-    """Other leads with every packet of one run."""
+    """Changes the leads with every packet of one run."""
     yield at(tick, lead=WIDE if tick % 2 else None)
 
 
 def repeats_name(tick: int) -> Iterator[Frames]:
-    """Two devices under one name."""
+    """Sends as two devices under one name."""
     yield at(tick, "one")
     yield packet(BAD, "other", TICK * tick + 3, heart(5, 2 * SECONDS)[TICK * tick : TICK * (tick + 1)])
 
 
 def sends_noise(tick: int) -> Iterator[Frames]:
-    """White noise of ten millivolts for an hour: two minutes of it with every tick."""
+    """Sends an hour of white noise of ten millivolts: two minutes of it with every tick."""
     for i in range(600):
         yield packet(BAD, "run", TICK * (600 * tick + i), ROWS.integers(-5000, 5000, TICK))
         if tick >= 30:
@@ -70,25 +72,25 @@ def sends_noise(tick: int) -> Iterator[Frames]:
 
 
 def floods(tick: int) -> Iterator[Frames]:
-    """The same packets a hundred times over, all at once."""
+    """Sends the same packets a hundred times, all at once."""
     for _ in range(100):
         yield from (at(tick), at(max(0, tick - 1)))
 
 
 def runs_ahead(tick: int) -> Iterator[Frames]:
-    """Jumps of the index, by seconds and by years."""
+    """Jumps ahead in the index, by seconds and by years."""
     jump = (0, 1000, 10**6, 10**9, 10**12)[tick // 20 % 5]
     yield packet(BAD, "run", TICK * tick + jump, HEART[:TICK])
 
 
 def sends_giants(tick: int) -> Iterator[Frames]:
-    """Packets as large as they may be, in one run: 8.7 minutes of signal in each."""
+    """Sends the largest allowed packets, in one run: 8.7 minutes of signal in each."""
     if tick % 10 == 0:
         yield packet(BAD, "run", tick // 10 * 65536, np.resize(HEART, 65536))
 
 
 def sends_garbage(tick: int) -> Iterator[Frames]:
-    """Frames that are none, and headers that lie, between its own good packets."""
+    """Sends malformed frames, and headers that lie, between valid packets."""
     good = at(tick)
     header = json.loads(good[1])
     lies = [
@@ -106,7 +108,7 @@ def sends_garbage(tick: int) -> Iterator[Frames]:
 
 
 def changes_name(tick: int) -> Iterator[Frames]:
-    """Another name with each of twenty packets a tick, none of which comes again."""
+    """Sends twenty packets a tick, each under a name that never comes again."""
     for i in range(20):
         yield at(tick, bed=f"{BAD} {tick} {i}")
 
@@ -130,7 +132,7 @@ BEHAVIOURS: dict[Behaviour, str] = {
     sends_garbage: "a message of 1 frames instead of 3",
     is_extreme: "lead II",
 }
-"""What a bed does, and what is said of it on its own line."""
+"""What a bed does, and the text of the event that it gets."""
 Played = Callable[[Behaviour], Outcome]
 
 
@@ -145,19 +147,19 @@ def played(settings: Config, classifier: BeatClassifier) -> Played:
 
 @pytest.fixture(scope="module")
 def alone(played: Played) -> Outcome:
-    """What is told of the others without the bed."""
+    """Return the results of the others without the bed."""
     return played(lambda _: ())
 
 
 def test_the_others_are_watched(alone: Outcome) -> None:
     """Without a misbehaving bed each of the others has beats and a closed ledger."""
     for name in (f"bed {10 + i}" for i in range(BEDS)):
-        assert sum(isinstance(one, Beat) for one in alone.of(name)) > 15
+        assert sum(isinstance(item, Beat) for item in alone.of(name)) > 15
         assert alone.ledgers[name] == (TICKS * TICK, TICKS * TICK, 0)
 
 
 def check(outcome: Outcome, alone: Outcome) -> None:
-    """The other beds' beats, events, alarms and ledgers are the same to the last digit, and told in time."""
+    """Check that the other beds' results and ledgers are the same to the last digit, and in time."""
     for other in alone.beds - {FENCE}:
         assert outcome.of(other) == alone.of(other), other
         assert outcome.ledgers[other] == alone.ledgers[other]

@@ -88,6 +88,7 @@ def test_narrow_terminal(shipped: Path) -> None:
     assert all(any(line.strip().startswith(f"{name} *") for line in output) for name in NAMES)
 
 
+@pytest.mark.slow
 def test_all_shipped_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """Every checkpoint of this package is listed with its parameters and figures."""
     models.show_models("reproduction", as_json=True)

@@ -25,7 +25,7 @@ def test_missing_package(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("found", [None, [np.nan], [[1, 2], [3, 4, 5]]], ids=["raises", "NaN", "ragged"])
 def test_failure(found: Any) -> None:
-    """A record on which a peer fails, or answers with what are no samples, counts as missed and is named."""
+    """A record on which a peer fails, or returns something other than samples, counts as missed and is named."""
 
     def find(_: peers.Signal) -> Any:
         if found is None:
@@ -40,13 +40,13 @@ def test_failure(found: Any) -> None:
 
 
 def test_nothing_found() -> None:
-    """A peer that finds no beat has missed them all but has not failed."""
+    """A peer that finds no beat has missed them all, but has not failed."""
     result = peers.figures(tally_of(lambda _: []))
     assert (result["failed"], result["missed"]) == ({}, 1902)
 
 
 def test_same_scores() -> None:
-    """Our detector has here the figures that `benchmarks.detection` gives it."""
+    """Our detector has the same figures here as in `benchmarks.detection`."""
     row, errors, _ = score("108", detect(load("108")))
     result = peers.figures(tally_of(lambda x: peers.OURS.find(None, x), "108"))
     assert [result[key] for key in ("found", "missed", "extra")] == [row[key] for key in ("found", "missed", "extra")]

@@ -83,7 +83,7 @@ def test_a_beat_waits_for_its_cut_and_no_longer(new_ward: NewWard) -> None:
     ward = new_ward()
     for chunk in chunks(record_counts("100", 30), [1]):
         for beat in beats_of(ward.push([chunk])):
-            assert beat.decided == chunk.first
+            assert beat.class_known == chunk.first
 
 
 def test_no_cut_and_no_interval_crosses_a_gap(new_ward: NewWard) -> None:
@@ -91,7 +91,7 @@ def test_no_cut_and_no_interval_crosses_a_gap(new_ward: NewWard) -> None:
     beats = beats_of(all_found(new_ward(), troubled_stream([5])))
     before, after = [b for b in beats if b.sample < 5000], [b for b in beats if b.sample >= 5300]
     assert len(before) + len(after) == len(beats)
-    assert before[-1].decided < 5000
+    assert before[-1].class_known < 5000
     assert after[0].rr_s is None
     assert after[1].rr_s is not None
 

@@ -38,7 +38,7 @@ def listener(context: zmq.Context[zmq.Socket[bytes]], publisher: PacketPublisher
     socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, 10)
-    socket.setsockopt(zmq.RCVTIMEO, 10_000)
+    socket.setsockopt(zmq.RCVTIMEO, 120_000)
     socket.connect(publisher.endpoint)
     before = publisher.subscribers(topic or "100")
     socket.setsockopt_string(zmq.SUBSCRIBE, topic)
@@ -48,7 +48,7 @@ def listener(context: zmq.Context[zmq.Socket[bytes]], publisher: PacketPublisher
 
 def settled(publisher: PacketPublisher, bed: str, count: int) -> None:
     """Wait until a bed has so many subscribers."""
-    for _ in range(1000):
+    for _ in range(12_000):
         if publisher.subscribers(bed) == count:
             return
         publisher._socket.poll(10)
@@ -85,6 +85,7 @@ def test_subscribers(context: zmq.Context[zmq.Socket[bytes]]) -> None:
         same.close()
 
 
+@pytest.mark.slow
 def test_lossless(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """A subscriber that reads only when there is no more room makes `send` say so, and in the end has every sample."""
     received: list[Chunk | End] = []

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import tracemalloc
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,28 +14,34 @@ import pytest
 import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, Message, beat, chunk, counts_of, gap, kill, record, refuse_probe
 
 from agent.cli.monitor import _close_recorder
-from agent.core.events import Event, EventText, RunStarted
+from agent.core.config import RecordConfig
+from agent.core.events import (
+    DiskSpaceChanged,
+    Event,
+    EventText,
+    LinkStateChanged,
+    RecordingPaused,
+    RecordingResumed,
+    RunStarted,
+    StreamRefused,
+)
 from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, ResumePosition
 from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recording
-from agent.recording import sessions
-from agent.recording.recorder import Recorder
-from agent.recording.sessions import RecordedSegment, RecordedSession
+from agent.recording.recorded_segments import RecordedSegment, read_lone_segment, read_segment_counts
+from agent.recording.recorder import Recorder, RecorderTiming
+from agent.recording.sessions import RecordedSession
 from model.errors import RunError
 from model.records.annotations import read_annotations
 
-FLUSH_S = 0.01
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test waits half a second for a flush, nor five for another try."""
-    monkeypatch.setattr(recording, "FLUSH_S", FLUSH_S)
-    monkeypatch.setattr(recording, "RETRY_S", 0.0)
+def open_stepped(folder: Path, config: RecordConfig = CONFIG) -> Recorder:
+    """A recorder that writes when it is told to, and tries again at once after a failure."""
+    return Recorder(folder, config, {}, RecorderTiming(retry_s=0.0), threaded=False)
 
 
 def segments(folder: Path, bed: str = "1") -> list[RecordedSegment]:
@@ -52,7 +58,7 @@ def read_back(folder: Path, bed: str = "1") -> dict[tuple[str, int], tuple[int, 
     """Every sample that has a value, by run and index."""
     found = {}
     for segment in segments(folder, bed):
-        for i, row in enumerate(sessions.read_segment_counts(segment, 0, segment.count).tolist()):
+        for i, row in enumerate(read_segment_counts(segment, 0, segment.count).tolist()):
             if any(value != MISSING for value in row):
                 assert (segment.run, segment.first + i) not in found
                 found[segment.run, segment.first + i] = tuple(row)
@@ -79,15 +85,6 @@ def ledger(folder: Path, bed: str = "1") -> list[tuple[str, int, int, int, int, 
     db.close()
     assert all(following - first == sum(parts) for _, first, following, *parts in rows)
     return rows
-
-
-def until(recorder: Recorder, is_so: Callable[[], bool]) -> None:
-    """Let the thread work until something is so."""
-    for _ in range(2000):
-        if is_so():
-            return
-        assert recorder.flush()
-    pytest.fail("it never was so")
 
 
 def texts(recorder: Recorder) -> list[str]:
@@ -132,6 +129,7 @@ def recut(messages: Sequence[Message], size: int) -> Iterator[Message]:
                 yield replace(message, first=message.first + start, counts=part)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(streams(), st.integers(1, 200), st.integers(20, 400), st.data())
 def test_what_is_recorded_does_not_depend_on_the_cut(
@@ -234,7 +232,7 @@ def test_a_gap_of_a_minute_is_filled_a_longer_one_ends_the_segment(
     record(tmp_path, chunk(0, 100), *pieces, chunk(stop, stop + 50))
     assert len(segments(tmp_path)) == expected
     assert ledger(tmp_path) == [("run", 0, stop + 50, 150, stop - 100, 0)]
-    first = sessions.read_segment_counts(segments(tmp_path)[0], 0, 10_000)
+    first = read_segment_counts(segments(tmp_path)[0], 0, 10_000)
     assert (first[100:-50] == MISSING).all()
 
 
@@ -285,7 +283,7 @@ def test_leads_come_back_to_the_last_bit(tmp_path: Path) -> None:
     )
     record(tmp_path, chunk(3, 10, leads=odd, fs=1.1, bed="Bett 7, Süd"))
     (segment,) = segments(tmp_path, "Bett 7, Süd")
-    alone = sessions.read_lone_segment(segment.path)
+    alone = read_lone_segment(segment.path)
     assert alone.leads == segment.leads == odd
     assert (alone.bed, alone.run, alone.first, alone.fs) == ("Bett 7, Süd", "run", 3, 1.1)
     assert alone.started_s == segment.started_s
@@ -352,13 +350,8 @@ def test_beats_of_a_run_that_ends_and_of_the_next_in_one_push(tmp_path: Path) ->
     with Recorder(tmp_path, CONFIG, {}) as recorder:
         recorder.push([chunk(0, 300, run="same-name-1")], [start[0], beat(50, run="same-name-1")], NOW)
         messages = [chunk(0, 200, run="same-name-2"), chunk(0, 100, run="third")]
-        late: list[Beat | Event] = [
-            beat(250, run="same-name-1"),
-            start[1],
-            beat(60, run="same-name-2"),
-            start[2],
-            beat(70, run="third"),
-        ]
+        late: list[Beat | Event] = [beat(250, run="same-name-1"), start[1], beat(60, run="same-name-2")]
+        late += [start[2], beat(70, run="third")]
         recorder.push(messages, late, NOW)
         recorder.push([chunk(100, 200, run="third")], [beat(150, run="third")], NOW)
     with RecordedSession(tmp_path) as session:
@@ -412,15 +405,15 @@ def test_beats_of_a_run_that_ended_with_the_monitor(tmp_path: Path) -> None:
 
 def test_events_are_kept_with_their_time(tmp_path: Path) -> None:
     """Events of beds and of the link come back in order; those of the recording itself are not taken twice."""
-    told = [
-        EventText("start", "1", "", 0, "run run"),
-        EventText("link", "", "", 0, "no packets"),
-        EventText("refused", "2", "", 7, "no lead"),
+    told: list[Event] = [
+        RunStarted("1", "", 0, "MLII", 250.0),
+        LinkStateChanged("tcp://somewhere", is_up=False),
+        StreamRefused("2", "", 7, "no lead"),
     ]
     record(tmp_path, chunk(0, 9), found=[*told, EventText("record", "", "", 0, "told by the recorder before")])
     with RecordedSession(tmp_path) as session:
-        assert session.events() == [(NOW, event) for event in told]
-        assert session.events("") == [(NOW, told[1])]
+        assert list(session.events()) == [(NOW, event) for event in told]
+        assert list(session.events("")) == [(NOW, told[1])]
 
 
 def test_only_one_monitor_records_a_session(tmp_path: Path) -> None:
@@ -542,8 +535,9 @@ def test_a_segment_that_never_held_a_sample_is_forgotten(tmp_path: Path) -> None
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, code: int = errno.ENOSPC) -> threading.Event:
-    """Signal files take half of what is written to them, then nothing, until the event is set."""
+    """Signal files take half of what is written to them, then nothing, until the event is set or the patch undone."""
     room, pwrite = threading.Event(), os.pwrite
+    write_bytes = Path.write_bytes
 
     def write(descriptor: int, content: bytes, at: int) -> int:
         if room.is_set() or len(content) < 100:
@@ -552,7 +546,13 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, code: int = errno.ENOSPC) -> thre
             return pwrite(descriptor, content[:501], at)
         raise OSError(code, os.strerror(code))
 
+    def write_probe(path: Path, content: bytes) -> int:
+        if path.name == "probe.tmp" and not room.is_set():
+            raise OSError(code, os.strerror(code))
+        return write_bytes(path, content)
+
     monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(Path, "write_bytes", write_probe)
     return room
 
 
@@ -561,19 +561,20 @@ def test_a_full_disk_pauses_the_recording_and_it_goes_on_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """The alarm says why; what comes meanwhile is lost, and counted; then a new segment begins."""
-    with Recorder(tmp_path, CONFIG, {}) as recorder:
+    with open_stepped(tmp_path) as recorder:
         recorder.push([chunk(0, 20)], [beat(5)], NOW)
-        assert recorder.flush()
+        recorder.step()
         room = full_disk(monkeypatch, code)
         recorder.push([chunk(20, 1000)], [], NOW + 1)
-        until(recorder, lambda: bool(recorder.view().trouble))
+        recorder.step()
         assert recorder.view().trouble == f"recording paused: {os.strerror(code)}"
         recorder.push([chunk(1000, 1300), gap(1300, 1400)], [beat(1100)], NOW + 2)
-        assert recorder.flush()
+        recorder.step()
         room.set()
-        until(recorder, lambda: not recorder.view().trouble)
+        recorder.step()
+        assert not recorder.view().trouble
         recorder.push([chunk(1400, 1500)], [beat(1450)], NOW + 5)
-        assert recorder.flush()
+        recorder.step()
         said = texts(recorder)
     assert said[0] == f"recording paused: {os.strerror(code)}; monitoring goes on"
     assert said[-1].startswith("recording goes on: ")
@@ -592,14 +593,16 @@ def test_what_was_not_recorded_is_told_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A disk that was full: the monitor's last line says how much is lost and why, and the list has no whole one."""
-    recorder = Recorder(tmp_path / "full", CONFIG, {})
+    recorder = open_stepped(tmp_path / "full")
     recorder.push([chunk(0, 20), chunk(0, 20, bed="2", fs=250.0)], [], NOW)
-    assert recorder.flush()
+    recorder.step()
     with monkeypatch.context() as patch:
         full_disk(patch, errno.ENOSPC)
         recorder.push([chunk(20, 1020), chunk(20, 520, bed="2", fs=250.0)], [], NOW + 1)
-        until(recorder, lambda: bool(recorder.view().trouble))
-    until(recorder, lambda: not recorder.view().trouble)
+        recorder.step()
+        assert recorder.view().trouble
+    recorder.step()
+    assert not recorder.view().trouble
     _close_recorder(recorder)
     assert capsys.readouterr().err == "ecg-agent: 10.0 s of signal were not recorded: No space left on device\n"
     assert [listed.state for listed in summarise_sessions(tmp_path)] == ["incomplete"]
@@ -621,7 +624,7 @@ def test_a_recording_that_could_not_be_finished_is_not_told_to_be_complete(
         recorder.push(before, [], NOW)
         assert recorder.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.pack_format_16", _refuse)
+            patch.setattr("agent.recording.bed_writer.pack_int16", _refuse)
             patch.setattr("agent.recording.session_writer.database.write_transaction", _refuse)
             recorder.push([chunk(20, 145)], [], NOW)
             with pytest.raises(RunError, match="could not be finished: No space left"):
@@ -633,31 +636,58 @@ def test_a_recording_that_could_not_be_finished_is_not_told_to_be_complete(
     assert [listed.state for listed in summarise_sessions(tmp_path / "some")] == ["complete"]
 
 
+def test_a_paused_recording_is_tried_again_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock that it is given: not before `retry_s` are over, and the pause is as long as the clock says."""
+    now = [100.0]
+    timing = RecorderTiming(retry_s=5.0, clock=lambda: now[0])
+    with Recorder(tmp_path, CONFIG, {}, timing, threaded=False) as recorder:
+        with monkeypatch.context() as patch:
+            patch.setattr("agent.recording.bed_writer.pack_int16", _refuse)
+            recorder.push([chunk(0, 20)], [], NOW)
+            recorder.step()
+        assert recorder.view().standing == RecordingPaused("No space left on device")
+        for after_s in (0.5, 4.9, 5.0):
+            now[0] = 100.0 + after_s
+            recorder.step()
+            assert (recorder.view().standing is None) == (after_s == 5.0)
+        assert recorder.news() == [RecordingPaused("No space left on device"), RecordingResumed(5.0)]
+        recorder.push([chunk(20, 40)], [], NOW + 6)
+    assert ledger(tmp_path) == [("run", 0, 40, 20, 0, 20)]
+    with RecordedSession(tmp_path) as session:
+        assert [event for _, event in session.events()] == [
+            RecordingPaused("No space left on device"),
+            RecordingResumed(5.0),
+        ]
+
+
 def test_alarms_of_a_disk_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the reserve there is one alarm, below a fifth of it the recording pauses; both are over with room again."""
     free = [10**9]
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10**9, 0, free[0]))
-    with Recorder(tmp_path, replace(CONFIG, reserve_mb=500.0), {}) as recorder:
+    with open_stepped(tmp_path, replace(CONFIG, reserve_mb=500.0)) as recorder:
         recorder.push([chunk(0, 10)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         assert texts(recorder) == []
         free[0] = 480_000_000
         recorder.push([chunk(10, 20)], [], NOW)
-        assert recorder.flush()
-        assert recorder.flush()
+        recorder.step()
+        recorder.step()
         assert texts(recorder) == [f"disk almost full: 480 MB left at {tmp_path}; recording pauses at 100 MB"]
         assert recorder.view().trouble == f"disk almost full: 480 MB left at {tmp_path}"
         assert recorder.view().free == 480_000_000
+        assert recorder.view().standing == DiskSpaceChanged(str(tmp_path), 480_000_000, 100_000_000)
         free[0] = 99_000_000
         recorder.push([chunk(20, 30)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         assert recorder.view().trouble == f"recording paused: disk full: 99 MB left at {tmp_path}"
+        assert recorder.view().standing == RecordingPaused(f"disk full: 99 MB left at {tmp_path}")
         recorder.push([chunk(30, 40)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         free[0] = 900_000_000
-        until(recorder, lambda: not recorder.view().trouble)
+        recorder.step()
+        assert (recorder.view().trouble, recorder.view().standing) == ("", None)
         recorder.push([chunk(40, 50)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         assert [text.split(":")[0] for text in texts(recorder)] == [
             "recording paused",
             "disk no longer full",
@@ -688,10 +718,7 @@ def test_the_oldest_is_deleted_beyond_the_limit(tmp_path: Path) -> None:
     assert len(list((tmp_path / "1").glob("*.dat"))) == len(kept)
     with RecordedSession(tmp_path) as session:
         assert session.beat_count("1") == 11
-    assert (
-        sessions.read_segment_counts(segments(tmp_path)[0], 0, 1).tolist()
-        == counts_of(kept[0][1], kept[0][1] + 1).tolist()
-    )
+    assert read_segment_counts(segments(tmp_path)[0], 0, 1).tolist() == counts_of(kept[0][1], kept[0][1] + 1).tolist()
     record(tmp_path, chunk(10 * rotate + 10, 10 * rotate + 20), config=config)
     assert spans(tmp_path)[:-1] == kept
 
@@ -744,7 +771,7 @@ def test_an_end_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pyte
     recorder.push([chunk(0, 20)], [], NOW)
     assert recorder.flush()
     monkeypatch.setattr(os, "fdatasync" if hasattr(os, "fdatasync") else "fsync", lambda _: 0)
-    monkeypatch.setattr("agent.recording.segment_files._sync", _refuse)
+    monkeypatch.setattr("model.files._sync", _refuse)
     with pytest.raises(RunError, match="could not be finished: No space left"):
         recorder.close()
     recorder.close()
@@ -760,14 +787,17 @@ def _refuse(*_: object) -> None:
 
 def test_a_fault_of_ours_pauses_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong in the thread, it lives on and says so."""
-    with Recorder(tmp_path, CONFIG, {}) as recorder:
+    with open_stepped(tmp_path) as recorder:
         recorder.push([chunk(0, 20)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.pack_format_16", lambda _: 1 / 0)
+            patch.setattr("agent.recording.bed_writer.pack_int16", lambda _: 1 / 0)
+            refuse_probe(patch, lambda: ZeroDivisionError("division by zero"))
             recorder.push([chunk(20, 40)], [], NOW)
-            until(recorder, lambda: "division by zero" in recorder.view().trouble)
-        until(recorder, lambda: not recorder.view().trouble)
+            recorder.step()
+            assert "division by zero" in recorder.view().trouble
+        recorder.step()
+        assert not recorder.view().trouble
         recorder.push([chunk(40, 60)], [], NOW)
     assert spans(tmp_path) == [("run", 0, 20), ("run", 40, 60)]
     assert ledger(tmp_path) == [("run", 0, 60, 40, 0, 20)]
@@ -777,21 +807,25 @@ def test_beats_that_the_annotations_could_not_take_are_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that fills between signal and annotations: these stay whole, and are complete once there is room."""
-    with Recorder(tmp_path, CONFIG, {}) as recorder:
+    with open_stepped(tmp_path) as recorder:
         recorder.push([chunk(0, 200)], [beat(50)], NOW)
-        assert recorder.flush()
+        recorder.step()
         with monkeypatch.context() as patch:
             patch.setattr("agent.recording.segment_files._encode_beat_notes", _refuse)
+            refuse_probe(patch, lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
             recorder.push([chunk(200, 300)], [beat(150), beat(250)], NOW)
-            until(recorder, lambda: bool(recorder.view().trouble))
+            recorder.step()
+            assert recorder.view().trouble
             (segment,) = segments(tmp_path)
             assert wfdb.rdann(str(segment.path), "ecg").sample.tolist() == [50]
-        until(recorder, lambda: not recorder.view().trouble)
+        recorder.step()
+        assert not recorder.view().trouble
     assert wfdb.rdann(str(segment.path), "ecg").sample.tolist() == [50, 150, 250]
     with RecordedSession(tmp_path) as session:
         assert [b.sample for b in session.beats("1")] == [50, 150, 250]
 
 
+@pytest.mark.slow
 def test_many_beds_take_no_descriptors(tmp_path: Path) -> None:
     """Between two writes a recording holds its database and its lock, however many beds there are."""
     process = psutil.Process()
@@ -805,6 +839,7 @@ def test_many_beds_take_no_descriptors(tmp_path: Path) -> None:
     assert process.num_fds() == before
 
 
+@pytest.mark.slow
 def test_memory_is_constant(tmp_path: Path) -> None:
     """Forty hours of signal and beats, through a dozen rotations and many gaps, leave nothing in memory."""
     seconds, held = 60, []

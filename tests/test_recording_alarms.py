@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexed import CONFIG, NOW, beat, chunk, gap, kill, record
+from support.indexed import CONFIG, NOW, beat, chunk, gap, kill, record, refuse_probe
 
 from agent.core.events import EventText
 from agent.core.messages import Alarm, FloatArray, Result, Strip
@@ -27,8 +27,9 @@ from agent.outputs.json_lines import alarm_to_json
 from agent.recording import alarm_records as module
 from agent.recording import recorder as recording
 from agent.recording.alarm_records import LONGEST_STRIP, PendingAlarms, pack_strip_wave, unpack_strip_wave
-from agent.recording.recorder import Recorder
-from agent.recording.runs import SessionRuns
+from agent.recording.recorder import Recorder, RecorderTiming
+from agent.recording.recorder_batches import estimate_bytes
+from agent.recording.sessions import RecordedSession
 from model.errors import RecordError
 
 
@@ -44,13 +45,13 @@ def strip(of: Alarm, count: int = 2500) -> Strip:
 
 
 def told(folder: Path, bed: str = "1", run: str | None = None) -> list[Alarm]:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         assert session.alarm_count(bed) == len(list(session.alarms(bed)))
         return list(session.alarms(bed, run))
 
 
 def strips(folder: Path, bed: str = "1") -> list[Strip]:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         return list(session.strips(bed))
 
 
@@ -70,6 +71,7 @@ def downgrade(folder: Path) -> None:
     """Make a closed session one of version 1."""
     db = sqlite3.connect(folder / "session.db")
     db.executescript("DROP TABLE alarms; DROP TABLE strips; PRAGMA user_version = 1;")
+    db.executescript("ALTER TABLE events DROP COLUMN event_type; ALTER TABLE events DROP COLUMN data;")
     db.close()
 
 
@@ -91,9 +93,9 @@ def test_alarms_come_back_as_they_stood_last(tmp_path: Path) -> None:
     for one, of in zip(found, (strip(first), strip(other, 7)), strict=True):
         assert one.wave.dtype == np.float32
         np.testing.assert_array_equal(one.wave, of.wave)
-    with SessionRuns(tmp_path) as session:
+    with RecordedSession(tmp_path) as session:
         assert [b.sample for b in session.beats("1")] == [100]
-        assert session.events() == []
+        assert list(session.events()) == []
 
 
 def test_a_monitor_that_goes_on_does_not_double_an_alarm(tmp_path: Path) -> None:
@@ -122,25 +124,23 @@ def test_a_strip_brings_its_alarm_where_that_was_lost(tmp_path: Path) -> None:
 
 def test_a_paused_recording_keeps_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alarms wait, a bounded number of them, until something can be written."""
-    monkeypatch.setattr(recording, "RETRY_S", 0.0)
-    monkeypatch.setattr(recording, "FLUSH_S", 0.01)
     monkeypatch.setattr(module, "MOST_PENDING", 5)
-    with Recorder(tmp_path, CONFIG, {}) as recorder:
+    with Recorder(tmp_path, CONFIG, {}, RecorderTiming(retry_s=0.0), threaded=False) as recorder:
         recorder.push([chunk(0, 100)], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         with monkeypatch.context() as patch:
-            patch.setattr("agent.recording.bed_writer.pack_format_16", lambda _: 1 / 0)
+            patch.setattr("agent.recording.bed_writer.pack_int16", lambda _: 1 / 0)
+            refuse_probe(patch, lambda: ZeroDivisionError("division by zero"))
             recorder.push([chunk(100, 200)], [alarm(onset) for onset in range(3)], NOW)
-            assert recorder.flush()
+            recorder.step()
             assert recorder.view().trouble
             for onset in range(3, 20):
                 one = alarm(onset)
                 recorder.push([chunk(100 * onset, 100 * onset + 100)], [one, strip(one, 5)], NOW)
-            assert recorder.flush()
-        for _ in range(2000):
-            if not recorder.view().trouble:
-                break
-            assert recorder.flush()
+            recorder.step()
+            assert recorder.view().trouble
+        recorder.step()
+        assert not recorder.view().trouble
     onsets = [one.onset for one in told(tmp_path)]
     assert onsets[-5:] == [15, 16, 17, 18, 19]
     assert onsets == sorted(onsets)
@@ -171,7 +171,7 @@ def recording_schema() -> str:
 def test_the_queue_counts_waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A strip that finds no place is not taken."""
     monkeypatch.setattr(recording, "MOST_BYTES", 15_000)
-    assert recording._estimate_batch_bytes([chunk(0, 10)], [alarm(), beat(1)]) < 2000
+    assert estimate_bytes([chunk(0, 10)], [alarm(), beat(1)]) < 2000
     stuck, answers, pwrite = threading.Event(), threading.Event(), os.pwrite
 
     def write(descriptor: int, content: bytes, at: int) -> int:
@@ -196,7 +196,7 @@ def test_a_version_1_session_is_read_and_upgraded(tmp_path: Path) -> None:
     record(tmp_path / "s", chunk(0, 500), found=[beat(100)])
     downgrade(tmp_path / "s")
     before = (tmp_path / "s" / "session.db").read_bytes()
-    with SessionRuns(tmp_path / "s") as session:
+    with RecordedSession(tmp_path / "s") as session:
         assert session.version == 1
         assert session.alarm_count("1") == 0
         assert [b.sample for b in session.beats("1")] == [100]
@@ -210,8 +210,8 @@ def test_a_version_1_session_is_read_and_upgraded(tmp_path: Path) -> None:
     with Recorder(tmp_path / "s", CONFIG, {}) as recorder:
         recorder.push([chunk(500, 600)], [one], NOW)
     assert told(tmp_path / "s") == [one]
-    with SessionRuns(tmp_path / "s") as session:
-        assert session.version == 2
+    with RecordedSession(tmp_path / "s") as session:
+        assert session.version == 3
         assert [b.sample for b in session.beats("1")] == [100]
 
 
@@ -287,7 +287,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from agent.recording.recorder import Recorder
-from indexed import CONFIG, NOW, chunk
+from support.indexed import CONFIG, NOW, chunk
 from test_recording_alarms import alarm, strip
 
 recorder = Recorder(Path(sys.argv[1]), CONFIG, {})

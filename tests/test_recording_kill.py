@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from indexed import CONFIG, counts_of
+from support.indexed import CONFIG, counts_of
 
 from agent.core.messages import MISSING
-from agent.recording import sessions
+from agent.recording.recorded_segments import read_segment_counts
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 KILLS = 10
@@ -24,12 +26,11 @@ import sys, time
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, "tests")
-from agent.recording import recorder as recording
-from agent.recording.recorder import Recorder
-from indexed import CONFIG, NOW, beat, chunk, gap
+from agent.recording.recorder import Recorder, RecorderTiming
+from support.indexed import CONFIG, NOW, beat, chunk, gap
 
-recording.FLUSH_S = 0.02
-recorder = Recorder(Path(sys.argv[1]), replace(CONFIG, rotate_min=1500 / 125 / 60, sync_s=0.05), {{}})
+config = replace(CONFIG, rotate_min=1500 / 125 / 60, sync_s=0.05)
+recorder = Recorder(Path(sys.argv[1]), config, {{}}, RecorderTiming(flush_s=0.02))
 place, other = recorder.positions().get("1"), recorder.positions().get("2")
 at, told = (place.next, -1 if place.last_beat is None else place.last_beat) if place else (0, -1)
 later = other.next if other else 0
@@ -70,7 +71,7 @@ def check(folder: Path, bed: str, least: int) -> int:
         made = session.segments(bed)
     following = 0
     for segment in made:
-        counts = sessions.read_segment_counts(segment, 0, segment.count)
+        counts = read_segment_counts(segment, 0, segment.count)
         index = np.arange(segment.first, segment.first + segment.count)
         expected = counts_of(segment.first, segment.first + segment.count)
         if bed == "1":

@@ -13,7 +13,19 @@ import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from recordings import CONFIG, LEADS, WIDE, Message, beats_of, heard, recorded, stream, troubled, two_leads, wide
+from support.recordings import (
+    CONFIG,
+    LEADS,
+    WIDE,
+    Message,
+    beats_of,
+    heard,
+    recorded,
+    stream,
+    troubled,
+    two_leads,
+    wide,
+)
 
 from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.config import Config, override_config
@@ -98,6 +110,7 @@ def plain(tmp_path: Path, new_ward: NewWard) -> Path:
     return tmp_path / "plain"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["live", "best-inter-patient"])
 @pytest.mark.parametrize("rotate_min", [60.0, 0.31])
 def test_the_same_beats_bit_for_bit(tmp_path: Path, settings: Config, weights: str, rotate_min: float) -> None:
@@ -136,6 +149,7 @@ def made(runs: list[Any], size: int) -> list[Message]:
     return messages
 
 
+@pytest.mark.slow
 @given(runs=st.lists(RUN, min_size=1, max_size=3), size=st.integers(1, 300), packet_ms=st.floats(1, 500))
 @example(runs=[(0, False, [(0, "signal", 1), (1, "signal", 1)])], size=1, packet_ms=1.0)  # another rate at once
 @example(runs=[(294, False, [(0, "signal", 1), (0, "empty", 1)])], size=295, packet_ms=1.0)  # no value, then a new run
@@ -254,6 +268,7 @@ def test_packets(plain: Path, packet_ms: float) -> None:
     assert sum(sizes) == 5000
 
 
+@pytest.mark.slow
 def test_packets_fit_the_wire(tmp_path: Path, new_ward: NewWard) -> None:
     """A long packet of many leads is cut to what the wire carries."""
     leads = tuple(Lead(f"{i}", "mV", 1000.0, 0.0, -1000, 1000) for i in range(16))
@@ -330,7 +345,7 @@ class Wire:
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         self._publisher.keep(message, stop, sent_s)
-        until_s = time.monotonic() + 30
+        until_s = time.monotonic() + 120
         while not self._heard(message):
             assert time.monotonic() < until_s
             self._link.wait(0.1)

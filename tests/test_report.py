@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
 
 from agent.core.config import Config
-from agent.core.events import EventText
+from agent.core.events import EventText, RunStarted
 from agent.core.messages import Alarm, Beat, Chunk, Result, Strip
 from agent.export.convert import convert_recording, show_sessions
 from agent.recording.recorder import Recorder
-from agent.recording.runs import SessionRuns
+from agent.recording.sessions import RecordedSession
 from agent.report.alarm_content import choose_shown_alarms
 from agent.report.bed_recording import BedRecording
 from agent.report.command import write_reports
@@ -61,7 +61,7 @@ def strip(of: Alarm) -> Strip:
 
 
 def reading(folder: Path, bed: str = "1") -> BedRecording:
-    with SessionRuns(folder) as session:
+    with RecordedSession(folder) as session:
         return BedRecording(session, bed)
 
 
@@ -70,14 +70,14 @@ def folder(tmp_path: Path) -> Path:
     """Fifteen minutes of a bed: a gap, a hole of the recording, two runs and rates, beats of all classes, alarms."""
     one, two = alarm(20_000, ended=20_500, acknowledged_s=NOW + 300), alarm(5000, priority="high", latching=True)
     found: list[Result] = [
-        EventText("start", "1", "run", 0, "run run, lead MLII"),
+        RunStarted("1", "run", 0, "MLII", 125.0),
         *beats(0, 37_400, labels="NNNNNNVVVNSFQ"),
     ]
     with Recorder(tmp_path / "s", CONFIG, {"version": "9.9", "weights": "live"}) as recorder:
         recorder.push([signal(0, 10_000), gap(10_000, 11_000), signal(11_000, 25_000)], found, NOW)
         recorder.push([signal(30_000, 37_500)], [one, strip(one), two, strip(two)], NOW)
         later = signal(0, 250 * 300, fs=250.0, run="next", sent_s=NOW + 900)
-        begun = EventText("start", "1", "next", 0, "run next, lead MLII, resampled from 250 Hz")
+        begun = RunStarted("1", "next", 0, "MLII", 250.0)
         recorder.push([later], [begun, *beats(0, 37_000, period=125, run="next")], NOW + 900)
     return tmp_path / "s"
 
@@ -408,7 +408,7 @@ def test_a_full_disk_keeps_the_old_report(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("model.files._sync", full)
     with pytest.raises(RunError, match="No space left on device"):
         write_reports(folder, settings, None, tmp_path / "out.html")
     assert (tmp_path / "out.html").read_text() == "before"

@@ -144,6 +144,7 @@ def test_words() -> None:
     assert len(set(CLASS_COLOURS.values())) == 5
 
 
+@pytest.mark.slow
 @hypothesis.settings(deadline=None)  # the first text with rare letters loads a font
 @given(st.text(PRINTABLE, max_size=3000), st.floats(40, 300), st.booleans())
 def test_text_is_fitted(text: str, width: float, bold: bool) -> None:

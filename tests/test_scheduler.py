@@ -82,6 +82,7 @@ def test_deadlines(speed: float) -> None:
         assert at == pytest.approx(1000 + (message.first + count) / 125 / speed, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_no_drift() -> None:
     """After ten minutes of sleeps that last too long, the schedule has not moved by a sample."""
     time = Time(late=0.003)

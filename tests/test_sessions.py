@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
+from support.indexed import CONFIG, LEADS, NOW, beat, chunk, counts_of, gap, kill, record
+from typer.testing import CliRunner
 
-from agent.core.events import Event, EventText
+from agent.cli.app import app
+from agent.core.events import Event, RunStarted
 from agent.core.messages import MISSING, Beat, Chunk, Gap, Ledger
 from agent.core.wording import event_text
 from agent.export.listing import summarise_sessions
-from agent.recording import recorder as recorder_module
 from agent.recording import sessions
-from agent.recording.recorder import Recorder
-from agent.recording.runs import locate_in_session
-from agent.recording.sessions import RecordedSession
+from agent.recording.recorded_segments import read_lone_segment, read_segment_counts, replay_chunks
+from agent.recording.recorder import Recorder, RecorderTiming
+from agent.recording.sessions import RecordedSession, locate_in_session
 from model.errors import RecordError, RunError
 
 
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     """A closed session: one bed, two runs, a short and a long gap, beats and events."""
     path = tmp_path / "session"
     told: list[Beat | Event] = [
-        EventText("start", "1", "one", 0, "run one"),
+        RunStarted("1", "one", 0, "MLII", 125.0),
         beat(50, run="one"),
         beat(120, "V", run="one"),
     ]
@@ -41,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
         )
         recorder.push(
             [chunk(5, 105, run="two")],
-            [EventText("start", "1", "two", 5, "run two"), beat(60, "F", run="two")],
+            [RunStarted("1", "two", 5, "MLII", 125.0), beat(60, "F", run="two")],
             NOW + 91,
         )
     return path
@@ -68,7 +69,7 @@ def read_all(folder: Path) -> None:
     with RecordedSession(folder) as session:
         session.segments("1")
         list(session.beats("1"))
-        session.events()
+        list(session.events())
 
 
 def test_a_session_tells_all_of_itself(folder: Path) -> None:
@@ -93,11 +94,11 @@ def test_a_session_tells_all_of_itself(folder: Path) -> None:
         assert list(session.beats("1", run="two")) == [beat(60, "F", run="two")]
         assert list(session.beats("1", made[1])) == [beat(10_050, "S", run="one")]
         assert session.beat_count("1") == 4
-        assert session.events("1") == [
-            (NOW, EventText("start", "1", "one", 0, "run one")),
-            (NOW + 91, EventText("start", "1", "two", 5, "run two")),
+        assert list(session.events("1")) == [
+            (NOW, RunStarted("1", "one", 0, "MLII", 125.0)),
+            (NOW + 91, RunStarted("1", "two", 5, "MLII", 125.0)),
         ]
-        assert session.events("") == []
+        assert list(session.events("")) == []
         assert session.ledger("1") == Ledger(10_090 + 100, 190 + 100 + 100 + 100, 100 + 9600)
         assert session.ledger("none") == Ledger()
         assert session.segments("none") == []
@@ -111,20 +112,16 @@ def test_counts_of_any_part(folder: Path) -> None:
     (segment, *_) = sessions.find_segments(folder)
     expected = counts_of(10, 400)
     expected[190:290] = MISSING
-    np.testing.assert_array_equal(sessions.read_segment_counts(segment, 0, 390), expected)
-    np.testing.assert_array_equal(sessions.read_segment_counts(segment, 180, 300), expected[180:300])
-    np.testing.assert_array_equal(sessions.read_segment_counts(segment, -5, 10_000), expected)
-    assert (
-        sessions.read_segment_counts(segment, 390, 400).shape
-        == sessions.read_segment_counts(segment, 7, 7).shape
-        == (0, 2)
-    )
+    np.testing.assert_array_equal(read_segment_counts(segment, 0, 390), expected)
+    np.testing.assert_array_equal(read_segment_counts(segment, 180, 300), expected[180:300])
+    np.testing.assert_array_equal(read_segment_counts(segment, -5, 10_000), expected)
+    assert read_segment_counts(segment, 390, 400).shape == read_segment_counts(segment, 7, 7).shape == (0, 2)
 
 
 @pytest.mark.parametrize("packet_s", [0.04, 0.5, 10.0])
 def test_chunks_are_what_the_link_brought(folder: Path, packet_s: float) -> None:
     """All samples of all runs once and in order, and a gap where a run was not recorded; none between runs."""
-    made = list(sessions.replay_chunks(sessions.find_segments(folder), packet_s))
+    made = list(replay_chunks(sessions.find_segments(folder), packet_s))
     following = {"one": 10, "two": 5}
     for message in made:
         assert message.first == following[message.run]
@@ -164,7 +161,7 @@ def test_what_a_path_stands_for(folder: Path, tmp_path: Path) -> None:
     for path in (folder / "1" / "0002", tmp_path / "0002.hea"):
         (alone,) = sessions.find_segments(path)
         assert (alone.bed, alone.run, alone.first, alone.count) == ("1", "one", 10_000, 100)
-        np.testing.assert_array_equal(sessions.read_segment_counts(alone, 0, 100), counts_of(10_000, 10_100))
+        np.testing.assert_array_equal(read_segment_counts(alone, 0, 100), counts_of(10_000, 10_100))
 
 
 def test_a_session_of_several_beds_is_asked_for_one(tmp_path: Path) -> None:
@@ -287,7 +284,7 @@ def test_a_hostile_database_is_refused(folder: Path, statement: str, values: tup
 
 def test_what_events_say_is_printable(folder: Path) -> None:
     """Control characters in a text, a bed or a value cannot reach a terminal."""
-    change(folder, "UPDATE events SET text = ?", "a\x1b[2Jb\nc")
+    change(folder, "UPDATE events SET text = ?, event_type = NULL", "a\x1b[2Jb\nc")
     change(folder, "UPDATE about SET value = ? WHERE key = 'version'", "1\x07")
     with RecordedSession(folder) as session:
         assert {event_text(event) for _, event in session.events()} == {"a?[2Jb?c"}
@@ -344,7 +341,7 @@ def test_signal_without_its_database(folder: Path, harm: Callable[[Path], Any], 
         assert listed.trouble == str(error.value)
     (alone,) = sessions.find_segments(folder / "1" / "0001")
     assert locate_in_session(alone) is None
-    np.testing.assert_array_equal(sessions.read_segment_counts(alone, 0, 100), counts_of(10, 110))
+    np.testing.assert_array_equal(read_segment_counts(alone, 0, 100), counts_of(10, 110))
 
 
 def test_folders_of_records_are_no_lost_session(folder: Path, tmp_path: Path) -> None:
@@ -362,9 +359,9 @@ def test_signal_files_that_are_gone_or_cut(folder: Path) -> None:
         (folder / "1" / "0002.dat").unlink()
         assert [(s.number, s.count) for s in session.segments("1")] == [(1, 365), (3, 100)]
     with pytest.raises(RecordError, match="cut short"):
-        sessions.read_segment_counts(made[0], 300, 390)
+        read_segment_counts(made[0], 300, 390)
     with pytest.raises(RecordError, match=r"cannot read .*0002\.dat"):
-        sessions.read_segment_counts(made[1], 0, 10)
+        read_segment_counts(made[1], 0, 10)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +385,7 @@ def test_a_hostile_header_is_refused(folder: Path, old: str, new: str) -> None:
     header.write_text(text.replace(old, new))
     assert not sessions.is_recording(folder / "1" / "0001")
     with pytest.raises(RecordError, match="no segment of a recording"):
-        sessions.read_lone_segment(folder / "1" / "0001")
+        read_lone_segment(folder / "1" / "0001")
 
 
 def test_the_document_names_every_table_and_column(folder: Path) -> None:
@@ -429,20 +426,19 @@ def test_a_recording_that_was_harmed_is_not_told_to_be_whole(tmp_path: Path) -> 
     assert notes.read_bytes() == before
 
 
-def test_a_folder_that_is_taken_away_harms_nobody_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_taken_away_harms_nobody_for_long(tmp_path: Path) -> None:
     """The recording pauses, says which file is gone, and goes on with all beds."""
-    monkeypatch.setattr(recorder_module, "RETRY_S", 0.01)
     folder = tmp_path / "session"
-    with Recorder(folder, CONFIG, {}) as recorder:
+    with Recorder(folder, CONFIG, {}, RecorderTiming(retry_s=0.0), threaded=False) as recorder:
         recorder.push([chunk(0, 100, bed="a"), chunk(0, 100, bed="b")], [], NOW)
-        assert recorder.flush()
+        recorder.step()
         shutil.rmtree(folder / "a")
         news: list[str] = []
         stop = 100
         while not any("recording goes on" in text for text in news):
-            assert stop < 1_000_000, news
+            assert stop < 1000, news
             recorder.push([chunk(stop, stop + 100, bed=bed) for bed in "ab"], [], NOW)
-            assert recorder.flush()
+            recorder.step()
             news += [event_text(event) for event in recorder.news()]
             stop += 100
         recorder.push([chunk(stop, stop + 100, bed=bed) for bed in "ab"], [], NOW)
@@ -461,3 +457,31 @@ def test_a_pipe_in_place_of_a_header_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(folder / "1" / "0009.hea")
     with Recorder(folder, CONFIG, {}) as recorder:
         assert recorder.positions()["1"].next == 500
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (Path.unlink, "is missing"),
+        (lambda path: path.write_bytes(b""), "is broken"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "malformed"),
+        (lambda path: change(path.parent, "DROP TABLE beats"), "has other tables"),
+    ],
+)
+def test_every_command_explains_a_failed_database_alike(
+    folder: Path, tmp_path: Path, harm: Callable[[Path], Any], reason: str
+) -> None:
+    """What lists, reports, converts or replays a recording says the same of its database, and what can still be had."""
+    harm(folder / "session.db")
+    commands = [
+        ["sessions", str(folder)],
+        ["report", str(folder), "--out", str(tmp_path / "out.html")],
+        ["convert", str(folder), str(tmp_path / "out.csv")],
+        ["convert", str(folder), str(tmp_path / "out.jsonl")],
+        ["simulate", "record", str(folder)],
+    ]
+    errors = [CliRunner().invoke(app, command).exception for command in commands]
+    assert {type(error) for error in errors} == {RecordError}
+    (text,) = {str(error) for error in errors}
+    assert reason in text
+    assert text.endswith(f"its signal is still there, record by record: ecg-agent convert {folder}/1/0001 OUT")

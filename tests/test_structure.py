@@ -1,9 +1,12 @@
 import ast
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,15 @@ SIMULATOR_USES = {"agent.core", "agent.wire", "agent.recording", "simulator"}
 """What a device shares with the monitor: messages and settings, both ends of the wire, recordings."""
 HEAVY = {"torch", "scipy", "matplotlib", "wfdb", "zmq"}
 LARGEST_FILE, LARGEST_FUNCTION = 400, 60
+SHARED_NAMES = {"main"}
+"""Names that several modules may define: the entry points of commands."""
+MOST_ONE_WORD_NAMES = 0.35
+LEAST_SHAPES = 0.9
+ARRAY_TYPE = re.compile(r"NDArray|Floats|Array|Rows|Tensor")
+"""Annotations that mean an array."""
+SHAPE = re.compile(r"\(n|\(\w+,|shape|\(\d")
+"""A docstring that states a shape: "(n,) float32 mV", "(n, leads)"."""
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def module_name(path: Path) -> str:
@@ -50,7 +62,7 @@ def module_name(path: Path) -> str:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Full names of all that a module imports, wherever it does so: `from a import b` is `a.b`."""
+    """Yield the full names of all that a module imports, wherever it does: `from a import b` is `a.b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -60,33 +72,32 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def folder_of(name: str) -> str:
-    """The longest folder that a dotted name lies in."""
+    """Return the innermost folder that a dotted name lies in."""
     while name not in FOLDERS:
         name = name.rpartition(".")[0]
     return name
 
 
 def forbidden(name: str, tree: ast.AST) -> set[str]:
-    """What a module imports of ours though it must not."""
+    """Return the modules of this repository that a module imports though it must not."""
     home = folder_of(name)
-    ours = {found for found in imports(tree) if found.split(".")[0] in (*PACKAGES, "tests", "benchmarks")}
-    foreign = {found for found in ours if found.split(".")[0] not in PACKAGES}
-    wrong = {
-        found for found in ours - foreign if folder_of(found) != home and FOLDERS[folder_of(found)] >= FOLDERS[home]
-    }
+    ours = {target for target in imports(tree) if target.split(".")[0] in (*PACKAGES, "tests", "benchmarks")}
+    foreign = {target for target in ours if target.split(".")[0] not in PACKAGES}
+    homes = {target: folder_of(target) for target in ours - foreign}
+    wrong = {target for target, folder in homes.items() if folder != home and FOLDERS[folder] >= FOLDERS[home]}
     if home == "simulator":
-        wrong |= {
-            found for found in ours - foreign if found.startswith("agent") and folder_of(found) not in SIMULATOR_USES
-        }
+        agents = {target for target in homes if target.startswith("agent")}
+        wrong |= {target for target in agents if homes[target] not in SIMULATOR_USES}
     return wrong | foreign
 
 
+@cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def python(*arguments: str) -> str:
-    """Standard output of another Python in the repository's folder."""
+    """Return the standard output of another Python in the repository's folder."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
@@ -118,7 +129,7 @@ def test_every_folder_has_its_floor() -> None:
     ],
 )
 def test_wrong_directions_are_found(name: str, line: str, found: set[str]) -> None:
-    """The check sees an import in the wrong direction, however it is written."""
+    """The check finds an import in the wrong direction, however it is written."""
     assert forbidden(name, ast.parse(line)) == found
 
 
@@ -138,6 +149,73 @@ def test_modules(path: Path) -> None:
     is_public_surface = module_name(path) == "agent.__init__"
     assert len(tree.body) == 1 or path.name != "__init__.py" or is_public_surface
     assert not [name for name in imports(tree) if name.endswith(".*")]
+
+
+def definitions() -> Iterator[tuple[str, Definition]]:
+    """The module name and the node of every top-level function and class."""
+    for path in FILES:
+        for node in parsed(path).body:
+            if isinstance(node, Definition):
+                yield module_name(path), node
+
+
+def is_one_word(node: Definition) -> bool:
+    """Whether a name is a single word: snake case of functions, CamelCase of classes."""
+    words = re.findall(r"[A-Z][a-z0-9]*" if isinstance(node, ast.ClassDef) else r"[^_]+", node.name)
+    return len(words) == 1
+
+
+def array_functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    """The public functions and methods that take or return arrays."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            result = ast.unparse(node.returns) if node.returns else ""
+            if ARRAY_TYPE.search(ast.unparse(node.args) + result):
+                yield node
+
+
+def test_a_name_has_one_home() -> None:
+    """A top-level function or class name, its leading underscore aside, is defined in one module only."""
+    homes: dict[str, set[str]] = defaultdict(set)
+    for module, node in definitions():
+        homes[node.name.lstrip("_")].add(module)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1 and name not in SHARED_NAMES} == {}
+    assert len(SHARED_NAMES) <= 10
+
+
+@pytest.mark.parametrize("kind", [(ast.FunctionDef, ast.AsyncFunctionDef), ast.ClassDef], ids=["functions", "classes"])
+def test_names_are_more_than_one_word(kind: type | tuple[type, ...]) -> None:
+    """At most about a third of the names of functions, and of classes, are a single word."""
+    single = [is_one_word(node) for _, node in definitions() if isinstance(node, kind)]
+    assert sum(single) <= MOST_ONE_WORD_NAMES * len(single)
+
+
+def test_array_functions_state_shapes() -> None:
+    """Nine of ten public functions and methods with arrays say which shape these have."""
+    functions = [(module_name(path), node) for path in FILES for node in array_functions(parsed(path))]
+    silent = [f"{name}.{node.name}" for name, node in functions if not SHAPE.search(ast.get_docstring(node) or "")]
+    assert len(silent) <= (1 - LEAST_SHAPES) * len(functions), f"{len(silent)} of {len(functions)}: {silent}"
+
+
+@pytest.mark.parametrize(
+    ("line", "single", "with_array", "with_shape"),
+    [
+        ("def push(x: NDArray[np.float32]): ...", True, True, False),
+        ("def _push_block(x: NDArray[np.float32]): ...", False, False, False),
+        ("def push_block() -> Tensor:\n    'Return (n,) float32 mV.'", False, True, True),
+        ("class Beat: ...", True, False, False),
+        ("class BeatNet: ...", False, False, False),
+    ],
+)
+def test_names_and_shapes_are_counted(line: str, single: bool, with_array: bool, with_shape: bool) -> None:
+    """The checks of names and shapes tell one word from two, and a stated shape from none."""
+    tree = ast.parse(line)
+    (node,) = tree.body
+    assert isinstance(node, Definition)
+    assert is_one_word(node) == single
+    assert [bool(SHAPE.search(ast.get_docstring(found) or "")) for found in array_functions(tree)] == (
+        [with_shape] if with_array else []
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
@@ -169,8 +247,8 @@ def test_help_is_quick(options: list[str]) -> None:
 
 def test_help_is_there() -> None:
     """`python -m agent --help` names the commands."""
-    said = python("-m", "agent", "--help")
-    assert all(command in said for command in ("monitor", "simulate", "demo", "train"))
+    help_text = python("-m", "agent", "--help")
+    assert all(command in help_text for command in ("monitor", "simulate", "demo", "train"))
 
 
 def project() -> dict[str, Any]:
@@ -184,6 +262,13 @@ def test_the_script_is_the_module() -> None:
     assert {name for name in loaded if name.startswith(("agent.", "typer"))} == {"agent.__main__"}
 
 
+def test_types_and_systems_are_declared() -> None:
+    """Type checkers read the annotations of the three packages, and PyPI shows that only POSIX systems will do."""
+    assert [name for name in PACKAGES if not (ROOT / name / "py.typed").is_file()] == []
+    systems = {name for name in project()["project"]["classifiers"] if name.startswith("Operating System")}
+    assert systems == {"Operating System :: MacOS", "Operating System :: POSIX", "Operating System :: POSIX :: Linux"}
+
+
 def test_what_goes_into_the_wheel_exists() -> None:
     """The packages, files and licences that pyproject.toml names are there."""
     wheel = project()["tool"]["hatch"]["build"]["targets"]["wheel"]
@@ -192,6 +277,7 @@ def test_what_goes_into_the_wheel_exists() -> None:
     assert set(wheel["packages"]) == set(PACKAGES)
 
 
+@pytest.mark.slow
 def test_wheel(tmp_path: Path) -> None:
     """An installed ecg-agent has its settings, page templates, the database with its licence, and the weights."""
     if find_spec("hatchling") is None or find_spec("pip") is None:
@@ -208,5 +294,6 @@ def test_wheel(tmp_path: Path) -> None:
     templates = {str(path.relative_to(ROOT)) for path in (ROOT / "agent").glob("*/templates/*")}
     assert len(templates) >= 5
     assert len(database) == 1 + 2 + 3 * 48 + 2 * 2
-    assert {"agent/core/config.toml", "agent/cli/app.py", *database, *weights, *templates} <= inside
+    typed = {f"{name}/py.typed" for name in PACKAGES}
+    assert {"agent/core/config.toml", "agent/cli/app.py", *typed, *database, *weights, *templates} <= inside
     assert not [name for name in inside if name.startswith(("tests/", "benchmarks/", "runs/"))]

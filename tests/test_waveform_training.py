@@ -1,4 +1,4 @@
-"""How the judge of the waveform is trained, kept and tested."""
+"""How the waveform classifier is trained, kept and tested."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +14,12 @@ from model.records.wfdb_records import open_record, read_reference
 from model.scoring.episode_scores import EpisodeSpan
 from model.waveform import synthetic_waveforms as made
 from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers, sampling_probabilities
-from model.waveform.episode_rule import ONSET_LAG, DetectedEpisode, EpisodeRule, detect_episodes
+from model.waveform.episode_rule import DetectedEpisode
 from model.waveform.episode_tables import WaveformEpisodeCounts, count_episode_matches
 from model.waveform.labelled_windows import (
-    ORGANISED,
-    VF,
-    VT,
+    ORGANISED_BIT,
+    VF_BIT,
+    VT_BIT,
     LabelledStrip,
     LabelledWindows,
     StripGenerator,
@@ -34,37 +34,10 @@ from model.waveform.window_features import FEATURE_COUNT, WINDOW
 
 Random = np.random.Generator
 RECORDS = ("100", "208")
-RULE = EpisodeRule(kinds=(2,), begins=0.5, looks=3, keeps=0.3, ends_s=4, slowest=0)
-
-
-def looks(values: list[float]) -> tuple[list[int], list[tuple[float, ...]], list[float]]:
-    """A look a second from 10 s on, whose third score is given."""
-    samples = [(10 + i) * FS for i in range(len(values))]
-    return samples, [(1 - value, 0.0, value, 0.0, 0.0) for value in values], [0.0] * len(values)
-
-
-def test_an_episode_begins_after_enough_looks_in_a_row() -> None:
-    assert detect_episodes(RULE, *looks([0.6, 0.6, 0.4, 0.6, 0.6, 0.4])) == []
-    found = detect_episodes(RULE, *looks([0, 0.6, 0.6, 0.6, 0.6]))
-    assert found == [DetectedEpisode(11 * FS - ONSET_LAG, 13 * FS, 14 * FS)]
-
-
-def test_an_episode_ends_some_time_after_its_last_look() -> None:
-    on, off = [0.9] * 3, [0.0] * 4
-    assert [one.end for one in detect_episodes(RULE, *looks([*on, *off, 0.0, 0.0]))] == [12 * FS]
-    assert len(detect_episodes(RULE, *looks([*on, 0, 0, 0, 0.35, 0, 0, 0, 0.9]))) == 1
-    assert len(detect_episodes(RULE, *looks([*on, *off, *on, *off]))) == 2
-
-
-def test_what_repeats_slowly_is_no_tachycardia() -> None:
-    rule = EpisodeRule(kinds=(1, 2), begins=0.5, looks=2, keeps=0.3, ends_s=4, slowest=100)
-    samples, scores, _ = looks([0.9] * 4)
-    assert detect_episodes(rule, samples, scores, [90.0] * 4) == []
-    assert len(detect_episodes(rule, samples, scores, [110.0] * 4)) == 1
-    assert len(detect_episodes(rule, samples, scores, [0.0] * 4)) == 1
 
 
 def test_episodes_are_compared_by_overlap_and_duration() -> None:
+    """Episodes count as found by overlap; durations, delays and false episodes add up over records."""
     reference = [EpisodeSpan(10 * FS, 20 * FS), EpisodeSpan(50 * FS, 52 * FS)]
     test = [
         DetectedEpisode(12 * FS, 15 * FS, 22 * FS),
@@ -93,6 +66,7 @@ def test_episodes_are_compared_by_overlap_and_duration() -> None:
 
 
 def test_annotated_rhythms_and_runs() -> None:
+    """Rhythms reach to the next annotation or the end; V runs are those that a reader would call VT."""
     notes = read_reference(open_record("208"))
     spans = annotated_rhythms(notes, FS / 360, 1000 * FS)
     assert spans[-1][1] == 1000 * FS
@@ -103,11 +77,12 @@ def test_annotated_rhythms_and_runs() -> None:
 
 
 def test_flutter_teaches_fibrillation_and_what_lies_about_it_nothing() -> None:
+    """Marked flutter is VF, a second on either side of it has no label, and a V run is VT."""
     strip = label_arrhythmia_record("207", 0)
-    assert strip.allowed[45 * FS] == VF
+    assert strip.allowed[45 * FS] == VF_BIT
     assert strip.allowed[round(40.2 * FS)] == 0
-    assert strip.allowed[100 * FS] == ORGANISED
-    assert label_arrhythmia_record("205", 0).allowed[1464 * FS] == VT
+    assert strip.allowed[100 * FS] == ORGANISED_BIT
+    assert label_arrhythmia_record("205", 0).allowed[1464 * FS] == VT_BIT
 
 
 @pytest.mark.parametrize(
@@ -120,7 +95,10 @@ def test_flutter_teaches_fibrillation_and_what_lies_about_it_nothing() -> None:
         made.synthesise_flat_line,
     ],
 )
-def test_what_is_made_up_is_finite_and_the_same_for_a_seed(wave: Callable[[int, Random], NDArray[np.float64]]) -> None:
+def test_synthetic_waveforms_are_finite_and_repeatable(
+    wave: Callable[[int, Random], NDArray[np.float64]],
+) -> None:
+    """Each synthetic waveform has the length that was asked for, finite samples, and the same ones for a seed."""
     for seed in range(20):
         x = wave(10 * FS, np.random.default_rng(seed))
         assert x.shape == (10 * FS,)
@@ -128,7 +106,8 @@ def test_what_is_made_up_is_finite_and_the_same_for_a_seed(wave: Callable[[int, 
         np.testing.assert_array_equal(x, wave(10 * FS, np.random.default_rng(seed)))
 
 
-def test_made_up_fibrillation_has_its_frequencies() -> None:
+def test_synthetic_fibrillation_has_its_frequencies() -> None:
+    """Most of the power of synthetic fibrillation lies between 2.5 and 20 Hz."""
     waves = np.stack([made.synthesise_fibrillation(40 * FS, np.random.default_rng(seed)) for seed in range(20)])
     power = (np.abs(np.fft.rfft(waves, axis=1)) ** 2).sum(axis=0)
     pace = np.fft.rfftfreq(40 * FS, 1 / FS)
@@ -136,6 +115,7 @@ def test_made_up_fibrillation_has_its_frequencies() -> None:
 
 
 def test_beats_follow_each_other_at_the_rate_that_was_asked_for() -> None:
+    """A train of beats at 150 per minute has 100 beats in 40 s."""
     random = np.random.default_rng(0)
     shape = np.exp(-(((np.arange(130) - 30) / 2.0) ** 2))
     x = made.synthesise_beat_train(40 * FS, [shape], rate=150, jitter=0.001, mixed=False, random=random)
@@ -143,6 +123,7 @@ def test_beats_follow_each_other_at_the_rate_that_was_asked_for() -> None:
 
 
 def test_strips_are_the_same_for_a_seed_and_teach() -> None:
+    """Synthetic strips are the same for a seed, of several kinds, and stay finite when they are changed."""
     first, again = (list(StripGenerator(RECORDS, 3).strips(12, seconds=20)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
@@ -154,11 +135,12 @@ def test_strips_are_the_same_for_a_seed_and_teach() -> None:
 
 
 def test_a_window_is_what_its_last_three_seconds_are() -> None:
-    allowed = np.full(20 * FS, ORGANISED, np.uint8)
-    allowed[10 * FS :] = VF
+    """The label of a window is that of its last three seconds, or none if they differ."""
+    allowed = np.full(20 * FS, ORGANISED_BIT, np.uint8)
+    allowed[10 * FS :] = VF_BIT
     found, ends = label_strip_windows(LabelledStrip("x", np.sin(np.arange(20 * FS)), allowed), FS)
     by_end = dict(zip((ends // FS).tolist(), found.allowed.tolist(), strict=True))
-    assert [by_end[end] for end in (10, 11, 12, 13, 14)] == [ORGANISED, 0, 0, VF, VF]
+    assert [by_end[end] for end in (10, 11, 12, 13, 14)] == [ORGANISED_BIT, 0, 0, VF_BIT, VF_BIT]
     assert dict(zip((ends // FS).tolist(), found.weights.tolist(), strict=True))[13] == 0.5
     assert found.numbers.shape == (len(ends), FEATURE_COUNT)
 
@@ -166,7 +148,7 @@ def test_a_window_is_what_its_last_three_seconds_are() -> None:
 def clouds(seed: int = 0) -> LabelledWindows:
     """Three kinds that lie apart, and windows of which it is only known that they are one of two."""
     random = np.random.default_rng(seed)
-    allowed = np.repeat(np.array([ORGANISED, VT, VF, VT | VF], np.uint8), 300)
+    allowed = np.repeat(np.array([ORGANISED_BIT, VT_BIT, VF_BIT, VT_BIT | VF_BIT], np.uint8), 300)
     numbers = random.standard_normal((1200, FEATURE_COUNT)).astype(np.float32)
     for part, place in enumerate((0, 20, 40, 40)):
         numbers[part * 300 : part * 300 + 300, place : place + 20] += 3
@@ -176,10 +158,12 @@ def clouds(seed: int = 0) -> LabelledWindows:
 RECIPE = WaveformRecipe(nets=2, steps=120, batch=128, hidden=(8, 8))
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_known_and_no_more() -> None:
+    """From partial labels the classifier learns kinds that lie apart; the same seed gives the same weights."""
     examples = clouds()
-    judge = WaveformClassifier(fit_waveform_layers(examples, RECIPE, 1), {})
-    said = judge.of(clouds(9).numbers).argmax(axis=1)
+    classifier = WaveformClassifier(fit_waveform_layers(examples, RECIPE, 1), {})
+    said = classifier.classify_features(clouds(9).numbers).argmax(axis=1)
     for part, kind in enumerate(("organised", "VT", "VF", "VF")):
         assert (said[part * 300 : part * 300 + 300] == WAVEFORM_KINDS.index(kind)).mean() > 0.95
     again = fit_waveform_layers(examples, RECIPE, 1)
@@ -187,19 +171,22 @@ def test_it_learns_what_is_known_and_no_more() -> None:
 
 
 def test_kinds_and_sources_are_balanced() -> None:
+    """Windows are drawn by the shares of their kinds, not by their number."""
     drawn = sampling_probabilities(clouds())
     assert drawn.sum() == pytest.approx(1)
     assert drawn[:300].sum() > drawn[600:900].sum() > drawn[300:600].sum() > drawn[900:].sum()
 
 
-def test_a_judge_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
-    judge = WaveformClassifier.load()
-    judge.save(tmp_path / "judge.safetensors")
+def test_a_classifier_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
+    """Weights that were saved and loaded give the same probabilities, to the last bit."""
+    classifier = WaveformClassifier.load()
+    classifier.save(tmp_path / "classifier.safetensors")
     x = np.random.default_rng(0).standard_normal((3, WINDOW)).astype(np.float32)
-    np.testing.assert_array_equal(WaveformClassifier.load(tmp_path / "judge.safetensors")(x), judge(x))
+    np.testing.assert_array_equal(WaveformClassifier.load(tmp_path / "classifier.safetensors")(x), classifier(x))
 
 
 def test_shipped_weights_tell_how_they_were_made() -> None:
+    """The shipped weights name their command, seed, recipe, records and the hash of their data."""
     story = WaveformClassifier.load().story
     assert {"command", "seed", "recipe", "records", "sha256"} <= set(story)
     assert "419" in story["records"]
@@ -223,7 +210,8 @@ def _too_large(tensors: dict[str, NDArray[np.float32]]) -> None:
 
 @pytest.mark.parametrize("harm", [_no_tensor, _other_shape, _not_finite, _too_large])
 def test_harmed_weights_are_refused(tmp_path: Path, harm: Callable[[dict[str, NDArray[np.float32]]], None]) -> None:
-    path = tmp_path / "judge.safetensors"
+    """Weights with a missing, misshapen, infinite or huge tensor are refused."""
+    path = tmp_path / "classifier.safetensors"
     WaveformClassifier.load().save(path)
     tensors = load_file(path)
     from safetensors import safe_open
@@ -236,7 +224,8 @@ def test_harmed_weights_are_refused(tmp_path: Path, harm: Callable[[dict[str, ND
         WaveformClassifier.load(path)
 
 
-def test_what_is_no_judge_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    """Files that are empty, cut, missing or of another kind are refused."""
     for content in (b"", b"\0" * 100, WAVEFORM_WEIGHTS.read_bytes()[:-7]):
         (tmp_path / "x.safetensors").write_bytes(content)
         with pytest.raises(CheckpointError):

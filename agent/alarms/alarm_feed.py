@@ -190,4 +190,4 @@ class AlarmFeed:
 
 
 def _decision_sample(item: Beat | LeadStateChange) -> int:
-    return item.decided if isinstance(item, Beat) else item.sample
+    return item.class_known if isinstance(item, Beat) else item.sample

@@ -1,7 +1,7 @@
 """The alarms of one bed: announced, held back, latched, acknowledged, silenced, over.
 
-The rules say, whenever they see it, that a condition holds, and until when that is to be believed without being seen
-again; or that it is over. The manager makes alarms of that: at most one open alarm of a condition, and none while a
+A rule raises a condition whenever it sees it, with a sample until which that holds without being seen again, or clears
+it. The manager makes alarms of that: at most one open alarm of a condition, and none while a
 worse one of its chain is open.
 """
 
@@ -14,11 +14,11 @@ from agent.core.messages import Alarm, AlarmCondition, Priority
 NO_EXPIRY: Final = 2**62
 """A sample that does not come."""
 MOST_LATCHED = 100
-"""Alarms of a bed that wait for a person; an older one than that waits on disk alone."""
+"""Latched alarms kept of a bed; older ones are on disk only."""
 
 
 class _ActiveCondition:
-    """A condition that holds: since `onset`, believed through sample `until`; its alarm once it is announced."""
+    """A condition that holds since `onset`, through sample `until` unless extended; its alarm once announced."""
 
     __slots__ = ("alarm", "onset", "text", "until")
 
@@ -56,14 +56,14 @@ class AlarmManager:
         self._bed = self._run = ""
         self._at_s = 0.0
         self.sample = 0
-        """How far the bed is; what is announced or over now is so at this sample."""
+        """The present sample of the bed: alarms are announced and over at it."""
         self.open: dict[AlarmCondition, _ActiveCondition] = {}
         self._held_back: dict[AlarmCondition, _ActiveCondition] = {}
         self._latched: list[Alarm] = []
         self._past: dict[AlarmCondition, tuple[int, int]] = {}
         """Onset and end of the latest alarm of each condition in this run."""
         self._due = NO_EXPIRY
-        """Nothing runs out up to this sample."""
+        """No condition expires up to this sample."""
         self._freed = self._changed = False
         self._results: list[Alarm] = []
         self.silenced_until_s = 0.0
@@ -73,17 +73,17 @@ class AlarmManager:
         self.rhythm = ""
 
     def start(self, bed: str, run: str, first: int) -> None:
-        """A new run from sample `first` on: what is open of the old one is over; what is latched stays."""
+        """Begin a run at sample `first`: open alarms of the one before are over, latched ones stay."""
         self._end_all()
         self._bed, self._run, self.sample = bed, run, first
         self._past = {}
 
     def close(self) -> None:
-        """The run is over, and everything with it."""
+        """End the run, and every open alarm with it."""
         self._end_all()
 
     def advance_to(self, sample: int, at_s: float) -> None:
-        """The bed has come to `sample`: what was not seen again in time is over."""
+        """Advance to `sample`: conditions that were not seen again in time are over."""
         self._at_s = at_s
         if sample > self.sample:
             self.sample = sample
@@ -91,9 +91,9 @@ class AlarmManager:
                 self._run_out()
 
     def raise_or_extend(self, condition: AlarmCondition, onset: int, until: int, text: str | None) -> None:
-        """A condition holds since `onset`, and is believed to through sample `until`.
+        """Raise a condition that holds since `onset`, or extend it through sample `until`.
 
-        `text`: its reason in words; None leaves an open alarm its words.
+        `text` is its reason in words; None leaves an open alarm its words.
         """
         active = self.open.get(condition) or self._held_back.get(condition)
         if active is not None:
@@ -120,7 +120,7 @@ class AlarmManager:
         return condition in self.open or condition in self._held_back
 
     def clear(self, condition: AlarmCondition, sample: int | None = None) -> None:
-        """A condition is known to be over, since `sample` where that was earlier."""
+        """Clear a condition, at `sample` if that was earlier than now."""
         active = self.open.pop(condition, None)
         if active is not None:
             self._end(condition, active, self.sample if sample is None else min(sample, self.sample))
@@ -128,7 +128,8 @@ class AlarmManager:
             self._held_back.pop(condition, None)
 
     def apply_by_clock(self, condition: AlarmCondition, sample: int, at_s: float, text: str) -> None:
-        """A condition that the clock tells holds for `text`, or with "" is over, at `sample`; nothing else changes."""
+        """Raise a condition detected by the wall clock, or with empty `text` clear it; all other alarms stay
+        untouched."""
         here, self.sample, self._at_s = self.sample, sample, at_s
         if text:
             self.raise_or_extend(condition, sample, NO_EXPIRY, text)
@@ -137,7 +138,7 @@ class AlarmManager:
         self.sample = here
 
     def lose_sight(self, until: int) -> None:
-        """Nothing is seen of the heart: its alarms stand through `until` at most, what was held back is forgotten."""
+        """Let the heart's alarms expire by `until`, since nothing is seen of it; forget what was held back."""
         self._held_back.clear()
         for condition, active in self.open.items():
             if not CONDITION_SPECS[condition].technical and active.until > until:
@@ -146,7 +147,7 @@ class AlarmManager:
             self._due = until
 
     def suspend(self) -> None:
-        """Noise or fibrillation: what only the beats say is not announced any more."""
+        """Announce nothing that rests on beats alone: there is noise or fibrillation."""
         for condition in [held for held in self._held_back if held not in NOISE_PROOF]:
             del self._held_back[condition]
 
@@ -155,7 +156,7 @@ class AlarmManager:
         return None if now_s < self.silenced_until_s else self.loudest
 
     def acknowledge(self, now_s: float) -> None:
-        """A person has seen all alarms that were announced: they are silent, and those that are over go."""
+        """Acknowledge all announced alarms: they are silent, and those that are over disappear."""
         for active in self.open.values():
             if active.alarm is not None and active.alarm.acknowledged_s is None:
                 active.alarm = replace(active.alarm, acknowledged_s=now_s)
@@ -165,7 +166,7 @@ class AlarmManager:
         self._latched.clear()
 
     def take(self) -> list[Alarm]:
-        """What has changed since the last time; what was held back by something that is over now is announced."""
+        """Return the alarms that changed since the last call, after announcing what nothing worse holds back now."""
         if self._freed:
             self._freed = False
             for condition in sorted(self._held_back, key=SCREEN_ORDER.__getitem__):
@@ -220,7 +221,7 @@ class AlarmManager:
         self._due = NO_EXPIRY
 
     def _run_out(self) -> None:
-        """What was not seen again is over; then the next sample at which something runs out is known."""
+        """End the conditions that expired, and find the next sample at which one does."""
         for condition in [name for name, active in self._held_back.items() if active.until < self.sample]:
             del self._held_back[condition]
         gone = [(active.until, name) for name, active in self.open.items() if active.until < self.sample]
@@ -234,7 +235,7 @@ class AlarmManager:
         self._changed = True
 
     def _refresh(self) -> None:
-        """What is to be seen and heard, after a change."""
+        """Work out again what is shown and sounds, after a change."""
         shown: dict[AlarmCondition, Alarm] = {alarm.condition: alarm for alarm in self._latched}
         for condition, active in self.open.items():
             if active.alarm is not None and WORSE_CONDITIONS[condition].isdisjoint(self.open):
@@ -255,7 +256,7 @@ class AlarmManager:
 
 
 def _alarm_urgency(alarm: Alarm) -> int:
-    """Priority first, then what nobody has seen, what goes on, and the heart before the cable."""
+    """Rank an alarm: by priority, then unacknowledged, then active, then the heart before the signal."""
     unseen, active = alarm.acknowledged_s is None, alarm.ended is None
     return (
         8 * PRIORITY_RANK[alarm.priority] + 4 * unseen + 2 * active + (not CONDITION_SPECS[alarm.condition].technical)

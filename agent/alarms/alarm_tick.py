@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 from agent.analysis.rhythm_windows import WindowScores
 
-ORGANISED, VT, VF, NOISE, ASYSTOLE = range(5)
-"""Places of the classes in the scores of a window."""
-
 
 @dataclass(frozen=True, slots=True)
 class AlarmTick:

@@ -81,7 +81,7 @@ class BedAlarmRules:
     def beat(self, beat: Beat, at_s: float) -> list[Alarm]:
         """Take the next beat, in the order of decision."""
         technical = self._technical
-        self.manager.advance_to(beat.decided, at_s)
+        self.manager.advance_to(beat.class_known, at_s)
         self._asystole.beat(beat, technical.suspended)
         if not technical.suspended and not technical.blind:
             if "ventricular fibrillation" in self.manager.open:

@@ -1,6 +1,6 @@
-"""Ventricular beats: runs and tachycardia, couplets, bigeminy and trigeminy, R-on-T, and how many a minute.
+"""Ventricular ectopy: runs and tachycardia, couplets, bigeminy and trigeminy, R-on-T, and V beats a minute.
 
-What counts is the class of each beat: V or not V.
+These rules know only whether a beat is of class V, its RR interval, and the heart rate.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ ALL_LABELS = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class _EctopicPattern:
-    """`cycles` of a rhythm, `beats` together: 1 in `bits` for each V beat, the newest the lowest."""
+    """`cycles` of a rhythm, `beats` in all. `bits` has a 1 for each V beat; the newest beat is the lowest bit."""
 
     condition: AlarmCondition
     words: str
@@ -33,7 +33,7 @@ class _EctopicPattern:
 
 
 class EctopyRule:
-    """The rules of one bed."""
+    """The rules of ventricular ectopy of one bed."""
 
     __slots__ = (
         "_before",
@@ -56,7 +56,7 @@ class EctopyRule:
 
     def __init__(self, config: AlarmConfig, manager: AlarmManager, waves: VfVtRule) -> None:
         self._config, self._manager, self._vf_vt = config, manager, waves
-        self._hold, self._lost = round(config.hold_s * FS), round(config.lost_s * FS)
+        self._hold, self._lost = round(config.event_display_s * FS), round(config.lost_s * FS)
         self._bigeminy = _build_pattern(2, config.bigeminy_cycles)
         self._trigeminy = _build_pattern(3, config.trigeminy_cycles)
         kept = max(config.vt_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)
@@ -65,16 +65,17 @@ class EctopyRule:
         self.interrupt()
 
     def interrupt(self) -> None:
-        """Nothing reaches back over this: no run, no pattern, no count."""
+        """Let no run, pattern or count reach back over an interruption."""
         self._peaks.clear()
         self._labels, self._known = 0, 0
-        """The latest beats as bits, 1 for V, the newest the lowest, and how many beats they are."""
+        """The latest beats as bits, 1 for V, the newest the lowest; and the number of them."""
         self._run, self._others = 0, 0
         """V beats of the latest run, and beats that are not V since."""
         self._before: float | None = None
         """Mean RR interval in seconds before this beat."""
         self._early: tuple[int, float] | None = None
-        """A V beat on the T wave, of which the next beat decides: its sample and the mean RR interval before it."""
+        """A V beat that may be on the T wave, until the next beat decides: its sample, the mean RR interval before
+        it."""
         self._last_early: int | None = None
         self._tachycardia_until = -1
         """Through which sample the run is believed to be tachycardia."""
@@ -87,7 +88,7 @@ class EctopyRule:
         self._labels = (self._labels << 1 | ventricular) & ALL_LABELS
         self._known += 1
         if ventricular:
-            late = beat.rr_s is not None and beat.rr_s > self._config.pause_s  # an escape beat is in no row
+            late = beat.rr_s is not None and beat.rr_s > self._config.pause_s  # an escape beat belongs to no run
             self._run = 1 if self._others or late else self._run + 1
             self._others = 0
             self._peaks.append(beat.sample)
@@ -110,11 +111,11 @@ class EctopyRule:
         return self._manager.sample + self._hold
 
     def _rate(self, beats: int) -> int:
-        """Beats a minute over the latest V beats."""
+        """Return the beats a minute of the latest V beats."""
         return round(60 * FS * (beats - 1) / max(1, self._peaks[-1] - self._peaks[-beats]))
 
     def _runs(self) -> None:
-        """Tachycardia: enough V beats in a row, fast enough. A run: at least three, and not that."""
+        """Raise tachycardia for `vt_beats` fast V beats in a row, else a run for `v_run_beats`."""
         config, manager, run = self._config, self._manager, self._run
         if run < config.v_run_beats:
             return
@@ -140,7 +141,7 @@ class EctopyRule:
                 self._manager.clear("ventricular tachycardia")
 
     def _patterns(self) -> None:
-        """Each V beat after one, or two, that are not V, and that several times over."""
+        """Raise bigeminy or trigeminy: a V beat after each one or two others, several cycles in a row."""
         for pattern in (self._bigeminy, self._trigeminy):
             if self._known >= pattern.beats and self._labels & pattern.mask == pattern.bits:
                 self._manager.raise_or_extend(
@@ -148,7 +149,7 @@ class EctopyRule:
                 )
 
     def _count(self, sample: int) -> None:
-        """V beats in the minute up to this one; over once no more than the lower limit are left in it."""
+        """Raise a high number of V beats in the last minute, until it falls to the lower limit."""
         most, fewest, peaks = self._config.v_most_per_min, self._config.v_end_per_min, self._peaks
         many = len(peaks) > most and peaks[-most - 1] > sample - MINUTE_SAMPLES
         if many or (len(peaks) > fewest and self._manager.holds("V rate high")):
@@ -158,13 +159,13 @@ class EctopyRule:
             )
 
     def _prematurity(self, beat: Beat) -> None:
-        """A V beat so early that it may fall on the T wave, where the rate is slow enough to tell."""
+        """Note a V beat so early that it may fall on the T wave, if the rate is slow enough to tell."""
         mean, share = self._before, self._config.r_on_t_share
         if mean is not None and 60 / mean < self._config.r_on_t_most_bpm and beat.rr_s is not None:
             self._early = (beat.sample, mean) if beat.rr_s < share * mean else None
 
     def _after_early(self, beat: Beat) -> None:
-        """With a pause after it, or another one not long ago, it was R-on-T."""
+        """Raise R-on-T for an early V beat with a pause after it, or with another one not long ago."""
         assert self._early is not None
         (sample, mean), self._early = self._early, None
         paused = beat.rr_s is not None and beat.rr_s >= self._config.r_on_t_pause * mean
@@ -175,7 +176,7 @@ class EctopyRule:
 
 
 def _build_pattern(length: int, cycles: int) -> _EctopicPattern:
-    """`cycles` times over, beats that are not V and one that is, `length` together."""
+    """Return the pattern of `cycles` cycles of `length` beats, the last of each V."""
     condition: AlarmCondition = "bigeminy" if length == 2 else "trigeminy"
     bits = sum(1 << length * cycle for cycle in range(cycles))
     return _EctopicPattern(

@@ -1,4 +1,4 @@
-"""The conditions that are alarmed, the worst first, and which of them hide which."""
+"""The alarm conditions, the worst first, and the chains in which a worse one hides others."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from agent.core.messages import AlarmCondition, Priority
 
 @dataclass(frozen=True, slots=True)
 class ConditionSpec:
-    """What a condition is.
+    """What kind of condition it is.
 
-    `technical`: of the signal, not of the heart. `moment`: it happens rather than lasts, so it is shown for a while and
-    is not made up for once a worse condition is over. `rhythm`: its name where it is a rhythm.
+    `technical`: of the signal, not of the heart. `moment`: it happens rather than lasts, so it is shown for a while,
+    and not announced late, when a worse condition is over. `rhythm`: the name of the rhythm, if it is one.
     """
 
     priority: Priority
@@ -41,7 +41,7 @@ CONDITION_SPECS: dict[AlarmCondition, ConditionSpec] = {
     "V rate high": ConditionSpec("low"),
     "gaps": ConditionSpec("low", technical=True),
 }
-"""In the order in which alarms stand on the screen."""
+"""In the order of the screen."""
 
 ConditionChain = tuple[tuple[AlarmCondition, ...], ...]
 RATE_CHAIN: ConditionChain = (
@@ -58,11 +58,11 @@ ECTOPY_CHAIN: ConditionChain = (
     ("R-on-T", "bigeminy", "trigeminy", "V rate high"),
 )
 NOISE_PROOF: frozenset[AlarmCondition] = frozenset(("asystole", "ventricular fibrillation", "ventricular tachycardia"))
-"""Conditions that the judge of the waveform may announce while noise suspends the others."""
+"""Conditions that the waveform classifier may announce while noise suspends the others."""
 
 
 def _worse_conditions(condition: AlarmCondition) -> frozenset[AlarmCondition]:
-    """What stands above a condition in its chains."""
+    """Return the conditions above a condition in its chains."""
     above: set[AlarmCondition] = set()
     for chain in (RATE_CHAIN, ECTOPY_CHAIN):
         for place, link in enumerate(chain):

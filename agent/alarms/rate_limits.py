@@ -1,4 +1,4 @@
-"""Heart rate over and under its limits, and far over and under them."""
+"""Heart rate above and below its limits, and extreme ones."""
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.core.config import AlarmConfig
@@ -7,7 +7,7 @@ from model.records.resample import FS
 
 
 class RateRule:
-    """The limits of one bed. The rate is the one that is shown (`agent.analysis.rate_tracker`)."""
+    """The rate limits of one bed. The rate is the one that is shown (`agent.analysis.rate_tracker`)."""
 
     __slots__ = (
         "_all",
@@ -23,7 +23,7 @@ class RateRule:
     )
 
     def __init__(self, config: AlarmConfig, intervals: int, manager: AlarmManager) -> None:
-        """`intervals`: how many the shown rate is the mean of."""
+        """Make the limits; the shown rate is the mean of `intervals` RR intervals."""
         self._manager, self._all = manager, intervals
         low, high = config.rate_low_bpm, config.rate_high_bpm
         very_high, very_low = extreme_rate_limits(config)
@@ -38,16 +38,16 @@ class RateRule:
         self._least = config.rate_least_intervals
         self._ends = round(config.rate_end_s * FS)
         self._intervals = 0
-        """RR intervals since rates began anew."""
+        """RR intervals since the rate began again; negative while fibrillation is still in the mean."""
         self._stands = False
-        """Whether one of the alarms may stand."""
+        """Whether one of the alarms may be open."""
 
     def interrupt(self) -> None:
-        """No RR interval reaches back over this."""
+        """Let no RR interval reach back over an interruption."""
         self._intervals = 0
 
     def disbelieve(self) -> None:
-        """The intervals so far are none of heart beats: until the rate is of later ones alone it says nothing."""
+        """Discard intervals measured during fibrillation: no rate alarm until the mean contains later ones only."""
         self._intervals = self._least - self._all
 
     def beat(self, beat: Beat) -> None:
@@ -95,7 +95,7 @@ def extreme_rate_limits(config: AlarmConfig) -> tuple[float, float]:
 def _rate_limit_text(
     rate: float, limit: float, sign: int, condition: AlarmCondition, manager: AlarmManager
 ) -> str | None:
-    """The rate beside its limit, with as many digits as tell them apart; None where the alarm has its words."""
+    """Say the rate beside its limit, with as many digits as tell them apart; None if the alarm has its words."""
     if condition in manager.open:
         return None
     digits = next((digits for digits in range(3) if f"{rate:.{digits}f}" != f"{limit:.{digits}f}"), 3)

@@ -23,18 +23,18 @@ from model.records.resample import FS
 class BeatCandidate:
     """A candidate that is ready for the net. All samples at 125 Hz.
 
-    `sample` is its R peak, `length` the samples that belong to it, `decided` the last sample that its class waits for,
-    `found` the last one that the R peak itself waited for. `score` is what the detector gave it, `cluster` the
-    patient's cluster of such beats (-1: none) and whether that is `new`, `noise` the level of noise around it
+    `sample` is its R peak, `length` the samples that belong to it, `class_known` the last sample that its class waits
+    for, `r_peak_known` the last one that the R peak itself waited for. `score` is what the detector gave it, `cluster`
+    the patient's cluster of such beats (-1: none) and whether that is `new`, `noise` the level of noise around it
     (`agent.analysis.beat_context`).
     """
 
     row: int
     sample: int
     length: int
-    decided: int
+    class_known: int
     rr_s: float | None
-    found: int
+    r_peak_known: int
     score: float = 1.0
     cluster: int = -1
     new: bool = True
@@ -88,7 +88,7 @@ class BeatCutter:
         ready = []
         for row in rows:
             waiting, head = self._rows[row].waiting, self._ring.head[row]
-            while waiting and waiting[0].decided < head:
+            while waiting and waiting[0].class_known < head:
                 ready.append(waiting.popleft())
         return ready, self._inputs(ready)
 
@@ -98,7 +98,7 @@ class BeatCutter:
             self._take_peak(peak)
         head = int(self._ring.head[row])
         waiting = self._rows[row].waiting
-        rest = [replace(one, length=min(one.length, head - one.sample), decided=head - 1) for one in waiting]
+        rest = [replace(one, length=min(one.length, head - one.sample), class_known=head - 1) for one in waiting]
         waiting.clear()
         return rest, self._inputs(rest)
 

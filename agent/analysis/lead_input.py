@@ -1,7 +1,7 @@
-"""Where the samples of one bed come in: one lead, in millivolts, at 125 Hz, in unbroken stretches.
+"""The input of one bed: one lead of its chunks, in millivolts, at 125 Hz, in unbroken blocks.
 
-A chunk in becomes stretches out; where samples are missing (a gap of the link, or counts without a value) the stretch
-ends and a `Gap` says so. Nothing is ever interpolated over.
+Samples that are missing (a gap of the link, or counts without a value) end a stretch, and a `Gap` follows. Nothing is
+ever interpolated.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from model.records.resample import FS, Resampler, resampling_delay_s, resampling
 from model.records.wfdb_records import default_lead
 
 MOST_MILLIVOLTS = 1e4
-"""Ten volts: no electrode gives more, and what a device says beyond that would run over in the filters."""
+"""Ten volts: no electrode gives more, and larger values would overflow in the filters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class SampleBlock:
 
 
 class LeadInput:
-    """The way in for one run of one bed. Raises StreamError where the stream cannot be monitored."""
+    """The input of one run of one bed. Raises StreamError if the stream cannot be monitored."""
 
     def __init__(self, chunk: Chunk, wanted_lead: str) -> None:
         names = tuple(lead.name for lead in chunk.leads)

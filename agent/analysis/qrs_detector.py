@@ -27,7 +27,7 @@ RELEARN_AFTER, RELEARN_ALWAYS_AFTER = 375, 1000
 RELEARN_REACH = 150
 """A candidate that has been known for more samples than this is not reported as a beat when levels are learnt again."""
 FOLLOWER_SAMPLES = 36
-"""A candidate within so many samples may show that the one before it was a P wave: 288 ms."""
+"""Samples within which a larger candidate shows that the one before it was a P wave: 288 ms."""
 T_WAVE_END, T_WAVE_LENGTH = 56, 25
 """From 450 ms down to 250 ms after a beat, a candidate is ever more likely its T wave."""
 LEVEL_BEATS = 12
@@ -195,7 +195,7 @@ class _AdaptiveThresholds:
             self._reject(candidate, score, now, peaks)
 
     def advance_to(self, now: int, peaks: list[RPeak]) -> None:
-        """Do what was due before sample `now`."""
+        """Do what was due before sample `now`: settle a doubtful candidate, learn the levels."""
         while self.deadline < now:
             due = self.deadline
             if self._doubtful:
@@ -215,13 +215,15 @@ class _AdaptiveThresholds:
             self._settle(None, now, peaks)
 
     def _score(self, candidate: _QrsCandidate) -> float:
-        """Log-odds that the candidate is a beat, as far as the past can tell."""
+        """Return the log-odds that the candidate is a beat, as far as the past can tell."""
         score = BIAS + SIZE * (candidate.size - self._beat_level)
         score += CONTRAST * min(MOST_CONTRAST, candidate.size - self._noise_level)
         if self._last:
             since = candidate.known - self._last.known
+            # A T wave follows its R peak by 250 to 450 ms; what comes that soon is more likely one than another beat.
             if since < T_WAVE_END:
                 score += T_WAVE * min(1.0, (T_WAVE_END - since) / T_WAVE_LENGTH)
+            # Earlier than all but one of the latest intervals: a P or T wave rather than an ectopic beat.
             if since < 0.9 * self._shortest:
                 score += EARLY * min(MOST_EARLY, 0.9 - since / self._shortest)
         return score
@@ -231,6 +233,7 @@ class _AdaptiveThresholds:
         assert self._doubtful
         candidate, score = self._doubtful
         self._doubtful = None
+        # A P wave is followed by its QRS complex within 300 ms; a small QRS complex is not.
         if follower and follower.known - candidate.known <= FOLLOWER_SAMPLES:
             score += FOLLOWED * min(MOST_FOLLOWED, max(0.0, follower.size - candidate.size + 1.5))
         if score > 0:
@@ -242,7 +245,7 @@ class _AdaptiveThresholds:
         peaks.append(RPeak(self._row, candidate.sample, now, score))
         if self._last:
             self._intervals = [*self._intervals[1 - LEVEL_BEATS :], candidate.known - self._last.known]
-            # The second shortest: where some beats come early, an early beat is no surprise.
+            # The second shortest: if some beats come early, an early beat is no surprise.
             self._shortest = sorted(self._intervals)[1] if len(self._intervals) > 2 else 0
         self._last = candidate
         self._beats = [*self._beats[1 - LEVEL_BEATS :], candidate.size]

@@ -1,4 +1,4 @@
-"""The signal side of the detector: from millivolts to bumps, each a place where a QRS complex may be.
+"""The signal side of the QRS detector: from millivolts to candidates, local maxima of the QRS energy.
 
 Every filter is a short sum of shifted copies of the signal, so it is exact in any chunking and its delay is constant.
 Arrays stand time first, (samples, beds): then one operation runs over all beds at once.
@@ -16,14 +16,14 @@ TAP_SPAN = 4
 ENERGY_WINDOW = 8
 """Energy is summed over this many samples: 64 ms, the width of a narrow QRS complex."""
 MAXIMUM_REACH = 18
-"""A bump is higher than all energy this many samples before, and not lower than any as many after: 144 ms."""
+"""A candidate exceeds all energy this many samples before it, and none as many after exceeds it: 144 ms."""
 LEAST_ENERGY_MV = 0.04
-"""Least energy of a bump in millivolts: about what a QRS complex of 0.02 mV leaves. Below is digital silence."""
+"""Least energy of a candidate in mV: about that of a QRS complex of 0.02 mV. Below is digital silence."""
 _TAPS = 2 * TAP_SPAN + 5 + ENERGY_WINDOW
 _BEFORE, _AFTER = 35, 10
-"""The signal from so many samples before a bump to so many after, its baseline and R peak."""
+"""Samples before and after a candidate that its baseline and R peak are looked for in."""
 _FIRST_R, _LAST_R = 17, 32
-"""Part of that stretch in which the R peak may lie."""
+"""First and last of these samples that may be the R peak."""
 _TAPER = 1 - 0.2 * ((np.arange(_FIRST_R, _LAST_R + 1) - _BEFORE + 10.5) / 12) ** 2
 _KEPT = _BEFORE + MAXIMUM_REACH + 1
 
@@ -32,8 +32,8 @@ _KEPT = _BEFORE + MAXIMUM_REACH + 1
 class QrsCandidates:
     """Local maxima of the QRS energy, ordered in time, as arrays (k,).
 
-    `column` which of the pushed rows; `known` the sample that made the bump certain and `peak` the R peak it would
-    have, both counted from the first pushed sample; `height` its energy in millivolts.
+    `column`: which of the pushed rows. `known`: the sample that made the candidate certain, and `peak`: the R peak that
+    it would have, both counted from the first pushed sample. `height`: its energy in millivolts.
     """
 
     column: NDArray[np.intp]
@@ -52,7 +52,7 @@ class QrsCandidateFinder:
         self._any_fresh = True
 
     def grow(self, rows: int) -> None:
-        """Make room for beds up to `rows`; state is kept."""
+        """Make room for `rows` rows. Those that are there stay as they are."""
         more = max(0, rows - len(self._fresh))
         self._signal = np.pad(self._signal, ((0, 0), (0, more)))
         self._energy = np.pad(self._energy, ((0, 0), (0, more)))
@@ -60,16 +60,16 @@ class QrsCandidateFinder:
         self._any_fresh = True
 
     def restart(self, row: int) -> None:
-        """Forget all of a bed: its next sample is taken as its past, so that it makes no step."""
+        """Forget the past of a bed: its next sample takes its place, so that the filters see no step."""
         self._energy[:, row] = 0
         self._fresh[row] = self._any_fresh = True
 
     def last(self, row: int) -> float:
-        """The last sample of a bed, millivolts."""
+        """Return the last sample of a bed in millivolts."""
         return float(self._signal[-1, row])
 
     def push(self, rows: NDArray[np.intp], x: FloatArray) -> QrsCandidates | None:
-        """Take the next samples (len(rows), n) of beds `rows`; return the bumps that they make certain, if any."""
+        """Take the next samples `x` (rows, n) float32 mV of `rows` (rows,); return the candidates they make certain."""
         new = x.T
         if self._any_fresh:
             self._start(rows, new[0])
@@ -99,7 +99,7 @@ class QrsCandidateFinder:
 
 
 def qrs_energy(x: FloatArray) -> FloatArray:
-    """Envelope of the band-passed signal, summed over 64 ms: (n, beds) mV to (n - 20, beds)."""
+    """Return the envelope of the band-passed signal, summed over 64 ms: (n, beds) mV to (n - 20, beds)."""
     slope = x[TAP_SPAN:] - x[:-TAP_SPAN]
     smooth = slope[1:] + slope[:-1]
     band = smooth[TAP_SPAN:] - smooth[:-TAP_SPAN]
@@ -114,7 +114,7 @@ def qrs_energy(x: FloatArray) -> FloatArray:
 
 
 def find_local_maxima(energy: FloatArray) -> NDArray[np.bool_]:
-    """Whether sample REACH + i of (2 REACH + n, beds) is a bump, as (n, beds)."""
+    """Return whether sample REACH + i of `energy` (2 REACH + n, beds) is a local maximum, as (n, beds)."""
     n = len(energy) - 2 * MAXIMUM_REACH
     highest = energy  # of windows of 1, 2, 4, 8, 16 and at last REACH samples
     for step in (1, 2, 4, 8, 2):
@@ -127,10 +127,10 @@ def find_local_maxima(energy: FloatArray) -> NDArray[np.bool_]:
 
 
 def _locate_r_peaks(signal: FloatArray, known: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Place of the R peak of each bump, counted from the first new sample.
+    """Return the R peak of each candidate, counted from the first new sample.
 
-    It is the largest deviation from the mean of the surroundings, where upward counts 1.5 times: the annotators of the
-    MIT-BIH database, too, prefer R to a slightly deeper S.
+    It is the largest deviation from the mean around it. Upward counts 1.5 times: the annotators of the MIT-BIH database
+    prefer R to a slightly deeper S, too.
     """
     start = known + (_KEPT - MAXIMUM_REACH - _BEFORE)
     stretch = signal[start[:, None] + np.arange(_BEFORE + _AFTER + 1), column[:, None]].astype(np.float64)

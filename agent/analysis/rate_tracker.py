@@ -1,7 +1,7 @@
 """Heart rate, variability and counts of every bed, beat by beat.
 
 The heart rate is that of bedside monitors: the mean of the last 12 RR intervals, of the last 4 alone where the heart is
-slow, so that it follows a slow heart as quickly as a fast one. A silence so long that no rate is shown in it is no RR
+slow, so that it follows a slow heart as quickly as a fast one. A silence of `standstill_s` or more is not an RR
 interval: the rate begins again behind it.
 
 RMSSD and SDNN after Task Force 1996 (doi:10.1161/01.CIR.93.5.1043): over NN intervals, those between two consecutive
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from agent.analysis.stage import Interruption, RunStart
 from agent.core.config import RhythmConfig
-from agent.core.messages import Beat, RhythmSummary
+from agent.core.messages import Beat
+from agent.core.views import RhythmSummary
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 from model.rhythm.hrv import measure_rmssd, measure_sdnn
@@ -69,10 +70,10 @@ class RateTracker:
         if beat.rr_s is not None:
             state.rr_s.append(beat.rr_s)
             normal = state.last is not None and state.last.label == beat.label == "N"
-            state.nn_s.append(beat.rr_s if normal and beat.rr_s < self._config.pause_s else np.nan)
+            state.nn_s.append(beat.rr_s if normal and beat.rr_s < self._config.standstill_s else np.nan)
             state.variability = None
         state.last = beat
-        return self.heart_rate(row, beat.decided)
+        return self.heart_rate(row, beat.class_known)
 
     def interval(self, row: int, sample: int) -> float | None:
         """Return the seconds from the last beat of a row to `sample`; None before the first and after a break."""
@@ -82,7 +83,7 @@ class RateTracker:
     def heart_rate(self, row: int, now: int) -> float | None:
         """Return the beats a minute at sample `now`; None before two beats and after a pause."""
         state = self._rows[row]
-        if state.last is None or not state.rr_s or now - state.last.sample > self._config.pause_s * FS:
+        if state.last is None or not state.rr_s or now - state.last.sample > self._config.standstill_s * FS:
             return None
         return mean_heart_rate(state.rr_s, self._config)
 
@@ -107,7 +108,7 @@ def mean_heart_rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None
     Only intervals since the last pause count: the latest `rate_intervals` of them, or the latest `slow_intervals` if
     `slow_least` of those are longer than `slow_s`.
     """
-    since = list(takewhile(lambda interval: interval < config.pause_s, reversed(rr_s)))
+    since = list(takewhile(lambda interval: interval < config.standstill_s, reversed(rr_s)))
     latest, slow = since[: config.rate_intervals], since[: config.slow_intervals]
     if sum(interval > config.slow_s for interval in slow) >= config.slow_least:
         latest = slow

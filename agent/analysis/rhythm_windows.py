@@ -89,7 +89,7 @@ class RhythmWindows:
         ]
         if whole.any():
             which, ends = which[whole], ends[whole]
-            result = self._classifier.judge(self._ring.windows(which, ends - WINDOW, WINDOW))
+            result = self._classifier.classify_windows(self._ring.windows(which, ends - WINDOW, WINDOW))
             columns = (which, ends, result.probabilities, result.height, result.rate)
             windows += [
                 WindowScores(row, end, tuple(scores), height, rate or None)

@@ -125,8 +125,8 @@ def play_demo(
     run_demo(settings, options, "record", record, "--start", str(start), "--loop")
 
 
-app.command("train")(training.train_net)
-app.command("train-live")(training.train_live_net)
+app.command("train")(training.start_training)
+app.command("train-live")(training.start_live_training)
 
 
 @app.command("evaluate")
@@ -213,11 +213,11 @@ def export_weights(
     ] = False,
     config: ConfigFileOption = None,
 ) -> None:
-    """Write weights as ONNX, checked against PyTorch on the test beats."""
+    """Write weights as ONNX, the live monitor's net too, compared with PyTorch on all of their test side."""
     settings = configuration.override_config(configuration.load_config(config), "monitor", weights=weights)
     from agent.cli.models import show_export
 
-    show_export(settings.monitor.weights, out, int8)
+    show_export(settings.monitor.weights, settings.signal, out, int8)
 
 
 @keys_app.command("new")
@@ -271,11 +271,12 @@ def convert_to_file(
         typer.Argument(metavar="RECORDING", help="A recording, the folder of a bed in it, or one WFDB record of it."),
     ],
     out: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .edf (EDF+), .csv or .jsonl.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
 ) -> None:
     """Write a recording as EDF+, CSV or JSON lines."""
     from agent.export.convert import convert_recording
 
-    convert_recording(recording, out)
+    convert_recording(recording, out, overwrite=force)
 
 
 @config_app.command("show")

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.tables import print_table
+from agent.core.config import SignalConfig
+from agent.training.live_export import build_live_sides, export_live_net
 from model.beats import dataset
 from model.errors import ConfigError
 from model.nets import checkpoint
@@ -34,22 +36,33 @@ def show_models(default: str, as_json: bool) -> None:
         print_table(build_checkpoint_tables(summaries, default))
 
 
-def show_export(weights: str, out: Path | None, int8: bool) -> None:
-    """Write a checkpoint, by name or path, as ONNX and print how well it agrees on the test beats."""
+def show_export(weights: str, signal: SignalConfig, out: Path | None, int8: bool) -> None:
+    """Write a checkpoint, by name or path, as ONNX and print how well it agrees with PyTorch on the test side.
+
+    Raises ConfigError or CheckpointError.
+    """
     require_onnx_packages()
     if out is not None and out.suffix != ".onnx":
         raise ConfigError(f"cannot write {out}: give a file name that ends in .onnx (--out)")
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     path = checkpoint.find_checkpoint(weights)
-    card = checkpoint.load_beat_net(path, torch.device("cpu"))[1]
+    card = checkpoint.load_checkpoint(path, torch.device("cpu"))[1]
     out = out or Path(f"{path.stem}.int8.onnx" if int8 else f"{path.stem}.onnx")
-    with console.status("building the data set"):
-        beats = split_by_card(card, dataset.load_beat_set())
-    with console.status(f"comparing ONNX with PyTorch on {len(beats.test):,} test beats"):
-        agreement = export_onnx(path, out, beats, int8)
+    if card.kind == "context":
+        subject = "candidates of the detector on the test records"
+        with console.status("running the test records through the detector"):
+            sides, candidates = build_live_sides(card, signal, int8)
+        with console.status(f"comparing ONNX with PyTorch on {len(candidates.labels):,} {subject}"):
+            agreement = export_live_net(path, out, sides, candidates, int8)
+    else:
+        subject = "test beats"
+        with console.status("building the data set"):
+            sides = split_by_card(card, dataset.load_beat_set())
+        with console.status(f"comparing ONNX with PyTorch on {len(sides.test):,} {subject}"):
+            agreement = export_onnx(path, out, sides, int8)
     precision = "int8" if int8 else "float32"
     console.print(build_agreement_table(agreement, precision, path.stat().st_size, out.stat().st_size))
-    console.print(f"{agreement.beats:,} test beats, {_protocol_sentence(card.training.get('protocol'))}", markup=False)
+    console.print(f"{agreement.beats:,} {subject}, {_protocol_sentence(card.training.get('protocol'))}", markup=False)
     console.print(
         f"{agreement.other_class} get another class; largest difference of a score {agreement.largest_difference:.2g}"
     )

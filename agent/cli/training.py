@@ -12,7 +12,7 @@ from agent.cli.options import ConfigFileOption, DeviceOption, SeedOption
 from agent.core import config as configuration
 
 
-def train_net(
+def start_training(
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +61,7 @@ def train_net(
     show_training(settings, TrainingOptions(run or Path("runs") / name, name, _command_line(), fold, tensorboard))
 
 
-def train_live_net(
+def start_live_training(
     run: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep the run here.", show_default="runs/NAME")
     ] = None,

@@ -81,7 +81,7 @@ class RecordConfig:
     sync_s: PositiveNumber
     limit_mb: NonNegativeNumber
     reserve_mb: NonNegativeNumber
-    warm_s: NonNegativeNumber
+    replay_s: NonNegativeNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class RhythmConfig:
     slow_intervals: PositiveCount
     slow_least: PositiveCount
     slow_s: PositiveNumber
-    pause_s: PositiveNumber
+    standstill_s: PositiveNumber
     hrv_beats: PositiveCount
 
 
@@ -107,22 +107,22 @@ class AlarmConfig:
     asystole_s: PositiveNumber
     pause_s: PositiveNumber
     least_qrs_mv: NonNegativeNumber
-    found_s: NonNegativeNumber
-    verdict_s: NonNegativeNumber
-    doubt_s: NonNegativeNumber
+    r_peak_latency_s: NonNegativeNumber
+    class_latency_s: NonNegativeNumber
+    asystole_confirm_s: NonNegativeNumber
     asystole_score: UnitFraction
-    look_turns_s: NonNegativeNumber
+    waveform_onset_s: NonNegativeNumber
     vf_score: UnitFraction
-    vf_looks: PositiveCount
-    vf_of_looks: PositiveCount
+    vf_windows: PositiveCount
+    vf_of_windows: PositiveCount
     vf_end_score: UnitFraction
     vf_end_s: PositiveNumber
     vt_score: UnitFraction
-    vt_looks: PositiveCount
-    vt_of_looks: PositiveCount
+    vt_windows: PositiveCount
+    vt_of_windows: PositiveCount
     vt_end_score: UnitFraction
     vt_end_s: PositiveNumber
-    sure_score: UnitFraction
+    noise_override_score: UnitFraction
     vt_beats: BeatCount
     vt_bpm: PositiveNumber
     vt_end_beats: BeatCount
@@ -151,7 +151,7 @@ class AlarmConfig:
     af_tolerance: PositiveNumber
     af_keep: UnitFraction
     af_memory_s: PositiveNumber
-    hold_s: PositiveNumber
+    event_display_s: PositiveNumber
     lost_s: PositiveNumber
     noise_score: UnitFraction
     noise_s: PositiveNumber
@@ -170,8 +170,8 @@ class AlarmConfig:
             ("v_run_beats", "vt_beats"),
             ("v_end_per_min", "v_most_per_min"),
             ("noise_s", "noise_window_s"),
-            ("vf_looks", "vf_of_looks"),
-            ("vt_looks", "vt_of_looks"),
+            ("vf_windows", "vf_of_windows"),
+            ("vt_windows", "vt_of_windows"),
         ):
             if getattr(self, less) > getattr(self, more):
                 raise ValueError(f"{less} must not be more than {more}")

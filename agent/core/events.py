@@ -170,6 +170,17 @@ class RecordingFellBehind:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingRepaired:
+    """A recording goes on whose monitor was killed: `segments` that it left open were repaired."""
+
+    kind: ClassVar[EventKind] = "record"
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+    segments: int
+
+
+@dataclass(frozen=True, slots=True)
 class DiskSpaceChanged:
     """The disk of the recording in `folder` is almost full, or no longer: `free` bytes are left.
 
@@ -223,6 +234,7 @@ Event = (
     | RecordingPaused
     | RecordingResumed
     | RecordingFellBehind
+    | RecordingRepaired
     | DiskSpaceChanged
     | RecordingTrimmed
     | EventText

@@ -15,6 +15,7 @@ from agent.core.events import (
     PacketRejected,
     RecordingFellBehind,
     RecordingPaused,
+    RecordingRepaired,
     RecordingResumed,
     RecordingTrimmed,
     RunEnded,
@@ -23,6 +24,7 @@ from agent.core.events import (
 )
 from agent.core.messages import Alarm, Priority
 from model.records.resample import FS
+from model.text import format_clock
 
 LEAD_STATES: dict[LeadState, str] = {
     "ok": "signal is back",
@@ -51,7 +53,7 @@ def event_text(event: Event) -> str:
         case StreamRefused():
             return event.reason
         case PacketRejected():
-            more = f" ({event.more} packets more since it was told)" if event.more else ""
+            more = f" ({event.more} more packets since the last report)" if event.more else ""
             return f"packet rejected: {event.reason}{more}"
         case EventsOmitted():
             counts = ", ".join(f"{count} {kind}" for kind, count in event.counts)
@@ -68,6 +70,7 @@ def _system_event_text(
     | RecordingPaused
     | RecordingResumed
     | RecordingFellBehind
+    | RecordingRepaired
     | DiskSpaceChanged
     | RecordingTrimmed,
 ) -> str:
@@ -87,6 +90,8 @@ def _system_event_text(
             return f"recording goes on: {event.seconds:.1f} s not recorded"
         case RecordingFellBehind():
             return f"recording fell behind: {event.seconds:.1f} s not recorded"
+        case RecordingRepaired():
+            return f"recording goes on; segments repaired that a kill had left open: {event.segments}"
         case DiskSpaceChanged(pauses_at=None):
             return f"disk no longer full: {format_megabytes(event.free)} left at {event.folder}"
         case DiskSpaceChanged():
@@ -120,5 +125,4 @@ def alarm_text(alarm: Alarm) -> str:
 
 def sample_time(sample: int) -> str:
     """Say a sample index at 125 Hz as h:mm:ss.ss."""
-    minutes, seconds = divmod(sample / FS, 60)
-    return f"{int(minutes) // 60}:{int(minutes) % 60:02d}:{seconds:05.2f}"
+    return format_clock(sample / FS, decimals=2)

@@ -11,7 +11,8 @@ from typing import Literal
 
 from rich.style import Style
 
-from agent.core.messages import Alarm, AlarmCondition, BedSummary, BedView, Priority
+from agent.core.messages import Alarm, AlarmCondition, Priority
+from agent.core.views import BedSummary, BedView
 from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.lines import (
     StyledLine,
@@ -26,6 +27,7 @@ from agent.dashboard.lines import (
 from agent.dashboard.status import short_duration
 from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, NOTICE, PLAIN, STRONG, WARN, GlyphSet
 from model.records.resample import FS
+from model.text import format_clock
 
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 SHORT_CONDITIONS: dict[AlarmCondition, str] = {
@@ -94,7 +96,7 @@ def alarm_label(alarm: Alarm) -> str:
 def format_silence_left(until_s: float, now_s: float) -> str:
     """Return how long alarms are still silenced, "" if they are not."""
     rest_s = round(until_s - now_s)
-    return "" if rest_s <= 0 else f"{rest_s // 60}:{rest_s % 60:02}" if rest_s < 3600 else f"{rest_s // 3600} h"
+    return "" if rest_s <= 0 else format_clock(rest_s, hour_digits=0) if rest_s < 3600 else f"{rest_s // 3600} h"
 
 
 def urgent_alarm_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:

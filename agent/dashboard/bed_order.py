@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from agent.core.messages import BedSummary
+from agent.core.views import BedSummary
 
 SORT_EVERY_S = 1.0
 HOLD_S = 5.0

@@ -1,8 +1,8 @@
 """The page of one bed: its trace, and its figures and lists around it."""
 
-from agent.core.messages import BedView, WardSnapshot
+from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, panels, status
-from agent.dashboard.lines import StyledLine, fill_block, join_blocks, styled_line
+from agent.dashboard.lines import StyledLine, fill_block_lines, join_blocks, styled_line
 from agent.dashboard.styles import GlyphSet
 from agent.dashboard.trace import trace_lines
 from agent.dashboard.view import DashboardView, bed_window, seconds_across
@@ -47,12 +47,12 @@ def _small_layout_lines(
         ],
         7,
     )
-    events = fill_block(panels.events_panel(bed, snapshot, left, low - 7, glyphs), left, low - 7)
+    events = fill_block_lines(panels.events_panel(bed, snapshot, left, low - 7, glyphs), left, low - 7)
     recording = status.recording_lines(snapshot.recording, right, glyphs) if snapshot.recording else []
     room = low - len(recording)
     alarms = _last_alarm_block(bed, right, room // 2, glyphs)
     beats = room - len(alarms)
-    last = [*fill_block(panels.last_beats_panel(bed, right, beats, glyphs), right, beats), *alarms, *recording]
+    last = [*fill_block_lines(panels.last_beats_panel(bed, right, beats, glyphs), right, beats), *alarms, *recording]
     block = join_blocks([(figures + events, left), (last, right)], low)
     state = status.monitor_summary_lines(bed, snapshot, width, glyphs)
     trace = trace_lines(

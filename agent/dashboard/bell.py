@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from math import inf
 
-from agent.core.messages import BedSummary, Priority
+from agent.core.messages import Priority
+from agent.core.views import BedSummary
 
 BELL_CHARACTER = "\a"
 PRIORITY_RANKS: dict[Priority | None, int] = {None: 0, "low": 1, "medium": 2, "high": 3}

@@ -8,10 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 from rich.segment import Segment
 
-from agent.core.messages import BedView, WardSnapshot
+from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.layout import SMALL_CARD, CardGrid
-from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, fill_block, spread_line, styled_line
+from agent.dashboard.lines import (
+    StyledLine,
+    StyledPart,
+    cell_width,
+    elide_text,
+    fill_block_lines,
+    spread_line,
+    styled_line,
+)
 from agent.dashboard.panels import rate_text
 from agent.dashboard.status import behind_text
 from agent.dashboard.styles import FAINT, NOTICE, PLAIN, SELECTED, STATE_STYLES, STRONG, WARN, GlyphSet
@@ -44,12 +52,12 @@ def card_page_lines(
             if name in views:
                 card = _draw_small_card(views[name], waves[name], shown, view, now_s, glyphs)
             else:
-                card = fill_block([placeholder_card_line(name, grid.width, glyphs)], grid.width, grid.lines)
+                card = fill_block_lines([placeholder_card_line(name, grid.width, glyphs)], grid.width, grid.lines)
             for line, part in enumerate(card):
                 row[line] += (space if row[line] else []) + part
         rest = width - len(names[start : start + grid.columns]) * (grid.width + grid.between) + grid.between
         lines += [[*whole, *styled_line(rest)] for whole in row]
-    return [*fill_block(lines, width, height - 1), _chosen_alarm_line(views, shown, view, now_s, width, glyphs)]
+    return [*fill_block_lines(lines, width, height - 1), _chosen_alarm_line(views, shown, view, now_s, width, glyphs)]
 
 
 def placeholder_card_line(name: str, width: int, glyphs: GlyphSet) -> StyledLine:
@@ -83,7 +91,7 @@ def _draw_small_card(
     text = [spread_line(left - 1, [edge, (name, bold)], [rate]) + styled_line(1), message]
     if grid.lines > 2:
         text.append(styled_line(left, edge, *(_state_or_rhythm_parts(bed, left - 2, glyphs) if bed.alarms else [])))
-    filled = fill_block(text, left, grid.lines), fill_block(wave, grid.width - left, grid.lines)
+    filled = fill_block_lines(text, left, grid.lines), fill_block_lines(wave, grid.width - left, grid.lines)
     return [words + part for words, part in zip(*filled, strict=True)]
 
 

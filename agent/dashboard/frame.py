@@ -9,13 +9,21 @@ from dataclasses import dataclass, replace
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
-from agent.core.messages import WardSnapshot
+from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
 from agent.dashboard.header import header_line, trouble_banners, ward_line
 from agent.dashboard.key_bindings import match_bed_names
 from agent.dashboard.layout import choose_card_grid, resize_card_grid
-from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, fill_block, spread_line, styled_line
+from agent.dashboard.lines import (
+    StyledLine,
+    StyledPart,
+    cell_width,
+    elide_text,
+    fill_block_lines,
+    spread_line,
+    styled_line,
+)
 from agent.dashboard.overview import overview_lines
 from agent.dashboard.status import DISCLAIMER, DISCLAIMER_SHORT, security_text
 from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
@@ -175,7 +183,7 @@ def _too_small_lines(width: int, height: int) -> list[StyledLine]:
     texts = [f"{width}x{height} is too small", f"{LEAST_WIDTH}x{LEAST_HEIGHT} is needed"]
     whole = ": ".join(texts)
     rows = [whole] if cell_width(whole) <= width else texts
-    return fill_block([styled_line(width, (text, STRONG)) for text in rows], width, height)
+    return fill_block_lines([styled_line(width, (text, STRONG)) for text in rows], width, height)
 
 
 def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSet) -> list[StyledLine]:
@@ -187,4 +195,4 @@ def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSe
         styled_line(width, (" " * max(0, (width - cell_width(text)) // 2), PLAIN), (text, style))
         for text, style in rows
     ]
-    return fill_block([styled_line(width)] * (height // 2 - 1) + middle, width, height)
+    return fill_block_lines([styled_line(width)] * (height // 2 - 1) + middle, width, height)

@@ -5,7 +5,7 @@ from textwrap import wrap
 
 from rich.style import Style
 
-from agent.core.messages import BedView, WardSnapshot
+from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, status
 from agent.dashboard.lines import (
     StyledLine,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agent.core.messages import WardSnapshot
+from agent.core.views import WardSnapshot
 from agent.dashboard.layout import CardGrid
 from agent.dashboard.view import (
     SWEEP_SECONDS,

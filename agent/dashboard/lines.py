@@ -9,6 +9,7 @@ from rich.style import Style
 from agent.dashboard.styles import FAINT, PLAIN, TITLE, GlyphSet
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
+from model.text import format_clock
 
 StyledLine = list[Segment]
 StyledPart = tuple[str, Style]
@@ -54,14 +55,14 @@ def title_line(text: str, width: int, glyphs: GlyphSet) -> StyledLine:
     return styled_line(width, (text, TITLE), (" ", PLAIN), (glyphs.rule * max(0, width - cell_width(text) - 1), FAINT))
 
 
-def fill_block(block: list[StyledLine], width: int, height: int) -> list[StyledLine]:
+def fill_block_lines(block: list[StyledLine], width: int, height: int) -> list[StyledLine]:
     """Return the block, cut or padded to exactly `height` lines of `width` cells."""
     return block[:height] + [styled_line(width) for _ in range(height - len(block))]
 
 
 def join_blocks(blocks: Sequence[tuple[list[StyledLine], int]], height: int, gap: int = 2) -> list[StyledLine]:
     """Return blocks, each with its width, side by side with `gap` empty columns between them."""
-    filled = [fill_block(block, width, height) for block, width in blocks]
+    filled = [fill_block_lines(block, width, height) for block, width in blocks]
     space = styled_line(gap)
     rows = []
     for parts in zip(*filled, strict=True):
@@ -87,9 +88,8 @@ def format_sample_clock(sample: int, tenths: bool = False) -> str:
     >>> format_sample_clock(125 * 3725)
     '01:02:05'
     """
-    seconds, rest = divmod(max(0, sample), FS)
-    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    return f"{text}.{rest * 10 // FS}" if tenths else text
+    shown_s = max(0, sample) * 10 // FS / 10 if tenths else max(0, sample) // FS
+    return format_clock(shown_s, decimals=int(tenths), hour_digits=2)
 
 
 def label_index(label: str) -> int:

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from agent.core.messages import BedView, WardSnapshot
+from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.cards import card_page_lines, placeholder_card_line
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
     elide_text,
-    fill_block,
+    fill_block_lines,
     join_blocks,
     label_index,
     spread_line,
@@ -60,7 +60,7 @@ def overview_lines(
             row.append((card, grid.width))
         rest = width - len(row) * (grid.width + grid.between) + grid.between
         rows += [whole + styled_line(rest) for whole in join_blocks(row, grid.lines, grid.between)]
-    return fill_block(rows, width, height)
+    return fill_block_lines(rows, width, height)
 
 
 def _wide_card_lines(
@@ -139,7 +139,7 @@ def _card_right_lines(bed: BedView, rows: int, glyphs: GlyphSet) -> list[StyledL
     lines.append(styled_line(RIGHT_WIDTH, *counts))
     if missing and gaps:
         lines.append(spread_line(RIGHT_WIDTH, [], [(gaps, style)]))
-    return fill_block(lines, RIGHT_WIDTH, rows)
+    return fill_block_lines(lines, RIGHT_WIDTH, rows)
 
 
 def _format_short_count(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from agent.core.messages import WardSnapshot
+from agent.core.views import WardSnapshot
 from agent.dashboard.frame import render_frame
 from agent.dashboard.view import DashboardView
 

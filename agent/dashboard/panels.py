@@ -2,7 +2,8 @@
 
 from math import isfinite
 
-from agent.core.messages import Beat, BedView, WardSnapshot
+from agent.core.messages import Beat
+from agent.core.views import BedView, WardSnapshot
 from agent.core.wording import event_text
 from agent.dashboard.digits import large_digit_rows
 from agent.dashboard.lines import (
@@ -119,12 +120,10 @@ def events_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int, 
     """Return the events of this bed, the link and the recording, newest first; a present trouble is a warning."""
     events = [event for event in snapshot.events if event.bed in ("", bed.bed)]
     rows = [title_line("EVENTS", width, glyphs)]
-    trouble = snapshot.recording.trouble if snapshot.recording else ""
+    standing = snapshot.recording.standing if snapshot.recording else None
     for event in events[::-1][: max(0, height - 1)]:
         time = format_sample_clock(event.sample) if event.bed else " " * 8
-        words = event_text(event)
-        text = elide_text(glyphs.clean(words), max(1, width - 19), glyphs)
-        stands = event.kind == "record" and trouble and trouble in words
-        style = WARN if stands else EVENT_STYLES.get(event.kind, PLAIN)
+        text = elide_text(glyphs.clean(event_text(event)), max(1, width - 19), glyphs)
+        style = WARN if event == standing else EVENT_STYLES.get(event.kind, PLAIN)
         rows.append(styled_line(width, (f"{time}  ", FAINT), (f"{event.kind:<8}", style), (f" {text}", PLAIN)))
     return rows if events else [*rows, styled_line(width, ("nothing to report", FAINT))]

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from agent.core.messages import WardSnapshot
+from agent.core.views import WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.view import DashboardView
 

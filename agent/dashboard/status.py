@@ -4,7 +4,8 @@ from math import isfinite
 
 from rich.style import Style
 
-from agent.core.messages import BedSummary, BedView, Ledger, LinkView, RecordingView, WardSnapshot
+from agent.core.messages import Ledger
+from agent.core.views import BedSummary, BedView, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
-from agent.core.messages import BedStatus
+from agent.core.views import BedStatus
 from model.records.wfdb_records import CLASSES
+from model.text import make_printable
 
 PLAIN = Style()
 STRONG = Style(bold=True)
@@ -74,9 +75,7 @@ class GlyphSet:
 
     def clean(self, text: str) -> str:
         """Return a text from outside without control characters, and in ASCII if the terminal has nothing else."""
-        if self.ascii and not text.isascii():
-            text = text.encode("ascii", "replace").decode()
-        return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+        return make_printable(text, ascii_only=self.ascii)
 
 
 UNICODE_GLYPHS = GlyphSet(False, "─", "━", "╸", "─", "·", "╵", "×", "●", "○", "…", "·", "▌", " ▁▂▃▄▅▆▇█")  # noqa: RUF001 - the multiplication sign is meant

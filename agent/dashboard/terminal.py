@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from agent.core.messages import WardSnapshot
+from agent.core.views import WardSnapshot
 from agent.dashboard import key_bindings
 from agent.dashboard.bell import BELL_CHARACTER
 from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, fit_view, fit_waves

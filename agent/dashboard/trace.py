@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.segment import Segment
 
-from agent.core.messages import Beat, BedView, FloatArray
+from agent.core.messages import Beat, FloatArray
+from agent.core.views import BedView
 from agent.dashboard import wave_raster
 from agent.dashboard.lines import StyledLine, label_index, styled_line
 from agent.dashboard.styles import CLASS_MARKS, CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATE_STYLES, GlyphSet

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
-from agent.core.messages import BedSummary, BedView, WardSnapshot
+from agent.core.views import BedSummary, BedView, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, BedOrder, restrict_order, update_order
 from agent.dashboard.layout import CardGrid
 from agent.dashboard.wave_raster import VoltageWindow, fit_window

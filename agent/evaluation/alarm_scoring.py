@@ -277,7 +277,7 @@ def _reference_rates(peaks: Sequence[int], config: Config) -> list[tuple[int, fl
     begun = 0
     for n, interval in enumerate(intervals, 1):
         # After a standstill the average starts again, as in the monitor.
-        if interval >= config.rhythm.pause_s:
+        if interval >= config.rhythm.standstill_s:
             begun = n
         value = mean_heart_rate(intervals[max(begun, n - most) : n], config.rhythm)
         if value is not None and n - begun >= config.alarms.rate_least_intervals:

@@ -33,6 +33,7 @@ from agent.evaluation.record_selection import (
     record_names,
 )
 from model.errors import RecordError, RunError
+from model.files import write_atomically
 from model.records.annotations import AnnotationFile, encode_annotations
 from model.records.resample import FS
 from model.records.wfdb_records import (
@@ -249,8 +250,8 @@ def _evaluate_record_beats(
         embedded=record.path.parent == EMBEDDED_FOLDER,
         score=scored,
         errors_ms=np.array(errors, float) * 1000 / record.fs,
-        peak_ms=np.array([beat.found - beat.sample for beat in beats], float) * 1000 / FS,
-        class_ms=np.array([beat.decided - beat.sample for beat in beats], float) * 1000 / FS,
+        peak_ms=np.array([beat.r_peak_known - beat.sample for beat in beats], float) * 1000 / FS,
+        class_ms=np.array([beat.class_known - beat.sample for beat in beats], float) * 1000 / FS,
         rates=_paired_heart_rates(task, output.beats if output else [], matched, config.rhythm),
         mismatches=tuple(_cut_mismatch_strips(record, scored, lead)) if options.mismatches else (),
     )
@@ -311,10 +312,9 @@ def annotate_beats(beats: Sequence[Beat], fs: float) -> AnnotationFile:
 
 def write_output_file(path: Path, content: bytes) -> None:
     """Write a file that appears only once it is complete. Raises RunError."""
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        with write_atomically(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}; choose another folder (--out)") from error

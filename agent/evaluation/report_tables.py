@@ -6,6 +6,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
+from model.text import format_clock
+
 EvaluationReport = dict[str, Any]
 """A report as plain data: everything that is shown or written as JSON comes from it."""
 
@@ -41,6 +43,5 @@ def format_record_count(evaluated: int, skipped: int) -> str:
 
 def format_clock_time(seconds: float, digits: int | None = None) -> str:
     """Return seconds as m:ss, with `digits` decimals; without `digits`, with three only if there is a fraction."""
-    minutes, rest = divmod(seconds, 60)
-    digits = (0 if rest == int(rest) else 3) if digits is None else digits
-    return f"{int(minutes)}:{rest:0{3 + digits if digits else 2}.{digits}f}"
+    digits = (0 if seconds == int(seconds) else 3) if digits is None else digits
+    return format_clock(seconds, digits, hour_digits=0)

@@ -5,15 +5,15 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from io import BufferedWriter
 from itertools import groupby
 from pathlib import Path
 
 import msgspec
 
-from agent.recording.runs import BeatMark, SessionRuns, locate_in_session, read_beat_marks
-from agent.recording.sessions import RecordedSegment, find_segments, is_recording
-from model.errors import ConfigError, RecordError, RunError
+from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_beat_marks
+from agent.recording.sessions import RecordedSession, find_segments, is_recording, locate_in_session
+from model.errors import ConfigError, RecordError
+from model.files import open_output_file
 
 EXPORT_ENDINGS = (".edf", ".csv", ".jsonl")
 TABLE_WIDTH = 120
@@ -25,32 +25,48 @@ MarkedSegments = Iterator[tuple[RecordedSegment, list[BeatMark]]]
 
 
 def show_sessions(folder: Path, json: bool) -> None:
-    """Print the recordings in a folder, or the one that it is. Raises RecordError where there are none."""
+    """Print the recordings in a folder, or the one that it is. Raises RecordError if there are none."""
     from rich.console import Console
 
     from agent.export.listing import build_session_table, summarise_sessions
 
-    listed = summarise_sessions(folder)
-    if not listed:
+    summaries = summarise_sessions(folder)
+    if not summaries:
         raise RecordError(f"no recordings in {folder}: ecg-agent monitor --record {folder / 'NAME'} makes one")
     if json:
-        sys.stdout.write("".join(f"{msgspec.json.encode(asdict(one)).decode()}\n" for one in listed))
+        sys.stdout.write("".join(f"{msgspec.json.encode(asdict(summary)).decode()}\n" for summary in summaries))
         return
-    if len(listed) == 1 and listed[0].state == "unreadable":
-        raise RecordError(listed[0].trouble)
+    if len(summaries) == 1 and summaries[0].state == "unreadable":
+        raise RecordError(summaries[0].trouble)
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, highlight=False)
-    console.print(build_session_table(listed))
-    for one in listed:
-        if one.trouble:
-            console.print(one.trouble, markup=False, soft_wrap=True)
-    if all(one.state == "unreadable" for one in listed):
+    console.print(build_session_table(summaries))
+    for summary in summaries:
+        if summary.trouble:
+            console.print(summary.trouble, markup=False, soft_wrap=True)
+    if all(summary.state == "unreadable" for summary in summaries):
         raise RecordError(f"no recording in {folder} can be read; single records of it can be converted")
 
 
-def convert_recording(recording: Path, out: Path) -> None:
-    """Write the recording of one bed, or one segment of it, to `out`, whose ending says how.
+def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> None:
+    """Write the recording of one bed, or one segment of it, to a file that is there once it is whole.
 
-    The file is there once it is whole, and replaces one that was there. Raises ConfigError, RecordError, RunError.
+    Parameters
+    ----------
+    recording
+        A session with one bed, the folder of a bed in it, or a segment, with .hea or without.
+    out
+        The file to write: its ending, .edf, .csv or .jsonl, names the format.
+    overwrite
+        Replace a file that is there.
+
+    Raises
+    ------
+    ConfigError
+        If `out` is no place for such a file, or is there already.
+    RecordError
+        If the recording cannot be read, or its format cannot hold it.
+    RunError
+        If the file cannot be written.
     """
     ending = out.suffix.lower()
     if ending not in EXPORT_ENDINGS:
@@ -59,13 +75,15 @@ def convert_recording(recording: Path, out: Path) -> None:
         raise ConfigError(f"{out} is a folder: give the file to write")
     if not out.parent.is_dir():
         raise ConfigError(f"no folder {out.parent} to write {out.name} to")
+    if os.path.lexists(out) and not overwrite:
+        raise ConfigError(f"{out} exists already: give another file, or --force to overwrite it")
     if not is_recording(recording):
         what = "a folder that monitor --record made, the folder of a bed in it, or one of the WFDB records there"
         raise RecordError(f"{recording} is no recording: give {what}")
     source = _find_export_source(recording)
     if ending != ".jsonl":
         _check_same_leads(source.segments)
-    with _open_source_session(source) as session, write_atomically(out) as file:
+    with _open_source_session(source) as session, open_output_file(out) as file:
         for path in session.damaged() if session else ():
             sys.stderr.write(f"ecg-agent: samples are gone from {path} of the recording\n")
         if ending == ".jsonl":
@@ -88,7 +106,7 @@ def convert_recording(recording: Path, out: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _ExportSource:
-    """What is converted: `segments` of one bed, or a `lone` one, and the folder of the session they are part of."""
+    """What is converted: `segments` of one bed, or a `lone` one, and the folder of their session, if it can be read."""
 
     segments: Sequence[RecordedSegment]
     lone: bool
@@ -106,23 +124,23 @@ def _find_export_source(recording: Path) -> _ExportSource:
 
 
 @contextlib.contextmanager
-def _open_source_session(source: _ExportSource) -> Iterator[SessionRuns | None]:
+def _open_source_session(source: _ExportSource) -> Iterator[RecordedSession | None]:
     if source.session is None:
         yield None
     else:
-        with SessionRuns(source.session) as session:
+        with RecordedSession(source.session) as session:
             yield session
 
 
-def _segments_with_marks(source: _ExportSource, session: SessionRuns | None) -> MarkedSegments:
-    """Each segment with its beats: by the database, or where there is none by its annotations."""
+def _segments_with_marks(source: _ExportSource, session: RecordedSession | None) -> MarkedSegments:
+    """Return each segment with its beats, as the database has them, or without one its annotations."""
     if session is not None:
         return session.marks(source.segments)
     return ((segment, read_beat_marks(segment)) for segment in source.segments)
 
 
 def _check_same_leads(segments: Sequence[RecordedSegment]) -> None:
-    """Raises RecordError where the leads or the rate change, saying where."""
+    """Raise RecordError if the leads or the rate change."""
     parts = [list(part) for _, part in groupby(segments, lambda segment: (segment.leads, segment.fs))]
     if len(parts) == 1:
         return
@@ -136,21 +154,3 @@ def _check_same_leads(segments: Sequence[RecordedSegment]) -> None:
         f"leads or rate change in {segments[0].path.parent}: convert its records one by one, such as "
         f"{segments[0].path}; alike are {', '.join(named)}{more}"
     )
-
-
-@contextlib.contextmanager
-def write_atomically(out: Path) -> Iterator[BufferedWriter]:
-    """A file that takes the place of `out` once all of it is on the disk. Raises RunError."""
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        with partial.open("xb") as file:  # never through a link to somewhere else
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(out)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)

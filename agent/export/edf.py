@@ -1,7 +1,8 @@
 """A recording as EDF+C: signals in 16 bits; beats, alarms and what is missing as annotations.
 
-Counts whose range fits 16 bits are told exactly, others in the smallest whole steps that fit. EDF has no mark for a
-sample without a value: it holds the lowest digital value, and an annotation says where. All of it is made in memory.
+Counts whose range fits 16 bits are written exactly, others in the smallest whole steps that fit. EDF has no mark for a
+sample without a value: it gets the lowest digital value, and an annotation says where. The file is made in memory.
+EDF+: Kemp & Olivan 2003, doi:10.1016/S1388-2457(03)00123-8.
 """
 
 import contextlib
@@ -16,27 +17,26 @@ from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Alarm, Lead
 from agent.recording.bed_writer import to_device_index
-from agent.recording.runs import BeatMark
-from agent.recording.sessions import RecordedSegment, read_segment_counts
+from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
 from model.errors import RecordError
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
 BLOCK_S = 60.0
 MOST_BYTES = 2**31
-"""Of signal in one file."""
+"""Most bytes of signal in one file."""
 RECORD_BYTES = 61_440
-"""Of signal in one data record at most, as EDF recommends."""
+"""Most bytes of signal in one data record, as EDF recommends."""
 RECORDS_S = (1.0, 2.0, 4.0, 8.0, 0.5, 0.25, 0.125)
-"""Lengths of a data record, whose multiples are exact, in the order in which they are preferred."""
+"""Lengths of a data record, the preferred ones first; their multiples are exact."""
 TICK_S = 1 / 64
 """The start is rounded to it, so that times of data records are exact and short decimals."""
 MERGED_S = 1.0
-"""Stretches without a value that lie closer together are told in one annotation."""
+"""Stretches without a value that lie closer together share one annotation."""
 FIRST_YEAR, LAST_YEAR = 1985, 2084
 NO_ERROR, MOST_ERROR = 0.01, 32.0
-"""Of the ends of a range, in digital values: not worth another unit, and too much (a two-thousandth of the range)."""
+"""Errors of the ends of a range, in digital values: not worth another unit, and too large (1/2000 of the range)."""
 MICROVOLTS = {"V": 1e6, "mV": 1e3}
-"""Microvolts in one unit: EDF gives eight characters to a range, which are few for small numbers."""
+"""Microvolts in one unit: EDF gives a range eight characters, which are too few for small numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class _DigitalScale:
     base: int = 0
     step: int = 1
 
-    def digital(self, found: NDArray[np.int32]) -> NDArray[np.int16]:
-        """Counts as digital values, the lowest where there is no value."""
-        value = (found.astype(np.int64) - self.base + self.step // 2) // self.step
-        return np.where(found == MISSING, LOWEST, value).astype(np.int16)
+    def digital(self, counts: NDArray[np.int32]) -> NDArray[np.int16]:
+        """Return counts (n,) int32 as digital values (n,) int16, the lowest where there is no value."""
+        value = (counts.astype(np.int64) - self.base + self.step // 2) // self.step
+        return np.where(counts == MISSING, LOWEST, value).astype(np.int16)
 
 
 def write_edf(
@@ -70,7 +70,24 @@ def write_edf(
     alarms: Iterable[Alarm],
     file: BufferedWriter,
 ) -> None:
-    """Write segments of one bed, of the same leads and rate, with their beats and alarms. Raises RecordError."""
+    """Write segments of one bed as EDF+C, with their beats and alarms as annotations.
+
+    Parameters
+    ----------
+    marked
+        The segments again, each with its beats.
+    segments
+        Segments of one bed, with the same leads and rate, in order.
+    alarms
+        Alarms of the bed; those that began in the segments are written.
+    file
+        A file to write to.
+
+    Raises
+    ------
+    RecordError
+        If EDF cannot hold the recording: too long, or with a range that its digits cannot tell.
+    """
     leads, fs = segments[0].leads, segments[0].fs
     places = _place_segments(segments)
     grid = _choose_record_grid(fs, len(leads))
@@ -79,24 +96,10 @@ def write_edf(
         raise RecordError(f"{places[-1] / fs / 3600:.0f} hours are too much for one EDF file: convert parts of it")
     scales = _scale_leads(segments)
     digital = np.full((len(leads), records * grid.samples), LOWEST, np.int16)
-    annotations = [
-        EdfAnnotation(0.0, None, f"{lead.name}: {scale.step} counts in one step")
-        for lead, scale in zip(leads, scales, strict=True)
-        if scale.step > 1
-    ]
-    holes = _MissingSpans(leads, fs)
-    end = 0
-    for place, (segment, marks) in zip(places, marked, strict=True):
-        if place > end:
-            annotations.append(_span_annotation(end, place, grid.fs, "not recorded"))
-        for at, found in _read_count_blocks(segment):
-            holes.look(place + at, found)
-            for lead, scale in enumerate(scales):
-                digital[lead, place + at : place + at + len(found)] = scale.digital(found[:, lead])
-        annotations += [EdfAnnotation(round((place + at) / grid.fs, 6), None, label) for at, label in marks]
-        end = place + segment.count
-    annotations += [_span_annotation(start, stop, grid.fs, text) for start, stop, text in holes.all()]
+    annotations = [*_scale_annotations(leads, scales)]
+    annotations += _digitise_segments(zip(places, marked, strict=True), scales, grid.fs, digital)
     annotations += _alarm_annotations(alarms, segments, places, grid.fs)
+    end = places[-1] + segments[-1].count
     if end < digital.shape[1]:
         annotations.append(_span_annotation(end, digital.shape[1], grid.fs, "after the end of the recording"))
     started = _edf_start_time(segments[0].started_s)
@@ -116,15 +119,46 @@ def write_edf(
         raise RecordError(f"EDF cannot hold this recording: {error}; use .csv") from error
 
 
+def _digitise_segments(
+    placed: Iterable[tuple[int, tuple[RecordedSegment, list[BeatMark]]]],
+    scales: Sequence[_DigitalScale],
+    fs: float,
+    digital: NDArray[np.int16],
+) -> list[EdfAnnotation]:
+    """Write segments into `digital` (leads, n), each at its place in the file; return beats and gaps as annotations."""
+    annotations: list[EdfAnnotation] = []
+    missing: _MissingSpans | None = None
+    end = 0
+    for place, (segment, marks) in placed:
+        missing = missing or _MissingSpans(segment.leads, segment.fs)
+        if place > end:
+            annotations.append(_span_annotation(end, place, fs, "not recorded"))
+        for start, counts in _read_count_blocks(segment):
+            missing.push(place + start, counts)
+            for lead, scale in enumerate(scales):
+                digital[lead, place + start : place + start + len(counts)] = scale.digital(counts[:, lead])
+        annotations += [EdfAnnotation(round((place + mark) / fs, 6), None, label) for mark, label in marks]
+        end = place + segment.count
+    spans = missing.spans() if missing else []
+    return annotations + [_span_annotation(start, stop, fs, text) for start, stop, text in spans]
+
+
+def _scale_annotations(leads: Sequence[Lead], scales: Sequence[_DigitalScale]) -> Iterator[EdfAnnotation]:
+    """Yield an annotation for each lead whose digital values are steps of several counts."""
+    for lead, scale in zip(leads, scales, strict=True):
+        if scale.step > 1:
+            yield EdfAnnotation(0.0, None, f"{lead.name}: {scale.step} counts in one step")
+
+
 def _place_segments(segments: Sequence[RecordedSegment]) -> list[int]:
-    """The sample of the file at which each segment begins: by index within a run, by the clock between two runs."""
+    """Return the sample of the file at which each segment begins: by index within a run, by the clock between runs."""
     places: list[int] = []
-    anchor, at, end = segments[0], 0, 0
+    anchor, anchor_place, end = segments[0], 0, 0
     for segment in segments:
         if segment.run != anchor.run:
             by_clock = round((segment.started_s - segments[0].started_s) * segment.fs)
-            anchor, at = segment, max(end, by_clock)
-        places.append(at + segment.first - anchor.first)
+            anchor, anchor_place = segment, max(end, by_clock)
+        places.append(anchor_place + segment.first - anchor.first)
         end = places[-1] + segment.count
     return places
 
@@ -139,16 +173,16 @@ def _choose_record_grid(fs: float, leads: int) -> _RecordGrid:
 
 
 def _scale_leads(segments: Sequence[RecordedSegment]) -> list[_DigitalScale]:
-    """How the counts of each lead fit 16 bits: a look at all of them where they may not."""
+    """Return how the counts of each lead fit 16 bits; if they may not, all counts are read first."""
     leads = len(segments[0].leads)
     if all(segment.format == 16 for segment in segments):
         return [_DigitalScale()] * leads
     lowest, highest = np.full(leads, -MISSING, np.int64), np.full(leads, MISSING, np.int64)
     for segment in segments:
-        for _, found in _read_count_blocks(segment):
-            valid = found != MISSING
-            lowest = np.minimum(lowest, np.min(found, axis=0, initial=-MISSING - 1, where=valid))
-            highest = np.maximum(highest, np.max(found, axis=0, initial=MISSING, where=valid))
+        for _, counts in _read_count_blocks(segment):
+            valid = counts != MISSING
+            lowest = np.minimum(lowest, np.min(counts, axis=0, initial=-MISSING - 1, where=valid))
+            highest = np.maximum(highest, np.max(counts, axis=0, initial=MISSING, where=valid))
     return [_fit_digital_scale(low, high) for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)]
 
 
@@ -166,23 +200,23 @@ def _read_count_blocks(segment: RecordedSegment) -> Iterator[tuple[int, NDArray[
 
 
 def _build_edf_signal(digital: NDArray[np.int16], fs: float, lead: Lead, label: str, scale: _DigitalScale) -> EdfSignal:
-    """A lead in the unit in which the eight characters of EDF tell its range best. Raises RecordError, ValueError."""
+    """Return a lead in the unit whose range fits EDF's eight characters best. Raises RecordError, ValueError."""
     ends = [(scale.base + scale.step * value - lead.offset) / lead.gain for value in (LOWEST, HIGHEST)]
     unit = "".join(c if c.isascii() else "?" for c in lead.unit.replace("\u00b5", "u").replace("\u03bc", "u"))[:8]
     best: tuple[float, EdfSignal] | None = None
     for name, factor in ((unit, 1.0), ("uV", MICROVOLTS.get(unit, 1.0))):
         low, high = (factor * end for end in ends)
         with contextlib.suppress(ValueError):
-            made = EdfSignal.from_digital(
+            signal = EdfSignal.from_digital(
                 digital,
                 fs,
                 label=label,
                 physical_dimension=name,
                 physical_range=(_round_to_eight_chars(low), _round_to_eight_chars(high)),
             )
-            error = max(abs(made.physical_min - low), abs(made.physical_max - high)) / (high - low) * 2**16
+            error = max(abs(signal.physical_min - low), abs(signal.physical_max - high)) / (high - low) * 2**16
             if best is None or error < best[0] / 2:
-                best = error, made
+                best = error, signal
         if unit not in MICROVOLTS or (best is not None and best[0] < NO_ERROR):
             break
     if best is None or best[0] > MOST_ERROR:
@@ -191,7 +225,7 @@ def _build_edf_signal(digital: NDArray[np.int16], fs: float, lead: Lead, label: 
 
 
 def _round_to_eight_chars(value: float) -> float:
-    """The nearest number of eight characters. Raises ValueError where there is none."""
+    """Return the nearest number of eight characters. Raises ValueError if there is none."""
     for digits in range(7, -1, -1):
         rounded = round(value, digits)
         text = str(int(rounded)) if rounded.is_integer() else str(rounded)
@@ -201,7 +235,7 @@ def _round_to_eight_chars(value: float) -> float:
 
 
 def _make_edf_labels(leads: Sequence[Lead]) -> list[str]:
-    """Names of 16 ASCII characters that differ."""
+    """Return different names of at most 16 ASCII characters for leads."""
     labels: list[str] = []
     for lead in leads:
         plain = "".join(c if c.isascii() else "?" for c in lead.name)
@@ -214,7 +248,7 @@ def _make_edf_labels(leads: Sequence[Lead]) -> list[str]:
 
 
 def _edf_start_time(started_s: float) -> datetime | None:
-    """The start as EDF can tell it, None where it cannot."""
+    """Return the start as EDF can hold it, None if it cannot."""
     started = datetime.fromtimestamp(0, UTC) + timedelta(seconds=round(started_s / TICK_S) * TICK_S)
     return started.replace(tzinfo=None) if FIRST_YEAR <= started.year <= LAST_YEAR else None
 
@@ -226,19 +260,17 @@ def _span_annotation(start: int, stop: int, fs: float, text: str) -> EdfAnnotati
 def _alarm_annotations(
     alarms: Iterable[Alarm], segments: Sequence[RecordedSegment], places: Sequence[int], fs: float
 ) -> Iterator[EdfAnnotation]:
-    """Those that began within the segments, as long as they lasted there; without a length where no end is known."""
-    shift = {one.run: place - one.first for one, place in zip(segments, places, strict=True)}
-    first = {one.run: one.first for one in reversed(segments)}
-    stop = {one.run: one.first + one.count for one in segments}
+    """Yield alarms that began within the segments, as long as they lasted there; without a length if they are open."""
+    shift = {segment.run: place - segment.first for segment, place in zip(segments, places, strict=True)}
+    first = {segment.run: segment.first for segment in reversed(segments)}
+    stop = {segment.run: segment.first + segment.count for segment in segments}
     for alarm in alarms:
         onset, run = to_device_index(alarm.onset, segments[0].fs), alarm.run
         if run in shift and first[run] <= onset < stop[run]:
-            ended = (
-                None
-                if alarm.ended is None
-                else min(max(onset, to_device_index(alarm.ended, segments[0].fs)), stop[run])
-            )
-            length = None if ended is None else round((ended - onset) / fs, 6)
+            length = None
+            if alarm.ended is not None:
+                ended = min(max(onset, to_device_index(alarm.ended, segments[0].fs)), stop[run])
+                length = round((ended - onset) / fs, 6)
             yield EdfAnnotation(round((onset + shift[run]) / fs, 6), length, f"alarm: {alarm.text}")
 
 
@@ -247,26 +279,26 @@ class _MissingSpans:
 
     def __init__(self, leads: Sequence[Lead], fs: float) -> None:
         self._leads, self._merged = leads, round(MERGED_S * fs)
-        self._found: list[list[list[int]]] = [[] for _ in leads]
+        self._spans: list[list[list[int]]] = [[] for _ in leads]
 
-    def look(self, at: int, found: NDArray[np.int32]) -> None:
-        """Take counts (n, leads) from sample `at` of the file on."""
-        missing = found == MISSING
+    def push(self, first: int, counts: NDArray[np.int32]) -> None:
+        """Take counts (n, leads) int32, the first being sample `first` of the file."""
+        missing = counts == MISSING
         if not missing.any():
             return
-        for stretches, column in zip(self._found, missing.T, strict=True):
+        for stretches, column in zip(self._spans, missing.T, strict=True):
             padded = np.concatenate([[False], column, [False]])
-            edges = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2) + at
+            edges = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2) + first
             for start, stop in edges.tolist():
                 if stretches and start - stretches[-1][1] < self._merged:
                     stretches[-1][1] = stop
                 else:
                     stretches.append([start, stop])
 
-    def all(self) -> list[tuple[int, int, str]]:
-        """First sample, the one after the last, and what to say of each stretch."""
+    def spans(self) -> list[tuple[int, int, str]]:
+        """Return first sample, the one after the last, and the annotation of each stretch without a value."""
         leads: dict[tuple[int, int], list[str]] = {}
-        for lead, stretches in zip(self._leads, self._found, strict=True):
+        for lead, stretches in zip(self._leads, self._spans, strict=True):
             for start, stop in stretches:
                 leads.setdefault((start, stop), []).append(lead.name)
         every = len(self._leads)

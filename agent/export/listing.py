@@ -1,4 +1,4 @@
-"""The list of recordings: what is in each of them, and how it ended."""
+"""The list of recordings: what each of them holds, and how it ended."""
 
 import contextlib
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from agent.recording.runs import SessionRuns, SessionTotals
-from agent.recording.sessions import find_sessions
+from agent.recording.sessions import RecordedSession, SessionTotals, find_sessions
 from model.errors import RecordError
+from model.text import format_clock
 
 MOST_NAMED = 5
 
@@ -40,49 +40,52 @@ class SessionSummary:
 
 
 def summarise_sessions(folder: Path) -> list[SessionSummary]:
-    """The recordings in a folder, or the one that it is."""
+    """Return the recordings in a folder, or the one that it is, in numbers."""
     return [_summarise_session(path) for path in find_sessions(folder)]
 
 
-def build_session_table(listed: Sequence[SessionSummary]) -> Table:
-    """The entries as a table of less than 80 columns, unless names are long."""
-    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    alarms = any(one.alarms for one in listed)
-    made.add_column("name", overflow="fold", min_width=6)
+def build_session_table(summaries: Sequence[SessionSummary]) -> Table:
+    """Build a table of recordings, less than 80 columns wide unless names are long."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    alarms = any(summary.alarms for summary in summaries)
+    table.add_column("name", overflow="fold", min_width=6)
     for title in ("beds", "began (UTC)", "length", "beats", *["alarms"] * alarms, "missing", "size"):
-        made.add_column(title, justify="left" if title.startswith("began") else "right", no_wrap=True)
-    made.add_column("state", no_wrap=True)
-    for one in listed:
-        began = "" if one.started_s is None else datetime.fromtimestamp(one.started_s, UTC).strftime("%Y-%m-%d %H:%M")
-        counted = [f"{one.beats:,}", f"{one.alarms:,}"][: 1 + alarms]
+        table.add_column(title, justify="left" if title.startswith("began") else "right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for summary in summaries:
+        began = "" if summary.started_s is None else f"{datetime.fromtimestamp(summary.started_s, UTC):%Y-%m-%d %H:%M}"
+        counts = [f"{summary.beats:,}", f"{summary.alarms:,}"][: 1 + alarms]
         cells = (
-            str(len(one.beds)),
+            str(len(summary.beds)),
             began,
-            _format_session_length(one.length_s),
-            *counted,
-            _format_session_length(one.missing_s),
+            format_clock(summary.length_s),
+            *counts,
+            format_clock(summary.missing_s),
         )
-        made.add_row(Text(Path(one.recording).name), *cells, _format_folder_size(one.bytes), one.state)
-    return made
+        table.add_row(Text(Path(summary.recording).name), *cells, _format_folder_size(summary.bytes), summary.state)
+    return table
 
 
 def _summarise_session(folder: Path) -> SessionSummary:
     name, size = str(folder if folder.name not in ("", "..") else folder.resolve()), _measure_folder(folder)
     try:
-        with SessionRuns(folder) as session:
-            live, summary, damaged = session.live, session.summary(), session.damaged()
+        with RecordedSession(folder) as session:
+            is_live = session.live
+            totals = session.summary()
+            damaged = session.damaged()
             runs = [session.runs(bed) for bed in session.beds]
+            lengths_s = (sum((run.next - run.first) / run.fs for run in bed_runs) for bed_runs in runs)
             return SessionSummary(
                 recording=name,
                 beds=session.beds,
-                started_s=summary.started_s,
-                length_s=max((sum((run.next - run.first) / run.fs for run in of) for of in runs), default=0.0),
+                started_s=totals.started_s,
+                length_s=max(lengths_s, default=0.0),
                 beats=sum(session.beat_count(bed) for bed in session.beds),
                 alarms=sum(session.alarm_count(bed) for bed in session.beds),
-                gaps=summary.gaps,
-                missing_s=sum(run.missing / run.fs for of in runs for run in of),
+                gaps=totals.gaps,
+                missing_s=sum(run.missing / run.fs for bed_runs in runs for run in bed_runs),
                 bytes=size,
-                state=_session_state(live, summary, bool(damaged)),
+                state=_session_state(is_live, totals, bool(damaged)),
                 trouble=f"{name}: samples are gone from {', '.join(damaged[:MOST_NAMED])}" if damaged else "",
             )
     except RecordError as error:
@@ -98,17 +101,12 @@ def _session_state(live: bool, summary: SessionTotals, damaged: bool) -> str:
 
 
 def _measure_folder(folder: Path) -> int:
-    """What the files of a session take, also while a monitor adds and deletes some."""
+    """Return the bytes of the files of a session, also while a monitor adds and deletes some."""
     size = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
             size += path.lstat().st_size if not path.is_dir() else 0
     return size
-
-
-def _format_session_length(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _format_folder_size(size: float) -> str:

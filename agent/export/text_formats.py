@@ -14,31 +14,42 @@ from agent.core.events import Event
 from agent.core.messages import MISSING, Alarm, Beat, Lead
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json
 from agent.recording.bed_writer import to_device_index
-from agent.recording.runs import BeatMark, RecordedRun, SessionRuns
-from agent.recording.sessions import RecordedSegment, read_segment_counts
+from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
+from agent.recording.sessions import RecordedRun, RecordedSession
 from model.records.resample import resampling_delay_s
 
 BLOCK_S = 60.0
 MOST_TEXTS = 2**17
-"""Counts of a lead whose text is remembered."""
+"""Counts of a lead whose text is kept."""
 DECIMALS = 6
-"""Of a time in seconds."""
+"""Decimals of a time in seconds."""
 
 
 def write_csv(
     marked: Iterable[tuple[RecordedSegment, list[BeatMark]]], segments: Sequence[RecordedSegment], file: BinaryIO
 ) -> None:
-    """Write segments of one bed, of the same leads and rate, with their beats.
+    """Write segments of one bed as CSV, with their beats.
 
-    A row a recorded sample: its index in the run and its time, the value of each lead (empty where there is none), the
-    class of the beat whose R peak it is. Where there are several runs a last column numbers them, from 1 on.
+    A row holds a recorded sample: its index in the run and its time, the value of each lead (empty without one), and
+    the class of the beat whose R peak it is. If there are several runs a last column numbers them from 1.
+
+    Parameters
+    ----------
+    marked
+        The segments again, each with its beats.
+    segments
+        Segments of one bed, with the same leads and rate, in order.
+    file
+        A file to write to.
     """
-    leads, fs, runs = segments[0].leads, segments[0].fs, list(dict.fromkeys(segment.run for segment in segments))
+    leads, fs = segments[0].leads, segments[0].fs
+    runs = list(dict.fromkeys(segment.run for segment in segments))
     titles = ["sample", "time_s", *(f"{lead.name} ({lead.unit})" for lead in leads), "beat"]
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow([*titles, "run"] if len(runs) > 1 else titles)
     file.write(header.getvalue().encode())
-    times, texts = _TimeTexts(fs), [_CountTexts(lead) for lead in leads]
+    times = _TimeTexts(fs)
+    values = [_CountTexts(lead) for lead in leads]
     size = max(1, round(BLOCK_S * fs))
     for segment, marks in marked:
         labels = dict(marks)
@@ -47,16 +58,16 @@ def write_csv(
             block = read_segment_counts(segment, start, start + size)
             first = segment.first + start
             samples = range(first, first + len(block))
-            columns = [text.of(block[:, lead]) for lead, text in enumerate(texts)]
-            beats = [labels.get(at, "") for at in range(start, start + len(block))]
-            rows = zip(map(str, samples), times.of(samples), *columns, beats, strict=True)
+            columns = [counts.texts(block[:, lead]) for lead, counts in enumerate(values)]
+            beats = [labels.get(place, "") for place in range(start, start + len(block))]
+            rows = zip(map(str, samples), times.texts(samples), *columns, beats, strict=True)
             file.write((ending.join(map(",".join, rows)) + ending).encode())
 
 
-def write_json_lines(session: SessionRuns, bed: str, only: RecordedSegment | None, file: BinaryIO) -> None:
-    """Write the beats, events and alarms of a bed in the order in which the monitor first told them.
+def write_json_lines(session: RecordedSession, bed: str, only: RecordedSegment | None, file: BinaryIO) -> None:
+    """Write the beats, events and alarms of a bed as JSON lines, in the order in which the monitor decided them.
 
-    An alarm is written once, as it stood last. Those of a segment `only`, where one is given.
+    An alarm is written once, in its last state. With `only`, write those of one segment.
     """
     for run in session.runs(bed):
         if only is not None and only.run != run.run:
@@ -75,10 +86,10 @@ def _item_to_json_dict(item: Beat | Event | Alarm, delay_s: float) -> dict[str, 
     return event_to_json(item) if isinstance(item, Event) else beat_to_json(item, delay_s, None)
 
 
-def _merge_run_items(session: SessionRuns, bed: str, run: RecordedRun) -> Iterable[Beat | Event | Alarm]:
-    """What was found in a run by the sample that decided it, events first, alarms last, as the pipeline tells it."""
-    events = (((event.sample, 0), event) for event in session.events_of(bed, run.run))
-    beats = (((beat.decided, 1), beat) for beat in session.beats(bed, run=run.run))
+def _merge_run_items(session: RecordedSession, bed: str, run: RecordedRun) -> Iterable[Beat | Event | Alarm]:
+    """Return the results of a run in the order of the samples that decided them, events first, alarms last."""
+    events = (((event.sample, 0), event) for _, event in session.events(bed, run.run))
+    beats = (((beat.class_known, 1), beat) for beat in session.beats(bed, run=run.run))
     alarms = (((alarm.announced, 2), alarm) for alarm in session.alarms(bed, run.run))
     every: Iterable[tuple[tuple[int, int], Beat | Event | Alarm]] = merge(events, beats, alarms, key=lambda it: it[0])
     return (item for _, item in every)
@@ -91,29 +102,31 @@ class _TimeTexts:
         self._fs, self._whole = fs, int(fs) if float(fs).is_integer() else 0
         self._parts = [repr(round(i / fs, DECIMALS)).removeprefix("0") for i in range(self._whole)]
 
-    def of(self, samples: range) -> list[str]:
+    def texts(self, samples: range) -> list[str]:
+        """Return the times of samples of the run."""
         if not self._whole:
             return [repr(round(sample / self._fs, DECIMALS)) for sample in samples]
         seconds = range(samples.start // self._whole, -(-samples.stop // self._whole))
-        found = [f"{second}{part}" for second in seconds for part in self._parts]
+        texts = [f"{second}{part}" for second in seconds for part in self._parts]
         before = samples.start - seconds.start * self._whole
-        return found[before : before + len(samples)]
+        return texts[before : before + len(samples)]
 
 
 class _CountTexts:
-    """Counts of a lead as text, in its unit, to the last digit that tells one count from another."""
+    """Values of a lead as text, in its unit, with the digits that distinguish one count from another."""
 
     def __init__(self, lead: Lead) -> None:
         self._lead = lead
         self._known: dict[int, str] = {MISSING: ""}
 
-    def of(self, column: NDArray[np.int32]) -> list[str]:
+    def texts(self, column: NDArray[np.int32]) -> list[str]:
+        """Return the values of counts (n,) int32, "" for MISSING."""
         values, places = np.unique(column, return_inverse=True)
         if len(self._known) > MOST_TEXTS:
             self._known = {MISSING: ""}
         texts = [self._known.get(count) or self._text(count) for count in values.tolist()]
-        found: list[str] = np.array(texts, dtype=object)[places].tolist()
-        return found
+        values_of_samples: list[str] = np.array(texts, dtype=object)[places].tolist()
+        return values_of_samples
 
     def _text(self, count: int) -> str:
         if count == MISSING:

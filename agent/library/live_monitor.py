@@ -24,7 +24,7 @@ LARGEST_OFFSET_MV = 5.0
 """A signal that begins farther from zero is resampled about its first value: the step from zero would ring."""
 RUN = "run"
 """A monitor has one run."""
-_SAMPLE_FIELDS = ("sample", "decided", "found", "onset", "announced")
+_SAMPLE_FIELDS = ("sample", "class_known", "r_peak_known", "onset", "announced")
 
 Item = Beat | Alarm | Event
 """What a monitor returns."""

@@ -16,7 +16,7 @@ from model.records.wfdb_records import CLASSES, default_lead, embedded_records, 
 from model.rhythm.hrv import measure_time_domain, select_nn_intervals
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
 RHYTHM_CONDITIONS = frozenset(
     ("asystole", "ventricular fibrillation", "ventricular tachycardia", "atrial fibrillation", "bigeminy", "trigeminy")

@@ -11,7 +11,8 @@ import zmq
 
 from agent.core.config import Config
 from agent.core.events import LinkTrouble
-from agent.core.messages import End, LinkView, ResumePosition
+from agent.core.messages import End, ResumePosition
+from agent.core.views import LinkView
 from agent.link.backfill_client import BackfillClient
 from agent.link.backfill_scheduler import BackfillScheduler
 from agent.link.bed_streams import BedStreams

@@ -1,4 +1,4 @@
-"""How long beats took from arrival to being shown, over a whole run, in constant memory."""
+"""The latency of beats, from arrival to being shown, over a whole run, in constant memory."""
 
 import numpy as np
 
@@ -19,5 +19,5 @@ class LatencyHistogram:
         self.count += 1
 
     def quantile(self, share: float) -> float:
-        """The delay, in milliseconds, that `share` of all do not exceed; 0 where there is none."""
+        """Return the delay in milliseconds that `share` of all do not exceed; 0 without any."""
         return float(np.searchsorted(np.cumsum(self._counts), share * self.count)) * LATENCY_STEP_MS

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import Event, LinkStateChanged
-from agent.core.messages import Beat, Chunk, End, Gap, Ledger, LinkView, Result, WardSnapshot
+from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
+from agent.core.views import BedView, LinkView, WardSnapshot
 from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.event_log import EventLimiter, EventLog
 from agent.monitor.latency_histogram import LatencyHistogram
+from agent.monitor.resumed_alarms import ResumedAlarms
 from agent.monitor.snapshot import MonitorFigures, SnapshotMaker, with_beds
 from agent.pipeline.pipeline import Pipeline
 from model.errors import StreamError
@@ -105,6 +107,7 @@ class MonitorSession:
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events)
         self._link_state = "waiting"
+        self._resumed = ResumedAlarms()
         self._acknowledged: list[Result] = []
         self._backfilled_beats = 0
         self._clock_due_s = self._figures_due_s = self.started_s
@@ -178,7 +181,7 @@ class MonitorSession:
 
     def with_beds(self, snapshot: WardSnapshot, names: Iterable[str]) -> WardSnapshot:
         """Return a snapshot with the beds of these names in full."""
-        return with_beds(snapshot, names, lambda name: self._snapshots.bed_view(name, snapshot.now_s))
+        return with_beds(snapshot, names, lambda name: self._bed_view(name, snapshot.now_s))
 
     def full_snapshot(self, now_s: float) -> WardSnapshot:
         """Return a snapshot with all beds in full, made at this moment."""
@@ -246,29 +249,42 @@ class MonitorSession:
         if now_s >= self._clock_due_s + CLOCK_PERIOD_S:
             self._clock_due_s = now_s
             results += self.pipeline.watch_clock(now_s)
-        return results + self.pipeline.finish() if ended else results
+        if ended:
+            results += self.pipeline.finish()
+        return self._resumed.rename(results)
 
     def _resume(self) -> list[Result]:
         """Go on with the recording: analyse the last signal of each bed again, ask for what came since.
 
-        Return the beats of what was recorded that were not told before.
+        Return the beats and alarms of what was recorded that were not reported before.
         """
         if self.recorder is None:
             return []
-        from agent.recording.resume import read_last_signal
+        from agent.recording.resume import read_last_signal, read_logged_alarms
 
+        folder, replay_s = self.recorder.folder, self.config.record.replay_s
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
+        reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
         results: list[Result] = []
-        for message in read_last_signal(self.recorder.folder, positions, self.config.record.warm_s):
-            known_s = (positions[message.bed].last_beat or 0) / FS + SAME_BEAT_S
+        alarms: list[Alarm | Strip] = []
+        for message in read_last_signal(folder, positions, replay_s):
             again = replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message
             decided = self.pipeline.push([again])
-            results += [item for item in decided if isinstance(item, Beat) and item.sample > known_s * FS]
+            results += [item for item in decided if isinstance(item, Beat) and item.sample > reported_until[item.bed]]
+            alarms += [item for item in decided if isinstance(item, Alarm | Strip)]
+        stopped_at = {bed: round(at.next * FS / at.fs) for bed, at in positions.items()}
+        self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, replay_s), stopped_at)
+        results += self._resumed.settle(alarms, reported_until)
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before
         self.link.resume(positions, self.clock())
-        self.recorder.push([], results, self.clock())
+        for sink in (self.recorder, self._alarm_history):
+            sink.push([], results, self.clock())
         return results
+
+    def _bed_view(self, name: str, now_s: float) -> BedView:
+        view = self._snapshots.bed_view(name, now_s)
+        return replace(view, alarms=self._resumed.rename_shown(view.alarms))
 
     def _link_events(self, link: LinkView) -> list[Event]:
         before, self._link_state = self._link_state, link.state

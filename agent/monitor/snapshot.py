@@ -8,16 +8,8 @@ from statistics import median
 import numpy as np
 
 from agent.core.config import Config
-from agent.core.messages import (
-    Beat,
-    BedSummary,
-    BedView,
-    LatencySummary,
-    Ledger,
-    LinkView,
-    RecordingView,
-    WardSnapshot,
-)
+from agent.core.messages import Beat, Ledger
+from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.pipeline.monitored_bed import MonitoredBed
@@ -109,14 +101,14 @@ class SnapshotMaker:
         )
 
     def heart_rate(self, name: str) -> float | None:
-        """Return the beats a minute that are shown of a bed now; None if no rate can be told."""
+        """Return the beats a minute that are shown of a bed now; None if there is none."""
         row = self._pipeline.beds[name].row
         if self._pipeline.alarms.rules(row).suspended:
             return None
         return self._pipeline.rates.heart_rate(row, int(self._pipeline.samples.ring.head[row]))
 
     def figures(self, now_s: float, link: LinkView, recording: RecordingView | None) -> "MonitorFigures":
-        """Return the figures of all beds as a scrape of Prometheus tells them."""
+        """Return the figures of all beds for a scrape of Prometheus."""
         beds = list(self._pipeline.beds.values())
         rates = ((bed.name, self.heart_rate(bed.name)) for bed in beds)
         shown = ((bed.name, self._pipeline.alarms.rules(bed.row).manager.view) for bed in beds)
@@ -146,7 +138,7 @@ class SnapshotMaker:
         if delays is None or not bed.beats:
             return None
         if delays.summary is None:
-            waited = median(beat.decided - beat.sample for beat in bed.beats) / FS + bed.delay_s
+            waited = median(beat.class_known - beat.sample for beat in bed.beats) / FS + bed.delay_s
             p50, p99 = np.percentile(delays.added_ms, (50, 99)).tolist()
             link_s = median(max(0.0, beat.arrived_s - beat.sent_s) if beat.sent_s else 0.0 for beat in bed.beats)
             delays.summary = LatencySummary(1000 * waited, p50, p99, 1000 * link_s)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agent.core.config import Config
-from agent.core.messages import Beat, Result, WardSnapshot
+from agent.core.messages import Beat, Result
+from agent.core.views import WardSnapshot
 from agent.dashboard.bell import AlarmBell
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import chosen_bed, is_overview

@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, st
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agent.core.messages import Alarm, Beat, BedStatus, Result
+from agent.core.messages import Alarm, Beat, Result
+from agent.core.views import BedStatus
 from agent.monitor.snapshot import MonitorFigures
 from model.errors import ConfigError
 
@@ -103,7 +104,7 @@ class MetricsExporter(Collector):
         """Return all families but the histograms; called by a scrape, in its own thread."""
         published = self._published
         if published is not None:
-            yield _counter_family("beats", "Beats told, by class.", ("bed", "class"), published.beats)
+            yield _counter_family("beats", "Beats, by class.", ("bed", "class"), published.beats)
             labels = ("bed", "condition", "priority")
             yield _counter_family("alarms", "Alarms announced.", labels, published.alarms)
             yield from _figure_families(published.figures)
@@ -116,16 +117,16 @@ def _figure_families(figures: MonitorFigures) -> Iterator[Metric]:
     states = {(state,): figures.states.get(state, 0) for state in get_args(BedStatus)}
     yield _gauge_family("beds", "Beds, by state.", ("state",), states)
     rates = {(name,): rate for name, rate in figures.heart_rates.items()}
-    yield _gauge_family("heart_rate_bpm", "Heart rate, where one is shown.", ("bed",), rates)
+    yield _gauge_family("heart_rate_bpm", "Heart rate, if one is shown.", ("bed",), rates)
     for what in ("sent", "analysed", "missing"):
         values = {(name,): getattr(ledger, what) for name, ledger in figures.ledgers.items()}
         yield _counter_family(f"samples_{what}", f"Samples of a bed: {what}.", ("bed",), values)
     gaps = {(name,): count for name, count in figures.gaps.items()}
     yield _counter_family("gaps", "Gaps in the signal.", ("bed",), gaps)
-    text = "Alarms that are to be seen now."
+    text = "Alarms on the screen now."
     yield _gauge_family("alarms_active", text, ("bed", "priority"), figures.active_alarms)
-    yield _counter_family("packets", "Packets taken.", (), {(): figures.link.packets})
-    yield _counter_family("packets_rejected", "Packets that were malformed.", (), {(): figures.link.rejected})
+    yield _counter_family("packets", "Packets received.", (), {(): figures.link.packets})
+    yield _counter_family("packets_rejected", "Packets rejected as malformed.", (), {(): figures.link.rejected})
     yield _gauge_family("link_up", "1 while packets come.", (), {(): float(figures.link.state == "connected")})
     if figures.recording is not None:
         yield _counter_family("recorded_bytes", "Bytes written to the recording.", (), {(): figures.recording.written})

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from agent.analysis.lead_input import LeadInput
 from agent.analysis.stage import RunStart
 from agent.core.events import LeadState
-from agent.core.messages import Beat, BedStatus, Chunk, Gap
+from agent.core.messages import Beat, Chunk, Gap
+from agent.core.views import BedStatus
 from model.errors import StreamError
 
 STREAM_SETTLED_S = 2.0

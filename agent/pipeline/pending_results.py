@@ -1,4 +1,4 @@
-"""What the stages found and the net has not spoken about yet, in the order in which it will be told."""
+"""What the stages found and the net has not classified yet, and the order in which it becomes results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class PendingResults:
             return
         for candidate in found:
             bed = beds[candidate.row]
-            order = (bed.row, candidate.decided, CANDIDATE_RANK)
+            order = (bed.row, candidate.class_known, CANDIDATE_RANK)
             self._items.append(_Pending(bed, order, candidate, self._candidates))
             self._candidates += 1
         self._inputs.append(inputs)

@@ -217,7 +217,7 @@ class Pipeline:
                 self._out.append(item)
 
     def _decide_beat(self, bed: MonitoredBed, candidate: BeatCandidate, scores: list[float]) -> None:
-        """Make a beat of a candidate, unless the net says that it is none."""
+        """Make a beat of a candidate, unless the net says that it is not one."""
         row, rr_s, probabilities = bed.row, candidate.rr_s, tuple(scores)
         if self._in_context:
             smoothed = self._smoothing.push(row, scores, candidate.cluster, candidate.new, candidate.noise)
@@ -228,12 +228,12 @@ class Pipeline:
         beat = Beat(
             bed=bed.name,
             sample=candidate.sample,
-            decided=candidate.decided,
+            class_known=candidate.class_known,
             label=label,
             probabilities=probabilities,
             rr_s=rr_s,
             arrived_s=bed.arrived_s,
-            found=candidate.found,
+            r_peak_known=candidate.r_peak_known,
             sent_s=bed.sent_s,
             run=bed.run,
         )

@@ -1,4 +1,4 @@
-"""What is recorded of one bed: samples that wait to be written, the segment they go to, and the ledger of each run."""
+"""The recording of one bed: samples that wait to be written, the segment they go to, and the ledger of each run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agent.core.messages import MISSING, Chunk, End, Gap, Lead
-from agent.recording.segment_files import LARGEST_TIME, CountArray, SegmentOrigin, SegmentWriter, pack_format_16
+from agent.recording.segment_files import LARGEST_TIME, CountArray, SegmentOrigin, SegmentWriter
+from agent.wire.packets import pack_int16
 from model.records.resample import FS
 
 LONGEST_GAP_S = 60.0
@@ -22,8 +23,8 @@ MOST_CLOCK_OFFSET_S = 86_400.0
 class RunLedger:
     """The ledger of one run, in samples of the device: `next - first` is `recorded` + `missing` + `lost`.
 
-    `missing` were declared so by the link, `lost` came while nothing could be written, or nobody was there. `written`
-    is the index behind the last sample on disk, `last_beat` the latest R peak at 125 Hz.
+    The link declared `missing` samples missing; `lost` ones came while nothing could be written, or nobody was there.
+    `written` is the index after the last sample on disk, `last_beat` the latest R peak at 125 Hz.
     """
 
     bed: str
@@ -41,25 +42,24 @@ class RunLedger:
 
 @dataclass(slots=True)
 class _PendingBlock:
-    """Samples of one run in an unbroken row that wait to be written; each part knows whether it only fills a gap."""
+    """Unbroken samples of one run that wait to be written; of each part, whether it only fills a gap."""
 
     entry: RunLedger
     first: int
     fs: float
     leads: tuple[Lead, ...]
     started: float
-    anew: bool
-    """Whether a new segment begins with it."""
+    starts_segment: bool
     parts: list[tuple[CountArray, bool]] = field(default_factory=list)
     done: int = 0
     """Samples of it that are written."""
 
 
 class BedWriter:
-    """One bed.
+    """Writes one bed.
 
-    `open_segment` makes the next segment for an origin and a format, `known_entry` looks up the saved ledger of a run
-    of a bed; both may raise OSError or sqlite3.Error.
+    `open_segment` opens the next segment for an origin and a WFDB format, `saved_ledger` returns the saved ledger of a
+    bed's run; both may raise OSError or sqlite3.Error.
     """
 
     def __init__(
@@ -67,21 +67,21 @@ class BedWriter:
         bed: str,
         rotate_s: float,
         open_segment: Callable[[SegmentOrigin, int], SegmentWriter],
-        known_entry: Callable[[str, str], RunLedger | None],
+        saved_ledger: Callable[[str, str], RunLedger | None],
     ) -> None:
-        self.bed, self._rotate_s, self._open_segment, self._known_entry = bed, rotate_s, open_segment, known_entry
+        self.bed, self._rotate_s, self._open_segment, self._saved_ledger = bed, rotate_s, open_segment, saved_ledger
         self.entry: RunLedger | None = None
         self.entries: dict[str, RunLedger] = {}
-        """Ledgers that changed and were not saved, by run."""
-        self._past: dict[str, RunLedger] = {}
+        """Ledgers that changed and are not saved yet, by run."""
+        self._earlier: dict[str, RunLedger] = {}
         """Ledgers of the latest runs before this one: their last beats are decided once it has begun."""
         self.recent: list[SegmentWriter] = []
         self.closed: list[SegmentWriter] = []
         """Segments whose header is final, but not their row in the database."""
         self.unfinished: list[SegmentWriter] = []
-        """Segments that no more is written to, but whose header is not final."""
+        """Segments that are over, but whose header is not final."""
         self.grown: set[str] = set()
-        """Signal files that were written to."""
+        """Signal files that were written to since the owner cleared this."""
         self.lost_s = 0.0
         """Seconds of signal that were lost to this recording."""
         self._segment: SegmentWriter | None = None
@@ -90,64 +90,64 @@ class BedWriter:
         self._gap = 0
         self._wide: tuple[str, tuple[Lead, ...]] | None = None
         """Run and leads whose counts did not fit format 16."""
-        self._heard: tuple[str, int] = "", 0
-        """Run and R peak that a monitor before recorded last."""
+        self._recorded_beat: tuple[str, int] = "", 0
+        """Run and R peak that the previous monitor recorded last."""
 
     def resume(self, entry: RunLedger, recent: list[SegmentWriter]) -> None:
-        """Go on where a monitor before stopped, in a new segment; late beats still go to its last ones."""
+        """Go on where the previous monitor stopped, in a new segment; late beats still go to its last ones."""
         self.entry = entry
         if entry.last_beat is not None:
-            self._heard = entry.run, entry.last_beat
+            self._recorded_beat = entry.run, entry.last_beat
         self.recent += recent
 
     def take(self, message: Chunk | Gap | End, now_s: float, lose: bool) -> None:
-        """Account for a message, and keep its samples to be written; where they are to `lose` only account."""
+        """Account for a message, and keep its samples to be written unless they are to `lose`."""
         entry = self.entry
         if entry is None or entry.run != message.run:
-            entry = self._begin(message)
+            entry = self._begin_run(message)
         self.entries[entry.run] = entry
         if isinstance(message, End):
             self._skip(entry, message.first, lost=True)
             entry.ended = True
-            self._break(entry)
+            self._begin_segment(entry)
         elif isinstance(message, Gap):
             self._skip(entry, message.first, lost=True)
             self._skip(entry, message.first + message.count, lost=False)
         elif len(message.counts) > entry.next - message.first:
-            self._samples(entry, message, now_s, lose)
+            self._keep_samples(entry, message, now_s, lose)
 
     def write(self) -> int:
-        """Write what waits; the bytes it takes. Raises OSError, sqlite3.Error: call `abandon` then."""
+        """Write what waits; return its bytes on disk. Raises OSError or sqlite3.Error: then call `abandon`."""
         grown = 0
         for block in self._blocks:
-            if block.anew:
-                self.end()
+            if block.starts_segment:
+                self.end_segment()
             if block.parts:
                 grown += self._write_block(block)
         self._blocks.clear()
         return grown
 
-    def forget(self) -> None:
-        """What was found so far has its place: only the latest segments are kept for what comes late."""
+    def drop_old_segments(self) -> None:
+        """Keep only the latest segments, for beats that are decided late."""
         del self.recent[:-KEPT_SEGMENTS]
 
     def abandon(self) -> None:
-        """Nothing can be written: what waits is lost, and a new segment follows."""
+        """Drop what waits, since it cannot be written; a new segment follows."""
         for block in self._blocks:
-            at = 0
-            for counts, fills in block.parts:
-                rows = min(len(counts), max(0, at + len(counts) - block.done))
-                at += len(counts)
-                if not fills:
+            stop = 0
+            for counts, is_filler in block.parts:
+                stop += len(counts)
+                rows = min(len(counts), max(0, stop - block.done))
+                if not is_filler:
                     block.entry.recorded -= rows
                     block.entry.lost += rows
                     self.lost_s += rows / block.fs
                     self.entries[block.entry.run] = block.entry
         self._blocks.clear()
-        self.end()
+        self.end_segment()
 
-    def end(self) -> None:
-        """No more is written to the segment; it is to be finished when there is time."""
+    def end_segment(self) -> None:
+        """End the segment: it is to be finished when there is time."""
         if self._segment is not None:
             self.unfinished.append(self._segment)
             self._segment = None
@@ -157,47 +157,47 @@ class BedWriter:
         """Whether there is anything to write."""
         return bool(self._blocks)
 
-    def heard(self, run: str, sample: int) -> bool:
-        """Note a beat of a run; whether it is a new one, not told by a monitor before."""
+    def note_beat(self, run: str, sample: int) -> bool:
+        """Note a beat of a run; return whether it is new, and not one that the previous monitor recorded."""
         current = self.entry is not None and self.entry.run == run
-        entry = self.entry if current else self.entries.get(run) or self._past.get(run)
-        if entry is None or (run == self._heard[0] and sample <= self._heard[1]):
+        entry = self.entry if current else self.entries.get(run) or self._earlier.get(run)
+        if entry is None or (run == self._recorded_beat[0] and sample <= self._recorded_beat[1]):
             return False
         entry.last_beat = sample if entry.last_beat is None else max(entry.last_beat, sample)
         self.entries[run] = entry
         return True
 
-    def place(self, run: str, sample: int) -> tuple[SegmentWriter, int] | None:
-        """The segment that an R peak at `sample` (125 Hz) lies in, and its place there; None where there is none."""
+    def locate_beat(self, run: str, sample: int) -> tuple[SegmentWriter, int] | None:
+        """Return the segment that an R peak at `sample` (125 Hz) lies in, and its place there; None if none does."""
         for segment in reversed(self.recent):
             origin = segment.origin
             if origin.run == run and not segment.deleted:
-                at = to_device_index(sample, origin.fs) - origin.first
-                if 0 <= at <= segment.count and segment.count:  # rounding may bring it one sample behind the end
-                    return segment, min(at, segment.count - 1)
+                place = to_device_index(sample, origin.fs) - origin.first
+                if 0 <= place <= segment.count and segment.count:  # rounding may bring it one sample behind the end
+                    return segment, min(place, segment.count - 1)
         return None
 
-    def _begin(self, message: Chunk | Gap | End) -> RunLedger:
+    def _begin_run(self, message: Chunk | Gap | End) -> RunLedger:
         if self.entry is not None:
-            self._break(self.entry)
-            self._past[self.entry.run] = self.entry
+            self._begin_segment(self.entry)
+            self._earlier[self.entry.run] = self.entry
         run, first = message.run, message.first
-        entry = self.entries.get(run) or self._known_entry(self.bed, run)
-        self._past.pop(run, None)
-        for old in list(self._past)[:-KEPT_SEGMENTS]:
-            del self._past[old]
+        entry = self.entries.get(run) or self._saved_ledger(self.bed, run)
+        self._earlier.pop(run, None)
+        for old in list(self._earlier)[:-KEPT_SEGMENTS]:
+            del self._earlier[old]
         self.entry = entry or RunLedger(self.bed, run, float(message.fs), first, first, first)
         self._leads = ()
         return self.entry
 
-    def _break(self, entry: RunLedger) -> None:
-        """End the segment, once what waits is written."""
+    def _begin_segment(self, entry: RunLedger) -> None:
+        """Begin a new segment once what waits is written."""
         self._gap, self._leads = 0, ()
-        if not (self._blocks and self._blocks[-1].anew):
-            self._blocks.append(_PendingBlock(entry, entry.next, entry.fs, (), 0.0, anew=True))
+        if not (self._blocks and self._blocks[-1].starts_segment):
+            self._blocks.append(_PendingBlock(entry, entry.next, entry.fs, (), 0.0, starts_segment=True))
 
     def _skip(self, entry: RunLedger, stop: int, lost: bool) -> None:
-        """No samples up to `stop`: declared missing, or lost to the recording alone, which ends the segment."""
+        """Account for absent samples up to `stop`: missing, or lost to the recording, which ends the segment."""
         count = stop - entry.next
         if count <= 0:
             return
@@ -205,12 +205,12 @@ class BedWriter:
         if lost:
             entry.lost += count
             self.lost_s += count / entry.fs
-            self._break(entry)
+            self._begin_segment(entry)
         else:
             entry.missing += count
             self._gap += count
 
-    def _samples(self, entry: RunLedger, chunk: Chunk, now_s: float, lose: bool) -> None:
+    def _keep_samples(self, entry: RunLedger, chunk: Chunk, now_s: float, lose: bool) -> None:
         self._skip(entry, chunk.first, lost=True)
         counts = chunk.counts[entry.next - chunk.first :]
         entry.ended = False
@@ -219,12 +219,12 @@ class BedWriter:
             return
         if chunk.leads != self._leads or chunk.fs != entry.fs or self._gap > _longest_filled_gap(chunk):
             if self._leads:
-                self._break(entry)
+                self._begin_segment(entry)
             self._gap, self._leads, entry.fs = 0, chunk.leads, float(chunk.fs)
         block = self._blocks[-1] if self._blocks else None
         if block is None or not block.leads:
             started = _chunk_start_time(chunk, now_s) + (entry.next - chunk.first - self._gap) / entry.fs
-            block = _PendingBlock(entry, entry.next - self._gap, entry.fs, chunk.leads, started, anew=False)
+            block = _PendingBlock(entry, entry.next - self._gap, entry.fs, chunk.leads, started, starts_segment=False)
             self._blocks.append(block)
         if self._gap:
             block.parts.append((np.full((self._gap, len(chunk.leads)), MISSING, np.int32), True))
@@ -240,22 +240,22 @@ class BedWriter:
         limit = min(max(1, round(self._rotate_s * block.fs)), 2**31 - 1)
         while block.done < len(counts):
             if self._segment is not None and self._segment.count >= limit:
-                self.end()
+                self.end_segment()
             room = limit - (self._segment.count if self._segment else 0)
             rest = counts[block.done : block.done + room]
-            stored, fit = (rest, len(rest)) if self._wide == (entry.run, block.leads) else pack_format_16(rest)
+            stored, fit = (rest, len(rest)) if self._wide == (entry.run, block.leads) else pack_int16(rest)
             if fit:
-                segment = self._segment or self._open(block, entry)
+                segment = self._segment or self._open_next(block, entry)
                 grown += segment.append(stored)
                 self.grown.add(f"{segment.path}.dat")
                 block.done += fit
                 entry.written = block.first + block.done
             if fit < len(rest):
-                self.end()
+                self.end_segment()
                 self._wide = entry.run, block.leads
         return grown
 
-    def _open(self, block: _PendingBlock, entry: RunLedger) -> SegmentWriter:
+    def _open_next(self, block: _PendingBlock, entry: RunLedger) -> SegmentWriter:
         wfdb_format = 32 if self._wide == (entry.run, block.leads) else 16
         started = min(max(0.0, block.started + block.done / block.fs), LARGEST_TIME)
         first = block.first + block.done
@@ -266,16 +266,16 @@ class BedWriter:
 
 
 def to_device_index(sample: int, fs: float) -> int:
-    """Index at the device's rate that is nearest to a sample at 125 Hz."""
+    """Return the index at the device's rate that is nearest to a sample at 125 Hz."""
     return sample if fs == FS else round(sample * fs / FS)
 
 
 def _longest_filled_gap(chunk: Chunk) -> float:
-    """Samples that are written as having no value; a longer gap, or one of very many counts, ends the segment."""
+    """Return the longest gap, in samples, that is filled with samples without a value instead of ending the segment."""
     return min(LONGEST_GAP_S * chunk.fs, MOST_FILLED_COUNTS // len(chunk.leads))
 
 
 def _chunk_start_time(chunk: Chunk, now_s: float) -> float:
-    """When the first sample of a chunk was: as long before its sending, or our time, as it lasts."""
+    """Return the Unix time of the first sample of a chunk: its length before its sending, or before our time."""
     sent_s = chunk.sent_s if abs(chunk.sent_s - now_s) < MOST_CLOCK_OFFSET_S else now_s
     return sent_s - len(chunk.counts) / chunk.fs

@@ -1,6 +1,6 @@
-"""The database of a recorded session, `session.db`: its tables, and how it is opened to write and to read.
+"""The database of a recorded session, `session.db`: its tables, opened to write or to read.
 
-SQLite in WAL mode while a session is recorded, one plain file once it was closed in order. `docs/recording.md` says
+SQLite in WAL mode while a session is recorded, one plain file once it is closed in order. `docs/recording.md` says
 what the tables mean.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from agent.recording.event_records import TYPED_EVENTS_SINCE, add_event_types
 from agent.recording.segment_files import find_first_record
 from model.errors import RecordError, RunError
 
@@ -20,23 +21,25 @@ DATABASE_FILE = "session.db"
 LOCK_FILE = "lock"
 """Locked while a monitor records."""
 OPEN_KEY = "open"
-"""Key of `about` that is there from when a monitor begins to record until all of it is written."""
-LAYOUT_VERSION = 2
-"""Since 2 there are alarms and strips; sessions of version 1 are read, and brought up when they are continued."""
+"""Key of `about` that is there while a monitor records, until all of it is written."""
+LAYOUT_VERSION = 3
+"""Version 2 added alarms and strips, 3 type and fields of events. Earlier ones are read, and upgraded when they are
+continued."""
 APPLICATION_ID = 0x45434721
-"""Tells a session from any other SQLite file."""
+"""Distinguishes a session from any other SQLite file."""
 LAYOUT_TABLES = {
     1: frozenset({"about", "segments", "beats", "events", "ledger"}),
     2: frozenset({"about", "segments", "beats", "events", "ledger", "alarms", "strips"}),
+    3: frozenset({"about", "segments", "beats", "events", "ledger", "alarms", "strips"}),
 }
-"""Of each version."""
+"""The tables of each version."""
 SEGMENT_PATH = re.compile(r"[A-Za-z0-9_-]+/[0-9]{4,9}")
-"""A segment's path in the folder of its session, without ending: no other is ever touched."""
+"""Path of a segment in the folder of its session, without ending: no other is ever touched."""
 BUSY_TIMEOUT_S = 5.0
 _MAGIC, _WAL = b"SQLite format 3\0", 2
 _open: Counter[Path] = Counter()
-"""Databases that this process has open. To open and close such a file by other means than SQLite would end the locks
-that SQLite holds on it (https://www.sqlite.org/howtocorrupt.html, 2.2)."""
+"""Databases that this process has open. Opening and closing such a file by other means than SQLite ends the locks that
+SQLite holds on it (https://www.sqlite.org/howtocorrupt.html, 2.2)."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about(key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -53,7 +56,7 @@ CREATE TABLE IF NOT EXISTS beats(
 CREATE INDEX IF NOT EXISTS beats_bed ON beats(bed);
 CREATE TABLE IF NOT EXISTS events(
     id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, sample INTEGER NOT NULL, at_s REAL NOT NULL,
-    kind TEXT NOT NULL, text TEXT NOT NULL);
+    kind TEXT NOT NULL, text TEXT NOT NULL, event_type TEXT, data TEXT);
 CREATE INDEX IF NOT EXISTS events_bed ON events(bed);
 CREATE TABLE IF NOT EXISTS ledger(
     id INTEGER PRIMARY KEY, bed TEXT NOT NULL, run TEXT NOT NULL, fs REAL NOT NULL, first INTEGER NOT NULL,
@@ -70,7 +73,7 @@ CREATE TABLE IF NOT EXISTS strips(
 
 
 def is_session_database(path: Path) -> bool:
-    """Whether a file is the database of a session, by its first bytes."""
+    """Return whether a file is the database of a session, by its first bytes."""
     if _open[path.absolute()]:
         return True
     header = _read_database_header(path)
@@ -78,7 +81,7 @@ def is_session_database(path: Path) -> bool:
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:
-    """The database of a session that is recorded, made where there is none. Raises RunError, sqlite3.Error."""
+    """Open, make or upgrade the database of a session to record into. Raises RunError or sqlite3.Error."""
     path = folder / DATABASE_FILE
     if path.exists() and path.stat().st_size and not is_session_database(path):
         raise RunError(f"{path} is no database of a recording: choose another folder (--record)")
@@ -92,7 +95,12 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {LAYOUT_VERSION}; COMMIT;")
+        with write_transaction(connection):
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            if 0 < version < TYPED_EVENTS_SINCE:
+                add_event_types(connection)
+            connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
         if version == 0:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except BaseException:
@@ -103,7 +111,7 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
 
 
 def close_in_order(connection: sqlite3.Connection, folder: Path) -> None:
-    """Leave a single file behind, readable from any medium; where somebody still reads it stays in WAL mode."""
+    """Close a database as a single file, readable from any medium; while others read it, it stays in WAL mode."""
     with contextlib.suppress(sqlite3.Error):
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -112,14 +120,14 @@ def close_in_order(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def close_database(connection: sqlite3.Connection, folder: Path) -> None:
-    """Let go of the database of a session."""
+    """Close the database of a session."""
     connection.close()
     _open[(folder / DATABASE_FILE).absolute()] -= 1
 
 
 @contextlib.contextmanager
 def write_transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing of what is written within it."""
+    """Write all that the block writes, or nothing if it fails."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -131,9 +139,9 @@ def write_transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def open_to_read(folder: Path) -> sqlite3.Connection:
-    """The database of a session to read only, while it is recorded or after a kill; nothing on disk changes.
+    """Open the database of a session to read only, while it is recorded or after a kill; nothing on disk changes.
 
-    Raises RecordError where there is none, or it is of another kind or version.
+    Raises RecordError if there is none, or it is of another kind or version.
     """
     path = folder / DATABASE_FILE
     if not is_session_database(path):
@@ -161,13 +169,15 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
 
 
 def broken_database_error(folder: Path, error: Exception) -> RecordError:
-    """What to tell where a database cannot be read."""
-    said = " ".join(str(error).split())
-    return RecordError(f"cannot read {DATABASE_FILE} of the recording {folder}: {said}{_surviving_record_hint(folder)}")
+    """Return the error of a database that cannot be read."""
+    reason = " ".join(str(error).split())
+    return RecordError(
+        f"cannot read {DATABASE_FILE} of the recording {folder}: {reason}{_surviving_record_hint(folder)}"
+    )
 
 
 def _missing_database_error(folder: Path) -> RecordError:
-    """What to tell of a folder without a database of a recording."""
+    """Return the error of a folder without the database of a recording."""
     left, what = _surviving_record_hint(folder), "broken" if (folder / DATABASE_FILE).exists() else "missing"
     if not left:
         return RecordError(f"{folder} is no recording: it has no valid {DATABASE_FILE}")
@@ -175,21 +185,21 @@ def _missing_database_error(folder: Path) -> RecordError:
 
 
 def _surviving_record_hint(folder: Path) -> str:
-    """What can be had of a recording without its database, to end a message with; "" where that is nothing."""
+    """Return what is left of a recording without its database, as the end of a message; "" if nothing is."""
     record = find_first_record(folder)
     return f"; its signal is still there, record by record: ecg-agent convert {record} OUT" if record else ""
 
 
 def read_rows_paged(connection: sqlite3.Connection, query: str, values: tuple[Any, ...], page: int) -> Iterator[Any]:
-    """Rows of a query that ends in `id > ? ORDER BY id LIMIT ?` and begins with the id, page by page.
+    """Yield the rows of a query that ends in `id > ? ORDER BY id LIMIT ?` and selects the id first, page by page.
 
-    A page is to be small where rows are large. No transaction stays open between two pages: a reader that takes its
-    time does not hold up the writer's checkpoints.
+    Choose a small page for large rows. No transaction stays open between two pages: a slow reader does not hold up the
+    writer's checkpoints.
     """
     last = -1
-    while found := connection.execute(query, (*values, last, page)).fetchall():
-        yield from found
-        last = found[-1][0]
+    while rows := connection.execute(query, (*values, last, page)).fetchall():
+        yield from rows
+        last = rows[-1][0]
 
 
 def _read_database_header(path: Path) -> bytes:
@@ -201,7 +211,7 @@ def _read_database_header(path: Path) -> bytes:
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing; where no other has the database open not even its side files."""
+    """Return a connection that changes nothing; if nobody else has the database open, not even its side files."""
     base = f"file:{quote(str(path.absolute()))}?mode=ro"
     alone = not _open[path.absolute()] and not path.with_name(f"{path.name}-wal").exists()
     for uri in (

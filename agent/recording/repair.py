@@ -1,4 +1,4 @@
-"""What a kill or a power cut left of a session, put in order when it is opened for recording again.
+"""Repairs what a kill or a power cut left of a session, when it is opened for recording again.
 
 The truth is the length of the signal files: headers, annotations, and the database are repaired from it.
 """
@@ -26,7 +26,7 @@ _BLOCK_ROWS = 65_536
 
 
 def repair_session(db: sqlite3.Connection, folder: Path) -> int:
-    """Close all segments that were left open; how many had signal. Raises OSError, sqlite3.Error, ValueError."""
+    """Close all segments that were left open; return how many had signal. Raises OSError, sqlite3.Error, ValueError."""
     _adopt_unknown_files(db, folder)
     left = [
         writer_from_row(folder, row)
@@ -55,7 +55,7 @@ LEDGER_QUERY = "SELECT bed, run, fs, first, next, written, recorded, missing, lo
 
 
 def writer_from_row(folder: Path, row: tuple[Any, ...]) -> SegmentWriter:
-    """A segment of the database as it was written. Raises ValueError."""
+    """Return the writer of a segment from its row of SEGMENT_QUERY. Raises ValueError."""
     identity, path, bed, run, first, fs, leads, started, wfdb_format, count = row
     origin = SegmentOrigin(first, fs, bed, run, decode_leads(leads), started)
     if wfdb_format not in NO_VALUE_OF_FORMAT:
@@ -64,7 +64,7 @@ def writer_from_row(folder: Path, row: tuple[Any, ...]) -> SegmentWriter:
 
 
 def ledger_from_row(row: tuple[Any, ...]) -> RunLedger:
-    """A row of ENTRIES."""
+    """Return the ledger of a row of LEDGER_QUERY."""
     entry = RunLedger(*row)
     entry.ended = bool(entry.ended)
     return entry
@@ -73,7 +73,7 @@ def ledger_from_row(row: tuple[Any, ...]) -> RunLedger:
 def add_segment(
     db: sqlite3.Connection, folder: Path, path: str, origin: SegmentOrigin, wfdb_format: int
 ) -> SegmentWriter:
-    """A row for a new segment, `path` being relative, and its writer."""
+    """Add a row for a new segment, whose `path` is relative; return its writer."""
     number, leads = int(path.rpartition("/")[2]), encode_leads(origin.leads)
     values = (origin.bed, number, path, origin.run, origin.first, 0, origin.fs, leads, origin.started, wfdb_format)
     made = db.execute("INSERT INTO segments VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')", values)
@@ -81,7 +81,7 @@ def add_segment(
 
 
 def save_run_ledgers(db: sqlite3.Connection, entries: Iterable[RunLedger]) -> None:
-    """Write the ledgers of runs; the place of a run among those of its bed stays."""
+    """Write the ledgers of runs; the order of the runs of a bed stays."""
     db.executemany(
         """INSERT INTO ledger(bed, run, fs, first, next, written, recorded, missing, lost, last_beat, ended)
            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(bed, run) DO UPDATE SET
@@ -96,18 +96,18 @@ def save_run_ledgers(db: sqlite3.Connection, entries: Iterable[RunLedger]) -> No
 
 
 def rewrite_annotations(db: sqlite3.Connection, writer: SegmentWriter) -> None:
-    """Write the whole annotation file of a segment from the database."""
+    """Write the annotation file of a segment again from the database."""
     origin = writer.origin
     query = "SELECT sample, label FROM beats WHERE bed = ? AND segment = ? ORDER BY id"
     beats = [
         (min(max(0, to_device_index(sample, origin.fs) - origin.first), writer.count - 1), label)
         for sample, label in db.execute(query, (origin.bed, writer.identity)).fetchall()
     ]
-    writer.annotate_anew(beats)
+    writer.rewrite_beats(beats)
 
 
 def discard_empty_segment(db: sqlite3.Connection, writer: SegmentWriter) -> None:
-    """Forget a segment that never held a sample, with its files."""
+    """Delete a segment that never held a sample, with its files."""
     writer.remove()
     with contextlib.suppress(OSError):
         Path(writer.path).parent.rmdir()
@@ -115,7 +115,7 @@ def discard_empty_segment(db: sqlite3.Connection, writer: SegmentWriter) -> None
 
 
 def _adopt_unknown_files(db: sqlite3.Connection, folder: Path) -> None:
-    """Files the database does not know, after a power cut, and those of segments whose deletion was interrupted."""
+    """Add files that the database does not know, after a power cut, and delete those whose deletion was interrupted."""
     known = dict(db.execute("SELECT path, state FROM segments").fetchall())
     if not all(database.SEGMENT_PATH.fullmatch(path) for path in known):
         raise ValueError("its database names files outside of it")
@@ -124,7 +124,7 @@ def _adopt_unknown_files(db: sqlite3.Connection, folder: Path) -> None:
             path = f"{bed.name}/{file.name.partition('.')[0]}"
             if not path.rpartition("/")[2].isdecimal():
                 continue
-            if file.suffix == ".tmp" or known.get(path) == "deleted":
+            if file.suffix in (".partial", ".tmp") or known.get(path) == "deleted":
                 file.unlink()
             elif file.suffix == ".hea" and path not in known and (found := read_segment_origin(folder / path)):
                 add_segment(db, folder, path, *found)
@@ -142,7 +142,7 @@ def _load_run_ledger(db: sqlite3.Connection, bed: str, run: str) -> RunLedger | 
 
 
 def _settle_run_ledger(db: sqlite3.Connection, entry: RunLedger, written: list[SegmentWriter]) -> None:
-    """Bring the ledger of a run to what is on disk: mostly a little more than the database knew."""
+    """Bring the ledger of a run up to what is on disk: mostly a little more than the database knew."""
     (end,) = db.execute(
         "SELECT max(first + count) FROM segments WHERE bed = ? AND run = ? AND state != 'open'", (entry.bed, entry.run)
     ).fetchone()
@@ -156,7 +156,7 @@ def _settle_run_ledger(db: sqlite3.Connection, entry: RunLedger, written: list[S
 
 
 def _count_unsaved_samples(entry: RunLedger, writer: SegmentWriter) -> None:
-    """Samples that were written after the database was last: those without any value count as declared missing."""
+    """Count samples that were written after the database: those without any value count as declared missing."""
     origin = writer.origin
     if origin.first > entry.next:
         entry.missing += origin.first - entry.next
@@ -174,7 +174,7 @@ def _count_unsaved_samples(entry: RunLedger, writer: SegmentWriter) -> None:
 
 
 def _roll_back_ledger(db: sqlite3.Connection, entry: RunLedger, end: int) -> None:
-    """Signal that a power cut took though the database knows of it: it may be asked for again, and heard anew."""
+    """Forget signal that a power cut took though the database knows of it: it may be fetched and analysed again."""
     recorded = entry.recorded - (entry.written - end)
     entry.next = entry.written = end
     total = entry.next - entry.first

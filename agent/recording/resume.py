@@ -1,19 +1,35 @@
-"""What a monitor hears again when it goes on with a recording: the last of each bed, so as to know its patient."""
+"""What a monitor that continues a recording reads of it first: the last signal of each bed, and its alarms."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agent.core.messages import Chunk, Gap, ResumePosition
-from agent.recording.sessions import RecordedSession, replay_chunks
+from agent.core.messages import Alarm, Chunk, Gap, ResumePosition
+from agent.recording.recorded_segments import replay_chunks
+from agent.recording.sessions import RecordedSession
+from model.records.resample import FS
+
+PACKET_S = 10.0
+"""Signal is read in packets as long as this: the first may begin this much earlier."""
 
 
 def read_last_signal(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> Iterator[Chunk | Gap]:
-    """The last `seconds` of the run that each bed is in, and up to 10 s more, in order within each bed."""
+    """Yield the last `seconds` of the run that each bed is in, and up to 10 s more, in order within each bed."""
     with RecordedSession(folder) as session:
         for bed, at in positions.items():
             first = at.next - round(seconds * at.fs)
-            segments = [one for one in session.segments(bed) if one.run == at.run and one.first + one.count > first]
-            for message in replay_chunks(segments):
+            runs = [segment for segment in session.segments(bed) if segment.run == at.run]
+            for message in replay_chunks([run for run in runs if run.first + run.count > first], PACKET_S):
                 count = message.count if isinstance(message, Gap) else len(message.counts)
                 if message.first + count > first:
                     yield message
+
+
+def read_logged_alarms(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> list[Alarm]:
+    """Return the alarms of the run that each bed is in that are open, or ended in the last `seconds`."""
+    with RecordedSession(folder) as session:
+        return [
+            alarm
+            for bed, at in positions.items()
+            for alarm in session.alarms(bed, at.run)
+            if alarm.ended is None or alarm.ended > at.next * FS / at.fs - (seconds + PACKET_S) * FS
+        ]

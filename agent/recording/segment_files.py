@@ -1,7 +1,7 @@
 """One segment of a recording: a WFDB record of one unbroken piece of a run, written as the signal comes.
 
-`NAME.hea` says in a comment exactly where the samples come from; `NAME.dat` holds them, in format 16 while they fit,
-else in 32; `NAME.ecg` holds the beats. No file stays open between two writes: a thousand beds need no descriptors.
+`NAME.hea` says in a comment where the samples come from; `NAME.dat` holds them, in format 16 if they fit, else in 32;
+`NAME.ecg` holds the beats. No file stays open between two writes: a thousand beds need no descriptors.
 """
 
 import contextlib
@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from agent.core.messages import MISSING, Lead
 from agent.wire.packets import MOST_LEADS, LeadHeader, SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
+from model.files import sync_file, write_atomically
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
+from model.text import make_printable
 
 CountArray = NDArray[np.int32]
 StoredArray = NDArray[np.signedinteger[Any]]
@@ -39,7 +41,6 @@ _FIRST_COMMENT = "# ecg-agent recording, bed "
 _LARGEST_HEADER = 65_536
 _BLOCK = 1 << 20
 _END_MARK = b"\0\0"
-_sync = getattr(os, "fdatasync", os.fsync)  # macOS has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,9 @@ _leads: msgspec.json.Decoder[list[LeadHeader]] = msgspec.json.Decoder(
 
 @dataclass(slots=True)
 class SegmentWriter:
-    """A segment that is written, or was. `path` has no ending; `identity` is its id in the database.
+    """Writes a segment, or knows one that was written. `path` has no ending; `identity` is its id in the database.
 
-    `size` bytes of the signal file and `notes` of the annotation file are whole. Methods raise OSError.
+    `size` bytes of the signal file and `notes` bytes of the annotation file are complete. Methods raise OSError.
     """
 
     path: str
@@ -85,7 +86,7 @@ class SegmentWriter:
     identity: int
     count: int = 0
     notes: int | None = len(_END_MARK)
-    """None: the annotation file has to be looked at first."""
+    """None: the annotation file has to be read first."""
     deleted: bool = False
     _last_note: int = 0
     _initial: list[int] = field(default_factory=list)
@@ -98,10 +99,11 @@ class SegmentWriter:
 
     @property
     def size(self) -> int:
+        """Bytes of all its samples."""
         return self.count * self.frame
 
     def create(self) -> int:
-        """Make the three files, without samples and beats; the bytes they take."""
+        """Make the three files, without samples and beats; return their bytes."""
         text = self._header(final=False)
         Path(self.path).parent.mkdir(exist_ok=True)
         _write_file_at(f"{self.path}.hea", text, 0, os.O_CREAT | os.O_TRUNC)
@@ -110,7 +112,7 @@ class SegmentWriter:
         return len(text) + len(_END_MARK)
 
     def append(self, stored: StoredArray) -> int:
-        """Add samples (n, leads) of this format's dtype; the bytes they take. What fails midway is taken back."""
+        """Add samples (n, leads) of this format's dtype; return their bytes. A write that fails midway is undone."""
         _write_file_at(
             f"{self.path}.dat", stored.astype(FORMAT_DTYPES[self.format], copy=False).tobytes(), self.size, 0
         )
@@ -122,12 +124,12 @@ class SegmentWriter:
         return stored.nbytes
 
     def annotate(self, beats: Sequence[tuple[int, str]]) -> int:
-        """Add beats: samples from the segment's first, and WFDB symbols; the bytes they take.
+        """Add beats: samples from the segment's first, and WFDB symbols; return their bytes.
 
-        The end mark is overwritten and set anew in one write, so that the file is complete at any time.
+        One write replaces the end mark by the beats and a new end mark, so that the file is complete at any time.
         """
         if self.notes is None:
-            self._look_at_notes()
+            self._read_notes()
         at = (self.notes or len(_END_MARK)) - len(_END_MARK)
         content = _encode_beat_notes(beats, self._last_note)
         try:
@@ -140,7 +142,7 @@ class SegmentWriter:
         self.notes = at + len(content)
         return grown
 
-    def annotate_anew(self, beats: Sequence[tuple[int, str]]) -> None:
+    def rewrite_beats(self, beats: Sequence[tuple[int, str]]) -> None:
         """Write the whole annotation file."""
         content = _encode_beat_notes(beats, 0)
         replace_file_content(f"{self.path}.ecg", content)
@@ -153,7 +155,7 @@ class SegmentWriter:
             replace_file_content(f"{self.path}.hea", self._header(final=True))
 
     def repair(self) -> None:
-        """Take over the files a kill left: cut off a torn sample, count and sum those that are there."""
+        """Take over the files that a kill left: cut off a torn sample, count and sum the others."""
         self.count = count_frames(f"{self.path}.dat", self.format, len(self.origin.leads))
         if not self.count:
             return
@@ -169,7 +171,7 @@ class SegmentWriter:
         self._sums = [value & 0xFFFF for value in sums.tolist()]
 
     def remove(self) -> int:
-        """Delete the files, the header first; the bytes that are free then. Files that are gone are no error."""
+        """Delete the files, the header first; return the bytes that are free then. Files that are gone are no error."""
         freed = 0
         for ending in SEGMENT_ENDINGS:
             path = f"{self.path}{ending}"
@@ -198,51 +200,40 @@ class SegmentWriter:
             "leads": msgspec.to_builtins(origin.leads),
         }
         comments = [
-            f"{_FIRST_COMMENT}{_ascii_name(origin.bed)}, run {_ascii_name(origin.run)}",
+            f"{_FIRST_COMMENT}{make_printable(f'{origin.bed}, run {origin.run}', ascii_only=True)}",
             f"# {json.dumps(about)}",
         ]
         return "\n".join([line, *signals, *comments, ""]).encode("ascii", "replace")
 
-    def _look_at_notes(self) -> None:
-        """Continue the annotation file of a segment that was closed by a monitor before."""
+    def _read_notes(self) -> None:
+        """Find where the annotation file of a segment that a previous monitor closed goes on."""
         path = Path(f"{self.path}.ecg")
         try:
             known = read_annotations(path.parent, path.stem, "ecg", self.origin.fs)
             whole = known.complete or not path.stat().st_size
         except RecordError:
-            self.annotate_anew([])
+            self.rewrite_beats([])
             return
         if whole:
             self.notes, self._last_note = path.stat().st_size, known.samples[-1] if known.samples else 0
         else:
-            self.annotate_anew(list(zip(known.samples, known.symbols, strict=True)))
-
-
-def pack_format_16(counts: CountArray) -> tuple[NDArray[np.int16], int]:
-    """Counts (n, leads) as WFDB format 16, and how many samples of all leads fit it before the first that does not."""
-    # One pass decides: shifted so that -32767..32767 becomes 0..65534; everything else, MISSING too, lands above.
-    if (counts.view(np.uint32) + np.uint32(32_767)).max(initial=0) <= 65_534:
-        return counts.astype(np.int16), len(counts)
-    missing = counts == MISSING
-    unfit = (~missing & ((counts > 32_767) | (counts < -32_767))).any(axis=1)
-    fit = int(unfit.argmax()) if unfit.any() else len(counts)
-    return np.where(missing, NO_VALUE_OF_FORMAT[16], counts)[:fit].astype(np.int16), fit
+            self.rewrite_beats(list(zip(known.samples, known.symbols, strict=True)))
 
 
 def read_stored_samples(path: str, wfdb_format: int, leads: int, start: int, stop: int) -> StoredArray:
-    """Samples `start` to `stop` of a signal file as stored, (n, leads); fewer where it ends. Raises OSError."""
+    """Return samples `start` to `stop` of a signal file as stored, (n, leads), fewer if it ends. Raises OSError."""
     dtype = FORMAT_DTYPES[wfdb_format]
     flat = np.fromfile(f"{path}.dat", dtype, (stop - start) * leads, offset=start * leads * dtype.itemsize)
     return flat[: len(flat) // leads * leads].reshape(-1, leads)
 
 
 def count_frames(path: str, wfdb_format: int, leads: int) -> int:
-    """Whole samples of all leads that a signal file holds; 0 where there is none."""
+    """Return how many samples of all leads a signal file holds; 0 if there is none."""
     return stored_file_size(path) // (leads * FORMAT_DTYPES[wfdb_format].itemsize)
 
 
 def stored_file_size(path: str) -> int:
-    """Bytes of a file, 0 where there is none."""
+    """Return the bytes of a file, 0 if there is none."""
     try:
         return Path(path).stat().st_size
     except OSError:
@@ -250,18 +241,19 @@ def stored_file_size(path: str) -> int:
 
 
 def decode_leads(text: str) -> tuple[Lead, ...]:
-    """Leads of JSON as the wire has them. Raises ValueError (msgspec's are)."""
+    """Return leads from JSON as the wire has it. Raises ValueError."""
     return _leads_from_headers(_leads.decode(text))
 
 
 def encode_leads(leads: tuple[Lead, ...]) -> str:
+    """Return leads as JSON, as the wire has it."""
     return msgspec.json.encode(leads).decode()
 
 
 def read_segment_origin(path: Path) -> tuple[SegmentOrigin, int] | None:
-    """Where the samples of a segment come from, and their format, by its header; None where it is no recording's."""
+    """Return where the samples of a segment come from, and their WFDB format; None if its header is not one of ours."""
     try:
-        if not Path(f"{path}.hea").is_file():  # a pipe would be waited for
+        if not Path(f"{path}.hea").is_file():  # reading a pipe would block
             return None
         with Path(f"{path}.hea").open("rb") as file:
             lines = file.read(_LARGEST_HEADER).decode("ascii").splitlines()
@@ -278,7 +270,7 @@ def read_segment_origin(path: Path) -> tuple[SegmentOrigin, int] | None:
 
 
 def find_first_record(folder: Path) -> Path | None:
-    """The first segment in the folder of a bed, or in those of a session, by its header alone; None without any."""
+    """Return the first segment in the folder of a bed, or in those of a session, by its header; None without any."""
     for pattern in (_RECORDS, f"*/{_RECORDS}"):
         try:
             found = next(
@@ -292,33 +284,20 @@ def find_first_record(folder: Path) -> Path | None:
 
 
 def require_wfdb_text(text: str) -> str:
-    """A name as it is. Raises ValueError where it cannot be printed: names reach terminals."""
+    """Return a name as it is. Raises ValueError if it cannot be printed: names reach terminals."""
     if not text.isprintable():
         raise ValueError("a name holds characters that cannot be printed")
     return text
 
 
-def sync_file(path: str) -> None:
-    """Force what a file or folder holds onto the disk. Raises OSError, but not for a file that is gone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def replace_file_content(path: str, content: bytes) -> None:
-    """A file with new content, either the old one or all of the new one at any time."""
-    _write_file_at(f"{path}.tmp", content, 0, os.O_CREAT | os.O_TRUNC)
-    sync_file(f"{path}.tmp")
-    Path(f"{path}.tmp").replace(path)
+    """Write a file in one step, and force it onto the disk."""
+    with write_atomically(Path(path), sync=True) as partial:
+        _write_file_at(str(partial), content, 0, os.O_CREAT | os.O_TRUNC)
 
 
 def _write_file_at(path: str, content: bytes, at: int, flags: int) -> None:
-    """Write all of `content` at a place, behind which the file ends then. What fails in the middle is taken back."""
+    """Write all of `content` at byte `at`, where the file ends afterwards. A write that fails midway is undone."""
     descriptor = os.open(path, os.O_WRONLY | flags, 0o666)
     try:
         done = 0
@@ -333,24 +312,19 @@ def _write_file_at(path: str, content: bytes, at: int, flags: int) -> None:
 
 
 def _encode_beat_notes(beats: Sequence[tuple[int, str]], after: int) -> bytes:
-    """Beats in the MIT format of WFDB, to go on behind sample `after`, with an end mark."""
+    """Return beats in the MIT format of WFDB, to follow sample `after`, with an end mark."""
     samples, symbols = tuple(sample - after for sample, _ in beats), tuple(symbol for _, symbol in beats)
     return encode_annotations(AnnotationFile(samples, symbols, (0,) * len(beats), ("",) * len(beats)))
 
 
 def _signal_line(file: str, lead: Lead, initial: int, total: int) -> str:
-    """Line of a lead: the converter's range is the smallest that holds its rails; a checksum has 16 bits and a sign."""
+    """Return a lead's line of the header: the smallest converter range that holds its rails, a signed checksum."""
     bits, zero = (lead.high - lead.low).bit_length(), (lead.low + lead.high + 1) // 2
     unit = re.sub(
         r"[^\w^%?/-]", "_", lead.unit.replace("\N{MICRO SIGN}", "u").replace("\N{GREEK SMALL LETTER MU}", "u")
     )
-    gain = f"{lead.gain!r}({round(lead.offset)})/{unit}"
-    return f"{file} {gain} {bits} {zero} {initial} {(total + 2**15) % 2**16 - 2**15} 0 {_ascii_name(lead.name)}"
-
-
-def _ascii_name(text: str) -> str:
-    """A name in ASCII on one line; the comment in JSON has it as it is."""
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    gain, name = f"{lead.gain!r}({round(lead.offset)})/{unit}", make_printable(lead.name, ascii_only=True)
+    return f"{file} {gain} {bits} {zero} {initial} {(total + 2**15) % 2**16 - 2**15} 0 {name}"
 
 
 def _leads_from_headers(headers: list[LeadHeader]) -> tuple[Lead, ...]:

@@ -1,15 +1,13 @@
-"""A session that is recorded: its folder, lock, database and beds. One thread uses it at a time.
+"""A session that is being recorded: its folder, lock, database and beds. One thread uses it at a time.
 
-`take` keeps in memory, `flush` hands all of it to the system: signals first, then annotations, then the database.
+`take` keeps everything in memory; `flush` hands it to the system: signals first, then annotations, then the database.
 """
 
 import contextlib
-import fcntl
-import os
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -18,10 +16,10 @@ import msgspec
 
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result, Strip
-from agent.core.wording import event_text
 from agent.recording import database
-from agent.recording.alarm_records import PendingAlarms
+from agent.recording.alarm_records import PendingAlarms, end_alarms
 from agent.recording.bed_writer import KEPT_SEGMENTS, BedWriter, RunLedger
+from agent.recording.event_records import INSERT_EVENT, event_values
 from agent.recording.repair import (
     LEDGER_QUERY,
     SEGMENT_QUERY,
@@ -33,8 +31,10 @@ from agent.recording.repair import (
     save_run_ledgers,
     writer_from_row,
 )
-from agent.recording.segment_files import SegmentOrigin, SegmentWriter, stored_file_size, sync_file
+from agent.recording.segment_files import SegmentOrigin, SegmentWriter, stored_file_size
 from model.errors import RunError
+from model.files import lock_folder, release_folder, sync_file
+from model.records.resample import FS
 
 MOST_EVENTS = 1000
 """Events kept while nothing can be written."""
@@ -44,14 +44,14 @@ _to_json = msgspec.json.Encoder().encode
 
 
 class SessionWriter:
-    """Creates or continues the session in `folder`. Raises RunError where it cannot.
+    """Creates or continues the session in a folder. Raises RunError if it cannot.
 
-    `stored` bytes it takes on disk; `repaired` segments that a killed monitor had left open.
+    `stored`: bytes that it takes on disk; `repaired`: segments that a killed monitor had left open.
     """
 
     def __init__(self, folder: Path, rotate_s: float, about: dict[str, str]) -> None:
         self.folder, self._rotate_s = folder, rotate_s
-        self.tracks: dict[str, BedWriter] = {}
+        self.beds: dict[str, BedWriter] = {}
         self.stored = 0
         self._side_size = 0
         self._beats: list[tuple[BedWriter, str, Beat]] = []
@@ -65,7 +65,9 @@ class SessionWriter:
         self._numbers: dict[str, int] = {}
         try:
             _create_session_folder(folder)
-            self._lock = _lock_session_folder(folder)
+            self._lock = lock_folder(folder / database.LOCK_FILE)
+        except BlockingIOError:
+            raise RunError(f"{folder} is being recorded by another monitor: choose another folder (--record)") from None
         except OSError as error:
             raise RunError(f"cannot record in {folder}: {error.strerror}; choose another folder (--record)") from error
         try:
@@ -77,82 +79,85 @@ class SessionWriter:
                 database.close_database(self._db, folder)
                 raise
         except (OSError, ValueError, TypeError, ArithmeticError, sqlite3.Error) as error:
-            os.close(self._lock)
+            release_folder(self._lock)
             raise RunError(f"cannot continue the recording in {folder}: {error}; choose another (--record)") from error
         except BaseException:
-            os.close(self._lock)
+            release_folder(self._lock)
             raise
 
     @property
     def lost_s(self) -> float:
         """Seconds of signal, of all beds together, that were lost to this recording."""
-        return sum(track.lost_s for track in list(self.tracks.values()))
+        return sum(bed.lost_s for bed in self.beds.values())
 
     def take(
         self,
         messages: Sequence[Chunk | Gap | End],
-        found: Sequence[tuple[Result, float]],
+        results: Sequence[tuple[Result, float]],
         now_s: float,
         lose: bool = False,
     ) -> None:
-        """Account for what the link brought and what was found in it when; where it is to `lose` keep no signal."""
+        """Take messages of the link at `now_s`, and results with their Unix times.
+
+        With `lose` keep no signal: it is only accounted for.
+        """
         for message in messages:
-            track = self.tracks.get(message.bed) or self._track(message.bed)
-            track.take(message, now_s, lose)
-        for item, at_s in found:
+            bed = self.beds.get(message.bed) or self._add_bed(message.bed)
+            bed.take(message, now_s, lose)
+        for item, at_s in results:
             if isinstance(item, Alarm | Strip):
                 self._alarms.take(item)
                 continue
             if not isinstance(item, Beat):
-                self.tell(item, at_s)
-            elif (known := self.tracks.get(item.bed)) is not None and not lose and known.heard(item.run, item.sample):
+                self.take_event(item, at_s)
+            elif (known := self.beds.get(item.bed)) is not None and not lose and known.note_beat(item.run, item.sample):
                 self._beats.append((known, item.run, item))
 
-    def tell(self, event: Event, now_s: float) -> None:
+    def take_event(self, event: Event, now_s: float) -> None:
         """Keep an event to be written."""
-        self._event_rows.append((event.bed, event.run, event.sample, now_s, event.kind, event_text(event)))
+        self._event_rows.append(event_values(event, now_s))
         del self._event_rows[:-MOST_EVENTS]
 
     def flush(self) -> None:
-        """Hand everything to the system. Raises OSError, sqlite3.Error: call `abandon` then."""
+        """Hand everything to the system. Raises OSError or sqlite3.Error: then call `abandon`."""
         now = time.monotonic()
-        for track in self.tracks.values():
-            if track.is_waiting:
-                self.stored += track.write()
-                for path in track.grown:
+        for bed in self.beds.values():
+            if bed.is_waiting:
+                self.stored += bed.write()
+                for path in bed.grown:
                     self._unsynced.setdefault(path, now)
-                track.grown.clear()
+                bed.grown.clear()
         self._annotate(now)
-        for track in self.tracks.values():
-            track.forget()
+        for bed in self.beds.values():
+            bed.drop_old_segments()
         self._commit()
-        self._measure()
+        self._measure_database()
 
     def abandon(self) -> None:
-        """What waits cannot be written: it is lost, and every bed goes on in a new segment."""
-        for track in self.tracks.values():
-            track.abandon()
+        """Drop what waits, since it cannot be written: every bed goes on in a new segment."""
+        for bed in self.beds.values():
+            bed.abandon()
 
     def finish(self, budget_s: float = float("inf")) -> None:
-        """Finish segments that are over, until the time is spent. Raises OSError, sqlite3.Error."""
+        """Finish segments that are over, for `budget_s` seconds at most. Raises OSError or sqlite3.Error."""
         start = time.monotonic()
         self._commit()
         while self._stale:
             rewrite_annotations(self._db, self._stale[-1])
             self._stale.pop()
-        for track in self.tracks.values():
-            while track.unfinished and time.monotonic() - start <= budget_s:
-                writer = track.unfinished[0]
+        for bed in self.beds.values():
+            while bed.unfinished and time.monotonic() - start <= budget_s:
+                writer = bed.unfinished[0]
                 if writer.count:
                     writer.finish()
-                    track.closed.append(writer)
+                    bed.closed.append(writer)
                 else:
                     discard_empty_segment(self._db, writer)
-                del track.unfinished[0]
+                del bed.unfinished[0]
         self._commit()
 
     def sync(self, older_s: float, budget_s: float = float("inf")) -> bool:
-        """Force onto the disk what waits for longer, the oldest first, until the time is spent; whether all is done."""
+        """Force onto the disk what has waited for `older_s`, the oldest first; return whether `budget_s` was enough."""
         start = time.monotonic()
         for path, since in list(self._unsynced.items()):
             now = time.monotonic()
@@ -169,15 +174,15 @@ class SessionWriter:
         self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def delete_oldest(self) -> str:
-        """Delete the oldest closed segment; what it was, in words, or "" where there is none."""
+        """Delete the oldest closed segment; return what it was, in words, or "" if there is none."""
         query = f"{SEGMENT_QUERY} WHERE state = 'closed' ORDER BY started_s, id LIMIT 1"
         row = self._db.execute(query).fetchone()
         if row is None:
             return ""
         writer = writer_from_row(self.folder, row)
         self._db.execute("UPDATE segments SET state = 'deleted' WHERE id = ?", (writer.identity,))
-        track = self.tracks.get(writer.origin.bed)
-        for known in track.recent if track else ():
+        bed = self.beds.get(writer.origin.bed)
+        for known in bed.recent if bed else ():
             known.deleted |= known.identity == writer.identity
         self.stored -= writer.remove()
         origin = writer.origin
@@ -185,33 +190,34 @@ class SessionWriter:
         return f"{writer.count / origin.fs / 60:.0f} min of bed {origin.bed} from {since:%Y-%m-%d %H:%M} UTC ({row[1]})"
 
     def close(self) -> None:
-        """Write everything, finish all segments, force all onto the disk. Raises OSError, sqlite3.Error."""
+        """Write everything, finish all segments, force all onto the disk. Raises OSError or sqlite3.Error."""
         try:
             self.flush()
-            for track in self.tracks.values():
-                track.end()
+            for bed in self.beds.values():
+                bed.end_segment()
             self.finish()
             self.sync(0.0)
             self._db.execute("DELETE FROM about WHERE key = ?", (database.OPEN_KEY,))
         finally:
             database.close_in_order(self._db, self.folder)
-            os.close(self._lock)
+            release_folder(self._lock)
 
     def _annotate(self, now: float) -> None:
-        """Add the beats that wait to the annotation files of their segments, and make their rows."""
+        """Add the beats that wait to the annotation files of their segments, and make their rows in the database."""
         by_segment: dict[int, tuple[SegmentWriter, list[tuple[int, str]]]] = {}
         rows: list[tuple[object, ...]] = []
-        for track, run, beat in self._beats:
-            place = track.place(run, beat.sample)
+        for bed, run, beat in self._beats:
+            place = bed.locate_beat(run, beat.sample)
             identity = None
             if place is not None:
                 identity = place[0].identity
                 by_segment.setdefault(identity, (place[0], []))[1].append((place[1], beat.label))
             probabilities = _to_json(beat.probabilities).decode()
-            times = (beat.sample, beat.decided, beat.found)
+            times = (beat.sample, beat.class_known, beat.r_peak_known)
             rows.append((beat.bed, run, *times, beat.label, probabilities, beat.rr_s, beat.heart_rate, identity))
         self._beats.clear()
         self._beat_rows += rows
+        # If one of the files fails, it and those after it are written again from the database: see `finish`.
         self._stale += [writer for writer, _ in by_segment.values()]
         for writer, beats in by_segment.values():
             try:
@@ -222,14 +228,14 @@ class SessionWriter:
             self._unsynced.setdefault(f"{writer.path}.ecg", now)
 
     def _commit(self) -> None:
-        """Bring the database to what the files hold."""
-        changed = [entry for track in self.tracks.values() for entry in track.entries.values()]
-        closed = [writer for track in self.tracks.values() for writer in track.closed]
+        """Bring the database up to what the files hold, in one transaction."""
+        changed = [entry for bed in self.beds.values() for entry in bed.entries.values()]
+        closed = [writer for bed in self.beds.values() for writer in bed.closed]
         if not (changed or closed or self._beat_rows or self._event_rows or self._alarms):
             return
         with database.write_transaction(self._db):
             self._db.executemany("INSERT INTO beats VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._beat_rows)
-            self._db.executemany("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)", self._event_rows)
+            self._db.executemany(INSERT_EVENT, self._event_rows)
             self._alarms.save(self._db)
             save_run_ledgers(self._db, changed)
             self._db.executemany(
@@ -239,18 +245,18 @@ class SessionWriter:
         self._beat_rows.clear()
         self._event_rows.clear()
         self._alarms.clear()
-        for track in self.tracks.values():
-            track.entries.clear()
-            track.closed.clear()
+        for bed in self.beds.values():
+            bed.entries.clear()
+            bed.closed.clear()
 
-    def _measure(self) -> None:
-        """Count what the database takes as well."""
+    def _measure_database(self) -> None:
+        """Count the size of the database too."""
         size = sum(stored_file_size(f"{self.folder}/{database.DATABASE_FILE}{ending}") for ending in ("", "-wal"))
         self.stored += size - self._side_size
         self._side_size = size
 
     def _load(self, about: dict[str, str]) -> None:
-        """The beds as the monitor before left them."""
+        """Take over the beds as the previous monitor left them."""
         known = dict(self._db.execute("SELECT key, value FROM about").fetchall())
         now = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"started": now} | about | {key: known[key] for key in ("started",) if key in known}
@@ -266,30 +272,39 @@ class SessionWriter:
         for row in self._db.execute(f"{LEDGER_QUERY} ORDER BY id").fetchall():
             entry = ledger_from_row(row)
             latest[entry.bed] = entry
+        self._end_alarms(latest)
         query = f"{SEGMENT_QUERY} WHERE bed = ? AND state = 'closed' ORDER BY number DESC LIMIT {KEPT_SEGMENTS}"
         for bed, entry in latest.items():
             rows = self._db.execute(query, (bed,)).fetchall()
-            self._track(bed).resume(entry, [writer_from_row(self.folder, row) for row in reversed(rows)])
+            self._add_bed(bed).resume(entry, [writer_from_row(self.folder, row) for row in reversed(rows)])
         beds = {folder: bed for bed, folder in self._folders.items()}
         for path in self.folder.glob("*/*"):
             self.stored += stored_file_size(str(path))
             if path.stem.isdecimal() and (bed := beds.get(path.parent.name)):
                 self._numbers[bed] = max(self._numbers[bed], int(path.stem))
-        self._measure()
+        self._measure_database()
 
-    def _track(self, bed: str) -> BedWriter:
-        self.tracks[bed] = track = BedWriter(bed, self._rotate_s, self._open_segment, self._entry)
-        return track
+    def _end_alarms(self, latest: Mapping[str, RunLedger]) -> None:
+        """End alarms that a kill left open in runs that are over: whoever goes on with the others ends theirs."""
+        ledgers = [ledger_from_row(row) for row in self._db.execute(LEDGER_QUERY).fetchall()]
+        over = [ledger for ledger in ledgers if ledger.ended or ledger.run != latest[ledger.bed].run]
+        with database.write_transaction(self._db):
+            for ledger in over:
+                end_alarms(self._db, ledger.bed, ledger.run, round(ledger.next * FS / ledger.fs))
 
-    def _entry(self, bed: str, run: str) -> RunLedger | None:
-        """The ledger of a run that goes on though another came between; it is the latest of its bed again."""
+    def _add_bed(self, bed: str) -> BedWriter:
+        self.beds[bed] = writer = BedWriter(bed, self._rotate_s, self._open_segment, self._saved_ledger)
+        return writer
+
+    def _saved_ledger(self, bed: str, run: str) -> RunLedger | None:
+        """Return the ledger of a run that goes on after another one came between; it is the latest of its bed again."""
         query = "UPDATE ledger SET id = (SELECT max(id) + 1 FROM ledger) WHERE bed = ? AND run = ?"
         if not self._db.execute(query, (bed, run)).rowcount:
             return None
         return ledger_from_row(self._db.execute(f"{LEDGER_QUERY} WHERE bed = ? AND run = ?", (bed, run)).fetchone())
 
     def _open_segment(self, origin: SegmentOrigin, wfdb_format: int) -> SegmentWriter:
-        """The next segment of a bed: first its row, then its files, so that no file is ever unknown."""
+        """Open the next segment of a bed: first its row, then its files, so that no file is ever unknown."""
         number = self._numbers.get(origin.bed, 0) + 1
         path = f"{self._folder(origin.bed)}/{number:04d}"
         self._numbers[origin.bed] = number
@@ -307,7 +322,7 @@ class SessionWriter:
         return writer
 
     def _folder(self, bed: str) -> str:
-        """Folder of a bed: its name in plain letters; a number tells apart what is the same then, in any case."""
+        """Return the folder of a bed: its name in plain letters, and a number if another bed has the same folder."""
         if bed not in self._folders:
             plain = re.sub(r"[^A-Za-z0-9_-]+", "_", bed)[:LONGEST_FOLDER_NAME].strip("_-")
             plain = f"bed-{plain}".rstrip("-") if _RESERVED.fullmatch(plain) else plain
@@ -318,13 +333,13 @@ class SessionWriter:
         return self._folders[bed]
 
     def _is_free(self, name: str) -> bool:
-        """Whether no other bed has this folder, and nothing else is in it."""
+        """Return whether no other bed has this folder, and nothing else is in it."""
         path = self.folder / name
         return name.lower() not in self._taken and (not path.exists() or (path.is_dir() and not any(path.iterdir())))
 
 
 def _create_session_folder(folder: Path) -> None:
-    """The folder, if it is not there. Raises OSError, RunError where it holds something else."""
+    """Make the folder if it is not there. Raises OSError, or RunError if it holds something else."""
     folder.mkdir(0o700, parents=True, exist_ok=True)  # of a patient: nobody else is to read it
     others = [path.name for path in folder.iterdir() if path.name not in (database.LOCK_FILE, database.DATABASE_FILE)]
     known = (folder / database.DATABASE_FILE).exists()
@@ -334,17 +349,3 @@ def _create_session_folder(folder: Path) -> None:
         )
     if others and not known:
         raise RunError(f"{folder} is not empty and no recording: choose another folder (--record)")
-
-
-def _lock_session_folder(folder: Path) -> int:
-    descriptor = os.open(folder / database.LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise RunError(
-                f"{folder} is being recorded by another monitor: choose another folder (--record)"
-            ) from error
-        raise
-    return descriptor

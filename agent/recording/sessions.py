@@ -1,11 +1,11 @@
-"""What was recorded, read back: sessions, their segments, counts, beats and events.
+"""What was recorded, read back: sessions with their runs, segments, beats, events and alarms.
 
 Works on a session that is being written and on one whose monitor was killed, and changes nothing on disk. What a
 session says is checked: a hostile one is refused with RecordError.
 """
 
-import fcntl
 import sqlite3
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,49 +13,68 @@ from types import TracebackType
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
-import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
-from agent.core.events import Event, EventText
-from agent.core.messages import MISSING, Beat, Chunk, Gap, Lead, Ledger
-from agent.recording import database
+from agent.core.events import Event
+from agent.core.messages import Alarm, Beat, Ledger, Strip
+from agent.recording import alarm_records, database
+from agent.recording.alarm_records import STRIP_PAGE, AlarmRow, StripRow, alarm_from_row, unpack_strip_wave
+from agent.recording.event_records import EventRow, event_from_row, event_query
+from agent.recording.recorded_segments import (
+    BeatMark,
+    RecordedSegment,
+    build_segment,
+    locate_sample,
+    read_lone_segment,
+    remove_ending,
+)
 from agent.recording.segment_files import (
-    NO_VALUE_OF_FORMAT,
-    SEGMENT_ENDINGS,
     SegmentOrigin,
     StartTime,
-    count_frames,
     decode_leads,
     find_first_record,
     read_segment_origin,
-    read_stored_samples,
     require_wfdb_text,
 )
 from agent.wire.packets import SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
+from model.files import is_locked
 from model.records.wfdb_records import CLASSES
+from model.text import make_printable
+
+ROWS_PER_PAGE = 10_000
+"""Rows that are read at once."""
+ALARMS_SINCE = 2
+"""The version of the layout that has alarms."""
+_probabilities: msgspec.json.Decoder[tuple[float, ...]] = msgspec.json.Decoder(tuple[float, ...])
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedSegment:
-    """An unbroken piece of one run of a bed: one WFDB record. `path` has no file ending.
+class RecordedRun:
+    """A start of the device: samples `first` to `next` at `fs` hertz, `missing` of which were not recorded.
 
-    `first` index in the run of its first sample, `count` samples of it that are on disk, at the device's rate `fs`;
-    `started_s` Unix time of the first; `format` of WFDB, 16 or 32. `id` in the database, 0 of one outside a session.
+    `ended`: the device said that it ended there.
     """
 
-    path: Path
-    bed: str
     run: str
-    number: int
     first: int
-    count: int
+    next: int
     fs: float
-    leads: tuple[Lead, ...]
-    started_s: float
-    format: int
-    id: int = 0
+    missing: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTotals:
+    """A session in numbers: Unix time of its first sample, number of gaps.
+
+    `complete`: it was closed in order; `lost`: some signal was not recorded though it came, or nobody was there.
+    """
+
+    started_s: float | None
+    gaps: int
+    complete: bool
+    lost: bool
 
 
 class _SegmentRow(msgspec.Struct, array_like=True, frozen=True):
@@ -83,23 +102,25 @@ class _FullBeatRow(msgspec.Struct, array_like=True, frozen=True):
     heart_rate: float | None
 
 
-class _SessionEventRow(msgspec.Struct, array_like=True, frozen=True):
+class BeatRow(msgspec.Struct, array_like=True, frozen=True):
+    """A beat without the probabilities of its class; `rr_s` as `agent.core.messages.Beat` has it."""
+
     id: int
-    bed: Annotated[str, Meta(max_length=64)]
-    run: Annotated[str, Meta(max_length=64)]
+    run: WireText
     sample: int
-    at_s: float
-    kind: Annotated[str, Meta(max_length=64)]
-    text: str
+    label: Literal["N", "S", "V", "F", "Q"]
+    rr_s: float | None
 
 
-ROWS_PER_PAGE = 10_000
-"""Rows that are read at once."""
-_probabilities: msgspec.json.Decoder[tuple[float, ...]] = msgspec.json.Decoder(tuple[float, ...])
+class _MarkRow(msgspec.Struct, array_like=True, frozen=True):
+    id: int
+    segment: int
+    sample: int
+    label: Literal["N", "S", "V", "F", "Q"]
 
 
 class RecordedSession:
-    """A recorded session, open to read. Raises RecordError where the folder is none, or it is broken.
+    """A recorded session, open to read. Raises RecordError if the folder holds none, or a broken one.
 
     `about`: what its monitor said of itself (version, weights, started); `version` of its layout.
     """
@@ -129,7 +150,7 @@ class RecordedSession:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         if not self._closed:
             self._closed = True
             database.close_database(self._db, self.folder)
@@ -137,26 +158,25 @@ class RecordedSession:
     @property
     def live(self) -> bool:
         """Whether a monitor is recording into it now."""
-        try:
-            with (self.folder / database.LOCK_FILE).open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_locked(self.folder / database.LOCK_FILE)
+
+    def runs(self, bed: str) -> list[RecordedRun]:
+        """Return the runs of a bed, in order."""
+        query = "SELECT run, first, next, fs, missing + lost, ended FROM ledger WHERE bed = ? ORDER BY id"
+        rows = self._all(query, list[tuple[WireText, SampleIndex, SampleIndex, SamplingRate, SampleIndex, int]], bed)
+        return [RecordedRun(run, first, end, fs, missing, bool(ended)) for run, first, end, fs, missing, ended in rows]
 
     def segments(self, bed: str) -> list[RecordedSegment]:
-        """The segments of a bed in order, each with what is on disk now; deleted and empty ones are left out."""
+        """Return the segments of a bed in order, each with what is on disk now; deleted and empty ones are left out."""
         query = """SELECT id, bed, number, path, run, first, fs, leads, started_s, format FROM segments
                    WHERE bed = ? AND state != 'deleted' ORDER BY id"""
-        made = (self._segment(row) for row in self._all(query, list[_SegmentRow], bed))
-        return [segment for segment in made if segment.count]
+        segments = (self._segment(row) for row in self._all(query, list[_SegmentRow], bed))
+        return [segment for segment in segments if segment.count]
 
     def beats(self, bed: str, segment: RecordedSegment | None = None, run: str | None = None) -> Iterator[Beat]:
-        """The beats of a bed as the monitor told them, in its order (`arrived_s`, `sent_s` are 0).
+        """Yield the beats of a bed in the order the monitor decided them (`arrived_s`, `sent_s` are 0).
 
-        Only those whose R peak lies in `segment`, or those of `run`, where given.
+        Only those whose R peak lies in `segment`, or those of `run`, if given.
         """
         also = " AND segment = ?" * (segment is not None) + " AND run = ?" * (run is not None)
         values = [bed, *([segment.id] if segment is not None else []), *([run] if run is not None else [])]
@@ -165,36 +185,99 @@ class RecordedSession:
         for row in self._paged(query, _FullBeatRow, *values):
             yield self._beat(bed, row)
 
-    def events(self, bed: str | None = None) -> list[tuple[float, Event]]:
-        """Unix time and event, of a bed (of the link: "") or of all, in the order they happened."""
-        chosen, values = ("", ()) if bed is None else ("bed = ? AND ", (bed,))
-        query = f"SELECT id, bed, run, sample, at_s, kind, text FROM events WHERE {chosen}id > ? ORDER BY id LIMIT ?"
-        return [
-            (row.at_s, EventText(make_printable(row.kind), row.bed, row.run, row.sample, make_printable(row.text)))  # type: ignore[arg-type]
-            for row in self._paged(query, _SessionEventRow, *values)
-        ]
-
-    def ledger(self, bed: str) -> Ledger:
-        """The samples of a bed over all its runs: those recorded are `analysed`, `missing` are all others.
-
-        Others were declared missing by the link, or could not be recorded, or nobody was there to record them.
-        """
-        query = "SELECT next - first, recorded, missing + lost FROM ledger WHERE bed = ?"
-        found = self._all(query, list[tuple[int, int, int]], bed)
-        sent, recorded, missing = (sum(column) for column in zip(*found, strict=True)) if found else (0, 0, 0)
-        return Ledger(sent, recorded, missing)
+    def beat_rows(self, bed: str) -> Iterator[BeatRow]:
+        """Yield the beats of a bed in the order the monitor decided them: much quicker than `beats`."""
+        query = "SELECT id, run, sample, label, rr_s FROM beats WHERE bed = ? AND id > ? ORDER BY id LIMIT ?"
+        return self._paged(query, BeatRow, bed)
 
     def beat_count(self, bed: str) -> int:
-        """How many beats of a bed there are."""
-        ((count,),) = self._all("SELECT count(*) FROM beats WHERE bed = ?", list[tuple[int]], bed)
-        return int(count)
+        """Return the number of beats of a bed."""
+        return self._count("SELECT count(*) FROM beats WHERE bed = ?", bed)
+
+    def marks(self, segments: Sequence[RecordedSegment]) -> Iterator[tuple[RecordedSegment, list[BeatMark]]]:
+        """Yield each of some segments of one bed, in order, with the beats whose R peaks lie in it."""
+        query = """SELECT id, segment, sample, label FROM beats
+                   WHERE bed = ? AND segment IS NOT NULL AND id > ? ORDER BY id LIMIT ?"""
+        rows = self._paged(query, _MarkRow, segments[0].bed)
+        row = next(rows, None)
+        for segment in segments:
+            marks = []
+            while row is not None and row.segment <= segment.id:  # beats are in the order of their R peaks
+                if row.segment == segment.id:
+                    marks.append((locate_sample(segment, row.sample), row.label))
+                row = next(rows, None)
+            yield segment, marks
+
+    def events(self, bed: str | None = None, run: str | None = None) -> Iterator[tuple[float, Event]]:
+        """Yield Unix time and event in the order they happened: of all, of a bed ("": of the link), or of its `run`."""
+        condition = " AND ".join(["bed = ?"] * (bed is not None) + ["run = ?"] * (run is not None)) or "1"
+        values = [value for value in (bed, run) if value is not None]
+        for row in self._paged(event_query(self.version, condition), EventRow, *values):
+            try:
+                yield row.at_s, event_from_row(row, self.version)
+            except (ValueError, RecursionError) as error:
+                raise database.broken_database_error(self.folder, error) from error
+
+    def alarms(self, bed: str, run: str | None = None) -> Iterator[Alarm]:
+        """Yield the alarms of a bed, or of its `run`, each in its last state, in the order of their announcement."""
+        if self.version < ALARMS_SINCE:
+            return
+        also, values = (" AND run = ?", (bed, run)) if run is not None else ("", (bed,))
+        query = f"{alarm_records.ALARM_QUERY} WHERE bed = ?{also} AND a.id > ? ORDER BY a.id LIMIT ?"
+        for row in self._paged(query, AlarmRow, *values):
+            yield self._alarm(bed, row)
+
+    def alarm_count(self, bed: str) -> int:
+        """Return the number of alarms of a bed."""
+        return 0 if self.version < ALARMS_SINCE else self._count("SELECT count(*) FROM alarms WHERE bed = ?", bed)
+
+    def strips(self, bed: str) -> Iterator[Strip]:
+        """Yield the strips of the alarms of a bed, in the order they were cut."""
+        if self.version < ALARMS_SINCE:
+            return
+        query = f"{alarm_records.STRIP_QUERY} WHERE bed = ? AND s.id > ? ORDER BY s.id LIMIT ?"
+        for row in self._paged(query, StripRow, bed, page=STRIP_PAGE):
+            try:
+                wave = unpack_strip_wave(row.wave)
+            except ValueError as error:
+                raise database.broken_database_error(self.folder, error) from error
+            yield Strip(self._alarm(bed, row), make_printable(row.lead), row.first, wave)
+
+    def ledger(self, bed: str) -> Ledger:
+        """Return the samples of a bed over all its runs: those recorded are `analysed`, `missing` are all others.
+
+        The link declared them missing, they could not be recorded, or nobody was there to record them.
+        """
+        query = "SELECT next - first, recorded, missing + lost FROM ledger WHERE bed = ?"
+        rows = self._all(query, list[tuple[int, int, int]], bed)
+        sent, recorded, missing = (sum(column) for column in zip(*rows, strict=True)) if rows else (0, 0, 0)
+        return Ledger(sent, recorded, missing)
+
+    def damaged(self) -> list[str]:
+        """Return the paths, in the session, of closed segments whose files hold fewer samples than they did."""
+        rows = self._all("SELECT id, path, count FROM segments WHERE state = 'closed'", list[tuple[int, str, int]])
+        counts = {segment.id: segment.count for bed in self.beds for segment in self.segments(bed)}
+        return [make_printable(path) for identity, path, count in rows if counts.get(identity, 0) < count]
+
+    def summary(self) -> SessionTotals:
+        """Return the session in numbers."""
+        ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[StartTime | None]])
+        gaps = self._count("SELECT count(*) FROM events WHERE kind = 'gap'")
+        open_segments = self._count("SELECT count(*) FROM segments WHERE state = 'open'")
+        open_session = self._count("SELECT count(*) FROM about WHERE key = ?", database.OPEN_KEY)
+        lost = self._count("SELECT count(*) FROM ledger WHERE lost > 0")
+        return SessionTotals(started_s, gaps, not (open_segments or open_session), bool(lost))
 
     def _all(self, query: str, into: Any, *values: Any) -> Any:
-        """All rows of a query, converted and checked."""
+        """Return all rows of a query, converted and checked."""
         try:
             return msgspec.convert(self._db.execute(query, values).fetchall(), into)
         except (sqlite3.Error, ValueError) as error:
             raise database.broken_database_error(self.folder, error) from error
+
+    def _count(self, query: str, *values: Any) -> int:
+        ((count,),) = self._all(query, list[tuple[int]], *values)
+        return int(count)
 
     def _paged(self, query: str, into: Any, *values: Any, page: int = ROWS_PER_PAGE) -> Iterator[Any]:
         try:
@@ -213,37 +296,39 @@ class RecordedSession:
             )
         except (ValueError, RecursionError) as error:
             raise database.broken_database_error(self.folder, error) from error
-        path = self.folder / row.path
-        return _build_segment(path, origin, row.format, row.number, row.id)
+        return build_segment(self.folder / row.path, origin, row.format, row.number, row.id)
 
     def _beat(self, bed: str, row: _FullBeatRow) -> Beat:
         try:
             probabilities = _probabilities.decode(row.probabilities)
+            if row.label not in CLASSES or len(probabilities) != len(CLASSES):
+                raise ValueError(f"a beat of unknown class {row.label!r}")
         except (ValueError, RecursionError) as error:
             raise database.broken_database_error(self.folder, error) from error
-        if row.label not in CLASSES or len(probabilities) != len(CLASSES):
-            raise RecordError(f"cannot read the recording {self.folder}: a beat of unknown class {row.label!r}")
         known, rate = (row.sample, row.decided, row.label, probabilities, row.rr_s), row.heart_rate
-        return Beat(bed, *known, arrived_s=0.0, heart_rate=rate, found=row.found, run=row.run)
+        return Beat(bed, *known, arrived_s=0.0, heart_rate=rate, r_peak_known=row.found, run=row.run)
+
+    def _alarm(self, bed: str, row: AlarmRow) -> Alarm:
+        return alarm_from_row(bed, row, make_printable(row.condition), make_printable(row.text))
 
 
 def is_session(folder: Path) -> bool:
-    """Whether a folder is a recorded session."""
+    """Return whether a folder is a recorded session."""
     return database.is_session_database(folder / database.DATABASE_FILE)
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a path names what was recorded: a session, a bed's folder in one, or a segment, with .hea or without.
+    """Return whether a path is a recording: a session, a bed's folder in one, or a segment, with .hea or without.
 
-    A segment may have been copied out of its session: its header says all of it.
+    A segment may have been copied out of its session: its header says all that is needed.
     """
     if path.is_dir() and (is_session(path) or is_session(path.parent) or find_first_record(path)):
-        return True  # the last: where its database is broken or gone, that is said when it is opened
-    return read_segment_origin(_remove_ending(path)) is not None
+        return True  # the last: if its database is broken or gone, opening it says so
+    return read_segment_origin(remove_ending(path)) is not None
 
 
 def find_sessions(root: Path) -> list[Path]:
-    """Folders of sessions: `root` itself, or those directly in it, by name; also such as have lost their database."""
+    """Return the folders of sessions: `root` itself, or those directly in it, by name; also those without database."""
     if is_session(root):
         return [root]
     try:
@@ -254,116 +339,59 @@ def find_sessions(root: Path) -> list[Path]:
 
 
 def find_segments(path: Path) -> list[RecordedSegment]:
-    """The segments that a path stands for: those of a session with one bed, of a bed's folder, or one segment.
+    """Return the segments that a path names: those of a session with one bed, of a bed's folder, or one segment.
 
-    Raises RecordError where there are none, and, with the names of the beds, where a session has several.
+    Raises RecordError if there are none and, with the names of the beds, if a session has several.
     """
     if not path.is_dir():
         return [read_lone_segment(path)]
     inside = not is_session(path) and (is_session(path.parent) or _is_bed_folder(path))
     with RecordedSession(path.parent if inside else path) as session:
-        made = [segment for bed in session.beds for segment in session.segments(bed)]
+        segments = [segment for bed in session.beds for segment in session.segments(bed)]
     if inside:
-        made = [segment for segment in made if segment.path.parent.name == path.resolve().name]
-    folders = {segment.path.parent.name: segment.bed for segment in made}
+        segments = [segment for segment in segments if segment.path.parent.name == path.resolve().name]
+    folders = {segment.path.parent.name: segment.bed for segment in segments}
     if len(folders) > 1:
         names = ", ".join(f"{folder} ({bed})" if folder != bed else bed for folder, bed in folders.items())
         raise RecordError(
             f"{path} has several beds: name the folder of one, {path / next(iter(folders))}; beds: {names}"
         )
-    if not made:
+    if not segments:
         raise RecordError(f"{path} holds no recorded signal")
-    return made
+    return segments
 
 
-def read_lone_segment(path: Path) -> RecordedSegment:
-    """A segment by its header alone, with the ending .hea or without. Raises RecordError."""
-    bare = _remove_ending(path)
-    found = read_segment_origin(bare)
-    if found is None:
-        raise RecordError(f"{path} is no segment of a recording: it has no header of one")
-    origin, wfdb_format = found
-    return _build_segment(bare, origin, wfdb_format, int(bare.name) if bare.name.isdecimal() else 0, 0)
+def locate_in_session(segment: RecordedSegment) -> tuple[Path, RecordedSegment] | None:
+    """Return the session that a segment is part of, and the segment as that session has it.
 
-
-def read_segment_counts(segment: RecordedSegment, start: int, stop: int) -> NDArray[np.int32]:
-    """Samples `start` to `stop` of a segment, from its own first: (n, leads) int32, MISSING where there is no value.
-
-    Raises RecordError where the file is gone or is shorter by now.
+    None if the segment was copied out of its session, or the database cannot be read.
     """
-    start, stop = max(0, start), min(stop, segment.count)
-    if stop <= start:
-        return np.empty((0, len(segment.leads)), np.int32)
+    path = segment.path.absolute()
     try:
-        stored = read_stored_samples(str(segment.path), segment.format, len(segment.leads), start, stop)
-    except OSError as error:
-        raise RecordError(f"cannot read {segment.path}.dat: {error.strerror or error}") from error
-    if len(stored) < stop - start:
-        raise RecordError(f"{segment.path}.dat is cut short: it ends before sample {stop}")
-    out = stored.astype(np.int32)
-    out[stored == NO_VALUE_OF_FORMAT[segment.format]] = MISSING
-    return out
-
-
-def replay_chunks(segments: Sequence[RecordedSegment], packet_s: float = 10.0) -> Iterator[Chunk | Gap]:
-    """What was recorded as chunks of `packet_s` seconds, in order; between segments of one run a Gap.
-
-    `sent_s` is when the last sample was, by the clock of the recording.
-    """
-    run, following, sequence = "", 0, 0
-    for segment in segments:
-        if segment.run != run:
-            run, following, sequence = segment.run, segment.first, 0
-        if segment.first > following:
-            yield Gap(segment.bed, run, following, segment.first - following, segment.fs, "not recorded")
-        step = max(1, round(packet_s * segment.fs))
-        for start in range(max(0, following - segment.first), segment.count, step):
-            part = read_segment_counts(segment, start, start + step)
-            sent_s = segment.started_s + (start + len(part)) / segment.fs
-            first = segment.first + start
-            yield Chunk(segment.bed, run, first, segment.fs, segment.leads, part, sent_s, 0.0, sequence)
-            sequence += 1
-        following = max(following, segment.first + segment.count)
+        with RecordedSession(path.parent.parent) as session:
+            known = session.segments(segment.bed)
+            for rows in (session.marks(known[:1]) if known else (), session.alarms(segment.bed)):
+                deque(rows, maxlen=0)
+            session.damaged()
+    except RecordError:
+        return None
+    same = [at for at in known if (at.run, at.first) == (segment.run, segment.first) and at.path.name == path.name]
+    return (path.parent.parent, same[0]) if same else None
 
 
 def _is_session_remnant(folder: Path) -> bool:
-    """Whether a folder is what is left of a session whose database is broken or gone."""
+    """Return whether a folder is what is left of a session whose database is broken or gone."""
     known = (folder / database.LOCK_FILE).exists() or (folder / database.DATABASE_FILE).exists()
     return known and _has_bed_folders(folder)
 
 
 def _has_bed_folders(folder: Path) -> bool:
-    """Whether there are segments in the folders in a folder."""
+    """Return whether the folders in a folder hold segments."""
     record = find_first_record(folder)
     return record is not None and record.parent != folder
 
 
 def _is_bed_folder(folder: Path) -> bool:
-    """Whether there are segments in a folder."""
+    """Return whether a folder holds segments."""
     record = find_first_record(folder)
     return record is not None and record.parent == folder
-
-
-def _build_segment(path: Path, origin: SegmentOrigin, wfdb_format: int, number: int, identity: int) -> RecordedSegment:
-    return RecordedSegment(
-        path=path,
-        bed=origin.bed,
-        run=origin.run,
-        number=number,
-        first=origin.first,
-        count=count_frames(f"{path}.dat", wfdb_format, len(origin.leads)),
-        fs=origin.fs,
-        leads=origin.leads,
-        started_s=origin.started,
-        format=wfdb_format,
-        id=identity,
-    )
-
-
-def _remove_ending(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix in SEGMENT_ENDINGS else path
-
-
-def make_printable(text: str) -> str:
-    """Text from elsewhere, without what could harm a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)

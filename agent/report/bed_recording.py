@@ -8,12 +8,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.events import Event
+from agent.core.events import Event, RunStarted
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, FloatArray, Ledger, Strip
-from agent.core.wording import event_text
-from agent.recording.runs import SessionRuns
-from agent.recording.sessions import RecordedSegment, read_segment_counts
+from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
+from agent.recording.sessions import RecordedSession
 from model.errors import RecordError
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES, default_lead
@@ -71,7 +70,7 @@ class BedRecording:
     the analysed lead. `alarms` and `events` hold the first ones if there are very many; `alarm_count` counts all.
     """
 
-    def __init__(self, session: SessionRuns, bed: str) -> None:
+    def __init__(self, session: RecordedSession, bed: str) -> None:
         self.bed = bed
         self.about = session.about
         self.live = session.live
@@ -86,7 +85,7 @@ class BedRecording:
         self.beats = self._beats(session)
         self.alarms: list[Alarm] = list(islice(session.alarms(bed), MOST_ALARMS))
         self.alarm_count = session.alarm_count(bed)
-        self.events: list[tuple[float, Event]] = list(islice(session.told(bed), MOST_EVENTS))
+        self.events: list[tuple[float, Event]] = list(islice(session.events(bed), MOST_EVENTS))
         self.lead = _analysed_lead(self.segments, self.events)
         self._segments_of: dict[str, list[RecordedSegment]] = {}
         for segment in self.segments:
@@ -174,7 +173,7 @@ class BedRecording:
         else:
             out[low:high] = np.interp(places - start, np.arange(len(stored)), stored)
 
-    def _beats(self, session: SessionRuns) -> RecordedBeats:
+    def _beats(self, session: RecordedSession) -> RecordedBeats:
         parts: dict[str, list[tuple[int, int, float]]] = {}
         for row in session.beat_rows(self.bed):
             if row.run in self._by_run:
@@ -196,7 +195,7 @@ class BedRecording:
         return RecordedBeats(joined[0], joined[1].astype(np.int8), joined[2], joined[3].astype(np.int32))
 
 
-def read_alarm_strips(session: SessionRuns, bed: str, wanted: set[AlarmKey]) -> dict[AlarmKey, Strip]:
+def read_alarm_strips(session: RecordedSession, bed: str, wanted: set[AlarmKey]) -> dict[AlarmKey, Strip]:
     """Return the strips of the wanted alarms that the monitor kept, by run, condition and onset."""
     keyed = ((alarm_key(strip.alarm), strip) for strip in session.strips(bed))
     return {key: strip for key, strip in keyed if key in wanted}
@@ -207,7 +206,7 @@ def alarm_key(alarm: Alarm) -> AlarmKey:
     return alarm.run, alarm.condition, alarm.onset
 
 
-def _place_runs(session: SessionRuns, bed: str, segments: Sequence[RecordedSegment]) -> list[RunSpan]:
+def _place_runs(session: RecordedSession, bed: str, segments: Sequence[RecordedSegment]) -> list[RunSpan]:
     """Place the runs of a bed on the time line.
 
     Within a run the sample index counts, between runs the clock. No run begins before the previous one has ended.
@@ -246,11 +245,9 @@ def _timeline_start(segments: Sequence[RecordedSegment], places: Sequence[RunSpa
 
 
 def _analysed_lead(segments: Sequence[RecordedSegment], events: Sequence[tuple[float, Event]]) -> str:
-    """The lead that was analysed: as the start of a run tells it, else by its name."""
+    """Return the lead that was analysed, as the start of a run names it, else the default of those recorded."""
     names = [lead.name for segment in segments[:1] for lead in segment.leads]
     for _, event in events:
-        told = event_text(event).partition(", lead ")[2] if event.kind == "start" else ""
-        for name in names:
-            if told == name or told.startswith(f"{name}, resampled from"):
-                return name
+        if isinstance(event, RunStarted) and event.lead in names:
+            return event.lead
     return names[default_lead(tuple(names))] if names else ""

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.core.config import Config
-from agent.export.convert import write_atomically
-from agent.recording.runs import SessionRuns
-from agent.recording.sessions import is_session
+from agent.recording.sessions import RecordedSession, is_session
 from agent.report.alarm_content import choose_shown_alarms
 from agent.report.bed_recording import BedRecording, alarm_key, read_alarm_strips
 from agent.report.content import build_report_document
@@ -16,6 +14,7 @@ from agent.report.document import ReportDocument
 from agent.report.html_page import render_html_index, render_html_report
 from agent.report.styles import date_and_time, duration_in_words
 from model.errors import ConfigError, RecordError
+from model.files import open_output_file
 
 LONGEST_NAME = 48
 INDEX_HEADS = ("bed", "recorded", "length", "beats", "alarms")
@@ -58,7 +57,7 @@ def write_reports(
     name = session.resolve().name
     out = Path(f"{name}-report.html") if out is None else out
     _check_report_path(out)
-    with SessionRuns(session) as opened:  # which explains a broken or missing database
+    with RecordedSession(session) as opened:  # which explains a broken or missing database
         beds = _choose_report_beds(opened, bed, session)
         if len(beds) == 1:
             return _write_bed_report(opened, beds[0], out, pdf, config)[0]
@@ -75,7 +74,7 @@ def write_reports(
 
 
 def _write_bed_report(
-    session: SessionRuns, bed: str, out: Path, pdf: bool, config: Config
+    session: RecordedSession, bed: str, out: Path, pdf: bool, config: Config
 ) -> tuple[list[Path], BedRecording]:
     recording = BedRecording(session, bed)
     shown = {alarm_key(alarm) for alarm in choose_shown_alarms(recording.alarms)[0]}
@@ -93,12 +92,12 @@ def _write_pdf_report(document: ReportDocument, out: Path) -> None:
     # ReportLab takes a while to import, and the page alone does not need it.
     from agent.report.pdf_report import write_pdf_document
 
-    with write_atomically(out) as file:
+    with open_output_file(out) as file:
         write_pdf_document(document, file)
 
 
 def _write_text_parts(out: Path, parts: Iterable[str]) -> None:
-    with write_atomically(out) as file:
+    with open_output_file(out) as file:
         for part in parts:
             file.write(part.encode("utf-8", "replace"))
 
@@ -116,7 +115,7 @@ def _check_report_path(out: Path) -> None:
         raise ConfigError(f"no folder {out.parent} to write {out.name} to")
 
 
-def _choose_report_beds(session: SessionRuns, bed: str | None, folder: Path) -> tuple[str, ...]:
+def _choose_report_beds(session: RecordedSession, bed: str | None, folder: Path) -> tuple[str, ...]:
     if not session.beds:
         raise RecordError(f"nothing was recorded in {folder}: there is nothing to report")
     if bed is None:

@@ -114,7 +114,7 @@ def _summary_section(
     if not recording.length_s:
         section.blocks.append(ReportNote("Nothing was recorded of this bed: no signal reached the monitor."))
         return section
-    rr = recording.beats.rr_s[recording.beats.rr_s < config.rhythm.pause_s]
+    rr = recording.beats.rr_s[recording.beats.rr_s < config.rhythm.standstill_s]
     mean = 60 / float(rr.mean()) if len(rr) else None
     low, high = (None if at is None else float(findings.rate[at]) for at in (findings.slowest, findings.fastest))
     share = signal.recorded_s / recording.length_s
@@ -239,7 +239,7 @@ def _beat_methods(config: Config) -> str:
         "Beats were found and classified by ecg-agent; nobody has reviewed them. N: normal, S: supraventricular, "
         "V: ventricular, F: fusion, Q: paced or unknown (classes of ANSI/AAMI EC57). A rate is the mean of "
         f"{rhythm.rate_intervals} RR intervals, of {rhythm.slow_intervals} where {rhythm.slow_least} of these are over "
-        f"{rhythm.slow_s:g} s; one of {rhythm.pause_s:g} s or more is in no rate. A pause is an RR interval over "
+        f"{rhythm.slow_s:g} s; one of {rhythm.standstill_s:g} s or more is in no rate. A pause is an RR interval over "
         f"{alarms.pause_s:g} s, a run {alarms.v_run_beats} or more beats of a class in a row without a pause. "
         f"No rate and no pause is taken from minutes with more than {NOISY_UV:g} µV of noise, nor from fibrillation. "
         "Times are UTC."

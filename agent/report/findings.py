@@ -124,7 +124,9 @@ def rolling_rates(rr_s: TimeArray, config: RhythmConfig) -> TimeArray:
     intervals are known since a gap (NaN) or an interval of `pause_s` or longer, so that no extreme comes from a few.
     """
     slow_count = _sum_latest((rr_s > config.slow_s).astype(np.float64), config.slow_intervals)
-    usual, slow = (_mean_rate(rr_s, count, config.pause_s) for count in (config.rate_intervals, config.slow_intervals))
+    usual, slow = (
+        _mean_rate(rr_s, count, config.standstill_s) for count in (config.rate_intervals, config.slow_intervals)
+    )
     return np.where((slow_count >= config.slow_least) & np.isfinite(slow), slow, usual)
 
 

@@ -1,4 +1,4 @@
-"""What the live net sees of annotated streams: the monitor's own stages from the detector to the net's door."""
+"""The live net's inputs for annotated streams, from the monitor's own stages: what is trained on is what runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +16,19 @@ from model.records.wfdb_records import CLASSES
 from model.training.augmented_streams import AugmentedStream
 
 MATCH_WINDOW = 0.15 * FS
-"""A candidate within so many samples of a reference beat may be that beat."""
+"""Largest distance in samples of a candidate from its reference beat."""
 CANDIDATE_BLOCK = 250
 UNSCORED_LABEL = -1
 NO_RAILS = -np.inf, np.inf
-"""Made-up streams stand at no rail of a converter."""
+"""Augmented streams have no converter, so no limits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledCandidates:
     """Candidates of the detector in their context: `inputs` (n, INPUTS) float16, `labels` (n,) indices of classes.
 
-    A label is NO_BEAT where there is none, and UNSCORED in flutter. `records` (n,) names; `cuts` the candidates.
+    A label is NO_BEAT for a candidate without a reference beat, and UNSCORED_LABEL in flutter. `records` (n,) are
+    names, `cuts` (n,) the candidates themselves.
     """
 
     inputs: NDArray[np.float16]
@@ -43,6 +44,7 @@ def build_candidates(streams: Sequence[AugmentedStream], signal: SignalConfig) -
     inputs: list[list[NDArray[np.float16]]] = [[] for _ in streams]
 
     def keep(candidates: Candidates) -> None:
+        """Sort candidates and their inputs (n, INPUTS) by row."""
         for candidate, seen in zip(candidates[0], candidates[1].astype(np.float16), strict=True):
             by_row[candidate.row].append(candidate)
             inputs[candidate.row].append(seen)
@@ -68,7 +70,7 @@ def build_candidates(streams: Sequence[AugmentedStream], signal: SignalConfig) -
 
 
 def label_candidates(stream: AugmentedStream, cuts: Sequence[BeatCandidate]) -> NDArray[np.int64]:
-    """What each candidate of a stream is: reference beats take the nearest ones first, one to one."""
+    """Return the labels (n,) of a stream's candidates; each reference beat takes one, the nearest pairs first."""
     samples = np.array([cut.sample for cut in cuts], float)
     pairs = [
         (abs(samples[i] - beat), i, j)

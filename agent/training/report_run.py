@@ -1,7 +1,5 @@
-"""`ecg-agent train` on the terminal: progress bars with the time left, a line an epoch, pictures at the end."""
+"""`ecg-agent train` on the terminal: progress bars with the time left, one line per epoch, pictures at the end."""
 
-import fcntl
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,16 +8,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from agent.core.config import Config
+from agent.training.run_folder import check_checkpoint_name, explain_interruption, lock_run_folder
 from model import device
 from model.beats import dataset
-from model.errors import ConfigError, RunError
+from model.errors import ConfigError
 from model.training import training_figures
 from model.training.training_run import EpochMetrics, TrainingRequest, TrainingRun
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """Where to train, what to call the checkpoint, the command that asked, the fold to test on, logs or not."""
+    """Run folder, name of the checkpoint, command line, fold to test on (None: the test side), TensorBoard or not."""
 
     folder: Path
     name: str
@@ -28,23 +27,32 @@ class TrainingOptions:
     tensorboard: bool
 
 
-def show_training(config: Config, order: TrainingOptions) -> None:
-    """Train as `config` says, showing it on the terminal; checkpoint, report and pictures are left in the folder."""
-    check_checkpoint_name(order.name)
+def show_training(config: Config, options: TrainingOptions) -> None:
+    """Train as `config` says and show the progress; write checkpoint, report and pictures into the run folder.
+
+    Raises ConfigError, DeviceError or RunError. After Ctrl-C the same command continues the run.
+    """
+    check_checkpoint_name(options.name)
+    with explain_interruption(options.command, resumable=True):
+        _train_in_folder(config, options)
+
+
+def _train_in_folder(config: Config, options: TrainingOptions) -> None:
     console = Console(soft_wrap=True)
-    train, recipe = config.train, config.recipe[config.train.recipe]
+    train = config.train
+    recipe = config.recipe[train.recipe]
     chosen = device.choose_device(train.device)
-    log = _tensorboard_logger(order.folder) if order.tensorboard else lambda _: None
+    log = _tensorboard_logger(options.folder) if options.tensorboard else lambda _: None
     with console.status("building the data set"):
         split = dataset.split_beat_set(
-            dataset.load_beat_set(), train.protocol, train.split_seed, recipe.drop_normal, order.fold
+            dataset.load_beat_set(), train.protocol, train.split_seed, recipe.drop_normal, options.fold
         )
-    lock_run_folder(order.folder)
-    asked = TrainingRequest(train.recipe, train.protocol, train.seed, train.split_seed, train.threads, order.fold)
-    run = TrainingRun(order.folder, asked, recipe, split, chosen)
+    lock_run_folder(options.folder)
+    request = TrainingRequest(train.recipe, train.protocol, train.seed, train.split_seed, train.threads, options.fold)
+    run = TrainingRun(options.folder, request, recipe, split, chosen)
     console.print(f"{train.recipe}, {dataset.SPLIT_PROTOCOLS[train.protocol]}")
     console.print(f"train {split.train.counts()}\ntest  {split.test.counts()}")
-    console.print(f"on {device.describe_device(chosen)}, in {order.folder}")
+    console.print(f"on {device.describe_device(chosen)}, in {options.folder}")
     if len(run.epochs) == recipe.epochs:
         console.print(f"all {recipe.epochs} epochs are trained already")
     elif run.epochs:
@@ -57,17 +65,17 @@ def show_training(config: Config, order: TrainingOptions) -> None:
             progress.advance(all_epochs)
             progress.console.print(_epoch_line(epoch))
             log(epoch)
-    report = run.finish(order.name, order.command)
-    pictures = training_figures.draw_training_figures(report, order.folder)
+    report = run.finish(options.name, options.command)
+    pictures = training_figures.draw_training_figures(report, options.folder)
     console.print(
-        f"in {order.folder}: {order.name}.safetensors, report.json, metrics.csv and {len(pictures)} pictures\n"
+        f"in {options.folder}: {options.name}.safetensors, report.json, metrics.csv and {len(pictures)} pictures\n"
         f"accuracy {report['test']['accuracy']:.2%}, macro-F1 {report['test']['macro_f1']:.2%}, "
         f"balanced accuracy {report['test']['balanced_accuracy']:.2%}"
     )
 
 
 def _tensorboard_logger(folder: Path) -> Callable[[EpochMetrics], None]:
-    """What logs an epoch for TensorBoard. Raises ConfigError where it is not installed."""
+    """Return a function that logs an epoch for TensorBoard. Raises ConfigError if it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -75,6 +83,7 @@ def _tensorboard_logger(folder: Path) -> Callable[[EpochMetrics], None]:
     writer = SummaryWriter(folder / "tensorboard")
 
     def log(epoch: EpochMetrics) -> None:
+        """Write the figures of an epoch."""
         for key, value in asdict(epoch).items():
             if key != "epoch":
                 side, _, figure = key.partition("_")
@@ -82,24 +91,6 @@ def _tensorboard_logger(folder: Path) -> Callable[[EpochMetrics], None]:
         writer.flush()
 
     return log
-
-
-def check_checkpoint_name(name: str) -> None:
-    """Raises ConfigError for a name of a checkpoint that would leave its folder."""
-    if name in ("", ".", "..") or set(name) & set("/\\"):
-        raise ConfigError(f"{name!r} is no name of a checkpoint: choose one without slashes (--name)")
-
-
-def lock_run_folder(folder: Path) -> None:
-    """Keep the run folder to this process until it ends. Raises RunError where another one trains in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "run.lock", os.O_WRONLY | os.O_CREAT, 0o666)  # open as long as the process lives
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunError(f"another process trains in {folder}: wait for it or choose another folder (--run)") from None
-    except OSError as error:
-        raise RunError(f"cannot use run folder {folder}: {error.strerror}; choose another folder (--run)") from error
 
 
 def _training_progress(console: Console) -> Progress:

@@ -1,8 +1,8 @@
-"""`ecg-agent transfer`: can what was learnt on arrhythmia tell infarction? Reads recordings, compares, shows and keeps.
+"""`ecg-agent transfer`: does what a net learnt on arrhythmia help to recognise infarction?
 
-The recordings are those of PTB-XL (one `.npz`) or the folders of the PTB Diagnostic ECG Database (WFDB). Their beats
-come from lead II at 125 Hz by the monitor's own detector and cut, so this part lives where those live; the method
-itself is `model.transfer.infarction_transfer`.
+Reads recordings of PTB-XL (one `.npz`) or of the PTB Diagnostic ECG Database (WFDB folders), compares the rivals of
+`model.transfer.infarction_transfer` on them, and writes figures, curves and a head. Beats come from lead II at 125 Hz,
+found and cut as the monitor does it.
 """
 
 import json
@@ -29,20 +29,22 @@ from safetensors.torch import save_file
 from agent.analysis.qrs_detector import QrsDetector
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import FloatArray
+from agent.training.run_folder import explain_interruption
 from model.beats import frontend
 from model.errors import RecordError, RunError
+from model.files import write_atomically
 from model.nets import checkpoint
 from model.nets.beat_net import BeatNet
 from model.records import wfdb_records
 from model.records.resample import FS, resample_signal
 from model.training.training_figures import BLUE, GREEN, GREY, METADATA, ORANGE, STYLE
-from model.transfer import bootstrap, infarction_transfer
-from model.transfer.bootstrap import Estimate
+from model.transfer import diagnostic_metrics, infarction_transfer
+from model.transfer.diagnostic_metrics import METRICS, Estimate
 from model.transfer.infarction_transfer import InfarctionRecordings, RivalOutcome
 
 PTBXL_KEYS = ("lead_ii_uv", "ecg_id", "mi", "patient_id", "fs_hz")
 LOWEST_FS, HIGHEST_FS = 50.0, 100_000.0
-"""Sampling rates, in hertz, outside of which nobody records an ECG."""
+"""Plausible sampling rates of an ECG in hertz."""
 REASON_KEY = "reason for admission"
 ADMISSIONS = {"healthy control": 0, "myocardial infarction": 1}
 """Reasons for admission of the PTB database that are used; recordings with others are left out."""
@@ -52,9 +54,9 @@ ROC_POINTS = np.linspace(0, 1, 401)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordingSource:
-    """Recordings as read: lead II of each, (samples,) float32 mV at 125 Hz, its class and patient, in order.
+    """Recordings in order: lead II of each, (samples,) float32 mV at 125 Hz, its class and patient.
 
-    `left_out` counts recordings that were not taken, by reason.
+    `left_out` counts the recordings that are not used, by reason.
     """
 
     leads: list[FloatArray]
@@ -64,7 +66,15 @@ class RecordingSource:
 
 
 def show_transfer(data: Path, weights: str, folder: Path, as_json: bool, command: str) -> None:
-    """Compare on the recordings in `data`; a table (or a JSON object) to standard output, files into `folder`."""
+    """Compare on the recordings in `data`; a table (or a JSON object) to standard output, files into `folder`.
+
+    Raises CheckpointError, RecordError or RunError. An interrupted comparison keeps nothing.
+    """
+    with explain_interruption(command, resumable=False):
+        _compare_in_folder(data, weights, folder, as_json, command)
+
+
+def _compare_in_folder(data: Path, weights: str, folder: Path, as_json: bool, command: str) -> None:
     torch.set_num_threads(1)
     console = Console(stderr=True, soft_wrap=True)
     started = time.monotonic()
@@ -111,17 +121,17 @@ def show_transfer(data: Path, weights: str, folder: Path, as_json: bool, command
 
 
 def read_recordings(path: Path) -> RecordingSource:
-    """Recordings of a `.npz` of PTB-XL, or of a folder of the PTB database. Raises RecordError."""
+    """Read a `.npz` of PTB-XL, or a folder of the PTB database. Raises RecordError."""
     if not path.exists():
         raise RecordError(f"no {path}: give a .npz with {', '.join(PTBXL_KEYS)}, or the folder of the PTB database")
     source = read_ptb(path) if path.is_dir() else read_ptbxl(path)
     if len(set(source.infarction)) < 2:
-        raise RecordError(f"{path} holds no two classes: recordings with infarction and normal ones are needed")
+        raise RecordError(f"{path} holds one class only: recordings with infarction and normal ones are needed")
     return source
 
 
 def read_ptbxl(path: Path) -> RecordingSource:
-    """Recordings in order of `ecg_id`, those of one patient being near each other. Raises RecordError."""
+    """Read recordings in order of `ecg_id`, in which those of a patient are near each other. Raises RecordError."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if missing := [key for key in PTBXL_KEYS if key not in file]:
@@ -131,7 +141,7 @@ def read_ptbxl(path: Path) -> RecordingSource:
         raise RecordError(f"cannot read {path} as .npz: it must be a whole file of numpy.savez") from error
     columns = {"ecg_id": ecg_id, "mi": infarction, "patient_id": patient}
     if not all(values.dtype.kind in "iufb" for values in (signals, fs, *columns.values())):
-        raise RecordError(f"{path} holds what is no number in one of {', '.join(PTBXL_KEYS)}")
+        raise RecordError(f"{path} holds something other than numbers in one of {', '.join(PTBXL_KEYS)}")
     if signals.ndim != 2 or not signals.size or any(values.shape != signals.shape[:1] for values in columns.values()):
         raise RecordError(f"{path}: lead_ii_uv must be (recordings, samples), and ecg_id, mi, patient_id a value each")
     if fs.size != 1 or not np.isin(infarction, (0, 1)).all():
@@ -142,7 +152,7 @@ def read_ptbxl(path: Path) -> RecordingSource:
 
 
 def read_ptb(folder: Path) -> RecordingSource:
-    """Recordings of the PTB Diagnostic ECG Database, a folder a patient; lead "ii". Raises RecordError."""
+    """Read lead "ii" of the PTB Diagnostic ECG Database, a folder per patient. Raises RecordError."""
     headers = sorted(folder.glob("*/*.hea"))
     if not headers:
         raise RecordError(f"{folder} holds no WFDB headers in a folder a patient, such as patient001/s0010_re.hea")
@@ -163,12 +173,12 @@ def read_ptb(folder: Path) -> RecordingSource:
 
 
 def resample_lead(lead: NDArray[np.floating], fs: float, name: str) -> FloatArray:
-    """A lead (n,) in mV at `fs` hertz as (m,) float32 at 125 Hz. Raises RecordError, which calls it `name`."""
+    """Resample a lead (n,) mV from `fs` hertz to (m,) float32 mV at 125 Hz. Raises RecordError about `name`."""
     if not np.isfinite(lead).all():
         raise RecordError(f"{name} has samples without a value: leave it out")
     if not LOWEST_FS <= fs <= HIGHEST_FS:
         raise RecordError(f"{name} has a sampling rate of {fs:g} Hz: it must be {LOWEST_FS:g} to {HIGHEST_FS:g} Hz")
-    first = lead[:1].astype(float)  # taken off, so that the filter meets no step where the recording begins
+    first = lead[:1].astype(float)  # subtracted, so that the filter meets no step at the start
     try:
         low = resample_signal((lead - first)[:, None], fs)
     except ValueError as error:
@@ -178,14 +188,14 @@ def resample_lead(lead: NDArray[np.floating], fs: float, name: str) -> FloatArra
 
 
 def find_lead_r_peaks(lead: FloatArray) -> NDArray[np.int64]:
-    """R peaks (n,) of a whole lead (samples,) mV at 125 Hz, by the monitor's detector."""
+    """Return the R peaks (n,) of a whole lead (samples,) mV at 125 Hz, by the monitor's detector."""
     detector = QrsDetector()
     peaks = detector.push(np.zeros(1, np.intp), lead[None]) + detector.flush(0)
     return np.array([peak.sample for peak in peaks], np.int64)
 
 
 def cut_recording_beats(source: RecordingSource) -> tuple[InfarctionRecordings, int]:
-    """All beats but the last of each recording, whose cut may leave it; and how many recordings have none."""
+    """Cut all beats of each recording but the last, whose cut may leave it; count the recordings without beats."""
     cuts = [_cut_lead_beats(lead, find_lead_r_peaks(lead)) for lead in source.leads]
     kept = [i for i, beats in enumerate(cuts) if len(beats)]
     if not kept:
@@ -204,18 +214,13 @@ def _cut_lead_beats(lead: FloatArray, peaks: NDArray[np.int64]) -> FloatArray:
 
 
 def describe_recordings(recordings: InfarctionRecordings, left_out: dict[str, int]) -> dict[str, Any]:
-    """What was compared on, in numbers."""
+    """Return the numbers of recordings, patients and beats."""
     beats = np.bincount(recordings.recording)
+    by_class = np.bincount(recordings.infarction, minlength=2).tolist()
     known = recordings.patient[recordings.patient >= 0]
     return {
         "recordings": len(beats),
-        **dict(
-            zip(
-                infarction_transfer.INFARCTION_CLASSES,
-                np.bincount(recordings.infarction, minlength=2).tolist(),
-                strict=True,
-            )
-        ),
+        **dict(zip(infarction_transfer.INFARCTION_CLASSES, by_class, strict=True)),
         "patients_known": len(np.unique(known)),
         "recordings_of_unknown_patients": len(beats) - len(known),
         "beats": len(recordings.beats),
@@ -225,19 +230,19 @@ def describe_recordings(recordings: InfarctionRecordings, left_out: dict[str, in
 
 
 def transfer_figures(recordings: InfarctionRecordings, outcomes: list[RivalOutcome]) -> dict[str, Any]:
-    """Figures of each rival, per beat and per recording, and the paired differences of the areas to the first."""
+    """Return the figures of each rival, per beat and per recording, and the paired differences of the areas."""
     groups, of = recordings.groups(), recordings.recording
     samples = {
-        "per_recording": bootstrap.CaseSample(
+        "per_recording": diagnostic_metrics.CaseSample(
             recordings.infarction, groups, [_mean_log_odds(recordings, o) for o in outcomes]
         ),
-        "per_beat": bootstrap.CaseSample(recordings.infarction[of], groups[of], [o.logits for o in outcomes]),
+        "per_beat": diagnostic_metrics.CaseSample(recordings.infarction[of], groups[of], [o.logits for o in outcomes]),
     }
     rivals: list[dict[str, Any]] = [{"name": o.name, "seeds": len(o.logits), "chosen": o.chosen} for o in outcomes]
     differences: dict[str, Any] = {}
     for unit, sample in samples.items():
-        found, between = bootstrap.estimate_metrics(sample, BOOTSTRAP_SEED)
-        for rival, by_metric in zip(rivals, found, strict=True):
+        estimates, between = diagnostic_metrics.estimate_metrics(sample, BOOTSTRAP_SEED)
+        for rival, by_metric in zip(rivals, estimates, strict=True):
             rival[unit] = {name: asdict(figure) for name, figure in by_metric.items()}
         differences[unit] = [
             {"of": outcomes[i].name, "less": outcomes[j].name, **asdict(between[i][j])}
@@ -248,15 +253,15 @@ def transfer_figures(recordings: InfarctionRecordings, outcomes: list[RivalOutco
 
 
 def transfer_table(report: dict[str, Any], unit: str) -> Table:
-    """Figures in percent with their intervals; the spread over seeds where there are several."""
-    made = Table(title=f"infarction or normal, {unit.replace('_', ' ')}: % (95 % interval) ± sd over seeds")
-    made.add_column("")
-    for name in bootstrap.METRICS:
-        made.add_column(name, justify="right")
+    """Build the table of figures in percent, with intervals and, for several seeds, their spread."""
+    table = Table(title=f"infarction or normal, {unit.replace('_', ' ')}: % (95 % interval) ± sd over seeds")
+    table.add_column("")
+    for name in METRICS:
+        table.add_column(name, justify="right")
     for rival in report["rivals"]:
-        cells = [_format_estimate(Estimate(**rival[unit][name]), rival["seeds"] > 1) for name in bootstrap.METRICS]
-        made.add_row(rival["name"], *cells)
-    return made
+        cells = [_format_estimate(Estimate(**rival[unit][name]), rival["seeds"] > 1) for name in METRICS]
+        table.add_row(rival["name"], *cells)
+    return table
 
 
 def _format_estimate(figure: Estimate, spread: bool) -> str:
@@ -273,15 +278,15 @@ def _transfer_lines(report: dict[str, Any]) -> list[str]:
     ]
     lines += [f"left out: {count} with {reason}" for reason, count in data["left_out"].items()]
     return lines + [
-        f"area per recording, {one['of']} less {one['less']}: {100 * one['value']:+.1f} "
-        f"({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
-        for one in report["auroc_differences"]["per_recording"]
+        f"area per recording, {row['of']} less {row['less']}: {100 * row['value']:+.1f} "
+        f"({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+        for row in report["auroc_differences"]["per_recording"]
     ]
 
 
 def _mean_log_odds(recordings: InfarctionRecordings, outcome: RivalOutcome) -> NDArray[np.float64]:
-    """Log-odds (seeds, recordings): the mean over the beats of each recording."""
-    return np.stack([recordings.means(said) for said in outcome.logits])
+    """Return log-odds (seeds, recordings), the mean over the beats of each recording."""
+    return np.stack([recordings.means(logits) for logits in outcome.logits])
 
 
 def _admission_reason(comments: tuple[str, ...]) -> str:
@@ -322,29 +327,28 @@ def _save_transfer_report(
 ) -> None:
     """Write `transfer.json` and the curves, each in one step."""
     try:
-        partial = folder / "transfer.partial"
-        partial.write_text(json.dumps(report, indent=1) + "\n")
-        partial.replace(folder / "transfer.json")
+        with write_atomically(folder / "transfer.json") as partial:
+            partial.write_text(json.dumps(report, indent=1) + "\n")
         with matplotlib.rc_context():
             matplotlib.rcdefaults()  # whatever the user's own settings say
             matplotlib.rcParams.update(STYLE)
             picture = draw_roc_curves(report, recordings, outcomes)
             for kind, metadata in METADATA.items():
-                picture.savefig(partial, format=kind, dpi=150, metadata=metadata)
-                partial.replace(folder / f"transfer.{kind}")
+                with write_atomically(folder / f"transfer.{kind}") as partial:
+                    picture.savefig(partial, format=kind, dpi=150, metadata=metadata)
     except OSError as error:
         raise RunError(f"cannot write to run folder {folder}: {error}; choose another (--run)") from error
 
 
 def draw_roc_curves(report: dict[str, Any], recordings: InfarctionRecordings, outcomes: list[RivalOutcome]) -> Picture:
-    """Receiver operating characteristic of each rival per recording, the mean of its seeds."""
+    """Draw the receiver operating characteristic of each rival per recording, the mean of its seeds."""
     picture = Picture(figsize=(5.2, 4.6), layout="constrained")
     axes = picture.add_subplot()
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
     styles = ((BLUE, "-"), (BLUE, "--"), (ORANGE, "-"), (GREEN, "-"))
     for outcome, rival, (colour, line) in zip(outcomes, report["rivals"], styles, strict=False):
         recall = np.mean(
-            [_recall_at_roc_points(recordings.infarction, said) for said in _mean_log_odds(recordings, outcome)], axis=0
+            [_recall_at_roc_points(recordings.infarction, odds) for odds in _mean_log_odds(recordings, outcome)], axis=0
         )
         area = 100 * rival["per_recording"]["auroc"]["value"]
         axes.plot(ROC_POINTS, recall, color=colour, linestyle=line, label=f"{outcome.name}, area {area:.1f} %")
@@ -354,7 +358,7 @@ def draw_roc_curves(report: dict[str, Any], recordings: InfarctionRecordings, ou
 
 
 def _recall_at_roc_points(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Recall at each share of false alarms in ROC_POINTS."""
+    """Return the recall at each share of false alarms in ROC_POINTS."""
     order = np.argsort(-scores, kind="stable")
     hits, false_alarms = np.cumsum(labels[order] == 1), np.cumsum(labels[order] == 0)
     recall: NDArray[np.float64] = np.interp(
@@ -366,16 +370,11 @@ def _recall_at_roc_points(labels: NDArray[np.int64], scores: NDArray[np.float64]
 def _save_transfer_head(
     folder: Path, net: BeatNet, recordings: InfarctionRecordings, outcome: RivalOutcome, report: dict[str, Any]
 ) -> None:
-    """Keep the head of the first fold with its card: what it stands on, what it chose, how such heads did."""
+    """Write the head of the first fold with its card: the net below it, its choice, and figures of all folds."""
     sides = next(infarction_transfer.iterate_folds(infarction_transfer.assign_blocks(recordings)))
     choice = outcome.chosen[0]
-    head, _ = infarction_transfer.train_head(
-        infarction_transfer.embed_last_blocks(net, recordings.beats),
-        recordings,
-        choice,
-        sides,
-        infarction_transfer.SEEDS[0],
-    )
+    features = infarction_transfer.embed_last_blocks(net, recordings.beats)
+    head, _ = infarction_transfer.train_head(features, recordings, choice, sides, infarction_transfer.SEEDS[0])
     card = {
         "name": "infarction",
         "classes": infarction_transfer.INFARCTION_CLASSES,
@@ -385,8 +384,7 @@ def _save_transfer_head(
     }
     tensors = {key: value.contiguous() for key, value in head.state_dict().items()}
     try:
-        partial = folder / "head.partial"
-        save_file(tensors, partial, {"ecg-agent": json.dumps(card)})
-        partial.replace(folder / "head.safetensors")
+        with write_atomically(folder / "head.safetensors") as partial:
+            save_file(tensors, partial, {"ecg-agent": json.dumps(card)})
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(f"cannot write to run folder {folder}: {error}; choose another (--run)") from error

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Chunk, End, Lead
 from model.errors import FrameError
+from model.text import make_printable
 
 WIRE_VERSION: Literal[1] = 1
 LARGEST_NAME_BYTES = 64
@@ -26,6 +27,8 @@ LARGEST_PAYLOAD_BYTES = 2**20
 LARGEST_INDEX = 2**53
 """Beyond it a JSON number is no longer exact everywhere."""
 MOST_LEADS = 16
+LONGEST_REASON = 200
+"""Characters that an error quotes of what a parser says, which may quote the sender."""
 
 MISSING_BY_DTYPE = {"int16": -(2**15), "int32": MISSING}
 """The count of each dtype that means "no value" on the wire."""
@@ -229,15 +232,33 @@ def continues_stream(packet: Packet, before: Packet) -> bool:
     return same_stream and header.dtype == previous.dtype
 
 
-def _pack_counts(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], bytes]:
+def pack_int16(counts: NDArray[np.int32]) -> tuple[NDArray[np.int16], int]:
+    """Return counts in 16 bits as the wire and WFDB's format 16 have them, up to the first sample that does not fit.
+
+    Parameters
+    ----------
+    counts
+        (n, leads) int32, MISSING where there is no value.
+
+    Returns
+    -------
+    packed
+        (m, leads) little-endian int16, -32,768 where there is no value.
+    m
+        Samples of all leads before the first with a count outside ±32,767.
+    """
     # One pass decides: shifted so that -32767..32767 becomes 0..65534; everything else, MISSING too, lands above.
     if (counts.view(np.uint32) + np.uint32(32_767)).max(initial=0) <= 65_534:
-        return "int16", counts.astype("<i2").tobytes()
+        return counts.astype("<i2"), len(counts)
     missing = counts == MISSING
-    fits = np.abs(np.where(missing, 0, counts).astype(np.int64)) <= 32_767
-    if not fits.all():
-        return "int32", counts.astype("<i4").tobytes()
-    return "int16", np.where(missing, MISSING_BY_DTYPE["int16"], counts).astype("<i2").tobytes()
+    unfit = (~missing & ((counts > 32_767) | (counts < -32_767))).any(axis=1)
+    fit = int(unfit.argmax()) if unfit.any() else len(counts)
+    return np.where(missing, MISSING_BY_DTYPE["int16"], counts)[:fit].astype("<i2"), fit
+
+
+def _pack_counts(counts: NDArray[np.int32]) -> tuple[Literal["int16", "int32"], bytes]:
+    packed, fit = pack_int16(counts)
+    return ("int16", packed.tobytes()) if fit == len(counts) else ("int32", counts.astype("<i4").tobytes())
 
 
 def _check_payload(packet: Packet) -> None:
@@ -274,7 +295,7 @@ def _parse_header(frame: bytes) -> SamplesHeader | EndHeader:
         version = _read_wire_version(frame)
         if version not in (None, WIRE_VERSION):
             raise FrameError(f"unknown wire version {version!r}: this agent knows {WIRE_VERSION}") from error
-        raise FrameError(f"malformed header: {printable_error(error)}") from error
+        raise FrameError(f"malformed header: {make_printable(str(error), LONGEST_REASON)}") from error
 
 
 def _read_wire_version(frame: bytes) -> Any:
@@ -291,7 +312,7 @@ def _leads_from_json(raw: bytes) -> tuple[Lead, ...]:
     try:
         headers = _lead_headers.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"malformed leads: {printable_error(error)}") from error
+        raise FrameError(f"malformed leads: {make_printable(str(error), LONGEST_REASON)}") from error
     for lead in headers:
         _reject_unprintable_text("lead name", lead.name)
         _reject_unprintable_text("unit", lead.unit)
@@ -311,8 +332,3 @@ def _reject_unprintable_text(what: str, text: str) -> None:
     # Names reach terminals and files, where a control character could do harm.
     if not text.isprintable():
         raise FrameError(f"the {what} holds characters that cannot be printed")
-
-
-def printable_error(error: Exception) -> str:
-    """Return the message of a parser, which may quote the sender, short and printable."""
-    return "".join(c if c.isprintable() else "?" for c in str(error)[:200])

@@ -16,6 +16,7 @@ from agent.wire.packets import LARGEST_NAME_BYTES
 from model.errors import RecordError
 from model.records.resample import FS, Resampler
 from model.records.wfdb_records import Record, RecordSignal, read_record_samples
+from model.text import make_printable
 
 RECORD_BLOCK_S = 300.0
 """Seconds of a record in memory at a time."""
@@ -114,7 +115,7 @@ def record_leads(record: Record) -> tuple[Lead, ...]:
     """Return every signal of a record as a lead of the wire; repeated names get a number."""
     names: list[str] = []
     for signal in record.signals:
-        names.append(number_repeated_name(_printable_text(signal.name, LARGEST_NAME_BYTES - 4), names))
+        names.append(number_repeated_name(make_printable(signal.name, LARGEST_NAME_BYTES - 4) or "?", names))
     return tuple(_record_lead(name, signal) for name, signal in zip(names, record.signals, strict=True))
 
 
@@ -135,8 +136,4 @@ def _record_lead(name: str, signal: RecordSignal) -> Lead:
         gain = min(10.0 ** floor(log10(OTHER_UNIT_RANGE / largest)), 1e9)
     # No sample becomes MISSING by saturation, so the rail stands beside it too.
     low, high = (int(np.clip(round(rail * gain), MISSING + 1, -MISSING - 1)) for rail in (signal.low, signal.high))
-    return Lead(name, _printable_text(signal.unit, LONGEST_UNIT_NAME), gain, 0.0, min(low, high - 1), high)
-
-
-def _printable_text(text: str, longest: int) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:longest] or "?"
+    return Lead(name, make_printable(signal.unit, LONGEST_UNIT_NAME) or "?", gain, 0.0, min(low, high - 1), high)

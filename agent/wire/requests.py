@@ -13,14 +13,15 @@ from msgspec import Meta
 
 from agent.wire.packets import (
     LARGEST_INDEX,
+    LONGEST_REASON,
     WIRE_VERSION,
     SampleIndex,
     UnixTime,
     WireText,
     decode_bed_name,
-    printable_error,
 )
 from model.errors import EndpointError, FrameError
+from model.text import make_printable
 
 HIGHEST_PORT = 65_535
 LARGEST_REQUEST_BYTES = 1024
@@ -153,4 +154,4 @@ def _decode_json_frame(frame: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"not understood: {printable_error(error)}") from error
+        raise FrameError(f"not understood: {make_printable(str(error), LONGEST_REASON)}") from error

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from model.beats import frontend
 from model.errors import ConfigError
+from model.files import write_atomically
 from model.records import resample
 from model.records import wfdb_records as records
 
@@ -210,12 +211,7 @@ def _join_beat_sets(parts: list[BeatSet]) -> BeatSet:
 
 def _write_beat_cache(path: Path, beats: BeatSet) -> None:
     """Write the cache in one step; where the folder cannot be written the beats are simply built again next time."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with write_atomically(path, shared=True) as partial, partial.open("wb") as file:
             np.savez(file, beats=beats.beats, labels=beats.labels, records=beats.records)
-        partial.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from model.beats import frontend, templates
 from model.errors import CheckpointError, clean_error_text
+from model.files import write_atomically
 from model.nets import context_net
 from model.nets.beat_net import BeatNet, NetSize, block_samples_left, build_beat_net
 from model.nets.context_net import ContextNet
@@ -105,10 +106,9 @@ def digest_checkpoint(path: Path) -> str:
 def save_checkpoint(path: Path, net: BeatNet | ContextNet, card: ModelCard) -> None:
     """Write a checkpoint in one step: an interrupted write leaves the earlier file."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"ecg-agent": msgspec.json.encode(card).decode()})
-    partial.chmod(0o644)  # safetensors keeps its files to their owner
-    partial.replace(path)
+    with write_atomically(path) as partial:
+        save_file(tensors, partial, metadata={"ecg-agent": msgspec.json.encode(card).decode()})
+        partial.chmod(0o644)  # safetensors keeps its files to their owner
 
 
 def load_beat_net(path: Path, device: torch.device) -> tuple[BeatNet, ModelCard]:

@@ -14,6 +14,7 @@ from model.scoring.beat_scores import EC57_LABELS, BeatCounts
 from model.scoring.ec57 import RecordScore
 from model.scoring.episode_scores import EpisodeCounts
 from model.scoring.run_scores import RunCounts
+from model.text import format_clock
 
 BEATS_HEADER = (
     "Record Nn' Sn' Vn' Fn' On'  Ns  Ss  Vs  Fs' Os' Nv  Sv   Vv  Fv' Ov' No' So' Vo' Fo'"
@@ -231,12 +232,8 @@ def _rounded_percent(ratio: Ratio) -> str:
 
 def _epicmp_clock(seconds: float) -> str:
     """Return hours, minutes, seconds and milliseconds in twelve columns, without leading parts that are zero."""
-    minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
-    hours, minutes = divmod(minutes, 60)
-    whole, thousandths = divmod(milliseconds, 1000)
-    if hours:
-        return f"{hours:2d}:{minutes:02d}:{whole:02d}.{thousandths:03d}"
-    return f"{minutes:5d}:{whole:02d}.{thousandths:03d}" if minutes else f"{whole:8d}.{thousandths:03d}"
+    text = format_clock(round(1000 * seconds) / 1000, decimals=3).lstrip("0:")
+    return f"0{text}".rjust(12) if text.startswith(".") else text.rjust(12)
 
 
 def _closing_summary(records: int) -> list[str]:

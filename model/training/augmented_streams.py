@@ -1,9 +1,9 @@
-"""A record as other leads, hearts and days might have shown it: what the live net is trained on.
+"""Records as other leads, hearts and days might have shown them: the training data of the live net.
 
 Twenty-two patients are few. The two leads of a record, mixed at any angle, are views of the same heart from other
-places; played faster or slower they are other rates and widths; with recorded muscle noise and baseline wander
-(MIT-BIH Noise Stress Test Database) and made-up electrode motion they are other days. The `em` noise of that database,
-with which detectors are tested, is not used.
+places; played faster or slower they have other rates and widths; recorded muscle noise and baseline wander (MIT-BIH
+Noise Stress Test Database) and synthetic electrode motion stand for other days. The `em` noise of that database, with
+which detectors are tested, is not used.
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class StreamVariant:
-    """How a record is changed: which lead (`first`, `second`, `mixed`), its sign, its speed, another rhythm
-    (`model.training.synthetic_rhythms`), and its noise in dB or none.
+    """How a record is changed: lead (`first`, `second`, `mixed`), sign, speed, rhythm, noise.
 
-    Noise comes in stretches of 10 to 120 s, `share` of the time, each at a level of its own between the two bounds.
+    `rhythm` is one of `model.training.synthetic_rhythms`. Noise covers `share` of the time, in stretches of 10 to
+    120 s, each with a level of its own between the two bounds in dB.
     """
 
     name: str
@@ -61,8 +61,9 @@ STREAM_VARIANTS = (
     StreamVariant("mixed in noise 2", "mixed", fast=True, noise_db=(0, 24)),
     StreamVariant("mixed in noise 3", "mixed", noise_db=(-6, 18), share=0.7),
 )
-"""The views of each record that make up a training."""
+"""The views of each training record."""
 SLOWEST, FASTEST = 0.8, 1.25
+"""Bounds of the speed of a `fast` variant."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,33 +80,35 @@ class AugmentedStream:
     flutter: tuple[tuple[float, float], ...]
 
 
-def build_augmented_stream(name: str, kind: StreamVariant, seed: int) -> AugmentedStream:
-    """An embedded record changed as `kind` says; the same for the same seed."""
-    random = np.random.default_rng([seed, *f"{name} {kind.name}".encode()])
+def build_augmented_stream(name: str, variant: StreamVariant, seed: int) -> AugmentedStream:
+    """Return an embedded record changed as `variant` describes; the same for the same seed."""
+    random = np.random.default_rng([seed, *f"{name} {variant.name}".encode()])
     record = open_record(name)
     leads = np.nan_to_num(resample_signal(read_record_samples(record), record.fs))
     first = default_lead(tuple(signal.name for signal in record.signals))
     x, second = leads[:, first], leads[:, (first + 1) % leads.shape[1]]
-    if kind.lead == "second":
+    if variant.lead == "second":
         x = second
-    elif kind.lead == "mixed":
+    elif variant.lead == "mixed":
         angle = random.uniform(0, 2 * np.pi)
         x = np.cos(angle) * x + np.sin(angle) * second
-    notes = read_reference(record)
-    speed = random.uniform(SLOWEST, FASTEST) if kind.fast else 1.0
-    times: Array = notes.samples.astype(np.float64) * (FS / record.fs / speed)
-    if kind.fast:
+    annotations = read_reference(record)
+    speed = random.uniform(SLOWEST, FASTEST) if variant.fast else 1.0
+    times: Array = annotations.samples.astype(np.float64) * (FS / record.fs / speed)
+    if variant.fast:
         x = np.interp(np.arange(int(len(x) / speed)) * speed, np.arange(len(x)), x)
-    at = [i for i, symbol in enumerate(notes.symbols) if EC57_CLASS_OF.get(symbol, "O") != "O"]
-    beats, labels = times[at], tuple(EC57_CLASS_OF[notes.symbols[i]] for i in at)
-    flutter = _pair_flutter_marks(times, notes.symbols)
-    if kind.rhythm:
-        before = beats
-        x, beats, labels = rewrite_rhythm(x, beats, labels, kind.rhythm, random)
-        flutter = tuple((float(np.interp(a, before, beats)), float(np.interp(b, before, beats))) for a, b in flutter)
-    if kind.noise_db:
-        x = x + _mix_stream_noise(x, beats, kind.noise_db, kind.share, random)
-    x = -x if kind.flipped else x
+    rows = [row for row, symbol in enumerate(annotations.symbols) if EC57_CLASS_OF.get(symbol, "O") != "O"]
+    beats = times[rows]
+    labels = tuple(EC57_CLASS_OF[annotations.symbols[row]] for row in rows)
+    flutter = _pair_flutter_marks(times, annotations.symbols)
+    if variant.rhythm:
+        old_beats = beats
+        x, beats, labels = rewrite_rhythm(x, beats, labels, variant.rhythm, random)
+        moved = [np.interp(mark, old_beats, beats).tolist() for mark in flutter]
+        flutter = tuple((start, end) for start, end in moved)
+    if variant.noise_db:
+        x = x + _mix_stream_noise(x, beats, variant.noise_db, variant.share, random)
+    x = -x if variant.flipped else x
     return AugmentedStream(name, np.round(x, 3).astype(np.float32), beats, labels, flutter)
 
 
@@ -118,14 +121,14 @@ def _pair_flutter_marks(times: Array, symbols: tuple[str, ...]) -> tuple[tuple[f
 def _mix_stream_noise(
     x: Array, beats: Array, bounds: tuple[float, float], share: float, random: np.random.Generator
 ) -> Array:
-    """Noise (n,) mV for a lead, its level in relation to the QRS complexes as in `simulator.noise`."""
+    """Return noise (n,) mV for a lead, its level relative to the QRS complexes as in `simulator.noise`."""
     level = np.zeros(len(x))
-    at = 0
-    while at < len(x):
+    start = 0
+    while start < len(x):
         length = int(random.uniform(10, 120) * FS)
         if random.random() < share:
-            level[at : at + length] = 10 ** (-random.uniform(*bounds) / 20)
-        at += length
+            level[start : start + length] = 10 ** (-random.uniform(*bounds) / 20)
+        start += length
     parts = [_recorded_stream_noise(kind, len(x), random) for kind in ("ma", "bw")] + [
         _stream_motion_noise(len(x), random),
         _stream_swell_noise(len(x), random),
@@ -144,32 +147,33 @@ def _stream_noise_record(kind: str) -> Array:
 
 
 def _recorded_stream_noise(kind: str, samples: int, random: np.random.Generator) -> Array:
-    """Recorded noise (samples,) of power 1 from a random place on, one of its two signals."""
+    """Return one of the two signals of recorded noise, (samples,) of power 1, from a random place."""
     noise = _stream_noise_record(kind)
-    one = noise[:, random.integers(noise.shape[1])]
-    one = np.resize(np.roll(one - one.mean(), -random.integers(len(one))), samples)
-    unit: Array = one / np.sqrt((one**2).mean())
+    signal = noise[:, random.integers(noise.shape[1])]
+    signal = np.resize(np.roll(signal - signal.mean(), -random.integers(len(signal))), samples)
+    unit: Array = signal / np.sqrt((signal**2).mean())
     return unit
 
 
 def _stream_motion_noise(samples: int, random: np.random.Generator) -> Array:
-    """Made-up electrode motion (samples,) of power 1: steps of random height that rise and decay, some as spikes."""
-    noise, time = np.zeros(samples), np.arange(400) / FS
+    """Synthesise electrode motion (samples,) of power 1: steps of random height that rise and decay, some as spikes."""
+    noise = np.zeros(samples)
+    time = np.arange(400) / FS
     count = random.poisson(samples / FS * random.uniform(0.4, 2.5))
-    for at in random.integers(0, samples, count).tolist():
+    for start in random.integers(0, samples, count).tolist():
         decay = np.exp(random.uniform(np.log(0.03), np.log(0.8)))
         rise = np.exp(random.uniform(np.log(0.008), np.log(0.12)))
         pulse = (1 - np.exp(-time / rise)) * np.exp(-time / decay)
         if random.random() < 0.5:
             pulse = np.gradient(pulse) * random.uniform(3, 12)
         height = random.standard_normal() * np.exp(random.normal(0, 0.6))
-        noise[at : at + len(time)] += height * pulse[: samples - at]
+        noise[start : start + len(time)] += height * pulse[: samples - start]
     unit: Array = noise / np.sqrt((noise**2).mean())
     return unit
 
 
 def _stream_swell_noise(samples: int, random: np.random.Generator) -> Array:
-    """Made-up noise (samples,) of power 1 that comes and goes: random waves, most of them slower than 5 to 20 Hz."""
+    """Synthesise noise (samples,) of power 1 that comes and goes: random waves, most slower than 5 to 20 Hz."""
     spectrum = np.fft.rfft(random.standard_normal(samples))
     pace = np.fft.rfftfreq(samples, 1 / FS)
     low, high, steep = random.uniform(0.3, 1.5), random.uniform(5, 20), random.uniform(0, 1.2)

@@ -1,4 +1,4 @@
-"""Training beats changed a little at every sight of them, so that a net learns hearts and not recordings."""
+"""Small random changes of training beats, other ones in each epoch, so that a net learns hearts and not recordings."""
 
 import math
 
@@ -7,17 +7,20 @@ from torch import Tensor
 
 
 def augment_beats(beats: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Beats (n, samples) as the same hearts might have sent them; `strength` 1 is about what leads and detectors do.
+    """Return beats (n, samples) in 0..1 as the same hearts might have sent them, in the same shape.
 
-    Each beat is stretched by 3 % and moved by 0.8 samples (standard deviations), its height changed by 5 %, a slow wave
-    of 2 % and noise of up to 1 % added; the padding behind a beat stays zero.
+    At `strength` 1, about what leads and detectors cause, each beat is stretched by 3 % and moved by 0.8 samples
+    (standard deviations), its height changes by 5 %, and a slow wave of 2 % and noise of up to 1 % are added. The
+    padding behind a beat stays zero.
     """
     count, samples = beats.shape
 
     def normal(columns: int) -> Tensor:
+        """Draw (n, columns) of standard deviation `strength`."""
         return torch.randn(count, columns, generator=generator, device=beats.device) * strength
 
     def uniform() -> Tensor:
+        """Draw (n, 1) in 0..1."""
         return torch.rand(count, 1, generator=generator, device=beats.device)
 
     time = torch.arange(samples, device=beats.device)

@@ -1,6 +1,6 @@
-"""Figures of a classifier on a set of beats: rates, their confidence intervals, and how far its confidence is true.
+"""Figures of a classifier on a set of beats: rates, their confidence intervals, and the calibration of its confidence.
 
-A class without beats on the test side has no recall, so means over classes are taken over the classes that have some.
+A class without test beats has no recall, so means over classes are over the classes that have some.
 """
 
 from typing import Any
@@ -11,37 +11,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.nets.beat_net import BeatNet, InferenceNet
+from model.nets.context_net import ContextInferenceNet, ContextNet
 from model.records.wfdb_records import CLASSES
+from model.scoring.bootstrap import BOOTSTRAP_DRAWS, percentile_interval
 
 BATCH_BY_DEVICE = {"cpu": 64, "cuda": 4096, "mps": 4096}
-"""Beats at once, by device: what the caches of a CPU hold, and what keeps an accelerator busy."""
+"""Beats in a batch, by device: as many as fit the caches of a CPU, and enough to keep an accelerator busy."""
 CONFIDENCE_BINS = 15
 """Bins of the confidence, as in Guo et al. 2017."""
-DRAWS = 1000
-"""Bootstrap draws of a confidence interval."""
 OVERALL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 PER_CLASS_METRICS = ("recall", "precision", "f1")
 
 
 @torch.inference_mode()
-def predict_beat_scores(net: BeatNet, beats: Tensor) -> Tensor:
-    """Scores (n, classes) of beats (n, samples) that are on the net's device."""
-    quick = InferenceNet(net)
+def predict_beat_scores(net: BeatNet | ContextNet, beats: Tensor) -> Tensor:
+    """Return the outputs (n, outcomes) float32 of a net for what it takes (n, columns), on the net's device."""
+    quick = InferenceNet(net) if isinstance(net, BeatNet) else ContextInferenceNet(net)
     return torch.cat([quick(batch) for batch in torch.split(beats, BATCH_BY_DEVICE[beats.device.type])])
 
 
-def class_confusion_matrix(labels: NDArray[np.int64], said: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Beats by true class (rows) and by what was said (columns)."""
+def class_confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count beats by true class (rows) and predicted class (columns): (5, 5), from two (n,) of indices into CLASSES."""
     size = len(CLASSES)
-    return np.bincount(labels * size + said, minlength=size * size).reshape(size, size)
+    return np.bincount(labels * size + predicted, minlength=size * size).reshape(size, size)
 
 
 def compute_class_metrics(matrix: NDArray[np.int64]) -> dict[str, Any]:
-    """Accuracy, balanced accuracy (mean recall), macro-F1, and recall, precision and F1 of each class, in 0..1.
+    """Return accuracy, balanced accuracy (mean recall), macro-F1, and recall, precision and F1 of each class, in 0..1.
 
-    The two means are over `classes_present`, the classes with beats in the matrix; rates of the others are given as 0.
+    The means are over `classes_present`, the classes with beats in the matrix (5, 5); the rates of the others are 0.
     """
-    rates, present = _rates_from_confusion(matrix), matrix.sum(axis=1) > 0
+    rates = _rates_from_confusion(matrix)
+    present = matrix.sum(axis=1) > 0
     return {
         **{name: float(rates[name]) for name in OVERALL_METRICS},
         **{name: _keyed_by_class(np.nan_to_num(rates[name]).tolist()) for name in PER_CLASS_METRICS},
@@ -51,10 +52,24 @@ def compute_class_metrics(matrix: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def compute_calibration(labels: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    """Reliability of the confidence in the class said, from labels (n,) and probabilities (n, classes).
+    """Compare the confidence in the predicted class with the share of beats that are right.
 
-    `bins`: 15 of equal width over 0..1, the upper edge inside, each with its `beats`, mean `confidence` and `accuracy`
-    (None where it has no beats). `ece`: expected calibration error, the mean distance of the two, weighted by beats.
+    Parameters
+    ----------
+    labels
+        (n,) true classes, as index into CLASSES.
+    probabilities
+        (n, classes) in 0..1.
+
+    Returns
+    -------
+    dict
+        `bins`: 15 of equal width over 0..1, the upper edge inside, each with its `beats`, mean `confidence` and
+        `accuracy` (None without beats). `ece`: expected calibration error, the mean distance of the two, weighted by
+        beats.
+
+    References
+    ----------
     Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
     confidence = probabilities.max(axis=1, initial=0).astype(np.float64)
@@ -75,40 +90,50 @@ def compute_calibration(labels: NDArray[np.int64], probabilities: NDArray[np.flo
 
 def bootstrap_class_intervals(
     labels: NDArray[np.int64],
-    said: NDArray[np.int64],
+    predicted: NDArray[np.int64],
     groups: NDArray[np.str_],
     *,
     by_record: bool,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """95 % confidence intervals [low, high] of all that `compute_class_metrics` tells, by the percentile bootstrap.
+    """Return 95 % confidence intervals of the figures of `compute_class_metrics`, by the percentile bootstrap.
 
-    Labels and what was said (n,) as index into CLASSES, `groups` (n,) the record of each beat; at least one beat.
-    Where patients are apart the patient is the unit: whole records are drawn (`by_record`); otherwise beats. A class
-    counts in the draws that have beats of it; where the test side has none its intervals are None. `unit` and `units`
-    say what was drawn, of how many.
+    Parameters
+    ----------
+    labels, predicted
+        (n,) true and predicted classes of at least one beat, as index into CLASSES.
+    groups
+        (n,) the record of each beat.
+    by_record
+        Draw whole records, the unit if patients are kept apart; otherwise draw beats.
+
+    Returns
+    -------
+    dict
+        [low, high] by figure. A class counts in the draws that have beats of it; without test beats its interval is
+        None. `unit` and `units` are what was drawn, and of how many.
     """
     size = len(CLASSES)
     rng = np.random.default_rng(seed)
-    cells = labels * size + said
+    cells = labels * size + predicted
     if by_record:
         names, record = np.unique(groups, return_inverse=True)
         units = len(names)
         counts = np.bincount(record * size**2 + cells, minlength=units * size**2).reshape(units, size**2)
-        drawn = rng.multinomial(units, np.full(units, 1 / units), DRAWS) @ counts
+        drawn = rng.multinomial(units, np.full(units, 1 / units), BOOTSTRAP_DRAWS) @ counts
     else:
         units = len(cells)
-        drawn = rng.multinomial(units, np.bincount(cells, minlength=size**2) / units, DRAWS)
-    rates = _rates_from_confusion(drawn.reshape(DRAWS, size, size))
+        drawn = rng.multinomial(units, np.bincount(cells, minlength=size**2) / units, BOOTSTRAP_DRAWS)
+    rates = _rates_from_confusion(drawn.reshape(BOOTSTRAP_DRAWS, size, size))
     present = np.isin(np.arange(size), labels)
     return {
-        "draws": DRAWS,
+        "draws": BOOTSTRAP_DRAWS,
         "unit": "record" if by_record else "beat",
         "units": units,
-        **{name: _percentile_interval(rates[name]) for name in OVERALL_METRICS},
+        **{name: list(percentile_interval(rates[name])) for name in OVERALL_METRICS},
         **{
             name: _keyed_by_class(
-                [_percentile_interval(rates[name][:, i]) if present[i] else None for i in range(size)]
+                [list(percentile_interval(rates[name][:, i])) if present[i] else None for i in range(size)]
             )
             for name in PER_CLASS_METRICS
         },
@@ -116,14 +141,15 @@ def bootstrap_class_intervals(
 
 
 def _rates_from_confusion(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Rates of one matrix, or of many (..., 5, 5) at once; NaN for a class without beats, which the means leave out."""
+    """Return rates of matrices (..., 5, 5); those of a class without beats are NaN, and the means leave it out."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
-    true, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    true = matrix.sum(axis=-1)
+    predicted = matrix.sum(axis=-2)
     present = true > 0
     per_class = {
         "recall": hits / np.maximum(true, 1),
-        "precision": hits / np.maximum(said, 1),
-        "f1": 2 * hits / np.maximum(true + said, 1),
+        "precision": hits / np.maximum(predicted, 1),
+        "f1": 2 * hits / np.maximum(true + predicted, 1),
     }
     classes = np.maximum(present.sum(axis=-1), 1)
     return {
@@ -132,12 +158,6 @@ def _rates_from_confusion(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.flo
         "macro_f1": per_class["f1"].sum(axis=-1) / classes,
         **{name: np.where(present, values, np.nan) for name, values in per_class.items()},
     }
-
-
-def _percentile_interval(draws: NDArray[np.float64]) -> list[float]:
-    """The middle 95 % of the draws that have a value."""
-    found: list[float] = np.nanpercentile(draws, [2.5, 97.5]).tolist()
-    return found
 
 
 def _keyed_by_class(values: list[Any]) -> dict[str, Any]:

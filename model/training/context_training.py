@@ -1,7 +1,7 @@
-"""Training of the live net on the candidates of many streams, as `agent.training.candidates` finds them.
+"""Training of the live net on the candidates of many streams, which `agent.training.candidates` builds.
 
 Adam with decoupled weight decay under a one-cycle rate. Every pass takes all candidates that are not normal beats and
-another part of the normal ones. Either head of the net has its own loss.
+another part of the normal ones. Each head of the net has its own loss.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class ContextRecipe:
     learning_rate: float = 0.003
     weight_decay: float = 0.02
     normal: float = 0.15
-    """Share of the normal beats in a pass."""
+    """Share of the normal beats that a pass takes."""
     smoothing: float = 0.02
     """Of the labels."""
     gain: float = 0.15
@@ -48,7 +48,15 @@ class TrainingPass:
 def train_context_net(
     inputs: NDArray[np.float16], labels: NDArray[np.int64], recipe: ContextRecipe, seed: int, device: torch.device
 ) -> Iterator[tuple[TrainingPass, ContextNet]]:
-    """Train on inputs (n, INPUTS) and labels (n,), yielding each pass and the net as it would ship after it."""
+    """Train the live net and yield each pass with the net as it would ship after it.
+
+    Parameters
+    ----------
+    inputs
+        (n, INPUTS) float16 candidates in their context, see `model.beats.templates`.
+    labels
+        (n,) outcomes: index into CLASSES, or NO_BEAT.
+    """
     torch.manual_seed(seed)
     noise = torch.Generator(device).manual_seed(seed)
     choice = np.random.default_rng(seed)
@@ -69,11 +77,11 @@ def train_context_net(
         total = 0.0
         for step in range(steps):
             rows = torch.from_numpy(order[step * recipe.batch : (step + 1) * recipe.batch])
-            seen = augment_context_inputs(x[rows].to(device, torch.float32), recipe, noise)
+            augmented = augment_context_inputs(x[rows].to(device, torch.float32), recipe, noise)
             optimiser.zero_grad()
             loss = sum(
                 (nn.functional.cross_entropy(scores, y[rows].to(device), label_smoothing=recipe.smoothing)
-                for scores in net.heads(seen)),
+                for scores in net.heads(augmented)),
                 start=torch.zeros((), device=device),
             )  # fmt: skip
             loss.backward()  # type: ignore[no-untyped-call]
@@ -84,10 +92,11 @@ def train_context_net(
 
 
 def augment_context_inputs(inputs: Tensor, recipe: ContextRecipe, random: torch.Generator) -> Tensor:
-    """Inputs (n, INPUTS) as the same beats might have looked on other days."""
+    """Return inputs (n, INPUTS) as the same beats might have looked on other days."""
     n, waves = len(inputs), CHANNELS * WAVE
 
     def normal(*shape: int) -> Tensor:
+        """Draw (n, *shape) of standard deviation 1."""
         return torch.randn(n, *shape, generator=random, device=inputs.device)
 
     changed = inputs.clone()
@@ -99,7 +108,7 @@ def augment_context_inputs(inputs: Tensor, recipe: ContextRecipe, random: torch.
 
 @torch.inference_mode()
 def predict_context_outcomes(net: ContextNet, inputs: NDArray[np.float16], device: torch.device) -> NDArray[np.float32]:
-    """Log-probabilities (n, classes and no beat) of all inputs."""
+    """Return the log-probabilities (n, 6) of the classes and of no beat, for inputs (n, INPUTS)."""
     batches = torch.split(torch.from_numpy(inputs), 256)
-    said: NDArray[np.float32] = torch.cat([net(batch.to(device, torch.float32)) for batch in batches]).cpu().numpy()
-    return said
+    outcomes: NDArray[np.float32] = torch.cat([net(batch.to(device, torch.float32)) for batch in batches]).cpu().numpy()
+    return outcomes

@@ -1,4 +1,4 @@
-"""How a net is trained, in the numbers of a table of config.toml, and its learning rate over the steps."""
+"""The settings of a training, a table of config.toml, and the learning rate over its steps."""
 
 import math
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ RecipeCount = Annotated[int, msgspec.Meta(gt=0, lt=10**6)]
 RecipeShare = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
 WARM_UP_SHARE = 0.15
-"""Share of the steps in which a one-cycle rate climbs from a 25th of its height; then it falls as a cosine."""
+"""Share of the steps in which a one-cycle rate climbs from a 25th of its maximum; then it falls as a cosine."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecipe:
-    """A table `[recipe.NAME]` of config.toml, which says what each entry means."""
+    """A table `[recipe.NAME]` of config.toml, where each entry is explained."""
 
     epochs: RecipeCount
     batch: RecipeCount
@@ -31,7 +31,7 @@ class TrainingRecipe:
     average: RecipeShare
 
     def rate(self, done: float) -> float:
-        """Learning rate after the share `done` (0..1) of all steps; one-cycle as in Smith & Topin 2018."""
+        """Return the learning rate after the share `done` (0..1) of all steps; one-cycle as in Smith & Topin 2018."""
         if self.schedule == "constant":
             return self.learning_rate
         if done < WARM_UP_SHARE:

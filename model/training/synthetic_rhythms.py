@@ -1,9 +1,9 @@
-"""Rhythms made from recorded beats: supraventricular ectopy, atrial fibrillation and sinus arrhythmia.
+"""Rhythms synthesised from recorded beats: supraventricular ectopy, atrial fibrillation and sinus arrhythmia.
 
 Few of the 22 training patients have atrial ectopy or fibrillation, and each has one kind of it. So beats of any record
-are set to new times: QRS complex and T wave stay with the beat before, P wave and PR interval with the beat after, and
-what lies between is made shorter or longer; a P wave that comes too early rides on the T wave. P waves of ectopic beats
-are changed, those in fibrillation taken away.
+are moved to new times: QRS complex and T wave stay with the beat before, P wave and PR interval with the beat after,
+and the part between them is shortened or lengthened; a P wave that comes too early rides on the T wave. P waves of
+ectopic beats are changed, those in fibrillation removed.
 """
 
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ Array = NDArray[np.float64]
 SyntheticRhythm = Literal["ectopy", "fibrillation", "arrhythmia"]
 
 P_START, P_END = 28, 6
-"""The P wave lies from so many samples before the R peak to so many before it: 224 to 48 ms."""
+"""The P wave begins and ends this many samples before the R peak: 224 and 48 ms."""
 EARLY_SHARE = 0.93
-"""A beat whose interval is not shortened to less than this share does not come early."""
+"""A beat is early if its interval is shortened to less than this share."""
 SHORTEST_RR = 0.3 * FS
 LONGEST_RR = 3.0 * FS
-"""Beats farther apart, in samples, are left as they are: something else happened there."""
+"""Longer intervals, in samples, are left unchanged: something else happened there."""
 
 
 @dataclass(frozen=True, slots=True)
 class RhythmPlan:
-    """What becomes of each of n beats: the interval before it is multiplied by `factors`, its P wave by `p_waves`.
+    """Changes of n beats: the interval before each is multiplied by `factors` (n,), its P wave by `p_waves` (n,).
 
-    `ectopic` (n,): the beat becomes a supraventricular ectopic one.
+    Beats that are `ectopic` (n,) become supraventricular ectopic ones.
     """
 
     factors: Array
@@ -41,44 +41,47 @@ class RhythmPlan:
 def rewrite_rhythm(
     x: Array, beats: Array, labels: tuple[str, ...], rhythm: SyntheticRhythm, random: np.random.Generator
 ) -> tuple[Array, Array, tuple[str, ...]]:
-    """A lead (n,) mV at 125 Hz with beats (m,) and their classes in another rhythm: signal, beats and classes."""
+    """Return a lead (n,) mV at 125 Hz in another rhythm: signal (k,) mV, its beats (m,) as samples, their classes.
+
+    `beats` (m,) are the R peaks of the lead as samples, `labels` their classes.
+    """
     normal = np.array([label == "N" for label in labels])
     plan = {"ectopy": plan_ectopy, "fibrillation": plan_fibrillation, "arrhythmia": plan_sinus_arrhythmia}[rhythm](
         normal, random
     )
-    at = np.rint(beats).astype(int)
-    parts, places = [x[: at[0]]], [at[0]]
-    early = np.zeros(len(at), bool)
-    for i in range(1, len(at)):
-        stretch = x[at[i - 1] : at[i]]
+    peaks = np.rint(beats).astype(int)
+    parts, places = [x[: peaks[0]]], [peaks[0]]
+    early = np.zeros(len(peaks), bool)
+    for i in range(1, len(peaks)):
+        stretch = x[peaks[i - 1] : peaks[i]]
         if SHORTEST_RR < len(stretch) < LONGEST_RR:
             moved = _stretch_interval(stretch, max(SHORTEST_RR, len(stretch) * plan.factors[i]), plan.p_waves[i])
             early[i] = plan.ectopic[i] and len(moved) < EARLY_SHARE * len(stretch)
             stretch = moved
         parts.append(stretch)
         places.append(places[-1] + len(stretch))
-    y = np.concatenate([*parts, x[at[-1] :]])
+    y = np.concatenate([*parts, x[peaks[-1] :]])
     if rhythm == "fibrillation":
-        y = y + _fibrillatory_waves(len(y), 0.06 * float(np.median(np.abs(x[at]))), random)
-    if rhythm == "fibrillation":  # nothing comes early where nothing is regular
+        y = y + _fibrillatory_waves(len(y), 0.06 * float(np.median(np.abs(x[peaks]))), random)
+    if rhythm == "fibrillation":  # no beat is premature in a rhythm that is irregular throughout
         labels = tuple("N" if label == "S" else label for label in labels)
-    said = tuple("S" if new else label for new, label in zip(early, labels, strict=True))
-    return y, np.array(places, float), said
+    new_labels = tuple("S" if premature else label for premature, label in zip(early, labels, strict=True))
+    return y, np.array(places, float), new_labels
 
 
 def plan_ectopy(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
-    """Premature atrial beats, alone, every other beat, or in runs, in spells of a minute or so of a kind each."""
+    """Plan premature atrial beats for beats (n,): alone, every other beat, or in runs, in spells of about a minute."""
     count = len(normal)
     factors, p_waves, ectopic = np.ones(count), np.ones(count), np.zeros(count, bool)
     i = 2
     while i < count:
         end = i + int(random.integers(20, 200))
-        often, run = random.choice([0.0, 0.03, 0.15, 0.5]), random.choice([1, 1, 2, 4, 20])
+        share, run = random.choice([0.0, 0.03, 0.15, 0.5]), random.choice([1, 1, 2, 4, 20])
         early, pause = random.uniform(0.5, 0.85), random.uniform(0.9, 1.35)
         wave = random.uniform(-1, 0.7)
         while i < min(end, count):
             length = int(random.geometric(1 / run))
-            if random.random() >= often or not normal[i : i + length].all():
+            if random.random() >= share or not normal[i : i + length].all():
                 i += 1
                 continue
             stop = min(i + length, count)
@@ -91,14 +94,14 @@ def plan_ectopy(normal: NDArray[np.bool_], random: np.random.Generator) -> Rhyth
 
 
 def plan_fibrillation(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
-    """Irregular intervals without P waves, at any mean rate."""
+    """Plan irregular intervals without P waves for beats (n,), at any mean rate."""
     spread, mean = random.uniform(0.12, 0.3), random.uniform(0.6, 1.2)
     factors = np.clip(mean * np.exp(spread * random.standard_normal(len(normal))), 0.35, 2.5)
     return RhythmPlan(factors, np.zeros(len(normal)), np.zeros(len(normal), bool))
 
 
 def plan_sinus_arrhythmia(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
-    """Intervals that swell and shrink with the breath and wander over minutes, P waves as they were."""
+    """Plan intervals for beats (n,) that vary with the breath and drift over minutes; P waves stay."""
     time = np.arange(len(normal))
     breath = random.uniform(0.03, 0.2) * np.sin(2 * np.pi * time / random.uniform(3, 7) + random.uniform(0, 6))
     drift = np.cumsum(random.standard_normal(len(normal))) * random.uniform(0.003, 0.02)
@@ -108,7 +111,7 @@ def plan_sinus_arrhythmia(normal: NDArray[np.bool_], random: np.random.Generator
 
 
 def _stretch_interval(stretch: Array, length: float, p_wave: float) -> Array:
-    """From one R peak to the next, (n,) to (length,): the part between T and P wave takes the change."""
+    """Stretch the signal (n,) from one R peak to the next to (length,): the part between T and P wave changes."""
     count = round(length)
     tail = stretch[-P_START:].copy()
     line = np.linspace(tail[0], tail[-P_END], P_START - P_END + 1)
@@ -121,7 +124,7 @@ def _stretch_interval(stretch: Array, length: float, p_wave: float) -> Array:
         places = np.linspace(0, max(0, len(between) - 1), room - keep)
         new = np.interp(places, np.arange(len(between)), between) if len(between) else np.full(room - keep, head[-1])
         return np.concatenate([head[:keep], new, tail])
-    # The P wave rides on what is there of the T wave, which fades into the PR interval.
+    # Too short for both side by side: the P wave rides on the T wave, which fades into the PR interval.
     under = np.interp(np.arange(count), np.arange(len(head)), head)
     fade = np.clip((count - P_END - np.arange(count)) / P_START, 0, 1)
     over = np.concatenate([np.full(count - P_START, tail[0]), tail])
@@ -130,7 +133,7 @@ def _stretch_interval(stretch: Array, length: float, p_wave: float) -> Array:
 
 
 def _fibrillatory_waves(samples: int, height: float, random: np.random.Generator) -> Array:
-    """Fibrillatory waves (samples,) of 4 to 8 Hz whose height and pace wander."""
+    """Synthesise fibrillatory waves (samples,) of 4 to 8 Hz whose height and frequency drift."""
     knots = np.arange(0, samples + FS, FS)
     pace = np.interp(np.arange(samples), knots, random.uniform(4, 8, len(knots)))
     swell = np.interp(np.arange(samples), knots, random.uniform(0.2, 1, len(knots)))

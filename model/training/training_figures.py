@@ -1,7 +1,7 @@
-"""Pictures of a finished training run, from its report: SVG and PNG files that say the same each time they are drawn.
+"""Pictures of a finished training run, from its report: SVG and PNG files, the same bytes for the same report.
 
-Colours are those of Okabe & Ito (jfly.uni-koeln.de/color), which stay apart for colour-blind eyes. matplotlib is used
-through its objects, without pyplot, and its settings are given back as they were.
+Colours are those of Okabe & Ito (jfly.uni-koeln.de/color), which colour-blind readers can distinguish. matplotlib is
+used through its objects, without pyplot, and its settings are restored.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from model.beats.dataset import TRAIN_NORMAL
 from model.errors import RunError
+from model.files import write_atomically
 from model.nets.beat_net import NetSize, block_samples_left
 from model.records.wfdb_records import CLASSES
 
@@ -55,9 +56,9 @@ TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
 PROTOCOL_TITLES = {"random": "random split", "inter-patient": "patients apart"}
 
 ROW, BOX = 0.44, 0.29
-"""Inches from one layer of the net to the next, and height of its box."""
+"""Distance of two layers of the net, and height of a box, in inches."""
 FEW_BEATS = 30
-"""Beats below which the accuracy of a bin says little."""
+"""With fewer beats the accuracy of a bin is uncertain."""
 CURVE_STYLES = ((BLUE, "-"), (ORANGE, "-"), (GREEN, "--"))
 SKY, SAND, MINT = "#d6eaf6", "#fbe3d2", "#d3efe5"
 
@@ -65,7 +66,7 @@ Report = dict[str, Any]
 
 
 def draw_training_figures(report: Report, folder: Path) -> list[Path]:
-    """Draw all pictures of a report into `folder`; returns the files. Raises RunError where it cannot be written."""
+    """Draw all pictures of a report into `folder` and return the files. Raises RunError if it cannot be written."""
     paths = []
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own settings say
@@ -80,19 +81,19 @@ def draw_training_figures(report: Report, folder: Path) -> list[Path]:
 
 
 def draw_train_distribution(report: Report) -> Figure:
-    """Training beats of each class."""
+    """Draw the number of training beats of each class."""
     left_out = report["training"]["drop_normal"] / TRAIN_NORMAL
     note = f", {_one_decimal_percent(left_out)} of N left out" if left_out else ""
     return _draw_class_bars(report, "Training beats by class", report["training"]["train_beats"], note)
 
 
 def draw_test_distribution(report: Report) -> Figure:
-    """Test beats of each class."""
+    """Draw the number of test beats of each class."""
     return _draw_class_bars(report, "Test beats by class", report["training"]["test_beats"], "")
 
 
 def draw_architecture(report: Report) -> Figure:
-    """The net from a beat to probabilities, with the shape after each layer, and one residual block in full."""
+    """Draw the net from a beat to probabilities, with the shape after each layer, and one residual block in full."""
     size = msgspec.convert(report["size"], NetSize)
     layers = _layer_shapes(size)
     notes = _residual_block_notes(size, report["training"]["norm"])
@@ -111,7 +112,7 @@ def draw_architecture(report: Report) -> Figure:
 
 
 def draw_loss_curves(report: Report) -> Figure:
-    """Loss of both sides over the epochs."""
+    """Draw the loss of both sides over the epochs."""
     curves = {"train_loss": "training", "test_loss": "test"}
     figure, axes = _draw_epoch_curves(report, "Loss over the epochs", "cross-entropy", curves)
     axes.set_ylim(0, max(1.05 * axes.dataLim.y1, 0.01))
@@ -119,7 +120,7 @@ def draw_loss_curves(report: Report) -> Figure:
 
 
 def draw_accuracy_curves(report: Report) -> Figure:
-    """Accuracy of both sides and balanced accuracy of the test side over the epochs."""
+    """Draw the accuracy of both sides and the balanced accuracy of the test side over the epochs."""
     curves = {"train_accuracy": "training", "test_accuracy": "test", "test_balanced_accuracy": "test, balanced"}
     figure, axes = _draw_epoch_curves(report, "Accuracy over the epochs", "accuracy", curves)
     axes.set_ylim(1 - max(1.05 * (1 - axes.dataLim.y0), 0.01), 1)
@@ -128,7 +129,7 @@ def draw_accuracy_curves(report: Report) -> Figure:
 
 
 def draw_test_confusion(report: Report) -> Figure:
-    """Test beats by true class and by what was said, as counts and as shares of the true class."""
+    """Draw test beats by true and predicted class, as counts and as shares of the true class."""
     matrix = np.array(report["test"]["confusion"])
     total = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.maximum(total, 1)
@@ -152,18 +153,19 @@ def draw_test_confusion(report: Report) -> Figure:
     axes.grid(which="minor", color="#ffffff", linewidth=2)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    axes.set(xlabel="class said", ylabel="true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
     return figure
 
 
 def draw_test_calibration(report: Report) -> Figure:
-    """Reliability diagram: accuracy of the beats said with each confidence, and how many those are."""
-    found, height = report["test"]["calibration"], 4.6
-    bins, width = found["bins"], 1 / len(found["bins"])
+    """Draw a reliability diagram: accuracy by confidence, and the share of beats with each confidence."""
+    calibration, height = report["test"]["calibration"], 4.6
+    bins = calibration["bins"]
+    width = 1 / len(bins)
     centres = (np.arange(len(bins)) + 0.5) * width
-    beats = np.array([one["beats"] for one in bins])
-    confidences, accuracies = (np.array([one[key] for one in bins], float) for key in ("confidence", "accuracy"))
-    note = f"expected calibration error {_one_decimal_percent(found['ece'])}"
+    beats = np.array([entry["beats"] for entry in bins])
+    confidences, accuracies = (np.array([entry[key] for entry in bins], float) for key in ("confidence", "accuracy"))
+    note = f"expected calibration error {_one_decimal_percent(calibration['ece'])}"
     figure, axes = _figure_with_axes(report, "Calibration on the test beats", note, height, (0.85, 1.5, 0.3, 1.0))
     axes.bar(centres, np.nan_to_num(accuracies), 0.9 * width, color=SKY)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="ideal")
@@ -179,14 +181,14 @@ def draw_test_calibration(report: Report) -> Figure:
     _add_row_legend(axes)
     below = figure.add_axes((0.85 / WIDTH, 0.6 / height, (WIDTH - 1.15) / WIDTH, 0.7 / height), sharex=axes)
     below.bar(centres, beats / max(beats.sum(), 1), 0.9 * width, color=GREY)
-    below.set(xlabel="confidence in the class said", ylabel="beats", ylim=(0, 1), yticks=[0, 0.5, 1])
+    below.set(xlabel="confidence in the predicted class", ylabel="beats", ylim=(0, 1), yticks=[0, 0.5, 1])
     below.xaxis.set_major_formatter(_percent_axis_formatter())
     below.yaxis.set_major_formatter(_percent_axis_formatter())
     return figure
 
 
 def draw_class_metrics(report: Report) -> Figure:
-    """Recall, precision and F1 of each class that has test beats, with their 95 % intervals."""
+    """Draw recall, precision and F1 of each class that has test beats, with their 95 % intervals."""
     test, beats = report["test"], report["training"]["test_beats"]
     figure, axes = _figure_with_axes(report, "Recall, precision and F1 by class", "", HEIGHT, (0.85, 0.85, 0.2, 1.0))
     shown = [i for i, name in enumerate(CLASSES) if name in test["classes_present"]]
@@ -223,16 +225,15 @@ def _save_training_picture(figure: Figure, path: Path) -> list[Path]:
     """Write a picture in both formats, each in one step."""
     paths = [path.with_suffix(f".{kind}") for kind in METADATA]
     for (kind, metadata), final in zip(METADATA.items(), paths, strict=True):
-        partial = path.with_suffix(".partial")
-        figure.savefig(partial, format=kind, dpi=DPI, metadata=metadata)
-        partial.replace(final)
+        with write_atomically(final) as partial:
+            figure.savefig(partial, format=kind, dpi=DPI, metadata=metadata)
     return paths
 
 
 def _figure_with_axes(
     report: Report, title: str, note: str, height: float, margins: tuple[float, float, float, float]
 ) -> tuple[Figure, Axes]:
-    """A picture with its headline and one pair of axes; margins in inches: left, bottom, right, top."""
+    """Return a picture with its headline and one pair of axes; margins in inches: left, bottom, right, top."""
     figure = Figure(figsize=(WIDTH, height))
     figure.text(0.15 / WIDTH, 1 - 0.14 / height, title, size=12, weight="bold", va="top")
     fold = report["training"].get("fold")
@@ -246,7 +247,7 @@ def _figure_with_axes(
 
 
 def _blank_canvas(report: Report, title: str, note: str, height: float) -> tuple[Figure, Axes]:
-    """A picture with its headline to draw on freely, in inches."""
+    """Return an empty picture with its headline, whose axes are in inches."""
     figure, axes = _figure_with_axes(report, title, note, height, (0, 0, 0, 0))
     axes.set(xlim=(0, WIDTH), ylim=(0, height))
     axes.set_axis_off()
@@ -279,9 +280,10 @@ def _draw_epoch_curves(report: Report, title: str, unit: str, curves: dict[str, 
     """Curves of some figures of the epochs."""
     figure, axes = _figure_with_axes(report, title, "", HEIGHT, (0.92, 0.6, 0.2, 1.0))
     epochs = report["epochs"]
-    numbers, marker = [one["epoch"] for one in epochs], "o" if len(epochs) == 1 else None
+    numbers = [epoch["epoch"] for epoch in epochs]
+    marker = "o" if len(epochs) == 1 else None
     for (key, label), (colour, dashes) in zip(curves.items(), CURVE_STYLES, strict=False):
-        axes.plot(numbers, [one[key] for one in epochs], dashes, color=colour, label=label, marker=marker)
+        axes.plot(numbers, [epoch[key] for epoch in epochs], dashes, color=colour, label=label, marker=marker)
     axes.set(xlabel="epoch", ylabel=unit, xlim=(0, 1.02 * max(numbers)))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
@@ -291,12 +293,12 @@ def _draw_epoch_curves(report: Report, title: str, unit: str, curves: dict[str, 
 
 
 def _add_row_legend(axes: Axes) -> None:
-    """What the marks mean, in a row above the axes."""
+    """Put the legend in a row above the axes."""
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, handletextpad=0.4, columnspacing=1.4)
 
 
 def _layer_shapes(size: NetSize) -> list[tuple[str, str, str]]:
-    """Name, shape of the output and colour of each layer, in order."""
+    """Return name, shape of the output and colour of each layer, in order."""
     left = block_samples_left(size)
     blocks = [
         (f"residual block {i}", f"{samples} {TIMES_SIGN} {width}", SKY)
@@ -314,13 +316,13 @@ def _layer_shapes(size: NetSize) -> list[tuple[str, str, str]]:
 
 
 def _residual_block_notes(size: NetSize, norm: bool) -> list[str]:
-    """What the picture of a residual block does not show."""
+    """Return notes on what the picture of a residual block does not show."""
     notes = ["side path: convolution 1", "where the width changes"] if len(set(size.channels)) > 1 else []
     return notes + (["batch normalisation after", "convolutions as it trains"] if norm else [])
 
 
 def _draw_residual_block(axes: Axes, convolution: str, notes: list[str], top: float) -> None:
-    """One residual block in full, in a panel at the right that starts at `top`."""
+    """Draw one residual block in full, in a panel at the right that starts at `top`."""
     steps = (convolution, SAND), ("ReLU", FAINT), (convolution, SAND), ("+", "#ffffff"), ("ReLU", FAINT), (POOLING, SKY)
     bottom = top - 0.75 - ROW * len(steps) - 0.17 * len(notes)
     corner, wide = (3.43, bottom), 1.62
@@ -356,5 +358,5 @@ def _percent_axis_formatter() -> FuncFormatter:
 
 
 def _one_decimal_percent(share: float) -> str:
-    """A share in per cent, one decimal: `82.8 %`."""
+    """Format a share in per cent with one decimal: `82.8 %`."""
     return f"{100 * share:.1f} %"

@@ -1,9 +1,8 @@
 """A training run: a recipe on one split of the beats, all data on the device.
 
-A run lives in a folder: `run.json` (what was asked), `state.safetensors` (weights, optimiser and figures after the last
-finished epoch, written in one step), `metrics.csv`, and at the end the checkpoint and `report.json`. The order of the
-beats and what augmentation does to them follow from seed and epoch alone, so an interrupted run continues to the same
-result.
+A run has a folder: `run.json` (its settings), `state.safetensors` (weights, optimiser and figures after the last
+complete epoch, written in one step), `metrics.csv`, and at the end the checkpoint and `report.json`. The order of the
+beats and their augmentation follow from seed and epoch alone, so an interrupted run continues to the same result.
 """
 
 import csv
@@ -25,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from model.beats.dataset import SPLIT_PROTOCOLS, BeatSet, DataSplit
 from model.errors import RunError
+from model.files import write_atomically
 from model.nets.beat_net import BeatNet, NetSize, build_beat_net, count_parameters, fold_beat_net
 from model.nets.checkpoint import ModelCard, save_checkpoint
 from model.training import class_scores
@@ -35,7 +35,7 @@ from model.training.threaded_gradients import ThreadedGradients
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """What a run was asked for, beside the beats: the name of its recipe, protocol, seeds, threads, fold (or None)."""
+    """The settings of a run apart from its beats: name of the recipe, protocol, seeds, threads, fold (or None)."""
 
     recipe: str
     protocol: str
@@ -47,7 +47,7 @@ class TrainingRequest:
 
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
-    """Figures after one epoch; losses are means of the cross-entropy, the training ones taken while it ran."""
+    """Figures after one epoch; losses are means of the cross-entropy, those of training taken during the epoch."""
 
     epoch: int
     train_loss: float
@@ -60,40 +60,41 @@ class EpochMetrics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitTensors:
-    """One side of a split on the device."""
+    """One side of a split on the device: beats (n, samples), labels (n,)."""
 
     beats: Tensor
     labels: Tensor
 
 
 class TrainingRun:
-    """One training run in its folder; made new, or continued where its `state.safetensors` stands."""
+    """One training run in its folder: a new one, or one that continues from its `state.safetensors`."""
 
     def __init__(
-        self, folder: Path, asked: TrainingRequest, recipe: TrainingRecipe, split: DataSplit, device: torch.device
+        self, folder: Path, request: TrainingRequest, recipe: TrainingRecipe, split: DataSplit, device: torch.device
     ) -> None:
-        """Raises RunError where the folder cannot be written or holds another run."""
+        """Raises RunError if the folder cannot be written or holds another run."""
         self.folder, self.recipe, self.split, self.device = folder, recipe, split, device
-        self.asked = {
-            **asdict(asked),
+        self.settings = {
+            **asdict(request),
             **asdict(recipe),
             "channels": list(recipe.channels),
             "device": device.type,
             "train_sha256": split.train.digest(),
             "test_sha256": split.test.digest(),
         }
-        self.seed = asked.seed
+        self.seed = request.seed
         self.epochs: list[EpochMetrics] = []
-        torch.manual_seed(asked.seed)
+        torch.manual_seed(request.seed)
         self.net = build_beat_net(NetSize(channels=recipe.channels, dense=recipe.dense), device, recipe.norm)
         self.average = AveragedModel(self.net, multi_avg_fn=self._running_mean)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=recipe.learning_rate, fused=True)
         self._open()
-        self.parallel = ThreadedGradients(self.net, asked.threads if device.type == "cpu" else 1, self._offset())
+        self.parallel = ThreadedGradients(self.net, request.threads if device.type == "cpu" else 1, self._offset())
 
     def train(self, step: Callable[[int], None]) -> Iterator[EpochMetrics]:
-        """Train the epochs that are left, yielding each; `step(beats)` is called after every batch."""
-        train, test = self.side(self.split.train), self.side(self.split.test)
+        """Train the remaining epochs, yielding each; `step(beats)` is called after every batch."""
+        train = self.side(self.split.train)
+        test = self.side(self.split.test)
         for epoch in range(len(self.epochs) + 1, self.recipe.epochs + 1):
             loss, accuracy = self.epoch(epoch, train, step)
             self.epochs.append(EpochMetrics(epoch, loss, accuracy, **self._test(test)))
@@ -101,11 +102,11 @@ class TrainingRun:
             yield self.epochs[-1]
 
     def finish(self, name: str, command: str) -> dict[str, Any]:
-        """Write the checkpoint `name` and `report.json`; returns the report."""
+        """Write the checkpoint `name` and `report.json` and return the report. Raises RunError."""
         training = {
             "command": command,
-            **self.asked,
-            "protocol_text": SPLIT_PROTOCOLS[self.asked["protocol"]],
+            **self.settings,
+            "protocol_text": SPLIT_PROTOCOLS[self.settings["protocol"]],
             "torch": str(torch.__version__),
             "train_beats": self.split.train.counts(),
             "test_beats": self.split.test.counts(),
@@ -128,40 +129,40 @@ class TrainingRun:
         return report
 
     def _trained(self) -> BeatNet:
-        """The net as it would ship after this epoch: averaged where the recipe says so, normalisation folded in."""
+        """Return the net as it would ship after this epoch: averaged if the recipe says so, normalisation folded in."""
         net: BeatNet = self.average.module if self.recipe.average else self.net  # type: ignore[assignment]
         return fold_beat_net(net)
 
     def _figures(self, net: BeatNet) -> dict[str, Any]:
-        """Figures on the test beats after the last epoch, and mean and spread over the last ten."""
+        """Return figures on the test beats after the last epoch, and mean and spread over the last ten."""
         test = self.split.test
         scores = self.parallel.scores(net, self.side(test).beats).cpu()
-        said: NDArray[np.int64] = scores.argmax(1).numpy()
+        predicted: NDArray[np.int64] = scores.argmax(1).numpy()
         last = {
             key: _epoch_mean_and_sd([getattr(epoch, key) for epoch in self.epochs[-10:]])
             for key in ("test_accuracy", "test_macro_f1", "test_balanced_accuracy")
         }
-        return class_scores.compute_class_metrics(class_scores.class_confusion_matrix(test.labels, said)) | {
+        return class_scores.compute_class_metrics(class_scores.class_confusion_matrix(test.labels, predicted)) | {
             "last_epochs": last,
             "calibration": class_scores.compute_calibration(test.labels, torch.softmax(scores, 1).numpy()),
             "intervals": class_scores.bootstrap_class_intervals(
-                test.labels, said, test.records, by_record=self.asked["protocol"] == "inter-patient"
+                test.labels, predicted, test.records, by_record=self.settings["protocol"] == "inter-patient"
             ),
         }
 
     def _offset(self) -> Tensor:
-        """What the loss adds to the scores: a share of the logarithms of the class frequencies in training."""
+        """Return what the loss adds to the scores: a share of the logarithms of the class frequencies in training."""
         counts = torch.tensor(list(self.split.train.counts().values()), dtype=torch.float32)
         return (self.recipe.balance * torch.log(counts.clamp(min=1) / counts.sum())).to(self.device)
 
     def _running_mean(self, kept: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor | int) -> None:
-        """Move the averaged weights towards those of now; at first quickly, so that the start is soon forgotten."""
+        """Move the averaged weights towards the current ones; at first quickly, to forget the random start."""
         decay = torch.clamp((1 + torch.as_tensor(steps)) / (10 + steps), max=self.recipe.average)
         for mean, now in zip(kept, current, strict=True):
             mean.lerp_(now, 1 - decay)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Weight decay is for kernels and matrices, not for biases and normalisation."""
+        """Return parameter groups: weight decay for kernels and matrices, none for biases and normalisation."""
         weights = [value for value in self.net.parameters() if value.ndim > 1]
         others = [value for value in self.net.parameters() if value.ndim == 1]
         return [
@@ -170,14 +171,15 @@ class TrainingRun:
         ]
 
     def side(self, beats: BeatSet) -> SplitTensors:
+        """Move beats (n, samples) and labels (n,) to the device."""
         return SplitTensors(
             torch.from_numpy(beats.beats).to(self.device), torch.from_numpy(beats.labels).to(self.device)
         )
 
     def epoch(self, epoch: int, side: SplitTensors, step: Callable[[int], None]) -> tuple[float, float]:
-        """One pass over the training side in an order of its own: mean loss and accuracy while it ran.
+        """Train one pass over a side, beats (n, samples), in an order of its own; return mean loss and accuracy.
 
-        With batch normalisation the rest that fills no batch is left out: the statistics of a few beats are none.
+        With batch normalisation an incomplete last batch is left out: a few beats give no usable statistics.
         """
         for net in self.parallel.nets:
             net.train()
@@ -221,11 +223,11 @@ class TrainingRun:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                _write_run_file(path, json.dumps(self.asked, indent=2))
+                _write_run_file(path, json.dumps(self.settings, indent=2))
             before = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         except (OSError, ValueError) as error:
             raise RunError(f"cannot use run folder {self.folder}: {error}") from error
-        changed = [key for key in self.asked if before.get(key) != self.asked[key]]
+        changed = [key for key in self.settings if before.get(key) != self.settings[key]]
         if changed:
             raise RunError(
                 f"run folder {self.folder} holds a run with other {', '.join(changed)}: choose another folder (--run)"
@@ -242,12 +244,12 @@ class TrainingRun:
         writer = csv.DictWriter(table, [field.name for field in fields(EpochMetrics)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(epoch) for epoch in self.epochs)
-        partial = self.folder / "state.partial"
         try:
             _write_run_file(self.folder / "metrics.csv", table.getvalue().rstrip())
             epochs = json.dumps([asdict(epoch) for epoch in self.epochs])
-            save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial, {"epochs": epochs})
-            partial.replace(self.folder / "state.safetensors")  # last: an epoch counts once all of it is written
+            tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
+            with write_atomically(self.folder / "state.safetensors") as partial:  # last: now the epoch counts
+                save_file(tensors, partial, {"epochs": epochs})
         except (OSError, safetensors.SafetensorError) as error:
             raise RunError(f"cannot write to run folder {self.folder}: {error}; no earlier epoch is lost") from error
 
@@ -268,7 +270,7 @@ class TrainingRun:
             groups = self.optimiser.state_dict()["param_groups"]
             self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-            raise RunError(f"cannot resume from {path}: {error}; remove the run folder to start anew") from error
+            raise RunError(f"cannot resume from {path}: {error}; remove the run folder to start again") from error
 
 
 def _epoch_mean_and_sd(values: list[float]) -> dict[str, float]:
@@ -277,6 +279,5 @@ def _epoch_mean_and_sd(values: list[float]) -> dict[str, float]:
 
 
 def _write_run_file(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text + "\n")
-    partial.replace(path)
+    with write_atomically(path) as partial:
+        partial.write_text(text + "\n")

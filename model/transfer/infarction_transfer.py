@@ -1,12 +1,12 @@
 """Transfer to myocardial infarction: the second half of Kachuee et al. 2018 (doi:10.1109/ICHI.2018.00092).
 
 The representation that a net learnt on arrhythmia stays frozen; two dense layers on top of it learn infarction against
-normal. It has to beat two rivals on the very same beats and folds: the same net trained from scratch, and logistic
-regression on the 187 samples of a beat.
+normal. Two rivals see the same beats and folds: the same net trained from scratch, and logistic regression on the 187
+samples of a beat.
 
 Five folds by recording, no patient on two sides: each block of recordings is held out once, the block after it makes
 all choices (`validation`), the others train. In every loss both classes weigh the same, and so does each recording
-whatever its number of beats; the threshold of 0.5 therefore stands for even odds, not for how common infarction is.
+whatever its number of beats; a threshold of 0.5 therefore means even odds, not the prevalence of infarction.
 """
 
 import copy
@@ -39,8 +39,8 @@ Rows = NDArray[np.intp]
 class InfarctionRecordings:
     """Beats (n, 187) float32 in 0..1 in order of recording; the `recording` (n,) of each, an index into the others.
 
-    `infarction` (r,) is 0 or 1; `patient` (r,) a number of the patient, -1 where that is unknown. Each of the r
-    recordings has a beat.
+    `infarction` (r,) is 0 or 1; `patient` (r,) a number of the patient, -1 if unknown. Each of the r recordings has a
+    beat.
     """
 
     beats: NDArray[np.float32]
@@ -49,17 +49,17 @@ class InfarctionRecordings:
     patient: NDArray[np.int64]
 
     def rows(self, recordings: Rows) -> Rows:
-        """The beats of some recordings."""
+        """Return the rows (n,) of the beats of some recordings (k,)."""
         return np.flatnonzero(np.isin(self.recording, recordings))
 
     def means(self, of_beats: Floats) -> Floats:
-        """The mean (r,) over each recording's beats."""
+        """Return the mean (r,) over each recording's beats of values (n,)."""
         size = len(self.infarction)
         sums = np.bincount(self.recording, of_beats, minlength=size)
         return sums / np.maximum(np.bincount(self.recording, minlength=size), 1)
 
     def groups(self) -> NDArray[np.intp]:
-        """A number (r,) for each patient; a recording of an unknown one stands for itself."""
+        """Return a number (r,) for each patient; a recording of an unknown one is a patient of its own."""
         own = np.where(self.patient >= 0, self.patient, -1 - np.arange(len(self.patient)))
         numbers: NDArray[np.intp] = np.unique(own, return_inverse=True)[1]
         return numbers
@@ -67,7 +67,7 @@ class InfarctionRecordings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldSides:
-    """Recordings of one fold."""
+    """Indices (k,) of the recordings of one fold, by their part in it."""
 
     train: Rows
     validation: Rows
@@ -76,7 +76,7 @@ class FoldSides:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TransferRival:
-    """A way to tell infarction.
+    """A way to recognise infarction.
 
     `train(choice, sides, seed)` returns its loss on the validation block and the log-odds of the held-out beats.
     """
@@ -88,13 +88,13 @@ class TransferRival:
 
     @property
     def trainings(self) -> int:
-        """How many trainings a fold needs."""
+        """Number of trainings of a fold."""
         return len(self.choices) + len(self.seeds) - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RivalOutcome:
-    """Log-odds (seeds, n) of beats from the folds they were held out of, and what each fold chose."""
+    """Log-odds (seeds, n) of beats, each from the fold that held it out, and the choice of each fold."""
 
     name: str
     logits: Floats
@@ -103,8 +103,10 @@ class RivalOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TransferRecipe:
-    """How a net is trained: AdamW whose rate falls to zero along a cosine. A step takes some `recordings`, and of each
-    some `beats` drawn at random: the beats of a recording are nearly alike."""
+    """Settings of a training: AdamW whose rate falls to zero along a cosine.
+
+    A step takes `recordings`, and of each a number of `beats` at random: the beats of a recording are nearly alike.
+    """
 
     epochs: int
     learning_rate: float
@@ -139,6 +141,7 @@ class TransferHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Representation (n, features) to scores (n, 2)."""
         x = self.dropout((x - self.mean) / self.scale)
         x = self.dropout(torch.relu(self.dense1(x)))
         x = self.dropout(torch.relu(self.dense2(x)))
@@ -147,11 +150,11 @@ class TransferHead(nn.Module):
 
 
 def assign_blocks(data: InfarctionRecordings) -> NDArray[np.intp]:
-    """The block (r,) of each recording, 0 to 4. Raises RecordError where there are too few recordings.
+    """Return the block (r,) of each recording, 0 to 4. Raises RecordError if there are too few recordings.
 
-    Where each patient is known, the patients of each class are dealt out in turn. Else recordings that follow each
-    other stay together, since those of one patient do; a boundary that would part a known patient is moved to the
-    nearest place that does not.
+    If each patient is known, the patients of each class are dealt out in turn. Otherwise consecutive recordings stay
+    together, since those of one patient are near each other; a boundary that would split a known patient is moved to
+    the nearest place that does not.
     """
     block = _deal_patient_blocks(data) if (data.patient >= 0).all() else _contiguous_blocks(data.patient)
     for number in range(TRANSFER_FOLDS):
@@ -164,7 +167,7 @@ def assign_blocks(data: InfarctionRecordings) -> NDArray[np.intp]:
 
 
 def iterate_folds(block: NDArray[np.intp]) -> Iterator[FoldSides]:
-    """Each block held out once; the one after it is for validation."""
+    """Yield the sides of each fold, from blocks (r,): each is held out once, and the one after it is for validation."""
     for number in range(TRANSFER_FOLDS):
         after = (number + 1) % TRANSFER_FOLDS
         train = np.flatnonzero((block != number) & (block != after))
@@ -173,11 +176,12 @@ def iterate_folds(block: NDArray[np.intp]) -> Iterator[FoldSides]:
 
 @torch.no_grad()
 def embed_last_blocks(net: BeatNet, beats: NDArray[np.float32]) -> list[Tensor]:
-    """What the last three residual blocks say of beats (n, 187): each (n, channels * samples left) float32."""
+    """Return the output of the last three residual blocks for beats (n, 187): each (n, channels * samples left)."""
     last = list(net.blocks)[-DEPTH:]
     parts: list[list[Tensor]] = [[] for _ in last]
 
     def keep(kept: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        """Return a hook that appends a block's output (n, columns) to `kept`."""
         return lambda _module, _inputs, output: kept.append(torch.flatten(output, 1).cpu())
 
     hooks = [block.register_forward_hook(keep(kept)) for block, kept in zip(last, parts, strict=True)]
@@ -192,15 +196,17 @@ def embed_last_blocks(net: BeatNet, beats: NDArray[np.float32]) -> list[Tensor]:
 
 
 def build_rivals(data: InfarctionRecordings, net: BeatNet) -> tuple[TransferRival, ...]:
-    """What is compared: a frozen `net` with a new head (as published, and reaching deeper), from scratch, logistic."""
+    """Return the rivals: a frozen `net` with a new head, on its last block or on more, from scratch, logistic."""
     features = embed_last_blocks(net, data.beats)
     samples = torch.from_numpy(data.beats)
 
     def transferred(choice: RivalChoice, sides: FoldSides, seed: int) -> tuple[float, Floats]:
+        """Train a head on the frozen net; validation loss and held-out log-odds (n,)."""
         head, loss = train_head(features, data, choice, sides, seed)
         return loss, _held_out_log_odds(head, join_last_blocks(features, choice), data, sides)
 
     def scratch(_choice: RivalChoice, sides: FoldSides, seed: int) -> tuple[float, Floats]:
+        """Train all layers of a new net; validation loss and held-out log-odds (n,)."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh = build_beat_net(replace(net.size, classes=len(INFARCTION_CLASSES)), torch.device("cpu"), norm=True)
@@ -209,6 +215,7 @@ def build_rivals(data: InfarctionRecordings, net: BeatNet) -> tuple[TransferRiva
             )
 
     def logistic(choice: RivalChoice, sides: FoldSides, _seed: int) -> tuple[float, Floats]:
+        """Fit a logistic regression; validation loss and held-out log-odds (n,)."""
         logits = fit_logistic_regression(data, sides, choice["penalty"])
         return validation_loss(data, sides, logits), logits[data.rows(sides.held_out)]
 
@@ -225,33 +232,33 @@ def compare_rivals(
 ) -> list[RivalOutcome]:
     """Train every rival on every fold; `step(name)` is called after each training.
 
-    In a fold the choice with the least loss on the validation block, at the first seed, is taken for all seeds.
+    In each fold the choice with the least loss on the validation block, at the first seed, holds for all seeds.
     """
     logits = [np.zeros((len(rival.seeds), len(data.beats))) for rival in entrants]
     chosen: list[list[RivalChoice]] = [[] for _ in entrants]
     for sides in iterate_folds(assign_blocks(data)):
         held_out = data.rows(sides.held_out)
-        for rival, said, choices in zip(entrants, logits, chosen, strict=True):
+        for rival, rival_logits, choices in zip(entrants, logits, chosen, strict=True):
             tried = []
             for choice in rival.choices:
                 tried.append(rival.train(choice, sides, rival.seeds[0]))
                 step(rival.name)
             best = min(range(len(tried)), key=lambda i: tried[i][0])
             choices.append(rival.choices[best])
-            said[0, held_out] = tried[best][1]
+            rival_logits[0, held_out] = tried[best][1]
             for i, seed in enumerate(rival.seeds[1:], 1):
-                said[i, held_out] = rival.train(rival.choices[best], sides, seed)[1]
+                rival_logits[i, held_out] = rival.train(rival.choices[best], sides, seed)[1]
                 step(rival.name)
     return [
-        RivalOutcome(rival.name, said, tuple(choices))
-        for rival, said, choices in zip(entrants, logits, chosen, strict=True)
+        RivalOutcome(rival.name, rival_logits, tuple(choices))
+        for rival, rival_logits, choices in zip(entrants, logits, chosen, strict=True)
     ]
 
 
 def train_head(
     features: list[Tensor], data: InfarctionRecordings, choice: RivalChoice, sides: FoldSides, seed: int
 ) -> tuple[TransferHead, float]:
-    """A head on the representation that `choice` names, and its loss on the validation block."""
+    """Train a head on features (n, columns) of the blocks that `choice` names; return it and its validation loss."""
     inputs = join_last_blocks(features, choice)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -262,12 +269,12 @@ def train_head(
 
 
 def join_last_blocks(features: list[Tensor], choice: RivalChoice) -> Tensor:
-    """What the last `assign_blocks` blocks say, side by side: (n, features)."""
+    """Join the features of the last blocks, as many as `choice` names: (n, features)."""
     return torch.cat(features[-round(choice["blocks"]) :], 1)
 
 
 def measure_standard_scale(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (features,) of training beats; what hardly changes is not blown up."""
+    """Return mean and standard deviation (features,) of inputs (n, features); tiny deviations are raised."""
     scale = inputs.std(0)
     return inputs.mean(0), scale.clamp(min=max(0.1 * float(scale.median()), 1e-6))
 
@@ -275,9 +282,9 @@ def measure_standard_scale(inputs: Tensor) -> tuple[Tensor, Tensor]:
 def fit_transfer_net(
     net: nn.Module, inputs: Tensor, data: InfarctionRecordings, sides: FoldSides, recipe: TransferRecipe, seed: int
 ) -> float:
-    """Train `net`, (n, ...) inputs to (n, 2) scores, and leave it as it was after its best epoch.
+    """Train `net`, inputs (n, ...) to scores (n, 2), restore its best epoch, and return the loss of that.
 
-    Best is the least loss on the validation block, which is returned.
+    The best epoch is that of the least loss on the validation block.
     """
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -285,7 +292,7 @@ def fit_transfer_net(
     labels, weights = torch.from_numpy(data.infarction), torch.from_numpy(_class_weights(data, sides)).float()
     counts = torch.from_numpy(np.bincount(data.recording, minlength=len(labels)))
     first, train = counts.cumsum(0) - counts, torch.from_numpy(sides.train)
-    watched = data.rows(sides.validation)
+    validation = data.rows(sides.validation)
     best, state = float("inf"), copy.deepcopy(net.state_dict())
     for _ in range(recipe.epochs):
         net.train()
@@ -298,7 +305,7 @@ def fit_transfer_net(
             optimiser.step()
         schedule.step()
         logits = np.zeros(len(inputs))
-        logits[watched] = predict_log_odds(net, inputs[torch.from_numpy(watched)])
+        logits[validation] = predict_log_odds(net, inputs[torch.from_numpy(validation)])
         if (now := validation_loss(data, sides, logits)) < best:
             best, state = now, copy.deepcopy(net.state_dict())
     net.load_state_dict(state)
@@ -307,7 +314,7 @@ def fit_transfer_net(
 
 @torch.no_grad()
 def predict_log_odds(net: nn.Module, inputs: Tensor) -> Floats:
-    """Log-odds (n,) of infarction of each beat."""
+    """Return the log-odds (n,) of infarction of beats (n, columns)."""
     net.eval()
     scores = torch.cat([net(batch) for batch in torch.split(inputs, TRANSFER_BATCH)])
     odds: Floats = (scores[:, 1] - scores[:, 0]).double().numpy()
@@ -315,7 +322,7 @@ def predict_log_odds(net: nn.Module, inputs: Tensor) -> Floats:
 
 
 def validation_loss(data: InfarctionRecordings, sides: FoldSides, logits: Floats) -> float:
-    """Cross-entropy of the validation block's recordings, both classes weighing the same."""
+    """Return the cross-entropy of the validation recordings, by log-odds (n,) of all beats; classes weigh the same."""
     labels = data.infarction[sides.validation]
     signed = np.where(labels == 1, 1, -1) * data.means(logits)[sides.validation]
     losses = np.logaddexp(0, -signed)
@@ -323,7 +330,10 @@ def validation_loss(data: InfarctionRecordings, sides: FoldSides, logits: Floats
 
 
 def fit_logistic_regression(data: InfarctionRecordings, sides: FoldSides, penalty: float) -> Floats:
-    """Log-odds (n,) by logistic regression on the standardised samples of a beat, L2 `penalty`, by Newton's method."""
+    """Return log-odds (n,) by logistic regression on the standardised samples of a beat.
+
+    The L2 `penalty` leaves the constant free. The fit is Newton's method with bounded steps.
+    """
     rows = data.rows(sides.train)
     mean, scale = (value.double().numpy() for value in measure_standard_scale(torch.from_numpy(data.beats[rows])))
     x = np.c_[(data.beats - mean) / scale, np.ones(len(data.beats))]
@@ -331,7 +341,7 @@ def fit_logistic_regression(data: InfarctionRecordings, sides: FoldSides, penalt
     labels = data.infarction[of]
     weights = _class_weights(data, sides)[labels] / np.bincount(of)[of] / len(sides.train)
     ridge = np.full(x.shape[1], 2 * penalty)
-    ridge[-1] = 1e-9  # the constant is free
+    ridge[-1] = 1e-9  # almost none on the constant; 0 would leave the curvature singular
     inside, beta = x[rows], np.zeros(x.shape[1])
     for _ in range(100):
         p = 1 / (1 + np.exp(-np.clip(inside @ beta, -500, 500)))
@@ -350,14 +360,14 @@ def _held_out_log_odds(net: nn.Module, inputs: Tensor, data: InfarctionRecording
 
 
 def _class_weights(data: InfarctionRecordings, sides: FoldSides) -> Floats:
-    """A weight for normal and for infarction that lets both sum to the same over the training recordings."""
+    """Return the weights (2,) with which normal and infarction sum to the same over the training recordings."""
     counts = np.bincount(data.infarction[sides.train], minlength=len(INFARCTION_CLASSES))
     weights: Floats = counts.sum() / (len(counts) * counts)
     return weights
 
 
 def _deal_patient_blocks(data: InfarctionRecordings) -> NDArray[np.intp]:
-    """Blocks of patients, those with an infarction and those without dealt out in turn."""
+    """Return blocks (r,) of whole patients, those with and those without infarction dealt out in turn."""
     block = np.zeros(len(data.patient), np.intp)
     ill = np.unique(data.patient[data.infarction == 1])
     for patients in (ill, np.setdiff1d(data.patient, ill)):
@@ -367,7 +377,7 @@ def _deal_patient_blocks(data: InfarctionRecordings) -> NDArray[np.intp]:
 
 
 def _contiguous_blocks(patient: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Blocks of recordings that follow each other; no known patient lies on both sides of a boundary."""
+    """Return blocks (r,) of consecutive recordings; no known patient lies on both sides of a boundary."""
     size = len(patient)
     allowed = np.ones(size + 1, bool)
     for known in np.unique(patient[patient >= 0]):

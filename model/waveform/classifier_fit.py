@@ -1,4 +1,4 @@
-"""The net of the waveform judge, trained on windows of which only some kinds are excluded."""
+"""Training of the waveform classifier on partial labels: each window excludes some kinds, and the rest are allowed."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.waveform.labelled_windows import ASYSTOLE, NOISE, ORGANISED, VF, VT, LabelledWindows
+from model.waveform.labelled_windows import ASYSTOLE_BIT, NOISE_BIT, ORGANISED_BIT, VF_BIT, VT_BIT, LabelledWindows
 from model.waveform.waveform_classifier import FARTHEST_SD, WAVEFORM_KINDS, ClassifierLayers
 
 KIND_SHARES = {
-    ORGANISED: 0.40,
-    VT: 0.17,
-    VF: 0.20,
-    VT | VF: 0.06,
-    NOISE: 0.09,
-    ORGANISED | NOISE: 0.04,
-    ORGANISED | VT: 0.01,
-    ASYSTOLE: 0.05,
+    ORGANISED_BIT: 0.40,
+    VT_BIT: 0.17,
+    VF_BIT: 0.20,
+    VT_BIT | VF_BIT: 0.06,
+    NOISE_BIT: 0.09,
+    ORGANISED_BIT | NOISE_BIT: 0.04,
+    ORGANISED_BIT | VT_BIT: 0.01,
+    ASYSTOLE_BIT: 0.05,
 }
-"""What share of a training the windows have of which this is known; of anything else one in a hundred."""
+"""Share of the drawn windows, by what they are allowed to be."""
 OTHER_KIND_SHARE = 0.01
+"""Share of windows with any other combination."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaveformRecipe:
-    """How it is trained: AdamW with a one-cycle rate, random windows of balanced kinds and sources."""
+    """Settings of a training: AdamW with a one-cycle rate, random windows of balanced kinds and sources."""
 
     nets: int = 3
-    """Nets of other seeds whose answers are averaged."""
+    """Nets of different seeds whose probabilities are averaged."""
     steps: int = 2000
     batch: int = 1024
     learning_rate: float = 0.004
@@ -38,15 +39,18 @@ class WaveformRecipe:
     dropped: float = 0.2
     smoothing: float = 0.02
     jitter: float = 0.15
-    """Noise added to each number, in its standard deviations."""
+    """Noise added to each feature, in its standard deviations."""
     copies: int = 2
     """Changed copies of each recorded strip."""
     made: int = 2500
-    """Strips that are made up."""
+    """Synthetic strips."""
 
 
 def sampling_probabilities(examples: LabelledWindows) -> NDArray[np.float64]:
-    """How often each window is drawn: kinds by SHARES, within a kind sources by the root of their windows."""
+    """Return the probability (n,) of drawing each window: by kind as in KIND_SHARES, then by source.
+
+    Within a kind a source counts by the square root of its windows, so that a long record does not dominate.
+    """
     names, source = np.unique(examples.sources, return_inverse=True)
     drawn: NDArray[np.float64] = np.zeros(len(source))
     for bits in np.unique(examples.allowed).tolist():
@@ -66,7 +70,10 @@ def _root_share(total: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fit_waveform_layers(examples: LabelledWindows, recipe: WaveformRecipe, seed: int) -> ClassifierLayers:
-    """Train on examples whose `allowed` are not 0. One thread: the same result on the same machine."""
+    """Train on windows whose `allowed` are not 0, on one thread: the same result on the same machine.
+
+    Returns the layers by name, see `ClassifierLayers`.
+    """
     torch.set_num_threads(1)
     mean = examples.numbers.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = (examples.numbers.std(axis=0, dtype=np.float64) + 1e-3).astype(np.float32)
@@ -85,7 +92,7 @@ def fit_waveform_layers(examples: LabelledWindows, recipe: WaveformRecipe, seed:
 def _fit_single_net(
     x: Tensor, excluded: Tensor, drawn: NDArray[np.float64], recipe: WaveformRecipe, seed: int
 ) -> list[nn.Linear]:
-    """The layers of one net."""
+    """Train one net on features x (n, FEATURE_COUNT) and excluded kinds (n, 5), and return its layers."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     net, linear = _build_layer_stack(x.shape[1], recipe)
@@ -94,10 +101,11 @@ def _fit_single_net(
     for _ in range(recipe.steps):
         rows = np.minimum(np.searchsorted(drawn, random.random(recipe.batch)), len(x) - 1)
         chosen = torch.from_numpy(rows)
-        seen = x[chosen]
-        logs = torch.log_softmax(net(seen + recipe.jitter * torch.randn_like(seen)), 1)
-        known = torch.logsumexp(logs.masked_fill(excluded[chosen], -1e9), 1)
-        loss = -((1 - recipe.smoothing) * known + recipe.smoothing * logs.mean(1)).mean()
+        features = x[chosen]
+        logs = torch.log_softmax(net(features + recipe.jitter * torch.randn_like(features)), 1)
+        # The likelihood of a partial label: that the window is any of the kinds it may be.
+        allowed = torch.logsumexp(logs.masked_fill(excluded[chosen], -1e9), 1)
+        loss = -((1 - recipe.smoothing) * allowed + recipe.smoothing * logs.mean(1)).mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -1,8 +1,8 @@
-"""Strips of signal with what is known of them, and their windows: what the waveform judge is trained on.
+"""The training data of the waveform classifier: strips of signal with partial labels, and their windows.
 
-Annotations of rhythm are coarse: what one reader calls ventricular tachycardia another calls fibrillation, and inside a
-stretch marked as noise beats may be seen. So a strip says of each sample which kinds it may be, as bits, and training
-asks for no more. Kinds: `KINDS` of `model.waveform.waveform_classifier`.
+Annotations of rhythm are coarse: what one reader calls ventricular tachycardia another calls fibrillation, and a
+stretch marked as noise may show beats. So each sample of a strip has a bit for each kind that it may be, and training
+excludes only the others. The kinds are `WAVEFORM_KINDS` of `model.waveform.waveform_classifier`.
 """
 
 from collections.abc import Iterator
@@ -21,37 +21,36 @@ from model.records.wfdb_records import (
     read_record_samples,
     read_reference,
 )
-from model.waveform import synthetic_waveforms as made
+from model.waveform import synthetic_waveforms as synthetic
+from model.waveform.waveform_classifier import WAVEFORM_KINDS
 from model.waveform.window_features import WINDOW, Floats, WindowFeatures, measure_windows
 
 Array = NDArray[np.float64]
 Bits = NDArray[np.uint8]
-ORGANISED, VT, VF, NOISE, ASYSTOLE = (1 << i for i in range(5))
+ORGANISED_BIT, VT_BIT, VF_BIT, NOISE_BIT, ASYSTOLE_BIT = (1 << kind for kind in range(len(WAVEFORM_KINDS)))
 LABEL_SPAN = 3 * FS
-"""What the last samples of a window are is what the window is."""
+"""The last samples of a window, whose label is the window's."""
 RHYTHM_BITS = {
-    "VT": VT | VF,
-    "VFL": VF,
-    "VF": VF,
-    "VFIB": VF,
-    "ASYS": ASYSTOLE | NOISE | ORGANISED,
-    "NOISE": NOISE | ORGANISED,
-    "HGEA": ORGANISED | VT,
-    "IVR": ORGANISED | VT,
-    "VER": ORGANISED | VT,
+    "VT": VT_BIT | VF_BIT,
+    "VFL": VF_BIT,
+    "VF": VF_BIT,
+    "VFIB": VF_BIT,
+    "ASYS": ASYSTOLE_BIT | NOISE_BIT | ORGANISED_BIT,
+    "NOISE": NOISE_BIT | ORGANISED_BIT,
+    "HGEA": ORGANISED_BIT | VT_BIT,
+    "IVR": ORGANISED_BIT | VT_BIT,
+    "VER": ORGANISED_BIT | VT_BIT,
 }
-"""What each annotated rhythm may look like; any other is organised."""
+"""The kinds that each annotated rhythm may be; any other rhythm is organised."""
 WIDE_QRS_RECORDS = ("102", "104", "107", "109", "111", "118", "124", "207", "212", "214", "217", "231", "232")
 """Records with bundle branch block or pacemaker: at a high rate their normal beats look ventricular."""
-
-
 EMERGENCY_RATES = (205, 270)
-"""A minute: no rhythm from above the ventricles is led on so fast, or hardly any; it is an emergency all the same."""
+"""Rates per minute that hardly any supraventricular rhythm reaches; if one does, it is an emergency like VT."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledStrip:
-    """One lead (n,) mV at 125 Hz; `allowed` (n,) bits of the kinds each sample may be, 0 where it teaches nothing."""
+    """One lead `x` (n,) mV at 125 Hz; `allowed` (n,) bits of the kinds each sample may be, 0 if it is not used."""
 
     source: str
     x: Array
@@ -61,7 +60,7 @@ class LabelledStrip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledWindows:
-    """Windows: `numbers` (n, SIZE), `allowed` bits (n,), `weights` (n,), and where each is from (n,)."""
+    """Windows: features `numbers` (n, FEATURE_COUNT), `allowed` bits (n,), `weights` (n,), `sources` (n,) names."""
 
     numbers: Floats
     allowed: Bits
@@ -71,7 +70,7 @@ class LabelledWindows:
 
 @lru_cache(maxsize=128)
 def read_annotated_leads(name: str) -> tuple[Array, RecordAnnotations, float]:
-    """All leads (n, leads) of a record at 125 Hz, its annotations, and samples at 125 Hz a sample of its own."""
+    """Read all leads (n, leads) mV of a record at 125 Hz, its annotations, and 125 Hz divided by its own rate."""
     record = open_record(name)
     return (
         np.nan_to_num(resample_signal(read_record_samples(record), record.fs)),
@@ -81,85 +80,90 @@ def read_annotated_leads(name: str) -> tuple[Array, RecordAnnotations, float]:
 
 
 def label_malignant_record(path: Path, lead: int) -> LabelledStrip:
-    """A record of the Malignant Ventricular Ectopy Database, annotated with its rhythms."""
-    x, notes, scale = read_annotated_leads(str(path))
+    """Label a lead of a record of the Malignant Ventricular Ectopy Database by its annotated rhythms."""
+    x, annotations, scale = read_annotated_leads(str(path))
     allowed = np.zeros(len(x), np.uint8)
-    spans = annotated_rhythms(notes, scale, len(x))
+    spans = annotated_rhythms(annotations, scale, len(x))
     noisy = any(kind in ("VFL", "VF", "VFIB") for _, _, kind in spans)
     for start, stop, kind in spans:
-        bits = RHYTHM_BITS.get(kind, ORGANISED)
-        allowed[start:stop] = 0 if noisy and kind == "NOISE" else bits  # fibrillation goes on below the noise
+        bits = RHYTHM_BITS.get(kind, ORGANISED_BIT)
+        allowed[start:stop] = 0 if noisy and kind == "NOISE" else bits  # fibrillation may go on below the noise
     return LabelledStrip(path.name, x[:, lead], allowed)
 
 
-def annotated_rhythms(notes: RecordAnnotations, scale: float, samples: int) -> list[tuple[int, int, str]]:
-    """Annotated rhythms as first sample, sample after the last, and name."""
+def annotated_rhythms(annotations: RecordAnnotations, scale: float, samples: int) -> list[tuple[int, int, str]]:
+    """Return the annotated rhythms as first sample, sample after the last, and name."""
     starts = [
-        (round(at * scale), text[1:])
-        for at, text in zip(notes.samples.tolist(), notes.texts, strict=True)
+        (round(sample * scale), text[1:])
+        for sample, text in zip(annotations.samples.tolist(), annotations.texts, strict=True)
         if text.startswith("(")
     ]
-    ends = [at for at, _ in starts[1:]] + [samples]
-    return [(at, end, kind) for (at, kind), end in zip(starts, ends, strict=True)]
+    ends = [start for start, _ in starts[1:]] + [samples]
+    return [(start, end, kind) for (start, kind), end in zip(starts, ends, strict=True)]
+
+
+def annotated_flutter(annotations: RecordAnnotations, scale: float) -> list[tuple[int, int]]:
+    """Return the marked stretches of ventricular flutter as first sample and sample after the last."""
+    marks = [
+        round(sample * scale)
+        for sample, symbol in zip(annotations.samples.tolist(), annotations.symbols, strict=True)
+        if symbol in "[]"
+    ]
+    return list(zip(marks[::2], marks[1::2], strict=True))
 
 
 def label_arrhythmia_record(name: str, lead: int) -> LabelledStrip:
-    """A record of the Arrhythmia Database: organised but for flutter, runs of ventricular beats and what is unclear."""
-    x, notes, scale = read_annotated_leads(name)
-    allowed = np.full(len(x), ORGANISED, np.uint8)
-    for start, stop, kind in annotated_rhythms(notes, scale, len(x)):
+    """Label a lead of the Arrhythmia Database: organised but for flutter, V runs and what is unclear."""
+    x, annotations, scale = read_annotated_leads(name)
+    allowed = np.full(len(x), ORGANISED_BIT, np.uint8)
+    for start, stop, kind in annotated_rhythms(annotations, scale, len(x)):
         if kind in ("IVR", "VT", "HGEA"):
             allowed[start:stop] = 0
-    for start, stop in annotated_vt_runs(notes, scale):
+    for start, stop in annotated_vt_runs(annotations, scale):
         allowed[max(0, start - FS) : stop + FS] = 0
-        allowed[start:stop] = VT
-    flutter = [
-        round(at * scale) for at, sign in zip(notes.samples.tolist(), notes.symbols, strict=True) if sign in "[]"
-    ]
-    for start, stop in zip(flutter[::2], flutter[1::2], strict=True):
+        allowed[start:stop] = VT_BIT
+    for start, stop in annotated_flutter(annotations, scale):
         allowed[max(0, start - FS) : stop + FS] = 0
-        allowed[start:stop] = VF
+        allowed[start:stop] = VF_BIT
     return LabelledStrip(name, x[:, lead % x.shape[1]], allowed)
 
 
-def annotated_vt_runs(notes: RecordAnnotations, scale: float, fewest: int = 3) -> list[tuple[int, int]]:
-    """Runs of `fewest` ventricular beats or more at over 100 a minute, as first sample and sample after the last."""
-    found: list[tuple[int, int]] = []
-    beats, classes = notes.beats()
+def annotated_vt_runs(annotations: RecordAnnotations, scale: float, fewest: int = 3) -> list[tuple[int, int]]:
+    """Return runs of at least `fewest` V beats at over 100 per minute, as first sample and sample after the last."""
+    runs: list[tuple[int, int]] = []
+    beats, classes = annotations.beats()
     run: list[float] = []
-    for at, kind in zip([*(beats * scale).tolist(), np.inf], [*classes, "N"], strict=True):
-        if run and (kind != "V" or at - run[-1] > 0.6 * FS):
+    for peak, kind in zip([*(beats * scale).tolist(), np.inf], [*classes, "N"], strict=True):
+        if run and (kind != "V" or peak - run[-1] > 0.6 * FS):
             if len(run) >= fewest:
-                found.append((round(run[0] - 0.15 * FS), round(run[-1] + 0.25 * FS)))
+                runs.append((round(run[0] - 0.15 * FS), round(run[-1] + 0.25 * FS)))
             run = []
         if kind == "V":
-            run.append(at)
-    return found
+            run.append(peak)
+    return runs
 
 
 @lru_cache(maxsize=128)
 def cut_beat_shapes(name: str, lead: int, kind: str) -> tuple[Array, ...]:
-    """Up to 40 beats of a class, from 0.24 s before the R peak to 0.8 s after, on their own line."""
-    x, notes, scale = read_annotated_leads(name)
+    """Cut up to 40 beats of a class, each (n,) mV from 0.24 s before the R peak to 0.8 s after, less its median."""
+    x, annotations, scale = read_annotated_leads(name)
     x = x[:, lead % x.shape[1]]
-    beats, classes = notes.beats()
+    beats, classes = annotations.beats()
     before, after = round(0.24 * FS), round(0.8 * FS)
-    at = [round(beat * scale) for beat, one in zip(beats.tolist(), classes, strict=True) if one == kind]
-    at = [one for one in at if before < one < len(x) - after]
-    cut = [
-        x[one - before : one + after] - np.median(x[one - before : one + after]) for one in at[:: max(1, len(at) // 40)]
-    ]
-    return tuple(cut)
+    peaks = [round(beat * scale) for beat, label in zip(beats.tolist(), classes, strict=True) if label == kind]
+    peaks = [peak for peak in peaks if before < peak < len(x) - after]
+    beats_cut = [x[peak - before : peak + after] for peak in peaks[:: max(1, len(peaks) // 40)]]
+    return tuple(beat - np.median(beat) for beat in beats_cut)
 
 
 class StripGenerator:
-    """Strips that are made up, of beats of `records` and of physics alone; the same for the same seed."""
+    """Synthetic strips, of beats of `records` or of physics alone; the same for the same seed."""
 
     def __init__(self, records: tuple[str, ...], seed: int) -> None:
         self._records, self._random = records, np.random.default_rng(seed)
 
     def strips(self, count: int, seconds: int = 40) -> Iterator[LabelledStrip]:
-        """So many strips, each of one kind, some of them after a stretch of an ordinary record."""
+        """Yield `count` strips, each of one kind, some of them alternating with an ordinary rhythm."""
         random = self._random
         kinds = (self._fibrillation, self._flutter, self._tachycardia, self._beats_of("V"), self._narrow)
         others = (self._noise, self._flat, self._noisy, self._atrial)
@@ -173,28 +177,28 @@ class StripGenerator:
             yield LabelledStrip(f"made {name}", x, allowed)
 
     def _onset(self, x: Array, allowed: Bits) -> tuple[Array, Bits]:
-        """An ordinary rhythm of a patient turns into `x`, and back, every few seconds."""
+        """Let an ordinary rhythm of a patient turn into `x` (n,) mV, and back, every few seconds."""
         random = self._random
         other = self._ordinary(len(x))
         other = other * (np.exp(random.normal(0, 0.4)) * np.ptp(x) / (np.ptp(other) + 1e-6))
-        at, inside = int(random.uniform(4, 15) * FS), False
-        mixed, bits = other.copy(), np.full(len(x), ORGANISED, np.uint8)
-        while at < len(x):
-            stop = at + int(random.choice([random.uniform(3, 6), random.uniform(5, 16)]) * FS)
+        start, inside = int(random.uniform(4, 15) * FS), False
+        mixed, bits = other.copy(), np.full(len(x), ORGANISED_BIT, np.uint8)
+        while start < len(x):
+            stop = start + int(random.choice([random.uniform(3, 6), random.uniform(5, 16)]) * FS)
             inside = not inside
             if inside:
-                mixed[at:stop], bits[at:stop] = x[at:stop], allowed[at:stop]
-            at = stop
+                mixed[start:stop], bits[start:stop] = x[start:stop], allowed[start:stop]
+            start = stop
         return mixed, bits
 
     def _ordinary(self, samples: int) -> Array:
-        """Any stretch of any record, its line removed; what it is there does not matter much."""
+        """Return a stretch (samples,) mV of a record less its median, organised if one is found in 20 tries."""
         strip = label_arrhythmia_record(self._one(self._records), int(self._random.integers(2)))
         for _ in range(20):
-            at = int(self._random.integers(0, len(strip.x) - samples))
-            if (strip.allowed[at : at + samples] == ORGANISED).all():
+            start = int(self._random.integers(0, len(strip.x) - samples))
+            if (strip.allowed[start : start + samples] == ORGANISED_BIT).all():
                 break
-        part = strip.x[at : at + samples]
+        part = strip.x[start : start + samples]
         ordinary: Array = part - np.median(part)
         return ordinary
 
@@ -202,31 +206,32 @@ class StripGenerator:
         return names[int(self._random.integers(len(names)))]
 
     def _fibrillation(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_fibrillation(samples, self._random), VF, "fibrillation"
+        return synthetic.synthesise_fibrillation(samples, self._random), VF_BIT, "fibrillation"
 
     def _flutter(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_flutter(samples, self._random), VF, "flutter"
+        return synthetic.synthesise_flutter(samples, self._random), VF_BIT, "flutter"
 
     def _tachycardia(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_tachycardia(samples, self._random), VT, "tachycardia"
+        return synthetic.synthesise_tachycardia(samples, self._random), VT_BIT, "tachycardia"
 
     def _beats_of(self, kind: str):  # type: ignore[no-untyped-def]
         def beats(samples: int) -> tuple[Array, int, str]:
+            """Return a train of such beats (samples,) mV, its bit and its name."""
             random = self._random
             cut: tuple[Array, ...] = ()
             while len(cut) < 3:
                 cut = cut_beat_shapes(self._one(self._records), int(random.integers(2)), kind)
             rate, jitter = random.uniform(108, 250), random.choice([0.01, 0.03, 0.08])
             return (
-                made.synthesise_beat_train(samples, list(cut), rate, jitter, bool(random.random() < 0.4), random),
-                VT,
+                synthetic.synthesise_beat_train(samples, list(cut), rate, jitter, bool(random.random() < 0.4), random),
+                VT_BIT,
                 "V beats",
             )
 
         return beats
 
     def _narrow(self, samples: int) -> tuple[Array, int, str]:
-        """Sinus or supraventricular tachycardia, or fast atrial fibrillation, of narrow beats."""
+        """Synthesise sinus or supraventricular tachycardia, or fast atrial fibrillation, of narrow beats."""
         random = self._random
         names = tuple(name for name in self._records if name not in WIDE_QRS_RECORDS)
         cut: tuple[Array, ...] = ()
@@ -234,13 +239,13 @@ class StripGenerator:
             cut = cut_beat_shapes(self._one(names), int(random.integers(2)), "N")
         jitter = random.choice([0.01, 0.04, 0.15, 0.25])
         if random.random() < 0.15:
-            x = made.synthesise_beat_train(
+            x = synthetic.synthesise_beat_train(
                 samples, list(cut), random.uniform(*EMERGENCY_RATES), min(jitter, 0.04), False, random
             )
-            return x, VT, "beats too fast"
+            return x, VT_BIT, "beats too fast"
         return (
-            made.synthesise_beat_train(samples, list(cut), random.uniform(50, 190), jitter, False, random),
-            ORGANISED,
+            synthetic.synthesise_beat_train(samples, list(cut), random.uniform(50, 190), jitter, False, random),
+            ORGANISED_BIT,
             "narrow beats",
         )
 
@@ -248,38 +253,38 @@ class StripGenerator:
         random = self._random
         x = self._ordinary(samples)
         height = np.ptp(x) * random.uniform(0.05, 0.3)
-        return x + made.synthesise_atrial_flutter(samples, height, random), ORGANISED, "atrial flutter"
+        return x + synthetic.synthesise_atrial_flutter(samples, height, random), ORGANISED_BIT, "atrial flutter"
 
     def _noise(self, samples: int) -> tuple[Array, int, str]:
         x = np.exp(self._random.uniform(np.log(0.1), np.log(2))) * self.disturbance(samples)
-        return x + made.synthesise_flat_line(samples, self._random), NOISE, "noise"
+        return x + synthetic.synthesise_flat_line(samples, self._random), NOISE_BIT, "noise"
 
     def _flat(self, samples: int) -> tuple[Array, int, str]:
-        return made.synthesise_flat_line(samples, self._random), ASYSTOLE, "flat line"
+        return synthetic.synthesise_flat_line(samples, self._random), ASYSTOLE_BIT, "flat line"
 
     def _noisy(self, samples: int) -> tuple[Array, int, str]:
-        """An ordinary rhythm in noise."""
+        """Add noise to an ordinary rhythm."""
         random = self._random
         x = self._ordinary(samples)
         parts = x[: samples // FS * FS].reshape(-1, FS)
         power = np.median(np.ptp(parts, axis=1)) ** 2 / 8
         decibels = random.uniform(-12, 15)
         noisy = x + np.sqrt(power * 10 ** (-decibels / 10)) * self.disturbance(samples)
-        bits = ORGANISED if decibels > 6 else ORGANISED | NOISE if decibels > -6 else NOISE
+        bits = ORGANISED_BIT if decibels > 6 else ORGANISED_BIT | NOISE_BIT if decibels > -6 else NOISE_BIT
         return noisy, bits, "beats in noise"
 
     def disturbance(self, samples: int) -> Array:
-        """Noise (samples,) of power 1: recorded, made up, rhythmic, or a mixture."""
+        """Return noise (samples,) of power 1: recorded, synthetic, rhythmic, or a mixture."""
         random = self._random
         weights = random.dirichlet([0.35, 0.35, 0.5, 0.35, 0.35])
         parts = (
             cut_recorded_noise("ma", samples, random),
             cut_recorded_noise("bw", samples, random),
-            made.synthesise_motion(samples, random),
-            made.synthesise_band_noise(
+            synthetic.synthesise_motion(samples, random),
+            synthetic.synthesise_band_noise(
                 samples, random.uniform(0.3, 2), np.exp(random.uniform(np.log(4), np.log(40))), random
             ),
-            made.synthesise_artefact(samples, random),
+            synthetic.synthesise_artefact(samples, random),
         )
         mixed: Array = sum(np.sqrt(weight) * part for weight, part in zip(weights, parts, strict=True))
         return mixed
@@ -292,18 +297,18 @@ def _window_noise_record(kind: str) -> Array:
 
 
 def cut_recorded_noise(kind: str, samples: int, random: np.random.Generator) -> Array:
-    """Recorded noise (samples,) of power 1 from a random place on (MIT-BIH Noise Stress Test Database)."""
+    """Cut noise (samples,) of power 1 from a random place of the MIT-BIH Noise Stress Test Database."""
     assert kind in embedded_noises()
     noise = _window_noise_record(kind)
-    at = int(random.integers(0, len(noise) - samples))
-    one = noise[at : at + samples, int(random.integers(noise.shape[1]))]
-    one = one - one.mean()
-    unit: Array = one / (np.sqrt((one**2).mean()) + 1e-9)
+    start = int(random.integers(0, len(noise) - samples))
+    part = noise[start : start + samples, int(random.integers(noise.shape[1]))]
+    part = part - part.mean()
+    unit: Array = part / (np.sqrt((part**2).mean()) + 1e-9)
     return unit
 
 
 def vary_strip(strip: LabelledStrip, random: np.random.Generator, maker: StripGenerator) -> LabelledStrip:
-    """The strip as another monitor might have shown it: speed, gain, filters, wander, hum and some noise."""
+    """Return the strip as another monitor might have shown it: speed, gain, filters, wander, hum and some noise."""
     x, allowed = strip.x, strip.allowed
     if random.random() < 0.5:
         speed = random.uniform(0.88, 1.14)
@@ -317,9 +322,11 @@ def vary_strip(strip: LabelledStrip, random: np.random.Generator, maker: StripGe
     height = np.median(np.ptp(x[: len(x) // (2 * FS) * 2 * FS].reshape(-1, 2 * FS), axis=1))
     if random.random() < 0.5:
         swing = np.exp(random.uniform(np.log(0.05), np.log(4)))
-        x = x + height * swing * made.synthesise_drift(len(x), random.uniform(0.03, 0.25 + 0.2 * (swing < 1.5)), random)
+        x = x + height * swing * synthetic.synthesise_drift(
+            len(x), random.uniform(0.03, 0.25 + 0.2 * (swing < 1.5)), random
+        )
     if random.random() < 0.06:
-        x = x + made.synthesise_pacer_spikes(len(x), height * random.uniform(-1.5, 1.5), random)
+        x = x + synthetic.synthesise_pacer_spikes(len(x), height * random.uniform(-1.5, 1.5), random)
     if random.random() < 0.4:
         x = x + height * 10 ** -random.uniform(1.1, 2.2) * random.standard_normal(len(x))
     if random.random() < 0.25:
@@ -329,7 +336,7 @@ def vary_strip(strip: LabelledStrip, random: np.random.Generator, maker: StripGe
     if random.random() < 0.3:
         whole = np.concatenate([maker.disturbance(40 * FS) for _ in range(len(x) // (40 * FS) + 1)])[: len(x)]
         x = x + height / np.sqrt(8) * 10 ** (-random.uniform(8, 20) / 20) * whole
-    if not (allowed & ASYSTOLE).any():
+    if not (allowed & ASYSTOLE_BIT).any():
         x = x * np.exp(random.normal(0, 0.4))
     return LabelledStrip(strip.source, x, allowed, strip.weight)
 
@@ -349,22 +356,22 @@ def _low_pass(x: Array, pace: float) -> Array:
 
 
 def label_strip_windows(strip: LabelledStrip, hop: int) -> tuple[LabelledWindows, NDArray[np.int64]]:
-    """All windows of a strip, also those that teach nothing (bits 0), and the sample after the end of each."""
+    """Return all windows of a strip, also those without a label (bits 0), and the ends (n,) before which they end."""
     ends = np.arange(WINDOW, len(strip.x) + 1, hop)
-    seen = measure_ending_windows(strip.x, ends)
+    features = measure_ending_windows(strip.x, ends)
     last = strip.allowed[ends[:, None] - 1 - np.arange(0, LABEL_SPAN, 5)]
-    alike = (last == last[:, :1]).all(axis=1)
-    bits = np.where(alike, last[:, 0], 0).astype(np.uint8)
+    uniform = (last == last[:, :1]).all(axis=1)
+    bits = np.where(uniform, last[:, 0], 0).astype(np.uint8)
     whole = (strip.allowed[ends - WINDOW] == bits).astype(np.float32)
     weights = (strip.weight * (0.5 + 0.5 * whole)).astype(np.float32)
     sources = np.full(len(ends), strip.source)
-    return LabelledWindows(seen.numbers, bits, weights, sources), ends
+    return LabelledWindows(features.numbers, bits, weights, sources), ends
 
 
 def measure_ending_windows(x: Array, ends: NDArray[np.int64]) -> WindowFeatures:
-    """What is measured of the windows of `x` that end before the samples `ends`."""
+    """Measure the windows of `x` (samples,) mV that end before the samples `ends` (n,)."""
     rows = np.lib.stride_tricks.sliding_window_view(np.round(x, 3).astype(np.float32), WINDOW)[ends - WINDOW]
-    found = [measure_windows(np.ascontiguousarray(part)) for part in np.array_split(rows, len(rows) // 64 + 1)]
+    parts = [measure_windows(np.ascontiguousarray(part)) for part in np.array_split(rows, len(rows) // 64 + 1)]
     return WindowFeatures(
-        *(np.concatenate([getattr(one, name) for one in found]) for name in ("numbers", "height", "period"))
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "height", "period"))
     )

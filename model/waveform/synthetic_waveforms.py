@@ -1,9 +1,9 @@
-"""Made-up waveforms: ventricular fibrillation, flutter and tachycardia, fast narrow rhythms, noise and flat lines.
+"""Synthetic waveforms: ventricular fibrillation, flutter and tachycardia, fast narrow rhythms, noise and flat lines.
 
-Fibrillation is on few records, and each has one kind of it. What is known of its physics is more general: wave fronts
-that wander make a signal of one dominant frequency between 3 and 9 Hz that drifts, whose height swells and fades, with
-few harmonics and no isoelectric line; flutter is the same at 4 to 6 Hz with a steady pace; in tachycardia one broad
-complex follows the other at 100 to 250 a minute. Each function makes n samples in millivolts at 125 Hz.
+Few records show fibrillation, and each has one kind of it. Its physics is more general: wandering wave fronts make a
+signal of one dominant frequency between 3 and 9 Hz that drifts, whose height swells and fades, with few harmonics and
+no isoelectric line; flutter is the same at 4 to 6 Hz with a steady frequency; in tachycardia one broad complex follows
+the other at 100 to 250 per minute. Each function returns (samples,) millivolts at 125 Hz.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ Random = np.random.Generator
 
 
 def synthesise_drift(samples: int, pace_hz: float, random: Random) -> Array:
-    """A slow random curve (samples,) of mean 0 and variance about 1 that turns about `pace_hz` times a second."""
+    """Return a slow random curve (samples,), mean 0 and variance about 1, that turns about `pace_hz` times a second."""
     step = FS / (2 * pace_hz)
     knots = np.arange(-step, samples + 2 * step, step)
     curve: Array = np.interp(np.arange(samples), knots, 1.2 * random.standard_normal(len(knots)))
@@ -24,7 +24,7 @@ def synthesise_drift(samples: int, pace_hz: float, random: Random) -> Array:
 
 
 def synthesise_band_noise(samples: int, low: float, high: float, random: Random) -> Array:
-    """Random noise (samples,) of power 1 between two frequencies in hertz, with soft edges."""
+    """Return random noise (samples,) of power 1 between two frequencies in hertz, with soft edges."""
     pace = np.fft.rfftfreq(samples, 1 / FS)
     gain = 1 / (1 + (low / np.maximum(pace, 1e-3)) ** 6) / (1 + (pace / high) ** 6)
     noise = np.fft.irfft(np.fft.rfft(random.standard_normal(samples)) * gain, samples)
@@ -33,7 +33,7 @@ def synthesise_band_noise(samples: int, low: float, high: float, random: Random)
 
 
 def _harmonic_wave(pace: Array, overtones: float, random: Random) -> Array:
-    """A wave of the frequency `pace` (samples,) in hertz, with some of its harmonics."""
+    """Return a wave of the frequency `pace` (samples,) in hertz, with some of its harmonics."""
     phase = 2 * np.pi * np.cumsum(pace) / FS + random.uniform(0, 2 * np.pi)
     wave = np.sin(phase)
     for times in (2, 3, 4):
@@ -42,7 +42,7 @@ def _harmonic_wave(pace: Array, overtones: float, random: Random) -> Array:
 
 
 def synthesise_fibrillation(samples: int, random: Random) -> Array:
-    """Coarse or fine: one or two wandering waves, or noise of a narrow band, that swell and fade."""
+    """Return fibrillation (samples,) mV, coarse or fine: drifting waves or narrow-band noise that swell and fade."""
     centre = float(np.clip(random.normal(5.2, 1.2), 3.2, 9.0))
     if random.random() < 0.35:
         width = random.uniform(0.6, 2.2)
@@ -57,23 +57,23 @@ def synthesise_fibrillation(samples: int, random: Random) -> Array:
             wave += share * swell * _harmonic_wave(pace, random.uniform(0, 0.55), random)
     wave = wave + random.uniform(0, 0.25) * synthesise_band_noise(samples, 1.5, 12, random)
     height = np.exp(random.uniform(np.log(0.25), np.log(2.5)))
-    made: Array = height * wave / (2.2 * wave.std())
-    return made
+    x: Array = height * wave / (2.2 * wave.std())
+    return x
 
 
 def synthesise_flutter(samples: int, random: Random) -> Array:
-    """Large regular waves without a line between them, 230 to 350 a minute; some twist about the line."""
+    """Return flutter (samples,) mV: large regular waves, 230 to 350 per minute, some of which twist about the line."""
     pace = random.uniform(3.9, 5.8) * np.exp(random.uniform(0.005, 0.04) * synthesise_drift(samples, 0.5, random))
     swell = np.exp(random.uniform(0.03, 0.3) * synthesise_drift(samples, 0.4, random))
     if random.random() < 0.3:
         swell = swell * (0.15 + np.abs(np.sin(np.pi * np.cumsum(np.full(samples, random.uniform(0.1, 0.35))) / FS)))
     wave = swell * _harmonic_wave(pace, random.uniform(0, 0.5), random)
-    made: Array = np.exp(random.uniform(np.log(0.25), np.log(3.0))) * wave / (2.2 * wave.std())
-    return made
+    x: Array = np.exp(random.uniform(np.log(0.25), np.log(3.0))) * wave / (2.2 * wave.std())
+    return x
 
 
 def synthesise_tachycardia(samples: int, random: Random) -> Array:
-    """Broad complexes one after the other, 105 to 225 a minute, of one shape or of shapes that change."""
+    """Return VT (samples,) mV: broad complexes, 105 to 225 per minute, of one shape or of changing shapes."""
     pace = random.uniform(1.75, 3.75) * np.exp(random.uniform(0.002, 0.02) * synthesise_drift(samples, 0.5, random))
     wave = _harmonic_wave(pace, random.uniform(0.45, 0.75), random)
     if random.random() < 0.25:
@@ -81,71 +81,71 @@ def synthesise_tachycardia(samples: int, random: Random) -> Array:
         turn = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(0.05, 0.25) * np.arange(samples) / FS)
         wave = turn * wave + (1 - turn) * other
     swell = np.exp(random.uniform(0.0, 0.12) * synthesise_drift(samples, 0.6, random))
-    made: Array = np.exp(random.uniform(np.log(0.3), np.log(4.0))) * swell * wave / (2.4 * wave.std())
-    return made
+    x: Array = np.exp(random.uniform(np.log(0.3), np.log(4.0))) * swell * wave / (2.4 * wave.std())
+    return x
 
 
 def synthesise_beat_train(
     samples: int, shapes: list[Array], rate: float, jitter: float, mixed: bool, random: Random
 ) -> Array:
-    """Beats of the given `shapes`, each cut 0.24 s before its R peak, `rate` a minute; `mixed`: a shape by chance each.
+    """Return beats (samples,) mV of the given `shapes`, each cut 0.24 s before its R peak, `rate` per minute.
 
-    A beat that follows soon cuts the end of the one before short.
+    If `mixed`, every beat has a random shape; else all have the same. An early beat cuts off the end of the one before.
     """
-    made, at = np.zeros(samples), float(random.uniform(0, 60) / rate * FS)
-    before, one = round(0.24 * FS), shapes[random.integers(len(shapes))]
+    x, peak = np.zeros(samples), float(random.uniform(0, 60) / rate * FS)
+    before, chosen = round(0.24 * FS), shapes[random.integers(len(shapes))]
     lead = round(min(0.24, 0.3 * 60 / rate) * FS)
-    while at < samples + before:
+    while peak < samples + before:
         if mixed:
-            one = shapes[random.integers(len(shapes))]
+            chosen = shapes[random.integers(len(shapes))]
         step = 60 / rate * FS * np.exp(jitter * random.standard_normal())
-        shape = one[before - lead : before - lead + max(8, round(step) + lead)].copy()
+        shape = chosen[before - lead : before - lead + max(8, round(step) + lead)].copy()
         fade = min(len(shape) // 3, lead)
         shape[:fade] *= np.linspace(0, 1, fade)
         shape[-fade:] *= np.linspace(1, 0, fade)
-        first = round(at) - lead
+        first = round(peak) - lead
         start, stop = max(0, first), min(samples, first + len(shape))
         if stop > start:
-            made[start:stop] += np.exp(0.04 * random.standard_normal()) * shape[start - first : stop - first]
-        at += step
-    return made
+            x[start:stop] += np.exp(0.04 * random.standard_normal()) * shape[start - first : stop - first]
+        peak += step
+    return x
 
 
 def synthesise_atrial_flutter(samples: int, height: float, random: Random) -> Array:
-    """Saw-tooth waves of the atria, 240 to 340 a minute."""
+    """Return atrial flutter (samples,) mV: saw-tooth waves of `height` mV, 240 to 340 per minute."""
     phase = np.cumsum(np.full(samples, random.uniform(4.0, 5.7))) / FS
     rise = random.uniform(0.55, 0.85)
     part = phase % 1
-    made: Array = height * (np.where(part < rise, part / rise, (1 - part) / (1 - rise)) - 0.5)
-    return made
+    x: Array = height * (np.where(part < rise, part / rise, (1 - part) / (1 - rise)) - 0.5)
+    return x
 
 
 def synthesise_artefact(samples: int, random: Random) -> Array:
-    """Tremor, tooth-brushing, chest compressions: bursts of waves of 1.5 to 9 Hz, of power about 1 where they are."""
+    """Return tremor, tooth-brushing, chest compressions (samples,): bursts of 1.5 to 9 Hz, of power about 1 inside."""
     pace = np.exp(random.uniform(np.log(1.5), np.log(9))) * np.exp(0.08 * synthesise_drift(samples, 0.5, random))
     bursts = np.clip(1.5 * synthesise_drift(samples, random.uniform(0.1, 0.5), random), 0, None)
-    made: Array = bursts * _harmonic_wave(pace, random.uniform(0.1, 0.8), random)
-    return made
+    x: Array = bursts * _harmonic_wave(pace, random.uniform(0.1, 0.8), random)
+    return x
 
 
 def synthesise_motion(samples: int, random: Random) -> Array:
-    """Electrode motion of power 1: steps that decay and spikes by chance, or bumps almost as regular as feet."""
+    """Return electrode motion (samples,) of power 1: random decaying steps and spikes, or bumps as regular as steps."""
     if random.random() < 0.4:
         return _motion_bumps(samples, random)
-    made, time = np.zeros(samples), np.arange(400) / FS
-    for at in random.integers(0, samples, 1 + random.poisson(samples / FS * random.uniform(0.5, 3))).tolist():
+    x, time = np.zeros(samples), np.arange(400) / FS
+    for start in random.integers(0, samples, 1 + random.poisson(samples / FS * random.uniform(0.5, 3))).tolist():
         decay, rise = np.exp(random.uniform([-3.5, -4.8], [-0.2, -2.1]))
         pulse = (1 - np.exp(-time / rise)) * np.exp(-time / decay)
         if random.random() < 0.4:
             pulse = np.gradient(pulse) * random.uniform(3, 12)
-        made[at : at + 400] += random.standard_normal() * np.exp(random.normal(0, 0.6)) * pulse[: samples - at]
-    unit: Array = made / (np.sqrt((made**2).mean()) + 1e-12)
+        x[start : start + 400] += random.standard_normal() * np.exp(random.normal(0, 0.6)) * pulse[: samples - start]
+    unit: Array = x / (np.sqrt((x**2).mean()) + 1e-12)
     return unit
 
 
 def _motion_bumps(samples: int, random: Random) -> Array:
-    """A body that moves: pointed bumps of 0.1 to 0.5 s of any height, some of them double, on a line that sways."""
-    made, at = np.zeros(samples), 0.0
+    """Return body motion (samples,): pointed bumps of 0.1 to 0.5 s of any height, some double, on a swaying line."""
+    x, at = np.zeros(samples), 0.0
     pace, jitter = np.exp(random.uniform(np.log(0.35), np.log(1.5))), random.uniform(0.1, 0.6)
     width, point, sign = random.uniform(0.03, 0.15), random.uniform(0.7, 2), random.choice([-1, 1])
     while at < samples:
@@ -155,36 +155,36 @@ def _motion_bumps(samples: int, random: Random) -> Array:
         bump = sign * np.exp(random.normal(0, 0.5)) * np.exp(-((np.abs(place) / side) ** point))
         first = int(at) - 250
         start, stop = max(0, first), min(samples, first + len(place))
-        made[start:stop] += bump[start - first : stop - first]
+        x[start:stop] += bump[start - first : stop - first]
         at += pace * np.exp(jitter * random.standard_normal()) * FS * random.choice([1, 1, 1, 0.3])
-    made = made + random.uniform(0, 1.5) * made.std() * synthesise_drift(samples, random.uniform(0.05, 0.4), random)
-    made = made - made.mean()
-    unit: Array = made / (made.std() + 1e-12)
+    x = x + random.uniform(0, 1.5) * x.std() * synthesise_drift(samples, random.uniform(0.05, 0.4), random)
+    x = x - x.mean()
+    unit: Array = x / (x.std() + 1e-12)
     return unit
 
 
 def synthesise_flat_line(samples: int, random: Random) -> Array:
-    """No complexes: a line that wanders slowly, with little noise of the amplifier and of the mains."""
+    """Return asystole (samples,) mV: a slowly wandering line, with little noise of the amplifier and of the mains."""
     time = np.arange(samples) / FS
-    made = np.exp(random.uniform(np.log(0.001), np.log(0.02))) * random.standard_normal(samples)
-    made += random.choice([0.0, 0.01, 0.03]) * np.sin(2 * np.pi * random.choice([25.0, 50.0, 60.0]) * time)
-    made += (
+    x = np.exp(random.uniform(np.log(0.001), np.log(0.02))) * random.standard_normal(samples)
+    x += random.choice([0.0, 0.01, 0.03]) * np.sin(2 * np.pi * random.choice([25.0, 50.0, 60.0]) * time)
+    x += (
         random.choice([0.0, 0.01, 0.025])
         * synthesise_band_noise(samples, 0.5, random.uniform(3, 30), random)
         * random.random()
     )
     wander: Array = random.choice([0.0, 0.1, 0.4]) * synthesise_drift(samples, random.uniform(0.05, 0.3), random)
-    lying: Array = made + wander
-    return lying
+    line: Array = x + wander
+    return line
 
 
 def synthesise_pacer_spikes(samples: int, height: float, random: Random) -> Array:
-    """What a pacemaker leaves at 125 Hz: steep spikes that fade, 50 to 110 a minute, whatever the heart does."""
-    made, at = np.zeros(samples), float(random.uniform(0, FS))
+    """Return pacemaker spikes (samples,) mV at 125 Hz: steep and fading, 50 to 110 per minute."""
+    x, spike = np.zeros(samples), float(random.uniform(0, FS))
     tail = np.exp(-np.arange(12) / random.uniform(0.5, 4)) * np.where(np.arange(12) > 0, random.choice([1, -1]), 1)
     step = 60 / random.uniform(50, 110) * FS
-    while at < samples:
-        first = int(at)
-        made[first : first + 12] += height * tail[: samples - first]
-        at += step
-    return made
+    while spike < samples:
+        first = int(spike)
+        x[first : first + 12] += height * tail[: samples - first]
+        spike += step
+    return x

@@ -1,15 +1,15 @@
-"""Numbers that tell fibrillation, ventricular tachycardia, organised rhythm, noise and a flat line apart in a window.
+"""Features that separate fibrillation, ventricular tachycardia, organised rhythm, noise and a flat line in a window.
 
-Four seconds of one lead become spectrum, autocorrelation, and the distributions of voltage and slope: what is known of
-the waveform without finding a beat in it. Ideas are those of the literature: concentration about a dominant frequency
+Four seconds of one lead become spectrum, autocorrelation, and the distributions of voltage and slope, without finding a
+beat. The ideas are those of the literature: concentration about a dominant frequency
 and its harmonics (Barro et al. 1989), leakage of the VF filter (Kuo & Dillman 1978, as the first minimum of the
 autocorrelation), threshold crossing (Thakor et al. 1990, Arafat et al. 2011), counts and slopes (Jekova & Krasteva
 2004, Irusta & Ruiz 2009), kurtosis and share of time at the baseline (Li, Rajagopalan & Clifford 2014), complexity as
 turning points (Amann, Tratnig & Unterkofler 2005).
 
-All but three of them are relative to the window's own height: they do not change when the signal is made larger or
-turned upside down. Height counts only below 0.4 mV. Every window is worked on by itself: its numbers do not depend, to
-the last bit, on the other windows of a batch.
+All but three of them are relative to the window's own height: they do not change if the signal is scaled or inverted.
+Height counts only below 0.4 mV. The features of a window do not depend, to the last bit, on the other windows of a
+batch.
 """
 
 from dataclasses import dataclass
@@ -27,23 +27,23 @@ WINDOW = 4 * FS
 SEGMENTS = 10
 """Parts of a window, 0.4 s each, in which height and slope are compared."""
 LOWEST_MV, HIGHEST_MV = 0.02, 0.4
-"""Heights are told apart between these: a lead is rarely lower, and higher makes no difference."""
+"""Heights are clipped to these bounds: a lead is rarely lower, and a higher one is no different."""
 EDGE = FS // 5
-"""Samples at either end whose mean is the end of the line that is taken away."""
+"""Samples at each end whose mean is an end of the line that is subtracted."""
 BANDS = (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 9, 10, 12, 14, 17, 20, 25, 30)
 """Edges in hertz of the bands of the spectrum."""
 HALF_WINDOW = WINDOW // 2
 """Samples of a window at half the rate."""
 SHARP = 3
-"""Samples to either side of those that a sample is compared with to find what is sharp."""
+"""Distance in samples of the two neighbours that a sample is compared with, for sharpness."""
 LAGS = (3, 5, 6, 8, 9, 11, 13, 16, 18, 21, 25, 31, 39, 47, 62, 80, 100)
-"""Edges, in samples at half the rate, of the stretches of the autocorrelation whose highest value counts."""
+"""Edges, in samples at half the rate, of the parts of the autocorrelation whose highest value counts."""
 FIRST_LAG, LAST_LAG = 10, 80
-"""Repetition is looked for from 375 to 47 a minute."""
+"""Bounds of the period: 375 to 47 repetitions per minute."""
 NEAR_BEST = 0.85
 """The first peak of the autocorrelation that reaches this share of the highest is the period."""
 LEAST_REPETITION = 0.35
-"""With a lower peak there is no period."""
+"""A window with a lower peak does not repeat."""
 QUANTILES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 SLOPE_QUANTILES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 0.98)
 TINY = 1e-9
@@ -51,7 +51,7 @@ TINY = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowFeatures:
-    """What was measured of n windows: `numbers` (n, SIZE), `height` (n,) mV, `period` (n,) samples, 0 for none."""
+    """Features of n windows: `numbers` (n, FEATURE_COUNT), `height` (n,) mV, `period` (n,) samples, 0 for none."""
 
     numbers: Floats
     height: Floats
@@ -59,7 +59,20 @@ class WindowFeatures:
 
 
 def measure_windows(windows: Floats) -> WindowFeatures:
-    """Windows (n, WINDOW) in millivolts, all finite, to what the judge knows of them."""
+    """Measure windows.
+
+    Parameters
+    ----------
+    windows
+        (n, WINDOW) float32 mV at 125 Hz, all finite.
+
+    Returns
+    -------
+    WindowFeatures
+        The input of the waveform classifier, and height and period of each window. Differences from the literature: the
+        first minimum of the autocorrelation stands for the VF filter of Kuo & Dillman 1978, and counts and slopes enter
+        as whole distributions instead of thresholds.
+    """
     line = windows - _line_between_ends(windows)
     spectrum = np.fft.rfft(line.astype(np.float64), axis=1)
     passed = spectrum * _BAND_PASS_GAIN
@@ -87,14 +100,14 @@ def _quantile_index(share: float) -> int:
 
 
 def _line_between_ends(x: Floats) -> Floats:
-    """The straight line (n, WINDOW) between both ends of each window."""
+    """Return the straight line (n, WINDOW) between both ends of each window."""
     first, last = x[:, :EDGE].mean(axis=1, keepdims=True), x[:, -EDGE:].mean(axis=1, keepdims=True)
     line: Floats = first + (last - first) * _RAMP
     return line
 
 
 def _tapered_power(spectrum: NDArray[np.complex128]) -> Doubles:
-    """Power (n, HALF // 2 + 1) of the window under a Hann taper, which in the spectrum is a sum of neighbours."""
+    """Return the power (n, HALF_WINDOW // 2 + 1) under a Hann taper, which in the spectrum is a sum of neighbours."""
     tapered = 2 * spectrum[:, : HALF_WINDOW // 2 + 1] - spectrum[:, 1 : HALF_WINDOW // 2 + 2]
     tapered[:, 1:] -= spectrum[:, : HALF_WINDOW // 2]
     power: Doubles = tapered.real**2 + tapered.imag**2
@@ -102,7 +115,7 @@ def _tapered_power(spectrum: NDArray[np.complex128]) -> Doubles:
 
 
 def _height_features(spectrum: NDArray[np.complex128], line: Floats, ordered: Floats, height: Floats) -> Floats:
-    """Height itself, and how much lies below 1 Hz, above 30 Hz and in single steps."""
+    """Return the height, and the parts below 1 Hz, above 30 Hz and in single steps, (n, 5)."""
     power = spectrum.real**2 + spectrum.imag**2
     first, last = 4, _BINS[-1]
     inside = power[:, first:last].sum(axis=1) + TINY
@@ -115,7 +128,7 @@ def _height_features(spectrum: NDArray[np.complex128], line: Floats, ordered: Fl
 
 
 def _spectral_features(power: Doubles) -> list[Floats]:
-    """Shares of the bands, and what lies about the dominant frequency and its harmonics."""
+    """Return the shares of the bands, and of the dominant frequency and its harmonics, each (n, features)."""
     share = (power / (power.sum(axis=1, keepdims=True) + TINY)).astype(np.float32)
     bands = np.add.reduceat(share, _BINS[:-1], axis=1)
     cumulated = np.concatenate([np.zeros((len(share), 1), np.float32), np.cumsum(share, axis=1)], axis=1)
@@ -133,17 +146,17 @@ def _spectral_features(power: Doubles) -> list[Floats]:
 
 
 def _power_between_bins(cumulated: Floats, first: NDArray[np.int64], stop: NDArray[np.int64]) -> Floats:
-    """Sum (n,) of power from bin `first` up to before `stop`."""
+    """Return the sum (n,) of power from bin `first` (n,) to before `stop` (n,)."""
     last = cumulated.shape[1] - 1
     rows = np.arange(len(cumulated))
-    found: Floats = cumulated[rows, np.clip(stop, 0, last)] - cumulated[rows, np.clip(first, 0, last)]
-    return found
+    power: Floats = cumulated[rows, np.clip(stop, 0, last)] - cumulated[rows, np.clip(first, 0, last)]
+    return power
 
 
 def _repetition_features(power: Doubles) -> tuple[Floats, Floats]:
-    """How like itself a window is after some time, and its period (n,) in samples, 0 where it has none.
+    """Return the self-similarity at some lags (n, features), and the period (n,) in samples, 0 for none.
 
-    Every other sample is enough: there is nothing above 31 Hz. The taper keeps the end from meeting the start.
+    Every other sample is enough: there is no power above 31 Hz. The taper avoids a step from the end to the start.
     """
     alike = np.fft.irfft(power, HALF_WINDOW, axis=1)[:, : LAGS[-1] + 2].astype(np.float32)
     alike /= (alike[:, :1] + np.float32(TINY)) * _OVERLAP
@@ -167,7 +180,7 @@ def _repetition_features(power: Doubles) -> tuple[Floats, Floats]:
 
 
 def _voltage_features(y: Floats, ordered: Floats) -> list[Floats]:
-    """Distribution of the voltages, turned so that the longer tail is up, and how often levels are crossed."""
+    """Return the distribution of the voltages, the longer tail up, and the crossings of levels, each (n, features)."""
     middle = ordered[:, WINDOW // 2][:, None]
     centred = y - y.mean(axis=1, keepdims=True)
     squared = centred * centred
@@ -186,7 +199,7 @@ def _voltage_features(y: Floats, ordered: Floats) -> list[Floats]:
 
 
 def _slope_features(y: Floats, slope: Floats) -> list[Floats]:
-    """Distributions of the slope and of what is left at 8 Hz and above, where QRS complexes are; turning points."""
+    """Return the distributions of slope and of sharpness (8 Hz and above), and turning points, each (n, features)."""
     places = [_quantile_index(share) for share in SLOPE_QUANTILES]
     steep = np.sort(slope, axis=1)
     most = steep[:, _quantile_index(0.99)][:, None] + np.float32(TINY)
@@ -200,7 +213,7 @@ def _slope_features(y: Floats, slope: Floats) -> list[Floats]:
 
 
 def _segment_features(y: Floats, slope: Floats) -> list[Floats]:
-    """Height and steepness of the parts of a window, by size, and of its second half beside its first."""
+    """Return height and steepness of the parts, sorted, and of the second half relative to the first."""
     shape = (len(y), SEGMENTS, WINDOW // SEGMENTS)
     parts, slopes = y.reshape(shape), slope.reshape(shape)
     heights, steepest = parts.max(axis=2) - parts.min(axis=2), slopes.max(axis=2)
@@ -223,4 +236,4 @@ _TAPER = np.fft.rfft(np.hanning(HALF_WINDOW + 1)[:-1])
 _OVERLAP = np.fft.irfft(np.abs(_TAPER) ** 2, HALF_WINDOW)[: LAGS[-1] + 2].astype(np.float32)
 _OVERLAP /= _OVERLAP[0]
 FEATURE_COUNT = measure_windows(np.zeros((1, WINDOW), np.float32)).numbers.shape[1]
-"""Numbers of a window."""
+"""Features of a window."""

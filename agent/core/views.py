@@ -1,0 +1,138 @@
+"""What viewers see of the monitor, as frozen data: one bed in full, all beds in short, link, recording."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from agent.core.events import Event
+from agent.core.messages import Alarm, Beat, FloatArray, Ledger, Priority
+
+NO_SAMPLES = Ledger()
+
+
+@dataclass(frozen=True, slots=True)
+class RhythmSummary:
+    """Rates and variability of one bed after its last beat; None if too few beats are known.
+
+    `heart_rate` in beats a minute over the last RR intervals of all beats; `rmssd_ms`, `sdnn_ms` over intervals between
+    two consecutive N beats (NN); `counts` in the order of CLASSES.
+    """
+
+    heart_rate: float | None
+    rr_ms: float | None
+    rmssd_ms: float | None
+    sdnn_ms: float | None
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySummary:
+    """Delay of the last beats: `algorithmic_ms` (samples a decision waits for) and what we add, arrival to shown.
+
+    `link_ms`: from the sending of the deciding samples to their arrival, half of the last beats at most.
+    """
+
+    algorithmic_ms: float
+    added_p50_ms: float
+    added_p99_ms: float
+    link_ms: float = 0.0
+
+
+BedStatus = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BedView:
+    """What the dashboard shows of one bed.
+
+    `wave` (n,) float32 mV at 125 Hz, NaN where missing, its last value being sample `head - 1`; `beats` the latest
+    ones, oldest first, at least all inside `wave`; `behind_s` how long ago the device sent what was analysed last;
+    `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time); `suspended`: noise
+    or an arrest, no rate is shown; `rhythm_name` such as "AF" or "bigeminy", "" if none is alarmed; `last_alarms` the
+    latest ones, the newest first, also those that are over.
+    """
+
+    bed: str
+    lead: str
+    state: BedStatus
+    wave: FloatArray
+    head: int
+    beats: tuple[Beat, ...]
+    rhythm: RhythmSummary
+    gaps: int
+    missing: int
+    latency: LatencySummary | None
+    ledger: Ledger = NO_SAMPLES
+    behind_s: float = 0.0
+    alarms: tuple[Alarm, ...] = ()
+    silenced_until_s: float = 0.0
+    suspended: bool = False
+    rhythm_name: str = ""
+    last_alarms: tuple[Alarm, ...] = ()
+
+
+class BedSummary(NamedTuple):
+    """What the order and the counts of a ward need of one bed; there may be a thousand.
+
+    `urgency` as alarms are ranked, 0 without one; `priority` of the most urgent alarm to be shown; `audible`
+    of the most urgent one that is neither silenced nor acknowledged; `silenced`: its alarms are, at this moment.
+    """
+
+    bed: str
+    state: BedStatus = "ok"
+    urgency: int = 0
+    priority: Priority | None = None
+    audible: Priority | None = None
+    silenced: bool = False
+    behind_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """State of the link: `state` waiting (never connected), connected or lost; rejected frames are malformed ones.
+
+    `secured`: encrypted, both sides authenticated; `trouble`: why there is no connection, if that is known;
+    `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered.
+    """
+
+    endpoint: str
+    state: Literal["waiting", "connected", "lost"]
+    packets: int
+    rejected: int
+    secured: bool = False
+    trouble: str = ""
+    round_trip_ms: float | None = None
+    offset_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingView:
+    """Where the recording stands: its folder, bytes written in this session and bytes left on the disk.
+
+    `trouble`: why nothing is being written, or that the disk is almost full; empty if all is well. `standing`: the
+    event that announced it, if one did.
+    """
+
+    folder: str
+    written: int
+    free: int
+    trouble: str = ""
+    standing: Event | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WardSnapshot:
+    """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor.
+
+    `index`: all beds in the order of their arrival; `beds`: those on the screen, in full; `ledger` of all beds.
+    """
+
+    beds: tuple[BedView, ...]
+    events: tuple[Event, ...]
+    link: LinkView
+    device: str
+    weights: str
+    now_s: float
+    started_s: float
+    recording: RecordingView | None = None
+    index: tuple[BedSummary, ...] = ()
+    ledger: Ledger = NO_SAMPLES

@@ -1,0 +1,121 @@
+"""Alarms of a recording that goes on after a kill: each stays the one that it was, and none is left open.
+
+A monitor that continues a recording analyses its last minutes again. Since it does not know what came before them, its
+alarms may begin at another sample than those in the log, and an alarm is known by its onset. Here each alarm of the new
+analysis takes the onset of the logged one that it continues.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from agent.core.messages import Alarm, Result, Strip
+
+_AlarmKey = tuple[str, str, str, int]
+
+
+class ResumedAlarms:
+    """The logged alarms of the runs that beds are in; samples at 125 Hz of the run.
+
+    Parameters
+    ----------
+    logged
+        Alarms of these runs, as the log has them, those of each condition in order.
+    stopped_at
+        The sample of each bed at which its recording stopped.
+    """
+
+    def __init__(self, logged: Iterable[Alarm] = (), stopped_at: Mapping[str, int] | None = None) -> None:
+        self._stopped_at = dict(stopped_at or {})
+        self._free: dict[tuple[str, str, str], list[Alarm]] = {}
+        """Logged alarms that no alarm of the new analysis continues, by bed, run and condition."""
+        for alarm in logged:
+            self._free.setdefault(_identify_condition(alarm), []).append(alarm)
+        self._continued: dict[_AlarmKey, Alarm | None] = {}
+        """The logged alarm that one of the new analysis continues; None: it is not to be logged."""
+
+    def settle(self, replayed: Sequence[Alarm | Strip], reported_until: Mapping[str, int]) -> list[Result]:
+        """Return what changes in the log once its last minutes were analysed again, with the strips of its alarms.
+
+        Logged alarms that go on stay open, those that are over end, and those that the new analysis does not find end
+        where the recording stopped. An alarm that is not in the log is new if it goes on, or was announced after sample
+        `reported_until` of its bed, up to which the monitor before has reported all.
+        """
+        latest = {_identify_alarm(item): item for item in replayed if isinstance(item, Alarm)}
+        # An alarm that goes on continues the log; of those that are over, the latest knows best when that was.
+        for alarm in sorted(latest.values(), key=lambda alarm: (alarm.ended is not None, -alarm.onset)):
+            self._match(alarm)
+            if alarm.ended is not None and alarm.announced <= reported_until.get(alarm.bed, 0):
+                self._continued.setdefault(_identify_alarm(alarm), None)  # unless it continues a logged one
+        changed = [alarm for alarm in latest.values() if self._changes_log(alarm)]
+        results = self.rename([*changed, *(item for item in replayed if isinstance(item, Strip))])
+        return [*results, *self._end_lost_alarms()]
+
+    def rename(self, results: Sequence[Result]) -> list[Result]:
+        """Return the results with each alarm under the onset that the log has of it, without those not to be logged."""
+        if not self._stopped_at:
+            return list(results)
+        renamed = (self._rename(item) if isinstance(item, Alarm | Strip) else item for item in results)
+        return [item for item in renamed if item is not None]
+
+    def rename_shown(self, alarms: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
+        """Return the alarms of a bed as a person is to see them, under the onsets that the log has."""
+        if not self._stopped_at:
+            return alarms
+        return tuple(_continue_alarm(alarm, self._continued.get(_identify_alarm(alarm))) for alarm in alarms)
+
+    def _rename(self, item: Alarm | Strip) -> Alarm | Strip | None:
+        alarm = item if isinstance(item, Alarm) else item.alarm
+        key = _identify_alarm(alarm)
+        if key not in self._continued:
+            self._match(alarm)
+        logged = self._continued.get(key)
+        if logged is None:
+            return None if key in self._continued else item
+        renamed = _continue_alarm(alarm, logged)
+        return renamed if isinstance(item, Alarm) else replace(item, alarm=renamed)
+
+    def _match(self, alarm: Alarm) -> None:
+        """Note which logged alarm continues in one of the new analysis: the latest of its condition that it meets."""
+        free = self._free.get(_identify_condition(alarm), [])
+        for logged in reversed(free):
+            if self._overlap(alarm, logged):
+                self._continued[_identify_alarm(alarm)] = logged
+                free.remove(logged)
+                return
+
+    def _overlap(self, alarm: Alarm, logged: Alarm) -> bool:
+        if alarm.ended is not None and alarm.ended <= logged.onset:
+            return False
+        is_lost = logged.ended == self._stopped_at.get(alarm.bed)  # its end is not known: it may go on right there
+        return logged.ended is None or alarm.onset < logged.ended or (is_lost and alarm.onset == logged.ended)
+
+    def _changes_log(self, alarm: Alarm) -> bool:
+        """Return whether the log has an alarm of the new analysis in another state, or not at all."""
+        logged = self._continued.get(_identify_alarm(alarm))
+        return logged is None or (logged.ended is None) != (alarm.ended is None)
+
+    def _end_lost_alarms(self) -> list[Alarm]:
+        """End the open logged alarms that the new analysis has not found; they may still be found to go on."""
+        ended = []
+        for alarms in self._free.values():
+            for place, alarm in enumerate(alarms):
+                if alarm.ended is None:
+                    alarms[place] = replace(alarm, ended=max(alarm.announced, self._stopped_at.get(alarm.bed, 0)))
+                    ended.append(alarms[place])
+        return ended
+
+
+def _identify_alarm(alarm: Alarm) -> _AlarmKey:
+    return alarm.bed, alarm.run, alarm.condition, alarm.onset
+
+
+def _identify_condition(alarm: Alarm) -> tuple[str, str, str]:
+    return alarm.bed, alarm.run, alarm.condition
+
+
+def _continue_alarm(alarm: Alarm, logged: Alarm | None) -> Alarm:
+    """Return the state of an alarm with onset and announcement of the logged one that it continues."""
+    if logged is None:
+        return alarm
+    ended = None if alarm.ended is None else max(alarm.ended, logged.announced)
+    return replace(alarm, onset=logged.onset, announced=logged.announced, announced_s=logged.announced_s, ended=ended)

@@ -1,0 +1,1 @@
+"""Fuzzing of everything that takes bytes from outside: `python -m benchmarks.fuzz`."""

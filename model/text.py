@@ -1,0 +1,30 @@
+"""Text for people: what is safe to show in a terminal, and times as a clock shows them."""
+
+
+def make_printable(text: str, longest: int | None = None, ascii_only: bool = False) -> str:
+    """Return the first `longest` characters of a text from outside, each unprintable one as a question mark.
+
+    A control character could move the cursor or set the colours of a terminal. With `ascii_only` whatever is not ASCII
+    becomes a question mark as well.
+    """
+    text = text[:longest]
+    if ascii_only and not text.isascii():
+        text = text.encode("ascii", "replace").decode()
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
+def format_clock(seconds: float, decimals: int = 0, hour_digits: int = 1) -> str:
+    """Return a time of zero or more seconds as h:mm:ss, rounded to `decimals` digits of a second.
+
+    With two `hour_digits` as hh:mm:ss, with none as m:ss, however many minutes there are.
+
+    Examples
+    --------
+    >>> format_clock(3725.06, decimals=1), format_clock(3725, hour_digits=2), format_clock(3725, hour_digits=0)
+    ('1:02:05.1', '01:02:05', '62:05')
+    """
+    whole, point, fraction = f"{seconds:.{decimals}f}".partition(".")
+    minutes, rest = divmod(int(whole), 60)
+    if not hour_digits:
+        return f"{minutes}:{rest:02}{point}{fraction}"
+    return f"{minutes // 60:0{hour_digits}}:{minutes % 60:02}:{rest:02}{point}{fraction}"

@@ -1,0 +1,190 @@
+"""Benchmarks in short: each starts, and what it runs in other processes calls functions that exist."""
+
+import ast
+import importlib
+import pkgutil
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import benchmarks
+from benchmarks import (
+    beds,
+    dashboard,
+    detection,
+    export,
+    figures,
+    monitor,
+    pacing,
+    report,
+    seeds,
+    stages,
+    tables,
+    training,
+    ward,
+)
+
+COMMANDS = (
+    *("beds", "cable", "dashboard", "detection", "export", "fuzz", "monitor", "pacing", "peers", "report", "seeds"),
+    *("soak", "tables", "training", "ward"),
+)
+PROGRAMS = {
+    "training.COLD_BUILD": training.COLD_BUILD,
+    "report.OURS": report.OURS,
+    "report.PEER": report.PEER,
+    "pacing.SUBSCRIBER": pacing.SUBSCRIBER,
+    "monitor.PEER": monitor.PEER,
+}
+"""Code in strings, which no type checker reads."""
+
+
+def test_every_module_has_its_test() -> None:
+    """A new benchmark is a command here, or a part of others."""
+    parts = {"figures", "processes", "proxy", "stages"}
+    assert {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} == set(COMMANDS) | parts
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each benchmark imports, and explains its options."""
+    module = importlib.import_module(f"benchmarks.{name}.command" if name == "fuzz" else f"benchmarks.{name}")
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    assert "usage: " in capsys.readouterr().out
+
+
+def test_fuzz_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m benchmarks.fuzz` runs the package."""
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("benchmarks.fuzz", run_name="__main__")
+    assert ended.value.code == 0
+    assert "--targets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_in_strings_use_names_that_exist(name: str) -> None:
+    """Code in a string parses, its imports succeed, and so do its calls of functions of ours."""
+    tree = ast.parse(PROGRAMS[name])
+    names: dict[str, object] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(compile(ast.Module([node], []), name, "exec"), names)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+            assert hasattr(names[node.value.id], node.attr), ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    ("stage", "owner", "names"), stages.STAGES, ids=[f"{stage}-{names[0]}" for stage, _, names in stages.STAGES]
+)
+def test_stages_exist(stage: str, owner: object, names: tuple[str, ...]) -> None:
+    """Each stage that is measured is a function that the pipeline has."""
+    assert [name for name in names if not callable(getattr(owner, name, None))] == [], stage
+
+
+def test_stages_are_those_of_the_table() -> None:
+    """The cost by stage leaves none out that is measured."""
+    measured = {stage for stage, _, _ in stages.STAGES}
+    assert {stage for group in beds.GROUPS.values() for stage in group} == measured
+    assert set(tables.STAGES) == set(beds.GROUPS)
+
+
+@pytest.mark.slow
+def test_ward(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cost of a ward is measured for each number of beds, and written with its description."""
+    monkeypatch.setattr(ward, "BED_S", 40)
+    monkeypatch.setattr(ward, "peer", lambda: 1.0)
+    monkeypatch.setattr(sys, "argv", ["ward", "--beds", "1,2", "--json", str(tmp_path / "ward.json")])
+    ward.main()
+    results = figures.read_figures("ward", tmp_path)["results"]
+    assert [(run["beds"], run["packet_ms"]) for run in results["beds"]] == [(1, 2000), (2, 40), (2, 200)]
+    assert all(0 < run["detection_s"] < run["everything_s"] == run["of_xqrs"] for run in results["beds"])
+
+
+def test_packets_hold_the_signal() -> None:
+    """Packets of a ward hold each sample of each bed once, in microvolts."""
+    x = (np.arange(100).reshape(2, 50) / 1000).astype(np.float32)
+    chunks = [chunk for packet in ward.packets(x, 40) for chunk in packet if chunk.bed == "1"]
+    assert [chunk.first for chunk in chunks] == list(range(0, 50, 5))
+    assert np.concatenate([chunk.counts[:, 0] for chunk in chunks]).tolist() == list(range(50, 100))
+
+
+def test_seeds() -> None:
+    """Runs of one recipe are a row, with the mean and the spread of their seeds."""
+    runs = [
+        {
+            "training": {"fold": None, "protocol": "random", "recipe": "best", "seed": seed},
+            "test": {
+                **dict.fromkeys(("accuracy", "macro_f1", "balanced_accuracy"), 0.9 + seed / 100),
+                **{name: dict.fromkeys("NSVFQ", 0.5) for name in ("recall", "precision", "f1")},
+                "calibration": {"ece": 0.01},
+            },
+        }
+        for seed in (0, 2)
+    ]
+    assert "| random | best | 0, 2 | 91.00 ± 1.41 |" in seeds.table(runs)
+
+
+def test_dashboard_frames() -> None:
+    """A whole frame of a real ward is drawn and measured."""
+    cost = dashboard.frames_of(1, (80, 24), 4)
+    assert cost["kb"] > 0
+    assert 0 < cost["median_ms"] <= cost["longest_ms"]
+
+
+def test_dashboard_peer_shows_the_same() -> None:
+    """Ours and the peer's drawing of a snapshot name the bed."""
+    shown = dashboard.snapshot(dashboard.load(), 5000, 2)
+    for draw in (dashboard.ours, dashboard.peer):
+        with open("/dev/null", "w", encoding="utf-8") as target:  # noqa: PTH123  # a stream, whatever the system
+            assert dashboard.measure(draw(target, (80, 24)), [shown] * 12)["median_ms"] > 0
+
+
+def test_detection_scores() -> None:
+    """The detector's figures of a record are those of its beats."""
+    row, errors, delays = detection.score("100", detection.detect(detection.load("100")))
+    assert row["found"] > 1800
+    assert len(errors) == row["found"]
+    assert len(delays) > 0
+
+
+def test_export_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Times and figures are shown in columns."""
+    row = {"bytes": 1000, "us_per_beat_batch_1": 2.0, "accuracy": 0.9, "macro_f1": 0.8, "balanced_accuracy": 0.7}
+    export.show({"PyTorch": row | {"recall": dict.fromkeys("NSVFQ", 0.5)}})
+    assert "µs, batch 1" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_stages_are_measured_in_a_monitor() -> None:
+    """A monitor with clocks in its stages runs to its end and says what each stage took."""
+    spent = monitor.stages(monitor.Lengths(real_time_s=0.0, one_bed_s=30.0, ward_s=4.0, times=1))
+    measured = {stage for stage, _, _ in stages.STAGES} - {"wait"}
+    assert set(spent) <= {f"{name}_{stage}_us" for name in ("one_bed", "ward") for stage in measured}
+    assert {f"one_bed_{stage}_us" for stage in measured} <= set(spent)
+    assert spent["one_bed_net_us"] > 0
+
+
+@pytest.mark.slow
+def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report of a short recording is written and measured beside wfdb-python's reading of it."""
+    path = tmp_path / "report.json"
+    monkeypatch.setattr(sys, "argv", ["report", "--hours", "0.1", "--alarms", "3", "--json", str(path)])
+    report.main()
+    results = figures.read_figures("report", tmp_path)["results"]
+    assert results["report_cpu_s"] > 0
+    assert results["pdf_mb"] > 0
+
+
+@pytest.mark.slow
+def test_pacing() -> None:
+    """A simulator's packets are timed, and every one is counted."""
+    assert pacing.codec(100)["decode_us"] > 0
+    assert pacing.real_time(1, 1.0)["beds"] == 1
+    assert pacing.full_speed(1, 100)["packets"] >= 100

@@ -1,0 +1,193 @@
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.alarmed import run_start
+
+from agent.analysis.qrs_detector import QrsDetector, RPeak
+from agent.core.messages import FloatArray
+from model.records.resample import FS, Resampler
+from model.records.wfdb_records import default_lead, open_record, read_record_samples, read_reference
+from model.scoring.ec57 import match_record_beats
+
+ROW = np.zeros(1, np.intp)
+
+
+@cache
+def ecg(name: str, seconds: int = 60, start: int = 0) -> FloatArray:
+    """Default lead of a record at 125 Hz, as the agent gets it: (n,) mV."""
+    record = open_record(name)
+    lead = default_lead(tuple(signal.name for signal in record.signals))
+    first, stop = (int(second * record.fs) for second in (start, start + seconds))
+    resampler = Resampler(record.fs, 1)
+    samples = read_record_samples(record, first, stop)[:, [lead]]
+    signal = np.concatenate([resampler.push(samples), resampler.flush()])[:, 0]
+    result = np.round(signal, 3).astype(np.float32)
+    result.setflags(write=False)
+    return result
+
+
+def detect(x: FloatArray, cuts: list[int] | None = None, first: int = 0) -> list[RPeak]:
+    """All beats of one bed whose signal comes in chunks cut at `cuts`."""
+    detector = QrsDetector()
+    detector.start(0, run_start(first))
+    beats = [beat for chunk in np.split(x, cuts or []) for beat in detector.push(ROW, chunk[None])]
+    return beats + detector.flush(0)
+
+
+def samples(beats: list[RPeak]) -> NDArray[np.int64]:
+    return np.array([beat.sample for beat in beats], np.int64)
+
+
+def noise(seconds: float, size: float) -> FloatArray:
+    return (size * np.random.default_rng(7).standard_normal(int(seconds * FS))).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["106", "203", "207"])
+@pytest.mark.parametrize("step", [1, 5, 30, "irregular"])
+def test_chunks_do_not_matter(name: str, step: int | str) -> None:
+    """Beats and the samples that decided them are the same however the stream is cut."""
+    x = ecg(name)
+    irregular = np.cumsum(np.random.default_rng(3).integers(0, 90, 300)).tolist()
+    cuts = irregular if isinstance(step, str) else list(range(step, len(x), step))
+    assert detect(x, cuts) == detect(x)
+
+
+def test_rows_do_not_matter() -> None:
+    """A bed's beats do not depend on the beds that are pushed along with it, nor on their order."""
+    names = ["100", "106", "203", "119"]
+    detector, beats = QrsDetector(4), list[RPeak]()
+    rng = np.random.default_rng(5)
+    done = np.zeros(4, int)
+    while (done < 7500).any():
+        rows = rng.permutation(4)[: rng.integers(1, 5)]
+        n = int(rng.integers(1, 60))
+        rows = rows[done[rows] + n <= 7500] if (done + n <= 7500).any() else np.flatnonzero(done < 7500)[:1]
+        n = n if len(rows) > 1 or done[rows].sum() + n <= 7500 else 7500 - int(done[rows[0]])
+        if len(rows):
+            x = np.stack([ecg(names[row])[done[row] : done[row] + n] for row in rows])
+            beats += detector.push(rows, x)
+            done[rows] += n
+    for row, name in enumerate(names):
+        mine = [replace(beat, row=0) for beat in beats + detector.flush(row) if beat.row == row]
+        assert mine == detect(ecg(name))
+
+
+def test_beats_come_in_order_and_causal() -> None:
+    """R peaks of a bed strictly increase, and each is decided after it and within the samples seen so far."""
+    detector, last, seen = QrsDetector(), -1, 0
+    for chunk in np.split(ecg("203"), range(25, 7500, 25)):
+        seen += len(chunk)
+        for beat in detector.push(ROW, chunk[None]):
+            assert last < beat.sample < beat.decided < seen
+            last = beat.sample
+
+
+def test_reset_equals_new() -> None:
+    """After a reset nothing of the past is left."""
+    detector = QrsDetector(2)
+    detector.push(np.array([0, 1]), np.stack([ecg("203")[:3000] * 5, ecg("100")[:3000]]))
+    detector.start(0, run_start(1000))
+    beats = detector.push(ROW, ecg("106")[None]) + detector.flush(0)
+    assert beats == detect(ecg("106"), first=1000)
+
+
+def test_grow_keeps_state() -> None:
+    """Beds that exist do not notice that others are added."""
+    detector, x = QrsDetector(1), ecg("106")
+    beats = detector.push(ROW, x[None, :3001])
+    detector.grow(3)
+    assert beats + detector.push(ROW, x[None, 3001:]) + detector.flush(0) == detect(x)
+    added = detector.push(np.array([2]), x[None]) + detector.flush(2)
+    assert samples(added).tolist() == samples(detect(x)).tolist()
+
+
+def test_inputs_are_not_mutated() -> None:
+    """Neither the samples nor the rows that are pushed are written to."""
+    x, rows = ecg("100")[None].copy(), np.array([0])
+    x.setflags(write=False)
+    rows.setflags(write=False)
+    assert QrsDetector().push(rows, x)
+
+
+def test_empty_chunk() -> None:
+    """No rows or no samples give no beats and change nothing."""
+    detector, x = QrsDetector(), ecg("100")
+    assert detector.push(ROW, np.empty((1, 0), np.float32)) == []
+    assert detector.push(ROW[:0], np.empty((0, 9), np.float32)) == []
+    assert detector.push(ROW, x[None]) + detector.flush(0) == detect(x)
+
+
+@pytest.mark.parametrize("level", [0.0, -4.7, 100.0])
+def test_flat_line_has_no_beats(level: float) -> None:
+    """A constant signal at any level has no beats, from its first sample on."""
+    assert detect(np.full(4000, level, np.float32)) == []
+
+
+def test_baseline_does_not_matter() -> None:
+    """A stream that starts far from zero has the same beats, and none at its first sample."""
+    x = (np.round(ecg("100") * 1024) / 1024).astype(np.float32)  # exact in float32 at both baselines
+    assert detect(x + np.float32(64)) == detect(x)
+
+
+@pytest.mark.parametrize("gain", [0.1, -1.0, -0.3, 4.0, 20.0])
+@pytest.mark.parametrize("name", ["100", "119"])
+def test_gain_and_polarity_hardly_matter(name: str, gain: float) -> None:
+    """A smaller, larger or inverted signal has the same beats within 60 ms."""
+    expected, found = samples(detect(ecg(name))), samples(detect(ecg(name) * np.float32(gain)))
+    assert len(found) == len(expected)
+    assert np.abs(found - expected).max() <= 0.06 * FS
+
+
+@pytest.mark.parametrize("name", ["100", "106", "119", "208", "222"])
+def test_first_beats_come_soon(name: str) -> None:
+    """Three seconds after a start several beats are known, the first of them from its first 1.5 s."""
+    beats = QrsDetector().push(ROW, ecg(name)[None, : 3 * FS])
+    assert len(beats) >= 2
+    assert beats[0].sample < 1.5 * FS
+
+
+@pytest.mark.parametrize(
+    "burst",
+    [np.zeros(30 * FS), noise(10, 3.0), np.tile(np.repeat([5.0, -5.0], 20), 30), np.full(500, 9.0)],
+    ids=["flat", "noise", "square", "saturated"],
+)
+def test_recovers(burst: FloatArray) -> None:
+    """Five seconds after a flat line, noise or saturation all beats are found again."""
+    x = ecg("100")
+    found = samples(detect(np.concatenate([x[:3750], burst.astype(np.float32), x[3750:]]))) - len(burst)
+    expected = samples(detect(x))
+    late = 3750 + 5 * FS
+    assert found[found > late].tolist() == expected[expected > late].tolist()
+
+
+@pytest.mark.parametrize("gain", [0.1, 10.0])
+def test_follows_a_change_of_gain(gain: float) -> None:
+    """Ten seconds after the amplitude fell to a tenth, or rose tenfold, all beats are found again."""
+    x = ecg("119").copy()
+    expected = samples(detect(x))
+    x[3750:] *= np.float32(gain)
+    found, late = samples(detect(x)), 3750 + 10 * FS
+    assert found[found > late].tolist() == expected[expected > late].tolist()
+
+
+def test_flush_decides_the_last_beat() -> None:
+    """A beat right at the end of a run is found by `flush`, decided by the last sample."""
+    x = ecg("100")
+    last = samples(detect(x))[20]
+    beats = detect(x[: last + 8])
+    assert (beats[-1].sample, beats[-1].decided) == (last, last + 7)
+
+
+@pytest.mark.parametrize(("name", "floor"), [("100", 0.999), ("119", 0.999), ("208", 0.985), ("222", 0.98)])
+def test_quality_on_real_records(name: str, floor: float) -> None:
+    """Ten minutes of real records are found with at least this sensitivity and positive predictivity."""
+    notes = read_reference(open_record(name))
+    found = np.rint(samples(detect(ecg(name, 600))) * 360 / FS).astype(np.int64)
+    inside = notes.samples < 600 * 360
+    notes = type(notes)(notes.samples[inside], tuple(np.array(notes.symbols)[inside]), ())
+    result = match_record_beats(notes, 360, found)
+    assert result.sensitivity >= floor
+    assert result.positive_predictivity >= floor
