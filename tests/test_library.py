@@ -1,5 +1,6 @@
 import ast
 import doctest
+import os
 import pickle
 import subprocess
 import sys
@@ -36,8 +37,9 @@ from agent.core.events import GapClosed, LeadStateChanged, RunEnded, RunStarted
 from agent.evaluation.record_analysis import PipelineOutput, analyse_records
 from agent.library.live_monitor import Item
 from model.errors import CheckpointError, ConfigError
+from model.nets.checkpoint import find_checkpoint
 from model.records.resample import FS
-from model.records.wfdb_records import Record, default_lead, open_record, read_record_samples, read_reference
+from model.records.wfdb_records import DATABASE, Record, default_lead, open_record, read_record_samples, read_reference
 
 ROOT = Path(__file__).parents[1]
 Array = NDArray[np.float64]
@@ -407,6 +409,17 @@ def test_settings_change_results(ecg: Array, tmp_path: Path) -> None:
         assert "extreme tachycardia" in {alarm.condition for alarm in result.alarms}
 
 
+def test_weights_are_loaded_once(tmp_path: Path, settings: Config) -> None:
+    """Monitors share their net, until its file changes."""
+    weights = tmp_path / "own.safetensors"
+    weights.write_bytes(find_checkpoint(settings.monitor.weights).read_bytes())
+    config = replace(settings, monitor=replace(settings.monitor, weights=str(weights)))
+    nets = [Monitor(250, "mV", config)._pipeline._classify for _ in range(2)]
+    assert nets[0] is nets[1]
+    os.utime(weights, ns=(1, 1))
+    assert Monitor(250, "mV", config)._pipeline._classify is not nets[0]
+
+
 class TestScore:
     def test_results_against_a_reference(self, whole: SignalAnalysis) -> None:
         """Results, their beats, arrays and wfdb's annotations all score alike."""
@@ -425,6 +438,8 @@ class TestScore:
         for other in scores[1:]:
             assert (other.qrs, other.veb, other.sveb) == (scores[0].qrs, scores[0].veb, scores[0].sveb)
         assert score(reference, whole.r_peaks, 360, start_s=0, end_s=SECONDS).qrs == scores[0].qrs
+        annotations = wfdb.rdann(str(DATABASE / "mitdb" / "208"), "atr")
+        assert score(annotations, whole, 360, start_s=0, end_s=SECONDS).veb == scores[0].veb
 
     def test_without_beats(self, whole: SignalAnalysis) -> None:
         """Results without a beat are scored, not refused."""

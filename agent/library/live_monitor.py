@@ -117,9 +117,8 @@ class Monitor:
         self._pushed += len(values)
         # What no converter can send would run over in the filter.
         values = np.clip(values, -self._limit, self._limit)
-        if self._offset is None and len(valid := values[~np.isnan(values)]):
-            largest = LARGEST_OFFSET_MV * COUNTS_PER_MV / self._lead.gain
-            self._offset = float(valid[0]) if abs(valid[0]) > largest else 0.0
+        if self._offset is None:
+            self._offset = self._choose_offset(values)
         return self._analyse(self._resampler.push((values - (self._offset or 0.0))[:, None]))
 
     def flush(self) -> list[Item]:
@@ -130,6 +129,14 @@ class Monitor:
         self._resampler = None
         ended = self._pipeline.push([End(self._bed, RUN, self._next, float(FS))])
         return items + self._convert([*ended, *self._pipeline.finish()])
+
+    def _choose_offset(self, values: NDArray[np.float64]) -> float | None:
+        """Return what is taken off (n,) samples before they are resampled, None as long as all of them are NaN."""
+        valid = values[~np.isnan(values)]
+        if not len(valid):
+            return None
+        largest = LARGEST_OFFSET_MV * COUNTS_PER_MV / self._lead.gain
+        return float(valid[0]) if abs(valid[0]) > largest else 0.0
 
     def _analyse(self, samples: NDArray[np.float64]) -> list[Item]:
         """Analyse samples (n, 1) at 125 Hz, in the unit of the monitor."""
