@@ -71,6 +71,27 @@ def test_packets_do_not_matter(ward: Callable[[], Pipeline]) -> None:
         assert again[1] == strips, sizes
 
 
+def in_pieces(messages: Iterable[Message], size: int) -> list[Message]:
+    """The same stream, its gaps in pieces of `size` samples."""
+    out: list[Message] = []
+    for message in messages:
+        if isinstance(message, Gap):
+            firsts = range(message.first, message.first + message.count, size)
+            stop = message.first + message.count
+            out += [replace(message, first=first, count=min(size, stop - first)) for first in firsts]
+        else:
+            out.append(message)
+    return out
+
+
+@pytest.mark.slow
+def test_a_gap_in_pieces_leaves_the_same_strips(ward: Callable[[], Pipeline]) -> None:
+    """A strip that reaches into a gap is as long, and NaN there, whether the gap comes whole or in pieces."""
+    whole = told(ward(), stream([250]))[1]
+    assert any(np.isnan(np.frombuffer(wave, np.float32)[-100:]).all() for *_, wave in whole), "no strip ends in a gap"
+    assert told(ward(), in_pieces(stream([250]), 37))[1] == whole
+
+
 @pytest.mark.slow
 def test_other_beds_do_not_matter(ward: Callable[[], Pipeline]) -> None:
     """Among many beds, whose beats are told together, a bed has the alarms that it has alone."""

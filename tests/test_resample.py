@@ -53,6 +53,21 @@ def test_chunks_do_not_matter(fs: float, sizes: list[int]) -> None:
     assert np.array_equal(stream(signal, fs, sizes), stream(signal, fs, [2_000]))
 
 
+@pytest.mark.parametrize("fs", [20, 40, 75, 80, 120, *RATES])
+@pytest.mark.parametrize("sizes", [[1], [30], [3, 0, 1_000, 1, 17]], ids=["1", "30", "irregular"])
+def test_missing_samples_reach_equally_far(fs: float, sizes: list[int]) -> None:
+    """A NaN spreads over the outputs whose filter reaches it, whatever the cuts, and at most one sample farther."""
+    signal = noise(1_200, 1)
+    missing = np.random.default_rng(2).integers(0, len(signal), 9)
+    signal[missing] = np.nan
+    outputs = stream(signal, fs, sizes)
+    assert np.array_equal(outputs, stream(signal, fs, [1_200]), equal_nan=True)
+    reach_s = resampling_delay_s(fs)
+    away_s = np.abs(np.arange(len(outputs))[:, None] / FS - missing / fs).min(axis=1)
+    assert np.isnan(outputs[away_s < reach_s - 1e-9]).all()
+    assert not np.isnan(outputs[away_s > reach_s + 1 / fs + 1e-9]).any()
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from(RATES), st.integers(0, 600), st.lists(st.integers(0, 90), min_size=1).filter(any))
 def test_any_chunks_from_any_start(fs: float, start: int, sizes: list[int]) -> None:

@@ -66,11 +66,21 @@ class TechnicalRule:
 
     def gap(self, first: int, count: int, at_s: float, valueless: bool) -> None:
         """Take missing samples, a whole gap or a piece of one: too many, or too often, raise an alarm."""
-        if valueless:
-            self._without_value(first, first + count, at_s)
+        end = first + count
+        lead_off_known = self._lead_off_known(first) if valueless else NO_EXPIRY
+        gaps_known, text = self._count_gap(first, end)
+        # The earlier one first, as if the gap had come sample by sample.
+        if gaps_known < lead_off_known:
+            self._raise_gaps(gaps_known, end, at_s, text)
+        if lead_off_known <= end:
+            self._raise_lead_off(lead_off_known, at_s)
+        if lead_off_known <= gaps_known <= end:
+            self._raise_gaps(gaps_known, end, at_s, text)
+
+    def _count_gap(self, first: int, end: int) -> tuple[int, str]:
+        """Add a gap, or a piece of it, to those of the window. Return when there were too many of them, and why."""
         config, gaps = self._config, self._gaps
         window, most = round(config.gaps_window_s * FS), round(config.gaps_s * FS)
-        end = first + count
         if gaps and gaps[-1][1] == first:
             gaps[-1][1] = end
         else:
@@ -79,25 +89,27 @@ class TechnicalRule:
             gaps.popleft()
         missing = sum(to - since for since, to in gaps)
         if len(gaps) >= config.gaps_count:
-            known, words = gaps[-1][0], f"{len(gaps)} gaps in {config.gaps_window_s:g} s"
-        elif missing >= most:
-            known, words = end - missing + most, f"signal missing for {config.gaps_s:g} s"
-        else:
-            return
-        self._manager.advance_to(known, at_s)
-        self._manager.raise_or_extend("gaps", gaps[0][0], end + window, None if "gaps" in self._manager.open else words)
+            return gaps[-1][0], f"{len(gaps)} gaps in {config.gaps_window_s:g} s"
+        if missing >= most:
+            return end - missing + most, f"signal missing for {config.gaps_s:g} s"
+        return NO_EXPIRY, ""
 
-    def _without_value(self, first: int, end: int, at_s: float) -> None:
-        """Call the lead off once a gap as long would be alarmed: some devices send no value when an electrode is
-        off."""
+    def _raise_gaps(self, known: int, end: int, at_s: float, text: str) -> None:
+        until = end + round(self._config.gaps_window_s * FS)
+        self._manager.advance_to(known, at_s)
+        self._manager.raise_or_extend("gaps", self._gaps[0][0], until, None if "gaps" in self._manager.open else text)
+
+    def _lead_off_known(self, first: int) -> int:
+        """Return the sample at which a lead without a value counts as off: once a gap as long would be alarmed. Some
+        devices send no value when an electrode is off."""
         if self._valueless is None:
             self._valueless = first
-        known = self._valueless + round(self._config.gaps_s * FS)
-        if end >= known:
-            self._manager.advance_to(max(first, known), at_s)
-            self._manager.raise_or_extend(
-                "lead off", self._valueless, NO_EXPIRY, f"no value for {self._config.gaps_s:g} s"
-            )
+        return max(first, self._valueless + round(self._config.gaps_s * FS))
+
+    def _raise_lead_off(self, known: int, at_s: float) -> None:
+        onset = self._valueless if self._valueless is not None else known
+        self._manager.advance_to(known, at_s)
+        self._manager.raise_or_extend("lead off", onset, NO_EXPIRY, f"no value for {self._config.gaps_s:g} s")
 
     def tick(self, tick: AlarmTick) -> bool:
         """Count noise. Return True when the analysis becomes suspended."""

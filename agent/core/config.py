@@ -216,13 +216,13 @@ class Config:
 SettingValues = dict[str, dict[str, Any]]
 
 
-def load_config(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
+def load_config(path: Path | str | None = None, environment: Mapping[str, str] = os.environ) -> Config:
     """Settings in force: defaults, then the file (`path`, else ECG_AGENT_CONFIG), then the environment.
 
     Raises ConfigError naming the file or variable, the key, and the valid keys.
     """
     values = _read_config_file(default_config_path())
-    own = path or (Path(environment["ECG_AGENT_CONFIG"]) if environment.get("ECG_AGENT_CONFIG") else None)
+    own = Path(named) if (named := path or environment.get("ECG_AGENT_CONFIG")) else None
     if own is not None:
         _merge_settings(values, _read_config_file(own), str(own))
         _build_config(values, str(own))

@@ -1,9 +1,10 @@
 """Scores of detected beats by the rules of EC57, for results of this library and for plain arrays."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeGuard, cast
 
 from agent.core.messages import Beat
+from agent.library.argument_checks import check_number
 from agent.library.signal_analysis import SignalAnalysis
 from model.scoring.ec57 import LEARNING_S, BeatSource, RecordScore, score_beats
 
@@ -33,7 +34,12 @@ def score(
     Raises
     ------
     ValueError
-        For samples that are not ascending integers, unknown symbols, and rates or times that make no sense.
+        For samples that are not ascending integers, unknown symbols, rates or times that make no sense, and results at
+        another rate than `fs`.
+
+    Notes
+    -----
+    Without `end_s` the scoring ends at the last beat of the reference, as that of bxb does.
 
     Examples
     --------
@@ -41,12 +47,22 @@ def score(
     >>> score([400, 700, 1000], [402, 705, 1300], 360, start_s=0, end_s=10).qrs
     DetectionCounts(true_positives=2, false_negatives=1, false_positives=1)
     """
-    return score_beats(_plain_source(reference), _plain_source(test), fs, start_s, end_s)
+    rate = check_number(fs, "fs, the sampling rate in hertz,")
+    start = check_number(start_s, "start_s")
+    end = None if end_s is None else check_number(end_s, "end_s")
+    return score_beats(_plain_source(reference, rate), _plain_source(test, rate), rate, start, end)
 
 
-def _plain_source(source: Scorable) -> BeatSource:
-    beats = source.beats if isinstance(source, SignalAnalysis) else source
-    if isinstance(beats, list | tuple) and beats and all(isinstance(beat, Beat) for beat in beats):
-        found = cast(Sequence[Beat], beats)
-        return [beat.sample for beat in found], [beat.label for beat in found]
-    return cast(BeatSource, beats)
+def _plain_source(source: Scorable, fs: float) -> BeatSource:
+    """Return what `score_beats` takes."""
+    if isinstance(source, SignalAnalysis):
+        if source.fs != fs:
+            raise ValueError(f"the results to score are at {source.fs:g} Hz, not {fs:g}: pass fs={source.fs:g}")
+        return _plain_source(source.beats, fs)
+    if _are_beats(source):
+        return [beat.sample for beat in source], [beat.label for beat in source]
+    return cast(BeatSource, source)
+
+
+def _are_beats(source: object) -> TypeGuard[Sequence[Beat]]:
+    return isinstance(source, list | tuple) and all(isinstance(beat, Beat) for beat in source)

@@ -1,25 +1,30 @@
 """The monitor as a Python object: push chunks of one lead as they come, take beats, alarms and events."""
 
 from dataclasses import fields, replace
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core.config import Config, load_config
-from agent.core.events import Event, GapClosed
+from agent.core.events import Event, GapClosed, RunEnded, RunStarted
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Lead, Result, Strip, quantise_to_counts
 from agent.core.sample_index import nearest_device_index
+from agent.library.argument_checks import check_config, check_rails, check_rate, check_samples, check_unit
 from agent.pipeline.pipeline import Pipeline
+from model.nets.checkpoint import find_checkpoint
 from model.records.resample import FS, Resampler
 
 COUNTS_PER_MV = 1000.0
 """Samples are analysed in microvolts, as the simulator sends them."""
+LARGEST_COUNT = -MISSING - 1
+LARGEST_OFFSET_MV = 5.0
+"""A signal that begins farther from zero is resampled about its first value: the step from zero would ring."""
 RUN = "run"
 """A monitor has one run."""
-_SAMPLE_FIELDS = ("sample", "class_known", "r_peak_known", "onset", "announced", "ended")
+_SAMPLE_FIELDS = ("sample", "class_known", "r_peak_known", "onset", "announced")
 
 Item = Beat | Alarm | Event
 """What a monitor returns."""
@@ -45,14 +50,16 @@ class Monitor:
     Raises
     ------
     ValueError
-        For a rate or unit that cannot be analysed.
+        For a rate, unit or setting that cannot be used.
+    CheckpointError
+        If the weights that the settings name cannot be read.
 
     Notes
     -----
-    Samples are resampled to 125 Hz as a whole stream, and the results are those of the command line for the same
-    samples in millivolts, bit for bit. How the stream is cut into chunks does not matter. Every `sample` of a result is
-    an index at `fs`, counted from the first sample that was pushed. A class is known when the next beat is, at most 1.5
-    s later.
+    Samples are resampled to 125 Hz as a whole stream, in `unit`. The results are those of `ecg-agent evaluate` for a
+    record with these samples, bit for bit, if the signal begins within 5 mV of zero. How the stream is cut into chunks
+    changes no beat, alarm or event. Every `sample` of a result is an index at `fs`, counted from the first sample that
+    was pushed. A class is known when the next beat is, as a rule about a second later.
 
     Examples
     --------
@@ -74,16 +81,16 @@ class Monitor:
         rails: tuple[float, float] | None = None,
         name: str = "ecg",
     ) -> None:
-        if unit not in UNITS_MV:
-            raise ValueError(f"samples in {unit!r} are no ECG: the unit must be one of {', '.join(UNITS_MV)}")
+        if not isinstance(name, str):
+            raise ValueError(f"name must be text, not {type(name).__name__}")
         self.fs = check_rate(fs)
-        self._scale = UNITS_MV[unit]
-        self._config = config or load_config(None)
         self._bed = name
-        monitor = self._config.monitor
-        self._pipeline = Pipeline(self._config, _classifier(monitor.weights, monitor.device))
-        self._lead = Lead("ECG", "mV", COUNTS_PER_MV, 0.0, *self._rail_counts(rails))
+        self._lead = _signal_lead(check_unit(unit), rails)
+        self._limit = LARGEST_COUNT / self._lead.gain
+        self._offset: float | None = None
+        self._pipeline = _build_pipeline(load_config(None) if config is None else check_config(config))
         self._resampler: Resampler | None = Resampler(self.fs, leads=1)
+        self._pushed = 0
         self._next = 0
 
     def push(self, samples: ArrayLike) -> list[Item]:
@@ -92,7 +99,7 @@ class Monitor:
         Parameters
         ----------
         samples : (n,) array of float
-            The next samples in the unit of the monitor; NaN for one without a value.
+            The next samples in the unit of the monitor, any number of them. A sample without a value is NaN or masked.
 
         Returns
         -------
@@ -102,11 +109,17 @@ class Monitor:
         Raises
         ------
         ValueError
-            For samples that are not one-dimensional numbers, or after `flush`.
+            For samples that are not one lead of real numbers, or after `flush`. The monitor then stays as it was.
         """
         if self._resampler is None:
-            raise ValueError("this monitor was flushed: make a new one for another signal")
-        return self._analyse(self._resampler.push(check_signal(samples)[:, None] * self._scale))
+            raise ValueError("nothing can be pushed after flush: make a new Monitor for another signal")
+        values = check_samples(samples)
+        self._pushed += len(values)
+        # What no converter can send would run over in the filter.
+        values = np.clip(values, -self._limit, self._limit)
+        if self._offset is None:
+            self._offset = self._choose_offset(values)
+        return self._analyse(self._resampler.push((values - (self._offset or 0.0))[:, None]))
 
     def flush(self) -> list[Item]:
         """End the signal: return what was still undecided. Nothing can be pushed afterwards."""
@@ -117,60 +130,65 @@ class Monitor:
         ended = self._pipeline.push([End(self._bed, RUN, self._next, float(FS))])
         return items + self._convert([*ended, *self._pipeline.finish()])
 
-    def _analyse(self, millivolts: NDArray[np.float64]) -> list[Item]:
-        if not len(millivolts):
+    def _choose_offset(self, values: NDArray[np.float64]) -> float | None:
+        """Return what is taken off (n,) samples before they are resampled, None as long as all of them are NaN."""
+        valid = values[~np.isnan(values)]
+        if not len(valid):
+            return None
+        largest = LARGEST_OFFSET_MV * COUNTS_PER_MV / self._lead.gain
+        return float(valid[0]) if abs(valid[0]) > largest else 0.0
+
+    def _analyse(self, samples: NDArray[np.float64]) -> list[Item]:
+        """Analyse samples (n, 1) at 125 Hz, in the unit of the monitor."""
+        if not len(samples):
             return []
-        counts = quantise_to_counts(millivolts, np.array([COUNTS_PER_MV]))
+        counts = quantise_to_counts(samples + (self._offset or 0.0), np.array([self._lead.gain]))
         chunk = Chunk(self._bed, RUN, self._next, float(FS), (self._lead,), counts, 0.0)
         self._next += len(counts)
         return self._convert(self._pipeline.push([chunk]))
 
     def _convert(self, results: list[Result]) -> list[Item]:
         """Bring results to the caller's rate. Strips stay here: the caller has the signal."""
-        return [_at_rate(item, self.fs) for item in results if not isinstance(item, Strip)]
-
-    def _rail_counts(self, rails: tuple[float, float] | None) -> tuple[int, int]:
-        if rails is None:
-            return MISSING + 1, -MISSING - 1
-        low, high = (round(COUNTS_PER_MV * self._scale * rail) for rail in rails)
-        if low >= high:
-            raise ValueError(f"the rails {rails} are not in ascending order")
-        return max(low, MISSING + 1), min(high, -MISSING - 1)
+        return [_convert_to_rate(item, self.fs, self._pushed) for item in results if not isinstance(item, Strip)]
 
 
-def check_rate(fs: float) -> float:
-    """Return a sampling rate as a float. Raise ValueError if the analysis cannot resample it."""
-    if isinstance(fs, bool) or not isinstance(fs, int | float | np.integer | np.floating):
-        raise ValueError(f"a sampling rate must be a number of hertz, not {fs!r}")
-    if not 20 <= fs <= 10_000:
-        raise ValueError(f"a sampling rate of {fs:g} Hz cannot be analysed: 20 to 10,000 Hz can")
-    Resampler(float(fs), leads=1)
-    return float(fs)
+def _signal_lead(unit: str, rails: tuple[float, float] | None) -> Lead:
+    gain = COUNTS_PER_MV * UNITS_MV[unit]
+    low, high = -LARGEST_COUNT, LARGEST_COUNT
+    if rails is not None:
+        low, high = (round(min(max(rail * gain, low), high)) for rail in check_rails(rails))
+    return Lead("ECG", unit, gain, 0.0, min(low, high - 1), high)
 
 
-def check_signal(samples: ArrayLike) -> NDArray[np.float64]:
-    """Return samples as (n,) float64. Raise ValueError if they are not one lead of numbers."""
-    array = np.asarray(samples)
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"samples must be numbers, not {array.dtype}")
-    if array.ndim != 1:
-        raise ValueError(f"samples must have the shape (n,), one lead, not {array.shape}: choose a column")
-    if np.isinf(array).any():
-        raise ValueError("samples must be finite; NaN stands for one without a value")
-    return array.astype(np.float64)
+def _build_pipeline(config: Config) -> Pipeline:
+    settings = config.monitor
+    weights = find_checkpoint(settings.weights)
+    classify = _load_classifier(str(weights), weights.stat().st_mtime_ns, settings.device)
+    # There is one lead only, whatever the settings say of the leads of devices.
+    return Pipeline(replace(config, monitor=replace(settings, lead="auto")), classify)
 
 
-@cache
-def _classifier(weights: str, device: str) -> BeatClassifier:
+@lru_cache(maxsize=4)
+def _load_classifier(weights: str, changed_ns: int, device: str) -> BeatClassifier:  # noqa: ARG001  # weights may change
     return load_beat_classifier(weights, device, threads=None)
 
 
-def _at_rate(item: Item, fs: float) -> Item:
-    """Return a result with its sample indices at `fs` hertz instead of 125."""
-    names = [field.name for field in fields(item) if field.name in _SAMPLE_FIELDS]
-    changes: dict[str, int | None] = {
-        name: None if (value := getattr(item, name)) is None else nearest_device_index(value, fs) for name in names
+def _convert_to_rate(item: Item, fs: float, pushed: int) -> Item:
+    """Return a result with its sample indices at `fs` hertz instead of 125, none behind the `pushed` samples."""
+
+    def index_at_rate(index: int, last: int) -> int:
+        return min(nearest_device_index(index, fs), last)
+
+    last = pushed if isinstance(item, RunEnded) else pushed - 1
+    changes: dict[str, float | None] = {
+        field.name: index_at_rate(getattr(item, field.name), last)
+        for field in fields(item)
+        if field.name in _SAMPLE_FIELDS
     }
+    if isinstance(item, Alarm) and item.ended is not None:
+        changes["ended"] = index_at_rate(item.ended, pushed)
     if isinstance(item, GapClosed):
-        changes["count"] = nearest_device_index(item.sample + item.count, fs) - nearest_device_index(item.sample, fs)
+        changes["count"] = index_at_rate(item.sample + item.count, pushed) - index_at_rate(item.sample, last)
+    if isinstance(item, RunStarted):
+        changes["fs"] = fs
     return replace(item, **changes)  # type: ignore[arg-type]

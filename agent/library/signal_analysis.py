@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agent.core.config import Config
-from agent.core.events import Event, GapClosed, LeadStateChanged
+from agent.core.events import Event, LeadStateChanged
 from agent.core.messages import Alarm, Beat
-from agent.library.live_monitor import Item, Monitor, check_rate, check_signal
-from model.records.wfdb_records import CLASSES
+from agent.library.argument_checks import check_number, check_samples
+from agent.library.live_monitor import Item, Monitor
+from model.records.wfdb_records import CLASSES, default_lead, embedded_records, open_record, read_record_samples
 from model.rhythm.hrv import measure_time_domain, select_nn_intervals
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ RHYTHM_CONDITIONS = frozenset(
     ("asystole", "ventricular fibrillation", "ventricular tachycardia", "atrial fibrillation", "bigeminy", "trigeminy")
 )
 """Alarms that name a rhythm."""
+BLOCK_S = 300.0
+"""Seconds of a signal that are analysed at a time, so that a whole day needs little memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,9 @@ class SignalCoverage:
     missing_s : float
         Samples without a value.
     lead_off_s : float
-        A flat or saturated signal.
+        A flat or saturated signal, from when that was recognised on.
     noise_s : float
-        Too noisy for rates and beats.
+        Signal under an alarm for noise.
     """
 
     duration_s: float
@@ -68,7 +71,7 @@ class SignalCoverage:
     noise_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SignalAnalysis:
     """The results of `analyse`. Every sample index is one of the signal that was given, at `fs` hertz.
 
@@ -83,7 +86,9 @@ class SignalAnalysis:
     events : tuple of Event
         Gaps, lead changes, start and end.
     rhythm : RhythmFindings
+        Counts, rate, variability and episodes.
     coverage : SignalCoverage
+        How much could be analysed.
     """
 
     fs: float
@@ -99,14 +104,24 @@ class SignalAnalysis:
         return np.array([beat.sample for beat in self.beats], np.int64)
 
     def beats_frame(self) -> "pd.DataFrame":
-        """Return the beats as a pandas DataFrame, a row each. Raise ImportError without pandas."""
+        """Return the beats as a pandas DataFrame, one row each. Raise ImportError if pandas is not installed."""
         import pandas as pd
 
-        columns = ("sample", "label", "confidence", "rr_s", "heart_rate")
-        rows = [[getattr(beat, name) for name in columns] for beat in self.beats]
-        frame = pd.DataFrame(rows, columns=list(columns))
-        frame.insert(1, "time_s", frame["sample"] / self.fs)
-        return frame
+        return pd.DataFrame(
+            {
+                "sample": self.r_peaks,
+                "time_s": self.r_peaks / self.fs,
+                "label": [beat.label for beat in self.beats],
+                "confidence": np.array([beat.confidence for beat in self.beats], np.float64),
+                "rr_s": np.array([beat.rr_s for beat in self.beats], np.float64),
+                "heart_rate": np.array([beat.heart_rate for beat in self.beats], np.float64),
+            }
+        )
+
+    def __repr__(self) -> str:
+        """Return one line, however long the signal is."""
+        counts = f"{len(self.beats)} beats, {len(self.alarms)} alarms, {len(self.events)} events"
+        return f"<SignalAnalysis of {self.coverage.duration_s:g} s at {self.fs:g} Hz: {counts}>"
 
 
 def analyse(
@@ -122,7 +137,7 @@ def analyse(
     Parameters
     ----------
     ecg : (n,) array of float
-        One lead; NaN for a sample without a value.
+        One lead. A sample without a value is NaN or masked.
     fs : float
         Sampling rate in hertz, from 20 to 10,000.
     unit : str
@@ -140,7 +155,9 @@ def analyse(
     Raises
     ------
     ValueError
-        For a signal that is not one lead of numbers, and rates and units that cannot be analysed.
+        For a signal that is not one lead of numbers, and rates, units and settings that cannot be used.
+    CheckpointError
+        If the weights that the settings name cannot be read.
 
     Examples
     --------
@@ -148,11 +165,13 @@ def analyse(
     >>> ecg, fs = example(seconds=30)
     >>> result = analyse(ecg, fs, unit="mV")
     >>> len(result.beats), result.rhythm.counts["V"]
-    (44, 15)
+    (52, 20)
     """
-    signal = check_signal(ecg)
+    signal = check_samples(ecg)
     monitor = Monitor(fs, unit, config, rails)
-    return _collect_analysis([*monitor.push(signal), *monitor.flush()], monitor.fs, len(signal))
+    block = round(BLOCK_S * monitor.fs)
+    items = [item for start in range(0, len(signal), block) for item in monitor.push(signal[start : start + block])]
+    return _collect_analysis([*items, *monitor.flush()], monitor.fs, signal)
 
 
 def detect_r_peaks(ecg: ArrayLike, fs: float, *, unit: str = "mV") -> NDArray[np.int64]:
@@ -161,16 +180,28 @@ def detect_r_peaks(ecg: ArrayLike, fs: float, *, unit: str = "mV") -> NDArray[np
     Parameters
     ----------
     ecg : (n,) array of float
-        One lead; NaN for a sample without a value.
+        One lead. A sample without a value is NaN or masked.
     fs : float
-        Sampling rate in hertz.
+        Sampling rate in hertz, from 20 to 10,000.
     unit : str
-        Unit of the samples. It matters only in that signals under 0.1 mV have no beats.
+        Unit of the samples: "mV", "uV", "µV" or "V".
 
     Returns
     -------
     (n,) array of int64
         Sample indices at `fs`, in order.
+
+    Raises
+    ------
+    ValueError
+        As `analyse`.
+
+    Examples
+    --------
+    >>> from agent import detect_r_peaks, example
+    >>> ecg, fs = example(seconds=5)
+    >>> detect_r_peaks(ecg, fs).tolist()
+    [46, 210, 484, 697, 855, 1181, 1382, 1584]
     """
     return analyse(ecg, fs, unit=unit).r_peaks
 
@@ -181,7 +212,7 @@ def example(record: str = "208", seconds: float | None = None) -> tuple[NDArray[
     Parameters
     ----------
     record : str
-        Its name; `ecg-agent simulate list` shows all 48.
+        Its name, from "100" to "234"; `ecg-agent simulate list` shows all 48.
     seconds : float, optional
         Only the first part of it.
 
@@ -192,40 +223,47 @@ def example(record: str = "208", seconds: float | None = None) -> tuple[NDArray[
     fs : float
         360.0 Hz.
 
+    Raises
+    ------
+    ValueError
+        For an unknown record, or seconds that are not positive.
+
     Notes
     -----
     Moody & Mark 2001, doi:10.1109/51.932724.
-    """
-    from model.errors import RecordError
-    from model.records.wfdb_records import default_lead, open_record, read_record_samples
 
-    try:
-        opened = open_record(record)
-    except RecordError as error:
-        raise ValueError(str(error)) from error
-    stop = opened.length if seconds is None else min(opened.length, round(seconds * opened.fs))
+    Examples
+    --------
+    >>> from agent import example
+    >>> ecg, fs = example(seconds=10)
+    >>> ecg.shape, fs
+    ((3600,), 360.0)
+    """
+    if (name := str(record)) not in embedded_records():
+        raise ValueError(f"no record {name!r} in the database: choose one of {', '.join(embedded_records())}")
+    opened = open_record(name)
+    stop = opened.length
+    if seconds is not None:
+        if (span := check_number(seconds, "seconds")) <= 0:
+            raise ValueError(f"seconds must be positive, not {span:g}")
+        stop = min(stop, round(span * opened.fs))
     lead = default_lead(tuple(signal.name for signal in opened.signals))
     return read_record_samples(opened, 0, stop)[:, lead], float(opened.fs)
 
 
-def _collect_analysis(items: list[Item], fs: float, length: int) -> SignalAnalysis:
+def _collect_analysis(items: list[Item], fs: float, signal: NDArray[np.float64]) -> SignalAnalysis:
     beats = tuple(item for item in items if isinstance(item, Beat))
-    alarms = {(item.condition, item.onset): item for item in items if isinstance(item, Alarm)}
+    # An alarm comes again at every change: the last state counts.
+    alarms = tuple({(item.condition, item.onset): item for item in items if isinstance(item, Alarm)}.values())
     events = tuple(item for item in items if isinstance(item, Event))
-    return SignalAnalysis(
-        check_rate(fs),
-        beats,
-        tuple(alarms.values()),
-        events,
-        _rhythm_findings(beats, tuple(alarms.values()), fs),
-        _coverage(tuple(alarms.values()), events, fs, length),
-    )
+    rhythm = _rhythm_findings(beats, alarms, fs)
+    return SignalAnalysis(fs, beats, alarms, events, rhythm, _signal_coverage(alarms, events, fs, signal))
 
 
 def _rhythm_findings(beats: tuple[Beat, ...], alarms: tuple[Alarm, ...], fs: float) -> RhythmFindings:
     counts = Counter(beat.label for beat in beats)
     at_s = np.array([beat.sample / fs for beat in beats])
-    rr_s = np.array([np.nan if beat.rr_s is None else beat.rr_s for beat in beats])
+    rr_s = np.array([beat.rr_s for beat in beats], np.float64)
     nn = select_nn_intervals(at_s, rr_s, np.array([beat.label == "N" for beat in beats], bool))
     measured = measure_time_domain(nn) if len(beats) else None
     known = rr_s[~np.isnan(rr_s)]
@@ -238,13 +276,14 @@ def _rhythm_findings(beats: tuple[Beat, ...], alarms: tuple[Alarm, ...], fs: flo
     )
 
 
-def _coverage(alarms: tuple[Alarm, ...], events: tuple[Event, ...], fs: float, length: int) -> SignalCoverage:
-    missing = sum(event.count for event in events if isinstance(event, GapClosed))
-    off, since = 0, None
-    for event in events:
-        if isinstance(event, LeadStateChanged):
-            off += event.sample - since if since is not None else 0
-            since = None if event.state == "ok" else event.sample
-    off += length - since if since is not None else 0
-    noise = sum((alarm.ended or length) - alarm.onset for alarm in alarms if alarm.condition == "noise")
-    return SignalCoverage(length / fs, missing / fs, off / fs, noise / fs)
+def _signal_coverage(
+    alarms: tuple[Alarm, ...], events: tuple[Event, ...], fs: float, signal: NDArray[np.float64]
+) -> SignalCoverage:
+    length = len(signal)
+    changes = [event for event in events if isinstance(event, LeadStateChanged)]
+    ends = [*(change.sample for change in changes[1:]), length]
+    off = sum(end - change.sample for change, end in zip(changes, ends, strict=False) if change.state != "ok")
+    noise = sum(
+        (length if alarm.ended is None else alarm.ended) - alarm.onset for alarm in alarms if alarm.condition == "noise"
+    )
+    return SignalCoverage(length / fs, int(np.isnan(signal).sum()) / fs, off / fs, noise / fs)

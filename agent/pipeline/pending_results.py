@@ -56,6 +56,8 @@ class PendingResults:
         self, classify: Callable[[FloatArray], FloatArray]
     ) -> Iterator[tuple[MonitoredBed, PendingItem, list[float]]]:
         """Classify all candidates in one batch, and yield every item in order, with the scores of a candidate."""
+        if not self._items:
+            return
         scores = classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
         items = sorted(self._items, key=lambda pending: pending.order)
         self._items.clear()

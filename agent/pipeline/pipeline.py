@@ -146,7 +146,8 @@ class Pipeline:
             else:
                 self._break(bed, step)
         for group in blocks.values():
-            self._keep(self.samples.push(np.array([row for row, _ in group]), np.stack([x for _, x in group])))
+            x = np.stack([x for _, x in group]) if len(group) > 1 else group[0][1][None]
+            self._keep(self.samples.push(np.array([row for row, _ in group]), x))
         self._decide()
 
     def _break(self, bed: MonitoredBed, step: InputStep) -> None:

@@ -65,6 +65,9 @@ class Resampler:
         self.up, self.down = step.numerator, step.denominator
         self._half = ZERO_CROSSINGS * max(self.up, self.down) if step != 1 else 0
         self._taps = _resampling_taps(self.up, self.down) if self._half else np.ones(1)
+        # Zeros before the buffer bring the centre tap onto the output grid. Zero taps would do so too, but they would
+        # multiply inputs that the filter does not reach, and spread a NaN depending on how the stream is cut.
+        self._zeros_before = -self._half * pow(self.up, -1, self.down) % self.down
         self.next_output = start
         """Index of the first output that was not returned yet."""
         # The buffer always starts at a multiple of `down`, so that the phases of input and output stay aligned.
@@ -90,9 +93,9 @@ class Resampler:
         from scipy.signal import upfirdn
 
         # `upfirdn` starts at the first buffered input; `shift` is where output 0 of the whole stream would be in it.
-        shift = (len(self._taps) - 1 - self._half) // self.down - self._base * self.up // self.down
-        tail = np.zeros((self._half // self.up + 1, self._buffer.shape[1]))
-        outputs = upfirdn(self._taps, np.concatenate([self._buffer, tail]), self.up, self.down, axis=0)
+        shift = (self._half + self._zeros_before * self.up) // self.down - self._base * self.up // self.down
+        before, after = (np.zeros((n, self._buffer.shape[1])) for n in (self._zeros_before, self._half // self.up + 1))
+        outputs = upfirdn(self._taps, np.concatenate([before, self._buffer, after]), self.up, self.down, axis=0)
         result: NDArray[np.float64] = outputs[self.next_output + shift : stop + shift].copy()
         self.next_output = stop
         self._drop_used_inputs()
@@ -113,9 +116,8 @@ def _resampling_taps(up: int, down: int) -> NDArray[np.float64]:
     from scipy.signal import firwin  # takes a second to import, which a stream at 125 Hz should not pay
 
     half = ZERO_CROSSINGS * max(up, down)
-    taps = firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", 5.0)) * up
-    padding = -half % down  # brings the centre tap onto the output grid
-    return np.concatenate([np.zeros(padding), taps])
+    taps: NDArray[np.float64] = firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", 5.0)) * up
+    return taps
 
 
 def resample_signal(samples: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
