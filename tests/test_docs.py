@@ -33,7 +33,11 @@ README = REPOSITORY / "README.md"
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 WAVEFORM = "waveform"
 """The waveform classifier is not a classifier of beats: its card is its own."""
-DOCUMENTS = [README, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
+DOCUMENTS = [
+    README,
+    *(REPOSITORY / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((REPOSITORY / "docs").glob("**/*.md")),
+]
 AGENT = [sys.executable, "-m", "agent"]
 LONG_S = 120.0
 VOLATILE = (
