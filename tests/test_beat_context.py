@@ -310,7 +310,7 @@ def test_doubtful_candidates_reach_the_net(settings: Config, monkeypatch: pytest
 
     def watched(rows: RowIndexArray, x: FloatArray) -> Findings:
         findings = push(rows, x)
-        scores.extend(candidate.score for candidate in findings.candidates[0])
+        scores.extend(candidate.score for candidate in findings.candidates.beats)
         return findings
 
     monkeypatch.setattr(one.samples, "push", watched)

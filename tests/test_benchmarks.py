@@ -29,7 +29,7 @@ from benchmarks import (
 
 COMMANDS = (
     *("beds", "cable", "dashboard", "detection", "export", "fuzz", "monitor", "pacing", "peers", "report", "seeds"),
-    *("soak", "tables", "training", "ward"),
+    *("soak", "tables", "trace_sample", "training", "ward"),
 )
 PROGRAMS = {
     "training.COLD_BUILD": training.COLD_BUILD,

@@ -76,6 +76,14 @@ def test_every_event_is_recorded_and_few_are_shown(session: MonitorSession, reco
     assert sum(isinstance(event, PacketRejected) for event in shown) <= EVENT_BURST
 
 
+def test_a_sink_of_your_own_gets_all(settings: Config, classifier: BeatClassifier) -> None:
+    """Whatever is given as a sink takes the same results as those that are built in."""
+    own = RecordingSink()
+    session = MonitorSession(cast(LinkReceiver, SilentLink()), classifier, settings, sinks=[own])
+    assert session.step([*chunks(record_counts("208", 10), [250])], session.clock()) == own.results
+    assert any(isinstance(item, Beat) for item in own.results)
+
+
 def test_json_lines_tell_every_event_and_text_lines_a_sum(session: MonitorSession) -> None:
     """Programs get each event; people get the first ones, and at the end how many more there were."""
     lines, words = io.StringIO(), io.StringIO()

@@ -6,7 +6,7 @@ of a window, in order, and then its scores.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,16 +55,17 @@ class _FeedRow:
 
 
 class AlarmFeed:
-    """The alarm rules of all rows; `ring` holds the signal of the strips. `take` returns what they decided.
+    """The alarm rules of all rows; `ring` holds the signal of the strips, and `emit` takes alarms and strips in order.
 
     Samples alone decide what is announced and when; times are only stored. So the same beats, windows and gaps in the
     same order give the same alarms. What the clock says (`report_no_data`) changes no other alarm.
     """
 
-    def __init__(self, config: Config, ring: SampleRing, rows: int = 1) -> None:
-        self._config, self._ring = config, ring
+    def __init__(
+        self, config: Config, ring: SampleRing, emit: Callable[[Alarm | Strip], object], rows: int = 1
+    ) -> None:
+        self._config, self._ring, self._emit = config, ring, emit
         self._rows: list[_FeedRow] = []
-        self._results: list[Alarm | Strip] = []
         self.grow(rows)
 
     def grow(self, rows: int) -> None:
@@ -79,7 +80,7 @@ class AlarmFeed:
         feed = self._rows[row]
         feed.lead, feed.first = run.lead, run.first
         feed.peaks.clear()
-        self._keep(row, feed.rules.start(run.bed, run.run, run.first))
+        self._publish(row, feed.rules.start(run.bed, run.run, run.first))
 
     def interrupt(self, row: int, interruption: Interruption) -> None:
         """Take note of a gap, or of a lead that came off or is back; a gap may come in pieces."""
@@ -90,7 +91,7 @@ class AlarmFeed:
         gap = interruption
         self._feed(row)
         feed.first = gap.first + gap.count
-        self._keep(row, feed.rules.gap(gap.first, gap.count, feed.arrived_s, gap.reason == VALUELESS_REASON))
+        self._publish(row, feed.rules.gap(gap.first, gap.count, feed.arrived_s, gap.reason == VALUELESS_REASON))
         self._cut_strips(row, feed.first)
 
     def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # what waits, waits for its window
@@ -102,7 +103,7 @@ class AlarmFeed:
         self._rows[row].arrived_s = at_s
 
     def push_peaks(self, peaks: Iterable[RPeak]) -> None:
-        """Take R peaks as they are known, 0.2 s after the beat, before the net has classified them."""
+        """Take R peaks as the detector decides them, before the net has classified their beats."""
         for peak in peaks:
             if peak.score > 0:
                 self._rows[peak.row].peaks.append((peak.decided, peak.sample))
@@ -117,36 +118,31 @@ class AlarmFeed:
         self._feed(window.row, window.sample)
         peak = feed.latest_peak(window.sample)
         tick = AlarmTick(window.sample, peak, feed.first, window if window.scores else None)
-        self._keep(window.row, feed.rules.tick(tick, feed.arrived_s))
+        self._publish(window.row, feed.rules.tick(tick, feed.arrived_s))
         self._cut_strips(window.row, window.sample)
 
     def end(self, row: int, sample: int) -> None:
         """End the run on purpose; `sample` is the one after its last."""
         self._feed(row)
-        self._keep(row, self._rows[row].rules.end(sample, self._rows[row].arrived_s))
+        self._publish(row, self._rows[row].rules.end(sample, self._rows[row].arrived_s))
         self._cut_strips(row, NO_DEADLINE)
 
     def report_no_data(self, row: int, at_s: float) -> None:
         """Take note that by the clock nothing has come for too long."""
-        self._keep(row, self._rows[row].rules.no_data(int(self._ring.head[row]), at_s))
+        self._publish(row, self._rows[row].rules.no_data(int(self._ring.head[row]), at_s))
 
     def report_data_again(self, row: int, at_s: float) -> None:
         """Take note that something came after a silence."""
-        self._keep(row, self._rows[row].rules.data_again(int(self._ring.head[row]), at_s))
+        self._publish(row, self._rows[row].rules.data_again(int(self._ring.head[row]), at_s))
 
     def acknowledge(self, row: int, now_s: float) -> None:
         """A person has seen the alarms of a row."""
-        self._results += self._rows[row].rules.acknowledge(now_s)
+        self._publish(row, self._rows[row].rules.acknowledge(now_s))
 
     def finish(self) -> None:
         """Cut the strips that still wait, with the signal there is."""
         for row in range(len(self._rows)):
             self._cut_strips(row, NO_DEADLINE)
-
-    def take(self) -> list[Alarm | Strip]:
-        """Return the alarms that changed since the last call, as they stand now, and their strips."""
-        results, self._results = self._results, []
-        return results
 
     def rules(self, row: int) -> BedAlarmRules:
         """Return the rules of a row, which know what is alarmed now."""
@@ -162,21 +158,21 @@ class AlarmFeed:
                 changed += feed.rules.beat(item, feed.arrived_s)
             else:
                 changed += feed.rules.lead(item.sample, item.state, feed.arrived_s)
-        self._keep(row, changed)
+        self._publish(row, changed)
 
-    def _keep(self, row: int, alarms: list[Alarm]) -> None:
-        """Keep changed alarms as results; a strip is to be cut for each that is new."""
-        if alarms:
-            new = (alarm for alarm in alarms if alarm.ended is None and alarm.acknowledged_s is None)
-            self._rows[row].strips += new
-            self._results += alarms
+    def _publish(self, row: int, alarms: list[Alarm]) -> None:
+        """Emit changed alarms; a strip is to be cut for each that is new."""
+        for alarm in alarms:
+            if alarm.ended is None and alarm.acknowledged_s is None:
+                self._rows[row].strips.append(alarm)
+            self._emit(alarm)
 
     def _cut_strips(self, row: int, over: int) -> None:
         """Cut the strips that end by sample `over`."""
         feed = self._rows[row]
         while feed.strips and feed.strips[0].announced + STRIP_MARGIN <= over:
             alarm = feed.strips.popleft()
-            self._results.append(Strip(alarm, feed.lead, *self._wave_around(row, alarm.announced, over)))
+            self._emit(Strip(alarm, feed.lead, *self._wave_around(row, alarm.announced, over)))
 
     def _wave_around(self, row: int, sample: int, over: int) -> tuple[int, FloatArray]:
         """Return the first index and the wave (n,) mV around `sample`; a gap that reaches up to `over` is NaN."""

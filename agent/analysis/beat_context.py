@@ -40,7 +40,7 @@ BEDS_PER_BEAT, MOST_BATCH_WAIT = 8, 12
 """With many beds a beat may wait until there is one for every BEDS_PER_BEAT of them, at most MOST_BATCH_WAIT samples
 (96 ms): it is much cheaper to describe many beats at once."""
 
-NO_INPUTS = np.empty((0, INPUTS), np.float32)
+NO_CANDIDATES = Candidates([], np.empty((0, INPUTS), np.float32))
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class BeatContextBuilder:
         due = np.flatnonzero(late > 0)
         if not len(due):  # as in nearly every packet
             self._urgent = False
-            return [], NO_INPUTS
+            return NO_CANDIDATES
         few = len(due) * BEDS_PER_BEAT < len(self._rows)
         if hold and not self._urgent and few and not (late > MOST_BATCH_WAIT).any():
             due = due[:0]
@@ -154,7 +154,7 @@ class BeatContextBuilder:
             inputs.append(described)
             columns = zip(taken, clusters.tolist(), new.tolist(), noise.tolist(), strict=True)
             candidates += [_beat_candidate_of(beat, decided, *rest) for (beat, decided), *rest in columns]
-        return candidates, np.concatenate(inputs) if inputs else NO_INPUTS
+        return Candidates(candidates, np.concatenate(inputs)) if inputs else NO_CANDIDATES
 
     def _next(self, index: int, ended: bool) -> tuple[_PendingBeat, int] | None:
         """Take the next beat of a row that is decided, and when; or any, if its stretch has `ended`."""

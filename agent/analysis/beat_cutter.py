@@ -8,6 +8,7 @@ This stage feeds the nets of the report, which see one beat at a time. The monit
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,8 +42,11 @@ class BeatCandidate:
     noise: float = 0.0
 
 
-Candidates = tuple[list[BeatCandidate], FloatArray]
-"""Candidates that are decided, and the net's input (n, inputs) float32 of each."""
+class Candidates(NamedTuple):
+    """Candidates that are decided, and the net's input (n, inputs) float32 of each."""
+
+    beats: list[BeatCandidate]
+    inputs: FloatArray
 
 
 @dataclass(slots=True)
@@ -90,7 +94,7 @@ class BeatCutter:
             waiting, head = self._rows[row].waiting, self._ring.head[row]
             while waiting and waiting[0].class_known < head:
                 ready.append(waiting.popleft())
-        return ready, self._inputs(ready)
+        return Candidates(ready, self._inputs(ready))
 
     def flush(self, row: int, peaks: Sequence[RPeak] = ()) -> Candidates:
         """Return the beats that still wait, with the last `peaks`: each is as long as the signal allows."""
@@ -100,7 +104,7 @@ class BeatCutter:
         waiting = self._rows[row].waiting
         rest = [replace(one, length=min(one.length, head - one.sample), class_known=head - 1) for one in waiting]
         waiting.clear()
-        return rest, self._inputs(rest)
+        return Candidates(rest, self._inputs(rest))
 
     def _take_peak(self, peak: RPeak) -> None:
         row = self._rows[peak.row]

@@ -40,9 +40,9 @@ class _RateRow:
 class RateTracker:
     """Follows the heart rate, its variability and the beat counts of all rows."""
 
-    def __init__(self, config: RhythmConfig) -> None:
+    def __init__(self, config: RhythmConfig, rows: int = 1) -> None:
         self._config = config
-        self._rows: list[_RateRow] = []
+        self._rows = [_RateRow(config) for _ in range(rows)]
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows. Those that are there stay as they are."""

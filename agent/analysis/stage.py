@@ -46,9 +46,9 @@ Interruption = Gap | LeadStateChange
 class Stage(Protocol):
     """What every stage offers beside a `push` of its own, which takes new input and returns what is decided by it.
 
-    The pipeline calls these for all stages. `flush` goes from the first stage to the last, since what one still returns
-    is input of the next; `start` and `interrupt` go from the last to the first, since a later stage may still read what
-    an earlier one is about to forget.
+    The pipeline calls `grow`, `start` and `interrupt` of all stages, the last two from the last stage to the first: a
+    later stage may still read what an earlier one is about to forget. `flush` goes from the first to the last, through
+    the stages in which something can wait: what one still returns is input of the next.
     """
 
     def grow(self, rows: int) -> None:

@@ -1,4 +1,5 @@
-"""Events, alarms and times in words, for people: the only place where they are made."""
+"""Events in words for people, and alarms and times as lines of text have them. An alarm's reason is made by its
+rule."""
 
 from agent.core.events import (
     Backfilled,

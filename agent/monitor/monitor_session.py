@@ -86,7 +86,7 @@ class FiguresSink(ResultSink, Protocol):
 
 
 class MonitorSession:
-    """One run of the monitor: its link, its pipeline, and the sinks of its results."""
+    """One run of the monitor: its link, its pipeline, and the sinks of its results, yours among them."""
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class MonitorSession:
         config: Config,
         recorder: "Recorder | None" = None,
         metrics: FiguresSink | None = None,
+        sinks: Sequence[ResultSink] = (),
     ) -> None:
         self.link, self.config, self.recorder = link, config, recorder
         self.pipeline = Pipeline(config, classifier)
@@ -103,6 +104,8 @@ class MonitorSession:
         self.started_s = self.clock()
         self._metrics, self._device, self._weights = metrics, classifier.device, classifier.weights
         self._alarm_history = AlarmHistory()
+        own = (sink for sink in (recorder, metrics, self._alarm_history) if sink is not None)
+        self._sinks: tuple[ResultSink, ...] = (*own, *sinks)
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events)
@@ -153,9 +156,8 @@ class MonitorSession:
         results += self._link_events(self.link.view(now_s))
         if self.recorder is not None:
             results += self.recorder.news()
-        for sink in (self.recorder, self._metrics, self._alarm_history, viewer):
-            if sink is not None:
-                sink.push(signals, results, now_s)
+        for sink in (*self._sinks, viewer) if viewer else self._sinks:
+            sink.push(signals, results, now_s)
         self._event_log.push(signals, self._limiter.limit(results, now_s, ended), now_s)
         if self._metrics is not None and now_s >= self._figures_due_s:
             self._figures_due_s = now_s + FIGURES_PERIOD_S
@@ -278,7 +280,7 @@ class MonitorSession:
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before
         self.link.resume(positions, self.clock())
-        for sink in (self.recorder, self._alarm_history):
+        for sink in self._sinks:
             sink.push([], results, self.clock())
         return results
 

@@ -42,15 +42,14 @@ class PendingResults:
 
     def add_candidates(self, beds: Sequence[MonitoredBed], candidates: Candidates) -> None:
         """Keep candidates, and what the net is to see of them; `beds` by row."""
-        found, inputs = candidates
-        if not found:
+        if not candidates.beats:
             return
-        for candidate in found:
+        for candidate in candidates.beats:
             bed = beds[candidate.row]
             order = (bed.row, candidate.class_known, CANDIDATE_RANK)
             self._items.append(_Pending(bed, order, candidate, self._candidates))
             self._candidates += 1
-        self._inputs.append(inputs)
+        self._inputs.append(candidates.inputs)
 
     def take(
         self, classify: Callable[[FloatArray], FloatArray]

@@ -1,5 +1,4 @@
-"""The pipeline, for one bed or many. This file holds the order of all stages, from sample to alarm, and nothing else
-does.
+"""The pipeline, for one bed or many. Only this file defines the order of the stages, from sample to alarm.
 
     messages ─► input queue ─► samples                       ─► pending ─► decisions             ─► results
                                ring, lead off, QRS, beats,      the net    smoothing, rate, alarms
@@ -75,7 +74,7 @@ class SampleStages:
             stage.start(row, run)
 
     def interrupt(self, row: int, interruption: Interruption) -> None:
-        """Let nothing reach over a gap."""
+        """Let nothing reach over a gap, or over a lead that came off or is back."""
         for stage in reversed(self._stages):
             stage.interrupt(row, interruption)
 
@@ -84,7 +83,7 @@ class SampleStages:
         self.ring.push(rows, x)
         lead_changes = self.lead_off.push(rows, x)
         for change in lead_changes:
-            self.beats.interrupt(change.row, change)
+            self.interrupt(change.row, change)
         peaks = self.qrs.push(rows, x)
         candidates = self.beats.push(rows.tolist(), peaks)
         windows = self.windows.push(rows) if self.windows else ()
@@ -92,11 +91,13 @@ class SampleStages:
 
     def flush(self, row: int) -> Findings:
         """End an unbroken stretch of a row: return what still waited for later samples."""
-        ready = self.beats.push([row], (), hold=False)
+        # Beats that are due are decided without the last R peaks, as they would have been a packet later.
+        due = self.beats.push([row], (), hold=False)
         peaks = self.qrs.flush(row)
         rest = self.beats.flush(row, peaks)
         windows = self.windows.flush(row) if self.windows else ()
-        return Findings((), peaks, ([*ready[0], *rest[0]], np.concatenate([ready[1], rest[1]])), windows)
+        candidates = Candidates([*due.beats, *rest.beats], np.concatenate([due.inputs, rest.inputs]))
+        return Findings((), peaks, candidates, windows)
 
 
 class Pipeline:
@@ -112,11 +113,10 @@ class Pipeline:
         self.samples = SampleStages(config.signal, self._in_context)
         self._pending = PendingResults()
         self._smoothing = ClusterSmoothing()
+        self._results: list[Result] = []
         self.rates = RateTracker(config.rhythm)
-        self.alarms = AlarmFeed(config, self.samples.ring)
+        self.alarms = AlarmFeed(config, self.samples.ring, self._results.append)
         self._decisions: list[Stage] = [self._smoothing, self.rates, self.alarms]
-        self.rates.grow(1)
-        self._out: list[Result] = []
 
     def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Result]:
         """Take what the link brought; return the beats, events and alarms it decides, in order within each bed.
@@ -125,11 +125,10 @@ class Pipeline:
         """
         messages = list(messages)
         beds = [self.beds.get(message.bed) or self._admit(message.bed) for message in messages]
-        self._inbox.put(beds, messages)
+        self._inbox.put(beds, messages)  # notes when each bed's samples arrived, too
         for bed, message in zip(beds, messages, strict=True):
             if isinstance(message, Chunk):
                 self._note_arrival(bed)
-        self._out += self.alarms.take()
         turns = 0
         while self._inbox and not (shared and self._inbox.is_unfair(turns)):
             turns += 1
@@ -152,12 +151,12 @@ class Pipeline:
 
     def _break(self, bed: MonitoredBed, step: InputStep) -> None:
         """End the stretch of a bed, decide all that waits, and begin behind the break."""
-        if isinstance(step, StreamRefused):
+        if isinstance(step, StreamRefused):  # the stretch goes on: its last samples came before the refused ones
             self._pending.add(bed, step.sample, EVENT_RANK, step)
             return
         if not isinstance(step, Gap):
             self._close_gap(bed)
-        if bed.gap is None:  # a gap that goes on has no stretch before it
+        if bed.gap is None:  # the next piece of a gap has no stretch before it
             self._keep(self.samples.flush(bed.row))
         self._decide()
         if isinstance(step, RunStart):
@@ -167,20 +166,18 @@ class Pipeline:
         elif isinstance(step, End):
             bed.ended = True
             self.alarms.end(bed.row, step.first)
-            self._out += [*self.alarms.take(), RunEnded(bed.name, step.run, step.first)]
+            self._results.append(RunEnded(bed.name, step.run, step.first))
 
     def _start(self, bed: MonitoredBed, run: RunStart) -> None:
         bed.start(run)
-        self._out.append(RunStarted(bed.name, run.run, run.first, run.lead, run.fs))
+        self._results.append(RunStarted(bed.name, run.run, run.first, run.lead, run.fs))
         for stage in reversed(self._decisions):
             stage.start(bed.row, run)
-        self._out += self.alarms.take()
         self.samples.start(bed.row, run)
 
     def _interrupt(self, bed: MonitoredBed, gap: Gap) -> None:
         for stage in reversed(self._decisions):
             stage.interrupt(bed.row, gap)
-        self._out += self.alarms.take()
         self.samples.interrupt(bed.row, gap)
         bed.extend_gap(gap)
 
@@ -191,8 +188,7 @@ class Pipeline:
             bed.gap = None
 
     def _keep(self, findings: Findings) -> None:
-        """Keep findings until the net has spoken. R peaks go to the alarms at once: they are known 0.2 s after the
-        beat."""
+        """Keep findings until the net has classified the candidates; the alarms know of R peaks before that."""
         for change in findings.lead_changes:
             bed = self._by_row[change.row]
             bed.lead_state = change.state
@@ -209,13 +205,12 @@ class Pipeline:
                 self._decide_beat(bed, item, scores)
             elif isinstance(item, WindowScores):
                 self.alarms.push(item)
-                self._out += self.alarms.take()
             elif isinstance(item, LeadStateChange):
                 for stage in reversed(self._decisions):
                     stage.interrupt(bed.row, item)
-                self._out.append(LeadStateChanged(bed.name, bed.run, item.sample, item.state))
+                self._results.append(LeadStateChanged(bed.name, bed.run, item.sample, item.state))
             else:
-                self._out.append(item)
+                self._results.append(item)
 
     def _decide_beat(self, bed: MonitoredBed, candidate: BeatCandidate, scores: list[float]) -> None:
         """Make a beat of a candidate, unless the net says that it is not one."""
@@ -224,6 +219,7 @@ class Pipeline:
             smoothed = self._smoothing.push(row, scores, candidate.cluster, candidate.new, candidate.noise)
             if smoothed is None:
                 return
+            # RR from the last beat that was reported: candidates in between were not beats.
             probabilities, rr_s = smoothed, self.rates.interval(row, candidate.sample)
         label = CLASSES[probabilities.index(max(probabilities))]
         beat = Beat(
@@ -241,7 +237,7 @@ class Pipeline:
         beat = replace(beat, heart_rate=self.rates.push(row, beat))
         bed.beats.append(beat)
         self.alarms.push_beat(row, beat)
-        self._out.append(beat)
+        self._results.append(beat)
 
     @property
     def waiting(self) -> bool:
@@ -273,8 +269,9 @@ class Pipeline:
         return self._take_results()
 
     def _take_results(self) -> list[Result]:
-        out, self._out = [*self._out, *self.alarms.take()], []
-        return out
+        results = self._results.copy()
+        self._results.clear()
+        return results
 
     def _note_arrival(self, bed: MonitoredBed) -> None:
         self.alarms.note_arrival(bed.row, bed.arrived_s)

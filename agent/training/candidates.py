@@ -45,7 +45,7 @@ def build_candidates(streams: Sequence[AugmentedStream], signal: SignalConfig) -
 
     def keep(candidates: Candidates) -> None:
         """Sort candidates and their inputs (n, INPUTS) by row."""
-        for candidate, seen in zip(candidates[0], candidates[1].astype(np.float16), strict=True):
+        for candidate, seen in zip(candidates.beats, candidates.inputs.astype(np.float16), strict=True):
             by_row[candidate.row].append(candidate)
             inputs[candidate.row].append(seen)
 
