@@ -7,6 +7,7 @@ the monitor learns the levels of the signal, 2 s are traced with `sys.setprofile
 windows of the rhythm. A call from one file of ours into another is a move. docs/architecture.md quotes the numbers.
 """
 
+import argparse
 import contextlib
 import fcntl
 import os
@@ -125,6 +126,8 @@ def trace_monitor(config: Config, packets: list[list[bytes]]) -> SampleTrace:
 
 
 def main() -> None:
+    """Trace a sample and print the files on its way."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None).parse_args()
     device = SampleTrace()
     packets: list[list[bytes]] = []
     device.follow(lambda: packets.extend(islice(encoded_packets(), LEARNING_PACKETS + TRACED_PACKETS)))
