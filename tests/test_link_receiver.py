@@ -168,11 +168,15 @@ def test_the_state_of_the_link(line: Wire) -> None:
 
 
 def test_an_idle_link(line: Wire) -> None:
-    """A link is idle before the first packet, and half a second after the last."""
+    """A link is idle before the first packet, and half a second after the last, or two long packets' time."""
     assert line.link.is_idle(0.0)
     line.exchange(*frames(packet(0)), now_s=10.0)
     assert not line.link.is_idle(10.4)
     assert line.link.is_idle(10.5)
+    with Wire([]) as seconds:
+        seconds.exchange(*frames(packet(0, count=FS)), now_s=10.0)
+        assert not seconds.link.is_idle(11.9)
+        assert seconds.link.is_idle(12.0)
 
 
 def test_what_came_while_nobody_waited_came_after_the_socket_was_last_empty(line: Wire) -> None:

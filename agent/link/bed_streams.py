@@ -86,7 +86,7 @@ class BedStreams:
             reason = f"two devices send as bed {old.bed!r}: the one that came last is watched"
             self.reject(reason, out, now_s, old.bed.encode())
             return None
-        out.add_parts(old.bed, old.flush_as_lost("lost with the device's last run", now_s))
+        out.add_parts(old.bed, old.flush_as_lost("lost: the device has begun another run", now_s))
         buffer = self._add_buffer(old.replace_run(header.run, header.fs), header.first == 0 and not returns, now_s)
         if returns:
             buffer.join_at(header.first, header.first, now_s)  # what was before it was analysed, or rejected

@@ -35,8 +35,8 @@ MOST_WAITING_SAMPLES = round(4 * LONGEST_REPLY_S * FS)
 """Samples of a bed that may wait to be analysed; more than a backlogged one has requested."""
 STALE_PACKETS_S = 2.5
 """A bed is reported that for this time sends only what was taken or declared lost before."""
-IDLE_S = 0.5
-"""Without a packet for this time no run is about to follow one that has ended, as in the replay of a loop."""
+IDLE_S, IDLE_PACKETS = 0.5, 2
+"""Without a packet for this time, and for so many packets' time, no run is about to follow, as it does in a loop."""
 BED_CHECK_S = 0.1
 """How often the connection and silent beds are checked."""
 
@@ -57,6 +57,7 @@ class LinkReceiver:
         self._overloaded: set[bytes] = set()
         """Names of beds whose packets are left out for now."""
         self._last_s: float | None = None
+        self._longest_packet_s = 0.0
         self._checked_s = 0.0
         self._emptied_s: float | None = None
         self._slept = True
@@ -159,8 +160,8 @@ class LinkReceiver:
         return out.assemble()
 
     def is_idle(self, now_s: float) -> bool:
-        """Return whether no packet has come for half a second."""
-        return self._last_s is None or now_s - self._last_s >= IDLE_S
+        """Return whether no packet has come for half a second, and for twice as long as a packet lasts."""
+        return self._last_s is None or now_s - self._last_s >= max(IDLE_S, IDLE_PACKETS * self._longest_packet_s)
 
     @property
     def rejected(self) -> int:
@@ -233,7 +234,9 @@ class LinkReceiver:
 
     def _take_message(self, buffer: ReorderBuffer, message: Packet | End, now_s: float, out: ChunkAssembler) -> None:
         self._last_s = buffer.received_s = now_s
-        self.packets += not isinstance(message, End)
+        if isinstance(message, Packet):
+            self.packets += 1
+            self._longest_packet_s = max(self._longest_packet_s, message.header.count / message.header.fs)
         parts = buffer.push(message, now_s)
         if parts:
             buffer.advanced_s = now_s

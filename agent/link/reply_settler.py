@@ -28,7 +28,9 @@ class ReplySettler:
         if not buffer.start_known:
             self._join(buffer, result, now_s, out)
         elif gone:
-            out.add_parts(buffer.bed, buffer.declare_lost(result.request.stop, "lost: the device was restarted", now_s))
+            out.add_parts(
+                buffer.bed, buffer.declare_lost(result.request.stop, "lost: the device has begun another run", now_s)
+            )
         else:
             stop = min(result.request.stop, reply.oldest)
             out.add_parts(buffer.bed, buffer.declare_lost(stop, "no longer kept by the device", now_s))
