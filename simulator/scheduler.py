@@ -29,6 +29,7 @@ STAGGER_WITHIN_S = 600.0
 """... within this time."""
 PHASE_SLOT_S = 0.01
 """Phases are multiples of this: waking up for every packet of a large ward would cost more than sending it."""
+MOST_BEDS = 10_000
 STATUS_S = 0.5
 STOPPED_LINGER_S = 3.0
 """How long a device that is stopped waits for monitors that still miss samples."""
@@ -107,8 +108,8 @@ def name_beds(records: Sequence[str]) -> list[str]:
 
 def plan_ward(beds: int, base: ReplayPlan) -> list[ReplayPlan]:
     """Return the plans of a ward: the embedded records in turn, each from its own start, all else as in `base`."""
-    if beds < 1:
-        raise ConfigError(f"a ward of {beds} beds makes no sense: give at least 1")
+    if not 1 <= beds <= MOST_BEDS:
+        raise ConfigError(f"a ward of {beds} beds makes no sense: give 1 to {MOST_BEDS:,}")
     records = [embedded_records()[i % len(embedded_records())] for i in range(beds)]
     return [
         replace(

@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGINT
 
 import numpy as np
 import pytest
@@ -358,6 +363,26 @@ def test_mismatches_show_the_signal(own: Config, asked: EvaluationOptions, tmp_p
         assert len(missed.wave) == 540
         assert missed.wave[216] == pytest.approx(x[missed.sample], abs=0.003)
     assert np.isnan(found.mismatches[0].wave[: 216 - found.mismatches[0].sample]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_s", [1.5, 5.0])
+def test_an_interrupt_ends_all_processes(tmp_path: Path, delay_s: float) -> None:
+    """Ctrl-C, which reaches every process of a terminal, ends an evaluation in several of them, without words."""
+    heeds = "from signal import *; signal(SIGINT, default_int_handler); from agent.__main__ import main; main()"
+    options = ["evaluate", "--jobs", "2", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        [sys.executable, "-c", heeds, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        time.sleep(delay_s)
+        os.killpg(process.pid, SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == ""
 
 
 @pytest.mark.slow

@@ -50,6 +50,9 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
             "[recipe.mine]\nschedule = 'step'",
             "recipe.mine.schedule: Invalid enum value 'step'; valid are constant, one",
         ),
+        ("[recipe.mine]\nchannels = []", "recipe.mine.channels: Expected `array` of length >= 1"),
+        ("[recipe.mine]\nchannels = [8, 8, 8, 8, 8, 8]", "recipe.mine.channels: Expected `array` of length <= 5"),
+        ("[recipe.mine]\nchannels = [100000]", "Expected `int` <= 1024"),
         ("[recipe.mine]\nlayers = 3", "unknown key recipe.mine.layers; valid are epochs, batch"),
         ("[recipe]\nmine = 3", "'recipe.mine' is a section: write [recipe.mine]"),
         ("recipe = 3", "unknown section 'recipe'; valid are link"),
@@ -75,6 +78,15 @@ def test_a_wrong_variable_is_named() -> None:
         configuration.load_config(None, {"ECG_AGENT_MONITOR_DEVISE": "cpu"})
     with pytest.raises(ConfigError, match=r"train\.seed"):
         configuration.load_config(None, {"ECG_AGENT_TRAIN_SEED": "many"})
+    with pytest.raises(ConfigError, match=r"ECG_AGENT_RECIPE_BEST_EPOCHS: recipes are set in a file only"):
+        configuration.load_config(None, {"ECG_AGENT_RECIPE_BEST_EPOCHS": "1"})
+
+
+def test_a_byte_order_mark_is_no_setting(tmp_path: Path) -> None:
+    """A file as editors on Windows write it is read like any other."""
+    path = tmp_path / "own.toml"
+    path.write_text("[train]\nseed = 7\n", "utf-8-sig")
+    assert configuration.load_config(path, {}).train.seed == 7
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

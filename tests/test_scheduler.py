@@ -256,6 +256,8 @@ def test_spread() -> None:
     assert all(60 <= plan.start_s < 660 for plan in plans)
     with pytest.raises(ConfigError, match="0 beds"):
         plan_ward(0, PLAN)
+    with pytest.raises(ConfigError, match="give 1 to 10,000"):
+        plan_ward(10**9, PLAN)
 
 
 def test_shared_names_refused() -> None:

@@ -22,7 +22,7 @@ from agent.export.listing import summarise_sessions
 from agent.recording import sessions
 from agent.recording.recorded_segments import read_lone_segment, read_segment_counts, replay_chunks
 from agent.recording.recorder import Recorder, RecorderTiming
-from agent.recording.sessions import RecordedSession, locate_in_session
+from agent.recording.sessions import RecordedSession, find_sessions, locate_in_session
 from model.errors import RecordError, RunError
 
 
@@ -457,6 +457,16 @@ def test_a_pipe_in_place_of_a_header_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(folder / "1" / "0009.hea")
     with Recorder(folder, CONFIG, {}) as recorder:
         assert recorder.positions()["1"].next == 500
+
+
+def test_a_pipe_in_place_of_the_database_is_not_waited_for(tmp_path: Path) -> None:
+    """Neither the list of recordings nor a reader waits for a pipe."""
+    record(tmp_path / "session", chunk(0, 500))
+    (tmp_path / "session" / "session.db").unlink()
+    os.mkfifo(tmp_path / "session" / "session.db")
+    assert find_sessions(tmp_path) == [tmp_path / "session"]
+    with pytest.raises(RecordError, match=r"session\.db of the recording .* is broken"):
+        RecordedSession(tmp_path / "session")
 
 
 @pytest.mark.parametrize(

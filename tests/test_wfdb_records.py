@@ -165,6 +165,8 @@ def test_unknown_records(name: str) -> None:
         ("bad 2 360\nbad.dat 16\nbad.dat 16\n", "says it has no samples"),
         ("bad 0 360 10\n", "says it has no samples"),
         ("bad 1 0 10\nbad.dat 16\n", "no valid sampling rate"),
+        ("bad 1 -5 10\nbad.dat 16\n", "no valid sampling rate"),
+        ("bad 1 nan 10\nbad.dat 16\n", "no valid sampling rate"),
         ("bad 2 360 10\nbad.dat 16\n", "does not describe all of its signals"),
         ("bad/2 2 360 20\nfirst 10\nsecond 10\n", "is made of segments"),
     ],

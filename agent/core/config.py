@@ -230,6 +230,8 @@ def load_config(path: Path | str | None = None, environment: Mapping[str, str] =
         if name.startswith(ENVIRONMENT_PREFIX) and name not in NON_SETTING_VARIABLES:
             source = f"environment variable {clean_error_text(name)}"
             section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+            if section == "recipe":
+                raise ConfigError(f"{source}: recipes are set in a file only, as [recipe.NAME]")
             _merge_settings(values, {section: {key: _parse_variable(environment[name], source)}}, source)
             _build_config(values, source)
     return _build_config(values, str(default_config_path()))
@@ -269,7 +271,7 @@ def _read_config_file(path: Path) -> SettingValues:
             content = file.read(LARGEST_CONFIG_BYTES + 1)
         if len(content) > LARGEST_CONFIG_BYTES:
             raise ConfigError(f"configuration {path} is too large: over {LARGEST_CONFIG_BYTES} bytes")
-        return _flatten_recipes(tomllib.loads(content.decode()))
+        return _flatten_recipes(tomllib.loads(content.decode("utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number with too many digits

@@ -6,11 +6,13 @@
 The annotation files are read back, so that what is scored is what was written.
 """
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,11 +176,28 @@ def _run_record_groups(
     else:
         # Spawned, since a fork would copy PyTorch without its threads.
         with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-            futures = [pool.submit(_evaluate_in_process, group, config, options) for group in groups]
-            for future in as_completed(futures):
-                advance(sum(task.seconds for task in groups[futures.index(future)]))
-            results = [future.result() for future in futures]
+            with _without_interrupts():
+                futures = [pool.submit(_evaluate_in_process, group, config, options) for group in groups]
+            try:
+                for future in as_completed(futures):
+                    advance(sum(task.seconds for task in groups[futures.index(future)]))
+                results = [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in active_children():
+                    process.terminate()
+                raise
     return [outcome for outcomes, _ in results for outcome in outcomes], sum(cpu_s for _, cpu_s in results)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: they inherit that it is ignored, and this one ends them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def load_configured_classifier(config: Config) -> "BeatClassifier":

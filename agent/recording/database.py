@@ -204,6 +204,8 @@ def read_rows_paged(connection: sqlite3.Connection, query: str, values: tuple[An
 
 def _read_database_header(path: Path) -> bytes:
     try:
+        if not path.is_file():  # reading a pipe would block
+            return b""
         with path.open("rb") as file:
             return file.read(100)
     except OSError:

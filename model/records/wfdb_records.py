@@ -233,8 +233,11 @@ def _check_header_size(path: Path) -> None:
         or any(len(line) > LONGEST_LINE for line in lines)
     ):
         raise RecordError(f"cannot read the header of record {path}: it is too large for one")
-    if not any(line.strip() for line in lines):
+    words = next((line.split() for line in lines if line.strip()), None)
+    if words is None:
         raise RecordError(f"cannot read the header of record {path}: it is empty")
+    if len(words) > 2 and not words[2][0].isdigit():  # WFDB's parser would take it for the default, 250 Hz
+        raise RecordError(f"record {path} has no valid sampling rate: check its header")
 
 
 def _check_header_values(path: Path, header: Any) -> None:

@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 
 RecipeCount = Annotated[int, msgspec.Meta(gt=0, lt=10**6)]
+LayerWidth = Annotated[int, msgspec.Meta(gt=0, le=1024)]
 RecipeShare = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
+MOST_BLOCKS = 5
+"""Residual blocks after which something is left of the 187 samples of a beat."""
 WARM_UP_SHARE = 0.15
 """Share of the steps in which a one-cycle rate climbs from a 25th of its maximum; then it falls as a cosine."""
 
@@ -24,8 +27,8 @@ class TrainingRecipe:
     weight_decay: RecipeShare
     drop_normal: Annotated[int, msgspec.Meta(ge=0)]
     balance: RecipeShare
-    channels: tuple[RecipeCount, ...]
-    dense: RecipeCount
+    channels: Annotated[tuple[LayerWidth, ...], msgspec.Meta(min_length=1, max_length=MOST_BLOCKS)]
+    dense: LayerWidth
     norm: bool
     augment: Annotated[float, msgspec.Meta(ge=0, le=10)]
     average: RecipeShare
