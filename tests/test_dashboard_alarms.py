@@ -10,13 +10,12 @@ from rich.segment import Segment
 from rich.style import Style
 from test_dashboard import SIZES, make, make_bed, shown
 
-from agent.core.messages import Alarm, AlarmCondition, Priority
+from agent.core.messages import PRIORITIES, Alarm, AlarmCondition, Priority
 from agent.core.views import BedSummary, BedView, WardSnapshot
 from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.alarm_lines import (
     FLASH_OFF_STYLES,
     FLASH_ON_STYLES,
-    PRIORITIES,
     SHORT_CONDITIONS,
     STEADY_STYLES,
     alarm_label,

@@ -53,15 +53,16 @@ def test_every_event_comes_back(event: Event) -> None:
 
 def test_events_of_a_session(tmp_path: Path) -> None:
     """Type, fields and run of an event are those that were pushed; SQL sees kind and words."""
-    told: list[Event] = [RunStarted("1", "run", 0, "MLII", 250.0), GapClosed("1", "run", 80, 50, "never arrived")]
+    told: list[Event] = [RunStarted("1", "run", 0, "MLII", 250.0), GapClosed("1", "run", 80, 50, 0.4, "never arrived")]
     record(tmp_path, chunk(0, 500, fs=250.0), found=told)
     with RecordedSession(tmp_path) as session:
         assert [event for _, event in session.events("1", "run")] == told
         assert list(session.events("1", "other")) == list(session.events("2")) == []
+    closed = '{"count":50,"seconds":0.4,"reason":"never arrived"}'
     db = sqlite3.connect(tmp_path / "session.db")
     assert db.execute("SELECT run, kind, text, event_type, data FROM events").fetchall() == [
         ("run", "start", "run run, lead MLII, resampled from 250 Hz", "RunStarted", '{"lead":"MLII","fs":250.0}'),
-        ("run", "gap", "gap of 0.40 s: 50 samples never arrived", "GapClosed", '{"count":50,"reason":"never arrived"}'),
+        ("run", "gap", "gap of 0.40 s: 50 samples never arrived", "GapClosed", closed),
     ]
     db.close()
 
@@ -76,8 +77,8 @@ def test_an_event_of_a_later_version_is_its_words(tmp_path: Path) -> None:
 
 def test_fields_are_made_printable(tmp_path: Path) -> None:
     """Control characters in the fields of an event do not reach a terminal."""
-    record(tmp_path, chunk(0, 500), found=[GapClosed("1", "run", 9, 5, "late")])
-    change(tmp_path, "UPDATE events SET data = ?", '{"count": 5, "reason": "\\u001b[2J"}')
+    record(tmp_path, chunk(0, 500), found=[GapClosed("1", "run", 9, 5, 0.04, "late")])
+    change(tmp_path, "UPDATE events SET data = ?", '{"count": 5, "seconds": 0.04, "reason": "\\u001b[2J"}')
     with RecordedSession(tmp_path) as session:
         assert [event_text(event) for _, event in session.events()] == ["gap of 0.04 s: 5 samples ?[2J"]
 
@@ -90,13 +91,13 @@ def test_fields_are_made_printable(tmp_path: Path) -> None:
         "{",
         "[]",
         "{}",
-        '{"count": "many", "reason": "late"}',
-        '{"count": 5, "reason": ' + "[" * 100_000,
+        '{"count": "many", "seconds": 1, "reason": "late"}',
+        '{"count": 5, "seconds": 0.04, "reason": ' + "[" * 100_000,
     ],
 )
 def test_broken_fields_are_refused(tmp_path: Path, data: str | None) -> None:
     """Fields that are not those of their type are one clear error."""
-    record(tmp_path, chunk(0, 500), found=[GapClosed("1", "run", 9, 5, "late")])
+    record(tmp_path, chunk(0, 500), found=[GapClosed("1", "run", 9, 5, 0.04, "late")])
     change(tmp_path, "UPDATE events SET data = ?", data)
     with RecordedSession(tmp_path) as session, pytest.raises(RecordError, match=r"cannot read session\.db"):
         list(session.events())

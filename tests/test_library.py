@@ -34,6 +34,7 @@ from agent import (
 )
 from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.events import GapClosed, LeadStateChanged, RunEnded, RunStarted
+from agent.core.wording import event_text
 from agent.evaluation.record_analysis import PipelineOutput, analyse_records
 from agent.library.live_monitor import Item
 from model.errors import CheckpointError, ConfigError
@@ -231,6 +232,7 @@ def test_gaps(ecg: Array) -> None:
     for event, (start, stop) in zip(closed[2:4], [(7_000, 7_900), (12_000, 15_000)], strict=True):
         assert start - 40 < event.sample <= start
         assert stop <= event.sample + event.count < stop + 40
+        assert event_text(event).startswith(f"gap of {event.count / 360:.2f} s: {event.count} samples")
     assert result.coverage.missing_s == np.isnan(gaps).sum() / 360
     assert not [beat for beat in result.beats if np.isnan(gaps[beat.sample])]
 

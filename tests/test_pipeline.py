@@ -45,6 +45,16 @@ def test_beats_and_events_do_not_depend_on_the_chunks(new_ward: NewWard, sizes: 
     assert all_found(new_ward(), troubled_stream(sizes)) == whole
 
 
+def test_a_gap_at_the_end_of_monitoring_is_told(new_ward: NewWard) -> None:
+    """A gap that no sample follows is an event all the same."""
+    ward = new_ward()
+    ward.push(
+        [*chunks(record_counts("100", 10), [50]), Gap("1", "run", 1250, 75, FS, "not fetched again before the end")]
+    )
+    told = [event_text(event) for event in ward.finish() if isinstance(event, Event)]
+    assert told == ["gap of 0.60 s: 75 samples not fetched again before the end"]
+
+
 def test_beds_do_not_disturb_each_other(new_ward: NewWard) -> None:
     """Three beds with other signals and other chunks tell what each tells alone."""
     streams = {

@@ -21,7 +21,9 @@ from agent.core.config import RecordConfig
 from agent.core.events import (
     DiskSpaceChanged,
     Event,
+    EventsOmitted,
     EventText,
+    LeadStateChanged,
     LinkStateChanged,
     RecordingPaused,
     RecordingResumed,
@@ -34,6 +36,7 @@ from agent.export.listing import summarise_sessions
 from agent.recording import recorder as recording
 from agent.recording.recorded_segments import RecordedSegment, read_lone_segment, read_segment_counts
 from agent.recording.recorder import Recorder, RecorderTiming
+from agent.recording.session_writer import MOST_EVENTS, SessionWriter
 from agent.recording.sessions import RecordedSession
 from model.errors import RunError
 from model.records.annotations import read_annotations
@@ -801,6 +804,49 @@ def test_a_fault_of_ours_pauses_and_is_told(tmp_path: Path, monkeypatch: pytest.
         recorder.push([chunk(40, 60)], [], NOW)
     assert spans(tmp_path) == [("run", 0, 20), ("run", 40, 60)]
     assert ledger(tmp_path) == [("run", 0, 60, 40, 0, 20)]
+
+
+def recorded_events(folder: Path) -> list[Event]:
+    with RecordedSession(folder) as session:
+        return [event for _, event in session.events("1")]
+
+
+def test_a_burst_of_events_is_recorded(tmp_path: Path) -> None:
+    """However many events come between two writes, a disk that works gets them all."""
+    burst: list[Event] = [LeadStateChanged("1", "run", sample, "lead off") for sample in range(2 * MOST_EVENTS)]
+    started = RunStarted("1", "run", 0, "MLII", 125.0)
+    record(tmp_path, chunk(0, 200), found=[started, *burst])
+    assert recorded_events(tmp_path) == [started, *burst]
+
+
+def test_events_while_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paused recording keeps the starts of runs and the latest events, and counts those that it leaves out."""
+    burst: list[Event] = [LeadStateChanged("1", "run", sample, "lead off") for sample in range(MOST_EVENTS + 7)]
+    started = RunStarted("1", "run", 0, "MLII", 125.0)
+    with open_stepped(tmp_path) as recorder, monkeypatch.context() as patch:
+        patch.setattr("agent.recording.bed_writer.pack_int16", lambda _: 1 / 0)
+        refuse_probe(patch, lambda: ZeroDivisionError("division by zero"))
+        recorder.push([chunk(0, 40)], [started], NOW)
+        recorder.step()
+        recorder.push([], burst, NOW)
+        recorder.step()
+        assert recorder.view().trouble
+    assert recorded_events(tmp_path) == [started, *burst[7:]]
+    with RecordedSession(tmp_path) as session:
+        assert [event for _, event in session.events("") if isinstance(event, EventsOmitted)] == [
+            EventsOmitted("signal", "", "", 0, (("signal", 7),))
+        ]
+
+
+def test_a_fault_while_closing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a session is closed is one clear error, not a thread that ends without a word."""
+    recorder = Recorder(tmp_path, CONFIG, {})
+    recorder.push([chunk(0, 20)], [], NOW)
+    assert recorder.flush()
+    close = SessionWriter.close
+    monkeypatch.setattr(SessionWriter, "close", lambda writer: close(writer) or 1 / 0)
+    with pytest.raises(RunError, match=r"internal error: .*division by zero"):
+        recorder.close()
 
 
 def test_beats_that_the_annotations_could_not_take_are_written_later(

@@ -18,7 +18,6 @@ from agent.report.picture import (
     Picture,
     TextShape,
     blend_on_white,
-    column_envelope,
     extend_to_ticks,
     round_ticks,
     split_path_points,
@@ -101,16 +100,6 @@ def test_pieces_of_a_broken_line() -> None:
     points = np.array([[np.nan, 0], [1, 1], [2, 2], [np.nan, np.nan], [3, 3]])
     assert [piece.tolist() for piece in split_path_points(points, 10)] == [[[10, 10], [20, 20]], [[30, 30]]]
     assert split_path_points(np.full((2, 2), np.nan), 1) == []
-
-
-def test_an_envelope_keeps_every_peak() -> None:
-    """However few columns there are, the least and the greatest value are in it."""
-    y = np.random.default_rng(0).standard_normal(10_000)
-    x, low, high = column_envelope(np.arange(10_000.0), y, 50, 0.0, 10_000.0)
-    assert len(x) == 50
-    assert low.min() == y.min()
-    assert high.max() == y.max()
-    assert len(column_envelope(np.zeros(1), np.full(1, np.nan), 5, 0.0, 1.0)[0]) == 0
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 12))

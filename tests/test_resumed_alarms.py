@@ -214,6 +214,14 @@ def test_runs_beds_and_conditions_are_kept_apart() -> None:
         assert alarms.settle([other], {"1": TOLD}) == [other, alarm(9000, STOPPED)]
 
 
+def test_an_alarm_that_is_not_logged_is_not_shown() -> None:
+    """What only the second analysis finds in minutes that were reported before is neither in the log nor on screen."""
+    anew = alarm(8900, 9500)
+    alarms = resumed()
+    assert alarms.settle([anew], {"1": TOLD}) == []
+    assert alarms.rename_shown((anew, alarm(9990))) == (alarm(9990),)
+
+
 def test_without_a_recording_nothing_changes() -> None:
     """Beats and alarms of a monitor that continues nothing pass as they are."""
     beat = Beat("1", 9, 40, "N", (1.0, 0.0, 0.0, 0.0, 0.0), None, 0.0)

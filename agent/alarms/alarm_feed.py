@@ -1,6 +1,6 @@
 """The last stage: feeds the alarm rules of every bed, and cuts the strip of each alarm.
 
-Beats are decided sooner or later depending on packets and other beds. The rules hear of them from window to window, a
+Beats are decided sooner or later depending on packets and other beds. The rules get them from window to window, a
 fixed grid of samples, so that the same signal always gives the same alarms: everything that was decided up to the end
 of a window, in order, and then its scores.
 """
@@ -94,10 +94,6 @@ class AlarmFeed:
         self._publish(row, feed.rules.gap(gap.first, gap.count, feed.arrived_s, gap.reason == VALUELESS_REASON))
         self._cut_strips(row, feed.first)
 
-    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # what waits, waits for its window
-        """Return nothing."""
-        return ()
-
     def note_arrival(self, row: int, at_s: float) -> None:
         """Note the Unix time at which the latest samples of a row arrived: the time of what they decide."""
         self._rows[row].arrived_s = at_s
@@ -113,7 +109,7 @@ class AlarmFeed:
         self._rows[row].waiting.append(beat)
 
     def push(self, window: WindowScores) -> None:
-        """Take a window: the rules hear of all that was decided up to its end, and then of its scores."""
+        """Take a window: the rules get all that was decided up to its end, and then its scores."""
         feed = self._rows[window.row]
         self._feed(window.row, window.sample)
         peak = feed.latest_peak(window.sample)
@@ -149,7 +145,7 @@ class AlarmFeed:
         return self._rows[row].rules
 
     def _feed(self, row: int, until: int | None = None) -> None:
-        """Let the rules hear of what was decided up to sample `until`, or of all that waits."""
+        """Give the rules what was decided up to sample `until`, or of all that waits."""
         feed = self._rows[row]
         changed: list[Alarm] = []
         while feed.waiting and (until is None or _decision_sample(feed.waiting[0]) <= until):

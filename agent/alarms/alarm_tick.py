@@ -1,4 +1,4 @@
-"""What the alarm rules of a bed hear once a second of signal."""
+"""What the alarm rules of a bed are given once a second of signal."""
 
 from dataclasses import dataclass
 

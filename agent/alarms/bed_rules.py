@@ -86,7 +86,7 @@ class BedAlarmRules:
         if not technical.suspended and not technical.blind:
             if "ventricular fibrillation" in self.manager.open:
                 self.manager.suspend()
-                self._rate.disbelieve()
+                self._rate.discard_intervals()
             else:
                 self._rate.beat(beat)
             self._ectopy.beat(beat)

@@ -46,7 +46,7 @@ class RateRule:
         """Let no RR interval reach back over an interruption."""
         self._intervals = 0
 
-    def disbelieve(self) -> None:
+    def discard_intervals(self) -> None:
         """Discard intervals measured during fibrillation: no rate alarm until the mean contains later ones only."""
         self._intervals = self._least - self._all
 

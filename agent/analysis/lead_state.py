@@ -40,10 +40,6 @@ class LeadOffDetector:
         if isinstance(interruption, Gap):
             self._restart_at(row, interruption.first + interruption.count)
 
-    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # no sample waits here
-        """Return nothing."""
-        return ()
-
     def push(self, rows: RowIndexArray, x: FloatArray) -> list[LeadStateChange]:
         """Take the next samples `x` (rows, n) in millivolts of `rows` (rows,); return the changes of state in order."""
         before = np.concatenate([self._last[rows, None], x[:, :-1]], axis=1)

@@ -59,10 +59,6 @@ class RateTracker:
         state.nn_s.append(np.nan)
         state.last = state.variability = None
 
-    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # nothing waits here
-        """Return nothing."""
-        return ()
-
     def push(self, row: int, beat: Beat) -> float | None:
         """Take the next beat of a row; return the heart rate in beats a minute when it was decided."""
         state = self._rows[row]

@@ -37,10 +37,6 @@ class SampleRing:
             self._x[row, places] = np.nan
             self.head[row] += interruption.count
 
-    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # no sample waits here
-        """Return nothing."""
-        return ()
-
     def push(self, rows: RowIndexArray, x: FloatArray) -> None:
         """Append the next samples `x` (rows, n), n at most RING_SAMPLES, to each of `rows` (rows,)."""
         places = (self.head[rows, None] + np.arange(x.shape[1])) % RING_SAMPLES

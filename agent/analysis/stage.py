@@ -1,6 +1,5 @@
 """The contract of every stage of the pipeline. One stage holds the state of all beds; a bed is a row of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,9 +45,10 @@ Interruption = Gap | LeadStateChange
 class Stage(Protocol):
     """What every stage offers beside a `push` of its own, which takes new input and returns what is decided by it.
 
-    The pipeline calls `grow`, `start` and `interrupt` of all stages, the last two from the last stage to the first: a
-    later stage may still read what an earlier one is about to forget. `flush` goes from the first to the last, through
-    the stages in which something can wait: what one still returns is input of the next.
+    The pipeline calls these of all stages, the last two from the last stage to the first: a later stage may still read
+    what an earlier one is about to forget. A stage in which something waits for later samples also has `flush(row)`,
+    which returns what waits at the end of an unbroken stretch; it is called from the first to the last of them, with
+    what the one before still returned.
     """
 
     def grow(self, rows: int) -> None:
@@ -59,6 +59,3 @@ class Stage(Protocol):
 
     def interrupt(self, row: int, interruption: Interruption) -> None:
         """Take note that the signal of a row is broken: nothing reaches over the break."""
-
-    def flush(self, row: int) -> Sequence[object]:
-        """Return what waits for samples that will not come, at the end of an unbroken stretch."""

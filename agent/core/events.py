@@ -35,13 +35,14 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class GapClosed:
-    """A gap is over: `count` samples at 125 Hz from `sample` on are missing for `reason`."""
+    """A gap is over: `count` samples at 125 Hz, `seconds` long, from `sample` on are missing for `reason`."""
 
     kind: ClassVar[EventKind] = "gap"
     bed: str
     run: str
     sample: int
     count: int
+    seconds: float
     reason: str
 
 
@@ -104,7 +105,10 @@ class PacketRejected:
 
 @dataclass(frozen=True, slots=True)
 class EventsOmitted:
-    """More events of a bed than the screen has room for: how often each kind was left out, the commonest first."""
+    """More events of a bed, or of all (bed ""), than there was room for: how often each kind was left out.
+
+    The commonest comes first.
+    """
 
     kind: EventKind
     bed: str

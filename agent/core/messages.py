@@ -5,7 +5,7 @@ a stamp that the edges put on (`sent_s`, `arrived_s`: seconds since the Unix epo
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,7 @@ class Beat:
 
 
 Priority = Literal["high", "medium", "low"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 AlarmCondition = Literal[
     "asystole",
     "ventricular fibrillation",

@@ -44,7 +44,7 @@ def event_text(event: Event) -> str:
         case RunEnded():
             return "the run ended"
         case GapClosed():
-            return f"gap of {event.count / FS:.2f} s: {event.count} samples {event.reason}"
+            return f"gap of {event.seconds:.2f} s: {event.count} samples {event.reason}"
         case JoinedLate():
             return f"joined late: the first {event.seconds:.0f} s of the run are not known"
         case Backfilled():

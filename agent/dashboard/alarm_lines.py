@@ -11,7 +11,7 @@ from typing import Literal
 
 from rich.style import Style
 
-from agent.core.messages import Alarm, AlarmCondition, Priority
+from agent.core.messages import PRIORITIES, Alarm, AlarmCondition, Priority
 from agent.core.views import BedSummary, BedView
 from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.lines import (
@@ -29,7 +29,6 @@ from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, NOTICE, PLAIN, ST
 from model.records.resample import FS
 from model.text import format_clock
 
-PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 SHORT_CONDITIONS: dict[AlarmCondition, str] = {
     "asystole": "ASYSTOLE",
     "ventricular fibrillation": "VF",

@@ -16,7 +16,7 @@ from edfio import Edf, EdfAnnotation, EdfSignal, Patient, Recording
 from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Alarm, Lead
-from agent.recording.bed_writer import to_device_index
+from agent.core.sample_index import nearest_device_index
 from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
 from model.errors import RecordError
 
@@ -265,11 +265,11 @@ def _alarm_annotations(
     first = {segment.run: segment.first for segment in reversed(segments)}
     stop = {segment.run: segment.first + segment.count for segment in segments}
     for alarm in alarms:
-        onset, run = to_device_index(alarm.onset, segments[0].fs), alarm.run
+        onset, run = nearest_device_index(alarm.onset, segments[0].fs), alarm.run
         if run in shift and first[run] <= onset < stop[run]:
             length = None
             if alarm.ended is not None:
-                ended = min(max(onset, to_device_index(alarm.ended, segments[0].fs)), stop[run])
+                ended = min(max(onset, nearest_device_index(alarm.ended, segments[0].fs)), stop[run])
                 length = round((ended - onset) / fs, 6)
             yield EdfAnnotation(round((onset + shift[run]) / fs, 6), length, f"alarm: {alarm.text}")
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from agent.core.events import Event
 from agent.core.messages import MISSING, Alarm, Beat, Lead
+from agent.core.sample_index import nearest_device_index
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json
-from agent.recording.bed_writer import to_device_index
 from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
 from agent.recording.sessions import RecordedRun, RecordedSession
 from model.records.resample import resampling_delay_s
@@ -76,7 +76,7 @@ def write_json_lines(session: RecordedSession, bed: str, only: RecordedSegment |
         delay_s = resampling_delay_s(fs)
         for item in _merge_run_items(session, bed, run):
             sample = item.onset if isinstance(item, Alarm) else item.sample
-            if only is None or 0 <= to_device_index(sample, only.fs) - only.first < only.count:
+            if only is None or 0 <= nearest_device_index(sample, only.fs) - only.first < only.count:
                 file.write(msgspec.json.encode(_item_to_json_dict(item, delay_s)) + b"\n")
 
 

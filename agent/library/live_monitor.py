@@ -188,7 +188,8 @@ def _convert_to_rate(item: Item, fs: float, pushed: int) -> Item:
     if isinstance(item, Alarm) and item.ended is not None:
         changes["ended"] = index_at_rate(item.ended, pushed)
     if isinstance(item, GapClosed):
-        changes["count"] = index_at_rate(item.sample + item.count, pushed) - index_at_rate(item.sample, last)
+        count = index_at_rate(item.sample + item.count, pushed) - index_at_rate(item.sample, last)
+        changes |= {"count": count, "seconds": count / fs}
     if isinstance(item, RunStarted):
         changes["fs"] = fs
     return replace(item, **changes)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import Event, LinkStateChanged
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
+from agent.core.sample_index import nearest_index_at_125_hz
 from agent.core.views import BedView, LinkView, WardSnapshot
 from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
@@ -113,7 +114,7 @@ class MonitorSession:
         self._resumed = ResumedAlarms()
         self._acknowledged: list[Result] = []
         self._backfilled_beats = 0
-        self._clock_due_s = self._figures_due_s = self.started_s
+        self._clock_asked_s = self._figures_due_s = self.started_s
 
     def run(self, viewer: Viewer, until: EndCondition, stop: Callable[[], bool]) -> None:
         """Monitor until the end. Raise StreamError if no packet comes within the timeout."""
@@ -248,8 +249,8 @@ class MonitorSession:
         results, self._acknowledged = self._acknowledged, []
         results += self.pipeline.push(signals, shared=not ended)
         self.link.set_backlog(self.pipeline.backlog())
-        if now_s >= self._clock_due_s + CLOCK_PERIOD_S:
-            self._clock_due_s = now_s
+        if now_s >= self._clock_asked_s + CLOCK_PERIOD_S:
+            self._clock_asked_s = now_s
             results += self.pipeline.watch_clock(now_s)
         if ended:
             results += self.pipeline.finish()
@@ -274,7 +275,7 @@ class MonitorSession:
             decided = self.pipeline.push([again])
             results += [item for item in decided if isinstance(item, Beat) and item.sample > reported_until[item.bed]]
             alarms += [item for item in decided if isinstance(item, Alarm | Strip)]
-        stopped_at = {bed: round(at.next * FS / at.fs) for bed, at in positions.items()}
+        stopped_at = {bed: nearest_index_at_125_hz(at.next, at.fs) for bed, at in positions.items()}
         self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, replay_s), stopped_at)
         results += self._resumed.settle(alarms, reported_until)
         for bed in self.pipeline.beds.values():
@@ -312,7 +313,7 @@ class MonitorSession:
         endpoint = self.link.endpoint
         link = self.link.view(self.clock())
         if link.trouble:
-            hint = "" if self.link.refused else f"; {START_HINT}"
+            hint = "" if self.link.refused else f" {START_HINT}" if link.trouble.endswith("?") else f"; {START_HINT}"
             return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble}{hint}"
         if link.round_trip_ms is not None:
             return f"{endpoint} answers, but sends nothing within {timeout_s:g} s: check --bed, or wait longer"

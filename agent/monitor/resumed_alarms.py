@@ -61,7 +61,8 @@ class ResumedAlarms:
         """Return the alarms of a bed as a person is to see them, under the onsets that the log has."""
         if not self._stopped_at:
             return alarms
-        return tuple(_continue_alarm(alarm, self._continued.get(_identify_alarm(alarm))) for alarm in alarms)
+        shown = ((alarm, self._continued.get(_identify_alarm(alarm), alarm)) for alarm in alarms)
+        return tuple(_continue_alarm(alarm, logged) for alarm, logged in shown if logged is not None)
 
     def _rename(self, item: Alarm | Strip) -> Alarm | Strip | None:
         alarm = item if isinstance(item, Alarm) else item.alarm

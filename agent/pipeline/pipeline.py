@@ -31,6 +31,7 @@ from agent.pipeline.input_queue import InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import EVENT_RANK, WINDOW_RANK, PendingResults
 from model.beats.cluster_smoothing import ClusterSmoothing
+from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 Classify = Callable[[FloatArray], FloatArray]
@@ -183,7 +184,7 @@ class Pipeline:
 
     def _close_gap(self, bed: MonitoredBed) -> None:
         if (gap := bed.gap) is not None:
-            event = GapClosed(bed.name, gap.run, gap.first, gap.count, gap.reason)
+            event = GapClosed(bed.name, gap.run, gap.first, gap.count, gap.count / FS, gap.reason)
             self._pending.add(bed, gap.first, EVENT_RANK, event)
             bed.gap = None
 
@@ -264,7 +265,10 @@ class Pipeline:
         return self._take_results()
 
     def finish(self) -> list[Result]:
-        """Return the strips that still wait for what comes after their alarm."""
+        """Return the gaps that nothing has closed, and the strips that wait for what comes after their alarm."""
+        for bed in self.beds.values():
+            self._close_gap(bed)
+        self._decide()
         self.alarms.finish()
         return self._take_results()
 

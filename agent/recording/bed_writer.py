@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agent.core.messages import MISSING, Chunk, End, Gap, Lead
+from agent.core.sample_index import nearest_device_index
 from agent.recording.segment_files import LARGEST_TIME, CountArray, SegmentOrigin, SegmentWriter
 from agent.wire.packets import pack_int16
-from model.records.resample import FS
 
 LONGEST_GAP_S = 60.0
 MOST_FILLED_COUNTS = 2**17
@@ -172,7 +172,7 @@ class BedWriter:
         for segment in reversed(self.recent):
             origin = segment.origin
             if origin.run == run and not segment.deleted:
-                place = to_device_index(sample, origin.fs) - origin.first
+                place = nearest_device_index(sample, origin.fs) - origin.first
                 if 0 <= place <= segment.count and segment.count:  # rounding may bring it one sample behind the end
                     return segment, min(place, segment.count - 1)
         return None
@@ -263,11 +263,6 @@ class BedWriter:
         self._segment = self._open_segment(origin, wfdb_format)
         self.recent.append(self._segment)
         return self._segment
-
-
-def to_device_index(sample: int, fs: float) -> int:
-    """Return the index at the device's rate that is nearest to a sample at 125 Hz."""
-    return sample if fs == FS else round(sample * fs / FS)
 
 
 def _longest_filled_gap(chunk: Chunk) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Chunk, Gap, Lead
-from agent.recording.bed_writer import to_device_index
+from agent.core.sample_index import nearest_device_index
 from agent.recording.segment_files import (
     NO_VALUE_OF_FORMAT,
     SEGMENT_ENDINGS,
@@ -127,7 +127,7 @@ def read_beat_marks(segment: RecordedSegment) -> list[BeatMark]:
 
 def locate_sample(segment: RecordedSegment, sample: int) -> int:
     """Return where sample `sample` of the run, at 125 Hz, lies in a segment, counted from the start of the segment."""
-    return min(max(0, to_device_index(sample, segment.fs) - segment.first), segment.count - 1)
+    return min(max(0, nearest_device_index(sample, segment.fs) - segment.first), segment.count - 1)
 
 
 def build_segment(path: Path, origin: SegmentOrigin, wfdb_format: int, number: int, identity: int) -> RecordedSegment:

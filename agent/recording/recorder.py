@@ -277,6 +277,9 @@ class Recorder:
         except (OSError, sqlite3.Error) as error:
             failure = _disk_error_text(error)
             self._writer.abandon()
+        except Exception as error:  # a fault of ours must not end the thread without a word
+            failure = f"internal error: {error!r}"
+            self._writer.abandon()
         with self._condition:
             self._failure = failure
             self._loss_reason = failure or self._loss_reason

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from agent.core.sample_index import nearest_device_index, nearest_index_at_125_hz
 from agent.recording import alarm_records, database
-from agent.recording.bed_writer import RunLedger, to_device_index
+from agent.recording.bed_writer import RunLedger
 from agent.recording.segment_files import (
     NO_VALUE_OF_FORMAT,
     SegmentOrigin,
@@ -20,7 +21,6 @@ from agent.recording.segment_files import (
     read_segment_origin,
     read_stored_samples,
 )
-from model.records.resample import FS
 
 _BLOCK_ROWS = 65_536
 
@@ -100,7 +100,7 @@ def rewrite_annotations(db: sqlite3.Connection, writer: SegmentWriter) -> None:
     origin = writer.origin
     query = "SELECT sample, label FROM beats WHERE bed = ? AND segment = ? ORDER BY id"
     beats = [
-        (min(max(0, to_device_index(sample, origin.fs) - origin.first), writer.count - 1), label)
+        (min(max(0, nearest_device_index(sample, origin.fs) - origin.first), writer.count - 1), label)
         for sample, label in db.execute(query, (origin.bed, writer.identity)).fetchall()
     ]
     writer.rewrite_beats(beats)
@@ -183,8 +183,8 @@ def _roll_back_ledger(db: sqlite3.Connection, entry: RunLedger, end: int) -> Non
     entry.missing = total - entry.lost - entry.recorded
     entry.ended = False
     samples = db.execute("SELECT id, sample FROM beats WHERE bed = ? AND run = ?", (entry.bed, entry.run)).fetchall()
-    gone = [(identity,) for identity, sample in samples if to_device_index(sample, entry.fs) >= end]
+    gone = [(identity,) for identity, sample in samples if nearest_device_index(sample, entry.fs) >= end]
     db.executemany("DELETE FROM beats WHERE id = ?", gone)
-    alarm_records.delete_alarms_from(db, entry.bed, entry.run, round(end * FS / entry.fs))
-    kept = [sample for _, sample in samples if to_device_index(sample, entry.fs) < end]
+    alarm_records.delete_alarms_from(db, entry.bed, entry.run, nearest_index_at_125_hz(end, entry.fs))
+    kept = [sample for _, sample in samples if nearest_device_index(sample, entry.fs) < end]
     entry.last_beat = max(kept, default=None)

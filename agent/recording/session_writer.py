@@ -7,6 +7,7 @@ import contextlib
 import re
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from agent.core.events import Event
+from agent.core.events import Event, EventKind, EventsOmitted, RunEnded, RunStarted
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result, Strip
+from agent.core.sample_index import nearest_index_at_125_hz
 from agent.recording import database
 from agent.recording.alarm_records import PendingAlarms, end_alarms
 from agent.recording.bed_writer import KEPT_SEGMENTS, BedWriter, RunLedger
@@ -34,10 +36,9 @@ from agent.recording.repair import (
 from agent.recording.segment_files import SegmentOrigin, SegmentWriter, stored_file_size
 from model.errors import RunError
 from model.files import lock_folder, release_folder, sync_file
-from model.records.resample import FS
 
 MOST_EVENTS = 1000
-"""Events kept while nothing can be written."""
+"""Events kept, beside the starts and ends of runs, while nothing can be written; the others are counted."""
 LONGEST_FOLDER_NAME = 48
 _RESERVED = re.compile(r"lock|session|con|prn|aux|nul|com[0-9]|lpt[0-9]|", re.IGNORECASE)
 _to_json = msgspec.json.Encoder().encode
@@ -56,7 +57,8 @@ class SessionWriter:
         self._side_size = 0
         self._beats: list[tuple[BedWriter, str, Beat]] = []
         self._beat_rows: list[tuple[object, ...]] = []
-        self._event_rows: list[tuple[object, ...]] = []
+        self._events: list[tuple[Event, float]] = []
+        self._omitted_events = Counter[EventKind]()
         self._alarms = PendingAlarms()
         self._unsynced: dict[str, float] = {}
         self._stale: list[SegmentWriter] = []
@@ -99,7 +101,7 @@ class SessionWriter:
     ) -> None:
         """Take messages of the link at `now_s`, and results with their Unix times.
 
-        With `lose` keep no signal: it is only accounted for.
+        With `lose` nothing can be written: keep no signal, which is only accounted for, and not all events.
         """
         for message in messages:
             bed = self.beds.get(message.bed) or self._add_bed(message.bed)
@@ -112,11 +114,12 @@ class SessionWriter:
                 self.take_event(item, at_s)
             elif (known := self.beds.get(item.bed)) is not None and not lose and known.note_beat(item.run, item.sample):
                 self._beats.append((known, item.run, item))
+        if lose:
+            self._limit_events()
 
     def take_event(self, event: Event, now_s: float) -> None:
         """Keep an event to be written."""
-        self._event_rows.append(event_values(event, now_s))
-        del self._event_rows[:-MOST_EVENTS]
+        self._events.append((event, now_s))
 
     def flush(self) -> None:
         """Hand everything to the system. Raises OSError or sqlite3.Error: then call `abandon`."""
@@ -202,6 +205,23 @@ class SessionWriter:
             database.close_in_order(self._db, self.folder)
             release_folder(self._lock)
 
+    def _limit_events(self) -> None:
+        """Keep the starts and ends of runs and the latest of the other events; count what is left out."""
+        others = [event for event, _ in self._events if not isinstance(event, RunStarted | RunEnded)]
+        if len(others) <= MOST_EVENTS:
+            return
+        left_out = set(map(id, others[:-MOST_EVENTS]))
+        self._omitted_events.update(event.kind for event in others[:-MOST_EVENTS])
+        self._events = [(event, at_s) for event, at_s in self._events if id(event) not in left_out]
+
+    def _event_rows(self) -> list[tuple[object, ...]]:
+        """Return the values of INSERT_EVENT of all events that wait, and of those left out."""
+        events = self._events
+        if counts := tuple(self._omitted_events.most_common()):
+            omitted = EventsOmitted(counts[0][0], "", "", 0, counts)
+            events = [(omitted, events[0][1] if events else time.time()), *events]
+        return [event_values(event, at_s) for event, at_s in events]
+
     def _annotate(self, now: float) -> None:
         """Add the beats that wait to the annotation files of their segments, and make their rows in the database."""
         by_segment: dict[int, tuple[SegmentWriter, list[tuple[int, str]]]] = {}
@@ -231,11 +251,11 @@ class SessionWriter:
         """Bring the database up to what the files hold, in one transaction."""
         changed = [entry for bed in self.beds.values() for entry in bed.entries.values()]
         closed = [writer for bed in self.beds.values() for writer in bed.closed]
-        if not (changed or closed or self._beat_rows or self._event_rows or self._alarms):
+        if not (changed or closed or self._beat_rows or self._events or self._alarms):
             return
         with database.write_transaction(self._db):
             self._db.executemany("INSERT INTO beats VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._beat_rows)
-            self._db.executemany(INSERT_EVENT, self._event_rows)
+            self._db.executemany(INSERT_EVENT, self._event_rows())
             self._alarms.save(self._db)
             save_run_ledgers(self._db, changed)
             self._db.executemany(
@@ -243,7 +263,8 @@ class SessionWriter:
                 [(writer.count, writer.identity) for writer in closed],
             )
         self._beat_rows.clear()
-        self._event_rows.clear()
+        self._events.clear()
+        self._omitted_events.clear()
         self._alarms.clear()
         for bed in self.beds.values():
             bed.entries.clear()
@@ -290,7 +311,7 @@ class SessionWriter:
         over = [ledger for ledger in ledgers if ledger.ended or ledger.run != latest[ledger.bed].run]
         with database.write_transaction(self._db):
             for ledger in over:
-                end_alarms(self._db, ledger.bed, ledger.run, round(ledger.next * FS / ledger.fs))
+                end_alarms(self._db, ledger.bed, ledger.run, nearest_index_at_125_hz(ledger.next, ledger.fs))
 
     def _add_bed(self, bed: str) -> BedWriter:
         self.beds[bed] = writer = BedWriter(bed, self._rotate_s, self._open_segment, self._saved_ledger)

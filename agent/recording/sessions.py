@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 from msgspec import Meta
 
-from agent.core.events import Event
+from agent.core.events import Event, EventKind
 from agent.core.messages import Alarm, Beat, Ledger, Strip
 from agent.recording import alarm_records, database
 from agent.recording.alarm_records import STRIP_PAGE, AlarmRow, StripRow, alarm_from_row, unpack_strip_wave
@@ -208,10 +208,12 @@ class RecordedSession:
                 row = next(rows, None)
             yield segment, marks
 
-    def events(self, bed: str | None = None, run: str | None = None) -> Iterator[tuple[float, Event]]:
-        """Yield Unix time and event in the order they happened: of all, of a bed ("": of the link), or of its `run`."""
-        condition = " AND ".join(["bed = ?"] * (bed is not None) + ["run = ?"] * (run is not None)) or "1"
-        values = [value for value in (bed, run) if value is not None]
+    def events(
+        self, bed: str | None = None, run: str | None = None, kind: EventKind | None = None
+    ) -> Iterator[tuple[float, Event]]:
+        """Yield Unix time and event in the order they happened: all, or those of a bed ("": the link), run or kind."""
+        chosen = {name: value for name, value in (("bed", bed), ("run", run), ("kind", kind)) if value is not None}
+        condition, values = " AND ".join(f"{name} = ?" for name in chosen) or "1", chosen.values()
         for row in self._paged(event_query(self.version, condition), EventRow, *values):
             try:
                 yield row.at_s, event_from_row(row, self.version)

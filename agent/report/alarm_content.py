@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from agent.core.messages import Alarm, Strip
+from agent.core.messages import PRIORITIES, Alarm, Strip
 from agent.report.beat_content import build_strip_drawing
 from agent.report.bed_recording import AlarmKey, BedRecording, alarm_key
 from agent.report.charts import alarm_chart
@@ -12,7 +12,6 @@ from agent.report.ecg_paper import StripFlag, strip_picture
 from agent.report.styles import (
     GREY_INK,
     NONE,
-    PRIORITIES,
     PRIORITY_COLOURS,
     date_and_time,
     duration_in_words,

@@ -1,7 +1,7 @@
 """A recording of one bed on one time line: beats and alarms, and the signal of any stretch on request."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -86,7 +86,7 @@ class BedRecording:
         self.alarms: list[Alarm] = list(islice(session.alarms(bed), MOST_ALARMS))
         self.alarm_count = session.alarm_count(bed)
         self.events: list[tuple[float, Event]] = list(islice(session.events(bed), MOST_EVENTS))
-        self.lead = _analysed_lead(self.segments, self.events)
+        self.lead = _analysed_lead(self.segments, session.events(bed, kind="start"))
         self._segments_of: dict[str, list[RecordedSegment]] = {}
         for segment in self.segments:
             self._segments_of.setdefault(segment.run, []).append(segment)
@@ -244,10 +244,10 @@ def _timeline_start(segments: Sequence[RecordedSegment], places: Sequence[RunSpa
     return None
 
 
-def _analysed_lead(segments: Sequence[RecordedSegment], events: Sequence[tuple[float, Event]]) -> str:
+def _analysed_lead(segments: Sequence[RecordedSegment], starts: Iterable[tuple[float, Event]]) -> str:
     """Return the lead that was analysed, as the start of a run names it, else the default of those recorded."""
     names = [lead.name for segment in segments[:1] for lead in segment.leads]
-    for _, event in events:
+    for _, event in starts:
         if isinstance(event, RunStarted) and event.lead in names:
             return event.lead
     return names[default_lead(tuple(names))] if names else ""

@@ -6,7 +6,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.messages import Alarm
+from agent.core.messages import PRIORITIES, Alarm
 from agent.report.axes import ChartAxes, draw_chart_heading, make_time_axes
 from agent.report.bed_recording import BedRecording
 from agent.report.findings import BeatFindings, TimeBins, bin_extremes, count_by_bin
@@ -17,7 +17,6 @@ from agent.report.styles import (
     BLUE,
     CLASS_COLOURS,
     CLASS_NAMES,
-    PRIORITIES,
     PRIORITY_COLOURS,
     RED,
     SHADE,

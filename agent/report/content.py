@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.core.config import Config
-from agent.core.messages import Strip
+from agent.core.messages import PRIORITIES, Strip
 from agent.core.wording import event_text
 from agent.report.alarm_content import alarm_section
 from agent.report.beat_content import beat_section, extreme_section, rate_section, variability_section
@@ -26,7 +26,6 @@ from agent.report.signal_quality import FLAT_MV, NOISY_UV, SignalQuality, measur
 from agent.report.styles import (
     CLASS_COLOURS,
     NONE,
-    PRIORITIES,
     PRIORITY_COLOURS,
     date_and_time,
     duration_in_words,

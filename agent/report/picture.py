@@ -145,21 +145,6 @@ class Picture:
         self.shapes.append(TextShape(x, y, text, size, colour, anchor, bold, turned))
 
 
-def column_envelope(x: Points, y: Points, columns: int, left: float, right: float) -> tuple[Points, Points, Points]:
-    """Return the middle x, least y and greatest y, each (k,), of the values (n,) in each of `columns` columns.
-
-    Columns without a value are left out.
-    """
-    known = np.isfinite(y)
-    number = np.clip(((x[known] - left) / (right - left) * columns).astype(np.int64), 0, columns - 1)
-    least, most = np.full(columns, np.inf), np.full(columns, -np.inf)
-    np.minimum.at(least, number, y[known])
-    np.maximum.at(most, number, y[known])
-    filled = np.isfinite(least)
-    middle = left + (np.arange(columns) + 0.5) * (right - left) / columns
-    return middle[filled], least[filled], most[filled]
-
-
 def round_ticks(low: float, high: float, most: int) -> list[float]:
     """Return round numbers between two ends, about `most` of them at most."""
     if not high > low:

@@ -11,7 +11,6 @@ CLASS_NAMES = dict(
     zip(CLASSES, ("normal", "supraventricular", "ventricular", "fusion", "paced or unknown"), strict=True)
 )
 PRIORITY_COLOURS: dict[Priority, str] = {"high": "#b3261e", "medium": "#b56b00", "low": "#2f6f93"}
-PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 BLUE, BAND, RED, SHADE = "#1f5f8b", "#bdd5e6", "#b3261e", "#e4e8ec"
 GREY_INK = "#4a5660"
 GRID, GRID_MAIN, GRID_PAPER = "#f3d3d0", "#e5a9a4", "#fffaf9"

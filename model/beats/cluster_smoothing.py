@@ -48,10 +48,6 @@ class ClusterSmoothing:
     def interrupt(self, row: int, interruption: object) -> None:
         """Keep the clusters: it is the same patient on both sides of an interruption."""
 
-    def flush(self, row: int) -> tuple[()]:  # noqa: ARG002  # nothing waits here
-        """Return nothing."""
-        return ()
-
     def push(self, row: int, logs: list[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
         """Return the class probabilities of the next candidate of a row, or None if it is no beat.
 
