@@ -171,6 +171,17 @@ def test_an_early_ctrl_c_is_quiet(interrupted: str, command: tuple[str, ...], co
     assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", "")
 
 
+@pytest.mark.slow
+def test_an_early_ctrl_c_that_an_import_swallows_is_quiet(tmp_path: Path) -> None:
+    """A library that goes on half imported after Ctrl-C does not end the command with its own error."""
+    swallow = "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\nexcept KeyboardInterrupt:\n    pass\n"
+    (tmp_path / "safetensors.py").write_text(swallow)
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    (tmp_path / "sitecustomize.py").write_text(f"{heeds}\n")
+    done = run("models", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
+
+
 def test_a_device_that_is_not_there(refused: Refused, weights: Path) -> None:
     """An accelerator that this machine lacks is named with those it has."""
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
