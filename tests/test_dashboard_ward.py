@@ -264,7 +264,7 @@ def test_the_key_of_the_order() -> None:
     assert "by arrival" in shown(ward, other, 80, 24)[1]
     back = layout_view(ward, press_keys(other, "s", ward), 80, 24)
     assert back.order.names == ("b", "a")
-    assert "order held" in shown(ward, back, 80, 24)[1]
+    assert "by urgency, held" in shown(ward, back, 80, 24)[1]
 
 
 def test_finding_a_bed() -> None:

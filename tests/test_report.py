@@ -270,11 +270,14 @@ def test_a_recording_that_goes_on_or_was_killed(tmp_path: Path, settings: Config
     assert "still being recorded" not in checked(tmp_path / "killed.html").text
 
 
-def test_signal_that_was_deleted(folder: Path, tmp_path: Path, settings: Config) -> None:
+def test_signal_that_was_deleted(
+    folder: Path, tmp_path: Path, settings: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Beats and alarms stay, with the strips that were kept; damaged and lost files are holes."""
     for path in (folder / "1").glob("*.dat"):
         path.unlink()
     write_reports(folder, settings, None, tmp_path / "out.html")
+    assert f"{folder}: samples are gone from 1/0001" in capsys.readouterr().err
     text = checked(tmp_path / "out.html").text
     assert "no longer there" in text
     assert "670" in text

@@ -1,6 +1,8 @@
 """Events in words for people, and alarms and times as lines of text have them. An alarm's reason is made by its
 rule."""
 
+from collections.abc import Sequence
+
 from agent.core.events import (
     Backfilled,
     DiskSpaceChanged,
@@ -27,6 +29,7 @@ from agent.core.messages import Alarm, Priority
 from model.records.resample import FS
 from model.text import format_clock
 
+MOST_NAMED = 5
 LEAD_STATES: dict[LeadState, str] = {
     "ok": "signal is back",
     "lead off": "flat line: lead off?",
@@ -63,6 +66,12 @@ def event_text(event: Event) -> str:
             return event.text
         case _:
             return _system_event_text(event)
+
+
+def lost_samples_text(recording: str, paths: Sequence[str]) -> str:
+    """Say that segments of a recording, by path in it, hold fewer samples than they did; "" if there are none."""
+    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+    return f"{recording}: samples are gone from {', '.join(paths[:MOST_NAMED])}{more}" if paths else ""
 
 
 def _system_event_text(

@@ -89,7 +89,7 @@ def ward_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> Styled
     """Return the number of beds with alarms, live even if the picture is frozen, and the order of the beds."""
     order = "by urgency" if view.by_urgency else "by arrival"
     if view.by_urgency and not view.frozen and is_held(view, snapshot.now_s):
-        order = "order held"
+        order = "by urgency, held"
     right: list[StyledPart] = [(f" {'bell  ' if view.bell else ''}{order} ", FAINT)]
     return spread_line(width, alarm_lines.ward_alarm_parts(snapshot.index, snapshot.now_s), right)
 

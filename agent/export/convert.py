@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent.core.wording import lost_samples_text
 from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_beat_marks
 from agent.recording.sessions import RecordedSession, find_segments, is_recording, locate_in_session
 from model.errors import ConfigError, RecordError
@@ -84,8 +85,8 @@ def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> No
     if ending != ".jsonl":
         _check_same_leads(source.segments)
     with _open_source_session(source) as session, open_output_file(out) as file:
-        for path in session.damaged() if session else ():
-            sys.stderr.write(f"ecg-agent: samples are gone from {path} of the recording\n")
+        if session and (damaged := session.damaged()):
+            sys.stderr.write(f"ecg-agent: {lost_samples_text(str(session.folder), damaged)}\n")
         if ending == ".jsonl":
             from agent.export.text_formats import write_json_lines
 

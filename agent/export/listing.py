@@ -9,11 +9,10 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from agent.core.wording import lost_samples_text
 from agent.recording.sessions import RecordedSession, SessionTotals, find_sessions
 from model.errors import RecordError
 from model.text import format_clock
-
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def _summarise_session(folder: Path) -> SessionSummary:
                 missing_s=sum(run.missing / run.fs for bed_runs in runs for run in bed_runs),
                 bytes=size,
                 state=_session_state(is_live, totals, bool(damaged)),
-                trouble=f"{name}: samples are gone from {', '.join(damaged[:MOST_NAMED])}" if damaged else "",
+                trouble=lost_samples_text(name, damaged),
             )
     except RecordError as error:
         return SessionSummary(name, bytes=size, trouble=str(error))

@@ -128,7 +128,7 @@ def _condition_table(alarms: Sequence[Alarm]) -> ReportBlock:
         )
     heads = (
         *("priority", "condition", "alarms", "longest", "total"),
-        *("onset to announced, median", "acknowledged", "after, median"),
+        *("onset to announced, median", "acknowledged", "after (median)"),
     )
     return ReportTable(heads, tuple(rows), "llrrrrrr", (0.09, 0.21, 0.08, 0.12, 0.14, 0.18, 0.1, 0.1), "By condition")
 

@@ -57,7 +57,7 @@ def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSecti
             ReportFigure(
                 typical_beat_picture(typical),
                 "Typical beats",
-                f"Median of up to {AVERAGED} beats of each class, on some of them.",
+                f"Median of up to {AVERAGED} beats of each class, drawn over some of these beats.",
             )
         )
     section.blocks += [_ectopic_beats_table(findings), _time_bin_table(recording, findings, bins)]
@@ -159,7 +159,7 @@ def _ectopic_beats_table(findings: BeatFindings) -> ReportBlock:
                 f"{findings.bigeminy:,}" if name == "V" else NONE,
             )
         )
-    heads = ("ectopy", "beats", "burden", "couplets", "runs", "longest run", "fastest of the longest", "in bigeminy")
+    heads = ("ectopy", "beats", "burden", "couplets", "runs", "longest run", "fastest long run", "in bigeminy")
     return ReportTable(heads, tuple(rows), "lrrrrrrr", (0.2, 0.1, 0.1, 0.1, 0.1, 0.13, 0.17, 0.1), "Ectopic beats")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.core.config import Config
+from agent.core.wording import lost_samples_text
 from agent.recording.sessions import RecordedSession, is_session
 from agent.report.alarm_content import choose_shown_alarms
 from agent.report.bed_recording import BedRecording, alarm_key, read_alarm_strips
@@ -59,6 +60,8 @@ def write_reports(
     _check_report_path(out)
     with RecordedSession(session) as opened:  # which explains a broken or missing database
         beds = _choose_report_beds(opened, bed, session)
+        if damaged := opened.damaged():
+            sys.stderr.write(f"ecg-agent: {lost_samples_text(str(session), damaged)}\n")
         if len(beds) == 1:
             return _write_bed_report(opened, beds[0], out, pdf, config)[0]
         files = [out]
