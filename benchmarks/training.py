@@ -132,7 +132,7 @@ def plain_steps(split: DataSplit) -> Callable[[], None]:
         for some, their in loader:
             optimiser.zero_grad()
             loss = nn.functional.cross_entropy(net(some), their)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no type of it
             optimiser.step()
             total += loss.item()
 

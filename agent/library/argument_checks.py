@@ -17,7 +17,7 @@ HIGHEST_FS = 10_000.0
 def check_number(value: object, name: str) -> float:
     """Return a finite number as a float. Raise ValueError, with the `name` of the argument, if it is none."""
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not is_number or not isfinite(number := float(value)):  # type: ignore[arg-type]
+    if not is_number or not isfinite(number := float(value)):  # type: ignore[arg-type]  # a number by then
         raise ValueError(f"{name} must be a finite number, not {clean_error_text(repr(value))}")
     return number
 

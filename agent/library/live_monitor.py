@@ -192,4 +192,4 @@ def _convert_to_rate(item: Item, fs: float, pushed: int) -> Item:
         changes |= {"count": count, "seconds": count / fs}
     if isinstance(item, RunStarted):
         changes["fs"] = fs
-    return replace(item, **changes)  # type: ignore[arg-type]
+    return replace(item, **changes)  # type: ignore[arg-type]  # fields of the item

@@ -15,7 +15,7 @@ class AlarmHistory:
     def __init__(self) -> None:
         self._beds: dict[str, deque[Alarm]] = {}
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Keep the alarms among the results; one that is known already is replaced."""
         for item in results:
             if isinstance(item, Alarm):

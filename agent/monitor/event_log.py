@@ -77,7 +77,7 @@ class EventLog:
         self._events: list[Event] = []
         self._of: Counter[str] = Counter()
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Keep the events among the results."""
         for item in results:
             if isinstance(item, Event):

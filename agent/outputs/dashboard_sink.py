@@ -41,7 +41,7 @@ class DashboardSink:
         """Return the seconds until the next frame."""
         return max(0.0, self._due_s - now_s)
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Take results; a beat that is seen brings the next frame forward."""
         beats = [item for item in results if isinstance(item, Beat)]
         self._unseen += beats

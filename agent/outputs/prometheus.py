@@ -82,7 +82,7 @@ class MetricsExporter(Collector):
         self._server.server_close()
         self._thread.join()
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Count beats, and each alarm once."""
         for item in results:
             if isinstance(item, Beat):

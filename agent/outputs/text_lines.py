@@ -22,7 +22,7 @@ class TextLineSink:
         self._file, self._session = file, session
         self._limiter = EventLimiter(session.analysed)
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Write results, but strips, which have no place in a line."""
         _write_lines(self._file, [format_result(item) for item in self._limiter.limit(results, now_s) if _fits(item)])
         self._session.note_shown(item for item in results if isinstance(item, Beat))
@@ -48,7 +48,7 @@ class JsonLineSink:
     def __init__(self, file: TextIO, session: MonitorSession) -> None:
         self._file, self._session = file, session
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Write results, but strips, which have no place in a line."""
         shown_s = self._session.clock()
         _write_lines(self._file, [self._encode(item, shown_s) for item in results if _fits(item)])

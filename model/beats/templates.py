@@ -55,7 +55,7 @@ RHYTHM_FEATURES = (  # noqa: SIM905  # reads as a table
     """rr/own rr1/own rr2/own next/own rr/recent next/recent rr/next rr/recent80 rr/long25 rr/long50 rr/long75
     mean/long50 mean/long75 irregularity own shortening shortening_at lengthening no_next"""
 ).split()
-SHAPE_FEATURES = (  # noqa: SIM905
+SHAPE_FEATURES = (  # noqa: SIM905  # a list of words reads better
     """like_dominant like_cluster share_cluster share_dominant weight_cluster cluster_rr cluster_next size size/before
     like_before like_next before_like_dominant next_like_dominant wave_like p_like p_change roughness score
     seen mean_roughness mean_like mean_change mean_taken"""

@@ -84,7 +84,7 @@ def train_context_net(
                 for scores in net.heads(augmented)),
                 start=torch.zeros((), device=device),
             )  # fmt: skip
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no type of it
             optimiser.step()
             schedule.step()
             total += float(loss.detach())

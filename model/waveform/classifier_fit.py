@@ -107,7 +107,7 @@ def _fit_single_net(
         allowed = torch.logsumexp(logs.masked_fill(excluded[chosen], -1e9), 1)
         loss = -((1 - recipe.smoothing) * allowed + recipe.smoothing * logs.mean(1)).mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type of it
         optimiser.step()
         schedule.step()
     return linear

@@ -234,7 +234,7 @@ def save_lead_scores(path: Path, leads: list[LeadScores]) -> None:
 
 
 def _print_training_step(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)  # noqa: T201  # a progress report
 
 
 if __name__ == "__main__":
