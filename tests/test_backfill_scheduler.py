@@ -114,6 +114,7 @@ def run_of(packets: int, bed: str = "1", run: str = "run") -> list[Chunk | End]:
 
 
 @pytest.mark.parametrize("share", [2, 3, 10, 1000])
+@pytest.mark.slow
 def test_lost_packets_are_fetched_again(share: int) -> None:
     """Whichever packets are lost, also the last one and the end: every sample arrives, once and in order."""
     with device() as (publisher, config), monitor(config) as link:
@@ -175,6 +176,7 @@ def test_it_goes_on_where_a_bed_was_left() -> None:
     assert samples(out) == [(i, i) for i in range(1234, 5005)]
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_while_the_monitor_was_away_is_fetched() -> None:
     """A resumed monitor fetches the rest of a run and its End, though nothing is sent any more."""
     with device() as (publisher, config):
@@ -194,6 +196,7 @@ def test_minutes_of_signal_are_fetched_piece_by_piece() -> None:
         assert samples(received(link, ended)) == [(i, i) for i in range(75_000)]
 
 
+@pytest.mark.slow
 def test_many_beds_with_losses_do_not_mix() -> None:
     """Forty beds with losses at different times each come out whole."""
     names = [f"bed {i}" for i in range(40)]
@@ -259,6 +262,7 @@ def test_the_first_packet_may_be_overtaken_too() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 7500])
+@pytest.mark.slow
 def test_a_device_that_was_faster_than_the_monitor_and_has_left_is_heard_whole(first: int) -> None:
     """All waits in the queue of the monitor; nobody answers any more; the beginning and a lost packet are missing."""
     config = settings()
@@ -295,6 +299,7 @@ def test_the_clock_of_the_device_is_known() -> None:
     assert chunk.sent_s == pytest.approx(time.time(), abs=PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_the_device_waits_for_those_who_still_miss_something() -> None:
     """At the end a monitor is awaited until it says that it has everything."""
     with device() as (publisher, config), monitor(config) as link:

@@ -95,6 +95,7 @@ def troubled(sizes: Sequence[int], bed: str = "1", name: str = "208") -> list[Ch
     return [*before, Gap(bed, "run", 2000, 100, FS, "never arrived"), *after, End(bed, "run", len(counts), FS)]
 
 
+@pytest.mark.slow
 def test_chunks_do_not_matter(ward: NewWard) -> None:
     """The same stream in other chunks gives the same beats and events, to the last bit of every probability."""
     whole = all_found(ward(), troubled([1000]))
@@ -104,6 +105,7 @@ def test_chunks_do_not_matter(ward: NewWard) -> None:
         assert all_found(ward(), troubled(sizes)) == whole, sizes
 
 
+@pytest.mark.slow
 def test_other_beds_do_not_matter(ward: NewWard) -> None:
     """A bed tells among 20 others, where a beat may be held, what it tells alone; each in its own order."""
     names = [str(i) for i in range(21)]

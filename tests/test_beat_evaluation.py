@@ -125,6 +125,7 @@ def test_stretches_without_values_are_gaps(
 
 
 @pytest.mark.parametrize("block_s", [0.3, 7.7, 1000.0])
+@pytest.mark.slow
 def test_beats_depend_on_neither_chunks_nor_company(
     block_s: float, tmp_path: Path, own: Config, classifier: BeatClassifier
 ) -> None:

@@ -106,6 +106,7 @@ class Listener:
 
 
 @pytest.mark.parametrize("size", [30, 997])
+@pytest.mark.slow
 def test_training_sees_what_the_monitor_sees(settings: Config, size: int) -> None:
     """Inputs, R peaks and times of decision are those of the pipeline for the same noisy stream, whatever its chunks.
 

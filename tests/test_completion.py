@@ -48,6 +48,7 @@ def test_records(line: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["monitor", "demo", "evaluate", "export", "transfer data"])
+@pytest.mark.slow
 def test_weights(command: str) -> None:
     """Where weights are expected, the shipped ones are offered."""
     assert completed(f"{command} --weights ") == list(shipped_checkpoints())
@@ -69,6 +70,7 @@ def test_weights(command: str) -> None:
         ("train --config none.toml --recipe ", []),
     ],
 )
+@pytest.mark.slow
 def test_other_values(line: str, offered: list[str]) -> None:
     """Values that begin as typed are offered; where none does, the shell falls back to files."""
     assert completed(line) == offered

@@ -489,6 +489,7 @@ def test_without_keys_all_works_as_well() -> None:
     ],
     ids=["wrong server key", "unknown client", "client without keys", "device without keys"],
 )
+@pytest.mark.slow
 def test_refused_by_name(
     keys: Keys, of_device: str, of_monitor: str, monitor_says: str, device_says: str, request: pytest.FixtureRequest
 ) -> None:
@@ -535,6 +536,7 @@ def test_a_client_that_is_let_in_later(keys: Keys) -> None:
         assert monitor.watcher.connected
 
 
+@pytest.mark.slow
 def test_refused_sockets_do_not_storm(keys: Keys) -> None:
     """After a refusal there is a pause, twice as long each time up to 2 s."""
     clock_s = 0.0
@@ -618,6 +620,7 @@ class Answerer:
     ],
     ids=["web server", "greeting", "hang-up", "silence", "half a greeting"],
 )
+@pytest.mark.slow
 def test_what_is_no_device(
     keys: Keys, answer: bytes, hangs_up: bool, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -795,6 +798,7 @@ def test_unread_events_stop_nothing(stream: Stream) -> None:
     until(lambda: bool(stream.monitor.got), stream.monitor)
 
 
+@pytest.mark.slow
 def test_a_crowd_without_the_right_key(stream: Stream, keys: Keys) -> None:
     """Fifty strangers who keep knocking are refused and told of in a line; the stream goes on."""
     before = len(stream.device.heard)
@@ -822,6 +826,7 @@ def test_a_subscription_that_is_too_long(stream: Stream, keys: Keys) -> None:
     assert max(len(text) for text in stream.device.heard) < 10
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_too_large_for_a_monitor(stream: Stream) -> None:
     """The largest frame passes though encrypted; a larger one is told of, and the monitor is back soon after."""
     until(lambda: not stream.device.socket.poll(0), stream.device)

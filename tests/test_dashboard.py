@@ -213,6 +213,7 @@ def test_frozen_keeps_its_picture() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.slow
 def test_pages_of_beds(size: tuple[int, int]) -> None:
     """Whichever bed is chosen stands on the page shown, and the pages together show every bed."""
     beds = tuple(make_bed(f"bed-{i:02}!") for i in range(64))

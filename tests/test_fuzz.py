@@ -104,6 +104,7 @@ def test_inputs_can_be_made_again(name: str, subjects: Callable[[str], Subject])
 
 
 @pytest.mark.parametrize("name", command.TARGETS)
+@pytest.mark.slow
 def test_inputs_reach_behind_the_first_check(name: str, subjects: Callable[[str], Subject]) -> None:
     """Not everything is refused, and what may be refused sometimes is."""
     subject = subjects(name)

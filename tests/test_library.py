@@ -131,6 +131,7 @@ def test_same_as_the_command(settings: Config) -> None:
 
 
 @pytest.mark.parametrize(("fs", "unit", "scale"), [(360, "mV", 1.0), (100, "mV", 1.0), (125, "uV", 1000.0)])
+@pytest.mark.slow
 def test_same_as_the_command_with_gaps(
     ecg: Array, tmp_path: Path, settings: Config, fs: int, unit: str, scale: float
 ) -> None:
@@ -145,6 +146,7 @@ def test_same_as_the_command_with_gaps(
 
 @pytest.mark.parametrize("size", [1, 7, 360, 0])
 @pytest.mark.parametrize("fs", [100, 360])
+@pytest.mark.slow
 def test_chunks_do_not_matter(ecg: Array, size: int, fs: float) -> None:
     """Chunks of 1, 7 or 360 samples, or of random sizes with empty ones, change no beat, alarm or event."""
     signal = with_gaps(ecg)[: 2_000 if size == 1 else None]
@@ -202,6 +204,7 @@ def test_units(ecg: Array, whole: SignalAnalysis, unit: str, scale: float) -> No
     assert (scaled.beats, scaled.alarms) == (whole.beats, whole.alarms)
 
 
+@pytest.mark.slow
 def test_inputs_that_are_as_good_as_float64(ecg: Array, whole: SignalAnalysis) -> None:
     """Lists, views, pandas Series, float32 and integers give the same R peaks, and no input is changed."""
     microvolts = np.rint(ecg * 1000).astype(np.int16)
@@ -483,6 +486,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split())
 
 
+@pytest.mark.slow
 def test_names_are_loaded_when_they_are_used() -> None:
     """`import agent` loads neither NumPy nor PyTorch, and results and settings need no PyTorch."""
     assert not {"numpy", "torch", "scipy", "pandas", "msgspec"} & loaded_by("import agent")

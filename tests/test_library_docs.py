@@ -33,6 +33,7 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
     return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
+@pytest.mark.slow
 def test_code_of_the_page() -> None:
     """Every block of docs/library.md runs, in order, and prints what the page shows."""
     namespace: dict[str, Any] = {}
@@ -48,6 +49,7 @@ def test_both_notebooks_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell of a notebook runs, in order, without Jupyter, and prints what the notebook shows."""
     monkeypatch.chdir(tmp_path)

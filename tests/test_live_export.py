@@ -17,6 +17,8 @@ from model.records.resample import FS
 from model.training import class_scores, onnx_export
 from model.training.augmented_streams import AugmentedStream, StreamVariant, build_augmented_stream
 
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx", reason="needs pip install 'ecg-agent[export]'")
 pytest.importorskip("onnxruntime", reason="needs pip install 'ecg-agent[export]'")
 pytest.importorskip("onnxscript", reason="needs pip install 'ecg-agent[export]'")

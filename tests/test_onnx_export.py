@@ -16,6 +16,8 @@ from model.nets.beat_net import NetSize, build_beat_net
 from model.nets.checkpoint import ModelCard
 from model.training import class_scores, onnx_export
 
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx", reason="needs pip install 'ecg-agent[export]'")
 pytest.importorskip("onnxruntime", reason="needs pip install 'ecg-agent[export]'")
 pytest.importorskip("onnxscript", reason="needs pip install 'ecg-agent[export]'")
@@ -83,7 +85,6 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if "partial" in path.name]
 
 
-@pytest.mark.slow
 def test_same_scores(weights: Path, exported: Path, sides: DataSplit) -> None:
     """Scores and probabilities are those of PyTorch but for rounding, whatever the batch."""
     net, _ = checkpoint.load_beat_net(weights, CPU)
@@ -95,7 +96,6 @@ def test_same_scores(weights: Path, exported: Path, sides: DataSplit) -> None:
             np.testing.assert_allclose(values, expected[:count], atol=1e-5)
 
 
-@pytest.mark.slow
 def test_graph(exported: Path) -> None:
     """The graph is one that small runtimes know, takes any number of beats, and tells nothing of our folders."""
     model = onnx.load(exported)
@@ -157,7 +157,6 @@ def test_large_change_is_counted(weights: Path, changed: Callable[[float], Path]
     assert found.largest_difference == pytest.approx(100, abs=0.01)
 
 
-@pytest.mark.slow
 def test_disagreeing_file_is_not_handed_over(
     weights: Path, sides: DataSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +174,6 @@ def test_disagreeing_file_is_not_handed_over(
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.slow
 def test_earlier_file_is_replaced(weights: Path, exported: Path, sides: DataSplit, tmp_path: Path) -> None:
     """A good export takes the place of an earlier file, and is the same each time."""
     out = tmp_path / "net.onnx"
@@ -223,7 +221,6 @@ def test_int8(weights: Path, exported: Path, quantised: Path, sides: DataSplit) 
     }
 
 
-@pytest.mark.slow
 def test_int8_is_smaller(sides: DataSplit, tmp_path: Path) -> None:
     """The file of a net of the real size is less than half as large."""
     weights = save(tmp_path / "real.safetensors", seed=3, size=NetSize())
@@ -242,7 +239,6 @@ def test_calibration_beats() -> None:
     assert not np.array_equal(drawn, onnx_export.calibration_beats(few, seed=1))
 
 
-@pytest.mark.slow
 def test_calibration_takes_no_test_beat(
     weights: Path, sides: DataSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,7 +274,6 @@ def test_missing_package(
         onnx_export.export_onnx(weights, tmp_path / "net.onnx", sides)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["none/net.onnx", "file/net.onnx", "folder.onnx", "made.safetensors"])
 def test_unwritable(weights: Path, sides: DataSplit, tmp_path: Path, name: str) -> None:
     """A path that cannot be written is refused in one line; weights are never overwritten."""
@@ -289,7 +284,6 @@ def test_unwritable(weights: Path, sides: DataSplit, tmp_path: Path, name: str) 
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.slow
 def test_silence(weights: Path, sides: DataSplit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What exporter and quantiser have to say does not reach the user."""
     onnx_export.export_onnx(weights, tmp_path / "net.onnx", sides, int8=True)

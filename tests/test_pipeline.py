@@ -173,6 +173,7 @@ def test_another_rate_is_resampled_at_the_door(new_ward: NewWard) -> None:
 
 
 @pytest.mark.parametrize("sizes", [[1], [5], [7, 1, 400, 33]])
+@pytest.mark.slow
 def test_the_door_does_not_depend_on_the_chunks(new_ward: NewWard, sizes: list[int]) -> None:
     """A resampled stream with a stretch without values gives the same beats in any chunks."""
     signal = np.rint(

@@ -41,6 +41,8 @@ from simulator.record_replay import RecordReplay, ReplayPlan
 from simulator.recording_replay import RecordingReplay, is_recording_path
 from simulator.scheduler import PlaybackSpeed, SchedulerClock, name_beds, open_replays, run_schedule
 
+pytestmark = pytest.mark.slow
+
 NewWard = Callable[[], Pipeline]
 PLAN = ReplayPlan(record="", bed="1", start_s=0, duration_s=None, loop=False, noise=None, snr_db=6, seed=0)
 
@@ -110,7 +112,6 @@ def plain(tmp_path: Path, new_ward: NewWard) -> Path:
     return tmp_path / "plain"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["live", "best-inter-patient"])
 @pytest.mark.parametrize("rotate_min", [60.0, 0.31])
 def test_the_same_beats_bit_for_bit(tmp_path: Path, settings: Config, weights: str, rotate_min: float) -> None:
@@ -149,7 +150,6 @@ def made(runs: list[Any], size: int) -> list[Message]:
     return messages
 
 
-@pytest.mark.slow
 @given(runs=st.lists(RUN, min_size=1, max_size=3), size=st.integers(1, 300), packet_ms=st.floats(1, 500))
 @example(runs=[(0, False, [(0, "signal", 1), (1, "signal", 1)])], size=1, packet_ms=1.0)  # another rate at once
 @example(runs=[(294, False, [(0, "signal", 1), (0, "empty", 1)])], size=295, packet_ms=1.0)  # no value, then a new run
@@ -268,7 +268,6 @@ def test_packets(plain: Path, packet_ms: float) -> None:
     assert sum(sizes) == 5000
 
 
-@pytest.mark.slow
 def test_packets_fit_the_wire(tmp_path: Path, new_ward: NewWard) -> None:
     """A long packet of many leads is cut to what the wire carries."""
     leads = tuple(Lead(f"{i}", "mV", 1000.0, 0.0, -1000, 1000) for i in range(16))

@@ -64,6 +64,7 @@ def overlapping(alarms: list[Alarm]) -> list[tuple[Alarm, Alarm]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_kill_during_an_alarm_does_not_double_it(tmp_path: Path, settings: Config) -> None:
     """Killed during a ventricular tachycardia and continued: each alarm once, and all over when the run ends."""
     monitor_until_killed(tmp_path)
