@@ -1,5 +1,5 @@
 # `make demo` watches record 208 live; `make test` runs lint, types and all tests, `make quick` lint and the tests that
-# take less than a minute together. Each sets up .venv if it is not there.
+# take about a minute together. Each sets up .venv if it is not there.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEMO_SECONDS ?=
 WORKERS ?= 4
