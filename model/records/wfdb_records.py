@@ -125,7 +125,7 @@ def open_record(name: str) -> Record:
     Raises RecordError if there is no such record, or its header is broken or makes no sense.
     """
     path = find_record(name)
-    _check_header_size(path)
+    _check_header_text(path)
     header = _call_wfdb("rdheader", path, "header")
     _check_header_values(path, header)
     try:
@@ -219,8 +219,8 @@ def _list_signal_files(header: Any, folder: Path) -> tuple[SignalFile, ...]:
     )
 
 
-def _check_header_size(path: Path) -> None:
-    """Refuse a header that is too large for WFDB's parser, whose time grows with the square of a line's length."""
+def _check_header_text(path: Path) -> None:
+    """Refuse what WFDB's parser would misread, or take too long for: its time grows with the square of a line."""
     try:
         with path.with_name(path.name + ".hea").open("rb") as file:
             content = file.read(LARGEST_RECORD_HEADER + 1)
