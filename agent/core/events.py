@@ -12,93 +12,85 @@ LeadState = Literal["ok", "lead off", "saturated"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunStarted:
-    """The device began a run, or changed its rate or leads: `lead` is analysed, sent at `fs` hertz."""
-
-    kind: ClassVar[EventKind] = "start"
+class _BedEvent:
     bed: str
     run: str
     sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class _SystemEvent:
+    """An event of the link or the recording."""
+
+    bed: ClassVar[str] = ""
+    run: ClassVar[str] = ""
+    sample: ClassVar[int] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(_BedEvent):
+    """The device began a run, or changed its rate or leads: `lead` is analysed, sent at `fs` hertz."""
+
+    kind: ClassVar[EventKind] = "start"
     lead: str
     fs: float
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunEnded(_BedEvent):
     """The device ended the run on purpose; `sample` is the one after its last."""
 
     kind: ClassVar[EventKind] = "end"
-    bed: str
-    run: str
-    sample: int
 
 
 @dataclass(frozen=True, slots=True)
-class GapClosed:
+class GapClosed(_BedEvent):
     """A gap is over: `count` samples at 125 Hz, `seconds` long, from `sample` on are missing for `reason`."""
 
     kind: ClassVar[EventKind] = "gap"
-    bed: str
-    run: str
-    sample: int
     count: int
     seconds: float
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class JoinedLate:
+class JoinedLate(_BedEvent):
     """The monitor joined a run at `sample`; the `seconds` before it can no longer be fetched."""
 
     kind: ClassVar[EventKind] = "gap"
-    bed: str
-    run: str
-    sample: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Backfilled:
+class Backfilled(_BedEvent):
     """`count` samples at the device's rate, `seconds` of signal, were lost and fetched again."""
 
     kind: ClassVar[EventKind] = "backfill"
-    bed: str
-    run: str
-    sample: int
     count: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class LeadStateChanged:
+class LeadStateChanged(_BedEvent):
     """The electrode came off, the signal reached the rail of the converter, or is back."""
 
     kind: ClassVar[EventKind] = "signal"
-    bed: str
-    run: str
-    sample: int
     state: LeadState
 
 
 @dataclass(frozen=True, slots=True)
-class StreamRefused:
+class StreamRefused(_BedEvent):
     """The stream of a bed cannot be monitored, for `reason`."""
 
     kind: ClassVar[EventKind] = "refused"
-    bed: str
-    run: str
-    sample: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class PacketRejected:
+class PacketRejected(_BedEvent):
     """A packet was malformed or out of place; `more` of its kind were only counted since the last such event."""
 
     kind: ClassVar[EventKind] = "frame"
-    bed: str
-    run: str
-    sample: int
     reason: str
     more: int = 0
 
@@ -118,96 +110,72 @@ class EventsOmitted:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkStateChanged:
+class LinkStateChanged(_SystemEvent):
     """Packets stopped coming from `endpoint`, or come again."""
 
     kind: ClassVar[EventKind] = "link"
-    bed: ClassVar[str] = ""
-    run: ClassVar[str] = ""
-    sample: ClassVar[int] = 0
     endpoint: str
     is_up: bool
 
 
 @dataclass(frozen=True, slots=True)
-class LinkTrouble:
+class LinkTrouble(_SystemEvent):
     """Why there is no connection, or how it was refused."""
 
     kind: ClassVar[EventKind] = "link"
-    bed: ClassVar[str] = ""
-    run: ClassVar[str] = ""
-    sample: ClassVar[int] = 0
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingPaused:
+class RecordingPaused(_SystemEvent):
     """Nothing is written any more, for `reason`; monitoring goes on."""
 
     kind: ClassVar[EventKind] = "record"
-    bed: ClassVar[str] = ""
-    run: ClassVar[str] = ""
-    sample: ClassVar[int] = 0
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingResumed:
+class RecordingResumed(_SystemEvent):
     """Writing goes on after `seconds` that are not recorded."""
 
     kind: ClassVar[EventKind] = "record"
-    bed: ClassVar[str] = ""
-    run: ClassVar[str] = ""
-    sample: ClassVar[int] = 0
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingFellBehind:
+class RecordingFellBehind(_SystemEvent):
     """The disk was too slow: `seconds` of signal are not recorded."""
 
     kind: ClassVar[EventKind] = "record"
-    bed: ClassVar[str] = ""
-    run: ClassVar[str] = ""
-    sample: ClassVar[int] = 0
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingRepaired:
+class RecordingRepaired(_SystemEvent):
     """A recording goes on whose monitor was killed: `segments` that it left open were repaired."""
 
     kind: ClassVar[EventKind] = "record"
-    bed: ClassVar[str] = ""
-    run: ClassVar[str] = ""
-    sample: ClassVar[int] = 0
     segments: int
 
 
 @dataclass(frozen=True, slots=True)
-class DiskSpaceChanged:
+class DiskSpaceChanged(_SystemEvent):
     """The disk of the recording in `folder` is almost full, or no longer: `free` bytes are left.
 
     `pauses_at`: bytes at which the recording pauses, None where there is space again.
     """
 
     kind: ClassVar[EventKind] = "record"
-    bed: ClassVar[str] = ""
-    run: ClassVar[str] = ""
-    sample: ClassVar[int] = 0
     folder: str
     free: int
     pauses_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingTrimmed:
+class RecordingTrimmed(_SystemEvent):
     """The recording reached its `limit` in bytes; `deleted` names the oldest segment that went, "" if none is left."""
 
     kind: ClassVar[EventKind] = "record"
-    bed: ClassVar[str] = ""
-    run: ClassVar[str] = ""
-    sample: ClassVar[int] = 0
     limit: int
     deleted: str
 
