@@ -158,6 +158,10 @@ AlarmCondition = Literal[
 """The conditions that are alarmed; "no data" and those after it are technical."""
 
 
+AlarmIdentity = tuple[str, str, AlarmCondition, int]
+"""Bed, run, condition and onset of an alarm."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """One alarm of a bed as it stands; another follows at every change.
@@ -179,6 +183,11 @@ class Alarm:
     latching: bool = False
     ended: int | None = None
     acknowledged_s: float | None = None
+
+    @property
+    def identity(self) -> AlarmIdentity:
+        """What all states of one alarm have in common."""
+        return self.bed, self.run, self.condition, self.onset
 
     @property
     def shown(self) -> bool:

@@ -80,7 +80,7 @@ class ScoredAlarm:
 
 def final_alarms(updates: Iterable[Alarm]) -> list[Alarm]:
     """Return the last state of each alarm, in order of announcement."""
-    latest = {(alarm.bed, alarm.run, alarm.condition, alarm.onset): alarm for alarm in updates}
+    latest = {alarm.identity: alarm for alarm in updates}
     return sorted(latest.values(), key=lambda alarm: (alarm.announced, alarm.onset, alarm.condition))
 
 

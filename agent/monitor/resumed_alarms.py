@@ -8,9 +8,7 @@ analysis takes the onset of the logged one that it continues.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from agent.core.messages import Alarm, Result, Strip
-
-_AlarmKey = tuple[str, str, str, int]
+from agent.core.messages import Alarm, AlarmIdentity, Result, Strip
 
 
 class ResumedAlarms:
@@ -30,7 +28,7 @@ class ResumedAlarms:
         """Logged alarms that no alarm of the new analysis continues, by bed, run and condition."""
         for alarm in logged:
             self._free.setdefault(_identify_condition(alarm), []).append(alarm)
-        self._continued: dict[_AlarmKey, Alarm | None] = {}
+        self._continued: dict[AlarmIdentity, Alarm | None] = {}
         """The logged alarm that one of the new analysis continues; None: it is not to be logged."""
 
     def settle(self, replayed: Sequence[Alarm | Strip], reported_until: Mapping[str, int]) -> list[Result]:
@@ -40,12 +38,12 @@ class ResumedAlarms:
         where the recording stopped. An alarm that is not in the log is new if it goes on, or was announced after sample
         `reported_until` of its bed, up to which the monitor before has reported all.
         """
-        latest = {_identify_alarm(item): item for item in replayed if isinstance(item, Alarm)}
+        latest = {item.identity: item for item in replayed if isinstance(item, Alarm)}
         # An alarm that goes on continues the log; of those that are over, the latest knows best when that was.
         for alarm in sorted(latest.values(), key=lambda alarm: (alarm.ended is not None, -alarm.onset)):
             self._match(alarm)
             if alarm.ended is not None and alarm.announced <= reported_until.get(alarm.bed, 0):
-                self._continued.setdefault(_identify_alarm(alarm), None)  # unless it continues a logged one
+                self._continued.setdefault(alarm.identity, None)  # unless it continues a logged one
         changed = [alarm for alarm in latest.values() if self._changes_log(alarm)]
         results = self.rename([*changed, *(item for item in replayed if isinstance(item, Strip))])
         return [*results, *self._end_lost_alarms()]
@@ -61,12 +59,12 @@ class ResumedAlarms:
         """Return the alarms of a bed as a person is to see them, under the onsets that the log has."""
         if not self._stopped_at:
             return alarms
-        shown = ((alarm, self._continued.get(_identify_alarm(alarm), alarm)) for alarm in alarms)
+        shown = ((alarm, self._continued.get(alarm.identity, alarm)) for alarm in alarms)
         return tuple(_continue_alarm(alarm, logged) for alarm, logged in shown if logged is not None)
 
     def _rename(self, item: Alarm | Strip) -> Alarm | Strip | None:
         alarm = item if isinstance(item, Alarm) else item.alarm
-        key = _identify_alarm(alarm)
+        key = alarm.identity
         if key not in self._continued:
             self._match(alarm)
         logged = self._continued.get(key)
@@ -80,7 +78,7 @@ class ResumedAlarms:
         free = self._free.get(_identify_condition(alarm), [])
         for logged in reversed(free):
             if self._overlap(alarm, logged):
-                self._continued[_identify_alarm(alarm)] = logged
+                self._continued[alarm.identity] = logged
                 free.remove(logged)
                 return
 
@@ -92,7 +90,7 @@ class ResumedAlarms:
 
     def _changes_log(self, alarm: Alarm) -> bool:
         """Return whether the log has an alarm of the new analysis in another state, or not at all."""
-        logged = self._continued.get(_identify_alarm(alarm))
+        logged = self._continued.get(alarm.identity)
         return logged is None or (logged.ended is None) != (alarm.ended is None)
 
     def _end_lost_alarms(self) -> list[Alarm]:
@@ -104,10 +102,6 @@ class ResumedAlarms:
                     alarms[place] = replace(alarm, ended=max(alarm.announced, self._stopped_at.get(alarm.bed, 0)))
                     ended.append(alarms[place])
         return ended
-
-
-def _identify_alarm(alarm: Alarm) -> _AlarmKey:
-    return alarm.bed, alarm.run, alarm.condition, alarm.onset
 
 
 def _identify_condition(alarm: Alarm) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from agent.core.messages import Alarm, FloatArray, Strip
+from agent.core.messages import Alarm, AlarmIdentity, FloatArray, Strip
 from agent.recording.segment_files import StartTime
 from agent.wire.packets import WireText
 from model.records.resample import FS
@@ -41,7 +41,6 @@ STRIP_QUERY = f"""SELECT s.id, {_OF_ALARM}, a.acknowledged_s, s.lead, s.first,
     FROM strips s JOIN alarms a USING (bed, run, condition, onset)"""
 STRIP_PAGE = 50
 """Strips that are read at once."""
-_PendingKey = tuple[str, str, str, int]
 _PendingRow = tuple[object, ...]
 
 
@@ -73,10 +72,10 @@ class PendingAlarms:
     """Alarms and strips that are to be written."""
 
     def __init__(self) -> None:
-        self._alarms: dict[_PendingKey, _PendingRow] = {}
-        self._of_strips: dict[_PendingKey, _PendingRow] = {}
+        self._alarms: dict[AlarmIdentity, _PendingRow] = {}
+        self._of_strips: dict[AlarmIdentity, _PendingRow] = {}
         """The alarms of strips: an alarm may be lost while its strip is not."""
-        self._strips: dict[_PendingKey, _PendingRow] = {}
+        self._strips: dict[AlarmIdentity, _PendingRow] = {}
 
     def __bool__(self) -> bool:
         return bool(self._alarms or self._strips)
@@ -84,7 +83,7 @@ class PendingAlarms:
     def take(self, item: Alarm | Strip) -> None:
         """Keep an alarm or a strip; if too many wait the oldest is lost."""
         alarm = item if isinstance(item, Alarm) else item.alarm
-        key = alarm.bed, alarm.run, alarm.condition, alarm.onset
+        key = alarm.identity
         if isinstance(item, Alarm):
             _keep_pending_row(self._alarms, key, _alarm_values(item))
         else:
@@ -149,12 +148,11 @@ def unpack_strip_wave(content: bytes) -> FloatArray:
 
 
 def _alarm_values(alarm: Alarm) -> _PendingRow:
-    key = alarm.bed, alarm.run, alarm.condition, alarm.onset
     times = alarm.announced, alarm.announced_s, int(alarm.latching), alarm.ended, alarm.acknowledged_s
-    return (*key, alarm.priority, alarm.text, *times)
+    return (*alarm.identity, alarm.priority, alarm.text, *times)
 
 
-def _keep_pending_row(kept: dict[_PendingKey, Any], key: _PendingKey, row: _PendingRow) -> None:
+def _keep_pending_row(kept: dict[AlarmIdentity, Any], key: AlarmIdentity, row: _PendingRow) -> None:
     kept[key] = row
     if len(kept) > MOST_PENDING:
         del kept[next(iter(kept))]

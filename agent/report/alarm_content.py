@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from statistics import median
 
-from agent.core.messages import PRIORITIES, Alarm, Strip
+from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Strip
 from agent.report.beat_content import build_strip_drawing
-from agent.report.bed_recording import AlarmKey, BedRecording, alarm_key
+from agent.report.bed_recording import BedRecording
 from agent.report.charts import alarm_chart
 from agent.report.document import ReportBlock, ReportFigure, ReportNote, ReportSection, ReportTable
 from agent.report.ecg_paper import StripFlag, strip_picture
@@ -27,7 +27,7 @@ AROUND_S = 10.0
 """Signal before and after the announcement if the monitor kept no strip."""
 
 
-def alarm_section(recording: BedRecording, strips: dict[AlarmKey, Strip]) -> ReportSection:
+def alarm_section(recording: BedRecording, strips: dict[AlarmIdentity, Strip]) -> ReportSection:
     """Return the section of all alarms, with the strips that the monitor kept."""
     section = ReportSection("Alarms", new_page=bool(recording.alarms))
     if not recording.alarms:
@@ -39,7 +39,7 @@ def alarm_section(recording: BedRecording, strips: dict[AlarmKey, Strip]) -> Rep
     if rest or recording.alarm_count > len(recording.alarms):
         text = f"{recording.alarm_count:,} alarms: the {len(shown):,} most urgent follow with their strips."
         section.blocks.append(ReportNote(text))
-    section.blocks += [_build_alarm_figure(recording, alarm, strips.get(alarm_key(alarm))) for alarm in shown]
+    section.blocks += [_build_alarm_figure(recording, alarm, strips.get(alarm.identity)) for alarm in shown]
     if rest:
         section.blocks.append(_other_alarms_table(recording, rest))
     return section

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agent.core.events import Event, RunStarted
 from agent.core.lead_units import UNITS_MV
-from agent.core.messages import MISSING, Alarm, FloatArray, Ledger, Strip
+from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Ledger, Strip
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import RecordedSession
 from model.errors import RecordError
@@ -24,7 +24,6 @@ MOST_ALARMS, MOST_EVENTS = 20_000, 5_000
 LONGEST_RR_S = 60.0
 """A longer RR interval is taken as unknown."""
 TimeArray = NDArray[np.float64]
-AlarmKey = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,15 +194,10 @@ class BedRecording:
         return RecordedBeats(joined[0], joined[1].astype(np.int8), joined[2], joined[3].astype(np.int32))
 
 
-def read_alarm_strips(session: RecordedSession, bed: str, wanted: set[AlarmKey]) -> dict[AlarmKey, Strip]:
-    """Return the strips of the wanted alarms that the monitor kept, by run, condition and onset."""
-    keyed = ((alarm_key(strip.alarm), strip) for strip in session.strips(bed))
+def read_alarm_strips(session: RecordedSession, bed: str, wanted: set[AlarmIdentity]) -> dict[AlarmIdentity, Strip]:
+    """Return the strips of the wanted alarms that the monitor kept, by their identity."""
+    keyed = ((strip.alarm.identity, strip) for strip in session.strips(bed))
     return {key: strip for key, strip in keyed if key in wanted}
-
-
-def alarm_key(alarm: Alarm) -> AlarmKey:
-    """Return what identifies an alarm of a bed."""
-    return alarm.run, alarm.condition, alarm.onset
 
 
 def _place_runs(session: RecordedSession, bed: str, segments: Sequence[RecordedSegment]) -> list[RunSpan]:

@@ -9,7 +9,7 @@ from agent.core.config import Config
 from agent.core.wording import lost_samples_text
 from agent.recording.sessions import RecordedSession, is_session
 from agent.report.alarm_content import choose_shown_alarms
-from agent.report.bed_recording import BedRecording, alarm_key, read_alarm_strips
+from agent.report.bed_recording import BedRecording, read_alarm_strips
 from agent.report.content import build_report_document
 from agent.report.document import ReportDocument
 from agent.report.html_page import render_html_index, render_html_report
@@ -80,7 +80,7 @@ def _write_bed_report(
     session: RecordedSession, bed: str, out: Path, pdf: bool, config: Config
 ) -> tuple[list[Path], BedRecording]:
     recording = BedRecording(session, bed)
-    shown = {alarm_key(alarm) for alarm in choose_shown_alarms(recording.alarms)[0]}
+    shown = {alarm.identity for alarm in choose_shown_alarms(recording.alarms)[0]}
     document = build_report_document(recording, read_alarm_strips(session, bed, shown), config)
     _write_text_parts(out, render_html_report(document))
     _print_report_file(out)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.core.config import Config
-from agent.core.messages import PRIORITIES, Strip
+from agent.core.messages import PRIORITIES, AlarmIdentity, Strip
 from agent.core.wording import event_text
 from agent.report.alarm_content import alarm_section
 from agent.report.beat_content import beat_section, extreme_section, rate_section, variability_section
-from agent.report.bed_recording import AlarmKey, BedRecording
+from agent.report.bed_recording import BedRecording
 from agent.report.charts import quality_chart
 from agent.report.document import (
     ReportBlock,
@@ -54,7 +54,9 @@ HRV_METHODS = (
 )
 
 
-def build_report_document(recording: BedRecording, strips: dict[AlarmKey, Strip], config: Config) -> ReportDocument:
+def build_report_document(
+    recording: BedRecording, strips: dict[AlarmIdentity, Strip], config: Config
+) -> ReportDocument:
     """Return the report of a bed; `strips` are those kept of its alarms, `config` defines rates, pauses and runs."""
     signal = measure_signal_quality(recording)
     # Noise and fibrillation give R peaks that are no heart beats: no rate and no pause is taken from them.
