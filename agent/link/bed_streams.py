@@ -82,10 +82,7 @@ class BedStreams:
         """Let the runs that are held back take the place of runs that have fallen silent."""
         for bed, newcomer in list(self._takeover.newcomers.items()):
             if self._takeover.gives_way(self.buffers[bed], now_s):
-                del self._takeover.newcomers[bed]
-                self._replace_run(self.buffers[bed], newcomer, now_s, out)
-                out.add_parts(bed, newcomer.join_held(now_s))
-                self.incomplete.add(bed)
+                self._promote(newcomer, now_s, out)
 
     def contested(self, now_s: float) -> set[str]:
         """Return the beds as which two devices have sent within the last ten seconds."""
@@ -121,13 +118,11 @@ class BedStreams:
         if contested:
             self._takeover.note_contest(present.bed, now_s)
         if self._takeover.gives_way(present, now_s):
-            newcomer = ReorderBuffer(present.bed, header.run, header.fs, total=self._held)
-            self._takeover.drop_newcomer(present.bed)
-            self._replace_run(present, newcomer, now_s, out)
-            if known:  # what was before it was analysed, or rejected
+            newcomer = self._takeover.hold_back(present, header.run, header.fs)
+            self._promote(newcomer, now_s, out)
+            starts = header.first == 0 and not newcomer.start_known
+            if known or starts:  # what was before a known one was analysed, or rejected
                 newcomer.join_at(header.first, header.first, now_s)
-            elif header.first == 0:
-                newcomer.join_at(0, 0, now_s)
             return newcomer
         if contested:
             self._reject_contested(present, now_s, out)
@@ -135,10 +130,16 @@ class BedStreams:
             self._takeover.hold_back(present, header.run, header.fs).push(message, now_s)
         return None
 
-    def _replace_run(self, old: ReorderBuffer, new: ReorderBuffer, now_s: float, out: ChunkAssembler) -> None:
-        out.add_parts(old.bed, old.flush_as_lost("lost: the device has begun another run", now_s))
-        self._takeover.replace(old, new)
-        self._add_buffer(new, False, now_s)
+    def _promote(self, newcomer: ReorderBuffer, now_s: float, out: ChunkAssembler) -> None:
+        """Let a run take the place of its bed's present one."""
+        bed = newcomer.bed
+        del self._takeover.newcomers[bed]
+        present = self.buffers[bed]
+        out.add_parts(bed, present.flush_as_lost("lost: the device has begun another run", now_s))
+        self._takeover.replace(present, newcomer)
+        self._add_buffer(newcomer, False, now_s)
+        out.add_parts(bed, newcomer.join_held(now_s))
+        self.incomplete.add(bed)
 
     def _reject_contested(self, watched: ReorderBuffer, now_s: float, out: ChunkAssembler) -> None:
         self._takeover.note_contest(watched.bed, now_s)

@@ -233,16 +233,21 @@ class InputQueue:
         if first < stop:
             yield bed, Gap(bed.name, run, first, stop - first, FS, UNANALYSED_REASON)
 
-    def _drop_messages(self, waiting: _WaitingBed) -> Iterator[Gap]:
+    def _drop_messages(self, waiting: _WaitingBed) -> Iterator[Gap | End]:
         """Count what was put off as lost, and yield it at 125 Hz where its run has begun."""
         bed = waiting.bed
         for message in waiting.messages:
+            count = 0
             if not isinstance(message, End):
                 count = len(message.counts) if isinstance(message, Chunk) else message.count
-                bed.lost += count
-                if bed.input is not None and bed.input.run == message.run:
-                    first, stop = bed.input.at_fs(message.first), bed.input.at_fs(message.first + count)
-                    yield Gap(bed.name, message.run, first, stop - first, FS, UNANALYSED_REASON)
+            bed.lost += count
+            if bed.input is None or bed.input.run != message.run:
+                continue
+            first, stop = bed.input.at_fs(message.first), bed.input.at_fs(message.first + count)
+            if isinstance(message, End):
+                yield replace(message, first=first, fs=FS)
+            else:
+                yield Gap(bed.name, message.run, first, stop - first, FS, UNANALYSED_REASON)
 
 
 def _is_long(message: Chunk | Gap | End) -> bool:
