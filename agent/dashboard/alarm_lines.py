@@ -46,7 +46,7 @@ SHORT_CONDITIONS: dict[AlarmCondition, str] = {
     "R-on-T": "R-ON-T",
     "V rate high": "V RATE",
     "no data": "NO DATA",
-    "two devices": "2 DEVICES",
+    "two devices": "TWO DEV",
     "gaps": "GAPS",
     "lead off": "LEAD OFF",
     "saturated": "SATURATED",
