@@ -188,8 +188,8 @@ def _hello(number: int) -> bytes:
     return _request(kind="hello", id=number, sent=time.time(), complete=False)
 
 
-def _fetch(run: str, number: int, **changes: Any) -> bytes:
-    fields: dict[str, Any] = {"id": number, "bed": RECORD, "run": run, "first": 0, "stop": MINUTE, **changes}
+def _fetch(present_run: str, number: int, **changes: Any) -> bytes:
+    fields: dict[str, Any] = {"id": number, "bed": RECORD, "run": present_run, "first": 0, "stop": MINUTE, **changes}
     return _request(kind="fetch", **fields)
 
 

@@ -127,10 +127,10 @@ class DeviceScene:
             yield n
 
     def connect(self, kind: int, endpoint: str, identity: bytes = b"") -> "zmq.Socket[bytes]":
-        """Return a socket of the library, with keys if the device asks for them."""
+        """Return a socket of the library, with keys if the device asks for them. A SUB queues all that it wants."""
         socket = self.context.socket(kind)
         socket.set(zmq.LINGER, 0)
-        socket.set(zmq.SNDHWM, 1000)
+        socket.set(zmq.SNDHWM, 0 if kind == zmq.SUB else 1000)
         if identity:
             socket.set(zmq.IDENTITY, identity)
         if self.keys is not None:

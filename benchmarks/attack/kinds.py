@@ -45,11 +45,7 @@ MONITOR_ATTACKS: tuple[MonitorAttack, ...] = (
     *(MonitorAttack(name, begin) for name, begin in GREEDY.items()),
     *(MonitorAttack(f"{name} Ctrl-C", begin, CUT_SHORT, interrupts=True) for name, begin in GREEDY.items()),
     MonitorAttack("replies", reply_attacks.send_malformed_replies),
-    MonitorAttack(
-        "reply as sent",
-        reply_attacks.send_packets_as_sent,
-        fetched=reply_attacks.SENT_STOP + reply_attacks.PACKET_SAMPLES,
-    ),
+    MonitorAttack("reply as sent", reply_attacks.send_packets_as_sent, fetched=reply_attacks.ALL_SENT),
     MonitorAttack("clocks", reply_attacks.lie_about_clocks),
     MonitorAttack("too large", connection_attacks.send_too_large_frames, BROKEN, settled_s=RECONNECTED_S),
     MonitorAttack("many frames", connection_attacks.send_many_frames, BROKEN, settled_s=RECONNECTED_S),

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import json
-import math
 import statistics
 import subprocess
 import threading
@@ -186,9 +185,9 @@ class AttackedMonitor:
         hit = {peak for peak in due for sample in near if abs(sample - peak) <= NEAR_SAMPLES}
         figures.due, figures.shown, figures.extra = len(due), len(hit), len(near) - len(hit)
         later = [delay_s - self._usual_s for delay_s in self._delays_s(began_s)]
-        figures.delay_s = max(later, default=math.inf)
         moments = [began_s, *(at for at, _ in beats if at > began_s), self._last_s(began_s)]
         figures.silence_s = max(b - a for a, b in itertools.pairwise(moments))
+        figures.delay_s = max(later, default=figures.silence_s)
 
     def _last_s(self, began_s: float) -> float:
         """Return when the last packet of the good bed that must be decided was ready."""

@@ -20,6 +20,7 @@ LARGE_PACKETS = 64
 SENT_STOP, SENT_SAMPLES = 7500, 5
 """A minute in 1,500 packets of 40 ms, as they were first sent."""
 PACKET_SAMPLES = 25
+ALL_SENT = SENT_STOP + PACKET_SAMPLES
 FAR = 10**6
 Change = Callable[[Header, Header], list[Frames]]
 
@@ -120,7 +121,7 @@ def send_packets_as_sent(scene: MonitorScene) -> None:
 
     def answer(asked: Header, honest: Header) -> list[Frames]:
         firsts = range(asked["first"], min(asked["stop"], SENT_STOP), SENT_SAMPLES)
-        reply = {**honest, "run": asked["run"], "next": SENT_STOP + PACKET_SAMPLES}
+        reply = {**honest, "run": asked["run"], "next": ALL_SENT}
         return [joined_reply(reply, [packet(asked["bed"], first, SENT_SAMPLES, run=asked["run"]) for first in firsts])]
 
     _ask_and_answer(scene, answer, SENT_STOP)

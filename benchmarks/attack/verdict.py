@@ -50,6 +50,7 @@ class AttackLimits:
     """
 
     delay_s: float = MOST_DELAY_S
+    exit_s: float = MOST_EXIT_S
     beats: bool = True
     extra: bool = False
 
@@ -74,7 +75,7 @@ def find_faults(figures: AttackFigures, limits: AttackLimits) -> list[str]:
         faults.append(f"{figures.open} samples open")
     if figures.sent_wrong and not limits.extra and limits.beats:
         faults.append(f"ledger {figures.sent_wrong:+d} samples")
-    if figures.exit_s is not None and figures.exit_s > MOST_EXIT_S:
+    if figures.exit_s is not None and figures.exit_s > limits.exit_s:
         faults.append(f"{figures.exit_s:.1f} s to end")
     if figures.exit_code or "Traceback" in figures.said:
         faults.append(f"exit code {figures.exit_code}: {figures.said[-200:]!r}")

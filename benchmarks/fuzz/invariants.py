@@ -8,7 +8,6 @@ from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
 from agent.link.reorder_buffer import MOST_HELD_BYTES, MOST_HELD_PACKETS
-from agent.wire.packets import LARGEST_PAYLOAD_BYTES
 
 MOST_OPEN_REQUESTS = 32
 
@@ -37,9 +36,11 @@ class OrderCheck:
         self._run[message.bed] = message.run
         expected = self._next.get(key)
         if isinstance(message, End):
-            assert expected is None or message.first <= expected or not follows, "an end before its last sample"
-            if expected is not None:
-                self._next[key] = max(message.first, expected)
+            if expected is not None and follows:
+                assert message.first <= expected, "an end before its last sample"
+            elif expected is not None:
+                assert message.first >= expected, "an end before the last sample, of a run that came back"
+                self._next[key] = message.first
             return
         count = message.count if isinstance(message, Gap) else len(message.counts)
         assert count > 0, "no samples"
@@ -66,4 +67,5 @@ def check_bounds(link: LinkReceiver, most_beds: int) -> None:
         held = sum(len(packet.payload) for _, _, packet in buffer._held)
         assert held == buffer._held_bytes, "held bytes miscounted"
         assert len(buffer._held) <= MOST_HELD_PACKETS + 1, "too many packets held"
-        assert held <= MOST_HELD_BYTES + LARGEST_PAYLOAD_BYTES, "too many bytes held"
+        largest = max((len(packet.payload) for _, _, packet in buffer._held), default=0)
+        assert held <= MOST_HELD_BYTES + largest, "too many bytes held"

@@ -38,8 +38,10 @@ ANALYSED_RATES, ANALYSED_SIZES = (125, 125, 250, 360.5), (1, 5, 5, 25, 125)
 """With the pipeline a packet costs as much as its signal is long."""
 _to_json = msgspec.json.Encoder().encode
 MOST_MESSAGES = 50
+HEAVY_SAMPLES, MANY_PACKETS = 30_000, 300
+"""Packets so large, or so many, that a hole before them lets a link hold back all that it may."""
 RAMP = 30_000
-COUNTS = (np.arange(RAMP + 8000) % RAMP).astype("<i2")
+COUNTS = (np.arange(RAMP + HEAVY_SAMPLES) % RAMP).astype("<i2")
 PAYLOADS = {leads: np.repeat(COUNTS, leads).tobytes() for leads in (0, 1, 2)}
 LEADS = [{"name": name, "unit": "mV", "gain": 1000, "offset": 0, "low": -5120, "high": 5115} for name in ("II", "V5")]
 LAST_STEPS, LAST_STEP_S = 6, 0.6
@@ -158,6 +160,7 @@ class Sequences:
         """5 to 50 messages of one to three beds: valid ones with values changed, lost, repeated and exchanged."""
         beds = random.choice((1, 1, 2, 3))
         queues = [self._misordered(random, self._planned_run(random, f"bed {i}", beds)) for i in range(beds)]
+        often = random.choice((0.3, 0.3, 0.3, 0.01))
         parts: list[bytes] = []
         while queues:
             queue = random.choice(queues)
@@ -168,7 +171,7 @@ class Sequences:
             if random.random() < 0.05:
                 frames = _misshapen(random, frames)
             parts += _step(PACKET if random.random() < 0.9 else LOST, *frames)
-            if random.random() < 0.3:
+            if random.random() < often:
                 parts += _step(STEP, str(random.choice(STEPS_S)).encode())
             if random.random() < 0.05:
                 parts += _step(ANSWER, random.choice(ANSWERS))
@@ -197,9 +200,13 @@ class Sequences:
     def _planned_run(self, random: Random, bed: str, beds: int) -> list[PlannedPacket]:
         """A run as a device would send it: packets and an end."""
         fs, leads, first = random.choice(self._rates), random.choice((1, 1, 2)), random.choice(FIRSTS)
+        sizes: tuple[int, ...] = self._sizes
+        messages = random.randint(2 + 3 // beds, MOST_MESSAGES // beds - 1)
+        if not self._analysed and random.random() < 0.03:
+            sizes, messages = random.choice((((HEAVY_SAMPLES,), messages), ((1, 5), MANY_PACKETS)))
         packets = []
-        for sequence in range(random.randint(2 + 3 // beds, MOST_MESSAGES // beds - 1)):
-            count = random.choice(self._sizes)
+        for sequence in range(messages):
+            count = random.choice(sizes)
             packets.append(PlannedPacket(bed, "run", first, count, fs, leads, sequence))
             first += count
         return [*packets, PlannedPacket(bed, "run", first, 0, fs, leads, len(packets))]
@@ -297,7 +304,7 @@ def _check_signal(chunk: Chunk) -> None:
 def _signal(first: int, count: int, leads: int) -> bytes:
     """Return the payload of a packet of one or two leads: nothing like it for more."""
     start, size = first % RAMP, 2 * leads
-    return PAYLOADS[min(leads, 2)][size * start : size * (start + max(0, min(count, 8000)))]
+    return PAYLOADS[min(leads, 2)][size * start : size * (start + max(0, min(count, HEAVY_SAMPLES)))]
 
 
 def _step(name: bytes, *frames: bytes) -> list[bytes]:
