@@ -98,7 +98,17 @@ class DeviceScene:
     seconds: float
     keys: AttackKeys | None
     context: "zmq.Context[zmq.Socket[bytes]]" = field(default_factory=zmq.Context)
+    _sockets: "list[zmq.Socket[bytes]]" = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
+
+    def close(self) -> None:
+        """Close all connections of the library."""
+        for socket in self._sockets:
+            socket.close(0)
+        self.context.term()
 
     @property
     def channel(self) -> str:
@@ -129,6 +139,7 @@ class DeviceScene:
     def connect(self, kind: int, endpoint: str, identity: bytes = b"") -> "zmq.Socket[bytes]":
         """Return a socket of the library, with keys if the device asks for them. A SUB queues all that it wants."""
         socket = self.context.socket(kind)
+        self._sockets.append(socket)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.SNDHWM, 0 if kind == zmq.SUB else 1000)
         if identity:
@@ -187,7 +198,6 @@ class AttackedDevice:
         """Attack for some seconds, look on for a while, and return the figures."""
         subscriber = self._subscriber
         scene = DeviceScene(self._endpoint, subscriber.run, seconds, self._keys)
-        scene.context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
         figures = AttackFigures(attack.name)
         faults = len(subscriber.faults)
         began_s, first = time.monotonic(), max(subscriber.arrived_s)
@@ -197,7 +207,7 @@ class AttackedDevice:
             thread.join(seconds + 5.0)
             scene.end()
             thread.join(10.0)
-            scene.context.destroy(linger=0)
+            scene.close()
             time.sleep(SETTLED_S)
         figures.alive = self.process.poll() is None
         figures.exit_code = self.process.returncode or 0
