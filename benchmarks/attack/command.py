@@ -80,6 +80,7 @@ def attack_for_hours(
     lasting = [attack for attack in attacks if not (isinstance(attack, MonitorAttack) and _ends_monitor(attack))]
     results: list[dict[str, Any]] = []
     memory = _MinuteLog()
+    print(table_head())
     with contextlib.ExitStack() as stack:
         monitor = stack.enter_context(AttackedMonitor(keys, proxied=True))
         device = stack.enter_context(AttackedDevice(keys))

@@ -172,8 +172,11 @@ class HostileDevice:
             if not self._channel.poll(20):
                 continue
             identity, *frames = self._channel.recv_multipart()
-            request = json.loads(frames[0])
-            for reply in self._answer(request):
+            try:
+                replies = self._answer(json.loads(frames[0]))
+            except (ValueError, KeyError, TypeError):  # a byte of the request was changed on its way
+                continue
+            for reply in replies:
                 try:
                     self._channel.send_multipart([identity, *reply], zmq.NOBLOCK, copy=False)
                 except zmq.Again:
