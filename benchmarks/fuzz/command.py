@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.figures import write_figures
-from benchmarks.fuzz import files, messages, sessions, streams
+from benchmarks.fuzz import files, messages, sequences, sessions, streams
 from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, run_input, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
 
@@ -26,6 +26,8 @@ TARGETS = {
     "reply": Target(messages.reply, (FrameError,), 70),
     "stream": Target(streams.Streams, (), 10, limit_s=10.0),
     "lasting": Target(streams.lasting, (), 10, limit_s=10.0),
+    "sequence": Target(sequences.Sequences, (), 20, limit_s=10.0),
+    "analysed": Target(sequences.analysed, (), 10, limit_s=10.0),
     "header": Target(files.Headers, (RecordError,), 100),
     "signal": Target(files.Signals, (RecordError,), 40),
     "annotation": Target(files.Annotations, (RecordError,), 125),

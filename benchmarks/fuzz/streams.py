@@ -14,7 +14,7 @@ from agent.alarms.alarm_feed import STRIP_MARGIN
 from agent.core import config as configuration
 from agent.core.config import Config, load_config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Gap, Lead, Result, Strip
+from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Lead, Result, Strip
 from agent.core.views import BedView
 from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
@@ -25,6 +25,7 @@ from agent.pipeline.pipeline import Pipeline
 from agent.wire.packets import LARGEST_INDEX, encode_frames
 from agent.wire.requests import FetchReply, FetchRequest, decode_request
 from agent.wire.requests import encode_channel_message as encode_reply
+from benchmarks.fuzz.invariants import OrderCheck
 from benchmarks.fuzz.mutation import JSON_TOKENS, mutated
 from model.beats.templates import INPUTS
 from model.records import wfdb_records
@@ -68,7 +69,7 @@ class Monitor:
         self._publisher.recv()  # the subscription has arrived
         self.ward = Pipeline(settings, Classify(in_context))
         self.now_s = 1.75e9
-        self._next: dict[str, tuple[str, int]] = {}
+        self._order = OrderCheck()
 
     def close(self) -> None:
         self.link.close()
@@ -91,16 +92,9 @@ class Monitor:
     def take(self, messages: Sequence[LinkMessage]) -> None:
         """The ward's part of a tick: whatever the link brings is every sample once, in order."""
         for message in messages:
-            if isinstance(message, Chunk | Gap):
-                run, expected = self._next.get(message.bed, (message.run, message.first))
-                assert message.run != run or message.first == expected, "samples twice, or not in order"
-                count = message.count if isinstance(message, Gap) else len(message.counts)
-                assert count > 0
-                self._next[message.bed] = message.run, message.first + count
-            elif isinstance(message, Event):
-                assert event_text(message).isprintable()
+            self._order.take(message)
         for found in self.ward.push([message for message in messages if not isinstance(message, Event)]):
-            _check(found)
+            check_result(found)
 
     def _answer(self, replies: list[list[bytes]]) -> None:
         """To each request the next of `replies`, or none; what is written as 0 there becomes the number asked for."""
@@ -217,7 +211,8 @@ def _reply(random: Random, sent: list[Chunk | End]) -> list[bytes]:
     return [head, *frames]
 
 
-def _check(found: Result) -> None:
+def check_result(found: Result) -> None:
+    """Check what the pipeline has decided. Raises AssertionError."""
     if isinstance(found, Event | Alarm):
         assert (found.text if isinstance(found, Alarm) else event_text(found)).isprintable()
         return
