@@ -283,7 +283,7 @@ class QueuedMonitor:
             return
         signals = [message for message in messages if not isinstance(message, Event)]
         results = self._ward.push(signals, shared=not ended)
-        self._link.set_backlog(self._ward.backlog())
+        self._link.set_backlog(*self._ward.backlog())
         if ended:
             results += self._ward.finish()
         for result in results:
