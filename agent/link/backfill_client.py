@@ -21,6 +21,8 @@ CHANNEL_ABSENT_S = 1.0
 """A device that has not answered for this time is taken for one without a backfill channel."""
 MOST_OPEN_REQUESTS = 32
 """Requests under way at most."""
+MOST_REQUESTED_BYTES = 2**23
+"""Bytes of samples that are under way at most, unless one request alone asks for more."""
 MOST_BED_REQUESTS = 2
 """Requests of one bed, whose runs may change more quickly than replies come."""
 MOST_REPLIES_READ = 8
@@ -36,6 +38,15 @@ class BackfillResult:
     request: FetchRequest
     reply: FetchReply
     packets: list[Sequence[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenRequest:
+    """A request under way, when it was sent, and about how many bytes it asks for."""
+
+    request: FetchRequest
+    sent_s: float
+    size: float
 
 
 class BackfillClient:
@@ -65,8 +76,8 @@ class BackfillClient:
         self.malformed: list[str] = []
         self._exchanges: deque[tuple[float, float]] = deque(maxlen=CLOCK_EXCHANGES)
         """Round trip and offset of the clocks, both in seconds."""
-        self._open: dict[int, tuple[FetchRequest, float]] = {}
-        """Requests under way by id, and when each was sent."""
+        self._open: dict[int, _OpenRequest] = {}
+        """Requests under way by id."""
         self._last_id = 0
         self._hello_s = 0.0
         self._complete = False
@@ -110,20 +121,22 @@ class BackfillClient:
             self._hello_s = now_s
             self._complete = complete
 
-    def request_samples(self, bed: str, run: str, first: int, stop: int, now_s: float) -> bool:
-        """Request samples `first` to `stop` of a run; return False where that is not possible now."""
-        of_bed = sum(request.bed == bed for request, _ in self._open.values())
+    def request_samples(self, bed: str, run: str, first: int, stop: int, size: float, now_s: float) -> bool:
+        """Request samples `first` to `stop` of a run, of about `size` bytes; return False where that cannot be now."""
+        of_bed = sum(opened.request.bed == bed for opened in self._open.values())
         if len(self._open) >= MOST_OPEN_REQUESTS or of_bed >= MOST_BED_REQUESTS:
+            return False
+        if self._open and size + sum(opened.size for opened in self._open.values()) > MOST_REQUESTED_BYTES:
             return False
         request = FetchRequest(id=self._next_id(), bed=bed, run=run, first=first, stop=stop)
         if not self._send(request):
             return False
-        self._open[request.id] = (request, now_s)
+        self._open[request.id] = _OpenRequest(request, now_s, size)
         return True
 
     def expire_requests(self, now_s: float) -> list[FetchRequest]:
         """Give up the requests that have waited too long and return them; a reply that still comes is ignored."""
-        late = [request for request, sent_s in self._open.values() if now_s - sent_s > REPLY_TIMEOUT_S]
+        late = [opened.request for opened in self._open.values() if now_s - opened.sent_s > REPLY_TIMEOUT_S]
         for request in late:
             del self._open[request.id]
         return late
@@ -142,8 +155,8 @@ class BackfillClient:
             self.replied_s = now_s
             if isinstance(reply, HelloReply):
                 self._compare_clocks(reply)
-            elif (request := self._open.pop(reply.id, None)) is not None:
-                results.append(BackfillResult(request[0], reply, packets))
+            elif (opened := self._open.pop(reply.id, None)) is not None:
+                results.append(BackfillResult(opened.request, reply, packets))
         return results
 
     def _compare_clocks(self, reply: HelloReply) -> None:

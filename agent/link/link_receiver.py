@@ -275,6 +275,7 @@ class LinkReceiver:
         if isinstance(message, Packet):
             self.packets += 1
             buffer.packet_s = message.header.count / message.header.fs
+            buffer.sample_bytes = len(message.payload) / message.header.count
             self._longest_packet_s = max(self._longest_packet_s, buffer.packet_s)
         parts = buffer.push(message, now_s)
         if parts:
