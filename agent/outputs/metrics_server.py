@@ -39,6 +39,11 @@ class MetricsServer:
         self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
         self._thread.start()
 
+    @property
+    def connections(self) -> int:
+        """Return how many requests are under way."""
+        return len(self._requests)
+
     def close(self) -> None:
         """Serve no more; requests under way are dropped."""
         with contextlib.suppress(RuntimeError):  # closed already
@@ -55,7 +60,7 @@ class MetricsServer:
         )
         await self._ended.wait()
         server.close()
-        under_way = list(self._requests)
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
@@ -66,7 +71,9 @@ class MetricsServer:
         assert task is not None
         self._requests[task] = None
         if len(self._requests) > MOST_CONNECTIONS:
-            next(iter(self._requests)).cancel()
+            oldest = next(iter(self._requests))
+            del self._requests[oldest]
+            oldest.cancel()
         try:
             async with asyncio.timeout(REQUEST_S):
                 head = await reader.readuntil(_END_OF_HEAD)
@@ -78,7 +85,7 @@ class MetricsServer:
         except (OSError, EOFError, asyncio.LimitOverrunError):  # a time that is over is an OSError too
             pass
         finally:
-            del self._requests[task]
+            self._requests.pop(task, None)
             writer.transport.abort()
 
 

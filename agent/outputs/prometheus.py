@@ -63,7 +63,8 @@ class MetricsExporter(Collector):
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no such host"
             raise ConfigError(f"metrics cannot be served at {address}: {reason}; choose another (--metrics)") from error
-        self.address = _metrics_url(self._server.host, self._server.port)
+        self.port: int = self._server.port
+        self.address = _metrics_url(self._server.host, self.port)
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +73,11 @@ class MetricsExporter(Collector):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def connections(self) -> int:
+        """Return how many scrapes are under way."""
+        return self._server.connections
 
     def close(self) -> None:
         """Serve no more."""
