@@ -557,7 +557,7 @@ def test_a_spread_of_zero(tmp_path: Path) -> None:
     tensors = load_file(path)
     tensors["spread"][3] = 0
     save_file(tensors, tmp_path / "w", metadata)
-    with pytest.raises(CheckpointError, match="so large"):
+    with pytest.raises(CheckpointError, match="a spread that is not above 0"):
         checkpoint.load_checkpoint(tmp_path / "w", torch.device("cpu"))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.figures import write_figures
 from benchmarks.fuzz import files, messages, sequences, sessions, streams
 from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, run_input, started
-from model.errors import CheckpointError, ConfigError, FrameError, RecordError
+from model.errors import CheckpointError, ConfigError, FrameError, RecordError, RunError
 
 TARGETS = {
     "wire": Target(messages.wire, (FrameError,), 415),
@@ -31,7 +31,7 @@ TARGETS = {
     "header": Target(files.Headers, (RecordError,), 100),
     "signal": Target(files.Signals, (RecordError,), 40),
     "annotation": Target(files.Annotations, (RecordError,), 125),
-    "recording": Target(sessions.Recordings, (RecordError,), 10),
+    "recording": Target(sessions.Recordings, (RecordError, RunError), 10, limit_s=5.0),
     "checkpoint": Target(files.Checkpoints, (CheckpointError,), 110),
     "config": Target(files.Configs, (ConfigError,), 40),
 }
