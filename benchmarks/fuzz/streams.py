@@ -59,7 +59,7 @@ class Classify:
 class Monitor:
     """Link and ward as a monitor has them, and a device that says what it is told to."""
 
-    def __init__(self, settings: Config, in_context: bool) -> None:
+    def __init__(self, settings: Config, in_context: bool, lasting: bool = False) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._publisher, self._service = context.socket(zmq.XPUB), context.socket(zmq.ROUTER)
         endpoint = f"inproc://{uuid4().hex}"
@@ -69,7 +69,7 @@ class Monitor:
         self._publisher.recv()  # the subscription has arrived
         self.ward = Pipeline(settings, Classify(in_context))
         self.now_s = 1.75e9
-        self._order = OrderCheck()
+        self._order = OrderCheck(remembers=not lasting)
 
     def close(self) -> None:
         self.link.close()
@@ -151,7 +151,7 @@ class Streams:
 
     def run(self, parts: list[bytes]) -> None:
         """Let all come, a few packets a tick, and look at every bed."""
-        monitor = self._kept.get(parts[0]) or Monitor(self._settings, parts[0] == b"context")
+        monitor = self._kept.get(parts[0]) or Monitor(self._settings, parts[0] == b"context", self._lasting)
         if self._lasting:
             self._kept[parts[0]] = monitor
         try:
