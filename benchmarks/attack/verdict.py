@@ -15,11 +15,10 @@ class AttackFigures:
     """An attack of some seconds, measured.
 
     `due`, `shown`: R peaks of the good bed, or packets for the strict subscriber of a device; `extra`: those that were
-    shown twice or at no R peak, or came out of order. `delay_s`: the largest delay less that without an attack.
-    `last_delay_s`: that of the last beats.
-    `silence_s`: the longest time between two of them. `lines`: events and alarms that were written. `open`: samples
-    that are neither analysed nor declared missing; `sent_wrong`: by how much the ledger of the good bed is wrong about
-    what the device sent. `exit_s`: from Ctrl-C to the end; None while the process goes on.
+    shown twice or at no R peak. `delay_s`: the largest delay less that without an attack; `last_delay_s`: that of the
+    last beats. `silence_s`: the longest time between two of them. `lines`: events and alarms that were written. `open`:
+    samples that are neither analysed nor declared missing; `sent_wrong`: by how much the ledger of the good bed is
+    wrong about what the device sent. `exit_s`: from Ctrl-C to the end; None while the process goes on.
     """
 
     name: str
@@ -45,8 +44,8 @@ class AttackFigures:
 
 @dataclass(frozen=True, slots=True)
 class AttackLimits:
-    """What an attack may cost. Where the connection is broken on purpose, the delay includes making it again; the last
-    beats are in time again.
+    """What an attack may cost. Where the connection is broken on purpose, `delay_s` includes making it again, and by
+    `last_delay_s` the last beats are in time again.
 
     `beats`: whether every beat is due: not where Ctrl-C comes in the middle. `extra`: whether others may be shown: an
     impostor under the good bed's name has beats too, and its samples are in the ledger.
