@@ -227,6 +227,14 @@ def test_wrong_orders_are_noticed(messages: list[Chunk | Gap | End], reason: str
     assert complaint == reason
 
 
+def test_a_name_of_a_run_may_be_used_again() -> None:
+    """A check that goes on over many devices takes a run that comes back for another one."""
+    check = OrderCheck(remembers=False)
+    for message in (_chunk(0), _chunk(0, run="b"), _chunk(0), _chunk(5)):
+        check.take(message)
+    assert check.analysed["1"] == 20
+
+
 def _short_gap(bed: str, run: str, first: int, count: int, fs: float, reason: str) -> Gap:
     return Gap(bed, run, first, count - 1, fs, reason)
 

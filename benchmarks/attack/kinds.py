@@ -10,7 +10,7 @@ from benchmarks.attack.monitor_run import MonitorAttack, MonitorScene
 from benchmarks.attack.verdict import STRICT, AttackLimits
 
 BROKEN = AttackLimits(delay_s=8.0)
-"""The connection breaks: beats come again once it is there again, all of them, fetched from the device."""
+"""The connection breaks: beats come again once it is there again, all of them, and those after that in time."""
 RECONNECTED_S = 8.0
 IMPOSTOR = AttackLimits(delay_s=2.0, extra=True)
 CUT_SHORT = AttackLimits(beats=False)

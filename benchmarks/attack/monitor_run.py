@@ -29,6 +29,8 @@ END_TOLD_S = 0.7
 """After the end of the good bed, and before Ctrl-C."""
 UNDECIDED_S = 1.5
 """A beat this close to the end of the signal may not be decided yet."""
+LAST_BEATS = 3
+"""By these it is seen whether beats come in time again."""
 NEAR_SAMPLES = 6
 """A beat is shown that is this close to its R peak."""
 ASKED = "asked"
@@ -188,6 +190,7 @@ class AttackedMonitor:
         moments = [began_s, *(at for at, _ in beats if at > began_s), self._last_s(began_s)]
         figures.silence_s = max(b - a for a, b in itertools.pairwise(moments))
         figures.delay_s = max(later, default=figures.silence_s)
+        figures.last_delay_s = max(later[-LAST_BEATS:], default=figures.silence_s)
 
     def _last_s(self, began_s: float) -> float:
         """Return when the last packet of the good bed that must be decided was ready."""

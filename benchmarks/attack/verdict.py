@@ -15,10 +15,10 @@ class AttackFigures:
     """An attack of some seconds, measured.
 
     `due`, `shown`: R peaks of the good bed, or packets for the strict subscriber of a device; `extra`: those that were
-    shown twice or at no R peak, or came out of order. `delay_s`: the largest delay less that without an attack.
-    `silence_s`: the longest time between two of them. `lines`: events and alarms that were written. `open`: samples
-    that are neither analysed nor declared missing; `sent_wrong`: by how much the ledger of the good bed is wrong about
-    what the device sent. `exit_s`: from Ctrl-C to the end; None while the process goes on.
+    shown twice or at no R peak. `delay_s`: the largest delay less that without an attack; `last_delay_s`: that of the
+    last beats. `silence_s`: the longest time between two of them. `lines`: events and alarms that were written. `open`:
+    samples that are neither analysed nor declared missing; `sent_wrong`: by how much the ledger of the good bed is
+    wrong about what the device sent. `exit_s`: from Ctrl-C to the end; None while the process goes on.
     """
 
     name: str
@@ -27,6 +27,7 @@ class AttackFigures:
     shown: int = 0
     extra: int = 0
     delay_s: float = 0.0
+    last_delay_s: float = 0.0
     silence_s: float = 0.0
     start_mb: float = 0.0
     peak_mb: float = 0.0
@@ -43,13 +44,15 @@ class AttackFigures:
 
 @dataclass(frozen=True, slots=True)
 class AttackLimits:
-    """What an attack may cost. Where the connection is broken on purpose, the delay includes making it again.
+    """What an attack may cost. Where the connection is broken on purpose, `delay_s` includes making it again, and by
+    `last_delay_s` the last beats are in time again.
 
     `beats`: whether every beat is due: not where Ctrl-C comes in the middle. `extra`: whether others may be shown: an
     impostor under the good bed's name has beats too, and its samples are in the ledger.
     """
 
     delay_s: float = MOST_DELAY_S
+    last_delay_s: float = MOST_DELAY_S
     exit_s: float = MOST_EXIT_S
     beats: bool = True
     extra: bool = False
@@ -69,6 +72,8 @@ def find_faults(figures: AttackFigures, limits: AttackLimits) -> list[str]:
         faults.append(f"{figures.extra} too many")
     if limits.beats and figures.delay_s > limits.delay_s:
         faults.append(f"{figures.delay_s:.2f} s later")
+    elif limits.beats and figures.last_delay_s > limits.last_delay_s:
+        faults.append(f"still {figures.last_delay_s:.2f} s later at the end")
     if figures.peak_mb - figures.start_mb > MOST_GROWTH_MB:
         faults.append(f"{figures.peak_mb - figures.start_mb:.0f} MB more")
     if figures.open:

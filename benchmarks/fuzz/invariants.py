@@ -20,7 +20,9 @@ class OrderCheck:
     `analysed`, `missing`: samples by bed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remembers: bool = True) -> None:
+        """`remembers`: runs count that another one has replaced; not where devices use the same names again."""
+        self._remembers = remembers
         self.analysed: Counter[str] = Counter()
         self.missing: Counter[str] = Counter()
         self._next: dict[tuple[str, str], int] = {}
@@ -33,6 +35,8 @@ class OrderCheck:
             return
         key = message.bed, message.run
         follows = self._run.get(message.bed) == message.run
+        if not follows and not self._remembers:
+            self._next.pop(key, None)
         self._run[message.bed] = message.run
         expected = self._next.get(key)
         if isinstance(message, End):
