@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 import zmq
@@ -16,6 +17,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from agent.core.config import SecurityConfig
 from agent.core.rate_limit import RepeatFilter
+from agent.wire.inflow_guard import SocketInflow
 
 MonitoredSocket = zmq.Socket[bytes]
 ClockFunction = Callable[[], float]
@@ -300,9 +302,10 @@ class _HandshakeProbe:
 
 
 class RejectedConnections:
-    """The connections that a bound socket refuses; `secured`: it asks for keys.
+    """The connections that a bound socket accepts and refuses; `secured`: it asks for keys.
 
-    Unknown keys are reported by `curve_security.ServerAuthenticator`, which checks them.
+    The guard's thread follows the events, forty times a second, and hands connections on to the guard; any thread may
+    take the explanations. Unknown keys are reported by `curve_security.ServerAuthenticator`, which checks them.
     """
 
     def __init__(self, socket: MonitoredSocket, secured: bool) -> None:
@@ -311,18 +314,23 @@ class RejectedConnections:
         self._in_handshake: set[int] = set()
         """Connections in their handshake, as far as is known."""
         self._explained = False
+        self._texts: dict[str, None] = {}
+        """Explanations, each once; there are few different ones."""
+        self._lock = Lock()
+        """Guards the explanations."""
 
     @property
     def is_over(self) -> bool:
         """Whether the socket was closed."""
         return self._events.socket.closed
 
-    def read(self) -> list[str]:
-        """Return why connections were refused since the last call. Never waits."""
-        out = []
+    def follow(self, inflow: SocketInflow) -> None:
+        """Read the events that have come, and open and close their connections in `inflow`. Never waits."""
+        out: list[str] = []
         for event, value in self._events.read():
             if event & zmq.EVENT_ACCEPTED:
                 self._in_handshake.add(value)
+                inflow.open(value)
             elif event & (zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH):
                 self._in_handshake.clear()  # the event does not say whose: nothing is reported of the others
             elif event & HANDSHAKE_FAILED:
@@ -333,10 +341,18 @@ class RejectedConnections:
                     out.append("something that is not a monitor connected and was cut off")
                 self._in_handshake.discard(value)
                 self._explained = False
-        return list(dict.fromkeys(out))
+                inflow.close(value)
+        with self._lock:
+            self._texts.update(dict.fromkeys(out))
+
+    def take_texts(self) -> list[str]:
+        """Return why connections were refused since the last call."""
+        with self._lock:
+            texts, self._texts = list(self._texts), {}
+        return texts
 
     def close(self) -> None:
-        """Stop watching. The socket stays open."""
+        """Stop watching, once nobody follows any more. The socket stays open."""
         self._events.close()
 
 
