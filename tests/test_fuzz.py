@@ -243,7 +243,7 @@ def _short_gap(bed: str, run: str, first: int, count: int, fs: float, reason: st
 @pytest.mark.parametrize(
     ("name", "broken", "reasons"),
     [
-        ("drop_first_samples", lambda packet, _: packet, ("samples twice", "sample in the wrong place")),
+        ("cut_packet", lambda packet, *_: packet, ("samples twice", "sample in the wrong place")),
         ("MOST_HELD_PACKETS", 10**6, ("too many packets held",)),
         ("MOST_HELD_BYTES", 10**9, ("too many bytes held",)),
         (

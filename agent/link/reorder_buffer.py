@@ -51,7 +51,8 @@ class ReorderBuffer:
     next: int = 0
     start: int = 0
     start_known: bool = False
-    past_runs: tuple[str, ...] = ()
+    past_runs: dict[str, int] = field(default_factory=dict)
+    """The latest runs before this one, and where each was left."""
     sent_stop: int = 0
     ended: bool = False
     received_s: float = 0.0
@@ -111,7 +112,8 @@ class ReorderBuffer:
         """Take a message of this run; return what can come out."""
         if isinstance(message, End):
             self.sent_stop = max(self.sent_stop, message.first)
-            self._end = message
+            if self._end is None or (message.first > self._end.first and not self.ended):
+                self._end = message
             return self._release(now_s)
         header = message.header
         first, count = header.first, header.count
@@ -160,12 +162,12 @@ class ReorderBuffer:
 
     def follow(self, before: "ReorderBuffer") -> None:
         """Take the place of the run before."""
-        self.past_runs = (*before.past_runs, before.run)[-MOST_PAST_RUNS:]
+        self._remember({**before.past_runs, before.run: before.next})
         self.sent_earlier = before.sent
 
     def go_on(self, instead_of: "ReorderBuffer") -> None:
         """Take the place again that another run had meanwhile."""
-        self.past_runs = (*self.past_runs, instead_of.run)[-MOST_PAST_RUNS:]
+        self._remember({**self.past_runs, instead_of.run: instead_of.next})
         self.sent_earlier += instead_of.sent - instead_of.sent_earlier
         self.requested, self.failed_requests = False, 0
 
@@ -179,6 +181,9 @@ class ReorderBuffer:
         if isinstance(message, End):
             return self._end is None and message.first >= self.sent_stop
         return message.header.first + message.header.count > self.sent_stop
+
+    def _remember(self, runs: dict[str, int]) -> None:
+        self.past_runs = dict(list(runs.items())[-MOST_PAST_RUNS:])
 
     def _hold(self, size: int) -> None:
         self._held_bytes += size

@@ -7,7 +7,7 @@ from agent.core.messages import Chunk, End, Gap
 from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
-from agent.link.reorder_buffer import MOST_HELD_BYTES, MOST_HELD_PACKETS
+from agent.link.reorder_buffer import MOST_HELD_BYTES, MOST_HELD_PACKETS, PACKET_OVERHEAD_BYTES
 
 MOST_OPEN_REQUESTS = 32
 
@@ -68,8 +68,8 @@ def check_bounds(link: LinkReceiver, most_beds: int) -> None:
     assert len(streams.buffers) <= most_beds, "too many beds"
     assert len(link._client._open) <= MOST_OPEN_REQUESTS, "too many requests"
     for buffer in streams.buffers.values():
-        held = sum(len(packet.payload) for _, _, packet in buffer._held)
+        held = sum(len(packet.payload) + PACKET_OVERHEAD_BYTES for _, _, packet in buffer._held)
         assert held == buffer._held_bytes, "held bytes miscounted"
         assert len(buffer._held) <= MOST_HELD_PACKETS + 1, "too many packets held"
-        largest = max((len(packet.payload) for _, _, packet in buffer._held), default=0)
+        largest = max((len(packet.payload) + PACKET_OVERHEAD_BYTES for _, _, packet in buffer._held), default=0)
         assert held <= MOST_HELD_BYTES + largest, "too many bytes held"
