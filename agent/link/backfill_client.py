@@ -11,6 +11,7 @@ from agent.core.config import SecurityConfig
 from agent.link.silence_watch import SilenceWatch
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import harden_socket, secure_client
+from agent.wire.inflow_guard import CURVE_FRAME_BYTES, LONG_HEADER_BYTES, InflowGuard, InflowLimit, weigh_frames
 from agent.wire.requests import FetchReply, FetchRequest, HelloReply, HelloRequest, decode_reply, encode_channel_message
 from model.errors import FrameError
 
@@ -27,6 +28,11 @@ MOST_BED_REQUESTS = 2
 """Requests of one bed, whose runs may change more quickly than replies come."""
 MOST_REPLIES_READ = 8
 """Replies taken at once, up to a minute of signal each."""
+REPLY_INFLOW = InflowLimit("it sent more than was requested", connection_bytes=2**25)
+SPARE_REPLY_BYTES = 3 * 2**20
+"""Bytes of replies beyond the samples that were requested: a minute in packets of one sample has room."""
+FRAME_BYTES = LONG_HEADER_BYTES + CURVE_FRAME_BYTES
+"""Bytes of a connection beside those of a frame, at most."""
 CLOCK_EXCHANGES = 8
 """The quickest of the latest exchanges gives the offset of the clocks, as in NTP."""
 
@@ -55,10 +61,13 @@ class BackfillClient:
     `replied_s`: when the last reply came. `malformed`: reasons of replies that were dropped, for the caller to take.
     """
 
-    def __init__(self, endpoint: str, security: SecurityConfig, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def __init__(
+        self, endpoint: str, security: SecurityConfig, context: "zmq.Context[zmq.Socket[bytes]]", guard: InflowGuard
+    ) -> None:
         """Raises zmq.ZMQError where the endpoint makes no sense, ConfigError for keys that cannot be used."""
         self.socket = context.socket(zmq.DEALER)
-        self._connection = ConnectionMonitor(self.socket, endpoint, security)
+        self._inflow = guard.watch(REPLY_INFLOW)
+        self._connection = ConnectionMonitor(self.socket, endpoint, security, inflow=self._inflow)
         try:
             harden_socket(self.socket)
             secure_client(self.socket, security)
@@ -144,11 +153,20 @@ class BackfillClient:
     def receive_replies(self, now_s: float) -> list[BackfillResult]:
         """Return the replies that have come. Never waits."""
         results: list[BackfillResult] = []
-        for _ in range(MOST_REPLIES_READ):
+        for place in range(MOST_REPLIES_READ):
             try:
-                reply, packets = decode_reply(self.socket.recv_multipart(zmq.NOBLOCK))
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
+                if place:
+                    self._inflow.reset()
+                else:
+                    self._inflow.note_empty(SPARE_REPLY_BYTES + sum(round(one.size) for one in self._open.values()))
                 break
+            size = sum(map(len, frames)) + FRAME_BYTES * len(frames)
+            self._inflow.credit(size)
+            self._inflow.weight = weigh_frames(size, len(frames))
+            try:
+                reply, packets = decode_reply(frames)
             except FrameError as error:
                 self.malformed.append(str(error))
                 continue

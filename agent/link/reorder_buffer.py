@@ -19,6 +19,8 @@ LEAST_HELD_BYTES = 2**14
 """A bed's share where very many hold packets back."""
 PACKET_OVERHEAD_BYTES = 1024
 """Bytes of a held packet beside its samples."""
+NEVER = 2**60
+"""A sample that no run has."""
 MOST_PAST_RUNS = 16
 """Replaced runs that are remembered."""
 
@@ -52,7 +54,7 @@ class ReorderBuffer:
     start: int = 0
     start_known: bool = False
     past_runs: dict[str, int] = field(default_factory=dict)
-    """The latest runs before this one, and where each was left."""
+    """The latest runs before this one, and where each was left; NEVER where it has ended."""
     sent_stop: int = 0
     ended: bool = False
     received_s: float = 0.0
@@ -108,12 +110,21 @@ class ReorderBuffer:
         """Return whether a packet is of this bed and run, at its rate."""
         return (packet.bed, packet.header.run, packet.header.fs) == (self.bed, self.run, self.fs)
 
+    def refuses(self, message: Packet | End) -> str:
+        """Return why a message makes no sense after those before; "" where it does."""
+        if isinstance(message, End):
+            if message.first < self.sent_stop:
+                return "an end before samples that were sent"
+            return "another end" if self._end is not None and message.first != self._end.first else ""
+        if self._end is not None and message.header.first + message.header.count > self._end.first:
+            return "samples behind the end of the run"
+        return ""
+
     def push(self, message: Packet | End, now_s: float) -> list[Packet | End]:
-        """Take a message of this run; return what can come out."""
+        """Take a message of this run that it does not refuse; return what can come out."""
         if isinstance(message, End):
             self.sent_stop = max(self.sent_stop, message.first)
-            if self._end is None or (message.first > self._end.first and not self.ended):
-                self._end = message
+            self._end = message
             return self._release(now_s)
         header = message.header
         first, count = header.first, header.count
@@ -162,12 +173,12 @@ class ReorderBuffer:
 
     def follow(self, before: "ReorderBuffer") -> None:
         """Take the place of the run before."""
-        self._remember({**before.past_runs, before.run: before.next})
+        self._remember(before.past_runs, before)
         self.sent_earlier = before.sent
 
     def go_on(self, instead_of: "ReorderBuffer") -> None:
         """Take the place again that another run had meanwhile."""
-        self._remember({**self.past_runs, instead_of.run: instead_of.next})
+        self._remember(self.past_runs, instead_of)
         self.sent_earlier += instead_of.sent - instead_of.sent_earlier
         self.requested, self.failed_requests = False, 0
 
@@ -182,8 +193,9 @@ class ReorderBuffer:
             return self._end is None and message.first >= self.sent_stop
         return message.header.first + message.header.count > self.sent_stop
 
-    def _remember(self, runs: dict[str, int]) -> None:
-        self.past_runs = dict(list(runs.items())[-MOST_PAST_RUNS:])
+    def _remember(self, runs: dict[str, int], latest: "ReorderBuffer") -> None:
+        left = NEVER if latest.end_known else latest.next
+        self.past_runs = dict([*runs.items(), (latest.run, left)][-MOST_PAST_RUNS:])
 
     def _hold(self, size: int) -> None:
         self._held_bytes += size

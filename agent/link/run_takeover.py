@@ -76,7 +76,9 @@ class RunTakeover:
         """Return the run that the bed was in before, where a message continues it: it was there first."""
         run = message.run if isinstance(message, End) else message.header.run
         before = self._before.get(present.bed)
-        return before if before is not None and before.run == run and before.has_news(message) else None
+        if before is None or before.run != run or before.refuses(message) or not before.has_news(message):
+            return None
+        return before
 
     def take_back(self, first: ReorderBuffer, present: ReorderBuffer) -> None:
         """Note that a run has its place again which the present one, with nothing missing any more, had meanwhile."""

@@ -97,7 +97,9 @@ class ConnectionMonitor:
         endpoint: str,
         security: SecurityConfig | None = None,
         clock: ClockFunction = time.monotonic,
+        inflow: SocketInflow | None = None,
     ) -> None:
+        """`inflow`: to be told of the connection, and to say when it was cut off."""
         self.connected = False
         self.trouble = ""
         self.refused = 0
@@ -108,6 +110,7 @@ class ConnectionMonitor:
         self._pinned = f" ({security.server_key})" if security and security.server_key else ""
         wanted = HANDSHAKE_OUTCOMES | zmq.EVENT_CONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
         self._events = SocketEvents(socket, wanted)
+        self._inflow = inflow
         self._repeats = make_trouble_filter()
         self._texts: list[str] = []
         self._failure: tuple[int, int] = (0, 0)
@@ -127,6 +130,8 @@ class ConnectionMonitor:
         for event, value in self._events.read():
             if self._redial_s is None:  # what comes later is of the connection that was broken off
                 self._handle_event(event, value, now_s)
+        if self._inflow is not None and (reports := self._inflow.take_reports()):
+            self.redial(f"{self._endpoint}: {reports[-1]}")
         if self._probe is not None and (greeting := self._probe.read(now_s)) is not None:
             self._close_probe()
             if not self.connected:
@@ -167,6 +172,8 @@ class ConnectionMonitor:
         elif event & HANDSHAKE_FAILED:
             self._failure = event, value
         elif event & zmq.EVENT_CONNECTED:
+            if self._inflow is not None:
+                self._inflow.open(value)
             self._broken = False
             self._orphaned_s = None
             self._failure = (0, 0)

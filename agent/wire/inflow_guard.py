@@ -35,6 +35,8 @@ GIVE_BACK_S = 1.0
 off: ZeroMQ has dropped what it left by then."""
 SHORT_HEADER_BYTES, LONG_HEADER_BYTES, LONGEST_SHORT_FRAME = 2, 9, 255
 """ZMTP puts these before a frame; the long one before those of more than 255 bytes."""
+FRAME_MEMORY_BYTES = 64
+"""Memory that ZeroMQ takes for a frame, however small."""
 CURVE_FRAME_BYTES = 33
 """Bytes that CURVE adds to a frame."""
 DROPPED_BYTES = 65_536
@@ -93,6 +95,8 @@ class _TakenBytes:
     count: int = 0
     kept: int = 0
     everything: bool = False
+    message_bytes: float = math.inf
+    """What the message may have that is under way, where no other waits."""
 
 
 class SocketInflow:
@@ -116,6 +120,8 @@ class SocketInflow:
         """Bytes that came on all connections, also those that have ended, less `renewed_bytes_s` a second."""
         self.is_busy = False
         """Whether much came before the last check."""
+        self.weight = 1.0
+        """Bytes of memory for each byte that waits, as the owner found in what it took; small frames take more."""
 
     def open(self, fd: int) -> None:
         """Watch a connection that was made: its bytes count from the first one, however late this is called."""
@@ -142,6 +148,11 @@ class SocketInflow:
         """Note that everything that has come up to now was taken; without `fd` on each connection."""
         with self._lock:
             self._notes[fd].everything = True
+
+    def note_empty(self, message_bytes: int, fd: int | None = None) -> None:
+        """Note that no whole message waits: what has come is part of one, which may have `message_bytes` so far."""
+        with self._lock:
+            self._notes[fd].message_bytes = message_bytes
 
     def keep(self, fd: int, count: int) -> None:
         """Note that `count` bytes more, or less, of what came stay in memory: they are never forgiven."""
@@ -201,6 +212,8 @@ class SocketInflow:
         waiting = connection.waiting + came - self._limit.refill_bytes_s * pause_s
         for note in (notes.get(connection.fd), notes.get(None)):
             if note is not None:
+                if connection.waiting - note.count > note.message_bytes:  # it had come before the owner looked
+                    waiting = math.inf
                 waiting = 0.0 if note.everything else waiting - note.count
                 connection.kept = max(0, connection.kept + note.kept)
         connection.waiting = max(waiting, connection.kept)
@@ -210,13 +223,13 @@ class SocketInflow:
         """Cut off who is beyond a limit; return whether there is a connection that was cut off and has not ended."""
         limit = self._limit
         watched = [known for known in self._connections.values() if not known.is_cut]
-        total = sum(known.waiting for known in watched)
+        total = sum(known.waiting for known in watched) * self.weight
         busiest = max(watched, key=lambda known: known.recent, default=None)
         used_up = self._recent > limit.shared_bytes
         for connection in sorted(watched, key=lambda known: -known.waiting):
-            beyond = connection.waiting > limit.connection_bytes or total > limit.total_bytes
+            beyond = connection.waiting * self.weight > limit.connection_bytes or total > limit.total_bytes
             if beyond or (used_up and connection.recent > SPARE_BYTES and not self._is_excused(connection, busiest)):
-                total -= connection.waiting
+                total -= connection.waiting * self.weight
                 self._cut(connection, limit.reason)
         return any(known.is_cut for known in self._connections.values())
 
@@ -273,6 +286,11 @@ class InflowGuard:
             if self._gave_back_s < min(now_s - GIVE_BACK_S, self._give_back_until_s):
                 self._gave_back_s = now_s
                 _give_memory_back()
+
+
+def weigh_frames(size: int, frames: int) -> float:
+    """Return the bytes of memory for each byte of messages with so many bytes and frames."""
+    return (size + FRAME_MEMORY_BYTES * frames) / size if size else 1.0
 
 
 def count_wire_bytes(frames: Iterable[bytes], encrypted: bool) -> int:
