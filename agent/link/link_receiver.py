@@ -5,6 +5,7 @@ what lies between is requested over the backfill channel (`backfill_scheduler`, 
 (`reply_settler`). `docs/wire.md` has the rules.
 """
 
+import time
 from collections.abc import Mapping, Sequence, Set
 
 import zmq
@@ -33,8 +34,10 @@ MOST_BED_BYTES = 2**20
 SMALL_PACKET_BYTES = MOST_BED_BYTES // MOST_PACKETS_READ
 """Packets of this size cannot bring too many."""
 MOST_FRAMES_READ = 3 * MOST_PACKETS_READ
+READ_S = 0.05
+"""Longest time of one reading: much can be rejected meanwhile."""
 MOST_BYTES_READ = 2**24
-"""Bytes taken at once of all beds."""
+"""Bytes of samples taken at once of all beds."""
 STREAM_INFLOW = InflowLimit("it sent more than the monitor can take", connection_bytes=2**24)
 LARGEST_MESSAGE_BYTES = LARGEST_PAYLOAD_BYTES + LARGEST_HEADER_BYTES + LARGEST_NAME_BYTES + 3 * FRAME_BYTES
 STALE_PACKETS_S = 2.5
@@ -232,16 +235,17 @@ class LinkReceiver:
             self._attentive_s = now_s
             return
         bed_bytes: dict[str, int] = {}
-        taken = count = 0
-        while count < MOST_FRAMES_READ and taken < MOST_BYTES_READ:
+        size = count = taken = 0
+        until_s = time.monotonic() + READ_S
+        while count < MOST_FRAMES_READ and taken < MOST_BYTES_READ and time.monotonic() < until_s:
             try:
                 frames = receive_frames(self.socket)
             except zmq.Again:
                 self._emptied_s = now_s
-                self._note_taken(taken, count, emptied=True)
+                self._note_taken(size, count, emptied=True)
                 return
             count += len(frames)
-            taken += sum(map(len, frames))
+            size += sum(map(len, frames))
             message = self._parse_message(frames, now_s, out)
             if message is None:
                 continue
@@ -251,6 +255,7 @@ class LinkReceiver:
             if reason := buffer.refuses(message):
                 self._streams.reject(reason, out, now_s, frames[0])
                 continue
+            taken += len(frames[2])
             had_room = buffer.missing_since_s is None or not buffer.full
             self._take_message(buffer, message, now_s, out)
             if self._exceeds_share(buffer.bed, frames, bed_bytes):
@@ -260,7 +265,7 @@ class LinkReceiver:
                 if had_room and buffer.full and self._scheduler.is_congested(now_s):
                     break
         self._attentive_s = now_s  # more is there that has not been looked at
-        self._note_taken(taken, count, emptied=False)
+        self._note_taken(size, count, emptied=False)
 
     def _note_taken(self, size: int, frames: int, emptied: bool) -> None:
         """Tell the guard what was taken of what has come, and whether that was all."""

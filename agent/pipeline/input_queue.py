@@ -112,12 +112,16 @@ class InputQueue:
     def _millivolts(
         self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End]
     ) -> Iterator[FloatArray | None]:
-        """Convert the chunks of many beds together; None for whatever needs a closer look."""
+        """Convert the short chunks of many beds together; None for whatever needs a closer look."""
         if len(messages) < LEAST_TOGETHER:
             yield from repeat(None, len(messages))
             return
         chunks = [message for message in messages if isinstance(message, Chunk)]
-        inputs = [bed.input for bed, message in zip(beds, messages, strict=True) if isinstance(message, Chunk)]
+        inputs = [
+            None if _is_long(message) else bed.input
+            for bed, message in zip(beds, messages, strict=True)
+            if isinstance(message, Chunk)
+        ]
         converted = iter(chunks_to_millivolts(inputs, chunks))
         for message in messages:
             yield next(converted) if isinstance(message, Chunk) else None
