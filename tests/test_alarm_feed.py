@@ -164,15 +164,41 @@ def test_no_data_is_told_once_and_is_over(ward: Callable[[], Pipeline], settings
         one.push([message])
     arrived_s = one.beds["1"].arrived_s
     late_s = arrived_s + settings.monitor.lost_s
-    assert one.watch_clock(late_s - 0.01) == []
-    (alarm,) = one.watch_clock(late_s)
+    assert one.watch_clock(late_s - 0.01, lambda _: 0.0, set()) == []
+    (alarm,) = one.watch_clock(late_s, lambda _: 0.0, set())
     assert isinstance(alarm, Alarm)
     assert (alarm.condition, alarm.ended) == ("no data", None)
-    assert one.watch_clock(late_s + 60) == []
+    assert one.watch_clock(late_s + 60, lambda _: 0.0, set()) == []
     over = [item for item in one.push([pieces[20]]) if isinstance(item, Alarm)]
     assert [(item.condition, item.ended is None) for item in over] == [("no data", False)]
     one.push([End("1", "run", 21 * 25, FS)])
-    assert one.watch_clock(late_s + 120) == []
+    assert one.watch_clock(late_s + 120, lambda _: 0.0, set()) == []
+
+
+def test_what_the_link_has_heard_is_no_silence(ward: Callable[[], Pipeline], settings: Config) -> None:
+    """A device that sends is not silent, though nothing of it has reached the analysis for long."""
+    one = ward()
+    for message in list(chunks(record_counts("100", 10), [25]))[:20]:
+        one.push([message])
+    late_s = one.beds["1"].arrived_s + 10 * settings.monitor.lost_s
+    assert one.watch_clock(late_s, lambda _: late_s - 0.1, set()) == []
+    assert one.beds["1"].status(late_s, settings.monitor.lost_s) != "no data"
+    assert len(one.watch_clock(late_s + settings.monitor.lost_s, lambda _: late_s - 0.1, set())) == 1
+
+
+def test_two_devices_are_alarmed_while_both_send(ward: Callable[[], Pipeline]) -> None:
+    """The alarm comes once, stands while the link says so, and is over behind it."""
+    one = ward()
+    for message in list(chunks(record_counts("100", 10), [25]))[:20]:
+        one.push([message])
+    now_s = one.beds["1"].arrived_s
+    told = [one.watch_clock(now_s, lambda _: now_s, contested) for contested in ({"1"}, {"1", "2"}, set(), set())]
+    assert [[(item.condition, item.ended is None) for item in items if isinstance(item, Alarm)] for items in told] == [
+        [("two devices", True)],
+        [],
+        [("two devices", False)],
+        [],
+    ]
 
 
 def test_what_waits_is_no_silence(ward: Callable[[], Pipeline], settings: Config) -> None:
@@ -182,7 +208,7 @@ def test_what_waits_is_no_silence(ward: Callable[[], Pipeline], settings: Config
         one.push([message, replace(message, bed="2", counts=message.counts[:25])], shared=True)
     late_s = one.beds["1"].arrived_s + settings.monitor.lost_s
     assert one.waiting
-    assert [alarm.bed for alarm in one.watch_clock(late_s) if isinstance(alarm, Alarm)] == ["2"]
+    assert [alarm.bed for alarm in one.watch_clock(late_s, lambda _: 0.0, set()) if isinstance(alarm, Alarm)] == ["2"]
     assert one.beds["1"].status(late_s, settings.monitor.lost_s) != "no data"
 
 

@@ -701,14 +701,14 @@ def test_no_data_changes_nothing_else(bed: MadeBed) -> None:
     """What the clock says is an alarm of its own; the others stand, and are the same as if it had said nothing."""
     bed.beats("N" * 40, 0.45)
     sample = bed.now + 40
-    bed.told += bed.rules.no_data(sample, 1000.0)
-    assert bed.rules.no_data(sample, 1001.0) == []
+    bed.told += bed.rules.raise_by_clock("no data", sample, 1000.0)
+    assert bed.rules.raise_by_clock("no data", sample, 1001.0) == []
     assert bed.shown == ["heart rate high", "no data"]
     alarm = bed.the("no data")
     assert (alarm.onset, alarm.announced, alarm.announced_s, alarm.priority) == (sample, sample, 1000.0, "medium")
-    bed.told += bed.rules.data_again(sample, 1010.0)
+    bed.told += bed.rules.clear_by_clock("no data", sample, 1010.0)
     assert bed.the("no data").ended == sample
-    assert bed.rules.data_again(sample, 1011.0) == []
+    assert bed.rules.clear_by_clock("no data", sample, 1011.0) == []
     bed.beats("N" * 40, 0.8)
     other = made(bed.config)
     other.beats("N" * 40, 0.45)
@@ -721,7 +721,7 @@ def test_the_end_of_a_run_ends_its_alarms(bed: MadeBed) -> None:
     bed.beats("N" * 40, 0.45)
     bed.end()
     assert (bed.the("heart rate high").ended, bed.shown) == (bed.now, [])
-    assert bed.rules.no_data(bed.now, 0.0) == []
+    assert bed.rules.raise_by_clock("no data", bed.now, 0.0) == []
     bed.start("second", 700)
     bed.quiet(7)
     last = bed.now

@@ -62,8 +62,8 @@ def play(bed: MadeBed, script: list[Step], pieces: int = 1, clock: bool = True, 
         elif kind == "acknowledge":
             bed.told += bed.rules.acknowledge(100.0 + number)
         elif clock:
-            change = bed.rules.no_data if what else bed.rules.data_again
-            bed.told += change(bed.now + 300, 100.0)
+            change = bed.rules.raise_by_clock if what else bed.rules.clear_by_clock
+            bed.told += change("no data", bed.now + 300, 100.0)
 
 
 def key(alarm: Alarm) -> tuple[str, str, int]:
@@ -221,7 +221,8 @@ def test_what_is_latched_waits_for_a_person(bed: MadeBed) -> None:
 def test_a_bed_without_a_run_has_no_alarm(settings: Config) -> None:
     """The clock may find a bed silent that never began: that is said elsewhere."""
     rules = BedAlarmRules(settings.alarms, settings.rhythm.rate_intervals)
-    assert rules.no_data(0, 1.0) == rules.data_again(0, 2.0) == rules.acknowledge(3.0) == []
+    assert rules.raise_by_clock("no data", 0, 1.0) == rules.clear_by_clock("no data", 0, 2.0) == []
+    assert rules.acknowledge(3.0) == []
 
 
 def test_looks_before_their_window_is_full_say_nothing(bed: MadeBed) -> None:

@@ -11,7 +11,7 @@ from support.misbehaving import BAD, FENCE, TICK, Behaviour, Frames, Outcome, Sc
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
 from agent.core.messages import Beat, End, Lead
-from agent.pipeline.input_queue import BLOCK_SAMPLES, TURNS_PER_PUSH
+from agent.pipeline.input_queue import BLOCK_SAMPLES
 from agent.wire import packets
 from model.records.resample import FS
 
@@ -22,7 +22,7 @@ TICKS = round(SECONDS * FS / TICK)
 MOST_EVENTS = 60
 """The most events of one bed in half a minute, whatever it does."""
 LATE_S = 0.25
-SHARE = TURNS_PER_PUSH * BLOCK_SAMPLES
+SHARE = 2 * BLOCK_SAMPLES
 """The most samples of a bed that sends too much for which the others wait."""
 HEART = heart(3, 2 * SECONDS)
 ROWS = np.random.default_rng(7)

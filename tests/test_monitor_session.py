@@ -1,6 +1,7 @@
 """agent.monitor.monitor_session: what each sink gets of a step, and what the latency counts."""
 
 import io
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,9 +17,10 @@ from agent.core.messages import Beat, Chunk, End, Gap, Result
 from agent.core.views import LinkView
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.event_log import EVENT_BURST
-from agent.monitor.monitor_session import BACKFILLED_S, MonitorSession
+from agent.monitor.monitor_session import BACKFILLED_S, EndCondition, MonitorSession
 from agent.outputs.text_lines import JsonLineSink, TextLineSink
 from agent.recording.recorder import Recorder
+from model.errors import StreamError
 
 BEAT = Beat("1", 100, 150, "N", (1.0, 0.0, 0.0, 0.0, 0.0), 0.8, arrived_s=0.0)
 FLOOD = [PacketRejected("1", "run", sample, "malformed") for sample in range(5 * EVENT_BURST)]
@@ -35,8 +37,43 @@ class SilentLink:
     def sent(self, _bed: str) -> int:
         return 0
 
-    def set_backlog(self, _waiting: dict[str, int]) -> None:
+    def set_backlog(self, _enough: set[str], _too_much: set[str]) -> None:
         pass
+
+    def heard_s(self, _bed: str) -> float:
+        return 0.0
+
+    def contested(self, _now_s: float) -> set[str]:
+        return set()
+
+
+class VanishingLink(SilentLink):
+    """A link that brings one stretch of signal; then the device is gone."""
+
+    endpoint = "tcp://x"
+    behind = False
+
+    def __init__(self, messages: Sequence[Chunk | Gap | End]) -> None:
+        self._messages = messages
+        self._began_s = 0.0
+        self._now_s = 0.0
+
+    def receive(self, now_s: float) -> Sequence[Chunk | Gap | End]:
+        messages, self._messages = self._messages, ()
+        self._began_s = self._began_s or now_s
+        return [replace(message, arrived_s=now_s) for message in messages if isinstance(message, Chunk)]
+
+    def finish(self, _now_s: float) -> Sequence[Chunk | Gap | End]:
+        return []
+
+    def wait(self, _seconds: float, _keyboard: int | None) -> None:
+        pass
+
+    def silent_s(self, now_s: float) -> float:
+        return now_s - self._began_s
+
+    def view(self, now_s: float) -> LinkView:
+        return LinkView("tcp://x", "connected" if now_s - self._began_s < 1 else "lost", 0, 0)
 
 
 class RecordingSink:
@@ -108,3 +145,52 @@ def test_backfilled_beats_are_counted_apart(session: MonitorSession) -> None:
     assert session.latency.count == 2
     assert "4 beats" in session.summary()
     assert session.summary().endswith("2 beats backfilled")
+
+
+def lines_of(out: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def clocked(session: MonitorSession, step_s: float) -> None:
+    """Let the session's clock go on by `step_s` with every look at it."""
+    session.clock = (1e9 + step_s * n for n in itertools.count()).__next__  # type: ignore[assignment]
+    session.started_s = 1e9
+
+
+def test_a_device_that_is_gone_is_not_waited_for(settings: Config, classifier: BeatClassifier) -> None:
+    """`--until-end` ends a minute after the last sign of the device, says so, and its ledger closes."""
+    link = VanishingLink([*chunks(record_counts("208", 8), [1000])])
+    session = MonitorSession(cast(LinkReceiver, link), classifier, settings)
+    clocked(session, 0.05)
+    out = io.StringIO()
+    with pytest.raises(StreamError, match=r"^nothing has come from tcp://x for 60 s: the device is gone"):
+        session.run(JsonLineSink(out, session), EndCondition(None, ended=True), lambda: False)
+    lines = lines_of(out)
+    assert session.clock() - 1e9 < 90
+    assert any(line["type"] == "event" and "the device is gone" in str(line["text"]) for line in lines)
+    assert (lines[-1]["type"], lines[-1]["analysed"], lines[-1]["missing"]) == ("ledger", 1000, 0)
+
+
+def test_a_lost_device_is_waited_for_without_until_end(settings: Config, classifier: BeatClassifier) -> None:
+    """Without `--until-end` the monitor waits for the device to come back."""
+    link = VanishingLink([*chunks(record_counts("208", 8), [1000])])
+    session = MonitorSession(cast(LinkReceiver, link), classifier, settings)
+    clocked(session, 0.05)
+    session.run(JsonLineSink(io.StringIO(), session), EndCondition(300.0, ended=False), lambda: False)
+    assert session.clock() - 1e9 >= 300
+
+
+def test_the_end_takes_no_longer_than_half_a_second_of_analysis(settings: Config, classifier: BeatClassifier) -> None:
+    """A person who stops a monitor with minutes waiting is not kept: what waits is declared missing, and told."""
+    session = MonitorSession(cast(LinkReceiver, SilentLink()), classifier, settings)
+    clocked(session, 0.1)
+    session.pipeline._clock = itertools.count().__next__  # a push is over after one turn
+    out = io.StringIO()
+    signal = [replace(message, arrived_s=1e9) for message in chunks(record_counts("208", 300), [37_500])]
+    sink = JsonLineSink(out, session)
+    session.step(signal, session.clock(), sink)
+    session.step([], session.clock(), sink, ended=True)
+    ledger = session.ledger("1")
+    assert ledger.analysed + ledger.missing == 37_500
+    assert 0 < ledger.analysed < 10_000
+    assert any("not analysed before the end" in str(line.get("text")) for line in lines_of(out))

@@ -120,8 +120,14 @@ class SilentLink:
     def sent(self, _bed: str) -> int:
         return 1000
 
-    def set_backlog(self, _waiting: dict[str, int]) -> None:
+    def set_backlog(self, _enough: set[str], _too_much: set[str]) -> None:
         pass
+
+    def heard_s(self, _bed: str) -> float:
+        return 0.0
+
+    def contested(self, _now_s: float) -> set[str]:
+        return set()
 
 
 def test_a_scrape_never_meets_a_step(

@@ -159,7 +159,9 @@ def test_a_run_that_replaces_another_goes_on_with_its_ledger() -> None:
     buffer = started(50)
     buffer.push(packet(50), 0.0)
     for i in range(2 * MOST_PAST_RUNS):
-        buffer = buffer.replace_run(f"run {i}", float(FS))
+        newcomer = ReorderBuffer("1", f"run {i}", float(FS))
+        newcomer.follow(buffer)
+        buffer = newcomer
     assert buffer.sent == 5
     assert len(buffer.past_runs) == MOST_PAST_RUNS
     buffer.join_at(10, 10, 0.0)

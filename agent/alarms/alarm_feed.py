@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agent.alarms.alarm_tick import AlarmTick
-from agent.alarms.bed_rules import BedAlarmRules
+from agent.alarms.bed_rules import BedAlarmRules, ClockCondition
 from agent.analysis.beat_context import MOST_BATCH_WAIT
 from agent.analysis.qrs_detector import NO_DEADLINE, RPeak
 from agent.analysis.rhythm_windows import WindowScores
@@ -58,7 +58,7 @@ class AlarmFeed:
     """The alarm rules of all rows; `ring` holds the signal of the strips, and `emit` takes alarms and strips in order.
 
     Samples alone decide what is announced and when; times are only stored. So the same beats, windows and gaps in the
-    same order give the same alarms. What the clock says (`report_no_data`) changes no other alarm.
+    same order give the same alarms. What the clock says (`report_by_clock`) changes no other alarm.
     """
 
     def __init__(
@@ -123,13 +123,11 @@ class AlarmFeed:
         self._publish(row, self._rows[row].rules.end(sample, self._rows[row].arrived_s))
         self._cut_strips(row, NO_DEADLINE)
 
-    def report_no_data(self, row: int, at_s: float) -> None:
-        """Take note that by the clock nothing has come for too long."""
-        self._publish(row, self._rows[row].rules.no_data(int(self._ring.head[row]), at_s))
-
-    def report_data_again(self, row: int, at_s: float) -> None:
-        """Take note that something came after a silence."""
-        self._publish(row, self._rows[row].rules.data_again(int(self._ring.head[row]), at_s))
+    def report_by_clock(self, row: int, condition: ClockCondition, holds: bool, at_s: float) -> None:
+        """Take note of a condition that the clock shows, or that is over."""
+        rules = self._rows[row].rules
+        change = rules.raise_by_clock if holds else rules.clear_by_clock
+        self._publish(row, change(condition, int(self._ring.head[row]), at_s))
 
     def acknowledge(self, row: int, now_s: float) -> None:
         """A person has seen the alarms of a row."""

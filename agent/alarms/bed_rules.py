@@ -1,6 +1,7 @@
 """The alarm rules of one bed together: which rule hears what, and what each must forget when."""
 
 from dataclasses import replace
+from typing import Literal
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
@@ -17,6 +18,13 @@ from model.rhythm.atrial_fibrillation import IrregularityDetector
 
 ARRESTS = frozenset(("asystole", "ventricular fibrillation"))
 """While one of these is alarmed, beats that are detected are no pulse."""
+
+ClockCondition = Literal["no data", "two devices"]
+CLOCK_CONDITIONS: dict[ClockCondition, str] = {
+    "no data": "nothing comes from the device",
+    "two devices": "another device sends as this bed: the one that was there first is watched",
+}
+"""What the clock shows, and the reason that its alarm gives."""
 
 
 class BedAlarmRules:
@@ -136,15 +144,15 @@ class BedAlarmRules:
         self._running = False
         return self.manager.take()
 
-    def no_data(self, sample: int, at_s: float) -> list[Alarm]:
-        """Take note that by the clock nothing comes any more. All else stays as it is: the data may yet come."""
+    def raise_by_clock(self, condition: ClockCondition, sample: int, at_s: float) -> list[Alarm]:
+        """Take note of a condition that the clock shows. All else stays as it is: the data may yet come."""
         if self._running:
-            self.manager.apply_by_clock("no data", sample, at_s, "nothing comes from the device")
+            self.manager.apply_by_clock(condition, sample, at_s, CLOCK_CONDITIONS[condition])
         return self.manager.take()
 
-    def data_again(self, sample: int, at_s: float) -> list[Alarm]:
-        """Take note that data come again."""
-        self.manager.apply_by_clock("no data", sample, at_s, "")
+    def clear_by_clock(self, condition: ClockCondition, sample: int, at_s: float) -> list[Alarm]:
+        """Take note that a condition which the clock showed is over."""
+        self.manager.apply_by_clock(condition, sample, at_s, "")
         return self.manager.take()
 
     def acknowledge(self, now_s: float) -> list[Alarm]:

@@ -31,6 +31,7 @@ CONDITION_SPECS: dict[AlarmCondition, ConditionSpec] = {
     "pause": ConditionSpec("medium", moment=True),
     "atrial fibrillation": ConditionSpec("medium", rhythm="AF"),
     "no data": ConditionSpec("medium", technical=True),
+    "two devices": ConditionSpec("medium", technical=True),
     "lead off": ConditionSpec("medium", technical=True),
     "saturated": ConditionSpec("medium", technical=True),
     "noise": ConditionSpec("medium", technical=True),

@@ -22,6 +22,7 @@ class TechnicalRule:
         "_config",
         "_gaps",
         "_manager",
+        "_missing",
         "_noisy",
         "_noisy_samples",
         "_tick",
@@ -35,6 +36,8 @@ class TechnicalRule:
         self.blind = self.suspended = False
         self._gaps: deque[list[int]] = deque()
         """First sample and end of each gap of the window."""
+        self._missing = 0
+        """Samples of these gaps together."""
         self._valueless: int | None = None
         """First sample of the latest stretch without a value, until a value comes."""
         self.interrupt(0)
@@ -51,6 +54,7 @@ class TechnicalRule:
         """Begin a run."""
         self.blind = self.suspended = False
         self._gaps.clear()
+        self._missing = 0
         self._valueless = None
         self.interrupt(first)
 
@@ -85,9 +89,11 @@ class TechnicalRule:
             gaps[-1][1] = end
         else:
             gaps.append([first, end])
+        self._missing += end - first
         while gaps[0][1] <= gaps[-1][0] - window:
-            gaps.popleft()
-        missing = sum(to - since for since, to in gaps)
+            since, to = gaps.popleft()
+            self._missing -= to - since
+        missing = self._missing
         if len(gaps) >= config.gaps_count:
             return gaps[-1][0], f"{len(gaps)} gaps in {config.gaps_window_s:g} s"
         if missing >= most:

@@ -150,6 +150,7 @@ AlarmCondition = Literal[
     "R-on-T",
     "V rate high",
     "no data",
+    "two devices",
     "gaps",
     "lead off",
     "saturated",

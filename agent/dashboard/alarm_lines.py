@@ -46,6 +46,7 @@ SHORT_CONDITIONS: dict[AlarmCondition, str] = {
     "R-on-T": "R-ON-T",
     "V rate high": "V RATE",
     "no data": "NO DATA",
+    "two devices": "TWO DEV",
     "gaps": "GAPS",
     "lead off": "LEAD OFF",
     "saturated": "SATURATED",

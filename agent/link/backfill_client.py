@@ -8,6 +8,7 @@ import zmq
 
 from agent.core.clock import SteadyClock
 from agent.core.config import SecurityConfig
+from agent.link.silence_watch import SilenceWatch
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import harden_socket, secure_client
 from agent.wire.requests import FetchReply, FetchRequest, HelloReply, HelloRequest, decode_reply, encode_channel_message
@@ -59,6 +60,7 @@ class BackfillClient:
             raise
         # A clock of its own: the time that the loop passes around may be a tick old, and offsets are smaller than that.
         self._clock = SteadyClock()
+        self._silence = SilenceWatch(self._connection, f"backfill channel {endpoint}")
         self.replied_s: float | None = None
         self.malformed: list[str] = []
         self._exchanges: deque[tuple[float, float]] = deque(maxlen=CLOCK_EXCHANGES)
@@ -74,9 +76,17 @@ class BackfillClient:
         self._connection.close()
         self.socket.close()
 
-    def keep_connected(self) -> None:
-        """Reconnect after a refusal; to be called ten times a second. The stream's own socket reports why."""
-        self._connection.read()
+    def keep_connected(self, attentive_s: float, now_s: float) -> list[str]:
+        """Reconnect after a refusal, damage or silence; to be called ten times a second. Return what is to be reported.
+
+        `attentive_s`: since when replies could have been taken. What the stream's own socket reports as well is left
+        out: why a connection is refused.
+        """
+        was_connected = self._connection.connected
+        if self._hello_s:
+            self._silence.check(max(self.replied_s or 0.0, attentive_s), now_s)
+        troubles = self._connection.read()
+        return troubles if was_connected else []
 
     @property
     def offset_s(self) -> float | None:

@@ -10,7 +10,7 @@ from agent.link.bed_streams import SILENT_BED_S, BedStreams
 from agent.link.chunk_assembler import ChunkAssembler
 from agent.link.reorder_buffer import ReorderBuffer
 from agent.link.reply_settler import ReplySettler
-from agent.wire.requests import LONGEST_REPLY_S
+from agent.wire.requests import LONGEST_REPLY_S, MOST_REQUESTED_SAMPLES
 
 CONGESTION_PAUSE_S = 0.1
 """Nothing is read for this time where most beds can hold back no more, until what they have requested is there."""
@@ -35,11 +35,10 @@ class BackfillScheduler:
 
     def take_replies(self, now_s: float, out: ChunkAssembler) -> None:
         """Settle the replies that have come, and give up the requests that had none in time."""
-        for result in self._client.receive_replies(now_s):
-            buffer = self._streams.find_run(result.request.bed, result.request.run)
-            if buffer is not None:
-                buffer.requested = False
-                self._settler.settle(buffer, result, now_s, out)
+        if not self._settler.busy:
+            for result in self._client.receive_replies(now_s):
+                self._settler.add(result)
+        self._settler.settle(now_s, out)
         for late in self._client.expire_requests(now_s):
             buffer = self._streams.find_run(late.bed, late.run)
             if buffer is not None:
@@ -75,7 +74,8 @@ class BackfillScheduler:
             elif buffer.ended or buffer.requested or buffer.missing is not None:
                 continue
             elif now_s - buffer.requested_s >= min(SILENT_BED_S * 2**buffer.idle_polls, LONGEST_POLL_PAUSE_S):
-                self._request(buffer, buffer.next, buffer.next + round(LONGEST_REPLY_S * buffer.fs), now_s)
+                most = min(round(LONGEST_REPLY_S * buffer.fs), MOST_REQUESTED_SAMPLES)
+                self._request(buffer, buffer.next, buffer.next + most, now_s)
 
     def is_congested(self, now_s: float) -> bool:
         """Return whether nothing should be read for a moment: most beds wait for replies and can hold back no more.
@@ -99,11 +99,13 @@ class BackfillScheduler:
 
     def _find_start(self, buffer: ReorderBuffer, stop: int, now_s: float, out: ChunkAssembler) -> None:
         """Request what a run has sent before sample `stop`, or start it there."""
+        first = max(0, stop - max(1, round(self._backfill_s * buffer.fs)))
         if stop == 0 or self._is_hopeless(buffer, now_s):
-            out.add_parts(buffer.bed, buffer.join_at(stop, stop, now_s))
+            # What was requested of a device that has a backfill channel, and never came, is not passed over.
+            unanswered = self._backfill_s > 0 and self._client.replied_s is not None
+            out.add_parts(buffer.bed, buffer.join_at(first if unanswered else stop, stop, now_s))
         else:
-            wanted = max(1, round(self._backfill_s * buffer.fs))
-            self._request(buffer, max(0, stop - wanted), stop, now_s)
+            self._request(buffer, first, stop, now_s)
 
     def _close_hole(self, buffer: ReorderBuffer, missing: tuple[int, int], now_s: float, out: ChunkAssembler) -> None:
         waited = buffer.full or now_s - (buffer.missing_since_s or 0.0) >= self._patience_s
@@ -112,7 +114,8 @@ class BackfillScheduler:
                 out.add_parts(buffer.bed, buffer.declare_lost(missing[1], "never arrived", now_s))
                 buffer.failed_requests = 0
         elif waited or buffer.backfilled:
-            self._request(buffer, *missing, now_s)
+            first, stop = missing
+            self._request(buffer, first, min(stop, first + MOST_REQUESTED_SAMPLES), now_s)
 
     def _is_hopeless(self, buffer: ReorderBuffer, now_s: float) -> bool:
         """Return whether requests for a bed bring nothing: none so far did, or packets come but no reply."""

@@ -4,13 +4,12 @@ from agent.core.messages import End, ResumePosition
 from agent.link.bed_admission import BedAdmission
 from agent.link.chunk_assembler import ChunkAssembler
 from agent.link.rejection_log import RejectionLog
-from agent.link.reorder_buffer import ReorderBuffer
+from agent.link.reorder_buffer import HeldTotal, ReorderBuffer
+from agent.link.run_takeover import RunTakeover
 from agent.wire.packets import LARGEST_NAME_BYTES, Packet, SamplesHeader
 
 SILENT_BED_S = 1.0
 """A bed without packets for this time is polled: its last packets, or its end, may be lost."""
-DEVICE_TAKEOVER_S = 10.0
-"""Where two devices send as one bed, the one that came last gives way to the other after a silence of this length."""
 
 
 class BedStreams:
@@ -28,6 +27,8 @@ class BedStreams:
         self.rejected = 0
         self._rejections = RejectionLog()
         self._admission = BedAdmission(most_beds)
+        self._takeover = RunTakeover()
+        self._held = HeldTotal()
 
     @property
     def complete(self) -> bool:
@@ -38,7 +39,15 @@ class BedStreams:
         """Continue a bed where it was left."""
         at = position.next
         self.buffers[bed] = ReorderBuffer(
-            bed, position.run, position.fs, at, at, start_known=True, sent_stop=at, received_s=now_s
+            bed,
+            position.run,
+            position.fs,
+            at,
+            at,
+            start_known=True,
+            sent_stop=at,
+            received_s=now_s,
+            total=self._held,
         )
 
     def count_live_beds(self, now_s: float) -> None:
@@ -53,15 +62,31 @@ class BedStreams:
         return buffer if buffer is not None and buffer.run == run else None
 
     def select_buffer(self, message: Packet | End, now_s: float, out: ChunkAssembler) -> ReorderBuffer | None:
-        """Return the buffer that takes a message, a new one for a new bed or run; None where it is rejected."""
+        """Return the buffer that takes a message, a new one for a new bed or run; None where nothing is to be done."""
         header = message if isinstance(message, End) else message.header
         buffer = self.buffers.get(message.bed)
-        if buffer is not None and buffer.run == header.run and not self._admission.single_packet_beds:
-            return buffer  # the usual case
+        usual = not self._admission.single_packet_beds and not self._takeover.newcomers
+        if buffer is not None and buffer.run == header.run and usual:
+            return buffer
         self._admission.single_packet_beds.discard(message.bed)
         if buffer is None:
             return self._admit_bed(message.bed, header, now_s, out)
-        return buffer if buffer.run == header.run else self._start_run(buffer, header, now_s, out)
+        if buffer.run != header.run:
+            return self._take_other_run(buffer, message, now_s, out)
+        if buffer.has_news(message) and (held := self._takeover.drop_newcomer(buffer.bed)):
+            self.rejected += held - 1
+            self._reject_contested(buffer, now_s, out)
+        return buffer
+
+    def promote_newcomers(self, now_s: float, out: ChunkAssembler) -> None:
+        """Let the runs that are held back take the place of runs that have fallen silent."""
+        for bed, newcomer in list(self._takeover.newcomers.items()):
+            if self._takeover.gives_way(self.buffers[bed], now_s):
+                self._promote(newcomer, now_s, out)
+
+    def contested(self, now_s: float) -> set[str]:
+        """Return the beds as which two devices have sent within the last ten seconds."""
+        return self._takeover.contested(now_s)
 
     def reject(self, reason: str, out: ChunkAssembler, now_s: float, name: bytes = b"") -> None:
         """Count a packet that is not taken and report it where that is due; for a bed by `name` if it is watched."""
@@ -75,27 +100,56 @@ class BedStreams:
         if reason := self._admission.refuse(bed, len(self.buffers), now_s):
             self.reject(reason, out, now_s)
             return None
-        return self._add_buffer(ReorderBuffer(bed, header.run, header.fs), header.first == 0, now_s)
+        return self._add_buffer(ReorderBuffer(bed, header.run, header.fs, total=self._held), header.first == 0, now_s)
 
-    def _start_run(
-        self, old: ReorderBuffer, header: SamplesHeader | End, now_s: float, out: ChunkAssembler
+    def _take_other_run(
+        self, present: ReorderBuffer, message: Packet | End, now_s: float, out: ChunkAssembler
     ) -> ReorderBuffer | None:
-        """Replace a run by a new one, or by an earlier one where the device of the present one has left."""
-        returns = header.run in old.past_runs
-        if returns and now_s - old.received_s < DEVICE_TAKEOVER_S:
-            reason = f"two devices send as bed {old.bed!r}: the one that came last is watched"
-            self.reject(reason, out, now_s, old.bed.encode())
-            return None
-        out.add_parts(old.bed, old.flush_as_lost("lost: the device has begun another run", now_s))
-        buffer = self._add_buffer(old.replace_run(header.run, header.fs), header.first == 0 and not returns, now_s)
-        if returns:
-            buffer.join_at(header.first, header.first, now_s)  # what was before it was analysed, or rejected
-        return buffer
+        """Return the buffer of a message of another run than the bed is in; None where it is held back or rejected."""
+        header = message if isinstance(message, End) else message.header
+        if first := self._takeover.take_first(present, message):
+            out.add_parts(present.bed, present.flush_as_lost("another device has sent as this bed", now_s))
+            self.buffers[present.bed] = first
+            self._reject_contested(first, now_s, out)
+            self.rejected -= 1
+            return first
+        known = header.run in present.past_runs
+        contested = known or self._takeover.remembers_contest(present.bed, now_s)
+        if contested:
+            self._takeover.note_contest(present.bed, now_s)
+        if self._takeover.gives_way(present, now_s):
+            newcomer = self._takeover.hold_back(present, header.run, header.fs)
+            self._promote(newcomer, now_s, out)
+            starts = header.first == 0 and not newcomer.start_known
+            if known or starts:  # what was before a known one was analysed, or rejected
+                newcomer.join_at(header.first, header.first, now_s)
+            return newcomer
+        if contested:
+            self._reject_contested(present, now_s, out)
+        else:
+            self._takeover.hold_back(present, header.run, header.fs).push(message, now_s)
+        return None
+
+    def _promote(self, newcomer: ReorderBuffer, now_s: float, out: ChunkAssembler) -> None:
+        """Let a run take the place of its bed's present one."""
+        bed = newcomer.bed
+        del self._takeover.newcomers[bed]
+        present = self.buffers[bed]
+        out.add_parts(bed, present.flush_as_lost("lost: the device has begun another run", now_s))
+        self._takeover.replace(present, newcomer)
+        self._add_buffer(newcomer, False, now_s)
+        out.add_parts(bed, newcomer.join_held(now_s))
+        self.incomplete.add(bed)
+
+    def _reject_contested(self, watched: ReorderBuffer, now_s: float, out: ChunkAssembler) -> None:
+        self._takeover.note_contest(watched.bed, now_s)
+        reason = f"two devices send as bed {watched.bed!r}: the one that was there first is watched"
+        self.reject(reason, out, now_s, watched.bed.encode())
 
     def _add_buffer(self, buffer: ReorderBuffer, from_start: bool, now_s: float) -> ReorderBuffer:
         self.first_s = now_s if self.first_s is None else self.first_s
         self.buffers[buffer.bed] = buffer
-        buffer.advanced_s = now_s
+        buffer.advanced_s = buffer.news_s = now_s
         if from_start:
             buffer.join_at(0, 0, now_s)
         return buffer

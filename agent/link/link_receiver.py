@@ -5,7 +5,7 @@ what lies between is requested over the backfill channel (`backfill_scheduler`, 
 (`reply_settler`). `docs/wire.md` has the rules.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import zmq
 
@@ -18,12 +18,12 @@ from agent.link.backfill_scheduler import BackfillScheduler
 from agent.link.bed_streams import BedStreams
 from agent.link.chunk_assembler import ChunkAssembler, LinkMessage, receive_frames
 from agent.link.reorder_buffer import ReorderBuffer
+from agent.link.silence_watch import SilenceWatch
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import check_endpoint, harden_socket, secure_client
 from agent.wire.packets import Packet, parse_frames
-from agent.wire.requests import LONGEST_REPLY_S, backfill_endpoint
+from agent.wire.requests import backfill_endpoint
 from model.errors import EndpointError, FrameError
-from model.records.resample import FS
 
 MOST_PACKETS_READ = 4096
 """Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
@@ -31,14 +31,16 @@ MOST_BED_BYTES = 2**20
 """Bytes of samples that a bed may bring at once; what comes after them is left out."""
 SMALL_PACKET_BYTES = MOST_BED_BYTES // MOST_PACKETS_READ
 """Packets of this size cannot bring too many."""
-MOST_WAITING_SAMPLES = round(4 * LONGEST_REPLY_S * FS)
-"""Samples of a bed that may wait to be analysed; more than a backlogged one has requested."""
+MOST_BYTES_READ = 2**24
+"""Bytes of samples taken at once of all beds."""
 STALE_PACKETS_S = 2.5
 """A bed is reported that for this time sends only what was taken or declared lost before."""
 IDLE_S, IDLE_PACKETS = 0.5, 2
 """Without a packet for this time, and for so many packets' time, no run is about to follow, as it does in a loop."""
 BED_CHECK_S = 0.1
 """How often the connection and silent beds are checked."""
+ATTENTION_S = 1.0
+"""After a longer pause of the monitor itself silence is counted anew: what came meanwhile has not been seen."""
 
 
 class LinkReceiver:
@@ -56,7 +58,11 @@ class LinkReceiver:
         self._scheduler = BackfillScheduler(self._streams, self._client, config.link)
         self._overloaded: set[bytes] = set()
         """Names of beds whose packets are left out for now."""
+        self._silence = SilenceWatch(self._connection, f"stream of {self.endpoint}")
         self._last_s: float | None = None
+        self._attentive_s = 0.0
+        """Since when silence is the device's: before that the monitor itself had a pause."""
+        self._received_s = 0.0
         self._longest_packet_s = 0.0
         self._checked_s = 0.0
         self._emptied_s: float | None = None
@@ -99,14 +105,30 @@ class LinkReceiver:
             if not self._beds or bed in self._beds:
                 self._streams.resume(bed, position, now_s)
 
-    def set_backlog(self, waiting: Mapping[str, int]) -> None:
-        """Set which beds have enough to analyse: the number of samples at 125 Hz that wait, by bed.
+    def set_backlog(self, enough: Set[str], too_much: Set[str]) -> None:
+        """Set which beds have enough to analyse, and which have far too much.
 
-        Nothing is requested of these before the next call, and of those that have far too many no packets are taken.
-        What is left out counts as lost on the way: it is fetched again later, or declared missing.
+        Nothing is requested of the former before the next call, and of the latter no packets are taken. What is left
+        out counts as lost on the way: it is fetched again later, or declared missing.
         """
-        self._scheduler.backlogged = set(waiting)
-        self._overloaded = {bed.encode() for bed, samples in waiting.items() if samples >= MOST_WAITING_SAMPLES}
+        self._scheduler.backlogged = enough
+        self._overloaded = {bed.encode() for bed in too_much}
+
+    def heard_s(self, bed: str) -> float:
+        """Return when the device was last known to send new samples as a bed, analysed or not; Unix time.
+
+        What it sent while the monitor had a pause is not known: silence counts from the end of the pause.
+        """
+        buffer = self._streams.buffers.get(bed)
+        return max(self._attentive_s, buffer.news_s if buffer else 0.0)
+
+    def silent_s(self, now_s: float) -> float:
+        """Return for how long neither a packet nor a reply has come."""
+        return now_s - max(self._attentive_s, self._last_s or 0.0, self._client.replied_s or 0.0)
+
+    def contested(self, now_s: float) -> set[str]:
+        """Return the beds as which two devices have sent within the last ten seconds."""
+        return self._streams.contested(now_s)
 
     def sent(self, bed: str) -> int:
         """Return the samples of a bed that were sent, as far as is known, since this link came or was resumed."""
@@ -141,6 +163,9 @@ class LinkReceiver:
             last seen empty: it came no earlier, so that no delay is ever reported too short. What waited for the start
             of the monitor counts from then on.
         """
+        if now_s - self._received_s >= ATTENTION_S:
+            self._attentive_s = now_s
+        self._received_s = now_s
         arrived_s = now_s if self._slept or self._emptied_s is None else self._emptied_s
         out = ChunkAssembler(arrived_s, self._client.offset_s)
         self._scheduler.take_replies(now_s, out)
@@ -180,8 +205,7 @@ class LinkReceiver:
 
     def view(self, now_s: float) -> LinkView:
         """Return the state of the link at `now_s`."""
-        active_s = [at_s for at_s in (self._last_s, self._client.replied_s) if at_s is not None]
-        state = "waiting" if self._last_s is None else "connected" if now_s - max(active_s) < self._lost_s else "lost"
+        state = "waiting" if self._last_s is None else "connected" if self.silent_s(now_s) < self._lost_s else "lost"
         offset_s, round_trip_s = self._client.offset_s, self._client.round_trip_s
         return LinkView(
             self.endpoint,
@@ -197,14 +221,19 @@ class LinkReceiver:
     def _read_packets(self, now_s: float, out: ChunkAssembler) -> None:
         """Take the packets that have come, until there are none, too many, or nothing can take more."""
         if self._scheduler.is_congested(now_s):
+            self._attentive_s = now_s
             return
         bed_bytes: dict[str, int] = {}
+        size = 0
         for _ in range(MOST_PACKETS_READ):
+            if size > MOST_BYTES_READ:
+                break
             try:
                 frames = receive_frames(self.socket)
             except zmq.Again:
                 self._emptied_s = now_s
                 return
+            size += len(frames[-1])
             message = self._parse_message(frames, now_s, out)
             if message is None:
                 continue
@@ -219,11 +248,13 @@ class LinkReceiver:
                 self._streams.incomplete.add(buffer.bed)
                 if had_room and buffer.full and self._scheduler.is_congested(now_s):
                     return
+        self._attentive_s = now_s  # more is there that has not been looked at
 
     def _parse_message(self, frames: Sequence[bytes], now_s: float, out: ChunkAssembler) -> Packet | End | None:
         """Return the message of the frames; None where it is rejected, or of a bed that is not watched."""
         try:
             if self._overloaded and frames[0] in self._overloaded:
+                self._note_left_out(frames[0], now_s)
                 raise FrameError("it sends more than its share: left out, to be fetched later")
             message = parse_frames(frames)
         except FrameError as error:
@@ -232,11 +263,19 @@ class LinkReceiver:
         # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too.
         return None if self._beds and message.bed not in self._beds else message
 
+    def _note_left_out(self, name: bytes, now_s: float) -> None:
+        self._last_s = now_s
+        if buffer := self._streams.buffers.get(name.decode(errors="replace")):
+            buffer.received_s = buffer.news_s = now_s
+
     def _take_message(self, buffer: ReorderBuffer, message: Packet | End, now_s: float, out: ChunkAssembler) -> None:
         self._last_s = buffer.received_s = now_s
+        if buffer.has_news(message):
+            buffer.news_s = now_s
         if isinstance(message, Packet):
             self.packets += 1
-            self._longest_packet_s = max(self._longest_packet_s, message.header.count / message.header.fs)
+            buffer.packet_s = message.header.count / message.header.fs
+            self._longest_packet_s = max(self._longest_packet_s, buffer.packet_s)
         parts = buffer.push(message, now_s)
         if parts:
             buffer.advanced_s = now_s
@@ -257,9 +296,22 @@ class LinkReceiver:
         return 2 * len(self._overloaded) > self._streams.live
 
     def _check_beds(self, now_s: float, out: ChunkAssembler) -> None:
-        """Check what need not be checked with every packet: the connection, and beds that have fallen silent."""
-        self._client.keep_connected()
-        for trouble in self._connection.read():
+        """Check what need not be checked with every packet: the connections, silent beds, runs that wait."""
+        if self._is_stream_dead(now_s):
+            self._silence.check(
+                max(self._attentive_s, self._last_s or 0.0), now_s, least_s=IDLE_PACKETS * self._longest_packet_s
+            )
+        for trouble in [*self._client.keep_connected(self._attentive_s, now_s), *self._connection.read()]:
             out.add_events(LinkTrouble(trouble))
         self._streams.count_live_beds(now_s)
+        self._streams.promote_newcomers(now_s, out)
         self._scheduler.poll_silent_beds(now_s)
+
+    def _is_stream_dead(self, now_s: float) -> bool:
+        """Return whether something should have come over the stream: no reply comes either, or newer samples do."""
+        if self._streams.complete:
+            return False
+        if not self._client.is_answering(now_s):
+            return True
+        last_s = self._last_s or 0.0
+        return any(buffer.advanced_s > last_s for buffer in self._streams.buffers.values())

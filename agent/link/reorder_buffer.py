@@ -8,13 +8,26 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from agent.core.messages import End, Gap
-from agent.wire.packets import Packet, drop_first_samples
+from agent.wire.packets import Packet, cut_packet
 
 MOST_HELD_PACKETS = 256
 """Packets held back at most; what comes beyond them is fetched again later."""
 MOST_HELD_BYTES = 2**20
+MOST_HELD_BYTES_OF_ALL = 2**25
+"""Bytes held back of all beds; beyond them a bed holds back only its share."""
+LEAST_HELD_BYTES = 2**14
+"""A bed's share where very many hold packets back."""
+PACKET_OVERHEAD_BYTES = 1024
+"""Bytes of a held packet beside its samples."""
 MOST_PAST_RUNS = 16
 """Replaced runs that are remembered."""
+
+
+@dataclass(slots=True)
+class HeldTotal:
+    """Bytes that all beds hold back together."""
+
+    bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -25,7 +38,8 @@ class ReorderBuffer:
     `start_known`: whether `start`, the first sample of the run, is known; before that nothing comes out. `ended`: the
     End has come out.
 
-    `received_s`: when its last packet arrived on the stream; `advanced_s`: when a packet last moved `next`.
+    `received_s`: when its last packet arrived on the stream, `news_s`: the last one with samples that were not known,
+    `packet_s` seconds long; `advanced_s`: when a packet last moved `next`.
     `missing_since_s`: since when samples have been missing, None while none are. `requested`: whether a request is
     under way, since `requested_s`. `failed_requests`: requests in a row that brought nothing; `idle_polls`: polls in a
     row of a silent bed that had nothing new. `backfilled`: samples sent again since the last hole was closed.
@@ -41,6 +55,8 @@ class ReorderBuffer:
     sent_stop: int = 0
     ended: bool = False
     received_s: float = 0.0
+    news_s: float = 0.0
+    packet_s: float = 0.0
     advanced_s: float = 0.0
     missing_since_s: float | None = None
     requested_s: float = 0.0
@@ -50,6 +66,7 @@ class ReorderBuffer:
     backfilled: int = 0
     sent_earlier: int = 0
     """Samples of the runs before this one."""
+    total: HeldTotal = field(default_factory=HeldTotal)
     _held: list[tuple[int, int, Packet]] = field(default_factory=list)
     _held_bytes: int = 0
     _end: End | None = None
@@ -57,7 +74,21 @@ class ReorderBuffer:
     @property
     def full(self) -> bool:
         """Whether no more packets can be held back."""
-        return len(self._held) >= MOST_HELD_PACKETS or self._held_bytes >= MOST_HELD_BYTES
+        return (
+            len(self._held) >= MOST_HELD_PACKETS
+            or self._held_bytes >= MOST_HELD_BYTES
+            or (self.total.bytes >= MOST_HELD_BYTES_OF_ALL and self._held_bytes >= LEAST_HELD_BYTES)
+        )
+
+    @property
+    def held(self) -> int:
+        """The number of packets that are held back."""
+        return len(self._held)
+
+    @property
+    def end_known(self) -> bool:
+        """Whether the device has ended the run, though samples before its end may be missing."""
+        return self._end is not None
 
     @property
     def sent(self) -> int:
@@ -92,7 +123,7 @@ class ReorderBuffer:
             place = bisect_left(self._held, (first, count))
             if place == len(self._held) or self._held[place][:2] != (first, count):  # else it is a repetition
                 self._held.insert(place, (first, count, message))
-                self._held_bytes += len(message.payload)
+                self._hold(len(message.payload) + PACKET_OVERHEAD_BYTES)
         return self._release(now_s)
 
     def join_at(self, start: int, first: int, now_s: float) -> list[Packet | Gap | End]:
@@ -121,10 +152,36 @@ class ReorderBuffer:
             out += self.declare_lost(missing[1], reason, now_s)
         return out
 
-    def replace_run(self, run: str, fs: float) -> "ReorderBuffer":
-        """Return the buffer of the run that replaces this one."""
-        past = (*self.past_runs, self.run)[-MOST_PAST_RUNS:]
-        return ReorderBuffer(self.bed, run, fs, past_runs=past, sent_earlier=self.sent)
+    def join_held(self, now_s: float) -> list[Packet | Gap | End]:
+        """Let a run whose first samples are held back start with them, where these are the first of all."""
+        starts = bool(self._held) and self._held[0][0] == 0
+        return self.join_at(0, 0, now_s) if starts and not self.start_known else []
+
+    def follow(self, before: "ReorderBuffer") -> None:
+        """Take the place of the run before."""
+        self.past_runs = (*before.past_runs, before.run)[-MOST_PAST_RUNS:]
+        self.sent_earlier = before.sent
+
+    def go_on(self, instead_of: "ReorderBuffer") -> None:
+        """Take the place again that another run had meanwhile."""
+        self.past_runs = (*self.past_runs, instead_of.run)[-MOST_PAST_RUNS:]
+        self.sent_earlier += instead_of.sent - instead_of.sent_earlier
+        self.requested, self.failed_requests = False, 0
+
+    def drop_held(self) -> None:
+        """Forget what is held back."""
+        self._held.clear()
+        self._hold(-self._held_bytes)
+
+    def has_news(self, message: Packet | End) -> bool:
+        """Return whether a message has samples, or an end, beyond what was known to have been sent."""
+        if isinstance(message, End):
+            return self._end is None and message.first >= self.sent_stop
+        return message.header.first + message.header.count > self.sent_stop
+
+    def _hold(self, size: int) -> None:
+        self._held_bytes += size
+        self.total.bytes += size
 
     def _release(self, now_s: float) -> list[Packet | End]:
         out: list[Packet | End] = self._release_held() if self.start_known else []
@@ -143,10 +200,10 @@ class ReorderBuffer:
             if first > self.next:
                 break
             taken += 1
-            self._held_bytes -= len(packet.payload)
+            self._hold(-len(packet.payload) - PACKET_OVERHEAD_BYTES)
             known = self.next - first
             if known < count:
-                out.append(drop_first_samples(packet, known) if known else packet)
+                out.append(cut_packet(packet, self.next, first + count))
                 self.next = first + count
         del self._held[:taken]
         if self._end is not None and self._end.first <= self.next and not self.ended:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
-from agent.core.events import Event, LinkStateChanged
+from agent.core.events import Event, LinkStateChanged, LinkTrouble
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.core.views import BedView, LinkView, WardSnapshot
@@ -36,6 +36,10 @@ LONGEST_PAUSE_S = 0.03
 together, which is what makes them cheap."""
 GC_THRESHOLDS = (50_000, 20, 1000)
 """Next to nothing here refers to itself, and to look through a thousand beds for it takes a fifth of a second."""
+GONE_S = 60.0
+"""A device that is silent for this time is gone, where the end of its runs is waited for."""
+FINISH_S = 0.5
+"""At the end what waits is analysed for this time; the rest is declared missing."""
 CLOCK_PERIOD_S = 0.5
 """How often the clock is asked which beds have fallen silent."""
 FIGURES_PERIOD_S = 1.0
@@ -139,9 +143,13 @@ class MonitorSession:
                 pause_s = min(LONGEST_PAUSE_S, self.clock() - began_s)
                 due_s = max(began_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
         now_s = self.clock()
-        self.step(self.link.finish(now_s), now_s, viewer, ended=True)
+        gone = until.ended and self._is_gone(now_s)
+        messages = self.link.finish(now_s)
+        self.step([*messages, LinkTrouble(self._gone_text())] if gone else messages, now_s, viewer, ended=True)
         viewer.refresh(now_s)
         viewer.finish()
+        if gone:
+            raise StreamError(self._gone_text())
 
     def step(
         self,
@@ -247,12 +255,14 @@ class MonitorSession:
 
     def _analyse(self, signals: list[Chunk | Gap | End], now_s: float, ended: bool) -> list[Result]:
         results, self._acknowledged = self._acknowledged, []
-        results += self.pipeline.push(signals, shared=not ended)
-        self.link.set_backlog(self.pipeline.backlog())
+        results += self.pipeline.push(signals, shared=True)
+        self.link.set_backlog(*self.pipeline.backlog())
         if now_s >= self._clock_asked_s + CLOCK_PERIOD_S:
             self._clock_asked_s = now_s
-            results += self.pipeline.watch_clock(now_s)
+            results += self.pipeline.watch_clock(now_s, self.link.heard_s, self.link.contested(now_s))
         if ended:
+            while self.pipeline.waiting and self.clock() < now_s + FINISH_S:
+                results += self.pipeline.push([], shared=True)
             results += self.pipeline.finish()
         return self._resumed.rename(results)
 
@@ -303,7 +313,16 @@ class MonitorSession:
             raise StreamError(self._no_stream(timeout_s))
         if until.seconds is not None and now_s - self.started_s >= until.seconds:
             return True
-        return until.ended and self._all_ended() and self.link.is_idle(now_s)
+        return until.ended and ((self._all_ended() and self.link.is_idle(now_s)) or self._is_gone(now_s))
+
+    def _is_gone(self, now_s: float) -> bool:
+        return self._link_state == "lost" and self.link.silent_s(now_s) >= GONE_S
+
+    def _gone_text(self) -> str:
+        return (
+            f"nothing has come from {self.link.endpoint} for {GONE_S:g} s: the device is gone, and what it sent after "
+            "its last samples is not known"
+        )
 
     def _all_ended(self) -> bool:
         beds = self.pipeline.beds

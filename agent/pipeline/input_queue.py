@@ -1,11 +1,12 @@
 """The way in: messages of all beds become gap-free blocks of millivolts at 125 Hz, gaps, starts and ends of runs.
 
-Each bed keeps its order. A bed that brings much more than the others waits for itself: a turn takes one block of each.
+Each bed keeps its order. A bed that brings more than the others waits for itself: a turn takes one block of each, first
+of the beds that are done with it, then of the others in rotation until the turn has had its share of work.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 from agent.analysis.lead_input import LeadInput, SampleBlock, chunks_to_millivolts
@@ -19,16 +20,35 @@ from model.records.resample import FS
 
 BLOCK_SAMPLES = 250
 """Most samples of a bed that go through the stages at once; far less than the ring holds."""
-TURNS_PER_PUSH = 4
-"""Turns of a push while most other beds have nothing more to come."""
+LEAST_BLOCK_SAMPLES = 64
+"""A block of a bed while very many wait."""
+TURN_SAMPLES = 2**15
+"""Samples of all beds in a turn, which take a twentieth of a second; a gap, a start or an end counts as a block."""
+STEPS_PER_TURN = 4
+"""Gaps, starts and ends of a bed in a turn."""
+PIECE_SAMPLES = 500
+"""Longer chunks are converted piece by piece, when it is their turn: each value may be followed by a gap."""
 BACKLOG_SAMPLES = 60 * FS
-"""Samples of a bed that wait, from which on it has enough for now; a gap, a start or an end counts as a block."""
+"""Samples of a bed that wait, from which on it has enough for now, ..."""
+BACKLOG_OF_ALL = 2**21
+"""... and of all beds together: beyond that a bed has enough once it has its share."""
+OVERLOAD = 4
+"""A bed has too much with this many times enough."""
 LEAST_TOGETHER = 8
 """Messages from which on it pays to convert chunks together."""
-LIVE_S = 2.5
-"""Beds that sent within this time count as live."""
+UNANALYSED_REASON = "not analysed before the end"
 
 InputStep = RunStart | SampleBlock | Gap | End | StreamRefused
+
+
+@dataclass(slots=True)
+class _WaitingBed:
+    """What waits of a bed: `steps`, and `messages` behind them that are not converted yet; `samples` of both."""
+
+    bed: MonitoredBed
+    steps: deque[InputStep] = field(default_factory=deque)
+    messages: deque[Chunk | Gap | End] = field(default_factory=deque)
+    samples: int = 0
 
 
 class InputQueue:
@@ -36,46 +56,55 @@ class InputQueue:
 
     def __init__(self, wanted_lead: str) -> None:
         self._wanted_lead = wanted_lead
-        self._steps: dict[str, deque[InputStep]] = {}
-        self._samples: dict[str, int] = {}
-        self._beds: dict[str, MonitoredBed] = {}
-        self._newest_s = 0.0
+        self._waiting: dict[str, _WaitingBed] = {}
+        self._left = 0
+        """Work left in this turn, in samples."""
 
     def __len__(self) -> int:
         """Return the number of beds that wait."""
-        return len(self._steps)
+        return len(self._waiting)
 
     def waiting(self) -> list[MonitoredBed]:
         """Return the beds that wait for their turn."""
-        return [self._beds[name] for name in self._steps]
+        return [waiting.bed for waiting in self._waiting.values()]
 
-    def backlog(self) -> dict[str, int]:
-        """Return the beds that need no more for now, with the samples (at 125 Hz) that wait of each."""
-        return {name: samples for name, samples in self._samples.items() if samples >= BACKLOG_SAMPLES}
-
-    def is_unfair(self, turns: int) -> bool:
-        """Whether a push should end after `turns` turns: only a minority of the live beds still has something."""
-        return turns >= TURNS_PER_PUSH and 2 * len(self._steps) <= self._live()
+    def backlog(self) -> tuple[set[str], set[str]]:
+        """Return the beds that need no more for now, and those of them that have far too much."""
+        enough = min(BACKLOG_SAMPLES, BACKLOG_OF_ALL // max(1, len(self._waiting)))
+        backlogged = {name for name, waiting in self._waiting.items() if waiting.samples >= enough}
+        return backlogged, {name for name in backlogged if self._waiting[name].samples >= OVERLOAD * enough}
 
     def put(self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End]) -> None:
         """Take messages and the bed of each."""
         for bed, message, x in zip(beds, messages, self._millivolts(beds, messages), strict=True):
-            self._beds[bed.name] = bed
             if isinstance(message, Chunk):
-                self._put_chunk(bed, message, x)
+                bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
+            waiting = self._waiting.get(bed.name)
+            if (waiting is not None and waiting.messages) or (x is None and _is_long(message)):
+                self._put_off(bed, message)
             else:
-                self._put_break(bed, message)
+                self._convert(bed, message, x)
 
     def next_turn(self) -> Iterator[tuple[MonitoredBed, InputStep]]:
-        """Yield of every waiting bed the next block, after what comes before it, a few steps at most."""
-        for name in list(self._steps):
-            for _ in range(TURNS_PER_PUSH):
-                step = self._take(name)
-                if step is None:
-                    break
-                yield self._beds[name], step
-                if isinstance(step, SampleBlock):
-                    break
+        """Yield of every bed the next block, after what comes before it, as long as the turn has work left."""
+        block = max(LEAST_BLOCK_SAMPLES, min(BLOCK_SAMPLES, TURN_SAMPLES // max(1, len(self._waiting))))
+        few = [name for name, waiting in self._waiting.items() if waiting.samples <= 2 * BLOCK_SAMPLES]
+        many = [name for name, waiting in self._waiting.items() if waiting.samples > 2 * BLOCK_SAMPLES]
+        self._left = TURN_SAMPLES
+        for name in few:
+            yield from self._take_steps(name, block)
+        for turn, name in enumerate(many):
+            if turn and self._left <= 0:  # one at least, however much the others bring
+                return
+            yield from self._take_steps(name, block)
+            if name in self._waiting:  # behind all others
+                self._waiting[name] = self._waiting.pop(name)
+
+    def drop_all(self) -> Iterator[tuple[MonitoredBed, Gap | RunStart | End]]:
+        """Yield what waits as it ends when nobody analyses it any more: one gap for all samples between two breaks."""
+        for waiting in list(self._waiting.values()):
+            yield from self._drop(waiting)
+        self._waiting.clear()
 
     def _millivolts(
         self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End]
@@ -90,9 +119,18 @@ class InputQueue:
         for message in messages:
             yield next(converted) if isinstance(message, Chunk) else None
 
-    def _put_chunk(self, bed: MonitoredBed, chunk: Chunk, x: FloatArray | None) -> None:
-        bed.arrived_s, bed.sent_s = chunk.arrived_s, chunk.sent_s
-        self._newest_s = max(self._newest_s, chunk.arrived_s)
+    def _put_off(self, bed: MonitoredBed, message: Chunk | Gap | End) -> None:
+        waiting = self._waiting.setdefault(bed.name, _WaitingBed(bed))
+        waiting.messages.append(message)
+        waiting.samples += _message_samples(message)
+
+    def _convert(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None = None) -> None:
+        if isinstance(message, Chunk):
+            self._convert_chunk(bed, message, x)
+        else:
+            self._convert_break(bed, message)
+
+    def _convert_chunk(self, bed: MonitoredBed, chunk: Chunk, x: FloatArray | None) -> None:
         if bed.input is None or not bed.input.fits(chunk):
             x = None  # converted for the input of another run
             if not self._open(bed, chunk):
@@ -102,7 +140,7 @@ class InputQueue:
             bed.took(chunk)
             self._put(bed, bed.input.push(chunk, x))
 
-    def _put_break(self, bed: MonitoredBed, message: Gap | End) -> None:
+    def _convert_break(self, bed: MonitoredBed, message: Gap | End) -> None:
         if isinstance(message, Gap):
             bed.lost += message.count
         if bed.input is None or message.run != bed.input.run:
@@ -134,27 +172,91 @@ class InputQueue:
 
     def _put(self, bed: MonitoredBed, steps: Sequence[InputStep]) -> None:
         if steps:
-            self._steps.setdefault(bed.name, deque()).extend(steps)
-            self._samples[bed.name] = self._samples.get(bed.name, 0) + sum(map(_step_samples, steps))
+            waiting = self._waiting.setdefault(bed.name, _WaitingBed(bed))
+            waiting.steps.extend(steps)
+            waiting.samples += sum(map(_step_samples, steps))
 
-    def _take(self, name: str) -> InputStep | None:
-        """Take the next step of a bed, of a block its first BLOCK_SAMPLES; None if there is none."""
-        steps = self._steps.get(name)
-        if steps is None:
+    def _take_steps(self, name: str, block: int) -> Iterator[tuple[MonitoredBed, InputStep]]:
+        """Take a few steps of a bed, up to its next block."""
+        waiting = self._waiting[name]
+        for _ in range(STEPS_PER_TURN):
+            step = self._take_step(waiting, block)
+            if step is None:
+                break
+            yield waiting.bed, step
+            if isinstance(step, SampleBlock):
+                break
+        if not waiting.steps and not waiting.messages:
+            del self._waiting[name]
+
+    def _take_step(self, waiting: _WaitingBed, block: int) -> InputStep | None:
+        """Take the next step of a bed, of its samples the first `block`; None if there is none."""
+        while not waiting.steps and waiting.messages:
+            self._convert_next(waiting)
+        if not waiting.steps:
             return None
-        step = steps.popleft()
-        if isinstance(step, SampleBlock) and len(step.x) > BLOCK_SAMPLES:
-            steps.appendleft(SampleBlock(step.first + BLOCK_SAMPLES, step.x[BLOCK_SAMPLES:]))
-            step = SampleBlock(step.first, step.x[:BLOCK_SAMPLES])
-        if steps:
-            self._samples[name] -= _step_samples(step)
-        else:
-            del self._steps[name], self._samples[name]
+        step = waiting.steps.popleft()
+        if isinstance(step, SampleBlock) and len(step.x) > block:
+            waiting.steps.appendleft(SampleBlock(step.first + block, step.x[block:]))
+            step = SampleBlock(step.first, step.x[:block])
+        waiting.samples -= _step_samples(step)
+        self._left -= _step_samples(step)
         return step
 
-    def _live(self) -> int:
-        return sum(self._newest_s - bed.arrived_s < LIVE_S and not bed.ended for bed in self._beds.values())
+    def _convert_next(self, waiting: _WaitingBed) -> None:
+        """Convert the next message that was put off, or a piece of it."""
+        message = waiting.messages.popleft()
+        if _is_long(message):
+            assert isinstance(message, Chunk)
+            rest = replace(message, first=message.first + PIECE_SAMPLES, counts=message.counts[PIECE_SAMPLES:])
+            waiting.messages.appendleft(rest)
+            message = replace(message, counts=message.counts[:PIECE_SAMPLES])
+        waiting.samples -= _message_samples(message)
+        self._left -= _message_samples(message)
+        self._convert(waiting.bed, message)
+
+    def _drop(self, waiting: _WaitingBed) -> Iterator[tuple[MonitoredBed, Gap | RunStart | End]]:
+        bed, run = waiting.bed, waiting.bed.run
+        first = stop = 0
+        for step in [*waiting.steps, *self._drop_messages(waiting)]:
+            if isinstance(step, SampleBlock | Gap):
+                count = len(step.x) if isinstance(step, SampleBlock) else step.count
+                if isinstance(step, SampleBlock):
+                    bed.give_up(count)
+                first, stop = step.first if first == stop else first, step.first + count
+            elif not isinstance(step, StreamRefused):
+                if first < stop:
+                    yield bed, Gap(bed.name, run, first, stop - first, FS, UNANALYSED_REASON)
+                first = stop = 0
+                run = step.run
+                yield bed, step
+        if first < stop:
+            yield bed, Gap(bed.name, run, first, stop - first, FS, UNANALYSED_REASON)
+
+    def _drop_messages(self, waiting: _WaitingBed) -> Iterator[Gap | End]:
+        """Count what was put off as lost, and yield it at 125 Hz where its run has begun."""
+        bed = waiting.bed
+        for message in waiting.messages:
+            count = 0
+            if not isinstance(message, End):
+                count = len(message.counts) if isinstance(message, Chunk) else message.count
+            bed.lost += count
+            if bed.input is None or bed.input.run != message.run:
+                continue
+            first, stop = bed.input.at_fs(message.first), bed.input.at_fs(message.first + count)
+            if isinstance(message, End):
+                yield replace(message, first=first, fs=FS)
+            else:
+                yield Gap(bed.name, message.run, first, stop - first, FS, UNANALYSED_REASON)
+
+
+def _is_long(message: Chunk | Gap | End) -> bool:
+    return isinstance(message, Chunk) and len(message.counts) > PIECE_SAMPLES
 
 
 def _step_samples(step: InputStep) -> int:
     return len(step.x) if isinstance(step, SampleBlock) else BLOCK_SAMPLES
+
+
+def _message_samples(message: Chunk | Gap | End) -> int:
+    return len(message.counts) if isinstance(message, Chunk) else BLOCK_SAMPLES

@@ -9,6 +9,7 @@ from agent.core.events import LeadState
 from agent.core.messages import Beat, Chunk, Gap
 from agent.core.views import BedStatus
 from model.errors import StreamError
+from model.records.resample import FS
 
 STREAM_SETTLED_S = 2.0
 """Signal after which a change of rate or leads no longer counts as one of many in a row."""
@@ -32,6 +33,8 @@ class MonitoredBed:
     ended: bool = False
     silent: bool = False
     """Whether it is alarmed that no data come."""
+    contested: bool = False
+    """Whether it is alarmed that two devices send as this bed."""
     lead_state: LeadState = "ok"
     gaps: int = 0
     missing: int = 0
@@ -44,8 +47,8 @@ class MonitoredBed:
     """Samples that were declared missing on their way, or refused, at the rate of the device."""
     arrived_s: float = 0.0
     """Unix time at which the latest samples arrived."""
-    busy_s: float = 0.0
-    """Unix time at which samples were last seen waiting to be analysed."""
+    heard_s: float = 0.0
+    """Unix time at which the device was last known to send, also what waits or has been left out."""
     sent_s: float = 0.0
     """When the device first sent what came last, by our clock; 0 if that is not known."""
     beats: deque[Beat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
@@ -62,7 +65,7 @@ class MonitoredBed:
             return "refused"
         if self.ended:
             return "ended"
-        if now_s - max(self.arrived_s, self.busy_s) >= lost_s:
+        if now_s - max(self.arrived_s, self.heard_s) >= lost_s:
             return "no data"
         if self.gap:
             return "no signal"
@@ -77,6 +80,12 @@ class MonitoredBed:
         """Count a chunk that goes to the analysis."""
         self.analysed += len(chunk.counts)
         self._steady_s += len(chunk.counts) / chunk.fs
+
+    def give_up(self, samples: int) -> None:
+        """Count samples at 125 Hz that went to the analysis, and that it has not seen, as lost."""
+        count = samples if self.input is None else min(round(samples * self.input.fs / FS), self.analysed)
+        self.analysed -= count
+        self.lost += count
 
     def change(self, chunk: Chunk) -> None:
         """Note a chunk of another run, rate or leads. Raise StreamError if they change all the time within a run."""

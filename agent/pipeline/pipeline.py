@@ -9,7 +9,8 @@ is the contract of a stage. What comes out depends neither on how the streams we
 beds. Training drives the same `SampleStages` (`agent.training`), so what a net is trained on is what runs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +41,9 @@ Classify = Callable[[FloatArray], FloatArray]
 One with the attribute `in_context` sees beats in their context (n, INPUTS) and gives log-probabilities (n, 6) of the
 classes and of no beat; any other sees single beats (n, 187) and gives probabilities (n, 5).
 """
+
+SHARED_PUSH_S = 0.05
+"""Seconds after which a push gives way to what has come meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +108,9 @@ class SampleStages:
 class Pipeline:
     """From messages to results. Raises CheckpointError if the weights of the waveform classifier cannot be read."""
 
-    def __init__(self, config: Config, classify: Classify) -> None:
+    def __init__(self, config: Config, classify: Classify, clock: Callable[[], float] = time.perf_counter) -> None:
         self._in_context: bool = getattr(classify, "in_context", False)
-        self._classify, self._lost_s = classify, config.monitor.lost_s
+        self._classify, self._clock, self._lost_s = classify, clock, config.monitor.lost_s
         self.beds: dict[str, MonitoredBed] = {}
         self._by_row: list[MonitoredBed] = []
         self._capacity = 1
@@ -122,18 +126,19 @@ class Pipeline:
     def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Result]:
         """Take what the link brought; return the beats, events and alarms it decides, in order within each bed.
 
-        With `shared` a bed that has much more than the others goes on with the next push: `waiting` says so.
+        With `shared` a push ends after a twentieth of a second, and the next one goes on: `waiting` says so.
         """
+        began_s = self._clock()
         messages = list(messages)
         beds = [self.beds.get(message.bed) or self._admit(message.bed) for message in messages]
         self._inbox.put(beds, messages)  # notes when each bed's samples arrived, too
         for bed, message in zip(beds, messages, strict=True):
             if isinstance(message, Chunk):
                 self._note_arrival(bed)
-        turns = 0
-        while self._inbox and not (shared and self._inbox.is_unfair(turns)):
-            turns += 1
+        while self._inbox:
             self._advance()
+            if shared and self._clock() - began_s >= SHARED_PUSH_S:
+                break
         return self._take_results()
 
     def _advance(self) -> None:
@@ -245,18 +250,25 @@ class Pipeline:
         """Whether a bed has samples that were pushed and not analysed yet."""
         return len(self._inbox) > 0
 
-    def backlog(self) -> dict[str, int]:
-        """Return the beds that need no more for now, with the samples (at 125 Hz) that wait of each."""
+    def backlog(self) -> tuple[set[str], set[str]]:
+        """Return the beds that need no more for now, and those of them that have far too much."""
         return self._inbox.backlog()
 
-    def watch_clock(self, now_s: float) -> list[Result]:
-        """Alarm the beds from which nothing has come for too long by the clock."""
+    def watch_clock(self, now_s: float, heard_s: Callable[[str], float], contested: Set[str]) -> list[Result]:
+        """Alarm what only the clock shows: beds from which nothing has come for too long, or as which two devices send.
+
+        `heard_s` returns when a device was last known to send as a bed (Unix time); `contested`: beds of two devices.
+        """
         for bed in self._inbox.waiting():
-            bed.busy_s = now_s
+            bed.heard_s = now_s
         for bed in self.beds.values():
+            bed.heard_s = max(bed.heard_s, heard_s(bed.name))
             if bed.status(now_s, self._lost_s) == "no data" and not bed.silent:
                 bed.silent = True
-                self.alarms.report_no_data(bed.row, now_s)
+                self.alarms.report_by_clock(bed.row, "no data", True, now_s)
+            if bed.contested != (bed.name in contested):
+                bed.contested = not bed.contested
+                self.alarms.report_by_clock(bed.row, "two devices", bed.contested, now_s)
         return self._take_results()
 
     def acknowledge(self, name: str, now_s: float) -> list[Result]:
@@ -265,7 +277,9 @@ class Pipeline:
         return self._take_results()
 
     def finish(self) -> list[Result]:
-        """Return the gaps that nothing has closed, and the strips that wait for what comes after their alarm."""
+        """Declare missing what still waits to be analysed; return the gaps that nothing has closed, and the strips."""
+        for bed, step in self._inbox.drop_all():
+            self._break(bed, step)
         for bed in self.beds.values():
             self._close_gap(bed)
         self._decide()
@@ -281,7 +295,7 @@ class Pipeline:
         self.alarms.note_arrival(bed.row, bed.arrived_s)
         if bed.silent:
             bed.silent = False
-            self.alarms.report_data_again(bed.row, bed.arrived_s)
+            self.alarms.report_by_clock(bed.row, "no data", False, bed.arrived_s)
 
     def _admit(self, name: str) -> MonitoredBed:
         """Give a new bed a row in every stage, then register it. Arrays grow in powers of two."""

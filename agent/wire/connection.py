@@ -139,6 +139,14 @@ class ConnectionMonitor:
         texts, self._texts = self._texts, []
         return [text for text in texts if self._repeats.admits(text, now_s)]
 
+    def redial(self, reason: str) -> None:
+        """Break off a connection that stands, and make it again; `reason` is reported."""
+        self.connected = False
+        self._broken = True
+        if self._clock() - self._connected_s >= STEADY_CONNECTION_S:
+            self._pause_s = FIRST_REDIAL_PAUSE_S
+        self._report(reason)
+
     def close(self) -> None:
         """Stop watching. The socket stays open."""
         self._close_probe()
@@ -151,6 +159,9 @@ class ConnectionMonitor:
             self._connected_s = now_s
             self._absent_s = None
             self._close_probe()
+        elif event & HANDSHAKE_FAILED and self.connected:
+            # libzmq 4.3.5 reports a frame that does not decrypt like this, and the connection hangs for good.
+            self.redial(f"the connection to {self._endpoint} was damaged on its way: it is made again")
         elif event & HANDSHAKE_FAILED:
             self._failure = event, value
         elif event & zmq.EVENT_CONNECTED:

@@ -217,12 +217,15 @@ def join_packets(packets: Sequence[Packet], arrived_s: float = 0.0, offset_s: fl
     return Chunk(bed, header.run, header.first, header.fs, leads, counts, sent_s, arrived_s, header.sequence)
 
 
-def drop_first_samples(packet: Packet, samples: int) -> Packet:
-    """Return a packet without its first `samples`, of which it has more."""
+def cut_packet(packet: Packet, first: int, stop: int) -> Packet:
+    """Return what a packet has of samples `first` to `stop` of its run, one at least."""
     header = packet.header
+    first, stop = max(first, header.first), min(stop, header.first + header.count)
+    if stop - first == header.count:
+        return packet
     size = len(packet.payload) // header.count
-    rest = replace(header, first=header.first + samples, count=header.count - samples)
-    return packet._replace(header=rest, payload=packet.payload[samples * size :])
+    payload = packet.payload[(first - header.first) * size : (stop - header.first) * size]
+    return packet._replace(header=replace(header, first=first, count=stop - first), payload=payload)
 
 
 def continues_stream(packet: Packet, before: Packet) -> bool:

@@ -28,8 +28,12 @@ LARGEST_REQUEST_BYTES = 1024
 """Bytes of a request, and of the first frame of a reply, at most."""
 LONGEST_REPLY_S = 60.0
 """Seconds of signal in one reply, at most."""
-MOST_REPLY_FRAMES = 1 + 3 * 64
-"""Frames of a reply, at most."""
+MOST_REPLY_PACKETS = 8192
+"""Packets of a reply, at most: a minute in packets of one sample at 125 Hz has room."""
+LARGEST_REPLY_BYTES = 2**24
+"""Bytes of the packets of a reply, at most."""
+MOST_REQUESTED_SAMPLES = 65_536
+"""Samples of one request, where these are known to be missing."""
 
 RequestId = Annotated[int, Meta(ge=0, le=LARGEST_INDEX)]
 T = TypeVar("T")
@@ -140,8 +144,12 @@ def decode_reply(frames: Sequence[bytes]) -> tuple[ChannelReply, list[Sequence[b
 
     Raises FrameError, which says what is wrong with it.
     """
-    if not 1 <= len(frames) <= MOST_REPLY_FRAMES or len(frames) % 3 != 1:
+    if len(frames) % 3 != 1:
         raise FrameError(f"a reply of {len(frames)} frames")
+    if len(frames) > 1 + 3 * MOST_REPLY_PACKETS:
+        raise FrameError(f"a reply of {len(frames) // 3} packets: {MOST_REPLY_PACKETS} are the most")
+    if (size := sum(map(len, frames))) > LARGEST_REPLY_BYTES:
+        raise FrameError(f"a reply of {size} bytes: {LARGEST_REPLY_BYTES} are the most")
     reply = _decode_json_frame(frames[0], _reply)
     if isinstance(reply, HelloReply) and len(frames) > 1:
         raise FrameError("a hello with packets")

@@ -6,6 +6,7 @@ Sockets are real; the clock is injected, so that an hour takes seconds and no re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Self
 from uuid import uuid4
 
@@ -96,6 +97,8 @@ class Scene:
         self.session = MonitorSession(self.link, classifier, config)
         self._start_s = self.now_s = self.session.started_s
         self.session.clock = self._now  # type: ignore[assignment]
+        turns = count()
+        self.session.pipeline._clock = lambda: float(next(turns))  # a push is over after one turn, however fast it was
         self._in_look = 0
         samples = self.session.pipeline.samples
         self._stages, samples.push = samples.push, self._analyse  # type: ignore[method-assign]

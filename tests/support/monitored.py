@@ -27,8 +27,14 @@ class NoLink:
     def sent(self, _bed: str) -> int:
         return 0
 
-    def set_backlog(self, _waiting: dict[str, int]) -> None:
+    def set_backlog(self, _enough: set[str], _too_much: set[str]) -> None:
         pass
+
+    def heard_s(self, _bed: str) -> float:
+        return 0.0
+
+    def contested(self, _now_s: float) -> set[str]:
+        return set()
 
     def resume(self, _positions: dict[str, ResumePosition], _now_s: float) -> None:
         pass

@@ -1,0 +1,160 @@
+"""agent.pipeline.input_queue: whose turn it is, what a turn may cost, and what becomes of what nobody analyses."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from conftest import LEADS, all_found, chunks, record_counts
+
+from agent.analysis.lead_input import SampleBlock
+from agent.core.events import GapClosed, RunEnded, RunStarted
+from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Result
+from agent.pipeline.input_queue import (
+    BACKLOG_OF_ALL,
+    BACKLOG_SAMPLES,
+    BLOCK_SAMPLES,
+    OVERLOAD,
+    PIECE_SAMPLES,
+    TURN_SAMPLES,
+    InputQueue,
+)
+from agent.pipeline.monitored_bed import MonitoredBed
+from agent.pipeline.pipeline import Pipeline
+from model.records.resample import FS
+
+NewWard = Callable[[], Pipeline]
+
+
+def chunk(bed: str, count: int, first: int = 0, comb: bool = False, fs: float = FS) -> Chunk:
+    """Samples of a bed; in a comb every other one is without a value."""
+    counts = np.tile(np.arange(count, dtype=np.int32)[:, None] % 1000, (1, len(LEADS)))
+    if comb:
+        counts[1::2] = MISSING
+    return Chunk(bed, "run", first, fs, LEADS, counts, 0.0, time.time(), 0)
+
+
+class Ward:
+    """An input queue and its beds."""
+
+    def __init__(self) -> None:
+        self.queue = InputQueue("auto")
+        self.beds: dict[str, MonitoredBed] = {}
+
+    def put(self, *messages: Chunk | Gap | End) -> None:
+        beds = [self.beds.setdefault(message.bed, MonitoredBed(message.bed, len(self.beds))) for message in messages]
+        self.queue.put(beds, messages)
+
+    def turn(self) -> dict[str, int]:
+        """Take a turn; return the work of each bed, in samples."""
+        work: dict[str, int] = {}
+        for bed, step in self.queue.next_turn():
+            work[bed.name] = work.get(bed.name, 0) + (len(step.x) if isinstance(step, SampleBlock) else BLOCK_SAMPLES)
+        return work
+
+
+def test_a_bed_in_time_has_its_turn_whatever_the_others_bring() -> None:
+    """In every turn the bed that brings a packet is served whole, beside one or a thousand with minutes of signal."""
+    for greedy in (1, 9, 1000):
+        ward = Ward()
+        ward.put(*(chunk(f"greedy {i}", 30_000) for i in range(greedy)))
+        for turn in range(5):
+            ward.put(chunk("good", 25, 25 * turn))
+            work = ward.turn()
+            assert work["good"] in (25, BLOCK_SAMPLES + 25)
+            assert sum(work.values()) <= TURN_SAMPLES + 5 * BLOCK_SAMPLES
+
+
+def test_greedy_beds_take_turns() -> None:
+    """Where a turn has not enough work for all, the others come next: none is served twice before all were served."""
+    ward = Ward()
+    names = [f"bed {i}" for i in range(1000)]
+    ward.put(*(chunk(name, 30_000) for name in names))
+    served: list[str] = []
+    while len(served) < len(names):
+        served += ward.turn()
+    assert len(set(served[: len(names)])) == len(names)
+
+
+def test_gaps_count_as_work() -> None:
+    """A packet in which every other sample has no value is taken in small pieces, each of bounded work."""
+    ward = Ward()
+    ward.put(chunk("comb", 65_536, comb=True))
+    assert len(ward.queue) == 1
+    turns = 0
+    while len(ward.queue):
+        assert sum(ward.turn().values()) <= 4 * BLOCK_SAMPLES
+        waiting = next(iter(ward.queue._waiting.values()), None)
+        assert waiting is None or len(waiting.steps) <= PIECE_SAMPLES + 1
+        turns += 1
+    assert turns >= 65_536 // 4
+    assert ward.beds["comb"].analysed == 65_536
+
+
+def test_the_account_of_what_waits_closes() -> None:
+    """Whatever was put in, nothing waits after the last turn, by bed and in samples."""
+    ward = Ward()
+    for number in range(20):
+        ward.put(chunk("1", 1300, 1300 * number, comb=number % 3 == 0), chunk("2", 70, 70 * number, fs=250.0))
+        ward.put(Gap("1", "run", 0, 10, FS, "never arrived"))
+        waiting = ward.queue._waiting["1"]
+        assert waiting.samples == sum(
+            len(step.x) if isinstance(step, SampleBlock) else BLOCK_SAMPLES for step in waiting.steps
+        ) + sum(len(item.counts) if isinstance(item, Chunk) else BLOCK_SAMPLES for item in waiting.messages)
+    while len(ward.queue):
+        ward.turn()
+    assert ward.queue.backlog() == (set(), set())
+
+
+def test_who_has_enough() -> None:
+    """A minute is enough, four are too much; where very many wait, a bed has enough with its share."""
+    ward = Ward()
+    ward.put(chunk("little", BACKLOG_SAMPLES - 1000), chunk("enough", BACKLOG_SAMPLES + 1000))
+    ward.put(chunk("much", OVERLOAD * BACKLOG_SAMPLES + 1000))
+    assert ward.queue.backlog() == ({"enough", "much"}, {"much"})
+    ward.put(*(chunk(f"bed {i}", 10) for i in range(BACKLOG_OF_ALL // BACKLOG_SAMPLES * 2)))
+    assert "little" in ward.queue.backlog()[0]
+
+
+@pytest.mark.parametrize("sizes", [[65_000], [5000, 7], [501]])
+def test_pieces_change_no_result(new_ward: NewWard, sizes: list[int]) -> None:
+    """Long chunks with samples without a value give the same beats and gaps as short ones."""
+    counts = record_counts("208", 120).copy()
+    counts[3000:3010] = counts[9000:9700] = MISSING
+    stream: list[Chunk | Gap | End] = [*chunks(counts, [250]), End("1", "run", len(counts), FS)]
+    whole = all_found(new_ward(), stream)
+    assert len([item for item in whole if isinstance(item, Beat)]) > 100
+    assert all_found(new_ward(), [*chunks(counts, sizes), End("1", "run", len(counts), FS)]) == whole
+
+
+def found_of(ward: Pipeline, messages: list[Chunk | Gap | End]) -> list[Result]:
+    """Take messages, analyse for one turn, and end."""
+    ward._clock = iter(range(10**6)).__next__  # a push is over after one turn
+    return [*ward.push(messages, shared=True), *ward.finish()]
+
+
+@pytest.mark.parametrize("comb", [False, True])
+def test_what_nobody_analysed_is_declared(new_ward: NewWard, comb: bool) -> None:
+    """At the end what waits becomes one gap with its place, and counts as missing; the end of the run is told."""
+    ward = new_ward()
+    count = 20_000
+    found = found_of(ward, [chunk("1", count, comb=comb), End("1", "run", count, FS)])
+    bed = ward.beds["1"]
+    assert bed.analysed + bed.lost == count
+    assert bed.lost > count - 10 * BLOCK_SAMPLES
+    gaps = [item for item in found if isinstance(item, GapClosed) and item.reason == "not analysed before the end"]
+    assert len(gaps) == 1
+    assert gaps[0].sample + gaps[0].count == count
+    assert not ward.waiting
+
+
+def test_runs_that_wait_at_the_end_are_told(new_ward: NewWard) -> None:
+    """A run of which samples wait ends in the results; of one that comes behind it only the samples are counted."""
+    ward = new_ward()
+    second = chunk("1", 5000)
+    second = Chunk("1", "second", 0, float(FS), LEADS, second.counts, 0.0, time.time(), 0)
+    found = found_of(ward, [chunk("1", 5000), End("1", "run", 5000, FS), second, End("1", "second", 5000, FS)])
+    marks = [(type(item), item.run) for item in found if isinstance(item, RunStarted | RunEnded)]
+    assert marks == [(RunStarted, "run"), (RunEnded, "run")]
+    bed = ward.beds["1"]
+    assert bed.analysed + bed.lost == 10_000
