@@ -20,6 +20,10 @@ from agent.pipeline.pipeline import Pipeline
 from agent.wire.curve_security import create_key_pair
 from agent.wire.packets import LARGEST_HEADER_BYTES, MOST_LEADS, MOST_PACKET_SAMPLES, decode_frames, encode_frames
 from agent.wire.requests import (
+    LARGEST_REPLY_BYTES,
+    LARGEST_REQUEST_BYTES,
+    MOST_REPLY_PACKETS,
+    MOST_REQUESTED_SAMPLES,
     FetchReply,
     FetchRequest,
     HelloReply,
@@ -160,6 +164,15 @@ def test_page_requests() -> None:
     assert (reply.id, reply.bed, reply.run) == (request.id, request.bed, request.run)
     for line, message in ((hello, decode_request([hello])), (fetch, request), (fetched, reply)):
         assert json.loads(encode_channel_message(message)) == json.loads(line)
+
+
+def test_page_limits_of_the_channel() -> None:
+    """The limits on requests and replies in docs/wire.md are those of the code."""
+    page = " ".join(PAGE.split())
+    assert f"objects of at most {LARGEST_REQUEST_BYTES:,} bytes" in page
+    assert f"at most {MOST_REPLY_PACKETS:,} packets (1 + 3 × {MOST_REPLY_PACKETS:,} frames)" in page
+    assert f"and {LARGEST_REPLY_BYTES / 2**20:g} MiB; a device that has more" in page
+    assert f"asks for at most {MOST_REQUESTED_SAMPLES:,} of them at a time" in page
 
 
 def test_page_keys(tmp_path: Path) -> None:
