@@ -111,10 +111,14 @@ class Reader:
         for line in self._monitor.stdout:
             self.lines.append((time.monotonic(), line.decode()))
 
+    def join(self) -> None:
+        """Wait for the last line of a monitor that has ended."""
+        self._thread.join()
+
     def all(self, timeout_s: float) -> str:
         """Return every line, once the monitor has ended, by itself or by our signal."""
         self._monitor.wait(timeout_s)
-        self._thread.join()
+        self.join()
         for stream in (self._monitor.stdout, self._monitor.stderr):
             if stream is not None:
                 stream.close()

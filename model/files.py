@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from io import BufferedWriter
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has none
+_KINDS = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
 _held: set["BaseFileLock"] = set()
 """Locks of this process: one that is referred to from nowhere would be released."""
 
@@ -65,13 +67,33 @@ def open_output_file(path: Path) -> Iterator[BufferedWriter]:
 def sync_file(path: Path | str) -> None:
     """Force what a file or folder holds onto the disk. Raises OSError, but not for a file that is gone."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block
     except FileNotFoundError:
         return
     try:
         _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def special_file_kind(path: Path) -> str:
+    """Return what a path is, such as "a link" or "a pipe"; "" for a file, and for nothing at all.
+
+    Opening anything else may write elsewhere, or wait for somebody.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
+def open_plain_file(path: Path | str, flags: int) -> int:
+    """Return the descriptor of a file, made if `flags` have O_CREAT. Raises OSError, also for a link or a pipe."""
+    kind = special_file_kind(Path(path))
+    if kind:
+        raise OSError(errno.EINVAL, f"is {kind}, not a file", str(path))
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def lock_folder(path: Path) -> "BaseFileLock":
@@ -84,10 +106,12 @@ def lock_folder(path: Path) -> "BaseFileLock":
     BlockingIOError
         If another process holds it, or this one does already.
     OSError
-        If the lock file cannot be written, or is a link.
+        If the lock file cannot be written, or is a link, a pipe or anything else but a file.
     """
     from filelock import FileLock, Timeout  # takes long to import
 
+    if kind := special_file_kind(path):
+        raise OSError(errno.EINVAL, f"its {path.name} is {kind}, not a file", str(path))
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
@@ -108,10 +132,15 @@ def is_locked(path: Path) -> bool:
     import fcntl  # filelock has only locks that exclude other readers
 
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        descriptor = open_plain_file(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False
+    finally:
+        os.close(descriptor)
     return False

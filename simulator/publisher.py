@@ -1,5 +1,6 @@
 """The device's end of the wire: an XPUB socket that counts its subscribers, and the ROUTER of the backfill channel."""
 
+import contextlib
 import errno
 import time
 from collections import Counter
@@ -12,9 +13,11 @@ import zmq
 from agent.core.config import Config
 from agent.core.messages import Chunk, End
 from agent.wire.curve_security import ServerAuthenticator, check_endpoint, harden_socket
+from agent.wire.inflow_guard import InflowLimit, SocketInflow
+from agent.wire.packets import LARGEST_NAME_BYTES
 from agent.wire.requests import backfill_endpoint
 from model.errors import EndpointError
-from simulator.backfill_server import BackfillServer
+from simulator.backfill_server import REPLIES_AHEAD, REQUEST_INFLOW, BackfillServer
 from simulator.sent_buffer import SentBuffer
 
 SEND_TIMEOUT_MS = 100
@@ -23,12 +26,27 @@ LINGER_S = 30.0
 """How long `close` waits for a subscriber that is slower than the stream, or still misses something."""
 SHORT_LINGER_S = 5.0
 """The same in real time, where no subscriber delays the stream."""
-MOST_REPLIES = 32
-"""Replies that wait for one monitor, at most."""
+SUBSCRIPTION_INFLOW = InflowLimit(
+    "it sent more than a monitor has to subscribe to",
+    connection_bytes=512 * 1024,
+    total_bytes=1024 * 1024,
+    refill_bytes_s=128.0,
+    shared_bytes=64 * 1024,
+    renewed_bytes_s=32 * 1024,
+)
+"""ZeroMQ keeps 64 bytes for every byte of a subscription. A monitor that names 4,096 beds of 64 bytes sends 450 KB with
+keys; 512 KiB in the longest names cost 33 MB, and 1 MiB of all monitors 66 MB. Heartbeats of other programs, a few
+bytes a second, are forgiven; subscriptions only when they are taken back. Whoever connects again and again costs time:
+ZeroMQ searches all it keeps when a monitor leaves. So one monitor at a time may subscribe to thousands of beds; another
+that is cut off meanwhile succeeds some seconds later."""
+SUBSCRIPTION_COST = 48
+"""Bytes that a subscription counts in addition to its name: short names cost time and memory too."""
 MOST_TOPICS = 65_536
 """Subscriptions that are remembered."""
 CHANGES_PER_CALL = 1000
 """Changes of subscriptions that are read at once."""
+READ_CHANGES_S = 0.02
+"""How often they are read while packets are sent: ZeroMQ keeps any number of them until then."""
 BIND_ATTEMPTS = 20
 """How often to look for a port whose neighbour is free, where any port will do."""
 
@@ -40,6 +58,8 @@ BIND_ERRORS = {
     errno.EINVAL: "is malformed: write it like tcp://127.0.0.1:5555",
     errno.EPROTONOSUPPORT: "names a transport that is not supported: write it like tcp://127.0.0.1:5555",
 }
+
+_WatchedSocket = tuple["zmq.Socket[bytes]", SocketInflow]
 
 
 class PacketPublisher:
@@ -59,14 +79,20 @@ class PacketPublisher:
             check_endpoint(endpoint, config.security, bind=True)
         self.linger_s = LINGER_S if lossless else SHORT_LINGER_S
         self._topics: Counter[bytes] = Counter()
+        self._changes_read_s = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._authenticator: ServerAuthenticator | None = None
         # Plain integers, and no send_multipart: its checks cost as much as the sending.
         self._last = 0 if lossless else int(zmq.NOBLOCK)
         self._more = self._last | int(zmq.SNDMORE)
         try:
             self._authenticator = ServerAuthenticator(self._context, config.security)
-            self._socket, router = self._bind_pair(link.endpoint, link.service, link.buffer_packets, lossless)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+        try:
+            (self._socket, self._inflow), router = self._bind_pair(
+                link.endpoint, link.service, link.buffer_packets, lossless
+            )
         except BaseException:
             self._destroy(0)
             raise
@@ -74,10 +100,13 @@ class PacketPublisher:
         # The method below zmq.Socket.send: the options of the latter are a third of its cost, and not needed here.
         self._put = super(zmq.Socket, self._socket).send
         self._sent = SentBuffer(config.simulate.keep_s)
-        self._backfill = BackfillServer(router, self._sent, unix)
+        self._backfill = BackfillServer(*router, self._sent, unix)
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Send one message. Return False, after 100 ms, where a lossless subscriber has no room: nothing was sent."""
+        if (now_s := time.monotonic()) - self._changes_read_s >= READ_CHANGES_S:
+            self._changes_read_s = now_s
+            self._read_subscriptions()
         put, more = self._put, self._more
         *rest, last = frames
         try:
@@ -106,7 +135,7 @@ class PacketPublisher:
 
     def refusals(self) -> list[str]:
         """Return who was not admitted, or not answered, since the last call, in words."""
-        return self._backfill.refusals() + (self._authenticator.read() if self._authenticator is not None else [])
+        return self._backfill.refusals() + self._authenticator.read()
 
     @property
     def awaited(self) -> bool:
@@ -131,7 +160,7 @@ class PacketPublisher:
 
     def _bind_pair(
         self, endpoint: str, service: str, queue: int, lossless: bool
-    ) -> "tuple[zmq.Socket[bytes], zmq.Socket[bytes]]":
+    ) -> "tuple[_WatchedSocket, _WatchedSocket]":
         for _ in range(BIND_ATTEMPTS):
             publisher, router = self._context.socket(zmq.XPUB), self._context.socket(zmq.ROUTER)
             publisher.set(zmq.SNDHWM, queue)
@@ -139,25 +168,25 @@ class PacketPublisher:
             if lossless:
                 publisher.set(zmq.XPUB_NODROP, 1)
                 publisher.set(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
-            router.set(zmq.SNDHWM, MOST_REPLIES)
+            router.set(zmq.SNDHWM, REPLIES_AHEAD)
+            router.set(zmq.ROUTER_MANDATORY, 1)  # says where a reply has no room, instead of dropping it
             wildcard = endpoint.endswith(":*")
             try:
-                self._bind_socket(publisher, endpoint)
+                subscriptions = self._bind_socket(publisher, endpoint, SUBSCRIPTION_INFLOW)
                 bound = publisher.getsockopt_string(zmq.LAST_ENDPOINT)
-                self._bind_socket(router, backfill_endpoint(bound, service))
+                requests = self._bind_socket(router, backfill_endpoint(bound, service), REQUEST_INFLOW)
             except EndpointError:
                 publisher.close(linger=0)
                 router.close(linger=0)
                 if not wildcard:
                     raise
                 continue
-            return publisher, router
+            return (publisher, subscriptions), (router, requests)
         raise EndpointError(f"endpoint {endpoint}: no two free ports in a row: choose one with --endpoint")
 
-    def _bind_socket(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    def _bind_socket(self, socket: "zmq.Socket[bytes]", endpoint: str, limit: InflowLimit) -> SocketInflow:
         harden_socket(socket)
-        if self._authenticator is not None:
-            self._authenticator.secure(socket)
+        inflow = self._authenticator.secure(socket, limit)
         socket.set(zmq.IPV6, "[" in endpoint)
         try:
             socket.bind(endpoint)
@@ -165,24 +194,33 @@ class PacketPublisher:
             raise EndpointError(
                 f"endpoint {endpoint} {BIND_ERRORS.get(error.errno or 0, f'fails: {error}')}"
             ) from error
+        return inflow
 
     def _destroy(self, linger_ms: int) -> None:
-        if self._authenticator is not None:
-            self._authenticator.close()
+        self._authenticator.close()
         self._context.destroy(linger=linger_ms)
 
     def _read_subscriptions(self) -> None:
         """Count who subscribed (1, topic) and unsubscribed (0, topic) since the last call."""
         for _ in range(CHANGES_PER_CALL):
             try:
-                message = self._socket.recv(zmq.NOBLOCK)
+                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            message = frame.bytes
             change, topic = message[:1], message[1:]
             if change == b"\x01":
-                if topic in self._topics or len(self._topics) < MOST_TOPICS:
+                self._note_kept(frame, len(message) + SUBSCRIPTION_COST)
+                if len(topic) <= LARGEST_NAME_BYTES and (topic in self._topics or len(self._topics) < MOST_TOPICS):
                     self._topics[topic] += 1
-            elif change == b"\x00" and topic in self._topics:
-                self._topics[topic] -= 1
-                if not self._topics[topic]:
-                    del self._topics[topic]
+            elif change == b"\x00":
+                self._note_kept(frame, -len(message) - SUBSCRIPTION_COST)
+                if topic in self._topics:
+                    self._topics[topic] -= 1
+                    if not self._topics[topic]:
+                        del self._topics[topic]
+
+    def _note_kept(self, frame: zmq.Frame, count: int) -> None:
+        """Note how much of what a monitor sent stays in memory as long as its connection."""
+        with contextlib.suppress(zmq.ZMQError):  # the connection has ended, or is not TCP: then it has no descriptor
+            self._inflow.keep(int(frame.get(zmq.SRCFD)), count)

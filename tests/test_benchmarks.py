@@ -28,9 +28,10 @@ from benchmarks import (
 )
 
 COMMANDS = (
-    *("beds", "cable", "dashboard", "detection", "export", "fuzz", "monitor", "pacing", "peers", "report", "seeds"),
-    *("soak", "tables", "trace_sample", "training", "ward"),
+    *("attack", "beds", "cable", "dashboard", "detection", "export", "fuzz", "monitor", "pacing", "peers", "report"),
+    *("seeds", "soak", "tables", "trace_sample", "training", "ward"),
 )
+PACKAGES = ("attack", "fuzz")
 PROGRAMS = {
     "training.COLD_BUILD": training.COLD_BUILD,
     "report.OURS": report.OURS,
@@ -50,7 +51,7 @@ def test_every_module_has_its_test() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each benchmark imports, and explains its options."""
-    module = importlib.import_module(f"benchmarks.{name}.command" if name == "fuzz" else f"benchmarks.{name}")
+    module = importlib.import_module(f"benchmarks.{name}.command" if name in PACKAGES else f"benchmarks.{name}")
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit) as ended:
         module.main()
@@ -58,13 +59,14 @@ def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert "usage: " in capsys.readouterr().out
 
 
-def test_fuzz_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m benchmarks.fuzz` runs the package."""
-    monkeypatch.setattr(sys, "argv", ["fuzz", "--help"])
+@pytest.mark.parametrize("name", PACKAGES)
+def test_packages_are_commands(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m` runs the packages too."""
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("benchmarks.fuzz", run_name="__main__")
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     assert ended.value.code == 0
-    assert "--targets" in capsys.readouterr().out
+    assert "usage: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -244,6 +244,44 @@ def test_not_finite(changed: Callable[..., Path], value: float) -> None:
     refused(changed(tensors={"output.bias": torch.tensor([0, 0, value, 0, 0])}), "not finite")
 
 
+@pytest.mark.parametrize("name", checkpoint.shipped_checkpoints())
+@pytest.mark.parametrize(
+    ("factor", "names", "reason"),
+    [
+        (0.0, "", "hold nothing but zeros"),
+        (0.0, "output alone", "give every beat the same scores"),
+        (0.0, "dense1 alone1", "give every beat the same scores"),
+        (float("nan"), "", "not finite, in "),
+        (float("inf"), "output", "not finite, in output"),
+        (1e20, "dense1 dense2 output", "so large"),
+    ],
+    ids=["zeros", "constant", "blind", "nan", "inf", "large"],
+)
+def test_values_that_no_training_gives(tmp_path: Path, name: str, factor: float, names: str, reason: str) -> None:
+    """The line says what is wrong with the values of weights: zeros are not called large."""
+    path = checkpoint.find_checkpoint(name)
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    made = {
+        key: tensor * factor if not names or key.partition(".")[0] in names.split() else tensor
+        for key, tensor in load_file(path).items()
+    }
+    save_file(made, tmp_path / "w.safetensors", metadata)
+    refused(tmp_path / "w.safetensors", reason)
+
+
+def test_a_spread_below_zero(tmp_path: Path) -> None:
+    """Inputs are not divided by what is no spread."""
+    path = checkpoint.find_checkpoint("live")
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    for value in (0.0, -1.0):
+        tensors = load_file(path)
+        tensors["spread"][3] = value
+        save_file(tensors, tmp_path / "w", metadata)
+        refused(tmp_path / "w", "a spread that is not above 0")
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 6_000), st.integers(0, 255)), max_size=5),

@@ -33,10 +33,12 @@ from agent.wire.curve_security import (
     harden_socket,
     secure_client,
 )
+from agent.wire.inflow_guard import InflowLimit
 from agent.wire.packets import LARGEST_PAYLOAD_BYTES
 from model.errors import ConfigError, EndpointError
 
 NONE = SecurityConfig("", "", "", False)
+ANY_INFLOW = InflowLimit("it sent too much", connection_bytes=2**30)
 LOCAL = "tcp://127.0.0.1:*"
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01CURVE" + bytes(15) + bytes(32)
 """What a ZMTP 3.1 client of CURVE says first."""
@@ -88,7 +90,7 @@ class Device:
         harden_socket(self.socket)
         if self.kind == zmq.XPUB:
             self.socket.set(zmq.XPUB_VERBOSE, 1)  # tells of every subscription
-        self.guard.secure(self.socket)
+        self.guard.secure(self.socket, ANY_INFLOW)
         self.socket.bind(self.endpoint)
         self.endpoint = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.port = int(self.endpoint.rpartition(":")[2])
@@ -820,7 +822,7 @@ def test_a_subscription_that_is_too_long(stream: Stream, keys: Keys) -> None:
     """A monitor that was let in may not send more than a device takes: it is cut off, the others are not."""
     with Monitor(stream.device.endpoint, keys.monitor()) as other:
         until(lambda: other.watcher.connected, stream.device, other)
-        other.socket.subscribe(b"x" * (security.LARGEST_DEVICE_INPUT + security.CURVE_OVERHEAD_BYTES + 1))
+        other.socket.subscribe(b"x" * (security.LARGEST_SUBSCRIPTION_BYTES + security.CURVE_OVERHEAD_BYTES + 1))
         until(lambda: not other.watcher.connected, stream.device, other)
     stream.work(0.1)
     assert max(len(text) for text in stream.device.heard) < 10

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from model.errors import RunError
-from model.files import is_locked, lock_folder, open_output_file, release_folder, write_atomically
+from model.files import (
+    is_locked,
+    lock_folder,
+    open_output_file,
+    open_plain_file,
+    release_folder,
+    special_file_kind,
+    write_atomically,
+)
 
 HOLD = "import sys; from pathlib import Path; from model.files import lock_folder; lock_folder(Path(sys.argv[1])); " + (
     "print('held', flush=True); sys.stdin.read()"
@@ -88,6 +97,31 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         process.wait()
     assert not is_locked(path)
     release_folder(lock_folder(path))
+
+
+def special_files(folder: Path) -> dict[str, Path]:
+    """What may stand in the place of a file, by its kind."""
+    made = {kind: folder / kind.replace(" ", "-") for kind in ("a link", "a pipe", "a socket", "a folder")}
+    made["a link"].symlink_to(folder / "other")
+    os.mkfifo(made["a pipe"])
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(made["a socket"]))
+    made["a folder"].mkdir()
+    return made
+
+
+def test_what_is_no_file_is_neither_opened_nor_waited_for(tmp_path: Path) -> None:
+    """A link, a pipe, a socket and a folder are told apart, and refused as a lock, locked by nobody."""
+    for kind, path in special_files(tmp_path).items():
+        assert special_file_kind(path) == kind
+        assert not is_locked(path)
+        with pytest.raises(OSError, match=f"is {kind}, not a file"):
+            lock_folder(path)
+        with pytest.raises(OSError, match=f"is {kind}, not a file"):
+            open_plain_file(path, os.O_WRONLY | os.O_CREAT)
+    assert special_file_kind(Path(os.devnull)) == "a device"
+    assert special_file_kind(tmp_path / "none") == ""
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_lock_is_no_link(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Metrics for Prometheus: what is counted, what a scrape tells, and addresses that make no sense."""
 
+import contextlib
+import socket
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +21,7 @@ from agent.core.views import LinkView, RecordingView
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
 from agent.monitor.snapshot import MonitorFigures
+from agent.outputs import metrics_server
 from agent.outputs.prometheus import MetricsExporter, parse_metrics_address
 from model.errors import ConfigError
 
@@ -41,8 +45,6 @@ def figures(recording: RecordingView | None = None) -> MonitorFigures:
 @pytest.fixture
 def metrics() -> Iterator[MetricsExporter]:
     """Metrics on a free port."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -161,6 +163,99 @@ def test_a_scrape_never_meets_a_step(
     for found in scrapes:
         beds = sum(value for (name, _), value in found.items() if name == "ecg_agent_beds")
         assert beds == sum(name == "ecg_agent_gaps_total" for name, _ in found), "figures of different moments"
+
+
+def connected(served: MetricsExporter) -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", served.port))
+    made.settimeout(60)
+    return made
+
+
+def ended(client: socket.socket) -> bool:
+    """Whether the server ends a connection, however long that takes."""
+    try:
+        while client.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", b"GET /metrics", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nAccept: "])
+def test_half_a_request_is_dropped(metrics: MetricsExporter, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """Whoever does not finish a request is not waited for."""
+    monkeypatch.setattr(metrics_server, "REQUEST_S", 0.2)
+    with connected(metrics) as client:
+        client.sendall(sent)
+        assert ended(client)
+
+
+def test_a_request_byte_by_byte_has_no_more_time(metrics: MetricsExporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is that of the whole request: each byte does not begin it anew."""
+    monkeypatch.setattr(metrics_server, "REQUEST_S", 0.5)
+
+    def send_slowly(client: socket.socket) -> None:
+        for byte in b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 1000:
+            client.sendall(bytes([byte]))
+            time.sleep(0.02)
+
+    with connected(metrics) as client, pytest.raises(ConnectionError):
+        send_slowly(client)
+
+
+def test_an_answer_that_nobody_reads_is_dropped(metrics: MetricsExporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that never reads takes a connection for its time, and not longer."""
+    monkeypatch.setattr(metrics_server, "REQUEST_S", 0.2)
+    metrics.publish(replace(figures(), gaps={f"bed {number}": number for number in range(200_000)}))
+    with connected(metrics) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while metrics.connections == 0:
+            time.sleep(0.01)
+        while metrics.connections:
+            time.sleep(0.01)
+
+
+def test_many_connections_keep_no_scrape_out(metrics: MetricsExporter) -> None:
+    """Beyond the most at once the oldest is closed; threads do not grow with clients."""
+    threads = threading.active_count()
+    metrics.publish(figures())
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connected(metrics)) for _ in range(3 * metrics_server.MOST_CONNECTIONS)]
+        for client in clients:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(b"GET")
+        assert scraped(metrics)["ecg_agent_packets_total", ()] == 11
+        assert threading.active_count() == threads
+        assert metrics.connections <= metrics_server.MOST_CONNECTIONS
+        assert ended(clients[0])
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"\r\n\r\n", b"400 Bad Request"),
+        (b"GET /\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/2\r\n\r\n", b"400 Bad Request"),
+        (b"\xff \0 HTTP/1.1\r\n\r\n", b"405 Method Not Allowed"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n", b"405 Method Not Allowed"),
+        (b"GET /?name[]=x&%% HTTP/1.0\r\nAccept: ;;q=x\r\n: \r\n\r\n", b"200 OK"),
+    ],
+)
+def test_requests_that_make_no_sense(metrics: MetricsExporter, request_bytes: bytes, status: bytes) -> None:
+    """They are answered by what HTTP has for them, and the next one too."""
+    with connected(metrics) as client:
+        client.sendall(request_bytes)
+        assert client.recv(100).startswith(b"HTTP/1.1 " + status)
+    metrics.publish(figures())
+    assert scraped(metrics)
+
+
+def test_a_request_is_bounded(metrics: MetricsExporter) -> None:
+    """Headers without an end are not kept."""
+    with connected(metrics) as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b"GET / HTTP/1.1\r\na: " + b"b" * 10 * metrics_server.LARGEST_REQUEST)
+        assert ended(client)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,11 @@
 """simulator.publisher: real sockets on this machine."""
 
-from collections.abc import Iterator
+import contextlib
+import os
+import socket as sockets
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +22,11 @@ from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, run_schedule
 
 LOCAL = "tcp://127.0.0.1:*"
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\0NULL" + bytes(48)
+"""What a ZMTP 3.0 peer without keys says first."""
+HOSTILE_BYTES = 64 * 2**20
+"""What a hostile peer sends in vain, unless it is cut off."""
+counts_bytes = pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the bytes of a connection")
 RAMP = Lead("ramp", "count", 1.0, 0.0, 0, 2**31 - 1)
 
 
@@ -185,3 +195,119 @@ def test_endpoint_in_no_folder(tmp_path: Path) -> None:
     """A socket file cannot be made in a folder that is not there."""
     with pytest.raises(EndpointError, match="endpoint ipc"):
         publisher_at(f"ipc://{tmp_path}/missing/socket", lossless=False)
+
+
+def connect_raw(endpoint: str, kind: bytes) -> sockets.socket:
+    """A connection that has done its handshake as a socket of this kind, and will send what it likes."""
+    raw = sockets.create_connection(("127.0.0.1", int(endpoint.rpartition(":")[2])), timeout=60)
+    ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+    raw.sendall(GREETING + b"\x04" + bytes([len(ready)]) + ready)
+    received = b""
+    while len(received) <= len(GREETING) + 1 or len(received) < len(GREETING) + 2 + received[len(GREETING) + 1]:
+        received += raw.recv(1)
+    return raw
+
+
+def pour(raw: sockets.socket, make: Callable[[], bytes], meanwhile: Callable[[], object]) -> bool:
+    """Send without end; return whether the other side cut the connection off."""
+    raw.settimeout(0.02)
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < HOSTILE_BYTES:
+            meanwhile()
+            with contextlib.suppress(TimeoutError):
+                sent += raw.send(make())
+            with contextlib.suppress(TimeoutError):
+                if raw.recv(1, sockets.MSG_DONTWAIT) == b"":
+                    return True
+        return False
+    return True
+
+
+def backfill_of(publisher: PacketPublisher) -> str:
+    return f"tcp://127.0.0.1:{int(publisher.endpoint.rpartition(':')[2]) + 1}"
+
+
+def refusals_soon(publisher: PacketPublisher) -> list[str]:
+    """What the publisher reports within a second."""
+    time.sleep(0.2)
+    return publisher.refusals()
+
+
+@counts_bytes
+@pytest.mark.parametrize("channel", ["stream", "backfill"])
+def test_a_message_that_never_ends(context: zmq.Context[zmq.Socket[bytes]], channel: str) -> None:
+    """Who sends frame after frame of one message is cut off and reported; another monitor gets every packet."""
+    with publisher_at(LOCAL, lossless=False) as publisher:
+        socket = listener(context, publisher)
+        stream = channel == "stream"
+        raw = connect_raw(publisher.endpoint if stream else backfill_of(publisher), b"SUB" if stream else b"DEALER")
+        sent = 0
+
+        def send_packet() -> None:
+            nonlocal sent
+            assert publisher.send([b"100", b"%d" % sent])
+            assert socket.recv_multipart() == [b"100", b"%d" % sent]
+            sent += 1
+
+        assert pour(raw, lambda: b"\1\1x" * 20_000, send_packet)
+        send_packet()
+        (said,) = refusals_soon(publisher)
+        assert said.startswith("a connection from 127.0.0.1 was cut off: it sent ")
+        raw.close()
+        socket.close()
+
+
+@counts_bytes
+def test_subscriptions_without_end(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Who subscribes to ever new names is cut off; little of it is remembered, and nothing after it has gone."""
+    with publisher_at(LOCAL, lossless=False) as publisher:
+        socket = listener(context, publisher)
+        raw = connect_raw(publisher.endpoint, b"SUB")
+        most = 0
+
+        def look() -> None:
+            nonlocal most
+            publisher.send([b"100", b""])
+            most = max(most, len(publisher._topics))
+
+        assert pour(raw, lambda: b"".join(b"\0\x41\1" + os.urandom(32).hex().encode() for _ in range(200)), look)
+        raw.close()
+        settled(publisher, "100", 1)
+        until_s = time.monotonic() + 60
+        while len(publisher._topics) > 1 and time.monotonic() < until_s:
+            publisher.subscribers("100")
+        assert list(publisher._topics) == [b""]
+        assert most < 20_000
+        socket.close()
+
+
+@counts_bytes
+def test_thousands_of_long_names(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """A monitor that names 4,096 beds of 64 bytes is not cut off."""
+    with publisher_at(LOCAL, lossless=False) as publisher:
+        socket = context.socket(zmq.SUB)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.connect(publisher.endpoint)
+        for bed in range(4096):
+            socket.setsockopt_string(zmq.SUBSCRIBE, f"{bed:064d}")
+        beds = [f"{bed:064d}" for bed in range(0, 4096, 64)]
+        until_s = time.monotonic() + 60
+        while publisher.subscribed(beds) < 64 and time.monotonic() < until_s:
+            publisher._socket.poll(10)
+        time.sleep(0.1)
+        assert publisher.subscribed(beds) == 64
+        assert publisher.refusals() == []
+        socket.close()
+
+
+def test_names_that_no_bed_has(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """A subscription that is longer than the name of any bed is not remembered."""
+    with publisher_at(LOCAL, lossless=False) as publisher:
+        socket = context.socket(zmq.SUB)
+        socket.connect(publisher.endpoint)
+        for topic in ("x" * 65, "x" * 64):
+            socket.setsockopt_string(zmq.SUBSCRIBE, topic)
+        settled(publisher, "x" * 65, 1)
+        assert list(publisher._topics) == [b"x" * 64]
+        socket.close()

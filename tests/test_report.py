@@ -221,6 +221,68 @@ def test_several_beds_have_an_index(tmp_path: Path, settings: Config) -> None:
     assert "ECG report, bed a/b" in checked(one).text
 
 
+def spoil(folder: Path, statement: str, *values: Any) -> None:
+    db = sqlite3.connect(folder / "session.db")
+    db.execute(statement, values)
+    db.commit()
+    db.close()
+
+
+IMPOSSIBLE = {
+    "an end": "UPDATE ledger SET next = 9007199254740992, missing = 9007199254700000 WHERE bed = 'b'",
+    "a rate": "UPDATE ledger SET fs = 9e999 WHERE bed = 'b'",
+    "a segment": "UPDATE segments SET leads = 'x' WHERE bed = 'b'",
+    "a path": "UPDATE segments SET path = '../../b/0001' WHERE bed = 'b'",
+    "a time": "UPDATE segments SET started_s = 1e300 WHERE bed = 'b'",
+    "a beat": "UPDATE beats SET label = 'X' WHERE bed = 'b'",
+    "an alarm": "UPDATE alarms SET priority = x'00' WHERE bed = 'b'",
+    "an event": "UPDATE events SET at_s = 'x' WHERE bed = 'b'",
+}
+
+
+@pytest.mark.parametrize("statement", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_one_bed_that_makes_no_sense_is_left_out(tmp_path: Path, settings: Config, statement: str) -> None:
+    """The others are reported in full; the index and one line with exit code 4 name the one that is not, and why."""
+    found: list[Result] = []
+    for bed in "abc":
+        found += [*beats(0, 7000, bed), alarm(3000, bed), EventText("gap", bed, "run", 3, "a gap")]
+    record(tmp_path / "s", *(signal(0, 7500, bed=bed) for bed in "abc"), found=found)
+    write_reports(tmp_path / "s", settings, None, tmp_path / "before.html", pdf=False)
+    spoil(tmp_path / "s", statement)
+    with pytest.raises(RecordError, match=r"beds left out of .*out\.html: b \(.*; the others are reported") as caught:
+        write_reports(tmp_path / "s", settings, None, tmp_path / "out.html", pdf=False)
+    assert caught.value.exit_code == 4
+    page = checked(tmp_path / "out.html")
+    assert page.links == ["out-a.html", "out-c.html"]
+    assert "left out: " in page.text
+    for bed in "ac":
+        assert (tmp_path / f"out-{bed}.html").read_bytes() == (tmp_path / f"before-{bed}.html").read_bytes()
+    assert not (tmp_path / "out-b.html").exists()
+    with pytest.raises(RecordError):
+        write_reports(tmp_path / "s", settings, "b", tmp_path / "b.html", pdf=False)
+    write_reports(tmp_path / "s", settings, "a", tmp_path / "a.html", pdf=False)
+
+
+def test_no_bed_that_makes_sense(tmp_path: Path, settings: Config) -> None:
+    """Without any report there is no index, and one line names the beds."""
+    record(tmp_path / "s", *(signal(0, 7500, bed=bed) for bed in "abcdef"))
+    spoil(tmp_path / "s", "UPDATE ledger SET fs = 'x'")
+    with pytest.raises(RecordError, match=r"^no bed of .* can be reported: a \(.*\), b \(.*\), c \(.*\) and 3 more$"):
+        write_reports(tmp_path / "s", settings, None, tmp_path / "out.html", pdf=False)
+    assert list(tmp_path.glob("*.html")) == []
+
+
+@pytest.mark.parametrize("name", [b"\xff", "", "x" * 65, "\x1b[2J"])
+def test_a_bed_whose_name_cannot_be_read(tmp_path: Path, settings: Config, name: bytes | str) -> None:
+    """It is told of, and the others are reported."""
+    record(tmp_path / "s", *(signal(0, 7500, bed=bed) for bed in "ab"))
+    spoil(tmp_path / "s", "UPDATE ledger SET bed = CAST(? AS TEXT) WHERE bed = 'b'", name)
+    spoil(tmp_path / "s", "UPDATE segments SET bed = CAST(? AS TEXT) WHERE bed = 'b'", name)
+    with pytest.raises(RecordError, match="names cannot be read: 1"):
+        write_reports(tmp_path / "s", settings, None, tmp_path / "out.html", pdf=False)
+    assert checked(tmp_path / "out.html").links == ["out-a.html"]
+
+
 def test_names_and_texts_are_harmless(tmp_path: Path, settings: Config) -> None:
     """Hostile names of beds, runs, leads, events and alarms are shown as plain text, in HTML and PDF."""
     leads = tuple(replace(lead, name=HOSTILE[:12]) for lead in LEADS)

@@ -90,6 +90,9 @@ def write_edf(
     """
     leads, fs = segments[0].leads, segments[0].fs
     places = _place_segments(segments)
+    ends = [place + segment.count for place, segment in zip(places, segments, strict=True)]
+    if any(place < end for place, end in zip(places[1:], ends, strict=False)) or places[0] < 0:
+        raise RecordError(f"records in {segments[0].path.parent} overlap: convert them one by one, or to .csv")
     grid = _choose_record_grid(fs, len(leads))
     records = -(-(places[-1] + segments[-1].count) // grid.samples)
     if records * grid.samples * len(leads) * 2 > MOST_BYTES:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.core.wording import lost_samples_text
-from agent.recording.sessions import RecordedSession, SessionTotals, find_sessions
+from agent.recording.sessions import LONGEST_S, RecordedRun, RecordedSession, SessionTotals, find_sessions
 from model.errors import RecordError
 from model.text import format_clock
 
@@ -22,7 +22,8 @@ class SessionSummary:
     `length_s` from the first to the last sample of its longest bed, leaving out pauses between runs; `missing_s` how
     much of that was not recorded, of all beds together. `state`: recording, complete, incomplete (signal came that was
     not recorded, as on a full disk, or nobody was there), interrupted (its monitor was killed, or could not write the
-    end: all up to then is there), damaged (samples are gone since) or unreadable, and `trouble` says why.
+    end: all up to then is there), damaged (samples are gone since, or a bed cannot be read) or unreadable, and
+    `trouble` says why. What cannot be read, or cannot be true, counts for nothing.
     """
 
     recording: str
@@ -72,7 +73,7 @@ def _summarise_session(folder: Path) -> SessionSummary:
             is_live = session.live
             totals = session.summary()
             damaged = session.damaged()
-            runs = [session.runs(bed) for bed in session.beds]
+            runs, broken, odd = _read_runs(session)
             lengths_s = (sum((run.next - run.first) / run.fs for run in bed_runs) for bed_runs in runs)
             return SessionSummary(
                 recording=name,
@@ -84,11 +85,39 @@ def _summarise_session(folder: Path) -> SessionSummary:
                 gaps=totals.gaps,
                 missing_s=sum(run.missing / run.fs for bed_runs in runs for run in bed_runs),
                 bytes=size,
-                state=_session_state(is_live, totals, bool(damaged)),
-                trouble=lost_samples_text(name, damaged),
+                state=_session_state(is_live, totals, bool(damaged or broken)),
+                trouble="; ".join([*([lost_samples_text(name, damaged)] if damaged else []), *broken, *odd]),
             )
     except RecordError as error:
         return SessionSummary(name, bytes=size, trouble=str(error))
+
+
+def _read_runs(session: RecordedSession) -> tuple[list[list[RecordedRun]], list[str], list[str]]:
+    """Return the runs of each bed, and in words which beds cannot be read, and which claim to be impossibly long.
+
+    Raises RecordError if no bed can be read.
+    """
+    runs: list[list[RecordedRun]] = []
+    broken, odd = [], []
+    failure: RecordError | None = None
+    for bed in session.beds:
+        try:
+            session.segments(bed)
+            bed_runs = session.runs(bed)
+        except RecordError as error:
+            failure = error
+            broken.append(f"bed {bed}: {error}")
+            continue
+        length_s = sum((run.next - run.first) / run.fs for run in bed_runs)
+        if length_s > LONGEST_S:
+            odd.append(f"{session.folder}: bed {bed} claims to last {length_s / 86_400:,.0f} days")
+            continue
+        runs.append(bed_runs)
+    if failure is not None and len(broken) == len(session.beds):
+        raise failure
+    if session.nameless:
+        broken.append(f"{session.folder}: beds whose names cannot be read: {session.nameless}")
+    return runs, broken, odd
 
 
 def _session_state(live: bool, summary: SessionTotals, damaged: bool) -> str:

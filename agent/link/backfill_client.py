@@ -11,6 +11,7 @@ from agent.core.config import SecurityConfig
 from agent.link.silence_watch import SilenceWatch
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import harden_socket, secure_client
+from agent.wire.inflow_guard import CURVE_FRAME_BYTES, LONG_HEADER_BYTES, InflowGuard, InflowLimit, weigh_frames
 from agent.wire.requests import FetchReply, FetchRequest, HelloReply, HelloRequest, decode_reply, encode_channel_message
 from model.errors import FrameError
 
@@ -21,10 +22,17 @@ CHANNEL_ABSENT_S = 1.0
 """A device that has not answered for this time is taken for one without a backfill channel."""
 MOST_OPEN_REQUESTS = 32
 """Requests under way at most."""
+MOST_REQUESTED_BYTES = 2**23
+"""Bytes of samples that are under way at most, unless one request alone asks for more."""
 MOST_BED_REQUESTS = 2
 """Requests of one bed, whose runs may change more quickly than replies come."""
 MOST_REPLIES_READ = 8
 """Replies taken at once, up to a minute of signal each."""
+REPLY_INFLOW = InflowLimit("it sent more than was requested", connection_bytes=2**25)
+SPARE_REPLY_BYTES = 3 * 2**20
+"""Bytes of replies beyond the samples that were requested: a minute in packets of one sample has room."""
+FRAME_BYTES = LONG_HEADER_BYTES + CURVE_FRAME_BYTES
+"""Bytes of a connection beside those of a frame, at most."""
 CLOCK_EXCHANGES = 8
 """The quickest of the latest exchanges gives the offset of the clocks, as in NTP."""
 
@@ -38,16 +46,28 @@ class BackfillResult:
     packets: list[Sequence[bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenRequest:
+    """A request under way, when it was sent, and about how many bytes it asks for."""
+
+    request: FetchRequest
+    sent_s: float
+    size: float
+
+
 class BackfillClient:
     """A DEALER socket. For a device without a backfill channel `replied_s` stays None.
 
     `replied_s`: when the last reply came. `malformed`: reasons of replies that were dropped, for the caller to take.
     """
 
-    def __init__(self, endpoint: str, security: SecurityConfig, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def __init__(
+        self, endpoint: str, security: SecurityConfig, context: "zmq.Context[zmq.Socket[bytes]]", guard: InflowGuard
+    ) -> None:
         """Raises zmq.ZMQError where the endpoint makes no sense, ConfigError for keys that cannot be used."""
         self.socket = context.socket(zmq.DEALER)
-        self._connection = ConnectionMonitor(self.socket, endpoint, security)
+        self._inflow = guard.watch(REPLY_INFLOW)
+        self._connection = ConnectionMonitor(self.socket, endpoint, security, inflow=self._inflow)
         try:
             harden_socket(self.socket)
             secure_client(self.socket, security)
@@ -65,8 +85,8 @@ class BackfillClient:
         self.malformed: list[str] = []
         self._exchanges: deque[tuple[float, float]] = deque(maxlen=CLOCK_EXCHANGES)
         """Round trip and offset of the clocks, both in seconds."""
-        self._open: dict[int, tuple[FetchRequest, float]] = {}
-        """Requests under way by id, and when each was sent."""
+        self._open: dict[int, _OpenRequest] = {}
+        """Requests under way by id."""
         self._last_id = 0
         self._hello_s = 0.0
         self._complete = False
@@ -110,20 +130,22 @@ class BackfillClient:
             self._hello_s = now_s
             self._complete = complete
 
-    def request_samples(self, bed: str, run: str, first: int, stop: int, now_s: float) -> bool:
-        """Request samples `first` to `stop` of a run; return False where that is not possible now."""
-        of_bed = sum(request.bed == bed for request, _ in self._open.values())
+    def request_samples(self, bed: str, run: str, first: int, stop: int, size: float, now_s: float) -> bool:
+        """Request samples `first` to `stop` of a run, of about `size` bytes; return False where that cannot be now."""
+        of_bed = sum(opened.request.bed == bed for opened in self._open.values())
         if len(self._open) >= MOST_OPEN_REQUESTS or of_bed >= MOST_BED_REQUESTS:
+            return False
+        if self._open and size + sum(opened.size for opened in self._open.values()) > MOST_REQUESTED_BYTES:
             return False
         request = FetchRequest(id=self._next_id(), bed=bed, run=run, first=first, stop=stop)
         if not self._send(request):
             return False
-        self._open[request.id] = (request, now_s)
+        self._open[request.id] = _OpenRequest(request, now_s, size)
         return True
 
     def expire_requests(self, now_s: float) -> list[FetchRequest]:
         """Give up the requests that have waited too long and return them; a reply that still comes is ignored."""
-        late = [request for request, sent_s in self._open.values() if now_s - sent_s > REPLY_TIMEOUT_S]
+        late = [opened.request for opened in self._open.values() if now_s - opened.sent_s > REPLY_TIMEOUT_S]
         for request in late:
             del self._open[request.id]
         return late
@@ -131,19 +153,28 @@ class BackfillClient:
     def receive_replies(self, now_s: float) -> list[BackfillResult]:
         """Return the replies that have come. Never waits."""
         results: list[BackfillResult] = []
-        for _ in range(MOST_REPLIES_READ):
+        for place in range(MOST_REPLIES_READ):
             try:
-                reply, packets = decode_reply(self.socket.recv_multipart(zmq.NOBLOCK))
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
+                if place:
+                    self._inflow.reset()
+                else:
+                    self._inflow.note_empty(SPARE_REPLY_BYTES + sum(round(one.size) for one in self._open.values()))
                 break
+            size = sum(map(len, frames)) + FRAME_BYTES * len(frames)
+            self._inflow.credit(size)
+            self._inflow.weight = weigh_frames(size, len(frames))
+            try:
+                reply, packets = decode_reply(frames)
             except FrameError as error:
                 self.malformed.append(str(error))
                 continue
             self.replied_s = now_s
             if isinstance(reply, HelloReply):
                 self._compare_clocks(reply)
-            elif (request := self._open.pop(reply.id, None)) is not None:
-                results.append(BackfillResult(request[0], reply, packets))
+            elif (opened := self._open.pop(reply.id, None)) is not None:
+                results.append(BackfillResult(opened.request, reply, packets))
         return results
 
     def _compare_clocks(self, reply: HelloReply) -> None:

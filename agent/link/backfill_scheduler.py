@@ -133,7 +133,8 @@ class BackfillScheduler:
     def _request(self, buffer: ReorderBuffer, first: int, stop: int, now_s: float) -> None:
         if buffer.bed in self.backlogged or self._client.replied_s is None:
             return
-        if self._client.request_samples(buffer.bed, buffer.run, first, stop, now_s):
+        size = min(stop - first, LONGEST_REPLY_S * buffer.fs) * buffer.sample_bytes
+        if self._client.request_samples(buffer.bed, buffer.run, first, stop, size, now_s):
             buffer.requested = True
             buffer.requested_s = now_s
 

@@ -107,22 +107,22 @@ class BedStreams:
     ) -> ReorderBuffer | None:
         """Return the buffer of a message of another run than the bed is in; None where it is held back or rejected."""
         header = message if isinstance(message, End) else message.header
-        if first := self._takeover.take_first(present, message):
+        if first := self._takeover.continued(present, message):
             out.add_parts(present.bed, present.flush_as_lost("another device has sent as this bed", now_s))
+            self._takeover.take_back(first, present)
             self.buffers[present.bed] = first
             self._reject_contested(first, now_s, out)
             self.rejected -= 1
             return first
-        known = header.run in present.past_runs
-        contested = known or self._takeover.remembers_contest(present.bed, now_s)
+        left = present.past_runs.get(header.run)
+        contested = left is not None or self._takeover.remembers_contest(present.bed, now_s)
         if contested:
             self._takeover.note_contest(present.bed, now_s)
-        if self._takeover.gives_way(present, now_s):
+        if self._takeover.gives_way(present, now_s) and (left is None or _reaches_beyond(message, left)):
             newcomer = self._takeover.hold_back(present, header.run, header.fs)
             self._promote(newcomer, now_s, out)
-            starts = header.first == 0 and not newcomer.start_known
-            if known or starts:  # what was before a known one was analysed, or rejected
-                newcomer.join_at(header.first, header.first, now_s)
+            if not newcomer.start_known and (left is not None or header.first == 0):
+                newcomer.join_at(left or 0, left or 0, now_s)
             return newcomer
         if contested:
             self._reject_contested(present, now_s, out)
@@ -153,3 +153,9 @@ class BedStreams:
         if from_start:
             buffer.join_at(0, 0, now_s)
         return buffer
+
+
+def _reaches_beyond(message: Packet | End, left: int) -> bool:
+    """Return whether a message of an earlier run has more than was known when it was left."""
+    stop = message.first if isinstance(message, End) else message.header.first + message.header.count
+    return stop > left

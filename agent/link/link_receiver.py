@@ -13,7 +13,7 @@ from agent.core.config import Config
 from agent.core.events import LinkTrouble
 from agent.core.messages import End, ResumePosition
 from agent.core.views import LinkView
-from agent.link.backfill_client import BackfillClient
+from agent.link.backfill_client import FRAME_BYTES, BackfillClient
 from agent.link.backfill_scheduler import BackfillScheduler
 from agent.link.bed_streams import BedStreams
 from agent.link.chunk_assembler import ChunkAssembler, LinkMessage, receive_frames
@@ -21,7 +21,8 @@ from agent.link.reorder_buffer import ReorderBuffer
 from agent.link.silence_watch import SilenceWatch
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import check_endpoint, harden_socket, secure_client
-from agent.wire.packets import Packet, parse_frames
+from agent.wire.inflow_guard import InflowGuard, InflowLimit, weigh_frames
+from agent.wire.packets import LARGEST_HEADER_BYTES, LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES, Packet, parse_frames
 from agent.wire.requests import backfill_endpoint
 from model.errors import EndpointError, FrameError
 
@@ -31,8 +32,11 @@ MOST_BED_BYTES = 2**20
 """Bytes of samples that a bed may bring at once; what comes after them is left out."""
 SMALL_PACKET_BYTES = MOST_BED_BYTES // MOST_PACKETS_READ
 """Packets of this size cannot bring too many."""
+MOST_FRAMES_READ = 3 * MOST_PACKETS_READ
 MOST_BYTES_READ = 2**24
-"""Bytes of samples taken at once of all beds."""
+"""Bytes taken at once of all beds."""
+STREAM_INFLOW = InflowLimit("it sent more than the monitor can take", connection_bytes=2**24)
+LARGEST_MESSAGE_BYTES = LARGEST_PAYLOAD_BYTES + LARGEST_HEADER_BYTES + LARGEST_NAME_BYTES + 3 * FRAME_BYTES
 STALE_PACKETS_S = 2.5
 """A bed is reported that for this time sends only what was taken or declared lost before."""
 IDLE_S, IDLE_PACKETS = 0.5, 2
@@ -75,17 +79,20 @@ class LinkReceiver:
             check_endpoint(endpoint, security)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
-        self._connection = ConnectionMonitor(self.socket, link.endpoint, security)
+        self._guard = InflowGuard()
+        self._inflow = self._guard.watch(STREAM_INFLOW)
+        self._connection = ConnectionMonitor(self.socket, link.endpoint, security, inflow=self._inflow)
         try:
             harden_socket(self.socket)
             secure_client(self.socket, security)
-            self.socket.set(zmq.RCVHWM, link.buffer_packets)
+            self.socket.set(zmq.RCVHWM, min(link.buffer_packets, MOST_PACKETS_READ))  # more wait at the device
             self.socket.set(zmq.IPV6, "[" in link.endpoint)
             for bed in self._beds or [""]:
                 self.socket.subscribe(bed)
             self.socket.connect(link.endpoint)
-            self._client = BackfillClient(channel, security, context)
+            self._client = BackfillClient(channel, security, context, self._guard)
         except BaseException as error:
+            self._guard.close()
             self._connection.close()
             self.socket.close()
             if not isinstance(error, zmq.ZMQError):
@@ -95,6 +102,7 @@ class LinkReceiver:
 
     def close(self) -> None:
         """Close the sockets."""
+        self._guard.close()
         self._connection.close()
         self._client.close()
         self.socket.close()
@@ -224,31 +232,46 @@ class LinkReceiver:
             self._attentive_s = now_s
             return
         bed_bytes: dict[str, int] = {}
-        size = 0
-        for _ in range(MOST_PACKETS_READ):
-            if size > MOST_BYTES_READ:
-                break
+        taken = count = 0
+        while count < MOST_FRAMES_READ and taken < MOST_BYTES_READ:
             try:
                 frames = receive_frames(self.socket)
             except zmq.Again:
                 self._emptied_s = now_s
+                self._note_taken(taken, count, emptied=True)
                 return
-            size += len(frames[-1])
+            count += len(frames)
+            taken += sum(map(len, frames))
             message = self._parse_message(frames, now_s, out)
             if message is None:
                 continue
             buffer = self._streams.select_buffer(message, now_s, out)
             if buffer is None:
                 continue
+            if reason := buffer.refuses(message):
+                self._streams.reject(reason, out, now_s, frames[0])
+                continue
             had_room = buffer.missing_since_s is None or not buffer.full
             self._take_message(buffer, message, now_s, out)
             if self._exceeds_share(buffer.bed, frames, bed_bytes):
-                return
+                break
             if buffer.missing_since_s is not None:
                 self._streams.incomplete.add(buffer.bed)
                 if had_room and buffer.full and self._scheduler.is_congested(now_s):
-                    return
+                    break
         self._attentive_s = now_s  # more is there that has not been looked at
+        self._note_taken(taken, count, emptied=False)
+
+    def _note_taken(self, size: int, frames: int, emptied: bool) -> None:
+        """Tell the guard what was taken of what has come, and whether that was all."""
+        if not emptied:
+            self._inflow.credit(size + FRAME_BYTES * frames)
+        elif frames:
+            self._inflow.reset()
+        else:
+            self._inflow.note_empty(LARGEST_MESSAGE_BYTES)
+        if frames:
+            self._inflow.weight = weigh_frames(size, frames)
 
     def _parse_message(self, frames: Sequence[bytes], now_s: float, out: ChunkAssembler) -> Packet | End | None:
         """Return the message of the frames; None where it is rejected, or of a bed that is not watched."""
@@ -275,6 +298,7 @@ class LinkReceiver:
         if isinstance(message, Packet):
             self.packets += 1
             buffer.packet_s = message.header.count / message.header.fs
+            buffer.sample_bytes = len(message.payload) / message.header.count
             self._longest_packet_s = max(self._longest_packet_s, buffer.packet_s)
         parts = buffer.push(message, now_s)
         if parts:

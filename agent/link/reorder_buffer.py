@@ -19,6 +19,8 @@ LEAST_HELD_BYTES = 2**14
 """A bed's share where very many hold packets back."""
 PACKET_OVERHEAD_BYTES = 1024
 """Bytes of a held packet beside its samples."""
+NEVER = 2**60
+"""A sample that no run has."""
 MOST_PAST_RUNS = 16
 """Replaced runs that are remembered."""
 
@@ -39,7 +41,7 @@ class ReorderBuffer:
     End has come out.
 
     `received_s`: when its last packet arrived on the stream, `news_s`: the last one with samples that were not known,
-    `packet_s` seconds long; `advanced_s`: when a packet last moved `next`.
+    `packet_s` seconds long, `sample_bytes` for one sample of all leads; `advanced_s`: when a packet last moved `next`.
     `missing_since_s`: since when samples have been missing, None while none are. `requested`: whether a request is
     under way, since `requested_s`. `failed_requests`: requests in a row that brought nothing; `idle_polls`: polls in a
     row of a silent bed that had nothing new. `backfilled`: samples sent again since the last hole was closed.
@@ -51,12 +53,14 @@ class ReorderBuffer:
     next: int = 0
     start: int = 0
     start_known: bool = False
-    past_runs: tuple[str, ...] = ()
+    past_runs: dict[str, int] = field(default_factory=dict)
+    """The latest runs before this one, and where each was left; NEVER where it has ended."""
     sent_stop: int = 0
     ended: bool = False
     received_s: float = 0.0
     news_s: float = 0.0
     packet_s: float = 0.0
+    sample_bytes: float = 0.0
     advanced_s: float = 0.0
     missing_since_s: float | None = None
     requested_s: float = 0.0
@@ -106,8 +110,18 @@ class ReorderBuffer:
         """Return whether a packet is of this bed and run, at its rate."""
         return (packet.bed, packet.header.run, packet.header.fs) == (self.bed, self.run, self.fs)
 
+    def refuses(self, message: Packet | End) -> str:
+        """Return why a message makes no sense after those before; "" where it does."""
+        if isinstance(message, End):
+            if message.first < self.sent_stop:
+                return "an end before samples that were sent"
+            return "another end" if self._end is not None and message.first != self._end.first else ""
+        if self._end is not None and message.header.first + message.header.count > self._end.first:
+            return "samples behind the end of the run"
+        return ""
+
     def push(self, message: Packet | End, now_s: float) -> list[Packet | End]:
-        """Take a message of this run; return what can come out."""
+        """Take a message of this run that it does not refuse; return what can come out."""
         if isinstance(message, End):
             self.sent_stop = max(self.sent_stop, message.first)
             self._end = message
@@ -159,12 +173,12 @@ class ReorderBuffer:
 
     def follow(self, before: "ReorderBuffer") -> None:
         """Take the place of the run before."""
-        self.past_runs = (*before.past_runs, before.run)[-MOST_PAST_RUNS:]
+        self._remember(before.past_runs, before)
         self.sent_earlier = before.sent
 
     def go_on(self, instead_of: "ReorderBuffer") -> None:
         """Take the place again that another run had meanwhile."""
-        self.past_runs = (*self.past_runs, instead_of.run)[-MOST_PAST_RUNS:]
+        self._remember(self.past_runs, instead_of)
         self.sent_earlier += instead_of.sent - instead_of.sent_earlier
         self.requested, self.failed_requests = False, 0
 
@@ -178,6 +192,10 @@ class ReorderBuffer:
         if isinstance(message, End):
             return self._end is None and message.first >= self.sent_stop
         return message.header.first + message.header.count > self.sent_stop
+
+    def _remember(self, runs: dict[str, int], latest: "ReorderBuffer") -> None:
+        left = NEVER if latest.end_known else latest.next
+        self.past_runs = dict([*runs.items(), (latest.run, left)][-MOST_PAST_RUNS:])
 
     def _hold(self, size: int) -> None:
         self._held_bytes += size

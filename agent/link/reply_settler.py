@@ -74,8 +74,9 @@ class ReplySettler:
     def _end(self, buffer: ReorderBuffer, reply: FetchReply, now_s: float, out: ChunkAssembler) -> None:
         """Take the end of the run, and note what the reply has brought."""
         buffer.requested = False
-        if reply.ended and reply.run == buffer.run and not buffer.ended:
-            out.add_parts(buffer.bed, buffer.push(End(buffer.bed, buffer.run, reply.next, buffer.fs), now_s))
+        end = End(buffer.bed, buffer.run, reply.next, buffer.fs)
+        if reply.ended and reply.run == buffer.run and not buffer.end_known and not buffer.refuses(end):
+            out.add_parts(buffer.bed, buffer.push(end, now_s))
         _count_progress(buffer, buffer.next > self._next, now_s)
         if buffer.missing is not None or buffer.backfilled:
             self._streams.incomplete.add(buffer.bed)
@@ -99,7 +100,7 @@ class ReplySettler:
         except FrameError as error:
             self._streams.reject(str(error), out, now_s, buffer.bed.encode())
             return
-        matches = isinstance(packet, Packet) and buffer.matches(packet)
+        matches = isinstance(packet, Packet) and buffer.matches(packet) and not buffer.refuses(packet)
         if not isinstance(packet, Packet) or not matches or not _has_requested(packet, request):
             reason = "the device sent samples again that were not requested"
             self._streams.reject(reason, out, now_s, buffer.bed.encode())

@@ -72,12 +72,15 @@ class RunTakeover:
         new.follow(old)
         self._before[old.bed] = old
 
-    def take_first(self, present: ReorderBuffer, message: Packet | End) -> ReorderBuffer | None:
+    def continued(self, present: ReorderBuffer, message: Packet | End) -> ReorderBuffer | None:
         """Return the run that the bed was in before, where a message continues it: it was there first."""
         run = message.run if isinstance(message, End) else message.header.run
         before = self._before.get(present.bed)
-        if before is None or before.run != run or not before.has_news(message):
+        if before is None or before.run != run or before.refuses(message) or not before.has_news(message):
             return None
-        del self._before[present.bed]
-        before.go_on(present)
         return before
+
+    def take_back(self, first: ReorderBuffer, present: ReorderBuffer) -> None:
+        """Note that a run has its place again which the present one, with nothing missing any more, had meanwhile."""
+        del self._before[present.bed]
+        first.go_on(present)

@@ -1,25 +1,24 @@
 """What the monitor counts, for Prometheus to read: `ecg-agent monitor --metrics :9100`.
 
 Plain HTTP, read only, on this machine alone unless an address is given. Counts are those of this monitor since it
-began. A scrape runs in a thread of its own: it sees a frozen copy that the monitor makes once a second. Names and
-meanings: `docs/metrics.md`.
+began. Scrapes are answered in a thread of their own: they see a frozen copy that the monitor makes once a second. Names
+and meanings: `docs/metrics.md`.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, get_args
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, make_wsgi_app
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from agent.core.messages import Alarm, Beat, Result
 from agent.core.views import BedStatus
 from agent.monitor.snapshot import MonitorFigures
+from agent.outputs.metrics_server import MetricsServer
 from model.errors import ConfigError
 
 LOOPBACK_ADDRESS = "127.0.0.1"
@@ -60,13 +59,12 @@ class MetricsExporter(Collector):
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
         try:
-            server, thread = start_http_server(port, host, self._registry)
+            self._server = MetricsServer(host, port, make_wsgi_app(self._registry))
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no such host"
             raise ConfigError(f"metrics cannot be served at {address}: {reason}; choose another (--metrics)") from error
-        self._server: WSGIServer = server
-        self._thread: threading.Thread = thread
-        self.address = _metrics_url(server.server_address[0], server.server_port)
+        self.port: int = self._server.port
+        self.address = _metrics_url(self._server.host, self.port)
 
     def __enter__(self) -> Self:
         return self
@@ -76,11 +74,14 @@ class MetricsExporter(Collector):
     ) -> None:
         self.close()
 
+    @property
+    def connections(self) -> int:
+        """Return how many scrapes are under way."""
+        return self._server.connections
+
     def close(self) -> None:
         """Serve no more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
     def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Count beats, and each alarm once."""
@@ -101,7 +102,7 @@ class MetricsExporter(Collector):
             self._link.observe(max(0.0, beat.arrived_s - beat.sent_s))
 
     def collect(self) -> Iterator[Metric]:
-        """Return all families but the histograms; called by a scrape, in its own thread."""
+        """Return all families but the histograms; called by a scrape, in the thread of the server."""
         published = self._published
         if published is not None:
             yield _counter_family("beats", "Beats, by class.", ("bed", "class"), published.beats)

@@ -16,7 +16,7 @@ from agent.core.messages import Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.errors import StreamError
-from model.records.resample import FS
+from model.records.resample import FS, filters_loaded
 
 BLOCK_SAMPLES = 250
 """Most samples of a bed that go through the stages at once; far less than the ring holds."""
@@ -59,6 +59,8 @@ class InputQueue:
         self._waiting: dict[str, _WaitingBed] = {}
         self._left = 0
         """Work left in this turn, in samples."""
+        self._patient = True
+        """Whether to wait for filters that are being loaded; else their beds wait, and no other does."""
 
     def __len__(self) -> int:
         """Return the number of beds that wait."""
@@ -74,13 +76,14 @@ class InputQueue:
         backlogged = {name for name, waiting in self._waiting.items() if waiting.samples >= enough}
         return backlogged, {name for name in backlogged if self._waiting[name].samples >= OVERLOAD * enough}
 
-    def put(self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End]) -> None:
-        """Take messages and the bed of each."""
+    def put(self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End], patient: bool = True) -> None:
+        """Take messages and the bed of each. `patient`: wait for filters that are being loaded."""
+        self._patient = patient
         for bed, message, x in zip(beds, messages, self._millivolts(beds, messages), strict=True):
             if isinstance(message, Chunk):
                 bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
             waiting = self._waiting.get(bed.name)
-            if (waiting is not None and waiting.messages) or (x is None and _is_long(message)):
+            if (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
                 self._put_off(bed, message)
             else:
                 self._convert(bed, message, x)
@@ -118,6 +121,13 @@ class InputQueue:
         converted = iter(chunks_to_millivolts(inputs, chunks))
         for message in messages:
             yield next(converted) if isinstance(message, Chunk) else None
+
+    def _must_wait(self, message: Chunk | Gap | End) -> bool:
+        return _is_long(message) or self._needs_filters(message)
+
+    def _needs_filters(self, message: Chunk | Gap | End) -> bool:
+        """Return whether a message needs filters that are still being loaded."""
+        return isinstance(message, Chunk) and message.fs != FS and not filters_loaded(self._patient)
 
     def _put_off(self, bed: MonitoredBed, message: Chunk | Gap | End) -> None:
         waiting = self._waiting.setdefault(bed.name, _WaitingBed(bed))
@@ -191,7 +201,7 @@ class InputQueue:
 
     def _take_step(self, waiting: _WaitingBed, block: int) -> InputStep | None:
         """Take the next step of a bed, of its samples the first `block`; None if there is none."""
-        while not waiting.steps and waiting.messages:
+        while not waiting.steps and waiting.messages and not self._needs_filters(waiting.messages[0]):
             self._convert_next(waiting)
         if not waiting.steps:
             return None

@@ -115,6 +115,8 @@ class Pipeline:
         self._by_row: list[MonitoredBed] = []
         self._capacity = 1
         self._inbox = InputQueue(config.monitor.lead)
+        self._busy = False
+        """Whether the last turn found something to do."""
         self.samples = SampleStages(config.signal, self._in_context)
         self._pending = PendingResults()
         self._smoothing = ClusterSmoothing()
@@ -131,20 +133,26 @@ class Pipeline:
         began_s = self._clock()
         messages = list(messages)
         beds = [self.beds.get(message.bed) or self._admit(message.bed) for message in messages]
-        self._inbox.put(beds, messages)  # notes when each bed's samples arrived, too
+        self._inbox.put(beds, messages, patient=not shared)  # notes when each bed's samples arrived, too
         for bed, message in zip(beds, messages, strict=True):
             if isinstance(message, Chunk):
                 self._note_arrival(bed)
-        while self._inbox:
-            self._advance()
+        self._busy = True
+        while self._inbox and self._busy:
+            self._busy = self._advance()
             if shared and self._clock() - began_s >= SHARED_PUSH_S:
                 break
         return self._take_results()
 
-    def _advance(self) -> None:
-        """Take one turn: what breaks the stretch of each bed, then one block of each, equal ones together."""
+    def _advance(self) -> bool:
+        """Take one turn: what breaks the stretch of each bed, then one block of each, equal ones together.
+
+        Return whether there was anything to do.
+        """
         blocks: dict[int, list[tuple[int, FloatArray]]] = {}
+        worked = False
         for bed, step in self._inbox.next_turn():
+            worked = True
             if isinstance(step, SampleBlock):
                 self._close_gap(bed)
                 blocks.setdefault(len(step.x), []).append((bed.row, step.x))
@@ -154,6 +162,7 @@ class Pipeline:
             x = np.stack([x for _, x in group]) if len(group) > 1 else group[0][1][None]
             self._keep(self.samples.push(np.array([row for row, _ in group]), x))
         self._decide()
+        return worked
 
     def _break(self, bed: MonitoredBed, step: InputStep) -> None:
         """End the stretch of a bed, decide all that waits, and begin behind the break."""
@@ -247,8 +256,8 @@ class Pipeline:
 
     @property
     def waiting(self) -> bool:
-        """Whether a bed has samples that were pushed and not analysed yet."""
-        return len(self._inbox) > 0
+        """Whether a bed has samples that were pushed and can be analysed at once."""
+        return len(self._inbox) > 0 and self._busy
 
     def backlog(self) -> tuple[set[str], set[str]]:
         """Return the beds that need no more for now, and those of them that have far too much."""

@@ -5,7 +5,6 @@ what the tables mean.
 """
 
 import contextlib
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from urllib.parse import quote
 from agent.recording.event_records import TYPED_EVENTS_SINCE, add_event_types
 from agent.recording.segment_files import find_first_record
 from model.errors import RecordError, RunError
+from model.files import special_file_kind
 
 DATABASE_FILE = "session.db"
 LOCK_FILE = "lock"
@@ -33,9 +33,11 @@ LAYOUT_TABLES = {
     3: frozenset({"about", "segments", "beats", "events", "ledger", "alarms", "strips"}),
 }
 """The tables of each version."""
-SEGMENT_PATH = re.compile(r"[A-Za-z0-9_-]+/[0-9]{4,9}")
-"""Path of a segment in the folder of its session, without ending: no other is ever touched."""
 BUSY_TIMEOUT_S = 5.0
+SIDE_ENDINGS = ("", "-wal", "-shm", "-journal")
+"""Endings of the files that SQLite keeps of a database."""
+LARGEST_VALUE = 16 * 2**20
+"""Bytes of the largest value or row that is read or written."""
 _MAGIC, _WAL = b"SQLite format 3\0", 2
 _open: Counter[Path] = Counter()
 """Databases that this process has open. Opening and closing such a file by other means than SQLite ends the locks that
@@ -88,9 +90,12 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
     # Only one thread uses a connection at a time; sqlite3 would insist on the one that made it.
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
+        _distrust_content(connection)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > LAYOUT_VERSION:
             raise RunError(f"{folder} was recorded by a later version of ecg-agent: update, or choose another folder")
+        if _find_tables(connection) != LAYOUT_TABLES.get(version, frozenset()):
+            raise RunError(f"{path} has other tables than a recording: choose another folder (--record)")
         if version == 0:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -144,6 +149,8 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
     Raises RecordError if there is none, or it is of another kind or version.
     """
     path = folder / DATABASE_FILE
+    if special := find_special_file(folder):
+        raise RecordError(f"cannot read the recording {folder}: {special}{_surviving_record_hint(folder)}")
     if not is_session_database(path):
         raise _missing_database_error(folder)
     connection = _connect_read_only(path)
@@ -153,8 +160,7 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
             raise RecordError(
                 f"{folder} is a recording of version {version}: this ecg-agent reads up to {LAYOUT_VERSION}"
             )
-        made = set(connection.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall())
-        if made != {("table", name) for name in LAYOUT_TABLES[version]}:
+        if _find_tables(connection) != LAYOUT_TABLES[version]:
             raise RecordError(
                 f"{folder} is a broken recording: {path.name} has other tables{_surviving_record_hint(folder)}"
             )
@@ -202,9 +208,33 @@ def read_rows_paged(connection: sqlite3.Connection, query: str, values: tuple[An
         last = rows[-1][0]
 
 
+def find_special_file(folder: Path) -> str:
+    """Return, in words, which file of the database is a link, a pipe or the like; "" if none is.
+
+    SQLite would wait for a pipe, and make its side files where a link leads.
+    """
+    for ending in SIDE_ENDINGS:
+        name = f"{DATABASE_FILE}{ending}"
+        if kind := special_file_kind(folder / name):
+            return f"its {name} is {kind}, not a file"
+    return ""
+
+
+def _find_tables(connection: sqlite3.Connection) -> frozenset[str]:
+    """Return the names of all tables; those of triggers and views, which a recording has none of, with their kind."""
+    made = connection.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall()
+    return frozenset(name if kind == "table" else f"{kind} {name}" for kind, name in made)
+
+
+def _distrust_content(connection: sqlite3.Connection) -> None:
+    """Let a database neither run what it brings nor fill the memory with a single value."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+    connection.execute("PRAGMA trusted_schema = OFF")
+
+
 def _read_database_header(path: Path) -> bytes:
     try:
-        if not path.is_file():  # reading a pipe would block
+        if special_file_kind(path):  # reading a pipe would block
             return b""
         with path.open("rb") as file:
             return file.read(100)
@@ -223,6 +253,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
+            _distrust_content(connection)
             connection.execute("SELECT 1 FROM sqlite_master").fetchall()
         except (
             sqlite3.Error,

@@ -32,7 +32,7 @@ from agent.core.messages import Chunk, End, Gap, Result, ResumePosition
 from agent.core.views import RecordingView
 from agent.core.wording import format_megabytes
 from agent.recording.recorder_batches import RecorderBatch, estimate_bytes, merge_chunks
-from agent.recording.session_writer import SessionWriter
+from agent.recording.session_writer import SessionWriter, disk_error_text
 from model.errors import RunError
 
 SILENT_S = 10.0
@@ -244,7 +244,7 @@ class Recorder:
                 self._trim()
                 self._sync()
         except (OSError, sqlite3.Error) as error:
-            self._pause_for(_disk_error_text(error))
+            self._pause_for(disk_error_text(error))
         except Exception as error:  # a fault of ours must not end the recording without a word
             self._pause_for(f"internal error: {error!r}")
         with self._condition:
@@ -275,7 +275,7 @@ class Recorder:
             self._take([], own_events)
             self._writer.close()
         except (OSError, sqlite3.Error) as error:
-            failure = _disk_error_text(error)
+            failure = disk_error_text(error)
             self._writer.abandon()
         except Exception as error:  # a fault of ours must not end the thread without a word
             failure = f"internal error: {error!r}"
@@ -329,6 +329,7 @@ class Recorder:
     def _try_again(self) -> None:
         """Try to write again. Raises OSError, sqlite3.Error if that still fails."""
         probe = self.folder / "probe.tmp"
+        probe.unlink(missing_ok=True)  # it may be a link to somewhere else
         try:
             probe.write_bytes(b"\0" * PROBE_BYTES)
         finally:
@@ -386,8 +387,3 @@ class Recorder:
 def _is_own_event(item: Result) -> bool:
     """Return whether an event came from the recording itself, which has written it."""
     return getattr(item, "kind", "") == "record"
-
-
-def _disk_error_text(error: OSError | sqlite3.Error) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
-    return f"{text} ({error.filename})" if isinstance(error, OSError) and error.filename else text

@@ -7,7 +7,8 @@ import contextlib
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from agent.core.sample_index import nearest_device_index, nearest_index_at_125_hz
 from agent.recording import alarm_records, database
@@ -16,10 +17,19 @@ from agent.recording.segment_files import (
     NO_VALUE_OF_FORMAT,
     SegmentOrigin,
     SegmentWriter,
-    decode_leads,
     encode_leads,
     read_segment_origin,
     read_stored_samples,
+)
+from agent.recording.session_rows import (
+    SEGMENT_PATH,
+    LedgerRow,
+    MarkRow,
+    SegmentRow,
+    read_ledger_rows,
+    read_segment_rows,
+    row_values,
+    segment_origin,
 )
 
 _BLOCK_ROWS = 65_536
@@ -28,10 +38,7 @@ _BLOCK_ROWS = 65_536
 def repair_session(db: sqlite3.Connection, folder: Path) -> int:
     """Close all segments that were left open; return how many had signal. Raises OSError, sqlite3.Error, ValueError."""
     _adopt_unknown_files(db, folder)
-    left = [
-        writer_from_row(folder, row)
-        for row in db.execute(f"{SEGMENT_QUERY} WHERE state = 'open' ORDER BY id").fetchall()
-    ]
+    left = [writer_from_row(folder, row) for row in read_segment_rows(db, "WHERE state = 'open' ORDER BY id")]
     for writer in left:
         writer.repair()
         if writer.count:
@@ -50,22 +57,14 @@ def repair_session(db: sqlite3.Connection, folder: Path) -> int:
     return sum(writer.count > 0 for writer in left)
 
 
-SEGMENT_QUERY = "SELECT id, path, bed, run, first, fs, leads, started_s, format, count FROM segments"
-LEDGER_QUERY = "SELECT bed, run, fs, first, next, written, recorded, missing, lost, last_beat, ended FROM ledger"
+def writer_from_row(folder: Path, row: SegmentRow) -> SegmentWriter:
+    """Return the writer of a segment from its row. Raises ValueError."""
+    return SegmentWriter(f"{folder}/{row.path}", segment_origin(row), row.format, row.id, row.count, notes=None)
 
 
-def writer_from_row(folder: Path, row: tuple[Any, ...]) -> SegmentWriter:
-    """Return the writer of a segment from its row of SEGMENT_QUERY. Raises ValueError."""
-    identity, path, bed, run, first, fs, leads, started, wfdb_format, count = row
-    origin = SegmentOrigin(first, fs, bed, run, decode_leads(leads), started)
-    if wfdb_format not in NO_VALUE_OF_FORMAT:
-        raise ValueError(f"its database names a segment of format {wfdb_format}")
-    return SegmentWriter(f"{folder}/{path}", origin, wfdb_format, identity, count, notes=None)
-
-
-def ledger_from_row(row: tuple[Any, ...]) -> RunLedger:
-    """Return the ledger of a row of LEDGER_QUERY."""
-    entry = RunLedger(*row)
+def ledger_from_row(row: LedgerRow) -> RunLedger:
+    """Return the ledger of a row."""
+    entry = RunLedger(*row_values(row)[1:])
     entry.ended = bool(entry.ended)
     return entry
 
@@ -96,12 +95,13 @@ def save_run_ledgers(db: sqlite3.Connection, entries: Iterable[RunLedger]) -> No
 
 
 def rewrite_annotations(db: sqlite3.Connection, writer: SegmentWriter) -> None:
-    """Write the annotation file of a segment again from the database."""
+    """Write the annotation file of a segment again from the database. Raises OSError, sqlite3.Error or ValueError."""
     origin = writer.origin
-    query = "SELECT sample, label FROM beats WHERE bed = ? AND segment = ? ORDER BY id"
+    query = "SELECT id, segment, sample, label FROM beats WHERE bed = ? AND segment = ? ORDER BY id"
+    rows = msgspec.convert(db.execute(query, (origin.bed, writer.identity)).fetchall(), list[MarkRow])
     beats = [
-        (min(max(0, nearest_device_index(sample, origin.fs) - origin.first), writer.count - 1), label)
-        for sample, label in db.execute(query, (origin.bed, writer.identity)).fetchall()
+        (min(max(0, nearest_device_index(row.sample, origin.fs) - origin.first), writer.count - 1), row.label)
+        for row in rows
     ]
     writer.rewrite_beats(beats)
 
@@ -116,13 +116,11 @@ def discard_empty_segment(db: sqlite3.Connection, writer: SegmentWriter) -> None
 
 def _adopt_unknown_files(db: sqlite3.Connection, folder: Path) -> None:
     """Add files that the database does not know, after a power cut, and delete those whose deletion was interrupted."""
-    known = dict(db.execute("SELECT path, state FROM segments").fetchall())
-    if not all(database.SEGMENT_PATH.fullmatch(path) for path in known):
-        raise ValueError("its database names files outside of it")
+    known = {row.path: row.state for row in read_segment_rows(db, "")}
     for bed in (entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink()):
         for file in sorted(bed.iterdir()):
             path = f"{bed.name}/{file.name.partition('.')[0]}"
-            if not path.rpartition("/")[2].isdecimal():
+            if not SEGMENT_PATH.fullmatch(path):
                 continue
             if file.suffix in (".partial", ".tmp") or known.get(path) == "deleted":
                 file.unlink()
@@ -137,8 +135,8 @@ def _close_segment(db: sqlite3.Connection, writer: SegmentWriter) -> None:
 
 
 def _load_run_ledger(db: sqlite3.Connection, bed: str, run: str) -> RunLedger | None:
-    row = db.execute(f"{LEDGER_QUERY} WHERE bed = ? AND run = ?", (bed, run)).fetchone()
-    return None if row is None else ledger_from_row(row)
+    rows = read_ledger_rows(db, "WHERE bed = ? AND run = ?", bed, run)
+    return ledger_from_row(rows[0]) if rows else None
 
 
 def _settle_run_ledger(db: sqlite3.Connection, entry: RunLedger, written: list[SegmentWriter]) -> None:
@@ -182,7 +180,8 @@ def _roll_back_ledger(db: sqlite3.Connection, entry: RunLedger, end: int) -> Non
     entry.recorded = min(max(0, recorded), total - entry.lost)
     entry.missing = total - entry.lost - entry.recorded
     entry.ended = False
-    samples = db.execute("SELECT id, sample FROM beats WHERE bed = ? AND run = ?", (entry.bed, entry.run)).fetchall()
+    query = "SELECT id, sample FROM beats WHERE bed = ? AND run = ?"
+    samples = msgspec.convert(db.execute(query, (entry.bed, entry.run)).fetchall(), list[tuple[int, int]])
     gone = [(identity,) for identity, sample in samples if nearest_device_index(sample, entry.fs) >= end]
     db.executemany("DELETE FROM beats WHERE id = ?", gone)
     alarm_records.delete_alarms_from(db, entry.bed, entry.run, nearest_index_at_125_hz(end, entry.fs))

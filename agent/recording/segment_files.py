@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from agent.core.messages import MISSING, Lead
 from agent.wire.packets import MOST_LEADS, LeadHeader, SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
-from model.files import sync_file, write_atomically
+from model.files import open_plain_file, sync_file, write_atomically
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations
 from model.text import make_printable
 
@@ -159,7 +159,7 @@ class SegmentWriter:
         self.count = count_frames(f"{self.path}.dat", self.format, len(self.origin.leads))
         if not self.count:
             return
-        os.truncate(f"{self.path}.dat", self.size)
+        _cut_file(f"{self.path}.dat", self.size)
         leads = len(self.origin.leads)
         rows = max(1, _BLOCK // leads)
         sums = np.zeros(leads, np.int64)
@@ -298,7 +298,7 @@ def replace_file_content(path: str, content: bytes) -> None:
 
 def _write_file_at(path: str, content: bytes, at: int, flags: int) -> None:
     """Write all of `content` at byte `at`, where the file ends afterwards. A write that fails midway is undone."""
-    descriptor = os.open(path, os.O_WRONLY | flags, 0o666)
+    descriptor = open_plain_file(path, os.O_WRONLY | flags)
     try:
         done = 0
         try:
@@ -307,6 +307,15 @@ def _write_file_at(path: str, content: bytes, at: int, flags: int) -> None:
         except OSError:
             os.ftruncate(descriptor, at)
             raise
+    finally:
+        os.close(descriptor)
+
+
+def _cut_file(path: str, size: int) -> None:
+    """Cut a file off after `size` bytes. Raises OSError."""
+    descriptor = open_plain_file(path, os.O_WRONLY)
+    try:
+        os.ftruncate(descriptor, size)
     finally:
         os.close(descriptor)
 

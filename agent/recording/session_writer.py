@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import os
 import re
 import sqlite3
 import time
@@ -23,8 +24,6 @@ from agent.recording.alarm_records import PendingAlarms, end_alarms
 from agent.recording.bed_writer import KEPT_SEGMENTS, BedWriter, RunLedger
 from agent.recording.event_records import INSERT_EVENT, event_values
 from agent.recording.repair import (
-    LEDGER_QUERY,
-    SEGMENT_QUERY,
     add_segment,
     discard_empty_segment,
     ledger_from_row,
@@ -34,8 +33,15 @@ from agent.recording.repair import (
     writer_from_row,
 )
 from agent.recording.segment_files import SegmentOrigin, SegmentWriter, stored_file_size
+from agent.recording.session_rows import (
+    LARGEST_NUMBER,
+    SEGMENT_PATH,
+    read_ledger_rows,
+    read_segment_rows,
+    segment_origin,
+)
 from model.errors import RunError
-from model.files import lock_folder, release_folder, sync_file
+from model.files import lock_folder, release_folder, special_file_kind, sync_file
 
 MOST_EVENTS = 1000
 """Events kept, beside the starts and ends of runs, while nothing can be written; the others are counted."""
@@ -80,9 +86,10 @@ class SessionWriter:
             except BaseException:
                 database.close_database(self._db, folder)
                 raise
-        except (OSError, ValueError, TypeError, ArithmeticError, sqlite3.Error) as error:
+        except (OSError, ValueError, TypeError, ArithmeticError, RecursionError, sqlite3.Error) as error:
             release_folder(self._lock)
-            raise RunError(f"cannot continue the recording in {folder}: {error}; choose another (--record)") from error
+            reason = disk_error_text(error)
+            raise RunError(f"cannot continue the recording in {folder}: {reason}; choose another (--record)") from error
         except BaseException:
             release_folder(self._lock)
             raise
@@ -178,19 +185,18 @@ class SessionWriter:
 
     def delete_oldest(self) -> str:
         """Delete the oldest closed segment; return what it was, in words, or "" if there is none."""
-        query = f"{SEGMENT_QUERY} WHERE state = 'closed' ORDER BY started_s, id LIMIT 1"
-        row = self._db.execute(query).fetchone()
-        if row is None:
+        rows = read_segment_rows(self._db, "WHERE state = 'closed' ORDER BY started_s, id LIMIT 1")
+        if not rows:
             return ""
-        writer = writer_from_row(self.folder, row)
+        writer = writer_from_row(self.folder, rows[0])
         self._db.execute("UPDATE segments SET state = 'deleted' WHERE id = ?", (writer.identity,))
         bed = self.beds.get(writer.origin.bed)
         for known in bed.recent if bed else ():
             known.deleted |= known.identity == writer.identity
         self.stored -= writer.remove()
-        origin = writer.origin
-        since = datetime.fromtimestamp(origin.started, UTC)
-        return f"{writer.count / origin.fs / 60:.0f} min of bed {origin.bed} from {since:%Y-%m-%d %H:%M} UTC ({row[1]})"
+        minutes, bed_name = writer.count / writer.origin.fs / 60, writer.origin.bed
+        since = datetime.fromtimestamp(writer.origin.started, UTC)
+        return f"{minutes:.0f} min of bed {bed_name} from {since:%Y-%m-%d %H:%M} UTC ({rows[0].path})"
 
     def close(self) -> None:
         """Write everything, finish all segments, force all onto the disk. Raises OSError or sqlite3.Error."""
@@ -284,30 +290,38 @@ class SessionWriter:
         about[database.OPEN_KEY] = now
         with database.write_transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", list(about.items()))
-        for bed, number, path in self._db.execute(
-            "SELECT bed, max(number), path FROM segments GROUP BY bed"
-        ).fetchall():
-            self._folders[bed], self._numbers[bed] = path.partition("/")[0], number
+        for row in read_segment_rows(self._db, "ORDER BY id"):
+            self._folders.setdefault(row.bed, row.path.partition("/")[0])
+            self._number_segment(row.path)
+            segment_origin(row)  # it may be read again when it is deleted: then is too late to refuse it
         self._taken.update(folder.lower() for folder in self._folders.values())
+        for path in (self.folder / name for name in sorted(self._numbers)):
+            if os.path.lexists(path) and (kind := special_file_kind(path)) != "a folder":
+                raise ValueError(f"its {path.name} is {kind or 'a file'}, not a folder")
         latest: dict[str, RunLedger] = {}
-        for row in self._db.execute(f"{LEDGER_QUERY} ORDER BY id").fetchall():
-            entry = ledger_from_row(row)
+        ledgers = [ledger_from_row(row) for row in read_ledger_rows(self._db, "ORDER BY id")]
+        for entry in ledgers:
             latest[entry.bed] = entry
-        self._end_alarms(latest)
-        query = f"{SEGMENT_QUERY} WHERE bed = ? AND state = 'closed' ORDER BY number DESC LIMIT {KEPT_SEGMENTS}"
+        self._end_alarms(ledgers, latest)
+        query = f"WHERE bed = ? AND state = 'closed' ORDER BY number DESC LIMIT {KEPT_SEGMENTS}"
         for bed, entry in latest.items():
-            rows = self._db.execute(query, (bed,)).fetchall()
+            rows = read_segment_rows(self._db, query, bed)
             self._add_bed(bed).resume(entry, [writer_from_row(self.folder, row) for row in reversed(rows)])
-        beds = {folder: bed for bed, folder in self._folders.items()}
         for path in self.folder.glob("*/*"):
             self.stored += stored_file_size(str(path))
-            if path.stem.isdecimal() and (bed := beds.get(path.parent.name)):
-                self._numbers[bed] = max(self._numbers[bed], int(path.stem))
+            self._number_segment(f"{path.parent.name}/{path.stem}")
+        if max(self._numbers.values(), default=0) > LARGEST_NUMBER // 2:
+            raise ValueError("no numbers are left for its segments")
         self._measure_database()
 
-    def _end_alarms(self, latest: Mapping[str, RunLedger]) -> None:
+    def _number_segment(self, path: str) -> None:
+        """Let the next segment in a folder have a larger number than a segment at `path`, in this folder."""
+        if SEGMENT_PATH.fullmatch(path):
+            folder, _, number = path.partition("/")
+            self._numbers[folder] = max(self._numbers.get(folder, 0), int(number))
+
+    def _end_alarms(self, ledgers: Sequence[RunLedger], latest: Mapping[str, RunLedger]) -> None:
         """End alarms that a kill left open in runs that are over: whoever goes on with the others ends theirs."""
-        ledgers = [ledger_from_row(row) for row in self._db.execute(LEDGER_QUERY).fetchall()]
         over = [ledger for ledger in ledgers if ledger.ended or ledger.run != latest[ledger.bed].run]
         with database.write_transaction(self._db):
             for ledger in over:
@@ -322,13 +336,13 @@ class SessionWriter:
         query = "UPDATE ledger SET id = (SELECT max(id) + 1 FROM ledger) WHERE bed = ? AND run = ?"
         if not self._db.execute(query, (bed, run)).rowcount:
             return None
-        return ledger_from_row(self._db.execute(f"{LEDGER_QUERY} WHERE bed = ? AND run = ?", (bed, run)).fetchone())
+        return ledger_from_row(read_ledger_rows(self._db, "WHERE bed = ? AND run = ?", bed, run)[0])
 
     def _open_segment(self, origin: SegmentOrigin, wfdb_format: int) -> SegmentWriter:
         """Open the next segment of a bed: first its row, then its files, so that no file is ever unknown."""
-        number = self._numbers.get(origin.bed, 0) + 1
-        path = f"{self._folder(origin.bed)}/{number:04d}"
-        self._numbers[origin.bed] = number
+        folder = self._folder(origin.bed)
+        number = self._numbers[folder] = self._numbers.get(folder, 0) + 1
+        path = f"{folder}/{number:04d}"
         writer = add_segment(self._db, self.folder, path, origin, wfdb_format)
         try:
             Path(writer.path).parent.mkdir(exist_ok=True)
@@ -356,12 +370,22 @@ class SessionWriter:
     def _is_free(self, name: str) -> bool:
         """Return whether no other bed has this folder, and nothing else is in it."""
         path = self.folder / name
-        return name.lower() not in self._taken and (not path.exists() or (path.is_dir() and not any(path.iterdir())))
+        if name.lower() in self._taken or not os.path.lexists(path):
+            return name.lower() not in self._taken
+        return special_file_kind(path) == "a folder" and not any(path.iterdir())
+
+
+def disk_error_text(error: Exception) -> str:
+    """Return the reason of an error of the disk or the database, on one line, with the file if it names one."""
+    text = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+    return f"{text} ({error.filename})" if isinstance(error, OSError) and error.filename else text
 
 
 def _create_session_folder(folder: Path) -> None:
     """Make the folder if it is not there. Raises OSError, or RunError if it holds something else."""
     folder.mkdir(0o700, parents=True, exist_ok=True)  # of a patient: nobody else is to read it
+    if special := database.find_special_file(folder):
+        raise RunError(f"cannot record in {folder}: {special}; choose another folder (--record)")
     others = [path.name for path in folder.iterdir() if path.name not in (database.LOCK_FILE, database.DATABASE_FILE)]
     known = (folder / database.DATABASE_FILE).exists()
     if known and others and not (folder / database.DATABASE_FILE).stat().st_size:

@@ -4,16 +4,16 @@ Works on a session that is being written and on one whose monitor was killed, an
 session says is checked: a hostile one is refused with RecordError.
 """
 
+import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from agent.core.events import Event, EventKind
 from agent.core.messages import Alarm, Beat, Ledger, Strip
@@ -28,15 +28,18 @@ from agent.recording.recorded_segments import (
     read_lone_segment,
     remove_ending,
 )
-from agent.recording.segment_files import (
-    SegmentOrigin,
-    StartTime,
-    decode_leads,
-    find_first_record,
-    read_segment_origin,
-    require_wfdb_text,
+from agent.recording.segment_files import LARGEST_TIME, find_first_record, read_segment_origin
+from agent.recording.session_rows import (
+    BeatRow,
+    FullBeatRow,
+    MarkRow,
+    SegmentRow,
+    read_bed_names,
+    read_bed_names_of,
+    read_ledger_rows,
+    read_segment_rows,
+    segment_origin,
 )
-from agent.wire.packets import SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
 from model.files import is_locked
 from model.records.wfdb_records import CLASSES
@@ -46,6 +49,9 @@ ROWS_PER_PAGE = 10_000
 """Rows that are read at once."""
 ALARMS_SINCE = 2
 """The version of the layout that has alarms."""
+LONGEST_S = 366 * 86_400.0
+"""Nobody recorded a bed for longer: one that claims to be has a time that a device or a file made up."""
+Row = TypeVar("Row")
 _probabilities: msgspec.json.Decoder[tuple[float, ...]] = msgspec.json.Decoder(tuple[float, ...])
 
 
@@ -77,52 +83,12 @@ class SessionTotals:
     lost: bool
 
 
-class _SegmentRow(msgspec.Struct, array_like=True, frozen=True):
-    id: int
-    bed: WireText
-    number: int
-    path: str
-    run: WireText
-    first: SampleIndex
-    fs: SamplingRate
-    leads: str
-    started_s: StartTime
-    format: Literal[16, 32]
-
-
-class _FullBeatRow(msgspec.Struct, array_like=True, frozen=True):
-    id: int
-    run: Annotated[str, Meta(max_length=64)]
-    sample: int
-    decided: int
-    found: int
-    label: Annotated[str, Meta(max_length=1)]
-    probabilities: str
-    rr_s: float | None
-    heart_rate: float | None
-
-
-class BeatRow(msgspec.Struct, array_like=True, frozen=True):
-    """A beat without the probabilities of its class; `rr_s` as `agent.core.messages.Beat` has it."""
-
-    id: int
-    run: WireText
-    sample: int
-    label: Literal["N", "S", "V", "F", "Q"]
-    rr_s: float | None
-
-
-class _MarkRow(msgspec.Struct, array_like=True, frozen=True):
-    id: int
-    segment: int
-    sample: int
-    label: Literal["N", "S", "V", "F", "Q"]
-
-
 class RecordedSession:
     """A recorded session, open to read. Raises RecordError if the folder holds none, or a broken one.
 
-    `about`: what its monitor said of itself (version, weights, started); `version` of its layout.
+    `about`: what its monitor said of itself (version, weights, started); `version` of its layout. `nameless`: beds
+    beside `beds` that have a name that cannot be read. Each bed is read on its own: what is wrong with one of them is
+    no error of the others.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -133,10 +99,9 @@ class RecordedSession:
             about = self._all("SELECT key, value FROM about ORDER BY key", list[tuple[str, str]])
             self.about = {key: make_printable(value) for key, value in about}
             ((self.version,),) = self._all("PRAGMA user_version", list[tuple[int]])
-            beds = self._all(
-                "SELECT bed FROM ledger UNION SELECT bed FROM segments ORDER BY bed", list[tuple[WireText]]
-            )
-            self.beds: tuple[str, ...] = tuple(make_printable(bed) for (bed,) in beds)
+            names = self._checked(read_bed_names)
+            self.beds = tuple(name for name in names if name)
+            self.nameless = names.count("")
         except BaseException:
             self.close()
             raise
@@ -162,16 +127,20 @@ class RecordedSession:
 
     def runs(self, bed: str) -> list[RecordedRun]:
         """Return the runs of a bed, in order."""
-        query = "SELECT run, first, next, fs, missing + lost, ended FROM ledger WHERE bed = ? ORDER BY id"
-        rows = self._all(query, list[tuple[WireText, SampleIndex, SampleIndex, SamplingRate, SampleIndex, int]], bed)
-        return [RecordedRun(run, first, end, fs, missing, bool(ended)) for run, first, end, fs, missing, ended in rows]
+        rows = self._checked(read_ledger_rows, "WHERE bed = ? ORDER BY id", bed)
+        return [
+            RecordedRun(row.run, row.first, row.next, row.fs, row.missing + row.lost, bool(row.ended)) for row in rows
+        ]
 
     def segments(self, bed: str) -> list[RecordedSegment]:
         """Return the segments of a bed in order, each with what is on disk now; deleted and empty ones are left out."""
-        query = """SELECT id, bed, number, path, run, first, fs, leads, started_s, format FROM segments
-                   WHERE bed = ? AND state != 'deleted' ORDER BY id"""
-        segments = (self._segment(row) for row in self._all(query, list[_SegmentRow], bed))
+        rows = self._checked(read_segment_rows, "WHERE bed = ? AND state != 'deleted' ORDER BY id", bed)
+        segments = (self._segment(row) for row in rows)
         return [segment for segment in segments if segment.count]
+
+    def beds_in(self, folder: str) -> list[str]:
+        """Return the beds whose segments are in a folder of the session."""
+        return self._checked(read_bed_names_of, folder)
 
     def beats(self, bed: str, segment: RecordedSegment | None = None, run: str | None = None) -> Iterator[Beat]:
         """Yield the beats of a bed in the order the monitor decided them (`arrived_s`, `sent_s` are 0).
@@ -182,7 +151,7 @@ class RecordedSession:
         values = [bed, *([segment.id] if segment is not None else []), *([run] if run is not None else [])]
         query = f"""SELECT id, run, sample, decided, found, label, probabilities, rr_s, heart_rate FROM beats
                     WHERE bed = ?{also} AND id > ? ORDER BY id LIMIT ?"""
-        for row in self._paged(query, _FullBeatRow, *values):
+        for row in self._paged(query, FullBeatRow, *values):
             yield self._beat(bed, row)
 
     def beat_rows(self, bed: str) -> Iterator[BeatRow]:
@@ -198,7 +167,7 @@ class RecordedSession:
         """Yield each of some segments of one bed, in order, with the beats whose R peaks lie in it."""
         query = """SELECT id, segment, sample, label FROM beats
                    WHERE bed = ? AND segment IS NOT NULL AND id > ? ORDER BY id LIMIT ?"""
-        rows = self._paged(query, _MarkRow, segments[0].bed)
+        rows = self._paged(query, MarkRow, segments[0].bed)
         row = next(rows, None)
         for segment in segments:
             marks = []
@@ -250,20 +219,28 @@ class RecordedSession:
 
         The link declared them missing, they could not be recorded, or nobody was there to record them.
         """
-        query = "SELECT next - first, recorded, missing + lost FROM ledger WHERE bed = ?"
-        rows = self._all(query, list[tuple[int, int, int]], bed)
-        sent, recorded, missing = (sum(column) for column in zip(*rows, strict=True)) if rows else (0, 0, 0)
+        rows = self._checked(read_ledger_rows, "WHERE bed = ?", bed)
+        columns = zip(*((row.next - row.first, row.recorded, row.missing + row.lost) for row in rows), strict=True)
+        sent, recorded, missing = (sum(column) for column in columns) if rows else (0, 0, 0)
         return Ledger(sent, recorded, missing)
 
     def damaged(self) -> list[str]:
-        """Return the paths, in the session, of closed segments whose files hold fewer samples than they did."""
-        rows = self._all("SELECT id, path, count FROM segments WHERE state = 'closed'", list[tuple[int, str, int]])
-        counts = {segment.id: segment.count for bed in self.beds for segment in self.segments(bed)}
-        return [make_printable(path) for identity, path, count in rows if counts.get(identity, 0) < count]
+        """Return the paths, in the session, of closed segments whose files hold fewer samples than they did.
+
+        Beds that cannot be read are left out: whoever reads one says why.
+        """
+        paths = []
+        for bed in self.beds:
+            with contextlib.suppress(RecordError):
+                counts = {segment.id: segment.count for segment in self.segments(bed)}
+                rows = self._checked(read_segment_rows, "WHERE bed = ? AND state = 'closed'", bed)
+                paths += [row.path for row in rows if counts.get(row.id, 0) < row.count]
+        return paths
 
     def summary(self) -> SessionTotals:
         """Return the session in numbers."""
-        ((started_s,),) = self._all("SELECT min(started_s) FROM segments", list[tuple[StartTime | None]])
+        query = "SELECT min(started_s) FROM segments WHERE typeof(started_s) = 'real' AND started_s BETWEEN 0 AND ?"
+        ((started_s,),) = self._all(query, list[tuple[float | None]], LARGEST_TIME)
         gaps = self._count("SELECT count(*) FROM events WHERE kind = 'gap'")
         open_segments = self._count("SELECT count(*) FROM segments WHERE state = 'open'")
         open_session = self._count("SELECT count(*) FROM about WHERE key = ?", database.OPEN_KEY)
@@ -274,6 +251,13 @@ class RecordedSession:
         """Return all rows of a query, converted and checked."""
         try:
             return msgspec.convert(self._db.execute(query, values).fetchall(), into)
+        except (sqlite3.Error, ValueError) as error:
+            raise database.broken_database_error(self.folder, error) from error
+
+    def _checked(self, read: Callable[..., list[Row]], *values: object) -> list[Row]:
+        """Return rows that a function of `agent.recording.session_rows` reads and checks."""
+        try:
+            return read(self._db, *values)
         except (sqlite3.Error, ValueError) as error:
             raise database.broken_database_error(self.folder, error) from error
 
@@ -288,19 +272,14 @@ class RecordedSession:
         except (sqlite3.Error, ValueError) as error:
             raise database.broken_database_error(self.folder, error) from error
 
-    def _segment(self, row: _SegmentRow) -> RecordedSegment:
-        if not database.SEGMENT_PATH.fullmatch(row.path):
-            raise RecordError(f"cannot read the recording {self.folder}: it names a file outside of it")
+    def _segment(self, row: SegmentRow) -> RecordedSegment:
         try:
-            leads = decode_leads(row.leads)
-            origin = SegmentOrigin(
-                row.first, row.fs, require_wfdb_text(row.bed), require_wfdb_text(row.run), leads, row.started_s
-            )
+            origin = segment_origin(row)
         except (ValueError, RecursionError) as error:
             raise database.broken_database_error(self.folder, error) from error
         return build_segment(self.folder / row.path, origin, row.format, row.number, row.id)
 
-    def _beat(self, bed: str, row: _FullBeatRow) -> Beat:
+    def _beat(self, bed: str, row: FullBeatRow) -> Beat:
         try:
             probabilities = _probabilities.decode(row.probabilities)
             if row.label not in CLASSES or len(probabilities) != len(CLASSES):
@@ -349,7 +328,8 @@ def find_segments(path: Path) -> list[RecordedSegment]:
         return [read_lone_segment(path)]
     inside = not is_session(path) and (is_session(path.parent) or _is_bed_folder(path))
     with RecordedSession(path.parent if inside else path) as session:
-        segments = [segment for bed in session.beds for segment in session.segments(bed)]
+        beds = session.beds_in(path.resolve().name) if inside else session.beds
+        segments = _read_segments_of(session, beds)
     if inside:
         segments = [segment for segment in segments if segment.path.parent.name == path.resolve().name]
     folders = {segment.path.parent.name: segment.bed for segment in segments}
@@ -360,6 +340,21 @@ def find_segments(path: Path) -> list[RecordedSegment]:
         )
     if not segments:
         raise RecordError(f"{path} holds no recorded signal")
+    if len({segment.bed for segment in segments}) > 1:
+        raise RecordError(f"{path} mixes several beds: name one of its records, such as {segments[0].path}")
+    return segments
+
+
+def _read_segments_of(session: RecordedSession, beds: Sequence[str]) -> list[RecordedSegment]:
+    """Return the segments of beds that can be read. Raises RecordError if none of them can."""
+    segments, failures = [], []
+    for bed in beds:
+        try:
+            segments += session.segments(bed)
+        except RecordError as error:
+            failures.append(error)
+    if failures and not segments:
+        raise failures[0]
     return segments
 
 

@@ -12,13 +12,11 @@ from agent.core.events import Event, RunStarted
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Ledger, Strip
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
-from agent.recording.sessions import RecordedSession
+from agent.recording.sessions import LONGEST_S, RecordedSession
 from model.errors import RecordError
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES, default_lead
 
-LONGEST_S = 366 * 86_400.0
-"""A recording that claims to be longer is refused."""
 MOST_ALARMS, MOST_EVENTS = 20_000, 5_000
 """Alarms and events that are read of one bed."""
 LONGEST_RR_S = 60.0
@@ -78,7 +76,9 @@ class BedRecording:
         self._by_run = {place.run: i for i, place in enumerate(self.places)}
         self.length_s = max((place.end_s for place in self.places), default=0.0)
         if self.length_s > LONGEST_S:
-            raise RecordError(f"the recording of bed {bed} claims to last {self.length_s / 86_400:.0f} days")
+            days = f"{self.length_s / 86_400:,.0f} days, more than {LONGEST_S / 86_400:.0f}"
+            left = f"; its signal can be converted: ecg-agent convert {self.segments[0].path.parent} OUT.csv"
+            raise RecordError(f"the recording of bed {bed} claims to last {days}{left if self.segments else ''}")
         self.started_s = _timeline_start(self.segments, self.places)
         self.ledger: Ledger = session.ledger(bed)
         self.beats = self._beats(session)

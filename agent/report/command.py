@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from agent.core.config import Config
@@ -12,13 +13,15 @@ from agent.report.alarm_content import choose_shown_alarms
 from agent.report.bed_recording import BedRecording, read_alarm_strips
 from agent.report.content import build_report_document
 from agent.report.document import ReportDocument
-from agent.report.html_page import render_html_index, render_html_report
+from agent.report.html_page import IndexRow, render_html_index, render_html_report
 from agent.report.styles import date_and_time, duration_in_words
 from model.errors import ConfigError, RecordError
 from model.files import open_output_file
 
 LONGEST_NAME = 48
 INDEX_HEADS = ("bed", "recorded", "length", "beats", "alarms")
+MOST_NAMED = 3
+"""Beds that are left out whose reasons an error gives; the index gives those of all."""
 
 
 def write_reports(
@@ -49,7 +52,8 @@ def write_reports(
     ConfigError
         If `out` is no place for an HTML file.
     RecordError
-        If the session cannot be read, or has no such bed.
+        If the session cannot be read, has no such bed, or some of its beds could not be reported: the reports of the
+        others, and the index, are written first.
     RunError
         If a file cannot be written.
     """
@@ -62,18 +66,50 @@ def write_reports(
         beds = _choose_report_beds(opened, bed, session)
         if damaged := opened.damaged():
             sys.stderr.write(f"ecg-agent: {lost_samples_text(str(session), damaged)}\n")
-        if len(beds) == 1:
+        if len(beds) == 1 and (bed is not None or not opened.nameless):
             return _write_bed_report(opened, beds[0], out, pdf, config)[0]
-        files = [out]
-        links = []
-        for bed_name, path in zip(beds, _name_bed_reports(beds, out), strict=True):
-            written, recording = _write_bed_report(opened, bed_name, path, pdf, config)
-            files += written
-            links.append((path.name, bed_name, _bed_index_cells(recording)))
-        note = "Research tool, not a medical device. A report for each bed:"
-        _write_text_parts(out, [render_html_index(f"ECG reports, {name}", note, links, INDEX_HEADS)])
-        _print_report_file(out)
-        return files
+        return _write_ward_reports(opened, beds, out, pdf, config)
+
+
+def _write_ward_reports(
+    session: RecordedSession, beds: Sequence[str], out: Path, pdf: bool, config: Config
+) -> list[Path]:
+    """Write a report for each bed, and an index at `out` that also names those that cannot be reported, and why.
+
+    Return the files, the index first. Raises RecordError at the end if beds were left out; without any report there is
+    no index.
+    """
+    files = [out]
+    rows: list[IndexRow] = []
+    left_out: dict[str, str] = {}
+    for bed, path in zip(beds, _name_bed_reports(beds, out), strict=True):
+        try:
+            written, recording = _write_bed_report(session, bed, path, pdf, config)
+        except RecordError as error:
+            left_out[bed] = str(error)
+            rows.append((None, bed, (f"left out: {error}",)))
+            continue
+        files += written
+        rows.append((path.name, bed, _bed_index_cells(recording)))
+    if session.nameless:
+        left_out["?"] = f"beds whose names cannot be read: {session.nameless}"
+        rows.append((None, "?", (f"left out: {left_out['?']}",)))
+    if len(files) == 1:
+        raise RecordError(f"no bed of {session.folder} can be reported: {_left_out_text(left_out)}")
+    note = "Research tool, not a medical device. A report for each bed:"
+    title = f"ECG reports, {session.folder.resolve().name}"
+    _write_text_parts(out, [render_html_index(title, note, rows, INDEX_HEADS)])
+    _print_report_file(out)
+    if left_out:
+        raise RecordError(f"beds left out of {out}: {_left_out_text(left_out)}; the others are reported")
+    return files
+
+
+def _left_out_text(left_out: Mapping[str, str]) -> str:
+    """Return which beds were left out and why, in words."""
+    named = [f"{bed} ({reason})" for bed, reason in islice(left_out.items(), MOST_NAMED)]
+    more = f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
+    return f"{', '.join(named)}{more}"
 
 
 def _write_bed_report(
@@ -119,7 +155,7 @@ def _check_report_path(out: Path) -> None:
 
 
 def _choose_report_beds(session: RecordedSession, bed: str | None, folder: Path) -> tuple[str, ...]:
-    if not session.beds:
+    if not session.beds and not session.nameless:
         raise RecordError(f"nothing was recorded in {folder}: there is nothing to report")
     if bed is None:
         return session.beds
@@ -128,7 +164,7 @@ def _choose_report_beds(session: RecordedSession, bed: str | None, folder: Path)
     return (bed,)
 
 
-def _name_bed_reports(beds: tuple[str, ...], out: Path) -> list[Path]:
+def _name_bed_reports(beds: Sequence[str], out: Path) -> list[Path]:
     """Return a file for each bed beside the index: its name in plain letters, with a number if that is taken."""
     taken: set[str] = set()
     paths = []

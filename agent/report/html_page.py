@@ -12,6 +12,8 @@ from agent.report.picture import Picture
 from agent.report.svg import render_svg
 
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
+IndexRow = tuple[str | None, str, Sequence[str]]
+"""File, bed and further cells of a row of the index; a bed without a report has no file, and one cell: the reason."""
 
 
 def render_html_report(document: ReportDocument) -> Iterator[str]:
@@ -19,11 +21,9 @@ def render_html_report(document: ReportDocument) -> Iterator[str]:
     return _load_page_templates().get_template("report.html").generate(title=document.title, report=document)
 
 
-def render_html_index(
-    title: str, note: str, links: Sequence[tuple[str, str, Sequence[str]]], heads: Sequence[str]
-) -> str:
-    """Return the page that leads to the reports of several beds: `links` hold file, bed and further cells of each."""
-    return _load_page_templates().get_template("index.html").render(title=title, note=note, links=links, heads=heads)
+def render_html_index(title: str, note: str, rows: Sequence[IndexRow], heads: Sequence[str]) -> str:
+    """Return the page that leads to the reports of several beds."""
+    return _load_page_templates().get_template("index.html").render(title=title, note=note, rows=rows, heads=heads)
 
 
 @cache

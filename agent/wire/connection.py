@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 import zmq
@@ -16,6 +17,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from agent.core.config import SecurityConfig
 from agent.core.rate_limit import RepeatFilter
+from agent.wire.inflow_guard import SocketInflow
 
 MonitoredSocket = zmq.Socket[bytes]
 ClockFunction = Callable[[], float]
@@ -95,7 +97,9 @@ class ConnectionMonitor:
         endpoint: str,
         security: SecurityConfig | None = None,
         clock: ClockFunction = time.monotonic,
+        inflow: SocketInflow | None = None,
     ) -> None:
+        """`inflow`: to be told of the connection, and to say when it was cut off."""
         self.connected = False
         self.trouble = ""
         self.refused = 0
@@ -106,6 +110,7 @@ class ConnectionMonitor:
         self._pinned = f" ({security.server_key})" if security and security.server_key else ""
         wanted = HANDSHAKE_OUTCOMES | zmq.EVENT_CONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
         self._events = SocketEvents(socket, wanted)
+        self._inflow = inflow
         self._repeats = make_trouble_filter()
         self._texts: list[str] = []
         self._failure: tuple[int, int] = (0, 0)
@@ -125,6 +130,8 @@ class ConnectionMonitor:
         for event, value in self._events.read():
             if self._redial_s is None:  # what comes later is of the connection that was broken off
                 self._handle_event(event, value, now_s)
+        if self._inflow is not None and (reports := self._inflow.take_reports()):
+            self.redial(f"{self._endpoint}: {reports[-1]}")
         if self._probe is not None and (greeting := self._probe.read(now_s)) is not None:
             self._close_probe()
             if not self.connected:
@@ -165,6 +172,8 @@ class ConnectionMonitor:
         elif event & HANDSHAKE_FAILED:
             self._failure = event, value
         elif event & zmq.EVENT_CONNECTED:
+            if self._inflow is not None:
+                self._inflow.open(value)
             self._broken = False
             self._orphaned_s = None
             self._failure = (0, 0)
@@ -300,9 +309,10 @@ class _HandshakeProbe:
 
 
 class RejectedConnections:
-    """The connections that a bound socket refuses; `secured`: it asks for keys.
+    """The connections that a bound socket accepts and refuses; `secured`: it asks for keys.
 
-    Unknown keys are reported by `curve_security.ServerAuthenticator`, which checks them.
+    The guard's thread follows the events, forty times a second, and hands connections on to the guard; any thread may
+    take the explanations. Unknown keys are reported by `curve_security.ServerAuthenticator`, which checks them.
     """
 
     def __init__(self, socket: MonitoredSocket, secured: bool) -> None:
@@ -311,18 +321,23 @@ class RejectedConnections:
         self._in_handshake: set[int] = set()
         """Connections in their handshake, as far as is known."""
         self._explained = False
+        self._texts: dict[str, None] = {}
+        """Explanations, each once; there are few different ones."""
+        self._lock = Lock()
+        """Guards the explanations."""
 
     @property
     def is_over(self) -> bool:
         """Whether the socket was closed."""
         return self._events.socket.closed
 
-    def read(self) -> list[str]:
-        """Return why connections were refused since the last call. Never waits."""
-        out = []
+    def follow(self, inflow: SocketInflow) -> None:
+        """Read the events that have come, and open and close their connections in `inflow`. Never waits."""
+        out: list[str] = []
         for event, value in self._events.read():
             if event & zmq.EVENT_ACCEPTED:
                 self._in_handshake.add(value)
+                inflow.open(value)
             elif event & (zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH):
                 self._in_handshake.clear()  # the event does not say whose: nothing is reported of the others
             elif event & HANDSHAKE_FAILED:
@@ -333,10 +348,18 @@ class RejectedConnections:
                     out.append("something that is not a monitor connected and was cut off")
                 self._in_handshake.discard(value)
                 self._explained = False
-        return list(dict.fromkeys(out))
+                inflow.close(value)
+        with self._lock:
+            self._texts.update(dict.fromkeys(out))
+
+    def take_texts(self) -> list[str]:
+        """Return why connections were refused since the last call."""
+        with self._lock:
+            texts, self._texts = list(self._texts), {}
+        return texts
 
     def close(self) -> None:
-        """Stop watching. The socket stays open."""
+        """Stop watching, once nobody follows any more. The socket stays open."""
         self._events.close()
 
 

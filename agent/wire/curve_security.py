@@ -21,8 +21,9 @@ from zmq.utils import z85
 
 from agent.core.config import SecurityConfig
 from agent.wire.connection import RejectedConnections, make_trouble_filter
+from agent.wire.inflow_guard import InflowGuard, InflowLimit, SocketInflow
 from agent.wire.packets import LARGEST_PAYLOAD_BYTES
-from agent.wire.requests import HIGHEST_PORT
+from agent.wire.requests import HIGHEST_PORT, LARGEST_REQUEST_BYTES
 from model.errors import ConfigError, EndpointError
 
 WireSocket = zmq.Socket[bytes]
@@ -43,8 +44,14 @@ LOOPBACK_INTERFACES = {"lo", "lo0"}
 
 CURVE_OVERHEAD_BYTES = 64
 """Bytes that CURVE adds to a frame (33), with room to spare."""
-LARGEST_DEVICE_INPUT = 4096
-"""Largest frame that a device accepts, in bytes: a subscription, a request, a part of a handshake."""
+LARGEST_SUBSCRIPTION_BYTES = 640 - CURVE_OVERHEAD_BYTES
+"""Largest frame that the stream of a device accepts, in bytes. The name of a bed has 64; the rest is for the longest
+part of a handshake, CURVE's INITIATE of a monitor with an identity of 255 bytes, which has some 560."""
+UPSTREAM_BYTES = 8192
+"""What the system keeps of what a peer sent to a device. After a connection is cut off, ZeroMQ still reads it."""
+WAITING_SUBSCRIPTIONS, WAITING_REQUESTS = 8, 64
+"""Changes of subscriptions, and requests, that wait to be read of each connection. ZeroMQ carries out all waiting
+changes while a packet is sent, so that many would delay it."""
 HANDSHAKE_MS = 3000
 """A connection whose handshake takes longer is closed."""
 AGENT_GIVES_UP_MS = 4000
@@ -125,7 +132,7 @@ def secure_client(socket: WireSocket, security: SecurityConfig) -> None:
 
 
 class ServerAuthenticator:
-    """Admits the keys of a folder to the sockets of a device, and reports whom it refused.
+    """Admits the keys of a folder to the sockets of a device, cuts off who sends too much, and reports both.
 
     One for each context: ZeroMQ asks it about every socket there that was made secure. A key that is put into the
     folder, or taken out of it, counts from the next handshake on. To be closed before the context.
@@ -133,11 +140,19 @@ class ServerAuthenticator:
 
     def __init__(self, context: "zmq.Context[WireSocket]", security: SecurityConfig) -> None:
         """Raises ConfigError for keys that are missing, broken or open to others, or where nobody would be admitted."""
-        self._refusals: list[RejectedConnections] = []
+        self._watched: list[tuple[RejectedConnections, SocketInflow]] = []
+        self._guard = InflowGuard()
         self._repeats = make_trouble_filter()
         self._clients: _ClientKeyFolder | None = None
         self._keys: tuple[bytes, bytes] | None = None
         self._authenticator: Any = None
+        try:
+            self._admit_clients(context, security)
+        except BaseException:
+            self._guard.close()
+            raise
+
+    def _admit_clients(self, context: "zmq.Context[WireSocket]", security: SecurityConfig) -> None:
         if not security.key and not security.clients:
             return
         if not security.key:
@@ -161,8 +176,11 @@ class ServerAuthenticator:
         """Whether there are keys."""
         return self._keys is not None
 
-    def secure(self, socket: WireSocket) -> None:
-        """Make a socket that will be bound ask for keys, where there are any, and watch whom it refuses."""
+    def secure(self, socket: WireSocket, limit: InflowLimit) -> SocketInflow:
+        """Make a socket that will be bound ask for keys, where there are any, and watch its connections.
+
+        Return what comes on them; to be credited what is taken, and cut off where it is beyond `limit`.
+        """
         if self._keys is not None:
             public, secret = self._keys
             socket.set(zmq.CURVE_SERVER, 1)
@@ -170,26 +188,33 @@ class ServerAuthenticator:
             socket.set(zmq.CURVE_SECRETKEY, secret)
             socket.set(zmq.ZAP_DOMAIN, ZAP_DOMAIN_NAME.encode())
             socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        self._refusals.append(RejectedConnections(socket, self.secured))
+        refusals = RejectedConnections(socket, self.secured)
+        inflow = self._guard.watch(limit, refusals.follow)
+        self._watched.append((refusals, inflow))
+        return inflow
 
     def read(self) -> list[str]:
         """Return refusals worth reporting, each once in 30 s. Never waits.
 
         To be called several times a minute at least.
         """
-        for closed in [refusals for refusals in self._refusals if refusals.is_over]:
-            closed.close()
-            self._refusals.remove(closed)
-        texts = [text for refusals in self._refusals for text in refusals.read()]
+        texts: list[str] = []
+        for refusals, inflow in list(self._watched):
+            texts += refusals.take_texts() + inflow.take_reports()
+            if refusals.is_over:
+                self._guard.forget(inflow)
+                refusals.close()
+                self._watched.remove((refusals, inflow))
         texts += self._clients.take_reports() if self._clients is not None else []
         now_s = time.monotonic()
         return [text for text in texts if self._repeats.admits(text, now_s)]
 
     def close(self) -> None:
         """End the checks: from now on nobody is admitted."""
-        for refusals in self._refusals:
+        self._guard.close()
+        for refusals, _ in self._watched:
             refusals.close()
-        self._refusals.clear()
+        self._watched.clear()
         if self._authenticator is not None:
             self._authenticator.stop()
             self._authenticator = None
@@ -254,7 +279,13 @@ def harden_socket(socket: WireSocket) -> None:
     notice a dead peer instead, and the agent's hello shows it sooner.
     """
     device = socket.type in (zmq.XPUB, zmq.PUB, zmq.ROUTER)
-    socket.set(zmq.MAXMSGSIZE, (LARGEST_DEVICE_INPUT if device else LARGEST_PAYLOAD_BYTES) + CURVE_OVERHEAD_BYTES)
+    largest = LARGEST_PAYLOAD_BYTES
+    if device:
+        requests = socket.type == zmq.ROUTER
+        largest = LARGEST_REQUEST_BYTES if requests else LARGEST_SUBSCRIPTION_BYTES
+        socket.set(zmq.RCVHWM, WAITING_REQUESTS if requests else WAITING_SUBSCRIPTIONS)
+        socket.set(zmq.RCVBUF, UPSTREAM_BYTES)
+    socket.set(zmq.MAXMSGSIZE, largest + CURVE_OVERHEAD_BYTES)
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     socket.set(zmq.CONNECT_TIMEOUT, 2000)

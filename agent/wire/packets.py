@@ -79,6 +79,12 @@ class EndHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     sent: UnixTime
 
 
+class _VersionOnly(msgspec.Struct):
+    """What is read of a header of another version; all else is passed over, which costs little."""
+
+    v: msgspec.Raw
+
+
 class Packet(NamedTuple):
     """A packet of samples that has been checked, but whose `payload` has not been unpacked."""
 
@@ -89,6 +95,7 @@ class Packet(NamedTuple):
 
 
 _header: msgspec.json.Decoder[SamplesHeader | EndHeader] = msgspec.json.Decoder(SamplesHeader | EndHeader)
+_version_only: msgspec.json.Decoder[_VersionOnly] = msgspec.json.Decoder(_VersionOnly)
 _lead_headers: msgspec.json.Decoder[list[LeadHeader]] = msgspec.json.Decoder(
     Annotated[list[LeadHeader], Meta(min_length=1, max_length=MOST_LEADS)]
 )
@@ -304,10 +311,11 @@ def _parse_header(frame: bytes) -> SamplesHeader | EndHeader:
 def _read_wire_version(frame: bytes) -> Any:
     """Return the value of "v" in a header that is otherwise not understood, cut short; None where there is none."""
     try:
-        version = msgspec.json.decode(frame)["v"]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
+        raw = bytes(_version_only.decode(frame).v)
+        version = msgspec.json.decode(raw) if len(raw) <= LONGEST_REASON else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return version if isinstance(version, int) and abs(version) <= LARGEST_INDEX else repr(version)[:20]
+    return version if isinstance(version, int) and abs(version) <= LARGEST_INDEX else raw[:20].decode(errors="replace")
 
 
 @lru_cache(maxsize=256)

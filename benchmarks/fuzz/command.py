@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.figures import write_figures
-from benchmarks.fuzz import files, messages, sessions, streams
+from benchmarks.fuzz import files, messages, sequences, sessions, streams
 from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, run_input, started
-from model.errors import CheckpointError, ConfigError, FrameError, RecordError
+from model.errors import CheckpointError, ConfigError, FrameError, RecordError, RunError
 
 TARGETS = {
     "wire": Target(messages.wire, (FrameError,), 415),
@@ -26,10 +26,12 @@ TARGETS = {
     "reply": Target(messages.reply, (FrameError,), 70),
     "stream": Target(streams.Streams, (), 10, limit_s=10.0),
     "lasting": Target(streams.lasting, (), 10, limit_s=10.0),
+    "sequence": Target(sequences.Sequences, (), 20, limit_s=10.0),
+    "analysed": Target(sequences.analysed, (), 10, limit_s=10.0),
     "header": Target(files.Headers, (RecordError,), 100),
     "signal": Target(files.Signals, (RecordError,), 40),
     "annotation": Target(files.Annotations, (RecordError,), 125),
-    "recording": Target(sessions.Recordings, (RecordError,), 10),
+    "recording": Target(sessions.Recordings, (RecordError, RunError), 10, limit_s=5.0),
     "checkpoint": Target(files.Checkpoints, (CheckpointError,), 110),
     "config": Target(files.Configs, (ConfigError,), 40),
 }

@@ -14,7 +14,7 @@ from agent.alarms.alarm_feed import STRIP_MARGIN
 from agent.core import config as configuration
 from agent.core.config import Config, load_config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Gap, Lead, Result, Strip
+from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Lead, Result, Strip
 from agent.core.views import BedView
 from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
@@ -25,6 +25,7 @@ from agent.pipeline.pipeline import Pipeline
 from agent.wire.packets import LARGEST_INDEX, encode_frames
 from agent.wire.requests import FetchReply, FetchRequest, decode_request
 from agent.wire.requests import encode_channel_message as encode_reply
+from benchmarks.fuzz.invariants import OrderCheck, check_bounds
 from benchmarks.fuzz.mutation import JSON_TOKENS, mutated
 from model.beats.templates import INPUTS
 from model.records import wfdb_records
@@ -58,7 +59,7 @@ class Classify:
 class Monitor:
     """Link and ward as a monitor has them, and a device that says what it is told to."""
 
-    def __init__(self, settings: Config, in_context: bool) -> None:
+    def __init__(self, settings: Config, in_context: bool, lasting: bool = False) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._publisher, self._service = context.socket(zmq.XPUB), context.socket(zmq.ROUTER)
         endpoint = f"inproc://{uuid4().hex}"
@@ -68,7 +69,8 @@ class Monitor:
         self._publisher.recv()  # the subscription has arrived
         self.ward = Pipeline(settings, Classify(in_context))
         self.now_s = 1.75e9
-        self._next: dict[str, tuple[str, int]] = {}
+        self._most_beds = settings.monitor.beds
+        self._order = OrderCheck(remembers=not lasting)
 
     def close(self) -> None:
         self.link.close()
@@ -87,20 +89,19 @@ class Monitor:
         self._answer(replies)
         self.now_s += step_s
         self.take(self.link.receive(self.now_s))
+        check_bounds(self.link, self._most_beds)
+
+    def finish(self) -> None:
+        """End, and check that every sample is accounted for."""
+        self.take(self.link.finish(self.now_s))
+        self._order.close(self.link)
 
     def take(self, messages: Sequence[LinkMessage]) -> None:
         """The ward's part of a tick: whatever the link brings is every sample once, in order."""
         for message in messages:
-            if isinstance(message, Chunk | Gap):
-                run, expected = self._next.get(message.bed, (message.run, message.first))
-                assert message.run != run or message.first == expected, "samples twice, or not in order"
-                count = message.count if isinstance(message, Gap) else len(message.counts)
-                assert count > 0
-                self._next[message.bed] = message.run, message.first + count
-            elif isinstance(message, Event):
-                assert event_text(message).isprintable()
+            self._order.take(message)
         for found in self.ward.push([message for message in messages if not isinstance(message, Event)]):
-            _check(found)
+            check_result(found)
 
     def _answer(self, replies: list[list[bytes]]) -> None:
         """To each request the next of `replies`, or none; what is written as 0 there becomes the number asked for."""
@@ -157,7 +158,7 @@ class Streams:
 
     def run(self, parts: list[bytes]) -> None:
         """Let all come, a few packets a tick, and look at every bed."""
-        monitor = self._kept.get(parts[0]) or Monitor(self._settings, parts[0] == b"context")
+        monitor = self._kept.get(parts[0]) or Monitor(self._settings, parts[0] == b"context", self._lasting)
         if self._lasting:
             self._kept[parts[0]] = monitor
         try:
@@ -167,7 +168,7 @@ class Streams:
             for _ in range(4):
                 monitor.exchange([], replies, float(parts[1]))
             if not self._lasting:
-                monitor.take(monitor.link.finish(monitor.now_s))
+                monitor.finish()
             monitor.link.view(monitor.now_s)
             for name in monitor.ward.beds:
                 assert monitor.view(name).wave.shape == (WAVE_SAMPLES,)
@@ -217,7 +218,8 @@ def _reply(random: Random, sent: list[Chunk | End]) -> list[bytes]:
     return [head, *frames]
 
 
-def _check(found: Result) -> None:
+def check_result(found: Result) -> None:
+    """Check what the pipeline has decided. Raises AssertionError."""
     if isinstance(found, Event | Alarm):
         assert (found.text if isinstance(found, Alarm) else event_text(found)).isprintable()
         return

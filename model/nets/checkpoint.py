@@ -33,6 +33,8 @@ LARGEST_DEPTH = 64
 LONGEST_CARD_NAME = 200
 LARGEST_INPUT = 4.0
 """The largest value of an input, see `model.beats.templates`."""
+PROBES = 32
+"""Beats whose scores show whether a net looks at them at all."""
 LARGEST_SCORE = 1e30
 """Scores up to this stay finite in every later step in float32."""
 
@@ -139,21 +141,53 @@ def load_checkpoint(path: Path, device: torch.device) -> tuple[BeatNet | Context
         with safetensors.safe_open(path, framework="pt") as file:
             card = _parse_card(path, file.metadata())
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
-    except (OSError, safetensors.SafetensorError) as error:
+    except OSError as error:
         raise CheckpointError(f"cannot read weights {path}: {clean_error_text(error)}") from error
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"cannot read weights {path}, broken or no .safetensors file: {clean_error_text(error)}"
+        ) from error
     with torch.device("meta"):  # tensors without memory, however large the described net is
         described = (BeatNet if card.kind == "beat" else ContextNet)(card.size).state_dict()
     if _tensor_layout(tensors) != _tensor_layout(described):
         raise CheckpointError(f"weights {path} do not fit the net they describe")
-    if not all(torch.isfinite(value).all() for value in tensors.values()):
-        raise CheckpointError(f"weights {path} hold values that are not finite: train again")
+    if reason := _find_bad_values(tensors):
+        raise CheckpointError(f"weights {path} {reason}: train again")
     build = build_beat_net if card.kind == "beat" else context_net.build_context_net
     net: BeatNet | ContextNet = build(card.size, device)
     net.load_state_dict(tensors)
     net.eval().requires_grad_(False)
     if not largest_net_score(net) <= LARGEST_SCORE:
         raise CheckpointError(f"weights {path} are so large that scores would not be finite: train again")
+    if not _scores_differ(net):
+        raise CheckpointError(f"weights {path} give every beat the same scores: train again")
     return net, card
+
+
+def _find_bad_values(tensors: dict[str, Tensor]) -> str:
+    """Return what is wrong with the values of the tensors of a net, in words; "" if nothing is."""
+    bad = next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
+    if bad is not None:
+        return f"hold values that are not finite, in {bad}"
+    if not any(value.any() for value in tensors.values()):
+        return "hold nothing but zeros"
+    spread = tensors.get("spread")
+    if spread is not None and not (spread > 0).all():
+        return "have a spread that is not above 0, by which inputs are divided"
+    return ""
+
+
+def _scores_differ(net: BeatNet | ContextNet) -> bool:
+    """Return whether some of a few made-up beats differ in a score from the first."""
+    random = torch.Generator().manual_seed(0)
+    device = net.output.weight.device
+    with torch.inference_mode():
+        if isinstance(net, BeatNet):
+            scores = net(torch.rand(PROBES, net.size.samples, generator=random).to(device))
+        else:
+            beats = LARGEST_INPUT * (2 * torch.rand(PROBES, templates.INPUTS, generator=random) - 1)
+            scores = torch.cat(net.heads(beats.to(device)), 1)
+    return bool((scores != scores[0]).any())
 
 
 def largest_net_score(net: BeatNet | ContextNet) -> float:

@@ -6,7 +6,9 @@ result equals `resample_poly(record, up, down)` bit for bit, however the record 
 
 from fractions import Fraction
 from functools import lru_cache
+from importlib import import_module
 from math import ceil
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +110,29 @@ class Resampler:
         if block > self._base:
             self._buffer = self._buffer[block - self._base :]
             self._base = block
+
+
+class _FilterLoader:
+    """Loads the filters of SciPy, which takes up to a second, in a thread."""
+
+    def __init__(self) -> None:
+        self._thread: Thread | None = None
+
+    def is_done(self, wait: bool) -> bool:
+        if self._thread is None:
+            self._thread = Thread(target=import_module, args=("scipy.signal",), daemon=True)
+            self._thread.start()
+        if wait:
+            self._thread.join()
+        return not self._thread.is_alive()
+
+
+_filter_loader = _FilterLoader()
+
+
+def filters_loaded(wait: bool) -> bool:
+    """Return whether a resampler works at once; if not, begin to load its filters, and with `wait` wait for them."""
+    return _filter_loader.is_done(wait)
 
 
 @lru_cache(maxsize=16)

@@ -169,7 +169,11 @@ def _check_classifier_layers(path: Path, layers: dict[str, NDArray[Any]]) -> Non
     )
     if not fits or not all(value.dtype == np.float32 for value in layers.values()):
         raise CheckpointError(f"weights {path} do not fit the waveform classifier")
-    if not all(np.isfinite(value).all() for value in layers.values()) or not (layers["spread"] > 0).all():
+    if not all(np.isfinite(value).all() for value in layers.values()):
         raise CheckpointError(f"weights {path} hold values that are not finite: train again")
+    if not any(value.any() for value in layers.values()):
+        raise CheckpointError(f"weights {path} hold nothing but zeros: train again")
+    if not (layers["spread"] > 0).all():
+        raise CheckpointError(f"weights {path} have a spread that is not above 0: train again")
     if not all(np.abs(value).max(initial=0) < LARGEST for value in layers.values()) or layers["spread"].min() < LEAST:
-        raise CheckpointError(f"weights {path} are so large that scores would not be finite: train again")
+        raise CheckpointError(f"weights {path} or their spread are too large or small for finite scores: train again")

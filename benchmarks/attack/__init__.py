@@ -1,0 +1,1 @@
+"""Attacks on a running monitor and on a running device: `python -m benchmarks.attack`."""
