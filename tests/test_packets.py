@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -16,9 +17,21 @@ from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.config import Config
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Lead
 from agent.pipeline.pipeline import Pipeline
+from agent.wire.curve_security import create_key_pair
 from agent.wire.packets import LARGEST_HEADER_BYTES, MOST_LEADS, MOST_PACKET_SAMPLES, decode_frames, encode_frames
-from agent.wire.requests import FetchReply, HelloReply, HelloRequest
-from agent.wire.requests import encode_channel_message as encode_request
+from agent.wire.requests import (
+    LARGEST_REPLY_BYTES,
+    LARGEST_REQUEST_BYTES,
+    MOST_REPLY_PACKETS,
+    MOST_REQUESTED_SAMPLES,
+    FetchReply,
+    FetchRequest,
+    HelloReply,
+    HelloRequest,
+    decode_reply,
+    decode_request,
+    encode_channel_message,
+)
 from model.errors import FrameError
 
 PAGE = (Path(__file__).parents[1] / "docs" / "wire.md").read_text(encoding="utf-8")
@@ -129,12 +142,46 @@ def test_page_lists_every_key() -> None:
     header = json.loads(encode_frames(chunk())[1])
     rows = set(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE))
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    fetched = FetchReply(id=1, bed="1", run="r", start=0, oldest=0, next=0, ended=False)
-    welcome = HelloReply(id=1, asked=0, received=0, sent=0, beds=0)
-    second = {
-        key for said in (fetched, welcome, HelloRequest(id=1, sent=0)) for key in json.loads(encode_request(said))
-    }
-    assert listed == set(header) | set(header["leads"][0]) | (second - {"id"})
+    said = (
+        HelloRequest(id=1, sent=0),
+        HelloReply(id=1, asked=0, received=0, sent=0, beds=0),
+        FetchRequest(id=1, bed="1", run="r", first=0, stop=1),
+        FetchReply(id=1, bed="1", run="r", start=0, oldest=0, next=0, ended=False),
+    )
+    channel = {key for message in said for key in json.loads(encode_channel_message(message))}
+    assert listed == set(header) | set(header["leads"][0]) | channel
+
+
+def test_page_requests() -> None:
+    """The requests and replies in docs/wire.md are what the code makes of them."""
+    (lines,) = blocks("jsonl")
+    hello, welcome, fetch, fetched = (line.encode() for line in lines.splitlines())
+    assert isinstance(decode_request([hello]), HelloRequest)
+    assert isinstance(decode_reply([welcome])[0], HelloReply)
+    request, (reply, _) = decode_request([fetch]), decode_reply([fetched])
+    assert isinstance(request, FetchRequest)
+    assert isinstance(reply, FetchReply)
+    assert (reply.id, reply.bed, reply.run) == (request.id, request.bed, request.run)
+    for line, message in ((hello, decode_request([hello])), (fetch, request), (fetched, reply)):
+        assert json.loads(encode_channel_message(message)) == json.loads(line)
+
+
+def test_page_limits_of_the_channel() -> None:
+    """The limits on requests and replies in docs/wire.md are those of the code."""
+    page = " ".join(PAGE.split())
+    assert f"objects of at most {LARGEST_REQUEST_BYTES:,} bytes" in page
+    assert f"at most {MOST_REPLY_PACKETS:,} packets (" in page
+    assert f"and {LARGEST_REPLY_BYTES / 2**20:g} MiB; a device that has more" in page
+    assert f"asks for at most {MOST_REQUESTED_SAMPLES:,} of them at a time" in page
+
+
+def test_page_keys(tmp_path: Path) -> None:
+    """The lines of a key file in docs/wire.md are those that `keys new` writes, around a pair that belongs together."""
+    (lines,) = blocks("ini")
+    shown, written = (re.sub('".*"', "", text) for text in (lines, create_key_pair(tmp_path, "x")[1].read_text()))
+    assert [line for line in written.splitlines() if line and not line.startswith("#")] == shown.splitlines()
+    public, secret = (key.encode() for key in re.findall('"(.*)"', lines))
+    assert zmq.curve_public(secret) == public
 
 
 def sent_by_page(packets: int) -> list[Chunk | End]:
