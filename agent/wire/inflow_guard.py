@@ -106,9 +106,18 @@ class SocketInflow:
     and `frame.get(zmq.SRCFD)` of a received frame. One that is not known is ignored.
     """
 
-    def __init__(self, limit: InflowLimit, read_events: Callable[["SocketInflow"], None] | None = None) -> None:
-        """`read_events`: called before every check in the guard's thread, to open and close connections."""
+    def __init__(
+        self,
+        limit: InflowLimit,
+        read_events: Callable[["SocketInflow"], None] | None = None,
+        opened: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`read_events`: called before every check in the guard's thread, to open and close connections.
+
+        `opened`: called when a connection is watched, to begin the checks.
+        """
         self._limit = limit
+        self._opened = opened
         self._read_events = read_events
         self._connections: dict[int, _WatchedConnection] = {}
         self._notes: defaultdict[int | None, _TakenBytes] = defaultdict(_TakenBytes)
@@ -133,6 +142,7 @@ class SocketInflow:
             self._connections[fd] = connection
             if sum(not known.is_cut for known in self._connections.values()) > self._limit.most_connections:
                 self._cut(connection, f"{self._limit.most_connections} connections are the most")
+        self._opened()
 
     def close(self, fd: int) -> None:
         """Forget a connection that has ended."""
@@ -245,7 +255,10 @@ class SocketInflow:
 
 
 class InflowGuard:
-    """A thread that checks the connections of sockets forty times a second; one is enough for a process."""
+    """A thread that checks the connections of sockets forty times a second; one is enough for a process.
+
+    It begins with the first connection, or with the first socket whose events it reads.
+    """
 
     def __init__(self) -> None:
         self._inflows: list[SocketInflow] = []
@@ -254,14 +267,15 @@ class InflowGuard:
         self._gave_back_s = time.monotonic()
         self._give_back_until_s = 0.0
         self._closed = Event()
-        self._thread = Thread(target=self._run, name="inflow guard", daemon=True)
-        self._thread.start()
+        self._thread: Thread | None = None
 
     def watch(self, limit: InflowLimit, read_events: Callable[[SocketInflow], None] | None = None) -> SocketInflow:
         """Watch the connections of one more socket, which are opened and closed by `read_events` or its owner."""
-        inflow = SocketInflow(limit, read_events)
+        inflow = SocketInflow(limit, read_events, self._start)
         with self._lock:
             self._inflows.append(inflow)
+        if read_events is not None:
+            self._start()
         return inflow
 
     def forget(self, inflow: SocketInflow) -> None:
@@ -272,7 +286,13 @@ class InflowGuard:
     def close(self) -> None:
         """End the thread."""
         self._closed.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="inflow guard", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         pause_s = CHECK_S
