@@ -16,6 +16,8 @@ CONGESTION_PAUSE_S = 0.1
 """Nothing is read for this time where most beds can hold back no more, until what they have requested is there."""
 CHANNEL_TIMEOUT_S = 5.0
 """A channel that has answered before is waited for this long while packets come."""
+DOWN_POLL_S = 0.1
+"""Pause between two polls of a bed while there is no stream."""
 LONGEST_POLL_PAUSE_S = 8.0
 """Longest pause between two polls of a silent bed."""
 MOST_FAILED_REQUESTS = 3
@@ -64,16 +66,20 @@ class BackfillScheduler:
                 self._streams.incomplete.discard(bed)
                 _report_backfill(buffer, out)
 
-    def poll_silent_beds(self, now_s: float) -> None:
-        """Ask what comes next of beds that have fallen silent, with growing pauses."""
+    def poll_silent_beds(self, now_s: float, stream_down: bool) -> None:
+        """Ask what comes next of beds that have fallen silent, with growing pauses.
+
+        While the stream is down these are short, so that the backfill channel carries what the stream cannot.
+        """
         if not self._client.is_answering(now_s):
             return
+        silent_s, longest_s = (DOWN_POLL_S, SILENT_BED_S) if stream_down else (SILENT_BED_S, LONGEST_POLL_PAUSE_S)
         for buffer in self._streams.buffers.values():
-            if now_s - buffer.received_s < SILENT_BED_S:
+            if now_s - buffer.received_s < silent_s:
                 buffer.idle_polls = 0
             elif buffer.ended or buffer.requested or buffer.missing is not None:
                 continue
-            elif now_s - buffer.requested_s >= min(SILENT_BED_S * 2**buffer.idle_polls, LONGEST_POLL_PAUSE_S):
+            elif now_s - buffer.requested_s >= min(silent_s * 2**buffer.idle_polls, longest_s):
                 most = min(round(LONGEST_REPLY_S * buffer.fs), MOST_REQUESTED_SAMPLES)
                 self._request(buffer, buffer.next, buffer.next + most, now_s)
 

@@ -182,7 +182,7 @@ class LinkReceiver:
         self._scheduler.take_replies(now_s, out)
         self._read_packets(now_s, out)
         self._scheduler.close_holes(now_s, out)
-        if now_s - self._checked_s >= BED_CHECK_S:
+        if now_s - self._checked_s >= BED_CHECK_S or self._inflow.has_reports:
             self._checked_s = now_s
             self._check_beds(now_s, out)
         self._client.say_hello(now_s, self._streams.complete)
@@ -334,7 +334,8 @@ class LinkReceiver:
             out.add_events(LinkTrouble(trouble))
         self._streams.count_live_beds(now_s)
         self._streams.promote_newcomers(now_s, out)
-        self._scheduler.poll_silent_beds(now_s)
+        stream_down = self._last_s is not None and not self._connection.connected
+        self._scheduler.poll_silent_beds(now_s, stream_down)
 
     def _is_stream_dead(self, now_s: float) -> bool:
         """Return whether something should have come over the stream: no reply comes either, or newer samples do."""

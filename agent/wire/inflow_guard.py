@@ -181,6 +181,11 @@ class SocketInflow:
             connection = self._connections.get(fd)
             return connection.acknowledged if connection is not None else 0
 
+    @property
+    def has_reports(self) -> bool:
+        """Whether a connection was cut off since the last call of `take_reports`."""
+        return bool(self._reports)
+
     def take_reports(self) -> list[str]:
         """Return whom was cut off since the last call, and why."""
         return [self._reports.popleft() for _ in range(len(self._reports))]
