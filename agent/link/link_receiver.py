@@ -33,6 +33,11 @@ MOST_BED_BYTES = 2**20
 """Bytes of samples that a bed may bring at once; what comes after them is left out."""
 SMALL_PACKET_BYTES = MOST_BED_BYTES // MOST_PACKETS_READ
 """Packets of this size cannot bring too many."""
+MOST_PACKETS_WAITING = 64
+"""Packets that ZeroMQ holds for the monitor; it counts no bytes, and this many of the largest take 64 MiB. More wait in
+the system and at the device."""
+MORE_MS = 2
+"""How long ZeroMQ may take for a packet that has come to the system."""
 MOST_FRAMES_READ = 3 * MOST_PACKETS_READ
 READ_S = 0.05
 """Longest time of one reading: much can be rejected meanwhile."""
@@ -88,7 +93,7 @@ class LinkReceiver:
         try:
             harden_socket(self.socket)
             secure_client(self.socket, security)
-            self.socket.set(zmq.RCVHWM, min(link.buffer_packets, MOST_PACKETS_READ))  # more wait at the device
+            self.socket.set(zmq.RCVHWM, MOST_PACKETS_WAITING)
             self.socket.set(zmq.IPV6, "[" in link.endpoint)
             for bed in self._beds or [""]:
                 self.socket.subscribe(bed)
@@ -241,6 +246,8 @@ class LinkReceiver:
             try:
                 frames = receive_frames(self.socket)
             except zmq.Again:
+                if self._inflow.has_unread() and self.socket.poll(MORE_MS):
+                    continue
                 self._emptied_s = now_s
                 self._note_taken(size, count, emptied=True)
                 return

@@ -181,6 +181,11 @@ class SocketInflow:
             connection = self._connections.get(fd)
             return connection.acknowledged if connection is not None else 0
 
+    def has_unread(self) -> bool:
+        """Return whether bytes have come that ZeroMQ has not read from the system yet."""
+        with self._lock:
+            return any(_count_unread(connection) for connection in self._connections.values())
+
     @property
     def has_reports(self) -> bool:
         """Whether a connection was cut off since the last call of `take_reports`."""
@@ -364,6 +369,14 @@ def _read_counters(fd: int, family: int) -> tuple[int, int] | None:
         return None
     acknowledged, received = struct.unpack_from("=QQ", info, ACKNOWLEDGED_OFFSET)
     return received - int.from_bytes(unread, sys.byteorder), acknowledged
+
+
+def _count_unread(connection: _WatchedConnection) -> int:
+    """Return the bytes that came and that the system still holds; 0 where the connection has ended."""
+    try:
+        return int.from_bytes(fcntl.ioctl(connection.fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _shut_down(connection: _WatchedConnection) -> None:
