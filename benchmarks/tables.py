@@ -69,6 +69,33 @@ def stages_table(folder: Path) -> str:
     return _table(heads, rows) + _source(figures)
 
 
+def attack_table(name: str, folder: Path) -> str:
+    """Return what each kind of attack cost; those with changed bytes, and those with Ctrl-C, in a row each."""
+    figures = read_figures(name, folder)
+    groups: dict[str, list[Results]] = {}
+    for one in figures["results"]["attacks"]:
+        kind = one["name"]
+        group = "changed byte" if kind.startswith("byte ") else "Ctrl-C meanwhile" if kind.endswith("Ctrl-C") else kind
+        groups.setdefault(group, []).append(one)
+    heads = ("attack", "shown / due", "later", "memory", "to the end", "")
+    rows = [_attack_cells(group, ones) for group, ones in groups.items()]
+    return _table(heads, rows) + _source(figures)
+
+
+def _attack_cells(group: str, attacks: Sequence[Results]) -> tuple[str, ...]:
+    shown, due = (sum(one[key] for one in attacks) for key in ("shown", "due"))
+    wrong = [f"{one['name']}: {fault}" if len(attacks) > 1 else fault for one in attacks for fault in one["faults"]]
+    ends = [one["exit_s"] for one in attacks if one["exit_s"] is not None]
+    return (
+        group if len(attacks) == 1 else f"{group} ({len(attacks)} kinds)",
+        f"{shown} / {due}",
+        f"{1000 * max(0.0, *(one['delay_s'] for one in attacks), 0.0):.0f} ms",
+        f"{max(one['peak_mb'] - one['start_mb'] for one in attacks):+.0f} MB",
+        f"{max(ends):.1f} s" if ends else "",
+        "; ".join(wrong),
+    )
+
+
 def ward_table(folder: Path) -> str:
     """Return the CPU of detection and of the whole analysis, beside WFDB's xqrs."""
     figures = read_figures("ward", folder)
@@ -236,6 +263,13 @@ def _cable_row(results: list[Results]) -> str:
     )
 
 
+def _attack_row(results: Results) -> str:
+    attacks = results["attacks"]
+    stood = sum(not one["faults"] for one in attacks)
+    grown = max(one["peak_mb"] - one["start_mb"] for one in attacks)
+    return f"{stood} of {len(attacks)} within the limits; {grown:.0f} MB more memory at most"
+
+
 def _fuzz_row(results: Results) -> str:
     return (
         f"{results['inputs']:,} inputs, {results['failed']:,} failed, memory {'flat' if results['sound'] else 'grew'}"
@@ -263,6 +297,7 @@ SUMMARY: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "cable": (("two hosts, a cable cut for 20 s, 3 s, and ten times for 0.7 s", _cable_row),),
     "kills": (("the recording monitor killed 100 times at random, at ten times real time", _kills_row),),
     "day": (("24 hours of signal at full speed, recorded", _day_row),),
+    "attack": (("attacks on a monitor and on a device, each in a process of its own", _attack_row),),
     "fuzz": (
         ("mutated frames, requests, headers, signals, annotations, checkpoints, recordings, settings", _fuzz_row),
     ),
@@ -274,6 +309,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "ward": ward_table,
     "dashboard": dashboard_table,
     "report": report_table,
+    "attack": lambda folder: attack_table("attack", folder),
+    "attack_keys": lambda folder: attack_table("attack_keys", folder),
     "summary": summary_table,
 }
 

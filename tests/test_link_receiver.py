@@ -194,3 +194,30 @@ def test_a_senseless_endpoint_is_refused() -> None:
     """An endpoint that cannot be connected is an error that says how to write one."""
     with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
         LinkReceiver(override_config(configuration.load_config(None, {}), "link", endpoint="nonsense"), [])
+
+
+def test_a_replay_at_full_speed_waits_for_the_analysis(line: Wire) -> None:
+    """While every bed has enough to analyse nothing is read: no packet is left out that its device soon forgets."""
+    line.exchange(*frames(packet(0), packet(0, bed="2")), now_s=10.0)
+    for message in frames(packet(5), packet(5, bed="2")):
+        line.publisher.send_multipart(message)
+    line.link.set_backlog({"1", "2", "1-last"}, set())
+    assert line.link.receive(11.0) == []
+    line.link.set_backlog({"1"}, set())
+    line.link.wait(5.0)
+    got = [(message.bed, message.first) for message in line.link.receive(11.05) if isinstance(message, Chunk)]
+    assert got == [("1", 5), ("2", 5)]
+
+
+def test_packets_that_are_left_out_are_heard_all_the_same(line: Wire) -> None:
+    """A bed with far too much to analyse is not silent, though its packets are left out."""
+    line.exchange(*frames(packet(0), packet(0, bed="2")), now_s=10.0)
+    line.link.receive(14.0)
+    line.link.receive(14.9)
+    line.link.set_backlog({"1"}, {"1"})
+    line.publisher.send_multipart(frames(packet(5))[0])
+    line.link.wait(5.0)
+    line.link.receive(15.5)
+    assert line.link.heard_s("1") == 15.5
+    assert line.link.heard_s("2") < 15.0
+    assert line.link.contested(15.5) == set()

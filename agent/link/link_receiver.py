@@ -51,6 +51,8 @@ IDLE_S, IDLE_PACKETS = 0.5, 2
 """Without a packet for this time, and for so many packets' time, no run is about to follow, as it does in a loop."""
 BED_CHECK_S = 0.1
 """How often the connection and silent beds are checked."""
+RECENT_S = 10.0
+"""A bed that has sent within this time is not kept waiting for others."""
 ATTENTION_S = 1.0
 """After a longer pause of the monitor itself silence is counted anew: what came meanwhile has not been seen."""
 
@@ -236,7 +238,7 @@ class LinkReceiver:
 
     def _read_packets(self, now_s: float, out: ChunkAssembler) -> None:
         """Take the packets that have come, until there are none, too many, or nothing can take more."""
-        if self._scheduler.is_congested(now_s):
+        if self._is_behind(now_s) or self._scheduler.is_congested(now_s):
             self._attentive_s = now_s
             return
         bed_bytes: dict[str, int] = {}
@@ -273,6 +275,14 @@ class LinkReceiver:
                     break
         self._attentive_s = now_s  # more is there that has not been looked at
         self._note_taken(size, count, emptied=False)
+
+    def _is_behind(self, now_s: float) -> bool:
+        """Return whether every bed has enough to analyse: a replay at full speed waits, since no bed is in time."""
+        enough = self._scheduler.backlogged
+        return bool(enough) and not any(
+            bed not in enough and not buffer.ended and now_s - buffer.received_s < RECENT_S
+            for bed, buffer in self._streams.buffers.items()
+        )
 
     def _note_taken(self, size: int, frames: int, emptied: bool) -> None:
         """Tell the guard what was taken of what has come, and whether that was all."""

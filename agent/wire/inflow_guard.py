@@ -265,10 +265,7 @@ class SocketInflow:
 
 
 class InflowGuard:
-    """A thread that checks the connections of sockets forty times a second; one is enough for a process.
-
-    It begins with the first connection, or with the first socket whose events it reads.
-    """
+    """A thread that checks the connections of sockets forty times a second, once there is one; one a process."""
 
     def __init__(self) -> None:
         self._inflows: list[SocketInflow] = []
