@@ -311,7 +311,7 @@ class _HandshakeProbe:
 class RejectedConnections:
     """The connections that a bound socket accepts and refuses; `secured`: it asks for keys.
 
-    The guard's thread follows the events, forty times a second, and hands connections on to the guard; any thread may
+    The guard's thread follows the events, twenty times a second, and hands connections on to the guard; any thread may
     take the explanations. Unknown keys are reported by `curve_security.ServerAuthenticator`, which checks them.
     """
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Any
 
-CHECK_S, BUSY_CHECK_S = 0.025, 0.005
+CHECK_S, BUSY_CHECK_S = 0.05, 0.005
 """Pauses between two checks, the short one while much comes. libzmq takes some 300 MB/s from a connection, so that
-about 8 MB come before the first check; a check takes 3 us for each connection."""
+about 15 MB come before the first check; a check takes 3 us for each connection."""
 BUSY_SHARE = 1 / 16
 """Much is this share of what a connection may bring."""
 SPARE_BYTES = 4096
@@ -265,7 +265,7 @@ class SocketInflow:
 
 
 class InflowGuard:
-    """A thread that checks the connections of sockets forty times a second, once there is one; one a process."""
+    """A thread that checks the connections of sockets twenty times a second, once there is one; one a process."""
 
     def __init__(self) -> None:
         self._inflows: list[SocketInflow] = []
