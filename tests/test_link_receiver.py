@@ -221,3 +221,14 @@ def test_packets_that_are_left_out_are_heard_all_the_same(line: Wire) -> None:
     assert line.link.heard_s("1") == 15.5
     assert line.link.heard_s("2") < 15.0
     assert line.link.contested(15.5) == set()
+
+
+def test_a_run_that_is_held_back_at_the_end_is_not_lost(line: Wire) -> None:
+    """A device that has just restarted when the monitor ends: the samples of its new run come out all the same."""
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    for message in frames(packet(5), packet(0, run="new"), packet(5, run="new")):
+        line.publisher.send_multipart(message)
+    line.link.wait(5.0)
+    out = [*line.link.receive(11.05), *line.link.finish(11.1)]
+    assert [(m.run, m.first, len(m.counts)) for m in out if isinstance(m, Chunk)] == [("run", 5, 5), ("new", 0, 10)]
+    assert line.link.sent("1") == 20

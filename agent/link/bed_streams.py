@@ -78,10 +78,10 @@ class BedStreams:
             self._reject_contested(buffer, now_s, out)
         return buffer
 
-    def promote_newcomers(self, now_s: float, out: ChunkAssembler) -> None:
-        """Let the runs that are held back take the place of runs that have fallen silent."""
+    def promote_newcomers(self, now_s: float, out: ChunkAssembler, at_once: bool = False) -> None:
+        """Let the runs that are held back take the place of runs that have fallen silent; with `at_once` of all."""
         for bed, newcomer in list(self._takeover.newcomers.items()):
-            if self._takeover.gives_way(self.buffers[bed], now_s):
+            if at_once or self._takeover.gives_way(self.buffers[bed], now_s):
                 self._promote(newcomer, now_s, out)
 
     def contested(self, now_s: float) -> set[str]:

@@ -166,7 +166,7 @@ class LinkReceiver:
         poller.poll(max(0, round(seconds * 1000)))
 
     def receive(self, now_s: float) -> list[LinkMessage]:
-        """Return all that has come and is in order. Never waits.
+        """Return all that has come and is in order. Waits 2 ms at most, for what the system has received already.
 
         Parameters
         ----------
@@ -198,6 +198,7 @@ class LinkReceiver:
     def finish(self, now_s: float) -> list[LinkMessage]:
         """Return, at the end, what is still held back, and gaps for all that is still missing."""
         out = ChunkAssembler(now_s, self._client.offset_s)
+        self._streams.promote_newcomers(now_s, out, at_once=True)
         for buffer in self._streams.buffers.values():
             out.add_parts(buffer.bed, buffer.flush_as_lost("not fetched again before the end", now_s))
         return out.assemble()
