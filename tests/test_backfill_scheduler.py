@@ -20,9 +20,11 @@ from agent.wire.packets import encode_frames as packet_frames
 from agent.wire.requests import (
     FetchReply,
     FetchRequest,
+    HelloReply,
     HelloRequest,
     backfill_endpoint,
     decode_reply,
+    decode_request,
     encode_channel_message,
 )
 from model.records.resample import FS
@@ -359,3 +361,31 @@ def test_the_device_answers_hello() -> None:
         assert not isinstance(said, FetchReply)
         assert (said.id, said.asked, packets) == (7, 12.5, [])
         assert 0 <= said.sent - said.received < PATIENCE_S
+
+
+@pytest.mark.slow
+def test_what_a_device_never_answers_is_declared() -> None:
+    """A device that says hello and answers no other request: what was asked of it is a gap, and in the ledger."""
+    with zmq.Context() as context, context.socket(zmq.XPUB) as stream, context.socket(zmq.ROUTER) as channel:
+        port = stream.bind_to_random_port("tcp://127.0.0.1")
+        service = channel.bind_to_random_port("tcp://127.0.0.1")
+        ends = {"endpoint": f"tcp://127.0.0.1:{port}", "service": f"tcp://127.0.0.1:{service}"}
+        with monitor(override_config(settings(), "link", **ends)) as link:
+            assert stream.poll(10_000)
+            out: list[LinkMessage] = []
+            until_s, first = time.monotonic() + PATIENCE_S, 1825
+            while not any(isinstance(message, Chunk) for message in out):
+                assert time.monotonic() < until_s, out
+                stream.send_multipart(packet_frames(packet(first)))
+                first += 5
+                while channel.poll(5):
+                    identity, request = channel.recv_multipart()
+                    asked = decode_request([request])
+                    if isinstance(asked, HelloRequest):
+                        hello = HelloReply(id=asked.id, asked=asked.sent, received=asked.sent, sent=asked.sent, beds=1)
+                        channel.send_multipart([identity, encode_channel_message(hello)])
+                link.wait(0.02)
+                out += link.receive(time.time())
+            got = samples(out)
+            assert got[:1825] == [(i, MISSING) for i in range(1825)]
+            assert link.sent("1") >= len(got)
