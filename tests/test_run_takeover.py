@@ -149,3 +149,5 @@ def test_runs_that_change_all_the_time_hold_back_one(bed: Bed) -> None:
         bed.take([packet(0, f"run {number}")], 2.0)
     assert len(bed.streams._takeover.newcomers) == 1
     assert bed.streams._held.bytes < 10_000
+    assert bed.streams.rejected == 2999
+    assert bed.events == ["packet rejected: a run that gave way to another before it was known to go on"]

@@ -126,8 +126,12 @@ class BedStreams:
             return newcomer
         if contested:
             self._reject_contested(present, now_s, out)
-        else:
-            self._takeover.hold_back(present, header.run, header.fs).push(message, now_s)
+            return None
+        waiting = self._takeover.newcomers.get(present.bed)
+        if waiting is not None and waiting.run != header.run:
+            self.rejected += waiting.held - 1
+            self.reject("a run that gave way to another before it was known to go on", out, now_s, present.bed.encode())
+        self._takeover.hold_back(present, header.run, header.fs).push(message, now_s)
         return None
 
     def _promote(self, newcomer: ReorderBuffer, now_s: float, out: ChunkAssembler) -> None:
