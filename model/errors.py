@@ -3,7 +3,7 @@
     EcgError             1   any other failure of this program
     ├── ConfigError      3   config file, environment or option value
     ├── RecordError      4   a record, annotation file or embedded database that cannot be read
-    ├── StreamError      5   no stream, or a stream that cannot be monitored
+    ├── StreamError      5   no stream, one that cannot be monitored, or a device that is gone
     │   └── FrameError       one malformed frame on the wire (counted and reported, never fatal)
     ├── EndpointError    6   an endpoint that cannot be bound or connected
     ├── CheckpointError  7   weights that are missing, broken or do not fit
@@ -51,7 +51,7 @@ class RecordError(EcgError):
 
 
 class StreamError(EcgError):
-    """A stream that is missing or cannot be monitored."""
+    """A stream that is missing, cannot be monitored, or whose device is gone."""
 
     exit_code = 5
 

@@ -73,7 +73,9 @@ def watch_beds(
     lead: LeadOption = None,
     json: JsonOption = False,
     seconds: SecondsOption = None,
-    until_end: Annotated[bool, typer.Option("--until-end", help="Stop when the run of every bed has ended.")] = False,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop when every run has ended, or the device is gone for a minute.")
+    ] = False,
     record: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Record signal, beats and events here; continue an earlier recording."),
