@@ -12,6 +12,7 @@ import zmq
 
 from agent.wire import inflow_guard
 from agent.wire.inflow_guard import InflowGuard, InflowLimit, SocketInflow, count_wire_bytes
+from agent.wire.tcp_connection import TcpConnection
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the bytes of a connection")
 LIMIT = InflowLimit("it sent too much", connection_bytes=10_000)
@@ -220,8 +221,9 @@ def test_wire_bytes_are_those_of_zeromq(encrypted: bool) -> None:
         while frame.more:
             receiver.recv()
             frame.more = bool(receiver.getsockopt(zmq.RCVMORE))
-        fd = int(frame.get(zmq.SRCFD))
-        counters = inflow_guard._read_counters(fd, sockets.AF_INET)
+        connection = TcpConnection.of(int(frame.get(zmq.SRCFD)))
+        assert connection is not None
+        counters = connection.read_counters()
         assert counters is not None
         counts.append(counters[0])
     context.destroy(linger=0)

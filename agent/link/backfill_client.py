@@ -11,7 +11,7 @@ from agent.core.config import SecurityConfig
 from agent.link.silence_watch import SilenceWatch
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import harden_socket, secure_client
-from agent.wire.inflow_guard import CURVE_FRAME_BYTES, LONG_HEADER_BYTES, InflowGuard, InflowLimit, weigh_frames
+from agent.wire.inflow_guard import InflowGuard, InflowLimit
 from agent.wire.requests import FetchReply, FetchRequest, HelloReply, HelloRequest, decode_reply, encode_channel_message
 from model.errors import FrameError
 
@@ -22,17 +22,15 @@ CHANNEL_ABSENT_S = 1.0
 """A device that has not answered for this time is taken for one without a backfill channel."""
 MOST_OPEN_REQUESTS = 32
 """Requests under way at most."""
-MOST_REQUESTED_BYTES = 2**23
-"""Bytes of samples that are under way at most, unless one request alone asks for more."""
+MOST_REQUESTED_BYTES = 3 * 2**20
+"""Bytes of missing samples that are under way at most, unless one request alone asks for more."""
 MOST_BED_REQUESTS = 2
 """Requests of one bed, whose runs may change more quickly than replies come."""
 MOST_REPLIES_READ = 8
 """Replies taken at once, up to a minute of signal each."""
-REPLY_INFLOW = InflowLimit("it sent more than was requested", connection_bytes=2**25)
-SPARE_REPLY_BYTES = 3 * 2**20
-"""Bytes of replies beyond the samples that were requested: a minute in packets of one sample has room."""
-FRAME_BYTES = LONG_HEADER_BYTES + CURVE_FRAME_BYTES
-"""Bytes of a connection beside those of a frame, at most."""
+SPARE_REPLY_BYTES = 3 * 2**18
+"""Bytes of replies beyond the missing samples that were requested: a minute in packets of 40 ms has room."""
+REPLY_INFLOW = InflowLimit("it sent more than was requested", connection_bytes=MOST_REQUESTED_BYTES + SPARE_REPLY_BYTES)
 CLOCK_EXCHANGES = 8
 """The quickest of the latest exchanges gives the offset of the clocks, as in NTP."""
 
@@ -66,7 +64,7 @@ class BackfillClient:
     ) -> None:
         """Raises zmq.ZMQError where the endpoint makes no sense, ConfigError for keys that cannot be used."""
         self.socket = context.socket(zmq.DEALER)
-        self._inflow = guard.watch(REPLY_INFLOW)
+        self._inflow = guard.watch(REPLY_INFLOW, encrypted=bool(security.key))
         self._connection = ConnectionMonitor(self.socket, endpoint, security, inflow=self._inflow)
         try:
             harden_socket(self.socket)
@@ -131,16 +129,20 @@ class BackfillClient:
             self._complete = complete
 
     def request_samples(self, bed: str, run: str, first: int, stop: int, size: float, now_s: float) -> bool:
-        """Request samples `first` to `stop` of a run, of about `size` bytes; return False where that cannot be now."""
+        """Request samples `first` to `stop` of a run; return False where that cannot be now.
+
+        `size`: about how many bytes the reply will have; 0 where nothing is known to be missing.
+        """
         of_bed = sum(opened.request.bed == bed for opened in self._open.values())
         if len(self._open) >= MOST_OPEN_REQUESTS or of_bed >= MOST_BED_REQUESTS:
             return False
-        if self._open and size + sum(opened.size for opened in self._open.values()) > MOST_REQUESTED_BYTES:
+        if self._open and size + self._requested_bytes() > MOST_REQUESTED_BYTES:
             return False
         request = FetchRequest(id=self._next_id(), bed=bed, run=run, first=first, stop=stop)
         if not self._send(request):
             return False
         self._open[request.id] = _OpenRequest(request, now_s, size)
+        self._inflow.allow(SPARE_REPLY_BYTES + max(MOST_REQUESTED_BYTES, self._requested_bytes()))
         return True
 
     def expire_requests(self, now_s: float) -> list[FetchRequest]:
@@ -160,11 +162,9 @@ class BackfillClient:
                 if place:
                     self._inflow.reset()
                 else:
-                    self._inflow.note_empty(SPARE_REPLY_BYTES + sum(round(one.size) for one in self._open.values()))
+                    self._inflow.note_empty(SPARE_REPLY_BYTES + self._requested_bytes())
                 break
-            size = sum(map(len, frames)) + FRAME_BYTES * len(frames)
-            self._inflow.credit(size)
-            self._inflow.weight = weigh_frames(size, len(frames))
+            self._inflow.credit_frames(sum(map(len, frames)), len(frames))
             try:
                 reply, packets = decode_reply(frames)
             except FrameError as error:
@@ -182,6 +182,9 @@ class BackfillClient:
         round_trip_s = (back_s - reply.asked) - (reply.sent - reply.received)
         if 0 <= round_trip_s <= REPLY_TIMEOUT_S:
             self._exchanges.append((round_trip_s, ((reply.received - reply.asked) + (reply.sent - back_s)) / 2))
+
+    def _requested_bytes(self) -> int:
+        return round(sum(opened.size for opened in self._open.values()))
 
     def _next_id(self) -> int:
         self._last_id += 1

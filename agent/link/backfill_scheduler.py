@@ -16,8 +16,12 @@ CONGESTION_PAUSE_S = 0.1
 """Nothing is read for this time where most beds can hold back no more, until what they have requested is there."""
 CHANNEL_TIMEOUT_S = 5.0
 """A channel that has answered before is waited for this long while packets come."""
+FRAMING_BYTES = 128
+"""Bytes of a packet beside those of its frames, at most."""
 DOWN_POLL_S = 0.1
 """Pause between two polls of a bed while there is no stream."""
+CARRIED_S = 10.0
+"""A bed of which nothing new came for this time is not polled as often as that."""
 LONGEST_POLL_PAUSE_S = 8.0
 """Longest pause between two polls of a silent bed."""
 MOST_FAILED_REQUESTS = 3
@@ -73,15 +77,16 @@ class BackfillScheduler:
         """
         if not self._client.is_answering(now_s):
             return
-        silent_s, longest_s = (DOWN_POLL_S, SILENT_BED_S) if stream_down else (SILENT_BED_S, LONGEST_POLL_PAUSE_S)
         for buffer in self._streams.buffers.values():
+            carried = stream_down and now_s - buffer.news_s < CARRIED_S
+            silent_s, longest_s = (DOWN_POLL_S, SILENT_BED_S) if carried else (SILENT_BED_S, LONGEST_POLL_PAUSE_S)
             if now_s - buffer.received_s < silent_s:
                 buffer.idle_polls = 0
             elif buffer.ended or buffer.requested or buffer.missing is not None:
                 continue
             elif now_s - buffer.requested_s >= min(silent_s * 2**buffer.idle_polls, longest_s):
                 most = min(round(LONGEST_REPLY_S * buffer.fs), MOST_REQUESTED_SAMPLES)
-                self._request(buffer, buffer.next, buffer.next + most, now_s)
+                self._request(buffer, buffer.next, buffer.next + most, now_s, expected=False)
 
     def is_congested(self, now_s: float) -> bool:
         """Return whether nothing should be read for a moment: most beds wait for replies and can hold back no more.
@@ -136,10 +141,12 @@ class BackfillScheduler:
             return silent_s >= CHANNEL_ABSENT_S
         return silent_s >= CHANNEL_TIMEOUT_S and now_s - buffer.received_s < SILENT_BED_S
 
-    def _request(self, buffer: ReorderBuffer, first: int, stop: int, now_s: float) -> None:
+    def _request(self, buffer: ReorderBuffer, first: int, stop: int, now_s: float, expected: bool = True) -> None:
         if buffer.bed in self.backlogged or self._client.replied_s is None:
             return
-        size = min(stop - first, LONGEST_REPLY_S * buffer.fs) * buffer.sample_bytes
+        count = min(stop - first, LONGEST_REPLY_S * buffer.fs) if expected else 0
+        packets = count / max(1.0, buffer.packet_s * buffer.fs)  # the device may send them as they were
+        size = count * buffer.sample_bytes + packets * (buffer.head_bytes + FRAMING_BYTES)
         if self._client.request_samples(buffer.bed, buffer.run, first, stop, size, now_s):
             buffer.requested = True
             buffer.requested_s = now_s

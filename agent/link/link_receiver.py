@@ -14,7 +14,7 @@ from agent.core.config import Config
 from agent.core.events import LinkTrouble
 from agent.core.messages import End, ResumePosition
 from agent.core.views import LinkView
-from agent.link.backfill_client import FRAME_BYTES, BackfillClient
+from agent.link.backfill_client import BackfillClient
 from agent.link.backfill_scheduler import BackfillScheduler
 from agent.link.bed_streams import BedStreams
 from agent.link.chunk_assembler import ChunkAssembler, LinkMessage, receive_frames
@@ -22,7 +22,7 @@ from agent.link.reorder_buffer import ReorderBuffer
 from agent.link.silence_watch import SilenceWatch
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import check_endpoint, harden_socket, secure_client
-from agent.wire.inflow_guard import InflowGuard, InflowLimit, weigh_frames
+from agent.wire.inflow_guard import InflowGuard, InflowLimit
 from agent.wire.packets import LARGEST_HEADER_BYTES, LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES, Packet, parse_frames
 from agent.wire.requests import backfill_endpoint
 from model.errors import EndpointError, FrameError
@@ -39,12 +39,12 @@ the system and at the device."""
 MORE_MS = 2
 """How long ZeroMQ may take for a packet that has come to the system."""
 MOST_FRAMES_READ = 3 * MOST_PACKETS_READ
-READ_S = 0.05
+READ_S = 0.03
 """Longest time of one reading: much can be rejected meanwhile."""
 MOST_BYTES_READ = 2**24
 """Bytes of samples taken at once of all beds."""
 STREAM_INFLOW = InflowLimit("it sent more than the monitor can take", connection_bytes=2**24)
-LARGEST_MESSAGE_BYTES = LARGEST_PAYLOAD_BYTES + LARGEST_HEADER_BYTES + LARGEST_NAME_BYTES + 3 * FRAME_BYTES
+LARGEST_MESSAGE_BYTES = LARGEST_PAYLOAD_BYTES + LARGEST_HEADER_BYTES + LARGEST_NAME_BYTES + 1024
 STALE_PACKETS_S = 2.5
 """A bed is reported that for this time sends only what was taken or declared lost before."""
 IDLE_S, IDLE_PACKETS = 0.5, 2
@@ -90,7 +90,7 @@ class LinkReceiver:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
         self._guard = InflowGuard()
-        self._inflow = self._guard.watch(STREAM_INFLOW)
+        self._inflow = self._guard.watch(STREAM_INFLOW, encrypted=bool(security.key))
         self._connection = ConnectionMonitor(self.socket, link.endpoint, security, inflow=self._inflow)
         try:
             harden_socket(self.socket)
@@ -268,6 +268,7 @@ class LinkReceiver:
             taken += len(frames[2])
             had_room = buffer.missing_since_s is None or not buffer.full
             self._take_message(buffer, message, now_s, out)
+            buffer.head_bytes = len(frames[0]) + len(frames[1])
             if self._exceeds_share(buffer.bed, frames, bed_bytes):
                 break
             if buffer.missing_since_s is not None:
@@ -287,14 +288,12 @@ class LinkReceiver:
 
     def _note_taken(self, size: int, frames: int, emptied: bool) -> None:
         """Tell the guard what was taken of what has come, and whether that was all."""
-        if not emptied:
-            self._inflow.credit(size + FRAME_BYTES * frames)
-        elif frames:
-            self._inflow.reset()
-        else:
-            self._inflow.note_empty(LARGEST_MESSAGE_BYTES)
         if frames:
-            self._inflow.weight = weigh_frames(size, frames)
+            self._inflow.credit_frames(size, frames)
+        if emptied and frames:
+            self._inflow.reset()
+        elif emptied:
+            self._inflow.note_empty(LARGEST_MESSAGE_BYTES)
 
     def _parse_message(self, frames: Sequence[bytes], now_s: float, out: ChunkAssembler) -> Packet | End | None:
         """Return the message of the frames; None where it is rejected, or of a bed that is not watched."""

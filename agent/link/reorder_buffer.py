@@ -41,7 +41,7 @@ class ReorderBuffer:
     End has come out.
 
     `received_s`: when its last packet arrived on the stream, `news_s`: the last one with samples that were not known,
-    `packet_s` seconds long, `sample_bytes` for one sample of all leads; `advanced_s`: when a packet last moved `next`.
+    `packet_s` seconds long, `sample_bytes` a sample and `head_bytes` beside them; `advanced_s`: when a packet last moved `next`.
     `missing_since_s`: since when samples have been missing, None while none are. `requested`: whether a request is
     under way, since `requested_s`. `failed_requests`: requests in a row that brought nothing; `idle_polls`: polls in a
     row of a silent bed that had nothing new. `backfilled`: samples sent again since the last hole was closed.
@@ -61,6 +61,7 @@ class ReorderBuffer:
     news_s: float = 0.0
     packet_s: float = 0.0
     sample_bytes: float = 0.0
+    head_bytes: int = 0
     advanced_s: float = 0.0
     missing_since_s: float | None = None
     requested_s: float = 0.0

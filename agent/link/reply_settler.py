@@ -108,6 +108,7 @@ class ReplySettler:
         # The device sends its packets as they were: what lies beyond came on the stream, or will be requested.
         packet = cut_packet(packet, request.first, request.stop)
         first, count = packet.header.first, packet.header.count
+        buffer.news_s = now_s
         buffer.backfilled += max(0, first + count - max(first, buffer.next))
         out.add_parts(buffer.bed, buffer.push(packet, now_s))
 

@@ -22,8 +22,8 @@ BLOCK_SAMPLES = 250
 """Most samples of a bed that go through the stages at once; far less than the ring holds."""
 LEAST_BLOCK_SAMPLES = 64
 """A block of a bed while very many wait."""
-TURN_SAMPLES = 2**15
-"""Samples of all beds in a turn, which take a twentieth of a second; a gap, a start or an end counts as a block."""
+TURN_SAMPLES = 2**14
+"""Samples of all beds in a turn, which take some 20 ms; a gap, a start or an end counts as a block."""
 STEPS_PER_TURN = 4
 """Gaps, starts and ends of a bed in a turn."""
 PIECE_SAMPLES = 500

@@ -42,7 +42,7 @@ One with the attribute `in_context` sees beats in their context (n, INPUTS) and 
 classes and of no beat; any other sees single beats (n, 187) and gives probabilities (n, 5).
 """
 
-SHARED_PUSH_S = 0.05
+SHARED_PUSH_S = 0.03
 """Seconds after which a push gives way to what has come meanwhile."""
 
 
@@ -128,7 +128,7 @@ class Pipeline:
     def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Result]:
         """Take what the link brought; return the beats, events and alarms it decides, in order within each bed.
 
-        With `shared` a push ends after a twentieth of a second, and the next one goes on: `waiting` says so.
+        With `shared` a push ends after 30 ms, and the next one goes on: `waiting` says so.
         """
         began_s = self._clock()
         messages = list(messages)

@@ -10,18 +10,14 @@ Connections that are not TCP, and systems other than Linux, are not watched.
 
 import contextlib
 import ctypes
-import fcntl
 import math
-import socket
-import struct
-import sys
-import termios
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
-from typing import Any
+
+from agent.wire.tcp_connection import TcpConnection
 
 CHECK_S, BUSY_CHECK_S = 0.05, 0.005
 """Pauses between two checks, the short one while much comes. libzmq takes some 300 MB/s from a connection, so that
@@ -39,14 +35,8 @@ FRAME_MEMORY_BYTES = 64
 """Memory that ZeroMQ takes for a frame, however small."""
 CURVE_FRAME_BYTES = 33
 """Bytes that CURVE adds to a frame."""
-DROPPED_BYTES = 65_536
-"""Bytes that are dropped at once of what a connection still holds when it is cut off."""
 MOST_REPORTS = 64
 """Connections that were cut off and are not yet reported, at most."""
-TCP_INFO = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
-TCP_INFO_BYTES = 136
-ACKNOWLEDGED_OFFSET = 120
-"""Place in the kernel's `tcp_info` of the bytes that the peer has acknowledged; the bytes that came follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +64,7 @@ class InflowLimit:
 class _WatchedConnection:
     """A connection: `arrived` bytes came and were read from the kernel, `waiting` of them have not been taken."""
 
-    fd: int
-    family: int
-    names: tuple[Any, Any]
-    """Our address and the peer's: a descriptor of the same number with others is another connection."""
+    tcp: TcpConnection
     arrived: int = 0
     acknowledged: int = 0
     waiting: float = 0.0
@@ -111,13 +98,16 @@ class SocketInflow:
         limit: InflowLimit,
         read_events: Callable[["SocketInflow"], None] | None = None,
         opened: Callable[[], None] = lambda: None,
+        encrypted: bool = False,
     ) -> None:
         """`read_events`: called before every check in the guard's thread, to open and close connections.
 
-        `opened`: called when a connection is watched, to begin the checks.
+        `opened`: called when a connection is watched, to begin the checks. `encrypted`: see `credit_frames`.
         """
         self._limit = limit
+        self._connection_bytes: float = limit.connection_bytes
         self._opened = opened
+        self._frame_bytes = SHORT_HEADER_BYTES + CURVE_FRAME_BYTES * encrypted
         self._read_events = read_events
         self._connections: dict[int, _WatchedConnection] = {}
         self._notes: defaultdict[int | None, _TakenBytes] = defaultdict(_TakenBytes)
@@ -129,17 +119,17 @@ class SocketInflow:
         """Bytes that came on all connections, also those that have ended, less `renewed_bytes_s` a second."""
         self.is_busy = False
         """Whether much came before the last check."""
-        self.weight = 1.0
-        """Bytes of memory for each byte that waits, as the owner found in what it took; small frames take more."""
+        self._weight = 1.0
+        """Bytes of memory for each byte that waits, as it was in what was taken: small frames take more."""
 
     def open(self, fd: int) -> None:
         """Watch a connection that was made: its bytes count from the first one, however late this is called."""
-        connection = _identify(fd)
+        tcp = TcpConnection.of(fd)
         with self._lock:
-            if connection is None:
+            if tcp is None:
                 self._recent += SPARE_BYTES  # it may have brought something before it ended
                 return
-            self._connections[fd] = connection
+            connection = self._connections[fd] = _WatchedConnection(tcp)
             if sum(not known.is_cut for known in self._connections.values()) > self._limit.most_connections:
                 self._cut(connection, f"{self._limit.most_connections} connections are the most")
         self._opened()
@@ -153,6 +143,20 @@ class SocketInflow:
         """Note that `count` bytes (see `count_wire_bytes`) were taken; without `fd` of the only connection."""
         with self._lock:
             self._notes[fd].count += count
+
+    def credit_frames(self, size: int, frames: int) -> None:
+        """Note that so many frames of `size` bytes together were taken of the only connection.
+
+        Counted as if all were short: what long ones take beside their bytes is too little to matter until `reset`.
+        """
+        wire = size + self._frame_bytes * frames
+        with self._lock:
+            self._notes[None].count += wire
+            self._weight = (size + FRAME_MEMORY_BYTES * frames) / wire
+
+    def allow(self, connection_bytes: int) -> None:
+        """Let a connection bring so many bytes from now on before it is cut off."""
+        self._connection_bytes = connection_bytes
 
     def reset(self, fd: int | None = None) -> None:
         """Note that everything that has come up to now was taken; without `fd` on each connection."""
@@ -184,7 +188,7 @@ class SocketInflow:
     def has_unread(self) -> bool:
         """Return whether bytes have come that ZeroMQ has not read from the system yet."""
         with self._lock:
-            return any(_count_unread(connection) for connection in self._connections.values())
+            return any(connection.tcp.count_unread() for connection in self._connections.values())
 
     @property
     def has_reports(self) -> bool:
@@ -209,11 +213,11 @@ class SocketInflow:
             for connection in list(self._connections.values()):
                 count = self._update(connection, notes, pause_s)
                 if count is None:
-                    del self._connections[connection.fd]
+                    del self._connections[connection.tcp.fd]
                 else:
                     came += count
             self._recent += came
-            self.is_busy = came > BUSY_SHARE * self._limit.connection_bytes
+            self.is_busy = came > BUSY_SHARE * self._connection_bytes
             return self._enforce()
 
     def _renew(self, recent: float, pause_s: float) -> float:
@@ -223,14 +227,14 @@ class SocketInflow:
         self, connection: _WatchedConnection, notes: dict[int | None, _TakenBytes], pause_s: float
     ) -> int | None:
         """Count what came and what was taken; return how much came, None where the connection is no longer there."""
-        counters = _read_counters(connection.fd, connection.family)
+        counters = connection.tcp.read_counters()
         if counters is None or counters[0] < connection.arrived:  # it has ended, and the number is another's
             return None
         came = counters[0] - connection.arrived
         connection.arrived, connection.acknowledged = counters
         connection.recent = self._renew(connection.recent, pause_s) + came
         waiting = connection.waiting + came - self._limit.refill_bytes_s * pause_s
-        for note in (notes.get(connection.fd), notes.get(None)):
+        for note in (notes.get(connection.tcp.fd), notes.get(None)):
             if note is not None:
                 if connection.waiting - note.count > note.message_bytes:  # it had come before the owner looked
                     waiting = math.inf
@@ -243,24 +247,24 @@ class SocketInflow:
         """Cut off who is beyond a limit; return whether there is a connection that was cut off and has not ended."""
         limit = self._limit
         watched = [known for known in self._connections.values() if not known.is_cut]
-        total = sum(known.waiting for known in watched) * self.weight
+        total = sum(known.waiting for known in watched) * self._weight
         busiest = max(watched, key=lambda known: known.recent, default=None)
         used_up = self._recent > limit.shared_bytes
         for connection in sorted(watched, key=lambda known: -known.waiting):
-            beyond = connection.waiting * self.weight > limit.connection_bytes or total > limit.total_bytes
+            beyond = connection.waiting * self._weight > self._connection_bytes or total > limit.total_bytes
             if beyond or (used_up and connection.recent > SPARE_BYTES and not self._is_excused(connection, busiest)):
-                total -= connection.waiting * self.weight
+                total -= connection.waiting * self._weight
                 self._cut(connection, limit.reason)
         return any(known.is_cut for known in self._connections.values())
 
     def _is_excused(self, connection: _WatchedConnection, busiest: _WatchedConnection | None) -> bool:
         """Return whether a connection may bring more though all together have brought too much."""
-        return connection is busiest and self._recent <= self._limit.connection_bytes
+        return connection is busiest and self._recent <= self._connection_bytes
 
     def _cut(self, connection: _WatchedConnection, reason: str) -> None:
         connection.is_cut = True
-        _shut_down(connection)
-        peer = connection.names[1]
+        connection.tcp.shut_down()
+        peer = connection.tcp.names[1]
         self._reports.append(f"a connection from {peer[0]} was cut off: {reason}")
 
 
@@ -276,9 +280,14 @@ class InflowGuard:
         self._closed = Event()
         self._thread: Thread | None = None
 
-    def watch(self, limit: InflowLimit, read_events: Callable[[SocketInflow], None] | None = None) -> SocketInflow:
+    def watch(
+        self,
+        limit: InflowLimit,
+        read_events: Callable[[SocketInflow], None] | None = None,
+        encrypted: bool = False,
+    ) -> SocketInflow:
         """Watch the connections of one more socket, which are opened and closed by `read_events` or its owner."""
-        inflow = SocketInflow(limit, read_events, self._start)
+        inflow = SocketInflow(limit, read_events, self._start, encrypted)
         with self._lock:
             self._inflows.append(inflow)
         if read_events is not None:
@@ -312,12 +321,7 @@ class InflowGuard:
                 self._give_back_until_s = now_s + 2 * GIVE_BACK_S
             if self._gave_back_s < min(now_s - GIVE_BACK_S, self._give_back_until_s):
                 self._gave_back_s = now_s
-                _give_memory_back()
-
-
-def weigh_frames(size: int, frames: int) -> float:
-    """Return the bytes of memory for each byte of messages with so many bytes and frames."""
-    return (size + FRAME_MEMORY_BYTES * frames) / size if size else 1.0
+                Thread(target=_give_memory_back, daemon=True).start()  # which may take long
 
 
 def count_wire_bytes(frames: Iterable[bytes], encrypted: bool) -> int:
@@ -328,69 +332,6 @@ def count_wire_bytes(frames: Iterable[bytes], encrypted: bool) -> int:
     """
     sizes = [len(frame) + CURVE_FRAME_BYTES * encrypted for frame in frames]
     return sum(size + (SHORT_HEADER_BYTES if size <= LONGEST_SHORT_FRAME else LONG_HEADER_BYTES) for size in sizes)
-
-
-def _identify(fd: int) -> _WatchedConnection | None:
-    """Return a descriptor as a connection to watch; None where it is not TCP, or has ended, or nothing counts."""
-    if TCP_INFO is None:
-        return None
-    try:
-        borrowed = socket.socket(fileno=fd)
-    except OSError:
-        return None
-    try:
-        if borrowed.family not in (socket.AF_INET, socket.AF_INET6):
-            return None
-        connection = _WatchedConnection(fd, borrowed.family, (borrowed.getsockname(), borrowed.getpeername()))
-    except OSError:
-        return None
-    finally:
-        borrowed.detach()
-    return connection if _read_counters(fd, connection.family) is not None else None
-
-
-def _read_counters(fd: int, family: int) -> tuple[int, int] | None:
-    """Return how many bytes were read from the kernel, and how many the peer acknowledged; None where it has ended."""
-    try:
-        borrowed = socket.socket(family, socket.SOCK_STREAM, 0, fd)
-    except OSError:
-        return None
-    try:
-        info = borrowed.getsockopt(socket.IPPROTO_TCP, TCP_INFO or 0, TCP_INFO_BYTES)
-        unread = fcntl.ioctl(fd, termios.FIONREAD, bytes(4))
-    except OSError:
-        return None
-    finally:
-        borrowed.detach()  # a second descriptor would keep the connection open for the peer
-    if len(info) < TCP_INFO_BYTES:
-        return None
-    acknowledged, received = struct.unpack_from("=QQ", info, ACKNOWLEDGED_OFFSET)
-    return received - int.from_bytes(unread, sys.byteorder), acknowledged
-
-
-def _count_unread(connection: _WatchedConnection) -> int:
-    """Return the bytes that came and that the system still holds; 0 where the connection has ended."""
-    try:
-        return int.from_bytes(fcntl.ioctl(connection.fd, termios.FIONREAD, bytes(4)), sys.byteorder)
-    except OSError:
-        return 0
-
-
-def _shut_down(connection: _WatchedConnection) -> None:
-    """End a connection, if it still is the one with this descriptor; ZeroMQ notices, and closes it."""
-    try:
-        borrowed = socket.socket(connection.family, socket.SOCK_STREAM, 0, connection.fd)
-    except OSError:
-        return
-    try:
-        if (borrowed.getsockname(), borrowed.getpeername()) == connection.names:
-            borrowed.shutdown(socket.SHUT_RDWR)
-            while borrowed.recv(DROPPED_BYTES, socket.MSG_DONTWAIT):  # else ZeroMQ would still read it
-                pass
-    except OSError:  # it has ended by itself
-        pass
-    finally:
-        borrowed.detach()
 
 
 def _give_memory_back() -> None:
