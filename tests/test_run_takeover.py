@@ -151,3 +151,13 @@ def test_runs_that_change_all_the_time_hold_back_one(bed: Bed) -> None:
     assert bed.streams._held.bytes < 10_000
     assert bed.streams.rejected == 2999
     assert bed.events == ["packet rejected: a run that gave way to another before it was known to go on"]
+
+
+def test_a_device_that_restarts_again_and_again_loses_nothing(bed: Bed) -> None:
+    """Each run comes after the one before has fallen silent, though none of them lasts for a second."""
+    for number in range(8):
+        for place in range(2):
+            bed.take([packet(place, f"run {number}")], 2.6 + 0.7 * number + place / 5)
+    bed.take([], 20.0)
+    assert [bed.samples.get(f"run {number}") for number in range(8)] == [list(range(2 * COUNT))] * 8
+    assert bed.events == []

@@ -20,6 +20,8 @@ REPLY_TIMEOUT_S = 1.0
 """A request without a reply is given up after this time, and may be made again."""
 CHANNEL_ABSENT_S = 1.0
 """A device that has not answered for this time is taken for one without a backfill channel."""
+MOST_UNANSWERED, DEAF_S = 3, 10.0
+"""After so many requests for samples without a reply the device is taken to answer none, and asked this much later."""
 MOST_OPEN_REQUESTS = 32
 """Requests under way at most."""
 MOST_REQUESTED_BYTES = 3 * 2**20
@@ -85,6 +87,9 @@ class BackfillClient:
         """Round trip and offset of the clocks, both in seconds."""
         self._open: dict[int, _OpenRequest] = {}
         """Requests under way by id."""
+        self._unanswered = 0
+        """Requests for samples in a row that were not answered in time, the last of them sent at `_fetched_s`."""
+        self._fetched_s = 0.0
         self._last_id = 0
         self._hello_s = 0.0
         self._complete = False
@@ -142,6 +147,7 @@ class BackfillClient:
         if not self._send(request):
             return False
         self._open[request.id] = _OpenRequest(request, now_s, size)
+        self._fetched_s = now_s
         self._inflow.allow(SPARE_REPLY_BYTES + max(MOST_REQUESTED_BYTES, self._requested_bytes()))
         return True
 
@@ -150,7 +156,13 @@ class BackfillClient:
         late = [opened.request for opened in self._open.values() if now_s - opened.sent_s > REPLY_TIMEOUT_S]
         for request in late:
             del self._open[request.id]
+        self._unanswered += len(late)
         return late
+
+    def is_deaf(self, now_s: float) -> bool:
+        """Return whether the device says hello, and answers no request for samples; every ten seconds one is tried."""
+        unheard = self._unanswered >= MOST_UNANSWERED and now_s - self._fetched_s < DEAF_S
+        return unheard and self.is_answering(now_s)
 
     def receive_replies(self, now_s: float) -> list[BackfillResult]:
         """Return the replies that have come. Never waits."""
@@ -175,6 +187,7 @@ class BackfillClient:
                 self._compare_clocks(reply)
             elif (opened := self._open.pop(reply.id, None)) is not None:
                 results.append(BackfillResult(opened.request, reply, packets))
+                self._unanswered = 0
         return results
 
     def _compare_clocks(self, reply: HelloReply) -> None:

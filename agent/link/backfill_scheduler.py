@@ -130,7 +130,7 @@ class BackfillScheduler:
 
     def _is_hopeless(self, buffer: ReorderBuffer, now_s: float) -> bool:
         """Return whether requests for a bed bring nothing: none so far did, or packets come but no reply."""
-        if buffer.failed_requests >= MOST_FAILED_REQUESTS:
+        if buffer.failed_requests >= MOST_FAILED_REQUESTS or (not buffer.requested and self._client.is_deaf(now_s)):
             return True
         replied_s = self._client.replied_s
         if replied_s is None:

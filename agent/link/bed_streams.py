@@ -114,6 +114,10 @@ class BedStreams:
             self._reject_contested(first, now_s, out)
             self.rejected -= 1
             return first
+        waiting = self._takeover.newcomers.get(present.bed)
+        if waiting is not None and waiting.run != header.run and self._takeover.is_overdue(present, now_s):
+            self._promote(waiting, now_s, out)  # the device has restarted, and now once more
+            present = waiting
         left = present.past_runs.get(header.run)
         contested = left is not None or self._takeover.remembers_contest(present.bed, now_s)
         if contested:

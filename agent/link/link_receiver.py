@@ -138,6 +138,8 @@ class LinkReceiver:
         What it sent while the monitor had a pause is not known: silence counts from the end of the pause.
         """
         buffer = self._streams.buffers.get(bed)
+        if buffer is not None and buffer.end_known:
+            return self._received_s  # it has said all, though something before its end may be missing
         return max(self._attentive_s, buffer.news_s if buffer else 0.0)
 
     def silent_s(self, now_s: float) -> float:

@@ -41,8 +41,7 @@ class ReorderBuffer:
     End has come out.
 
     `received_s`: when its last packet arrived on the stream, `news_s`: the last one with samples that were not known,
-    `packet_s` seconds long, `sample_bytes` a sample and `head_bytes` beside them. `advanced_s`: when a packet last moved
-    `next`.
+    `packet_s` seconds long, `sample_bytes` a sample and `head_bytes` beside them. `advanced_s`: when `next` last moved.
     `missing_since_s`: since when samples have been missing, None while none are. `requested`: whether a request is
     under way, since `requested_s`. `failed_requests`: requests in a row that brought nothing; `idle_polls`: polls in a
     row of a silent bed that had nothing new. `backfilled`: samples sent again since the last hole was closed.

@@ -13,6 +13,8 @@ from agent.wire.packets import Packet
 
 RESTART_S = 1.0
 """A device that begins another run without an end has been silent for this long, and for two packets."""
+OVERDUE_S = 0.25
+"""A run that has been silent for this long, and for two packets, does not go on between two others."""
 CONTESTED_S = 10.0
 """Where two devices send as one bed, the other one is watched after a silence of this length."""
 CONTEST_MEMORY_S = 60.0
@@ -49,6 +51,10 @@ class RunTakeover:
             return True
         contested = self.remembers_contest(present.bed, now_s)
         return now_s - present.news_s >= (CONTESTED_S if contested else max(RESTART_S, 2 * present.packet_s))
+
+    def is_overdue(self, present: ReorderBuffer, now_s: float) -> bool:
+        """Return whether the present run of a bed should have gone on by now, though it may not have given way yet."""
+        return now_s - present.news_s >= max(OVERDUE_S, 2 * present.packet_s)
 
     def hold_back(self, present: ReorderBuffer, run: str, fs: float) -> ReorderBuffer:
         """Return the buffer of a run that waits for the place of the present one; an earlier such run is forgotten."""

@@ -230,6 +230,8 @@ class ConnectionMonitor:
             return f"what answers at {self._endpoint} is not the stream of a device: check the port of --endpoint"
         if mechanism:
             return f"what answers at {self._endpoint} is not an ecg-agent device: check --endpoint"
+        if not keys:
+            return f"{self._endpoint} takes connections and closes them at once: is the device running behind it?"
         return f"{self._endpoint} broke off the handshake: do both sides have keys, and the right ones?"
 
     def _report(self, text: str) -> None:
