@@ -256,3 +256,15 @@ def test_the_thread_cuts_off_and_ends(pairs: Callable[[], Pair], monkeypatch: py
     time.sleep(0.1)
     guard.close()
     assert len(reads) == before
+
+
+def test_a_count_that_goes_back_a_little_is_of_the_same_connection(
+    pairs: Callable[[], Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came between two looks of the system may be counted once too early: the connection is still watched."""
+    pair = pairs()
+    inflow = SocketInflow(InflowLimit("it sent too much", connection_bytes=1000))
+    counts = iter([(0, 0), (500, 0), (400, 0), (2000, 0)])
+    monkeypatch.setattr(TcpConnection, "read_counters", lambda _: next(counts))
+    inflow.open(pair.fd)
+    assert [inflow.check(float(now_s)) for now_s in (1, 2, 3)] == [False, False, True]

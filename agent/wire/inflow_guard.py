@@ -228,10 +228,11 @@ class SocketInflow:
     ) -> int | None:
         """Count what came and what was taken; return how much came, None where the connection is no longer there."""
         counters = connection.tcp.read_counters()
-        if counters is None or counters[0] < connection.arrived:  # it has ended, and the number is another's
+        if counters is None:
             return None
-        came = counters[0] - connection.arrived
-        connection.arrived, connection.acknowledged = counters
+        came = max(0, counters[0] - connection.arrived)
+        connection.arrived += came
+        connection.acknowledged = counters[1]
         connection.recent = self._renew(connection.recent, pause_s) + came
         waiting = connection.waiting + came - self._limit.refill_bytes_s * pause_s
         for note in (notes.get(connection.tcp.fd), notes.get(None)):

@@ -50,16 +50,22 @@ class TcpConnection:
         return connection if connection.read_counters() is not None else None
 
     def read_counters(self) -> tuple[int, int] | None:
-        """Return how many bytes were read from the kernel, and how many the peer acknowledged; None at its end."""
+        """Return how many bytes were read from the kernel, and how many the peer acknowledged; None at its end.
+
+        The former is a few too many where more comes meanwhile, so that it may be less the next time.
+        """
+        unread = self.count_unread()
         try:
             with self._borrow() as borrowed:
+                if (borrowed.getsockname(), borrowed.getpeername()) != self.names:
+                    return None
                 info = borrowed.getsockopt(socket.IPPROTO_TCP, TCP_INFO or 0, TCP_INFO_BYTES)
         except OSError:
             return None
         if len(info) < TCP_INFO_BYTES:
             return None
         acknowledged, received = struct.unpack_from("=QQ", info, ACKNOWLEDGED_OFFSET)
-        return received - self.count_unread(), acknowledged
+        return received - unread, acknowledged
 
     def count_unread(self) -> int:
         """Return the bytes that came and that the kernel still holds; 0 where the connection has ended."""
