@@ -69,9 +69,9 @@ def stages_table(folder: Path) -> str:
     return _table(heads, rows) + _source(figures)
 
 
-def attack_table(name: str, folder: Path) -> str:
+def attack_table(folder: Path) -> str:
     """Return what each kind of attack cost; those with changed bytes, and those with Ctrl-C, in a row each."""
-    figures = read_figures(name, folder)
+    figures = read_figures("attack", folder)
     groups: dict[str, list[Results]] = {}
     for one in figures["results"]["attacks"]:
         kind = one["name"]
@@ -309,8 +309,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "ward": ward_table,
     "dashboard": dashboard_table,
     "report": report_table,
-    "attack": lambda folder: attack_table("attack", folder),
-    "attack_keys": lambda folder: attack_table("attack_keys", folder),
+    "attack": attack_table,
     "summary": summary_table,
 }
 
