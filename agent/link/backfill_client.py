@@ -72,7 +72,7 @@ class BackfillClient:
             harden_socket(self.socket)
             secure_client(self.socket, security)
             self.socket.set(zmq.SNDHWM, 2 * MOST_OPEN_REQUESTS)
-            self.socket.set(zmq.RCVHWM, MOST_REPLIES_READ)
+            self.socket.set(zmq.RCVHWM, 2 * MOST_OPEN_REQUESTS)
             self.socket.set(zmq.IPV6, "[" in endpoint)
             self.socket.connect(endpoint)
         except BaseException:

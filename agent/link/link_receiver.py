@@ -33,9 +33,9 @@ MOST_BED_BYTES = 2**20
 """Bytes of samples that a bed may bring at once; what comes after them is left out."""
 SMALL_PACKET_BYTES = MOST_BED_BYTES // MOST_PACKETS_READ
 """Packets of this size cannot bring too many."""
-MOST_PACKETS_WAITING = 64
-"""Packets that ZeroMQ holds for the monitor; it counts no bytes, and this many of the largest take 64 MiB. More wait in
-the system and at the device."""
+MOST_PACKETS_WAITING = 16_384
+"""Packets that ZeroMQ holds for the monitor; more wait in the system and at the device. Large ones are cut off before:
+libzmq 4.3.5 may end the process (`Assertion failed: !_more`) where a connection breaks while this queue is full."""
 MORE_MS = 2
 """How long ZeroMQ may take for a packet that has come to the system."""
 MOST_FRAMES_READ = 3 * MOST_PACKETS_READ
@@ -95,7 +95,7 @@ class LinkReceiver:
         try:
             harden_socket(self.socket)
             secure_client(self.socket, security)
-            self.socket.set(zmq.RCVHWM, MOST_PACKETS_WAITING)
+            self.socket.set(zmq.RCVHWM, min(link.buffer_packets, MOST_PACKETS_WAITING))
             self.socket.set(zmq.IPV6, "[" in link.endpoint)
             for bed in self._beds or [""]:
                 self.socket.subscribe(bed)
