@@ -8,6 +8,8 @@ import select
 import shutil
 import socket as sockets
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -855,3 +857,34 @@ def test_each_text_once() -> None:
     assert due(["a", "c"], handshakes.REPEAT_TROUBLE_S - 0.1) == ["c"]
     assert due(["a"], handshakes.REPEAT_TROUBLE_S) == ["a"]
     assert len(due([str(number) for number in range(1000)], 100.0)) == handshakes.MOST_TROUBLE_TEXTS
+
+
+POLLED = """
+import time, zmq
+from agent.wire.connection import ConnectionMonitor
+
+context = zmq.Context()
+publisher, subscriber = context.socket(zmq.PUB), context.socket(zmq.SUB)
+endpoint = f"tcp://127.0.0.1:{publisher.bind_to_random_port('tcp://127.0.0.1')}"
+watcher = ConnectionMonitor(subscriber, endpoint)
+subscriber.subscribe("")
+subscriber.connect(endpoint)
+while not subscriber.poll(20):
+    publisher.send_multipart([b"1", b"2", b"3"])
+    watcher.read()
+watcher.redial("damaged")
+received = []
+while not received:
+    watcher.read()
+    publisher.send_multipart([b"4", b"5", b"6"])
+    if subscriber.poll(20):
+        received = subscriber.recv_multipart()
+print(received)
+"""
+
+
+def test_a_connection_may_be_broken_off_after_a_poll() -> None:
+    """What a poll has begun to read does not end the process when its connection is made again."""
+    done = subprocess.run([sys.executable, "-c", POLLED], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == "[b'4', b'5', b'6']"

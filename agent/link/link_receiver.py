@@ -34,8 +34,7 @@ MOST_BED_BYTES = 2**20
 SMALL_PACKET_BYTES = MOST_BED_BYTES // MOST_PACKETS_READ
 """Packets of this size cannot bring too many."""
 MOST_PACKETS_WAITING = 16_384
-"""Packets that ZeroMQ holds for the monitor; more wait in the system and at the device. Large ones are cut off before:
-libzmq 4.3.5 may end the process (`Assertion failed: !_more`) where a connection breaks while this queue is full."""
+"""Packets that ZeroMQ holds for the monitor; more wait in the system and at the device."""
 MORE_MS = 2
 """How long ZeroMQ may take for a packet that has come to the system."""
 MOST_FRAMES_READ = 3 * MOST_PACKETS_READ

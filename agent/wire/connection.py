@@ -245,6 +245,10 @@ class ConnectionMonitor:
             self._orphaned_s = None
             self._redial_s = now_s + self._pause_s
             self._pause_s = min(2 * self._pause_s, LONGEST_REDIAL_PAUSE_S)
+            # A poll makes SUB read the first frame of a message. If the others can no longer come, libzmq 4.3.5 ends
+            # the process (`Assertion failed: !_more`).
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.recv_multipart(zmq.NOBLOCK)
             with contextlib.suppress(zmq.ZMQError):  # it may have ended by itself
                 self._socket.disconnect(self._endpoint)
         elif self._redial_s is not None and now_s >= self._redial_s:
