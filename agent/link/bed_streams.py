@@ -74,8 +74,7 @@ class BedStreams:
         if buffer.run != header.run:
             return self._take_other_run(buffer, message, now_s, out)
         if buffer.has_news(message) and (held := self._takeover.drop_newcomer(buffer.bed)):
-            self.rejected += held - 1
-            self._reject_contested(buffer, now_s, out)
+            self._reject_contested(buffer, now_s, out, held)
         return buffer
 
     def promote_newcomers(self, now_s: float, out: ChunkAssembler, at_once: bool = False) -> None:
@@ -88,9 +87,9 @@ class BedStreams:
         """Return the beds as which two devices have sent within the last ten seconds."""
         return self._takeover.contested(now_s)
 
-    def reject(self, reason: str, out: ChunkAssembler, now_s: float, name: bytes = b"") -> None:
-        """Count a packet that is not taken and report it where that is due; for a bed by `name` if it is watched."""
-        self.rejected += 1
+    def reject(self, reason: str, out: ChunkAssembler, now_s: float, name: bytes = b"", packets: int = 1) -> None:
+        """Count packets that are not taken and report them where that is due; for a bed by `name` if it is watched."""
+        self.rejected += packets
         bed = name[:LARGEST_NAME_BYTES].decode(errors="replace")
         out.add_events(*self._rejections.add(self.buffers.get(bed), reason, now_s, bed))
 
@@ -111,8 +110,7 @@ class BedStreams:
             out.add_parts(present.bed, present.flush_as_lost("another device has sent as this bed", now_s))
             self._takeover.take_back(first, present)
             self.buffers[present.bed] = first
-            self._reject_contested(first, now_s, out)
-            self.rejected -= 1
+            self._reject_contested(first, now_s, out, packets=0)
             return first
         waiting = self._takeover.newcomers.get(present.bed)
         if waiting is not None and waiting.run != header.run and self._takeover.is_overdue(present, now_s):
@@ -133,8 +131,8 @@ class BedStreams:
             return None
         waiting = self._takeover.newcomers.get(present.bed)
         if waiting is not None and waiting.run != header.run:
-            self.rejected += waiting.held - 1
-            self.reject("a run that gave way to another before it was known to go on", out, now_s, present.bed.encode())
+            reason = "a run that gave way to another before it was known to go on"
+            self.reject(reason, out, now_s, present.bed.encode(), waiting.held)
         self._takeover.hold_back(present, header.run, header.fs).push(message, now_s)
         return None
 
@@ -149,10 +147,11 @@ class BedStreams:
         out.add_parts(bed, newcomer.join_held(now_s))
         self.incomplete.add(bed)
 
-    def _reject_contested(self, watched: ReorderBuffer, now_s: float, out: ChunkAssembler) -> None:
+    def _reject_contested(self, watched: ReorderBuffer, now_s: float, out: ChunkAssembler, packets: int = 1) -> None:
+        """Report two devices; `packets` of the one that is not watched are rejected."""
         self._takeover.note_contest(watched.bed, now_s)
         reason = f"two devices send as bed {watched.bed!r}: the one that was there first is watched"
-        self.reject(reason, out, now_s, watched.bed.encode())
+        self.reject(reason, out, now_s, watched.bed.encode(), packets)
 
     def _add_buffer(self, buffer: ReorderBuffer, from_start: bool, now_s: float) -> ReorderBuffer:
         self.first_s = now_s if self.first_s is None else self.first_s

@@ -163,10 +163,10 @@ class SocketInflow:
         with self._lock:
             self._notes[fd].everything = True
 
-    def note_empty(self, message_bytes: int, fd: int | None = None) -> None:
+    def note_empty(self, message_bytes: int) -> None:
         """Note that no whole message waits: what has come is part of one, which may have `message_bytes` so far."""
         with self._lock:
-            self._notes[fd].message_bytes = message_bytes
+            self._notes[None].message_bytes = message_bytes
 
     def keep(self, fd: int, count: int) -> None:
         """Note that `count` bytes more, or less, of what came stay in memory: they are never forgiven."""
