@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -21,7 +21,7 @@ from agent.wire.packets import decode_frames
 from agent.wire.requests import backfill_endpoint
 from benchmarks.attack.hostile_device import AttackKeys
 from benchmarks.attack.verdict import STRICT, AttackFigures, AttackLimits
-from benchmarks.attack.watch import MemoryWatch, interrupt
+from benchmarks.attack.watch import AttackScene, MemoryWatch, interrupt
 from benchmarks.figures import ROOT
 from model.errors import FrameError
 from model.records.resample import FS
@@ -90,16 +90,14 @@ class StrictSubscriber:
 
 
 @dataclass(slots=True)
-class DeviceScene:
+class DeviceScene(AttackScene):
     """What an attack on a device is given: its ports and run, and how long to go on."""
 
     endpoint: str
     run: str
-    seconds: float
     keys: AttackKeys | None
     context: "zmq.Context[zmq.Socket[bytes]]" = field(default_factory=zmq.Context)
     _sockets: "list[zmq.Socket[bytes]]" = field(default_factory=list)
-    _ended: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
@@ -120,21 +118,6 @@ class DeviceScene:
         """The ports of the stream and of the backfill channel."""
         port = int(self.endpoint.rpartition(":")[2])
         return port, port + 1
-
-    def end(self) -> None:
-        self._ended.set()
-
-    def pause(self, seconds: float) -> None:
-        """Wait, but no longer than the attack lasts."""
-        self._ended.wait(seconds)
-
-    def until_over(self) -> Iterator[int]:
-        """Count from 0 until the time of the attack is over."""
-        until_s = time.monotonic() + self.seconds
-        for n in itertools.count():
-            if self._ended.is_set() or time.monotonic() > until_s:
-                return
-            yield n
 
     def connect(self, kind: int, endpoint: str, identity: bytes = b"") -> "zmq.Socket[bytes]":
         """Return a socket of the library, with keys if the device asks for them. A SUB queues all that it wants."""
@@ -197,7 +180,7 @@ class AttackedDevice:
     def measure(self, attack: DeviceAttack, seconds: float) -> AttackFigures:
         """Attack for some seconds, look on for a while, and return the figures."""
         subscriber = self._subscriber
-        scene = DeviceScene(self._endpoint, subscriber.run, seconds, self._keys)
+        scene = DeviceScene(self._endpoint, subscriber.run, self._keys, seconds=seconds)
         figures = AttackFigures(attack.name)
         faults = len(subscriber.faults)
         began_s, first = time.monotonic(), max(subscriber.arrived_s)

@@ -7,8 +7,8 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from benchmarks.attack.frame_proxy import FrameProxy
 from benchmarks.attack.hostile_device import GOOD, GOOD_RUN, AttackKeys, HostileDevice
 from benchmarks.attack.packet_forms import BEAT_SAMPLES, R_AT, Frames
 from benchmarks.attack.verdict import STRICT, AttackFigures, AttackLimits
-from benchmarks.attack.watch import MemoryWatch, interrupt
+from benchmarks.attack.watch import AttackScene, MemoryWatch, interrupt
 from benchmarks.processes import Reader, start
 from model.records.resample import FS
 
@@ -39,28 +39,11 @@ Line = dict[str, Any]
 
 
 @dataclass(slots=True)
-class MonitorScene:
+class MonitorScene(AttackScene):
     """What an attack is given: the device, how long to go on, and the proxies if the attack needs them."""
 
     device: HostileDevice
-    seconds: float
     proxies: Sequence[FrameProxy] = ()
-    _ended: threading.Event = field(default_factory=threading.Event)
-
-    def end(self) -> None:
-        self._ended.set()
-
-    def pause(self, seconds: float) -> None:
-        """Wait, but no longer than the attack lasts."""
-        self._ended.wait(seconds)
-
-    def until_over(self) -> Iterator[int]:
-        """Count from 0 until the time of the attack is over."""
-        until_s = time.monotonic() + self.seconds
-        for n in itertools.count():
-            if self._ended.is_set() or time.monotonic() > until_s:
-                return
-            yield n
 
     def send_for_ever(self, make: Callable[[int], Frames], pause_s: float = 0.0) -> None:
         """Send as many messages as the monitor takes until the time is over."""
@@ -131,7 +114,7 @@ class AttackedMonitor:
 
     def measure(self, attack: MonitorAttack, seconds: float) -> AttackFigures:
         """Attack for some seconds, look on for a while, and return the figures."""
-        scene = MonitorScene(self.device, seconds, self.proxies)
+        scene = MonitorScene(self.device, self.proxies, seconds=seconds)
         figures = AttackFigures(attack.name)
         began_s, first = time.monotonic(), self.device.good_stop
         thread = threading.Thread(target=_attack, args=(attack, scene, figures), daemon=True)

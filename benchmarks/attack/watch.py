@@ -1,11 +1,14 @@
-"""What a process under attack costs while it is attacked, and how soon it ends."""
+"""How long an attack goes on, what it costs the process that is attacked, and how soon that ends."""
 
 import contextlib
+import itertools
 import re
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +21,30 @@ SAMPLED_S = 0.05
 ENDED_S = 60.0
 """A process that takes longer than this to end is killed."""
 PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+
+
+@dataclass(slots=True, kw_only=True)
+class AttackScene:
+    """What every attack is given: the `seconds` it lasts, unless it is ended before."""
+
+    seconds: float
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def end(self) -> None:
+        """End the attack."""
+        self._ended.set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but no longer than the attack lasts."""
+        self._ended.wait(seconds)
+
+    def until_over(self) -> Iterator[int]:
+        """Count from 0 until the time of the attack is over."""
+        until_s = time.monotonic() + self.seconds
+        for n in itertools.count():
+            if self._ended.is_set() or time.monotonic() > until_s:
+                return
+            yield n
 
 
 class MemoryWatch:
