@@ -71,16 +71,27 @@ def start_live_training(
         typer.Option(metavar="NUMBER", help="Seed of the altered records, the initial weights and the order."),
     ] = None,
     fold: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="Test on this fifth of DS1 instead of DS2.", min=0, max=4)
+        int | None,
+        typer.Option(metavar="NUMBER", help="Test on this fifth of the training side instead of DS2.", min=0, max=4),
+    ] = None,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Learn these annotated WFDB records too. Repeat it for more folders."),
+    ] = None,
+    rhythms: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Borrow rhythms from these beat annotations, which need no signal."),
     ] = None,
     device: DeviceOption = None,
     config: ConfigFileOption = None,
 ) -> None:
-    """Train the live monitor's net on what its own stages see in the records of DS1."""
+    """Train the live monitor's net on what its own stages see in the records of DS1, and in yours."""
     settings = configuration.override_config(configuration.load_config(config), "train", seed=seed, device=device)
-    from agent.training.live_run import show_live_training
+    from agent.training.live_run import LiveSources, show_live_training
 
-    show_live_training(settings.train, settings.signal, run or Path("runs") / name, name, _command_line(), fold)
+    sources = LiveSources(tuple(records or ()), tuple(rhythms or ()))
+    folder = run or Path("runs") / name
+    show_live_training(settings.train, settings.signal, folder, name, _command_line(), fold, sources)
 
 
 def compare_transfer(

@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.core.config import SignalConfig
 from agent.training.candidates import LabelledCandidates
-from agent.training.live_run import build_unchanged_candidates, measure_live_net, split_records
+from agent.training.live_run import build_unchanged_candidates, measure_live_net, split_sides
 from model.beats.dataset import BeatSet, DataSplit
 from model.beats.templates import INPUTS
 from model.nets.checkpoint import ModelCard
@@ -30,10 +30,10 @@ def build_live_sides(card: ModelCard, signal: SignalConfig, int8: bool) -> tuple
     Returns both sides as what the net takes, (n, INPUTS) float32, and the test candidates themselves. Only int8 needs
     the training side; it is empty otherwise.
     """
-    records, held_out = split_records(card.training.get("fold"))
+    learnt = split_sides(card.training.get("fold"), LiveSources())
     seed = card.training.get("seed", 0)
-    test = build_unchanged_candidates(held_out, signal, seed)
-    train = _net_inputs(build_unchanged_candidates(records, signal, seed)) if int8 else _no_inputs()
+    test = build_unchanged_candidates(learnt.held_out, signal, seed)
+    train = _net_inputs(build_unchanged_candidates(learnt.ds1, signal, seed)) if int8 else _no_inputs()
     return DataSplit(train, _net_inputs(test)), test
 
 

@@ -1,9 +1,12 @@
-"""`ecg-agent train-live`: the net of the live monitor, trained on what the monitor's own stages see of DS1."""
+"""`ecg-agent train-live`: the net of the live monitor, trained on what the monitor's own stages see.
+
+DS1 always; folders of other records, and of rhythms to borrow, where they are given. DS2 is never among them.
+"""
 
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,44 +28,91 @@ from model.nets import checkpoint
 from model.nets.beat_net import count_parameters
 from model.records.wfdb_records import CLASSES
 from model.training import class_scores, context_training
-from model.training.augmented_streams import STREAM_VARIANTS, UNCHANGED_VARIANT, build_augmented_stream
+from model.training.augmented_streams import (
+    BORROWING_VARIANTS,
+    OTHER_VARIANTS,
+    STREAM_VARIANTS,
+    UNCHANGED_VARIANT,
+    StreamVariant,
+    build_augmented_stream,
+)
+from model.training.borrowed_rhythms import list_annotated_records
 
 LIVE_RECIPE = context_training.ContextRecipe()
 
 
-def show_live_training(
-    config: TrainConfig, signal: SignalConfig, folder: Path, name: str, command: str, fold: int | None
-) -> None:
-    """Train, test on DS2 (or on a fold of DS1), and write checkpoint and report into `folder`.
+@dataclass(frozen=True, slots=True)
+class LiveSources:
+    """What is learnt beside DS1: folders of annotated records, and of annotations whose rhythms are borrowed."""
 
-    Raises ConfigError, DeviceError or RunError. An interrupted run keeps nothing.
+    records: tuple[Path, ...] = ()
+    rhythms: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSides:
+    """Paths or names of the records that are learnt: DS1, `others`, `rhythms`; and of those that test."""
+
+    ds1: tuple[str, ...]
+    others: tuple[str, ...]
+    rhythms: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    def views(self) -> list[tuple[StreamVariant, tuple[str, ...]]]:
+        """Return each view with the records that are heard in it."""
+        views = [
+            (variant, self.ds1 + (self.others if variant in OTHER_VARIANTS else ())) for variant in STREAM_VARIANTS
+        ]
+        return views + [(variant, self.ds1 + self.others) for variant in BORROWING_VARIANTS if self.rhythms]
+
+
+def show_live_training(
+    config: TrainConfig,
+    signal: SignalConfig,
+    folder: Path,
+    name: str,
+    command: str,
+    fold: int | None,
+    sources: LiveSources = LiveSources(),  # it cannot change
+) -> None:
+    """Train, test on DS2 (or on a fold of the training side), and write checkpoint and report into `folder`.
+
+    Raises ConfigError, DeviceError, RecordError or RunError. An interrupted run keeps nothing.
     """
     check_checkpoint_name(name)
+    sides = split_sides(fold, sources)
     lock_run_folder(folder)
     with explain_interruption(command, resumable=False):
-        _train_live_net(config, signal, folder, name, command, fold)
+        _train_live_net(config, signal, folder, name, command, fold, sides)
 
 
 def _train_live_net(
-    config: TrainConfig, signal: SignalConfig, folder: Path, name: str, command: str, fold: int | None
+    config: TrainConfig, signal: SignalConfig, folder: Path, name: str, command: str, fold: int | None, sides: LiveSides
 ) -> None:
     console = Console(soft_wrap=True)
     started = time.perf_counter()
     chosen = device.choose_device(config.device)
     torch.set_num_threads(config.threads)
-    records, held_out = split_records(fold)
+    random = np.random.default_rng([config.seed, 3])
     views = [
-        build_candidates([build_augmented_stream(record, variant, config.seed) for record in records], signal)
-        for variant in track(STREAM_VARIANTS, "streams through the detector", console=console, transient=True)
+        thin_normal_beats(
+            build_candidates(
+                [build_augmented_stream(record, variant, config.seed, sides.rhythms) for record in records], signal
+            ),
+            LIVE_RECIPE.kept_normal,
+            random,
+        )
+        for variant, records in track(sides.views(), "streams through the detector", console=console, transient=True)
     ]
-    test = build_unchanged_candidates(held_out, signal, config.seed)
+    test = build_unchanged_candidates(sides.held_out, signal, config.seed)
     train_beats = count_candidates(views)
     test_beats = count_candidates([test])
-    console.print(f"train on {len(records)} records in {len(STREAM_VARIANTS)} views each: {train_beats}")
-    console.print(f"test  on {len(held_out)} records: {test_beats}")
+    learnt = len(sides.ds1) + len(sides.others)
+    console.print(f"train on {learnt} records in {len(views)} views: {train_beats}")
+    console.print(f"test  on {len(sides.held_out)} records: {test_beats}")
     labels = np.concatenate([view.labels for view in views])
-    scored = labels != UNSCORED_LABEL
-    inputs, labels = np.concatenate([view.inputs for view in views])[scored], labels[scored]
+    inputs = np.concatenate([view.inputs for view in views])
+    views.clear()
     for epoch, trained in context_training.train_context_net(inputs, labels, LIVE_RECIPE, config.seed, chosen):
         net = trained
         console.print(
@@ -79,7 +129,9 @@ def _train_live_net(
         "threads": config.threads,
         "device": chosen.type,
         "torch": str(torch.__version__),
-        "views": [asdict(variant) for variant in STREAM_VARIANTS],
+        "views": [asdict(variant) for variant, _ in sides.views()],
+        "other_records": [Path(record).name for record in sides.others],
+        "borrowed_rhythms": [Path(record).name for record in sides.rhythms],
         "train_beats": train_beats,
         "test_beats": test_beats,
         "train_sha256": digest_arrays(inputs, labels),
@@ -95,14 +147,34 @@ def _train_live_net(
     console.print(f"in {folder}: {name}.safetensors, report.json\nof the detected beats: {rates}")
 
 
-def split_records(fold: int | None) -> tuple[list[str], tuple[str, ...]]:
-    """Return the records to train on and those to test on: DS1 and DS2, or DS1 without and with a fifth of it."""
-    held_out = DS2 if fold is None else DS1[fold::FOLD_COUNT]
-    return [record for record in DS1 if record not in held_out], held_out
+def split_sides(fold: int | None, sources: LiveSources) -> LiveSides:
+    """Return who is learnt and who tests: DS2, or with a fold a fifth of DS1 and of each folder.
+
+    Raises RecordError if a folder holds no annotated record.
+    """
+    others = tuple(record for folder in sources.records for record in list_annotated_records(folder))
+    rhythms = tuple(record for folder in sources.rhythms for record in list_annotated_records(folder))
+    if fold is None:
+        return LiveSides(DS1, others, rhythms, DS2)
+    held_out = DS1[fold::FOLD_COUNT] + others[fold::FOLD_COUNT]
+    return LiveSides(
+        tuple(record for record in DS1 if record not in held_out),
+        tuple(record for record in others if record not in held_out),
+        rhythms,
+        held_out,
+    )
+
+
+def thin_normal_beats(candidates: LabelledCandidates, share: float, random: np.random.Generator) -> LabelledCandidates:
+    """Return the candidates that count, with only a `share` (0..1) of the normal beats: most look alike."""
+    labels = candidates.labels
+    kept = (labels != UNSCORED_LABEL) & ((labels != 0) | (random.random(len(labels)) < share))
+    cuts = tuple(cut for cut, stays in zip(candidates.cuts, kept.tolist(), strict=True) if stays)
+    return LabelledCandidates(candidates.inputs[kept], labels[kept], candidates.records[kept], cuts)
 
 
 def build_unchanged_candidates(records: Sequence[str], signal: SignalConfig, seed: int) -> LabelledCandidates:
-    """Return the candidates of embedded records as they were recorded."""
+    """Return the candidates of records as they were recorded."""
     return build_candidates([build_augmented_stream(record, UNCHANGED_VARIANT, seed) for record in records], signal)
 
 

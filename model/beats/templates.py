@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.beats.rhythm_history import LEAST_RR_S, PAUSE_RR_S, RHYTHM_FEATURES, RhythmHistory
+
 Floats = NDArray[np.float32]
 PatientRows = NDArray[np.intp]
 
@@ -34,35 +36,22 @@ WEIGHT_FADE = np.float32(0.5 ** (1 / 150))
 """Factor on the weight of every cluster at each beat: it halves after 150 beats."""
 MEAN_BEATS = 16
 """A new beat counts for at least 1/16 of a cluster's mean, so that old clusters keep adapting."""
-KEPT_INTERVALS, RECENT_INTERVALS, ONSET_INTERVALS = 64, 16, 9
-"""RR intervals that are kept, those that make up the current rhythm, and those in which a sudden change counts."""
 QUALITY_BEATS = np.float32(8)
 """Beats over which roughness and likeness are averaged, to measure how noisy the signal is."""
-PAUSE_RR_S = 3.0
-"""RR intervals of this length or more are pauses, and not learnt from."""
 P_WAVE = slice(8, 36)
 """Part of a wave before its QRS complex."""
 MOVE_INDEX = np.arange(2 * SLACK + 1)[:, None] + np.arange(QRS)
 """Indices (moves, QRS) of the QRS complex in a window, for each move."""
 LEAST_SIZE = np.float32(1e-3)
 """Lower limit of sizes in mV and of ratios, before a logarithm or a division."""
-LEAST_RR_S = np.float32(0.05)
-"""The same for RR intervals."""
-FIRST_LOG_RR = np.float32(np.log(0.8))
-"""Logarithm of the RR interval (s) that is assumed for a new patient."""
-
-RHYTHM_FEATURES = (  # noqa: SIM905  # reads as a table
-    """rr/own rr1/own rr2/own next/own rr/recent next/recent rr/next rr/recent80 rr/long25 rr/long50 rr/long75
-    mean/long50 mean/long75 irregularity own shortening shortening_at lengthening no_next"""
-).split()
 SHAPE_FEATURES = (  # noqa: SIM905  # a list of words reads better
     """like_dominant like_cluster share_cluster share_dominant weight_cluster cluster_rr cluster_next size size/before
     like_before like_next before_like_dominant next_like_dominant wave_like p_like p_change roughness score
     seen mean_roughness mean_like mean_change mean_taken"""
 ).split()
 FEATURES = (*RHYTHM_FEATURES, *SHAPE_FEATURES)
-"""Names of the numbers that describe a beat; `/` stands for the logarithm of a ratio, `own` for the
-patient's own RR interval, `long` and `recent` for quantiles of the last intervals."""
+"""Names of the numbers that describe a beat; `/` stands for the logarithm of a ratio, `own` for the patient's own RR
+interval, `kept`, `long` and `recent` for quantiles of the last intervals, `slow` for those followed step by step."""
 FEATURE_LIMITS = np.array([1.5] * len(RHYTHM_FEATURES) + [4] * len(SHAPE_FEATURES), np.float32)
 """Each number is clipped to this, in both directions."""
 CHANNELS = 3
@@ -105,12 +94,11 @@ class BeatTemplates:
     """Shapes and rhythm of the beats of all patients."""
 
     def __init__(self, rows: int = 1) -> None:
-        # Every attribute is an array with one row per patient: `grow` and `start` rely on it.
+        self._rhythm = RhythmHistory(rows)
+        # Every other attribute is an array with one row per patient: `grow` and `start` rely on it.
         self._shape = np.zeros((rows, CLUSTER_COUNT, QRS), np.float32)  # unit vectors
         self._wave = np.zeros((rows, CLUSTER_COUNT, WAVE), np.float32)  # mV
         self._size, self._weight, self._rr, self._next = np.zeros((4, rows, CLUSTER_COUNT), np.float32)
-        self._intervals = np.full((rows, KEPT_INTERVALS), np.nan, np.float32)  # ln(RR), the latest last
-        self._own_rr = np.full(rows, FIRST_LOG_RR, np.float32)
         self._beats_seen = np.zeros(rows, np.float32)
         self._last_shape = np.zeros((rows, QRS), np.float32)
         self._last_size, self._last_like = np.ones((2, rows), np.float32)
@@ -118,15 +106,19 @@ class BeatTemplates:
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; the existing ones keep their state."""
-        new = BeatTemplates(max(0, rows - len(self._own_rr)))
+        new = BeatTemplates(max(0, rows - len(self._beats_seen)))
         for name, array in vars(self).items():
-            setattr(self, name, np.concatenate([array, getattr(new, name)]))
+            if isinstance(array, np.ndarray):
+                setattr(self, name, np.concatenate([array, getattr(new, name)]))
+        self._rhythm.grow(rows)
 
     def start(self, row: int) -> None:
         """Forget a row: a run begins, of another patient or of the same one after an unknown time."""
         new = BeatTemplates()
         for name, array in vars(self).items():
-            array[row] = getattr(new, name)[0]
+            if isinstance(array, np.ndarray):
+                array[row] = getattr(new, name)[0]
+        self._rhythm.start(row)
 
     def describe(self, beats: BeatWindows) -> tuple[Floats, PatientRows, NDArray[np.bool_], Floats]:
         """Describe the next beats and learn from them.
@@ -155,7 +147,7 @@ class BeatTemplates:
         quality = np.stack([roughness, comparison.like_best, likeness[2], beats.score > 0], axis=1)
         quality = self._quality[rows] + (quality - self._quality[rows]) / QUALITY_BEATS
 
-        rhythm, recent = self._rhythm_features(beats)
+        rhythm, recent = self._rhythm.describe(rows, beats.rr, beats.next, beats.no_next)
         shape = (
             *self._shape_features(rows, comparison),
             *likeness,
@@ -222,47 +214,6 @@ class BeatTemplates:
         """Return the numbers `score` and `seen` of SHAPE_FEATURES, each (n,)."""
         return np.minimum(beats.score, 12) / 6, np.log1p(self._beats_seen[beats.rows]) / 4
 
-    def _rhythm_features(self, beats: BeatWindows) -> tuple[tuple[NDArray[Any], ...], Floats]:
-        """Return the numbers of RHYTHM_FEATURES, each (n,), and the logarithm (n,) of the recent median RR interval."""
-        own = self._own_rr[beats.rows]
-        rr = np.log(np.maximum(beats.rr, LEAST_RR_S))
-        rr = np.where(np.isnan(rr), own[:, None], rr)
-        following = np.log(np.maximum(beats.next, LEAST_RR_S))
-        intervals = self._intervals[beats.rows]
-        long25, long50, long75 = _interval_quantiles(intervals, (0.25, 0.5, 0.75), own)
-        recent = intervals[:, -RECENT_INTERVALS:]
-        recent50, recent80 = _interval_quantiles(recent, (0.5, 0.8), own)
-        changes = np.abs(np.diff(recent, axis=1))
-        known = ~np.isnan(changes)
-        count = known.sum(1)
-        irregularity = 4 * np.where(known, changes, 0).sum(1) / np.maximum(count, 1)
-        steps = np.diff(np.concatenate([intervals[:, -ONSET_INTERVALS:], rr[:, :1]], axis=1), axis=1)
-        steps[np.isnan(steps)] = 0
-        latest = rr[:, 0]
-        mean = rr.mean(1)
-        numbers = (
-            latest - own,
-            rr[:, 1] - own,
-            rr[:, 2] - own,
-            following - own,
-            latest - recent50,
-            following - recent50,
-            latest - following,
-            latest - recent80,
-            latest - long25,
-            latest - long50,
-            latest - long75,
-            mean - long50,
-            mean - long75,
-            np.where(count > 2, irregularity, 0),
-            own - FIRST_LOG_RR,
-            steps.min(1),
-            (steps.argmin(1) / ONSET_INTERVALS),
-            steps.max(1),
-            beats.no_next,
-        )
-        return numbers, recent50
-
     def _learn(
         self, beats: BeatWindows, learnt: PatientRows, comparison: "_TemplateComparison", level: Floats, recent: Floats
     ) -> PatientRows:
@@ -298,23 +249,12 @@ class BeatTemplates:
         new = np.where(interval < PAUSE_RR_S, log_rr, np.float32(np.nan))  # NaN also if it is unknown
         like = comparison.like_dominant[learnt]
         both_dominant = (like > JOIN_CORRELATION) & (self._last_like[rows] > JOIN_CORRELATION)
-        self._follow_own_rr(rows, new, recent, both_dominant)
-        self._intervals[rows, :-1] = self._intervals[rows, 1:]
-        self._intervals[rows, -1] = new
+        self._rhythm.learn(rows, new, recent, both_dominant)
         self._beats_seen[rows] += 1
         self._last_shape[rows] = comparison.shapes[learnt, SLACK]
         self._last_size[rows] = size
         self._last_like[rows] = like
         return cluster
-
-    def _follow_own_rr(self, rows: PatientRows, interval: Floats, recent: Floats, dominant: NDArray[np.bool_]) -> None:
-        """Move the patients' own RR intervals: quickly by those between two dominant beats, slowly by the others."""
-        own = self._own_rr[rows]
-        rate = np.where(self._beats_seen[rows] < 8, np.float32(0.3), np.float32(0.1))
-        rate = np.where(dominant, rate, np.float32(0.02))
-        target = np.where(dominant, interval, recent)
-        moved = own + rate * np.clip(target - own, -0.3, 0.3)
-        self._own_rr[rows] = np.where(np.isnan(interval), own, moved)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -385,13 +325,3 @@ def _wave_roughness(wave: Floats) -> Floats:
     outside = np.concatenate([turn[:, : WAVE_BEFORE - QRS_BEFORE], turn[:, WAVE_BEFORE + QRS_AFTER :]], axis=1)
     rough: Floats = np.sqrt((outside * outside).sum(1) / outside.shape[1])
     return rough
-
-
-def _interval_quantiles(intervals: Floats, shares: tuple[float, ...], otherwise: Floats) -> list[Floats]:
-    """Return quantiles (n,) of the known intervals (n, k), without interpolation; `otherwise` (n,) if none is known."""
-    ordered = np.sort(intervals, axis=1)  # NaN comes last
-    known = (~np.isnan(ordered)).sum(1)
-    n = np.arange(len(ordered))
-    last = np.maximum(known - 1, 0)
-    ranks = (np.minimum(last, (known * share).astype(np.intp)) for share in shares)
-    return [np.where(known > 0, ordered[n, rank], otherwise) for rank in ranks]

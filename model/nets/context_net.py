@@ -7,8 +7,8 @@ Sources:
 
 Three residual blocks see the wave of a beat beside those of the patient's dominant beat and of its own cluster. There
 are two heads: one gets the wave and the numbers, the other the numbers alone. The second has no wave, so it cannot
-mistake a patient's unusual dominant beat for an ectopic one: whether a beat is ventricular, both decide with the same
-weight. Between N and S the first decides alone, since it sees P waves.
+mistake a patient's unusual dominant beat for an ectopic one, nor learn the waves of a few patients by heart; the first
+sees P waves. Whether a beat is ventricular, and whether it is S rather than N, both decide with the same weight.
 """
 
 from typing import cast
@@ -34,8 +34,8 @@ STEM_KERNEL = 7
 """Kernel of the first convolution, which halves the rate."""
 NUMBERS_WIDTH = 32
 """Width of the dense layer that the numbers pass before they join the wave."""
-DROPOUT_SHARE = 0.3
-"""Share of the activations that are dropped at random in training."""
+DROPOUT_SHARE, NUMBERS_DROPOUT_SHARE = 0.3, 0.2
+"""Shares of the activations, and of the numbers, that are dropped at random in training."""
 
 
 class ProductLayer(nn.Linear):
@@ -71,7 +71,7 @@ class ContextNet(nn.Module):
         self.alone1 = ProductLayer(len(FEATURES), size.dense)
         self.alone2 = ProductLayer(size.dense, size.dense)
         self.alone = ProductLayer(size.dense, size.classes)
-        self.drop = nn.Dropout(DROPOUT_SHARE)
+        self.drop, self.drop_numbers = nn.Dropout(DROPOUT_SHARE), nn.Dropout(NUMBERS_DROPOUT_SHARE)
 
     def heads(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Map inputs (n, INPUTS) float32 to the scores (n, classes) of both heads.
@@ -82,7 +82,7 @@ class ContextNet(nn.Module):
         waves = inputs[:, : CHANNELS * self.size.samples].reshape(-1, CHANNELS, 1, self.size.samples)
         x = torch.relu(self.conv(waves.contiguous(memory_format=torch.channels_last)))  # (n, channels, 1, samples / 2)
         x = self.drop(torch.flatten(self.blocks(x), 1))  # (n, channels * samples left)
-        numbers = (inputs[:, CHANNELS * self.size.samples :] - self.mean) / self.spread  # (n, features)
+        numbers = self.drop_numbers((inputs[:, CHANNELS * self.size.samples :] - self.mean) / self.spread)
         x = torch.cat([x, torch.relu(self.numbers(numbers))], 1)  # (n, channels * samples left + NUMBERS_WIDTH)
         x = self.drop(torch.relu(self.dense1(x)))  # (n, dense)
         first = self.output(torch.relu(self.dense2(x)))  # (n, classes)
@@ -142,12 +142,17 @@ def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def combine_heads(first: Tensor, second: Tensor) -> Tensor:
     """Combine the scores (n, classes) of both heads to log-probabilities (n, classes).
 
-    The log-odds of V against N and S together are the mean of both heads; all else is the first head's.
+    The log-odds of V against N and S together, and of S against N, are the mean of both heads; all else is the first
+    head's.
     """
     first, second = torch.log_softmax(first, 1), torch.log_softmax(second, 1)
-    other = torch.logaddexp(first[:, 0], first[:, 1]) - torch.logaddexp(second[:, 0], second[:, 1])  # of N or S
+    usual = torch.logaddexp(first[:, 0], first[:, 1])  # N or S
+    other = usual - torch.logaddexp(second[:, 0], second[:, 1])
     ventricular = (first[:, 2] + second[:, 2] + other) / 2  # (n,)
-    return torch.log_softmax(torch.cat([first[:, :2], ventricular[:, None], first[:, 3:]], 1), 1)
+    early = (first[:, 1] - first[:, 0] + second[:, 1] - second[:, 0]) / 2  # (n,)
+    normal = usual - torch.logaddexp(torch.zeros_like(early), early)
+    columns = torch.stack([normal, normal + early, ventricular], 1)
+    return torch.log_softmax(torch.cat([columns, first[:, 3:]], 1), 1)
 
 
 def context_samples_left(size: NetSize) -> int:

@@ -1,19 +1,22 @@
 """Records as other leads, hearts and days might have shown them: the training data of the live net.
 
-Twenty-two patients are few. The two leads of a record, mixed at any angle, are views of the same heart from other
+Patients are few. The two leads of a record, mixed at any angle, are views of the same heart from other
 places; played faster or slower they have other rates and widths; recorded muscle noise and baseline wander (MIT-BIH
 Noise Stress Test Database) and synthetic electrode motion stand for other days. The `em` noise of that database, with
 which detectors are tested, is not used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.records.resample import FS, resample_signal
 from model.records.wfdb_records import EC57_CLASS_OF, default_lead, open_record, read_record_samples, read_reference
+from model.training.borrowed_rhythms import borrow_rhythm, set_to_rhythm
 from model.training.synthetic_rhythms import SyntheticRhythm, rewrite_rhythm
 
 Array = NDArray[np.float64]
@@ -24,15 +27,15 @@ Floats = NDArray[np.float32]
 class StreamVariant:
     """How a record is changed: lead (`first`, `second`, `mixed`), sign, speed, rhythm, noise.
 
-    `rhythm` is one of `model.training.synthetic_rhythms`. Noise covers `share` of the time, in stretches of 10 to
-    120 s, each with a level of its own between the two bounds in dB.
+    `rhythm` is one of `model.training.synthetic_rhythms`, or "borrowed" (`model.training.borrowed_rhythms`). Noise
+    covers `share` of the time, in stretches of 10 to 120 s, each with a level of its own between the two bounds in dB.
     """
 
     name: str
     lead: str
     flipped: bool = False
     fast: bool = False
-    rhythm: SyntheticRhythm | None = None
+    rhythm: SyntheticRhythm | Literal["borrowed"] | None = None
     noise_db: tuple[float, float] | None = None
     share: float = 0.5
 
@@ -50,18 +53,42 @@ STREAM_VARIANTS = (
     StreamVariant("mixed 4", "mixed", fast=True),
     StreamVariant("ectopy 1", "first", rhythm="ectopy"),
     StreamVariant("ectopy 2", "mixed", fast=True, rhythm="ectopy"),
-    StreamVariant("ectopy 3", "mixed", rhythm="ectopy"),
+    StreamVariant("sustained ectopy 1", "first", rhythm="sustained ectopy"),
+    StreamVariant("sustained ectopy 2", "mixed", fast=True, rhythm="sustained ectopy"),
     StreamVariant("fibrillation 1", "first", rhythm="fibrillation"),
-    StreamVariant("fibrillation 2", "mixed", rhythm="fibrillation"),
+    StreamVariant("fibrillation 2", "mixed", fast=True, rhythm="fibrillation"),
+    StreamVariant("flutter", "mixed", rhythm="flutter"),
+    StreamVariant("block", "mixed", rhythm="block"),
     StreamVariant("arrhythmia 1", "first", rhythm="arrhythmia"),
-    StreamVariant("arrhythmia 2", "mixed", rhythm="arrhythmia"),
-    StreamVariant("arrhythmia 3", "mixed", fast=True, rhythm="arrhythmia"),
+    StreamVariant("arrhythmia 2", "mixed", fast=True, rhythm="arrhythmia"),
+    StreamVariant("tachycardia", "mixed", rhythm="tachycardia"),
     StreamVariant("other lead in noise", "second", noise_db=(-6, 18), share=0.7),
     StreamVariant("mixed in noise 1", "mixed", fast=True, noise_db=(0, 24)),
-    StreamVariant("mixed in noise 2", "mixed", fast=True, noise_db=(0, 24)),
-    StreamVariant("mixed in noise 3", "mixed", noise_db=(-6, 18), share=0.7),
+    StreamVariant("mixed in noise 2", "mixed", noise_db=(-6, 18), share=0.7),
 )
-"""The views of each training record."""
+"""The views of each training record of DS1."""
+BORROWING_VARIANTS = (
+    StreamVariant("borrowed rhythm 1", "first", rhythm="borrowed"),
+    StreamVariant("borrowed rhythm 2", "mixed", rhythm="borrowed"),
+    StreamVariant("borrowed rhythm 3", "second", rhythm="borrowed"),
+)
+"""More views of each training record, if there are rhythms to borrow."""
+OTHER_VARIANTS = tuple(
+    variant
+    for variant in STREAM_VARIANTS
+    if variant.name
+    in (
+        "as it is",
+        "other lead",
+        "in noise",
+        "mixed 1",
+        "mixed 3",
+        "sustained ectopy 2",
+        "fibrillation 2",
+        "tachycardia",
+    )
+)
+"""The views of each record beyond DS1."""
 SLOWEST, FASTEST = 0.8, 1.25
 """Bounds of the speed of a `fast` variant."""
 
@@ -80,10 +107,15 @@ class AugmentedStream:
     flutter: tuple[tuple[float, float], ...]
 
 
-def build_augmented_stream(name: str, variant: StreamVariant, seed: int) -> AugmentedStream:
-    """Return an embedded record changed as `variant` describes; the same for the same seed."""
-    random = np.random.default_rng([seed, *f"{name} {variant.name}".encode()])
+def build_augmented_stream(
+    name: str, variant: StreamVariant, seed: int, rhythms: Sequence[str] = ()
+) -> AugmentedStream:
+    """Return a record changed as `variant` describes; the same for the same seed.
+
+    `name` is that of an embedded record or a path; `rhythms` are paths of annotated records to borrow rhythms from.
+    """
     record = open_record(name)
+    random = np.random.default_rng([seed, *f"{record.name} {variant.name}".encode()])
     leads = np.nan_to_num(resample_signal(read_record_samples(record), record.fs))
     first = default_lead(tuple(signal.name for signal in record.signals))
     x, second = leads[:, first], leads[:, (first + 1) % leads.shape[1]]
@@ -101,7 +133,11 @@ def build_augmented_stream(name: str, variant: StreamVariant, seed: int) -> Augm
     beats = times[rows]
     labels = tuple(EC57_CLASS_OF[annotations.symbols[row]] for row in rows)
     flutter = _pair_flutter_marks(times, annotations.symbols)
-    if variant.rhythm:
+    if variant.rhythm == "borrowed":
+        rhythm = borrow_rhythm(rhythms[int(random.integers(len(rhythms)))], random)
+        x, beats, labels = set_to_rhythm(x, beats, labels, rhythm, random)
+        flutter = ()
+    elif variant.rhythm:
         old_beats = beats
         x, beats, labels = rewrite_rhythm(x, beats, labels, variant.rhythm, random)
         moved = [np.interp(mark, old_beats, beats).tolist() for mark in flutter]

@@ -1,7 +1,7 @@
 """Training of the live net on the candidates of many streams, which `agent.training.candidates` builds.
 
-Adam with decoupled weight decay under a one-cycle rate. Every pass takes all candidates that are not normal beats and
-another part of the normal ones. Each head of the net has its own loss.
+Adam with decoupled weight decay under a one-cycle rate. Every pass takes another part of the normal beats, and a larger
+part of all other candidates. Each head of the net has its own loss.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,12 @@ class ContextRecipe:
     batch: int = 256
     learning_rate: float = 0.003
     weight_decay: float = 0.02
-    normal: float = 0.15
-    """Share of the normal beats that a pass takes."""
+    kept_normal: float = 0.25
+    """Share of the normal beats of each view that are kept, ..."""
+    normal: float = 0.5
+    """... and share of these that a pass takes."""
+    others: float = 0.6
+    """Share of all other candidates that a pass takes."""
     smoothing: float = 0.02
     """Of the labels."""
     gain: float = 0.15
@@ -67,11 +71,14 @@ def train_context_net(
     x, y = torch.from_numpy(inputs), torch.from_numpy(labels)
     normal, others = np.flatnonzero(labels == 0), np.flatnonzero(labels > 0)
     part = int(len(normal) * recipe.normal)
-    steps = max(1, (part + len(others)) // recipe.batch)
+    other_part = int(np.ceil(len(others) * recipe.others))
+    steps = max(1, (part + other_part) // recipe.batch)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, recipe.epochs * steps + 1)
     for epoch in range(1, recipe.epochs + 1):
-        order = np.concatenate([choice.choice(normal, part, replace=False), others])
+        order = np.concatenate(
+            [choice.choice(rows, count, replace=False) for rows, count in ((normal, part), (others, other_part))]
+        )
         choice.shuffle(order)
         net.train()
         total = 0.0

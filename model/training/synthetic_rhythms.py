@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.records.resample import FS
 
 Array = NDArray[np.float64]
-SyntheticRhythm = Literal["ectopy", "fibrillation", "arrhythmia"]
+SyntheticRhythm = Literal["ectopy", "sustained ectopy", "fibrillation", "flutter", "block", "arrhythmia", "tachycardia"]
 
 P_START, P_END = 28, 6
 """The P wave begins and ends this many samples before the R peak: 224 and 48 ms."""
@@ -46,24 +46,22 @@ def rewrite_rhythm(
     `beats` (m,) are the R peaks of the lead as samples, `labels` their classes.
     """
     normal = np.array([label == "N" for label in labels])
-    plan = {"ectopy": plan_ectopy, "fibrillation": plan_fibrillation, "arrhythmia": plan_sinus_arrhythmia}[rhythm](
-        normal, random
-    )
+    plan = PLANS[rhythm](normal, random)
     peaks = np.rint(beats).astype(int)
     parts, places = [x[: peaks[0]]], [peaks[0]]
     early = np.zeros(len(peaks), bool)
     for i in range(1, len(peaks)):
         stretch = x[peaks[i - 1] : peaks[i]]
         if SHORTEST_RR < len(stretch) < LONGEST_RR:
-            moved = _stretch_interval(stretch, max(SHORTEST_RR, len(stretch) * plan.factors[i]), plan.p_waves[i])
+            moved = stretch_interval(stretch, max(SHORTEST_RR, len(stretch) * plan.factors[i]), plan.p_waves[i])
             early[i] = plan.ectopic[i] and len(moved) < EARLY_SHARE * len(stretch)
             stretch = moved
         parts.append(stretch)
         places.append(places[-1] + len(stretch))
     y = np.concatenate([*parts, x[peaks[-1] :]])
-    if rhythm == "fibrillation":
-        y = y + _fibrillatory_waves(len(y), 0.06 * float(np.median(np.abs(x[peaks]))), random)
-    if rhythm == "fibrillation":  # no beat is premature in a rhythm that is irregular throughout
+    if rhythm in ("fibrillation", "flutter"):
+        y = y + fibrillatory_waves(len(y), float(np.median(np.abs(x[peaks]))), random)
+        # no beat is premature in a rhythm that is irregular throughout
         labels = tuple("N" if label == "S" else label for label in labels)
     new_labels = tuple("S" if premature else label for premature, label in zip(early, labels, strict=True))
     return y, np.array(places, float), new_labels
@@ -93,6 +91,35 @@ def plan_ectopy(normal: NDArray[np.bool_], random: np.random.Generator) -> Rhyth
     return RhythmPlan(factors, p_waves, ectopic)
 
 
+def plan_sustained_ectopy(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
+    """Plan ectopic atrial rhythm for beats (n,): runs of early beats that make up most of the rhythm for minutes.
+
+    Half to nine tenths of the beats are ectopic, in runs of 2 to 30, at 0.35 to 0.75 of the sinus interval; the sinus
+    beats between them are slow. In a third of the spells there is no ectopy at all.
+    """
+    count = len(normal)
+    factors, p_waves, ectopic = np.ones(count), np.ones(count), np.zeros(count, bool)
+    i = 2
+    while i < count:
+        end = min(count, i + int(random.integers(60, 400)))
+        if random.random() < 1 / 3:
+            i = end
+            continue
+        share, longest = random.uniform(0.5, 0.9), random.choice([3, 8, 30, 300])
+        early, slow, spread = random.uniform(0.35, 0.8), random.uniform(0.95, 1.7), random.uniform(0.01, 0.06)
+        wave = random.uniform(-1, 0.7)
+        while i < end:
+            stop = min(end, i + int(random.integers(2, longest + 1)))
+            run = np.flatnonzero(~normal[i:stop])
+            stop = i + int(run[0]) if len(run) else stop
+            factors[i:stop] = early * np.exp(spread * random.standard_normal(stop - i))
+            p_waves[i:stop], ectopic[i:stop] = wave, True
+            sinus = min(count, stop + max(1, round((stop - i) * (1 / share - 1) * random.uniform(0.5, 1.5))))
+            factors[stop:sinus] = slow * np.exp(0.04 * random.standard_normal(sinus - stop))
+            i = sinus
+    return RhythmPlan(factors, p_waves, ectopic)
+
+
 def plan_fibrillation(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
     """Plan irregular intervals without P waves for beats (n,), at any mean rate."""
     spread, mean = random.uniform(0.12, 0.3), random.uniform(0.6, 1.2)
@@ -110,7 +137,65 @@ def plan_sinus_arrhythmia(normal: NDArray[np.bool_], random: np.random.Generator
     return RhythmPlan(factors, np.ones(len(normal)), np.zeros(len(normal), bool))
 
 
-def _stretch_interval(stretch: Array, length: float, p_wave: float) -> Array:
+def plan_block(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
+    """Plan sinus rhythm for beats (n,) of which some are not conducted, so that intervals are twice as long or more.
+
+    Alone, in every third to tenth beat, or with intervals that change from beat to beat before it (Wenckebach).
+    """
+    factors = np.exp(0.02 * random.standard_normal(len(normal)))
+    i = 2
+    while i < len(normal):
+        end = min(len(normal), i + int(random.integers(40, 300)))
+        cycle, creep = random.choice([2, 3, 4, 6, 10, 50]), random.choice([0.0, 0.0, 0.05, 0.1])
+        long, steady = random.choice([1.6, 1.9, 2.0, 2.0, 3.0]), random.random() < 0.5
+        while i < end:
+            beats = cycle if steady else 1 + int(random.geometric(1 / cycle))
+            stop = min(end, i + beats)
+            factors[i:stop] *= np.exp(-creep * np.arange(stop - i))
+            if stop < len(normal):
+                factors[stop] *= long
+            i = stop + 1
+    return RhythmPlan(factors, np.ones(len(normal)), np.zeros(len(normal), bool))
+
+
+def plan_flutter(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
+    """Plan atrial flutter for beats (n,): every second to fifth flutter wave is conducted, in patterns that change."""
+    factors = np.empty(len(normal))
+    i = 0
+    while i < len(factors):
+        end = min(len(factors), i + int(random.integers(20, 200)))
+        pattern = random.choice([2, 2, 3, 4, 4, 5], int(random.integers(1, 6)))
+        waves = np.resize(pattern, end - i)
+        change = random.random(end - i) < random.choice([0.0, 0.1, 0.5])
+        waves = np.where(change, random.choice([2, 3, 4], end - i), waves)
+        factors[i:end] = waves * random.uniform(0.2, 0.36)
+        i = end
+    factors *= np.exp(0.02 * random.standard_normal(len(factors)))
+    return RhythmPlan(factors, np.zeros(len(factors)), np.zeros(len(factors), bool))
+
+
+def plan_sinus_tachycardia(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
+    """Plan sinus rhythm for beats (n,) whose rate climbs and falls over minutes, up to three times its own."""
+    knots = np.arange(0, len(normal) + 400, 200)
+    levels = np.clip(random.normal(-0.5, 0.4, len(knots)), -1.1, 0.2)
+    factors = np.exp(np.interp(np.arange(len(normal)), knots, levels))
+    factors *= np.exp(random.uniform(0.005, 0.03) * random.standard_normal(len(normal)))
+    return RhythmPlan(factors, np.ones(len(normal)), np.zeros(len(normal), bool))
+
+
+PLANS = {
+    "ectopy": plan_ectopy,
+    "sustained ectopy": plan_sustained_ectopy,
+    "fibrillation": plan_fibrillation,
+    "flutter": plan_flutter,
+    "block": plan_block,
+    "arrhythmia": plan_sinus_arrhythmia,
+    "tachycardia": plan_sinus_tachycardia,
+}
+"""How each rhythm is planned."""
+
+
+def stretch_interval(stretch: Array, length: float, p_wave: float) -> Array:
     """Stretch the signal (n,) from one R peak to the next to (length,): the part between T and P wave changes."""
     count = round(length)
     tail = stretch[-P_START:].copy()
@@ -132,10 +217,10 @@ def _stretch_interval(stretch: Array, length: float, p_wave: float) -> Array:
     return moved
 
 
-def _fibrillatory_waves(samples: int, height: float, random: np.random.Generator) -> Array:
-    """Synthesise fibrillatory waves (samples,) of 4 to 8 Hz whose height and frequency drift."""
+def fibrillatory_waves(samples: int, height: float, random: np.random.Generator) -> Array:
+    """Synthesise fibrillatory waves (samples,) of 4 to 8 Hz, up to 6 % of the `height` of a QRS complex."""
     knots = np.arange(0, samples + FS, FS)
     pace = np.interp(np.arange(samples), knots, random.uniform(4, 8, len(knots)))
     swell = np.interp(np.arange(samples), knots, random.uniform(0.2, 1, len(knots)))
-    waves: Array = height * swell * np.sin(2 * np.pi * np.cumsum(pace) / FS)
+    waves: Array = 0.06 * height * swell * np.sin(2 * np.pi * np.cumsum(pace) / FS)
     return waves
