@@ -33,7 +33,7 @@ LeadOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Analyse this lead; auto takes MLII, then II, then the first.",
+        help="Analyse this lead; auto takes MLII, then II, then the first ECG.",
         autocompletion=complete_from(*LEAD_NAMES),
     ),
 ]

@@ -15,6 +15,7 @@ from agent.core.events import (
     LeadStateChanged,
     LinkStateChanged,
     LinkTrouble,
+    PacingPulses,
     PacketRejected,
     RecordingFellBehind,
     RecordingPaused,
@@ -23,6 +24,7 @@ from agent.core.events import (
     RecordingTrimmed,
     RunEnded,
     RunStarted,
+    SamplesBridged,
     StreamRefused,
 )
 from agent.core.messages import Alarm, Priority
@@ -54,6 +56,11 @@ def event_text(event: Event) -> str:
             return f"{event.seconds:.2f} s fetched again: {event.count} samples"
         case LeadStateChanged():
             return LEAD_STATES[event.state]
+        case SamplesBridged():
+            samples, holes = _count_noun(event.count, "sample"), _count_noun(event.holes, "short hole")
+            return f"{samples} without a value in {holes}: bridged by a line"
+        case PacingPulses():
+            return f"{_count_noun(event.count, 'pacemaker pulse')} blanked: no beats"
         case StreamRefused():
             return event.reason
         case PacketRejected():
@@ -66,6 +73,11 @@ def event_text(event: Event) -> str:
             return event.text
         case _:
             return _system_event_text(event)
+
+
+def _count_noun(count: int, noun: str) -> str:
+    """Say how many there are of something, with an s where that is not one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def lost_samples_text(recording: str, paths: Sequence[str]) -> str:

@@ -8,14 +8,14 @@ import numpy as np
 from agent.analysis.beat_cutter import BeatCandidate, Candidates
 from agent.analysis.rhythm_windows import WindowScores
 from agent.analysis.stage import LeadStateChange
-from agent.core.events import GapClosed, StreamRefused
+from agent.core.events import GapClosed, PacingPulses, SamplesBridged, StreamRefused
 from agent.core.messages import FloatArray
 from agent.pipeline.monitored_bed import MonitoredBed
 
 EVENT_RANK, CANDIDATE_RANK, WINDOW_RANK = range(3)
 """Which comes first of what was decided at the same sample."""
 
-PendingItem = LeadStateChange | GapClosed | StreamRefused | BeatCandidate | WindowScores
+PendingItem = LeadStateChange | GapClosed | StreamRefused | SamplesBridged | PacingPulses | BeatCandidate | WindowScores
 
 
 @dataclass(frozen=True, slots=True)

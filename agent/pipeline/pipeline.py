@@ -18,7 +18,7 @@ import numpy as np
 from agent.alarms.alarm_feed import WINDOW_DELAY, AlarmFeed
 from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCandidate, BeatCutter, Candidates
-from agent.analysis.lead_input import SampleBlock
+from agent.analysis.lead_input import BridgedHole, LeadSummary, SampleBlock
 from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.analysis.rate_tracker import RateTracker
@@ -168,6 +168,14 @@ class Pipeline:
         """End the stretch of a bed, decide all that waits, and begin behind the break."""
         if isinstance(step, StreamRefused):  # the stretch goes on: its last samples came before the refused ones
             self._pending.add(bed, step.sample, EVENT_RANK, step)
+            return
+        if isinstance(step, BridgedHole):
+            self.samples.ring.hide(bed.row, step.first, step.count)
+            bed.missing += step.count
+            return
+        if isinstance(step, LeadSummary):
+            for event in step.events:
+                self._pending.add(bed, step.known, EVENT_RANK, event)
             return
         if not isinstance(step, Gap):
             self._close_gap(bed)

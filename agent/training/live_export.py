@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.core.config import SignalConfig
 from agent.training.candidates import LabelledCandidates
-from agent.training.live_run import build_unchanged_candidates, measure_live_net, split_sides
+from agent.training.live_run import LiveSources, build_unchanged_candidates, measure_live_net, split_sides
 from model.beats.dataset import BeatSet, DataSplit
 from model.beats.templates import INPUTS
 from model.nets.checkpoint import ModelCard
