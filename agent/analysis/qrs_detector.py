@@ -9,6 +9,7 @@ the terms of the score. Different from them, a doubtful candidate waits for its 
 something more like a beat within 300 ms, a small QRS complex is not.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from math import log
 
@@ -21,6 +22,8 @@ from agent.core.messages import FloatArray, Gap
 
 LEARNING_SAMPLES = 250
 """Samples from the first candidate after a start over which the first levels are learnt: 2 s."""
+RECENT = 8
+"""Candidates from which the levels are learnt again where they are reversed."""
 RELEARN_AFTER, RELEARN_ALWAYS_AFTER = 250, 1000
 """Samples without a beat after which the levels are learnt again: if there is something like beats, and in any case."""
 RELEARN_REACH = 150
@@ -149,7 +152,7 @@ class AdaptiveThresholds:
         self.deadline = NO_DEADLINE
         """Sample at which something is due even if no further candidate comes."""
         self._evidence: QrsEvidence | None = None
-        self._recent: list[QrsCandidate] = []
+        self._recent: deque[QrsCandidate] = deque(maxlen=RECENT)
         self._passed: list[QrsCandidate] = []  # since the last beat, that are none, or while learning not yet
         self._doubtful: tuple[QrsCandidate, list[float], float] | None = None
         self._last = self._learnt = 0
@@ -167,11 +170,11 @@ class AdaptiveThresholds:
                 self.deadline = candidate.known + LEARNING_SAMPLES
             self._passed.append(candidate)
             return
-        oldest = candidate.known - LEARNING_SAMPLES
-        self._recent = [*(one for one in self._recent if oldest < one.known < candidate.known), candidate]
+        self._recent.append(candidate)
+        look = self._evidence.look(candidate)
         if self._doubtful:
-            self._settle(candidate, now, peaks)
-        terms = self._evidence.terms(candidate)
+            self._settle(candidate, look, now, peaks)
+        terms = self._evidence.terms(candidate, look)
         score = score_terms(terms)
         if self.doubt[0] < score <= self.doubt[1]:
             self._doubtful = candidate, terms, score
@@ -184,7 +187,7 @@ class AdaptiveThresholds:
         while self.deadline < now:
             due = self.deadline
             if self._doubtful:
-                self._settle(None, due, peaks)
+                self._settle(None, [], due, peaks)
             elif self._evidence is None:
                 self._learn(due, due - LEARNING_SAMPLES, peaks)
             else:
@@ -192,14 +195,15 @@ class AdaptiveThresholds:
 
     def pause(self) -> None:
         """On a gap: candidates rejected before it are not reconsidered behind it."""
-        self._passed, self._recent = [], []
+        self._passed = []
+        self._recent.clear()
 
     def finish(self, now: int, peaks: list[RPeak]) -> None:
         """Decide what is left with what is known; before the levels are learnt that is nothing."""
         if self._doubtful:
-            self._settle(None, now, peaks)
+            self._settle(None, [], now, peaks)
 
-    def _settle(self, follower: QrsCandidate | None, now: int, peaks: list[RPeak]) -> None:
+    def _settle(self, follower: QrsCandidate | None, look: list[float], now: int, peaks: list[RPeak]) -> None:
         """Decide the doubtful candidate, now that its follower is known."""
         assert self._doubtful
         assert self._evidence
@@ -207,7 +211,7 @@ class AdaptiveThresholds:
         self._doubtful = None
         # A P wave is followed by its QRS complex within 300 ms; a small QRS complex is not.
         if follower and follower.known - candidate.known <= FOLLOWER_SAMPLES:
-            count_follower(terms, self._evidence.terms(follower))
+            count_follower(terms, look)
             score = score_terms(terms)
         self.decide(candidate, terms, score, now, peaks)
 
@@ -225,7 +229,7 @@ class AdaptiveThresholds:
             self._passed.append(candidate)
         self.deadline = self._due
         if self._evidence.is_reversed:
-            self._passed = self._recent
+            self._passed = list(self._recent)
             self._learn(now, now + 1, peaks)
 
     def _learn(self, now: int, oldest: int, peaks: list[RPeak]) -> None:

@@ -49,7 +49,7 @@ class QrsCandidates:
 
     `column`: which of the pushed rows. `known`: the sample that made the candidate certain, and `peak`: the R peak that
     it would have, both counted from the first pushed sample. `sizes` (4, k): its energy, its greatest curvature and the
-    energy 144 ms before and after it, in millivolts. `shapes` (k, LAGS, SHAPE): the band-passed signal around it.
+    energy 144 ms before and after it, in millivolts. `shapes` (k, SHAPE, LAGS): the band-passed signal around it.
     """
 
     column: NDArray[np.intp]
@@ -167,7 +167,7 @@ def _locate_r_peaks(stretches: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def _describe_shapes(stretches: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the greatest curvature (k,) and the shape at each lag (k, LAGS, SHAPE) of stretches (k, 46).
+    """Return the greatest curvature (k,) and the shape at each lag (k, SHAPE, LAGS) of stretches (k, 46).
 
     The shape is of norm 1 in the middle.
     """
@@ -179,4 +179,4 @@ def _describe_shapes(stretches: NDArray[np.float64]) -> tuple[NDArray[np.float64
     first = (len(band) - SHAPE) // 2
     wide = np.ascontiguousarray(band[first - LAGS // 2 : first + SHAPE + LAGS // 2].T)
     norm = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    return sharpness, sliding_window_view(wide / (norm + LEAST_SIZE_MV), SHAPE, axis=1)
+    return sharpness, sliding_window_view(wide / (norm + LEAST_SIZE_MV), LAGS, axis=1).copy()
