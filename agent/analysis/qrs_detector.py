@@ -244,8 +244,9 @@ class AdaptiveThresholds:
     def _relearn(self, evidence: QrsEvidence, now: int, peaks: list[RPeak]) -> None:
         """No beat for long: learn the levels again if there is something to learn from."""
         self._passed = [candidate for candidate in self._passed if candidate.known > now - RELEARN_AFTER]
-        silent = not evidence.is_trusted or now - self._last >= RELEARN_ALWAYS_AFTER
-        if any(silent or evidence.has_size_of_beat(one) or evidence.resembles_beats(one) for one in self._passed):
+        silent = now - self._last >= RELEARN_ALWAYS_AFTER
+        likely = silent or not evidence.is_trusted
+        if any(likely or evidence.has_size_of_beat(one) or evidence.resembles_beats(one) for one in self._passed):
             self._learn(now, now - RELEARN_REACH, peaks)
         elif silent:
             self._evidence, self.deadline = None, NO_DEADLINE
