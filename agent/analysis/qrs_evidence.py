@@ -1,9 +1,10 @@
 """What speaks for a QRS candidate being a beat: terms that compare it with what a bed has shown so far.
 
 The score of a candidate, its log-odds of being a beat, is the sum of the terms times WEIGHTS. The weights are those of
-a logistic regression, `python -m benchmarks.detector_fit`, on the candidates of de Chazal's DS1
+a logistic regression, `python -m benchmarks.detector_fit --every 3`, on a third of the records of de Chazal's DS1
 (doi:10.1109/TBME.2004.827359) and of half of the MIT-BIH Supraventricular Arrhythmia Database (doi:10.13026/C2V30W):
-both leads, clean, with recorded noise and with synthetic electrode motion. The bias alone is not the fitted one (-2.0):
+both leads, clean, with recorded noise and with synthetic electrode motion. From round to round of the fit they vary by
+a few tenths, most of them without consequence. The bias alone is not the fitted one (-2.0):
 each decision changes what the next is compared with, and with -1.1 as many beats are missed as are found in excess.
 """
 
