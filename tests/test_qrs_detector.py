@@ -136,8 +136,9 @@ def test_baseline_does_not_matter() -> None:
 @pytest.mark.parametrize("gain", [0.1, -1.0, -0.3, 4.0, 20.0])
 @pytest.mark.parametrize("name", ["100", "119"])
 def test_gain_and_polarity_hardly_matter(name: str, gain: float) -> None:
-    """A smaller, larger or inverted signal has the same beats within 60 ms."""
-    expected, found = samples(detect(ecg(name))), samples(detect(ecg(name) * np.float32(gain)))
+    """After a second a smaller, larger or inverted signal has the same beats within 60 ms."""
+    expected, found = (samples(detect(x)) for x in (ecg(name), ecg(name) * np.float32(gain)))
+    expected, found = expected[expected >= FS], found[found >= FS]
     assert len(found) == len(expected)
     assert np.abs(found - expected).max() <= 0.06 * FS
 
@@ -192,3 +193,108 @@ def test_quality_on_real_records(name: str, floor: float) -> None:
     result = match_record_beats(notes, 360, found)
     assert result.sensitivity >= floor
     assert result.positive_predictivity >= floor
+
+
+def synthetic(beats: list[float], seconds: float = 60, t_wave: float = 0.25, size: float = 1.0) -> FloatArray:
+    """A lead with narrow QRS complexes at `beats` (s), each with a P wave and a T wave of `t_wave` mV: (n,) mV."""
+    time = np.arange(int(seconds * FS)) / FS
+    x = np.zeros(len(time))
+    for beat in beats:
+        for height, place, width in ((0.1, -0.16, 0.02), (1.0, 0, 0.011), (-0.2, 0.025, 0.008), (t_wave, 0.28, 0.04)):
+            x += height * np.exp(-0.5 * ((time - beat - place) / width) ** 2)
+    return (np.round(size * x, 3)).astype(np.float32)
+
+
+def premature(beats: list[float], seconds: float = 60) -> FloatArray:
+    """Wide complexes at `beats` (s), each with a T wave of the other sign: (n,) mV."""
+    time = np.arange(int(seconds * FS)) / FS
+    waves = [
+        1.6 * np.exp(-0.5 * ((time - beat) / 0.03) ** 2) - 0.5 * np.exp(-0.5 * ((time - beat - 0.28) / 0.06) ** 2)
+        for beat in beats
+    ]
+    return np.round(sum(waves), 3).astype(np.float32)
+
+
+def every(interval: float, seconds: float = 60) -> list[float]:
+    return np.arange(0.5, seconds - 0.5, interval).tolist()
+
+
+def assert_found(x: FloatArray, beats: list[float], since: float = 0.0) -> None:
+    """Exactly these beats are found after `since` s, within 80 ms."""
+    found = samples(detect(x)) / FS
+    found, expected = found[found >= since], np.array([beat for beat in beats if beat >= since])
+    assert len(found) == len(expected)
+    assert np.abs(found - expected).max() < 0.08
+
+
+@pytest.mark.parametrize("height", [0.8, 1.2, 1.5, 2.0])
+@pytest.mark.parametrize("interval", [1.0, 0.75])
+def test_tall_t_wave_is_no_beat(height: float, interval: float) -> None:
+    """After three seconds T waves as tall as the R waves or taller are not counted."""
+    assert_found(synthetic(every(interval), t_wave=height), every(interval), since=3.0)
+
+
+@pytest.mark.parametrize(("pace", "height"), [(50, 1.0), (60, 1.5)])
+def test_hum_hides_no_beat(pace: int, height: float) -> None:
+    """Hum as large as the R wave hides no beat and adds none."""
+    time = np.arange(60 * FS) / FS
+    hum = height * np.minimum(1, np.minimum(time, 60 - time)) * np.sin(2 * np.pi * pace * time)
+    assert_found(synthetic(every(0.8)) + hum.astype(np.float32), every(0.8))
+
+
+def test_beats_are_found_soon_after_noise_at_the_start() -> None:
+    """A second after five seconds of large noise every beat is found."""
+    x = synthetic(every(0.8))
+    x[: 5 * FS] += noise(5, 30.0)
+    assert_found(x, every(0.8), since=6.0)
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.3, 0.5])
+def test_beats_are_found_soon_after_a_fall_of_amplitude(factor: float) -> None:
+    """Three seconds after the amplitude fell every beat is found."""
+    x = synthetic(every(0.8))
+    x[30 * FS :] *= np.float32(factor)
+    assert_found(x, every(0.8), since=33.0)
+
+
+def test_beats_are_found_soon_after_a_defibrillation() -> None:
+    """Three seconds after a jolt that decays every beat is found."""
+    x = synthetic(every(0.8))
+    x[30 * FS :] += (20 * np.exp(-np.arange(30 * FS) / (0.5 * FS))).astype(np.float32)
+    assert_found(x, every(0.8), since=33.0)
+
+
+def test_noise_of_a_converter_has_no_beats() -> None:
+    """A lead that is not on shows a few microvolts of noise, and no candidates at all."""
+    detector = QrsDetector(least=-100.0)
+    assert detector.push(ROW, noise(60, 0.012)[None]) + detector.flush(0) == []
+
+
+@pytest.mark.parametrize("height", [0.1, 0.15])
+def test_low_voltage_is_found(height: float) -> None:
+    """A clean QRS complex of 0.1 mV is a beat."""
+    assert_found(synthetic(every(0.8), size=height), every(0.8))
+
+
+@pytest.mark.parametrize("rate", [150, 220, 300])
+def test_fast_rhythm_is_counted(rate: int) -> None:
+    """Each beat of a fast rhythm of narrow complexes is found."""
+    beats = every(60 / rate)
+    time = np.arange(60 * FS) / FS
+    x = sum(np.exp(-0.5 * ((time - beat) / 0.011) ** 2) for beat in beats)
+    assert_found(np.asarray(x, np.float32), beats)
+
+
+@pytest.mark.parametrize("coupling", [0.36, 0.42, 0.5])
+def test_early_premature_beats_are_found(coupling: float) -> None:
+    """Bigeminy is found beat by beat, also if the premature beat falls on the T wave."""
+    sinus = every(1.6)
+    early = [beat + coupling for beat in sinus]
+    assert_found(synthetic(sinus) + premature(early), sorted(sinus + early), since=5.0)
+
+
+def test_couplets_are_found() -> None:
+    """Two premature beats after every fifth beat are found."""
+    sinus = [beat for beat in every(0.8) if int((beat - 0.5) / 0.8 + 0.5) % 6 not in (4, 5)]
+    pairs = [beat + shift for beat in every(0.8)[3::6] for shift in (0.45, 0.85)]
+    assert_found(synthetic(sinus) + premature(pairs), sorted(sinus + pairs), since=10.0)

@@ -2,42 +2,37 @@
 
 `qrs_filter` finds candidates of QRS energy. Whether a candidate is a beat is decided by one score, the log-odds of a
 logistic regression over what the candidate looks like beside the last beats, the last noise and the candidate that
-follows. It was fitted to the candidates of the 22 records of de Chazal's DS1 (doi:10.1109/TBME.2004.827359), clean and
-with muscle noise added at 18 and 12 dB as in the MIT-BIH Noise Stress Test.
+follows (`qrs_evidence`).
 
 Adaptive levels, search back and the T wave rule of Hamilton & Tompkins 1986 (doi:10.1109/TBME.1986.325695) live on in
 the terms of the score. Different from them, a doubtful candidate waits for its successor: a P wave is followed by
-something larger within 300 ms, a small QRS complex is not.
+something more like a beat within 300 ms, a small QRS complex is not.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from math import log
-from typing import NamedTuple
 
 import numpy as np
 
+from agent.analysis.qrs_evidence import QrsCandidate, QrsEvidence, count_follower, score_terms
 from agent.analysis.qrs_filter import MAXIMUM_REACH, QrsCandidateFinder, QrsCandidates
 from agent.analysis.stage import Interruption, RowIndexArray, RunStart
 from agent.core.messages import FloatArray, Gap
 
 LEARNING_SAMPLES = 250
 """Samples from the first candidate after a start over which the first levels are learnt: 2 s."""
-RELEARN_AFTER, RELEARN_ALWAYS_AFTER = 375, 1000
-"""Samples without a beat after which the levels are learnt again: if larger candidates are about, and in any case."""
+RECENT = 8
+"""Candidates from which the levels are learnt again where they are reversed."""
+RELEARN_AFTER, RELEARN_ALWAYS_AFTER = 250, 1000
+"""Samples without a beat after which the levels are learnt again: if there is something like beats, and in any case."""
 RELEARN_REACH = 150
 """A candidate that has been known for more samples than this is not reported as a beat when levels are learnt again."""
 FOLLOWER_SAMPLES = 36
-"""Samples within which a larger candidate shows that the one before it was a P wave: 288 ms."""
-T_WAVE_END, T_WAVE_LENGTH = 56, 25
-"""From 450 ms down to 250 ms after a beat, a candidate is ever more likely its T wave."""
-LEVEL_BEATS = 12
-"""Beats, other candidates and intervals that make up a level."""
+"""Samples within which a candidate that is more like a beat shows that the one before it was a P wave: 288 ms."""
+DOUBT = -2.0, 4.6
+"""A candidate with a score between these waits for the one that follows."""
 NO_DEADLINE = 2**62
-
-BIAS, SIZE, CONTRAST, T_WAVE, EARLY, FOLLOWED = 2.35, 2.35, 2.2, -3.7, -9.0, -2.15
-"""Weights of the score, see `_AdaptiveThresholds._score` and `_AdaptiveThresholds._settle`."""
-MOST_CONTRAST, MOST_EARLY, MOST_FOLLOWED = 4.0, 0.6, 2.2
-"""No single term says more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +57,15 @@ class QrsDetector:
         self._finder = QrsCandidateFinder(rows)
         self._next = np.zeros(rows, np.int64)
         self._deadline = np.full(rows, NO_DEADLINE, np.int64)
-        self._beds = [_AdaptiveThresholds(row, least) for row in range(rows)]
+        self.beds = [AdaptiveThresholds(row, least) for row in range(rows)]
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows. Those that are there stay as they are."""
-        more = max(0, rows - len(self._beds))
+        more = max(0, rows - len(self.beds))
         self._finder.grow(rows)
         self._next = np.pad(self._next, (0, more))
         self._deadline = np.pad(self._deadline, (0, more), constant_values=NO_DEADLINE)
-        self._beds += [_AdaptiveThresholds(row, self._least) for row in range(len(self._beds), rows)]
+        self.beds += [AdaptiveThresholds(row, self._least) for row in range(len(self.beds), rows)]
 
     def start(self, row: int, run: RunStart) -> None:
         """Begin a run: the levels are learnt from its own beats."""
@@ -81,12 +76,12 @@ class QrsDetector:
         if not isinstance(interruption, Gap):
             return
         first = interruption.first + interruption.count
-        if self._beds[row].learning:
+        if self.beds[row].learning:
             self._restart_at(row, first)
             return
         self._finder.restart(row)
         self._next[row] = first
-        self._beds[row].pause()
+        self.beds[row].pause()
 
     def push(self, rows: RowIndexArray, x: FloatArray) -> list[RPeak]:
         """Take the next samples `x` (rows, n) float32 mV of `rows` (rows,); return the R peaks that they decide."""
@@ -107,196 +102,153 @@ class QrsDetector:
         end = int(self._next[row])
         tail = np.full((1, 2 * MAXIMUM_REACH), self._finder.last(row), np.float32)
         peaks = self.push(np.array([row]), tail)
-        self._beds[row].finish(end - 1, peaks)
+        self.beds[row].finish(end - 1, peaks)
         return [replace(beat, decided=min(beat.decided, end - 1)) for beat in peaks if beat.sample < end]
 
     def _restart_at(self, row: int, first: int) -> None:
         self._finder.restart(row)
         self._next[row] = first
         self._deadline[row] = NO_DEADLINE
-        self._beds[row] = _AdaptiveThresholds(row, self._least)
+        self.beds[row] = AdaptiveThresholds(row, self._least)
 
     def _decide(self, rows: RowIndexArray, candidates: QrsCandidates, peaks: list[RPeak]) -> None:
-        row = rows[candidates.column]
-        first = self._next[row]
-        known, samples = (first + candidates.known).tolist(), (first + candidates.peak).tolist()
-        for i, now, sample, height in zip(row.tolist(), known, samples, candidates.height.tolist(), strict=True):
-            bed = self._beds[i]
-            if bed.deadline < now:
-                bed.advance_to(now, peaks)
-            bed.push_candidate(_QrsCandidate(now, sample, log(height)), now, peaks)
+        first = self._next[rows[candidates.column]]
+        times = (first + candidates.known).tolist(), (first + candidates.peak).tolist()
+        sizes = [list(map(log, column)) for column in candidates.sizes.tolist()]
+        described = map(QrsCandidate, *times, *sizes, candidates.shapes)
+        for i, candidate in zip(rows[candidates.column].tolist(), described, strict=True):
+            bed = self.beds[i]
+            if bed.deadline < candidate.known:
+                bed.advance_to(candidate.known, peaks)
+            bed.push_candidate(candidate, candidate.known, peaks)
             self._deadline[i] = bed.deadline
 
     def _expire(self, rows: RowIndexArray, peaks: list[RPeak]) -> None:
         for row, now in zip(rows.tolist(), self._next[rows].tolist(), strict=True):
-            self._beds[row].advance_to(now, peaks)
-            self._deadline[row] = self._beds[row].deadline
+            self.beds[row].advance_to(now, peaks)
+            self._deadline[row] = self.beds[row].deadline
 
 
-class _QrsCandidate(NamedTuple):
-    """A candidate that was certain at sample `known`: its R peak and the logarithm of its energy."""
-
-    known: int
-    sample: int
-    size: float
-
-
-class _AdaptiveThresholds:
-    """Levels and undecided candidates of one bed."""
+class AdaptiveThresholds:
+    """What is known of one bed, and its undecided candidates."""
 
     __slots__ = (
-        "_beat_level",
-        "_beats",
         "_doubtful",
-        "_intervals",
+        "_due",
+        "_evidence",
         "_last",
+        "_learnt",
         "_least",
-        "_noise",
-        "_noise_level",
         "_passed",
+        "_recent",
         "_row",
-        "_shortest",
         "deadline",
-        "learning",
     )
+
+    doubt = DOUBT
 
     def __init__(self, row: int, least: float) -> None:
         self._row, self._least = row, least
         self.deadline = NO_DEADLINE
         """Sample at which something is due even if no further candidate comes."""
-        self.learning = True
-        self._passed: list[
-            _QrsCandidate
-        ] = []  # candidates since the last beat that are none, or while learning not yet
-        self._doubtful: tuple[_QrsCandidate, float] | None = None
-        self._last: _QrsCandidate | None = None
-        self._beats: list[float] = []
-        self._noise: list[float] = []
-        self._intervals: list[int] = []
-        self._beat_level = self._noise_level = 0.0
-        self._shortest = 0
+        self._evidence: QrsEvidence | None = None
+        self._recent: deque[QrsCandidate] = deque(maxlen=RECENT)
+        self._passed: list[QrsCandidate] = []  # since the last beat, that are none, or while learning not yet
+        self._doubtful: tuple[QrsCandidate, list[float], float] | None = None
+        self._last = self._learnt = 0
+        self._due = NO_DEADLINE
 
-    def push_candidate(self, candidate: _QrsCandidate, now: int, peaks: list[RPeak]) -> None:
+    @property
+    def learning(self) -> bool:
+        """Whether there are no levels yet."""
+        return self._evidence is None
+
+    def push_candidate(self, candidate: QrsCandidate, now: int, peaks: list[RPeak]) -> None:
         """Take the next candidate; append the beats that are certain with it at sample `now`."""
-        if self.learning:
+        if self._evidence is None:
             if not self._passed:
                 self.deadline = candidate.known + LEARNING_SAMPLES
             self._passed.append(candidate)
             return
+        self._recent.append(candidate)
+        look = self._evidence.look(candidate)
         if self._doubtful:
-            self._settle(candidate, now, peaks)
-        score = self._score(candidate)
-        if score > -FOLLOWED * MOST_FOLLOWED:
-            self._accept(candidate, score, now, peaks)
-        elif score > 0:
-            self._doubtful = candidate, score
+            self._settle(candidate, look, now, peaks)
+        terms = self._evidence.terms(candidate, look)
+        score = score_terms(terms)
+        if self.doubt[0] < score <= self.doubt[1]:
+            self._doubtful = candidate, terms, score
             self.deadline = candidate.known + FOLLOWER_SAMPLES
         else:
-            self._reject(candidate, score, now, peaks)
+            self.decide(candidate, terms, score, now, peaks)
 
     def advance_to(self, now: int, peaks: list[RPeak]) -> None:
         """Do what was due before sample `now`: settle a doubtful candidate, learn the levels."""
         while self.deadline < now:
             due = self.deadline
             if self._doubtful:
-                self._settle(None, due, peaks)
-            elif self.learning:
-                self._learn(due, peaks)
+                self._settle(None, [], due, peaks)
+            elif self._evidence is None:
+                self._learn(due, due - LEARNING_SAMPLES, peaks)
             else:
-                self._relearn(due, peaks)
+                self._relearn(self._evidence, due, peaks)
 
     def pause(self) -> None:
         """On a gap: candidates rejected before it are not reconsidered behind it."""
         self._passed = []
+        self._recent.clear()
 
     def finish(self, now: int, peaks: list[RPeak]) -> None:
         """Decide what is left with what is known; before the levels are learnt that is nothing."""
         if self._doubtful:
-            self._settle(None, now, peaks)
+            self._settle(None, [], now, peaks)
 
-    def _score(self, candidate: _QrsCandidate) -> float:
-        """Return the log-odds that the candidate is a beat, as far as the past can tell."""
-        score = BIAS + SIZE * (candidate.size - self._beat_level)
-        score += CONTRAST * min(MOST_CONTRAST, candidate.size - self._noise_level)
-        if self._last:
-            since = candidate.known - self._last.known
-            # A T wave follows its R peak by 250 to 450 ms; what comes that soon is more likely one than another beat.
-            if since < T_WAVE_END:
-                score += T_WAVE * min(1.0, (T_WAVE_END - since) / T_WAVE_LENGTH)
-            # Earlier than all but one of the latest intervals: a P or T wave rather than an ectopic beat.
-            if since < 0.9 * self._shortest:
-                score += EARLY * min(MOST_EARLY, 0.9 - since / self._shortest)
-        return score
-
-    def _settle(self, follower: _QrsCandidate | None, now: int, peaks: list[RPeak]) -> None:
+    def _settle(self, follower: QrsCandidate | None, look: list[float], now: int, peaks: list[RPeak]) -> None:
         """Decide the doubtful candidate, now that its follower is known."""
         assert self._doubtful
-        candidate, score = self._doubtful
+        assert self._evidence
+        candidate, terms, score = self._doubtful
         self._doubtful = None
         # A P wave is followed by its QRS complex within 300 ms; a small QRS complex is not.
         if follower and follower.known - candidate.known <= FOLLOWER_SAMPLES:
-            score += FOLLOWED * min(MOST_FOLLOWED, max(0.0, follower.size - candidate.size + 1.5))
-        if score > 0:
-            self._accept(candidate, score, now, peaks)
-        else:
-            self._reject(candidate, score, now, peaks)
+            count_follower(terms, look)
+            score = score_terms(terms)
+        self.decide(candidate, terms, score, now, peaks)
 
-    def _accept(self, candidate: _QrsCandidate, score: float, now: int, peaks: list[RPeak]) -> None:
-        peaks.append(RPeak(self._row, candidate.sample, now, score))
-        if self._last:
-            self._intervals = [*self._intervals[1 - LEVEL_BEATS :], candidate.known - self._last.known]
-            # The second shortest: if some beats come early, an early beat is no surprise.
-            self._shortest = sorted(self._intervals)[1] if len(self._intervals) > 2 else 0
-        self._last = candidate
-        self._beats = [*self._beats[1 - LEVEL_BEATS :], candidate.size]
-        self._beat_level = _upper_median(self._beats)
-        self._passed = []
-        self.deadline = candidate.known + RELEARN_AFTER
-
-    def _reject(self, candidate: _QrsCandidate, score: float, now: int, peaks: list[RPeak]) -> None:
-        if score > self._least:
+    def decide(self, candidate: QrsCandidate, terms: list[float], score: float, now: int, peaks: list[RPeak]) -> None:
+        """Take a candidate for a beat or not, by its score."""
+        assert self._evidence
+        if score > min(0.0, self._least):
             peaks.append(RPeak(self._row, candidate.sample, now, score))
-        self._noise = [*self._noise[1 - LEVEL_BEATS :], candidate.size]
-        self._noise_level = _upper_median(self._noise)
-        self._passed.append(candidate)
-        self.deadline = max(self.deadline, (self._last or self._passed[0]).known + RELEARN_AFTER)
+        if score > 0:
+            self._evidence.accept(candidate, terms)
+            self._last, self._passed = candidate.known, []
+            self._due = max(self._last, self._learnt) + RELEARN_AFTER
+        else:
+            self._evidence.reject(candidate)
+            self._passed.append(candidate)
+        self.deadline = self._due
+        if self._evidence.is_reversed:
+            self._passed = list(self._recent)
+            self._learn(now, now + 1, peaks)
 
-    def _learn(self, now: int, peaks: list[RPeak], oldest: int = 0) -> None:
+    def _learn(self, now: int, oldest: int, peaks: list[RPeak]) -> None:
         """Set the levels by the candidates at hand, then decide those known since sample `oldest`."""
         candidates, self._passed = self._passed, []
-        highest = sorted(_highest_of_thirds(candidates))
-        self._beat_level = max(highest[1], highest[2] - 0.9)
-        noise = [candidate.size for candidate in candidates if candidate.size < self._beat_level - 1.2]
-        self._noise_level = _upper_median(noise) if noise else self._beat_level - 2.3
-        self._beats, self._noise = [self._beat_level] * 3, [self._noise_level] * 3
-        self._intervals, self._shortest = [], 0
-        self.learning = False
-        self.deadline = now + RELEARN_AFTER
+        self._evidence, self._learnt = QrsEvidence(candidates), now
+        self.deadline = self._due = now + RELEARN_AFTER
         for candidate in candidates:
             if candidate.known >= oldest:
                 self.push_candidate(candidate, now, peaks)
 
-    def _relearn(self, now: int, peaks: list[RPeak]) -> None:
+    def _relearn(self, evidence: QrsEvidence, now: int, peaks: list[RPeak]) -> None:
         """No beat for long: learn the levels again if there is something to learn from."""
         self._passed = [candidate for candidate in self._passed if candidate.known > now - RELEARN_AFTER]
-        silent = not self._last or now - self._last.known >= RELEARN_ALWAYS_AFTER
-        if any(silent or candidate.size > self._beat_level - 1.4 for candidate in self._passed):
-            self._learn(now, peaks, now - RELEARN_REACH)
+        silent = now - self._last >= RELEARN_ALWAYS_AFTER
+        likely = silent or not evidence.is_trusted
+        if any(likely or evidence.has_size_of_beat(one) or evidence.resembles_beats(one) for one in self._passed):
+            self._learn(now, now - RELEARN_REACH, peaks)
         elif silent:
-            self.learning, self.deadline = True, NO_DEADLINE
+            self._evidence, self.deadline = None, NO_DEADLINE
         else:
-            self.deadline = now + RELEARN_AFTER // 3
-
-
-def _highest_of_thirds(candidates: list[_QrsCandidate]) -> list[float]:
-    """Size of the largest candidate in each third of the learning stretch; a third without candidates takes the
-    smallest."""
-    highest = [min(candidate.size for candidate in candidates)] * 3
-    for candidate in candidates:
-        part = min(2, 3 * (candidate.known - candidates[0].known) // LEARNING_SAMPLES)
-        highest[part] = max(highest[part], candidate.size)
-    return highest
-
-
-def _upper_median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
+            self.deadline = self._due = now + RELEARN_AFTER // 3
