@@ -19,8 +19,8 @@ MATCH_WINDOW = 0.15 * FS
 """Largest distance in samples of a candidate from its reference beat."""
 CANDIDATE_BLOCK = 250
 UNSCORED_LABEL = -1
-NO_RAILS = -np.inf, np.inf
-"""Augmented streams have no converter, so no limits."""
+NO_RAILS = -1e9, 1e9
+"""Augmented streams have no converter: limits that no signal reaches, in millivolts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
