@@ -15,15 +15,36 @@ from agent.pipeline.monitored_bed import MonitoredBed
 EVENT_RANK, CANDIDATE_RANK, WINDOW_RANK = range(3)
 """Which comes first of what was decided at the same sample."""
 
-PendingItem = LeadStateChange | GapClosed | StreamRefused | BeatCandidate | WindowScores
+
+@dataclass(frozen=True, slots=True)
+class LeadValuesChange:
+    """One of several leads, in row `row` of samples, sends no value from `sample` on, or sends values again."""
+
+    row: int
+    sample: int
+    has_values: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BedWindows:
+    """The windows of a bed's leads that end before `sample`, one at least."""
+
+    sample: int
+    windows: tuple[WindowScores, ...]
+
+
+PendingItem = LeadStateChange | LeadValuesChange | GapClosed | StreamRefused | BeatCandidate | BedWindows
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An item and its place: row, deciding sample, rank; `input` is a candidate's place in the batch of the net."""
+    """An item and its place: bed, deciding sample, rank, row.
+
+    `input` is a candidate's place in the batch of the net.
+    """
 
     bed: MonitoredBed
-    order: tuple[int, int, int]
+    order: tuple[int, int, int, int]
     item: PendingItem
     input: int = -1
 
@@ -36,25 +57,36 @@ class PendingResults:
         self._inputs: list[FloatArray] = []
         self._candidates = 0
 
-    def add(self, bed: MonitoredBed, sample: int, rank: int, item: PendingItem) -> None:
-        """Keep an item of a bed that was decided at `sample`."""
-        self._items.append(_Pending(bed, (bed.row, sample, rank), item))
+    def add(self, bed: MonitoredBed, sample: int, rank: int, item: PendingItem, row: int = -1) -> None:
+        """Keep an item of a bed that was decided at `sample`, of the lead in `row` of samples or of none."""
+        self._items.append(_Pending(bed, (bed.row, sample, rank, row), item))
+
+    def add_windows(self, beds: Sequence[MonitoredBed], windows: Sequence[WindowScores]) -> None:
+        """Keep windows, those of a bed's leads that end at one sample together; `beds` by row of samples."""
+        together: dict[tuple[int, int], list[WindowScores]] = {}
+        for window in windows:
+            together.setdefault((beds[window.row].row, window.sample), []).append(window)
+        for (_, sample), group in together.items():
+            self.add(beds[group[0].row], sample, WINDOW_RANK, BedWindows(sample, tuple(group)))
 
     def add_candidates(self, beds: Sequence[MonitoredBed], candidates: Candidates) -> None:
-        """Keep candidates, and what the net is to see of them; `beds` by row."""
+        """Keep candidates, and what the net is to see of them; `beds` by row of samples."""
         if not candidates.beats:
             return
         for candidate in candidates.beats:
             bed = beds[candidate.row]
-            order = (bed.row, candidate.class_known, CANDIDATE_RANK)
+            order = (bed.row, candidate.class_known, CANDIDATE_RANK, candidate.row)
             self._items.append(_Pending(bed, order, candidate, self._candidates))
             self._candidates += 1
         self._inputs.append(candidates.inputs)
 
     def take(
         self, classify: Callable[[FloatArray], FloatArray]
-    ) -> Iterator[tuple[MonitoredBed, PendingItem, list[float]]]:
-        """Classify all candidates in one batch, and yield every item in order, with the scores of a candidate."""
+    ) -> Iterator[tuple[MonitoredBed, int, PendingItem, list[float]]]:
+        """Classify all candidates in one batch, and yield every item in order.
+
+        With each comes its row of samples, -1 for none, and the scores of a candidate.
+        """
         if not self._items:
             return
         scores = classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
@@ -63,4 +95,4 @@ class PendingResults:
         self._inputs.clear()
         self._candidates = 0
         for pending in items:
-            yield pending.bed, pending.item, scores[pending.input] if pending.input >= 0 else []
+            yield pending.bed, pending.order[3], pending.item, scores[pending.input] if pending.input >= 0 else []

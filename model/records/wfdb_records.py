@@ -191,6 +191,19 @@ def default_lead(names: tuple[str, ...]) -> int:
     return next((names.index(name) for name in LEAD_ORDER if name in names), 0)
 
 
+def ecg_lead_order(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the indices of all leads, those to prefer first: `default_lead` of all, then of the rest, and so on.
+
+    >>> ecg_lead_order(("V5", "aVF", "MLII"))
+    (2, 0, 1)
+    """
+    rest = list(range(len(names)))
+    order: list[int] = []
+    while rest:
+        order.append(rest.pop(default_lead(tuple(names[index] for index in rest))))
+    return tuple(order)
+
+
 def _describe_signal(header: Any, i: int) -> RecordSignal:
     """Describe signal `i` of a header. Raises ValueError or OverflowError if its numbers make no sense."""
     gain = header.adc_gain[i] or 200.0  # the defaults are those of the WFDB library
