@@ -10,7 +10,7 @@ chunks.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.analysis.beat_cutter import BeatCandidate
@@ -125,11 +125,11 @@ class BedLeads:
         record.forget()
         return self._prefer_usable(sample)
 
-    def set_state(self, lead: int, sample: int, state: LeadState) -> LeadSwitch | None:
-        """Take note of a lead that came off, saturated, or is back at `sample`."""
-        record = self._leads[lead]
-        record.state = state
-        record.forget()
+    def set_states(self, states: Mapping[int, LeadState], sample: int) -> LeadSwitch | None:
+        """Take note of leads that came off, saturated, or are back at `sample`: the new state of each."""
+        for lead, state in states.items():
+            self._leads[lead].state = state
+            self._leads[lead].forget()
         return self._prefer_usable(sample)
 
     def interrupt(self) -> None:

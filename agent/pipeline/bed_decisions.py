@@ -18,7 +18,7 @@ from agent.core.config import Config
 from agent.core.events import HeardLeadChanged, LeadStateChanged, OtherLeadChanged, RunEnded, RunStarted
 from agent.core.messages import Beat, End, Gap, Result
 from agent.pipeline.monitored_bed import MonitoredBed
-from agent.pipeline.pending_results import BedWindows, LeadValuesChange, PendingItem
+from agent.pipeline.pending_results import BedLeadChanges, BedWindows, LeadValuesChange, PendingItem
 from model.beats.cluster_smoothing import ClusterSmoothing
 from model.records.wfdb_records import CLASSES
 
@@ -91,8 +91,8 @@ class BedDecisions:
             self._decide_candidate(bed, lead, item, scores)
         elif isinstance(item, BedWindows):
             self._push_windows(bed, item)
-        elif isinstance(item, LeadStateChange):
-            self._change_state(bed, lead, item)
+        elif isinstance(item, BedLeadChanges):
+            self._change_states(bed, item.changes)
         elif isinstance(item, LeadValuesChange):
             assert bed.leads is not None
             self._hear(bed, bed.leads, bed.leads.set_values(lead, item.sample, item.has_values))
@@ -114,20 +114,23 @@ class BedDecisions:
             if window.row == bed.heard_row:
                 self.alarms.push(bed.row, window, bed.leads)
 
-    def _change_state(self, bed: MonitoredBed, lead: int, change: LeadStateChange) -> None:
-        """Take a lead that came off, saturated, or is back: the bed goes on if another one can be heard."""
+    def _change_states(self, bed: MonitoredBed, changes: tuple[LeadStateChange, ...]) -> None:
+        """Take leads that came off, saturated, or are back: the bed goes on if another one can be heard."""
         leads = bed.leads
         if leads is None:
-            self._tell_state(bed, change)
+            self._tell_state(bed, changes[0])
             return
         heard = leads.heard
-        switch = leads.set_state(lead, change.sample, change.state)
-        if switch is None and lead != heard:
-            self._emit(OtherLeadChanged(bed.name, bed.run, change.sample, leads.names[lead], change.state))
-        elif switch is None:
-            self._tell_state(bed, change)
-        else:
-            self._hear(bed, leads, switch)
+        switch = leads.set_states(
+            {bed.lead_rows.index(change.row): change.state for change in changes}, changes[0].sample
+        )
+        for change in changes:
+            lead = bed.lead_rows.index(change.row)
+            if lead != heard:
+                self._emit(OtherLeadChanged(bed.name, bed.run, change.sample, leads.names[lead], change.state))
+            elif switch is None:
+                self._tell_state(bed, change)
+        self._hear(bed, leads, switch)
 
     def _tell_state(self, bed: MonitoredBed, change: LeadStateChange) -> None:
         bed.lead_state = change.state

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +27,14 @@ class LeadValuesChange:
 
 
 @dataclass(frozen=True, slots=True)
+class BedLeadChanges:
+    """The leads of a bed that came off, saturated, or are back at one `sample`."""
+
+    sample: int
+    changes: tuple[LeadStateChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BedWindows:
     """The windows of a bed's leads that end before `sample`, one at least."""
 
@@ -33,7 +42,9 @@ class BedWindows:
     windows: tuple[WindowScores, ...]
 
 
-PendingItem = LeadStateChange | LeadValuesChange | GapClosed | StreamRefused | BeatCandidate | BedWindows
+PendingItem = BedLeadChanges | LeadValuesChange | GapClosed | StreamRefused | BeatCandidate | BedWindows
+
+LeadItem = TypeVar("LeadItem", LeadStateChange, WindowScores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +72,15 @@ class PendingResults:
         """Keep an item of a bed that was decided at `sample`, of the lead in `row` of samples or of none."""
         self._items.append(_Pending(bed, (bed.row, sample, rank, row), item))
 
+    def add_lead_changes(self, beds: Sequence[MonitoredBed], changes: Sequence[LeadStateChange]) -> None:
+        """Keep changes of leads, those of a bed at one sample together; `beds` by row of samples."""
+        for bed, sample, group in _group_by_bed(beds, changes):
+            self.add(bed, sample, EVENT_RANK, BedLeadChanges(sample, group))
+
     def add_windows(self, beds: Sequence[MonitoredBed], windows: Sequence[WindowScores]) -> None:
         """Keep windows, those of a bed's leads that end at one sample together; `beds` by row of samples."""
-        together: dict[tuple[int, int], list[WindowScores]] = {}
-        for window in windows:
-            together.setdefault((beds[window.row].row, window.sample), []).append(window)
-        for (_, sample), group in together.items():
-            self.add(beds[group[0].row], sample, WINDOW_RANK, BedWindows(sample, tuple(group)))
+        for bed, sample, group in _group_by_bed(beds, windows):
+            self.add(bed, sample, WINDOW_RANK, BedWindows(sample, group))
 
     def add_candidates(self, beds: Sequence[MonitoredBed], candidates: Candidates) -> None:
         """Keep candidates, and what the net is to see of them; `beds` by row of samples."""
@@ -96,3 +109,13 @@ class PendingResults:
         self._candidates = 0
         for pending in items:
             yield pending.bed, pending.order[3], pending.item, scores[pending.input] if pending.input >= 0 else []
+
+
+def _group_by_bed(
+    beds: Sequence[MonitoredBed], items: Sequence[LeadItem]
+) -> list[tuple[MonitoredBed, int, tuple[LeadItem, ...]]]:
+    """Return the items of each bed and sample together, with that bed and sample; `beds` by row of samples."""
+    together: dict[tuple[int, int], list[LeadItem]] = {}
+    for item in items:
+        together.setdefault((beds[item.row].row, item.sample), []).append(item)
+    return [(beds[group[0].row], sample, tuple(group)) for (_, sample), group in together.items()]

@@ -222,9 +222,7 @@ class Pipeline:
 
     def _keep(self, findings: Findings) -> None:
         """Keep findings until the net has classified the candidates; the alarms know of R peaks before that."""
-        for change in findings.lead_changes:
-            bed = self._by_row[change.row]
-            self._pending.add(bed, change.sample, EVENT_RANK, change, change.row)
+        self._pending.add_lead_changes(self._by_row, findings.lead_changes)
         for peak in findings.peaks:
             bed = self._by_row[peak.row]
             self._decisions.push_peak(bed, bed.lead_rows.index(peak.row), peak)
