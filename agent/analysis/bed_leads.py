@@ -58,8 +58,8 @@ class _LeadRecord:
     window: WindowScores | None = None
     waiting: deque[WindowScores] = field(default_factory=deque)
     """Windows that do not count yet."""
-    peaks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=KEPT_PEAKS))
-    """When the latest R peaks were decided, and where they are."""
+    peaks: deque[RPeak] = field(default_factory=lambda: deque(maxlen=KEPT_PEAKS))
+    """The latest candidates of the detector, those too that it does not take for beats."""
     beats: deque[LeadBeat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
 
     @property
@@ -82,7 +82,11 @@ class _LeadRecord:
 
     def peaks_since(self, first: int, now: int) -> int:
         """Return the number of R peaks from sample `first` on that were decided by sample `now`."""
-        return sum(first <= sample and decided <= now for decided, sample in self.peaks)
+        return sum(peak.score > 0 and first <= peak.sample and peak.decided <= now for peak in self.peaks)
+
+    def shows(self, sample: int, now: int) -> bool:
+        """Return whether a candidate, decided by sample `now`, lies at `sample`."""
+        return any(abs(peak.sample - sample) <= SAME_BEAT and peak.decided <= now for peak in self.peaks)
 
 
 class BedLeads:
@@ -108,9 +112,10 @@ class BedLeads:
         record = self._leads[lead]
         return record.quality if record.usability == 2 else 0.0
 
-    def has_values(self, lead: int) -> bool:
-        """Return whether a lead sends values."""
-        return self._leads[lead].has_values
+    @property
+    def qualities(self) -> tuple[tuple[str, float | None], ...]:
+        """The name and the quality of each lead."""
+        return tuple((name, self.quality(lead)) for lead, name in enumerate(self.names))
 
     def trusts(self, lead: int) -> bool:
         """Return whether a lead is good now."""
@@ -138,8 +143,8 @@ class BedLeads:
             record.forget()
 
     def push_peak(self, lead: int, peak: RPeak) -> None:
-        """Take an R peak as the detector decides it."""
-        self._leads[lead].peaks.append((peak.decided, peak.sample))
+        """Take a candidate of the detector, as it decides on it."""
+        self._leads[lead].peaks.append(peak)
 
     def push_window(self, lead: int, window: WindowScores) -> None:
         """Take the next window of a lead."""
@@ -182,10 +187,16 @@ class BedLeads:
         windows = (lead.waiting[-1] if lead.waiting else lead.window for lead in others)
         return fuse_windows(heard, [window for window in windows if window is not None], self._config)
 
+    def missing_in(self, lead: int, sample: int, now: int) -> int:
+        """Return the number of good leads beside `lead` in which nothing known by `now` is like a beat at `sample`."""
+        others = (self._leads[other] for other in range(len(self._leads)) if other != lead and self.trusts(other))
+        return sum(not other.shows(sample, now) for other in others)
+
     def latest_peak(self, now: int) -> int:
         """Return the latest R peak, decided by sample `now`, of the heard lead or a good one; -1 without any."""
         believed = (self._leads[lead] for lead in (self.heard, *self._trusted()))
-        return max((peak for lead in believed for decided, peak in lead.peaks if decided <= now), default=-1)
+        peaks = (peak for lead in believed for peak in lead.peaks)
+        return max((peak.sample for peak in peaks if peak.score > 0 and peak.decided <= now), default=-1)
 
     def latest_other_beat(self, now: int) -> int:
         """Return the latest beat, decided by sample `now`, of the good leads that are not heard; -1 without any."""

@@ -98,6 +98,7 @@ class SnapshotMaker:
             suspended=rules.suspended,
             rhythm_name=rules.manager.rhythm,
             last_alarms=self._history.of(name),
+            leads=bed.leads.qualities if bed.leads else (),
         )
 
     def heart_rate(self, name: str) -> float | None:

@@ -19,8 +19,12 @@ from agent.core.events import HeardLeadChanged, LeadStateChanged, OtherLeadChang
 from agent.core.messages import Beat, End, Gap, Result
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import BedLeadChanges, BedWindows, LeadValuesChange, PendingItem
-from model.beats.cluster_smoothing import ClusterSmoothing
+from model.beats.cluster_smoothing import NO_BEAT, ClusterSmoothing
 from model.records.wfdb_records import CLASSES
+
+import os
+ABSENT_BIAS = float(os.environ.get("ABSENT","3"))
+"""Added to the log-probability of no beat for each good lead that shows nothing like a beat there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,9 @@ class BedDecisions:
         """Make a beat of a candidate, unless the net says that it is not one, or its lead is not heard."""
         probabilities: tuple[float, ...] | None = tuple(scores)
         if self._in_context:
+            if bed.leads is not None:
+                absent = bed.leads.missing_in(lead, candidate.sample, candidate.class_known)
+                scores[NO_BEAT] += ABSENT_BIAS * absent
             probabilities = self.smoothing.push(
                 candidate.row, scores, candidate.cluster, candidate.new, candidate.noise
             )
@@ -192,6 +199,8 @@ class BedDecisions:
             r_peak_known=candidate.r_peak_known,
             sent_s=bed.sent_s,
             run=bed.run,
+            lead=bed.lead_names[lead],
+            quality=bed.leads.quality(lead) if bed.leads is not None else None,
         )
         beat = replace(beat, heart_rate=self.rates.push(bed.row, beat))
         bed.beats.append(beat)
