@@ -19,10 +19,12 @@ from agent.analysis.qrs_detector import RPeak
 from agent.analysis.rhythm_windows import WindowScores
 from agent.core.config import LeadsConfig
 from agent.core.events import LeadState, LeadTrouble
+from model.beats.cluster_smoothing import NO_BEAT
 from model.records.resample import FS
 
-KEPT_PEAKS, KEPT_BEATS = 64, 64
-"""Latest R peaks and beats that are kept of a lead: more than there are in the longest change of leads."""
+KEPT_PEAKS, KEPT_BEATS, KEPT_SCORES = 64, 64, 8
+"""Latest candidates, beats and scores that are kept of a lead: more than there are until another one is heard."""
+NEVER = -1
 SAME_BEAT = round(0.15 * FS)
 """R peaks of two leads within so many samples are of one beat, as in EC57."""
 
@@ -61,6 +63,8 @@ class _LeadRecord:
     peaks: deque[RPeak] = field(default_factory=lambda: deque(maxlen=KEPT_PEAKS))
     """The latest candidates of the detector, those too that it does not take for beats."""
     beats: deque[LeadBeat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
+    scores: deque[tuple[int, tuple[float, ...]]] = field(default_factory=lambda: deque(maxlen=KEPT_SCORES))
+    """The latest candidates that the net has seen, and what it said."""
 
     @property
     def usability(self) -> int:
@@ -79,6 +83,11 @@ class _LeadRecord:
         self.quality = self.window = None
         self.waiting.clear()
         self.beats.clear()
+        self.scores.clear()
+
+    def scores_at(self, sample: int) -> tuple[float, ...] | None:
+        """Return what the net said of the latest candidate at `sample`; None if it has not said anything yet."""
+        return next((said for at, said in reversed(self.scores) if abs(at - sample) <= SAME_BEAT), None)
 
     def peaks_since(self, first: int, now: int) -> int:
         """Return the number of R peaks from sample `first` on that were decided by sample `now`."""
@@ -97,6 +106,8 @@ class BedLeads:
         self._config, self._least_mv, self._late = config, least_mv, late
         self._leads = [_LeadRecord(name) for name in names]
         self.heard = 0
+        self._steady = NEVER
+        """Sample until which the lead is not changed again for its quality."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -187,10 +198,27 @@ class BedLeads:
         windows = (lead.waiting[-1] if lead.waiting else lead.window for lead in others)
         return fuse_windows(heard, [window for window in windows if window is not None], self._config)
 
-    def missing_in(self, lead: int, sample: int, now: int) -> int:
-        """Return the number of good leads beside `lead` in which nothing known by `now` is like a beat at `sample`."""
-        others = (self._leads[other] for other in range(len(self._leads)) if other != lead and self.trusts(other))
-        return sum(not other.shows(sample, now) for other in others)
+    def fuse_scores(self, lead: int, candidate: BeatCandidate, scores: list[float]) -> list[float]:
+        """Return the net's log-probabilities of a lead's candidate as the good other leads see it, too.
+
+        Where both leads are good, those of the same beat are added; they count if they are known by then. A good lead
+        in which nothing like a beat is known to be there makes no beat likelier.
+        """
+        self._leads[lead].scores.append((candidate.sample, tuple(scores)))
+        fused, is_good = list(scores), self.trusts(lead)
+        for other in (self._leads[other] for other in range(len(self._leads)) if other != lead and self.trusts(other)):
+            if not other.shows(candidate.sample, candidate.class_known):
+                fused[NO_BEAT] += self._config.absent_bias
+            elif is_good and (same := other.scores_at(candidate.sample)):
+                fused = [own + self._config.other_weight * more for own, more in zip(fused, same, strict=True)]
+        return fused
+
+    def missed_beats(self, after: int, before: int) -> list[tuple[int, LeadBeat]]:
+        """Return the beats between samples `after` and `before` that only a good other lead shows, and that lead."""
+        if not (trusted := self._trusted()):
+            return []
+        best = max(trusted, key=lambda lead: (self._leads[lead].quality or 0.0, -lead))
+        return [(best, beat) for beat in self.beats_after(best, after) if beat.candidate.sample < before - SAME_BEAT]
 
     def latest_peak(self, now: int) -> int:
         """Return the latest R peak, decided by sample `now`, of the heard lead or a good one; -1 without any."""
@@ -226,7 +254,7 @@ class BedLeads:
     def _avoid_bad(self, end: int) -> LeadSwitch | None:
         """Hear another lead if the heard one has been bad for long enough, and the other one good."""
         heard = self._leads[self.heard]
-        if heard.usability < 2:
+        if heard.usability < 2 or end < self._steady:
             return None
         good = [lead for lead in self._trusted() if self._leads[lead].good >= self._config.good_windows]
         silence = end - round(self._config.qrs_silence_s * FS)
@@ -236,6 +264,7 @@ class BedLeads:
         if not good:
             return None
         best = max(good, key=lambda lead: (self._leads[lead].quality or 0.0, -lead))
+        self._steady = end + round(self._config.hold_s * FS)
         return self._hear(best, end + self._late, "no QRS" if silent else "noise")
 
     def _hear(self, lead: int, sample: int, trouble: LeadTrouble) -> LeadSwitch:

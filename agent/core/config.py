@@ -97,6 +97,10 @@ class LeadsConfig:
     quality_good: UnitFraction
     good_windows: PositiveCount
     qrs_silence_s: PositiveNumber
+    hold_s: NonNegativeNumber
+    other_weight: NonNegativeNumber
+    absent_bias: NonNegativeNumber
+    fill_intervals: PositiveNumber
     organised_score: UnitFraction
 
     def __post_init__(self) -> None:

@@ -19,12 +19,9 @@ from agent.core.events import HeardLeadChanged, LeadStateChanged, OtherLeadChang
 from agent.core.messages import Beat, End, Gap, Result
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import BedLeadChanges, BedWindows, LeadValuesChange, PendingItem
-from model.beats.cluster_smoothing import NO_BEAT, ClusterSmoothing
+from model.beats.cluster_smoothing import ClusterSmoothing
+from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
-
-import os
-ABSENT_BIAS = float(os.environ.get("ABSENT","3"))
-"""Added to the log-probability of no beat for each good lead that shows nothing like a beat there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +163,7 @@ class BedDecisions:
         probabilities: tuple[float, ...] | None = tuple(scores)
         if self._in_context:
             if bed.leads is not None:
-                absent = bed.leads.missing_in(lead, candidate.sample, candidate.class_known)
-                scores[NO_BEAT] += ABSENT_BIAS * absent
+                scores = bed.leads.fuse_scores(lead, candidate, scores)
             probabilities = self.smoothing.push(
                 candidate.row, scores, candidate.cluster, candidate.new, candidate.noise
             )
@@ -178,7 +174,18 @@ class BedDecisions:
             bed.leads.push_beat(lead, beat)
             if lead != bed.leads.heard or self._is_reported(bed, lead, candidate.sample):
                 return
+            self._fill_pause(bed, bed.leads, candidate)
         self._report(bed, lead, beat, candidate.class_known)
+
+    def _fill_pause(self, bed: MonitoredBed, leads: BedLeads, candidate: BeatCandidate) -> None:
+        """Report the beats that only a good other lead shows, in an RR interval of the heard one that is too long."""
+        reported, rate = self._reported.get(bed.row), self.rates.heart_rate(bed.row, candidate.class_known)
+        if reported is None or rate is None:
+            return
+        longest = self._config.leads.fill_intervals * 60 * FS / rate
+        if candidate.sample - reported.sample > longest:
+            for lead, beat in leads.missed_beats(reported.sample, candidate.sample):
+                self._report(bed, lead, beat, candidate.class_known)
 
     def _is_reported(self, bed: MonitoredBed, lead: int, sample: int) -> bool:
         """Whether a beat was reported already, as another lead showed it."""

@@ -49,13 +49,14 @@ LeadItem = TypeVar("LeadItem", LeadStateChange, WindowScores)
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An item and its place: bed, deciding sample, rank, row.
+    """An item and its place: bed, deciding sample, rank, row (the last first).
 
-    `input` is a candidate's place in the batch of the net.
+    `row` of samples of its lead, -1 for none; `input` is a candidate's place in the batch of the net.
     """
 
     bed: MonitoredBed
     order: tuple[int, int, int, int]
+    row: int
     item: PendingItem
     input: int = -1
 
@@ -70,7 +71,7 @@ class PendingResults:
 
     def add(self, bed: MonitoredBed, sample: int, rank: int, item: PendingItem, row: int = -1) -> None:
         """Keep an item of a bed that was decided at `sample`, of the lead in `row` of samples or of none."""
-        self._items.append(_Pending(bed, (bed.row, sample, rank, row), item))
+        self._items.append(_Pending(bed, (bed.row, sample, rank, -row), row, item))
 
     def add_lead_changes(self, beds: Sequence[MonitoredBed], changes: Sequence[LeadStateChange]) -> None:
         """Keep changes of leads, those of a bed at one sample together; `beds` by row of samples."""
@@ -88,8 +89,8 @@ class PendingResults:
             return
         for candidate in candidates.beats:
             bed = beds[candidate.row]
-            order = (bed.row, candidate.class_known, CANDIDATE_RANK, candidate.row)
-            self._items.append(_Pending(bed, order, candidate, self._candidates))
+            order = (bed.row, candidate.class_known, CANDIDATE_RANK, -candidate.row)
+            self._items.append(_Pending(bed, order, candidate.row, candidate, self._candidates))
             self._candidates += 1
         self._inputs.append(candidates.inputs)
 
@@ -108,7 +109,7 @@ class PendingResults:
         self._inputs.clear()
         self._candidates = 0
         for pending in items:
-            yield pending.bed, pending.order[3], pending.item, scores[pending.input] if pending.input >= 0 else []
+            yield pending.bed, pending.row, pending.item, scores[pending.input] if pending.input >= 0 else []
 
 
 def _group_by_bed(
