@@ -47,6 +47,7 @@ from agent.monitor.monitor_session import MonitorSession
 from agent.outputs.dashboard_sink import DashboardSink
 from benchmarks.figures import write_figures
 from model.records import wfdb_records
+from model.records.lead_choice import default_lead
 from model.records.resample import FS
 
 RECORD = "208"
@@ -64,7 +65,7 @@ MOST_ON_PAGE = 140
 def load(name: str = RECORD, seconds: int = 90) -> tuple[FloatArray, tuple[Beat, ...]]:
     """The first seconds of a record at 125 Hz, in mV, and its annotated beats."""
     record = wfdb_records.open_record(name)
-    lead = wfdb_records.default_lead(tuple(signal.name for signal in record.signals))
+    lead = default_lead(tuple(signal.name for signal in record.signals))
     signal = wfdb_records.read_record_samples(record, 0, round(seconds * record.fs))[:, lead]
     samples, labels = wfdb_records.read_reference(record).beats()
     beats: list[Beat] = []

@@ -10,7 +10,7 @@ from conftest import LEADS
 from numpy.typing import NDArray
 
 from agent.analysis.bed_input import choose_leads
-from agent.analysis.bed_leads import SAME_BEAT, BedLeads, LeadSwitch
+from agent.analysis.bed_leads import BedLeads, LeadSwitch
 from agent.analysis.lead_quality import fuse_windows, signal_quality
 from agent.analysis.qrs_detector import RPeak
 from agent.analysis.rhythm_windows import WindowScores
@@ -21,7 +21,7 @@ from agent.core.wording import event_text
 from agent.pipeline.pipeline import Pipeline
 from model.errors import StreamError
 from model.records.resample import FS, resample_signal
-from model.records.wfdb_records import ecg_lead_order, open_record, read_record_samples
+from model.records.wfdb_records import open_record, read_record_samples
 
 Counts = NDArray[np.int32]
 Message = Chunk | Gap | End
@@ -91,9 +91,9 @@ def switches_of(found: Iterable[object]) -> list[HeardLeadChanged]:
 
 
 def unmatched(samples: Iterable[int], others: Iterable[int]) -> list[int]:
-    """Return the samples that none of the others is near."""
+    """Return the samples that none of the others is near: noise may shift an R peak by 0.2 s."""
     known = np.array(list(others))
-    return [sample for sample in samples if np.abs(known - sample).min() > SAME_BEAT]
+    return [sample for sample in samples if np.abs(known - sample).min() > FS // 5]
 
 
 def parts_of(found: list[Result], bed: str = "1") -> tuple[list[object], list[object], list[object]]:
@@ -242,7 +242,7 @@ def test_beds_with_two_leads_do_not_disturb_each_other(settings: Config, live: o
 )
 def test_which_leads_are_analysed(wanted: str, chosen: tuple[str, ...]) -> None:
     """Named leads in their order; without a name II before the others, and the next one that is in volts."""
-    units = {"Resp": "pm", "V5": "mV", "II": "uV", "aVF": "mV"}
+    units = {"Resp": "pm", "EEG": "uV", "V5": "mV", "II": "uV", "aVF": "mV"}
     leads = [Lead(name, unit, 1.0, 0.0, 0, 1) for name, unit in units.items()]
     assert choose_leads(leads, wanted) == chosen
 
@@ -251,12 +251,6 @@ def test_a_wanted_lead_that_is_missing_is_named() -> None:
     """A lead that is not there is named in the error, with those that are."""
     with pytest.raises(StreamError, match="no lead 'V9' in the stream: choose one of MLII, V1"):
         choose_leads(LEADS, "MLII,V9")
-
-
-def test_the_order_of_leads() -> None:
-    """MLII before II before the others, which keep their order."""
-    assert ecg_lead_order(("V5", "II", "aVF", "MLII")) == (3, 1, 0, 2)
-    assert ecg_lead_order(()) == ()
 
 
 def window(sample: int, scores: tuple[float, ...], height: float = 1.0, row: int = 0) -> WindowScores:

@@ -33,14 +33,15 @@ from agent import (
     score,
 )
 from agent.analysis.beat_classifier import load_beat_classifier
-from agent.core.events import GapClosed, LeadStateChanged, RunEnded, RunStarted
+from agent.core.events import GapClosed, LeadStateChanged, RunEnded, RunStarted, SamplesBridged
 from agent.core.wording import event_text
 from agent.evaluation.record_analysis import PipelineOutput, analyse_records
 from agent.library.live_monitor import Item
 from model.errors import CheckpointError, ConfigError
 from model.nets.checkpoint import find_checkpoint
+from model.records.lead_choice import default_lead
 from model.records.resample import FS
-from model.records.wfdb_records import DATABASE, Record, default_lead, open_record, read_record_samples, read_reference
+from model.records.wfdb_records import DATABASE, Record, open_record, read_record_samples, read_reference
 
 ROOT = Path(__file__).parents[1]
 Array = NDArray[np.float64]
@@ -227,12 +228,17 @@ def test_masked_samples_have_no_value(ecg: Array) -> None:
 
 
 def test_gaps(ecg: Array) -> None:
-    """Missing stretches are events around the missing samples, and the coverage counts exactly these samples."""
+    """Missing stretches are events around the missing samples, and the coverage counts exactly these samples.
+
+    A missing sample inside is bridged.
+    """
     gaps = with_gaps(ecg)
     result = analyse(gaps, 360, unit="mV")
     closed = [event for event in result.events if isinstance(event, GapClosed)]
-    assert len(closed) == 5
-    for event, (start, stop) in zip(closed[2:4], [(7_000, 7_900), (12_000, 15_000)], strict=True):
+    assert len(closed) == 4
+    (bridged,) = (event for event in result.events if isinstance(event, SamplesBridged))
+    assert abs(bridged.sample - 3_000) <= 3
+    for event, (start, stop) in zip(closed[1:3], [(7_000, 7_900), (12_000, 15_000)], strict=True):
         assert start - 40 < event.sample <= start
         assert stop <= event.sample + event.count < stop + 40
         assert event_text(event).startswith(f"gap of {event.count / 360:.2f} s: {event.count} samples")

@@ -8,8 +8,9 @@ from support.alarmed import run_start
 
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.core.messages import FloatArray
+from model.records.lead_choice import default_lead
 from model.records.resample import FS, Resampler
-from model.records.wfdb_records import default_lead, open_record, read_record_samples, read_reference
+from model.records.wfdb_records import open_record, read_record_samples, read_reference
 from model.scoring.ec57 import match_record_beats
 
 ROW = np.zeros(1, np.intp)

@@ -51,8 +51,11 @@ def written(
 
 
 def test_whole_record() -> None:
-    """A record comes out as scipy's resample_poly of the whole of it, in microvolts."""
-    expected = np.rint(1000 * resample_poly(read_record_samples(open_record("100")), 25, 72))
+    """A record comes out as scipy's resample_poly of the whole of it, in microvolts, as if its first and last values
+    went on for ever."""
+    record = read_record_samples(open_record("100"))
+    around = np.concatenate([np.tile(record[0], (720, 1)), record, np.tile(record[-1], (720, 1))])
+    expected = np.rint(1000 * (resample_poly(around - record[0], 25, 72)[250:-250] + record[0]))
     np.testing.assert_array_equal(samples(PLAN), expected)
 
 

@@ -274,15 +274,6 @@ def test_classes_in_order() -> None:
     assert len(wfdb_records.AAMI_CLASS_OF) == sum(map(len, wfdb_records.AAMI_CLASSES.values()))
 
 
-@pytest.mark.parametrize(
-    ("names", "index"),
-    [(("MLII", "V5"), 0), (("V5", "MLII"), 1), (("V5", "V2"), 0), (("I", "II", "MLII"), 2), (("I", "II"), 1)],
-)
-def test_default_lead(names: tuple[str, ...], index: int) -> None:
-    """The default lead is MLII by name, then II, then the first."""
-    assert wfdb_records.default_lead(names) == index
-
-
 def test_licence_travels_with_the_data() -> None:
     """The database names its licence and where it comes from."""
     text = (wfdb_records.DATABASE / "LICENSE.md").read_text()

@@ -6,17 +6,37 @@ value and another has, the block says so with NaN; where none has, there is a ga
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agent.analysis.lead_input import LeadInput, SampleBlock, chunks_to_millivolts
+from agent.analysis.lead_input import (
+    BridgedHole,
+    LeadInput,
+    LeadStep,
+    LeadSummary,
+    SampleBlock,
+    chunks_to_millivolts,
+)
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import Chunk, FloatArray, Gap, Lead
 from model.errors import StreamError
-from model.records.wfdb_records import ecg_lead_order
+from model.records.lead_choice import rank_leads
 
 LEADS_OF_AUTO = 2
 """Leads that are analysed unless the settings name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadNote:
+    """What was mended in a lead, by its index among the analysed ones."""
+
+    lead: int
+    step: BridgedHole | LeadSummary
+
+
+BedStep = SampleBlock | Gap | LeadNote
+"""What the samples of a bed become."""
 
 
 def choose_leads(leads: Sequence[Lead], wanted: str) -> tuple[str, ...]:
@@ -26,9 +46,8 @@ def choose_leads(leads: Sequence[Lead], wanted: str) -> tuple[str, ...]:
     """
     names = tuple(lead.name for lead in leads)
     if wanted == "auto":
-        first, *rest = ecg_lead_order(names)
-        in_volts = [index for index in rest if leads[index].unit in UNITS_MV]
-        return tuple(names[index] for index in (first, *in_volts[: LEADS_OF_AUTO - 1]))
+        ranked = rank_leads(names, [lead.unit in UNITS_MV for lead in leads])
+        return tuple(names[index] for index in ranked[:LEADS_OF_AUTO]) or ("auto",)  # `LeadInput` says what is wrong
     if wanted in names:
         return (wanted,)
     asked = tuple(dict.fromkeys(name.strip() for name in wanted.split(",")))
@@ -46,47 +65,54 @@ class BedInput:
         first = self.leads[0]
         self.run, self.fs, self.delay_s = first.run, first.fs, first.delay_s
         self.fits, self.at_fs = first.fits, first.at_fs
-        self._waiting: tuple[deque[SampleBlock | Gap], ...] = tuple(deque() for _ in self.leads)
+        self._waiting: tuple[deque[LeadStep], ...] = tuple(deque() for _ in self.leads)
         """What a lead is ahead of the others, where only it ended a stretch: resampling waits for later samples."""
 
-    def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[SampleBlock | Gap]:
+    def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[BedStep]:
         """Return the blocks and gaps that a chunk adds.
 
         `x` mV if `bed_chunks_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
         """
         if len(self.leads) == 1:
-            return self.leads[0].push(chunk, x)
+            return _with_notes(self.leads[0].push(chunk, x))
         columns = [None] * len(self.leads) if x is None else list(x.T)
         return self._align([lead.push(chunk, column) for lead, column in zip(self.leads, columns, strict=True)])
 
-    def gap(self, gap: Gap) -> list[SampleBlock | Gap]:
+    def gap(self, gap: Gap) -> list[BedStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
         if len(self.leads) == 1:
-            return self.leads[0].gap(gap)
+            return _with_notes(self.leads[0].gap(gap))
         return self._align([lead.gap(gap) for lead in self.leads])
 
-    def flush(self) -> list[SampleBlock | Gap]:
+    def flush(self) -> list[BedStep]:
         """End the stretch: return the samples that waited for later ones."""
         if len(self.leads) == 1:
-            return self.leads[0].flush()
+            return _with_notes(self.leads[0].flush())
         return self._align([lead.flush() for lead in self.leads])
 
-    def _align(self, added: Sequence[list[SampleBlock | Gap]]) -> list[SampleBlock | Gap]:
-        """Take what each lead adds; return the blocks (n, leads) and gaps as far as all leads are known."""
+    def _align(self, added: Sequence[list[LeadStep]]) -> list[BedStep]:
+        """Take what each lead adds; return the blocks (n, leads), gaps and notes as far as all leads are known."""
         for waiting, steps in zip(self._waiting, added, strict=True):
-            waiting.extend(step for step in steps if _step_length(step))
-        aligned: list[SampleBlock | Gap] = []
-        while all(self._waiting):
-            count = min(_step_length(waiting[0]) for waiting in self._waiting)
-            steps = [_take_samples(waiting, count) for waiting in self._waiting]
-            gap = next((step for step in steps if isinstance(step, Gap)), None)
-            if gap is not None and all(isinstance(step, Gap) for step in steps):
-                aligned.append(gap)
-                continue
-            missing = np.full(count, np.nan, np.float32) if gap is not None else None
-            columns = [step.x if isinstance(step, SampleBlock) else missing for step in steps]
-            aligned.append(SampleBlock(steps[0].first, np.stack([x for x in columns if x is not None], axis=1)))
-        return aligned
+            waiting.extend(step for step in steps if _step_length(step) != 0)
+        aligned: list[BedStep] = []
+        while True:
+            for lead, waiting in enumerate(self._waiting):
+                while waiting and isinstance(waiting[0], BridgedHole | LeadSummary):
+                    aligned.append(LeadNote(lead, waiting.popleft()))  # type: ignore[arg-type]  # as just seen
+            if not all(self._waiting):
+                return aligned
+            aligned.append(self._take_together())
+
+    def _take_together(self) -> SampleBlock | Gap:
+        """Take what comes next of all leads, as long as it is of one kind in each."""
+        count = min(_step_length(waiting[0]) for waiting in self._waiting)
+        steps = [_take_samples(waiting, count) for waiting in self._waiting]
+        gap = next((step for step in steps if isinstance(step, Gap)), None)
+        if gap is not None and all(isinstance(step, Gap) for step in steps):
+            return gap
+        missing = np.full(count, np.nan, np.float32)
+        columns = [step.x if isinstance(step, SampleBlock) else missing for step in steps]
+        return SampleBlock(steps[0].first, np.stack(columns, axis=1))
 
 
 def bed_chunks_to_millivolts(inputs: Sequence[BedInput | None], chunks: Sequence[Chunk]) -> list[FloatArray | None]:
@@ -112,17 +138,24 @@ def bed_chunks_to_millivolts(inputs: Sequence[BedInput | None], chunks: Sequence
     return together
 
 
-def _step_length(step: SampleBlock | Gap) -> int:
-    return len(step.x) if isinstance(step, SampleBlock) else step.count
+def _with_notes(steps: list[LeadStep]) -> list[BedStep]:
+    """Return the steps of a bed's only lead as those of the bed."""
+    return [LeadNote(0, step) if isinstance(step, BridgedHole | LeadSummary) else step for step in steps]
 
 
-def _take_samples(waiting: deque[SampleBlock | Gap], count: int) -> SampleBlock | Gap:
-    """Take the first `count` samples of what waits of a lead; its first step has at least as many."""
+def _step_length(step: LeadStep) -> int:
+    """Return the number of samples of a block or a gap, -1 of what is neither."""
+    return len(step.x) if isinstance(step, SampleBlock) else step.count if isinstance(step, Gap) else -1
+
+
+def _take_samples(waiting: deque[LeadStep], count: int) -> SampleBlock | Gap:
+    """Take the first `count` samples of what waits of a lead; its first step is a block or gap of at least as many."""
     step = waiting.popleft()
+    assert isinstance(step, SampleBlock | Gap)
     if _step_length(step) == count:
         return step
     if isinstance(step, SampleBlock):
         waiting.appendleft(SampleBlock(step.first + count, step.x[count:]))
         return SampleBlock(step.first, step.x[:count])
-    waiting.appendleft(Gap(step.bed, step.run, step.first + count, step.count - count, step.fs, step.reason))
-    return Gap(step.bed, step.run, step.first, count, step.fs, step.reason)
+    waiting.appendleft(replace(step, first=step.first + count, count=step.count - count))
+    return replace(step, count=count)

@@ -1,5 +1,7 @@
 """The last half minute of every bed: a ring of samples, one row a bed, that beats and pictures are cut from."""
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,8 @@ class SampleRing:
         self._x = np.full((rows, RING_SAMPLES), np.nan, dtype=np.float32)
         self.head = np.zeros(rows, dtype=np.int64)
         """(rows,) index after the last sample of each row."""
+        self._hidden: dict[int, deque[tuple[int, int]]] = {}
+        """By row: first sample and end of the latest stretches that are no measured values."""
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows. Those that are there stay as they are."""
@@ -29,6 +33,7 @@ class SampleRing:
         """Begin a run: nothing is known before its first sample."""
         self._x[row] = np.nan
         self.head[row] = run.first
+        self._hidden.pop(row, None)
 
     def interrupt(self, row: int, interruption: Interruption) -> None:
         """Keep the samples of a gap as NaN. A lead that is off goes on sending samples."""
@@ -43,6 +48,14 @@ class SampleRing:
         self._x[rows[:, None], places] = x
         self.head[rows] += x.shape[1]
 
+    def hide(self, row: int, first: int, count: int) -> None:
+        """Show no values for `count` samples from `first` on that are not measured; `windows` returns them all the
+        same."""
+        hidden = self._hidden.setdefault(row, deque())
+        hidden.append((first, first + count))
+        while hidden and hidden[0][1] <= self.head[row] - RING_SAMPLES:
+            hidden.popleft()
+
     def windows(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> FloatArray:
         """Return `count` samples from index `firsts` (n,) on of `rows` (n,): (n, count). Behind the head: stale
         values."""
@@ -51,7 +64,11 @@ class SampleRing:
 
     def last(self, row: int, count: int) -> FloatArray:
         """Return the last `count` samples of a row, (count,), at most RING_SAMPLES, NaN where missing."""
-        stop = int(self.head[row]) % RING_SAMPLES
+        head = int(self.head[row])
+        stop = head % RING_SAMPLES
         start = stop - count
         ring = self._x[row]
-        return ring[start:stop].copy() if start >= 0 else np.concatenate([ring[start:], ring[:stop]])
+        samples = ring[start:stop].copy() if start >= 0 else np.concatenate([ring[start:], ring[:stop]])
+        for first, end in self._hidden.get(row, ()):
+            samples[max(0, first - head + count) : max(0, end - head + count)] = np.nan
+        return samples

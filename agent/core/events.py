@@ -104,6 +104,27 @@ class OtherLeadChanged(_BedEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class SamplesBridged(_BedEvent):
+    """`count` samples at the device's rate, `seconds` of signal, had no value, in `holes` too short for a gap.
+
+    The analysis saw the line between the samples around each of them. It begins at the first of ten seconds.
+    """
+
+    kind: ClassVar[EventKind] = "gap"
+    count: int
+    holes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PacingPulses(_BedEvent):
+    """`count` pacemaker pulses of up to ten seconds, the first at `sample`: they were blanked, and are no beats."""
+
+    kind: ClassVar[EventKind] = "signal"
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRefused(_BedEvent):
     """The stream of a bed cannot be monitored, for `reason`."""
 
@@ -225,6 +246,8 @@ Event = (
     | LeadStateChanged
     | HeardLeadChanged
     | OtherLeadChanged
+    | SamplesBridged
+    | PacingPulses
     | StreamRefused
     | PacketRejected
     | EventsOmitted

@@ -18,6 +18,7 @@ from agent.core.events import (
     LinkStateChanged,
     LinkTrouble,
     OtherLeadChanged,
+    PacingPulses,
     PacketRejected,
     RecordingFellBehind,
     RecordingPaused,
@@ -26,6 +27,7 @@ from agent.core.events import (
     RecordingTrimmed,
     RunEnded,
     RunStarted,
+    SamplesBridged,
     StreamRefused,
 )
 from agent.core.messages import Alarm, Priority
@@ -70,6 +72,11 @@ def event_text(event: Event) -> str:
             return f"lead {event.before} {LEAD_TROUBLES[event.trouble]}: {event.lead} is heard now"
         case OtherLeadChanged():
             return f"lead {event.lead}, which is not heard: {LEAD_STATES[event.state]}"
+        case SamplesBridged():
+            samples, holes = _count_noun(event.count, "sample"), _count_noun(event.holes, "short hole")
+            return f"{samples} without a value in {holes}: bridged by a line"
+        case PacingPulses():
+            return f"{_count_noun(event.count, 'pacemaker pulse')} blanked: no beats"
         case StreamRefused():
             return event.reason
         case PacketRejected():
@@ -82,6 +89,11 @@ def event_text(event: Event) -> str:
             return event.text
         case _:
             return _system_event_text(event)
+
+
+def _count_noun(count: int, noun: str) -> str:
+    """Say how many there are of something, with an s where that is not one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def lost_samples_text(recording: str, paths: Sequence[str]) -> str:

@@ -37,11 +37,11 @@ from agent.evaluation.record_selection import (
 from model.errors import RecordError, RunError
 from model.files import write_atomically
 from model.records.annotations import AnnotationFile, encode_annotations
+from model.records.lead_choice import default_lead
 from model.records.resample import FS
 from model.records.wfdb_records import (
     Record,
     RecordAnnotations,
-    default_lead,
     read_record_samples,
 )
 from model.scoring.beat_scores import BeatPair, ScoredSpan, compare_beats, round_to_samples

@@ -8,20 +8,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core.config import Config, load_config
-from agent.core.events import Event, GapClosed, RunEnded, RunStarted
+from agent.core.events import Event, GapClosed, RunEnded, RunStarted, SamplesBridged
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Lead, Result, Strip, quantise_to_counts
 from agent.core.sample_index import nearest_device_index
 from agent.library.argument_checks import check_config, check_rails, check_rate, check_samples, check_unit
+from agent.library.lead_resampler import LeadResampler
 from agent.pipeline.pipeline import Pipeline
 from model.nets.checkpoint import find_checkpoint
-from model.records.resample import FS, Resampler
+from model.records.resample import FS
 
 COUNTS_PER_MV = 1000.0
 """Samples are analysed in microvolts, as the simulator sends them."""
 LARGEST_COUNT = -MISSING - 1
-LARGEST_OFFSET_MV = 5.0
-"""A signal that begins farther from zero is resampled about its first value: the step from zero would ring."""
 RUN = "run"
 """A monitor has one run."""
 _SAMPLE_FIELDS = ("sample", "class_known", "r_peak_known", "onset", "announced")
@@ -57,7 +56,7 @@ class Monitor:
     Notes
     -----
     Samples are resampled to 125 Hz as a whole stream, in `unit`. The results are those of `ecg-agent evaluate` for a
-    record with these samples, bit for bit, if the signal begins within 5 mV of zero. How the stream is cut into chunks
+    record with these samples, bit for bit. How the stream is cut into chunks
     changes no beat, alarm or event. Every `sample` of a result is an index at `fs`, counted from the first sample that
     was pushed. A class is known when the next beat is, as a rule about a second later.
 
@@ -87,9 +86,8 @@ class Monitor:
         self._bed = name
         self._lead = _signal_lead(check_unit(unit), rails)
         self._limit = LARGEST_COUNT / self._lead.gain
-        self._offset: float | None = None
         self._pipeline = _build_pipeline(load_config(None) if config is None else check_config(config))
-        self._resampler: Resampler | None = Resampler(self.fs, leads=1)
+        self._resampler: LeadResampler | None = LeadResampler(self.fs, UNITS_MV[self._lead.unit])
         self._pushed = 0
         self._next = 0
 
@@ -116,10 +114,7 @@ class Monitor:
         values = check_samples(samples)
         self._pushed += len(values)
         # What no converter can send would run over in the filter.
-        values = np.clip(values, -self._limit, self._limit)
-        if self._offset is None:
-            self._offset = self._choose_offset(values)
-        return self._analyse(self._resampler.push((values - (self._offset or 0.0))[:, None]))
+        return self._analyse(self._resampler.push(np.clip(values, -self._limit, self._limit)))
 
     def flush(self) -> list[Item]:
         """End the signal: return what was still undecided. Nothing can be pushed afterwards."""
@@ -130,19 +125,11 @@ class Monitor:
         ended = self._pipeline.push([End(self._bed, RUN, self._next, float(FS))])
         return items + self._convert([*ended, *self._pipeline.finish()])
 
-    def _choose_offset(self, values: NDArray[np.float64]) -> float | None:
-        """Return what is taken off (n,) samples before they are resampled, None as long as all of them are NaN."""
-        valid = values[~np.isnan(values)]
-        if not len(valid):
-            return None
-        largest = LARGEST_OFFSET_MV * COUNTS_PER_MV / self._lead.gain
-        return float(valid[0]) if abs(valid[0]) > largest else 0.0
-
     def _analyse(self, samples: NDArray[np.float64]) -> list[Item]:
-        """Analyse samples (n, 1) at 125 Hz, in the unit of the monitor."""
+        """Analyse samples (n,) at 125 Hz, in the unit of the monitor."""
         if not len(samples):
             return []
-        counts = quantise_to_counts(samples + (self._offset or 0.0), np.array([self._lead.gain]))
+        counts = quantise_to_counts(samples[:, None], np.array([self._lead.gain]))
         chunk = Chunk(self._bed, RUN, self._next, float(FS), (self._lead,), counts, 0.0)
         self._next += len(counts)
         return self._convert(self._pipeline.push([chunk]))
@@ -190,6 +177,8 @@ def _convert_to_rate(item: Item, fs: float, pushed: int) -> Item:
     if isinstance(item, GapClosed):
         count = index_at_rate(item.sample + item.count, pushed) - index_at_rate(item.sample, last)
         changes |= {"count": count, "seconds": count / fs}
+    if isinstance(item, SamplesBridged):
+        changes["count"] = round(item.seconds * fs)
     if isinstance(item, RunStarted):
         changes["fs"] = fs
     return replace(item, **changes)  # type: ignore[arg-type]  # fields of the item

@@ -12,7 +12,8 @@ from agent.core.events import Event, LeadStateChanged
 from agent.core.messages import Alarm, Beat
 from agent.library.argument_checks import check_number, check_samples
 from agent.library.live_monitor import Item, Monitor
-from model.records.wfdb_records import CLASSES, default_lead, embedded_records, open_record, read_record_samples
+from model.records.lead_choice import default_lead
+from model.records.wfdb_records import CLASSES, embedded_records, open_record, read_record_samples
 from model.rhythm.hrv import measure_time_domain, select_nn_intervals
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
-from agent.analysis.bed_input import BedInput, bed_chunks_to_millivolts
+from agent.analysis.bed_input import BedInput, LeadNote, bed_chunks_to_millivolts
 from agent.analysis.lead_input import SampleBlock
 from agent.analysis.stage import RunStart
 from agent.core.events import StreamRefused
@@ -39,7 +39,7 @@ LEAST_TOGETHER = 8
 """Messages from which on it pays to convert chunks together."""
 UNANALYSED_REASON = "not analysed before the end"
 
-InputStep = RunStart | SampleBlock | Gap | End | StreamRefused
+InputStep = RunStart | SampleBlock | Gap | End | StreamRefused | LeadNote
 
 
 @dataclass(slots=True)
@@ -241,7 +241,7 @@ class InputQueue:
                 if isinstance(step, SampleBlock):
                     bed.give_up(count)
                 first, stop = step.first if first == stop else first, step.first + count
-            elif not isinstance(step, StreamRefused):
+            elif isinstance(step, RunStart | End):
                 if first < stop:
                     yield bed, Gap(bed.name, run, first, stop - first, FS, UNANALYSED_REASON)
                 first = stop = 0

@@ -18,7 +18,8 @@ import numpy as np
 from agent.alarms.alarm_feed import WINDOW_DELAY
 from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCutter, Candidates
-from agent.analysis.lead_input import SampleBlock
+from agent.analysis.bed_input import LeadNote
+from agent.analysis.lead_input import BridgedHole, SampleBlock
 from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
@@ -187,6 +188,9 @@ class Pipeline:
         if isinstance(step, StreamRefused):  # the stretch goes on: its last samples came before the refused ones
             self._pending.add(bed, step.sample, EVENT_RANK, step)
             return
+        if isinstance(step, LeadNote):
+            self._take_note(bed, step)
+            return
         if not isinstance(step, Gap):
             self._close_gap(bed)
         if bed.gap is None:  # the next piece of a gap has no stretch before it
@@ -200,6 +204,15 @@ class Pipeline:
             self._interrupt(bed, step)
         elif isinstance(step, End):
             self._decisions.end(bed, step)
+
+    def _take_note(self, bed: MonitoredBed, note: LeadNote) -> None:
+        """Hide what was bridged in a lead; what was mended is told of the first lead only, since it is alike in all."""
+        if isinstance(note.step, BridgedHole):
+            self.samples.ring.hide(bed.lead_rows[note.lead], note.step.first, note.step.count)
+            bed.missing += note.step.count if note.lead == 0 else 0
+        elif note.lead == 0:
+            for event in note.step.events:
+                self._pending.add(bed, note.step.known, EVENT_RANK, event)
 
     def _start(self, bed: MonitoredBed, run: RunStart) -> None:
         while len(bed.lead_rows) <= len(run.others):

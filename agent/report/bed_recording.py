@@ -14,8 +14,9 @@ from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Ledge
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import LONGEST_S, RecordedSession
 from model.errors import RecordError
+from model.records.lead_choice import default_lead
 from model.records.resample import FS
-from model.records.wfdb_records import CLASSES, default_lead
+from model.records.wfdb_records import CLASSES
 
 MOST_ALARMS, MOST_EVENTS = 20_000, 5_000
 """Alarms and events that are read of one bed."""

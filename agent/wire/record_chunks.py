@@ -1,9 +1,12 @@
 """A record as the device would send it: resampled to 125 Hz, quantised, with the leads of its header.
 
-The samples are those of the whole record resampled at once, whatever the block size and the place to start from.
+Before that, pacemaker pulses are blanked as devices do, and short holes are bridged: for the filter only, since the
+samples in them are sent as MISSING. The samples are those of the whole record resampled at once, whatever the block
+size and the place to start from.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from math import ceil, floor, log10
 from zlib import crc32
 
@@ -12,9 +15,11 @@ from numpy.typing import NDArray
 
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Chunk, End, Lead, quantise_to_counts
+from agent.core.sample_index import first_index_at_125_hz
 from agent.wire.packets import LARGEST_NAME_BYTES
 from model.errors import RecordError
-from model.records.resample import FS, Resampler
+from model.records.resample import FS, Resampler, resampling_ratio
+from model.records.signal_conditioning import condition_signal, conditioning_reach
 from model.records.wfdb_records import Record, RecordSignal, read_record_samples
 from model.text import make_printable
 
@@ -22,6 +27,8 @@ RECORD_BLOCK_S = 300.0
 """Seconds of a record in memory at a time."""
 FILTER_REACH_S = 1.0
 """More than the resampling filter reaches beyond a sample: ten samples of the slower rate, 0.5 s at 20 Hz."""
+FIRST_VALUE_S = 10.0
+"""Seconds of a record that are read at a time to find the first value of each signal."""
 OTHER_UNIT_RANGE = 30_000
 """Counts within which the rails of a lead come to lie that measures no voltage."""
 LONGEST_UNIT_NAME = 16
@@ -57,10 +64,50 @@ class ResampledRecord:
         """Read samples `start` to `stop` at 125 Hz: (n, leads) in the record's units, NaN where it has no value."""
         resampler = Resampler(self.record.fs, len(self.leads), start)
         end = min(ceil((stop / FS + FILTER_REACH_S) * self.record.fs), self.record.length)
-        samples = resampler.push(read_record_samples(self.record, resampler.first_input, end))
-        if end == self.record.length:
-            samples = np.concatenate([samples, resampler.flush()])
-        return samples[: stop - start]
+        x, missing = self._condition(resampler.first_input, end)
+        # The filter sees the first value before the record and the last one behind it, for it not to ring.
+        base = self._first_values
+        samples = resampler.push(x - base)
+        if end == self.record.length and len(x):
+            after = ceil(FILTER_REACH_S * self.record.fs)
+            rest = resampler.push(np.tile(np.nan_to_num(x[-1] - base), (after, 1)))
+            samples = np.concatenate([samples, rest])
+        samples = samples[: stop - start] + base
+        for lead, first, behind in missing:
+            samples[max(0, first - start) : max(0, behind - start), lead] = np.nan
+        return samples
+
+    def _condition(self, first: int, end: int) -> tuple[NDArray[np.float64], list[tuple[int, int, int]]]:
+        """Read samples `first` to `end` of the record (n, leads), short holes bridged and pulses blanked.
+
+        Also return the holes: lead, and at 125 Hz their first sample and the one behind them.
+        """
+        reach = conditioning_reach(self.record.fs)
+        begin = max(0, first - reach)
+        x = read_record_samples(self.record, begin, min(end + reach, self.record.length))
+        ratio = resampling_ratio(self.record.fs)
+        missing: list[tuple[int, int, int]] = []
+        for lead, signal in enumerate(self.record.signals):
+            conditioned = condition_signal(x[:, lead], self.record.fs, UNITS_MV.get(signal.unit, 0.0))
+            x[:, lead] = conditioned.x
+            for hole in conditioned.holes:
+                start, behind = (first_index_at_125_hz(begin + edge, ratio) for edge in hole)
+                missing.append((lead, start, behind))
+        return x[first - begin : end - begin], missing
+
+    @cached_property
+    def _first_values(self) -> NDArray[np.float64]:
+        """The first value of each signal (leads,), 0 where it has none."""
+        values = np.full(len(self.leads), np.nan)
+        block = ceil(FIRST_VALUE_S * self.record.fs)
+        for start in range(0, self.record.length, block):
+            x = read_record_samples(self.record, start, start + block)
+            there = ~np.isnan(x)
+            values = np.where(np.isnan(values), x[there.argmax(axis=0), np.arange(len(values))], values)
+            if not np.isnan(values).any():
+                break
+        first: NDArray[np.float64] = np.nan_to_num(values)
+        return first
 
     def quantise(self, samples: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return (n, leads) samples in the units of the record as counts (n, leads), MISSING where they are NaN."""

@@ -1,8 +1,8 @@
 """The 109,446 beats of the embedded MIT-BIH Arrhythmia Database, and how they are split into training and test.
 
-The set holds every annotated beat but the last of each record, in the lead that `records.default_lead` chooses, cut and
-normalised by `model.beats.frontend`: N 90,589, S 2,779, V 7,236, F 803, Q 8,039. It is the data set of Kachuee et al.
-2018, doi:10.1109/ICHI.2018.00092.
+The set holds every annotated beat but the last of each record, in the lead that `lead_choice.default_lead` chooses,
+cut and normalised by `model.beats.frontend`: N 90,589, S 2,779, V 7,236, F 803, Q 8,039. It is the data set of
+Kachuee et al. 2018, doi:10.1109/ICHI.2018.00092.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from model.errors import ConfigError
 from model.files import write_atomically
 from model.records import resample
 from model.records import wfdb_records as records
+from model.records.lead_choice import default_lead
 
 BeatIndexArray = NDArray[np.intp]
 
@@ -92,7 +93,7 @@ def digest_arrays(*arrays: NDArray[Any]) -> str:
 
 def read_default_lead(record: records.Record) -> NDArray[np.float32]:
     """Read the default lead of a record and resample it: (n,) float32 mV at 125 Hz."""
-    lead = records.default_lead(tuple(signal.name for signal in record.signals))
+    lead = default_lead(tuple(signal.name for signal in record.signals))
     return resample.resample_signal(records.read_record_samples(record)[:, [lead]], record.fs)[:, 0].astype(np.float32)
 
 

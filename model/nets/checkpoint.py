@@ -23,7 +23,7 @@ from model.files import write_atomically
 from model.nets import context_net
 from model.nets.beat_net import BeatNet, NetSize, block_samples_left, build_beat_net
 from model.nets.context_net import ContextNet
-from model.records import resample, wfdb_records
+from model.records import lead_choice, resample, wfdb_records
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 CARD_FORMAT = 2
@@ -48,7 +48,7 @@ class NetInput:
     stretch: float = frontend.RR_STRETCH
     surrounding_samples: int = frontend.SURROUNDING_SAMPLES
     normalisation: str = "range of the beat to 0..1"
-    leads: tuple[str, ...] = wfdb_records.LEAD_ORDER
+    leads: tuple[str, ...] = lead_choice.LEAD_ORDER
 
 
 CONTEXT_INPUT = NetInput(samples=templates.WAVE, stretch=0.0, normalisation="dominant QRS complex of the patient")

@@ -16,8 +16,6 @@ from model.errors import RecordError, clean_error_text
 from model.records.annotations import EMPTY_SYMBOL, read_annotations
 
 DATABASE = Path(__file__).parent / "database"
-LEAD_ORDER = ("MLII", "II")
-"""Names of the leads to prefer, in this order, if the user asks for none; then the first lead of the record."""
 
 AAMI_CLASSES = {"N": "NLRBej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
 """WFDB beat symbols of each AAMI class as in Kachuee et al. 2018: the labels that the nets are trained on."""
@@ -184,24 +182,6 @@ def read_reference(record: Record, extension: str = "atr") -> RecordAnnotations:
         tuple(notes.symbols[i] for i in kept),
         tuple(notes.texts[i].rstrip("\x00") for i in kept),
     )
-
-
-def default_lead(names: tuple[str, ...]) -> int:
-    """Return the index of the lead to analyse if the user asks for none: the first of LEAD_ORDER, else lead 0."""
-    return next((names.index(name) for name in LEAD_ORDER if name in names), 0)
-
-
-def ecg_lead_order(names: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the indices of all leads, those to prefer first: `default_lead` of all, then of the rest, and so on.
-
-    >>> ecg_lead_order(("V5", "aVF", "MLII"))
-    (2, 0, 1)
-    """
-    rest = list(range(len(names)))
-    order: list[int] = []
-    while rest:
-        order.append(rest.pop(default_lead(tuple(names[index] for index in rest))))
-    return tuple(order)
 
 
 def _describe_signal(header: Any, i: int) -> RecordSignal:

@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from model.records.lead_choice import default_lead
 from model.records.resample import FS, resample_signal
-from model.records.wfdb_records import EC57_CLASS_OF, default_lead, open_record, read_record_samples, read_reference
+from model.records.wfdb_records import EC57_CLASS_OF, open_record, read_record_samples, read_reference
 from model.training.synthetic_rhythms import SyntheticRhythm, rewrite_rhythm
 
 Array = NDArray[np.float64]

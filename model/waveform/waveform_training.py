@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from model.beats.dataset import DS1, DS2
 from model.errors import EcgError, RecordError
-from model.records.wfdb_records import default_lead, open_record
+from model.records.lead_choice import default_lead
+from model.records.wfdb_records import open_record
 from model.scoring.episode_scores import EpisodeSpan
 from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers
 from model.waveform.episode_rule import VfVtSettings, detect_episodes, read_vf_vt_settings
