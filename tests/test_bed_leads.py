@@ -9,8 +9,9 @@ import pytest
 from conftest import LEADS
 from numpy.typing import NDArray
 
+from agent.analysis.beat_cutter import BeatCandidate
 from agent.analysis.bed_input import choose_leads
-from agent.analysis.bed_leads import BedLeads, LeadSwitch
+from agent.analysis.bed_leads import BedLeads, LeadBeat, LeadSwitch
 from agent.analysis.lead_quality import fuse_windows, signal_quality
 from agent.analysis.qrs_detector import RPeak
 from agent.analysis.rhythm_windows import WindowScores
@@ -307,6 +308,54 @@ def test_noise_that_stays_changes_the_lead(settings: Config) -> None:
     """Two noisy windows in a row, with a good lead beside them: that one is heard from when it was known."""
     (switch,) = watched(settings, [[CLEAN] * 4 + [NOISY] * 10, [CLEAN] * 14])
     assert (switch.sample, switch.lead, switch.before, switch.trouble) == (9 * FS + 13, 1, 0, "noise")
+
+
+def test_leads_do_not_flap(settings: Config) -> None:
+    """After a change for noise there is no other for ten seconds, then the lead that is bad now is left."""
+    noise = [NOISY] * 40
+    first, second = [CLEAN] * 4 + noise[:4] + [CLEAN] * 22, [CLEAN] * 8 + noise[:22]
+    switches = watched(settings, [first, second])
+    assert [(switch.lead, switch.sample // FS) for switch in switches] == [(1, 9), (0, 19)]
+
+
+def good_leads(settings: Config) -> BedLeads:
+    """Return two leads that are both good at 10 s, with an R peak each second."""
+    leads = BedLeads(["II", "V5"], settings.leads, 0.15, 13)
+    for second in range(4, 11):
+        for lead in (0, 1):
+            leads.push_peak(lead, RPeak(lead, second * FS - 60, second * FS - 30))
+            leads.push_window(lead, window(second * FS, CLEAN, row=lead))
+    assert leads.advance(10 * FS + 13) == []
+    assert leads.trusts(0)
+    assert leads.trusts(1)
+    return leads
+
+
+def candidate(sample: int, row: int = 0) -> BeatCandidate:
+    return BeatCandidate(row, sample, 128, sample + 100, None, sample + 30)
+
+
+def test_what_only_one_lead_shows_is_doubted(settings: Config) -> None:
+    """A candidate that a good other lead does not show is likelier no beat; one that it shows stays as likely."""
+    leads, scores = good_leads(settings), [-0.1, -3.0, -4.0, -5.0, -6.0, -3.0]
+    assert leads.fuse_scores(0, candidate(10 * FS - 60), scores) == scores
+    doubted = leads.fuse_scores(0, candidate(10 * FS), scores)
+    assert doubted == [*scores[:5], scores[5] + settings.leads.absent_bias]
+
+
+def test_two_good_leads_vote_on_a_beat(settings: Config) -> None:
+    """What the net says of the same beat in both leads is added, in the lead that is decided later."""
+    leads, first, second = good_leads(settings), [-1.0] * 6, [-2.0, -0.5, -3.0, -4.0, -5.0, -6.0]
+    assert leads.fuse_scores(1, candidate(10 * FS - 58, 1), second) == second
+    assert leads.fuse_scores(0, candidate(10 * FS - 60), first) == [value - 1.0 for value in second]
+
+
+def test_long_intervals_are_filled(settings: Config) -> None:
+    """The beats that only a good other lead shows between two of the heard one are known, and no others."""
+    leads = good_leads(settings)
+    for sample in (900, 1000, 1100):
+        leads.push_beat(1, LeadBeat(candidate(sample, 1), (1.0, 0.0, 0.0, 0.0, 0.0)))
+    assert [(lead, beat.candidate.sample) for lead, beat in leads.missed_beats(895, 1105)] == [(1, 1000)]
 
 
 def test_a_lead_without_beats_is_left(settings: Config) -> None:
