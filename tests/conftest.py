@@ -90,8 +90,9 @@ def classifier() -> BeatClassifier:
 
 @pytest.fixture
 def new_ward(settings: Config, classifier: BeatClassifier) -> Callable[[], Pipeline]:
-    """Return a function that makes wards with the same settings and net."""
-    return lambda: Pipeline(settings, classifier)
+    """Return a function that makes wards with the same settings and net, which analyse one lead of each bed."""
+    one_lead = configuration.override_config(settings, "monitor", lead="MLII")
+    return lambda: Pipeline(one_lead, classifier)
 
 
 def bed_view(pipeline: Pipeline, name: str, now_s: float = 0.0) -> BedView:

@@ -13,7 +13,7 @@ from agent.analysis.beat_cutter import Candidates
 from agent.analysis.qrs_detector import RPeak
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import RowIndexArray
-from agent.core.config import Config
+from agent.core.config import Config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.pipeline import Findings, Pipeline
@@ -61,9 +61,9 @@ def ward(settings: Config, in_context: BeatClassifier) -> NewWard:
 
 @pytest.fixture
 def normal(settings: Config) -> tuple[Pipeline, AllNormal]:
-    """A ward whose net calls all normal, and that net."""
+    """A ward that analyses one lead, whose net calls all normal, and that net."""
     net = AllNormal()
-    return Pipeline(settings, net), net
+    return Pipeline(override_config(settings, "monitor", lead="MLII"), net), net
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from conftest import all_found
 from numpy.typing import NDArray
 from support.synthetic import make_ecg, make_pulses, stream_chunks
 
+from agent.analysis.beat_classifier import BeatClassifier
 from agent.analysis.lead_input import BridgedHole, LeadInput, LeadStep, LeadSummary, SampleBlock
+from agent.core.config import Config
 from agent.core.events import GapClosed, PacingPulses, SamplesBridged
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Lead
 from agent.pipeline.pipeline import Pipeline
@@ -20,6 +22,12 @@ NewWard = Callable[[], Pipeline]
 RATES = [125.0, 130.0, 250.0, 360.0, 500.0, 512.0]
 R_PEAKS_S = [1.0 + 0.8 * i for i in range(48)]
 """75 beats a minute for 40 s."""
+
+
+@pytest.fixture
+def new_ward(settings: Config, classifier: BeatClassifier) -> NewWard:
+    """Return a function that makes wards; the streams of these tests have one lead each."""
+    return lambda: Pipeline(settings, classifier)
 
 
 def with_holes(ecg: NDArray[np.float64], fs: float, samples: int = 1) -> NDArray[np.float64]:

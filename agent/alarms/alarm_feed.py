@@ -6,7 +6,7 @@ of a window, in order, and then its scores.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from agent.alarms.alarm_tick import AlarmTick
 from agent.alarms.bed_rules import BedAlarmRules, ClockCondition
 from agent.analysis.beat_context import MOST_BATCH_WAIT
+from agent.analysis.bed_leads import BedLeads
 from agent.analysis.qrs_detector import NO_DEADLINE, RPeak
 from agent.analysis.rhythm_windows import WindowScores
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
@@ -38,15 +39,19 @@ class _FeedRow:
 
     rules: BedAlarmRules
     lead: str = ""
+    """The lead that is heard now, and its row in the ring."""
+    lead_row: int = 0
     arrived_s: float = 0.0
     """Unix time at which the latest samples arrived."""
     first: int = 0
     """Where the stretch began that the rules know of."""
+    ticked: int = -1
+    """Sample of the latest window of this run that the rules got."""
     waiting: deque[Beat | LeadStateChange] = field(default_factory=deque)
     peaks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=KEPT_PEAKS))
     """When the latest R peaks were decided, and where they are."""
-    strips: deque[Alarm] = field(default_factory=deque)
-    """Alarms whose strip is not cut yet."""
+    strips: deque[tuple[Alarm, str, int]] = field(default_factory=deque)
+    """Alarms whose strip is not cut yet, each with the lead that was heard then and its row in the ring."""
 
     def latest_peak(self, now: int) -> int:
         """Return the latest R peak of this stretch that was decided by sample `now`; -1 without any."""
@@ -73,12 +78,17 @@ class AlarmFeed:
         alarms, intervals = self._config.alarms, self._config.rhythm.rate_intervals
         self._rows += [_FeedRow(BedAlarmRules(alarms, intervals)) for _ in range(rows - len(self._rows))]
 
+    def hear(self, row: int, lead: str, lead_row: int) -> None:
+        """Take note that the bed of a row is heard by `lead` from now on, in row `lead_row` of the ring."""
+        self._rows[row].lead, self._rows[row].lead_row = lead, lead_row
+
     def start(self, row: int, run: RunStart) -> None:
         """Begin a run; the alarms of the one before are over."""
         self._feed(row)
         self._cut_strips(row, NO_DEADLINE)
         feed = self._rows[row]
-        feed.lead, feed.first = run.lead, run.first
+        feed.first = run.first
+        feed.ticked = -1
         feed.peaks.clear()
         self._publish(row, feed.rules.start(run.bed, run.run, run.first))
 
@@ -98,24 +108,32 @@ class AlarmFeed:
         """Note the Unix time at which the latest samples of a row arrived: the time of what they decide."""
         self._rows[row].arrived_s = at_s
 
-    def push_peaks(self, peaks: Iterable[RPeak]) -> None:
-        """Take R peaks as the detector decides them, before the net has classified their beats."""
-        for peak in peaks:
-            if peak.score > 0:
-                self._rows[peak.row].peaks.append((peak.decided, peak.sample))
+    def push_peak(self, row: int, peak: RPeak) -> None:
+        """Take an R peak of a bed's only lead as the detector decides it, before the net has classified its beat."""
+        if peak.score > 0:
+            self._rows[row].peaks.append((peak.decided, peak.sample))
 
     def push_beat(self, row: int, beat: Beat) -> None:
         """Take a beat, in the order of decision."""
         self._rows[row].waiting.append(beat)
 
-    def push(self, window: WindowScores) -> None:
-        """Take a window: the rules get all that was decided up to its end, and then its scores."""
-        feed = self._rows[window.row]
-        self._feed(window.row, window.sample)
-        peak = feed.latest_peak(window.sample)
-        tick = AlarmTick(window.sample, peak, feed.first, window if window.scores else None)
-        self._publish(window.row, feed.rules.tick(tick, feed.arrived_s))
-        self._cut_strips(window.row, window.sample)
+    def push(self, row: int, window: WindowScores, leads: BedLeads | None = None) -> None:
+        """Take a window of the heard lead: the rules get all that was decided up to its end, and then its scores.
+
+        `leads` if the bed has several: what the others show counts, too.
+        """
+        feed, sample = self._rows[row], window.sample
+        if sample <= feed.ticked:
+            return  # another lead is heard, which stands at the same second
+        feed.ticked = sample
+        self._feed(row, sample)
+        peak, beat = feed.latest_peak(sample), -1
+        if leads is not None:
+            window, peak, beat = leads.fuse(window), leads.latest_peak(sample), leads.latest_other_beat(sample)
+            peak = peak if peak >= feed.first else -1
+        tick = AlarmTick(sample, peak, feed.first, window if window.scores else None, beat)
+        self._publish(row, feed.rules.tick(tick, feed.arrived_s))
+        self._cut_strips(row, sample)
 
     def end(self, row: int, sample: int) -> None:
         """End the run on purpose; `sample` is the one after its last."""
@@ -127,7 +145,7 @@ class AlarmFeed:
         """Take note of a condition that the clock shows, or that is over."""
         rules = self._rows[row].rules
         change = rules.raise_by_clock if holds else rules.clear_by_clock
-        self._publish(row, change(condition, int(self._ring.head[row]), at_s))
+        self._publish(row, change(condition, int(self._ring.head[self._rows[row].lead_row]), at_s))
 
     def acknowledge(self, row: int, now_s: float) -> None:
         """A person has seen the alarms of a row."""
@@ -158,18 +176,22 @@ class AlarmFeed:
         """Emit changed alarms; a strip is to be cut for each that is new."""
         for alarm in alarms:
             if alarm.ended is None and alarm.acknowledged_s is None:
-                self._rows[row].strips.append(alarm)
+                feed = self._rows[row]
+                feed.strips.append((alarm, feed.lead, feed.lead_row))
             self._emit(alarm)
 
     def _cut_strips(self, row: int, over: int) -> None:
         """Cut the strips that end by sample `over`."""
         feed = self._rows[row]
-        while feed.strips and feed.strips[0].announced + STRIP_MARGIN <= over:
-            alarm = feed.strips.popleft()
-            self._emit(Strip(alarm, feed.lead, *self._wave_around(row, alarm.announced, over)))
+        while feed.strips and feed.strips[0][0].announced + STRIP_MARGIN <= over:
+            alarm, lead, lead_row = feed.strips.popleft()
+            self._emit(Strip(alarm, lead, *self._wave_around(lead_row, alarm.announced, over)))
 
     def _wave_around(self, row: int, sample: int, over: int) -> tuple[int, FloatArray]:
-        """Return the first index and the wave (n,) mV around `sample`; a gap that reaches up to `over` is NaN."""
+        """Return the first index and the wave (n,) mV of a row of the ring around `sample`.
+
+        A gap that reaches up to `over` is NaN.
+        """
         head = int(self._ring.head[row])
         kept = min(RING_SAMPLES, head - sample + STRIP_MARGIN)
         wave = self._ring.last(row, kept)[: 2 * STRIP_MARGIN]

@@ -72,7 +72,7 @@ class AsystoleRule:
     def tick(self, tick: AlarmTick, fibrillating: bool, suspended: bool) -> None:
         """Raise what the silence so far is. `fibrillating`: the waveform fibrillates, alarmed or not yet."""
         now, since, window = tick.sample, max(self._since, tick.first), tick.window
-        beat = max(self._beat, since)
+        beat = max(self._beat, since, tick.other_beat)
         last = max(tick.last_qrs, beat)
         noisy = window is not None and window.scores[NOISE] >= self._config.noise_score
         self._doubtful, self._fibrillating = fibrillating or noisy, fibrillating

@@ -35,7 +35,10 @@ SUMMARY_SAMPLES = SUMMARY_S * FS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleBlock:
-    """Unbroken samples: `first` index at 125 Hz of `x` (n,) float32 millivolts."""
+    """Unbroken samples: `first` index at 125 Hz of `x` float32 millivolts, (n,) of one lead, (n, leads) of several.
+
+    Of several leads each has a value everywhere or nowhere: a column that is NaN.
+    """
 
     first: int
     x: FloatArray

@@ -18,7 +18,7 @@ class RunStart:
     """A new run of a bed, or the same run with other leads or another rate.
 
     `first` is its first sample at 125 Hz, `lead` the analysed lead, `fs` the device's rate in hertz, `rails` the limits
-    of its converter in millivolts.
+    of its converter in millivolts. Of several leads this is the one that is heard first; `others` are the rest.
     """
 
     bed: str
@@ -27,6 +27,7 @@ class RunStart:
     lead: str
     fs: float
     rails: tuple[float, float]
+    others: tuple["RunStart", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

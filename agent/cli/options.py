@@ -32,8 +32,8 @@ WeightsOption = Annotated[
 LeadOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME",
-        help="Analyse this lead; auto takes MLII, then II, then the first ECG.",
+        metavar="NAME,…",
+        help="Analyse these leads; auto takes two: MLII, II or the first, and the next one.",
         autocompletion=complete_from(*LEAD_NAMES),
     ),
 ]

@@ -91,6 +91,25 @@ class SignalConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LeadsConfig:
+    quality_bad: UnitFraction
+    bad_windows: PositiveCount
+    quality_good: UnitFraction
+    good_windows: PositiveCount
+    qrs_silence_s: PositiveNumber
+    hold_s: NonNegativeNumber
+    other_weight: NonNegativeNumber
+    absent_bias: NonNegativeNumber
+    fill_intervals: PositiveNumber
+    organised_score: UnitFraction
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a lead could be bad and good at once."""
+        if self.quality_bad > self.quality_good:
+            raise ValueError("quality_bad must not be more than quality_good")
+
+
+@dataclass(frozen=True, slots=True)
 class RhythmConfig:
     rate_intervals: PositiveCount
     slow_intervals: PositiveCount
@@ -206,6 +225,7 @@ class Config:
     monitor: MonitorConfig
     record: RecordConfig
     signal: SignalConfig
+    leads: LeadsConfig
     rhythm: RhythmConfig
     alarms: AlarmConfig
     dashboard: DashboardConfig

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 
 EventKind = Literal["start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "end"]
 LeadState = Literal["ok", "lead off", "saturated"]
+LeadTrouble = Literal["lead off", "saturated", "no value", "noise", "no QRS"]
+"""Why a lead is no longer heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,15 @@ class _SystemEvent:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(_BedEvent):
-    """The device began a run, or changed its rate or leads: `lead` is analysed, sent at `fs` hertz."""
+    """The device began a run, or changed its rate or leads: `lead` is heard, sent at `fs` hertz.
+
+    `others` are analysed beside it.
+    """
 
     kind: ClassVar[EventKind] = "start"
     lead: str
     fs: float
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,25 @@ class LeadStateChanged(_BedEvent):
     """The electrode came off, the signal reached the rail of the converter, or is back."""
 
     kind: ClassVar[EventKind] = "signal"
+    state: LeadState
+
+
+@dataclass(frozen=True, slots=True)
+class HeardLeadChanged(_BedEvent):
+    """From `sample` on the bed is watched by `lead` instead of `before`, which has a `trouble`."""
+
+    kind: ClassVar[EventKind] = "signal"
+    lead: str
+    before: str
+    trouble: LeadTrouble
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLeadChanged(_BedEvent):
+    """A `lead` that is analysed beside the heard one came off, reached the rail of the converter, or is back."""
+
+    kind: ClassVar[EventKind] = "signal"
+    lead: str
     state: LeadState
 
 
@@ -219,6 +244,8 @@ Event = (
     | JoinedLate
     | Backfilled
     | LeadStateChanged
+    | HeardLeadChanged
+    | OtherLeadChanged
     | SamplesBridged
     | PacingPulses
     | StreamRefused

@@ -4,7 +4,7 @@ Time is a sample index at the chunk's own rate, counted from the start of the re
 a stamp that the edges put on (`sent_s`, `arrived_s`: seconds since the Unix epoch).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -111,7 +111,8 @@ class Beat:
     Samples at 125 Hz: `sample` the R peak, `r_peak_known` and `class_known` the last samples that the R peak and the
     class waited for. `probabilities` in the order of `model.records.wfdb_records.CLASSES`; `rr_s` the RR interval that
     ends at this beat and `heart_rate` in beats a minute then, None after a gap. Unix times: `arrived_s` when the
-    samples that decided it reached the socket, `sent_s` when the device first sent them, by our clock.
+    samples that decided it reached the socket, `sent_s` when the device first sent them, by our clock. `lead`: the one
+    that was heard, and its `quality` from 0 to 1 where several are analysed; a recording keeps neither.
     """
 
     bed: str
@@ -125,6 +126,8 @@ class Beat:
     r_peak_known: int = 0
     sent_s: float = 0.0
     run: str = ""
+    lead: str = field(default="", compare=False)
+    quality: float | None = field(default=None, compare=False)
 
     @property
     def confidence(self) -> float:
@@ -200,8 +203,8 @@ class Alarm:
 class Strip:
     """The signal around the announcement of an alarm, which `alarm` names as it stood then.
 
-    `wave` (n,) float32 mV at 125 Hz of the analysed lead from sample `first` on, NaN where missing; from 10 s before
-    the announcement to 10 s after, less where the run began or ended in between.
+    `wave` (n,) float32 mV at 125 Hz of `lead`, which was heard then, from sample `first` on, NaN where missing; from
+    10 s before the announcement to 10 s after, less where the run began or ended in between.
     """
 
     alarm: Alarm

@@ -45,10 +45,11 @@ class BedView:
     """What the dashboard shows of one bed.
 
     `wave` (n,) float32 mV at 125 Hz, NaN where missing, its last value being sample `head - 1`; `beats` the latest
-    ones, oldest first, at least all inside `wave`; `behind_s` how long ago the device sent what was analysed last;
-    `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time); `suspended`: noise
-    or an arrest, no rate is shown; `rhythm_name` such as "AF" or "bigeminy", "" if none is alarmed; `last_alarms` the
-    latest ones, the newest first, also those that are over.
+    ones, oldest first, at least all inside `wave`; `lead` the heard one, `leads` all that are analysed with the quality
+    of each from 0 to 1, None while it is not known, empty with one lead; `behind_s` how long ago the device sent what
+    was analysed last; `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time);
+    `suspended`: noise or an arrest, no rate is shown; `rhythm_name` such as "AF" or "bigeminy", "" if none is alarmed;
+    `last_alarms` the latest ones, the newest first, also those that are over.
     """
 
     bed: str
@@ -68,6 +69,12 @@ class BedView:
     suspended: bool = False
     rhythm_name: str = ""
     last_alarms: tuple[Alarm, ...] = ()
+    leads: tuple[tuple[str, float | None], ...] = ()
+
+    @property
+    def quality(self) -> float | None:
+        """The quality of the heard lead; None with one lead, or while it is not known."""
+        return dict(self.leads).get(self.lead)
 
 
 class BedSummary(NamedTuple):

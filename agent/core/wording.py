@@ -10,11 +10,14 @@ from agent.core.events import (
     EventsOmitted,
     EventText,
     GapClosed,
+    HeardLeadChanged,
     JoinedLate,
     LeadState,
     LeadStateChanged,
+    LeadTrouble,
     LinkStateChanged,
     LinkTrouble,
+    OtherLeadChanged,
     PacingPulses,
     PacketRejected,
     RecordingFellBehind,
@@ -38,6 +41,14 @@ LEAD_STATES: dict[LeadState, str] = {
     "saturated": "saturated: the signal stands at the rail of the converter",
 }
 """A change of the lead in words."""
+LEAD_TROUBLES: dict[LeadTrouble, str] = {
+    "lead off": "is off",
+    "saturated": "is saturated",
+    "no value": "has no value",
+    "noise": "is noisy",
+    "no QRS": "shows no QRS complex",
+}
+"""Why a lead is no longer heard, in words."""
 
 
 def event_text(event: Event) -> str:
@@ -45,7 +56,8 @@ def event_text(event: Event) -> str:
     match event:
         case RunStarted():
             resampled = "" if event.fs == FS else f", resampled from {event.fs:g} Hz"
-            return f"run {event.run[:8]}, lead {event.lead}{resampled}"
+            beside = f", beside it {', '.join(event.others)}" if event.others else ""
+            return f"run {event.run[:8]}, lead {event.lead}{beside}{resampled}"
         case RunEnded():
             return "the run ended"
         case GapClosed():
@@ -56,6 +68,10 @@ def event_text(event: Event) -> str:
             return f"{event.seconds:.2f} s fetched again: {event.count} samples"
         case LeadStateChanged():
             return LEAD_STATES[event.state]
+        case HeardLeadChanged():
+            return f"lead {event.before} {LEAD_TROUBLES[event.trouble]}: {event.lead} is heard now"
+        case OtherLeadChanged():
+            return f"lead {event.lead}, which is not heard: {LEAD_STATES[event.state]}"
         case SamplesBridged():
             samples, holes = _count_noun(event.count, "sample"), _count_noun(event.holes, "short hole")
             return f"{samples} without a value in {holes}: bridged by a line"

@@ -119,7 +119,8 @@ def _bed_header_line(
     bed: BedView, behind: str, right: Sequence[RankedPart], width: int, glyphs: GlyphSet
 ) -> StyledLine:
     text, style = STATE_STYLES[bed.state]
-    lead = elide_text(glyphs.clean(bed.lead), 8, glyphs)
+    quality = "" if bed.quality is None else f" {100 * bed.quality:.0f}%"
+    lead = elide_text(glyphs.clean(bed.lead), 8, glyphs) + quality
     name = glyphs.clean(bed.bed)
     badge = f"{glyphs.on} {text}" if bed.state == "ok" else f" {text} "
     rhythm = elide_text(glyphs.clean(bed.rhythm_name), RHYTHM_CELLS, glyphs)

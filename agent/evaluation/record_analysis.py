@@ -86,8 +86,8 @@ def analyse_records(
                 streams.pop(message.bed, None)
             advance(len(message.counts) / FS if isinstance(message, Chunk) else 0.0)
     for name, output in outputs.items():
-        lead = pipeline.beds[name].input if name in pipeline.beds else None
-        output.lead = lead.index if lead else 0
+        made = pipeline.beds[name].input if name in pipeline.beds else None
+        output.lead = made.leads[0].index if made else 0
     return outputs, cpu_s
 
 

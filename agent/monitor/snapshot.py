@@ -79,12 +79,12 @@ class SnapshotMaker:
         pipeline = self._pipeline
         bed = pipeline.beds[name]
         row, ring = bed.row, pipeline.samples.ring
-        head, rules = int(ring.head[row]), pipeline.alarms.rules(row)
+        head, rules = int(ring.head[bed.heard_row]), pipeline.alarms.rules(row)
         return BedView(
             bed=name,
-            lead=bed.input.lead.name if bed.input else "",
+            lead=bed.heard_lead if bed.input else "",
             state=bed.status(now_s, self._lost_s),
-            wave=ring.last(row, WAVE_SAMPLES),
+            wave=ring.last(bed.heard_row, WAVE_SAMPLES),
             head=head,
             beats=tuple(bed.beats),
             rhythm=pipeline.rates.view(row, head),
@@ -98,14 +98,15 @@ class SnapshotMaker:
             suspended=rules.suspended,
             rhythm_name=rules.manager.rhythm,
             last_alarms=self._history.of(name),
+            leads=bed.leads.qualities if bed.leads else (),
         )
 
     def heart_rate(self, name: str) -> float | None:
         """Return the beats a minute that are shown of a bed now; None if there is none."""
-        row = self._pipeline.beds[name].row
-        if self._pipeline.alarms.rules(row).suspended:
+        bed = self._pipeline.beds[name]
+        if self._pipeline.alarms.rules(bed.row).suspended:
             return None
-        return self._pipeline.rates.heart_rate(row, int(self._pipeline.samples.ring.head[row]))
+        return self._pipeline.rates.heart_rate(bed.row, int(self._pipeline.samples.ring.head[bed.heard_row]))
 
     def figures(self, now_s: float, link: LinkView, recording: RecordingView | None) -> "MonitorFigures":
         """Return the figures of all beds for a scrape of Prometheus."""

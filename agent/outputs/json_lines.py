@@ -23,6 +23,8 @@ def beat_to_json(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, A
         "probabilities": {name: round(p, 4) for name, p in zip(CLASSES, beat.probabilities, strict=True)},
         "rr_s": beat.rr_s,
         "heart_rate": None if beat.heart_rate is None else round(beat.heart_rate, 1),
+        "lead": beat.lead or None,
+        "quality": None if beat.quality is None else round(beat.quality, 2),
         "algorithmic_ms": round(1000 * ((beat.class_known - beat.sample) / FS + delay_s), 1),
         "added_ms": None if now_s is None else round(1000 * (now_s - beat.arrived_s), 3),
         "link_ms": round(1000 * max(0.0, beat.arrived_s - beat.sent_s), 3) if beat.sent_s else None,

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
-from agent.analysis.lead_input import BridgedHole, LeadInput, LeadSummary, SampleBlock, chunks_to_millivolts
+from agent.analysis.bed_input import BedInput, LeadNote, bed_chunks_to_millivolts
+from agent.analysis.lead_input import SampleBlock
 from agent.analysis.stage import RunStart
 from agent.core.events import StreamRefused
 from agent.core.messages import Chunk, End, FloatArray, Gap
@@ -38,7 +39,7 @@ LEAST_TOGETHER = 8
 """Messages from which on it pays to convert chunks together."""
 UNANALYSED_REASON = "not analysed before the end"
 
-InputStep = RunStart | SampleBlock | Gap | End | StreamRefused | BridgedHole | LeadSummary
+InputStep = RunStart | SampleBlock | Gap | End | StreamRefused | LeadNote
 
 
 @dataclass(slots=True)
@@ -52,10 +53,10 @@ class _WaitingBed:
 
 
 class InputQueue:
-    """What has come in of each bed and waits for its turn. `wanted_lead` is a lead's name, or "auto"."""
+    """What has come in of each bed and waits for its turn. `wanted` are names of leads, or "auto"."""
 
-    def __init__(self, wanted_lead: str) -> None:
-        self._wanted_lead = wanted_lead
+    def __init__(self, wanted: str) -> None:
+        self._wanted_leads = wanted
         self._waiting: dict[str, _WaitingBed] = {}
         self._left = 0
         """Work left in this turn, in samples."""
@@ -122,7 +123,7 @@ class InputQueue:
             for bed, message in zip(beds, messages, strict=True)
             if isinstance(message, Chunk)
         ]
-        converted = iter(chunks_to_millivolts(inputs, chunks))
+        converted = iter(bed_chunks_to_millivolts(inputs, chunks))
         for message in messages:
             yield next(converted) if isinstance(message, Chunk) else None
 
@@ -172,7 +173,7 @@ class InputQueue:
             self._put(bed, bed.input.flush())
         try:
             bed.change(chunk)
-            bed.input = LeadInput(chunk, self._wanted_lead)
+            bed.input = BedInput(chunk, self._wanted_leads)
         except StreamError as error:
             if bed.refused != str(error):
                 bed.refused, bed.input = str(error), None
@@ -181,7 +182,9 @@ class InputQueue:
             return False
         bed.refused = ""
         made = bed.input
-        self._put(bed, [RunStart(bed.name, made.run, made.at_fs(chunk.first), made.lead.name, made.fs, made.rails)])
+        first = made.at_fs(chunk.first)
+        starts = [RunStart(bed.name, made.run, first, lead.lead.name, made.fs, lead.rails) for lead in made.leads]
+        self._put(bed, [replace(starts[0], others=tuple(starts[1:]))])
         return True
 
     def _put(self, bed: MonitoredBed, steps: Sequence[InputStep]) -> None:

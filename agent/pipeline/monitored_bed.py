@@ -3,7 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from agent.analysis.lead_input import LeadInput
+from agent.analysis.bed_input import BedInput
+from agent.analysis.bed_leads import BedLeads
 from agent.analysis.stage import RunStart
 from agent.core.events import LeadState
 from agent.core.messages import Beat, Chunk, Gap
@@ -25,7 +26,8 @@ class MonitoredBed:
 
     name: str
     row: int
-    input: LeadInput | None = None
+    """Its row in the stages that decide."""
+    input: BedInput | None = None
     run: str = ""
     """The run that decisions belong to; samples of a later one may wait already."""
     refused: str = ""
@@ -35,7 +37,16 @@ class MonitoredBed:
     """Whether it is alarmed that no data come."""
     contested: bool = False
     """Whether it is alarmed that two devices send as this bed."""
+    lead_rows: list[int] = field(default_factory=list)
+    """Its rows in the stages that see samples, one a lead; a run with fewer leads leaves the last ones unused."""
+    lead_names: tuple[str, ...] = ()
+    """The analysed leads of the run, the one to be heard first at the front."""
+    sends_values: list[bool] = field(default_factory=lambda: [True])
+    """Whether each lead sends values now."""
+    leads: BedLeads | None = None
+    """Which of several leads is heard; None with one lead."""
     lead_state: LeadState = "ok"
+    """The state of the heard lead."""
     gaps: int = 0
     missing: int = 0
     """Samples at 125 Hz in gaps."""
@@ -105,9 +116,21 @@ class MonitoredBed:
         """Count samples and gaps from here on."""
         self.analysed = self.lost = self.gaps = self.missing = 0
 
-    def start(self, run: RunStart) -> None:
-        """Begin a run."""
+    @property
+    def heard_row(self) -> int:
+        """The row of samples of the heard lead."""
+        return self.lead_rows[self.leads.heard if self.leads else 0]
+
+    @property
+    def heard_lead(self) -> str:
+        """The name of the heard lead, "" before the first run."""
+        return self.lead_names[self.leads.heard if self.leads else 0] if self.lead_names else ""
+
+    def start(self, run: RunStart, leads: BedLeads | None) -> None:
+        """Begin a run; `leads` if it has several."""
         self.run, self.ended, self.lead_state = run.run, False, "ok"
+        self.lead_names, self.leads = (run.lead, *(other.lead for other in run.others)), leads
+        self.sends_values = [True] * len(self.lead_names)
         self.beats.clear()
 
     def extend_gap(self, gap: Gap) -> None:

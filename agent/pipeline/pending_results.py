@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,15 +16,48 @@ from agent.pipeline.monitored_bed import MonitoredBed
 EVENT_RANK, CANDIDATE_RANK, WINDOW_RANK = range(3)
 """Which comes first of what was decided at the same sample."""
 
-PendingItem = LeadStateChange | GapClosed | StreamRefused | SamplesBridged | PacingPulses | BeatCandidate | WindowScores
+
+@dataclass(frozen=True, slots=True)
+class LeadValuesChange:
+    """One of several leads, in row `row` of samples, sends no value from `sample` on, or sends values again."""
+
+    row: int
+    sample: int
+    has_values: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BedLeadChanges:
+    """The leads of a bed that came off, saturated, or are back at one `sample`."""
+
+    sample: int
+    changes: tuple[LeadStateChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BedWindows:
+    """The windows of a bed's leads that end before `sample`, one at least."""
+
+    sample: int
+    windows: tuple[WindowScores, ...]
+
+
+LeadEvent = SamplesBridged | PacingPulses
+PendingItem = BedLeadChanges | LeadValuesChange | GapClosed | StreamRefused | LeadEvent | BeatCandidate | BedWindows
+
+LeadItem = TypeVar("LeadItem", LeadStateChange, WindowScores)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An item and its place: row, deciding sample, rank; `input` is a candidate's place in the batch of the net."""
+    """An item and its place: bed, deciding sample, rank, row (the last first).
+
+    `row` of samples of its lead, -1 for none; `input` is a candidate's place in the batch of the net.
+    """
 
     bed: MonitoredBed
-    order: tuple[int, int, int]
+    order: tuple[int, int, int, int]
+    row: int
     item: PendingItem
     input: int = -1
 
@@ -36,25 +70,38 @@ class PendingResults:
         self._inputs: list[FloatArray] = []
         self._candidates = 0
 
-    def add(self, bed: MonitoredBed, sample: int, rank: int, item: PendingItem) -> None:
-        """Keep an item of a bed that was decided at `sample`."""
-        self._items.append(_Pending(bed, (bed.row, sample, rank), item))
+    def add(self, bed: MonitoredBed, sample: int, rank: int, item: PendingItem, row: int = -1) -> None:
+        """Keep an item of a bed that was decided at `sample`, of the lead in `row` of samples or of none."""
+        self._items.append(_Pending(bed, (bed.row, sample, rank, -row), row, item))
+
+    def add_lead_changes(self, beds: Sequence[MonitoredBed], changes: Sequence[LeadStateChange]) -> None:
+        """Keep changes of leads, those of a bed at one sample together; `beds` by row of samples."""
+        for bed, sample, group in _group_by_bed(beds, changes):
+            self.add(bed, sample, EVENT_RANK, BedLeadChanges(sample, group))
+
+    def add_windows(self, beds: Sequence[MonitoredBed], windows: Sequence[WindowScores]) -> None:
+        """Keep windows, those of a bed's leads that end at one sample together; `beds` by row of samples."""
+        for bed, sample, group in _group_by_bed(beds, windows):
+            self.add(bed, sample, WINDOW_RANK, BedWindows(sample, group))
 
     def add_candidates(self, beds: Sequence[MonitoredBed], candidates: Candidates) -> None:
-        """Keep candidates, and what the net is to see of them; `beds` by row."""
+        """Keep candidates, and what the net is to see of them; `beds` by row of samples."""
         if not candidates.beats:
             return
         for candidate in candidates.beats:
             bed = beds[candidate.row]
-            order = (bed.row, candidate.class_known, CANDIDATE_RANK)
-            self._items.append(_Pending(bed, order, candidate, self._candidates))
+            order = (bed.row, candidate.class_known, CANDIDATE_RANK, -candidate.row)
+            self._items.append(_Pending(bed, order, candidate.row, candidate, self._candidates))
             self._candidates += 1
         self._inputs.append(candidates.inputs)
 
     def take(
         self, classify: Callable[[FloatArray], FloatArray]
-    ) -> Iterator[tuple[MonitoredBed, PendingItem, list[float]]]:
-        """Classify all candidates in one batch, and yield every item in order, with the scores of a candidate."""
+    ) -> Iterator[tuple[MonitoredBed, int, PendingItem, list[float]]]:
+        """Classify all candidates in one batch, and yield every item in order.
+
+        With each comes its row of samples, -1 for none, and the scores of a candidate.
+        """
         if not self._items:
             return
         scores = classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
@@ -63,4 +110,14 @@ class PendingResults:
         self._inputs.clear()
         self._candidates = 0
         for pending in items:
-            yield pending.bed, pending.item, scores[pending.input] if pending.input >= 0 else []
+            yield pending.bed, pending.row, pending.item, scores[pending.input] if pending.input >= 0 else []
+
+
+def _group_by_bed(
+    beds: Sequence[MonitoredBed], items: Sequence[LeadItem]
+) -> list[tuple[MonitoredBed, int, tuple[LeadItem, ...]]]:
+    """Return the items of each bed and sample together, with that bed and sample; `beds` by row of samples."""
+    together: dict[tuple[int, int], list[LeadItem]] = {}
+    for item in items:
+        together.setdefault((beds[item.row].row, item.sample), []).append(item)
+    return [(beds[group[0].row], sample, tuple(group)) for (_, sample), group in together.items()]

@@ -11,29 +11,28 @@ beds. Training drives the same `SampleStages` (`agent.training`), so what a net 
 
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from agent.alarms.alarm_feed import WINDOW_DELAY, AlarmFeed
+from agent.alarms.alarm_feed import WINDOW_DELAY
 from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
-from agent.analysis.beat_cutter import BeatCandidate, BeatCutter, Candidates
-from agent.analysis.lead_input import BridgedHole, LeadSummary, SampleBlock
+from agent.analysis.beat_cutter import BeatCutter, Candidates
+from agent.analysis.bed_input import LeadNote
+from agent.analysis.lead_input import BridgedHole, SampleBlock
 from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector, RPeak
-from agent.analysis.rate_tracker import RateTracker
 from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
 from agent.analysis.sample_ring import SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
 from agent.core.config import Config, SignalConfig
-from agent.core.events import GapClosed, LeadStateChanged, RunEnded, RunStarted, StreamRefused
-from agent.core.messages import Beat, Chunk, End, FloatArray, Gap, Result
+from agent.core.events import GapClosed, StreamRefused
+from agent.core.messages import VALUELESS_REASON, Chunk, End, FloatArray, Gap, Result
+from agent.pipeline.bed_decisions import BedDecisions
 from agent.pipeline.input_queue import InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
-from agent.pipeline.pending_results import EVENT_RANK, WINDOW_RANK, PendingResults
-from model.beats.cluster_smoothing import ClusterSmoothing
+from agent.pipeline.pending_results import EVENT_RANK, LeadValuesChange, PendingResults
 from model.records.resample import FS
-from model.records.wfdb_records import CLASSES
 
 Classify = Callable[[FloatArray], FloatArray]
 """A net: candidates (n, inputs) float32 to scores (n, classes).
@@ -94,10 +93,13 @@ class SampleStages:
         windows = self.windows.push(rows) if self.windows else ()
         return Findings(lead_changes, peaks, candidates, windows)
 
-    def flush(self, row: int) -> Findings:
-        """End an unbroken stretch of a row: return what still waited for later samples."""
+    def flush(self, row: int, leads: Sequence[int] = ()) -> Findings:
+        """End an unbroken stretch of a row: return what still waited for later samples.
+
+        Beats that are due of the bed's other leads are decided, too, for all to come in order; `leads` are its rows.
+        """
         # Beats that are due are decided without the last R peaks, as they would have been a packet later.
-        due = self.beats.push([row], (), hold=False)
+        due = self.beats.push(list(leads) or [row], (), hold=False)
         peaks = self.qrs.flush(row)
         rest = self.beats.flush(row, peaks)
         windows = self.windows.flush(row) if self.windows else ()
@@ -113,17 +115,16 @@ class Pipeline:
         self._classify, self._clock, self._lost_s = classify, clock, config.monitor.lost_s
         self.beds: dict[str, MonitoredBed] = {}
         self._by_row: list[MonitoredBed] = []
-        self._capacity = 1
+        """The bed of each row of samples: a bed has one for each of its leads."""
+        self._lead_capacity = self._bed_capacity = 1
         self._inbox = InputQueue(config.monitor.lead)
         self._busy = False
         """Whether the last turn found something to do."""
         self.samples = SampleStages(config.signal, self._in_context)
         self._pending = PendingResults()
-        self._smoothing = ClusterSmoothing()
         self._results: list[Result] = []
-        self.rates = RateTracker(config.rhythm)
-        self.alarms = AlarmFeed(config, self.samples.ring, self._results.append)
-        self._decisions: list[Stage] = [self._smoothing, self.rates, self.alarms]
+        self._decisions = BedDecisions(config, self.samples.ring, self._in_context, self._results.append)
+        self.rates, self.alarms = self._decisions.rates, self._decisions.alarms
 
     def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Result]:
         """Take what the link brought; return the beats, events and alarms it decides, in order within each bed.
@@ -155,7 +156,7 @@ class Pipeline:
             worked = True
             if isinstance(step, SampleBlock):
                 self._close_gap(bed)
-                blocks.setdefault(len(step.x), []).append((bed.row, step.x))
+                blocks.setdefault(len(step.x), []).extend(self._lead_blocks(bed, step))
             else:
                 self._break(bed, step)
         for group in blocks.values():
@@ -164,44 +165,66 @@ class Pipeline:
         self._decide()
         return worked
 
+    def _lead_blocks(self, bed: MonitoredBed, block: SampleBlock) -> list[tuple[int, FloatArray]]:
+        """Return the row and the samples (n,) of each lead that has values; the others have a gap."""
+        if bed.leads is None:
+            return [(bed.lead_rows[0], block.x)]
+        sending: list[tuple[int, FloatArray]] = []
+        for lead, x in enumerate(block.x.T):
+            row, has_values = bed.lead_rows[lead], not np.isnan(x[0])
+            if has_values != bed.sends_values[lead]:
+                bed.sends_values[lead] = has_values
+                if not has_values:
+                    self._keep(self.samples.flush(row, bed.lead_rows))
+                self._pending.add(bed, block.first, EVENT_RANK, LeadValuesChange(row, block.first, has_values), row)
+            if has_values:
+                sending.append((row, x))
+            else:
+                self.samples.interrupt(row, Gap(bed.name, bed.run, block.first, len(x), FS, VALUELESS_REASON))
+        return sending
+
     def _break(self, bed: MonitoredBed, step: InputStep) -> None:
         """End the stretch of a bed, decide all that waits, and begin behind the break."""
         if isinstance(step, StreamRefused):  # the stretch goes on: its last samples came before the refused ones
             self._pending.add(bed, step.sample, EVENT_RANK, step)
             return
-        if isinstance(step, BridgedHole):
-            self.samples.ring.hide(bed.row, step.first, step.count)
-            bed.missing += step.count
-            return
-        if isinstance(step, LeadSummary):
-            for event in step.events:
-                self._pending.add(bed, step.known, EVENT_RANK, event)
+        if isinstance(step, LeadNote):
+            self._take_note(bed, step)
             return
         if not isinstance(step, Gap):
             self._close_gap(bed)
         if bed.gap is None:  # the next piece of a gap has no stretch before it
-            self._keep(self.samples.flush(bed.row))
+            for row, sends in zip(bed.lead_rows, bed.sends_values, strict=False):
+                if sends:
+                    self._keep(self.samples.flush(row, bed.lead_rows))
         self._decide()
         if isinstance(step, RunStart):
             self._start(bed, step)
         elif isinstance(step, Gap):
             self._interrupt(bed, step)
         elif isinstance(step, End):
-            bed.ended = True
-            self.alarms.end(bed.row, step.first)
-            self._results.append(RunEnded(bed.name, step.run, step.first))
+            self._decisions.end(bed, step)
+
+    def _take_note(self, bed: MonitoredBed, note: LeadNote) -> None:
+        """Hide what was bridged in a lead; what was mended is told of the first lead only, since it is alike in all."""
+        if isinstance(note.step, BridgedHole):
+            self.samples.ring.hide(bed.lead_rows[note.lead], note.step.first, note.step.count)
+            bed.missing += note.step.count if note.lead == 0 else 0
+        elif note.lead == 0:
+            for event in note.step.events:
+                self._pending.add(bed, note.step.known, EVENT_RANK, event)
 
     def _start(self, bed: MonitoredBed, run: RunStart) -> None:
-        bed.start(run)
-        self._results.append(RunStarted(bed.name, run.run, run.first, run.lead, run.fs))
-        for stage in reversed(self._decisions):
-            stage.start(bed.row, run)
-        self.samples.start(bed.row, run)
+        while len(bed.lead_rows) <= len(run.others):
+            self._add_lead_row(bed)
+        self._decisions.start(bed, run)
+        for row, lead in zip(bed.lead_rows, (run, *run.others), strict=False):
+            self.samples.start(row, lead)
 
     def _interrupt(self, bed: MonitoredBed, gap: Gap) -> None:
-        for stage in reversed(self._decisions):
-            stage.interrupt(bed.row, gap)
-        self.samples.interrupt(bed.row, gap)
+        self._decisions.interrupt(bed, gap)
+        for row in bed.lead_rows:
+            self.samples.interrupt(row, gap)
         bed.extend_gap(gap)
 
     def _close_gap(self, bed: MonitoredBed) -> None:
@@ -212,55 +235,17 @@ class Pipeline:
 
     def _keep(self, findings: Findings) -> None:
         """Keep findings until the net has classified the candidates; the alarms know of R peaks before that."""
-        for change in findings.lead_changes:
-            bed = self._by_row[change.row]
-            bed.lead_state = change.state
-            self._pending.add(bed, change.sample, EVENT_RANK, change)
-        self.alarms.push_peaks(findings.peaks)
+        self._pending.add_lead_changes(self._by_row, findings.lead_changes)
+        for peak in findings.peaks:
+            bed = self._by_row[peak.row]
+            self._decisions.push_peak(bed, bed.lead_rows.index(peak.row), peak)
         self._pending.add_candidates(self._by_row, findings.candidates)
-        for window in findings.windows:
-            self._pending.add(self._by_row[window.row], window.sample, WINDOW_RANK, window)
+        self._pending.add_windows(self._by_row, findings.windows)
 
     def _decide(self) -> None:
         """Classify all candidates in one batch, then decide everything that waits in order."""
-        for bed, item, scores in self._pending.take(self._classify):
-            if isinstance(item, BeatCandidate):
-                self._decide_beat(bed, item, scores)
-            elif isinstance(item, WindowScores):
-                self.alarms.push(item)
-            elif isinstance(item, LeadStateChange):
-                for stage in reversed(self._decisions):
-                    stage.interrupt(bed.row, item)
-                self._results.append(LeadStateChanged(bed.name, bed.run, item.sample, item.state))
-            else:
-                self._results.append(item)
-
-    def _decide_beat(self, bed: MonitoredBed, candidate: BeatCandidate, scores: list[float]) -> None:
-        """Make a beat of a candidate, unless the net says that it is not one."""
-        row, rr_s, probabilities = bed.row, candidate.rr_s, tuple(scores)
-        if self._in_context:
-            smoothed = self._smoothing.push(row, scores, candidate.cluster, candidate.new, candidate.noise)
-            if smoothed is None:
-                return
-            # RR from the last beat that was reported: candidates in between were not beats.
-            probabilities, rr_s = smoothed, self.rates.interval(row, candidate.sample)
-        label = CLASSES[probabilities.index(max(probabilities))]
-        beat = Beat(
-            bed=bed.name,
-            sample=candidate.sample,
-            class_known=candidate.class_known,
-            label=label,
-            probabilities=probabilities,
-            rr_s=rr_s,
-            arrived_s=bed.arrived_s,
-            r_peak_known=candidate.r_peak_known,
-            sent_s=bed.sent_s,
-            run=bed.run,
-        )
-        beat = replace(beat, heart_rate=self.rates.push(row, beat))
-        bed.beats.append(beat)
-        self.alarms.push_beat(row, beat)
-        self._results.append(beat)
+        for bed, row, item, scores in self._pending.take(self._classify):
+            self._decisions.decide(bed, bed.lead_rows.index(row) if row >= 0 else 0, item, scores)
 
     @property
     def waiting(self) -> bool:
@@ -317,11 +302,19 @@ class Pipeline:
     def _admit(self, name: str) -> MonitoredBed:
         """Give a new bed a row in every stage, then register it. Arrays grow in powers of two."""
         bed = MonitoredBed(name, row=len(self.beds))
-        if bed.row >= self._capacity:
-            self._capacity *= 2
-            self.samples.grow(self._capacity)
-            for stage in self._decisions:
-                stage.grow(self._capacity)
-        self._by_row.append(bed)
+        if bed.row >= self._bed_capacity:
+            self._bed_capacity *= 2
+            self._decisions.grow(self._bed_capacity)
+        self._add_lead_row(bed)
         self.beds[name] = bed
         return bed
+
+    def _add_lead_row(self, bed: MonitoredBed) -> None:
+        """Give a bed one more row in the stages that see samples."""
+        row = len(self._by_row)
+        if row >= self._lead_capacity:
+            self._lead_capacity *= 2
+            self.samples.grow(self._lead_capacity)
+            self._decisions.smoothing.grow(self._lead_capacity)
+        self._by_row.append(bed)
+        bed.lead_rows.append(row)

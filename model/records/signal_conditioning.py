@@ -36,6 +36,10 @@ PULSE_CONTRAST = 2.5
 ONSET_CONTRAST = 8.0
 """... and this many times as high as the one before it bends, as it does at the Q wave of a narrow QRS complex."""
 
+STEEP_SHARE, STEEP_RATE = 0.8, 400.0
+"""Below this rate in hertz a pulse is shorter than a sample: it comes or goes in one step of this share of its height.
+Pulses that a tape or a slow input filter has made as wide as 10 ms do not; they are part of their beat."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConditionedSignal:
@@ -58,6 +62,7 @@ class _Limits:
     pulse: int
     before: int
     behind: int
+    steep_share: float
     least_mv: float
     jump_mv: float
     """A pulse begins with a step of this size at least."""
@@ -73,8 +78,9 @@ def _limits(fs: float) -> _Limits:
     hole = int(LONGEST_HOLE_MS * fs / 1000)
     before, behind = ceil(BEFORE_MS * fs / 1000), max(2, ceil(BEHIND_MS * fs / 1000))
     if fs < PULSE_RATE:
-        return _Limits(hole, 1, before, behind, LEAST_SAMPLE_MV, LEAST_SAMPLE_MV)
-    return _Limits(hole, ceil(PULSE_MS * fs / 1000), before, behind, LEAST_PULSE_MV, LEAST_JUMP_MV)
+        return _Limits(hole, 1, before, behind, 0.0, LEAST_SAMPLE_MV, LEAST_SAMPLE_MV)
+    steep = STEEP_SHARE if fs < STEEP_RATE else 0.0
+    return _Limits(hole, ceil(PULSE_MS * fs / 1000), before, behind, steep, LEAST_PULSE_MV, LEAST_JUMP_MV)
 
 
 def conditioning_reach(fs: float) -> int:
@@ -251,7 +257,7 @@ def _find_pulses(x: NDArray[np.floating], limits: _Limits, unit_mv: float, known
     core = x[steps[:, None] + np.arange(limits.pulse)]
     front = x[steps[:, None] + np.arange(-limits.before, 0)]
     back = x[steps[:, None] + np.arange(limits.pulse, limits.pulse + limits.behind)]
-    found = steps[_is_pulse(front, core, back, limits.least_mv / unit_mv)]
+    found = steps[_is_pulse(front, core, back, limits, unit_mv)]
     return found[np.diff(found, prepend=-limits.pulse) >= limits.pulse], decided
 
 
@@ -261,11 +267,15 @@ def _may_be_pulse(x: NDArray[np.floating], step: int, limits: _Limits, unit_mv: 
     if behind > len(x):
         return True
     front, core, back = x[step - limits.before : step], x[step:behind], x[behind:]
-    return bool(_is_pulse(front[None], core[None], back[None], limits.least_mv / unit_mv)[0])
+    return bool(_is_pulse(front[None], core[None], back[None], limits, unit_mv)[0])
 
 
 def _is_pulse(
-    front: NDArray[np.floating], core: NDArray[np.floating], back: NDArray[np.floating], least: float
+    front: NDArray[np.floating],
+    core: NDArray[np.floating],
+    back: NDArray[np.floating],
+    limits: _Limits,
+    unit_mv: float,
 ) -> NDArray[np.bool_]:
     """Return for each row (rows, n) of what is before, in and behind a pulse whether it is one."""
     low = np.minimum(front.min(axis=1), back.min(axis=1, initial=np.inf))
@@ -273,7 +283,11 @@ def _is_pulse(
     height = np.maximum(core.max(axis=1) - high, low - core.min(axis=1))
     bends = front - (front[:, :1] + (front[:, -1:] - front[:, :1]) * np.linspace(0, 1, front.shape[1]))
     noise = np.maximum(PULSE_CONTRAST * (high - low), ONSET_CONTRAST * np.ptp(bends, axis=1))
-    return np.asarray((height >= least) & (height >= noise))
+    found = (height >= limits.least_mv / unit_mv) & (height >= noise)
+    if limits.steep_share and back.shape[1]:
+        course = np.concatenate([front[:, -1:], core, back[:, :1]], axis=1)
+        found &= np.abs(np.diff(course, axis=1)).max(axis=1) >= limits.steep_share * height
+    return np.asarray(found)
 
 
 def _blank_pulses(x: NDArray[np.floating], pulses: NDArray[np.int64], width: int) -> None:
