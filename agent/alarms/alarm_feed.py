@@ -26,6 +26,8 @@ WINDOW_DELAY = MOST_BATCH_WAIT + 1
 """Samples after its last one until a window is classified: by then every beat that was decided up to it has come."""
 STRIP_MARGIN = 10 * FS
 """Samples before and after the announcement of an alarm that its strip shows."""
+JUMP_S = 10
+"""Seconds over which a jump of the baseline is looked for: an amplifier recovers from one in less."""
 KEPT_PEAKS = 32
 """Latest R peaks kept of a bed: more than there are in a block of the pipeline."""
 
@@ -113,7 +115,8 @@ class AlarmFeed:
         feed = self._rows[window.row]
         self._feed(window.row, window.sample)
         peak = feed.latest_peak(window.sample)
-        tick = AlarmTick(window.sample, peak, feed.first, window if window.scores else None)
+        jump_mv = self._jump_mv(window.row, window.sample, peak)
+        tick = AlarmTick(window.sample, peak, feed.first, window if window.scores else None, jump_mv=jump_mv)
         self._publish(window.row, feed.rules.tick(tick, feed.arrived_s))
         self._cut_strips(window.row, window.sample)
 
@@ -153,6 +156,16 @@ class AlarmFeed:
             else:
                 changed += feed.rules.lead(item.sample, item.state, feed.arrived_s)
         self._publish(row, changed)
+
+    def _jump_mv(self, row: int, sample: int, peak: int) -> float:
+        """Return how far the baseline moved in the seconds up to `sample`; 0 unless the latest R peak is long ago."""
+        since = self._rows[row].first
+        if sample - max(peak, since) <= self._config.alarms.pause_s * FS:
+            return 0.0
+        after = int(self._ring.head[row]) - sample
+        seconds = min(JUMP_S, (RING_SAMPLES - after) // FS, (sample - since) // FS)
+        wave = self._ring.last(row, seconds * FS + after)[: seconds * FS]
+        return float(np.ptp(np.median(wave.reshape(seconds, FS), axis=1)))
 
     def _publish(self, row: int, alarms: list[Alarm]) -> None:
         """Emit changed alarms; a strip is to be cut for each that is new."""

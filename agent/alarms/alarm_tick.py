@@ -10,10 +10,12 @@ class AlarmTick:
     """A bed at `sample`, on a fixed grid; the rules know of everything that was decided up to it.
 
     `last_qrs` is the latest R peak that was accepted, classified as a beat already or not, -1 if there was none since
-    `first`, the start of the unbroken stretch. `window` is None while the stretch is shorter than a window.
+    `first`, the start of the unbroken stretch. `window` is None while the stretch is shorter than a window. `jump_mv`:
+    how far the baseline moved in the latest seconds, measured only while no R peak comes.
     """
 
     sample: int
     last_qrs: int
     first: int
     window: WindowScores | None
+    jump_mv: float = 0.0
