@@ -87,6 +87,41 @@ def test_peaks_that_are_no_beats_do_not_hide_an_asystole(bed: MadeBed) -> None:
     assert alarm.onset == last
 
 
+def test_a_rejected_peak_does_not_delay_an_asystole(bed: MadeBed) -> None:
+    """One R peak that the net calls no beat, three seconds after the last one, delays the alarm by no second."""
+    bed.beats("N" * 20, 0.8)
+    last = bed.peak
+    bed.candidates.append(last + 3 * FS)
+    bed.quiet(7)
+    alarm = bed.the("asystole")
+    assert alarm.onset == last
+    assert 4.6 <= seconds(alarm.announced - last) <= 5.6
+
+
+@pytest.mark.parametrize(("jump_mv", "earliest_s"), [(1.4, 4.6), (1.5, 10.6)])
+def test_asystole_after_a_jump_of_the_baseline_waits(bed: MadeBed, jump_mv: float, earliest_s: float) -> None:
+    """An amplifier that recovers from a jump shows nothing for some seconds: the alarm comes six seconds later."""
+    bed.beats("N" * 20, 0.8)
+    last = bed.peak
+    bed.jump_mv = jump_mv
+    bed.quiet(4)
+    bed.jump_mv = 0.0
+    bed.quiet(9)
+    alarm = bed.the("asystole")
+    assert alarm.onset == last
+    assert earliest_s <= seconds(alarm.announced - last) <= earliest_s + 1
+
+
+@pytest.mark.parametrize("jump_mv", [0.0, 1.5])
+def test_a_silence_that_a_beat_ends_after_a_jump_is_no_asystole(bed: MadeBed, jump_mv: float) -> None:
+    """Nine seconds without a beat are an asystole, but not behind a jump of the baseline."""
+    bed.beats("N" * 20, 0.8)
+    bed.jump_mv = jump_mv
+    bed.quiet(9)
+    bed.beats("NNN", 0.8)
+    assert ("asystole" in bed.conditions) == (jump_mv == 0)
+
+
 def test_beats_that_the_net_brought_back_are_beats(bed: MadeBed) -> None:
     """What the detector did not accept and the net confirmed is a QRS."""
     bed.beats("N" * 20, 0.8)
@@ -422,15 +457,52 @@ def test_atrial_fibrillation(bed: MadeBed) -> None:
     assert bed.conditions == {"atrial fibrillation"}
 
 
+@pytest.mark.parametrize("doubt", ["noisy windows", "beats that may be V", "no QRS over 0.15 mV", "fibrillation"])
+def test_irregular_beats_in_doubt_are_no_atrial_fibrillation(bed: MadeBed, doubt: str) -> None:
+    """What is found in noise, unsure, or during an arrest, has no RR intervals that count."""
+    bed.beats("N" * 20, 0.8)
+    chance = Random(1)
+    bed.likely_v = 0.16 if doubt == "beats that may be V" else 0.0
+    bed.amplitude_mv = 0.14 if doubt.startswith("no QRS") else 1.0
+    for beat in range(200):
+        noisy = doubt == "noisy windows" and beat % 4
+        bed.scores = scores("VF" if doubt == "fibrillation" else "noise" if noisy else "organised", 0.6)
+        bed.beats("N", chance.uniform(0.5, 1.1))
+    assert "atrial fibrillation" not in bed.conditions
+
+
+@pytest.mark.parametrize(("rr_s", "is_extreme"), [(1.49, False), (1.51, True)])
+def test_five_slow_beats_are_extreme_bradycardia(bed: MadeBed, rr_s: float, is_extreme: bool) -> None:
+    """Five beats in a row under 40 a minute on average are alarmed at the fifth R peak, before it has a class."""
+    bed.beats("N" * 20, 0.92)
+    first = bed.peak
+    bed.beats("NNNN", rr_s)
+    fifth = bed.peak
+    bed.quiet(1)
+    assert ("extreme bradycardia" in bed.conditions) == is_extreme
+    if is_extreme:
+        alarm = bed.the("extreme bradycardia")
+        assert alarm.onset == first
+        assert 0 < alarm.announced - fifth < DECIDED
+
+
+def test_a_pause_in_a_rhythm_of_fifty_is_no_bradycardia(bed: MadeBed) -> None:
+    """Each of the intervals must be slow: one long pause amid others that are not makes no bradycardia."""
+    bed.beats("N" * 20, 1.15)
+    bed.beats("N", 2.7)
+    bed.beats("N" * 10, 1.15)
+    assert "extreme bradycardia" not in bed.conditions
+
+
 # the waveform
 
 
 @pytest.mark.parametrize(
     ("kind", "condition", "lasts_s", "ends_s"),
-    [("VF", "ventricular fibrillation", 2, 10), ("VT", "ventricular tachycardia", 1, 6)],
+    [("VF", "ventricular fibrillation", 2, 10), ("VT", "ventricular tachycardia", 3, 6)],
 )
 def test_waveform(bed: MadeBed, kind: str, condition: AlarmCondition, lasts_s: int, ends_s: int) -> None:
-    """What every look says for long enough is alarmed, and is over after some seconds of looks that do not."""
+    """What every look says for long enough is alarmed, VT once beats are not N, and is over some seconds after."""
     bed.beats("N" * 40, 0.75)  # 30 s
     bed.scores = scores(kind)
     bed.beats("Q" * 13, 0.75)

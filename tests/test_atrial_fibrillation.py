@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.records.annotations import AnnotationFile, read_annotations
 from model.records.resample import FS
 from model.records.wfdb_records import DATABASE, EC57_CLASS_OF
-from model.rhythm.atrial_fibrillation import IrregularityDetector
+from model.rhythm.atrial_fibrillation import IrregularityDetector, pair_excess
 from model.scoring.ec57 import build_scored_span
 from model.scoring.episode_scores import (
     AF_EPISODES,
@@ -153,6 +153,24 @@ def test_fibrillation_is_told_after_a_minute_and_stays(name: str, seed: int) -> 
 def test_what_is_regular_or_has_a_pattern_is_none(name: str, seed: int) -> None:
     """Quarter hours of other rhythms give no fibrillation."""
     assert detect(REGULAR[name](np.random.default_rng(seed))) == []
+
+
+def test_intervals_that_keep_to_a_few_values_have_many_alike() -> None:
+    """Scattered intervals have as many equal pairs as expected, two values of conduction twice as many and more."""
+    random = np.random.default_rng(0)
+    scattered = np.log(fibrillation(random, count=2000))
+    assert pair_excess(scattered, 0.06) == pytest.approx(1.0, abs=0.05)
+    assert pair_excess(scattered[:64], 0.06) < 1.35
+    two = np.log([random.choice([1.0, 1.45]) * np.exp(0.03 * random.standard_normal()) for _ in range(500)])
+    assert pair_excess(two, 0.06) > 1.5
+    assert pair_excess(np.zeros(5), 0.06) == np.inf
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sinus_rhythm_with_early_beats_called_n_is_none(seed: int) -> None:
+    """Frequent early beats in a sinus rhythm that keeps its time are no fibrillation, though none is called S."""
+    random = np.random.default_rng(seed)
+    assert detect(early(random, 0.3, 0.0)) == []
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -325,7 +325,7 @@ def test_doubtful_candidates_reach_the_net(settings: Config, monkeypatch: pytest
 def test_nothing_before_a_gap_is_told_behind_it(ward: NewWard) -> None:
     """Small bumps that were no beats do not come back as beats after a gap, though levels are learnt anew there."""
     y = record_counts("100", 30).copy()
-    y[1250:] //= 12
+    y[1250:] //= 7
     pieces: list[Chunk | Gap | End] = [
         *chunks(y[:2180], (125,)),
         Gap("1", "run", 2180, 5, FS, "lost"),

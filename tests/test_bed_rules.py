@@ -28,6 +28,8 @@ STEPS = st.one_of(
         st.just("look"), st.tuples(st.sampled_from(("organised", "VT", "VF", "noise", "asystole")), st.just(0.97))
     ),
     st.tuples(st.just("amplitude"), st.sampled_from((0.1, 1.0))),
+    st.tuples(st.just("jump"), st.sampled_from((0.0, 2.0))),
+    st.tuples(st.just("likely V"), st.sampled_from((0.0, 0.3))),
     st.tuples(st.just("start"), st.sampled_from((0, 1000))),
     st.tuples(st.just("end"), st.none()),
     st.tuples(st.just("acknowledge"), st.none()),
@@ -55,6 +57,10 @@ def play(bed: MadeBed, script: list[Step], pieces: int = 1, clock: bool = True, 
             bed.scores = scores(*what)
         elif kind == "amplitude":
             bed.amplitude_mv = what
+        elif kind == "jump":
+            bed.jump_mv = what
+        elif kind == "likely V":
+            bed.likely_v = what
         elif kind == "start":
             bed.start(f"run {number}", what)
         elif kind == "end":

@@ -27,6 +27,8 @@ WINDOW_DELAY = MOST_BATCH_WAIT + 1
 """Samples after its last one until a window is classified: by then every beat that was decided up to it has come."""
 STRIP_MARGIN = 10 * FS
 """Samples before and after the announcement of an alarm that its strip shows."""
+JUMP_S = 10
+"""Seconds over which a jump of the baseline is looked for: an amplifier recovers from one in less."""
 KEPT_PEAKS = 32
 """Latest R peaks kept of a bed: more than there are in a block of the pipeline."""
 
@@ -131,7 +133,8 @@ class AlarmFeed:
         if leads is not None:
             window, peak, beat = leads.fuse(window), leads.latest_peak(sample), leads.latest_other_beat(sample)
             peak = peak if peak >= feed.first else -1
-        tick = AlarmTick(sample, peak, feed.first, window if window.scores else None, beat)
+        scored = window if window.scores else None
+        tick = AlarmTick(sample, peak, feed.first, scored, beat, self._jump_mv(feed, sample, peak))
         self._publish(row, feed.rules.tick(tick, feed.arrived_s))
         self._cut_strips(row, sample)
 
@@ -171,6 +174,15 @@ class AlarmFeed:
             else:
                 changed += feed.rules.lead(item.sample, item.state, feed.arrived_s)
         self._publish(row, changed)
+
+    def _jump_mv(self, feed: _FeedRow, sample: int, peak: int) -> float:
+        """Return how far the baseline moved in the seconds up to `sample`; 0 unless the latest R peak is long ago."""
+        if sample - max(peak, feed.first) <= self._config.alarms.pause_s * FS:
+            return 0.0
+        after = int(self._ring.head[feed.lead_row]) - sample
+        seconds = min(JUMP_S, (RING_SAMPLES - after) // FS, (sample - feed.first) // FS)
+        wave = self._ring.last(feed.lead_row, seconds * FS + after)[: seconds * FS]
+        return float(np.ptp(np.median(wave.reshape(seconds, FS), axis=1)))
 
     def _publish(self, row: int, alarms: list[Alarm]) -> None:
         """Emit changed alarms; a strip is to be cut for each that is new."""

@@ -12,7 +12,7 @@ class AlarmTick:
     `last_qrs` is the latest R peak that was accepted, classified as a beat already or not, -1 if there was none since
     `first`, the start of the unbroken stretch. `window` is None while the stretch is shorter than a window. Of several
     leads these are the heard one and any good other, and `other_beat` is the latest beat of a good one that is not
-    heard.
+    heard. `jump_mv`: how far the baseline moved in the latest seconds, measured only while no R peak comes.
     """
 
     sample: int
@@ -20,3 +20,4 @@ class AlarmTick:
     first: int
     window: WindowScores | None
     other_beat: int = -1
+    jump_mv: float = 0.0

@@ -3,7 +3,8 @@
 Three clocks run. R peaks that the detector accepts are known at once, but one of them may be a P wave or the spike of a
 pacemaker. Beats that the net has confirmed are known `class_latency_s` later. And while the signal is lower than
 `least_qrs_mv` no deflection counts as a QRS complex: until `asystole_s` after it was so low, or was asystole to the
-waveform classifier, beats do not end an asystole either.
+waveform classifier, beats do not end an asystole either. After a jump of the baseline, as of an electrode that was
+touched, the amplifier shows nothing for some seconds, and the alarm waits for `asystole_jump_s` more.
 """
 
 from agent.alarms.alarm_manager import AlarmManager
@@ -27,6 +28,8 @@ class AsystoleRule:
         "_flat",
         "_found",
         "_hold",
+        "_jump",
+        "_jumped_until",
         "_lost",
         "_low",
         "_manager",
@@ -39,7 +42,7 @@ class AsystoleRule:
         self._config, self._manager = config, manager
         self._asystole, self._pause = round(config.asystole_s * FS), round(config.pause_s * FS)
         self._found, self._verdict = round(config.r_peak_latency_s * FS), round(config.class_latency_s * FS)
-        self._doubt = round(config.asystole_confirm_s * FS)
+        self._doubt, self._jump = round(config.asystole_confirm_s * FS), round(config.asystole_jump_s * FS)
         self._hold, self._lost = round(config.event_display_s * FS), round(config.lost_s * FS)
         self._doubtful = False
         """Whether the latest window may have been fibrillation or noise."""
@@ -52,6 +55,8 @@ class AsystoleRule:
     def interrupt(self, sample: int) -> None:
         """Forget what was before `sample`."""
         self._since, self._beat = sample, sample
+        self._jumped_until = -1
+        """Through which sample a jump of the baseline may still hide QRS complexes."""
         self._flat = sample - self._asystole
         """End of the latest window that was low, or asystole."""
 
@@ -63,9 +68,9 @@ class AsystoleRule:
         if beat.rr_s < self._config.asystole_s and self._manager.sample - self._flat >= self._asystole:
             self._manager.clear("asystole")
         onset = beat.sample - round(beat.rr_s * FS)
-        if beat.rr_s >= self._config.asystole_s and not (suspended or self._fibrillating):
+        if beat.rr_s * FS >= self._asystole + self._doubts(low=True) and not (suspended or self._fibrillating):
             self._no_qrs(onset, beat.sample)
-        elif beat.rr_s > self._config.pause_s and not suspended:
+        elif self._config.pause_s < beat.rr_s < self._config.asystole_s and not suspended:
             words = f"RR {beat.rr_s:.2f} s > {self._config.pause_s:g} s"
             self._manager.raise_or_extend("pause", onset, self._manager.sample + self._hold, words)
 
@@ -73,9 +78,12 @@ class AsystoleRule:
         """Raise what the silence so far is. `fibrillating`: the waveform fibrillates, alarmed or not yet."""
         now, since, window = tick.sample, max(self._since, tick.first), tick.window
         beat = max(self._beat, since, tick.other_beat)
-        last = max(tick.last_qrs, beat)
+        rejected = now - tick.last_qrs >= self._verdict  # the net has called it no beat
+        last = beat if rejected else max(tick.last_qrs, beat)
         noisy = window is not None and window.scores[NOISE] >= self._config.noise_score
         self._doubtful, self._fibrillating = fibrillating or noisy, fibrillating
+        if tick.jump_mv >= self._config.asystole_jump_mv:
+            self._jumped_until = now + self._lost
         self._low = low = window is not None and window.amplitude_mv < self._config.least_qrs_mv
         flat = low or (window is not None and window.scores[ASYSTOLE] >= self._config.asystole_score)
         if flat:
@@ -106,8 +114,14 @@ class AsystoleRule:
         )
 
     def _doubts(self, low: bool) -> int:
-        """Return the samples to wait before what may be fibrillation or noise is called asystole."""
-        return self._doubt if self._doubtful and not low and "asystole" not in self._manager.open else 0
+        """Return the samples to wait before what may be something else is called asystole; `low` is no noise.
+
+        After a jump of the baseline the amplifier may show nothing for a while; else it may be fibrillation or noise.
+        """
+        if "asystole" in self._manager.open:
+            return 0
+        jumped = self._jumped_until >= self._manager.sample
+        return max(self._jump if jumped else 0, self._doubt if self._doubtful and not low else 0)
 
     def _believed(self, tick: AlarmTick, suspended: bool) -> bool:
         """Whether asystole may be raised: in noise only if the classifier is confident (`noise_override_score`)."""

@@ -10,12 +10,15 @@ from agent.alarms.ectopy import EctopyRule
 from agent.alarms.rate_limits import RateRule
 from agent.alarms.technical import TechnicalRule
 from agent.alarms.vf_vt import VfVtRule
+from agent.alarms.vt_beats import VtBeatRule
 from agent.core.config import AlarmConfig
 from agent.core.events import LeadState
 from agent.core.messages import Alarm, Beat
 from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
 from model.rhythm.atrial_fibrillation import IrregularityDetector
 
+N, S = CLASSES.index("N"), CLASSES.index("S")
 ARRESTS = frozenset(("asystole", "ventricular fibrillation"))
 """While one of these is alarmed, beats that are detected are no pulse."""
 
@@ -40,11 +43,13 @@ class BedAlarmRules:
         "_irregular",
         "_lost",
         "_new_beat",
+        "_normal_score",
         "_rate",
         "_running",
         "_silence_s",
         "_technical",
         "_vf_vt",
+        "_vt_beats",
         "manager",
     )
 
@@ -53,16 +58,19 @@ class BedAlarmRules:
         self.manager = manager = AlarmManager(config.latch_high)
         self._lost = round(config.lost_s * FS)
         self._silence_s = config.silence_s
+        self._normal_score = config.af_normal_score
         self._technical = TechnicalRule(config, manager)
         self._vf_vt = VfVtRule(config, manager)
         self._asystole = AsystoleRule(config, manager)
         self._rate = RateRule(config, intervals, manager)
-        self._ectopy = EctopyRule(config, manager, self._vf_vt)
+        self._vt_beats = VtBeatRule(config, manager, self._vf_vt)
+        self._ectopy = EctopyRule(config, manager)
         self._irregular = IrregularityDetector(
             intervals=config.af_intervals,
             variation=config.af_variation,
             entropy=config.af_entropy,
             tolerance=config.af_tolerance,
+            excess=config.af_excess,
             keep=config.af_keep,
             least_s=config.af_s,
             memory_s=config.af_memory_s,
@@ -95,11 +103,18 @@ class BedAlarmRules:
             if "ventricular fibrillation" in self.manager.open:
                 self.manager.suspend()
                 self._rate.discard_intervals()
+                self._vt_beats.interrupt()
             else:
                 self._rate.beat(beat)
-            self._ectopy.beat(beat)
-            self._irregular.push(beat.sample, beat.label, beat.rr_s)
-            self._new_beat = True
+                self._vt_beats.beat(beat)
+            self._ectopy.beat(beat, self._vt_beats.tachycardia)
+            if self._vf_vt.noisy or self.suspended:
+                self._irregular.interrupt()
+            else:
+                # What may be V, a fusion or an artefact has no interval that counts.
+                normal = beat.probabilities[N] + beat.probabilities[S] >= self._normal_score
+                self._irregular.push(beat.sample, beat.label if normal else "Q", beat.rr_s)
+                self._new_beat = True
         return self.manager.take()
 
     def tick(self, tick: AlarmTick, at_s: float) -> list[Alarm]:
@@ -111,9 +126,13 @@ class BedAlarmRules:
         if not technical.blind:
             if technical.tick(tick):
                 self._suspend()
-            self._vf_vt.tick(tick, technical.suspended)
+            self._vf_vt.tick(tick, technical.suspended, self._vt_beats.against)
+            if not technical.suspended:
+                self._vt_beats.tick()
+                if "ventricular fibrillation" not in self.manager.open:
+                    self._rate.tick(tick)
             self._asystole.tick(tick, self._vf_vt.fibrillating, technical.suspended)
-            if not technical.suspended and (self._new_beat or "atrial fibrillation" in self.manager.open):
+            if not self.suspended and (self._new_beat or "atrial fibrillation" in self.manager.open):
                 self._check_irregularity(tick.sample)
         return self.manager.take()
 
@@ -176,6 +195,7 @@ class BedAlarmRules:
         self._vf_vt.interrupt()
         self._asystole.interrupt(sample)
         self._rate.interrupt()
+        self._vt_beats.interrupt()
         self._ectopy.interrupt()
         self._new_beat = False
 
@@ -183,6 +203,7 @@ class BedAlarmRules:
         """It is too noisy for rates and beats."""
         self.manager.suspend()
         self._rate.interrupt()
+        self._vt_beats.interrupt()
         self._ectopy.interrupt()
         self._irregular.start()
 

@@ -1,13 +1,13 @@
-"""Ventricular ectopy: runs and tachycardia, couplets, bigeminy and trigeminy, R-on-T, and V beats a minute.
+"""Ventricular ectopy: runs, couplets, bigeminy and trigeminy, R-on-T, and V beats a minute.
 
-These rules know only whether a beat is of class V, its RR interval, and the heart rate.
+These rules know only whether a beat is of class V, its RR interval, and the heart rate. Fast rows of V beats are a
+tachycardia (`agent.alarms.vt_beats`).
 """
 
 from collections import deque
 from dataclasses import dataclass
 
 from agent.alarms.alarm_manager import AlarmManager
-from agent.alarms.vf_vt import VfVtRule
 from agent.core.config import AlarmConfig
 from agent.core.messages import AlarmCondition, Beat
 from model.records.resample import FS
@@ -44,22 +44,19 @@ class EctopyRule:
         "_known",
         "_labels",
         "_last_early",
-        "_lost",
         "_manager",
         "_others",
         "_peaks",
         "_run",
-        "_tachycardia_until",
         "_trigeminy",
-        "_vf_vt",
     )
 
-    def __init__(self, config: AlarmConfig, manager: AlarmManager, waves: VfVtRule) -> None:
-        self._config, self._manager, self._vf_vt = config, manager, waves
-        self._hold, self._lost = round(config.event_display_s * FS), round(config.lost_s * FS)
+    def __init__(self, config: AlarmConfig, manager: AlarmManager) -> None:
+        self._config, self._manager = config, manager
+        self._hold = round(config.event_display_s * FS)
         self._bigeminy = _build_pattern(2, config.bigeminy_cycles)
         self._trigeminy = _build_pattern(3, config.trigeminy_cycles)
-        kept = max(config.vt_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)
+        kept = max(config.v_run_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)
         self._peaks: deque[int] = deque(maxlen=kept)
         """R peaks of the latest V beats."""
         self.interrupt()
@@ -77,11 +74,9 @@ class EctopyRule:
         """A V beat that may be on the T wave, until the next beat decides: its sample, the mean RR interval before
         it."""
         self._last_early: int | None = None
-        self._tachycardia_until = -1
-        """Through which sample the run is believed to be tachycardia."""
 
-    def beat(self, beat: Beat) -> None:
-        """Take the next beat."""
+    def beat(self, beat: Beat, tachycardia: bool) -> None:
+        """Take the next beat. `tachycardia`: the row of beats that it belongs to is one."""
         ventricular = beat.label == "V"
         if self._early is not None:
             self._after_early(beat)
@@ -92,7 +87,8 @@ class EctopyRule:
             self._run = 1 if self._others or late else self._run + 1
             self._others = 0
             self._peaks.append(beat.sample)
-            self._runs()
+            if not tachycardia:
+                self._runs()
             self._patterns()
             self._count(beat.sample)
             self._prematurity(beat)
@@ -102,9 +98,6 @@ class EctopyRule:
                 self._manager.raise_or_extend(
                     "couplet", self._peaks[-2], self._until(), f"2 V beats in a row at {self._rate(2)}/min"
                 )
-            if self._others >= self._config.vt_end_beats:
-                self._run = 0
-                self._end_tachycardia()
         self._before = 60 / beat.heart_rate if beat.heart_rate else None
 
     def _until(self) -> int:
@@ -115,30 +108,11 @@ class EctopyRule:
         return round(60 * FS * (beats - 1) / max(1, self._peaks[-1] - self._peaks[-beats]))
 
     def _runs(self) -> None:
-        """Raise tachycardia for `vt_beats` fast V beats in a row, else a run for `v_run_beats`."""
-        config, manager, run = self._config, self._manager, self._run
-        if run < config.v_run_beats:
-            return
-        n = min(run, config.vt_beats)
-        words = f"V beats in a row: {run} at {self._rate(n)}/min"
-        onset = self._peaks[-run] if run <= len(self._peaks) else self._peaks[0]
-        if n == config.vt_beats:
-            stands = self._tachycardia_until >= manager.sample
-            slowest = config.vt_bpm - (config.rate_hysteresis_bpm if stands else 0)
-            if 60 * FS * (n - 1) >= slowest * (self._peaks[-1] - self._peaks[-n]):
-                self._tachycardia_until = manager.sample + self._lost
-                manager.clear("V run")
-                manager.raise_or_extend("ventricular tachycardia", onset, self._tachycardia_until, words)
-                return
-            self._end_tachycardia()
-        if self._tachycardia_until < manager.sample:
-            manager.raise_or_extend("V run", onset, self._until(), words)
-
-    def _end_tachycardia(self) -> None:
-        if self._tachycardia_until >= self._manager.sample:
-            self._tachycardia_until = -1
-            if not self._vf_vt.tachycardia:
-                self._manager.clear("ventricular tachycardia")
+        """Raise a run for `v_run_beats` V beats in a row."""
+        run, kept = self._run, len(self._peaks)
+        if run >= self._config.v_run_beats:
+            words = f"V beats in a row: {run} at {self._rate(min(run, kept))}/min"
+            self._manager.raise_or_extend("V run", self._peaks[-min(run, kept)], self._until(), words)
 
     def _patterns(self) -> None:
         """Raise bigeminy or trigeminy: a V beat after each one or two others, several cycles in a row."""

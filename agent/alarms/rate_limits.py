@@ -1,6 +1,15 @@
-"""Heart rate above and below its limits, and extreme ones."""
+"""Heart rate above and below its limits, and extreme ones.
+
+The rate that is shown knows a beat once it is classified, and of a slow heart that is 1.5 s later. So extreme
+bradycardia has a second rule in the words of its definition: `slow_beats` beats in a row, the latest of which may be an
+R peak without a class yet.
+"""
+
+from collections import deque
+from itertools import pairwise
 
 from agent.alarms.alarm_manager import AlarmManager
+from agent.alarms.alarm_tick import AlarmTick
 from agent.core.config import AlarmConfig
 from agent.core.messages import AlarmCondition, Beat
 from model.records.resample import FS
@@ -11,13 +20,17 @@ class RateRule:
 
     __slots__ = (
         "_all",
+        "_beats",
         "_ends",
         "_hysteresis",
         "_intervals",
         "_least",
         "_limits",
+        "_longest",
         "_manager",
+        "_slow_beats",
         "_stands",
+        "_unclassified",
         "_width",
         "_within",
     )
@@ -37,6 +50,12 @@ class RateRule:
         self._hysteresis = config.rate_hysteresis_bpm
         self._least = config.rate_least_intervals
         self._ends = round(config.rate_end_s * FS)
+        self._longest = round(config.asystole_s * FS)
+        self._slow_beats = config.slow_beats
+        self._beats: deque[int] = deque(maxlen=config.slow_beats)
+        """The latest R peaks that are confirmed, without a standstill between them."""
+        self._unclassified: deque[int] = deque(maxlen=config.slow_beats)
+        """R peaks since then: of a slow heart no two come from one tick to the next."""
         self._intervals = 0
         """RR intervals since the rate began again; negative while fibrillation is still in the mean."""
         self._stands = False
@@ -45,14 +64,24 @@ class RateRule:
     def interrupt(self) -> None:
         """Let no RR interval reach back over an interruption."""
         self._intervals = 0
+        self._beats.clear()
+        self._unclassified.clear()
 
     def discard_intervals(self) -> None:
         """Discard intervals measured during fibrillation: no rate alarm until the mean contains later ones only."""
         self._intervals = self._least - self._all
+        self._beats.clear()
+        self._unclassified.clear()
 
     def beat(self, beat: Beat) -> None:
         """Compare the rate after a beat with the limits."""
         rate = beat.heart_rate
+        if rate is None:
+            self._beats.clear()
+            self._unclassified.clear()
+        self._beats.append(beat.sample)
+        while self._unclassified and self._unclassified[0] <= beat.sample:
+            self._unclassified.popleft()
         if rate is None:  # the first beat, or the first after a silence
             self._intervals = min(0, self._intervals)
             return
@@ -62,6 +91,27 @@ class RateRule:
         low, high = self._within
         if self._stands or not low <= rate <= high:
             self._stands = self._compare(beat, rate)
+
+    def tick(self, tick: AlarmTick) -> None:
+        """Raise extreme bradycardia if `slow_beats` beats in a row are slow, the latest known as R peak only."""
+        known = self._unclassified or self._beats
+        if not known or not 0 < tick.last_qrs - known[-1] < self._longest:
+            return
+        self._unclassified.append(tick.last_qrs)
+        peaks = [*self._beats, *self._unclassified][-self._slow_beats :]
+        rate = self._slow_rate(peaks)
+        condition, limit, sign = self._limits[1]
+        if rate is not None and rate < limit:
+            text = _rate_limit_text(rate, limit, sign, condition, self._manager)
+            self._manager.raise_or_extend(condition, peaks[0], self._manager.sample + self._ends, text)
+            self._stands = True
+
+    def _slow_rate(self, peaks: list[int]) -> float | None:
+        """Return the rate of `slow_beats` R peaks if every interval is slower than the limit; else None."""
+        steps = [after - before for before, after in pairwise(peaks)]
+        if len(peaks) < self._slow_beats or min(steps) * self._within[0] <= 60 * FS:
+            return None
+        return 60 * FS * len(steps) / sum(steps)
 
     def _compare(self, beat: Beat, rate: float) -> bool:
         manager, stands = self._manager, False

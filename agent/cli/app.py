@@ -17,6 +17,7 @@ from agent.cli.options import (
     ConfigFileOption,
     DeviceOption,
     EndpointOption,
+    FalseWeightOption,
     InsecureOption,
     JsonOption,
     KeyOption,
@@ -170,6 +171,7 @@ def evaluate_records(
     alarms: Annotated[
         bool, typer.Option("--alarms", help="Score the alarms instead of the beats, by rhythm and episode.")
     ] = False,
+    false_weight: FalseWeightOption = 1.0,
     weights: WeightsOption = None,
     device: DeviceOption = None,
     lead: LeadOption = None,
@@ -184,7 +186,7 @@ def evaluate_records(
 
     out = out or Path("runs") / f"{'alarms' if alarms else 'evaluation'}-{folder.resolve().name if folder else subset}"
     options = EvaluationOptions(
-        folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs
+        folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs, false_weight
     )
     if alarms:
         show_alarm_evaluation(settings, options, json)

@@ -38,6 +38,10 @@ LeadOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+FalseWeightOption = Annotated[
+    float,
+    typer.Option(metavar="NUMBER", help="Weight of false bedside alarms, with --alarms.", min=0.001, max=1000.0),
+]
 SecondsOption = Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after this time.", min=0.0)]
 SvgOption = Annotated[
     Path | None, typer.Option(metavar="FILE.svg", help="Write a picture of the dashboard at the end.")

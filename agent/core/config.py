@@ -129,6 +129,8 @@ class AlarmConfig:
     r_peak_latency_s: NonNegativeNumber
     class_latency_s: NonNegativeNumber
     asystole_confirm_s: NonNegativeNumber
+    asystole_jump_mv: PositiveNumber
+    asystole_jump_s: NonNegativeNumber
     asystole_score: UnitFraction
     waveform_onset_s: NonNegativeNumber
     vf_score: UnitFraction
@@ -145,12 +147,18 @@ class AlarmConfig:
     vt_beats: BeatCount
     vt_bpm: PositiveNumber
     vt_end_beats: BeatCount
+    vt_least_v: PositiveCount
+    vt_maybe_score: UnitFraction
+    vt_agree_score: UnitFraction
+    vt_agree_beats: BeatCount
+    vt_against_s: PositiveNumber
     v_run_beats: BeatCount
     rate_high_bpm: PositiveNumber
     rate_low_bpm: PositiveNumber
     rate_hysteresis_bpm: NonNegativeNumber
     rate_end_s: PositiveNumber
     rate_least_intervals: PositiveCount
+    slow_beats: BeatCount
     extreme_above_bpm: NonNegativeNumber
     extreme_most_bpm: PositiveNumber
     extreme_below_bpm: NonNegativeNumber
@@ -165,9 +173,11 @@ class AlarmConfig:
     v_end_per_min: BeatCount
     af_s: PositiveNumber
     af_intervals: PositiveCount
+    af_normal_score: UnitFraction
     af_variation: PositiveNumber
     af_entropy: PositiveNumber
     af_tolerance: PositiveNumber
+    af_excess: PositiveNumber
     af_keep: UnitFraction
     af_memory_s: PositiveNumber
     event_display_s: PositiveNumber

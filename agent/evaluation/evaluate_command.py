@@ -11,9 +11,10 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from agent.core.config import Config
-from agent.evaluation import alarm_report, beat_report
+from agent.evaluation import alarm_report, beat_report, challenge_report
 from agent.evaluation.alarm_evaluation import ALARM_EXTENSION, evaluate_alarms
 from agent.evaluation.beat_evaluation import evaluate_beats, write_output_file
+from agent.evaluation.challenge_alarms import evaluate_challenge, is_challenge_folder
 from agent.evaluation.record_selection import EvaluationOptions, check_evaluation_options
 from agent.evaluation.report_tables import EvaluationReport
 from model.beats.dataset import SPLIT_PROTOCOLS
@@ -47,10 +48,17 @@ def show_evaluation(config: Config, options: EvaluationOptions, as_json: bool, h
 def show_alarm_evaluation(config: Config, options: EvaluationOptions, as_json: bool) -> None:
     """Evaluate alarms, write `NAME.alm` for each record and `report.json`, and print tables or JSON.
 
-    Raises what `agent.evaluation.alarm_evaluation.evaluate_alarms` raises.
+    A folder with a list `ALARMS` is scored as one of the PhysioNet/CinC Challenge 2015, without `NAME.alm`. Raises what
+    `evaluate_alarms` and `evaluate_challenge` raise.
     """
     if options.score_only or options.mismatches:
         raise ConfigError("--alarms scores alarms, not beats: leave --score-only and --mismatches out")
+    if is_challenge_folder(options.folder):
+        with _evaluation_progress() as on_progress:
+            challenge = evaluate_challenge(config, options, on_progress)
+        report = challenge_report.build_challenge_report(challenge, options)
+        _show_report(report, challenge_report.challenge_report_tables(report), options, "report.json", as_json)
+        return
     options = replace(options, annotator=ALARM_EXTENSION)
     with _evaluation_progress() as on_progress:
         evaluation = evaluate_alarms(config, options, on_progress)

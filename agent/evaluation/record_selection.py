@@ -28,7 +28,8 @@ class EvaluationOptions:
 
     With `score_only` the folder holds annotation files of another detector, `*.annotator`, and nothing is analysed.
     `reference` is the extension of the reference annotations, `annotator` that of the files written to `out`.
-    `mismatches` keeps a list of the beats that were missed, extra or of another class.
+    `mismatches` keeps a list of the beats that were missed, extra or of another class. `false_weight` is the weight of
+    a false bedside alarm (`agent.evaluation.challenge_alarms`).
     """
 
     folder: Path | None
@@ -42,6 +43,7 @@ class EvaluationOptions:
     window_s: float
     mismatches: bool
     jobs: int
+    false_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from agent.analysis.bed_input import LeadNote
 from agent.analysis.lead_input import BridgedHole, SampleBlock
 from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector, RPeak
+from agent.analysis.qrs_height import drop_low_peaks
 from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
 from agent.analysis.sample_ring import SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
@@ -88,7 +89,7 @@ class SampleStages:
         lead_changes = self.lead_off.push(rows, x)
         for change in lead_changes:
             self.interrupt(change.row, change)
-        peaks = self.qrs.push(rows, x)
+        peaks = drop_low_peaks(self.ring, self.qrs.push(rows, x))
         candidates = self.beats.push(rows.tolist(), peaks)
         windows = self.windows.push(rows) if self.windows else ()
         return Findings(lead_changes, peaks, candidates, windows)
@@ -100,7 +101,7 @@ class SampleStages:
         """
         # Beats that are due are decided without the last R peaks, as they would have been a packet later.
         due = self.beats.push(list(leads) or [row], (), hold=False)
-        peaks = self.qrs.flush(row)
+        peaks = drop_low_peaks(self.ring, self.qrs.flush(row))
         rest = self.beats.flush(row, peaks)
         windows = self.windows.flush(row) if self.windows else ()
         candidates = Candidates([*due.beats, *rest.beats], np.concatenate([due.inputs, rest.inputs]))

@@ -46,8 +46,11 @@ class MadeBed:
     scores: tuple[float, ...] = CALM
     amplitude_mv: float = 1.0
     rate: float | None = None
+    jump_mv: float = 0.0
+    likely_v: float = 0.0
+    """Probability of V of the beats to come, whatever their class."""
     candidates: list[int] = field(default_factory=list)
-    _beats: list[tuple[int, str]] = field(default_factory=list)
+    _beats: list[tuple[int, str, float]] = field(default_factory=list)
     _rhythms: RateTracker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +73,7 @@ class MadeBed:
         for label in labels:
             self.peak += round(rr_s * FS)
             self.candidates += [self.peak] if accepted else []
-            self._beats.append((self.peak, label))
+            self._beats.append((self.peak, label, self.likely_v))
             self._go(self.peak)
 
     def quiet(self, seconds: float) -> None:
@@ -127,15 +130,16 @@ class MadeBed:
             self.now = tick
             last = max((peak for peak in self.candidates if peak + FOUND <= tick), default=-1)
             look = WindowScores(0, tick, self.scores, self.amplitude_mv, self.rate)
-            self.told += self.rules.tick(AlarmTick(tick, last, self.first, look), 0.0)
+            self.told += self.rules.tick(AlarmTick(tick, last, self.first, look, jump_mv=self.jump_mv), 0.0)
         self._tell(to)
         self.now = to
 
     def _tell(self, until: int) -> None:
         while self._beats and self._beats[0][0] + DECIDED <= until:
-            peak, label = self._beats.pop(0)
+            peak, label, likely_v = self._beats.pop(0)
             decided = peak + DECIDED if until < 10**9 else min(peak + DECIDED, self.now)
-            beat = Beat("1", peak, decided, label, (1.0, 0.0, 0.0, 0.0, 0.0), self._rhythms.interval(0, peak), 0.0)
+            shares = (1 - likely_v, 0.0, likely_v, 0.0, 0.0)
+            beat = Beat("1", peak, decided, label, shares, self._rhythms.interval(0, peak), 0.0)
             beat = replace(beat, heart_rate=self._rhythms.push(0, beat))
             self.told += self.rules.beat(beat, 0.0)
 

@@ -1,0 +1,140 @@
+"""Ventricular tachycardia by beats: a fast row of beats that are V, or may be.
+
+Few beats of a short tachycardia are like each other, and the net has seen none of them before. So a row may hold beats
+that the net does not call V but cannot exclude: unclassifiable ones, fusion beats, and others with some probability of
+V. Then some of the row must be V. If the waveform classifier agrees, none of them needs to be, a shorter row is enough,
+and one other beat may lie in it. Beats in a noisy window count neither for a tachycardia nor against it.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from agent.alarms.alarm_manager import AlarmManager
+from agent.alarms.vf_vt import VfVtRule
+from agent.core.config import AlarmConfig
+from agent.core.messages import Beat
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
+
+V = CLASSES.index("V")
+UNCERTAIN = ("F", "Q")
+"""Classes of beats that may be V whatever their probabilities are."""
+
+
+class _JudgedBeat(NamedTuple):
+    """An R peak, and whether its beat is V, or may be."""
+
+    sample: int
+    is_v: bool
+    may_be_v: bool
+
+
+class VtBeatRule:
+    """The rule of one bed; `waves` knows what the waveform is."""
+
+    __slots__ = ("_beats", "_config", "_first", "_length", "_lost", "_manager", "_others", "_until", "_vf_vt")
+
+    def __init__(self, config: AlarmConfig, manager: AlarmManager, waves: VfVtRule) -> None:
+        self._config, self._manager, self._vf_vt = config, manager, waves
+        self._lost = round(config.lost_s * FS)
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Let no row reach back over an interruption."""
+        self._beats: deque[_JudgedBeat] = deque(maxlen=self._config.vt_beats + 1)
+        """The latest beats, without a pause between them."""
+        self._length = self._first = self._others = 0
+        """Beats of the latest row that are or may be V, its first R peak, and the other beats in a row since."""
+        self._until = -1
+        """Through which sample the row is believed to be a tachycardia."""
+
+    @property
+    def tachycardia(self) -> bool:
+        """Whether the latest row is believed to be a tachycardia."""
+        return self._until >= self._manager.sample
+
+    @property
+    def against(self) -> bool:
+        """Whether the latest beats speak against a tachycardia: few of them may be V, none if one is alarmed."""
+        latest, config = list(self._beats)[-self._config.vt_beats :], self._config
+        if len(latest) < config.vt_beats or latest[0].sample < self._manager.sample - config.vt_against_s * FS:
+            return False
+        least = 1 if "ventricular tachycardia" in self._manager.open else config.vt_least_v
+        return sum(beat.may_be_v for beat in latest) < least
+
+    def beat(self, beat: Beat) -> None:
+        """Take the next beat."""
+        paused = beat.rr_s is not None and beat.rr_s > self._config.pause_s
+        if paused or self._vf_vt.noisy:
+            self._beats.clear()
+            self._length = 0
+        if self._vf_vt.noisy:
+            return
+        judged = _JudgedBeat(beat.sample, beat.label == "V", self._may_be_v(beat))
+        self._beats.append(judged)
+        if judged.may_be_v:
+            if self._others > self._most_others or not self._length:
+                self._length, self._first = 0, beat.sample
+            self._length += 1
+            self._others = 0
+            self._judge()
+        else:
+            self._others += 1
+            if self._others >= self._config.vt_end_beats:
+                self._end()
+
+    def tick(self) -> None:
+        """Judge the latest row again: the waveform is known now."""
+        if self._vf_vt.agrees and self._others <= 1:
+            self._judge()
+
+    @property
+    def _most_others(self) -> int:
+        """How many other beats may lie in a row."""
+        return 1 if self._vf_vt.agrees else 0
+
+    def _may_be_v(self, beat: Beat) -> bool:
+        return beat.label == "V" or beat.label in UNCERTAIN or beat.probabilities[V] >= self._config.vt_maybe_score
+
+    def _latest_row(self) -> list[_JudgedBeat]:
+        """Return the beats of the latest row, the newest first: `vt_beats` at most."""
+        others_left = self._most_others
+        row: list[_JudgedBeat] = []
+        for beat in reversed(self._beats):
+            if beat.may_be_v:
+                row.append(beat)
+            elif not row:  # the row has just ended
+                continue
+            elif others_left:
+                others_left -= 1
+            else:
+                break
+        return row[: self._config.vt_beats]
+
+    def _judge(self) -> None:
+        """Raise tachycardia if the latest row is fast, long enough, and sure enough."""
+        config, manager, row = self._config, self._manager, self._latest_row()
+        n, is_long = len(row), len(row) == config.vt_beats
+        if n < config.vt_agree_beats:
+            return
+        span = max(1, row[0].sample - row[-1].sample)
+        slowest = config.vt_bpm - (config.rate_hysteresis_bpm if self.tachycardia else 0)
+        if 60 * FS * (n - 1) < slowest * span:
+            if is_long:
+                self._end()
+            return
+        sure = sum(beat.is_v for beat in row)
+        if not (self._vf_vt.agrees or (is_long and sure >= config.vt_least_v)):
+            return
+        self._until = manager.sample + self._lost
+        manager.clear("V run")
+        kind = "V" if sure == n else "V or unclear"
+        words = f"{kind} beats in a row: {self._length} at {round(60 * FS * (n - 1) / span)}/min"
+        manager.raise_or_extend("ventricular tachycardia", self._first, self._until, words)
+
+    def _end(self) -> None:
+        """End the tachycardia, unless the waveform still shows one."""
+        if self.tachycardia:
+            self._until = -1
+            if not self._vf_vt.tachycardia:
+                self._manager.clear("ventricular tachycardia")
