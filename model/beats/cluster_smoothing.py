@@ -3,8 +3,8 @@
 In noise, a net easily takes a single beat for a ventricular one. Beats of one shape have one origin, so the log-odds
 of V are drawn towards their mean over the earlier beats of the cluster. Whether any other beat came early (S or N)
 depends on that beat alone, so the rest is not smoothed. In noise a shape is unreliable: only shapes that were known
-before can be V or S there, the others become Q, unclassifiable. The constants were chosen on DS1, with and without
-added noise (`docs/decisions.md`).
+before can be V or S there, the others become Q, unclassifiable. The constants were chosen on held-out records of the
+training side (`docs/decisions.md`).
 """
 
 from math import exp, log1p
@@ -14,7 +14,7 @@ from model.records.wfdb_records import CLASSES
 N, S, V, Q = (CLASSES.index(name) for name in "NSVQ")
 NO_BEAT = len(CLASSES)
 """Index of the outcome "no beat, the detector was wrong", after those of the classes."""
-CLASS_BIAS = (0.0, -2.0, -0.2, -1.0, -1.0, -2.5)
+CLASS_BIAS = (0.0, -1.2, -0.6, -1.0, -1.0, -2.0)
 """Added to the net's log-probabilities of the classes and of no beat: rare outcomes need stronger evidence."""
 CLUSTER_SHARE, HALF_SHARE_BEATS = 0.8, 3
 """Weight of the cluster in the log-odds of V, and the number of beats after which it has half of that weight."""

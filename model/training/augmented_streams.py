@@ -54,12 +54,9 @@ STREAM_VARIANTS = (
     StreamVariant("mixed 4", "mixed", fast=True),
     StreamVariant("ectopy 1", "first", rhythm="ectopy"),
     StreamVariant("ectopy 2", "mixed", fast=True, rhythm="ectopy"),
-    StreamVariant("sustained ectopy 1", "first", rhythm="sustained ectopy"),
-    StreamVariant("sustained ectopy 2", "mixed", fast=True, rhythm="sustained ectopy"),
+    StreamVariant("sustained ectopy", "mixed", fast=True, rhythm="sustained ectopy"),
     StreamVariant("fibrillation 1", "first", rhythm="fibrillation"),
     StreamVariant("fibrillation 2", "mixed", fast=True, rhythm="fibrillation"),
-    StreamVariant("flutter", "mixed", rhythm="flutter"),
-    StreamVariant("block", "mixed", rhythm="block"),
     StreamVariant("arrhythmia 1", "first", rhythm="arrhythmia"),
     StreamVariant("arrhythmia 2", "mixed", fast=True, rhythm="arrhythmia"),
     StreamVariant("tachycardia", "mixed", rhythm="tachycardia"),
@@ -72,23 +69,11 @@ BORROWING_VARIANTS = (
     StreamVariant("borrowed rhythm 1", "first", rhythm="borrowed"),
     StreamVariant("borrowed rhythm 2", "mixed", rhythm="borrowed"),
     StreamVariant("borrowed rhythm 3", "second", rhythm="borrowed"),
+    StreamVariant("borrowed rhythm 4", "mixed", fast=True, rhythm="borrowed"),
 )
 """More views of each training record, if there are rhythms to borrow."""
-OTHER_VARIANTS = tuple(
-    variant
-    for variant in STREAM_VARIANTS
-    if variant.name
-    in (
-        "as it is",
-        "other lead",
-        "in noise",
-        "mixed 1",
-        "mixed 3",
-        "sustained ectopy 2",
-        "fibrillation 2",
-        "tachycardia",
-    )
-)
+OTHER_NAMES = ("as it is", "other lead", "in noise", "mixed 1", "mixed 3", "fibrillation 2", "tachycardia")
+OTHER_VARIANTS = tuple(variant for variant in STREAM_VARIANTS if variant.name in OTHER_NAMES)
 """The views of each record beyond DS1."""
 SLOWEST, FASTEST = 0.8, 1.25
 """Bounds of the speed of a `fast` variant."""

@@ -20,7 +20,7 @@ from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net, 
 class ContextRecipe:
     """How the live net is trained."""
 
-    epochs: int = 2
+    epochs: int = 4
     batch: int = 256
     learning_rate: float = 0.003
     weight_decay: float = 0.02

@@ -1,4 +1,4 @@
-"""Rhythms synthesised from recorded beats: supraventricular ectopy, atrial fibrillation and sinus arrhythmia.
+"""Rhythms synthesised from recorded beats: supraventricular ectopy, atrial fibrillation, sinus rhythm of any rate.
 
 Few of the 22 training patients have atrial ectopy or fibrillation, and each has one kind of it. So beats of any record
 are moved to new times: QRS complex and T wave stay with the beat before, P wave and PR interval with the beat after,
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.records.resample import FS
 
 Array = NDArray[np.float64]
-SyntheticRhythm = Literal["ectopy", "sustained ectopy", "fibrillation", "flutter", "block", "arrhythmia", "tachycardia"]
+SyntheticRhythm = Literal["ectopy", "sustained ectopy", "fibrillation", "arrhythmia", "tachycardia"]
 
 P_START, P_END = 28, 6
 """The P wave begins and ends this many samples before the R peak: 224 and 48 ms."""
@@ -59,7 +59,7 @@ def rewrite_rhythm(
         parts.append(stretch)
         places.append(places[-1] + len(stretch))
     y = np.concatenate([*parts, x[peaks[-1] :]])
-    if rhythm in ("fibrillation", "flutter"):
+    if rhythm == "fibrillation":
         y = y + fibrillatory_waves(len(y), float(np.median(np.abs(x[peaks]))), random)
         # no beat is premature in a rhythm that is irregular throughout
         labels = tuple("N" if label == "S" else label for label in labels)
@@ -137,43 +137,6 @@ def plan_sinus_arrhythmia(normal: NDArray[np.bool_], random: np.random.Generator
     return RhythmPlan(factors, np.ones(len(normal)), np.zeros(len(normal), bool))
 
 
-def plan_block(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
-    """Plan sinus rhythm for beats (n,) of which some are not conducted, so that intervals are twice as long or more.
-
-    Alone, in every third to tenth beat, or with intervals that change from beat to beat before it (Wenckebach).
-    """
-    factors = np.exp(0.02 * random.standard_normal(len(normal)))
-    i = 2
-    while i < len(normal):
-        end = min(len(normal), i + int(random.integers(40, 300)))
-        cycle, creep = random.choice([2, 3, 4, 6, 10, 50]), random.choice([0.0, 0.0, 0.05, 0.1])
-        long, steady = random.choice([1.6, 1.9, 2.0, 2.0, 3.0]), random.random() < 0.5
-        while i < end:
-            beats = cycle if steady else 1 + int(random.geometric(1 / cycle))
-            stop = min(end, i + beats)
-            factors[i:stop] *= np.exp(-creep * np.arange(stop - i))
-            if stop < len(normal):
-                factors[stop] *= long
-            i = stop + 1
-    return RhythmPlan(factors, np.ones(len(normal)), np.zeros(len(normal), bool))
-
-
-def plan_flutter(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
-    """Plan atrial flutter for beats (n,): every second to fifth flutter wave is conducted, in patterns that change."""
-    factors = np.empty(len(normal))
-    i = 0
-    while i < len(factors):
-        end = min(len(factors), i + int(random.integers(20, 200)))
-        pattern = random.choice([2, 2, 3, 4, 4, 5], int(random.integers(1, 6)))
-        waves = np.resize(pattern, end - i)
-        change = random.random(end - i) < random.choice([0.0, 0.1, 0.5])
-        waves = np.where(change, random.choice([2, 3, 4], end - i), waves)
-        factors[i:end] = waves * random.uniform(0.2, 0.36)
-        i = end
-    factors *= np.exp(0.02 * random.standard_normal(len(factors)))
-    return RhythmPlan(factors, np.zeros(len(factors)), np.zeros(len(factors), bool))
-
-
 def plan_sinus_tachycardia(normal: NDArray[np.bool_], random: np.random.Generator) -> RhythmPlan:
     """Plan sinus rhythm for beats (n,) whose rate climbs and falls over minutes, up to three times its own."""
     knots = np.arange(0, len(normal) + 400, 200)
@@ -187,8 +150,6 @@ PLANS = {
     "ectopy": plan_ectopy,
     "sustained ectopy": plan_sustained_ectopy,
     "fibrillation": plan_fibrillation,
-    "flutter": plan_flutter,
-    "block": plan_block,
     "arrhythmia": plan_sinus_arrhythmia,
     "tachycardia": plan_sinus_tachycardia,
 }
