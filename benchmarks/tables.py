@@ -148,6 +148,23 @@ def report_table(folder: Path) -> str:
     return _table(heads, [row]) + _source(figures)
 
 
+def standard_table(folder: Path) -> str:
+    """Return each line of the standard: what is required, what was measured, and whether that is enough."""
+    figures = read_figures("standard", folder)
+    heads = ("section", "condition", "required", "measured", "")
+    rows = [
+        (
+            line["section"],
+            line["condition"],
+            line["requirement"],
+            line["measured"],
+            "pass" if line["passed"] else "**fail**",
+        )
+        for line in figures["results"]["lines"]
+    ]
+    return _table(heads, rows) + _source(figures)
+
+
 def summary_table(folder: Path) -> str:
     """Return a row for each measured property of the running program."""
     rows = []
@@ -270,6 +287,10 @@ def _attack_row(results: Results) -> str:
     return f"{stood} of {len(attacks)} within the limits; {grown:.0f} MB more memory at most"
 
 
+def _standard_row(results: Results) -> str:
+    return f"{results['passed']} of {len(results['lines'])} lines pass"
+
+
 def _fuzz_row(results: Results) -> str:
     return (
         f"{results['inputs']:,} inputs, {results['failed']:,} failed, memory {'flat' if results['sound'] else 'grew'}"
@@ -297,6 +318,7 @@ SUMMARY: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "cable": (("two hosts, a cable cut for 20 s, 3 s, and ten times for 0.7 s", _cable_row),),
     "kills": (("the recording monitor killed 100 times at random, at ten times real time", _kills_row),),
     "day": (("24 hours of signal at full speed, recorded", _day_row),),
+    "standard": (("the lines of IEC 60601-2-27 that a monitor's manual prints", _standard_row),),
     "attack": (("attacks on a monitor and on a device, each in a process of its own", _attack_row),),
     "fuzz": (
         ("mutated frames, requests, headers, signals, annotations, checkpoints, recordings, settings", _fuzz_row),
@@ -310,6 +332,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "dashboard": dashboard_table,
     "report": report_table,
     "attack": attack_table,
+    "standard": standard_table,
     "summary": summary_table,
 }
 

@@ -48,6 +48,22 @@ def test_pulses_are_blanked(fs: float, mv: float, ms: float) -> None:
     assert np.abs(conditioned.x - ecg).max() < 0.11  # the jump that is no pulse yet
 
 
+@pytest.mark.parametrize("fs", [250.0, 500.0, 1000.0])
+@pytest.mark.parametrize("decay_s", [0.025, 0.1])
+def test_the_overshoot_of_a_pulse_is_removed(fs: float, decay_s: float) -> None:
+    """What decays behind a pulse, on its other side, is taken off, and the beat that follows stays."""
+    at_s = [1.0 + 1.137 * i for i in range(20)]
+    ecg = make_ecg(fs, 25, [at + 0.25 for at in at_s])
+    time = np.arange(len(ecg)) / fs
+    paced = ecg + make_pulses(fs, 25, at_s, -10.0, 2.0)
+    for at in at_s:
+        later = time > at + 0.002
+        paced[later] += 2.0 * np.exp(-(time[later] - at) / decay_s)
+    conditioned = condition_signal(paced, fs)
+    assert len(conditioned.pulses) == 20
+    assert np.abs(conditioned.x - ecg).max() < 0.25
+
+
 def test_a_pulse_at_125_hz_is_one_sample() -> None:
     """At 125 Hz a single sample that stands out is a pulse, at the height of a pulse."""
     ecg = make_ecg(125, 20, [1.0 + 0.8 * i for i in range(23)])
@@ -90,6 +106,9 @@ def test_the_cuts_of_a_stream_change_nothing(fs: float, dtype: type) -> None:
     random = np.random.default_rng(round(fs))
     at_s = [1.0 + 0.39 * i for i in range(50)]
     ecg = make_ecg(fs, 25, at_s[::2]) + make_pulses(fs, 25, at_s[1::2], 4.0, 1.5)
+    time = np.arange(len(ecg)) / fs
+    for at in at_s[1::4]:
+        ecg[time > at + 0.002] -= 0.9 * np.exp(-(time[time > at + 0.002] - at) / 0.06)
     for start in random.integers(0, len(ecg), 60):
         ecg[start : start + random.integers(1, round(0.06 * fs))] = np.nan
     for start in random.integers(0, len(ecg), 60):  # pulses beside each other, and beside holes

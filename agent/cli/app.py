@@ -29,7 +29,7 @@ from agent.cli.options import (
     WeightsOption,
 )
 from agent.core import config as configuration
-from model.errors import EcgError
+from model.errors import ConfigError, EcgError
 
 KEYS_EPILOG = (
     "Keys: q quit, n p next and previous bed (also arrows and page keys), o ward or one bed, enter open a bed, "
@@ -172,6 +172,9 @@ def evaluate_records(
         bool, typer.Option("--alarms", help="Score the alarms instead of the beats, by rhythm and episode.")
     ] = False,
     false_weight: FalseWeightOption = 1.0,
+    standard: Annotated[
+        bool, typer.Option("--standard", help="Measure the lines of IEC 60601-2-27 with made signals, no records.")
+    ] = False,
     weights: WeightsOption = None,
     device: DeviceOption = None,
     lead: LeadOption = None,
@@ -181,9 +184,16 @@ def evaluate_records(
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
     )
-    from agent.evaluation.evaluate_command import show_alarm_evaluation, show_evaluation
+    from agent.evaluation.evaluate_command import show_alarm_evaluation, show_evaluation, show_standard
     from agent.evaluation.record_selection import EvaluationOptions
 
+    if standard:
+        if folder or out or subset != "all" or score_only or mismatches or html or alarms or lead:
+            raise ConfigError(
+                "--standard makes its own signals: use only --json, --weights, --device, --config with it"
+            )
+        show_standard(settings, json)
+        return
     out = out or Path("runs") / f"{'alarms' if alarms else 'evaluation'}-{folder.resolve().name if folder else subset}"
     options = EvaluationOptions(
         folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs, false_weight

@@ -67,6 +67,24 @@ def show_alarm_evaluation(config: Config, options: EvaluationOptions, as_json: b
     _show_report(report, alarm_report.alarm_report_tables(report), options, files, as_json)
 
 
+def show_standard(config: Config, as_json: bool) -> None:
+    """Measure the lines of IEC 60601-2-27 and AAMI EC13 that a monitor's manual prints; print a table or JSON.
+
+    Raises CheckpointError for weights that cannot be used.
+    """
+    from agent.analysis.beat_classifier import load_beat_classifier
+    from agent.evaluation.standard_report import measure_standard, standard_report, standard_tables
+
+    settings = config.monitor
+    classify = load_beat_classifier(settings.weights, settings.device, settings.threads)
+    with _evaluation_progress() as on_progress:
+        lines = measure_standard(config, classify, on_progress)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(standard_report(lines)).decode() + "\n")
+    else:
+        _report_console().print(standard_tables(lines))
+
+
 def _show_report(
     report: EvaluationReport, tables: RenderableType, options: EvaluationOptions, files: str, as_json: bool
 ) -> None:
@@ -74,10 +92,14 @@ def _show_report(
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
         return
-    width = None if sys.stdout.isatty() else DEFAULT_COLUMNS
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    console = _report_console()
     console.print(tables)
     console.print(f"in {options.out}: {files}", soft_wrap=True)
+
+
+def _report_console() -> Console:
+    width = None if sys.stdout.isatty() else DEFAULT_COLUMNS
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def _weights_provenance(config: Config) -> dict[str, Any]:

@@ -19,7 +19,7 @@ LONGEST_HOLE_MS = 40.0
 """Longer holes stay holes: 40 ms is the narrowest QRS complex, so none can hide in what is bridged."""
 HOLE_FLANKS = 2
 """A hole is bridged between unbroken samples on both sides, this many times as many as are missing."""
-PULSE_MS = 10.0
+PULSE_MS = 12.0
 """What is blanked of a pulse: 2 ms at most, and what the input filter of a device makes of them."""
 BEFORE_MS, BEHIND_MS = 20.0, 12.0
 """What a pulse must stand out from; less behind it, where the beat may begin that it paces."""
@@ -31,14 +31,22 @@ LEAST_SAMPLE_MV = 1.5
 """The same at rates that show a pulse as one sample."""
 PULSE_RATE = 200.0
 """Rates in hertz below this show a pulse as one sample."""
-PULSE_CONTRAST = 2.5
+PULSE_CONTRAST = 2.2
 """A pulse is this many times as high as its flanks vary together: overshoot moves the one behind it, ..."""
 ONSET_CONTRAST = 8.0
 """... and this many times as high as the one before it bends, as it does at the Q wave of a narrow QRS complex."""
 
-STEEP_SHARE, STEEP_RATE = 0.8, 400.0
-"""Below this rate in hertz a pulse is shorter than a sample: it comes or goes in one step of this share of its height.
+STEEPEST_SHARE, STEEP_PER_S = 0.85, 350.0
+"""A pulse comes or goes in one sample by this share of its height, less at rates that show its edges.
 Pulses that a tape or a slow input filter has made as wide as 10 ms do not; they are part of their beat."""
+TAIL_S = 0.6
+"""The overshoot of a pulse decays for this long at most, ..."""
+SHORTEST_DECAY_S, LONGEST_DECAY_S = 0.002, 0.2
+"""... with a time constant between these; another course behind a pulse is the heart's."""
+LEAST_TAIL_MV = 0.05
+"""A lower overshoot is left as it is."""
+LEAST_TAIL_SAMPLES = 3
+"""Samples above that from which the decay is known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +70,7 @@ class _Limits:
     pulse: int
     before: int
     behind: int
+    tail: int
     steep_share: float
     least_mv: float
     jump_mv: float
@@ -70,7 +79,7 @@ class _Limits:
     @property
     def reach(self) -> int:
         """Samples before and behind a sample that it depends on."""
-        return (1 + HOLE_FLANKS) * self.hole + 2 * (self.pulse + self.before + self.behind)
+        return (1 + HOLE_FLANKS) * self.hole + 2 * (self.pulse + self.before + self.behind) + self.tail
 
 
 @lru_cache(maxsize=64)
@@ -78,9 +87,10 @@ def _limits(fs: float) -> _Limits:
     hole = int(LONGEST_HOLE_MS * fs / 1000)
     before, behind = ceil(BEFORE_MS * fs / 1000), max(2, ceil(BEHIND_MS * fs / 1000))
     if fs < PULSE_RATE:
-        return _Limits(hole, 1, before, behind, 0.0, LEAST_SAMPLE_MV, LEAST_SAMPLE_MV)
-    steep = STEEP_SHARE if fs < STEEP_RATE else 0.0
-    return _Limits(hole, ceil(PULSE_MS * fs / 1000), before, behind, steep, LEAST_PULSE_MV, LEAST_JUMP_MV)
+        return _Limits(hole, 1, before, behind, 0, 0.0, LEAST_SAMPLE_MV, LEAST_SAMPLE_MV)
+    steep = min(STEEPEST_SHARE, STEEP_PER_S / fs)
+    pulse, tail = ceil(PULSE_MS * fs / 1000), ceil(TAIL_S * fs)
+    return _Limits(hole, pulse, before, behind, tail, steep, LEAST_PULSE_MV, LEAST_JUMP_MV)
 
 
 def conditioning_reach(fs: float) -> int:
@@ -129,13 +139,15 @@ class SignalConditioner:
         self._held: NDArray[np.floating] | None = None
         self._told = 0
         """Samples that were returned."""
+        self._tail_end = 0
+        """Sample before which the overshoot of a pulse may still decay."""
         self.last = float("nan")
         """The latest sample, NaN where there is none or it has no value."""
 
     def pass_on(self, x: NDArray[np.floating]) -> bool:
         """Take samples (n,), n > 0, that are plain in themselves; return False where `push` must mend them, or wait."""
         step = x.item(0) - self.last
-        if self._held is not None or step >= self._jump or -step >= self._jump:
+        if self._held is not None or self._told < self._tail_end or step >= self._jump or -step >= self._jump:
             return False
         self._recent.append(x)
         self._told += len(x)
@@ -166,6 +178,8 @@ class SignalConditioner:
         before, told = len(context), self._told
         first = told - before
         mended, decided = _condition_part(np.concatenate([context, held]), self._limits, self._unit_mv, whole)
+        if mended.pulses:
+            self._tail_end = max(self._tail_end, first + mended.pulses[-1] + self._limits.pulse + self._limits.tail)
         done = held[: max(0, decided - before)]
         self._told += len(done)
         if len(done):
@@ -209,6 +223,7 @@ def _condition_part(
     if whole:
         decided = len(x)
     if len(pulses):
+        _remove_overshoot(mended, pulses, limits, unit_mv)
         _blank_pulses(mended, pulses, limits.pulse)
     return ConditionedSignal(mended, holes, tuple(pulses.tolist())), decided
 
@@ -288,6 +303,28 @@ def _is_pulse(
         course = np.concatenate([front[:, -1:], core, back[:, :1]], axis=1)
         found &= np.abs(np.diff(course, axis=1)).max(axis=1) >= limits.steep_share * height
     return np.asarray(found)
+
+
+def _remove_overshoot(x: NDArray[np.floating], pulses: NDArray[np.int64], limits: _Limits, unit_mv: float) -> None:
+    """Take from `x` (n,) what decays behind each pulse, on the other side of the line than the pulse."""
+    if not limits.tail:
+        return
+    raw = x.copy()
+    place = np.arange(limits.behind)
+    for start in pulses.tolist():
+        behind = start + limits.pulse
+        course = raw[behind : behind + limits.behind] - raw[start - 1]
+        peak = raw[start:behind] - raw[start - 1]
+        side = -np.sign(peak[np.abs(peak).argmax()])
+        low = np.flatnonzero(~(side * course >= LEAST_TAIL_MV / unit_mv))
+        count = int(low[0]) if len(low) else len(course)
+        if count < LEAST_TAIL_SAMPLES:
+            continue
+        slope, height = np.polyfit(place[:count], np.log(side * course[:count]), 1)
+        decay_s = -TAIL_S / (slope * limits.tail) if slope < 0 else 0.0
+        if SHORTEST_DECAY_S <= decay_s <= LONGEST_DECAY_S:
+            rest = x[behind : behind + limits.tail]
+            rest -= (side * np.exp(height + slope * np.arange(len(rest)))).astype(x.dtype)
 
 
 def _blank_pulses(x: NDArray[np.floating], pulses: NDArray[np.int64], width: int) -> None:
