@@ -26,7 +26,7 @@ class VfVtRule:
         self._agree, self._noise = config.vt_agree_score, config.noise_score
         self._held_back = round(config.vt_against_s * FS)
         self._vt_since: int | None = None
-        """First window of the VT that is there, announced or not."""
+        """First window of a VT that beats speak against, or have spoken against."""
         self.agrees = self.noisy = False
         """Whether the latest window agrees with beats that may be V, and whether it is noise."""
         self._hysteresis = VfVtHysteresis(msgspec.convert(config, VfVtSettings, from_attributes=True))
@@ -67,12 +67,14 @@ class VfVtRule:
             self._manager.clear("asystole")
             first = self._hysteresis.vf.first_high(tick.sample)
             self._hold("ventricular fibrillation", self._hysteresis.vf, tick, first, "fibrillatory waveform")
+        first = self._hysteresis.vt.first_high(tick.sample)
         if not vt_present:
             self._vt_since = None
-        elif self._vt_since is None:
-            self._vt_since = self._hysteresis.vt.first_high(tick.sample)
-        if self._vt_since is not None and not beats_against:
-            first = max(self._vt_since, tick.sample - self._held_back)
+        elif beats_against:
+            self._vt_since = first if self._vt_since is None else self._vt_since
+        else:
+            if self._vt_since is not None:
+                first = max(self._vt_since, tick.sample - self._held_back)
             self._hold("ventricular tachycardia", self._hysteresis.vt, tick, first, "waveform of VT")
 
     def _hold(
