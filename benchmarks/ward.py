@@ -1,4 +1,4 @@
-"""CPU of the whole analysis for many beds: `python -m benchmarks.ward [--beds 1,64,256] [--weights live]`.
+"""CPU of the whole analysis for many beds: `python -m benchmarks.ward [--beds 1,64,256] [--weights live] [--leads 2]`.
 
 The embedded records, each bed from another place on, come as packets of 40 ms in microvolts; every 40 ms of signal the
 pipeline takes one packet of each bed, as a monitor in real time does. The largest ward is measured with packets of
@@ -28,7 +28,7 @@ PACKET_MS, WARD_PACKET_MS, PIECE_MS = 40, 200, 2000
 """Signal in a packet of a record, of a ward, and in a piece of a replay at full speed."""
 WARM_S = 30
 """Seconds before the measurement begins: levels are learnt, memory is allocated."""
-LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115),)
+LEADS = tuple(Lead(name, "mV", 1000.0, 0.0, -5120, 5115) for name in ("MLII", "V1"))
 RECORDS = ("100", "106", "119", "201", "208", "213", "222", "232")
 BED_S, WARD_S = 600, 90
 """Signal of each bed of a small ward and of a large one."""
@@ -42,24 +42,24 @@ def streams(beds: int, seconds: float) -> FloatArray:
     return np.stack([np.roll(signals[i % len(signals)], -997 * i)[:count] for i in range(beds)])
 
 
-def packets(x: FloatArray, packet_ms: int) -> Iterator[list[Chunk]]:
-    """Yield one packet of every bed at a time from `x` (beds, samples) mV."""
+def packets(x: FloatArray, packet_ms: int, leads: int = 1) -> Iterator[list[Chunk]]:
+    """Yield one packet of every bed at a time from `x` (beds, samples) mV; a second lead is the first upside down."""
     size = packet_ms * FS // 1000
-    counts = np.rint(1000 * x).astype(np.int32)[:, :, None]
+    counts = np.rint(1000 * np.stack([x, -x][:leads], axis=2)).astype(np.int32)
     names = [str(bed) for bed in range(len(x))]
     for first in range(0, x.shape[1] - size + 1, size):
         yield [
-            Chunk(name, "run", first, float(FS), LEADS, counts[bed, first : first + size], 0.0)
+            Chunk(name, "run", first, float(FS), LEADS[:leads], counts[bed, first : first + size], 0.0)
             for bed, name in enumerate(names)
         ]
 
 
-def pipeline(x: FloatArray, packet_ms: int, weights: str) -> float:
-    """Return CPU seconds of a bed-hour of the whole analysis of `x` (beds, samples) mV."""
+def pipeline(x: FloatArray, packet_ms: int, weights: str, leads: int = 1) -> float:
+    """Return CPU seconds of a bed-hour of the whole analysis of `x` (beds, samples) mV, with one lead or two."""
     settings = configuration.load_config(None, {})
     ward = Pipeline(settings, load_classifier(weights, "cpu", 1))
     spent_s = 0.0
-    for messages in packets(x, packet_ms):
+    for messages in packets(x, packet_ms, leads):
         began_s = time.process_time()
         ward.push(messages)
         if messages[0].first >= WARM_S * FS:
@@ -90,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--beds", default="1,64,256", help="numbers, with commas between them")
     parser.add_argument("--weights", default="live")
+    parser.add_argument("--leads", type=int, choices=(1, 2), default=1, help="leads of each bed")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/ward.json"), help="file of the figures")
     options = parser.parse_args()
     reference = peer()
@@ -101,7 +102,7 @@ def main() -> None:
     results = []
     for beds, packet_ms in loads:
         x = streams(beds, WARD_S if beds > 8 else BED_S)
-        detection_s, everything_s = detection(x, packet_ms), pipeline(x, packet_ms, options.weights)
+        detection_s, everything_s = detection(x, packet_ms), pipeline(x, packet_ms, options.weights, options.leads)
         results.append(
             {
                 "beds": beds,

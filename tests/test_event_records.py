@@ -24,6 +24,8 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     int | None: st.none() | st.integers(0, 2**40),
     events.EventKind: st.sampled_from(["gap", "frame"]),
     events.LeadState: st.sampled_from(["ok", "lead off"]),
+    events.LeadTrouble: st.sampled_from(["noise", "no value"]),
+    tuple[str, ...]: st.lists(PLAIN, max_size=2).map(tuple),
     tuple[tuple[events.EventKind, int], ...]: st.just((("gap", 7), ("signal", 3))),
 }
 
@@ -58,10 +60,11 @@ def test_events_of_a_session(tmp_path: Path) -> None:
     with RecordedSession(tmp_path) as session:
         assert [event for _, event in session.events("1", "run")] == told
         assert list(session.events("1", "other")) == list(session.events("2")) == []
+    start = '{"lead":"MLII","fs":250.0,"others":[]}'
     closed = '{"count":50,"seconds":0.4,"reason":"never arrived"}'
     db = sqlite3.connect(tmp_path / "session.db")
     assert db.execute("SELECT run, kind, text, event_type, data FROM events").fetchall() == [
-        ("run", "start", "run run, lead MLII, resampled from 250 Hz", "RunStarted", '{"lead":"MLII","fs":250.0}'),
+        ("run", "start", "run run, lead MLII, resampled from 250 Hz", "RunStarted", start),
         ("run", "gap", "gap of 0.40 s: 50 samples never arrived", "GapClosed", closed),
     ]
     db.close()
