@@ -1,6 +1,6 @@
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,13 @@ from agent.cli.app import app
 from agent.core import config as configuration
 from agent.training import live_run
 from agent.training.candidates import UNSCORED_LABEL, LabelledCandidates, build_candidates
-from agent.training.live_run import count_candidates, settle_candidates, show_live_training
+from agent.training.live_run import (
+    LiveSources,
+    count_candidates,
+    settle_candidates,
+    show_live_training,
+    split_sides,
+)
 from model.beats import dataset
 from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS
@@ -23,7 +29,7 @@ from model.errors import DeviceError
 from model.nets import checkpoint
 from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net
 from model.records.resample import FS
-from model.records.wfdb_records import CLASSES
+from model.records.wfdb_records import CLASSES, DATABASE
 from model.training import model_card
 from model.training.augmented_streams import (
     STREAM_VARIANTS,
@@ -59,7 +65,8 @@ def asked() -> Iterator[Asked]:
     """Makes training small: two short records a side, two views, one pass. Holds the streams that were asked for."""
     calls: Asked = []
 
-    def made(name: str, kind: StreamVariant, seed: int) -> AugmentedStream:
+    def made(name: str, kind: StreamVariant, seed: int, rhythms: Sequence[str] = ()) -> AugmentedStream:
+        assert not rhythms
         calls.append((name, kind, seed))
         return short(name, kind, seed)
 
@@ -68,7 +75,9 @@ def asked() -> Iterator[Asked]:
         patch.setattr(live_run, "STREAM_VARIANTS", VIEWS)
         patch.setattr(live_run, "DS1", ("208", "119"))
         patch.setattr(live_run, "DS2", ("233", "200"))
-        patch.setattr(live_run, "LIVE_RECIPE", ContextRecipe(epochs=1, batch=64, normal=0.5))
+        patch.setattr(
+            live_run, "LIVE_RECIPE", ContextRecipe(epochs=1, batch=64, kept_normal=1.0, normal=0.5, others=1.0)
+        )
         yield calls
 
 
@@ -160,11 +169,33 @@ def test_model_card(finished: tuple[Path, Asked]) -> None:
         training["train_sha256"],
         "2 views (`model/training/augmented_streams.py`): as it is, ectopy 1.",
         f"| no beat | {training['train_beats']['no beat']:,} | {training['test_beats']['no beat']:,} |",
-        "50.0 % of the normal ones",
+        "100 % of the candidates that are not normal beats and 50.0 % of the normal ones",
     ):
         assert expected in text
     row = model_card.summarise_checkpoint(path)
     assert (row["recipe"], row["protocol"], row["seed"], row["fold"]) == ("live", "inter-patient", 4, None)
+
+
+def test_more_records_and_rhythms(tmp_path: Path) -> None:
+    """Records of a folder are learnt in some views and those of DS1 in all; a fold holds out a fifth of both."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.atr").write_bytes(b"\0\0")
+    sources = LiveSources((tmp_path,), (tmp_path,))
+    sides = split_sides(None, sources)
+    assert (sides.ds1, sides.held_out) == (dataset.DS1, dataset.DS2)
+    assert [Path(record).name for record in sides.others] == ["a", "b", "c"] == [Path(r).name for r in sides.rhythms]
+    heard = {variant.name: records for variant, records in sides.views()}
+    assert heard["as it is"] == heard["borrowed rhythm 1"] == dataset.DS1 + sides.others
+    assert heard["flipped"] == dataset.DS1
+    assert "borrowed rhythm 1" not in {variant.name for variant, _ in split_sides(None, LiveSources()).views()}
+    fold = split_sides(1, sources)
+    assert fold.held_out == (*dataset.DS1[1::5], str(tmp_path / "b"))
+    assert not {*fold.ds1, *fold.others} & {*fold.held_out}
+
+
+def test_embedded_records_in_a_folder_are_not_learnt_again() -> None:
+    """Who gives a copy of the MIT-BIH database does not teach the net the records that test it."""
+    assert split_sides(None, LiveSources((DATABASE / "mitdb",))).others == ()
 
 
 def test_unscored_candidates_are_left_out() -> None:

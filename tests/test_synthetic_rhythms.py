@@ -47,7 +47,7 @@ def steady(beats: int = 400, interval: int = 100) -> tuple[Array, Array, tuple[s
 
 def planned(monkeypatch: pytest.MonkeyPatch, plan: RhythmPlan) -> Callable[..., tuple[Array, Array, tuple[str, ...]]]:
     """`rewrite` with a plan of our own."""
-    monkeypatch.setattr(synthetic_rhythms, "plan_sinus_arrhythmia", lambda *_: plan)
+    monkeypatch.setitem(synthetic_rhythms.PLANS, "arrhythmia", lambda *_: plan)
     return lambda x, beats, labels: rewrite_rhythm(x, beats, labels, "arrhythmia", np.random.default_rng(0))
 
 

@@ -26,7 +26,7 @@ from model.beats.dataset import DS1, DS2, FOLD_COUNT, SPLIT_PROTOCOLS, digest_ar
 from model.errors import RunError
 from model.nets import checkpoint
 from model.nets.beat_net import count_parameters
-from model.records.wfdb_records import CLASSES
+from model.records.wfdb_records import CLASSES, DATABASE
 from model.training import class_scores, context_training
 from model.training.augmented_streams import (
     BORROWING_VARIANTS,
@@ -150,9 +150,11 @@ def _train_live_net(
 def split_sides(fold: int | None, sources: LiveSources) -> LiveSides:
     """Return who is learnt and who tests: DS2, or with a fold a fifth of DS1 and of each folder.
 
-    Raises RecordError if a folder holds no annotated record.
+    Copies of embedded records are left out of the folders: some of them test. Raises RecordError if a folder holds no
+    annotated record.
     """
-    others = tuple(record for folder in sources.records for record in list_annotated_records(folder))
+    found = (record for folder in sources.records for record in list_annotated_records(folder))
+    others = tuple(record for record in found if not _is_embedded(Path(record)))
     rhythms = tuple(record for folder in sources.rhythms for record in list_annotated_records(folder))
     if fold is None:
         return LiveSides(DS1, others, rhythms, DS2)
@@ -163,6 +165,12 @@ def split_sides(fold: int | None, sources: LiveSources) -> LiveSides:
         rhythms,
         held_out,
     )
+
+
+def _is_embedded(record: Path) -> bool:
+    """Return whether a record has the annotations of an embedded one."""
+    ours = DATABASE / "mitdb" / f"{record.name}.atr"
+    return ours.is_file() and ours.read_bytes() == record.with_name(f"{record.name}.atr").read_bytes()
 
 
 def thin_normal_beats(candidates: LabelledCandidates, share: float, random: np.random.Generator) -> LabelledCandidates:
