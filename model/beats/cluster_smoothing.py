@@ -14,9 +14,9 @@ from model.records.wfdb_records import CLASSES
 N, S, V, Q = (CLASSES.index(name) for name in "NSVQ")
 NO_BEAT = len(CLASSES)
 """Index of the outcome "no beat, the detector was wrong", after those of the classes."""
-CLASS_BIAS = (0.0, -1.2, -0.6, -1.0, -1.0, -2.0)
+CLASS_BIAS = (0.0, -1.2, -0.2, -1.0, -1.0, -2.0)
 """Added to the net's log-probabilities of the classes and of no beat: rare outcomes need stronger evidence."""
-CLUSTER_SHARE, HALF_SHARE_BEATS = 0.8, 3
+CLUSTER_SHARE, HALF_SHARE_BEATS = 0.3, 3
 """Weight of the cluster in the log-odds of V, and the number of beats after which it has half of that weight."""
 MOST_LOG_ODDS = 6.0
 """The log-odds of one beat are clipped to this, so that no single beat dominates a mean."""
