@@ -14,6 +14,7 @@ from agent.cli import simulate, training
 from agent.cli.completion import SET_NAMES, complete_from, complete_record
 from agent.cli.help_format import build_command
 from agent.cli.options import (
+    AlarmsOption,
     ConfigFileOption,
     DeviceOption,
     EndpointOption,
@@ -24,12 +25,13 @@ from agent.cli.options import (
     LeadOption,
     SecondsOption,
     ServerKeyOption,
+    StandardOption,
     StartOption,
     SvgOption,
     WeightsOption,
 )
 from agent.core import config as configuration
-from model.errors import ConfigError, EcgError
+from model.errors import EcgError
 
 KEYS_EPILOG = (
     "Keys: q quit, n p next and previous bed (also arrows and page keys), o ward or one bed, enter open a bed, "
@@ -168,13 +170,9 @@ def evaluate_records(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of tables.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Write report.html with pictures, too.")] = False,
     jobs: Annotated[int, typer.Option(metavar="NUMBER", help="Processes to use.", min=1, max=256)] = 1,
-    alarms: Annotated[
-        bool, typer.Option("--alarms", help="Score the alarms instead of the beats, by rhythm and episode.")
-    ] = False,
+    alarms: AlarmsOption = False,
     false_weight: FalseWeightOption = 1.0,
-    standard: Annotated[
-        bool, typer.Option("--standard", help="Measure the lines of IEC 60601-2-27 with made signals, no records.")
-    ] = False,
+    standard: StandardOption = False,
     weights: WeightsOption = None,
     device: DeviceOption = None,
     lead: LeadOption = None,
@@ -188,11 +186,7 @@ def evaluate_records(
     from agent.evaluation.record_selection import EvaluationOptions
 
     if standard:
-        if folder or out or subset != "all" or score_only or mismatches or html or alarms or lead:
-            raise ConfigError(
-                "--standard makes its own signals: use only --json, --weights, --device, --config with it"
-            )
-        show_standard(settings, json)
+        show_standard(settings, json, (folder, out, subset != "all", score_only, mismatches, html, alarms, lead))
         return
     out = out or Path("runs") / f"{'alarms' if alarms else 'evaluation'}-{folder.resolve().name if folder else subset}"
     options = EvaluationOptions(

@@ -64,3 +64,9 @@ StartOption = Annotated[float, typer.Option(metavar="SECONDS", help="Start this 
 SeedOption = Annotated[
     int | None, typer.Option(metavar="NUMBER", help="Seed of the initial weights and the order of the beats.")
 ]
+AlarmsOption = Annotated[
+    bool, typer.Option("--alarms", help="Score the alarms instead of the beats, by rhythm and episode.")
+]
+StandardOption = Annotated[
+    bool, typer.Option("--standard", help="Measure the lines of IEC 60601-2-27 with made signals, no records.")
+]

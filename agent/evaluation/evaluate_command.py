@@ -1,7 +1,7 @@
 """`ecg-agent evaluate`: a progress bar, the folder of the run, and tables on the terminal or JSON."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -67,11 +67,14 @@ def show_alarm_evaluation(config: Config, options: EvaluationOptions, as_json: b
     _show_report(report, alarm_report.alarm_report_tables(report), options, files, as_json)
 
 
-def show_standard(config: Config, as_json: bool) -> None:
+def show_standard(config: Config, as_json: bool, record_options: Sequence[object]) -> None:
     """Measure the lines of IEC 60601-2-27 and AAMI EC13 that a monitor's manual prints; print a table or JSON.
 
-    Raises CheckpointError for weights that cannot be used.
+    Raises ConfigError if one of `record_options`, which choose or score records, is set, and CheckpointError for
+    weights that cannot be used.
     """
+    if any(record_options):
+        raise ConfigError("--standard makes its own signals: use only --json, --weights, --device, --config with it")
     from agent.analysis.beat_classifier import load_beat_classifier
     from agent.evaluation.standard_report import measure_standard, standard_report, standard_tables
 
