@@ -16,19 +16,21 @@ This command writes there what docs/figures/*.json say. To measure again and the
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy_tables import challenge_table, standard_table, stranger_alarms_table, stranger_beats_table
 from benchmarks.beds import OSEA_S
 from benchmarks.figures import FOLDER, ROOT, read_figures
+from benchmarks.table_format import build_table, source_line
 
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 STAGES = {
     "receive": "receive: ZeroMQ, JSON header, order, gaps",
     "admit": "admit: millivolts, history, quality",
     "detect": "detect",
-    "describe": "describe: cluster, rhythm, 42 numbers a beat",
+    "describe": "describe: cluster, rhythm, 65 numbers a beat",
     "classify": "classify: the net",
     "waveform": "waveform: VF, VT, noise",
     "alarms": "alarms",
@@ -57,7 +59,7 @@ def beds_table(folder: Path) -> str:
         )
         for run in figures["results"]["runs"]
     ]
-    return _table(heads, rows) + _source(figures)
+    return build_table(heads, rows) + source_line(figures)
 
 
 def stages_table(folder: Path) -> str:
@@ -66,7 +68,7 @@ def stages_table(folder: Path) -> str:
     runs = [run for run in figures["results"]["runs"] if run["stages_s"]]
     heads = ("stage", *(f"{run['beds']:,}" for run in runs))
     rows = [(label, *(f"{run['stages_s'][stage]:.2f}" for run in runs)) for stage, label in STAGES.items()]
-    return _table(heads, rows) + _source(figures)
+    return build_table(heads, rows) + source_line(figures)
 
 
 def attack_table(folder: Path) -> str:
@@ -79,7 +81,7 @@ def attack_table(folder: Path) -> str:
         groups.setdefault(group, []).append(one)
     heads = ("attack", "shown / due", "later", "memory", "to the end", "")
     rows = [_attack_cells(group, ones) for group, ones in groups.items()]
-    return _table(heads, rows) + _source(figures)
+    return build_table(heads, rows) + source_line(figures)
 
 
 def _attack_cells(group: str, attacks: Sequence[Results]) -> tuple[str, ...]:
@@ -111,7 +113,7 @@ def ward_table(folder: Path) -> str:
         for run in figures["results"]["beds"]
     ]
     peer = f"xqrs took {figures['results']['xqrs_s']:.2f} CPU s an hour of one lead; OSEA in C takes {OSEA_S}."
-    return _table(heads, rows) + f"\n{peer}\n" + _source(figures)
+    return build_table(heads, rows) + f"\n{peer}\n" + source_line(figures)
 
 
 def dashboard_table(folder: Path) -> str:
@@ -131,7 +133,7 @@ def dashboard_table(folder: Path) -> str:
     ]
     peer = "The same content by Layout, Panel and Table of rich takes"
     times = f"{figures['results']['peer_to_ours']:.0f} times as long as our drawing of it."
-    return _table(heads, rows) + f"\n{peer} {times}\n" + _source(figures)
+    return build_table(heads, rows) + f"\n{peer} {times}\n" + source_line(figures)
 
 
 def report_table(folder: Path) -> str:
@@ -145,24 +147,7 @@ def report_table(folder: Path) -> str:
         _memory(results["report_mb"]),
         f"{results['of_wfdb_read']:.1f}",
     )
-    return _table(heads, [row]) + _source(figures)
-
-
-def standard_table(folder: Path) -> str:
-    """Return each line of the standard: what is required, what was measured, and whether that is enough."""
-    figures = read_figures("standard", folder)
-    heads = ("section", "condition", "required", "measured", "")
-    rows = [
-        (
-            line["section"],
-            line["condition"],
-            line["requirement"],
-            line["measured"],
-            "pass" if line["passed"] else "**fail**",
-        )
-        for line in figures["results"]["lines"]
-    ]
-    return _table(heads, rows) + _source(figures)
+    return build_table(heads, [row]) + source_line(figures)
 
 
 def summary_table(folder: Path) -> str:
@@ -173,7 +158,7 @@ def summary_table(folder: Path) -> str:
         about = figures["about"]
         for what, describe in parts:
             rows.append((what, describe(figures["results"]), about["date"], f"`{about['command']}`"))
-    return _table(("what", "figure", "measured", "command"), rows)
+    return build_table(("what", "figure", "measured", "command"), rows)
 
 
 def _latency_row(results: Results) -> str:
@@ -333,6 +318,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "report": report_table,
     "attack": attack_table,
     "standard": standard_table,
+    "stranger-beats": stranger_beats_table,
+    "stranger-alarms": stranger_alarms_table,
+    "challenge": challenge_table,
     "summary": summary_table,
 }
 
@@ -346,24 +334,6 @@ def marked_pages(root: Path = ROOT) -> list[Path]:
     """Return the pages of the repository that hold tables of figures."""
     pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
     return sorted(path for path in pages if TABLE.search(path.read_text(encoding="utf-8")))
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join("|" + "|".join(_cell(cell) for cell in line) + "|\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text if set(text) == {"-"} else f" {text} " if text else " "
-
-
-def _source(figures: Results) -> str:
-    """Return the line below a table that says when, with which version and where it was measured."""
-    about = figures["about"]
-    machine = about["machine"]
-    where = f"{machine['cores']} cores, {machine['processor']}, Python {about['python']}"
-    load = "" if machine["load"] is None else f", load average {machine['load']:g}"
-    return f"\n*`{about['command']}`, {about['date']}, version {about['version']}; {where}{load}.*\n"
 
 
 def _three_digits(value: float) -> str:
