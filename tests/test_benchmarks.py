@@ -13,6 +13,7 @@ import pytest
 import benchmarks
 from benchmarks import (
     beds,
+    calibration,
     dashboard,
     detection,
     export,
@@ -28,7 +29,20 @@ from benchmarks import (
 )
 
 COMMANDS = (
-    *("attack", "beds", "cable", "dashboard", "detection", "export", "fuzz", "monitor", "pacing", "peers", "report"),
+    *(
+        "attack",
+        "beds",
+        "cable",
+        "calibration",
+        "dashboard",
+        "detection",
+        "export",
+        "fuzz",
+        "monitor",
+        "pacing",
+        "peers",
+        "report",
+    ),
     *("seeds", "soak", "tables", "trace_sample", "training", "ward"),
 )
 PACKAGES = ("attack", "fuzz")
@@ -190,3 +204,16 @@ def test_pacing() -> None:
     assert pacing.codec(100)["decode_us"] > 0
     assert pacing.real_time(1, 1.0)["beds"] == 1
     assert pacing.full_speed(1, 100)["packets"] >= 100
+
+
+def test_calibration_of_several_nets() -> None:
+    """Each net has a line with its beats and errors, and the last line is the constant."""
+    random = np.random.default_rng(0)
+    parts = []
+    for _ in range(2):
+        probabilities = random.dirichlet(np.ones(5), 500)
+        parts.append((random.integers(0, 5, 500), probabilities))
+    lines = calibration.calibration_lines(["one", "two"], parts)
+    assert [line.split(",")[0] for line in lines[:2]] == ["one: 500 beats", "two: 500 beats"]
+    assert "from the others" in lines[0]
+    assert lines[-1].splitlines()[-1].startswith("TEMPERATURE = 4.")

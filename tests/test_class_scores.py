@@ -7,9 +7,11 @@ from model.nets.beat_net import NetSize, build_beat_net
 from model.training import class_scores
 from model.training.class_scores import (
     bootstrap_class_intervals,
+    change_temperature,
     class_confusion_matrix,
     compute_calibration,
     compute_class_metrics,
+    fit_temperature,
 )
 
 MATRIX = np.array(
@@ -174,3 +176,25 @@ def test_scores_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(class_scores.predict_beat_scores(net, beats), whole)
     assert whole.shape == (20, 5)
     assert not whole.requires_grad
+
+
+def test_the_temperature_that_fits() -> None:
+    """Of a net whose scores are twice as large as they should be, the best temperature is two, with a small error."""
+    random = np.random.default_rng(0)
+    scores = random.normal(0, 1.5, (20_000, 5))
+    true = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    labels = (true.cumsum(1) > random.random((len(true), 1))).argmax(1)
+    too_sure = change_temperature(true, 0.5)
+    assert np.allclose(change_temperature(too_sure, 2.0), true)
+    assert (too_sure.argmax(1) == true.argmax(1)).all()
+    best = fit_temperature(labels, too_sure)
+    assert best == pytest.approx(2, abs=0.15)
+    errors = [compute_calibration(labels, change_temperature(too_sure, ratio))["ece"] for ratio in (1.0, best)]
+    assert errors[1] < errors[0] / 5
+
+
+def test_a_fitting_temperature_stays() -> None:
+    """Beats that are all right and sure, or no beats at all, ask for no change."""
+    sure = np.eye(5)
+    assert fit_temperature(np.arange(5), sure) == 1
+    assert fit_temperature(np.empty(0, np.int64), np.empty((0, 5))) == 1

@@ -1,7 +1,9 @@
 from math import exp, log
+from random import Random
 
 import pytest
 
+from model.beats import cluster_smoothing
 from model.beats.cluster_smoothing import (
     CLASS_BIAS,
     CLUSTER_MEMORY,
@@ -17,6 +19,7 @@ from model.beats.cluster_smoothing import (
     Q,
     S,
     V,
+    temper_weights,
 )
 from model.records.wfdb_records import CLASSES
 
@@ -172,3 +175,27 @@ def test_nothing_is_learnt_in_noise() -> None:
     assert settle(verdicts, 0.3) == settle(without, 0.3)
     settle(verdicts, 0.9, new=True, noise=NOISE)
     assert settle(verdicts, 0.3) == settle(ClusterSmoothing(), 0.3)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7, 4.0])
+@pytest.mark.parametrize("noise", [CLEAR, NOISE])
+def test_the_temperature_changes_no_class(temperature: float, noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any temperature the same class is the most probable, in noise too, where S and V become Q."""
+    random = Random(1)
+    said = [[log(random.random()) for _ in range(NO_BEAT + 1)] for _ in range(200)]
+    plain, tempered = ClusterSmoothing(), ClusterSmoothing()
+    before = [plain.push(0, values, i % 5, i < 5, noise) for i, values in enumerate(said)]
+    monkeypatch.setattr(cluster_smoothing, "TEMPERATURE", temperature)
+    after_it = [tempered.push(0, values, i % 5, i < 5, noise) for i, values in enumerate(said)]
+    for one, other in zip(before, after_it, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            assert one.index(max(one)) == other.index(max(other))
+            assert (max(other) <= max(one) + 1e-12) == (temperature >= 1) or max(one) == pytest.approx(max(other))
+            assert sum(other) == pytest.approx(1)
+
+
+def test_temperature_by_hand() -> None:
+    """Weights are raised to one over the temperature; at 1 they are only divided by their sum, bit for bit."""
+    assert temper_weights([4.0, 1.0, 0.0], 2.0) == pytest.approx((2 / 3, 1 / 3, 0))
+    assert temper_weights([0.3, 1.0, 0.1], 1.0) == tuple(weight / sum([0.3, 1.0, 0.1]) for weight in (0.3, 1.0, 0.1))

@@ -27,9 +27,8 @@ def beats(labels: str, rr: list[float] | None = None) -> RecordedBeats:
     """Beats of classes; `rr` in seconds ends at each (the first has none)."""
     rr_s = np.array(rr if rr is not None else [np.nan, *[0.8] * (len(labels) - 1)])
     at_s = np.cumsum(np.nan_to_num(rr_s, nan=5.0))
-    return RecordedBeats(
-        at_s, np.array([CLASSES.index(x) for x in labels], np.int8), rr_s, np.zeros(len(labels), np.int32)
-    )
+    label = np.array([CLASSES.index(x) for x in labels], np.int8)
+    return RecordedBeats(at_s, label, rr_s, np.zeros(len(labels), np.int32), np.ones(len(labels), np.float32))
 
 
 def found_in(recorded: RecordedBeats, config: Config) -> BeatFindings:

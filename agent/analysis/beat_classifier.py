@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from agent.core.class_trust import trust_from_card
 from agent.core.messages import FloatArray
 from model import device
 from model.beats.frontend import BEAT_SAMPLES
@@ -27,6 +28,7 @@ class BeatClassifier:
         self.in_context = isinstance(net, ContextNet)
         self.device = device.describe_device(chosen)
         self.weights = card.name
+        self.class_trust = trust_from_card(card.training, card.metrics)
         for beats in (1, 2, BEAT_BATCH):  # the first calls prepare kernels and memory
             self(np.zeros((beats, INPUTS if self.in_context else BEAT_SAMPLES), dtype=np.float32))
 

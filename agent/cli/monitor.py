@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from agent.cli.stop_signals import StopFlag
+from agent.core.class_trust import TRUST_KEY, encode_class_trust
 from agent.core.config import Config, override_config
 from agent.dashboard.lines import format_sample_clock
 from agent.link.link_receiver import LinkReceiver
@@ -54,11 +55,15 @@ def run_monitor(config: Config, options: MonitorOptions, over: Callable[[], bool
         print("ecg-agent: loading the net", file=sys.stderr)  # noqa: T201  # it takes a moment
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopFlag())
+        from agent.analysis.beat_classifier import load_beat_classifier
+
+        classifier = load_beat_classifier(config.monitor.weights, config.monitor.device, config.monitor.threads)
         recorder = None
         if options.record is not None:
             from agent.recording.recorder import Recorder
 
             about = {"version": version("ecg-agent"), "weights": config.monitor.weights}
+            about[TRUST_KEY] = encode_class_trust(classifier.class_trust)
             recorder = Recorder(options.record, config.record, about)
             stack.callback(_close_recorder, recorder)
         metrics = None
@@ -66,9 +71,6 @@ def run_monitor(config: Config, options: MonitorOptions, over: Callable[[], bool
             from agent.outputs.prometheus import MetricsExporter
 
             metrics = stack.enter_context(MetricsExporter(config.monitor.metrics))
-        from agent.analysis.beat_classifier import load_beat_classifier
-
-        classifier = load_beat_classifier(config.monitor.weights, config.monitor.device, config.monitor.threads)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
         link = LinkReceiver(config, options.beds)
         stack.callback(link.close)

@@ -211,6 +211,7 @@ class DashboardConfig:
     frames_per_s: PositiveNumber
     seconds: Annotated[int, msgspec.Meta(ge=0, le=30)]
     events: PositiveCount
+    least_confidence: UnitFraction
     ascii: bool
     bell: bool
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from agent.core.class_trust import UNKNOWN_TRUST, ClassTrust
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, FloatArray, Ledger, Priority
 
@@ -131,6 +132,7 @@ class WardSnapshot:
     """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor.
 
     `index`: all beds in the order of their arrival; `beds`: those on the screen, in full; `ledger` of all beds.
+    `class_trust` of the net whose beats they are; the class of a beat below `least_confidence` is shown as doubtful.
     """
 
     beds: tuple[BedView, ...]
@@ -143,3 +145,5 @@ class WardSnapshot:
     recording: RecordingView | None = None
     index: tuple[BedSummary, ...] = ()
     ledger: Ledger = NO_SAMPLES
+    class_trust: ClassTrust = UNKNOWN_TRUST
+    least_confidence: float = 0.0

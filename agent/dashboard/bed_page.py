@@ -43,7 +43,7 @@ def _small_layout_lines(
     figures = join_blocks(
         [
             (panels.vitals_panel(bed, snapshot, VITALS_WIDTH, 1, glyphs), VITALS_WIDTH),
-            (panels.class_panel(bed, left - VITALS_WIDTH - 2, glyphs), left - VITALS_WIDTH - 2),
+            (panels.class_panel(bed, snapshot.class_trust, left - VITALS_WIDTH - 2, glyphs), left - VITALS_WIDTH - 2),
         ],
         7,
     )
@@ -52,12 +52,12 @@ def _small_layout_lines(
     room = low - len(recording)
     alarms = _last_alarm_block(bed, right, room // 2, glyphs)
     beats = room - len(alarms)
-    last = [*fill_block_lines(panels.last_beats_panel(bed, right, beats, glyphs), right, beats), *alarms, *recording]
+    latest = panels.last_beats_panel(bed, snapshot.least_confidence, right, beats, glyphs)
+    last = [*fill_block_lines(latest, right, beats), *alarms, *recording]
     block = join_blocks([(figures + events, left), (last, right)], low)
     state = status.monitor_summary_lines(bed, snapshot, width, glyphs)
-    trace = trace_lines(
-        bed, bed_window(view, bed), seconds_across(view), (width - 1, height - low - len(state)), glyphs
-    )
+    shape = width - 1, height - low - len(state)
+    trace = trace_lines(bed, bed_window(view, bed), seconds_across(view), shape, snapshot.least_confidence, glyphs)
     return [*_pad_columns(trace, 0, 1), *_pad_columns(block, 1, 1), *state]
 
 
@@ -70,10 +70,11 @@ def _large_layout_lines(
     large = width >= LARGE_DIGITS_WIDTH and high >= 18 and not glyphs.ascii
     side = SIDE_WIDTH_LARGE if large else SIDE_WIDTH_SMALL
     room = width - side - 4
-    trace = trace_lines(bed, bed_window(view, bed), seconds_across(view), (room, high), glyphs)
+    doubt = snapshot.least_confidence
+    trace = trace_lines(bed, bed_window(view, bed), seconds_across(view), (room, high), doubt, glyphs)
     rate = panels.vitals_panel(bed, snapshot, side, 2 if large else 1, glyphs)
     space = [styled_line(side)] if high > 14 else []
-    figures = [*rate, *space, *panels.class_panel(bed, side, glyphs)]
+    figures = [*rate, *space, *panels.class_panel(bed, snapshot.class_trust, side, glyphs)]
     free = high - len(figures) - 2
     if free >= 3:
         figures += [styled_line(side), *panels.rr_panel(bed, side, min(free, 6), glyphs)]
@@ -99,7 +100,7 @@ def _bed_list_columns(
     rest = width - beats_width - events_width - 4
     alarms = _last_alarm_block(bed, events_width, max(4, height * 3 // 5), glyphs)
     parts = [
-        (panels.last_beats_panel(bed, beats_width, height, glyphs), beats_width),
+        (panels.last_beats_panel(bed, snapshot.least_confidence, beats_width, height, glyphs), beats_width),
         (alarms + panels.events_panel(bed, snapshot, events_width, height - len(alarms), glyphs), events_width),
         (status.monitor_panel(bed, snapshot, rest, height, glyphs), rest),
     ]

@@ -6,7 +6,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
-from agent.dashboard.styles import FAINT, PLAIN, TITLE, GlyphSet
+from agent.core.messages import Beat
+from agent.dashboard.styles import CLASS_MARKS, DOUBTFUL_MARKS, FAINT, PLAIN, TITLE, GlyphSet
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 from model.text import format_clock
@@ -95,3 +96,11 @@ def format_sample_clock(sample: int, tenths: bool = False) -> str:
 def label_index(label: str) -> int:
     """Return the position of a class in CLASSES; an unknown class counts as Q."""
     return _CLASS_INDICES.get(label, len(CLASSES) - 1)
+
+
+def class_letter(beat: Beat, least_confidence: float, glyphs: GlyphSet) -> StyledPart:
+    """Return the letter of a beat's class: dim, and small in ASCII, if the net was less sure than that."""
+    name = CLASSES[label_index(beat.label)]
+    if beat.confidence >= least_confidence:
+        return name, CLASS_MARKS[name]
+    return name.lower() if glyphs.ascii else name, DOUBTFUL_MARKS[name]

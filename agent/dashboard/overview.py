@@ -2,23 +2,24 @@
 
 import numpy as np
 
+from agent.core.class_trust import ClassTrust, rate_of_100
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.cards import card_page_lines, placeholder_card_line
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
+    cell_width,
+    class_letter,
     elide_text,
     fill_block_lines,
     join_blocks,
-    label_index,
     spread_line,
     styled_line,
 )
 from agent.dashboard.panels import rate_text
 from agent.dashboard.status import behind_text, format_scaled_count
 from agent.dashboard.styles import (
-    CLASS_MARKS,
     CLASS_STYLES,
     EVENT_STYLES,
     FAINT,
@@ -74,7 +75,7 @@ def _wide_card_lines(
     empty = np.full((rows, room), ord(" "), dtype=np.uint32)
     trace = wave_lines(placed, bed_window(view, bed), sweep, sweep.visible(bed.beats), empty, glyphs)
     left = _card_left_lines(bed, shown, now_s, rows, bed.bed == view.bed, glyphs)
-    right = _card_right_lines(bed, rows, glyphs)
+    right = _card_right_lines(bed, shown, rows, glyphs)
     return [left[row] + trace[row] + styled_line(2) + right[row] for row in range(rows)]
 
 
@@ -108,7 +109,7 @@ def _card_state_parts(bed: BedView, behind: str, room: int, glyphs: GlyphSet) ->
     return [lead, (text, style)]
 
 
-def _card_right_lines(bed: BedView, rows: int, glyphs: GlyphSet) -> list[StyledLine]:
+def _card_right_lines(bed: BedView, shown: WardSnapshot, rows: int, glyphs: GlyphSet) -> list[StyledLine]:
     """Return the right part of a card: letters and missing samples or gaps; reason of the alarm; counts; gaps.
 
     With two rows only, the reason of an alarm takes the place of the counts.
@@ -117,29 +118,41 @@ def _card_right_lines(bed: BedView, rows: int, glyphs: GlyphSet) -> list[StyledL
     style = EVENT_STYLES["gap"]
     gaps = f"gaps {_format_short_count(bed.gaps)}" if bed.gaps else ""
     lost = f"missing {_format_short_count(missing)}" if missing else gaps
-    shown = min(MOST_LETTERS, RIGHT_WIDTH - 1 - len(lost))
+    most = min(MOST_LETTERS, RIGHT_WIDTH - 1 - len(lost))
     letters: list[StyledPart] = []
     # Neighbours of the same style become one part, which saves bytes on the terminal
-    for letter in (CLASSES[label_index(beat.label)] for beat in bed.beats[-shown:]):
-        if letters and letters[-1][1] is CLASS_MARKS[letter]:
-            letters[-1] = (letters[-1][0] + letter, letters[-1][1])
+    for letter, mark in (class_letter(beat, shown.least_confidence, glyphs) for beat in bed.beats[-most:]):
+        if letters and letters[-1][1] is mark:
+            letters[-1] = (letters[-1][0] + letter, mark)
         else:
-            letters.append((letter, CLASS_MARKS[letter]))
-    counts: list[StyledPart] = []
-    for name, count in zip(CLASSES, bed.rhythm.counts, strict=True):
-        counts += [
-            (name, CLASS_STYLES[name] if count else FAINT),
-            (f"{_format_short_count(count)} ", PLAIN if count else FAINT),
-        ]
+            letters.append((letter, mark))
     lines = [spread_line(RIGHT_WIDTH, letters, [(lost, style)])]
     if bed.alarms:
         lines.append(
             styled_line(RIGHT_WIDTH, (elide_text(glyphs.clean(bed.alarms[0].text), RIGHT_WIDTH, glyphs), PLAIN))
         )
-    lines.append(styled_line(RIGHT_WIDTH, *counts))
+    lines.append(styled_line(RIGHT_WIDTH, *_card_count_parts(bed.rhythm.counts, shown.class_trust)))
     if missing and gaps:
         lines.append(spread_line(RIGHT_WIDTH, [], [(gaps, style)]))
     return fill_block_lines(lines, RIGHT_WIDTH, rows)
+
+
+def _card_count_parts(counts: tuple[int, ...], trust: ClassTrust) -> list[StyledPart]:
+    """Return the counts of the classes, S with the share of such beats that the net found in tests.
+
+    Where all of them do not fit, classes without beats are left out.
+    """
+    found = trust.sensitivity.get("S")
+    by_class: list[list[StyledPart]] = []
+    for name, count in zip(CLASSES, counts, strict=True):
+        mark = f"({rate_of_100(found)}%) " if name == "S" and count and found is not None else " "
+        style = PLAIN if count else FAINT
+        by_class.append(
+            [(name, CLASS_STYLES[name] if count else FAINT), (f"{_format_short_count(count)}{mark}", style)]
+        )
+    if sum(cell_width(text) for parts in by_class for text, _ in parts) > RIGHT_WIDTH + 1:
+        by_class = [parts for parts, count in zip(by_class, counts, strict=True) if count]
+    return [part for parts in by_class for part in parts]
 
 
 def _format_short_count(count: int) -> str:

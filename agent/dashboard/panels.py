@@ -2,6 +2,7 @@
 
 from math import isfinite
 
+from agent.core.class_trust import ClassTrust, rate_of_100
 from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
 from agent.core.wording import event_text
@@ -9,13 +10,14 @@ from agent.dashboard.digits import large_digit_rows
 from agent.dashboard.lines import (
     StyledLine,
     bar_parts,
+    class_letter,
     elide_text,
     format_sample_clock,
     label_index,
     styled_line,
     title_line,
 )
-from agent.dashboard.styles import CLASS_MARKS, CLASS_STYLES, EVENT_STYLES, FAINT, GOOD, PLAIN, STRONG, WARN, GlyphSet
+from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, GOOD, PLAIN, STRONG, WARN, GlyphSet
 from model.records.wfdb_records import CLASSES
 
 RR_TOPS_S = (1.0, 1.5, 2.0, 3.0, 5.0)
@@ -49,14 +51,15 @@ def vitals_panel(bed: BedView, snapshot: WardSnapshot, width: int, scale: int, g
     return [title_line(f"{heading} /min", width, glyphs), *rows, *table]
 
 
-def class_panel(bed: BedView, width: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Return count and share of each class, as bars."""
+def class_panel(bed: BedView, trust: ClassTrust, width: int, glyphs: GlyphSet) -> list[StyledLine]:
+    """Return count and share of each class, as bars, and the share of such beats that the net found in tests."""
     counts = bed.rhythm.counts
     total = sum(counts)
-    room = max(3, width - 18)
-    rows = [title_line("CLASSES", width, glyphs)]
+    room = max(3, width - 23)
+    rows = [_panel_heading("CLASSES", "share found", width, glyphs)]
     for name, count in zip(CLASSES, counts, strict=True):
         share = count / total if total else 0.0
+        found = f"{rate_of_100(trust.sensitivity[name])}%" if name in trust.sensitivity else "--"
         figure = f"{count:>8,}" if count < 10**7 else f"{count:>8}"
         rows.append(
             styled_line(
@@ -65,9 +68,11 @@ def class_panel(bed: BedView, width: int, glyphs: GlyphSet) -> list[StyledLine]:
                 *bar_parts(share, room, CLASS_STYLES[name], glyphs),
                 (figure, STRONG if count else FAINT),
                 (f"{100 * share:>6.1f}%", PLAIN if count else FAINT),
+                (f"{found:>5}", PLAIN if count else FAINT),
             )
         )
-    return [*rows, styled_line(width, (f"{'beats':<{2 + room}}", FAINT), (f"{total:>8,}", PLAIN))]
+    legend = (f"{'in tests':>12}" if trust.sensitivity else f"{'not known':>12}", FAINT)
+    return [*rows, styled_line(width, (f"{'beats':<{2 + room}}", FAINT), (f"{total:>8,}", PLAIN), legend)]
 
 
 def rr_panel(bed: BedView, width: int, rows: int, glyphs: GlyphSet) -> list[StyledLine]:
@@ -86,14 +91,16 @@ def rr_panel(bed: BedView, width: int, rows: int, glyphs: GlyphSet) -> list[Styl
     return lines
 
 
-def last_beats_panel(bed: BedView, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
+def last_beats_panel(
+    bed: BedView, least_confidence: float, width: int, height: int, glyphs: GlyphSet
+) -> list[StyledLine]:
     """Return the latest beats, newest first: time, class, confidence, RR interval."""
     room = max(3, width - 26)
     heading = "LAST BEATS"
     columns = f"{'confidence':>{room + 5}}  {'RR ms':>5}" if width >= 44 else f"{'RR ms':>5}"
     rows = [_panel_heading(heading, columns, width, glyphs)]
     for beat in tuple(reversed(bed.beats))[: max(0, height - 1)]:
-        rows.append(_last_beat_line(beat, width, room, glyphs))
+        rows.append(_last_beat_line(beat, least_confidence, width, room, glyphs))
     return rows
 
 
@@ -102,13 +109,13 @@ def _panel_heading(text: str, right: str, width: int, glyphs: GlyphSet) -> Style
     return title_line(text, width - len(right) - 1, glyphs) + styled_line(len(right) + 1, (f" {right}", FAINT))
 
 
-def _last_beat_line(beat: Beat, width: int, room: int, glyphs: GlyphSet) -> StyledLine:
+def _last_beat_line(beat: Beat, least_confidence: float, width: int, room: int, glyphs: GlyphSet) -> StyledLine:
     name = CLASSES[label_index(beat.label)]
     rr = format_vital(None if beat.rr_s is None else 1000 * beat.rr_s)
     return styled_line(
         width,
         (f"{format_sample_clock(beat.sample, tenths=True)}  ", FAINT),
-        (name, CLASS_MARKS[name]),
+        class_letter(beat, least_confidence, glyphs),
         ("  ", PLAIN),
         *bar_parts(beat.confidence, room, CLASS_STYLES[name], glyphs),
         (f" {beat.confidence:4.2f}", PLAIN),

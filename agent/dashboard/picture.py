@@ -85,10 +85,10 @@ def _segment_shapes(segment: Segment, column: int, row: int) -> list[str]:
     )
     if path:
         shapes.append(f'<path d="{path}" fill="{ink}"/>')
-    return shapes + _svg_words(segment.text, (x, y), ink, bool(style.bold))
+    return shapes + _svg_words(segment.text, (x, y), ink, style)
 
 
-def _svg_words(text: str, corner: tuple[float, float], ink: str, bold: bool) -> list[str]:
+def _svg_words(text: str, corner: tuple[float, float], ink: str, style: Style) -> list[str]:
     """Return the words of a text, each at its own place so that fonts of any width stay within their cells."""
     plain = "".join(" " * cell_len(char) if _is_drawn_char(char) else char for char in text)
     words = []
@@ -98,8 +98,8 @@ def _svg_words(text: str, corner: tuple[float, float], ink: str, bold: bool) -> 
             x = corner[0] + cell_len(plain[:start]) * CELL_WIDTH
             length = cell_len(word) * CELL_WIDTH
             place = f'x="{x:.1f}" y="{corner[1] + 13.5:g}" textLength="{length:.1f}"'
-            weight = ' font-weight="bold"' if bold else ""
-            words.append(f'<text {place} fill="{ink}"{weight}>{escape(word)}</text>')
+            looks = ' font-weight="bold"' * bool(style.bold) + ' fill-opacity="0.5"' * bool(style.dim)
+            words.append(f'<text {place} fill="{ink}"{looks}>{escape(word)}</text>')
         start += len(word) + 1
     return words
 

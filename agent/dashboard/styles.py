@@ -26,6 +26,9 @@ CLASS_MARKS = {
 }
 """Style of the letter of a class: abnormal beats stand out, with colour or without."""
 
+DOUBTFUL_MARKS = {name: Style(color=colour, dim=True) for name, colour in CLASS_COLOURS.items()}
+"""Style of the letter of a class of which the net is not sure."""
+
 STATE_STYLES: dict[BedStatus, tuple[str, Style]] = {
     "ok": ("monitoring", GOOD),
     "learning": ("learning", NOTICE),

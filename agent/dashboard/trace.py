@@ -10,10 +10,9 @@ from rich.segment import Segment
 from agent.core.messages import Beat, FloatArray
 from agent.core.views import BedView
 from agent.dashboard import wave_raster
-from agent.dashboard.lines import StyledLine, label_index, styled_line
-from agent.dashboard.styles import CLASS_MARKS, CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATE_STYLES, GlyphSet
+from agent.dashboard.lines import StyledLine, class_letter, label_index, styled_line
+from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATE_STYLES, GlyphSet
 from model.records.resample import FS
-from model.records.wfdb_records import CLASSES
 
 GUTTER_WIDTH = 5
 """Columns left of the trace for its millivolts."""
@@ -41,20 +40,25 @@ class TraceSweep:
         length = seconds * FS
         return TraceSweep(head, length, columns, max(2 * length // columns + 1, round(length * ERASED_SHARE)))
 
-    def visible(self, beats: tuple[Beat, ...]) -> list[tuple[int, int]]:
-        """Return column and class index of each beat on the screen, newest first."""
+    def visible(self, beats: tuple[Beat, ...]) -> list[tuple[int, Beat]]:
+        """Return column and beat of each beat on the screen, newest first."""
         oldest = self.head - self.length + self.erased
         places = []
         for beat in reversed(beats):
             if beat.sample < oldest:
                 break
             if beat.sample < self.head:
-                places.append((beat.sample % self.length * self.columns // self.length, label_index(beat.label)))
+                places.append((beat.sample % self.length * self.columns // self.length, beat))
         return places
 
 
 def trace_lines(
-    bed: BedView, window: wave_raster.VoltageWindow, seconds: int, size: tuple[int, int], glyphs: GlyphSet
+    bed: BedView,
+    window: wave_raster.VoltageWindow,
+    seconds: int,
+    size: tuple[int, int],
+    least_confidence: float,
+    glyphs: GlyphSet,
 ) -> list[StyledLine]:
     """Return the trace of a bed, `size` columns and lines including the letters above and the time axis below."""
     width, height = size
@@ -68,7 +72,7 @@ def trace_lines(
     margins = [Segment(f"{scale.get(row, ''):>{GUTTER_WIDTH - 1}} ", FAINT) for row in range(rows)]
     labels = [
         *styled_line(GUTTER_WIDTH, (f"{'mV':>{GUTTER_WIDTH - 1}}", FAINT)),
-        *_beat_marks_line(beats, sweep.columns),
+        *_beat_marks_line(beats, sweep.columns, least_confidence, glyphs),
     ]
     axis = _time_axis_line(bed, placed, sweep, seconds, glyphs)
     if bed.state not in ("ok", "learning"):
@@ -84,7 +88,7 @@ def wave_lines(
     placed: FloatArray,
     window: wave_raster.VoltageWindow,
     sweep: TraceSweep,
-    beats: list[tuple[int, int]],
+    beats: list[tuple[int, Beat]],
     grid: wave_raster.CodePoints,
     glyphs: GlyphSet,
 ) -> list[StyledLine]:
@@ -99,7 +103,7 @@ def wave_lines(
     sweep
         How samples lie on the screen.
     beats
-        Column and class index of each beat, newest first.
+        Column and beat of each beat, newest first.
     grid : ndarray, shape (rows, sweep.columns), uint32
         Code points of the characters behind the wave.
     glyphs
@@ -117,27 +121,29 @@ def wave_lines(
     return merge_styled_cells(points, np.where(drawn, class_inks(beats, sweep), np.uint8(0)))
 
 
-def _beat_marks_line(beats: list[tuple[int, int]], columns: int) -> StyledLine:
+def _beat_marks_line(
+    beats: list[tuple[int, Beat]], columns: int, least_confidence: float, glyphs: GlyphSet
+) -> StyledLine:
     """Return a line with the letter of each beat's class above its R peak."""
-    classes = dict(beats[::-1])  # of several beats in one column the newest is shown
+    shown = dict(beats[::-1])  # of several beats in one column the newest is shown
     line = []
     end = 0
-    for column in sorted(classes):
-        name = CLASSES[classes[column]]
-        line += [Segment(" " * (column - end), PLAIN), Segment(name, CLASS_MARKS[name])]
+    for column in sorted(shown):
+        letter = class_letter(shown[column], least_confidence, glyphs)
+        line += [Segment(" " * (column - end), PLAIN), Segment(*letter)]
         end = column + 1
     return [*line, Segment(" " * (columns - end), PLAIN)]
 
 
-def class_inks(beats: list[tuple[int, int]], sweep: TraceSweep) -> NDArray[np.uint8]:
+def class_inks(beats: list[tuple[int, Beat]], sweep: TraceSweep) -> NDArray[np.uint8]:
     """Return (columns,) uint8, the index into _TRACE_INKS of the class whose beat is drawn in each column."""
     inks = np.ones(sweep.columns, dtype=np.uint8)
     columns_per_s = FS * sweep.columns / sweep.length
     before = max(1, round(BEFORE_S * columns_per_s))
     after = max(1, round(AFTER_S * columns_per_s))
     # Oldest first, so that the newer of two overlapping beats sets the colour
-    for column, index in reversed(beats):
-        inks[max(0, column - before) : column + after] = index + 1
+    for column, beat in reversed(beats):
+        inks[max(0, column - before) : column + after] = label_index(beat.label) + 1
     return inks
 
 

@@ -108,6 +108,7 @@ class MonitorSession:
         self.clock = SteadyClock()
         self.started_s = self.clock()
         self._metrics, self._device, self._weights = metrics, classifier.device, classifier.weights
+        self._class_trust = classifier.class_trust
         self._alarm_history = AlarmHistory()
         own = (sink for sink in (recorder, metrics, self._alarm_history) if sink is not None)
         self._sinks: tuple[ResultSink, ...] = (*own, *sinks)
@@ -188,6 +189,8 @@ class MonitorSession:
             recording=self.recorder.view() if self.recorder else None,
             index=index,
             ledger=ledger,
+            class_trust=self._class_trust,
+            least_confidence=self.config.dashboard.least_confidence,
         )
 
     def with_beds(self, snapshot: WardSnapshot, names: Iterable[str]) -> WardSnapshot:

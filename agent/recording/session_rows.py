@@ -72,13 +72,14 @@ class FullBeatRow(msgspec.Struct, array_like=True, frozen=True):
 
 
 class BeatRow(msgspec.Struct, array_like=True, frozen=True):
-    """A beat without the probabilities of its class; `rr_s` as `agent.core.messages.Beat` has it."""
+    """A beat in short; `probabilities` as text, which may be broken, `rr_s` as `agent.core.messages.Beat` has it."""
 
     id: int
     run: WireText
     sample: int
     label: BeatLabel
     rr_s: float | None
+    probabilities: str
 
 
 class MarkRow(msgspec.Struct, array_like=True, frozen=True):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent.core.class_trust import merge_class_trust
 from agent.core.events import Event, EventKind, EventsOmitted, RunEnded, RunStarted
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result, Strip
 from agent.core.sample_index import nearest_index_at_125_hz
@@ -286,7 +287,7 @@ class SessionWriter:
         """Take over the beds as the previous monitor left them."""
         known = dict(self._db.execute("SELECT key, value FROM about").fetchall())
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        about = {"started": now} | about | {key: known[key] for key in ("started",) if key in known}
+        about = {"started": now} | merge_class_trust(about, known) | {k: known[k] for k in ("started",) if k in known}
         about[database.OPEN_KEY] = now
         with database.write_transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", list(about.items()))

@@ -156,7 +156,9 @@ class RecordedSession:
 
     def beat_rows(self, bed: str) -> Iterator[BeatRow]:
         """Yield the beats of a bed in the order the monitor decided them: much quicker than `beats`."""
-        query = "SELECT id, run, sample, label, rr_s FROM beats WHERE bed = ? AND id > ? ORDER BY id LIMIT ?"
+        query = (
+            "SELECT id, run, sample, label, rr_s, probabilities FROM beats WHERE bed = ? AND id > ? ORDER BY id LIMIT ?"
+        )
         return self._paged(query, BeatRow, bed)
 
     def beat_count(self, bed: str) -> int:

@@ -27,7 +27,9 @@ AROUND_S = 10.0
 """Signal before and after the announcement if the monitor kept no strip."""
 
 
-def alarm_section(recording: BedRecording, strips: dict[AlarmIdentity, Strip]) -> ReportSection:
+def alarm_section(
+    recording: BedRecording, strips: dict[AlarmIdentity, Strip], least_confidence: float
+) -> ReportSection:
     """Return the section of all alarms, with the strips that the monitor kept."""
     section = ReportSection("Alarms", new_page=bool(recording.alarms))
     if not recording.alarms:
@@ -39,7 +41,9 @@ def alarm_section(recording: BedRecording, strips: dict[AlarmIdentity, Strip]) -
     if rest or recording.alarm_count > len(recording.alarms):
         text = f"{recording.alarm_count:,} alarms: the {len(shown):,} most urgent follow with their strips."
         section.blocks.append(ReportNote(text))
-    section.blocks += [_build_alarm_figure(recording, alarm, strips.get(alarm.identity)) for alarm in shown]
+    section.blocks += [
+        _build_alarm_figure(recording, alarm, strips.get(alarm.identity), least_confidence) for alarm in shown
+    ]
     if rest:
         section.blocks.append(_other_alarms_table(recording, rest))
     return section
@@ -52,7 +56,9 @@ def choose_shown_alarms(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alar
     return [alarms[i] for i in sorted(first)], [alarms[i] for i in range(len(alarms)) if i not in first]
 
 
-def _build_alarm_figure(recording: BedRecording, alarm: Alarm, strip: Strip | None) -> ReportBlock:
+def _build_alarm_figure(
+    recording: BedRecording, alarm: Alarm, strip: Strip | None, least_confidence: float
+) -> ReportBlock:
     colour = PRIORITY_COLOURS[alarm.priority]
     known_s = recording.time_of(alarm.run, alarm.announced)
     # The reason of some alarms names the condition already.
@@ -76,8 +82,8 @@ def _build_alarm_figure(recording: BedRecording, alarm: Alarm, strip: Strip | No
     )
     description = f"Alarm of {alarm.priority} priority, {title}. {details}."
     wave = None if strip is None else strip.wave
-    picture = strip_picture(build_strip_drawing(recording, begin_s, seconds, flags, description, wave))
-    return ReportFigure(picture, title, details, alarm.priority.upper(), colour)
+    drawing = build_strip_drawing(recording, begin_s, seconds, flags, description, least_confidence, wave)
+    return ReportFigure(strip_picture(drawing), title, details, alarm.priority.upper(), colour)
 
 
 def _describe_alarm_times(recording: BedRecording, alarm: Alarm) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from agent.core.class_trust import ClassTrust, KnownRate, rate_of_100, trust_sentence
 from agent.core.config import Config
 from agent.core.messages import FloatArray
 from agent.report.bed_recording import BedRecording
@@ -60,27 +61,32 @@ def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSecti
                 f"Median of up to {AVERAGED} beats of each class, drawn over some of these beats.",
             )
         )
-    section.blocks += [_ectopic_beats_table(findings), _time_bin_table(recording, findings, bins)]
+    section.blocks += [
+        _class_trust_table(findings, recording.class_trust),
+        _ectopic_beats_table(findings, recording.class_trust),
+        _time_bin_table(recording, findings, bins),
+    ]
     return section
 
 
 def extreme_section(recording: BedRecording, findings: BeatFindings, config: Config) -> ReportSection:
     """Return the section of slowest and fastest rate, longest pauses and longest runs, each with its strip."""
     section = ReportSection("Extremes", new_page=True)
-    at_s = recording.beats.at_s
+    at_s, doubt = recording.beats.at_s, config.dashboard.least_confidence
     for name, index in (("Slowest rate", findings.slowest), ("Fastest rate", findings.fastest)):
         if index is not None:
             title = f"{name}: {findings.rate[index]:.0f} per minute"
-            section.blocks.append(_strip_figure(recording, title, float(at_s[index]) - 5, 10.0))
+            section.blocks.append(_strip_figure(recording, title, float(at_s[index]) - 5, 10.0, doubt))
     for index in findings.pauses[:MOST_EXTREME_STRIPS]:
         end_s, rr = float(at_s[index]), float(recording.beats.rr_s[index])
         seconds = 10.0 if rr < 9 else 20.0
-        section.blocks.append(_strip_figure(recording, f"Pause: RR {rr:.2f} s", end_s - rr / 2 - seconds / 2, seconds))
+        begin_s = end_s - rr / 2 - seconds / 2
+        section.blocks.append(_strip_figure(recording, f"Pause: RR {rr:.2f} s", begin_s, seconds, doubt))
     if not findings.pauses:
         section.blocks.append(ReportNote(f"No RR interval over {config.alarms.pause_s:g} s."))
     for name, word in (("V", "ventricular"), ("S", "supraventricular")):
         for run in findings.runs[name][: MOST_EXTREME_STRIPS if name == "V" else 1]:
-            section.blocks.append(_ectopic_run_figure(recording, run, word))
+            section.blocks.append(_ectopic_run_figure(recording, run, word, doubt))
         if not findings.runs[name]:
             section.blocks.append(ReportNote(f"No run of {config.alarms.v_run_beats} or more {word} beats."))
     return section
@@ -108,17 +114,19 @@ def build_strip_drawing(
     seconds: float,
     flags: tuple[StripFlag, ...],
     title: str,
+    least_confidence: float,
     wave: FloatArray | None = None,
 ) -> StripDrawing:
-    """Return the strip from `begin_s` on with its beats.
+    """Return the strip from `begin_s` on with its beats; the letter of one below `least_confidence` is small.
 
     `wave` (n,) float32 mV at 125 Hz is what the monitor kept of it; without it the recorded signal is read.
     """
     first, stop = np.searchsorted(recording.beats.at_s, (begin_s, begin_s + seconds))
-    labels = recording.beats.label[first:stop].tolist()
+    letters = [CLASSES[label] for label in recording.beats.label[first:stop].tolist()]
+    doubtful = (recording.beats.confidence[first:stop] < least_confidence).tolist()
     beats = [
-        (at_s - begin_s, CLASSES[label])
-        for at_s, label in zip(recording.beats.at_s[first:stop].tolist(), labels, strict=True)
+        (at_s - begin_s, letter.lower() if doubt else letter)
+        for at_s, letter, doubt in zip(recording.beats.at_s[first:stop].tolist(), letters, doubtful, strict=True)
     ]
     zero = recording.started_s or 0.0
     clocks = [time_of_day(zero + begin_s + 10.0 * row) for row in range(int(np.ceil(seconds / 10.0)))]
@@ -127,21 +135,50 @@ def build_strip_drawing(
     )
 
 
-def _strip_figure(recording: BedRecording, title: str, begin_s: float, seconds: float) -> ReportBlock:
+def _strip_figure(
+    recording: BedRecording, title: str, begin_s: float, seconds: float, least_confidence: float
+) -> ReportBlock:
     begin_s = max(0.0, min(begin_s, recording.length_s - seconds))
     at = time_of_day((recording.started_s or 0.0) + begin_s)
-    strip = build_strip_drawing(recording, begin_s, seconds, (), f"{title}. ECG strip from {at}, {seconds:g} s.")
+    about = f"{title}. ECG strip from {at}, {seconds:g} s."
+    strip = build_strip_drawing(recording, begin_s, seconds, (), about, least_confidence)
     return ReportFigure(strip_picture(strip), title, f"from {at}")
 
 
-def _ectopic_run_figure(recording: BedRecording, run: EctopicRun, word: str) -> ReportBlock:
+def _ectopic_run_figure(recording: BedRecording, run: EctopicRun, word: str, least_confidence: float) -> ReportBlock:
     begin, end = (float(recording.beats.at_s[at]) for at in (run.first, run.stop - 1))
     seconds = 20.0 if end - begin > LONG_RUN_S else 10.0
     begin_s = begin - max(1.0, (seconds - (end - begin)) / 2)
-    return _strip_figure(recording, f"Run of {len(run):,} {word} beats, {run.rate:.0f} per minute", begin_s, seconds)
+    title = f"Run of {len(run):,} {word} beats, {run.rate:.0f} per minute"
+    return _strip_figure(recording, title, begin_s, seconds, least_confidence)
 
 
-def _ectopic_beats_table(findings: BeatFindings) -> ReportBlock:
+def _class_trust_table(findings: BeatFindings, trust: ClassTrust) -> ReportBlock:
+    """Return the beats of each class, with how far tests say that they can be trusted."""
+    rows = tuple(
+        (
+            f"{name} {CLASS_NAMES[name]}",
+            f"{count:,}",
+            share_in_percent(findings.share(name)),
+            _rate_with_interval(trust.sensitivity.get(name)),
+            _rate_with_interval(trust.predictivity.get(name)),
+        )
+        for name, count in zip(CLASSES, findings.counts, strict=True)
+    )
+    tested = f", tests on {trust.records} records of other patients" if trust.records else ""
+    heads = ("class", "beats", "burden", "found, of 100 such beats in tests", "right, of 100 that were called so")
+    return ReportTable(heads, rows, "lrrrr", (0.2, 0.1, 0.1, 0.3, 0.3), f"Beats by class{tested}")
+
+
+def _rate_with_interval(rate: KnownRate | None) -> str:
+    """Return a rate of 100 beats with its 95 % interval."""
+    if rate is None or rate.interval is None:
+        return rate_of_100(rate)
+    low, high = (rate_of_100(KnownRate(share)) for share in rate.interval)
+    return f"{rate_of_100(rate)} ({low} to {high})"
+
+
+def _ectopic_beats_table(findings: BeatFindings, trust: ClassTrust) -> ReportBlock:
     rows = []
     for name in "VS":
         count = findings.counts[CLASSES.index(name)]
@@ -160,7 +197,8 @@ def _ectopic_beats_table(findings: BeatFindings) -> ReportBlock:
             )
         )
     heads = ("ectopy", "beats", "burden", "couplets", "runs", "longest run", "fastest long run", "in bigeminy")
-    return ReportTable(heads, tuple(rows), "lrrrrrrr", (0.2, 0.1, 0.1, 0.1, 0.1, 0.13, 0.17, 0.1), "Ectopic beats")
+    caption = f"Ectopic beats; S: {trust_sentence(trust, 'S')}"
+    return ReportTable(heads, tuple(rows), "lrrrrrrr", (0.2, 0.1, 0.1, 0.1, 0.1, 0.13, 0.17, 0.1), caption)
 
 
 def _time_bin_table(recording: BedRecording, findings: BeatFindings, bins: TimeBins) -> ReportBlock:
@@ -177,7 +215,9 @@ def _time_bin_table(recording: BedRecording, findings: BeatFindings, bins: TimeB
         rows.append((f"{begin} {DASH} {end}", f"{int(counts[i].sum()):,}", *beats, *rates, f"{int(pauses[i]):,}"))
     heads = ("time", "beats", *CLASSES, "rate min", "mean", "max", "pauses")
     widths = (0.17, 0.1, 0.1, *[0.08] * 4, *[0.09] * 3, 0.08)
-    return ReportTable(heads, tuple(rows), "l" + "r" * 10, widths, "By time")
+    return ReportTable(
+        heads, tuple(rows), "l" + "r" * 10, widths, f"By time; S: {trust_sentence(recording.class_trust, 'S')}"
+    )
 
 
 def _time_domain_table(figures: TimeDomain, nn: NNIntervals) -> ReportBlock:

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.class_trust import TRUST_KEY, decode_class_trust
 from agent.core.events import Event, RunStarted
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Ledger, Strip
@@ -23,6 +25,7 @@ MOST_ALARMS, MOST_EVENTS = 20_000, 5_000
 LONGEST_RR_S = 60.0
 """A longer RR interval is taken as unknown."""
 TimeArray = NDArray[np.float64]
+_probabilities: msgspec.json.Decoder[tuple[float, ...]] = msgspec.json.Decoder(tuple[float, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,14 @@ class RecordedBeats:
     """All n beats in order, each field (n,).
 
     `at_s` seconds on the time line, `label` the index in CLASSES, `rr_s` the RR interval that ends at the beat (NaN if
-    it is unknown), `run` the index of its run.
+    it is unknown), `run` the index of its run, `confidence` (0..1) in its class, NaN if that is unknown.
     """
 
     at_s: TimeArray
     label: NDArray[np.int8]
     rr_s: TimeArray
     run: NDArray[np.int32]
+    confidence: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -71,6 +75,7 @@ class BedRecording:
     def __init__(self, session: RecordedSession, bed: str) -> None:
         self.bed = bed
         self.about = session.about
+        self.class_trust = decode_class_trust(session.about.get(TRUST_KEY, ""))
         self.live = session.live
         self.segments = session.segments(bed)
         self.places = _place_runs(session, bed, self.segments)
@@ -174,12 +179,14 @@ class BedRecording:
             out[low:high] = np.interp(places - start, np.arange(len(stored)), stored)
 
     def _beats(self, session: RecordedSession) -> RecordedBeats:
-        parts: dict[str, list[tuple[int, int, float]]] = {}
+        parts: dict[str, list[tuple[int, int, float, float]]] = {}
         for row in session.beat_rows(self.bed):
             if row.run in self._by_run:
                 rr_s = row.rr_s if row.rr_s is not None and 0 < row.rr_s < LONGEST_RR_S else np.nan
-                parts.setdefault(row.run, []).append((row.sample, CLASSES.index(row.label), rr_s))
-        columns: list[tuple[TimeArray, TimeArray, TimeArray, TimeArray]] = []
+                parts.setdefault(row.run, []).append(
+                    (row.sample, CLASSES.index(row.label), rr_s, _beat_confidence(row.probabilities))
+                )
+        columns: list[tuple[TimeArray, ...]] = []
         for index, place in enumerate(self.places):
             if rows := parts.pop(place.run, None):
                 table = np.array(rows, np.float64)
@@ -187,12 +194,22 @@ class BedRecording:
                 # Broken rows lie far outside; a beat may lie up to a second past what is on disk.
                 table = table[(table[:, 0] >= place.first - FS) & (table[:, 0] <= place.stop + FS)]
                 at_s = place.at_s + (table[:, 0] - place.first) / FS
-                columns.append((at_s, table[:, 1], table[:, 2], np.full(len(table), float(index))))
+                columns.append((at_s, *table.T[1:], np.full(len(table), float(index))))
         if not columns:
-            empty = np.zeros(0)
-            return RecordedBeats(empty, empty.astype(np.int8), empty, empty.astype(np.int32))
-        joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
-        return RecordedBeats(joined[0], joined[1].astype(np.int8), joined[2], joined[3].astype(np.int32))
+            columns = [(np.zeros(0),) * 5]
+        at_s, label, rr_ends_s, confidence, run = (np.concatenate(column) for column in zip(*columns, strict=True))
+        return RecordedBeats(
+            at_s, label.astype(np.int8), rr_ends_s, run.astype(np.int32), confidence.astype(np.float32)
+        )
+
+
+def _beat_confidence(probabilities: str) -> float:
+    """Return the largest of the probabilities in a row, NaN if they cannot be read or are none."""
+    try:
+        confidence = max(_probabilities.decode(probabilities))
+    except (ValueError, RecursionError):
+        return float("nan")
+    return confidence if 0 <= confidence <= 1 else float("nan")
 
 
 def read_alarm_strips(session: RecordedSession, bed: str, wanted: set[AlarmIdentity]) -> dict[AlarmIdentity, Strip]:

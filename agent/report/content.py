@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from agent.core.class_trust import trust_sentence
 from agent.core.config import Config
 from agent.core.messages import PRIORITIES, AlarmIdentity, Strip
 from agent.core.wording import event_text
@@ -71,7 +72,10 @@ def build_report_document(
             extreme_section(recording, findings, config),
             variability_section(nn),
         ]
-    sections += [alarm_section(recording, strips), _signal_section(recording, signal)]
+    sections += [
+        alarm_section(recording, strips, config.dashboard.least_confidence),
+        _signal_section(recording, signal),
+    ]
     sections.append(_recording_section(recording, config))
     return ReportDocument(
         title=f"ECG report, bed {recording.bed}",
@@ -132,8 +136,8 @@ def _summary_section(
                     f"{number_or_dash(low)} to {number_or_dash(high)}, averaged as monitored",
                 ),
                 SummaryTile("Beats", f"{findings.total:,}", f"{share_in_percent(findings.share('N'))} normal"),
-                _ectopic_tile("Ventricular beats", "V", findings, hours),
-                _ectopic_tile("Supraventricular beats", "S", findings, hours),
+                _ectopic_tile("Ventricular beats", "V", recording, findings, hours),
+                _ectopic_tile("Supraventricular beats", "S", recording, findings, hours),
                 SummaryTile(
                     f"Pauses over {config.alarms.pause_s:g} s",
                     f"{findings.pause_count:,}",
@@ -166,13 +170,13 @@ def _summary_section(
     return section
 
 
-def _ectopic_tile(title: str, name: str, findings: BeatFindings, hours: float) -> SummaryTile:
+def _ectopic_tile(title: str, name: str, recording: BedRecording, findings: BeatFindings, hours: float) -> SummaryTile:
     count = findings.counts[CLASSES.index(name)]
     by_hour = f", {count / hours:,.1f} an hour" if hours > 0.1 else ""
     return SummaryTile(
         title,
         f"{count:,}",
-        f"{share_in_percent(findings.share(name))} of beats{by_hour}",
+        f"{share_in_percent(findings.share(name))} of beats{by_hour} ({trust_sentence(recording.class_trust, name)})",
         CLASS_COLOURS[name] * bool(count),
     )
 
@@ -243,5 +247,9 @@ def _beat_methods(config: Config) -> str:
         f"{rhythm.slow_s:g} s; one of {rhythm.standstill_s:g} s or more is in no rate. A pause is an RR interval over "
         f"{alarms.pause_s:g} s, a run {alarms.v_run_beats} or more beats of a class in a row without a pause. "
         f"No rate and no pause is taken from minutes with more than {NOISY_UV:g} µV of noise, nor from fibrillation. "
+        "A small grey letter above a beat says that the net gave its class a probability of less than "
+        f"{config.dashboard.least_confidence:g}. How many beats of a class the net finds, and how many that it calls "
+        "so are, was measured on other patients, among the beats that were detected; of this patient it may be more or "
+        "fewer. "
         "Times are UTC."
     )

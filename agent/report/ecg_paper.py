@@ -40,7 +40,7 @@ class StripFlag:
 class StripDrawing:
     """A strip to draw: `wave` (n,) float32 mV at 125 Hz, `beats` as seconds from its start and class, `flags`.
 
-    `clocks` are the times of day at which its rows begin, as text.
+    The class of a doubtful beat is a small letter. `clocks` are the times of day at which its rows begin, as text.
     """
 
     wave: FloatArray
@@ -147,8 +147,9 @@ def _draw_beat_letters(picture: Picture, strip: StripDrawing, begin: float, top:
     for at_s, name in strip.beats:
         if 0 <= at_s - begin < ROW_S:
             x = (at_s - begin) * PAPER_SPEED
-            plain = name == "N"
-            picture.text(x, top - 2, name, 7 if plain else 8, CLASS_COLOURS[name], "middle", bold=not plain)
+            plain = name == "N" or name.islower()
+            colour = GREY if name.islower() else CLASS_COLOURS[name]
+            picture.text(x, top - 2, name, 7 if plain else 8, colour, "middle", bold=not plain)
 
 
 def _draw_strip_flags(picture: Picture, strip: StripDrawing, begin: float, top: float, height: float) -> None:

@@ -198,16 +198,26 @@ def measure_live_net(outcomes: NDArray[np.float32], test: LabelledCandidates) ->
 
     `outcomes` (n, 6) float32: the net's log-probabilities of the candidates.
     """
-    probabilities = settle_candidates(outcomes, test)
-    beats = (test.labels != UNSCORED_LABEL) & (test.labels != NO_BEAT) & ~np.isnan(probabilities[:, 0])
-    if not beats.any():
-        raise RunError("the net takes no candidate for a beat: train again with another seed (--seed)")
-    labels, probabilities, records = test.labels[beats], probabilities[beats], test.records[beats]
+    labels, probabilities, records = settle_scored_beats(outcomes, test)
     classes = probabilities.argmax(1)
     return class_scores.compute_class_metrics(class_scores.class_confusion_matrix(labels, classes)) | {
         "calibration": class_scores.compute_calibration(labels, probabilities),
         "intervals": class_scores.bootstrap_class_intervals(labels, classes, records, by_record=True),
     }
+
+
+def settle_scored_beats(
+    outcomes: NDArray[np.float32], test: LabelledCandidates
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.str_]]:
+    """Return class (n,), probabilities (n, 5) and record (n,) of the beats that the monitor takes for beats, too.
+
+    `outcomes` (candidates, 6) as `measure_live_net` takes them. Raises RunError if there is none.
+    """
+    probabilities = settle_candidates(outcomes, test)
+    beats = (test.labels != UNSCORED_LABEL) & (test.labels != NO_BEAT) & ~np.isnan(probabilities[:, 0])
+    if not beats.any():
+        raise RunError("the net takes no candidate for a beat: train again with another seed (--seed)")
+    return test.labels[beats], probabilities[beats], test.records[beats]
 
 
 def settle_candidates(outcomes: NDArray[np.float32], candidates: LabelledCandidates) -> NDArray[np.float64]:

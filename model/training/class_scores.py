@@ -19,6 +19,8 @@ BATCH_BY_DEVICE = {"cpu": 64, "cuda": 4096, "mps": 4096}
 """Beats in a batch, by device: as many as fit the caches of a CPU, and enough to keep an accelerator busy."""
 CONFIDENCE_BINS = 15
 """Bins of the confidence, as in Guo et al. 2017."""
+TEMPERATURE_RATIOS = tuple(hundredths / 100 for hundredths in range(40, 401, 5))
+"""Temperatures that are tried, each as a multiple of the present one."""
 OVERALL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 PER_CLASS_METRICS = ("recall", "precision", "f1")
 
@@ -86,6 +88,27 @@ def compute_calibration(labels: NDArray[np.int64], probabilities: NDArray[np.flo
             for n, c, h in zip(beats, confidences, hits, strict=True)
         ],
     }
+
+
+def change_temperature(probabilities: NDArray[np.floating[Any]], ratio: float) -> NDArray[np.float64]:
+    """Return probabilities (n, classes) as they would be at `ratio` times the temperature; the largest stays so."""
+    # The largest of each row as 1, so that none of them vanishes.
+    relative = probabilities.astype(np.float64) / probabilities.max(axis=1, keepdims=True)
+    tempered = relative ** (1 / ratio)
+    return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
+
+
+def fit_temperature(labels: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]) -> float:
+    """Return the ratio of TEMPERATURE_RATIOS with the least expected calibration error.
+
+    `labels` (n,) true classes as index into CLASSES, `probabilities` (n, classes) in 0..1 at the present temperature.
+    Of equal ones it is that nearest to 1.
+    """
+    errors = [
+        (compute_calibration(labels, change_temperature(probabilities, ratio))["ece"], abs(ratio - 1), ratio)
+        for ratio in TEMPERATURE_RATIOS
+    ]
+    return min(errors)[2]
 
 
 def bootstrap_class_intervals(
