@@ -6,7 +6,7 @@ import pytest
 from conftest import all_found, chunks
 
 from agent.analysis.beat_cutter import BeatCandidate
-from agent.core.config import Config, load_config
+from agent.core.config import Config, load_config, override_config
 from agent.core.events import Event
 from agent.core.messages import Beat, End, FloatArray
 from agent.pipeline.pipeline import Pipeline
@@ -113,7 +113,7 @@ def test_training_sees_what_the_monitor_sees(settings: Config, size: int) -> Non
     Candidates that the detector does not take for beats are among them.
     """
     net, reference = Listener(), part("208", 120, NOISY)
-    ward = Pipeline(settings, net)
+    ward = Pipeline(override_config(settings, "monitor", lead="MLII"), net)
     counts = np.rint(1000 * reference.x).astype(np.int32)
     told: list[Beat | Event] = all_found(ward, [*chunks(counts, [size]), End("1", "run", len(counts), FS)])
     beats, seen = [one for one in told if isinstance(one, Beat)], build_candidates([reference], SIGNAL)

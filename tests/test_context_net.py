@@ -78,7 +78,7 @@ def test_folding_keeps_the_function() -> None:
 
 @torch.inference_mode()
 def test_how_the_heads_are_heard() -> None:
-    """Log-odds of V against N or S are the mean of both heads'; all else is the first head's."""
+    """Log-odds of V against N or S, and of S against N, are the mean of both heads'; all else is the first head's."""
     net, beats = new_net(4), some_beats(40)
     first, second = (torch.softmax(scores.double(), 1) for scores in net.heads(beats))
     found = net(beats).double()
@@ -88,8 +88,12 @@ def test_how_the_heads_are_heard() -> None:
         return torch.log(p[:, V] / (p[:, N] + p[:, S]))
 
     assert torch.allclose(odds(found.exp()), (odds(first) + odds(second)) / 2, atol=1e-5)
-    for other in set(range(CONTEXT_SIZE.classes)) - {N, V}:
-        assert torch.allclose(found[:, other] - found[:, N], torch.log(first[:, other] / first[:, N]), atol=1e-5)
+    early = [torch.log(p[:, S] / p[:, N]) for p in (found.exp(), first, second)]
+    assert torch.allclose(early[0], (early[1] + early[2]) / 2, atol=1e-5)
+    usual = torch.log(found.exp()[:, N] + found.exp()[:, S])
+    for other in set(range(CONTEXT_SIZE.classes)) - {N, S, V}:
+        expected = torch.log(first[:, other] / (first[:, N] + first[:, S]))
+        assert torch.allclose(found[:, other] - usual, expected, atol=1e-5)
     assert (odds(first) - odds(second)).abs().max() > 0.01
 
 

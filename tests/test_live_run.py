@@ -150,7 +150,7 @@ def test_a_seed_is_a_training(finished: tuple[Path, Asked], tmp_path: Path, caps
     folder, _ = finished
     show_live_training(SETTINGS, SIGNAL, tmp_path / "same", "live", "ecg-agent train-live --seed 4", None)
     said = capsys.readouterr().out
-    for expected in ("train on 2 records in 2 views each: {'N':", "test  on 2 records", "epoch 1 of 1: loss", "V Se"):
+    for expected in ("train on 2 records in 2 views: {'N':", "test  on 2 records", "epoch 1 of 1: loss", "V Se"):
         assert expected in said
     same = (tmp_path / "same" / "live.safetensors").read_bytes()
     assert same == (folder / "live.safetensors").read_bytes()
@@ -176,20 +176,21 @@ def test_model_card(finished: tuple[Path, Asked]) -> None:
     assert (row["recipe"], row["protocol"], row["seed"], row["fold"]) == ("live", "inter-patient", 4, None)
 
 
-def test_more_records_and_rhythms(tmp_path: Path) -> None:
+def test_more_records_and_rhythms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of a folder are learnt in some views and those of DS1 in all; a fold holds out a fifth of both."""
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.atr").write_bytes(b"\0\0")
+    monkeypatch.setattr(live_run, "STREAM_VARIANTS", STREAM_VARIANTS)
     sources = LiveSources((tmp_path,), (tmp_path,))
     sides = split_sides(None, sources)
-    assert (sides.ds1, sides.held_out) == (dataset.DS1, dataset.DS2)
+    assert (sides.ds1, sides.held_out) == (live_run.DS1, live_run.DS2)
     assert [Path(record).name for record in sides.others] == ["a", "b", "c"] == [Path(r).name for r in sides.rhythms]
     heard = {variant.name: records for variant, records in sides.views()}
-    assert heard["as it is"] == heard["borrowed rhythm 1"] == dataset.DS1 + sides.others
-    assert heard["flipped"] == dataset.DS1
+    assert heard["as it is"] == heard["borrowed rhythm 1"] == sides.ds1 + sides.others
+    assert heard["flipped"] == sides.ds1
     assert "borrowed rhythm 1" not in {variant.name for variant, _ in split_sides(None, LiveSources()).views()}
     fold = split_sides(1, sources)
-    assert fold.held_out == (*dataset.DS1[1::5], str(tmp_path / "b"))
+    assert fold.held_out == (*live_run.DS1[1::5], str(tmp_path / "b"))
     assert not {*fold.ds1, *fold.others} & {*fold.held_out}
 
 

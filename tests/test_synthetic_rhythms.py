@@ -67,7 +67,7 @@ def test_every_beat_is_still_there(
 
     A next P wave may lie on what follows the R peak where the interval is under 0.36 s.
     """
-    monkeypatch.setattr(synthetic_rhythms, "_fibrillatory_waves", lambda samples, *_: np.zeros(samples))
+    monkeypatch.setattr(synthetic_rhythms, "fibrillatory_waves", lambda samples, *_: np.zeros(samples))
     x, beats, labels = recorded
     y, moved, said = rewrite_rhythm(x, beats, labels, rhythm, np.random.default_rng(seed))
     at = np.rint(beats)

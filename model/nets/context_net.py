@@ -150,9 +150,8 @@ def combine_heads(first: Tensor, second: Tensor) -> Tensor:
     other = usual - torch.logaddexp(second[:, 0], second[:, 1])
     ventricular = (first[:, 2] + second[:, 2] + other) / 2  # (n,)
     early = (first[:, 1] - first[:, 0] + second[:, 1] - second[:, 0]) / 2  # (n,)
-    normal = usual - torch.logaddexp(torch.zeros_like(early), early)
-    columns = torch.stack([normal, normal + early, ventricular], 1)
-    return torch.log_softmax(torch.cat([columns, first[:, 3:]], 1), 1)
+    pair = usual[:, None] + torch.log_softmax(torch.stack([-early / 2, early / 2], 1), 1)  # (n, 2), N and S
+    return torch.log_softmax(torch.cat([pair, ventricular[:, None], first[:, 3:]], 1), 1)
 
 
 def context_samples_left(size: NetSize) -> int:
