@@ -12,23 +12,24 @@ from model.errors import CheckpointError
 from model.records.resample import FS
 from model.records.wfdb_records import open_record, read_reference
 from model.scoring.episode_scores import EpisodeSpan
+from model.waveform import synthetic_noise
 from model.waveform import synthetic_waveforms as made
 from model.waveform.classifier_fit import WaveformRecipe, fit_waveform_layers, sampling_probabilities
 from model.waveform.episode_rule import DetectedEpisode
 from model.waveform.episode_tables import WaveformEpisodeCounts, count_episode_matches
 from model.waveform.labelled_windows import (
+    ASYSTOLE_BIT,
+    NOISE_BIT,
     ORGANISED_BIT,
     VF_BIT,
     VT_BIT,
     LabelledStrip,
     LabelledWindows,
-    StripGenerator,
-    annotated_rhythms,
-    annotated_vt_runs,
-    label_arrhythmia_record,
     label_strip_windows,
-    vary_strip,
+    measure_strip,
 )
+from model.waveform.recorded_strips import annotated_rhythms, annotated_vt_runs, label_arrhythmia_record
+from model.waveform.strip_generator import SHARES, StripGenerator, vary_strip
 from model.waveform.waveform_classifier import WAVEFORM_KINDS, WAVEFORM_WEIGHTS, WaveformClassifier
 from model.waveform.window_features import FEATURE_COUNT, WINDOW
 
@@ -93,6 +94,13 @@ def test_flutter_teaches_fibrillation_and_what_lies_about_it_nothing() -> None:
         made.synthesise_tachycardia,
         made.synthesise_motion,
         made.synthesise_flat_line,
+        synthetic_noise.synthesise_calibration_pulses,
+        synthetic_noise.synthesise_hum_alone,
+        synthetic_noise.synthesise_converter_noise,
+        synthetic_noise.synthesise_loose_lead,
+        synthetic_noise.synthesise_brain_waves,
+        synthetic_noise.synthesise_breathing,
+        synthetic_noise.synthesise_pulse_curve,
     ],
 )
 def test_synthetic_waveforms_are_finite_and_repeatable(
@@ -122,25 +130,42 @@ def test_beats_follow_each_other_at_the_rate_that_was_asked_for() -> None:
     assert np.count_nonzero((x[1:-1] > 0.5) & (x[1:-1] >= x[:-2]) & (x[1:-1] > x[2:])) == pytest.approx(100, abs=2)
 
 
+def ordinary_strips() -> list[LabelledStrip]:
+    return [label_arrhythmia_record(name, lead) for name in RECORDS for lead in (0, 1)]
+
+
 def test_strips_are_the_same_for_a_seed_and_teach() -> None:
     """Synthetic strips are the same for a seed, of several kinds, and stay finite when they are changed."""
-    first, again = (list(StripGenerator(RECORDS, 3).strips(12, seconds=20)) for _ in range(2))
+    ordinary = ordinary_strips()
+    first, again = (list(StripGenerator(RECORDS, ordinary, 3).strips(12, seconds=20)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
         np.testing.assert_array_equal(one.allowed, other.allowed)
-        changed = vary_strip(one, np.random.default_rng(1), StripGenerator(RECORDS, 4))
+        changed = vary_strip(one, np.random.default_rng(1), StripGenerator(RECORDS, ordinary, 4))
         assert len(changed.x) == len(changed.allowed)
         assert np.isfinite(changed.x).all()
     assert len({one.source for one in first}) >= 4
 
 
+def test_every_kind_of_strip_is_made() -> None:
+    """Each kind of synthetic strip is drawn, finite, and excludes some kind; fast narrow complexes are organised."""
+    strips = list(StripGenerator(RECORDS, ordinary_strips(), 5).strips(400, seconds=8))
+    kinds = {strip.source.removeprefix("made ").rsplit(" ", 1)[0]: strip for strip in strips}
+    assert set(kinds) == set(SHARES)
+    assert all(np.isfinite(strip.x).all() and (strip.allowed > 0).all() for strip in strips)
+    assert (kinds["narrow complexes"].allowed == ORGANISED_BIT).all()
+    assert (kinds["calibration"].allowed == NOISE_BIT).all()
+    assert (kinds["spikes"].allowed == ASYSTOLE_BIT).all()
+
+
 def test_a_window_is_what_its_last_three_seconds_are() -> None:
-    """The label of a window is that of its last three seconds, or none if they differ."""
+    """The label of a window is that of its last three seconds; of a change to VF, once that takes most of them."""
     allowed = np.full(20 * FS, ORGANISED_BIT, np.uint8)
     allowed[10 * FS :] = VF_BIT
-    found, ends = label_strip_windows(LabelledStrip("x", np.sin(np.arange(20 * FS)), allowed), FS)
+    measured = measure_strip(LabelledStrip("x", np.sin(np.arange(20 * FS)), allowed))
+    found, ends = label_strip_windows(measured), measured.ends
     by_end = dict(zip((ends // FS).tolist(), found.allowed.tolist(), strict=True))
-    assert [by_end[end] for end in (10, 11, 12, 13, 14)] == [ORGANISED_BIT, 0, 0, VF_BIT, VF_BIT]
+    assert [by_end[end] for end in (10, 11, 12, 13, 14)] == [ORGANISED_BIT, 0, VF_BIT, VF_BIT, VF_BIT]
     assert dict(zip((ends // FS).tolist(), found.weights.tolist(), strict=True))[13] == 0.5
     assert found.numbers.shape == (len(ends), FEATURE_COUNT)
 
@@ -189,7 +214,8 @@ def test_shipped_weights_tell_how_they_were_made() -> None:
     """The shipped weights name their command, seed, recipe, records and the hash of their data."""
     story = WaveformClassifier.load().story
     assert {"command", "seed", "recipe", "records", "sha256"} <= set(story)
-    assert "419" in story["records"]
+    assert {"vfdb/419", "mitdb/101"} <= set(story["records"])
+    assert story["without"] == []
 
 
 def _no_tensor(tensors: dict[str, NDArray[np.float32]]) -> None:

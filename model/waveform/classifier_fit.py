@@ -11,14 +11,16 @@ from model.waveform.labelled_windows import ASYSTOLE_BIT, NOISE_BIT, ORGANISED_B
 from model.waveform.waveform_classifier import FARTHEST_SD, WAVEFORM_KINDS, ClassifierLayers
 
 KIND_SHARES = {
-    ORGANISED_BIT: 0.40,
-    VT_BIT: 0.17,
-    VF_BIT: 0.20,
-    VT_BIT | VF_BIT: 0.06,
-    NOISE_BIT: 0.09,
-    ORGANISED_BIT | NOISE_BIT: 0.04,
+    ORGANISED_BIT: 0.42,
+    VT_BIT: 0.15,
+    VF_BIT: 0.18,
+    VT_BIT | VF_BIT: 0.07,
+    NOISE_BIT: 0.11,
+    ORGANISED_BIT | NOISE_BIT: 0.03,
     ORGANISED_BIT | VT_BIT: 0.01,
     ASYSTOLE_BIT: 0.05,
+    NOISE_BIT | ASYSTOLE_BIT: 0.02,
+    ORGANISED_BIT | NOISE_BIT | ASYSTOLE_BIT: 0.03,
 }
 """Share of the drawn windows, by what they are allowed to be."""
 OTHER_KIND_SHARE = 0.01
@@ -42,7 +44,7 @@ class WaveformRecipe:
     """Noise added to each feature, in its standard deviations."""
     copies: int = 2
     """Changed copies of each recorded strip."""
-    made: int = 2500
+    made: int = 3000
     """Synthetic strips."""
 
 

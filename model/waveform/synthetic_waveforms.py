@@ -99,16 +99,25 @@ def synthesise_beat_train(
         if mixed:
             chosen = shapes[random.integers(len(shapes))]
         step = 60 / rate * FS * np.exp(jitter * random.standard_normal())
-        shape = chosen[before - lead : before - lead + max(8, round(step) + lead)].copy()
-        fade = min(len(shape) // 3, lead)
-        shape[:fade] *= np.linspace(0, 1, fade)
-        shape[-fade:] *= np.linspace(1, 0, fade)
-        first = round(peak) - lead
-        start, stop = max(0, first), min(samples, first + len(shape))
-        if stop > start:
-            x[start:stop] += np.exp(0.04 * random.standard_normal()) * shape[start - first : stop - first]
+        add_beat(x, chosen, peak, lead, step, random)
         peak += step
     return x
+
+
+def add_beat(x: Array, shape: Array, peak: float, lead: int, step: float, random: Random) -> None:
+    """Add a beat to `x` (samples,) mV in place, from `lead` samples before its R peak to `step` samples after it.
+
+    `shape` is cut 0.24 s before its R peak.
+    """
+    before = round(0.24 * FS)
+    beat = shape[before - lead : before - lead + max(8, round(step) + lead)].copy()
+    fade = max(1, min(len(beat) // 3, lead))
+    beat[:fade] *= np.linspace(0, 1, fade)
+    beat[-fade:] *= np.linspace(1, 0, fade)
+    first = round(peak) - lead
+    start, stop = max(0, first), min(len(x), first + len(beat))
+    if stop > start:
+        x[start:stop] += np.exp(0.04 * random.standard_normal()) * beat[start - first : stop - first]
 
 
 def synthesise_atrial_flutter(samples: int, height: float, random: Random) -> Array:
@@ -169,22 +178,68 @@ def synthesise_flat_line(samples: int, random: Random) -> Array:
     x = np.exp(random.uniform(np.log(0.001), np.log(0.02))) * random.standard_normal(samples)
     x += random.choice([0.0, 0.01, 0.03]) * np.sin(2 * np.pi * random.choice([25.0, 50.0, 60.0]) * time)
     x += (
-        random.choice([0.0, 0.01, 0.025])
+        random.choice([0.0, 0.008, 0.018])
         * synthesise_band_noise(samples, 0.5, random.uniform(3, 30), random)
         * random.random()
     )
-    wander: Array = random.choice([0.0, 0.1, 0.4]) * synthesise_drift(samples, random.uniform(0.05, 0.3), random)
+    wander: Array = random.choice([0.0, 0.05, 0.15]) * synthesise_drift(samples, random.uniform(0.05, 0.3), random)
     line: Array = x + wander
     return line
 
 
 def synthesise_pacer_spikes(samples: int, height: float, random: Random) -> Array:
-    """Return pacemaker spikes (samples,) mV at 125 Hz: steep and fading, 50 to 110 per minute."""
+    """Return pacemaker spikes (samples,) mV at 125 Hz: steep and fading, or as a resampler shows them, 50 to 110 per
+    minute."""
     x, spike = np.zeros(samples), float(random.uniform(0, FS))
     tail = np.exp(-np.arange(12) / random.uniform(0.5, 4)) * np.where(np.arange(12) > 0, random.choice([1, -1]), 1)
-    step = 60 / random.uniform(50, 110) * FS
+    step, ringing = 60 / random.uniform(50, 110) * FS, random.random() < 0.6
     while spike < samples:
         first = int(spike)
-        x[first : first + 12] += height * tail[: samples - first]
+        if ringing:
+            time = np.arange(16) - 7 - spike % 1
+            tail = np.sinc(0.97 * time) * np.cos(np.pi * time / 18) ** 2
+        x[first : first + len(tail)] += height * tail[: samples - first]
         spike += step
     return x
+
+
+def shorten_repolarisation(shape: Array, rate: float) -> Array:
+    """Return a beat (n,) mV, cut 0.24 s before its R peak, with the T wave as early as `rate` per minute makes it."""
+    factor = min(1.0, np.sqrt(60 / rate / 0.8))
+    begin = round(0.32 * FS)
+    places = np.arange(len(shape), dtype=float)
+    later = places > begin
+    places[later] = begin + (places[later] - begin) / factor
+    shortened: Array = np.interp(places, np.arange(len(shape)), shape)
+    return shortened
+
+
+def synthesise_complexes(samples: int, rate: float, qrs_s: float, jitter: float, random: Random) -> Array:
+    """Return beats of physics alone (samples,) mV: QRS complexes that last `qrs_s`, with a T wave and often a P wave.
+
+    A wide complex has no P wave and a large T wave against it.
+    """
+    wide = qrs_s >= 0.12
+    cycle = 60 / rate
+    qt = qrs_s + random.uniform(0.4, 0.6) * min(cycle, 0.8 * np.sqrt(cycle))
+    waves = [(0.0, 1.0, qrs_s * random.uniform(0.15, 0.2))]
+    waves += [(place * qrs_s, -random.choice([0, random.uniform(0, 0.9)]), qrs_s * 0.13) for place in (-0.33, 0.36)]
+    if wide and random.random() < 0.5:
+        waves.append((random.uniform(0.2, 0.45) * qrs_s, random.uniform(0.2, 0.9), qrs_s * 0.17))
+    t_height = random.uniform(-0.8, -0.25) if wide else random.uniform(-0.15, random.choice([0.4, 0.4, 1.4]))
+    waves.append((qt - 0.4 * qrs_s, t_height, random.uniform(0.11, 0.22) * qt))
+    if not wide and random.random() < 0.8:
+        waves.append(
+            (-min(0.16, random.uniform(0.3, 0.42) * cycle), random.uniform(0, 0.25), 0.018 + 0.01 * random.random())
+        )
+    x, time, at = np.zeros(samples), np.arange(samples) / FS, random.uniform(-cycle, 0)
+    while at < samples / FS + cycle:
+        height = np.exp(0.03 * random.standard_normal())
+        for place, size, width in waves:
+            first, stop = (np.clip(int((at + place + side * 4 * width) * FS), 0, samples) for side in (-1, 1))
+            x[first:stop] += height * size * np.exp(-(((time[first:stop] - at - place) / width) ** 2) / 2)
+        at += cycle * np.exp(jitter * random.standard_normal())
+    size = random.choice([-1, 1]) * np.exp(random.uniform(np.log(0.3), np.log(3)))
+    wander = random.uniform(0, 0.1) * synthesise_drift(samples, random.uniform(0.1, 0.4), random)
+    complexes: Array = size * (x + wander + 0.005 * random.standard_normal(samples))
+    return complexes

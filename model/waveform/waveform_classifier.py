@@ -52,7 +52,11 @@ FARTHEST_SD = 5.0
 """Features are clipped at this many standard deviations from the mean."""
 FLAT_LOG_HEIGHT = np.log2(np.float32(LOWEST_MV))
 """First feature of a window that is no higher than 0.02 mV: it counts as asystole, whatever its shape."""
-ASYSTOLE_PROBABILITIES = np.array([kind == "asystole" for kind in WAVEFORM_KINDS], np.float32)
+OUTSIDE_NUMBERS, LOUD_LOG_SIZE = slice(5, 7), np.log2(np.float32(0.1))
+"""Features that hold hum and sway of a line below 0.05 mV: from 0.1 mV rms on the mains or breathing is seen."""
+ASYSTOLE_PROBABILITIES = np.array([0, 0, 0, 0, 1], np.float32)
+MOVED_LINE_PROBABILITIES = np.array([0, 0, 0, 0.9, 0.1], np.float32)
+"""Those of a line that shows hum or sway and nothing else."""
 
 ClassifierLayers = dict[str, Floats]
 """The weights by name: `mean` and `spread` (FEATURE_COUNT,) of the features, and for each of the 3 layers of all nets
@@ -135,6 +139,7 @@ class WaveformClassifier:
         x = np.exp(x - x.max(axis=3, keepdims=True))
         probabilities: Floats = (x / x.sum(axis=3, keepdims=True)).mean(axis=(1, 2))
         probabilities[numbers[:, 0] <= FLAT_LOG_HEIGHT] = ASYSTOLE_PROBABILITIES
+        probabilities[(numbers[:, OUTSIDE_NUMBERS] > LOUD_LOG_SIZE).any(axis=1)] = MOVED_LINE_PROBABILITIES
         return probabilities
 
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from model.records.resample import FS
 
 Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 WINDOW = 4 * FS
 """Samples of a window, 4 s."""
@@ -28,6 +27,8 @@ SEGMENTS = 10
 """Parts of a window, 0.4 s each, in which height and slope are compared."""
 LOWEST_MV, HIGHEST_MV = 0.02, 0.4
 """Heights are clipped to these bounds: a lead is rarely lower, and a higher one is no different."""
+FAINT_MV = 0.05
+"""Only below this height does the size of what is faster or slower than a heart count: it hides nothing above it."""
 EDGE = FS // 5
 """Samples at each end whose mean is an end of the line that is subtracted."""
 BANDS = (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 9, 10, 12, 14, 17, 20, 25, 30)
@@ -47,6 +48,14 @@ LEAST_REPETITION = 0.35
 QUANTILES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 SLOPE_QUANTILES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 0.98)
 TINY = 1e-9
+BURST_STEP = 5
+"""Samples, 40 ms, whose steepness is taken together; three such steps make a burst as long as a QRS complex."""
+BURST_QUANTILES, BURST_TOP = np.array([9, 24, 39, 49, 58, 73, 82, 88]), 95
+"""Places in the 98 sorted bursts of a window, and that of its highest."""
+BURST_PADDED = 160
+"""Steps of the spectrum of the bursts: with zeros behind them, the end does not meet the start."""
+BURST_LAGS = (5, 8, 12, 18, 26, 38, 60)
+"""Edges, in steps of 40 ms, of the parts of the bursts' autocorrelation whose highest value counts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,21 +83,24 @@ def measure_windows(windows: Floats) -> WindowFeatures:
         as whole distributions instead of thresholds.
     """
     line = windows - _line_between_ends(windows)
-    spectrum = np.fft.rfft(line.astype(np.float64), axis=1)
+    spectrum = np.fft.rfft(line, axis=1).astype(np.complex64, copy=False)
     passed = spectrum * _BAND_PASS_GAIN
-    y = np.fft.irfft(passed, WINDOW, axis=1).astype(np.float32)
+    y = np.fft.irfft(passed, WINDOW, axis=1).astype(np.float32, copy=False)
     ordered = np.sort(y, axis=1)
     height = ordered[:, _quantile_index(0.99)] - ordered[:, _quantile_index(0.01)]
     scale = np.maximum(height, np.float32(1e-3))[:, None]
     y /= scale
-    slope = np.abs(np.diff(y, axis=1, prepend=y[:, :1]))
+    slope = np.zeros_like(y)
+    np.abs(y[:, 1:] - y[:, :-1], out=slope[:, 1:])
+    energy = (slope * slope).reshape(len(y), WINDOW // BURST_STEP, BURST_STEP).sum(axis=2)
     power = _tapered_power(passed)
     parts = [
         _height_features(spectrum, line, ordered, height),
         *_spectral_features(power[:, : _BINS[-1]]),
         *_voltage_features(y, ordered / scale),
         *_slope_features(y, slope),
-        *_segment_features(y, slope),
+        *_segment_features(y, slope, energy),
+        *_burst_features(energy),
     ]
     repetition, period = _repetition_features(power)
     numbers = np.concatenate([*parts, repetition], axis=1).astype(np.float32)
@@ -101,64 +113,66 @@ def _quantile_index(share: float) -> int:
 
 def _line_between_ends(x: Floats) -> Floats:
     """Return the straight line (n, WINDOW) between both ends of each window."""
-    first, last = x[:, :EDGE].mean(axis=1, keepdims=True), x[:, -EDGE:].mean(axis=1, keepdims=True)
-    line: Floats = first + (last - first) * _RAMP
+    first, last = (np.add.reduce(part, axis=1, keepdims=True) / EDGE for part in (x[:, :EDGE], x[:, -EDGE:]))
+    line: Floats = (first + (last - first) * _RAMP).astype(np.float32, copy=False)
     return line
 
 
-def _tapered_power(spectrum: NDArray[np.complex128]) -> Doubles:
+def _tapered_power(spectrum: NDArray[np.complex64]) -> Floats:
     """Return the power (n, HALF_WINDOW // 2 + 1) under a Hann taper, which in the spectrum is a sum of neighbours."""
     tapered = 2 * spectrum[:, : HALF_WINDOW // 2 + 1] - spectrum[:, 1 : HALF_WINDOW // 2 + 2]
     tapered[:, 1:] -= spectrum[:, : HALF_WINDOW // 2]
-    power: Doubles = tapered.real**2 + tapered.imag**2
+    power: Floats = tapered.real**2 + tapered.imag**2
     return power
 
 
-def _height_features(spectrum: NDArray[np.complex128], line: Floats, ordered: Floats, height: Floats) -> Floats:
-    """Return the height, and the parts below 1 Hz, above 30 Hz and in single steps, (n, 5)."""
+def _height_features(spectrum: NDArray[np.complex64], line: Floats, ordered: Floats, height: Floats) -> Floats:
+    """Return the height, the parts below 1 Hz, above 30 Hz and in single steps, and what moves a flat line, (n, 7)."""
     power = spectrum.real**2 + spectrum.imag**2
     first, last = 4, _BINS[-1]
     inside = power[:, first:last].sum(axis=1) + TINY
-    slow = np.log10(power[:, :first].sum(axis=1) / inside + 1e-3)
-    fast = np.log10(power[:, last:].sum(axis=1) / inside + 1e-5)
-    step = np.abs(np.diff(line, axis=1)).max(axis=1) / np.maximum(height, 1e-3)
-    bounded = np.log2(np.clip(height, LOWEST_MV, HIGHEST_MV))
-    reach = np.log2(np.maximum(ordered[:, -1], -ordered[:, 0]) / np.maximum(height, 1e-3) + TINY)
-    return np.stack([bounded, np.minimum(slow, 2), np.minimum(fast, 1), np.minimum(step, 3), reach], 1).astype("f4")
+    above = power[:, last:].sum(axis=1)
+    below = power[:, :first].sum(axis=1)
+    slow = np.log10(below / inside + 1e-3)
+    fast = np.log10(above / inside + 1e-5)
+    outside = np.where(height < FAINT_MV, np.sqrt(2 * np.stack([above, below])) / WINDOW, 0)
+    outside = np.log2(np.minimum(np.maximum(outside, LOWEST_MV), HIGHEST_MV))
+    scale = np.maximum(height, np.float32(1e-3))
+    step = np.abs(line[:, 1:] - line[:, :-1]).max(axis=1) / scale
+    bounded = np.log2(np.minimum(np.maximum(height, LOWEST_MV), HIGHEST_MV))
+    reach = np.log2(np.maximum(ordered[:, -1], -ordered[:, 0]) / scale + TINY)
+    parts = [bounded, np.minimum(slow, 4), np.minimum(fast, 4), np.minimum(step, 3), reach, *outside]
+    return np.stack(parts, axis=1).astype("f4")
 
 
-def _spectral_features(power: Doubles) -> list[Floats]:
+def _spectral_features(power: Floats) -> list[Floats]:
     """Return the shares of the bands, and of the dominant frequency and its harmonics, each (n, features)."""
-    share = (power / (power.sum(axis=1, keepdims=True) + TINY)).astype(np.float32)
+    share = power / (power.sum(axis=1, keepdims=True) + np.float32(TINY))
     bands = np.add.reduceat(share, _BINS[:-1], axis=1)
     cumulated = np.concatenate([np.zeros((len(share), 1), np.float32), np.cumsum(share, axis=1)], axis=1)
     low, high = 4, 40  # 1 to 10 Hz
     smooth = cumulated[:, low + 3 : high + 3] - cumulated[:, low:high]
     peak = smooth.argmax(axis=1) + low + 1
-    shares = [_power_between_bins(cumulated, peak * times - 2, peak * times + 3) for times in (1, 2, 3)]
-    half = _power_between_bins(cumulated, peak // 2 - 1, peak // 2 + 2)
-    weighted = share * _BIN_FREQUENCIES[: share.shape[1]].astype(np.float32)
+    edges = np.stack([peak, 2 * peak, 3 * peak, peak // 2], axis=1)
+    last = cumulated.shape[1] - 1
+    ends = np.minimum(edges + _HARMONIC_STOPS, last), np.minimum(edges + _HARMONIC_STARTS, last)
+    stop, start = (np.take_along_axis(cumulated, places, axis=1) for places in ends)
+    harmonics = stop - start
+    frequencies = _BIN_FREQUENCIES[: share.shape[1]].astype(np.float32)
+    weighted = share * frequencies
     mean = weighted.sum(axis=1)
-    spread = np.sqrt(np.maximum((weighted * _BIN_FREQUENCIES[: share.shape[1]]).sum(axis=1) - mean**2, 0))
+    spread = np.sqrt(np.maximum((weighted * frequencies).sum(axis=1) - mean**2, 0))
     uneven = np.log2((share * share).sum(axis=1) + np.float32(TINY))
-    found = [peak / 4, np.log2(peak / 4), *shares, half, mean, spread, mean / (peak / 4), uneven]
+    found = [peak / 4, np.log2(peak / 4), *harmonics.T, mean, spread, mean / (peak / 4), uneven]
     return [np.log10(bands + np.float32(1e-4)), np.stack(found, axis=1).astype("f4")]
 
 
-def _power_between_bins(cumulated: Floats, first: NDArray[np.int64], stop: NDArray[np.int64]) -> Floats:
-    """Return the sum (n,) of power from bin `first` (n,) to before `stop` (n,)."""
-    last = cumulated.shape[1] - 1
-    rows = np.arange(len(cumulated))
-    power: Floats = cumulated[rows, np.clip(stop, 0, last)] - cumulated[rows, np.clip(first, 0, last)]
-    return power
-
-
-def _repetition_features(power: Doubles) -> tuple[Floats, Floats]:
+def _repetition_features(power: Floats) -> tuple[Floats, Floats]:
     """Return the self-similarity at some lags (n, features), and the period (n,) in samples, 0 for none.
 
     Every other sample is enough: there is no power above 31 Hz. The taper avoids a step from the end to the start.
     """
-    alike = np.fft.irfft(power, HALF_WINDOW, axis=1)[:, : LAGS[-1] + 2].astype(np.float32)
+    alike = np.fft.irfft(power, HALF_WINDOW, axis=1)[:, : LAGS[-1] + 2]
     alike /= (alike[:, :1] + np.float32(TINY)) * _OVERLAP
     highest = np.maximum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)
     lowest = np.minimum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)[:, :10]
@@ -170,7 +184,7 @@ def _repetition_features(power: Doubles) -> tuple[Floats, Floats]:
     rows = np.arange(len(power))
     before, at, after = (inner[rows, first + i] for i in range(3))
     bend = np.minimum(before - 2 * at + after, np.float32(-TINY))
-    exact = first + FIRST_LAG + np.clip((before - after) / (2 * bend), -0.5, 0.5)
+    exact = first + FIRST_LAG + np.minimum(np.maximum((before - after) / (2 * bend), -0.5), 0.5)
     lag = np.where(best > 0, exact, np.float32(LAST_LAG)).astype(np.float32)
     valley = np.where(lag[:, None] > _LAG_INDICES, alike, np.float32(1)).min(axis=1)
     crossing = (alike < 0).argmax(axis=1).astype(np.float32)
@@ -182,14 +196,14 @@ def _repetition_features(power: Doubles) -> tuple[Floats, Floats]:
 def _voltage_features(y: Floats, ordered: Floats) -> list[Floats]:
     """Return the distribution of the voltages, the longer tail up, and the crossings of levels, each (n, features)."""
     middle = ordered[:, WINDOW // 2][:, None]
-    centred = y - y.mean(axis=1, keepdims=True)
+    centred = y - np.add.reduce(y, axis=1, keepdims=True) / np.float32(WINDOW)
     squared = centred * centred
-    variance = squared.mean(axis=1) + np.float32(1e-6)
-    skew = (squared * centred).mean(axis=1) / (variance * np.sqrt(variance))
-    kurtosis = (squared * squared).mean(axis=1) / variance**2
+    powers = (squared, squared * centred, squared * squared)
+    variance, third, fourth = (np.add.reduce(one, axis=1) / np.float32(WINDOW) for one in powers)
+    variance += np.float32(1e-6)
+    skew, kurtosis = third / (variance * np.sqrt(variance)), fourth / variance**2
     up = (skew >= 0)[:, None]
-    places = [_quantile_index(share) for share in QUANTILES]
-    quantiles = ordered[:, places] - middle
+    quantiles = ordered[:, _VOLTAGE_PLACES] - middle
     quantiles = np.where(up, quantiles, -quantiles[:, ::-1])
     tall = np.where(up, centred, -centred)
     above = [tall > level for level in (-0.25, 0.0, 0.25)]
@@ -200,7 +214,6 @@ def _voltage_features(y: Floats, ordered: Floats) -> list[Floats]:
 
 def _slope_features(y: Floats, slope: Floats) -> list[Floats]:
     """Return the distributions of slope and of sharpness (8 Hz and above), and turning points, each (n, features)."""
-    places = [_quantile_index(share) for share in SLOPE_QUANTILES]
     steep = np.sort(slope, axis=1)
     most = steep[:, _quantile_index(0.99)][:, None] + np.float32(TINY)
     sharp = y[:, SHARP:-SHARP] - (y[:, : -2 * SHARP] + y[:, 2 * SHARP :]) * np.float32(0.5)
@@ -209,31 +222,55 @@ def _slope_features(y: Floats, slope: Floats) -> list[Floats]:
     rising = y[:, 1:] > y[:, :-1]
     turns = np.count_nonzero(rising[:, 1:] != rising[:, :-1], axis=1) / 8
     found = [np.log2(most[:, 0]), np.log2(largest[:, 0]), np.log2(turns + 1)]
-    return [steep[:, places] / most, edge[:, places] / largest, np.stack(found, axis=1).astype("f4")]
+    return [steep[:, _SLOPE_PLACES] / most, edge[:, _SLOPE_PLACES] / largest, np.stack(found, axis=1).astype("f4")]
 
 
-def _segment_features(y: Floats, slope: Floats) -> list[Floats]:
+def _burst_features(energy: Floats) -> list[Floats]:
+    """Return how the steepness is gathered in bursts, as that of beats is, and how evenly these follow each other."""
+    bursts = np.sqrt(energy[:, :-2] + energy[:, 1:-1] + energy[:, 2:])
+    ordered = np.sort(bursts, axis=1)
+    top = ordered[:, BURST_TOP][:, None] + np.float32(TINY)
+    bursts /= top
+    high = bursts > np.float32(0.5)
+    count = np.count_nonzero(high[:, 1:] != high[:, :-1], axis=1) / 8
+    bursts -= np.add.reduce(bursts, axis=1, keepdims=True) / np.float32(bursts.shape[1])
+    spectrum = np.fft.rfft(bursts, BURST_PADDED, axis=1)
+    alike = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, BURST_PADDED, axis=1)
+    alike = alike[:, : BURST_LAGS[-1]] / (alike[:, :1] + np.float32(TINY)) * _BURST_GAIN
+    highest = np.maximum.reduceat(alike, BURST_LAGS[:-1], axis=1)
+    found = np.stack([count, highest.max(axis=1)], axis=1)
+    return [ordered[:, BURST_QUANTILES] / top, highest.astype("f4"), found.astype("f4")]
+
+
+def _segment_features(y: Floats, slope: Floats, energy: Floats) -> list[Floats]:
     """Return height and steepness of the parts, sorted, and of the second half relative to the first."""
     shape = (len(y), SEGMENTS, WINDOW // SEGMENTS)
     parts, slopes = y.reshape(shape), slope.reshape(shape)
     heights, steepest = parts.max(axis=2) - parts.min(axis=2), slopes.max(axis=2)
-    energy, bend = (parts * parts).mean(axis=2), (slopes * slopes).mean(axis=2)
+    power = (parts * parts).sum(axis=2) / np.float32(shape[2])
+    bend = energy.reshape(len(y), SEGMENTS, WINDOW // BURST_STEP // SEGMENTS).sum(axis=2) / np.float32(shape[2])
     half = SEGMENTS // 2
     tiny = np.float32(1e-4)
-    later = [np.log2((one[:, half:].sum(axis=1) + tiny) / (one[:, :half].sum(axis=1) + tiny)) for one in (energy, bend)]
+    later = [np.log2((one[:, half:].sum(axis=1) + tiny) / (one[:, :half].sum(axis=1) + tiny)) for one in (power, bend)]
     last = np.log2((heights[:, -3:].max(axis=1) + tiny) / (heights.max(axis=1) + tiny))
     ratio = np.sort(steepest / (steepest.max(axis=1, keepdims=True) + np.float32(TINY)), axis=1)
-    numbers = np.clip(np.stack([*later, last], axis=1), -6, 6).astype("f4")
+    numbers = np.minimum(np.maximum(np.stack([*later, last], axis=1), -6), 6).astype("f4")
     return [np.sort(heights, axis=1), ratio, numbers]
 
 
+_VOLTAGE_PLACES, _SLOPE_PLACES = (
+    np.array([_quantile_index(share) for share in shares]) for shares in (QUANTILES, SLOPE_QUANTILES)
+)
 _RAMP = np.clip((np.arange(WINDOW) - (EDGE - 1) / 2) / (WINDOW - EDGE), -0.1, 1.1).astype(np.float32)
 _BIN_FREQUENCIES = np.fft.rfftfreq(WINDOW, 1 / FS)
 _BAND_PASS_GAIN = np.clip((_BIN_FREQUENCIES - 0.4) / 0.8, 0, 1) ** 2 * np.clip((35 - _BIN_FREQUENCIES) / 10, 0, 1)
+_BAND_PASS_GAIN = _BAND_PASS_GAIN.astype(np.float32)
 _BINS = [round(edge * WINDOW / FS) for edge in BANDS]
 _LAG_INDICES = np.arange(LAGS[-1] + 2, dtype=np.float32)
 _TAPER = np.fft.rfft(np.hanning(HALF_WINDOW + 1)[:-1])
 _OVERLAP = np.fft.irfft(np.abs(_TAPER) ** 2, HALF_WINDOW)[: LAGS[-1] + 2].astype(np.float32)
 _OVERLAP /= _OVERLAP[0]
+_HARMONIC_STARTS, _HARMONIC_STOPS = np.array([-2, -2, -2, -1]), np.array([3, 3, 3, 2])
+_BURST_GAIN = (98 / (98 - np.minimum(np.arange(BURST_LAGS[-1]), 70))).astype(np.float32)
 FEATURE_COUNT = measure_windows(np.zeros((1, WINDOW), np.float32)).numbers.shape[1]
 """Features of a window."""
