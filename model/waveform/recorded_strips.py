@@ -43,8 +43,8 @@ NOISE_CLASS = "~"
 """The class of the strips of the Challenge 2017 that are too noisy to be read."""
 ALARM_AT = 300 * FS
 """The sample of the bedside alarm in the strips of the Challenge 2015."""
-FALSE_ALARM_SPAN = 30 * FS
-"""Samples before a false alarm of VT or VF in which there was neither."""
+ALARM_STRIP_SPAN = 30 * FS
+"""Samples before a bedside alarm that its label holds for."""
 MOTION_BITS = {"s": ORGANISED_BIT, "w": ORGANISED_BIT, "j": ORGANISED_BIT | NOISE_BIT}
 """What standing, walking and a single jump may be, by the last letter of a record."""
 HIDDEN_FIBRILLATION = {"419": (577, 2100), "429": (0, 2100), "602": (1247, 1872)}
@@ -223,19 +223,18 @@ def name_alarm_block(folder: Path, name: str) -> str:
 
 
 def label_alarm_strips(path: Path) -> list[LabelledStrip]:
-    """Label the leads of an ICU strip by its alarm: before a false alarm of VT or VF there was neither.
+    """Label the leads of an ICU strip by its alarm: of a false one organised or noise, of true bradycardia organised.
 
-    True alarms but those of bradycardia say too little of when: their strips have no label, and only test.
+    Other true alarms say too little of when: their strips have no label, and only test. So do all alarms of VT and VF:
+    taught that false ones show neither, the classifier misses VT of patients that it does not know.
     """
     alarm, true = read_alarm_truth(path.parent)[path.name]
     bits = ORGANISED_BIT if true else ORGANISED_BIT | NOISE_BIT
-    if alarm.startswith("Ventricular"):
-        bits |= ASYSTOLE_BIT
-    if true and alarm != "Bradycardia":
+    if alarm.startswith("Ventricular") or (true and alarm != "Bradycardia"):
         bits = 0
     leads = read_strip_leads(path)
     allowed = np.zeros(len(leads), np.uint8)
-    allowed[ALARM_AT - FALSE_ALARM_SPAN : ALARM_AT] = bits
+    allowed[ALARM_AT - ALARM_STRIP_SPAN : ALARM_AT] = bits
     source = name_alarm_block(path.parent, path.name)
     return [LabelledStrip(source, x, allowed, path.name, lead) for lead, x in enumerate(leads.T)]
 
