@@ -11,12 +11,12 @@ from model.waveform.labelled_windows import ASYSTOLE_BIT, NOISE_BIT, ORGANISED_B
 from model.waveform.waveform_classifier import FARTHEST_SD, WAVEFORM_KINDS, ClassifierLayers
 
 KIND_SHARES = {
-    ORGANISED_BIT: 0.42,
-    VT_BIT: 0.15,
-    VF_BIT: 0.18,
-    VT_BIT | VF_BIT: 0.07,
-    NOISE_BIT: 0.11,
-    ORGANISED_BIT | NOISE_BIT: 0.03,
+    ORGANISED_BIT: 0.40,
+    VT_BIT: 0.18,
+    VF_BIT: 0.16,
+    VT_BIT | VF_BIT: 0.14,
+    NOISE_BIT: 0.09,
+    ORGANISED_BIT | NOISE_BIT: 0.02,
     ORGANISED_BIT | VT_BIT: 0.01,
     ASYSTOLE_BIT: 0.05,
     NOISE_BIT | ASYSTOLE_BIT: 0.02,
@@ -38,9 +38,9 @@ class WaveformRecipe:
     learning_rate: float = 0.004
     weight_decay: float = 0.02
     hidden: tuple[int, int] = (48, 32)
-    dropped: float = 0.2
+    dropped: float = 0.3
     smoothing: float = 0.02
-    jitter: float = 0.15
+    jitter: float = 0.25
     """Noise added to each feature, in its standard deviations."""
     copies: int = 2
     """Changed copies of each recorded strip."""

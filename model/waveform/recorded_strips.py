@@ -43,8 +43,8 @@ NOISE_CLASS = "~"
 """The class of the strips of the Challenge 2017 that are too noisy to be read."""
 ALARM_AT = 300 * FS
 """The sample of the bedside alarm in the strips of the Challenge 2015."""
-FALSE_ALARM_SPAN = 30 * FS
-"""Samples before a false alarm of VT or VF in which there was neither."""
+ALARM_STRIP_SPAN = 30 * FS
+"""Samples before a bedside alarm that its label holds for."""
 MOTION_BITS = {"s": ORGANISED_BIT, "w": ORGANISED_BIT, "j": ORGANISED_BIT | NOISE_BIT}
 """What standing, walking and a single jump may be, by the last letter of a record."""
 HIDDEN_FIBRILLATION = {"419": (577, 2100), "429": (0, 2100), "602": (1247, 1872)}
@@ -71,23 +71,31 @@ class WaveformFolders:
 
 def read_training_strips(folders: WaveformFolders) -> list[LabelledStrip]:
     """Read all labelled strips of the folders and of DS1. Raises RecordError if a folder has no records."""
-    strips = [label_malignant_record(path, lead) for path in _list_records(folders.vfdb, "vfdb") for lead in (0, 1)]
+    strips = [
+        label_malignant_record(path, lead) for path in _list_database_records(folders.vfdb, "vfdb") for lead in (0, 1)
+    ]
     strips += [label_arrhythmia_record(name, lead) for name in DS1 for lead in (0, 1)]
     if folders.svdb:
-        paths = _list_records(folders.svdb, "svdb")
+        paths = _list_database_records(folders.svdb, "svdb")
         strips += [label_arrhythmia_record(str(path), lead, "svdb") for path in paths for lead in (0, 1)]
     if folders.cinc2017:
         strips += list(label_sensor_strips(folders.cinc2017))
     if folders.cinc2015:
-        strips += [strip for path in _list_records(folders.cinc2015, "cinc2015") for strip in label_alarm_strips(path)]
+        strips += [
+            strip for path in _list_database_records(folders.cinc2015, "cinc2015") for strip in label_alarm_strips(path)
+        ]
     if folders.macecgdb:
-        strips += [strip for path in _list_records(folders.macecgdb, "macecgdb") for strip in label_motion_strips(path)]
+        strips += [
+            strip
+            for path in _list_database_records(folders.macecgdb, "macecgdb")
+            for strip in label_motion_strips(path)
+        ]
     if folders.ludb:
         strips += list(label_resting_strips(folders.ludb))
     return strips
 
 
-def _list_records(folder: Path, name: str) -> list[Path]:
+def _list_database_records(folder: Path, name: str) -> list[Path]:
     paths = sorted(path.with_suffix("") for path in folder.glob("*.hea"))
     if not paths:
         raise RecordError(f"no records in {folder}: give the folder of the database (--{name})")
@@ -215,19 +223,18 @@ def name_alarm_block(folder: Path, name: str) -> str:
 
 
 def label_alarm_strips(path: Path) -> list[LabelledStrip]:
-    """Label the leads of an ICU strip by its alarm: before a false alarm of VT or VF there was neither.
+    """Label the leads of an ICU strip by its alarm: of a false one organised or noise, of true bradycardia organised.
 
-    True alarms but those of bradycardia say too little of when: their strips have no label, and only test.
+    Other true alarms say too little of when: their strips have no label, and only test. So do all alarms of VT and VF:
+    taught that false ones show neither, the classifier misses VT of patients that it does not know.
     """
     alarm, true = read_alarm_truth(path.parent)[path.name]
     bits = ORGANISED_BIT if true else ORGANISED_BIT | NOISE_BIT
-    if alarm.startswith("Ventricular"):
-        bits |= ASYSTOLE_BIT
-    if true and alarm != "Bradycardia":
+    if alarm.startswith("Ventricular") or (true and alarm != "Bradycardia"):
         bits = 0
     leads = read_strip_leads(path)
     allowed = np.zeros(len(leads), np.uint8)
-    allowed[ALARM_AT - FALSE_ALARM_SPAN : ALARM_AT] = bits
+    allowed[ALARM_AT - ALARM_STRIP_SPAN : ALARM_AT] = bits
     source = name_alarm_block(path.parent, path.name)
     return [LabelledStrip(source, x, allowed, path.name, lead) for lead, x in enumerate(leads.T)]
 

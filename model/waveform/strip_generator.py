@@ -36,6 +36,7 @@ DRIFT_HZ = 0.7
 SHARES = {
     "fibrillation": 3.5,
     "flutter": 1.5,
+    "paced fibrillation": 1.2,
     "tachycardia": 1.5,
     "V beats": 3.0,
     "wide beats": 2.5,
@@ -59,7 +60,15 @@ SHARES = {
     "atrial flutter": 1.0,
 }
 """How often each kind of strip is drawn."""
-SOURCE_PARTS = {"beats in noise": 8, "ectopy": 3, "narrow complexes": 3, "narrow beats": 3, "fibrillation": 3}
+SOURCE_PARTS = {
+    "beats in noise": 8,
+    "ectopy": 3,
+    "narrow complexes": 3,
+    "narrow beats": 3,
+    "fibrillation": 3,
+    "brain waves": 5,
+    "breathing": 6,
+}
 """Kinds that count as several sources, because they are as various."""
 EPISODES = ("fibrillation", "flutter", "tachycardia", "V beats", "wide beats")
 """Kinds that often alternate with an ordinary rhythm."""
@@ -98,6 +107,7 @@ class StripGenerator:
         return {
             "fibrillation": alone(synthetic.synthesise_fibrillation, VF_BIT),
             "flutter": alone(synthetic.synthesise_flutter, VF_BIT),
+            "paced fibrillation": alone(synthetic.synthesise_paced_fibrillation, VF_BIT),
             "tachycardia": alone(synthetic.synthesise_tachycardia, VT_BIT),
             "V beats": lambda samples: (self._beats_of("V", samples, 108, 250), VT_BIT),
             "wide beats": lambda samples: (self._complexes(samples, (0.14, 0.22), 110, 250), VT_BIT),

@@ -203,6 +203,18 @@ def synthesise_pacer_spikes(samples: int, height: float, random: Random) -> Arra
     return x
 
 
+def synthesise_paced_fibrillation(samples: int, random: Random) -> Array:
+    """Return fibrillation (samples,) mV in which a pacemaker paces on: spikes, and a blunt deflection behind each."""
+    make = synthesise_fibrillation if random.random() < 0.8 else synthesise_flutter
+    wave = make(samples, random)
+    height = np.ptp(wave[: 4 * FS]) * random.choice([-1, 1]) * random.uniform(0.3, 2.0)
+    spikes = synthesise_pacer_spikes(samples, height, random)
+    after = np.exp(-np.arange(FS // 2) / (random.uniform(0.02, 0.15) * FS))
+    blunt = np.convolve(np.maximum(spikes * np.sign(height), 0), after)[:samples]
+    x: Array = wave + spikes - np.sign(height) * random.uniform(0, 0.7) * blunt
+    return x
+
+
 def shorten_repolarisation(shape: Array, rate: float) -> Array:
     """Return a beat (n,) mV, cut 0.24 s before its R peak, with the T wave as early as `rate` per minute makes it."""
     factor = min(1.0, np.sqrt(60 / rate / 0.8))
