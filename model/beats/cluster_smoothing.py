@@ -7,14 +7,14 @@ before can be V or S there, the others become Q, unclassifiable. The constants w
 training side (`docs/decisions.md`).
 """
 
-from math import exp, log1p
+from math import exp, log, log1p
 
 from model.records.wfdb_records import CLASSES
 
 N, S, V, Q = (CLASSES.index(name) for name in "NSVQ")
 NO_BEAT = len(CLASSES)
 """Index of the outcome "no beat, the detector was wrong", after those of the classes."""
-CLASS_BIAS = (0.0, -1.2, -0.2, -1.0, -1.0, -2.0)
+CLASS_BIAS = (0.0, -1.2, -0.2, -1.0, -1.0, -1.5)
 """Added to the net's log-probabilities of the classes and of no beat: rare outcomes need stronger evidence."""
 CLUSTER_SHARE, HALF_SHARE_BEATS = 0.3, 3
 """Weight of the cluster in the log-odds of V, and the number of beats after which it has half of that weight."""
@@ -84,9 +84,9 @@ class ClusterSmoothing:
                 clusters.pop(cluster, None)
         if noisy:
             scores[NO_BEAT] += NOISE_BIAS
-        highest = max(scores[:NO_BEAT])
-        if scores[NO_BEAT] > highest:
+        if scores[NO_BEAT] > log(sum(exp(value) for value in logs[:NO_BEAT])):  # of any class at all
             return None
+        highest = max(scores[:NO_BEAT])
         weights = [exp(score - highest) for score in scores[:NO_BEAT]]
         if noisy and count < KNOWN_SHAPE_BEATS:
             weights[Q] += weights[S] + weights[V]
