@@ -49,7 +49,7 @@ STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("windows", RhythmWindows, ("push", "flush")),
     ("smoothing", ClusterSmoothing, ("push",)),
     ("rate", RateTracker, ("push",)),
-    ("alarms", AlarmFeed, ("push", "push_beat", "push_peaks", "interrupt")),
+    ("alarms", AlarmFeed, ("push", "push_beat", "push_peak", "interrupt")),
     ("pipeline", Pipeline, ("push",)),
     ("output", JsonLineSink, ("push",)),
     ("loop", MonitorSession, ("run",)),

@@ -95,6 +95,12 @@ def new_ward(settings: Config, classifier: BeatClassifier) -> Callable[[], Pipel
     return lambda: Pipeline(one_lead, classifier)
 
 
+@pytest.fixture
+def new_auto_ward(settings: Config, classifier: BeatClassifier) -> Callable[[], Pipeline]:
+    """Return a function that makes wards with the same settings and net, which choose the leads of each run."""
+    return lambda: Pipeline(settings, classifier)
+
+
 def bed_view(pipeline: Pipeline, name: str, now_s: float = 0.0) -> BedView:
     """A bed of a pipeline as the dashboard shows it, of a link that sent what was analysed."""
     link = SimpleNamespace(sent=lambda bed: pipeline.beds[bed].analysed + pipeline.beds[bed].lost)

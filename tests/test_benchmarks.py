@@ -29,21 +29,9 @@ from benchmarks import (
 )
 
 COMMANDS = (
-    *(
-        "attack",
-        "beds",
-        "cable",
-        "calibration",
-        "dashboard",
-        "detection",
-        "export",
-        "fuzz",
-        "monitor",
-        "pacing",
-        "peers",
-        "report",
-    ),
-    *("seeds", "soak", "tables", "trace_sample", "training", "ward"),
+    *("attack", "beds", "cable", "calibration", "dashboard", "detection", "detector_fit", "export", "fuzz", "monitor"),
+    *("pacing", "peers", "report", "seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training"),
+    "ward",
 )
 PACKAGES = ("attack", "fuzz")
 PROGRAMS = {
@@ -58,7 +46,7 @@ PROGRAMS = {
 
 def test_every_module_has_its_test() -> None:
     """A new benchmark is a command here, or a part of others."""
-    parts = {"figures", "processes", "proxy", "stages"}
+    parts = {"accuracy_tables", "figures", "processes", "proxy", "stages", "table_format"}
     assert {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} == set(COMMANDS) | parts
 
 

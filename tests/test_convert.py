@@ -39,9 +39,9 @@ NewWard = Callable[[], Pipeline]
 
 
 @pytest.fixture
-def troubled_folder(tmp_path: Path, new_ward: NewWard) -> Path:
+def troubled_folder(tmp_path: Path, new_auto_ward: NewWard) -> Path:
     """Two runs of other leads and rates."""
-    recorded(tmp_path / "rec", troubled(), new_ward())
+    recorded(tmp_path / "rec", troubled(), new_auto_ward())
     return tmp_path / "rec"
 
 

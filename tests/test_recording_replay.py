@@ -93,9 +93,9 @@ def by_run(beats: Iterable[Beat]) -> list[Beat]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, new_ward: NewWard) -> Path:
+def folder(tmp_path: Path, new_auto_ward: NewWard) -> Path:
     """A recording of the troubled stream."""
-    recorded(tmp_path / "rec", troubled(), new_ward())
+    recorded(tmp_path / "rec", troubled(), new_auto_ward())
     return tmp_path / "rec"
 
 
@@ -359,9 +359,9 @@ class Wire:
         return self._publisher.subscribed(beds)
 
 
-def test_over_sockets(folder: Path, settings: Config, new_ward: NewWard) -> None:
+def test_over_sockets(folder: Path, settings: Config, new_auto_ward: NewWard) -> None:
     """A monitor that hears the replay over its sockets tells the same beats, and its ledger closes."""
-    ward = new_ward()
+    ward = new_auto_ward()
     with PacketPublisher(override_config(settings, "link", endpoint="tcp://127.0.0.1:*"), lossless=True) as publisher:
         link = LinkReceiver(override_config(settings, "link", endpoint=publisher.endpoint), [])
         try:

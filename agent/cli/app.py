@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from agent.cli import simulate, training
-from agent.cli.completion import SET_NAMES, complete_from, complete_record
+from agent.cli.completion import complete_record
 from agent.cli.help_format import build_command
 from agent.cli.options import (
     AlarmsOption,
@@ -25,6 +25,7 @@ from agent.cli.options import (
     LeadOption,
     SecondsOption,
     ServerKeyOption,
+    SetOption,
     StandardOption,
     StartOption,
     SvgOption,
@@ -145,15 +146,7 @@ def evaluate_records(
             metavar="FOLDER", help="Folder of WFDB records or annotation files.", show_default="the embedded records"
         ),
     ] = None,
-    subset: Annotated[
-        str,
-        typer.Option(
-            "--set",
-            metavar="NAME",
-            help="Records to evaluate: all, ds1, ds2 or unpaced (without 102, 104, 107, 217).",
-            autocompletion=complete_from(*SET_NAMES),
-        ),
-    ] = "all",
+    subset: SetOption = "all",
     score_only: Annotated[
         bool, typer.Option("--score-only", help="Score annotation files of another program; analyse nothing.")
     ] = False,

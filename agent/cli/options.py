@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.completion import LEAD_NAMES, complete_from, complete_weights
+from agent.cli.completion import LEAD_NAMES, SET_NAMES, complete_from, complete_weights
 
 ConfigFileOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Read settings that replace those of config.toml.")
@@ -32,12 +32,21 @@ WeightsOption = Annotated[
 LeadOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME,…",
-        help="Analyse these leads; auto takes two: MLII, II or the first, and the next one.",
+        metavar="NAMES",
+        help="Analyse these leads, with commas between them; auto takes two: MLII, II or the first, and the next one.",
         autocompletion=complete_from(*LEAD_NAMES),
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+SetOption = Annotated[
+    str,
+    typer.Option(
+        "--set",
+        metavar="NAME",
+        help="Records to evaluate: all, ds1, ds2 or unpaced (without 102, 104, 107, 217).",
+        autocompletion=complete_from(*SET_NAMES),
+    ),
+]
 FalseWeightOption = Annotated[
     float,
     typer.Option(metavar="NUMBER", help="Weight of false bedside alarms, with --alarms.", min=0.001, max=1000.0),

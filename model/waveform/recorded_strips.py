@@ -71,31 +71,23 @@ class WaveformFolders:
 
 def read_training_strips(folders: WaveformFolders) -> list[LabelledStrip]:
     """Read all labelled strips of the folders and of DS1. Raises RecordError if a folder has no records."""
-    strips = [
-        label_malignant_record(path, lead) for path in _list_database_records(folders.vfdb, "vfdb") for lead in (0, 1)
-    ]
+    strips = [label_malignant_record(path, lead) for path in _find_headers(folders.vfdb, "vfdb") for lead in (0, 1)]
     strips += [label_arrhythmia_record(name, lead) for name in DS1 for lead in (0, 1)]
     if folders.svdb:
-        paths = _list_database_records(folders.svdb, "svdb")
+        paths = _find_headers(folders.svdb, "svdb")
         strips += [label_arrhythmia_record(str(path), lead, "svdb") for path in paths for lead in (0, 1)]
     if folders.cinc2017:
         strips += list(label_sensor_strips(folders.cinc2017))
     if folders.cinc2015:
-        strips += [
-            strip for path in _list_database_records(folders.cinc2015, "cinc2015") for strip in label_alarm_strips(path)
-        ]
+        strips += [strip for path in _find_headers(folders.cinc2015, "cinc2015") for strip in label_alarm_strips(path)]
     if folders.macecgdb:
-        strips += [
-            strip
-            for path in _list_database_records(folders.macecgdb, "macecgdb")
-            for strip in label_motion_strips(path)
-        ]
+        strips += [strip for path in _find_headers(folders.macecgdb, "macecgdb") for strip in label_motion_strips(path)]
     if folders.ludb:
         strips += list(label_resting_strips(folders.ludb))
     return strips
 
 
-def _list_database_records(folder: Path, name: str) -> list[Path]:
+def _find_headers(folder: Path, name: str) -> list[Path]:
     paths = sorted(path.with_suffix("") for path in folder.glob("*.hea"))
     if not paths:
         raise RecordError(f"no records in {folder}: give the folder of the database (--{name})")
