@@ -227,11 +227,11 @@ def assert_found(x: FloatArray, beats: list[float], since: float = 0.0) -> None:
     assert np.abs(found - expected).max() < 0.08
 
 
-@pytest.mark.parametrize("height", [0.8, 1.2, 1.5, 2.0])
+@pytest.mark.parametrize(("height", "since"), [(0.8, 3.0), (1.2, 3.0), (1.5, 3.0), (2.0, 5.0)])
 @pytest.mark.parametrize("interval", [1.0, 0.75])
-def test_tall_t_wave_is_no_beat(height: float, interval: float) -> None:
-    """After three seconds T waves as tall as the R waves or taller are not counted."""
-    assert_found(synthetic(every(interval), t_wave=height), every(interval), since=3.0)
+def test_tall_t_wave_is_no_beat(height: float, since: float, interval: float) -> None:
+    """After three seconds T waves as tall as the R waves or taller are not counted, twice as tall after five."""
+    assert_found(synthetic(every(interval), t_wave=height), every(interval), since)
 
 
 @pytest.mark.parametrize(("pace", "height"), [(50, 1.0), (60, 1.5)])
@@ -283,6 +283,16 @@ def test_fast_rhythm_is_counted(rate: int) -> None:
     time = np.arange(60 * FS) / FS
     x = sum(np.exp(-0.5 * ((time - beat) / 0.011) ** 2) for beat in beats)
     assert_found(np.asarray(x, np.float32), beats)
+
+
+@pytest.mark.parametrize("noise_mv", [0.0, 0.02])
+@pytest.mark.parametrize("rate", [310, 330, 350])
+def test_fastest_rhythm_is_counted_after_ten_seconds(rate: int, noise_mv: float) -> None:
+    """Above 300 a minute, as newborns may have, the detector may count every second or third beat, but not for long."""
+    beats = every(60 / rate)
+    time = np.arange(60 * FS) / FS
+    x = sum(np.exp(-0.5 * ((time - beat) / 0.011) ** 2) for beat in beats)
+    assert_found(np.asarray(x, np.float32) + noise(60, noise_mv), beats, since=10.0)
 
 
 @pytest.mark.parametrize("coupling", [0.36, 0.42, 0.5])

@@ -17,6 +17,7 @@ from agent.pipeline.pipeline import Pipeline
 from agent.wire.packets import decode_frames, encode_frames
 from agent.wire.record_chunks import record_leads
 from model.errors import ConfigError, RecordError
+from model.records.signal_conditioning import conditioning_reach
 from model.records.wfdb_records import Record, open_record, read_record_samples
 from simulator.record_replay import RecordReplay, ReplayPlan, packet_samples
 
@@ -91,7 +92,7 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(sizes) <= 2
     for _ in range(25 * 100):
         next(messages)
-    assert max(sizes) <= 32 * 360
+    assert max(sizes) <= 32 * 360 + 2 * conditioning_reach(360)
     assert sum(sizes) <= 140 * 360
 
 

@@ -50,6 +50,11 @@ SHAPES = 8
 """Beats whose shapes are kept. One more shape is that of the last candidate that was none, but larger than a beat."""
 MOST_LARGER = 8
 """So many candidates of one shape, larger than a beat by half and rejected one after the other, are beats after all."""
+MOST_TWINS = 8
+"""So many rejected candidates, all like the beats between them, show that the heart is faster than it seemed, ..."""
+LONGEST_STEP, TWIN_TOLERANCE = 25, 0.2
+"""... if each comes within 200 ms of the candidate before it, too soon for a T wave; the logarithms of size and
+sharpness may differ by this much."""
 USUAL_LIKENESS, SMALL = 0.85, 2.3
 """What is assumed before there are two beats to compare with, and of a candidate of less than a tenth of a beat."""
 
@@ -93,10 +98,12 @@ class QrsEvidence:
         "_larger_count",
         "_last",
         "_likeness",
+        "_previous",
         "_regularity",
         "_shapes",
         "_sharpness",
         "_shortest",
+        "_twin_count",
         "_usual",
     )
 
@@ -109,7 +116,7 @@ class QrsEvidence:
         self._sharpness = _Level(sharpness[-max(1, len(sharpness) // 4)])
         self._floors = _Level(_upper_median([min(one.before, one.after) for one in candidates]))
         self._likeness = _Level(USUAL_LIKENESS, 1)
-        self._larger_count = 0
+        self._larger_count = self._twin_count = self._previous = 0
         self._shapes = np.zeros((SHAPES + 1, SHAPE))
         self._beats_seen = 0
         self._last: QrsCandidate | None = None
@@ -167,7 +174,7 @@ class QrsEvidence:
                 self._shortest, self._usual = ordered[1], ordered[len(ordered) // 2]
                 near = bisect_right(ordered, 1.12 * self._usual) - bisect_left(ordered, 0.88 * self._usual)
                 self._regularity = near / len(ordered)
-        self._last = candidate
+        self._last, self._previous = candidate, candidate.known
         if self._beats_seen > 1:
             self._likeness.add(terms[_ALIKE] + self._likeness.value)
         self._beats.add(candidate.size)
@@ -181,6 +188,24 @@ class QrsEvidence:
             alike = float((self._shapes[SHAPES] @ candidate.shapes).max()) > 0.9
             self._larger_count = self._larger_count + 1 if alike else 0
             self._shapes[SHAPES] = candidate.shapes[:, _MIDDLE_LAG]
+        step, self._previous = candidate.known - self._previous, candidate.known
+        self._twin_count = self._twin_count + 1 if step <= LONGEST_STEP and self._is_twin(candidate) else 0
+        if self._twin_count >= MOST_TWINS:
+            self._expect_beats_every(step)
+
+    def _is_twin(self, candidate: QrsCandidate) -> bool:
+        """Whether a candidate is like the beats in size, sharpness and shape."""
+        return (
+            abs(candidate.size - self._beats.value) < TWIN_TOLERANCE
+            and abs(candidate.sharpness - self._sharpness.value) < TWIN_TOLERANCE
+            and self._liken(candidate) > 0.9
+        )
+
+    def _expect_beats_every(self, step: int) -> None:
+        """Replace the intervals by `step` samples: those that were measured left beats out."""
+        self._intervals = [step] * LEVEL_COUNT
+        self._shortest = self._usual = step
+        self._regularity, self._twin_count = 1.0, 0
 
     def _time_terms(self, candidate: QrsCandidate) -> tuple[float, float, float, float, float]:
         """Return the terms `t_wave` to `waited`."""
