@@ -306,6 +306,20 @@ def test_after_a_start_rates_are_waited_for(bed: MadeBed) -> None:
     assert bed.conditions == {"extreme tachycardia"}
 
 
+def test_noise_at_the_start_has_no_rate(bed: MadeBed) -> None:
+    """What is found in the noise of a lead that is put on is no rate; what comes 12 intervals after it is one."""
+    bed.scores = scores("noise")
+    bed.beats("N" * 20, 0.3)
+    bed.scores = scores()
+    bed.beats("N" * 40, 0.8)
+    assert bed.told == []
+    bed.scores = scores("noise")
+    bed.beats("N" * 20, 0.3)
+    bed.scores = scores()
+    bed.beats("N" * 20, 0.4)
+    assert "extreme tachycardia" in bed.conditions
+
+
 # V beats
 
 

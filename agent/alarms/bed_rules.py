@@ -88,6 +88,7 @@ class BedAlarmRules:
         """Begin a run at sample `first`: nothing of the one before counts, and its open alarms are over."""
         self.manager.start(bed, run, first)
         self._technical.start(first)
+        self._rate.start(first)
         self._vf_vt.start()
         self._irregular.start()
         self._see_again(first)
@@ -127,6 +128,8 @@ class BedAlarmRules:
             if technical.tick(tick):
                 self._suspend()
             self._vf_vt.tick(tick, technical.suspended, self._vt_beats.against)
+            if self._vf_vt.noisy:
+                self._rate.doubt_intervals()
             if not technical.suspended:
                 self._vt_beats.tick()
                 if "ventricular fibrillation" not in self.manager.open:

@@ -13,6 +13,7 @@ from agent.alarms.alarm_tick import AlarmTick
 from agent.core.config import AlarmConfig
 from agent.core.messages import AlarmCondition, Beat
 from model.records.resample import FS
+from model.waveform.waveform_classifier import WINDOW
 
 
 class RateRule:
@@ -28,6 +29,7 @@ class RateRule:
         "_limits",
         "_longest",
         "_manager",
+        "_shown",
         "_slow_beats",
         "_stands",
         "_unclassified",
@@ -60,6 +62,12 @@ class RateRule:
         """RR intervals since the rate began again; negative while fibrillation is still in the mean."""
         self._stands = False
         """Whether one of the alarms may be open."""
+        self._shown = 0
+        """Sample at which the first window of the run shows whether it is noise."""
+
+    def start(self, first: int) -> None:
+        """Begin a run at sample `first`: no rate is compared before the first window is known."""
+        self._shown = first + WINDOW
 
     def interrupt(self) -> None:
         """Let no RR interval reach back over an interruption."""
@@ -72,6 +80,11 @@ class RateRule:
         self._intervals = self._least - self._all
         self._beats.clear()
         self._unclassified.clear()
+
+    def doubt_intervals(self) -> None:
+        """Take note of a window of noise: as after fibrillation, but slow beats still count and open alarms go on."""
+        if not self._stands:
+            self._intervals = self._least - self._all
 
     def beat(self, beat: Beat) -> None:
         """Compare the rate after a beat with the limits."""
@@ -86,7 +99,7 @@ class RateRule:
             self._intervals = min(0, self._intervals)
             return
         self._intervals += 1
-        if self._intervals < self._least:
+        if self._intervals < self._least or beat.class_known <= self._shown:
             return
         low, high = self._within
         if self._stands or not low <= rate <= high:
