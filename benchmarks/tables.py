@@ -276,6 +276,17 @@ def _standard_row(results: Results) -> str:
     return f"{results['passed']} of {len(results['lines'])} lines pass"
 
 
+def _strangers_row(results: Results) -> str:
+    found = next(row for row in results["beats"] if (row["database"], row["version"]) == ("mitdb ds2", "two leads"))
+    kinds = (("QRS", "qrs"), ("VEB", "veb"), ("SVEB", "sveb"))
+    return ", ".join(f"{name} {found[f'{kind}_se']:.1f} / {found[f'{kind}_ppv']:.1f} %" for name, kind in kinds)
+
+
+def _challenge_row(results: Results) -> str:
+    found = results["challenge"]["all"]
+    return f"score {found['score']:.1f}: {found['FN']} true ones missed, {found['FP']} false ones passed on"
+
+
 def _fuzz_row(results: Results) -> str:
     return (
         f"{results['inputs']:,} inputs, {results['failed']:,} failed, memory {'flat' if results['sound'] else 'grew'}"
@@ -304,6 +315,10 @@ SUMMARY: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "kills": (("the recording monitor killed 100 times at random, at ten times real time", _kills_row),),
     "day": (("24 hours of signal at full speed, recorded", _day_row),),
     "standard": (("the lines of IEC 60601-2-27 that a monitor's manual prints", _standard_row),),
+    "strangers": (
+        ("beats of DS2, which no net has heard, two leads", _strangers_row),
+        ("what our alarms say of those of the Challenge 2015", _challenge_row),
+    ),
     "attack": (("attacks on a monitor and on a device, each in a process of its own", _attack_row),),
     "fuzz": (
         ("mutated frames, requests, headers, signals, annotations, checkpoints, recordings, settings", _fuzz_row),
