@@ -292,7 +292,7 @@ def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, timeout=LONG_S, env=environment(), check=True
     )
-    assert json.loads(done.stdout)["kind"] == "start"
+    assert json.loads(done.stdout)["kind"] in ("start", "link")  # on a busy machine the link is told of first
     assert "Traceback" not in done.stderr
 
 
