@@ -59,15 +59,11 @@ class RhythmHistory:
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; the existing ones keep their state."""
-        new = RhythmHistory(max(0, rows - len(self._own_rr)))
-        for name, array in vars(self).items():
-            setattr(self, name, np.concatenate([array, getattr(new, name)]))
+        append_rows(self, RhythmHistory(max(0, rows - len(self._own_rr))))
 
     def start(self, row: int) -> None:
         """Forget a row: a run begins."""
-        new = RhythmHistory()
-        for name, array in vars(self).items():
-            array[row] = getattr(new, name)[0]
+        reset_row(self, row, RhythmHistory())
 
     def describe(
         self, rows: PatientRows, rr_s: Floats, next_s: Floats, no_next: NDArray[np.bool_]
@@ -193,6 +189,20 @@ class RhythmHistory:
         self._slow[rows] = np.where(unknown[:, None], slow, moved)
         unsteady = self._unsteady[rows]
         self._unsteady[rows] = np.where(unknown, unsteady, np.where(steady | np.isnan(slow[:, -1]), 0, unsteady + 1))
+
+
+def append_rows(state: object, more: object) -> None:
+    """Append the rows of each array of `more` to that of `state`, an object of the same class."""
+    for name, array in vars(state).items():
+        if isinstance(array, np.ndarray):
+            setattr(state, name, np.concatenate([array, getattr(more, name)]))
+
+
+def reset_row(state: object, row: int, new: object) -> None:
+    """Set a row of each array of `state` to the first row of `new`, an object of the same class."""
+    for name, array in vars(state).items():
+        if isinstance(array, np.ndarray):
+            array[row] = getattr(new, name)[0]
 
 
 def _interval_quantiles(intervals: Floats, shares: tuple[float, ...], otherwise: Floats) -> list[Floats]:

@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.beats.rhythm_history import LEAST_RR_S, PAUSE_RR_S, RHYTHM_FEATURES, RhythmHistory
+from model.beats.rhythm_history import (
+    LEAST_RR_S,
+    PAUSE_RR_S,
+    RHYTHM_FEATURES,
+    RhythmHistory,
+    append_rows,
+    reset_row,
+)
 
 Floats = NDArray[np.float32]
 PatientRows = NDArray[np.intp]
@@ -106,18 +113,12 @@ class BeatTemplates:
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; the existing ones keep their state."""
-        new = BeatTemplates(max(0, rows - len(self._beats_seen)))
-        for name, array in vars(self).items():
-            if isinstance(array, np.ndarray):
-                setattr(self, name, np.concatenate([array, getattr(new, name)]))
+        append_rows(self, BeatTemplates(max(0, rows - len(self._beats_seen))))
         self._rhythm.grow(rows)
 
     def start(self, row: int) -> None:
         """Forget a row: a run begins, of another patient or of the same one after an unknown time."""
-        new = BeatTemplates()
-        for name, array in vars(self).items():
-            if isinstance(array, np.ndarray):
-                array[row] = getattr(new, name)[0]
+        reset_row(self, row, BeatTemplates())
         self._rhythm.start(row)
 
     def describe(self, beats: BeatWindows) -> tuple[Floats, PatientRows, NDArray[np.bool_], Floats]:

@@ -87,12 +87,12 @@ def set_to_rhythm(
     rhythm follows for 3 s is left out.
     """
     waves = _BeatWaves(x, beats, labels)
-    kept = [i for i, label in enumerate(rhythm.labels) if label != "V" or waves.ventricular]
+    kept = [i for i, label in enumerate(rhythm.labels) if label != "V" or waves.lends_ventricular]
     times, fibrillating = rhythm.times[kept] * FS, rhythm.fibrillating[kept]
     new_labels = tuple(rhythm.labels[i] for i in kept)
     wave = random.uniform(-1, 0.7)
-    parts, places, shown, atrial = [waves.before(new_labels[0])], [], [new_labels[0]], []
-    places.append(len(parts[0]))
+    parts, shown, atrial = [waves.before(new_labels[0])], [new_labels[0]], []
+    places = [len(parts[0])]
     for i in range(1, len(kept)):
         rr = times[i] - times[i - 1]
         if rr > LONGEST_RR:
@@ -120,9 +120,8 @@ class _BeatWaves:
             if SHORTEST_RR < stop - start < LONGEST_RR and {a, b} <= {"N", "S", "V"}:
                 self._between.setdefault((a == "V", b == "V"), []).append(x[start:stop])
         self._used = dict.fromkeys(self._between, 0)
-        self.ventricular = min(len(self._between.get(kind, ())) for kind in ((False, True), (True, False)))
-        self.ventricular = self.ventricular if self.ventricular >= LEAST_V_BEATS else 0
-        """Ventricular beats that the record can lend."""
+        ventricular = min(len(self._between.get(kind, ())) for kind in ((False, True), (True, False)))
+        self.lends_ventricular = ventricular >= LEAST_V_BEATS
 
     def before(self, label: str) -> Array:
         """Return the signal before a beat of a class."""

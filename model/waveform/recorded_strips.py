@@ -203,6 +203,7 @@ def label_sensor_strips(folder: Path) -> Iterator[LabelledStrip]:
         yield LabelledStrip(f"cinc2017/{number // CINC2017_BLOCK}", x, allowed, name)
 
 
+@lru_cache(maxsize=1)
 def read_alarm_truth(folder: Path) -> dict[str, tuple[str, bool]]:
     """Return the bedside alarm of each strip of the Challenge 2015, and whether it is true, by name and in order."""
     lines = [line.split(",") for line in (folder / "ALARMS").read_text(encoding="ascii").split()]
