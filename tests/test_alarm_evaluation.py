@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agent.alarms.rate_limits import extreme_rate_limits
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, AlarmCondition, FloatArray, Priority
-from agent.evaluation import alarm_evaluation as module
+from agent.evaluation import record_analysis
 from agent.evaluation.alarm_scoring import (
     ScoredAlarm,
     alarm_delays,
@@ -251,7 +251,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "b": [alarm("atrial fibrillation", 10, 70, None, "b")],
     }
     monkeypatch.setattr(
-        module,
+        record_analysis,
         "analyse_records",
         PreparedOutputs({name: PipelineOutput(alarms=list(alarms)) for name, alarms in told.items()}),
     )
@@ -312,7 +312,9 @@ def test_records_that_cannot_be_used_are_named(
     shown(own, folder, "all", folder / "out", 0.0, as_json=True)
     made = json.loads(capsys.readouterr().out)
     assert [one["record"] for one in made["skipped"]] == ["a"]
-    monkeypatch.setattr(module, "analyse_records", PreparedOutputs({"b": PipelineOutput(failed="no lead in volts")}))
+    monkeypatch.setattr(
+        record_analysis, "analyse_records", PreparedOutputs({"b": PipelineOutput(failed="no lead in volts")})
+    )
     with pytest.raises(RecordError, match="none of 2 records could be evaluated"):
         shown(own, folder, "all", folder / "out", 0.0)
     with pytest.raises(ConfigError, match="no set"):

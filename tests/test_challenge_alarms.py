@@ -8,8 +8,9 @@ import wfdb
 
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, AlarmCondition
-from agent.evaluation import challenge_alarms as module
+from agent.evaluation import record_analysis
 from agent.evaluation.challenge_alarms import (
+    CONFIRMING_CONDITIONS,
     BedsideAlarm,
     JudgedAlarm,
     bootstrap_score_interval,
@@ -76,7 +77,7 @@ def test_an_alarm_stands_in_the_last_ten_seconds(announced: float, ended: float 
 def test_which_alarms_confirm_which(condition: AlarmCondition, kinds: set[str]) -> None:
     """The same condition confirms, and those that hide it as the worse of its chain; those below it do not."""
     ours = [alarm(condition, 299)]
-    assert {kind for kind in module.CONFIRMING_CONDITIONS if find_confirming_alarm(ours, kind)} == kinds
+    assert {kind for kind in CONFIRMING_CONDITIONS if find_confirming_alarm(ours, kind)} == kinds
 
 
 def test_outcomes_and_score() -> None:
@@ -156,7 +157,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "b": PipelineOutput(alarms=[alarm("extreme tachycardia", 200, None, "b")]),
         "c": PipelineOutput(alarms=[alarm("extreme bradycardia", 301, None, "c")]),
     }
-    monkeypatch.setattr(module, "analyse_records", PreparedOutputs(outputs))
+    monkeypatch.setattr(record_analysis, "analyse_records", PreparedOutputs(outputs))
     return tmp_path
 
 

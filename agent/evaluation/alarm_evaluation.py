@@ -24,8 +24,8 @@ from agent.evaluation.alarm_scoring import (
     reference_noise,
     score_alarms,
 )
-from agent.evaluation.beat_evaluation import BEDS_TOGETHER, load_configured_classifier, write_output_file
-from agent.evaluation.record_analysis import PipelineOutput, analyse_records
+from agent.evaluation.beat_evaluation import load_configured_classifier, write_output_file
+from agent.evaluation.record_analysis import PipelineOutput, analyse_in_groups
 from agent.evaluation.record_selection import (
     EvaluationCost,
     EvaluationOptions,
@@ -130,28 +130,22 @@ def evaluate_alarms(
     check_evaluation_options(options)
     names = record_names(options)
     ready, skipped = prepare_records(names, options)
-    ecg_s = sum(task.seconds for task in ready)
-    done_s = 0.0
     cpu_s = 0.0
     results: list[RecordAlarmResult] = []
     weights = config.monitor.weights
     if ready:
         classify = load_configured_classifier(config)
         weights = classify.weights
-        for group in (ready[at : at + BEDS_TOGETHER] for at in range(0, len(ready), BEDS_TOGETHER)):
-            records = [task.record for task in group]
-            outputs, group_cpu_s = analyse_records(records, config, classify, lambda _seconds: None)
-            cpu_s += group_cpu_s
-            for task in group:
-                try:
-                    results.append(evaluate_record_alarms(task, outputs[task.record.name], config, options.out))
-                except RecordError as error:
-                    skipped.append(SkippedRecord(task.record.name, str(error)))
-                done_s += task.seconds
-                on_progress(done_s, ecg_s)
+        analysed = analyse_in_groups([task.record for task in ready], config, classify, on_progress)
+        for task, (output, record_cpu_s) in zip(ready, analysed, strict=True):
+            cpu_s += record_cpu_s
+            try:
+                results.append(evaluate_record_alarms(task, output, config, options.out))
+            except RecordError as error:
+                skipped.append(SkippedRecord(task.record.name, str(error)))
     if not results:
         raise RecordError(f"none of {len(names)} records could be evaluated: {skipped[0].reason}")
-    cost = EvaluationCost(ecg_s, cpu_s, time.perf_counter() - started)
+    cost = EvaluationCost(sum(task.seconds for task in ready), cpu_s, time.perf_counter() - started)
     return AlarmEvaluation(tuple(results), tuple(sorted(skipped, key=lambda record: record.record)), cost, weights)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from agent.analysis.rate_tracker import mean_heart_rate
 from agent.core.config import Config, RhythmConfig
 from agent.core.messages import Beat, FloatArray
-from agent.evaluation.record_analysis import PipelineOutput, analyse_records
+from agent.evaluation.record_analysis import BEDS_TOGETHER, PipelineOutput, analyse_records
 from agent.evaluation.record_selection import (
     EMBEDDED_FOLDER,
     EvaluationCost,
@@ -50,8 +50,6 @@ from model.scoring.ec57 import RecordScore, scorable_beats, score_record
 if TYPE_CHECKING:
     from agent.analysis.beat_classifier import BeatClassifier
 
-BEDS_TOGETHER = 4
-"""Records that go through one pipeline together; more are hardly quicker."""
 PACED_BEAT = "/"
 """A record with such a beat in its reference is paced."""
 MISMATCH_MARGINS_S = (0.6, 0.9)

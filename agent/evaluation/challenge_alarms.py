@@ -18,8 +18,8 @@ import numpy as np
 from agent.core.config import Config
 from agent.core.messages import Alarm, AlarmCondition
 from agent.evaluation.alarm_scoring import final_alarms
-from agent.evaluation.beat_evaluation import BEDS_TOGETHER, load_configured_classifier
-from agent.evaluation.record_analysis import analyse_records
+from agent.evaluation.beat_evaluation import load_configured_classifier
+from agent.evaluation.record_analysis import analyse_in_groups
 from agent.evaluation.record_selection import EvaluationCost, EvaluationOptions, SkippedRecord
 from model.errors import EcgError, RecordError
 from model.records.resample import FS
@@ -159,28 +159,22 @@ def evaluate_challenge(
     assert options.folder is not None
     listed = read_alarm_list(options.folder / LIST_NAME)
     ready, skipped = _open_strips(options.folder, listed)
-    total_s = sum(record.length / record.fs for _, record in ready)
     judged: list[JudgedAlarm] = []
-    done_s = cpu_s = 0.0
+    cpu_s = 0.0
     weights = config.monitor.weights
     if ready:
         classify = load_configured_classifier(config)
         weights = classify.weights
-        for group in (ready[at : at + BEDS_TOGETHER] for at in range(0, len(ready), BEDS_TOGETHER)):
-            outputs, group_cpu_s = analyse_records([record for _, record in group], config, classify, lambda _s: None)
-            cpu_s += group_cpu_s
-            for bedside, record in group:
-                output = outputs[record.name]
-                if output.failed:
-                    skipped.append(SkippedRecord(record.name, output.failed))
-                else:
-                    ours = find_confirming_alarm(final_alarms(output.alarms), bedside.kind)
-                    judged.append(JudgedAlarm(bedside, ours))
-                done_s += record.length / record.fs
-                on_progress(done_s, total_s)
+        analysed = analyse_in_groups([record for _, record in ready], config, classify, on_progress)
+        for (bedside, record), (output, record_cpu_s) in zip(ready, analysed, strict=True):
+            cpu_s += record_cpu_s
+            if output.failed:
+                skipped.append(SkippedRecord(record.name, output.failed))
+            else:
+                judged.append(JudgedAlarm(bedside, find_confirming_alarm(final_alarms(output.alarms), bedside.kind)))
     if not judged:
         raise RecordError(f"none of {len(listed)} strips could be evaluated: {skipped[0].reason}")
-    cost = EvaluationCost(total_s, cpu_s, time.perf_counter() - started)
+    cost = EvaluationCost(sum(record.length / record.fs for _, record in ready), cpu_s, time.perf_counter() - started)
     skipped.sort(key=lambda record: record.record)
     return ChallengeEvaluation(tuple(judged), tuple(skipped), options.false_weight, cost, weights)
 
