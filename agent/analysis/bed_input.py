@@ -7,6 +7,7 @@ value and another has, the block says so with NaN; where none has, there is a ga
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import numpy as np
 
@@ -16,12 +17,14 @@ from agent.analysis.lead_input import (
     LeadStep,
     LeadSummary,
     SampleBlock,
-    chunks_to_millivolts,
+    counts_to_millivolts,
 )
 from agent.core.lead_units import UNITS_MV
-from agent.core.messages import Chunk, FloatArray, Gap, Lead
+from agent.core.messages import MISSING, Chunk, FloatArray, Gap, Lead
 from model.errors import StreamError
 from model.records.lead_choice import rank_leads
+from model.records.resample import FS
+from model.records.signal_conditioning import plain_rows
 
 LEADS_OF_AUTO = 2
 """Leads that are analysed unless the settings name them."""
@@ -64,7 +67,10 @@ class BedInput:
         self.leads = tuple(LeadInput(chunk, name) for name in choose_leads(chunk.leads, wanted))
         first = self.leads[0]
         self.run, self.fs, self.delay_s = first.run, first.fs, first.delay_s
-        self.fits, self.at_fs = first.fits, first.at_fs
+        self.fits, self.at_fs, self.same_rate = first.fits, first.at_fs, first.same_rate
+        self.columns = tuple(lead.index for lead in self.leads)
+        self.offsets, self.scales = tuple(zip(*((lead.lead.offset, lead.scale) for lead in self.leads), strict=True))
+        """What makes millivolts of the counts of each lead."""
         self._waiting: tuple[deque[LeadStep], ...] = tuple(deque() for _ in self.leads)
         """What a lead is ahead of the others, where only it ended a stretch: resampling waits for later samples."""
 
@@ -73,10 +79,11 @@ class BedInput:
 
         `x` mV if `bed_chunks_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
         """
+        if x is not None and self._pass_on(chunk.first, x):
+            return [SampleBlock(chunk.first, x)]
         if len(self.leads) == 1:
-            return _with_notes(self.leads[0].push(chunk, x))
-        columns = [None] * len(self.leads) if x is None else list(x.T)
-        return self._align([lead.push(chunk, column) for lead, column in zip(self.leads, columns, strict=True)])
+            return _with_notes(self.leads[0].push(chunk))
+        return self._align([lead.push(chunk) for lead in self.leads])
 
     def gap(self, gap: Gap) -> list[BedStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
@@ -89,6 +96,15 @@ class BedInput:
         if len(self.leads) == 1:
             return _with_notes(self.leads[0].flush())
         return self._align([lead.flush() for lead in self.leads])
+
+    def _pass_on(self, first: int, x: FloatArray) -> bool:
+        """Take samples from `first` on as they are if no lead has anything to mend or to tell; else take nothing."""
+        columns = (x,) if x.ndim == 1 else x.T
+        if any(self._waiting) or not all(map(LeadInput.passes, self.leads, repeat(first), columns)):
+            return False
+        for lead, column in zip(self.leads, columns, strict=True):
+            lead.pass_on(column)
+        return True
 
     def _align(self, added: Sequence[list[LeadStep]]) -> list[BedStep]:
         """Take what each lead adds; return the blocks (n, leads), gaps and notes as far as all leads are known."""
@@ -116,26 +132,25 @@ class BedInput:
 
 
 def bed_chunks_to_millivolts(inputs: Sequence[BedInput | None], chunks: Sequence[Chunk]) -> list[FloatArray | None]:
-    """Convert chunks of many beds together: millivolts (n,) of one lead, (n, leads) of several.
+    """Convert chunks of many beds together: float32 millivolts (n,) of one lead, (n, leads) of several.
 
-    None for a chunk that its input must see by itself: another run, another rate than 125 Hz, missing values.
+    None for a chunk that its input must see by itself: another run, another rate than 125 Hz, something to mend.
     """
-    leads: list[LeadInput | None] = []
-    repeated: list[Chunk] = []
-    for bed, chunk in zip(inputs, chunks, strict=True):
-        own = (None,) if bed is None else bed.leads
-        leads += own
-        repeated += [chunk] * len(own)
-    converted = iter(chunks_to_millivolts(leads, repeated))
-    together: list[FloatArray | None] = []
-    for bed in inputs:
-        if bed is None or len(bed.leads) == 1:
-            together.append(next(converted))
-            continue
-        columns = [next(converted) for _ in bed.leads]
-        whole = [column for column in columns if column is not None]
-        together.append(np.stack(whole, axis=1) if len(whole) == len(columns) else None)
-    return together
+    converted: list[FloatArray | None] = [None] * len(chunks)
+    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, BedInput]]] = {}
+    for i, (bed, chunk) in enumerate(zip(inputs, chunks, strict=True)):
+        if bed is not None and bed.same_rate and len(chunk.counts) and bed.fits(chunk):
+            alike.setdefault((chunk.counts.shape, bed.columns), []).append((i, bed))
+    for ((samples, all_leads), columns), group in alike.items():
+        counts = np.concatenate([chunks[i].counts for i, _ in group]).reshape(len(group), samples, all_leads)
+        counts = counts[:, :, columns].transpose(0, 2, 1)  # (chunks, leads, n)
+        offsets, scales = (np.array([getattr(bed, name) for _, bed in group]) for name in ("offsets", "scales"))
+        x = counts_to_millivolts(counts, offsets[:, :, None], scales[:, :, None]).astype(np.float32, order="C")
+        plain = plain_rows(x.reshape(-1, samples), FS).reshape(len(group), -1) & (counts != MISSING).all(axis=2)
+        for (i, bed), rows, usable in zip(group, x, plain.all(axis=1).tolist(), strict=True):
+            if usable:
+                converted[i] = rows.T if len(bed.leads) > 1 else rows[0]
+    return converted
 
 
 def _with_notes(steps: list[LeadStep]) -> list[BedStep]:
