@@ -99,12 +99,11 @@ class BedInput:
 
     def _pass_on(self, first: int, x: FloatArray) -> bool:
         """Take samples from `first` on as they are if no lead has anything to mend or to tell; else take nothing."""
-        columns = (x,) if x.ndim == 1 else x.T
-        if any(self._waiting) or not all(map(LeadInput.passes, self.leads, repeat(first), columns)):
+        if len(self.leads) == 1:
+            return self.leads[0].pass_on(first, x)
+        if any(self._waiting) or not all(map(LeadInput.passes, self.leads, repeat(first), x.T)):
             return False
-        for lead, column in zip(self.leads, columns, strict=True):
-            lead.pass_on(column)
-        return True
+        return all(map(LeadInput.pass_on, self.leads, repeat(first), x.T))
 
     def _align(self, added: Sequence[list[LeadStep]]) -> list[BedStep]:
         """Take what each lead adds; return the blocks (n, leads), gaps and notes as far as all leads are known."""

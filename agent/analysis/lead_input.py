@@ -121,11 +121,14 @@ class LeadInput:
             return False
         return not self._tally.windows or first + len(x) < (self._tally.end or 0)
 
-    def pass_on(self, x: FloatArray) -> None:
-        """Take samples (n,) mV for which `passes` holds, as `push` would."""
+    def pass_on(self, first: int, x: FloatArray) -> bool:
+        """Take these samples as `push` would if they pass; return whether they do."""
+        if not self.passes(first, x):
+            return False
         assert self._conditioner is not None
         self._conditioner.pass_on(x)
         self._next += len(x)
+        return True
 
     def gap(self, gap: Gap) -> list[LeadStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
