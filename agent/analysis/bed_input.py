@@ -20,7 +20,7 @@ from agent.analysis.lead_input import (
     counts_to_millivolts,
 )
 from agent.core.lead_units import UNITS_MV
-from agent.core.messages import MISSING, Chunk, FloatArray, Gap, Lead
+from agent.core.messages import MISSING, Chunk, End, FloatArray, Gap, Lead
 from model.errors import StreamError
 from model.records.lead_choice import rank_leads
 from model.records.resample import FS
@@ -77,7 +77,7 @@ class BedInput:
     def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[BedStep]:
         """Return the blocks and gaps that a chunk adds.
 
-        `x` mV if `bed_chunks_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
+        `x` mV if `bed_messages_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
         """
         if x is not None and self._pass_on(chunk.first, x):
             return [SampleBlock(chunk.first, x)]
@@ -130,23 +130,28 @@ class BedInput:
         return SampleBlock(steps[0].first, np.stack(columns, axis=1))
 
 
-def bed_chunks_to_millivolts(inputs: Sequence[BedInput | None], chunks: Sequence[Chunk]) -> list[FloatArray | None]:
-    """Convert chunks of many beds together: float32 millivolts (n,) of one lead, (n, leads) of several.
+def bed_messages_to_millivolts(
+    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End]
+) -> list[FloatArray | None]:
+    """Convert the chunks of many beds together: float32 millivolts (n,) of one lead, (n, leads) of several.
 
-    None for a chunk that its input must see by itself: another run, another rate than 125 Hz, something to mend.
+    None for what its input must see by itself: no chunk, another run or rate than 125 Hz, something to mend; and for
+    what has no input here.
     """
-    converted: list[FloatArray | None] = [None] * len(chunks)
-    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, BedInput]]] = {}
-    for i, (bed, chunk) in enumerate(zip(inputs, chunks, strict=True)):
-        if bed is not None and bed.same_rate and len(chunk.counts) and bed.fits(chunk):
-            alike.setdefault((chunk.counts.shape, bed.columns), []).append((i, bed))
+    converted: list[FloatArray | None] = [None] * len(messages)
+    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, BedInput, Chunk]]] = {}
+    for i, (bed, chunk) in enumerate(zip(inputs, messages, strict=True)):
+        if bed is None or not bed.same_rate or not isinstance(chunk, Chunk):
+            continue
+        if len(chunk.counts) and bed.fits(chunk):
+            alike.setdefault((chunk.counts.shape, bed.columns), []).append((i, bed, chunk))
     for ((samples, all_leads), columns), group in alike.items():
-        counts = np.concatenate([chunks[i].counts for i, _ in group]).reshape(len(group), samples, all_leads)
+        counts = np.concatenate([chunk.counts for _, _, chunk in group]).reshape(len(group), samples, all_leads)
         counts = counts[:, :, columns].transpose(0, 2, 1)  # (chunks, leads, n)
-        offsets, scales = (np.array([getattr(bed, name) for _, bed in group]) for name in ("offsets", "scales"))
+        offsets, scales = (np.array([getattr(bed, name) for _, bed, _ in group]) for name in ("offsets", "scales"))
         x = counts_to_millivolts(counts, offsets[:, :, None], scales[:, :, None]).astype(np.float32, order="C")
         plain = plain_rows(x.reshape(-1, samples), FS).reshape(len(group), -1) & (counts != MISSING).all(axis=2)
-        for (i, bed), rows, usable in zip(group, x, plain.all(axis=1).tolist(), strict=True):
+        for (i, bed, _), rows, usable in zip(group, x, plain.all(axis=1).tolist(), strict=True):
             if usable:
                 converted[i] = rows.T if len(bed.leads) > 1 else rows[0]
     return converted
