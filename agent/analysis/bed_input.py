@@ -7,7 +7,6 @@ value and another has, the block says so with NaN; where none has, there is a ga
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 
 import numpy as np
 
@@ -79,11 +78,22 @@ class BedInput:
 
         `x` mV if `bed_messages_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
         """
-        if x is not None and self._pass_on(chunk.first, x):
-            return [SampleBlock(chunk.first, x)]
         if len(self.leads) == 1:
+            if x is not None and self.leads[0].pass_on(chunk.first, x):
+                return [SampleBlock(chunk.first, x)]
             return _with_notes(self.leads[0].push(chunk))
-        return self._align([lead.push(chunk) for lead in self.leads])
+        if x is None:
+            return self._align([lead.push(chunk) for lead in self.leads])
+        columns = list(zip(self.leads, x.T, strict=True))
+        passed = [lead.pass_on(chunk.first, column) for lead, column in columns]
+        if all(passed) and not any(self._waiting):
+            return [SampleBlock(chunk.first, x)]
+        return self._align(
+            [
+                [SampleBlock(chunk.first, column)] if plain else lead.push(chunk)
+                for (lead, column), plain in zip(columns, passed, strict=True)
+            ]
+        )
 
     def gap(self, gap: Gap) -> list[BedStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
@@ -96,14 +106,6 @@ class BedInput:
         if len(self.leads) == 1:
             return _with_notes(self.leads[0].flush())
         return self._align([lead.flush() for lead in self.leads])
-
-    def _pass_on(self, first: int, x: FloatArray) -> bool:
-        """Take samples from `first` on as they are if no lead has anything to mend or to tell; else take nothing."""
-        if len(self.leads) == 1:
-            return self.leads[0].pass_on(first, x)
-        if any(self._waiting) or not all(map(LeadInput.passes, self.leads, repeat(first), x.T)):
-            return False
-        return all(map(LeadInput.pass_on, self.leads, repeat(first), x.T))
 
     def _align(self, added: Sequence[list[LeadStep]]) -> list[BedStep]:
         """Take what each lead adds; return the blocks (n, leads), gaps and notes as far as all leads are known."""
@@ -131,19 +133,19 @@ class BedInput:
 
 
 def bed_messages_to_millivolts(
-    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End]
+    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int
 ) -> list[FloatArray | None]:
     """Convert the chunks of many beds together: float32 millivolts (n,) of one lead, (n, leads) of several.
 
-    None for what its input must see by itself: no chunk, another run or rate than 125 Hz, something to mend; and for
-    what has no input here.
+    None for what its input must see by itself: no chunk, more than `most` samples, another run, another rate than
+    125 Hz, something to mend.
     """
     converted: list[FloatArray | None] = [None] * len(messages)
     alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, BedInput, Chunk]]] = {}
     for i, (bed, chunk) in enumerate(zip(inputs, messages, strict=True)):
         if bed is None or not bed.same_rate or not isinstance(chunk, Chunk):
             continue
-        if len(chunk.counts) and bed.fits(chunk):
+        if 0 < len(chunk.counts) <= most and bed.fits(chunk):
             alike.setdefault((chunk.counts.shape, bed.columns), []).append((i, bed, chunk))
     for ((samples, all_leads), columns), group in alike.items():
         counts = np.concatenate([chunk.counts for _, _, chunk in group]).reshape(len(group), samples, all_leads)

@@ -115,18 +115,15 @@ class LeadInput:
             self._conditioner, self._origin, self._next = SignalConditioner(self.fs), chunk.first, chunk.first
         return list(self._convert(self._conditioner.push(self._millivolts(chunk.counts[:, self.index]))))
 
-    def passes(self, first: int, x: FloatArray) -> bool:
-        """Whether samples `x` (n,) mV from `first` on at 125 Hz, plain in themselves, would come out as they are."""
-        if self._conditioner is None or not self._conditioner.passes(x):
-            return False
-        return not self._tally.windows or first + len(x) < (self._tally.end or 0)
-
     def pass_on(self, first: int, x: FloatArray) -> bool:
-        """Take these samples as `push` would if they pass; return whether they do."""
-        if not self.passes(first, x):
+        """Take samples (n,) mV from `first` on at 125 Hz, plain in themselves, if they come out as they are.
+
+        Return whether they were taken; what was not is for `push`.
+        """
+        if self._conditioner is None:
             return False
-        assert self._conditioner is not None
-        self._conditioner.pass_on(x)
+        if (self._tally.windows and first + len(x) >= (self._tally.end or 0)) or not self._conditioner.pass_on(x):
+            return False
         self._next += len(x)
         return True
 

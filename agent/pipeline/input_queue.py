@@ -118,11 +118,7 @@ class InputQueue:
         """Convert the short chunks of many beds together; None for whatever needs a closer look."""
         if len(messages) < LEAST_TOGETHER:
             return [None] * len(messages)
-        inputs = [
-            bed.input if isinstance(message, Chunk) and len(message.counts) <= PIECE_SAMPLES else None
-            for bed, message in zip(beds, messages, strict=True)
-        ]
-        return bed_messages_to_millivolts(inputs, messages)
+        return bed_messages_to_millivolts([bed.input for bed in beds], messages, PIECE_SAMPLES)
 
     def _must_wait(self, message: Chunk | Gap | End) -> bool:
         return _is_long(message) or self._needs_filters(message)

@@ -144,25 +144,21 @@ class SignalConditioner:
         self.last = float("nan")
         """The latest sample, NaN where there is none or it has no value."""
 
-    def passes(self, x: NDArray[np.floating]) -> bool:
-        """Whether samples (n,), n > 0, that are plain in themselves need not be mended here, nor wait."""
+    def pass_on(self, x: NDArray[np.floating]) -> bool:
+        """Take samples (n,), n > 0, that are plain in themselves; return False where `push` must mend them, or wait."""
         step = x.item(0) - self.last
-        return self._held is None and self._told >= self._tail_end and not (step >= self._jump or -step >= self._jump)
-
-    def pass_on(self, x: NDArray[np.floating]) -> None:
-        """Take samples (n,) for which `passes` holds."""
+        if self._held is not None or self._told < self._tail_end or step >= self._jump or -step >= self._jump:
+            return False
         self._recent.append(x)
         self._told += len(x)
         self.last = x.item(-1)
+        return True
 
     def push(self, x: NDArray[np.floating]) -> ConditionedSignal:
         """Take the next samples (n,), NaN without a value; return those that are decided."""
-        if not len(x):
+        if not len(x) or (plain_rows(x[None], self._fs, self._unit_mv)[0] and self.pass_on(x)):
             return ConditionedSignal(x)
-        if not (plain_rows(x[None], self._fs, self._unit_mv)[0] and self.passes(x)):
-            return self._mend(x, whole=False)
-        self.pass_on(x)
-        return ConditionedSignal(x)
+        return self._mend(x, whole=False)
 
     def flush(self) -> ConditionedSignal:
         """End the stretch: return the samples that waited for later ones."""
