@@ -513,7 +513,7 @@ def test_a_pause_in_a_rhythm_of_fifty_is_no_bradycardia(bed: MadeBed) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "condition", "lasts_s", "ends_s"),
-    [("VF", "ventricular fibrillation", 2, 10), ("VT", "ventricular tachycardia", 3, 6)],
+    [("VF", "ventricular fibrillation", 2, 10), ("VT", "ventricular tachycardia", 4, 6)],
 )
 def test_waveform(bed: MadeBed, kind: str, condition: AlarmCondition, lasts_s: int, ends_s: int) -> None:
     """What every look says for long enough is alarmed, VT once beats are not N, and is over some seconds after."""
@@ -544,7 +544,7 @@ def test_waveform(bed: MadeBed, kind: str, condition: AlarmCondition, lasts_s: i
 )
 def test_so_many_looks_of_the_latest_few(bed: MadeBed, kind: str, looks: str, is_alarm: bool) -> None:
     """Fibrillation is three looks in a row, tachycardia two."""
-    bed.beats("N" * 20, 0.8)
+    bed.beats("N" * 20 + "Q" * 6, 0.8)
     for look in looks:
         bed.scores = scores(kind if look == "#" else "organised")
         bed.quiet(1)
