@@ -513,7 +513,7 @@ def test_a_pause_in_a_rhythm_of_fifty_is_no_bradycardia(bed: MadeBed) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "condition", "lasts_s", "ends_s"),
-    [("VF", "ventricular fibrillation", 2, 10), ("VT", "ventricular tachycardia", 4, 6)],
+    [("VF", "ventricular fibrillation", 2, 10), ("VT", "ventricular tachycardia", 3, 6)],
 )
 def test_waveform(bed: MadeBed, kind: str, condition: AlarmCondition, lasts_s: int, ends_s: int) -> None:
     """What every look says for long enough is alarmed, VT once beats are not N, and is over some seconds after."""

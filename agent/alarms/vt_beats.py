@@ -16,6 +16,7 @@ from agent.core.config import AlarmConfig
 from agent.core.messages import Beat
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
+from model.waveform.waveform_classifier import WINDOW
 
 N, S, V = (CLASSES.index(name) for name in "NSV")
 UNCERTAIN = ("F", "Q")
@@ -59,17 +60,16 @@ class VtBeatRule:
     def against(self) -> bool:
         """Whether the latest beats speak against a tachycardia by the waveform alone.
 
-        They do if few of them may be V, none if one is alarmed; and against a begin if some are surely N or S: rows of
-        three and four V beats look like a tachycardia in a window of four seconds.
+        They do if few of them may be V, none if one is alarmed; and against a begin if some in the latest window are
+        surely N or S: rows of three and four V beats look like a tachycardia in four seconds.
         """
-        config, beats = self._config, list(self._beats)
-        since = self._manager.sample - config.vt_against_s * FS
+        config, beats, now = self._config, list(self._beats), self._manager.sample
         is_open = "ventricular tachycardia" in self._manager.open
-        sure = sum(beat.is_sure_other and beat.sample >= since for beat in beats)
+        sure = sum(beat.is_sure_other and beat.sample >= now - WINDOW for beat in beats)
         if not is_open and sure >= config.vt_against_beats:
             return True
         latest = beats[-config.vt_beats :]
-        if len(latest) < config.vt_beats or latest[0].sample < since:
+        if len(latest) < config.vt_beats or latest[0].sample < now - config.vt_against_s * FS:
             return False
         return sum(beat.may_be_v for beat in latest) < (1 if is_open else config.vt_least_v)
 
