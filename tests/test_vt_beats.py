@@ -76,6 +76,17 @@ def test_one_unsure_beat_may_lie_in_a_row(bed: MadeBed, likely_v: float, is_alar
         assert (bed.the(VT).onset, bed.the(VT).text) == (first, "V beats in a row: 4 at 112/min")
 
 
+def test_a_sure_beat_begins_a_new_row(bed: MadeBed) -> None:
+    """Onset and reason of a tachycardia do not reach back over a beat that is surely N."""
+    bed.beats("N" * 20, 0.8)
+    bed.scores = HALF_SURE
+    bed.beats("VVVN", 0.4)
+    first = bed.peak + 50
+    bed.beats("VVVV", 0.4)
+    bed.quiet(1.1)
+    assert (bed.the(VT).onset, bed.the(VT).text) == (first, "V beats in a row: 4 at 150/min")
+
+
 @pytest.mark.parametrize(("row", "is_alarm"), [("NVVVNN", False), ("NVNVVN", False), ("QQQQQQ", True)])
 def test_short_runs_are_no_tachycardia_of_the_waveform(bed: MadeBed, row: str, is_alarm: bool) -> None:
     """Runs of three V beats fill much of a window; the N beats around them say that it is no tachycardia."""

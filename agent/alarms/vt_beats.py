@@ -93,6 +93,8 @@ class VtBeatRule:
             self._judge()
         else:
             self._others += 1
+            if judged.is_sure_other:
+                self._length = 0
             if self._others >= self._config.vt_end_beats:
                 self._end()
 
