@@ -544,7 +544,7 @@ def test_waveform(bed: MadeBed, kind: str, condition: AlarmCondition, lasts_s: i
 )
 def test_so_many_looks_of_the_latest_few(bed: MadeBed, kind: str, looks: str, is_alarm: bool) -> None:
     """Fibrillation is three looks in a row, tachycardia two."""
-    bed.beats("N" * 20, 0.8)
+    bed.beats("N" * 20 + "Q" * 6, 0.8)
     for look in looks:
         bed.scores = scores(kind if look == "#" else "organised")
         bed.quiet(1)
