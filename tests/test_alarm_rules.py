@@ -485,9 +485,11 @@ def test_irregular_beats_in_doubt_are_no_atrial_fibrillation(bed: MadeBed, doubt
     assert "atrial fibrillation" not in bed.conditions
 
 
+@pytest.mark.parametrize("lag", [0, 2], ids=["one lead", "another lead shows R peaks later"])
 @pytest.mark.parametrize(("rr_s", "is_extreme"), [(1.49, False), (1.51, True)])
-def test_five_slow_beats_are_extreme_bradycardia(bed: MadeBed, rr_s: float, is_extreme: bool) -> None:
+def test_five_slow_beats_are_extreme_bradycardia(bed: MadeBed, rr_s: float, is_extreme: bool, lag: int) -> None:
     """Five beats in a row under 40 a minute on average are alarmed at the fifth R peak, before it has a class."""
+    bed.lag = lag
     bed.beats("N" * 20, 0.92)
     first = bed.peak
     bed.beats("NNNN", rr_s)
