@@ -83,7 +83,11 @@ class InputQueue:
             if isinstance(message, Chunk):
                 bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
             waiting = self._waiting.get(bed.name)
-            if (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
+            if waiting is None and x is not None:  # as nearly always: it fits, since its input has converted it
+                assert isinstance(message, Chunk)
+                assert bed.input is not None
+                self._take_in(bed, bed.input, message, x)
+            elif (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
                 self._put_off(bed, message)
             else:
                 self._convert(bed, message, x)
@@ -145,8 +149,11 @@ class InputQueue:
                 bed.lost += len(chunk.counts)
                 return
         if bed.input is not None:
-            bed.took(chunk)
-            self._put(bed, bed.input.push(chunk, x))
+            self._take_in(bed, bed.input, chunk, x)
+
+    def _take_in(self, bed: MonitoredBed, bed_input: BedInput, chunk: Chunk, x: FloatArray | None) -> None:
+        bed.took(chunk)
+        self._put(bed, bed_input.push(chunk, x))
 
     def _convert_break(self, bed: MonitoredBed, message: Gap | End) -> None:
         if isinstance(message, Gap):
@@ -186,7 +193,8 @@ class InputQueue:
             if waiting is None:
                 waiting = self._waiting[bed.name] = _WaitingBed(bed)
             waiting.steps.extend(steps)
-            waiting.samples += sum(map(_step_samples, steps))
+            for step in steps:
+                waiting.samples += _step_samples(step)
 
     def _take_only_block(self, name: str, block: int) -> tuple[MonitoredBed, SampleBlock] | None:
         """Take what waits of a bed if that is one block only, as nearly always; else return None."""
