@@ -15,6 +15,8 @@ DATABASES = {
     "vfdb": "VFDB, 11 records",
 }
 """Names in the tables, with what the net that ships has heard."""
+BEAT_KINDS = ("qrs", "veb", "sveb")
+FIBRILLATION_NAMES = {"ltafdb": "Long-Term AF Database", "afdb": "MIT-BIH AF Database"}
 
 
 def standard_table(folder: Path) -> str:
@@ -67,6 +69,25 @@ def stranger_alarms_table(folder: Path) -> str:
     return build_table(heads, lines) + source_line(figures)
 
 
+def fibrillation_table(folder: Path) -> str:
+    """Return the episodes of fibrillation that RR intervals alone find in records that were not looked at."""
+    figures = read_figures("fibrillation", folder)
+    heads = ("records not looked at", "beats", "episodes Se / +P", "of a minute or more", "duration Se / +P")
+    lines = [
+        (
+            f"{FIBRILLATION_NAMES[row['database']]}, {row['records']} records",
+            row["view"],
+            *(
+                f"{row[f'{figure}_se{long}']:.1f} / {row[f'{figure}_ppv{long}']:.1f} %"
+                for figure, long in (("episode", ""), ("episode", "_60_s"), ("duration", ""))
+            ),
+        )
+        for row in figures["results"]
+        if row["half"] == "held out"
+    ]
+    return build_table(heads, lines) + source_line(figures)
+
+
 def challenge_table(folder: Path) -> str:
     """Return what our alarms say of the bedside alarms of the Challenge 2015."""
     figures = read_figures("strangers", folder)
@@ -92,3 +113,34 @@ def _pair(found: Results, kind: str) -> str:
 def _episodes(found: Results) -> str:
     sensitivity, predictivity = found["episode_se"], found["episode_ppv"]
     return "none" if sensitivity is None else f"{sensitivity:.0f} / {predictivity or 0:.0f} %"
+
+
+def describe_standard(results: Results) -> str:
+    """Return how many lines of the standard pass."""
+    return f"{results['passed']} of {len(results['lines'])} lines pass"
+
+
+def describe_strangers(results: Results) -> str:
+    """Return QRS, VEB and SVEB of DS2 with two leads."""
+    found = next(row for row in results["beats"] if (row["database"], row["version"]) == ("mitdb ds2", "two leads"))
+    kinds = (("QRS", "qrs"), ("VEB", "veb"), ("SVEB", "sveb"))
+    return ", ".join(f"{name} {found[f'{kind}_se']:.1f} / {found[f'{kind}_ppv']:.1f} %" for name, kind in kinds)
+
+
+def describe_challenge(results: Results) -> str:
+    """Return the score of the Challenge 2015."""
+    found = results["challenge"]["all"]
+    return f"score {found['score']:.1f}: {found['FN']} true ones missed, {found['FP']} false ones passed on"
+
+
+def describe_fibrillation(results: list[Results]) -> str:
+    """Return the episodes found by annotated beats of records not looked at."""
+    found = next(row for row in results if (row["half"], row["view"]) == ("held out", "as annotated"))
+    return f"episodes Se {found['episode_se']:.1f}, +P {found['episode_ppv']:.1f} %"
+
+
+def describe_starts(results: Results) -> str:
+    """Return beats and false alarms of pieces from random places."""
+    ratios = (f"{name.upper()} {results[f'{name}_se']:.1f} / {results[f'{name}_ppv']:.1f} %" for name in BEAT_KINDS)
+    alarms = f"{results['verdicts'].get('false', 0)} false high-priority alarms in {results['hours']:.1f} h"
+    return f"{', '.join(ratios)}; {alarms}"

@@ -35,7 +35,7 @@ def main() -> None:
     results: Figures = {"beats": [], "alarms": []}
     for database, folder in given.items():
         for version, tree, arguments in _versions(options.before, database):
-            report = _evaluate(tree, folder, arguments)
+            report = run_evaluation(tree, folder, arguments)
             for part, figures in _beat_figures(database, report):
                 _tell(results["beats"], {"database": part, "version": version} | figures)
     for database, folder in ({"mitdb": None, "svdb": options.svdb, "vfdb": options.vfdb}).items():
@@ -43,10 +43,10 @@ def main() -> None:
             for version, tree in (("before", options.before), ("two leads", ROOT)):
                 if tree:
                     start = ["--start", "0"] if database == "vfdb" else []
-                    report = _evaluate(tree, folder, ["--alarms", *start])
+                    report = run_evaluation(tree, folder, ["--alarms", *start])
                     _tell(results["alarms"], {"database": database, "version": version} | _alarm_figures(report))
     if options.cinc2015:
-        report = _evaluate(ROOT, options.cinc2015, ["--alarms", "--false-weight", FALSE_WEIGHT])
+        report = run_evaluation(ROOT, options.cinc2015, ["--alarms", "--false-weight", FALSE_WEIGHT])
         results["challenge"] = {"all": report["all"], **report["kinds"]}
     write_figures(options.json, results)
 
@@ -58,7 +58,7 @@ def _versions(before: Path | None, database: str) -> Iterator[tuple[str, Path, l
     yield "two leads", ROOT, []
 
 
-def _evaluate(tree: Path, folder: Path | None, arguments: list[str]) -> Figures:
+def run_evaluation(tree: Path, folder: Path | None, arguments: list[str]) -> Figures:
     """Run `ecg-agent evaluate` of a checkout and return its JSON."""
     command = [sys.executable, "-m", "agent", "evaluate", *([str(folder.resolve())] if folder else []), *arguments]
     done = subprocess.run([*command, "--json"], cwd=tree, stdout=subprocess.PIPE, check=True)
@@ -71,14 +71,14 @@ def _beat_figures(database: str, report: Figures) -> Iterator[tuple[str, Figures
     if database == "nstdb":
         for record in report["records"]:
             if record["record"][:3] in ("118", "119"):
-                yield record["record"], _statistics(record["beats"])
+                yield record["record"], beat_statistics(record["beats"])
         return
     groups = report["groups"]
     for group in ("all", "ds2") if database == "mitdb" else ("all",):
-        yield f"{database} {group}", _statistics(groups[group]["ec57"]["gross"]["beats"])
+        yield f"{database} {group}", beat_statistics(groups[group]["ec57"]["gross"]["beats"])
 
 
-def _statistics(beats: Figures) -> Figures:
+def beat_statistics(beats: Figures) -> Figures:
     names = ("qrs_se", "qrs_ppv", "veb_se", "veb_ppv", "sveb_se", "sveb_ppv")
     return {name: beats["statistics"][name] for name in names}
 

@@ -20,7 +20,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy_tables import challenge_table, standard_table, stranger_alarms_table, stranger_beats_table
+from benchmarks.accuracy_tables import (
+    challenge_table,
+    describe_challenge,
+    describe_fibrillation,
+    describe_standard,
+    describe_starts,
+    describe_strangers,
+    fibrillation_table,
+    standard_table,
+    stranger_alarms_table,
+    stranger_beats_table,
+)
 from benchmarks.beds import OSEA_S
 from benchmarks.figures import FOLDER, ROOT, read_figures
 from benchmarks.table_format import build_table, source_line
@@ -272,21 +283,6 @@ def _attack_row(results: Results) -> str:
     return f"{stood} of {len(attacks)} within the limits; {grown:.0f} MB more memory at most"
 
 
-def _standard_row(results: Results) -> str:
-    return f"{results['passed']} of {len(results['lines'])} lines pass"
-
-
-def _strangers_row(results: Results) -> str:
-    found = next(row for row in results["beats"] if (row["database"], row["version"]) == ("mitdb ds2", "two leads"))
-    kinds = (("QRS", "qrs"), ("VEB", "veb"), ("SVEB", "sveb"))
-    return ", ".join(f"{name} {found[f'{kind}_se']:.1f} / {found[f'{kind}_ppv']:.1f} %" for name, kind in kinds)
-
-
-def _challenge_row(results: Results) -> str:
-    found = results["challenge"]["all"]
-    return f"score {found['score']:.1f}: {found['FN']} true ones missed, {found['FP']} false ones passed on"
-
-
 def _fuzz_row(results: Results) -> str:
     return (
         f"{results['inputs']:,} inputs, {results['failed']:,} failed, memory {'flat' if results['sound'] else 'grew'}"
@@ -314,10 +310,14 @@ SUMMARY: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "cable": (("two hosts, a cable cut for 20 s, 3 s, and ten times for 0.7 s", _cable_row),),
     "kills": (("the recording monitor killed 100 times at random, at ten times real time", _kills_row),),
     "day": (("24 hours of signal at full speed, recorded", _day_row),),
-    "standard": (("the lines of IEC 60601-2-27 that a monitor's manual prints", _standard_row),),
+    "standard": (("the lines of IEC 60601-2-27 that a monitor's manual prints", describe_standard),),
     "strangers": (
-        ("beats of DS2, which no net has heard, two leads", _strangers_row),
-        ("what our alarms say of those of the Challenge 2015", _challenge_row),
+        ("beats of DS2, which no net has heard, two leads", describe_strangers),
+        ("what our alarms say of those of the Challenge 2015", describe_challenge),
+    ),
+    "random_starts": (("45 s from random places of DS1 and SVDB on, scored from the first second", describe_starts),),
+    "fibrillation": (
+        ("fibrillation by annotated beats of the Long-Term AF Database, records not looked at", describe_fibrillation),
     ),
     "attack": (("attacks on a monitor and on a device, each in a process of its own", _attack_row),),
     "fuzz": (
@@ -336,6 +336,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "stranger-beats": stranger_beats_table,
     "stranger-alarms": stranger_alarms_table,
     "challenge": challenge_table,
+    "fibrillation": fibrillation_table,
     "summary": summary_table,
 }
 

@@ -32,8 +32,8 @@ from model.records.annotations import AnnotationFile
 
 COMMANDS = (
     *("attack", "beds", "cable", "calibration", "dashboard", "detection", "detector_fit", "export", "fibrillation"),
-    *("fuzz", "monitor", "pacing", "peers", "report", "seeds", "soak", "standard", "strangers", "tables"),
-    *("trace_sample", "training", "ward"),
+    *("fuzz", "monitor", "pacing", "peers", "random_starts", "report", "seeds", "soak", "standard", "strangers"),
+    *("tables", "trace_sample", "training", "ward"),
 )
 PACKAGES = ("attack", "fuzz")
 PROGRAMS = {
