@@ -150,9 +150,22 @@ def test_what_may_be_fibrillation_or_noise_is_asystole_a_little_later(bed: MadeB
     """Doubt delays asystole by 4 s and no more."""
     bed.beats("N" * 20, 0.8)
     last = bed.peak
-    bed.scores = scores("noise", 0.6)
+    bed.scores, bed.amplitude_mv = scores("noise", 0.6), 0.29
     bed.quiet(12)
     assert 8.6 <= seconds(bed.the("asystole").announced - last) <= 9.6
+
+
+def test_noise_as_high_as_the_beats_hides_them(bed: MadeBed) -> None:
+    """In noise of a third of the height of the beats no silence is an asystole, ended by a beat or not."""
+    bed.beats("N" * 20, 0.8)
+    bed.scores, bed.amplitude_mv = scores("noise", 0.6), 0.31
+    bed.quiet(9)
+    bed.beats("N", 0.8)
+    bed.quiet(15)
+    assert bed.conditions == {"noise", "pause"}  # the pause from before it was known that the noise goes on
+    bed.scores, bed.amplitude_mv = scores(), 0.2
+    bed.quiet(25)
+    assert "asystole" in bed.conditions
 
 
 def test_fibrillation_is_no_asystole(bed: MadeBed) -> None:

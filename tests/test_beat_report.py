@@ -35,7 +35,13 @@ from model.records.wfdb_records import CLASSES, DATABASE
 from model.scoring.beat_scores import EC57_LABELS
 
 EC57 = Path(__file__).parent / "data" / "ec57"
-WEIGHTS = {"name": "made", "sha256": "0" * 64, "protocol": "random", "sentence": "random split of the beats"}
+WEIGHTS = {
+    "name": "made",
+    "sha256": "0" * 64,
+    "protocol": "random",
+    "sentence": "random split of the beats",
+    "heard": [str(number) for number in range(101, 108)],
+}
 NAMES = ("100", "101", "102")
 
 
@@ -114,6 +120,7 @@ def test_tables_say_what_was_found(found: BeatEvaluation, asked: EvaluationOptio
         "3 records, 1 skipped, 1.5 h of ECG, scored by EC57 from 25:00 to the end, window 150 ms"
     )
     assert lines[1] == "weights made, random split of the beats"
+    assert lines[2] == "they have learnt 7 records of these names: 101, 102, 103, 104, 105, 106, ..."
     beats = found.evaluated[0].score.beats
     true, of = beats.ratios()["qrs_se"]
     assert row(lines, "100")[:2] == [f"{of:,}", f"{100 * true / of:.2f}"]

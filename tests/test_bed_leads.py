@@ -239,19 +239,20 @@ def test_beds_with_two_leads_do_not_disturb_each_other(settings: Config, live: o
         ("aVF,V5", ("aVF", "V5")),
         (" V5 , II,V5", ("V5", "II")),
         ("V5,II,aVF", ("V5", "II", "aVF")),
+        ("MLII,aVF,V1,V5", ("aVF", "V5")),
     ],
 )
 def test_which_leads_are_analysed(wanted: str, chosen: tuple[str, ...]) -> None:
-    """Named leads in their order; without a name II before the others, and the next one that is in volts."""
+    """Named leads that are there, in their order; without a name II first, and the next one that is in volts."""
     units = {"Resp": "pm", "EEG": "uV", "V5": "mV", "II": "uV", "aVF": "mV"}
     leads = [Lead(name, unit, 1.0, 0.0, 0, 1) for name, unit in units.items()]
     assert choose_leads(leads, wanted) == chosen
 
 
-def test_a_wanted_lead_that_is_missing_is_named() -> None:
-    """A lead that is not there is named in the error, with those that are."""
+def test_wanted_leads_that_are_missing_are_named() -> None:
+    """Where none of the wanted leads is there, one is named in the error, with those that are there."""
     with pytest.raises(StreamError, match="no lead 'V9' in the stream: choose one of MLII, V1"):
-        choose_leads(LEADS, "MLII,V9")
+        choose_leads(LEADS, "V9,V8")
 
 
 def window(sample: int, scores: tuple[float, ...], height: float = 1.0, row: int = 0) -> WindowScores:

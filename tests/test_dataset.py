@@ -180,6 +180,21 @@ def test_patients_apart(beats: BeatSet) -> None:
     assert split.test.counts() == {"N": 44238, "S": 1836, "V": 3221, "F": 388, "Q": 7}
 
 
+def test_whose_beats_a_net_has_learnt() -> None:
+    """Patients apart, and records beyond DS1 and rhythms where there are any; a record by its name."""
+    apart = {"protocol": "inter-patient"}
+    live = apart | {"other_records": ["800", "802"], "borrowed_rhythms": ["00"]}
+    more = "; it has also learnt 2 other records and the RR intervals of 1 more"
+    assert dataset.describe_training_patients(live) == dataset.SPLIT_PROTOCOLS["inter-patient"] + more
+    assert dataset.describe_training_patients(apart) == dataset.SPLIT_PROTOCOLS["inter-patient"]
+    assert dataset.describe_training_patients({}) == "trained on unknown patients"
+    names = ["100", "101", "800", "x"]
+    assert dataset.list_heard_records(live, names) == ["101", "800"]
+    assert dataset.list_heard_records(apart, names) == ["101"]
+    assert dataset.list_heard_records({"protocol": "random"}, names) == ["100", "101"]
+    assert dataset.list_heard_records({}, names) == []
+
+
 def test_the_same_share_is_dropped(beats: BeatSet) -> None:
     """If the training side has another number of N beats than the published one, the same share is dropped."""
     split = dataset.split_beat_set(beats, "inter-patient", seed=0, drop_normal=65_000)

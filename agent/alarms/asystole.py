@@ -7,6 +7,8 @@ waveform classifier, beats do not end an asystole either. After a jump of the ba
 touched, the amplifier shows nothing for some seconds, and the alarm waits for `asystole_jump_s` more.
 """
 
+import math
+
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
 from agent.core.config import AlarmConfig
@@ -27,12 +29,15 @@ class AsystoleRule:
         "_fibrillating",
         "_flat",
         "_found",
+        "_hidden",
         "_hold",
         "_jump",
         "_jumped_until",
+        "_least_hiding_mv",
         "_lost",
         "_low",
         "_manager",
+        "_noisy_windows",
         "_pause",
         "_since",
         "_verdict",
@@ -50,6 +55,8 @@ class AsystoleRule:
         """Whether the latest window was fibrillation."""
         self._low = False
         """Whether the signal was too low for a QRS complex in the latest window."""
+        self._least_hiding_mv = math.inf
+        """Height of noise that hides beats: a share of that of the latest window with beats and without noise."""
         self.interrupt(0)
 
     def interrupt(self, sample: int) -> None:
@@ -57,6 +64,9 @@ class AsystoleRule:
         self._since, self._beat = sample, sample
         self._jumped_until = -1
         """Through which sample a jump of the baseline may still hide QRS complexes."""
+        self._hidden = -1
+        """End of the latest window in noise that hides beats: high, and for longer than a window with a beat in it."""
+        self._noisy_windows = 0
         self._flat = sample - self._asystole
         """End of the latest window that was low, or asystole."""
 
@@ -68,9 +78,10 @@ class AsystoleRule:
         if beat.rr_s < self._config.asystole_s and self._manager.sample - self._flat >= self._asystole:
             self._manager.clear("asystole")
         onset = beat.sample - round(beat.rr_s * FS)
-        if beat.rr_s * FS >= self._asystole + self._doubts(low=True) and not (suspended or self._fibrillating):
+        hidden = suspended or self._hidden > onset
+        if beat.rr_s * FS >= self._asystole + self._doubts(low=True) and not (hidden or self._fibrillating):
             self._no_qrs(onset, beat.sample)
-        elif self._config.pause_s < beat.rr_s < self._config.asystole_s and not suspended:
+        elif self._config.pause_s < beat.rr_s < self._config.asystole_s and not hidden:
             words = f"RR {beat.rr_s:.2f} s > {self._config.pause_s:g} s"
             self._manager.raise_or_extend("pause", onset, self._manager.sample + self._hold, words)
 
@@ -81,6 +92,14 @@ class AsystoleRule:
         rejected = now - tick.last_qrs >= self._verdict  # the net has called it no beat
         last = beat if rejected else max(tick.last_qrs, beat)
         noisy = window is not None and window.scores[NOISE] >= self._config.noise_score
+        if noisy and window is not None and window.amplitude_mv >= self._least_hiding_mv:
+            self._noisy_windows += 1
+            if self._noisy_windows >= self._config.asystole_noise_windows:
+                self._hidden = now
+        else:
+            self._noisy_windows = 0
+        if window is not None and not noisy and now - last < self._pause:
+            self._least_hiding_mv = self._config.asystole_noise_share * window.amplitude_mv
         self._doubtful, self._fibrillating = fibrillating or noisy, fibrillating
         if tick.jump_mv >= self._config.asystole_jump_mv:
             self._jumped_until = now + self._lost
@@ -100,7 +119,7 @@ class AsystoleRule:
         long = silence >= self._asystole + self._doubts(low) and self._believed(tick, suspended)
         if long or (flat and "asystole" in self._manager.open):
             self._no_qrs(onset, now)
-        elif peaks > self._pause and tick.last_qrs >= since and not suspended:
+        elif peaks > self._pause and tick.last_qrs >= since and not (suspended or self._hidden == now):
             words = f"no QRS for {(now - last) / FS:.1f} s"
             self._manager.raise_or_extend("pause", last, now + self._hold, words)
 
@@ -124,6 +143,9 @@ class AsystoleRule:
         return max(self._jump if jumped else 0, self._doubt if self._doubtful and not low else 0)
 
     def _believed(self, tick: AlarmTick, suspended: bool) -> bool:
-        """Whether asystole may be raised: in noise only if the classifier is confident (`noise_override_score`)."""
+        """Whether asystole may be raised: in noise only if the classifier is confident (`noise_override_score`).
+
+        Noise that hides the beats counts before it has suspended the analysis, too.
+        """
         sure = tick.window is not None and tick.window.scores[ASYSTOLE] >= self._config.noise_override_score
-        return sure or not suspended or "asystole" in self._manager.open
+        return sure or not (suspended or self._hidden == tick.sample) or "asystole" in self._manager.open

@@ -44,7 +44,8 @@ BedStep = SampleBlock | Gap | LeadNote
 def choose_leads(leads: Sequence[Lead], wanted: str) -> tuple[str, ...]:
     """Return the names of the leads to analyse, the one to be heard first.
 
-    `wanted`: a name, several with commas between them, or "auto". Raises StreamError if a wanted one is not there.
+    `wanted`: a name, several with commas between them, of which a bed may lack some, or "auto". Raises StreamError if
+    none of them is there.
     """
     names = tuple(lead.name for lead in leads)
     if wanted == "auto":
@@ -53,10 +54,10 @@ def choose_leads(leads: Sequence[Lead], wanted: str) -> tuple[str, ...]:
     if wanted in names:
         return (wanted,)
     asked = tuple(dict.fromkeys(name.strip() for name in wanted.split(",")))
-    for name in asked:
-        if name not in names:
-            raise StreamError(f"no lead {name!r} in the stream: choose one of {', '.join(names)} (--lead)")
-    return asked
+    there = tuple(name for name in asked if name in names)
+    if not there:
+        raise StreamError(f"no lead {asked[0]!r} in the stream: choose one of {', '.join(names)} (--lead)")
+    return there
 
 
 class BedInput:

@@ -96,7 +96,7 @@ def watch_beds(
 ) -> None:
     """Watch beds live: find and classify every beat, raise alarms.
 
-    On the dashboard, S331(62%) means 331 beats S, of which kind the net found 62 of 100 in its tests.
+    On the dashboard, S331(80%) means 331 beats S, of which kind the net found 80 of 100 in its tests.
     """
     settings = configuration.override_config(configuration.load_config(config), "link", endpoint=endpoint)
     settings = configuration.override_config(settings, "security", key=key, server_key=server_key, insecure=insecure)

@@ -62,7 +62,7 @@ def show_export(weights: str, signal: SignalConfig, out: Path | None, int8: bool
             agreement = export_onnx(path, out, sides, int8)
     precision = "int8" if int8 else "float32"
     console.print(build_agreement_table(agreement, precision, path.stat().st_size, out.stat().st_size))
-    console.print(f"{agreement.beats:,} {subject}, {_protocol_sentence(card.training.get('protocol'))}", markup=False)
+    console.print(f"{agreement.beats:,} {subject}, {dataset.describe_training_patients(card.training)}", markup=False)
     console.print(
         f"{agreement.other_class} get another class; largest difference of a score {agreement.largest_difference:.2g}"
     )
@@ -73,7 +73,7 @@ def build_checkpoint_tables(summaries: list[dict[str, Any]], default: str) -> Re
     """Return a table for each protocol: scores of different protocols cannot be compared."""
     by_protocol: dict[str, list[dict[str, Any]]] = {}
     for row in summaries:
-        by_protocol.setdefault(_protocol_sentence(row["protocol"]), []).append(row)
+        by_protocol.setdefault(row["patients"], []).append(row)
     parts = [part for protocol, rows in by_protocol.items() for part in (Text(protocol), _checkpoint_table(rows), "")]
     marked = any(row["default"] for row in summaries)
     note = "* the monitor's default" if marked else f"the monitor's default is none of these: {default}"
@@ -114,8 +114,3 @@ def _checkpoint_table(rows: list[dict[str, Any]]) -> Table:
 
 def _format_kilobytes(size: int) -> str:
     return f"{size / 1000:.0f} kB"
-
-
-def _protocol_sentence(protocol: str | None) -> str:
-    """Describe a protocol in words."""
-    return dataset.SPLIT_PROTOCOLS.get(protocol or "", protocol or "protocol not known")

@@ -131,6 +131,8 @@ class AlarmConfig:
     asystole_confirm_s: NonNegativeNumber
     asystole_jump_mv: PositiveNumber
     asystole_jump_s: NonNegativeNumber
+    asystole_noise_share: NonNegativeNumber
+    asystole_noise_windows: PositiveCount
     asystole_score: UnitFraction
     waveform_onset_s: NonNegativeNumber
     vf_score: UnitFraction

@@ -182,6 +182,10 @@ def beat_report_tables(report: EvaluationReport) -> RenderableType:
     return Group(*parts)
 
 
+HEARD_NAMES = 6
+"""Records that were learnt, and are named."""
+
+
 def beat_report_heading(report: EvaluationReport) -> list[str]:
     """Return what was evaluated, in lines."""
     hours = sum(record["seconds"] for record in report["records"]) / 3600
@@ -192,7 +196,12 @@ def beat_report_heading(report: EvaluationReport) -> list[str]:
     lines = [f"{records}, {hours:.1f} h of ECG, scored by EC57 from {start} to {end}, window {window_ms:g} ms"]
     if report["weights"] is None:
         return [*lines, f"annotations *.{report['annotator']} against *.{report['reference']}"]
-    return [*lines, f"weights {report['weights']['name']}, {report['weights']['sentence']}"]
+    weights = report["weights"]
+    lines.append(f"weights {weights['name']}, {weights['sentence']}")
+    if heard := weights["heard"]:
+        some = ", ".join(heard[:HEARD_NAMES]) + (", ..." if len(heard) > HEARD_NAMES else "")
+        lines.append(f"they have learnt {len(heard)} records of these names: {some}")
+    return lines
 
 
 def measurement_lines(report: EvaluationReport) -> list[str]:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,9 +16,9 @@ from agent.evaluation import alarm_report, beat_report, challenge_report
 from agent.evaluation.alarm_evaluation import ALARM_EXTENSION, evaluate_alarms
 from agent.evaluation.beat_evaluation import evaluate_beats, write_output_file
 from agent.evaluation.challenge_alarms import evaluate_challenge, is_challenge_folder
-from agent.evaluation.record_selection import EvaluationOptions, check_evaluation_options
+from agent.evaluation.record_selection import EvaluationOptions, check_evaluation_options, record_names
 from agent.evaluation.report_tables import EvaluationReport
-from model.beats.dataset import SPLIT_PROTOCOLS
+from model.beats.dataset import describe_training_patients, list_heard_records
 from model.errors import ConfigError
 
 DEFAULT_COLUMNS = 100
@@ -31,7 +32,7 @@ def show_evaluation(config: Config, options: EvaluationOptions, as_json: bool, h
     record of their training.
     """
     check_evaluation_options(options)
-    weights = None if options.score_only else _weights_provenance(config)
+    weights = None if options.score_only else _weights_provenance(config, record_names(options))
     with _evaluation_progress() as on_progress:
         evaluation = evaluate_beats(config, options, on_progress)
     report = beat_report.build_beat_report(evaluation, options, weights)
@@ -105,20 +106,20 @@ def _report_console() -> Console:
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
-def _weights_provenance(config: Config) -> dict[str, Any]:
-    """Return which weights are evaluated, and how their training patients were chosen."""
+def _weights_provenance(config: Config, names: Sequence[str]) -> dict[str, Any]:
+    """Return which weights are evaluated, whose beats they have learnt, and which of the records with these `names`."""
     import torch
 
     from model.nets import checkpoint
 
     path = checkpoint.find_checkpoint(config.monitor.weights)
     _, card = checkpoint.load_checkpoint(path, torch.device("cpu"))
-    protocol = card.training.get("protocol")
     return {
         "name": card.name,
         "sha256": checkpoint.digest_checkpoint(path),
-        "protocol": protocol,
-        "sentence": SPLIT_PROTOCOLS.get(protocol or "", "trained on unknown patients"),
+        "protocol": card.training.get("protocol"),
+        "sentence": describe_training_patients(card.training),
+        "heard": list_heard_records(card.training, (Path(name).name for name in names)),
     }
 
 

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,29 @@ SPLIT_PROTOCOLS = {
     "inter-patient": "patients apart: trained on the 22 records of DS1, tested on the 22 of DS2, no paced records",
 }
 """The ways to split training and test, each in a sentence."""
+UNKNOWN_PATIENTS = "trained on unknown patients"
 DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())  # noqa: SIM905  # as in the paper
 DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())  # noqa: SIM905  # as in the paper
 PACED_RECORDS = ("102", "104", "107", "217")
 """The split of de Chazal et al. 2004, doi:10.1109/TBME.2004.827359: training, test, and the records left out."""
 FOLD_COUNT = 5
 """Folds of a training side, to choose a recipe by cross-validation."""
+
+
+def describe_training_patients(training: Mapping[str, Any]) -> str:
+    """Return in a sentence whose beats a net has learnt, by the `training` of its card."""
+    sentence = SPLIT_PROTOCOLS.get(training.get("protocol") or "", UNKNOWN_PATIENTS)
+    others, rhythms = (len(training.get(key) or ()) for key in ("other_records", "borrowed_rhythms"))
+    more = [f"{others} other records"] if others else []
+    more += [f"the RR intervals of {rhythms} more"] if rhythms else []
+    return f"{sentence}; it has also learnt {' and '.join(more)}" if more else sentence
+
+
+def list_heard_records(training: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return those of `names` that are records of which a net has learnt beats, by the `training` of its card."""
+    mitdb = {"inter-patient": DS1, "random": records.embedded_records()}.get(training.get("protocol") or "", ())
+    learnt = {*mitdb, *(training.get("other_records") or ())}
+    return [name for name in names if name in learnt]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

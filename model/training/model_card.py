@@ -17,7 +17,7 @@ import jinja2
 import torch
 
 from model.beats import templates
-from model.beats.dataset import FOLD_COUNT, TRAIN_NORMAL
+from model.beats.dataset import FOLD_COUNT, TRAIN_NORMAL, describe_training_patients
 from model.errors import CheckpointError, EcgError
 from model.nets import context_net
 from model.nets.beat_net import block_samples_left, count_parameters
@@ -65,6 +65,7 @@ def summarise_checkpoint(path: Path) -> dict[str, Any]:
             "parameters": count_parameters(net),
             "bytes": path.stat().st_size,
             **{key: training[key] for key in ("protocol", "recipe", "seed", "epochs")},
+            "patients": describe_training_patients(training),
             "fold": training.get("fold"),
             **{key: metrics[key] for key in METRIC_TITLES},
             "f1": {name: metrics["f1"][name] for name in CLASSES},
