@@ -43,7 +43,7 @@ class ResampledRecord:
     Raises
     ------
     RecordError
-        The record cannot be read, or its rate has no small ratio to 125 Hz.
+        The record cannot be read, or its rate is none of an ECG.
     """
 
     def __init__(self, record: Record, block_s: float = RECORD_BLOCK_S) -> None:
@@ -134,7 +134,7 @@ def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> 
     Raises
     ------
     RecordError
-        The record cannot be read, or its rate has no small ratio to 125 Hz.
+        The record cannot be read, or its rate is none of an ECG.
     """
     resampled = ResampledRecord(record, block_s)
     first = 0
@@ -147,14 +147,11 @@ def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> 
 
 
 def resampled_length(record: Record) -> int:
-    """Return the samples of a whole record at 125 Hz. Raises RecordError where its rate has no small ratio to that."""
+    """Return the samples of a whole record at 125 Hz. Raises RecordError where its rate is none of an ECG."""
     try:
         resampler = Resampler(record.fs, 1)
     except ValueError as error:
-        raise RecordError(
-            f"record {record.path} cannot be resampled: {error}; check its header, "
-            "or resample the record to a whole number of hertz first, such as 250"
-        ) from error
+        raise RecordError(f"record {record.path} cannot be resampled: {error}; check its header") from error
     return -(-record.length * resampler.up // resampler.down)
 
 
