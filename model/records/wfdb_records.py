@@ -160,7 +160,7 @@ def _open_single_record(path: Path, text: HeaderText, layout: bool = False) -> R
     except (ValueError, OverflowError) as error:
         raise RecordError(f"record {path} has impossible values for its converter: check its header") from error
     files = () if layout else _list_signal_files(header, path.parent)
-    there = _count_frames(files)
+    there = _whole_frames(files)
     stated = text.length if text.length is not None else there
     if not layout and not stated:
         raise RecordError(f"record {path} says it has no samples: check its header")
@@ -332,7 +332,7 @@ def _check_header_values(path: Path, header: Any, text: HeaderText) -> None:
         raise RecordError(f"record {path} does not describe all of its signals: check its header")
 
 
-def _count_frames(files: tuple[SignalFile, ...]) -> int:
+def _whole_frames(files: tuple[SignalFile, ...]) -> int:
     """Return the whole frames that all files of a record hold; 0 if that cannot be known before they are read."""
     with contextlib.suppress(OSError, RuntimeError, KeyError):
         return min((int(_count_file_samples(file) // file.frame) for file in files), default=0)
