@@ -485,9 +485,11 @@ def test_irregular_beats_in_doubt_are_no_atrial_fibrillation(bed: MadeBed, doubt
     assert "atrial fibrillation" not in bed.conditions
 
 
+@pytest.mark.parametrize("lag", [0, 2], ids=["one lead", "another lead shows R peaks later"])
 @pytest.mark.parametrize(("rr_s", "is_extreme"), [(1.49, False), (1.51, True)])
-def test_five_slow_beats_are_extreme_bradycardia(bed: MadeBed, rr_s: float, is_extreme: bool) -> None:
+def test_five_slow_beats_are_extreme_bradycardia(bed: MadeBed, rr_s: float, is_extreme: bool, lag: int) -> None:
     """Five beats in a row under 40 a minute on average are alarmed at the fifth R peak, before it has a class."""
+    bed.lag = lag
     bed.beats("N" * 20, 0.92)
     first = bed.peak
     bed.beats("NNNN", rr_s)
@@ -544,7 +546,7 @@ def test_waveform(bed: MadeBed, kind: str, condition: AlarmCondition, lasts_s: i
 )
 def test_so_many_looks_of_the_latest_few(bed: MadeBed, kind: str, looks: str, is_alarm: bool) -> None:
     """Fibrillation is three looks in a row, tachycardia two."""
-    bed.beats("N" * 20, 0.8)
+    bed.beats("N" * 20 + "Q" * 6, 0.8)
     for look in looks:
         bed.scores = scores(kind if look == "#" else "organised")
         bed.quiet(1)

@@ -282,6 +282,18 @@ def test_a_clear_lead_contradicts_the_other(settings: Config) -> None:
         assert fuse_windows(same, [window(500, troubled_scores, 0.1, 1)], settings.leads) == same
 
 
+def test_leads_that_disagree_on_vt_count_with_their_mean(settings: Config) -> None:
+    """VT and VF of the heard lead sink to the mean of both, at the expense of VT, and never rise."""
+    heard, other = (0.1, 0.8, 0.1, 0, 0), (0.6, 0.3, 0, 0.1, 0)
+    fused = fuse_windows(window(500, heard), [window(500, other, row=1)], settings.leads)
+    assert fused.scores == pytest.approx((0.4, 0.5, 0.1, 0, 0))
+    low = window(500, (0.6, 0.3, 0.0, 0.1, 0.0))
+    assert fuse_windows(low, [window(500, (0.1, 0.8, 0.1, 0, 0), row=1)], settings.leads) == low
+    flutter = window(500, (0.1, 0.1, 0.8, 0.0, 0.0))
+    fused = fuse_windows(flutter, [window(500, (0.7, 0.1, 0.1, 0.1, 0.0), row=1)], settings.leads)
+    assert fused.scores == pytest.approx((0.2, 0.0, 0.8, 0, 0))
+
+
 def watched(
     settings: Config, lead_scores: Sequence[Sequence[tuple[float, ...]]], beating: Sequence[int] = (0, 1)
 ) -> list[LeadSwitch]:

@@ -17,6 +17,7 @@ from benchmarks import (
     dashboard,
     detection,
     export,
+    fibrillation,
     figures,
     monitor,
     pacing,
@@ -27,11 +28,12 @@ from benchmarks import (
     training,
     ward,
 )
+from model.records.annotations import AnnotationFile
 
 COMMANDS = (
-    *("attack", "beds", "cable", "calibration", "dashboard", "detection", "detector_fit", "export", "fuzz", "monitor"),
-    *("pacing", "peers", "report", "seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training"),
-    "ward",
+    *("attack", "beds", "cable", "calibration", "dashboard", "detection", "detector_fit", "export", "fibrillation"),
+    *("fuzz", "monitor", "pacing", "peers", "report", "seeds", "soak", "standard", "strangers", "tables"),
+    *("trace_sample", "training", "ward"),
 )
 PACKAGES = ("attack", "fuzz")
 PROGRAMS = {
@@ -205,3 +207,22 @@ def test_calibration_of_several_nets() -> None:
     assert [line.split(",")[0] for line in lines[:2]] == ["one: 500 beats", "two: 500 beats"]
     assert "from the others" in lines[0]
     assert lines[-1].splitlines()[-1].startswith("TEMPERATURE = 4.")
+
+
+def test_fibrillation_is_scored_without_a_signal() -> None:
+    """Ten minutes of regular beats and ten of irregular ones, S beats among them: one true episode in every view."""
+    random = np.random.default_rng(0)
+    regular, irregular = np.full(750, 0.8), 0.7 * np.exp(0.2 * random.standard_normal(900))
+    at = np.rint(250 * np.cumsum(np.concatenate([regular, irregular]))).astype(np.int64)
+    labels = ["S" if beat % 50 == 0 else "N" for beat in range(len(at))]
+    rhythm = AnnotationFile((0, int(at[749])), ("+", "+"), (0, 0), ("(N", "(AFIB"))
+    record = fibrillation.RhythmRecord(250.0, at, labels, rhythm)
+    for view in fibrillation.VIEWS["ltafdb"]:
+        called = fibrillation.call_beats(record, view, 0)
+        onset, *later = fibrillation.detect_fibrillation(record, called).samples
+        assert abs(onset - int(at[749])) < 30 * 250
+        assert later == []
+    assert "S" not in fibrillation.call_beats(record, "S called N", 0)
+    with_errors = fibrillation.call_beats(record, "errors", 0)
+    assert with_errors[750:].count("S") > 60
+    assert 0.1 < with_errors.count("Q") / len(at) < 0.2

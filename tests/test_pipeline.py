@@ -3,11 +3,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 from conftest import all_found, beats_and_events, bed_view, chunks, record_counts
+from support.synthetic import make_ecg, stream_chunks
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Beat, Chunk, End, FloatArray, Gap, Lead, Result
+from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, FloatArray, Gap, Lead, Result
 from agent.core.wording import event_text
 from agent.pipeline.pipeline import Pipeline
 from model.beats import frontend
@@ -242,3 +243,17 @@ def test_absurd_voltages_do_no_harm(new_ward: NewWard) -> None:
     for fs in (125.0, 250.0):
         found = new_ward().push([Chunk("1", "run", 0, fs, (lead,), counts, 0.0)])
         assert all(np.isfinite(beat.probabilities).all() for beat in beats_of(found))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_at_the_start_alarms_nothing(new_auto_ward: NewWard, seed: int) -> None:
+    """Five seconds of noise of 30 mV, then 75 a minute: every beat from the sixth second on, and no alarm of it."""
+    r_peaks_s = np.arange(0.4, 40, 0.8)
+    ecg = make_ecg(250.0, 40, list(r_peaks_s))
+    ecg[:1250] += np.random.default_rng(seed).normal(0, 30, 1250)
+    found = new_auto_ward().push([*stream_chunks(ecg, 250.0, [50]), End("1", "run", len(ecg), 250.0)])
+    beats_s = np.array([beat.sample for beat in beats_of(found)]) / FS
+    expected_s = r_peaks_s[(r_peaks_s > 5.5) & (r_peaks_s < 38)]
+    assert all(np.abs(beats_s - at_s).min() < 0.05 for at_s in expected_s)
+    assert np.count_nonzero((beats_s > 5.5) & (beats_s < 38)) == len(expected_s)
+    assert {item.condition for item in found if isinstance(item, Alarm)} == set()

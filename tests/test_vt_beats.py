@@ -43,19 +43,56 @@ def test_a_row_is_sure_by_itself(bed: MadeBed, row: str, rr_s: float, is_alarm: 
         ("VVVV", 0.4, True),
         ("VVVV", 0.62, False),
         ("QQQQ", 0.4, True),
-        ("VVNVV", 0.4, True),
+        ("VVNVV", 0.4, False),
         ("VVNNVV", 0.4, False),
         ("NVNVNVNV", 0.4, False),
         ("SSSSSS", 0.4, False),
     ],
 )
 def test_beats_and_waveform_agree(bed: MadeBed, row: str, rr_s: float, is_alarm: bool) -> None:
-    """If the waveform is more likely VT than not, four beats that may be V are enough, and one other between them."""
+    """If the waveform is more likely VT than not, four beats that may be V are enough; sure N beats break a row."""
     bed.beats("N" * 20, 0.8)
     bed.scores = HALF_SURE
     bed.beats(row, rr_s)
     bed.beats("N", rr_s)
     bed.quiet(1.1)
+    assert (VT in bed.conditions) == is_alarm
+
+
+@pytest.mark.parametrize(("likely_v", "is_alarm"), [(0.2, True), (0.1, False)])
+def test_one_unsure_beat_may_lie_in_a_row(bed: MadeBed, likely_v: float, is_alarm: bool) -> None:
+    """If the waveform agrees, an N beat between V beats counts for nothing unless the net is sure of it."""
+    bed.beats("N" * 20, 0.8)
+    first = bed.peak + 50
+    bed.scores = HALF_SURE
+    bed.beats("VV", 0.4)
+    bed.likely_v = likely_v
+    bed.beats("N", 0.4)
+    bed.likely_v = 0.0
+    bed.beats("VV", 0.4)
+    bed.quiet(1.1)
+    assert (VT in bed.conditions) == is_alarm
+    if is_alarm:
+        assert (bed.the(VT).onset, bed.the(VT).text) == (first, "V beats in a row: 4 at 112/min")
+
+
+def test_a_sure_beat_begins_a_new_row(bed: MadeBed) -> None:
+    """Onset and reason of a tachycardia do not reach back over a beat that is surely N."""
+    bed.beats("N" * 20, 0.8)
+    bed.scores = HALF_SURE
+    bed.beats("VVVN", 0.4)
+    first = bed.peak + 50
+    bed.beats("VVVV", 0.4)
+    bed.quiet(1.1)
+    assert (bed.the(VT).onset, bed.the(VT).text) == (first, "V beats in a row: 4 at 150/min")
+
+
+@pytest.mark.parametrize(("row", "is_alarm"), [("NVVVNN", False), ("NVNVVN", False), ("QQQQQQ", True)])
+def test_short_runs_are_no_tachycardia_of_the_waveform(bed: MadeBed, row: str, is_alarm: bool) -> None:
+    """Runs of three V beats fill much of a window; the N beats around them say that it is no tachycardia."""
+    bed.beats("N" * 20, 0.5)
+    bed.scores = scores("VT")
+    bed.beats(row * 3, 0.4)
     assert (VT in bed.conditions) == is_alarm
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
+from agent.analysis.bed_leads import SAME_BEAT
 from agent.core.config import AlarmConfig
 from agent.core.messages import AlarmCondition, Beat
 from model.records.resample import FS
@@ -93,7 +94,7 @@ class RateRule:
             self._beats.clear()
             self._unclassified.clear()
         self._beats.append(beat.sample)
-        while self._unclassified and self._unclassified[0] <= beat.sample:
+        while self._unclassified and self._unclassified[0] <= beat.sample + SAME_BEAT:
             self._unclassified.popleft()
         if rate is None:  # the first beat, or the first after a silence
             self._intervals = min(0, self._intervals)
@@ -106,9 +107,12 @@ class RateRule:
             self._stands = self._compare(beat, rate)
 
     def tick(self, tick: AlarmTick) -> None:
-        """Raise extreme bradycardia if `slow_beats` beats in a row are slow, the latest known as R peak only."""
+        """Raise extreme bradycardia if `slow_beats` beats in a row are slow, the latest known as R peak only.
+
+        A peak within `SAME_BEAT` of the last one is the same beat in another lead.
+        """
         known = self._unclassified or self._beats
-        if not known or not 0 < tick.last_qrs - known[-1] < self._longest:
+        if not known or not SAME_BEAT < tick.last_qrs - known[-1] < self._longest:
             return
         self._unclassified.append(tick.last_qrs)
         peaks = [*self._beats, *self._unclassified][-self._slow_beats :]

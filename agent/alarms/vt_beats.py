@@ -3,7 +3,8 @@
 Few beats of a short tachycardia are like each other, and the net has seen none of them before. So a row may hold beats
 that the net does not call V but cannot exclude: unclassifiable ones, fusion beats, and others with some probability of
 V. Then some of the row must be V. If the waveform classifier agrees, none of them needs to be, a shorter row is enough,
-and one other beat may lie in it. Beats in a noisy window count neither for a tachycardia nor against it.
+and one other beat may lie in it that is not surely N or S. Beats in a noisy window count neither for a tachycardia nor
+against it.
 """
 
 from collections import deque
@@ -15,18 +16,20 @@ from agent.core.config import AlarmConfig
 from agent.core.messages import Beat
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
+from model.waveform.waveform_classifier import WINDOW
 
-V = CLASSES.index("V")
+N, S, V = (CLASSES.index(name) for name in "NSV")
 UNCERTAIN = ("F", "Q")
 """Classes of beats that may be V whatever their probabilities are."""
 
 
 class _JudgedBeat(NamedTuple):
-    """An R peak, and whether its beat is V, or may be."""
+    """An R peak, and whether its beat is V, may be V, or is surely another one: N or S."""
 
     sample: int
     is_v: bool
     may_be_v: bool
+    is_sure_other: bool
 
 
 class VtBeatRule:
@@ -55,12 +58,20 @@ class VtBeatRule:
 
     @property
     def against(self) -> bool:
-        """Whether the latest beats speak against a tachycardia: few of them may be V, none if one is alarmed."""
-        latest, config = list(self._beats)[-self._config.vt_beats :], self._config
-        if len(latest) < config.vt_beats or latest[0].sample < self._manager.sample - config.vt_against_s * FS:
+        """Whether the latest beats speak against a tachycardia by the waveform alone.
+
+        They do if few of them may be V, none if one is alarmed; and against a begin if some in the latest window are
+        surely N or S: rows of three and four V beats look like a tachycardia in four seconds.
+        """
+        config, beats, now = self._config, list(self._beats), self._manager.sample
+        is_open = "ventricular tachycardia" in self._manager.open
+        sure = sum(beat.is_sure_other and beat.sample >= now - WINDOW for beat in beats)
+        if not is_open and sure >= config.vt_against_beats:
+            return True
+        latest = beats[-config.vt_beats :]
+        if len(latest) < config.vt_beats or latest[0].sample < now - config.vt_against_s * FS:
             return False
-        least = 1 if "ventricular tachycardia" in self._manager.open else config.vt_least_v
-        return sum(beat.may_be_v for beat in latest) < least
+        return sum(beat.may_be_v for beat in latest) < (1 if is_open else config.vt_least_v)
 
     def beat(self, beat: Beat) -> None:
         """Take the next beat."""
@@ -70,7 +81,9 @@ class VtBeatRule:
             self._length = 0
         if self._vf_vt.noisy:
             return
-        judged = _JudgedBeat(beat.sample, beat.label == "V", self._may_be_v(beat))
+        may_be_v = self._may_be_v(beat)
+        sure = beat.probabilities[N] + beat.probabilities[S] >= self._config.vt_other_score
+        judged = _JudgedBeat(beat.sample, beat.label == "V", may_be_v, sure and not may_be_v)
         self._beats.append(judged)
         if judged.may_be_v:
             if self._others > self._most_others or not self._length:
@@ -80,6 +93,8 @@ class VtBeatRule:
             self._judge()
         else:
             self._others += 1
+            if judged.is_sure_other:
+                self._length = 0
             if self._others >= self._config.vt_end_beats:
                 self._end()
 
@@ -105,7 +120,7 @@ class VtBeatRule:
                 row.append(beat)
             elif not row:  # the row has just ended
                 continue
-            elif others_left:
+            elif others_left and not beat.is_sure_other:
                 others_left -= 1
             else:
                 break
@@ -129,8 +144,9 @@ class VtBeatRule:
         self._until = manager.sample + self._lost
         manager.clear("V run")
         kind = "V" if sure == n else "V or unclear"
-        words = f"{kind} beats in a row: {self._length} at {round(60 * FS * (n - 1) / span)}/min"
-        manager.raise_or_extend("ventricular tachycardia", self._first, self._until, words)
+        words = f"{kind} beats in a row: {max(n, self._length)} at {round(60 * FS * (n - 1) / span)}/min"
+        first = min(self._first, row[-1].sample)  # the waveform may have joined two rows only now
+        manager.raise_or_extend("ventricular tachycardia", first, self._until, words)
 
     def _end(self) -> None:
         """End the tachycardia, unless the waveform still shows one."""

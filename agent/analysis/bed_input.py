@@ -16,12 +16,14 @@ from agent.analysis.lead_input import (
     LeadStep,
     LeadSummary,
     SampleBlock,
-    chunks_to_millivolts,
+    counts_to_millivolts,
 )
 from agent.core.lead_units import UNITS_MV
-from agent.core.messages import Chunk, FloatArray, Gap, Lead
+from agent.core.messages import MISSING, Chunk, End, FloatArray, Gap, Lead
 from model.errors import StreamError
 from model.records.lead_choice import rank_leads
+from model.records.resample import FS
+from model.records.signal_conditioning import plain_rows
 
 LEADS_OF_AUTO = 2
 """Leads that are analysed unless the settings name them."""
@@ -64,19 +66,34 @@ class BedInput:
         self.leads = tuple(LeadInput(chunk, name) for name in choose_leads(chunk.leads, wanted))
         first = self.leads[0]
         self.run, self.fs, self.delay_s = first.run, first.fs, first.delay_s
-        self.fits, self.at_fs = first.fits, first.at_fs
+        self.fits, self.at_fs, self.same_rate = first.fits, first.at_fs, first.same_rate
+        self.columns = tuple(lead.index for lead in self.leads)
+        self.offsets, self.scales = tuple(zip(*((lead.lead.offset, lead.scale) for lead in self.leads), strict=True))
+        """What makes millivolts of the counts of each lead."""
         self._waiting: tuple[deque[LeadStep], ...] = tuple(deque() for _ in self.leads)
         """What a lead is ahead of the others, where only it ended a stretch: resampling waits for later samples."""
 
     def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[BedStep]:
         """Return the blocks and gaps that a chunk adds.
 
-        `x` mV if `bed_chunks_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
+        `x` mV if `bed_messages_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
         """
         if len(self.leads) == 1:
-            return _with_notes(self.leads[0].push(chunk, x))
-        columns = [None] * len(self.leads) if x is None else list(x.T)
-        return self._align([lead.push(chunk, column) for lead, column in zip(self.leads, columns, strict=True)])
+            if x is not None and self.leads[0].pass_on(chunk.first, x):
+                return [SampleBlock(chunk.first, x)]
+            return _with_notes(self.leads[0].push(chunk))
+        if x is None:
+            return self._align([lead.push(chunk) for lead in self.leads])
+        columns = list(zip(self.leads, x.T, strict=True))
+        passed = [lead.pass_on(chunk.first, column) for lead, column in columns]
+        if all(passed) and not any(self._waiting):
+            return [SampleBlock(chunk.first, x)]
+        return self._align(
+            [
+                [SampleBlock(chunk.first, column)] if plain else lead.push(chunk)
+                for (lead, column), plain in zip(columns, passed, strict=True)
+            ]
+        )
 
     def gap(self, gap: Gap) -> list[BedStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
@@ -115,27 +132,31 @@ class BedInput:
         return SampleBlock(steps[0].first, np.stack(columns, axis=1))
 
 
-def bed_chunks_to_millivolts(inputs: Sequence[BedInput | None], chunks: Sequence[Chunk]) -> list[FloatArray | None]:
-    """Convert chunks of many beds together: millivolts (n,) of one lead, (n, leads) of several.
+def bed_messages_to_millivolts(
+    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int
+) -> list[FloatArray | None]:
+    """Convert the chunks of many beds together: float32 millivolts (n,) of one lead, (n, leads) of several.
 
-    None for a chunk that its input must see by itself: another run, another rate than 125 Hz, missing values.
+    None for what its input must see by itself: no chunk, more than `most` samples, another run, another rate than
+    125 Hz, something to mend.
     """
-    leads: list[LeadInput | None] = []
-    repeated: list[Chunk] = []
-    for bed, chunk in zip(inputs, chunks, strict=True):
-        own = (None,) if bed is None else bed.leads
-        leads += own
-        repeated += [chunk] * len(own)
-    converted = iter(chunks_to_millivolts(leads, repeated))
-    together: list[FloatArray | None] = []
-    for bed in inputs:
-        if bed is None or len(bed.leads) == 1:
-            together.append(next(converted))
+    converted: list[FloatArray | None] = [None] * len(messages)
+    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, BedInput, Chunk]]] = {}
+    for i, (bed, chunk) in enumerate(zip(inputs, messages, strict=True)):
+        if bed is None or not bed.same_rate or not isinstance(chunk, Chunk):
             continue
-        columns = [next(converted) for _ in bed.leads]
-        whole = [column for column in columns if column is not None]
-        together.append(np.stack(whole, axis=1) if len(whole) == len(columns) else None)
-    return together
+        if 0 < len(chunk.counts) <= most and bed.fits(chunk):
+            alike.setdefault((chunk.counts.shape, bed.columns), []).append((i, bed, chunk))
+    for ((samples, all_leads), columns), group in alike.items():
+        counts = np.concatenate([chunk.counts for _, _, chunk in group]).reshape(len(group), samples, all_leads)
+        counts = counts[:, :, columns].transpose(0, 2, 1)  # (chunks, leads, n)
+        offsets, scales = (np.array([getattr(bed, name) for _, bed, _ in group]) for name in ("offsets", "scales"))
+        x = counts_to_millivolts(counts, offsets[:, :, None], scales[:, :, None]).astype(np.float32, order="C")
+        plain = plain_rows(x.reshape(-1, samples), FS).reshape(len(group), -1) & (counts != MISSING).all(axis=2)
+        for (i, bed, _), rows, usable in zip(group, x, plain.all(axis=1).tolist(), strict=True):
+            if usable:
+                converted[i] = rows.T if len(bed.leads) > 1 else rows[0]
+    return converted
 
 
 def _with_notes(steps: list[LeadStep]) -> list[BedStep]:

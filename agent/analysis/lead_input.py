@@ -23,7 +23,6 @@ from model.records.signal_conditioning import (
     ConditionedSignal,
     SignalConditioner,
     conditioning_delay_s,
-    plain_rows,
 )
 
 MOST_MILLIVOLTS = 1e4
@@ -107,15 +106,23 @@ class LeadInput:
         """Return the index at 125 Hz of the first sample that is not before sample `index` of the stream."""
         return first_index_at_125_hz(index, self.step)
 
-    def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[LeadStep]:
-        """Return what a chunk adds; `x` (n,) mV if `chunks_to_millivolts` has converted it."""
+    def push(self, chunk: Chunk) -> list[LeadStep]:
+        """Return what a chunk adds."""
         if self._conditioner is None:
             self._conditioner, self._origin, self._next = SignalConditioner(self.fs), chunk.first, chunk.first
-        if x is None or not self._conditioner.pass_on(x):
-            return list(self._convert(self._conditioner.push(self._millivolts(chunk.counts[:, self.index]))))
+        return list(self._convert(self._conditioner.push(self._millivolts(chunk.counts[:, self.index]))))
+
+    def pass_on(self, first: int, x: FloatArray) -> bool:
+        """Take samples (n,) mV from `first` on at 125 Hz, plain in themselves, if they come out as they are.
+
+        Return whether they were taken; what was not is for `push`.
+        """
+        if self._conditioner is None:
+            return False
+        if (self._tally.windows and first + len(x) >= (self._tally.end or 0)) or not self._conditioner.pass_on(x):
+            return False
         self._next += len(x)
-        block = SampleBlock(chunk.first, x)
-        return list(self._cut_at_summaries([block])) if self._tally.windows else [block]
+        return True
 
     def gap(self, gap: Gap) -> list[LeadStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
@@ -133,7 +140,7 @@ class LeadInput:
 
     def _millivolts(self, counts: NDArray[np.int32]) -> NDArray[np.floating]:
         """Return counts (n,) in millivolts, NaN where they hold no value."""
-        x = _clip_millivolts((counts - self.lead.offset) * self.scale)
+        x = counts_to_millivolts(counts, self.lead.offset, self.scale)
         if len(counts) and np.minimum.reduce(counts) == MISSING:
             x[counts == MISSING] = np.nan
         return x.astype(np.float32) if self.same_rate else x
@@ -264,26 +271,9 @@ def _choose_lead(leads: Sequence[Lead]) -> int:
     return ranked[0]
 
 
-def chunks_to_millivolts(inputs: Sequence[LeadInput | None], chunks: Sequence[Chunk]) -> list[FloatArray | None]:
-    """Convert chunks of many beds together: (n,) float32 millivolts each, as `LeadInput.push` would.
-
-    None for a chunk that its input must see by itself: another run, another rate than 125 Hz, something to mend.
-    """
-    converted: list[FloatArray | None] = [None] * len(chunks)
-    by_length: dict[int, list[tuple[int, LeadInput]]] = {}
-    for i, (lead, chunk) in enumerate(zip(inputs, chunks, strict=True)):
-        if lead is not None and lead.same_rate and len(chunk.counts) and lead.fits(chunk):
-            by_length.setdefault(len(chunk.counts), []).append((i, lead))
-    for group in by_length.values():
-        counts = np.stack([chunks[i].counts[:, lead.index] for i, lead in group])
-        offsets, scales = np.array([(lead.lead.offset, lead.scale) for _, lead in group]).T[:, :, None]
-        x = _clip_millivolts((counts - offsets) * scales).astype(np.float32)
-        plain = (counts != MISSING).all(axis=1) & plain_rows(x, FS)
-        for (i, _), row, usable in zip(group, x, plain.tolist(), strict=True):
-            converted[i] = row if usable else None
-    return converted
-
-
-def _clip_millivolts(x: NDArray[np.floating]) -> NDArray[np.floating]:
-    clipped: NDArray[np.floating] = np.maximum(np.minimum(x, MOST_MILLIVOLTS), -MOST_MILLIVOLTS)
-    return clipped
+def counts_to_millivolts(
+    counts: NDArray[np.int32], offset: float | NDArray[np.float64], scale: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return counts as float64 millivolts, none of which is beyond MOST_MILLIVOLTS."""
+    x: NDArray[np.float64] = np.maximum(np.minimum((counts - offset) * scale, MOST_MILLIVOLTS), -MOST_MILLIVOLTS)
+    return x

@@ -27,16 +27,21 @@ def fuse_windows(heard: WindowScores, trusted: Sequence[WindowScores], config: L
     """Return the window of the heard lead as the good other leads let it stand.
 
     A good lead that is clearly organised contradicts VF, VT and asystole: their probabilities become the lower ones of
-    both leads, and what they lose goes to the organised rhythm. A heart that stands still is low in all leads.
+    both leads, and what they lose goes to the organised rhythm. A heart that stands still is low in all leads. Where it
+    is not clear, VT and VF together are no likelier than the mean of both leads; that is taken from VT alone.
     """
     for other in trusted:
-        if not (heard.scores and other.scores and other.scores[ORGANISED] >= config.organised_score):
+        if not (heard.scores and other.scores):
             continue
         scores = list(heard.scores)
-        for kind in CONTRADICTED_KINDS:
-            lower = min(scores[kind], other.scores[kind])
-            scores[ORGANISED] += scores[kind] - lower
-            scores[kind] = lower
-        height = max(heard.amplitude_mv, other.amplitude_mv)
-        heard = replace(heard, scores=tuple(scores), amplitude_mv=height)
+        if other.scores[ORGANISED] >= config.organised_score:
+            lower = {kind: min(scores[kind], other.scores[kind]) for kind in CONTRADICTED_KINDS}
+            heard = replace(heard, amplitude_mv=max(heard.amplitude_mv, other.amplitude_mv))
+        else:
+            excess = (scores[VT] + scores[VF] - other.scores[VT] - other.scores[VF]) / 2
+            lower = {VT: max(0.0, scores[VT] - max(0.0, excess))}
+        for kind, score in lower.items():
+            scores[ORGANISED] += scores[kind] - score
+            scores[kind] = score
+        heard = replace(heard, scores=tuple(scores))
     return heard

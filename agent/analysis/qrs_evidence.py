@@ -7,7 +7,8 @@ leads, clean, with recorded noise and with synthetic electrode motion. The bias 
 -1.1 fewer beats are missed and more are found in excess: of these the net rejects most, and what is missed is lost.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from operator import mul
 from typing import NamedTuple
 
@@ -227,23 +228,31 @@ class QrsEvidence:
         """Return the second best correlation of a candidate with the beats, 0 to 1."""
         if self._beats_seen < 2 or candidate.size < self._beats.value - SMALL:
             return USUAL_LIKENESS
-        second: float = sorted(map(max, (self._shapes[:SHAPES] @ candidate.shapes).tolist()))[-2]
+        likenesses = np.maximum.reduce(self._shapes[:SHAPES] @ candidate.shapes, axis=1).tolist()
+        likenesses.remove(max(likenesses))
+        second: float = max(likenesses)
         return max(0.0, second)
 
 
 class _Level:
     """The median of the last values."""
 
-    __slots__ = ("value", "values")
+    __slots__ = ("_ordered", "value", "values")
 
     def __init__(self, value: float, count: int = 3) -> None:
         """Begin with a value that counts `count` times."""
         self.value = value
-        self.values = [value] * count
+        self.values = deque([value] * count)
+        self._ordered = [value] * count
 
     def add(self, value: float) -> None:
-        self.values = [*self.values[1 - LEVEL_COUNT :], value]
-        self.value = _upper_median(self.values)
+        """Take the next value; the one LEVEL_COUNT before it no longer counts."""
+        values, ordered = self.values, self._ordered
+        if len(values) == LEVEL_COUNT:
+            del ordered[bisect_left(ordered, values.popleft())]
+        values.append(value)
+        insort(ordered, value)
+        self.value = ordered[len(ordered) // 2]
 
 
 def usual_of_largest(candidates: list[QrsCandidate]) -> float:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from agent.core.messages import FloatArray
@@ -40,6 +39,8 @@ _FIRST_R, _LAST_R = 17, 32
 """First and last of these samples that may be the R peak."""
 _TAPER = 1 - 0.2 * ((np.arange(_FIRST_R, _LAST_R + 1) - _BEFORE + 11.5) / 12) ** 2
 _KEPT = _BEFORE + MAXIMUM_REACH + 1
+_STRETCH = np.arange(_BEFORE + _AFTER + 1)
+_LAGGED = np.arange(SHAPE)[:, None] + np.arange(LAGS)
 _FIRST_EDGE, _LAST_EDGE = np.arange(EDGE), np.arange(EDGE) + 2 * MAXIMUM_REACH + 1 - EDGE
 
 
@@ -90,7 +91,7 @@ class QrsCandidateFinder:
         new = x.T
         if self._any_fresh:
             self._start(rows, new[0])
-        at = slice(None) if self._are_all(rows) else rows
+        at = _as_slice(rows)
         signal = np.concatenate((self._signal[:, at], new))
         energy = np.concatenate((self._energy[:, at], qrs_energy(signal[1 + _KEPT - _TAPS :])))
         self._signal[:, at] = signal[-_KEPT:]
@@ -99,11 +100,14 @@ class QrsCandidateFinder:
         if not len(known):
             return None
         start = known + (_KEPT - MAXIMUM_REACH - _BEFORE)
-        stretches = signal[start[:, None] + np.arange(_BEFORE + _AFTER + 1), column[:, None]].astype(np.float64)
+        stretches = signal[start[:, None] + _STRETCH, column[:, None]].astype(np.float64)
         peaks = start + _locate_r_peaks(stretches) - _KEPT
         sharpness, shapes = _describe_shapes(stretches)
         around = [energy[known[:, None] + edge, column[:, None]] for edge in (_FIRST_EDGE, _LAST_EDGE)]
-        sizes = np.stack([energy[known + MAXIMUM_REACH, column], sharpness, *(part.mean(axis=1) for part in around)])
+        sizes = np.empty((4, len(known)))
+        sizes[0], sizes[1] = energy[known + MAXIMUM_REACH, column], sharpness
+        for place, part in enumerate(around, 2):
+            sizes[place] = np.add.reduce(part, axis=1) / np.float32(EDGE)
         return QrsCandidates(column, known, peaks, np.maximum(sizes, LEAST_SIZE_MV), shapes)
 
     def _start(self, rows: NDArray[np.intp], first: FloatArray) -> None:
@@ -113,10 +117,13 @@ class QrsCandidateFinder:
         self._fresh[rows] = False
         self._any_fresh = bool(self._fresh.any())
 
-    def _are_all(self, rows: NDArray[np.intp]) -> bool:
-        """Whether `rows` are all beds in order: then nothing has to be gathered."""
-        beds = len(self._fresh)
-        return len(rows) == beds and (beds == 1 or bool((rows[:-1] < rows[1:]).all()))
+
+def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """Return `rows` (rows,) as a slice if each follows the one before it: then nothing has to be gathered."""
+    first, count = rows.item(0), len(rows)
+    if rows.item(-1) - first + 1 == count and (count < 3 or bool((rows[:-1] < rows[1:]).all())):
+        return slice(first, first + count)
+    return rows
 
 
 def qrs_energy(x: FloatArray) -> FloatArray:
@@ -160,7 +167,7 @@ def _locate_r_peaks(stretches: NDArray[np.float64]) -> NDArray[np.intp]:
     It is the largest deviation from the mean around it. Upward counts 1.5 times: the annotators of the MIT-BIH database
     prefer R to a slightly deeper S, too.
     """
-    baseline = stretches.sum(axis=1, keepdims=True) / stretches.shape[1]
+    baseline = np.add.reduce(stretches, axis=1, keepdims=True) / stretches.shape[1]
     deviation = (stretches[:, _FIRST_R : _LAST_R + 1] - baseline) * _TAPER
     tallest: NDArray[np.intp] = np.maximum(1.5 * deviation, -deviation).argmax(axis=1)
     return tallest + _FIRST_R
@@ -174,9 +181,9 @@ def _describe_shapes(stretches: NDArray[np.float64]) -> tuple[NDArray[np.float64
     quiet = suppress_hum((stretches - stretches[:, :1]).T)
     curvature = quiet[4:] - 2 * quiet[2:-2] + quiet[:-4]
     middle = len(curvature) // 2
-    sharpness = np.abs(curvature[middle - SHARP_REACH : middle + SHARP_REACH + 1]).max(axis=0)
+    sharpness = np.maximum.reduce(np.abs(curvature[middle - SHARP_REACH : middle + SHARP_REACH + 1]), axis=0)
     band = quiet[2 * TAP_SPAN :] - 2 * quiet[TAP_SPAN:-TAP_SPAN] + quiet[: -2 * TAP_SPAN]
     first = (len(band) - SHAPE) // 2
     wide = np.ascontiguousarray(band[first - LAGS // 2 : first + SHAPE + LAGS // 2].T)
-    norm = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    return sharpness, sliding_window_view(wide / (norm + LEAST_SIZE_MV), LAGS, axis=1).copy()
+    norm = np.sqrt(np.add.reduce(wide * wide, axis=1, keepdims=True))
+    return sharpness, (wide / (norm + LEAST_SIZE_MV)).take(_LAGGED, axis=1)

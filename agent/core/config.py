@@ -152,6 +152,8 @@ class AlarmConfig:
     vt_agree_score: UnitFraction
     vt_agree_beats: BeatCount
     vt_against_s: PositiveNumber
+    vt_against_beats: PositiveCount
+    vt_other_score: UnitFraction
     v_run_beats: BeatCount
     rate_high_bpm: PositiveNumber
     rate_low_bpm: PositiveNumber

@@ -7,9 +7,8 @@ of the beds that are done with it, then of the others in rotation until the turn
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import repeat
 
-from agent.analysis.bed_input import BedInput, LeadNote, bed_chunks_to_millivolts
+from agent.analysis.bed_input import BedInput, LeadNote, bed_messages_to_millivolts
 from agent.analysis.lead_input import SampleBlock
 from agent.analysis.stage import RunStart
 from agent.core.events import StreamRefused
@@ -84,7 +83,11 @@ class InputQueue:
             if isinstance(message, Chunk):
                 bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
             waiting = self._waiting.get(bed.name)
-            if (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
+            if waiting is None and x is not None:  # as nearly always: it fits, since its input has converted it
+                assert isinstance(message, Chunk)
+                assert bed.input is not None
+                self._take_in(bed, bed.input, message, x)
+            elif (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
                 self._put_off(bed, message)
             else:
                 self._convert(bed, message, x)
@@ -96,7 +99,10 @@ class InputQueue:
         many = [name for name, waiting in self._waiting.items() if waiting.samples > 2 * BLOCK_SAMPLES]
         self._left = TURN_SAMPLES
         for name in few:
-            yield from self._take_steps(name, block)
+            if (whole := self._take_only_block(name, block)) is not None:
+                yield whole
+            else:
+                yield from self._take_steps(name, block)
         for turn, name in enumerate(many):
             if turn and self._left <= 0:  # one at least, however much the others bring
                 return
@@ -112,20 +118,11 @@ class InputQueue:
 
     def _millivolts(
         self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End]
-    ) -> Iterator[FloatArray | None]:
+    ) -> Sequence[FloatArray | None]:
         """Convert the short chunks of many beds together; None for whatever needs a closer look."""
         if len(messages) < LEAST_TOGETHER:
-            yield from repeat(None, len(messages))
-            return
-        chunks = [message for message in messages if isinstance(message, Chunk)]
-        inputs = [
-            None if _is_long(message) else bed.input
-            for bed, message in zip(beds, messages, strict=True)
-            if isinstance(message, Chunk)
-        ]
-        converted = iter(bed_chunks_to_millivolts(inputs, chunks))
-        for message in messages:
-            yield next(converted) if isinstance(message, Chunk) else None
+            return [None] * len(messages)
+        return bed_messages_to_millivolts([bed.input for bed in beds], messages, PIECE_SAMPLES)
 
     def _must_wait(self, message: Chunk | Gap | End) -> bool:
         return _is_long(message) or self._needs_filters(message)
@@ -152,8 +149,11 @@ class InputQueue:
                 bed.lost += len(chunk.counts)
                 return
         if bed.input is not None:
-            bed.took(chunk)
-            self._put(bed, bed.input.push(chunk, x))
+            self._take_in(bed, bed.input, chunk, x)
+
+    def _take_in(self, bed: MonitoredBed, bed_input: BedInput, chunk: Chunk, x: FloatArray | None) -> None:
+        bed.took(chunk)
+        self._put(bed, bed_input.push(chunk, x))
 
     def _convert_break(self, bed: MonitoredBed, message: Gap | End) -> None:
         if isinstance(message, Gap):
@@ -189,9 +189,24 @@ class InputQueue:
 
     def _put(self, bed: MonitoredBed, steps: Sequence[InputStep]) -> None:
         if steps:
-            waiting = self._waiting.setdefault(bed.name, _WaitingBed(bed))
+            waiting = self._waiting.get(bed.name)
+            if waiting is None:
+                waiting = self._waiting[bed.name] = _WaitingBed(bed)
             waiting.steps.extend(steps)
-            waiting.samples += sum(map(_step_samples, steps))
+            for step in steps:
+                waiting.samples += _step_samples(step)
+
+    def _take_only_block(self, name: str, block: int) -> tuple[MonitoredBed, SampleBlock] | None:
+        """Take what waits of a bed if that is one block only, as nearly always; else return None."""
+        waiting = self._waiting[name]
+        if len(waiting.steps) != 1 or waiting.messages:
+            return None
+        step = waiting.steps[0]
+        if not isinstance(step, SampleBlock) or len(step.x) > block:
+            return None
+        self._left -= len(step.x)
+        del self._waiting[name]
+        return waiting.bed, step
 
     def _take_steps(self, name: str, block: int) -> Iterator[tuple[MonitoredBed, InputStep]]:
         """Take a few steps of a bed, up to its next block."""

@@ -12,6 +12,8 @@ beds. Training drives the same `SampleStages` (`agent.training`), so what a net 
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
+from math import isnan
+from operator import itemgetter
 
 import numpy as np
 
@@ -161,7 +163,8 @@ class Pipeline:
             else:
                 self._break(bed, step)
         for group in blocks.values():
-            x = np.stack([x for _, x in group]) if len(group) > 1 else group[0][1][None]
+            group.sort(key=itemgetter(0))  # rows that follow each other need not be gathered one by one
+            x = np.concatenate([x for _, x in group]).reshape(len(group), -1)
             self._keep(self.samples.push(np.array([row for row, _ in group]), x))
         self._decide()
         return worked
@@ -172,7 +175,7 @@ class Pipeline:
             return [(bed.lead_rows[0], block.x)]
         sending: list[tuple[int, FloatArray]] = []
         for lead, x in enumerate(block.x.T):
-            row, has_values = bed.lead_rows[lead], not np.isnan(x[0])
+            row, has_values = bed.lead_rows[lead], not isnan(x.item(0))
             if has_values != bed.sends_values[lead]:
                 bed.sends_values[lead] = has_values
                 if not has_values:

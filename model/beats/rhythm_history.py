@@ -209,7 +209,7 @@ def _interval_quantiles(intervals: Floats, shares: tuple[float, ...], otherwise:
     """Return quantiles (n,) of the known intervals (n, k), without interpolation; `otherwise` (n,) if none is known."""
     ordered = np.sort(intervals, axis=1)  # NaN comes last
     known = (~np.isnan(ordered)).sum(1)
-    n = np.arange(len(ordered))
-    last = np.maximum(known - 1, 0)
-    ranks = (np.minimum(last, (known * share).astype(np.intp)) for share in shares)
-    return [np.where(known > 0, ordered[n, rank], otherwise) for rank in ranks]
+    last = np.maximum(known - 1, 0)[:, None]
+    ranks = np.minimum(last, (known[:, None] * np.array(shares)).astype(np.intp))
+    quantiles = np.where(known[:, None] > 0, ordered[np.arange(len(ordered))[:, None], ranks], otherwise[:, None])
+    return list(quantiles.T)

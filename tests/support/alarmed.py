@@ -49,6 +49,8 @@ class MadeBed:
     jump_mv: float = 0.0
     likely_v: float = 0.0
     """Probability of V of the beats to come, whatever their class."""
+    lag: int = 0
+    """Samples by which another lead shows each R peak later."""
     candidates: list[int] = field(default_factory=list)
     _beats: list[tuple[int, str, float]] = field(default_factory=list)
     _rhythms: RateTracker = field(init=False)
@@ -72,7 +74,7 @@ class MadeBed:
         """
         for label in labels:
             self.peak += round(rr_s * FS)
-            self.candidates += [self.peak] if accepted else []
+            self.candidates += [self.peak + self.lag] if accepted else []
             self._beats.append((self.peak, label, self.likely_v))
             self._go(self.peak)
 
