@@ -12,8 +12,9 @@ from pathlib import Path
 
 from model.errors import RecordError, clean_error_text
 
-LARGEST_RECORD_HEADER, LONGEST_LINE, MOST_LINES = 2**20, 1000, 100_000
-"""Bytes of a header, characters of a line and number of lines without remarks. WFDB allows lines of 255 characters."""
+LARGEST_RECORD_HEADER, LONGEST_LINE, MOST_LINES, MOST_SEGMENTS = 2**22, 1000, 1000, 100_000
+"""Bytes of a header, characters of a line, lines that describe signals, and segments. WFDB allows lines of 255
+characters, and MIMIC has records of tens of thousands of segments."""
 DEFAULT_FS = "250"
 """Sampling rate in hertz of a header that states none."""
 MICRO_SIGNS = str.maketrans({"\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u"})
@@ -58,15 +59,16 @@ def read_header_text(path: Path) -> HeaderText:
         stored = content.decode("latin-1")
     lines = [line for line in stored.translate(MICRO_SIGNS).splitlines() if line.strip()]
     described = [line for line in lines if not line.lstrip().startswith("#")]
+    words = described[0].split() if described else []
+    most_lines = MOST_SEGMENTS if words and "/" in words[0] else MOST_LINES
     if (
         len(content) > LARGEST_RECORD_HEADER
-        or len(described) > MOST_LINES
+        or len(described) > most_lines
         or any(len(line) > LONGEST_LINE for line in described)
     ):
         raise RecordError(f"cannot read the header of record {path}: it is too large for one")
-    if not described:
+    if not words:
         raise RecordError(f"cannot read the header of record {path}: it is empty")
-    words = described[0].split()
     if len(words) < 2:
         raise RecordError(f"cannot read the header of record {path}: its first line states no number of signals")
     fs = _parse_rate(words[2] if len(words) > 2 else DEFAULT_FS, path)

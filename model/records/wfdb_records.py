@@ -16,6 +16,14 @@ from numpy.typing import NDArray
 
 from model.errors import RecordError, clean_error_text
 from model.records.annotations import EMPTY_SYMBOL, read_annotations
+from model.records.signal_files import (
+    COMPRESSED_FORMATS,
+    DIFFERENCE_FORMAT,
+    SAMPLE_BYTES,
+    SignalFile,
+    count_file_samples,
+    count_whole_frames,
+)
 from model.records.wfdb_header import HeaderText, read_header_text
 
 DATABASE = Path(__file__).parent / "database"
@@ -33,15 +41,10 @@ LARGEST_LENGTH = 2**53
 LOWEST_HEADER_FS, HIGHEST_HEADER_FS = 1e-6, 1e9
 """Sampling rates in hertz beyond which a header makes no sense."""
 MOST_BITS = 64
-SAMPLE_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
-"""Bytes of a sample in each WFDB format that is not compressed."""
-COMPRESSED_FORMATS = ("508", "516", "524")
 PARSER_ERRORS = (LookupError, TypeError, AttributeError, ArithmeticError)
 """Exceptions that the WFDB package leaks on malformed files; their messages describe its code and are not shown."""
 NO_SEGMENT = "~"
 """The name of a segment without a signal."""
-DIFFERENCE_FORMAT = "8"
-"""The format that stores differences: a block of it can only be read from the start of the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +61,6 @@ class RecordSignal:
     high: float
     skew: int = 0
     per_frame: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class SignalFile:
-    """A file of samples: its WFDB `format`, samples per `frame` of all its signals, bytes before the first sample."""
-
-    path: Path
-    format: str
-    frame: int
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +153,12 @@ def _open_single_record(path: Path, text: HeaderText, layout: bool = False) -> R
     except (ValueError, OverflowError) as error:
         raise RecordError(f"record {path} has impossible values for its converter: check its header") from error
     files = () if layout else _list_signal_files(header, path.parent)
-    there = _whole_frames(files)
+    there = count_whole_frames(files)
     stated = text.length if text.length is not None else there
     if not layout and not stated:
         raise RecordError(f"record {path} says it has no samples: check its header")
     length = min(stated or 0, there) if there else stated or 0
-    if length > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > max(stated or 0, layout):
+    if max(stated or 0, length) > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > max(stated or 0, layout):
         raise RecordError(f"record {path} has an impossible length or skew: check its header")
     return Record(
         path.name,
@@ -278,6 +271,12 @@ def _read_segments(record: Record, start: int, stop: int) -> NDArray[np.float64]
     return values
 
 
+def missing_end_notice(record: Record) -> str:
+    """Return what to say of a record whose signal files end before the length in its header."""
+    there_s, missing_s = record.length / record.fs, record.missing / record.fs
+    return f"record {record.path} ends {missing_s:.3f} s before the length in its header: {there_s:.3f} s are there"
+
+
 def read_reference(record: Record, extension: str = "atr") -> RecordAnnotations:
     """Read the reference annotations of a record. Raises RecordError if the file is missing or broken."""
     name = f"{record.path.name}.{extension}"
@@ -332,13 +331,6 @@ def _check_header_values(path: Path, header: Any, text: HeaderText) -> None:
         raise RecordError(f"record {path} does not describe all of its signals: check its header")
 
 
-def _whole_frames(files: tuple[SignalFile, ...]) -> int:
-    """Return the whole frames that all files of a record hold; 0 if that cannot be known before they are read."""
-    with contextlib.suppress(OSError, RuntimeError, KeyError):
-        return min((int(_count_file_samples(file) // file.frame) for file in files), default=0)
-    return 0
-
-
 def _check_signal_files(record: Record, stop: int) -> None:
     """Refuse files that are no signal files, or end before frame `stop`, before memory is taken for their samples."""
     for file in record.files:
@@ -349,21 +341,11 @@ def _check_signal_files(record: Record, stop: int) -> None:
         try:
             if not file.path.is_file():  # reading a pipe or a device might never end
                 raise RecordError(f"cannot read the signal of record {record.path}: there is no file {file.path.name}")
-            available = _count_file_samples(file)
+            available = count_file_samples(file)
         except (OSError, RuntimeError) as error:
             raise _unreadable_error("signal", record.path, error) from error
         if available < stop * file.frame:
             raise _cut_short_error(record, stop)
-
-
-def _count_file_samples(file: SignalFile) -> float:
-    """Return the number of samples in a file, from its size or, if it is compressed, from its own header."""
-    if file.format in COMPRESSED_FORMATS:
-        import soundfile
-
-        with file.path.open("rb") as opened, soundfile.SoundFile(opened) as sound:
-            return float(len(sound) * sound.channels)
-    return (file.path.stat().st_size - file.offset) / SAMPLE_BYTES[file.format]
 
 
 def _cut_short_error(record: Record, stop: int) -> RecordError:
