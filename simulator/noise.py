@@ -20,6 +20,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.wire.record_chunks import sent_signals
 from model.errors import ConfigError, RecordError
 from model.records.resample import resample_signal
 from model.records.wfdb_records import Record, embedded_noises, open_record, read_record_samples, read_reference
@@ -45,9 +46,9 @@ class StressNoise:
             raise ConfigError(f"a signal-to-noise ratio of {snr_db} dB makes no sense: give a finite number")
         if seed < 0:
             raise ConfigError(f"seed {seed} is negative: give 0 or more")
-        leads = len(record.signals)
-        self._noise = _unit_noise(kind)[:, np.arange(leads) % 2]  # noise signals take turns, as in nst
-        self._gains = 10 ** (-snr_db / 20) * qrs_amplitude(record) / np.sqrt(8)
+        columns = np.array(sent_signals(record))
+        self._noise = _unit_noise(kind)[:, np.arange(len(columns)) % 2]  # noise signals take turns, as in nst
+        self._gains = 10 ** (-snr_db / 20) * qrs_amplitude(record)[columns] / np.sqrt(8)
         self._offset = int(np.random.default_rng(seed).integers(len(self._noise)))
 
     def add(self, first: int, samples: Array) -> Array:

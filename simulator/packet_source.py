@@ -26,7 +26,10 @@ class PacketSource(Protocol):
     """What a bed sends, in packets of `packet_s` seconds or less: the blocks and Ends of its runs, an End last.
 
     Iterating over it yields the Chunks of single packets, and the Ends. `sent_s` is left to the sender.
+    `notice`: what a person should know of the source, "" for nothing.
     """
+
+    notice: str = ""
 
     @property
     @abstractmethod

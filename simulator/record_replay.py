@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.messages import Chunk, End
-from agent.wire.packets import MOST_LEADS, decode_bed_name
+from agent.wire.packets import decode_bed_name
 from agent.wire.record_chunks import ResampledRecord
-from model.errors import ConfigError, FrameError, RecordError
+from model.errors import ConfigError, FrameError
 from model.records.resample import FS
-from model.records.wfdb_records import open_record
+from model.records.wfdb_records import missing_end_notice, open_record
 from simulator.noise import StressNoise
 from simulator.packet_source import PacketBlock, PacketSource
 
@@ -59,6 +59,7 @@ class RecordReplay(PacketSource):
         self.run = run or uuid4().hex
         self._blocks = _open_record_blocks(plan.record, block_s)
         resampled = self._blocks.resampled
+        self.notice = _replay_notice(resampled)
         self.first = _replay_start(plan, resampled.length)
         self.length = _replay_length(plan, resampled.length - self.first)
         self._noise = None if plan.noise is None else StressNoise(resampled.record, plan.noise, plan.snr_db, plan.seed)
@@ -134,10 +135,7 @@ class _RecordBlocks:
     """The counts of a record in blocks; those in use are shared by all beds that replay it."""
 
     def __init__(self, name: str, block_s: float) -> None:
-        record = open_record(name)
-        if len(record.signals) > MOST_LEADS:
-            raise RecordError(f"record {record.path} has {len(record.signals)} signals: the wire carries {MOST_LEADS}")
-        self.resampled = ResampledRecord(record, block_s)
+        self.resampled = ResampledRecord(open_record(name), block_s)
         self._used: WeakValueDictionary[int, NDArray[np.int32]] = WeakValueDictionary()
 
     def counts(self, start: int) -> NDArray[np.int32]:
@@ -159,6 +157,17 @@ def _open_record_blocks(record: str, block_s: float) -> _RecordBlocks:
     if blocks is None:
         blocks = _opened_blocks[record, block_s] = _RecordBlocks(record, block_s)
     return blocks
+
+
+def _replay_notice(resampled: ResampledRecord) -> str:
+    """Return what is not as the header of a record says, or not all of it; "" for nothing."""
+    record = resampled.record
+    notices = [missing_end_notice(record)] if record.missing else []
+    if len(resampled.leads) < len(record.signals):
+        names = ", ".join(lead.name for lead in resampled.leads)
+        count = f"{len(resampled.leads)} of {len(record.signals)} signals"
+        notices.append(f"{count} of record {record.path} are sent: {names}")
+    return "; ".join(notices)
 
 
 def packet_samples(packet_ms: float) -> int:

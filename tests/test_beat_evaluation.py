@@ -219,9 +219,9 @@ def test_bad_records_are_skipped_and_the_rest_is_evaluated(own: Config, asked: E
         pair(folder, name)
     store(folder, "odd", signal("100"), unit="mmHg")
     header = folder / "rate.hea"
-    header.write_text(header.read_text().replace(" 360 ", " 359.9731 "))
-    (folder / "cut.dat").write_bytes((folder / "cut.dat").read_bytes()[:10_000])
-    (folder / "half.atr").write_bytes((folder / "half.atr").read_bytes()[:-3])
+    header.write_text(header.read_text().replace(" 360 ", " 12.5 "))
+    (folder / "cut.dat").write_bytes((folder / "cut.dat").read_bytes()[:3])
+    (folder / "half.atr").write_bytes((folder / "half.atr").read_bytes()[:21])
     store(folder, "short", signal("100", 3.0))
     (folder / "silent.dat").unlink()
     (folder / "unmarked.atr").unlink()
@@ -234,13 +234,43 @@ def test_bad_records_are_skipped_and_the_rest_is_evaluated(own: Config, asked: E
         "cut": "cut",
         "half": "half.atr are cut short",
         "odd": "mmHg, not mV",
-        "rate": "no small ratio to 125 Hz",
+        "rate": "12.5 Hz makes no sense",
         "short": "nothing to score from 5 s to 3 s",
         "silent": "cannot read the signal",
         "unmarked": "unmarked.atr",
     }.items():
         assert words in told[name]
         assert "\n" not in told[name]
+
+
+def test_records_in_subfolders(own: Config, asked: EvaluationOptions) -> None:
+    """Records in subfolders that a list names are found; two of one file name have names of their own."""
+    folder = asked.folder
+    assert folder is not None
+    folder.mkdir()
+    for patient in ("p1", "p2"):
+        pair(folder / patient, "s1")
+    (folder / "RECORDS").write_text("p1/s1\np2/s1\np3/s1\n")
+    found = outcome(own, asked)
+    assert [one.record for one in found.evaluated] == ["p1-s1", "p2-s1"]
+    assert [one.record for one in found.skipped] == ["p3-s1"]
+    assert (asked.out / "p2-s1.ecg").is_file()
+
+
+def test_annotations_without_an_end_mark(
+    own: Config, asked: EvaluationOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reference that lacks its end mark alone is used without its last annotation; a short signal file is told of."""
+    folder = asked.folder
+    assert folder is not None
+    pair(folder, "good")
+    pair(folder, "unmarked")
+    notes, data = folder / "unmarked.atr", folder / "unmarked.dat"
+    notes.write_bytes(notes.read_bytes()[:-2])
+    data.write_bytes(data.read_bytes()[:-720])
+    good, unmarked = outcome(own, asked).evaluated
+    assert unmarked.score.beats.matrix.sum() in (good.score.beats.matrix.sum() - 1, good.score.beats.matrix.sum())
+    assert "unmarked ends 0.500 s before the length in its header" in capsys.readouterr().err
 
 
 def test_one_lead_and_another_rate(own: Config, asked: EvaluationOptions) -> None:

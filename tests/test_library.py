@@ -335,22 +335,18 @@ class TestRefusals:
             1j,
             [250],
             np.array([250]),
-            359.973,
-            1024,
             44_100,
         ],
     )
     def test_rates(self, fs: Any) -> None:
-        """A rate is a number of hertz with a small ratio to 125 Hz; the message gives the range or a way out."""
-        with pytest.raises(
-            ValueError, match=r"^fs.* (must be (a finite number|from 20 to 10000 Hz)|250 Hz for example)"
-        ):
+        """A rate is a number of hertz; the message gives the range."""
+        with pytest.raises(ValueError, match=r"^fs.* must be (a finite number|from 20 to 10000 Hz)"):
             analyse([0.0], fs, unit="mV")
 
-    @pytest.mark.parametrize("unit", ["mv", "", "adu", "nV", None, 1, ["mV"], b"mV"])
+    @pytest.mark.parametrize("unit", ["mmHg", "", "adu", None, 1, ["mV"], b"mV"])
     def test_units(self, unit: Any) -> None:
-        """A unit is one of four, and the message names them."""
-        with pytest.raises(ValueError, match=r"^unit must be 'mV', 'uV', 'µV' or 'V', not "):
+        """A unit is one of a voltage, and the message names them."""
+        with pytest.raises(ValueError, match=r"^unit must be 'mV', 'uV', 'µV', 'nV' or 'V', not "):
             Monitor(250, unit)
 
     @pytest.mark.parametrize("rails", [5, (1,), (1, 2, 3), "ab", (2, 1), (0, 0), (np.nan, 1), (None, 1), (-np.inf, 1)])

@@ -236,18 +236,35 @@ def test_refused(changes: dict[str, Any], error: type[Exception], reason: str) -
         RecordReplay(replace(PLAN, **changes), 40)
 
 
-def test_rate_without_small_ratio(tmp_path: Path) -> None:
-    """A record whose rate has no small ratio to 125 Hz is refused, and what to do about it is said."""
-    path = written(tmp_path, np.linspace(0, 1, 4000)[:, None], 333.333, ["mV"])
-    with pytest.raises(RecordError, match=r"cannot be resampled: .*or resample .* to a whole number of hertz first"):
+def test_rate_of_no_ecg(tmp_path: Path) -> None:
+    """A record whose rate shows no ECG is refused, and what to do about it is said."""
+    path = written(tmp_path, np.linspace(0, 1, 4000)[:, None], 12.5, ["mV"])
+    with pytest.raises(RecordError, match=r"cannot be resampled: .*12\.5 Hz makes no sense; check its header"):
         RecordReplay(replace(PLAN, record=path), 40)
 
 
 def test_too_many_signals(tmp_path: Path) -> None:
-    """A record of more signals than a packet carries is refused."""
-    path = written(tmp_path, np.linspace(0, 1, 250)[:, None] * np.ones(17), 125, ["mV"] * 17)
-    with pytest.raises(RecordError, match="17 signals"):
-        RecordReplay(replace(PLAN, record=path), 40)
+    """Of more signals than a packet carries the likeliest ECG leads are sent, in their order, and it is said."""
+    x = np.arange(250)[:, None] / 200 + np.arange(17)
+    path = written(tmp_path, x, 125, ["mV"] * 17, [*(f"EEG{number}" for number in range(16)), "II"])
+    chunks, _ = played(replace(PLAN, record=path))
+    assert [lead.name for lead in chunks[0].leads] == ["II"]
+    sent = np.concatenate([chunk.counts for chunk in chunks])
+    assert np.array_equal(sent, np.rint(1000 * read_record_samples(open_record(path))[:, 16:]))
+    notice = RecordReplay(replace(PLAN, record=path), 40).notice
+    assert notice == f"1 of 17 signals of record {path} are sent: II"
+    assert np.isfinite(played(replace(PLAN, record=path, noise="ma"))[0][0].counts).all()
+
+
+def test_a_record_that_ends_early_is_sent_to_its_end(tmp_path: Path) -> None:
+    """What is there of a signal file is sent, then the end of the run, and it is said."""
+    path = written(tmp_path, np.linspace(0, 1, 250)[:, None], 125, ["mV"])
+    data = Path(f"{path}.dat")
+    data.write_bytes(data.read_bytes()[: 2 * 200 + 1])
+    chunks, end = played(replace(PLAN, record=path))
+    assert (end.first, sum(len(chunk.counts) for chunk in chunks)) == (200, 200)
+    notice = RecordReplay(replace(PLAN, record=path), 40).notice
+    assert notice.endswith("ends 0.400 s before the length in its header: 1.600 s are there")
 
 
 @pytest.mark.parametrize("packet_ms", [0, -8, 30, 7.9, float("nan"), float("inf"), 1e9])

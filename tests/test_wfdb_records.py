@@ -168,7 +168,11 @@ def test_unknown_records(name: str) -> None:
         ("bad 1 -5 10\nbad.dat 16\n", "no valid sampling rate"),
         ("bad 1 nan 10\nbad.dat 16\n", "no valid sampling rate"),
         ("bad 2 360 10\nbad.dat 16\n", "does not describe all of its signals"),
-        ("bad/2 2 360 20\nfirst 10\nsecond 10\n", "is made of segments"),
+        ("bad/2 2 360 20\nfirst 10\nsecond 10\n", "lacks its segment first"),
+        ("bad/2 2 360 20\nfirst 10\nsecond ten\n", "does not describe all of its segments"),
+        ("bad/2 2 360 20\n~ 10\n~ 10\n", "says it has no samples"),
+        ("bad/1 2 360 20\nbad 20\n", "has segments within segments"),
+        ("bad 1 360 -10\nbad.dat 16\n", "impossible length"),
     ],
 )
 def test_broken_headers(tmp_path: Path, header: str, reason: str) -> None:
@@ -200,13 +204,122 @@ def test_unknown_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 1, 399])
-def test_signal_files_cut_short(tmp_path: Path, ramp: NDArray[np.float64], left: int) -> None:
-    """A signal file that ends before its header says is refused in one line."""
+def test_signal_files_cut_short_later(tmp_path: Path, ramp: NDArray[np.float64], left: int) -> None:
+    """A signal file that is cut short after its record was opened is refused in one line."""
     record = wfdb_records.open_record(write_record(tmp_path, ramp))
     data = tmp_path / "made.dat"
     data.write_bytes(data.read_bytes()[:left])
     with pytest.raises(RecordError, match=r"^.*record .*made.*$"):
         wfdb_records.read_record_samples(record)
+
+
+@pytest.mark.parametrize(("left", "frames"), [(399, 99), (396, 99), (8, 2), (4, 1)])
+def test_signal_files_that_end_early(tmp_path: Path, ramp: NDArray[np.float64], left: int, frames: int) -> None:
+    """Of a signal file that ends before its header says what is there is read, and the rest is counted."""
+    path = write_record(tmp_path, ramp)
+    data = tmp_path / "made.dat"
+    data.write_bytes(data.read_bytes()[:left])
+    record = wfdb_records.open_record(path)
+    assert (record.length, record.missing) == (frames, 100 - frames)
+    assert np.array_equal(wfdb_records.read_record_samples(record), ramp[:frames])
+
+
+def rewrite_header(folder: Path, *changes: tuple[str, str], encoding: str = "utf-8") -> wfdb_records.Record:
+    """Change the header of the record `made` and open it."""
+    header = folder / "made.hea"
+    text = header.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    header.write_bytes(text.encode(encoding))
+    return wfdb_records.open_record(str(folder / "made"))
+
+
+@pytest.mark.parametrize(
+    ("line", "fs"),
+    [("made 2 360", 360.0), ("made 2", 250.0), ("made 2 360 0", 360.0), ("made 2 360/720(5)", 360.0)]
+    + [
+        (f"made 2 360 100 {time}", 360.0)
+        for time in ("2006", "12:00:00 0/0/0", "12:00:00 31/02/2006", "9:15 01/02/2006")
+    ],
+)
+def test_first_lines(tmp_path: Path, ramp: NDArray[np.float64], line: str, fs: float) -> None:
+    """Rate and length may be left out, and the date may be none: the samples are all there."""
+    write_record(tmp_path, ramp)
+    record = rewrite_header(tmp_path, ("made 2 250 100", line))
+    assert (record.fs, record.length, record.missing) == (fs, 100, 0)
+    assert np.array_equal(wfdb_records.read_record_samples(record), ramp)
+    assert np.array_equal(wfdb_records.read_record_samples(record, 37, 63), ramp[37:63])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_micro_sign(tmp_path: Path, ramp: NDArray[np.float64], encoding: str) -> None:
+    """A unit with a micro sign stays one, in either encoding: the WFDB package would drop the sign and read volts."""
+    write_record(tmp_path, ramp)
+    record = rewrite_header(tmp_path, ("/mV", "/\N{MICRO SIGN}V"), encoding=encoding)
+    assert [signal.unit for signal in record.signals] == ["uV", "uV"]
+    assert np.array_equal(wfdb_records.read_record_samples(record), ramp)
+
+
+def test_several_samples_a_frame(tmp_path: Path) -> None:
+    """A signal with several samples a frame is read at its own rate; one with fewer is held."""
+    fast, slow = np.arange(120) / 200, np.arange(40) / 200
+    words = np.concatenate([np.concatenate([fast[3 * i : 3 * i + 3], slow[i : i + 1]]) for i in range(40)]) * 200
+    (tmp_path / "made.dat").write_bytes(np.rint(words).astype("<i2").tobytes())
+    (tmp_path / "made.hea").write_text(
+        "made 2 20.5 40\nmade.dat 16x3 200/mV 16 0 0 0 0 ECG\nmade.dat 16 200/mV 16 0 0 0 0 RESP\n"
+    )
+    record = wfdb_records.open_record(str(tmp_path / "made"))
+    assert (record.fs, record.length) == (61.5, 120)
+    expected = np.stack([fast, np.repeat(slow, 3)], axis=1)
+    assert np.array_equal(wfdb_records.read_record_samples(record), expected)
+    for start, stop in ((0, 1), (1, 2), (5, 64), (119, 120)):
+        assert np.array_equal(wfdb_records.read_record_samples(record, start, stop), expected[start:stop])
+
+
+def write_segment(folder: Path, name: str, columns: dict[str, NDArray[np.float64]]) -> None:
+    """A record of one segment, its leads by name."""
+    options = {"fmt": ["16"] * len(columns), "adc_gain": [200.0] * len(columns), "baseline": [0] * len(columns)}
+    x = np.stack(list(columns.values()), axis=1)
+    wfdb.wrsamp(name, 250, ["mV"] * len(columns), list(columns), p_signal=x, write_dir=str(folder), **options)
+
+
+def test_segments_of_a_fixed_layout(tmp_path: Path, ramp: NDArray[np.float64]) -> None:
+    """Segments with the same leads are one record, read across their edges."""
+    for name, part in (("a", ramp[:30]), ("b", ramp[30:])):
+        write_segment(tmp_path, name, {"I": part[:, 0], "II": part[:, 1]})
+    (tmp_path / "made.hea").write_text("made/2 2 250 100\na 30\nb 70\n")
+    record = wfdb_records.open_record(str(tmp_path / "made"))
+    assert (record.fs, record.length) == (250.0, 100)
+    assert np.array_equal(wfdb_records.read_record_samples(record), ramp)
+    assert np.array_equal(wfdb_records.read_record_samples(record, 25, 35), ramp[25:35])
+
+
+def test_segments_of_a_variable_layout(tmp_path: Path, ramp: NDArray[np.float64]) -> None:
+    """Leads are found by name; where a segment lacks one, and between segments, there is no value."""
+    write_segment(tmp_path, "a", {"II": ramp[:30, 1], "I": ramp[:30, 0]})
+    write_segment(tmp_path, "b", {"II": ramp[50:, 1]})
+    layout = "".join(f"~ 0 200/mV 16 0 0 0 0 {name}\n" for name in ("I", "II"))
+    (tmp_path / "made_layout.hea").write_text("made_layout 2 250 0\n" + layout)
+    (tmp_path / "made.hea").write_text("made/4 2 250 100\nmade_layout 0\na 30\n~ 20\nb 50\n")
+    record = wfdb_records.open_record(str(tmp_path / "made"))
+    expected = ramp.copy()
+    expected[30:50] = expected[30:, 0:1] = np.nan
+    assert ([signal.name for signal in record.signals], record.length) == (["I", "II"], 100)
+    assert np.array_equal(wfdb_records.read_record_samples(record), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"), [("b 1 360 70", "another sampling rate"), ("b 1 250 70", "another unit")]
+)
+def test_segments_that_do_not_fit(tmp_path: Path, ramp: NDArray[np.float64], header: str, reason: str) -> None:
+    """Segments of another rate or unit are refused with the name of the segment."""
+    write_segment(tmp_path, "a", {"II": ramp[:30, 1]})
+    (tmp_path / "b.dat").write_bytes(bytes(140))
+    (tmp_path / "b.hea").write_text(f"{header}\nb.dat 16 200/V 16 0 0 0 0 II\n")
+    (tmp_path / "made.hea").write_text("made/2 1 250 100\na 30\nb 70\n")
+    with pytest.raises(RecordError, match=rf"segment .*b has .*{reason}"):
+        wfdb_records.read_record_samples(wfdb_records.open_record(str(tmp_path / "made")))
 
 
 def test_missing_signal_file(tmp_path: Path, ramp: NDArray[np.float64]) -> None:

@@ -81,10 +81,7 @@ class LeadInput:
         try:
             self.step = resampling_ratio(chunk.fs)
         except ValueError as error:
-            raise StreamError(
-                f"cannot resample this stream to {FS} Hz: {error}; "
-                "set the device to a whole number of hertz, such as 250"
-            ) from error
+            raise StreamError(f"cannot resample this stream to {FS} Hz: {error}; set the device to 250 Hz") from error
         self.same_rate = self.step == 1
         self.bed = chunk.bed
         self._resampler: Resampler | None = None

@@ -189,6 +189,8 @@ def replay_beds(
     console = Console(stderr=True, highlight=False)
     with StopFlag() as stop, PacketPublisher(config, pace.speed is None) as publisher:
         console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")
+        for notice in dict.fromkeys(bed.notice for bed in beds if bed.notice):
+            console.print(f"ecg-agent: {notice}", markup=False, soft_wrap=True)
 
         def show_status(status: ReplayStatus) -> None:
             for refusal in publisher.refusals():

@@ -1,4 +1,10 @@
 """The units in which a lead may be measured."""
 
-UNITS_MV = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "\N{GREEK SMALL LETTER MU}V": 1e-3}
-"""Millivolts in one unit of a lead. A lead in any other unit is no ECG. Of the last two one is the micro sign."""
+_SPELLINGS = {
+    1e3: "V v volt volts Volt Volts",
+    1.0: "mV mv MV millivolt millivolts",
+    1e-3: "uV uv UV \N{MICRO SIGN}V \N{GREEK SMALL LETTER MU}V microvolt microvolts",
+    1e-6: "nV nv NV nanovolt nanovolts",
+}
+UNITS_MV = {spelling: size for size, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+"""Millivolts in one unit of a lead, as devices and files spell it. A lead in any other unit is no ECG."""

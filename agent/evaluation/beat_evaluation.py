@@ -250,7 +250,7 @@ def _evaluate_record_beats(
     else:
         notes = annotate_beats(output.beats, record.fs)
         write_output_file(folder / f"{record.name}.{options.annotator}", encode_annotations(notes))
-    test = read_whole_annotations(folder, record, options.annotator)
+    test = read_whole_annotations(folder / record.name, record, options.annotator)
     scored = score_record(record.name, task.reference, test, part)
     matched = [
         pair for pair in compare_beats(task.reference, test, part)[1] if pair.reference_index >= 0 <= pair.test_index

@@ -13,7 +13,7 @@ from agent.core.config import Config
 from agent.core.events import StreamRefused
 from agent.core.messages import Alarm, Beat, Chunk, End, FloatArray, Result
 from agent.pipeline.pipeline import Pipeline
-from agent.wire.record_chunks import RECORD_BLOCK_S, record_chunks
+from agent.wire.record_chunks import RECORD_BLOCK_S, record_chunks, sent_signals
 from model.errors import EcgError
 from model.records.resample import FS
 from model.records.wfdb_records import Record
@@ -87,9 +87,9 @@ def analyse_records(
             if outputs[message.bed].failed:
                 streams.pop(message.bed, None)
             advance(len(message.counts) / FS if isinstance(message, Chunk) else 0.0)
-    for name, output in outputs.items():
-        made = pipeline.beds[name].input if name in pipeline.beds else None
-        output.lead = made.leads[0].index if made else 0
+    for record in records:
+        made = pipeline.beds[record.name].input if record.name in pipeline.beds else None
+        outputs[record.name].lead = sent_signals(record)[made.leads[0].index if made else 0]
     return outputs, cpu_s
 
 

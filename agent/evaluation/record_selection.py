@@ -1,18 +1,22 @@
 """Which records are evaluated: the options of an evaluation, and the records and references that they name."""
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.beats.dataset import DS1, DS2, PACED_RECORDS
 from model.errors import ConfigError, EcgError, RecordError
 from model.records.annotations import AnnotationFile, read_annotations
+from model.records.record_folders import list_folder_records, name_records
 from model.records.resample import FS
-from model.records.wfdb_records import DATABASE, Record, embedded_records, open_record
+from model.records.wfdb_records import DATABASE, Record, embedded_records, missing_end_notice, open_record
 from model.scoring.beat_scores import ScoredSpan
 from model.scoring.ec57 import build_scored_span
 
 EMBEDDED_FOLDER = DATABASE / "mitdb"
+LONGEST_UNMARKED_S = 10.0
+"""An annotation file without an end mark is whole if its last annotation is this near to the end of the record."""
 RECORD_SETS: dict[str, Callable[[str], bool]] = {
     "all": lambda _: True,
     "ds1": lambda name: name in DS1,
@@ -101,11 +105,13 @@ def record_names(options: EvaluationOptions) -> list[str]:
     elif not folder.is_dir():
         raise RecordError(f"no folder {folder}: give one with WFDB records, or leave it out for the embedded ones")
     else:
-        ending = options.annotator if options.score_only else "hea"
-        paths = sorted(path.with_suffix("") for path in folder.glob(f"*.{ending}") if path.is_file())
-        if not paths:
-            raise RecordError(f"no file *.{ending} in {folder}: choose another folder")
+        paths = list_folder_records(folder)
         if options.score_only:  # another detector comes as annotations without records
+            paths = sorted(path.with_suffix("") for path in folder.glob(f"*.{options.annotator}") if path.is_file())
+        if not paths:
+            ending = options.annotator if options.score_only else "hea"
+            raise RecordError(f"no file *.{ending} in {folder}: choose another folder")
+        if options.score_only:
             embedded = set(embedded_records()) - {path.stem for path in folder.glob("*.hea")}
             paths = [EMBEDDED_FOLDER / path.name if path.name in embedded else path for path in paths]
     names = [str(path) for path in paths if RECORD_SETS[options.subset](path.name)]
@@ -118,25 +124,31 @@ def prepare_records(names: Sequence[str], options: EvaluationOptions) -> tuple[l
     """Return the records that can be evaluated, and the reasons why the others cannot."""
     ready: list[RecordTask] = []
     skipped: list[SkippedRecord] = []
-    for name in names:
+    for path, name in zip(names, name_records(list(map(Path, names)), options.folder or EMBEDDED_FOLDER), strict=True):
         try:
-            ready.append(_prepare_record(name, options))
+            ready.append(_prepare_record(path, name, options))
         except EcgError as error:
-            skipped.append(SkippedRecord(Path(name).name, str(error)))
+            skipped.append(SkippedRecord(name, str(error)))
     return ready, skipped
 
 
-def _prepare_record(name: str, options: EvaluationOptions) -> RecordTask:
-    record = open_record(name)
-    reference = read_whole_annotations(record.path.parent, record, options.reference)
+def _prepare_record(path: str, name: str, options: EvaluationOptions) -> RecordTask:
+    record = replace(open_record(path), name=name)
+    if record.missing:
+        print(f"ecg-agent: {missing_end_notice(record)}", file=sys.stderr)  # noqa: T201  # for the person
+    reference = read_whole_annotations(record.path, record, options.reference)
     return RecordTask(
         record, reference, build_scored_span(record.fs, record.length, options.start_s, options.end_s, options.window_s)
     )
 
 
-def read_whole_annotations(folder: Path, record: Record, extension: str) -> AnnotationFile:
-    """Read the annotations of a record. Raises RecordError if the file was cut short."""
-    notes = read_annotations(folder, record.name, extension, record.fs)
-    if not notes.complete:
-        raise RecordError(f"annotations {folder / record.name}.{extension} are cut short: they have no end mark")
+def read_whole_annotations(path: Path, record: Record, extension: str) -> AnnotationFile:
+    """Read the annotations of a record from `path`, without ending. Raises RecordError if the file was cut short.
+
+    A file that only lacks its end mark reaches nearly to the end of the record; its last annotation is left out.
+    """
+    notes = read_annotations(path.parent, path.name, extension, record.fs)
+    last = notes.samples[-1] if notes.samples else 0
+    if not notes.complete and last < record.length - LONGEST_UNMARKED_S * record.fs:
+        raise RecordError(f"annotations {path}.{extension} are cut short: they have no end mark")
     return notes

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from agent.core.config import Config
 from agent.core.lead_units import UNITS_MV
 from model.errors import clean_error_text
-from model.records.resample import FS, LEAST_RESAMPLING_FS, resampling_ratio
+from model.records.resample import LEAST_RESAMPLING_FS
 
 HIGHEST_FS = 10_000.0
 """Highest sampling rate of a signal in hertz."""
@@ -23,23 +23,17 @@ def check_number(value: object, name: str) -> float:
 
 
 def check_rate(fs: object) -> float:
-    """Return a sampling rate in hertz as a float. Raise ValueError if the analysis cannot resample it."""
+    """Return a sampling rate in hertz as a float. Raise ValueError if it is none of an ECG."""
     rate = check_number(fs, "fs, the sampling rate in hertz,")
     if not LEAST_RESAMPLING_FS <= rate <= HIGHEST_FS:
         raise ValueError(f"fs must be from {LEAST_RESAMPLING_FS:g} to {HIGHEST_FS:g} Hz, not {rate:.10g}")
-    try:
-        resampling_ratio(rate)
-    except ValueError as error:
-        raise ValueError(
-            f"fs = {rate:.10g} Hz has no small ratio to {FS} Hz: resample the signal first, to 250 Hz for example"
-        ) from error
     return rate
 
 
 def check_unit(unit: object) -> str:
     """Return the unit of a voltage. Raise ValueError if it is another, or none."""
     if not isinstance(unit, str) or unit not in UNITS_MV:
-        raise ValueError(f"unit must be 'mV', 'uV', 'µV' or 'V', not {clean_error_text(repr(unit))}")
+        raise ValueError(f"unit must be 'mV', 'uV', 'µV', 'nV' or 'V', not {clean_error_text(repr(unit))}")
     return unit
 
 

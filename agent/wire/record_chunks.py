@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Chunk, End, Lead, quantise_to_counts
 from agent.core.sample_index import first_index_at_125_hz
-from agent.wire.packets import LARGEST_NAME_BYTES
+from agent.wire.packets import LARGEST_NAME_BYTES, MOST_LEADS
 from model.errors import RecordError
+from model.records.lead_choice import rank_leads
 from model.records.resample import FS, Resampler, resampling_ratio
 from model.records.signal_conditioning import condition_signal, conditioning_reach
 from model.records.wfdb_records import Record, RecordSignal, read_record_samples
@@ -37,17 +38,18 @@ LONGEST_UNIT_NAME = 16
 class ResampledRecord:
     """A record at 125 Hz, read in blocks of about `block_s` seconds.
 
-    `leads`: one for each signal, a count being a microvolt where the signal is a voltage. `length`: samples of the
-    whole record at 125 Hz.
+    `columns`: its signals that are sent. `leads`: one for each of them, a count being a microvolt where the signal is a
+    voltage. `length`: samples of the whole record at 125 Hz.
 
     Raises
     ------
     RecordError
-        The record cannot be read, or its rate has no small ratio to 125 Hz.
+        The record cannot be read, or its rate is none of an ECG.
     """
 
     def __init__(self, record: Record, block_s: float = RECORD_BLOCK_S) -> None:
         self.record = record
+        self.columns = sent_signals(record)
         self.leads = record_leads(record)
         self.length = resampled_length(record)
         self._gains = np.array([lead.gain for lead in self.leads])
@@ -84,11 +86,12 @@ class ResampledRecord:
         """
         reach = conditioning_reach(self.record.fs)
         begin = max(0, first - reach)
-        x = read_record_samples(self.record, begin, min(end + reach, self.record.length))
+        x = read_record_samples(self.record, begin, min(end + reach, self.record.length))[:, self.columns]
         ratio = resampling_ratio(self.record.fs)
         missing: list[tuple[int, int, int]] = []
-        for lead, signal in enumerate(self.record.signals):
-            conditioned = condition_signal(x[:, lead], self.record.fs, UNITS_MV.get(signal.unit, 0.0))
+        for lead, column in enumerate(self.columns):
+            unit_mv = UNITS_MV.get(self.record.signals[column].unit, 0.0)
+            conditioned = condition_signal(x[:, lead], self.record.fs, unit_mv)
             x[:, lead] = conditioned.x
             for hole in conditioned.holes:
                 start, behind = (first_index_at_125_hz(begin + edge, ratio) for edge in hole)
@@ -101,7 +104,7 @@ class ResampledRecord:
         values = np.full(len(self.leads), np.nan)
         block = ceil(FIRST_VALUE_S * self.record.fs)
         for start in range(0, self.record.length, block):
-            x = read_record_samples(self.record, start, start + block)
+            x = read_record_samples(self.record, start, start + block)[:, self.columns]
             there = ~np.isnan(x)
             values = np.where(np.isnan(values), x[there.argmax(axis=0), np.arange(len(values))], values)
             if not np.isnan(values).any():
@@ -134,7 +137,7 @@ def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> 
     Raises
     ------
     RecordError
-        The record cannot be read, or its rate has no small ratio to 125 Hz.
+        The record cannot be read, or its rate is none of an ECG.
     """
     resampled = ResampledRecord(record, block_s)
     first = 0
@@ -147,23 +150,30 @@ def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> 
 
 
 def resampled_length(record: Record) -> int:
-    """Return the samples of a whole record at 125 Hz. Raises RecordError where its rate has no small ratio to that."""
+    """Return the samples of a whole record at 125 Hz. Raises RecordError where its rate is none of an ECG."""
     try:
         resampler = Resampler(record.fs, 1)
     except ValueError as error:
-        raise RecordError(
-            f"record {record.path} cannot be resampled: {error}; check its header, "
-            "or resample the record to a whole number of hertz first, such as 250"
-        ) from error
+        raise RecordError(f"record {record.path} cannot be resampled: {error}; check its header") from error
     return -(-record.length * resampler.up // resampler.down)
 
 
+def sent_signals(record: Record) -> tuple[int, ...]:
+    """Return the indices of the signals that are sent: all or, of too many for a packet, the likeliest ECG leads."""
+    if len(record.signals) <= MOST_LEADS:
+        return tuple(range(len(record.signals)))
+    names = [signal.name for signal in record.signals]
+    ranked = rank_leads(names, [signal.unit in UNITS_MV for signal in record.signals]) or tuple(range(MOST_LEADS))
+    return tuple(sorted(ranked[:MOST_LEADS]))
+
+
 def record_leads(record: Record) -> tuple[Lead, ...]:
-    """Return every signal of a record as a lead of the wire; repeated names get a number."""
+    """Return the `sent_signals` of a record as leads of the wire; repeated names get a number."""
     names: list[str] = []
-    for signal in record.signals:
+    signals = [record.signals[column] for column in sent_signals(record)]
+    for signal in signals:
         names.append(number_repeated_name(make_printable(signal.name, LARGEST_NAME_BYTES - 4) or "?", names))
-    return tuple(_record_lead(name, signal) for name, signal in zip(names, record.signals, strict=True))
+    return tuple(_record_lead(name, signal) for name, signal in zip(names, signals, strict=True))
 
 
 def number_repeated_name(name: str, taken: list[str]) -> str:

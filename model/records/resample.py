@@ -1,7 +1,9 @@
-"""Rational resampling of a stream, identical to resampling the whole record at once.
+"""Resampling of a stream at any rate, identical to resampling the whole record at once, however it is cut.
 
-The filter is that of `scipy.signal.resample_poly` (Kaiser window, beta 5, 10 zero crossings on each side), so the
-result equals `resample_poly(record, up, down)` bit for bit, however the record is cut into chunks.
+The filter is that of `scipy.signal.resample_poly` (Kaiser window, beta 5, 10 zero crossings on each side). For rates
+with a small ratio the result equals `resample_poly(record, up, down)` bit for bit. For others, such as 511.548 Hz, a
+filter with one phase for each output would be too long: the same window is looked up in a table, at positions that are
+exact over days.
 """
 
 from fractions import Fraction
@@ -17,22 +19,22 @@ FS = 125
 """Sampling rate of the agent, of the wire and of the net, in hertz."""
 ZERO_CROSSINGS = 10
 """Half the width of the resampling filter, in samples of the slower of the two rates."""
-LARGEST_FACTOR = 1000
-"""Rates whose ratio to FS needs a larger numerator or denominator are refused: their filter would be too long."""
-
-LEAST_RESAMPLING_FS = 20.0
-"""Rates in hertz below this are refused: they show no ECG, and resampling would multiply their samples."""
+KAISER_BETA = 5.0
+LARGEST_FACTOR = 4096
+"""Ratios with a larger numerator or denominator have no filter of their own but use the table."""
+TABLE_STEPS = 1024
+"""Values of the table between two zero crossings. Interpolation between them is wrong by less than a millionth."""
+OUTPUTS_TOGETHER = 4096
+"""Outputs of the table that are computed at a time: their weights take a few megabytes."""
+LEAST_RESAMPLING_FS, HIGHEST_RESAMPLING_FS = 20.0, 125_000.0
+"""Rates in hertz below or above are refused: they show no ECG, or would need filters of thousands of samples."""
 
 
 def resampling_ratio(fs: float, target: float = FS) -> Fraction:
-    """Return `target / fs` in lowest terms. Raises ValueError if no small exact ratio exists."""
-    if not np.isfinite(fs) or fs < LEAST_RESAMPLING_FS:
+    """Return `target / fs` in lowest terms, either to a millionth of a hertz. Raises ValueError if `fs` is no rate."""
+    if not LEAST_RESAMPLING_FS <= fs <= HIGHEST_RESAMPLING_FS:
         raise ValueError(f"a sampling rate of {fs} Hz makes no sense")
-    rate = Fraction(fs).limit_denominator(10**6)
-    fraction = Fraction(target).limit_denominator(10**6) / rate if rate else Fraction(0)
-    if not fraction or max(fraction.numerator, fraction.denominator) > LARGEST_FACTOR:
-        raise ValueError(f"{fs:g} Hz has no small ratio to {target:g} Hz")
-    return fraction
+    return Fraction(target).limit_denominator(10**6) / Fraction(fs).limit_denominator(10**6)
 
 
 def resampling_delay_s(fs: float, target: float = FS) -> float:
@@ -42,7 +44,7 @@ def resampling_delay_s(fs: float, target: float = FS) -> float:
 
 
 class Resampler:
-    """Streaming polyphase resampler for (n, leads) signals.
+    """Streaming resampler for (n, leads) signals.
 
     `push` takes the next samples and returns all outputs that they complete; `flush` returns the rest, as if zeros
     followed. Output m has the time of input m * fs / target.
@@ -59,22 +61,21 @@ class Resampler:
     Raises
     ------
     ValueError
-        If the rates have no small exact ratio, as `resampling_ratio`.
+        If `fs` is no rate of an ECG, as `resampling_ratio`.
     """
 
     def __init__(self, fs: float, leads: int, start: int = 0, target: float = FS) -> None:
         step = resampling_ratio(fs, target)
         self.up, self.down = step.numerator, step.denominator
         self._half = ZERO_CROSSINGS * max(self.up, self.down) if step != 1 else 0
-        self._taps = _resampling_taps(self.up, self.down) if self._half else np.ones(1)
+        self._by_table = max(self.up, self.down) > LARGEST_FACTOR
+        self._taps = _resampling_taps(self.up, self.down) if self._half and not self._by_table else np.ones(1)
         # Zeros before the buffer bring the centre tap onto the output grid. Zero taps would do so too, but they would
         # multiply inputs that the filter does not reach, and spread a NaN depending on how the stream is cut.
-        self._zeros_before = -self._half * pow(self.up, -1, self.down) % self.down
+        self._zeros_before = 0 if self._by_table else -self._half * pow(self.up, -1, self.down) % self.down
         self.next_output = start
         """Index of the first output that was not returned yet."""
-        # The buffer always starts at a multiple of `down`, so that the phases of input and output stay aligned.
-        block = max(0, (start * self.down - self._half) // self.up) // self.down
-        self.first_input = block * self.down
+        self.first_input = self._first_needed()
         self._base = self.first_input
         self._buffer = np.empty((0, leads))
 
@@ -92,6 +93,13 @@ class Resampler:
     def _emit(self, stop: int) -> NDArray[np.float64]:
         if stop <= self.next_output or not len(self._buffer):
             return np.empty((0, self._buffer.shape[1]))
+        result = self._look_up(stop) if self._by_table else self._filter(stop)
+        self.next_output = stop
+        self._drop_used_inputs()
+        return result
+
+    def _filter(self, stop: int) -> NDArray[np.float64]:
+        """Return the outputs up to `stop` by the polyphase filter."""
         from scipy.signal import upfirdn
 
         # `upfirdn` starts at the first buffered input; `shift` is where output 0 of the whole stream would be in it.
@@ -99,17 +107,38 @@ class Resampler:
         before, after = (np.zeros((n, self._buffer.shape[1])) for n in (self._zeros_before, self._half // self.up + 1))
         outputs = upfirdn(self._taps, np.concatenate([before, self._buffer, after]), self.up, self.down, axis=0)
         result: NDArray[np.float64] = outputs[self.next_output + shift : stop + shift].copy()
-        self.next_output = stop
-        self._drop_used_inputs()
         return result
+
+    def _look_up(self, stop: int) -> NDArray[np.float64]:
+        """Return the outputs up to `stop` with the weights of the table, which sum to 1 for each of them."""
+        slower = max(self.up, self.down)  # distance of two zero crossings, in parts of 1 / up of an input
+        count = 2 * self._half // self.up + 1
+        padding = np.zeros((count, self._buffer.shape[1]))
+        padded = np.concatenate([padding, self._buffer, padding])
+        parts = []
+        for begin in range(self.next_output, stop, OUTPUTS_TOGETHER):
+            centres = np.arange(begin, min(begin + OUTPUTS_TOGETHER, stop), dtype=np.int64) * self.down
+            inputs = -((self._half - centres) // self.up)[:, None] + np.arange(count)  # (m, count)
+            distances = (inputs * self.up - centres[:, None]) / slower
+            weights = np.interp(distances, *_window_table())
+            weights /= weights.sum(axis=1, keepdims=True)
+            # Inputs that the window just does not reach may not be here yet: a zero of the padding stands for them.
+            taken = np.where(np.abs(distances) < ZERO_CROSSINGS, inputs - self._base + count, 0)
+            parts.append(np.stack([(weights * lead[taken]).sum(axis=1) for lead in padded.T], axis=1))
+        return np.concatenate(parts)
+
+    def _first_needed(self) -> int:
+        """Return the first input that the next output needs."""
+        needed = max(0, (self.next_output * self.down - self._half) // self.up)
+        # The polyphase filter starts at a multiple of `down`, so that the phases of input and output stay aligned.
+        return needed if self._by_table else needed // self.down * self.down
 
     def _drop_used_inputs(self) -> None:
         """Drop the inputs that no later output needs."""
-        needed = max(0, (self.next_output * self.down - self._half) // self.up)
-        block = needed // self.down * self.down
-        if block > self._base:
-            self._buffer = self._buffer[block - self._base :]
-            self._base = block
+        needed = self._first_needed()
+        if needed > self._base:
+            self._buffer = self._buffer[needed - self._base :]
+            self._base = needed
 
 
 class _FilterLoader:
@@ -141,8 +170,15 @@ def _resampling_taps(up: int, down: int) -> NDArray[np.float64]:
     from scipy.signal import firwin  # takes a second to import, which a stream at 125 Hz should not pay
 
     half = ZERO_CROSSINGS * max(up, down)
-    taps: NDArray[np.float64] = firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", 5.0)) * up
+    taps: NDArray[np.float64] = firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", KAISER_BETA)) * up
     return taps
+
+
+@lru_cache(maxsize=1)
+def _window_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return distances from the centre in zero crossings, and the filter there."""
+    distances = np.arange(-ZERO_CROSSINGS * TABLE_STEPS, ZERO_CROSSINGS * TABLE_STEPS + 1) / TABLE_STEPS
+    return distances, np.sinc(distances) * np.kaiser(len(distances), KAISER_BETA)
 
 
 def resample_signal(samples: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
@@ -163,7 +199,7 @@ def resample_signal(samples: NDArray[np.floating], fs: float) -> NDArray[np.floa
     Raises
     ------
     ValueError
-        If `fs` has no small exact ratio to 125 Hz, as `resampling_ratio`.
+        If `fs` is no rate of an ECG, as `resampling_ratio`.
     """
     resampler = Resampler(fs, samples.shape[1])
     return np.concatenate([resampler.push(samples), resampler.flush()])

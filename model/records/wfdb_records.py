@@ -5,8 +5,10 @@ Database: Moody & Mark 2001, doi:10.1109/51.932724, doi:10.13026/C2F305 (ODC-By 
 """
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,15 @@ from numpy.typing import NDArray
 
 from model.errors import RecordError, clean_error_text
 from model.records.annotations import EMPTY_SYMBOL, read_annotations
+from model.records.signal_files import (
+    COMPRESSED_FORMATS,
+    DIFFERENCE_FORMAT,
+    SAMPLE_BYTES,
+    SignalFile,
+    count_file_samples,
+    count_whole_frames,
+)
+from model.records.wfdb_header import HeaderText, read_header_text
 
 DATABASE = Path(__file__).parent / "database"
 
@@ -26,26 +37,22 @@ CLASSES = tuple(AAMI_CLASSES)
 AAMI_CLASS_OF = {symbol: name for name, symbols in AAMI_CLASSES.items() for symbol in symbols}
 EC57_CLASS_OF = {symbol: name for name, symbols in EC57_CLASSES.items() for symbol in symbols}
 
-LARGEST_RECORD_HEADER, LONGEST_LINE, MOST_LINES = 2**20, 1000, 1000
-"""Bytes of a header, characters of a line and number of lines without remarks. WFDB allows lines of 255 characters."""
 LARGEST_LENGTH = 2**53
 LOWEST_HEADER_FS, HIGHEST_HEADER_FS = 1e-6, 1e9
 """Sampling rates in hertz beyond which a header makes no sense."""
 MOST_BITS = 64
-SAMPLE_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
-"""Bytes of a sample in each WFDB format that is not compressed."""
-COMPRESSED_FORMATS = ("508", "516", "524")
 PARSER_ERRORS = (LookupError, TypeError, AttributeError, ArithmeticError)
 """Exceptions that the WFDB package leaks on malformed files; their messages describe its code and are not shown."""
-DIFFERENCE_FORMAT = "8"
-"""The format that stores differences: a block of it can only be read from the start of the record."""
+NO_SEGMENT = "~"
+"""The name of a segment without a signal."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordSignal:
     """One signal of a record: its name, its unit, and the range of the converter (`low`, `high`) in that unit.
 
-    `skew` is the number of samples by which it was written too late; as many are missing at its end.
+    `skew` is the number of frames by which it was written too late; as many are missing at its end.
+    `per_frame` is the number of its samples in a frame of the record.
     """
 
     name: str
@@ -53,21 +60,26 @@ class RecordSignal:
     low: float
     high: float
     skew: int = 0
+    per_frame: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class SignalFile:
-    """A file of samples: its WFDB `format`, samples per `frame` of all its signals, bytes before the first sample."""
+class RecordSegment:
+    """A part of a record that is one itself: samples `start` to `stop` of the whole; `path` None for no signal."""
 
-    path: Path
-    format: str
-    frame: int
-    offset: int
+    path: Path | None
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The header of a record. `path` has no file ending; `length` is in samples at `fs` hertz."""
+    """The header of a record. `path` has no file ending; `length` is in samples at `fs` hertz.
+
+    A frame holds `frame` samples of the fastest signal; those of a slower one are held. `missing` is the number of
+    samples that the header states and the signal files lack. `header` is the text for the WFDB package if it cannot
+    read the file's.
+    """
 
     name: str
     path: Path
@@ -76,6 +88,10 @@ class Record:
     signals: tuple[RecordSignal, ...]
     comments: tuple[str, ...]
     files: tuple[SignalFile, ...] = ()
+    frame: int = 1
+    missing: int = 0
+    header: str = ""
+    segments: tuple[RecordSegment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,15 +139,62 @@ def open_record(name: str) -> Record:
     Raises RecordError if there is no such record, or its header is broken or makes no sense.
     """
     path = find_record(name)
-    _check_header_text(path)
-    header = _call_wfdb("rdheader", path, "header")
-    _check_header_values(path, header)
+    text = read_header_text(path)
+    return _open_segmented_record(path, text) if text.segments else _open_single_record(path, text)
+
+
+def _open_single_record(path: Path, text: HeaderText, layout: bool = False) -> Record:
+    """Read a record that is not made of segments. A `layout` describes the leads of one that is; it has no samples."""
+    header = _call_wfdb("rdheader", path, "header", "" if text.as_stored else text.text)
+    _check_header_values(path, header, text)
+    frame = max(per_frame or 1 for per_frame in header.samps_per_frame)
     try:
         signals = tuple(_describe_signal(header, i) for i in range(header.n_sig))
     except (ValueError, OverflowError) as error:
         raise RecordError(f"record {path} has impossible values for its converter: check its header") from error
-    files = _list_signal_files(header, path.parent)
-    return Record(path.name, path, float(header.fs), int(header.sig_len), signals, tuple(header.comments), files)
+    files = () if layout else _list_signal_files(header, path.parent)
+    there = count_whole_frames(files)
+    stated = text.length if text.length is not None else there
+    if not layout and not stated:
+        raise RecordError(f"record {path} says it has no samples: check its header")
+    length = min(stated or 0, there) if there else stated or 0
+    if max(stated or 0, length) > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > max(stated or 0, layout):
+        raise RecordError(f"record {path} has an impossible length or skew: check its header")
+    return Record(
+        path.name,
+        path,
+        text.fs * frame,
+        length * frame,
+        signals,
+        tuple(header.comments),
+        files,
+        frame,
+        ((stated or 0) - length) * frame,
+        "" if text.as_stored and text.length is not None else text.with_length(length),
+    )
+
+
+def _open_segmented_record(path: Path, text: HeaderText) -> Record:
+    """Read a record that is made of segments: all with the same leads, or with those of the layout that comes first."""
+    first = next((name for name, _ in text.segments if name != NO_SEGMENT), None)
+    if first is None:
+        raise RecordError(f"record {path} says it has no samples: check its header")
+    if not (path.parent / f"{first}.hea").is_file():
+        raise RecordError(f"record {path} lacks its segment {first}: {first}.hea is not beside it")
+    described = read_header_text(path.parent / first)
+    if described.segments:
+        raise RecordError(f"record {path} has segments within segments, which WFDB does not allow")
+    layout = _open_single_record(path.parent / first, described, layout=text.segments[0][1] == 0)
+    segments: list[RecordSegment] = []
+    at = 0
+    for name, length in text.segments:
+        if length:
+            segment_path = None if name == NO_SEGMENT else path.parent / name
+            segments.append(RecordSegment(segment_path, at, at + length * layout.frame))
+            at += length * layout.frame
+    if not 0 < at <= LARGEST_LENGTH:
+        raise RecordError(f"record {path} says it has no samples: check its header")
+    return Record(path.name, path, layout.fs, at, layout.signals, layout.comments, segments=tuple(segments))
 
 
 def read_record_samples(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
@@ -146,7 +209,8 @@ def read_record_samples(record: Record, start: int = 0, stop: int | None = None)
     Returns
     -------
     (n, signals) float64
-        In each signal's own unit; NaN for samples without a value.
+        In each signal's own unit; NaN for samples without a value. A sample of a signal that is slower than the
+        record is held until its next one.
 
     Raises
     ------
@@ -156,16 +220,61 @@ def read_record_samples(record: Record, start: int = 0, stop: int | None = None)
     stop = record.length if stop is None else min(stop, record.length)
     if stop <= start:
         return np.empty((0, len(record.signals)))
-    _check_signal_files(record, stop)
-    first = 0 if any(file.format == DIFFERENCE_FORMAT for file in record.files) else start
-    signal = _call_wfdb("rdrecord", record.path, "signal", sampfrom=first, sampto=stop).p_signal
-    if signal is None or signal.shape != (stop - first, len(record.signals)):
-        raise _cut_short_error(record, stop)
-    values = np.array(signal[start - first :], dtype=np.float64)
+    if record.segments:
+        return _read_segments(record, start, stop)
+    first, last = start // record.frame, -(-stop // record.frame)
+    _check_signal_files(record, last)
+    if any(file.format == DIFFERENCE_FORMAT for file in record.files):
+        first = 0
+    options = {"sampfrom": first, "sampto": last, "smooth_frames": False}
+    files = [file.path for file in record.files]
+    signals = _call_wfdb("rdrecord", record.path, "signal", record.header, files, **options).e_p_signal
+    frames = last - first
+    if signals is None or [len(x) for x in signals] != [frames * signal.per_frame for signal in record.signals]:
+        raise _cut_short_error(record, last)
+    values = np.stack(
+        [
+            np.repeat(x, record.frame // signal.per_frame)
+            if record.frame % signal.per_frame == 0
+            else x[np.arange(frames * record.frame) * signal.per_frame // record.frame]
+            for x, signal in zip(signals, record.signals, strict=True)
+        ],
+        axis=1,
+    ).astype(np.float64)
+    values = values[start - first * record.frame : stop - first * record.frame]
     for i, description in enumerate(record.signals):
         if description.skew:  # the WFDB package fills the missing end with zeros if a frame has several samples
-            values[max(0, record.length - description.skew - start) :, i] = np.nan
+            values[max(0, record.length - description.skew * record.frame - start) :, i] = np.nan
     return values
+
+
+def _read_segments(record: Record, start: int, stop: int) -> NDArray[np.float64]:
+    """Read a part of a record made of segments: leads by name, NaN where a segment lacks one or is cut short."""
+    values = np.full((stop - start, len(record.signals)), np.nan)
+    names = [signal.name for signal in record.signals]
+    for segment in record.segments:
+        low, high = max(start, segment.start), min(stop, segment.stop)
+        if low >= high or segment.path is None:
+            continue
+        part = _open_single_record(segment.path, read_header_text(segment.path))
+        if part.fs != record.fs:
+            raise RecordError(f"segment {segment.path} has another sampling rate than record {record.path}")
+        x = read_record_samples(part, low - segment.start, high - segment.start)
+        for column, signal in enumerate(part.signals):
+            if signal.name in names:
+                i = names.index(signal.name)
+                if signal.unit != record.signals[i].unit:
+                    raise RecordError(
+                        f"segment {segment.path} has {signal.name} in another unit than record {record.path}"
+                    )
+                values[low - start : low - start + len(x), i] = x[:, column]
+    return values
+
+
+def missing_end_notice(record: Record) -> str:
+    """Return what to say of a record whose signal files end before the length in its header."""
+    there_s, missing_s = record.length / record.fs, record.missing / record.fs
+    return f"record {record.path} ends {missing_s:.3f} s before the length in its header: {there_s:.3f} s are there"
 
 
 def read_reference(record: Record, extension: str = "atr") -> RecordAnnotations:
@@ -197,7 +306,7 @@ def _describe_signal(header: Any, i: int) -> RecordSignal:
         raise ValueError("rails that are not finite")
     name = header.sig_name[i] or f"lead{i + 1}"
     unit = header.units[i] or "mV"
-    return RecordSignal(name, unit, low, high, header.skew[i] or 0)
+    return RecordSignal(name, unit, low, high, header.skew[i] or 0, header.samps_per_frame[i] or 1)
 
 
 def _list_signal_files(header: Any, folder: Path) -> tuple[SignalFile, ...]:
@@ -212,43 +321,18 @@ def _list_signal_files(header: Any, folder: Path) -> tuple[SignalFile, ...]:
     )
 
 
-def _check_header_text(path: Path) -> None:
-    """Refuse what WFDB's parser would misread, or take too long for: its time grows with the square of a line."""
-    try:
-        with path.with_name(path.name + ".hea").open("rb") as file:
-            content = file.read(LARGEST_RECORD_HEADER + 1)
-    except OSError as error:
-        raise _unreadable_error("header", path, error) from error
-    lines = [line for line in content.decode("ascii", "ignore").splitlines() if not line.lstrip().startswith("#")]
-    if (
-        len(content) > LARGEST_RECORD_HEADER
-        or len(lines) > MOST_LINES
-        or any(len(line) > LONGEST_LINE for line in lines)
-    ):
-        raise RecordError(f"cannot read the header of record {path}: it is too large for one")
-    words = next((line.split() for line in lines if line.strip()), None)
-    if words is None:
-        raise RecordError(f"cannot read the header of record {path}: it is empty")
-    if len(words) > 2 and not words[2][0].isdigit():  # WFDB's parser would take it for the default, 250 Hz
-        raise RecordError(f"record {path} has no valid sampling rate: check its header")
-
-
-def _check_header_values(path: Path, header: Any) -> None:
+def _check_header_values(path: Path, header: Any, text: HeaderText) -> None:
     """Refuse a header without the values that a record needs."""
-    if hasattr(header, "seg_name"):
-        raise RecordError(f"record {path} is made of segments: give the path of one of them")
-    if not header.sig_len or not header.n_sig:
+    if not header.n_sig:
         raise RecordError(f"record {path} says it has no samples: check its header")
-    if not header.fs or not LOWEST_HEADER_FS <= header.fs <= HIGHEST_HEADER_FS:
+    if not LOWEST_HEADER_FS <= text.fs <= HIGHEST_HEADER_FS:
         raise RecordError(f"record {path} has no valid sampling rate: check its header")
     if len(header.file_name or ()) != header.n_sig:
         raise RecordError(f"record {path} does not describe all of its signals: check its header")
-    if header.sig_len > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > header.sig_len:
-        raise RecordError(f"record {path} has an impossible length or skew: check its header")
 
 
 def _check_signal_files(record: Record, stop: int) -> None:
-    """Refuse files that are no signal files, or end before sample `stop`, before memory is taken for their samples."""
+    """Refuse files that are no signal files, or end before frame `stop`, before memory is taken for their samples."""
     for file in record.files:
         if file.format not in SAMPLE_BYTES and file.format not in COMPRESSED_FORMATS:
             raise RecordError(
@@ -257,21 +341,11 @@ def _check_signal_files(record: Record, stop: int) -> None:
         try:
             if not file.path.is_file():  # reading a pipe or a device might never end
                 raise RecordError(f"cannot read the signal of record {record.path}: there is no file {file.path.name}")
-            available = _count_file_samples(file)
+            available = count_file_samples(file)
         except (OSError, RuntimeError) as error:
             raise _unreadable_error("signal", record.path, error) from error
         if available < stop * file.frame:
             raise _cut_short_error(record, stop)
-
-
-def _count_file_samples(file: SignalFile) -> float:
-    """Return the number of samples in a file, from its size or, if it is compressed, from its own header."""
-    if file.format in COMPRESSED_FORMATS:
-        import soundfile
-
-        with file.path.open("rb") as opened, soundfile.SoundFile(opened) as sound:
-            return float(len(sound) * sound.channels)
-    return (file.path.stat().st_size - file.offset) / SAMPLE_BYTES[file.format]
 
 
 def _cut_short_error(record: Record, stop: int) -> RecordError:
@@ -283,11 +357,23 @@ def _unreadable_error(part: str, path: Path, error: Exception) -> RecordError:
     return RecordError(f"cannot read the {part} of record {path}: {reason}")
 
 
-def _call_wfdb(function: str, path: Path, part: str, **options: Any) -> Any:
-    """Call the WFDB package and turn whatever its readers raise on malformed bytes into a RecordError."""
+def _call_wfdb(
+    function: str, path: Path, part: str, header: str = "", files: Sequence[Path] = (), **options: Any
+) -> Any:
+    """Call the WFDB package and turn whatever its readers raise on malformed bytes into a RecordError.
+
+    With a `header` it reads that one instead of the record's, in a folder that links to the signal `files`.
+    """
     import wfdb  # takes half a second, which only those who read records should pay
 
     try:
-        return getattr(wfdb, function)(str(path), **options)
+        if not header:
+            return getattr(wfdb, function)(str(path), **options)
+        with TemporaryDirectory(prefix="ecg-agent-") as folder:
+            readable = Path(folder) / path.name
+            readable.with_name(f"{path.name}.hea").write_text(header, "ascii", "ignore")
+            for file in files:
+                (Path(folder) / file.name).symlink_to(file.resolve())
+            return getattr(wfdb, function)(str(readable), **options)
     except Exception as error:
         raise _unreadable_error(part, path, error) from error
