@@ -40,6 +40,7 @@ WEIGHTS = {
     "sha256": "0" * 64,
     "protocol": "random",
     "sentence": "random split of the beats",
+    "leads": "auto",
     "heard": [str(number) for number in range(101, 108)],
 }
 NAMES = ("100", "101", "102")
@@ -119,7 +120,7 @@ def test_tables_say_what_was_found(found: BeatEvaluation, asked: EvaluationOptio
     assert lines[0].startswith(
         "3 records, 1 skipped, 1.5 h of ECG, scored by EC57 from 25:00 to the end, window 150 ms"
     )
-    assert lines[1] == "weights made, random split of the beats"
+    assert lines[1] == "two leads, the better one heard; weights made, random split of the beats"
     assert lines[2] == "they have learnt 7 records of these names: 101, 102, 103, 104, 105, 106, ..."
     beats = found.evaluated[0].score.beats
     true, of = beats.ratios()["qrs_se"]
@@ -241,7 +242,7 @@ def test_show_of_the_pipeline(
     run = replace(asked, folder=folder, score_only=False, annotator="ecg", out=tmp_path / "out", start_s=300.0)
     show_evaluation(override_config(settings, "monitor", device="cpu"), run, as_json=False, html=False)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith(f"weights {settings.monitor.weights}, ")
+    assert lines[1].startswith(f"two leads, the better one heard; weights {settings.monitor.weights}, ")
     assert float(row(lines, "100")[1]) > 99.5
     assert row(lines, "class delay")[0] == "median"
     assert (tmp_path / "out" / "100.ecg").is_file()

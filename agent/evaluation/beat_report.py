@@ -197,7 +197,8 @@ def beat_report_heading(report: EvaluationReport) -> list[str]:
     if report["weights"] is None:
         return [*lines, f"annotations *.{report['annotator']} against *.{report['reference']}"]
     weights = report["weights"]
-    lines.append(f"weights {weights['name']}, {weights['sentence']}")
+    leads = "two leads, the better one heard" if weights["leads"] == "auto" else f"leads {weights['leads']}"
+    lines.append(f"{leads}; weights {weights['name']}, {weights['sentence']}")
     if heard := weights["heard"]:
         some = ", ".join(heard[:HEARD_NAMES]) + (", ..." if len(heard) > HEARD_NAMES else "")
         lines.append(f"they have learnt {len(heard)} records of these names: {some}")

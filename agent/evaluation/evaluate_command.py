@@ -119,6 +119,7 @@ def _weights_provenance(config: Config, names: Sequence[str]) -> dict[str, Any]:
         "sha256": checkpoint.digest_checkpoint(path),
         "protocol": card.training.get("protocol"),
         "sentence": describe_training_patients(card.training),
+        "leads": config.monitor.lead,
         "heard": list_heard_records(card.training, (Path(name).name for name in names)),
     }
 

@@ -36,7 +36,7 @@ from model.files import write_atomically
 from model.nets import checkpoint
 from model.nets.beat_net import BeatNet
 from model.records import wfdb_records
-from model.records.resample import FS, resample_signal
+from model.records.resample import resample_signal
 from model.training.training_figures import BLUE, GREEN, GREY, METADATA, ORANGE, STYLE
 from model.transfer import diagnostic_metrics, infarction_transfer
 from model.transfer.diagnostic_metrics import METRICS, Estimate
@@ -179,11 +179,7 @@ def resample_lead(lead: NDArray[np.floating], fs: float, name: str) -> FloatArra
     if not LOWEST_FS <= fs <= HIGHEST_FS:
         raise RecordError(f"{name} has a sampling rate of {fs:g} Hz: it must be {LOWEST_FS:g} to {HIGHEST_FS:g} Hz")
     first = lead[:1].astype(float)  # subtracted, so that the filter meets no step at the start
-    try:
-        low = resample_signal((lead - first)[:, None], fs)
-    except ValueError as error:
-        raise RecordError(f"cannot resample {name} to {FS} Hz: {error}") from error
-    result: FloatArray = (low[:, 0] + first).astype(np.float32)
+    result: FloatArray = (resample_signal((lead - first)[:, None], fs)[:, 0] + first).astype(np.float32)
     return result
 
 
