@@ -6,7 +6,13 @@ import pytest
 import wfdb
 
 from model.errors import RecordError
-from model.records.annotations import AnnotationFile, annotation_symbol, read_annotations
+from model.records.annotations import (
+    AnnotationFile,
+    annotation_symbol,
+    encode_annotations,
+    read_annotations,
+    state_rate,
+)
 from model.records.wfdb_records import DATABASE, embedded_records
 
 
@@ -67,6 +73,17 @@ def test_ends(tmp_path: Path, content: bytes, samples: tuple[int, ...], complete
     """A file ends at its end mark; without one the last annotation is left out, as by the WFDB library."""
     notes = read(tmp_path, content)
     assert (notes.samples, notes.complete) == (samples, complete)
+
+
+def test_rate_of_frames(tmp_path: Path) -> None:
+    """A file that states no rate is at that of frames where one is given; what we write states the rate of samples."""
+    content = word(1, 10) + word(5, 3) + word(0)
+    (tmp_path / "r.test").write_bytes(content)
+    assert read_annotations(tmp_path, "r", "test", 360, 20).samples == (180, 234)
+    notes = AnnotationFile((180, 235), ("N", "V"), (0, 0), ("", ""))
+    (tmp_path / "r.test").write_bytes(encode_annotations(state_rate(notes, 360.0)))
+    again = read_annotations(tmp_path, "r", "test", 360, 20)
+    assert (again.samples[1:], again.symbols[1:], again.definitions) == ((180, 235), ("N", "V"), 1)
 
 
 def test_rate_of_its_own(tmp_path: Path) -> None:

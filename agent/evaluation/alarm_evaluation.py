@@ -32,11 +32,12 @@ from agent.evaluation.record_selection import (
     RecordTask,
     SkippedRecord,
     check_evaluation_options,
+    encode_record_annotations,
     prepare_records,
     record_names,
 )
 from model.errors import RecordError
-from model.records.annotations import encode_annotations, read_annotations
+from model.records.annotations import read_annotations
 from model.records.resample import FS
 from model.scoring.episode_scores import (
     AF_EPISODES,
@@ -161,7 +162,7 @@ def evaluate_record_alarms(task: RecordTask, output: PipelineOutput, config: Con
     part = task.part
     alarms = final_alarms(output.alarms)
     notes = annotate_alarms(alarms, record.fs, record.length)
-    write_output_file(out / f"{record.name}.{ALARM_EXTENSION}", encode_annotations(notes))
+    write_output_file(out / f"{record.name}.{ALARM_EXTENSION}", encode_record_annotations(notes, record))
     test = read_annotations(out, record.name, ALARM_EXTENSION, record.fs)
     events = reference_events(reference, record.fs, record.length, config)
     start = round(part.start * FS / part.rate)

@@ -30,13 +30,14 @@ from agent.evaluation.record_selection import (
     RecordTask,
     SkippedRecord,
     check_evaluation_options,
+    encode_record_annotations,
     prepare_records,
     read_whole_annotations,
     record_names,
 )
 from model.errors import RecordError, RunError
 from model.files import write_atomically
-from model.records.annotations import AnnotationFile, encode_annotations
+from model.records.annotations import AnnotationFile
 from model.records.lead_choice import default_lead
 from model.records.resample import FS
 from model.records.wfdb_records import (
@@ -249,7 +250,7 @@ def _evaluate_record_beats(
         raise RecordError(output.failed)
     else:
         notes = annotate_beats(output.beats, record.fs)
-        write_output_file(folder / f"{record.name}.{options.annotator}", encode_annotations(notes))
+        write_output_file(folder / f"{record.name}.{options.annotator}", encode_record_annotations(notes, record))
     test = read_whole_annotations(folder / record.name, record, options.annotator)
     scored = score_record(record.name, task.reference, test, part)
     matched = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model.beats.dataset import DS1, DS2, PACED_RECORDS
 from model.errors import ConfigError, EcgError, RecordError
-from model.records.annotations import AnnotationFile, read_annotations
+from model.records.annotations import AnnotationFile, encode_annotations, read_annotations, state_rate
 from model.records.record_folders import list_folder_records, name_records
 from model.records.resample import FS
 from model.records.wfdb_records import DATABASE, Record, embedded_records, missing_end_notice, open_record
@@ -132,6 +132,11 @@ def prepare_records(names: Sequence[str], options: EvaluationOptions) -> tuple[l
     return ready, skipped
 
 
+def encode_record_annotations(notes: AnnotationFile, record: Record) -> bytes:
+    """Return annotations at the rate of a record as a file, which states that rate where it is not that of frames."""
+    return encode_annotations(notes if record.frame == 1 else state_rate(notes, record.fs))
+
+
 def _prepare_record(path: str, name: str, options: EvaluationOptions) -> RecordTask:
     record = replace(open_record(path), name=name)
     if record.missing:
@@ -147,7 +152,7 @@ def read_whole_annotations(path: Path, record: Record, extension: str) -> Annota
 
     A file that only lacks its end mark reaches nearly to the end of the record; its last annotation is left out.
     """
-    notes = read_annotations(path.parent, path.name, extension, record.fs)
+    notes = read_annotations(path.parent, path.name, extension, record.fs, record.fs / record.frame)
     last = notes.samples[-1] if notes.samples else 0
     if not notes.complete and last < record.length - LONGEST_UNMARKED_S * record.fs:
         raise RecordError(f"annotations {path}.{extension} are cut short: they have no end mark")

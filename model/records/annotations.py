@@ -57,7 +57,9 @@ class AnnotationFile:
     complete: bool = True
 
 
-def read_annotations(directory: Path, record: str, extension: str, fs: float) -> AnnotationFile:
+def read_annotations(
+    directory: Path, record: str, extension: str, fs: float, unstated_fs: float | None = None
+) -> AnnotationFile:
     """Read `record.extension` in `directory`.
 
     Parameters
@@ -67,6 +69,8 @@ def read_annotations(directory: Path, record: str, extension: str, fs: float) ->
         Name of the record, and of the annotator, such as "atr".
     fs : float
         Sampling rate in hertz of the returned samples, even if the file states another one for its own.
+    unstated_fs : float, optional
+        Rate of the samples in a file that states none, if it is not `fs`: WFDB counts frames then.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def read_annotations(directory: Path, record: str, extension: str, fs: float) ->
     complete = bool(decoded) and decoded[-1] is None
     notes = [note for note in decoded[:-1] if note is not None]
     definitions, rate = _read_definitions(notes)
-    scale = fs / rate if rate else 1.0
+    scale = fs / (rate or unstated_fs or fs)
     if not max((abs(note[0]) for note in notes), default=0) * scale <= LARGEST_SAMPLE:
         raise RecordError(f"annotations {path} lie beyond the end of any record: check the rate that they state")
     samples = tuple(math.floor(note[0] * scale + 0.5) if scale != 1 else note[0] for note in notes)
@@ -132,6 +136,17 @@ def _decode_annotations(content: bytes) -> Iterator[tuple[int, str, int, str] | 
                 position += (size + 1) // 2  # padded to whole words
             position += 1
         yield note_sample, annotation_symbol(code), subtype, text
+
+
+def state_rate(notes: AnnotationFile, fs: float) -> AnnotationFile:
+    """Return annotations that begin with the rate of their samples, for a file whose record has other frames."""
+    return AnnotationFile(
+        (0, *notes.samples),
+        (DEFINITION_SYMBOL, *notes.symbols),
+        (0, *notes.subtypes),
+        (f"## time resolution: {fs:.10g}", *notes.texts),
+        1,
+    )
 
 
 def encode_annotations(notes: AnnotationFile) -> bytes:

@@ -194,7 +194,9 @@ def _open_segmented_record(path: Path, text: HeaderText) -> Record:
             at += length * layout.frame
     if not 0 < at <= LARGEST_LENGTH:
         raise RecordError(f"record {path} says it has no samples: check its header")
-    return Record(path.name, path, layout.fs, at, layout.signals, layout.comments, segments=tuple(segments))
+    return Record(
+        path.name, path, layout.fs, at, layout.signals, layout.comments, frame=layout.frame, segments=tuple(segments)
+    )
 
 
 def read_record_samples(record: Record, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
@@ -282,7 +284,8 @@ def read_reference(record: Record, extension: str = "atr") -> RecordAnnotations:
     name = f"{record.path.name}.{extension}"
     if not record.path.with_name(name).is_file():
         raise RecordError(f"record {record.path} has no annotations: {name} is missing")
-    notes = read_annotations(record.path.parent, record.path.name, extension, record.fs)
+    frames_fs = record.fs / record.frame
+    notes = read_annotations(record.path.parent, record.path.name, extension, record.fs, frames_fs)
     if not notes.complete:
         raise RecordError(f"cannot read the annotations of record {record.path}: {name} is cut short")
     kept = [i for i in range(notes.definitions, len(notes.symbols)) if notes.symbols[i] != EMPTY_SYMBOL]
