@@ -92,12 +92,10 @@ class AsystoleRule:
         rejected = now - tick.last_qrs >= self._verdict  # the net has called it no beat
         last = beat if rejected else max(tick.last_qrs, beat)
         noisy = window is not None and window.scores[NOISE] >= self._config.noise_score
-        if noisy and window is not None and window.amplitude_mv >= self._least_hiding_mv:
-            self._noisy_windows += 1
-            if self._noisy_windows >= self._config.asystole_noise_windows:
-                self._hidden = now
-        else:
-            self._noisy_windows = 0
+        hides = noisy and window is not None and window.amplitude_mv >= self._least_hiding_mv
+        self._noisy_windows = self._noisy_windows + 1 if hides else 0
+        if self._noisy_windows >= self._config.asystole_noise_windows:
+            self._hidden = now
         if window is not None and not noisy and now - last < self._pause:
             self._least_hiding_mv = self._config.asystole_noise_share * window.amplitude_mv
         self._doubtful, self._fibrillating = fibrillating or noisy, fibrillating

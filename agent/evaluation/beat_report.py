@@ -37,6 +37,8 @@ BEAT_HEADS = ("beats", "QRS Se", "+P", "VEB Se", "+P", "SVEB Se", "+P", "RR ms",
 BEAT_STATISTICS = tuple(f"{kind}_{side}" for kind in ("qrs", "veb", "sveb") for side in ("se", "ppv"))
 RUN_HEADS = tuple(head for name, _ in RUN_LENGTHS.values() for head in (name, "Se", "+P"))
 CONFUSION_HEADS = ("true \\ detected", *(ABSENT_LABELS.get(label, label) for label in EC57_LABELS))
+HEARD_NAMES = 6
+"""Records that were learnt, and are named."""
 MISMATCH_HEADS = ("record", "time", "true", "detected")
 BEAT_MARK = "\N{BLACK DOWN-POINTING SMALL TRIANGLE}"
 CLASS_HEADS = ("beats", "accuracy", "macro-F1", *(f"F1 {name}" for name in CLASSES))
@@ -180,10 +182,6 @@ def beat_report_tables(report: EvaluationReport) -> RenderableType:
         rows = [[*mismatch_cells(mismatch), "\n".join(mismatch["wave"])] for mismatch in report["mismatches"]]
         parts += ["", build_report_table((*MISMATCH_HEADS, signal), rows)]
     return Group(*parts)
-
-
-HEARD_NAMES = 6
-"""Records that were learnt, and are named."""
 
 
 def beat_report_heading(report: EvaluationReport) -> list[str]:

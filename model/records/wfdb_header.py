@@ -18,7 +18,7 @@ characters, and MIMIC has records of tens of thousands of segments."""
 DEFAULT_FS = "250"
 """Sampling rate in hertz of a header that states none."""
 MICRO_SIGNS = str.maketrans({"\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u"})
-_TIME = re.compile(r"\d{1,2}(:\d{1,2}){0,2}(\.\d+)?")
+_TIME = re.compile(r"\d{1,2}(:\d{1,2}){1,2}(\.\d+)?")
 _SEGMENT_LINE = re.compile(r"(?P<name>\S+)\s+(?P<length>\d+)\s*")
 
 
@@ -96,7 +96,7 @@ def _parse_length(word: str, path: Path) -> int:
 
 def _valid_times(words: list[str]) -> list[str]:
     """Return the time, and the date behind it, as far as they are ones: neither is needed for the signal."""
-    if not words or not _TIME.fullmatch(words[0]) or ":" not in words[0]:
+    if not words or not _TIME.fullmatch(words[0]):
         return []
     try:
         datetime.strptime(words[1], "%d/%m/%Y")

@@ -157,8 +157,8 @@ def _open_single_record(path: Path, text: HeaderText, layout: bool = False) -> R
     stated = text.length if text.length is not None else there
     if not layout and not stated:
         raise RecordError(f"record {path} says it has no samples: check its header")
-    length = min(stated or 0, there) if there else stated or 0
-    if max(stated or 0, length) > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > max(stated or 0, layout):
+    length = min(stated, there) if there else stated
+    if stated > LARGEST_LENGTH or max(skew or 0 for skew in header.skew) > max(stated, layout):
         raise RecordError(f"record {path} has an impossible length or skew: check its header")
     return Record(
         path.name,
@@ -169,7 +169,7 @@ def _open_single_record(path: Path, text: HeaderText, layout: bool = False) -> R
         tuple(header.comments),
         files,
         frame,
-        ((stated or 0) - length) * frame,
+        (stated - length) * frame,
         "" if text.as_stored and text.length is not None else text.with_length(length),
     )
 
@@ -231,19 +231,12 @@ def read_record_samples(record: Record, start: int = 0, stop: int | None = None)
     options = {"sampfrom": first, "sampto": last, "smooth_frames": False}
     files = [file.path for file in record.files]
     signals = _call_wfdb("rdrecord", record.path, "signal", record.header, files, **options).e_p_signal
-    frames = last - first
-    if signals is None or [len(x) for x in signals] != [frames * signal.per_frame for signal in record.signals]:
+    if signals is None or [len(x) for x in signals] != [(last - first) * signal.per_frame for signal in record.signals]:
         raise _cut_short_error(record, last)
-    values = np.stack(
-        [
-            np.repeat(x, record.frame // signal.per_frame)
-            if record.frame % signal.per_frame == 0
-            else x[np.arange(frames * record.frame) * signal.per_frame // record.frame]
-            for x, signal in zip(signals, record.signals, strict=True)
-        ],
-        axis=1,
-    ).astype(np.float64)
-    values = values[start - first * record.frame : stop - first * record.frame]
+    wanted = np.arange(start, stop) - first * record.frame  # of the samples that were read
+    values = np.empty((stop - start, len(record.signals)))
+    for i, (x, signal) in enumerate(zip(signals, record.signals, strict=True)):
+        values[:, i] = x[wanted * signal.per_frame // record.frame]
     for i, description in enumerate(record.signals):
         if description.skew:  # the WFDB package fills the missing end with zeros if a frame has several samples
             values[max(0, record.length - description.skew * record.frame - start) :, i] = np.nan
