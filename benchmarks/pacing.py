@@ -20,9 +20,9 @@ from rich.table import Table
 
 from agent.core.config import load_config, override_config
 from agent.core.messages import Chunk, End
+from agent.device.publisher import PacketPublisher
 from agent.wire.packets import decode_frames, encode_frames
 from benchmarks.figures import write_figures
-from simulator.publisher import PacketPublisher
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, plan_ward, run_schedule
 

@@ -10,7 +10,8 @@
     ├── DeviceError      8   an accelerator that is not available
     ├── TerminalError    9   a terminal the dashboard cannot use
     ├── RunError        10   a run folder that cannot be written or resumed
-    └── SimulatorError  11   the simulator of the demo ended by itself
+    ├── SimulatorError  11   the simulator of the demo ended by itself
+    └── SourceError     12   a sensor, stream or broker that cannot be opened or is gone for good
 
 Exit code 2 is a usage error (unknown command or option), 0 also the end by `q`, Ctrl-C or SIGTERM.
 """
@@ -94,6 +95,12 @@ class SimulatorError(EcgError):
     """The simulator of the demo ended by itself."""
 
     exit_code = 11
+
+
+class SourceError(EcgError):
+    """A sensor, stream or broker that cannot be opened, does not send what it should, or is gone for good."""
+
+    exit_code = 12
 
 
 def clean_error_text(error: object) -> str:

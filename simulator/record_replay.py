@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.messages import Chunk, End
+from agent.device.packet_source import PacketBlock, PacketSource
 from agent.wire.packets import decode_bed_name
 from agent.wire.record_chunks import ResampledRecord
 from model.errors import ConfigError, FrameError
 from model.records.resample import FS
 from model.records.wfdb_records import missing_end_notice, open_record
 from simulator.noise import StressNoise
-from simulator.packet_source import PacketBlock, PacketSource
 
 BLOCK_S = 30.0
 """Seconds of a record that are read at a time."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from agent.core.messages import Chunk, End
+from agent.device.packet_source import PacketBlock, PacketSource
+from agent.device.sent_buffer import BYTES_PER_COUNT
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import RecordedSession, find_segments, is_recording
 from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES
 from model.errors import ConfigError
-from simulator.packet_source import PacketBlock, PacketSource
 from simulator.record_replay import BLOCK_S, LONGEST_PACKET_S, ReplayPlan, check_bed_name
-from simulator.sent_buffer import BYTES_PER_COUNT
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from typing import Protocol
 from uuid import uuid4
 
 from agent.core.messages import Chunk, End
+from agent.device.packet_source import PacketBlock, PacketSource
 from agent.wire.packets import PacketCutter, encode_frames
 from agent.wire.record_chunks import number_repeated_name
 from model.errors import ConfigError
 from model.records.wfdb_records import embedded_records, find_record
-from simulator.packet_source import PacketBlock, PacketSource
 from simulator.record_replay import RecordReplay, ReplayPlan
 from simulator.recording_replay import RecordingReplay, is_recording_path, read_recorded_bed
 
@@ -38,7 +38,7 @@ LONGEST_SLEEP_S = 0.1
 
 
 class PacketSink(Protocol):
-    """What packets are sent to: a `simulator.publisher.PacketPublisher`, or a test's stand-in."""
+    """What packets are sent to: a `agent.device.publisher.PacketPublisher`, or a test's stand-in."""
 
     linger_s: float
 
@@ -150,7 +150,7 @@ def run_schedule(
 
     `stop` is called before the packets of every instant and at least ten times a second; once it returns True, every
     bed is ended where it stands. `status` is called twice a second. A lossless sink may delay the schedule; see
-    `simulator.publisher`.
+    `agent.device.publisher`.
     """
     return _PacketScheduler(replays, sink, pace, clock, stop, status).play()
 

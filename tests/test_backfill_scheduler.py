@@ -14,6 +14,8 @@ from agent.core.config import Config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Chunk, End, Gap, ResumePosition
 from agent.core.wording import event_text
+from agent.device.publisher import PacketPublisher
+from agent.device.sent_buffer import SentBuffer
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
 from agent.wire.packets import encode_frames as packet_frames
@@ -28,8 +30,6 @@ from agent.wire.requests import (
     encode_channel_message,
 )
 from model.records.resample import FS
-from simulator.publisher import PacketPublisher
-from simulator.sent_buffer import SentBuffer
 
 PATIENCE_S = 120.0
 Done = Callable[[list[LinkMessage]], bool]

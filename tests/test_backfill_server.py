@@ -1,4 +1,4 @@
-"""simulator.backfill_server: what is counted in its thread and read from others."""
+"""agent.device.backfill_server: what is counted in its thread and read from others."""
 
 import sys
 import time
@@ -10,10 +10,8 @@ import pytest
 import zmq
 
 from agent.core.rate_limit import RepeatFilter
-from agent.wire.inflow_guard import SocketInflow
-from agent.wire.requests import HelloRequest, decode_reply, encode_channel_message
-from simulator import backfill_server
-from simulator.backfill_server import (
+from agent.device import backfill_server
+from agent.device.backfill_server import (
     MOST_WAITING,
     REPLIES_AHEAD,
     REQUEST_BURST,
@@ -21,7 +19,9 @@ from simulator.backfill_server import (
     BackfillServer,
     _MonitorPeer,
 )
-from simulator.sent_buffer import SentBuffer
+from agent.device.sent_buffer import SentBuffer
+from agent.wire.inflow_guard import SocketInflow
+from agent.wire.requests import HelloRequest, decode_reply, encode_channel_message
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_monitor_has_its_burst_and_then_its_rate(server: BackfillServer) -> No
 def test_reports_come_every_half_minute_at_most(monkeypatch: pytest.MonkeyPatch, server: BackfillServer) -> None:
     """What is ignored after a report waits for the next one."""
     now_s = 1000.0
-    monkeypatch.setattr("simulator.backfill_server.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("agent.device.backfill_server.time.monotonic", lambda: now_s)
     monkeypatch.setattr(server, "_reports", RepeatFilter(30.0, most_keys=1))
     server._accept(b"1", [b"{"], now_s)
     assert count_ignored(server) == 1

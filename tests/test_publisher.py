@@ -1,4 +1,4 @@
-"""simulator.publisher: real sockets on this machine."""
+"""agent.device.publisher: real sockets on this machine."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ import zmq
 from agent.core import config as configuration
 from agent.core.config import override_config
 from agent.core.messages import Chunk, End, Lead
+from agent.device.publisher import PacketPublisher
 from agent.wire.packets import decode_frames, encode_frames
 from model.errors import EndpointError
-from simulator.publisher import PacketPublisher
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, run_schedule
 

@@ -31,12 +31,12 @@ from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.config import Config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
+from agent.device.publisher import PacketPublisher
 from agent.link.link_receiver import LinkReceiver
 from agent.pipeline.pipeline import Pipeline
 from agent.recording.sessions import RecordedSession
 from agent.wire.packets import decode_frames, encode_frames
 from model.errors import ConfigError, RecordError
-from simulator.publisher import PacketPublisher
 from simulator.record_replay import RecordReplay, ReplayPlan
 from simulator.recording_replay import RecordingReplay, is_recording_path
 from simulator.scheduler import PlaybackSpeed, SchedulerClock, name_beds, open_replays, run_schedule

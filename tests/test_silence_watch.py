@@ -17,6 +17,7 @@ from agent.core.config import override_config
 from agent.core.events import Event
 from agent.core.messages import Chunk, End
 from agent.core.wording import event_text
+from agent.device.publisher import PacketPublisher
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
 from agent.link.silence_watch import LONGEST_REDIAL_S, SILENT_LINK_S, SilenceWatch
@@ -24,7 +25,6 @@ from agent.wire.connection import ConnectionMonitor
 from agent.wire.packets import encode_frames
 from agent.wire.requests import backfill_endpoint
 from model.records.resample import FS
-from simulator.publisher import PacketPublisher
 
 
 class Connection:

@@ -22,12 +22,13 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 FLOORS = (
     "model",
     "model.records",
-    "model.beats model.scoring model.rhythm",
+    "model.beats model.formats model.scoring model.rhythm",
     "model.nets model.waveform",
     "model.transfer",
     "model.training",
     "agent.core",
     "agent.wire",
+    "agent.device",
     "agent.analysis agent.link agent.recording agent.dashboard",
     "agent.alarms",
     "agent.pipeline",
@@ -35,6 +36,7 @@ FLOORS = (
     "agent.outputs agent.training",
     "agent.export",
     "agent.report",
+    "agent.batch agent.bridge",
     "simulator",
     "agent.cli",
     "agent",
@@ -42,7 +44,7 @@ FLOORS = (
 """The folders from the ground up. Each imports from floors below its own, or from itself; docs/architecture.md draws
 it."""
 FOLDERS = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders.split()}
-SIMULATOR_USES = {"agent.core", "agent.wire", "agent.recording", "simulator"}
+SIMULATOR_USES = {"agent.core", "agent.wire", "agent.device", "agent.recording", "simulator"}
 """What a device shares with the monitor: messages and settings, both ends of the wire, recordings."""
 HEAVY = {"torch", "scipy", "matplotlib", "wfdb", "zmq"}
 LARGEST_FILE, LARGEST_FUNCTION = 400, 60

@@ -17,11 +17,11 @@ from agent.cli.stop_signals import StopFlag
 from agent.core.class_trust import TRUST_KEY, encode_class_trust
 from agent.core.config import Config, override_config
 from agent.dashboard.lines import format_sample_clock
+from agent.device.publisher import PacketPublisher
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
 from model.errors import ConfigError, EcgError, SimulatorError, TerminalError
 from model.records.resample import FS
-from simulator.publisher import PacketPublisher
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, ReplayStatus, SchedulerClock, open_replays, run_schedule
 

@@ -5,8 +5,9 @@ Database: Moody & Mark 2001, doi:10.1109/51.932724, doi:10.13026/C2F305 (ODC-By 
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,7 +79,8 @@ class Record:
 
     A frame holds `frame` samples of the fastest signal; those of a slower one are held. `missing` is the number of
     samples that the header states and the signal files lack. `header` is the text for the WFDB package if it cannot
-    read the file's.
+    read the file's. `start` is when the first sample was taken, if the file says so. `reader` reads the samples of a
+    file that is not in WFDB format: from `start` to `stop`, as `read_record_samples` returns them.
     """
 
     name: str
@@ -92,6 +94,8 @@ class Record:
     missing: int = 0
     header: str = ""
     segments: tuple[RecordSegment, ...] = ()
+    start: datetime | None = None
+    reader: Callable[[int, int], NDArray[np.float64]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,6 +226,8 @@ def read_record_samples(record: Record, start: int = 0, stop: int | None = None)
     stop = record.length if stop is None else min(stop, record.length)
     if stop <= start:
         return np.empty((0, len(record.signals)))
+    if record.reader is not None:
+        return record.reader(start, stop)
     if record.segments:
         return _read_segments(record, start, stop)
     first, last = start // record.frame, -(-stop // record.frame)

@@ -14,12 +14,12 @@ from threading import Event, Lock, Thread
 import zmq
 
 from agent.core.rate_limit import RepeatFilter, TokenBucket
+from agent.device.sent_buffer import SentBuffer
 from agent.wire.inflow_guard import InflowLimit, SocketInflow, count_wire_bytes
 from agent.wire.packets import encode_frames
 from agent.wire.requests import FetchRequest, HelloReply, HelloRequest, decode_request
 from agent.wire.requests import encode_channel_message as encode_reply
 from model.errors import FrameError
-from simulator.sent_buffer import SentBuffer
 
 TICK_S = 0.01
 IDLE_POLL_MS, WAITING_POLL_MS = 100, 1

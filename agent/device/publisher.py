@@ -12,13 +12,13 @@ import zmq
 
 from agent.core.config import Config
 from agent.core.messages import Chunk, End
+from agent.device.backfill_server import REPLIES_AHEAD, REQUEST_INFLOW, BackfillServer
+from agent.device.sent_buffer import SentBuffer
 from agent.wire.curve_security import ServerAuthenticator, check_endpoint, harden_socket
 from agent.wire.inflow_guard import InflowLimit, SocketInflow
 from agent.wire.packets import LARGEST_NAME_BYTES
 from agent.wire.requests import backfill_endpoint
 from model.errors import EndpointError
-from simulator.backfill_server import REPLIES_AHEAD, REQUEST_INFLOW, BackfillServer
-from simulator.sent_buffer import SentBuffer
 
 SEND_TIMEOUT_MS = 100
 """How long a lossless `send` waits for room before it returns to the caller."""
@@ -118,7 +118,7 @@ class PacketPublisher:
         return True
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
-        """Keep what was sent; see `simulator.sent_buffer`."""
+        """Keep what was sent; see `agent.device.sent_buffer`."""
         self._sent.keep(message, stop, sent_s)
 
     def subscribed(self, beds: Iterable[str]) -> int:

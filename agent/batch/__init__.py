@@ -1,0 +1,1 @@
+"""Whole files at once: `ecg-agent analyse`."""

@@ -1,0 +1,1 @@
+"""Recordings in other formats than WFDB, opened as records."""
