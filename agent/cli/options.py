@@ -79,3 +79,4 @@ AlarmsOption = Annotated[
 StandardOption = Annotated[
     bool, typer.Option("--standard", help="Measure the lines of IEC 60601-2-27 with made signals, no records.")
 ]
+ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="Stop with the parent process.")]

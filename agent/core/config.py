@@ -55,6 +55,15 @@ class SimulateConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BridgeConfig:
+    tick_ms: PositiveNumber
+    timeout_s: PositiveNumber
+    measure_s: PositiveNumber
+    first_pause_s: PositiveNumber
+    longest_pause_s: PositiveNumber
+
+
+@dataclass(frozen=True, slots=True)
 class MonitorConfig:
     device: DeviceName
     weights: NonEmptyText
@@ -236,6 +245,7 @@ class Config:
 
     link: LinkConfig
     simulate: SimulateConfig
+    bridge: BridgeConfig
     security: SecurityConfig
     monitor: MonitorConfig
     record: RecordConfig
