@@ -17,7 +17,7 @@ COUNTS_MV = 200
 def run_monitor(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "agent", "monitor", *arguments]
     stdin = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **stdin)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **stdin)
 
 
 def sensor_lines(seconds: float) -> str:
