@@ -1,0 +1,169 @@
+"""The times of samples: how often they were taken, and where some are missing between two of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+GAP_STEPS = 1.5
+"""Periods between two stamps, beyond which samples may be missing between them."""
+LEAST_LOST, LOST_A_ROW = 0.6, 0.02
+"""Samples that must be lacking for a gap, and how many more for each row that is looked ahead."""
+SHORTEST_LOOK, LONGEST_LOOK = 8, 2000
+"""Rows after a late stamp, by which a gap is told from packets that came late."""
+FIRST_STAMPS = 4096
+"""Stamps by which a clock is known."""
+LONGEST_BURST_STEPS = 200
+"""Steps between packets of a device, in periods."""
+REGULAR_SHARE = 0.6
+BACK_S = 1.0
+"""Seconds by which a clock must be set back for the recording to be taken for another one."""
+BREAK_S = 3.0
+"""Seconds without a value put where a clock was set back: how long nothing was recorded is not known."""
+DAY_S = 86_400.0
+LEAST_TOLERANCE = 0.02
+"""Samples by which the last stamp may differ from a round sampling rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePlaces:
+    """The rate in hertz, and the runs of rows without a gap: rows `rows[i]` on are samples `samples[i]` on."""
+
+    fs: float
+    rows: NDArray[np.int64]
+    samples: NDArray[np.int64]
+
+    def place_rows(self, first: int, count: int) -> NDArray[np.int64]:
+        """Return the samples (n,) int64 that `count` rows from `first` on are."""
+        rows = np.arange(first, first + count)
+        run = np.searchsorted(self.rows, rows, side="right") - 1
+        places: NDArray[np.int64] = self.samples[run] + rows - self.rows[run]
+        return places
+
+    def find_row(self, sample: int) -> int:
+        """Return the last row that is not after a sample."""
+        run = int(np.searchsorted(self.samples, sample, side="right")) - 1
+        return int(self.rows[run] + sample - self.samples[run])
+
+
+class StampClock:
+    """Stamps in order, block by block.
+
+    `counter`: stamps number the samples. `daily`: they begin anew at midnight.
+    """
+
+    def __init__(self, counter: bool = False, daily: bool = False) -> None:
+        self._counter, self._daily = counter, daily
+        self._waiting = np.empty(0)
+        self._rows = 0  # before those that wait
+        self._period = 1.0 if counter else 0.0
+        self._look = SHORTEST_LOOK
+        self._tolerance = LEAST_TOLERANCE
+        self._first: float | None = None
+        self._last = 0.0
+        self._skipped = 0.0
+        self._jumps: list[tuple[int, float]] = []
+
+    def push(self, stamps: NDArray[np.float64]) -> None:
+        """Take the next stamps (n,) in seconds, or samples of a counter; NaN where a row has none."""
+        if self._daily and len(stamps):
+            steps = np.diff(stamps, prepend=self._waiting[-1] if len(self._waiting) else stamps[0])
+            stamps = stamps + DAY_S * np.cumsum(np.round(np.nan_to_num(-steps) / DAY_S).clip(0))
+        self._waiting = np.concatenate([self._waiting, stamps])
+        if not self._period:
+            if len(self._waiting) < FIRST_STAMPS:
+                return
+            self._learn()
+        self._examine(len(self._waiting) - 1 - self._look)
+
+    def finish(self, fs: float | None = None) -> SamplePlaces | None:
+        """Return the places of all samples at `fs`, or else at the rate of the stamps; None where they show none."""
+        if not self._period:
+            self._learn()
+        if not self._period:
+            return None
+        self._examine(len(self._waiting) - 1)
+        rows = self._rows + len(self._waiting)
+        steps = rows - 1
+        if self._counter:
+            rate = fs or 0.0
+        else:
+            taken_s = self._last - (self._first or 0.0) - self._skipped
+            rate = steps / taken_s if taken_s > 0 else 1 / self._period
+            rate = fs or _simplest_rate(rate, steps, self._tolerance)
+        run_rows, run_samples, shift = [0], [0], 0
+        for row, missing in self._jumps:
+            lost = round(missing if self._counter else missing * rate)
+            if lost > 0:
+                shift += lost
+                run_rows.append(row)
+                run_samples.append(row + shift)
+        return SamplePlaces(rate, np.array(run_rows, np.int64), np.array(run_samples, np.int64))
+
+    def _learn(self) -> None:
+        """Find the period of the first stamps, how far they lie from an even clock, and how far to look ahead."""
+        stamps = _fill_stamps(self._waiting)
+        steps = np.diff(stamps)
+        if not (steps > 0).any():
+            return
+        usual = float(np.median(steps))
+        regular = np.abs(steps - usual) <= 0.5 * usual
+        if usual > 0 and regular.mean() > REGULAR_SHARE:
+            self._period = float(steps[regular].mean())
+        else:  # stamps of packets, repeated or nearly so for each sample in them
+            kept = steps[steps >= 0]
+            for _ in range(3):
+                kept = kept[kept <= LONGEST_BURST_STEPS * kept.mean()]
+            self._period = float(kept.mean())
+            late = np.flatnonzero(steps > self._period)
+            burst = int(np.diff(late).max(initial=1))
+            self._look = int(np.clip(3 * burst, SHORTEST_LOOK, LONGEST_LOOK))
+        rows = np.arange(len(stamps))
+        even = np.concatenate([[True], steps <= GAP_STEPS * self._period]).cumprod().astype(bool)
+        even[: self._look] = True
+        line = np.polyfit(rows[even], stamps[even], 1) if even.sum() > 2 else np.array([self._period, stamps[0]])
+        off = np.abs(stamps[even] - np.polyval(line, rows[even])).max() / self._period
+        self._tolerance = max(LEAST_TOLERANCE, float(off))
+
+    def _examine(self, last: int) -> None:
+        """Look for gaps between the waiting stamps up to the one at `last`, and let go of those before it."""
+        if last < 1:
+            return
+        stamps = _fill_stamps(self._waiting)
+        if self._first is None:
+            self._first = float(stamps[0])
+        self._last = float(stamps[last])
+        steps = np.diff(stamps[: last + 1])
+        padded = np.concatenate([stamps, np.full(self._look, np.inf)])
+        ahead = np.arange(1, self._look + 1)
+        for i in np.flatnonzero(steps > GAP_STEPS * self._period):
+            excess = ((padded[i + 1 : i + 1 + self._look] - stamps[i]) / self._period - ahead).min()
+            if excess >= LEAST_LOST + LOST_A_ROW * self._look:
+                missing = float(excess * self._period)
+                self._jumps.append((self._rows + int(i) + 1, missing))
+                self._skipped += missing
+        if not self._counter:
+            for i in np.flatnonzero(steps < -max(BACK_S, self._look * self._period)):
+                self._jumps.append((self._rows + int(i) + 1, BREAK_S))
+                self._skipped += float(steps[i]) - self._period
+        self._jumps.sort()
+        self._waiting = self._waiting[last:]
+        self._rows += last
+
+
+def _fill_stamps(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return stamps (n,) with those that are missing put evenly between their neighbours."""
+    missing = np.isnan(stamps)
+    if not missing.any() or missing.all():
+        return stamps
+    rows = np.arange(len(stamps))
+    return np.interp(rows, rows[~missing], stamps[~missing])
+
+
+def _simplest_rate(fs: float, steps: int, tolerance: float) -> float:
+    """Return the number of fewest decimals that differs from `fs` by less than `tolerance` samples at the end."""
+    for decimals in range(6):
+        rounded = round(fs, decimals)
+        if rounded and abs(rounded / fs - 1) * steps <= tolerance:
+            return rounded
+    return round(fs, 6)
