@@ -113,7 +113,7 @@ def _join_signals(path: Path, signals: Mapping[str, Any]) -> tuple[NDArray[Any],
         raise RecordError(f"{path.name} has no array of numbers")
     longest = max(max(array.shape) for array in signals.values())
     chosen = {name: array for name, array in signals.items() if max(array.shape) == longest}
-    name, first = next(iter(chosen.items()))
+    first = next(iter(chosen.values()))
     squeezed = [np.squeeze(array) for array in chosen.values()]
     if len(chosen) > 1 and all(array.ndim == 1 for array in squeezed) and len(chosen) <= MOST_SIGNALS:
         return np.column_stack(squeezed), list(chosen)

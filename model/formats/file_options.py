@@ -60,7 +60,8 @@ class SignalFileOptions:
             raise RecordError(f"rate of {file.name} is not in the file: say it, such as --fs 250")
         if not is_ecg_rate(stated):
             raise RecordError(
-                f"{file.name} has a sampling rate of {stated:g} Hz, which is none of an ECG: say the right one, such as --fs 250"
+                f"{file.name} has a sampling rate of {stated:g} Hz, which is none of an ECG: say the right one, "
+                "such as --fs 250"
             )
         return stated
 

@@ -9,6 +9,8 @@ GAP_STEPS = 1.5
 """Periods between two stamps, beyond which samples may be missing between them."""
 LEAST_LOST, LOST_A_ROW = 0.6, 0.02
 """Samples that must be lacking for a gap, and how many more for each row that is looked ahead."""
+MOST_WHOLE = 1000
+"""Samples up to which those that lack are counted by the period of the first stamps; more of them by time."""
 SHORTEST_LOOK, LONGEST_LOOK = 8, 2000
 """Rows after a late stamp, by which a gap is told from packets that came late."""
 FIRST_STAMPS = 4096
@@ -21,8 +23,8 @@ BACK_S = 1.0
 BREAK_S = 3.0
 """Seconds without a value put where a clock was set back: how long nothing was recorded is not known."""
 DAY_S = 86_400.0
-LEAST_TOLERANCE = 0.02
-"""Samples by which the last stamp may differ from a round sampling rate."""
+LEAST_TOLERANCE, SCATTERS = 0.02, 4.0
+"""Samples by which the last stamp may differ from a round sampling rate: at least, and by the scatter of stamps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,10 @@ class StampClock:
         self._rows = 0  # before those that wait
         self._period = 1.0 if counter else 0.0
         self._look = SHORTEST_LOOK
-        self._tolerance = LEAST_TOLERANCE
-        self._first: float | None = None
-        self._last = 0.0
+        self._scatter = 0.0
         self._skipped = 0.0
+        self._origin = 0.0
+        self._sums = np.zeros(4)
         self._jumps: list[tuple[int, float]] = []
 
     def push(self, stamps: NDArray[np.float64]) -> None:
@@ -83,14 +85,7 @@ class StampClock:
         if not self._period:
             return None
         self._examine(len(self._waiting) - 1)
-        rows = self._rows + len(self._waiting)
-        steps = rows - 1
-        if self._counter:
-            rate = fs or 0.0
-        else:
-            taken_s = self._last - (self._first or 0.0) - self._skipped
-            rate = steps / taken_s if taken_s > 0 else 1 / self._period
-            rate = fs or _simplest_rate(rate, steps, self._tolerance)
+        rate = fs or (0.0 if self._counter else self._measured_rate())
         run_rows, run_samples, shift = [0], [0], 0
         for row, missing in self._jumps:
             lost = round(missing if self._counter else missing * rate)
@@ -114,41 +109,62 @@ class StampClock:
             kept = steps[steps >= 0]
             for _ in range(3):
                 kept = kept[kept <= LONGEST_BURST_STEPS * kept.mean()]
-            self._period = float(kept.mean())
-            late = np.flatnonzero(steps > self._period)
-            burst = int(np.diff(late).max(initial=1))
-            self._look = int(np.clip(3 * burst, SHORTEST_LOOK, LONGEST_LOOK))
-        rows = np.arange(len(stamps))
-        even = np.concatenate([[True], steps <= GAP_STEPS * self._period]).cumprod().astype(bool)
-        even[: self._look] = True
-        line = np.polyfit(rows[even], stamps[even], 1) if even.sum() > 2 else np.array([self._period, stamps[0]])
-        off = np.abs(stamps[even] - np.polyval(line, rows[even])).max() / self._period
-        self._tolerance = max(LEAST_TOLERANCE, float(off))
+            packets = np.flatnonzero(steps > kept.mean()) + 1
+            usual_rows = np.median(np.diff(packets)) if len(packets) > 1 else 1.0
+            self._period = float(np.median(steps[packets - 1]) / usual_rows)
+            self._look = int(np.clip(3 * usual_rows, SHORTEST_LOOK, LONGEST_LOOK))
+        part = stamps[: 4 * self._look]
+        rows = np.arange(len(part))
+        line = np.polyfit(rows, part, 1) if len(part) > 2 else np.array([self._period, part[0]])
+        self._scatter = float(np.std(part - np.polyval(line, rows))) / self._period
 
     def _examine(self, last: int) -> None:
         """Look for gaps between the waiting stamps up to the one at `last`, and let go of those before it."""
         if last < 1:
             return
         stamps = _fill_stamps(self._waiting)
-        if self._first is None:
-            self._first = float(stamps[0])
-        self._last = float(stamps[last])
+        if not self._rows:
+            self._origin = float(stamps[0])
         steps = np.diff(stamps[: last + 1])
+        skipped = np.zeros(last + 1)
         padded = np.concatenate([stamps, np.full(self._look, np.inf)])
         ahead = np.arange(1, self._look + 1)
-        for i in np.flatnonzero(steps > GAP_STEPS * self._period):
+        late = np.flatnonzero(steps > GAP_STEPS * self._period)
+        if self._look > SHORTEST_LOOK:  # the last packet may be cut, so nothing before it is known to lack
+            late = late[late + self._look < len(stamps)]
+        for i in late:
             excess = ((padded[i + 1 : i + 1 + self._look] - stamps[i]) / self._period - ahead).min()
             if excess >= LEAST_LOST + LOST_A_ROW * self._look:
-                missing = float(excess * self._period)
+                whole = excess if excess > MOST_WHOLE else round(float(excess))
+                missing = float(whole * self._period)
                 self._jumps.append((self._rows + int(i) + 1, missing))
-                self._skipped += missing
+                skipped[i + 1] += missing
         if not self._counter:
             for i in np.flatnonzero(steps < -max(BACK_S, self._look * self._period)):
                 self._jumps.append((self._rows + int(i) + 1, BREAK_S))
-                self._skipped += float(steps[i]) - self._period
+                skipped[i + 1] += float(steps[i]) - self._period
         self._jumps.sort()
+        self._add_to_line(stamps[:last] - self._skipped - np.cumsum(skipped)[:last])
+        self._skipped += float(skipped.sum())
         self._waiting = self._waiting[last:]
         self._rows += last
+
+    def _add_to_line(self, stamps: NDArray[np.float64]) -> None:
+        """Add stamps (n,), as if nothing were missing between them, to the sums of the line through all of them."""
+        rows = np.arange(self._rows, self._rows + len(stamps), dtype=np.float64)
+        times = stamps - self._origin
+        self._sums += (rows.sum(), times.sum(), rows @ rows, rows @ times)
+
+    def _measured_rate(self) -> float:
+        """Return the rate in hertz of the line through all stamps, as a round number if that fits as well."""
+        self._add_to_line(_fill_stamps(self._waiting)[:1] - self._skipped)
+        count = self._rows + 1
+        rows, times, squares, products = self._sums
+        slope = (products - rows * times / count) / (squares - rows * rows / count)
+        if slope <= 0:
+            slope = self._period
+        tolerance = max(LEAST_TOLERANCE, SCATTERS * self._scatter / np.sqrt(count))
+        return _simplest_rate(1 / float(slope), count, tolerance)
 
 
 def _fill_stamps(stamps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -101,7 +101,6 @@ class TextRows:
                     skipinitialspace=True,
                     na_values=sorted(MISSING_WORDS),
                     comment="#",
-                    float_precision="round_trip",
                     low_memory=False,
                     **options,
                 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from model.errors import RecordError
 from model.formats.file_options import MOST_SIGNALS, NO_UNIT, UNITS, read_unit
-from model.formats.text_layout import CLOCK, DATE, MISSING, NUMBER, STAMP, WORD, TextLayout, cell_kind
+from model.formats.text_layout import CLOCK, MISSING, NUMBER, STAMP, WORD, TextLayout, cell_kind
 from model.records.lead_choice import rank_leads
 
 BEAT_COLUMNS = (187, 188)
@@ -27,7 +27,8 @@ _TIME_NAME = re.compile(
     r"\b(time|times|timestamps?|date|datetime|elapsed|clock|zeit|temps|tiempo|tempo|epoch|unix)|^t$|time$|^h+:m+"
 )
 _COUNTER_NAME = re.compile(
-    r"^(samples?|sample (#|no|nr|number|index|num)|index|idx|i|n|nr|no|#|nseq|seq|sequence|counter|count|row|frame|packet|unnamed:? ?0?|)$"
+    r"^(samples?|sample (#|no|nr|number|index|num)|index|idx|i|n|nr|no|#|nseq|seq|sequence|counter|count|row|frame"
+    r"|packet|unnamed:? ?0?|)$"
 )
 _NO_SIGNAL_NAME = re.compile(
     r"^(beats?|run|labels?|class(es)?|annotations?|symbols?|notes?|comments?|events?|markers?|triggers?|[io][1-4])$"
@@ -69,7 +70,8 @@ def read_columns(path: Path, layout: TextLayout) -> tuple[tuple[ClockColumn, ...
     """Return the clocks of a table, the best one first, and its leads. Raises RecordError if it has no leads."""
     if layout.columns in BEAT_COLUMNS and _are_cut_out_beats(layout):
         raise RecordError(
-            f"{path.name} is a table of beats that are cut out and normalised, not a recording: nothing in it says when a beat was"
+            f"{path.name} is a table of beats that are cut out and normalised, not a recording: "
+            "nothing in it says when a beat was"
         )
     if layout.columns > MOST_SIGNALS:
         raise RecordError(
@@ -157,7 +159,7 @@ def _read_clock(layout: TextLayout, place: int, values: np.ndarray) -> ClockColu
     if not len(steps):
         return None
     grows = bool((steps >= 0).all() and steps.any())
-    if _COUNTER_NAME.match(plain) and title and not named_unit:
+    if _COUNTER_NAME.match(plain) and title and not named_unit and grows:
         return ClockColumn(place, NUMBER)
     if not (named_unit or _TIME_NAME.search(plain)):
         nameless = not title or (place == 0 and layout.columns > 1 and read_unit(unit) == unit)

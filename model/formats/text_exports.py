@@ -9,13 +9,12 @@ from model.formats.file_options import COUNTS, UNITS, read_unit
 from model.formats.text_columns import LeadColumn
 from model.formats.text_layout import TextLayout
 
-_RATE = re.compile(r"([\d.,]+)\s*(k?)(hz|hertz)\b", re.IGNORECASE)
+_RATE = re.compile(r"(\d[\d.,]*)\s*(k?)(hz|hertz)\b", re.IGNORECASE)
 _NAMED_RATE = re.compile(
     r"\b(?:sampl\w*[ _-]*(?:rate|freq\w*)|fs|frequency)\b[\"']?\s*[:=,;\t ]\s*([\d.]+)\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _LEAD_TITLES = ("lead", "ableitung")
-_DATE_TITLES = ("recorded date", "date", "start", "start time", "recording date", "start date")
 _BITALINO_OTHERS = ("nseq", "di", "i1", "i2", "i3", "i4", "o1", "o2", "o3", "o4")
 
 
@@ -39,24 +38,21 @@ def read_stated_above(layout: TextLayout) -> StatedAbove:
     elif named:
         fs = float(named[1])
     stated = StatedAbove(fs)
-    for cells in layout.above:
-        if len(cells) < 2 and layout.separator:
-            continue
-        title, value = _split_statement(cells)
-        if value.casefold() in UNITS and layout.columns != len(cells):
+    for title, value in map(_split_statement, layout.above):
+        if value.casefold() in UNITS:
             stated = replace(stated, unit=read_unit(value))
         if title in _LEAD_TITLES:
             stated = replace(stated, lead=re.sub(r"^(lead|ableitung)\s+", "", value, flags=re.IGNORECASE))
-        if title in _DATE_TITLES and stated.start is None:
+        if ":" in value and stated.start is None:
             stated = replace(stated, start=_read_date(value))
     return stated
 
 
 def _split_statement(cells: tuple[str, ...]) -> tuple[str, str]:
-    """Return the title, in small letters, and the value of a line such as "Unit,µV", whatever the separator."""
+    """Return the title, in small letters, and the value of a line such as "Unit,µV", "" where it is no statement."""
     if len(cells) == 1:
         cells = tuple(re.split(r"[,;:=\t]", cells[0], maxsplit=1))
-    value = " ".join(cells[1:]).strip().strip("'\"")
+    value = cells[1].strip().strip("'\"") if len([cell for cell in cells if cell]) == 2 else ""
     return cells[0].strip().strip("'\":").casefold(), value
 
 

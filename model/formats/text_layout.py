@@ -5,6 +5,7 @@ import csv
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from model.errors import RecordError
@@ -95,7 +96,7 @@ def read_layout(path: Path, head: bytes, encoding: str) -> TextLayout:
         lines.pop()  # cut off
     texts = [line.decode(encoding, "replace").strip("\r\ufeff") for line in lines]
     judged = [text for text in texts if text.strip() and not text.lstrip().startswith(COMMENTS)][-JUDGED_LINES:]
-    separator, decimal = _choose_separator(path, judged)
+    separator, decimal = _choose_separator(judged)
     kinds = [_line_kinds(text, separator, decimal) for text in texts]
     first = next((i for i in range(len(texts)) if _begins_table(texts, kinds, i)), None)
     if first is None:
@@ -140,7 +141,7 @@ def cell_kind(cell: str, decimal: str) -> int:
     return WORD
 
 
-def _choose_separator(path: Path, lines: list[str]) -> tuple[str, str]:
+def _choose_separator(lines: list[str]) -> tuple[str, str]:
     """Return the separator and the decimal sign by which most cells are numbers or times, in the most columns."""
     best, chosen = (0.0, 0), ("", ".")
     for separator in SEPARATORS:
@@ -168,7 +169,7 @@ def _is_decimal_comma(lines: list[str]) -> bool:
     if len(matches) < LEAST_TABLE * len(lines) or not matches:
         return False
     first = [int(match[1]) for match in matches]
-    return any(b < a or b > a + 1 for a, b in zip(first, first[1:], strict=False)) or len(set(first)) == 1
+    return any(b < a or b > a + 1 for a, b in pairwise(first)) or len(set(first)) == 1
 
 
 def _line_kinds(line: str, separator: str, decimal: str) -> list[int]:
@@ -196,7 +197,7 @@ def _read_titles(above: tuple[tuple[str, ...], ...], columns: int) -> tuple[tupl
     none = ("",) * columns
     rows = [row[:columns] for row in above[-2:] if columns <= len(row) <= columns + 1 and any(row)]
     if columns == 1:  # a single cell above a single column may be anything
-        rows = [row for row in rows if len(row[0].split()) <= 3]
+        rows = [row for row in rows if len(row[0].split()) <= 3 and not re.search(r"[,;:=]", row[0])]
     if not rows:
         return none, none
     if len(rows) == 2 and rows[1] == above[-1]:

@@ -5,7 +5,7 @@ import tempfile
 import weakref
 from bisect import bisect_right
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from model.formats.stamp_clock import SamplePlaces, StampClock
 from model.formats.text_blocks import TextBlock, TextRows, read_stamps, stamp_times
 from model.formats.text_columns import ClockColumn, LeadColumn, read_columns
 from model.formats.text_exports import StatedAbove, read_opensignals, read_stated_above
-from model.formats.text_layout import CLOCK, HEAD_BYTES, STAMP, TextLayout, read_layout
+from model.formats.text_layout import CLOCK, HEAD_BYTES, STAMP, read_layout
 from model.records.wfdb_records import LARGEST_LENGTH, Record, RecordSignal
 
 REWRITTEN = ("utf-16-le", "utf-16-be")
@@ -179,11 +179,9 @@ def _first_time(cells: Any, clock: ClockColumn) -> datetime | None:
     import pandas
 
     if clock.epoch:
-        return pandas.Timestamp(
-            round(float(cells.iloc[0]) * (clock.scale_s or 1.0) * 1e6), unit="us", tz="UTC"
-        ).to_pydatetime()  # type: ignore[no-any-return]
+        return datetime.fromtimestamp(float(cells.iloc[0]) * (clock.scale_s or 1.0), UTC)
     first = stamp_times(cells.iloc[:1]).iloc[0]
-    return None if pandas.isna(first) else first.to_pydatetime(warn=False)
+    return None if pandas.isna(first) else datetime.fromisoformat(first.isoformat()[:26])
 
 
 def _settle_units(
