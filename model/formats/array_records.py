@@ -26,6 +26,7 @@ RATE_NAMES = (
     "frequency",
     "rate",
     "hz",
+    "fs_hz",
 )
 UNIT_NAMES = ("unit", "units")
 LEAD_NAMES = ("leads", "lead_names", "lead", "sig_name", "channels", "channel_names", "ch_names", "names")
@@ -111,9 +112,8 @@ def _join_signals(path: Path, signals: Mapping[str, Any]) -> tuple[NDArray[Any],
     """Return the samples (n, leads) and a name for each lead, "" for none. Raises RecordError for other arrays."""
     if not signals:
         raise RecordError(f"{path.name} has no array of numbers")
-    longest = max(max(array.shape) for array in signals.values())
-    chosen = {name: array for name, array in signals.items() if max(array.shape) == longest}
-    first = next(iter(chosen.values()))
+    largest = max(signals.values(), key=lambda array: array.size)
+    chosen = {name: array for name, array in signals.items() if array.shape == largest.shape}
     squeezed = [np.squeeze(array) for array in chosen.values()]
     if len(chosen) > 1 and all(array.ndim == 1 for array in squeezed) and len(chosen) <= MOST_SIGNALS:
         return np.column_stack(squeezed), list(chosen)
@@ -125,7 +125,7 @@ def _join_signals(path: Path, signals: Mapping[str, Any]) -> tuple[NDArray[Any],
         return array[:, None], [""]
     if array.ndim != 2 or min(array.shape) > MOST_SIGNALS:
         raise RecordError(
-            f"{path.name} has an array of shape {first.shape}, which is no recording: give one of (n,) or (n, leads)"
+            f"{path.name} has an array of shape {largest.shape}, which is no recording: give one of (n,) or (n, leads)"
         )
     samples = array if array.shape[0] >= array.shape[1] else array.T
     return samples, [""] * samples.shape[1]

@@ -25,6 +25,8 @@ READ_BYTES = 2**23
 """Bytes of data records that are in memory at a time."""
 LONGEST_GAP_S = 366 * 86_400.0
 """Seconds between two data records, beyond which their times make no sense."""
+ANONYMOUS_DAY = (1, 1, 85)
+"""The day of files whose date is not told."""
 _FIELDS = (("label", 16), ("transducer", 80), ("dimension", 8), ("low", 8), ("high", 8), ("digital_low", 8),
            ("digital_high", 8), ("prefilter", 80), ("samples", 8), ("reserved", 32))  # fmt: skip
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
@@ -219,11 +221,13 @@ def _read_signal_headers(described: bytes, count: int) -> list[_EdfSignalHeader]
 
 
 def _read_edf_start(fixed: bytes) -> datetime | None:
-    """Return the start in a header, None where it has none or the first day that EDF knows, as anonymous files do."""
+    """Return the start in a header, None where it has none or an anonymous one."""
     found = re.fullmatch(r"(\d\d)\.(\d\d)\.(\d\d)(\d\d)\.(\d\d)\.(\d\d)", fixed[168:184].decode("latin-1"))
     if not found:
         return None
     day, month, year, hour, minute, second = map(int, found.groups())
+    if (day, month, year) == ANONYMOUS_DAY:
+        return None
     full = re.match(rb"Startdate \d\d-[A-Z]{3}-(\d{4}) ", fixed[88:168])
     year = int(full[1]) if full else year + (1900 if year >= 85 else 2000)
     try:

@@ -153,7 +153,7 @@ class StampClock:
         """Add stamps (n,), as if nothing were missing between them, to the sums of the line through all of them."""
         rows = np.arange(self._rows, self._rows + len(stamps), dtype=np.float64)
         times = stamps - self._origin
-        self._sums += (rows.sum(), times.sum(), rows @ rows, rows @ times)
+        self._sums += (rows.sum(), times.sum(), (rows * rows).sum(), (rows * times).sum())
 
     def _measured_rate(self) -> float:
         """Return the rate in hertz of the line through all stamps, as a round number if that fits as well."""
