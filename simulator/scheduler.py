@@ -94,7 +94,7 @@ class ReplayStatus:
 
 
 def name_beds(records: Sequence[str]) -> list[str]:
-    """Return a bed name for each record, its name without folders and ending: 100, 101 and, where one is repeated, 100-2.
+    """Return a bed name for each record, its name without folders and ending: 100, 101 and, of one repeated, 100-2.
 
     A recording has the name of the bed that was recorded. Raises RecordError where it cannot be read, and for what has
     no name and is not a record, such as a folder ".".

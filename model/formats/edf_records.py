@@ -25,6 +25,10 @@ READ_BYTES = 2**23
 """Bytes of data records that are in memory at a time."""
 LONGEST_GAP_S = 366 * 86_400.0
 """Seconds between two data records, beyond which their times make no sense."""
+LEAST_ROUNDED_DECIMALS = 5
+"""Decimals of the length of a data record, from which it may be a rounded number."""
+OUR_EQUIPMENT = b" ecg-agent"
+"""What stands in the header of a file that `ecg-agent convert` wrote."""
 ANONYMOUS_DAY = (1, 1, 85)
 """The day of files whose date is not told."""
 _FIELDS = (("label", 16), ("transducer", 80), ("dimension", 8), ("low", 8), ("high", 8), ("digital_low", 8),
@@ -55,17 +59,20 @@ class _EdfSignalHeader:
 @dataclass(frozen=True, slots=True)
 class _EdfHeader:
     """`record_samples`: samples of all signals in a data record; `width`: bytes of each; `stated`: data records, -1 for
-    unknown."""
+    unknown. `seconds_error`: by how much the length of a data record may be rounded. `lowest_is_none`: the lowest digital
+    value of a signal stands for none, as in the files that `ecg-agent convert` writes."""
 
     signals: tuple[_EdfSignalHeader, ...]
     annotations: tuple[_EdfSignalHeader, ...]
     record_samples: int
     seconds: float
+    seconds_error: float
     width: int
     bytes: int
     stated: int
     start: datetime | None
     discontinuous: bool
+    lowest_is_none: bool
 
 
 def open_edf_record(path: Path, options: SignalFileOptions) -> Record:
@@ -86,7 +93,7 @@ def open_edf_record(path: Path, options: SignalFileOptions) -> Record:
     if not there:
         raise RecordError(f"{path.name} has no samples: it ends with its header")
     main = _main_signal(header)
-    fs = main.samples / header.seconds
+    fs = _stated_rate_of_record(main.samples, header)
     records = min(there, stated) if stated else there
     places = _record_places(path, header, records, main.samples) if header.discontinuous else None
     length = int(places[-1]) + main.samples if places is not None else records * main.samples
@@ -139,7 +146,10 @@ class _EdfReader:
             for column, signal in enumerate(self._header.signals):
                 held = np.arange(self._samples) * signal.samples // self._samples
                 digital = block[:, signal.offset : signal.offset + signal.samples][:, held].ravel()[inside]
-                values[at[inside] - start, column] = (digital - signal.digital[0]) * signal.gain + signal.range[0]
+                physical = (digital - signal.digital[0]) * signal.gain + signal.range[0]
+                if self._header.lowest_is_none:
+                    physical[digital == signal.digital[0]] = np.nan
+                values[at[inside] - start, column] = physical
         return values
 
     def _read_records(self, first: int, count: int) -> NDArray[np.int32]:
@@ -178,11 +188,13 @@ def _read_edf_header(path: Path) -> _EdfHeader:
             tuple(s for s in signals if s.label in _ANNOTATIONS),
             sum(s.samples for s in signals),
             float(fixed[244:252]),
+            _rounding_error(fixed[244:252].decode("latin-1")),
             3 if fixed[0] == 0xFF else 2,
             FIXED_BYTES + count * SIGNAL_BYTES,
             int(fixed[236:244]),
             _read_edf_start(fixed),
             fixed[192:197].upper() in (b"EDF+D", b"BDF+D"),
+            OUR_EQUIPMENT in fixed[88:168],
         )
     except (ValueError, OverflowError) as error:
         raise RecordError(f"{path.name} is a damaged EDF or BDF file: its header makes no sense") from error
@@ -255,6 +267,19 @@ def _settle_edf_units(path: Path, header: _EdfHeader, options: SignalFileOptions
         options.choose_unit(path, signal.unit, signal.label) if i in usable else read_unit(signal.unit) or NO_UNIT
         for i, signal in enumerate(header.signals)
     ]
+
+
+def _rounding_error(text: str) -> float:
+    """Return by how much a number may differ from its text, 0 for one of few decimals, which is as it was meant."""
+    decimals = len(text.strip().partition(".")[2])
+    return 0.5 * 10.0**-decimals if decimals >= LEAST_ROUNDED_DECIMALS else 0.0
+
+
+def _stated_rate_of_record(samples: int, header: _EdfHeader) -> float:
+    """Return the rate of a signal in hertz: the roundest one that the length of a data record can mean."""
+    fs = samples / header.seconds
+    tolerance = header.seconds_error / header.seconds
+    return next((rate for rate in (round(fs, i) for i in range(7)) if abs(rate / fs - 1) <= tolerance), fs)
 
 
 def _record_places(path: Path, header: _EdfHeader, records: int, samples: int) -> NDArray[np.int64]:
