@@ -33,7 +33,6 @@ LEAD_NAMES = ("leads", "lead_names", "lead", "sig_name", "channels", "channel_na
 TIME_NAMES = ("t", "time", "times", "timestamps", "time_s")
 MAPPED_BYTES = 2**25
 """Size of an array in an archive, from which it is mapped from a copy, not held in memory."""
-DAMAGED = (ValueError, OSError, EOFError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile)
 
 
 def open_array_record(path: Path, kind: str, options: SignalFileOptions) -> Record:
@@ -58,7 +57,7 @@ def open_array_record(path: Path, kind: str, options: SignalFileOptions) -> Reco
     lifetime: list[object] = []
     try:
         arrays = _load_arrays(path, kind, lifetime)
-    except DAMAGED as error:
+    except Exception as error:  # whatever the readers raise on malformed bytes
         reason = "it holds objects" if "pickle" in str(error) else "it is damaged"
         raise RecordError(f"cannot read the arrays of {path.name}: {reason}") from error
     stated = {name.casefold(): array for name, array in arrays.items() if np.ndim(array) <= 2}

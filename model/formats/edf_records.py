@@ -59,8 +59,8 @@ class _EdfSignalHeader:
 @dataclass(frozen=True, slots=True)
 class _EdfHeader:
     """`record_samples`: samples of all signals in a data record; `width`: bytes of each; `stated`: data records, -1 for
-    unknown. `seconds_error`: by how much the length of a data record may be rounded. `lowest_is_none`: the lowest digital
-    value of a signal stands for none, as in the files that `ecg-agent convert` writes."""
+    unknown. `seconds_error`: by how much the length of a data record may be rounded. `lowest_is_none`: the lowest
+    digital value of a signal stands for none, as in the files that `ecg-agent convert` writes."""
 
     signals: tuple[_EdfSignalHeader, ...]
     annotations: tuple[_EdfSignalHeader, ...]

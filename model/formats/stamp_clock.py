@@ -160,11 +160,11 @@ class StampClock:
         self._add_to_line(_fill_stamps(self._waiting)[:1] - self._skipped)
         count = self._rows + 1
         rows, times, squares, products = self._sums
-        slope = (products - rows * times / count) / (squares - rows * rows / count)
-        if slope <= 0:
+        slope = float((products - rows * times / count) / (squares - rows * rows / count))
+        if not slope > 0:
             slope = self._period
         tolerance = max(LEAST_TOLERANCE, SCATTERS * self._scatter / np.sqrt(count))
-        return _simplest_rate(1 / float(slope), count, tolerance)
+        return _simplest_rate(1 / slope, count, tolerance)
 
 
 def _fill_stamps(stamps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -131,11 +131,14 @@ class TextRows:
 
 def read_stamps(cells: Any, clock: ClockColumn) -> NDArray[np.float64]:
     """Return the times (n,) of cells of a clock in seconds, or the samples of a counter; NaN where there is none."""
+    import pandas
+
     if clock.kind == NUMBER:
         return cells.to_numpy(np.float64) * (clock.scale_s or 1.0)  # type: ignore[no-any-return]
     if clock.kind == CLOCK:
-        parts = cells.str.replace(",", ".", regex=False).str.split(":", expand=True).astype(float)
-        return sum(parts[column].to_numpy() * 60.0**i for i, column in enumerate(reversed(parts.columns)))  # type: ignore[no-any-return]
+        texts = cells.str.replace(",", ".", regex=False).str.strip("[]'\" ").str.split(":", expand=True)
+        parts = [pandas.to_numeric(texts[column], errors="coerce") for column in reversed(texts.columns)]
+        return np.column_stack([part.to_numpy(np.float64) * 60.0**i for i, part in enumerate(parts)]).sum(axis=1)
     return stamp_times(cells).to_numpy("datetime64[ns]").astype(np.int64) / 1e9  # type: ignore[no-any-return]
 
 

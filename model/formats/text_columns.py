@@ -111,7 +111,8 @@ def _are_cut_out_beats(layout: TextLayout) -> bool:
 
 
 def _to_number(cell: str, decimal: str) -> float:
-    return float(cell.replace(",", ".")) if cell_kind(cell, decimal) == NUMBER else np.nan
+    value = float(cell.replace(",", ".")) if cell_kind(cell, decimal) == NUMBER else np.nan
+    return value if np.isfinite(value) else np.nan
 
 
 def _plain_title(title: str) -> str:

@@ -125,7 +125,10 @@ def split_cells(line: str, separator: str) -> list[str]:
     if separator in (" ", ""):
         cells = line.split() if separator else [line]
     else:
-        cells = next(csv.reader([line], delimiter=separator), [])
+        try:
+            cells = next(csv.reader([line.replace("\r", " ")], delimiter=separator), [])
+        except csv.Error:  # an endless cell
+            cells = line.split(separator)
     return [cell.strip().strip("'\"").strip() for cell in cells]
 
 

@@ -1,5 +1,6 @@
 """A table of text opened as a record: CSV of any dialect, exports of devices, columns of numbers."""
 
+import contextlib
 import os
 import tempfile
 import weakref
@@ -179,7 +180,9 @@ def _first_time(cells: Any, clock: ClockColumn) -> datetime | None:
     import pandas
 
     if clock.epoch:
-        return datetime.fromtimestamp(float(cells.iloc[0]) * (clock.scale_s or 1.0), UTC)
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(float(cells.iloc[0]) * (clock.scale_s or 1.0), UTC)
+        return None
     first = stamp_times(cells.iloc[:1]).iloc[0]
     return None if pandas.isna(first) else datetime.fromisoformat(first.isoformat()[:26])
 
