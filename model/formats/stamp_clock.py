@@ -23,6 +23,8 @@ BACK_S = 1.0
 BREAK_S = 3.0
 """Seconds without a value put where a clock was set back: how long nothing was recorded is not known."""
 DAY_S = 86_400.0
+LARGEST_STAMP = 1e15
+"""Stamps beyond it are none."""
 LEAST_TOLERANCE, SCATTERS = 0.02, 4.0
 """Samples by which the last stamp may differ from a round sampling rate: at least, and by the scatter of stamps."""
 
@@ -68,6 +70,7 @@ class StampClock:
 
     def push(self, stamps: NDArray[np.float64]) -> None:
         """Take the next stamps (n,) in seconds, or samples of a counter; NaN where a row has none."""
+        stamps = np.where(np.abs(stamps) < LARGEST_STAMP, stamps, np.nan)
         if self._daily and len(stamps):
             steps = np.diff(stamps, prepend=self._waiting[-1] if len(self._waiting) else stamps[0])
             stamps = stamps + DAY_S * np.cumsum(np.round(np.nan_to_num(-steps) / DAY_S).clip(0))

@@ -138,7 +138,9 @@ def read_stamps(cells: Any, clock: ClockColumn) -> NDArray[np.float64]:
     if clock.kind == CLOCK:
         texts = cells.str.replace(",", ".", regex=False).str.strip("[]'\" ").str.split(":", expand=True)
         parts = [pandas.to_numeric(texts[column], errors="coerce") for column in reversed(texts.columns)]
-        return np.column_stack([part.to_numpy(np.float64) * 60.0**i for i, part in enumerate(parts)]).sum(axis=1)
+        seconds = [part.to_numpy(np.float64) * 60.0**i for i, part in enumerate(parts)]
+        times: NDArray[np.float64] = np.column_stack(seconds).sum(axis=1)
+        return times
     return stamp_times(cells).to_numpy("datetime64[ns]").astype(np.int64) / 1e9  # type: ignore[no-any-return]
 
 

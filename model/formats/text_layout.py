@@ -22,6 +22,9 @@ MOST_CONTROLS = 1e-3
 """Share of control characters in a text."""
 SEPARATORS = (";", "\t", ",", "|", " ", "")
 """"" for a single column."""
+LARGEST_BEFORE_COMMA, LEAST_SCATTER = 20, 0.2
+"""What tells one column with a decimal comma from two of whole numbers: small numbers before the comma, or steps of
+those behind it, as a share of their range, that no signal takes."""
 COMMENTS = ("#", "%", "//")
 MISSING_WORDS = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "--", "?", "!", "inf", "-inf"))
 """What stands in a cell without a value, in small letters."""
@@ -35,9 +38,14 @@ _NUMBERS = {
 _CLOCK = re.compile(r"(\d+:)?\d+:\d\d([.,]\d+)?")
 _DATE_TEXT = r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4})"
 _DATE = re.compile(_DATE_TEXT)
-_STAMP = re.compile(rf"\[?{_DATE_TEXT}[T ]\d\d?:\d\d(:\d\d([.,]\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?\]?")
+_STAMP = re.compile(
+    rf"\[?({_DATE_TEXT}[T ]\d\d?:\d\d(:\d\d([.,]\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?|\d\d?:\d\d:\d\d([.,]\d+)? {_DATE_TEXT})\]?"
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _ONE_DECIMAL = re.compile(r"([+-]?\d+),(\d+)")
+
+
+_Rows = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +64,9 @@ class TextLayout:
     columns: int
     titles: tuple[str, ...]
     units: tuple[str, ...]
-    above: tuple[tuple[str, ...], ...]
+    above: _Rows
     preamble: str
-    rows: tuple[tuple[str, ...], ...]
+    rows: _Rows
 
 
 def detect_encoding(head: bytes) -> str | None:
@@ -99,12 +107,16 @@ def read_layout(path: Path, head: bytes, encoding: str) -> TextLayout:
     separator, decimal = _choose_separator(judged)
     kinds = [_line_kinds(text, separator, decimal) for text in texts]
     first = next((i for i in range(len(texts)) if _begins_table(texts, kinds, i)), None)
-    if first is None:
+    if first is None or not any(NUMBER in found for found in kinds[first:]):
         raise _no_table_error(path)
-    samples = [text for text, found in zip(texts[first:], kinds[first:], strict=True) if _is_sample(found)]
+    samples = [
+        text for text, found in zip(texts[first:], kinds[first:], strict=True) if text.strip() and _is_sample(found)
+    ]
     columns = Counter(len(split_cells(text, separator)) for text in samples).most_common(1)[0][0]
     above = tuple(tuple(split_cells(_uncomment(text), separator)) for text in texts[:first] if text.strip())
-    titles, units = _read_titles(above, columns)
+    rows = tuple(tuple(split_cells(text, separator)) for text in samples)
+    ends_in_separator = all(not row[-1] for row in rows if len(row) == columns)
+    titles, units = _read_titles(above, columns, columns - ends_in_separator)
     return TextLayout(
         encoding,
         separator,
@@ -116,7 +128,7 @@ def read_layout(path: Path, head: bytes, encoding: str) -> TextLayout:
         units,
         above,
         "\n".join(texts[:first]),
-        tuple(tuple(split_cells(text, separator)) for text in samples),
+        rows,
     )
 
 
@@ -171,8 +183,11 @@ def _is_decimal_comma(lines: list[str]) -> bool:
     matches = [match for match in found if match]
     if len(matches) < LEAST_TABLE * len(lines) or not matches:
         return False
-    first = [int(match[1]) for match in matches]
-    return any(b < a or b > a + 1 for a, b in pairwise(first)) or len(set(first)) == 1
+    before, after = [int(match[1]) for match in matches], [int(match[2]) for match in matches]
+    if all(b > a for a, b in pairwise(before)) and len(before) > 1:
+        return False  # a clock or a counter
+    steps = sum(abs(b - a) for a, b in pairwise(after)) / max(1, len(after) - 1)
+    return max(map(abs, before)) < LARGEST_BEFORE_COMMA or steps > LEAST_SCATTER * (max(after) - min(after))
 
 
 def _line_kinds(line: str, separator: str, decimal: str) -> list[int]:
@@ -180,14 +195,15 @@ def _line_kinds(line: str, separator: str, decimal: str) -> list[int]:
 
 
 def _is_sample(kinds: list[int]) -> bool:
-    return NUMBER in kinds and kinds.count(WORD) <= len(kinds) // 3
+    return kinds.count(WORD) <= (len(kinds) // 3 if NUMBER in kinds else 0)
 
 
 def _begins_table(texts: list[str], kinds: list[list[int]], at: int) -> bool:
     """Whether a line of samples stands at a place, and only such lines after it."""
-    if texts[at].lstrip().startswith(COMMENTS):
+    if not texts[at].strip() or texts[at].lstrip().startswith(COMMENTS):
         return False
-    run = [found for text, found in zip(texts[at : at + RUN_LINES], kinds[at : at + RUN_LINES], strict=True) if text]
+    lines = zip(texts[at : at + RUN_LINES], kinds[at : at + RUN_LINES], strict=True)
+    run = [found for text, found in lines if text.strip()]
     return bool(run) and all(_is_sample(found) for found in run)
 
 
@@ -195,10 +211,10 @@ def _uncomment(line: str) -> str:
     return line.lstrip("#%/ ") if line.lstrip().startswith(COMMENTS) else line
 
 
-def _read_titles(above: tuple[tuple[str, ...], ...], columns: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the titles of columns and the units in a line of their own, "" where there are none."""
+def _read_titles(above: _Rows, columns: int, least: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the titles of at least some columns and the units in a line of their own, "" where there are none."""
     none = ("",) * columns
-    rows = [row[:columns] for row in above[-2:] if columns <= len(row) <= columns + 1 and any(row)]
+    rows = [(*row, "")[:columns] for row in above[-2:] if least <= len(row) <= columns + 1 and any(row)]
     if columns == 1:  # a single cell above a single column may be anything
         rows = [row for row in rows if len(row[0].split()) <= 3 and not re.search(r"[,;:=]", row[0])]
     if not rows:

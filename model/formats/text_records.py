@@ -183,6 +183,8 @@ def _first_time(cells: Any, clock: ClockColumn) -> datetime | None:
         with contextlib.suppress(ValueError, OverflowError, OSError):
             return datetime.fromtimestamp(float(cells.iloc[0]) * (clock.scale_s or 1.0), UTC)
         return None
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(str(cells.iloc[0]))  # with its zone, if it has one
     first = stamp_times(cells.iloc[:1]).iloc[0]
     return None if pandas.isna(first) else datetime.fromisoformat(first.isoformat()[:26])
 
