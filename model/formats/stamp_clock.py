@@ -17,6 +17,8 @@ FIRST_STAMPS = 4096
 """Stamps by which a clock is known."""
 LONGEST_BURST_STEPS = 200
 """Steps between packets of a device, in periods."""
+LOOK_A_SCATTER = 60
+"""Rows to look ahead for each sample by which stamps scatter."""
 REGULAR_SHARE = 0.6
 BACK_S = 1.0
 """Seconds by which a clock must be set back for the recording to be taken for another one."""
@@ -108,18 +110,24 @@ class StampClock:
         regular = np.abs(steps - usual) <= 0.5 * usual
         if usual > 0 and regular.mean() > REGULAR_SHARE:
             self._period = float(steps[regular].mean())
-        else:  # stamps of packets, repeated or nearly so for each sample in them
+        else:
             kept = steps[steps >= 0]
             for _ in range(3):
                 kept = kept[kept <= LONGEST_BURST_STEPS * kept.mean()]
             packets = np.flatnonzero(steps > kept.mean()) + 1
-            usual_rows = np.median(np.diff(packets)) if len(packets) > 1 else 1.0
-            self._period = float(np.median(steps[packets - 1]) / usual_rows)
-            self._look = int(np.clip(3 * usual_rows, SHORTEST_LOOK, LONGEST_LOOK))
+            rows = np.diff(packets) if len(packets) > 1 else np.ones(1)
+            usual_rows = float(np.median(rows))
+            if (rows == usual_rows).mean() > REGULAR_SHARE:  # a stamp for each packet of samples
+                self._period = float(np.median(steps[packets - 1]) / usual_rows)
+                self._look = int(np.clip(3 * usual_rows, SHORTEST_LOOK, LONGEST_LOOK))
+            else:  # stamps that come early and late
+                self._period = float(kept.mean())
         part = stamps[: 4 * self._look]
         rows = np.arange(len(part))
         line = np.polyfit(rows, part, 1) if len(part) > 2 else np.array([self._period, part[0]])
         self._scatter = float(np.std(part - np.polyval(line, rows))) / self._period
+        if self._look == SHORTEST_LOOK:
+            self._look = int(np.clip(LOOK_A_SCATTER * self._scatter, SHORTEST_LOOK, LONGEST_LOOK))
 
     def _examine(self, last: int) -> None:
         """Look for gaps between the waiting stamps up to the one at `last`, and let go of those before it."""

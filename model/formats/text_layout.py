@@ -39,7 +39,8 @@ _CLOCK = re.compile(r"(\d+:)?\d+:\d\d([.,]\d+)?")
 _DATE_TEXT = r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4})"
 _DATE = re.compile(_DATE_TEXT)
 _STAMP = re.compile(
-    rf"\[?({_DATE_TEXT}[T ]\d\d?:\d\d(:\d\d([.,]\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?|\d\d?:\d\d:\d\d([.,]\d+)? {_DATE_TEXT})\]?"
+    rf"\[?({_DATE_TEXT}[T ]\d\d?:\d\d(:\d\d([.,]\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?"
+    rf"|\d\d?:\d\d:\d\d([.,]\d+)? {_DATE_TEXT})\]?"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _ONE_DECIMAL = re.compile(r"([+-]?\d+),(\d+)")
@@ -187,7 +188,10 @@ def _is_decimal_comma(lines: list[str]) -> bool:
     if all(b > a for a, b in pairwise(before)) and len(before) > 1:
         return False  # a clock or a counter
     steps = sum(abs(b - a) for a, b in pairwise(after)) / max(1, len(after) - 1)
-    return max(map(abs, before)) < LARGEST_BEFORE_COMMA or steps > LEAST_SCATTER * (max(after) - min(after))
+    if max(map(abs, before)) < LARGEST_BEFORE_COMMA:
+        return True
+    span = max(after) - min(after)
+    return steps > LEAST_SCATTER * span if span else any(match[2].startswith("00") for match in matches)
 
 
 def _line_kinds(line: str, separator: str, decimal: str) -> list[int]:
