@@ -1,6 +1,5 @@
 """Arrays of NumPy and MATLAB opened as records."""
 
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from model.errors import RecordError
 from model.formats.file_options import MOST_SIGNALS, SignalFileOptions, is_ecg_rate, name_leads
 from model.formats.held_samples import make_held_record
+from model.formats.temporary_folder import TemporaryFolder
 from model.records.wfdb_records import Record
 
 RATE_NAMES = (
@@ -92,9 +92,9 @@ def _load_arrays(path: Path, kind: str, lifetime: list[object]) -> Mapping[str, 
                 continue
             name = member.filename.removesuffix(".npy")
             if member.file_size >= MAPPED_BYTES:
-                folder = tempfile.TemporaryDirectory(prefix="ecg-agent-")
+                folder = TemporaryFolder()
                 lifetime.append(folder)
-                arrays[name] = np.load(archive.extract(member, folder.name), mmap_mode="r", allow_pickle=False)
+                arrays[name] = np.load(archive.extract(member, folder.path), mmap_mode="r", allow_pickle=False)
             else:
                 with archive.open(member) as file:
                     arrays[name] = np.lib.format.read_array(file, allow_pickle=False)

@@ -1,9 +1,6 @@
 """A table of text opened as a record: CSV of any dialect, exports of devices, columns of numbers."""
 
 import contextlib
-import os
-import tempfile
-import weakref
 from bisect import bisect_right
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from model.errors import RecordError
 from model.formats.file_options import SignalFileOptions, name_leads, widen_range
 from model.formats.stamp_clock import SamplePlaces, StampClock
+from model.formats.temporary_folder import TemporaryFolder
 from model.formats.text_blocks import TextBlock, TextRows, read_stamps, stamp_times
 from model.formats.text_columns import ClockColumn, LeadColumn, read_columns
 from model.formats.text_exports import StatedAbove, read_opensignals, read_stated_above
@@ -144,18 +142,11 @@ class _CopiedText:
     """A copy of a text in UTF-8 with usual line ends, gone with this object."""
 
     def __init__(self, path: Path, encoding: str) -> None:
-        handle, name = tempfile.mkstemp(prefix="ecg-agent-", suffix=".txt")
-        self.path = Path(name)
-        weakref.finalize(self, os.unlink, name)
-        try:
-            with (
-                path.open(encoding=encoding, errors="replace") as original,
-                os.fdopen(handle, "w", encoding="utf-8") as copy,
-            ):
-                for part in iter(lambda: original.read(HEAD_BYTES), ""):
-                    copy.write(part)
-        except OSError as error:
-            raise RecordError(f"cannot copy {path.name} to read it: {error.strerror}") from error
+        self._folder = TemporaryFolder()
+        self.path = self._folder.path / path.name
+        with path.open(encoding=encoding, errors="replace") as original, self.path.open("w", encoding="utf-8") as copy:
+            for part in iter(lambda: original.read(HEAD_BYTES), ""):
+                copy.write(part)
 
 
 def _read_head(path: Path) -> bytes:
