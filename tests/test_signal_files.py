@@ -131,9 +131,7 @@ def test_beats(tmp_path: Path) -> None:
         results = [result for message in RecordReplay(plan, 1000.0) for result in pipeline.push([message])]
         found[kind] = [(beat.sample, beat.label) for beat in results if isinstance(beat, Beat)]
     assert len(found["embedded"]) > 150
-    assert {kind for kind in found if found[kind] != found["hea"]} == {"embedded"} or len(
-        set(map(str, found.values()))
-    ) == 1
+    assert {kind: beats for kind, beats in found.items() if beats != found["embedded"]} == {}
 
 
 @settings(max_examples=25)
@@ -177,12 +175,7 @@ def test_large_arrays_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     record, found = opened(tmp_path / "night.big.npz")
     assert len(list(tmp_path.glob("ecg-agent-*"))) == 1
     np.testing.assert_array_equal(found, COUNTS)
-    with (
-        pytest.warns(ResourceWarning, match="Implicitly cleaning up")
-        if sys.flags.dev_mode
-        else contextlib.nullcontext()
-    ):
-        del record
+    del record
     assert list(tmp_path.glob("ecg-agent-*")) == []
 
 
@@ -244,7 +237,7 @@ def test_no_recordings(tmp_path: Path, content: bytes, reason: str) -> None:
         ({"X": np.random.default_rng(0).random((200, 187)), "y": np.zeros(200)}, r"shape \(200, 187\)"),
         ({"X": np.array([{}], dtype=object)}, "it holds objects"),
         ({"name": np.array(["a"])}, "no array of numbers"),
-        ({"ecg": np.full(500, np.nan)}, "no samples with a value"),
+        ({"ecg": np.full(500, np.nan), "fs": 250}, "no samples with a value"),
         ({"ecg": np.zeros(500), "fs": 0.0}, "a sampling rate of 0 Hz"),
         ({"ecg": np.zeros(500)}, "rate of a.npz is not in the file"),
         ({"ecg": np.zeros((500, 3)), "fs": 250, "units": ["mV", "mV"]}, "states 2 units for 3 leads"),

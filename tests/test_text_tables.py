@@ -1,5 +1,6 @@
 """model.formats: tables of text as records, whatever program wrote them."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_a_copy_is_gone_with_its_record(tmp_path: Path, monkeypatch: pytest.Monk
     """A table in UTF-16 is read from a copy, which no longer exists when its record does not."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     record, _ = opened(tmp_path / "a.csv", lines("ecg_mV", [str(a) for a, _ in BOTH]).encode("utf-16"), fs=FS)
-    assert len(list(tmp_path.glob("ecg-agent-*"))) == 1
+    assert len(list(tmp_path.glob("ecg-agent-*/a.csv"))) == 1
     del record
     assert list(tmp_path.glob("ecg-agent-*")) == []
 

@@ -270,9 +270,9 @@ def _settle_edf_units(path: Path, header: _EdfHeader, options: SignalFileOptions
 
 
 def _rounding_error(text: str) -> float:
-    """Return by how much a number may differ from its text, 0 for one of few decimals, which is as it was meant."""
+    """Return by how much a number may differ from its text, rounded or cut off; 0 for one of few decimals."""
     decimals = len(text.strip().partition(".")[2])
-    return 0.5 * 10.0**-decimals if decimals >= LEAST_ROUNDED_DECIMALS else 0.0
+    return 10.0**-decimals if decimals >= LEAST_ROUNDED_DECIMALS else 0.0
 
 
 def _stated_rate_of_record(samples: int, header: _EdfHeader) -> float:

@@ -43,7 +43,8 @@ def make_held_record(
     lowest, highest = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     for first in range(0, len(samples), RANGE_SAMPLES):
         block = held.read_samples(first, first + RANGE_SAMPLES)
-        lowest, highest = np.fmin(lowest, np.fmin.reduce(block)), np.fmax(highest, np.fmax.reduce(block))
+        with np.errstate(invalid="ignore"):  # of columns without a value
+            lowest, highest = np.fmin(lowest, np.fmin.reduce(block)), np.fmax(highest, np.fmax.reduce(block))
     if not np.isfinite(lowest).any():
         raise RecordError(f"{path.name} has no samples with a value")
     ranges = [

@@ -80,8 +80,9 @@ class _TableScan:
             if len(self.blocks) == 1:
                 self.lowest, self.highest = np.full(samples.shape[1], np.inf), np.full(samples.shape[1], -np.inf)
                 self.start = _first_time(cells[-1], dated) if dated is not None else None
-            self.lowest = np.fmin(self.lowest, np.fmin.reduce(samples, axis=0))
-            self.highest = np.fmax(self.highest, np.fmax.reduce(samples, axis=0))
+            with np.errstate(invalid="ignore"):  # of columns without a value
+                self.lowest = np.fmin(self.lowest, np.fmin.reduce(samples, axis=0))
+                self.highest = np.fmax(self.highest, np.fmax.reduce(samples, axis=0))
             if clock is not None:
                 first = cells[0]
                 if first.dtype.kind == "i":  # nanoseconds since 1970 have more digits than a float
