@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import simulate, training
+from agent.cli import analyse, simulate, training
 from agent.cli.completion import complete_record
 from agent.cli.help_format import build_command
 from agent.cli.options import (
@@ -134,6 +134,7 @@ def play_demo(
     run_demo(settings, options, "record", record, "--start", str(start), "--loop")
 
 
+app.command("analyse", epilog=analyse.ANALYSE_EPILOG)(analyse.analyse_recordings)
 app.command("train")(training.start_training)
 app.command("train-live")(training.start_live_training)
 

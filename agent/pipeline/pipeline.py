@@ -47,6 +47,10 @@ classes and of no beat; any other sees single beats (n, 187) and gives probabili
 SHARED_PUSH_S = 0.03
 """Seconds after which a push gives way to what has come meanwhile."""
 
+LARGE_BLOCK_SAMPLES = 1000
+"""Most samples of a bed that go through the stages at once where nobody waits for results; with a strip of 20 s they
+still fit into the ring."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -147,6 +151,10 @@ class Pipeline:
             if shared and self._clock() - began_s >= SHARED_PUSH_S:
                 break
         return self._take_results()
+
+    def take_large_blocks(self) -> None:
+        """Let more samples of a bed go through the stages at once: the same results for less, but later."""
+        self._inbox.block = LARGE_BLOCK_SAMPLES
 
     def _advance(self) -> bool:
         """Take one turn: what breaks the stretch of each bed, then one block of each, equal ones together.
