@@ -185,12 +185,12 @@ def _analyse_group(
     group: Sequence[BatchFile], config: Config, options: BatchOptions, advance: Callable[[float], object]
 ) -> Iterator[FileOutcome]:
     settings = config.monitor
-    classifier = _load_classifier(settings.weights, settings.device, settings.threads)
+    classifier = _load_net(settings.weights, settings.device, settings.threads)
     yield from analyse_files(group, config, describe_task(config, options), classifier, advance)
 
 
 @cache
-def _load_classifier(weights: str, device: str, threads: int) -> "BeatClassifier":
+def _load_net(weights: str, device: str, threads: int) -> "BeatClassifier":
     """Return a net, loaded once in each process."""
     from agent.analysis.beat_classifier import load_beat_classifier
 

@@ -15,7 +15,7 @@ from agent.core import config as configuration
 from model.errors import RecordError
 
 if TYPE_CHECKING:
-    from agent.batch.batch_run import BatchProgress
+    from agent.batch.batch_run import BatchOptions, BatchProgress
 
 ANALYSE_EPILOG = (
     "Each file has a folder of its own in --out: beats.csv, alarms.csv, results.jsonl (the lines of monitor --json), "
@@ -61,27 +61,34 @@ def analyse_recordings(
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
     )
-    import msgspec
-
-    from agent.batch.batch_run import BatchOptions, run_batch
-    from agent.batch.batch_summary import batch_to_json, build_batch_table
+    from agent.batch.batch_run import BatchOptions
     from agent.batch.result_writer import ResultKinds
-    from agent.cli.tables import print_table
     from model.extras import import_extra
     from model.formats.signal_file import SignalFileOptions
 
     if parquet:
         import_extra("pyarrow", "parquet")
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # an end by either leaves nothing half
     options = BatchOptions(tuple(files), out, SignalFileOptions(fs, unit), ResultKinds(report, parquet), jobs, force)
+    _run_and_show(settings, options, json)
+
+
+def _run_and_show(config: configuration.Config, options: "BatchOptions", json: bool) -> None:
+    """Analyse files and print what became of them. Raises RecordError if a file failed."""
+    import msgspec
+
+    from agent.batch.batch_run import run_batch
+    from agent.batch.batch_summary import batch_to_json, build_batch_table
+    from agent.cli.tables import print_table
+
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # an end by either leaves nothing half
     with _batch_progress() as on_progress:
-        outcomes = run_batch(settings, options, on_progress)
+        outcomes = run_batch(config, options, on_progress)
     failed = [outcome for outcome in outcomes if outcome.summary is None]
     if json:
-        sys.stdout.write(msgspec.json.encode(batch_to_json(outcomes, out)).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(batch_to_json(outcomes, options.out)).decode() + "\n")
     elif len(failed) < len(outcomes):
         print_table(build_batch_table(outcomes))
-        typer.echo(f"in {out}: beats.csv, alarms.csv, results.jsonl and others of each")
+        typer.echo(f"in {options.out}, a folder for each; alarms of high/medium/low priority")
     for outcome in outcomes:
         for notice in outcome.summary.notices if outcome.summary else (outcome.reason,):
             typer.echo(f"ecg-agent: {outcome.file.source}: {notice}", err=True)
