@@ -225,8 +225,9 @@ def test_parquet(quick: Config, tmp_path: Path) -> None:
         assert str(table.schema.field("time").type) == "timestamp[us]"
         for column in table.column_names:
             values = table[column].to_pylist()
-            texts = ["" if value is None else value for value in values]
-            texts = [text.isoformat(timespec="milliseconds") if column == "time" else str(text) for text in texts]
+            if column == "time":
+                values = [value.isoformat(timespec="milliseconds") for value in values]
+            texts = ["" if value is None else str(value) for value in values]
             assert texts == [row[column] for row in found], column
 
 
