@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -376,11 +377,10 @@ def test_exit_codes(tmp_path: Path) -> None:
     """A failed file ends with 4 after the summary of the others; no place for the results with 10, a wish for 3."""
     path = write_record(tmp_path, "a", 15)
 
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         command = [*AGENT, "analyse", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=LONG_S, env=environment(), cwd=REPOSITORY, check=False
-        )
+        options |= {"capture_output": True, "text": True, "env": environment(), "cwd": REPOSITORY, "timeout": LONG_S}
+        return subprocess.run(command, check=False, **options)
 
     done = run(str(path), "nothing", "--json", "--device", "cpu", "--out", str(tmp_path / "out"))
     assert done.returncode == 4
@@ -390,6 +390,14 @@ def test_exit_codes(tmp_path: Path) -> None:
     done = run(str(path), "--out", str(tmp_path / "file" / "out"))
     assert (done.returncode, done.stderr.count("\n")) == (10, 1)
     assert "choose another folder (--out)" in done.stderr
+    full = tmp_path / "full"
+    done = run(
+        str(path),
+        *("--device", "cpu", "--report", "--out", str(full)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (10, 1), done.stderr
+    assert [item.name for item in full.iterdir()] == [".lock"]
     assert run(str(path), "--device", "abacus", "--out", str(tmp_path / "out")).returncode == 3
 
 

@@ -3,11 +3,10 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -26,6 +25,7 @@ from agent.core.class_trust import ClassTrust
 from agent.core.config import Config
 from agent.core.messages import Alarm, AlarmIdentity, Beat, Chunk, End, Ledger, Priority, Result, Strip
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
+from model.errors import RunError
 from model.records.annotations import AnnotationFile, encode_annotations, state_rate
 from model.records.wfdb_records import CLASSES, Record
 
@@ -77,14 +77,6 @@ class FileResults:
             self._report = FileReport(folder, record.name, record.start, config, trust) if kinds.report else None
             self._open_files = stack.pop_all()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open_files.__exit__(kind, error, trace)
-
     def push(self, message: Chunk | End, results: Sequence[Result], delay_s: float) -> None:
         """Write what was found by the next chunk or the end; `delay_s`: what resampling adds to every delay."""
         for item in results:
@@ -121,10 +113,12 @@ class FileResults:
             self._report.write()
 
     def abandon(self) -> None:
-        """Close all files and delete the folder."""
-        self._open_files.close()
-        if self._report is not None:
-            self._report.abandon()
+        """Close all files and delete the folder, whatever the disk says: why it comes to this is known already."""
+        with suppress(OSError):
+            self._open_files.close()
+        with suppress(OSError, RunError):
+            if self._report is not None:
+                self._report.abandon()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
