@@ -25,6 +25,7 @@ from agent.batch.batch_run import BatchOptions, BatchProgress, run_batch
 from agent.batch.batch_summary import batch_to_json, build_batch_table
 from agent.batch.file_analysis import FileOutcome, choose_record_leads, partial_folder
 from agent.batch.manifest import MANIFEST_NAME, read_manifest
+from agent.batch.result_tables import ALARM_COLUMNS, BEAT_COLUMNS
 from agent.batch.result_writer import ResultKinds
 from agent.core.config import Config, override_config
 from model.errors import RecordError, RunError
@@ -231,6 +232,15 @@ def test_parquet(quick: Config, tmp_path: Path) -> None:
                 values = [value.isoformat(timespec="milliseconds") for value in values]
             texts = ["" if value is None else str(value) for value in values]
             assert texts == [row[column] for row in found], column
+
+
+def test_the_page_describes_all_columns() -> None:
+    """docs/analyse.md has a row for each column of the tables, in their order."""
+    page = (REPOSITORY / "docs" / "analyse.md").read_text()
+    for columns, title in ((BEAT_COLUMNS, "beats"), (ALARM_COLUMNS, "alarms")):
+        table = page.split(f"## `{title}.csv`")[1].split("\n## ")[0]
+        named = [name for cell in re.findall(r"^\| (`.*?`) \|", table, re.M) for name in re.findall(r"`(\w+)`", cell)]
+        assert named == list(columns)
 
 
 def test_what_is_there_is_kept(quick: Config, tmp_path: Path) -> None:

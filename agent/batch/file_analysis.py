@@ -7,6 +7,7 @@ that receives the file from the simulator. Only the leads that are analysed are 
 """
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -153,7 +154,7 @@ def _analyse_ward(
     streams = {name: _read_chunks(of) for name, of in waiting.items()}
     with _result_writers(opened, config, task, classifier) as writers:
         for step in analyse_streams(pipeline, streams):
-            found: dict[str, list[Result]] = {name: [] for name in waiting}
+            found: dict[str, list[Result]] = defaultdict(list)
             for item in step.results:
                 found[item.bed].append(item)
             for name, reason in step.failed.items():
