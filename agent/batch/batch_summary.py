@@ -32,11 +32,16 @@ def build_batch_table(outcomes: Sequence[FileOutcome]) -> Table:
         beats = (Text(f"{summary.beats[name]:,}", CLASS_STYLES[name]) for name in CLASSES)
         alarms = "/".join(f"{summary.alarms.get(priority, 0):,}" for priority in PRIORITIES)
         rate = "-" if summary.heart_rate is None else f"{summary.heart_rate:.0f}"
-        missing = format_clock(summary.missing_s) if summary.missing_s else ""
+        missing = _format_missing(summary.missing_s)
         name = Text(outcome.file.name)
         kept = "kept" if outcome.is_kept else ""
         table.add_row(name, format_clock(summary.duration_s), *beats, rate, alarms, missing, kept)
     return table
+
+
+def _format_missing(seconds: float) -> str:
+    """Return a length of time, "" for none: a minute or more as a clock shows it."""
+    return format_clock(seconds) if seconds >= 60 else f"{seconds:.1f} s" if seconds else ""
 
 
 def batch_to_json(outcomes: Sequence[FileOutcome], out: Path) -> dict[str, Any]:
