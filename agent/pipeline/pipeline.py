@@ -17,7 +17,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from agent.alarms.alarm_feed import WINDOW_DELAY
+from agent.alarms.alarm_feed import STRIP_MARGIN, WINDOW_DELAY
 from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCutter, Candidates
 from agent.analysis.bed_input import LeadNote
@@ -26,13 +26,13 @@ from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.analysis.qrs_height import drop_low_peaks
 from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
-from agent.analysis.sample_ring import SampleRing
+from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
 from agent.core.config import Config, SignalConfig
 from agent.core.events import GapClosed, StreamRefused
 from agent.core.messages import VALUELESS_REASON, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.bed_decisions import BedDecisions
-from agent.pipeline.input_queue import InputQueue, InputStep
+from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import EVENT_RANK, LeadValuesChange, PendingResults
 from model.records.resample import FS
@@ -46,6 +46,11 @@ classes and of no beat; any other sees single beats (n, 187) and gives probabili
 
 SHARED_PUSH_S = 0.03
 """Seconds after which a push gives way to what has come meanwhile."""
+
+LARGE_BLOCK_SAMPLES = 10 * FS
+"""Most samples of a bed that go through the stages at once where nobody waits for results."""
+
+assert 2 * STRIP_MARGIN + WINDOW_DELAY + FS + LARGE_BLOCK_SAMPLES <= RING_SAMPLES, "strips are cut once a second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,10 @@ class Pipeline:
                 break
         return self._take_results()
 
+    def take_large_blocks(self) -> None:
+        """Let more samples of a bed go through the stages at once: the same results for less, but later."""
+        self._inbox.block = LARGE_BLOCK_SAMPLES
+
     def _advance(self) -> bool:
         """Take one turn: what breaks the stretch of each bed, then one block of each, equal ones together.
 
@@ -165,9 +174,23 @@ class Pipeline:
         for group in blocks.values():
             group.sort(key=itemgetter(0))  # rows that follow each other need not be gathered one by one
             x = np.concatenate([x for _, x in group]).reshape(len(group), -1)
-            self._keep(self.samples.push(np.array([row for row, _ in group]), x))
+            self._push_blocks(np.array([row for row, _ in group]), x)
         self._decide()
         return worked
+
+    def _push_blocks(self, rows: RowIndexArray, x: FloatArray) -> None:
+        """Push the next samples `x` (rows, n) of `rows` through the stages.
+
+        A large block in which a lead comes off or is back goes in pieces: no piece has beats on both sides of a change,
+        since a lead that comes off has been flat for as long as one.
+        """
+        piece = BLOCK_SAMPLES
+        if x.shape[1] <= piece or not self.samples.lead_off.foresees_change(rows, x):
+            self._keep(self.samples.push(rows, x))
+            return
+        for first in range(0, x.shape[1], piece):
+            self._keep(self.samples.push(rows, x[:, first : first + piece]))
+            self._decide()
 
     def _lead_blocks(self, bed: MonitoredBed, block: SampleBlock) -> list[tuple[int, FloatArray]]:
         """Return the row and the samples (n,) of each lead that has values; the others have a gap."""
