@@ -29,6 +29,7 @@ from agent.cli.options import (
     StandardOption,
     StartOption,
     SvgOption,
+    TableOption,
     WeightsOption,
 )
 from agent.core import config as configuration
@@ -274,13 +275,17 @@ def convert_to_file(
         Path,
         typer.Argument(metavar="RECORDING", help="A recording, the folder of a bed in it, or one WFDB record of it."),
     ],
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .edf (EDF+), .csv or .jsonl.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="File to write: .edf (EDF+), .csv, .jsonl; of a table .csv, .parquet."),
+    ],
+    table: TableOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
 ) -> None:
-    """Write a recording as EDF+, CSV or JSON lines."""
+    """Write a recording as EDF+, CSV or JSON lines, or its beats or alarms as a table."""
     from agent.export.convert import convert_recording
 
-    convert_recording(recording, out, overwrite=force)
+    convert_recording(recording, out, force, table)
 
 
 @config_app.command("show")

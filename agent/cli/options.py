@@ -1,7 +1,7 @@
 """Options that several commands have in common, as Typer declares them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -78,4 +78,8 @@ AlarmsOption = Annotated[
 ]
 StandardOption = Annotated[
     bool, typer.Option("--standard", help="Measure the lines of IEC 60601-2-27 with made signals, no records.")
+]
+TableOption = Annotated[
+    Literal["beats", "alarms"] | None,
+    typer.Option(metavar="beats|alarms", help="Write this table instead of the signal, a row a beat or an alarm."),
 ]
