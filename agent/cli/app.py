@@ -23,6 +23,9 @@ from agent.cli.options import (
     JsonOption,
     KeyOption,
     LeadOption,
+    NotifyFromOption,
+    NotifyOption,
+    PublishOption,
     SecondsOption,
     ServerKeyOption,
     SetOption,
@@ -89,6 +92,9 @@ def watch_beds(
         str | None,
         typer.Option(metavar="PORT", help="Serve metrics for Prometheus at this port or HOST:PORT, such as :9100."),
     ] = None,
+    notify: NotifyOption = None,
+    notify_from: NotifyFromOption = None,
+    publish: PublishOption = None,
     svg: SvgOption = None,
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
@@ -104,9 +110,11 @@ def watch_beds(
     settings = configuration.override_config(
         settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics
     )
+    settings = configuration.override_config(settings, "notify", priority=notify_from)
     from agent.cli.monitor import MonitorOptions, run_monitor
 
-    run_monitor(settings, MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record))
+    outputs = tuple(notify or ()), tuple(publish or ())
+    run_monitor(settings, MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs))
 
 
 @app.command("demo", epilog=KEYS_EPILOG)

@@ -83,3 +83,21 @@ TableOption = Annotated[
     Literal["beats", "alarms"] | None,
     typer.Option(metavar="beats|alarms", help="Write this table instead of the signal, a row a beat or an alarm."),
 ]
+NotifyOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="URL|@FILE", help="Tell alarms to this URL of Apprise, or those in a file; repeat for more."),
+]
+NotifyFromOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PRIORITY",
+        help="Tell alarms of this priority and above: high, medium or low.",
+        autocompletion=complete_from("high", "medium", "low"),
+    ),
+]
+PublishOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS|@FILE", help="Publish beats and alarms to mqtt://HOST, mqtts://HOST or lsl; repeat for more."
+    ),
+]

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from agent.core.messages import Priority
 from model.errors import ConfigError, clean_error_text
 from model.training.recipe import TrainingRecipe
 
@@ -82,6 +83,26 @@ class RecordConfig:
     limit_mb: NonNegativeNumber
     reserve_mb: NonNegativeNumber
     replay_s: NonNegativeNumber
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    priority: Priority
+    ends: bool
+    bed_messages: PositiveCount
+    bed_pause_s: PositiveNumber
+    all_messages: PositiveCount
+    all_pause_s: PositiveNumber
+    longest_pause_s: PositiveNumber
+    give_up_s: PositiveNumber
+
+
+@dataclass(frozen=True, slots=True)
+class PublishConfig:
+    queue: PositiveCount
+    longest_pause_s: PositiveNumber
+    discovery: str
+    mqtt_ca: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +260,8 @@ class Config:
     security: SecurityConfig
     monitor: MonitorConfig
     record: RecordConfig
+    notify: NotifyConfig
+    publish: PublishConfig
     signal: SignalConfig
     leads: LeadsConfig
     rhythm: RhythmConfig
