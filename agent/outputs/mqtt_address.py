@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
+from zlib import crc32
 
 from model.errors import ConfigError
 
@@ -41,7 +42,7 @@ def parse_mqtt_address(text: str) -> MqttAddress:
         raise _address_error("its port must be 1 to 65535, and [ ] stand around an IPv6 address") from None
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise _address_error("the host is missing")
-    if parts.query or parts.fragment:
+    if "?" in text or "#" in text:
         raise _address_error("there is a ? or # in it: write %3F or %23 in a password")
     prefix = unquote(parts.path).strip("/") or DEFAULT_PREFIX
     if len(prefix) > LONGEST_PREFIX or any(_NOT_IN_TOPICS.search(level) for level in prefix.split("/")):
@@ -53,13 +54,19 @@ def parse_mqtt_address(text: str) -> MqttAddress:
 
 
 def topic_level(name: str) -> str:
-    """Return the name of a bed as one level of a topic."""
-    return _NOT_IN_TOPICS.sub("_", name)
+    """Return the name of a bed as one level of a topic; what it must not have is replaced."""
+    return _plain_name(name, _NOT_IN_TOPICS)
 
 
 def topic_identifier(name: str) -> str:
-    """Return a name as Home Assistant takes it in topics and identifiers; different names may become one."""
-    return _NOT_IN_IDENTIFIERS.sub("_", name)
+    """Return a name as Home Assistant takes it in topics and identifiers."""
+    return _plain_name(name, _NOT_IN_IDENTIFIERS)
+
+
+def _plain_name(name: str, forbidden: re.Pattern[str]) -> str:
+    """Return a name without characters that are forbidden; a number tells it from others that look alike then."""
+    plain = forbidden.sub("_", name)
+    return plain if plain == name else f"{plain}_{crc32(name.encode(errors='replace')):08x}"
 
 
 def _address_error(reason: str) -> ConfigError:

@@ -1,5 +1,7 @@
 """One connection to an MQTT broker: opened, refused or lost, and what it has acknowledged."""
 
+import contextlib
+import socket
 import ssl
 import threading
 import uuid
@@ -24,25 +26,28 @@ class BrokerRefusedError(Exception):
 
 
 class MqttConnection:
-    """A client of one broker. All methods are for one thread; `condition` is notified when something comes back.
+    """Connections to one broker, one after the other. All methods are for one thread.
 
-    Messages that a lost connection leaves unacknowledged are sent again by the next one. Raises ConfigError if
-    paho-mqtt is not installed.
+    `condition` is notified when something comes back. What a lost connection leaves unacknowledged is sent again by the
+    next one. Raises ConfigError if paho-mqtt is not installed.
     """
 
     def __init__(self, address: MqttAddress, authority: str, condition: threading.Condition) -> None:
         self._mqtt: Any = import_extra("paho.mqtt.client", "mqtt")
         self._address, self._condition = address, condition
         self._context = _tls_context(authority) if address.tls else None
-        self._unacknowledged: set[int] = set()
+        self._protocol = self._mqtt.MQTTv5
+        self._client: Any = None
+        self._unacknowledged: dict[int, MqttMessage] = {}
         self._early: set[int] = set()
         """Acknowledged before we knew the number of the message."""
+        self._left: list[MqttMessage] = []
+        """What the connections before did not get acknowledged."""
         self._answer: Any = None
         self._is_up = False
         self.lost_reason = ""
         self.denied = ""
         """Why the broker did not take a message."""
-        self._client = self._make_client(self._mqtt.MQTTv5)
 
     @property
     def is_up(self) -> bool:
@@ -51,12 +56,14 @@ class MqttConnection:
     @property
     def unacknowledged(self) -> int:
         """Messages under way."""
-        return len(self._unacknowledged)
+        return len(self._unacknowledged) + len(self._left)
 
     def open(self) -> None:
         """Connect. Raises OSError if the broker does not answer, BrokerRefusedError if it does not let us in."""
         self.close_socket()
-        self._answer = None
+        self._left += self._unacknowledged.values()
+        self._unacknowledged, self._early, self._answer = {}, set(), None
+        self._client = self._make_client()
         try:
             self._client.connect(self._address.host, self._address.port, KEEPALIVE_S)
         except ssl.SSLCertVerificationError as error:
@@ -72,11 +79,14 @@ class MqttConnection:
             raise OSError("it does not answer as a broker does")
         if answer.is_failure:
             self.close_socket()
-            if str(answer) == "Unsupported protocol version" and self._client.protocol == self._mqtt.MQTTv5:
-                self._client = self._make_client(self._mqtt.MQTTv311)
+            if str(answer) == "Unsupported protocol version" and self._protocol == self._mqtt.MQTTv5:
+                self._protocol = self._mqtt.MQTTv311
                 self.open()
                 return
             raise BrokerRefusedError(str(answer))
+        left, self._left = self._left, []
+        for message in left:
+            self.send(message)
 
     def send(self, message: MqttMessage) -> None:
         """Send a message; at most MOST_UNACKNOWLEDGED may be under way. Never waits for the broker."""
@@ -85,26 +95,31 @@ class MqttConnection:
             if info.mid in self._early:
                 self._early.discard(info.mid)
             else:
-                self._unacknowledged.add(info.mid)
+                self._unacknowledged[info.mid] = message
 
     def close_socket(self) -> None:
         """Be connected no more; the broker gets our last will unless `leave` came first."""
         self._is_up = False
-        if self._client.socket() is not None:
-            self._client.socket().close()
-        self._client.loop_stop()
+        if self._client is not None:
+            if (found := self._client.socket()) is not None:
+                with contextlib.suppress(OSError):
+                    found.shutdown(socket.SHUT_RDWR)  # wakes the thread of the client
+            self._client.loop_stop()
+            self._client = None
 
     def leave(self) -> None:
         """Say goodbye: the broker does not send our last will."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_stop()
+            self._client = None
         self._is_up = False
 
-    def _make_client(self, protocol: Any) -> Any:
+    def _make_client(self) -> Any:
         client = self._mqtt.Client(
             self._mqtt.CallbackAPIVersion.VERSION2,
             client_id=f"ecg-agent-{uuid.uuid4().hex[:12]}",
-            protocol=protocol,
+            protocol=self._protocol,
             reconnect_on_failure=False,
         )
         if self._address.user is not None:
@@ -130,9 +145,7 @@ class MqttConnection:
 
     def _note_acknowledged(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:  # noqa: ARG002
         with self._condition:
-            if mid in self._unacknowledged:
-                self._unacknowledged.discard(mid)
-            else:
+            if self._unacknowledged.pop(mid, None) is None:
                 self._early.add(mid)
             if reason.is_failure:
                 self.denied = str(reason)

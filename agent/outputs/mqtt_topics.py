@@ -47,7 +47,7 @@ def discovery_messages(discovery: str, prefix: str, bed: str, version: str) -> l
     """Return what makes Home Assistant show a bed as a device with heart rate and alarm; none without a prefix."""
     if not discovery:
         return []
-    node = topic_identifier(f"{prefix}_{bed}")
+    node = f"{topic_identifier(prefix.replace('/', '_'))}_{topic_identifier(bed)}"
     device = {
         "identifiers": [node],
         "name": f"ECG {bed}",
