@@ -242,9 +242,7 @@ def test_a_broker_that_gives_no_right_to_write(tmp_path: Path, publish_to: Open)
 
 
 @needs_broker
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # paho leaves its socket to the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a socket open
 def test_over_tls(tmp_path: Path, publish_to: Open) -> None:
     """A broker whose certificate is signed by an authority of one's own is taken with mqtt_ca, and refused without."""
     openssl = shutil.which("openssl")
