@@ -76,7 +76,7 @@ def run_monitor(config: Config, options: MonitorOptions, over: Callable[[], bool
             from agent.outputs.prometheus import MetricsExporter
 
             metrics = stack.enter_context(MetricsExporter(config.monitor.metrics))
-        outputs = _open_outputs(options, config, stack)
+        outputs = _enter_outputs(options, config, stack)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
         link = LinkReceiver(config, options.beds)
         stack.callback(link.close)
@@ -90,7 +90,7 @@ def run_monitor(config: Config, options: MonitorOptions, over: Callable[[], bool
             _write_svg_picture(session, options.svg, config)
 
 
-def _open_outputs(options: MonitorOptions, config: Config, stack: contextlib.ExitStack) -> list[OutputSink]:
+def _enter_outputs(options: MonitorOptions, config: Config, stack: contextlib.ExitStack) -> list[OutputSink]:
     if not (options.notify or options.publish):
         return []
     from agent.outputs.output_options import open_outputs

@@ -81,11 +81,11 @@ StandardOption = Annotated[
 ]
 TableOption = Annotated[
     Literal["beats", "alarms"] | None,
-    typer.Option(metavar="beats|alarms", help="Write this table instead of the signal, a row a beat or an alarm."),
+    typer.Option(metavar="NAME", help="Write this table instead of the signal: beats or alarms, each a row."),
 ]
 NotifyOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="URL|@FILE", help="Tell alarms to this URL of Apprise, or those in a file; repeat for more."),
+    typer.Option(metavar="URL", help="Tell alarms to this URL of Apprise, or to those in @FILE; repeat for more."),
 ]
 NotifyFromOption = Annotated[
     str | None,
@@ -98,6 +98,7 @@ NotifyFromOption = Annotated[
 PublishOption = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="ADDRESS|@FILE", help="Publish beats and alarms to mqtt://HOST, mqtts://HOST or lsl; repeat for more."
+        metavar="ADDRESS",
+        help="Publish results to mqtt://HOST, mqtts://HOST, lsl, or those in @FILE; repeat for more.",
     ),
 ]

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from agent.core.messages import Priority
 from model.errors import ConfigError, clean_error_text
 from model.training.recipe import TrainingRecipe
 
@@ -87,7 +86,7 @@ class RecordConfig:
 
 @dataclass(frozen=True, slots=True)
 class NotifyConfig:
-    priority: Priority
+    priority: Literal["high", "medium", "low"]
     ends: bool
     bed_messages: PositiveCount
     bed_pause_s: PositiveNumber

@@ -32,7 +32,9 @@ def write_result_table(
 
     Raises RecordError if the recording cannot be read, ConfigError if Parquet is not installed.
     """
-    rows = (row for bed in beds for row in (_beat_rows if table == "beats" else _alarm_rows)(session, bed, only))
+    rows = (
+        row for bed in beds for row in (_beat_table_rows if table == "beats" else _alarm_table_rows)(session, bed, only)
+    )
     write_table(BEAT_COLUMNS if table == "beats" else ALARM_COLUMNS, rows, file, ending)
 
 
@@ -47,13 +49,13 @@ def read_notified_alarms(session: RecordedSession, bed: str) -> dict[AlarmIdenti
     return notified
 
 
-def _beat_rows(session: RecordedSession, bed: str, only: RecordedSegment | None) -> Iterator[TableRow]:
+def _beat_table_rows(session: RecordedSession, bed: str, only: RecordedSegment | None) -> Iterator[TableRow]:
     times = SegmentTimes(session.segments(bed))
     for beat in session.beats(bed, only):
         yield beat_table_row(beat, times.time_of(beat.run, beat.sample))
 
 
-def _alarm_rows(session: RecordedSession, bed: str, only: RecordedSegment | None) -> Iterator[TableRow]:
+def _alarm_table_rows(session: RecordedSession, bed: str, only: RecordedSegment | None) -> Iterator[TableRow]:
     times, notified = SegmentTimes(session.segments(bed)), read_notified_alarms(session, bed)
     for alarm in session.alarms(bed, only.run if only else None):
         if only is None or 0 <= nearest_device_index(alarm.onset, only.fs) - only.first < only.count:
