@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from agent.core.messages import Chunk, End
 from agent.device.packet_source import PacketBlock, PacketSource
-from agent.wire.packets import decode_bed_name
+from agent.wire.packets import check_bed_name
 from agent.wire.record_chunks import ResampledRecord
-from model.errors import ConfigError, FrameError
+from model.errors import ConfigError
 from model.records.resample import FS
 from model.records.wfdb_records import missing_end_notice, open_record
 from simulator.noise import StressNoise
@@ -181,14 +181,6 @@ def packet_samples(packet_ms: float) -> int:
             f"packets of {packet_ms:g} ms: give a multiple of {1000 // FS} ms up to {LONGEST_PACKET_S:g} s"
         )
     return round(samples)
-
-
-def check_bed_name(bed: str) -> str:
-    """Return the name of a bed. Raises ConfigError where it cannot be sent."""
-    try:
-        return decode_bed_name(bed.encode())
-    except FrameError as error:
-        raise ConfigError(f"bed {bed!r} cannot be sent: {error}") from error
 
 
 def _replay_start(plan: ReplayPlan, total: int) -> int:

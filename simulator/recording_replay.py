@@ -15,9 +15,9 @@ from agent.device.packet_source import PacketBlock, PacketSource
 from agent.device.sent_buffer import BYTES_PER_COUNT
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import RecordedSession, find_segments, is_recording
-from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES
+from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES, check_bed_name
 from model.errors import ConfigError
-from simulator.record_replay import BLOCK_S, LONGEST_PACKET_S, ReplayPlan, check_bed_name
+from simulator.record_replay import BLOCK_S, LONGEST_PACKET_S, ReplayPlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[monitr]\ndevice = 'cpu'", "unknown section 'monitr'; valid are link, simulate, security, monitor"),
+        ("[monitr]\ndevice = 'cpu'", "unknown section 'monitr'; valid are link, simulate, bridge, security, monitor"),
         ("[monitor]\ndevise = 'cpu'", "unknown key monitor.devise; valid are device, weights"),
         ("[monitor]\ndevice = 'gpu'", "monitor.device: Invalid enum value 'gpu'"),
         ("[recipe.best]\nepochs = 0", "recipe.best.epochs: Expected `int` >= 1"),

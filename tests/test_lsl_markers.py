@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.indexed import beat, chunk
 
-from agent.core.messages import Alarm
+from agent.core.messages import Alarm, Result
 from agent.outputs.lsl_markers import CHANNELS, LslMarkerStream
 from model.errors import ConfigError
 
@@ -30,7 +30,7 @@ def test_an_inlet_hears_markers() -> None:
         now_s, lsl_s = time.time(), pylsl.local_clock()
         times = {"onset": 50, "announced": 500, "announced_s": now_s}
         alarm = Alarm("1", "run", "asystole", "high", "no QRS for 4.0 s", **times)  # type: ignore[arg-type]
-        results = [beat(375), alarm, replace(alarm, acknowledged_s=now_s), replace(alarm, ended=480)]
+        results: list[Result] = [beat(375), alarm, replace(alarm, acknowledged_s=now_s), replace(alarm, ended=480)]
         stream.push([chunk(0, 500, sent_s=now_s)], results, now_s)
         markers = [inlet.pull_sample(timeout=10) for _ in range(3)]
         assert [sample for sample, _ in markers] == [

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support.broker import MOSQUITTO, NO_BROKER, Broker, Subscriber, free_port
 from support.indexed import NOW, beat, chunk
-from support.web_hook import wait_until
+from support.web_hook import wait_for_news, wait_until
 
 from agent.core.config import Config
 from agent.core.events import OutputRestored, OutputTrouble
@@ -146,14 +146,14 @@ def test_a_broker_that_restarts(broker: Broker, hears: Subscriber, publish_to: O
 
     thread = threading.Thread(target=send)
     thread.start()
-    news: list[object] = []
-    for number in range(1, 4):
+    news: list[Any] = []
+    for _ in range(3):
         time.sleep(0.5)
         broker.stop()
         time.sleep(0.5)
         broker.start()
         began = time.monotonic()
-        wait_until(lambda: news.extend(publisher.news()) or len(restored(news)) == number)  # noqa: B023
+        news += wait_for_news(publisher, restored)
         assert time.monotonic() - began < 5
     stop.set()
     thread.join()
@@ -175,8 +175,7 @@ def test_what_is_dropped_is_counted(tmp_path: Path, publish_to: Open) -> None:
         publisher.push([], [beat(i)], NOW)
     broker.start()
     hears = Subscriber(broker.port)
-    news: list[Any] = []
-    wait_until(lambda: news.extend(publisher.news()) or restored(news))
+    news = wait_for_news(publisher, restored)
     wait_until(lambda: len(hears.of("ecg-agent/1/beat")) >= 50)
     publisher.close()
     news += publisher.news()

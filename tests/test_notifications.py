@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.web_hook import WebHook, wait_until
+from support.web_hook import WebHook, wait_for_news, wait_until
 
-from agent.core.config import Config, NotifyConfig
+from agent.core.config import Config
 from agent.core.events import NotificationFailed, NotificationSent, OutputRestored, OutputTrouble
 from agent.core.messages import Alarm
+from agent.core.output_settings import NotifyConfig
 from agent.core.wording import event_text
 from agent.outputs import notifications as module
 from agent.outputs import sending_thread
@@ -83,9 +84,7 @@ def test_an_alarm_is_told(hook: WebHook, open_sink: Open) -> None:
     stamp = re.match(r"\S+ [\d:]+[+-]\d\d:\d\d", line)
     assert stamp is not None
     assert datetime.fromisoformat(stamp.group()).timestamp() == int(NOW + 4)
-    news: list[object] = []
-    wait_until(lambda: news.extend(sink.news()) or news)
-    (sent,) = news
+    (sent,) = wait_for_news(sink)
     assert isinstance(sent, NotificationSent)
     assert (sent.bed, sent.run, sent.sample, sent.condition) == ("7", "run", 100, "asystole")
     assert "hidden" not in event_text(sent)
@@ -141,8 +140,7 @@ def test_an_alarm_is_given_up_after_a_while(hook: WebHook, open_sink: Open) -> N
     hook.status = 503
     sink = open_sink(hook.url, give_up_s=0.2)
     sink.push([], [alarm()], NOW)
-    news: list[object] = []
-    wait_until(lambda: news.extend(sink.news()) or any(isinstance(event, NotificationFailed) for event in news))
+    wait_for_news(sink, lambda news: any(isinstance(event, NotificationFailed) for event in news))
 
 
 def test_too_many_are_summed_up(hook: WebHook, open_sink: Open) -> None:
@@ -258,8 +256,7 @@ def test_by_mail(open_sink: Open) -> None:
         url = f"mailto://127.0.0.1:{server.server_address[1]}?from=a@example.org&to=b@example.org&smtp=127.0.0.1"
         sink = open_sink(f"{url}&mode=insecure")
         sink.push([], [alarm()], NOW)
-        news: list[object] = []
-        wait_until(lambda: news.extend(sink.news()) or news)
+        news = wait_for_news(sink)
         server.shutdown()
     assert [type(event) for event in news] == [NotificationSent], news
     text = "".join(server.mail)  # type: ignore[attr-defined]

@@ -81,10 +81,10 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
 @needs_prometheus
 def test_rules_are_right() -> None:
     """promtool finds no fault in the rules, and they fire for asystole and a lost bed, and for nothing else."""
-    for command in (["check", "rules", RULES], ["check", "config", FOLDER / "prometheus.yml"]):
+    for command in (["check", "rules", str(RULES)], ["check", "config", str(FOLDER / "prometheus.yml")]):
         done = subprocess.run(["promtool", *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    done = subprocess.run(["promtool", "test", "rules", RULE_TESTS], capture_output=True, text=True, check=False)
+    done = subprocess.run(["promtool", "test", "rules", str(RULE_TESTS)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout
 

@@ -11,8 +11,9 @@ import pytest
 from support.indexed import NOW, beat, chunk, record
 
 from agent.core.events import NotificationFailed, NotificationSent
-from agent.core.messages import Alarm, Chunk
+from agent.core.messages import Alarm, Chunk, Result
 from agent.export.convert import convert_recording
+from agent.export.tables import TableName
 from agent.outputs.result_tables import ALARM_COLUMNS, BEAT_COLUMNS
 from agent.outputs.run_clock import RunClock
 from agent.recording.sessions import RecordedSession
@@ -35,7 +36,15 @@ def session(tmp_path: Path) -> Path:
         NotificationFailed("1", "run", 90, "asystole", "json://h/…", False, "no answer"),
     ]
     odd = replace(beat(300), bed='b,"2', rr_s=None, heart_rate=None)
-    found = [beat(40), alarm("1", 50), alarm("1", 90), beat(200), replace(alarm("1", 400), ended=450), odd, *told]
+    found: list[Result] = [
+        beat(40),
+        alarm("1", 50),
+        alarm("1", 90),
+        beat(200),
+        replace(alarm("1", 400), ended=450),
+        odd,
+        *told,
+    ]
     record(tmp_path / "s", chunk(0, 500), chunk(0, 500, bed='b,"2'), found=found)
     return tmp_path / "s"
 
@@ -77,9 +86,10 @@ def test_parquet_holds_the_same(session: Path, tmp_path: Path) -> None:
     """Parquet has the rows of the CSV, with types."""
     import pyarrow.parquet as parquet
 
-    for name in ("beats", "alarms"):
-        convert_recording(session, tmp_path / f"{name}.csv", table=name)  # type: ignore[arg-type]
-        convert_recording(session, tmp_path / f"{name}.parquet", table=name)  # type: ignore[arg-type]
+    names: tuple[TableName, ...] = ("beats", "alarms")
+    for name in names:
+        convert_recording(session, tmp_path / f"{name}.csv", table=name)
+        convert_recording(session, tmp_path / f"{name}.parquet", table=name)
         table = parquet.read_table(tmp_path / f"{name}.parquet")
         rows = read_csv(tmp_path / f"{name}.csv")
         assert table.num_rows == len(rows) > 0

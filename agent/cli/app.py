@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import simulate, training
+from agent.cli import bridge, simulate, training
 from agent.cli.completion import complete_record
 from agent.cli.help_format import build_command
 from agent.cli.options import (
@@ -23,9 +23,11 @@ from agent.cli.options import (
     JsonOption,
     KeyOption,
     LeadOption,
+    MetricsOption,
     NotifyFromOption,
     NotifyOption,
     PublishOption,
+    RecordOption,
     SecondsOption,
     ServerKeyOption,
     SetOption,
@@ -84,14 +86,8 @@ def watch_beds(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop when every run has ended, or the device is gone for a minute.")
     ] = False,
-    record: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Record signal, beats and events here; continue an earlier recording."),
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option(metavar="PORT", help="Serve metrics for Prometheus at this port or HOST:PORT, such as :9100."),
-    ] = None,
+    record: RecordOption = None,
+    metrics: MetricsOption = None,
     notify: NotifyOption = None,
     notify_from: NotifyFromOption = None,
     publish: PublishOption = None,
@@ -99,6 +95,20 @@ def watch_beds(
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
     insecure: InsecureOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
+        ),
+    ] = None,
+    fs: bridge.SourceRateOption = None,
+    unit: bridge.SourceUnitOption = None,
+    columns: bridge.ColumnsOption = None,
+    names: bridge.NamesOption = None,
+    baud: bridge.BaudOption = bridge.DEFAULT_BAUD,
+    frames: bridge.FramesOption = "",
     config: ConfigFileOption = None,
 ) -> None:
     """Watch beds live: find and classify every beat, raise alarms.
@@ -111,10 +121,17 @@ def watch_beds(
         settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics
     )
     settings = configuration.override_config(settings, "notify", priority=notify_from)
-    from agent.cli.monitor import MonitorOptions, run_monitor
+    from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
     outputs = tuple(notify or ()), tuple(publish or ())
-    run_monitor(settings, MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs))
+    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs)
+    arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
+    if source is not None:
+        bridge.check_source_arguments(bed, endpoint)
+        run_source(settings, options, arguments)
+    else:
+        bridge.reject_source_arguments(arguments)
+        run_monitor(settings, options)
 
 
 @app.command("demo", epilog=KEYS_EPILOG)
@@ -140,9 +157,10 @@ def play_demo(
     from agent.cli.monitor import MonitorOptions, run_demo
 
     options = MonitorOptions((), json, seconds, False, svg, None)
-    run_demo(settings, options, "record", record, "--start", str(start), "--loop")
+    run_demo(settings, options, "simulate", "record", record, "--start", str(start), "--loop", "--wait")
 
 
+app.command("bridge")(bridge.bridge_source)
 app.command("train")(training.start_training)
 app.command("train-live")(training.start_live_training)
 

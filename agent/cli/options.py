@@ -79,6 +79,14 @@ AlarmsOption = Annotated[
 StandardOption = Annotated[
     bool, typer.Option("--standard", help="Measure the lines of IEC 60601-2-27 with made signals, no records.")
 ]
+RecordOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Record signal, beats and events here; continue an earlier recording."),
+]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(metavar="PORT", help="Serve metrics for Prometheus at this port or HOST:PORT, such as :9100."),
+]
 TableOption = Annotated[
     Literal["beats", "alarms"] | None,
     typer.Option(metavar="NAME", help="Write this table instead of the signal: beats or alarms, each a row."),
@@ -102,3 +110,4 @@ PublishOption = Annotated[
         help="Publish results to mqtt://HOST, mqtts://HOST, lsl, or those in @FILE; repeat for more.",
     ),
 ]
+ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="Stop with the parent process.")]

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.completion import complete_from, complete_record
-from agent.cli.options import ClientsOption, ConfigFileOption, EndpointOption, InsecureOption, KeyOption, StartOption
+from agent.cli.options import (
+    ChildOption,
+    ClientsOption,
+    ConfigFileOption,
+    EndpointOption,
+    InsecureOption,
+    KeyOption,
+    StartOption,
+)
 from agent.core import config as configuration
 from agent.core.config import Config
 from model.errors import ConfigError
@@ -41,7 +49,6 @@ NoiseSeedOption = Annotated[
 ]
 PacketMsOption = Annotated[float | None, typer.Option(metavar="MS", help="Milliseconds of signal in a packet.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Send nothing until a monitor subscribes.")]
-ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="Stop with the parent process.")]
 
 
 @app.command("record")

@@ -14,20 +14,22 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from agent.core.output_settings import NotifyConfig, PublishConfig
+from agent.core.setting_types import (
+    BeatCount,
+    CycleCount,
+    DecibelValue,
+    DeviceName,
+    NonEmptyText,
+    NonNegativeNumber,
+    PositiveCount,
+    PositiveNumber,
+    RandomSeed,
+    ThreadCount,
+    UnitFraction,
+)
 from model.errors import ConfigError, clean_error_text
 from model.training.recipe import TrainingRecipe
-
-PositiveNumber = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
-NonNegativeNumber = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
-PositiveCount = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
-UnitFraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-BeatCount = Annotated[int, msgspec.Meta(ge=2, le=1000)]
-CycleCount = Annotated[int, msgspec.Meta(ge=2, le=10)]
-ThreadCount = Annotated[int, msgspec.Meta(ge=1, le=256)]
-RandomSeed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-DecibelValue = Annotated[float, msgspec.Meta(ge=-100, le=100)]
-DeviceName = Literal["auto", "mps", "cuda", "cpu"]
-NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
 
 ENVIRONMENT_PREFIX = "ECG_AGENT_"
 RECIPE_PREFIX = "recipe."
@@ -52,6 +54,15 @@ class SimulateConfig:
     keep_s: NonNegativeNumber
     snr_db: DecibelValue
     noise_seed: RandomSeed
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeConfig:
+    tick_ms: PositiveNumber
+    timeout_s: PositiveNumber
+    measure_s: PositiveNumber
+    first_pause_s: PositiveNumber
+    longest_pause_s: PositiveNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +93,6 @@ class RecordConfig:
     limit_mb: NonNegativeNumber
     reserve_mb: NonNegativeNumber
     replay_s: NonNegativeNumber
-
-
-@dataclass(frozen=True, slots=True)
-class NotifyConfig:
-    priority: Literal["high", "medium", "low"]
-    ends: bool
-    bed_messages: PositiveCount
-    bed_pause_s: PositiveNumber
-    all_messages: PositiveCount
-    all_pause_s: PositiveNumber
-    longest_pause_s: PositiveNumber
-    give_up_s: PositiveNumber
-
-
-@dataclass(frozen=True, slots=True)
-class PublishConfig:
-    queue: PositiveCount
-    longest_pause_s: PositiveNumber
-    discovery: str
-    mqtt_ca: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +247,7 @@ class Config:
 
     link: LinkConfig
     simulate: SimulateConfig
+    bridge: BridgeConfig
     security: SecurityConfig
     monitor: MonitorConfig
     record: RecordConfig

@@ -175,6 +175,14 @@ class LinkTrouble(_SystemEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceNote(_SystemEvent):
+    """What the device says of itself in words, where the monitor has started it."""
+
+    kind: ClassVar[EventKind] = "link"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingPaused(_SystemEvent):
     """Nothing is written any more, for `reason`; monitoring goes on."""
 
@@ -300,6 +308,7 @@ Event = (
     | EventsOmitted
     | LinkStateChanged
     | LinkTrouble
+    | DeviceNote
     | RecordingPaused
     | RecordingResumed
     | RecordingFellBehind

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from agent.core.events import (
     Backfilled,
+    DeviceNote,
     DiskSpaceChanged,
     Event,
     EventsOmitted,
@@ -118,6 +119,7 @@ def lost_samples_text(recording: str, paths: Sequence[str]) -> str:
 def _system_event_text(
     event: LinkStateChanged
     | LinkTrouble
+    | DeviceNote
     | RecordingPaused
     | RecordingResumed
     | RecordingFellBehind
@@ -143,6 +145,8 @@ def _system_event_text(
             )
         case LinkTrouble():
             return event.reason
+        case DeviceNote():
+            return event.text
         case RecordingPaused():
             return f"recording paused: {event.reason}; monitoring goes on"
         case RecordingResumed():

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from math import inf
 
-from agent.core.config import PublishConfig
 from agent.core.events import Event, OutputTrouble
 from agent.core.messages import Alarm, AlarmIdentity, Beat, Result
+from agent.core.output_settings import PublishConfig
 from agent.monitor.snapshot import MonitorFigures
 from agent.outputs.json_lines import alarm_to_json, beat_to_json
 from agent.outputs.mqtt_address import parse_mqtt_address

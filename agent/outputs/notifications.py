@@ -9,9 +9,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agent.core.config import NotifyConfig
 from agent.core.events import Event, NotificationFailed, NotificationSent
 from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Priority, Result
+from agent.core.output_settings import NotifyConfig
 from agent.core.rate_limit import TokenBucket
 from agent.monitor.snapshot import MonitorFigures
 from agent.outputs.apprise_target import AppriseTarget

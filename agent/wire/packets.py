@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Chunk, End, Lead
-from model.errors import FrameError
+from model.errors import ConfigError, FrameError
 from model.text import make_printable
 
 WIRE_VERSION: Literal[1] = 1
@@ -294,6 +294,14 @@ def decode_bed_name(frame: bytes) -> str:
         raise FrameError(f"the bed name is not UTF-8: {error.reason}") from error
     _reject_unprintable_text("bed name", name)
     return name
+
+
+def check_bed_name(bed: str) -> str:
+    """Return the name of a bed. Raises ConfigError where it cannot be sent."""
+    try:
+        return decode_bed_name(bed.encode())
+    except FrameError as error:
+        raise ConfigError(f"bed {bed!r} cannot be sent: {error}") from error
 
 
 def _parse_header(frame: bytes) -> SamplesHeader | EndHeader:

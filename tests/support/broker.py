@@ -10,6 +10,7 @@ from socket import create_connection, socket
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 NO_BROKER = "mosquitto is not installed (Debian: apt install mosquitto)"
@@ -71,7 +72,7 @@ class Subscriber:
         self.messages: list[tuple[str, bytes, bool]] = []
         self._subscribed = threading.Event()
         self._client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2,
+            CallbackAPIVersion.VERSION2,
             f"hears-{port}-{id(self)}",
             clean_session=False,
             protocol=mqtt.MQTTv311,
@@ -81,7 +82,7 @@ class Subscriber:
         self._client.reconnect_delay_set(0.1, 0.5)  # type: ignore[arg-type]  # parts of a second do well
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = lambda _client, _data, m: self.messages.append((m.topic, m.payload, m.retain))
+        self._client.on_message = lambda _client, _data, m: self.messages.append((m.topic, bytes(m.payload), m.retain))
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert self._subscribed.wait(10)

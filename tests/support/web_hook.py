@@ -42,6 +42,18 @@ class _HookHandler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def wait_for_news(sink: Any, condition: Callable[[list[Any]], object] = bool, seconds: float = 20.0) -> list[Any]:
+    """Ask an output for its news until a condition holds of all of it; return it."""
+    news: list[Any] = []
+
+    def is_told() -> object:
+        news.extend(sink.news())
+        return condition(news)
+
+    wait_until(is_told, seconds)
+    return news
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait until a condition holds; fail the test if it never does."""
     end_s = monotonic() + seconds

@@ -1,0 +1,182 @@
+"""The loop of a bridge: read a source, send what it says, open it again when it is lost."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.bridge.device_stream import DeviceStream
+from agent.bridge.rate_meter import RateMeter
+from agent.bridge.sensor_source import LostSourceError, SensorSource, SourceLayout, SourceReading
+from agent.core.config import BridgeConfig
+from model.errors import SourceError
+
+STATUS_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeStatus:
+    """The progress of a bridge: what the source says of its rate `fs`, and the rate that is `measured` (None: unknown).
+
+    `samples` sent, `lost` of them before they came here, `interruptions` of the source, `silent_s` since its last
+    sample, and the `remark` of the source.
+    """
+
+    fs: float | None
+    measured: float | None
+    samples: int
+    lost: int
+    interruptions: int
+    silent_s: float
+    connected: bool
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeClock:
+    """`now`: monotonic seconds; `sleep`: wait for seconds."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+class BridgeLoop:
+    """One source and its stream.
+
+    `tell`: takes a line for a person whenever something happens. `patient`: wait for a source that is not there at the
+    start, instead of failing.
+    """
+
+    def __init__(
+        self,
+        source: SensorSource,
+        stream: DeviceStream,
+        settings: BridgeConfig,
+        tell: Callable[[str], None],
+        patient: bool = False,
+        clock: BridgeClock | None = None,
+    ) -> None:
+        self._source, self._stream, self._settings, self._tell = source, stream, settings, tell
+        self._patient, self._clock = patient, clock or BridgeClock()
+        self._rate = RateMeter()
+        self._interruptions = 0
+        self._connected = self._interrupted = self._was_silent = False
+        self._heard_s = self._clock.now()
+        """When the last samples came, or the source was first opened."""
+
+    def run(self, stop: Callable[[], bool], status: Callable[[BridgeStatus], None]) -> BridgeStatus:
+        """Send what comes until the source is over or `stop` returns True, then the End. Return the final status.
+
+        `stop` is called at least ten times a second, `status` twice a second. Raises SourceError where the source
+        cannot be opened at the start, or sends what cannot be an ECG.
+        """
+        reported_s = -STATUS_S
+        try:
+            while not stop() and not self._source.is_over:
+                if not self._connected and not self._connect(stop):
+                    break
+                began_s = self._clock.now()
+                try:
+                    self._take(self._source.read(self._settings.tick_ms / 1000))
+                except LostSourceError as error:
+                    self._disconnect(error)
+                if (now_s := self._clock.now()) - reported_s >= STATUS_S:
+                    reported_s = now_s
+                    self._watch_silence(now_s)
+                    status(self.status())
+                # What arrives meanwhile waits in the source: one packet of it costs less than many
+                self._clock.sleep(max(0.0, began_s + self._settings.tick_ms / 1000 - self._clock.now()))
+        finally:
+            self._source.close()
+            self._stream.end()
+        return self.status()
+
+    def status(self) -> BridgeStatus:
+        """Return how things stand."""
+        layout = self._stream.layout
+        return BridgeStatus(
+            layout.fs if layout else None,
+            self._rate.fs,
+            self._stream.samples,
+            self._stream.lost,
+            self._interruptions,
+            self._clock.now() - self._heard_s,
+            self._connected,
+            self._source.remark(),
+        )
+
+    def _connect(self, stop: Callable[[], bool]) -> bool:
+        """Open the source, trying again with growing pauses; return False if stopped meanwhile."""
+        pause_s = self._settings.first_pause_s
+        told = ""
+        while not stop():
+            try:
+                self._source.open()
+                self._connected = True
+                self._tell(f"{self._source.name} is {'back' if self._interrupted else 'open'}")
+                return True
+            except SourceError as error:
+                if not (self._interrupted or self._patient):
+                    raise
+                if str(error) != told:
+                    self._tell(f"{error}; trying again")
+                    told = str(error)
+            until_s = self._clock.now() + pause_s
+            while self._clock.now() < until_s and not stop():
+                self._clock.sleep(min(0.1, max(0.0, until_s - self._clock.now())))
+            pause_s = min(2 * pause_s, self._settings.longest_pause_s)
+        return False
+
+    def _disconnect(self, error: LostSourceError) -> None:
+        self._tell(str(error))
+        self._source.close()
+        self._connected = False
+        self._interrupted = True
+        self._interruptions += 1
+        self._rate.reset()
+
+    def _take(self, item: SourceLayout | SourceReading | None) -> None:
+        now_s = self._clock.now()
+        if item is None:
+            return
+        if isinstance(item, SourceLayout):
+            if item != self._stream.layout:
+                self._fill_interruption(now_s, 0)
+                self._stream.begin(item)
+                self._interrupted = False
+                self._rate.reset()
+                names = ", ".join(f"{lead.name} in {lead.unit}" for lead in item.leads)
+                self._tell(f"{self._source.name}: {item.fs:g} Hz, {names}")
+            return
+        if not len(item.counts):
+            return
+        if item.lost:
+            self._stream.skip(item.lost)
+            self._interrupted = False
+        else:
+            self._fill_interruption(now_s, len(item.counts))
+        self._stream.push(item.counts)
+        self._rate.add(item.lost + len(item.counts), now_s)
+        self._heard_s = now_s
+        self._was_silent = False
+
+    def _fill_interruption(self, now_s: float, arrived: int) -> None:
+        """After an interruption declare as lost what the clock says, less the samples that have just arrived."""
+        layout = self._stream.layout
+        if not self._interrupted or layout is None:
+            return
+        lost = max(0, round((now_s - self._heard_s) * layout.fs) - arrived)
+        self._tell(f"{self._source.name}: about {lost} samples were lost ({lost / layout.fs:.1f} s)")
+        self._stream.skip(lost)
+        self._heard_s = now_s
+        self._interrupted = False
+
+    def _watch_silence(self, now_s: float) -> None:
+        """Say once that a source that is open sends nothing; at the start give it up after a while."""
+        silent_s = now_s - self._heard_s
+        if not self._connected or self._was_silent or silent_s < self._settings.timeout_s:
+            return
+        self._was_silent = True
+        text = f"nothing comes from {self._source.name} for {self._settings.timeout_s:g} s"
+        if not self._stream.samples and not self._patient and not self._interruptions:
+            raise SourceError(f"{text}: is it switched on, and set up to send?")
+        self._tell(text)

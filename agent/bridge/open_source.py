@@ -1,0 +1,43 @@
+"""From the words of a command to a source: "-", "serial:/dev/ttyUSB0", "lsl:NAME" and so on."""
+
+from collections.abc import Callable
+
+from agent.bridge.line_source import LineSource
+from agent.bridge.sensor_source import SensorSource
+from agent.bridge.source_options import SourceOptions
+from agent.bridge.standard_input import StandardInput
+from model.errors import ConfigError
+
+
+def _open_standard_input(place: str, options: SourceOptions) -> SensorSource:
+    del place
+    return LineSource(StandardInput(), options, whole=True)
+
+
+_SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
+    "-": _open_standard_input,
+}
+"""What follows on the colon of a source, and the options, to the source."""
+SOURCE_KINDS = tuple(_SOURCES)
+
+
+def is_source(text: str) -> bool:
+    """Return whether a text names a source, and not a file."""
+    return text.partition(":")[0] in _SOURCES
+
+
+def bed_of_source(text: str) -> str:
+    """Return the name of a source's bed, where nobody gives it one: that of its kind."""
+    kind = text.partition(":")[0]
+    return "stdin" if kind == "-" else kind
+
+
+def open_source(text: str, options: SourceOptions) -> SensorSource:
+    """Return the source of a text such as "serial:/dev/ttyUSB0"; nothing is opened yet.
+
+    Raises ConfigError where there is no such kind of source, or its place makes no sense.
+    """
+    kind, _, place = text.partition(":")
+    if kind not in _SOURCES:
+        raise ConfigError(f"no source {text!r}: give one of {', '.join(SOURCE_KINDS)}, such as serial:/dev/ttyUSB0")
+    return _SOURCES[kind](place, options)

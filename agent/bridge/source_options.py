@@ -1,0 +1,85 @@
+"""What a person says of a source that does not say it itself: rate, unit, columns."""
+
+import re
+from dataclasses import dataclass
+
+from agent.core.lead_units import UNITS_MV
+from model.errors import ConfigError
+from model.records.resample import HIGHEST_RESAMPLING_FS, LEAST_RESAMPLING_FS
+
+UNCALIBRATED = "counts"
+"""The unit of values that are no voltage anybody knows."""
+FINE_STEPS_MV = 10_000
+"""Counts of a millivolt that values with decimals become: 0.1 µV, far below the noise of any electrode."""
+UNCALIBRATED_STEPS = 1000
+"""Counts of an uncalibrated value with decimals."""
+_UNIT = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)?\s*(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class CountSize:
+    """What a number of a source means: `size` of a `unit` such as uV; None: it is a value in that unit itself."""
+
+    unit: str
+    size: float | None = None
+
+    def gain(self, whole: bool) -> float:
+        """Return the counts of one unit on the wire; `whole`: all numbers of the source are whole."""
+        if self.size is not None:
+            return 1 / self.size
+        if self.unit == UNCALIBRATED:
+            return 1.0 if whole else float(UNCALIBRATED_STEPS)
+        return FINE_STEPS_MV * UNITS_MV[self.unit]
+
+    def steps(self, whole: bool) -> float:
+        """Return the counts on the wire that a number 1 of the source becomes."""
+        return 1.0 if self.size is not None else self.gain(whole)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """`fs` in hertz (None: the source says it, or it is measured); `unit` of its numbers (None: as the source says).
+
+    `columns`: which numbers of a line are leads, counted from 1 (none: all). `names` of the leads. `baud`: bits a
+    second of a serial port. `frames`: the binary frames that it sends, "" for lines of text. `measure_s`: the time from
+    which a rate is measured.
+    """
+
+    fs: float | None = None
+    unit: CountSize | None = None
+    columns: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    baud: int = 115_200
+    frames: str = ""
+    measure_s: float = 10.0
+
+
+def parse_count_size(text: str) -> CountSize:
+    """Return what a unit such as "mV", "2.9uV" (the size of one count) or "counts" means. Raises ConfigError."""
+    match = _UNIT.fullmatch(text.strip())
+    if match is not None:
+        number, unit = match.groups()
+        if unit == UNCALIBRATED and number is None:
+            return CountSize(UNCALIBRATED)
+        if unit in UNITS_MV and (number is None or float(number) > 0):
+            return CountSize(unit, None if number is None else float(number))
+    raise ConfigError(
+        f'unit {text!r} makes no sense: give uV, mV or V, the size of a count such as "2.9uV", or counts (--unit)'
+    )
+
+
+def check_source_rate(fs: float) -> float:
+    """Return a rate in hertz. Raises ConfigError for one that no ECG has."""
+    if not LEAST_RESAMPLING_FS <= fs <= HIGHEST_RESAMPLING_FS:
+        raise ConfigError(
+            f"a rate of {fs:g} Hz makes no sense: give {LEAST_RESAMPLING_FS:g} to {HIGHEST_RESAMPLING_FS:g} (--fs)"
+        )
+    return fs
+
+
+def parse_columns(text: str) -> tuple[int, ...]:
+    """Return the columns that "2,3" names. Raises ConfigError."""
+    columns = tuple(int(part) if part.strip().isascii() and part.strip().isdigit() else 0 for part in text.split(","))
+    if not all(columns) or len(set(columns)) != len(columns):
+        raise ConfigError(f"columns {text!r} make no sense: give numbers from 1 on, such as 2,3 (--columns)")
+    return columns
