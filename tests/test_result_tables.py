@@ -30,7 +30,7 @@ def alarm(bed: str, onset: int, condition: str = "asystole") -> Alarm:
 @pytest.fixture
 def session(tmp_path: Path) -> Path:
     """Two beds with beats; three alarms, the first of which was sent, the second not."""
-    told = [
+    told: list[Result] = [
         NotificationFailed("1", "run", 50, "asystole", "tgram://…", False, "no answer"),
         NotificationSent("1", "run", 50, "asystole", "json://h/…", False, 0.5),
         NotificationFailed("1", "run", 90, "asystole", "json://h/…", False, "no answer"),

@@ -35,7 +35,7 @@ STEADY_S = 5.0
 """A connection that stood for this long was none that fails at once: pauses begin anew."""
 LONGEST_WAIT_S = 1.0
 GOODBYE_S = 1.0
-UNTOLD_KEYS = {"algorithmic_ms", "added_ms", "link_ms"}
+UNTOLD_KEYS = ("algorithmic_ms", "added_ms", "link_ms")
 """Delays of a beat, which are those of the monitor's own lines."""
 _WaitingResult = tuple[Beat | Alarm, float | None]
 """A result, and its Unix time."""
@@ -199,9 +199,8 @@ class MqttPublisher:
             self._introduce(item.bed)
         if isinstance(item, Beat):
             content = beat_to_json(item, 0.0, None, at_s)
-            return result_message(
-                self._prefix, item.bed, "beat", {key: content[key] for key in content.keys() - UNTOLD_KEYS}
-            )
+            told = {key: value for key, value in content.items() if key not in UNTOLD_KEYS}
+            return result_message(self._prefix, item.bed, "beat", told)
         alarms = self._shown[item.bed]
         alarms.pop(item.identity, None)
         if item.shown:
