@@ -211,6 +211,15 @@ def test_a_slow_service_never_delays_the_monitor(hook: WebHook, open_sink: Open)
     assert len([e for e in sink.news() if isinstance(e, NotificationFailed)]) == sending_thread.MOST_NEWS
 
 
+def test_a_fault_of_ours_is_said(hook: WebHook, open_sink: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread does not end without a word."""
+    monkeypatch.setattr(module, "compose_message", lambda _: 1 / 0)
+    sink = open_sink(hook.url)
+    sink.push([], [alarm()], NOW)
+    (trouble,) = wait_for_news(sink)
+    assert event_text(trouble).endswith("internal error (ZeroDivisionError); nothing more is sent")
+
+
 @pytest.mark.parametrize(
     "url",
     ["", "nonsense", "foo://topsecret@host", "tgram://topsecret", "json://", "http://topsecret.host/topsecret", "://"],

@@ -68,7 +68,6 @@ def discovery_messages(discovery: str, prefix: str, bed: str, version: str) -> l
                 {
                     **fields,
                     "unique_id": f"{node}_{sensor}",
-                    "object_id": f"{node}_{sensor}",
                     "icon": icons[sensor],
                     "state_topic": topic,
                     "value_template": f"{{{{ value_json.{sensor} }}}}",

@@ -27,11 +27,19 @@ class SendingThread:
         self._close_by: float | None = None
         self._failing_since: float | None = None
         self._reason = ""
-        self._thread = threading.Thread(target=work, name=name, daemon=True)
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # a fault of ours must not end the thread without a word
+            reason = f"internal error ({type(error).__name__}); nothing more is sent"
+            self.announce(OutputTrouble(self.target, reason))
 
     def end_soon(self) -> None:
         """Let the thread end when all is sent, or CLOSE_S from now; return at once."""
