@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ from agent.export.tables import TableName
 from agent.outputs.result_tables import ALARM_COLUMNS, BEAT_COLUMNS
 from agent.outputs.run_clock import RunClock
 from agent.recording.sessions import RecordedSession
+from agent.report.alarm_content import _describe_alarm_times
+from agent.report.bed_recording import BedRecording
 from model.errors import ConfigError, RecordError
 
 HAS_PYARROW = importlib.util.find_spec("pyarrow") is not None
@@ -79,6 +82,13 @@ def test_alarms_as_csv(session: Path, tmp_path: Path) -> None:
     assert [row["notified"] for row in rows] == ["sent", "failed", ""]
     assert [row["ended"] for row in rows] == ["", "", "450"]
     assert rows[2]["ended_time"] == datetime.fromtimestamp(NOW + 450 / 125, UTC).isoformat(timespec="milliseconds")
+
+
+def test_the_report_says_which_alarms_were_told(session: Path) -> None:
+    with RecordedSession(session) as stored:
+        recording = BedRecording(stored, "1")
+    texts = [_describe_alarm_times(recording, one) for one in recording.alarms]
+    assert [re.findall(r"notification (\w+)", text) for text in texts] == [["sent"], ["failed"], []]
 
 
 @pytest.mark.skipif(not HAS_PYARROW, reason="pyarrow is not installed (extra parquet)")
