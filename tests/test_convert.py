@@ -34,6 +34,9 @@ from agent.recording.recorded_segments import RecordedSegment, SegmentTimes, rea
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
 from model.errors import ConfigError, RecordError, RunError
+from model.formats.signal_file import open_signal_file
+from model.records.wfdb_records import read_record_samples
+from tests.support.edf_rules import check_edf_rules
 
 NewWard = Callable[[], Pipeline]
 
@@ -317,16 +320,25 @@ def test_edf_of_wide_counts(tmp_path: Path, low: int, span: int, seed: int) -> N
     assert (f"a: {step} counts in one step" in [a.text for a in edf.annotations]) == (step > 1)
 
 
-@pytest.mark.parametrize("fs", [125.0, 360.0, 257.0, 62.5, 10_000.0, 999.99])
+@pytest.mark.parametrize(
+    "fs", [125.0, 360.0, 257.0, 62.5, 10_000.0, 999.99, 62.4725, 249.89, 499.83, 511.548, 999.56, 129.87, 1024.0]
+)
 def test_edf_rates(tmp_path: Path, new_ward: NewWard, fs: float) -> None:
-    """Any rate is told, that of the file being right to a millionth."""
+    """Any rate is told, to a thousandth of a millionth, in a file that strict readers open, and read back as it was."""
     signal = two_leads("100", 20)
     recorded(tmp_path / "rec", stream(signal, fs=fs), new_ward())
     convert_recording(tmp_path / "rec", tmp_path / "out.edf")
     edf = edfio.read_edf(tmp_path / "out.edf")
-    assert edf.signals[0].sampling_frequency == pytest.approx(fs, rel=1e-6)
+    assert edf.signals[0].sampling_frequency == pytest.approx(fs, rel=1e-9)
     np.testing.assert_array_equal(digital(edf)[: len(signal)], signal)
-    assert edf.is_continuous or fs == 999.99
+    assert edf.is_continuous
+    check_edf_rules(tmp_path / "out.edf")
+    record = open_signal_file(str(tmp_path / "out.edf"))
+    assert record.fs == fs
+    values = read_record_samples(record)
+    wanted = np.stack([one.data for one in edf.signals], axis=1)
+    np.testing.assert_allclose(values[: len(signal)], wanted[: len(signal)], atol=1e-6)
+    assert np.isnan(values[len(signal) :]).all()
 
 
 def test_edf_labels(tmp_path: Path, new_ward: NewWard) -> None:
