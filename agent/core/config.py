@@ -14,20 +14,22 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from agent.core.output_settings import NotifyConfig, PublishConfig
+from agent.core.setting_types import (
+    BeatCount,
+    CycleCount,
+    DecibelValue,
+    DeviceName,
+    NonEmptyText,
+    NonNegativeNumber,
+    PositiveCount,
+    PositiveNumber,
+    RandomSeed,
+    ThreadCount,
+    UnitFraction,
+)
 from model.errors import ConfigError, clean_error_text
 from model.training.recipe import TrainingRecipe
-
-PositiveNumber = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
-NonNegativeNumber = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
-PositiveCount = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
-UnitFraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-BeatCount = Annotated[int, msgspec.Meta(ge=2, le=1000)]
-CycleCount = Annotated[int, msgspec.Meta(ge=2, le=10)]
-ThreadCount = Annotated[int, msgspec.Meta(ge=1, le=256)]
-RandomSeed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-DecibelValue = Annotated[float, msgspec.Meta(ge=-100, le=100)]
-DeviceName = Literal["auto", "mps", "cuda", "cpu"]
-NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
 
 ENVIRONMENT_PREFIX = "ECG_AGENT_"
 RECIPE_PREFIX = "recipe."
@@ -249,6 +251,8 @@ class Config:
     security: SecurityConfig
     monitor: MonitorConfig
     record: RecordConfig
+    notify: NotifyConfig
+    publish: PublishConfig
     signal: SignalConfig
     leads: LeadsConfig
     rhythm: RhythmConfig

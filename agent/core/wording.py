@@ -18,7 +18,11 @@ from agent.core.events import (
     LeadTrouble,
     LinkStateChanged,
     LinkTrouble,
+    NotificationFailed,
+    NotificationSent,
     OtherLeadChanged,
+    OutputRestored,
+    OutputTrouble,
     PacingPulses,
     PacketRejected,
     RecordingFellBehind,
@@ -80,6 +84,10 @@ def event_text(event: Event) -> str:
             return f"{_count_noun(event.count, 'pacemaker pulse')} blanked: no beats"
         case StreamRefused():
             return event.reason
+        case NotificationSent():
+            return f"{_alarm_name(event)} told to {event.target} after {event.seconds:.1f} s"
+        case NotificationFailed():
+            return f"{_alarm_name(event)} not told to {event.target}: {event.reason}"
         case PacketRejected():
             more = f" ({event.more} more packets since the last report)" if event.more else ""
             return f"packet rejected: {event.reason}{more}"
@@ -90,6 +98,11 @@ def event_text(event: Event) -> str:
             return event.text
         case _:
             return _system_event_text(event)
+
+
+def _alarm_name(event: NotificationSent | NotificationFailed) -> str:
+    """Say which alarm a notification was about."""
+    return f"{'end of ' if event.is_over else ''}{event.condition}"
 
 
 def _count_noun(count: int, noun: str) -> str:
@@ -112,10 +125,18 @@ def _system_event_text(
     | RecordingFellBehind
     | RecordingRepaired
     | DiskSpaceChanged
-    | RecordingTrimmed,
+    | RecordingTrimmed
+    | OutputTrouble
+    | OutputRestored,
 ) -> str:
-    """Say an event of the link or the recording."""
+    """Say an event of the link, the recording or an output."""
     match event:
+        case OutputTrouble():
+            lost = f"; {_count_noun(event.dropped, 'message')} lost" if event.dropped else ""
+            return f"sending to {event.target} failed: {event.reason}{lost}"
+        case OutputRestored():
+            lost = f"; {_count_noun(event.dropped, 'message')} lost" if event.dropped else ""
+            return f"sending to {event.target} goes on after {event.seconds:.1f} s{lost}"
         case LinkStateChanged():
             return (
                 f"packets from {event.endpoint} again"

@@ -53,6 +53,8 @@ EVENT_STYLES = {
     "frame": Style(color="yellow"),
     "link": Style(color="cyan"),
     "record": Style(color="cyan"),
+    "notify": Style(color="cyan"),
+    "output": Style(color="yellow"),
     "end": FAINT,
 }
 

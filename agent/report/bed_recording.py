@@ -13,6 +13,7 @@ from agent.core.class_trust import TRUST_KEY, decode_class_trust
 from agent.core.events import Event, RunStarted
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Ledger, Strip
+from agent.export.tables import read_notified_alarms
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import LONGEST_S, RecordedSession
 from model.errors import RecordError
@@ -70,6 +71,7 @@ class BedRecording:
 
     `started_s` is the Unix time at which the time line starts, None without any signal; `length_s` its length; `lead`
     the analysed lead. `alarms` and `events` hold the first ones if there are very many; `alarm_count` counts all.
+    `notified`: which alarms were told to somebody ("sent"), or could not be ("failed").
     """
 
     def __init__(self, session: RecordedSession, bed: str) -> None:
@@ -90,6 +92,7 @@ class BedRecording:
         self.beats = self._beats(session)
         self.alarms: list[Alarm] = list(islice(session.alarms(bed), MOST_ALARMS))
         self.alarm_count = session.alarm_count(bed)
+        self.notified = read_notified_alarms(session, bed)
         self.events: list[tuple[float, Event]] = list(islice(session.events(bed), MOST_EVENTS))
         self.lead = _analysed_lead(self.segments, session.events(bed, kind="start"))
         self._segments_of: dict[str, list[RecordedSegment]] = {}

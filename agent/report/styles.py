@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from agent.core.clock import LARGEST_TIME
 from agent.core.messages import Priority
-from agent.recording.segment_files import LARGEST_TIME
 from model.records.wfdb_records import CLASSES
 
 CLASS_COLOURS = dict(zip(CLASSES, ("#3d8b5a", "#1391a6", "#c8352b", "#963b9c", "#a87a00"), strict=True))
