@@ -125,6 +125,19 @@ class PacingPulses(_BedEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class LeadScaled(_BedEvent):
+    """From `sample` on `per_mv` values in the raw `unit` of a lead are taken for a millivolt; None: not yet known.
+
+    A QRS complex is then about as high as it usually is: amplitudes are uncalibrated.
+    """
+
+    kind: ClassVar[EventKind] = "signal"
+    lead: str
+    unit: str
+    per_mv: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRefused(_BedEvent):
     """The stream of a bed cannot be monitored, for `reason`."""
 
@@ -248,6 +261,7 @@ Event = (
     | OtherLeadChanged
     | SamplesBridged
     | PacingPulses
+    | LeadScaled
     | StreamRefused
     | PacketRejected
     | EventsOmitted

@@ -12,6 +12,7 @@ from agent.core.events import (
     GapClosed,
     HeardLeadChanged,
     JoinedLate,
+    LeadScaled,
     LeadState,
     LeadStateChanged,
     LeadTrouble,
@@ -77,6 +78,10 @@ def event_text(event: Event) -> str:
             return f"{samples} without a value in {holes}: bridged by a line"
         case PacingPulses():
             return f"{_count_noun(event.count, 'pacemaker pulse')} blanked: no beats"
+        case LeadScaled(per_mv=None):
+            return f"lead {event.lead} in {event.unit}: waiting for QRS complexes to find its scale from"
+        case LeadScaled():
+            return f"scale of lead {event.lead} found: 1 mV = {_significant(event.per_mv)} {event.unit}, uncalibrated"
         case StreamRefused():
             return event.reason
         case PacketRejected():
@@ -89,6 +94,11 @@ def event_text(event: Event) -> str:
             return event.text
         case _:
             return _system_event_text(event)
+
+
+def _significant(value: float | None) -> str:
+    """Say a number with three digits at least, and all before the point."""
+    return "?" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _count_noun(count: int, noun: str) -> str:
