@@ -13,6 +13,7 @@ import numpy as np
 from agent.analysis.lead_input import LeadInput, LeadMark, LeadStep, SampleBlock, counts_to_millivolts
 from agent.analysis.uncalibrated_lead import UncalibratedLead
 from agent.core.config import SignalConfig
+from agent.core.events import LeadScaled
 from agent.core.lead_units import RAW_UNITS, UNITS_MV
 from agent.core.messages import MISSING, Chunk, End, FloatArray, Gap, Lead
 from model.errors import StreamError
@@ -59,8 +60,12 @@ def choose_leads(leads: Sequence[Lead], wanted: str) -> tuple[str, ...]:
 class BedInput:
     """The input of one run of one bed. Raises StreamError if the stream cannot be monitored."""
 
-    def __init__(self, chunk: Chunk, wanted: str, config: SignalConfig) -> None:
-        self.leads = tuple(_open_lead(chunk, name, config) for name in choose_leads(chunk.leads, wanted))
+    def __init__(self, chunk: Chunk, wanted: str, config: SignalConfig, scales: Sequence[LeadScaled] = ()) -> None:
+        """Take the scales of leads that are known of an earlier part of a run, the later ones last."""
+        known = {scale.lead: scale for scale in scales if (scale.bed, scale.run) == (chunk.bed, chunk.run)}
+        self.leads = tuple(
+            _open_lead(chunk, name, config, known.get(name)) for name in choose_leads(chunk.leads, wanted)
+        )
         first = self.leads[0]
         self.run, self.fs, self.delay_s = first.run, first.fs, first.delay_s
         self.fits, self.at_fs = first.fits, first.at_fs
@@ -158,10 +163,10 @@ def bed_messages_to_millivolts(
     return converted
 
 
-def _open_lead(chunk: Chunk, name: str, config: SignalConfig) -> LeadInput | UncalibratedLead:
+def _open_lead(chunk: Chunk, name: str, config: SignalConfig, known: LeadScaled | None) -> LeadInput | UncalibratedLead:
     """Return the input of a lead by name, or "auto" where no lead is an ECG. Raises StreamError if it is none."""
     if any(lead.name == name and lead.unit in RAW_UNITS for lead in chunk.leads):
-        return UncalibratedLead(chunk, name, config)
+        return UncalibratedLead(chunk, name, config, known)
     return LeadInput(chunk, name)
 
 

@@ -6,6 +6,7 @@ counts. Everything is proportional to the signal: the unit does not matter, nor 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -19,10 +20,10 @@ ENERGY_REACH = 22
 MEASURED_SAMPLES = FS + ENERGY_REACH
 QUIET_PERCENTILE = 25
 """Energy between the QRS complexes."""
-LEAST_CONTRAST = 5.5
-"""QRS complexes have this many times the energy of what is between them; white noise has 4.7 at most."""
+LEAST_CONTRAST = 5.0
+"""In a second with a QRS complex this has so many times the energy of what is around it; noise rarely has."""
 BEAT_SHARE = 0.5
-"""Of the measured seconds about this share at least hold a QRS complex, as from 30 beats a minute on."""
+"""Of all seconds this share at least holds a QRS complex, as from 30 beats a minute on."""
 ALIKE = 2.0
 """Seconds with so many times more or less energy than the middle one with a QRS complex are an artefact or a pause."""
 
@@ -64,13 +65,11 @@ class QrsScaleMeter:
 
 def find_qrs_height(seconds: Sequence[MeasuredSecond]) -> float | None:
     """Return the height of the QRS complexes in some seconds from peak to peak; None if these show none."""
-    if not seconds:
+    least = max(1, ceil(len(seconds) * BEAT_SHARE))
+    clear = sorted(second.energy for second in seconds if second.energy > LEAST_CONTRAST * second.quiet)
+    if len(clear) < least:
         return None
-    energies = sorted((second.energy for second in seconds), reverse=True)
-    middle = energies[min(len(energies) - 1, int(len(energies) * BEAT_SHARE / 2 + 0.5))]
-    quiet = float(np.median([second.quiet for second in seconds]))
-    if not middle > LEAST_CONTRAST * quiet:
-        return None
+    middle = clear[-least]
     alike = [second.height for second in seconds if middle / ALIKE <= second.energy <= middle * ALIKE]
     return float(np.median(alike))
 
@@ -83,4 +82,6 @@ def _measure_second(x: FloatArray, stop: int) -> MeasuredSecond:
     middle = top + ENERGY_REACH // 2
     # The filter without hum is twice as large and three samples shorter.
     around = suppress_hum(level[max(0, middle - QRS_REACH - 2) : middle + QRS_REACH + 2][:, None])
-    return MeasuredSecond(stop, float(energy[top]), float(np.percentile(energy, QUIET_PERCENTILE)), float(np.ptp(around)) / 2)
+    return MeasuredSecond(
+        stop, float(energy[top]), float(np.percentile(energy, QUIET_PERCENTILE)), float(np.ptp(around)) / 2
+    )

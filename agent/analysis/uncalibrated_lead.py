@@ -20,7 +20,7 @@ from agent.analysis.qrs_scale import MeasuredSecond, QrsScaleMeter, find_qrs_hei
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled
 from agent.core.lead_units import RAW_UNITS
-from agent.core.messages import MISSING, Chunk, FloatArray, Gap, Lead
+from agent.core.messages import MISSING, Chunk, FloatArray, Gap
 from model.records.resample import FS, resampling_delay_s
 from model.records.signal_conditioning import conditioning_reach
 
@@ -39,7 +39,8 @@ NO_COUNTS = np.empty((0, 1), np.int32)
 class UncalibratedLead:
     """The input of one run of one lead without a unit of voltage, used as `LeadInput` is."""
 
-    def __init__(self, chunk: Chunk, name: str, config: SignalConfig) -> None:
+    def __init__(self, chunk: Chunk, name: str, config: SignalConfig, known: LeadScaled | None = None) -> None:
+        """Take the scale that is `known` of an earlier part of the run, if it is."""
         self.index = [lead.name for lead in chunk.leads].index(name)
         self.lead = chunk.leads[self.index]
         self.run, self.fs, self.leads, self.bed = chunk.run, chunk.fs, chunk.leads, chunk.bed
@@ -57,6 +58,11 @@ class UncalibratedLead:
         self._seconds: deque[MeasuredSecond] = deque()
         self._held: deque[Chunk | Gap] = deque()
         self._said_unknown = False
+        if known is not None and known.per_mv is not None:
+            self._search = None
+            zero = self.lead.offset + known.zero * self.lead.gain
+            self._output = self._open_input(known.per_mv * self.lead.gain, zero)
+            self.rails = self._output.rails
 
     def fits(self, chunk: Chunk) -> bool:
         """Whether a chunk belongs to the stream this input was made for."""
@@ -166,10 +172,11 @@ class UncalibratedLead:
         self._output = self._open_input(per_mv, offset)
         self._meter = QrsScaleMeter()
         self._seconds.clear()
-        return self._tell_scale(first, per_mv / self.lead.gain)
+        zero = (offset - self.lead.offset) / self.lead.gain
+        return self._tell_scale(first, per_mv / self.lead.gain, zero)
 
-    def _tell_scale(self, first: int, per_mv: float | None) -> ScaleChange:
-        event = LeadScaled(self.bed, self.run, first, self.lead.name, self.lead.unit, per_mv)
+    def _tell_scale(self, first: int, per_mv: float | None, zero: float = 0.0) -> ScaleChange:
+        event = LeadScaled(self.bed, self.run, first, self.lead.name, self.lead.unit, per_mv, zero)
         return ScaleChange(first, self._output.rails, event)
 
     def _give_up(self, stop: int | None) -> Iterator[LeadStep]:

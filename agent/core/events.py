@@ -126,15 +126,16 @@ class PacingPulses(_BedEvent):
 
 @dataclass(frozen=True, slots=True)
 class LeadScaled(_BedEvent):
-    """From `sample` on `per_mv` values in the raw `unit` of a lead are taken for a millivolt; None: not yet known.
+    """From `sample` on `per_mv` in the raw `unit` of a lead are taken for a millivolt, counted from the value `zero`.
 
-    A QRS complex is then about as high as it usually is: amplitudes are uncalibrated.
+    A QRS complex is then about as high as it usually is: amplitudes are uncalibrated. None: the scale is not yet known.
     """
 
     kind: ClassVar[EventKind] = "signal"
     lead: str
     unit: str
     per_mv: float | None
+    zero: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

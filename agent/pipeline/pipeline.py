@@ -29,7 +29,7 @@ from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
 from agent.analysis.sample_ring import SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
 from agent.core.config import Config, SignalConfig
-from agent.core.events import GapClosed, StreamRefused
+from agent.core.events import GapClosed, LeadScaled, StreamRefused
 from agent.core.messages import VALUELESS_REASON, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.bed_decisions import BedDecisions
 from agent.pipeline.input_queue import InputQueue, InputStep
@@ -261,6 +261,10 @@ class Pipeline:
     def waiting(self) -> bool:
         """Whether a bed has samples that were pushed and can be analysed at once."""
         return len(self._inbox) > 0 and self._busy
+
+    def know_scales(self, scales: Iterable[LeadScaled]) -> None:
+        """Go on with the scales that leads in raw counts had in earlier parts of their runs, the later ones last."""
+        self._inbox.scales.extend(scales)
 
     def backlog(self) -> tuple[set[str], set[str]]:
         """Return the beds that need no more for now, and those of them that have far too much."""
