@@ -180,7 +180,7 @@ def suppress_hum(x: NDArray[Floating]) -> NDArray[Floating]:
 
 
 def _continue_hum(x: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Return how far hum of 50 and 60 Hz in the last samples (HUM_SPAN,) mV moves in `count` more: (count,) mV, or 0."""
+    """Return by how much hum in the last samples (HUM_SPAN,) mV moves in `count` more, (count,) mV; 0 without hum."""
     amplitudes = _HUM_FIT @ (x - x[-1])
     if np.hypot(amplitudes[::2], amplitudes[1::2]).max() < LEAST_HUM_MV:
         return np.zeros(count)
