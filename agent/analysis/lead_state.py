@@ -32,9 +32,13 @@ class LeadOffDetector:
 
     def start(self, row: int, run: RunStart) -> None:
         """Begin a run, with the rails of its converter."""
-        self._rails[row] = run.rails
+        self.set_rails(row, run.rails)
         self._flat[row] = False
         self._restart_at(row, run.first)
+
+    def set_rails(self, row: int, rails: tuple[float, float]) -> None:
+        """Take the rails of a row's converter in millivolts."""
+        self._rails[row] = rails
 
     def interrupt(self, row: int, interruption: Interruption) -> None:
         """Look for flat stretches behind a gap only. A lead that is off stays off over it."""

@@ -99,6 +99,15 @@ class RecordConfig:
 class SignalConfig:
     flat_ms: PositiveNumber
     flat_uv: PositiveNumber
+    scale_s: Annotated[float, msgspec.Meta(ge=2, le=60)]
+    scale_qrs_mv: PositiveNumber
+    scale_factor: Annotated[float, msgspec.Meta(gt=1, le=1000)]
+    scale_change_s: Annotated[float, msgspec.Meta(ge=2, le=3600)]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a scale could be changed by less signal than it is found from."""
+        if self.scale_s > self.scale_change_s:
+            raise ValueError("scale_s must not be more than scale_change_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +236,8 @@ class DashboardConfig:
     seconds: Annotated[int, msgspec.Meta(ge=0, le=30)]
     events: PositiveCount
     least_confidence: UnitFraction
+    display_filter: Literal["off", "monitor"]
+    mains_notch: Literal["off", "auto", 50, 60]
     ascii: bool
     bell: bool
 

@@ -127,6 +127,20 @@ class PacingPulses(_BedEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class LeadScaled(_BedEvent):
+    """From `sample` on `per_mv` in the raw `unit` of a lead are taken for a millivolt, counted from the value `zero`.
+
+    A QRS complex is then about as high as it usually is: amplitudes are uncalibrated. None: the scale is not yet known.
+    """
+
+    kind: ClassVar[EventKind] = "signal"
+    lead: str
+    unit: str
+    per_mv: float | None
+    zero: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRefused(_BedEvent):
     """The stream of a bed cannot be monitored, for `reason`."""
 
@@ -303,6 +317,7 @@ Event = (
     | OtherLeadChanged
     | SamplesBridged
     | PacingPulses
+    | LeadScaled
     | StreamRefused
     | PacketRejected
     | EventsOmitted

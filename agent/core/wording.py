@@ -13,6 +13,7 @@ from agent.core.events import (
     GapClosed,
     HeardLeadChanged,
     JoinedLate,
+    LeadScaled,
     LeadState,
     LeadStateChanged,
     LeadTrouble,
@@ -82,6 +83,10 @@ def event_text(event: Event) -> str:
             return f"{samples} without a value in {holes}: bridged by a line"
         case PacingPulses():
             return f"{_count_noun(event.count, 'pacemaker pulse')} blanked: no beats"
+        case LeadScaled(per_mv=None):
+            return f"lead {event.lead} in {event.unit}: waiting for QRS complexes to find its scale from"
+        case LeadScaled():
+            return f"scale of lead {event.lead} found: 1 mV = {_significant(event.per_mv)} {event.unit}, uncalibrated"
         case StreamRefused():
             return event.reason
         case NotificationSent():
@@ -103,6 +108,11 @@ def event_text(event: Event) -> str:
 def _alarm_name(event: NotificationSent | NotificationFailed) -> str:
     """Say which alarm a notification was about."""
     return f"{'end of ' if event.is_over else ''}{event.condition}"
+
+
+def _significant(value: float | None) -> str:
+    """Say a number with three digits at least, and all before the point."""
+    return "?" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _count_noun(count: int, noun: str) -> str:

@@ -306,11 +306,12 @@ class MonitorSession:
         """
         if self.recorder is None:
             return []
-        from agent.recording.resume import read_last_signal, read_logged_alarms
+        from agent.recording.resume import read_last_signal, read_logged_alarms, read_scales
 
         folder, replay_s = self.recorder.folder, self.config.record.replay_s
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
+        self.pipeline.know_scales(read_scales(folder, positions))
         results: list[Result] = []
         alarms: list[Alarm | Strip] = []
         for message in read_last_signal(folder, positions, replay_s):

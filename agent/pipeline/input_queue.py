@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from agent.analysis.bed_input import BedInput, LeadNote, bed_messages_to_millivolts
 from agent.analysis.lead_input import SampleBlock
 from agent.analysis.stage import RunStart
-from agent.core.events import StreamRefused
+from agent.core.config import SignalConfig
+from agent.core.events import LeadScaled, StreamRefused
 from agent.core.messages import Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.pipeline.monitored_bed import MonitoredBed
@@ -54,8 +55,10 @@ class _WaitingBed:
 class InputQueue:
     """What has come in of each bed and waits for its turn. `wanted` are names of leads, or "auto"."""
 
-    def __init__(self, wanted: str) -> None:
-        self._wanted_leads = wanted
+    def __init__(self, wanted: str, config: SignalConfig) -> None:
+        self._wanted_leads, self._config = wanted, config
+        self.scales: list[LeadScaled] = []
+        """Those that are known of earlier parts of runs, the later ones last."""
         self._waiting: dict[str, _WaitingBed] = {}
         self._left = 0
         """Work left in this turn, in samples."""
@@ -183,7 +186,7 @@ class InputQueue:
             self._put(bed, bed.input.flush())
         try:
             bed.change(chunk)
-            bed.input = BedInput(chunk, self._wanted_leads)
+            bed.input = BedInput(chunk, self._wanted_leads, self._config, self.scales)
         except StreamError as error:
             if bed.refused != str(error):
                 bed.refused, bed.input = str(error), None

@@ -21,7 +21,7 @@ from agent.alarms.alarm_feed import STRIP_MARGIN, WINDOW_DELAY
 from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCutter, Candidates
 from agent.analysis.bed_input import LeadNote
-from agent.analysis.lead_input import BridgedHole, SampleBlock
+from agent.analysis.lead_input import BridgedHole, SampleBlock, ScaleChange
 from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.analysis.qrs_height import drop_low_peaks
@@ -29,7 +29,7 @@ from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
 from agent.core.config import Config, SignalConfig
-from agent.core.events import GapClosed, StreamRefused
+from agent.core.events import GapClosed, LeadScaled, StreamRefused
 from agent.core.messages import VALUELESS_REASON, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.bed_decisions import BedDecisions
 from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
@@ -125,7 +125,7 @@ class Pipeline:
         self._by_row: list[MonitoredBed] = []
         """The bed of each row of samples: a bed has one for each of its leads."""
         self._lead_capacity = self._bed_capacity = 1
-        self._inbox = InputQueue(config.monitor.lead)
+        self._inbox = InputQueue(config.monitor.lead, config.signal)
         self._busy = False
         """Whether the last turn found something to do."""
         self.samples = SampleStages(config.signal, self._in_context)
@@ -233,10 +233,16 @@ class Pipeline:
             self._decisions.end(bed, step)
 
     def _take_note(self, bed: MonitoredBed, note: LeadNote) -> None:
-        """Hide what was bridged in a lead; what was mended is told of the first lead only, since it is alike in all."""
+        """Hide what was bridged in a lead, or take its scale.
+
+        What was mended is told of the first lead only, since it is alike in all.
+        """
         if isinstance(note.step, BridgedHole):
             self.samples.ring.hide(bed.lead_rows[note.lead], note.step.first, note.step.count)
             bed.missing += note.step.count if note.lead == 0 else 0
+        elif isinstance(note.step, ScaleChange):
+            self.samples.lead_off.set_rails(bed.lead_rows[note.lead], note.step.rails)
+            self._pending.add(bed, note.step.first, EVENT_RANK, note.step.event)
         elif note.lead == 0:
             for event in note.step.events:
                 self._pending.add(bed, note.step.known, EVENT_RANK, event)
@@ -278,6 +284,10 @@ class Pipeline:
     def waiting(self) -> bool:
         """Whether a bed has samples that were pushed and can be analysed at once."""
         return len(self._inbox) > 0 and self._busy
+
+    def know_scales(self, scales: Iterable[LeadScaled]) -> None:
+        """Go on with the scales that leads in raw counts had in earlier parts of their runs, the later ones last."""
+        self._inbox.scales.extend(scales)
 
     def backlog(self) -> tuple[set[str], set[str]]:
         """Return the beds that need no more for now, and those of them that have far too much."""

@@ -110,7 +110,7 @@ def _report_facts(recording: BedRecording) -> tuple[tuple[str, str], ...]:
     return (
         ("bed", recording.bed),
         ("recorded", f"{span}{lasted}{still}" if started is not None else f"{span}{still}"),
-        ("leads", f"{leads or NONE}; analysed: {recording.lead or NONE}"),
+        ("leads", f"{leads or NONE}; analysed: {recording.lead_title or NONE}"),
         ("sampling rate", rates or NONE),
         ("recorded by", _recorder_version(recording)),
         ("weights", recording.about.get("weights", NONE)),

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.lead_units import UNITS_MV
+from agent.core.lead_units import RAW_UNITS, UNITS_MV, is_ecg_unit
 from agent.core.messages import MISSING, Chunk, End, Lead, quantise_to_counts
 from agent.core.sample_index import first_index_at_125_hz
 from agent.wire.packets import LARGEST_NAME_BYTES, MOST_LEADS
@@ -169,7 +169,7 @@ def sent_signals(record: Record) -> tuple[int, ...]:
     if len(record.signals) <= MOST_LEADS:
         return tuple(range(len(record.signals)))
     names = [signal.name for signal in record.signals]
-    ranked = rank_leads(names, [signal.unit in UNITS_MV for signal in record.signals]) or tuple(range(MOST_LEADS))
+    ranked = rank_leads(names, [is_ecg_unit(signal.unit) for signal in record.signals]) or tuple(range(MOST_LEADS))
     return tuple(sorted(ranked[:MOST_LEADS]))
 
 
@@ -190,13 +190,22 @@ def number_repeated_name(name: str, taken: list[str]) -> str:
     return candidate
 
 
+def other_unit_gain(unit: str, low: float, high: float) -> float:
+    """Return the counts of one of a unit that is no voltage, for values from `low` to `high`.
+
+    It is the power of ten that makes good use of 16 bits. Raw counts keep all of their steps.
+    """
+    largest = max(abs(low), abs(high), 1e-6)
+    gain = min(10.0 ** floor(log10(OTHER_UNIT_RANGE / largest)), 1e9)
+    return max(gain, 1 / RAW_UNITS[unit]) if unit in RAW_UNITS and largest / RAW_UNITS[unit] < -MISSING else gain
+
+
 def _record_lead(name: str, signal: RecordSignal) -> Lead:
     """Return a lead in microvolts, or for other units in the power of ten that makes good use of 16 bits."""
     if signal.unit in UNITS_MV:
         gain = 1000 * UNITS_MV[signal.unit]
     else:
-        largest = max(abs(signal.low), abs(signal.high), 1e-6)
-        gain = min(10.0 ** floor(log10(OTHER_UNIT_RANGE / largest)), 1e9)
+        gain = other_unit_gain(signal.unit, signal.low, signal.high)
     # No sample becomes MISSING by saturation, so the rail stands beside it too.
     low, high = (int(np.clip(round(rail * gain), MISSING + 1, -MISSING - 1)) for rail in (signal.low, signal.high))
     return Lead(name, make_printable(signal.unit, LONGEST_UNIT_NAME) or "?", gain, 0.0, min(low, high - 1), high)
