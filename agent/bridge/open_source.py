@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
-from agent.bridge.line_source import LineSource
+from agent.bridge.frame_parsers import FRAME_PARSERS
+from agent.bridge.line_parser import LineParser
+from agent.bridge.row_source import RowSource
 from agent.bridge.sensor_source import SensorSource
+from agent.bridge.serial_port import SerialPort
 from agent.bridge.source_options import SourceOptions
 from agent.bridge.standard_input import StandardInput
 from model.errors import ConfigError
@@ -11,11 +14,21 @@ from model.errors import ConfigError
 
 def _open_standard_input(place: str, options: SourceOptions) -> SensorSource:
     del place
-    return LineSource(StandardInput(), options, whole=True)
+    return RowSource(StandardInput(), LineParser(whole=True), options, paced=True)
+
+
+def _open_serial_port(place: str, options: SourceOptions) -> SensorSource:
+    if not options.frames:
+        return RowSource(SerialPort(place, options.baud), LineParser(), options)
+    if options.frames not in FRAME_PARSERS:
+        raise ConfigError(f"no frames {options.frames!r}: choose one of {', '.join(FRAME_PARSERS)} (--frames)")
+    parser = FRAME_PARSERS[options.frames]()
+    return RowSource(SerialPort(place, options.baud, parser.GREETING), parser, options)
 
 
 _SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
     "-": _open_standard_input,
+    "serial": _open_serial_port,
 }
 """What follows on the colon of a source, and the options, to the source."""
 SOURCE_KINDS = tuple(_SOURCES)

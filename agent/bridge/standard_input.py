@@ -2,9 +2,11 @@
 
 import os
 import select
-import sys
+
+from model.errors import SourceError
 
 READ_BYTES = 65_536
+STANDARD_INPUT = 0
 
 
 class StandardInput:
@@ -14,16 +16,26 @@ class StandardInput:
     is_over = False
 
     def open(self) -> None:
-        """Do nothing: it is open."""
+        """Raise SourceError where there is none."""
+        try:
+            os.fstat(STANDARD_INPUT)
+        except OSError as error:
+            raise SourceError("standard input is closed: pipe lines of numbers into ecg-agent bridge -") from error
 
     def read(self, timeout_s: float) -> bytes:
         """Return what has arrived within `timeout_s`."""
-        file = sys.stdin.fileno()
-        if not select.select([file], [], [], timeout_s)[0]:
+        if not select.select([STANDARD_INPUT], [], [], timeout_s)[0]:
             return b""
-        data = os.read(file, READ_BYTES)
+        try:
+            data = os.read(STANDARD_INPUT, READ_BYTES)
+        except OSError:  # a terminal that is gone
+            data = b""
         self.is_over = not data
         return data
 
     def close(self) -> None:
         """Do nothing: it is not ours to close."""
+
+    def remark(self) -> str:
+        """Return "": there is nothing to say."""
+        return ""
