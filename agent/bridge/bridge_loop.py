@@ -150,6 +150,8 @@ class BridgeLoop:
                 if item is None:
                     return
                 self._take(item)
+                if self._source.is_over:
+                    return
                 timeout_s = 0.0
         except LostSourceError as error:
             self._tell_trouble(str(error))
@@ -180,7 +182,7 @@ class BridgeLoop:
             if now_s - self._run_s >= WARM_UP_S:
                 self._rate.add(item.lost + len(item.counts), now_s)
             self._heard_s = now_s
-            self._pause_s = 0.0
+            self._pause_s = self._settings.first_pause_s
             self._told = ""
 
     def _begin_run(self, layout: SourceLayout) -> None:
@@ -209,7 +211,7 @@ class BridgeLoop:
         self._was_silent = True
         text = f"nothing comes from {self._source.name} for {self._settings.timeout_s:g} s"
         if not self._stream.samples and not self._patient and not self._interruptions:
-            raise SourceError(f"{text}: is it switched on, and set up to send?")
+            raise SourceError(f"{text}: is it switched on, and set up to send? {self._source.remark()}".rstrip())
         self._tell(text)
 
     def _watch_rate(self) -> None:

@@ -74,7 +74,7 @@ class LineParser:
 
     def _parse_numbers(self, line: bytes) -> list[SampleRow]:
         """Return the row of a line of nothing but numbers, which most are; an empty list for another."""
-        if b",," in line or b"_" in line:
+        if b",," in line or b"_" in line or line.startswith(b","):
             return []
         try:
             row = tuple(map(float, line.replace(b",", b" ").split()))
@@ -97,7 +97,7 @@ class LineParser:
         parts = _SEPARATORS.split(_LABEL.sub(":", text))
         named = [part.rpartition(":") for part in (parts if parts[-1] else parts[:-1])]
         row = tuple(_parse_number(value) for _, _, value in named)
-        if not row or inf in row:
+        if inf in row or not any(value for _, _, value in named):
             return []
         if all(colon for _, colon, _ in named):
             self.names = tuple(name for name, _, _ in named)

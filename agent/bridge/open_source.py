@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from agent.bridge.datagrams import DatagramSocket
 from agent.bridge.frame_parsers import FRAME_PARSERS
 from agent.bridge.line_parser import LineParser
+from agent.bridge.mqtt_topic import MqttTopic
 from agent.bridge.row_source import RowSource
 from agent.bridge.sensor_source import SensorSource
 from agent.bridge.serial_port import SerialPort
@@ -26,9 +28,19 @@ def _open_serial_port(place: str, options: SourceOptions) -> SensorSource:
     return RowSource(SerialPort(place, options.baud, parser.GREETING), parser, options)
 
 
+def _open_datagrams(place: str, options: SourceOptions) -> SensorSource:
+    return RowSource(DatagramSocket(place), LineParser(whole=True), options)
+
+
+def _open_topic(place: str, options: SourceOptions) -> SensorSource:
+    return RowSource(MqttTopic(place), LineParser(whole=True), options)
+
+
 _SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
     "-": _open_standard_input,
     "serial": _open_serial_port,
+    "udp": _open_datagrams,
+    "mqtt": _open_topic,
 }
 """What follows on the colon of a source, and the options, to the source."""
 SOURCE_KINDS = tuple(_SOURCES)

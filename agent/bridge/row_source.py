@@ -61,6 +61,7 @@ class RowSource:
     def open(self) -> None:
         """Open the transport. Raises SourceError."""
         self._transport.open()
+        self.name = self._transport.name
         self._parser.restart()
         self._gaps.restart()
         self._announced = False

@@ -10,7 +10,6 @@ from model.errors import SourceError, clean_error_text
 from model.extras import import_extra
 
 READ_BYTES = 65_536
-EXAMPLE = "serial:/dev/ttyUSB0"
 OPEN_ERRORS = {
     errno.ENOENT: "there is no such port",
     errno.ENXIO: "there is no such port",
@@ -99,7 +98,7 @@ class SerialPort:
 
 def _open_reason(error: OSError) -> str:
     cause = error.__cause__ or error.__context__
-    number = error.errno or (cause.errno if isinstance(cause, OSError) else None)
+    number = error.errno or (cause.args[0] if cause is not None and cause.args else None)
     text = clean_error_text(error)
     if number is None and "lock" in text:
         number = errno.EAGAIN

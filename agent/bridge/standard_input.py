@@ -6,7 +6,6 @@ import select
 from model.errors import SourceError
 
 READ_BYTES = 65_536
-STANDARD_INPUT = 0
 
 
 class StandardInput:
@@ -15,19 +14,22 @@ class StandardInput:
     name = "standard input"
     is_over = False
 
+    def __init__(self, descriptor: int = 0) -> None:
+        self._descriptor = descriptor
+
     def open(self) -> None:
         """Raise SourceError where there is none."""
         try:
-            os.fstat(STANDARD_INPUT)
+            os.fstat(self._descriptor)
         except OSError as error:
             raise SourceError("standard input is closed: pipe lines of numbers into ecg-agent bridge -") from error
 
     def read(self, timeout_s: float) -> bytes:
         """Return what has arrived within `timeout_s`."""
-        if not select.select([STANDARD_INPUT], [], [], timeout_s)[0]:
+        if not select.select([self._descriptor], [], [], timeout_s)[0]:
             return b""
         try:
-            data = os.read(STANDARD_INPUT, READ_BYTES)
+            data = os.read(self._descriptor, READ_BYTES)
         except OSError:  # a terminal that is gone
             data = b""
         self.is_over = not data
