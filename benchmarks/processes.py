@@ -19,7 +19,7 @@ from typing import IO
 import psutil
 import zmq
 
-from agent.cli.monitor import find_free_endpoint
+from agent.cli.device_process import find_free_endpoint
 from agent.core.messages import Chunk
 from agent.wire.packets import decode_frames
 

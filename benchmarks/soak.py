@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.analysis.beat_classifier import load_beat_classifier
-from agent.cli.monitor import find_free_endpoint
+from agent.cli.device_process import find_free_endpoint
 from agent.core import config as configuration
 from agent.core.messages import Beat, Chunk
 from agent.pipeline.pipeline import Pipeline

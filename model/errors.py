@@ -10,7 +10,7 @@
     ├── DeviceError      8   an accelerator that is not available
     ├── TerminalError    9   a terminal the dashboard cannot use
     ├── RunError        10   a run folder that cannot be written or resumed
-    ├── SimulatorError  11   the simulator of the demo ended by itself
+    ├── SimulatorError  11   the device of `demo` or `monitor --from` ended by itself
     └── SourceError     12   a sensor, stream or broker that cannot be opened or is gone for good
 
 Exit code 2 is a usage error (unknown command or option), 0 also the end by `q`, Ctrl-C or SIGTERM.
@@ -92,7 +92,7 @@ class RunError(EcgError):
 
 
 class SimulatorError(EcgError):
-    """The simulator of the demo ended by itself."""
+    """The device of `demo` or `monitor --from` ended by itself, without a reason of this program."""
 
     exit_code = 11
 

@@ -22,7 +22,7 @@ from conftest import all_found
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.cli.app import run_command_line
-from agent.cli.monitor import _simulator_error
+from agent.cli.device_process import device_error
 from agent.core.messages import Beat, Chunk, End
 from agent.pipeline.pipeline import Pipeline
 from model.nets import checkpoint
@@ -316,12 +316,12 @@ def test_a_demo_that_cannot_be_replayed_says_why(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_simulator_that_dies_without_a_reason() -> None:
-    """An exit code that is no error of ours is an error of the demo's simulator, with what it wrote last."""
-    error = _simulator_error(70, ["Traceback", "MemoryError"])
+def test_a_device_that_dies_without_a_reason() -> None:
+    """An exit code that is no error of ours is an error of the demo's device, with what it wrote last."""
+    error = device_error(70, "MemoryError")
     assert error.exit_code == 11
-    assert str(error) == "the simulator ended: MemoryError"
-    assert str(_simulator_error(-9, [])) == "the simulator ended: no reason given"
+    assert str(error) == "the device ended: MemoryError"
+    assert str(device_error(70, "")) == "the device ended: no reason given"
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from test_structure import FLOORS
 from agent.__main__ import INTERRUPTED
 from agent.analysis.beat_classifier import load_beat_classifier
 from agent.cli.app import KEYS_EPILOG, app
-from agent.cli.monitor import find_free_endpoint
+from agent.cli.device_process import find_free_endpoint
 from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.messages import Alarm

@@ -92,6 +92,20 @@ def watch_beds(
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
     insecure: InsecureOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
+        ),
+    ] = None,
+    fs: bridge.SourceRateOption = None,
+    unit: bridge.SourceUnitOption = None,
+    columns: bridge.ColumnsOption = None,
+    names: bridge.NamesOption = None,
+    baud: bridge.BaudOption = bridge.DEFAULT_BAUD,
+    frames: bridge.FramesOption = "",
     config: ConfigFileOption = None,
 ) -> None:
     """Watch beds live: find and classify every beat, raise alarms.
@@ -103,9 +117,16 @@ def watch_beds(
     settings = configuration.override_config(
         settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics
     )
-    from agent.cli.monitor import MonitorOptions, run_monitor
+    from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
-    run_monitor(settings, MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record))
+    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record)
+    arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
+    if source is not None:
+        bridge.check_source_arguments(bed, endpoint)
+        run_source(settings, options, arguments)
+    else:
+        bridge.reject_source_arguments(arguments)
+        run_monitor(settings, options)
 
 
 @app.command("demo", epilog=KEYS_EPILOG)
@@ -131,7 +152,7 @@ def play_demo(
     from agent.cli.monitor import MonitorOptions, run_demo
 
     options = MonitorOptions((), json, seconds, False, svg, None)
-    run_demo(settings, options, "record", record, "--start", str(start), "--loop")
+    run_demo(settings, options, "simulate", "record", record, "--start", str(start), "--loop", "--wait")
 
 
 app.command("bridge")(bridge.bridge_source)

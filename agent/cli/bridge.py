@@ -1,7 +1,7 @@
 """`ecg-agent bridge`: a sensor or stream as a device that any monitor can watch."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,22 +12,32 @@ from agent.cli.options import ChildOption, ClientsOption, ConfigFileOption, Endp
 from agent.cli.stop_signals import StopFlag
 from agent.core import config as configuration
 from agent.core.config import Config
+from model.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.bridge.bridge_loop import BridgeStatus
 
+DEFAULT_BAUD = 115_200
+SOURCE_PANEL = "Options of a source"
 SOURCE_HELP = (
     "- (standard input), serial:PORT, lsl:NAME, polar, brainflow:BOARD, mqtt://HOST/TOPIC or udp:PORT; "
     "docs/sources.md describes each."
 )
 SourceRateOption = Annotated[
     float | None,
-    typer.Option("--fs", metavar="HZ", help="Sampling rate, where the source says none.", show_default="measured"),
+    typer.Option(
+        "--fs",
+        rich_help_panel=SOURCE_PANEL,
+        metavar="HZ",
+        help="Sampling rate, where the source says none.",
+        show_default="measured",
+    ),
 ]
 SourceUnitOption = Annotated[
     str | None,
     typer.Option(
         "--unit",
+        rich_help_panel=SOURCE_PANEL,
         metavar="UNIT",
         help='Unit of the numbers: uV, mV, V, the size of a count such as "2.9uV", or counts.',
         autocompletion=complete_from("uV", "mV", "V", "counts"),
@@ -35,13 +45,23 @@ SourceUnitOption = Annotated[
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option(metavar="NUMBERS", help="Which numbers of a line are leads, as 2,3.", show_default="all"),
+    typer.Option(
+        rich_help_panel=SOURCE_PANEL,
+        metavar="NUMBERS",
+        help="Which numbers of a line are leads, as 2,3.",
+        show_default="all",
+    ),
 ]
-NamesOption = Annotated[str | None, typer.Option(metavar="NAMES", help="Names of the leads, such as II,V5.")]
-BaudOption = Annotated[int, typer.Option(metavar="NUMBER", help="Bits a second of a serial port.", min=50)]
+NamesOption = Annotated[
+    str | None, typer.Option(rich_help_panel=SOURCE_PANEL, metavar="NAMES", help="Names of the leads, such as II,V5.")
+]
+BaudOption = Annotated[
+    int, typer.Option(rich_help_panel=SOURCE_PANEL, metavar="NUMBER", help="Bits a second of a serial port.", min=50)
+]
 FramesOption = Annotated[
     str,
     typer.Option(
+        rich_help_panel=SOURCE_PANEL,
         metavar="KIND",
         help="Binary frames of a serial port: protocentral or chords.",
         show_default="lines of text",
@@ -60,17 +80,31 @@ class BridgeArguments:
     unit: str | None = None
     columns: str | None = None
     names: str | None = None
-    baud: int = 115_200
+    baud: int = DEFAULT_BAUD
     frames: str = ""
     patient: bool = False
     parent: int | None = None
 
     def command_line(self) -> list[str]:
         """Return the arguments of `ecg-agent bridge` that mean the same."""
-        options = {"fs": self.fs, "unit": self.unit, "columns": self.columns, "names": self.names, "bed": self.bed}
-        given = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
-        given += ["--baud", str(self.baud), *(["--frames", self.frames] if self.frames else [])]
+        given = _option_words(fs=self.fs, unit=self.unit, columns=self.columns, names=self.names, bed=self.bed)
+        given += _option_words(baud=self.baud, frames=self.frames or None)
         return [self.source, *given, *(["--patient"] if self.patient else [])]
+
+    def file_command_line(self) -> list[str]:
+        """Return the arguments of `ecg-agent simulate record` that mean the same. Raises ConfigError where none do."""
+        if self.columns or self.names or self.frames or self.baud != DEFAULT_BAUD:
+            raise ConfigError(f"--columns, --names, --baud and --frames are of sensors, and {self.source} is none")
+        options = {"fs": self.fs, "unit": self.unit, "bed": self.bed}
+        return [
+            self.source,
+            *(word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))),
+        ]
+
+
+def _option_words(**options: object) -> list[str]:
+    """Return options that were given (are not None) as words of a command line."""
+    return [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
 
 
 def bridge_source(
@@ -85,7 +119,7 @@ def bridge_source(
     unit: SourceUnitOption = None,
     columns: ColumnsOption = None,
     names: NamesOption = None,
-    baud: BaudOption = 115_200,
+    baud: BaudOption = DEFAULT_BAUD,
     frames: FramesOption = "",
     patient: Annotated[
         bool, typer.Option("--patient", help="Wait for a source that is not there yet, instead of ending.")
@@ -102,6 +136,20 @@ def bridge_source(
     settings = configuration.override_config(settings, "security", key=key, clients=clients, insecure=insecure)
     parent = os.getppid() if child else None
     run_bridge(settings, BridgeArguments(source, bed, fs, unit, columns, names, baud, frames, patient, parent))
+
+
+def check_source_arguments(beds: Sequence[str] | None, endpoint: str | None) -> None:
+    """Raise ConfigError for options of a monitor that make no sense with a source of its own."""
+    if endpoint is not None:
+        raise ConfigError("--from starts a device of its own: leave --endpoint out, or run ecg-agent bridge")
+    if beds and len(beds) > 1:
+        raise ConfigError("--from has one bed: give it one name (--bed), or none")
+
+
+def reject_source_arguments(arguments: BridgeArguments) -> None:
+    """Raise ConfigError for options of a source where there is none."""
+    if arguments != BridgeArguments("", arguments.bed):
+        raise ConfigError("--fs, --unit, --columns, --names, --baud and --frames are of a source: give it with --from")
 
 
 def run_bridge(config: Config, arguments: BridgeArguments) -> None:
@@ -135,7 +183,8 @@ def run_bridge(config: Config, arguments: BridgeArguments) -> None:
         console.print(f"ecg-agent: {text}", markup=False, soft_wrap=True)
 
     with StopFlag() as stop, PacketPublisher(config, lossless=False) as publisher:
-        tell(f"bed {bed} at {publisher.endpoint}; Ctrl-C ends")
+        if arguments.parent is None:
+            tell(f"bed {bed} at {publisher.endpoint}; Ctrl-C ends")
 
         def show_status(status: "BridgeStatus") -> None:
             for refusal in publisher.refusals():

@@ -2,31 +2,34 @@
 
 import contextlib
 import os
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from agent.cli.bridge import BridgeArguments
+from agent.cli.device_process import DeviceProcess
 from agent.cli.stop_signals import StopFlag
 from agent.core.class_trust import TRUST_KEY, encode_class_trust
 from agent.core.config import Config, override_config
+from agent.core.events import Event
 from agent.dashboard.lines import format_sample_clock
 from agent.device.publisher import PacketPublisher
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
-from model.errors import ConfigError, EcgError, SimulatorError, TerminalError
+from model.errors import ConfigError, TerminalError
 from model.records.resample import FS
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, ReplayStatus, SchedulerClock, open_replays, run_schedule
 
 if TYPE_CHECKING:
     from agent.recording.recorder import Recorder
+
+LONGEST_TIMEOUT_S = 1e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,15 @@ class MonitorOptions:
     record: Path | None
 
 
-def run_monitor(config: Config, options: MonitorOptions, over: Callable[[], bool] = lambda: False) -> None:
+def run_monitor(
+    config: Config,
+    options: MonitorOptions,
+    over: Callable[[], bool] = lambda: False,
+    device_news: Callable[[], Sequence[Event]] = tuple,
+) -> None:
     """Monitor until the end, a signal, or `over`: on the dashboard if there is a terminal, else as lines.
+
+    `device_news`: returns the events that a device of ours has told since the last call.
 
     Write a summary to standard error at the end. Raises ConfigError, DeviceError, CheckpointError, EndpointError,
     StreamError, TerminalError, RecordError or RunError.
@@ -74,7 +84,7 @@ def run_monitor(config: Config, options: MonitorOptions, over: Callable[[], bool
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
         link = LinkReceiver(config, options.beds)
         stack.callback(link.close)
-        session = MonitorSession(link, classifier, config, recorder, metrics)
+        session = MonitorSession(link, classifier, config, recorder, metrics, device_news=device_news)
         try:
             _show_session(session, config, options, lambda: stop() or over())
         finally:
@@ -85,51 +95,26 @@ def run_monitor(config: Config, options: MonitorOptions, over: Callable[[], bool
 
 
 def run_demo(config: Config, options: MonitorOptions, *arguments: str) -> None:
-    """Monitor a simulator that is started with `arguments` on a free port and stops with the monitor.
+    """Monitor a device that `ecg-agent` with `arguments` is: it starts on a free port and stops with the monitor.
 
-    If the simulator fails, raise its error: a record that is not there has the exit code that `simulate` gives it.
+    If the device fails, raise its error: a record that is not there has the exit code that `simulate` gives it.
     """
-    endpoint = find_free_endpoint()
-    # On a free port of this machine the demo needs no keys, whatever the settings say
-    open_device = ("--key", "", "--clients", "")
-    command = [
-        sys.executable,
-        "-m",
-        "agent",
-        "simulate",
-        *arguments,
-        "--endpoint",
-        endpoint,
-        "--wait",
-        "--child",
-        *open_device,
-    ]
-    simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-    config = override_config(config, "security", key="", server_key="")
-    try:
-        run_monitor(override_config(config, "link", endpoint=endpoint), options, lambda: simulator.poll() is not None)
-    finally:
-        simulator.terminate()
-        lines = simulator.communicate()[1].decode(errors="replace").strip().splitlines()
-    if simulator.returncode > 0:
-        raise _simulator_error(simulator.returncode, lines)
+    with DeviceProcess(arguments, reads_input="-" in arguments) as device:
+        config = override_config(config, "security", key="", server_key="")
+        run_monitor(override_config(config, "link", endpoint=device.endpoint), options, device.has_failed, device.news)
 
 
-def _simulator_error(code: int, lines: Sequence[str]) -> EcgError:
-    """Return the error that a simulator wrote as its last line before it ended with this exit code."""
-    reason = lines[-1].removeprefix("ecg-agent: ") if lines else "no reason given"
-    kinds = {kind.exit_code: kind for kind in EcgError.__subclasses__()}
-    return kinds[code](reason) if code in kinds else SimulatorError(f"the simulator ended: {reason}")
+def run_source(config: Config, options: MonitorOptions, source: BridgeArguments) -> None:
+    """Monitor a sensor, a stream or a file, until its end. Raises what `run_monitor` and the source raise."""
+    from agent.bridge.open_source import is_source
 
-
-def find_free_endpoint() -> str:
-    """Return an endpoint of this machine whose port and the next one are free."""
-    while True:
-        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError, OverflowError):
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            second.bind(("127.0.0.1", port + 1))
-            return f"tcp://127.0.0.1:{port}"
+    if is_source(source.source):
+        arguments = ["bridge", *source.command_line()]
+    else:
+        arguments = ["simulate", "record", *source.file_command_line(), "--wait"]
+    # A source that has to be found, or whose rate is measured, takes its time, and says itself when it gives up
+    config = override_config(config, "monitor", timeout_s=LONGEST_TIMEOUT_S)
+    run_demo(config, replace(options, beds=(), until_end=True), *arguments)
 
 
 def _show_session(session: MonitorSession, config: Config, options: MonitorOptions, stop: Callable[[], bool]) -> None:

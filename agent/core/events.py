@@ -173,6 +173,14 @@ class LinkTrouble(_SystemEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceNote(_SystemEvent):
+    """What the device says of itself in words, where the monitor has started it."""
+
+    kind: ClassVar[EventKind] = "link"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingPaused(_SystemEvent):
     """Nothing is written any more, for `reason`; monitoring goes on."""
 
@@ -253,6 +261,7 @@ Event = (
     | EventsOmitted
     | LinkStateChanged
     | LinkTrouble
+    | DeviceNote
     | RecordingPaused
     | RecordingResumed
     | RecordingFellBehind

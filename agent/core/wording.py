@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from agent.core.events import (
     Backfilled,
+    DeviceNote,
     DiskSpaceChanged,
     Event,
     EventsOmitted,
@@ -105,6 +106,7 @@ def lost_samples_text(recording: str, paths: Sequence[str]) -> str:
 def _system_event_text(
     event: LinkStateChanged
     | LinkTrouble
+    | DeviceNote
     | RecordingPaused
     | RecordingResumed
     | RecordingFellBehind
@@ -122,6 +124,8 @@ def _system_event_text(
             )
         case LinkTrouble():
             return event.reason
+        case DeviceNote():
+            return event.text
         case RecordingPaused():
             return f"recording paused: {event.reason}; monitoring goes on"
         case RecordingResumed():

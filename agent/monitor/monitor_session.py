@@ -101,7 +101,9 @@ class MonitorSession:
         recorder: "Recorder | None" = None,
         metrics: FiguresSink | None = None,
         sinks: Sequence[ResultSink] = (),
+        device_news: Callable[[], Sequence[Event]] = tuple,
     ) -> None:
+        """`device_news`: returns the events that a device of ours has told since the last call."""
         self.link, self.config, self.recorder = link, config, recorder
         self.pipeline = Pipeline(config, classifier)
         self.latency = LatencyHistogram()
@@ -119,6 +121,7 @@ class MonitorSession:
         self._resumed = ResumedAlarms()
         self._acknowledged: list[Result] = []
         self._backfilled_beats = 0
+        self._device_news = device_news
         self._clock_asked_s = self._figures_due_s = self.started_s
 
     def run(self, viewer: Viewer, until: EndCondition, stop: Callable[[], bool]) -> None:
@@ -164,6 +167,7 @@ class MonitorSession:
         results = self._analyse(signals, now_s, ended)
         results += [message for message in messages if isinstance(message, Event)]
         results += self._link_events(self.link.view(now_s))
+        results += self._device_news()
         if self.recorder is not None:
             results += self.recorder.news()
         for sink in (*self._sinks, viewer) if viewer else self._sinks:

@@ -15,7 +15,7 @@ from typing import Self
 
 import zmq
 
-from agent.cli.monitor import find_free_endpoint
+from agent.cli.device_process import find_free_endpoint
 from agent.core.messages import Chunk
 from agent.wire.packets import decode_frames
 from agent.wire.requests import backfill_endpoint

@@ -12,7 +12,7 @@ from typing import Self
 import zmq
 import zmq.auth
 
-from agent.cli.monitor import find_free_endpoint
+from agent.cli.device_process import find_free_endpoint
 from agent.wire.curve_security import create_key_pair
 from agent.wire.requests import LONGEST_REPLY_S, backfill_endpoint
 from benchmarks.attack.packet_forms import Frames, Header, end_message, fetch_reply, hello_reply, joined_reply, packet

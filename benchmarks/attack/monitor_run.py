@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from agent.cli.monitor import find_free_endpoint
+from agent.cli.device_process import find_free_endpoint
 from benchmarks.attack.frame_proxy import FrameProxy
 from benchmarks.attack.hostile_device import GOOD, GOOD_RUN, AttackKeys, HostileDevice
 from benchmarks.attack.packet_forms import BEAT_SAMPLES, R_AT, Frames

@@ -1,0 +1,89 @@
+"""A device in a process of its own, for one command that runs it and its monitor together."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from threading import Thread
+from types import TracebackType
+from typing import Self
+
+from agent.core.events import DeviceNote, Event
+from model.errors import EcgError, SimulatorError
+
+KEPT_LINES = 100
+"""Lines of a device that wait to be shown."""
+MESSAGE_PREFIX = "ecg-agent: "
+
+
+class DeviceProcess:
+    """`ecg-agent` with `arguments` such as ("simulate", "record", "208"), sending to a free `endpoint` of this machine.
+
+    It ends with the context, or with this process. `reads_input`: it takes our standard input.
+    """
+
+    def __init__(self, arguments: Sequence[str], reads_input: bool = False) -> None:
+        self.endpoint = find_free_endpoint()
+        # On a free port of this machine a device needs no keys, whatever the settings say
+        added = ("--endpoint", self.endpoint, "--child", "--key", "", "--clients", "")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "agent", *arguments, *added],
+            stdin=None if reads_input else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._last = ""
+        self._reader = Thread(target=self._read_lines, daemon=True)
+        self._reader.start()
+
+    def has_failed(self) -> bool:
+        """Return whether it has ended by itself, and not in order."""
+        return self._process.poll() not in (None, 0)
+
+    def news(self) -> list[Event]:
+        """Return what it said since the last call, but for why it failed: that is raised at the end."""
+        if self.has_failed():
+            return []
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        return [DeviceNote(line.removeprefix(MESSAGE_PREFIX)) for line in lines if line.startswith(MESSAGE_PREFIX)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it. Raises its error where it ended by itself: bad input has the exit code that it would have alone."""
+        self._process.terminate()
+        self._process.wait()
+        self._reader.join(timeout=1)
+        if self._process.returncode > 0 and (kind is None or issubclass(kind, EcgError)):
+            raise device_error(self._process.returncode, self._last) from None
+
+    def _read_lines(self) -> None:
+        assert self._process.stderr is not None
+        for raw in self._process.stderr:
+            line = raw.decode(errors="replace").strip()
+            if line:
+                self._last = line
+                self._lines.append(line)
+
+
+def device_error(code: int, line: str) -> EcgError:
+    """Return the error that a device wrote as its last `line` before it ended with this exit code."""
+    reason = line.removeprefix(MESSAGE_PREFIX) or "no reason given"
+    kinds = {kind.exit_code: kind for kind in EcgError.__subclasses__()}
+    return kinds[code](reason) if code in kinds else SimulatorError(f"the device ended: {reason}")
+
+
+def find_free_endpoint() -> str:
+    """Return an endpoint of this machine whose port and the next one are free."""
+    while True:
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError, OverflowError):
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            second.bind(("127.0.0.1", port + 1))
+            return f"tcp://127.0.0.1:{port}"
