@@ -65,4 +65,6 @@ def open_source(text: str, options: SourceOptions) -> SensorSource:
     kind, _, place = text.partition(":")
     if kind not in _SOURCES:
         raise ConfigError(f"no source {text!r}: give one of {', '.join(SOURCE_KINDS)}, such as serial:/dev/ttyUSB0")
+    if options.frames and kind != "serial":
+        raise ConfigError("--frames is of a serial port: other sources send numbers as text")
     return _SOURCES[kind](place, options)
