@@ -39,11 +39,11 @@ for number in range(round(rate * seconds)):
     wait = begin + number / rate - time.monotonic()
     if wait > 0:
         time.sleep(wait)
-    stamp = round(time.monotonic() * 1e5) % 10**9
+    stamp = round(time.monotonic() * 1e4) % 30000
     os.write(descriptor, f"{stamp},{rest}\\r\\n".encode())
 """
-"""Writes lines whose first number is the time, in hundredths of a millisecond."""
-UNITS_PER_S, STAMP_RANGE = 1e5, 10**9
+"""Writes lines whose first number is the time, in tenths of a millisecond, within what a converter may say."""
+UNITS_PER_S, STAMP_RANGE = 1e4, 30_000
 
 
 def measure(seconds: float, rate: float, channels: int) -> dict[str, Any]:

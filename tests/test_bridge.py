@@ -482,11 +482,12 @@ def test_a_jump_is_missing(one_lead: Config, classifier: BeatClassifier) -> None
     counts = record_counts("208", 60)
     layout = SourceLayout(125.0, (source_lead("MLII", "uV", 1.0),))
     lost = 125 * 700
-    script: Script = [(0.0, layout), (0.0, reading(*counts[:3000])), (1e9, None)]
-    source = ScriptedSource(script)
+    source = ScriptedSource([(0.0, layout), (1e9, None)])
     source.clock = BridgeClock()
     with RunningBridge(one_lead, source) as bridge:
         monitor = RunningMonitor(one_lead, classifier, bridge.endpoint)
+        wait_until(lambda: bool(bridge.publisher.subscribers(BED)), "the monitor")
+        source.script.insert(0, (0.0, reading(*counts[:3000])))
         wait_until(lambda: monitor.ledger.analysed == 3000, "the first samples")
         source.script.insert(0, (0.0, reading(*counts[3000:], lost=lost)))
         wait_until(lambda: monitor.ledger.sent == 7500 + lost, "the rest")

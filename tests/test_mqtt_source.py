@@ -15,6 +15,7 @@ from support.bridged import RunningBridge, wait_until
 
 pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.bridge.open_source import open_source
 from agent.bridge.source_options import CountSize, SourceOptions
@@ -63,7 +64,7 @@ class Broker:
 
     def publisher(self, *login: str) -> Any:
         """A connected client."""
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
         if login:
             client.username_pw_set(*login)
         client.connect("127.0.0.1", self.port)

@@ -42,7 +42,7 @@ def captured(
 
 
 def heart_mv(seconds: float = 12.0) -> NDArray[np.float64]:
-    return (record_numbers("100", seconds) - 1024) / 200
+    return np.asarray((record_numbers("100", seconds) - 1024) / 200, np.float64)
 
 
 def wrong(capture: StreamCapture) -> dict[str, str]:
@@ -51,7 +51,7 @@ def wrong(capture: StreamCapture) -> dict[str, str]:
 
 
 def humming(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return x + 0.2 * np.sin(2 * np.pi * 50 * np.arange(len(x)) / FS)
+    return np.asarray(x + 0.2 * np.sin(2 * np.pi * 50 * np.arange(len(x)) / FS), np.float64)
 
 
 def test_a_stream_that_is_right() -> None:

@@ -150,7 +150,8 @@ class BridgeLoop:
                 if item is None:
                     return
                 self._take(item)
-                if self._source.is_over:
+                # After samples the next look is a tick later, unless losses cut what has arrived in pieces
+                if self._source.is_over or (isinstance(item, SourceReading) and not item.lost):
                     return
                 timeout_s = 0.0
         except LostSourceError as error:

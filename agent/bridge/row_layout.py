@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.bridge.row_parser import RowParser, SampleRow
-from agent.bridge.sensor_source import SourceLayout, source_lead
+from agent.bridge.sensor_source import FULL_RAIL, SourceLayout, source_lead
 from agent.bridge.source_options import UNCALIBRATED, CountSize, SourceOptions
 from agent.core.messages import quantise_to_counts
 from agent.wire.packets import LARGEST_NAME_BYTES, MOST_LEADS
@@ -33,12 +33,17 @@ class RowLayout:
     def quantise(self, rows: Sequence[tuple[float, ...]]) -> NDArray[np.int32]:
         """Return rows as counts (n, leads), MISSING in those of another width."""
         if all(len(row) == self.width for row in rows):
-            values = np.array(rows, np.float64).reshape(-1, self.width)[:, self.columns]
+            values = np.array(rows, np.float64).reshape(-1, self.width)
+            if len(self.columns) < self.width or self.columns != tuple(range(self.width)):
+                values = values[:, self.columns]
         else:
             values = np.full((len(rows), len(self.columns)), np.nan)
             for i, row in enumerate(rows):
                 if len(row) == self.width:
                     values[i] = [row[column] for column in self.columns]
+        counts = np.rint(values * self.steps)
+        if np.abs(counts).max(initial=0) < FULL_RAIL:  # neither NaN nor too large: most are
+            return counts.astype(np.int32)
         return quantise_to_counts(values, np.array(self.steps))
 
 

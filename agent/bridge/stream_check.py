@@ -44,13 +44,13 @@ class StreamFinding:
 
 def check_stream(capture: StreamCapture) -> list[StreamFinding]:
     """Return all that was looked at, in the order of the table."""
-    findings = [*_check_rate(capture), *_check_packets(capture)]
+    findings = [*_judge_rate(capture), *_judge_packets(capture)]
     for column, lead in enumerate(capture.leads):
-        findings += _check_lead(lead.name, lead.unit, capture.values[:, column], capture.fs)
+        findings += _judge_lead(lead.name, lead.unit, capture.values[:, column], capture.fs)
     return findings
 
 
-def _check_rate(capture: StreamCapture) -> Iterator[StreamFinding]:
+def _judge_rate(capture: StreamCapture) -> Iterator[StreamFinding]:
     measured, advice = capture.measured_fs, ""
     text = f"{capture.fs:g} Hz"
     if not capture.told:
@@ -66,7 +66,7 @@ def _check_rate(capture: StreamCapture) -> Iterator[StreamFinding]:
         yield StreamFinding("length", "", f"{capture.seconds:.1f} s", "too short to judge: let it send for ten seconds")
 
 
-def _check_packets(capture: StreamCapture) -> Iterator[StreamFinding]:
+def _judge_packets(capture: StreamCapture) -> Iterator[StreamFinding]:
     pauses = capture.pauses_s
     if len(pauses):
         longest, usual = float(pauses.max()), float(np.median(pauses))
@@ -83,7 +83,7 @@ def _check_packets(capture: StreamCapture) -> Iterator[StreamFinding]:
         yield StreamFinding("remark", "", capture.remark)
 
 
-def _check_lead(name: str, unit: str, x: NDArray[np.float64], fs: float) -> Iterator[StreamFinding]:
+def _judge_lead(name: str, unit: str, x: NDArray[np.float64], fs: float) -> Iterator[StreamFinding]:
     peaks = _find_peaks(x, fs)
     measures = measure_lead(x, fs, peaks)
     mv = UNITS_MV.get(unit)
