@@ -14,6 +14,7 @@ import benchmarks
 from benchmarks import (
     analyse,
     beds,
+    bridge,
     calibration,
     dashboard,
     detection,
@@ -36,6 +37,7 @@ COMMANDS = (
         "analyse",
         "attack",
         "beds",
+        "bridge",
         "cable",
         "calibration",
         "dashboard",
@@ -54,6 +56,7 @@ PROGRAMS = {
     "report.PEER": report.PEER,
     "pacing.SUBSCRIBER": pacing.SUBSCRIBER,
     "monitor.PEER": monitor.PEER,
+    "bridge.WRITER": bridge.WRITER,
 }
 """Code in strings, which no type checker reads."""
 
@@ -219,6 +222,15 @@ def test_pacing() -> None:
     assert pacing.codec(100)["decode_us"] > 0
     assert pacing.real_time(1, 1.0)["beds"] == 1
     assert pacing.full_speed(1, 100)["packets"] >= 100
+
+
+@pytest.mark.slow
+def test_bridge() -> None:
+    """The samples of a port reach a subscriber, none is lost, and each has a latency."""
+    figures = bridge.measure(2.0, 250.0, 2)
+    assert figures["lost"] == 0
+    assert figures["samples"] == pytest.approx(500, rel=0.2)
+    assert 0 < figures["latency_p50_ms"] < figures["latency_p99_ms"] < 1000
 
 
 def test_calibration_of_several_nets() -> None:

@@ -11,6 +11,13 @@ from agent.core.config import BridgeConfig
 from model.errors import SourceError
 
 STATUS_S = 0.5
+MOST_READS = 100
+"""Reads of a source between two looks at the clock."""
+RATE_SPAN_S = 20.0
+"""A rate that differs from what the source says is told once it was measured for this time."""
+RATE_TOLERANCE = 0.01
+WARM_UP_S = 3.0
+"""A run may begin with a burst of what has waited: its rate is measured after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +66,12 @@ class BridgeLoop:
         self._patient, self._clock = patient, clock or BridgeClock()
         self._rate = RateMeter()
         self._interruptions = 0
-        self._connected = self._interrupted = self._was_silent = False
-        self._heard_s = self._clock.now()
-        """When the last samples came, or the source was first opened."""
+        self._connected = self._interrupted = self._was_silent = self._rate_told = False
+        self._pause_s = 0.0
+        self._told = ""
+        """The last trouble that was told: it is not said again before samples have come."""
+        self._heard_s = self._alive_s = self._run_s = self._clock.now()
+        """When the last samples came, the last sign of life, and the run began; at first when the bridge did."""
 
     def run(self, stop: Callable[[], bool], status: Callable[[BridgeStatus], None]) -> BridgeStatus:
         """Send what comes until the source is over or `stop` returns True, then the End. Return the final status.
@@ -75,13 +85,11 @@ class BridgeLoop:
                 if not self._connected and not self._connect(stop):
                     break
                 began_s = self._clock.now()
-                try:
-                    self._take(self._source.read(self._settings.tick_ms / 1000))
-                except LostSourceError as error:
-                    self._disconnect(error)
+                self._read_all()
                 if (now_s := self._clock.now()) - reported_s >= STATUS_S:
                     reported_s = now_s
                     self._watch_silence(now_s)
+                    self._watch_rate()
                     status(self.status())
                 # What arrives meanwhile waits in the source: one packet of it costs less than many
                 self._clock.sleep(max(0.0, began_s + self._settings.tick_ms / 1000 - self._clock.now()))
@@ -99,65 +107,92 @@ class BridgeLoop:
             self._stream.samples,
             self._stream.lost,
             self._interruptions,
-            self._clock.now() - self._heard_s,
+            self._clock.now() - self._alive_s,
             self._connected,
             self._source.remark(),
         )
 
     def _connect(self, stop: Callable[[], bool]) -> bool:
         """Open the source, trying again with growing pauses; return False if stopped meanwhile."""
-        pause_s = self._settings.first_pause_s
-        told = ""
-        while not stop():
+        while self._wait(stop):
+            self._pause_s = min(max(2 * self._pause_s, self._settings.first_pause_s), self._settings.longest_pause_s)
             try:
                 self._source.open()
-                self._connected = True
-                self._tell(f"{self._source.name} is {'back' if self._interrupted else 'open'}")
-                return True
             except SourceError as error:
-                if not (self._interrupted or self._patient):
+                if not (self._interruptions or self._patient):
                     raise
-                if str(error) != told:
-                    self._tell(f"{error}; trying again")
-                    told = str(error)
-            until_s = self._clock.now() + pause_s
-            while self._clock.now() < until_s and not stop():
-                self._clock.sleep(min(0.1, max(0.0, until_s - self._clock.now())))
-            pause_s = min(2 * pause_s, self._settings.longest_pause_s)
+                self._tell_trouble(f"{error}; trying again")
+                continue
+            self._connected = True
+            self._alive_s = self._clock.now()
+            self._tell_trouble(f"{self._source.name} is {'back' if self._interruptions else 'open'}")
+            return True
         return False
 
-    def _disconnect(self, error: LostSourceError) -> None:
-        self._tell(str(error))
-        self._source.close()
-        self._connected = False
-        self._interrupted = True
-        self._interruptions += 1
-        self._rate.reset()
+    def _wait(self, stop: Callable[[], bool]) -> bool:
+        """Wait for the pause before the next attempt; return False if stopped meanwhile."""
+        until_s = self._clock.now() + self._pause_s
+        while (left_s := until_s - self._clock.now()) > 0 and not stop():
+            self._clock.sleep(min(0.1, left_s))
+        return not stop()
 
-    def _take(self, item: SourceLayout | SourceReading | None) -> None:
+    def _tell_trouble(self, text: str) -> None:
+        if text not in self._told:
+            self._told += text
+            self._tell(text)
+
+    def _read_all(self) -> None:
+        """Take what has arrived, waiting for it within a tick."""
+        timeout_s = self._settings.tick_ms / 1000
+        try:
+            for _ in range(MOST_READS):
+                item = self._source.read(timeout_s)
+                if item is None:
+                    return
+                self._take(item)
+                # After samples the next look is a tick later, unless losses cut what has arrived in pieces
+                if self._source.is_over or (isinstance(item, SourceReading) and not item.lost):
+                    return
+                timeout_s = 0.0
+        except LostSourceError as error:
+            self._tell_trouble(str(error))
+            self._source.close()
+            self._connected = False
+            self._interrupted = True
+            self._interruptions += 1
+            self._rate.reset()
+
+    def _take(self, item: SourceLayout | SourceReading) -> None:
         now_s = self._clock.now()
-        if item is None:
-            return
+        self._alive_s = now_s
+        self._was_silent = False
         if isinstance(item, SourceLayout):
             if item != self._stream.layout:
                 self._fill_interruption(now_s, 0)
-                self._stream.begin(item)
-                self._interrupted = False
-                self._rate.reset()
-                names = ", ".join(f"{lead.name} in {lead.unit}" for lead in item.leads)
-                self._tell(f"{self._source.name}: {item.fs:g} Hz, {names}")
-            return
-        if not len(item.counts):
-            return
-        if item.lost:
-            self._stream.skip(item.lost)
-            self._interrupted = False
+                self._begin_run(item)
+        elif not len(item.counts):
+            if remark := self._source.remark():
+                self._tell_trouble(f"{self._source.name}: {remark}")
         else:
-            self._fill_interruption(now_s, len(item.counts))
-        self._stream.push(item.counts)
-        self._rate.add(item.lost + len(item.counts), now_s)
-        self._heard_s = now_s
-        self._was_silent = False
+            if item.lost:
+                self._stream.skip(item.lost)
+                self._interrupted = False
+            else:
+                self._fill_interruption(now_s, len(item.counts))
+            self._stream.push(item.counts)
+            if now_s - self._run_s >= WARM_UP_S:
+                self._rate.add(item.lost + len(item.counts), now_s)
+            self._heard_s = now_s
+            self._pause_s = self._settings.first_pause_s
+            self._told = ""
+
+    def _begin_run(self, layout: SourceLayout) -> None:
+        self._stream.begin(layout)
+        self._interrupted = self._rate_told = False
+        self._rate.reset()
+        self._run_s = self._clock.now()
+        names = ", ".join(f"{lead.name} in {lead.unit}" for lead in layout.leads)
+        self._tell(f"{self._source.name}: {layout.fs:g} Hz, {names}")
 
     def _fill_interruption(self, now_s: float, arrived: int) -> None:
         """After an interruption declare as lost what the clock says, less the samples that have just arrived."""
@@ -172,11 +207,23 @@ class BridgeLoop:
 
     def _watch_silence(self, now_s: float) -> None:
         """Say once that a source that is open sends nothing; at the start give it up after a while."""
-        silent_s = now_s - self._heard_s
-        if not self._connected or self._was_silent or silent_s < self._settings.timeout_s:
+        if not self._connected or self._was_silent or now_s - self._alive_s < self._settings.timeout_s:
             return
         self._was_silent = True
         text = f"nothing comes from {self._source.name} for {self._settings.timeout_s:g} s"
         if not self._stream.samples and not self._patient and not self._interruptions:
-            raise SourceError(f"{text}: is it switched on, and set up to send?")
+            raise SourceError(f"{text}: is it switched on, and set up to send? {self._source.remark()}".rstrip())
         self._tell(text)
+
+    def _watch_rate(self) -> None:
+        """Say once in a run that the source sends at another rate than it says."""
+        layout, measured = self._stream.layout, self._rate.fs
+        if self._rate_told or layout is None or measured is None or self._rate.span_s < RATE_SPAN_S:
+            return
+        if abs(measured / layout.fs - 1) > RATE_TOLERANCE:
+            self._rate_told = True
+            wrong = f"{100 * abs(layout.fs / measured - 1):.1f} % too {'low' if measured > layout.fs else 'high'}"
+            self._tell(
+                f"{self._source.name} sends {measured:.1f} samples a second, not {layout.fs:g}: "
+                f"heart rates are {wrong} (--fs {measured:.1f})"
+            )

@@ -16,6 +16,8 @@ from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES, encod
 BLOCK_S = 10.0
 """Seconds of signal that are kept together."""
 BYTES_A_COUNT = 4
+FILLER_SAMPLES = 4096
+"""Samples without a value that are sent together."""
 
 
 class DeviceSink(Protocol):
@@ -75,7 +77,9 @@ class DeviceStream:
             self.samples += count
             self._block = None
             return
-        self.push(np.full((count, len(self.layout.leads)), MISSING, np.int32))
+        filler = np.full((min(count, FILLER_SAMPLES), len(self.layout.leads)), MISSING, np.int32)
+        for start in range(0, count, len(filler)):
+            self.push(filler[: count - start])
 
     def end(self) -> None:
         """End the run, if one was begun."""

@@ -2,8 +2,13 @@
 
 from collections.abc import Callable
 
-from agent.bridge.line_source import LineSource
+from agent.bridge.datagrams import DatagramSocket
+from agent.bridge.frame_parsers import FRAME_PARSERS
+from agent.bridge.line_parser import LineParser
+from agent.bridge.mqtt_topic import MqttTopic
+from agent.bridge.row_source import RowSource
 from agent.bridge.sensor_source import SensorSource
+from agent.bridge.serial_port import SerialPort
 from agent.bridge.source_options import SourceOptions
 from agent.bridge.standard_input import StandardInput
 from model.errors import ConfigError
@@ -11,11 +16,31 @@ from model.errors import ConfigError
 
 def _open_standard_input(place: str, options: SourceOptions) -> SensorSource:
     del place
-    return LineSource(StandardInput(), options, whole=True)
+    return RowSource(StandardInput(), LineParser(whole=True), options, paced=True)
+
+
+def _open_serial_port(place: str, options: SourceOptions) -> SensorSource:
+    if not options.frames:
+        return RowSource(SerialPort(place, options.baud), LineParser(), options)
+    if options.frames not in FRAME_PARSERS:
+        raise ConfigError(f"no frames {options.frames!r}: choose one of {', '.join(FRAME_PARSERS)} (--frames)")
+    parser = FRAME_PARSERS[options.frames]()
+    return RowSource(SerialPort(place, options.baud, parser.GREETING), parser, options)
+
+
+def _open_datagrams(place: str, options: SourceOptions) -> SensorSource:
+    return RowSource(DatagramSocket(place), LineParser(whole=True), options)
+
+
+def _open_topic(place: str, options: SourceOptions) -> SensorSource:
+    return RowSource(MqttTopic(place), LineParser(whole=True), options)
 
 
 _SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
     "-": _open_standard_input,
+    "serial": _open_serial_port,
+    "udp": _open_datagrams,
+    "mqtt": _open_topic,
 }
 """What follows on the colon of a source, and the options, to the source."""
 SOURCE_KINDS = tuple(_SOURCES)
@@ -40,4 +65,6 @@ def open_source(text: str, options: SourceOptions) -> SensorSource:
     kind, _, place = text.partition(":")
     if kind not in _SOURCES:
         raise ConfigError(f"no source {text!r}: give one of {', '.join(SOURCE_KINDS)}, such as serial:/dev/ttyUSB0")
+    if options.frames and kind != "serial":
+        raise ConfigError("--frames is of a serial port: other sources send numbers as text")
     return _SOURCES[kind](place, options)

@@ -2,15 +2,19 @@
 
 from collections import deque
 
+import numpy as np
+
 LEAST_SPAN_S = 2.0
 """Over less than this an arrival in bursts says nothing of the rate."""
 LONGEST_SPAN_S = 60.0
+STEP_S = 0.05
+"""Arrivals nearer than this to the one before are not noted: more would not make it more exact."""
 
 
 class RateMeter:
     """Measures samples a second over the last minute.
 
-    The line through first and last arrival is used: an arrival brings the samples since the one before it.
+    The slope of the straight line through all arrivals is used: one that comes late hardly moves it.
     """
 
     def __init__(self) -> None:
@@ -20,6 +24,8 @@ class RateMeter:
     def add(self, samples: int, now_s: float) -> None:
         """Note that samples arrived, lost ones included."""
         self._total += samples
+        if self._arrivals and now_s - self._arrivals[-1][0] < STEP_S:
+            return
         self._arrivals.append((now_s, self._total))
         while now_s - self._arrivals[0][0] > LONGEST_SPAN_S:
             self._arrivals.popleft()
@@ -37,7 +43,8 @@ class RateMeter:
     @property
     def fs(self) -> float | None:
         """Samples a second; None where it is too early to say."""
-        if self.span_s < LEAST_SPAN_S:
+        if self.span_s < LEAST_SPAN_S or len(self._arrivals) < 3:
             return None
-        (begin_s, before), (end_s, after) = self._arrivals[0], self._arrivals[-1]
-        return (after - before) / (end_s - begin_s)
+        at_s, total = np.array(self._arrivals, np.float64).T
+        at_s -= at_s.mean()
+        return float(at_s @ total / (at_s @ at_s))

@@ -29,7 +29,8 @@ class SourceLayout:
 class SourceReading(NamedTuple):
     """The next samples: `counts` (n, leads) int32, MISSING where there is no value.
 
-    `lost`: samples that were lost right before them, as far as the source can tell.
+    `lost`: samples that were lost right before them, as far as the source can tell. Without samples it says that
+    something comes of which nothing can be made yet; `remark` says why.
     """
 
     counts: NDArray[np.int32]

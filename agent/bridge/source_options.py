@@ -4,15 +4,16 @@ import re
 from dataclasses import dataclass
 
 from agent.core.lead_units import UNITS_MV
+from agent.library.argument_checks import HIGHEST_FS
 from model.errors import ConfigError
-from model.records.resample import HIGHEST_RESAMPLING_FS, LEAST_RESAMPLING_FS
+from model.records.resample import LEAST_RESAMPLING_FS
 
 UNCALIBRATED = "counts"
 """The unit of values that are no voltage anybody knows."""
 FINE_STEPS_MV = 10_000
 """Counts of a millivolt that values with decimals become: 0.1 µV, far below the noise of any electrode."""
 UNCALIBRATED_STEPS = 1000
-"""Counts of an uncalibrated value with decimals."""
+"""Counts on the wire of one count of the source, where it sends decimals."""
 _UNIT = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)?\s*(\S+)")
 
 
@@ -25,15 +26,13 @@ class CountSize:
 
     def gain(self, whole: bool) -> float:
         """Return the counts of one unit on the wire; `whole`: all numbers of the source are whole."""
-        if self.size is not None:
-            return 1 / self.size
-        if self.unit == UNCALIBRATED:
-            return 1.0 if whole else float(UNCALIBRATED_STEPS)
-        return FINE_STEPS_MV * UNITS_MV[self.unit]
+        return self.steps(whole) / (self.size or 1.0)
 
     def steps(self, whole: bool) -> float:
         """Return the counts on the wire that a number 1 of the source becomes."""
-        return 1.0 if self.size is not None else self.gain(whole)
+        if self.size is not None or self.unit == UNCALIBRATED:
+            return 1.0 if whole else float(UNCALIBRATED_STEPS)
+        return FINE_STEPS_MV * UNITS_MV[self.unit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +69,8 @@ def parse_count_size(text: str) -> CountSize:
 
 def check_source_rate(fs: float) -> float:
     """Return a rate in hertz. Raises ConfigError for one that no ECG has."""
-    if not LEAST_RESAMPLING_FS <= fs <= HIGHEST_RESAMPLING_FS:
-        raise ConfigError(
-            f"a rate of {fs:g} Hz makes no sense: give {LEAST_RESAMPLING_FS:g} to {HIGHEST_RESAMPLING_FS:g} (--fs)"
-        )
+    if not LEAST_RESAMPLING_FS <= fs <= HIGHEST_FS:
+        raise ConfigError(f"a rate of {fs:g} Hz makes no sense: give {LEAST_RESAMPLING_FS:g} to {HIGHEST_FS:g} (--fs)")
     return fs
 
 

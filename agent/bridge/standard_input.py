@@ -2,7 +2,8 @@
 
 import os
 import select
-import sys
+
+from model.errors import SourceError
 
 READ_BYTES = 65_536
 
@@ -13,17 +14,30 @@ class StandardInput:
     name = "standard input"
     is_over = False
 
+    def __init__(self, descriptor: int = 0) -> None:
+        self._descriptor = descriptor
+
     def open(self) -> None:
-        """Do nothing: it is open."""
+        """Raise SourceError where there is none."""
+        try:
+            os.fstat(self._descriptor)
+        except OSError as error:
+            raise SourceError("standard input is closed: pipe lines of numbers into ecg-agent bridge -") from error
 
     def read(self, timeout_s: float) -> bytes:
         """Return what has arrived within `timeout_s`."""
-        file = sys.stdin.fileno()
-        if not select.select([file], [], [], timeout_s)[0]:
+        if not select.select([self._descriptor], [], [], timeout_s)[0]:
             return b""
-        data = os.read(file, READ_BYTES)
+        try:
+            data = os.read(self._descriptor, READ_BYTES)
+        except OSError:  # a terminal that is gone
+            data = b""
         self.is_over = not data
         return data
 
     def close(self) -> None:
         """Do nothing: it is not ours to close."""
+
+    def remark(self) -> str:
+        """Return "": there is nothing to say."""
+        return ""

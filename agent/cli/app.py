@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import analyse, bridge, simulate, training
+from agent.cli import analyse, bridge, check, simulate, training
 from agent.cli.completion import complete_record
 from agent.cli.help_format import build_command
 from agent.cli.options import (
@@ -161,6 +161,7 @@ def play_demo(
 
 
 app.command("bridge")(bridge.bridge_source)
+app.command("check", epilog=check.CHECK_EPILOG)(check.check_source)
 app.command("analyse", epilog=analyse.ANALYSE_EPILOG)(analyse.analyse_recordings)
 app.command("train")(training.start_training)
 app.command("train-live")(training.start_live_training)

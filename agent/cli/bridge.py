@@ -16,6 +16,7 @@ from model.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.bridge.bridge_loop import BridgeStatus
+    from agent.bridge.source_options import SourceOptions
 
 DEFAULT_BAUD = 115_200
 SOURCE_PANEL = "Options of a source"
@@ -158,28 +159,22 @@ def run_bridge(config: Config, arguments: BridgeArguments) -> None:
     Raises ConfigError, EndpointError, or SourceError.
     """
     from rich.console import Console
+    from rich.control import Control
+    from rich.segment import ControlType
 
     from agent.bridge.bridge_loop import BridgeLoop
     from agent.bridge.device_stream import DeviceStream
     from agent.bridge.open_source import bed_of_source, open_source
-    from agent.bridge.source_options import SourceOptions, check_source_rate, parse_columns, parse_count_size
     from agent.device.publisher import PacketPublisher
     from agent.wire.packets import check_bed_name
 
-    options = SourceOptions(
-        fs=None if arguments.fs is None else check_source_rate(arguments.fs),
-        unit=None if arguments.unit is None else parse_count_size(arguments.unit),
-        columns=parse_columns(arguments.columns) if arguments.columns else (),
-        names=tuple(name.strip() for name in arguments.names.split(",")) if arguments.names else (),
-        baud=arguments.baud,
-        frames=arguments.frames,
-        measure_s=config.bridge.measure_s,
-    )
-    source = open_source(arguments.source, options)
+    source = open_source(arguments.source, build_source_options(arguments, config.bridge.measure_s))
     bed = check_bed_name(arguments.bed or bed_of_source(arguments.source))
     console = Console(stderr=True, highlight=False)
 
     def tell(text: str) -> None:
+        if console.is_terminal:
+            console.control(Control((ControlType.ERASE_IN_LINE, 2)))  # the status line
         console.print(f"ecg-agent: {text}", markup=False, soft_wrap=True)
 
     with StopFlag() as stop, PacketPublisher(config, lossless=False) as publisher:
@@ -190,13 +185,28 @@ def run_bridge(config: Config, arguments: BridgeArguments) -> None:
             for refusal in publisher.refusals():
                 tell(refusal)
             if console.is_terminal:
-                line = _bridge_status_text(status, publisher.subscribers(bed))
+                line = _bridge_status_text(status, publisher.subscribers(bed)).ljust(console.width - 1)
                 console.print(line, end="\r", overflow="ellipsis", no_wrap=True, markup=False)
 
         stream = DeviceStream(publisher, bed, config.simulate.keep_s)
         loop = BridgeLoop(source, stream, config.bridge, tell, arguments.patient)
         last = loop.run(_stop_or_orphaned(stop, arguments.parent), show_status)
         console.print(f"\nended after {last.samples} samples, {last.lost} of them lost before they came here")
+
+
+def build_source_options(arguments: BridgeArguments, measure_s: float) -> "SourceOptions":
+    """Return what was typed of a source, whose rate is measured for `measure_s` if need be. Raises ConfigError."""
+    from agent.bridge.source_options import SourceOptions, check_source_rate, parse_columns, parse_count_size
+
+    return SourceOptions(
+        fs=None if arguments.fs is None else check_source_rate(arguments.fs),
+        unit=None if arguments.unit is None else parse_count_size(arguments.unit),
+        columns=() if arguments.columns is None else parse_columns(arguments.columns),
+        names=tuple(name.strip() for name in arguments.names.split(",")) if arguments.names else (),
+        baud=arguments.baud,
+        frames=arguments.frames,
+        measure_s=measure_s,
+    )
 
 
 def _stop_or_orphaned(stop: Callable[[], bool], parent: int | None) -> Callable[[], bool]:

@@ -121,7 +121,9 @@ class PacketCutter:
     def cut(self, start: int, stop: int, sequence: int, sent_s: float) -> list[bytes]:
         """Return the frames of a packet with the chunk's samples `start` to `stop`."""
         dtype: Literal["int16", "int32"] = "int16"
-        if self._narrow is None:
+        if self._narrow is None and stop - start == len(self._counts):
+            dtype, payload = "int32", self._counts.astype("<i4").tobytes()
+        elif self._narrow is None:
             dtype, payload = _pack_counts(self._counts[start:stop])
         else:
             payload = self._narrow[start * self._size : stop * self._size]
