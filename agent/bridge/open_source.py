@@ -14,8 +14,15 @@ def _open_standard_input(place: str, options: SourceOptions) -> SensorSource:
     return LineSource(StandardInput(), options, whole=True)
 
 
+def _open_lsl(place: str, options: SourceOptions) -> SensorSource:
+    from agent.bridge.lsl_source import LslSource
+
+    return LslSource(place, options)
+
+
 _SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
     "-": _open_standard_input,
+    "lsl": _open_lsl,
 }
 """What follows on the colon of a source, and the options, to the source."""
 SOURCE_KINDS = tuple(_SOURCES)
