@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.bridge.loss_finder import LossFinder
+from agent.bridge.loss_finder import LossFinder, SampleCounter, SampleIntake
 from agent.bridge.sensor_source import LostSourceError, SourceLayout, SourceReading, source_lead
 from agent.bridge.source_options import UNCALIBRATED, CountSize, SourceOptions
 from agent.core.lead_units import UNITS_MV
@@ -73,9 +72,7 @@ class LslSource:
         self._columns: list[int] = []
         self._counter: int | None = None
         self._steps = 1.0
-        self._finder: LossFinder | None = None
-        self._rows: NDArray[np.int32] = np.empty((0, 0), np.int32)
-        self._ready: deque[SourceReading] = deque()
+        self._intake: SampleIntake | None = None
         self._pulled: NDArray[Any] = np.empty((0, 0))
         self._heard_s = 0.0
 
@@ -107,8 +104,9 @@ class LslSource:
         if not self._announced:
             self._announced = True
             return self._layout
-        if self._ready:
-            return self._ready.popleft()
+        assert self._intake is not None
+        if (reading := self._intake.take()) is not None:
+            return reading
         try:
             _, stamps = self._inlet.pull_chunk(timeout_s, len(self._pulled), dest_obj=self._pulled)
         except RuntimeError as error:
@@ -116,18 +114,17 @@ class LslSource:
         self._take_samples(self._pulled[: len(stamps)], np.asarray(stamps, np.float64))
         if not stamps:
             self._look_for_restart()
-        return self._ready.popleft() if self._ready else None
+        return self._intake.take()
 
     def close(self) -> None:
         """Close it."""
         self._inlet = self._resolver = None
-        self._ready.clear()
 
     def remark(self) -> str:
         """Say how losses are known."""
-        if self._finder is None:
+        if self._intake is None:
             return ""
-        return "losses by the stream's counter" if self._finder.counted else "losses inferred from time stamps"
+        return "losses by the stream's counter" if self._intake.finder.counted else "losses inferred from time stamps"
 
     def _find_stream(self) -> Any:
         """Return the stream that is meant, once it is seen. Raises SourceError."""
@@ -189,8 +186,7 @@ class LslSource:
             names.append(number_repeated_name(name or ("ECG" if len(self._columns) == 1 else f"ECG{at + 1}"), names))
         leads = tuple(source_lead(name, size.unit, size.gain(whole)) for name in names)
         self._layout = SourceLayout(fs, leads, info.uid())
-        self._finder = LossFinder(fs, self._counter is not None)
-        self._rows = np.empty((0, len(leads)), np.int32)
+        self._intake = SampleIntake(LossFinder(fs, SampleCounter() if self._counter is not None else None), len(leads))
         kind = np.dtype(self._lsl.lib.fmt2type[info.channel_format()])
         self._pulled = np.empty((PULLED_SAMPLES, info.channel_count()), kind)
 
@@ -217,18 +213,15 @@ class LslSource:
         return columns
 
     def _take_samples(self, values: NDArray[Any], stamps: NDArray[np.float64]) -> None:
-        assert self._finder is not None
+        assert self._intake is not None
         now_s = self._now()
         if len(stamps):
             self._heard_s = now_s
             self._resolver = None
         chosen = values[:, self._columns].astype(np.float64)
         rows = quantise_to_counts(chosen, np.full(len(self._columns), self._steps))
-        self._rows = np.concatenate((self._rows, rows)) if len(self._rows) else rows
         numbers = None if self._counter is None else values[:, self._counter].astype(np.float64)
-        for piece in self._finder.find(stamps, numbers, now_s):
-            self._ready.append(SourceReading(self._rows[: piece.samples], piece.lost))
-            self._rows = self._rows[piece.samples :]
+        self._intake.add(rows, stamps, numbers, now_s)
 
     def _look_for_restart(self) -> None:
         """While nothing comes, look whether the stream was started again: a host that was switched off says nothing.
@@ -276,12 +269,13 @@ def _list_streams(streams: Sequence[Any]) -> str:
 
 def _read_channels(info: Any) -> list[tuple[str, str, str]]:
     """Return label, unit and type of each channel, as far as the stream describes them."""
-    described = []
+    described: list[tuple[str, str, str]] = []
     node = info.desc().child("channels").child("channel")
     while not node.empty():
         unit = node.child_value("unit").strip()
-        unit = UNIT_SPELLINGS.get(UNITS_MV.get(unit) or UNITS_MV.get(unit.casefold()), unit)
+        if (size_mv := UNITS_MV.get(unit, UNITS_MV.get(unit.casefold()))) is not None:
+            unit = UNIT_SPELLINGS[size_mv]
         described.append((node.child_value("label").strip(), unit, node.child_value("type").strip()))
         node = node.next_sibling("channel")
     count = info.channel_count()
-    return (described + [("", "", "")] * count)[:count] if len(described) <= count else [("", "", "")] * count
+    return described[:count] + [("", "", "")] * (count - len(described))

@@ -20,9 +20,23 @@ def _open_lsl(place: str, options: SourceOptions) -> SensorSource:
     return LslSource(place, options)
 
 
+def _open_brainflow(place: str, options: SourceOptions) -> SensorSource:
+    from agent.bridge.brainflow_source import BrainflowSource
+
+    return BrainflowSource(place, options)
+
+
+def _open_polar(place: str, options: SourceOptions) -> SensorSource:
+    from agent.bridge.polar_source import PolarSource
+
+    return PolarSource(place, options)
+
+
 _SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
     "-": _open_standard_input,
     "lsl": _open_lsl,
+    "polar": _open_polar,
+    "brainflow": _open_brainflow,
 }
 """What follows on the colon of a source, and the options, to the source."""
 SOURCE_KINDS = tuple(_SOURCES)
