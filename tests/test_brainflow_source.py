@@ -1,23 +1,20 @@
 """agent.bridge.brainflow_source: BrainFlow's synthetic board, and recordings that it plays back."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.monitored import second_packets
-from support.streamed import beats_directly, bridge_to_monitor
+from support.streamed import beats_directly, bridge_to_monitor, far_from, record_at, simulated_counts
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.bridge import brainflow_source
 from agent.bridge.brainflow_source import BrainflowSource
 from agent.bridge.open_source import open_source
-from agent.bridge.sensor_source import LostSourceError, SourceLayout, SourceReading
+from agent.bridge.sensor_source import LostSourceError, SourceLayout, SourceReading, source_lead
 from agent.bridge.source_options import CountSize, SourceOptions
 from agent.core.config import Config
-from agent.core.messages import Chunk
 from model.errors import ConfigError, SourceError
 
 pytest.importorskip("brainflow", reason="needs the extra brainflow")
@@ -98,36 +95,20 @@ def test_lost_packages(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_same_beats(tmp_path: Path, classifier: BeatClassifier, settings: Config) -> None:
+def test_same_beats(tmp_path: Path, live: BeatClassifier, settings: Config) -> None:
     """Through BrainFlow, bridge and monitor a record has the beats of the direct path; the ledger closes."""
-    sent = [message for message in second_packets("208", 0.0, 20.0) if isinstance(message, Chunk)]
-    counts = np.concatenate([chunk.counts for chunk in sent])
-    gains = np.array([lead.gain for lead in sent[0].leads])
-    at_250 = resample_to(counts / gains * 1e3, 360.0, 250.0)
+    at_250 = record_at("208", 20.0, 250)
     source = write_playback(tmp_path / "record.csv", at_250, 256)
-    run = bridge_to_monitor(source, classifier, lambda _run: False)
+    run = bridge_to_monitor(source, live, lambda _run: False)
     assert run.error is None
     assert (run.ledger.sent, run.ledger.missing, run.ledger.open) == (len(at_250), 0, 0)
     (only,) = run.runs()
+    leads = tuple(source_lead(name, "uV", 10.0) for name in ("ECG1", "ECG2"))
     direct = np.rint(at_250 * 10).astype(np.int32)
-    names = ("ECG1", "ECG2")
-    leads = tuple(brainflow_source.source_lead(name, "uV", 10.0) for name in names)
-    assert run.beats(only) == beats_directly(direct, 250.0, leads, classifier, settings)
-    near(beats_directly(counts, 360.0, sent[0].leads, classifier, settings), run.beats(only))
-
-
-def resample_to(samples: NDArray[np.float64], fs: float, target: float) -> NDArray[np.float64]:
-    """Return samples (n, leads) at another rate."""
-    from scipy.signal import resample_poly
-
-    return np.asarray(resample_poly(samples, round(target), round(fs), axis=0))
-
-
-def near(expected: Sequence[tuple[int, str]], found: Sequence[tuple[int, str]]) -> None:
-    """Check that R peaks are the same, ± 1 sample of 125 Hz."""
-    assert len(expected) > 5
-    missed = [sample for sample, _ in expected if not any(abs(sample - other) <= 1 for other, _ in found)]
-    assert len(missed) <= 0.1 * len(expected)
+    assert run.beats(only) == beats_directly(direct, 250.0, leads, live, settings)
+    simulated = beats_directly(*simulated_counts("208", 20.0), live, settings)
+    assert len(simulated) > 20
+    assert far_from(run.beats(only), simulated) == []
 
 
 def test_a_silent_board_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support.lsl_outlet import OutletPlan, start_outlet, stay_on_loopback
-from support.monitored import second_packets
-from support.streamed import BridgedRun, beats_directly, bridge_to_monitor
+from support.streamed import BridgedRun, beats_directly, bridge_to_monitor, record_at, simulated_counts
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.bridge.lsl_source import LslSource
@@ -21,7 +20,7 @@ from agent.bridge.open_source import open_source
 from agent.bridge.sensor_source import LostSourceError, SourceLayout, SourceReading
 from agent.bridge.source_options import CountSize, SourceOptions
 from agent.core.config import Config
-from agent.core.messages import MISSING, Chunk
+from agent.core.messages import MISSING
 from model.errors import ConfigError, SourceError
 
 pytest.importorskip("pylsl", reason="needs the extra lsl", exc_type=RuntimeError)
@@ -59,13 +58,6 @@ def own(name: str) -> str:
 def ramp(seconds: float, channels: int = 1, fs: float = 250.0) -> NDArray[np.float64]:
     """Every sample is its own index."""
     return np.repeat(np.arange(round(seconds * fs), dtype=np.float64)[:, None], channels, axis=1)
-
-
-def record_microvolts(record: str, seconds: float) -> tuple[list[Chunk], NDArray[np.float64]]:
-    """A record as the simulator sends it, and its samples (n, leads) in microvolts."""
-    sent = [message for message in second_packets(record, 0.0, seconds) if isinstance(message, Chunk)]
-    gains = np.array([lead.gain for lead in sent[0].leads])
-    return sent, np.concatenate([chunk.counts for chunk in sent]) * (1e3 / gains)
 
 
 def take(source: LslSource, enough: Callable[[list[SourceReading]], bool]) -> tuple[SourceLayout, list[SourceReading]]:
@@ -112,19 +104,17 @@ def opened(name: str, **options: Any) -> LslSource:
     return source
 
 
-def test_same_beats(start: Start, classifier: BeatClassifier, settings: Config) -> None:
+def test_same_beats(start: Start, live: BeatClassifier, settings: Config) -> None:
     """Through outlet, bridge and monitor a record has the beats that it has when the simulator sends it."""
-    sent, microvolts = record_microvolts("208", 60.0)
-    names = [lead.name for lead in sent[0].leads]
-    start(microvolts, name="beats", fs=360.0, labels=names, speed=0.0, burst=360)
-    source = seen("beats")
-    run = bridge_to_monitor(source, classifier, lambda run: run.ledger.sent == len(microvolts))
-    counts = np.concatenate([chunk.counts for chunk in sent])
+    counts, fs, leads = simulated_counts("208", 60.0)
+    microvolts = counts * (1e3 / np.array([lead.gain for lead in leads]))
+    start(microvolts, name="beats", fs=fs, labels=[lead.name for lead in leads], speed=0.0, burst=125)
+    run = bridge_to_monitor(seen("beats"), live, lambda run: run.ledger.sent == len(counts))
     assert run.error is None
     assert (run.ledger.analysed, run.ledger.missing, run.ledger.open) == (len(counts), 0, 0)
     (only,) = run.runs()
-    assert run.beats(only) == beats_directly(counts, 360.0, sent[0].leads, classifier, settings)
-    assert len(run.beats(only)) > 30
+    assert run.beats(only) == beats_directly(counts, fs, leads, live, settings)
+    assert len(run.beats(only)) > 80
     assert run.status is not None
     assert run.status.remark == "losses inferred from time stamps"
 
@@ -233,7 +223,7 @@ def test_the_same_outlet_goes_on(start: Start) -> None:
 @pytest.mark.slow
 def test_a_restarted_outlet_is_a_new_run(start: Start, classifier: BeatClassifier) -> None:
     """An outlet that is killed and started again is back in a new run; no beat is found that was not sent."""
-    _, microvolts = record_microvolts("100", 60.0)
+    microvolts = record_at("100", 60.0, 360)
     began_s = time.time()
     plan: dict[str, Any] = {"name": "restarted", "fs": 360.0, "labels": ("MLII", "V5"), "began_s": began_s}
     processes = [start(microvolts, **plan)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import resample_poly
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.bridge.bridge_loop import BridgeLoop, BridgeStatus
@@ -20,8 +21,11 @@ from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
 from agent.pipeline.pipeline import Pipeline
 from model.errors import SourceError
+from model.records.wfdb_records import open_record, read_record_samples
+from support.monitored import second_packets
 
 BED = "bed"
+LONGEST_S = 30.0
 CLOSING_S = 20.0
 """Longest time for the ledger to close after the end of the bridge."""
 
@@ -73,7 +77,8 @@ def bridge_to_monitor(
         publisher.linger_s = 1.0
         link = LinkReceiver(override_config(config, "link", endpoint=publisher.endpoint), [BED])
         session = MonitorSession(link, classifier, config)
-        loop = BridgeLoop(source, DeviceStream(publisher, BED, config.simulate.keep_s), config.bridge, run.told.append)
+        stream = DeviceStream(publisher, BED, config.simulate.keep_s)
+        loop = BridgeLoop(source, stream, config.bridge, run.told.append, patient=True)
 
         def work() -> None:
             try:
@@ -85,9 +90,10 @@ def bridge_to_monitor(
         for thread in threads:
             thread.start()
         closing_s = np.inf
+        until_s = time.monotonic() + LONGEST_S
         while threads[0].is_alive() or time.monotonic() < closing_s:
             _step(session, link, run)
-            if not stop.is_set() and until(run):
+            if not stop.is_set() and (until(run) or time.monotonic() > until_s):
                 stop.set()
             if not threads[0].is_alive():
                 closing_s = min(closing_s, time.monotonic() + CLOSING_S)
@@ -98,6 +104,24 @@ def bridge_to_monitor(
         link.close()
     run.results += session.pipeline.push([])
     return run
+
+
+def record_at(record: str, seconds: float, fs: int) -> NDArray[np.float64]:
+    """Return an embedded record (n, leads) in microvolts at a rate, as a sensor would have measured it."""
+    source = open_record(record)
+    samples = read_record_samples(source, 0, round(seconds * source.fs)) * 1e3
+    return np.asarray(resample_poly(samples, fs, round(source.fs), axis=0))
+
+
+def simulated_counts(record: str, seconds: float) -> tuple[NDArray[np.int32], float, tuple[Lead, ...]]:
+    """Return what the simulator sends of a record: counts (n, leads), their rate, and the leads."""
+    sent = [message for message in second_packets(record, 0.0, seconds) if isinstance(message, Chunk)]
+    return np.concatenate([chunk.counts for chunk in sent]), sent[0].fs, sent[0].leads
+
+
+def far_from(beats: Sequence[tuple[int, str]], expected: Sequence[tuple[int, str]]) -> list[int]:
+    """Return the R peaks that are expected, and are not within one sample of any of the beats."""
+    return [sample for sample, _ in expected if not any(abs(sample - peak) <= 1 for peak, _ in beats)]
 
 
 def _step(session: MonitorSession, link: LinkReceiver, run: BridgedRun) -> None:
