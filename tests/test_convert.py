@@ -36,7 +36,7 @@ from agent.recording.sessions import RecordedSession
 from model.errors import ConfigError, RecordError, RunError
 from model.formats.signal_file import open_signal_file
 from model.records.wfdb_records import read_record_samples
-from tests.support.edf_rules import check_edf_rules
+from support.edf_rules import check_edf_rules
 
 NewWard = Callable[[], Pipeline]
 

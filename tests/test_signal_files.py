@@ -26,7 +26,7 @@ from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.wfdb_records import open_record, read_record_samples
 from simulator.record_replay import RecordReplay, ReplayPlan
 from simulator.scheduler import name_beds
-from tests.support.tables import FS, lines, microvolts, opened
+from support.tables import FS, lines, microvolts, opened
 
 SHARED = Path(__file__).parents[2] / "shared" / "formats"
 COUNTS = microvolts()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model.errors import ConfigError, RecordError
 from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.wfdb_records import Record
-from tests.support.tables import FS, lines, microvolts, opened
+from support.tables import FS, lines, microvolts, opened
 
 COUNTS = microvolts()
 TIMES = np.arange(len(COUNTS)) / FS
