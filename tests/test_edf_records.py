@@ -7,12 +7,12 @@ import edfio
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.tables import microvolts, opened
 
 from agent.wire.record_chunks import ResampledRecord
 from model.errors import RecordError
 from model.formats.signal_file import open_signal_file
 from model.records.wfdb_records import missing_end_notice, read_record_samples
-from support.tables import microvolts, opened
 
 COUNTS = microvolts()[:7200]
 SECONDS = 20

@@ -16,6 +16,7 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.tables import FS, lines, microvolts, opened
 
 from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.config import load_config
@@ -26,7 +27,6 @@ from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.wfdb_records import open_record, read_record_samples
 from simulator.record_replay import RecordReplay, ReplayPlan
 from simulator.scheduler import name_beds
-from support.tables import FS, lines, microvolts, opened
 
 SHARED = Path(__file__).parents[2] / "shared" / "formats"
 COUNTS = microvolts()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import FS, lines, microvolts, opened
 
 from model.errors import ConfigError, RecordError
 from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.wfdb_records import Record
-from support.tables import FS, lines, microvolts, opened
 
 COUNTS = microvolts()
 TIMES = np.arange(len(COUNTS)) / FS

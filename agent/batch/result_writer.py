@@ -84,9 +84,9 @@ class FileResults:
                 self._push_beat(item, delay_s)
             elif isinstance(item, Alarm):
                 self._alarms[item.identity] = item
-                self._write_line(alarm_to_json(item), item.onset)
+                self._write_line(alarm_to_json(item, None), item.onset)
             elif not isinstance(item, Strip):
-                self._write_line(event_to_json(item), item.sample)
+                self._write_line(event_to_json(item, None), item.sample)
         if self._report is not None:
             self._report.push(message, results)
 
@@ -137,7 +137,7 @@ class FileResults:
         return round(60 * self._intervals / self._rr_s, 1) if self._rr_s else None
 
     def _push_beat(self, beat: Beat, delay_s: float) -> None:
-        line = beat_to_json(beat, delay_s, None)
+        line = beat_to_json(beat, delay_s, None, None)
         self._write_line(line, beat.sample)
         row = beat_row(line, self._clock)
         for table in self._beats:
