@@ -84,10 +84,15 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def lines(text: str) -> dict[str, list[dict[str, Any]]]:
-    """The objects of JSON lines by type, without what differs from run to run, and without times by the clock."""
+    """The objects of JSON lines by type, without what differs from run to run, and without times by the clock.
+
+    What a monitor says of its link, as on a machine that is too busy for it, is none of the file's results.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for line in re.sub(r'"run [0-9a-z]{8},', '"run,', text).splitlines():
         value = json.loads(line)
+        if value.get("kind") in ("link", "backfill") or value.get("condition") == "no data":
+            continue
         kept = {key: of for key, of in value.items() if key not in ("run", "added_ms", "link_ms", "time")}
         found.setdefault(value["type"], []).append(kept)
     return found
