@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from agent.analysis.bed_input import choose_leads
 from agent.batch.batch_files import BatchFile
 from agent.batch.manifest import AnalysisRecipe, FileSummary, Manifest, write_manifest
-from agent.batch.result_tables import format_time
 from agent.batch.result_writer import FileResults, ResultKinds
 from agent.core.config import Config, override_config
 from agent.core.messages import Chunk, End, Ledger, Result
 from agent.evaluation.record_analysis import analyse_streams
+from agent.outputs.result_tables import format_cell_time
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import record_chunks, record_leads
@@ -238,7 +238,7 @@ def _summarise_file(record: Record, writer: FileResults, leads: tuple[str, ...],
     return FileSummary(
         fs=record.fs,
         duration_s=round(record.length / record.fs, 3),
-        start=format_time(record.start),
+        start=format_cell_time(record.start),
         leads=leads,
         beats=writer.beat_counts,
         heart_rate=writer.heart_rate,
