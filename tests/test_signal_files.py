@@ -370,7 +370,7 @@ def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataOb
     """Whatever becomes of the bytes of a file, it is read or refused."""
     kind = data.draw(st.sampled_from(["npz", "npy", "mat", "wav", "flac", "edf", "bdf"]))
     path = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
-    stated = {"fs": FS, "unit": "uV"} if kind not in ("edf", "bdf") else {}
+    stated: dict[str, Any] = {"fs": FS, "unit": "uV"} if kind not in ("edf", "bdf") else {}
     write_as(path, COUNTS[:720])
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
