@@ -253,7 +253,11 @@ def test_arrays_that_are_no_recording(tmp_path: Path, arrays: dict[str, Any], re
 
 def test_places_without_a_file(tmp_path: Path) -> None:
     """A folder, a pipe and a name of nothing are refused; a pipe is not read, which might never end."""
-    for name, reason in ((str(tmp_path), "is a folder"), ("/dev/null", "is no file"), ("nothing.csv", "no record")):
+    for name, reason in (
+        (str(tmp_path), "is a folder"),
+        ("/dev/null", "is no file"),
+        ("nothing.csv", "there is no file nothing.csv"),
+    ):
         with pytest.raises(RecordError, match=reason):
             open_signal_file(name)
 

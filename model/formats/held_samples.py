@@ -38,7 +38,7 @@ class HeldSamples:
 
 
 def map_large_leads(leads: list[NDArray[np.float64]]) -> tuple[Sequence[NDArray[Any]], object]:
-    """Return leads of (n,) samples, long ones as files that are mapped, and what these need as long as they are read."""
+    """Return leads of (n,) samples, long ones as mapped files, and what these need as long as they are read."""
     if sum(lead.nbytes for lead in leads) < MAPPED_BYTES:
         return leads, None
     folder = TemporaryFolder()

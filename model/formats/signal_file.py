@@ -58,7 +58,11 @@ def _find_other_file(name: str) -> Path | None:
     """Return the path of a file that is not part of a WFDB record, None for a record or what is not there."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # an impossible file name is no file
         path = Path(name).expanduser()
-        if not path.exists() or path.with_name(path.name + ".hea").is_file():
+        if path.with_name(path.name + ".hea").is_file():
+            return None
+        if not path.exists():
+            if path.suffix and path.suffix not in WFDB_ENDINGS:
+                raise RecordError(f"there is no file {name}")
             return None
         if path.is_dir():
             raise RecordError(f"{name} is a folder: name the files in it")
