@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.errors import RecordError, clean_error_text
 from model.extras import import_extra
-from model.formats.file_options import COUNTS, NO_UNIT, VOLTAGES, SignalFileOptions, is_ecg_rate, name_leads, read_unit
+from model.formats.file_options import COUNTS, NO_UNIT, SignalFileOptions, is_ecg_rate, name_leads, read_unit
 from model.formats.held_samples import make_held_record, map_large_leads
 from model.records.wfdb_records import Record
 
@@ -73,7 +73,7 @@ def _checked_record(path: Path, kind: str, parsed: Any, options: SignalFileOptio
     stated_s = parsed.recording.duration.total_seconds() if parsed.recording.duration else 0.0
     if stated_s and abs(length / fs / stated_s - 1) > MOST_DURATION_ERROR and abs(length / fs - stated_s) > 1:
         raise RecordError(f"{path.name} ({kind}) says it lasts {stated_s:g} s, but has {length / fs:g} s at {fs:g} Hz")
-    options.check_stated(path, fs, frozenset(units) & VOLTAGES)
+    options.check_stated(path, fs)  # the unit is converted, so that any voltage will do
     names = name_leads([str(lead.label) for lead in leads])
     mapped, lifetime = map_large_leads(columns)
     return make_held_record(path, fs, mapped, names, units, parsed.recording.date, lifetime)
