@@ -74,7 +74,8 @@ def ishne(rate: int = 500, nanovolts_a_step: int = 5000) -> bytes:
 @pytest.mark.parametrize("name", ["a.xml", "b.xml", "c.ecg", "c.dat"])
 def test_formats(tmp_path: Path, name: str) -> None:
     """HL7 aECG, MUSE XML and ISHNE, whatever their ending, give rate, length, start, and leads in millivolts."""
-    content = {"a": aecg(), "b": muse(), "c": ishne()}[name[0]]
+    contents: dict[str, str | bytes] = {"a": aecg(), "b": muse(), "c": ishne()}
+    content = contents[name[0]]
     record, found = opened(tmp_path / name, content)
     assert (record.fs, record.length, record.start) == (500.0, 5000, START)
     assert [(signal.name, signal.unit) for signal in record.signals] == [("I", "mV"), ("II", "mV")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model.errors import RecordError
 from model.formats.file_content import FileKind, find_file_kind
-from model.formats.file_options import SignalFileOptions
+from model.formats.file_options import SignalFileOptions, read_unit
 from model.records.wfdb_records import Record, open_record
 
 __all__ = ["SignalFileOptions", "open_signal_file"]
@@ -76,5 +76,5 @@ def _open_wfdb(name: str, options: SignalFileOptions) -> Record:
     if Path(name).suffix in WFDB_ENDINGS[2:]:
         name = str(Path(name).with_suffix(""))
     record = open_record(name)
-    options.check_stated(record.path, record.fs, frozenset(signal.unit for signal in record.signals))
+    options.check_stated(record.path, record.fs, frozenset(read_unit(signal.unit) for signal in record.signals))
     return record
