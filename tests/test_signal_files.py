@@ -215,6 +215,7 @@ def _archive(path: Path, **arrays: Any) -> None:
         (b"%PDF-1.4\n" + bytes(500), "no recording: it is a document"),
         (b"\x7fELF" + bytes(500), "no recording: it is a program"),
         (b"\x1f\x8b\x08" + bytes(500), "unpack it first"),
+        (b"MATLAB 7.3 MAT-file" + bytes(500), "save it with -v7"),
         (b"SQLite format 3\x00" + bytes(500), "no recording: it is a database"),
         (b"", "is empty"),
         (b"PK\x03\x04" + bytes(500), "damaged archive"),
