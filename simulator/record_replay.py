@@ -5,7 +5,7 @@ the packets.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -18,8 +18,9 @@ from agent.device.packet_source import PacketBlock, PacketSource
 from agent.wire.packets import check_bed_name
 from agent.wire.record_chunks import ResampledRecord
 from model.errors import ConfigError
+from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.resample import FS
-from model.records.wfdb_records import missing_end_notice, open_record
+from model.records.wfdb_records import missing_end_notice
 from simulator.noise import StressNoise
 
 BLOCK_S = 30.0
@@ -32,7 +33,8 @@ class ReplayPlan:
     """What a bed replays: `record` by embedded name or path, from `start_s` on, for `duration_s` or to its end.
 
     `loop`: at the end of the record send it again from its beginning, as a new run. `noise`: an embedded noise record,
-    at `snr_db` (see `simulator.noise`), from a place that `seed` chooses; None for none.
+    at `snr_db` (see `simulator.noise`), from a place that `seed` chooses; None for none. `stated`: what a person says
+    of a file that does not say it itself.
     """
 
     record: str
@@ -43,6 +45,7 @@ class ReplayPlan:
     noise: str | None
     snr_db: float
     seed: int
+    stated: SignalFileOptions = field(default_factory=SignalFileOptions)
 
 
 class RecordReplay(PacketSource):
@@ -57,7 +60,7 @@ class RecordReplay(PacketSource):
         self.bed = check_bed_name(plan.bed)
         self.packet = packet_samples(packet_ms)
         self.run = run or uuid4().hex
-        self._blocks = _open_record_blocks(plan.record, block_s)
+        self._blocks = _open_record_blocks(plan.record, plan.stated, block_s)
         resampled = self._blocks.resampled
         self.notice = _replay_notice(resampled)
         self.first = _replay_start(plan, resampled.length)
@@ -134,8 +137,8 @@ class RecordReplay(PacketSource):
 class _RecordBlocks:
     """The counts of a record in blocks; those in use are shared by all beds that replay it."""
 
-    def __init__(self, name: str, block_s: float) -> None:
-        self.resampled = ResampledRecord(open_record(name), block_s)
+    def __init__(self, name: str, stated: SignalFileOptions, block_s: float) -> None:
+        self.resampled = ResampledRecord(open_signal_file(name, stated), block_s)
         self._used: WeakValueDictionary[int, NDArray[np.int32]] = WeakValueDictionary()
 
     def counts(self, start: int) -> NDArray[np.int32]:
@@ -148,14 +151,14 @@ class _RecordBlocks:
         return block[start - low :]
 
 
-_opened_blocks: WeakValueDictionary[tuple[str, float], _RecordBlocks] = WeakValueDictionary()
+_opened_blocks: WeakValueDictionary[tuple[str, SignalFileOptions, float], _RecordBlocks] = WeakValueDictionary()
 
 
-def _open_record_blocks(record: str, block_s: float) -> _RecordBlocks:
+def _open_record_blocks(record: str, stated: SignalFileOptions, block_s: float) -> _RecordBlocks:
     """Return the blocks of a record, opened once for all beds that replay it at a time. Raises RecordError."""
-    blocks = _opened_blocks.get((record, block_s))
+    blocks = _opened_blocks.get((record, stated, block_s))
     if blocks is None:
-        blocks = _opened_blocks[record, block_s] = _RecordBlocks(record, block_s)
+        blocks = _opened_blocks[record, stated, block_s] = _RecordBlocks(record, stated, block_s)
     return blocks
 
 

@@ -5,6 +5,7 @@ moves: a bed that falls behind catches up, and rounding does not add up. The bed
 that a ward is not sent in bursts.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -93,17 +94,24 @@ class ReplayStatus:
 
 
 def name_beds(records: Sequence[str]) -> list[str]:
-    """Return a bed name for each record, its name without folders: 100, 101 and, where one is repeated, 100-2.
+    """Return a bed name for each record, its name without folders and ending: 100, 101 and, of one repeated, 100-2.
 
     A recording has the name of the bed that was recorded. Raises RecordError where it cannot be read, and for what has
     no name and is not a record, such as a folder ".".
     """
     names: list[str] = []
     for record in records:
-        plain = Path(record).name.removesuffix(".hea").removesuffix(".dat")
+        plain = Path(record).stem if _is_file(record) else Path(record).name.removesuffix(".hea").removesuffix(".dat")
         name = read_recorded_bed(record) if is_recording_path(record) else plain or find_record(record).name
         names.append(number_repeated_name(name, names))
     return names
+
+
+def _is_file(record: str) -> bool:
+    """Whether a record is given by the path of a file: its ending is no part of its name."""
+    with contextlib.suppress(OSError, ValueError):  # an impossible file name is no file
+        return Path(record).expanduser().is_file()
+    return False
 
 
 def plan_ward(beds: int, base: ReplayPlan) -> list[ReplayPlan]:

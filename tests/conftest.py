@@ -14,7 +14,7 @@ import torch
 from hypothesis import HealthCheck
 from numpy.typing import NDArray
 
-from agent.analysis.beat_classifier import BeatClassifier
+from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.events import Event
@@ -86,6 +86,12 @@ def classifier() -> BeatClassifier:
     torch.manual_seed(0)
     net = build_beat_net(NetSize(), torch.device("cpu")).eval()
     return BeatClassifier(net, ModelCard("random", net.size, {}, {}), torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def live() -> BeatClassifier:
+    """Return the net that is shipped: what it calls no beat is none."""
+    return load_beat_classifier("live", "cpu", 1)
 
 
 @pytest.fixture

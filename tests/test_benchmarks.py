@@ -12,6 +12,7 @@ import pytest
 
 import benchmarks
 from benchmarks import (
+    analyse,
     beds,
     bridge,
     calibration,
@@ -33,6 +34,7 @@ from model.records.annotations import AnnotationFile
 
 COMMANDS = (
     *(
+        "analyse",
         "attack",
         "beds",
         "bridge",
@@ -199,6 +201,19 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = figures.read_figures("report", tmp_path)["results"]
     assert results["report_cpu_s"] > 0
     assert results["pdf_mb"] > 0
+
+
+@pytest.mark.slow
+def test_analyse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short file is analysed and measured beside simulator and monitor, and in a batch."""
+    path = tmp_path / "analyse.json"
+    arguments = ["--hours", "0.01", "--peer-hours", "0.01", "--files", "2", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", ["analyse", *arguments])
+    analyse.main()
+    results = figures.read_figures("analyse", tmp_path)["results"]
+    assert results["cpu_s"] > 0
+    assert results["of_peer"] > 0
+    assert results["batch_peak_mb"] > 50
 
 
 @pytest.mark.slow

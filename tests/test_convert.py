@@ -30,10 +30,13 @@ from agent.export.convert import convert_recording, show_sessions
 from agent.export.edf import LOWEST
 from agent.outputs.json_lines import beat_to_json
 from agent.pipeline.pipeline import Pipeline
-from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
+from agent.recording.recorded_segments import RecordedSegment, SegmentTimes, read_segment_counts
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
 from model.errors import ConfigError, RecordError, RunError
+from model.formats.signal_file import open_signal_file
+from model.records.wfdb_records import read_record_samples
+from support.edf_rules import check_edf_rules
 
 NewWard = Callable[[], Pipeline]
 
@@ -95,33 +98,37 @@ def test_csv(folder: Path, tmp_path: Path) -> None:
     """A row a recorded sample: index and time in its run, the value of each lead, the beat's class, the run."""
     convert_recording(folder, tmp_path / "out.csv")
     header, found = rows(tmp_path / "out.csv")
-    assert header == ["sample", "time_s", "MLII (mV)", "V1 (mV)", "beat", "run"]
+    assert header == ["sample", "time_s", "time", "MLII (mV)", "V1 (mV)", "beat", "run"]
     segments = segments_of(folder)
     assert len(segments) >= 6
     index = [(s.run == "next", s.first + i) for s in segments for i in range(s.count)]
-    assert [(row[5] == "2", int(row[0])) for row in found] == index
+    assert [(row[6] == "2", int(row[0])) for row in found] == index
     assert [float(row[1]) for row in found] == [at / 125 for _, at in index]
-    values = np.array([[float(value) if value else np.nan for value in row[2:4]] for row in found])
+    values = np.array([[float(value) if value else np.nan for value in row[3:5]] for row in found])
     np.testing.assert_array_equal(values, physical(all_counts(folder), LEADS))
     with RecordedSession(folder) as session:
         beats = [
             (run == "next", beat.sample, beat.label) for run in ("run", "next") for beat in session.beats("1", run=run)
         ]
-    assert [(row[5] == "2", int(row[0]), row[4]) for row in found if row[4]] == sorted(beats)
+    assert [(row[6] == "2", int(row[0]), row[5]) for row in found if row[5]] == sorted(beats)
     assert len(beats) > 100
+    walls = [segment.started_s + i / 125 for segment in segments for i in range(segment.count)]
+    found_s = [datetime.fromisoformat(row[2]).timestamp() for row in found]
+    np.testing.assert_allclose(found_s, walls, atol=0.001)
+    assert found[0][2] == "2025-01-01T00:00:00.250+00:00"
 
 
 def test_csv_of_another_rate(troubled_folder: Path, tmp_path: Path) -> None:
     """Beats stand at the sample nearest to them at the recording's own rate, and values tell every count apart."""
     convert_recording(troubled_folder / "1" / "0003.hea", tmp_path / "out.csv")
     header, found = rows(tmp_path / "out.csv")
-    assert header == ["sample", "time_s", "II (mV)", "beat"]
+    assert header == ["sample", "time_s", "time", "II (mV)", "beat"]
     assert found[0][:2] == ["77", "0.308"]
-    back = np.rint(np.array([float(row[2]) for row in found]) * WIDE[0].gain + WIDE[0].offset)
+    back = np.rint(np.array([float(row[3]) for row in found]) * WIDE[0].gain + WIDE[0].offset)
     np.testing.assert_array_equal(back, read_segment_counts(segments_of(troubled_folder)[2], 0, 10**6)[:, 0])
     with RecordedSession(troubled_folder) as session:
         beats = [(2 * beat.sample, beat.label) for beat in session.beats("1", run="next")]
-    assert [(int(row[0]), row[3]) for row in found if row[3]] == beats
+    assert [(int(row[0]), row[4]) for row in found if row[4]] == beats
     assert len(beats) > 50
 
 
@@ -140,7 +147,7 @@ def test_csv_of_odd_names(tmp_path: Path, new_ward: NewWard) -> None:
     leads = (Lead('a,"b', "µV", 1.0, 0.0, -100, 100), Lead("Ableitung Ω", "mmHg", 3.0, 0.5, -100, 100))
     recorded(tmp_path / "rec", stream(two_leads("100", 1), leads=leads), new_ward())
     convert_recording(tmp_path / "rec", tmp_path / "out.csv")
-    assert rows(tmp_path / "out.csv")[0] == ["sample", "time_s", 'a,"b (µV)', "Ableitung Ω (mmHg)", "beat"]
+    assert rows(tmp_path / "out.csv")[0] == ["sample", "time_s", "time", 'a,"b (µV)', "Ableitung Ω (mmHg)", "beat"]
 
 
 def test_json_lines(folder: Path, tmp_path: Path) -> None:
@@ -148,7 +155,8 @@ def test_json_lines(folder: Path, tmp_path: Path) -> None:
     convert_recording(folder, tmp_path / "out.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     with RecordedSession(folder) as session:
-        beats = [beat_to_json(beat, 0.0, None) for beat in session.beats("1")]
+        times = SegmentTimes(session.segments("1"))
+        beats = [beat_to_json(beat, 0.0, None, times.time_of(beat.run, beat.sample)) for beat in session.beats("1")]
         events = [event_text(event) for _, event in session.events("1")]
     assert [line for line in lines if line["type"] == "beat"] == beats
     assert [line["text"] for line in lines if line["type"] == "event"] == events
@@ -312,16 +320,25 @@ def test_edf_of_wide_counts(tmp_path: Path, low: int, span: int, seed: int) -> N
     assert (f"a: {step} counts in one step" in [a.text for a in edf.annotations]) == (step > 1)
 
 
-@pytest.mark.parametrize("fs", [125.0, 360.0, 257.0, 62.5, 10_000.0, 999.99])
+@pytest.mark.parametrize(
+    "fs", [125.0, 360.0, 257.0, 62.5, 10_000.0, 999.99, 62.4725, 249.89, 499.83, 511.548, 999.56, 129.87, 1024.0]
+)
 def test_edf_rates(tmp_path: Path, new_ward: NewWard, fs: float) -> None:
-    """Any rate is told, that of the file being right to a millionth."""
+    """Any rate is told, to a thousandth of a millionth, in a file that strict readers open, and read back as it was."""
     signal = two_leads("100", 20)
     recorded(tmp_path / "rec", stream(signal, fs=fs), new_ward())
     convert_recording(tmp_path / "rec", tmp_path / "out.edf")
     edf = edfio.read_edf(tmp_path / "out.edf")
-    assert edf.signals[0].sampling_frequency == pytest.approx(fs, rel=1e-6)
+    assert edf.signals[0].sampling_frequency == pytest.approx(fs, rel=1e-9)
     np.testing.assert_array_equal(digital(edf)[: len(signal)], signal)
-    assert edf.is_continuous or fs == 999.99
+    assert edf.is_continuous
+    check_edf_rules(tmp_path / "out.edf")
+    record = open_signal_file(str(tmp_path / "out.edf"))
+    assert record.fs == fs
+    values = read_record_samples(record)
+    wanted = np.stack([one.data for one in edf.signals], axis=1)
+    np.testing.assert_allclose(values[: len(signal)], wanted[: len(signal)], atol=1e-6)
+    assert np.isnan(values[len(signal) :]).all()
 
 
 def test_edf_labels(tmp_path: Path, new_ward: NewWard) -> None:
@@ -350,10 +367,10 @@ def test_a_copied_segment(folder: Path, tmp_path: Path) -> None:
         convert_recording(folder / "1" / "0002", tmp_path / f"one.{ending}")
         convert_recording(tmp_path / "copy" / "0002.hea", tmp_path / f"two.{ending}")
         assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
-    assert sum(bool(row[4]) for row in rows(tmp_path / "two.csv")[1]) > 20
+    assert sum(bool(row[5]) for row in rows(tmp_path / "two.csv")[1]) > 20
     (tmp_path / "copy" / "0002.ecg").unlink()
     convert_recording(tmp_path / "copy" / "0002.hea", tmp_path / "none.csv")
-    assert not any(row[4] for row in rows(tmp_path / "none.csv")[1])
+    assert not any(row[5] for row in rows(tmp_path / "none.csv")[1])
 
 
 def test_changing_leads(troubled_folder: Path, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ VOLATILE = (
     (r'"run":"[0-9a-f]{32}"', '"run":""'),
     (r"\brun [0-9a-f]{8}\b", "run"),
     (r'"(added|link)_ms":(null|[\d.]+)', r'"\1_ms":0'),
+    (r',"time":("[^"]*"|null)', ""),
     (r"added latency p50 [\d.]+ ms, p99 [\d.]+ ms", "added latency"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d", "date"),
     (r"\d+ kB", "size"),

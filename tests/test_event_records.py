@@ -20,6 +20,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     str: PLAIN,
     int: st.integers(0, 2**40),
     float: st.floats(0, 1e6),
+    float | None: st.none() | st.floats(0, 1e6),
     bool: st.booleans(),
     int | None: st.none() | st.integers(0, 2**40),
     events.EventKind: st.sampled_from(["gap", "frame"]),

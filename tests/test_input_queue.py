@@ -8,6 +8,7 @@ import pytest
 from conftest import LEADS, all_found, chunks, record_counts
 
 from agent.analysis.lead_input import SampleBlock
+from agent.core.config import load_config
 from agent.core.events import GapClosed, RunEnded, RunStarted
 from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Result
 from agent.pipeline.input_queue import (
@@ -38,7 +39,7 @@ class Ward:
     """An input queue and its beds."""
 
     def __init__(self) -> None:
-        self.queue = InputQueue("auto")
+        self.queue = InputQueue("auto", load_config(None).signal)
         self.beds: dict[str, MonitoredBed] = {}
 
     def put(self, *messages: Chunk | Gap | End) -> None:

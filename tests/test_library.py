@@ -343,10 +343,10 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"^fs.* must be (a finite number|from 20 to 10000 Hz)"):
             analyse([0.0], fs, unit="mV")
 
-    @pytest.mark.parametrize("unit", ["mmHg", "", "adu", None, 1, ["mV"], b"mV"])
+    @pytest.mark.parametrize("unit", ["mmHg", "", "bpm", None, 1, ["mV"], b"mV"])
     def test_units(self, unit: Any) -> None:
-        """A unit is one of a voltage, and the message names them."""
-        with pytest.raises(ValueError, match=r"^unit must be 'mV', 'uV', 'µV', 'nV' or 'V', not "):
+        """A unit is one of a voltage or of raw counts, and the message names them."""
+        with pytest.raises(ValueError, match=r"^unit must be 'mV', 'uV', 'µV', 'nV' or 'V', or 'counts' .*, not "):
             Monitor(250, unit)
 
     @pytest.mark.parametrize("rails", [5, (1,), (1, 2, 3), "ab", (2, 1), (0, 0), (np.nan, 1), (None, 1), (-np.inf, 1)])

@@ -1,3 +1,4 @@
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -8,7 +9,7 @@ from support.synthetic import make_ecg, stream_chunks
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, FloatArray, Gap, Lead, Result
+from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, FloatArray, Gap, Lead, Result, Strip
 from agent.core.wording import event_text
 from agent.pipeline.pipeline import Pipeline
 from model.beats import frontend
@@ -44,6 +45,23 @@ def test_beats_and_events_do_not_depend_on_the_chunks(new_ward: NewWard, sizes: 
     assert len(beats_of(whole)) > 50
     assert {event.kind for event in events_of(whole)} == {"start", "signal", "gap", "end"}
     assert all_found(new_ward(), troubled_stream(sizes)) == whole
+
+
+@pytest.mark.parametrize("lead", ["MLII", "auto"])
+def test_large_blocks_change_nothing(settings: Config, classifier: BeatClassifier, lead: str) -> None:
+    """Ten seconds at a time go through the stages to the same beats, events, alarms and strips, each in its order."""
+    found: list[dict[type, list[str]]] = []
+    for is_large in (False, True):
+        ward = Pipeline(override_config(settings, "monitor", lead=lead), classifier)
+        if is_large:
+            ward.take_large_blocks()
+        told: dict[type, list[str]] = defaultdict(list)
+        for item in ward.push(troubled_stream([10**6])):
+            wave = item.wave.tobytes() if isinstance(item, Strip) else b""
+            told[type(item)].append(f"{item} {wave!r}")
+        found.append(told)
+    assert found[0] == found[1]
+    assert {Beat, Alarm, Strip} < set(found[0])
 
 
 def test_a_gap_at_the_end_of_monitoring_is_told(new_ward: NewWard) -> None:

@@ -183,6 +183,16 @@ def test_flush_decides_the_last_beat() -> None:
     assert (beats[-1].sample, beats[-1].decided) == (last, last + 7)
 
 
+@pytest.mark.parametrize("mains", [50, 60])
+def test_hum_that_ends_is_no_beat(mains: int) -> None:
+    """Where a stretch ends in hum of 1 mV, at whatever phase, the detector sees the hum go on, and no step."""
+    time = np.arange(20 * FS) / FS
+    for phase in np.arange(8):
+        x = synthetic(every(0.8))[: 20 * FS] + np.sin(2 * np.pi * mains * time + phase).astype(np.float32)
+        end = 20 * FS - 45 + int(phase)
+        assert not [beat for beat in detect(x[:end]) if beat.sample > 20 * FS - 65]
+
+
 @pytest.mark.parametrize(("name", "floor"), [("100", 0.999), ("119", 0.999), ("208", 0.985), ("222", 0.98)])
 def test_quality_on_real_records(name: str, floor: float) -> None:
     """Ten minutes of real records are found with at least this sensitivity and positive predictivity."""

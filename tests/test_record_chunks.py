@@ -30,6 +30,20 @@ def test_chunks_are_what_the_replay_sends(block_s: float) -> None:
     assert [chunk.first for chunk in found] == np.cumsum([0, *(len(chunk.counts) for chunk in found[:-1])]).tolist()
 
 
+def test_chosen_leads_are_the_same_alone() -> None:
+    """A lead that is sent alone has the samples that it has beside the others, and its own rails and name."""
+    whole = [chunk for chunk in record_chunks(open_record("114"), "run") if isinstance(chunk, Chunk)]
+    for column, lead in enumerate(whole[0].leads):
+        alone = [
+            chunk for chunk in record_chunks(open_record("114"), "run", chosen=[lead.name]) if isinstance(chunk, Chunk)
+        ]
+        assert {chunk.leads for chunk in alone} == {(lead,)}
+        np.testing.assert_array_equal(
+            np.concatenate([chunk.counts[:, 0] for chunk in alone]),
+            np.concatenate([chunk.counts[:, column] for chunk in whole]),
+        )
+
+
 def test_rails_beyond_the_counts(tmp_path: Path) -> None:
     """A rail that no count can reach stands beside the count that means no value, where saturated samples stand."""
     signal = np.linspace(-32_000, 32_000, 250)[:, None]

@@ -326,9 +326,11 @@ def test_json_lines_have_alarms(tmp_path: Path) -> None:
     convert_recording(tmp_path / "s", tmp_path / "out.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["type"] for line in lines] == ["event", "beat", "alarm", "beat", "alarm", "beat"]
-    assert [line for line in lines if line["type"] == "alarm"] == [alarm_to_json(one), alarm_to_json(two)]
+    assert [line for line in lines if line["type"] == "alarm"] == [
+        alarm_to_json(item, NOW + item.onset / 125) for item in (one, two)
+    ]
     assert set(lines[2]) == {
-        *("type", "bed", "run", "sample", "time_s", "condition", "priority", "text", "onset"),
+        *("type", "bed", "run", "sample", "time_s", "time", "condition", "priority", "text", "onset"),
         *("announced", "ended", "acknowledged_s", "latching"),
     }
     assert lines[2]["time_s"] == 0.4
@@ -340,7 +342,7 @@ def test_json_lines_have_alarms(tmp_path: Path) -> None:
 def test_the_document_has_every_key() -> None:
     """docs/json-lines.md names what alarm_line gives."""
     text = (Path(__file__).parents[1] / "docs" / "json-lines.md").read_text().partition("## An alarm")[2]
-    assert all(f"| `{key}` |" in text.partition("\n## ")[0] for key in alarm_to_json(alarm()))
+    assert all(f"| `{key}` |" in text.partition("\n## ")[0] for key in alarm_to_json(alarm(), None))
 
 
 @pytest.mark.parametrize("fs", [125.0, 250.0])

@@ -236,7 +236,11 @@ def test_files_are_short() -> None:
     assert {path.name: count for path, count in lines.items() if count > LARGEST_FILE} == {}
 
 
-@pytest.mark.parametrize("options", [[], ["--help"], ["monitor", "--help"]], ids=["import", "help", "monitor"])
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--help"], ["monitor", "--help"], ["analyse", "--help"]],
+    ids=["import", "help", "monitor", "analyse"],
+)
 def test_help_is_quick(options: list[str]) -> None:
     """Neither the import of the command line nor its help loads a large library."""
     call = (

@@ -1,6 +1,7 @@
 import hashlib
 import re
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -355,6 +356,26 @@ def test_missing_annotations(tmp_path: Path, ramp: NDArray[np.float64]) -> None:
     record = wfdb_records.open_record(write_record(tmp_path, ramp))
     with pytest.raises(RecordError, match=r"no annotations: made\.atr is missing"):
         wfdb_records.read_reference(record)
+
+
+@pytest.mark.parametrize(
+    ("times", "start"),
+    [
+        ("21:30:00 03/05/2021", datetime(2021, 5, 3, 21, 30)),
+        ("9:05:00.25 1/12/1999", datetime(1999, 12, 1, 9, 5, 0, 250_000)),
+        ("5:30 01/12/1999", datetime(1999, 12, 1, 0, 5, 30)),
+        ("12:00:00", None),
+        ("12:00:00 00/00/0000", None),
+        ("12:00:00 1975", None),
+        ("", None),
+    ],
+)
+def test_the_start_of_a_record(tmp_path: Path, times: str, start: datetime | None) -> None:
+    """A record began at its time and date, where both are ones; so does a record made of segments."""
+    (tmp_path / "a.hea").write_text(f"a 1 250 10 {times}\na.dat 16 200 16 0 0 0 0 II\n")
+    (tmp_path / "s.hea").write_text(f"s/2 1 250 20 {times}\na 10\na 10\n")
+    (tmp_path / "a.dat").write_bytes(bytes(20))
+    assert [wfdb_records.open_record(str(tmp_path / name)).start for name in "as"] == [start, start]
 
 
 def test_annotations_of_a_record() -> None:

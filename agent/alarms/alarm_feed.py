@@ -29,7 +29,7 @@ STRIP_MARGIN = 10 * FS
 """Samples before and after the announcement of an alarm that its strip shows."""
 JUMP_S = 10
 """Seconds over which a jump of the baseline is looked for: an amplifier recovers from one in less."""
-KEPT_PEAKS = 32
+KEPT_PEAKS = 64
 """Latest R peaks kept of a bed: more than there are in a block of the pipeline."""
 
 assert 2 * STRIP_MARGIN <= RING_SAMPLES, "the ring must still hold the start of a strip when its end arrives"

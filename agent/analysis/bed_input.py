@@ -10,15 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agent.analysis.lead_input import (
-    BridgedHole,
-    LeadInput,
-    LeadStep,
-    LeadSummary,
-    SampleBlock,
-    counts_to_millivolts,
-)
-from agent.core.lead_units import UNITS_MV
+from agent.analysis.lead_input import LeadInput, LeadMark, LeadStep, SampleBlock, counts_to_millivolts
+from agent.analysis.uncalibrated_lead import UncalibratedLead
+from agent.core.config import SignalConfig
+from agent.core.events import LeadScaled
+from agent.core.lead_units import RAW_UNITS, UNITS_MV
 from agent.core.messages import MISSING, Chunk, End, FloatArray, Gap, Lead
 from model.errors import StreamError
 from model.records.lead_choice import rank_leads
@@ -31,10 +27,10 @@ LEADS_OF_AUTO = 2
 
 @dataclass(frozen=True, slots=True)
 class LeadNote:
-    """What was mended in a lead, by its index among the analysed ones."""
+    """What was mended in a lead or is known of its scale, by its index among the analysed ones."""
 
     lead: int
-    step: BridgedHole | LeadSummary
+    step: LeadMark
 
 
 BedStep = SampleBlock | Gap | LeadNote
@@ -44,12 +40,13 @@ BedStep = SampleBlock | Gap | LeadNote
 def choose_leads(leads: Sequence[Lead], wanted: str) -> tuple[str, ...]:
     """Return the names of the leads to analyse, the one to be heard first.
 
-    `wanted`: a name, several with commas between them, of which a bed may lack some, or "auto". Raises StreamError if
-    none of them is there.
+    `wanted`: a name, several with commas between them, of which a bed may lack some, or "auto": leads in raw counts
+    where there is none in a unit of voltage. Raises StreamError if none of them is there.
     """
     names = tuple(lead.name for lead in leads)
     if wanted == "auto":
         ranked = rank_leads(names, [lead.unit in UNITS_MV for lead in leads])
+        ranked = ranked or rank_leads(names, [lead.unit in RAW_UNITS for lead in leads])
         return tuple(names[index] for index in ranked[:LEADS_OF_AUTO]) or ("auto",)  # `LeadInput` says what is wrong
     if wanted in names:
         return (wanted,)
@@ -63,11 +60,17 @@ def choose_leads(leads: Sequence[Lead], wanted: str) -> tuple[str, ...]:
 class BedInput:
     """The input of one run of one bed. Raises StreamError if the stream cannot be monitored."""
 
-    def __init__(self, chunk: Chunk, wanted: str) -> None:
-        self.leads = tuple(LeadInput(chunk, name) for name in choose_leads(chunk.leads, wanted))
+    def __init__(self, chunk: Chunk, wanted: str, config: SignalConfig, scales: Sequence[LeadScaled] = ()) -> None:
+        """Take the scales of leads that are known of an earlier part of a run, the later ones last."""
+        known = {scale.lead: scale for scale in scales if (scale.bed, scale.run) == (chunk.bed, chunk.run)}
+        self.leads = tuple(
+            _open_lead(chunk, name, config, known.get(name)) for name in choose_leads(chunk.leads, wanted)
+        )
         first = self.leads[0]
         self.run, self.fs, self.delay_s = first.run, first.fs, first.delay_s
-        self.fits, self.at_fs, self.same_rate = first.fits, first.at_fs, first.same_rate
+        self.fits, self.at_fs = first.fits, first.at_fs
+        self.same_rate = all(lead.same_rate for lead in self.leads)
+        """Whether all leads come as they are, at 125 Hz and in a unit of voltage."""
         self.columns = tuple(lead.index for lead in self.leads)
         self.offsets, self.scales = tuple(zip(*((lead.lead.offset, lead.scale) for lead in self.leads), strict=True))
         """What makes millivolts of the counts of each lead."""
@@ -115,7 +118,7 @@ class BedInput:
         aligned: list[BedStep] = []
         while True:
             for lead, waiting in enumerate(self._waiting):
-                while waiting and isinstance(waiting[0], BridgedHole | LeadSummary):
+                while waiting and isinstance(waiting[0], LeadMark):
                     aligned.append(LeadNote(lead, waiting.popleft()))  # type: ignore[arg-type]  # as just seen
             if not all(self._waiting):
                 return aligned
@@ -160,9 +163,16 @@ def bed_messages_to_millivolts(
     return converted
 
 
+def _open_lead(chunk: Chunk, name: str, config: SignalConfig, known: LeadScaled | None) -> LeadInput | UncalibratedLead:
+    """Return the input of a lead by name, or "auto" where no lead is an ECG. Raises StreamError if it is none."""
+    if any(lead.name == name and lead.unit in RAW_UNITS for lead in chunk.leads):
+        return UncalibratedLead(chunk, name, config, known)
+    return LeadInput(chunk, name)
+
+
 def _with_notes(steps: list[LeadStep]) -> list[BedStep]:
     """Return the steps of a bed's only lead as those of the bed."""
-    return [LeadNote(0, step) if isinstance(step, BridgedHole | LeadSummary) else step for step in steps]
+    return [LeadNote(0, step) if isinstance(step, LeadMark) else step for step in steps]
 
 
 def _step_length(step: LeadStep) -> int:

@@ -22,7 +22,7 @@ from agent.core.events import LeadState, LeadTrouble
 from model.beats.cluster_smoothing import NO_BEAT
 from model.records.resample import FS
 
-KEPT_PEAKS, KEPT_BEATS, KEPT_SCORES = 64, 64, 8
+KEPT_PEAKS, KEPT_BEATS, KEPT_SCORES = 128, 64, 8
 """Latest candidates, beats and scores that are kept of a lead: more than there are until another one is heard."""
 NEVER = -1
 SAME_BEAT = round(0.15 * FS)

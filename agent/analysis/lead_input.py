@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.events import PacingPulses, SamplesBridged
+from agent.core.events import LeadScaled, PacingPulses, SamplesBridged
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap, Lead
 from agent.core.sample_index import first_index_at_125_hz
@@ -59,7 +59,21 @@ class LeadSummary:
     events: tuple[SamplesBridged | PacingPulses, ...]
 
 
-LeadStep = SampleBlock | Gap | BridgedHole | LeadSummary
+@dataclass(frozen=True, slots=True)
+class ScaleChange:
+    """From sample `first` of 125 Hz on a lead in raw counts has a scale: the `rails` of its converter in mV.
+
+    `event` tells it, or that no scale is found.
+    """
+
+    first: int
+    rails: tuple[float, float]
+    event: LeadScaled
+
+
+LeadMark = BridgedHole | LeadSummary | ScaleChange
+"""What is told beside the samples of a lead."""
+LeadStep = SampleBlock | Gap | LeadMark
 """What the samples of a lead become."""
 
 

@@ -1,6 +1,7 @@
 """Whether a lead carries a signal at all: one that does not change is off, or saturated where it stands at a rail."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart
 from agent.core.events import LeadState
@@ -31,9 +32,13 @@ class LeadOffDetector:
 
     def start(self, row: int, run: RunStart) -> None:
         """Begin a run, with the rails of its converter."""
-        self._rails[row] = run.rails
+        self.set_rails(row, run.rails)
         self._flat[row] = False
         self._restart_at(row, run.first)
+
+    def set_rails(self, row: int, rails: tuple[float, float]) -> None:
+        """Take the rails of a row's converter in millivolts."""
+        self._rails[row] = rails
 
     def interrupt(self, row: int, interruption: Interruption) -> None:
         """Look for flat stretches behind a gap only. A lead that is off stays off over it."""
@@ -42,12 +47,7 @@ class LeadOffDetector:
 
     def push(self, rows: RowIndexArray, x: FloatArray) -> list[LeadStateChange]:
         """Take the next samples `x` (rows, n) in millivolts of `rows` (rows,); return the changes of state in order."""
-        before = np.concatenate([self._last[rows, None], x[:, :-1]], axis=1)
-        moves = ~(np.abs(x - before) <= self._step_mv)
-        index = self._next[rows, None] + np.arange(x.shape[1])
-        changed = np.maximum.accumulate(np.where(moves, index, self._changed[rows, None]), axis=1)
-        flat = index - changed >= self.flat_samples - 1
-        turns = flat != np.concatenate([self._flat[rows, None], flat[:, :-1]], axis=1)
+        index, changed, flat, turns = self._follow(rows, x)
         changes = [
             LeadStateChange(
                 int(rows[i]), int(index[i, n]), self._state(rows[i], float(x[i, n])) if flat[i, n] else "ok"
@@ -57,6 +57,22 @@ class LeadOffDetector:
         self._last[rows], self._flat[rows], self._changed[rows] = x[:, -1], flat[:, -1], changed[:, -1]
         self._next[rows] += x.shape[1]
         return changes
+
+    def foresees_change(self, rows: RowIndexArray, x: FloatArray) -> bool:
+        """Return whether one of the rows (rows,) would change its state in its next samples `x` (rows, n) mV."""
+        return bool(self._follow(rows, x)[3].any())
+
+    def _follow(
+        self, rows: RowIndexArray, x: FloatArray
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return for each next sample (rows, n) its index, that of the latest move, whether it is flat, and turns."""
+        before = np.concatenate([self._last[rows, None], x[:, :-1]], axis=1)
+        moves = ~(np.abs(x - before) <= self._step_mv)
+        index = self._next[rows, None] + np.arange(x.shape[1])
+        changed = np.maximum.accumulate(np.where(moves, index, self._changed[rows, None]), axis=1)
+        flat = index - changed >= self.flat_samples - 1
+        turns = flat != np.concatenate([self._flat[rows, None], flat[:, :-1]], axis=1)
+        return index, changed, flat, turns
 
     def _restart_at(self, row: int, first: int) -> None:
         self._last[row] = np.nan

@@ -100,8 +100,7 @@ class QrsDetector:
     def flush(self, row: int) -> list[RPeak]:
         """Return the R peaks among what is undecided at the end of a stretch. `start` or `interrupt` comes next."""
         end = int(self._next[row])
-        tail = np.full((1, 2 * MAXIMUM_REACH), self._finder.last(row), np.float32)
-        peaks = self.push(np.array([row]), tail)
+        peaks = self.push(np.array([row]), self._finder.continue_signal(row, 2 * MAXIMUM_REACH)[None])
         self.beds[row].finish(end - 1, peaks)
         return [replace(beat, decided=min(beat.decided, end - 1)) for beat in peaks if beat.sample < end]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.messages import FloatArray
+from model.records.resample import FS
 
 Floating = TypeVar("Floating", np.float32, np.float64)
 
@@ -26,6 +27,10 @@ LEAST_SIZE_MV = 1e-3
 """No size is less, so that each has a logarithm."""
 HUM_SIDE, HUM_MIDDLE = 0.27639320225, 0.4472135955
 """Weights of three neighbouring samples whose sum has no 50 Hz; with the pair sum, little is left of 60 Hz."""
+HUM_SPAN = 50
+"""Samples in which hum of 50 or 60 Hz has whole periods: 400 ms."""
+LEAST_HUM_MV = 0.2
+"""Lower hum at the end of a signal makes no QRS candidate of it. A QRS complex has less than this of 50 and 60 Hz."""
 SHAPE, LAGS = 25, 5
 """Samples of a candidate's shape, 200 ms, and the places that it may have: two likenesses differ by 16 ms at most."""
 EDGE = 5
@@ -60,6 +65,18 @@ class QrsCandidates:
     shapes: NDArray[np.float64]
 
 
+def hum_waves(samples: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return sine and cosine of 50 and 60 Hz at sample indices (n,) of 125 Hz: (n, 4)."""
+    angles = 2 * np.pi * samples[:, None] * np.array([50.0, 60.0]) / FS
+    return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(samples), -1)
+
+
+_HUM_FIT = np.linalg.pinv(
+    np.concatenate([hum_waves(np.arange(HUM_SPAN)), np.vander(np.arange(HUM_SPAN) / HUM_SPAN, 4)], axis=1)
+)[:4]
+"""(4, HUM_SPAN): from samples to the amplitudes of `hum_waves`, beside a baseline of third order."""
+
+
 class QrsCandidateFinder:
     """Band-pass, energy and local maxima of `rows` beds."""
 
@@ -82,9 +99,10 @@ class QrsCandidateFinder:
         self._energy[:, row] = 0
         self._fresh[row] = self._any_fresh = True
 
-    def last(self, row: int) -> float:
-        """Return the last sample of a bed in millivolts."""
-        return float(self._signal[-1, row])
+    def continue_signal(self, row: int, count: int) -> FloatArray:
+        """Return (count,) mV with which the signal of a bed may go on without a step: its last value, and its hum."""
+        recent = self._signal[:, row]
+        return np.asarray(recent[-1] + _continue_hum(recent[-HUM_SPAN:].astype(np.float64), count), np.float32)
 
     def push(self, rows: NDArray[np.intp], x: FloatArray) -> QrsCandidates | None:
         """Take the next samples `x` (rows, n) float32 mV of `rows` (rows,); return the candidates they make certain."""
@@ -159,6 +177,15 @@ def suppress_hum(x: NDArray[Floating]) -> NDArray[Floating]:
     pair = x[1:] + x[:-1]
     quiet: NDArray[Floating] = (pair[2:] + pair[:-2]) * HUM_SIDE + pair[1:-1] * HUM_MIDDLE
     return quiet
+
+
+def _continue_hum(x: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return by how much hum in the last samples (HUM_SPAN,) mV moves in `count` more, (count,) mV; 0 without hum."""
+    amplitudes = _HUM_FIT @ (x - x[-1])
+    if np.hypot(amplitudes[::2], amplitudes[1::2]).max() < LEAST_HUM_MV:
+        return np.zeros(count)
+    hum = hum_waves(np.arange(HUM_SPAN - 1, HUM_SPAN + count)) @ amplitudes
+    return np.asarray(hum[1:] - hum[0])
 
 
 def _locate_r_peaks(stretches: NDArray[np.float64]) -> NDArray[np.intp]:

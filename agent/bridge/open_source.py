@@ -40,11 +40,32 @@ def _open_topic(place: str, options: SourceOptions) -> SensorSource:
     return RowSource(MqttTopic(place), LineParser(whole=True), options)
 
 
+def _open_lsl(place: str, options: SourceOptions) -> SensorSource:
+    from agent.bridge.lsl_source import LslSource
+
+    return LslSource(place, options)
+
+
+def _open_brainflow(place: str, options: SourceOptions) -> SensorSource:
+    from agent.bridge.brainflow_source import BrainflowSource
+
+    return BrainflowSource(place, options)
+
+
+def _open_polar(place: str, options: SourceOptions) -> SensorSource:
+    from agent.bridge.polar_source import PolarSource
+
+    return PolarSource(place, options)
+
+
 _SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
     "-": _open_standard_input,
     "serial": _open_serial_port,
     "udp": _open_datagrams,
     "mqtt": _open_topic,
+    "lsl": _open_lsl,
+    "polar": _open_polar,
+    "brainflow": _open_brainflow,
 }
 """What follows on the colon of a source, and the options, to the source."""
 _FRAMES = {"serial": tuple(FRAME_PARSERS), "mqtt": (WIRE_FRAMES,)}

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import bridge, check, simulate, training
+from agent.cli import analyse, bridge, check, simulate, training
 from agent.cli.completion import complete_record
 from agent.cli.help_format import build_command
 from agent.cli.options import (
@@ -23,12 +23,18 @@ from agent.cli.options import (
     JsonOption,
     KeyOption,
     LeadOption,
+    MetricsOption,
+    NotifyFromOption,
+    NotifyOption,
+    PublishOption,
+    RecordOption,
     SecondsOption,
     ServerKeyOption,
     SetOption,
     StandardOption,
     StartOption,
     SvgOption,
+    TableOption,
     WeightsOption,
 )
 from agent.core import config as configuration
@@ -80,14 +86,11 @@ def watch_beds(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop when every run has ended, or the device is gone for a minute.")
     ] = False,
-    record: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Record signal, beats and events here; continue an earlier recording."),
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option(metavar="PORT", help="Serve metrics for Prometheus at this port or HOST:PORT, such as :9100."),
-    ] = None,
+    record: RecordOption = None,
+    metrics: MetricsOption = None,
+    notify: NotifyOption = None,
+    notify_from: NotifyFromOption = None,
+    publish: PublishOption = None,
     svg: SvgOption = None,
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
@@ -117,9 +120,11 @@ def watch_beds(
     settings = configuration.override_config(
         settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics
     )
+    settings = configuration.override_config(settings, "notify", priority=notify_from)
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
-    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record)
+    outputs = tuple(notify or ()), tuple(publish or ())
+    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs)
     arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
     if source is not None:
         bridge.check_source_arguments(bed, endpoint)
@@ -157,6 +162,7 @@ def play_demo(
 
 app.command("bridge")(bridge.bridge_source)
 app.command("check", epilog=check.CHECK_EPILOG)(check.check_source)
+app.command("analyse", epilog=analyse.ANALYSE_EPILOG)(analyse.analyse_recordings)
 app.command("train")(training.start_training)
 app.command("train-live")(training.start_live_training)
 
@@ -297,13 +303,17 @@ def convert_to_file(
         Path,
         typer.Argument(metavar="RECORDING", help="A recording, the folder of a bed in it, or one WFDB record of it."),
     ],
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .edf (EDF+), .csv or .jsonl.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="File to write: .edf (EDF+), .csv, .jsonl; of a table .csv, .parquet."),
+    ],
+    table: TableOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
 ) -> None:
-    """Write a recording as EDF+, CSV or JSON lines."""
+    """Write a recording as EDF+, CSV or JSON lines, or its beats or alarms as a table."""
     from agent.export.convert import convert_recording
 
-    convert_recording(recording, out, overwrite=force)
+    convert_recording(recording, out, force, table)
 
 
 @config_app.command("show")

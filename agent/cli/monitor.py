@@ -20,7 +20,7 @@ from agent.core.events import Event
 from agent.dashboard.lines import format_sample_clock
 from agent.device.publisher import PacketPublisher
 from agent.link.link_receiver import LinkReceiver
-from agent.monitor.monitor_session import EndCondition, MonitorSession
+from agent.monitor.monitor_session import EndCondition, MonitorSession, OutputSink
 from model.errors import ConfigError, TerminalError
 from model.records.resample import FS
 from simulator.record_replay import ReplayPlan
@@ -34,7 +34,10 @@ LONGEST_TIMEOUT_S = 1e8
 
 @dataclass(frozen=True, slots=True)
 class MonitorOptions:
-    """Options of a monitor: the `beds` (none: all), how to show them, when to stop, the folder to `record` to."""
+    """Options of a monitor: the `beds` (none: all), how to show them, when to stop, the folder to `record` to.
+
+    `notify`, `publish`: where to send results, as `agent.outputs.output_options` reads them.
+    """
 
     beds: tuple[str, ...]
     json: bool
@@ -42,6 +45,8 @@ class MonitorOptions:
     until_end: bool
     svg: Path | None
     record: Path | None
+    notify: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
 
 
 def run_monitor(
@@ -55,7 +60,7 @@ def run_monitor(
     `device_news`: returns the events that a device of ours has told since the last call.
 
     Write a summary to standard error at the end. Raises ConfigError, DeviceError, CheckpointError, EndpointError,
-    StreamError, TerminalError, RecordError or RunError.
+    StreamError, TerminalError, RecordError, RunError or SourceError.
     """
     if not all(options.beds):
         raise ConfigError("a bed without a name cannot be watched: leave --bed out to watch all")
@@ -81,10 +86,11 @@ def run_monitor(
             from agent.outputs.prometheus import MetricsExporter
 
             metrics = stack.enter_context(MetricsExporter(config.monitor.metrics))
+        outputs = _enter_outputs(options, config, stack)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
         link = LinkReceiver(config, options.beds)
         stack.callback(link.close)
-        session = MonitorSession(link, classifier, config, recorder, metrics, device_news=device_news)
+        session = MonitorSession(link, classifier, config, recorder, metrics, outputs=outputs, device_news=device_news)
         try:
             _show_session(session, config, options, lambda: stop() or over())
         finally:
@@ -92,6 +98,17 @@ def run_monitor(
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
         if options.svg is not None:
             _write_svg_picture(session, options.svg, config)
+
+
+def _enter_outputs(options: MonitorOptions, config: Config, stack: contextlib.ExitStack) -> list[OutputSink]:
+    if not (options.notify or options.publish):
+        return []
+    from agent.outputs.output_options import open_outputs
+
+    outputs = open_outputs(options.notify, options.publish, config)
+    for output in outputs:
+        stack.callback(output.close)
+    return outputs
 
 
 def run_demo(config: Config, options: MonitorOptions, *arguments: str) -> None:

@@ -1,7 +1,7 @@
 """Options that several commands have in common, as Typer declares them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -78,5 +78,36 @@ AlarmsOption = Annotated[
 ]
 StandardOption = Annotated[
     bool, typer.Option("--standard", help="Measure the lines of IEC 60601-2-27 with made signals, no records.")
+]
+RecordOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Record signal, beats and events here; continue an earlier recording."),
+]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(metavar="PORT", help="Serve metrics for Prometheus at this port or HOST:PORT, such as :9100."),
+]
+TableOption = Annotated[
+    Literal["beats", "alarms"] | None,
+    typer.Option(metavar="NAME", help="Write this table instead of the signal: beats or alarms, each a row."),
+]
+NotifyOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="URL", help="Tell alarms to this URL of Apprise, or to those in @FILE; repeat for more."),
+]
+NotifyFromOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PRIORITY",
+        help="Tell alarms of this priority and above: high, medium or low.",
+        autocompletion=complete_from("high", "medium", "low"),
+    ),
+]
+PublishOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Publish results to mqtt://HOST, mqtts://HOST, lsl, or those in @FILE; repeat for more.",
+    ),
 ]
 ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="Stop with the parent process.")]

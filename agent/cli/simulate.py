@@ -47,6 +47,17 @@ SnrOption = Annotated[float | None, typer.Option(metavar="DB", help="Signal-to-n
 NoiseSeedOption = Annotated[
     int | None, typer.Option("--seed", metavar="NUMBER", help="Choose the stretch of the noise record.")
 ]
+RateOption = Annotated[
+    float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of a file that does not say it.")
+]
+UnitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="UNIT",
+        help="Unit of the values of a file that does not say it: uV, mV, V, nV or counts.",
+        autocompletion=complete_from("uV", "mV", "V", "nV", "counts"),
+    ),
+]
 PacketMsOption = Annotated[float | None, typer.Option(metavar="MS", help="Milliseconds of signal in a packet.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Send nothing until a monitor subscribes.")]
 
@@ -57,7 +68,7 @@ def replay_record(
         str,
         typer.Argument(
             metavar="RECORD",
-            help="Embedded record, such as 100, or path of a WFDB header or recording.",
+            help="Embedded record, such as 100, or path of a file (CSV, EDF, WFDB …) or recording.",
             autocompletion=complete_record,
         ),
     ],
@@ -69,6 +80,8 @@ def replay_record(
         str | None, typer.Option(metavar="NAME", help="Name the bed.", show_default="the name of the record")
     ] = None,
     endpoint: EndpointOption = None,
+    fs: RateOption = None,
+    unit: UnitOption = None,
     noise: NoiseKindOption = None,
     snr: SnrOption = None,
     seed: NoiseSeedOption = None,
@@ -84,12 +97,14 @@ def replay_record(
     device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
     from agent.cli.monitor import replay_beds
+    from model.formats.signal_file import SignalFileOptions
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds
 
     name = bed if bed is not None else name_beds([record])[0]
     simulation = settings.simulate
-    plan = ReplayPlan(record, name, start, duration, loop, noise, simulation.snr_db, simulation.noise_seed)
+    stated = SignalFileOptions(fs, unit)
+    plan = ReplayPlan(record, name, start, duration, loop, noise, simulation.snr_db, simulation.noise_seed, stated)
     replay_beds(
         settings,
         [plan],
@@ -104,7 +119,7 @@ def replay_ward(
     records: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RECORD", help="One record per bed, such as 100 208 119.", autocompletion=complete_record
+            metavar="RECORD", help="One record or file per bed, such as 100 208 119.", autocompletion=complete_record
         ),
     ] = None,
     beds: Annotated[
@@ -115,6 +130,8 @@ def replay_ward(
     duration: DurationOption = None,
     loop: LoopOption = False,
     endpoint: EndpointOption = None,
+    fs: RateOption = None,
+    unit: UnitOption = None,
     noise: NoiseKindOption = None,
     snr: SnrOption = None,
     seed: NoiseSeedOption = None,
@@ -132,6 +149,7 @@ def replay_ward(
     from dataclasses import replace
 
     from agent.cli.monitor import replay_beds
+    from model.formats.signal_file import SignalFileOptions
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds, plan_ward
 
@@ -143,7 +161,8 @@ def replay_ward(
     if records and beds is not None:
         raise ConfigError("say either which records (ecg-agent simulate ward 100 208 119) or how many --beds, not both")
     simulation = settings.simulate
-    base = ReplayPlan("", "", start, duration, loop, noise, simulation.snr_db, simulation.noise_seed)
+    stated = SignalFileOptions(fs, unit)
+    base = ReplayPlan("", "", start, duration, loop, noise, simulation.snr_db, simulation.noise_seed, stated)
     if records:
         names = name_beds(records)
         plans = [replace(base, record=record, bed=bed) for record, bed in zip(records, names, strict=True)]

@@ -14,20 +14,22 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from agent.core.output_settings import NotifyConfig, PublishConfig
+from agent.core.setting_types import (
+    BeatCount,
+    CycleCount,
+    DecibelValue,
+    DeviceName,
+    NonEmptyText,
+    NonNegativeNumber,
+    PositiveCount,
+    PositiveNumber,
+    RandomSeed,
+    ThreadCount,
+    UnitFraction,
+)
 from model.errors import ConfigError, clean_error_text
 from model.training.recipe import TrainingRecipe
-
-PositiveNumber = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
-NonNegativeNumber = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
-PositiveCount = Annotated[int, msgspec.Meta(gt=0, lt=10**9)]
-UnitFraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-BeatCount = Annotated[int, msgspec.Meta(ge=2, le=1000)]
-CycleCount = Annotated[int, msgspec.Meta(ge=2, le=10)]
-ThreadCount = Annotated[int, msgspec.Meta(ge=1, le=256)]
-RandomSeed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-DecibelValue = Annotated[float, msgspec.Meta(ge=-100, le=100)]
-DeviceName = Literal["auto", "mps", "cuda", "cpu"]
-NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
 
 ENVIRONMENT_PREFIX = "ECG_AGENT_"
 RECIPE_PREFIX = "recipe."
@@ -97,6 +99,15 @@ class RecordConfig:
 class SignalConfig:
     flat_ms: PositiveNumber
     flat_uv: PositiveNumber
+    scale_s: Annotated[float, msgspec.Meta(ge=2, le=60)]
+    scale_qrs_mv: PositiveNumber
+    scale_factor: Annotated[float, msgspec.Meta(gt=1, le=1000)]
+    scale_change_s: Annotated[float, msgspec.Meta(ge=2, le=3600)]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a scale could be changed by less signal than it is found from."""
+        if self.scale_s > self.scale_change_s:
+            raise ValueError("scale_s must not be more than scale_change_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +236,8 @@ class DashboardConfig:
     seconds: Annotated[int, msgspec.Meta(ge=0, le=30)]
     events: PositiveCount
     least_confidence: UnitFraction
+    display_filter: Literal["off", "monitor"]
+    mains_notch: Literal["off", "auto", 50, 60]
     ascii: bool
     bell: bool
 
@@ -249,6 +262,8 @@ class Config:
     security: SecurityConfig
     monitor: MonitorConfig
     record: RecordConfig
+    notify: NotifyConfig
+    publish: PublishConfig
     signal: SignalConfig
     leads: LeadsConfig
     rhythm: RhythmConfig

@@ -1,13 +1,15 @@
-"""What happens to a bed, the link or the recording, as typed data: `agent.core.wording` puts it into words.
+"""What happens to a bed, the link, the recording or an output, as typed data: `agent.core.wording` puts it into words.
 
-Every event has a `kind`, the `bed` it is about ("" for the link and the recording), the `run` of that bed ("" where it
+Every event has a `kind`, the `bed` it is about ("" for link, recording and outputs), the `run` of that bed ("" where it
 has none) and a `sample` at 125 Hz of that run.
 """
 
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-EventKind = Literal["start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "end"]
+EventKind = Literal[
+    "start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "notify", "output", "end"
+]
 LeadState = Literal["ok", "lead off", "saturated"]
 LeadTrouble = Literal["lead off", "saturated", "no value", "noise", "no QRS"]
 """Why a lead is no longer heard."""
@@ -22,7 +24,7 @@ class _BedEvent:
 
 @dataclass(frozen=True, slots=True)
 class _SystemEvent:
-    """An event of the link or the recording."""
+    """An event of the link, the recording or an output."""
 
     bed: ClassVar[str] = ""
     run: ClassVar[str] = ""
@@ -122,6 +124,20 @@ class PacingPulses(_BedEvent):
 
     kind: ClassVar[EventKind] = "signal"
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeadScaled(_BedEvent):
+    """From `sample` on `per_mv` in the raw `unit` of a lead are taken for a millivolt, counted from the value `zero`.
+
+    A QRS complex is then about as high as it usually is: amplitudes are uncalibrated. None: the scale is not yet known.
+    """
+
+    kind: ClassVar[EventKind] = "signal"
+    lead: str
+    unit: str
+    per_mv: float | None
+    zero: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +251,51 @@ class RecordingTrimmed(_SystemEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationSent(_BedEvent):
+    """The alarm of a `condition` with its onset at `sample` was told to `target`, `seconds` after it was announced.
+
+    `is_over`: the message said that it is over. `target` names the service without its secrets.
+    """
+
+    kind: ClassVar[EventKind] = "notify"
+    condition: str
+    target: str
+    is_over: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationFailed(_BedEvent):
+    """The alarm of a `condition` with its onset at `sample` was never told to `target`, for `reason`."""
+
+    kind: ClassVar[EventKind] = "notify"
+    condition: str
+    target: str
+    is_over: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTrouble(_SystemEvent):
+    """Results cannot be sent to `target`, for `reason`; `dropped` messages are lost for good."""
+
+    kind: ClassVar[EventKind] = "output"
+    target: str
+    reason: str
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRestored(_SystemEvent):
+    """Results are sent to `target` again after `seconds`; `dropped` messages of that time are lost for good."""
+
+    kind: ClassVar[EventKind] = "output"
+    target: str
+    seconds: float
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EventText:
     """An event of a recording of version 1 or 2, which kept only its words."""
 
@@ -256,6 +317,7 @@ Event = (
     | OtherLeadChanged
     | SamplesBridged
     | PacingPulses
+    | LeadScaled
     | StreamRefused
     | PacketRejected
     | EventsOmitted
@@ -268,6 +330,10 @@ Event = (
     | RecordingRepaired
     | DiskSpaceChanged
     | RecordingTrimmed
+    | NotificationSent
+    | NotificationFailed
+    | OutputTrouble
+    | OutputRestored
     | EventText
 )
 EVENT_TYPES = {event_type.__name__: event_type for event_type in Event.__args__}

@@ -25,12 +25,16 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Take one token; return False where none is left. Time that runs backwards refills nothing."""
-        self._tokens = min(self._capacity, self._tokens + max(0, now - self._now) / self._refill_time)
-        self._now = now
-        if self._tokens < 1:
+        if self.delay(now):
             return False
         self._tokens -= 1
         return True
+
+    def delay(self, now: float) -> float:
+        """Return the time from `now` until there is a token to take, 0 if there is one."""
+        self._tokens = min(self._capacity, self._tokens + max(0, now - self._now) / self._refill_time)
+        self._now = now
+        return max(0.0, 1 - self._tokens) * self._refill_time
 
 
 class RepeatFilter:

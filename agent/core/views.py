@@ -50,7 +50,8 @@ class BedView:
     of each from 0 to 1, None while it is not known, empty with one lead; `behind_s` how long ago the device sent what
     was analysed last; `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time);
     `suspended`: noise or an arrest, no rate is shown; `rhythm_name` such as "AF" or "bigeminy", "" if none is alarmed;
-    `last_alarms` the latest ones, the newest first, also those that are over.
+    `last_alarms` the latest ones, the newest first, also those that are over; `uncalibrated`: the scale of the heard
+    lead was found from its signal.
     """
 
     bed: str
@@ -71,6 +72,7 @@ class BedView:
     rhythm_name: str = ""
     last_alarms: tuple[Alarm, ...] = ()
     leads: tuple[tuple[str, float | None], ...] = ()
+    uncalibrated: bool = False
 
     @property
     def quality(self) -> float | None:

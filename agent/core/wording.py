@@ -13,12 +13,17 @@ from agent.core.events import (
     GapClosed,
     HeardLeadChanged,
     JoinedLate,
+    LeadScaled,
     LeadState,
     LeadStateChanged,
     LeadTrouble,
     LinkStateChanged,
     LinkTrouble,
+    NotificationFailed,
+    NotificationSent,
     OtherLeadChanged,
+    OutputRestored,
+    OutputTrouble,
     PacingPulses,
     PacketRejected,
     RecordingFellBehind,
@@ -78,8 +83,16 @@ def event_text(event: Event) -> str:
             return f"{samples} without a value in {holes}: bridged by a line"
         case PacingPulses():
             return f"{_count_noun(event.count, 'pacemaker pulse')} blanked: no beats"
+        case LeadScaled(per_mv=None):
+            return f"lead {event.lead} in {event.unit}: waiting for QRS complexes to find its scale from"
+        case LeadScaled():
+            return f"scale of lead {event.lead} found: 1 mV = {_significant(event.per_mv)} {event.unit}, uncalibrated"
         case StreamRefused():
             return event.reason
+        case NotificationSent():
+            return f"{_alarm_name(event)} told to {event.target} after {event.seconds:.1f} s"
+        case NotificationFailed():
+            return f"{_alarm_name(event)} not told to {event.target}: {event.reason}"
         case PacketRejected():
             more = f" ({event.more} more packets since the last report)" if event.more else ""
             return f"packet rejected: {event.reason}{more}"
@@ -90,6 +103,16 @@ def event_text(event: Event) -> str:
             return event.text
         case _:
             return _system_event_text(event)
+
+
+def _alarm_name(event: NotificationSent | NotificationFailed) -> str:
+    """Say which alarm a notification was about."""
+    return f"{'end of ' if event.is_over else ''}{event.condition}"
+
+
+def _significant(value: float | None) -> str:
+    """Say a number with three digits at least, and all before the point."""
+    return "?" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _count_noun(count: int, noun: str) -> str:
@@ -112,10 +135,18 @@ def _system_event_text(
     | RecordingFellBehind
     | RecordingRepaired
     | DiskSpaceChanged
-    | RecordingTrimmed,
+    | RecordingTrimmed
+    | OutputTrouble
+    | OutputRestored,
 ) -> str:
-    """Say an event of the link or the recording."""
+    """Say an event of the link, the recording or an output."""
     match event:
+        case OutputTrouble():
+            lost = f"; {_count_noun(event.dropped, 'message')} lost" if event.dropped else ""
+            return f"sending to {event.target} failed: {event.reason}{lost}"
+        case OutputRestored():
+            lost = f"; {_count_noun(event.dropped, 'message')} lost" if event.dropped else ""
+            return f"sending to {event.target} goes on after {event.seconds:.1f} s{lost}"
         case LinkStateChanged():
             return (
                 f"packets from {event.endpoint} again"

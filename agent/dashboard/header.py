@@ -120,7 +120,7 @@ def _bed_header_line(
 ) -> StyledLine:
     text, style = STATE_STYLES[bed.state]
     quality = "" if bed.quality is None else f" {100 * bed.quality:.0f}%"
-    lead = elide_text(glyphs.clean(bed.lead), 8, glyphs) + quality
+    lead = elide_text(glyphs.clean(bed.lead), 8, glyphs) + quality + " uncalibrated" * bed.uncalibrated
     name = glyphs.clean(bed.bed)
     badge = f"{glyphs.on} {text}" if bed.state == "ok" else f" {text} "
     rhythm = elide_text(glyphs.clean(bed.rhythm_name), RHYTHM_CELLS, glyphs)

@@ -53,6 +53,8 @@ EVENT_STYLES = {
     "frame": Style(color="yellow"),
     "link": Style(color="cyan"),
     "record": Style(color="cyan"),
+    "notify": Style(color="cyan"),
+    "output": Style(color="yellow"),
     "end": FAINT,
 }
 
@@ -75,11 +77,12 @@ class GlyphSet:
     bullet: str
     cursor: str
     steps: str
+    about: str
 
     def clean(self, text: str) -> str:
         """Return a text from outside without control characters, and in ASCII if the terminal has nothing else."""
         return make_printable(text, ascii_only=self.ascii)
 
 
-UNICODE_GLYPHS = GlyphSet(False, "─", "━", "╸", "─", "·", "╵", "×", "●", "○", "…", "·", "▌", " ▁▂▃▄▅▆▇█")  # noqa: RUF001 - the multiplication sign is meant
-ASCII_GLYPHS = GlyphSet(True, "-", "=", "=", ".", " ", "|", "x", "*", "o", "~", "|", ">", " .:|")
+UNICODE_GLYPHS = GlyphSet(False, "─", "━", "╸", "─", "·", "╵", "×", "●", "○", "…", "·", "▌", " ▁▂▃▄▅▆▇█", "≈")  # noqa: RUF001 - the multiplication sign is meant
+ASCII_GLYPHS = GlyphSet(True, "-", "=", "=", ".", " ", "|", "x", "*", "o", "~", "|", ">", " .:|", "~")

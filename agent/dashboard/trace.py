@@ -69,9 +69,10 @@ def trace_lines(
     grid = _draw_trace_grid(window, rows, sweep.columns, sweep.length, glyphs.grid)
     body = wave_lines(placed, window, sweep, beats, grid, glyphs)
     scale = _scale_labels(window, rows)
+    about = glyphs.about if bed.uncalibrated else ""
     margins = [Segment(f"{scale.get(row, ''):>{GUTTER_WIDTH - 1}} ", FAINT) for row in range(rows)]
     labels = [
-        *styled_line(GUTTER_WIDTH, (f"{'mV':>{GUTTER_WIDTH - 1}}", FAINT)),
+        *styled_line(GUTTER_WIDTH, (f"{about}mV".rjust(GUTTER_WIDTH - 1), FAINT)),
         *_beat_marks_line(beats, sweep.columns, least_confidence, glyphs),
     ]
     axis = _time_axis_line(bed, placed, sweep, seconds, glyphs)

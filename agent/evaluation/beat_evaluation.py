@@ -6,13 +6,10 @@
 The annotation files are read back, so that what is scored is what was written.
 """
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +32,7 @@ from agent.evaluation.record_selection import (
     read_whole_annotations,
     record_names,
 )
+from agent.evaluation.worker_pool import open_worker_pool, without_interrupts
 from model.errors import RecordError, RunError
 from model.files import write_atomically
 from model.records.annotations import AnnotationFile
@@ -173,30 +171,13 @@ def _run_record_groups(
         classify = None if options.score_only or not groups else load_configured_classifier(config)
         results = [_evaluate_group(group, classify, config, options, advance) for group in groups]
     else:
-        # Spawned, since a fork would copy PyTorch without its threads.
-        with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-            with _without_interrupts():
+        with open_worker_pool(options.jobs) as pool:
+            with without_interrupts():
                 futures = [pool.submit(_evaluate_in_process, group, config, options) for group in groups]
-            try:
-                for future in as_completed(futures):
-                    advance(sum(task.seconds for task in groups[futures.index(future)]))
-                results = [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in active_children():
-                    process.terminate()
-                raise
+            for future in as_completed(futures):
+                advance(sum(task.seconds for task in groups[futures.index(future)]))
+            results = [future.result() for future in futures]
     return [outcome for outcomes, _ in results for outcome in outcomes], sum(cpu_s for _, cpu_s in results)
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach: they inherit that it is ignored, and this one ends them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def load_configured_classifier(config: Config) -> "BeatClassifier":

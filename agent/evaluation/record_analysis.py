@@ -36,6 +36,19 @@ class PipelineOutput:
     failed: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamStep:
+    """What the next chunks of some streams brought: `messages`, their `results`, CPU seconds of the pipeline.
+
+    `failed`: the beds whose streams cannot be read or monitored any further, and why.
+    """
+
+    messages: list[Chunk | End]
+    results: list[Result]
+    failed: dict[str, str]
+    cpu_s: float
+
+
 def analyse_records(
     records: Sequence[Record],
     config: Config,
@@ -68,29 +81,42 @@ def analyse_records(
     outputs = {record.name: PipelineOutput() for record in records}
     streams = {record.name: record_chunks(record, EVALUATION_RUN, block_s) for record in records}
     cpu_s = 0.0
+    for step in analyse_streams(pipeline, streams):
+        cpu_s += step.cpu_s
+        _collect_results(step.results, outputs)
+        for name, reason in step.failed.items():
+            outputs[name].failed = reason
+        for message in step.messages:
+            advance(len(message.counts) / FS if isinstance(message, Chunk) else 0.0)
+    for record in records:
+        made = pipeline.beds[record.name].input if record.name in pipeline.beds else None
+        outputs[record.name].lead = sent_signals(record)[made.leads[0].index if made else 0]
+    return outputs, cpu_s
+
+
+def analyse_streams(pipeline: Pipeline, streams: dict[str, Iterator[Chunk | End]]) -> Iterator[StreamStep]:
+    """Run streams by the name of their bed through a pipeline, the next chunk of each at a time.
+
+    A stream that cannot be read or monitored goes no further, and hinders no other; `streams` is empty at the end.
+    """
     while streams:
         messages: list[Chunk | End] = []
+        failed: dict[str, str] = {}
         for name in list(streams):
             try:
                 messages.append(next(streams[name]))
             except StopIteration:
                 del streams[name]
             except EcgError as error:
-                outputs[name].failed = str(error)
-                del streams[name]
+                failed[name] = str(error)
         # Only the pipeline is timed, not the reading of records.
         began = time.process_time()
         results = pipeline.push(messages)
-        cpu_s += time.process_time() - began
-        _collect_results(results, outputs)
-        for message in messages:
-            if outputs[message.bed].failed:
-                streams.pop(message.bed, None)
-            advance(len(message.counts) / FS if isinstance(message, Chunk) else 0.0)
-    for record in records:
-        made = pipeline.beds[record.name].input if record.name in pipeline.beds else None
-        outputs[record.name].lead = sent_signals(record)[made.leads[0].index if made else 0]
-    return outputs, cpu_s
+        cpu_s = time.process_time() - began
+        failed |= {item.bed: item.reason for item in results if isinstance(item, StreamRefused)}
+        for name in failed:
+            streams.pop(name, None)
+        yield StreamStep(messages, results, failed, cpu_s)
 
 
 def analyse_in_groups(
@@ -120,5 +146,3 @@ def _collect_results(results: list[Result], outputs: dict[str, PipelineOutput]) 
             outputs[item.bed].beats.append(item)
         elif isinstance(item, Alarm):
             outputs[item.bed].alarms.append(item)
-        elif isinstance(item, StreamRefused):
-            outputs[item.bed].failed = item.reason

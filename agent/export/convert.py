@@ -7,14 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from agent.core.wording import lost_samples_text
+from agent.outputs.result_tables import TABLE_ENDINGS
 from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_beat_marks
-from agent.recording.sessions import RecordedSession, find_segments, is_recording, locate_in_session
+from agent.recording.sessions import RecordedSession, find_segments, is_recording, is_session, locate_in_session
 from model.errors import ConfigError, RecordError
 from model.files import open_output_file
+
+if TYPE_CHECKING:
+    from agent.export.tables import TableName
 
 EXPORT_ENDINGS = (".edf", ".csv", ".jsonl")
 TABLE_WIDTH = 120
@@ -48,7 +53,7 @@ def show_sessions(folder: Path, json: bool) -> None:
         raise RecordError(f"no recording in {folder} can be read; single records of it can be converted")
 
 
-def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> None:
+def convert_recording(recording: Path, out: Path, overwrite: bool = False, table: "TableName | None" = None) -> None:
     """Write the recording of one bed, or one segment of it, to a file that is there once it is whole.
 
     Parameters
@@ -59,6 +64,8 @@ def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> No
         The file to write: its ending, .edf, .csv or .jsonl, names the format.
     overwrite
         Replace a file that is there.
+    table
+        Write this table of all beds instead of the signal: then `out` ends in .csv or .parquet.
 
     Raises
     ------
@@ -70,8 +77,13 @@ def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> No
         If the file cannot be written.
     """
     ending = out.suffix.lower()
-    if ending not in EXPORT_ENDINGS:
-        raise ConfigError(f"{out.name!r} does not say what to convert to: let it end in .edf (EDF+), .csv or .jsonl")
+    if table is not None and ending not in TABLE_ENDINGS:
+        raise ConfigError(f"{out.name!r} cannot hold a table: let it end in .csv or .parquet")
+    if table is None and ending not in EXPORT_ENDINGS:
+        hint = "; a .parquet holds a table: --table beats or --table alarms" if ending in TABLE_ENDINGS else ""
+        raise ConfigError(
+            f"{out.name!r} does not say what to convert to: let it end in .edf (EDF+), .csv or .jsonl{hint}"
+        )
     if out.is_dir():
         raise ConfigError(f"{out} is a folder: give the file to write")
     if not out.parent.is_dir():
@@ -81,19 +93,17 @@ def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> No
     if not is_recording(recording):
         what = "a folder that monitor --record made, the folder of a bed in it, or one of the WFDB records there"
         raise RecordError(f"{recording} is no recording: give {what}")
-    source = _find_export_source(recording)
-    if ending != ".jsonl":
+    source = _find_table_source(recording) if table else _find_export_source(recording)
+    if ending != ".jsonl" and not table:
         _check_same_leads(source.segments)
     with _open_source_session(source) as session, open_output_file(out) as file:
         if session and (damaged := session.damaged()):
             sys.stderr.write(f"ecg-agent: {lost_samples_text(str(session.folder), damaged)}\n")
-        if ending == ".jsonl":
-            from agent.export.text_formats import write_json_lines
-
+        if table or ending == ".jsonl":
             if session is None:
                 what = "was copied out of its recording, or its session.db is broken or missing"
                 raise RecordError(f"{recording} {what}: that knows its beats and events; convert to .edf or .csv")
-            write_json_lines(session, source.segments[0].bed, source.segments[0] if source.lone else None, file)
+            _write_results(session, source, table, file, ending)
         elif ending == ".csv":
             from agent.export.text_formats import write_csv
 
@@ -105,9 +115,28 @@ def convert_recording(recording: Path, out: Path, overwrite: bool = False) -> No
             write_edf(_segments_with_marks(source, session), source.segments, alarms, file)
 
 
+def _write_results(
+    session: RecordedSession, source: "_ExportSource", table: "TableName | None", file: BinaryIO, ending: str
+) -> None:
+    """Write what the database of a session knows: a table, or JSON lines."""
+    only = source.segments[0] if source.lone else None
+    if table:
+        from agent.export.tables import write_result_table
+
+        beds = tuple(dict.fromkeys(segment.bed for segment in source.segments)) or session.beds
+        write_result_table(session, beds, only, table, file, ending)
+    else:
+        from agent.export.text_formats import write_json_lines
+
+        write_json_lines(session, source.segments[0].bed, only, file)
+
+
 @dataclass(frozen=True, slots=True)
 class _ExportSource:
-    """What is converted: `segments` of one bed, or a `lone` one, and the folder of their session, if it can be read."""
+    """What is converted: `segments` of one bed, or a `lone` one, and the folder of their session, if it can be read.
+
+    A table of all beds of a session has no segments here.
+    """
 
     segments: Sequence[RecordedSegment]
     lone: bool
@@ -122,6 +151,11 @@ def _find_export_source(recording: Path) -> _ExportSource:
         raise RecordError(f"{recording} holds no recorded signal")
     home = locate_in_session(segments[0])
     return _ExportSource([home[1]], True, home[0]) if home else _ExportSource(segments, True, None)
+
+
+def _find_table_source(recording: Path) -> _ExportSource:
+    """Return all beds of a session, or the bed or segment that is named."""
+    return _ExportSource((), False, recording) if is_session(recording) else _find_export_source(recording)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Alarm, Lead
 from agent.core.sample_index import nearest_device_index
+from agent.export.edf_onsets import ONSET_DECIMALS, round_onsets
 from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
 from model.errors import RecordError
 
@@ -28,6 +29,10 @@ RECORD_BYTES = 61_440
 """Most bytes of signal in one data record, as EDF recommends."""
 RECORDS_S = (1.0, 2.0, 4.0, 8.0, 0.5, 0.25, 0.125)
 """Lengths of a data record, the preferred ones first; their multiples are exact."""
+LONGEST_RECORD_S = 9.0
+"""Seconds of a data record at other rates: with six decimals they fill the eight characters of their field."""
+RATE_ERROR = 1e-10
+"""Error of a rate by that rounding that is not worth a longer data record: a sample in a year."""
 TICK_S = 1 / 64
 """The start is rounded to it, so that times of data records are exact and short decimals."""
 MERGED_S = 1.0
@@ -118,6 +123,7 @@ def write_edf(
             data_record_duration=grid.seconds,
             annotations=annotations,
         ).write(file)
+        round_onsets(file)
     except ValueError as error:
         raise RecordError(f"EDF cannot hold this recording: {error}; use .csv") from error
 
@@ -171,8 +177,12 @@ def _choose_record_grid(fs: float, leads: int) -> _RecordGrid:
         samples = round(fs * seconds)
         if samples == fs * seconds > 0 and samples * leads * 2 <= RECORD_BYTES:
             return _RecordGrid(samples, seconds)
-    samples = max(1, round(fs))
-    return _RecordGrid(samples, float(f"{samples / fs:.8f}"[:8]))
+    most = int(min(fs * LONGEST_RECORD_S, RECORD_BYTES // (2 * leads)))
+    samples_of = np.arange(1, max(2, most))
+    seconds_of = np.round(samples_of / fs, ONSET_DECIMALS)
+    errors = np.abs(samples_of / np.maximum(seconds_of, 10.0**-ONSET_DECIMALS) / fs - 1)
+    best = int(np.flatnonzero(errors <= max(RATE_ERROR, errors.min()))[0])
+    return _RecordGrid(int(samples_of[best]), float(seconds_of[best]))
 
 
 def _scale_leads(segments: Sequence[RecordedSegment]) -> list[_DigitalScale]:

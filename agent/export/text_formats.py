@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.clock import LARGEST_TIME
 from agent.core.events import Event
 from agent.core.messages import MISSING, Alarm, Beat, Lead
 from agent.core.sample_index import nearest_device_index
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json
-from agent.recording.recorded_segments import BeatMark, RecordedSegment, read_segment_counts
+from agent.recording.recorded_segments import BeatMark, RecordedSegment, SegmentTimes, read_segment_counts
 from agent.recording.sessions import RecordedRun, RecordedSession
 from model.records.resample import resampling_delay_s
 
@@ -30,8 +31,9 @@ def write_csv(
 ) -> None:
     """Write segments of one bed as CSV, with their beats.
 
-    A row holds a recorded sample: its index in the run and its time, the value of each lead (empty without one), and
-    the class of the beat whose R peak it is. If there are several runs a last column numbers them from 1.
+    A row holds a recorded sample: its index in the run, its time in the run and by the clock, the value of each lead
+    (empty without one), and the class of the beat whose R peak it is. If there are several runs a last column numbers
+    them from 1.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ def write_csv(
     """
     leads, fs = segments[0].leads, segments[0].fs
     runs = list(dict.fromkeys(segment.run for segment in segments))
-    titles = ["sample", "time_s", *(f"{lead.name} ({lead.unit})" for lead in leads), "beat"]
+    titles = ["sample", "time_s", "time", *(f"{lead.name} ({lead.unit})" for lead in leads), "beat"]
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow([*titles, "run"] if len(runs) > 1 else titles)
     file.write(header.getvalue().encode())
@@ -60,7 +62,8 @@ def write_csv(
             samples = range(first, first + len(block))
             columns = [counts.texts(block[:, lead]) for lead, counts in enumerate(values)]
             beats = [labels.get(place, "") for place in range(start, start + len(block))]
-            rows = zip(map(str, samples), times.texts(samples), *columns, beats, strict=True)
+            walls = _wall_texts(segment.started_s + np.arange(start, start + len(block)) / fs)
+            rows = zip(map(str, samples), times.texts(samples), walls, *columns, beats, strict=True)
             file.write((ending.join(map(",".join, rows)) + ending).encode())
 
 
@@ -69,6 +72,7 @@ def write_json_lines(session: RecordedSession, bed: str, only: RecordedSegment |
 
     An alarm is written once, in its last state. With `only`, write those of one segment.
     """
+    times = SegmentTimes(session.segments(bed))
     for run in session.runs(bed):
         if only is not None and only.run != run.run:
             continue
@@ -77,13 +81,14 @@ def write_json_lines(session: RecordedSession, bed: str, only: RecordedSegment |
         for item in _merge_run_items(session, bed, run):
             sample = item.onset if isinstance(item, Alarm) else item.sample
             if only is None or 0 <= nearest_device_index(sample, only.fs) - only.first < only.count:
-                file.write(msgspec.json.encode(_item_to_json_dict(item, delay_s)) + b"\n")
+                line = _item_to_json_dict(item, delay_s, times.time_of(run.run, sample))
+                file.write(msgspec.json.encode(line) + b"\n")
 
 
-def _item_to_json_dict(item: Beat | Event | Alarm, delay_s: float) -> dict[str, Any]:
+def _item_to_json_dict(item: Beat | Event | Alarm, delay_s: float, at_s: float | None) -> dict[str, Any]:
     if isinstance(item, Alarm):
-        return alarm_to_json(item)
-    return event_to_json(item) if isinstance(item, Event) else beat_to_json(item, delay_s, None)
+        return alarm_to_json(item, at_s)
+    return event_to_json(item, at_s) if isinstance(item, Event) else beat_to_json(item, delay_s, None, at_s)
 
 
 def _merge_run_items(session: RecordedSession, bed: str, run: RecordedRun) -> Iterable[Beat | Event | Alarm]:
@@ -93,6 +98,12 @@ def _merge_run_items(session: RecordedSession, bed: str, run: RecordedRun) -> It
     alarms = (((alarm.announced, 2), alarm) for alarm in session.alarms(bed, run.run))
     every: Iterable[tuple[tuple[int, int], Beat | Event | Alarm]] = merge(events, beats, alarms, key=lambda it: it[0])
     return (item for _, item in every)
+
+
+def _wall_texts(at_s: NDArray[np.float64]) -> list[str]:
+    """Return Unix times (n,) as `agent.core.clock.format_wall_time` writes them, many at once."""
+    milliseconds = np.rint(1000 * np.minimum(at_s, LARGEST_TIME)).astype("datetime64[ms]")
+    return [f"{text}+00:00" for text in np.datetime_as_string(milliseconds).tolist()]
 
 
 class _TimeTexts:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agent.core.config import Config
-from agent.core.lead_units import UNITS_MV
+from agent.core.lead_units import is_ecg_unit
 from model.errors import clean_error_text
 from model.records.resample import LEAST_RESAMPLING_FS
 
@@ -31,9 +31,10 @@ def check_rate(fs: object) -> float:
 
 
 def check_unit(unit: object) -> str:
-    """Return the unit of a voltage. Raise ValueError if it is another, or none."""
-    if not isinstance(unit, str) or unit not in UNITS_MV:
-        raise ValueError(f"unit must be 'mV', 'uV', 'µV', 'nV' or 'V', not {clean_error_text(repr(unit))}")
+    """Return the unit of a voltage or of raw counts. Raise ValueError if it is another, or none."""
+    if not isinstance(unit, str) or not is_ecg_unit(unit):
+        known = "'mV', 'uV', 'µV', 'nV' or 'V', or 'counts' where nobody knows how many are a millivolt"
+        raise ValueError(f"unit must be {known}, not {clean_error_text(repr(unit))}")
     return unit
 
 

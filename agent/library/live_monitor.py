@@ -9,12 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core.config import Config, load_config
 from agent.core.events import Event, GapClosed, RunEnded, RunStarted, SamplesBridged
-from agent.core.lead_units import UNITS_MV
+from agent.core.lead_units import RAW_UNITS, UNITS_MV
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Lead, Result, Strip, quantise_to_counts
 from agent.core.sample_index import nearest_device_index
 from agent.library.argument_checks import check_config, check_rails, check_rate, check_samples, check_unit
 from agent.library.lead_resampler import LeadResampler
 from agent.pipeline.pipeline import Pipeline
+from agent.wire.record_chunks import other_unit_gain
 from model.nets.checkpoint import find_checkpoint
 from model.records.resample import FS
 
@@ -37,7 +38,8 @@ class Monitor:
     fs : float
         Sampling rate in hertz, from 20 to 10,000.
     unit : str
-        Unit of the samples: "mV", "uV", "µV" or "V".
+        Unit of the samples: "mV", "uV", "µV" or "V"; "counts" (whole numbers) or "a.u." (steps of 1e-5) where nobody
+        knows how many are a millivolt: their scale is found from the first seconds with QRS complexes.
     config : Config, optional
         Settings; the defaults of `config.toml` if left out. `agent.load_config` reads a file.
     rails : (float, float), optional
@@ -87,7 +89,7 @@ class Monitor:
         self._lead = _signal_lead(check_unit(unit), rails)
         self._limit = LARGEST_COUNT / self._lead.gain
         self._pipeline = _build_pipeline(load_config(None) if config is None else check_config(config))
-        self._resampler: LeadResampler | None = LeadResampler(self.fs, UNITS_MV[self._lead.unit])
+        self._resampler: LeadResampler | None = LeadResampler(self.fs, UNITS_MV.get(self._lead.unit, 0.0))
         self._pushed = 0
         self._next = 0
 
@@ -140,10 +142,14 @@ class Monitor:
 
 
 def _signal_lead(unit: str, rails: tuple[float, float] | None) -> Lead:
-    gain = COUNTS_PER_MV * UNITS_MV[unit]
+    limits = None if rails is None else check_rails(rails)
+    if unit in UNITS_MV:
+        gain = COUNTS_PER_MV * UNITS_MV[unit]
+    else:
+        gain = other_unit_gain(unit, *limits) if limits else 1 / RAW_UNITS[unit]
     low, high = -LARGEST_COUNT, LARGEST_COUNT
-    if rails is not None:
-        low, high = (round(min(max(rail * gain, low), high)) for rail in check_rails(rails))
+    if limits is not None:
+        low, high = (round(min(max(rail * gain, low), high)) for rail in limits)
     return Lead("ECG", unit, gain, 0.0, min(low, high - 1), high)
 
 

@@ -142,7 +142,7 @@ def analyse(
     fs : float
         Sampling rate in hertz, from 20 to 10,000.
     unit : str
-        Unit of the samples: "mV", "uV", "µV" or "V".
+        Unit of the samples: "mV", "uV", "µV" or "V", or "counts" as in `Monitor`.
     config : Config, optional
         Settings; the defaults of `config.toml` if left out.
     rails : (float, float), optional
@@ -185,7 +185,7 @@ def detect_r_peaks(ecg: ArrayLike, fs: float, *, unit: str = "mV") -> NDArray[np
     fs : float
         Sampling rate in hertz, from 20 to 10,000.
     unit : str
-        Unit of the samples: "mV", "uV", "µV" or "V".
+        Unit of the samples: "mV", "uV", "µV" or "V", or "counts" as in `Monitor`.
 
     Returns
     -------

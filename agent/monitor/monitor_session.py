@@ -90,6 +90,25 @@ class FiguresSink(ResultSink, Protocol):
         """Count a beat that was shown `added_s` seconds after its samples arrived."""
 
 
+class OutputSink(ResultSink, Protocol):
+    """A sink that sends results elsewhere, in its own time: `push` and `publish` return at once."""
+
+    needs_figures: bool
+    """Whether it is given figures once a second."""
+
+    def publish(self, figures: MonitorFigures) -> None:
+        """Replace the figures of all beds."""
+
+    def news(self) -> list[Event]:
+        """Return what happened to the sending since the last call."""
+
+    def end_soon(self) -> None:
+        """Begin to end: send what waits, for a few seconds at most. Return at once."""
+
+    def close(self) -> None:
+        """End, and wait for it; closed again, do nothing."""
+
+
 class MonitorSession:
     """One run of the monitor: its link, its pipeline, and the sinks of its results, yours among them."""
 
@@ -101,6 +120,7 @@ class MonitorSession:
         recorder: "Recorder | None" = None,
         metrics: FiguresSink | None = None,
         sinks: Sequence[ResultSink] = (),
+        outputs: Sequence[OutputSink] = (),
         device_news: Callable[[], Sequence[Event]] = tuple,
     ) -> None:
         """`device_news`: returns the events that a device of ours has told since the last call."""
@@ -113,7 +133,9 @@ class MonitorSession:
         self._class_trust = classifier.class_trust
         self._alarm_history = AlarmHistory()
         own = (sink for sink in (recorder, metrics, self._alarm_history) if sink is not None)
-        self._sinks: tuple[ResultSink, ...] = (*own, *sinks)
+        self._sinks: tuple[ResultSink, ...] = (*own, *sinks, *outputs)
+        self._outputs = outputs
+        self._figure_takers = [taker for taker in (metrics, *(o for o in outputs if o.needs_figures)) if taker]
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events)
@@ -150,6 +172,7 @@ class MonitorSession:
         gone = until.ended and self._is_gone(now_s)
         messages = self.link.finish(now_s)
         self.step([*messages, LinkTrouble(self._gone_text())] if gone else messages, now_s, viewer, ended=True)
+        self._close_outputs(viewer)
         viewer.refresh(now_s)
         viewer.finish()
         if gone:
@@ -170,13 +193,16 @@ class MonitorSession:
         results += self._device_news()
         if self.recorder is not None:
             results += self.recorder.news()
+        results += [event for output in self._outputs for event in output.news()]
         for sink in (*self._sinks, viewer) if viewer else self._sinks:
             sink.push(signals, results, now_s)
         self._event_log.push(signals, self._limiter.limit(results, now_s, ended), now_s)
-        if self._metrics is not None and now_s >= self._figures_due_s:
+        if self._figure_takers and now_s >= self._figures_due_s:
             self._figures_due_s = now_s + FIGURES_PERIOD_S
             recording = self.recorder.view() if self.recorder else None
-            self._metrics.publish(self._snapshots.figures(now_s, self.link.view(now_s), recording))
+            figures = self._snapshots.figures(now_s, self.link.view(now_s), recording)
+            for taker in self._figure_takers:
+                taker.publish(figures)
         return results
 
     def ward_snapshot(self, now_s: float) -> WardSnapshot:
@@ -280,11 +306,12 @@ class MonitorSession:
         """
         if self.recorder is None:
             return []
-        from agent.recording.resume import read_last_signal, read_logged_alarms
+        from agent.recording.resume import read_last_signal, read_logged_alarms, read_scales
 
         folder, replay_s = self.recorder.folder, self.config.record.replay_s
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
+        self.pipeline.know_scales(read_scales(folder, positions))
         results: list[Result] = []
         alarms: list[Alarm | Strip] = []
         for message in read_last_signal(folder, positions, replay_s):
@@ -301,6 +328,18 @@ class MonitorSession:
         for sink in self._sinks:
             sink.push([], results, self.clock())
         return results
+
+    def _close_outputs(self, viewer: ResultSink) -> None:
+        """Let the outputs send what waits, and tell every sink how that went."""
+        for output in self._outputs:
+            output.end_soon()
+        for output in self._outputs:
+            output.close()
+        news: list[Result] = [event for output in self._outputs for event in output.news()]
+        if news:
+            now_s = self.clock()
+            for sink in (*self._sinks, viewer):
+                sink.push([], news, now_s)
 
     def _bed_view(self, name: str, now_s: float) -> BedView:
         view = self._snapshots.bed_view(name, now_s)

@@ -99,6 +99,7 @@ class SnapshotMaker:
             rhythm_name=rules.manager.rhythm,
             last_alarms=self._history.of(name),
             leads=bed.leads.qualities if bed.leads else (),
+            uncalibrated=bed.uncalibrated,
         )
 
     def heart_rate(self, name: str) -> float | None:

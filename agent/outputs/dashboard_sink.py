@@ -7,6 +7,7 @@ from agent.core.config import Config
 from agent.core.messages import Beat, Result
 from agent.core.views import WardSnapshot
 from agent.dashboard.bell import AlarmBell
+from agent.dashboard.display_filter import filter_beds
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import chosen_bed, is_overview
 from agent.monitor.monitor_session import MonitorSession
@@ -26,6 +27,7 @@ class DashboardSink:
     def __init__(self, screen: TerminalScreen, config: Config, session: MonitorSession) -> None:
         self._screen, self._session = screen, session
         screen.view = replace(screen.view, bell=config.dashboard.bell)
+        self._config = config.dashboard
         self._period_s = 1 / config.dashboard.frames_per_s
         self._last: WardSnapshot | None = None
         self._unseen: list[Beat] = []
@@ -63,7 +65,8 @@ class DashboardSink:
         for action in actions:
             (session.acknowledge if action.kind == "acknowledge" else session.silence)(action.bed)
         snapshot = session.ward_snapshot(now_s) if actions else snapshot
-        self._last = session.with_beds(snapshot, self._screen.plan_frame(snapshot))
+        shown = session.with_beds(snapshot, self._screen.plan_frame(snapshot))
+        self._last = replace(shown, beds=filter_beds(shown.beds, self._config))
         self._screen.draw(self._last)
         if self._bell.due(snapshot.index, now_s) and self._screen.view.bell:
             self._screen.ring()

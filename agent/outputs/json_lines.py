@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from agent.core.clock import format_wall_time
 from agent.core.events import Event, event_fields
 from agent.core.messages import Alarm, Beat, Ledger
 from agent.core.wording import event_text
@@ -10,14 +11,18 @@ from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 
-def beat_to_json(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, Any]:
-    """A beat shown at `now_s`, None where that is not known; `delay_s`: what resampling adds to every delay."""
+def beat_to_json(beat: Beat, delay_s: float, now_s: float | None, at_s: float | None) -> dict[str, Any]:
+    """A beat shown at `now_s`, its R peak at Unix time `at_s`; `delay_s`: what resampling adds to every delay.
+
+    A time that is not known is None, here and below.
+    """
     return {
         "type": "beat",
         "bed": beat.bed,
         "run": beat.run,
         "sample": beat.sample,
         "time_s": round(beat.sample / FS, 3),
+        "time": format_wall_time(at_s),
         "class": beat.label,
         "confidence": round(beat.confidence, 4),
         "probabilities": {name: round(p, 4) for name, p in zip(CLASSES, beat.probabilities, strict=True)},
@@ -31,8 +36,8 @@ def beat_to_json(beat: Beat, delay_s: float, now_s: float | None) -> dict[str, A
     }
 
 
-def event_to_json(event: Event) -> dict[str, Any]:
-    """An event: its kind in one word, its words for people, and its type with its own fields for programs."""
+def event_to_json(event: Event, at_s: float | None) -> dict[str, Any]:
+    """An event at Unix time `at_s`: its kind, its words for people, and its type with its own fields for programs."""
     of_bed = bool(event.bed)
     return {
         "type": "event",
@@ -40,6 +45,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
         "run": event.run if of_bed else None,
         "sample": event.sample if of_bed else None,
         "time_s": round(event.sample / FS, 3) if of_bed else None,
+        "time": format_wall_time(at_s),
         "kind": event.kind,
         "text": event_text(event),
         "event": type(event).__name__,
@@ -47,14 +53,15 @@ def event_to_json(event: Event) -> dict[str, Any]:
     }
 
 
-def alarm_to_json(alarm: Alarm) -> dict[str, Any]:
-    """An alarm as it stands."""
+def alarm_to_json(alarm: Alarm, at_s: float | None) -> dict[str, Any]:
+    """An alarm as it stands; its condition began at Unix time `at_s`."""
     return {
         "type": "alarm",
         "bed": alarm.bed,
         "run": alarm.run,
         "sample": alarm.onset,
         "time_s": round(alarm.onset / FS, 3),
+        "time": format_wall_time(at_s),
         "condition": alarm.condition,
         "priority": alarm.priority,
         "text": alarm.text,

@@ -11,6 +11,7 @@ from agent.core.wording import alarm_text, event_text, sample_time
 from agent.monitor.event_log import EventLimiter
 from agent.monitor.monitor_session import LONGEST_WAIT_S, MonitorSession
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
+from agent.outputs.run_clock import RunClock
 
 
 class TextLineSink:
@@ -47,11 +48,13 @@ class JsonLineSink:
 
     def __init__(self, file: TextIO, session: MonitorSession) -> None:
         self._file, self._session = file, session
+        self._run_clock = RunClock()
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:
         """Write results, but strips, which have no place in a line."""
+        self._run_clock.follow(messages)
         shown_s = self._session.clock()
-        _write_lines(self._file, [self._encode(item, shown_s) for item in results if _fits(item)])
+        _write_lines(self._file, [self._encode(item, shown_s, now_s) for item in results if _fits(item)])
         self._session.note_shown(item for item in results if isinstance(item, Beat))
 
     def refresh(self, now_s: float) -> bool:  # noqa: ARG002  # a line is written at once
@@ -67,10 +70,15 @@ class JsonLineSink:
         beds = self._session.pipeline.beds
         _write_lines(self._file, [_to_json(ledger_to_json(bed, self._session.ledger(bed))) for bed in beds])
 
-    def _encode(self, item: Result, shown_s: float) -> str:
+    def _encode(self, item: Result, shown_s: float, now_s: float) -> str:
+        time_of = self._run_clock.time_of
         if isinstance(item, Beat):
-            return _to_json(beat_to_json(item, self._session.delay_s(item.bed), shown_s))
-        return _to_json(alarm_to_json(item) if isinstance(item, Alarm) else event_to_json(item))  # type: ignore[arg-type]
+            at_s = time_of(item.bed, item.run, item.sample)
+            return _to_json(beat_to_json(item, self._session.delay_s(item.bed), shown_s, at_s))
+        if isinstance(item, Alarm):
+            return _to_json(alarm_to_json(item, time_of(item.bed, item.run, item.onset)))
+        assert isinstance(item, Event)
+        return _to_json(event_to_json(item, time_of(item.bed, item.run, item.sample) if item.bed else now_s))
 
 
 def format_result(item: Result) -> str:

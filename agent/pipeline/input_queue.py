@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from agent.analysis.bed_input import BedInput, LeadNote, bed_messages_to_millivolts
 from agent.analysis.lead_input import SampleBlock
 from agent.analysis.stage import RunStart
-from agent.core.events import StreamRefused
+from agent.core.config import SignalConfig
+from agent.core.events import LeadScaled, StreamRefused
 from agent.core.messages import Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.pipeline.monitored_bed import MonitoredBed
@@ -19,14 +20,14 @@ from model.errors import StreamError
 from model.records.resample import FS, filters_loaded
 
 BLOCK_SAMPLES = 250
-"""Most samples of a bed that go through the stages at once; far less than the ring holds."""
+"""Most samples of a bed that go through the stages at once, unless told otherwise; far less than the ring holds."""
 LEAST_BLOCK_SAMPLES = 64
 """A block of a bed while very many wait."""
 TURN_SAMPLES = 2**14
 """Samples of all beds in a turn, which take some 20 ms; a gap, a start or an end counts as a block."""
 STEPS_PER_TURN = 4
 """Gaps, starts and ends of a bed in a turn."""
-PIECE_SAMPLES = 500
+PIECE_SAMPLES = 2 * BLOCK_SAMPLES
 """Longer chunks are converted piece by piece, when it is their turn: each value may be followed by a gap."""
 BACKLOG_SAMPLES = 60 * FS
 """Samples of a bed that wait, from which on it has enough for now, ..."""
@@ -54,11 +55,15 @@ class _WaitingBed:
 class InputQueue:
     """What has come in of each bed and waits for its turn. `wanted` are names of leads, or "auto"."""
 
-    def __init__(self, wanted: str) -> None:
-        self._wanted_leads = wanted
+    def __init__(self, wanted: str, config: SignalConfig) -> None:
+        self._wanted_leads, self._config = wanted, config
+        self.scales: list[LeadScaled] = []
+        """Those that are known of earlier parts of runs, the later ones last."""
         self._waiting: dict[str, _WaitingBed] = {}
         self._left = 0
         """Work left in this turn, in samples."""
+        self.block = BLOCK_SAMPLES
+        """Most samples of a bed that go through the stages at once."""
         self._patient = True
         """Whether to wait for filters that are being loaded; else their beds wait, and no other does."""
 
@@ -94,9 +99,9 @@ class InputQueue:
 
     def next_turn(self) -> Iterator[tuple[MonitoredBed, InputStep]]:
         """Yield of every bed the next block, after what comes before it, as long as the turn has work left."""
-        block = max(LEAST_BLOCK_SAMPLES, min(BLOCK_SAMPLES, TURN_SAMPLES // max(1, len(self._waiting))))
-        few = [name for name, waiting in self._waiting.items() if waiting.samples <= 2 * BLOCK_SAMPLES]
-        many = [name for name, waiting in self._waiting.items() if waiting.samples > 2 * BLOCK_SAMPLES]
+        block = max(LEAST_BLOCK_SAMPLES, min(self.block, TURN_SAMPLES // max(1, len(self._waiting))))
+        few = [name for name, waiting in self._waiting.items() if waiting.samples <= self._piece]
+        many = [name for name, waiting in self._waiting.items() if waiting.samples > self._piece]
         self._left = TURN_SAMPLES
         for name in few:
             if (whole := self._take_only_block(name, block)) is not None:
@@ -122,10 +127,18 @@ class InputQueue:
         """Convert the short chunks of many beds together; None for whatever needs a closer look."""
         if len(messages) < LEAST_TOGETHER:
             return [None] * len(messages)
-        return bed_messages_to_millivolts([bed.input for bed in beds], messages, PIECE_SAMPLES)
+        return bed_messages_to_millivolts([bed.input for bed in beds], messages, self._piece)
+
+    @property
+    def _piece(self) -> int:
+        """Most samples of a chunk that are converted at once."""
+        return PIECE_SAMPLES // BLOCK_SAMPLES * self.block
+
+    def _is_long(self, message: Chunk | Gap | End) -> bool:
+        return isinstance(message, Chunk) and len(message.counts) > self._piece
 
     def _must_wait(self, message: Chunk | Gap | End) -> bool:
-        return _is_long(message) or self._needs_filters(message)
+        return self._is_long(message) or self._needs_filters(message)
 
     def _needs_filters(self, message: Chunk | Gap | End) -> bool:
         """Return whether a message needs filters that are still being loaded."""
@@ -173,7 +186,7 @@ class InputQueue:
             self._put(bed, bed.input.flush())
         try:
             bed.change(chunk)
-            bed.input = BedInput(chunk, self._wanted_leads)
+            bed.input = BedInput(chunk, self._wanted_leads, self._config, self.scales)
         except StreamError as error:
             if bed.refused != str(error):
                 bed.refused, bed.input = str(error), None
@@ -238,11 +251,11 @@ class InputQueue:
     def _convert_next(self, waiting: _WaitingBed) -> None:
         """Convert the next message that was put off, or a piece of it."""
         message = waiting.messages.popleft()
-        if _is_long(message):
+        if self._is_long(message):
             assert isinstance(message, Chunk)
-            rest = replace(message, first=message.first + PIECE_SAMPLES, counts=message.counts[PIECE_SAMPLES:])
+            rest = replace(message, first=message.first + self._piece, counts=message.counts[self._piece :])
             waiting.messages.appendleft(rest)
-            message = replace(message, counts=message.counts[:PIECE_SAMPLES])
+            message = replace(message, counts=message.counts[: self._piece])
         waiting.samples -= _message_samples(message)
         self._left -= _message_samples(message)
         self._convert(waiting.bed, message)
@@ -280,10 +293,6 @@ class InputQueue:
                 yield replace(message, first=first, fs=FS)
             else:
                 yield Gap(bed.name, message.run, first, stop - first, FS, UNANALYSED_REASON)
-
-
-def _is_long(message: Chunk | Gap | End) -> bool:
-    return isinstance(message, Chunk) and len(message.counts) > PIECE_SAMPLES
 
 
 def _step_samples(step: InputStep) -> int:

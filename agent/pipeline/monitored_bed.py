@@ -7,6 +7,7 @@ from agent.analysis.bed_input import BedInput
 from agent.analysis.bed_leads import BedLeads
 from agent.analysis.stage import RunStart
 from agent.core.events import LeadState
+from agent.core.lead_units import RAW_UNITS
 from agent.core.messages import Beat, Chunk, Gap
 from agent.core.views import BedStatus
 from model.errors import StreamError
@@ -125,6 +126,12 @@ class MonitoredBed:
     def heard_lead(self) -> str:
         """The name of the heard lead, "" before the first run."""
         return self.lead_names[self.leads.heard if self.leads else 0] if self.lead_names else ""
+
+    @property
+    def uncalibrated(self) -> bool:
+        """Whether the heard lead is in raw counts."""
+        leads = self.input.leads if self.input else ()
+        return any(lead.lead.name == self.heard_lead and lead.lead.unit in RAW_UNITS for lead in leads)
 
     def start(self, run: RunStart, leads: BedLeads | None) -> None:
         """Begin a run; `leads` if it has several."""

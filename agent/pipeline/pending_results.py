@@ -9,7 +9,7 @@ import numpy as np
 from agent.analysis.beat_cutter import BeatCandidate, Candidates
 from agent.analysis.rhythm_windows import WindowScores
 from agent.analysis.stage import LeadStateChange
-from agent.core.events import GapClosed, PacingPulses, SamplesBridged, StreamRefused
+from agent.core.events import GapClosed, LeadScaled, PacingPulses, SamplesBridged, StreamRefused
 from agent.core.messages import FloatArray
 from agent.pipeline.monitored_bed import MonitoredBed
 
@@ -42,7 +42,7 @@ class BedWindows:
     windows: tuple[WindowScores, ...]
 
 
-LeadEvent = SamplesBridged | PacingPulses
+LeadEvent = SamplesBridged | PacingPulses | LeadScaled
 PendingItem = BedLeadChanges | LeadValuesChange | GapClosed | StreamRefused | LeadEvent | BeatCandidate | BedWindows
 
 LeadItem = TypeVar("LeadItem", LeadStateChange, WindowScores)

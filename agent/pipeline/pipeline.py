@@ -17,22 +17,22 @@ from operator import itemgetter
 
 import numpy as np
 
-from agent.alarms.alarm_feed import WINDOW_DELAY
+from agent.alarms.alarm_feed import STRIP_MARGIN, WINDOW_DELAY
 from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCutter, Candidates
 from agent.analysis.bed_input import LeadNote
-from agent.analysis.lead_input import BridgedHole, SampleBlock
+from agent.analysis.lead_input import BridgedHole, SampleBlock, ScaleChange
 from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector, RPeak
 from agent.analysis.qrs_height import drop_low_peaks
 from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
-from agent.analysis.sample_ring import SampleRing
+from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
 from agent.core.config import Config, SignalConfig
-from agent.core.events import GapClosed, StreamRefused
+from agent.core.events import GapClosed, LeadScaled, StreamRefused
 from agent.core.messages import VALUELESS_REASON, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.bed_decisions import BedDecisions
-from agent.pipeline.input_queue import InputQueue, InputStep
+from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import EVENT_RANK, LeadValuesChange, PendingResults
 from model.records.resample import FS
@@ -46,6 +46,11 @@ classes and of no beat; any other sees single beats (n, 187) and gives probabili
 
 SHARED_PUSH_S = 0.03
 """Seconds after which a push gives way to what has come meanwhile."""
+
+LARGE_BLOCK_SAMPLES = 10 * FS
+"""Most samples of a bed that go through the stages at once where nobody waits for results."""
+
+assert 2 * STRIP_MARGIN + WINDOW_DELAY + FS + LARGE_BLOCK_SAMPLES <= RING_SAMPLES, "strips are cut once a second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class Pipeline:
         self._by_row: list[MonitoredBed] = []
         """The bed of each row of samples: a bed has one for each of its leads."""
         self._lead_capacity = self._bed_capacity = 1
-        self._inbox = InputQueue(config.monitor.lead)
+        self._inbox = InputQueue(config.monitor.lead, config.signal)
         self._busy = False
         """Whether the last turn found something to do."""
         self.samples = SampleStages(config.signal, self._in_context)
@@ -148,6 +153,10 @@ class Pipeline:
                 break
         return self._take_results()
 
+    def take_large_blocks(self) -> None:
+        """Let more samples of a bed go through the stages at once: the same results for less, but later."""
+        self._inbox.block = LARGE_BLOCK_SAMPLES
+
     def _advance(self) -> bool:
         """Take one turn: what breaks the stretch of each bed, then one block of each, equal ones together.
 
@@ -165,9 +174,23 @@ class Pipeline:
         for group in blocks.values():
             group.sort(key=itemgetter(0))  # rows that follow each other need not be gathered one by one
             x = np.concatenate([x for _, x in group]).reshape(len(group), -1)
-            self._keep(self.samples.push(np.array([row for row, _ in group]), x))
+            self._push_blocks(np.array([row for row, _ in group]), x)
         self._decide()
         return worked
+
+    def _push_blocks(self, rows: RowIndexArray, x: FloatArray) -> None:
+        """Push the next samples `x` (rows, n) of `rows` through the stages.
+
+        A large block in which a lead comes off or is back goes in pieces: no piece has beats on both sides of a change,
+        since a lead that comes off has been flat for as long as one.
+        """
+        piece = BLOCK_SAMPLES
+        if x.shape[1] <= piece or not self.samples.lead_off.foresees_change(rows, x):
+            self._keep(self.samples.push(rows, x))
+            return
+        for first in range(0, x.shape[1], piece):
+            self._keep(self.samples.push(rows, x[:, first : first + piece]))
+            self._decide()
 
     def _lead_blocks(self, bed: MonitoredBed, block: SampleBlock) -> list[tuple[int, FloatArray]]:
         """Return the row and the samples (n,) of each lead that has values; the others have a gap."""
@@ -210,10 +233,16 @@ class Pipeline:
             self._decisions.end(bed, step)
 
     def _take_note(self, bed: MonitoredBed, note: LeadNote) -> None:
-        """Hide what was bridged in a lead; what was mended is told of the first lead only, since it is alike in all."""
+        """Hide what was bridged in a lead, or take its scale.
+
+        What was mended is told of the first lead only, since it is alike in all.
+        """
         if isinstance(note.step, BridgedHole):
             self.samples.ring.hide(bed.lead_rows[note.lead], note.step.first, note.step.count)
             bed.missing += note.step.count if note.lead == 0 else 0
+        elif isinstance(note.step, ScaleChange):
+            self.samples.lead_off.set_rails(bed.lead_rows[note.lead], note.step.rails)
+            self._pending.add(bed, note.step.first, EVENT_RANK, note.step.event)
         elif note.lead == 0:
             for event in note.step.events:
                 self._pending.add(bed, note.step.known, EVENT_RANK, event)
@@ -255,6 +284,10 @@ class Pipeline:
     def waiting(self) -> bool:
         """Whether a bed has samples that were pushed and can be analysed at once."""
         return len(self._inbox) > 0 and self._busy
+
+    def know_scales(self, scales: Iterable[LeadScaled]) -> None:
+        """Go on with the scales that leads in raw counts had in earlier parts of their runs, the later ones last."""
+        self._inbox.scales.extend(scales)
 
     def backlog(self) -> tuple[set[str], set[str]]:
         """Return the beds that need no more for now, and those of them that have far too much."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from agent.core.clock import LARGEST_TIME
 from agent.core.messages import MISSING, Chunk, End, Gap, Lead
 from agent.core.sample_index import nearest_device_index
-from agent.recording.segment_files import LARGEST_TIME, CountArray, SegmentOrigin, SegmentWriter
+from agent.recording.segment_files import CountArray, SegmentOrigin, SegmentWriter
 from agent.wire.packets import pack_int16
 
 LONGEST_GAP_S = 60.0

@@ -1,7 +1,9 @@
 """The segments of recordings: each an unbroken piece of one run of a bed, kept as one WFDB record."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from agent.recording.segment_files import (
 )
 from model.errors import RecordError
 from model.records.annotations import read_annotations
+from model.records.resample import FS
 from model.records.wfdb_records import AAMI_CLASS_OF
 
 BeatMark = tuple[int, str]
@@ -44,6 +47,27 @@ class RecordedSegment:
     started_s: float
     format: int
     id: int = 0
+
+
+class SegmentTimes:
+    """When the samples of recorded runs were measured, by the starts of their segments."""
+
+    def __init__(self, segments: Sequence[RecordedSegment]) -> None:
+        self._starts: dict[str, list[tuple[float, float]]] = {}
+        """By run: second of the run at which a segment begins, and its Unix time, in order."""
+        for segment in segments:
+            self._starts.setdefault(segment.run, []).append((segment.first / segment.fs, segment.started_s))
+        for starts in self._starts.values():
+            starts.sort()
+
+    def time_of(self, run: str, sample: int) -> float | None:
+        """Return the Unix time of a sample at 125 Hz of a run; None for a run without signal."""
+        starts = self._starts.get(run)
+        if not starts:
+            return None
+        at_s = sample / FS
+        begin_s, started_s = starts[max(0, bisect_right(starts, (at_s, inf)) - 1)]
+        return started_s + at_s - begin_s
 
 
 def read_lone_segment(path: Path) -> RecordedSegment:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from agent.core.events import LeadScaled
 from agent.core.messages import Alarm, Chunk, Gap, ResumePosition
 from agent.recording.recorded_segments import replay_chunks
 from agent.recording.sessions import RecordedSession
@@ -22,6 +23,13 @@ def read_last_signal(folder: Path, positions: Mapping[str, ResumePosition], seco
                 count = message.count if isinstance(message, Gap) else len(message.counts)
                 if message.first + count > first:
                     yield message
+
+
+def read_scales(folder: Path, positions: Mapping[str, ResumePosition]) -> list[LeadScaled]:
+    """Return the scales that were found of leads in raw counts, in the run that each bed is in, in order."""
+    with RecordedSession(folder) as session:
+        events = (event for bed, at in positions.items() for _, event in session.events(bed, at.run, "signal"))
+        return [event for event in events if isinstance(event, LeadScaled)]
 
 
 def read_logged_alarms(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> list[Alarm]:

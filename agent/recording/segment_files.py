@@ -19,6 +19,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from agent.core.clock import LARGEST_TIME
 from agent.core.messages import MISSING, Lead
 from agent.wire.packets import MOST_LEADS, LeadHeader, SampleIndex, SamplingRate, WireText
 from model.errors import RecordError
@@ -32,7 +33,6 @@ NO_VALUE_OF_FORMAT = {16: -(2**15), 32: MISSING}
 """The count that holds no value, of each WFDB format that is written."""
 FORMAT_DTYPES: dict[int, np.dtype[np.signedinteger[Any]]] = {16: np.dtype("<i2"), 32: np.dtype("<i4")}
 SEGMENT_ENDINGS = (".hea", ".dat", ".ecg")
-LARGEST_TIME = 253_402_300_799.0
 StartTime = Annotated[float, Meta(ge=0, le=LARGEST_TIME)]
 """The last second of the year 9999."""
 

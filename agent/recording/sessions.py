@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from agent.core.clock import LARGEST_TIME
 from agent.core.events import Event, EventKind
 from agent.core.messages import Alarm, Beat, Ledger, Strip
 from agent.recording import alarm_records, database
@@ -28,7 +29,7 @@ from agent.recording.recorded_segments import (
     read_lone_segment,
     remove_ending,
 )
-from agent.recording.segment_files import LARGEST_TIME, find_first_record, read_segment_origin
+from agent.recording.segment_files import find_first_record, read_segment_origin
 from agent.recording.session_rows import (
     BeatRow,
     FullBeatRow,

@@ -106,6 +106,8 @@ def _describe_alarm_times(recording: BedRecording, alarm: Alarm) -> str:
         parts.append(f"acknowledged at {time_of_day(alarm.acknowledged_s)}, {after} after it was announced")
     if alarm.latching:
         parts.append("latching")
+    if told := recording.notified.get(alarm.identity):
+        parts.append(f"notification {told}")
     return ", ".join(parts)
 
 

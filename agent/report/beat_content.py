@@ -131,7 +131,7 @@ def build_strip_drawing(
     zero = recording.started_s or 0.0
     clocks = [time_of_day(zero + begin_s + 10.0 * row) for row in range(int(np.ceil(seconds / 10.0)))]
     return StripDrawing(
-        recording.wave(begin_s, seconds) if wave is None else wave, beats, flags, clocks, recording.lead, title
+        recording.wave(begin_s, seconds) if wave is None else wave, beats, flags, clocks, recording.lead_title, title
     )
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.class_trust import TRUST_KEY, decode_class_trust
-from agent.core.events import Event, RunStarted
-from agent.core.lead_units import UNITS_MV
-from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Ledger, Strip
+from agent.core.events import Event, LeadScaled, RunStarted
+from agent.core.lead_units import RAW_UNITS, UNITS_MV
+from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Lead, Ledger, Strip
+from agent.export.tables import read_notified_alarms
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import LONGEST_S, RecordedSession
 from model.errors import RecordError
@@ -70,6 +71,7 @@ class BedRecording:
 
     `started_s` is the Unix time at which the time line starts, None without any signal; `length_s` its length; `lead`
     the analysed lead. `alarms` and `events` hold the first ones if there are very many; `alarm_count` counts all.
+    `notified`: which alarms were told to somebody ("sent"), or could not be ("failed").
     """
 
     def __init__(self, session: RecordedSession, bed: str) -> None:
@@ -90,8 +92,10 @@ class BedRecording:
         self.beats = self._beats(session)
         self.alarms: list[Alarm] = list(islice(session.alarms(bed), MOST_ALARMS))
         self.alarm_count = session.alarm_count(bed)
+        self.notified = read_notified_alarms(session, bed)
         self.events: list[tuple[float, Event]] = list(islice(session.events(bed), MOST_EVENTS))
         self.lead = _analysed_lead(self.segments, session.events(bed, kind="start"))
+        self._scales = [event for _, event in session.events(bed, kind="signal") if isinstance(event, LeadScaled)]
         self._segments_of: dict[str, list[RecordedSegment]] = {}
         for segment in self.segments:
             self._segments_of.setdefault(segment.run, []).append(segment)
@@ -141,8 +145,25 @@ class BedRecording:
     def rails(self, segment: RecordedSegment) -> tuple[float, float]:
         """Return the least and greatest value of the converter of the analysed lead, in mV."""
         lead = segment.leads[self._index(segment)]
-        scale = UNITS_MV.get(lead.unit, np.nan) / lead.gain
-        return (lead.low - lead.offset) * scale, (lead.high - lead.offset) * scale
+        offset, scale = self._scale(segment, lead, 0)
+        return (lead.low - offset) * scale, (lead.high - offset) * scale
+
+    @property
+    def lead_title(self) -> str:
+        """The analysed lead, and whether its amplitudes are uncalibrated."""
+        raw = any(segment.leads[self._index(segment)].unit in RAW_UNITS for segment in self.segments[:1])
+        return f"{self.lead} (uncalibrated)" if raw else self.lead
+
+    def _scale(self, segment: RecordedSegment, lead: Lead, start: int) -> tuple[float, float]:
+        """Return the count that is 0 mV and the mV of a count, NaN if unknown, at sample `start` of a segment."""
+        if lead.unit in UNITS_MV:
+            return lead.offset, UNITS_MV[lead.unit] / lead.gain
+        found = [one for one in self._scales if (one.run, one.lead) == (segment.run, lead.name) and one.per_mv]
+        at = (segment.first + start) * FS / segment.fs
+        scale = next((one for one in reversed(found) if one.sample <= at), found[0] if found else None)
+        if scale is None or not scale.per_mv:
+            return lead.offset, float("nan")
+        return lead.offset + scale.zero * lead.gain, 1 / (scale.per_mv * lead.gain)
 
     def millivolts(self, segment: RecordedSegment, start: int, stop: int) -> FloatArray:
         """Return the analysed lead of samples `start` to `stop` of a segment: (n,) float32 mV, NaN without a value."""
@@ -152,8 +173,8 @@ class BedRecording:
             column = read_segment_counts(segment, start, stop)[:, index]
         except RecordError:  # a monitor with a size limit deleted the file meanwhile
             return np.full(max(0, min(stop, segment.count) - start), np.nan, np.float32)
-        scale = UNITS_MV.get(lead.unit, np.nan) / lead.gain
-        wave = ((column - lead.offset) * scale).astype(np.float32)
+        offset, scale = self._scale(segment, lead, start)
+        wave = ((column - offset) * scale).astype(np.float32)
         wave[column == MISSING] = np.nan
         return wave
 

@@ -67,7 +67,9 @@ def write_reports(
         if damaged := opened.damaged():
             sys.stderr.write(f"ecg-agent: {lost_samples_text(str(session), damaged)}\n")
         if len(beds) == 1 and (bed is not None or not opened.nameless):
-            return _write_bed_report(opened, beds[0], out, pdf, config)[0]
+            files = write_bed_report(opened, beds[0], out, pdf, config)[0]
+            _print_report_files(files)
+            return files
         return _write_ward_reports(opened, beds, out, pdf, config)
 
 
@@ -84,11 +86,12 @@ def _write_ward_reports(
     left_out: dict[str, str] = {}
     for bed, path in zip(beds, _name_bed_reports(beds, out), strict=True):
         try:
-            written, recording = _write_bed_report(session, bed, path, pdf, config)
+            written, recording = write_bed_report(session, bed, path, pdf, config)
         except RecordError as error:
             left_out[bed] = str(error)
             rows.append((None, bed, (f"left out: {error}",)))
             continue
+        _print_report_files(written)
         files += written
         rows.append((path.name, bed, _bed_index_cells(recording)))
     if session.nameless:
@@ -99,7 +102,7 @@ def _write_ward_reports(
     note = "Research tool, not a medical device. A report for each bed:"
     title = f"ECG reports, {session.folder.resolve().name}"
     _write_text_parts(out, [render_html_index(title, note, rows, INDEX_HEADS)])
-    _print_report_file(out)
+    _print_report_files([out])
     if left_out:
         raise RecordError(f"beds left out of {out}: {_left_out_text(left_out)}; the others are reported")
     return files
@@ -112,18 +115,20 @@ def _left_out_text(left_out: Mapping[str, str]) -> str:
     return f"{', '.join(named)}{more}"
 
 
-def _write_bed_report(
+def write_bed_report(
     session: RecordedSession, bed: str, out: Path, pdf: bool, config: Config
 ) -> tuple[list[Path], BedRecording]:
+    """Write the report of a bed as HTML at `out`, with `pdf` also beside it; return the files and what was recorded.
+
+    Raises RecordError if the bed cannot be read, RunError if a file cannot be written.
+    """
     recording = BedRecording(session, bed)
     shown = {alarm.identity for alarm in choose_shown_alarms(recording.alarms)[0]}
     document = build_report_document(recording, read_alarm_strips(session, bed, shown), config)
     _write_text_parts(out, render_html_report(document))
-    _print_report_file(out)
     if not pdf:
         return [out], recording
     _write_pdf_report(document, out.with_suffix(".pdf"))
-    _print_report_file(out.with_suffix(".pdf"))
     return [out, out.with_suffix(".pdf")], recording
 
 
@@ -141,8 +146,9 @@ def _write_text_parts(out: Path, parts: Iterable[str]) -> None:
             file.write(part.encode("utf-8", "replace"))
 
 
-def _print_report_file(path: Path) -> None:
-    sys.stdout.write(f"{path} ({path.stat().st_size / 1e6:.1f} MB)\n")
+def _print_report_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        sys.stdout.write(f"{path} ({path.stat().st_size / 1e6:.1f} MB)\n")
 
 
 def _check_report_path(out: Path) -> None:

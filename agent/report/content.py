@@ -46,6 +46,10 @@ from model.rhythm.hrv import (
 )
 
 WARNING = "Research tool, not a medical device"
+CLOCK_KEY = "clock"
+"""Key of the session's `about` that says whose clock its times are of; without it they are Unix times of a monitor."""
+FILE_CLOCK, NO_CLOCK = "file", "none"
+CLOCK_TEXTS = {FILE_CLOCK: "by the clock of the file", NO_CLOCK: "from the start of the file, which states no date"}
 MOST_RUNS, MOST_EVENTS = 60, 200
 HRV_METHODS = (
     f"Heart-rate variability is measured on intervals between two consecutive N beats of {SHORTEST_NN_S:g} to "
@@ -95,8 +99,9 @@ def _report_facts(recording: BedRecording) -> tuple[tuple[str, str], ...]:
     started = recording.started_s
     lasted = f", {duration_in_words(recording.length_s)}" if recording.length_s else ""
     still = "; it is still being recorded" if recording.live else ""
+    clock = CLOCK_TEXTS.get(recording.about.get(CLOCK_KEY, ""), "UTC")
     span = (
-        f"{date_and_time(started)} to {date_and_time(started + recording.length_s)} UTC"
+        f"{date_and_time(started)} to {date_and_time(started + recording.length_s)} {clock}"
         if started is not None
         else "no signal"
     )
@@ -105,7 +110,7 @@ def _report_facts(recording: BedRecording) -> tuple[tuple[str, str], ...]:
     return (
         ("bed", recording.bed),
         ("recorded", f"{span}{lasted}{still}" if started is not None else f"{span}{still}"),
-        ("leads", f"{leads or NONE}; analysed: {recording.lead or NONE}"),
+        ("leads", f"{leads or NONE}; analysed: {recording.lead_title or NONE}"),
         ("sampling rate", rates or NONE),
         ("recorded by", _recorder_version(recording)),
         ("weights", recording.about.get("weights", NONE)),

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from agent.core.clock import LARGEST_TIME
 from agent.core.messages import Priority
-from agent.recording.segment_files import LARGEST_TIME
 from model.records.wfdb_records import CLASSES
 
 CLASS_COLOURS = dict(zip(CLASSES, ("#3d8b5a", "#1391a6", "#c8352b", "#963b9c", "#a87a00"), strict=True))
@@ -15,6 +15,8 @@ BLUE, BAND, RED, SHADE = "#1f5f8b", "#bdd5e6", "#b3261e", "#e4e8ec"
 GREY_INK = "#4a5660"
 GRID, GRID_MAIN, GRID_PAPER = "#f3d3d0", "#e5a9a4", "#fffaf9"
 """ECG paper: lines of one and of five millimetres, and the background."""
+UNDATED_YEAR = 1970
+"""The year in which the times of a recording without a date begin."""
 DASH = "\N{EN DASH}"
 NONE = "\N{EM DASH}"
 
@@ -25,8 +27,9 @@ def time_of_day(unix_s: float, seconds: bool = True) -> str:
 
 
 def date_and_time(unix_s: float) -> str:
-    """Return a Unix time as date and time of day, UTC."""
-    return f"{_calendar_date(unix_s):%Y-%m-%d %H:%M:%S}"
+    """Return a Unix time as date and time of day, UTC; one of 1970 comes from no clock, and is a day from 1 on."""
+    at = _calendar_date(unix_s)
+    return f"day {at.timetuple().tm_yday}, {at:%H:%M:%S}" if at.year == UNDATED_YEAR else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def day_of_month(unix_s: float) -> str:

@@ -5,7 +5,7 @@ samples in them are sent as MISSING. The samples are those of the whole record r
 size and the place to start from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from math import ceil, floor, log10
 from zlib import crc32
@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.lead_units import UNITS_MV
+from agent.core.lead_units import RAW_UNITS, UNITS_MV, is_ecg_unit
 from agent.core.messages import MISSING, Chunk, End, Lead, quantise_to_counts
 from agent.core.sample_index import first_index_at_125_hz
 from agent.wire.packets import LARGEST_NAME_BYTES, MOST_LEADS
@@ -38,8 +38,8 @@ LONGEST_UNIT_NAME = 16
 class ResampledRecord:
     """A record at 125 Hz, read in blocks of about `block_s` seconds.
 
-    `columns`: its signals that are sent. `leads`: one for each of them, a count being a microvolt where the signal is a
-    voltage. `length`: samples of the whole record at 125 Hz.
+    `columns`: its signals that are sent: those of the `chosen` leads, or all that can be (None). `leads`: one for each
+    of them, a count being a microvolt where the signal is a voltage. `length`: samples of the whole record at 125 Hz.
 
     Raises
     ------
@@ -47,10 +47,11 @@ class ResampledRecord:
         The record cannot be read, or its rate is none of an ECG.
     """
 
-    def __init__(self, record: Record, block_s: float = RECORD_BLOCK_S) -> None:
+    def __init__(self, record: Record, block_s: float = RECORD_BLOCK_S, chosen: Collection[str] | None = None) -> None:
         self.record = record
-        self.columns = sent_signals(record)
-        self.leads = record_leads(record)
+        sent = zip(sent_signals(record), record_leads(record), strict=True)
+        kept = [(column, lead) for column, lead in sent if not chosen or lead.name in chosen]
+        self.columns, self.leads = tuple(column for column, _ in kept), tuple(lead for _, lead in kept)
         self.length = resampled_length(record)
         self._gains = np.array([lead.gain for lead in self.leads])
         self._block = max(1, round(block_s * FS))
@@ -117,7 +118,9 @@ class ResampledRecord:
         return quantise_to_counts(samples, self._gains)
 
 
-def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> Iterator[Chunk | End]:
+def record_chunks(
+    record: Record, run: str, block_s: float = RECORD_BLOCK_S, chosen: Collection[str] | None = None
+) -> Iterator[Chunk | End]:
     """Yield a record as the device would send it, in chunks, then the End of its run.
 
     Parameters
@@ -128,6 +131,9 @@ def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> 
         Name of the run.
     block_s
         Seconds of signal in a chunk, about. The samples do not depend on it.
+    chosen
+        Names of the leads to send, of those that `record_leads` returns; None for all. The samples of a lead do not
+        depend on the others.
 
     Yields
     ------
@@ -139,7 +145,7 @@ def record_chunks(record: Record, run: str, block_s: float = RECORD_BLOCK_S) -> 
     RecordError
         The record cannot be read, or its rate is none of an ECG.
     """
-    resampled = ResampledRecord(record, block_s)
+    resampled = ResampledRecord(record, block_s, chosen)
     first = 0
     while first < resampled.length:
         stop = resampled.block_edges(first)[1]
@@ -163,7 +169,7 @@ def sent_signals(record: Record) -> tuple[int, ...]:
     if len(record.signals) <= MOST_LEADS:
         return tuple(range(len(record.signals)))
     names = [signal.name for signal in record.signals]
-    ranked = rank_leads(names, [signal.unit in UNITS_MV for signal in record.signals]) or tuple(range(MOST_LEADS))
+    ranked = rank_leads(names, [is_ecg_unit(signal.unit) for signal in record.signals]) or tuple(range(MOST_LEADS))
     return tuple(sorted(ranked[:MOST_LEADS]))
 
 
@@ -184,13 +190,22 @@ def number_repeated_name(name: str, taken: list[str]) -> str:
     return candidate
 
 
+def other_unit_gain(unit: str, low: float, high: float) -> float:
+    """Return the counts of one of a unit that is no voltage, for values from `low` to `high`.
+
+    It is the power of ten that makes good use of 16 bits. Raw counts keep all of their steps.
+    """
+    largest = max(abs(low), abs(high), 1e-6)
+    gain = min(10.0 ** floor(log10(OTHER_UNIT_RANGE / largest)), 1e9)
+    return max(gain, 1 / RAW_UNITS[unit]) if unit in RAW_UNITS and largest / RAW_UNITS[unit] < -MISSING else gain
+
+
 def _record_lead(name: str, signal: RecordSignal) -> Lead:
     """Return a lead in microvolts, or for other units in the power of ten that makes good use of 16 bits."""
     if signal.unit in UNITS_MV:
         gain = 1000 * UNITS_MV[signal.unit]
     else:
-        largest = max(abs(signal.low), abs(signal.high), 1e-6)
-        gain = min(10.0 ** floor(log10(OTHER_UNIT_RANGE / largest)), 1e9)
+        gain = other_unit_gain(signal.unit, signal.low, signal.high)
     # No sample becomes MISSING by saturation, so the rail stands beside it too.
     low, high = (int(np.clip(round(rail * gain), MISSING + 1, -MISSING - 1)) for rail in (signal.low, signal.high))
     return Lead(name, make_printable(signal.unit, LONGEST_UNIT_NAME) or "?", gain, 0.0, min(low, high - 1), high)

@@ -1,25 +1,76 @@
 """A recording in any format that is known, opened as a record: what it is, its content decides."""
 
-from dataclasses import dataclass
+import contextlib
+from pathlib import Path
 
+from model.errors import RecordError
+from model.formats.file_content import FileKind, find_file_kind
+from model.formats.file_options import SignalFileOptions
 from model.records.wfdb_records import Record, open_record
 
+__all__ = ["SignalFileOptions", "open_signal_file"]
 
-@dataclass(frozen=True, slots=True)
-class SignalFileOptions:
-    """What a person says of a file that does not say it itself; None for nothing.
-
-    `fs`: its sampling rate in hertz. `unit`: the unit of its values, such as "mV" or "counts".
-    """
-
-    fs: float | None = None
-    unit: str | None = None
+WFDB_ENDINGS = (".hea", ".dat", ".mat", ".ecg", ".atr")
+"""Endings of the files of a WFDB record, which its header stands beside."""
 
 
 def open_signal_file(name: str, options: SignalFileOptions | None = None) -> Record:
     """Open an embedded record by name, or a file of any known format by path.
 
-    Raises RecordError where there is no such file, it cannot be read, or it lacks what `options` do not say either.
+    Raises RecordError where there is no such file, it cannot be read, or it lacks what `options` do not say either, and
+    ConfigError where its format needs a package that is not installed.
     """
-    del options
-    return open_record(name)
+    options = options or SignalFileOptions()
+    path = _find_other_file(name)
+    if path is None:
+        return _open_wfdb(name, options)
+    try:
+        kind = find_file_kind(path)
+        if kind.format == "text":
+            from model.formats.text_records import open_text_record
+
+            return open_text_record(path, kind.detail, options)
+        return _open_binary(path, kind, options)
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "it does not fit into the memory"
+        raise RecordError(f"cannot read {path}: {reason}") from error
+
+
+def _open_binary(path: Path, kind: FileKind, options: SignalFileOptions) -> Record:
+    if kind.format == "edf":
+        from model.formats.edf_records import open_edf_record
+
+        return open_edf_record(path, options)
+    if kind.format == "sound":
+        from model.formats.sound_records import open_sound_record
+
+        return open_sound_record(path, options)
+    if kind.format == "arrays":
+        from model.formats.array_records import open_array_record
+
+        return open_array_record(path, kind.detail, options)
+    from model.formats.device_records import open_device_record
+
+    return open_device_record(path, options)
+
+
+def _find_other_file(name: str) -> Path | None:
+    """Return the path of a file that is not part of a WFDB record, None for a record or what is not there."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # an impossible file name is no file
+        path = Path(name).expanduser()
+        if not path.exists() or path.with_name(path.name + ".hea").is_file():
+            return None
+        if path.is_dir():
+            raise RecordError(f"{name} is a folder: name the files in it")
+        if not path.is_file():  # reading a pipe or a device might never end
+            raise RecordError(f"{name} is no file")
+        return None if path.suffix in WFDB_ENDINGS and path.with_suffix(".hea").is_file() else path
+    return None
+
+
+def _open_wfdb(name: str, options: SignalFileOptions) -> Record:
+    if Path(name).suffix in WFDB_ENDINGS[2:]:
+        name = str(Path(name).with_suffix(""))
+    record = open_record(name)
+    options.check_stated(record.path, record.fs, frozenset(signal.unit for signal in record.signals))
+    return record

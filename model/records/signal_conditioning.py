@@ -93,6 +93,11 @@ def _limits(fs: float) -> _Limits:
     return _Limits(hole, pulse, before, behind, tail, steep, LEAST_PULSE_MV, LEAST_JUMP_MV)
 
 
+def _least_jump(limits: _Limits, unit_mv: float) -> float:
+    """Return the step with which a pulse begins, in a unit of `unit_mv` millivolts."""
+    return limits.jump_mv / unit_mv if unit_mv else float("inf")
+
+
 def conditioning_reach(fs: float) -> int:
     """Return how many samples at `fs` hertz before and behind a sample its conditioning depends on."""
     return _limits(fs).reach
@@ -124,7 +129,9 @@ def condition_signal(x: NDArray[np.floating], fs: float, unit_mv: float = 1.0) -
 
 
 class SignalConditioner:
-    """The same for a stream at `fs` hertz. Only samples that later ones may still change are held back.
+    """The same for a stream at `fs` hertz, of which a unit is `unit_mv` millivolts, 0 if it is no voltage.
+
+    Only samples that later ones may still change are held back.
 
     Indices of holes and pulses count from the first sample that was pushed.
     """
@@ -133,7 +140,7 @@ class SignalConditioner:
         self._fs = fs
         self._limits = _limits(fs)
         self._unit_mv = unit_mv
-        self._jump = self._limits.jump_mv / unit_mv
+        self._jump = _least_jump(self._limits, unit_mv)
         self._recent: deque[NDArray[np.floating]] = deque(maxlen=self._limits.reach)
         """The latest pieces that were decided, as they came: with one sample each there are enough of them."""
         self._held: NDArray[np.floating] | None = None
@@ -201,7 +208,7 @@ def plain_rows(x: NDArray[np.floating], fs: float, unit_mv: float = 1.0) -> NDAr
     The first sample of a row may still be one, beside that before it.
     """
     limits = _limits(fs)
-    jump = limits.jump_mv / unit_mv
+    jump = _least_jump(limits, unit_mv)
     if x.shape[1] == 1:
         return np.asarray(~np.isnan(x[:, 0]))
     steps = x[:, 1:] - x[:, :-1]

@@ -7,7 +7,7 @@ package refuses the former and drops the sign, so that microvolts would become v
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from model.errors import RecordError, clean_error_text
@@ -26,7 +26,8 @@ _SEGMENT_LINE = re.compile(r"(?P<name>\S+)\s+(?P<length>\d+)\s*")
 class HeaderText:
     """A header: its `text` for the WFDB package, whether it stands like that in the file, and what its first line says.
 
-    `length` is None if it is left out; `segments`: names and lengths, of a record that is made of segments.
+    `length` is None if it is left out; `segments`: names and lengths, of a record that is made of segments. `start`:
+    when the first sample was taken, None without a valid time and date.
     """
 
     text: str
@@ -34,6 +35,7 @@ class HeaderText:
     fs: float
     length: int | None
     segments: tuple[tuple[str, int], ...] = ()
+    start: datetime | None = None
 
     def with_length(self, length: int) -> str:
         """Return the text with another number of samples."""
@@ -77,7 +79,7 @@ def read_header_text(path: Path) -> HeaderText:
     lines[lines.index(described[0])] = " ".join(first)
     as_stored = " ".join(first) == " ".join(words) and content.isascii()
     segments = _parse_segments(described[1:], path) if "/" in words[0] else ()
-    return HeaderText("\n".join([*lines, ""]), as_stored, fs, length or None, segments)
+    return HeaderText("\n".join([*lines, ""]), as_stored, fs, length or None, segments, _parse_start(first[4:]))
 
 
 def _parse_rate(word: str, path: Path) -> float:
@@ -103,6 +105,19 @@ def _valid_times(words: list[str]) -> list[str]:
     except (IndexError, ValueError):
         return words[:1]
     return words[:2]
+
+
+def _parse_start(times: list[str]) -> datetime | None:
+    """Return the moment that a valid time such as 9:30:00.5 (or 30:00, without hours) and its date state together."""
+    if len(times) < 2:
+        return None
+    *hours_minutes, seconds = times[0].split(":")
+    hours, minutes = (int(part) for part in (["0", *hours_minutes][-2:]))
+    since_midnight = timedelta(hours=hours, minutes=minutes, seconds=float(seconds))
+    try:
+        return datetime.strptime(times[1], "%d/%m/%Y") + since_midnight
+    except OverflowError:  # after the last day of the calendar
+        return None
 
 
 def _parse_segments(lines: list[str], path: Path) -> tuple[tuple[str, int], ...]:

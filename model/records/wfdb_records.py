@@ -175,6 +175,7 @@ def _open_single_record(path: Path, text: HeaderText, layout: bool = False) -> R
         frame,
         (stated - length) * frame,
         "" if text.as_stored and text.length is not None else text.with_length(length),
+        start=text.start,
     )
 
 
@@ -199,7 +200,15 @@ def _open_segmented_record(path: Path, text: HeaderText) -> Record:
     if not 0 < at <= LARGEST_LENGTH:
         raise RecordError(f"record {path} says it has no samples: check its header")
     return Record(
-        path.name, path, layout.fs, at, layout.signals, layout.comments, frame=layout.frame, segments=tuple(segments)
+        path.name,
+        path,
+        layout.fs,
+        at,
+        layout.signals,
+        layout.comments,
+        frame=layout.frame,
+        segments=tuple(segments),
+        start=text.start,
     )
 
 

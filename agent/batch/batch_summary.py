@@ -1,0 +1,65 @@
+"""What became of the files of a batch, as a table for people and as an object for programs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from agent.batch.file_analysis import FileOutcome
+from agent.core.messages import PRIORITIES
+from model.records.wfdb_records import CLASSES
+from model.text import format_clock
+
+CLASS_STYLES = {"N": "", "S": "cyan", "V": "red", "F": "magenta", "Q": "yellow"}
+
+
+def build_batch_table(outcomes: Sequence[FileOutcome]) -> Table:
+    """Build a table of the files that have results, less than 80 columns unless names are long.
+
+    Beats by class, alarms by priority: high/medium/low.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold", min_width=6)
+    for title in ("length", *CLASSES, "HR", "alarms", "missing"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for outcome in outcomes:
+        if (summary := outcome.summary) is None:
+            continue
+        beats = (Text(f"{summary.beats[name]:,}", CLASS_STYLES[name]) for name in CLASSES)
+        alarms = "/".join(f"{summary.alarms.get(priority, 0):,}" for priority in PRIORITIES)
+        rate = "-" if summary.heart_rate is None else f"{summary.heart_rate:.0f}"
+        missing = _format_missing(summary.missing_s)
+        name = Text(outcome.file.name)
+        kept = "kept" if outcome.is_kept else ""
+        table.add_row(name, format_clock(summary.duration_s), *beats, rate, alarms, missing, kept)
+    return table
+
+
+def _format_missing(seconds: float) -> str:
+    """Return a length of time, "" for none: a minute or more as a clock shows it."""
+    return format_clock(seconds) if seconds >= 60 else f"{seconds:.1f} s" if seconds else ""
+
+
+def batch_to_json(outcomes: Sequence[FileOutcome], out: Path) -> dict[str, Any]:
+    """Return what became of each file, its folder of results, and how many were analysed, kept and failed."""
+    files = [
+        {
+            "file": outcome.file.source,
+            "state": "failed" if outcome.summary is None else "kept" if outcome.is_kept else "analysed",
+            "reason": outcome.reason or None,
+            "folder": None if outcome.summary is None else str(out / outcome.file.name),
+            **({} if outcome.summary is None else asdict(outcome.summary)),
+        }
+        for outcome in outcomes
+    ]
+    states = [file["state"] for file in files]
+    return {
+        "type": "analysis",
+        "out": str(out),
+        **{state: states.count(state) for state in ("analysed", "kept", "failed")},
+        "files": files,
+    }

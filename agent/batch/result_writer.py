@@ -1,0 +1,155 @@
+"""The results of one file, written as they are found into a folder that gets its name once it is complete."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent.batch.file_report import FileReport
+from agent.batch.result_tables import (
+    ALARM_COLUMNS,
+    BEAT_COLUMNS,
+    CsvTable,
+    FileClock,
+    ParquetTable,
+    alarm_row,
+    beat_row,
+    format_time,
+)
+from agent.core.class_trust import ClassTrust
+from agent.core.config import Config
+from agent.core.messages import Alarm, AlarmIdentity, Beat, Chunk, End, Ledger, Priority, Result, Strip
+from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
+from model.errors import RunError
+from model.records.annotations import AnnotationFile, encode_annotations, state_rate
+from model.records.wfdb_records import CLASSES, Record
+
+ANNOTATOR = "ecg"
+"""Ending of the annotation file, as `evaluate` and recordings have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultKinds:
+    """What is written of a file beside the tables as CSV, the JSON lines and the annotations."""
+
+    report: bool = False
+    parquet: bool = False
+
+    def file_names(self, record: str) -> tuple[str, ...]:
+        """Return the names of the files of results of a record, in the order in which they are listed."""
+        names = ["beats.csv", "alarms.csv", "results.jsonl", f"{record}.{ANNOTATOR}"]
+        names += ["beats.parquet", "alarms.parquet"] if self.parquet else []
+        return (*names, *(["report.html", "report.pdf"] if self.report else []))
+
+
+class FileResults:
+    """Writes the results of one file, a bed of the pipeline, into `folder`, which it makes.
+
+    Raises OSError or RunError where that cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, record: Record, name: str, kinds: ResultKinds, config: Config, trust: ClassTrust
+    ) -> None:
+        """`name`: that of the annotation file."""
+        self._folder, self._record, self._name = folder, record, name
+        self._clock = FileClock(record.fs, record.start)
+        self._counts: Counter[str] = Counter()
+        self._rr_s, self._intervals = 0.0, 0
+        self._samples: list[int] = []
+        self._labels: list[str] = []
+        self._alarms: dict[AlarmIdentity, Alarm] = {}
+        folder.mkdir(parents=True)
+        with ExitStack() as stack:
+            self._lines = stack.enter_context((folder / "results.jsonl").open("xb"))
+            self._beats: list[CsvTable | ParquetTable] = [
+                stack.enter_context(CsvTable(folder / "beats.csv", BEAT_COLUMNS))
+            ]
+            if kinds.parquet:
+                path = folder / "beats.parquet"
+                self._beats.append(stack.enter_context(ParquetTable(path, BEAT_COLUMNS, record.start)))
+            self._kinds = kinds
+            self._report = FileReport(folder, record.name, record.start, config, trust) if kinds.report else None
+            self._open_files = stack.pop_all()
+
+    def push(self, message: Chunk | End, results: Sequence[Result], delay_s: float) -> None:
+        """Write what was found by the next chunk or the end; `delay_s`: what resampling adds to every delay."""
+        for item in results:
+            if isinstance(item, Beat):
+                self._push_beat(item, delay_s)
+            elif isinstance(item, Alarm):
+                self._alarms[item.identity] = item
+                self._write_line(alarm_to_json(item), item.onset)
+            elif not isinstance(item, Strip):
+                self._write_line(event_to_json(item), item.sample)
+        if self._report is not None:
+            self._report.push(message, results)
+
+    def finish(self, ledger: Ledger) -> None:
+        """Write what is known at the end, and close all files."""
+        self._write_line(ledger_to_json(self._record.name, ledger), None)
+        notes = AnnotationFile(
+            tuple(self._samples), tuple(self._labels), (0,) * len(self._labels), ("",) * len(self._labels)
+        )
+        content = encode_annotations(state_rate(notes, self._record.fs))
+        (self._folder / f"{self._name}.{ANNOTATOR}").write_bytes(content)
+        with ExitStack() as stack:
+            tables: list[CsvTable | ParquetTable] = [
+                stack.enter_context(CsvTable(self._folder / "alarms.csv", ALARM_COLUMNS))
+            ]
+            if self._kinds.parquet:
+                path = self._folder / "alarms.parquet"
+                tables.append(stack.enter_context(ParquetTable(path, ALARM_COLUMNS, self._record.start)))
+            for alarm in self._alarms.values():
+                for table in tables:
+                    table.add_row(alarm_row(alarm, self._clock))
+        self._open_files.close()
+        if self._report is not None:
+            self._report.write()
+
+    def abandon(self) -> None:
+        """Close all files and delete the folder, whatever the disk says: why it comes to this is known already."""
+        with suppress(OSError):
+            self._open_files.close()
+        with suppress(OSError, RunError):
+            if self._report is not None:
+                self._report.abandon()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def beat_counts(self) -> dict[str, int]:
+        """Beats of each class."""
+        return {name: self._counts[name] for name in CLASSES}
+
+    @property
+    def alarm_counts(self) -> dict[Priority, int]:
+        """Alarms of each priority that there were."""
+        return dict(Counter(alarm.priority for alarm in self._alarms.values()))
+
+    @property
+    def heart_rate(self) -> float | None:
+        """The mean heart rate in beats a minute; None without an RR interval."""
+        return round(60 * self._intervals / self._rr_s, 1) if self._rr_s else None
+
+    def _push_beat(self, beat: Beat, delay_s: float) -> None:
+        line = beat_to_json(beat, delay_s, None)
+        self._write_line(line, beat.sample)
+        row = beat_row(line, self._clock)
+        for table in self._beats:
+            table.add_row(row)
+        self._samples.append(self._clock.file_sample(beat.sample))
+        self._labels.append(beat.label)
+        self._counts[beat.label] += 1
+        if beat.rr_s is not None:
+            self._rr_s, self._intervals = self._rr_s + beat.rr_s, self._intervals + 1
+
+    def _write_line(self, line: dict[str, Any], sample: int | None) -> None:
+        """Write an object of JSON lines, with its time where the file says when it began."""
+        if sample is not None and (at := format_time(self._clock.time_of(sample))) is not None:
+            line |= {"time": at}
+        self._lines.write(msgspec.json.encode(line) + b"\n")

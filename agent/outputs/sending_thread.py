@@ -1,0 +1,106 @@
+"""What outputs over a network have in common: a thread of their own, growing pauses, and news of how it goes."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from agent.core.events import Event, OutputRestored, OutputTrouble
+
+CLOSE_S = 5.0
+"""How long the end waits for what has not been sent."""
+JOIN_S = 5.0
+"""How much longer it waits for an attempt that is under way."""
+MOST_NEWS = 1000
+"""Events kept until somebody asks for them."""
+
+
+class SendingThread:
+    """Runs `work` in a thread until it is closed. `target` names where it sends to, without secrets.
+
+    `condition` guards what the thread shares with the monitor's, which never waits for a network.
+    """
+
+    def __init__(self, name: str, target: str, work: Callable[[], None]) -> None:
+        self.target = target
+        self.condition = threading.Condition()
+        self._news: list[Event] = []
+        self._close_by: float | None = None
+        self._failing_since: float | None = None
+        self._reason = ""
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # a fault of ours must not end the thread without a word
+            reason = f"internal error ({type(error).__name__}); nothing more is sent"
+            self.announce(OutputTrouble(self.target, reason))
+
+    def end_soon(self) -> None:
+        """Let the thread end when all is sent, or CLOSE_S from now; return at once."""
+        with self.condition:
+            self._close_by = time.monotonic() + CLOSE_S if self._close_by is None else self._close_by
+            self.condition.notify_all()
+
+    def join(self) -> None:
+        """Wait for the end, after `end_soon`; an attempt that still hangs is left to itself."""
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, (self._close_by or 0.0) - time.monotonic()) + JOIN_S)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the end has been asked for."""
+        return self._close_by is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time for the end is over."""
+        return self._close_by is not None and time.monotonic() >= self._close_by
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but no longer than until the end is asked for, or its time is over."""
+        with self.condition:
+            if self._close_by is None:
+                self.condition.wait_for(lambda: self.closing, seconds)
+            else:
+                time.sleep(max(0.0, min(seconds, self._close_by - time.monotonic())))
+
+    def announce(self, event: Event) -> None:
+        """Tell an event to whoever asks for the news."""
+        with self.condition:
+            self._news.append(event)
+            del self._news[:-MOST_NEWS]
+
+    def take_news(self) -> list[Event]:
+        """Return the events since the last call."""
+        with self.condition:
+            news, self._news = self._news, []
+        return news
+
+    def note_failure(self, reason: str, dropped: int = 0) -> None:
+        """Announce that it fails, once until it works again or fails for another reason."""
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        if reason != self._reason:
+            self._reason = reason
+            self.announce(OutputTrouble(self.target, reason, dropped))
+
+    def note_success(self, dropped: int = 0) -> None:
+        """Announce that it works again, if it failed."""
+        if self._failing_since is not None:
+            self.announce(OutputRestored(self.target, round(time.monotonic() - self._failing_since, 1), dropped))
+        self._failing_since, self._reason = None, ""
+
+
+def growing_pause(attempt: int, first_s: float, longest_s: float) -> float:
+    """Return the pause after the failed attempt number `attempt`, counted from 0: twice as long each time.
+
+    >>> [growing_pause(attempt, 1.0, 5.0) for attempt in range(4)]
+    [1.0, 2.0, 4.0, 5.0]
+    """
+    return float(min(longest_s, first_s * 2 ** min(attempt, 30)))

@@ -1,0 +1,164 @@
+"""The rows of a table of text, block by block: a table of any length is never in memory as a whole."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import RecordError
+from model.formats.text_columns import ClockColumn, LeadColumn
+from model.formats.text_layout import CLOCK, COMMENTS, MISSING_WORDS, NUMBER, TextLayout, cell_kind, split_cells
+
+BLOCK_BYTES = 2**20
+LONGEST_ROW = 2**16
+"""Bytes of a row."""
+KEPT_BLOCKS = 4
+MOST_WORDS_IN_ROWS = 0.5
+"""Share of the rows of a block whose leads hold words: more is no table of samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """Some rows: bytes `start` to `stop` of the file, `rows` of them from row `first` on."""
+
+    start: int
+    stop: int
+    first: int
+    rows: int
+
+
+class TextRows:
+    """Reads the samples, and on demand the stamps, of the rows of a table in UTF-8 or Latin-1."""
+
+    def __init__(self, path: Path, layout: TextLayout, leads: Sequence[LeadColumn]) -> None:
+        self._path, self._layout = path, layout
+        self._leads = [lead.place for lead in leads]
+        self.read_samples = lru_cache(maxsize=KEPT_BLOCKS)(self._read_samples)
+
+    def scan(self, clocks: Sequence[ClockColumn]) -> Iterator[tuple[TextBlock, NDArray[np.float64], list[Any]]]:
+        """Yield each block with its samples (n, leads) and the cells of each of some clocks: (n,) numbers or texts."""
+        first = 0
+        for start, stop in self._edges():
+            frame = self._parse(start, stop, clocks)
+            rows = len(frame)
+            if rows:
+                samples = np.column_stack([frame[place].to_numpy(np.float64) for place in self._leads])
+                yield TextBlock(start, stop, first, rows), samples, [frame[clock.place] for clock in clocks]
+            first += rows
+
+    def _read_samples(self, block: TextBlock) -> NDArray[np.float64]:
+        """Return the samples (n, leads) of a block. Raises RecordError if it is not what it was."""
+        frame = self._parse(block.start, block.stop, ())
+        if len(frame) != block.rows:
+            raise RecordError(f"{self._path.name} was changed while it was read")
+        return np.column_stack([frame[place].to_numpy(np.float64) for place in self._leads])
+
+    def _edges(self) -> Iterator[tuple[int, int]]:
+        """Yield the first byte of each block of whole rows, and the one behind it."""
+        start = self._layout.start
+        with _open_table(self._path) as file:
+            size = file.seek(0, 2)
+            while start < size:
+                file.seek(start + BLOCK_BYTES)
+                rest = file.readline(LONGEST_ROW)
+                if len(rest) == LONGEST_ROW:
+                    raise RecordError(f"{self._path.name} is no table: it has rows of more than {LONGEST_ROW:,} bytes")
+                stop = min(size, start + BLOCK_BYTES + len(rest))
+                yield start, stop
+                start = stop
+
+    def _parse(self, start: int, stop: int, clocks: Sequence[ClockColumn]) -> Any:
+        """Return a data frame of the columns wanted; samples are numbers, NaN where a cell holds none."""
+        import pandas
+
+        with _open_table(self._path) as file:
+            file.seek(start)
+            data = file.read(stop - start)
+        layout = self._layout
+        numbers = [*self._leads, *(clock.place for clock in clocks if clock.kind == NUMBER)]
+        places = sorted({*self._leads, *(clock.place for clock in clocks)})
+        options: dict[str, Any] = {"sep": {" ": r"\s+", "": "\x1f"}.get(layout.separator, layout.separator)}
+        texts = {clock.place: str for clock in clocks if clock.kind != NUMBER}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                frame = pandas.read_csv(
+                    BytesIO(data),
+                    header=None,
+                    names=range(layout.columns),
+                    index_col=False,
+                    usecols=places,
+                    dtype=texts,
+                    decimal=layout.decimal,
+                    quotechar=layout.quote,
+                    encoding=layout.encoding,
+                    skipinitialspace=True,
+                    na_values=sorted(MISSING_WORDS),
+                    comment="#",
+                    low_memory=False,
+                    **options,
+                )
+            if all(frame[place].dtype.kind in "iufb" for place in numbers):
+                return frame
+        except (ValueError, pandas.errors.ParserError, pandas.errors.ParserWarning, UnicodeDecodeError):
+            pass
+        return self._parse_by_line(data, places, numbers)
+
+    def _parse_by_line(self, data: bytes, places: list[int], numbers: list[int]) -> Any:
+        """The same for a block with rows of other lengths, or words among its numbers. Much slower."""
+        import pandas
+
+        layout = self._layout
+        rows: list[list[str]] = []
+        for line in data.decode(layout.encoding, "replace").splitlines():
+            if line.strip() and not line.lstrip().startswith(COMMENTS):
+                rows.append((split_cells(line, layout.separator) + [""] * layout.columns)[: layout.columns])
+        columns = {place: [row[place] for row in rows] for place in places}
+        words = sum(all(cell_kind(row[place], layout.decimal) != NUMBER for place in self._leads) for row in rows)
+        if words > MOST_WORDS_IN_ROWS * len(rows) and any(any(row[place] for place in self._leads) for row in rows):
+            raise RecordError(f"{self._path.name} holds words where samples should be: it needs a number in each row")
+        for place in numbers:
+            texts = [cell.replace(",", ".") if layout.decimal == "," else cell for cell in columns[place]]
+            columns[place] = pandas.to_numeric(pandas.Series(texts, dtype=object), errors="coerce")
+        return pandas.DataFrame(columns)
+
+
+def read_stamps(cells: Any, clock: ClockColumn) -> NDArray[np.float64]:
+    """Return the times (n,) of cells of a clock in seconds, or the samples of a counter; NaN where there is none."""
+    import pandas
+
+    if clock.kind == NUMBER:
+        return cells.to_numpy(np.float64) * (clock.scale_s or 1.0)  # type: ignore[no-any-return]
+    if clock.kind == CLOCK:
+        texts = cells.str.replace(",", ".", regex=False).str.strip("[]'\" ").str.split(":", expand=True)
+        parts = [pandas.to_numeric(texts[column], errors="coerce") for column in reversed(texts.columns)]
+        seconds = [part.to_numpy(np.float64) * 60.0**i for i, part in enumerate(parts)]
+        times: NDArray[np.float64] = np.column_stack(seconds).sum(axis=1)
+        return times
+    return stamp_times(cells).to_numpy("datetime64[ns]").astype(np.int64) / 1e9  # type: ignore[no-any-return]
+
+
+def stamp_times(cells: Any) -> Any:
+    """Return texts of dates with times as a series of times in UTC, those without a zone as if they were."""
+    import pandas
+
+    texts = cells.str.strip("[]'\" ").str.replace(",", ".", regex=False)
+    for options in ({"format": "ISO8601"}, {"dayfirst": True, "format": "mixed"}):
+        try:
+            return pandas.to_datetime(texts, utc=True, **options).dt.tz_localize(None)
+        except (ValueError, OverflowError):
+            continue
+    return pandas.to_datetime(texts, utc=True, format="mixed", errors="coerce").dt.tz_localize(None)
+
+
+def _open_table(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}") from error
