@@ -327,6 +327,12 @@ def test_decimals_that_come_late_begin_a_run(pipe: tuple[int, int], unit: CountS
     assert counts[-1, 0] == 250
 
 
+def test_large_numbers_with_decimals_fit(pipe: tuple[int, int]) -> None:
+    """Values of a 24-bit converter with a decimal point keep one, and do not run into the rails."""
+    (layout,), counts = rows_of(pipe, b"8388607.5\n-8388608.0\n" * 10, SourceOptions(fs=250.0))
+    assert (counts[:2, 0] / layout.leads[0].gain).tolist() == [8388607.5, -8388608.0]
+
+
 def test_ragged_lines_have_no_value(pipe: tuple[int, int]) -> None:
     """A line with more or fewer numbers than most has no value, and shifts no column."""
     (layout,), counts = rows_of(pipe, b"1,2\n" * 20 + b"3\n4,5,6\n7,8\n", SourceOptions(fs=250.0))
