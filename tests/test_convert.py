@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.edf_rules import check_edf_rules
 from support.recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 from typer.testing import CliRunner
 
@@ -36,7 +37,6 @@ from agent.recording.sessions import RecordedSession
 from model.errors import ConfigError, RecordError, RunError
 from model.formats.signal_file import open_signal_file
 from model.records.wfdb_records import read_record_samples
-from support.edf_rules import check_edf_rules
 
 NewWard = Callable[[], Pipeline]
 

@@ -7,12 +7,12 @@ import edfio
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.tables import microvolts, opened
 
 from agent.wire.record_chunks import ResampledRecord
 from model.errors import RecordError
 from model.formats.signal_file import open_signal_file
 from model.records.wfdb_records import missing_end_notice, read_record_samples
-from support.tables import microvolts, opened
 
 COUNTS = microvolts()[:7200]
 SECONDS = 20
@@ -54,7 +54,7 @@ def annotation_places(content: bytes) -> tuple[int, int, int, int]:
 def as_discontinuous(path: Path, onsets: list[float]) -> None:
     """Make an EDF+D file of an EDF+C file: its data records begin at other times."""
     content = bytearray(path.read_bytes())
-    begin, size, record, count = annotation_places(content)
+    begin, size, record, count = annotation_places(bytes(content))
     content[192:197] = b"EDF+D"
     for i, onset in zip(range(count), onsets, strict=True):
         lists = f"+{onset:g}\x14\x14\x00".encode()
@@ -99,7 +99,7 @@ def test_discontinuous_without_times(mixed: Path, onsets: list[float] | None) ->
     as_discontinuous(mixed, onsets or [0.0] * SECONDS)
     if onsets is None:
         content = bytearray(mixed.read_bytes())
-        begin, size, _, _ = annotation_places(content)
+        begin, size, _, _ = annotation_places(bytes(content))
         content[begin : begin + size] = bytes(size)
         mixed.write_bytes(content)
     with pytest.raises(RecordError, match=r"impossible times|does not say when"):

@@ -70,7 +70,7 @@ def test_beats_as_csv(session: Path, tmp_path: Path) -> None:
         at_s = datetime.fromisoformat(row["time"]).timestamp()
         assert at_s == pytest.approx(NOW + one.sample / 125, abs=0.001)
         assert row["time"].endswith("+00:00")
-        assert [float(row[f"p_{name}"]) for name in "NSVFQ"] == pytest.approx(one.probabilities, abs=1e-6)
+        assert [float(row[f"probability_{name}"]) for name in "NSVFQ"] == pytest.approx(one.probabilities, abs=1e-6)
         assert (row["rr_s"] == "") == (one.rr_s is None)
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import edfio
 import numpy as np
@@ -16,6 +17,7 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.tables import FS, lines, microvolts, opened
 
 from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.config import load_config
@@ -26,7 +28,6 @@ from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.wfdb_records import open_record, read_record_samples
 from simulator.record_replay import RecordReplay, ReplayPlan
 from simulator.scheduler import name_beds
-from support.tables import FS, lines, microvolts, opened
 
 SHARED = Path(__file__).parents[2] / "shared" / "formats"
 COUNTS = microvolts()
@@ -40,7 +41,7 @@ def shared(name: str) -> Path:
 
 
 def write_edf(path: Path, counts: NDArray[np.int64], width: int = 2) -> None:
-    kinds = {2: (edfio.Edf, edfio.EdfSignal), 3: (edfio.Bdf, edfio.BdfSignal)}
+    kinds: dict[int, Any] = {2: (edfio.Edf, edfio.EdfSignal), 3: (edfio.Bdf, edfio.BdfSignal)}
     whole, single = kinds[width]
     rail = 2 ** (8 * width - 1)
     made = [
@@ -56,7 +57,7 @@ def write_edf(path: Path, counts: NDArray[np.int64], width: int = 2) -> None:
     whole(made).write(path)
 
 
-def write_as(path: Path, counts: NDArray[np.int64]) -> dict[str, object]:
+def write_as(path: Path, counts: NDArray[np.int64]) -> dict[str, Any]:
     """Write (n, 2) microvolts in the format of a path's ending; return what a person must say of the file."""
     kind = path.name.partition(".")[2]
     if kind == "time.csv":
@@ -125,7 +126,7 @@ def test_beats(tmp_path: Path) -> None:
         path = tmp_path / f"night.{kind}"
         stated = {} if kind == "embedded" else write_as(path, counts)
         record, seconds = ("208", 120.0) if kind == "embedded" else (str(path), None)
-        options = SignalFileOptions(**stated)  # type: ignore[arg-type]
+        options = SignalFileOptions(**stated)
         plan = ReplayPlan(record, "1", 0.0, seconds, False, None, 6.0, 0, options)
         pipeline = Pipeline(pipeline_config, classifier)
         results = [result for message in RecordReplay(plan, 1000.0) for result in pipeline.push([message])]
@@ -202,9 +203,9 @@ def test_counts(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, COUNTS)
 
 
-def _archive(path: Path, **arrays: object) -> None:
+def _archive(path: Path, **arrays: Any) -> None:
     with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,7 @@ def _archive(path: Path, **arrays: object) -> None:
         (b"%PDF-1.4\n" + bytes(500), "no recording: it is a document"),
         (b"\x7fELF" + bytes(500), "no recording: it is a program"),
         (b"\x1f\x8b\x08" + bytes(500), "unpack it first"),
+        (b"MATLAB 7.3 MAT-file" + bytes(500), "save it with -v7"),
         (b"SQLite format 3\x00" + bytes(500), "no recording: it is a database"),
         (b"", "is empty"),
         (b"PK\x03\x04" + bytes(500), "damaged archive"),
@@ -243,7 +245,7 @@ def test_no_recordings(tmp_path: Path, content: bytes, reason: str) -> None:
         ({"ecg": np.zeros((500, 3)), "fs": 250, "units": ["mV", "mV"]}, "states 2 units for 3 leads"),
     ],
 )
-def test_arrays_that_are_no_recording(tmp_path: Path, arrays: dict[str, object], reason: str) -> None:
+def test_arrays_that_are_no_recording(tmp_path: Path, arrays: dict[str, Any], reason: str) -> None:
     """Batches of cut-out beats, objects and arrays without a rate are refused."""
     _archive(tmp_path / "a.npz", **arrays)
     with pytest.raises(RecordError, match=reason):
@@ -252,7 +254,11 @@ def test_arrays_that_are_no_recording(tmp_path: Path, arrays: dict[str, object],
 
 def test_places_without_a_file(tmp_path: Path) -> None:
     """A folder, a pipe and a name of nothing are refused; a pipe is not read, which might never end."""
-    for name, reason in ((str(tmp_path), "is a folder"), ("/dev/null", "is no file"), ("nothing.csv", "no record")):
+    for name, reason in (
+        (str(tmp_path), "is a folder"),
+        ("/dev/null", "is no file"),
+        ("nothing.csv", "there is no file nothing.csv"),
+    ):
         with pytest.raises(RecordError, match=reason):
             open_signal_file(name)
 
@@ -304,7 +310,7 @@ def test_command_line(tmp_path: Path, options: list[str], code: int, line: str) 
         ("wfdb/100_3chan.dat", {}, 360.0, 999, [("I", "mV"), ("II", "mV"), ("III", "mV")]),
     ],
 )
-def test_real_files(name: str, stated: dict[str, object], fs: float, length: int, leads: list[tuple[str, str]]) -> None:
+def test_real_files(name: str, stated: dict[str, Any], fs: float, length: int, leads: list[tuple[str, str]]) -> None:
     """Files that other programs wrote."""
     record, _ = opened(shared(name), **stated)
     assert (record.fs, record.length) == (fs, length)
@@ -369,7 +375,7 @@ def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataOb
     """Whatever becomes of the bytes of a file, it is read or refused."""
     kind = data.draw(st.sampled_from(["npz", "npy", "mat", "wav", "flac", "edf", "bdf"]))
     path = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
-    stated = {"fs": FS, "unit": "uV"} if kind not in ("edf", "bdf") else {}
+    stated: dict[str, Any] = {"fs": FS, "unit": "uV"} if kind not in ("edf", "bdf") else {}
     write_as(path, COUNTS[:720])
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -377,5 +383,5 @@ def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataOb
         content[place : place + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=40))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(RecordError):
-        record = open_signal_file(str(path), SignalFileOptions(**stated))  # type: ignore[arg-type]
+        record = open_signal_file(str(path), SignalFileOptions(**stated))
         assert read_record_samples(record, 0, 1000).shape == (min(1000, record.length), len(record.signals))

@@ -3,16 +3,17 @@
 import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import FS, lines, microvolts, opened
 
 from model.errors import ConfigError, RecordError
 from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.wfdb_records import Record
-from support.tables import FS, lines, microvolts, opened
 
 COUNTS = microvolts()
 TIMES = np.arange(len(COUNTS)) / FS
@@ -292,7 +293,7 @@ def test_a_statement_stands_above_the_table(tmp_path: Path) -> None:
         ("1" * 10**6, {"fs": 250.0, "unit": "mV"}, "no values in its columns"),
     ],
 )  # fmt: skip
-def test_refused(tmp_path: Path, text: str, stated: dict[str, object], reason: str) -> None:
+def test_refused(tmp_path: Path, text: str, stated: dict[str, Any], reason: str) -> None:
     """What is no recording, or lacks its rate or unit, is refused in a line that says what to do."""
     with pytest.raises(RecordError, match=reason):
         opened(tmp_path / "a.csv", text, **stated)

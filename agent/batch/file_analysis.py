@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from agent.analysis.bed_input import choose_leads
 from agent.batch.batch_files import BatchFile
 from agent.batch.manifest import AnalysisRecipe, FileSummary, Manifest, write_manifest
-from agent.batch.result_tables import format_time
 from agent.batch.result_writer import FileResults, ResultKinds
 from agent.core.config import Config, override_config
 from agent.core.messages import Chunk, End, Ledger, Result
 from agent.evaluation.record_analysis import analyse_streams
+from agent.outputs.result_tables import format_cell_time
+from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import record_chunks, record_leads
 from model.errors import CheckpointError, DeviceError, EcgError, RecordError, RunError, clean_error_text
@@ -170,14 +171,9 @@ def _analyse_ward(
                 if isinstance(message, Chunk):
                     advance(of.file.bytes * len(message.counts) / (of.record.length / of.record.fs * FS))
                 if isinstance(message, End):
-                    ledger = Ledger(bed.analysed + bed.lost, bed.analysed, bed.lost)
-                    writer = writers[message.bed]
-                    with _as_run_error(task.out):
-                        writer.finish(ledger)
-                        summary = _summarise_file(of.record, writer, bed.lead_names, bed.missing / FS)
-                        _publish_results(of, task, summary)
+                    outcome = _finish_file(of, writers[message.bed], bed, task)
                     del writers[message.bed], waiting[message.bed]
-                    yield FileOutcome(of.file, summary)
+                    yield outcome
 
 
 def _read_chunks(of: _OpenedFile) -> Iterator[Chunk | End]:
@@ -224,12 +220,25 @@ def _as_run_error(out: Path) -> Iterator[None]:
         raise RunError(f"cannot write results to {out}: {reason}; choose another folder (--out)") from error
 
 
+def _finish_file(of: _OpenedFile, writer: FileResults, bed: MonitoredBed, task: AnalysisTask) -> FileOutcome:
+    """Write what is known at the end of a file, and give its folder its name."""
+    try:
+        with _as_run_error(task.out):
+            writer.finish(Ledger(bed.analysed + bed.lost, bed.analysed, bed.lost))
+            summary = _summarise_file(of.record, writer, bed.lead_names, bed.missing / FS)
+            _publish_results(of, task, summary)
+    except RecordError as error:  # of the report
+        writer.abandon()
+        return FileOutcome(of.file, None, str(error))
+    return FileOutcome(of.file, summary)
+
+
 def _summarise_file(record: Record, writer: FileResults, leads: tuple[str, ...], missing_s: float) -> FileSummary:
     notices = (missing_end_notice(record),) if record.missing else ()
     return FileSummary(
         fs=record.fs,
         duration_s=round(record.length / record.fs, 3),
-        start=format_time(record.start),
+        start=format_cell_time(record.start),
         leads=leads,
         beats=writer.beat_counts,
         heart_rate=writer.heart_rate,

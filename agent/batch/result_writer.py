@@ -11,20 +11,12 @@ from typing import Any
 import msgspec
 
 from agent.batch.file_report import FileReport
-from agent.batch.result_tables import (
-    ALARM_COLUMNS,
-    BEAT_COLUMNS,
-    CsvTable,
-    FileClock,
-    ParquetTable,
-    alarm_row,
-    beat_row,
-    format_time,
-)
+from agent.batch.file_tables import FileClock, alarm_columns, alarm_row, beat_columns, beat_row
 from agent.core.class_trust import ClassTrust
 from agent.core.config import Config
 from agent.core.messages import Alarm, AlarmIdentity, Beat, Chunk, End, Ledger, Priority, Result, Strip
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
+from agent.outputs.result_tables import TABLE_ENDINGS, CsvTable, ParquetTable, TableColumn, format_cell_time, open_table
 from model.errors import RunError
 from model.records.annotations import AnnotationFile, encode_annotations, state_rate
 from model.records.wfdb_records import CLASSES, Record
@@ -67,13 +59,8 @@ class FileResults:
         folder.mkdir(parents=True)
         with ExitStack() as stack:
             self._lines = stack.enter_context((folder / "results.jsonl").open("xb"))
-            self._beats: list[CsvTable | ParquetTable] = [
-                stack.enter_context(CsvTable(folder / "beats.csv", BEAT_COLUMNS))
-            ]
-            if kinds.parquet:
-                path = folder / "beats.parquet"
-                self._beats.append(stack.enter_context(ParquetTable(path, BEAT_COLUMNS, record.start)))
             self._kinds = kinds
+            self._beats = self._open_tables("beats", beat_columns(self._clock), stack)
             self._report = FileReport(folder, record.name, record.start, config, trust) if kinds.report else None
             self._open_files = stack.pop_all()
 
@@ -84,9 +71,9 @@ class FileResults:
                 self._push_beat(item, delay_s)
             elif isinstance(item, Alarm):
                 self._alarms[item.identity] = item
-                self._write_line(alarm_to_json(item), item.onset)
+                self._write_line(alarm_to_json(item, None), item.onset)
             elif not isinstance(item, Strip):
-                self._write_line(event_to_json(item), item.sample)
+                self._write_line(event_to_json(item, None), item.sample)
         if self._report is not None:
             self._report.push(message, results)
 
@@ -99,15 +86,12 @@ class FileResults:
         content = encode_annotations(state_rate(notes, self._record.fs))
         (self._folder / f"{self._name}.{ANNOTATOR}").write_bytes(content)
         with ExitStack() as stack:
-            tables: list[CsvTable | ParquetTable] = [
-                stack.enter_context(CsvTable(self._folder / "alarms.csv", ALARM_COLUMNS))
-            ]
-            if self._kinds.parquet:
-                path = self._folder / "alarms.parquet"
-                tables.append(stack.enter_context(ParquetTable(path, ALARM_COLUMNS, self._record.start)))
+            tables = self._open_tables("alarms", alarm_columns(self._clock), stack)
             for alarm in self._alarms.values():
                 for table in tables:
                     table.add_row(alarm_row(alarm, self._clock))
+            for table in (*tables, *self._beats):
+                table.close()
         self._open_files.close()
         if self._report is not None:
             self._report.write()
@@ -136,8 +120,18 @@ class FileResults:
         """The mean heart rate in beats a minute; None without an RR interval."""
         return round(60 * self._intervals / self._rr_s, 1) if self._rr_s else None
 
+    def _open_tables(
+        self, name: str, columns: Sequence[TableColumn], stack: ExitStack
+    ) -> list[CsvTable | ParquetTable]:
+        """Begin a table in each format that is wanted; `stack` closes their files."""
+        endings = TABLE_ENDINGS if self._kinds.parquet else TABLE_ENDINGS[:1]
+        return [
+            open_table(columns, stack.enter_context((self._folder / f"{name}{ending}").open("xb")), ending)
+            for ending in endings
+        ]
+
     def _push_beat(self, beat: Beat, delay_s: float) -> None:
-        line = beat_to_json(beat, delay_s, None)
+        line = beat_to_json(beat, delay_s, None, None)
         self._write_line(line, beat.sample)
         row = beat_row(line, self._clock)
         for table in self._beats:
@@ -150,6 +144,6 @@ class FileResults:
 
     def _write_line(self, line: dict[str, Any], sample: int | None) -> None:
         """Write an object of JSON lines, with its time where the file says when it began."""
-        if sample is not None and (at := format_time(self._clock.time_of(sample))) is not None:
+        if sample is not None and (at := format_cell_time(self._clock.time_of(sample))) is not None:
             line |= {"time": at}
         self._lines.write(msgspec.json.encode(line) + b"\n")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.errors import RecordError
 from model.formats.file_options import MOST_SIGNALS, SignalFileOptions, is_ecg_rate, name_leads
-from model.formats.held_samples import make_held_record
+from model.formats.held_samples import MAPPED_BYTES, make_held_record
 from model.formats.temporary_folder import TemporaryFolder
 from model.records.wfdb_records import Record
 
@@ -31,8 +31,6 @@ RATE_NAMES = (
 UNIT_NAMES = ("unit", "units")
 LEAD_NAMES = ("leads", "lead_names", "lead", "sig_name", "channels", "channel_names", "ch_names", "names")
 TIME_NAMES = ("t", "time", "times", "timestamps", "time_s")
-MAPPED_BYTES = 2**25
-"""Size of an array in an archive, from which it is mapped from a copy, not held in memory."""
 
 
 def open_array_record(path: Path, kind: str, options: SignalFileOptions) -> Record:
@@ -62,7 +60,7 @@ def open_array_record(path: Path, kind: str, options: SignalFileOptions) -> Reco
         raise RecordError(f"cannot read the arrays of {path.name}: {reason}") from error
     stated = {name.casefold(): array for name, array in arrays.items() if np.ndim(array) <= 2}
     signals = {name: array for name, array in arrays.items() if _is_signal(name, array)}
-    samples, names = _join_signals(path, signals)
+    columns, names = _join_signals(path, signals)
     fs = options.choose_rate(path, _stated_rate(stated))
     texts = _stated_texts(stated, UNIT_NAMES)
     units = [
@@ -73,7 +71,7 @@ def open_array_record(path: Path, kind: str, options: SignalFileOptions) -> Reco
     names = leads if len(leads) == len(names) else names
     if len(units) != len(names):
         raise RecordError(f"{path.name} states {len(units)} units for {len(names)} leads")
-    return make_held_record(path, fs, samples, name_leads(names), units, lifetime=lifetime)
+    return make_held_record(path, fs, columns, name_leads(names), units, lifetime=lifetime)
 
 
 def _load_arrays(path: Path, kind: str, lifetime: list[object]) -> Mapping[str, Any]:
@@ -107,27 +105,27 @@ def _is_signal(name: str, array: Any) -> bool:
     return name.casefold() not in known and array.dtype.kind in "iuf" and array.size > 1
 
 
-def _join_signals(path: Path, signals: Mapping[str, Any]) -> tuple[NDArray[Any], list[str]]:
-    """Return the samples (n, leads) and a name for each lead, "" for none. Raises RecordError for other arrays."""
+def _join_signals(path: Path, signals: Mapping[str, Any]) -> tuple[list[NDArray[Any]], list[str]]:
+    """Return the samples (n,) and the name of each lead, "" for none. Raises RecordError for other arrays."""
     if not signals:
         raise RecordError(f"{path.name} has no array of numbers")
     largest = max(signals.values(), key=lambda array: array.size)
     chosen = {name: array for name, array in signals.items() if array.shape == largest.shape}
     squeezed = [np.squeeze(array) for array in chosen.values()]
     if len(chosen) > 1 and all(array.ndim == 1 for array in squeezed) and len(chosen) <= MOST_SIGNALS:
-        return np.column_stack(squeezed), list(chosen)
+        return squeezed, list(chosen)
     if len(chosen) > 1:
         shapes = ", ".join(f"{one} {array.shape}" for one, array in chosen.items())
         raise RecordError(f"{path.name} has several arrays, which are no leads of one recording: {shapes[:200]}")
     array = squeezed[0]
     if array.ndim == 1:
-        return array[:, None], [""]
+        return [array], [""]
     if array.ndim != 2 or min(array.shape) > MOST_SIGNALS:
         raise RecordError(
             f"{path.name} has an array of shape {largest.shape}, which is no recording: give one of (n,) or (n, leads)"
         )
     samples = array if array.shape[0] >= array.shape[1] else array.T
-    return samples, [""] * samples.shape[1]
+    return list(samples.T), [""] * samples.shape[1]
 
 
 def _stated_rate(stated: Mapping[str, Any]) -> float | None:

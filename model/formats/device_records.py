@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.errors import RecordError, clean_error_text
 from model.extras import import_extra
-from model.formats.file_options import COUNTS, NO_UNIT, VOLTAGES, SignalFileOptions, is_ecg_rate, name_leads, read_unit
-from model.formats.held_samples import make_held_record
+from model.formats.file_options import COUNTS, NO_UNIT, SignalFileOptions, is_ecg_rate, name_leads, read_unit
+from model.formats.held_samples import make_held_record, map_large_leads
 from model.records.wfdb_records import Record
 
 EXTRA = "formats"
@@ -58,20 +59,21 @@ def _checked_record(path: Path, kind: str, parsed: Any, options: SignalFileOptio
         raise RecordError(f"{path.name} ({kind}) says {fs:g} Hz, which is no rate of an ECG")
     leads = [lead for lead in parsed.leads if lead.sampling_rate == fs]
     length = max(len(lead.samples) for lead in leads)
-    samples = np.full((length, len(leads)), np.nan)
+    columns: list[NDArray[np.float64]] = []
     units: list[str] = []
-    for column, lead in enumerate(leads):
-        samples[: len(lead.samples), column] = lead.samples
-        unit = read_unit(lead.units or "") or (COUNTS if lead.is_raw else NO_UNIT)
-        units.append(unit)
-        if unit == "mV" and np.nanmax(np.abs(lead.samples), initial=0.0) > LARGEST_MV:
+    for lead in leads:
+        x = np.asarray(lead.samples, np.float64)
+        columns.append(x if len(x) == length else np.pad(x, (0, length - len(x)), constant_values=np.nan))
+        units.append(read_unit(lead.units or "") or (COUNTS if lead.is_raw else NO_UNIT))
+        largest = max(-np.nanmin(x, initial=0.0), np.nanmax(x, initial=0.0))
+        if units[-1] == "mV" and largest > LARGEST_MV:
             raise RecordError(
                 f"{path.name} ({kind}) has more than {LARGEST_MV:g} mV in {lead.label}: its resolution is wrong"
             )
-        lead.samples = samples[:0, column]  # held once
     stated_s = parsed.recording.duration.total_seconds() if parsed.recording.duration else 0.0
     if stated_s and abs(length / fs / stated_s - 1) > MOST_DURATION_ERROR and abs(length / fs - stated_s) > 1:
         raise RecordError(f"{path.name} ({kind}) says it lasts {stated_s:g} s, but has {length / fs:g} s at {fs:g} Hz")
-    options.check_stated(path, fs, frozenset(units) & VOLTAGES)
+    options.check_stated(path, fs)  # the unit is converted, so that any voltage will do
     names = name_leads([str(lead.label) for lead in leads])
-    return make_held_record(path, fs, samples, names, units, parsed.recording.date)
+    mapped, lifetime = map_large_leads(columns)
+    return make_held_record(path, fs, mapped, names, units, parsed.recording.date, lifetime)

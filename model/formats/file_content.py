@@ -27,6 +27,7 @@ _STRANGERS = (
     (b"7z\xbc\xaf", "compressed (7z): unpack it first"),
     (b"Rar!", "compressed (rar): unpack it first"),
     (b"\x89HDF", "an HDF5 file: save its arrays as .npz"),
+    (b"MATLAB 7.3", "a MATLAB file of version 7.3: save it with -v7"),
     (b"SQLite format 3", "a database (SQLite)"),
     (b"PAR1", "a Parquet file: save its table as CSV"),
     (b"ID3", "music (MP3)"),

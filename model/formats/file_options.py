@@ -78,7 +78,7 @@ class SignalFileOptions:
             raise RecordError(f"unit of {which} is not in the file: say it, such as --unit mV (or uV, V, nV, counts)")
         return unit
 
-    def check_stated(self, file: Path, fs: float, units: frozenset[str]) -> None:
+    def check_stated(self, file: Path, fs: float, units: frozenset[str] = frozenset()) -> None:
         """Raise RecordError where a rate or unit contradicts a format that states both itself."""
         if self.fs is not None and abs(self.fs / fs - 1) > MOST_DISAGREEMENT:
             raise RecordError(f"{file.name} has a sampling rate of {fs:.10g} Hz, not {self.fs:g}: leave --fs out")

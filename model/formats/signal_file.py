@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model.errors import RecordError
 from model.formats.file_content import FileKind, find_file_kind
-from model.formats.file_options import SignalFileOptions
+from model.formats.file_options import SignalFileOptions, read_unit
 from model.records.wfdb_records import Record, open_record
 
 __all__ = ["SignalFileOptions", "open_signal_file"]
@@ -58,7 +58,11 @@ def _find_other_file(name: str) -> Path | None:
     """Return the path of a file that is not part of a WFDB record, None for a record or what is not there."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # an impossible file name is no file
         path = Path(name).expanduser()
-        if not path.exists() or path.with_name(path.name + ".hea").is_file():
+        if path.with_name(path.name + ".hea").is_file():
+            return None
+        if not path.exists():
+            if path.suffix and path.suffix not in WFDB_ENDINGS:
+                raise RecordError(f"there is no file {name}")
             return None
         if path.is_dir():
             raise RecordError(f"{name} is a folder: name the files in it")
@@ -72,5 +76,5 @@ def _open_wfdb(name: str, options: SignalFileOptions) -> Record:
     if Path(name).suffix in WFDB_ENDINGS[2:]:
         name = str(Path(name).with_suffix(""))
     record = open_record(name)
-    options.check_stated(record.path, record.fs, frozenset(signal.unit for signal in record.signals))
+    options.check_stated(record.path, record.fs, frozenset(read_unit(signal.unit) for signal in record.signals))
     return record

@@ -143,9 +143,11 @@ class StampClock:
         late = np.flatnonzero(steps > GAP_STEPS * self._period)
         if self._look > SHORTEST_LOOK:  # the last packet may be cut, so nothing before it is known to lack
             late = late[late + self._look < len(stamps)]
+        least = LEAST_LOST + LOST_A_ROW * self._look
+        late = late[(padded[late + self._look] - stamps[late]) / self._period - self._look >= least]
         for i in late:
             excess = ((padded[i + 1 : i + 1 + self._look] - stamps[i]) / self._period - ahead).min()
-            if excess >= LEAST_LOST + LOST_A_ROW * self._look:
+            if excess >= least:
                 whole = excess if excess > MOST_WHOLE else round(float(excess))
                 missing = float(whole * self._period)
                 self._jumps.append((self._rows + int(i) + 1, missing))

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,11 @@ def microvolts(seconds: float = 20.0) -> NDArray[np.int64]:
     return np.rint(1000 * signal).astype(np.int64)
 
 
-def opened(path: Path, text: str | bytes | None = None, **stated: object) -> tuple[Record, NDArray[np.float64]]:
+def opened(path: Path, text: str | bytes | None = None, **stated: Any) -> tuple[Record, NDArray[np.float64]]:
     """Return a file, written first if it is given, as a record and its samples (n, leads), however they are cut."""
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    record = open_signal_file(str(path), SignalFileOptions(**stated))  # type: ignore[arg-type]
+    record = open_signal_file(str(path), SignalFileOptions(**stated))
     whole = read_record_samples(record)
     size = 777
     parts = [read_record_samples(record, start, start + size) for start in range(0, record.length, size)]
