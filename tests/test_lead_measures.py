@@ -83,6 +83,7 @@ def test_clocks_and_counters() -> None:
     assert not lead_measures.only_rises(x)
     assert lead_measures.only_rises(np.arange(1000.0))
     assert lead_measures.only_rises(np.arange(2000.0) % 1500)
+    assert lead_measures.only_rises(np.minimum(np.arange(1000.0), 77))
     assert not lead_measures.only_rises(np.arange(1000.0) % 2)
     assert not lead_measures.only_rises(np.zeros(1000))
 

@@ -141,7 +141,7 @@ def test_formats(start: Start, kind: str) -> None:
         ("", None, "counts", 1000.0),
         ("parsecs", None, "counts", 1000.0),
         ("", CountSize("mV"), "mV", 10_000.0),
-        ("microvolts", CountSize("uV", 2.5), "uV", 0.4),
+        ("microvolts", CountSize("uV", 2.5), "uV", 400.0),
     ],
 )
 def test_units(start: Start, described: str, given: CountSize | None, unit: str, gain: float) -> None:

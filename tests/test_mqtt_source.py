@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.bridged import RunningBridge, wait_until
 
@@ -18,8 +19,12 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.bridge.open_source import open_source
+from agent.bridge.sensor_source import source_lead
 from agent.bridge.source_options import CountSize, SourceOptions
+from agent.bridge.wire_payloads import join_payload
 from agent.core.config import Config, override_config
+from agent.core.messages import Chunk
+from agent.wire.packets import encode_frames
 from model.errors import ConfigError, SourceError
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
@@ -157,6 +162,22 @@ def test_numbers_tell_what_was_lost(settings: Config, broker: Broker) -> None:
         wait_until(lambda: bridge.stream.samples == 200, "all samples", 10.0)
         client.loop_stop()
     assert bridge.stream.lost == 5
+
+
+@needs_broker
+def test_packets_of_the_wire(settings: Config, broker: Broker) -> None:
+    """A device that sends packets through the broker keeps its rate, its leads and its index."""
+    source = open_source(f"mqtt://127.0.0.1:{broker.port}/{TOPIC}", SourceOptions(frames="wire"))
+    leads = (source_lead("II", "uV", 1.0),)
+    with RunningBridge(settings, source) as bridge:
+        wait_until(is_open(bridge), "the topic")
+        client = broker.publisher()
+        chunks = [Chunk("x", "run", n, 125.0, leads, np.full((5, 1), n, np.int32), 1.0) for n in (0, 5, 10, 30)]
+        publish_all(client, [join_payload(encode_frames(chunk)) for chunk in chunks])
+        wait_until(lambda: bridge.stream.samples == 35, "all samples", 10.0)
+        client.loop_stop()
+    assert bridge.stream.lost == 15
+    assert any("125 Hz, II in uV" in text for text in bridge.said)
 
 
 @needs_broker

@@ -155,8 +155,10 @@ def test_the_only_port_is_taken(device: Microcontroller, monkeypatch: pytest.Mon
 
 def test_frames_that_nobody_knows() -> None:
     """--frames names those that there are."""
-    with pytest.raises(ConfigError, match="no frames 'openbci': choose one of protocentral, chords"):
+    with pytest.raises(ConfigError, match="no frames 'openbci' of serial: there are protocentral, chords, wire"):
         open_source("serial:/dev/x", options(frames="openbci"))
+    with pytest.raises(ConfigError, match="no frames 'chords' of udp"):
+        open_source("udp:5005", options(frames="chords"))
 
 
 def test_a_reset_does_not_spoil_the_measured_rate(device: Microcontroller, settings: Config) -> None:

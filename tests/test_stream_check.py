@@ -81,7 +81,11 @@ def test_a_stream_that_is_right() -> None:
         (lambda x: captured(1000 * x), "QRS height", "no heart is that high: is the unit right?"),
         (lambda x: captured(x / 1000), "QRS height", "nothing like a heart: is the unit right"),
         (lambda x: captured(x / 12), "QRS height", "below 0.15 mV a monitor counts no beats"),
-        (lambda x: captured(np.arange(len(x)) * 2.8), "range", "a clock or a counter, no lead; leave it out"),
+        (
+            lambda x: captured(np.arange(len(x), dtype=np.float64) * 2.8),
+            "range",
+            "a clock or a counter, no lead; leave it out",
+        ),
         (lambda x: captured(np.random.default_rng(0).normal(0, 1, len(x))), "quality", "it looks like noise"),
         (lambda x: captured(0 * x), "beats", "no heart rate"),
     ],
@@ -173,6 +177,7 @@ def test_a_serial_port(tmp_path: Path) -> None:
     device.pull()
 
 
+@pytest.mark.slow
 def test_a_file() -> None:
     """An embedded record is checked at once, and has no arrivals."""
     code, found, _ = findings_of(["100"])

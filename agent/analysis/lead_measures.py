@@ -28,7 +28,8 @@ RAIL_RUN_S = 0.02
 """The highest or lowest value for this time is a rail, and no peak."""
 FLAT_SHARE = 0.02
 """A second that moves by less than this share of a QRS complex is flat."""
-LEAST_RISING = 20
+LEAST_RISING, RISING_SHARE = 20, 0.98
+"""A clock or a counter moves often, and hardly ever back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,8 @@ def flat_share(x: NDArray[np.float64], fs: float, least: float) -> float:
 def only_rises(x: NDArray[np.float64]) -> bool:
     """Return whether `x` (n,) does nothing but rise, as a clock or a counter does."""
     steps = np.diff(x)
-    return len(steps) >= LEAST_RISING and bool(np.mean(steps > 0) > 0.98 and steps.sum() > 0)
+    moves = steps[steps != 0]
+    return len(moves) >= LEAST_RISING and bool(np.mean(moves > 0) > RISING_SHARE)
 
 
 def measure_quality(x: NDArray[np.float64], fs: float) -> float | None:

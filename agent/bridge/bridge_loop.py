@@ -68,8 +68,8 @@ class BridgeLoop:
         self._interruptions = 0
         self._connected = self._interrupted = self._was_silent = self._rate_told = False
         self._pause_s = 0.0
-        self._told = ""
-        """The last trouble that was told: it is not said again before samples have come."""
+        self._told: set[str] = set()
+        """What was told: it is not said again before samples have come."""
         self._heard_s = self._alive_s = self._run_s = self._clock.now()
         """When the last samples came, the last sign of life, and the run began; at first when the bridge did."""
 
@@ -121,11 +121,11 @@ class BridgeLoop:
             except SourceError as error:
                 if not (self._interruptions or self._patient):
                     raise
-                self._tell_trouble(f"{error}; trying again")
+                self._tell_once(f"{error}; trying again")
                 continue
             self._connected = True
             self._alive_s = self._clock.now()
-            self._tell_trouble(f"{self._source.name} is {'back' if self._interruptions else 'open'}")
+            self._tell_once(f"{self._source.name} is {'back' if self._interruptions else 'open'}")
             return True
         return False
 
@@ -136,9 +136,10 @@ class BridgeLoop:
             self._clock.sleep(min(0.1, left_s))
         return not stop()
 
-    def _tell_trouble(self, text: str) -> None:
-        if text not in self._told:
-            self._told += text
+    def _tell_once(self, text: str, topic: str = "") -> None:
+        """Tell a text unless it, or another of its `topic`, was told since the last samples."""
+        if (topic or text) not in self._told:
+            self._told.add(topic or text)
             self._tell(text)
 
     def _read_all(self) -> None:
@@ -155,7 +156,7 @@ class BridgeLoop:
                     return
                 timeout_s = 0.0
         except LostSourceError as error:
-            self._tell_trouble(str(error))
+            self._tell_once(str(error))
             self._source.close()
             self._connected = False
             self._interrupted = True
@@ -172,7 +173,7 @@ class BridgeLoop:
                 self._begin_run(item)
         elif not len(item.counts):
             if remark := self._source.remark():
-                self._tell_trouble(f"{self._source.name}: {remark}")
+                self._tell_once(f"{self._source.name}: {remark}", "waiting")
         else:
             if item.lost:
                 self._stream.skip(item.lost)
@@ -184,7 +185,7 @@ class BridgeLoop:
                 self._rate.add(item.lost + len(item.counts), now_s)
             self._heard_s = now_s
             self._pause_s = self._settings.first_pause_s
-            self._told = ""
+            self._told.clear()
 
     def _begin_run(self, layout: SourceLayout) -> None:
         self._stream.begin(layout)

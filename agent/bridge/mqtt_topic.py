@@ -38,10 +38,10 @@ class MqttTopic:
         except ValueError as error:
             raise ConfigError(f"the address of the broker makes no sense ({error}): write it like {EXAMPLE}") from error
         topic = unquote(parts.path[1:] + (f"?{parts.query}" if parts.query else ""))
-        if not host or not topic:
-            raise ConfigError(f"mqtt: names no {'topic' if host else 'broker'}: write it like {EXAMPLE}")
         if "+" in topic or "#" in place:
             raise ConfigError(f"topic {topic!r} stands for several: name one, since a bridge is one bed")
+        if not host or not topic:
+            raise ConfigError(f"mqtt: names no {'topic' if host else 'broker'}: write it like {EXAMPLE}")
         self.name = f"mqtt://{host}:{port}/{topic}"
         self._address, self._topic = (host, port), topic
         self._login = (unquote(parts.username or ""), unquote(parts.password) if parts.password is not None else None)

@@ -11,7 +11,11 @@ from agent.bridge.sensor_source import SensorSource
 from agent.bridge.serial_port import SerialPort
 from agent.bridge.source_options import SourceOptions
 from agent.bridge.standard_input import StandardInput
+from agent.bridge.wire_payloads import WirePayloadSource
 from model.errors import ConfigError
+
+WIRE_FRAMES = "wire"
+"""Packets of our wire, as payloads of a broker."""
 
 
 def _open_standard_input(place: str, options: SourceOptions) -> SensorSource:
@@ -22,8 +26,6 @@ def _open_standard_input(place: str, options: SourceOptions) -> SensorSource:
 def _open_serial_port(place: str, options: SourceOptions) -> SensorSource:
     if not options.frames:
         return RowSource(SerialPort(place, options.baud), LineParser(), options)
-    if options.frames not in FRAME_PARSERS:
-        raise ConfigError(f"no frames {options.frames!r}: choose one of {', '.join(FRAME_PARSERS)} (--frames)")
     parser = FRAME_PARSERS[options.frames]()
     return RowSource(SerialPort(place, options.baud, parser.GREETING), parser, options)
 
@@ -33,6 +35,8 @@ def _open_datagrams(place: str, options: SourceOptions) -> SensorSource:
 
 
 def _open_topic(place: str, options: SourceOptions) -> SensorSource:
+    if options.frames == WIRE_FRAMES:
+        return WirePayloadSource(MqttTopic(place))
     return RowSource(MqttTopic(place), LineParser(whole=True), options)
 
 
@@ -64,6 +68,8 @@ _SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
     "brainflow": _open_brainflow,
 }
 """What follows on the colon of a source, and the options, to the source."""
+_FRAMES = {"serial": tuple(FRAME_PARSERS), "mqtt": (WIRE_FRAMES,)}
+"""The frames of each kind of source that has some."""
 SOURCE_KINDS = tuple(_SOURCES)
 
 
@@ -86,6 +92,7 @@ def open_source(text: str, options: SourceOptions) -> SensorSource:
     kind, _, place = text.partition(":")
     if kind not in _SOURCES:
         raise ConfigError(f"no source {text!r}: give one of {', '.join(SOURCE_KINDS)}, such as serial:/dev/ttyUSB0")
-    if options.frames and kind != "serial":
-        raise ConfigError("--frames is of a serial port: other sources send numbers as text")
+    if options.frames not in ("", *_FRAMES.get(kind, ())):
+        known = ", ".join(name for names in _FRAMES.values() for name in names)
+        raise ConfigError(f"no frames {options.frames!r} of {kind}: there are {known} (--frames)")
     return _SOURCES[kind](place, options)

@@ -63,10 +63,13 @@ def describe_rows(
         )
     unit = options.unit or CountSize(UNCALIBRATED)
     whole = not parser.decimals
+    largest = max(
+        (abs(value) for row in rows if not isinstance(row, int) for value in row if value == value), default=0
+    )
     names: list[str] = []
     for at, column in enumerate(columns):
         given = options.names[at : at + 1] or parser.names[column : column + 1]
         chosen = make_printable(given[0], LARGEST_NAME_BYTES - 4) if given else ""
         names.append(number_repeated_name(chosen or ("ECG" if len(columns) == 1 else f"ECG{at + 1}"), names))
-    leads = tuple(source_lead(lead, unit.unit, unit.gain(whole)) for lead in names)
-    return RowLayout(SourceLayout(fs, leads), columns, width, unit.steps(whole), whole)
+    leads = tuple(source_lead(lead, unit.unit, unit.gain(whole, largest)) for lead in names)
+    return RowLayout(SourceLayout(fs, leads), columns, width, unit.steps(whole, largest), whole)

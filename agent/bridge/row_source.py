@@ -25,7 +25,8 @@ WHOLE_RATE_TOLERANCE = 0.001
 """A measured rate this close to a whole number of hertz is taken for it: a crystal is better than the measurement."""
 AHEAD_S = 2.0
 """A file that comes as a stream is read this far ahead of the clock and no further."""
-PAUSE_S = 0.05
+PACED_S, PAUSE_S = 0.1, 0.05
+"""Seconds of it that are returned at a time, and how long to wait for the clock."""
 NOTHING_YET = SourceReading(np.empty((0, 1), np.int32))
 
 
@@ -156,7 +157,7 @@ class RowSource:
         return self._layout.source
 
     def _take_rows(self) -> SourceLayout | SourceReading:
-        """Return what waits up to the next loss, a second of it at most where it is paced."""
+        """Return what waits up to the next loss, little at a time where it is paced."""
         assert self._layout is not None
         if self._layout.whole and self._parser.decimals and self._layout.steps == 1:
             return self._change_layout()
@@ -165,7 +166,7 @@ class RowSource:
         lost, self._lost = self._lost, 0
         rows: list[tuple[float, ...]] = []
         taken = 0
-        for row in self._rows[: max(1, round(fs)) if self._paced else None]:
+        for row in self._rows[: max(1, round(PACED_S * fs)) if self._paced else None]:
             if isinstance(row, int):
                 if rows:
                     break

@@ -14,6 +14,8 @@ FINE_STEPS_MV = 10_000
 """Counts of a millivolt that values with decimals become: 0.1 µV, far below the noise of any electrode."""
 UNCALIBRATED_STEPS = 1000
 """Counts on the wire of one count of the source, where it sends decimals."""
+LARGEST_EXPECTED = 2**27
+"""Count that the numbers of a source reach at first: there is room for sixteen times as much."""
 _UNIT = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)?\s*(\S+)")
 
 
@@ -24,15 +26,21 @@ class CountSize:
     unit: str
     size: float | None = None
 
-    def gain(self, whole: bool) -> float:
-        """Return the counts of one unit on the wire; `whole`: all numbers of the source are whole."""
-        return self.steps(whole) / (self.size or 1.0)
+    def gain(self, whole: bool, largest: float = 0.0) -> float:
+        """Return the counts of one unit on the wire; see `steps`."""
+        return self.steps(whole, largest) / (self.size or 1.0)
 
-    def steps(self, whole: bool) -> float:
-        """Return the counts on the wire that a number 1 of the source becomes."""
-        if self.size is not None or self.unit == UNCALIBRATED:
-            return 1.0 if whole else float(UNCALIBRATED_STEPS)
-        return FINE_STEPS_MV * UNITS_MV[self.unit]
+    def steps(self, whole: bool, largest: float = 0.0) -> float:
+        """Return the counts on the wire that a number 1 of the source becomes.
+
+        `whole`: all numbers of the source are whole. `largest`: of those that are known, with no regard to signs.
+        """
+        if self.size is None and self.unit != UNCALIBRATED:
+            return FINE_STEPS_MV * UNITS_MV[self.unit]
+        steps = 1.0 if whole else float(UNCALIBRATED_STEPS)
+        while steps > 1 and largest * steps > LARGEST_EXPECTED:
+            steps /= 10
+        return steps
 
 
 @dataclass(frozen=True, slots=True)

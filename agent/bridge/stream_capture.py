@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.bridge.rate_meter import LEAST_SPAN_S
 from agent.bridge.sensor_source import LostSourceError, SensorSource, SourceLayout, SourceReading
 from agent.core.config import Config, override_config
 from agent.core.messages import MISSING, Chunk, End, Gap, Lead
@@ -18,6 +19,8 @@ READ_S = 0.05
 ENOUGH = 0.95
 """Share of the time from which on the samples by which a rate was measured are enough."""
 SILENT_AT_START_S = 15.0
+BURST_SHARE = 0.3
+"""A stream may begin with what has waited: its rate is that of the rest."""
 
 
 @dataclass
@@ -48,9 +51,14 @@ class StreamCapture:
     @property
     def measured_fs(self) -> float | None:
         """Samples a second as they came; None for a file, or where too little came."""
-        if len(self.arrivals) < 5 or self.arrivals[-1][0] - self.arrivals[0][0] < 2.0:
+        if not self.arrivals:
             return None
-        at_s, total = np.array(self.arrivals).T
+        (begin_s, _), (end_s, _) = self.arrivals[0], self.arrivals[-1]
+        from_s = begin_s + BURST_SHARE * (end_s - begin_s)
+        arrivals = [arrival for arrival in self.arrivals if arrival[0] >= from_s]
+        if len(arrivals) < 4 or end_s - from_s < LEAST_SPAN_S:
+            return None
+        at_s, total = np.array(arrivals).T
         at_s = at_s - at_s.mean()
         return float(at_s @ total / (at_s @ at_s))
 

@@ -64,9 +64,9 @@ FramesOption = Annotated[
     typer.Option(
         rich_help_panel=SOURCE_PANEL,
         metavar="KIND",
-        help="Binary frames of a serial port: protocentral or chords.",
+        help="Binary frames of a serial port, protocentral or chords; of MQTT, wire.",
         show_default="lines of text",
-        autocompletion=complete_from("protocentral", "chords"),
+        autocompletion=complete_from("protocentral", "chords", "wire"),
     ),
 ]
 
@@ -172,14 +172,17 @@ def run_bridge(config: Config, arguments: BridgeArguments) -> None:
     bed = check_bed_name(arguments.bed or bed_of_source(arguments.source))
     console = Console(stderr=True, highlight=False)
 
+    said: list[str] = []
+
     def tell(text: str) -> None:
         if console.is_terminal:
             console.control(Control((ControlType.ERASE_IN_LINE, 2)))  # the status line
+        if not said and arguments.parent is None:  # a source that cannot be opened has no bed
+            said.append(f"ecg-agent: bed {bed} at {publisher.endpoint}; Ctrl-C ends")
+            console.print(said[0], markup=False, soft_wrap=True)
         console.print(f"ecg-agent: {text}", markup=False, soft_wrap=True)
 
     with StopFlag() as stop, PacketPublisher(config, lossless=False) as publisher:
-        if arguments.parent is None:
-            tell(f"bed {bed} at {publisher.endpoint}; Ctrl-C ends")
 
         def show_status(status: "BridgeStatus") -> None:
             for refusal in publisher.refusals():
