@@ -31,8 +31,20 @@ from benchmarks import (
 from model.records.annotations import AnnotationFile
 
 COMMANDS = (
-    *("attack", "beds", "cable", "calibration", "dashboard", "detection", "detector_fit", "export", "fibrillation"),
-    *("fuzz", "monitor", "pacing", "peers", "random_starts", "report", "seeds", "soak", "standard", "strangers"),
+    *("attack", "beds", "bridge_faults", "cable", "calibration", "dashboard", "detection", "detector_fit", "export"),
+    *(
+        "fibrillation",
+        "fuzz",
+        "monitor",
+        "pacing",
+        "peers",
+        "random_starts",
+        "report",
+        "seeds",
+        "soak",
+        "standard",
+        "strangers",
+    ),
     *("tables", "trace_sample", "training", "ward"),
 )
 PACKAGES = ("attack", "fuzz")

@@ -40,7 +40,8 @@ def playback(path: Path, leads: int) -> BrainflowSource:
 
 def read_all(source: BrainflowSource, samples: int) -> tuple[SourceLayout, list[SourceReading]]:
     """Read so many samples of an open source; return its layout and readings."""
-    layout, readings, until_s = source.read(0.1), [], time.monotonic() + PATIENCE_S
+    layout, until_s = source.read(0.1), time.monotonic() + PATIENCE_S
+    readings: list[SourceReading] = []
     assert isinstance(layout, SourceLayout)
     while sum(len(reading.counts) for reading in readings) < samples:
         assert time.monotonic() < until_s

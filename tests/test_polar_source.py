@@ -15,7 +15,9 @@ from support.streamed import (
     BridgedRun,
     beats_directly,
     bridge_to_monitor,
+    count_false_beats,
     far_from,
+    find_piece,
     record_at,
     simulated_counts,
 )
@@ -78,7 +80,9 @@ def take(
     source: PolarSource, enough: Callable[[list[SourceReading]], bool]
 ) -> tuple[SourceLayout, list[SourceReading]]:
     """Read an open source; return its layout and readings."""
-    layout, readings, until_s = None, [], time.monotonic() + PATIENCE_S
+    layout: SourceLayout | None = None
+    readings: list[SourceReading] = []
+    until_s = time.monotonic() + PATIENCE_S
     while layout is None or not enough(readings):
         assert time.monotonic() < until_s, readings
         item = source.read(0.02)
@@ -254,10 +258,8 @@ def test_out_of_range_twice(start: Start, live: BeatClassifier) -> None:
     (only,) = run.runs()
     counts = run.counts(only)[:, 0]
     assert np.count_nonzero(counts == MISSING) == run.status.lost > 2 * PACKET
-    place = next(i for i in range(len(microvolts)) if np.array_equal(microvolts[i : i + 200], counts[:200]))
+    place = find_piece(microvolts, counts[:200])
     valid = np.flatnonzero(counts != MISSING)
     np.testing.assert_array_equal(counts[valid], microvolts[place + valid])
-    for sample, _ in run.beats(only):
-        at = place + round(sample * 130 / 125)
-        assert np.ptp(microvolts[at - 8 : at + 8]) > 700, f"no QRS complex at {at}"
+    assert count_false_beats(run, microvolts, 130.0, 700) == 0
     assert len(run.beats(only)) > 15

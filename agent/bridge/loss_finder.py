@@ -64,7 +64,8 @@ class SampleCounter:
         """Return for each step (n,) whether it leaves something out, or begins again."""
         if not self.counts or self.learns:
             return np.zeros(len(steps), bool)
-        return (steps != 0) & (steps != self._stride)
+        uneven: NDArray[np.bool_] = (steps != 0) & (steps != self._stride)
+        return uneven
 
     def count_lost(self, last: float, step: float) -> int:
         """Return the samples, less than a round, that a step from the number `last` leaves out."""
