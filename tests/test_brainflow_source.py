@@ -45,7 +45,7 @@ def read_all(source: BrainflowSource, samples: int) -> tuple[SourceLayout, list[
     assert isinstance(layout, SourceLayout)
     while sum(len(reading.counts) for reading in readings) < samples:
         assert time.monotonic() < until_s
-        if isinstance(reading := source.read(0.02), SourceReading):
+        if isinstance(reading := source.read(0.02), SourceReading) and len(reading.counts):
             readings.append(reading)
     return layout, readings
 

@@ -203,7 +203,8 @@ class SampleIntake:
     def __init__(self, finder: LossFinder, leads: int) -> None:
         self.finder = finder
         self._rows: NDArray[np.int32] = np.empty((0, leads), np.int32)
-        self._ready: deque[SourceReading] = deque()
+        # The first one has no samples: with it the remark is told, such as how losses are known
+        self._ready = deque([SourceReading(self._rows)])
 
     def add(
         self, rows: NDArray[np.int32], stamps: NDArray[np.float64], numbers: NDArray[np.float64] | None, now_s: float

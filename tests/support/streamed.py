@@ -141,8 +141,8 @@ def count_false_beats(run: BridgedRun, signal: NDArray[np.int32], fs: float, lea
         around = round(0.08 * fs)
         for sample, _ in run.beats(one):
             at = place + round(sample * fs / 125)
-            false += np.ptp(signal[max(0, at - around) : at + around]) < least
-    return int(false)
+            false += bool(np.ptp(signal[max(0, at - around) : at + around]) < least)
+    return false
 
 
 def _step(session: MonitorSession, link: LinkReceiver, run: BridgedRun) -> None:
