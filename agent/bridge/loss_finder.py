@@ -141,8 +141,8 @@ class LossFinder:
         self._numbers = np.concatenate((self._numbers, np.zeros(len(stamps)) if numbers is None else numbers))
         pieces = []
         while len(self._stamps):
-            gaps = np.diff(self._stamps, prepend=self._last[0]) - 1 / self._fs
-            steps = np.diff(self._numbers, prepend=self._last[1])
+            gaps = _differences(self._stamps, self._last[0]) - 1 / self._fs
+            steps = _differences(self._numbers, self._last[1])
             marked = np.abs(gaps) > self._jump_s()
             if self._counter is not None:
                 marked |= self._counter.uneven(steps)
@@ -195,6 +195,14 @@ class LossFinder:
         if self._counter is not None:
             self._counter.note(self._numbers[:count], steps)
         self._stamps, self._numbers = self._stamps[count:], self._numbers[count:]
+
+
+def _differences(values: NDArray[np.float64], before: float) -> NDArray[np.float64]:
+    """Return the steps (n,) to values (n,) from the ones before them; numpy.diff takes three times as long."""
+    steps = np.empty_like(values)
+    steps[0] = values[0] - before
+    np.subtract(values[1:], values[:-1], out=steps[1:])
+    return steps
 
 
 class SampleIntake:

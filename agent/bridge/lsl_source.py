@@ -107,8 +107,11 @@ class LslSource:
         assert self._intake is not None
         if (reading := self._intake.take()) is not None:
             return reading
+        if not timeout_s:
+            return None
+        time.sleep(timeout_s)  # liblsl's own waiting would wake up for every sample
         try:
-            _, stamps = self._inlet.pull_chunk(timeout_s, len(self._pulled), dest_obj=self._pulled)
+            _, stamps = self._inlet.pull_chunk(0.0, len(self._pulled), dest_obj=self._pulled)
         except RuntimeError as error:
             raise LostSourceError(f"{self.name} is gone ({clean_error_text(error)})") from error
         self._take_samples(self._pulled[: len(stamps)], np.asarray(stamps, np.float64))
