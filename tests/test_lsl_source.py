@@ -106,6 +106,7 @@ def opened(name: str, **options: Any) -> LslSource:
     return source
 
 
+@pytest.mark.slow
 def test_same_beats(start: Start, live: BeatClassifier, settings: Config) -> None:
     """Through outlet, bridge and monitor a record has the beats that it has when the simulator sends it."""
     counts, fs, leads = simulated_counts("208", 60.0)
@@ -155,6 +156,7 @@ def test_units(start: Start, described: str, given: CountSize | None, unit: str,
     assert (lead.unit, lead.gain) == (unit, gain)
 
 
+@pytest.mark.slow
 def test_channels_are_chosen(start: Start) -> None:
     """Labels name the leads, the counter is none of them, and --columns and --names say otherwise."""
     start(ramp(1.0, 4), name="many", labels=("I", "Counter", "II", ""))
@@ -168,6 +170,7 @@ def test_channels_are_chosen(start: Start) -> None:
         opened("many", columns=(5,))
 
 
+@pytest.mark.slow
 def test_losses_by_counter(start: Start) -> None:
     """A channel that counts to 256 tells losses to the sample, those of more than a second too."""
     samples = np.hstack([ramp(12.0), ramp(12.0) % 256])
@@ -182,6 +185,7 @@ def test_losses_by_counter(start: Start) -> None:
     assert source.remark() == "losses by the stream's counter"
 
 
+@pytest.mark.slow
 def test_losses_by_stamps(start: Start) -> None:
     """Without a counter a loss is inferred from the stamps, and stands where it happened."""
     lost = ((500, 540), (700, 955), (1500, 2100))
@@ -193,6 +197,7 @@ def test_losses_by_stamps(start: Start) -> None:
     assert before == [(540, 40), (955, 255), (2100, 600)]
 
 
+@pytest.mark.slow
 def test_a_pause_loses_nothing(start: Start) -> None:
     """While nobody reads for four seconds LSL keeps all samples; nothing is declared lost."""
     start(ramp(60.0), name="paused")
@@ -206,6 +211,7 @@ def test_a_pause_loses_nothing(start: Start) -> None:
     assert not any(reading.lost for reading in readings)
 
 
+@pytest.mark.slow
 def test_the_same_outlet_goes_on(start: Start) -> None:
     """A connection that breaks while the outlet runs on is the same run, with as many samples lost as were sent."""
     start(ramp(60.0), name="cut", burst=5)

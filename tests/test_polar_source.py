@@ -96,6 +96,7 @@ def values(readings: list[SourceReading]) -> list[int]:
     return [value for reading in readings for value in reading.counts[:, 0].tolist()]
 
 
+@pytest.mark.slow
 def test_the_rate_is_estimated_first(start: Start) -> None:
     """The true rate is that of the strap's stamps; what came meanwhile is sent with it, in microvolts."""
     start(np.arange(130 * 120), fs=129.1, speed=8.0)
@@ -110,6 +111,7 @@ def test_the_rate_is_estimated_first(start: Start) -> None:
     assert source.name == "Polar H10 1234ABCD"
 
 
+@pytest.mark.slow
 def test_lost_packets(start: Start) -> None:
     """Packets that the radio lost are declared in their place; a clock that is set is no loss."""
     bluetooth = start(np.arange(130 * 600), speed=8.0)
