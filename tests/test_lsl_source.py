@@ -212,6 +212,22 @@ def test_a_pause_loses_nothing(start: Start) -> None:
 
 
 @pytest.mark.slow
+def test_a_stopped_outlet_loses_nothing(start: Start) -> None:
+    """An outlet that stands still for four seconds, and then sends what it has missed, has lost nothing."""
+    process = start(ramp(60.0), name="stopped")
+    source = opened("stopped")
+    take(source, lambda readings: len(values(readings)) > 100)
+    os.kill(process.pid, signal.SIGSTOP)
+    read_for(source, 4.0)
+    os.kill(process.pid, signal.SIGCONT)
+    source._announced = False
+    _, more = take(source, lambda readings: len(values(readings)) > 1200)
+    source.close()
+    assert not any(reading.lost for reading in more)
+    assert set(np.diff(values(more))) == {10}
+
+
+@pytest.mark.slow
 def test_the_same_outlet_goes_on(start: Start) -> None:
     """A connection that breaks while the outlet runs on is the same run, with as many samples lost as were sent."""
     start(ramp(60.0), name="cut", burst=5)

@@ -183,6 +183,16 @@ def test_no_strap(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "\n" not in str(refused.value)
 
 
+def test_a_strap_that_refuses(start: Start) -> None:
+    """A strap that is seen and cannot be connected is told by its name, with what to do."""
+    start(np.zeros(5000))
+    source = opened()
+    source.close()
+    with pytest.raises(SourceError, match=r"Polar H10 1234ABCD refuses .*close every app and watch") as refused:
+        opened()  # the mock cannot connect a device again
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("wanted", [STRAPS, STRAPS.lower(), "1234abcd", "Polar H10 1234ABCD"])
 def test_a_strap_by_its_name(start: Start, wanted: str) -> None:
     """A strap is chosen by its address, its name, or the number on it."""
