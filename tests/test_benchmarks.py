@@ -33,6 +33,7 @@ from benchmarks import (
 from model.records.annotations import AnnotationFile
 
 COMMANDS = (
+<<<<<<< HEAD
     *(
         "analyse",
         "attack",
@@ -47,6 +48,22 @@ COMMANDS = (
         "fibrillation",
     ),
     *("fuzz", "monitor", "pacing", "peers", "random_starts", "report", "seeds", "soak", "standard", "strangers"),
+=======
+    *("attack", "beds", "bridge_faults", "cable", "calibration", "dashboard", "detection", "detector_fit", "export"),
+    *(
+        "fibrillation",
+        "fuzz",
+        "monitor",
+        "pacing",
+        "peers",
+        "random_starts",
+        "report",
+        "seeds",
+        "soak",
+        "standard",
+        "strangers",
+    ),
+>>>>>>> lsl
     *("tables", "trace_sample", "training", "ward"),
 )
 PACKAGES = ("attack", "fuzz")

@@ -25,7 +25,9 @@ def feed(
     """Feed the samples that were kept in chunks; return the place of each loss found, and its size."""
     finder = LossFinder(FS, None if numbers is None else SampleCounter(), doubt_s)
     intake = SampleIntake(finder, 1)
-    found, at, out, now_s = [], 0, [], 0.0
+    found: list[Loss] = []
+    out: list[int] = []
+    at, now_s = 0, 0.0
     for size in [*np.resize(sizes, len(kept)).tolist(), 0, 0]:
         piece = slice(at, at + size)
         now_s = float(stamps[min(at + size, len(kept)) - 1]) if size else now_s + DOUBT_S

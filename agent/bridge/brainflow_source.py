@@ -206,9 +206,19 @@ def _find_board(shim: Any, wanted: str) -> int:
             return names[candidate]
     if wanted.lstrip("-").isdigit() and int(wanted) in names.values():
         return int(wanted)
-    alike = [board.removesuffix(BOARD_SUFFIX).lower() for board in names if name and name.partition("_")[0] in board]
-    listed = alike or [board.removesuffix(BOARD_SUFFIX).lower() for board in names]
+    alike = [board for board in names if name and name.partition("_")[0] in board]
+    listed = [board.removesuffix(BOARD_SUFFIX).lower() for board in alike or _boards_for_ecg(shim)]
     raise ConfigError(f"no board {wanted!r}: choose one of {', '.join(listed)}, as brainflow:{listed[0]}")
+
+
+def _boards_for_ecg(shim: Any) -> list[str]:
+    """Return the names of the boards that have channels for an ECG."""
+    names = []
+    for board in shim.BoardIds:
+        with contextlib.suppress(shim.BrainFlowError):  # not all describe themselves
+            if shim.BoardShim.get_board_descr(board).get(ECG_KEY):
+                names.append(board.name)
+    return names
 
 
 def _read_parameters(shim: Any, query: str) -> Any:

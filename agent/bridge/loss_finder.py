@@ -64,7 +64,8 @@ class SampleCounter:
         """Return for each step (n,) whether it leaves something out, or begins again."""
         if not self.counts or self.learns:
             return np.zeros(len(steps), bool)
-        return (steps != 0) & (steps != self._stride)
+        uneven: NDArray[np.bool_] = (steps != 0) & (steps != self._stride)
+        return uneven
 
     def count_lost(self, last: float, step: float) -> int:
         """Return the samples, less than a round, that a step from the number `last` leaves out."""
@@ -140,8 +141,8 @@ class LossFinder:
         self._numbers = np.concatenate((self._numbers, np.zeros(len(stamps)) if numbers is None else numbers))
         pieces = []
         while len(self._stamps):
-            gaps = np.diff(self._stamps, prepend=self._last[0]) - 1 / self._fs
-            steps = np.diff(self._numbers, prepend=self._last[1])
+            gaps = _differences(self._stamps, self._last[0]) - 1 / self._fs
+            steps = _differences(self._numbers, self._last[1])
             marked = np.abs(gaps) > self._jump_s()
             if self._counter is not None:
                 marked |= self._counter.uneven(steps)
@@ -196,13 +197,22 @@ class LossFinder:
         self._stamps, self._numbers = self._stamps[count:], self._numbers[count:]
 
 
+def _differences(values: NDArray[np.float64], before: float) -> NDArray[np.float64]:
+    """Return the steps (n,) to values (n,) from the ones before them; numpy.diff takes three times as long."""
+    steps = np.empty_like(values)
+    steps[0] = values[0] - before
+    np.subtract(values[1:], values[:-1], out=steps[1:])
+    return steps
+
+
 class SampleIntake:
     """Samples on their way from a source to the bridge: cut into readings where something was lost between them."""
 
     def __init__(self, finder: LossFinder, leads: int) -> None:
         self.finder = finder
         self._rows: NDArray[np.int32] = np.empty((0, leads), np.int32)
-        self._ready: deque[SourceReading] = deque()
+        # The first one has no samples: with it the remark is told, such as how losses are known
+        self._ready = deque([SourceReading(self._rows)])
 
     def add(
         self, rows: NDArray[np.int32], stamps: NDArray[np.float64], numbers: NDArray[np.float64] | None, now_s: float

@@ -45,8 +45,8 @@ UNIT_SPELLINGS = {1e3: "V", 1.0: "mV", 1e-3: "uV", 1e-6: "nV"}
 COUNTER_LABEL = re.compile(r"counter|sample[ _-]?(nr|num|number|index|id)|packet[ _-]?(nr|num|number|index|id)", re.I)
 CONFIG_FILES = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
 """Where liblsl looks for settings, after the environment variable LSLAPICFG."""
-QUIET = "[log]\nlevel = -2\n"
-"""Errors only: the library writes its log on our screen."""
+QUIET = "[log]\nlevel = -3\n"
+"""Fatal errors only: the library writes its log on our screen."""
 NO_LIBRARY = (
     "pylsl is here without liblsl, its library (so on ARM Linux, such as a Raspberry Pi): pip install mne-lsl, whose "
     "wheel has one, and set PYLSL_LIB to the liblsl file in its folder, or build it from github.com/sccn/liblsl"
@@ -107,8 +107,11 @@ class LslSource:
         assert self._intake is not None
         if (reading := self._intake.take()) is not None:
             return reading
+        if not timeout_s:
+            return None
+        time.sleep(timeout_s)  # liblsl's own waiting would wake up for every sample
         try:
-            _, stamps = self._inlet.pull_chunk(timeout_s, len(self._pulled), dest_obj=self._pulled)
+            _, stamps = self._inlet.pull_chunk(0.0, len(self._pulled), dest_obj=self._pulled)
         except RuntimeError as error:
             raise LostSourceError(f"{self.name} is gone ({clean_error_text(error)})") from error
         self._take_samples(self._pulled[: len(stamps)], np.asarray(stamps, np.float64))

@@ -97,15 +97,12 @@ class PolarSource:
             link.close()
 
     def remark(self) -> str:
-        """Say the battery's state, how late the samples are, and while the rate is estimated how far that is."""
-        link = self._link
-        battery = f"battery {link.battery} %, " if link is not None and link.battery is not None else ""
-        if self._layout is not None:
-            return f"{battery}samples {PACKET_DELAY_S:g} s late, in packets"
-        if not self._waiting:
-            return f"{battery}waiting for its first samples"
-        span_s = self._waiting[-1].stamp_s - self._waiting[0].stamp_s
-        return f"{battery}measuring the rate, {span_s:.0f} of {self._options.measure_s:g} s"
+        """Say the state of the battery and how late the samples are, or what is waited for."""
+        if self._layout is None:
+            waits = not self._waiting
+            return "waiting for its first samples" if waits else f"measuring its rate for {self._options.measure_s:g} s"
+        battery = f"battery {level} %, " if self._link and (level := self._link.battery) is not None else ""
+        return f"{battery}samples {PACKET_DELAY_S:g} s late, in packets"
 
     def _wait_for_packets(self) -> SourceReading | None:
         """Return a sign of life while the first packet is awaited. Raises LostSourceError, or SourceError."""

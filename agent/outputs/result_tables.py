@@ -160,14 +160,14 @@ class ParquetTable:
         self._rows.clear()
 
 
-def open_table(columns: Sequence[TableColumn], file: BinaryIO, ending: str) -> CsvTable | ParquetTable:
+def begin_table(columns: Sequence[TableColumn], file: BinaryIO, ending: str) -> CsvTable | ParquetTable:
     """Begin a table in the format of one of TABLE_ENDINGS. Raises ConfigError if Parquet is not installed."""
     return ParquetTable(file, columns) if ending == ".parquet" else CsvTable(file, columns)
 
 
 def write_table(columns: Sequence[TableColumn], rows: Iterable[TableRow], file: BinaryIO, ending: str) -> None:
     """Write rows to a file in the format of one of TABLE_ENDINGS. Raises ConfigError if Parquet is not installed."""
-    table = open_table(columns, file, ending)
+    table = begin_table(columns, file, ending)
     for row in rows:
         table.add_row(row)
     table.close()

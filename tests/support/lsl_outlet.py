@@ -23,7 +23,7 @@ ListenAddress = 127.0.0.1
 [lab]
 KnownPeers = {127.0.0.1}
 [log]
-level = -2
+level = -3
 """
 """Nothing leaves the machine."""
 

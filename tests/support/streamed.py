@@ -25,7 +25,6 @@ from model.records.wfdb_records import open_record, read_record_samples
 from support.monitored import second_packets
 
 BED = "bed"
-LONGEST_S = 30.0
 CLOSING_S = 20.0
 """Longest time for the ledger to close after the end of the bridge."""
 
@@ -47,12 +46,12 @@ class BridgedRun:
 
     def counts(self, run: str) -> NDArray[np.int32]:
         """Return all samples (n, leads) of a run, MISSING where the link has a gap."""
-        parts = []
+        parts: list[NDArray[np.int32]] = []
         for message in self.messages:
-            if message.run == run and not isinstance(message, End):
-                leads = next(len(chunk.leads) for chunk in self.messages if isinstance(chunk, Chunk))
-                gap = isinstance(message, Gap)
-                parts.append(np.full((message.count, leads), MISSING, np.int32) if gap else message.counts)
+            if message.run == run and isinstance(message, Chunk):
+                parts.append(message.counts)
+            elif message.run == run and isinstance(message, Gap):
+                parts.append(np.full((message.count, parts[0].shape[1]), MISSING, np.int32))
         return np.concatenate(parts)
 
     def beats(self, run: str) -> list[tuple[int, str]]:
@@ -65,13 +64,13 @@ def bridge_to_monitor(
     classifier: BeatClassifier,
     until: Callable[[BridgedRun], bool],
     during: Callable[[], None] = lambda: None,
-    config: Config | None = None,
+    longest_s: float = 60.0,
 ) -> BridgedRun:
-    """Bridge a source to a monitor until `until`, asked after each step, or until the source is over.
+    """Bridge a source to a monitor until `until`, asked after each step, the source is over, or time is.
 
     `during`: called in a thread of its own meanwhile; it pulls cables.
     """
-    config = override_config(config or configuration.load_config(None, {}), "link", endpoint="tcp://127.0.0.1:*")
+    config = override_config(configuration.load_config(None, {}), "link", endpoint="tcp://127.0.0.1:*")
     run, stop = BridgedRun(), threading.Event()
     with PacketPublisher(config, lossless=False) as publisher:
         publisher.linger_s = 1.0
@@ -90,7 +89,7 @@ def bridge_to_monitor(
         for thread in threads:
             thread.start()
         closing_s = np.inf
-        until_s = time.monotonic() + LONGEST_S
+        until_s = time.monotonic() + longest_s
         while threads[0].is_alive() or time.monotonic() < closing_s:
             _step(session, link, run)
             if not stop.is_set() and (until(run) or time.monotonic() > until_s):
@@ -122,6 +121,28 @@ def simulated_counts(record: str, seconds: float) -> tuple[NDArray[np.int32], fl
 def far_from(beats: Sequence[tuple[int, str]], expected: Sequence[tuple[int, str]]) -> list[int]:
     """Return the R peaks that are expected, and are not within one sample of any of the beats."""
     return [sample for sample, _ in expected if not any(abs(sample - peak) <= 1 for peak, _ in beats)]
+
+
+def find_piece(signal: NDArray[np.int32], piece: NDArray[np.int32]) -> int:
+    """Return where a piece (k,) of a signal (n,) begins."""
+    windows = np.lib.stride_tricks.sliding_window_view(signal, len(piece))
+    return int(np.flatnonzero((windows == piece).all(axis=1))[0])
+
+
+def count_false_beats(run: BridgedRun, signal: NDArray[np.int32], fs: float, least: float) -> int:
+    """Return how many beats of a bridge lie where the signal (n,) that was sent has no QRS complex.
+
+    `least`: counts from peak to peak of the lowest one.
+    """
+    false = 0
+    for one in run.runs():
+        counts = run.counts(one)[:, 0]
+        place = find_piece(signal, counts[: round(0.4 * fs)])
+        around = round(0.08 * fs)
+        for sample, _ in run.beats(one):
+            at = place + round(sample * fs / 125)
+            false += bool(np.ptp(signal[max(0, at - around) : at + around]) < least)
+    return false
 
 
 def _step(session: MonitorSession, link: LinkReceiver, run: BridgedRun) -> None:

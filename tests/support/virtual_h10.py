@@ -30,7 +30,7 @@ BATTERY, LEVEL = "0000180f-0000-1000-8000-00805f9b34fb", "00002a19-0000-1000-800
 HEART_RATE = "0000180d-0000-1000-8000-00805f9b34fb"
 OURS, STRAPS = "00:00:00:00:11:11", "A0:9E:1A:00:00:10"
 PACKET = 73
-MOCK_STARTS, MOCK_START_S = 3, 0.4
+MOCK_STARTS, MOCK_TRIES = 3, 100
 StrList = Annotated[list[str], DBusSignature("as")]
 
 
@@ -211,7 +211,16 @@ class VirtualStrap:
 
     async def register(self) -> None:
         """Offer the services, and say so."""
-        await self.call("/org/bluez/hci1", "org.bluez.GattManager1", "RegisterApplication", "oa{sv}", "/strap", {})
+        for attempt in range(MOCK_TRIES):
+            try:
+                await self.call(
+                    "/org/bluez/hci1", "org.bluez.GattManager1", "RegisterApplication", "oa{sv}", "/strap", {}
+                )
+                break
+            except RuntimeError:  # the mock has not started yet
+                if attempt == MOCK_TRIES - 1:
+                    raise
+                await asyncio.sleep(0.1)
         await self._manage_advertising("RegisterAdvertisement", "oa{sv}", {})
 
     async def _manage_advertising(self, member: str, signature: str, *options: Any) -> None:
@@ -330,8 +339,8 @@ class VirtualBluetooth:
         mock = Path(sys.executable).with_name("bluezoo")
         for _ in range(MOCK_STARTS):
             self._bluez = subprocess.Popen([mock, "--auto-enable", "--scan-interval", "1", "-q", "-q", *named])
-            time.sleep(MOCK_START_S)
             if adapters < 2:
+                time.sleep(1.0)
                 return
             try:
                 self.strap = StrapProcess(self._folder, self._samples, self._plan)
