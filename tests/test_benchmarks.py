@@ -33,38 +33,9 @@ from benchmarks import (
 from model.records.annotations import AnnotationFile
 
 COMMANDS = (
-<<<<<<< HEAD
-    *(
-        "analyse",
-        "attack",
-        "beds",
-        "bridge",
-        "cable",
-        "calibration",
-        "dashboard",
-        "detection",
-        "detector_fit",
-        "export",
-        "fibrillation",
-    ),
-    *("fuzz", "monitor", "pacing", "peers", "random_starts", "report", "seeds", "soak", "standard", "strangers"),
-=======
-    *("attack", "beds", "bridge_faults", "cable", "calibration", "dashboard", "detection", "detector_fit", "export"),
-    *(
-        "fibrillation",
-        "fuzz",
-        "monitor",
-        "pacing",
-        "peers",
-        "random_starts",
-        "report",
-        "seeds",
-        "soak",
-        "standard",
-        "strangers",
-    ),
->>>>>>> lsl
-    *("tables", "trace_sample", "training", "ward"),
+    *("analyse", "attack", "beds", "bridge", "bridge_faults", "cable", "calibration", "dashboard", "detection"),
+    *("detector_fit", "export", "fibrillation", "fuzz", "monitor", "pacing", "peers", "random_starts", "report"),
+    *("seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training", "ward"),
 )
 PACKAGES = ("attack", "fuzz")
 PROGRAMS = {

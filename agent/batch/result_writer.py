@@ -16,7 +16,14 @@ from agent.core.class_trust import ClassTrust
 from agent.core.config import Config
 from agent.core.messages import Alarm, AlarmIdentity, Beat, Chunk, End, Ledger, Priority, Result, Strip
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
-from agent.outputs.result_tables import TABLE_ENDINGS, CsvTable, ParquetTable, TableColumn, format_cell_time, begin_table
+from agent.outputs.result_tables import (
+    TABLE_ENDINGS,
+    CsvTable,
+    ParquetTable,
+    TableColumn,
+    begin_table,
+    format_cell_time,
+)
 from model.errors import RunError
 from model.records.annotations import AnnotationFile, encode_annotations, state_rate
 from model.records.wfdb_records import CLASSES, Record
