@@ -119,8 +119,8 @@ class LossFinder:
         self._fs, self._counter, self._doubt_s = fs, counter, doubt_s
         self._stamps: NDArray[np.float64] = np.empty(0)
         self._numbers: NDArray[np.float64] = np.empty(0)
-        self._lags: NDArray[np.float64] = np.empty(0)
-        """Stamps less the time of the sample's index, of the latest samples."""
+        self._lags: deque[tuple[int, float]] = deque()
+        """Of the latest pieces the index of the first sample, and the least stamp less the time of a sample's index."""
         self._index = 0
         self._last = (np.nan, np.nan)
         """Stamp and number of the latest sample that was released."""
@@ -137,8 +137,10 @@ class LossFinder:
 
         What is not part of a piece waits here, in order, for a later call.
         """
-        self._stamps = np.concatenate((self._stamps, stamps))
-        self._numbers = np.concatenate((self._numbers, np.zeros(len(stamps)) if numbers is None else numbers))
+        numbers = np.zeros(len(stamps)) if numbers is None else numbers
+        waited = len(self._stamps) > 0
+        self._stamps = np.concatenate((self._stamps, stamps)) if waited else stamps
+        self._numbers = np.concatenate((self._numbers, numbers)) if waited else numbers
         pieces = []
         while len(self._stamps):
             gaps = _differences(self._stamps, self._last[0]) - 1 / self._fs
@@ -172,13 +174,13 @@ class LossFinder:
     def _judge(self, gap_s: float, step: float, now_s: float) -> int | None:
         """Return the samples lost before the first one that waits, None while that is in doubt."""
         counted = self._counter.count_lost(self._last[1], step) if self._counter else 0
-        if abs(gap_s) <= self._jump_s() or not len(self._lags):
+        if abs(gap_s) <= self._jump_s() or not self._lags:
             return counted
         if gap_s < 0 or (self._doubted_s is None and gap_s > now_s - self._heard_s + TRUST_S):
-            self._lags = self._lags[:0]
+            self._lags.clear()
             return counted
         lags = self._stamps - (self._index + np.arange(len(self._stamps))) / self._fs
-        excess_s = float(lags.min() - self._lags.min())
+        excess_s = float(lags.min()) - min(lag for _, lag in self._lags)
         if excess_s <= self._jump_s():
             return counted
         self._doubted_s = now_s if self._doubted_s is None else self._doubted_s
@@ -188,9 +190,12 @@ class LossFinder:
         return self._counter.complete(step, lost) if self._counter and self.counted else round(lost)
 
     def _release(self, count: int, steps: NDArray[np.float64]) -> None:
-        lags = self._stamps[:count] - (self._index + np.arange(count)) / self._fs
-        self._lags = np.concatenate((self._lags, lags))[-max(1, round(STEADY_S * self._fs)) :]
+        latest = self._stamps[max(0, count - max(1, round(STEADY_S * self._fs))) : count]
         self._index += count
+        indices = np.arange(self._index - len(latest), self._index)
+        self._lags.append((self._index - len(latest), float((latest - indices / self._fs).min())))
+        while self._index - self._lags[0][0] > STEADY_S * self._fs and len(self._lags) > 1:
+            self._lags.popleft()
         self._last = (float(self._stamps[count - 1]), float(self._numbers[count - 1]))
         if self._counter is not None:
             self._counter.note(self._numbers[:count], steps)

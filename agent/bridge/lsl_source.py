@@ -28,7 +28,7 @@ from model.records.resample import HIGHEST_RESAMPLING_FS, LEAST_RESAMPLING_FS
 from model.text import make_printable
 
 ECG_TYPES = {"ecg", "ekg", "exg"}
-FIRST_LOOK_S, LATER_LOOK_S, LONGEST_LOOK_S = 1.0, 0.3, 3.0
+FIRST_LOOK_S, LATER_LOOK_S, LONGEST_LOOK_S = 1.0, 1.5, 3.0
 """How long other streams that fit are waited for; the same for a stream that was lost; and for any to be there."""
 LOOK_AGAIN_S = 0.05
 FORGET_S = 2.0
