@@ -438,7 +438,7 @@ def test_exit_codes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_interrupt(tmp_path: Path) -> None:
     """Ctrl-C ends with 130; what is finished stays, and nothing is left half."""
-    paths = [write_record(tmp_path, "short", 15), write_record(tmp_path, "long", 1800)]
+    paths = [write_record(tmp_path, "short", 15), write_record(tmp_path, "long", 14_400)]
     out = tmp_path / "out"
     for jobs in ("1", "2"):
         command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", jobs, "--force"]

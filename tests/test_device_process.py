@@ -46,7 +46,7 @@ def test_lines_on_standard_input_are_monitored() -> None:
     ("arguments", "text", "code", "reason"),
     [
         (["--from", "nowhere.csv"], None, 4, "nowhere.csv"),
-        (["--from", "-", "--fs", "250"], "hello\n" * 100, 12, "standard input sends text, not lines of numbers"),
+        (["--from", "-", "--fs", "250"], "hello\n" * 100, 12, "sends text or other data, not rows of numbers"),
         (["--from", "-"], "12\n" * 100, 12, "say it, such as --fs 250"),
         (["--from", "-", "--fs", "0"], "12\n", 3, "a rate of 0 Hz makes no sense"),
         (["--from", "-", "--unit", "millimetres"], "12\n", 3, "unit 'millimetres' makes no sense"),
