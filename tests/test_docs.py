@@ -26,7 +26,7 @@ from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import record_chunks
 from model import errors
 from model.nets import checkpoint
-from model.records.wfdb_records import open_record
+from model.records.wfdb_records import open_record, read_record_samples
 from model.training import model_card
 
 REPOSITORY = Path(__file__).parent.parent
@@ -262,8 +262,28 @@ def test_lines_in_the_readme_are_real(tmp_path: Path) -> None:
     listed = subprocess.run(
         [*AGENT, "sessions", str(tmp_path)], stdout=subprocess.PIPE, timeout=LONG_S, check=True, **settings
     )
-    table = readme_lines("name ") + readme_lines("night ")
+    table = readme_lines("name ") + readme_lines("night  ")[1:]
     assert [line.split() for line in table] == [mask_volatile(line).split() for line in listed.stdout.splitlines()]
+
+
+@pytest.mark.slow
+def test_the_analysis_in_the_readme_is_real(tmp_path: Path) -> None:
+    """A table of record 208 gives the summary and the rows that the README shows."""
+    record = open_record("208")
+    rows = enumerate(read_record_samples(record).round(3).tolist())
+    text = "".join(f"{i / record.fs:.6f},{ml_ii},{v1}\n" for i, (ml_ii, v1) in rows)
+    (tmp_path / "night.csv").write_text("time,MLII (mV),V1 (mV)\n" + text)
+    words = next(shlex.split(line)[1:] for line in commands(README) if "analyse night.csv" in line)
+    done = subprocess.run(
+        [*AGENT, *words], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    shown = README.read_text().splitlines()
+    assert {line.rstrip() for line in done.stdout.splitlines()} <= set(shown)
+    rows_shown = [line for line in shown if re.match(r"(sample|\d+),(sample_125hz|\d+),", line)]
+    beats = (tmp_path / "analysis" / "night" / "beats.csv").read_text().splitlines()
+    assert rows_shown == beats[: len(rows_shown)]
+    assert len(rows_shown) == 3
 
 
 @pytest.mark.slow
