@@ -1,9 +1,7 @@
 """agent.bridge.mqtt_topic: a real broker, Debian's mosquitto: topics, rights, restarts."""
 
-import getpass
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from support.bridged import RunningBridge, wait_until
 pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from support.broker import MOSQUITTO, NO_BROKER, Broker, free_port
 
 from agent.bridge.open_source import open_source
 from agent.bridge.sensor_source import source_lead
@@ -27,60 +26,26 @@ from agent.core.messages import Chunk
 from agent.wire.packets import encode_frames
 from model.errors import ConfigError, SourceError
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 TOPIC = "ward/bed1"
 OPTIONS = SourceOptions(fs=250.0, unit=CountSize("uV", 1.0))
-needs_broker = pytest.mark.skipif(
-    MOSQUITTO is None, reason="mosquitto is not installed (Debian: apt install mosquitto)"
-)
+needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason=NO_BROKER)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-class Broker:
-    """A mosquitto on loopback that can be stopped and started again; `extra` lines of its configuration."""
-
-    def __init__(self, folder: Path, *extra: str) -> None:
-        assert MOSQUITTO is not None
-        self.port = free_port()
-        self._command = [MOSQUITTO, "-c", str(folder / "mosquitto.conf")]
-        lines = [f"listener {self.port} 127.0.0.1", f"user {getpass.getuser()}", *extra]
-        (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(self._answers, "the broker", 10.0)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def publisher(self, *login: str) -> Any:
-        """A connected client."""
-        client = mqtt.Client(CallbackAPIVersion.VERSION2)
-        if login:
-            client.username_pw_set(*login)
-        client.connect("127.0.0.1", self.port)
-        client.loop_start()
-        wait_until(client.is_connected, "the publisher", 10.0)
-        return client
+def publisher(broker: Broker, *login: str) -> Any:
+    """Return a connected client."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    if login:
+        client.username_pw_set(*login)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    wait_until(client.is_connected, "the publisher", 10.0)
+    return client
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path, "allow_anonymous true")
+    made = Broker(tmp_path)
+    made.start()
     yield made
     made.stop()
 
@@ -96,7 +61,8 @@ def guarded(tmp_path: Path) -> Iterator[Broker]:
     rights.write_text(f"user nurse\ntopic readwrite {TOPIC}\n", encoding="utf-8")
     for path in (passwords, rights):
         path.chmod(0o600)
-    made = Broker(tmp_path, "allow_anonymous false", f"password_file {passwords}", f"acl_file {rights}")
+    made = Broker(tmp_path, ("allow_anonymous false", f"password_file {passwords}", f"acl_file {rights}"))
+    made.start()
     yield made
     made.stop()
 
@@ -130,7 +96,7 @@ def test_payloads(settings: Config, broker: Broker, payloads: list[bytes]) -> No
     """A number, lines of numbers, arrays, objects of arrays: each sample once, in order."""
     with bridge_of(settings, broker) as bridge:
         wait_until(is_open(bridge), "the topic")
-        client = broker.publisher()
+        client = publisher(broker)
         publish_all(client, payloads)
         wait_until(lambda: bridge.stream.samples == 100, "all samples", 10.0)
         client.loop_stop()
@@ -141,7 +107,7 @@ def test_payloads(settings: Config, broker: Broker, payloads: list[bytes]) -> No
 @needs_broker
 def test_what_was_retained_is_left_out(settings: Config, broker: Broker) -> None:
     """A message that the broker kept is of an unknown time: no sample."""
-    client = broker.publisher()
+    client = publisher(broker)
     client.publish(TOPIC, b"99999", qos=1, retain=True).wait_for_publish(10)
     with bridge_of(settings, broker) as bridge:
         wait_until(is_open(bridge), "the topic")
@@ -156,7 +122,7 @@ def test_numbers_tell_what_was_lost(settings: Config, broker: Broker) -> None:
     """Messages with "seq" show which samples are missing."""
     with bridge_of(settings, broker) as bridge:
         wait_until(is_open(bridge), "the topic")
-        client = broker.publisher()
+        client = publisher(broker)
         numbered = [json.dumps({"seq": n, "ecg": [n] * 5}).encode() for n in range(0, 200, 5) if n != 100]
         publish_all(client, numbered)
         wait_until(lambda: bridge.stream.samples == 200, "all samples", 10.0)
@@ -171,7 +137,7 @@ def test_packets_of_the_wire(settings: Config, broker: Broker) -> None:
     leads = (source_lead("II", "uV", 1.0),)
     with RunningBridge(settings, source) as bridge:
         wait_until(is_open(bridge), "the topic")
-        client = broker.publisher()
+        client = publisher(broker)
         chunks = [Chunk("x", "run", n, 125.0, leads, np.full((5, 1), n, np.int32), 1.0) for n in (0, 5, 10, 30)]
         publish_all(client, [join_payload(encode_frames(chunk)) for chunk in chunks])
         wait_until(lambda: bridge.stream.samples == 35, "all samples", 10.0)
@@ -193,7 +159,7 @@ def test_rights(settings: Config, guarded: Broker) -> None:
         assert "wrong" not in str(refused.value)
     with bridge_of(settings, guarded, "nurse:p%40ss%2Fword@") as bridge:
         wait_until(is_open(bridge), "the topic")
-        client = guarded.publisher("nurse", "p@ss/word")
+        client = publisher(guarded, "nurse", "p@ss/word")
         publish_all(client, [b"1"] * 20)
         wait_until(lambda: bridge.stream.samples == 20, "the samples", 10.0)
         client.loop_stop()
@@ -242,7 +208,7 @@ def test_the_broker_restarts_twenty_times(settings: Config, broker: Broker) -> N
         wait_until(is_open(bridge), "the topic")
         began_s = 0.0
         for turn in range(20):
-            client = broker.publisher()
+            client = publisher(broker)
             back_s.append(_publish_until_heard(client, bridge))
             began_s = began_s or time.monotonic()
             client.loop_stop()
