@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from test_dashboard import SIZES, WICKED, make, make_bed, shown
 
-from agent.core.events import DiskSpaceChanged, EventText
+from agent.core.events import DeviceNote, DiskSpaceChanged, EventText
 from agent.core.messages import Ledger
 from agent.core.views import BedStatus, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
@@ -230,6 +230,15 @@ def test_events_of_link_and_recording() -> None:
         troubled = replace(fine, recording=replace(RECORDING, trouble=FULL, standing=events[2]))
         styles = [part.style for part in segments(troubled, size) if part.text == "record  "]
         assert styles == [WARN, EVENT_STYLES["record"]]
+
+
+def test_a_long_event_is_shown_whole() -> None:
+    """What a device says is broken into lines, and stands below a screen that waits for its stream, too."""
+    said = "scale of lead ECG found: 1 mV = 205 counts, uncalibrated"
+    output = text(make(bed(), link=LINK, events=(DeviceNote(said),)), (120, 40))
+    assert all(word in output for word in said.split())
+    waiting = make(link=replace(LINK, state="waiting"), events=(DeviceNote("the strap is looked for"),))
+    assert "the strap is looked for" in text(waiting, (100, 30))
 
 
 def test_the_panel_keeps_what_matters() -> None:

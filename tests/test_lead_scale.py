@@ -23,6 +23,7 @@ from agent.core.lead_units import RAW_UNITS
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead, Result
 from agent.core.wording import event_text
 from agent.pipeline.pipeline import Pipeline
+from agent.wire.record_chunks import other_unit_gain
 from model.records.resample import FS
 
 NewWard = Callable[[], Pipeline]
@@ -332,6 +333,12 @@ def test_units_of_raw_leads() -> None:
     assert {"counts", "adu", "ADU", "LSB", "a.u.", "NU", "digits", "raw"} <= set(RAW_UNITS)
     assert RAW_UNITS["counts"] == 1.0
     assert RAW_UNITS["NU"] < 1e-3
+
+
+@pytest.mark.parametrize("bits", [12, 16, 24, 32])
+def test_counts_of_any_converter_keep_their_steps(bits: int) -> None:
+    """A recording states 32 bits for counts that came in 32 bits: they are still sent as they are."""
+    assert other_unit_gain("counts", -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) >= 1.0
 
 
 @pytest.mark.parametrize("bpm", [35, 60, 120, 200])

@@ -24,7 +24,7 @@ from agent.core.wording import event_text
 from agent.outputs import notifications as module
 from agent.outputs import sending_thread
 from agent.outputs.apprise_target import AppriseTarget
-from agent.outputs.notification_text import MOST_LINES, NO_MEDICAL_ALARM, PendingNotice, compose_message
+from agent.outputs.notification_text import MOST_LINES, NO_MEDICAL_ALARM, NoticeMessage, PendingNotice, compose_message
 from agent.outputs.notifications import NotificationSink
 from agent.outputs.sending_thread import growing_pause
 from model.errors import ConfigError
@@ -78,6 +78,7 @@ def test_an_alarm_is_told(hook: WebHook, open_sink: Open) -> None:
     wait_until(lambda: hook.taken)
     (message,) = hook.taken
     assert message["title"] == "!!! bed 7: asystole"
+    assert message["type"] == "failure"
     line, last = message["message"].splitlines()
     assert last == NO_MEDICAL_ALARM
     assert "bed 7, asystole (high priority): no QRS for 4.0 s; since " in line
@@ -238,7 +239,7 @@ def test_secrets_are_never_shown() -> None:
     ):
         target = AppriseTarget(url)
         assert target.name == name
-        reason = target.send("title", "body")
+        reason = target.send(NoticeMessage("title", "body", "info"))
         assert reason
         assert "some" not in reason
 
@@ -277,15 +278,22 @@ def test_a_message_names_the_most_urgent_and_counts_the_rest(count: int) -> None
     """However many there are, a message is short, and its numbers add up."""
     priorities = ("low", "medium", "high")
     alarms = [alarm(i, condition="pause", priority=priorities[i % 3]) for i in range(count)]
-    title, body = compose_message([PendingNotice(item, NOW, NOW + item.onset, 0.0) for item in alarms])
+    title, body, urgency = compose_message([PendingNotice(item, NOW, NOW + item.onset, 0.0) for item in alarms])
     lines = body.splitlines()
     assert lines[-1] == NO_MEDICAL_ALARM
     assert len(lines) <= MOST_LINES + 2
     assert ("more" in title) == (count > 1)
+    assert urgency == {"low": "info", "medium": "warning", "high": "failure"}[priorities[min(count, 3) - 1]]
     ranks = [re.findall(r"\((\w+) priority", line) for line in lines[: min(count, MOST_LINES)]]
     assert ranks == sorted(ranks, key=lambda rank: -priorities.index(rank[0]))
     if count > MOST_LINES:
         assert lines[-2] == f"and {count - MOST_LINES} more alarms, not listed"
+
+
+def test_a_bed_is_called_a_bed_once() -> None:
+    title, body, _ = compose_message([PendingNotice(replace(alarm(), bed="Bed 3/a"), NOW, NOW, 0.0)])
+    assert title.startswith("!!! Bed 3/a: ")
+    assert "bed Bed" not in body
 
 
 def test_impossible_times_are_no_error() -> None:

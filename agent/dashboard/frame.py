@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
+from agent.core.events import DeviceNote
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
@@ -191,6 +192,8 @@ def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSe
     endpoint = elide_text(glyphs.clean(snapshot.link.endpoint), width - 40, glyphs)
     state = "no bed yet" if snapshot.link.state == "connected" else "waiting for a stream"
     rows = [(state, NOTICE), (f"at {endpoint}, {security_text(snapshot.link)}", PLAIN)]
+    told = [event.text for event in snapshot.events if isinstance(event, DeviceNote)]
+    rows += [(elide_text(glyphs.clean(text), width, glyphs), PLAIN) for text in told[-1:]]
     middle = [
         styled_line(width, (" " * max(0, (width - cell_width(text)) // 2), PLAIN), (text, style))
         for text, style in rows

@@ -1,6 +1,7 @@
 """Lines of exact width, and blocks of lines side by side."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -49,6 +50,20 @@ def elide_text(text: str, width: int, glyphs: GlyphSet) -> str:
     if cell_width(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + glyphs.ellipsis
+
+
+def wrap_text(text: str, width: int, taken: int, lines: int, glyphs: GlyphSet) -> list[str]:
+    """Return a text as up to `lines` lines of at most `width` cells, broken at words where that can be.
+
+    `taken`: cells of the first line that something else has.
+    """
+    if lines == 1:
+        return [elide_text(text, max(1, width - taken), glyphs)]
+    indent = "\N{NO-BREAK SPACE}" * taken
+    first, *more = wrap(text, width, initial_indent=indent, max_lines=lines, placeholder=f" {glyphs.ellipsis}") or [""]
+    return [
+        elide_text(line, room, glyphs) for line, room in [(first[taken:], width - taken), *((m, width) for m in more)]
+    ]
 
 
 def title_line(text: str, width: int, glyphs: GlyphSet) -> StyledLine:

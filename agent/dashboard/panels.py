@@ -11,15 +11,18 @@ from agent.dashboard.lines import (
     StyledLine,
     bar_parts,
     class_letter,
-    elide_text,
     format_sample_clock,
     label_index,
     styled_line,
     title_line,
+    wrap_text,
 )
 from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, GOOD, PLAIN, STRONG, WARN, GlyphSet
 from model.records.wfdb_records import CLASSES
 
+EVENT_LINES = 3
+"""Lines of an event at most, in a panel of TALL_PANEL lines; in a lower one an event has one."""
+TALL_PANEL = 6
 RR_TOPS_S = (1.0, 1.5, 2.0, 3.0, 5.0)
 """Seconds that the height of the RR columns may show."""
 
@@ -128,9 +131,12 @@ def events_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int, 
     events = [event for event in snapshot.events if event.bed in ("", bed.bed)]
     rows = [title_line("EVENTS", width, glyphs)]
     standing = snapshot.recording.standing if snapshot.recording else None
+    lines = EVENT_LINES if height >= TALL_PANEL else 1
     for event in events[::-1][: max(0, height - 1)]:
         time = format_sample_clock(event.sample) if event.bed else " " * 8
-        text = elide_text(glyphs.clean(event_text(event)), max(1, width - 19), glyphs)
+        first, *more = wrap_text(glyphs.clean(event_text(event)), max(20, width - 10), 9, lines, glyphs)
         style = WARN if event == standing else EVENT_STYLES.get(event.kind, PLAIN)
-        rows.append(styled_line(width, (f"{time}  ", FAINT), (f"{event.kind:<8}", style), (f" {text}", PLAIN)))
+        rows.append(styled_line(width, (f"{time}  ", FAINT), (f"{event.kind:<8}", style), (f" {first}", PLAIN)))
+        rows += [styled_line(width, (" " * 10 + text, PLAIN)) for text in more]
+    rows = rows[: max(1, height)]
     return rows if events else [*rows, styled_line(width, ("nothing to report", FAINT))]

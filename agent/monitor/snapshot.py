@@ -112,10 +112,12 @@ class SnapshotMaker:
     def figures(self, now_s: float, link: LinkView, recording: RecordingView | None) -> "MonitorFigures":
         """Return the figures of all beds for a scrape of Prometheus."""
         beds = list(self._pipeline.beds.values())
-        rates = ((bed.name, self.heart_rate(bed.name)) for bed in beds)
+        states = {bed.name: bed.status(now_s, self._lost_s) for bed in beds}
+        current = [name for name, state in states.items() if state == "ok" and link.state != "lost"]
+        rates = ((name, self.heart_rate(name)) for name in current)
         shown = ((bed.name, self._pipeline.alarms.rules(bed.row).manager.view) for bed in beds)
         return MonitorFigures(
-            states=dict(Counter(bed.status(now_s, self._lost_s) for bed in beds)),
+            states=dict(Counter(states.values())),
             heart_rates={name: rate for name, rate in rates if rate is not None},
             ledgers={bed.name: self.ledger(bed.name) for bed in beds},
             gaps={bed.name: bed.gaps for bed in beds},

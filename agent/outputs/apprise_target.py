@@ -6,6 +6,7 @@ import threading
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from agent.outputs.notification_text import NoticeMessage
 from model.errors import ConfigError, clean_error_text
 from model.extras import import_extra
 
@@ -36,12 +37,12 @@ class AppriseTarget:
                 "ntfy://TOPIC, tgram://TOKEN/CHAT or mailto://USER:PASSWORD@HOST"
             )
 
-    def send(self, title: str, body: str) -> str:
+    def send(self, message: NoticeMessage) -> str:
         """Send a message; return why that failed, without secrets, "" if it did not."""
         log = _ThreadLog()
         _LOGGER.addHandler(log)
         try:
-            if self._service.notify(title=title, body=body):
+            if self._service.notify(title=message.title, body=message.body, notify_type=message.urgency):
                 return ""
             reason = log.text or "the service did not take it"
         except Exception as error:  # whatever one of a hundred services does must not end the thread

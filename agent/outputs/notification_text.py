@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from agent.core.messages import PRIORITIES, Alarm
+from agent.core.messages import PRIORITIES, Alarm, Priority
 from agent.core.wording import PRIORITY_MARKS
 
 MOST_LINES = 10
 """Alarms that a message names; the others are only counted."""
+URGENCIES: dict[Priority, str] = {"high": "failure", "medium": "warning", "low": "info"}
+"""Apprise's types of a message: services choose colour, sound and urgency by them."""
 NO_MEDICAL_ALARM = "This is not a medical alarm: ecg-agent is a research tool. Do not rely on it."
 
 
@@ -25,17 +28,26 @@ class PendingNotice:
     since: float
 
 
-def compose_message(notices: Sequence[PendingNotice]) -> tuple[str, str]:
-    """Return title and body of a message about some alarms, at least one: the most urgent and latest first."""
+class NoticeMessage(NamedTuple):
+    """A message: its `title`, its `body`, and its `urgency` in the words of Apprise."""
+
+    title: str
+    body: str
+    urgency: str
+
+
+def compose_message(notices: Sequence[PendingNotice]) -> NoticeMessage:
+    """Return a message about some alarms, at least one: the most urgent and latest first."""
     order = sorted(notices, key=lambda notice: (PRIORITIES.index(notice.alarm.priority), -notice.noted_s))
     first = order[0].alarm
     over = "over: " if first.ended is not None else ""
     more = f" and {len(order) - 1} more" if len(order) > 1 else ""
-    title = f"{PRIORITY_MARKS[first.priority]} bed {first.bed}: {over}{first.condition}{more}"
+    title = f"{PRIORITY_MARKS[first.priority]} {_bed_text(first.bed)}: {over}{first.condition}{more}"
     lines = [_notice_line(notice) for notice in order[:MOST_LINES]]
     if len(order) > MOST_LINES:
         lines.append(f"and {len(order) - MOST_LINES} more alarms, not listed")
-    return title, "\n".join([*lines, NO_MEDICAL_ALARM])
+    urgency = "info" if first.ended is not None else URGENCIES[first.priority]
+    return NoticeMessage(title, "\n".join([*lines, NO_MEDICAL_ALARM]), urgency)
 
 
 def _notice_line(notice: PendingNotice) -> str:
@@ -43,8 +55,13 @@ def _notice_line(notice: PendingNotice) -> str:
     reason = f": {alarm.text}" if alarm.text != alarm.condition else ""
     over = "is over" if alarm.ended is not None else f"since {_local_time(notice.onset_s)}"
     seen = ", seen to" if alarm.acknowledged_s is not None else ""
-    what = f"{PRIORITY_MARKS[alarm.priority]} bed {alarm.bed}, {alarm.condition} ({alarm.priority} priority)"
+    what = f"{PRIORITY_MARKS[alarm.priority]} {_bed_text(alarm.bed)}, {alarm.condition} ({alarm.priority} priority)"
     return f"{_local_time(notice.noted_s)} {what}{reason}; {over}{seen}"
+
+
+def _bed_text(bed: str) -> str:
+    """Name a bed: "bed 7", and not "bed bed 7"."""
+    return bed if bed.lower().startswith("bed") else f"bed {bed}"
 
 
 def _local_time(at_s: float) -> str:

@@ -117,7 +117,7 @@ class NotificationSink:
             time.sleep(GATHER_S)
             with self._condition:
                 batch = dict(self._waiting)
-            reason = self._service.send(*compose_message(list(batch.values())))
+            reason = self._service.send(compose_message(list(batch.values())))
             if reason:
                 self._sending.note_failure(reason)
                 self._give_up_old()

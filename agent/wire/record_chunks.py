@@ -197,7 +197,7 @@ def other_unit_gain(unit: str, low: float, high: float) -> float:
     """
     largest = max(abs(low), abs(high), 1e-6)
     gain = min(10.0 ** floor(log10(OTHER_UNIT_RANGE / largest)), 1e9)
-    return max(gain, 1 / RAW_UNITS[unit]) if unit in RAW_UNITS and largest / RAW_UNITS[unit] < -MISSING else gain
+    return max(gain, 1 / RAW_UNITS[unit]) if unit in RAW_UNITS and largest / RAW_UNITS[unit] <= -MISSING else gain
 
 
 def _record_lead(name: str, signal: RecordSignal) -> Lead:
