@@ -65,6 +65,14 @@ def test_an_alarm_in_words(size: tuple[int, int]) -> None:
     assert "quit" in lines[-1]
 
 
+def test_without_data_time_goes_on() -> None:
+    """The clock of a bed that sends nothing stands still; how long it has been so does not."""
+    snapshot = make(make_bed())
+    silent = Alarm("bed-1", "run", "no data", "medium", "nothing comes", 3700, 3700, snapshot.now_s - 26.0)
+    lines = shown(replace(snapshot, beds=(with_alarms(make_bed(), silent),)), ONE, 80, 24)
+    assert lines[1].rstrip().endswith("00:00:29 26 s")
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_many_alarms_leave_the_picture(size: tuple[int, int], ascii_only: bool) -> None:

@@ -124,7 +124,7 @@ def alarm_banner_lines(bed: BedView, now_s: float, width: int, most: int, glyphs
         # The last line counts the alarms that have no line of their own
         more = len(bed.alarms) - len(shown) if i == len(shown) - 1 else 0
         right: list[StyledPart] = [(f" +{more} more ", STRONG)] if more else []
-        right += [(f" {_alarm_course_text(bed, alarm)} ", PLAIN), *(silence_parts if i == 0 else [])]
+        right += [(f" {_alarm_course_text(bed, alarm, now_s)} ", PLAIN), *(silence_parts if i == 0 else [])]
         room = width - sum(cell_width(text) for text, _ in right)
         name = f" {alarm_label(alarm)} "
         reason = f" {glyphs.clean(alarm.text)} "
@@ -134,11 +134,15 @@ def alarm_banner_lines(bed: BedView, now_s: float, width: int, most: int, glyphs
     return rows
 
 
-def _alarm_course_text(bed: BedView, alarm: Alarm) -> str:
-    """Return when an alarm began and ended, or for how long it has lasted, and whether it was acknowledged."""
+def _alarm_course_text(bed: BedView, alarm: Alarm, now_s: float) -> str:
+    """Return when an alarm began and ended, or for how long it has lasted, and whether it was acknowledged.
+
+    Without data the bed's own clock stands still: then it is ours that counts.
+    """
     if alarm.ended is not None:
         return f"{format_sample_clock(alarm.onset)} over at {format_sample_clock(alarm.ended)}"
-    lasts = f"{format_sample_clock(alarm.onset)} {_rough_duration(max(0, bed.head - alarm.onset))}"
+    samples = round(FS * (now_s - alarm.announced_s)) if alarm.condition == "no data" else bed.head - alarm.onset
+    lasts = f"{format_sample_clock(alarm.onset)} {_rough_duration(max(0, samples))}"
     return lasts if alarm.acknowledged_s is None else f"acknowledged  {lasts}"
 
 

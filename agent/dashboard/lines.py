@@ -61,9 +61,7 @@ def wrap_text(text: str, width: int, taken: int, lines: int, glyphs: GlyphSet) -
         return [elide_text(text, max(1, width - taken), glyphs)]
     indent = "\N{NO-BREAK SPACE}" * taken
     first, *more = wrap(text, width, initial_indent=indent, max_lines=lines, placeholder=f" {glyphs.ellipsis}") or [""]
-    return [
-        elide_text(line, room, glyphs) for line, room in [(first[taken:], width - taken), *((m, width) for m in more)]
-    ]
+    return [elide_text(first[taken:], width - taken, glyphs), *(elide_text(line, width, glyphs) for line in more)]
 
 
 def title_line(text: str, width: int, glyphs: GlyphSet) -> StyledLine:
