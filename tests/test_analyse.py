@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import wfdb
 from agent.batch.batch_files import find_batch_files
 from agent.batch.batch_run import BatchOptions, BatchProgress, run_batch
 from agent.batch.batch_summary import batch_to_json, build_batch_table
-from agent.batch.file_analysis import FileOutcome, choose_record_leads, partial_folder
+from agent.batch.file_analysis import FileOutcome, choose_record_leads
 from agent.batch.file_report import FileReport
 from agent.batch.file_tables import FileClock, alarm_columns, beat_columns
 from agent.batch.manifest import MANIFEST_NAME, read_manifest
@@ -76,6 +77,16 @@ def analysed(
 ) -> list[FileOutcome]:
     options = BatchOptions(tuple(map(str, files)), out, SignalFileOptions(), kinds, jobs, force)
     return run_batch(config, options, (seen if seen is not None else []).append)
+
+
+def half_written(out: Path, name: str) -> list[Path]:
+    """The folders in which results of a file are written, by whatever process."""
+    return list(out.glob(f".{name}.*.partial"))
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The processes that a process analyses in."""
+    return [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -268,6 +279,9 @@ def test_what_is_there_is_kept(quick: Config, tmp_path: Path) -> None:
     assert is_kept()  # with a report that nobody has asked for this time
     (out / "a" / "beats.csv").unlink()
     assert not is_kept()
+    (out / "a" / "beats.csv").write_text("")
+    assert not is_kept()
+    assert is_kept()
     os.utime(path.with_suffix(".dat"), ns=(1, 1))
     assert not is_kept()
     (out / "a" / MANIFEST_NAME).write_text("{}")
@@ -394,8 +408,7 @@ def test_what_a_kill_leaves(quick: Config, tmp_path: Path) -> None:
     path, out = write_record(tmp_path, "a", 15), tmp_path / "out"
     analysed(quick, out, path)
     (out / "a").rename(out / ".a.old")
-    partial = partial_folder(out, "a")
-    shutil.copytree(out / ".a.old", partial)
+    shutil.copytree(out / ".a.old", out / ".a.1.partial")  # of the process 1, which is none of ours
     (outcome,) = analysed(quick, out, path)
     assert outcome.is_kept
     assert sorted(item.name for item in out.iterdir()) == [".lock", "a"]
@@ -437,18 +450,28 @@ def test_exit_codes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_interrupt(tmp_path: Path) -> None:
-    """Ctrl-C ends with 130; what is finished stays, and nothing is left half."""
+    """Ctrl-C ends with 130; what is finished stays, and nothing is left half. SIGTERM does, too.
+
+    Also where a shell has Ctrl-C ignored, since it started the command in the background.
+    """
     paths = [write_record(tmp_path, "short", 15), write_record(tmp_path, "long", 14_400)]
     out = tmp_path / "out"
-    for jobs in ("1", "2"):
+    for jobs, number in (("1", signal.SIGINT), ("2", signal.SIGINT), ("1", signal.SIGTERM)):
+        before = signal.SIG_IGN if number == signal.SIGTERM else signal.SIG_DFL
         command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", jobs, "--force"]
-        with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            command,
+            env=environment(),
+            cwd=REPOSITORY,
+            stderr=subprocess.PIPE,
+            preexec_fn=partial(signal.signal, signal.SIGINT, before),
+        ) as process:
             until_s = time.monotonic() + LONG_S
-            while not ((out / "short").exists() and partial_folder(out, "long").exists()):
+            while not ((out / "short").exists() and half_written(out, "long")):
                 assert process.poll() is None
                 assert time.monotonic() < until_s
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             said = process.communicate(timeout=LONG_S)[1]
         assert (process.returncode, said) == (130, b"")
         assert sorted(item.name for item in out.iterdir()) == [".lock", "short"]
@@ -463,14 +486,34 @@ def test_a_killed_process(tmp_path: Path) -> None:
     command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json"]
     with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         until_s = time.monotonic() + LONG_S
-        while not (partial_folder(out, "a").exists() or partial_folder(out, "b").exists()):
+        while not half_written(out, "*"):
             assert process.poll() is None
             assert time.monotonic() < until_s
             time.sleep(0.02)
-        workers = [
-            child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())
-        ]
-        workers[0].kill()
+        workers_of(process.pid)[0].kill()
         said = process.communicate(timeout=LONG_S)[0]
     assert process.returncode == 0
     assert json.loads(said)["analysed"] == 2
+
+
+@pytest.mark.slow
+def test_a_killed_command(tmp_path: Path) -> None:
+    """A command that is killed takes its processes with it, and the same command then writes whole results."""
+    paths = [write_record(tmp_path, name, 300) for name in ("a", "b")]
+    out = tmp_path / "out"
+    command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
+    with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
+        until_s = time.monotonic() + LONG_S
+        while not half_written(out, "*"):
+            assert process.poll() is None
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
+        workers = workers_of(process.pid)
+        process.kill()
+    assert len(workers) == 2
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert alive == []
+    done = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, check=True, timeout=LONG_S)
+    assert json.loads(done.stdout)["analysed"] == 2
+    assert sorted(item.name for item in out.iterdir()) == [".lock", "a", "b"]
+    assert all(len(rows(out / name / "beats.csv")) > 400 for name in ("a", "b"))

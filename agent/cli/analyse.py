@@ -80,7 +80,8 @@ def _run_and_show(config: configuration.Config, options: "BatchOptions", json: b
     from agent.batch.batch_summary import batch_to_json, build_batch_table
     from agent.cli.tables import print_table
 
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # an end by either leaves nothing half
+    interrupt = signal.getsignal(signal.SIGINT)  # a shell that starts us in the background has it ignored
+    signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
     with _batch_progress() as on_progress:
         outcomes = run_batch(config, options, on_progress)
     failed = [outcome for outcome in outcomes if outcome.summary is None]
