@@ -16,14 +16,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
 import wfdb
 
-from agent.batch.batch_files import find_batch_files
+from agent.batch.batch_files import BatchFile, find_batch_files
 from agent.batch.batch_run import BatchOptions, BatchProgress, run_batch
-from agent.batch.batch_summary import batch_to_json, build_batch_table
+from agent.batch.batch_summary import batch_to_json, build_batch_table, list_remarks
 from agent.batch.file_analysis import FileOutcome, choose_record_leads
 from agent.batch.file_report import FileReport
 from agent.batch.file_tables import FileClock, alarm_columns, beat_columns
@@ -332,6 +333,44 @@ def test_bad_files_among_good_ones(quick: Config, tmp_path: Path) -> None:
     assert [file["state"] for file in said["files"]].index("analysed") == 4
     assert said["files"][4]["beats"].keys() == {"N", "S", "V", "F", "Q"}
     assert build_batch_table(outcomes).row_count == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "line"),
+    [
+        ("x/pipe.csv", "x/pipe.csv is no file", "x/pipe.csv is no file"),
+        ("./x/a.wav", "a.wav is a damaged sound: no data", "./x/a.wav is a damaged sound: no data"),
+        ("./a.csv", "cannot read a.csv: Permission denied", "cannot read a.csv: Permission denied"),
+        ("a", "no record 'a': give a path", "no record 'a': give a path"),
+        ("a", "there is no data", "a: there is no data"),
+    ],
+)
+def test_a_reason_names_its_file_once(source: str, reason: str, line: str) -> None:
+    """Every line about a file that failed has its name, and has it once."""
+    file = BatchFile(source, source, "a", ())
+    assert list_remarks([FileOutcome(file, None, reason)]) == [line]
+
+
+def test_file_names_that_are_not_text(quick: Config, tmp_path: Path) -> None:
+    """Files whose names are not UTF-8, or long, are analysed or listed like others, and kept."""
+    good = write_record(tmp_path, "good", 15)
+    samples = np.round(1000 * read_record_samples(open_record("208"), 0, 360 * 15)[:, 0])
+    table = "II (uV)\n" + "\n".join(f"{sample:.0f}" for sample in samples)
+    odd = [tmp_path / os.fsdecode(name) for name in (b"a\xff.csv", b"a\xfe.csv", "心".encode() * 80 + b".csv")]
+    for path in odd:
+        path.write_text(table)
+    bad = tmp_path / os.fsdecode(b"\xff.csv")
+    bad.write_text("no ECG")
+    options = BatchOptions(
+        tuple(map(str, (*odd, bad, good))), tmp_path / "out", SignalFileOptions(360.0), TABLES, 1, False
+    )
+    for is_kept in (False, True):
+        outcomes = run_batch(quick, options, lambda _: None)
+        assert [outcome.summary is not None for outcome in outcomes] == [True, True, True, False, True]
+        assert [outcome.is_kept for outcome in outcomes] == [is_kept, is_kept, is_kept, False, is_kept]
+        assert len({outcome.file.name for outcome in outcomes}) == 5
+        said = msgspec.json.decode(msgspec.json.encode(batch_to_json(outcomes, tmp_path / "out")))
+        assert [file["file"][-9:] for file in said["files"][:2]] == ["udcff.csv", "udcfe.csv"]
 
 
 def test_a_reader_that_breaks(quick: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,11 @@ def describe_recipe(config: Config, fs: float | None, unit: str | None) -> Analy
     )
 
 
+def valid_text(text: str) -> str:
+    """Return a text that can be written as UTF-8: of the name of a file, what is not UTF-8 as in "a\\udcff.csv"."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest of a folder of results, with the sizes of its files. Raises OSError."""
     manifest = replace(manifest, files={name: (folder / name).stat().st_size for name in manifest.files})

@@ -77,7 +77,7 @@ def _run_and_show(config: configuration.Config, options: "BatchOptions", json: b
     import msgspec
 
     from agent.batch.batch_run import run_batch
-    from agent.batch.batch_summary import batch_to_json, build_batch_table
+    from agent.batch.batch_summary import batch_to_json, build_batch_table, list_remarks
     from agent.cli.tables import print_table
 
     interrupt = signal.getsignal(signal.SIGINT)  # a shell that starts us in the background has it ignored
@@ -90,9 +90,8 @@ def _run_and_show(config: configuration.Config, options: "BatchOptions", json: b
     elif len(failed) < len(outcomes):
         print_table(build_batch_table(outcomes))
         typer.echo(f"in {options.out}, a folder for each; alarms of high/medium/low priority")
-    for outcome in outcomes:
-        for notice in outcome.summary.notices if outcome.summary else (outcome.reason,):
-            typer.echo(f"ecg-agent: {outcome.file.source}: {notice}", err=True)
+    for remark in list_remarks(outcomes):
+        typer.echo(f"ecg-agent: {remark}", err=True)
     if failed:
         raise RecordError(f"{len(failed)} of {len(outcomes)} files could not be analysed")
 
