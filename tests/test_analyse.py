@@ -438,7 +438,7 @@ def test_leads_by_name_and_number(tmp_path: Path) -> None:
     assert choose_record_leads(record, "V1, 1,9") == ("V1", "II")
     numbered = open_record(str(write_record(tmp_path, "b", 1, leads="2,1")))
     assert choose_record_leads(numbered, "1") == ("1",)
-    with pytest.raises(RecordError, match=r"no lead 'aVR' in .*a: choose of 1 II, 2 V1 \(--lead\)"):
+    with pytest.raises(RecordError, match=r"no lead 'aVR' in .*a: it has 1 II, 2 V1; give a name or number \(--lead\)"):
         choose_record_leads(record, "aVR,7")
 
 
@@ -484,6 +484,10 @@ def test_exit_codes(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr.count("\n")) == (10, 1), done.stderr
     assert [item.name for item in full.iterdir()] == [".lock"]
+    for names in (("",), (str(path), "")):
+        done = run(*names, "--out", str(tmp_path / "nowhere"))
+        assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert not (tmp_path / "nowhere").exists()
     assert run(str(path), "--device", "abacus", "--out", str(tmp_path / "out")).returncode == 3
 
 

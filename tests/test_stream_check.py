@@ -68,8 +68,15 @@ def test_a_stream_that_is_right() -> None:
 @pytest.mark.parametrize(
     ("change", "what", "advice"),
     [
-        (lambda x: captured(x, real_fs=372.0), "rate", "heart rates are 3 % wrong: say --fs 372.0"),
+        (
+            lambda x: captured(x, real_fs=372.0),
+            "rate",
+            "heart rates are shown at 0.97 of what they are: say --fs 372.0",
+        ),
         (lambda x: captured(x[::8], fs=45.0), "rate", "too slow to tell beats apart"),
+        (lambda x: captured(np.tile(x, 30), fs=25_000.0, told=False), "rate", "no ECG is that fast"),
+        (lambda x: captured(0 * x, unit="counts"), "QRS height", "a flat line has no QRS complexes"),
+        (lambda x: captured(0 * x), "QRS height", "a flat line has no QRS complexes"),
         (lambda x: captured(x[:1000]), "length", "too short to judge"),
         (lambda x: captured(x, lost=100), "losses", "look at cable, radio or network"),
         (lambda x: captured(x, interruptions=1), "losses", "look at cable, radio or network"),

@@ -139,7 +139,7 @@ def choose_record_leads(record: Record, wanted: str) -> tuple[str, ...]:
     found = (part if part in names else numbers.get(part) for part in asked)
     if not (there := tuple(dict.fromkeys(name for name in found if name is not None))):
         shown = ", ".join(f"{number} {name}" for number, name in numbers.items())
-        raise RecordError(f"no lead {asked[0]!r} in {record.path}: choose of {shown} (--lead)")
+        raise RecordError(f"no lead {asked[0]!r} in {record.path}: it has {shown}; give a name or number (--lead)")
     return there
 
 

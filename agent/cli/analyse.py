@@ -12,7 +12,7 @@ import typer
 from agent.cli.completion import complete_record
 from agent.cli.options import ConfigFileOption, DeviceOption, WeightsOption
 from agent.core import config as configuration
-from model.errors import RecordError
+from model.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
     from agent.batch.batch_run import BatchOptions, BatchProgress
@@ -58,6 +58,8 @@ def analyse_recordings(
     config: ConfigFileOption = None,
 ) -> None:
     """From recordings to their beats: find and classify every beat of files, raise alarms."""
+    if not all(files):
+        raise ConfigError("a file without a name cannot be analysed: is a variable of the shell empty?")
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
     )
