@@ -1,8 +1,9 @@
 """From the words of a command to a source: "-", "serial:/dev/ttyUSB0", "lsl:NAME" and so on."""
 
-import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from agent.bridge.datagrams import DatagramSocket
 from agent.bridge.frame_parsers import FRAME_PARSERS
@@ -80,7 +81,7 @@ def is_source(text: str) -> bool:
     """Return whether a text names a source, and not a file or a record. Raises ConfigError for a kind nobody knows."""
     if text.partition(":")[0] in _SOURCES:
         return True
-    if _KIND.match(text) and not (os.path.exists(text) or os.path.exists(f"{text}.hea")):
+    if _KIND.match(text) and not (_is_there(text) or _is_there(f"{text}.hea")):
         raise _unknown_kind(text, "a file that is there, or ")
     return False
 
@@ -103,6 +104,12 @@ def open_source(text: str, options: SourceOptions) -> SensorSource:
         known = ", ".join(name for names in _FRAMES.values() for name in names)
         raise ConfigError(f"no frames {options.frames!r} of {kind}: there are {known} (--frames)")
     return _SOURCES[kind](place, options)
+
+
+def _is_there(path: str) -> bool:
+    with suppress(OSError, ValueError):  # an impossible file name is no file
+        return Path(path).exists()
+    return False
 
 
 def _unknown_kind(text: str, other: str = "") -> ConfigError:
