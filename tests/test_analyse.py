@@ -343,6 +343,7 @@ def test_bad_files_among_good_ones(quick: Config, tmp_path: Path) -> None:
         ("./a.csv", "cannot read a.csv: Permission denied", "cannot read a.csv: Permission denied"),
         ("a", "no record 'a': give a path", "no record 'a': give a path"),
         ("a", "there is no data", "a: there is no data"),
+        ("a.edf", "record a.edf ends 1 s before its length", "record a.edf ends 1 s before its length"),
     ],
 )
 def test_a_reason_names_its_file_once(source: str, reason: str, line: str) -> None:

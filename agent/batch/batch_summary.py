@@ -64,8 +64,10 @@ def _name_file(remark: str, source: str) -> str:
         if remark.startswith(f"{name} "):
             return source + remark.removeprefix(name)
     subject = remark.partition(": ")[0].removesuffix("'")
-    is_named = any(subject.endswith((f" {name}", f"'{name}")) for name in (source, str(Path(source))))
-    return remark if is_named else f"{source}: {remark}"
+    for name in (source, str(Path(source))):
+        if subject.endswith((f" {name}", f"'{name}")) or subject.startswith(f"record {name} "):
+            return remark
+    return f"{source}: {remark}"
 
 
 def batch_to_json(outcomes: Sequence[FileOutcome], out: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from model.errors import ConfigError
 DEFAULT_PREFIX = "ecg-agent"
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 LONGEST_PREFIX = 200
-LOGIN_HINT = "in user and password write %2F for /, %3A for :, %3F for ? and %23 for #, and %40 for @ everywhere"
+LOGIN_HINT = "in user and password write %2F for /, %3F for ?, %23 for #, and there as in a topic %40 for @"
 _NOT_IN_TOPICS = re.compile(r"[+#/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Wildcards, the separator of levels, and what MQTT forbids in text."""
 _NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9_-]")
