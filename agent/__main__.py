@@ -35,6 +35,8 @@ def main() -> None:
         if interrupts:  # a library that swallows the interrupt while it is imported stays half imported
             raise SystemExit(INTERRUPTED) from None
         raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: what is left would only print tracebacks
 
 
 def _interrupt_code() -> int:

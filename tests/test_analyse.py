@@ -11,19 +11,21 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
 import wfdb
 
-from agent.batch.batch_files import find_batch_files
+from agent.batch.batch_files import BatchFile, find_batch_files
 from agent.batch.batch_run import BatchOptions, BatchProgress, run_batch
-from agent.batch.batch_summary import batch_to_json, build_batch_table
-from agent.batch.file_analysis import FileOutcome, choose_record_leads, partial_folder
+from agent.batch.batch_summary import batch_to_json, build_batch_table, list_remarks
+from agent.batch.file_analysis import FileOutcome, choose_record_leads
 from agent.batch.file_report import FileReport
 from agent.batch.file_tables import FileClock, alarm_columns, beat_columns
 from agent.batch.manifest import MANIFEST_NAME, read_manifest
@@ -76,6 +78,16 @@ def analysed(
 ) -> list[FileOutcome]:
     options = BatchOptions(tuple(map(str, files)), out, SignalFileOptions(), kinds, jobs, force)
     return run_batch(config, options, (seen if seen is not None else []).append)
+
+
+def half_written(out: Path, name: str) -> list[Path]:
+    """The folders in which results of a file are written, by whatever process."""
+    return list(out.glob(f".{name}.*.partial"))
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The processes that a process analyses in."""
+    return [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -268,6 +280,9 @@ def test_what_is_there_is_kept(quick: Config, tmp_path: Path) -> None:
     assert is_kept()  # with a report that nobody has asked for this time
     (out / "a" / "beats.csv").unlink()
     assert not is_kept()
+    (out / "a" / "beats.csv").write_text("")
+    assert not is_kept()
+    assert is_kept()
     os.utime(path.with_suffix(".dat"), ns=(1, 1))
     assert not is_kept()
     (out / "a" / MANIFEST_NAME).write_text("{}")
@@ -318,6 +333,45 @@ def test_bad_files_among_good_ones(quick: Config, tmp_path: Path) -> None:
     assert [file["state"] for file in said["files"]].index("analysed") == 4
     assert said["files"][4]["beats"].keys() == {"N", "S", "V", "F", "Q"}
     assert build_batch_table(outcomes).row_count == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "line"),
+    [
+        ("x/pipe.csv", "x/pipe.csv is no file", "x/pipe.csv is no file"),
+        ("./x/a.wav", "a.wav is a damaged sound: no data", "./x/a.wav is a damaged sound: no data"),
+        ("./a.csv", "cannot read a.csv: Permission denied", "cannot read a.csv: Permission denied"),
+        ("a", "no record 'a': give a path", "no record 'a': give a path"),
+        ("a", "there is no data", "a: there is no data"),
+        ("a.edf", "record a.edf ends 1 s before its length", "record a.edf ends 1 s before its length"),
+    ],
+)
+def test_a_reason_names_its_file_once(source: str, reason: str, line: str) -> None:
+    """Every line about a file that failed has its name, and has it once."""
+    file = BatchFile(source, source, "a", ())
+    assert list_remarks([FileOutcome(file, None, reason)]) == [line]
+
+
+def test_file_names_that_are_not_text(quick: Config, tmp_path: Path) -> None:
+    """Files whose names are not UTF-8, or long, are analysed or listed like others, and kept."""
+    good = write_record(tmp_path, "good", 15)
+    samples = np.round(1000 * read_record_samples(open_record("208"), 0, 360 * 15)[:, 0])
+    table = "II (uV)\n" + "\n".join(f"{sample:.0f}" for sample in samples)
+    odd = [tmp_path / os.fsdecode(name) for name in (b"a\xff.csv", b"a\xfe.csv", "心".encode() * 80 + b".csv")]
+    for path in odd:
+        path.write_text(table)
+    bad = tmp_path / os.fsdecode(b"\xff.csv")
+    bad.write_text("no ECG")
+    options = BatchOptions(
+        tuple(map(str, (*odd, bad, good))), tmp_path / "out", SignalFileOptions(360.0), TABLES, 1, False
+    )
+    for is_kept in (False, True):
+        outcomes = run_batch(quick, options, lambda _: None)
+        assert [outcome.summary is not None for outcome in outcomes] == [True, True, True, False, True]
+        assert [outcome.is_kept for outcome in outcomes] == [is_kept, is_kept, is_kept, False, is_kept]
+        assert len({outcome.file.name for outcome in outcomes}) == 5
+        said = msgspec.json.decode(msgspec.json.encode(batch_to_json(outcomes, tmp_path / "out")))
+        assert [file["file"][-9:] for file in said["files"][:2]] == ["udcff.csv", "udcfe.csv"]
 
 
 def test_a_reader_that_breaks(quick: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,7 +439,7 @@ def test_leads_by_name_and_number(tmp_path: Path) -> None:
     assert choose_record_leads(record, "V1, 1,9") == ("V1", "II")
     numbered = open_record(str(write_record(tmp_path, "b", 1, leads="2,1")))
     assert choose_record_leads(numbered, "1") == ("1",)
-    with pytest.raises(RecordError, match=r"no lead 'aVR' in .*a: choose of 1 II, 2 V1 \(--lead\)"):
+    with pytest.raises(RecordError, match=r"no lead 'aVR' in .*a: it has 1 II, 2 V1; give a name or number \(--lead\)"):
         choose_record_leads(record, "aVR,7")
 
 
@@ -394,8 +448,7 @@ def test_what_a_kill_leaves(quick: Config, tmp_path: Path) -> None:
     path, out = write_record(tmp_path, "a", 15), tmp_path / "out"
     analysed(quick, out, path)
     (out / "a").rename(out / ".a.old")
-    partial = partial_folder(out, "a")
-    shutil.copytree(out / ".a.old", partial)
+    shutil.copytree(out / ".a.old", out / ".a.1.partial")  # of the process 1, which is none of ours
     (outcome,) = analysed(quick, out, path)
     assert outcome.is_kept
     assert sorted(item.name for item in out.iterdir()) == [".lock", "a"]
@@ -432,23 +485,37 @@ def test_exit_codes(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr.count("\n")) == (10, 1), done.stderr
     assert [item.name for item in full.iterdir()] == [".lock"]
+    for names in (("",), (str(path), "")):
+        done = run(*names, "--out", str(tmp_path / "nowhere"))
+        assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert not (tmp_path / "nowhere").exists()
     assert run(str(path), "--device", "abacus", "--out", str(tmp_path / "out")).returncode == 3
 
 
 @pytest.mark.slow
 def test_interrupt(tmp_path: Path) -> None:
-    """Ctrl-C ends with 130; what is finished stays, and nothing is left half."""
+    """Ctrl-C ends with 130; what is finished stays, and nothing is left half. SIGTERM does, too.
+
+    Also where a shell has Ctrl-C ignored, since it started the command in the background.
+    """
     paths = [write_record(tmp_path, "short", 15), write_record(tmp_path, "long", 14_400)]
     out = tmp_path / "out"
-    for jobs in ("1", "2"):
+    for jobs, number in (("1", signal.SIGINT), ("2", signal.SIGINT), ("1", signal.SIGTERM)):
+        before = signal.SIG_IGN if number == signal.SIGTERM else signal.SIG_DFL
         command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", jobs, "--force"]
-        with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            command,
+            env=environment(),
+            cwd=REPOSITORY,
+            stderr=subprocess.PIPE,
+            preexec_fn=partial(signal.signal, signal.SIGINT, before),
+        ) as process:
             until_s = time.monotonic() + LONG_S
-            while not ((out / "short").exists() and partial_folder(out, "long").exists()):
+            while not ((out / "short").exists() and half_written(out, "long")):
                 assert process.poll() is None
                 assert time.monotonic() < until_s
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             said = process.communicate(timeout=LONG_S)[1]
         assert (process.returncode, said) == (130, b"")
         assert sorted(item.name for item in out.iterdir()) == [".lock", "short"]
@@ -463,14 +530,34 @@ def test_a_killed_process(tmp_path: Path) -> None:
     command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json"]
     with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         until_s = time.monotonic() + LONG_S
-        while not (partial_folder(out, "a").exists() or partial_folder(out, "b").exists()):
+        while not half_written(out, "*"):
             assert process.poll() is None
             assert time.monotonic() < until_s
             time.sleep(0.02)
-        workers = [
-            child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())
-        ]
-        workers[0].kill()
+        workers_of(process.pid)[0].kill()
         said = process.communicate(timeout=LONG_S)[0]
     assert process.returncode == 0
     assert json.loads(said)["analysed"] == 2
+
+
+@pytest.mark.slow
+def test_a_killed_command(tmp_path: Path) -> None:
+    """A command that is killed takes its processes with it, and the same command then writes whole results."""
+    paths = [write_record(tmp_path, name, 300) for name in ("a", "b")]
+    out = tmp_path / "out"
+    command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
+    with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
+        until_s = time.monotonic() + LONG_S
+        while not half_written(out, "*"):
+            assert process.poll() is None
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
+        workers = workers_of(process.pid)
+        process.kill()
+    assert len(workers) == 2
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert alive == []
+    done = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, check=True, timeout=LONG_S)
+    assert json.loads(done.stdout)["analysed"] == 2
+    assert sorted(item.name for item in out.iterdir()) == [".lock", "a", "b"]
+    assert all(len(rows(out / name / "beats.csv")) > 400 for name in ("a", "b"))

@@ -222,7 +222,8 @@ def test_a_wrong_rate_is_told(settings: Config) -> None:
         told = [text for text in said if "samples a second" in text]
         assert len(told) == times
         assert all(
-            "257.5 samples a second, not 250: heart rates are 2.9 % too low (--fs 257.5)" in text for text in told
+            "257.5 samples a second, not 250: heart rates are shown at 0.97 of what they are: say --fs 257.5" in text
+            for text in told
         )
 
 

@@ -1,5 +1,6 @@
 """`ecg-agent bridge` as a process: what cannot be is one line and an exit code, and what can ends in order."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from support.bridged import Microcontroller, wait_until
 pytest.importorskip("serial", reason="pyserial is not installed")
 import serial
 
+from agent.bridge.open_source import is_source
 from agent.cli.device_process import find_free_endpoint
+from model.errors import ConfigError
 
 BRIDGE = [sys.executable, "-m", "agent", "bridge"]
 
@@ -49,6 +52,28 @@ def test_bad_input(arguments: list[str], lines: bytes, code: int, reason: str) -
     assert said[-1].startswith("ecg-agent: ")
     assert reason in said[-1]
     assert len(said) <= (3 if "-" in arguments else 1)
+
+
+def test_a_source_or_a_file(tmp_path: Path) -> None:
+    """What begins like a source is one of the known kinds or a file that is there; else the kinds are named."""
+    assert is_source("serial:/dev/x")
+    assert not any(map(is_source, ("100", "nothing.csv", "C:nothing.csv")))
+    (tmp_path / "ward:1.csv").write_text("")
+    (tmp_path / "ward:2.hea").write_text("")
+    assert not is_source(str(tmp_path / "ward:1.csv"))
+    with contextlib.chdir(tmp_path):
+        assert not any(map(is_source, ("ward:1.csv", "ward:2")))
+        with pytest.raises(ConfigError, match="no source 'ward:3': give a file that is there, or one of -, "):
+            is_source("ward:3")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["check", "bogus:1"], ["monitor", "--from", "bogus:1"]])
+def test_a_kind_that_nobody_knows(command: list[str]) -> None:
+    """The commands that take files as well say the kinds of source, and not the names of records."""
+    done = subprocess.run([*BRIDGE[:-1], *command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("ecg-agent: no source 'bogus:1': give a file that is there, or one of -, serial")
 
 
 def test_a_port_that_is_busy(tmp_path: Path) -> None:

@@ -182,6 +182,18 @@ def test_an_early_ctrl_c_that_an_import_swallows_is_quiet(tmp_path: Path) -> Non
     assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
 
 
+def test_a_late_ctrl_c_is_quiet() -> None:
+    """Ctrl-C while the process ends, with all said and done, changes neither what was said nor the exit code."""
+    late = "import atexit, signal; atexit.register(signal.raise_signal, signal.SIGINT)"
+    heeds = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script = f"{late}; {heeds}; from agent.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "config", "show"], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[monitor]" in done.stdout
+
+
 def test_a_device_that_is_not_there(refused: Refused, weights: Path) -> None:
     """An accelerator that this machine lacks is named with those it has."""
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"

@@ -299,3 +299,11 @@ def test_addresses_that_make_no_sense(text: str) -> None:
     with pytest.raises(ConfigError, match="write mqtt://") as refused:
         parse_mqtt_address(text)
     assert "sec" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["mqtts://u:sec/ret@h", "mqtts://u:1/sec@h", "mqtts://u:sec#ret@h"])
+def test_passwords_that_look_like_something_else(text: str) -> None:
+    """A password with signs of its own is not taken for a host and a path, and how to write it is said."""
+    with pytest.raises(ConfigError, match=r"^--publish mqtt://… .* write %2F for /, .*%23 for #") as refused:
+        parse_mqtt_address(text)
+    assert "sec" not in str(refused.value)

@@ -191,12 +191,16 @@ def test_no_broker() -> None:
         ("mqtt://host/ward/#", "stands for several"),
         ("mqtt://host:port/x", "makes no sense"),
         ("mqtt:", "names no broker"),
+        ("mqtt://u:secret/x@host/ward", "write %2F for /"),
+        ("mqtt://u:12/secret@host/ward", "write %2F for /"),
+        ("mqtt://u:#secret@host/ward", "%23 for #"),
     ],
 )
 def test_addresses_that_make_no_sense(place: str, reason: str) -> None:
     """Wildcards, and addresses without broker or topic, are refused before anything is connected."""
-    with pytest.raises(ConfigError, match=reason):
+    with pytest.raises(ConfigError, match=reason) as refused:
         open_source(place, OPTIONS)
+    assert "secret" not in str(refused.value)
 
 
 @needs_broker

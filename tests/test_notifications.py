@@ -231,6 +231,23 @@ def test_a_wrong_url_is_refused_without_being_shown(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("url", ["ntfy://u:secret@host:notaport/topic", "json://host:99999/secret", "json://host:0"])
+def test_a_wrong_port_is_refused(url: str) -> None:
+    """Apprise would leave out the host with its port, and tell the alarms to a topic of everybody's."""
+    with pytest.raises(ConfigError, match="its port must be 1 to 65535") as refused:
+        AppriseTarget(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ntfy://topic", "ntfy://host:80/topic", "tgram://123456789:abcdefg_hijklmnop/12315544/", "json://[::1]:80/x"],
+)
+def test_right_urls_are_taken(url: str) -> None:
+    """A token may have a colon, and no port behind it."""
+    assert AppriseTarget(url).name
+
+
 def test_secrets_are_never_shown() -> None:
     """Neither name nor reason has user, password, path or query of a URL; of others than web hooks nor the host."""
     for url, name in (

@@ -28,6 +28,8 @@ needs_apprise = pytest.mark.skipif(not HAS_APPRISE, reason="Apprise is not insta
         (["--publish", f"lsl:{'x' * 80}"], "at most 64 characters"),
         (["--publish", "@nowhere"], "--publish @nowhere: cannot read nowhere: No such file or directory"),
         (["--notify", "@nowhere"], "--notify @nowhere: cannot read nowhere: No such file or directory"),
+        (["--notify", "@/dev/zero"], "--notify @/dev/zero: /dev/zero is no list of addresses: it is longer than 64 kB"),
+        (["--publish", "mqtt://user:secret/x@host"], "write %2F for /"),
         pytest.param(["--notify", "tgram://secret"], "--notify tgram://… is no URL", marks=needs_apprise),
     ],
 )

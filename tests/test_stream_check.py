@@ -68,8 +68,15 @@ def test_a_stream_that_is_right() -> None:
 @pytest.mark.parametrize(
     ("change", "what", "advice"),
     [
-        (lambda x: captured(x, real_fs=372.0), "rate", "heart rates are 3 % wrong: say --fs 372.0"),
+        (
+            lambda x: captured(x, real_fs=372.0),
+            "rate",
+            "shown at 0.97 of what they are: say --fs 372.0",
+        ),
         (lambda x: captured(x[::8], fs=45.0), "rate", "too slow to tell beats apart"),
+        (lambda x: captured(np.tile(x, 30), fs=25_000.0, told=False), "rate", "no ECG is that fast"),
+        (lambda x: captured(0 * x, unit="counts"), "QRS height", "a flat line has no QRS complexes"),
+        (lambda x: captured(0 * x), "QRS height", "a flat line has no QRS complexes"),
         (lambda x: captured(x[:1000]), "length", "too short to judge"),
         (lambda x: captured(x, lost=100), "losses", "look at cable, radio or network"),
         (lambda x: captured(x, interruptions=1), "losses", "look at cable, radio or network"),
@@ -155,10 +162,14 @@ def test_losses_of_a_source_are_counted() -> None:
         capture_source(PlayedSource(), 1.0, told=True)
 
 
-def findings_of(command: Iterable[str]) -> tuple[int, dict[str, object], str]:
+def findings_of(command: Iterable[str], lines: str | None = None) -> tuple[int, dict[str, object], str]:
     """Run `ecg-agent check --json`; return its exit code, what it printed, and its last words."""
     done = subprocess.run(
-        [sys.executable, "-m", "agent", "check", "--json", *command], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "agent", "check", "--json", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        input=lines,
     )
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
@@ -185,6 +196,15 @@ def test_a_file() -> None:
     code, _, said = findings_of(["nothing.csv"])
     assert code == 4
     assert said.startswith("ecg-agent: ")
+
+
+@pytest.mark.slow
+def test_a_file_on_standard_input() -> None:
+    """Lines that come as fast as they can are taken at the rate that is told, and that rate is the measured one."""
+    lines = "".join(f"{number}\n" for number in record_numbers("100", 30))
+    code, found, _ = findings_of(["-", "--fs", "360", "--unit", "5uV", "--seconds", "8"], lines)
+    assert found["measured_fs"] == pytest.approx(360, rel=0.005)
+    assert (code, found["right"]) == (0, True)
 
 
 def test_an_endpoint(settings: Config) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.batch.manifest import MANIFEST_NAME, FileStamp, read_manifest
+from agent.batch.manifest import MANIFEST_NAME, FileStamp, read_manifest, valid_text
 from model.errors import EcgError
 from model.records.record_folders import list_folder_records
 from model.records.wfdb_header import read_header_text
@@ -19,6 +19,7 @@ SIGNAL_ENDINGS = frozenset(
 TEXT_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
 """The same, unless the folder has WFDB records or is one of results: there a text is about the records."""
 LONGEST_FOLDER_NAME = 100
+"""Bytes of the name of a file in that of a folder, which has at most 255."""
 UNKNOWN_BYTES = 1
 """Size of a file that cannot be opened, for the progress bar."""
 
@@ -58,7 +59,7 @@ def find_batch_files(arguments: Sequence[str], out: Path) -> list[BatchFile]:
             sources.setdefault(_source_path(source), source)
     names = _name_results(list(sources), out)
     return [
-        BatchFile(source, str(path), name, stamp_files(path))
+        BatchFile(source, valid_text(str(path)), name, stamp_files(path))
         for (path, source), name in zip(sources.items(), names, strict=True)
     ]
 
@@ -69,7 +70,7 @@ def stamp_files(path: Path) -> tuple[FileStamp, ...]:
     for part in dict.fromkeys(_recording_parts(path)):
         with contextlib.suppress(OSError, ValueError):
             found = part.stat()
-            stamps.append(FileStamp(part.name, found.st_size, found.st_mtime_ns))
+            stamps.append(FileStamp(valid_text(part.name), found.st_size, found.st_mtime_ns))
     return tuple(stamps)
 
 
@@ -139,14 +140,18 @@ def _name_results(paths: Sequence[Path], out: Path) -> list[str]:
 
 def _possible_names(path: Path) -> Iterator[str]:
     """Yield names of a folder: that of the file, the same behind that of its own folder, then with numbers."""
-    plain = make_printable(path.stem, LONGEST_FOLDER_NAME).strip(". ") or "file"
+    plain = _folder_name(path.stem).strip(". ") or "file"
     yield plain
     if path.parent.name:
-        yield f"{make_printable(path.parent.name, LONGEST_FOLDER_NAME)}-{plain}"
+        yield f"{_folder_name(path.parent.name)}-{plain}"
     number = 2
     while True:
         yield f"{plain}-{number}"
         number += 1
+
+
+def _folder_name(name: str) -> str:
+    return make_printable(name).encode()[:LONGEST_FOLDER_NAME].decode(errors="ignore")
 
 
 def _is_free(folder: Path, path: Path) -> bool:
@@ -154,4 +159,4 @@ def _is_free(folder: Path, path: Path) -> bool:
     if not folder.exists():
         return True
     manifest = read_manifest(folder)
-    return manifest is not None and manifest.source == str(path)
+    return manifest is not None and manifest.source == valid_text(str(path))

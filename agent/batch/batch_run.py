@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from agent.batch.batch_files import BatchFile, find_batch_files
 from agent.batch.file_analysis import (
+    PARTIAL_ENDING,
     WARD_BEDS,
     AnalysisTask,
     FileOutcome,
     analyse_files,
     describe_results,
-    partial_folder,
 )
 from agent.batch.manifest import MANIFEST_NAME, describe_recipe, is_up_to_date, read_manifest
 from agent.batch.result_writer import ResultKinds
@@ -121,7 +121,7 @@ def _remove_partials(out: Path) -> None:
         if not name.exists() and (old / MANIFEST_NAME).exists():
             old.replace(name)
         shutil.rmtree(old, ignore_errors=True)
-    for partial in out.glob(partial_folder(out, "*").name):
+    for partial in out.glob(f".*{PARTIAL_ENDING}"):
         shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.batch.file_analysis import FileOutcome
+from agent.batch.manifest import valid_text
 from agent.core.messages import PRIORITIES
 from model.records.wfdb_records import CLASSES
 from model.text import format_clock
@@ -44,13 +45,38 @@ def _format_missing(seconds: float) -> str:
     return format_clock(seconds) if seconds >= 60 else f"{seconds:.1f} s" if seconds else ""
 
 
+def list_remarks(outcomes: Sequence[FileOutcome]) -> list[str]:
+    """Return lines about files that have no results, or are not as they say, each with the name of its file."""
+    return [
+        _name_file(remark, outcome.file.source)
+        for outcome in outcomes
+        for remark in (outcome.summary.notices if outcome.summary else (outcome.reason,))
+    ]
+
+
+def _name_file(remark: str, source: str) -> str:
+    """Return a remark with the name of its file at the front, unless it says that by itself, as "no file a.csv" does.
+
+    The name is the one that was given, where the remark begins with another.
+    """
+    names = dict.fromkeys((source, str(Path(source)), Path(source).name))
+    for name in names:
+        if remark.startswith(f"{name} "):
+            return source + remark.removeprefix(name)
+    subject = remark.partition(": ")[0].removesuffix("'")
+    for name in (source, str(Path(source))):
+        if subject.endswith((f" {name}", f"'{name}")) or subject.startswith(f"record {name} "):
+            return remark
+    return f"{source}: {remark}"
+
+
 def batch_to_json(outcomes: Sequence[FileOutcome], out: Path) -> dict[str, Any]:
     """Return what became of each file, its folder of results, and how many were analysed, kept and failed."""
     files = [
         {
-            "file": outcome.file.source,
+            "file": valid_text(outcome.file.source),
             "state": "failed" if outcome.summary is None else "kept" if outcome.is_kept else "analysed",
-            "reason": outcome.reason or None,
+            "reason": valid_text(outcome.reason) or None,
             "folder": None if outcome.summary is None else str(out / outcome.file.name),
             **({} if outcome.summary is None else asdict(outcome.summary)),
         }

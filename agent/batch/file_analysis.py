@@ -6,6 +6,7 @@
 that receives the file from the simulator. Only the leads that are analysed are read on to the pipeline.
 """
 
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ WARD_BEDS = 16
 """Files that go through one pipeline together: a turn of it takes a block of each."""
 ANALYSIS_RUN = "analysis"
 AUTO = "auto"
+PARTIAL_ENDING = ".partial"
 FATAL_ERRORS = (RunError, CheckpointError, DeviceError)
 """What would happen to every other file as well."""
 
@@ -137,7 +139,7 @@ def choose_record_leads(record: Record, wanted: str) -> tuple[str, ...]:
     found = (part if part in names else numbers.get(part) for part in asked)
     if not (there := tuple(dict.fromkeys(name for name in found if name is not None))):
         shown = ", ".join(f"{number} {name}" for number, name in numbers.items())
-        raise RecordError(f"no lead {asked[0]!r} in {record.path}: choose of {shown} (--lead)")
+        raise RecordError(f"no lead {asked[0]!r} in {record.path}: it has {shown}; give a name or number (--lead)")
     return there
 
 
@@ -199,7 +201,6 @@ def _result_writers(
         with _as_run_error(task.out):
             for of in opened:
                 folder = partial_folder(task.out, of.file.name)
-                shutil.rmtree(folder, ignore_errors=True)
                 name = _record_file_name(of.file)
                 writers[of.record.name] = FileResults(
                     folder, of.record, name, task.kinds, config, classifier.class_trust
@@ -249,8 +250,8 @@ def _summarise_file(record: Record, writer: FileResults, leads: tuple[str, ...],
 
 
 def partial_folder(out: Path, name: str) -> Path:
-    """Return the folder in which the results of a file are written before it gets its name."""
-    return out / f".{name}.partial"
+    """Return the folder in which this process writes the results of a file before it gets its name."""
+    return out / f".{name}.{os.getpid()}{PARTIAL_ENDING}"
 
 
 def _record_file_name(file: BatchFile) -> str:
@@ -261,7 +262,8 @@ def _record_file_name(file: BatchFile) -> str:
 
 def describe_results(file: BatchFile, task: AnalysisTask, summary: FileSummary) -> Manifest:
     """Return the manifest of the results of a file as it is now."""
-    return Manifest(file.path, file.stamps, task.recipe, task.kinds.file_names(_record_file_name(file)), summary)
+    names = task.kinds.file_names(_record_file_name(file))
+    return Manifest(file.path, file.stamps, task.recipe, dict.fromkeys(names), summary)
 
 
 def _publish_results(of: _OpenedFile, task: AnalysisTask, summary: FileSummary) -> None:

@@ -63,12 +63,15 @@ class AnalysisRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of MANIFEST_NAME: the `source` and its files, the recipe, the `files` of results, and the summary."""
+    """The content of MANIFEST_NAME: the `source` and its files, the recipe, the results, the summary.
+
+    `files`: the bytes of each file of results by its name; None in what is wanted, and not there yet.
+    """
 
     source: str
     stamps: tuple[FileStamp, ...]
     recipe: AnalysisRecipe
-    files: tuple[str, ...]
+    files: dict[str, int | None]
     summary: FileSummary
 
 
@@ -85,8 +88,14 @@ def describe_recipe(config: Config, fs: float | None, unit: str | None) -> Analy
     )
 
 
+def valid_text(text: str) -> str:
+    """Return a text that can be written as UTF-8: of the name of a file, what is not UTF-8 as in "a\\udcff.csv"."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest of a folder of results. Raises OSError."""
+    """Write the manifest of a folder of results, with the sizes of its files. Raises OSError."""
+    manifest = replace(manifest, files={name: (folder / name).stat().st_size for name in manifest.files})
     (folder / MANIFEST_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
 
 
@@ -102,4 +111,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 def is_up_to_date(folder: Path, manifest: Manifest, wanted: Manifest) -> bool:
     """Return whether a folder of results holds all that is wanted, from the same file and by the same recipe."""
     same = replace(manifest, files=wanted.files, summary=wanted.summary) == wanted
-    return same and all((folder / name).is_file() for name in wanted.files)
+    return same and all(_has_size(folder / name, manifest.files.get(name)) for name in wanted.files)
+
+
+def _has_size(path: Path, size: int | None) -> bool:
+    return path.is_file() and path.stat().st_size == size

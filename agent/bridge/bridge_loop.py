@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.bridge.device_stream import DeviceStream
-from agent.bridge.rate_meter import RateMeter
+from agent.bridge.rate_meter import RateMeter, describe_rate_error
 from agent.bridge.sensor_source import LostSourceError, SensorSource, SourceLayout, SourceReading
 from agent.core.config import BridgeConfig
 from model.errors import SourceError
@@ -223,8 +223,7 @@ class BridgeLoop:
             return
         if abs(measured / layout.fs - 1) > RATE_TOLERANCE:
             self._rate_told = True
-            wrong = f"{100 * abs(layout.fs / measured - 1):.1f} % too {'low' if measured > layout.fs else 'high'}"
             self._tell(
                 f"{self._source.name} sends {measured:.1f} samples a second, not {layout.fs:g}: "
-                f"heart rates are {wrong} (--fs {measured:.1f})"
+                f"{describe_rate_error(layout.fs, measured)}"
             )

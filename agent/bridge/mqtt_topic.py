@@ -3,9 +3,10 @@
 import contextlib
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from agent.bridge.sensor_source import LostSourceError
+from agent.outputs.mqtt_address import split_address
 from model.errors import ConfigError, SourceError, clean_error_text
 from model.extras import import_extra
 
@@ -33,10 +34,10 @@ class MqttTopic:
     def __init__(self, place: str) -> None:
         """Raises ConfigError for a place that is none, and where paho-mqtt is missing."""
         try:
-            parts = urlsplit(f"mqtt:{place}")
-            host, port = parts.hostname, parts.port or PORT
+            parts, port = split_address(f"mqtt:{place}")
         except ValueError as error:
-            raise ConfigError(f"the address of the broker makes no sense ({error}): write it like {EXAMPLE}") from error
+            raise ConfigError(f"the address of the broker makes no sense: {error}; write it like {EXAMPLE}") from None
+        host, port = parts.hostname, port or PORT
         topic = unquote(parts.path[1:] + (f"?{parts.query}" if parts.query else ""))
         if "+" in topic or "#" in place:
             raise ConfigError(f"topic {topic!r} stands for several: name one, since a bridge is one bed")

@@ -1,6 +1,9 @@
 """From the words of a command to a source: "-", "serial:/dev/ttyUSB0", "lsl:NAME" and so on."""
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from agent.bridge.datagrams import DatagramSocket
 from agent.bridge.frame_parsers import FRAME_PARSERS
@@ -70,12 +73,17 @@ _SOURCES: dict[str, Callable[[str, SourceOptions], SensorSource]] = {
 """What follows on the colon of a source, and the options, to the source."""
 _FRAMES = {"serial": tuple(FRAME_PARSERS), "mqtt": (WIRE_FRAMES,)}
 """The frames of each kind of source that has some."""
-SOURCE_KINDS = tuple(_SOURCES)
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9+-]+:")
+"""What a source begins with, or a file of a strange name; one letter is a drive."""
 
 
 def is_source(text: str) -> bool:
-    """Return whether a text names a source, and not a file."""
-    return text.partition(":")[0] in _SOURCES
+    """Return whether a text names a source, and not a file or a record. Raises ConfigError for a kind nobody knows."""
+    if text.partition(":")[0] in _SOURCES:
+        return True
+    if _KIND.match(text) and not (_is_there(text) or _is_there(f"{text}.hea")):
+        raise _unknown_kind(text, "a file that is there, or ")
+    return False
 
 
 def bed_of_source(text: str) -> str:
@@ -91,8 +99,18 @@ def open_source(text: str, options: SourceOptions) -> SensorSource:
     """
     kind, _, place = text.partition(":")
     if kind not in _SOURCES:
-        raise ConfigError(f"no source {text!r}: give one of {', '.join(SOURCE_KINDS)}, such as serial:/dev/ttyUSB0")
+        raise _unknown_kind(text)
     if options.frames not in ("", *_FRAMES.get(kind, ())):
         known = ", ".join(name for names in _FRAMES.values() for name in names)
         raise ConfigError(f"no frames {options.frames!r} of {kind}: there are {known} (--frames)")
     return _SOURCES[kind](place, options)
+
+
+def _is_there(path: str) -> bool:
+    with suppress(OSError, ValueError):  # an impossible file name is no file
+        return Path(path).exists()
+    return False
+
+
+def _unknown_kind(text: str, other: str = "") -> ConfigError:
+    return ConfigError(f"no source {text!r}: give {other}one of {', '.join(_SOURCES)}, such as serial:/dev/ttyUSB0")

@@ -11,6 +11,11 @@ STEP_S = 0.05
 """Arrivals nearer than this to the one before are not noted: more would not make it more exact."""
 
 
+def describe_rate_error(told: float, measured: float) -> str:
+    """Return what comes of a rate in hertz that somebody tells, where another is measured."""
+    return f"heart rates are shown at {told / measured:.2f} of what they are: say --fs {measured:.1f}"
+
+
 class RateMeter:
     """Measures samples a second over the last minute.
 

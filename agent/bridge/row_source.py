@@ -25,8 +25,8 @@ WHOLE_RATE_TOLERANCE = 0.001
 """A measured rate this close to a whole number of hertz is taken for it: a crystal is better than the measurement."""
 AHEAD_S = 2.0
 """A file that comes as a stream is read this far ahead of the clock and no further."""
-PACED_S, PAUSE_S = 0.1, 0.05
-"""Seconds of it that are returned at a time, and how long to wait for the clock."""
+PACED_S = 0.1
+"""Seconds of it that are returned at a time."""
 NOTHING_YET = SourceReading(np.empty((0, 1), np.int32))
 
 
@@ -71,9 +71,9 @@ class RowSource:
 
     def read(self, timeout_s: float) -> SourceLayout | SourceReading | None:
         """Return what comes next, as `SensorSource` says; the layout once the rate is known."""
-        if self._is_ahead():
+        if (ahead_s := self._ahead_s()) > 0:
             self._gaps.restart()
-            time.sleep(min(timeout_s, PAUSE_S))
+            time.sleep(min(timeout_s, ahead_s))
             return None
         if self._announced and self._rows and not self._gaps.is_settling(self._now()):
             return self._take_rows()
@@ -100,11 +100,11 @@ class RowSource:
         skipped = f"{self._parser.skipped} lines skipped" if self._parser.skipped else ""
         return ", ".join(text for text in (measuring, skipped, self._transport.remark()) if text)
 
-    def _is_ahead(self) -> bool:
-        """Whether more was read than can have happened by now."""
+    def _ahead_s(self) -> float:
+        """Return for how many seconds more was read than can have happened by now, 0 or less if it was not."""
         if not self._paced or self._layout is None:
-            return False
-        return self._sent > (self._now() - self._began_s + AHEAD_S) * self._layout.source.fs
+            return 0.0
+        return self._sent / self._layout.source.fs - (self._now() - self._began_s + AHEAD_S)
 
     def _read_rows(self, timeout_s: float) -> list[SampleRow]:
         data = self._transport.read(timeout_s)

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from agent.analysis.lead_measures import MAINS_HZ, LeadMeasures, estimate_qrs_height, fill_holes, measure_lead
 from agent.analysis.qrs_height import LEAST_QRS_MV
+from agent.bridge.rate_meter import describe_rate_error
 from agent.bridge.stream_capture import StreamCapture
 from agent.core.lead_units import UNITS_MV
+from agent.library.argument_checks import HIGHEST_FS
 from agent.library.signal_analysis import detect_r_peaks
+from model.records.resample import LEAST_RESAMPLING_FS
 
 RATE_TOLERANCE = 0.01
 LEAST_FS = 100.0
@@ -58,9 +61,11 @@ def _judge_rate(capture: StreamCapture) -> Iterator[StreamFinding]:
     elif measured is not None:
         text += f" told, {measured:.1f} measured"
         if abs(measured / capture.fs - 1) > RATE_TOLERANCE:
-            advice = f"heart rates are {100 * abs(capture.fs / measured - 1):.0f} % wrong: say --fs {measured:.1f}"
+            advice = describe_rate_error(capture.fs, measured)
     if capture.fs < LEAST_FS and not advice:
         advice = f"too slow to tell beats apart: set the device to {LEAST_FS:g} Hz or more, 250 is usual"
+    if capture.fs > HIGHEST_FS and not advice:
+        advice = "no ECG is that fast: these are no samples as they were taken; of a file say --fs"
     yield StreamFinding("rate", "", text, advice)
     if capture.seconds < LEAST_SECONDS:
         yield StreamFinding("length", "", f"{capture.seconds:.1f} s", "too short to judge: let it send for ten seconds")
@@ -98,7 +103,7 @@ def _judge_lead(name: str, unit: str, x: NDArray[np.float64], fs: float) -> Iter
 def _find_peaks(x: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
     """Return the R peaks (m,) of a lead (n,) in any unit."""
     height = estimate_qrs_height(fill_holes(x), fs)
-    if not height > 0 or fs < 20:
+    if not height > 0 or not LEAST_RESAMPLING_FS <= fs <= HIGHEST_FS:
         return np.empty(0, np.int64)
     return detect_r_peaks((x - np.nanmedian(x)) / height, fs, unit="mV")
 
@@ -116,14 +121,16 @@ def _judge_range(name: str, unit: str, measures: LeadMeasures) -> StreamFinding:
 def _judge_height(name: str, unit: str, measures: LeadMeasures, mv: float | None) -> StreamFinding:
     height = measures.qrs_height
     advice = ""
-    if mv is not None and height * mv > LARGEST_QRS_MV:
+    if not height > 0:
+        advice = "nothing like a heart: a flat line has no QRS complexes"
+    elif mv is not None and height * mv > LARGEST_QRS_MV:
         advice = f"no heart is that high: is the unit right? (--unit {'uV' if mv == 1 else 'with the size of a count'})"
     elif mv is not None and height * mv < SMALLEST_QRS_MV:
         advice = "nothing like a heart: is the unit right, are the electrodes on?"
     elif mv is not None and height * mv < LEAST_QRS_MV:
         advice = f"below {LEAST_QRS_MV:g} mV a monitor counts no beats: choose another lead, or better contact"
     text = f"{height:.4g} {unit}"
-    if mv is None:
+    if mv is None and not advice:
         text += ', uncalibrated: give the size of a count, such as --unit "2.9uV", for amplitudes'
     return StreamFinding("QRS height", name, text, advice)
 

@@ -12,7 +12,7 @@ import typer
 from agent.cli.completion import complete_record
 from agent.cli.options import ConfigFileOption, DeviceOption, WeightsOption
 from agent.core import config as configuration
-from model.errors import RecordError
+from model.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
     from agent.batch.batch_run import BatchOptions, BatchProgress
@@ -58,6 +58,8 @@ def analyse_recordings(
     config: ConfigFileOption = None,
 ) -> None:
     """From recordings to their beats: find and classify every beat of files, raise alarms."""
+    if not all(files):
+        raise ConfigError("a file without a name cannot be analysed: is a variable of the shell empty?")
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
     )
@@ -77,10 +79,11 @@ def _run_and_show(config: configuration.Config, options: "BatchOptions", json: b
     import msgspec
 
     from agent.batch.batch_run import run_batch
-    from agent.batch.batch_summary import batch_to_json, build_batch_table
+    from agent.batch.batch_summary import batch_to_json, build_batch_table, list_remarks
     from agent.cli.tables import print_table
 
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # an end by either leaves nothing half
+    interrupt = signal.getsignal(signal.SIGINT)  # a shell that starts us in the background has it ignored
+    signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
     with _batch_progress() as on_progress:
         outcomes = run_batch(config, options, on_progress)
     failed = [outcome for outcome in outcomes if outcome.summary is None]
@@ -89,9 +92,8 @@ def _run_and_show(config: configuration.Config, options: "BatchOptions", json: b
     elif len(failed) < len(outcomes):
         print_table(build_batch_table(outcomes))
         typer.echo(f"in {options.out}, a folder for each; alarms of high/medium/low priority")
-    for outcome in outcomes:
-        for notice in outcome.summary.notices if outcome.summary else (outcome.reason,):
-            typer.echo(f"ecg-agent: {outcome.file.source}: {notice}", err=True)
+    for remark in list_remarks(outcomes):
+        typer.echo(f"ecg-agent: {remark}", err=True)
     if failed:
         raise RecordError(f"{len(failed)} of {len(outcomes)} files could not be analysed")
 

@@ -36,6 +36,8 @@ class AppriseTarget:
                 f"--notify {self.name} is no URL of a service that Apprise knows, such as json://HOST:PORT/PATH, "
                 "ntfy://TOPIC, tgram://TOKEN/CHAT or mailto://USER:PASSWORD@HOST"
             )
+        if not _takes_port(url, self._service):
+            raise ConfigError(f"--notify {self.name} makes no sense: its port must be 1 to 65535")
 
     def send(self, message: NoticeMessage) -> str:
         """Send a message; return why that failed, without secrets, "" if it did not."""
@@ -65,6 +67,17 @@ class _ThreadLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self._ident and not self.text:
             self.text = record.getMessage()
+
+
+def _takes_port(url: str, service: Any) -> bool:
+    """Return whether a service has the port of its URL, if that has one.
+
+    Where a port is no number Apprise may leave the host out as well, and send to somebody else. Tokens have colons.
+    """
+    if service.port is not None:
+        return 1 <= service.port <= 65_535
+    host, _, port = re.split("[/?#]", url.partition("://")[2])[0].rpartition("@")[2].partition(":")
+    return not port or host.lower() in service.url().lower()
 
 
 def _shown_name(url: str) -> str:

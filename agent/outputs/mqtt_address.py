@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from zlib import crc32
 
 from model.errors import ConfigError
@@ -10,6 +10,7 @@ from model.errors import ConfigError
 DEFAULT_PREFIX = "ecg-agent"
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 LONGEST_PREFIX = 200
+LOGIN_HINT = "in user and password write %2F for /, %3F for ?, %23 for #, and there as in a topic %40 for @"
 _NOT_IN_TOPICS = re.compile(r"[+#/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Wildcards, the separator of levels, and what MQTT forbids in text."""
 _NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9_-]")
@@ -33,13 +34,25 @@ class MqttAddress:
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}/{self.prefix}"
 
 
-def parse_mqtt_address(text: str) -> MqttAddress:
-    """Return the address that a text names. Raises ConfigError, which does not repeat it: it may hold a password."""
+def split_address(text: str) -> tuple[SplitResult, int | None]:
+    """Return the parts of an address, and its port. Raises ValueError, which does not repeat what may be a password."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise _address_error("its port must be 1 to 65535, and [ ] stand around an IPv6 address") from None
+        hint = f"; {LOGIN_HINT}" if "@" in text else ""
+        raise ValueError(f"its port must be 1 to 65535, and [ ] stand around an IPv6 address{hint}") from None
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ValueError(LOGIN_HINT)
+    return parts, port
+
+
+def parse_mqtt_address(text: str) -> MqttAddress:
+    """Return the address that a text names. Raises ConfigError, which does not repeat it: it may hold a password."""
+    try:
+        parts, port = split_address(text)
+    except ValueError as error:
+        raise _address_error(str(error)) from None
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise _address_error("the host is missing")
     if "?" in text or "#" in text:
@@ -70,4 +83,6 @@ def _plain_name(name: str, forbidden: re.Pattern[str]) -> str:
 
 
 def _address_error(reason: str) -> ConfigError:
-    return ConfigError(f"--publish mqtt makes no sense: {reason}; write mqtt://[USER:PASSWORD@]HOST[:PORT][/PREFIX]")
+    return ConfigError(
+        f"--publish mqtt://… makes no sense: {reason}; write mqtt://[USER:PASSWORD@]HOST[:PORT][/PREFIX]"
+    )

@@ -8,7 +8,7 @@ from agent.monitor.monitor_session import OutputSink
 from model.errors import ConfigError
 
 LARGEST_FILE = 2**16
-"""Bytes of a file with addresses."""
+"""Characters of a file with addresses."""
 
 
 def open_outputs(notify: Sequence[str], publish: Sequence[str], config: Config) -> list[OutputSink]:
@@ -66,9 +66,12 @@ def _read_addresses(values: Sequence[str], option: str) -> list[str]:
             continue
         try:
             with Path(value[1:]).open(encoding="utf-8") as file:
-                lines = file.read(LARGEST_FILE).splitlines()
+                text = file.read(LARGEST_FILE + 1)
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(f"{option} {value}: cannot read {value[1:]}: {reason}") from error
+        if len(text) > LARGEST_FILE:
+            raise ConfigError(f"{option} {value}: {value[1:]} is no list of addresses: it is longer than 64 kB")
+        lines = text.splitlines()
         addresses += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return addresses
