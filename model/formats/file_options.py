@@ -23,6 +23,12 @@ NO_UNIT = "NU"
 """The unit of a signal that has none, as in WFDB headers."""
 MOST_DISAGREEMENT = 1e-3
 """Share by which a rate may differ from that of the file and still be the same."""
+USUAL_RATES = (50.0, 5000.0)
+"""Rates in hertz that an ECG usually has: any other is not inferred from numbers that do not say what they are."""
+LONGEST_GAP_S = 7 * 86_400.0
+"""Seconds between two samples, beyond which they are not of one recording."""
+LARGEST_SAMPLE = 1e15
+"""Samples beyond it have no value."""
 MOST_SIGNALS = 64
 """Columns beyond which a table or an array is no recording."""
 
@@ -89,6 +95,11 @@ class SignalFileOptions:
 def is_ecg_rate(fs: float) -> bool:
     """Whether a sampling rate in hertz is one of an ECG."""
     return LEAST_RESAMPLING_FS <= fs <= HIGHEST_RESAMPLING_FS
+
+
+def is_usual_rate(fs: float) -> bool:
+    """Whether a sampling rate in hertz is one that an ECG usually has."""
+    return USUAL_RATES[0] <= fs <= USUAL_RATES[1]
 
 
 def read_unit(text: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model.errors import RecordError
 from model.formats.file_options import SignalFileOptions, name_leads, widen_range
+from model.formats.rate_choice import choose_places
 from model.formats.stamp_clock import SamplePlaces, StampClock
 from model.formats.temporary_folder import TemporaryFolder
 from model.formats.text_blocks import TextBlock, TextRows, read_stamps, stamp_times
@@ -44,15 +45,14 @@ def open_text_record(path: Path, encoding: str, options: SignalFileOptions) -> R
     if exported := read_opensignals(layout, leads):
         stated, leads = exported
         clocks = ()
-    fs = options.fs if options.fs is not None else stated.fs
-    clock = next((clock for clock in clocks if clock.scale_s is not None or clock.kind in (CLOCK, STAMP) or fs), None)
-    if clock is None:
-        fs = options.choose_rate(path, stated.fs)
+    known = options.fs is not None or bool(stated.rates)
+    clock = next((clock for clock in clocks if known or clock.scale_s is not None or clock.kind in (CLOCK, STAMP)), None)
+    if clock is None and not known:
+        raise RecordError(f"rate of {path.name} is not in the file: say it, such as --fs 250")
     leads = _settle_units(path, leads, stated, options)
     rows = TextRows(readable, layout, leads)
     scan = _TableScan(path, rows, clock, _dated_clock(clocks))
-    places = scan.places(fs)
-    options.choose_rate(path, places.fs)
+    places = choose_places(path, options, stated.rates, scan.stamps)
     length = int(places.place_rows(scan.rows - 1, 1)[0]) + 1
     if length > LARGEST_LENGTH:
         raise RecordError(f"{path.name} has stamps that make no sense: {length / places.fs:.3g} s lie between them")
@@ -61,7 +61,7 @@ def open_text_record(path: Path, encoding: str, options: SignalFileOptions) -> R
     signals = tuple(RecordSignal(names[i], leads[i].unit, *widen_range(scan.lowest[i], scan.highest[i])) for i in kept)
     reader = _TableReader(rows, scan.blocks, places, kept, source)
     start = stated.start or scan.start
-    return Record(path.stem, path, places.fs, length, signals, (), start=start, reader=reader.read_samples)
+    return Record(path.stem, path, places.fs, length, signals, (), notice=places.notice, start=start, reader=reader.read_samples)
 
 
 class _TableScan:
@@ -70,9 +70,8 @@ class _TableScan:
     def __init__(self, path: Path, rows: TextRows, clock: ClockColumn | None, dated: ClockColumn | None) -> None:
         self.blocks: list[TextBlock] = []
         self.start: datetime | None = None
-        self._clock = clock
         counter = clock is not None and clock.scale_s is None and clock.kind not in (CLOCK, STAMP)
-        self._stamps = StampClock(counter, clock is not None and clock.kind == CLOCK)
+        self.stamps = StampClock(counter, clock is not None and clock.kind == CLOCK) if clock is not None else None
         wanted = [one for one in (clock, dated) if one is not None]
         origin: float | None = None
         for block, samples, cells in rows.scan(wanted):
@@ -83,7 +82,7 @@ class _TableScan:
             with np.errstate(invalid="ignore"):  # of columns without a value
                 self.lowest = np.fmin(self.lowest, np.fmin.reduce(samples, axis=0))
                 self.highest = np.fmax(self.highest, np.fmax.reduce(samples, axis=0))
-            if clock is not None:
+            if clock is not None and self.stamps is not None:
                 first = cells[0]
                 if first.dtype.kind == "i":  # nanoseconds since 1970 have more digits than a float
                     origin = int(first.iloc[0]) if origin is None else origin
@@ -91,23 +90,13 @@ class _TableScan:
                 stamps = read_stamps(first, clock)
                 if origin is None:
                     origin = float(stamps[~np.isnan(stamps)][0]) if (~np.isnan(stamps)).any() else 0.0
-                self._stamps.push(stamps if cells[0].dtype.kind == "i" else stamps - origin)
+                self.stamps.push(stamps if cells[0].dtype.kind == "i" else stamps - origin)
         if not self.blocks:
             raise RecordError(f"{path.name} has no rows of samples")
         self.valued = np.isfinite(self.lowest)
         if not self.valued.any():
             raise RecordError(f"{path.name} has no values in its columns of samples")
         self.rows = self.blocks[-1].first + self.blocks[-1].rows
-        self._path = path
-
-    def places(self, fs: float | None) -> SamplePlaces:
-        """Return the places of the rows at `fs`, or else at the rate of the stamps. Raises RecordError without one."""
-        places = self._stamps.finish(fs) if self._clock is not None else None
-        if places is not None and places.fs > 0:
-            return places
-        if fs is None:
-            raise RecordError(f"rate of {self._path.name} is not in the file: say it, such as --fs 250")
-        return SamplePlaces(fs, np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 class _TableReader:
