@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from math import frexp
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.errors import ConfigError, RecordError
 from model.records.resample import HIGHEST_RESAMPLING_FS, LEAST_RESAMPLING_FS
 
@@ -106,6 +109,13 @@ def read_unit(text: str) -> str:
     """Return a unit in the one spelling of voltages and counts; any other as it is."""
     plain = text.strip().strip("'\"")
     return UNITS.get(plain.casefold(), plain)
+
+
+def drop_impossible(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return samples of any shape, changed in place: NaN for those that are infinite, or too large for any signal."""
+    with np.errstate(invalid="ignore"):
+        samples[~(np.abs(samples) <= LARGEST_SAMPLE)] = np.nan
+    return samples
 
 
 def widen_range(lowest: float, highest: float) -> tuple[float, float]:
