@@ -26,11 +26,11 @@ def choose_places(
     shown = measured.fs if measured is not None else 0.0
     tolerance = measured.tolerance if measured is not None else 0.0
     if measured is not None and not measured.even:
-        raise RecordError(f"the rate of {path.name} changes along its time column: cut it into a file for each rate")
+        raise RecordError(f"the rate of {path.name} changes along its times: cut it into a file for each rate")
     rates = [fs for fs in stated if not shown or abs(fs / shown - 1) <= tolerance]
     if options.fs is None and stated and not rates:
         raise RecordError(
-            f"{path.name} states {_list_rates(stated)}, but its time column shows {shown:.6g} Hz: "
+            f"{path.name} states {_list_rates(stated)}, but its times show {shown:.6g} Hz: "
             f"say which is right, such as --fs {shown:.6g}"
         )
     if options.fs is None and not shown and len(rates) > 1 and max(rates) / min(rates) > 1 + MOST_DISAGREEMENT:
@@ -46,7 +46,7 @@ def choose_places(
             f"and {LONGEST_GAP_S / 86_400:g} are the most in one recording: cut it there"
         )
     if shown and abs(fs / shown - 1) > tolerance:
-        notice = f"{path.name} is read at {fs:.6g} Hz, as --fs says; its time column shows {shown:.6g} Hz"
+        notice = f"{path.name} is read at {fs:.6g} Hz, as --fs says; its times show {shown:.6g} Hz"
         return SamplePlaces(fs, places.rows, places.samples, notice)
     return places
 

@@ -62,7 +62,7 @@ class SamplePlaces:
 
 @dataclass(frozen=True, slots=True)
 class StampedRate:
-    """The rate in hertz that stamps show, 0 for a counter, the share by which it may be wrong, and if it is one rate."""
+    """What stamps show: the rate in hertz, 0 for a counter; the share by which it may be wrong; if it is one rate."""
 
     fs: float
     tolerance: float

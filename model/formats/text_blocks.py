@@ -27,6 +27,7 @@ from model.formats.text_layout import (
 )
 
 BLOCK_BYTES = 2**20
+EDGE_BYTES = 2048
 LONGEST_ROW = 2**16
 """Bytes of a row."""
 KEPT_BLOCKS = 4
@@ -64,8 +65,25 @@ class TextRows:
             frame = self._parse(start, stop, clocks)
             rows = len(frame)
             if rows:
-                yield TextBlock(start, stop, first, rows), self._samples_of(frame), [frame[clock.place] for clock in clocks]
+                yield (
+                    TextBlock(start, stop, first, rows),
+                    self._samples_of(frame),
+                    [frame[clock.place] for clock in clocks],
+                )
             first += rows
+
+    def edge_cells(self, place: int) -> Iterator[str]:
+        """Yield cells of a column at the first and last rows of each block."""
+        for start, stop in self._edges():
+            with _open_table(self._path) as file:
+                file.seek(start)
+                head = file.read(min(EDGE_BYTES, stop - start))
+                file.seek(max(start, stop - EDGE_BYTES))
+                tail = file.read(stop - file.tell())
+            for line in (*head.split(b"\n")[:1], *tail.split(b"\n")[1:]):
+                cells = split_cells(line.decode(self._layout.encoding, "replace"), self._layout.separator)
+                if place < len(cells):
+                    yield cells[place]
 
     def _read_samples(self, block: TextBlock) -> NDArray[np.float64]:
         """Return the samples (n, leads) of a block. Raises RecordError if it is not what it was."""
@@ -185,20 +203,21 @@ def read_stamps(cells: Any, clock: ClockColumn) -> NDArray[np.float64]:
         seconds = [part.to_numpy(np.float64) * 60.0**i for i, part in enumerate(parts)]
         times: NDArray[np.float64] = np.column_stack(seconds).sum(axis=1)
         return times
-    return stamp_times(cells).to_numpy("datetime64[ns]").astype(np.int64) / 1e9  # type: ignore[no-any-return]
+    return stamp_times(cells, clock.day_first).to_numpy("datetime64[ns]").astype(np.int64) / 1e9  # type: ignore[no-any-return]
 
 
-def stamp_times(cells: Any) -> Any:
+def stamp_times(cells: Any, day_first: bool | None) -> Any:
     """Return texts of dates with times as a series of times in UTC, those without a zone as if they were."""
     import pandas
 
     texts = cells.str.strip("[]'\" ").str.replace(",", ".", regex=False)
-    for options in ({"format": "ISO8601"}, {"dayfirst": True, "format": "mixed"}):
+    mixed: dict[str, Any] = {"dayfirst": day_first is not False, "format": "mixed"}
+    for options in ({"format": "ISO8601"}, mixed):
         try:
             return pandas.to_datetime(texts, utc=True, **options).dt.tz_localize(None)
         except (ValueError, OverflowError):
             continue
-    return pandas.to_datetime(texts, utc=True, format="mixed", errors="coerce").dt.tz_localize(None)
+    return pandas.to_datetime(texts, utc=True, errors="coerce", **mixed).dt.tz_localize(None)
 
 
 def _open_table(path: Path) -> Any:

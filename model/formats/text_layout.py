@@ -25,6 +25,8 @@ SEPARATORS = (";", "\t", ",", "|", " ", "")
 LARGEST_BEFORE_COMMA, LEAST_SCATTER = 20, 0.2
 """What tells one column with a decimal comma from two of whole numbers: small numbers before the comma, or steps of
 those behind it, as a share of their range, that no signal takes."""
+LEAST_WHOLE = 100.0
+"""A whole number beside others such as 1.234, beyond which these have no decimals, but thousands."""
 COMMENTS = ("#", "%", "//")
 MISSING_WORDS = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "--", "?", "!", "inf", "-inf"))
 """What stands in a cell without a value, in small letters."""
@@ -194,7 +196,7 @@ def _is_decimal_comma(lines: list[str]) -> bool:
         return False  # a clock or a counter
     steps = sum(abs(b - a) for a, b in pairwise(after)) / max(1, len(after) - 1)
     texts = [match[2] for match in matches]
-    padded = any(text[0] == "0" and len(text) > 1 for text in texts) or any("-0" == match[1] for match in matches)
+    padded = any(text[0] == "0" and len(text) > 1 for text in texts) or any(match[1] == "-0" for match in matches)
     stripped = len(set(map(len, texts))) > 1 and not any(text[-1] == "0" and len(text) > 1 for text in texts)
     if max(map(abs, before)) < LARGEST_BEFORE_COMMA and (padded or stripped or len(set(before)) == 1):
         return True
@@ -212,11 +214,15 @@ def _refuse_unclear_commas(path: Path, separator: str, decimal: str, columns: in
             raise RecordError(
                 f"{path.name} has commas both for decimals and between columns: save it with semicolons, or points"
             )
-    if decimal == ",":
-        cells = [cell for row in rows for cell in row if "," in cell and cell_kind(cell, decimal) == NUMBER]
-        if cells and all(GROUPED.fullmatch(cell) and cell.lstrip("+-")[0] != "0" for cell in cells):
+    for place in range(columns):
+        cells = [row[place] for row in rows if place < len(row) and cell_kind(row[place], decimal) == NUMBER]
+        marked = [cell for cell in cells if decimal in cell]
+        if not marked or not all(GROUPED.fullmatch(cell) and cell.lstrip("+-")[0] != "0" for cell in marked):
+            continue
+        whole = max((abs(float(cell)) for cell in cells if decimal not in cell), default=0.0)
+        if decimal == "," or whole >= LEAST_WHOLE:
             raise RecordError(
-                f"{path.name} has numbers such as {cells[0]}, whose comma may be one of decimals or of thousands: "
+                f"{path.name} has numbers such as {marked[0]}, which may be decimals or thousands: "
                 "save it with points, and without separators of thousands"
             )
 

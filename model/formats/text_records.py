@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import RecordError
+from model.formats.date_order import find_date_order, is_date_unclear
 from model.formats.file_options import SignalFileOptions, name_leads, widen_range
 from model.formats.rate_choice import choose_places
 from model.formats.stamp_clock import SamplePlaces, StampClock
@@ -19,7 +20,7 @@ from model.formats.temporary_folder import TemporaryFolder
 from model.formats.text_blocks import TextBlock, TextRows, read_stamps, stamp_times
 from model.formats.text_columns import ClockColumn, LeadColumn, read_columns
 from model.formats.text_exports import StatedAbove, read_opensignals, read_stated_above
-from model.formats.text_layout import CLOCK, HEAD_BYTES, STAMP, read_layout
+from model.formats.text_layout import CLOCK, HEAD_BYTES, NUMBER, STAMP, TextLayout, read_layout
 from model.records.wfdb_records import LARGEST_LENGTH, Record, RecordSignal
 
 REWRITTEN = ("utf-16-le", "utf-16-be")
@@ -46,12 +47,18 @@ def open_text_record(path: Path, encoding: str, options: SignalFileOptions) -> R
         stated, leads = exported
         clocks = ()
     known = options.fs is not None or bool(stated.rates)
-    clock = next((clock for clock in clocks if known or clock.scale_s is not None or clock.kind in (CLOCK, STAMP)), None)
+    clock = next(
+        (clock for clock in clocks if known or clock.scale_s is not None or clock.kind in (CLOCK, STAMP)), None
+    )
     if clock is None and not known:
-        raise RecordError(f"rate of {path.name} is not in the file: say it, such as --fs 250")
+        unknown = "" if not clocks else ", as its clock has no unit"
+        raise RecordError(f"rate of {path.name} is not in the file{unknown}: say it, such as --fs 250")
+    if clock is not None and clock.scale_s is None and clock.kind == NUMBER and clock.step != 1:
+        clock = replace(clock, scale_s=1 / (clock.step * (options.fs or stated.rates[0])))
     leads = _settle_units(path, leads, stated, options)
     rows = TextRows(readable, layout, leads)
-    scan = _TableScan(path, rows, clock, _dated_clock(clocks))
+    clock, dated = (_settle_dates(path, rows, layout, one) for one in (clock, _dated_clock(clocks)))
+    scan = _TableScan(path, rows, clock, dated)
     places = choose_places(path, options, stated.rates, scan.stamps)
     length = int(places.place_rows(scan.rows - 1, 1)[0]) + 1
     if length > LARGEST_LENGTH:
@@ -61,7 +68,17 @@ def open_text_record(path: Path, encoding: str, options: SignalFileOptions) -> R
     signals = tuple(RecordSignal(names[i], leads[i].unit, *widen_range(scan.lowest[i], scan.highest[i])) for i in kept)
     reader = _TableReader(rows, scan.blocks, places, kept, source)
     start = stated.start or scan.start
-    return Record(path.stem, path, places.fs, length, signals, (), notice=places.notice, start=start, reader=reader.read_samples)
+    return Record(
+        path.stem,
+        path,
+        places.fs,
+        length,
+        signals,
+        (),
+        notice="; ".join(filter(None, (places.notice, _date_notice(path, dated)))),
+        start=start,
+        reader=reader.read_samples,
+    )
 
 
 class _TableScan:
@@ -156,6 +173,21 @@ def _dated_clock(clocks: tuple[ClockColumn, ...]) -> ClockColumn | None:
     return next(dated, None)
 
 
+def _settle_dates(path: Path, rows: TextRows, layout: TextLayout, clock: ClockColumn | None) -> ClockColumn | None:
+    """Return a clock with the order of day and month in its dates."""
+    if clock is None or clock.kind != STAMP:
+        return clock
+    if not any(is_date_unclear(row[clock.place]) for row in layout.rows if clock.place < len(row)):
+        return clock
+    return replace(clock, day_first=find_date_order(path, rows.edge_cells(clock.place)))
+
+
+def _date_notice(path: Path, clock: ClockColumn | None) -> str:
+    if clock is None or clock.day_first is not None:
+        return ""
+    return f"the dates of {path.name} do not say what is the day, so that its results have no date: write 2024-12-31"
+
+
 def _first_time(cells: Any, clock: ClockColumn) -> datetime | None:
     """Return the time of the first cell of a clock with dates: in UTC if it counts from 1970, else as it is written."""
     import pandas
@@ -166,8 +198,8 @@ def _first_time(cells: Any, clock: ClockColumn) -> datetime | None:
         return None
     with contextlib.suppress(ValueError):
         return datetime.fromisoformat(str(cells.iloc[0]))  # with its zone, if it has one
-    first = stamp_times(cells.iloc[:1]).iloc[0]
-    return None if pandas.isna(first) else datetime.fromisoformat(first.isoformat()[:26])
+    first = stamp_times(cells.iloc[:1], clock.day_first).iloc[0]
+    return None if clock.day_first is None or pandas.isna(first) else datetime.fromisoformat(first.isoformat()[:26])
 
 
 def _settle_units(
