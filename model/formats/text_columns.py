@@ -91,7 +91,7 @@ def read_columns(path: Path, layout: TextLayout) -> tuple[tuple[ClockColumn, ...
         found = [cell_kind(cell, layout.decimal) for cell in cells]
         kinds = [kind for kind in found if kind != MISSING]
         if not kinds:
-            if layout.titles[place] and not _NO_SIGNAL_NAME.search(_plain_title(layout.titles[place])):
+            if layout.titles[place] and not _is_no_signal(layout, place):
                 leads.append(_read_lead(layout, place))
             continue
         kind = max(set(kinds), key=kinds.count)
@@ -102,11 +102,17 @@ def read_columns(path: Path, layout: TextLayout) -> tuple[tuple[ClockColumn, ...
             clock = _read_clock(layout, place, values)
             if clock is not None:
                 clocks.append(clock)
-            elif not _NO_SIGNAL_NAME.search(_plain_title(layout.titles[place])):
+            elif not _is_no_signal(layout, place):
                 leads.append(_read_lead(layout, place))
     if not leads:
         raise RecordError(f"{path.name} has no column of samples: it needs a row a sample and a column a lead")
     return tuple(sorted(clocks, key=lambda clock: _clock_rank(layout, clock))), _settle_other_units(leads)
+
+
+def _is_no_signal(layout: TextLayout, place: int) -> bool:
+    """Whether the title of a column says that it is none of samples, such as a time that does not go on."""
+    plain = _plain_title(layout.titles[place])
+    return bool(_NO_SIGNAL_NAME.search(plain) or (layout.columns > 1 and _TIME_NAME.search(plain)))
 
 
 def _are_cut_out_beats(layout: TextLayout) -> bool:

@@ -25,6 +25,8 @@ SEPARATORS = (";", "\t", ",", "|", " ", "")
 LARGEST_BEFORE_COMMA, LEAST_SCATTER = 20, 0.2
 """What tells one column with a decimal comma from two of whole numbers: small numbers before the comma, or steps of
 those behind it, as a share of their range, that no signal takes."""
+MOST_ODD_ROWS = 20
+"""Rows with another decimal sign that may stand above a table."""
 LEAST_WHOLE = 100.0
 """A whole number beside others such as 1.234, beyond which these have no decimals, but thousands."""
 COMMENTS = ("#", "%", "//")
@@ -120,6 +122,10 @@ def read_layout(path: Path, head: bytes, encoding: str) -> TextLayout:
     columns = Counter(len(split_cells(text, separator)) for text in samples).most_common(1)[0][0]
     above = tuple(tuple(split_cells(_uncomment(text), separator)) for text in texts[:first] if text.strip())
     rows = tuple(tuple(split_cells(text, separator)) for text in samples)
+    other = {".": ",", ",": "."}[decimal]
+    odd = sum(len(cells) == columns and all(cell_kind(cell, other) == NUMBER for cell in cells) for cells in above)
+    if odd > MOST_ODD_ROWS:
+        raise RecordError(f"{path.name} changes its decimal sign: {odd} rows of it are written with {other!r}")
     _refuse_unclear_commas(path, separator, decimal, columns, rows)
     ends_in_separator = all(not row[-1] for row in rows if len(row) == columns)
     titles, units = _read_titles(above, columns, columns - ends_in_separator)

@@ -51,7 +51,7 @@ def open_text_record(path: Path, encoding: str, options: SignalFileOptions) -> R
         (clock for clock in clocks if known or clock.scale_s is not None or clock.kind in (CLOCK, STAMP)), None
     )
     if clock is None and not known:
-        unknown = "" if not clocks else ", as its clock has no unit"
+        unknown = ", as its clock has no unit" if any(clock.step != 1 for clock in clocks) else ""
         raise RecordError(f"rate of {path.name} is not in the file{unknown}: say it, such as --fs 250")
     if clock is not None and clock.scale_s is None and clock.kind == NUMBER and clock.step != 1:
         clock = replace(clock, scale_s=1 / (clock.step * (options.fs or stated.rates[0])))
@@ -86,6 +86,7 @@ class _TableScan:
 
     def __init__(self, path: Path, rows: TextRows, clock: ClockColumn | None, dated: ClockColumn | None) -> None:
         self.blocks: list[TextBlock] = []
+        self.rows = 0
         self.start: datetime | None = None
         counter = clock is not None and clock.scale_s is None and clock.kind not in (CLOCK, STAMP)
         self.stamps = StampClock(counter, clock is not None and clock.kind == CLOCK) if clock is not None else None
@@ -93,6 +94,7 @@ class _TableScan:
         origin: float | None = None
         for block, samples, cells in rows.scan(wanted):
             self.blocks.append(block)
+            told = ~np.isnan(samples).all(axis=1)
             if len(self.blocks) == 1:
                 self.lowest, self.highest = np.full(samples.shape[1], np.inf), np.full(samples.shape[1], -np.inf)
                 self.start = _first_time(cells[-1], dated) if dated is not None else None
@@ -107,13 +109,17 @@ class _TableScan:
                 stamps = read_stamps(first, clock)
                 if origin is None:
                     origin = float(stamps[~np.isnan(stamps)][0]) if (~np.isnan(stamps)).any() else 0.0
+                told |= ~np.isnan(stamps)
                 self.stamps.push(stamps if cells[0].dtype.kind == "i" else stamps - origin)
+            if clock is None:
+                self.rows = block.first + block.rows
+            elif told.any():  # words behind the last sample are none
+                self.rows = block.first + int(np.flatnonzero(told)[-1]) + 1
         if not self.blocks:
             raise RecordError(f"{path.name} has no rows of samples")
         self.valued = np.isfinite(self.lowest)
         if not self.valued.any():
             raise RecordError(f"{path.name} has no values in its columns of samples")
-        self.rows = self.blocks[-1].first + self.blocks[-1].rows
 
 
 class _TableReader:
