@@ -20,7 +20,7 @@ from agent.wire.record_chunks import ResampledRecord
 from model.errors import ConfigError
 from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.resample import FS
-from model.records.wfdb_records import missing_end_notice
+from model.records.wfdb_records import record_notices
 from simulator.noise import StressNoise
 
 BLOCK_S = 30.0
@@ -165,7 +165,7 @@ def _open_record_blocks(record: str, stated: SignalFileOptions, block_s: float) 
 def _replay_notice(resampled: ResampledRecord) -> str:
     """Return what is not as the header of a record says, or not all of it; "" for nothing."""
     record = resampled.record
-    notices = [missing_end_notice(record)] if record.missing else []
+    notices = record_notices(record)
     if len(resampled.leads) < len(record.signals):
         names = ", ".join(lead.name for lead in resampled.leads)
         count = f"{len(resampled.leads)} of {len(record.signals)} signals"

@@ -46,7 +46,8 @@ def open_device_record(path: Path, options: SignalFileOptions) -> Record:
                 import_extra("pydicom", EXTRA)
             parsed = kit.FileParser.parse(path, units="mV")
         except (kit.exceptions.ECGDataKitError, ImportError, OSError, ValueError) as error:
-            raise RecordError(f"cannot read {path.name}: {clean_error_text(error)}") from error
+            reason = "it defines entities, which are not read" if "Entit" in str(error) else clean_error_text(error)
+            raise RecordError(f"cannot read {path.name}: {reason}") from error
     return _checked_record(path, str(known["name"]), parsed, options)
 
 

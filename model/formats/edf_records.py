@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import RecordError
-from model.formats.file_options import NO_UNIT, SignalFileOptions, read_unit
+from model.formats.file_options import LONGEST_GAP_S, NO_UNIT, SignalFileOptions, read_unit
 from model.records.lead_choice import rank_leads
 from model.records.wfdb_records import LARGEST_LENGTH, Record, RecordSignal
 
@@ -23,8 +23,8 @@ FIXED_BYTES, SIGNAL_BYTES = 256, 256
 MOST_EDF_SIGNALS = 4096
 READ_BYTES = 2**23
 """Bytes of data records that are in memory at a time."""
-LONGEST_GAP_S = 366 * 86_400.0
-"""Seconds between two data records, beyond which their times make no sense."""
+MOST_OVERLAP = 0.1
+"""Share of a data record by which the next one may begin too early: onsets are rounded."""
 LEAST_ROUNDED_DECIMALS = 5
 """Decimals of the length of a data record, from which it may be a rounded number."""
 OUR_EQUIPMENT = b" ecg-agent"
@@ -98,7 +98,9 @@ def open_edf_record(path: Path, options: SignalFileOptions) -> Record:
     places = _record_places(path, header, records, main.samples) if header.discontinuous else None
     length = int(places[-1]) + main.samples if places is not None else records * main.samples
     if length > LARGEST_LENGTH or (places is not None and np.diff(places).max(initial=0) > LONGEST_GAP_S * fs):
-        raise RecordError(f"{path.name} has data records at impossible times")
+        raise RecordError(
+            f"{path.name} has data records at impossible times: more than {LONGEST_GAP_S / 86_400:g} days between two"
+        )
     units = _settle_edf_units(path, header, options)
     options.check_stated(path, fs, frozenset(read_unit(signal.unit) for signal in header.signals))
     signals = tuple(
@@ -190,7 +192,7 @@ def _read_edf_header(path: Path) -> _EdfHeader:
             float(fixed[244:252]),
             _rounding_error(fixed[244:252].decode("latin-1")),
             3 if fixed[0] == 0xFF else 2,
-            FIXED_BYTES + count * SIGNAL_BYTES,
+            _find_samples(path, fixed, FIXED_BYTES + count * SIGNAL_BYTES, sum(s.samples for s in signals)),
             int(fixed[236:244]),
             _read_edf_start(fixed),
             fixed[192:197].upper() in (b"EDF+D", b"BDF+D"),
@@ -199,10 +201,27 @@ def _read_edf_header(path: Path) -> _EdfHeader:
     except (ValueError, OverflowError) as error:
         raise RecordError(f"{path.name} is a damaged EDF or BDF file: its header makes no sense") from error
     if not header.signals:
-        raise RecordError(f"{path.name} holds annotations, and no signals")
+        only = all(signal.label in _ANNOTATIONS for signal in signals)
+        reason = "holds annotations, and no signals" if only else "has 0 samples in each data record of its signals"
+        raise RecordError(f"{path.name} {reason}")
     if not 0 < header.seconds < np.inf:
         raise RecordError(f"{path.name} is a damaged EDF or BDF file: its data records last {header.seconds:g} s")
     return header
+
+
+def _find_samples(path: Path, fixed: bytes, least: int, record_samples: int) -> int:
+    """Return the byte at which the samples begin: behind the header, or later if it says so and the size fits.
+
+    Raises ValueError where the header says something else.
+    """
+    text = fixed[184:192].strip(b" \x00")
+    stated = int(text) if text.isdigit() else least
+    size = record_samples * (3 if fixed[0] == 0xFF else 2) * max(0, int(fixed[236:244]))
+    if stated in (0, least) or path.stat().st_size == least + size:
+        return least
+    if stated > least and path.stat().st_size == stated + size:
+        return stated
+    raise ValueError("a header of another length")
 
 
 def _read_signal_headers(described: bytes, count: int) -> list[_EdfSignalHeader]:
@@ -263,6 +282,12 @@ def _is_named_ecg(label: str) -> bool:
 
 def _settle_edf_units(path: Path, header: _EdfHeader, options: SignalFileOptions) -> list[str]:
     usable = rank_leads([signal.label for signal in header.signals])
+    for i in usable:
+        if not header.signals[i].gain:
+            raise RecordError(
+                f"{path.name} has no scale for {header.signals[i].label or 'its signal'}: its physical minimum and "
+                f"maximum are both {header.signals[i].range[0]:g}"
+            )
     return [
         options.choose_unit(path, signal.unit, signal.label) if i in usable else read_unit(signal.unit) or NO_UNIT
         for i, signal in enumerate(header.signals)
@@ -296,6 +321,8 @@ def _record_places(path: Path, header: _EdfHeader, records: int, samples: int) -
             if not onset:
                 raise RecordError(f"{path.name} is discontinuous, but does not say when its data records begin")
             starts[i] = float(onset[1])
+    if (np.diff(starts) < (1 - MOST_OVERLAP) * header.seconds).any():
+        raise RecordError(f"{path.name} has data records at impossible times: they overlap or go back")
     places = np.rint((starts - starts[0]) / header.seconds * samples).astype(np.int64)
-    least = np.arange(records) * samples  # records that overlap follow each other
+    least = np.arange(records) * samples  # rounded onsets follow each other
     return np.maximum.accumulate(places - least) + least

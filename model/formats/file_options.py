@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from math import frexp
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.errors import ConfigError, RecordError
 from model.records.resample import HIGHEST_RESAMPLING_FS, LEAST_RESAMPLING_FS
 
@@ -23,6 +26,12 @@ NO_UNIT = "NU"
 """The unit of a signal that has none, as in WFDB headers."""
 MOST_DISAGREEMENT = 1e-3
 """Share by which a rate may differ from that of the file and still be the same."""
+USUAL_RATES = (50.0, 5000.0)
+"""Rates in hertz that an ECG usually has: any other is not inferred from numbers that do not say what they are."""
+LONGEST_GAP_S = 7 * 86_400.0
+"""Seconds between two samples, beyond which they are not of one recording."""
+LARGEST_SAMPLE = 1e15
+"""Samples beyond it have no value."""
 MOST_SIGNALS = 64
 """Columns beyond which a table or an array is no recording."""
 
@@ -91,10 +100,22 @@ def is_ecg_rate(fs: float) -> bool:
     return LEAST_RESAMPLING_FS <= fs <= HIGHEST_RESAMPLING_FS
 
 
+def is_usual_rate(fs: float) -> bool:
+    """Whether a sampling rate in hertz is one that an ECG usually has."""
+    return USUAL_RATES[0] <= fs <= USUAL_RATES[1]
+
+
 def read_unit(text: str) -> str:
     """Return a unit in the one spelling of voltages and counts; any other as it is."""
     plain = text.strip().strip("'\"")
     return UNITS.get(plain.casefold(), plain)
+
+
+def drop_impossible(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return samples of any shape, changed in place: NaN for those that are infinite, or too large for any signal."""
+    with np.errstate(invalid="ignore"):
+        samples[~(np.abs(samples) <= LARGEST_SAMPLE)] = np.nan
+    return samples
 
 
 def widen_range(lowest: float, highest: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import RecordError
-from model.formats.file_options import widen_range
+from model.formats.file_options import drop_impossible, widen_range
 from model.formats.temporary_folder import TemporaryFolder
 from model.records.wfdb_records import Record, RecordSignal
 
@@ -21,7 +21,7 @@ RANGE_SAMPLES = 2**18
 
 
 class HeldSamples:
-    """Leads of (n,) samples of any type of number; infinite ones are no values."""
+    """Leads of (n,) samples of any type of number; infinite and impossible ones are no values."""
 
     def __init__(self, leads: Sequence[NDArray[Any]], lifetime: object = None) -> None:
         self._leads = leads
@@ -31,7 +31,7 @@ class HeldSamples:
     def read_samples(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return samples `start` to `stop`: (n, leads) float64, NaN where there is none."""
         block = np.column_stack([lead[start:stop].astype(np.float64) for lead in self._leads])
-        block[~np.isfinite(block)] = np.nan
+        drop_impossible(block)
         for mapping in self._mappings:
             mapping.madvise(mmap.MADV_DONTNEED)  # what was read is not kept in memory
         return block

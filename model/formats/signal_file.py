@@ -58,8 +58,9 @@ def _find_other_file(name: str) -> Path | None:
     """Return the path of a file that is not part of a WFDB record, None for a record or what is not there."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # an impossible file name is no file
         path = Path(name).expanduser()
-        if path.with_name(path.name + ".hea").is_file():
-            return None
+        with contextlib.suppress(OSError):  # the name of a file may be too long for another ending
+            if path.with_name(path.name + ".hea").is_file():
+                return None
         if not path.exists():
             if path.suffix and path.suffix not in WFDB_ENDINGS:
                 raise RecordError(f"there is no file {name}")

@@ -27,17 +27,25 @@ BREAK_S = 3.0
 DAY_S = 86_400.0
 LARGEST_STAMP = 1e15
 """Stamps beyond it are none."""
+PIECE_ROWS = 256
+"""Rows whose middle stands for them where the rate of the whole is checked."""
+MOST_UNEVEN, MOST_JUMPS = 0.01, 0.1
+"""Share of the recording by which stamps may leave an even clock, and of gaps in its rows."""
 LEAST_TOLERANCE, SCATTERS = 0.02, 4.0
 """Samples by which the last stamp may differ from a round sampling rate: at least, and by the scatter of stamps."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplePlaces:
-    """The rate in hertz, and the runs of rows without a gap: rows `rows[i]` on are samples `samples[i]` on."""
+    """The rate in hertz, and the runs of rows without a gap: rows `rows[i]` on are samples `samples[i]` on.
+
+    `notice`: what to tell of the rate.
+    """
 
     fs: float
     rows: NDArray[np.int64]
     samples: NDArray[np.int64]
+    notice: str = ""
 
     def place_rows(self, first: int, count: int) -> NDArray[np.int64]:
         """Return the samples (n,) int64 that `count` rows from `first` on are."""
@@ -50,6 +58,15 @@ class SamplePlaces:
         """Return the last row that is not after a sample."""
         run = int(np.searchsorted(self.samples, sample, side="right")) - 1
         return int(self.rows[run] + sample - self.samples[run])
+
+
+@dataclass(frozen=True, slots=True)
+class StampedRate:
+    """What stamps show: the rate in hertz, 0 for a counter; the share by which it may be wrong; if it is one rate."""
+
+    fs: float
+    tolerance: float
+    even: bool
 
 
 class StampClock:
@@ -69,6 +86,8 @@ class StampClock:
         self._origin = 0.0
         self._sums = np.zeros(4)
         self._jumps: list[tuple[int, float]] = []
+        self._middles: list[tuple[float, float]] = []
+        self._rows_a_stamp = 1.0
 
     def push(self, stamps: NDArray[np.float64]) -> None:
         """Take the next stamps (n,) in seconds, or samples of a counter; NaN where a row has none."""
@@ -83,22 +102,38 @@ class StampClock:
             self._learn()
         self._examine(len(self._waiting) - 1 - self._look)
 
-    def finish(self, fs: float | None = None) -> SamplePlaces | None:
-        """Return the places of all samples at `fs`, or else at the rate of the stamps; None where they show none."""
+    def measure(self) -> StampedRate | None:
+        """Return the rate of all stamps; None where they show none. Nothing can be pushed any more."""
         if not self._period:
             self._learn()
         if not self._period:
             return None
         self._examine(len(self._waiting) - 1)
-        rate = fs or (0.0 if self._counter else self._measured_rate())
+        if self._counter:
+            return StampedRate(0.0, 0.0, True)
+        scatter = SCATTERS * self._scatter / max(1, self._rows)
+        return StampedRate(self._measured_rate(), MOST_UNEVEN + scatter, self._is_even(scatter))
+
+    def places(self, fs: float) -> SamplePlaces:
+        """Return the places of all samples, at a rate in hertz."""
         run_rows, run_samples, shift = [0], [0], 0
         for row, missing in self._jumps:
-            lost = round(missing if self._counter else missing * rate)
+            lost = round(missing if self._counter else missing * fs)
             if lost > 0:
                 shift += lost
                 run_rows.append(row)
                 run_samples.append(row + shift)
-        return SamplePlaces(rate, np.array(run_rows, np.int64), np.array(run_samples, np.int64))
+        return SamplePlaces(fs, np.array(run_rows, np.int64), np.array(run_samples, np.int64))
+
+    def _is_even(self, scatter: float) -> bool:
+        """Whether the stamps, without what is missing between them, stay near one line, and gaps are the exception."""
+        rows, times = np.array(self._middles).reshape(-1, 2).T
+        if len(self._jumps) > MOST_JUMPS * max(self._rows, PIECE_ROWS):
+            return False
+        if len(rows) < 3:
+            return True
+        away = times - np.polyval(np.polyfit(rows, times, 1), rows)
+        return float(np.ptp(away)) <= (MOST_UNEVEN + scatter) * float(times[-1] - times[0])
 
     def _learn(self) -> None:
         """Find the period of the first stamps, how far they lie from an even clock, and how far to look ahead."""
@@ -119,6 +154,7 @@ class StampClock:
             usual_rows = float(np.median(rows))
             if (rows == usual_rows).mean() > REGULAR_SHARE:  # a stamp for each packet of samples
                 self._period = float(np.median(steps[packets - 1]) / usual_rows)
+                self._rows_a_stamp = usual_rows
                 self._look = int(np.clip(3 * usual_rows, SHORTEST_LOOK, LONGEST_LOOK))
             else:  # stamps that come early and late
                 self._period = float(kept.mean())
@@ -166,6 +202,9 @@ class StampClock:
         """Add stamps (n,), as if nothing were missing between them, to the sums of the line through all of them."""
         rows = np.arange(self._rows, self._rows + len(stamps), dtype=np.float64)
         times = stamps - self._origin
+        whole = len(times) // PIECE_ROWS * PIECE_ROWS
+        middles = np.median(times[:whole].reshape(-1, PIECE_ROWS), axis=1)
+        self._middles += zip(rows[:whole].reshape(-1, PIECE_ROWS).mean(axis=1), middles, strict=True)
         self._sums += (rows.sum(), times.sum(), (rows * rows).sum(), (rows * times).sum())
 
     def _measured_rate(self) -> float:
@@ -176,7 +215,7 @@ class StampClock:
         slope = float((products - rows * times / count) / (squares - rows * rows / count))
         if not slope > 0:
             slope = self._period
-        tolerance = max(LEAST_TOLERANCE, SCATTERS * self._scatter / np.sqrt(count))
+        tolerance = max(LEAST_TOLERANCE, SCATTERS * self._scatter / np.sqrt(count / self._rows_a_stamp))
         return _simplest_rate(1 / slope, count, tolerance)
 
 

@@ -1,5 +1,6 @@
 """The rows of a table of text, block by block: a table of any length is never in memory as a whole."""
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import RecordError
+from model.formats.file_options import drop_impossible
 from model.formats.text_columns import ClockColumn, LeadColumn
-from model.formats.text_layout import CLOCK, COMMENTS, MISSING_WORDS, NUMBER, TextLayout, cell_kind, split_cells
+from model.formats.text_layout import (
+    CLOCK,
+    COMMENTS,
+    GROUPED,
+    MISSING_WORDS,
+    NUMBER,
+    TextLayout,
+    cell_kind,
+    split_cells,
+)
 
 BLOCK_BYTES = 2**20
+EDGE_BYTES = 2048
 LONGEST_ROW = 2**16
 """Bytes of a row."""
 KEPT_BLOCKS = 4
 MOST_WORDS_IN_ROWS = 0.5
 """Share of the rows of a block whose leads hold words: more is no table of samples."""
+MOST_ODD, LEAST_ODD = 0.01, 20
+"""Share and number of cells with digits that are no numbers, beyond which they are not taken for single errors."""
+_DIGIT = re.compile(r"\d")
+_COMMENT_LINE = re.compile(rb"^[ \t]*(?:#|%|//).*\n?", re.MULTILINE)
+_COMMENT_BEHIND = re.compile(rb"(?<=[^\s,;|]) +#[^\n\r,;|\t\"]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +65,35 @@ class TextRows:
             frame = self._parse(start, stop, clocks)
             rows = len(frame)
             if rows:
-                samples = np.column_stack([frame[place].to_numpy(np.float64) for place in self._leads])
-                yield TextBlock(start, stop, first, rows), samples, [frame[clock.place] for clock in clocks]
+                yield (
+                    TextBlock(start, stop, first, rows),
+                    self._samples_of(frame),
+                    [frame[clock.place] for clock in clocks],
+                )
             first += rows
+
+    def edge_cells(self, place: int) -> Iterator[str]:
+        """Yield cells of a column at the first and last rows of each block."""
+        for start, stop in self._edges():
+            with _open_table(self._path) as file:
+                file.seek(start)
+                head = file.read(min(EDGE_BYTES, stop - start))
+                file.seek(max(start, stop - EDGE_BYTES))
+                tail = file.read(stop - file.tell())
+            for line in (*head.split(b"\n")[:1], *tail.split(b"\n")[1:]):
+                cells = split_cells(line.decode(self._layout.encoding, "replace"), self._layout.separator)
+                if place < len(cells):
+                    yield cells[place]
 
     def _read_samples(self, block: TextBlock) -> NDArray[np.float64]:
         """Return the samples (n, leads) of a block. Raises RecordError if it is not what it was."""
         frame = self._parse(block.start, block.stop, ())
         if len(frame) != block.rows:
             raise RecordError(f"{self._path.name} was changed while it was read")
-        return np.column_stack([frame[place].to_numpy(np.float64) for place in self._leads])
+        return self._samples_of(frame)
+
+    def _samples_of(self, frame: Any) -> NDArray[np.float64]:
+        return drop_impossible(np.column_stack([frame[place].to_numpy(np.float64) for place in self._leads]))
 
     def _edges(self) -> Iterator[tuple[int, int]]:
         """Yield the first byte of each block of whole rows, and the one behind it."""
@@ -79,7 +115,7 @@ class TextRows:
 
         with _open_table(self._path) as file:
             file.seek(start)
-            data = file.read(stop - start)
+            data = strip_comments(file.read(stop - start))
         layout = self._layout
         numbers = [*self._leads, *(clock.place for clock in clocks if clock.kind == NUMBER)]
         places = sorted({*self._leads, *(clock.place for clock in clocks)})
@@ -100,7 +136,6 @@ class TextRows:
                     encoding=layout.encoding,
                     skipinitialspace=True,
                     na_values=sorted(MISSING_WORDS),
-                    comment="#",
                     low_memory=False,
                     **options,
                 )
@@ -108,25 +143,52 @@ class TextRows:
                 return frame
         except (ValueError, pandas.errors.ParserError, pandas.errors.ParserWarning, UnicodeDecodeError):
             pass
-        return self._parse_by_line(data, places, numbers)
+        return self._parse_by_line(start, data, places, numbers)
 
-    def _parse_by_line(self, data: bytes, places: list[int], numbers: list[int]) -> Any:
+    def _parse_by_line(self, start: int, data: bytes, places: list[int], numbers: list[int]) -> Any:
         """The same for a block with rows of other lengths, or words among its numbers. Much slower."""
         import pandas
 
         layout = self._layout
-        rows: list[list[str]] = []
-        for line in data.decode(layout.encoding, "replace").splitlines():
-            if line.strip() and not line.lstrip().startswith(COMMENTS):
-                rows.append((split_cells(line, layout.separator) + [""] * layout.columns)[: layout.columns])
-        columns = {place: [row[place] for row in rows] for place in places}
-        words = sum(all(cell_kind(row[place], layout.decimal) != NUMBER for place in self._leads) for row in rows)
+        texts = [line for line in data.decode(layout.encoding, "replace").splitlines() if line.strip()]
+        rows = [(split_cells(text, layout.separator) + [""] * layout.columns)[: layout.columns] for text in texts]
+        kinds = [[cell_kind(row[place], layout.decimal) for place in self._leads] for row in rows]
+        words = sum(NUMBER not in found for found in kinds)
         if words > MOST_WORDS_IN_ROWS * len(rows) and any(any(row[place] for place in self._leads) for row in rows):
             raise RecordError(f"{self._path.name} holds words where samples should be: it needs a number in each row")
+        self._refuse_odd_numbers(start, [row[place] for row in rows for place in numbers], len(rows))
+        columns = {place: [row[place] for row in rows] for place in places}
         for place in numbers:
-            texts = [cell.replace(",", ".") if layout.decimal == "," else cell for cell in columns[place]]
-            columns[place] = pandas.to_numeric(pandas.Series(texts, dtype=object), errors="coerce")
+            cells = [cell.replace(",", ".") if layout.decimal == "," else cell for cell in columns[place]]
+            columns[place] = pandas.to_numeric(pandas.Series(cells, dtype=object), errors="coerce")
         return pandas.DataFrame(columns)
+
+    def _refuse_odd_numbers(self, start: int, cells: Sequence[str], rows: int) -> None:
+        """Raise RecordError where cells of numbers are written in a way that cannot be read."""
+        odd = [cell for cell in cells if _DIGIT.search(cell) and cell_kind(cell, self._layout.decimal) != NUMBER]
+        grouped = [cell for cell in odd if GROUPED.fullmatch(cell)]
+        if grouped or len(odd) > max(LEAST_ODD, MOST_ODD * rows):
+            cell = (grouped or odd)[0]
+            hint = "without separators of thousands" if grouped else "as 1234.5"
+            line = self._find_line(start, cell)
+            raise RecordError(f"{self._path.name}, {line}{cell[:40]!r} is no number: write numbers {hint}")
+
+    def _find_line(self, start: int, cell: str) -> str:
+        """Return "line 7: " for the first line from byte `start` on that holds a cell, "" where that is not told."""
+        with _open_table(self._path) as file:
+            number = file.read(start).count(b"\n") + 1
+            for line in file.read(BLOCK_BYTES).decode(self._layout.encoding, "replace").split("\n"):
+                if cell in line.replace("\u2212", "-"):
+                    return f"line {number}: "
+                number += 1
+        return ""
+
+
+def strip_comments(data: bytes) -> bytes:
+    """Return lines without those that are comments, and without comments behind the last cell; not "#1" in a cell."""
+    if not any(mark.encode() in data for mark in COMMENTS):
+        return data
+    return _COMMENT_BEHIND.sub(b"", _COMMENT_LINE.sub(b"", data))
 
 
 def read_stamps(cells: Any, clock: ClockColumn) -> NDArray[np.float64]:
@@ -141,20 +203,21 @@ def read_stamps(cells: Any, clock: ClockColumn) -> NDArray[np.float64]:
         seconds = [part.to_numpy(np.float64) * 60.0**i for i, part in enumerate(parts)]
         times: NDArray[np.float64] = np.column_stack(seconds).sum(axis=1)
         return times
-    return stamp_times(cells).to_numpy("datetime64[ns]").astype(np.int64) / 1e9  # type: ignore[no-any-return]
+    return stamp_times(cells, clock.day_first).to_numpy("datetime64[ns]").astype(np.int64) / 1e9  # type: ignore[no-any-return]
 
 
-def stamp_times(cells: Any) -> Any:
+def stamp_times(cells: Any, day_first: bool | None) -> Any:
     """Return texts of dates with times as a series of times in UTC, those without a zone as if they were."""
     import pandas
 
     texts = cells.str.strip("[]'\" ").str.replace(",", ".", regex=False)
-    for options in ({"format": "ISO8601"}, {"dayfirst": True, "format": "mixed"}):
+    mixed: dict[str, Any] = {"dayfirst": day_first is not False, "format": "mixed"}
+    for options in ({"format": "ISO8601"}, mixed):
         try:
             return pandas.to_datetime(texts, utc=True, **options).dt.tz_localize(None)
         except (ValueError, OverflowError):
             continue
-    return pandas.to_datetime(texts, utc=True, format="mixed", errors="coerce").dt.tz_localize(None)
+    return pandas.to_datetime(texts, utc=True, errors="coerce", **mixed).dt.tz_localize(None)
 
 
 def _open_table(path: Path) -> Any:

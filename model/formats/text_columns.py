@@ -7,21 +7,27 @@ from pathlib import Path
 import numpy as np
 
 from model.errors import RecordError
-from model.formats.file_options import MOST_SIGNALS, NO_UNIT, UNITS, read_unit
+from model.formats.file_options import MOST_SIGNALS, NO_UNIT, UNITS, is_usual_rate, read_unit
 from model.formats.text_layout import CLOCK, MISSING, NUMBER, STAMP, WORD, TextLayout, cell_kind
 from model.records.lead_choice import rank_leads
 
 BEAT_COLUMNS = (187, 188)
 """Columns of the tables of beats cut out by Kachuee et al. 2018, without and with their class."""
+LEAST_COUNTED = 0.98
+"""Share of steps of one in a column that counts samples."""
 MOST_WORDS = 0.5
 """Share of words in a column, beyond which it is none of samples."""
 
-_TIME_UNIT_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_TIME_UNIT_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}
+_GUESSED_UNITS = ("s", "ms", "us", "ns")
+_MULTIPLE = re.compile(r"^(\d+(?:\.\d+)?) ?([a-z\u03bc].*)$")
 _TIME_WORDS = (
     (re.compile(r"^(s|secs?|seconds?|sekunden?)$"), "s"),
     (re.compile(r"^(ms|msec|millis|milli ?seconds?)$"), "ms"),
     (re.compile(r"^(us|\u03bcs|usec|micros|micro ?seconds?)$"), "us"),
     (re.compile(r"^(ns|nsec|nanos|nano ?seconds?)$"), "ns"),
+    (re.compile(r"^(min|mins|minutes?|minuten)$"), "min"),
+    (re.compile(r"^(h|hrs?|hours?|stunden?)$"), "h"),
 )
 _TIME_NAME = re.compile(
     r"\b(time|times|timestamps?|date|datetime|elapsed|clock|zeit|temps|tiempo|tempo|epoch|unix)|^t$|time$|^h+:m+"
@@ -37,8 +43,6 @@ _NO_SIGNAL_NAME = re.compile(
 _NAME_WITH_UNIT = re.compile(r"^(.*?)[\s_]*[(\[]\s*([^)\]]*?)\s*[)\]]$")
 _NAME_ENDS_IN_UNIT = re.compile(r"^(.*?)[\s_/,-]+([^\s_/,-]+)$")
 
-SECONDS_STEPS = (5e-5, 0.05)
-"""Seconds between two samples of an ECG: the scale of a clock without a unit is the one by which it ticks so."""
 EPOCHS = ((1e9, 4e9, 1.0), (1e12, 4e12, 1e-3), (1e15, 4e15, 1e-6), (1e18, 4e18, 1e-9))
 """Ranges of stamps that count from 1970, and the seconds in one of their units."""
 
@@ -47,14 +51,17 @@ EPOCHS = ((1e9, 4e9, 1.0), (1e12, 4e12, 1e-3), (1e15, 4e15, 1e-6), (1e18, 4e18, 
 class ClockColumn:
     """A column that says when its samples were taken.
 
-    `kind`: what its cells hold. `scale_s`: seconds in a unit of a NUMBER, None for a counter of samples. `epoch`: a
-    number counts from 1970.
+    `kind`: what its cells hold. `scale_s`: seconds in a unit of a NUMBER, None where that is not known. `epoch`: a
+    number counts from 1970. `step`: how much a NUMBER grows from sample to sample, 1 for a counter of samples.
+    `day_first`: of the dates of a STAMP, None where nobody knows.
     """
 
     place: int
     kind: int
     scale_s: float | None = None
     epoch: bool = False
+    step: float = 1.0
+    day_first: bool | None = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def read_columns(path: Path, layout: TextLayout) -> tuple[tuple[ClockColumn, ...
         found = [cell_kind(cell, layout.decimal) for cell in cells]
         kinds = [kind for kind in found if kind != MISSING]
         if not kinds:
-            if layout.titles[place] and not _NO_SIGNAL_NAME.search(_plain_title(layout.titles[place])):
+            if layout.titles[place] and not _is_no_signal(layout, place):
                 leads.append(_read_lead(layout, place))
             continue
         kind = max(set(kinds), key=kinds.count)
@@ -95,11 +102,17 @@ def read_columns(path: Path, layout: TextLayout) -> tuple[tuple[ClockColumn, ...
             clock = _read_clock(layout, place, values)
             if clock is not None:
                 clocks.append(clock)
-            elif not _NO_SIGNAL_NAME.search(_plain_title(layout.titles[place])):
+            elif not _is_no_signal(layout, place):
                 leads.append(_read_lead(layout, place))
     if not leads:
         raise RecordError(f"{path.name} has no column of samples: it needs a row a sample and a column a lead")
     return tuple(sorted(clocks, key=lambda clock: _clock_rank(layout, clock))), _settle_other_units(leads)
+
+
+def _is_no_signal(layout: TextLayout, place: int) -> bool:
+    """Whether the title of a column says that it is none of samples, such as a time that does not go on."""
+    plain = _plain_title(layout.titles[place])
+    return bool(_NO_SIGNAL_NAME.search(plain) or (layout.columns > 1 and _TIME_NAME.search(plain)))
 
 
 def _are_cut_out_beats(layout: TextLayout) -> bool:
@@ -155,6 +168,7 @@ def _read_clock(layout: TextLayout, place: int, values: np.ndarray) -> ClockColu
     title = layout.titles[place]
     name, unit = _stated_unit(layout, place)
     plain, unit = _plain_title(name), unit.casefold().replace("\u00b5", "\u03bc")
+    multiple, unit = (float(found[1]), found[2]) if (found := _MULTIPLE.match(unit)) else (1.0, unit)
     named_unit = next((s for pattern, s in _TIME_WORDS if pattern.match(unit) or pattern.match(plain)), None)
     steps = np.diff(values[~np.isnan(values)])
     if not len(steps):
@@ -172,12 +186,14 @@ def _read_clock(layout: TextLayout, place: int, values: np.ndarray) -> ClockColu
         if low <= np.nanmin(values) <= high and (named_unit is None or _TIME_UNIT_S[named_unit] == scale_s):
             return ClockColumn(place, NUMBER, scale_s, epoch=True)
     if named_unit:
-        return ClockColumn(place, NUMBER, _TIME_UNIT_S[named_unit])
-    step = float(np.mean(steps))
-    if (steps == 1).all():
+        return ClockColumn(place, NUMBER, multiple * _TIME_UNIT_S[named_unit])
+    usual = 2.01 * np.median(steps)
+    step = float(np.mean(steps[steps <= usual] if usual > 0 else steps))
+    if (steps == 1).mean() > LEAST_COUNTED:
         return ClockColumn(place, NUMBER)
-    scale = next((s for s in _TIME_UNIT_S.values() if SECONDS_STEPS[0] < step * s <= SECONDS_STEPS[1]), None)
-    return ClockColumn(place, NUMBER, scale)
+    scales = (_TIME_UNIT_S[guessed] for guessed in _GUESSED_UNITS if not unit)
+    scale = next((scale for scale in scales if step > 0 and is_usual_rate(1 / (step * scale))), None)
+    return ClockColumn(place, NUMBER, scale, step=step)
 
 
 def _is_even(steps: np.ndarray) -> bool:

@@ -5,24 +5,32 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from model.formats.file_options import COUNTS, UNITS, read_unit
+from model.formats.file_options import COUNTS, UNITS, is_ecg_rate, is_usual_rate, read_unit
 from model.formats.text_columns import LeadColumn
 from model.formats.text_layout import TextLayout
 
-_RATE = re.compile(r"(\d[\d.,]*)\s*(k?)(hz|hertz)\b", re.IGNORECASE)
+_SAMPLING = r"(?:sampl\w*?|abtast\w*?|mess|\w*chantillonn\w*|muestreo|campionamento|amostragem)"
+_NUMBER_IN_TEXT = r"(\d[\d.,'\u2019]*(?: \d{3}\b)*)"
+_BETWEEN = r"(?:[^\w\n]|_|\b(?:in|is|of|at|ecg|ekg|k?hz|hertz|sps)\b)*?"
+"""What may stand between the name of a rate and its number: neither another name nor another number."""
 _NAMED_RATE = re.compile(
-    r"\b(?:sampl\w*[ _-]*(?:rate|freq\w*)|fs|frequency)\b[\"']?\s*[:=,;\t ]\s*([\d.]+)\s*$",
-    re.IGNORECASE | re.MULTILINE,
+    rf"(?:{_SAMPLING}[ _-]*(?:rate|freq\w*|hz)|fr[e\u00e9][qc]\w*\W+(?:d\w*\W+)*{_SAMPLING}|^\W*rate"
+    rf"|(?<![a-z])(?:fs|sfreq|samples?(?: per |/)s(?:ec(?:ond)?s?)?))(?![a-z])({_BETWEEN}){_NUMBER_IN_TEXT}"
+    r"(?![\w.])[ ]*((?:k?hz|hertz|sps)?)(?![a-z])",
+    re.MULTILINE,
 )
+_SAMPLED_AT = re.compile(rf"{_SAMPLING}(?![a-z])({_BETWEEN}){_NUMBER_IN_TEXT}[ ]*(k?hz|hertz|sps)\b")
+_LINE_OF_RATE = re.compile(rf"^([\W_]*){_NUMBER_IN_TEXT}[ ]*(k?hz|hertz|sps)\W*$", re.MULTILINE)
+_THOUSANDS_IN_TEXT = re.compile(r"\d{1,3}([., '\u2019]\d{3})+")
 _LEAD_TITLES = ("lead", "ableitung")
 _BITALINO_OTHERS = ("nseq", "di", "i1", "i2", "i3", "i4", "o1", "o2", "o3", "o4")
 
 
 @dataclass(frozen=True, slots=True)
 class StatedAbove:
-    """What the lines above a table say: rate in hertz, unit, lead and start; None or "" for what they do not."""
+    """What the lines above a table say: rates in hertz, unit, lead and start; nothing or "" for what they do not."""
 
-    fs: float | None = None
+    rates: tuple[float, ...] = ()
     unit: str = ""
     lead: str = ""
     start: datetime | None = None
@@ -30,14 +38,7 @@ class StatedAbove:
 
 def read_stated_above(layout: TextLayout) -> StatedAbove:
     """Return what the lines above the samples say, such as "Sample Rate,512 Hz" and "Unit,µV" of a watch."""
-    rate = _RATE.search(layout.preamble)
-    named = _NAMED_RATE.search(layout.preamble)
-    fs: float | None = None
-    if rate:
-        fs = float(rate[1].replace(",", ".").rstrip(".")) * (1000 if rate[2] else 1)
-    elif named:
-        fs = float(named[1])
-    stated = StatedAbove(fs)
+    stated = StatedAbove(_read_rates(layout.preamble))
     for title, value in map(_split_statement, layout.above):
         if value.casefold() in UNITS:
             stated = replace(stated, unit=read_unit(value))
@@ -46,6 +47,33 @@ def read_stated_above(layout: TextLayout) -> StatedAbove:
         if ":" in value and stated.start is None:
             stated = replace(stated, start=_read_date(value))
     return stated
+
+
+def _read_rates(text: str) -> tuple[float, ...]:
+    """Return the rates in hertz that are named so, or stand in a line of their own: those of filters are none."""
+    plain = text.casefold()
+    for pattern in (_NAMED_RATE, _SAMPLED_AT, _LINE_OF_RATE):
+        rates = [
+            rate * (1000 if "khz" in between + unit else 1)
+            for between, number, unit in pattern.findall(plain)
+            if (rate := _read_rate(number)) is not None
+        ]
+        if rates:
+            return tuple(dict.fromkeys(rates))
+    return ()
+
+
+def _read_rate(text: str) -> float | None:
+    """Return the number that can be a rate, of "511.548", "511,548" or "1,000"; None where both or none can."""
+    text = text.rstrip(".,'\u2019 ")
+    readings = [float(text.replace(",", "."))] if re.fullmatch(r"\d+([.,]\d+)?", text) else []
+    if _THOUSANDS_IN_TEXT.fullmatch(text):
+        readings.append(float(re.sub(r"\D", "", text)))
+    for is_likely in (is_usual_rate, is_ecg_rate):
+        likely = [reading for reading in readings if is_likely(reading)]
+        if likely:
+            return likely[0] if len(likely) == 1 else None
+    return readings[0] if readings else None
 
 
 def _split_statement(cells: tuple[str, ...]) -> tuple[str, str]:
@@ -94,4 +122,4 @@ def read_opensignals(
             )
             named.append(LeadColumn(lead.place, name, COUNTS))
     start = _read_date(f"{device.get('date', '')}T{device.get('time', '')}")
-    return StatedAbove(fs, COUNTS, "", start), tuple(named)
+    return StatedAbove((fs,), COUNTS, "", start), tuple(named)

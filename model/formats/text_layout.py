@@ -25,6 +25,10 @@ SEPARATORS = (";", "\t", ",", "|", " ", "")
 LARGEST_BEFORE_COMMA, LEAST_SCATTER = 20, 0.2
 """What tells one column with a decimal comma from two of whole numbers: small numbers before the comma, or steps of
 those behind it, as a share of their range, that no signal takes."""
+MOST_ODD_ROWS = 20
+"""Rows with another decimal sign that may stand above a table."""
+LEAST_WHOLE = 100.0
+"""A whole number beside others such as 1.234, beyond which these have no decimals, but thousands."""
 COMMENTS = ("#", "%", "//")
 MISSING_WORDS = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "--", "?", "!", "inf", "-inf"))
 """What stands in a cell without a value, in small letters."""
@@ -43,6 +47,8 @@ _STAMP = re.compile(
     rf"|\d\d?:\d\d:\d\d([.,]\d+)? {_DATE_TEXT})\]?"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+GROUPED = re.compile(r"[+-]?\d{1,3}([.,'_\s\u2019]\d{3})+([.,]\d+)?")
+"""A number with separators of thousands, which may look like one with decimals."""
 _ONE_DECIMAL = re.compile(r"([+-]?\d+),(\d+)")
 
 
@@ -116,6 +122,11 @@ def read_layout(path: Path, head: bytes, encoding: str) -> TextLayout:
     columns = Counter(len(split_cells(text, separator)) for text in samples).most_common(1)[0][0]
     above = tuple(tuple(split_cells(_uncomment(text), separator)) for text in texts[:first] if text.strip())
     rows = tuple(tuple(split_cells(text, separator)) for text in samples)
+    other = {".": ",", ",": "."}[decimal]
+    odd = sum(len(cells) == columns and all(cell_kind(cell, other) == NUMBER for cell in cells) for cells in above)
+    if odd > MOST_ODD_ROWS:
+        raise RecordError(f"{path.name} changes its decimal sign: {odd} rows of it are written with {other!r}")
+    _refuse_unclear_commas(path, separator, decimal, columns, rows)
     ends_in_separator = all(not row[-1] for row in rows if len(row) == columns)
     titles, units = _read_titles(above, columns, columns - ends_in_separator)
     return TextLayout(
@@ -135,6 +146,7 @@ def read_layout(path: Path, head: bytes, encoding: str) -> TextLayout:
 
 def split_cells(line: str, separator: str) -> list[str]:
     """Return the cells of a line, without quotes and the space around them."""
+    line = line.replace("\u2212", "-")  # a minus sign
     if separator in (" ", ""):
         cells = line.split() if separator else [line]
     else:
@@ -160,9 +172,10 @@ def cell_kind(cell: str, decimal: str) -> int:
 def _choose_separator(lines: list[str]) -> tuple[str, str]:
     """Return the separator and the decimal sign by which most cells are numbers or times, in the most columns."""
     best, chosen = (0.0, 0), ("", ".")
+    quoted = any('"' in line for line in lines)
     for separator in SEPARATORS:
         for decimal in (".", ","):
-            if separator == decimal == "," or (separator == "," and _is_decimal_comma(lines)):
+            if separator == "," and ((decimal == "," and not quoted) or _is_decimal_comma(lines)):
                 continue
             counts: Counter[int] = Counter()
             cells = words = 0
@@ -188,10 +201,36 @@ def _is_decimal_comma(lines: list[str]) -> bool:
     if all(b > a for a, b in pairwise(before)) and len(before) > 1:
         return False  # a clock or a counter
     steps = sum(abs(b - a) for a, b in pairwise(after)) / max(1, len(after) - 1)
-    if max(map(abs, before)) < LARGEST_BEFORE_COMMA:
+    texts = [match[2] for match in matches]
+    padded = any(text[0] == "0" and len(text) > 1 for text in texts) or any(match[1] == "-0" for match in matches)
+    stripped = len(set(map(len, texts))) > 1 and not any(text[-1] == "0" and len(text) > 1 for text in texts)
+    if max(map(abs, before)) < LARGEST_BEFORE_COMMA and (padded or stripped or len(set(before)) == 1):
         return True
     span = max(after) - min(after)
     return steps > LEAST_SCATTER * span if span else any(match[2].startswith("00") for match in matches)
+
+
+def _refuse_unclear_commas(path: Path, separator: str, decimal: str, columns: int, rows: _Rows) -> None:
+    """Raise RecordError where commas may stand for decimals as well as between columns, or between thousands."""
+    if separator == "," and decimal == "." and columns > 2 and not columns % 2:
+        pairs = [row for row in rows if len(row) == columns]
+        fractions = [cell for row in pairs for cell in row[1::2]]
+        padded = any(len(cell) > 1 and cell[0] == "0" for cell in fractions) or any("-0" in row[::2] for row in pairs)
+        if padded and all(cell.isdigit() for cell in fractions):
+            raise RecordError(
+                f"{path.name} has commas both for decimals and between columns: save it with semicolons, or points"
+            )
+    for place in range(columns):
+        cells = [row[place] for row in rows if place < len(row) and cell_kind(row[place], decimal) == NUMBER]
+        marked = [cell for cell in cells if decimal in cell]
+        if not marked or not all(GROUPED.fullmatch(cell) and cell.lstrip("+-")[0] != "0" for cell in marked):
+            continue
+        whole = max((abs(float(cell)) for cell in cells if decimal not in cell), default=0.0)
+        if decimal == "," or whole >= LEAST_WHOLE:
+            raise RecordError(
+                f"{path.name} has numbers such as {marked[0]}, which may be decimals or thousands: "
+                "save it with points, and without separators of thousands"
+            )
 
 
 def _line_kinds(line: str, separator: str, decimal: str) -> list[int]:
@@ -239,4 +278,7 @@ def _is_unit_row(row: tuple[str, ...]) -> bool:
 
 
 def _no_table_error(path: Path) -> RecordError:
-    return RecordError(f"{path.name} is text without a table of samples: it needs a row a sample and a column a lead")
+    return RecordError(
+        f"{path.name} is text without a table of samples in its first {HEAD_BYTES // 1024} kB: "
+        "it needs a row a sample and a column a lead"
+    )

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import RecordError
+from model.formats.date_order import find_date_order, is_date_unclear
 from model.formats.file_options import SignalFileOptions, name_leads, widen_range
+from model.formats.rate_choice import choose_places
 from model.formats.stamp_clock import SamplePlaces, StampClock
 from model.formats.temporary_folder import TemporaryFolder
 from model.formats.text_blocks import TextBlock, TextRows, read_stamps, stamp_times
 from model.formats.text_columns import ClockColumn, LeadColumn, read_columns
 from model.formats.text_exports import StatedAbove, read_opensignals, read_stated_above
-from model.formats.text_layout import CLOCK, HEAD_BYTES, STAMP, read_layout
+from model.formats.text_layout import CLOCK, HEAD_BYTES, NUMBER, STAMP, TextLayout, read_layout
 from model.records.wfdb_records import LARGEST_LENGTH, Record, RecordSignal
 
 REWRITTEN = ("utf-16-le", "utf-16-be")
@@ -44,15 +46,20 @@ def open_text_record(path: Path, encoding: str, options: SignalFileOptions) -> R
     if exported := read_opensignals(layout, leads):
         stated, leads = exported
         clocks = ()
-    fs = options.fs if options.fs is not None else stated.fs
-    clock = next((clock for clock in clocks if clock.scale_s is not None or clock.kind in (CLOCK, STAMP) or fs), None)
-    if clock is None:
-        fs = options.choose_rate(path, stated.fs)
+    known = options.fs is not None or bool(stated.rates)
+    clock = next(
+        (clock for clock in clocks if known or clock.scale_s is not None or clock.kind in (CLOCK, STAMP)), None
+    )
+    if clock is None and not known:
+        unknown = ", as its clock has no unit" if any(clock.step != 1 for clock in clocks) else ""
+        raise RecordError(f"rate of {path.name} is not in the file{unknown}: say it, such as --fs 250")
+    if clock is not None and clock.scale_s is None and clock.kind == NUMBER and clock.step != 1:
+        clock = replace(clock, scale_s=1 / (clock.step * (options.fs or stated.rates[0])))
     leads = _settle_units(path, leads, stated, options)
     rows = TextRows(readable, layout, leads)
-    scan = _TableScan(path, rows, clock, _dated_clock(clocks))
-    places = scan.places(fs)
-    options.choose_rate(path, places.fs)
+    clock, dated = (_settle_dates(path, rows, layout, one) for one in (clock, _dated_clock(clocks)))
+    scan = _TableScan(path, rows, clock, dated)
+    places = choose_places(path, options, stated.rates, scan.stamps)
     length = int(places.place_rows(scan.rows - 1, 1)[0]) + 1
     if length > LARGEST_LENGTH:
         raise RecordError(f"{path.name} has stamps that make no sense: {length / places.fs:.3g} s lie between them")
@@ -61,7 +68,17 @@ def open_text_record(path: Path, encoding: str, options: SignalFileOptions) -> R
     signals = tuple(RecordSignal(names[i], leads[i].unit, *widen_range(scan.lowest[i], scan.highest[i])) for i in kept)
     reader = _TableReader(rows, scan.blocks, places, kept, source)
     start = stated.start or scan.start
-    return Record(path.stem, path, places.fs, length, signals, (), start=start, reader=reader.read_samples)
+    return Record(
+        path.stem,
+        path,
+        places.fs,
+        length,
+        signals,
+        (),
+        notice="; ".join(filter(None, (places.notice, _date_notice(path, dated)))),
+        start=start,
+        reader=reader.read_samples,
+    )
 
 
 class _TableScan:
@@ -69,21 +86,22 @@ class _TableScan:
 
     def __init__(self, path: Path, rows: TextRows, clock: ClockColumn | None, dated: ClockColumn | None) -> None:
         self.blocks: list[TextBlock] = []
+        self.rows = 0
         self.start: datetime | None = None
-        self._clock = clock
         counter = clock is not None and clock.scale_s is None and clock.kind not in (CLOCK, STAMP)
-        self._stamps = StampClock(counter, clock is not None and clock.kind == CLOCK)
+        self.stamps = StampClock(counter, clock is not None and clock.kind == CLOCK) if clock is not None else None
         wanted = [one for one in (clock, dated) if one is not None]
         origin: float | None = None
         for block, samples, cells in rows.scan(wanted):
             self.blocks.append(block)
+            told = ~np.isnan(samples).all(axis=1)
             if len(self.blocks) == 1:
                 self.lowest, self.highest = np.full(samples.shape[1], np.inf), np.full(samples.shape[1], -np.inf)
                 self.start = _first_time(cells[-1], dated) if dated is not None else None
             with np.errstate(invalid="ignore"):  # of columns without a value
                 self.lowest = np.fmin(self.lowest, np.fmin.reduce(samples, axis=0))
                 self.highest = np.fmax(self.highest, np.fmax.reduce(samples, axis=0))
-            if clock is not None:
+            if clock is not None and self.stamps is not None:
                 first = cells[0]
                 if first.dtype.kind == "i":  # nanoseconds since 1970 have more digits than a float
                     origin = int(first.iloc[0]) if origin is None else origin
@@ -91,23 +109,17 @@ class _TableScan:
                 stamps = read_stamps(first, clock)
                 if origin is None:
                     origin = float(stamps[~np.isnan(stamps)][0]) if (~np.isnan(stamps)).any() else 0.0
-                self._stamps.push(stamps if cells[0].dtype.kind == "i" else stamps - origin)
+                told |= ~np.isnan(stamps)
+                self.stamps.push(stamps if cells[0].dtype.kind == "i" else stamps - origin)
+            if clock is None:
+                self.rows = block.first + block.rows
+            elif told.any():  # words behind the last sample are none
+                self.rows = block.first + int(np.flatnonzero(told)[-1]) + 1
         if not self.blocks:
             raise RecordError(f"{path.name} has no rows of samples")
         self.valued = np.isfinite(self.lowest)
         if not self.valued.any():
             raise RecordError(f"{path.name} has no values in its columns of samples")
-        self.rows = self.blocks[-1].first + self.blocks[-1].rows
-        self._path = path
-
-    def places(self, fs: float | None) -> SamplePlaces:
-        """Return the places of the rows at `fs`, or else at the rate of the stamps. Raises RecordError without one."""
-        places = self._stamps.finish(fs) if self._clock is not None else None
-        if places is not None and places.fs > 0:
-            return places
-        if fs is None:
-            raise RecordError(f"rate of {self._path.name} is not in the file: say it, such as --fs 250")
-        return SamplePlaces(fs, np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 class _TableReader:
@@ -167,6 +179,21 @@ def _dated_clock(clocks: tuple[ClockColumn, ...]) -> ClockColumn | None:
     return next(dated, None)
 
 
+def _settle_dates(path: Path, rows: TextRows, layout: TextLayout, clock: ClockColumn | None) -> ClockColumn | None:
+    """Return a clock with the order of day and month in its dates."""
+    if clock is None or clock.kind != STAMP:
+        return clock
+    if not any(is_date_unclear(row[clock.place]) for row in layout.rows if clock.place < len(row)):
+        return clock
+    return replace(clock, day_first=find_date_order(path, rows.edge_cells(clock.place)))
+
+
+def _date_notice(path: Path, clock: ClockColumn | None) -> str:
+    if clock is None or clock.day_first is not None:
+        return ""
+    return f"the dates of {path.name} do not say what is the day, so that its results have no date: write 2024-12-31"
+
+
 def _first_time(cells: Any, clock: ClockColumn) -> datetime | None:
     """Return the time of the first cell of a clock with dates: in UTC if it counts from 1970, else as it is written."""
     import pandas
@@ -177,8 +204,8 @@ def _first_time(cells: Any, clock: ClockColumn) -> datetime | None:
         return None
     with contextlib.suppress(ValueError):
         return datetime.fromisoformat(str(cells.iloc[0]))  # with its zone, if it has one
-    first = stamp_times(cells.iloc[:1]).iloc[0]
-    return None if pandas.isna(first) else datetime.fromisoformat(first.isoformat()[:26])
+    first = stamp_times(cells.iloc[:1], clock.day_first).iloc[0]
+    return None if clock.day_first is None or pandas.isna(first) else datetime.fromisoformat(first.isoformat()[:26])
 
 
 def _settle_units(

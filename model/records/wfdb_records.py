@@ -78,7 +78,8 @@ class Record:
     """The header of a record. `path` has no file ending; `length` is in samples at `fs` hertz.
 
     A frame holds `frame` samples of the fastest signal; those of a slower one are held. `missing` is the number of
-    samples that the header states and the signal files lack. `header` is the text for the WFDB package if it cannot
+    samples that the header states and the signal files lack. `notice` is what a person should know of how the file was
+    read, "" for nothing. `header` is the text for the WFDB package if it cannot
     read the file's. `start` is when the first sample was taken, if the file says so. `reader` reads the samples of a
     file that is not in WFDB format: from `start` to `stop`, as `read_record_samples` returns them.
     """
@@ -92,6 +93,7 @@ class Record:
     files: tuple[SignalFile, ...] = ()
     frame: int = 1
     missing: int = 0
+    notice: str = ""
     header: str = ""
     segments: tuple[RecordSegment, ...] = ()
     start: datetime | None = None
@@ -285,6 +287,11 @@ def missing_end_notice(record: Record) -> str:
     """Return what to say of a record whose signal files end before the length in its header."""
     there_s, missing_s = record.length / record.fs, record.missing / record.fs
     return f"record {record.path} ends {missing_s:.3f} s before the length in its header: {there_s:.3f} s are there"
+
+
+def record_notices(record: Record) -> list[str]:
+    """Return what to say of a record that could be read, but not as it should be."""
+    return ([missing_end_notice(record)] if record.missing else []) + ([record.notice] if record.notice else [])
 
 
 def read_reference(record: Record, extension: str = "atr") -> RecordAnnotations:
