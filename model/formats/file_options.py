@@ -24,6 +24,8 @@ UNITS = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling i
 VOLTAGES = frozenset({"V", "mV", "uV", "nV"})
 NO_UNIT = "NU"
 """The unit of a signal that has none, as in WFDB headers."""
+MOST_STAMP_ERROR = 0.01
+"""The same where the rate is that of time stamps, which jitter."""
 MOST_DISAGREEMENT = 1e-3
 """Share by which a rate may differ from that of the file and still be the same."""
 USUAL_RATES = (50.0, 5000.0)
@@ -38,10 +40,10 @@ MOST_SIGNALS = 64
 
 @dataclass(frozen=True, slots=True)
 class SignalFileOptions:
-    """What a person says of a file; None for nothing.
+    """What a person says of a file that does not say it itself; None for nothing.
 
-    `fs`: its sampling rate in hertz. `unit`: the unit of its values, such as "mV" or "counts". In tables, arrays and
-    sounds they stand above what the file says; a format that states both itself refuses what contradicts it.
+    `fs`: its sampling rate in hertz. `unit`: the unit of its values, such as "mV" or "counts". What a file says stands:
+    one that says something else is refused.
 
     Raises
     ------
@@ -62,8 +64,13 @@ class SignalFileOptions:
             raise ConfigError(f"unit {self.unit!r} is not known: give uV, mV, V, nV or counts")
 
     def choose_rate(self, file: Path, stated: float | None) -> float:
-        """Return the rate that a person states, or else the file. Raises RecordError if neither does."""
+        """Return the rate that a person states, or else the file.
+
+        Raises RecordError if neither does, or if they differ by more than stamps are wrong.
+        """
         if self.fs is not None:
+            if stated is not None and abs(self.fs / stated - 1) > MOST_STAMP_ERROR:
+                raise RecordError(f"{file.name} has a sampling rate of {stated:.6g} Hz, not {self.fs:g}: leave --fs out")
             return self.fs
         if stated is None:
             raise RecordError(f"rate of {file.name} is not in the file: say it, such as --fs 250")
@@ -75,12 +82,15 @@ class SignalFileOptions:
         return stated
 
     def choose_unit(self, file: Path, stated: str | None, lead: str = "") -> str:
-        """Return the unit that a person states, or else the file. Raises RecordError if neither does.
+        """Return the unit that a person states, or else the file.
 
-        A signal that measures something else than a voltage keeps its unit.
+        Raises RecordError if neither does, or they contradict each other; counts may be given a unit. A signal that
+        measures something else than a voltage keeps its unit.
         """
         unit = read_unit(stated or "")
         if self.unit is not None and (not unit or unit in VOLTAGES or unit == COUNTS):
+            if unit in VOLTAGES and read_unit(self.unit) != unit:
+                raise RecordError(f"{file.name} is in {unit}, not {self.unit}: leave --unit out")
             return read_unit(self.unit)
         if not unit:
             which = f"{lead} in {file.name}" if lead else file.name
