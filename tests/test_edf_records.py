@@ -86,11 +86,54 @@ def test_discontinuous(mixed: Path) -> None:
     np.testing.assert_array_equal(found, np.concatenate([whole[: 12 * 360], gap, whole[12 * 360 :]]))
 
 
-def test_data_records_that_overlap(mixed: Path) -> None:
-    """Data records whose times overlap follow each other: no sample is lost."""
+def test_rounded_onsets(mixed: Path) -> None:
+    """Data records that begin a little too early, by a rounded time, follow each other: no sample is lost."""
     _, whole = opened(mixed)
-    as_discontinuous(mixed, [0.5 * i for i in range(SECONDS)])
+    as_discontinuous(mixed, [0.998 * i for i in range(SECONDS)])
     np.testing.assert_array_equal(opened(mixed)[1], whole)
+
+
+@pytest.mark.parametrize("onsets", [[0.5 * i for i in range(SECONDS)], [float(SECONDS - i) for i in range(SECONDS)]])
+def test_data_records_that_overlap(mixed: Path, onsets: list[float]) -> None:
+    """Data records that overlap or go back are refused: joined, they would make intervals that never were."""
+    as_discontinuous(mixed, onsets)
+    with pytest.raises(RecordError, match="impossible times: they overlap or go back"):
+        opened(mixed)
+
+
+def test_a_signal_without_a_scale(mixed: Path) -> None:
+    """A lead whose physical minimum is its maximum is not a flat line; its samples mean nothing."""
+    content = bytearray(mixed.read_bytes())
+    count = int(content[252:256])
+    at = 256 + count * (16 + 80 + 8) + 8  # physical minimum of the second signal
+    content[at + 8 * count : at + 8 * count + 8] = content[at : at + 8]
+    mixed.write_bytes(content)
+    with pytest.raises(RecordError, match="no scale for ECG II: its physical minimum and maximum are both -32768"):
+        opened(mixed)
+
+
+def test_length_of_a_header(mixed: Path) -> None:
+    """Samples begin where the header says; a length of it that the size of the file belies is refused."""
+    _, whole = opened(mixed)
+    content = bytearray(mixed.read_bytes())
+    size = int(content[184:192])
+    content[184:192] = b"%-8d" % (size + 512)
+    mixed.write_bytes(content[:size] + b" " * 512 + content[size:])
+    np.testing.assert_array_equal(opened(mixed)[1], whole)
+    mixed.write_bytes(content[:size] + b" " * 100 + content[size:])
+    with pytest.raises(RecordError, match="header makes no sense"):
+        opened(mixed)
+
+
+def test_signals_without_samples(mixed: Path) -> None:
+    """Signals of no samples are not told to be annotations."""
+    content = bytearray(mixed.read_bytes())
+    count = int(content[252:256])
+    at = 256 + 216 * count
+    content[at : at + 8 * (count - 1)] = b"0       " * (count - 1)
+    mixed.write_bytes(content)
+    with pytest.raises(RecordError, match="has 0 samples in each data record"):
+        opened(mixed)
 
 
 @pytest.mark.parametrize("onsets", [[1e9 * i for i in range(SECONDS)], None])

@@ -29,6 +29,8 @@ LARGEST_STAMP = 1e15
 """Stamps beyond it are none."""
 PIECE_ROWS = 256
 """Rows whose middle stands for them where the rate of the whole is checked."""
+STALL_PIECES = 8
+"""Pieces for which stamps may be late, as they are after a stall."""
 MOST_UNEVEN, MOST_JUMPS = 0.01, 0.1
 """Share of the recording by which stamps may leave an even clock, and of gaps in its rows."""
 LEAST_TOLERANCE, SCATTERS = 0.02, 4.0
@@ -132,6 +134,10 @@ class StampClock:
             return False
         if len(rows) < 3:
             return True
+        for _ in range(2):  # what came late, and was then made up for, is no other rate
+            away = times - np.polyval(np.polyfit(rows, times, 1), rows)
+            padded = np.concatenate([away, np.full(STALL_PIECES, np.inf)])
+            times = times - away + np.lib.stride_tricks.sliding_window_view(padded, STALL_PIECES + 1).min(axis=1)
         away = times - np.polyval(np.polyfit(rows, times, 1), rows)
         return float(np.ptp(away)) <= (MOST_UNEVEN + scatter) * float(times[-1] - times[0])
 
