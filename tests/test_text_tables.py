@@ -269,11 +269,17 @@ def test_comments_and_statements(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, FIRST)
 
 
-def test_a_statement_stands_above_the_table(tmp_path: Path) -> None:
-    """A rate and a unit that a person states count more than those of a table."""
+def test_what_a_table_says_stands(tmp_path: Path) -> None:
+    """A rate or unit that contradicts a table is refused; one within what stamps are wrong by is taken."""
     text = lines("time_s,ecg_mV", [f"{t:.6f},{a}" for t, (a, _) in zip(TIMES, BOTH, strict=True)])
-    record, found = opened(tmp_path / "a.csv", text, fs=250.0, unit="uV")
-    assert (record.fs, described(record)) == (250.0, [("ecg", "uV")])
+    with pytest.raises(
+        RecordError, match=r"a.csv has a sampling rate of \d+ Hz, not 977: leave --fs out, or its times"
+    ):
+        opened(tmp_path / "a.csv", text, fs=977.0)
+    with pytest.raises(RecordError, match=r"a\.csv is in mV, not uV: leave --unit out"):
+        opened(tmp_path / "a.csv", text, unit="uV")
+    record, found = opened(tmp_path / "a.csv", text, fs=FS * 1.001, unit="mV")
+    assert (record.fs, described(record)) == (FS * 1.001, [("ecg", "mV")])
     np.testing.assert_array_equal(found, FIRST)
 
 

@@ -29,7 +29,7 @@ from agent.wire.record_chunks import record_chunks, record_leads
 from model.errors import CheckpointError, DeviceError, EcgError, RecordError, RunError, clean_error_text
 from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.resample import FS
-from model.records.wfdb_records import Record, missing_end_notice
+from model.records.wfdb_records import Record, record_notices
 
 if TYPE_CHECKING:
     from agent.analysis.beat_classifier import BeatClassifier
@@ -235,7 +235,7 @@ def _finish_file(of: _OpenedFile, writer: FileResults, bed: MonitoredBed, task: 
 
 
 def _summarise_file(record: Record, writer: FileResults, leads: tuple[str, ...], missing_s: float) -> FileSummary:
-    notices = (missing_end_notice(record),) if record.missing else ()
+    notices = tuple(record_notices(record))
     return FileSummary(
         fs=record.fs,
         duration_s=round(record.length / record.fs, 3),

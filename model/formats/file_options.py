@@ -70,7 +70,9 @@ class SignalFileOptions:
         """
         if self.fs is not None:
             if stated is not None and abs(self.fs / stated - 1) > MOST_STAMP_ERROR:
-                raise RecordError(f"{file.name} has a sampling rate of {stated:.6g} Hz, not {self.fs:g}: leave --fs out")
+                raise RecordError(
+                    f"{file.name} has a sampling rate of {stated:.6g} Hz, not {self.fs:g}: leave --fs out, or its times"
+                )
             return self.fs
         if stated is None:
             raise RecordError(f"rate of {file.name} is not in the file: say it, such as --fs 250")
@@ -90,7 +92,7 @@ class SignalFileOptions:
         unit = read_unit(stated or "")
         if self.unit is not None and (not unit or unit in VOLTAGES or unit == COUNTS):
             if unit in VOLTAGES and read_unit(self.unit) != unit:
-                raise RecordError(f"{file.name} is in {unit}, not {self.unit}: leave --unit out")
+                raise RecordError(f"{file.name} is in {unit}, not {self.unit}: leave --unit out, or change its titles")
             return read_unit(self.unit)
         if not unit:
             which = f"{lead} in {file.name}" if lead else file.name

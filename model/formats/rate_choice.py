@@ -15,7 +15,7 @@ def choose_places(
 ) -> SamplePlaces:
     """Return the rate and the places of the rows of a file, by what it states and its stamps.
 
-    A rate that a person states stands above both; if it contradicts the stamps, a notice says so.
+    A rate that a person states is taken if the stamps are no further from it than stamps may be; a notice says so.
 
     Raises
     ------
