@@ -162,7 +162,7 @@ def test_losses_of_a_source_are_counted() -> None:
         capture_source(PlayedSource(), 1.0, told=True)
 
 
-def findings_of(command: Iterable[str], lines: str | None = None) -> tuple[int, dict[str, object], str]:
+def findings_of(command: Iterable[str]) -> tuple[int, dict[str, object], str]:
     """Run `ecg-agent check --json`; return its exit code, what it printed, and its last words."""
     done = subprocess.run(
         [sys.executable, "-m", "agent", "check", "--json", *command],
@@ -196,15 +196,6 @@ def test_a_file() -> None:
     code, _, said = findings_of(["nothing.csv"])
     assert code == 4
     assert said.startswith("ecg-agent: ")
-
-
-@pytest.mark.slow
-def test_a_file_on_standard_input() -> None:
-    """Lines that come as fast as they can are taken at the rate that is told, and that rate is the measured one."""
-    lines = "".join(f"{number}\n" for number in record_numbers("100", 30))
-    code, found, _ = findings_of(["-", "--fs", "360", "--unit", "5uV", "--seconds", "3.5"], lines)
-    assert found["measured_fs"] == pytest.approx(360, rel=0.008)
-    assert (code, found["right"]) == (0, True)
 
 
 def test_an_endpoint(settings: Config) -> None:
