@@ -165,11 +165,7 @@ def test_losses_of_a_source_are_counted() -> None:
 def findings_of(command: Iterable[str]) -> tuple[int, dict[str, object], str]:
     """Run `ecg-agent check --json`; return its exit code, what it printed, and its last words."""
     done = subprocess.run(
-        [sys.executable, "-m", "agent", "check", "--json", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        input=lines,
+        [sys.executable, "-m", "agent", "check", "--json", *command], capture_output=True, text=True, check=False
     )
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
