@@ -392,6 +392,30 @@ def test_a_file_is_read_at_the_pace_of_life(pipe: tuple[int, int]) -> None:
     assert sent == pytest.approx(250 * 42, abs=50)
 
 
+def test_a_file_keeps_its_pace_to_the_millisecond(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece comes when its turn is, however long a sleep takes: else another rate is measured than is told."""
+    write_pipe(pipe[1], b"512\n" * 16_000)
+    now_s = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now_s[0] += seconds + 0.001
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    source = RowSource(
+        StandardInput(pipe[0]), LineParser(True), SourceOptions(fs=250.0), paced=True, now=lambda: now_s[0]
+    )
+    source.open()
+    sent, late_s = 0, []
+    while now_s[0] < 20:
+        item = source.read(0.05)
+        if isinstance(item, SourceReading) and len(item.counts):
+            if now_s[0] > 1:
+                late_s.append(now_s[0] + 2 - sent / 250)
+            sent += len(item.counts)
+    assert len(late_s) == pytest.approx(190, abs=2)
+    assert max(late_s) < 0.01
+
+
 @pytest.mark.parametrize("text", ["mv/s", "volts", "0mV", "-1uV", "2.9", "counts2"])
 def test_units_that_make_no_sense(text: str) -> None:
     """A unit in words is refused with those that there are."""

@@ -162,14 +162,10 @@ def test_losses_of_a_source_are_counted() -> None:
         capture_source(PlayedSource(), 1.0, told=True)
 
 
-def findings_of(command: Iterable[str], lines: str | None = None) -> tuple[int, dict[str, object], str]:
+def findings_of(command: Iterable[str]) -> tuple[int, dict[str, object], str]:
     """Run `ecg-agent check --json`; return its exit code, what it printed, and its last words."""
     done = subprocess.run(
-        [sys.executable, "-m", "agent", "check", "--json", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        input=lines,
+        [sys.executable, "-m", "agent", "check", "--json", *command], capture_output=True, text=True, check=False
     )
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
@@ -196,15 +192,6 @@ def test_a_file() -> None:
     code, _, said = findings_of(["nothing.csv"])
     assert code == 4
     assert said.startswith("ecg-agent: ")
-
-
-@pytest.mark.slow
-def test_a_file_on_standard_input() -> None:
-    """Lines that come as fast as they can are taken at the rate that is told, and that rate is the measured one."""
-    lines = "".join(f"{number}\n" for number in record_numbers("100", 30))
-    code, found, _ = findings_of(["-", "--fs", "360", "--unit", "5uV", "--seconds", "8"], lines)
-    assert found["measured_fs"] == pytest.approx(360, rel=0.005)
-    assert (code, found["right"]) == (0, True)
 
 
 def test_an_endpoint(settings: Config) -> None:
