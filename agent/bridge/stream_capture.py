@@ -1,7 +1,6 @@
 """Some seconds of a stream, as it comes: of a sensor, of a file, or of a device that is there already."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,9 +67,7 @@ class StreamCapture:
         return np.diff(self.arrived_s)
 
 
-def capture_source(
-    source: SensorSource, seconds: float, told: bool, stop: Callable[[], bool] = lambda: False
-) -> StreamCapture:
+def capture_source(source: SensorSource, seconds: float, told: bool) -> StreamCapture:
     """Return the next `seconds` of a source, which is opened and closed.
 
     Raises SourceError where it cannot be opened, nothing comes, or what comes is no ECG.
@@ -82,7 +79,7 @@ def capture_source(
     capture.name = source.name
     try:
         until_s = time.monotonic() + max(SILENT_AT_START_S, seconds)
-        while time.monotonic() < until_s and not stop() and not source.is_over:
+        while time.monotonic() < until_s and not source.is_over:
             item = source.read(READ_S)
             now_s = time.monotonic()
             if isinstance(item, SourceReading):
@@ -120,9 +117,7 @@ def capture_record(record: Record, seconds: float) -> StreamCapture:
     return StreamCapture(record.name, record.fs, leads, values, told=False)
 
 
-def capture_endpoint(
-    config: Config, seconds: float, bed: str | None = None, stop: Callable[[], bool] = lambda: False
-) -> StreamCapture:
+def capture_endpoint(config: Config, seconds: float, bed: str | None = None) -> StreamCapture:
     """Return the next `seconds` of a bed that a device sends, of the first one heard if none is named.
 
     Raises StreamError where nothing comes, EndpointError or ConfigError where it cannot be connected.
@@ -134,7 +129,7 @@ def capture_endpoint(
     lost = 0
     try:
         until_s = time.monotonic() + config.monitor.timeout_s
-        while time.monotonic() < until_s and not stop():
+        while time.monotonic() < until_s:
             link.wait(READ_S)
             now_s = time.monotonic()
             for message in link.receive(time.time()):

@@ -77,19 +77,14 @@ def _capture_stream(config: Config, arguments: BridgeArguments, seconds: float) 
     from agent.bridge.open_source import is_source, open_source
     from agent.bridge.row_source import RowSource
     from agent.bridge.stream_capture import capture_endpoint, capture_record, capture_source
-    from agent.cli.stop_signals import StopFlag
     from model.formats.signal_file import SignalFileOptions, open_signal_file
 
     name = arguments.source
-    with StopFlag() as stop:
-        if name.partition("://")[0] in ENDPOINT_SCHEMES:
-            return capture_endpoint(
-                configuration.override_config(config, "link", endpoint=name), seconds, arguments.bed, stop
-            )
-        if is_source(name):
-            source = open_source(name, build_source_options(arguments, seconds))
-            told = arguments.fs is not None or not isinstance(source, RowSource)
-            return capture_source(source, seconds, told, stop)
+    if name.partition("://")[0] in ENDPOINT_SCHEMES:
+        return capture_endpoint(configuration.override_config(config, "link", endpoint=name), seconds, arguments.bed)
+    if is_source(name):
+        source = open_source(name, build_source_options(arguments, seconds))
+        return capture_source(source, seconds, told=arguments.fs is not None or not isinstance(source, RowSource))
     options = SignalFileOptions(fs=arguments.fs, unit=arguments.unit)
     return capture_record(open_signal_file(name, options), seconds)
 

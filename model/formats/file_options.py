@@ -75,7 +75,8 @@ class SignalFileOptions:
                 )
             return self.fs
         if stated is None:
-            raise RecordError(f"rate of {file.name} is not in the file: say it, such as --fs 250")
+            unit = "" if self.unit else "; its unit, too, if that is not there: --unit mV, or counts if nobody knows it"
+            raise RecordError(f"rate of {file.name} is not in the file: say it, such as --fs 250{unit}")
         if not is_ecg_rate(stated):
             raise RecordError(
                 f"{file.name} has a sampling rate of {stated:g} Hz, which is none of an ECG: say the right one, "

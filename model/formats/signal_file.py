@@ -68,7 +68,7 @@ def _find_other_file(name: str) -> Path | None:
         if path.is_dir():
             raise RecordError(f"{name} is a folder: name the files in it")
         if not path.is_file():  # reading a pipe or a device might never end
-            raise RecordError(f"{name} is no file")
+            raise RecordError(f"{name} is no file; a sensor has its kind before it, such as serial:/dev/ttyUSB0")
         return None if path.suffix in WFDB_ENDINGS and path.with_suffix(".hea").is_file() else path
     return None
 
