@@ -75,9 +75,9 @@ def _takes_port(url: str, service: Any) -> bool:
     Where a port is no number Apprise may leave the host out as well, and send to somebody else. Tokens have colons.
     """
     if service.port is not None:
-        return 1 <= service.port <= 65_535
+        return 1 <= int(service.port) <= 65_535
     host, _, port = re.split("[/?#]", url.partition("://")[2])[0].rpartition("@")[2].partition(":")
-    return not port or host.lower() in service.url().lower()
+    return not port or host.lower() in str(service.url()).lower()
 
 
 def _shown_name(url: str) -> str:
