@@ -40,6 +40,10 @@ def table(
         ("# Fr\u00e9quence d'\u00e9chantillonnage : 500 Hz\n", 500.0),
         ("# 12 bit, sampled at 250 Hz\n", 250.0),
         ("# 360 Hz\n", 360.0),
+        ("# Fs=360Hz\n", 360.0),
+        ("# SamplingRate of the ECG is 250\n", 250.0),
+        ("# Rate: 360 Hz\n", 360.0),
+        ("# Rate: 75\n", None),
         ("# Sampling rate: 1,000 Hz\n", 1000.0),
         ("# Abtastrate: 511,548 Hz\n", 511.548),
         ("# bandwidth 0.05 - 150 Hz\n", None),
@@ -198,7 +202,6 @@ def test_numbers_that_are_clear(tmp_path: Path) -> None:
 def test_impossible_values(tmp_path: Path) -> None:
     """A number that no signal has is no value, in tables and arrays."""
     values = np.where(np.arange(len(ECG)) == 500, 1e308, ECG)
-    (tmp_path / "b.npy").write_bytes(b"")
     np.save(tmp_path / "b.npy", values)
     for record, found in (
         opened(tmp_path / "a.csv", table(TIMES, values)),
@@ -213,7 +216,8 @@ def test_gaps_between_times_of_arrays(tmp_path: Path, dates: bool) -> None:
     """An array of times has the clock of tables: a gap stays one, whether a rate is stated or not."""
     times = TIMES + 10 * (np.arange(len(ECG)) >= 3000)
     stamps = np.datetime64("2024-03-11") + (times * 1e9).astype("timedelta64[ns]") if dates else times
-    for stated in ({}, {"fs": 360}, {"fs": "360"}):
+    cases: list[dict[str, Any]] = [{}, {"fs": 360}, {"fs": "360"}]
+    for stated in cases:
         np.savez(tmp_path / "a.npz", ecg=ECG, t=stamps, unit="mV", **stated)
         record, found = opened(tmp_path / "a.npz")
         assert record.fs == FS

@@ -11,15 +11,17 @@ from model.formats.text_layout import TextLayout
 
 _SAMPLING = r"(?:sampl\w*?|abtast\w*?|mess|\w*chantillonn\w*|muestreo|campionamento|amostragem)"
 _NUMBER_IN_TEXT = r"(\d[\d.,'\u2019]*(?: \d{3}\b)*)"
-_BETWEEN = r"(?:[^\w\n]|_|\b(?:in|is|of|at|ecg|ekg|k?hz|hertz|sps)\b)*?"
+_BETWEEN = r"(?:[^\w\n]|_|\b(?:in|is|was|of|at|the|ecg|ekg|k?hz|hertz|sps)\b)*?"
 """What may stand between the name of a rate and its number: neither another name nor another number."""
 _NAMED_RATE = re.compile(
-    rf"(?:{_SAMPLING}[ _-]*(?:rate|freq\w*|hz)|fr[e\u00e9][qc]\w*\W+(?:d\w*\W+)*{_SAMPLING}|^\W*rate"
+    rf"(?:{_SAMPLING}[ _-]*(?:rate|freq\w*|hz)|fr[e\u00e9][qc]\w*\W+(?:d\w*\W+)*{_SAMPLING}"
     rf"|(?<![a-z])(?:fs|sfreq|samples?(?: per |/)s(?:ec(?:ond)?s?)?))(?![a-z])({_BETWEEN}){_NUMBER_IN_TEXT}"
-    r"(?![\w.])[ ]*((?:k?hz|hertz|sps)?)(?![a-z])",
+    r"[ ]*((?:k?hz|hertz|sps)?)(?![a-z\d])",
     re.MULTILINE,
 )
-_SAMPLED_AT = re.compile(rf"{_SAMPLING}(?![a-z])({_BETWEEN}){_NUMBER_IN_TEXT}[ ]*(k?hz|hertz|sps)\b")
+_SAMPLED_AT = re.compile(
+    rf"(?:{_SAMPLING}|^\W*rate)(?![a-z])({_BETWEEN}){_NUMBER_IN_TEXT}[ ]*(k?hz|hertz|sps)\b", re.MULTILINE
+)
 _LINE_OF_RATE = re.compile(rf"^([\W_]*){_NUMBER_IN_TEXT}[ ]*(k?hz|hertz|sps)\W*$", re.MULTILINE)
 _THOUSANDS_IN_TEXT = re.compile(r"\d{1,3}([., '\u2019]\d{3})+")
 _LEAD_TITLES = ("lead", "ableitung")

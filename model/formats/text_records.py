@@ -54,7 +54,8 @@ def open_text_record(path: Path, encoding: str, options: SignalFileOptions) -> R
         unknown = ", as its clock has no unit" if any(clock.step != 1 for clock in clocks) else ""
         raise RecordError(f"rate of {path.name} is not in the file{unknown}: say it, such as --fs 250")
     if clock is not None and clock.scale_s is None and clock.kind == NUMBER and clock.step != 1:
-        clock = replace(clock, scale_s=1 / (clock.step * (options.fs or stated.rates[0])))
+        fs = options.fs or (stated.rates[0] if len(stated.rates) == 1 else None)
+        clock = replace(clock, scale_s=1 / (clock.step * fs)) if fs else None
     leads = _settle_units(path, leads, stated, options)
     rows = TextRows(readable, layout, leads)
     clock, dated = (_settle_dates(path, rows, layout, one) for one in (clock, _dated_clock(clocks)))
