@@ -75,8 +75,9 @@ def analysed(
     jobs: int = 1,
     force: bool = False,
     seen: list[BatchProgress] | None = None,
+    fs: float | None = None,
 ) -> list[FileOutcome]:
-    options = BatchOptions(tuple(map(str, files)), out, SignalFileOptions(), kinds, jobs, force)
+    options = BatchOptions(tuple(map(str, files)), out, SignalFileOptions(fs), kinds, jobs, force)
     return run_batch(config, options, (seen if seen is not None else []).append)
 
 
@@ -405,6 +406,21 @@ def test_a_report_that_cannot_be_made(quick: Config, tmp_path: Path, monkeypatch
     outcomes = analysed(quick, tmp_path / "out", *paths, kinds=ResultKinds(report=True))
     assert [outcome.reason for outcome in outcomes] == ["too long for a report", ""]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "b"]
+
+
+def test_a_unit_that_cannot_be_right(quick: Config, tmp_path: Path) -> None:
+    """Counts that are called millivolts, and a file without a beat, are named."""
+    record = open_record("100")
+    samples = read_record_samples(record, 0, 3600)[:, 0]
+    (tmp_path / "counts.csv").write_text("ECG (mV)\n" + "".join(f"{200 * value:.0f}\n" for value in samples))
+    (tmp_path / "flat.csv").write_text("ECG (mV)\n" + "0.5\n" * 3600)
+    paths = [tmp_path / name for name in ("counts.csv", "flat.csv")]
+    high, flat = analysed(quick, tmp_path / "out", *paths, fs=360.0)
+    assert high.summary is not None
+    assert flat.summary is not None
+    (notice,) = high.summary.notices
+    assert re.match(r"QRS complexes of ECG seem to be \d+ mV high, which no heart is: is mV right\?", notice)
+    assert [text.partition(":")[0] for text in flat.summary.notices] == ["no beat was found"]
 
 
 def test_files_of_a_folder(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ QRS_BAND_HZ = (5.0, 25.0)
 QRS_WINDOW_S = 1.5
 """A beat lies in each window of this length, at 40 beats a minute or more."""
 QRS_REACH_S, BASELINE_REACH_S = 0.05, 0.2
+LARGEST_QRS_MV, SMALLEST_QRS_MV = 20.0, 0.02
+"""Heights beyond which not the heart but the unit is wrong."""
 RAIL_RUN_S = 0.02
 """The highest or lowest value for this time is a rail, and no peak."""
 FLAT_SHARE = 0.02

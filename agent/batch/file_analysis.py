@@ -16,26 +16,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.analysis.bed_input import choose_leads
+from agent.analysis.lead_measures import LARGEST_QRS_MV, SMALLEST_QRS_MV, estimate_qrs_height, fill_holes
 from agent.batch.batch_files import BatchFile
 from agent.batch.manifest import AnalysisRecipe, FileSummary, Manifest, write_manifest
 from agent.batch.result_writer import FileResults, ResultKinds
 from agent.core.config import Config, override_config
+from agent.core.lead_units import UNITS_MV
 from agent.core.messages import Chunk, End, Ledger, Result
 from agent.evaluation.record_analysis import analyse_streams
 from agent.outputs.result_tables import format_cell_time
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pipeline import Pipeline
-from agent.wire.record_chunks import record_chunks, record_leads
+from agent.wire.record_chunks import record_chunks, record_leads, sent_signals
 from model.errors import CheckpointError, DeviceError, EcgError, RecordError, RunError, clean_error_text
 from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.resample import FS
-from model.records.wfdb_records import Record, record_notices
+from model.records.wfdb_records import Record, read_record_samples, record_notices
 
 if TYPE_CHECKING:
     from agent.analysis.beat_classifier import BeatClassifier
 
 WARD_BEDS = 16
 """Files that go through one pipeline together: a turn of it takes a block of each."""
+LOOK_S = 60.0
+"""Seconds of a file whose QRS complexes say whether its unit can be right."""
 ANALYSIS_RUN = "analysis"
 AUTO = "auto"
 PARTIAL_ENDING = ".partial"
@@ -234,8 +238,22 @@ def _finish_file(of: _OpenedFile, writer: FileResults, bed: MonitoredBed, task: 
     return FileOutcome(of.file, summary)
 
 
+def _doubtful_units(record: Record, names: tuple[str, ...]) -> Iterator[str]:
+    """Say of analysed leads that their QRS complexes are higher or lower than any heart makes them."""
+    beginning = read_record_samples(record, 0, min(record.length, round(LOOK_S * record.fs)))
+    for lead, column in zip(record_leads(record), sent_signals(record), strict=True):
+        unit = record.signals[column].unit
+        if lead.name not in names or unit not in UNITS_MV:
+            continue
+        height = estimate_qrs_height(fill_holes(beginning[:, column]), record.fs) * UNITS_MV[unit]
+        if height and not SMALLEST_QRS_MV <= height <= LARGEST_QRS_MV:
+            yield f"QRS complexes of {lead.name} seem to be {height:.3g} mV high, which no heart is: is {unit} right?"
+
+
 def _summarise_file(record: Record, writer: FileResults, leads: tuple[str, ...], missing_s: float) -> FileSummary:
-    notices = tuple(record_notices(record))
+    notices = [*record_notices(record), *_doubtful_units(record, leads)]
+    if not sum(writer.beat_counts.values()):
+        notices.append("no beat was found: alarms.csv says why, and ecg-agent check what is wrong with the signal")
     return FileSummary(
         fs=record.fs,
         duration_s=round(record.length / record.fs, 3),
@@ -245,7 +263,7 @@ def _summarise_file(record: Record, writer: FileResults, leads: tuple[str, ...],
         heart_rate=writer.heart_rate,
         alarms={str(priority): count for priority, count in writer.alarm_counts.items()},
         missing_s=round(missing_s, 3),
-        notices=notices,
+        notices=tuple(notices),
     )
 
 

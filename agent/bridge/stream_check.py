@@ -6,7 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.lead_measures import MAINS_HZ, LeadMeasures, estimate_qrs_height, fill_holes, measure_lead
+from agent.analysis.lead_measures import (
+    LARGEST_QRS_MV,
+    MAINS_HZ,
+    SMALLEST_QRS_MV,
+    LeadMeasures,
+    estimate_qrs_height,
+    fill_holes,
+    measure_lead,
+)
 from agent.analysis.qrs_height import LEAST_QRS_MV
 from agent.bridge.rate_meter import describe_rate_error
 from agent.bridge.stream_capture import StreamCapture
@@ -22,8 +30,6 @@ LONGEST_PAUSE_S = 1.0
 MOST_LOST, MOST_MISSING, MOST_FLAT, MOST_CLIPPED = 0.005, 0.02, 0.1, 0.002
 MOST_HUM = 0.1
 """Hum from peak to peak, as a share of the height of the QRS complexes."""
-LARGEST_QRS_MV, SMALLEST_QRS_MV = 20.0, 0.02
-"""Heights beyond which not the heart but the unit is wrong."""
 LEAST_QUALITY = 0.5
 LEAST_SECONDS = 5.0
 """Less signal shows too few beats."""
