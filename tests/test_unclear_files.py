@@ -236,12 +236,8 @@ def test_gaps_between_times_of_arrays(tmp_path: Path, dates: bool) -> None:
 )
 def test_arrays_that_contradict_each_other(tmp_path: Path, arrays: dict[str, Any], reason: str) -> None:
     """Arrays whose names and numbers do not agree are refused; a heart rate is no sampling rate."""
-<<<<<<< HEAD
-    np.savez(tmp_path / "a.npz", **arrays if "units" in arrays else arrays | {"unit": "mV"})
-=======
     stated: dict[str, Any] = arrays if "units" in arrays else arrays | {"unit": "mV"}
     np.savez(tmp_path / "a.npz", **stated)
->>>>>>> mend-files
     with pytest.raises(RecordError, match=reason):
         opened(tmp_path / "a.npz")
 
