@@ -23,7 +23,7 @@ from agent.analysis.beat_classifier import load_beat_classifier
 from agent.core.config import load_config
 from agent.core.messages import Beat
 from agent.pipeline.pipeline import Pipeline
-from model.errors import EcgError, RecordError
+from model.errors import ConfigError, EcgError, RecordError
 from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.wfdb_records import open_record, read_record_samples
 from simulator.record_replay import RecordReplay, ReplayPlan
@@ -385,3 +385,19 @@ def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataOb
     with contextlib.suppress(RecordError):
         record = open_signal_file(str(path), SignalFileOptions(**stated))
         assert read_record_samples(record, 0, 1000).shape == (min(1000, record.length), len(record.signals))
+
+
+def test_the_size_of_a_count(tmp_path: Path) -> None:
+    """Counts of a known size are in volts; a file that states another unit is refused."""
+    (tmp_path / "a.csv").write_text("".join(f"{count}\n" for count in (512, 513, 511) * 200))
+    options = SignalFileOptions(fs=250.0, unit="2.9uV")
+    record = open_signal_file(str(tmp_path / "a.csv"), options)
+    assert [signal.unit for signal in record.signals] == ["uV"]
+    assert read_record_samples(record, 0, 2)[:, 0].tolist() == pytest.approx([512 * 2.9, 513 * 2.9])
+    assert record.signals[0].high > 513 * 2.9
+    (tmp_path / "b.csv").write_text("ECG (mV)\n" + "0.5\n" * 600)
+    with pytest.raises(RecordError, match=r"b\.csv is in mV, not counts"):
+        open_signal_file(str(tmp_path / "b.csv"), options)
+    for text in ("0uV", "2.9counts", "2.9", "2.9 apples"):
+        with pytest.raises(ConfigError, match="is not known"):
+            SignalFileOptions(unit=text)

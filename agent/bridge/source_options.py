@@ -1,11 +1,11 @@
 """What a person says of a source that does not say it itself: rate, unit, columns."""
 
-import re
 from dataclasses import dataclass
 
 from agent.core.lead_units import UNITS_MV
 from agent.library.argument_checks import HIGHEST_FS
 from model.errors import ConfigError
+from model.formats.file_options import split_count_size
 from model.records.resample import LEAST_RESAMPLING_FS
 
 UNCALIBRATED = "counts"
@@ -16,7 +16,6 @@ UNCALIBRATED_STEPS = 1000
 """Counts on the wire of one count of the source, where it sends decimals."""
 LARGEST_EXPECTED = 2**27
 """Count that the numbers of a source reach at first: there is room for sixteen times as much."""
-_UNIT = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)?\s*(\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +62,11 @@ class SourceOptions:
 
 def parse_count_size(text: str) -> CountSize:
     """Return what a unit such as "mV", "2.9uV" (the size of one count) or "counts" means. Raises ConfigError."""
-    match = _UNIT.fullmatch(text.strip())
-    if match is not None:
-        number, unit = match.groups()
-        if unit == UNCALIBRATED and number is None:
-            return CountSize(UNCALIBRATED)
-        if unit in UNITS_MV and (number is None or float(number) > 0):
-            return CountSize(unit, None if number is None else float(number))
+    size, unit = split_count_size(text)
+    if unit == UNCALIBRATED and size is None:
+        return CountSize(UNCALIBRATED)
+    if unit in UNITS_MV and (size is None or size > 0):
+        return CountSize(unit, size)
     raise ConfigError(
         f'unit {text!r} makes no sense: give uV, mV or V, the size of a count such as "2.9uV", or counts (--unit)'
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.completion import complete_record
-from agent.cli.options import ConfigFileOption, DeviceOption, WeightsOption
+from agent.cli.options import ConfigFileOption, DeviceOption, FileRateOption, FileUnitOption, WeightsOption
 from agent.core import config as configuration
 from model.errors import ConfigError, RecordError
 
@@ -32,13 +32,8 @@ def analyse_recordings(
             autocompletion=complete_record,
         ),
     ],
-    fs: Annotated[
-        float | None, typer.Option(metavar="HZ", help="Sampling rate of files that do not say theirs.")
-    ] = None,
-    unit: Annotated[
-        str | None,
-        typer.Option(metavar="UNIT", help="Unit of files that do not say theirs: mV, uV, V, nV or counts."),
-    ] = None,
+    fs: FileRateOption = None,
+    unit: FileUnitOption = None,
     lead: Annotated[
         str | None,
         typer.Option(

@@ -111,3 +111,15 @@ PublishOption = Annotated[
     ),
 ]
 ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="Stop with the parent process.")]
+FileRateOption = Annotated[
+    float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of files that do not say theirs.")
+]
+FileUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unit",
+        metavar="UNIT",
+        help='Unit of files that do not say theirs: uV, mV, V, nV, the size of a count such as "2.9uV", or counts.',
+        autocompletion=complete_from("uV", "mV", "V", "nV", "counts"),
+    ),
+]

@@ -12,6 +12,8 @@ from agent.cli.options import (
     ClientsOption,
     ConfigFileOption,
     EndpointOption,
+    FileRateOption,
+    FileUnitOption,
     InsecureOption,
     KeyOption,
     StartOption,
@@ -47,17 +49,6 @@ SnrOption = Annotated[float | None, typer.Option(metavar="DB", help="Signal-to-n
 NoiseSeedOption = Annotated[
     int | None, typer.Option("--seed", metavar="NUMBER", help="Choose the stretch of the noise record.")
 ]
-RateOption = Annotated[
-    float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of a file that does not say it.")
-]
-UnitOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="UNIT",
-        help="Unit of the values of a file that does not say it: uV, mV, V, nV or counts.",
-        autocompletion=complete_from("uV", "mV", "V", "nV", "counts"),
-    ),
-]
 PacketMsOption = Annotated[float | None, typer.Option(metavar="MS", help="Milliseconds of signal in a packet.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Send nothing until a monitor subscribes.")]
 
@@ -80,8 +71,8 @@ def replay_record(
         str | None, typer.Option(metavar="NAME", help="Name the bed.", show_default="the name of the record")
     ] = None,
     endpoint: EndpointOption = None,
-    fs: RateOption = None,
-    unit: UnitOption = None,
+    fs: FileRateOption = None,
+    unit: FileUnitOption = None,
     noise: NoiseKindOption = None,
     snr: SnrOption = None,
     seed: NoiseSeedOption = None,
@@ -130,8 +121,8 @@ def replay_ward(
     duration: DurationOption = None,
     loop: LoopOption = False,
     endpoint: EndpointOption = None,
-    fs: RateOption = None,
-    unit: UnitOption = None,
+    fs: FileRateOption = None,
+    unit: FileUnitOption = None,
     noise: NoiseKindOption = None,
     snr: SnrOption = None,
     seed: NoiseSeedOption = None,

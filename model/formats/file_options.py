@@ -1,5 +1,6 @@
 """What a person may say of a file that does not say it itself: its rate, and the unit of its values."""
 
+import re
 from dataclasses import dataclass
 from math import frexp
 from pathlib import Path
@@ -22,6 +23,7 @@ _SPELLINGS = {
 UNITS = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 """The unit of each spelling, in small letters."""
 VOLTAGES = frozenset({"V", "mV", "uV", "nV"})
+_COUNT_SIZE = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(\D\S*)")
 NO_UNIT = "NU"
 """The unit of a signal that has none, as in WFDB headers."""
 MOST_STAMP_ERROR = 0.01
@@ -42,8 +44,8 @@ MOST_SIGNALS = 64
 class SignalFileOptions:
     """What a person says of a file that does not say it itself; None for nothing.
 
-    `fs`: its sampling rate in hertz. `unit`: the unit of its values, such as "mV" or "counts". What a file says stands:
-    one that says something else is refused.
+    `fs`: its sampling rate in hertz. `unit`: the unit of its values, such as "mV", "counts", or the size of a count,
+    such as "2.9uV". What a file says stands: one that says something else is refused.
 
     Raises
     ------
@@ -60,8 +62,11 @@ class SignalFileOptions:
                 f"a sampling rate of {self.fs:g} Hz makes no sense: "
                 f"give {LEAST_RESAMPLING_FS:g} to {HIGHEST_RESAMPLING_FS:g} Hz"
             )
-        if self.unit is not None and read_unit(self.unit) not in (*VOLTAGES, COUNTS):
-            raise ConfigError(f"unit {self.unit!r} is not known: give uV, mV, V, nV or counts")
+        size, unit = split_count_size(self.unit or COUNTS)
+        if read_unit(unit) not in (*VOLTAGES, COUNTS) or (size is not None and (not size or read_unit(unit) == COUNTS)):
+            raise ConfigError(
+                f'unit {self.unit!r} is not known: give uV, mV, V, nV, the size of a count such as "2.9uV", or counts'
+            )
 
     def choose_rate(self, file: Path, stated: float | None) -> float:
         """Return the rate that a person states, or else the file.
@@ -106,6 +111,12 @@ class SignalFileOptions:
             raise RecordError(f"{file.name} has a sampling rate of {fs:.10g} Hz, not {self.fs:g}: leave --fs out")
         if self.unit is not None and (known := units & VOLTAGES) and read_unit(self.unit) not in units:
             raise RecordError(f"{file.name} is in {', '.join(sorted(known))}, not {self.unit}: leave --unit out")
+
+
+def split_count_size(text: str) -> tuple[float | None, str]:
+    """Return the size of a count and its unit, of a text such as "2.9uV"; None and the text for a plain unit."""
+    match = _COUNT_SIZE.fullmatch(text.strip())
+    return (float(match[1]), match[2]) if match else (None, text.strip())
 
 
 def is_ecg_rate(fs: float) -> bool:

@@ -1,12 +1,16 @@
 """A recording in any format that is known, opened as a record: what it is, its content decides."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from model.errors import RecordError
 from model.formats.file_content import FileKind, find_file_kind
-from model.formats.file_options import SignalFileOptions, read_unit
-from model.records.wfdb_records import Record, open_record
+from model.formats.file_options import COUNTS, SignalFileOptions, read_unit, split_count_size
+from model.records.wfdb_records import Record, open_record, read_record_samples
 
 __all__ = ["SignalFileOptions", "open_signal_file"]
 
@@ -21,6 +25,9 @@ def open_signal_file(name: str, options: SignalFileOptions | None = None) -> Rec
     ConfigError where its format needs a package that is not installed.
     """
     options = options or SignalFileOptions()
+    size, unit = split_count_size(options.unit or "")
+    if size is not None:
+        return _scale_counts(open_signal_file(name, replace(options, unit=COUNTS)), size, read_unit(unit))
     path = _find_other_file(name)
     if path is None:
         return _open_wfdb(name, options)
@@ -34,6 +41,22 @@ def open_signal_file(name: str, options: SignalFileOptions | None = None) -> Rec
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or "it does not fit into the memory"
         raise RecordError(f"cannot read {path}: {reason}") from error
+
+
+def _scale_counts(record: Record, size: float, unit: str) -> Record:
+    """Return a record whose counts, `size` of a unit each, are in that unit."""
+    is_raw = [read_unit(signal.unit) == COUNTS for signal in record.signals]
+    factors = np.where(is_raw, size, 1.0)
+    signals = tuple(
+        replace(signal, unit=unit, low=size * signal.low, high=size * signal.high) if raw else signal
+        for signal, raw in zip(record.signals, is_raw, strict=True)
+    )
+
+    def read(start: int, stop: int) -> NDArray[np.float64]:
+        scaled: NDArray[np.float64] = read_record_samples(record, start, stop) * factors
+        return scaled
+
+    return replace(record, signals=signals, reader=read)
 
 
 def _open_binary(path: Path, kind: FileKind, options: SignalFileOptions) -> Record:
