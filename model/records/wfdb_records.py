@@ -78,10 +78,10 @@ class Record:
     """The header of a record. `path` has no file ending; `length` is in samples at `fs` hertz.
 
     A frame holds `frame` samples of the fastest signal; those of a slower one are held. `missing` is the number of
-    samples that the header states and the signal files lack. `notice` is what a person should know of how the file was
-    read, "" for nothing. `header` is the text for the WFDB package if it cannot
+    samples that the header states and the signal files lack. `header` is the text for the WFDB package if it cannot
     read the file's. `start` is when the first sample was taken, if the file says so. `reader` reads the samples of a
-    file that is not in WFDB format: from `start` to `stop`, as `read_record_samples` returns them.
+    file that is not in WFDB format: from `start` to `stop`, as `read_record_samples` returns them. `notice` is what a
+    person should know of how the file was read, "" for nothing.
     """
 
     name: str
@@ -93,11 +93,11 @@ class Record:
     files: tuple[SignalFile, ...] = ()
     frame: int = 1
     missing: int = 0
-    notice: str = ""
     header: str = ""
     segments: tuple[RecordSegment, ...] = ()
     start: datetime | None = None
     reader: Callable[[int, int], NDArray[np.float64]] | None = None
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
