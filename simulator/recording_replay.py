@@ -12,10 +12,9 @@ from uuid import uuid4
 
 from agent.core.messages import Chunk, End
 from agent.device.packet_source import PacketBlock, PacketSource
-from agent.device.sent_buffer import BYTES_PER_COUNT
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import RecordedSession, find_segments, is_recording
-from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES, check_bed_name
+from agent.wire.packets import check_bed_name, most_packet_samples
 from model.errors import ConfigError
 from simulator.record_replay import BLOCK_S, LONGEST_PACKET_S, ReplayPlan
 
@@ -124,7 +123,7 @@ class RecordingReplay(PacketSource):
 
     def _slice_blocks(self, cut: _SegmentSlice, run: str, sequence: int) -> Iterator[PacketBlock]:
         segment = cut.timed.segment
-        most = min(MOST_PACKET_SAMPLES, LARGEST_PAYLOAD_BYTES // (BYTES_PER_COUNT * len(segment.leads)))
+        most = most_packet_samples(len(segment.leads))
         packet = min(max(1, round(self._packet_s * segment.fs)), most)
         length = packet * max(1, round(BLOCK_S * segment.fs / packet))
         for low in range(cut.start, cut.stop, length):

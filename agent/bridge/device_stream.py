@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from agent.bridge.sensor_source import SourceLayout
 from agent.core.messages import MISSING, Chunk, End
-from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES, encode_frames
+from agent.wire.packets import encode_frames, most_packet_samples
 
 BLOCK_S = 10.0
 """Seconds of signal that are kept together."""
-BYTES_A_COUNT = 4
 FILLER_SAMPLES = 4096
 """Samples without a value that are sent together."""
 
@@ -63,7 +62,7 @@ class DeviceStream:
         """Send the next samples (n, leads), MISSING where there is no value."""
         if self.layout is None:
             raise ValueError("no run was begun")
-        most = min(MOST_PACKET_SAMPLES, LARGEST_PAYLOAD_BYTES // (BYTES_A_COUNT * len(self.layout.leads)))
+        most = most_packet_samples(len(self.layout.leads))
         for start in range(0, len(counts), most):
             self._send(counts[start : start + most])
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from agent.bridge.loss_finder import LossFinder, SampleIntake
-from agent.bridge.sensor_source import LostSourceError, SourceLayout, SourceReading, source_lead
+from agent.bridge.sensor_source import NOTHING_YET, LostSourceError, SourceLayout, SourceReading, source_lead
 from agent.bridge.source_options import SourceOptions
 from agent.bridge.strap_link import WORN_BY_ANOTHER, StrapLink, StrapPacket, parse_adapter
 from agent.wire.packets import LARGEST_NAME_BYTES
@@ -27,8 +27,6 @@ SILENT_S = 3.0
 """A strap that has sent, and is silent for five packets, is out of range: it is connected again."""
 PACKET_DELAY_S = 0.6
 """A packet is complete this long after its first sample."""
-NOTHING = SourceReading(np.empty((0, 1), np.int32))
-"""A sign of life without samples."""
 
 
 class PolarSource:
@@ -86,7 +84,7 @@ class PolarSource:
         self._waiting.append(packet)
         fs = self._options.fs or self._estimate_rate()
         if fs is None:
-            return NOTHING
+            return NOTHING_YET
         self._begin(fs)
         return None
 
@@ -116,7 +114,7 @@ class PolarSource:
             return None
         if silent_s > FIRST_PACKET_S:
             raise LostSourceError(f"{self.name} is connected, but sends no ECG: {WORN_BY_ANOTHER}")
-        return NOTHING
+        return NOTHING_YET
 
     def _estimate_rate(self) -> float | None:
         """Return the rate by the strap's own clock, None while it is too early to say."""

@@ -3,13 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from agent.bridge.arrival_gaps import ArrivalGaps
 from agent.bridge.rate_meter import RateMeter
 from agent.bridge.row_layout import RowLayout, describe_rows
 from agent.bridge.row_parser import ByteTransport, RowParser, SampleRow
-from agent.bridge.sensor_source import SourceLayout, SourceReading
+from agent.bridge.sensor_source import NOTHING_YET, SourceLayout, SourceReading
 from agent.bridge.source_options import SourceOptions
 from model.errors import SourceError
 from model.records.resample import LEAST_RESAMPLING_FS
@@ -27,7 +25,6 @@ AHEAD_S = 2.0
 """A file that comes as a stream is read this far ahead of the clock and no further."""
 PACED_S = 0.1
 """Seconds of it that are returned at a time."""
-NOTHING_YET = SourceReading(np.empty((0, 1), np.int32))
 
 
 class RowSource:

@@ -37,6 +37,10 @@ class SourceReading(NamedTuple):
     lost: int = 0
 
 
+NOTHING_YET = SourceReading(np.empty((0, 1), np.int32))
+"""A sign of life without samples."""
+
+
 class LostSourceError(SourceError):
     """A source that was open and is not any more: it is opened again."""
 

@@ -6,11 +6,8 @@ from threading import Lock
 import numpy as np
 
 from agent.core.messages import Chunk, End
-from agent.wire.packets import LARGEST_PAYLOAD_BYTES, MOST_PACKET_SAMPLES
+from agent.wire.packets import most_packet_samples
 from agent.wire.requests import LONGEST_REPLY_S, FetchReply, FetchRequest
-
-BYTES_PER_COUNT = 4
-"""Bytes of a count."""
 
 
 class SentBuffer:
@@ -109,7 +106,7 @@ class _SentRun:
         last = self.last
         first = max(first, self.oldest)
         stop = min(stop, self.next, first + round(LONGEST_REPLY_S * last.fs))
-        most = min(MOST_PACKET_SAMPLES, LARGEST_PAYLOAD_BYTES // (BYTES_PER_COUNT * len(last.leads)))
+        most = most_packet_samples(len(last.leads))
         return [self._chunk(at, min(at + most, stop)) for at in range(first, stop, most)]
 
     def _chunk(self, first: int, stop: int) -> Chunk:

@@ -298,6 +298,11 @@ def decode_bed_name(frame: bytes) -> str:
     return name
 
 
+def most_packet_samples(leads: int) -> int:
+    """Return the samples of so many leads that fit into a packet whatever their counts are."""
+    return min(MOST_PACKET_SAMPLES, LARGEST_PAYLOAD_BYTES // (DTYPE_BYTES["int32"] * leads))
+
+
 def check_bed_name(bed: str) -> str:
     """Return the name of a bed. Raises ConfigError where it cannot be sent."""
     try:
