@@ -32,7 +32,7 @@ from agent.analysis.beat_classifier import load_beat_classifier as load_net
 from agent.core.config import load_config as load_config
 from agent.core.events import EventText
 from agent.core.messages import Beat, Chunk, FloatArray, Lead, Result
-from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RhythmSummary, WardSnapshot
+from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, LoggedEvent, RhythmSummary, WardSnapshot
 from agent.core.wording import event_text
 from agent.dashboard import wave_raster
 from agent.dashboard.frame import fit_view, fit_waves
@@ -91,7 +91,8 @@ def snapshot(data: tuple[FloatArray, tuple[Beat, ...]], head: int, beds: int) ->
     )
     link = LinkView("tcp://127.0.0.1:5556", "connected", head * beds // 12, 0)
     now_s = 1_800_000_000 + head / FS
-    return WardSnapshot(views, events, link, "cpu", "mitbih-cnn-1", now_s, 1_800_000_000.0, index=index)
+    logged = tuple(LoggedEvent(event, now_s) for event in events)
+    return WardSnapshot(views, logged, link, "cpu", "mitbih-cnn-1", now_s, 1_800_000_000.0, index=index)
 
 
 def _bed(data: tuple[FloatArray, tuple[Beat, ...]], head: int, name: str) -> BedView:
@@ -157,7 +158,7 @@ def _peer_bed(shown: WardSnapshot, size: tuple[int, int]) -> Layout:
             sure,
             f"{1000 * (beat.rr_s or 0):.0f}",
         )
-    for event in shown.events:
+    for event in (logged.event for logged in shown.events):
         events.add_row(format_sample_clock(event.sample), event.kind, event_text(event))
     rhythm = bed.rhythm
     vitals = Group(f"{rhythm.heart_rate or 0:.0f}", f"RR {rhythm.rr_ms or 0:.0f}", f"RMSSD {rhythm.rmssd_ms}")

@@ -19,6 +19,7 @@ from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
+from agent.core.run_clock import RunClock
 from agent.core.views import BedView
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
@@ -111,4 +112,4 @@ def bed_view(pipeline: Pipeline, name: str, now_s: float = 0.0) -> BedView:
     """A bed of a pipeline as the dashboard shows it, of a link that sent what was analysed."""
     link = SimpleNamespace(sent=lambda bed: pipeline.beds[bed].analysed + pipeline.beds[bed].lost)
     config = configuration.load_config(None, {})
-    return SnapshotMaker(pipeline, cast(LinkReceiver, link), config, AlarmHistory()).bed_view(name, now_s)
+    return SnapshotMaker(pipeline, cast(LinkReceiver, link), config, AlarmHistory(), RunClock()).bed_view(name, now_s)

@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -9,9 +10,18 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from agent.core.events import EventText
+from agent.core.events import Event, EventText
 from agent.core.messages import Beat, FloatArray, Ledger
-from agent.core.views import BedStatus, BedSummary, BedView, LatencySummary, LinkView, RhythmSummary, WardSnapshot
+from agent.core.views import (
+    BedStatus,
+    BedSummary,
+    BedView,
+    LatencySummary,
+    LinkView,
+    LoggedEvent,
+    RhythmSummary,
+    WardSnapshot,
+)
 from agent.dashboard.frame import DashboardFrame, layout_view, render_frame
 from agent.dashboard.picture import draw_dashboard_svg
 from agent.dashboard.view import DashboardView, freeze_view, page_range
@@ -38,10 +48,17 @@ def make_bed(name: str = "bed-1", wave: FloatArray | None = None, state: BedStat
     return BedView(name, "MLII", state, wave, 30 * FS, beats, rhythm, 2, 37, LatencySummary(408.0, 1.2, 3.4))
 
 
-def make(*beds: BedView, **changes: object) -> WardSnapshot:
-    events = (EventText("link", "", "", 0, "connected"), EventText("gap", "bed-1", "", 500, "25 samples lost"))
+EVENTS = (EventText("link", "", "", 0, "connected"), EventText("gap", "bed-1", "", 500, "25 samples lost"))
+
+
+def logged(*events: Event) -> tuple[LoggedEvent, ...]:
+    """Events as they stand in the log."""
+    return tuple(LoggedEvent(event, 1050.0) for event in events)
+
+
+def make(*beds: BedView, events: Sequence[Event] = EVENTS, **changes: object) -> WardSnapshot:
     link = LinkView("tcp://127.0.0.1:5556", "connected", 1234, 3)
-    whole = WardSnapshot(beds, events, link, "cpu", "weights-1", 1060.0, 1000.0)
+    whole = WardSnapshot(beds, logged(*events), link, "cpu", "weights-1", 1060.0, 1000.0)
     return at_a_glance(replace(whole, **changes))  # type: ignore[arg-type]
 
 

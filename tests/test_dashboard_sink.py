@@ -60,7 +60,7 @@ class FakeSession:
     """A session with made-up beds, whose clock stands still."""
 
     def __init__(self, ward: WardSnapshot) -> None:
-        self.ward, self.now_s = ward, 1000.0
+        self.ward, self.now_s, self.actions = ward, 1000.0, self
         self.done: list[tuple[str, str]] = []
         self.seen: list[Beat] = []
         self.asked_for: list[list[str]] = []
@@ -238,7 +238,7 @@ def test_acknowledged_alarms_are_told(session: MonitorSession, monkeypatch: pyte
     seen = replace(alarm, acknowledged_s=1060.0)
     session._alarm_history.push([], [alarm, replace(COUPLET, bed="b")], 0.0)
     monkeypatch.setattr(session.pipeline, "acknowledge", lambda bed, _now_s: [seen] if bed == "b" else [])
-    session.acknowledge("b")
+    session.actions.acknowledge("b")
     now_s = session.clock()
     assert [item for item in session.step([], now_s) if isinstance(item, Alarm)] == [seen]
     assert not [item for item in session.step([], now_s) if isinstance(item, Alarm)]
@@ -249,9 +249,9 @@ def test_a_silence_is_seen_at_once(session: MonitorSession) -> None:
     """A bed that is silenced is so in the next glance, and no longer after a second request."""
     now_s = session.clock()
     assert not session.ward_snapshot(now_s).index[1].silenced
-    session.silence("b")
+    session.actions.silence("b")
     later = session.ward_snapshot(session.clock())
     assert later.index[1].silenced
     assert session.with_beds(later, ["b"]).beds[0].silenced_until_s > later.now_s
-    session.silence("b")
+    session.actions.silence("b")
     assert not session.ward_snapshot(session.clock()).index[1].silenced

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.segment import Segment
-from test_dashboard import SIZES, WICKED, make, make_bed, shown
+from test_dashboard import SIZES, WICKED, logged, make, make_bed, shown
 
 from agent.core.events import DeviceNote, DiskSpaceChanged, EventText
 from agent.core.messages import Ledger
@@ -225,7 +225,7 @@ def test_events_of_link_and_recording() -> None:
     )
     for size in SIZES:
         fine = make(bed(), link=LINK, recording=RECORDING, events=events)
-        assert "backfill 345 samples" in text(replace(fine, events=events[:1]), size)
+        assert "backfill 345 samples" in text(replace(fine, events=logged(events[0])), size)
         assert [part.style for part in segments(fine, size) if part.text == "record  "] == [EVENT_STYLES["record"]] * 2
         troubled = replace(fine, recording=replace(RECORDING, trouble=FULL, standing=events[2]))
         styles = [part.style for part in segments(troubled, size) if part.text == "record  "]

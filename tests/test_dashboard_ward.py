@@ -14,6 +14,7 @@ from test_dashboard_alarms import COUPLET, VT, with_alarms
 from agent.core.config import Config
 from agent.core.events import EventText
 from agent.core.messages import Alarm, Ledger, Priority
+from agent.core.run_clock import RunClock
 from agent.core.views import BedSummary, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, SINK_S, SORT_EVERY_S, BedOrder, restrict_order, update_order
 from agent.dashboard.frame import fit_view, layout_view
@@ -347,7 +348,7 @@ class Known:
 
     def snapshots(self, settings: Config) -> SnapshotMaker:
         link = SimpleNamespace(sent=lambda _: 10)
-        return SnapshotMaker(cast(Pipeline, self), cast(LinkReceiver, link), settings, AlarmHistory())
+        return SnapshotMaker(cast(Pipeline, self), cast(LinkReceiver, link), settings, AlarmHistory(), RunClock())
 
 
 def test_all_beds_at_a_glance(settings: Config) -> None:

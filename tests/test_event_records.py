@@ -1,7 +1,7 @@
 import sqlite3
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     float | None: st.none() | st.floats(0, 1e6),
     bool: st.booleans(),
     int | None: st.none() | st.integers(0, 2**40),
+    events.AlarmHandling: st.sampled_from(get_args(events.AlarmHandling)),
     events.EventKind: st.sampled_from(["gap", "frame"]),
     events.LeadState: st.sampled_from(["ok", "lead off"]),
     events.LeadTrouble: st.sampled_from(["noise", "no value"]),

@@ -12,7 +12,7 @@ from conftest import chunks, record_counts
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
-from agent.core.events import Event, PacketRejected
+from agent.core.events import AlarmsHandled, Event, PacketRejected
 from agent.core.messages import Beat, Chunk, End, Gap, Result
 from agent.core.views import LinkView
 from agent.link.link_receiver import LinkReceiver
@@ -110,7 +110,7 @@ def test_every_event_is_recorded_and_few_are_shown(session: MonitorSession, reco
     session.step(FLOOD, now_s)
     assert [item for item in recorder.results if isinstance(item, PacketRejected)] == FLOOD
     shown = session.ward_snapshot(now_s).events
-    assert sum(isinstance(event, PacketRejected) for event in shown) <= EVENT_BURST
+    assert sum(isinstance(logged.event, PacketRejected) for logged in shown) <= EVENT_BURST
 
 
 def test_a_sink_of_your_own_gets_all(settings: Config, classifier: BeatClassifier) -> None:
@@ -194,3 +194,21 @@ def test_the_end_takes_no_longer_than_half_a_second_of_analysis(settings: Config
     assert ledger.analysed + ledger.missing == 37_500
     assert 0 < ledger.analysed < 10_000
     assert any("not analysed before the end" in str(line.get("text")) for line in lines_of(out))
+
+
+def test_who_did_what_about_alarms_is_an_event(session: MonitorSession, recorder: RecordingSink) -> None:
+    """Whoever acknowledges or silences a bed is recorded, with the sample at which they did."""
+    now_s = session.clock()
+    session.step([*chunks(record_counts("208", 2), [250])], now_s)
+    (bed,) = session.pipeline.beds
+    session.actions.acknowledge(bed, "nurse Ada")
+    session.actions.silence(bed)
+    session.actions.silence(bed)
+    session.step([], now_s)
+    handled = [item for item in recorder.results if isinstance(item, AlarmsHandled)]
+    assert [(event.action, event.by) for event in handled] == [
+        ("acknowledged", "nurse Ada"),
+        ("silenced", ""),
+        ("sounding again", ""),
+    ]
+    assert {(event.bed, event.sample) for event in handled} == {(bed, int(session.pipeline.samples.ring.head[0]))}

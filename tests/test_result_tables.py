@@ -1,4 +1,4 @@
-"""agent.outputs.result_tables, agent.outputs.run_clock: tables of beats and alarms, and times by the clock."""
+"""agent.outputs.result_tables, agent.core.run_clock: tables of beats and alarms, and times by the clock."""
 
 import csv
 import importlib.util
@@ -13,10 +13,10 @@ from support.indexed import NOW, beat, chunk, record
 
 from agent.core.events import NotificationFailed, NotificationSent
 from agent.core.messages import Alarm, Chunk, Result
+from agent.core.run_clock import RunClock
 from agent.export.convert import convert_recording
 from agent.export.tables import TableName
 from agent.outputs.result_tables import ALARM_COLUMNS, BEAT_COLUMNS
-from agent.outputs.run_clock import RunClock
 from agent.recording.sessions import RecordedSession
 from agent.report.alarm_content import _describe_alarm_times
 from agent.report.bed_recording import BedRecording

@@ -20,7 +20,8 @@ from agent.core.events import Event
 from agent.dashboard.lines import format_sample_clock
 from agent.device.publisher import PacketPublisher
 from agent.link.link_receiver import LinkReceiver
-from agent.monitor.monitor_session import EndCondition, MonitorSession, OutputSink
+from agent.monitor.monitor_session import EndCondition, MonitorSession
+from agent.monitor.result_sinks import OutputSink
 from model.errors import ConfigError, TerminalError
 from model.records.resample import FS
 from simulator.record_replay import ReplayPlan

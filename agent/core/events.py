@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 EventKind = Literal[
-    "start", "gap", "backfill", "signal", "refused", "frame", "link", "record", "notify", "output", "end"
+    "start", "gap", "backfill", "signal", "refused", "alarm", "frame", "link", "record", "notify", "output", "end"
 ]
 LeadState = Literal["ok", "lead off", "saturated"]
+AlarmHandling = Literal["acknowledged", "silenced", "sounding again"]
+"""What a person does about the alarms of a bed."""
 LeadTrouble = Literal["lead off", "saturated", "no value", "noise", "no QRS"]
 """Why a lead is no longer heard."""
 
@@ -251,6 +253,15 @@ class RecordingTrimmed(_SystemEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmsHandled(_BedEvent):
+    """A person did something about the alarms of a bed. `by`: who, as they name themselves; "" at the terminal."""
+
+    kind: ClassVar[EventKind] = "alarm"
+    action: AlarmHandling
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotificationSent(_BedEvent):
     """The alarm of a `condition` with its onset at `sample` was told to `target`, `seconds` after it was announced.
 
@@ -330,6 +341,7 @@ Event = (
     | RecordingRepaired
     | DiskSpaceChanged
     | RecordingTrimmed
+    | AlarmsHandled
     | NotificationSent
     | NotificationFailed
     | OutputTrouble

@@ -38,6 +38,25 @@ class LatencySummary:
     link_ms: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LeadWave:
+    """The last samples of a lead that is not heard: `wave` (n,) float32 mV at 125 Hz, as long as that of the heard one.
+
+    NaN where missing; its last value belongs to the same moment.
+    """
+
+    lead: str
+    wave: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event and its Unix time: that of its sample where the bed's clock is known, else when it was told."""
+
+    event: Event
+    at_s: float
+
+
 BedStatus = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"]
 
 
@@ -51,7 +70,9 @@ class BedView:
     was analysed last; `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time);
     `suspended`: noise or an arrest, no rate is shown; `rhythm_name` such as "AF" or "bigeminy", "" if none is alarmed;
     `last_alarms` the latest ones, the newest first, also those that are over; `uncalibrated`: the scale of the heard
-    lead was found from its signal.
+    lead was found from its signal; `run` as the device names it; `head_s`: Unix time of sample `head`, None where the
+    device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
+    heard one, in the order of `leads`.
     """
 
     bed: str
@@ -73,6 +94,10 @@ class BedView:
     last_alarms: tuple[Alarm, ...] = ()
     leads: tuple[tuple[str, float | None], ...] = ()
     uncalibrated: bool = False
+    run: str = ""
+    head_s: float | None = None
+    arrived_s: float = 0.0
+    other_waves: tuple[LeadWave, ...] = ()
 
     @property
     def quality(self) -> float | None:
@@ -138,7 +163,7 @@ class WardSnapshot:
     """
 
     beds: tuple[BedView, ...]
-    events: tuple[Event, ...]
+    events: tuple[LoggedEvent, ...]
     link: LinkView
     device: str
     weights: str

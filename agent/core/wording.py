@@ -4,6 +4,7 @@ rule."""
 from collections.abc import Sequence
 
 from agent.core.events import (
+    AlarmsHandled,
     Backfilled,
     DeviceNote,
     DiskSpaceChanged,
@@ -89,6 +90,8 @@ def event_text(event: Event) -> str:
             return f"scale of lead {event.lead} found: 1 mV = {_significant(event.per_mv)} {event.unit}, uncalibrated"
         case StreamRefused():
             return event.reason
+        case AlarmsHandled():
+            return f"alarms {event.action}{f' by {event.by}' if event.by else ''}"
         case NotificationSent():
             return f"{_alarm_name(event)} told to {event.target} after {event.seconds:.1f} s"
         case NotificationFailed():

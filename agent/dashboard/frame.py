@@ -192,7 +192,7 @@ def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSe
     endpoint = elide_text(glyphs.clean(snapshot.link.endpoint), width - 40, glyphs)
     state = "no bed yet" if snapshot.link.state == "connected" else "waiting for a stream"
     rows = [(state, NOTICE), (f"at {endpoint}, {security_text(snapshot.link)}", PLAIN)]
-    told = [event.text for event in snapshot.events if isinstance(event, DeviceNote)]
+    told = [logged.event.text for logged in snapshot.events if isinstance(logged.event, DeviceNote)]
     rows += [(elide_text(glyphs.clean(text), width, glyphs), PLAIN) for text in told[-1:]]
     middle = [
         styled_line(width, (" " * max(0, (width - cell_width(text)) // 2), PLAIN), (text, style))

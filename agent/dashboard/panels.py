@@ -128,7 +128,7 @@ def _last_beat_line(beat: Beat, least_confidence: float, width: int, room: int, 
 
 def events_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
     """Return the events of this bed, the link and the recording, newest first; a present trouble is a warning."""
-    events = [event for event in snapshot.events if event.bed in ("", bed.bed)]
+    events = [logged.event for logged in snapshot.events if logged.event.bed in ("", bed.bed)]
     rows = [title_line("EVENTS", width, glyphs)]
     standing = snapshot.recording.standing if snapshot.recording else None
     lines = EVENT_LINES if height >= TALL_PANEL else 1

@@ -50,6 +50,7 @@ EVENT_STYLES = {
     "backfill": Style(color="cyan"),
     "signal": Style(color="yellow"),
     "refused": Style(color="red", bold=True),
+    "alarm": PLAIN,
     "frame": Style(color="yellow"),
     "link": Style(color="cyan"),
     "record": Style(color="cyan"),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from agent.core.events import Event, EventKind, EventsOmitted
 from agent.core.messages import Result
 from agent.core.rate_limit import TokenBucket
+from agent.core.run_clock import RunClock
+from agent.core.views import LoggedEvent
 
 EVENT_BURST = 40
 """Events of a bed that are shown one after the other."""
@@ -72,21 +74,22 @@ class EventLimiter:
 class EventLog:
     """A bounded log of events; a full one drops the oldest event of the bed that has more than its share."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._events: list[Event] = []
+    def __init__(self, most: int, run_clock: RunClock) -> None:
+        self._most, self._run_clock = most, run_clock
+        self._events: list[LoggedEvent] = []
         self._of: Counter[str] = Counter()
 
     def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Keep the events among the results."""
         for item in results:
             if isinstance(item, Event):
-                self._events.append(item)
+                at_s = self._run_clock.time_of(item.bed, item.run, item.sample) if item.bed else None
+                self._events.append(LoggedEvent(item, now_s if at_s is None else at_s))
                 self._of[item.bed] += 1
                 if len(self._events) > self._most:
                     self._drop()
 
-    def all(self) -> tuple[Event, ...]:
+    def all(self) -> tuple[LoggedEvent, ...]:
         """Return the events, the oldest first."""
         return tuple(self._events)
 
@@ -94,8 +97,8 @@ class EventLog:
         ((loudest, count),) = self._of.most_common(1)
         place = 0
         if count > max(1, self._most // LARGEST_SHARE):
-            place = next(i for i, event in enumerate(self._events) if event.bed == loudest)
-        bed = self._events.pop(place).bed
+            place = next(i for i, logged in enumerate(self._events) if logged.event.bed == loudest)
+        bed = self._events.pop(place).event.bed
         self._of[bed] -= 1
         if not self._of[bed]:
             del self._of[bed]

@@ -4,20 +4,23 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import Event, LinkStateChanged, LinkTrouble
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
+from agent.core.run_clock import RunClock
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.core.views import BedView, LinkView, WardSnapshot
 from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
+from agent.monitor.bed_actions import BedActions
 from agent.monitor.event_log import EventLimiter, EventLog
 from agent.monitor.latency_histogram import LatencyHistogram
+from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, Viewer
 from agent.monitor.resumed_alarms import ResumedAlarms
-from agent.monitor.snapshot import MonitorFigures, SnapshotMaker, with_beds
+from agent.monitor.snapshot import SnapshotMaker, with_beds
 from agent.pipeline.pipeline import Pipeline
 from model.errors import StreamError
 from model.records.resample import FS
@@ -56,59 +59,6 @@ class EndCondition:
     ended: bool
 
 
-class ResultSink(Protocol):
-    """Where results go: recorder, logs, text, JSON, screen, Prometheus all take them like this."""
-
-    def push(self, messages: Sequence[Chunk | Gap | End], results: Sequence[Result], now_s: float) -> None:
-        """Take the messages of one step of the loop, and what they decided. Neither changes any more."""
-
-
-class Viewer(ResultSink, Protocol):
-    """A sink that a person looks at."""
-
-    @property
-    def keyboard(self) -> int | None:
-        """File descriptor to wait on beside the link."""
-
-    def refresh(self, now_s: float) -> bool:
-        """Show what is due. Return False when a person asked for the end."""
-
-    def patience_s(self, now_s: float) -> float:
-        """Return the seconds for which nothing will be due."""
-
-    def finish(self) -> None:
-        """Show what is only known at the end."""
-
-
-class FiguresSink(ResultSink, Protocol):
-    """A sink that also counts shown beats, and is given figures once a second (Prometheus)."""
-
-    def publish(self, figures: MonitorFigures) -> None:
-        """Replace the figures of all beds."""
-
-    def note_shown(self, beat: Beat, added_s: float) -> None:
-        """Count a beat that was shown `added_s` seconds after its samples arrived."""
-
-
-class OutputSink(ResultSink, Protocol):
-    """A sink that sends results elsewhere, in its own time: `push` and `publish` return at once."""
-
-    needs_figures: bool
-    """Whether it is given figures once a second."""
-
-    def publish(self, figures: MonitorFigures) -> None:
-        """Replace the figures of all beds."""
-
-    def news(self) -> list[Event]:
-        """Return what happened to the sending since the last call."""
-
-    def end_soon(self) -> None:
-        """Begin to end: send what waits, for a few seconds at most. Return at once."""
-
-    def close(self) -> None:
-        """End, and wait for it; closed again, do nothing."""
-
-
 class MonitorSession:
     """One run of the monitor: its link, its pipeline, and the sinks of its results, yours among them."""
 
@@ -136,12 +86,13 @@ class MonitorSession:
         self._sinks: tuple[ResultSink, ...] = (*own, *sinks, *outputs)
         self._outputs = outputs
         self._figure_takers = [taker for taker in (metrics, *(o for o in outputs if o.needs_figures)) if taker]
-        self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history)
+        self.run_clock = RunClock()
+        self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
+        self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index)
         self._limiter = EventLimiter(self.analysed)
-        self._event_log = EventLog(config.dashboard.events)
+        self._event_log = EventLog(config.dashboard.events, self.run_clock)
         self._link_state = "waiting"
         self._resumed = ResumedAlarms()
-        self._acknowledged: list[Result] = []
         self._backfilled_beats = 0
         self._device_news = device_news
         self._clock_asked_s = self._figures_due_s = self.started_s
@@ -187,6 +138,7 @@ class MonitorSession:
     ) -> list[Result]:
         """Analyse what the link brought, and give it with all results to every sink. Return the results."""
         signals = [message for message in messages if not isinstance(message, Event)]
+        self.run_clock.follow(signals)
         results = self._analyse(signals, now_s, ended)
         results += [message for message in messages if isinstance(message, Event)]
         results += self._link_events(self.link.view(now_s))
@@ -231,16 +183,6 @@ class MonitorSession:
         """Return a snapshot with all beds in full, made at this moment."""
         self._snapshots.forget_index()
         return self.with_beds(self.ward_snapshot(now_s), self.pipeline.beds)
-
-    def acknowledge(self, bed: str) -> None:
-        """Acknowledge the alarms of a bed; the next step tells every sink."""
-        self._acknowledged += self.pipeline.acknowledge(bed, self.clock())
-        self._snapshots.forget_index()
-
-    def silence(self, bed: str) -> None:
-        """Silence the alarms of a bed for a while; called again while they are silent, sound again."""
-        self.pipeline.alarms.rules(self.pipeline.beds[bed].row).silence(self.clock())
-        self._snapshots.forget_index()
 
     def ledger(self, bed: str) -> Ledger:
         """Return what became of the samples of a bed since this monitor began, or went on with its recording."""
@@ -287,7 +229,7 @@ class MonitorSession:
         return f"{text}, {self._backfilled_beats} beats backfilled" if self._backfilled_beats else text
 
     def _analyse(self, signals: list[Chunk | Gap | End], now_s: float, ended: bool) -> list[Result]:
-        results, self._acknowledged = self._acknowledged, []
+        results = self.actions.take()
         results += self.pipeline.push(signals, shared=True)
         self.link.set_backlog(*self.pipeline.backlog())
         if now_s >= self._clock_asked_s + CLOCK_PERIOD_S:

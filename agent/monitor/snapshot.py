@@ -9,7 +9,8 @@ import numpy as np
 
 from agent.core.config import Config
 from agent.core.messages import Beat, Ledger
-from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
+from agent.core.run_clock import RunClock
+from agent.core.views import BedSummary, BedView, LatencySummary, LeadWave, LinkView, RecordingView, WardSnapshot
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.pipeline.monitored_bed import MonitoredBed
@@ -36,8 +37,10 @@ class _BedDelays:
 class SnapshotMaker:
     """Makes snapshots of a pipeline and its link. Nothing in one changes once it is made."""
 
-    def __init__(self, pipeline: Pipeline, link: LinkReceiver, config: Config, history: AlarmHistory) -> None:
-        self._pipeline, self._link, self._history = pipeline, link, history
+    def __init__(
+        self, pipeline: Pipeline, link: LinkReceiver, config: Config, history: AlarmHistory, run_clock: RunClock
+    ) -> None:
+        self._pipeline, self._link, self._history, self._run_clock = pipeline, link, history, run_clock
         self._lost_s = config.monitor.lost_s
         self._delays: dict[str, _BedDelays] = {}
         self._index: tuple[BedSummary, ...] = ()
@@ -100,7 +103,17 @@ class SnapshotMaker:
             last_alarms=self._history.of(name),
             leads=bed.leads.qualities if bed.leads else (),
             uncalibrated=bed.uncalibrated,
+            run=bed.run,
+            head_s=self._run_clock.time_of(name, bed.run, head),
+            arrived_s=bed.arrived_s,
+            other_waves=self._other_waves(bed),
         )
+
+    def _other_waves(self, bed: MonitoredBed) -> tuple[LeadWave, ...]:
+        """Return the last samples of the leads that are analysed beside the heard one."""
+        ring = self._pipeline.samples.ring
+        rows = zip(bed.lead_names, bed.lead_rows, strict=False)
+        return tuple(LeadWave(lead, ring.last(row, WAVE_SAMPLES)) for lead, row in rows if row != bed.heard_row)
 
     def heart_rate(self, name: str) -> float | None:
         """Return the beats a minute that are shown of a bed now; None if there is none."""

@@ -63,7 +63,7 @@ class DashboardSink:
         self._keys = ""
         actions = self._screen.take_actions()
         for action in actions:
-            (session.acknowledge if action.kind == "acknowledge" else session.silence)(action.bed)
+            (session.actions.acknowledge if action.kind == "acknowledge" else session.actions.silence)(action.bed)
         snapshot = session.ward_snapshot(now_s) if actions else snapshot
         shown = session.with_beds(snapshot, self._screen.plan_frame(snapshot))
         self._last = replace(shown, beds=filter_beds(shown.beds, self._config))

@@ -10,8 +10,8 @@ from typing import Any
 
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, Result
+from agent.core.run_clock import RunClock
 from agent.monitor.snapshot import MonitorFigures
-from agent.outputs.run_clock import RunClock
 from model.errors import ConfigError, SourceError, clean_error_text
 from model.extras import import_extra
 

@@ -13,6 +13,7 @@ from math import inf
 from agent.core.events import Event, OutputTrouble
 from agent.core.messages import Alarm, AlarmIdentity, Beat, Result
 from agent.core.output_settings import PublishConfig
+from agent.core.run_clock import RunClock
 from agent.monitor.snapshot import MonitorFigures
 from agent.outputs.json_lines import alarm_to_json, beat_to_json
 from agent.outputs.mqtt_address import parse_mqtt_address
@@ -26,7 +27,6 @@ from agent.outputs.mqtt_topics import (
     state_message,
     status_topic,
 )
-from agent.outputs.run_clock import RunClock
 from agent.outputs.sending_thread import SendingThread, growing_pause
 from model.errors import SourceError, clean_error_text
 

@@ -13,10 +13,10 @@ from agent.core.events import Event, NotificationFailed, NotificationSent
 from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Priority, Result
 from agent.core.output_settings import NotifyConfig
 from agent.core.rate_limit import TokenBucket
+from agent.core.run_clock import RunClock
 from agent.monitor.snapshot import MonitorFigures
 from agent.outputs.apprise_target import AppriseTarget
 from agent.outputs.notification_text import PendingNotice, compose_message
-from agent.outputs.run_clock import RunClock
 from agent.outputs.sending_thread import SendingThread, growing_pause
 
 FIRST_PAUSE_S = 1.0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.core.config import Config
-from agent.monitor.monitor_session import OutputSink
+from agent.monitor.result_sinks import OutputSink
 from model.errors import ConfigError
 
 LARGEST_FILE = 2**16

@@ -7,11 +7,11 @@ import msgspec
 
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, Result, Strip
+from agent.core.run_clock import RunClock
 from agent.core.wording import alarm_text, event_text, sample_time
 from agent.monitor.event_log import EventLimiter
 from agent.monitor.monitor_session import LONGEST_WAIT_S, MonitorSession
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
-from agent.outputs.run_clock import RunClock
 
 
 class TextLineSink:

@@ -18,6 +18,7 @@ import numpy as np
 from agent.core import config as configuration
 from agent.core.events import Event
 from agent.core.messages import Chunk
+from agent.core.run_clock import RunClock
 from agent.link.chunk_assembler import LinkMessage
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.snapshot import SnapshotMaker
@@ -253,7 +254,9 @@ class QueuedMonitor:
         self._most_beds = settings.monitor.beds
         self._now_s = 1.75e9
         self._ward = Pipeline(settings, Classify(in_context=True)) if analysed else None
-        self._ledgers = SnapshotMaker(self._ward, self._link, settings, AlarmHistory()) if self._ward else None
+        self._ledgers = (
+            SnapshotMaker(self._ward, self._link, settings, AlarmHistory(), RunClock()) if self._ward else None
+        )
 
     def pass_time(self, seconds: float) -> None:
         """Take what has arrived, then let the device answer."""

@@ -15,6 +15,7 @@ from agent.core import config as configuration
 from agent.core.config import Config, load_config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Lead, Result, Strip
+from agent.core.run_clock import RunClock
 from agent.core.views import BedView
 from agent.core.wording import event_text
 from agent.link.chunk_assembler import LinkMessage
@@ -79,7 +80,7 @@ class Monitor:
 
     def view(self, name: str) -> BedView:
         """A bed as the dashboard shows it."""
-        maker = SnapshotMaker(self.ward, self.link, load_config(None, {}), AlarmHistory())
+        maker = SnapshotMaker(self.ward, self.link, load_config(None, {}), AlarmHistory(), RunClock())
         return maker.bed_view(name, self.now_s)
 
     def exchange(self, packets: Sequence[list[bytes]], replies: list[list[bytes]], step_s: float) -> None:

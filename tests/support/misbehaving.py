@@ -132,7 +132,7 @@ class Scene:
             self._publisher.send_multipart(packets.encode_frames(End(name, "run", TICK * self._ticks, FS, self._ticks)))
         self._receive_end(out)
         ward = self.session.pipeline
-        out.shown = self.session.ward_snapshot(self.now_s).events
+        out.shown = tuple(logged.event for logged in self.session.ward_snapshot(self.now_s).events)
         out.beds = set(ward.beds)
         out.ledgers = {
             name: (ledger.sent, ledger.analysed, ledger.missing)
