@@ -22,7 +22,7 @@ import psutil
 import pytest
 import wfdb
 
-from agent.batch.batch_files import BatchFile, find_batch_files
+from agent.batch.batch_files import BatchFile, find_batch_files, list_tables_left_out
 from agent.batch.batch_run import BatchOptions, BatchProgress, run_batch
 from agent.batch.batch_summary import batch_to_json, build_batch_table, list_remarks
 from agent.batch.file_analysis import FileOutcome, choose_record_leads
@@ -432,7 +432,12 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     found = find_batch_files([str(folder), str(folder / "1"), str(folder / "1.dat")], tmp_path / "out")
     assert [Path(file.path).name for file in found] == ["1.hea", "2.edf", "3.ECG"]
     assert {stamp.name for stamp in found[0].stamps} == {"1.hea", "1.dat"}
+    (line,) = list_tables_left_out([str(folder), str(folder), str(folder / "1")])
+    assert (
+        line == f"{folder} has WFDB records, so the tables beside them are left out; name them to analyse them: 4.csv"
+    )
     (folder / "1.hea").unlink()
+    assert list_tables_left_out([str(folder)]) == []
     found = find_batch_files([str(folder)], tmp_path / "out")
     assert [file.name for file in found] == ["1", "2", "3", "4", "RECORDS", "notes"]
     (folder / MANIFEST_NAME).write_text("")

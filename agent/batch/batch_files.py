@@ -16,10 +16,13 @@ SIGNAL_ENDINGS = frozenset(
     [".edf", ".bdf", ".npz", ".npy", ".mat", ".wav", ".flac", ".ecg", ".xml", ".dcm", ".scp", ".mwf"]
 )
 """Endings of the files of a folder that are taken to be recordings."""
-TEXT_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
+TABLE_ENDINGS = frozenset({".csv", ".tsv"})
+TEXT_ENDINGS = TABLE_ENDINGS | {".txt"}
 """The same, unless the folder has WFDB records or is one of results: there a text is about the records."""
 LONGEST_FOLDER_NAME = 100
 """Bytes of the name of a file in that of a folder, which has at most 255."""
+MOST_NAMED = 3
+"""Names in a message."""
 UNKNOWN_BYTES = 1
 """Size of a file that cannot be opened, for the progress bar."""
 
@@ -62,6 +65,21 @@ def find_batch_files(arguments: Sequence[str], out: Path) -> list[BatchFile]:
         BatchFile(source, valid_text(str(path)), name, stamp_files(path))
         for (path, source), name in zip(sources.items(), names, strict=True)
     ]
+
+
+def list_tables_left_out(arguments: Sequence[str]) -> list[str]:
+    """Return a line for each folder among the arguments that has WFDB records and tables, which are not analysed."""
+    lines = []
+    for folder in (Path(argument) for argument in dict.fromkeys(arguments) if Path(argument).is_dir()):
+        if not list_folder_records(folder):
+            continue
+        left = [path.name for path in sorted(folder.iterdir()) if _may_be_recording(path, TABLE_ENDINGS, set())]
+        if left:
+            named = ", ".join(left[:MOST_NAMED]) + (" …" if len(left) > MOST_NAMED else "")
+            lines.append(
+                f"{folder} has WFDB records, so the tables beside them are left out; name them to analyse them: {named}"
+            )
+    return lines
 
 
 def stamp_files(path: Path) -> tuple[FileStamp, ...]:

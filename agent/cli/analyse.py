@@ -73,6 +73,7 @@ def _run_and_show(config: configuration.Config, options: "BatchOptions", json: b
     """Analyse files and print what became of them. Raises RecordError if a file failed."""
     import msgspec
 
+    from agent.batch.batch_files import list_tables_left_out
     from agent.batch.batch_run import run_batch
     from agent.batch.batch_summary import batch_to_json, build_batch_table, list_remarks
     from agent.cli.tables import print_table
@@ -87,7 +88,7 @@ def _run_and_show(config: configuration.Config, options: "BatchOptions", json: b
     elif len(failed) < len(outcomes):
         print_table(build_batch_table(outcomes))
         typer.echo(f"in {options.out}, a folder for each; alarms of high/medium/low priority")
-    for remark in list_remarks(outcomes):
+    for remark in (*list_remarks(outcomes), *list_tables_left_out(options.arguments)):
         typer.echo(f"ecg-agent: {remark}", err=True)
     if failed:
         raise RecordError(f"{len(failed)} of {len(outcomes)} files could not be analysed")
