@@ -17,8 +17,9 @@ from agent.core.messages import Alarm, Ledger, Priority
 from agent.core.run_clock import RunClock
 from agent.core.views import BedSummary, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, SINK_S, SORT_EVERY_S, BedOrder, restrict_order, update_order
+from agent.dashboard.find_keys import match_bed_names
 from agent.dashboard.frame import fit_view, layout_view
-from agent.dashboard.key_bindings import match_bed_names, press_keys
+from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.layout import SMALL_CARD, choose_card_grid, resize_card_grid
 from agent.dashboard.picture import draw_dashboard_svg
 from agent.dashboard.view import DashboardView, needed_beds, page_beds
