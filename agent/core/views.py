@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from agent.core.class_trust import UNKNOWN_TRUST, ClassTrust
 from agent.core.events import Event
+from agent.core.look_back import BedPast
 from agent.core.messages import Alarm, Beat, FloatArray, Ledger, Priority
 
 NO_SAMPLES = Ledger()
@@ -160,6 +161,7 @@ class WardSnapshot:
 
     `index`: all beds in the order of their arrival; `beds`: those on the screen, in full; `ledger` of all beds.
     `class_trust` of the net whose beats they are; the class of a beat below `least_confidence` is shown as doubtful.
+    `past`: what the viewer asked of one of them.
     """
 
     beds: tuple[BedView, ...]
@@ -174,3 +176,4 @@ class WardSnapshot:
     ledger: Ledger = NO_SAMPLES
     class_trust: ClassTrust = UNKNOWN_TRUST
     least_confidence: float = 0.0
+    past: BedPast | None = None

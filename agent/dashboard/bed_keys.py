@@ -18,6 +18,7 @@ from agent.dashboard.key_codes import (
     UP_KEYS,
 )
 from agent.dashboard.layout import CardGrid
+from agent.dashboard.past_keys import PAST_PAGES, open_past_page
 from agent.dashboard.view import (
     SWEEP_SECONDS,
     BedAction,
@@ -72,6 +73,8 @@ def _press_ward_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashb
         return replace(view, by_urgency=not view.by_urgency, note=note)
     if key == "/":
         return replace(view, typed="", searched_from=view.bed)
+    if key in PAST_PAGES:
+        return open_past_page(view, key, shown)
     return _press_alarm_key(view, key, shown) if key in "km" else view
 
 

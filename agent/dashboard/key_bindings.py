@@ -7,12 +7,13 @@ from agent.core.views import WardSnapshot
 from agent.dashboard.bed_keys import press_bed_key
 from agent.dashboard.find_keys import press_find_key
 from agent.dashboard.key_codes import INTERRUPT_KEY, KEY_PATTERN
+from agent.dashboard.trend_keys import press_trend_key
 from agent.dashboard.view import DashboardView, PageName, order_view_beds
 
 KeyHandler = Callable[[DashboardView, str, WardSnapshot], DashboardView]
 """From a view, a key and the snapshot that is shown to the next view; an unknown key gives the same view."""
 
-PAGE_KEYS: Mapping[PageName, KeyHandler] = {"beds": press_bed_key}
+PAGE_KEYS: Mapping[PageName, KeyHandler] = {"beds": press_bed_key, "trend": press_trend_key}
 """Who handles the keys of each page."""
 
 

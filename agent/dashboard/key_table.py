@@ -44,6 +44,8 @@ KEYS = (
     KeyHelp("+ -", "gain", "height of the trace", ("bed",)),
     KeyHelp("< >", "time", "seconds across the screen", ("bed",)),
     KeyHelp("a", "auto", "height and seconds automatic", ("bed",)),
+    KeyHelp("t", "trend", "the trend of a bed: heart rate, V and S beats, what is missing", ("bed",)),
+    KeyHelp("A", "alarms", "the alarms of a bed, each with its strip", ("bed",)),
     KeyHelp("b", "bell", "bell on or off"),
 )
 

@@ -8,6 +8,7 @@ from agent.core.messages import Beat, Result
 from agent.core.views import WardSnapshot
 from agent.dashboard.bell import AlarmBell
 from agent.dashboard.display_filter import filter_beds
+from agent.dashboard.past_requests import wanted_past
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import chosen_bed, is_overview
 from agent.monitor.monitor_session import MonitorSession
@@ -66,6 +67,8 @@ class DashboardSink:
             (session.actions.acknowledge if action.kind == "acknowledge" else session.actions.silence)(action.bed)
         snapshot = session.ward_snapshot(now_s) if actions else snapshot
         shown = session.with_beds(snapshot, self._screen.plan_frame(snapshot))
+        if (wanted := wanted_past(self._screen.view)) is not None:
+            shown = replace(shown, past=session.past(wanted, now_s))
         self._last = replace(shown, beds=filter_beds(shown.beds, self._config))
         self._screen.draw(self._last)
         if self._bell.due(snapshot.index, now_s) and self._screen.view.bell:
