@@ -13,6 +13,7 @@ from agent.core.events import DeviceNote
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
+from agent.dashboard.bed_trace import refit_second_window
 from agent.dashboard.header import header_line, trouble_banners, ward_line
 from agent.dashboard.key_bar import bottom_line
 from agent.dashboard.layout import choose_card_grid, resize_card_grid
@@ -75,7 +76,9 @@ def fit_waves(snapshot: WardSnapshot, view: DashboardView) -> DashboardView:
     view = freeze_view(view, snapshot) if view.freezing else view
     shown = view.frozen or snapshot
     if not is_overview(view, shown):
-        return refit_windows(view, [bed for bed in shown.beds if bed.bed == chosen_bed(view)])
+        beds = [bed for bed in shown.beds if bed.bed == chosen_bed(view)]
+        view = refit_windows(view, beds)
+        return refit_second_window(view, beds[0]) if beds else view
     names = set(page_beds(view))
     return refit_windows(view, [bed for bed in shown.beds if bed.bed in names], int(REFIT_TURNS_HZ * snapshot.now_s))
 
@@ -105,7 +108,7 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return DashboardFrame(tuple(_too_small_lines(width, height)))
-    shown = view.frozen or snapshot
+    shown = replace(view.frozen, past=snapshot.past) if view.frozen else snapshot
     top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
     if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:

@@ -46,6 +46,8 @@ KEYS = (
     KeyHelp("a", "auto", "height and seconds automatic", ("bed",)),
     KeyHelp("t", "trend", "the trend of a bed: heart rate, V and S beats, what is missing", ("bed",)),
     KeyHelp("A", "alarms", "the alarms of a bed, each with its strip", ("bed",)),
+    KeyHelp("c", "calipers", "freeze, and measure with two cursors", ("bed",)),
+    KeyHelp("2", "lead", "a second lead below the first", ("bed",)),
     KeyHelp("b", "bell", "bell on or off"),
 )
 

@@ -157,7 +157,8 @@ def freeze_view(view: DashboardView, snapshot: WardSnapshot) -> DashboardView:
 
 def thaw_view(view: DashboardView) -> DashboardView:
     """Return the live view."""
-    return replace(view, frozen=None, freezing=False, order=BedOrder())
+    looking = replace(view.looking, back=0, calipers=None)
+    return replace(view, frozen=None, freezing=False, order=BedOrder(), looking=looking)
 
 
 def seconds_across(view: DashboardView) -> int:

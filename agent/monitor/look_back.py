@@ -25,7 +25,9 @@ from agent.core.run_clock import RunClock
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.background_reader import Answer, BackgroundReader
 from agent.monitor.bed_trends import KEPT_MINUTES, BedTrends
-from model.records.resample import FS
+from agent.recording.beat_minutes import MinuteSpan, read_beat_minutes
+from agent.recording.past_records import believed_start_s, place_past_alarm, read_past_alarms, read_strip_piece
+from agent.recording.recorded_wave import read_signal_piece
 
 KEPT_STRIPS, KEPT_STRIPS_OF_BED = 1000, 16
 """Latest strips that are kept in memory, of all beds and of one: 10 MB."""
@@ -86,8 +88,6 @@ class LookBack:
         folder = self._folder
         if folder is None:
             return
-        from agent.recording.beat_minutes import MinuteSpan, read_beat_minutes
-
         span = MinuteSpan(now_s - KEPT_MINUTES * MINUTE_S, now_s)
 
         def fill(bed: str, position: ResumePosition) -> None:
@@ -110,8 +110,6 @@ class LookBack:
 
     def alarms(self, bed: str) -> tuple[tuple[PastAlarm, ...], Answer]:
         """Return the alarms of a bed, the newest first, and how the reading of older ones stands."""
-        from agent.recording.past_records import place_past_alarm, read_past_alarms
-
         folder = self._folder
         answer = NO_ANSWER
         if folder is not None:
@@ -135,8 +133,6 @@ class LookBack:
         piece = self._strips.get(identity)
         folder = self._folder
         if piece is None and folder is not None:
-            from agent.recording.past_records import read_strip_piece
-
             answer = self._reader.ask(("strip", identity), lambda: read_strip_piece(folder, identity), ALARMS_FRESH_S)
             piece = answer.value
         past = next((past for past in self.alarms(identity[0])[0] if past.identity == identity), None)
@@ -147,8 +143,6 @@ class LookBack:
         folder = self._folder
         if folder is None:
             return replace(NO_ANSWER, trouble="nothing is recorded: start the monitor with --record")
-        from agent.recording.recorded_wave import read_signal_piece
-
         key = "signal", bed, run, first, count, lead
         return self._reader.ask(key, lambda: read_signal_piece(folder, bed, run, first, count, lead), ALARMS_FRESH_S)
 
@@ -182,9 +176,7 @@ class LookBack:
         beats = tuple(
             beat for beat in self._recent_beats(alarm.bed) if beat.run == alarm.run and first <= beat.sample < stop
         )
-        first_s = self._run_clock.time_of(alarm.bed, alarm.run, first)
-        if first_s is None:
-            first_s = alarm.announced_s - (alarm.announced - first) / FS
+        first_s = believed_start_s(alarm, first, self._run_clock.time_of(alarm.bed, alarm.run, first))
         self._strips[identity] = SignalPiece(
             alarm.bed, alarm.run, strip.lead, first, strip.wave, beats, first_s, self._is_uncalibrated(alarm.bed)
         )
