@@ -17,6 +17,7 @@ from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.event_log import EventLimiter, EventLog
+from agent.monitor.first_settings import FirstSettings
 from agent.monitor.latency_histogram import LatencyHistogram
 from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, Viewer
 from agent.monitor.resumed_alarms import ResumedAlarms
@@ -88,6 +89,7 @@ class MonitorSession:
         self._figure_takers = [taker for taker in (metrics, *(o for o in outputs if o.needs_figures)) if taker]
         self.run_clock = RunClock()
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
+        self._first_settings = FirstSettings(self.pipeline.care, config.bed)
         self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events, self.run_clock)
@@ -231,6 +233,7 @@ class MonitorSession:
     def _analyse(self, signals: list[Chunk | Gap | End], now_s: float, ended: bool) -> list[Result]:
         results = self.actions.take()
         results += self.pipeline.push(signals, shared=True)
+        results += self._first_settings.news(self.pipeline.beds)
         self.link.set_backlog(*self.pipeline.backlog())
         if now_s >= self._clock_asked_s + CLOCK_PERIOD_S:
             self._clock_asked_s = now_s
@@ -254,6 +257,7 @@ class MonitorSession:
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
         self.pipeline.know_scales(read_scales(folder, positions))
+        self._first_settings.resume(folder, positions, replay_s)
         results: list[Result] = []
         alarms: list[Alarm | Strip] = []
         for message in read_last_signal(folder, positions, replay_s):
@@ -264,6 +268,7 @@ class MonitorSession:
         stopped_at = {bed: nearest_index_at_125_hz(at.next, at.fs) for bed, at in positions.items()}
         self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, replay_s), stopped_at)
         results += self._resumed.settle(alarms, reported_until)
+        self.pipeline.care.settle()
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before
         self.link.resume(positions, self.clock())
