@@ -8,6 +8,7 @@ from typing import Literal
 from agent.core.views import BedSummary, BedView, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, BedOrder, restrict_order, update_order
 from agent.dashboard.layout import CardGrid
+from agent.dashboard.looking import LookingBack
 from agent.dashboard.wave_raster import VoltageWindow, fit_window
 from model.records.resample import FS
 
@@ -15,6 +16,9 @@ REFIT_TURNS = 5
 """The windows of a ward's waves are fitted in this many turns, a part of the beds in each."""
 SWEEP_SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
 """Seconds of signal that the width of the screen may show."""
+
+PageName = Literal["beds", "trend", "alarms", "strip"]
+"""What the body of the screen shows: the ward or a bed, or a page that was opened by a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,10 @@ class DashboardView:
         What the monitor still has to do.
     bell
         Whether the bell may ring.
+    page, row
+        The page that is open, and its chosen or first row.
+    looking
+        What is chosen of the past.
     """
 
     bed: str = ""
@@ -74,6 +82,9 @@ class DashboardView:
     note: str = ""
     actions: tuple[BedAction, ...] = ()
     bell: bool = False
+    page: PageName = "beds"
+    row: int = 0
+    looking: LookingBack = field(default_factory=LookingBack)
 
 
 def chosen_bed(view: DashboardView) -> str:
@@ -146,7 +157,8 @@ def freeze_view(view: DashboardView, snapshot: WardSnapshot) -> DashboardView:
 
 def thaw_view(view: DashboardView) -> DashboardView:
     """Return the live view."""
-    return replace(view, frozen=None, freezing=False, order=BedOrder())
+    looking = replace(view.looking, back=0, calipers=None)
+    return replace(view, frozen=None, freezing=False, order=BedOrder(), looking=looking)
 
 
 def seconds_across(view: DashboardView) -> int:

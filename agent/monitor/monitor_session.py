@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import Event, LinkStateChanged, LinkTrouble
+from agent.core.look_back import BedPast, PastRequest
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
 from agent.core.run_clock import RunClock
 from agent.core.sample_index import nearest_index_at_125_hz
@@ -17,7 +18,9 @@ from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.event_log import EventLimiter, EventLog
+from agent.monitor.first_settings import FirstSettings
 from agent.monitor.latency_histogram import LatencyHistogram
+from agent.monitor.look_back import LookBack
 from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, Viewer
 from agent.monitor.resumed_alarms import ResumedAlarms
 from agent.monitor.snapshot import SnapshotMaker, with_beds
@@ -83,11 +86,16 @@ class MonitorSession:
         self._class_trust = classifier.class_trust
         self._alarm_history = AlarmHistory()
         own = (sink for sink in (recorder, metrics, self._alarm_history) if sink is not None)
-        self._sinks: tuple[ResultSink, ...] = (*own, *sinks, *outputs)
         self._outputs = outputs
         self._figure_takers = [taker for taker in (metrics, *(o for o in outputs if o.needs_figures)) if taker]
         self.run_clock = RunClock()
+        folder = recorder.folder if recorder else None
+        self.look_back = LookBack(
+            self._alarm_history, self.run_clock, folder, self._recent_beats, self._is_uncalibrated
+        )
+        self._sinks: tuple[ResultSink, ...] = (*own, self.look_back, *sinks, *outputs)
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
+        self._first_settings = FirstSettings(self.pipeline.care, config.bed)
         self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events, self.run_clock)
@@ -126,6 +134,7 @@ class MonitorSession:
         self._close_outputs(viewer)
         viewer.refresh(now_s)
         viewer.finish()
+        self.look_back.close()
         if gone:
             raise StreamError(self._gone_text())
 
@@ -179,6 +188,10 @@ class MonitorSession:
         """Return a snapshot with the beds of these names in full."""
         return with_beds(snapshot, names, lambda name: self._bed_view(name, snapshot.now_s))
 
+    def past(self, request: PastRequest, now_s: float) -> BedPast:
+        """Return what a viewer asks of a bed's past, as far as it is known by now."""
+        return self.look_back.past(request, now_s)
+
     def full_snapshot(self, now_s: float) -> WardSnapshot:
         """Return a snapshot with all beds in full, made at this moment."""
         self._snapshots.forget_index()
@@ -231,6 +244,7 @@ class MonitorSession:
     def _analyse(self, signals: list[Chunk | Gap | End], now_s: float, ended: bool) -> list[Result]:
         results = self.actions.take()
         results += self.pipeline.push(signals, shared=True)
+        results += self._first_settings.news(self.pipeline.beds)
         self.link.set_backlog(*self.pipeline.backlog())
         if now_s >= self._clock_asked_s + CLOCK_PERIOD_S:
             self._clock_asked_s = now_s
@@ -254,6 +268,7 @@ class MonitorSession:
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
         self.pipeline.know_scales(read_scales(folder, positions))
+        self._first_settings.resume(folder, positions, replay_s)
         results: list[Result] = []
         alarms: list[Alarm | Strip] = []
         for message in read_last_signal(folder, positions, replay_s):
@@ -264,9 +279,11 @@ class MonitorSession:
         stopped_at = {bed: nearest_index_at_125_hz(at.next, at.fs) for bed, at in positions.items()}
         self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, replay_s), stopped_at)
         results += self._resumed.settle(alarms, reported_until)
+        self.pipeline.care.settle()
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before
         self.link.resume(positions, self.clock())
+        self.look_back.read_trends(self.recorder.positions(), self.clock())
         for sink in self._sinks:
             sink.push([], results, self.clock())
         return results
@@ -282,6 +299,14 @@ class MonitorSession:
             now_s = self.clock()
             for sink in (*self._sinks, viewer):
                 sink.push([], news, now_s)
+
+    def _recent_beats(self, bed: str) -> Iterable[Beat]:
+        known = self.pipeline.beds.get(bed)
+        return known.beats if known else ()
+
+    def _is_uncalibrated(self, bed: str) -> bool:
+        known = self.pipeline.beds.get(bed)
+        return known is not None and known.uncalibrated
 
     def _bed_view(self, name: str, now_s: float) -> BedView:
         view = self._snapshots.bed_view(name, now_s)
