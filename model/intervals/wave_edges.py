@@ -6,8 +6,8 @@ in Laguna, Jané & Caminal 1994 (doi:10.1006/cbmr.1994.1006) and, with wavelets,
 
 The end of T is that of Zhang et al. 2005 (doi:10.1109/CIC.2005.1588203): the area between the curve and its value at
 the end of a window of fixed length is largest, upwards or downwards, when the window ends with the wave. It needs
-neither the peak of T nor its sign nor a baseline. Where the areas in both directions count, T is biphasic, and the later
-one is its end.
+neither the peak of T nor its sign nor a baseline. Where the areas in both directions count, T is biphasic, and the
+later one is its end.
 
 The shares, times and lengths were chosen on records with odd numbers of LUDB, benchmarks/intervals.py.
 """
