@@ -28,7 +28,7 @@ from agent.dashboard.view import DashboardView
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
 from agent.report.bed_recording import BedRecording
-from agent.report.content import build_report_document
+from agent.report.content import build_report_document, find_all
 from agent.report.strip_content import build_strip_drawing
 from model.training.class_scores import bootstrap_class_intervals, class_confusion_matrix, compute_class_metrics
 
@@ -121,7 +121,8 @@ def read_bed(folder: Path, trust: ClassTrust) -> BedRecording:
 @pytest.mark.parametrize(("trust", "expected"), [(TRUST, SENTENCE), (UNKNOWN_TRUST, "is not known")])
 def test_the_report_says_it(tmp_path: Path, settings: Config, trust: ClassTrust, expected: str) -> None:
     """The sentence and the tile of S, and the tables of classes and ectopy carry it; of an old one it is not known."""
-    document = build_report_document(read_bed(tmp_path / "s", trust), {}, settings)
+    recording = read_bed(tmp_path / "s", trust)
+    document = build_report_document(recording, find_all(recording, settings), {}, settings)
     blocks = [repr(block) for section in document.sections for block in section.blocks if "S" in repr(block)]
     assert sum(expected in block.replace("In tests", "in tests") for block in blocks) == 2
     (tiles,) = (block for block in blocks if block.startswith("SummaryTiles"))

@@ -10,6 +10,8 @@ from agent.report.findings import BeatFindings, TimeBins, bin_extremes, choose_t
 from agent.report.styles import CLASS_NAMES, DASH, NONE, number_or_dash, share_in_percent
 from model.records.wfdb_records import CLASSES
 
+MOST_TABLE_BINS = 26
+"""Rows of the table by time: a day has one for each hour."""
 LEAST_TABLE_S = 900.0
 """A shorter recording has no table by time: its chart says as much."""
 
@@ -23,7 +25,8 @@ def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSecti
     )
     section = ReportSection("Beats", [ReportFigure(class_chart(recording, findings, bins)), tables])
     if recording.length_s >= LEAST_TABLE_S:
-        section.blocks.append(_time_bin_table(recording, findings, bins))
+        rows = choose_time_bins(recording.started_s, recording.length_s, MOST_TABLE_BINS)
+        section.blocks.append(_time_bin_table(recording, findings, rows))
     return section
 
 

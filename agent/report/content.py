@@ -12,27 +12,21 @@ from agent.report.document import ReportDocument, ReportSection
 from agent.report.findings import compute_beat_findings
 from agent.report.hrv_content import variability_section
 from agent.report.recording_content import recording_section
+from agent.report.recording_words import WARNING, describe_leads, describe_rate, describe_span
 from agent.report.rhythm_content import rhythm_section
 from agent.report.rhythm_episodes import find_rhythm_episodes
 from agent.report.signal_quality import measure_signal_quality
 from agent.report.strip_content import extreme_section
-from agent.report.styles import NONE, date_and_time, duration_in_words
-from agent.report.summary_content import ReportFindings, describe_leads, describe_rate, summary_section
+from agent.report.styles import NONE
+from agent.report.summary_content import ReportFindings, summary_section
 from agent.report.typical_content import typical_section
 from model.rhythm.hrv import select_nn_intervals
 
-WARNING = "Research tool, not a medical device"
-CLOCK_KEY = "clock"
-"""Key of the session's `about` that says whose clock its times are of; without it they are Unix times of a monitor."""
-FILE_CLOCK, NO_CLOCK = "file", "none"
-CLOCK_TEXTS = {FILE_CLOCK: "by the clock of the file", NO_CLOCK: "from the start of the file, which states no date"}
-
 
 def build_report_document(
-    recording: BedRecording, strips: dict[AlarmIdentity, Strip], config: Config
+    recording: BedRecording, found: ReportFindings, strips: dict[AlarmIdentity, Strip], config: Config
 ) -> ReportDocument:
     """Return the report of a bed; `strips` are those kept of its alarms, `config` defines rates, pauses and runs."""
-    found = find_all(recording, config)
     sections = [summary_section(recording, found, config)]
     if len(recording.beats):
         sections += [
@@ -81,20 +75,12 @@ def _recorder_version(recording: BedRecording) -> str:
 
 
 def _report_facts(recording: BedRecording) -> tuple[tuple[str, str], ...]:
-    started = recording.started_s
-    lasted = f", {duration_in_words(recording.length_s)}" if recording.length_s else ""
     still = "; it is still being recorded" if recording.live else ""
-    clock = CLOCK_TEXTS.get(recording.about.get(CLOCK_KEY, ""), "UTC")
-    span = (
-        f"{date_and_time(started)} to {date_and_time(started + recording.length_s)} {clock}{lasted}"
-        if started is not None
-        else "no signal"
-    )
     leads = ", ".join(dict.fromkeys(lead.name for segment in recording.segments for lead in segment.leads))
     analysed = describe_leads(recording) if recording.lead else NONE
     return (
         ("bed", recording.bed),
-        ("recorded", f"{span}{still}"),
+        ("recorded", f"{describe_span(recording)}{still}"),
         ("leads", f"{leads or NONE}; analysed: {analysed}"),
         ("sampling rate", describe_rate(recording) or NONE),
         ("recorded by", _recorder_version(recording)),

@@ -20,6 +20,7 @@ from agent.report.document import (
     SummaryTiles,
 )
 from agent.report.findings import BeatFindings
+from agent.report.recording_words import describe_leads, describe_rate
 from agent.report.rhythm_content import fibrillation_limits
 from agent.report.rhythm_episodes import RhythmEpisodes
 from agent.report.signal_quality import NOISY_UV, SignalQuality
@@ -34,8 +35,6 @@ from agent.report.styles import (
 from model.records.wfdb_records import CLASSES
 from model.rhythm.hrv import NNIntervals, measure_time_domain
 
-FILE_RATE_KEY = "file_rate"
-"""Key of the session's `about` that gives the rate in hertz of the file that it was made of."""
 LEAST_HOURLY_S = 360.0
 """A shorter recording says nothing of beats an hour."""
 
@@ -81,27 +80,6 @@ def summarise_in_words(recording: BedRecording, found: ReportFindings, config: C
             yield "Intervals", f"{_say_intervals(found.measured)} (typical {kind} beat)."
     yield "Alarms", _say_alarms(recording)
     yield "Not known", " ".join(_say_unknown(recording, found, config))
-
-
-def describe_leads(recording: BedRecording) -> str:
-    """Return which leads were analysed, in words, and how long each was heard if several were."""
-    names = [recording.lead_title(name) for name in recording.heard.analysed] or [recording.lead_title(recording.lead)]
-    heard = recording.heard_seconds()
-    total = sum(heard.values())
-    if len(names) == 1 or not total:
-        return names[0]
-    listed = f"{', '.join(names[:-1])} and {names[-1]}"
-    main, *others = ((recording.lead_title(name), 100 * seconds / total) for name, seconds in heard.items())
-    if not others:
-        return f"{listed} ({main[0]} heard, the {'other' if len(names) == 2 else 'others'} beside it)"
-    return f"{listed} ({', '.join(f'{name} heard {share_in_percent(share)}' for name, share in (main, *others))})"
-
-
-def describe_rate(recording: BedRecording) -> str:
-    """Return the sampling rates of the recording in words, and that of the file it was made of."""
-    rates = ", ".join(f"{fs:g} Hz" for fs in dict.fromkeys(segment.fs for segment in recording.segments))
-    of_file = recording.about.get(FILE_RATE_KEY, "")
-    return f"{of_file} Hz, analysed at {rates}" if of_file and f"{of_file} Hz" != rates else rates
 
 
 def _say_recording(recording: BedRecording, signal: SignalQuality) -> str:
