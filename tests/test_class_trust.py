@@ -27,9 +27,9 @@ from agent.dashboard.styles import CLASS_MARKS, DOUBTFUL_MARKS
 from agent.dashboard.view import DashboardView
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
-from agent.report.beat_content import build_strip_drawing
 from agent.report.bed_recording import BedRecording
-from agent.report.content import build_report_document
+from agent.report.content import build_report_document, find_all
+from agent.report.strip_content import build_strip_drawing
 from model.training.class_scores import bootstrap_class_intervals, class_confusion_matrix, compute_class_metrics
 
 TRUST = ClassTrust(
@@ -120,10 +120,13 @@ def read_bed(folder: Path, trust: ClassTrust) -> BedRecording:
 
 @pytest.mark.parametrize(("trust", "expected"), [(TRUST, SENTENCE), (UNKNOWN_TRUST, "is not known")])
 def test_the_report_says_it(tmp_path: Path, settings: Config, trust: ClassTrust, expected: str) -> None:
-    """The tile of S, the tables of classes, of ectopy and of hours carry it; of an old recording it is not known."""
-    document = build_report_document(read_bed(tmp_path / "s", trust), {}, settings)
+    """The sentence and the tile of S, and the tables of classes and ectopy carry it; of an old one it is not known."""
+    recording = read_bed(tmp_path / "s", trust)
+    document = build_report_document(recording, find_all(recording, settings), {}, settings)
     blocks = [repr(block) for section in document.sections for block in section.blocks if "S" in repr(block)]
-    assert sum(expected in block for block in blocks) == 3
+    assert sum(expected in block.replace("In tests", "in tests") for block in blocks) == 2
+    (tiles,) = (block for block in blocks if block.startswith("SummaryTiles"))
+    assert ("tests: 62 of 100 found" if trust == TRUST else "tests: not known") in tiles
     (table,) = (block for block in blocks if "caption='Beats by class" in block)
     assert ("62 (41 to 80)" in table) == (trust == TRUST)
     assert ("22 records of other patients" in table) == (trust == TRUST)
@@ -134,9 +137,9 @@ def test_strips_of_the_report_show_doubt(tmp_path: Path) -> None:
     """The letter of a beat below the least confidence is small; one whose confidence is broken stays as it is."""
     recording = read_bed(tmp_path / "s", TRUST)
     recording.beats.confidence[4] = np.nan
-    drawing = build_strip_drawing(recording, 0.0, 10.0, (), "a strip", 0.8)
+    drawing = build_strip_drawing(recording, (0.0, 10.0), (), "a strip", 0.8)
     assert [letter for _, letter in drawing.beats][:6] == ["S", "S", "S", "s", "S", "S"]
-    assert {letter for _, letter in build_strip_drawing(recording, 0.0, 10.0, (), "a strip", 0.5).beats} == {"S"}
+    assert {letter for _, letter in build_strip_drawing(recording, (0.0, 10.0), (), "a strip", 0.5).beats} == {"S"}
 
 
 def ward(*confidences: float, **changes: Any) -> WardSnapshot:

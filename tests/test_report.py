@@ -217,7 +217,7 @@ def test_several_beds_have_an_index(tmp_path: Path, settings: Config) -> None:
     assert all(name in page.text for name in names)
     for path in made[1:]:
         checked(path)
-    (one,) = write_reports(tmp_path / "s", settings, "a/b", tmp_path / "one.html", pdf=False)
+    (one,) = write_reports(tmp_path / "s", settings, ["a/b"], tmp_path / "one.html", pdf=False)
     assert "ECG report, bed a/b" in checked(one).text
 
 
@@ -259,8 +259,8 @@ def test_one_bed_that_makes_no_sense_is_left_out(tmp_path: Path, settings: Confi
         assert (tmp_path / f"out-{bed}.html").read_bytes() == (tmp_path / f"before-{bed}.html").read_bytes()
     assert not (tmp_path / "out-b.html").exists()
     with pytest.raises(RecordError):
-        write_reports(tmp_path / "s", settings, "b", tmp_path / "b.html", pdf=False)
-    write_reports(tmp_path / "s", settings, "a", tmp_path / "a.html", pdf=False)
+        write_reports(tmp_path / "s", settings, ["b"], tmp_path / "b.html", pdf=False)
+    write_reports(tmp_path / "s", settings, ["a"], tmp_path / "a.html", pdf=False)
 
 
 def test_no_bed_that_makes_sense(tmp_path: Path, settings: Config) -> None:
@@ -431,7 +431,7 @@ def test_refused(
     (tmp_path / "dir.html").mkdir()
     assert folder.exists()
     with pytest.raises(error, match=text):
-        write_reports(tmp_path / session, settings, bed, tmp_path / out)
+        write_reports(tmp_path / session, settings, [bed] if bed else None, tmp_path / out)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database at all", b"SQLite format 3\0" + bytes(4080)])

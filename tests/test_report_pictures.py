@@ -12,7 +12,8 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from agent.report.document import ReportDocument, ReportFigure, ReportSection, ReportTable
 from agent.report.ecg_paper import StripDrawing, StripFlag, strip_picture
-from agent.report.pdf_report import ELLIPSIS, MOST_CELL_LINES, _paragraph, _table_cell, write_pdf_document
+from agent.report.pdf_blocks import ELLIPSIS, MOST_CELL_LINES, build_paragraph, build_table_cell
+from agent.report.pdf_report import write_pdf_document
 from agent.report.picture import (
     PathShape,
     Picture,
@@ -138,14 +139,14 @@ def test_words() -> None:
 @given(st.text(PRINTABLE, max_size=3000), st.floats(40, 300), st.booleans())
 def test_text_is_fitted(text: str, width: float, bold: bool) -> None:
     """Whatever a cell holds, it wraps inside its column, takes no more than part of a page, and is cut only if long."""
-    cell = _table_cell(text, width, "l", bold)
+    cell = build_table_cell(text, width, "l", bold)
     if isinstance(cell, str):
         assert stringWidth(cell, "Helvetica-Bold" if bold else "Helvetica", 8) <= width
         return
     used_width, height = cell.wrap(width - 6, 10_000)
     assert used_width <= width
     assert height < 300
-    shown = "".join(fragment.text for fragment in _paragraph(text, 8, width - 6).frags)
+    shown = "".join(fragment.text for fragment in build_paragraph(text, 8, width - 6).frags)
     assert shown.endswith(ELLIPSIS) == (text.endswith(ELLIPSIS) or len(text) > MOST_CELL_LINES * (width - 6) / 4)
 
 

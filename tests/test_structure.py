@@ -22,7 +22,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 FLOORS = (
     "model",
     "model.records",
-    "model.beats model.formats model.scoring model.rhythm",
+    "model.beats model.formats model.intervals model.scoring model.rhythm",
     "model.nets model.waveform",
     "model.transfer",
     "model.training",

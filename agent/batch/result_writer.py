@@ -68,7 +68,7 @@ class FileResults:
             self._lines = stack.enter_context((folder / "results.jsonl").open("xb"))
             self._kinds = kinds
             self._beats = self._open_tables("beats", beat_columns(self._clock), stack)
-            self._report = FileReport(folder, record.name, record.start, config, trust) if kinds.report else None
+            self._report = FileReport(folder, record, config, trust) if kinds.report else None
             self._open_files = stack.pop_all()
 
     def push(self, message: Chunk | End, results: Sequence[Result], delay_s: float) -> None:

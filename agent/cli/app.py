@@ -273,22 +273,30 @@ def list_sessions(
 
 
 @app.command("report")
-def report_recording(
-    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="A recording that monitor --record made.")],
+def write_recording_reports(
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(metavar="RECORDING...", help="Recordings that monitor --record made, or folders of them."),
+    ],
     bed: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Report only this bed.", show_default="one report per bed, and an index"),
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Report only this bed; repeat for several.", show_default="all"),
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="RECORDING", help="Compare the recording with this one instead.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="File to write.", show_default="NAME-report.html")
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write this; of several, the index.", show_default="NAME-report.html"),
     ] = None,
     pdf: Annotated[bool, typer.Option(help="Write the report as PDF, too.")] = True,
     config: ConfigFileOption = None,
 ) -> None:
-    """Write a report of a recording as HTML and PDF: rates, beats, and a strip of every alarm."""
-    from agent.report.command import write_reports
+    """Write reports of recordings as HTML and PDF: findings in words, rates, beats, a strip of every alarm."""
+    from agent.report import command
 
-    write_reports(recording, configuration.load_config(config), bed, out, pdf)
+    options = command.ReportOptions(tuple(bed or ()), out, pdf, compare)
+    command.report_recordings(recordings, configuration.load_config(config), options)
 
 
 @app.command("convert")

@@ -1,14 +1,24 @@
 """The section of the report about alarms: how many, when, and each with its strip."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Strip
-from agent.report.beat_content import build_strip_drawing
 from agent.report.bed_recording import BedRecording
 from agent.report.charts import alarm_chart
-from agent.report.document import ReportBlock, ReportFigure, ReportNote, ReportSection, ReportTable
-from agent.report.ecg_paper import StripFlag, strip_picture
+from agent.report.document import (
+    FigureGrid,
+    ReportBlock,
+    ReportFigure,
+    ReportNote,
+    ReportSection,
+    ReportTable,
+    SideBySide,
+)
+from agent.report.ecg_paper import HIGH_SCALE, THIRD_SCALE, StripFlag, StripScale, strip_picture
+from agent.report.picture import Picture
+from agent.report.strip_content import build_strip_drawing
 from agent.report.styles import (
     GREY_INK,
     NONE,
@@ -25,25 +35,39 @@ MOST_ROWS = 400
 """Further alarms, each listed in one row."""
 AROUND_S = 10.0
 """Signal before and after the announcement if the monitor kept no strip."""
+MOST_LARGE_STRIPS = 20
+"""Alarms of high priority whose whole strip is drawn at the usual scale; all others are small."""
+LEAD_IN_S = 1.5
+"""Seconds of a small strip before the onset, or after the announcement."""
 
 
 def alarm_section(
     recording: BedRecording, strips: dict[AlarmIdentity, Strip], least_confidence: float
 ) -> ReportSection:
     """Return the section of all alarms, with the strips that the monitor kept."""
-    section = ReportSection("Alarms", new_page=bool(recording.alarms))
+    section = ReportSection("Alarms")
     if not recording.alarms:
         if recording.length_s:
             section.blocks.append(ReportNote("No alarms."))
         return section
-    section.blocks += [ReportFigure(alarm_chart(recording, recording.alarms)), _condition_table(recording.alarms)]
+    chart, table = ReportFigure(alarm_chart(recording, recording.alarms)), _condition_table(recording.alarms)
+    section.blocks.append(SideBySide(((chart,), (table,)), (0.5, 0.5)))
     shown, rest = choose_shown_alarms(recording.alarms)
     if rest or recording.alarm_count > len(recording.alarms):
         text = f"{recording.alarm_count:,} alarms: the {len(shown):,} most urgent follow with their strips."
         section.blocks.append(ReportNote(text))
+    large = [alarm for alarm in shown if alarm.priority == "high"][:MOST_LARGE_STRIPS]
     section.blocks += [
-        _build_alarm_figure(recording, alarm, strips.get(alarm.identity), least_confidence) for alarm in shown
+        ReportFigure(*_draw_alarm(recording, alarm, strips.get(alarm.identity), least_confidence, HIGH_SCALE))
+        for alarm in large
     ]
+    small = [
+        ReportFigure(*_draw_alarm(recording, alarm, strips.get(alarm.identity), least_confidence, THIRD_SCALE))
+        for alarm in shown
+        if alarm not in large
+    ]
+    if small:
+        section.blocks.append(FigureGrid(tuple(small), 3))
     if rest:
         section.blocks.append(_other_alarms_table(recording, rest))
     return section
@@ -56,13 +80,14 @@ def choose_shown_alarms(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alar
     return [alarms[i] for i in sorted(first)], [alarms[i] for i in range(len(alarms)) if i not in first]
 
 
-def _build_alarm_figure(
-    recording: BedRecording, alarm: Alarm, strip: Strip | None, least_confidence: float
-) -> ReportBlock:
+def _draw_alarm(
+    recording: BedRecording, alarm: Alarm, strip: Strip | None, least_confidence: float, scale: StripScale
+) -> tuple[Picture, str, str, str, str]:
+    """Return picture, title, details, letter and colour of the figure of an alarm."""
     colour = PRIORITY_COLOURS[alarm.priority]
-    known_s = recording.time_of(alarm.run, alarm.announced)
     # The reason of some alarms names the condition already.
     title = f"{alarm.condition}: {alarm.text}" if alarm.condition not in alarm.text else alarm.text
+    known_s = recording.time_of(alarm.run, alarm.announced)
     begin_s: float | None = None
     if strip is not None:
         begin_s, seconds = recording.time_of(alarm.run, strip.first), len(strip.wave) / FS
@@ -75,22 +100,38 @@ def _build_alarm_figure(
     onset_s, ended_s = (
         None if sample is None else recording.time_of(alarm.run, sample) for sample in (alarm.onset, alarm.ended)
     )
+    skipped_s = 0.0
+    if scale.row_s < seconds and scale is THIRD_SCALE:
+        skipped_s = _choose_shown_part(begin_s, seconds, onset_s, known_s, scale.row_s)
+        begin_s, seconds = begin_s + skipped_s, scale.row_s
     flags = tuple(
         StripFlag(at_s - begin_s, word, GREY_INK if word == "end" else colour)
         for at_s, word in ((onset_s, "onset"), (known_s, "announced"), (ended_s, "end"))
         if at_s is not None and 0 <= at_s - begin_s <= seconds
     )
     description = f"Alarm of {alarm.priority} priority, {title}. {details}."
-    wave = None if strip is None else strip.wave
-    drawing = build_strip_drawing(recording, begin_s, seconds, flags, description, least_confidence, wave)
-    return ReportFigure(strip_picture(drawing), title, details, alarm.priority.upper(), colour)
+    first = round(skipped_s * FS)
+    wave = None if strip is None else strip.wave[first : first + round(seconds * FS)]
+    drawing = build_strip_drawing(recording, (begin_s, seconds), flags, description, least_confidence, wave)
+    drawing = replace(drawing, scale=scale, lead=drawing.lead if strip is None else recording.lead_title(strip.lead))
+    return strip_picture(drawing), title, details, alarm.priority.upper(), colour
+
+
+def _choose_shown_part(
+    begin_s: float, seconds: float, onset_s: float | None, known_s: float | None, shown_s: float
+) -> float:
+    """Return the second of a strip from which on `shown_s` seconds show onset and announcement, or the latter."""
+    known = seconds / 2 if known_s is None else known_s - begin_s
+    onset = known if onset_s is None else onset_s - begin_s
+    wanted = onset - LEAD_IN_S if 0 <= known - onset <= shown_s - 1.5 * LEAD_IN_S else known - shown_s + LEAD_IN_S
+    return min(max(0.0, wanted), seconds - shown_s)
 
 
 def _describe_alarm_times(recording: BedRecording, alarm: Alarm) -> str:
     """Return onset, announcement, end and acknowledgement in words."""
     onset_s = recording.time_of(alarm.run, alarm.onset)
     if onset_s is not None and recording.started_s is not None:
-        parts = [f"onset {date_and_time(recording.started_s + onset_s)}"]
+        parts = [f"onset {recording.clock_text(onset_s)}"]
     else:
         parts = [f"announced {date_and_time(alarm.announced_s)}"]
     parts.append(f"announced {max(0, alarm.announced - alarm.onset) / FS:.1f} s later")
@@ -100,7 +141,7 @@ def _describe_alarm_times(recording: BedRecording, alarm: Alarm) -> str:
         else f"lasted {duration_in_words(max(0, alarm.ended - alarm.onset) / FS)}"
     )
     if alarm.acknowledged_s is None:
-        parts.append("not acknowledged")
+        parts += ["not acknowledged"] * (alarm.priority != "low")
     else:
         after = duration_in_words(max(0.0, alarm.acknowledged_s - alarm.announced_s))
         parts.append(f"acknowledged at {time_of_day(alarm.acknowledged_s)}, {after} after it was announced")
@@ -111,7 +152,7 @@ def _describe_alarm_times(recording: BedRecording, alarm: Alarm) -> str:
     return ", ".join(parts)
 
 
-def _condition_table(alarms: Sequence[Alarm]) -> ReportBlock:
+def _condition_table(alarms: Sequence[Alarm]) -> ReportTable:
     groups: dict[tuple[int, str], list[Alarm]] = {}
     for alarm in alarms:
         groups.setdefault((PRIORITIES.index(alarm.priority), alarm.condition), []).append(alarm)
@@ -122,23 +163,22 @@ def _condition_table(alarms: Sequence[Alarm]) -> ReportBlock:
         acknowledged_s = [
             alarm.acknowledged_s - alarm.announced_s for alarm in group if alarm.acknowledged_s is not None
         ]
+        answered = f"{len(acknowledged_s):,}"
+        if acknowledged_s:
+            answered += f" after {duration_in_words(max(0.0, median(acknowledged_s)))}"
         rows.append(
             (
-                PRIORITIES[priority],
-                condition,
+                f"{condition} ({PRIORITIES[priority]})",
                 f"{len(group):,}",
                 duration_in_words(max(lasted_s)) if lasted_s else NONE,
                 duration_in_words(sum(lasted_s)) if lasted_s else NONE,
                 f"{median(delays_s):.1f} s",
-                f"{len(acknowledged_s):,}",
-                duration_in_words(max(0.0, median(acknowledged_s))) if acknowledged_s else NONE,
+                answered,
             )
         )
-    heads = (
-        *("priority", "condition", "alarms", "longest", "total"),
-        *("onset to announced, median", "acknowledged", "after (median)"),
-    )
-    return ReportTable(heads, tuple(rows), "llrrrrrr", (0.09, 0.21, 0.08, 0.12, 0.14, 0.18, 0.1, 0.1), "By condition")
+    heads = ("condition (priority)", "alarms", "longest", "total", "until known", "acknowl.")
+    caption = "By condition; until known and acknowledged: medians"
+    return ReportTable(heads, tuple(rows), "lrrrrr", (0.31, 0.1, 0.14, 0.16, 0.14, 0.15), caption)
 
 
 def _other_alarms_table(recording: BedRecording, alarms: Sequence[Alarm]) -> ReportBlock:

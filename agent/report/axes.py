@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.report.picture import GREY, INK, LINE, PALE, Picture, Points, round_ticks
-from agent.report.styles import day_of_month, time_of_day
+from agent.report.picture import GREY, INK, LINE, PALE, WIDTH, Picture, Points, round_ticks
+from agent.report.styles import day_of_month, is_same_day, time_of_day
 
 LEFT, RIGHT = 46.0, 8.0
 """Points left and right of a chart of the whole width."""
@@ -67,7 +67,9 @@ class ChartAxes:
         """Draw times of day below the area (or hours from the start), with faint lines through it."""
         zero = started_s or 0.0
         low, high = self.x_span
-        step = next((s for s in _CLOCK_STEPS_S if (high - low) / s <= MOST_CLOCKS), (high - low) / MOST_CLOCKS)
+        # As many as have room: a chart of half a page has half of them.
+        most = max(2, round(MOST_CLOCKS * (self.right - self.left) / WIDTH))
+        step = next((s for s in _CLOCK_STEPS_S if (high - low) / s <= most), (high - low) / most)
         # Ticks lie on round times of the clock, not of the recording.
         first = np.ceil((zero + low) / step) * step
         for i in range(MOST_CLOCKS + 2):
@@ -77,7 +79,8 @@ class ChartAxes:
             x = self.at_x(at)
             self.picture.line((x, self.top, x, self.bottom), PALE, 0.6)
             self.picture.line((x, self.bottom, x, self.bottom + 3), LINE, 0.6)
-            self.picture.text(x, self.bottom + 11, _format_time_tick(zero + at, step), 7.5, GREY, "middle")
+            tick = _format_time_tick(zero + at, step, is_same_day(zero + low, zero + high))
+            self.picture.text(x, self.bottom + 11, tick, 7.5, GREY, "middle")
         self.picture.line((self.left, self.bottom, self.right, self.bottom), LINE, 0.8)
 
 
@@ -99,7 +102,7 @@ def _format_tick(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
 
 
-def _format_time_tick(unix_s: float, step: float) -> str:
-    if step >= 86_400:
+def _format_time_tick(unix_s: float, step: float, one_day: bool) -> str:
+    if step >= 86_400 or (not one_day and round(unix_s) % 86_400 == 0):  # midnight has the name of the day
         return day_of_month(unix_s)
     return time_of_day(unix_s, seconds=step < 60)

@@ -1,7 +1,7 @@
 """A recording of one bed on one time line: beats and alarms, and the signal of any stretch on request."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.class_trust import TRUST_KEY, decode_class_trust
-from agent.core.events import Event, LeadScaled, RunStarted
+from agent.core.events import Event, EventKind, LeadScaled
 from agent.core.lead_units import RAW_UNITS, UNITS_MV
 from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Lead, Ledger, Strip
 from agent.export.tables import read_notified_alarms
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
 from agent.recording.sessions import LONGEST_S, RecordedSession
+from agent.report.heard_leads import HeardLeads
+from agent.report.styles import day_of_month, is_same_day, time_of_day
 from model.errors import RecordError
 from model.records.lead_choice import default_lead
 from model.records.resample import FS
@@ -70,8 +72,10 @@ class BedRecording:
     """What was recorded of one bed. Raises RecordError if it cannot be read.
 
     `started_s` is the Unix time at which the time line starts, None without any signal; `length_s` its length; `lead`
-    the analysed lead. `alarms` and `events` hold the first ones if there are very many; `alarm_count` counts all.
-    `notified`: which alarms were told to somebody ("sent"), or could not be ("failed").
+    the analysed lead that was heard longest, `heard` says which one was when. `missing_s`: seconds that were not
+    recorded of what the device sent, as `ecg-agent sessions` gives them. `alarms` and `events` hold the first ones if
+    there are very many; `alarm_count` counts all. `notified`: which alarms were told to somebody ("sent"), or could
+    not be ("failed").
     """
 
     def __init__(self, session: RecordedSession, bed: str) -> None:
@@ -89,13 +93,17 @@ class BedRecording:
             raise RecordError(f"the recording of bed {bed} claims to last {days}{left if self.segments else ''}")
         self.started_s = _timeline_start(self.segments, self.places)
         self.ledger: Ledger = session.ledger(bed)
+        self.missing_s = sum(run.missing / run.fs for run in session.runs(bed))
         self.beats = self._beats(session)
         self.alarms: list[Alarm] = list(islice(session.alarms(bed), MOST_ALARMS))
         self.alarm_count = session.alarm_count(bed)
         self.notified = read_notified_alarms(session, bed)
         self.events: list[tuple[float, Event]] = list(islice(session.events(bed), MOST_EVENTS))
-        self.lead = _analysed_lead(self.segments, session.events(bed, kind="start"))
-        self._scales = [event for _, event in session.events(bed, kind="signal") if isinstance(event, LeadScaled)]
+        kinds: tuple[EventKind, ...] = ("start", "signal")
+        changes = [event for kind in kinds for _, event in session.events(bed, kind=kind)]
+        self.heard = HeardLeads(changes)
+        self.lead = self._choose_main_lead()
+        self._scales = [event for event in changes if isinstance(event, LeadScaled)]
         self._segments_of: dict[str, list[RecordedSegment]] = {}
         for segment in self.segments:
             self._segments_of.setdefault(segment.run, []).append(segment)
@@ -121,38 +129,92 @@ class BedRecording:
                 inside |= (at_s >= onset_s) & (at_s <= (self.length_s if ended_s is None else ended_s))
         return inside
 
+    def clock_text(self, at_s: float, seconds: bool = True) -> str:
+        """Return a time on the time line as a time of day, with the day where the recording lasts over midnight."""
+        zero = self.started_s or 0.0
+        clock = time_of_day(zero + at_s, seconds)
+        return clock if is_same_day(zero, zero + self.length_s) else f"{day_of_month(zero + at_s)}, {clock}"
+
     def run_at(self, at_s: float) -> RunSpan | None:
         """Return the run that a time lies in, or the last one before it."""
         # Half a sample of tolerance: the times of runs come from clocks, in floating point.
         index = bisect_right([place.at_s for place in self.places], at_s + 0.5 / FS) - 1
         return self.places[index] if index >= 0 else None
 
+    def lead_at(self, at_s: float) -> str:
+        """Return the name of the lead that was heard at a time."""
+        place = self.run_at(at_s)
+        heard = "" if place is None else self.heard.at(place.run, place.first + (at_s - place.at_s) * FS)
+        return heard or self.lead
+
+    def heard_seconds(self) -> dict[str, float]:
+        """Return how long each lead was heard, the longest first."""
+        heard: dict[str, float] = {}
+        for place in self.places:
+            for name, seconds in self.heard.seconds_of(place.run, place.first, place.stop, FS).items():
+                heard[name or self.lead] = heard.get(name or self.lead, 0.0) + seconds
+        return dict(sorted(heard.items(), key=lambda item: -item[1]))
+
     def wave(self, at_s: float, seconds: float) -> FloatArray:
-        """Return the analysed lead from a time on: (n,) float32 mV at 125 Hz, NaN where nothing was recorded."""
+        """Return the heard lead from a time on: (n,) float32 mV at 125 Hz, NaN where nothing was recorded.
+
+        It is one lead, that of the middle.
+        """
         out = np.full(max(0, round(seconds * FS)), np.nan, np.float32)
         # A stretch that crosses runs shows the run in its middle; the rest stays NaN.
         place = self.run_at(at_s + seconds / 2)
         if place is None:
             return out
         first = round(place.first + (at_s - place.at_s) * FS)
+        heard = self.heard.at(place.run, first + len(out) / 2)
         for segment in self._segments_of.get(place.run, ()):
             scale = FS / segment.fs
             begin, end = segment.first * scale - first, (segment.first + segment.count) * scale - first
             if end > 0 and begin < len(out):
-                self._fill(out, segment, begin, end)
+                self._fill(out, segment, begin, end, heard)
         return out
 
-    def rails(self, segment: RecordedSegment) -> tuple[float, float]:
-        """Return the least and greatest value of the converter of the analysed lead, in mV."""
-        lead = segment.leads[self._index(segment)]
-        offset, scale = self._scale(segment, lead, 0)
+    def raw_wave(self, segment: RecordedSegment, at: int, before: int, after: int, lead: str = "") -> FloatArray | None:
+        """Return samples `at - before` to `at + after` of a segment at its own rate: (n,) float32 mV.
+
+        They are of the main lead unless another one is named; None where they are not all in the segment.
+        """
+        if at < before or at + after > segment.count:
+            return None
+        return self.millivolts(segment, at - before, at + after, lead or self.lead)
+
+    def segment_at(self, at_s: float) -> tuple[RecordedSegment, float] | None:
+        """Return the segment that a time lies in, and the sample of it, counted from its own first."""
+        place = self.run_at(at_s)
+        if place is None:
+            return None
+        for segment in self._segments_of.get(place.run, ()):
+            at = (place.first / FS + at_s - place.at_s) * segment.fs - segment.first
+            if 0 <= at < segment.count:
+                return segment, at
+        return None
+
+    def rails(self, segment: RecordedSegment, start: int = 0) -> tuple[float, float]:
+        """Return the least and greatest value of the converter of the lead heard at a sample of a segment, in mV."""
+        lead = segment.leads[self._index(segment, self._heard_in(segment, start))]
+        offset, scale = self._scale(segment, lead, start)
         return (lead.low - offset) * scale, (lead.high - offset) * scale
 
-    @property
-    def lead_title(self) -> str:
-        """The analysed lead, and whether its amplitudes are uncalibrated."""
-        raw = any(segment.leads[self._index(segment)].unit in RAW_UNITS for segment in self.segments[:1])
-        return f"{self.lead} (uncalibrated)" if raw else self.lead
+    def lead_title(self, name: str) -> str:
+        """Return the name of a lead, and whether its amplitudes are uncalibrated."""
+        units = {lead.unit for segment in self.segments for lead in segment.leads if lead.name == name}
+        return f"{name} (uncalibrated)" if units & set(RAW_UNITS) else name
+
+    def _heard_in(self, segment: RecordedSegment, at: float) -> str:
+        return self.heard.at(segment.run, (segment.first + at) * FS / segment.fs)
+
+    def _choose_main_lead(self) -> str:
+        """Return the recorded lead that was heard longest, else the default of those that are recorded."""
+        self.lead = ""
+        names = tuple(lead.name for segment in self.segments[:1] for lead in segment.leads)
+        everywhere = {lead.name for segment in self.segments for lead in segment.leads}
+        heard = next((name for name in self.heard_seconds() if name in everywhere), "")
+        return heard or (names[default_lead(names)] if names else "")
 
     def _scale(self, segment: RecordedSegment, lead: Lead, start: int) -> tuple[float, float]:
         """Return the count that is 0 mV and the mV of a count, NaN if unknown, at sample `start` of a segment."""
@@ -165,9 +227,12 @@ class BedRecording:
             return lead.offset, float("nan")
         return lead.offset + scale.zero * lead.gain, 1 / (scale.per_mv * lead.gain)
 
-    def millivolts(self, segment: RecordedSegment, start: int, stop: int) -> FloatArray:
-        """Return the analysed lead of samples `start` to `stop` of a segment: (n,) float32 mV, NaN without a value."""
-        index = self._index(segment)
+    def millivolts(self, segment: RecordedSegment, start: int, stop: int, name: str | None = None) -> FloatArray:
+        """Return samples `start` to `stop` of a segment: (n,) float32 mV, NaN without a value.
+
+        They are of the lead `name`, or of the one that was heard in their middle.
+        """
+        index = self._index(segment, self._heard_in(segment, (start + stop) / 2) if name is None else name)
         lead = segment.leads[index]
         try:
             column = read_segment_counts(segment, start, stop)[:, index]
@@ -178,11 +243,12 @@ class BedRecording:
         wave[column == MISSING] = np.nan
         return wave
 
-    def _index(self, segment: RecordedSegment) -> int:
+    def _index(self, segment: RecordedSegment, wanted: str) -> int:
         names = tuple(lead.name for lead in segment.leads)
-        return names.index(self.lead) if self.lead in names else default_lead(names)
+        name = next((name for name in (wanted, self.lead) if name in names), None)
+        return default_lead(names) if name is None else names.index(name)
 
-    def _fill(self, out: FloatArray, segment: RecordedSegment, begin: float, end: float) -> None:
+    def _fill(self, out: FloatArray, segment: RecordedSegment, begin: float, end: float, heard: str) -> None:
         """Copy the samples of a segment into `out` (n,), in which it reaches from `begin` to `end` (at 125 Hz)."""
         # A millionth of a sample less, so that rounding errors do not skip a slot.
         low, high = max(0, int(np.ceil(begin - 1e-6))), min(len(out), int(np.ceil(end - 1e-6)))
@@ -191,7 +257,7 @@ class BedRecording:
         step = segment.fs / FS
         places = (np.arange(low, high) - begin) * step
         start, stop = int(places[0]), min(segment.count, int(places[-1]) + 2)
-        stored = self.millivolts(segment, start, stop)
+        stored = self.millivolts(segment, start, stop, heard)
         if not len(stored):
             return
         if step == 1:
@@ -275,12 +341,3 @@ def _timeline_start(segments: Sequence[RecordedSegment], places: Sequence[RunSpa
         place = by_run[segment.run]
         return segment.started_s - place.at_s - (segment.first / segment.fs - place.first / FS)
     return None
-
-
-def _analysed_lead(segments: Sequence[RecordedSegment], starts: Iterable[tuple[float, Event]]) -> str:
-    """Return the lead that was analysed, as the start of a run names it, else the default of those recorded."""
-    names = [lead.name for segment in segments[:1] for lead in segment.leads]
-    for _, event in starts:
-        if isinstance(event, RunStarted) and event.lead in names:
-            return event.lead
-    return names[default_lead(tuple(names))] if names else ""

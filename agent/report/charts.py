@@ -7,10 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.messages import PRIORITIES, Alarm
-from agent.report.axes import ChartAxes, draw_chart_heading, make_time_axes
+from agent.report.axes import LEFT, RIGHT, ChartAxes, draw_chart_heading, make_time_axes
 from agent.report.bed_recording import BedRecording
 from agent.report.findings import BeatFindings, TimeBins, bin_extremes, count_by_bin
-from agent.report.picture import GREY, INK, PALE, Picture, Points, draw_colour_legend, extend_to_ticks
+from agent.report.picture import (
+    GREY,
+    PALE,
+    WIDTH,
+    Picture,
+    Points,
+    column_width,
+    draw_colour_legend,
+    extend_to_ticks,
+)
 from agent.report.signal_quality import MINUTE_S, NOISY_UV, SignalQuality
 from agent.report.styles import (
     BAND,
@@ -22,7 +31,6 @@ from agent.report.styles import (
     SHADE,
     number_or_dash,
     share_in_percent,
-    time_of_day,
 )
 from model.records.wfdb_records import CLASSES
 
@@ -34,17 +42,17 @@ CELL_SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
 """Least number of intervals in a cell, and the opacity it has from there on."""
 FEW_INTERVALS = 3000
 """Up to this number of intervals the dots are larger, so that each can be seen."""
-MOST_LANES = 20
+MOST_LANES = 10
 
 
 def rate_chart(recording: BedRecording, findings: BeatFindings) -> Picture:
     """Draw least, mean and greatest rate over the whole recording."""
     rate, at_s = findings.rate, recording.beats.at_s
-    picture = Picture(122, "Heart rate over the recording: the range in each moment and its mean.")
+    picture = Picture(116, "Heart rate over the recording: the range in each moment and its mean.")
     draw_chart_heading(picture, 0, 10, "Heart rate", "per minute, averaged as monitored: range (band) and mean (line)")
     known = rate[np.isfinite(rate)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (40.0, 120.0)
-    axes = make_time_axes(picture, 18, 106, recording.length_s, extend_to_ticks(max(0.0, low - 5), high + 8, 5))
+    axes = make_time_axes(picture, 18, 100, recording.length_s, extend_to_ticks(max(0.0, low - 5), high + 8, 5))
     axes.frame("per minute", 5)
     axes.clocks(recording.started_s)
     if len(known):
@@ -71,7 +79,7 @@ def _draw_extreme_rate(axes: ChartAxes, index: int | None, recording: BedRecordi
     at_s, value = float(recording.beats.at_s[index]), float(rate[index])
     x, y = axes.at_x(at_s), axes.at_y(value)
     axes.picture.box((x - 1.8, y - 1.8, 3.6, 3.6), RED, radius=1.8)
-    text = f"{'max' if above else 'min'} {value:.0f} at {time_of_day((recording.started_s or 0) + at_s)}"
+    text = f"{'max' if above else 'min'} {value:.0f} at {recording.clock_text(at_s)}"
     right = x > axes.right - 90
     level = y - 4 if above or y > axes.bottom - 12 else y + 9
     axes.picture.text(x + (-4 if right else 4), level, text, 7.5, RED, "end" if right else "start")
@@ -80,12 +88,12 @@ def _draw_extreme_rate(axes: ChartAxes, index: int | None, recording: BedRecordi
 def tachogram_chart(recording: BedRecording) -> Picture:
     """Draw every RR interval as a dot, darker where there are many."""
     rr, at_s = recording.beats.rr_s, recording.beats.at_s
-    picture = Picture(122, "Tachogram: all RR intervals over the recording.")
+    picture = Picture(110, "Tachogram: all RR intervals over the recording.")
     draw_chart_heading(picture, 0, 10, "RR intervals", "seconds; darker where many lie together")
     known = np.isfinite(rr)
     # A few pauses must not squeeze all other intervals; they are marked at the upper edge.
     top = float(np.clip(np.quantile(rr[known], 0.999) * 1.25, 1.2, 4.0)) if known.any() else 1.6
-    axes = make_time_axes(picture, 18, 106, recording.length_s, (0.0, top))
+    axes = make_time_axes(picture, 18, 94, recording.length_s, (0.0, top))
     axes.frame("seconds", 5)
     axes.clocks(recording.started_s)
     if not known.any():
@@ -125,24 +133,23 @@ def draw_chart_cells(
 
 
 def class_chart(recording: BedRecording, findings: BeatFindings, bins: TimeBins) -> Picture:
-    """Draw the beats of each class in each part of the time: all beats, and those other than N."""
+    """Draw the beats of each class in each part of the time: all beats, and beside them those other than N."""
     counts = count_by_bin(recording.beats, bins)
-    picture = Picture(278, "Beats of each class over the recording, stacked: all, and those other than normal.")
+    picture = Picture(102, "Beats of each class over the recording, stacked: all, and those other than normal.")
     span = "hour" if bins.step_s == 3600 else _bin_width_text(bins.step_s)
-    draw_chart_heading(picture, 0, 10, "Beats by class", f"in each {span}")
+    draw_chart_heading(picture, 0, 10, "Beats by class", f"in each {span}; right: other than normal")
     items = [
         (CLASS_COLOURS[name], f"{name} {CLASS_NAMES[name]} {findings.counts[i]:,}") for i, name in enumerate(CLASSES)
     ]
-    draw_colour_legend(picture, 160, 10, items)
-    for top, bottom, first in ((20, 118, 0), (150, 258, 1)):
+    draw_colour_legend(picture, 250, 10, items)
+    half = column_width(WIDTH, 0.5, 2)
+    for left, right, first in ((LEFT, half, 0), (WIDTH - half + LEFT, WIDTH - RIGHT, 1)):
         stack = counts[:, first:]
-        axes = make_time_axes(
-            picture, top, bottom, recording.length_s, extend_to_ticks(0.0, max(1.0, float(stack.sum(axis=1).max())), 4)
-        )
+        high = extend_to_ticks(0.0, max(1.0, float(stack.sum(axis=1).max())), 4)
+        axes = ChartAxes(picture, left, right, 18, 86, (0.0, max(recording.length_s, 1.0)), high)
         axes.frame("beats", 4)
         axes.clocks(recording.started_s)
         _draw_class_stacks(axes, stack, bins, CLASSES[first:], recording)
-    picture.text(0, 143, "Other than normal", 8, INK, bold=True)
     return picture
 
 
@@ -152,7 +159,7 @@ def _draw_class_stacks(
     for i in range(len(bins)):
         left, right = (axes.at_x(min(max(edge, 0.0), axes.x_span[1])) for edge in bins.edges[i : i + 2].tolist())
         base = 0.0
-        begin = time_of_day((recording.started_s or 0.0) + max(0.0, float(bins.edges[i])), seconds=False)
+        begin = recording.clock_text(max(0.0, float(bins.edges[i])), seconds=False)
         for name, count in zip(names, counts[i].tolist(), strict=True):
             if count:
                 low, high = axes.at_y(base), axes.at_y(base + count)
@@ -169,23 +176,23 @@ def alarm_chart(recording: BedRecording, alarms: Sequence[Alarm]) -> Picture:
     order = sorted(alarms, key=lambda alarm: (PRIORITIES.index(alarm.priority), alarm.condition))
     lanes = [(key, list(group)) for key, group in groupby(order, key=lambda alarm: (alarm.priority, alarm.condition))]
     shown = lanes[:MOST_LANES]
-    picture = Picture(42 + 13 * len(shown), "Alarms over the recording, a lane for each condition, by priority.")
-    draw_chart_heading(
-        picture, 0, 10, "Alarms over time", "from onset to end; letters: H high, M medium, L low priority"
-    )
-    axes = make_time_axes(picture, 18, 20 + 13 * len(shown), recording.length_s, (0.0, 1.0))
-    axes = ChartAxes(picture, 150, axes.right, axes.top, axes.bottom, axes.x_span, axes.y_span)
+    width = column_width(WIDTH, 0.5, 2)
+    title = "Alarms over the recording, a lane for each condition, by priority."
+    picture = Picture(36 + 13 * len(shown), title, width)
+    draw_chart_heading(picture, 0, 10, "Alarms over time", "onset to end; H high, M medium, L low priority")
+    whole = make_time_axes(picture, 18, 20 + 13 * len(shown), recording.length_s, (0.0, 1.0))
+    axes = ChartAxes(picture, 140, whole.right, whole.top, whole.bottom, whole.x_span, whole.y_span)
     axes.clocks(recording.started_s)
     for i, ((priority, condition), group) in enumerate(shown):
         y = 20 + 13 * i
         colour = PRIORITY_COLOURS[priority]
         picture.text(0, y + 9, priority[0].upper(), 8, colour, bold=True)
-        picture.text(12, y + 9, condition[:28], 8)
-        picture.text(142, y + 9, f"{len(group):,}", 8, GREY, "end")
+        picture.text(12, y + 9, condition[:24], 8)
+        picture.text(134, y + 9, f"{len(group):,}", 8, GREY, "end")
         picture.line((axes.left, y + 12, axes.right, y + 12), PALE, 0.5)
         picture.lines(_lay_out_alarm_bars(axes, group, recording, y + 6.0), colour, 7.0)
     if len(lanes) > len(shown):
-        picture.text(axes.right, 10, f"and {len(lanes) - len(shown)} more conditions", 7.5, GREY, "end")
+        picture.text(axes.right, 10, f"{len(lanes) - len(shown)} more in the table", 7.5, GREY, "end")
     return picture
 
 
@@ -209,54 +216,59 @@ def _lay_out_alarm_bars(axes: ChartAxes, alarms: Sequence[Alarm], recording: Bed
 
 def quality_chart(recording: BedRecording, quality: SignalQuality) -> Picture:
     """Draw which share of each moment was recorded, flat or at the rails, and the noise."""
-    picture = Picture(206, "Signal quality over the recording: missing, flat and saturated signal, and noise.")
+    title = "Signal quality over the recording: missing, flat and saturated signal, and noise."
+    picture = Picture(148, title, column_width(WIDTH, 0.5, 2))
     lost = max(0.0, recording.length_s - quality.recorded_s)
     total = max(recording.length_s, 1e-9)
-    draw_chart_heading(picture, 0, 10, "Signal", "share of each moment")
+    draw_chart_heading(picture, 0, 10, "Signal")
     items = (
         (BAND, f"recorded {share_in_percent(100 * (1 - lost / total))}"),
-        (RED, f"not recorded {share_in_percent(100 * lost / total)}"),
-        (PRIORITY_COLOURS["medium"], f"flat, lead off? {share_in_percent(100 * quality.flat.sum() / total)}"),
+        (RED, f"missing {share_in_percent(100 * lost / total)}"),
+        (PRIORITY_COLOURS["medium"], f"flat {share_in_percent(100 * quality.flat.sum() / total)}"),
         ("#7a5195", f"at the rails {share_in_percent(100 * quality.saturated.sum() / total)}"),
     )
-    draw_colour_legend(picture, 160, 10, items)
-    axes = make_time_axes(picture, 18, 68, recording.length_s, (0.0, 1.0))
+    draw_colour_legend(picture, 46, 10, items, 7.0)
+    axes = make_time_axes(picture, 18, 52, recording.length_s, (0.0, 1.0))
     axes.frame("share", marks=(0.0, 0.5, 1.0))
+    _draw_shares(axes, _quality_shares(recording, quality, axes), [colour for colour, _ in items])
+    axes.clocks(recording.started_s)
+    _draw_noise_panel(picture, recording, quality)
+    return picture
+
+
+def _quality_shares(recording: BedRecording, quality: SignalQuality, axes: ChartAxes) -> list[Points]:
+    """Return the shares (columns,) of good, missing, flat and saturated signal in each column of the chart."""
     columns = int(min((axes.right - axes.left) / COLUMN_WIDTH, len(quality.recorded)))
     number_of = np.minimum(np.arange(len(quality.recorded)) * columns // len(quality.recorded), columns - 1)
     lasts = np.full(len(quality.recorded), MINUTE_S)
     # The last minute is rarely a whole one.
     lasts[-1] = max(1e-9, recording.length_s - MINUTE_S * (len(lasts) - 1))
     whole = np.bincount(number_of, lasts, columns)
-    shares = [
+    missing, flat, saturated = (
         np.bincount(number_of, part, columns) / whole
-        for part in (quality.flat, quality.saturated, np.maximum(0.0, lasts - quality.recorded))
-    ]
-    x = axes.left + (np.arange(columns) + 0.5) * (axes.right - axes.left) / columns
-    width = (axes.right - axes.left) / columns
-    base = np.zeros(columns)
-    rest = np.clip(1 - sum(shares), 0.0, 1.0)
-    for share, (colour, _) in zip((rest, shares[2], shares[0], shares[1]), items, strict=True):
+        for part in (np.maximum(0.0, lasts - quality.recorded), quality.flat, quality.saturated)
+    )
+    return [np.clip(1 - missing - flat - saturated, 0.0, 1.0), missing, flat, saturated]
+
+
+def _draw_shares(axes: ChartAxes, shares: Sequence[Points], colours: Sequence[str]) -> None:
+    """Draw shares (columns,) of 1 on top of each other."""
+    width = (axes.right - axes.left) / len(shares[0])
+    x = axes.left + (np.arange(len(shares[0])) + 0.5) * width
+    base = np.zeros(len(shares[0]))
+    for share, colour in zip(shares, colours, strict=True):
         ends = np.stack([x, axes.y(base), x, axes.y(np.minimum(1.0, base + share))], axis=1)
-        picture.lines(ends[share > 1e-6], colour, width + 0.1)
+        axes.picture.lines(ends[share > 1e-6], colour, width + 0.1)
         base = base + share
-    axes.clocks(recording.started_s)
-    _draw_noise_panel(picture, recording, quality)
-    return picture
 
 
 def _draw_noise_panel(picture: Picture, recording: BedRecording, quality: SignalQuality) -> None:
     known = quality.noise_uv[np.isfinite(quality.noise_uv)]
-    draw_chart_heading(
-        picture,
-        0,
-        100,
-        "Noise",
-        f"µV rms by minute, median {number_or_dash(_median_or_none(known))}; above the line no rate is taken",
-    )
+    more = f"µV rms by minute, median {number_or_dash(_median_or_none(known))}; above the line no rate is taken"
+    draw_chart_heading(picture, 0, 80, "Noise", more)
     high = NOISY_UV * 1.25
-    axes = make_time_axes(picture, 108, 188, recording.length_s, (0.0, high))
-    axes.frame("µV", marks=(0, 25, 50, 75, NOISY_UV))
+    axes = make_time_axes(picture, 88, 132, recording.length_s, (0.0, high))
+    axes.frame("µV", marks=(0, 50, NOISY_UV))
     axes.clocks(recording.started_s)
     limit = axes.at_y(NOISY_UV)
     picture.line((axes.left, limit, axes.right, limit), RED, 0.6, dash=(4, 3))

@@ -1,31 +1,48 @@
-"""`ecg-agent report`: write the reports of a recording, one bed at a time."""
+"""`ecg-agent report`: write the reports of recordings, one bed at a time, or compare two recordings."""
 
-import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core.config import Config
 from agent.core.wording import lost_samples_text
-from agent.recording.sessions import RecordedSession, is_session
-from agent.report.alarm_content import choose_shown_alarms
-from agent.report.bed_recording import BedRecording, read_alarm_strips
-from agent.report.content import build_report_document
-from agent.report.document import ReportDocument
-from agent.report.html_page import IndexRow, render_html_index, render_html_report
-from agent.report.styles import date_and_time, duration_in_words
+from agent.recording.sessions import RecordedSession, find_sessions, is_session
+from agent.report.bed_recording import BedRecording
+from agent.report.bed_report import write_bed_report, write_document
+from agent.report.comparison import ComparedRecording, build_comparison
+from agent.report.content import find_all
+from agent.report.report_index import ReportIndex, print_report_files
 from model.errors import ConfigError, RecordError
-from model.files import open_output_file
 
-LONGEST_NAME = 48
-INDEX_HEADS = ("bed", "recorded", "length", "beats", "alarms")
-MOST_NAMED = 3
-"""Beds that are left out whose reasons an error gives; the index gives those of all."""
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What to report: these `beds` (all if none are named), at `out`, also as PDF, or compared with a recording."""
+
+    beds: tuple[str, ...] = ()
+    out: Path | None = None
+    pdf: bool = True
+    compare: Path | None = None
+
+
+def report_recordings(paths: Sequence[Path], config: Config, options: ReportOptions) -> list[Path]:
+    """Write the reports of recordings, or of those in folders, and print the names of the files.
+
+    Several recordings have an index that leads to their reports. Raises as `write_reports` does.
+    """
+    if options.compare is not None:
+        if len(paths) != 1:
+            raise ConfigError("--compare takes two recordings: ecg-agent report A --compare B")
+        return write_comparison(paths[0], options.compare, config, options)
+    sessions = list(dict.fromkeys(found for path in paths for found in _sessions_at(path)))
+    if len(sessions) == 1:
+        return write_reports(sessions[0], config, options.beds, options.out, options.pdf)
+    return _write_collection(sessions, config, options)
 
 
 def write_reports(
-    session: Path, config: Config, bed: str | None = None, out: Path | None = None, pdf: bool = True
+    session: Path, config: Config, beds: Sequence[str] | None = None, out: Path | None = None, pdf: bool = True
 ) -> list[Path]:
     """Write the report of a recording and print the names of the files.
 
@@ -35,8 +52,8 @@ def write_reports(
         Folder of a recorded session.
     config : Config
         Settings whose `[rhythm]` and `[alarms]` define rates, pauses and runs, as for the monitor.
-    bed : str, optional
-        The bed to report; without it each bed gets a report, beside an index at `out` if there are several.
+    beds : sequence of str, optional
+        The beds to report; without it each bed gets a report, beside an index at `out` if there are several.
     out : Path, optional
         HTML file to write, NAME-report.html if left out. The PDF lies beside it.
     pdf : bool
@@ -57,98 +74,107 @@ def write_reports(
     RunError
         If a file cannot be written.
     """
-    if not is_session(session) and is_session(session.parent):
-        raise RecordError(f"{session} is only a part of a recording: ecg-agent report {session.parent} --bed NAME")
+    _refuse_part(session)
     name = session.resolve().name
     out = Path(f"{name}-report.html") if out is None else out
     _check_report_path(out)
     with RecordedSession(session) as opened:  # which explains a broken or missing database
-        beds = _choose_report_beds(opened, bed, session)
-        if damaged := opened.damaged():
-            sys.stderr.write(f"ecg-agent: {lost_samples_text(str(session), damaged)}\n")
-        if len(beds) == 1 and (bed is not None or not opened.nameless):
-            files = write_bed_report(opened, beds[0], out, pdf, config)[0]
-            _print_report_files(files)
+        chosen = _choose_report_beds(opened, beds or (), session)
+        _warn_of_damage(opened)
+        if len(chosen) == 1 and (beds or not opened.nameless):
+            files = write_bed_report(opened, chosen[0], out, pdf, config).files
+            print_report_files(files)
             return files
-        return _write_ward_reports(opened, beds, out, pdf, config)
+        return _write_ward_reports(opened, chosen, ReportIndex(out, pdf, config), out)
 
 
-def _write_ward_reports(
-    session: RecordedSession, beds: Sequence[str], out: Path, pdf: bool, config: Config
-) -> list[Path]:
-    """Write a report for each bed, and an index at `out` that also names those that cannot be reported, and why.
+def write_comparison(first: Path, second: Path, config: Config, options: ReportOptions) -> list[Path]:
+    """Write the comparison of two recordings of one bed each, and print the names of the files.
+
+    With one of `options.beds` that bed of both is compared, with two the first of `first` and the second of `second`.
+    Raises as `write_reports` does.
+    """
+    for path in (first, second):
+        _refuse_part(path)
+    if len(options.beds) > 2:
+        raise ConfigError("--compare takes one --bed for both recordings, or one for each")
+    beds = (options.beds * 2)[:2] if options.beds else (None, None)
+    names = [path.resolve().name for path in (first, second)]
+    out = options.out or Path(f"{names[0]}-{names[1]}-comparison.html")
+    _check_report_path(out)
+    with RecordedSession(first) as opened, RecordedSession(second) as other:
+        pair = []
+        for session, bed in ((opened, beds[0]), (other, beds[1])):
+            _warn_of_damage(session)
+            chosen = _choose_compared_bed(session, bed)
+            recording = BedRecording(session, chosen)
+            title = f"{session.folder.resolve().name}, bed {chosen}"
+            pair.append(ComparedRecording(title, recording, find_all(recording, config)))
+        files = write_document(build_comparison((pair[0], pair[1])), out, options.pdf)
+    print_report_files(files)
+    return files
+
+
+def _write_ward_reports(session: RecordedSession, beds: Sequence[str], index: ReportIndex, out: Path) -> list[Path]:
+    """Write a report for each bed, and an index that also names those that cannot be reported, and why.
 
     Return the files, the index first. Raises RecordError at the end if beds were left out; without any report there is
     no index.
     """
-    files = [out]
-    rows: list[IndexRow] = []
-    left_out: dict[str, str] = {}
-    for bed, path in zip(beds, _name_bed_reports(beds, out), strict=True):
-        try:
-            written, recording = write_bed_report(session, bed, path, pdf, config)
-        except RecordError as error:
-            left_out[bed] = str(error)
-            rows.append((None, bed, (f"left out: {error}",)))
-            continue
-        _print_report_files(written)
-        files += written
-        rows.append((path.name, bed, _bed_index_cells(recording)))
+    for bed in beds:
+        index.add_bed(session, bed, bed)
     if session.nameless:
-        left_out["?"] = f"beds whose names cannot be read: {session.nameless}"
-        rows.append((None, "?", (f"left out: {left_out['?']}",)))
-    if len(files) == 1:
-        raise RecordError(f"no bed of {session.folder} can be reported: {_left_out_text(left_out)}")
-    note = "Research tool, not a medical device. A report for each bed:"
-    title = f"ECG reports, {session.folder.resolve().name}"
-    _write_text_parts(out, [render_html_index(title, note, rows, INDEX_HEADS)])
-    _print_report_files([out])
-    if left_out:
-        raise RecordError(f"beds left out of {out}: {_left_out_text(left_out)}; the others are reported")
+        index.leave_out("?", f"beds whose names cannot be read: {session.nameless}")
+    if not index.files:
+        raise RecordError(f"no bed of {session.folder} can be reported: {index.name_left_out()}")
+    files = index.write_page(f"ECG reports, {session.folder.resolve().name}")
+    if index.left_out:
+        raise RecordError(f"beds left out of {out}: {index.name_left_out()}; the others are reported")
     return files
 
 
-def _left_out_text(left_out: Mapping[str, str]) -> str:
-    """Return which beds were left out and why, in words."""
-    named = [f"{bed} ({reason})" for bed, reason in islice(left_out.items(), MOST_NAMED)]
-    more = f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
-    return f"{', '.join(named)}{more}"
+def _write_collection(sessions: Sequence[Path], config: Config, options: ReportOptions) -> list[Path]:
+    """Write the reports of several recordings, and an index; what cannot be reported is left out and named at the end.
 
-
-def write_bed_report(
-    session: RecordedSession, bed: str, out: Path, pdf: bool, config: Config
-) -> tuple[list[Path], BedRecording]:
-    """Write the report of a bed as HTML at `out`, with `pdf` also beside it; return the files and what was recorded.
-
-    Raises RecordError if the bed cannot be read, RunError if a file cannot be written.
+    Of named beds a recording may lack some. Raises RecordError as `_write_ward_reports` does.
     """
-    recording = BedRecording(session, bed)
-    shown = {alarm.identity for alarm in choose_shown_alarms(recording.alarms)[0]}
-    document = build_report_document(recording, read_alarm_strips(session, bed, shown), config)
-    _write_text_parts(out, render_html_report(document))
-    if not pdf:
-        return [out], recording
-    _write_pdf_report(document, out.with_suffix(".pdf"))
-    return [out, out.with_suffix(".pdf")], recording
+    parents = {path.resolve().parent.name for path in sessions}
+    out = options.out or Path(f"{parents.pop() if len(parents) == 1 else 'recordings'}-report.html")
+    _check_report_path(out)
+    index = ReportIndex(out, options.pdf, config)
+    for folder in sessions:
+        name = folder.resolve().name
+        try:
+            with RecordedSession(folder) as opened:
+                beds = _choose_report_beds(opened, (), folder)
+                _warn_of_damage(opened)
+                for bed in [bed for bed in beds if not options.beds or bed in options.beds]:
+                    index.add_bed(opened, bed, name if len(beds) == 1 and bed == name else f"{name}, bed {bed}")
+        except RecordError as error:
+            index.leave_out(name, str(error))
+    if not index.files:
+        wanted = f" bed {' or '.join(options.beds)} of" if options.beds else ""
+        reasons = index.name_left_out() or "none has it"
+        raise RecordError(f"none of{wanted} {len(sessions)} recordings can be reported: {reasons}")
+    files = index.write_page("ECG reports")
+    if index.left_out:
+        raise RecordError(f"left out of {out}: {index.name_left_out()}; the others are reported")
+    return files
 
 
-def _write_pdf_report(document: ReportDocument, out: Path) -> None:
-    # ReportLab takes a while to import, and the page alone does not need it.
-    from agent.report.pdf_report import write_pdf_document
-
-    with open_output_file(out) as file:
-        write_pdf_document(document, file)
+def _sessions_at(path: Path) -> list[Path]:
+    """Return the recordings in a folder, or the one that a path is; a path that holds none is returned as it is."""
+    return [path] if is_session(path) else find_sessions(path) or [path]
 
 
-def _write_text_parts(out: Path, parts: Iterable[str]) -> None:
-    with open_output_file(out) as file:
-        for part in parts:
-            file.write(part.encode("utf-8", "replace"))
+def _refuse_part(path: Path) -> None:
+    if not is_session(path) and is_session(path.parent):
+        raise RecordError(f"{path} is only a part of a recording: ecg-agent report {path.parent} --bed NAME")
 
 
-def _print_report_files(paths: Iterable[Path]) -> None:
-    for path in paths:
-        sys.stdout.write(f"{path} ({path.stat().st_size / 1e6:.1f} MB)\n")
+def _warn_of_damage(session: RecordedSession) -> None:
+    if damaged := session.damaged():
+        sys.stderr.write(f"ecg-agent: {lost_samples_text(str(session.folder), damaged)}\n")
 
 
 def _check_report_path(out: Path) -> None:
@@ -160,32 +186,17 @@ def _check_report_path(out: Path) -> None:
         raise ConfigError(f"no folder {out.parent} to write {out.name} to")
 
 
-def _choose_report_beds(session: RecordedSession, bed: str | None, folder: Path) -> tuple[str, ...]:
+def _choose_report_beds(session: RecordedSession, wanted: Sequence[str], folder: Path) -> tuple[str, ...]:
     if not session.beds and not session.nameless:
         raise RecordError(f"nothing was recorded in {folder}: there is nothing to report")
-    if bed is None:
-        return session.beds
-    if bed not in session.beds:
-        raise RecordError(f"no bed {bed!r} in {folder}: beds are {', '.join(session.beds)}")
-    return (bed,)
+    for bed in wanted:
+        if bed not in session.beds:
+            raise RecordError(f"no bed {bed!r} in {folder}: beds are {', '.join(session.beds)}")
+    return tuple(dict.fromkeys(wanted)) or session.beds
 
 
-def _name_bed_reports(beds: Sequence[str], out: Path) -> list[Path]:
-    """Return a file for each bed beside the index: its name in plain letters, with a number if that is taken."""
-    taken: set[str] = set()
-    paths = []
-    for bed in beds:
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", bed)[:LONGEST_NAME].strip("_") or "bed"
-        name = plain
-        number = 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{plain}-{number}"
-        taken.add(name.lower())
-        paths.append(out.with_name(f"{out.stem}-{name}{out.suffix}"))
-    return paths
-
-
-def _bed_index_cells(recording: BedRecording) -> tuple[str, ...]:
-    began = date_and_time(recording.started_s) if recording.started_s is not None else "no signal"
-    return began, duration_in_words(recording.length_s), f"{len(recording.beats):,}", f"{recording.alarm_count:,}"
+def _choose_compared_bed(session: RecordedSession, wanted: str | None) -> str:
+    beds = _choose_report_beds(session, () if wanted is None else (wanted,), session.folder)
+    if len(beds) != 1:
+        raise RecordError(f"{session.folder} has several beds: name one with --bed; beds are {', '.join(beds)}")
+    return beds[0]

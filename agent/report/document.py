@@ -17,7 +17,7 @@ class SummaryTile:
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """Rows of text; `aligned` has l or r for each column, `widths` each column's share of the page width."""
+    """Rows of text; `aligned` has l or r for each column, `widths` each column's share of the width that there is."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -38,29 +38,55 @@ class ReportFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class FigureGrid:
+    """Small figures of one width, `per_row` of them side by side."""
+
+    figures: tuple[ReportFigure, ...]
+    per_row: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReportNote:
-    """A paragraph."""
+    """A paragraph; `small` for what few will read."""
 
     text: str
+    small: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSentences:
+    """What was found, in words: each row is what it is about, and a sentence or some."""
+
+    rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryTiles:
-    """The summary."""
+    """The figures of the summary."""
 
     tiles: tuple[SummaryTile, ...]
 
 
-ReportBlock = SummaryTiles | ReportTable | ReportFigure | ReportNote
+PlainBlock = SummaryTiles | ReportTable | ReportFigure | FigureGrid | ReportNote | NamedSentences
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Columns of blocks beside each other; `shares` are their parts of the width."""
+
+    columns: tuple[tuple[PlainBlock, ...], ...]
+    shares: tuple[float, ...]
+
+
+ReportBlock = PlainBlock | SideBySide
 
 
 @dataclass(slots=True)
 class ReportSection:
-    """A part of the report; it begins on a new page if `new_page`."""
+    """A part of the report."""
 
     title: str
     blocks: list[ReportBlock] = field(default_factory=list)
-    new_page: bool = False
 
 
 @dataclass(slots=True)

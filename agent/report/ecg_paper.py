@@ -6,25 +6,55 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.core.messages import FloatArray
-from agent.report.picture import GREY, INK, LINE, MM, WIDTH, Picture, TextAnchor
+from agent.report.picture import GREY, INK, LINE, MM, WIDTH, Picture, TextAnchor, column_width
 from agent.report.styles import CLASS_COLOURS, CLASS_NAMES, GRID, GRID_MAIN, GRID_PAPER, SHADE
 from agent.report.typical_beats import BEFORE_S, TypicalBeat
 from model.records.resample import FS
 
-PAPER_SPEED = 25 * MM
-"""Points a second."""
-ROW_S = 10.0
 BIG_SQUARE = 5 * MM
-LEAST_MM, MOST_MM = 20, 35
-"""Least and greatest height of a row."""
-PAPER_GAINS = (10, 5)
-"""Millimetres a millivolt; the second one if the signal does not fit at the first."""
 LETTERS_HEIGHT = 8.5
 """Points above a row, for the class letters of its beats."""
 ROW_SPACE = 2.0
 FLAG_WIDTH = 52.0
 """Points that the word beside a flag may take."""
 FLAG_ANCHORS: tuple[TextAnchor, TextAnchor] = ("end", "start")
+TYPICAL_SPEED = 50 * MM
+"""Points a second of a typical beat."""
+TYPICAL_GAINS = (10, 5)
+TYPICAL_SQUARES = 7
+"""Big squares of the typical beat of a class."""
+TYPICAL_BEFORE_S = 0.25
+"""Seconds before the R peak from which on the typical beat of a class is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class StripScale:
+    """How a strip is drawn: `speed` in millimetres a second, rows of `row_s` seconds, `least_mm` to `most_mm` high.
+
+    `gains` in millimetres a millivolt: the first at which the signal fits, else the last. `letter` is the size of the
+    letters above the beats.
+    """
+
+    speed: float
+    row_s: float
+    gains: tuple[float, ...]
+    least_mm: int
+    most_mm: int
+    letter: float = 8.0
+
+    @property
+    def width(self) -> float:
+        """Points of a whole row."""
+        return self.row_s * self.speed * MM
+
+
+FULL_SCALE = StripScale(25.0, 10.0, (10.0, 5.0), 20, 30)
+"""Ten seconds a row, at the usual scale on paper."""
+HIGH_SCALE = StripScale(25.0, 10.0, (10.0, 5.0), 15, 20)
+"""The same, a little lower for two rows one above the other."""
+HALF_SCALE = StripScale(12.5, column_width(WIDTH, 0.5, 2) / (12.5 * MM), (5.0, 2.5), 10, 20, 7.0)
+THIRD_SCALE = StripScale(12.5, column_width(WIDTH, 1 / 3, 3) / (12.5 * MM), (5.0, 2.5), 10, 15, 6.5)
+"""Half the usual scale, for two and three strips side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,80 +79,93 @@ class StripDrawing:
     clocks: Sequence[str]
     lead: str
     title: str
+    scale: StripScale = FULL_SCALE
 
 
-def count_strip_rows(seconds: float) -> int:
+def count_strip_rows(seconds: float, row_s: float) -> int:
     """Return the number of rows of a strip of this length."""
-    return max(1, int(np.ceil(seconds / ROW_S - 1e-6)))
+    return max(1, int(np.ceil(seconds / row_s - 1e-6)))
 
 
 def strip_picture(strip: StripDrawing) -> Picture:
-    """Draw a strip in rows of ten seconds."""
+    """Draw a strip in rows."""
+    scale = strip.scale
     known = strip.wave[np.isfinite(strip.wave)]
     # Quantiles, so that a spike does not decide the gain.
     low, high = (float(np.quantile(known, q)) for q in (0.001, 0.999)) if len(known) else (-1.0, 1.0)
-    gain = next((g for g in PAPER_GAINS if (high - low) * g <= MOST_MM - 2), PAPER_GAINS[-1])
-    millimetres = min(MOST_MM, max(LEAST_MM, 5 * int(np.ceil(((high - low) * gain + 3) / 5))))
+    gain = next((g for g in scale.gains if (high - low) * g <= scale.most_mm - 2), scale.gains[-1])
+    millimetres = min(scale.most_mm, max(scale.least_mm, 5 * int(np.ceil(((high - low) * gain + 3) / 5))))
     height = millimetres * MM
-    middle = (low + high) / 2
-    rows = count_strip_rows(len(strip.wave) / FS)
-    picture = Picture(rows * (LETTERS_HEIGHT + height + ROW_SPACE) + 7, strip.title)
+    rows = count_strip_rows(len(strip.wave) / FS, scale.row_s)
+    row_height = LETTERS_HEIGHT + height + ROW_SPACE
+    picture = Picture(rows * row_height + 6, strip.title, scale.width)
     for row in range(rows):
-        top = row * (LETTERS_HEIGHT + height + ROW_SPACE) + LETTERS_HEIGHT
-        begin = row * ROW_S
-        seconds = min(ROW_S, len(strip.wave) / FS - begin)
-        _draw_paper_grid(picture, 0.0, top, seconds * PAPER_SPEED, height)
-        # One sample more than the row, so that the lines of two rows meet.
-        part = strip.wave[round(begin * FS) : round((begin + ROW_S) * FS) + 1]
-        _shade_missing_signal(picture, part, top, height)
-        y = top + height / 2 - (part.astype(np.float64) - middle) * gain * MM
-        x = np.arange(len(part), dtype=np.float64) * (PAPER_SPEED / FS)
-        picture.path(x, np.clip(y, top, top + height).astype(np.float64), INK, 0.75)
-        _draw_beat_letters(picture, strip, begin, top)
-        _draw_strip_flags(picture, strip, begin, top, height)
-        picture.text(2, top + 7, strip.clocks[row] if row < len(strip.clocks) else "", 6.5, GREY)
-    note = f"25 mm/s   {gain} mm/mV   lead {strip.lead}"
-    picture.text(min(WIDTH, len(strip.wave) / FS * PAPER_SPEED), picture.height - 1, note, 6.5, GREY, "end")
+        _draw_strip_row(picture, strip, row, row * row_height + LETTERS_HEIGHT, (height, (low + high) / 2, gain))
+    note = f"{scale.speed:g} mm/s   {gain:g} mm/mV   lead {strip.lead}"
+    right = min(scale.width, len(strip.wave) / FS * scale.speed * MM)
+    picture.text(right, picture.height - 1, note, 6, GREY, "end")
     return picture
+
+
+def _draw_strip_row(
+    picture: Picture, strip: StripDrawing, row: int, top: float, vertical: tuple[float, float, float]
+) -> None:
+    """Draw a row below `top`; `vertical` are its height in points, the millivolts of its middle, and the gain."""
+    height, middle, gain = vertical
+    speed, begin = strip.scale.speed * MM, row * strip.scale.row_s
+    seconds = min(strip.scale.row_s, len(strip.wave) / FS - begin)
+    draw_paper_grid(picture, 0.0, top, seconds * speed, height)
+    # One sample more than the row, so that the lines of two rows meet.
+    part = strip.wave[round(begin * FS) : round((begin + strip.scale.row_s) * FS) + 1]
+    _shade_missing_signal(picture, part, top, height, speed)
+    y = top + height / 2 - (part.astype(np.float64) - middle) * gain * MM
+    x = np.minimum(np.arange(len(part), dtype=np.float64) * (speed / FS), strip.scale.width)
+    thick = 0.75 if strip.scale.speed == FULL_SCALE.speed else 0.6
+    picture.path(x, np.clip(y, top, top + height).astype(np.float64), INK, thick)
+    _draw_beat_letters(picture, strip, begin, top)
+    _draw_strip_flags(picture, strip, begin, top, height)
+    picture.text(2, top + 7, strip.clocks[row] if row < len(strip.clocks) else "", 6.5, GREY)
 
 
 def typical_beat_picture(typical_beats: Sequence[TypicalBeat]) -> Picture:
     """Draw the typical beat of each class as a thick line on thin ones of some beats, all at the same scale."""
-    width, gap = 8 * BIG_SQUARE, 10.0
+    width, gap = TYPICAL_SQUARES * BIG_SQUARE, 10.0
     low = min(float(np.quantile(beat.samples, 0.02)) for beat in typical_beats)
     high = max(float(np.quantile(beat.samples, 0.98)) for beat in typical_beats)
-    gain = next((g for g in PAPER_GAINS if (high - low) * g <= 50), PAPER_GAINS[-1])
-    millimetres = min(60, max(25, 5 * int(np.ceil(((high - low) * gain + 5) / 5))))
+    gain = next((g for g in TYPICAL_GAINS if (high - low) * g <= 33), TYPICAL_GAINS[-1])
+    millimetres = min(35, max(20, 5 * int(np.ceil(((high - low) * gain + 5) / 5))))
     height = millimetres * MM
     middle = (low + high) / 2
     names = ", ".join(f"{beat.name} {CLASS_NAMES[beat.name]}" for beat in typical_beats)
-    picture = Picture(height + 40, f"Typical beats of the classes {names}.")
+    picture = Picture(height + 36, f"Typical beats of the classes {names}.", len(typical_beats) * (width + gap) - gap)
     for i, beat in enumerate(typical_beats):
-        left = i * (width + gap)
-        picture.text(left, 10, beat.name, 10, CLASS_COLOURS[beat.name], bold=True)
-        picture.text(left + 13, 10, CLASS_NAMES[beat.name], 8, INK)
-        picture.text(left, 20, f"{beat.count:,} beats", 7.5, GREY)
-        top = 25.0
-        _draw_paper_grid(picture, left, top, width, height)
-        x = left + (2 * PAPER_SPEED / FS) * np.arange(len(beat.typical), dtype=np.float64)
-        inside = x <= left + width
-        for wave in (*beat.samples, beat.typical):
-            y = np.clip(top + height / 2 - (wave - middle) * gain * MM, top, top + height)
-            typical = wave is beat.typical
-            picture.path(
-                x[inside],
-                y[inside].astype(np.float64),
-                CLASS_COLOURS[beat.name],
-                1.8 if typical else 0.4,
-                opacity=1.0 if typical else 0.35,
-            )
-        peak = left + BEFORE_S * 2 * PAPER_SPEED
-        picture.line((peak, top, peak, top + 4), GREY, 0.8)
+        left, top = i * (width + gap), 23.0
+        picture.text(left, 9, beat.name, 10, CLASS_COLOURS[beat.name], bold=True)
+        picture.text(left + 13, 9, CLASS_NAMES[beat.name], 8, INK)
+        picture.text(left, 19, f"{beat.count:,} beats", 7.5, GREY)
+        draw_paper_grid(picture, left, top, width, height)
+        _draw_typical_waves(picture, beat, left, (top, height, middle, gain))
     picture.text(0, picture.height - 3, f"50 mm/s   {gain} mm/mV; the mark above is the R peak", 7, GREY)
     return picture
 
 
-def _draw_paper_grid(picture: Picture, left: float, top: float, width: float, height: float) -> None:
+def _draw_typical_waves(
+    picture: Picture, beat: TypicalBeat, left: float, vertical: tuple[float, float, float, float]
+) -> None:
+    """Draw the middle of a typical beat; `vertical` are top, height, millivolts of the middle, and gain."""
+    top, height, middle, gain = vertical
+    x = left + (np.arange(len(beat.typical)) / beat.fs - BEFORE_S + TYPICAL_BEFORE_S) * TYPICAL_SPEED
+    inside = (x >= left) & (x <= left + TYPICAL_SQUARES * BIG_SQUARE)
+    colour = CLASS_COLOURS[beat.name]
+    for wave in (*beat.samples, beat.typical):
+        y = np.clip(top + height / 2 - (wave - middle) * gain * MM, top, top + height).astype(np.float64)
+        thick, opacity = (1.8, 1.0) if wave is beat.typical else (0.4, 0.35)
+        picture.path(x[inside], y[inside], colour, thick, opacity=opacity)
+    peak = left + TYPICAL_BEFORE_S * TYPICAL_SPEED
+    picture.line((peak, top, peak, top + 4), GREY, 0.8)
+
+
+def draw_paper_grid(picture: Picture, left: float, top: float, width: float, height: float) -> None:
     """Draw millimetre paper; each set of parallel lines is one wide dashed line, which keeps the files small."""
     picture.box((left, top, width, height), GRID_PAPER)
     for step, colour, thick in ((MM, GRID, 0.25), (BIG_SQUARE, GRID_MAIN, 0.45)):
@@ -131,39 +174,41 @@ def _draw_paper_grid(picture: Picture, left: float, top: float, width: float, he
         picture.line((left + width / 2, top, left + width / 2, top + height + thick), colour, width, dash)
 
 
-def _shade_missing_signal(picture: Picture, part: FloatArray, top: float, height: float) -> None:
+def _shade_missing_signal(picture: Picture, part: FloatArray, top: float, height: float, speed: float) -> None:
     """Shade stretches without signal, and label those that are wide enough."""
     missing = np.concatenate([[False], np.isnan(part), [False]])
     edges = np.flatnonzero(missing[1:] != missing[:-1]).reshape(-1, 2)
     for start, stop in edges.tolist():
-        left, width = start * PAPER_SPEED / FS, max(0.6, (stop - start) * PAPER_SPEED / FS)
-        width = min(width, WIDTH - left)
+        left, width = start * speed / FS, max(0.6, (stop - start) * speed / FS)
+        width = min(width, picture.width - left)
         picture.box((left, top, width, height), SHADE)
         if width > 60:
             picture.text(left + width / 2, top + height / 2 + 3, "no signal", 8, GREY, "middle")
 
 
 def _draw_beat_letters(picture: Picture, strip: StripDrawing, begin: float, top: float) -> None:
+    size = strip.scale.letter
     for at_s, name in strip.beats:
-        if 0 <= at_s - begin < ROW_S:
-            x = (at_s - begin) * PAPER_SPEED
+        if 0 <= at_s - begin < strip.scale.row_s:
+            x = (at_s - begin) * strip.scale.speed * MM
             plain = name == "N" or name.islower()
             colour = GREY if name.islower() else CLASS_COLOURS[name]
-            picture.text(x, top - 2, name, 7 if plain else 8, colour, "middle", bold=not plain)
+            picture.text(x, top - 2, name, size - 1 if plain else size, colour, "middle", bold=not plain)
 
 
 def _draw_strip_flags(picture: Picture, strip: StripDrawing, begin: float, top: float, height: float) -> None:
     taken: list[tuple[float, float]] = []
     for flag in strip.flags:
-        if 0 <= flag.at_s - begin < ROW_S:
-            x = (flag.at_s - begin) * PAPER_SPEED
+        if 0 <= flag.at_s - begin < strip.scale.row_s:
+            x = (flag.at_s - begin) * strip.scale.speed * MM
             picture.line((x, top, x, top + height), flag.colour, 1.0, dash=(3, 2))
-            right = x > WIDTH - 50
+            right = x > picture.width - 50
             beside, anchor = (x - 3, FLAG_ANCHORS[0]) if right else (x + 3, FLAG_ANCHORS[1])
             y = top + height - 2.5
             # Words of flags near each other stand above each other.
             while any(abs(x - other) < FLAG_WIDTH and abs(y - level) < 1 for other, level in taken):
                 y -= 8
             taken.append((x, y))
-            picture.text(beside, y, flag.text, 7, flag.colour, anchor, bold=True)
-    picture.line((0, top + height, min(ROW_S * PAPER_SPEED, WIDTH), top + height), LINE, 0.3)
+            picture.text(beside, y, flag.text, 6.5, flag.colour, anchor, bold=True)
+    end = min(picture.width, (len(strip.wave) / FS - begin) * strip.scale.speed * MM)
+    picture.line((0, top + height, end, top + height), LINE, 0.3)

@@ -13,7 +13,7 @@ from agent.core.config import Config, RhythmConfig
 from agent.report.bed_recording import RecordedBeats, TimeArray
 from model.records.wfdb_records import CLASSES
 
-MOST_SHOWN = 5
+MOST_SHOWN = 8
 """Longest pauses and runs that are kept."""
 _BIN_STEPS_S = (60, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800)
 MOST_BINS = 48

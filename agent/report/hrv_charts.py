@@ -4,44 +4,39 @@ import numpy as np
 
 from agent.report.axes import ChartAxes, draw_chart_heading
 from agent.report.charts import draw_chart_cells
-from agent.report.picture import GREY, INK, LINE, WIDTH, Picture, round_ticks
+from agent.report.picture import INK, LINE, WIDTH, Picture, column_width, round_ticks
 from agent.report.styles import BLUE, RED, number_or_dash
 from model.rhythm.hrv import BIN_S, FREQUENCIES, HRV_BANDS, NNIntervals, NNSpectrum, PoincarePlot
 
-PANEL_GAP = 40.0
-PANEL_WIDTH = (WIDTH - 2 * PANEL_GAP - 40.0) / 3
-TOP, BOTTOM = 22.0, 150.0
+HISTOGRAM, SPECTRUM = (40.0, 200.0), (250.0, 540.0)
+"""Left and right ends of the panels, in points."""
+POINCARE_LEFT, POINCARE_SECOND_LEFT = 592.0, 241.0
+"""Left end of the square Poincaré plot as the third panel, and as the second where there is no spectrum."""
+TOP, BOTTOM = 20.0, 116.0
 BAND_COLOURS = {"VLF": "#d8dee4", "LF": "#bdd5e6", "HF": "#cfe5d6"}
 POINCARE_CELL = 1.5
 
 
 def hrv_picture(nn: NNIntervals, power: NNSpectrum | None, cloud: PoincarePlot | None) -> Picture:
-    """Draw the three panels side by side."""
+    """Draw the panels side by side: histogram, spectrum where there is one, and Poincaré plot."""
     picture = Picture(
-        178, "Heart-rate variability: histogram of NN intervals, power spectrum, and each interval against the next."
+        BOTTOM + 28,
+        "Heart-rate variability: histogram of NN intervals, power spectrum, and each interval against the next.",
+        column_width(WIDTH, 0.5, 2) if power is None else WIDTH,
     )
     lowest, highest = (1000 * float(np.quantile(nn.nn_s, q)) for q in (0.001, 0.999))
     span = (max(0.0, lowest - 60), highest + 60)
     _draw_nn_histogram(picture, nn, span)
     if power is not None:
         _draw_nn_spectrum(picture, power)
-    else:
-        draw_chart_heading(picture, _panel_left(1) - 40, 10, "Spectrum")
-        picture.text(_panel_left(1), 60, "no five minutes of NN intervals in a row", 8, GREY)
-    _draw_poincare_plot(picture, nn, cloud, span)
+    _draw_poincare_plot(picture, nn, cloud, span, POINCARE_SECOND_LEFT if power is None else POINCARE_LEFT)
     return picture
-
-
-def _panel_left(panel: int) -> float:
-    return 40.0 + panel * (PANEL_WIDTH + PANEL_GAP)
 
 
 def _draw_nn_histogram(picture: Picture, nn: NNIntervals, span: tuple[float, float]) -> None:
     draw_chart_heading(picture, 0, 10, "NN histogram", "bins of 1/128 s")
     counts = np.bincount((nn.nn_s / BIN_S).astype(np.int64))
-    axes = ChartAxes(
-        picture, _panel_left(0), _panel_left(0) + PANEL_WIDTH, TOP, BOTTOM, span, (0.0, 1.08 * float(counts.max()))
-    )
+    axes = ChartAxes(picture, *HISTOGRAM, TOP, BOTTOM, span, (0.0, 1.08 * float(counts.max())))
     axes.frame("intervals", 4)
     axes.numbers("NN interval, ms", round_ticks(*span, 6))
     place = np.flatnonzero(counts)
@@ -54,12 +49,11 @@ def _draw_nn_histogram(picture: Picture, nn: NNIntervals, span: tuple[float, flo
 
 
 def _draw_nn_spectrum(picture: Picture, power: NNSpectrum) -> None:
-    draw_chart_heading(picture, _panel_left(1) - 40, 10, "Spectrum", f"mean of {power.segments} segments of 5 min")
+    draw_chart_heading(picture, SPECTRUM[0] - 40, 10, "Spectrum", f"mean of {power.segments} segments of 5 min")
     root = np.sqrt(power.density)
     axes = ChartAxes(
         picture,
-        _panel_left(1),
-        _panel_left(1) + PANEL_WIDTH,
+        *SPECTRUM,
         TOP,
         BOTTOM,
         (0.0, 0.4),
@@ -76,12 +70,12 @@ def _draw_nn_spectrum(picture: Picture, power: NNSpectrum) -> None:
 
 
 def _draw_poincare_plot(
-    picture: Picture, nn: NNIntervals, cloud: PoincarePlot | None, span: tuple[float, float]
+    picture: Picture, nn: NNIntervals, cloud: PoincarePlot | None, span: tuple[float, float], left: float
 ) -> None:
-    more = f"SD1 {number_or_dash(cloud.sd1)} ms, SD2 {number_or_dash(cloud.sd2)} ms" if cloud else ""
-    draw_chart_heading(picture, _panel_left(2) - 40, 10, "Poincaré plot", more)
+    more = f"SD1 {number_or_dash(cloud.sd1)}, SD2 {number_or_dash(cloud.sd2)} ms" if cloud else ""
+    draw_chart_heading(picture, left - 40, 10, "Poincaré plot", more)
     side = BOTTOM - TOP
-    axes = ChartAxes(picture, _panel_left(2), _panel_left(2) + side, TOP, BOTTOM, span, span)
+    axes = ChartAxes(picture, left, left + side, TOP, BOTTOM, span, span)
     marks = round_ticks(*span, 5)
     axes.frame("next NN, ms", marks=marks)
     axes.numbers("NN interval, ms", marks)

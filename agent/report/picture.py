@@ -13,7 +13,9 @@ INK, GREY, LINE, PALE = "#1d2a35", "#64717d", "#c9d1d8", "#eef1f4"
 MM = 72 / 25.4
 """Points in a millimetre."""
 WIDTH = 250 * MM
-"""Width of every picture: ten seconds at 25 mm/s."""
+"""Width of a page's pictures: ten seconds at 25 mm/s."""
+COLUMN_GAP = 14.0
+"""Points between columns that stand side by side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,6 +145,11 @@ class Picture:
     ) -> None:
         """Write a line of text whose base line is at `y`."""
         self.shapes.append(TextShape(x, y, text, size, colour, anchor, bold, turned))
+
+
+def column_width(width: float, share: float, columns: int) -> float:
+    """Return the points of one of some columns side by side that has a share of the width, less the gaps."""
+    return share * (width - COLUMN_GAP * (columns - 1))
 
 
 def round_ticks(low: float, high: float, most: int) -> list[float]:

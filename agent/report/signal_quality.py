@@ -1,4 +1,4 @@
-"""Quality of the analysed lead, minute by minute: missing, flat and saturated signal, and noise."""
+"""Quality of the lead that was heard, minute by minute: missing, flat and saturated signal, and noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,13 +74,13 @@ def _read_minute_pieces(recording: BedRecording) -> Iterator[tuple[float, float,
         begin = recording.time_of(segment.run, segment.first * FS / segment.fs)
         if begin is None:
             continue
-        rails = recording.rails(segment)
         start = 0
         while start < segment.count:
             at_s = begin + start / segment.fs
             left_s = MINUTE_S - at_s % MINUTE_S
             # At least one sample, or a rounded piece of nothing would never end.
             stop = min(segment.count, start + max(1, round(left_s * segment.fs)))
+            rails = recording.rails(segment, (start + stop) // 2)
             yield at_s + 0.5 / segment.fs, segment.fs, rails, recording.millivolts(segment, start, stop)
             start = stop
 

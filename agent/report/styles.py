@@ -33,13 +33,19 @@ def date_and_time(unix_s: float) -> str:
 
 
 def day_of_month(unix_s: float) -> str:
-    """Return a Unix time as day and month, UTC."""
-    return f"{_calendar_date(unix_s):%d %b}"
+    """Return a Unix time as day and month, UTC; of one without a date the number of the day."""
+    at = _calendar_date(unix_s)
+    return f"day {at.timetuple().tm_yday}" if at.year == UNDATED_YEAR else f"{at:%d %b}"
 
 
 def _calendar_date(unix_s: float) -> datetime:
     """Return the date, or the nearest one that a calendar has."""
     return datetime.fromtimestamp(min(max(0.0, unix_s), LARGEST_TIME), UTC)
+
+
+def is_same_day(first_s: float, last_s: float) -> bool:
+    """Return whether two Unix times lie on one day of the calendar, UTC."""
+    return _calendar_date(first_s).date() == _calendar_date(last_s).date()
 
 
 def duration_in_words(seconds: float) -> str:

@@ -1,0 +1,42 @@
+"""The section of the typical beats: intervals of the normal one, and what each class looks like."""
+
+from agent.report.beat_measurement import MeasuredBeat
+from agent.report.bed_recording import BedRecording
+from agent.report.caliper_picture import caliper_picture
+from agent.report.document import ReportFigure, ReportSection, ReportTable, SideBySide
+from agent.report.ecg_paper import typical_beat_picture
+from agent.report.styles import CLASS_NAMES
+from agent.report.typical_beats import AVERAGED, build_typical_beats
+
+MOST_BESIDE = 3
+"""Classes whose typical beats stand beside the intervals; more have a row of their own."""
+
+
+def typical_section(recording: BedRecording, measured: MeasuredBeat | None) -> ReportSection:
+    """Return the section of the measured beat and of the typical beat of each class."""
+    section = ReportSection("Typical beats")
+    typical = build_typical_beats(recording)
+    details = f"Median of up to {AVERAGED} beats, over some of these."
+    classes = [ReportFigure(typical_beat_picture(typical), details=details)] if typical else []
+    if measured is None:
+        section.blocks += classes
+        return section
+    calipers, table = ReportFigure(caliper_picture(measured)), _interval_table(measured)
+    if len(typical) <= MOST_BESIDE:
+        section.blocks.append(SideBySide(((calipers,), (table,), tuple(classes)), (0.235, 0.295, 0.47)))
+    else:
+        section.blocks += [SideBySide(((calipers,), (table,)), (0.24, 0.76)), *classes]
+    return section
+
+
+def _interval_table(measured: MeasuredBeat) -> ReportTable:
+    found = measured.intervals
+    several = f"{found.leads} leads" if found.leads != 1 else "1 lead"
+    caption = (
+        f"Typical {CLASS_NAMES[measured.name]} beat: median of {found.beats:,} in {several} at {measured.fs:g} Hz; "
+        "nine in ten errors are below ±"
+    )
+    rows = measured.rows()
+    if found.rr_s is not None:
+        rows += (("RR", f"{1000 * found.rr_s:.0f} ms ({60 / found.rr_s:.0f}/min)"),)
+    return ReportTable(("interval", "length"), rows, "ll", (0.42, 0.58), caption)

@@ -1,0 +1,1 @@
+"""PR, QRS and QT of a typical beat."""
