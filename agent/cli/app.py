@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import analyse, bridge, check, simulate, training
-from agent.cli.completion import complete_record
+from agent.cli import analyse, bridge, check, demo, simulate, training
 from agent.cli.help_format import build_command
 from agent.cli.options import (
     AlarmsOption,
@@ -32,9 +31,9 @@ from agent.cli.options import (
     ServerKeyOption,
     SetOption,
     StandardOption,
-    StartOption,
     SvgOption,
     TableOption,
+    TruthOption,
     WeightsOption,
 )
 from agent.core import config as configuration
@@ -43,7 +42,7 @@ from model.errors import EcgError
 KEYS_EPILOG = (
     "Keys: q quit, n p next and previous bed (also arrows and page keys), o ward or one bed, enter open a bed, "
     "/ find a bed, s sort the beds, k acknowledge alarms, m silence a bed, b bell on or off, space freeze, "
-    "+ - gain, < > time scale, a gain and time scale automatic."
+    "+ - gain, < > time scale, a gain and time scale automatic; of a replay x pause, { } 10 s back or on, ( ) speed."
 )
 """Help of the keys of the dashboard; `agent.dashboard.frame` shows them at the bottom of the screen."""
 
@@ -109,6 +108,7 @@ def watch_beds(
     names: bridge.NamesOption = None,
     baud: bridge.BaudOption = bridge.DEFAULT_BAUD,
     frames: bridge.FramesOption = "",
+    truth: TruthOption = False,
     config: ConfigFileOption = None,
 ) -> None:
     """Watch beds live: find and classify every beat, raise alarms.
@@ -124,7 +124,8 @@ def watch_beds(
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
     outputs = tuple(notify or ()), tuple(publish or ())
-    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs)
+    reference = bridge.open_truth(source, fs, unit) if truth else None
+    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, truth=reference)
     arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
     if source is not None:
         bridge.check_source_arguments(bed, endpoint)
@@ -134,32 +135,7 @@ def watch_beds(
         run_monitor(settings, options)
 
 
-@app.command("demo", epilog=KEYS_EPILOG)
-def play_demo(
-    record: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECORD", help="Embedded record, or path of a WFDB header.", autocompletion=complete_record
-        ),
-    ] = "208",
-    start: StartOption = 0.0,
-    json: JsonOption = False,
-    seconds: SecondsOption = None,
-    weights: WeightsOption = None,
-    device: DeviceOption = None,
-    svg: SvgOption = None,
-    config: ConfigFileOption = None,
-) -> None:
-    """Simulate and monitor a record in one go."""
-    settings = configuration.override_config(
-        configuration.load_config(config), "monitor", weights=weights, device=device
-    )
-    from agent.cli.monitor import MonitorOptions, run_demo
-
-    options = MonitorOptions((), json, seconds, False, svg, None)
-    run_demo(settings, options, "simulate", "record", record, "--start", str(start), "--loop", "--wait")
-
-
+app.command("demo", epilog=KEYS_EPILOG)(demo.play_demo)
 app.command("bridge")(bridge.bridge_source)
 app.command("check", epilog=check.CHECK_EPILOG)(check.check_source)
 app.command("analyse", epilog=analyse.ANALYSE_EPILOG)(analyse.analyse_recordings)

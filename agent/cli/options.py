@@ -77,6 +77,10 @@ AtOption = Annotated[
         help="Start at a time such as 5:30, or just before the first episode of a rhythm (AF) or beat of a kind (V).",
     ),
 ]
+TruthOption = Annotated[
+    bool,
+    typer.Option("--truth", help="Show the record's reference annotations below the verdicts, and a running score."),
+]
 SeedOption = Annotated[
     int | None, typer.Option(metavar="NUMBER", help="Seed of the initial weights and the order of the beats.")
 ]

@@ -104,7 +104,7 @@ def replay_record(
     """Replay one record, all leads, at 125 Hz; or a recording, as it was sent."""
     device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
-    from agent.cli.monitor import replay_beds
+    from agent.cli.replay import replay_beds
     from model.formats.signal_file import SignalFileOptions
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds
@@ -157,7 +157,7 @@ def replay_ward(
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
     from dataclasses import replace
 
-    from agent.cli.monitor import replay_beds
+    from agent.cli.replay import replay_beds
     from model.formats.signal_file import SignalFileOptions
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds, plan_ward

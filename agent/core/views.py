@@ -38,7 +38,34 @@ class LatencySummary:
     link_ms: float = 0.0
 
 
-BedStatus = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"]
+class ReferenceMark(NamedTuple):
+    """An annotated beat on the trace: sample at 125 Hz, WFDB symbol, class; whether it was missed or misnamed."""
+
+    sample: int
+    symbol: str
+    label: str
+    is_wrong: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceView:
+    """What the reference annotations of a replayed record say, beside the verdicts of the monitor.
+
+    `marks`: the beats inside the wave. `rhythm` of the newest sample by its label, "" where none is known, and
+    `rhythm_name` in words. `compared` beats of the reference, of which `agreed` were found and given their class.
+    `veb`, `sveb`: sensitivity and positive predictivity (0 to 1) of V and of S, None where there is nothing to share.
+    """
+
+    marks: tuple[ReferenceMark, ...]
+    rhythm: str
+    rhythm_name: str
+    compared: int
+    agreed: int
+    veb: tuple[float | None, float | None]
+    sveb: tuple[float | None, float | None]
+
+
+BedStatus = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended", "paused"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +78,7 @@ class BedView:
     was analysed last; `alarms` those to be shown, the most urgent first, silent until `silenced_until_s` (Unix time);
     `suspended`: noise or an arrest, no rate is shown; `rhythm_name` such as "AF" or "bigeminy", "" if none is alarmed;
     `last_alarms` the latest ones, the newest first, also those that are over; `uncalibrated`: the scale of the heard
-    lead was found from its signal.
+    lead was found from its signal; `reference`: what the annotations of a replayed record say, if that is wanted.
     """
 
     bed: str
@@ -73,6 +100,7 @@ class BedView:
     last_alarms: tuple[Alarm, ...] = ()
     leads: tuple[tuple[str, float | None], ...] = ()
     uncalibrated: bool = False
+    reference: ReferenceView | None = None
 
     @property
     def quality(self) -> float | None:
@@ -102,6 +130,7 @@ class LinkView:
 
     `secured`: encrypted, both sides authenticated; `trouble`: why there is no connection, if that is known;
     `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered.
+    `paused`: the device replays records, and says that it is paused.
     """
 
     endpoint: str
@@ -112,6 +141,7 @@ class LinkView:
     trouble: str = ""
     round_trip_ms: float | None = None
     offset_ms: float | None = None
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

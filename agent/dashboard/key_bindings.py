@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from agent.core.views import WardSnapshot
 from agent.dashboard.layout import CardGrid
+from agent.dashboard.replay_control import REPLAY_KEYS, press_replay_key
 from agent.dashboard.view import (
     SWEEP_SECONDS,
     BedAction,
@@ -60,6 +61,8 @@ def _press_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardV
         return replace(view, bell=not view.bell, note="bell off" if view.bell else "bell on")
     if key == "a":
         return replace(view, height_mv=None, seconds=None)
+    if key in REPLAY_KEYS:
+        return press_replay_key(view, key)
     if not names:
         return view
     if by or key in _FIRST_KEYS or key in _LAST_KEYS:

@@ -11,6 +11,7 @@ from agent.core.messages import Beat, FloatArray
 from agent.core.views import BedView
 from agent.dashboard import wave_raster
 from agent.dashboard.lines import StyledLine, class_letter, label_index, styled_line
+from agent.dashboard.reference_lines import reference_marks_line
 from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATE_STYLES, GlyphSet
 from model.records.resample import FS
 
@@ -48,8 +49,12 @@ class TraceSweep:
             if beat.sample < oldest:
                 break
             if beat.sample < self.head:
-                places.append((beat.sample % self.length * self.columns // self.length, beat))
+                places.append((self.column(beat.sample), beat))
         return places
+
+    def column(self, sample: int) -> int:
+        """Return the column in which a sample lies."""
+        return sample % self.length * self.columns // self.length
 
 
 def trace_lines(
@@ -63,7 +68,7 @@ def trace_lines(
     """Return the trace of a bed, `size` columns and lines including the letters above and the time axis below."""
     width, height = size
     sweep = TraceSweep.of(bed.head, seconds, width - GUTTER_WIDTH)
-    rows = height - 2
+    rows = height - (2 if bed.reference is None else 3)
     placed = wave_raster.place_sweep(bed.wave, bed.head, sweep.length, sweep.erased)
     beats = sweep.visible(bed.beats)
     grid = _draw_trace_grid(window, rows, sweep.columns, sweep.length, glyphs.grid)
@@ -76,13 +81,25 @@ def trace_lines(
         *_beat_marks_line(beats, sweep.columns, least_confidence, glyphs),
     ]
     axis = _time_axis_line(bed, placed, sweep, seconds, glyphs)
-    if bed.state not in ("ok", "learning"):
+    if bed.state not in ("ok", "learning", "paused"):  # what is paused is to be looked at
         body[rows // 2] = _state_notice_line(bed, sweep.columns)
     return [
         labels,
+        *_reference_lines(bed, sweep),
         *([margin, *row] for margin, row in zip(margins, body, strict=True)),
         [Segment(f"{f'{seconds} s':>{GUTTER_WIDTH - 1}} ", FAINT), *axis],
     ]
+
+
+def _reference_lines(bed: BedView, sweep: TraceSweep) -> list[StyledLine]:
+    """Return the line below the letters of the beats with those of the reference; none without a reference."""
+    if bed.reference is None:
+        return []
+    oldest = sweep.head - sweep.length + sweep.erased
+    marks = enumerate(bed.reference.marks)
+    places = [(sweep.column(mark.sample), i) for i, mark in marks if oldest <= mark.sample < sweep.head]
+    title = styled_line(GUTTER_WIDTH, ("ref".rjust(GUTTER_WIDTH - 1), FAINT))
+    return [[*title, *reference_marks_line(bed.reference, places, sweep.columns)]]
 
 
 def wave_lines(

@@ -26,6 +26,14 @@ class BedAction:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayWish:
+    """What the user wants of the replay: `pause` it or go on, `seek` by seconds, change its `speed` by steps."""
+
+    kind: Literal["pause", "seek", "speed"]
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DashboardView:
     """Settings of the view.
 
@@ -53,6 +61,8 @@ class DashboardView:
         What the monitor still has to do.
     bell
         Whether the bell may ring.
+    replays, wishes
+        Whether the device is a replay that may be paused, and what the user still wants of it.
     """
 
     bed: str = ""
@@ -74,6 +84,8 @@ class DashboardView:
     note: str = ""
     actions: tuple[BedAction, ...] = ()
     bell: bool = False
+    replays: bool = False
+    wishes: tuple[ReplayWish, ...] = ()
 
 
 def chosen_bed(view: DashboardView) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
-from agent.core.events import Event, LinkStateChanged, LinkTrouble
+from agent.core.events import DeviceNote, Event, LinkStateChanged, LinkTrouble
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.core.views import BedView, LinkView, WardSnapshot
@@ -139,7 +139,7 @@ class MonitorSession:
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events)
-        self._link_state = "waiting"
+        self._link_state, self._paused = "waiting", False
         self._resumed = ResumedAlarms()
         self._acknowledged: list[Result] = []
         self._backfilled_beats = 0
@@ -347,15 +347,19 @@ class MonitorSession:
 
     def _link_events(self, link: LinkView) -> list[Event]:
         before, self._link_state = self._link_state, link.state
+        events: list[Event] = []
         if before == "connected" and link.state == "lost" and not self._all_ended():
-            return [LinkStateChanged(link.endpoint, is_up=False)]
-        if before == "lost" and link.state == "connected":
-            return [LinkStateChanged(link.endpoint, is_up=True)]
-        return []
+            events.append(LinkStateChanged(link.endpoint, is_up=False))
+        elif before == "lost" and link.state == "connected":
+            events.append(LinkStateChanged(link.endpoint, is_up=True))
+        if link.paused != self._paused:
+            self._paused = link.paused
+            events.append(DeviceNote("the replay is paused" if link.paused else "the replay goes on"))
+        return events
 
     def _is_over(self, until: EndCondition, now_s: float) -> bool:
         timeout_s = self.config.monitor.timeout_s
-        if self._link_state == "waiting" and now_s - self.started_s >= timeout_s:
+        if self._link_state == "waiting" and not self._paused and now_s - self.started_s >= timeout_s:
             raise StreamError(self._no_stream(timeout_s))
         if until.seconds is not None and now_s - self.started_s >= until.seconds:
             return True

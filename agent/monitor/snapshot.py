@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.core.config import Config
 from agent.core.messages import Beat, Ledger
-from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
+from agent.core.views import BedStatus, BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.pipeline.monitored_bed import MonitoredBed
@@ -83,7 +83,7 @@ class SnapshotMaker:
         return BedView(
             bed=name,
             lead=bed.heard_lead if bed.input else "",
-            state=bed.status(now_s, self._lost_s),
+            state=self._status(bed, now_s),
             wave=ring.last(bed.heard_row, WAVE_SAMPLES),
             head=head,
             beats=tuple(bed.beats),
@@ -92,7 +92,7 @@ class SnapshotMaker:
             missing=bed.missing,
             latency=self._latency(bed),
             ledger=self.ledger(name),
-            behind_s=_behind_s(bed, now_s),
+            behind_s=self._behind_s(bed, now_s),
             alarms=rules.manager.view,
             silenced_until_s=rules.manager.silenced_until_s,
             suspended=rules.suspended,
@@ -112,7 +112,7 @@ class SnapshotMaker:
     def figures(self, now_s: float, link: LinkView, recording: RecordingView | None) -> "MonitorFigures":
         """Return the figures of all beds for a scrape of Prometheus."""
         beds = list(self._pipeline.beds.values())
-        states = {bed.name: bed.status(now_s, self._lost_s) for bed in beds}
+        states = {bed.name: self._status(bed, now_s) for bed in beds}
         current = [name for name, state in states.items() if state == "ok" and link.state != "lost"]
         rates = ((name, self.heart_rate(name)) for name in current)
         shown = ((bed.name, self._pipeline.alarms.rules(bed.row).manager.view) for bed in beds)
@@ -128,13 +128,24 @@ class SnapshotMaker:
 
     def _summary(self, bed: MonitoredBed, now_s: float) -> BedSummary:
         manager = self._pipeline.alarms.rules(bed.row).manager
-        status, behind_s = bed.status(now_s, self._lost_s), _behind_s(bed, now_s)
+        status, behind_s = self._status(bed, now_s), self._behind_s(bed, now_s)
         silenced = manager.silenced_until_s > now_s
         if not manager.view and not silenced:
             return BedSummary(bed.name, status, behind_s=behind_s)
         priority = manager.view[0].priority if manager.view else None
         audible = manager.audible(now_s)
         return BedSummary(bed.name, status, manager.urgency, priority, audible, silenced, behind_s)
+
+    def _status(self, bed: MonitoredBed, now_s: float) -> BedStatus:
+        """Return what a person should know first; of a device that is paused, and says so, that."""
+        status = bed.status(now_s, self._lost_s)
+        return "paused" if status != "refused" and self._link.is_paused(now_s) else status
+
+    def _behind_s(self, bed: MonitoredBed, now_s: float) -> float:
+        """Return how long ago the device sent what came last; 0 if that is not known, or nothing is to come now."""
+        if not bed.sent_s or bed.ended or self._link.is_paused(now_s):
+            return 0.0
+        return max(0.0, now_s - bed.sent_s)
 
     def _latency(self, bed: MonitoredBed) -> LatencySummary | None:
         """Return the delays of the latest beats of a bed, None before the first is shown."""
@@ -165,8 +176,3 @@ class MonitorFigures:
 def with_beds(snapshot: WardSnapshot, names: Iterable[str], view: Callable[[str], BedView]) -> WardSnapshot:
     """Return a snapshot with the beds of these names in full."""
     return replace(snapshot, beds=tuple(view(name) for name in names))
-
-
-def _behind_s(bed: MonitoredBed, now_s: float) -> float:
-    """Return how long ago the device sent what came last; 0 if that is not known, or the run has ended."""
-    return max(0.0, now_s - bed.sent_s) if bed.sent_s and not bed.ended else 0.0
