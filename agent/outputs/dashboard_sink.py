@@ -40,7 +40,7 @@ class DashboardSink:
         self._due_s = self._free_s = 0.0
         self._bell = AlarmBell()
         self._truth = truth
-        self._replay = ReplayRemote(session.link)
+        self._replay = ReplayRemote(session.link) if screen.view.replays else None
 
     @property
     def keyboard(self) -> int | None:
@@ -72,7 +72,8 @@ class DashboardSink:
         for action in actions:
             (session.acknowledge if action.kind == "acknowledge" else session.silence)(action.bed)
         snapshot = session.ward_snapshot(now_s) if actions else snapshot
-        self._replay.step(self._screen, now_s)
+        if self._replay:
+            self._replay.step(self._screen, now_s)
         shown = session.with_beds(snapshot, self._screen.plan_frame(snapshot))
         beds = filter_beds(shown.beds, self._config)
         self._last = replace(shown, beds=self._truth.annotate(beds) if self._truth else beds)
