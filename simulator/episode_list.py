@@ -8,7 +8,16 @@ from rich.table import Table
 
 from model.errors import ConfigError
 from model.formats.signal_file import SignalFileOptions, open_signal_file
-from model.records.episodes import RecordEpisode, check_place, find_beats, find_place, find_rhythm, parse_clock
+from model.records.episodes import (
+    RecordEpisode,
+    beat_choices,
+    check_place,
+    find_beats,
+    find_place,
+    find_rhythm,
+    is_beat_kind,
+    parse_clock,
+)
 from model.records.wfdb_records import embedded_records, open_record, read_reference
 from model.text import format_clock
 from simulator.catalog import header_remarks
@@ -88,6 +97,12 @@ def choose_record(place: str | None, usual: str) -> str:
         if find_place(record, read_reference(record), place) is not None:
             return name
     raise ConfigError(f"no embedded record has {place}: {PLACE_HINT}")
+
+
+def check_quiz_beat(kind: str | None) -> None:
+    """Raise ConfigError unless a kind of beats is one class or symbol, or none."""
+    if kind is not None and not (len(kind) == 1 and is_beat_kind(kind)):
+        raise ConfigError(f"no kind of beats {kind!r}: choose one of {beat_choices()}")
 
 
 def _search_record(name: str, search: EpisodeSearch) -> list[RecordEpisode]:

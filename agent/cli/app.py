@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import analyse, bridge, check, demo, simulate, training
+from agent.cli import analyse, bridge, check, demo, quiz, simulate, training
 from agent.cli.help_format import build_command
 from agent.cli.options import (
     AlarmsOption,
@@ -18,6 +18,7 @@ from agent.cli.options import (
     DeviceOption,
     EndpointOption,
     FalseWeightOption,
+    FromOption,
     InsecureOption,
     JsonOption,
     KeyOption,
@@ -94,14 +95,7 @@ def watch_beds(
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
     insecure: InsecureOption = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="SOURCE",
-            help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
-        ),
-    ] = None,
+    source: FromOption = None,
     fs: bridge.SourceRateOption = None,
     unit: bridge.SourceUnitOption = None,
     columns: bridge.ColumnsOption = None,
@@ -136,6 +130,7 @@ def watch_beds(
 
 
 app.command("demo", epilog=KEYS_EPILOG)(demo.play_demo)
+app.command("quiz")(quiz.ask_beats)
 app.command("bridge")(bridge.bridge_source)
 app.command("check", epilog=check.CHECK_EPILOG)(check.check_source)
 app.command("analyse", epilog=analyse.ANALYSE_EPILOG)(analyse.analyse_recordings)

@@ -77,6 +77,14 @@ AtOption = Annotated[
         help="Start at a time such as 5:30, or just before the first episode of a rhythm (AF) or beat of a kind (V).",
     ),
 ]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="SOURCE",
+        help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
+    ),
+]
 TruthOption = Annotated[
     bool,
     typer.Option("--truth", help="Show the record's reference annotations below the verdicts, and a running score."),

@@ -28,7 +28,7 @@ _STEPS_S = {
 _SPEED_STEPS = {"+": 1, "=": 1, "-": -1, "_": -1}
 
 
-def press_replay_key(control: PlaybackControl, key: str) -> ReplayReply | None:
+def press_terminal_key(control: PlaybackControl, key: str) -> ReplayReply | None:
     """Do what a key means; return how the replay stands then, None for a key that means nothing."""
     if key in _STEPS_S:
         return control.handle(ReplayRequest(id=0, action="seek", value=_STEPS_S[key]))
@@ -87,5 +87,5 @@ class ReplayKeyboard:
             return
         for key in _KEY_PATTERN.findall(os.read(self._terminal, 1024).decode("utf-8", "ignore")):
             self.quits = self.quits or key in ("q", "Q")
-            if (reply := press_replay_key(self._control, key)) is not None:
+            if (reply := press_terminal_key(self._control, key)) is not None:
                 self.note = reply.reason

@@ -71,9 +71,9 @@ def trace_lines(
     rows = height - (2 if bed.reference is None else 3)
     placed = wave_raster.place_sweep(bed.wave, bed.head, sweep.length, sweep.erased)
     beats = sweep.visible(bed.beats)
-    grid = _draw_trace_grid(window, rows, sweep.columns, sweep.length, glyphs.grid)
+    grid = draw_trace_grid(window, rows, sweep.columns, sweep.length, glyphs.grid)
     body = wave_lines(placed, window, sweep, beats, grid, glyphs)
-    scale = _scale_labels(window, rows)
+    scale = scale_labels(window, rows)
     about = glyphs.about if bed.uncalibrated else ""
     margins = [Segment(f"{scale.get(row, ''):>{GUTTER_WIDTH - 1}} ", FAINT) for row in range(rows)]
     labels = [
@@ -199,13 +199,14 @@ def _level_row(window: wave_raster.VoltageWindow, rows: int, level: float) -> in
     return min(rows - 1, max(0, int((window.top - level) / window.height * rows)))
 
 
-def _scale_labels(window: wave_raster.VoltageWindow, rows: int) -> dict[int, str]:
+def scale_labels(window: wave_raster.VoltageWindow, rows: int) -> dict[int, str]:
+    """Return the millivolts that stand beside the rows of a trace, by row."""
     labels = {_level_row(window, rows, level): f"{level:g}" for level in _grid_levels(window, rows)}
     return {row: label for row, label in labels.items() if len(label) < GUTTER_WIDTH}
 
 
 @lru_cache(maxsize=64)
-def _draw_trace_grid(
+def draw_trace_grid(
     window: wave_raster.VoltageWindow, rows: int, columns: int, length: int, dot: str
 ) -> wave_raster.CodePoints:
     """Return the code points (rows, columns) of the grid: dots every 0.2 s on lines of voltage, and at each second."""

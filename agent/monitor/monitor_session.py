@@ -139,7 +139,7 @@ class MonitorSession:
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events)
-        self._link_state, self._paused = "waiting", False
+        self._link_state = "waiting"
         self._resumed = ResumedAlarms()
         self._acknowledged: list[Result] = []
         self._backfilled_beats = 0
@@ -352,14 +352,15 @@ class MonitorSession:
             events.append(LinkStateChanged(link.endpoint, is_up=False))
         elif before == "lost" and link.state == "connected":
             events.append(LinkStateChanged(link.endpoint, is_up=True))
-        if link.paused != self._paused:
-            self._paused = link.paused
+        if link.paused != self._snapshots.paused:
+            self._snapshots.paused = link.paused
+            self._snapshots.forget_index()
             events.append(DeviceNote("the replay is paused" if link.paused else "the replay goes on"))
         return events
 
     def _is_over(self, until: EndCondition, now_s: float) -> bool:
         timeout_s = self.config.monitor.timeout_s
-        if self._link_state == "waiting" and not self._paused and now_s - self.started_s >= timeout_s:
+        if self._link_state == "waiting" and not self._snapshots.paused and now_s - self.started_s >= timeout_s:
             raise StreamError(self._no_stream(timeout_s))
         if until.seconds is not None and now_s - self.started_s >= until.seconds:
             return True

@@ -34,11 +34,15 @@ class _BedDelays:
 
 
 class SnapshotMaker:
-    """Makes snapshots of a pipeline and its link. Nothing in one changes once it is made."""
+    """Makes snapshots of a pipeline and its link. Nothing in one changes once it is made.
+
+    `paused`: the device says that its replay is; set by the session.
+    """
 
     def __init__(self, pipeline: Pipeline, link: LinkReceiver, config: Config, history: AlarmHistory) -> None:
         self._pipeline, self._link, self._history = pipeline, link, history
         self._lost_s = config.monitor.lost_s
+        self.paused = False
         self._delays: dict[str, _BedDelays] = {}
         self._index: tuple[BedSummary, ...] = ()
         self._total = Ledger()
@@ -139,11 +143,11 @@ class SnapshotMaker:
     def _status(self, bed: MonitoredBed, now_s: float) -> BedStatus:
         """Return what a person should know first; of a device that is paused, and says so, that."""
         status = bed.status(now_s, self._lost_s)
-        return "paused" if status != "refused" and self._link.is_paused(now_s) else status
+        return "paused" if self.paused and status != "refused" else status
 
     def _behind_s(self, bed: MonitoredBed, now_s: float) -> float:
         """Return how long ago the device sent what came last; 0 if that is not known, or nothing is to come now."""
-        if not bed.sent_s or bed.ended or self._link.is_paused(now_s):
+        if not bed.sent_s or bed.ended or self.paused:
             return 0.0
         return max(0.0, now_s - bed.sent_s)
 

@@ -90,7 +90,7 @@ def rhythm_choices() -> str:
 
 def beat_choices() -> str:
     """Return the kinds of beats in a line."""
-    return f"the classes {' '.join(CLASSES)}, the symbols {' '.join(BEATS)}, or a run of one such as VV or VVV"
+    return f"the classes {' '.join(CLASSES)}, the symbols {' '.join(BEATS)}"
 
 
 def is_beat_kind(kind: str) -> bool:
@@ -136,7 +136,7 @@ def find_beats(record: Record, notes: RecordAnnotations, kind: str) -> list[Reco
     Raises ConfigError where there is no such kind.
     """
     if not is_beat_kind(kind):
-        raise ConfigError(f"no kind of beats {kind!r}: choose {beat_choices()}")
+        raise ConfigError(f"no kind of beats {kind!r}: choose {beat_choices()}, or a run of one such as VV")
     name = CLASS_NAMES.get(kind[0]) or BEATS[kind[0]].removesuffix(" beat")
     return [
         RecordEpisode(
@@ -151,7 +151,7 @@ def check_place(place: str) -> None:
     """Raise ConfigError unless a place, as `--at` names it, is a rhythm or a kind of beats."""
     if not is_rhythm(place) and not is_beat_kind(place):
         raise ConfigError(
-            f"no place {place!r}: give a time such as 5:30, a rhythm ({rhythm_choices()}), or beats: {beat_choices()}"
+            f"no place {place!r}: give a time such as 5:30, a rhythm ({rhythm_choices()}), or beats: {beat_choices()}, VV for a couplet"
         )
 
 
