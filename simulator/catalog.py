@@ -48,11 +48,11 @@ def _read_catalog_entry(name: str) -> CatalogEntry:
         leads=tuple(signal.name for signal in record.signals),
         length_s=record.length / record.fs,
         beats=tuple(counts[label] for label in CLASSES),
-        remarks=_header_remarks(record.comments),
+        remarks=header_remarks(record.comments),
     )
 
 
-def _header_remarks(comments: tuple[str, ...]) -> str:
-    """Return the header's lines after the first (age, sex, tape): one of medication, then sentences."""
+def header_remarks(comments: tuple[str, ...]) -> str:
+    """Return the remarks of a header: its lines after the first (age, sex, tape): one of medication, then sentences."""
     medication, sentences = comments[1:2], comments[2:]
     return " ".join(". ".join([*medication, " ".join(sentences)]).rstrip(". ").split())

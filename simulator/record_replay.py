@@ -7,6 +7,7 @@ the packets.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -21,6 +22,7 @@ from model.errors import ConfigError
 from model.formats.signal_file import SignalFileOptions, open_signal_file
 from model.records.resample import FS
 from model.records.wfdb_records import record_notices
+from simulator.move_text import beyond_end_text
 from simulator.noise import StressNoise
 
 BLOCK_S = 30.0
@@ -65,6 +67,9 @@ class RecordReplay(PacketSource):
         self.notice = _replay_notice(resampled)
         self.first = _replay_start(plan, resampled.length)
         self.length = _replay_length(plan, resampled.length - self.first)
+        self.loops = plan.loop
+        self._limited = plan.duration_s is not None
+        self._name = Path(plan.record).name
         self._noise = None if plan.noise is None else StressNoise(resampled.record, plan.noise, plan.snr_db, plan.seed)
 
     @property
@@ -74,18 +79,43 @@ class RecordReplay(PacketSource):
 
     def blocks(self) -> Iterator[PacketBlock | End]:
         """Yield the blocks of each run and its End."""
+        return self._runs(self.run, self.first, 0, self.length)
+
+    @property
+    def start_s(self) -> float:
+        """Seconds of the record at which it begins."""
+        return self.first / FS
+
+    @property
+    def length_s(self) -> float:
+        """Seconds of the whole record."""
+        return self._blocks.resampled.length / FS
+
+    def move_problem(self, position_s: float) -> str:
+        """Return why it cannot go on at `position_s` seconds of the record, "" where it can."""
+        return beyond_end_text(position_s, f"record {self._name}", self.length_s) if position_s >= self.length_s else ""
+
+    def blocks_from(self, position_s: float, sent_s: float) -> Iterator[PacketBlock | End]:
+        """Yield all that is sent from there on, as a new run, after `sent_s` seconds of signal elsewhere.
+
+        A duration that was asked for goes on counting; else it is sent to the end of the record.
+        """
+        first = min(round(position_s * FS), self._blocks.resampled.length - 1)
+        sent = round(sent_s * FS)
+        length = self.length if self._limited else None
+        return self._runs(uuid4().hex, first, sent, None if length is None else max(length, sent + 1))
+
+    def _runs(self, run: str, first: int, sent: int, length: int | None) -> Iterator[PacketBlock | End]:
+        """Yield runs: from sample `first` on, after `sent` samples, until `length` are sent or the record ends."""
         # The end of a record and its beginning are no neighbours in time: in one run they would make an RR interval
         # that no heart ever had.
-        run = self.run
-        first = self.first
-        sent = 0
         while True:
             stop = self._blocks.resampled.length
-            if self.length is not None:
-                stop = min(stop, first + self.length - sent)
+            if length is not None:
+                stop = min(stop, first + length - sent)
             yield from self._pass_blocks(run, first, stop, sent)
             sent += stop - first
-            if sent == self.length:
+            if sent == length or not self.loops:
                 return
             run = uuid4().hex
             first = 0

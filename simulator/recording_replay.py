@@ -16,6 +16,7 @@ from agent.recording.recorded_segments import RecordedSegment, read_segment_coun
 from agent.recording.sessions import RecordedSession, find_segments, is_recording
 from agent.wire.packets import check_bed_name, most_packet_samples
 from model.errors import ConfigError
+from simulator.move_text import beyond_end_text
 from simulator.record_replay import BLOCK_S, LONGEST_PACKET_S, ReplayPlan
 
 
@@ -71,17 +72,18 @@ class RecordingReplay(PacketSource):
         self.run = run or uuid4().hex
         self._packet_s = packet_ms / 1000
         self._segments = _time_segments(find_segments(Path(plan.record).expanduser()))
-        self._length_s = self._segments[-1].end_s
-        if not 0 <= plan.start_s < self._length_s:
-            within = f"it has 0 to {self._length_s:.1f} s"
+        self.length_s = self._segments[-1].end_s
+        if not 0 <= plan.start_s < self.length_s:
+            within = f"it has 0 to {self.length_s:.1f} s"
             raise ConfigError(f"start {plan.start_s:g} s is not within recording {plan.record}: {within}")
-        self._start_s = plan.start_s
-        self._loop = plan.loop
+        self.start_s = plan.start_s
+        self.loops = plan.loop
+        self._name = Path(plan.record).name
         self._duration_s = inf if plan.duration_s is None else plan.duration_s
         if plan.duration_s is not None and not (isfinite(plan.duration_s) and plan.duration_s > 0):
             raise ConfigError(f"duration {plan.duration_s:g} s makes no sense: give a number above 0")
-        if next(self._slices(), None) is None:
-            span = f"{self._duration_s:g} s from {self._start_s:g} s on"
+        if next(self._slices(self.start_s, self._duration_s), None) is None:
+            span = f"{self._duration_s:g} s from {self.start_s:g} s on"
             raise ConfigError(f"recording {plan.record} has no sample in the {span}: choose another --start")
 
     @property
@@ -91,9 +93,22 @@ class RecordingReplay(PacketSource):
 
     def blocks(self) -> Iterator[PacketBlock | End]:
         """Yield the blocks of each run, and an End where the recording had one, and at the end of each pass."""
+        return self._runs(self.run, self.start_s, self._duration_s)
+
+    def move_problem(self, position_s: float) -> str:
+        """Return why it cannot go on at `position_s` seconds of the recording, "" where it can."""
+        if position_s >= self.length_s:
+            return beyond_end_text(position_s, f"recording {self._name}", self.length_s)
+        return "" if next(self._slices(position_s, inf), None) else "the recording has no signal from there on"
+
+    def blocks_from(self, position_s: float, sent_s: float) -> Iterator[PacketBlock | End]:
+        """Yield all that is sent from there on, as new runs, after `sent_s` seconds of signal elsewhere."""
+        return self._runs(uuid4().hex, position_s, max(0.0, self._duration_s - sent_s))
+
+    def _runs(self, run: str, start_s: float, left_s: float) -> Iterator[PacketBlock | End]:
         before: _SegmentSlice | None = None
-        end = End(self.bed, self.run, 0, 0.0)
-        for cut in self._slices():
+        end = End(self.bed, run, 0, self._segments[0].segment.fs)
+        for cut in self._slices(start_s, left_s):
             segment, run, sequence = cut.timed.segment, end.run, end.sequence
             if before is not None and (before.number, before.timed.segment.run) != (cut.number, segment.run):
                 if before.number != cut.number or before.ended is not None:
@@ -108,16 +123,14 @@ class RecordingReplay(PacketSource):
             before = cut
         yield end
 
-    def _slices(self) -> Iterator[_SegmentSlice]:
-        start_s = self._start_s
-        left_s = self._duration_s
+    def _slices(self, start_s: float, left_s: float) -> Iterator[_SegmentSlice]:
         number = 0
         while left_s > 0:
             for timed in self._segments:
                 start, stop = timed.sample_at(start_s), timed.sample_at(start_s + left_s)
                 if start < stop:
                     yield _SegmentSlice(timed, start, stop, number)
-            left_s = left_s - (self._length_s - start_s) if self._loop else 0.0
+            left_s = left_s - (self.length_s - start_s) if self.loops else 0.0
             start_s = 0.0
             number += 1
 

@@ -7,20 +7,21 @@ that a ward is not sent in bursts.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush
 from math import inf, isfinite
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
 from agent.core.messages import Chunk, End
-from agent.device.packet_source import PacketBlock, PacketSource
-from agent.wire.packets import PacketCutter, encode_frames
+from agent.device.packet_source import PacketSource
+from agent.wire.packets import encode_frames
 from agent.wire.record_chunks import number_repeated_name
 from model.errors import ConfigError
 from model.records.wfdb_records import embedded_records, find_record
+from simulator.packet_schedule import PacketSchedule, ScheduledSource
+from simulator.playback_control import PlaybackControl
 from simulator.record_replay import RecordReplay, ReplayPlan
 from simulator.recording_replay import RecordingReplay, is_recording_path, read_recorded_bed
 
@@ -67,10 +68,14 @@ class SchedulerClock:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackSpeed:
-    """`speed` times real time, None as fast as it goes; `wait`: hold the first sample until every bed is subscribed."""
+    """`speed` times real time, None as fast as it goes; `wait`: hold the first sample until every bed is subscribed.
+
+    `control`: what may pause, move and speed up the replay; None for nothing.
+    """
 
     speed: float | None
     wait: bool
+    control: PlaybackControl | None = None
 
     def __post_init__(self) -> None:
         if self.speed is not None and not (isfinite(self.speed) and self.speed > 0):
@@ -163,120 +168,6 @@ def run_schedule(
     return _PacketScheduler(replays, sink, pace, clock, stop, status).play()
 
 
-class _ScheduledSource:
-    """One bed on the schedule: its next packet or End is due at `due_s` after t0 at speed 1.
-
-    `message` is that End, or the chunk whose samples before `stop` have been sent once the packet has. `is_over`: there
-    is nothing left to send.
-    """
-
-    __slots__ = (
-        "_blocks",
-        "_cutter",
-        "_end",
-        "_length",
-        "_packet",
-        "_sequence",
-        "_start",
-        "_zero",
-        "_zero_s",
-        "due_s",
-        "is_over",
-        "message",
-        "stop",
-    )
-    message: Chunk | End
-    stop: int
-    due_s: float
-    _sequence: int
-    _cutter: PacketCutter | None
-
-    def __init__(self, source: PacketSource, phase_s: float) -> None:
-        self._blocks = source.blocks()
-        block = next(self._blocks)
-        message = block if isinstance(block, End) else block.chunk
-        self._end = End(message.bed, message.run, message.first, message.fs, message.sequence)
-        self._zero = message.first
-        self._zero_s = phase_s
-        self.is_over = False
-        self._start_block(block)
-
-    @property
-    def end(self) -> End:
-        """The End of the bed where it is stopped before the next packet."""
-        return self._end_at(self._start, self._sequence) if self._start else self._end
-
-    def frames(self, sent_s: float) -> list[bytes]:
-        """Return the frames that are sent next."""
-        if self._cutter is None:
-            return encode_frames(replace(self.message, sent_s=sent_s))
-        return self._cutter.cut(self._start, self.stop, self._sequence, sent_s)
-
-    def advance(self) -> bool:
-        """Go on to what is sent next; return False where there is nothing."""
-        if self.stop < self._length:
-            self._start = self.stop
-            self._sequence += 1
-            self._schedule_packet()
-            return True
-        last = self.message
-        self._end = last if isinstance(last, End) else self._end_at(self.stop, self._sequence + 1)
-        block = next(self._blocks, None)
-        if block is None:
-            self.is_over = True
-            return False
-        message = block if isinstance(block, End) else block.chunk
-        if (message.run, message.fs) != (last.run, last.fs):  # the indices start again, time goes on
-            self._zero = message.first
-            self._zero_s = self.due_s
-        self._start_block(block)
-        return True
-
-    def _start_block(self, block: PacketBlock | End) -> None:
-        if isinstance(block, End):
-            self.message = block
-            self._packet = self._length = 0
-            self._cutter = None
-        else:
-            self.message, self._packet = block
-            self._length = len(block.chunk.counts)
-            self._cutter = PacketCutter(block.chunk)
-        self._start = 0
-        self._sequence = self.message.sequence
-        self._schedule_packet()
-
-    def _schedule_packet(self) -> None:
-        """Set the end of the packet that begins at `_start`, and when it is due."""
-        self.stop = stop = min(self._start + self._packet, self._length)
-        self.due_s = self._zero_s + (self.message.first + stop - self._zero) / self.message.fs
-
-    def _end_at(self, count: int, sequence: int) -> End:
-        message = self.message
-        return End(message.bed, message.run, message.first + count, message.fs, sequence)
-
-
-class _PacketSchedule:
-    """Beds by the instant at which their next packets are due; there are far fewer instants than packets."""
-
-    def __init__(self) -> None:
-        self._times: list[float] = []
-        self._beds: dict[float, list[_ScheduledSource]] = {}
-
-    def add(self, bed: _ScheduledSource) -> None:
-        """Put a bed on the schedule at the instant when it is due."""
-        beds = self._beds.get(bed.due_s)
-        if beds is None:
-            beds = self._beds[bed.due_s] = []
-            heappush(self._times, bed.due_s)
-        beds.append(bed)
-
-    def instants(self) -> Iterator[tuple[float, list[_ScheduledSource]]]:
-        """Yield each instant in turn, until no bed is left; beds may be added meanwhile."""
-        while self._times:
-            due_s = heappop(self._times)
-            yield due_s, self._beds.pop(due_s)
-
-
 class _PacketScheduler:
     """The state of `run_schedule`."""
 
@@ -291,13 +182,14 @@ class _PacketScheduler:
     ) -> None:
         self._sink = sink
         self._pace = pace
+        self._control = pace.control or PlaybackControl([], pace.speed, clock.now)
         self._clock = clock
         self._stop = stop
         self._status = status
         period = sources[0].packet_s if sources else 0.0
         slots = max(1, round(period / PHASE_SLOT_S))
         self._beds = [
-            _ScheduledSource(source, i * slots // len(sources) * period / slots) for i, source in enumerate(sources)
+            ScheduledSource(source, i * slots // len(sources) * period / slots) for i, source in enumerate(sources)
         ]
         self._packets = 0
         self._position_s = 0.0
@@ -323,37 +215,75 @@ class _PacketScheduler:
 
     def _send_all(self) -> bool:
         """Send everything when it is due; return False if stopped before the end."""
-        speed = self._pace.speed or inf
-        start = self._clock.now()
-        schedule = _PacketSchedule()
-        for bed in self._beds:
-            schedule.add(bed)
-        for due_s, beds in schedule.instants():
-            due = start + due_s / speed
-            if not self._sleep_until(due):
+        control = self._control
+        control.start(self._clock.now())
+        schedule = self._plan()
+        while (instant := schedule.pop()) is not None:
+            due_s, beds = instant
+            if not self._sleep_until(due_s):
                 return False
+            if control.has_moves:
+                if not self._move_beds():
+                    return False
+                schedule = self._plan()
+                continue
+            due = control.wall_s(due_s)
             for bed in beds:
                 if not self._deliver(bed):
                     return False
                 self._packets += bed.stop > 0
                 if bed.advance():
                     schedule.add(bed)
-            self._position_s = due_s
-            if self._pace.speed is not None:
+            self._position_s = control.reached_s = due_s
+            if control.speed is not None:
                 self._late_s = max(self._late_s, self._clock.now() - due)
             self._report_if_due(waiting=False)
         return True
 
-    def _sleep_until(self, due: float) -> bool:
-        """Sleep until packets are due; return False if stopped."""
-        while (left := due - self._clock.now()) > 0:
+    def _plan(self) -> PacketSchedule:
+        """Return the schedule of the beds that are still running."""
+        schedule = PacketSchedule()
+        for bed in self._running():
+            schedule.add(bed)
+        return schedule
+
+    def _sleep_until(self, due_s: float) -> bool:
+        """Sleep until what is due at `due_s` on the schedule is due, or a bed is to move; return False if stopped."""
+        control = self._control
+        while not control.has_moves and (left := control.wall_s(due_s) - self._clock.now()) > 0:
             if self._stop():
                 return False
             self._clock.sleep(min(left, LONGEST_SLEEP_S))
             self._report_if_due(waiting=False)
         return not self._stop()
 
-    def _deliver(self, bed: _ScheduledSource) -> bool:
+    def _move_beds(self) -> bool:
+        """End the runs of the beds that are to move, and begin new ones elsewhere; return False if stopped meanwhile.
+
+        What lies between is another time of the record: no interval between two beats reaches across it.
+        """
+        beds = {bed.message.bed: bed for bed in self._running()}
+        for source, position_s in self._control.take_moves(self._clock.now()):
+            if (bed := beds.get(source.bed)) is None:
+                continue
+            end = bed.end
+            if end.sequence and not self._deliver_end(end):
+                return False
+            bed.move(source, position_s)
+        return True
+
+    def _deliver_end(self, end: End) -> bool:
+        """Send the End of a run that is left, however long the sink has no room; return False if stopped meanwhile."""
+        while True:
+            sent = replace(end, sent_s=self._clock.unix())
+            if self._sink.send(encode_frames(sent)):
+                self._sink.keep(sent, 0, sent.sent_s)
+                return True
+            if self._stop():
+                return False
+            self._report_if_due(waiting=False)
+
+    def _deliver(self, bed: ScheduledSource) -> bool:
         """Send what a bed sends next, however long the sink has no room; return False if stopped meanwhile."""
         while True:
             sent_s = self._clock.unix()
@@ -373,7 +303,7 @@ class _PacketScheduler:
             full = full or not self._sink.send(encode_frames(end))
             self._sink.keep(end, 0, end.sent_s)
 
-    def _running(self) -> list[_ScheduledSource]:
+    def _running(self) -> list[ScheduledSource]:
         return [bed for bed in self._beds if not bed.is_over]
 
     def _report_if_due(self, waiting: bool) -> None:

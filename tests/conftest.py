@@ -110,6 +110,8 @@ def new_auto_ward(settings: Config, classifier: BeatClassifier) -> Callable[[], 
 
 def bed_view(pipeline: Pipeline, name: str, now_s: float = 0.0) -> BedView:
     """A bed of a pipeline as the dashboard shows it, of a link that sent what was analysed."""
-    link = SimpleNamespace(sent=lambda bed: pipeline.beds[bed].analysed + pipeline.beds[bed].lost)
+    link = SimpleNamespace(
+        sent=lambda bed: pipeline.beds[bed].analysed + pipeline.beds[bed].lost, is_paused=lambda _now_s: False
+    )
     config = configuration.load_config(None, {})
     return SnapshotMaker(pipeline, cast(LinkReceiver, link), config, AlarmHistory(), RunClock()).bed_view(name, now_s)

@@ -20,7 +20,6 @@ from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
 from agent.wire.packets import encode_frames as packet_frames
 from agent.wire.requests import (
-    FetchReply,
     FetchRequest,
     HelloReply,
     HelloRequest,
@@ -358,7 +357,7 @@ def test_the_device_answers_hello() -> None:
         socket.send(encode_channel_message(HelloRequest(id=7, sent=12.5)))
         assert socket.poll(120_000)
         said, packets = decode_reply(socket.recv_multipart())
-        assert not isinstance(said, FetchReply)
+        assert isinstance(said, HelloReply)
         assert (said.id, said.asked, packets) == (7, 12.5, [])
         assert 0 <= said.sent - said.received < PATIENCE_S
 

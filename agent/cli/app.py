@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import analyse, bridge, check, simulate, training
-from agent.cli.completion import complete_record
+from agent.cli import analyse, bridge, check, demo, quiz, simulate, training
 from agent.cli.help_format import build_command
 from agent.cli.options import (
     AlarmsOption,
@@ -19,6 +18,7 @@ from agent.cli.options import (
     DeviceOption,
     EndpointOption,
     FalseWeightOption,
+    FromOption,
     InsecureOption,
     JsonOption,
     KeyOption,
@@ -32,9 +32,9 @@ from agent.cli.options import (
     ServerKeyOption,
     SetOption,
     StandardOption,
-    StartOption,
     SvgOption,
     TableOption,
+    TruthOption,
     WeightsOption,
 )
 from agent.core import config as configuration
@@ -89,20 +89,14 @@ def watch_beds(
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
     insecure: InsecureOption = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="SOURCE",
-            help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
-        ),
-    ] = None,
+    source: FromOption = None,
     fs: bridge.SourceRateOption = None,
     unit: bridge.SourceUnitOption = None,
     columns: bridge.ColumnsOption = None,
     names: bridge.NamesOption = None,
     baud: bridge.BaudOption = bridge.DEFAULT_BAUD,
     frames: bridge.FramesOption = "",
+    truth: TruthOption = False,
     config: ConfigFileOption = None,
 ) -> None:
     """Watch beds live: find and classify every beat, raise alarms.
@@ -118,7 +112,8 @@ def watch_beds(
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
     outputs = tuple(notify or ()), tuple(publish or ())
-    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs)
+    reference = bridge.open_truth(source, fs, unit) if truth else None
+    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, truth=reference)
     arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
     if source is not None:
         bridge.check_source_arguments(bed, endpoint)
@@ -128,32 +123,8 @@ def watch_beds(
         run_monitor(settings, options)
 
 
-@app.command("demo", epilog=keys_sentence())
-def play_demo(
-    record: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECORD", help="Embedded record, or path of a WFDB header.", autocompletion=complete_record
-        ),
-    ] = "208",
-    start: StartOption = 0.0,
-    json: JsonOption = False,
-    seconds: SecondsOption = None,
-    weights: WeightsOption = None,
-    device: DeviceOption = None,
-    svg: SvgOption = None,
-    config: ConfigFileOption = None,
-) -> None:
-    """Simulate and monitor a record in one go."""
-    settings = configuration.override_config(
-        configuration.load_config(config), "monitor", weights=weights, device=device
-    )
-    from agent.cli.monitor import MonitorOptions, run_demo
-
-    options = MonitorOptions((), json, seconds, False, svg, None)
-    run_demo(settings, options, "simulate", "record", record, "--start", str(start), "--loop", "--wait")
-
-
+app.command("demo", epilog=keys_sentence())(demo.play_demo)
+app.command("quiz")(quiz.ask_beats)
 app.command("bridge")(bridge.bridge_source)
 app.command("check", epilog=check.CHECK_EPILOG)(check.check_source)
 app.command("analyse", epilog=analyse.ANALYSE_EPILOG)(analyse.analyse_recordings)

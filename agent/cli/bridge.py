@@ -17,6 +17,7 @@ from model.errors import ConfigError
 if TYPE_CHECKING:
     from agent.bridge.bridge_loop import BridgeStatus
     from agent.bridge.source_options import SourceOptions
+    from agent.monitor.reference_truth import ReferenceTruth
 
 DEFAULT_BAUD = 115_200
 SOURCE_PANEL = "Options of a source"
@@ -145,6 +146,17 @@ def check_source_arguments(beds: Sequence[str] | None, endpoint: str | None) -> 
         raise ConfigError("--from starts a device of its own: leave --endpoint out, or run ecg-agent bridge")
     if beds and len(beds) > 1:
         raise ConfigError("--from has one bed: give it one name (--bed), or none")
+
+
+def open_truth(source: str | None, fs: float | None, unit: str | None) -> "ReferenceTruth":
+    """Return the reference annotations of a record. Raises ConfigError where a source is no record on this machine."""
+    from agent.bridge.open_source import is_source
+    from agent.monitor.reference_truth import ReferenceTruth
+    from model.formats.signal_file import SignalFileOptions
+
+    if source is None or is_source(source):
+        raise ConfigError("only a record on this machine has reference annotations: --from RECORD --truth, or demo")
+    return ReferenceTruth(source, SignalFileOptions(fs, unit))
 
 
 def reject_source_arguments(arguments: BridgeArguments) -> None:

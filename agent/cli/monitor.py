@@ -1,4 +1,4 @@
-"""The commands monitor, demo and simulate, with settings that are already checked."""
+"""The commands monitor and demo, with settings that are already checked."""
 
 import contextlib
 import os
@@ -17,15 +17,11 @@ from agent.cli.stop_signals import StopFlag
 from agent.core.class_trust import TRUST_KEY, encode_class_trust
 from agent.core.config import Config, override_config
 from agent.core.events import Event
-from agent.dashboard.lines import format_sample_clock
-from agent.device.publisher import PacketPublisher
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
+from agent.monitor.reference_truth import ReferenceTruth
 from agent.monitor.result_sinks import OutputSink
 from model.errors import ConfigError, TerminalError
-from model.records.resample import FS
-from simulator.record_replay import ReplayPlan
-from simulator.scheduler import PlaybackSpeed, ReplayStatus, SchedulerClock, open_replays, run_schedule
 
 if TYPE_CHECKING:
     from agent.recording.recorder import Recorder
@@ -37,7 +33,8 @@ LONGEST_TIMEOUT_S = 1e8
 class MonitorOptions:
     """Options of a monitor: the `beds` (none: all), how to show them, when to stop, the folder to `record` to.
 
-    `notify`, `publish`: where to send results, as `agent.outputs.output_options` reads them.
+    `notify`, `publish`: where to send results, as `agent.outputs.output_options` reads them. `truth`: the reference
+    annotations of the record, if they are to be shown. `replays`: the device is a replay of ours.
     """
 
     beds: tuple[str, ...]
@@ -48,6 +45,8 @@ class MonitorOptions:
     record: Path | None
     notify: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
+    truth: ReferenceTruth | None = None
+    replays: bool = False
 
 
 def run_monitor(
@@ -91,14 +90,18 @@ def run_monitor(
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
         link = LinkReceiver(config, options.beds)
         stack.callback(link.close)
-        session = MonitorSession(link, classifier, config, recorder, metrics, outputs=outputs, device_news=device_news)
+        truth = options.truth
+        sinks = [truth] if truth else []
+        session = MonitorSession(link, classifier, config, recorder, metrics, sinks, outputs, device_news)
         try:
             _show_session(session, config, options, lambda: stop() or over())
         finally:
             if session.pipeline.beds:
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
+                if truth:
+                    print(f"ecg-agent: {truth.summary()}", file=sys.stderr)  # noqa: T201
         if options.svg is not None:
-            _write_svg_picture(session, options.svg, config)
+            _write_svg_picture(session, options.svg, config, truth)
 
 
 def _enter_outputs(options: MonitorOptions, config: Config, stack: contextlib.ExitStack) -> list[OutputSink]:
@@ -119,6 +122,7 @@ def run_demo(config: Config, options: MonitorOptions, *arguments: str) -> None:
     """
     with DeviceProcess(arguments, reads_input="-" in arguments) as device:
         config = override_config(config, "security", key="", server_key="")
+        options = replace(options, replays=arguments[0] == "simulate")
         run_monitor(override_config(config, "link", endpoint=device.endpoint), options, device.has_failed, device.news)
 
 
@@ -148,9 +152,10 @@ def _show_session(session: MonitorSession, config: Config, options: MonitorOptio
         except BrokenPipeError:  # the reader of the pipe has left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    view = DashboardView(ascii=config.dashboard.ascii, seconds=config.dashboard.seconds or None)
+    seconds = config.dashboard.seconds or None
+    view = DashboardView(ascii=config.dashboard.ascii, seconds=seconds, replays=options.replays)
     with TerminalScreen(Console(), view) as screen:
-        dashboard = DashboardSink(screen, config, session)
+        dashboard = DashboardSink(screen, config, session, options.truth)
         dashboard.refresh(session.clock())  # show something at once; the first frame is also the slowest
         session.run(dashboard, end, stop)
 
@@ -171,48 +176,15 @@ def _check_svg_path(path: Path) -> None:
         raise ConfigError(f"no folder {path.parent} to write a picture to (--svg)")
 
 
-def _write_svg_picture(session: MonitorSession, path: Path, config: Config) -> None:
+def _write_svg_picture(session: MonitorSession, path: Path, config: Config, truth: ReferenceTruth | None) -> None:
     from agent.dashboard.picture import draw_dashboard_svg
     from agent.dashboard.view import DashboardView
 
-    text = draw_dashboard_svg(
-        session.full_snapshot(session.clock()), DashboardView(ascii=config.dashboard.ascii), 120, 34
-    )
+    snapshot = session.full_snapshot(session.clock())
+    if truth:
+        snapshot = replace(snapshot, beds=truth.annotate(snapshot.beds))
+    text = draw_dashboard_svg(snapshot, DashboardView(ascii=config.dashboard.ascii), 120, 34)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise TerminalError(f"cannot write picture {path}: {error.strerror}") from error
-
-
-def replay_beds(
-    config: Config, plans: Sequence[ReplayPlan], packet_ms: float, pace: PlaybackSpeed, parent: int | None
-) -> None:
-    """Replay beds until they end, a signal comes, or the process `parent` ends."""
-    beds = open_replays(plans, packet_ms)
-    console = Console(stderr=True, highlight=False)
-    with StopFlag() as stop, PacketPublisher(config, pace.speed is None) as publisher:
-        console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")
-        for notice in dict.fromkeys(bed.notice for bed in beds if bed.notice):
-            console.print(f"ecg-agent: {notice}", markup=False, soft_wrap=True)
-
-        def show_status(status: ReplayStatus) -> None:
-            for refusal in publisher.refusals():
-                console.print(f"ecg-agent: {refusal}", markup=False, soft_wrap=True)
-            if console.is_terminal:
-                console.print(_replay_status_text(status), end="\r", overflow="ellipsis", no_wrap=True)
-
-        def over() -> bool:
-            return stop() or (parent is not None and os.getppid() != parent)
-
-        last = run_schedule(beds, publisher, pace, SchedulerClock(), over, show_status)
-        console.print(f"\nended after {_position_text(last.position_s)} and {last.packets} packets", end="\n")
-
-
-def _replay_status_text(status: ReplayStatus) -> str:
-    state = "waiting for a monitor" if status.waiting else f"{_position_text(status.position_s)} of signal"
-    watched = f"{status.subscribed}/{status.beds} beds watched"
-    return f"{state}  {status.packets} packets  {watched}  late {status.late_ms:.1f} ms "
-
-
-def _position_text(seconds: float) -> str:
-    return format_sample_clock(round(seconds * FS), tenths=True)

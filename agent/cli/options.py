@@ -70,6 +70,25 @@ InsecureOption = Annotated[
     typer.Option("--insecure", help="Allow remote addresses without keys: anyone there can read and forge the stream."),
 ]
 StartOption = Annotated[float, typer.Option(metavar="SECONDS", help="Start this far into the record.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE",
+        help="Start at a time such as 5:30, or just before the first episode of a rhythm (AF) or beat of a kind (V).",
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="SOURCE",
+        help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
+    ),
+]
+TruthOption = Annotated[
+    bool,
+    typer.Option("--truth", help="Show the record's reference annotations below the verdicts, and a running score."),
+]
 SeedOption = Annotated[
     int | None, typer.Option(metavar="NUMBER", help="Seed of the initial weights and the order of the beats.")
 ]

@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli.completion import complete_from, complete_record
 from agent.cli.options import (
+    AtOption,
     ChildOption,
     ClientsOption,
     ConfigFileOption,
@@ -21,6 +22,9 @@ from agent.cli.options import (
 from agent.core import config as configuration
 from agent.core.config import Config
 from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from model.formats.signal_file import SignalFileOptions
 
 app = typer.Typer(help="Replay records as a bedside device would send them.", no_args_is_help=True)
 
@@ -49,6 +53,18 @@ SnrOption = Annotated[float | None, typer.Option(metavar="DB", help="Signal-to-n
 NoiseSeedOption = Annotated[
     int | None, typer.Option("--seed", metavar="NUMBER", help="Choose the stretch of the noise record.")
 ]
+RhythmSearchOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="List episodes of a rhythm: AF, AFL, VT, VFL, SVTA, B (bigeminy), T (trigeminy), P (paced), NSR ...",
+        autocompletion=complete_from("AF", "AFL", "VT", "VFL", "SVTA", "B", "T", "P", "NSR"),
+    ),
+]
+BeatSearchOption = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="List beats: class V, S, F, Q, a symbol such as L, R, A; VV and VVV for runs."),
+]
 PacketMsOption = Annotated[float | None, typer.Option(metavar="MS", help="Milliseconds of signal in a packet.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Send nothing until a monitor subscribes.")]
 
@@ -65,6 +81,7 @@ def replay_record(
     ],
     speed: SpeedOption = "1",
     start: StartOption = 0.0,
+    at: AtOption = None,
     duration: DurationOption = None,
     loop: LoopOption = False,
     bed: Annotated[
@@ -87,7 +104,7 @@ def replay_record(
     """Replay one record, all leads, at 125 Hz; or a recording, as it was sent."""
     device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
-    from agent.cli.monitor import replay_beds
+    from agent.cli.replay import replay_beds
     from model.formats.signal_file import SignalFileOptions
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds
@@ -95,6 +112,7 @@ def replay_record(
     name = bed if bed is not None else name_beds([record])[0]
     simulation = settings.simulate
     stated = SignalFileOptions(fs, unit)
+    start = resolve_start(record, start, at, stated)
     plan = ReplayPlan(record, name, start, duration, loop, noise, simulation.snr_db, simulation.noise_seed, stated)
     replay_beds(
         settings,
@@ -139,7 +157,7 @@ def replay_ward(
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
     from dataclasses import replace
 
-    from agent.cli.monitor import replay_beds
+    from agent.cli.replay import replay_beds
     from model.formats.signal_file import SignalFileOptions
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds, plan_ward
@@ -169,12 +187,45 @@ def replay_ward(
 
 
 @app.command("list")
-def list_records() -> None:
-    """List the embedded records: leads, length, beats of each class, remarks."""
+def list_records(
+    rhythm: RhythmSearchOption = None,
+    beat: BeatSearchOption = None,
+    remark: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="List records whose remarks have this, such as pacemaker.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="List all episodes, not only the first 20.")] = False,
+) -> None:
+    """List the embedded records: leads, length, beats of each class, remarks; or where they have a rhythm or a beat."""
     from agent.cli.tables import print_table
     from simulator.catalog import build_catalog_table, read_catalog
+    from simulator.episode_list import (
+        LISTED_EPISODES,
+        EpisodeSearch,
+        build_episode_table,
+        rest_text,
+        search_episodes,
+    )
 
-    print_table(build_catalog_table(read_catalog()))
+    if rhythm is None and beat is None and remark is None:
+        print_table(build_catalog_table(read_catalog()))
+        return
+    found = search_episodes(EpisodeSearch(rhythm, beat, remark))
+    shown = found if every else found[:LISTED_EPISODES]
+    print_table(build_episode_table(shown))
+    if len(shown) < len(found):
+        typer.echo(rest_text(len(found) - len(shown)))
+
+
+def resolve_start(record: str, start: float, at: str | None, stated: "SignalFileOptions | None" = None) -> float:
+    """Return the seconds at which a replay begins. Raises ConfigError, or RecordError, where `at` is no place of it."""
+    if at is None:
+        return start
+    if start:
+        raise ConfigError("say where to start by --start or by --at, not by both")
+    from model.formats.signal_file import SignalFileOptions
+    from simulator.episode_list import find_start_s
+
+    return find_start_s(record, at, stated or SignalFileOptions())
 
 
 def _simulate_settings(config: Path | None, **options: Any) -> Config:

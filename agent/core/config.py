@@ -54,6 +54,7 @@ class SimulateConfig:
     keep_s: NonNegativeNumber
     snr_db: DecibelValue
     noise_seed: RandomSeed
+    control: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ class LinkTrouble(_SystemEvent):
 
 @dataclass(frozen=True, slots=True)
 class DeviceNote(_SystemEvent):
-    """What the device says of itself in words, where the monitor has started it."""
+    """What a device says of itself, in words: one that the monitor has started, or one that replays records."""
 
     kind: ClassVar[EventKind] = "link"
     text: str

@@ -60,7 +60,34 @@ class LoggedEvent:
     at_s: float
 
 
-BedStatus = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended"]
+class ReferenceMark(NamedTuple):
+    """An annotated beat on the trace: sample at 125 Hz, WFDB symbol, class; whether it was missed or misnamed."""
+
+    sample: int
+    symbol: str
+    label: str
+    is_wrong: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceView:
+    """What the reference annotations of a replayed record say, beside the verdicts of the monitor.
+
+    `marks`: the beats inside the wave. `rhythm` of the newest sample by its label, "" where none is known, and
+    `rhythm_name` in words. `compared` beats of the reference, of which `agreed` were found and given their class.
+    `veb`, `sveb`: sensitivity and positive predictivity (0 to 1) of V and of S, None where there is nothing to share.
+    """
+
+    marks: tuple[ReferenceMark, ...]
+    rhythm: str
+    rhythm_name: str
+    compared: int
+    agreed: int
+    veb: tuple[float | None, float | None]
+    sveb: tuple[float | None, float | None]
+
+
+BedStatus = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended", "paused"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +103,8 @@ class BedView:
     lead was found from its signal; `run` as the device names it; `head_s`: Unix time of sample `head`, None where the
     device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
     heard one, in the order of `leads`; all alarms paused until `paused_until_s` (Unix time), 0 if they are not;
-    `settings` that the bed has of its own, beside the `base_limits` that hold for all (None: not known).
+    `settings` that the bed has of its own, beside the `base_limits` that hold for all (None: not known);
+    `reference`: what the annotations of a replayed record say, if that is wanted.
     """
 
     bed: str
@@ -105,6 +133,7 @@ class BedView:
     paused_until_s: float = 0.0
     settings: BedSettings = NO_SETTINGS
     base_limits: AlarmConfig | None = None
+    reference: ReferenceView | None = None
 
     @property
     def quality(self) -> float | None:
@@ -137,6 +166,7 @@ class LinkView:
 
     `secured`: encrypted, both sides authenticated; `trouble`: why there is no connection, if that is known;
     `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered.
+    `paused`: the device replays records, and says that it is paused.
     """
 
     endpoint: str
@@ -147,6 +177,7 @@ class LinkView:
     trouble: str = ""
     round_trip_ms: float | None = None
     offset_ms: float | None = None
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, panels, status
 from agent.dashboard.bed_trace import bed_trace_lines
 from agent.dashboard.lines import StyledLine, fill_block_lines, join_blocks, styled_line
+from agent.dashboard.reference_lines import reference_score_line
 from agent.dashboard.styles import GlyphSet
 from agent.dashboard.view import DashboardView
 
@@ -25,7 +26,11 @@ def bed_lines(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], wide: bool, glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return the lines between header and footer, `size` columns and lines, in the large layout if `wide`."""
-    return (_large_layout_lines if wide else _small_layout_lines)(snapshot, bed, view, size, glyphs)
+    layout_lines = _large_layout_lines if wide else _small_layout_lines
+    if bed.reference is None:
+        return layout_lines(snapshot, bed, view, size, glyphs)
+    score = reference_score_line(bed.reference, size[0], glyphs)
+    return [score, *layout_lines(snapshot, bed, view, (size[0], size[1] - 1), glyphs)]
 
 
 def fits_large_layout(size: tuple[int, int]) -> bool:

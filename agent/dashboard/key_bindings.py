@@ -8,6 +8,7 @@ from agent.dashboard.alarm_page_keys import press_alarm_list_key, press_strip_ke
 from agent.dashboard.bed_keys import press_bed_key
 from agent.dashboard.find_keys import press_find_key
 from agent.dashboard.key_codes import INTERRUPT_KEY, KEY_PATTERN
+from agent.dashboard.replay_control import REPLAY_KEYS, press_replay_key
 from agent.dashboard.trend_keys import press_trend_key
 from agent.dashboard.view import DashboardView, PageName, order_view_beds
 
@@ -40,4 +41,6 @@ def _press_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardV
         return press_find_key(view, key, shown)
     if key in ("q", "Q"):
         return replace(view, quit=True)
+    if view.page == "beds" and key in REPLAY_KEYS:
+        return press_replay_key(view, key)
     return PAGE_KEYS[view.page](view, key, shown)

@@ -38,6 +38,7 @@ STATE_STYLES: dict[BedStatus, tuple[str, Style]] = {
     "no data": ("NO DATA", WARN),
     "refused": ("REFUSED", ALARM),
     "ended": ("ENDED", SELECTED),
+    "paused": ("PAUSED", SELECTED),
 }
 LINK_STYLES = {
     "waiting": ("waiting", NOTICE),

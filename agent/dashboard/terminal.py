@@ -19,7 +19,7 @@ from agent.dashboard import key_bindings
 from agent.dashboard.bell import BELL_CHARACTER
 from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, fit_view, fit_waves
 from agent.dashboard.painter import FramePainter
-from agent.dashboard.view import BedAction, DashboardView, needed_beds
+from agent.dashboard.view import BedAction, DashboardView, ReplayWish, needed_beds
 from model.errors import TerminalError
 
 OPEN_SCREEN = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
@@ -111,6 +111,17 @@ class TerminalScreen:
         if actions:
             self.view = replace(self.view, actions=())
         return actions
+
+    def take_wishes(self) -> tuple[ReplayWish, ...]:
+        """Return what the user has asked of the replay since the last call."""
+        wishes = self.view.wishes
+        if wishes:
+            self.view = replace(self.view, wishes=())
+        return wishes
+
+    def note(self, text: str, now_s: float) -> None:
+        """Show a text at the bottom for a while, as the answer to a key."""
+        self.view = replace(self.view, note=text, last_key_s=now_s)
 
     def plan_frame(self, snapshot: WardSnapshot) -> Sequence[str]:
         """Lay out the next frame by a snapshot's index, and return the beds that `draw` needs in full."""

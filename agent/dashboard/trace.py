@@ -13,6 +13,7 @@ from agent.dashboard import wave_raster
 from agent.dashboard.calibration import GUTTER_WIDTH, calibration_columns, with_calibration
 from agent.dashboard.cell_overlay import overlay_text
 from agent.dashboard.lines import StyledLine, class_letter, label_index, styled_line
+from agent.dashboard.reference_lines import reference_marks_line
 from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATE_STYLES, GlyphSet
 from model.records.resample import FS
 
@@ -52,8 +53,12 @@ class TraceSweep:
             if beat.sample < oldest:
                 break
             if beat.sample < self.head:
-                places.append((beat.sample % self.length * self.columns // self.length, beat))
+                places.append((self.column(beat.sample), beat))
         return places
+
+    def column(self, sample: int) -> int:
+        """Return the column in which a sample lies."""
+        return sample % self.length * self.columns // self.length
 
 
 def trace_lines(
@@ -68,7 +73,7 @@ def trace_lines(
     width, height = size
     box = calibration_columns(seconds * FS, width - GUTTER_WIDTH, bed.uncalibrated)
     sweep = TraceSweep.of(bed.head, seconds, width - GUTTER_WIDTH - box)
-    rows = height - 2
+    rows = height - (2 if bed.reference is None else 3)
     placed = wave_raster.place_sweep(bed.wave, bed.head, sweep.length, sweep.erased)
     beats = sweep.visible(bed.beats)
     grid = draw_trace_grid(window, rows, sweep.columns, sweep.length, glyphs.grid)
@@ -79,13 +84,25 @@ def trace_lines(
         *beat_marks_line(beats, sweep.columns, least_confidence, glyphs),
     ]
     axis = _time_axis_line(bed, placed, sweep, grid_words(sweep.length, sweep.columns, window, rows), glyphs)
-    if bed.state not in ("ok", "learning"):
+    if bed.state not in ("ok", "learning", "paused"):  # what is paused is to be looked at
         body[rows // 2] = _state_notice_line(bed, sweep.columns)
     return [
         labels,
+        *_reference_lines(bed, sweep),
         *with_calibration(body, voltage_labels(window, rows), window, box, glyphs),
         [*styled_line(GUTTER_WIDTH + box, (f"{seconds} s".rjust(GUTTER_WIDTH - 1), FAINT)), *axis],
     ]
+
+
+def _reference_lines(bed: BedView, sweep: TraceSweep) -> list[StyledLine]:
+    """Return the line below the letters of the beats with those of the reference; none without a reference."""
+    if bed.reference is None:
+        return []
+    oldest = sweep.head - sweep.length + sweep.erased
+    marks = enumerate(bed.reference.marks)
+    places = [(sweep.column(mark.sample), i) for i, mark in marks if oldest <= mark.sample < sweep.head]
+    title = styled_line(GUTTER_WIDTH, ("ref".rjust(GUTTER_WIDTH - 1), FAINT))
+    return [[*title, *reference_marks_line(bed.reference, places, sweep.columns)]]
 
 
 def wave_lines(

@@ -30,6 +30,14 @@ class BedAction:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayWish:
+    """What the user wants of the replay: `pause` it or go on, `seek` by seconds, change its `speed` by steps."""
+
+    kind: Literal["pause", "seek", "speed"]
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DashboardView:
     """Settings of the view.
 
@@ -61,6 +69,8 @@ class DashboardView:
         The page that is open, and its chosen or first row.
     looking
         What is chosen of the past.
+    replays, wishes
+        Whether the device is a replay that may be paused, and what the user still wants of it.
     """
 
     bed: str = ""
@@ -85,6 +95,8 @@ class DashboardView:
     page: PageName = "beds"
     row: int = 0
     looking: LookingBack = field(default_factory=LookingBack)
+    replays: bool = False
+    wishes: tuple[ReplayWish, ...] = ()
 
 
 def chosen_bed(view: DashboardView) -> str:

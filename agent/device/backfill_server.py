@@ -17,7 +17,15 @@ from agent.core.rate_limit import RepeatFilter, TokenBucket
 from agent.device.sent_buffer import SentBuffer
 from agent.wire.inflow_guard import InflowLimit, SocketInflow, count_wire_bytes
 from agent.wire.packets import encode_frames
-from agent.wire.requests import FetchRequest, HelloReply, HelloRequest, decode_request
+from agent.wire.requests import (
+    ChannelRequest,
+    FetchRequest,
+    HelloReply,
+    HelloRequest,
+    ReplayReply,
+    ReplayRequest,
+    decode_request,
+)
 from agent.wire.requests import encode_channel_message as encode_reply
 from model.errors import FrameError
 
@@ -56,11 +64,20 @@ REQUEST_BURST = 2000
 REPORT_EVERY_S = 30.0
 
 
+ReplayHandler = Callable[[ReplayRequest], ReplayReply]
+NO_REPLAY = "this device replays no record: it cannot be paused, moved or sped up"
+
+
+def refuse_replay(request: ReplayRequest) -> ReplayReply:
+    """Answer for a device that measures: there is nothing to pause."""
+    return ReplayReply(id=request.id, done=False, reason=NO_REPLAY)
+
+
 @dataclass(frozen=True, slots=True)
 class _ReceivedRequest:
     """A request, and when it came by the device's clock."""
 
-    request: HelloRequest | FetchRequest
+    request: ChannelRequest
     received: float
 
 
@@ -101,13 +118,19 @@ class BackfillServer:
         inflow: SocketInflow,
         sent: SentBuffer,
         unix: Callable[[], float] = time.time,
+        replay: ReplayHandler | None = None,
     ) -> None:
-        """Takes over `socket`, a bound ROUTER with ROUTER_MANDATORY. `unix`: the clock of the device."""
+        """Takes over `socket`, a bound ROUTER with ROUTER_MANDATORY.
+
+        `unix`: the clock of the device. `replay`: answers requests to pause or move, in this server's thread; None
+        refuses them.
+        """
         self._socket = socket
         self._inflow = inflow
         self._encrypted = socket.get(zmq.MECHANISM) == zmq.CURVE
         self._sent = sent
         self._unix = unix
+        self._replay = replay or refuse_replay
         self._peers: dict[bytes, _MonitorPeer] = {}
         self._waiting: dict[bytes, _MonitorPeer] = {}
         """Those of whom requests wait; only the thread looks at it."""
@@ -228,13 +251,15 @@ class BackfillServer:
             sent = self._unix()
             hello = HelloReply(id=request.id, asked=request.sent, received=call.received, sent=sent, beds=beds)
             self._socket.send(encode_reply(hello), zmq.NOBLOCK)
+        elif isinstance(request, ReplayRequest):
+            self._socket.send(encode_reply(self._replay(request)), zmq.NOBLOCK)
         else:
             self._socket.send_multipart(self._fetch(request), zmq.NOBLOCK)
         return True
 
     def _accept(
         self, identity: bytes, frames: list[bytes], now_s: float, connection: int = -1
-    ) -> HelloRequest | FetchRequest | None:
+    ) -> ChannelRequest | None:
         """Return the request of a monitor; None, and counted, where it is malformed or one too many."""
         try:
             request = decode_request(frames)

@@ -12,7 +12,7 @@ import zmq
 
 from agent.core.config import Config
 from agent.core.messages import Chunk, End
-from agent.device.backfill_server import REPLIES_AHEAD, REQUEST_INFLOW, BackfillServer
+from agent.device.backfill_server import REPLIES_AHEAD, REQUEST_INFLOW, BackfillServer, ReplayHandler
 from agent.device.sent_buffer import SentBuffer
 from agent.wire.curve_security import ServerAuthenticator, check_endpoint, harden_socket
 from agent.wire.inflow_guard import InflowLimit, SocketInflow
@@ -72,8 +72,17 @@ class PacketPublisher:
     `endpoint`: where it is bound, with the port that was chosen for `tcp://127.0.0.1:*`. `linger_s`: see `close`.
     """
 
-    def __init__(self, config: Config, lossless: bool, unix: Callable[[], float] = time.time) -> None:
-        """Raises EndpointError where an endpoint cannot be bound, ConfigError for one not allowed without keys."""
+    def __init__(
+        self,
+        config: Config,
+        lossless: bool,
+        unix: Callable[[], float] = time.time,
+        replay: ReplayHandler | None = None,
+    ) -> None:
+        """`replay`: answers requests to pause or to move, in another thread; None refuses them.
+
+        Raises EndpointError where an endpoint cannot be bound, ConfigError for one not allowed without keys.
+        """
         link = config.link
         for endpoint in (link.endpoint, backfill_endpoint(link.endpoint, link.service)):
             check_endpoint(endpoint, config.security, bind=True)
@@ -100,7 +109,7 @@ class PacketPublisher:
         # The method below zmq.Socket.send: the options of the latter are a third of its cost, and not needed here.
         self._put = super(zmq.Socket, self._socket).send
         self._sent = SentBuffer(config.simulate.keep_s)
-        self._backfill = BackfillServer(*router, self._sent, unix)
+        self._backfill = BackfillServer(*router, self._sent, unix, replay)
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Send one message. Return False, after 100 ms, where a lossless subscriber has no room: nothing was sent."""

@@ -12,7 +12,18 @@ from agent.link.silence_watch import SilenceWatch
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import harden_socket, secure_client
 from agent.wire.inflow_guard import InflowGuard, InflowLimit
-from agent.wire.requests import FetchReply, FetchRequest, HelloReply, HelloRequest, decode_reply, encode_channel_message
+from agent.wire.requests import (
+    ChannelRequest,
+    FetchReply,
+    FetchRequest,
+    HelloReply,
+    HelloRequest,
+    ReplayAction,
+    ReplayReply,
+    ReplayRequest,
+    decode_reply,
+    encode_channel_message,
+)
 from model.errors import FrameError
 
 HELLO_INTERVAL_S = 0.5
@@ -22,6 +33,10 @@ CHANNEL_ABSENT_S = 1.0
 """A device that has not answered for this time is taken for one without a backfill channel."""
 MOST_UNANSWERED, DEAF_S = 3, 10.0
 """After so many requests for samples without a reply the device is taken to answer none, and asked this much later."""
+REPLAY_RETRY_S = 10.0
+"""A device that does not say whether it is paused, or that replays nothing, is asked again after this time."""
+PAUSE_HOLDS_S = 2.0
+"""A device that was paused counts as paused for this time after it has said so last."""
 MOST_OPEN_REQUESTS = 32
 """Requests under way at most."""
 MOST_REQUESTED_BYTES = 3 * 2**20
@@ -92,6 +107,10 @@ class BackfillClient:
         self._fetched_s = 0.0
         self._last_id = 0
         self._hello_s = 0.0
+        self.replay: ReplayReply | None = None
+        """What a device that replays records said last of how it stands, at `replay_s`."""
+        self.replay_s = 0.0
+        self._replay_asked_s = -REPLAY_RETRY_S
         self._complete = False
 
     def close(self) -> None:
@@ -132,6 +151,22 @@ class BackfillClient:
         if self._send(HelloRequest(id=self._next_id(), sent=self._clock(), complete=complete)):
             self._hello_s = now_s
             self._complete = complete
+
+    def ask_replay(self, action: ReplayAction, value: float, now_s: float) -> bool:
+        """Ask a device that replays records to pause, to move, or how it stands; return False where that cannot be."""
+        sent = self._send(ReplayRequest(id=self._next_id(), action=action, value=value))
+        self._replay_asked_s = now_s if sent else self._replay_asked_s
+        return sent
+
+    def watch_replay(self, now_s: float) -> None:
+        """Ask a silent device whether it is paused: twice a second while it answers, else once in ten seconds."""
+        answered = self.replay is not None and self.replay.length and self.replay_s >= self._replay_asked_s
+        if now_s - self._replay_asked_s >= (HELLO_INTERVAL_S if answered else REPLAY_RETRY_S):
+            self.ask_replay("status", 0.0, now_s)
+
+    def is_paused(self, now_s: float) -> bool:
+        """Return whether the device has said lately that it is paused."""
+        return self.replay is not None and self.replay.paused and now_s - self.replay_s < PAUSE_HOLDS_S
 
     def request_samples(self, bed: str, run: str, first: int, stop: int, size: float, now_s: float) -> bool:
         """Request samples `first` to `stop` of a run; return False where that cannot be now.
@@ -185,6 +220,8 @@ class BackfillClient:
             self.replied_s = now_s
             if isinstance(reply, HelloReply):
                 self._compare_clocks(reply)
+            elif isinstance(reply, ReplayReply):
+                self.replay, self.replay_s = reply, now_s
             elif (opened := self._open.pop(reply.id, None)) is not None:
                 results.append(BackfillResult(opened.request, reply, packets))
                 self._unanswered = 0
@@ -203,7 +240,7 @@ class BackfillClient:
         self._last_id += 1
         return self._last_id
 
-    def _send(self, request: HelloRequest | FetchRequest) -> bool:
+    def _send(self, request: ChannelRequest) -> bool:
         # Nothing is queued for a device that is not there. ZMQ_IMMEDIATE would do that too, but with it libzmq 4.3 ends
         # the process when a device goes away in the middle of a reply.
         if not self._connection.connected:

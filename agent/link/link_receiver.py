@@ -24,7 +24,7 @@ from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import check_endpoint, harden_socket, secure_client
 from agent.wire.inflow_guard import InflowGuard, InflowLimit
 from agent.wire.packets import LARGEST_HEADER_BYTES, LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES, Packet, parse_frames
-from agent.wire.requests import backfill_endpoint
+from agent.wire.requests import ReplayAction, ReplayReply, backfill_endpoint
 from model.errors import EndpointError, FrameError
 
 MOST_PACKETS_READ = 4096
@@ -139,11 +139,26 @@ class LinkReceiver:
         buffer = self._streams.buffers.get(bed)
         if buffer is not None and buffer.end_known:
             return self._received_s  # it has said all, though something before its end may be missing
+        if self.is_paused(self._received_s):
+            return self._received_s  # it says itself that it sends nothing for now
         return max(self._attentive_s, buffer.news_s if buffer else 0.0)
 
     def silent_s(self, now_s: float) -> float:
         """Return for how long neither a packet nor a reply has come."""
         return now_s - max(self._attentive_s, self._last_s or 0.0, self._client.replied_s or 0.0)
+
+    def is_paused(self, now_s: float) -> bool:
+        """Return whether the device, which replays records, says that it is paused."""
+        return self._client.is_paused(now_s)
+
+    @property
+    def replay(self) -> ReplayReply | None:
+        """What the device said last of its replay; None where it has not been asked, or says nothing of it."""
+        return self._client.replay
+
+    def ask_replay(self, action: ReplayAction, value: float, now_s: float) -> bool:
+        """Ask the device to pause its replay, to go on, to move or to change its speed; False: it is not there."""
+        return self._client.ask_replay(action, value, now_s)
 
     def contested(self, now_s: float) -> set[str]:
         """Return the beds as which two devices have sent within the last ten seconds."""
@@ -194,6 +209,8 @@ class LinkReceiver:
             self._checked_s = now_s
             self._check_beds(now_s, out)
         self._client.say_hello(now_s, self._streams.complete)
+        if self.is_idle(now_s) or self.is_paused(now_s):
+            self._client.watch_replay(now_s)
         return out.assemble()
 
     def finish(self, now_s: float) -> list[LinkMessage]:
@@ -236,6 +253,7 @@ class LinkReceiver:
             self._connection.trouble,
             None if round_trip_s is None else 1000 * round_trip_s,
             None if offset_s is None else 1000 * offset_s,
+            self.is_paused(now_s),
         )
 
     def _read_packets(self, now_s: float, out: ChunkAssembler) -> None:

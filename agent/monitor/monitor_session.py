@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
-from agent.core.events import Event, LinkStateChanged, LinkTrouble
+from agent.core.events import DeviceNote, Event, LinkStateChanged, LinkTrouble
 from agent.core.look_back import BedPast, PastRequest
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
 from agent.core.run_clock import RunClock
@@ -314,15 +314,20 @@ class MonitorSession:
 
     def _link_events(self, link: LinkView) -> list[Event]:
         before, self._link_state = self._link_state, link.state
+        events: list[Event] = []
         if before == "connected" and link.state == "lost" and not self._all_ended():
-            return [LinkStateChanged(link.endpoint, is_up=False)]
-        if before == "lost" and link.state == "connected":
-            return [LinkStateChanged(link.endpoint, is_up=True)]
-        return []
+            events.append(LinkStateChanged(link.endpoint, is_up=False))
+        elif before == "lost" and link.state == "connected":
+            events.append(LinkStateChanged(link.endpoint, is_up=True))
+        if link.paused != self._snapshots.paused:
+            self._snapshots.paused = link.paused
+            self._snapshots.forget_index()
+            events.append(DeviceNote("the replay is paused" if link.paused else "the replay goes on"))
+        return events
 
     def _is_over(self, until: EndCondition, now_s: float) -> bool:
         timeout_s = self.config.monitor.timeout_s
-        if self._link_state == "waiting" and now_s - self.started_s >= timeout_s:
+        if self._link_state == "waiting" and not self._snapshots.paused and now_s - self.started_s >= timeout_s:
             raise StreamError(self._no_stream(timeout_s))
         if until.seconds is not None and now_s - self.started_s >= until.seconds:
             return True

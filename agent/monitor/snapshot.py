@@ -10,7 +10,16 @@ import numpy as np
 from agent.core.config import Config
 from agent.core.messages import Beat, Ledger
 from agent.core.run_clock import RunClock
-from agent.core.views import BedSummary, BedView, LatencySummary, LeadWave, LinkView, RecordingView, WardSnapshot
+from agent.core.views import (
+    BedStatus,
+    BedSummary,
+    BedView,
+    LatencySummary,
+    LeadWave,
+    LinkView,
+    RecordingView,
+    WardSnapshot,
+)
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.pipeline.monitored_bed import MonitoredBed
@@ -35,13 +44,17 @@ class _BedDelays:
 
 
 class SnapshotMaker:
-    """Makes snapshots of a pipeline and its link. Nothing in one changes once it is made."""
+    """Makes snapshots of a pipeline and its link. Nothing in one changes once it is made.
+
+    `paused`: the device says that its replay is; set by the session.
+    """
 
     def __init__(
         self, pipeline: Pipeline, link: LinkReceiver, config: Config, history: AlarmHistory, run_clock: RunClock
     ) -> None:
         self._pipeline, self._link, self._history, self._run_clock = pipeline, link, history, run_clock
         self._lost_s = config.monitor.lost_s
+        self.paused = False
         self._delays: dict[str, _BedDelays] = {}
         self._index: tuple[BedSummary, ...] = ()
         self._total = Ledger()
@@ -86,7 +99,7 @@ class SnapshotMaker:
         return BedView(
             bed=name,
             lead=bed.heard_lead if bed.input else "",
-            state=bed.status(now_s, self._lost_s),
+            state=self._status(bed, now_s),
             wave=ring.last(bed.heard_row, WAVE_SAMPLES),
             head=head,
             beats=tuple(bed.beats),
@@ -95,7 +108,7 @@ class SnapshotMaker:
             missing=bed.missing,
             latency=self._latency(bed),
             ledger=self.ledger(name),
-            behind_s=_behind_s(bed, now_s),
+            behind_s=self._behind_s(bed, now_s),
             alarms=rules.manager.view,
             silenced_until_s=rules.manager.silenced_until_s,
             suspended=rules.suspended,
@@ -128,7 +141,7 @@ class SnapshotMaker:
     def figures(self, now_s: float, link: LinkView, recording: RecordingView | None) -> "MonitorFigures":
         """Return the figures of all beds for a scrape of Prometheus."""
         beds = list(self._pipeline.beds.values())
-        states = {bed.name: bed.status(now_s, self._lost_s) for bed in beds}
+        states = {bed.name: self._status(bed, now_s) for bed in beds}
         current = [name for name, state in states.items() if state == "ok" and link.state != "lost"]
         rates = ((name, self.heart_rate(name)) for name in current)
         shown = ((bed.name, self._pipeline.alarms.rules(bed.row).manager.view) for bed in beds)
@@ -145,7 +158,7 @@ class SnapshotMaker:
     def _summary(self, bed: MonitoredBed, now_s: float) -> BedSummary:
         rules = self._pipeline.alarms.rules(bed.row)
         manager, settings, paused = rules.manager, rules.settings, rules.manager.paused_until_s
-        status, behind_s = bed.status(now_s, self._lost_s), _behind_s(bed, now_s)
+        status, behind_s = self._status(bed, now_s), self._behind_s(bed, now_s)
         silenced = manager.silenced_until_s > now_s
         if not manager.view and not silenced:
             return BedSummary(bed.name, status, behind_s=behind_s, paused_until_s=paused, settings=settings)
@@ -153,6 +166,17 @@ class SnapshotMaker:
         audible = manager.audible(now_s)
         urgency = manager.urgency
         return BedSummary(bed.name, status, urgency, priority, audible, silenced, behind_s, paused, settings)
+
+    def _status(self, bed: MonitoredBed, now_s: float) -> BedStatus:
+        """Return what a person should know first; of a device that is paused, and says so, that."""
+        status = bed.status(now_s, self._lost_s)
+        return "paused" if self.paused and status != "refused" else status
+
+    def _behind_s(self, bed: MonitoredBed, now_s: float) -> float:
+        """Return how long ago the device sent what came last; 0 if that is not known, or nothing is to come now."""
+        if not bed.sent_s or bed.ended or self.paused:
+            return 0.0
+        return max(0.0, now_s - bed.sent_s)
 
     def _latency(self, bed: MonitoredBed) -> LatencySummary | None:
         """Return the delays of the latest beats of a bed, None before the first is shown."""
@@ -183,8 +207,3 @@ class MonitorFigures:
 def with_beds(snapshot: WardSnapshot, names: Iterable[str], view: Callable[[str], BedView]) -> WardSnapshot:
     """Return a snapshot with the beds of these names in full."""
     return replace(snapshot, beds=tuple(view(name) for name in names))
-
-
-def _behind_s(bed: MonitoredBed, now_s: float) -> float:
-    """Return how long ago the device sent what came last; 0 if that is not known, or the run has ended."""
-    return max(0.0, now_s - bed.sent_s) if bed.sent_s and not bed.ended else 0.0

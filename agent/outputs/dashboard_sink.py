@@ -12,6 +12,8 @@ from agent.dashboard.past_requests import wanted_past
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import chosen_bed, is_overview
 from agent.monitor.monitor_session import MonitorSession
+from agent.monitor.reference_truth import ReferenceTruth
+from agent.outputs.replay_remote import ReplayRemote
 
 MANY_BEDS = 64
 """Beds of an overview beyond which a beat waits for the next frame."""
@@ -25,7 +27,10 @@ class DashboardSink:
     takes these in full.
     """
 
-    def __init__(self, screen: TerminalScreen, config: Config, session: MonitorSession) -> None:
+    def __init__(
+        self, screen: TerminalScreen, config: Config, session: MonitorSession, truth: ReferenceTruth | None = None
+    ) -> None:
+        """`truth`: the annotations that are shown beside the verdicts."""
         self._screen, self._session = screen, session
         screen.view = replace(screen.view, bell=config.dashboard.bell)
         self._config = config.dashboard
@@ -35,6 +40,8 @@ class DashboardSink:
         self._keys = ""
         self._due_s = self._free_s = 0.0
         self._bell = AlarmBell()
+        self._truth = truth
+        self._replay = ReplayRemote(session.link) if screen.view.replays else None
 
     @property
     def keyboard(self) -> int | None:
@@ -67,10 +74,13 @@ class DashboardSink:
         for action in actions:
             (session.actions.acknowledge if action.kind == "acknowledge" else session.actions.silence)(action.bed)
         snapshot = replace(session.ward_snapshot(now_s), past=past) if actions else snapshot
+        if self._replay:
+            self._replay.step(self._screen, now_s)
         shown = session.with_beds(snapshot, self._screen.plan_frame(snapshot))
         wanted = wanted_past(self._screen.view, shown)
         shown = replace(shown, past=session.past(wanted, now_s) if wanted else None)
-        self._last = replace(shown, beds=filter_beds(shown.beds, self._config))
+        beds = filter_beds(shown.beds, self._config)
+        self._last = replace(shown, beds=self._truth.annotate(beds) if self._truth else beds)
         self._screen.draw(self._last)
         if self._bell.due(snapshot.index, now_s) and self._screen.view.bell:
             self._screen.ring()

@@ -1,8 +1,9 @@
 """The backfill channel: the requests of an agent and the replies of a device, encoded and decoded without state.
 
 The agent says hello twice a second, which shows each side that the other is alive and compares their clocks, and
-requests samples that it missed. A request is one JSON frame; a reply is one JSON frame, followed by the three frames of
-each packet that is sent again. `docs/wire.md` specifies it.
+requests samples that it missed. Of a device that replays records it may ask to pause or to move. A request is one JSON
+frame; a reply is one JSON frame, followed by the three frames of each packet that is sent again. `docs/wire.md`
+specifies it.
 """
 
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ LARGEST_REPLY_BYTES = 2**24
 """Bytes of the packets of a reply, at most."""
 MOST_REQUESTED_SAMPLES = 65_536
 """Samples of one request, where these are known to be missing."""
+
+LONGEST_REFUSAL = 300
+"""Characters of the reason why a replay does not do what it is asked for."""
 
 RequestId = Annotated[int, Meta(ge=0, le=LARGEST_INDEX)]
 T = TypeVar("T")
@@ -67,6 +71,21 @@ class FetchRequest(_ChannelMessage, frozen=True, kw_only=True, tag="fetch"):
     stop: SampleIndex
 
 
+ReplayAction = Literal["status", "pause", "resume", "seek", "jump", "speed"]
+
+
+class ReplayRequest(_ChannelMessage, frozen=True, kw_only=True, tag="replay"):
+    """Asks a device that replays records to pause, to go on, to move or to change its speed, or only how it stands.
+
+    `value`: seconds from here for `seek`, seconds of the record for `jump`, times real time for `speed`, else 0. `bed`:
+    which bed moves, "" for all of them; the speed, and whether it pauses, is one for all.
+    """
+
+    action: ReplayAction
+    bed: Annotated[str, Meta(max_length=64)] = ""
+    value: Annotated[float, Meta(ge=-1e9, le=1e9)] = 0.0
+
+
 class HelloReply(_ChannelMessage, frozen=True, kw_only=True, tag="hello"):
     """Answers HelloRequest: `asked` is its `sent`; `received` and `sent` are by the device's clock; `beds` a number."""
 
@@ -92,11 +111,26 @@ class FetchReply(_ChannelMessage, frozen=True, kw_only=True, tag="fetched"):
     ended: bool
 
 
-ChannelRequest = HelloRequest | FetchRequest
-ChannelReply = HelloReply | FetchReply
+class ReplayReply(_ChannelMessage, frozen=True, kw_only=True, tag="replayed"):
+    """Answers ReplayRequest: whether that is `done`, else the `reason` in words; and how the replay stands.
 
-_request: msgspec.json.Decoder[ChannelRequest] = msgspec.json.Decoder(HelloRequest | FetchRequest)
-_reply: msgspec.json.Decoder[ChannelReply] = msgspec.json.Decoder(HelloReply | FetchReply)
+    `speed`: times real time, 0 for as fast as possible. `position` and `length`: seconds of the record, of the bed that
+    was asked for, else of the first. What replays nothing says 0 and "".
+    """
+
+    done: bool
+    reason: Annotated[str, Meta(max_length=LONGEST_REFUSAL)] = ""
+    paused: bool = False
+    speed: Annotated[float, Meta(ge=0.0, le=1e9)] = 0.0
+    position: Annotated[float, Meta(ge=0.0, le=1e9)] = 0.0
+    length: Annotated[float, Meta(ge=0.0, le=1e9)] = 0.0
+
+
+ChannelRequest = HelloRequest | FetchRequest | ReplayRequest
+ChannelReply = HelloReply | FetchReply | ReplayReply
+
+_request: msgspec.json.Decoder[ChannelRequest] = msgspec.json.Decoder(ChannelRequest)
+_reply: msgspec.json.Decoder[ChannelReply] = msgspec.json.Decoder(ChannelReply)
 _to_json = msgspec.json.Encoder().encode
 
 
@@ -151,8 +185,8 @@ def decode_reply(frames: Sequence[bytes]) -> tuple[ChannelReply, list[Sequence[b
     if (size := sum(map(len, frames))) > LARGEST_REPLY_BYTES:
         raise FrameError(f"a reply of {size} bytes: {LARGEST_REPLY_BYTES} are the most")
     reply = _decode_json_frame(frames[0], _reply)
-    if isinstance(reply, HelloReply) and len(frames) > 1:
-        raise FrameError("a hello with packets")
+    if not isinstance(reply, FetchReply) and len(frames) > 1:
+        raise FrameError(f"a {type(reply).__struct_config__.tag} with packets")
     return reply, [frames[i : i + 3] for i in range(1, len(frames), 3)]
 
 

@@ -207,15 +207,15 @@ def _read_source(source: BeatSource, name: str) -> AnnotationFile:
     if isinstance(source, AnnotationFile):
         return source
     if isinstance(source, RecordAnnotations):
-        return _build_annotation_file(source.samples.tolist(), source.symbols, source.texts)
+        return build_annotation_file(source.samples.tolist(), source.symbols, source.texts)
     if isinstance(source, WfdbAnnotation):
-        file = _build_annotation_file(source.sample.tolist(), source.symbol, source.aux_note)
+        file = build_annotation_file(source.sample.tolist(), source.symbol, source.aux_note)
         # What a user built may have negative subtypes, or none.
         marks = None if source.subtype is None else tuple(int(subtype) & 0xFF for subtype in source.subtype)
         return replace(file, subtypes=marks or file.subtypes)
     if not isinstance(source, tuple):
         samples = _checked_samples(source, name)
-        return _build_annotation_file(samples, ("N",) * len(samples))
+        return build_annotation_file(samples, ("N",) * len(samples))
     if len(source) != 2:
         raise ValueError(f"{name}: give a pair (samples, symbols), or an array of sample indices")
     samples = _checked_samples(source[0], name)
@@ -224,7 +224,7 @@ def _read_source(source: BeatSource, name: str) -> AnnotationFile:
         raise ValueError(f"{name}: {len(samples)} samples but {len(symbols)} symbols")
     if unknown := set(symbols) - set(MNEMONICS):
         raise ValueError(f"{name}: {sorted(unknown)[0]!r} is no WFDB annotation symbol")
-    return _build_annotation_file(samples, symbols)
+    return build_annotation_file(samples, symbols)
 
 
 def _checked_samples(samples: SampleIndices, name: str) -> list[int]:
@@ -239,9 +239,10 @@ def _checked_samples(samples: SampleIndices, name: str) -> list[int]:
     return values
 
 
-def _build_annotation_file(
+def build_annotation_file(
     samples: Sequence[int], symbols: Sequence[str], texts: Sequence[str] | None = None
 ) -> AnnotationFile:
+    """Return beats as annotations without subtypes."""
     n = len(samples)
     return AnnotationFile(tuple(samples), tuple(symbols), (0,) * n, ("",) * n if texts is None else tuple(texts))
 
@@ -303,7 +304,7 @@ def match_record_beats(notes: RecordAnnotations, fs: float, test: Indices, start
     # To the last beat of both, not of the reference alone, so that later detections count as extra.
     part = replace(build_scored_span(fs, 0, start_s), end=max([1, *reference, *detected]))
     _, compared = compare_beats(
-        _build_annotation_file(reference, notes.symbols), _build_annotation_file(detected, "N" * len(detected)), part
+        build_annotation_file(reference, notes.symbols), build_annotation_file(detected, "N" * len(detected)), part
     )
     pairs = [(p.reference_index, p.test_index) for p in compared if min(p.reference_index, p.test_index) >= 0]
     missed = [p.reference_index for p in compared if p.test_index < 0 and p.test in ("O", "X")]

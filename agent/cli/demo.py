@@ -1,0 +1,69 @@
+"""`ecg-agent demo`: a record, replayed and monitored in one go."""
+
+from typing import Annotated
+
+import typer
+
+from agent.cli import bridge
+from agent.cli.completion import complete_record
+from agent.cli.options import (
+    AtOption,
+    ConfigFileOption,
+    DeviceOption,
+    JsonOption,
+    LeadOption,
+    SecondsOption,
+    StartOption,
+    SvgOption,
+    TruthOption,
+    WeightsOption,
+)
+from agent.cli.simulate import NoiseKindOption, NoiseSeedOption, SnrOption, SpeedOption, resolve_start
+from agent.core import config as configuration
+
+USUAL_RECORD = "208"
+"""A record with beats of most kinds."""
+
+
+def play_demo(
+    record: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECORD",
+            help="Embedded record, or path of a WFDB header.",
+            autocompletion=complete_record,
+            show_default="208, or one that has what --at names",
+        ),
+    ] = None,
+    start: StartOption = 0.0,
+    at: AtOption = None,
+    speed: SpeedOption = "1",
+    noise: NoiseKindOption = None,
+    snr: SnrOption = None,
+    seed: NoiseSeedOption = None,
+    lead: LeadOption = None,
+    truth: TruthOption = False,
+    json: JsonOption = False,
+    seconds: SecondsOption = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = None,
+    svg: SvgOption = None,
+    config: ConfigFileOption = None,
+) -> None:
+    """Simulate and monitor a record in one go."""
+    settings = configuration.override_config(
+        configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
+    )
+    from agent.cli.monitor import MonitorOptions, run_demo
+    from simulator.episode_list import choose_record
+
+    if record is None:
+        record = choose_record(at, USUAL_RECORD)
+    start = resolve_start(record, start, at)
+    options = MonitorOptions(
+        (), json, seconds, False, svg, None, truth=bridge.open_truth(record, None, None) if truth else None
+    )
+    wanted = {"--noise": noise, "--snr": snr, "--seed": seed}
+    extra = [word for option, value in wanted.items() if value is not None for word in (option, str(value))]
+    arguments = ("--start", str(start), "--speed", speed, "--loop", "--wait", *extra)
+    run_demo(settings, options, "simulate", "record", record, *arguments)
