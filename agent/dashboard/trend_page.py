@@ -77,7 +77,7 @@ def _trend_body(trend: BedTrend, view: DashboardView, size: tuple[int, int], gly
         _title(trend, view, width, glyphs),
         *charts,
         _alarm_line(trend, places, width, glyphs),
-        *_time_axis(trend, places, width, glyphs),
+        *_hour_axis(trend, places, width, glyphs),
         *_words_lines(trend, minute, width, glyphs),
     ]
 
@@ -134,7 +134,7 @@ def _alarm_line(trend: BedTrend, places: ChartColumns, width: int, glyphs: Glyph
     return line
 
 
-def _time_axis(trend: BedTrend, places: ChartColumns, width: int, glyphs: GlyphSet) -> list[StyledLine]:
+def _hour_axis(trend: BedTrend, places: ChartColumns, width: int, glyphs: GlyphSet) -> list[StyledLine]:
     """Return ticks, and the local time below each of them."""
     step = AXIS_STEPS_MIN.get(len(trend) // 60, 60) * (2 if width < NARROW else 1)
     ticks, labels = _exact([empty_gutter()], width), _exact([empty_gutter()], width)
