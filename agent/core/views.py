@@ -72,7 +72,7 @@ class BedView:
     `last_alarms` the latest ones, the newest first, also those that are over; `uncalibrated`: the scale of the heard
     lead was found from its signal; `run` as the device names it; `head_s`: Unix time of sample `head`, None where the
     device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
-    heard one, in the order of `leads`.
+    heard one, in the order of `leads`; `refusal`: why the stream cannot be monitored, "" if it can.
     """
 
     bed: str
@@ -98,6 +98,7 @@ class BedView:
     head_s: float | None = None
     arrived_s: float = 0.0
     other_waves: tuple[LeadWave, ...] = ()
+    refusal: str = ""
 
     @property
     def quality(self) -> float | None:
@@ -126,7 +127,8 @@ class LinkView:
     """State of the link: `state` waiting (never connected), connected or lost; rejected frames are malformed ones.
 
     `secured`: encrypted, both sides authenticated; `trouble`: why there is no connection, if that is known;
-    `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered.
+    `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered;
+    `heard_s`: Unix time of the latest packet or answer, None before the first.
     """
 
     endpoint: str
@@ -137,6 +139,7 @@ class LinkView:
     trouble: str = ""
     round_trip_ms: float | None = None
     offset_ms: float | None = None
+    heard_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,8 @@ class WardSnapshot:
 
     `index`: all beds in the order of their arrival; `beds`: those on the screen, in full; `ledger` of all beds.
     `class_trust` of the net whose beats they are; the class of a beat below `least_confidence` is shown as doubtful.
+    `last_rate_s`: silence until which the last heart rate is still shown, dimmed and with its age; `quality_limits`:
+    quality of a lead below which it is bad, and from which on it is good.
     """
 
     beds: tuple[BedView, ...]
@@ -174,3 +179,5 @@ class WardSnapshot:
     ledger: Ledger = NO_SAMPLES
     class_trust: ClassTrust = UNKNOWN_TRUST
     least_confidence: float = 0.0
+    last_rate_s: float = 10.0
+    quality_limits: tuple[float, float] = (0.3, 0.7)

@@ -13,6 +13,7 @@ from agent.core.events import DeviceNote
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
+from agent.dashboard.glance import glance_line
 from agent.dashboard.header import header_line, trouble_banners, ward_line
 from agent.dashboard.key_bindings import match_bed_names
 from agent.dashboard.layout import choose_card_grid, resize_card_grid
@@ -26,9 +27,11 @@ from agent.dashboard.lines import (
     styled_line,
 )
 from agent.dashboard.overview import overview_lines
+from agent.dashboard.small_screen import choose_small_grid, small_screen_lines
 from agent.dashboard.status import DISCLAIMER, DISCLAIMER_SHORT, security_text
 from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
 from agent.dashboard.view import (
+    NOTE_S,
     DashboardView,
     chosen_bed,
     freeze_view,
@@ -39,7 +42,7 @@ from agent.dashboard.view import (
 )
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
-"""The smallest terminal that holds a frame."""
+"""The smallest terminal that holds a whole page."""
 LEAST_BODY = 15
 """Lines of a bed's page that its alarms leave free."""
 BED_KEYS = (
@@ -68,8 +71,6 @@ OVERVIEW_KEYS = (
 )
 REFIT_TURNS_HZ = 11.3
 """Turns of `refit_windows` per second: no multiple of a frame rate, at which some beds would never have a turn."""
-NOTE_S = 4.0
-"""Seconds for which the answer to a key is shown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +86,11 @@ class DashboardFrame:
             yield from line
 
 
+def is_small(width: int, height: int) -> bool:
+    """Return whether a terminal holds no whole page."""
+    return width < LEAST_WIDTH or height < LEAST_HEIGHT
+
+
 def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
     """Return the view with the beds in order and cards that fit a terminal of `width` cells and `height` lines."""
     shown = view.frozen or snapshot
@@ -92,6 +98,9 @@ def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: in
     # Header, ward line and footer take three lines, each trouble those that it needs
     room = height - 3 - len(trouble_banners(snapshot, width, UNICODE_GLYPHS))
     beds = len(shown.index)
+    if is_small(width, height):
+        grid = choose_small_grid(beds, width, height)
+        return order_view_beds(view if view.grid == grid else replace(view, grid=grid), snapshot)
     grid = resize_card_grid(view.grid, beds, width, room) if view.frozen else choose_card_grid(beds, width, room)
     view = view if view.grid == grid else replace(view, grid=grid)
     return order_view_beds(view, snapshot)
@@ -127,14 +136,15 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     Returns
     -------
     DashboardFrame
-        `height` lines of exactly `width` cells; in a terminal under 80 by 24, only the size that is needed.
+        `height` lines of exactly `width` cells; in a terminal under 80 by 24 what matters most.
     """
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
-    if width < LEAST_WIDTH or height < LEAST_HEIGHT:
-        return DashboardFrame(tuple(_too_small_lines(width, height)))
     shown = view.frozen or snapshot
-    top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
+    if is_small(width, height):
+        only = None if is_overview(view, shown) else bed
+        return DashboardFrame(tuple(small_screen_lines(snapshot, view, (width, height), only, glyphs)))
+    top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
     if is_overview(view, shown):
         top.insert(1, ward_line(snapshot, view, width))
         body = overview_lines(shown, view, snapshot.now_s, (width, height - 1 - len(top)), glyphs)
@@ -142,7 +152,9 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
         body = _no_bed_lines(snapshot, (width, height - 1 - len(top)), glyphs)
     else:
         wide = fits_large_layout((width, height - 2))
-        top += alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, height - 1 - len(top) - LEAST_BODY, glyphs)
+        most = height - 2 - len(top) - LEAST_BODY
+        top += alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, most, glyphs, shown.now_s)
+        top.append(glance_line(bed, shown, snapshot.now_s, width, glyphs))
         body = bed_lines(shown, bed, view, (width, height - 1 - len(top)), wide, glyphs)
     return DashboardFrame((*top, *body, _footer_line(snapshot, view, width, height)))
 
@@ -177,14 +189,6 @@ def _search_parts(shown: WardSnapshot, view: DashboardView, glyphs: GlyphSet) ->
     count = len(match_bed_names(typed, [bed.bed for bed in shown.index]))
     hint = f"  {count} {'bed' if count == 1 else 'beds'}  enter ends, esc goes back" if typed else "  type a bed's name"
     return [(" /", STRONG), (glyphs.clean(typed), STRONG), ("_", NOTICE), (hint, FAINT)]
-
-
-def _too_small_lines(width: int, height: int) -> list[StyledLine]:
-    """Return the needed size in one line if it fits, else in two, with the more important part on the first."""
-    texts = [f"{width}x{height} is too small", f"{LEAST_WIDTH}x{LEAST_HEIGHT} is needed"]
-    whole = ": ".join(texts)
-    rows = [whole] if cell_width(whole) <= width else texts
-    return fill_block_lines([styled_line(width, (text, STRONG)) for text in rows], width, height)
 
 
 def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSet) -> list[StyledLine]:

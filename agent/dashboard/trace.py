@@ -11,7 +11,7 @@ from agent.core.messages import Beat, FloatArray
 from agent.core.views import BedView
 from agent.dashboard import wave_raster
 from agent.dashboard.lines import StyledLine, class_letter, label_index, styled_line
-from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATE_STYLES, GlyphSet
+from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, GlyphSet
 from model.records.resample import FS
 
 GUTTER_WIDTH = 5
@@ -76,8 +76,6 @@ def trace_lines(
         *_beat_marks_line(beats, sweep.columns, least_confidence, glyphs),
     ]
     axis = _time_axis_line(bed, placed, sweep, seconds, glyphs)
-    if bed.state not in ("ok", "learning"):
-        body[rows // 2] = _state_notice_line(bed, sweep.columns)
     return [
         labels,
         *([margin, *row] for margin, row in zip(margins, body, strict=True)),
@@ -231,11 +229,3 @@ def _missing_columns(bed: BedView, placed: FloatArray, sweep: TraceSweep) -> NDA
     edges = np.arange(sweep.columns) * sweep.length // sweep.columns
     lost: NDArray[np.bool_] = np.logical_or.reduceat(due, edges) & ~np.logical_or.reduceat(known, edges)
     return lost
-
-
-def _state_notice_line(bed: BedView, columns: int) -> StyledLine:
-    """Return the line across the trace that says why there is no signal."""
-    text, style = STATE_STYLES[bed.state]
-    text = f"  {text}  "
-    left = max(0, (columns - len(text)) // 2)
-    return styled_line(columns, (" " * left, PLAIN), (text, style))

@@ -107,6 +107,7 @@ class SnapshotMaker:
             head_s=self._run_clock.time_of(name, bed.run, head),
             arrived_s=bed.arrived_s,
             other_waves=self._other_waves(bed),
+            refusal=bed.refused,
         )
 
     def _other_waves(self, bed: MonitoredBed) -> tuple[LeadWave, ...]:
