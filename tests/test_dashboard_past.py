@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.core.clock import format_local_clock
 from agent.core.look_back import AlarmStrip, BedPast, BedTrend, PastAlarm, SignalPiece
 from agent.core.messages import Alarm, Beat, FloatArray
 from agent.core.views import BedSummary, BedView, LeadWave, LinkView, RecordingView, RhythmSummary, WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.looking import Calipers, LookingBack
-from agent.dashboard.past_clock import past_clock, past_moment
+from agent.dashboard.past_clock import past_moment
 from agent.dashboard.past_requests import wanted_past
 from agent.dashboard.still_extent import bed_extent, still_piece
 from agent.dashboard.trend_page import minute_words
@@ -132,7 +133,7 @@ def test_the_cursor_says_the_alarm_of_its_minute() -> None:
     shown = ward(BedPast("1", trend=trend(1)))
     back = 59 - (int(NOW - 60) // 60 - trend(1).first_minute)
     text = "\n".join(draw(shown, DashboardView(page="trend", looking=LookingBack(minutes_back=back))))
-    assert f"!! V RUN {past_clock(NOW - 60)}" in text
+    assert f"!! V RUN {format_local_clock(NOW - 60)}" in text
 
 
 def test_keys_of_the_trend() -> None:
@@ -192,7 +193,7 @@ def test_an_alarm_says_who_saw_it() -> None:
         view = DashboardView(page=page, looking=LookingBack(alarm=seen.identity))
         text = "\n".join(draw(ward(past), view))
         assert f"acknowledged {past_moment(NOW - 50, NOW)} by nurse Ann" in text
-        assert past_clock(NOW - 85) in text
+        assert format_local_clock(NOW - 85) in text
         assert "5.0 s" in text
         assert "reason 15" in text
     terminal = replace(seen, handled_by="")
@@ -211,8 +212,8 @@ def test_calipers_measure() -> None:
     assert view.looking.calipers == Calipers((666, 333), 1)
     view = replace(view, looking=replace(view.looking, calipers=Calipers((250, 125), 1)))
     text = "\n".join(draw(shown, view))
-    assert f"1 {past_clock(NOW - 2, 3)} +0.00 mV" in text
-    assert f"2 {past_clock(NOW - 1, 3)} +0.00 mV" in text
+    assert f"1 {format_local_clock(NOW - 2, 3)} +0.00 mV" in text
+    assert f"2 {format_local_clock(NOW - 1, 3)} +0.00 mV" in text
     assert "Δt 1000 ms  60/min  Δ +0.00 mV" in text
     view = press_keys(view, LEFT * 3, shown)
     assert "Δt 976 ms  61/min  Δ +0.12 mV" in "\n".join(draw(shown, view))
@@ -258,7 +259,7 @@ def test_looking_back_ends_where_memory_ends() -> None:
     shown, view = frozen()
     view = press_keys(view, LEFT * 5, shown)
     assert view.looking.back == 5 * FS
-    assert past_clock(NOW - 5) in "\n".join(draw(shown, view))
+    assert format_local_clock(NOW - 5) in "\n".join(draw(shown, view))
     view = press_keys(view, LEFT * 50, shown)
     assert view.looking.back == 22 * FS
     assert "--record" in view.note
@@ -339,12 +340,11 @@ def test_hostile_names_are_cleaned() -> None:
 @pytest.mark.parametrize("at_s", [None, 0.0, -1.0, 1e18, float("nan")])
 def test_a_time_that_cannot_be_is_dashes(at_s: float | None) -> None:
     """A time that no clock can have had is shown as dashes."""
-    assert past_clock(at_s) == "--:--:--"
+    assert format_local_clock(at_s) == "--:--:--"
     assert past_moment(at_s, NOW) == "--:--:--"
 
 
 def test_another_day_is_said() -> None:
     """A moment of another day has its date."""
-    assert past_moment(NOW, NOW) == past_clock(NOW)
+    assert past_moment(NOW, NOW) == format_local_clock(NOW)
     assert re.fullmatch(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d", past_moment(NOW - 3 * 86_400, NOW))
-    assert past_clock(NOW + 0.9996, 3).endswith(".000")

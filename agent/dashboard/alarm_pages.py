@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from agent.core.clock import format_local_clock
 from agent.core.look_back import PastAlarm
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.cell_overlay import overlay_text
 from agent.dashboard.lines import StyledLine, StyledPart, elide_text, fill_block_lines, spread_line, styled_line
-from agent.dashboard.past_clock import past_clock, past_moment
+from agent.dashboard.past_clock import past_moment
 from agent.dashboard.status import short_duration
 from agent.dashboard.still_extent import still_piece, strip_extent
 from agent.dashboard.still_trace import caliper_samples, still_trace_lines
@@ -119,7 +120,7 @@ def _listed_alarm_line(past: PastAlarm, chosen: bool, now_s: float, width: int, 
     tail = (
         f"  {handled} "
         if width >= 100 or alarm.acknowledged_s is None
-        else f"  seen {past_clock(alarm.acknowledged_s)} "
+        else f"  seen {format_local_clock(alarm.acknowledged_s)} "
     )
     name = elide_text(alarm_lines.alarm_label(alarm), NAME_COLUMNS - 1, glyphs)
     begin = f" {past_moment(past.onset_s, now_s):<16}{lasted:<{COURSE_COLUMNS}}"

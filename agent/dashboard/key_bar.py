@@ -5,12 +5,10 @@ from agent.dashboard.find_keys import match_bed_names
 from agent.dashboard.key_table import KEYS, KeyBar
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
 from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
-from agent.dashboard.view import DashboardView, is_overview
+from agent.dashboard.view import NOTE_S, DashboardView, is_overview
 
 PAST_PAGE_NAMES = ("trend", "alarms", "strip")
 """Pages that say keys of their own at the top."""
-NOTE_S = 4.0
-"""Seconds for which the answer to a key is shown."""
 
 
 def bottom_line(snapshot: WardSnapshot, view: DashboardView, width: int, disclaimer: str) -> StyledLine:
