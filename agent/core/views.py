@@ -104,7 +104,8 @@ class BedView:
     device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
     heard one, in the order of `leads`; all alarms paused until `paused_until_s` (Unix time), 0 if they are not;
     `settings` that the bed has of its own, beside the `base_limits` that hold for all (None: not known);
-    `reference`: what the annotations of a replayed record say, if that is wanted.
+    `refusal`: why the stream cannot be monitored, "" if it can; `reference`: what the annotations of a replayed record
+    say, if that is wanted.
     """
 
     bed: str
@@ -134,6 +135,7 @@ class BedView:
     settings: BedSettings = NO_SETTINGS
     base_limits: AlarmConfig | None = None
     reference: ReferenceView | None = None
+    refusal: str = ""
 
     @property
     def quality(self) -> float | None:
@@ -165,8 +167,9 @@ class LinkView:
     """State of the link: `state` waiting (never connected), connected or lost; rejected frames are malformed ones.
 
     `secured`: encrypted, both sides authenticated; `trouble`: why there is no connection, if that is known;
-    `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered.
-    `paused`: the device replays records, and says that it is paused.
+    `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered;
+    `heard_s`: Unix time of the latest packet or answer, None before the first; `paused`: the device replays records,
+    and says that it is paused.
     """
 
     endpoint: str
@@ -178,6 +181,7 @@ class LinkView:
     round_trip_ms: float | None = None
     offset_ms: float | None = None
     paused: bool = False
+    heard_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,8 @@ class WardSnapshot:
     `index`: all beds in the order of their arrival; `beds`: those on the screen, in full; `ledger` of all beds.
     `class_trust` of the net whose beats they are; the class of a beat below `least_confidence` is shown as doubtful.
     `past`: what the viewer asked of one of them.
+    `last_rate_s`: silence until which the last heart rate is still shown, dimmed and with its age; `quality_limits`:
+    quality of a lead below which it is bad, and from which on it is good.
     """
 
     beds: tuple[BedView, ...]
@@ -217,3 +223,5 @@ class WardSnapshot:
     class_trust: ClassTrust = UNKNOWN_TRUST
     least_confidence: float = 0.0
     past: BedPast | None = None
+    last_rate_s: float = 10.0
+    quality_limits: tuple[float, float] = (0.3, 0.7)

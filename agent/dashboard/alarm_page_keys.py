@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from agent.core.views import WardSnapshot
+from agent.dashboard.alarm_pages import chosen_row
 from agent.dashboard.bed_keys import press_bed_key
 from agent.dashboard.key_codes import (
     DOWN_KEYS,
@@ -28,18 +29,20 @@ BED_PAGE_KEYS = "kmb"
 def press_alarm_list_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardView:
     """Handle a key in the list of alarms."""
     if key in (ESCAPE_KEY, "A"):
-        return replace(view, page="beds", row=0)
+        return replace(view, page="beds", row=0, looking=replace(view.looking, alarm=None))
     alarms = shown.past.alarms if shown.past else ()
     last = max(0, len(alarms) - 1)
     steps = {**dict.fromkeys(DOWN_KEYS, 1), **dict.fromkeys(UP_KEYS, -1)}
     steps |= {known: by * PAGE_ROWS for known, by in PAGE_STEPS.items()}
     steps |= {**dict.fromkeys(FIRST_KEYS, -last), **dict.fromkeys(LAST_KEYS, last)}
-    if key in steps:
-        return replace(view, row=min(max(view.row + steps[key], 0), last))
+    row = chosen_row(view, alarms) if alarms else 0
+    if key in steps and alarms:
+        row = min(max(row + steps[key], 0), last)
+        return replace(view, row=row, looking=replace(view.looking, alarm=alarms[row].identity))
     if key in ENTER_KEYS and alarms:
-        return _open_strip(view, shown, min(view.row, last))
+        return _open_strip(view, shown, row)
     if key in "np":
-        return replace(press_bed_key(view, key, shown), row=0)
+        return replace(press_bed_key(view, key, shown), row=0, looking=replace(view.looking, alarm=None))
     return press_bed_key(view, key, shown) if key in BED_PAGE_KEYS else view
 
 
@@ -49,7 +52,7 @@ def press_strip_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashb
     if still is not None:
         return still
     if key == ESCAPE_KEY or key in ENTER_KEYS:
-        return replace(view, page="alarms", looking=replace(view.looking, alarm=None, back=0, calipers=None))
+        return replace(view, page="alarms", looking=replace(view.looking, back=0, calipers=None))
     if key in "np":
         alarms = shown.past.alarms if shown.past else ()
         places = [i for i, past in enumerate(alarms) if past.identity == view.looking.alarm]

@@ -1,11 +1,14 @@
 """The alarms of a bed as a list, and the strip of one of them."""
 
+from collections.abc import Sequence
+
+from agent.core.clock import format_local_clock
 from agent.core.look_back import PastAlarm
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.cell_overlay import overlay_text
 from agent.dashboard.lines import StyledLine, StyledPart, elide_text, fill_block_lines, spread_line, styled_line
-from agent.dashboard.past_clock import past_clock, past_moment
+from agent.dashboard.past_clock import past_moment
 from agent.dashboard.status import short_duration
 from agent.dashboard.still_extent import still_piece, strip_extent
 from agent.dashboard.still_trace import caliper_samples, still_trace_lines
@@ -43,11 +46,17 @@ def alarm_list_lines(
         return fill_block_lines(lines, width, height)
     rows = height - len(lines) - 1
     lines.append(styled_line(width, (f" {'began':<16}{'lasted':<{COURSE_COLUMNS}}{'alarm':<{NAME_COLUMNS}}", FAINT)))
-    row = min(view.row, len(alarms) - 1)
+    row = chosen_row(view, alarms)
     top = max(0, min(row - rows // 2, len(alarms) - rows))
     for place in range(top, min(top + rows, len(alarms))):
-        lines.append(_alarm_row(alarms[place], place == row, snapshot.now_s, width, glyphs))
+        lines.append(_listed_alarm_line(alarms[place], place == row, snapshot.now_s, width, glyphs))
     return fill_block_lines(lines, width, height)
+
+
+def chosen_row(view: DashboardView, alarms: Sequence[PastAlarm]) -> int:
+    """Return the place of the chosen alarm; it stays chosen when others come before it."""
+    places = (i for i, past in enumerate(alarms) if past.identity == view.looking.alarm)
+    return next(places, min(view.row, len(alarms) - 1))
 
 
 def strip_page_lines(
@@ -57,10 +66,11 @@ def strip_page_lines(
     width, height = size
     name, looking = chosen_bed(view), view.looking
     past = snapshot.past if snapshot.past and snapshot.past.bed == name else None
-    known = next((item for item in (past.alarms if past else ()) if item.identity == looking.alarm), None)
-    lines = bed_banner_lines(snapshot, name, width, glyphs)
-    lines += _strip_head(known, past.alarms if past else (), snapshot.now_s, width, glyphs)
     strip = past.strip if past else None
+    alarms = past.alarms if past else ()
+    known = next((item for item in alarms if item.identity == looking.alarm), strip.past if strip else None)
+    lines = bed_banner_lines(snapshot, name, width, glyphs)
+    lines += _strip_head(known, alarms, snapshot.now_s, width, glyphs)
     if past is None or strip is None or strip.past.identity != looking.alarm:
         text = "reading" if past is None or past.reading else past.trouble or _no_strip_text(known)
         lines.append(styled_line(width, (f"  {elide_text(glyphs.clean(text), width - 4, glyphs)}", FAINT)))
@@ -91,26 +101,26 @@ def _strip_head(
     keys: StyledPart = ("n p other alarm   c calipers   esc back ", FAINT)
     if past is None:
         return [spread_line(width, [(" STRIP", TITLE)], [keys]), styled_line(width)]
-    place = next(i for i, item in enumerate(alarms) if item.identity == past.identity)
+    place = next((i + 1 for i, item in enumerate(alarms) if item.identity == past.identity), len(alarms) + 1)
     style = alarm_lines.STEADY_STYLES[past.alarm.priority]
     name = f" {alarm_lines.alarm_label(past.alarm)} "
     room = width - len(name) - len(keys[0]) - 12
     reason = elide_text(glyphs.clean(past.alarm.text), max(10, room), glyphs)
-    first = [(" STRIP ", TITLE), (f"{place + 1}/{len(alarms)} ", FAINT), (name, style), (reason, PLAIN)]
+    first = [(" STRIP ", TITLE), (f"{place}/{max(place, len(alarms))} ", FAINT), (name, style), (reason, PLAIN)]
     texts = [f"since {past_moment(past.onset_s, now_s)}", f"{past.alarm.priority} priority", _lasted_text(past, now_s)]
     texts.append(handled_words(past, now_s))
     second = elide_text(glyphs.clean(", ".join(texts)), width - 2, glyphs)
     return [spread_line(width, first, [keys]), styled_line(width, (f" {second}", PLAIN))]
 
 
-def _alarm_row(past: PastAlarm, chosen: bool, now_s: float, width: int, glyphs: GlyphSet) -> StyledLine:
+def _listed_alarm_line(past: PastAlarm, chosen: bool, now_s: float, width: int, glyphs: GlyphSet) -> StyledLine:
     alarm = past.alarm
     lasted = "goes on" if alarm.ended is None else short_duration((alarm.ended - alarm.onset) / FS)
     handled = handled_words(past, now_s)
     tail = (
         f"  {handled} "
         if width >= 100 or alarm.acknowledged_s is None
-        else f"  seen {past_clock(alarm.acknowledged_s)} "
+        else f"  seen {format_local_clock(alarm.acknowledged_s)} "
     )
     name = elide_text(alarm_lines.alarm_label(alarm), NAME_COLUMNS - 1, glyphs)
     begin = f" {past_moment(past.onset_s, now_s):<16}{lasted:<{COURSE_COLUMNS}}"

@@ -102,7 +102,7 @@ def _bed_list_columns(
     beats_width = round(0.3 * width)
     events_width = round(0.38 * width)
     rest = width - beats_width - events_width - 4
-    alarms = _last_alarm_block(bed, events_width, max(4, height * 3 // 5), glyphs)
+    alarms = _last_alarm_block(bed, events_width, max(5, height * 3 // 5), glyphs)
     parts = [
         (panels.last_beats_panel(bed, snapshot.least_confidence, beats_width, height, glyphs), beats_width),
         (alarms + panels.events_panel(bed, snapshot, events_width, height - len(alarms), glyphs), events_width),

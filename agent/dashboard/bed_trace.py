@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from rich.segment import Segment
+
 from agent.core.views import BedView, WardSnapshot
+from agent.dashboard.calibration import trace_gutter
 from agent.dashboard.lines import StyledLine, elide_text, styled_line
+from agent.dashboard.loss import cover_trace, find_loss
 from agent.dashboard.still_extent import bed_extent, still_piece, still_range
 from agent.dashboard.still_trace import caliper_samples, still_trace_lines
 from agent.dashboard.styles import FAINT, GlyphSet
@@ -30,13 +34,17 @@ def bed_trace_lines(
     below = round(SECOND_SHARE * height) if _has_second(bed, view, height) else 0
     doubt, seconds = snapshot.least_confidence, seconds_across(view)
     lines = trace_lines(bed, bed_window(view, bed), seconds, (width, height - below), doubt, glyphs)
+    gutter = trace_gutter(seconds * FS, width, bed.uncalibrated)
+    lines = cover_trace(lines, bed, snapshot, gutter, glyphs)
     if below:
         second = second_bed(bed)
         window = _second_window(view.windows, second, seconds)
         # Letters stand above the first lead only; the line for them names the lead
         name, *rest = trace_lines(replace(second, beats=()), window, seconds, (width, below), doubt, glyphs)
         label = elide_text(glyphs.clean(second.lead), width - 8, glyphs)
-        lines += [[*name[:1], *styled_line(width - len(name[0].text), (f" {label}", FAINT))], *rest]
+        named = [[*name[:1], *styled_line(width - len(name[0].text), (f" {label}", FAINT))], *rest]
+        is_old = find_loss(bed, snapshot) is not None or bed.state in ("refused", "ended")
+        lines += [[Segment(part.text, FAINT) for part in line] for line in named] if is_old else named
     return lines
 
 

@@ -24,6 +24,11 @@ def calibration_columns(length: int, columns: int, uncalibrated: bool) -> int:
     return needed if needed <= MOST_BOX_COLUMNS else 0
 
 
+def trace_gutter(length: int, width: int, uncalibrated: bool) -> int:
+    """Return the cells left of a trace that is `width` cells wide with them: its millivolts, and the box."""
+    return GUTTER_WIDTH + calibration_columns(length, width - GUTTER_WIDTH, uncalibrated)
+
+
 def with_calibration(
     body: list[StyledLine], labels: dict[int, str], window: wave_raster.VoltageWindow, box: int, glyphs: GlyphSet
 ) -> list[StyledLine]:

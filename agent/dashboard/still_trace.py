@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from agent.core.clock import format_local_clock
 from agent.core.look_back import SignalPiece
 from agent.dashboard import wave_raster
 from agent.dashboard.calibration import GUTTER_WIDTH, calibration_columns, with_calibration
 from agent.dashboard.cell_overlay import overlay_cursor, overlay_text
 from agent.dashboard.lines import StyledLine, StyledPart, spread_line, styled_line
 from agent.dashboard.looking import Calipers
-from agent.dashboard.past_clock import past_clock
 from agent.dashboard.styles import EVENT_STYLES, FAINT, NOTICE, PLAIN, STRONG, GlyphSet
 from agent.dashboard.trace import (
     TraceSweep,
@@ -80,7 +80,7 @@ def _still_axis(piece: SignalPiece, columns: int, scale: str, glyphs: GlyphSet) 
     for column in np.flatnonzero(~known).tolist() if columns <= length else ():
         axis = overlay_text(axis, column, glyphs.missing, EVENT_STYLES["gap"])
     if columns >= LEAST_CLOCK_COLUMNS:
-        begin, end = past_clock(piece.first_s), _clock_at(piece, length)
+        begin, end = format_local_clock(piece.first_s), _clock_at(piece, length)
         axis = overlay_text(axis, 0, f"{begin} ", PLAIN)
         axis = overlay_text(axis, columns - len(end) - 1, f" {end}", PLAIN)
         if known.all():
@@ -131,7 +131,7 @@ def _value_at(piece: SignalPiece, sample: int) -> float:
 
 
 def _clock_at(piece: SignalPiece, place: int, decimals: int = 0) -> str:
-    return past_clock(None if piece.first_s is None else piece.first_s + place / FS, decimals)
+    return format_local_clock(None if piece.first_s is None else piece.first_s + place / FS, decimals)
 
 
 def caliper_samples(calipers: Calipers, end: int) -> tuple[tuple[int, int], int]:

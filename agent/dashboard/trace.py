@@ -14,7 +14,7 @@ from agent.dashboard.calibration import GUTTER_WIDTH, calibration_columns, with_
 from agent.dashboard.cell_overlay import overlay_text
 from agent.dashboard.lines import StyledLine, class_letter, label_index, styled_line
 from agent.dashboard.reference_lines import reference_marks_line
-from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATE_STYLES, GlyphSet
+from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, GlyphSet
 from model.records.resample import FS
 
 LEAST_SCALE_COLUMNS = 60
@@ -84,8 +84,6 @@ def trace_lines(
         *beat_marks_line(beats, sweep.columns, least_confidence, glyphs),
     ]
     axis = _time_axis_line(bed, placed, sweep, grid_words(sweep.length, sweep.columns, window, rows), glyphs)
-    if bed.state not in ("ok", "learning", "paused"):  # what is paused is to be looked at
-        body[rows // 2] = _state_notice_line(bed, sweep.columns)
     return [
         labels,
         *_reference_lines(bed, sweep),
@@ -282,11 +280,3 @@ def _missing_columns(bed: BedView, placed: FloatArray, sweep: TraceSweep) -> NDA
     edges = np.arange(sweep.columns) * sweep.length // sweep.columns
     lost: NDArray[np.bool_] = np.logical_or.reduceat(due, edges) & ~np.logical_or.reduceat(known, edges)
     return lost
-
-
-def _state_notice_line(bed: BedView, columns: int) -> StyledLine:
-    """Return the line across the trace that says why there is no signal."""
-    text, style = STATE_STYLES[bed.state]
-    text = f"  {text}  "
-    left = max(0, (columns - len(text)) // 2)
-    return styled_line(columns, (" " * left, PLAIN), (text, style))

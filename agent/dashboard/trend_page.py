@@ -5,6 +5,7 @@ import time
 import numpy as np
 from rich.segment import Segment
 
+from agent.core.clock import format_local_clock
 from agent.core.look_back import MINUTE_S, BedTrend, PastAlarm
 from agent.core.messages import PRIORITIES
 from agent.core.views import BedView, WardSnapshot
@@ -12,7 +13,6 @@ from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard import alarm_lines
 from agent.dashboard.cell_overlay import overlay_cursor, overlay_text
 from agent.dashboard.lines import StyledLine, StyledPart, elide_text, fill_block_lines, spread_line, styled_line
-from agent.dashboard.past_clock import past_clock
 from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, NOTICE, PLAIN, STRONG, TITLE, GlyphSet
 from agent.dashboard.trend_charts import TREND_GUTTER, ChartColumns, bar_lines, empty_gutter, nice_top, rate_lines
 from agent.dashboard.view import DashboardView, chosen_bed
@@ -44,7 +44,9 @@ def trend_lines(
 def bed_banner_lines(snapshot: WardSnapshot, name: str, width: int, glyphs: GlyphSet) -> list[StyledLine]:
     """Return the alarms of a bed as its own page shows them: they are never out of sight."""
     bed: BedView | None = next((bed for bed in snapshot.beds if bed.bed == name), None)
-    return alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, TREND_BANNERS, glyphs) if bed else []
+    return (
+        alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, TREND_BANNERS, glyphs, snapshot.now_s) if bed else []
+    )
 
 
 def _trend_body(trend: BedTrend, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet) -> list[StyledLine]:
@@ -77,7 +79,7 @@ def _trend_body(trend: BedTrend, view: DashboardView, size: tuple[int, int], gly
         _title(trend, view, width, glyphs),
         *charts,
         _alarm_line(trend, places, width, glyphs),
-        *_time_axis(trend, places, width, glyphs),
+        *_hour_axis(trend, places, width, glyphs),
         *_words_lines(trend, minute, width, glyphs),
     ]
 
@@ -134,7 +136,7 @@ def _alarm_line(trend: BedTrend, places: ChartColumns, width: int, glyphs: Glyph
     return line
 
 
-def _time_axis(trend: BedTrend, places: ChartColumns, width: int, glyphs: GlyphSet) -> list[StyledLine]:
+def _hour_axis(trend: BedTrend, places: ChartColumns, width: int, glyphs: GlyphSet) -> list[StyledLine]:
     """Return ticks, and the local time below each of them."""
     step = AXIS_STEPS_MIN.get(len(trend) // 60, 60) * (2 if width < NARROW else 1)
     ticks, labels = _exact([empty_gutter()], width), _exact([empty_gutter()], width)
@@ -155,8 +157,8 @@ def _words_lines(trend: BedTrend, minute: int | None, width: int, glyphs: GlyphS
         return [styled_line(width, (f" {text}", PLAIN)) for text in _span_texts(trend)]
     at_s = (trend.first_minute + minute) * MINUTE_S
     known = [past for past in trend.alarms if at_s <= past.onset_s < at_s + MINUTE_S]
-    alarms = "; ".join(f"{alarm_lines.alarm_label(past.alarm)} {past_clock(past.onset_s)}" for past in known)
-    texts = [f"{past_clock(at_s, seconds=False)}  {minute_words(trend, minute)}", alarms or "no alarm began"]
+    alarms = "; ".join(f"{alarm_lines.alarm_label(past.alarm)} {format_local_clock(past.onset_s)}" for past in known)
+    texts = [f"{format_local_clock(at_s)[:5]}  {minute_words(trend, minute)}", alarms or "no alarm began"]
     return [styled_line(width, (f" {elide_text(glyphs.clean(text), width - 2, glyphs)}", STRONG)) for text in texts]
 
 

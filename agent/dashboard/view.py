@@ -14,6 +14,8 @@ from model.records.resample import FS
 
 REFIT_TURNS = 5
 """The windows of a ward's waves are fitted in this many turns, a part of the beds in each."""
+NOTE_S = 4.0
+"""Seconds for which the answer to a key is shown."""
 SWEEP_SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
 """Seconds of signal that the width of the screen may show."""
 
