@@ -35,6 +35,8 @@ from agent.cli.options import (
     StartOption,
     SvgOption,
     TableOption,
+    WebOption,
+    WebTokenOption,
     WeightsOption,
 )
 from agent.core import config as configuration
@@ -91,6 +93,8 @@ def watch_beds(
     notify: NotifyOption = None,
     notify_from: NotifyFromOption = None,
     publish: PublishOption = None,
+    web: WebOption = None,
+    web_token: WebTokenOption = None,
     svg: SvgOption = None,
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
@@ -121,6 +125,7 @@ def watch_beds(
         settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics
     )
     settings = configuration.override_config(settings, "notify", priority=notify_from)
+    settings = configuration.override_config(settings, "web", address=web, token=web_token)
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
     outputs = tuple(notify or ()), tuple(publish or ())
@@ -147,6 +152,8 @@ def play_demo(
     seconds: SecondsOption = None,
     weights: WeightsOption = None,
     device: DeviceOption = None,
+    web: WebOption = None,
+    web_token: WebTokenOption = None,
     svg: SvgOption = None,
     config: ConfigFileOption = None,
 ) -> None:
@@ -154,6 +161,7 @@ def play_demo(
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device
     )
+    settings = configuration.override_config(settings, "web", address=web, token=web_token)
     from agent.cli.monitor import MonitorOptions, run_demo
 
     options = MonitorOptions((), json, seconds, False, svg, None)

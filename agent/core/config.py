@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from agent.core.output_settings import NotifyConfig, PublishConfig
+from agent.core.output_settings import NotifyConfig, PublishConfig, WebConfig
 from agent.core.setting_types import (
     BeatCount,
     CycleCount,
@@ -264,6 +264,7 @@ class Config:
     record: RecordConfig
     notify: NotifyConfig
     publish: PublishConfig
+    web: WebConfig
     signal: SignalConfig
     leads: LeadsConfig
     rhythm: RhythmConfig

@@ -1,0 +1,195 @@
+"""The pages and requests of the server: the page itself, look-ups, deeds, and the WebSocket."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Message, Receive, Scope, Send
+
+from agent.monitor.monitor_session import MonitorSession
+from agent.web.admission import Admission, RefusalError, bearer_token
+from agent.web.hand_over import HandOver, Question
+from agent.web.viewers import ViewerRoom
+from agent.web.ward_mirror import WardMirror
+from agent.web.ward_text import last_alarms_of
+from model.text import make_printable
+
+LARGEST_BODY = 1024
+LONGEST_NAME = 40
+"""Characters of the name of who acts."""
+ANSWER_S = 5.0
+"""How long the loop may take to answer."""
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+    "Connection": "close",
+}
+"""Of every answer. A connection serves one request: so its time is known, and none idles."""
+
+
+def read_page() -> dict[str, tuple[bytes, str]]:
+    """Return the files of the page by address, with their types: they are held, so that no path is ever opened."""
+    found = dict(_read_files(files("agent.web") / "page", "/"))
+    if "/index.html" in found:
+        found["/"] = found["/index.html"]
+    return found
+
+
+def _read_files(folder: Traversable, address: str) -> Iterator[tuple[str, tuple[bytes, str]]]:
+    for entry in folder.iterdir():
+        kind = CONTENT_TYPES.get(f".{entry.name.rpartition('.')[2]}")
+        if entry.is_dir():
+            yield from _read_files(entry, f"{address}{entry.name}/")
+        elif kind:
+            yield f"{address}{entry.name}", (entry.read_bytes(), kind)
+
+
+class WardApplication:
+    """Answers requests. Used in the thread of the server alone."""
+
+    def __init__(self, mirror: WardMirror, hand_over: HandOver, admission: Admission, room: ViewerRoom) -> None:
+        self._mirror, self._hand_over, self._admission = mirror, hand_over, admission
+        self._page = read_page()
+        routes = [
+            WebSocketRoute("/ws", room.serve),
+            Route("/api/beds/{bed:int}/alarms", self._tell_alarms),
+            Route("/api/beds/{bed:int}/{deed}", self._act, methods=["POST"]),
+            *(Route(path, self._send_file) for path in self._page),
+        ]
+        handlers: dict[Any, Any] = {RefusalError: _answer_refusal, HTTPException: _answer_http_error}
+        self._routes = Starlette(routes=routes, exception_handlers=handlers)
+        self._routes.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._routes(scope, receive, send)
+            return
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        try:
+            self._admission.check_names(Headers(scope=scope))
+        except RefusalError as refusal:
+            await _refusal_response(refusal.status, refusal.reason)(scope, receive, send_safely)
+            return
+        await self._routes(scope, receive, send_safely)
+
+    async def _send_file(self, request: Request) -> Response:
+        content, kind = self._page[request.url.path]
+        return Response(content, media_type=kind)
+
+    async def _tell_alarms(self, request: Request) -> Response:
+        bed = self._admit(request)
+
+        def look_up(session: MonitorSession) -> dict[str, Any]:
+            now_s = session.clock()
+            (view,) = session.with_beds(session.ward_snapshot(now_s), [bed]).beds
+            return {"bed": bed, "alarms": last_alarms_of(view)}
+
+        return _json_response(await self._ask(look_up))
+
+    async def _act(self, request: Request) -> Response:
+        """Do something about the alarms of a bed, in the name of a person."""
+        self._admission.check_deed(request.headers)
+        bed = self._admit(request)
+        by = _read_name(await _read_body(request))
+        deed = request.path_params["deed"]
+
+        def act(session: MonitorSession) -> dict[str, Any]:
+            deeds = {"acknowledge": session.actions.acknowledge, "silence": session.actions.silence}
+            if deed not in deeds:
+                raise RefusalError(404, "there is no such deed")
+            deeds[deed](bed, by)
+            return {"done": True}
+
+        return _json_response(await self._ask(act))
+
+    def _admit(self, request: Request) -> str:
+        """Check the token of a request, and return the name of its bed. Raises RefusalError."""
+        self._admission.check_token(bearer_token(request.headers), request.client.host if request.client else "")
+        name = self._mirror.name_of(request.path_params["bed"])
+        if name is None:
+            raise RefusalError(404, "there is no bed of this id")
+        return name
+
+    async def _ask(self, ask: Callable[[MonitorSession], Any]) -> Any:
+        """Return what the loop answers. Raises RefusalError."""
+        question = Question(ask, Future())
+        if not self._hand_over.put_question(question):
+            raise RefusalError(503, "the monitor is busy: try again")
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await asyncio.wrap_future(question.answer)
+        except TimeoutError:
+            raise RefusalError(503, "the monitor is busy: try again") from None
+
+
+async def _read_body(request: Request) -> bytes:
+    """Return the content of a request. Raises RefusalError where it is too large."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > LARGEST_BODY:
+            raise RefusalError(413, f"the content is larger than {LARGEST_BODY} bytes")
+    return content
+
+
+def _read_name(content: bytes) -> str:
+    """Return who acts. Raises RefusalError."""
+    try:
+        by = msgspec.json.decode(content, type=dict[str, str])["by"]
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        raise RefusalError(400, 'the content must be {"by": "name of who acts"}') from None
+    by = " ".join(make_printable(by).split())
+    if not 0 < len(by) <= LONGEST_NAME:
+        raise RefusalError(400, f"a name has 1 to {LONGEST_NAME} characters")
+    return by
+
+
+def _json_response(content: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def _refusal_response(status: int, reason: str) -> Response:
+    response = _json_response({"error": reason}, status)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+async def _answer_refusal(_request: Request, refusal: RefusalError) -> Response:
+    return _refusal_response(refusal.status, refusal.reason)
+
+
+async def _answer_http_error(_request: Request, error: HTTPException) -> Response:
+    return _refusal_response(error.status_code, error.detail)
