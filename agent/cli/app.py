@@ -19,6 +19,7 @@ from agent.cli.options import (
     DeviceOption,
     EndpointOption,
     FalseWeightOption,
+    FromOption,
     InsecureOption,
     JsonOption,
     KeyOption,
@@ -99,14 +100,7 @@ def watch_beds(
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
     insecure: InsecureOption = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="SOURCE",
-            help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
-        ),
-    ] = None,
+    source: FromOption = None,
     fs: bridge.SourceRateOption = None,
     unit: bridge.SourceUnitOption = None,
     columns: bridge.ColumnsOption = None,

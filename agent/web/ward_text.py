@@ -109,14 +109,14 @@ def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "place": None,
         "state": bed.state,
         "rate": int(rate) if rate.isdigit() else None,
-        "rr_ms": _rounded(rhythm.rr_ms),
-        "rmssd_ms": _rounded(rhythm.rmssd_ms),
-        "sdnn_ms": _rounded(rhythm.sdnn_ms),
+        "rr_ms": _round_known(rhythm.rr_ms),
+        "rmssd_ms": _round_known(rhythm.rmssd_ms),
+        "sdnn_ms": _round_known(rhythm.sdnn_ms),
         "counts": list(rhythm.counts),
         "rhythm": bed.rhythm_name,
-        "quality": _rounded(bed.quality, 2),
+        "quality": _round_known(bed.quality, 2),
         "lead": bed.lead,
-        "leads": [{"lead": lead, "quality": _rounded(quality, 2)} for lead, quality in bed.leads],
+        "leads": [{"lead": lead, "quality": _round_known(quality, 2)} for lead, quality in bed.leads],
         "other_leads": [other.lead for other in bed.other_waves],
         "alarms": [alarm_fields(alarm, bed) for alarm in bed.alarms],
         "silenced_until_s": bed.silenced_until_s if bed.silenced_until_s > ward.now_s else None,
@@ -177,5 +177,5 @@ def _sample_time_s(alarm: Alarm, sample: int, bed: BedView) -> float | None:
     return bed.head_s + (sample - bed.head) / FS
 
 
-def _rounded(value: float | None, digits: int = 0) -> float | None:
+def _round_known(value: float | None, digits: int = 0) -> float | None:
     return None if value is None else round(value, digits)

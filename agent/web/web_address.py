@@ -67,7 +67,7 @@ def read_access(config: Config) -> WebAccess:
             f"the ward at {web.address} could be seen from beyond this machine by anyone: give a token "
             f"(--web-token FILE; {TOKEN_HINT}), or stay on {LOOPBACK}"
         )
-    tls = _read_certificate(web.certificate, web.private_key)
+    tls = _load_certificate(web.certificate, web.private_key)
     if beyond and tls is None and not config.security.insecure:
         raise ConfigError(
             f"the ward at {web.address} would travel unencrypted, and the token with it: give web.certificate and "
@@ -138,7 +138,7 @@ def _read_token(path: Path) -> bytes:
     return _digest(text)
 
 
-def _read_certificate(certificate: str, private_key: str) -> ssl.SSLContext | None:
+def _load_certificate(certificate: str, private_key: str) -> ssl.SSLContext | None:
     if not certificate and not private_key:
         return None
     if not (certificate and private_key):
