@@ -26,9 +26,11 @@ from agent.dashboard.alarm_lines import (
     merge_recent_alarms,
     ward_alarm_parts,
 )
+from agent.dashboard.bed_keys import CHOOSE_NOTE
 from agent.dashboard.bell import LEAST_BETWEEN_RINGS_S, AlarmBell
-from agent.dashboard.frame import NOTE_S, fit_view, layout_view, render_frame
-from agent.dashboard.key_bindings import CHOOSE_NOTE, press_keys
+from agent.dashboard.frame import fit_view, layout_view, render_frame
+from agent.dashboard.key_bar import NOTE_S
+from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.styles import ASCII_GLYPHS, UNICODE_GLYPHS
 from agent.dashboard.view import BedAction, DashboardView
 

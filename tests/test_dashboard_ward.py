@@ -17,13 +17,14 @@ from agent.core.messages import Alarm, Ledger, Priority
 from agent.core.run_clock import RunClock
 from agent.core.views import BedSummary, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, SINK_S, SORT_EVERY_S, BedOrder, restrict_order, update_order
+from agent.dashboard.find_keys import match_bed_names
 from agent.dashboard.frame import fit_view, layout_view
-from agent.dashboard.key_bindings import match_bed_names, press_keys
+from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.layout import SMALL_CARD, choose_card_grid, resize_card_grid
 from agent.dashboard.picture import draw_dashboard_svg
 from agent.dashboard.view import DashboardView, needed_beds, page_beds
 from agent.link.link_receiver import LinkReceiver
-from agent.monitor.alarm_history import KEPT_ALARMS, AlarmHistory
+from agent.monitor.alarm_history import SHOWN_ALARMS, AlarmHistory
 from agent.monitor.snapshot import INDEX_PERIOD_S, SnapshotMaker
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pipeline import Pipeline
@@ -398,7 +399,7 @@ def test_the_last_alarms_of_a_bed() -> None:
     assert last.of("bed-1") == (COUPLET, over)
     assert last.of("bed-2") == ()
     last.push([], [replace(VT, onset=onset) for onset in range(1000, 1100)], 0.0)
-    assert len(last.of("bed-1")) == KEPT_ALARMS
+    assert len(last.of("bed-1")) == SHOWN_ALARMS
     assert last.of("bed-1")[0].onset == 1099
 
 

@@ -16,11 +16,12 @@ from test_structure import FLOORS
 
 from agent.__main__ import INTERRUPTED
 from agent.analysis.beat_classifier import load_beat_classifier
-from agent.cli.app import KEYS_EPILOG, app
+from agent.cli.app import app
 from agent.cli.device_process import find_free_endpoint
 from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.messages import Alarm
+from agent.dashboard.key_table import KEYS
 from agent.outputs.text_lines import format_result
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import record_chunks
@@ -215,9 +216,7 @@ def test_keys_in_the_readme_are_those_of_the_help() -> None:
     table = README.read_text().split("| key | what it does |")[1].split("\n\n")[0]
     firsts = "".join(line.split("|")[1] for line in table.splitlines()[1:] if line)
     keys = {key.lower() for key in re.findall(r"`([^`]+)`", firsts)}
-    helped = {word for part in KEYS_EPILOG.removeprefix("Keys: ").split(", ") for word in part.split()}
-    assert keys <= helped
-    assert {word for word in helped if len(word.strip(".")) == 1} <= keys
+    assert keys == {key for row in KEYS for key in row.keys.split()}
 
 
 def readme_lines(start: str) -> list[str]:

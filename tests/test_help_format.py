@@ -9,7 +9,7 @@ import typer
 
 from agent.cli.app import app
 from agent.cli.help_format import build_command
-from agent.dashboard.frame import BED_KEYS, OVERVIEW_KEYS
+from agent.dashboard.key_table import KEYS
 
 
 def command_names(command: Any, *before: str) -> Iterator[tuple[str, ...]]:
@@ -73,5 +73,5 @@ def test_values_have_names(command: tuple[str, ...]) -> None:
 def test_the_keys_of_the_dashboard_are_listed(help_of: Any, command: str) -> None:
     """The help of what opens the dashboard names every key that the bottom line of the screen shows."""
     keys = " ".join(help_of(command).split("Keys:")[1].split())
-    for key, _ in (*BED_KEYS, *OVERVIEW_KEYS):
-        assert re.search(rf"(^|, ){re.escape(key)} [a-z]", keys), key
+    for key in KEYS:
+        assert f"{key.keys} {key.meaning}" in keys

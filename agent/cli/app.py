@@ -41,14 +41,8 @@ from agent.cli.options import (
     WeightsOption,
 )
 from agent.core import config as configuration
+from agent.dashboard.key_table import keys_sentence
 from model.errors import EcgError
-
-KEYS_EPILOG = (
-    "Keys: q quit, n p next and previous bed (also arrows and page keys), o ward or one bed, enter open a bed, "
-    "/ find a bed, s sort the beds, k acknowledge alarms, m silence a bed, b bell on or off, space freeze, "
-    "+ - gain, < > time scale, a gain and time scale automatic."
-)
-"""Help of the keys of the dashboard; `agent.dashboard.frame` shows them at the bottom of the screen."""
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 config_app = typer.Typer(help="Show the settings.", no_args_is_help=True)
@@ -75,7 +69,7 @@ def common_options(
     """Monitor ECG streams on the edge. A research tool, not a medical device."""
 
 
-@app.command("monitor", epilog=KEYS_EPILOG)
+@app.command("monitor", epilog=keys_sentence())
 def watch_beds(
     bed: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Watch this bed; repeat for several.", show_default="all")
@@ -133,7 +127,7 @@ def watch_beds(
         run_monitor(settings, options)
 
 
-@app.command("demo", epilog=KEYS_EPILOG)
+@app.command("demo", epilog=keys_sentence())
 def play_demo(
     record: Annotated[
         str,

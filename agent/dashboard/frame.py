@@ -14,20 +14,19 @@ from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
 from agent.dashboard.header import header_line, trouble_banners, ward_line
-from agent.dashboard.key_bindings import match_bed_names
+from agent.dashboard.key_bar import bottom_line
 from agent.dashboard.layout import choose_card_grid, resize_card_grid
 from agent.dashboard.lines import (
     StyledLine,
-    StyledPart,
     cell_width,
     elide_text,
     fill_block_lines,
-    spread_line,
     styled_line,
 )
 from agent.dashboard.overview import overview_lines
+from agent.dashboard.pages import PAGE_DRAWERS
 from agent.dashboard.status import DISCLAIMER, DISCLAIMER_SHORT, security_text
-from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
+from agent.dashboard.styles import ASCII_GLYPHS, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
 from agent.dashboard.view import (
     DashboardView,
     chosen_bed,
@@ -42,34 +41,8 @@ LEAST_WIDTH, LEAST_HEIGHT = 80, 24
 """The smallest terminal that holds a frame."""
 LEAST_BODY = 15
 """Lines of a bed's page that its alarms leave free."""
-BED_KEYS = (
-    ("q", "quit"),
-    ("n p", "bed"),
-    ("o", "ward"),
-    ("k", "acknowledge"),
-    ("m", "silence"),
-    ("space", "freeze"),
-    ("+ -", "gain"),
-    ("< >", "time"),
-    ("a", "auto"),
-    ("b", "bell"),
-    ("/", "find"),
-)
-OVERVIEW_KEYS = (
-    ("q", "quit"),
-    ("n p", "bed"),
-    ("enter", "open"),
-    ("k", "acknowledge"),
-    ("m", "silence"),
-    ("/", "find"),
-    ("s", "order"),
-    ("space", "freeze"),
-    ("b", "bell"),
-)
 REFIT_TURNS_HZ = 11.3
 """Turns of `refit_windows` per second: no multiple of a frame rate, at which some beds would never have a turn."""
-NOTE_S = 4.0
-"""Seconds for which the answer to a key is shown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +108,9 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     shown = view.frozen or snapshot
     top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
-    if is_overview(view, shown):
+    if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
+        body = draw_page(shown, view, (width, height - 1 - len(top)), glyphs)
+    elif is_overview(view, shown):
         top.insert(1, ward_line(snapshot, view, width))
         body = overview_lines(shown, view, snapshot.now_s, (width, height - 1 - len(top)), glyphs)
     elif bed is None:
@@ -148,35 +123,11 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
 
 
 def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> StyledLine:
-    """Return the bottom line: the typed name, the answer to a key, or as many keys as fit; and the disclaimer."""
     shown = view.frozen or snapshot
-    overview = is_overview(view, shown)
     # The small layout of one bed has the disclaimer in a line of its own
-    small_layout = bool(shown.beds) and not overview and not fits_large_layout((width, height - 2))
-    glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
-    disclaimer = DISCLAIMER if width > LEAST_WIDTH + 15 else DISCLAIMER_SHORT
-    right: list[StyledPart] = [] if small_layout else [(f"{disclaimer} ", FAINT)]
-    if view.typed is not None:
-        return spread_line(width, _search_parts(shown, view, glyphs), right)
-    if view.note and 0 <= snapshot.now_s - view.last_key_s < NOTE_S:
-        text = elide_text(glyphs.clean(view.note), width - 40, glyphs)
-        return spread_line(width, [(f" {text}", NOTICE)], right)
-    room = width - sum(cell_width(text) for text, _ in right) - 1
-    left: list[StyledPart] = [(" ", PLAIN)]
-    for key, meaning in OVERVIEW_KEYS if overview else BED_KEYS:
-        room -= len(key) + len(meaning) + 3
-        if room < (0 if right else -2):  # the last one needs no space behind it
-            break
-        left += [(key, STRONG), (f" {meaning}  ", FAINT)]
-    return spread_line(width, left, right)
-
-
-def _search_parts(shown: WardSnapshot, view: DashboardView, glyphs: GlyphSet) -> list[StyledPart]:
-    """Return the name that is being typed, and how many beds match it."""
-    typed = view.typed or ""
-    count = len(match_bed_names(typed, [bed.bed for bed in shown.index]))
-    hint = f"  {count} {'bed' if count == 1 else 'beds'}  enter ends, esc goes back" if typed else "  type a bed's name"
-    return [(" /", STRONG), (glyphs.clean(typed), STRONG), ("_", NOTICE), (hint, FAINT)]
+    small_layout = bool(shown.beds) and not is_overview(view, shown) and not fits_large_layout((width, height - 2))
+    disclaimer = "" if small_layout else DISCLAIMER if width > LEAST_WIDTH + 15 else DISCLAIMER_SHORT
+    return bottom_line(snapshot, view, width, disclaimer)
 
 
 def _too_small_lines(width: int, height: int) -> list[StyledLine]:

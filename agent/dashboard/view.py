@@ -16,6 +16,9 @@ REFIT_TURNS = 5
 SWEEP_SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
 """Seconds of signal that the width of the screen may show."""
 
+PageName = Literal["beds"]
+"""What the body of the screen shows: the ward or a bed, or a page that was opened by a key."""
+
 
 @dataclass(frozen=True, slots=True)
 class BedAction:
@@ -53,6 +56,8 @@ class DashboardView:
         What the monitor still has to do.
     bell
         Whether the bell may ring.
+    page, row
+        The page that is open, and its chosen or first row.
     """
 
     bed: str = ""
@@ -74,6 +79,8 @@ class DashboardView:
     note: str = ""
     actions: tuple[BedAction, ...] = ()
     bell: bool = False
+    page: PageName = "beds"
+    row: int = 0
 
 
 def chosen_bed(view: DashboardView) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from agent.core.messages import Alarm, Result
 
-KEPT_ALARMS = 16
-"""Latest alarms kept of a bed."""
+KEPT_ALARMS, SHOWN_ALARMS = 64, 16
+"""Latest alarms kept of a bed, and those of them that its page shows."""
 
 
 class AlarmHistory:
@@ -22,7 +22,11 @@ class AlarmHistory:
                 self._keep(item)
 
     def of(self, bed: str) -> tuple[Alarm, ...]:
-        """Return the alarms of a bed, the newest first."""
+        """Return the latest alarms of a bed, the newest first."""
+        return self.kept(bed)[:SHOWN_ALARMS]
+
+    def kept(self, bed: str) -> tuple[Alarm, ...]:
+        """Return all alarms of a bed that are kept, the newest first."""
         return tuple(reversed(self._beds.get(bed, ())))
 
     def _keep(self, alarm: Alarm) -> None:

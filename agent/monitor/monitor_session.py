@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import Event, LinkStateChanged, LinkTrouble
+from agent.core.look_back import BedPast, PastRequest
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
 from agent.core.run_clock import RunClock
 from agent.core.sample_index import nearest_index_at_125_hz
@@ -18,6 +19,7 @@ from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.event_log import EventLimiter, EventLog
 from agent.monitor.latency_histogram import LatencyHistogram
+from agent.monitor.look_back import LookBack
 from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, Viewer
 from agent.monitor.resumed_alarms import ResumedAlarms
 from agent.monitor.snapshot import SnapshotMaker, with_beds
@@ -83,10 +85,14 @@ class MonitorSession:
         self._class_trust = classifier.class_trust
         self._alarm_history = AlarmHistory()
         own = (sink for sink in (recorder, metrics, self._alarm_history) if sink is not None)
-        self._sinks: tuple[ResultSink, ...] = (*own, *sinks, *outputs)
         self._outputs = outputs
         self._figure_takers = [taker for taker in (metrics, *(o for o in outputs if o.needs_figures)) if taker]
         self.run_clock = RunClock()
+        folder = recorder.folder if recorder else None
+        self.look_back = LookBack(
+            self._alarm_history, self.run_clock, folder, self._recent_beats, self._is_uncalibrated
+        )
+        self._sinks: tuple[ResultSink, ...] = (*own, self.look_back, *sinks, *outputs)
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
         self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index)
         self._limiter = EventLimiter(self.analysed)
@@ -126,6 +132,7 @@ class MonitorSession:
         self._close_outputs(viewer)
         viewer.refresh(now_s)
         viewer.finish()
+        self.look_back.close()
         if gone:
             raise StreamError(self._gone_text())
 
@@ -178,6 +185,10 @@ class MonitorSession:
     def with_beds(self, snapshot: WardSnapshot, names: Iterable[str]) -> WardSnapshot:
         """Return a snapshot with the beds of these names in full."""
         return with_beds(snapshot, names, lambda name: self._bed_view(name, snapshot.now_s))
+
+    def past(self, request: PastRequest, now_s: float) -> BedPast:
+        """Return what a viewer asks of a bed's past, as far as it is known by now."""
+        return self.look_back.past(request, now_s)
 
     def full_snapshot(self, now_s: float) -> WardSnapshot:
         """Return a snapshot with all beds in full, made at this moment."""
@@ -267,6 +278,7 @@ class MonitorSession:
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before
         self.link.resume(positions, self.clock())
+        self.look_back.read_trends(self.recorder.positions(), self.clock())
         for sink in self._sinks:
             sink.push([], results, self.clock())
         return results
@@ -282,6 +294,14 @@ class MonitorSession:
             now_s = self.clock()
             for sink in (*self._sinks, viewer):
                 sink.push([], news, now_s)
+
+    def _recent_beats(self, bed: str) -> Iterable[Beat]:
+        known = self.pipeline.beds.get(bed)
+        return known.beats if known else ()
+
+    def _is_uncalibrated(self, bed: str) -> bool:
+        known = self.pipeline.beds.get(bed)
+        return known is not None and known.uncalibrated
 
     def _bed_view(self, name: str, now_s: float) -> BedView:
         view = self._snapshots.bed_view(name, now_s)

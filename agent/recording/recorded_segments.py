@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +50,30 @@ class RecordedSegment:
     id: int = 0
 
 
+class SegmentStart(Protocol):
+    """Where a segment begins: its run, its first sample at `fs` hertz, and the Unix time of that."""
+
+    @property
+    def run(self) -> str:
+        """The run that it is a piece of."""
+
+    @property
+    def first(self) -> int:
+        """Index in the run of its first sample."""
+
+    @property
+    def fs(self) -> float:
+        """The device's rate."""
+
+    @property
+    def started_s(self) -> float:
+        """Unix time of its first sample."""
+
+
 class SegmentTimes:
     """When the samples of recorded runs were measured, by the starts of their segments."""
 
-    def __init__(self, segments: Sequence[RecordedSegment]) -> None:
+    def __init__(self, segments: Sequence[SegmentStart]) -> None:
         self._starts: dict[str, list[tuple[float, float]]] = {}
         """By run: second of the run at which a segment begins, and its Unix time, in order."""
         for segment in segments:

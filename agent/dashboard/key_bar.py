@@ -1,0 +1,47 @@
+"""The bottom line: the name that is typed, the answer to a key, or as many keys as fit; and the disclaimer."""
+
+from agent.core.views import WardSnapshot
+from agent.dashboard.find_keys import match_bed_names
+from agent.dashboard.key_table import KEYS, KeyBar
+from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
+from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
+from agent.dashboard.view import DashboardView, is_overview
+
+NOTE_S = 4.0
+"""Seconds for which the answer to a key is shown."""
+
+
+def bottom_line(snapshot: WardSnapshot, view: DashboardView, width: int, disclaimer: str) -> StyledLine:
+    """Return the bottom line of a frame. `disclaimer`: what stands at its right, "" if that is said elsewhere."""
+    shown = view.frozen or snapshot
+    glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
+    right: list[StyledPart] = [(f"{disclaimer} ", FAINT)] if disclaimer else []
+    if view.typed is not None:
+        return spread_line(width, _search_parts(shown, view, glyphs), right)
+    if view.note and 0 <= snapshot.now_s - view.last_key_s < NOTE_S:
+        text = elide_text(glyphs.clean(view.note), width - 40, glyphs)
+        return spread_line(width, [(f" {text}", NOTICE)], right)
+    room = width - sum(cell_width(text) for text, _ in right) - 1
+    return spread_line(width, _key_parts("ward" if is_overview(view, shown) else "bed", room), right)
+
+
+def _key_parts(bar: KeyBar, room: int) -> list[StyledPart]:
+    """Return as many keys as fit into `room` cells, the important ones first and none of them torn."""
+    parts: list[StyledPart] = [(" ", PLAIN)]
+    for key in KEYS:
+        if bar not in key.bars:
+            continue
+        needed = len(key.keys) + len(key.label) + 1
+        if needed > room:
+            break
+        parts += [(key.keys, STRONG), (f" {key.label}  ", FAINT)]
+        room -= needed + 2
+    return parts
+
+
+def _search_parts(shown: WardSnapshot, view: DashboardView, glyphs: GlyphSet) -> list[StyledPart]:
+    """Return the name that is being typed, and how many beds match it."""
+    typed = view.typed or ""
+    count = len(match_bed_names(typed, [bed.bed for bed in shown.index]))
+    hint = f"  {count} {'bed' if count == 1 else 'beds'}  enter ends, esc goes back" if typed else "  type a bed's name"
+    return [(" /", STRONG), (glyphs.clean(typed), STRONG), ("_", NOTICE), (hint, FAINT)]

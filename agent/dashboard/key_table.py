@@ -1,0 +1,63 @@
+"""All keys of the dashboard in one table, from which the bottom line, `monitor --help` and README.md have them.
+
+The more important ones come first: the bottom line shows as many as fit.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+KeyBar = Literal["bed", "ward"]
+"""A picture with a bottom line of keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHelp:
+    """One key or several that belong together.
+
+    keys, label
+        What to press, and one word about it for the bottom line.
+    meaning
+        The whole of it, for help.
+    bars
+        Which bottom lines show it.
+    others
+        Further keys that do the same.
+    """
+
+    keys: str
+    label: str
+    meaning: str
+    bars: tuple[KeyBar, ...] = ("bed", "ward")
+    others: str = ""
+
+
+KEYS = (
+    KeyHelp("q", "quit", "quit"),
+    KeyHelp("n p", "bed", "next and previous bed", others="arrows and page keys"),
+    KeyHelp("enter", "open", "open the chosen bed", ("ward",)),
+    KeyHelp("k", "acknowledge", "acknowledge the alarms of a bed"),
+    KeyHelp("m", "silence", "silence a bed for a while, or let it sound again"),
+    KeyHelp("o", "ward", "the ward, or one bed", ("bed",)),
+    KeyHelp("/", "find", "find a bed by its name"),
+    KeyHelp("s", "order", "order the beds by urgency or by arrival", ("ward",)),
+    KeyHelp("space", "freeze", "freeze the picture, and go on"),
+    KeyHelp("+ -", "gain", "height of the trace", ("bed",)),
+    KeyHelp("< >", "time", "seconds across the screen", ("bed",)),
+    KeyHelp("a", "auto", "height and seconds automatic", ("bed",)),
+    KeyHelp("b", "bell", "bell on or off"),
+)
+
+
+def keys_sentence() -> str:
+    """Return all keys in one sentence, for the help of a command."""
+    parts = [f"{key.keys} {key.meaning}" + (f" (also {key.others})" if key.others else "") for key in KEYS]
+    return f"Keys: {'; '.join(parts)}."
+
+
+def keys_markdown() -> str:
+    """Return all keys as the rows of a table in Markdown."""
+    rows = []
+    for key in KEYS:
+        names = ", ".join(f"`{name}`" for name in key.keys.split())
+        rows.append(f"| {names}{f', {key.others}' if key.others else ''} | {key.meaning} |")
+    return "\n".join(["| key | what it does |", "|---|---|", *rows])
