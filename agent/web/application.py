@@ -1,6 +1,7 @@
 """The pages and requests of the server: the page itself, look-ups, deeds, and the WebSocket."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from importlib.resources import files
@@ -16,12 +17,14 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 
+from agent.core.look_back import BedPast, PastRequest
 from agent.monitor.monitor_session import MonitorSession
 from agent.web.admission import Admission, RefusalError, bearer_token
 from agent.web.hand_over import HandOver, Question
+from agent.web.past_text import past_alarms_fields, strip_fields, trend_fields
 from agent.web.viewers import ViewerRoom
 from agent.web.ward_mirror import WardMirror
-from agent.web.ward_text import last_alarms_of
+from agent.web.ward_text import alarm_key
 from model.text import make_printable
 
 LARGEST_BODY = 1024
@@ -29,6 +32,9 @@ LONGEST_NAME = 40
 """Characters of the name of who acts."""
 ANSWER_S = 5.0
 """How long the loop may take to answer."""
+READING_S, READING_PAUSE_S = 3.0, 0.1
+"""How long a recording may be read before what is known by then is told."""
+MOST_HOURS = 24
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -79,6 +85,8 @@ class WardApplication:
         routes = [
             WebSocketRoute("/ws", room.serve),
             Route("/api/beds/{bed:int}/alarms", self._tell_alarms),
+            Route("/api/beds/{bed:int}/trend", self._tell_trend),
+            Route("/api/beds/{bed:int}/strips/{key}", self._tell_strip),
             Route("/api/beds/{bed:int}/{deed}", self._act, methods=["POST"]),
             *(Route(path, self._send_file) for path in self._page),
         ]
@@ -110,13 +118,36 @@ class WardApplication:
 
     async def _tell_alarms(self, request: Request) -> Response:
         bed = self._admit(request)
+        return _json_response(past_alarms_fields(await self._look_back(PastRequest(bed, alarms=True))))
 
-        def look_up(session: MonitorSession) -> dict[str, Any]:
-            now_s = session.clock()
-            (view,) = session.with_beds(session.ward_snapshot(now_s), [bed]).beds
-            return {"bed": bed, "alarms": last_alarms_of(view)}
+    async def _tell_trend(self, request: Request) -> Response:
+        bed = self._admit(request)
+        hours = request.query_params.get("hours", "1")
+        if not (hours.isascii() and hours.isdigit() and 1 <= int(hours) <= MOST_HOURS):
+            raise RefusalError(400, f"hours are 1 to {MOST_HOURS}")
+        past = await self._look_back(PastRequest(bed, hours=int(hours)))
+        assert past.trend is not None
+        return _json_response(trend_fields(past.trend))
 
-        return _json_response(await self._ask(look_up))
+    async def _tell_strip(self, request: Request) -> Response:
+        bed, key = self._admit(request), request.path_params["key"]
+        alarms = (await self._look_back(PastRequest(bed, alarms=True))).alarms
+        identity = next((past.identity for past in alarms if alarm_key(past.identity) == key), None)
+        if identity is None:
+            raise RefusalError(404, "there is no alarm of this key")
+        strip = (await self._look_back(PastRequest(bed, strip=identity))).strip
+        if strip is None:
+            raise RefusalError(404, "there is no strip yet: it is cut 10 s after the alarm")
+        return _json_response(strip_fields(strip))
+
+    async def _look_back(self, request: PastRequest) -> BedPast:
+        """Return a bed's past; what is in a recording is read meanwhile, for a few seconds at most."""
+        until_s = time.monotonic() + READING_S
+        while True:
+            past: BedPast = await self._ask(lambda session: session.past(request, session.clock()))
+            if not past.reading or time.monotonic() > until_s:
+                return past
+            await asyncio.sleep(READING_PAUSE_S)
 
     async def _act(self, request: Request) -> Response:
         """Do something about the alarms of a bed, in the name of a person."""

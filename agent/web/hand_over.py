@@ -10,14 +10,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from agent.core.messages import Beat
 from agent.core.views import WardSnapshot
 from agent.monitor.monitor_session import MonitorSession
+from agent.web.wave_counts import CountArray
 
-CountArray = NDArray[np.int16]
 MOST_QUESTIONS = 32
 """Questions that wait; further ones are refused."""
 

@@ -9,9 +9,10 @@ import numpy as np
 from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard.bed_order import BedOrder, update_order
-from agent.web.hand_over import NOTHING_KNOWN, CountArray, HandOver, Stretch, TraceKey, TracePosition
+from agent.web.hand_over import NOTHING_KNOWN, HandOver, Stretch, TraceKey, TracePosition
 from agent.web.ward_text import bed_fields, event_fields_of, index_rows, last_alarms_of, ward_fields
 from agent.web.ward_watch import MOST_PAST
+from agent.web.wave_counts import CountArray
 
 KEPT_BEATS = 256
 """Latest beats of a bed; more than thirty seconds hold."""
@@ -114,10 +115,12 @@ class WardMirror:
             self._encoded[name] = msgspec.json.encode(bed_fields(view, self.ward, self.ids[name]))
         return self._encoded[name]
 
-    def encoded_last_alarms(self, name: str) -> bytes:
-        """Return the latest alarms of a bed of the latest ward as JSON."""
-        view = self._views.get(name)
-        return msgspec.json.encode(last_alarms_of(view) if view else [])
+    def encoded_bed_in_full(self, name: str) -> bytes | None:
+        """Return the same with its latest alarms."""
+        bed = self.encoded_bed(name)
+        if bed is None:
+            return None
+        return b'%s,"last_alarms":%s}' % (bed[:-1], msgspec.json.encode(last_alarms_of(self._views[name])))
 
     def _publish(self) -> None:
         positions: Mapping[TraceKey, TracePosition] = {key: trace.position for key, trace in self.traces.items()}

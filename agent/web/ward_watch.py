@@ -8,21 +8,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from agent.core.events import AlarmsHandled
-from agent.core.messages import Alarm, Beat, Chunk, End, FloatArray, Gap, Result
+from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result
 from agent.core.output_settings import WebConfig
 from agent.monitor.monitor_session import MonitorSession
 from agent.monitor.result_sinks import Viewer
 from agent.pipeline.monitored_bed import MonitoredBed
-from agent.web.hand_over import CountArray, HandOver, Stretch, TraceKey, TracePosition, WavePulse
+from agent.web.hand_over import HandOver, Stretch, TraceKey, TracePosition, WavePulse
+from agent.web.wave_counts import to_counts
 from model.records.resample import FS
 
 MOST_PAST = 30 * FS
 """Samples of a bed that are handed over at most."""
 SHORT = 64
 """Stretches up to this length are cut from all rings at once."""
-MICROVOLTS = 5
-NO_VALUE = -(2**15)
-"""The count of a sample that is missing."""
 ANSWERS_A_TURN = 4
 """Questions that are answered before the loop goes on."""
 
@@ -126,12 +124,6 @@ def cut_stretches(session: MonitorSession, wanted: Mapping[TraceKey, TracePositi
             beats = _beats(bed, position.last_beat)
             stretches.append(Stretch(key, bed.run, position.lead, position.next, (new,), False, beats, bed.arrived_s))
     return tuple(stretches)
-
-
-def to_counts(wave: FloatArray) -> CountArray:
-    """Return millivolts of any shape as int16 counts of MICROVOLTS, NaN as NO_VALUE."""
-    scaled = np.clip(np.rint(wave * (1000 / MICROVOLTS)), NO_VALUE + 1, -NO_VALUE - 1)
-    return np.where(np.isnan(scaled), NO_VALUE, scaled).astype(np.int16)
 
 
 def _beats(bed: MonitoredBed, after: int) -> tuple[Beat, ...]:
