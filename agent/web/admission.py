@@ -34,15 +34,16 @@ class Admission:
         self.access = access
         self._failures: dict[str, TokenBucket] = {}
 
-    def check_names(self, headers: Mapping[str, str]) -> None:
-        """Check that a request is meant for this machine, and from our own page or from none. Raises RefusalError."""
-        host = headers.get("host", "")
-        if not self.access.knows_host(host):
+    def check_host(self, headers: Mapping[str, str]) -> None:
+        """Check that a request is meant for this machine. Raises RefusalError."""
+        if not self.access.knows_host(headers.get("host", "")):
             raise RefusalError(403, "this name is not one of this machine's (web.hosts)")
-        origin = headers.get("origin")
-        if origin is not None and origin.lower() != f"{self.access.scheme}://{host.lower()}":
-            raise RefusalError(403, "requests of other pages are refused")
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+
+    def check_origin(self, headers: Mapping[str, str]) -> None:
+        """Check that a request comes from our own page, or from no browser. Raises RefusalError."""
+        own = f"{self.access.scheme}://{headers.get('host', '').lower()}"
+        site = headers.get("sec-fetch-site", "none")
+        if headers.get("origin", own).lower() != own or site not in ("none", "same-origin"):
             raise RefusalError(403, "requests of other pages are refused")
 
     def check_token(self, token: str | None, client: str) -> None:

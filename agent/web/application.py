@@ -105,8 +105,11 @@ class WardApplication:
                 MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
+        headers = Headers(scope=scope)
         try:
-            self._admission.check_names(Headers(scope=scope))
+            self._admission.check_host(headers)
+            if scope["path"] not in self._page:  # a link may lead here from anywhere
+                self._admission.check_origin(headers)
         except RefusalError as refusal:
             await _refusal_response(refusal.status, refusal.reason)(scope, receive, send_safely)
             return

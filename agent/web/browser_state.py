@@ -58,7 +58,7 @@ class BrowserState:
             self.answered = got
         seconds = said.get("seconds")
         if isinstance(seconds, int | float):
-            self._seconds = min(max(float(seconds), 1.0), MOST_SECONDS)
+            self._seconds = float(min(max(seconds, 1), MOST_SECONDS))
         before = self.shown, self.watched
         if "show" in said:
             self.shown = self._names(said["show"])

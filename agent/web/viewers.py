@@ -57,7 +57,8 @@ class ViewerRoom:
     async def serve(self, socket: WebSocket) -> None:
         """Serve one browser until it leaves."""
         try:
-            self._admission.check_names(socket.headers)
+            self._admission.check_host(socket.headers)
+            self._admission.check_origin(socket.headers)
         except RefusalError:
             await socket.close()  # before it is accepted: HTTP 403
             return
@@ -100,7 +101,7 @@ class ViewerRoom:
                 sending = both.create_task(self._send(browser))
                 await self._receive(browser)
                 sending.cancel()
-        except* WebSocketDisconnect:
+        except* (WebSocketDisconnect, RuntimeError):  # it left, or one of the two sent after the other had closed
             pass
         finally:
             self._browsers.discard(browser)

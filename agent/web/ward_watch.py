@@ -3,7 +3,7 @@
 It stands around the viewer at the terminal, as the session has one viewer. While no browser watches it does nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class WardWatch:
         self._pulse_s, self._ward_s = 1 / config.pulses_per_s, 1 / config.wards_per_s
         self._pulse_due_s = self._ward_due_s = 0.0
         self._number = 0
+        self._seen: Set[TraceKey] = frozenset()
+        """The beds of the latest ward."""
 
     @property
     def keyboard(self) -> int | None:
@@ -80,7 +82,9 @@ class WardWatch:
             return
         # At a steady rate: a turn that came late does not delay those after it
         self._pulse_due_s = max(self._pulse_due_s + self._pulse_s, now_s + self._pulse_s / 2)
-        if now_s >= self._ward_due_s:
+        seen = wanted.keys()
+        if now_s >= self._ward_due_s or seen != self._seen:
+            self._seen = seen
             self._ward_due_s = now_s + self._ward_s
             known = self._session.pipeline.beds
             names = dict.fromkeys(key.bed for key in wanted if key.bed in known)
