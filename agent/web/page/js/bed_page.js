@@ -114,8 +114,9 @@ export class BedPage {
     const top = make("div", { class: "bed-top" }, back, names, make("div", { class: "deed-room" }, this.deeds, this.why));
     const traces = make("div", { class: "trace-room" }, this.leads, this.loss);
     const side = make("div", { class: "bed-side" }, this.vitals.element, this.classes.element);
-    const low = make("div", { class: "bed-low" }, this.alarms.element, this.trends.element, this.events.element,
-      make("div", { class: "about" }, this.about.samplesPanel, this.about.limitsPanel));
+    const past = make("div", { class: "low-column" }, this.alarms.element, this.events.element);
+    const about = make("div", { class: "low-column" }, this.trends.element, this.about.limitsPanel, this.about.samplesPanel);
+    const low = make("div", { class: "bed-low" }, past, about);
     this.body = make("div", { class: "bed-body" }, this.banners.element, traces, side, low);
     this.element.append(top, this.absent, this.body);
   }

@@ -12,7 +12,8 @@ const PIXELS_PER_SECOND = 52;
 const LEAST_SECONDS = 3;
 /** Height in pixels of a card's wave from which there is a lane for letters. */
 const LANE_FROM = 34;
-const LANE = 13;
+const LEAST_LANE = 13;
+const MOST_LANE = 22;
 
 /** Return the address within the page of a bed's own view. */
 export function bedHash(name) {
@@ -49,7 +50,7 @@ export class Card {
     if (width === this.measuredWidth && height === this.measuredHeight) return;
     [this.measuredWidth, this.measuredHeight] = [width, height];
     this.look.seconds = Math.max(LEAST_SECONDS, Math.round(width / PIXELS_PER_SECOND));
-    this.look.lane = height >= LANE_FROM ? LANE : 0;
+    this.look.lane = height < LANE_FROM ? 0 : Math.min(MOST_LANE, Math.max(LEAST_LANE, Math.round(height / 8)));
     this.sweep?.resize(width, height);
   }
 
@@ -84,6 +85,7 @@ export class Card {
     const rate = figureText(ward.shownRate(bed));
     setText(this.patient, [bed.patient, bed.place].filter(Boolean).join(" · "));
     setText(this.rate, rate);
+    setAttribute(this.rate, "class", rate === "--" ? "rate none" : "rate");
     setAttribute(this.link, "class", `card state-${bed.state.replace(" ", "-")}${alarm ? ` has-alarm ${alarm.priority} ${alarm.phase}` : ""}`);
     this.#updateLine(bed, alarm, nowS);
     this.#updateLoss(bed, nowS);
@@ -95,11 +97,12 @@ export class Card {
   #updateLine(bed, alarm, nowS) {
     const more = bed.alarms.length > 1 ? `+${bed.alarms.length - 1}` : "";
     const parts = alarm
-      ? [alarmClasses(alarm), alarmLabel(alarm), [phaseWords(alarm), more].filter(Boolean).join(" ")]
-      : [`alarm quiet ${bed.state === "ok" ? "" : "trouble"}`, quietWords(bed), ""];
+      ? [alarmClasses(alarm), alarmLabel(alarm), [phaseWords(alarm), more].filter(Boolean).join(" "), alarm.text]
+      : [`alarm quiet ${bed.state === "ok" ? "" : "trouble"}`, quietWords(bed), "", ""];
     renderIfChanged(this.line, JSON.stringify(parts), () => {
-      const [classes, label, tail] = parts;
-      return [make("div", { class: classes }, make("b", { text: label }), make("span", { class: "tail", text: tail }), this.age.element)];
+      const [classes, label, tail, reason] = parts;
+      const words = [["b", "label", label], ["span", "tail", tail], ["span", "reason", reason]];
+      return [make("div", { class: classes }, ...words.map(([tag, kind, text]) => make(tag, { class: kind, text })), this.age.element)];
     });
     this.age.update(alarm ?? null, nowS, quietSignal(bed));
   }
@@ -120,6 +123,7 @@ export function lossWords(bed, nowS) {
 
 function quietWords(bed) {
   if (bed.state === "ok") return bed.rhythm || bed.lead;
+  if (SILENT_STATES.has(bed.state)) return "";
   return stateWords(bed.state);
 }
 

@@ -49,10 +49,10 @@ export function updateSystem(element, ward) {
     parts.push({ kind: `system ${isGood ? "good" : link.state === "lost" ? "bad" : "waiting"}`, text: `${isGood ? "●" : "○"} ${LINK_WORDS[link.state] ?? link.state}` });
   }
   if (recording) {
-    const words = recording.trouble ? "○ REC" : `● REC ${bytesText(recording.free)} free`;
-    parts.push({ kind: `system ${recording.trouble ? "bad" : "good"}`, text: words });
+    const kind = `system ${recording.trouble ? "bad" : "good"}`;
+    parts.push({ kind, text: recording.trouble ? "○ REC" : "● REC", more: recording.trouble ? "" : ` ${bytesText(recording.free)} free` });
   }
-  renderIfChanged(element, JSON.stringify(parts), () => parts.map((part) => make("span", { class: part.kind, text: part.text })));
+  renderIfChanged(element, JSON.stringify(parts), () => parts.map((part) => make("span", { class: part.kind }, part.text, make("span", { class: "more", text: part.more ?? "" }))));
 }
 
 /** Show the troubles of link and recording in words, across the page. */

@@ -4,8 +4,8 @@ import { make } from "./dom.js";
 import { CLASSES, CLASS_NAMES } from "./words.js";
 
 const MARKS = [
-  ["!!! red, flashes twice a second", "alarm of high priority: act at once"],
-  ["!! yellow, flashes every two seconds", "alarm of medium priority"],
+  ["!!! red, flashing fast", "alarm of high priority: act at once"],
+  ["!! yellow, flashing slowly", "alarm of medium priority"],
   ["! cyan, steady", "alarm of low priority, or a technical one"],
   ["outlined, “acknowledged”", "somebody has seen the alarm; it goes on"],
   ["dashed, “over”", "the alarm is over, but nobody has acknowledged it"],
@@ -39,7 +39,7 @@ export function fillHelp(body) {
   body.replaceChildren(
     make("section", {}, make("h3", { text: "Beats" }), list(letters)),
     make("section", {}, make("h3", { text: "Keys" }), list(KEYS.map(([keys, text]) => [make("kbd", { text: keys }), text]))),
-    make("section", { class: "wide" }, make("h3", { text: "Marks" }), list(MARKS)),
+    make("section", { class: "marks" }, make("h3", { text: "Marks" }), list(MARKS)),
   );
 }
 

@@ -5,6 +5,9 @@ import { FS } from "./wave_ring.js";
 /** Pixels between the newest sample and the oldest. */
 const BAR = 14;
 const LINE_WIDTH = 1.4;
+/** Height in pixels from which a trace has a thicker line, to be seen from afar. */
+const HIGH = 84;
+const THICK_WIDTH = 2;
 /** Length in pixels of the dots of a missing stretch. */
 const DOT = 4;
 /** Pixels of a letter to each side of its beat. */
@@ -105,7 +108,7 @@ export class Sweep {
     const { context, ring } = this;
     context.strokeStyle = this.look.colours.trace;
     context.fillStyle = this.look.colours.missing;
-    context.lineWidth = LINE_WIDTH;
+    context.lineWidth = this.height < HIGH ? LINE_WIDTH : THICK_WIDTH;
     context.lineJoin = "round";
     context.beginPath();
     let isDown = false;
@@ -152,7 +155,7 @@ export class Sweep {
   #letter(beat, x, isDoubtful, colours) {
     const { context } = this;
     const abnormal = beat.label !== "N";
-    context.globalAlpha = isDoubtful ? 0.5 : 1;
+    context.globalAlpha = isDoubtful ? 0.6 : 1;
     context.fillStyle = colours[beat.label] ?? colours.trace;
     context.font = `${abnormal && !isDoubtful ? "bold" : "normal"} ${this.look.lane - 3}px ${colours.font}`;
     context.textAlign = "center";

@@ -68,7 +68,7 @@ export class Trends {
       height: HEIGHT,
       cursor: { sync: { key: "trend" }, y: false, drag: { setScale: false } },
       legend: { show: false },
-      padding: [6, 4, 0, 0],
+      padding: [6, 16, 0, 0],
       scales: { y: { range: (_plot, low, high) => [Math.min(least[0], low ?? least[0]), Math.max(least[1], high ?? least[1])] } },
       axes: [{ ...axis, size: 20, space: 70, values: (_plot, ticks) => ticks.map(shortTime) }, { ...axis, size: 34, space: 22 }],
       series: [{}, { label, stroke: colours[colour], width: 1.5, spanGaps: false, points: { show: times.length < 3 } }],

@@ -34,6 +34,7 @@ export class Wall {
     this.chosen = null;
     this.isShown = false;
     this.onVisible = () => {};
+    this.sized = new ResizeObserver((entries) => entries.forEach((entry) => entry.target.ecgCard.measure()));
     this.seen = new IntersectionObserver((entries) => this.#see(entries), { rootMargin: "200px" });
     new ResizeObserver(() => this.layOut()).observe(list);
     list.addEventListener("pointermove", () => this.#touch());
@@ -107,7 +108,6 @@ export class Wall {
     this.list.dataset.columns = columns;
     this.list.style.setProperty("--columns", columns);
     this.list.style.setProperty("--rows", Math.ceil(count / columns));
-    for (const name of this.names) this.cards.get(name)?.measure();
   }
 
   /** Move the focus by cards, or to the first or last one; over the edge of a page goes on to the next. */
@@ -164,12 +164,14 @@ export class Wall {
     const card = new Card(name, this.look());
     this.cards.set(name, card);
     this.seen.observe(card.element);
-    card.element.ecgCard = card;
+    this.sized.observe(card.trace);
+    card.element.ecgCard = card.trace.ecgCard = card;
     return card;
   }
 
   #remove(name, card) {
     this.seen.unobserve(card.element);
+    this.sized.unobserve(card.trace);
     card.element.remove();
     this.cards.delete(name);
   }
