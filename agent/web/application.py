@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -84,6 +85,7 @@ class WardApplication:
         self._page = read_page()
         routes = [
             WebSocketRoute("/ws", room.serve),
+            Route("/api/beds", self._list_beds),
             Route("/api/beds/{bed:int}/alarms", self._tell_alarms),
             Route("/api/beds/{bed:int}/trend", self._tell_trend),
             Route("/api/beds/{bed:int}/strips/{key}", self._tell_strip),
@@ -120,11 +122,11 @@ class WardApplication:
         return Response(content, media_type=kind)
 
     async def _tell_alarms(self, request: Request) -> Response:
-        bed = self._admit(request)
+        bed = await self._admit(request)
         return _json_response(past_alarms_fields(await self._look_back(PastRequest(bed, alarms=True))))
 
     async def _tell_trend(self, request: Request) -> Response:
-        bed = self._admit(request)
+        bed = await self._admit(request)
         hours = request.query_params.get("hours", "1")
         if not (hours.isascii() and hours.isdigit() and 1 <= int(hours) <= MOST_HOURS):
             raise RefusalError(400, f"hours are 1 to {MOST_HOURS}")
@@ -133,7 +135,7 @@ class WardApplication:
         return _json_response(trend_fields(past.trend))
 
     async def _tell_strip(self, request: Request) -> Response:
-        bed, key = self._admit(request), request.path_params["key"]
+        bed, key = await self._admit(request), request.path_params["key"]
         alarms = (await self._look_back(PastRequest(bed, alarms=True))).alarms
         identity = next((past.identity for past in alarms if alarm_key(past.identity) == key), None)
         if identity is None:
@@ -155,7 +157,7 @@ class WardApplication:
     async def _act(self, request: Request) -> Response:
         """Do something about the alarms of a bed, in the name of a person."""
         self._admission.check_deed(request.headers)
-        bed = self._admit(request)
+        bed = await self._admit(request)
         by = _read_name(await _read_body(request))
         deed = request.path_params["deed"]
 
@@ -168,13 +170,30 @@ class WardApplication:
 
         return _json_response(await self._ask(act))
 
-    def _admit(self, request: Request) -> str:
+    async def _list_beds(self, request: Request) -> Response:
+        self._check_token(request)
+
+        def look_up(session: MonitorSession) -> list[dict[str, Any]]:
+            index = session.ward_snapshot(session.clock()).index
+            return [{"id": number, **bed._asdict()} for number, bed in enumerate(index)]
+
+        return _json_response({"beds": await self._ask(look_up)})
+
+    async def _admit(self, request: Request) -> str:
         """Check the token of a request, and return the name of its bed. Raises RefusalError."""
-        self._admission.check_token(bearer_token(request.headers), request.client.host if request.client else "")
-        name = self._mirror.name_of(request.path_params["bed"])
+        self._check_token(request)
+        number = request.path_params["bed"]
+        # While nobody watches only the loop knows the beds; they are numbered by their arrival
+        name: str | None = self._mirror.name_of(number) or await self._ask(
+            lambda session: next(islice(session.pipeline.beds, number, None), None)
+        )
         if name is None:
             raise RefusalError(404, "there is no bed of this id")
         return name
+
+    def _check_token(self, request: Request) -> None:
+        client = request.client.host if request.client else ""
+        self._admission.check_token(bearer_token(request.headers), client)
 
     async def _ask(self, ask: Callable[[MonitorSession], Any]) -> Any:
         """Return what the loop answers. Raises RefusalError."""
@@ -204,7 +223,7 @@ def _read_name(content: bytes) -> str:
         by = msgspec.json.decode(content, type=dict[str, str])["by"]
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
         raise RefusalError(400, 'the content must be {"by": "name of who acts"}') from None
-    by = " ".join(make_printable(by).split())
+    by = make_printable(" ".join(by.split()))
     if not 0 < len(by) <= LONGEST_NAME:
         raise RefusalError(400, f"a name has 1 to {LONGEST_NAME} characters")
     return by

@@ -6,6 +6,7 @@ request that never ends.
 
 import asyncio
 import contextlib
+import os
 import secrets
 import socket
 import threading
@@ -86,7 +87,8 @@ class WebServer:
     @property
     def address(self) -> str:
         """Return the address for a browser."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        host = f"[{host}]" if ":" in host else host
         return f"{self._access.scheme}://{host}:{self.port}/"
 
     @property
@@ -151,6 +153,7 @@ class WebServer:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted is closed in the next turn
 
     async def _accept(self, config: uvicorn.Config, server: uvicorn.Server) -> None:
         self._socket.setblocking(False)
@@ -217,6 +220,8 @@ def _listen(access: WebAccess) -> socket.socket:
         (family, _, _, _, address), *_ = socket.getaddrinfo(access.host, access.port, type=socket.SOCK_STREAM)
         return socket.create_server(address[:2], family=family, backlog=64)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no such host"
+        reason = "no such host"
+        if isinstance(error, OSError) and not isinstance(error, socket.gaierror):
+            reason = os.strerror(error.errno) if error.errno else str(error)
         where = f"{access.host}:{access.port}"
         raise EndpointError(f"the ward cannot be served at {where}: {reason}; choose another (--web)") from error
