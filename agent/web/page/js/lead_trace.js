@@ -41,7 +41,7 @@ export class LeadTrace {
     const word = qualityWord(quality);
     setText(this.label, [lead, word ? `signal ${word}` : "", isHeard ? "" : "not heard"].filter(Boolean).join(" · "));
     const box = this.speed === 25 ? "200 ms" : `${Math.round(5000 / this.speed)} ms`;
-    setText(this.scale, `${this.speed} mm/s · ${this.shownGain} mm/mV · large box ${box} × ${5 / this.shownGain} mV`);
+    setText(this.scale, `${this.speed} mm/s · ${this.shownGain} mm/mV · large box ${box}, ${5 / this.shownGain} mV`);
   }
 
   /** Draw what has come. */

@@ -22,8 +22,8 @@ const STALE_S = 4;
 const CLOCK_MS = 500;
 /** Flashing after IEC 60601-1-8: high priority twice a second, medium every two seconds. */
 const FLASH_MS = 250;
-/** Seconds of past signal that a card begins with. */
-const PAST_S = 12;
+/** Most seconds of past signal that cards begin with. */
+const LONGEST_PAST_S = 30;
 
 takeTokenFromAddress();
 startTheme();
@@ -56,7 +56,10 @@ byId("sound").onclick = toggleSound;
 byId("theme").onclick = switchTheme;
 byId("help-open").onclick = () => byId("help").showModal();
 byId("find").onchange = (event) => find(event.target);
-byId("find").onkeydown = (event) => event.key === "Escape" && event.target.blur();
+byId("find").onkeydown = (event) => {
+  if (event.key === "Enter") find(event.target);
+  else if (event.key === "Escape") event.target.blur();
+};
 byId("person").onclick = changePerson;
 addEventListener("hashchange", route);
 setInterval(tick, CLOCK_MS);
@@ -149,7 +152,7 @@ function askForWaves() {
   if (!ward.hello || !ward.index.size) return;
   const ids = document.hidden || openBed !== null ? [] : wall.visibleNames().map((name) => ward.idOf(name));
   const watched = openBed === null || document.hidden ? null : (ward.idOf(openBed) ?? null);
-  const wanted = { show: ids.filter((id) => id !== undefined).slice(0, ward.hello.most_shown ?? 64), watch: watched, seconds: PAST_S };
+  const wanted = { show: ids.filter((id) => id !== undefined).slice(0, ward.hello.most_shown ?? 64), watch: watched, seconds: Math.min(LONGEST_PAST_S, wall.secondsAcross() + 1) };
   const key = JSON.stringify(wanted);
   if (key !== asked && connection.send(wanted)) asked = key;
 }

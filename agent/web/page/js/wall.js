@@ -88,6 +88,11 @@ export class Wall {
     return this.names.filter((name) => this.cards.get(name)?.isVisible);
   }
 
+  /** Return the seconds of signal across the widest card. */
+  secondsAcross() {
+    return Math.max(1, ...this.names.map((name) => this.cards.get(name)?.look.seconds ?? 1));
+  }
+
   /** Take other colours for all traces. */
   recolour() {
     for (const card of this.cards.values()) card.recolour(this.look());
@@ -225,7 +230,7 @@ export function pageButtons(wall, onTurn) {
     const pages = wall.pages();
     element.hidden = pages < 2;
     const first = wall.page * wall.perPage;
-    setText(text, `beds ${first + 1}–${Math.min(first + wall.perPage, wall.order.names.length)} of ${wall.order.names.length}`);
+    setText(text, `beds ${first + 1} to ${Math.min(first + wall.perPage, wall.order.names.length)} of ${wall.order.names.length}`);
     before.disabled = wall.page === 0;
     next.disabled = wall.page >= pages - 1;
   };
