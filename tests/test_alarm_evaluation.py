@@ -8,7 +8,7 @@ import pytest
 import wfdb
 from numpy.typing import NDArray
 
-from agent.alarms.rate_limits import extreme_rate_limits
+from agent.core.alarm_settings import extreme_rate_limits
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, AlarmCondition, FloatArray, Priority
 from agent.evaluation import record_analysis

@@ -11,8 +11,9 @@ import pytest
 from conftest import chunks, record_counts
 
 from agent.analysis.beat_classifier import BeatClassifier
+from agent.core.bed_settings import BedSettings
 from agent.core.config import Config
-from agent.core.events import AlarmsHandled, Event, PacketRejected
+from agent.core.events import CONFIGURED, AlarmsHandled, BedSettingsChanged, Event, PacketRejected
 from agent.core.messages import Beat, Chunk, End, Gap, Result
 from agent.core.views import LinkView
 from agent.link.link_receiver import LinkReceiver
@@ -212,3 +213,60 @@ def test_who_did_what_about_alarms_is_an_event(session: MonitorSession, recorder
         ("sounding again", ""),
     ]
     assert {(event.bed, event.sample) for event in handled} == {(bed, int(session.pipeline.samples.ring.head[0]))}
+
+
+def alarm_events(recorder: RecordingSink) -> list[AlarmsHandled | BedSettingsChanged]:
+    """What people did about alarms and settings, as the recording has it."""
+    return [item for item in recorder.results if isinstance(item, AlarmsHandled | BedSettingsChanged)]
+
+
+def test_a_pause_ends_by_itself(session: MonitorSession, recorder: RecordingSink) -> None:
+    """Its begin and its end are recorded; viewers see until when it lasts."""
+    now_s = session.clock()
+    session.step([*chunks(record_counts("208", 2), [250])], now_s)
+    session.actions.pause_alarms("1", "nurse Ada")
+    session.step([], now_s)
+    until_s = session.full_snapshot(now_s).beds[0].paused_until_s
+    assert until_s == pytest.approx(session.clock() + session.config.alarms.pause_alarms_s, abs=5)
+    assert session.ward_snapshot(now_s).index[0].paused_until_s == until_s
+    session.step([], until_s - 1)
+    assert [(event.action, event.by) for event in alarm_events(recorder)] == [("paused", "nurse Ada")]  # type: ignore[union-attr]
+    session.step([], until_s + 1)
+    session.actions.pause_alarms("1")
+    session.actions.pause_alarms("1")
+    session.step([], until_s + 1)
+    assert [event.action for event in alarm_events(recorder)[1:]] == ["pause over", "paused", "on again"]  # type: ignore[union-attr]
+    assert session.full_snapshot(until_s).beds[0].paused_until_s == 0
+
+
+def test_settings_are_recorded_and_shown(session: MonitorSession, recorder: RecordingSink) -> None:
+    """With who changed them, and from which sample on they hold; those that contradict change nothing."""
+    now_s = session.clock()
+    session.step([*chunks(record_counts("208", 8), [250])], now_s)
+    settings = BedSettings(patient="A. Bee", rate_high_bpm=150, off=("couplet",))
+    session.actions.change_settings("1", settings, "nurse Ada")
+    with pytest.raises(ValueError, match="rate_low_bpm must"):
+        session.actions.change_settings("1", BedSettings(rate_low_bpm=200))
+    session.step([], now_s)
+    (event,) = alarm_events(recorder)
+    assert isinstance(event, BedSettingsChanged)
+    assert (event.by, event.settings, event.run) == ("nurse Ada", settings, "run")
+    assert 0 < event.sample <= 1000
+    view = session.full_snapshot(now_s).beds[0]
+    assert (view.settings, view.base_limits) == (settings, session.config.alarms)
+    assert session.ward_snapshot(now_s).index[0].settings == settings
+
+
+def test_settings_of_the_configuration_are_recorded_once(
+    settings: Config, classifier: BeatClassifier, recorder: RecordingSink
+) -> None:
+    """When the bed has its first run, and only then; a bed without a table has no such event."""
+    own = BedSettings(place="room 4")
+    config = replace(settings, bed={"1": own, "elsewhere": own})
+    session = MonitorSession(cast(LinkReceiver, SilentLink()), classifier, config, cast(Recorder, recorder))
+    for second in range(3):
+        part = record_counts("208", 3)[125 * second : 125 * (second + 1)]
+        session.step([*chunks(part, [125], first=125 * second)], session.clock())
+    session.step([*chunks(record_counts("208", 1), [125], bed="2")], session.clock())
+    assert alarm_events(recorder) == [BedSettingsChanged("1", "run", 0, CONFIGURED, own)]
+    assert session.full_snapshot(0.0).beds[0].settings == own

@@ -19,6 +19,7 @@ from agent.analysis.qrs_detector import NO_DEADLINE, RPeak
 from agent.analysis.rhythm_windows import WindowScores
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RunStart
+from agent.core.bed_settings import BedSettings
 from agent.core.config import Config
 from agent.core.messages import VALUELESS_REASON, Alarm, Beat, FloatArray, Strip
 from model.records.resample import FS
@@ -52,6 +53,8 @@ class _FeedRow:
     waiting: deque[Beat | LeadStateChange] = field(default_factory=deque)
     peaks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=KEPT_PEAKS))
     """When the latest R peaks were decided, and where they are."""
+    planned: deque[tuple[int, BedSettings]] = field(default_factory=deque)
+    """Settings that are to hold from a later sample on, in order."""
     strips: deque[tuple[Alarm, str, int]] = field(default_factory=deque)
     """Alarms whose strip is not cut yet, each with the lead that was heard then and its row in the ring."""
 
@@ -154,6 +157,30 @@ class AlarmFeed:
         """A person has seen the alarms of a row."""
         self._publish(row, self._rows[row].rules.acknowledge(now_s))
 
+    def pause(self, row: int, now_s: float) -> None:
+        """Pause all alarms of a row, or end their pause."""
+        self._emit_all(self._rows[row].rules.pause(now_s))
+
+    def end_pause(self, row: int) -> None:
+        """End the pause of a row."""
+        self._emit_all(self._rows[row].rules.end_pause())
+
+    def apply_settings(self, row: int, settings: BedSettings) -> int:
+        """Let a row have other settings from its present sample on. Return that sample.
+
+        The rules stand at the end of a window, so the same settings after the same window give the same alarms.
+        """
+        self._publish(row, self._rows[row].rules.apply(settings))
+        return self._rows[row].rules.manager.sample
+
+    def apply_planned_settings(self, row: int) -> None:
+        """Let a row have all settings that were planned, though its rules have not come to their samples."""
+        self._publish(row, self._apply_planned(self._rows[row], NO_DEADLINE))
+
+    def plan_settings(self, row: int, sample: int, settings: BedSettings) -> None:
+        """Let a row have other settings once its rules stand at `sample`, where `apply_settings` did so before."""
+        self._rows[row].planned.append((sample, settings))
+
     def finish(self) -> None:
         """Cut the strips that still wait, with the signal there is."""
         for row in range(len(self._rows)):
@@ -169,15 +196,29 @@ class AlarmFeed:
         changed: list[Alarm] = []
         while feed.waiting and (until is None or _decision_sample(feed.waiting[0]) <= until):
             item = feed.waiting.popleft()
+            changed += self._apply_planned(feed, _decision_sample(item))
             if isinstance(item, Beat):
                 changed += feed.rules.beat(item, feed.arrived_s)
             else:
                 changed += feed.rules.lead(item.sample, item.state, feed.arrived_s)
+        changed += self._apply_planned(feed, until)
         self._publish(row, changed)
+
+    def _apply_planned(self, feed: _FeedRow, sample: int | None) -> list[Alarm]:
+        """Let a row have the settings that were planned for a sample before this one; return what that changes."""
+        changed: list[Alarm] = []
+        while feed.planned and sample is not None and feed.planned[0][0] < sample:
+            changed += feed.rules.apply(feed.planned.popleft()[1])
+        return changed
+
+    def _emit_all(self, alarms: list[Alarm]) -> None:
+        """Emit changed alarms, each of which has its strip already, or needs none."""
+        for alarm in alarms:
+            self._emit(alarm)
 
     def _jump_mv(self, feed: _FeedRow, sample: int, peak: int) -> float:
         """Return how far the baseline moved in the seconds up to `sample`; 0 unless the latest R peak is long ago."""
-        if sample - max(peak, feed.first) <= self._config.alarms.pause_s * FS:
+        if sample - max(peak, feed.first) <= feed.rules.limits.pause_s * FS:
             return 0.0
         after = int(self._ring.head[feed.lead_row]) - sample
         seconds = min(JUMP_S, (RING_SAMPLES - after) // FS, (sample - feed.first) // FS)

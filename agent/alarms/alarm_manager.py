@@ -1,8 +1,13 @@
-"""The alarms of one bed: announced, held back, latched, acknowledged, silenced, over.
+"""The alarms of one bed: announced, held back, latched, acknowledged, silenced, paused, off, over.
 
 A rule raises a condition whenever it sees it, with a sample until which that holds without being seen again, or clears
 it. The manager makes alarms of that: at most one open alarm of a condition, and none while a
 worse one of its chain is open.
+
+While the alarms are paused they are found and recorded as ever, but neither shown nor told. A new one of high priority
+breaks a silence, and does not break a pause: a pause is for what looks like arrest and fibrillation, as when a patient
+is washed, and if such alarms broke it people would turn alarms off instead. So a pause ends by itself, and then tells
+what still stands. A condition that is off raises nothing, and holds nothing back.
 """
 
 from dataclasses import replace
@@ -43,7 +48,9 @@ class AlarmManager:
         "_results",
         "_run",
         "loudest",
+        "off",
         "open",
+        "paused_until_s",
         "rhythm",
         "sample",
         "silenced_until_s",
@@ -67,6 +74,9 @@ class AlarmManager:
         self._freed = self._changed = False
         self._results: list[Alarm] = []
         self.silenced_until_s = 0.0
+        self.paused_until_s = 0.0
+        """Unix time at which a pause of all alarms is to end; 0 without one."""
+        self.off: frozenset[AlarmCondition] = frozenset()
         self.view: tuple[Alarm, ...] = ()
         self.loudest: Priority | None = None
         self.urgency = 0
@@ -95,6 +105,8 @@ class AlarmManager:
 
         `text` is its reason in words; None leaves an open alarm its words.
         """
+        if condition in self.off:
+            return
         active = self.open.get(condition) or self._held_back.get(condition)
         if active is not None:
             if until > active.until:
@@ -155,10 +167,30 @@ class AlarmManager:
         """Return the priority that should sound: the worst shown and not acknowledged, none while silenced."""
         return None if now_s < self.silenced_until_s else self.loudest
 
-    def acknowledge(self, now_s: float) -> None:
-        """Acknowledge all announced alarms: they are silent, and those that are over disappear."""
+    def turn_off(self, conditions: frozenset[AlarmCondition]) -> None:
+        """Let these conditions be off, and all others on; open alarms of those that are turned off are over."""
+        for condition in sorted(conditions - self.off, key=SCREEN_ORDER.__getitem__):
+            self.clear(condition)
+        self.off = conditions
+
+    def pause(self, until_s: float) -> None:
+        """Tell no alarm until `end_pause`; `until_s` is only stored."""
+        self.paused_until_s, self._changed = until_s, True
+
+    def end_pause(self) -> None:
+        """End a pause: alarms of its time that still stand are told."""
+        self.paused_until_s, self._changed = 0.0, True
         for active in self.open.values():
-            if active.alarm is not None and active.alarm.acknowledged_s is None:
+            if active.alarm is not None and active.alarm.paused:
+                active.alarm = replace(active.alarm, paused=False, latching=self._latches(active.alarm.priority))
+                self._tell(active.alarm)
+                if active.alarm.priority == "high":
+                    self.silenced_until_s = 0.0
+
+    def acknowledge(self, now_s: float) -> None:
+        """Acknowledge all alarms that were told: they are silent, and those that are over disappear."""
+        for active in self.open.values():
+            if active.alarm is not None and active.alarm.acknowledged_s is None and not active.alarm.paused:
                 active.alarm = replace(active.alarm, acknowledged_s=now_s)
                 self._tell(active.alarm)
         for alarm in self._latched:
@@ -184,7 +216,7 @@ class AlarmManager:
         if condition in self._past:  # an alarm is known by its onset
             began, ended = self._past[condition]
             onset = max(onset, ended, began + 1)
-        kind = CONDITION_SPECS[condition]
+        kind, paused = CONDITION_SPECS[condition], self.paused_until_s > 0
         active.alarm = Alarm(
             bed=self._bed,
             run=self._run,
@@ -194,12 +226,16 @@ class AlarmManager:
             onset=onset,
             announced=max(onset, self.sample),
             announced_s=self._at_s,
-            latching=self._latch and kind.priority == "high",
+            latching=self._latches(kind.priority) and not paused,
+            paused=paused,
         )
         self.open[condition] = active
-        if kind.priority == "high":
+        if kind.priority == "high" and not paused:
             self.silenced_until_s = 0.0
         self._tell(active.alarm)
+
+    def _latches(self, priority: Priority) -> bool:
+        return self._latch and priority == "high"
 
     def _end(self, condition: AlarmCondition, active: _ActiveCondition, sample: int) -> None:
         alarm = active.alarm
@@ -240,9 +276,8 @@ class AlarmManager:
         for condition, active in self.open.items():
             if active.alarm is not None and WORSE_CONDITIONS[condition].isdisjoint(self.open):
                 shown[condition] = active.alarm
-        self.view = tuple(
-            sorted(shown.values(), key=lambda alarm: (-_alarm_urgency(alarm), SCREEN_ORDER[alarm.condition]))
-        )
+        told = () if self.paused_until_s > 0 else shown.values()
+        self.view = tuple(sorted(told, key=lambda alarm: (-_alarm_urgency(alarm), SCREEN_ORDER[alarm.condition])))
         self.urgency = _alarm_urgency(self.view[0]) if self.view else 0
         self.loudest = next((alarm.priority for alarm in self.view if alarm.acknowledged_s is None), None)
         self.rhythm = next(

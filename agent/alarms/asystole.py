@@ -11,7 +11,7 @@ import math
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
-from agent.core.config import AlarmConfig
+from agent.core.alarm_settings import AlarmConfig
 from agent.core.messages import Beat
 from model.records.resample import FS
 from model.waveform.waveform_classifier import ASYSTOLE, NOISE
@@ -44,8 +44,8 @@ class AsystoleRule:
     )
 
     def __init__(self, config: AlarmConfig, manager: AlarmManager) -> None:
-        self._config, self._manager = config, manager
-        self._asystole, self._pause = round(config.asystole_s * FS), round(config.pause_s * FS)
+        self._manager = manager
+        self.apply(config)
         self._found, self._verdict = round(config.r_peak_latency_s * FS), round(config.class_latency_s * FS)
         self._doubt, self._jump = round(config.asystole_confirm_s * FS), round(config.asystole_jump_s * FS)
         self._hold, self._lost = round(config.event_display_s * FS), round(config.lost_s * FS)
@@ -58,6 +58,11 @@ class AsystoleRule:
         self._least_hiding_mv = math.inf
         """Height of noise that hides beats: a share of that of the latest window with beats and without noise."""
         self.interrupt(0)
+
+    def apply(self, config: AlarmConfig) -> None:
+        """Take other limits."""
+        self._config = config
+        self._asystole, self._pause = round(config.asystole_s * FS), round(config.pause_s * FS)
 
     def interrupt(self, sample: int) -> None:
         """Forget what was before `sample`."""

@@ -11,7 +11,8 @@ from agent.alarms.rate_limits import RateRule
 from agent.alarms.technical import TechnicalRule
 from agent.alarms.vf_vt import VfVtRule
 from agent.alarms.vt_beats import VtBeatRule
-from agent.core.config import AlarmConfig
+from agent.core.alarm_settings import AlarmConfig
+from agent.core.bed_settings import NO_SETTINGS, BedSettings, limits_in_force
 from agent.core.events import LeadState
 from agent.core.messages import Alarm, Beat
 from model.records.resample import FS
@@ -44,20 +45,27 @@ class BedAlarmRules:
         "_lost",
         "_new_beat",
         "_normal_score",
+        "_pause_alarms_s",
         "_rate",
         "_running",
         "_silence_s",
         "_technical",
         "_vf_vt",
         "_vt_beats",
+        "base",
+        "limits",
         "manager",
+        "settings",
     )
 
     def __init__(self, config: AlarmConfig, intervals: int) -> None:
         """Make the rules; the heart rate is the mean of `intervals` RR intervals."""
         self.manager = manager = AlarmManager(config.latch_high)
+        self.base = self.limits = config
+        """The settings of all beds, and those of this one."""
+        self.settings = NO_SETTINGS
         self._lost = round(config.lost_s * FS)
-        self._silence_s = config.silence_s
+        self._silence_s, self._pause_alarms_s = config.silence_s, config.pause_alarms_s
         self._normal_score = config.af_normal_score
         self._technical = TechnicalRule(config, manager)
         self._vf_vt = VfVtRule(config, manager)
@@ -186,6 +194,28 @@ class BedAlarmRules:
         """Silence the bed for a while; called again while it is silent, sound again."""
         silent = now_s < self.manager.silenced_until_s
         self.manager.silenced_until_s = 0.0 if silent else now_s + self._silence_s
+
+    def pause(self, now_s: float) -> list[Alarm]:
+        """Pause all alarms for a while; called again while they are paused, end the pause."""
+        if self.manager.paused_until_s > 0 or not self._pause_alarms_s:
+            return self.end_pause()
+        self.manager.pause(now_s + self._pause_alarms_s)
+        return self.manager.take()
+
+    def end_pause(self) -> list[Alarm]:
+        """Tell alarms again, those that still stand among them."""
+        self.manager.end_pause()
+        return self.manager.take()
+
+    def apply(self, settings: BedSettings) -> list[Alarm]:
+        """Let the bed have these settings from its present sample on; the rules keep what they know of the heart."""
+        self.settings, self.limits = settings, limits_in_force(settings, self.base)
+        self.manager.turn_off(frozenset(settings.off))
+        self._asystole.apply(self.limits)
+        self._rate.apply(self.limits)
+        self._vt_beats.apply(self.limits)
+        self._ectopy.apply(self.limits)
+        return self.manager.take()
 
     def _lose_sight(self, sample: int) -> None:
         """From `sample` on nothing is seen of the heart."""

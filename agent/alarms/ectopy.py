@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from agent.alarms.alarm_manager import AlarmManager
-from agent.core.config import AlarmConfig
+from agent.core.alarm_settings import AlarmConfig
 from agent.core.messages import AlarmCondition, Beat
 from model.records.resample import FS
 
@@ -56,10 +56,16 @@ class EctopyRule:
         self._hold = round(config.event_display_s * FS)
         self._bigeminy = _build_pattern(2, config.bigeminy_cycles)
         self._trigeminy = _build_pattern(3, config.trigeminy_cycles)
-        kept = max(config.v_run_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)
-        self._peaks: deque[int] = deque(maxlen=kept)
+        self._peaks: deque[int] = deque(maxlen=_kept_peaks(config))
         """R peaks of the latest V beats."""
         self.interrupt()
+
+    def apply(self, config: AlarmConfig) -> None:
+        """Take other limits of pauses and of V beats a minute."""
+        if config.v_most_per_min > self._config.v_most_per_min:
+            self._manager.clear("V rate high")
+        self._config = config
+        self._peaks = deque(self._peaks, maxlen=_kept_peaks(config))
 
     def interrupt(self) -> None:
         """Let no run, pattern or count reach back over an interruption."""
@@ -147,6 +153,11 @@ class EctopyRule:
         if paused or again:
             self._manager.raise_or_extend("R-on-T", sample, self._until(), "V beat on the T wave")
         self._last_early = sample
+
+
+def _kept_peaks(config: AlarmConfig) -> int:
+    """Return the V beats that the rules look back on."""
+    return max(config.v_run_beats, config.bigeminy_cycles, config.trigeminy_cycles, config.v_most_per_min + 1)
 
 
 def _build_pattern(length: int, cycles: int) -> _EctopicPattern:

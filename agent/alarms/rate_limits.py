@@ -7,14 +7,23 @@ R peak without a class yet.
 
 from collections import deque
 from itertools import pairwise
+from typing import NamedTuple
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
 from agent.analysis.bed_leads import SAME_BEAT
-from agent.core.config import AlarmConfig
+from agent.core.alarm_settings import AlarmConfig, extreme_rate_limits
 from agent.core.messages import AlarmCondition, Beat
 from model.records.resample import FS
 from model.waveform.waveform_classifier import WINDOW
+
+
+class _RateLimit(NamedTuple):
+    """A limit in beats a minute: of the rate from above (`sign` 1) or from below (-1)."""
+
+    condition: AlarmCondition
+    bpm: float
+    sign: int
 
 
 class RateRule:
@@ -30,6 +39,7 @@ class RateRule:
         "_limits",
         "_longest",
         "_manager",
+        "_rate",
         "_shown",
         "_slow_beats",
         "_stands",
@@ -41,19 +51,13 @@ class RateRule:
     def __init__(self, config: AlarmConfig, intervals: int, manager: AlarmManager) -> None:
         """Make the limits; the shown rate is the mean of `intervals` RR intervals."""
         self._manager, self._all = manager, intervals
-        low, high = config.rate_low_bpm, config.rate_high_bpm
-        very_high, very_low = extreme_rate_limits(config)
-        self._limits: tuple[tuple[AlarmCondition, float, int], ...] = (
-            ("extreme tachycardia", very_high, 1),
-            ("extreme bradycardia", very_low, -1),
-            ("heart rate high", high, 1),
-            ("heart rate low", low, -1),
-        )
-        self._within, self._width = (low, high), high - low
+        self._limits: tuple[_RateLimit, ...] = ()
+        self._rate: float | None = None
+        """The latest rate that was compared."""
+        self.apply(config)
         self._hysteresis = config.rate_hysteresis_bpm
         self._least = config.rate_least_intervals
         self._ends = round(config.rate_end_s * FS)
-        self._longest = round(config.asystole_s * FS)
         self._slow_beats = config.slow_beats
         self._beats: deque[int] = deque(maxlen=config.slow_beats)
         """The latest R peaks that are confirmed, without a standstill between them."""
@@ -66,9 +70,34 @@ class RateRule:
         self._shown = 0
         """Sample at which the first window of the run shows whether it is noise."""
 
+    def apply(self, config: AlarmConfig) -> None:
+        """Take other limits: an open alarm whose limit moved beyond the latest rate is over, any other has new words.
+
+        A rate that is beyond a limit only now is alarmed at the next beat.
+        """
+        before = [limit.bpm for limit in self._limits]
+        low, high = config.rate_low_bpm, config.rate_high_bpm
+        very_high, very_low = extreme_rate_limits(config)
+        self._limits = (
+            _RateLimit("extreme tachycardia", very_high, 1),
+            _RateLimit("extreme bradycardia", very_low, -1),
+            _RateLimit("heart rate high", high, 1),
+            _RateLimit("heart rate low", low, -1),
+        )
+        self._within, self._width = (low, high), high - low
+        self._longest = round(config.asystole_s * FS)
+        for old, (condition, limit, sign) in zip(before, self._limits, strict=False):
+            if limit == old or self._rate is None or not self._manager.holds(condition):
+                continue
+            if sign * (self._rate - limit) <= 0:
+                self._manager.clear(condition)
+            else:
+                self._manager.raise_or_extend(condition, 0, 0, _rate_limit_words(self._rate, limit, sign))
+
     def start(self, first: int) -> None:
         """Begin a run at sample `first`: no rate is compared before the first window is known."""
         self._shown = first + WINDOW
+        self._rate = None
 
     def interrupt(self) -> None:
         """Let no RR interval reach back over an interruption."""
@@ -102,6 +131,7 @@ class RateRule:
         self._intervals += 1
         if self._intervals < self._least or beat.class_known <= self._shown:
             return
+        self._rate = rate
         low, high = self._within
         if self._stands or not low <= rate <= high:
             self._stands = self._compare(beat, rate)
@@ -121,7 +151,7 @@ class RateRule:
         if rate is not None and rate < limit:
             text = _rate_limit_text(rate, limit, sign, condition, self._manager)
             self._manager.raise_or_extend(condition, peaks[0], self._manager.sample + self._ends, text)
-            self._stands = True
+            self._stands, self._rate = True, rate
 
     def _slow_rate(self, peaks: list[int]) -> float | None:
         """Return the rate of `slow_beats` R peaks if every interval is slower than the limit; else None."""
@@ -152,18 +182,14 @@ class RateRule:
         return stands
 
 
-def extreme_rate_limits(config: AlarmConfig) -> tuple[float, float]:
-    """Return the heart rates in beats a minute above and below which it is extreme; never inside the other limits."""
-    high, low = config.rate_high_bpm, config.rate_low_bpm
-    above = max(high, min(high + config.extreme_above_bpm, config.extreme_most_bpm))
-    return above, min(low, max(low - config.extreme_below_bpm, config.extreme_least_bpm))
-
-
 def _rate_limit_text(
     rate: float, limit: float, sign: int, condition: AlarmCondition, manager: AlarmManager
 ) -> str | None:
-    """Say the rate beside its limit, with as many digits as tell them apart; None if the alarm has its words."""
-    if condition in manager.open:
-        return None
+    """Say the rate beside its limit; None if the alarm has its words."""
+    return None if condition in manager.open else _rate_limit_words(rate, limit, sign)
+
+
+def _rate_limit_words(rate: float, limit: float, sign: int) -> str:
+    """Say the rate beside its limit, with as many digits as tell them apart."""
     digits = next((digits for digits in range(3) if f"{rate:.{digits}f}" != f"{limit:.{digits}f}"), 3)
     return f"HR {rate:.{digits}f} {'>' if sign > 0 else '<'} {limit:g}"

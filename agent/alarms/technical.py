@@ -4,7 +4,7 @@ from collections import deque
 
 from agent.alarms.alarm_manager import NO_EXPIRY, AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
-from agent.core.config import AlarmConfig
+from agent.core.alarm_settings import AlarmConfig
 from agent.core.events import LeadState
 from agent.core.wording import LEAD_STATES
 from model.records.resample import FS

@@ -9,7 +9,7 @@ import msgspec
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
-from agent.core.config import AlarmConfig
+from agent.core.alarm_settings import AlarmConfig
 from agent.core.messages import AlarmCondition
 from model.records.resample import FS
 from model.waveform.episode_rule import ScoreHysteresis, VfVtHysteresis, VfVtSettings

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.vf_vt import VfVtRule
-from agent.core.config import AlarmConfig
+from agent.core.alarm_settings import AlarmConfig
 from agent.core.messages import Beat
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
@@ -41,6 +41,10 @@ class VtBeatRule:
         self._config, self._manager, self._vf_vt = config, manager, waves
         self._lost = round(config.lost_s * FS)
         self.interrupt()
+
+    def apply(self, config: AlarmConfig) -> None:
+        """Take another limit of pauses, which part rows of beats."""
+        self._config = config
 
     def interrupt(self) -> None:
         """Let no row reach back over an interruption."""

@@ -10,14 +10,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from agent.core.alarm_settings import AlarmConfig
+from agent.core.bed_settings import BedSettings, limits_in_force
 from agent.core.output_settings import NotifyConfig, PublishConfig, WebConfig
 from agent.core.setting_types import (
-    BeatCount,
-    CycleCount,
     DecibelValue,
     DeviceName,
     NonEmptyText,
@@ -32,7 +32,7 @@ from model.errors import ConfigError, clean_error_text
 from model.training.recipe import TrainingRecipe
 
 ENVIRONMENT_PREFIX = "ECG_AGENT_"
-RECIPE_PREFIX = "recipe."
+RECIPE_PREFIX, BED_PREFIX = "recipe.", "bed."
 LARGEST_CONFIG_BYTES = 2**16
 RECIPE_NAME_PATTERN = re.compile("[A-Za-z0-9_-]+")
 NON_SETTING_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE"}
@@ -140,97 +140,6 @@ class RhythmConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmConfig:
-    silence_s: NonNegativeNumber
-    latch_high: bool
-    asystole_s: PositiveNumber
-    pause_s: PositiveNumber
-    least_qrs_mv: NonNegativeNumber
-    r_peak_latency_s: NonNegativeNumber
-    class_latency_s: NonNegativeNumber
-    asystole_confirm_s: NonNegativeNumber
-    asystole_jump_mv: PositiveNumber
-    asystole_jump_s: NonNegativeNumber
-    asystole_noise_share: NonNegativeNumber
-    asystole_noise_windows: PositiveCount
-    asystole_score: UnitFraction
-    waveform_onset_s: NonNegativeNumber
-    vf_score: UnitFraction
-    vf_windows: PositiveCount
-    vf_of_windows: PositiveCount
-    vf_end_score: UnitFraction
-    vf_end_s: PositiveNumber
-    vt_score: UnitFraction
-    vt_windows: PositiveCount
-    vt_of_windows: PositiveCount
-    vt_end_score: UnitFraction
-    vt_end_s: PositiveNumber
-    noise_override_score: UnitFraction
-    vt_beats: BeatCount
-    vt_bpm: PositiveNumber
-    vt_end_beats: BeatCount
-    vt_least_v: PositiveCount
-    vt_maybe_score: UnitFraction
-    vt_agree_score: UnitFraction
-    vt_agree_beats: BeatCount
-    vt_against_s: PositiveNumber
-    vt_against_beats: PositiveCount
-    vt_other_score: UnitFraction
-    v_run_beats: BeatCount
-    rate_high_bpm: PositiveNumber
-    rate_low_bpm: PositiveNumber
-    rate_hysteresis_bpm: NonNegativeNumber
-    rate_end_s: PositiveNumber
-    rate_least_intervals: PositiveCount
-    slow_beats: BeatCount
-    extreme_above_bpm: NonNegativeNumber
-    extreme_most_bpm: PositiveNumber
-    extreme_below_bpm: NonNegativeNumber
-    extreme_least_bpm: PositiveNumber
-    bigeminy_cycles: CycleCount
-    trigeminy_cycles: CycleCount
-    r_on_t_share: UnitFraction
-    r_on_t_pause: PositiveNumber
-    r_on_t_most_bpm: PositiveNumber
-    r_on_t_again_s: NonNegativeNumber
-    v_most_per_min: BeatCount
-    v_end_per_min: BeatCount
-    af_s: PositiveNumber
-    af_intervals: PositiveCount
-    af_normal_score: UnitFraction
-    af_variation: PositiveNumber
-    af_entropy: PositiveNumber
-    af_tolerance: PositiveNumber
-    af_excess: PositiveNumber
-    af_keep: UnitFraction
-    af_memory_s: PositiveNumber
-    event_display_s: PositiveNumber
-    lost_s: PositiveNumber
-    noise_score: UnitFraction
-    noise_s: PositiveNumber
-    noise_window_s: PositiveNumber
-    noise_clear_s: PositiveNumber
-    gaps_s: PositiveNumber
-    gaps_count: PositiveCount
-    gaps_window_s: PositiveNumber
-
-    def __post_init__(self) -> None:
-        """Raises ValueError, which names the keys, where two of them contradict each other."""
-        for less, more in (
-            ("rate_low_bpm", "rate_high_bpm"),
-            ("pause_s", "asystole_s"),
-            ("asystole_s", "rate_end_s"),
-            ("v_run_beats", "vt_beats"),
-            ("v_end_per_min", "v_most_per_min"),
-            ("noise_s", "noise_window_s"),
-            ("vf_windows", "vf_of_windows"),
-            ("vt_windows", "vt_of_windows"),
-        ):
-            if getattr(self, less) > getattr(self, more):
-                raise ValueError(f"{less} must not be more than {more}")
-
-
-@dataclass(frozen=True, slots=True)
 class DashboardConfig:
     frames_per_s: PositiveNumber
     seconds: Annotated[int, msgspec.Meta(ge=0, le=30)]
@@ -254,7 +163,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole of `config.toml`, a dataclass a section; `recipe` holds the tables `[recipe.NAME]`."""
+    """The whole of `config.toml`, a dataclass a section; `recipe` and `bed` hold tables by their names."""
 
     link: LinkConfig
     simulate: SimulateConfig
@@ -272,6 +181,7 @@ class Config:
     dashboard: DashboardConfig
     train: TrainConfig
     recipe: dict[str, TrainingRecipe]
+    bed: dict[str, BedSettings]
 
 
 SettingValues = dict[str, dict[str, Any]]
@@ -291,8 +201,8 @@ def load_config(path: Path | str | None = None, environment: Mapping[str, str] =
         if name.startswith(ENVIRONMENT_PREFIX) and name not in NON_SETTING_VARIABLES:
             source = f"environment variable {clean_error_text(name)}"
             section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
-            if section == "recipe":
-                raise ConfigError(f"{source}: recipes are set in a file only, as [recipe.NAME]")
+            if section in ("recipe", "bed"):
+                raise ConfigError(f"{source}: {section}s are set in a file only, as [{section}.NAME]")
             _merge_settings(values, {section: {key: _parse_variable(environment[name], source)}}, source)
             _build_config(values, source)
     return _build_config(values, str(default_config_path()))
@@ -300,7 +210,7 @@ def load_config(path: Path | str | None = None, environment: Mapping[str, str] =
 
 def override_config(config: Config, section: str, **options: Any) -> Config:
     """The same settings with the options of a command that were given (are not None)."""
-    values = _flatten_recipes(msgspec.to_builtins(config))
+    values = _flatten_tables(msgspec.to_builtins(config))
     if section not in values:
         valid = ", ".join(name.removeprefix(RECIPE_PREFIX) for name in values if name.startswith(RECIPE_PREFIX))
         raise ConfigError(f"no recipe {section.removeprefix(RECIPE_PREFIX)!r}; valid are {valid} (--recipe)")
@@ -317,10 +227,13 @@ def default_config_path() -> Path:
 def format_config_toml(config: Config) -> str:
     """The settings as TOML, section by section."""
     lines = []
-    for section, values in _flatten_recipes(msgspec.to_builtins(config)).items():
+    for section, values in _flatten_tables(msgspec.to_builtins(config)).items():
+        prefix = BED_PREFIX if section.startswith(BED_PREFIX) else ""
+        name = msgspec.json.encode(section.removeprefix(prefix)).decode() if prefix else section
+        given = {key: value for key, value in values.items() if value is not None}
         lines += [
-            f"[{section}]",
-            *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items()),
+            f"[{prefix}{name}]",
+            *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in given.items()),
             "",
         ]
     return "\n".join(lines).replace("\x7f", "\\u007f")  # which JSON lets pass and TOML does not
@@ -332,19 +245,22 @@ def _read_config_file(path: Path) -> SettingValues:
             content = file.read(LARGEST_CONFIG_BYTES + 1)
         if len(content) > LARGEST_CONFIG_BYTES:
             raise ConfigError(f"configuration {path} is too large: over {LARGEST_CONFIG_BYTES} bytes")
-        return _flatten_recipes(tomllib.loads(content.decode("utf-8-sig")))
+        return _flatten_tables(tomllib.loads(content.decode("utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number with too many digits
         raise ConfigError(f"configuration {path} is no valid TOML: {clean_error_text(error)}") from error
 
 
-def _flatten_recipes(values: dict[str, Any]) -> SettingValues:
-    """The tables of `recipe` as sections of their own, `recipe.NAME`."""
-    recipes = values.pop("recipe", {})
-    if not isinstance(recipes, dict):
-        return values | {"recipe": recipes}
-    return values | {f"{RECIPE_PREFIX}{name}": keys for name, keys in recipes.items()}
+def _flatten_tables(values: dict[str, Any]) -> SettingValues:
+    """The tables of `recipe` and of `bed` as sections of their own, `recipe.NAME` and `bed.NAME`."""
+    flat = values
+    for prefix in (RECIPE_PREFIX, BED_PREFIX):
+        tables = values.get(prefix[:-1])
+        if isinstance(tables, dict):
+            flat = {section: keys for section, keys in flat.items() if section != prefix[:-1]}
+            flat |= {f"{prefix}{name}": keys for name, keys in tables.items()}
+    return flat
 
 
 def _merge_settings(values: SettingValues, changes: Mapping[str, Any], source: str) -> None:
@@ -355,8 +271,10 @@ def _merge_settings(values: SettingValues, changes: Mapping[str, Any], source: s
                     f"{source}: name a recipe with letters, digits, - and _, not {clean_error_text(section)}"
                 )
             values[section] = dict(values[f"{RECIPE_PREFIX}reproduction"])
+        if section.startswith(BED_PREFIX) and section not in values:
+            values[section] = msgspec.to_builtins(BedSettings())
         if section not in values:
-            raise ConfigError(f"{source}: unknown section {section!r}; valid are {', '.join(values)}")
+            raise ConfigError(f"{source}: unknown section {section!r}; valid are {', '.join(values)}, bed.NAME")
         if not isinstance(keys, dict):
             raise ConfigError(f"{source}: {section!r} is a section: write [{section}] and its keys below")
         for key, value in keys.items():
@@ -378,13 +296,25 @@ def _parse_variable(text: str, source: str) -> Any:
 
 def _build_config(values: SettingValues, source: str) -> Config:
     hints = get_type_hints(Config)
-    sections = {name: _convert_section(values[name], hints[name], name, source) for name in hints if name != "recipe"}
-    recipes = {
-        name.removeprefix(RECIPE_PREFIX): _convert_section(keys, TrainingRecipe, name, source)
-        for name, keys in values.items()
-        if name.startswith(RECIPE_PREFIX)
+    sections = {
+        name: _convert_section(values[name], hints[name], name, source)
+        for name in hints
+        if name not in ("recipe", "bed")
     }
-    return Config(**sections, recipe=recipes)
+    recipes = _convert_tables(values, RECIPE_PREFIX, TrainingRecipe, source)
+    beds = _convert_tables(values, BED_PREFIX, BedSettings, source)
+    for name, settings in beds.items():
+        try:
+            limits_in_force(settings, sections["alarms"])
+        except ValueError as error:
+            raise ConfigError(f"{source}: {clean_error_text(f'[bed.{name}]: {error}')}") from error
+    return Config(**sections, recipe=recipes, bed=beds)
+
+
+def _convert_tables(values: SettingValues, prefix: str, into: Any, source: str) -> dict[str, Any]:
+    """The tables of a prefix by their names."""
+    names = [name for name in values if name.startswith(prefix)]
+    return {name.removeprefix(prefix): _convert_section(values[name], into, name, source) for name in names}
 
 
 def _convert_section(values: dict[str, Any], into: Any, name: str, source: str) -> Any:
@@ -392,7 +322,8 @@ def _convert_section(values: dict[str, Any], into: Any, name: str, source: str) 
         return msgspec.convert(values, into)
     except msgspec.ValidationError as error:
         reason, _, key = str(error).partition(" - at `$.")
-        choices = get_args(get_type_hints(into).get(key := key.rstrip("`")))
-        valid = f"; valid are {', '.join(map(str, choices))}" if choices else ""
+        hint = get_type_hints(into).get((key := key.rstrip("`")).partition("[")[0])
+        hint = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        valid = f"; valid are {', '.join(map(str, get_args(hint)))}" if get_origin(hint) is Literal else ""
         where = f"{name}.{key}" if key else f"[{name}]"
         raise ConfigError(f"{source}: {clean_error_text(f'{where}: {reason}')}{valid}") from error

@@ -7,12 +7,16 @@ has none) and a `sample` at 125 Hz of that run.
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
+from agent.core.bed_settings import BedSettings
+
 EventKind = Literal[
     "start", "gap", "backfill", "signal", "refused", "alarm", "frame", "link", "record", "notify", "output", "end"
 ]
 LeadState = Literal["ok", "lead off", "saturated"]
-AlarmHandling = Literal["acknowledged", "silenced", "sounding again"]
-"""What a person does about the alarms of a bed."""
+CONFIGURED = "the configuration"
+"""Who set what a bed has from its file."""
+AlarmHandling = Literal["acknowledged", "silenced", "sounding again", "paused", "on again", "pause over"]
+"""What a person does about the alarms of a bed; a pause may be over by itself."""
 LeadTrouble = Literal["lead off", "saturated", "no value", "noise", "no QRS"]
 """Why a lead is no longer heard."""
 
@@ -262,6 +266,18 @@ class AlarmsHandled(_BedEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class BedSettingsChanged(_BedEvent):
+    """From `sample` on a bed has these settings, all that it has of its own. `by`: who set them, "" at the terminal.
+
+    `by` is CONFIGURED where they are from the file of the configuration.
+    """
+
+    kind: ClassVar[EventKind] = "alarm"
+    by: str
+    settings: BedSettings
+
+
+@dataclass(frozen=True, slots=True)
 class NotificationSent(_BedEvent):
     """The alarm of a `condition` with its onset at `sample` was told to `target`, `seconds` after it was announced.
 
@@ -342,6 +358,7 @@ Event = (
     | DiskSpaceChanged
     | RecordingTrimmed
     | AlarmsHandled
+    | BedSettingsChanged
     | NotificationSent
     | NotificationFailed
     | OutputTrouble

@@ -173,7 +173,8 @@ class Alarm:
     `bed`, `run`, `condition` and `onset` identify it. `text`: its reason in words. Samples at 125 Hz: `onset` of the
     condition, `announced` when it was known, `ended` the first at which it was over (None: it goes on). Unix times:
     `announced_s` when the announcing samples arrived, `acknowledged_s` when a person acknowledged it (None: nobody
-    yet). `latching`: once over it stays on the screen until it is acknowledged.
+    yet). `latching`: once over it stays on the screen until it is acknowledged. `paused`: the alarms of the bed are
+    paused, so it is recorded and told to nobody; another state follows at the end of the pause if it still stands.
     """
 
     bed: str
@@ -187,6 +188,7 @@ class Alarm:
     latching: bool = False
     ended: int | None = None
     acknowledged_s: float | None = None
+    paused: bool = False
 
     @property
     def identity(self) -> AlarmIdentity:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from agent.core.alarm_settings import AlarmConfig
+from agent.core.bed_settings import NO_SETTINGS, BedSettings
 from agent.core.class_trust import UNKNOWN_TRUST, ClassTrust
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, FloatArray, Ledger, Priority
@@ -72,7 +74,8 @@ class BedView:
     `last_alarms` the latest ones, the newest first, also those that are over; `uncalibrated`: the scale of the heard
     lead was found from its signal; `run` as the device names it; `head_s`: Unix time of sample `head`, None where the
     device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
-    heard one, in the order of `leads`.
+    heard one, in the order of `leads`; all alarms paused until `paused_until_s` (Unix time), 0 if they are not;
+    `settings` that the bed has of its own, beside the `base_limits` that hold for all (None: not known).
     """
 
     bed: str
@@ -98,6 +101,9 @@ class BedView:
     head_s: float | None = None
     arrived_s: float = 0.0
     other_waves: tuple[LeadWave, ...] = ()
+    paused_until_s: float = 0.0
+    settings: BedSettings = NO_SETTINGS
+    base_limits: AlarmConfig | None = None
 
     @property
     def quality(self) -> float | None:
@@ -109,7 +115,8 @@ class BedSummary(NamedTuple):
     """What the order and the counts of a ward need of one bed; there may be a thousand.
 
     `urgency` as alarms are ranked, 0 without one; `priority` of the most urgent alarm to be shown; `audible`
-    of the most urgent one that is neither silenced nor acknowledged; `silenced`: its alarms are, at this moment.
+    of the most urgent one that is neither silenced nor acknowledged; `silenced`: its alarms are, at this moment; all
+    alarms paused until `paused_until_s` (Unix time), 0 if they are not; `settings` that the bed has of its own.
     """
 
     bed: str
@@ -119,6 +126,8 @@ class BedSummary(NamedTuple):
     audible: Priority | None = None
     silenced: bool = False
     behind_s: float = 0.0
+    paused_until_s: float = 0.0
+    settings: BedSettings = NO_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@ rule."""
 
 from collections.abc import Sequence
 
+from agent.core.bed_settings import settings_words
 from agent.core.events import (
     AlarmsHandled,
     Backfilled,
+    BedSettingsChanged,
     DeviceNote,
     DiskSpaceChanged,
     Event,
@@ -90,8 +92,13 @@ def event_text(event: Event) -> str:
             return f"scale of lead {event.lead} found: 1 mV = {_significant(event.per_mv)} {event.unit}, uncalibrated"
         case StreamRefused():
             return event.reason
+        case AlarmsHandled(action="pause over"):
+            return "alarms on again: their pause is over"
         case AlarmsHandled():
             return f"alarms {event.action}{f' by {event.by}' if event.by else ''}"
+        case BedSettingsChanged():
+            by = f" by {event.by}" if event.by else ""
+            return f"settings{by}: {settings_words(event.settings) or 'none of its own'}"
         case NotificationSent():
             return f"{_alarm_name(event)} told to {event.target} after {event.seconds:.1f} s"
         case NotificationFailed():
@@ -196,7 +203,8 @@ def alarm_text(alarm: Alarm) -> str:
     marks = PRIORITY_MARKS[alarm.priority]
     over = "" if alarm.ended is None else "over: "
     seen = " (seen to)" if alarm.acknowledged_s is not None else ""
-    return f"{marks:<3}  {over}{alarm.condition}: {alarm.text}{seen}"
+    paused = " (alarms paused)" if alarm.paused else ""
+    return f"{marks:<3}  {over}{alarm.condition}: {alarm.text}{seen}{paused}"
 
 
 def sample_time(sample: int) -> str:

@@ -6,7 +6,7 @@ What happened (`reference_events`), from the reference alone:
 - If the reference has beats, the rules of the alarms are applied to them. Ventricular tachycardia: `vt_beats` V beats
   (V, E, r) in a row, at `vt_bpm` or faster. Asystole: no beat for `asystole_s`, outside fibrillation. Rates: the
   monitor's own average (`agent.analysis.rate_tracker.mean_heart_rate`) of the RR intervals since the last fibrillation,
-  beyond its limits (`agent.alarms.rate_limits.extreme_rate_limits`).
+  beyond its limits (`agent.core.alarm_settings.extreme_rate_limits`).
 - If it has rhythm labels alone: "(VT", "(ASYS"; rates are unknown.
 - Atrial fibrillation: rhythm labels "(AFIB" and "(AFL", the latter since its intervals can be the same.
 
@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from agent.alarms.rate_limits import extreme_rate_limits
 from agent.analysis.rate_tracker import mean_heart_rate
-from agent.core.config import AlarmConfig, Config
+from agent.core.alarm_settings import AlarmConfig, extreme_rate_limits
+from agent.core.config import Config
 from agent.core.messages import Alarm, AlarmCondition
 from model.records.annotations import AnnotationFile
 from model.records.resample import FS

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from agent.core.events import AlarmHandling, AlarmsHandled
+from agent.core.bed_settings import BedSettings
+from agent.core.events import AlarmHandling, AlarmsHandled, BedSettingsChanged
 from agent.core.messages import Result
 from agent.pipeline.pipeline import Pipeline
 
@@ -25,6 +26,18 @@ class BedActions:
         now_s, rules = self._clock(), self._pipeline.alarms.rules(self._pipeline.beds[bed].row)
         rules.silence(now_s)
         self._note(bed, "silenced" if rules.manager.silenced_until_s > now_s else "sounding again", by)
+
+    def pause_alarms(self, bed: str, by: str = "") -> None:
+        """Pause all alarms of a bed for a while; called again while they are paused, let them come again."""
+        paused = self._pipeline.care.pause(self._pipeline.beds[bed], self._clock())
+        self._note(bed, "paused" if paused else "on again", by)
+
+    def change_settings(self, bed: str, settings: BedSettings, by: str = "") -> None:
+        """Let a bed have these settings, and no others. Raises ValueError, which names the keys, if they contradict."""
+        state = self._pipeline.beds[bed]
+        sample = self._pipeline.care.change(state, settings)
+        self._results.append(BedSettingsChanged(bed, state.run, sample, by, settings))
+        self._changed()
 
     def take(self) -> list[Result]:
         """Return what the deeds since the last call led to."""

@@ -18,6 +18,7 @@ from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.event_log import EventLimiter, EventLog
+from agent.monitor.first_settings import FirstSettings
 from agent.monitor.latency_histogram import LatencyHistogram
 from agent.monitor.look_back import LookBack
 from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, Viewer
@@ -94,6 +95,7 @@ class MonitorSession:
         )
         self._sinks: tuple[ResultSink, ...] = (*own, self.look_back, *sinks, *outputs)
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
+        self._first_settings = FirstSettings(self.pipeline.care, config.bed)
         self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events, self.run_clock)
@@ -242,6 +244,7 @@ class MonitorSession:
     def _analyse(self, signals: list[Chunk | Gap | End], now_s: float, ended: bool) -> list[Result]:
         results = self.actions.take()
         results += self.pipeline.push(signals, shared=True)
+        results += self._first_settings.news(self.pipeline.beds)
         self.link.set_backlog(*self.pipeline.backlog())
         if now_s >= self._clock_asked_s + CLOCK_PERIOD_S:
             self._clock_asked_s = now_s
@@ -265,6 +268,7 @@ class MonitorSession:
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
         reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
         self.pipeline.know_scales(read_scales(folder, positions))
+        self._first_settings.resume(folder, positions, replay_s)
         results: list[Result] = []
         alarms: list[Alarm | Strip] = []
         for message in read_last_signal(folder, positions, replay_s):
@@ -275,6 +279,7 @@ class MonitorSession:
         stopped_at = {bed: nearest_index_at_125_hz(at.next, at.fs) for bed, at in positions.items()}
         self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, replay_s), stopped_at)
         results += self._resumed.settle(alarms, reported_until)
+        self.pipeline.care.settle()
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before
         self.link.resume(positions, self.clock())

@@ -107,6 +107,9 @@ class SnapshotMaker:
             head_s=self._run_clock.time_of(name, bed.run, head),
             arrived_s=bed.arrived_s,
             other_waves=self._other_waves(bed),
+            paused_until_s=rules.manager.paused_until_s,
+            settings=rules.settings,
+            base_limits=rules.base,
         )
 
     def _other_waves(self, bed: MonitoredBed) -> tuple[LeadWave, ...]:
@@ -140,14 +143,16 @@ class SnapshotMaker:
         )
 
     def _summary(self, bed: MonitoredBed, now_s: float) -> BedSummary:
-        manager = self._pipeline.alarms.rules(bed.row).manager
+        rules = self._pipeline.alarms.rules(bed.row)
+        manager, settings, paused = rules.manager, rules.settings, rules.manager.paused_until_s
         status, behind_s = bed.status(now_s, self._lost_s), _behind_s(bed, now_s)
         silenced = manager.silenced_until_s > now_s
         if not manager.view and not silenced:
-            return BedSummary(bed.name, status, behind_s=behind_s)
+            return BedSummary(bed.name, status, behind_s=behind_s, paused_until_s=paused, settings=settings)
         priority = manager.view[0].priority if manager.view else None
         audible = manager.audible(now_s)
-        return BedSummary(bed.name, status, manager.urgency, priority, audible, silenced, behind_s)
+        urgency = manager.urgency
+        return BedSummary(bed.name, status, urgency, priority, audible, silenced, behind_s, paused, settings)
 
     def _latency(self, bed: MonitoredBed) -> LatencySummary | None:
         """Return the delays of the latest beats of a bed, None before the first is shown."""

@@ -70,6 +70,7 @@ def alarm_to_json(alarm: Alarm, at_s: float | None) -> dict[str, Any]:
         "ended": alarm.ended,
         "acknowledged_s": alarm.acknowledged_s,
         "latching": alarm.latching,
+        **({"paused": True} if alarm.paused else {}),
     }
 
 

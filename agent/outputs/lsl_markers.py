@@ -58,7 +58,7 @@ class LslMarkerStream:
             if isinstance(item, Beat):
                 marker = [item.label, item.bed, str(item.sample), f"{item.confidence:.4f}", ""]
                 self._offer(marker, item, item.sample)
-            elif isinstance(item, Alarm) and item.acknowledged_s is None:
+            elif isinstance(item, Alarm) and item.acknowledged_s is None and not item.paused:
                 sample = item.onset if item.ended is None else item.ended
                 state = "alarm" if item.ended is None else "over"
                 self._offer([f"{state}: {item.condition}", item.bed, str(sample), "", item.text], item, sample)

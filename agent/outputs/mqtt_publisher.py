@@ -89,7 +89,7 @@ class MqttPublisher:
         for item in results:
             if isinstance(item, Beat):
                 fresh.append((item, time_of(item.bed, item.run, item.sample)))
-            elif isinstance(item, Alarm):
+            elif isinstance(item, Alarm) and not item.paused:
                 fresh.append((item, time_of(item.bed, item.run, item.onset)))
         if not fresh:
             return

@@ -59,7 +59,11 @@ class NotificationSink:
     def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:
         """Take the alarms among the results. Never waits."""
         self._run_clock.follow(messages)
-        alarms = [item for item in results if isinstance(item, Alarm) and item.priority in self._priorities]
+        alarms = [
+            item
+            for item in results
+            if isinstance(item, Alarm) and item.priority in self._priorities and not item.paused
+        ]
         if alarms:
             with self._condition:
                 for alarm in alarms:

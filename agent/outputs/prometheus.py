@@ -88,7 +88,7 @@ class MetricsExporter(Collector):
         for item in results:
             if isinstance(item, Beat):
                 self._beats[item.bed, item.label] += 1
-            elif isinstance(item, Alarm) and item.ended is None and item.acknowledged_s is None:
+            elif isinstance(item, Alarm) and item.ended is None and item.acknowledged_s is None and not item.paused:
                 self._alarms[item.bed, item.condition, item.priority] += 1
 
     def publish(self, figures: MonitorFigures) -> None:

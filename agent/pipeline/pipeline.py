@@ -31,6 +31,7 @@ from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, R
 from agent.core.config import Config, SignalConfig
 from agent.core.events import GapClosed, LeadScaled, StreamRefused
 from agent.core.messages import VALUELESS_REASON, Chunk, End, FloatArray, Gap, Result
+from agent.pipeline.bed_care import BedCare
 from agent.pipeline.bed_decisions import BedDecisions
 from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
@@ -133,6 +134,7 @@ class Pipeline:
         self._results: list[Result] = []
         self._decisions = BedDecisions(config, self.samples.ring, self._in_context, self._results.append)
         self.rates, self.alarms = self._decisions.rates, self._decisions.alarms
+        self.care = BedCare(self.alarms, self.samples.ring, config.alarms, self._results.append)
 
     def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Result]:
         """Take what the link brought; return the beats, events and alarms it decides, in order within each bed.
@@ -296,6 +298,8 @@ class Pipeline:
     def watch_clock(self, now_s: float, heard_s: Callable[[str], float], contested: Set[str]) -> list[Result]:
         """Alarm what only the clock shows: beds from which nothing has come for too long, or as which two devices send.
 
+        Pauses of alarms end by it, too.
+
         `heard_s` returns when a device was last known to send as a bed (Unix time); `contested`: beds of two devices.
         """
         for bed in self._inbox.waiting():
@@ -308,6 +312,7 @@ class Pipeline:
             if bed.contested != (bed.name in contested):
                 bed.contested = not bed.contested
                 self.alarms.report_by_clock(bed.row, "two devices", bed.contested, now_s)
+        self.care.end_pauses(self.beds, now_s)
         return self._take_results()
 
     def acknowledge(self, name: str, now_s: float) -> list[Result]:
@@ -344,6 +349,7 @@ class Pipeline:
             self._decisions.grow(self._bed_capacity)
         self._add_lead_row(bed)
         self.beds[name] = bed
+        self.care.admit(bed)
         return bed
 
     def _add_lead_row(self, bed: MonitoredBed) -> None:

@@ -1,9 +1,11 @@
-"""What a monitor that continues a recording reads of it first: the last signal of each bed, and its alarms."""
+"""What a monitor that continues a recording reads of it first: the last signal of each bed, its alarms and settings."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.core.events import LeadScaled
+from agent.core.bed_settings import NO_SETTINGS, BedSettings
+from agent.core.events import BedSettingsChanged, LeadScaled
 from agent.core.messages import Alarm, Chunk, Gap, ResumePosition
 from agent.recording.recorded_segments import replay_chunks
 from agent.recording.sessions import RecordedSession
@@ -11,6 +13,15 @@ from model.records.resample import FS
 
 PACKET_S = 10.0
 """Signal is read in packets as long as this: the first may begin this much earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSettings:
+    """The settings of a bed: those at the begin of what is analysed again, and `later` ones from samples in it on."""
+
+    bed: str
+    first: BedSettings = NO_SETTINGS
+    later: tuple[tuple[int, BedSettings], ...] = ()
 
 
 def read_last_signal(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> Iterator[Chunk | Gap]:
@@ -39,5 +50,26 @@ def read_logged_alarms(folder: Path, positions: Mapping[str, ResumePosition], se
             alarm
             for bed, at in positions.items()
             for alarm in session.alarms(bed, at.run)
-            if alarm.ended is None or alarm.ended > at.next * FS / at.fs - (seconds + PACKET_S) * FS
+            if alarm.ended is None or alarm.ended > _replayed_from(at, seconds)
         ]
+
+
+def read_bed_settings(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> list[RecordedSettings]:
+    """Return the settings that each bed had last, and those of the run it is in that came in the last `seconds`."""
+    found: dict[str, RecordedSettings] = {}
+    with RecordedSession(folder) as session:
+        for _, event in session.events(kind="alarm"):
+            if not isinstance(event, BedSettingsChanged):
+                continue
+            at = positions.get(event.bed)
+            known = found.get(event.bed, RecordedSettings(event.bed))
+            if at is not None and event.run == at.run and event.sample > _replayed_from(at, seconds):
+                found[event.bed] = replace(known, later=(*known.later, (event.sample, event.settings)))
+            else:
+                found[event.bed] = replace(known, first=event.settings, later=())
+    return list(found.values())
+
+
+def _replayed_from(at: ResumePosition, seconds: float) -> float:
+    """Return the sample at 125 Hz before which nothing is analysed again."""
+    return at.next * FS / at.fs - (seconds + PACKET_S) * FS

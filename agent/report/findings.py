@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.config import AlarmConfig, Config, RhythmConfig
+from agent.core.alarm_settings import AlarmConfig
+from agent.core.config import Config, RhythmConfig
 from agent.report.bed_recording import RecordedBeats, TimeArray
 from model.records.wfdb_records import CLASSES
 

@@ -1,0 +1,34 @@
+"""The settings that beds have when the monitor begins: of its configuration, or of the recording that goes on."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from agent.core.bed_settings import BedSettings
+from agent.core.events import CONFIGURED, BedSettingsChanged
+from agent.core.messages import ResumePosition
+from agent.pipeline.bed_care import BedCare
+from agent.pipeline.monitored_bed import MonitoredBed
+
+
+class FirstSettings:
+    """Gives beds their first settings, and tells those of the configuration once a bed has a run."""
+
+    def __init__(self, care: BedCare, configured: Mapping[str, BedSettings]) -> None:
+        self._care, self._untold = care, dict(configured)
+        for bed, settings in configured.items():
+            care.know(bed, settings)
+
+    def resume(self, folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> None:
+        """Let what a recording has of a bed hold instead; its last `seconds` are to be analysed again."""
+        from agent.recording.resume import read_bed_settings
+
+        for recorded in read_bed_settings(folder, positions, seconds):
+            self._untold.pop(recorded.bed, None)
+            self._care.know(recorded.bed, recorded.first, recorded.later)
+
+    def news(self, beds: Mapping[str, MonitoredBed]) -> Iterable[BedSettingsChanged]:
+        """Return the settings of beds whose first run has begun since the last call."""
+        if not self._untold:
+            return ()
+        begun = [beds[name] for name in self._untold if name in beds and beds[name].run]
+        return [BedSettingsChanged(bed.name, bed.run, 0, CONFIGURED, self._untold.pop(bed.name)) for bed in begun]
