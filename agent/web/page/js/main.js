@@ -10,7 +10,7 @@ import { runFrameLoop, stats } from "./frame_loop.js";
 import * as header from "./header.js";
 import { fillHelp } from "./help.js";
 import { listenToKeys } from "./keys.js";
-import { readWaves } from "./protocol.js";
+import { VERSION, readWaves } from "./protocol.js";
 import { AlarmSound, audiblePriority } from "./sound.js";
 import { onThemeChange, startTheme, switchTheme, traceColours } from "./theme.js";
 import { Wall, bedHash, pageButtons } from "./wall.js";
@@ -65,10 +65,12 @@ addEventListener("hashchange", route);
 setInterval(tick, CLOCK_MS);
 setInterval(flash, FLASH_MS);
 runFrameLoop(draw, showNewest);
+keepAwake();
 route();
 
 function takeText(message) {
   if (message.type === "hello") {
+    if (message.version !== VERSION) actions.say("this page is of another version than the monitor: load it again", true);
     if (ward.greet(message)) startAfresh();
     asked = "";
   } else if (message.type === "ward") {
@@ -120,6 +122,14 @@ function update() {
   const bed = openBed === null ? null : ward.beds.get(openBed);
   if (bed) announcer.tellRate(bed, ward.shownRate(bed));
   updateNames();
+  updateTitle();
+}
+
+/** The title of the tab says how many beds have an alarm of high priority. */
+function updateTitle() {
+  const high = ward.counts.high ? `!!! ${ward.counts.high} · ` : "";
+  const title = `${high}${openBed ?? "Ward"} · ecg-agent`;
+  if (document.title !== title) document.title = title;
 }
 
 function tick() {
@@ -140,9 +150,15 @@ function draw(nowS) {
   else bedPage.draw(nowS);
 }
 
+/** Ask that the screen of a ward does not go dark; browsers allow it only over HTTPS or on this computer. */
+function keepAwake() {
+  navigator.wakeLock?.request("screen").catch(() => {});
+}
+
 /** After the page was hidden: the newest state at once. */
 function showNewest() {
   asked = "";
+  keepAwake();
   for (const wave of ward.waves.values()) wave.playout.restart();
   askForWaves();
   tick();
@@ -164,7 +180,6 @@ function route() {
   setShown(byId("wall-view"), openBed === null);
   setShown(byId("bed-view"), openBed !== null);
   setAttribute(document.body, "data-view", openBed === null ? "ward" : "bed");
-  document.title = openBed === null ? "Ward · ecg-agent" : `${openBed} · ecg-agent`;
   bedPage.show(openBed);
   if (openBed === null) wall.layOut();
   update();

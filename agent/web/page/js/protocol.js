@@ -1,5 +1,7 @@
 /** Messages of the monitor, as docs/web.md describes them, turned into what the page works with. */
 
+/** Version of the protocol that is spoken here. */
+export const VERSION = 1;
 const WAVES_KIND = 1;
 const HEADER_BYTES = 24;
 const BLOCK_BYTES = 16;
