@@ -1,11 +1,9 @@
 """Addresses, tokens and certificates of the ward in a browser: what is refused, and what the message says to do."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from support.web_ward import TOKEN, web_config
+from support.web_ward import TOKEN, make_certificate, web_config
 
 from agent.core.config import Config, override_config
 from agent.web.web_address import WebAccess, parse_web_address, read_access
@@ -21,13 +19,7 @@ def token(tmp_path: Path) -> str:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Return the names of a certificate of localhost and of its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    command = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {certificate} -days 2 -subj /CN=localhost"
-    subprocess.run(command.split(), check=True, capture_output=True)
-    return str(certificate), str(key)
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def private_file(path: Path, text: str, mode: int = 0o600) -> str:

@@ -301,6 +301,8 @@ def test_json_is_what_the_document_says(ward: HandWard) -> None:
     from pathlib import Path
 
     browser = watching(ward)
+    browser.say(watch=0)
+    browser.see()
     text = (Path(__file__).parents[1] / "docs" / "web.md").read_text(encoding="utf-8")
     for key in browser.last["beds"][0]:
         assert f'"{key}"' in text, key

@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 from support.bridged import wait_until
-from support.web_ward import TOKEN, ServedWard, next_text, next_waves, served, web_config
+from support.web_ward import TOKEN, ServedWard, make_certificate, next_text, next_waves, served, web_config
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
@@ -249,6 +251,15 @@ def test_silence_and_its_end(guarded: ServedWard) -> None:
     connection.close()
 
 
+def test_alarms_are_paused(guarded: ServedWard) -> None:
+    """All alarms of a bed, for a while."""
+    connection = guarded.open(TOKEN)
+    assert act(guarded, "pause")[0] == 200
+    wait_for_bed(connection, lambda bed: bed["paused_until_s"] is not None)
+    assert deeds_of(guarded) == [("bed-1", "paused", "A. Nurse")]
+    connection.close()
+
+
 def wait_for_bed(connection: ClientConnection, holds: Any) -> None:
     """Wait until the first bed of a ward is as it should be."""
     until_s = time.monotonic() + 10
@@ -369,6 +380,27 @@ def test_nonsense_ends_the_connection(open_ward: ServedWard) -> None:
         connection = open_ward.open()
         connection.send(said)
         assert code_of(connection) == 4400
+
+
+def test_everything_is_encrypted(settings: Config, classifier: BeatClassifier, tmp_path: Path) -> None:
+    """Page and WebSocket over TLS; plain requests and handshakes that never end come to nothing."""
+    certificate, key = make_certificate(tmp_path)
+    with served(web_config(settings, certificate=certificate, private_key=key), classifier) as ward:
+        trust = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection("localhost", ward.server.port, context=trust, timeout=10)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        connection.close()
+        address = f"wss://localhost:{ward.server.port}/ws"
+        with connect(address, ssl=trust, origin=Origin(f"https://localhost:{ward.server.port}")) as viewer:
+            assert next_text(viewer, "hello")
+        idle = raw(ward, b"")
+        plain = raw(ward, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert not plain.recv(100).startswith(b"HTTP")
+        assert ward.server.address.startswith("https://")
+        plain.close()
+        idle.close()
 
 
 def raw(ward: ServedWard, sent: bytes) -> socket.socket:

@@ -25,7 +25,7 @@ from agent.web.hand_over import HandOver, Question
 from agent.web.past_text import past_alarms_fields, strip_fields, trend_fields
 from agent.web.viewers import ViewerRoom
 from agent.web.ward_mirror import WardMirror
-from agent.web.ward_text import alarm_key
+from agent.web.ward_text import DEEDS, alarm_key
 from model.text import make_printable
 
 LARGEST_BODY = 1024
@@ -160,12 +160,14 @@ class WardApplication:
         bed = await self._admit(request)
         by = _read_name(await _read_body(request))
         deed = request.path_params["deed"]
+        if deed not in DEEDS:
+            raise RefusalError(404, "there is no such deed")
 
         def act(session: MonitorSession) -> dict[str, Any]:
-            deeds = {"acknowledge": session.actions.acknowledge, "silence": session.actions.silence}
-            if deed not in deeds:
-                raise RefusalError(404, "there is no such deed")
-            deeds[deed](bed, by)
+            actions = session.actions
+            {"acknowledge": actions.acknowledge, "silence": actions.silence, "pause": actions.pause_alarms}[deed](
+                bed, by
+            )
             return {"done": True}
 
         return _json_response(await self._ask(act))
@@ -175,7 +177,10 @@ class WardApplication:
 
         def look_up(session: MonitorSession) -> list[dict[str, Any]]:
             index = session.ward_snapshot(session.clock()).index
-            return [{"id": number, **bed._asdict()} for number, bed in enumerate(index)]
+            return [
+                {"id": number, "bed": bed.bed, "state": bed.state, "priority": bed.priority}
+                for number, bed in enumerate(index)
+            ]
 
         return _json_response({"beds": await self._ask(look_up)})
 

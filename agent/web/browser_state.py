@@ -87,11 +87,7 @@ class BrowserState:
             return None
         self._versions = mirror.ward_version, mirror.index_version, mirror.events_version
         names = {key.bed for key in self.seen()}
-        beds = [
-            mirror.encoded_bed_in_full(name) if name == self.watched else mirror.encoded_bed(name)
-            for name in mirror.names
-            if name in names
-        ]
+        beds = [mirror.encoded_bed(name, name == self.watched) for name in mirror.names if name in names]
         parts = [mirror.ward_head[:-1], b',"beds":[', b",".join(bed for bed in beds if bed), b"]"]
         if mirror.index_version != index:
             parts += [b',"index":', mirror.index]

@@ -10,7 +10,7 @@ from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard.bed_order import BedOrder, update_order
 from agent.web.hand_over import NOTHING_KNOWN, HandOver, Stretch, TraceKey, TracePosition
-from agent.web.ward_text import bed_fields, event_fields_of, index_rows, last_alarms_of, ward_fields
+from agent.web.ward_text import bed_fields, card_fields, event_fields_of, index_rows, ward_fields
 from agent.web.ward_watch import MOST_PAST
 from agent.web.wave_counts import CountArray
 
@@ -76,7 +76,7 @@ class WardMirror:
         self._order = BedOrder()
         self._numbers: dict[int, str] = {}
         self._views: dict[str, BedView] = {}
-        self._encoded: dict[str, bytes] = {}
+        self._encoded: dict[TraceKey, bytes] = {}
 
     def want(self, keys: Iterable[TraceKey]) -> None:
         """Say which beds are seen; with none the loop hands over nothing but the ward. None of them known: nobody."""
@@ -106,21 +106,16 @@ class WardMirror:
         """Return the name of the bed with this id."""
         return self._numbers.get(number) if isinstance(number, int) else None
 
-    def encoded_bed(self, name: str) -> bytes | None:
-        """Return a bed of the latest ward as JSON, None if it is not in it."""
-        if name not in self._encoded:
+    def encoded_bed(self, name: str, full: bool = False) -> bytes | None:
+        """Return a bed of the latest ward as JSON, `full` or as on the wall; None if it is not in it."""
+        key = TraceKey(name, full)
+        if key not in self._encoded:
             view = self._views.get(name)
             if view is None or self.ward is None:
                 return None
-            self._encoded[name] = msgspec.json.encode(bed_fields(view, self.ward, self.ids[name]))
-        return self._encoded[name]
-
-    def encoded_bed_in_full(self, name: str) -> bytes | None:
-        """Return the same with its latest alarms."""
-        bed = self.encoded_bed(name)
-        if bed is None:
-            return None
-        return b'%s,"last_alarms":%s}' % (bed[:-1], msgspec.json.encode(last_alarms_of(self._views[name])))
+            fields = (bed_fields if full else card_fields)(view, self.ward, self.ids[name])
+            self._encoded[key] = msgspec.json.encode(fields)
+        return self._encoded[key]
 
     def _publish(self) -> None:
         positions: Mapping[TraceKey, TracePosition] = {key: trace.position for key, trace in self.traces.items()}

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.alarms.priorities import CONDITION_SPECS
+from agent.core.bed_settings import limits_in_force
 from agent.core.clock import format_wall_time
 from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Ledger
 from agent.core.views import BedSummary, BedView, LoggedEvent, WardSnapshot
@@ -17,6 +18,8 @@ from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 PROTOCOL_VERSION = 1
+DEEDS = ("acknowledge", "silence", "pause")
+"""What may be done about the alarms of a bed."""
 Fields = dict[str, Any]
 """An object of JSON."""
 
@@ -33,7 +36,7 @@ def hello_fields(start: str, now_s: float, may_act: bool, most_shown: int) -> Fi
         "fs": FS,
         "microvolts": 5,
         "may_act": may_act,
-        "actions": ["acknowledge", "silence"],
+        "actions": list(DEEDS),
         "classes": list(CLASSES),
         "priorities": list(PRIORITIES),
         "conditions": [
@@ -62,6 +65,7 @@ def ward_fields(ward: WardSnapshot) -> Fields:
             **{priority: counts[priority] for priority in PRIORITIES},
             "silenced": counts["silenced"],
             "no_data": counts["no data"],
+            "paused": sum(bed.paused_until_s > ward.now_s for bed in ward.index),
         },
         "link": asdict(ward.link),
         "recording": None
@@ -84,7 +88,7 @@ def index_rows(index: Mapping[str, BedSummary], names: tuple[str, ...], ids: Map
     rows = []
     for name in names:
         bed = index[name]
-        rows.append([ids[name], name, bed.state, bed.priority, bed.audible, bed.silenced])
+        rows.append([ids[name], name, bed.state, bed.priority, bed.audible, bed.silenced, bed.paused_until_s > 0])
     return rows
 
 
@@ -99,45 +103,68 @@ def event_fields_of(logged: LoggedEvent) -> Fields:
     }
 
 
-def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
-    """All that is told of a bed but its signal; `number` is its id."""
-    rate, rhythm = rate_text(bed, ward), bed.rhythm
+def card_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
+    """What the wall shows of a bed beside its signal; `number` is its id."""
+    rate, now_s = rate_text(bed, ward), ward.now_s
     return {
         "id": number,
         "bed": bed.bed,
-        "patient": None,
-        "place": None,
+        "patient": bed.settings.patient,
+        "place": bed.settings.place,
         "state": bed.state,
         "rate": int(rate) if rate.isdigit() else None,
-        "rr_ms": _round_known(rhythm.rr_ms),
-        "rmssd_ms": _round_known(rhythm.rmssd_ms),
-        "sdnn_ms": _round_known(rhythm.sdnn_ms),
-        "counts": list(rhythm.counts),
         "rhythm": bed.rhythm_name,
-        "quality": _round_known(bed.quality, 2),
         "lead": bed.lead,
-        "leads": [{"lead": lead, "quality": _round_known(quality, 2)} for lead, quality in bed.leads],
-        "other_leads": [other.lead for other in bed.other_waves],
+        "quality": _round_known(bed.quality, 2),
         "alarms": [alarm_fields(alarm, bed) for alarm in bed.alarms],
-        "silenced_until_s": bed.silenced_until_s if bed.silenced_until_s > ward.now_s else None,
+        "silenced_until_s": bed.silenced_until_s if bed.silenced_until_s > now_s else None,
+        "paused_until_s": bed.paused_until_s if bed.paused_until_s > now_s else None,
+        "off": bed.settings.off,
+        "suspended": bed.suspended,
+        "uncalibrated": bed.uncalibrated,
         "run": bed.run,
         "head": bed.head,
-        "clock": format_wall_time(bed.head_s),
         "clock_s": bed.head_s,
         "last_heard_s": bed.arrived_s or None,
         "behind_s": round(bed.behind_s, 2),
+    }
+
+
+def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
+    """All that is told of a bed but its signal."""
+    rhythm = bed.rhythm
+    return card_fields(bed, ward, number) | {
+        "rr_ms": _round_known(rhythm.rr_ms),
+        "rmssd_ms": _round_known(rhythm.rmssd_ms),
+        "sdnn_ms": _round_known(rhythm.sdnn_ms),
+        "counts": rhythm.counts,
+        "leads": [{"lead": lead, "quality": _round_known(quality, 2)} for lead, quality in bed.leads],
+        "other_leads": [other.lead for other in bed.other_waves],
+        "last_alarms": [alarm_fields(alarm, bed) for alarm in merge_recent_alarms(bed)],
+        "limits": _limit_rows(bed),
         "gaps": bed.gaps,
         "missing": bed.missing,
         "ledger": ledger_fields(bed.ledger),
         "latency": None if bed.latency is None else asdict(bed.latency),
-        "uncalibrated": bed.uncalibrated,
-        "suspended": bed.suspended,
     }
 
 
-def last_alarms_of(bed: BedView) -> list[Fields]:
-    """The latest alarms of a bed, the newest first."""
-    return [alarm_fields(alarm, bed) for alarm in merge_recent_alarms(bed)]
+def _limit_rows(bed: BedView) -> list[Fields] | None:
+    """The limits in force of a bed; `own`: they are not those of all beds."""
+    if bed.base_limits is None:
+        return None
+    own, limits = bed.settings, limits_in_force(bed.settings, bed.base_limits)
+    rate_is_own = own.rate_low_bpm is not None or own.rate_high_bpm is not None
+    rate = {"name": "heart rate", "low": limits.rate_low_bpm, "high": limits.rate_high_bpm, "unit": "/min"}
+    others = (
+        ("pause", limits.pause_s, "s", own.pause_s),
+        ("asystole", limits.asystole_s, "s", own.asystole_s),
+        ("V beats", limits.v_most_per_min, "/min", own.v_most_per_min),
+    )
+    return [
+        {**rate, "own": rate_is_own},
+        *({"name": name, "high": high, "unit": unit, "own": of is not None} for name, high, unit, of in others),
+    ]
 
 
 def alarm_fields(alarm: Alarm, bed: BedView) -> Fields:

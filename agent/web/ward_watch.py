@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
-from agent.core.events import AlarmsHandled
+from agent.core.events import AlarmsHandled, BedSettingsChanged
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result
 from agent.core.output_settings import WebConfig
 from agent.monitor.monitor_session import MonitorSession
@@ -21,6 +21,8 @@ MOST_PAST = 30 * FS
 """Samples of a bed that are handed over at most."""
 SHORT = 64
 """Stretches up to this length are cut from all rings at once."""
+CHANGES = Alarm | AlarmsHandled | BedSettingsChanged
+"""Results that bring the next ward forward."""
 ANSWERS_A_TURN = 4
 """Questions that are answered before the loop goes on."""
 
@@ -44,7 +46,7 @@ class WardWatch:
     def push(self, messages: Sequence[Chunk | Gap | End], results: Sequence[Result], now_s: float) -> None:
         """Take results; an alarm that changes brings the next ward forward."""
         self._inner.push(messages, results, now_s)
-        if self._hand_over.wanted is not None and any(isinstance(item, Alarm | AlarmsHandled) for item in results):
+        if self._hand_over.wanted is not None and any(isinstance(item, CHANGES) for item in results):
             self._ward_due_s = 0.0
 
     def refresh(self, now_s: float) -> bool:

@@ -42,15 +42,15 @@ CLOSE_S = 0.5
 class _Connection:
     """A connection, with its `transport` once the handshake of TLS is over; `is_viewer` once it is let in."""
 
-    def __init__(self, accepted: socket.socket, peer: object) -> None:
-        self.socket, self.peer, self.since_s = accepted, peer, time.monotonic()
+    def __init__(self, accepted: socket.socket) -> None:
+        self.socket, self.since_s = accepted, time.monotonic()
         self.transport: asyncio.Transport | None = None
         self.is_viewer = False
         self.task: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        return self.transport is None or cast(socket.socket, self.transport.get_extra_info("socket")).fileno() >= 0
+        return self.socket.fileno() >= 0
 
     @property
     def is_overdue(self) -> bool:
@@ -59,10 +59,15 @@ class _Connection:
         return not self.is_viewer and time.monotonic() - self.since_s > REQUEST_S
 
     def abort(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
         if self.transport is not None:
             self.transport.abort()
+        elif self.task is not None:
+            self.task.cancel()
+
+    def settle(self, _task: object) -> None:
+        """Close what did not come about: a handshake that failed, or was not waited for."""
+        if self.transport is None:
+            self.socket.close()
 
 
 class WebServer:
@@ -71,6 +76,7 @@ class WebServer:
     def __init__(self, access: WebAccess, hand_over: HandOver, config: WebConfig) -> None:
         self._access, self._hand_over = access, hand_over
         self._socket = _listen(access)
+        self._socket.setblocking(False)
         self.host, self.port = self._socket.getsockname()[:2]
         mirror, admission = WardMirror(hand_over), Admission(access)
         self._room = ViewerRoom(mirror, admission, config.viewers, secrets.token_hex(8), self._admit)
@@ -139,10 +145,11 @@ class WebServer:
         config.load()
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[]))  # it keeps the date, and ends what is open
-        tasks = [asyncio.create_task(self._accept(config, server)), asyncio.create_task(self._sweep())]
+        sweeping = asyncio.create_task(self._sweep())
+        self._loop.add_reader(self._socket, self._accept, config, server)
         await self._ended.wait()
-        for task in tasks:
-            task.cancel()
+        self._loop.remove_reader(self._socket)
+        sweeping.cancel()
         server.should_exit = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
@@ -155,34 +162,36 @@ class WebServer:
         await asyncio.gather(*left, return_exceptions=True)
         await asyncio.sleep(0)  # what was aborted is closed in the next turn
 
-    async def _accept(self, config: uvicorn.Config, server: uvicorn.Server) -> None:
-        self._socket.setblocking(False)
-        while True:
-            try:
-                accepted, peer = await self._loop.sock_accept(self._socket)
-            except OSError:  # no more open files
-                await asyncio.sleep(SWEEP_S)
-                continue
-            if not self._make_room():
-                accepted.close()
-                continue
-            connection = self._connections[peer] = _Connection(accepted, peer)
-            connection.task = asyncio.create_task(self._connect(connection, config, server))
+    def _accept(self, config: uvicorn.Config, server: uvicorn.Server) -> None:
+        """Take the connections that wait."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                try:
+                    accepted, peer = self._socket.accept()
+                except BlockingIOError:
+                    raise
+                except OSError:  # no more open files: those that are overdue will free some
+                    self._loop.remove_reader(self._socket)
+                    self._loop.call_later(SWEEP_S, self._loop.add_reader, self._socket, self._accept, config, server)
+                    return
+                if not self._make_room():
+                    accepted.close()
+                    continue
+                accepted.setblocking(False)
+                connection = self._connections[peer] = _Connection(accepted)
+                connection.task = self._loop.create_task(self._connect(connection, config, server))
+                connection.task.add_done_callback(connection.settle)
 
     async def _connect(self, connection: _Connection, config: uvicorn.Config, server: uvicorn.Server) -> None:
         """Give a connection to uvicorn, after the handshake of TLS."""
         tls = self._access.tls
-        try:
+        with contextlib.suppress(OSError):
             connection.transport, _ = await self._loop.connect_accepted_socket(
                 lambda: H11Protocol(config, server.server_state, {}, self._loop),
                 connection.socket,
                 ssl=tls,
                 ssl_handshake_timeout=HANDSHAKE_S if tls else None,
             )
-        except (OSError, asyncio.CancelledError):
-            connection.socket.close()
-            self._connections.pop(connection.peer, None)
-        connection.task = None
 
     async def _sweep(self) -> None:
         while True:

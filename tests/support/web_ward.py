@@ -2,12 +2,16 @@
 
 import contextlib
 import json
+import shutil
 import struct
+import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from conftest import chunks, record_counts
 from websockets.sync.client import ClientConnection, connect
 
@@ -215,3 +219,13 @@ def next_waves(socket: ClientConnection, answer: bool = True) -> tuple[int, list
             if answer:
                 socket.send(json.dumps({"got": tick}))
             return tick, blocks
+
+
+def make_certificate(folder: Path) -> tuple[str, str]:
+    """Return the names of a new certificate of localhost and of its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {certificate} -days 2 -subj /CN=localhost"
+    subprocess.run([*command.split(), "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    return str(certificate), str(key)
