@@ -3,7 +3,7 @@
 A simulator sends a ward in real time, a monitor with `--web` follows it. In turns nobody and two viewers watch (A B A
 B); then ten do, and then one falls asleep. Viewers are WebSocket clients without a picture; Chromium watches as one of
 the two where it is installed. Measured: CPU of the whole monitor, the way of a sample from its sending by the device to
-the viewer (the packets are heard by a subscriber of our own), messages and bytes a second, pictures a second.
+the viewer (the packets are heard by a subscriber of our own), the added latency of beats, messages, bytes and pictures a second.
 """
 
 import argparse
@@ -13,11 +13,13 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import psutil
@@ -70,7 +72,7 @@ class Viewer:
         self.asleep = threading.Event()
         self._names: dict[int, str] = {}
         self._stop = threading.Event()
-        self._socket = connect(address.replace("http", "ws") + "ws", max_size=None, compression=None)
+        self._socket = connect(address.replace("http", "ws") + "ws", max_size=None, compression=None, legacy=True)
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -116,10 +118,12 @@ class Viewer:
 
 
 @contextlib.contextmanager
-def monitor(endpoint: str, seconds: float) -> Iterator[tuple[psutil.Process, str]]:
-    """Run a monitor that shows itself to browsers; yield its process and its address."""
-    options = ("--endpoint", endpoint, "--json", "--seconds", str(seconds), "--web", ":0")
-    process = start(*options, out=subprocess.DEVNULL)
+def monitor(
+    endpoint: str, seconds: float, *more: str, out: int | IO[bytes] = subprocess.DEVNULL
+) -> Iterator[tuple[psutil.Process, str]]:
+    """Run a monitor that shows itself to browsers, and writes JSON lines; yield its process and its address."""
+    options = ("--endpoint", endpoint, "--json", "--seconds", str(seconds), "--web", ":0", *more)
+    process = start(*options, out=out)
     assert process.stderr is not None
     try:
         for line in process.stderr:
@@ -134,8 +138,8 @@ def monitor(endpoint: str, seconds: float) -> Iterator[tuple[psutil.Process, str
 
 
 @contextlib.contextmanager
-def chromium(address: str) -> Iterator[Any]:
-    """Watch in Chromium; yield the page, None where it is not installed."""
+def chromium(address: str, width: int = 1600, height: int = 900) -> Iterator[Any]:
+    """Watch in Chromium in a window of this size; yield the page, None where it is not installed."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         yield None
@@ -145,7 +149,7 @@ def chromium(address: str) -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
         try:
-            page = browser.new_page(viewport={"width": 1600, "height": 900})
+            page = browser.new_page(viewport={"width": width, "height": height})
             page.add_init_script(NOTE_MESSAGES)
             page.goto(address)
             yield page
@@ -232,23 +236,42 @@ def delays_ms(blocks: list[tuple[float, str, int, int]], tap: Tap) -> list[float
     return delays
 
 
+def added_ms(lines: Path, span_s: tuple[float, float]) -> list[float]:
+    """Return the added latency of the beats that the monitor wrote in a span of time."""
+    found = []
+    for line in lines.read_text(encoding="utf-8").splitlines():
+        said = json.loads(line) if line.startswith('{"type":"beat"') else {}
+        if said.get("time") and span_s[0] <= datetime.fromisoformat(said["time"]).timestamp() <= span_s[1]:
+            found.append(said["added_ms"])
+    return found
+
+
 def measure(beds: int, seconds: float, packet_ms: float) -> dict[str, Any]:
     """Run all turns and return the figures."""
     endpoint = find_free_endpoint()
     arguments = ("ward", "--beds", str(beds), "--loop", "--packet-ms", str(packet_ms))
-    with (
-        simulator(*arguments, at=endpoint),
-        Tap(endpoint) as tap,
-        monitor(endpoint, 10 * seconds + 300) as (process, address),
-    ):
-        time.sleep(WARM_S)
-        turns = []
-        for turn in range(2):
-            alone = spend(process, seconds)
-            turns.append((alone, watch_with_two(process, address, seconds)))
-            print(f"turn {turn + 1}: {alone:.1f} % of a core alone, {turns[-1][1]['percent']:.1f} % with two viewers")
-        many = watch_with_many(process, address, seconds, 10)
-        asleep = watch_asleep(process, address)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder) / "lines.jsonl"
+        with (
+            lines.open("wb") as out,
+            simulator(*arguments, at=endpoint),
+            Tap(endpoint) as tap,
+            monitor(endpoint, 10 * seconds + 300, out=out) as (process, address),
+        ):
+            time.sleep(WARM_S)
+            turns, spans = [], []
+            for turn in range(2):
+                began_s = time.time()
+                alone = spend(process, seconds)
+                between_s = time.time()
+                turns.append((alone, watch_with_two(process, address, seconds)))
+                spans += [(began_s, between_s), (between_s, time.time())]
+                print(
+                    f"turn {turn + 1}: {alone:.1f} % of a core alone, {turns[-1][1]['percent']:.1f} % with two viewers"
+                )
+            many = watch_with_many(process, address, seconds, 10)
+            asleep = watch_asleep(process, address)
+        added = [[delay for span in spans[of::2] for delay in added_ms(lines, span)] for of in (0, 1)]
     delays = [delay for _, seen in turns for delay in delays_ms(seen["blocks"], tap)]
     alone = float(np.mean([alone for alone, _ in turns]))
     with_two = float(np.mean([seen["percent"] for _, seen in turns]))
@@ -262,6 +285,8 @@ def measure(beds: int, seconds: float, packet_ms: float) -> dict[str, Any]:
         "two_more_percent": with_two - alone,
         "ten_viewers_percent": many,
         "turns": [[before, seen["percent"]] for before, seen in turns],
+        **quantiles_ms(added[0], "beat_alone"),
+        **quantiles_ms(added[1], "beat_two_viewers"),
         "messages_per_s": last["messages_per_s"],
         "kb_per_s": last["kb_per_s"],
         "resets": last["resets"],
