@@ -1,16 +1,34 @@
 """The page of the ward in a real browser: what it shows, says and does, and what it does when the monitor is gone."""
 
+import contextlib
 import re
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.browser import CONTRASTS, DESKTOP, NAMELESS, NO_BROWSER, PHONE, WAVES_MOVE, Viewer, open_browser
+from support.broker import free_port
+from support.browser import (
+    CONTRASTS,
+    DESKTOP,
+    NAMELESS,
+    NO_BROWSER,
+    PHONE,
+    TRACE_MOVES,
+    WAVES_MOVE,
+    Viewer,
+    open_browser,
+)
 from support.staged_ward import StagedWard
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)]
+ROOT = Path(__file__).parents[1]
 TOKEN = "a token of the tests"
+TOKEN_OF_A_FILE = "a-token-of-the-tests-1234"
 NAMES = [f"ICU-{number:02}" for number in range(1, 7)]
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -196,12 +214,13 @@ def test_one_bed_in_full(ward: Ward, look: Open) -> None:
     """Both leads on paper with its scale, rate, classes, samples, events, trends, and the strip of an alarm."""
     staged = ward()
     staged.raise_alarm("ICU-02", "medium", "heart rate high", "HR HIGH", "heart rate 134, limit 120")
+    staged.beds["ICU-02"]["alarms"][0]["since_s"] -= 60  # long enough for its strip to be whole
     viewer = look(staged, "#bed/ICU-02")
     page = viewer.page
     page.locator(".big-rate", has_text="75").wait_for()
     assert page.locator(".lead-name").all_inner_texts() == ["II · signal good", "V5 · signal fair · not heard"]
     assert "25 mm/s · 10 mm/mV · large box 200 ms, 0.5 mV" in page.locator(".lead-scale").first.inner_text()
-    assert page.locator(".lead").first.evaluate(WAVES_MOVE.replace("'canvas'", "'canvas:last-child'"))["changed"] > 20
+    assert page.locator(".lead").first.evaluate(TRACE_MOVES)["changed"] > 20
     assert "heart rate 134, limit 120" in page.locator(".banners").inner_text()
     assert "sent\n1,500\n= analysed\n1,400\n+ missing\n100" in page.locator(".bed-low").inner_text()
     assert page.locator(".trend-chart canvas").count() == 3
@@ -395,3 +414,51 @@ def test_ages_are_those_of_the_monitor(ward: Ward, look: Open) -> None:
     viewer.page.reload()
     viewer.card("ICU-01").get_by_text(re.compile(r"^\d\d? s$")).wait_for()
     viewer.page.locator("#clock[title*='60 min ahead']").wait_for()
+
+
+def test_the_page_of_a_real_monitor(tmp_path: Path, browser: Any) -> None:
+    """From a device to the screen: letters, alarms, limits, the strip of an alarm; who acknowledged it is an event."""
+    link, port = f"ipc://{tmp_path}/link", free_port()
+    (tmp_path / "token").write_text(TOKEN_OF_A_FILE)
+    (tmp_path / "token").chmod(0o600)
+    (tmp_path / "ward.toml").write_text(
+        '[bed."208"]\npatient = "A. Example"\nplace = "room 4"\nrate_high_bpm = 150.0\n'
+    )
+    device = ("simulate", "ward", "208", "100", "--endpoint", link, "--wait")
+    watch = ("monitor", "--json", "--endpoint", link, "--web", f":{port}", "--web-token", f"{tmp_path}/token")
+    processes = [start_agent(*device), start_agent(*watch, "--config", f"{tmp_path}/ward.toml")]
+    try:
+        viewer = open_when_served(browser, port)
+        page = viewer.page
+        viewer.card("208").locator(".alarm b", has_text="!").wait_for(timeout=90_000)
+        viewer.card("208").get_by_text("A. Example · room 4").wait_for()
+        viewer.card("208").click()
+        page.get_by_text("50 to 150 /min of this bed").wait_for()
+        page.get_by_role("button", name="Acknowledge").click()
+        page.get_by_text("alarms acknowledged by Ada L.").first.wait_for()
+        page.locator(".alarm-row").last.click()
+        page.get_by_label(re.compile("Strip of .*, beats .*V")).wait_for(timeout=60_000)
+        assert page.locator(".lead").first.evaluate(TRACE_MOVES)["changed"] > 20
+        # While a strip is not yet whole the monitor has none (404), and the browser says so
+        assert [trouble for trouble in viewer.troubles if "404" not in trouble] == []
+        viewer.close()
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def start_agent(*arguments: str) -> "subprocess.Popen[bytes]":
+    """Start a command of ecg-agent."""
+    return subprocess.Popen([sys.executable, "-m", "agent", *arguments], stdout=subprocess.DEVNULL, cwd=ROOT)
+
+
+def open_when_served(browser: Any, port: int) -> Viewer:
+    """Open the page of a monitor once it is served."""
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return Viewer(browser, f"http://127.0.0.1:{port}/").open(token=TOKEN_OF_A_FILE, name="Ada L.")
+        time.sleep(0.1)
+    raise AssertionError("the monitor does not serve its page")

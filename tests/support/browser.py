@@ -27,6 +27,8 @@ WAVES_MOVE = """card => { const canvas = card.querySelector('canvas');
     done({changed: after.filter((sum, x) => sum !== before[x]).length, empty: after.filter(sum => sum === 0).length,
           width: canvas.width}); }, 1000)); }"""
 """How many columns of a canvas change within a second, and how many are empty: the erase bar."""
+TRACE_MOVES = WAVES_MOVE.replace("'canvas'", "'canvas:last-child'")
+"""The same of the trace of a lead, which lies on the canvas of its paper."""
 CONTRASTS = """() => { const parse = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => { const part = [r, g, b].map((v) => { v /= 255;
     return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });

@@ -10,7 +10,7 @@ const DONE = { acknowledge: "alarms acknowledged", silence: "silenced", pause: "
 export const DEEDS = {
   acknowledge: { text: "Acknowledge", key: "K" },
   silence: { text: "Silence", key: "M" },
-  pause: { text: "Pause alarms", key: "P" },
+  pause: { text: "Pause alarms", key: null },
 };
 const NOTE_MS = 5000;
 

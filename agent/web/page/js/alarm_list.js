@@ -9,6 +9,10 @@ import { ageText, clockText, momentText, phaseWords } from "./words.js";
 
 const STRIP_HEIGHT = 150;
 const STRIP_MILLIMETRE = 3.4;
+/** A strip is whole some seconds after its alarm: when it is asked for, how often, and how long between. */
+const STRIP_AFTER_S = 12;
+const MOST_TRIES = 6;
+const TRY_MS = 3000;
 
 /** The alarms that stand, the most urgent first, above the traces. */
 export class AlarmBanners {
@@ -24,7 +28,7 @@ export class AlarmBanners {
     const key = JSON.stringify(bed.alarms.map((alarm) => [alarm.key, alarm.phase, alarm.priority, alarm.text]));
     renderIfChanged(this.list, key, () => this.#build(bed.alarms));
     bed.alarms.forEach((alarm, i) => this.ages[i].update(alarm, nowS));
-    const marks = holdMarks(bed, nowS);
+    const marks = holdMarks(bed, nowS, true);
     renderIfChanged(this.marks, JSON.stringify(marks), () => markElements(marks));
   }
 
@@ -69,10 +73,9 @@ export class AlarmList {
       this.#read(bed);
     }
     const alarms = this.past ?? bed.lastAlarms;
-    const nowS = ward.now();
     const key = JSON.stringify([bed.bed, alarms.map((alarm) => [alarm.key, alarm.phase, alarm.endedAt, alarm.acknowledgedAt, alarm.by])]);
     renderIfChanged(this.body, key, () =>
-      alarms.length ? alarms.map((alarm) => this.#row(alarm, bed, nowS)) : [make("li", { class: "none", text: "no alarm so far" })],
+      alarms.length ? alarms.map((alarm) => this.#row(alarm, bed, ward)) : [make("li", { class: "none", text: "no alarm so far" })],
     );
   }
 
@@ -94,10 +97,11 @@ export class AlarmList {
     drawStrip(this.canvas, this.strip, { ...this.look(), millimetre: STRIP_MILLIMETRE, height: STRIP_HEIGHT });
   }
 
-  #row(alarm, bed, nowS) {
+  #row(alarm, bed, ward) {
+    const nowS = ward.now();
     const seen = alarm.acknowledgedAt && alarm.since ? `seen after ${ageText(alarm.acknowledgedAt - alarm.since)}${alarm.by ? ` by ${alarm.by}` : ""}` : "";
     const until = alarm.phase === "over" || alarm.endedAt ? `over${alarm.endedAt ? ` at ${clockText(alarm.endedAt)}` : ""}` : "goes on";
-    const button = make("button", { type: "button", class: "alarm-row", "aria-pressed": String(this.shown === alarm.key), onclick: () => this.#show(alarm, bed) },
+    const button = make("button", { type: "button", class: "alarm-row", "data-key": alarm.key, "aria-pressed": String(this.shown === alarm.key), onclick: () => this.#show(alarm, bed, ward) },
       make("time", { text: alarm.since ? momentText(alarm.since, nowS) : "--" }),
       make("b", { class: `text-${alarm.priority}`, text: alarmLabel(alarm) }),
       make("span", { class: "course", text: [until, seen].filter(Boolean).join(" · ") }),
@@ -105,20 +109,36 @@ export class AlarmList {
     return make("li", {}, button);
   }
 
-  async #show(alarm, bed) {
+  async #show(alarm, bed, ward) {
     this.shown = alarm.key;
-    for (const row of this.body.querySelectorAll("button")) row.setAttribute("aria-pressed", "false");
+    for (const row of this.body.querySelectorAll("button")) row.setAttribute("aria-pressed", String(row.dataset.key === alarm.key));
     setText(this.caption, `${alarmLabel(alarm)}: the strip is being read …`);
     this.scroll.hidden = true;
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      const earlyS = STRIP_AFTER_S - (ward.now() - (alarm.since ?? 0));
+      const trouble = earlyS > 0 ? null : await this.#readStrip(alarm, bed);
+      if (this.shown !== alarm.key || (earlyS <= 0 && !trouble)) return;
+      const isEarly = earlyS > 0 || trouble.status === 404;
+      setText(this.caption, `${alarmLabel(alarm)}: ${isEarly ? "the strip ends 10 s after the alarm, and is not yet whole" : trouble.message}`);
+      if (!isEarly) return;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(TRY_MS, 1000 * earlyS)));
+      if (this.shown !== alarm.key) return;
+    }
+    setText(this.caption, `${alarmLabel(alarm)}: there is no strip`);
+  }
+
+  /** Read and show the strip of an alarm. Returns what went wrong, null if nothing did. */
+  async #readStrip(alarm, bed) {
     try {
       const strip = readStrip(await fetchOfBed(bed.id, `strips/${encodeURIComponent(alarm.key)}`));
-      if (this.shown !== alarm.key) return;
+      if (this.shown !== alarm.key) return null;
       this.strip = strip;
       this.scroll.hidden = false;
       this.redraw();
       this.#describe(alarm, strip);
+      return null;
     } catch (error) {
-      if (this.shown === alarm.key) setText(this.caption, `${alarmLabel(alarm)}: ${error.message}`);
+      return error;
     }
   }
 
@@ -131,12 +151,6 @@ export class AlarmList {
   }
 }
 
-function readStrip(said) {
-  return {
-    lead: said.lead,
-    first: said.first,
-    counts: said.counts ?? (said.mv ?? said.wave ?? []).map((mv) => (mv === null ? -32768 : mv / 0.005)),
-    announced: said.announced ?? said.alarm?.announced ?? NaN,
-    beats: (said.beats ?? []).map((beat) => (Array.isArray(beat) ? { sample: beat[0], label: beat[1], confidence: beat[2] / 100 } : { confidence: 1, ...beat })),
-  };
+function readStrip({ lead, first, counts, announced, beats }) {
+  return { lead, first, counts, announced, beats };
 }

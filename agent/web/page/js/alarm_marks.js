@@ -39,12 +39,15 @@ export class AgeMark {
   }
 }
 
-/** Return the marks of a bed that say that its alarms are held back: silenced, paused, turned off. */
-export function holdMarks(bed, nowS) {
+/**
+ * Return the marks of a bed that say that its alarms are held back: silenced, paused, turned off.
+ * @param {boolean} inFull whether each alarm that is off is named, else only one alone
+ */
+export function holdMarks(bed, nowS, inFull = false) {
   const marks = [];
   if (bed.pausedUntil > nowS) marks.push({ kind: "paused", text: `ALARMS PAUSED ${countdownText(bed.pausedUntil - nowS)}` });
   if (bed.silencedUntil > nowS) marks.push({ kind: "silenced", text: `silenced ${countdownText(bed.silencedUntil - nowS)}` });
-  if (bed.off.length) marks.push({ kind: "off", text: bed.off.length === 1 ? `off: ${bed.off[0]}` : `${bed.off.length} alarms off` });
+  if (bed.off.length) marks.push({ kind: "off", text: bed.off.length === 1 || inFull ? `off: ${bed.off.join(", ")}` : `${bed.off.length} alarms off` });
   return marks;
 }
 

@@ -118,25 +118,16 @@ function delayRows(bed) {
   return [["delay", `${Math.round(algorithm)} ms algorithm`], ["added", `${added.toFixed(1)} ms, p99 ${worst.toFixed(1)}`]];
 }
 
-/** Return the limits as rows, whether they come as a list or as an object of numbers and pairs. */
 function limitRows(bed) {
-  if (!bed.limits) return [];
-  const list = Array.isArray(bed.limits) ? bed.limits : Object.entries(bed.limits).map(([name, value]) => ({ name, value }));
-  return list.map(({ name, low, high, value, unit, text }) => [plainName(name), text ?? rangeText(low, high, value, unit ?? "")]);
+  return (bed.limits ?? []).map(({ name, low, high, unit, own }) => [name, `${rangeText(low, high)} ${unit}`, own ? "of this bed" : ""]);
 }
 
-function rangeText(low, high, value, unit) {
-  if (Array.isArray(value)) [low, high] = value;
-  if (value && typeof value === "object" && !Array.isArray(value)) ({ low, high } = value);
-  const known = [low, high].map((limit) => (limit === null || limit === undefined ? null : String(limit)));
-  const range = known[0] && known[1] ? `${known[0]} to ${known[1]}` : known[0] ? `from ${known[0]}` : known[1] ? `up to ${known[1]}` : String(value ?? "--");
-  return `${range} ${unit}`.trim();
-}
-
-function plainName(name) {
-  return name.replaceAll("_", " ").replace(/ bpm$/, "").replace(/ s$/, "");
+function rangeText(low, high) {
+  const isKnown = (limit) => limit !== null && limit !== undefined;
+  if (isKnown(low) && isKnown(high)) return `${low} to ${high}`;
+  return isKnown(low) ? `from ${low}` : isKnown(high) ? `up to ${high}` : "--";
 }
 
 function rowElements(rows) {
-  return rows.flatMap(([name, value]) => [make("dt", { text: name }), make("dd", { text: value })]);
+  return rows.flatMap(([name, value, note]) => [make("dt", { text: name }), make("dd", {}, value, note ? make("b", { class: "own", text: ` ${note}` }) : "")]);
 }

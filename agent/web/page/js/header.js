@@ -20,7 +20,7 @@ export class WardCounts {
       const isWaiting = rows.some((row) => row.priority === priority && (row.silenced || row.audible === priority));
       return { kind: `chip ${priority} ${!count ? "none" : isWaiting ? "active" : "acknowledged"}`, text: `${PRIORITY_MARKS[priority]} ${count}`, word: priority };
     });
-    for (const [key, words] of [["silenced", "silenced"], ["no_data", "no data"]]) {
+    for (const [key, words] of [["paused", "paused"], ["silenced", "silenced"], ["no_data", "no data"]]) {
       const count = ward.counts[key] ?? 0;
       if (count) chips.push({ kind: `chip ${key.replace("_", "-")}`, text: String(count), word: words });
     }

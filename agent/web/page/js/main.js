@@ -30,7 +30,7 @@ startTheme();
 const ward = new Ward();
 const announcer = new Announcer(byId("say-alert"), byId("say-polite"));
 const actions = new Actions(ward, byId("note"));
-const look = () => ({ colours: traceColours(), leastConfidence: ward.hello?.least_confidence ?? 0 });
+const look = () => ({ colours: traceColours(), leastConfidence: ward.leastConfidence });
 const wall = new Wall(byId("cards"), ward, look);
 const bedPage = new BedPage(byId("bed-view"), ward, actions, look);
 const counts = new header.WardCounts(byId("counts"));
@@ -47,10 +47,7 @@ let asked = "";
 
 byId("foot-pages").append(pages.element);
 wall.onVisible = () => askForWaves();
-onThemeChange(() => {
-  wall.recolour();
-  bedPage.recolour();
-});
+onThemeChange(redraw);
 fillHelp(byId("help-body"));
 byId("sound").onclick = toggleSound;
 byId("theme").onclick = switchTheme;
@@ -68,6 +65,11 @@ runFrameLoop(draw, showNewest);
 keepAwake();
 route();
 
+function redraw() {
+  wall.recolour();
+  bedPage.recolour();
+}
+
 function takeText(message) {
   if (message.type === "hello") {
     if (message.version !== VERSION) actions.say("this page is of another version than the monitor: load it again", true);
@@ -75,7 +77,9 @@ function takeText(message) {
     asked = "";
   } else if (message.type === "ward") {
     const hadBeds = ward.index.size > 0;
+    const doubt = ward.leastConfidence;
     ward.take(message);
+    if (ward.leastConfidence !== doubt) redraw();
     update();
     announcer.tellAlarms(ward);
     if (!hadBeds) wall.layOut();

@@ -106,6 +106,6 @@ export function readAlarm(alarm) {
 }
 
 /** Return one line of the index of all beds by name. */
-export function readIndexRow([id, bed, state, priority, audible, silenced]) {
-  return { id, bed, state, priority, audible, silenced };
+export function readIndexRow([id, bed, state, priority, audible, silenced, paused]) {
+  return { id, bed, state, priority, audible, silenced, paused };
 }

@@ -45,6 +45,7 @@ export class Ward {
     this.events = [];
     this.waves = new Map();
     this.device = this.weights = "";
+    this.leastConfidence = 0;
     this.isStale = false;
   }
 
@@ -67,6 +68,7 @@ export class Ward {
     this.beds = new Map(state.beds.map(readBed).map((bed) => [bed.bed, bed]));
     if (state.events) this.events = state.events;
     const { counts, link, recording, ledger, device, weights } = state;
+    this.leastConfidence = state.least_confidence ?? 0;
     Object.assign(this, { counts, link, recording, ledger, device, weights });
   }
 
