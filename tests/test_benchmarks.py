@@ -35,7 +35,8 @@ from model.records.annotations import AnnotationFile
 COMMANDS = (
     *("analyse", "attack", "beds", "bridge", "bridge_faults", "cable", "calibration", "dashboard", "detection"),
     *("detector_fit", "export", "fibrillation", "fuzz", "monitor", "pacing", "peers", "random_starts", "report"),
-    *("seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training", "ward"),
+    *("seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training", "ward", "web"),
+    "web_pictures",
 )
 PACKAGES = ("attack", "fuzz")
 PROGRAMS = {

@@ -33,7 +33,7 @@ FLOORS = (
     "agent.alarms",
     "agent.pipeline",
     "agent.monitor agent.evaluation agent.library",
-    "agent.outputs agent.training",
+    "agent.outputs agent.web agent.training",
     "agent.export",
     "agent.report",
     "agent.batch agent.bridge",

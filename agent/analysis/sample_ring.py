@@ -62,6 +62,15 @@ class SampleRing:
         samples: FloatArray = self._x[rows[:, None], (firsts[:, None] + np.arange(count)) % RING_SAMPLES]
         return samples
 
+    def shown(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> FloatArray:
+        """Return the same as `windows`, NaN for what is no measured value."""
+        samples = self.windows(rows, firsts, count)
+        for place, row in enumerate(rows.tolist()):
+            for first, end in self._hidden.get(row, ()):
+                at = int(firsts[place])
+                samples[place, max(0, first - at) : max(0, end - at)] = np.nan
+        return samples
+
     def last(self, row: int, count: int) -> FloatArray:
         """Return the last `count` samples of a row, (count,), at most RING_SAMPLES, NaN where missing."""
         head = int(self.head[row])

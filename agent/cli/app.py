@@ -35,6 +35,8 @@ from agent.cli.options import (
     SvgOption,
     TableOption,
     TruthOption,
+    WebOption,
+    WebTokenOption,
     WeightsOption,
 )
 from agent.core import config as configuration
@@ -85,6 +87,8 @@ def watch_beds(
     notify: NotifyOption = None,
     notify_from: NotifyFromOption = None,
     publish: PublishOption = None,
+    web: WebOption = None,
+    web_token: WebTokenOption = None,
     svg: SvgOption = None,
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
@@ -109,6 +113,7 @@ def watch_beds(
         settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics
     )
     settings = configuration.override_config(settings, "notify", priority=notify_from)
+    settings = configuration.override_config(settings, "web", address=web, token=web_token)
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
     outputs = tuple(notify or ()), tuple(publish or ())

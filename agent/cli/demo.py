@@ -16,6 +16,8 @@ from agent.cli.options import (
     StartOption,
     SvgOption,
     TruthOption,
+    WebOption,
+    WebTokenOption,
     WeightsOption,
 )
 from agent.cli.simulate import NoiseKindOption, NoiseSeedOption, SnrOption, SpeedOption, resolve_start
@@ -43,6 +45,8 @@ def play_demo(
     seed: NoiseSeedOption = None,
     lead: LeadOption = None,
     truth: TruthOption = False,
+    web: WebOption = None,
+    web_token: WebTokenOption = None,
     json: JsonOption = False,
     seconds: SecondsOption = None,
     weights: WeightsOption = None,
@@ -54,6 +58,7 @@ def play_demo(
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
     )
+    settings = configuration.override_config(settings, "web", address=web, token=web_token)
     from agent.cli.monitor import MonitorOptions, run_demo
     from simulator.episode_list import choose_record
 

@@ -20,11 +20,12 @@ from agent.core.events import Event
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
 from agent.monitor.reference_truth import ReferenceTruth
-from agent.monitor.result_sinks import OutputSink
+from agent.monitor.result_sinks import OutputSink, Viewer
 from model.errors import ConfigError, TerminalError
 
 if TYPE_CHECKING:
     from agent.recording.recorder import Recorder
+    from agent.web.web_station import WebStation
 
 LONGEST_TIMEOUT_S = 1e8
 
@@ -87,6 +88,7 @@ def run_monitor(
 
             metrics = stack.enter_context(MetricsExporter(config.monitor.metrics))
         outputs = _enter_outputs(options, config, stack)
+        web = _enter_web(config, stack)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
         link = LinkReceiver(config, options.beds)
         stack.callback(link.close)
@@ -94,7 +96,7 @@ def run_monitor(
         sinks = [truth] if truth else []
         session = MonitorSession(link, classifier, config, recorder, metrics, sinks, outputs, device_news)
         try:
-            _show_session(session, config, options, lambda: stop() or over())
+            _show_session(session, config, options, lambda: stop() or over(), web)
         finally:
             if session.pipeline.beds:
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
@@ -113,6 +115,18 @@ def _enter_outputs(options: MonitorOptions, config: Config, stack: contextlib.Ex
     for output in outputs:
         stack.callback(output.close)
     return outputs
+
+
+def _enter_web(config: Config, stack: contextlib.ExitStack) -> "WebStation | None":
+    """Serve the ward to browsers, if that is wanted, and say where."""
+    if not config.web.address:
+        return None
+    from agent.web.open_web import open_web_station
+
+    web = open_web_station(config)
+    stack.callback(web.close)
+    print(f"ecg-agent: the ward is at {web.address}", file=sys.stderr)  # noqa: T201  # for the person
+    return web
 
 
 def run_demo(config: Config, options: MonitorOptions, *arguments: str) -> None:
@@ -139,16 +153,25 @@ def run_source(config: Config, options: MonitorOptions, source: BridgeArguments)
     run_demo(config, replace(options, beds=(), until_end=True), *arguments)
 
 
-def _show_session(session: MonitorSession, config: Config, options: MonitorOptions, stop: Callable[[], bool]) -> None:
+def _show_session(
+    session: MonitorSession,
+    config: Config,
+    options: MonitorOptions,
+    stop: Callable[[], bool],
+    web: "WebStation | None",
+) -> None:
     from agent.dashboard.terminal import TerminalScreen
     from agent.dashboard.view import DashboardView
     from agent.outputs.dashboard_sink import DashboardSink
     from agent.outputs.text_lines import JsonLineSink, TextLineSink
 
-    end = EndCondition(options.seconds, options.until_end)
+    def run(viewer: Viewer) -> None:
+        end = EndCondition(options.seconds, options.until_end)
+        session.run(web.watch(viewer, session) if web else viewer, end, stop)
+
     if options.json or not sys.stdout.isatty():
         try:
-            session.run((JsonLineSink if options.json else TextLineSink)(sys.stdout, session), end, stop)
+            run((JsonLineSink if options.json else TextLineSink)(sys.stdout, session))
         except BrokenPipeError:  # the reader of the pipe has left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
@@ -157,7 +180,7 @@ def _show_session(session: MonitorSession, config: Config, options: MonitorOptio
     with TerminalScreen(Console(), view) as screen:
         dashboard = DashboardSink(screen, config, session, options.truth)
         dashboard.refresh(session.clock())  # show something at once; the first frame is also the slowest
-        session.run(dashboard, end, stop)
+        run(dashboard)
 
 
 def _close_recorder(recorder: "Recorder") -> None:

@@ -129,6 +129,22 @@ PublishOption = Annotated[
         help="Publish results to mqtt://HOST, mqtts://HOST, lsl, or those in @FILE; repeat for more.",
     ),
 ]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="SOURCE",
+        help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
+    ),
+]
+WebOption = Annotated[
+    str | None,
+    typer.Option(metavar="PORT", help="Show the ward to browsers at this port or HOST:PORT, such as :8080."),
+]
+WebTokenOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Ask browsers for the token in this file; who knows it may acknowledge alarms."),
+]
 ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="Stop with the parent process.")]
 FileRateOption = Annotated[
     float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of files that do not say theirs.")

@@ -16,7 +16,7 @@ import msgspec
 
 from agent.core.alarm_settings import AlarmConfig
 from agent.core.bed_settings import BedSettings, limits_in_force
-from agent.core.output_settings import NotifyConfig, PublishConfig
+from agent.core.output_settings import NotifyConfig, PublishConfig, WebConfig
 from agent.core.setting_types import (
     DecibelValue,
     DeviceName,
@@ -175,6 +175,7 @@ class Config:
     record: RecordConfig
     notify: NotifyConfig
     publish: PublishConfig
+    web: WebConfig
     signal: SignalConfig
     leads: LeadsConfig
     rhythm: RhythmConfig

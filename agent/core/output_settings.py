@@ -1,7 +1,9 @@
-"""Settings of outputs over a network: `[notify]` and `[publish]`."""
+"""Settings of outputs over a network: `[notify]`, `[publish]` and `[web]`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from agent.core.setting_types import PositiveCount, PositiveNumber
 
@@ -24,3 +26,15 @@ class PublishConfig:
     longest_pause_s: PositiveNumber
     discovery: str
     mqtt_ca: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    address: str
+    token: str
+    certificate: str
+    private_key: str
+    hosts: str
+    pulses_per_s: Annotated[float, msgspec.Meta(ge=1, le=50)]
+    wards_per_s: Annotated[float, msgspec.Meta(ge=0.2, le=10)]
+    viewers: Annotated[int, msgspec.Meta(ge=1, le=100)]

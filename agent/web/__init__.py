@@ -1,0 +1,1 @@
+"""The ward in a browser: a viewer of the monitor that is served over HTTP."""

@@ -1,0 +1,133 @@
+/** What is known of the watched bed in figures and words: rate, rhythm, classes, limits, samples, events. */
+
+import { make, renderIfChanged, setText } from "./dom.js";
+import { CLASSES, CLASS_NAMES, behindWords, clockText, countText, figureText, signalWords } from "./words.js";
+
+/** Events that are listed. */
+const MOST_EVENTS = 40;
+
+/** Build a panel with a heading. */
+export function panel(title, ...children) {
+  return make("section", { class: "panel" }, make("h2", { text: title }), ...children);
+}
+
+/** Heart rate, rhythm, signal and variability. */
+export class VitalsPanel {
+  constructor() {
+    this.rate = make("div", { class: "big-rate" });
+    this.rhythm = make("div", { class: "rhythm" });
+    this.signal = make("div", { class: "signal" });
+    this.figures = make("dl", { class: "figures" });
+    const rate = make("div", { class: "rate-block" }, this.rate, make("span", { class: "unit", text: "/min" }));
+    this.element = make("section", { class: "panel vitals" }, make("h2", { text: "Heart rate" }), rate, this.rhythm, this.signal, this.figures);
+  }
+
+  update(bed, ward) {
+    const rate = ward.shownRate(bed);
+    setText(this.rate, figureText(rate));
+    this.rate.classList.toggle("none", rate === null);
+    setText(this.rhythm, bed.rhythm || "no rhythm alarmed");
+    this.rhythm.classList.toggle("named", bed.rhythm !== "");
+    const signal = [signalWords(bed), behindWords(bed), bed.isUncalibrated ? "uncalibrated" : ""].filter(Boolean).join(" · ");
+    setText(this.signal, signal);
+    this.signal.dataset.word = signal.split(" ").at(-1);
+    const shown = rate === null ? [null, null, null] : [bed.rrMs, bed.rmssdMs, bed.sdnnMs];
+    const rows = ["RR", "RMSSD", "SDNN"].map((name, i) => [name, `${figureText(shown[i])} ms`]);
+    renderIfChanged(this.figures, JSON.stringify(rows), () => rowElements(rows));
+  }
+}
+
+/** Counts of the classes as bars. */
+export class ClassesPanel {
+  constructor() {
+    this.body = make("tbody");
+    const head = make("thead", {}, make("tr", {}, ...["class", "", "beats", "share"].map((text) => make("th", { scope: "col", text }))));
+    this.element = panel("Beats", make("table", { class: "classes" }, head, this.body));
+  }
+
+  update(bed) {
+    const total = bed.counts.reduce((sum, count) => sum + count, 0);
+    renderIfChanged(this.body, `${bed.bed} ${bed.counts}`, () =>
+      CLASSES.map((name, i) => {
+        const count = bed.counts[i] ?? 0;
+        const share = total ? count / total : 0;
+        const bar = make("span", { class: `bar class-${name}` });
+        bar.style.width = `${100 * share}%`;
+        return make("tr", { class: count ? "" : "none" },
+          make("th", { scope: "row", class: `class-${name}`, text: name, title: CLASS_NAMES[name] }),
+          make("td", { class: "bar-room" }, bar),
+          make("td", { class: "number", text: countText(count) }),
+          make("td", { class: "number", text: total ? `${(100 * share).toFixed(1)}%` : "--" }),
+        );
+      }),
+    );
+  }
+}
+
+/** Samples, delays, limits in force, and what watches the bed. */
+export class AboutPanel {
+  constructor() {
+    this.samples = make("dl", { class: "figures wide" });
+    this.limits = make("dl", { class: "figures wide" });
+    this.limitsPanel = panel("Limits in force", this.limits);
+    this.samplesPanel = panel("Samples and delay", this.samples);
+  }
+
+  update(bed, ward) {
+    const rows = [...ledgerRows(bed), ...delayRows(bed), ["net", ward.weights || "--"], ["run", bed.run.slice(0, 8) || "--"]];
+    renderIfChanged(this.samples, JSON.stringify(rows), () => rowElements(rows));
+    const limits = limitRows(bed);
+    this.limitsPanel.hidden = !limits.length;
+    renderIfChanged(this.limits, JSON.stringify(limits), () => rowElements(limits));
+  }
+}
+
+/** Events of the bed, of link and recording, the newest first. */
+export class EventsPanel {
+  constructor() {
+    this.list = make("ol", { class: "events" });
+    this.element = panel("Events", this.list);
+  }
+
+  update(bed, ward) {
+    const events = ward.events.filter((event) => !event.bed || event.bed === bed.bed).slice(-MOST_EVENTS).reverse();
+    renderIfChanged(this.list, JSON.stringify(events), () =>
+      events.length
+        ? events.map((event) => make("li", { class: `event ${event.kind}` },
+            make("time", { text: clockText(Date.parse(event.time) / 1000) }),
+            make("span", { class: "kind", text: event.kind }),
+            make("span", { class: "event-text", dir: "auto", text: event.text }),
+          ))
+        : [make("li", { class: "none", text: "nothing to report" })],
+    );
+  }
+}
+
+function ledgerRows(bed) {
+  if (!bed.ledger) return [];
+  const { sent, analysed, missing, open } = bed.ledger;
+  const rows = [["sent", countText(sent)], ["= analysed", countText(analysed)], ["+ missing", countText(missing)]];
+  if (open) rows.push(["+ under way", countText(open)]);
+  rows.push(["gaps", bed.gaps ? `${countText(bed.gaps)} (${(bed.missing / 125).toFixed(1)} s)` : "none"]);
+  return rows;
+}
+
+function delayRows(bed) {
+  if (!bed.latency) return [["delay", "--"]];
+  const { algorithmic_ms: algorithm, added_p50_ms: added, added_p99_ms: worst } = bed.latency;
+  return [["delay", `${Math.round(algorithm)} ms algorithm`], ["added", `${added.toFixed(1)} ms, p99 ${worst.toFixed(1)}`]];
+}
+
+function limitRows(bed) {
+  return (bed.limits ?? []).map(({ name, low, high, unit, own }) => [name, `${rangeText(low, high)} ${unit}`, own ? "of this bed" : ""]);
+}
+
+function rangeText(low, high) {
+  const isKnown = (limit) => limit !== null && limit !== undefined;
+  if (isKnown(low) && isKnown(high)) return `${low} to ${high}`;
+  return isKnown(low) ? `from ${low}` : isKnown(high) ? `up to ${high}` : "--";
+}
+
+function rowElements(rows) {
+  return rows.flatMap(([name, value, note]) => [make("dt", { text: name }), make("dd", {}, value, note ? make("b", { class: "own", text: ` ${note}` }) : "")]);
+}

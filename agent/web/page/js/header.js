@@ -1,0 +1,91 @@
+/** The top of the page: alarms of the ward, link, recording, clock, and what is wrong in words. */
+
+import { bedHash } from "./card.js";
+import { make, renderIfChanged, setAttribute, setShown, setText } from "./dom.js";
+import { PRIORITIES, PRIORITY_MARKS, ageText, bytesText, clockText, countText } from "./words.js";
+
+const LINK_WORDS = { waiting: "waiting for the device", connected: "link", lost: "LINK LOST" };
+
+/** Build the counts of alarms, which are always live. */
+export class WardCounts {
+  constructor(element) {
+    this.element = element;
+  }
+
+  /** Show the number of beds with alarms of each priority, silenced beds, and beds without data. */
+  update(ward) {
+    const rows = [...ward.index.values()];
+    const chips = PRIORITIES.map((priority) => {
+      const count = ward.counts[priority] ?? 0;
+      const isWaiting = rows.some((row) => row.priority === priority && (row.silenced || row.audible === priority));
+      return { kind: `chip ${priority} ${!count ? "none" : isWaiting ? "active" : "acknowledged"}`, text: `${PRIORITY_MARKS[priority]} ${count}`, word: priority };
+    });
+    for (const [key, words] of [["paused", "paused"], ["silenced", "silenced"], ["no_data", "no data"]]) {
+      const count = ward.counts[key] ?? 0;
+      if (count) chips.push({ kind: `chip ${key.replace("_", "-")}`, text: String(count), word: words });
+    }
+    renderIfChanged(this.element, JSON.stringify(chips), () => chips.map((chip) => make("span", { class: chip.kind }, `${chip.text} `, make("span", { class: "word", text: chip.word }))));
+  }
+}
+
+/** Build the line that names the most urgent bed that is not on the screen. */
+export function updateElsewhere(element, ward, shownNames) {
+  const shown = new Set(shownNames);
+  const name = ward.urgent.find((bed) => ward.index.get(bed)?.audible && !shown.has(bed));
+  const row = name === undefined ? null : ward.index.get(name);
+  renderIfChanged(element, row ? `${row.bed} ${row.audible}` : "", () =>
+    row
+      ? [make("a", { class: `elsewhere alarm ${row.audible} active`, href: bedHash(row.bed) }, `${PRIORITY_MARKS[row.audible]} `, make("bdi", { text: row.bed }))]
+      : [],
+  );
+}
+
+/** Show the state of link and recording, in a word each. */
+export function updateSystem(element, ward) {
+  const { link, recording } = ward;
+  const parts = [];
+  if (link) {
+    const isGood = link.state === "connected";
+    parts.push({ kind: `system ${isGood ? "good" : link.state === "lost" ? "bad" : "waiting"}`, text: `${isGood ? "●" : "○"} ${LINK_WORDS[link.state] ?? link.state}` });
+  }
+  if (recording) {
+    const kind = `system ${recording.trouble ? "bad" : "good"}`;
+    parts.push({ kind, text: recording.trouble ? "○ REC" : "● REC", more: recording.trouble ? "" : ` ${bytesText(recording.free)} free` });
+  }
+  renderIfChanged(element, JSON.stringify(parts), () => parts.map((part) => make("span", { class: part.kind }, part.text, make("span", { class: "more", text: part.more ?? "" }))));
+}
+
+/** Show the troubles of link and recording in words, across the page. */
+export function updateTroubles(element, ward) {
+  const troubles = [];
+  if (ward.link?.state === "lost") troubles.push({ kind: "bad", text: `LINK LOST: ${ward.link.trouble || "no packets come from the device"}` });
+  else if (ward.link?.trouble) troubles.push({ kind: "warn", text: `LINK: ${ward.link.trouble}` });
+  if (ward.recording?.trouble) troubles.push({ kind: "bad", text: `RECORDING: ${ward.recording.trouble}` });
+  renderIfChanged(element, JSON.stringify(troubles), () => troubles.map((part) => make("p", { class: `banner ${part.kind}`, text: part.text })));
+}
+
+/** Show that there is no connection, and for how long; what is shown is then dimmed. */
+export function updateConnection(element, connection) {
+  const root = document.documentElement;
+  const silence = connection.silenceS();
+  const isLost = !connection.isUp && connection.wasUp;
+  setAttribute(root, "data-connection", connection.isUp ? "up" : connection.wasUp ? "lost" : "none");
+  setShown(element, !connection.isUp && (connection.wasUp || silence > 2));
+  const words = isLost ? `NO CONNECTION to the monitor for ${ageText(silence)}: what you see is old` : "Connecting to the monitor …";
+  setText(element, [words, connection.refusal].filter(Boolean).join(" · "));
+}
+
+/** Show the samples of the ward and what watches it, at the foot of the page. */
+export function updateFoot(element, ward) {
+  const { ledger } = ward;
+  const words = ledger ? `samples sent ${countText(ledger.sent)} = analysed ${countText(ledger.analysed)} + missing ${countText(ledger.missing)}` : "";
+  setText(element, [words, ward.weights ? `net ${ward.weights}` : ""].filter(Boolean).join(" · "));
+}
+
+/** Show the monitor's clock, and say so if that of this computer is far off. */
+export function updateClock(element, ward) {
+  setText(element, ward.hello ? clockText(ward.now()) : "--:--:--");
+  const skew = ward.clock.skew();
+  const isOff = ward.hello !== null && Math.abs(skew) > 5;
+  setAttribute(element, "title", isOff ? `clock of the monitor; that of this computer is ${ageText(Math.abs(skew))} ${skew > 0 ? "ahead" : "behind"}` : "clock of the monitor");
+}

@@ -1,0 +1,309 @@
+/** The page of the ward: puts its parts together, and shows the wall or one bed as the address says. */
+
+import { Actions } from "./actions.js";
+import { Announcer } from "./announcer.js";
+import { BedPage } from "./bed_page.js";
+import { Connection, socketAddress } from "./connection.js";
+import { askCredentials, forgetName, personName, takeTokenFromAddress } from "./credentials.js";
+import { byId, make, setAttribute, setShown, setText } from "./dom.js";
+import { runFrameLoop, stats } from "./frame_loop.js";
+import * as header from "./header.js";
+import { fillHelp } from "./help.js";
+import { listenToKeys } from "./keys.js";
+import { VERSION, readWaves } from "./protocol.js";
+import { AlarmSound, audiblePriority } from "./sound.js";
+import { onThemeChange, startTheme, switchTheme, traceColours } from "./theme.js";
+import { Wall, bedHash, pageButtons } from "./wall.js";
+import { Ward } from "./ward.js";
+
+/** Seconds without a connection after which rates are no longer shown. */
+const STALE_S = 4;
+/** How often ages and clocks are brought up to date. */
+const CLOCK_MS = 500;
+/** Flashing after IEC 60601-1-8: high priority twice a second, medium every two seconds. */
+const FLASH_MS = 250;
+/** Most seconds of past signal that cards begin with. */
+const LONGEST_PAST_S = 30;
+
+takeTokenFromAddress();
+startTheme();
+const ward = new Ward();
+const announcer = new Announcer(byId("say-alert"), byId("say-polite"));
+const actions = new Actions(ward, byId("note"));
+const look = () => ({ colours: traceColours(), leastConfidence: ward.leastConfidence });
+const wall = new Wall(byId("cards"), ward, look);
+const bedPage = new BedPage(byId("bed-view"), ward, actions, look);
+const counts = new header.WardCounts(byId("counts"));
+const pages = pageButtons(wall, (by) => wall.turnPage(by) && update());
+const connection = new Connection(socketAddress(document.baseURI, "ws"), {
+  text: takeText,
+  binary: takeBinary,
+  change: changeConnection,
+  askToken: (reason) => askCredentials({ token: true, reason }),
+});
+const sound = new AlarmSound(() => (connection.wasUp ? audiblePriority(ward, connection.isUp) : null));
+let openBed = null;
+let asked = "";
+
+byId("foot-pages").append(pages.element);
+wall.onVisible = () => askForWaves();
+onThemeChange(redraw);
+fillHelp(byId("help-body"));
+byId("sound").onclick = toggleSound;
+byId("theme").onclick = switchTheme;
+byId("help-open").onclick = () => byId("help").showModal();
+byId("find").onchange = (event) => find(event.target);
+byId("find").onkeydown = (event) => {
+  if (event.key === "Enter") find(event.target);
+  else if (event.key === "Escape") event.target.blur();
+};
+byId("person").onclick = changePerson;
+addEventListener("hashchange", route);
+setInterval(tick, CLOCK_MS);
+setInterval(flash, FLASH_MS);
+runFrameLoop(draw, showNewest);
+keepAwake();
+route();
+
+function redraw() {
+  wall.recolour();
+  bedPage.recolour();
+}
+
+function takeText(message) {
+  if (message.type === "hello") {
+    if (message.version !== VERSION) actions.say("this page is of another version than the monitor: load it again", true);
+    if (ward.greet(message)) startAfresh();
+    asked = "";
+  } else if (message.type === "ward") {
+    const hadBeds = ward.index.size > 0;
+    const doubt = ward.leastConfidence;
+    ward.take(message);
+    if (ward.leastConfidence !== doubt) redraw();
+    update();
+    announcer.tellAlarms(ward);
+    if (!hadBeds) wall.layOut();
+  }
+}
+
+function takeBinary(buffer) {
+  const waves = readWaves(buffer);
+  if (!waves) return;
+  stats.messages += 1;
+  stats.bytes += buffer.byteLength;
+  connection.send({ got: waves.tick });
+  ward.takeWaves(waves.parts, performance.now() / 1000);
+}
+
+/** Another run of the monitor: nothing that was known is true any more. */
+function startAfresh() {
+  wall.reset();
+  announcer.reset();
+  const name = openBed;
+  bedPage.show(null);
+  bedPage.show(name);
+  wall.recolour();
+}
+
+function changeConnection() {
+  asked = "";
+  announcer.tellConnection(connection.isUp, connection.silenceS());
+  tick();
+}
+
+function update() {
+  if (openBed === null) wall.update();
+  else bedPage.update();
+  askForWaves();
+  counts.update(ward);
+  header.updateElsewhere(byId("elsewhere"), ward, openBed === null ? wall.names : [openBed]);
+  header.updateSystem(byId("system"), ward);
+  header.updateTroubles(byId("troubles"), ward);
+  header.updateFoot(byId("samples"), ward);
+  pages.update();
+  setShown(byId("empty"), openBed === null && ward.hello !== null && ward.index.size === 0);
+  setText(byId("disclaimer"), ward.hello?.disclaimer ?? "research tool, not a medical device");
+  const bed = openBed === null ? null : ward.beds.get(openBed);
+  if (bed) announcer.tellRate(bed, ward.shownRate(bed));
+  updateNames();
+  updateTitle();
+}
+
+/** The title of the tab says how many beds have an alarm of high priority. */
+function updateTitle() {
+  const high = ward.counts.high ? `!!! ${ward.counts.high} · ` : "";
+  const title = `${high}${openBed ?? "Ward"} · ecg-agent`;
+  if (document.title !== title) document.title = title;
+}
+
+function tick() {
+  const wasStale = ward.isStale;
+  ward.isStale = !connection.isUp && connection.silenceS() > STALE_S;
+  header.updateConnection(byId("connection"), connection);
+  header.updateClock(byId("clock"), ward);
+  updateSoundButton();
+  setShown(byId("person"), personName() !== "");
+  setText(byId("person"), personName());
+  if (ward.isStale !== wasStale || connection.isUp) update();
+}
+
+/** Draw a frame: nothing moves while there is no connection. */
+function draw(nowS) {
+  if (!connection.isUp) return;
+  if (openBed === null) wall.draw(nowS);
+  else bedPage.draw(nowS);
+}
+
+/** Ask that the screen of a ward does not go dark; browsers allow it only over HTTPS or on this computer. */
+function keepAwake() {
+  navigator.wakeLock?.request("screen").catch(() => {});
+}
+
+/** After the page was hidden: the newest state at once. */
+function showNewest() {
+  asked = "";
+  keepAwake();
+  for (const wave of ward.waves.values()) wave.playout.restart();
+  askForWaves();
+  tick();
+}
+
+function askForWaves() {
+  if (!ward.hello || !ward.index.size) return;
+  const ids = document.hidden || openBed !== null ? [] : wall.visibleNames().map((name) => ward.idOf(name));
+  const watched = openBed === null || document.hidden ? null : (ward.idOf(openBed) ?? null);
+  const wanted = { show: ids.filter((id) => id !== undefined).slice(0, ward.hello.most_shown ?? 64), watch: watched, seconds: Math.min(LONGEST_PAST_S, wall.secondsAcross() + 1) };
+  const key = JSON.stringify(wanted);
+  if (key !== asked && connection.send(wanted)) asked = key;
+}
+
+function route() {
+  const found = /^#bed\/(.+)$/.exec(location.hash);
+  const before = openBed;
+  openBed = found ? safeDecode(found[1]) : null;
+  setShown(byId("wall-view"), openBed === null);
+  setShown(byId("bed-view"), openBed !== null);
+  setAttribute(document.body, "data-view", openBed === null ? "ward" : "bed");
+  bedPage.show(openBed);
+  if (openBed === null) wall.layOut();
+  update();
+  if (openBed === null && before !== null) wall.focus(before);
+  else if (openBed !== null) byId("main").focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+function safeDecode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function find(input) {
+  const text = input.value.trim().toLowerCase();
+  const names = wall.order.names;
+  const match = names.find((name) => name.toLowerCase() === text) ?? names.find((name) => name.toLowerCase().includes(text));
+  if (text && match) location.hash = bedHash(match);
+  else if (text) actions.say(`no bed named ${input.value}`, true);
+  input.value = "";
+  input.blur();
+}
+
+function updateNames() {
+  const list = byId("bed-names");
+  const names = wall.order.names.length ? wall.order.names : ward.urgent;
+  const key = [...names].sort().join("\n");
+  if (list.renderedKey === key) return;
+  list.renderedKey = key;
+  list.replaceChildren(...[...names].sort().map((name) => make("option", { value: name })));
+}
+
+async function toggleSound() {
+  await sound.toggle();
+  updateSoundButton();
+}
+
+function updateSoundButton() {
+  const isAudible = sound.isAudible();
+  const button = byId("sound");
+  setText(button, isAudible ? "♪ sound on" : "SOUND IS OFF");
+  setAttribute(button, "class", isAudible ? "tool" : "tool warn");
+  setAttribute(button, "aria-pressed", String(isAudible));
+  setAttribute(button, "title", isAudible ? "Turn the sound of alarms off (b)" : "No alarm is heard here: click to turn the sound on (b)");
+}
+
+async function changePerson() {
+  const before = personName();
+  forgetName();
+  const changed = await askCredentials({ name: true, reason: "Who acts is written down with each alarm." });
+  if (!changed) sessionStorage.setItem("ecg-name", before);
+  tick();
+}
+
+function flash() {
+  const quarter = Math.floor(performance.now() / FLASH_MS);
+  const root = document.documentElement;
+  root.toggleAttribute("data-high-off", quarter % 2 === 1);
+  root.toggleAttribute("data-medium-off", quarter % 8 >= 4);
+}
+
+function chosenBed() {
+  return openBed ?? (wall.names.includes(wall.chosen) ? wall.chosen : null);
+}
+
+function actOnChosen(deed) {
+  const name = chosenBed();
+  if (name === null) actions.say("choose a bed first, with the arrow keys", true);
+  else actions.act(deed, name);
+}
+
+function stepBed(by) {
+  const names = wall.order.names;
+  const place = names.indexOf(openBed);
+  if (names.length) location.hash = bedHash(names[(place + by + names.length) % names.length]);
+}
+
+function rows(by) {
+  wall.move(by * (wall.columns ?? 1));
+}
+
+listenToKeys(
+  {
+    "ward:ArrowLeft": () => wall.move(-1),
+    "ward:ArrowRight": () => wall.move(1),
+    "ward:ArrowUp": () => rows(-1),
+    "ward:ArrowDown": () => rows(1),
+    "ward:Home": () => wall.focus(wall.order.names[0]),
+    "ward:End": () => wall.focus(wall.order.names.at(-1)),
+    "ward:PageDown": () => wall.turnPage(1) && update(),
+    "ward:PageUp": () => wall.turnPage(-1) && update(),
+    "ward:n": () => wall.move(1),
+    "ward:p": () => wall.move(-1),
+    "ward:s": () => {
+      wall.order.byUrgency = !wall.order.byUrgency;
+      wall.order.names = [];
+      update();
+      actions.say(wall.order.byUrgency ? "the most urgent first" : "in the order of arrival", false);
+    },
+    "bed:Escape": () => (location.hash = "#ward"),
+    "bed:o": () => (location.hash = "#ward"),
+    "bed:n": () => stepBed(1),
+    "bed:p": () => stepBed(-1),
+    "bed:+": () => bedPage.changeGain(1),
+    "bed:=": () => bedPage.changeGain(1),
+    "bed:-": () => bedPage.changeGain(-1),
+    "bed:a": () => bedPage.changeGain(0),
+    "bed:<": () => bedPage.changeSpeed(1),
+    "bed:,": () => bedPage.changeSpeed(1),
+    "bed:>": () => bedPage.changeSpeed(-1),
+    "bed:.": () => bedPage.changeSpeed(-1),
+    k: () => actOnChosen("acknowledge"),
+    m: () => actOnChosen("silence"),
+    b: () => toggleSound(),
+    t: () => switchTheme(),
+    "/": () => byId("find").focus(),
+    "?": () => byId("help").showModal(),
+  },
+  () => (openBed === null ? "ward" : "bed"),
+);

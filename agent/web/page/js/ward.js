@@ -1,0 +1,122 @@
+/** All that the page knows of the ward: beds, order, link, recording, and the waves of the beds that are shown. */
+
+import { MonitorClock } from "./clock.js";
+import { Playout } from "./playout.js";
+import { readBed, readIndexRow } from "./protocol.js";
+import { WaveRing } from "./wave_ring.js";
+
+/** The wave of one lead of a bed, and the movement with which it is drawn. */
+class Wave {
+  constructor(name) {
+    this.name = name;
+    this.ring = new WaveRing();
+    this.playout = new Playout();
+  }
+
+  /** Take samples and beats that have come at `nowS`. */
+  take(part, nowS) {
+    const epoch = this.ring.epoch;
+    if (part.restarts) this.ring.restart(part.head - part.counts.length);
+    if (part.counts.length) this.ring.push(part.head, part.counts);
+    if (this.ring.epoch !== epoch) this.playout.restart();
+    for (const beat of part.beats) this.ring.addBeat(beat);
+    if (part.counts.length) this.playout.arrive(this.ring.head, nowS);
+  }
+}
+
+export class Ward {
+  constructor() {
+    this.clock = new MonitorClock();
+    this.reset(null);
+  }
+
+  /** Forget everything, as after a restart of the monitor; `hello` is what the new one says of itself. */
+  reset(hello) {
+    this.hello = hello;
+    this.beds = new Map();
+    this.namesById = new Map();
+    this.urgent = [];
+    this.arrival = [];
+    this.index = new Map();
+    this.counts = { beds: 0, high: 0, medium: 0, low: 0, silenced: 0, no_data: 0 };
+    this.link = null;
+    this.recording = null;
+    this.ledger = null;
+    this.events = [];
+    this.waves = new Map();
+    this.device = this.weights = "";
+    this.leastConfidence = 0;
+    this.isStale = false;
+  }
+
+  /** Take the greeting. Returns whether it is that of another run of the monitor than before. */
+  greet(hello) {
+    const isOther = this.hello === null || this.hello.start !== hello.start;
+    if (isOther) {
+      this.clock = new MonitorClock();
+      this.reset(hello);
+    }
+    this.hello = hello;
+    this.clock.hear(hello.now_s);
+    return isOther;
+  }
+
+  /** Take the state of the ward. What does not come along has not changed. */
+  take(state) {
+    this.clock.hear(state.now_s);
+    if (state.index) this.#takeIndex(state.index.map(readIndexRow));
+    this.beds = new Map(state.beds.map(readBed).map((bed) => [bed.bed, bed]));
+    if (state.events) this.events = state.events;
+    const { counts, link, recording, ledger, device, weights } = state;
+    this.leastConfidence = state.least_confidence ?? 0;
+    Object.assign(this, { counts, link, recording, ledger, device, weights });
+  }
+
+  #takeIndex(rows) {
+    this.index = new Map(rows.map((row) => [row.bed, row]));
+    this.namesById = new Map(rows.map((row) => [row.id, row.bed]));
+    this.urgent = rows.map((row) => row.bed);
+    for (const [key, wave] of this.waves) if (!this.index.has(wave.name)) this.waves.delete(key);
+    this.arrival = [...rows].sort((one, other) => one.id - other.id).map((row) => row.bed);
+  }
+
+  /** Take the waves of a tick. */
+  takeWaves(parts, nowS) {
+    for (const part of parts) {
+      const name = this.namesById.get(part.id);
+      if (name !== undefined) this.wave(name, part.lead, part.isFull).take(part, nowS);
+    }
+  }
+
+  /**
+   * Return the wave of a lead of a bed, which may still be empty.
+   * @param {string} name of the bed
+   * @param {number} lead 0: the heard one
+   * @param {boolean} isFull as it comes of a bed that is watched, else as of a bed of the wall
+   */
+  wave(name, lead = 0, isFull = false) {
+    const key = waveKey(name, lead, isFull);
+    let wave = this.waves.get(key);
+    if (!wave) this.waves.set(key, (wave = new Wave(name)));
+    return wave;
+  }
+
+  /** Return the id of a bed; undefined if there is none of this name. */
+  idOf(name) {
+    return this.index.get(name)?.id;
+  }
+
+  /** Return the monitor's Unix time. */
+  now() {
+    return this.clock.now();
+  }
+
+  /** Return the rate of a bed to be shown; null where there is none, or none that is still true. */
+  shownRate(bed) {
+    return this.isStale ? null : bed.rate;
+  }
+}
+
+function waveKey(name, lead, isFull) {
+  return `${lead}${isFull ? "full" : "wall"} ${name}`;
+}

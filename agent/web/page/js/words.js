@@ -1,0 +1,107 @@
+/** Numbers, times and states in words, the same as in the terminal. */
+
+/** Marks of the priorities, which say without colour what the colour says. */
+export const PRIORITY_MARKS = { high: "!!!", medium: "!!", low: "!" };
+export const PRIORITIES = ["high", "medium", "low"];
+export const CLASSES = ["N", "S", "V", "F", "Q"];
+export const CLASS_NAMES = {
+  N: "normal beat",
+  S: "supraventricular ectopic beat",
+  V: "ventricular ectopic beat",
+  F: "fusion beat",
+  Q: "unclassifiable or paced beat",
+};
+const STATE_WORDS = {
+  ok: "monitoring",
+  learning: "learning the signal",
+  "lead off": "LEAD OFF",
+  saturated: "SATURATED",
+  "no signal": "NO SIGNAL",
+  "no data": "NO DATA",
+  refused: "REFUSED",
+  ended: "ENDED",
+};
+/** States in which no samples come. */
+export const SILENT_STATES = new Set(["no data", "refused", "ended"]);
+/** Delay behind the device, in seconds, from which a bed is marked. */
+const BEHIND_S = 1.5;
+/** Quality of a lead from which on it is good, and below which it is poor. */
+const GOOD_QUALITY = 0.7;
+const POOR_QUALITY = 0.3;
+
+/** Say the state of a bed. */
+export function stateWords(state) {
+  return STATE_WORDS[state] ?? state;
+}
+
+/** Say a duration in one unit, such as 25 s, 3 min, 2 h. */
+export function ageText(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 100) return `${whole} s`;
+  if (whole < 6000) return `${Math.floor(whole / 60)} min`;
+  if (whole < 172800) return `${Math.floor(whole / 3600)} h`;
+  return `${Math.floor(whole / 86400)} d`;
+}
+
+/** Say a rest of time as minutes and seconds, such as 1:53. */
+export function countdownText(seconds) {
+  const whole = Math.max(0, Math.ceil(seconds));
+  if (whole >= 3600) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+/** Say the time of day of a Unix time, such as 14:03:21. */
+export function clockText(unixS) {
+  const date = new Date(unixS * 1000);
+  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((n) => String(n).padStart(2, "0")).join(":");
+}
+
+/** Say day and time of a Unix time where it is not of today. */
+export function momentText(unixS, nowS) {
+  const date = new Date(unixS * 1000);
+  const today = date.toDateString() === new Date(nowS * 1000).toDateString();
+  const day = `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}-${String(date.getDate()).padStart(2, "0")}`;
+  return today ? clockText(unixS) : `${day} ${clockText(unixS)}`;
+}
+
+/** Say a count with commas. */
+export function countText(count) {
+  return Math.round(count).toLocaleString("en-US");
+}
+
+/** Say a number of bytes in three digits. */
+export function bytesText(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let value = Math.max(0, bytes);
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${value.toFixed(unit && value < 9.95 ? 1 : 0)} ${units[unit]}`;
+}
+
+/** Say a rate or another figure; -- where there is none. */
+export function figureText(value, digits = 0) {
+  return value === null || value === undefined || !Number.isFinite(value) ? "--" : value.toFixed(digits);
+}
+
+/** Say how good the signal of a lead is: good, fair, poor, or "" where it is not measured. */
+export function qualityWord(quality) {
+  if (quality === null || quality === undefined) return "";
+  return quality >= GOOD_QUALITY ? "good" : quality >= POOR_QUALITY ? "fair" : "poor";
+}
+
+/** Say whether the signal of a bed is good, in a word or two. */
+export function signalWords(bed) {
+  if (bed.state !== "ok" && bed.state !== "learning") return stateWords(bed.state);
+  const word = qualityWord(bed.quality);
+  return word ? `signal ${word}` : "signal present";
+}
+
+/** Say how far the shown signal lies behind its device; "" if it does not. */
+export function behindWords(bed) {
+  return bed.behindS > BEHIND_S && !SILENT_STATES.has(bed.state) ? `behind ${ageText(bed.behindS)}` : "";
+}
+
+/** Say the phase of an alarm; "" while it is active. */
+export function phaseWords(alarm) {
+  return { acknowledged: "acknowledged", over: "over" }[alarm.phase] ?? "";
+}

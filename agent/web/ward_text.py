@@ -1,0 +1,208 @@
+"""What is told of beds, alarms, link and recording as JSON; docs/web.md specifies it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from agent.alarms.priorities import CONDITION_SPECS
+from agent.core.bed_settings import limits_in_force
+from agent.core.clock import format_wall_time
+from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Ledger
+from agent.core.views import BedSummary, BedView, LoggedEvent, WardSnapshot
+from agent.core.wording import event_text
+from agent.dashboard.alarm_lines import SHORT_CONDITIONS, alarm_phase, count_ward_alarms, merge_recent_alarms
+from agent.dashboard.panels import rate_text
+from agent.dashboard.status import DISCLAIMER
+from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
+
+PROTOCOL_VERSION = 1
+DEEDS = ("acknowledge", "silence", "pause")
+"""What may be done about the alarms of a bed."""
+Fields = dict[str, Any]
+"""An object of JSON."""
+
+
+def hello_fields(start: str, now_s: float, may_act: bool, most_shown: int) -> Fields:
+    """What a browser is told first; `start` is another for each start of the monitor."""
+    return {
+        "type": "hello",
+        "version": PROTOCOL_VERSION,
+        "start": start,
+        "server_time": format_wall_time(now_s),
+        "now_s": now_s,
+        "disclaimer": DISCLAIMER,
+        "fs": FS,
+        "microvolts": 5,
+        "may_act": may_act,
+        "actions": list(DEEDS),
+        "classes": list(CLASSES),
+        "priorities": list(PRIORITIES),
+        "conditions": [
+            {
+                "name": name,
+                "short": SHORT_CONDITIONS[name],
+                "priority": spec.priority,
+                "technical": spec.technical,
+            }
+            for name, spec in CONDITION_SPECS.items()
+        ],
+        "most_shown": most_shown,
+    }
+
+
+def ward_fields(ward: WardSnapshot) -> Fields:
+    """What is told of the ward as a whole, without its beds and events."""
+    counts = count_ward_alarms(ward.index)
+    return {
+        "type": "ward",
+        "now": format_wall_time(ward.now_s),
+        "now_s": ward.now_s,
+        "started_s": ward.started_s,
+        "counts": {
+            "beds": len(ward.index),
+            **{priority: counts[priority] for priority in PRIORITIES},
+            "silenced": counts["silenced"],
+            "no_data": counts["no data"],
+            "paused": sum(bed.paused_until_s > ward.now_s for bed in ward.index),
+        },
+        "link": asdict(ward.link),
+        "recording": None
+        if ward.recording is None
+        else {
+            "folder": ward.recording.folder,
+            "written": ward.recording.written,
+            "free": ward.recording.free,
+            "trouble": ward.recording.trouble,
+        },
+        "ledger": ledger_fields(ward.ledger),
+        "device": ward.device,
+        "weights": ward.weights,
+        "least_confidence": ward.least_confidence,
+    }
+
+
+def index_rows(index: Mapping[str, BedSummary], names: tuple[str, ...], ids: Mapping[str, int]) -> list[list[Any]]:
+    """All beds in short, in the order of `names`."""
+    rows = []
+    for name in names:
+        bed = index[name]
+        rows.append([ids[name], name, bed.state, bed.priority, bed.audible, bed.silenced, bed.paused_until_s > 0])
+    return rows
+
+
+def event_fields_of(logged: LoggedEvent) -> Fields:
+    """An event in words."""
+    event = logged.event
+    return {
+        "time": format_wall_time(logged.at_s),
+        "bed": event.bed or None,
+        "kind": event.kind,
+        "text": event_text(event),
+    }
+
+
+def card_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
+    """What the wall shows of a bed beside its signal; `number` is its id."""
+    rate, now_s = rate_text(bed, ward), ward.now_s
+    return {
+        "id": number,
+        "bed": bed.bed,
+        "patient": bed.settings.patient,
+        "place": bed.settings.place,
+        "state": bed.state,
+        "rate": int(rate) if rate.isdigit() else None,
+        "rhythm": bed.rhythm_name,
+        "lead": bed.lead,
+        "quality": _round_known(bed.quality, 2),
+        "alarms": [alarm_fields(alarm, bed) for alarm in bed.alarms],
+        "silenced_until_s": bed.silenced_until_s if bed.silenced_until_s > now_s else None,
+        "paused_until_s": bed.paused_until_s if bed.paused_until_s > now_s else None,
+        "off": bed.settings.off,
+        "suspended": bed.suspended,
+        "uncalibrated": bed.uncalibrated,
+        "run": bed.run,
+        "head": bed.head,
+        "clock_s": bed.head_s,
+        "last_heard_s": bed.arrived_s or None,
+        "behind_s": round(bed.behind_s, 2),
+    }
+
+
+def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
+    """All that is told of a bed but its signal."""
+    rhythm = bed.rhythm
+    return card_fields(bed, ward, number) | {
+        "rr_ms": _round_known(rhythm.rr_ms),
+        "rmssd_ms": _round_known(rhythm.rmssd_ms),
+        "sdnn_ms": _round_known(rhythm.sdnn_ms),
+        "counts": rhythm.counts,
+        "leads": [{"lead": lead, "quality": _round_known(quality, 2)} for lead, quality in bed.leads],
+        "other_leads": [other.lead for other in bed.other_waves],
+        "last_alarms": [alarm_fields(alarm, bed) for alarm in merge_recent_alarms(bed)],
+        "limits": _limit_rows(bed),
+        "gaps": bed.gaps,
+        "missing": bed.missing,
+        "ledger": ledger_fields(bed.ledger),
+        "latency": None if bed.latency is None else asdict(bed.latency),
+    }
+
+
+def _limit_rows(bed: BedView) -> list[Fields] | None:
+    """The limits in force of a bed; `own`: they are not those of all beds."""
+    if bed.base_limits is None:
+        return None
+    own, limits = bed.settings, limits_in_force(bed.settings, bed.base_limits)
+    rate_is_own = own.rate_low_bpm is not None or own.rate_high_bpm is not None
+    rate = {"name": "heart rate", "low": limits.rate_low_bpm, "high": limits.rate_high_bpm, "unit": "/min"}
+    others = (
+        ("pause", limits.pause_s, "s", own.pause_s),
+        ("asystole", limits.asystole_s, "s", own.asystole_s),
+        ("V beats", limits.v_most_per_min, "/min", own.v_most_per_min),
+    )
+    return [
+        {**rate, "own": rate_is_own},
+        *({"name": name, "high": high, "unit": unit, "own": of is not None} for name, high, unit, of in others),
+    ]
+
+
+def alarm_fields(alarm: Alarm, bed: BedView) -> Fields:
+    """An alarm of a bed as it stands."""
+    since_s = _sample_time_s(alarm, alarm.onset, bed)
+    since_s = alarm.announced_s if since_s is None else since_s
+    return {
+        "key": alarm_key(alarm.identity),
+        "condition": alarm.condition,
+        "short": SHORT_CONDITIONS[alarm.condition],
+        "priority": alarm.priority,
+        "text": alarm.text,
+        "phase": alarm_phase(alarm),
+        "since": format_wall_time(since_s),
+        "since_s": since_s,
+        "ended_s": None if alarm.ended is None else _sample_time_s(alarm, alarm.ended, bed),
+        "acknowledged_s": alarm.acknowledged_s,
+        "onset": alarm.onset,
+        "ended": alarm.ended,
+    }
+
+
+def alarm_key(identity: AlarmIdentity) -> str:
+    """Return a short name of an alarm that fits into an address."""
+    return hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+
+
+def ledger_fields(ledger: Ledger) -> Fields:
+    """The samples of a bed or of all."""
+    return {"sent": ledger.sent, "analysed": ledger.analysed, "missing": ledger.missing, "open": ledger.open}
+
+
+def _sample_time_s(alarm: Alarm, sample: int, bed: BedView) -> float | None:
+    """Return the Unix time of a sample of an alarm's run, None where it is not known."""
+    if bed.head_s is None or alarm.run != bed.run:
+        return None
+    return bed.head_s + (sample - bed.head) / FS
+
+
+def _round_known(value: float | None, digits: int = 0) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,276 @@
+"""A monitor of the tests that serves the page and says what a test wants it to say, by the protocol of docs/web.md."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from agent.web.application import SECURITY_HEADERS, read_page
+from agent.web.browser_state import BEAT, BLOCK, FULL, HEADER, RESET
+from model.records.resample import FS
+from support.broker import free_port
+
+TICK_S, WARD_S = 0.1, 0.5
+RR = 100
+"""Samples between two R peaks: 75 beats a minute."""
+LETTERS = "NNVNS"
+"""Letters of the beats, over and over; the net is not sure of the last."""
+Fields = dict[str, Any]
+
+
+class StagedWard:
+    """Beds with a synthetic ECG. `beds` are what is told of them, by name; `deeds` what browsers have done."""
+
+    def __init__(self, names: list[str], token: str = "") -> None:
+        self.port, self.token, self.deeds = free_port(), token, list[tuple[str, str, str]]()
+        self.stage(names)
+        self._server: uvicorn.Server | None = None
+        self.page = {path: (body, kind) for path, (body, kind) in read_page().items()}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def stage(self, names: list[str]) -> None:
+        """Begin with these beds, as a monitor that has just been started."""
+        self.start, self.began_s, self.version = uuid4().hex, time.monotonic(), 0
+        self.beds = {name: self._new_bed(number, name) for number, name in enumerate(names, 1)}
+        self.counts_of_waves = 0
+
+    def open(self) -> None:
+        """Serve until closed, in a thread."""
+        routes = [
+            *(Route(path, self._send_file) for path in self.page),
+            Route("/api/beds/{number:int}/{what}", self._look_up),
+            Route("/api/beds/{number:int}/strips/{key}", self._send_strip),
+            Route("/api/beds/{number:int}/{deed}", self._act, methods=["POST"]),
+            WebSocketRoute("/ws", self._watch),
+        ]
+        config = uvicorn.Config(
+            Starlette(routes=routes),
+            port=self.port,
+            ws="websockets-sansio",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive(), "the staged ward does not start"
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        """End, as if killed: connections are cut."""
+        if self._server is not None:
+            self._server.should_exit = self._server.force_exit = True
+            self._thread.join()
+            self._server = None
+
+    def tell(self, name: str, **fields: Any) -> None:
+        """Change what is told of a bed, at once."""
+        self.beds[name] |= fields
+        self.version += 1
+
+    def raise_alarm(self, name: str, priority: str, condition: str, short: str, text: str = "") -> None:
+        """Raise an alarm of a bed, at once."""
+        alarm = {
+            "key": uuid4().hex[:16],
+            "condition": condition,
+            "short": short,
+            "priority": priority,
+            "text": text,
+            "phase": "active",
+            "since_s": time.time(),
+            "ended_s": None,
+            "acknowledged_s": None,
+            "onset": 0,
+        }
+        self.tell(name, alarms=[alarm, *self.beds[name]["alarms"]])
+
+    def _new_bed(self, number: int, name: str) -> Fields:
+        return {
+            "id": number,
+            "bed": name,
+            "patient": None,
+            "place": None,
+            "state": "ok",
+            "rate": 75,
+            "rr_ms": 800,
+            "rmssd_ms": 21,
+            "sdnn_ms": 35,
+            "counts": [60, 20, 20, 0, 0],
+            "rhythm": "",
+            "quality": 0.93,
+            "lead": "II",
+            "leads": [{"lead": "II", "quality": 0.93}, {"lead": "V5", "quality": 0.5}],
+            "other_leads": ["V5"],
+            "alarms": [],
+            "silenced_until_s": None,
+            "run": self.start,
+            "head": 0,
+            "last_heard_s": time.time(),
+            "behind_s": 0.0,
+            "gaps": 0,
+            "missing": 0,
+            "latency": None,
+            "ledger": {"sent": 1500, "analysed": 1400, "missing": 100, "open": 0},
+        }
+
+    def _name_of(self, number: int) -> str | None:
+        return next((name for name, bed in self.beds.items() if bed["id"] == number), None)
+
+    async def _send_file(self, request: Request) -> Response:
+        body, kind = self.page[request.url.path]
+        return Response(body, media_type=kind, headers=SECURITY_HEADERS)
+
+    async def _look_up(self, request: Request) -> Response:
+        bed = self.beds[self._name_of(request.path_params["number"]) or ""]
+        if request.path_params["what"] == "alarms":
+            return JSONResponse({"bed": bed["bed"], "alarms": bed["alarms"]})
+        minutes = [60 * (time.time() // 60 - 59 + i) for i in range(60)]
+        wave = [70 + 10 * np.sin(i / 9) for i in range(60)]
+        return JSONResponse({"t_s": minutes, "rate": wave, "v": [2.0] * 59 + [None], "quality": [0.9] * 60})
+
+    async def _send_strip(self, _request: Request) -> Response:
+        counts = ecg_counts(0, 20 * FS).tolist()
+        beats = [{"sample": i * RR, "label": LETTERS[i % 5], "confidence": 0.95} for i in range(25)]
+        return JSONResponse({"lead": "II", "first": 0, "announced": 10 * FS, "counts": counts, "beats": beats})
+
+    async def _act(self, request: Request) -> Response:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return JSONResponse({"error": "the token is wrong"}, 401)
+        name, deed = self._name_of(request.path_params["number"]) or "", request.path_params["deed"]
+        self.deeds.append((deed, name, (await request.json())["by"]))
+        if deed == "acknowledge":
+            self.tell(name, alarms=[{**alarm, "phase": "acknowledged"} for alarm in self.beds[name]["alarms"]])
+        else:
+            self.tell(name, silenced_until_s=time.time() + 120)
+        return JSONResponse({"done": True})
+
+    async def _watch(self, socket: WebSocket) -> None:
+        await socket.accept()
+        if self.token:
+            await socket.send_text('{"type":"token"}')
+            if (await socket.receive_json()).get("token") != self.token:
+                await socket.close(4401, "the token is wrong")
+                return
+        viewer = _StagedViewer(socket, self)
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            async with asyncio.TaskGroup() as both:
+                sending = both.create_task(viewer.send())
+                with contextlib.suppress(WebSocketDisconnect):
+                    while True:
+                        viewer.take(json.loads(await socket.receive_text()))
+                sending.cancel()
+
+
+class _StagedViewer:
+    """One browser: what it shows, and what it was sent."""
+
+    def __init__(self, socket: WebSocket, ward: StagedWard) -> None:
+        self.socket, self.ward = socket, ward
+        self.shown: list[int] = []
+        self.watched: int | None = None
+        self.sent: dict[tuple[int, int], int] = {}
+        self.version, self.ward_due_s, self.tick = -1, 0.0, 0
+
+    def take(self, said: Fields) -> None:
+        if "show" in said:
+            self.shown, self.watched, self.version = said["show"], said.get("watch"), -1
+
+    async def send(self) -> None:
+        await self.socket.send_json(self._hello())
+        while True:
+            if self.version != self.ward.version or time.monotonic() >= self.ward_due_s:
+                self.version, self.ward_due_s = self.ward.version, time.monotonic() + WARD_S
+                await self.socket.send_json(self._ward())
+            await self.socket.send_bytes(self._waves())
+            await asyncio.sleep(TICK_S)
+
+    def _hello(self) -> Fields:
+        return {
+            "type": "hello",
+            "version": 1,
+            "start": self.ward.start,
+            "now_s": time.time(),
+            "most_shown": 64,
+            "may_act": bool(self.ward.token),
+            "actions": ["acknowledge", "silence"],
+            "least_confidence": 0.8,
+        }
+
+    def _ward(self) -> Fields:
+        ranks = {"high": 3, "medium": 2, "low": 1}
+        beds = sorted(
+            self.ward.beds.values(),
+            key=lambda bed: -max((ranks[alarm["priority"]] for alarm in bed["alarms"]), default=0),
+        )
+        worst = {bed["bed"]: bed["alarms"][0] if bed["alarms"] else None for bed in beds}
+        index = [_index_row(bed, worst[bed["bed"]]) for bed in beds]
+        counts = {priority: sum(row[3] == priority for row in index) for priority in ranks}
+        return {
+            "type": "ward",
+            "now_s": time.time(),
+            "index": index,
+            "counts": {**counts, "silenced": 0, "no_data": 0},
+            "beds": [bed for bed in beds if bed["id"] in self.shown or bed["id"] == self.watched],
+            "link": {"state": "connected", "trouble": ""},
+            "recording": None,
+            "events": [{"time": "2026-01-01T12:00:00Z", "bed": None, "kind": "link", "text": "connected"}],
+            "ledger": {"sent": 1500, "analysed": 1400, "missing": 100, "open": 0},
+            "weights": "live",
+        }
+
+    def _waves(self) -> bytes:
+        head = round((time.monotonic() - self.ward.began_s) * FS) + 12 * FS
+        blocks = [self._block(number, 0, 0, head, 10) for number in self.shown]
+        if self.watched is not None:
+            blocks += [self._block(self.watched, lead, FULL, head, 30) for lead in (0, 1)]
+        self.tick += 1
+        return HEADER.pack(1, 1, len(blocks), self.tick, time.time(), time.time()) + b"".join(blocks)
+
+    def _block(self, number: int, lead: int, flags: int, head: int, past_s: int) -> bytes:
+        key = number, lead + flags
+        first = self.sent.get(key)
+        flags |= RESET if first is None else 0
+        first = max(0, head - past_s * FS) if first is None else first
+        self.sent[key] = head
+        nearby = range(max(0, (first - FS) // RR), head // RR + 1) if lead == 0 else ()
+        beats = [i for i in nearby if first <= i * RR + FS < head]  # known a second after their R peak
+        packed = (BEAT.pack(i * RR, ord(LETTERS[i % 5]), 50 if i % 5 == 4 else 95, 0) for i in beats)
+        return b"".join(
+            [
+                BLOCK.pack(number, lead, flags, first, head - first, len(beats), 20, 0),
+                ecg_counts(first, head - first).astype("<i2").tobytes(),
+                *packed,
+            ]
+        )
+
+
+def ecg_counts(first: int, count: int) -> "np.ndarray[Any, np.dtype[np.int16]]":
+    """Return (n,) int16 in 5 µV: a peak of 1 mV at each R peak, a T wave behind it."""
+    phase = (first + np.arange(count)) % RR
+    r_peak = np.exp(-((np.minimum(phase, RR - phase) / 1.8) ** 2))
+    t_wave = 0.25 * np.exp(-(((phase - 32) / 8) ** 2))
+    return np.rint(200 * (r_peak + t_wave)).astype(np.int16)
+
+
+def _index_row(bed: Fields, worst: Fields | None) -> list[Any]:
+    priority = worst["priority"] if worst else None
+    is_silenced = (bed["silenced_until_s"] or 0) > time.time()
+    audible = priority if worst and worst["phase"] == "active" and not is_silenced else None
+    return [bed["id"], bed["bed"], bed["state"], priority, audible, is_silenced]

@@ -1,0 +1,464 @@
+"""The page of the ward in a real browser: what it shows, says and does, and what it does when the monitor is gone."""
+
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.broker import free_port
+from support.browser import (
+    CONTRASTS,
+    DESKTOP,
+    NAMELESS,
+    NO_BROWSER,
+    PHONE,
+    TRACE_MOVES,
+    WAVES_MOVE,
+    Viewer,
+    open_browser,
+)
+from support.staged_ward import StagedWard
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)]
+ROOT = Path(__file__).parents[1]
+TOKEN = "a token of the tests"
+TOKEN_OF_A_FILE = "a-token-of-the-tests-1234"
+NAMES = [f"ICU-{number:02}" for number in range(1, 7)]
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(2)</script>",
+    '" onmouseover="alert(3)" x="',
+    "\u202egnitirw ot tfel ot thgir",
+    "שלום עולם",
+    "x" * 300,
+    "a/b?c#d%41&e=f",
+    "__proto__",
+    "🫀" * 40,
+]
+"""Names of beds that a page which trusts them would run, or be broken by."""
+Ward = Callable[..., StagedWard]
+Open = Callable[..., Viewer]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def ward() -> Iterator[Ward]:
+    """Open wards that are closed at the end."""
+    wards = list[StagedWard]()
+
+    def open_ward(names: list[str] = NAMES, token: str = "") -> StagedWard:
+        wards.append(StagedWard(names, token))
+        wards[-1].open()
+        return wards[-1]
+
+    yield open_ward
+    for each in wards:
+        each.close()
+
+
+@pytest.fixture
+def look(browser: Any) -> Iterator[Open]:
+    """Open pages; at the end none of them may have caused an error, or asked another host for anything."""
+    viewers = list[Viewer]()
+
+    def open_page(staged: StagedWard, view: str = "", size: tuple[int, int] = DESKTOP, **context: Any) -> Viewer:
+        who = {key: context.pop(key, "") for key in ("token", "name")}
+        viewers.append(Viewer(browser, staged.url, size, **context).open(view, **who))
+        return viewers[-1]
+
+    yield open_page
+    troubles = [trouble for viewer in viewers for trouble in viewer.troubles]
+    for viewer in viewers:
+        viewer.close()
+    assert troubles == []
+
+
+def test_the_waves_of_the_wall_move(ward: Ward, look: Open) -> None:
+    """A sweep: within a second some columns are drawn anew, the others stand, and the erase bar is empty."""
+    viewer = look(ward())
+    viewer.card("ICU-01").locator(".rate", has_text="75").wait_for()
+    time.sleep(2)  # until the height of the trace has been chosen
+    moved = viewer.card("ICU-01").evaluate(WAVES_MOVE)
+    assert 20 < moved["changed"] < 0.6 * moved["width"]
+    assert 8 <= moved["empty"] < 60
+
+
+def test_a_card_says_what_is_known(ward: Ward, look: Open) -> None:
+    """Bed, patient, place, rate and rhythm; marks for what is silenced, paused or off, all different."""
+    staged = ward()
+    now_s = time.time()
+    staged.tell("ICU-02", patient="Ada Lovelace", place="Room 4", rhythm="AF", rate=91, off=["V RATE"])
+    staged.tell("ICU-03", silenced_until_s=now_s + 100, paused_until_s=now_s + 600)
+    viewer = look(staged)
+    card = viewer.card("ICU-02")
+    card.get_by_text("Ada Lovelace · Room 4").wait_for()
+    assert card.locator(".rate").inner_text() == "91"
+    assert card.locator(".quiet").inner_text() == "AF"
+    assert card.locator(".mark.off").inner_text() == "off: V RATE"
+    marks = viewer.card("ICU-03").locator(".mark").all_inner_texts()
+    assert re.fullmatch(r"ALARMS PAUSED (9:5\d|10:00)", marks[0])
+    assert re.fullmatch(r"silenced 1:\d\d", marks[1])
+
+
+def test_an_alarm_is_shown_at_once_and_told_once(ward: Ward, look: Open) -> None:
+    """Mark, name and age on the card, first of all; the live region says it once, not with each new age."""
+    staged = ward()
+    viewer = look(staged)
+    viewer.card("ICU-04").wait_for()
+    viewer.page.evaluate("""() => { window.told = [];
+        new MutationObserver(() => told.push(document.getElementById('say-alert').textContent))
+            .observe(document.getElementById('say-alert'), {childList: true, characterData: true, subtree: true}); }""")
+    staged.raise_alarm("ICU-04", "high", "ventricular fibrillation", "VF", "probability of VF 0.93")
+    viewer.card("ICU-04").get_by_text("!!! VF").wait_for(timeout=3000)
+    assert viewer.page.locator(".bed-name").first.inner_text() == "ICU-04"
+    viewer.card("ICU-04").get_by_text(re.compile("^[2-9] s")).wait_for()
+    assert viewer.page.get_by_role("alert").inner_text().startswith("Bed ICU-04, high priority: ventricular")
+    assert len(viewer.page.evaluate("told")) == 1
+    assert "high priority: ventricular fibrillation" in viewer.card("ICU-04").get_attribute("aria-label")
+
+
+def test_high_priority_flashes_twice_a_second_unless_motion_is_unwanted(ward: Ward, look: Open) -> None:
+    """Red flashes at 2 Hz; who asks for reduced motion sees it steady."""
+    staged = ward()
+    staged.raise_alarm("ICU-01", "high", "asystole", "ASYSTOLE")
+    count = """() => new Promise(done => { const seen = []; const alarm = document.querySelector('.alarm.high');
+        const timer = setInterval(() => { const now = getComputedStyle(alarm).backgroundColor;
+            if (seen.at(-1) !== now) seen.push(now); }, 20);
+        setTimeout(() => { clearInterval(timer); done(seen.length); }, 2000); })"""
+    for motion, least, most in (("no-preference", 6, 10), ("reduce", 1, 1)):
+        viewer = look(staged, reduced_motion=motion)
+        viewer.card("ICU-01").get_by_text("!!! ASYSTOLE").wait_for()
+        assert least <= viewer.page.evaluate(count) <= most
+
+
+def test_no_data_has_its_age(ward: Ward, look: Open) -> None:
+    """A bed that is silent says for how long, and when it was heard last; it has no rate."""
+    staged = ward()
+    viewer = look(staged)
+    staged.tell("ICU-05", state="no data", last_heard_s=time.time() - 25)
+    viewer.card("ICU-05").get_by_text(re.compile(r"NO DATA for 2\d s, last heard \d\d:\d\d:\d\d")).wait_for()
+    assert viewer.card("ICU-05").locator(".rate").inner_text() == "--"
+
+
+def test_sixty_four_beds_move_smoothly(ward: Ward, look: Open) -> None:
+    """All beds of a page fit on a screen and are drawn; benchmarks measure how fast."""
+    viewer = look(ward([f"W-{number:02}" for number in range(64)]))
+    viewer.card("W-63").wait_for()
+    assert viewer.page.locator(".card").count() == 64
+    assert viewer.page.evaluate("document.getElementById('main').scrollHeight <= innerHeight")
+    frames = viewer.page.evaluate(
+        "new Promise(done => { const from = ecgStats.frames; setTimeout(() => done(ecgStats.frames - from), 3000) })"
+    )
+    assert frames > 24  # 8 a second, on a machine that others use
+
+
+def test_pages_beyond_what_fits(ward: Ward, look: Open) -> None:
+    """More beds than fit are on further pages, of which each asks for its own waves."""
+    staged = ward([f"P-{number:03}" for number in range(90)])
+    viewer = look(staged)
+    viewer.page.get_by_text("beds 1 to 64 of 90").wait_for()
+    viewer.page.get_by_label("Next page").click()
+    viewer.page.get_by_text("beds 65 to 90 of 90").wait_for()
+    viewer.card("P-089").locator(".rate", has_text="75").wait_for()
+    assert viewer.card("P-089").evaluate(WAVES_MOVE)["changed"] > 20
+    viewer.page.locator("#find").fill("p-003")
+    viewer.page.keyboard.press("Enter")
+    viewer.page.get_by_role("heading", name="P-003").wait_for()
+
+
+def test_hostile_names_are_only_text(ward: Ward, look: Open) -> None:
+    """Names of beds and patients, alarms and events are shown as they are, and never run."""
+    staged = ward(HOSTILE)
+    for name in HOSTILE:
+        staged.tell(name, patient=name, place=name, rhythm=name)
+        staged.raise_alarm(name, "low", name, name, name)
+    for size in (DESKTOP, PHONE):
+        viewer = look(staged, size=size)
+        for name in HOSTILE:
+            viewer.page.locator(".bed-name").filter(has_text=name).first.wait_for()
+        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        for name in HOSTILE:
+            viewer.page.evaluate("name => { location.hash = '#bed/' + encodeURIComponent(name) }", name)
+            viewer.page.wait_for_function("name => document.querySelector('.bed-title').textContent === name", arg=name)
+            viewer.page.locator(".banners .alarm.low").wait_for()
+        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert viewer.page.locator("img, main script").count() == 0
+
+
+def test_the_order_holds_still_under_the_hand(ward: Ward, look: Open) -> None:
+    """A card that is pointed at stays where it is, though another one becomes urgent; left alone, it gives way."""
+    staged = ward()
+    viewer = look(staged)
+    viewer.card("ICU-01").hover()
+    viewer.page.mouse.move(60, 110, steps=3)
+    staged.raise_alarm("ICU-06", "high", "asystole", "ASYSTOLE")
+    viewer.card("ICU-06").get_by_text("!!! ASYSTOLE").wait_for()
+    time.sleep(1)
+    assert viewer.page.locator(".bed-name").first.inner_text() == "ICU-01"
+    viewer.page.mouse.move(700, 5)
+    viewer.page.wait_for_function("() => document.querySelector('.bed-name').textContent === 'ICU-06'", timeout=15000)
+
+
+def test_one_bed_in_full(ward: Ward, look: Open) -> None:
+    """Both leads on paper with its scale, rate, classes, samples, events, trends, and the strip of an alarm."""
+    staged = ward()
+    staged.raise_alarm("ICU-02", "medium", "heart rate high", "HR HIGH", "heart rate 134, limit 120")
+    staged.beds["ICU-02"]["alarms"][0]["since_s"] -= 60  # long enough for its strip to be whole
+    viewer = look(staged, "#bed/ICU-02")
+    page = viewer.page
+    page.locator(".big-rate", has_text="75").wait_for()
+    assert page.locator(".lead-name").all_inner_texts() == ["II · signal good", "V5 · signal fair · not heard"]
+    assert "25 mm/s · 10 mm/mV · large box 200 ms, 0.5 mV" in page.locator(".lead-scale").first.inner_text()
+    assert page.locator(".lead").first.evaluate(TRACE_MOVES)["changed"] > 20
+    assert "heart rate 134, limit 120" in page.locator(".banners").inner_text()
+    assert "sent\n1,500\n= analysed\n1,400\n+ missing\n100" in page.locator(".bed-low").inner_text()
+    assert page.locator(".trend-chart canvas").count() == 3
+    page.locator(".alarm-row").click()
+    page.get_by_label(re.compile("Strip of heart rate high, beats N N V N S")).wait_for()
+    page.keyboard.press("-")
+    page.get_by_text("25 mm/s · 5 mm/mV · large box 200 ms, 1 mV").first.wait_for()
+    page.keyboard.press("Escape")
+    viewer.card("ICU-02").wait_for()
+
+
+def test_letters_stand_over_the_beats(ward: Ward, look: Open) -> None:
+    """Above the trace of a bed there are letters in the colour of their class: green N, red V."""
+    viewer = look(ward(), "#bed/ICU-02", color_scheme="dark")
+    colours = """() => { const canvas = document.querySelector('.lead canvas:last-child');
+        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, 18).data; const found = new Set();
+        for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200)
+            found.add(data[i] > data[i + 1] + 60 ? 'red' : data[i + 1] > data[i] + 60 ? 'green' : 'other');
+        return found.has('red') && found.has('green'); }"""
+    viewer.page.locator(".lead").first.wait_for()
+    viewer.page.wait_for_function(colours)
+
+
+def test_acknowledge_and_silence_with_a_name(ward: Ward, look: Open) -> None:
+    """The name is asked once, and sent along; the other viewer sees the alarm acknowledged."""
+    staged = ward(token=TOKEN)
+    staged.raise_alarm("ICU-02", "medium", "heart rate high", "HR HIGH")
+    first, second = look(staged, "#bed/ICU-02", token=TOKEN), look(staged, token=TOKEN)
+    second.card("ICU-02").get_by_text("!! HR HIGH").wait_for()
+    first.page.get_by_role("button", name="Acknowledge").click()
+    first.page.get_by_label("Your name").fill("Ada L.")
+    first.page.get_by_role("button", name="OK").click()
+    second.card("ICU-02").get_by_text("acknowledged").wait_for()
+    first.page.get_by_text("ICU-02: alarms acknowledged by Ada L.").wait_for()
+    first.page.get_by_role("button", name="Silence").click()
+    second.card("ICU-02").get_by_text("silenced").wait_for()
+    first.page.get_by_role("button", name="End silence").wait_for()
+    assert staged.deeds == [("acknowledge", "ICU-02", "Ada L."), ("silence", "ICU-02", "Ada L.")]
+    assert first.page.evaluate("[localStorage.getItem('ecg-token'), document.cookie]") == [None, ""]
+
+
+def test_without_a_token_nothing_can_be_done(ward: Ward, look: Open) -> None:
+    """A monitor that takes no orders: the buttons are disabled, and say why."""
+    viewer = look(ward(), "#bed/ICU-02")
+    viewer.page.get_by_text(re.compile("takes no orders")).wait_for()
+    buttons = viewer.page.locator(".deed")
+    assert [button.is_disabled() for button in buttons.all()] == [True, True]
+    viewer.page.keyboard.press("m")
+    assert "takes no orders" in viewer.page.locator("#note").inner_text()
+
+
+def test_the_token_is_asked_for_and_taken_from_a_link(ward: Ward, look: Open) -> None:
+    """A wrong token is said to be wrong; that of a link is taken, and is gone from the address."""
+    staged = ward(token=TOKEN)
+    viewer = look(staged)
+    for said, answer in (("nonsense", "the token is wrong"), (TOKEN, "")):
+        viewer.page.get_by_label("Token of the monitor").fill(said)
+        viewer.page.get_by_role("button", name="OK").click()
+        if answer:
+            viewer.page.get_by_text(answer).wait_for()
+    viewer.card("ICU-01").wait_for()
+    linked = look(staged, f"#token={TOKEN.replace(' ', '%20')}")
+    linked.card("ICU-01").wait_for()
+    assert "token" not in linked.page.url
+
+
+def test_a_monitor_that_is_killed_and_one_that_starts_again(ward: Ward, look: Open) -> None:
+    """The loss is said across the page with its age, rates go, waves stand; a new monitor's ward starts afresh."""
+    staged = ward()
+    staged.raise_alarm("ICU-01", "high", "asystole", "ASYSTOLE")
+    viewer = look(staged)
+    viewer.card("ICU-03").locator(".rate", has_text="75").wait_for()
+    staged.close()
+    viewer.page.get_by_text(re.compile(r"NO CONNECTION to the monitor for [1-9]\d* s: what you see is old")).wait_for()
+    viewer.card("ICU-03").locator(".rate", has_text="--").wait_for()
+    assert viewer.card("ICU-03").evaluate(WAVES_MOVE)["changed"] == 0
+    assert "No connection to the monitor" in viewer.page.get_by_role("alert").inner_text()
+    staged.stage(["NEW-1", "ICU-03"])
+    staged.open()
+    viewer.card("NEW-1").locator(".rate", has_text="75").wait_for()
+    assert sorted(viewer.page.locator(".bed-name").all_inner_texts()) == ["ICU-03", "NEW-1"]
+    assert not viewer.page.locator("#connection").is_visible()
+    assert viewer.page.locator(".alarm.high").count() == 0
+    assert viewer.card("ICU-03").evaluate(WAVES_MOVE)["changed"] > 20
+
+
+def test_the_keyboard_is_enough(ward: Ward, look: Open) -> None:
+    """Arrows, Enter, Esc, k, m and ? do what they do in the terminal."""
+    staged = ward(token=TOKEN)
+    staged.raise_alarm("ICU-01", "low", "couplet", "COUPLET")
+    viewer = look(staged, token=TOKEN, name="Ada L.")
+    page = viewer.page
+    viewer.card("ICU-06").wait_for()
+    focused = "document.activeElement.querySelector('.bed-name')?.textContent"
+    for key, bed in (("ArrowRight", "ICU-01"), ("ArrowRight", "ICU-02"), ("ArrowLeft", "ICU-01"), ("End", "ICU-06")):
+        page.keyboard.press(key)
+        assert page.evaluate(focused) == bed
+    page.keyboard.press("Home")
+    page.keyboard.press("k")
+    viewer.card("ICU-01").get_by_text("acknowledged").wait_for()
+    page.keyboard.press("m")
+    viewer.card("ICU-01").get_by_text("silenced").wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="ICU-01").wait_for()
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Letters, marks and keys").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    viewer.card("ICU-06").wait_for()
+    assert page.evaluate(focused) == "ICU-01"
+    assert staged.deeds == [("acknowledge", "ICU-01", "Ada L."), ("silence", "ICU-01", "Ada L.")]
+
+
+def test_a_phone_answers_the_six_questions(ward: Ward, look: Open) -> None:
+    """Rate, rhythm, worst alarm, since when, is the signal good, how to silence: on the first screen of the bed."""
+    staged = ward(token=TOKEN)
+    staged.raise_alarm("ICU-02", "high", "ventricular tachycardia", "VT", "V beats in a row: 5 at 174/min")
+    staged.tell("ICU-02", rhythm="AF")
+    viewer = look(staged, "#bed/ICU-02", size=PHONE, token=TOKEN, has_touch=True)
+    answers = (".big-rate", ".rhythm", ".banners b", ".banners .age", ".signal", ".deed.silence")
+    viewer.page.locator(".big-rate", has_text="75").wait_for()
+    for answer in answers:
+        box = viewer.page.locator(answer).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE[0]
+        assert box["y"] + box["height"] < PHONE[1]
+    assert viewer.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    viewer.page.locator(".back").tap()
+    viewer.card("ICU-02").get_by_text("!!! VT").wait_for()
+    assert viewer.page.evaluate("document.getElementById('main').scrollWidth") <= PHONE[0]
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_texts_stand_out_and_controls_have_names(ward: Ward, look: Open, scheme: str) -> None:
+    """Contrast of 4.5 to 1 for every text, in each phase of a flash; a name for every control; a heading."""
+    staged = ward()
+    for name, priority in zip(NAMES, ("high", "medium", "low"), strict=False):
+        staged.raise_alarm(name, priority, "couplet", "COUPLET", "2 V beats in a row")
+    staged.raise_alarm("ICU-04", "high", "asystole", "ASYSTOLE")
+    staged.beds["ICU-04"]["alarms"][0]["phase"] = "acknowledged"
+    staged.tell("ICU-05", quality=0.1, rhythm="AF", off=["AF"])
+    for view in ("", "#bed/ICU-01", "#bed/ICU-04", "#bed/ICU-05"):
+        viewer = look(staged, view, color_scheme=scheme)
+        viewer.page.locator(".rate, .big-rate").filter(has_text="75").first.wait_for()
+        for phase in ("", "data-high-off", "data-medium-off"):
+            viewer.page.evaluate("phase => phase && document.documentElement.setAttribute(phase, '')", phase)
+            assert viewer.page.evaluate(CONTRASTS) == {}
+        assert viewer.page.evaluate(NAMELESS) == []
+        assert viewer.page.evaluate("document.documentElement.lang") == "en"
+        assert viewer.page.get_by_role("heading", level=1).count() == 1
+
+
+def test_the_sound_is_off_until_it_is_turned_on(ward: Ward, look: Open) -> None:
+    """The mark stays until a click; then a high alarm sounds in bursts, and no longer once it is acknowledged."""
+    staged = ward()
+    viewer = look(staged)
+    viewer.page.get_by_role("button", name="SOUND IS OFF").click()
+    viewer.page.get_by_role("button", name="sound on").wait_for()
+    viewer.page.evaluate("""() => { window.tones = 0; const start = OscillatorNode.prototype.start;
+        OscillatorNode.prototype.start = function (at) { tones += 1; return start.call(this, at); }; }""")
+    staged.raise_alarm("ICU-02", "high", "asystole", "ASYSTOLE")
+    viewer.page.wait_for_function("() => tones === 40")  # two bursts of five pulses of four partials
+    staged.tell("ICU-02", alarms=[{**staged.beds["ICU-02"]["alarms"][0], "phase": "acknowledged"}])
+    viewer.card("ICU-02").get_by_text("acknowledged").wait_for()
+    time.sleep(0.5)
+    assert viewer.page.evaluate("tones") == 40
+
+
+def test_a_hidden_page_rests_and_shows_the_newest_on_return(ward: Ward, look: Open) -> None:
+    """While the tab is hidden nothing is drawn; when it is seen again the trace is that of now."""
+    viewer = look(ward())
+    viewer.card("ICU-01").locator(".rate", has_text="75").wait_for()
+    hide = """hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+        document.dispatchEvent(new Event('visibilitychange')); }"""
+    viewer.page.evaluate(hide, True)
+    frames = viewer.page.evaluate("ecgStats.frames")
+    time.sleep(2)
+    assert viewer.page.evaluate("ecgStats.frames") <= frames + 1
+    viewer.page.evaluate(hide, False)
+    viewer.page.wait_for_function(f"() => ecgStats.frames > {frames + 5}")
+    assert viewer.card("ICU-01").evaluate(WAVES_MOVE)["changed"] > 20
+
+
+def test_ages_are_those_of_the_monitor(ward: Ward, look: Open) -> None:
+    """A computer whose clock is an hour off tells the same ages, and the monitor's time."""
+    staged = ward()
+    staged.raise_alarm("ICU-01", "high", "asystole", "ASYSTOLE")
+    viewer = look(staged)
+    viewer.page.add_init_script("const now = Date.now; Date.now = () => now() + 3600000;")
+    viewer.page.reload()
+    viewer.card("ICU-01").get_by_text(re.compile(r"^\d\d? s$")).wait_for()
+    viewer.page.locator("#clock[title*='60 min ahead']").wait_for()
+
+
+def test_the_page_of_a_real_monitor(tmp_path: Path, browser: Any) -> None:
+    """From a device to the screen: letters, alarms, limits, the strip of an alarm; who acknowledged it is an event."""
+    link, port = f"ipc://{tmp_path}/link", free_port()
+    (tmp_path / "token").write_text(TOKEN_OF_A_FILE)
+    (tmp_path / "token").chmod(0o600)
+    (tmp_path / "ward.toml").write_text(
+        '[bed."208"]\npatient = "A. Example"\nplace = "room 4"\nrate_high_bpm = 150.0\n'
+    )
+    device = ("simulate", "ward", "208", "100", "--endpoint", link, "--wait")
+    watch = ("monitor", "--json", "--endpoint", link, "--web", f":{port}", "--web-token", f"{tmp_path}/token")
+    processes = [start_agent(*device), start_agent(*watch, "--config", f"{tmp_path}/ward.toml")]
+    try:
+        viewer = open_when_served(browser, port)
+        page = viewer.page
+        viewer.card("208").locator(".alarm b", has_text="!").wait_for(timeout=90_000)
+        viewer.card("208").get_by_text("A. Example · room 4").wait_for()
+        viewer.card("208").click()
+        page.get_by_text("50 to 150 /min of this bed").wait_for()
+        page.get_by_role("button", name="Acknowledge").click()
+        page.get_by_text("alarms acknowledged by Ada L.").first.wait_for()
+        page.locator(".alarm-row").last.click()
+        page.get_by_label(re.compile("Strip of .*, beats .*V")).wait_for(timeout=60_000)
+        assert page.locator(".lead").first.evaluate(TRACE_MOVES)["changed"] > 20
+        # While a strip is not yet whole the monitor has none (404), and the browser says so
+        assert [trouble for trouble in viewer.troubles if "404" not in trouble] == []
+        viewer.close()
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def start_agent(*arguments: str) -> "subprocess.Popen[bytes]":
+    """Start a command of ecg-agent."""
+    return subprocess.Popen([sys.executable, "-m", "agent", *arguments], stdout=subprocess.DEVNULL, cwd=ROOT)
+
+
+def open_when_served(browser: Any, port: int) -> Viewer:
+    """Open the page of a monitor once it is served."""
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return Viewer(browser, f"http://127.0.0.1:{port}/").open(token=TOKEN_OF_A_FILE, name="Ada L.")
+        time.sleep(0.1)
+    raise AssertionError("the monitor does not serve its page")
