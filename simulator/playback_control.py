@@ -47,7 +47,7 @@ class PlaybackControl:
         self.reached_s = 0.0
         self._now = now
         self._lock = Lock()
-        self._paused = False
+        self._paused = self._started = False
         self._anchor = _Anchor(now(), 0.0, speed or inf)
         self._places = {source.bed: _BedPlace(source, source.start_s) for source in sources}
         self._moves: dict[str, float] = {}
@@ -55,6 +55,7 @@ class PlaybackControl:
     def start(self, now_s: float) -> None:
         """Begin the schedule now."""
         with self._lock:
+            self._started = True
             self._anchor = self._anchor._replace(now_s=now_s)
 
     def wall_s(self, schedule_s: float) -> float:
@@ -131,8 +132,10 @@ class PlaybackControl:
         return ""
 
     def _schedule_s(self, now_s: float) -> float:
-        """Return how far the schedule is: at full speed as far as was sent."""
+        """Return how far the schedule is: at full speed as far as was sent, and nowhere before it has begun."""
         anchor = self._anchor
+        if not self._started:
+            return 0.0
         if anchor.rate == inf:
             return self.reached_s
         return anchor.schedule_s + (now_s - anchor.now_s) * anchor.rate

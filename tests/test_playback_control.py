@@ -204,3 +204,25 @@ def test_full_speed_can_be_paused_and_moved() -> None:
     assert [reply.done for reply in replay.replies] == [True, False, True]
     assert replay.messages()[0][0] == pytest.approx(4, abs=0.2)
     assert replay.messages()[0][1].first == 1790 * 125
+
+
+def test_a_replay_that_waits_for_a_monitor_stands_still() -> None:
+    """Before its first sample a replay may be moved and paused; it begins there, at its own pace."""
+    time = Time()
+    sources = open_replays([WHOLE], 40)
+    control = PlaybackControl(sources, 1.0, time.clock.now)
+    ear = Ear(time, subscribed=lambda: int(time.now >= 1010))
+    asked = [(1002.0, "pause", 0.0), (1004.0, "jump", 600.0), (1006.0, "resume", 0.0)]
+
+    def over() -> bool:
+        while asked and asked[0][0] <= time.now:
+            _, action, value = asked.pop(0)
+            reply = control.handle(ReplayRequest(id=1, action=action, value=value))  # type: ignore[arg-type]
+            assert reply.position == value or action == "resume"
+        return time.now >= 1013
+
+    run_schedule(sources, ear, PlaybackSpeed(1.0, True, control), time.clock, over, lambda _: None)
+    chunks = [(at, message) for at, message in ear.heard if isinstance(message, Chunk)]
+    assert chunks[0][1].first == 600 * 125
+    assert chunks[0][0] == pytest.approx(1010, abs=0.2)
+    assert len(chunks) == pytest.approx(3 / 0.04, abs=5)

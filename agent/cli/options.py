@@ -129,14 +129,6 @@ PublishOption = Annotated[
         help="Publish results to mqtt://HOST, mqtts://HOST, lsl, or those in @FILE; repeat for more.",
     ),
 ]
-FromOption = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="SOURCE",
-        help="Watch this sensor, stream or file, no device beside it: polar, serial:PORT, lsl:NAME, -, night.csv.",
-    ),
-]
 WebOption = Annotated[
     str | None,
     typer.Option(metavar="PORT", help="Show the ward to browsers at this port or HOST:PORT, such as :8080."),

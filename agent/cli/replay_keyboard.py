@@ -1,5 +1,6 @@
 """The keys of `simulate` in its own terminal: pause, seek, speed."""
 
+import contextlib
 import os
 import re
 import select
@@ -56,11 +57,11 @@ class ReplayKeyboard:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a terminal, and it is ours: a job in the background must not touch it."""
+        """Whether there is a terminal, and this program may read from it: a job in the background may not."""
         try:
             return self._terminal is not None and os.tcgetpgrp(self._terminal) == os.getpgrp()
         except OSError:
-            return False
+            return True  # it controls no jobs
 
     def __enter__(self) -> Self:
         if self.is_there and self._terminal is not None:
@@ -74,7 +75,8 @@ class ReplayKeyboard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._attributes is not None and self._terminal is not None and self.is_there:
-            termios.tcsetattr(self._terminal, termios.TCSADRAIN, self._attributes)
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self._terminal, termios.TCSADRAIN, self._attributes)
 
     def read(self) -> None:
         """Take the keys that were pressed since the last call, without waiting."""
@@ -85,7 +87,13 @@ class ReplayKeyboard:
             return
         if not select.select([self._terminal], [], [], 0)[0]:
             return
-        for key in _KEY_PATTERN.findall(os.read(self._terminal, 1024).decode("utf-8", "ignore")):
+        try:
+            typed = os.read(self._terminal, 1024)
+        except OSError:
+            typed = b""
+        if not typed:
+            self._terminal = None  # it is gone, the replay goes on
+        for key in _KEY_PATTERN.findall(typed.decode("utf-8", "ignore")):
             self.quits = self.quits or key in ("q", "Q")
             if (reply := press_terminal_key(self._control, key)) is not None:
                 self.note = reply.reason

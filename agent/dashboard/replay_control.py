@@ -11,7 +11,7 @@ PAUSE_KEY = "x"
 SEEK_STEPS_S = {"{": -SHORT_STEP_S, "}": SHORT_STEP_S}
 SPEED_STEPS = {"(": -1, ")": 1}
 REPLAY_KEYS = (PAUSE_KEY, *SEEK_STEPS_S, *SPEED_STEPS)
-NO_REPLAY_NOTE = "only a replay that this command has started can be paused: demo, monitor --from RECORD"
+NO_REPLAY_NOTE = "x { } ( ) are for a replay of our own: demo, monitor --from"
 
 
 def press_replay_key(view: DashboardView, key: str) -> DashboardView:

@@ -88,7 +88,7 @@ class BeatQuiz:
     """
 
     def __init__(self, record: Record, kind: str | None, rounds: int, rng: np.random.Generator) -> None:
-        """`kind`: a class or symbol for every second question, at least; None for any.
+        """`kind`: a class or symbol for every second question, or more where there is nothing else; None for any.
 
         Raises ConfigError where the record has no such beats, RecordError where it, or its annotations, cannot be read.
         """
@@ -125,16 +125,15 @@ class BeatQuiz:
             raise ConfigError(f"record {self.record.name} has no beats {kind}: ecg-agent simulate list --beat {kind}")
         if not any(pools.values()):
             raise RecordError(f"record {self.record.name} has no annotated beats to ask for")
+        of_kind = set(wanted)
+        others = {label: [index for index in pool if index not in of_kind] for label, pool in pools.items()}
         chosen: list[int] = []
-        while len(chosen) < rounds and (wanted or any(pools.values())):
-            if wanted and len(chosen) % 2 == 0:
-                index = wanted.pop()
+        while len(chosen) < rounds and (wanted or any(others.values())):
+            labels = [label for label in CLASSES if others[label]]
+            if wanted and (len(chosen) % 2 == 0 or not labels):
+                chosen.append(wanted.pop())
             else:
-                index = pools[str(rng.choice([label for label in CLASSES if pools[label]]))].pop()
-            if index not in chosen:
-                chosen.append(index)
-            pools = {label: [one for one in pool if one != index] for label, pool in pools.items()}
-            wanted = [one for one in wanted if one != index]
+                chosen.append(others[str(rng.choice(labels))].pop())
         return sorted(chosen)
 
     def _is(self, kind: str) -> NDArray[np.bool_]:

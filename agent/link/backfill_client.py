@@ -35,6 +35,8 @@ MOST_UNANSWERED, DEAF_S = 3, 10.0
 """After so many requests for samples without a reply the device is taken to answer none, and asked this much later."""
 REPLAY_RETRY_S = 10.0
 """A device that does not say whether it is paused, or that replays nothing, is asked again after this time."""
+MOST_REPLAY_REQUESTS = 8
+"""The latest requests to a replay, whose replies are taken."""
 PAUSE_HOLDS_S = 2.0
 """A device that was paused counts as paused for this time after it has said so last."""
 MOST_OPEN_REQUESTS = 32
@@ -111,6 +113,7 @@ class BackfillClient:
         """What a device that replays records said last of how it stands, at `replay_s`."""
         self.replay_s = 0.0
         self._replay_asked_s = -REPLAY_RETRY_S
+        self._replay_ids: deque[int] = deque(maxlen=MOST_REPLAY_REQUESTS)
         self._complete = False
 
     def close(self) -> None:
@@ -154,9 +157,12 @@ class BackfillClient:
 
     def ask_replay(self, action: ReplayAction, value: float, now_s: float) -> bool:
         """Ask a device that replays records to pause, to move, or how it stands; return False where that cannot be."""
-        sent = self._send(ReplayRequest(id=self._next_id(), action=action, value=value))
-        self._replay_asked_s = now_s if sent else self._replay_asked_s
-        return sent
+        request = ReplayRequest(id=self._next_id(), action=action, value=value)
+        if not self._send(request):
+            return False
+        self._replay_asked_s = now_s
+        self._replay_ids.append(request.id)
+        return True
 
     def watch_replay(self, now_s: float) -> None:
         """Ask a silent device whether it is paused: twice a second while it answers, else once in ten seconds."""
@@ -221,7 +227,8 @@ class BackfillClient:
             if isinstance(reply, HelloReply):
                 self._compare_clocks(reply)
             elif isinstance(reply, ReplayReply):
-                self.replay, self.replay_s = reply, now_s
+                if reply.id in self._replay_ids:
+                    self.replay, self.replay_s = reply, now_s
             elif (opened := self._open.pop(reply.id, None)) is not None:
                 results.append(BackfillResult(opened.request, reply, packets))
                 self._unanswered = 0

@@ -8,11 +8,12 @@ from typing import Any
 from agent.alarms.priorities import CONDITION_SPECS
 from agent.core.bed_settings import limits_in_force
 from agent.core.clock import format_wall_time
+from agent.core.condition_names import SHORT_CONDITIONS
 from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Ledger
 from agent.core.views import BedSummary, BedView, LoggedEvent, WardSnapshot
 from agent.core.wording import event_text
-from agent.dashboard.alarm_lines import SHORT_CONDITIONS, alarm_phase, count_ward_alarms, merge_recent_alarms
-from agent.dashboard.panels import rate_text
+from agent.dashboard.alarm_lines import alarm_phase, count_ward_alarms, merge_recent_alarms
+from agent.dashboard.loss import rate_text
 from agent.dashboard.status import DISCLAIMER
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES

@@ -150,10 +150,8 @@ def find_beats(record: Record, notes: RecordAnnotations, kind: str) -> list[Reco
 def check_place(place: str) -> None:
     """Raise ConfigError unless a place, as `--at` names it, is a rhythm or a kind of beats."""
     if not is_rhythm(place) and not is_beat_kind(place):
-        raise ConfigError(
-            f"no place {place!r}: give a time such as 5:30, a rhythm ({rhythm_choices()}), "
-            f"or beats: {beat_choices()}, VV for a couplet"
-        )
+        beats = f"beats: {beat_choices()}, VV for a couplet"
+        raise ConfigError(f"no place {place!r}: give a time such as 5:30, a rhythm ({rhythm_choices()}), or {beats}")
 
 
 def find_place(record: Record, notes: RecordAnnotations, place: str) -> RecordEpisode | None:
