@@ -44,7 +44,8 @@ def recording_section(recording: BedRecording, config: Config, signal: SignalQua
 
 def _quality_blocks(recording: BedRecording, signal: SignalQuality) -> list[PlainBlock]:
     if not recording.segments:
-        return [ReportNote("The signal is no longer there: it was deleted to stay below a limit.")]
+        gone = "The signal is no longer there: it was deleted to stay below a limit."
+        return [ReportNote(gone if recording.ledger.analysed else "No signal was recorded.")]
     noise_uv = signal.noise_uv[np.isfinite(signal.noise_uv)]
     worst = float(noise_uv.max()) if len(noise_uv) else None
     text = (
