@@ -18,7 +18,7 @@ from agent.export.listing import summarise_sessions
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
 from agent.report.alarm_content import MOST_LARGE_STRIPS
-from agent.report.beat_measurement import measure_typical_beat
+from agent.report.beat_measurement import measure_recorded_beat
 from agent.report.bed_recording import BedRecording, read_alarm_strips
 from agent.report.content import build_report_document, find_all
 from agent.report.document import ReportDocument
@@ -238,7 +238,7 @@ def test_intervals_are_measured_at_the_rate_of_the_recording(tmp_path: Path, set
         for at in range(125, 7400, 125)
     ]
     record(tmp_path / "s", pqrst(fs, 60), found=[RunStarted("1", "run", 0, "MLII", fs), *found])
-    measured = measure_typical_beat(read(tmp_path / "s"))
+    measured = measure_recorded_beat(read(tmp_path / "s"))
     assert measured is not None
     assert (measured.name, measured.fs, measured.leads) == ("N", fs, ("MLII",))
     rows = dict(measured.rows())
