@@ -276,17 +276,18 @@ def test_corrected_qt() -> None:
 @pytest.mark.skipif(not (LUDB / FILE).is_file(), reason="LUDB is not beside the repository")
 def test_against_cardiologists() -> None:
     """Of people whom no constant was chosen on, half of the errors are below 10 ms (QRS) and 20 ms (PR, QT)."""
-    records = [record for record in read_ludb(LUDB) if record.number % 2 == 0][:40]
-    for lead in range(3):
-        errors = []
-        for record in records:
-            beats = record.beats[1][:, 0]
-            peaks = beats[np.isfinite(beats)].astype(np.int64)
+    records = [record for record in read_ludb(LUDB) if record.number % 2 == 0][::3]
+    errors = []
+    for record in records:
+        beats = record.beats[0][:, 0]
+        peaks = beats[np.isfinite(beats)].astype(np.int64)
+        for lead in range(3):
             found = measure_signal_intervals(record.signal[:, lead], peaks, record.fs)
             measured = [np.nan if one.ms is None else one.ms for one in (found.pr, found.qrs, found.qt)]
             errors.append(np.array(measured) - record.lead_intervals(lead))
-        medians = np.nanmedian(np.abs(errors), axis=0)
-        assert (medians <= (20, 10, 20)).all(), f"{intervals.LEADS[lead]}: {medians}"
+    medians = np.nanmedian(np.abs(errors), axis=0)
+    assert (medians <= (20, 10, 20)).all(), medians
+    assert (np.isfinite(errors).mean(axis=0) >= (0.6, 0.95, 0.85)).all()
 
 
 def test_rows_of_the_benchmark() -> None:
