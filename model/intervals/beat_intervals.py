@@ -22,10 +22,10 @@ Array = NDArray[np.float64]
 FURTHEST_LEAD_MS = 80.0
 """A lead whose onset or end is further than this from the median of the leads has no say."""
 RESAMPLINGS = 30
-CLEAN_MS = (16.0, 20.0, 25.0)
+CLEAN_MS = (18.0, 20.0, 26.0)
 """Nine in ten differences of PR, QRS and QT are less than this where all beats are alike ..."""
-SPREAD_SHARE = 1.25
-"""... and this times half of the middle 90 % over resamplings otherwise."""
+SPREAD_SHARE = 1.0
+"""... and otherwise grow with this times half of the middle 90 % over resamplings."""
 LARGEST_MS = (50.0, 50.0, 90.0)
 """PR, QRS and QT that are less certain than this are not measured."""
 

@@ -23,15 +23,15 @@ Array = NDArray[np.float64]
 
 MS = 1000 / INTERVAL_FS
 """Milliseconds of a sample."""
-SLOPE_SIGMA_MS = 10.0
+SLOPE_SIGMA_MS = 9.0
 """Width of the Gaussian whose derivative is the slope."""
 QRS_BEFORE_MS, QRS_BEHIND_MS = 110.0, 150.0
 """Where the steepest slope of QRS is looked for, around the R peak."""
 QRS_EARLIEST_MS, QRS_LATEST_MS = 180.0, 220.0
 """A QRS complex that began earlier, or ends later, has no edge that can be told."""
 QRS_ONSET_SHARE, QRS_ONSET_QUIET_MS = 0.06, 10.0
-QRS_END_SHARE, QRS_END_QUIET_MS = 0.10, 20.0
-"""Share of the steepest slope, and for how long the slope is less; more behind QRS, since ST may rise or fall."""
+QRS_END_SHARE, QRS_END_QUIET_MS = 0.06, 20.0
+"""Share of the steepest slope, and for how long the slope is less: longer behind QRS, since ST may rise or fall."""
 LEAST_QRS_MV = 0.05
 """A lead whose QRS complex is lower shows none."""
 
