@@ -172,8 +172,8 @@ def interval_peers_table(folder: Path) -> str:
     ]
     for row in [*ours, *peer["rows"]]:
         name = row["method"] if row["method"] == "ours" else f"NeuroKit2 {peer['version']}, {row['method']}"
-        cells = f"{row['median_ms']:.0f} ms, {row['q90_ms']:.0f} ms, {row['measured']} / {row['due']}"
-        groups.setdefault((name, row["interval"]), []).append(cells)
+        errors = f"{row['median_ms']:.0f} ms, {row['q90_ms']:.0f} ms, " if row["measured"] else ""
+        groups.setdefault((name, row["interval"]), []).append(f"{errors}{row['measured']} / {row['due']}")
     return build_table(heads, [(*key, *cells) for key, cells in groups.items()]) + source_line(figures)
 
 

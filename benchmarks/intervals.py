@@ -5,6 +5,8 @@ the median of the beats that are marked. Each lead is measured by itself, then a
 constants of `model/intervals` were chosen on records with odd numbers, the figures are those of even numbers; only
 "500 Hz, chosen on" has those of the odd ones.
 
+At other rates and with noise only all leads together are measured.
+
 Each row has the median and the 90 % quantile of the absolute error, the median error, how many are measured of those
 that have a reference, and how many errors are within the uncertainty that was stated with the measurement. P waves: how
 many leads and people with P are found (Se), and how many of those found have one (+P).
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
@@ -67,14 +70,15 @@ print(json.dumps({"version": nk.__version__, "found": out}))
 """What the other Python runs: PR, QRS and QT of each record and lead by each method, as JSON."""
 
 
-def measure_record(signal: Array, fs: float, peaks: NDArray[np.int64]) -> dict[str, BeatIntervals]:
-    """Measure a signal (n, leads) in mV at R peaks (k,) in each lead, and in all."""
-    columns = {**{name: signal[:, [lead]] for lead, name in enumerate(LEADS)}, ALL: signal}
+def measure_record(signal: Array, fs: float, peaks: NDArray[np.int64], single: bool) -> dict[str, BeatIntervals]:
+    """Measure a signal (n, leads) in mV at R peaks (k,) in all leads, and each lead by itself if `single`."""
+    columns = {name: signal[:, [lead]] for lead, name in enumerate(LEADS)} if single else {}
+    columns[ALL] = signal
     return {name: measure_signal_intervals(part, peaks, fs) for name, part in columns.items()}
 
 
 def measure_records(records: list[AnnotatedRecord], fs: float | None = None, noise: Array | None = None) -> list[Any]:
-    """Measure all records, at another rate, or with noise (records, n, leads) added in mV."""
+    """Measure all records; at another rate, or with noise (records, n, leads) in mV, only in all leads together."""
     found = []
     for index, record in enumerate(records):
         signal = record.signal if noise is None else record.signal + noise[index]
@@ -82,7 +86,7 @@ def measure_records(records: list[AnnotatedRecord], fs: float | None = None, noi
             ratio = Fraction(fs) / Fraction(record.fs)
             signal = resample_poly(signal, ratio.numerator, ratio.denominator, axis=0)
         rate = record.fs if fs is None else fs
-        found.append(measure_record(signal, rate, detect_r_peaks(signal[:, 0], rate)))
+        found.append(measure_record(signal, rate, detect_r_peaks(signal[:, 0], rate), fs is None and noise is None))
     return found
 
 
@@ -124,7 +128,7 @@ def score_errors(errors: Iterable[float], due: int, doubts: Iterable[float | Non
 def score_found(records: list[AnnotatedRecord], found: list[dict[str, BeatIntervals]]) -> list[dict[str, Any]]:
     """Return a row for each lead, and all leads, and interval."""
     rows = []
-    for lead in (*LEADS, ALL):
+    for lead in found[0]:
         marked = [reference_intervals(record, lead) for record in records]
         for which, name in enumerate(NAMES):
             pairs = [
@@ -142,7 +146,7 @@ def score_found(records: list[AnnotatedRecord], found: list[dict[str, BeatInterv
 def score_p_waves(records: list[AnnotatedRecord], found: list[dict[str, BeatIntervals]]) -> list[dict[str, Any]]:
     """Return for each lead, and all leads, how many P waves are found and rightly so."""
     rows = []
-    for lead in (*LEADS, ALL):
+    for lead in found[0]:
         true = false = missed = absent = 0
         for record, one in zip(records, found, strict=True):
             each = [record.has_p(number) for number in range(len(LEADS))]
@@ -182,6 +186,7 @@ def main() -> None:
     parser.add_argument("--peer", help="a Python with NeuroKit2")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/intervals.json"))
     options = parser.parse_args()
+    torch.set_num_threads(1)
     records = read_ludb(options.ludb)
     chosen_on, held_out = ([one for one in records if one.number % 2 == odd] for odd in (1, 0))
     results: dict[str, Any] = {"records": len(held_out), "conditions": []}
