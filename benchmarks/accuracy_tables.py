@@ -165,7 +165,8 @@ def interval_peers_table(folder: Path) -> str:
     """Return the errors of the methods of NeuroKit2 on the same beats, beside ours."""
     figures = read_figures("intervals", folder)
     peer = figures["results"]["peer"]
-    heads = ("method", "interval", *(f"{lead}: median, 90 %, measured" for lead in ("II", "V1", "V5")))
+    leads = list(dict.fromkeys(row["lead"] for row in peer["rows"]))
+    heads = ("method", "interval", *(f"{lead}: median, 90 %, measured" for lead in leads))
     groups: dict[tuple[str, str], list[str]] = {}
     ours = [
         {"method": "ours"} | row for row in figures["results"]["conditions"][0]["rows"] if row["lead"] != "all leads"
