@@ -1,7 +1,7 @@
 """A streaming edge monitor for ECG. Its Python API, loaded when it is used (docs/library.md):
 
-`Monitor`, `analyse`, `detect_r_peaks`, `example`, `measure_typical_beat`, `score`; the results `Beat`, `Alarm`, `Event`,
-`BeatIntervals`, `SignalAnalysis`; the settings `Config`, `load_config`.
+`Monitor`, `analyse`, `detect_r_peaks`, `example`, `measure_typical_beat`, `score`; the results `Beat`, `Alarm`,
+`Event`, `BeatIntervals`, `SignalAnalysis`; the settings `Config`, `load_config`.
 """
 
 from importlib import import_module

@@ -165,15 +165,16 @@ def interval_peers_table(folder: Path) -> str:
     """Return the errors of the methods of NeuroKit2 on the same beats, beside ours."""
     figures = read_figures("intervals", folder)
     peer = figures["results"]["peer"]
-    heads = ("method", "interval", *(f"{lead}: median, 90 %, measured" for lead in ("II", "V1", "V5")))
+    leads = list(dict.fromkeys(row["lead"] for row in peer["rows"]))
+    heads = ("method", "interval", *(f"{lead}: median, 90 %, measured" for lead in leads))
     groups: dict[tuple[str, str], list[str]] = {}
     ours = [
         {"method": "ours"} | row for row in figures["results"]["conditions"][0]["rows"] if row["lead"] != "all leads"
     ]
     for row in [*ours, *peer["rows"]]:
         name = row["method"] if row["method"] == "ours" else f"NeuroKit2 {peer['version']}, {row['method']}"
-        cells = f"{row['median_ms']:.0f} ms, {row['q90_ms']:.0f} ms, {row['measured']} / {row['due']}"
-        groups.setdefault((name, row["interval"]), []).append(cells)
+        errors = f"{row['median_ms']:.0f} ms, {row['q90_ms']:.0f} ms, " if row["measured"] else ""
+        groups.setdefault((name, row["interval"]), []).append(f"{errors}{row['measured']} / {row['due']}")
     return build_table(heads, [(*key, *cells) for key, cells in groups.items()]) + source_line(figures)
 
 

@@ -36,7 +36,18 @@ from model.records.annotations import AnnotationFile
 COMMANDS = (
     *("analyse", "attack", "beds", "bridge", "bridge_faults", "cable", "calibration", "dashboard", "detection"),
     *("detector_fit", "export", "fibrillation", "fuzz", "intervals", "monitor", "pacing", "peers"),
-    *("random_starts", "report", "seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training", "ward"),
+    *(
+        "random_starts",
+        "report",
+        "seeds",
+        "soak",
+        "standard",
+        "strangers",
+        "tables",
+        "trace_sample",
+        "training",
+        "ward",
+    ),
 )
 PACKAGES = ("attack", "fuzz")
 PROGRAMS = {

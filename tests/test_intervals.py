@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from agent import analyse, example, measure_typical_beat
 from benchmarks import intervals
 from benchmarks.ludb import FILE, read_ludb
 from model.intervals.aligned_beats import LEAST_CHANGES, align_beats, cut_aligned_beats
@@ -263,6 +264,26 @@ def test_shapes_are_checked() -> None:
         align_beats(np.zeros((2, 100)), 500.0, 100)
 
 
+def test_the_library_measures_what_it_analysed() -> None:
+    """`measure_typical_beat` takes one lead or several, in any voltage, and only the signal that was analysed."""
+    ecg, fs = example("100", seconds=30)
+    analysis = analyse(ecg, fs, unit="mV")
+    found = measure_typical_beat(ecg, analysis, unit="mV")
+    assert found.qrs.ms is not None
+    assert 60 < found.qrs.ms < 120
+    assert found.rr_s == pytest.approx(0.8, abs=0.05)
+    both = measure_typical_beat(np.stack([ecg, 0.5 * ecg], axis=1) * 1000, analysis, unit="uV")
+    assert (both.leads, both.qrs.ms) == (2, found.qrs.ms)
+    with pytest.raises(ValueError, match="was analysed"):
+        measure_typical_beat(ecg[:-1], analysis, unit="mV")
+    with pytest.raises(ValueError, match="voltage"):
+        measure_typical_beat(ecg, analysis, unit="counts")
+    with pytest.raises(ValueError, match="unit"):
+        measure_typical_beat(ecg, analysis, unit="miles")
+    nothing = measure_typical_beat(np.zeros(3000), analyse(np.zeros(3000), 250.0, unit="mV"), unit="mV")
+    assert nothing.qrs.reason
+
+
 def test_corrected_qt() -> None:
     """Bazett and Fridericia agree at 60 beats/min, and correct otherwise as they were published."""
     assert corrected_qt(400, 1.0).bazett_ms == corrected_qt(400, 1.0).fridericia_ms == 400
@@ -276,7 +297,7 @@ def test_corrected_qt() -> None:
 @pytest.mark.skipif(not (LUDB / FILE).is_file(), reason="LUDB is not beside the repository")
 def test_against_cardiologists() -> None:
     """Of people whom no constant was chosen on, half of the errors are below 10 ms (QRS) and 20 ms (PR, QT)."""
-    records = [record for record in read_ludb(LUDB) if record.number % 2 == 0][::3]
+    records = [record for record in read_ludb(LUDB) if record.number % 2 == 0][::5]
     errors = []
     for record in records:
         beats = record.beats[0][:, 0]
