@@ -1,7 +1,7 @@
 """A streaming edge monitor for ECG. Its Python API, loaded when it is used (docs/library.md):
 
-`Monitor`, `analyse`, `detect_r_peaks`, `example`, `score`; the results `Beat`, `Alarm`, `Event`, `SignalAnalysis`; the
-settings `Config`, `load_config`.
+`Monitor`, `analyse`, `detect_r_peaks`, `example`, `measure_typical_beat`, `score`; the results `Beat`, `Alarm`,
+`Event`, `BeatIntervals`, `SignalAnalysis`; the settings `Config`, `load_config`.
 """
 
 from importlib import import_module
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from agent.library.beat_scoring import score
     from agent.library.live_monitor import Monitor
     from agent.library.signal_analysis import SignalAnalysis, analyse, detect_r_peaks, example
+    from agent.library.typical_beat import measure_typical_beat
+    from model.intervals.beat_intervals import BeatIntervals
 
 __all__ = [
     "Alarm",
     "Beat",
+    "BeatIntervals",
     "Config",
     "Event",
     "Monitor",
@@ -26,11 +29,13 @@ __all__ = [
     "detect_r_peaks",
     "example",
     "load_config",
+    "measure_typical_beat",
     "score",
 ]
 _HOMES = {
     "Alarm": "agent.core.messages",
     "Beat": "agent.core.messages",
+    "BeatIntervals": "model.intervals.beat_intervals",
     "Config": "agent.core.config",
     "Event": "agent.core.events",
     "Monitor": "agent.library.live_monitor",
@@ -39,6 +44,7 @@ _HOMES = {
     "detect_r_peaks": "agent.library.signal_analysis",
     "example": "agent.library.signal_analysis",
     "load_config": "agent.core.config",
+    "measure_typical_beat": "agent.library.typical_beat",
     "score": "agent.library.beat_scoring",
 }
 

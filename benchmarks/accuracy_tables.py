@@ -96,6 +96,92 @@ def challenge_table(folder: Path) -> str:
     return build_table(heads, lines) + source_line(figures)
 
 
+def intervals_table(folder: Path) -> str:
+    """Return the errors of PR, QRS and QT, by lead, of the records that chose no constant."""
+    figures = read_figures("intervals", folder)
+    heads = (
+        "leads",
+        "interval",
+        "measured / marked",
+        "median error",
+        "90 % are below",
+        "bias",
+        "stated ±",
+        "within it",
+    )
+    lines = [
+        (
+            row["lead"],
+            row["interval"],
+            f"{row['measured']} / {row['due']}",
+            *_interval_cells(row),
+            f"{row['uncertainty_ms']:.0f} ms",
+            f"{row['within_percent']:.0f} %",
+        )
+        for row in figures["results"]["conditions"][0]["rows"]
+    ]
+    return build_table(heads, lines) + source_line(figures)
+
+
+def interval_conditions_table(folder: Path) -> str:
+    """Return the errors of all leads together at other rates and with noise."""
+    figures = read_figures("intervals", folder)
+    heads = ("signal", *(f"{name}: median, 90 %, measured, within ±" for name in ("PR", "QRS", "QT")))
+    lines = [
+        (
+            condition["condition"],
+            *(
+                f"{row['median_ms']:.0f} ms, {row['q90_ms']:.0f} ms, {row['measured']}, {row['within_percent']:.0f} %"
+                for row in condition["rows"]
+                if row["lead"] == "all leads"
+            ),
+        )
+        for condition in figures["results"]["conditions"]
+    ]
+    return build_table(heads, lines) + source_line(figures)
+
+
+def p_waves_table(folder: Path) -> str:
+    """Return how many P waves are found, and how many of those found are marked."""
+    figures = read_figures("intervals", folder)
+    heads = ("leads", "P waves marked", "found (Se)", "+P", "no P wave marked", "none found")
+    lines = []
+    for row in figures["results"]["conditions"][0]["p_waves"]:
+        present, absent, found = row["true"] + row["missed"], row["false"] + row["absent"], row["true"] + row["false"]
+        lines.append(
+            (
+                row["lead"],
+                str(present),
+                f"{row['true']} ({100 * row['true'] / present:.1f} %)",
+                f"{100 * row['true'] / found:.1f} %",
+                str(absent),
+                str(row["absent"]),
+            )
+        )
+    return build_table(heads, lines) + source_line(figures)
+
+
+def interval_peers_table(folder: Path) -> str:
+    """Return the errors of the methods of NeuroKit2 on the same beats, beside ours."""
+    figures = read_figures("intervals", folder)
+    peer = figures["results"]["peer"]
+    leads = list(dict.fromkeys(row["lead"] for row in peer["rows"]))
+    heads = ("method", "interval", *(f"{lead}: median, 90 %, measured" for lead in leads))
+    groups: dict[tuple[str, str], list[str]] = {}
+    ours = [
+        {"method": "ours"} | row for row in figures["results"]["conditions"][0]["rows"] if row["lead"] != "all leads"
+    ]
+    for row in [*ours, *peer["rows"]]:
+        name = row["method"] if row["method"] == "ours" else f"NeuroKit2 {peer['version']}, {row['method']}"
+        errors = f"{row['median_ms']:.0f} ms, {row['q90_ms']:.0f} ms, " if row["measured"] else ""
+        groups.setdefault((name, row["interval"]), []).append(f"{errors}{row['measured']} / {row['due']}")
+    return build_table(heads, [(*key, *cells) for key, cells in groups.items()]) + source_line(figures)
+
+
+def _interval_cells(row: Results) -> Sequence[str]:
+    return f"{row['median_ms']:.0f} ms", f"{row['q90_ms']:.0f} ms", f"{row['bias_ms']:+.0f} ms"
+
+
 def _challenge_cells(kind: str, found: Results) -> Sequence[str]:
     low, high = found["interval"]
     counts = (str(found[key]) for key in ("TP", "FN", "FP", "TN"))
@@ -144,3 +230,11 @@ def describe_starts(results: Results) -> str:
     ratios = (f"{name.upper()} {results[f'{name}_se']:.1f} / {results[f'{name}_ppv']:.1f} %" for name in BEAT_KINDS)
     alarms = f"{results['verdicts'].get('false', 0)} false high-priority alarms in {results['hours']:.1f} h"
     return f"{', '.join(ratios)}; {alarms}"
+
+
+def describe_intervals(results: Results) -> str:
+    """Return the median errors of all leads together, of the records that chose no constant."""
+    rows = [row for row in results["conditions"][0]["rows"] if row["lead"] == "all leads"]
+    errors = ", ".join(f"{row['interval']} {row['median_ms']:.0f} ms" for row in rows)
+    most = ", ".join(f"{row['q90_ms']:.0f}" for row in rows)
+    return f"median error {errors}; nine in ten below {most} ms"

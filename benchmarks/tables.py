@@ -24,10 +24,15 @@ from benchmarks.accuracy_tables import (
     challenge_table,
     describe_challenge,
     describe_fibrillation,
+    describe_intervals,
     describe_standard,
     describe_starts,
     describe_strangers,
     fibrillation_table,
+    interval_conditions_table,
+    interval_peers_table,
+    intervals_table,
+    p_waves_table,
     standard_table,
     stranger_alarms_table,
     stranger_beats_table,
@@ -319,6 +324,7 @@ SUMMARY: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "fibrillation": (
         ("fibrillation by annotated beats of the Long-Term AF Database, records not looked at", describe_fibrillation),
     ),
+    "intervals": (("PR, QRS and QT of people in LUDB on whom nothing was chosen, three leads", describe_intervals),),
     "attack": (("attacks on a monitor and on a device, each in a process of its own", _attack_row),),
     "fuzz": (
         ("mutated frames, requests, headers, signals, annotations, checkpoints, recordings, settings", _fuzz_row),
@@ -337,6 +343,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "stranger-alarms": stranger_alarms_table,
     "challenge": challenge_table,
     "fibrillation": fibrillation_table,
+    "intervals": intervals_table,
+    "interval-conditions": interval_conditions_table,
+    "interval-peers": interval_peers_table,
+    "p-waves": p_waves_table,
     "summary": summary_table,
 }
 

@@ -21,6 +21,7 @@ from benchmarks import (
     export,
     fibrillation,
     figures,
+    intervals,
     monitor,
     pacing,
     report,
@@ -37,10 +38,24 @@ COMMANDS = (
     *("detector_fit", "export", "fibrillation", "fuzz", "monitor", "pacing", "peers", "random_starts", "report"),
     *("seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training", "ward", "web"),
     "web_pictures",
+    *("detector_fit", "export", "fibrillation", "fuzz", "intervals", "monitor", "pacing", "peers"),
+    *(
+        "random_starts",
+        "report",
+        "seeds",
+        "soak",
+        "standard",
+        "strangers",
+        "tables",
+        "trace_sample",
+        "training",
+        "ward",
+    ),
 )
 PACKAGES = ("attack", "fuzz")
 PROGRAMS = {
     "training.COLD_BUILD": training.COLD_BUILD,
+    "intervals.PEER": intervals.PEER,
     "report.OURS": report.OURS,
     "report.PEER": report.PEER,
     "pacing.SUBSCRIBER": pacing.SUBSCRIBER,
@@ -52,7 +67,7 @@ PROGRAMS = {
 
 def test_every_module_has_its_test() -> None:
     """A new benchmark is a command here, or a part of others."""
-    parts = {"accuracy_tables", "figures", "processes", "proxy", "stages", "table_format"}
+    parts = {"accuracy_tables", "figures", "ludb", "processes", "proxy", "stages", "table_format"}
     assert {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} == set(COMMANDS) | parts
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from support.indexed import CONFIG, LEADS, NOW, chunk, gap, kill, record
+from support.reported import alarm, beats, signal, strip, wave
 
 from agent.core.config import Config
 from agent.core.events import EventText, RunStarted
-from agent.core.messages import Alarm, Beat, Chunk, Result, Strip
+from agent.core.messages import Result
 from agent.export.convert import convert_recording, show_sessions
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
@@ -26,38 +27,6 @@ from agent.report.command import write_reports
 from model.errors import ConfigError, RecordError, RunError
 
 HOSTILE = '"><script>alert(1)</script>&<b>\u5e8a'
-
-
-def wave(first: int, stop: int, fs: float = 125.0, period: float = 0.8) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """(n, 2) counts with an R peak of 1 mV every `period` seconds, from the first on."""
-    at = np.arange(first, stop) / fs % period
-    near = np.minimum(at, period - at)
-    lead = np.rint(1000 * np.exp(-((near / 0.02) ** 2))).astype(np.int32)
-    return np.stack([lead, lead // 2], axis=1)
-
-
-def signal(first: int, stop: int, fs: float = 125.0, bed: str = "1", run: str = "run", **changes: Any) -> Chunk:
-    return chunk(first, stop, bed=bed, run=run, fs=fs, counts=wave(first, stop, fs), **changes)
-
-
-def beats(first: int, stop: int, bed: str = "1", labels: str = "N", period: int = 100, run: str = "run") -> list[Beat]:
-    """Beats every `period` samples at 125 Hz whose classes go round; the first has no RR interval."""
-    said = (0.9, 0.1, 0.0, 0.0, 0.0)
-    return [
-        Beat(bed, at, at + 60, labels[i % len(labels)], said, period / 125 if i else None, 0.0, 75.0, at + 20, run=run)
-        for i, at in enumerate(range(first, stop, period))
-    ]
-
-
-def alarm(onset: int, bed: str = "1", run: str = "run", **changes: Any) -> Alarm:
-    text = changes.pop("text", "V run: 5 beats at 150/min")
-    made = Alarm(bed, run, "V run", "medium", text, onset, onset + 200, NOW + onset / 125)
-    return replace(made, **changes)
-
-
-def strip(of: Alarm) -> Strip:
-    first = of.announced - 1250
-    return Strip(of, "MLII", first, (wave(max(0, first), first + 2500)[:, 0] / 1000).astype(np.float32))
 
 
 def reading(folder: Path, bed: str = "1") -> BedRecording:

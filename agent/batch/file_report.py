@@ -7,17 +7,22 @@ from datetime import UTC
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from agent.core.class_trust import TRUST_KEY, ClassTrust, encode_class_trust
 from agent.core.config import Config, override_config
-from agent.core.messages import Chunk, End, Result
+from agent.core.messages import Chunk, End, Result, quantise_to_counts
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
 from agent.report.bed_report import write_bed_report
 from agent.report.recording_words import CLOCK_KEY, FILE_CLOCK, FILE_RATE_KEY, NO_CLOCK
+from agent.wire.record_chunks import record_leads, sent_signals
 from model.errors import RunError
-from model.records.wfdb_records import Record
+from model.records.wfdb_records import Record, read_record_samples
 
 RECORDING_NAME = "recording"
+LARGEST_KEPT_FS = 1000.0
+"""A file of a greater rate is reported as it was analysed."""
 REPORT_NAME = "report.html"
 
 
@@ -25,6 +30,7 @@ class FileReport:
     """Records one file beside its results, then writes its report. Raises RunError if that cannot be written."""
 
     def __init__(self, folder: Path, record: Record, config: Config, trust: ClassTrust) -> None:
+        self._record = record
         self._folder, self._bed, start = folder, record.name, record.start
         self._config = override_config(config, "record", limit_mb=0.0)
         # Times of a file without a date count from the start of 1970, which the report shows as days from 1 on.
@@ -39,8 +45,21 @@ class FileReport:
         """Record samples, or the end, and what was found by them."""
         taken = len(message.counts) if isinstance(message, Chunk) else 0
         at_s = self._start_s + (message.first + taken) / message.fs
-        self._recorder.push([replace(message, sent_s=at_s)], results, at_s)
+        kept = self._at_own_rate(message) if self._record.fs <= LARGEST_KEPT_FS else message
+        self._recorder.push([replace(kept, sent_s=at_s)], results, at_s)
         self._recorder.step()
+
+    def _at_own_rate(self, message: Chunk | End) -> Chunk | End:
+        """Return a chunk with the samples of the file at its own rate, of which strips and beats show more."""
+        fs = self._record.fs
+        if isinstance(message, End):
+            return replace(message, first=self._record.length, fs=fs)
+        first, stop = (round(at * fs / message.fs) for at in (message.first, message.first + len(message.counts)))
+        samples = read_record_samples(self._record, first, stop)
+        names = [lead.name for lead in record_leads(self._record)]
+        columns = [sent_signals(self._record)[names.index(lead.name)] for lead in message.leads]
+        gains = np.array([lead.gain for lead in message.leads])
+        return replace(message, first=first, fs=fs, counts=quantise_to_counts(samples[:, columns], gains))
 
     def write(self) -> list[Path]:
         """Write the report and return its files; the recording is deleted.

@@ -39,7 +39,7 @@ class MeasuredBeat:
         return tuple(rows)
 
 
-def measure_typical_beat(recording: BedRecording) -> MeasuredBeat | None:
+def measure_recorded_beat(recording: BedRecording) -> MeasuredBeat | None:
     """Return the typical normal beat, measured; that of the commonest class where there are few normal ones.
 
     None without a beat whose signal is there.

@@ -8,7 +8,8 @@ from agent.report.picture import GREY, INK, MM, Picture
 from agent.report.styles import BLUE, CLASS_COLOURS, RED
 from model.intervals.aligned_beats import INTERVAL_FS
 
-BEFORE_S = 0.35
+BEFORE_S = 0.4
+"""Seconds before the R peak from which on it is drawn."""
 SQUARES = 10
 """Big squares that are drawn: a second at 50 mm/s."""
 WIDTH_OF_BEAT = SQUARES * BIG_SQUARE
@@ -47,7 +48,7 @@ def _finite_span(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> t
 
 def _draw_calipers(picture: Picture, measured: MeasuredBeat, height: float) -> None:
     found = measured.intervals
-    waves = ((found.p_wave, "P", P_COLOUR), (found.qrs_complex, "QRS", RED), (found.t_wave, "T", T_COLOUR))
+    waves = ((found.p_wave, "P", P_COLOUR), (found.qrs_complex, "QRS", RED), (found.t_wave, "end of T", T_COLOUR))
     for bounds, name, colour in waves:
         places = [(BEFORE_S + ms / 1000) * TYPICAL_SPEED for ms in (bounds.onset_ms, bounds.end_ms) if ms is not None]
         shown = [x for x in places if 0 <= x <= WIDTH_OF_BEAT]
@@ -55,5 +56,4 @@ def _draw_calipers(picture: Picture, measured: MeasuredBeat, height: float) -> N
             picture.line((x, TOP - 2, x, TOP + height), colour, 0.8, dash=(3, 2))
         if shown:
             picture.line((min(shown), TOP - 3, max(shown), TOP - 3), colour, 1.2)
-            what = name if len(shown) > 1 else f"end of {name}"
-            picture.text(sum(shown) / len(shown), TOP - 5, what, 7, colour, "middle", bold=True)
+            picture.text(sum(shown) / len(shown), TOP - 5, name, 7, colour, "middle", bold=True)

@@ -6,7 +6,7 @@ from agent.core.config import Config
 from agent.core.messages import AlarmIdentity, Strip
 from agent.report.alarm_content import alarm_section
 from agent.report.beat_content import beat_section
-from agent.report.beat_measurement import measure_typical_beat
+from agent.report.beat_measurement import measure_recorded_beat
 from agent.report.bed_recording import BedRecording
 from agent.report.document import ReportDocument, ReportSection
 from agent.report.findings import compute_beat_findings
@@ -61,7 +61,7 @@ def find_all(recording: BedRecording, config: Config) -> ReportFindings:
         signal=signal,
         fibrillation=find_rhythm_episodes(recording, "atrial fibrillation", signal.recorded_s),
         mean_rate=60 / float(np.mean(rr)) if len(rr) else None,
-        measured=measure_typical_beat(recording),
+        measured=measure_recorded_beat(recording),
     )
 
 

@@ -48,9 +48,9 @@ class StripScale:
         return self.row_s * self.speed * MM
 
 
-FULL_SCALE = StripScale(25.0, 10.0, (10.0, 5.0), 20, 30)
+FULL_SCALE = StripScale(25.0, 10.0, (10.0, 5.0, 2.5), 20, 30)
 """Ten seconds a row, at the usual scale on paper."""
-HIGH_SCALE = StripScale(25.0, 10.0, (10.0, 5.0), 15, 20)
+HIGH_SCALE = StripScale(25.0, 10.0, (10.0, 5.0, 2.5), 15, 20)
 """The same, a little lower for two rows one above the other."""
 HALF_SCALE = StripScale(12.5, column_width(WIDTH, 0.5, 2) / (12.5 * MM), (5.0, 2.5), 10, 20, 7.0)
 THIRD_SCALE = StripScale(12.5, column_width(WIDTH, 1 / 3, 3) / (12.5 * MM), (5.0, 2.5), 10, 15, 6.5)

@@ -44,7 +44,8 @@ def recording_section(recording: BedRecording, config: Config, signal: SignalQua
 
 def _quality_blocks(recording: BedRecording, signal: SignalQuality) -> list[PlainBlock]:
     if not recording.segments:
-        return [ReportNote("The signal is no longer there: it was deleted to stay below a limit.")]
+        gone = "The signal is no longer there: it was deleted to stay below a limit."
+        return [ReportNote(gone if recording.ledger.analysed else "No signal was recorded.")]
     noise_uv = signal.noise_uv[np.isfinite(signal.noise_uv)]
     worst = float(noise_uv.max()) if len(noise_uv) else None
     text = (
@@ -58,11 +59,13 @@ def _time_table(recording: BedRecording, signal: SignalQuality) -> ReportTable:
     """Return what became of the time from the first to the last sample; the parts add up to the whole."""
     sent_s = sum((place.stop - place.first) / FS for place in recording.places)
     on_disk_s = sum(segment.count / segment.fs for segment in recording.segments)
+    # Short gaps are on disk, too, as samples without a value.
+    gone_s = max(0.0, sent_s - recording.missing_s - on_disk_s)
     parts = (
         ("with signal", signal.recorded_s),
-        ("recorded, but without a value in the heard lead", on_disk_s - signal.recorded_s),
+        ("recorded, without a value in the heard lead", sent_s - recording.missing_s - signal.recorded_s - gone_s),
         ("not recorded: lost on the way, or no monitor was running", recording.missing_s),
-        ("recorded, but no longer on disk", sent_s - recording.missing_s - on_disk_s),
+        ("recorded, but no longer on disk", gone_s),
         ("between runs: the device sent nothing", recording.length_s - sent_s),
     )
     rows = tuple(

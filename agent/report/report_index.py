@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from agent.core.class_trust import rate_of_100
 from agent.core.config import Config
 from agent.recording.sessions import RecordedSession
 from agent.report.bed_report import WrittenReport, write_bed_report, write_text_parts
@@ -83,13 +84,15 @@ def _index_cells(written: WrittenReport) -> tuple[str, ...]:
     recording, found = written.recording, written.found
     began = date_and_time(recording.started_s) if recording.started_s is not None else "no signal"
     signal = 100 * found.signal.recorded_s / recording.length_s if recording.length_s else 0.0
+    trust = rate_of_100(recording.class_trust.sensitivity.get("S"))
     return (
         began,
         duration_in_words(recording.length_s),
         share_in_percent(min(100.0, signal)),
         number_or_dash(found.mean_rate, 0, "/min"),
         f"{len(recording.beats):,}",
-        *(share_in_percent(found.beats.share(name)) for name in "VS"),
+        share_in_percent(found.beats.share("V")),
+        f"{share_in_percent(found.beats.share('S'))} (tests: {trust} of 100 found)",
         share_in_percent(100 * found.fibrillation.share),
         f"{found.beats.pause_count:,}",
         f"{recording.alarm_count:,}",

@@ -50,10 +50,10 @@ def is_same_day(first_s: float, last_s: float) -> bool:
 
 def duration_in_words(seconds: float) -> str:
     """Return a length of time as 23 h 05 min, 4 min 10 s or 7.2 s."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    if seconds < 3599.5:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
 

@@ -35,6 +35,8 @@ from agent.report.styles import (
 from model.records.wfdb_records import CLASSES
 from model.rhythm.hrv import NNIntervals, measure_time_domain
 
+NO_HEART_TILES = slice(-2, None)
+"""Tiles that say something where there are no beats: alarms and signal."""
 LEAST_HOURLY_S = 360.0
 """A shorter recording says nothing of beats an hour."""
 
@@ -58,7 +60,8 @@ def summary_section(recording: BedRecording, found: ReportFindings, config: Conf
         section.blocks.append(ReportNote("Nothing was recorded of this bed: no signal reached the monitor."))
         return section
     section.blocks.append(NamedSentences(tuple(summarise_in_words(recording, found, config))))
-    section.blocks.append(SummaryTiles(_summary_tiles(recording, found, config)))
+    tiles = _summary_tiles(recording, found, config)
+    section.blocks.append(SummaryTiles(tiles if len(recording.beats) else tiles[NO_HEART_TILES]))
     if len(recording.beats):
         section.blocks += [ReportFigure(rate_chart(recording, found.beats)), ReportFigure(tachogram_chart(recording))]
     return section
@@ -85,7 +88,7 @@ def summarise_in_words(recording: BedRecording, found: ReportFindings, config: C
 def _say_recording(recording: BedRecording, signal: SignalQuality) -> str:
     length = duration_in_words(recording.length_s)
     if not recording.segments:
-        return f"{length}, of which no signal is there any more."
+        return f"{length}, of which no signal {'is there any more' if recording.ledger.analysed else 'was recorded'}."
     several = "lead" if len(recording.heard.analysed) < 2 else "leads"
     runs = f" in {len(recording.places):,} runs of the device" if len(recording.places) > 1 else ""
     share = share_in_percent(min(100.0, 100 * signal.recorded_s / recording.length_s))
@@ -216,15 +219,15 @@ def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Confi
             PRIORITY_COLOURS["high"] if beats.pause_count else "",
         ),
         SummaryTile(
+            "SDNN",
+            number_or_dash(figures.sdnn if figures else None, 0, "ms"),
+            f"{share_in_percent(100 * found.nn.share)} of NN used",
+        ),
+        SummaryTile(
             "Alarms",
             f"{recording.alarm_count:,}",
             f"{alarms[0]:,} high, {alarms[1]:,} medium, {alarms[2]:,} low",
             PRIORITY_COLOURS["high"] if alarms[0] else "",
-        ),
-        SummaryTile(
-            "SDNN",
-            number_or_dash(figures.sdnn if figures else None, 0, "ms"),
-            f"{share_in_percent(100 * found.nn.share)} of NN used",
         ),
         SummaryTile(
             "Signal recorded",

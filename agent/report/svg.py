@@ -14,7 +14,7 @@ def render_svg(picture: Picture) -> str:
     width, height = round(picture.width * SCALE), round(picture.height * SCALE)
     shapes = "".join(_svg_shape(shape) for shape in picture.shapes)
     title = escape(picture.title)
-    size = f"width:{picture.width * MM_PER_POINT:.2f}mm"
+    size = f"--w:{picture.width * MM_PER_POINT:.2f}mm"
     return (
         f'<svg viewBox="0 0 {width} {height}" style="{size}" role="img" aria-label="{title}">'
         f"<title>{title}</title>{shapes}</svg>"

@@ -22,10 +22,10 @@ Array = NDArray[np.float64]
 FURTHEST_LEAD_MS = 80.0
 """A lead whose onset or end is further than this from the median of the leads has no say."""
 RESAMPLINGS = 30
-CLEAN_MS = (16.0, 20.0, 25.0)
+CLEAN_MS = (18.0, 20.0, 26.0)
 """Nine in ten differences of PR, QRS and QT are less than this where all beats are alike ..."""
-SPREAD_SHARE = 1.25
-"""... and this times half of the middle 90 % over resamplings otherwise."""
+SPREAD_SHARE = 1.0
+"""... and otherwise grow with this times half of the middle 90 % over resamplings."""
 LARGEST_MS = (50.0, 50.0, 90.0)
 """PR, QRS and QT that are less certain than this are not measured."""
 
@@ -138,21 +138,21 @@ def measure_aligned(aligned: AlignedBeats) -> BeatIntervals:
 
 
 def combine_leads(points: Array) -> Array:
-    """Return the points (5,) of all leads together from those of each (leads, 5): earliest onsets, latest ends."""
+    """Return the points (..., 5) of all leads together, earliest onsets and latest ends, from those of each lead.
+
+    Those are `points` (..., leads, 5) in ms from the R peak, NaN where there is none.
+    """
     known = np.isfinite(points)
-    votes = known.any(axis=0)
-    middle = np.full(points.shape[1], np.nan)
-    middle[votes] = np.nanmedian(points[:, votes], axis=0)
-    far = ~(np.abs(points - middle) <= FURTHEST_LEAD_MS)
-    near = np.where(far, np.nan, points)
-    # Two leads that differ have no middle: both are far from it, and the median stands.
-    near = np.where((far.all(axis=0) & votes) & known, middle, near)
-    shared = np.full(points.shape[1], np.nan)
-    for point in np.flatnonzero(votes):
-        shared[point] = np.nanmin(near[:, point]) if point in (P_ONSET, QRS_ONSET) else np.nanmax(near[:, point])
-    if 2 * known[:, P_ONSET].sum() < len(points):
-        shared[[P_ONSET, P_END]] = np.nan
-    return shared
+    votes = known.any(axis=-2, keepdims=True)
+    middle = np.nanmedian(np.where(votes, points, 0.0), axis=-2, keepdims=True)
+    near = known & (np.abs(points - middle) <= FURTHEST_LEAD_MS)
+    low = np.where(near, points, np.inf).min(axis=-2)
+    high = np.where(near, points, -np.inf).max(axis=-2)
+    shared = np.where(np.isin(np.arange(5), (P_ONSET, QRS_ONSET)), low, high)
+    # Two leads that differ have no middle: both are far from it, and it stands.
+    shared = np.where(near.any(axis=-2), shared, np.where(votes, middle, np.nan)[..., 0, :])
+    few = 2 * known[..., P_ONSET].sum(axis=-1) < points.shape[-2]
+    return np.where(few[..., None] & (np.arange(5) <= P_END), np.nan, shared)
 
 
 def point_intervals(points: Array) -> Array:
@@ -169,7 +169,7 @@ def _resampled_spread(leads: list[LeadBeats], points: Array) -> Array:
     draws = np.random.default_rng(0).integers(0, count, (RESAMPLINGS, count))
     found = np.stack([lead.resample_points(draws) for lead in leads], axis=1)
     found[:, ~np.isfinite(points)] = np.nan  # a wave that is none
-    intervals = point_intervals(np.stack([combine_leads(one) for one in found]))
+    intervals = point_intervals(combine_leads(found))
     known = np.isfinite(intervals)
     spread = np.zeros(3)
     for which in np.flatnonzero(2 * known.sum(axis=0) > RESAMPLINGS):

@@ -14,12 +14,14 @@ from model.intervals.wave_edges import (
     NO_WAVE,
     P_SIGMA_MS,
     T_SIGMA_MS,
+    SmoothedBeat,
     WaveEdges,
     find_p,
     find_qrs,
     find_t,
     p_window,
-    smooth_beat,
+    smooth_beats,
+    smooth_waves,
 )
 
 Array = NDArray[np.float64]
@@ -50,16 +52,17 @@ class LeadBeats:
 
     def find_points(self) -> Array:
         """Return the points (5,) of the median beat, with P and T only where the beats show them."""
-        beat = np.median(self.waves, axis=0)
+        (beat,) = smooth_beats(np.median(self.waves, axis=0)[None])
         p, qrs, t = self._find_waves(beat)
-        has_p, has_t = self._has_p(p, qrs, t), self._has_t(beat, qrs, t)
+        has_p, has_t = self._has_p(p, qrs, t), self._has_t(beat.raw, qrs, t)
         return self._points(p if has_p else NO_WAVE, qrs, t if has_t else NO_WAVE)
 
     def resample_points(self, draws: NDArray[np.int64]) -> Array:
         """Return the points (d, 5) of the median of each of the drawn sets of beats (d, k)."""
-        return np.stack([self._points(*self._find_waves(np.median(self.waves[draw], axis=0))) for draw in draws])
+        beats = smooth_beats(np.stack([np.median(self.waves[draw], axis=0) for draw in draws]))
+        return np.stack([self._points(*self._find_waves(beat)) for beat in beats])
 
-    def _find_waves(self, beat: Array) -> tuple[WaveEdges, WaveEdges, WaveEdges]:
+    def _find_waves(self, beat: SmoothedBeat) -> tuple[WaveEdges, WaveEdges, WaveEdges]:
         qrs = find_qrs(beat, self.r_index)
         t = find_t(beat, self.r_index, qrs, self.rr_s)
         return find_p(beat, qrs, t, self.rr_s), qrs, t
@@ -84,7 +87,7 @@ class LeadBeats:
     def _agreement(self, part: slice, sigma_ms: float) -> float:
         if len(self.waves) == 1:
             return 1.0
-        x = smooth_beat(self.waves, sigma_ms)[:, part]
+        x = smooth_waves(self.waves, sigma_ms)[:, part]
         x = x - x.mean(axis=1, keepdims=True)
         others = (x.sum(axis=0) - x) / (len(x) - 1)
         norms = np.sqrt((x**2).sum(axis=1) * (others**2).sum(axis=1))

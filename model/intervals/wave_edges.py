@@ -13,6 +13,7 @@ The shares, times and lengths were chosen on records with odd numbers of LUDB, b
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +24,15 @@ Array = NDArray[np.float64]
 
 MS = 1000 / INTERVAL_FS
 """Milliseconds of a sample."""
-SLOPE_SIGMA_MS = 10.0
+SLOPE_SIGMA_MS = 9.0
 """Width of the Gaussian whose derivative is the slope."""
 QRS_BEFORE_MS, QRS_BEHIND_MS = 110.0, 150.0
 """Where the steepest slope of QRS is looked for, around the R peak."""
 QRS_EARLIEST_MS, QRS_LATEST_MS = 180.0, 220.0
 """A QRS complex that began earlier, or ends later, has no edge that can be told."""
 QRS_ONSET_SHARE, QRS_ONSET_QUIET_MS = 0.06, 10.0
-QRS_END_SHARE, QRS_END_QUIET_MS = 0.10, 20.0
-"""Share of the steepest slope, and for how long the slope is less; more behind QRS, since ST may rise or fall."""
+QRS_END_SHARE, QRS_END_QUIET_MS = 0.06, 20.0
+"""Share of the steepest slope, and for how long the slope is less: longer behind QRS, since ST may rise or fall."""
 LEAST_QRS_MV = 0.05
 """A lead whose QRS complex is lower shows none."""
 
@@ -68,18 +69,40 @@ class WaveEdges:
 NO_WAVE = WaveEdges()
 
 
-def smooth_beat(beat: Array, sigma_ms: float, order: int = 0) -> Array:
-    """Return a beat (n,), or its derivative by the sample if `order` is 1, after a Gaussian of `sigma_ms`."""
+class SmoothedBeat(NamedTuple):
+    """A beat (n,) in mV as waves are looked for in it: as it is, smoothed, and its absolute slopes by the sample."""
+
+    raw: Array
+    slope: Array
+    for_t: Array
+    for_p: Array
+    p_slope: Array
+
+
+def smooth_beats(beats: Array) -> list[SmoothedBeat]:
+    """Return beats (k, n) in mV without NaN, smoothed for each wave."""
+    kinds = (
+        beats,
+        np.abs(smooth_waves(beats, SLOPE_SIGMA_MS, 1)),
+        smooth_waves(beats, T_SIGMA_MS),
+        smooth_waves(beats, P_SIGMA_MS),
+        np.abs(smooth_waves(beats, P_SIGMA_MS, 1)),
+    )
+    return [SmoothedBeat(*beat) for beat in zip(*kinds, strict=True)]
+
+
+def smooth_waves(waves: Array, sigma_ms: float, order: int = 0) -> Array:
+    """Return beats (k, n), or their derivatives by the sample if `order` is 1, after a Gaussian of `sigma_ms`."""
     from scipy.ndimage import gaussian_filter1d
 
-    return np.asarray(gaussian_filter1d(beat, sigma_ms / MS, order=order, mode="nearest"))
+    return np.asarray(gaussian_filter1d(waves, sigma_ms / MS, order=order, mode="nearest"))
 
 
-def find_qrs(beat: Array, r_index: int) -> WaveEdges:
-    """Return the QRS complex of a beat (n,) in mV without NaN, whose R peak is near sample `r_index`."""
-    slope = np.abs(smooth_beat(beat, SLOPE_SIGMA_MS, 1))
+def find_qrs(beat: SmoothedBeat, r_index: int) -> WaveEdges:
+    """Return the QRS complex of a beat whose R peak is near sample `r_index`."""
+    slope = beat.slope
     first, stop = max(0, r_index - _count(QRS_BEFORE_MS)), r_index + _count(QRS_BEHIND_MS)
-    if np.ptp(beat[first:stop]) < LEAST_QRS_MV:
+    if np.ptp(beat.raw[first:stop]) < LEAST_QRS_MV:
         return NO_WAVE
     steepest = first + int(slope[first:stop].argmax())
     onset = _quiet_before(slope < QRS_ONSET_SHARE * slope[steepest], steepest, _count(QRS_ONSET_QUIET_MS))
@@ -89,14 +112,14 @@ def find_qrs(beat: Array, r_index: int) -> WaveEdges:
     return WaveEdges(onset, r_index, end)
 
 
-def find_t(beat: Array, r_index: int, qrs: WaveEdges, rr_s: float | None) -> WaveEdges:
-    """Return the T wave behind a QRS complex of a beat (n,) in mV without NaN."""
+def find_t(beat: SmoothedBeat, r_index: int, qrs: WaveEdges, rr_s: float | None) -> WaveEdges:
+    """Return the T wave behind the QRS complex of a beat."""
     rr = NO_RR_S if rr_s is None else rr_s
     latest = min(T_LATEST_SQRT_S * rr**0.5, T_LATEST_SHARE * rr) * INTERVAL_FS
-    stop = min(len(beat), r_index + int(latest))
+    stop = min(len(beat.raw), r_index + int(latest))
     if not np.isfinite(qrs.end) or stop - (first := int(qrs.end) + _count(T_AFTER_QRS_MS)) < _count(T_SIGMA_MS):
         return NO_WAVE
-    smooth = smooth_beat(beat, T_SIGMA_MS)
+    smooth = beat.for_t
     areas = _areas_before(smooth, _count(T_WINDOW_MS))[first:stop]
     up, down = int(areas.argmax()), int((-areas).argmax())
     high, low = float(areas[up]), float(-areas[down])
@@ -107,15 +130,15 @@ def find_t(beat: Array, r_index: int, qrs: WaveEdges, rr_s: float | None) -> Wav
     return WaveEdges(np.nan, peak, end)
 
 
-def find_p(beat: Array, qrs: WaveEdges, t: WaveEdges, rr_s: float | None) -> WaveEdges:
-    """Return the P wave before a QRS complex of a beat (n,) in mV without NaN, and behind the T wave before that."""
+def find_p(beat: SmoothedBeat, qrs: WaveEdges, t: WaveEdges, rr_s: float | None) -> WaveEdges:
+    """Return the P wave before the QRS complex of a beat, and behind the T wave before that."""
     first, stop = p_window(qrs, t, rr_s)
     if stop - first < _count(P_HALF_MS) * 4 // 5:
         return NO_WAVE
-    part = smooth_beat(beat, P_SIGMA_MS)[first:stop]
+    part = beat.for_p[first:stop]
     height = np.abs(part - np.linspace(part[0], part[-1], len(part)))
     peak = first + int(height.argmax())
-    slope = np.abs(smooth_beat(beat, P_SIGMA_MS, 1))
+    slope = beat.p_slope
     reach = _count(P_HALF_MS)
     before, behind = slice(max(first - reach // 10, peak - reach, 0), peak), slice(peak + 1, min(peak + reach, stop))
     if before.stop - before.start < 5 or behind.stop - behind.start < 5:
@@ -152,16 +175,19 @@ def _areas_before(x: Array, window: int) -> Array:
 
 
 def _quiet_before(quiet: NDArray[np.bool_], start: int, count: int) -> int:
-    """Return the last sample up to `start` that ends `count` quiet ones; the first one if there is none."""
-    at = start
-    while at >= count and not quiet[at - count + 1 : at + 1].all():
-        at -= 1
-    return at
+    """Return the last sample up to `start` that ends `count` quiet ones; the first that could if there is none."""
+    ends = _quiet_runs(quiet, count) + count - 1
+    before = np.searchsorted(ends, start, "right")
+    return int(ends[before - 1]) if before else count - 1
 
 
 def _quiet_behind(quiet: NDArray[np.bool_], start: int, count: int) -> int:
-    """Return the first sample from `start` on that begins `count` quiet ones; the last one if there is none."""
-    at = start
-    while at < len(quiet) - count and not quiet[at : at + count].all():
-        at += 1
-    return at
+    """Return the first sample from `start` on that begins `count` quiet ones; the last that could if there is none."""
+    begins = _quiet_runs(quiet, count)
+    behind = np.searchsorted(begins, start)
+    return int(begins[behind]) if behind < len(begins) else len(quiet) - count
+
+
+def _quiet_runs(quiet: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """Return the samples (r,) that begin `count` quiet ones."""
+    return np.flatnonzero(np.convolve(quiet, np.ones(count), "valid") == count)
