@@ -75,7 +75,7 @@ class BedView:
     lead was found from its signal; `run` as the device names it; `head_s`: Unix time of sample `head`, None where the
     device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
     heard one, in the order of `leads`; all alarms paused until `paused_until_s` (Unix time), 0 if they are not;
-    `settings` that the bed has of its own, beside the `base_limits` that hold for all (None: not known).
+    `settings` that the bed has of its own.
     """
 
     bed: str
@@ -103,7 +103,6 @@ class BedView:
     other_waves: tuple[LeadWave, ...] = ()
     paused_until_s: float = 0.0
     settings: BedSettings = NO_SETTINGS
-    base_limits: AlarmConfig | None = None
 
     @property
     def quality(self) -> float | None:
@@ -168,7 +167,8 @@ class WardSnapshot:
     """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor.
 
     `index`: all beds in the order of their arrival; `beds`: those on the screen, in full; `ledger` of all beds.
-    `class_trust` of the net whose beats they are; the class of a beat below `least_confidence` is shown as doubtful.
+    `base_limits` of all beds, beside which a bed may have its own; None: not known. `class_trust` of the net whose
+    beats they are; the class of a beat below `least_confidence` is shown as doubtful.
     """
 
     beds: tuple[BedView, ...]
@@ -183,3 +183,4 @@ class WardSnapshot:
     ledger: Ledger = NO_SAMPLES
     class_trust: ClassTrust = UNKNOWN_TRUST
     least_confidence: float = 0.0
+    base_limits: AlarmConfig | None = None

@@ -12,6 +12,7 @@ from rich.segment import Segment
 from agent.core.events import DeviceNote
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
+from agent.dashboard.alarm_state import alarm_state_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
 from agent.dashboard.header import header_line, trouble_banners, ward_line
 from agent.dashboard.key_bar import bottom_line
@@ -61,7 +62,7 @@ class DashboardFrame:
 def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
     """Return the view with the beds in order and cards that fit a terminal of `width` cells and `height` lines."""
     shown = view.frozen or snapshot
-    view = view if view.columns == width else replace(view, columns=width)
+    view = view if (view.columns, view.lines) == (width, height) else replace(view, columns=width, lines=height)
     # Header, ward line and footer take three lines, each trouble those that it needs
     room = height - 3 - len(trouble_banners(snapshot, width, UNICODE_GLYPHS))
     beds = len(shown.index)
@@ -103,29 +104,33 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
         `height` lines of exactly `width` cells; in a terminal under 80 by 24, only the size that is needed.
     """
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
-    if width < LEAST_WIDTH or height < LEAST_HEIGHT:
+    if view.page == "beds" and (width < LEAST_WIDTH or height < LEAST_HEIGHT):
         return DashboardFrame(tuple(_too_small_lines(width, height)))
     shown = view.frozen or snapshot
     top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
-    if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
-        body = draw_page(shown, view, (width, height - 1 - len(top)), glyphs)
-    elif is_overview(view, shown):
+    if is_overview(view, shown):
         top.insert(1, ward_line(snapshot, view, width))
-        body = overview_lines(shown, view, snapshot.now_s, (width, height - 1 - len(top)), glyphs)
-    elif bed is None:
-        body = _no_bed_lines(snapshot, (width, height - 1 - len(top)), glyphs)
-    else:
-        wide = fits_large_layout((width, height - 2))
+    elif bed is not None:
+        top += alarm_state_lines(bed, snapshot.now_s, width, glyphs)
         top += alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, height - 1 - len(top) - LEAST_BODY, glyphs)
-        body = bed_lines(shown, bed, view, (width, height - 1 - len(top)), wide, glyphs)
+    room = width, max(0, height - 1 - len(top))
+    if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
+        body = draw_page(shown, view, room, glyphs)
+    elif is_overview(view, shown):
+        body = overview_lines(shown, view, snapshot.now_s, room, glyphs)
+    elif bed is None:
+        body = _no_bed_lines(snapshot, room, glyphs)
+    else:
+        body = bed_lines(shown, bed, view, room, fits_large_layout((width, height - 2)), glyphs)
     return DashboardFrame((*top, *body, _footer_line(snapshot, view, width, height)))
 
 
 def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> StyledLine:
     shown = view.frozen or snapshot
     # The small layout of one bed has the disclaimer in a line of its own
-    small_layout = bool(shown.beds) and not is_overview(view, shown) and not fits_large_layout((width, height - 2))
+    bed_page = view.page == "beds" and bool(shown.beds) and not is_overview(view, shown)
+    small_layout = bed_page and not fits_large_layout((width, height - 2))
     disclaimer = "" if small_layout else DISCLAIMER if width > LEAST_WIDTH + 15 else DISCLAIMER_SHORT
     return bottom_line(snapshot, view, width, disclaimer)
 

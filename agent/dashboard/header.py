@@ -7,6 +7,7 @@ from rich.style import Style
 
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, status
+from agent.dashboard.alarm_state import ward_state_parts
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -18,6 +19,7 @@ from agent.dashboard.lines import (
 )
 from agent.dashboard.styles import (
     ALARM,
+    ASCII_GLYPHS,
     FAINT,
     LINK_STYLES,
     NOTICE,
@@ -25,6 +27,7 @@ from agent.dashboard.styles import (
     SELECTED,
     STATE_STYLES,
     STRONG,
+    UNICODE_GLYPHS,
     WARN,
     GlyphSet,
 )
@@ -90,7 +93,8 @@ def ward_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> Styled
     order = "by urgency" if view.by_urgency else "by arrival"
     if view.by_urgency and not view.frozen and is_held(view, snapshot.now_s):
         order = "by urgency, held"
-    right: list[StyledPart] = [(f" {'bell  ' if view.bell else ''}{order} ", FAINT)]
+    glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
+    right = [*ward_state_parts(snapshot.index, glyphs), (f" {'bell  ' if view.bell else ''}{order} ", FAINT)]
     return spread_line(width, alarm_lines.ward_alarm_parts(snapshot.index, snapshot.now_s), right)
 
 

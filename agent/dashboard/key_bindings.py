@@ -6,13 +6,20 @@ from dataclasses import replace
 from agent.core.views import WardSnapshot
 from agent.dashboard.bed_keys import press_bed_key
 from agent.dashboard.find_keys import press_find_key
+from agent.dashboard.help_keys import HELP_KEY, press_help_key
 from agent.dashboard.key_codes import INTERRUPT_KEY, KEY_PATTERN
+from agent.dashboard.limits_keys import is_typing, press_limits_key
+from agent.dashboard.quit_keys import QUIT_KEYS, ask_to_quit
 from agent.dashboard.view import DashboardView, PageName, order_view_beds
 
 KeyHandler = Callable[[DashboardView, str, WardSnapshot], DashboardView]
 """From a view, a key and the snapshot that is shown to the next view; an unknown key gives the same view."""
 
-PAGE_KEYS: Mapping[PageName, KeyHandler] = {"beds": press_bed_key}
+PAGE_KEYS: Mapping[PageName, KeyHandler] = {
+    "beds": press_bed_key,
+    "help": press_help_key,
+    "limits": press_limits_key,
+}
 """Who handles the keys of each page."""
 
 
@@ -31,6 +38,9 @@ def _press_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardV
         return replace(view, quit=True)
     if view.typed is not None:
         return press_find_key(view, key, shown)
-    if key in ("q", "Q"):
-        return replace(view, quit=True)
+    if key == HELP_KEY and view.page == "beds":
+        return replace(view, page="help", row=0)
+    if key in QUIT_KEYS and not is_typing(view):
+        return ask_to_quit(view, shown)
+    view = replace(view, leaving=False)
     return PAGE_KEYS[view.page](view, key, shown)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from agent.core.views import WardSnapshot
+from agent.dashboard.help_page import help_lines
+from agent.dashboard.limits_page import limits_lines
 from agent.dashboard.lines import StyledLine
 from agent.dashboard.styles import GlyphSet
 from agent.dashboard.view import DashboardView, PageName
@@ -10,5 +12,8 @@ from agent.dashboard.view import DashboardView, PageName
 PageDrawer = Callable[[WardSnapshot, DashboardView, tuple[int, int], GlyphSet], list[StyledLine]]
 """From what is shown, the view, and the width and height of the body to its lines."""
 
-PAGE_DRAWERS: Mapping[PageName, PageDrawer] = {}
+PAGE_DRAWERS: Mapping[PageName, PageDrawer] = {
+    "help": help_lines,
+    "limits": limits_lines,
+}
 """Who draws each page but the ward and the bed; `agent.dashboard.key_bindings` has their keys."""

@@ -175,6 +175,7 @@ class MonitorSession:
             ledger=ledger,
             class_trust=self._class_trust,
             least_confidence=self.config.dashboard.least_confidence,
+            base_limits=self.config.alarms,
         )
 
     def with_beds(self, snapshot: WardSnapshot, names: Iterable[str]) -> WardSnapshot:

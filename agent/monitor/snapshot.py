@@ -109,7 +109,6 @@ class SnapshotMaker:
             other_waves=self._other_waves(bed),
             paused_until_s=rules.manager.paused_until_s,
             settings=rules.settings,
-            base_limits=rules.base,
         )
 
     def _other_waves(self, bed: MonitoredBed) -> tuple[LeadWave, ...]:
