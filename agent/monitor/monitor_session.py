@@ -89,7 +89,7 @@ class MonitorSession:
         self._figure_takers = [taker for taker in (metrics, *(o for o in outputs if o.needs_figures)) if taker]
         self.run_clock = RunClock()
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
-        self._first_settings = FirstSettings(self.pipeline.care, config.bed)
+        self._first_settings = FirstSettings(self.pipeline.care, config.bed, config.alarms)
         self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events, self.run_clock)

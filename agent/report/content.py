@@ -109,6 +109,8 @@ def _report_facts(recording: BedRecording) -> tuple[tuple[str, str], ...]:
     rates = ", ".join(f"{fs:g} Hz" for fs in dict.fromkeys(segment.fs for segment in recording.segments))
     return (
         ("bed", recording.bed),
+        *(("patient", label) for label in (recording.settings.patient,) if label),
+        *(("place", label) for label in (recording.settings.place,) if label),
         ("recorded", f"{span}{lasted}{still}" if started is not None else f"{span}{still}"),
         ("leads", f"{leads or NONE}; analysed: {recording.lead_title or NONE}"),
         ("sampling rate", rates or NONE),
