@@ -10,6 +10,7 @@ from test_dashboard import make, make_bed
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
 from agent.analysis.beat_classifier import BeatClassifier
+from agent.core.bed_settings import BedSettings
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, Beat, Result
 from agent.core.views import LinkView, WardSnapshot
@@ -81,6 +82,12 @@ class FakeSession:
     def silence(self, bed: str) -> None:
         self.done.append(("silence", bed))
 
+    def pause_alarms(self, bed: str) -> None:
+        self.done.append(("pause", bed))
+
+    def change_settings(self, bed: str, settings: BedSettings) -> None:
+        self.done.append((settings.patient, bed))
+
     def note_shown(self, beats: Iterable[Beat]) -> None:
         self.seen += beats
 
@@ -109,7 +116,7 @@ def ward_of(beds: int) -> WardSnapshot:
 
 @pytest.fixture
 def bench(settings: Config) -> Callable[[int], Bench]:
-    return lambda beds: Bench(ward_of(beds), settings)
+    return lambda beds: Bench(replace(ward_of(beds), base_limits=settings.alarms), settings)
 
 
 def test_only_the_page_is_taken_in_full(bench: Callable[[int], Bench]) -> None:
@@ -125,17 +132,17 @@ def test_only_the_page_is_taken_in_full(bench: Callable[[int], Bench]) -> None:
     assert sorted(many.session.asked_for[-1]) == [f"bed-{i}" for i in range(980, 1000)]
     many.at(1000.8)
     assert many.session.asked_for[-1] == []
-    assert not many.at(1001.0, keys="q")
+    assert not many.at(1001.0, keys="qq")
 
 
 def test_what_a_person_asks_for_is_done(bench: Callable[[int], Bench]) -> None:
-    """k and m reach the session, once, before the frame that shows what came of it."""
+    """k, m, P and what was set on the limits page reach the session, once, before the frame that shows it."""
     two = bench(2)
     two.at(1000.0)
-    two.at(1000.2, keys="nnkm")
-    assert two.session.done == [("acknowledge", "bed-1"), ("silence", "bed-1")]
+    two.at(1000.2, keys="nnkmPl\x1b[HAda\r")
+    assert two.session.done == [("acknowledge", "bed-1"), ("silence", "bed-1"), ("pause", "bed-1"), ("Ada", "bed-1")]
     two.at(1000.4)
-    assert len(two.session.done) == 2
+    assert len(two.session.done) == 4
 
 
 def test_a_key_brings_a_frame_at_once(bench: Callable[[int], Bench]) -> None:

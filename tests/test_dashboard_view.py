@@ -140,7 +140,7 @@ def test_time_base() -> None:
 @pytest.mark.parametrize("key", ["q", "Q", "\x03", "nq", "q+"])
 def test_quit(key: str) -> None:
     """q asks for the end, whatever else was typed."""
-    assert press_keys(DashboardView(), key, ABC).quit
+    assert press_keys(DashboardView(), key, make("a")).quit
 
 
 @pytest.mark.parametrize("keys", ["z", "\x1b", "\x1b[99;5X", "ö", "\x00", "", "\x1b[15~"])

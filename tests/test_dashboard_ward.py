@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from test_dashboard import SIZES, WICKED, at_a_glance, frame_of, make, make_bed, printed, shown
 from test_dashboard_alarms import COUPLET, VT, with_alarms
 
+from agent.core.bed_settings import NO_SETTINGS
 from agent.core.config import Config
 from agent.core.events import EventText
 from agent.core.messages import Alarm, Ledger, Priority
@@ -335,7 +336,9 @@ class Known:
 
     def __init__(self, beds: dict[str, MonitoredBed]) -> None:
         self.beds = beds
-        self.alarms = SimpleNamespace(rules=lambda row: SimpleNamespace(manager=self.managers(row)))
+        self.alarms = SimpleNamespace(
+            rules=lambda row: SimpleNamespace(manager=self.managers(row), settings=NO_SETTINGS)
+        )
         self.shown: dict[int, tuple[Alarm, ...]] = {}
         self.until_s: dict[int, float] = {}
 
@@ -345,7 +348,9 @@ class Known:
         def audible(now_s: float) -> Priority | None:
             return None if until_s > now_s or not shown else shown[0].priority
 
-        return SimpleNamespace(view=shown, urgency=8 * len(shown), audible=audible, silenced_until_s=until_s)
+        return SimpleNamespace(
+            view=shown, urgency=8 * len(shown), audible=audible, silenced_until_s=until_s, paused_until_s=0.0
+        )
 
     def snapshots(self, settings: Config) -> SnapshotMaker:
         link = SimpleNamespace(sent=lambda _: 10)

@@ -252,8 +252,8 @@ def test_settings_are_recorded_and_shown(session: MonitorSession, recorder: Reco
     assert isinstance(event, BedSettingsChanged)
     assert (event.by, event.settings, event.run) == ("nurse Ada", settings, "run")
     assert 0 < event.sample <= 1000
-    view = session.full_snapshot(now_s).beds[0]
-    assert (view.settings, view.base_limits) == (settings, session.config.alarms)
+    snapshot = session.full_snapshot(now_s)
+    assert (snapshot.beds[0].settings, snapshot.base_limits) == (settings, session.config.alarms)
     assert session.ward_snapshot(now_s).index[0].settings == settings
 
 

@@ -322,3 +322,19 @@ def test_pauses_grow_to_a_limit() -> None:
     assert growing_pause(0, 1.0, 60.0) == 1.0
     assert growing_pause(3, 1.0, 60.0) == 8.0
     assert growing_pause(10**6, 1.0, 60.0) == 60.0
+
+
+def test_an_alarm_of_a_pause_is_told_at_its_end(hook: WebHook, open_sink: Open) -> None:
+    """While the alarms of the bed are paused nothing is sent; what still stands then is, and its end, too."""
+    sink = open_sink(hook.url)
+    over = replace(alarm(1), paused=True, ended=700)
+    sink.push([], [replace(alarm(1), paused=True), over, replace(alarm(100), paused=True)], NOW)
+    sink.push([], [alarm(100)], NOW + 60)
+    wait_until(lambda: hook.taken)
+    sink.push([], [replace(alarm(100), ended=9000)], NOW + 90)
+    wait_until(lambda: len(hook.taken) > 1)
+    news = wait_for_news(sink, lambda told: len(told) > 1)
+    assert [(event.sample, event.is_over) for event in news if isinstance(event, NotificationSent)] == [
+        (100, False),
+        (100, True),
+    ]

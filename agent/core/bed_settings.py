@@ -91,6 +91,12 @@ def check_settings(settings: BedSettings, alarms: AlarmConfig) -> None:
     limits_in_force(settings, alarms)
 
 
+def without_limits(settings: BedSettings) -> BedSettings:
+    """Return settings with the limits of all beds."""
+    none: dict[str, Any] = dict.fromkeys(LIMIT_NAMES)
+    return replace(settings, **none)
+
+
 def settings_words(settings: BedSettings) -> str:
     """Say what is set of a bed, in one line; "" if nothing is."""
     words = [getattr(settings, name) for name in ("patient", "place") if getattr(settings, name)]

@@ -103,9 +103,8 @@ class BedView:
     lead was found from its signal; `run` as the device names it; `head_s`: Unix time of sample `head`, None where the
     device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
     heard one, in the order of `leads`; all alarms paused until `paused_until_s` (Unix time), 0 if they are not;
-    `settings` that the bed has of its own, beside the `base_limits` that hold for all (None: not known);
-    `refusal`: why the stream cannot be monitored, "" if it can; `reference`: what the annotations of a replayed record
-    say, if that is wanted.
+    `settings` that the bed has of its own; `refusal`: why the stream cannot be monitored, "" if it can; `reference`:
+    what the annotations of a replayed record say, if that is wanted.
     """
 
     bed: str
@@ -133,7 +132,6 @@ class BedView:
     other_waves: tuple[LeadWave, ...] = ()
     paused_until_s: float = 0.0
     settings: BedSettings = NO_SETTINGS
-    base_limits: AlarmConfig | None = None
     reference: ReferenceView | None = None
     refusal: str = ""
 
@@ -204,10 +202,10 @@ class WardSnapshot:
     """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor.
 
     `index`: all beds in the order of their arrival; `beds`: those on the screen, in full; `ledger` of all beds.
-    `class_trust` of the net whose beats they are; the class of a beat below `least_confidence` is shown as doubtful.
-    `past`: what the viewer asked of one of them.
-    `last_rate_s`: silence until which the last heart rate is still shown, dimmed and with its age; `quality_limits`:
-    quality of a lead below which it is bad, and from which on it is good.
+    `past`: what the viewer asked of one of them. `last_rate_s`: silence until which the last heart rate is still shown,
+    dimmed and with its age; `quality_limits`: quality of a lead below which it is bad, and from which on it is good.
+    `base_limits` of all beds, beside which a bed may have its own; None: not known. `class_trust` of the net whose
+    beats they are; the class of a beat below `least_confidence` is shown as doubtful.
     """
 
     beds: tuple[BedView, ...]
@@ -225,3 +223,4 @@ class WardSnapshot:
     past: BedPast | None = None
     last_rate_s: float = 10.0
     quality_limits: tuple[float, float] = (0.3, 0.7)
+    base_limits: AlarmConfig | None = None

@@ -18,6 +18,7 @@ from agent.dashboard.key_codes import (
     UP_KEYS,
 )
 from agent.dashboard.layout import CardGrid
+from agent.dashboard.limits_keys import open_limits
 from agent.dashboard.past_keys import PAST_PAGES, open_past_page
 from agent.dashboard.still_keys import press_still_key
 from agent.dashboard.view import (
@@ -86,16 +87,21 @@ def _press_ward_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashb
         return replace(view, typed="", searched_from=view.bed)
     if key in PAST_PAGES:
         return open_past_page(view, key, shown)
-    return _press_alarm_key(view, key, shown) if key in "km" else view
+    return _press_alarm_key(view, key, shown) if key in "kmPl" else view
 
 
 def _press_alarm_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardView:
-    """Acknowledge or silence the chosen bed of a live picture."""
+    """Acknowledge, silence or pause the alarms of the chosen bed of a live picture, or open its limits."""
     if view.frozen or view.freezing:
         return replace(view, note=THAW_NOTE)
     if is_overview(view, shown) and not is_chosen(view):
         return replace(view, note=CHOOSE_NOTE)
     bed = find_bed_summary(shown, chosen_bed(view))
+    if key == "l":
+        return open_limits(view, bed)
+    if key == "P":
+        note = f"alarms of {bed.bed} are on again" if bed.paused_until_s else f"ALARMS OF {bed.bed} PAUSED"
+        return replace(view, actions=(*view.actions, BedAction("pause", bed.bed)), note=note)
     if key == "k":
         note = f"alarms of {bed.bed} acknowledged" if bed.priority else f"{bed.bed} has no alarm"
         return replace(view, actions=(*view.actions, BedAction("acknowledge", bed.bed)), note=note)

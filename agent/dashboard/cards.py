@@ -10,6 +10,7 @@ from rich.segment import Segment
 
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
+from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
 from agent.dashboard.glance import rhythm_words, signal_words
 from agent.dashboard.layout import SMALL_CARD, CardGrid
 from agent.dashboard.lines import (
@@ -82,14 +83,14 @@ def _draw_small_card(
     rate = card_rate_part(bed, shown, RATE_WIDTH)
     left = _card_text_width(grid)
     if grid.lines == 1:
-        name = elide_text(glyphs.clean(bed.bed), CARD_NAME_WIDTH - 1, glyphs)
-        gap = " " * (CARD_NAME_WIDTH - cell_width(name))
-        first = styled_line(1 + CARD_NAME_WIDTH + RATE_WIDTH + 1, edge, (name, bold), (gap, PLAIN), rate)
+        name = card_name_parts(bed, glyphs.clean(bed.bed), bold, CARD_NAME_WIDTH - 1, glyphs)
+        gap = " " * (CARD_NAME_WIDTH - sum(cell_width(text) for text, _ in name))
+        first = styled_line(1 + CARD_NAME_WIDTH + RATE_WIDTH + 1, edge, *name, (gap, PLAIN), rate)
         room = left - 1 - CARD_NAME_WIDTH - RATE_WIDTH - 1
         return [first + styled_line(room, *_card_message_parts(bed, shown, now_s, room - 1, glyphs)) + wave[0]]
-    name = elide_text(glyphs.clean(bed.bed), left - RATE_WIDTH - 3, glyphs)
+    name = card_name_parts(bed, glyphs.clean(bed.bed), bold, left - RATE_WIDTH - 3, glyphs)
     message = styled_line(left, edge, *_card_message_parts(bed, shown, now_s, left - 2, glyphs))
-    text = [spread_line(left - 1, [edge, (name, bold)], [rate]) + styled_line(1), message]
+    text = [spread_line(left - 1, [edge, *name], [rate]) + styled_line(1), message]
     if grid.lines > 2:
         text.append(
             styled_line(left, edge, *(_state_or_rhythm_parts(bed, shown, left - 2, glyphs) if bed.alarms else []))
@@ -108,6 +109,8 @@ def _card_message_parts(
     bed: BedView, shown: WardSnapshot, now_s: float, room: int, glyphs: GlyphSet
 ) -> list[StyledPart]:
     """Return the most urgent alarm, else the trouble of the bed, else its rhythm."""
+    if paused := card_pause_parts(bed, now_s, room, glyphs):
+        return paused
     if bed.alarms:
         alarm = alarm_lines.urgent_alarm_parts(bed, now_s, room, glyphs)
         rest = room - sum(cell_width(text) for text, _ in alarm) - 1

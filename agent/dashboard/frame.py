@@ -12,6 +12,7 @@ from rich.segment import Segment
 from agent.core.events import DeviceNote
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
+from agent.dashboard.alarm_state import alarm_state_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
 from agent.dashboard.bed_trace import refit_second_window
 from agent.dashboard.glance import glance_line
@@ -69,7 +70,7 @@ def is_small(width: int, height: int) -> bool:
 def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
     """Return the view with the beds in order and cards that fit a terminal of `width` cells and `height` lines."""
     shown = view.frozen or snapshot
-    view = view if view.columns == width else replace(view, columns=width)
+    view = view if (view.columns, view.lines) == (width, height) else replace(view, columns=width, lines=height)
     # Header, ward line and footer take three lines, each trouble those that it needs
     room = height - 3 - len(trouble_banners(snapshot, width, UNICODE_GLYPHS))
     beds = len(shown.index)
@@ -131,6 +132,7 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
         body = _no_bed_lines(snapshot, (width, height - 1 - len(top)), glyphs)
     else:
         wide = fits_large_layout((width, height - 2))
+        top += alarm_state_lines(bed, snapshot.now_s, width, glyphs)
         most = height - 2 - len(top) - LEAST_BODY
         top += alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, most, glyphs, shown.now_s)
         top.append(glance_line(bed, shown, snapshot.now_s, width, glyphs))
@@ -141,7 +143,8 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
 def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> StyledLine:
     shown = view.frozen or snapshot
     # The small layout of one bed has the disclaimer in a line of its own
-    small_layout = bool(shown.beds) and not is_overview(view, shown) and not fits_large_layout((width, height - 2))
+    bed_page = view.page == "beds" and bool(shown.beds) and not is_overview(view, shown)
+    small_layout = bed_page and not fits_large_layout((width, height - 2))
     disclaimer = "" if small_layout else DISCLAIMER if width > LEAST_WIDTH + 15 else DISCLAIMER_SHORT
     return bottom_line(snapshot, view, width, disclaimer)
 

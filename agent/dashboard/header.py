@@ -8,6 +8,7 @@ from rich.style import Style
 from agent.core.clock import format_local_clock, format_local_date
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, status
+from agent.dashboard.alarm_state import ward_state_parts
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -19,11 +20,13 @@ from agent.dashboard.lines import (
 from agent.dashboard.loss import format_age, state_words
 from agent.dashboard.styles import (
     ALARM,
+    ASCII_GLYPHS,
     FAINT,
     LINK_STYLES,
     PLAIN,
     SELECTED,
     STRONG,
+    UNICODE_GLYPHS,
     WARN,
     GlyphSet,
 )
@@ -94,7 +97,8 @@ def ward_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> Styled
     order = "by urgency" if view.by_urgency else "by arrival"
     if view.by_urgency and not view.frozen and is_held(view, snapshot.now_s):
         order = "by urgency, held"
-    right: list[StyledPart] = [(f" {'bell  ' if view.bell else ''}{order} ", FAINT)]
+    glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
+    right = [*ward_state_parts(snapshot.index, glyphs), (f" {'bell  ' if view.bell else ''}{order} ", FAINT)]
     return spread_line(width, alarm_lines.ward_alarm_parts(snapshot.index, snapshot.now_s), right)
 
 

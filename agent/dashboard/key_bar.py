@@ -1,10 +1,13 @@
 """The bottom line: the name that is typed, the answer to a key, or as many keys as fit; and the disclaimer."""
 
+from collections.abc import Sequence
+
 from agent.core.views import WardSnapshot
 from agent.dashboard.find_keys import match_bed_names
-from agent.dashboard.key_table import KEYS, KeyBar
+from agent.dashboard.key_table import KEYS, PAGE_BARS, KeyBar
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
-from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
+from agent.dashboard.quit_keys import quit_question
+from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, WARN, GlyphSet
 from agent.dashboard.view import NOTE_S, DashboardView, is_overview
 
 PAST_PAGE_NAMES = ("trend", "alarms", "strip")
@@ -19,25 +22,39 @@ def bottom_line(snapshot: WardSnapshot, view: DashboardView, width: int, disclai
     if view.typed is not None:
         return spread_line(width, _search_parts(shown, view, glyphs), right)
     if view.note and 0 <= snapshot.now_s - view.last_key_s < NOTE_S:
-        text = elide_text(glyphs.clean(view.note), width - 40, glyphs)
+        text = elide_text(glyphs.clean(view.note), max(20, width - len(disclaimer) - 4), glyphs)
         return spread_line(width, [(f" {text}", NOTICE)], right)
+    if view.leaving and (question := quit_question(shown)):
+        return _question_line(glyphs.clean(question), width, glyphs)
     room = width - sum(cell_width(text) for text, _ in right) - 1
+    return spread_line(width, _key_parts(_shown_keys(view, shown), room), right)
+
+
+def _shown_keys(view: DashboardView, shown: WardSnapshot) -> Sequence[tuple[str, str]]:
+    """Return the keys of what is shown, each with its label, the important ones first."""
+    if view.page in PAGE_BARS:
+        return PAGE_BARS[view.page]
     bar: KeyBar = "past" if view.page in PAST_PAGE_NAMES else "ward" if is_overview(view, shown) else "bed"
-    return spread_line(width, _key_parts(bar, room), right)
+    return [(key.keys, key.label) for key in KEYS if bar in key.bars]
 
 
-def _key_parts(bar: KeyBar, room: int) -> list[StyledPart]:
-    """Return as many keys as fit into `room` cells, the important ones first and none of them torn."""
+def _key_parts(keys: Sequence[tuple[str, str]], room: int) -> list[StyledPart]:
+    """Return as many keys as fit into `room` cells, none of them torn."""
     parts: list[StyledPart] = [(" ", PLAIN)]
-    for key in KEYS:
-        if bar not in key.bars:
-            continue
-        needed = len(key.keys) + len(key.label) + 1
+    for key, label in keys:
+        needed = len(key) + len(label) + 1
         if needed > room:
             break
-        parts += [(key.keys, STRONG), (f" {key.label}  ", FAINT)]
+        parts += [(key, STRONG), (f" {label}  ", FAINT)]
         room -= needed + 2
     return parts
+
+
+def _question_line(question: str, width: int, glyphs: GlyphSet) -> StyledLine:
+    """Return the question before the end, with its answers whole."""
+    answers = " q again, esc goes on "
+    asked = elide_text(question, width - len(answers) - 2, glyphs)
+    return spread_line(width, [(f" {asked}", WARN)], [(answers, STRONG)])
 
 
 def _search_parts(shown: WardSnapshot, view: DashboardView, glyphs: GlyphSet) -> list[StyledPart]:

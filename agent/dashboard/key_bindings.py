@@ -7,7 +7,10 @@ from agent.core.views import WardSnapshot
 from agent.dashboard.alarm_page_keys import press_alarm_list_key, press_strip_key
 from agent.dashboard.bed_keys import press_bed_key
 from agent.dashboard.find_keys import press_find_key
+from agent.dashboard.help_keys import HELP_KEY, press_help_key
 from agent.dashboard.key_codes import INTERRUPT_KEY, KEY_PATTERN
+from agent.dashboard.limits_keys import is_typing, press_limits_key
+from agent.dashboard.quit_keys import QUIT_KEYS, ask_to_quit
 from agent.dashboard.replay_control import REPLAY_KEYS, press_replay_key
 from agent.dashboard.trend_keys import press_trend_key
 from agent.dashboard.view import DashboardView, PageName, order_view_beds
@@ -20,6 +23,8 @@ PAGE_KEYS: Mapping[PageName, KeyHandler] = {
     "trend": press_trend_key,
     "alarms": press_alarm_list_key,
     "strip": press_strip_key,
+    "help": press_help_key,
+    "limits": press_limits_key,
 }
 """Who handles the keys of each page."""
 
@@ -39,8 +44,11 @@ def _press_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardV
         return replace(view, quit=True)
     if view.typed is not None:
         return press_find_key(view, key, shown)
-    if key in ("q", "Q"):
-        return replace(view, quit=True)
+    if key == HELP_KEY and view.page == "beds":
+        return replace(view, page="help", row=0)
+    if key in QUIT_KEYS and not is_typing(view):
+        return ask_to_quit(view, shown)
+    view = replace(view, leaving=False)
     if view.page == "beds" and key in REPLAY_KEYS:
         return press_replay_key(view, key)
     return PAGE_KEYS[view.page](view, key, shown)

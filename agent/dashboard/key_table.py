@@ -33,10 +33,13 @@ class KeyHelp:
 
 KEYS = (
     KeyHelp("q", "quit", "quit"),
+    KeyHelp("?", "help", "help: all keys, marks and panels, and the limits of the bed"),
     KeyHelp("n p", "bed", "next and previous bed", others="arrows and page keys"),
-    KeyHelp("enter", "open", "open the chosen bed", ("ward",)),
     KeyHelp("k", "acknowledge", "acknowledge the alarms of a bed"),
     KeyHelp("m", "silence", "silence a bed for a while, or let it sound again"),
+    KeyHelp("P", "pause", "pause all alarms of a bed for a while, or let them come again"),
+    KeyHelp("l", "limits", "limits, labels and alarms that are off of a bed"),
+    KeyHelp("enter", "open", "open the chosen bed", ("ward",)),
     KeyHelp("o", "ward", "the ward, or one bed", ("bed",)),
     KeyHelp("/", "find", "find a bed by its name", ("bed", "ward")),
     KeyHelp("s", "order", "order the beds by urgency or by arrival", ("ward",)),
@@ -50,6 +53,19 @@ KEYS = (
     KeyHelp("2", "lead", "a second lead below the first", ("bed",)),
     KeyHelp("b", "bell", "bell on or off"),
 )
+
+PAGE_BARS: dict[str, tuple[tuple[str, str], ...]] = {
+    "help": (("esc", "back"), ("arrows", "move")),
+    "limits": (
+        ("enter", "apply"),
+        ("esc", "leave"),
+        ("up down", "choose"),
+        ("left right", "change"),
+        ("space", "off or on"),
+        ("backspace", "as for all"),
+    ),
+}
+"""Keys and labels in the bottom line of the pages that a key opens."""
 
 
 def keys_sentence() -> str:

@@ -6,6 +6,7 @@ from rich.segment import Segment
 from agent.core.class_trust import ClassTrust, rate_of_100
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
+from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
 from agent.dashboard.cards import card_page_lines, card_rate_part, placeholder_card_line
 from agent.dashboard.lines import (
     StyledLine,
@@ -89,10 +90,12 @@ def _card_left_lines(
     """Return the left part of a card: cursor, name and rate; the alarm; lead and state or delay; a silence."""
     edge: StyledPart = (glyphs.cursor if selected else " ", STRONG)
     width = NAME_WIDTH + RATE_WIDTH
-    name = elide_text(glyphs.clean(bed.bed), NAME_WIDTH - 3, glyphs)
+    name = card_name_parts(bed, glyphs.clean(bed.bed), SELECTED if selected else STRONG, NAME_WIDTH - 3, glyphs)
     heart = styled_line(RATE_WIDTH, card_rate_part(bed, shown, RATE_WIDTH - 2))
-    lines = [styled_line(NAME_WIDTH, edge, (name, SELECTED if selected else STRONG)) + heart]
-    if bed.alarms:
+    lines = [styled_line(NAME_WIDTH, edge, *name) + heart]
+    if paused := card_pause_parts(bed, now_s, width - 3, glyphs):
+        lines.append(styled_line(width, edge, *paused))
+    elif bed.alarms:
         lines.append(styled_line(width, edge, *alarm_lines.urgent_alarm_parts(bed, now_s, width - 3, glyphs)))
     lines.append(styled_line(width, edge, *_card_state_parts(bed, shown, width - 2, glyphs)))
     silence = alarm_lines.format_silence_left(bed.silenced_until_s, now_s)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 from agent.core.views import WardSnapshot
 from agent.dashboard.alarm_pages import alarm_list_lines, strip_page_lines
+from agent.dashboard.help_page import help_lines
+from agent.dashboard.limits_page import limits_lines
 from agent.dashboard.lines import StyledLine
 from agent.dashboard.styles import GlyphSet
 from agent.dashboard.trend_page import trend_lines
@@ -16,5 +18,7 @@ PAGE_DRAWERS: Mapping[PageName, PageDrawer] = {
     "trend": trend_lines,
     "alarms": alarm_list_lines,
     "strip": strip_page_lines,
+    "help": help_lines,
+    "limits": limits_lines,
 }
 """Who draws each page but the ward and the bed; `agent.dashboard.key_bindings` has their keys."""

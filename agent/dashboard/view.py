@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
+from agent.core.bed_settings import NO_SETTINGS, BedSettings
 from agent.core.views import BedSummary, BedView, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, BedOrder, restrict_order, update_order
 from agent.dashboard.layout import CardGrid
+from agent.dashboard.limits_draft import LimitsDraft
 from agent.dashboard.looking import LookingBack
 from agent.dashboard.wave_raster import VoltageWindow, fit_window
 from model.records.resample import FS
@@ -19,16 +21,17 @@ NOTE_S = 4.0
 SWEEP_SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
 """Seconds of signal that the width of the screen may show."""
 
-PageName = Literal["beds", "trend", "alarms", "strip"]
+PageName = Literal["beds", "trend", "alarms", "strip", "help", "limits"]
 """What the body of the screen shows: the ward or a bed, or a page that was opened by a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class BedAction:
-    """What the user wants the monitor to do for a bed; `silence` ends an earlier silence."""
+    """What the user wants the monitor to do for a bed; `silence` ends an earlier silence, `pause` an earlier pause."""
 
-    kind: Literal["acknowledge", "silence"]
+    kind: Literal["acknowledge", "silence", "pause", "settings"]
     bed: str
+    settings: BedSettings = NO_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,12 @@ class DashboardView:
         What is chosen of the past.
     replays, wishes
         Whether the device is a replay that may be paused, and what the user still wants of it.
+    lines
+        Height of the terminal.
+    draft
+        Limits that the user is changing, None if not.
+    leaving
+        Whether the user was asked if all is to end.
     """
 
     bed: str = ""
@@ -99,6 +108,9 @@ class DashboardView:
     looking: LookingBack = field(default_factory=LookingBack)
     replays: bool = False
     wishes: tuple[ReplayWish, ...] = ()
+    lines: int = 24
+    draft: LimitsDraft | None = None
+    leaving: bool = False
 
 
 def chosen_bed(view: DashboardView) -> str:
@@ -139,7 +151,8 @@ def needed_beds(view: DashboardView, snapshot: WardSnapshot) -> Sequence[str]:
         return ()
     overview = is_overview(view, snapshot)
     names = page_beds(view) if overview or view.freezing else ()
-    return names if overview else tuple(dict.fromkeys((chosen_bed(view), *names)))
+    names = (view.draft.bed, *names) if view.draft else names
+    return tuple(dict.fromkeys(names if overview else (chosen_bed(view), *names)))
 
 
 def find_bed_summary(shown: WardSnapshot, bed: str) -> BedSummary:

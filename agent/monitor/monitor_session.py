@@ -95,7 +95,7 @@ class MonitorSession:
         )
         self._sinks: tuple[ResultSink, ...] = (*own, self.look_back, *sinks, *outputs)
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
-        self._first_settings = FirstSettings(self.pipeline.care, config.bed)
+        self._first_settings = FirstSettings(self.pipeline.care, config.bed, config.alarms)
         self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events, self.run_clock)
@@ -184,6 +184,7 @@ class MonitorSession:
             least_confidence=self.config.dashboard.least_confidence,
             last_rate_s=self.config.dashboard.last_rate_s,
             quality_limits=(self.config.leads.quality_bad, self.config.leads.quality_good),
+            base_limits=self.config.alarms,
         )
 
     def with_beds(self, snapshot: WardSnapshot, names: Iterable[str]) -> WardSnapshot:

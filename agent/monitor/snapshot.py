@@ -122,8 +122,6 @@ class SnapshotMaker:
             other_waves=self._other_waves(bed),
             paused_until_s=rules.manager.paused_until_s,
             settings=rules.settings,
-            base_limits=rules.base,
-            refusal=bed.refused,
         )
 
     def _other_waves(self, bed: MonitoredBed) -> tuple[LeadWave, ...]:

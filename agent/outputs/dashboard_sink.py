@@ -10,7 +10,7 @@ from agent.dashboard.bell import AlarmBell
 from agent.dashboard.display_filter import filter_beds
 from agent.dashboard.past_requests import wanted_past
 from agent.dashboard.terminal import TerminalScreen
-from agent.dashboard.view import chosen_bed, is_overview
+from agent.dashboard.view import BedAction, chosen_bed, is_overview
 from agent.monitor.monitor_session import MonitorSession
 from agent.monitor.reference_truth import ReferenceTruth
 from agent.outputs.replay_remote import ReplayRemote
@@ -72,7 +72,7 @@ class DashboardSink:
         self._keys = ""
         actions = self._screen.take_actions()
         for action in actions:
-            (session.actions.acknowledge if action.kind == "acknowledge" else session.actions.silence)(action.bed)
+            self._act(action)
         snapshot = replace(session.ward_snapshot(now_s), past=past) if actions else snapshot
         if self._replay:
             self._replay.step(self._screen, now_s)
@@ -91,6 +91,19 @@ class DashboardSink:
 
     def finish(self) -> None:
         """Do nothing: the summary says it."""
+
+    def _act(self, action: BedAction) -> None:
+        """Do what a person wants for a bed."""
+        actions = self._session.actions
+        match action.kind:
+            case "acknowledge":
+                actions.acknowledge(action.bed)
+            case "silence":
+                actions.silence(action.bed)
+            case "pause":
+                actions.pause_alarms(action.bed)
+            case "settings":
+                actions.change_settings(action.bed, action.settings)
 
     def _plan_next(self, now_s: float) -> None:
         """Set when the next frame is due, and from when on a key or a beat may bring it forward."""

@@ -1,6 +1,7 @@
 """A recording of one bed on one time line: beats and alarms, and the signal of any stretch on request."""
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,8 +10,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.bed_settings import NO_SETTINGS, BedSettings
 from agent.core.class_trust import TRUST_KEY, decode_class_trust
-from agent.core.events import Event, EventKind, LeadScaled
+from agent.core.events import BedSettingsChanged, Event, EventKind, LeadScaled
 from agent.core.lead_units import RAW_UNITS, UNITS_MV
 from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Lead, Ledger, Strip
 from agent.export.tables import read_notified_alarms
@@ -99,6 +101,7 @@ class BedRecording:
         self.alarm_count = session.alarm_count(bed)
         self.notified = read_notified_alarms(session, bed)
         self.events: list[tuple[float, Event]] = list(islice(session.events(bed), MOST_EVENTS))
+        self.settings = read_last_settings(session, bed)
         kinds: tuple[EventKind, ...] = ("start", "signal")
         changes = [event for kind in kinds for _, event in session.events(bed, kind=kind)]
         self.heard = HeardLeads(changes)
@@ -303,6 +306,13 @@ def read_alarm_strips(session: RecordedSession, bed: str, wanted: set[AlarmIdent
     """Return the strips of the wanted alarms that the monitor kept, by their identity."""
     keyed = ((strip.alarm.identity, strip) for strip in session.strips(bed))
     return {key: strip for key, strip in keyed if key in wanted}
+
+
+def read_last_settings(session: RecordedSession, bed: str) -> BedSettings:
+    """Return what a bed has last of its own: labels, limits, alarms that are off."""
+    events = (event for _, event in session.events(bed, kind="alarm") if isinstance(event, BedSettingsChanged))
+    last = deque(events, maxlen=1)
+    return last[0].settings if last else NO_SETTINGS
 
 
 def _place_runs(session: RecordedSession, bed: str, segments: Sequence[RecordedSegment]) -> list[RunSpan]:

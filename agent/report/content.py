@@ -80,6 +80,8 @@ def _report_facts(recording: BedRecording) -> tuple[tuple[str, str], ...]:
     analysed = describe_leads(recording) if recording.lead else NONE
     return (
         ("bed", recording.bed),
+        *(("patient", label) for label in (recording.settings.patient,) if label),
+        *(("place", label) for label in (recording.settings.place,) if label),
         ("recorded", f"{describe_span(recording)}{still}"),
         ("leads", f"{leads or NONE}; analysed: {analysed}"),
         ("sampling rate", describe_rate(recording) or NONE),

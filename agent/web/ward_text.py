@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.alarms.priorities import CONDITION_SPECS
+from agent.core.alarm_settings import AlarmConfig
 from agent.core.bed_settings import limits_in_force
 from agent.core.clock import format_wall_time
 from agent.core.condition_names import SHORT_CONDITIONS
@@ -142,7 +143,7 @@ def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "leads": [{"lead": lead, "quality": _round_known(quality, 2)} for lead, quality in bed.leads],
         "other_leads": [other.lead for other in bed.other_waves],
         "last_alarms": [alarm_fields(alarm, bed) for alarm in merge_recent_alarms(bed)],
-        "limits": _limit_rows(bed),
+        "limits": _limit_rows(bed, ward.base_limits),
         "gaps": bed.gaps,
         "missing": bed.missing,
         "ledger": ledger_fields(bed.ledger),
@@ -150,11 +151,11 @@ def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
     }
 
 
-def _limit_rows(bed: BedView) -> list[Fields] | None:
+def _limit_rows(bed: BedView, base: AlarmConfig | None) -> list[Fields] | None:
     """The limits in force of a bed; `own`: they are not those of all beds."""
-    if bed.base_limits is None:
+    if base is None:
         return None
-    own, limits = bed.settings, limits_in_force(bed.settings, bed.base_limits)
+    own, limits = bed.settings, limits_in_force(bed.settings, base)
     rate_is_own = own.rate_low_bpm is not None or own.rate_high_bpm is not None
     rate = {"name": "heart rate", "low": limits.rate_low_bpm, "high": limits.rate_high_bpm, "unit": "/min"}
     others = (
