@@ -1,5 +1,6 @@
 """What the screen says once nothing comes, of refusals, of rhythm and signal, and of alarms of an earlier run."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -136,7 +137,16 @@ def test_alarms_of_an_earlier_run(size: tuple[int, int]) -> None:
     text = text_of(make(bed), size)
     assert f"earlier run, {clock(1049.2)} to {clock(1052.4)}" in text
     assert "earlier run" not in text_of(make(with_alarms(make_bed(), VT)), size)
-    assert size[0] < 120 or "!!! VT earlier" in text
+    assert re.search(r"!!! VT +earlier", text.partition("LAST ALARMS")[2])
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+def test_the_end_of_a_silence_has_no_sample(size: tuple[int, int]) -> None:
+    """Of an alarm of missing data that is over the list claims no length: no sample passed in it."""
+    silence = replace(VT, condition="no data", priority="medium", onset=3000, announced=3000, ended=3000)
+    listed = text_of(make(replace(make_bed(), last_alarms=(silence,))), size).partition("LAST ALARMS")[2]
+    assert re.search(r"!! NO DATA +over", listed)
+    assert "0.0 ms" not in listed
 
 
 def test_old_alarms_have_a_date() -> None:
