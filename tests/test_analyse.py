@@ -106,7 +106,8 @@ def lines(text: str) -> dict[str, list[dict[str, Any]]]:
         value = json.loads(line)
         if value.get("kind") in ("link", "backfill") or value.get("condition") == "no data":
             continue
-        kept = {key: of for key, of in value.items() if key not in ("run", "added_ms", "link_ms", "time")}
+        unlike = ("run", "added_ms", "link_ms", "time", "announced_time", "ended_time", "acknowledged_time")
+        kept = {key: of for key, of in value.items() if key not in unlike}
         found.setdefault(value["type"], []).append(kept)
     return found
 

@@ -332,6 +332,7 @@ def test_json_lines_have_alarms(tmp_path: Path) -> None:
     assert set(lines[2]) == {
         *("type", "bed", "run", "sample", "time_s", "time", "condition", "priority", "text", "onset"),
         *("announced", "ended", "acknowledged_s", "latching"),
+        *("announced_time", "ended_time", "acknowledged_time"),
     }
     assert lines[2]["time_s"] == 0.4
     convert_recording(tmp_path / "s" / "1" / "0002", tmp_path / "part.jsonl")

@@ -78,7 +78,7 @@ class FileResults:
                 self._push_beat(item, delay_s)
             elif isinstance(item, Alarm):
                 self._alarms[item.identity] = item
-                self._write_line(alarm_to_json(item, None), item.onset)
+                self._write_line(self._alarm_line(item), item.onset)
             elif not isinstance(item, Strip):
                 self._write_line(event_to_json(item, None), item.sample)
         if self._report is not None:
@@ -86,7 +86,7 @@ class FileResults:
 
     def finish(self, ledger: Ledger) -> None:
         """Write what is known at the end, and close all files."""
-        self._write_line(ledger_to_json(self._record.name, ledger), None)
+        self._write_line(ledger_to_json(self._record.name, ledger, None), None)
         notes = AnnotationFile(
             tuple(self._samples), tuple(self._labels), (0,) * len(self._labels), ("",) * len(self._labels)
         )
@@ -148,6 +148,13 @@ class FileResults:
         self._counts[beat.label] += 1
         if beat.rr_s is not None:
             self._rr_s, self._intervals = self._rr_s + beat.rr_s, self._intervals + 1
+
+    def _alarm_line(self, alarm: Alarm) -> dict[str, Any]:
+        """Return an alarm as JSON lines have it, with its times by the clock of the file."""
+        line = alarm_to_json(alarm, None)
+        for key, sample in (("announced_time", alarm.announced), ("ended_time", alarm.ended)):
+            line[key] = None if sample is None else format_cell_time(self._clock.time_of(sample))
+        return line
 
     def _write_line(self, line: dict[str, Any], sample: int | None) -> None:
         """Write an object of JSON lines, with its time where the file says when it began."""

@@ -209,16 +209,24 @@ def last_alarm_lines(bed: BedView, width: int, height: int, glyphs: GlyphSet) ->
 def _last_alarm_line(bed: BedView, alarm: Alarm, wide: bool, width: int, glyphs: GlyphSet) -> StyledLine:
     delay = "" if alarm.acknowledged_s is None else format_age(alarm.acknowledged_s - alarm.announced_s)
     end_s = alarm_end_s(alarm)
-    if wide:
-        right = f"{'goes on' if end_s is None else format_local_clock(end_s):>8}  {f'+{delay}' if delay else '--':>7}"
-    else:
-        right = "goes on" if end_s is None else short_duration(max(0.0, end_s - alarm_onset_s(alarm)))
-        right += " ack" if delay else ""
+    # Without data no sample passes, which alone could say when an alarm was over
+    is_timed = end_s is not None and alarm.condition != "no data"
     style = FLASH_OFF_STYLES[alarm.priority] if alarm_phase(alarm) == "active" else STEADY_STYLES[alarm.priority]
     left: list[StyledPart] = [(f"{format_local_clock(alarm_onset_s(alarm))} ", FAINT), (alarm_label(alarm), style)]
-    if is_of_earlier_run(alarm, bed):
-        room = width - sum(cell_width(text) for text, _ in left) - len(right) - 1
-        left.append((elide_text(" earlier run", room, glyphs), FAINT))
+    earlier = is_of_earlier_run(alarm, bed)
+    if wide:
+        right = "goes on" if end_s is None else format_local_clock(end_s) if is_timed else "over"
+        right = f"{right:>8}  {f'+{delay}' if delay else '--':>7}"
+    else:
+        room = width - _cells(left) - 1
+        right = (
+            "goes on" if end_s is None else short_duration(max(0.0, alarm_age_s(alarm, 0.0))) if is_timed else "over"
+        )
+        right += " ack" if delay else ""
+        if earlier:
+            right = "earlier run" if len("earlier run") <= room else "earlier"
+    if wide and earlier:
+        left.append((elide_text(" earlier run", width - _cells(left) - len(right) - 1, glyphs), FAINT))
     return spread_line(width, left, [(f" {right}", STRONG if end_s is None else PLAIN)])
 
 

@@ -26,10 +26,10 @@ def alarm_words(bed: BedView, place: int, shown_s: float) -> str:
     return f"{alarm_label(alarm)}{phase}{age}"
 
 
-def rate_part(bed: BedView, shown: WardSnapshot) -> StyledPart:
-    """Return the rate in words, with its age if it is the last one before a loss."""
+def rate_part(bed: BedView, shown: WardSnapshot, aged: bool = True) -> StyledPart:
+    """Return the rate in words, and if it is the last one before a loss with its age, unless that stands beside it."""
     rate = rate_text(bed, shown)
-    age = rate_age(bed, shown, rate)
+    age = rate_age(bed, shown, rate) if aged else ""
     return f"HR {rate}{f' ({age} old)' if age else ''}", rate_style(bed, shown, rate, STRONG)
 
 
@@ -76,7 +76,7 @@ def narrow_bed_lines(
 
 def _urgent_parts(bed: BedView, shown: WardSnapshot, now_s: float) -> list[RankedPart]:
     """Return alarm, rate, loss and the number of further alarms; a loss that is alarmed is said once."""
-    rate = rate_part(bed, shown)
+    rate = rate_part(bed, shown, aged=not (bed.alarms and bed.alarms[0].condition == "no data"))
     parts: list[RankedPart] = [(4, ("no alarm", FAINT)), (0, rate)]
     if bed.alarms:
         parts = [(0, (alarm_words(bed, 0, shown.now_s), alarm_style(bed.alarms[0], now_s))), (1, rate)]

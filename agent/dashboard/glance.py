@@ -10,6 +10,8 @@ from agent.dashboard.styles import EVENT_STYLES, FAINT, GOOD, NOTICE, PLAIN, WAR
 
 RATE_CONDITIONS: frozenset[AlarmCondition] = frozenset(("heart rate high", "heart rate low"))
 """Conditions of the heart that name no rhythm: a quick or slow heart may beat in any."""
+BEAT_CONDITIONS: frozenset[AlarmCondition] = frozenset(("pause", "couplet", "R-on-T", "V rate high"))
+"""Conditions of single beats, which name no rhythm either."""
 NO_ARRHYTHMIA = "no arrhythmia alarmed"
 """We alarm arrhythmias and diagnose no sinus rhythm: without an alarm no more than this is known."""
 UNKNOWN_STATES = {
@@ -30,11 +32,12 @@ def rhythm_words(bed: BedView, shown: WardSnapshot) -> tuple[str, bool]:
         return f"not known: {UNKNOWN_STATES[bed.state]}", False
     if find_loss(bed, shown):
         return "not known: link lost", False
-    named = [name for name in lasting if name not in TECHNICAL_CONDITIONS | RATE_CONDITIONS]
-    if named:
-        return named[0], True
-    if bed.rhythm_name:
-        return bed.rhythm_name, True
+    named = [name for name in lasting if name not in TECHNICAL_CONDITIONS | RATE_CONDITIONS | BEAT_CONDITIONS]
+    if named or bed.rhythm_name:
+        return named[0] if named else bed.rhythm_name, True
+    beats = [name for name in lasting if name in BEAT_CONDITIONS]
+    if beats:
+        return f"{beats[0]} alarmed", True
     if bed.suspended:
         return "not known: noise", False
     return (NO_ARRHYTHMIA, False) if bed.state == "ok" else ("not known: learning", False)
@@ -64,6 +67,8 @@ def glance_line(bed: BedView, shown: WardSnapshot, now_s: float, width: int, gly
     right: list[StyledPart] = []
     if not bed.alarms:
         right = [("no alarm ", GOOD if bed.state == "ok" and not find_loss(bed, shown) else FAINT)]
+        if bed.state in ("refused", "ended"):
+            right = [("not monitored ", EVENT_STYLES["signal"])]
         right += [(f" silenced {silence} ", WARN)] if silence else []
     room = width - sum(cell_width(text) for text, _ in right) - len(signal) - 19
     left: list[StyledPart] = [

@@ -55,6 +55,10 @@ def event_to_json(event: Event, at_s: float | None) -> dict[str, Any]:
 
 def alarm_to_json(alarm: Alarm, at_s: float | None) -> dict[str, Any]:
     """An alarm as it stands; its condition began at Unix time `at_s`."""
+    announced_s, ended_s = (
+        None if at_s is None or sample is None else at_s + (sample - alarm.onset) / FS
+        for sample in (alarm.announced, alarm.ended)
+    )
     return {
         "type": "alarm",
         "bed": alarm.bed,
@@ -70,10 +74,13 @@ def alarm_to_json(alarm: Alarm, at_s: float | None) -> dict[str, Any]:
         "ended": alarm.ended,
         "acknowledged_s": alarm.acknowledged_s,
         "latching": alarm.latching,
+        "announced_time": format_wall_time(announced_s),
+        "ended_time": format_wall_time(ended_s),
+        "acknowledged_time": format_wall_time(alarm.acknowledged_s),
         **({"paused": True} if alarm.paused else {}),
     }
 
 
-def ledger_to_json(bed: str, ledger: Ledger) -> dict[str, Any]:
-    """The ledger of a bed."""
-    return {"type": "ledger", "bed": bed, **asdict(ledger), "open": ledger.open}
+def ledger_to_json(bed: str, ledger: Ledger, at_s: float | None) -> dict[str, Any]:
+    """The ledger of a bed, as it was at Unix time `at_s`."""
+    return {"type": "ledger", "bed": bed, "time": format_wall_time(at_s), **asdict(ledger), "open": ledger.open}

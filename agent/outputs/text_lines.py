@@ -1,13 +1,14 @@
 """Results as lines of text, or as JSON objects a line, for pipes and logs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 import msgspec
 
+from agent.core.alarm_times import alarm_end_s, alarm_onset_s
+from agent.core.clock import format_local_time
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, Result, Strip
-from agent.core.run_clock import RunClock
 from agent.core.wording import alarm_text, event_text, sample_time
 from agent.monitor.event_log import EventLimiter
 from agent.monitor.monitor_session import LONGEST_WAIT_S, MonitorSession
@@ -15,7 +16,10 @@ from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json,
 
 
 class TextLineSink:
-    """A line of text for every beat, event and alarm. A bed with too many events has the rest of them summed up."""
+    """A line of text for every beat, event and alarm. A bed with too many events has the rest of them summed up.
+
+    Each begins with its time by the clock here, by ISO 8601 with the offset from UTC, which is one word.
+    """
 
     keyboard: int | None = None
 
@@ -25,7 +29,7 @@ class TextLineSink:
 
     def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Write results, but strips, which have no place in a line."""
-        _write_lines(self._file, [format_result(item) for item in self._limiter.limit(results, now_s) if _fits(item)])
+        self._write([item for item in self._limiter.limit(results, now_s) if _fits(item)], now_s)
         self._session.note_shown(item for item in results if isinstance(item, Beat))
 
     def refresh(self, now_s: float) -> bool:  # noqa: ARG002  # a line is written at once
@@ -38,7 +42,15 @@ class TextLineSink:
 
     def finish(self) -> None:
         """Write the sum of the events that were left out."""
-        _write_lines(self._file, [format_result(item) for item in self._limiter.limit((), self._session.clock(), True)])
+        now_s = self._session.clock()
+        self._write(self._limiter.limit((), now_s, True), now_s)
+
+    def _write(self, results: Sequence[Result], now_s: float) -> None:
+        time_of = self._session.run_clock.time_of
+        lines = (
+            f"{format_local_time(_result_time(item, time_of, now_s)):<29}  {format_result(item)}" for item in results
+        )
+        _write_lines(self._file, list(lines))
 
 
 class JsonLineSink:
@@ -48,11 +60,9 @@ class JsonLineSink:
 
     def __init__(self, file: TextIO, session: MonitorSession) -> None:
         self._file, self._session = file, session
-        self._run_clock = RunClock()
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Write results, but strips, which have no place in a line."""
-        self._run_clock.follow(messages)
         shown_s = self._session.clock()
         _write_lines(self._file, [self._encode(item, shown_s, now_s) for item in results if _fits(item)])
         self._session.note_shown(item for item in results if isinstance(item, Beat))
@@ -67,16 +77,17 @@ class JsonLineSink:
 
     def finish(self) -> None:
         """Write the ledger of every bed."""
-        beds = self._session.pipeline.beds
-        _write_lines(self._file, [_to_json(ledger_to_json(bed, self._session.ledger(bed))) for bed in beds])
+        beds, now_s = self._session.pipeline.beds, self._session.clock()
+        _write_lines(self._file, [_to_json(ledger_to_json(bed, self._session.ledger(bed), now_s)) for bed in beds])
 
     def _encode(self, item: Result, shown_s: float, now_s: float) -> str:
-        time_of = self._run_clock.time_of
+        time_of = self._session.run_clock.time_of
         if isinstance(item, Beat):
             at_s = time_of(item.bed, item.run, item.sample)
             return _to_json(beat_to_json(item, self._session.delay_s(item.bed), shown_s, at_s))
         if isinstance(item, Alarm):
-            return _to_json(alarm_to_json(item, time_of(item.bed, item.run, item.onset)))
+            at_s = time_of(item.bed, item.run, item.onset)
+            return _to_json(alarm_to_json(item, alarm_onset_s(item) if at_s is None else at_s))
         assert isinstance(item, Event)
         return _to_json(event_to_json(item, time_of(item.bed, item.run, item.sample) if item.bed else now_s))
 
@@ -93,6 +104,15 @@ def format_result(item: Result) -> str:
     rr = f"RR {item.rr_s:5.3f} s" if item.rr_s is not None else "RR   --   "
     rate = f"HR {item.heart_rate:3.0f}" if item.heart_rate is not None else "HR  --"
     return f"{item.bed:<8} {sample_time(item.sample)}  {item.label}  {item.confidence:4.0%}  {rr}  {rate}"
+
+
+def _result_time(item: Result, time_of: Callable[[str, str, int], float | None], now_s: float) -> float | None:
+    """Return the Unix time of what a line is about: that of its sample, of the link and others the present."""
+    if isinstance(item, Alarm):
+        at_s = time_of(item.bed, item.run, item.announced if item.ended is None else item.ended)
+        return at_s if at_s is not None else alarm_end_s(item) or item.announced_s
+    assert isinstance(item, Beat | Event)
+    return time_of(item.bed, item.run, item.sample) if item.bed else now_s
 
 
 def _fits(item: Result) -> bool:

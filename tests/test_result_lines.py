@@ -1,0 +1,107 @@
+"""Times by the clock in lines of text and of JSON, and when an alarm of any run was."""
+
+import io
+import json
+import re
+from datetime import datetime
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from agent.core.alarm_times import alarm_end_s, alarm_onset_s
+from agent.core.clock import format_local_clock, format_local_date, format_local_time, format_wall_time
+from agent.core.events import EventText
+from agent.core.messages import Alarm, Beat, Ledger, Result
+from agent.monitor.monitor_session import MonitorSession
+from agent.outputs.json_lines import alarm_to_json, ledger_to_json
+from agent.outputs.text_lines import JsonLineSink, TextLineSink, format_result
+
+START_S = 1_800_000_000.0
+BEAT = Beat("bed 1", 1250, 1300, "N", (0.9, 0.1, 0.0, 0.0, 0.0), 0.8, START_S + 10.5, 75.0, run="now")
+EVENT = EventText("gap", "bed 1", "now", 1000, "25 samples lost")
+LINK = EventText("link", "", "", 0, "connected")
+ALARM = Alarm("bed 1", "now", "asystole", "high", "no QRS for 5.0 s", 500, 1125, START_S + 9.2, True)
+BEFORE = Alarm("bed 1", "before", "pause", "medium", "RR 3 s", 500, 1125, START_S - 991.0, ended=1500)
+
+
+class Session:
+    """A session of which only the clocks are asked; its run "now" began at START_S."""
+
+    pipeline = SimpleNamespace(beds={"bed 1": None})
+    run_clock = SimpleNamespace(time_of=lambda _bed, run, sample: START_S + sample / 125 if run == "now" else None)
+
+    def clock(self) -> float:
+        return START_S + 20
+
+    def analysed(self, _bed: str) -> int:
+        return 0
+
+    def delay_s(self, _bed: str) -> float:
+        return 0.0
+
+    def ledger(self, _bed: str) -> Ledger:
+        return Ledger(10, 10, 0)
+
+    def note_shown(self, _beats: object) -> None:
+        pass
+
+
+def written(kind: type[TextLineSink] | type[JsonLineSink], *results: Result) -> list[str]:
+    out = io.StringIO()
+    sink = kind(out, cast(MonitorSession, Session()))
+    sink.push([], results, START_S + 12)
+    sink.finish()
+    return out.getvalue().splitlines()
+
+
+def test_text_lines_begin_with_the_time() -> None:
+    """The first word of each line is the local time with its offset; what follows is as before."""
+    results = (BEAT, EVENT, LINK, ALARM, BEFORE)
+    lines = written(TextLineSink, *results)
+    times = [datetime.fromisoformat(line.split(maxsplit=1)[0]) for line in lines]
+    assert [time.timestamp() - START_S for time in times] == [10.0, 8.0, 12.0, 9.0, pytest.approx(-988.0)]
+    assert all(time.utcoffset() == times[0].astimezone().utcoffset() for time in times)
+    assert [line.split("  ", 1)[1] for line in lines] == [format_result(item) for item in results]
+
+
+def test_json_lines_all_have_a_time() -> None:
+    """Every type of line has `time`, an alarm the times of its announcement, end and acknowledgement as well."""
+    lines = [json.loads(line) for line in written(JsonLineSink, BEAT, EVENT, LINK, ALARM, BEFORE)]
+    assert [line["type"] for line in lines] == ["beat", "event", "event", "alarm", "alarm", "ledger"]
+    passed = [datetime.fromisoformat(line["time"]).timestamp() - START_S for line in lines]
+    assert passed == pytest.approx([10.0, 8.0, 12.0, 4.0, -996.0, 20.0])
+    assert all(line["time"].endswith("+00:00") for line in lines)
+    assert lines[3]["announced_time"] == format_wall_time(START_S + 9.0)
+    assert lines[3]["ended_time"] is lines[3]["acknowledged_time"] is None
+    assert lines[4]["ended_time"] == format_wall_time(START_S - 988.0)
+
+
+def test_times_that_are_not_known() -> None:
+    """Without a time there is none, in an alarm of a file and in a ledger of one."""
+    line = alarm_to_json(BEFORE, None)
+    assert line["time"] is line["announced_time"] is line["ended_time"] is None
+    assert ledger_to_json("bed", Ledger(), None)["time"] is None
+
+
+def test_when_an_alarm_was() -> None:
+    """Onset and end are counted from when the alarm was announced, whatever run it is of."""
+    assert alarm_onset_s(BEFORE) == pytest.approx(START_S - 996.0)
+    assert alarm_end_s(BEFORE) == pytest.approx(START_S - 988.0)
+    assert alarm_end_s(ALARM) is None
+
+
+@pytest.mark.parametrize("at_s", [None, float("nan"), -1.0, 1e18])
+def test_no_such_time(at_s: float | None) -> None:
+    """What is no time of any calendar is shown as dashes, as wide as a time."""
+    assert format_local_clock(at_s) == "--:--:--"
+    assert format_local_clock(at_s, 1) == "--:--:--.-"
+    assert format_local_time(at_s) == "-"
+    assert at_s is None or format_local_date(at_s) == "----------"
+
+
+def test_tenths_are_cut_off() -> None:
+    """A clock with tenths never runs ahead of one without."""
+    assert format_local_clock(START_S + 0.999, 1) == format_local_clock(START_S) + ".9"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", format_local_clock(START_S + 0.999))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.250[+-]\d\d:\d\d", format_local_time(START_S + 0.25))
