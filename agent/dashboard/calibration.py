@@ -1,5 +1,7 @@
 """The calibration mark left of a trace, as on paper: a box one millivolt high and 0.2 s wide."""
 
+from functools import lru_cache
+
 import numpy as np
 from rich.segment import Segment
 
@@ -33,18 +35,19 @@ def with_calibration(
     body: list[StyledLine], labels: dict[int, str], window: wave_raster.VoltageWindow, box: int, glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return the lines of a trace with the labels of its grid and a box of `box` columns left of them."""
-    marks = _box_rows(window, len(body), box, glyphs) if box else [""] * len(body)
+    marks = _box_rows(window, len(body), box, glyphs) if box else ("",) * len(body)
     return [
         [Segment(f"{labels.get(row, ''):>{GUTTER_WIDTH - 1}} {mark}", FAINT), *line]
         for row, (mark, line) in enumerate(zip(marks, body, strict=True))
     ]
 
 
-def _box_rows(window: wave_raster.VoltageWindow, rows: int, box: int, glyphs: GlyphSet) -> list[str]:
+@lru_cache(maxsize=64)
+def _box_rows(window: wave_raster.VoltageWindow, rows: int, box: int, glyphs: GlyphSet) -> tuple[str, ...]:
     """Return the box as rows of `box` characters: from 0 mV up if that is inside, else in the middle."""
     height = BOX_MV if window.height > 1.25 * BOX_MV else 0.0
     if not height:  # higher than the screen
-        return [" " * box] * rows
+        return (" " * box,) * rows
     base = 0.0 if window.bottom <= 0.0 <= window.top - height else window.bottom + (window.height - height) / 2
     dots = wave_raster.dots_across(box, glyphs.ascii)
     foot = 2 if glyphs.ascii else 3
@@ -57,4 +60,4 @@ def _box_rows(window: wave_raster.VoltageWindow, rows: int, box: int, glyphs: Gl
     low[-1] = high[-1] = np.nan  # a blank between box and trace
     codes = wave_raster.raster_trace(low, high, window, rows, glyphs.ascii)
     points = np.where(codes > 0, wave_raster.to_code_points(codes, glyphs.ascii), ord(" "))
-    return ["".join(map(chr, row)) for row in points.tolist()]
+    return tuple("".join(map(chr, row)) for row in points.tolist())

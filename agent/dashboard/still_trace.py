@@ -72,7 +72,7 @@ def still_trace_lines(
 def _still_axis(piece: SignalPiece, columns: int, scale: str, glyphs: GlyphSet) -> StyledLine:
     """Return ticks as the grid has them, marks where nothing is known, and the local times of both ends."""
     length = len(piece.wave)
-    axis = styled_line(columns, ("".join(axis_chars(length, columns, glyphs)), FAINT))
+    axis = styled_line(columns, (axis_chars(length, columns, glyphs), FAINT))
     values = np.flatnonzero(~np.isnan(piece.wave))
     edges = np.arange(columns) * length // columns
     known = np.zeros(columns, np.bool_)

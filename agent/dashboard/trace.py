@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,7 +208,8 @@ def grid_words(length: int, columns: int, window: wave_raster.VoltageWindow, row
     return f"grid {_time_step(length, columns):g} s, {_voltage_step(window, rows):g} mV"
 
 
-def axis_chars(length: int, columns: int, glyphs: GlyphSet) -> list[str]:
+@lru_cache(maxsize=64)
+def axis_chars(length: int, columns: int, glyphs: GlyphSet) -> str:
     """Return the characters of a time axis: a tick at each second, smaller ones between them as the grid has them."""
     chars = [" "] * columns
     step = _time_step(length, columns)
@@ -215,7 +217,7 @@ def axis_chars(length: int, columns: int, glyphs: GlyphSet) -> list[str]:
         chars[int(i * step * FS) * columns // length] = glyphs.fine_tick
     for second in range(-(-length // FS)):
         chars[second * FS * columns // length] = glyphs.tick
-    return chars
+    return "".join(chars)
 
 
 def _grid_levels(window: wave_raster.VoltageWindow, rows: int) -> list[float]:
@@ -254,15 +256,14 @@ def _time_axis_line(bed: BedView, placed: FloatArray, sweep: TraceSweep, scale: 
     At its end it says the `scale`, unless something is missing there.
     """
     chars = axis_chars(sweep.length, sweep.columns, glyphs)
-    line: StyledLine = []
     lost = _missing_columns(bed, placed, sweep)
-    for column in range(sweep.columns):
-        style = EVENT_STYLES["gap"] if lost[column] else FAINT
-        char = glyphs.missing if lost[column] else chars[column]
-        if line and line[-1].style is style:
-            line[-1] = Segment(line[-1].text + char, style)
-        else:
-            line.append(Segment(char, style))
+    edges = [0, *(np.flatnonzero(lost[1:] != lost[:-1]) + 1).tolist(), sweep.columns]
+    line = [
+        Segment(glyphs.missing * (end - begin), EVENT_STYLES["gap"])
+        if lost[begin]
+        else Segment(chars[begin:end], FAINT)
+        for begin, end in pairwise(edges)
+    ]
     end = sweep.columns - len(scale) - 2
     return line if not scale or lost[end:].any() else overlay_text(line, end, f" {scale} ", FAINT)
 
