@@ -166,13 +166,12 @@ def test_suspend_and_back(terminal: Terminal) -> None:
 
 
 def test_resize(terminal: Terminal) -> None:
-    """A terminal that becomes too small says so, and shows everything again when it is large enough."""
+    """A terminal that becomes small shows what matters most, and everything again when it is large enough."""
     terminal.wait_for(END_UPDATE)
     fcntl.ioctl(terminal.there, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 70, 0, 0))
-    terminal.wait_for("70x10 is too small: 80x24 is needed")
+    terminal.wait_for("no bed yet")
     fcntl.ioctl(terminal.there, termios.TIOCSWINSZ, struct.pack("HHHH", 5, 20, 0, 0))
-    terminal.wait_for("20x5 is too small")
-    terminal.wait_for("80x24 is needed")
+    terminal.wait_for("link waiting")
     fcntl.ioctl(terminal.there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     terminal.wait_for("waiting for a stream")
 
@@ -191,17 +190,6 @@ def test_without_keyboard() -> None:
         terminal.wait_for("waiting for a stream")
         terminal.program.send_signal(signal.SIGTERM)
         assert terminal.end() == 0
-    finally:
-        terminal.close()
-
-
-def test_too_small_to_start() -> None:
-    """A terminal too small from the start is refused with its size, before anything is written to it."""
-    terminal = Terminal("loop", 79, 24)
-    try:
-        terminal.wait_for("the terminal is 79x24: make it at least 80x24")
-        assert terminal.program.wait(PATIENCE_S) == 1
-        assert terminal.is_restored()
     finally:
         terminal.close()
 

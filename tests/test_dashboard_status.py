@@ -212,7 +212,7 @@ def test_a_thousand_beds() -> None:
     head = lines(WARD, (200, 60), OVERVIEW)[0]
     late = sum(i % 7 > 1.5 for i in range(1000))
     assert f"{late} behind" in head
-    assert "sent 10,000,000,000,000 = 9,999,999,615,000 analysed + 345,000 missing + 40,000 under way" in head
+    assert "sent 10,000,000,000,000 = 9,999,999,615,000 + 345,000 missing + 40,000 under way" in head
     assert "345 k missing" in lines(WARD, (80, 24), OVERVIEW)[0]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agent.core.views import BedSummary, BedView, LinkView, RhythmSummary, WardSnapshot
-from agent.dashboard.frame import fit_view, layout_view, render_frame
+from agent.dashboard.frame import fit_view, layout_view
 from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.view import (
     SWEEP_SECONDS,
@@ -39,15 +39,6 @@ def test_next_and_previous(keys: str, bed: str) -> None:
     """Next and previous go round through the beds, by letter, tab or arrow."""
     assert press_keys(DashboardView(bed="a"), keys, ABC).bed == bed
     assert press_keys(DashboardView(overview=False), keys, ABC).bed == bed
-
-
-@pytest.mark.parametrize("size", [(79, 24), (40, 10), (20, 5), (80, 2)])
-def test_a_small_terminal_shows_the_needed_size(size: tuple[int, int]) -> None:
-    """A terminal that is too small shows in whole words which size is needed, down to 20 columns."""
-    lines = ["".join(part.text for part in made) for made in render_frame(ABC, DashboardView(), *size).lines]
-    assert " ".join(" ".join(lines).replace(":", "").split()) == f"{size[0]}x{size[1]} is too small 80x24 is needed"
-    assert {len(line) for line in lines} == {size[0]}
-    assert len(lines) == size[1]
 
 
 def test_nothing_is_chosen_at_first() -> None:

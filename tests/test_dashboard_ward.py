@@ -186,7 +186,7 @@ def test_small_cards_say_what_matters() -> None:
     cards = [line[at : at + 39] for line in output.split("\n")[2:22] for at in (0, 41)]
     messages = {card[1:7]: card[10:30] for card in cards}
     assert cards[0].startswith(" bed-01")
-    assert "60 !!! VT +1" in messages["bed-01"]
+    assert "60 !!! VT 0:10 +1" in messages["bed-01"]
     assert "-- NO DATA" in messages["bed-02"]
     assert "60 bigeminy" in messages["bed-03"]
     assert "-- noise" in messages["bed-04"]

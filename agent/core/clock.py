@@ -1,4 +1,4 @@
-"""Our own clock, and how a moment is written."""
+"""Our own clock, and how a moment is written: by ISO 8601 for programs, as the clock on the wall for people."""
 
 import time
 from datetime import UTC, datetime
@@ -26,3 +26,30 @@ def format_wall_time(at_s: float | None) -> str | None:
     if at_s is None or not 0 < at_s < LARGEST_TIME:
         return None
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+
+
+def format_local_clock(at_s: float | None, decimals: int = 0) -> str:
+    """Return a Unix time as the clock on the wall shows it here, as hh:mm:ss; dashes where it is no such time.
+
+    Tenths are cut off and not rounded, as a clock does it.
+    """
+    if at_s is None or not 0 < at_s < LARGEST_TIME:
+        return "--:--:--" + (f".{'-' * decimals}" if decimals else "")
+    # `localtime` is a few times as quick as a datetime, and a screen shows a hundred times in a frame
+    fraction = f"{at_s % 1:.6f}"[1 : 2 + decimals] if decimals else ""
+    return time.strftime("%H:%M:%S", time.localtime(at_s)) + fraction
+
+
+def format_local_date(at_s: float) -> str:
+    """Return the date of a Unix time here, as yyyy-mm-dd; dashes where it is no such time."""
+    return time.strftime("%Y-%m-%d", time.localtime(at_s)) if 0 < at_s < LARGEST_TIME else "----------"
+
+
+def format_local_time(at_s: float | None) -> str:
+    """Return a Unix time here by ISO 8601, to the millisecond, with its offset from UTC; "-" where it is no such time.
+
+    For people, who read the time of the place where they are; programs get `format_wall_time`.
+    """
+    if at_s is None or not 0 < at_s < LARGEST_TIME:
+        return "-"
+    return datetime.fromtimestamp(at_s, UTC).astimezone().isoformat(timespec="milliseconds")

@@ -145,6 +145,7 @@ class DashboardConfig:
     seconds: Annotated[int, msgspec.Meta(ge=0, le=30)]
     events: PositiveCount
     least_confidence: UnitFraction
+    last_rate_s: NonNegativeNumber
     display_filter: Literal["off", "monitor"]
     mains_notch: Literal["off", "auto", 50, 60]
     ascii: bool

@@ -7,6 +7,7 @@ from agent.core.alarm_settings import AlarmConfig
 from agent.core.bed_settings import NO_SETTINGS, BedSettings
 from agent.core.class_trust import UNKNOWN_TRUST, ClassTrust
 from agent.core.events import Event
+from agent.core.look_back import BedPast
 from agent.core.messages import Alarm, Beat, FloatArray, Ledger, Priority
 
 NO_SAMPLES = Ledger()
@@ -76,6 +77,7 @@ class BedView:
     device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
     heard one, in the order of `leads`; all alarms paused until `paused_until_s` (Unix time), 0 if they are not;
     `settings` that the bed has of its own, beside the `base_limits` that hold for all (None: not known).
+    `refusal`: why the stream cannot be monitored, "" if it can.
     """
 
     bed: str
@@ -104,6 +106,7 @@ class BedView:
     paused_until_s: float = 0.0
     settings: BedSettings = NO_SETTINGS
     base_limits: AlarmConfig | None = None
+    refusal: str = ""
 
     @property
     def quality(self) -> float | None:
@@ -135,7 +138,8 @@ class LinkView:
     """State of the link: `state` waiting (never connected), connected or lost; rejected frames are malformed ones.
 
     `secured`: encrypted, both sides authenticated; `trouble`: why there is no connection, if that is known;
-    `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered.
+    `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered;
+    `heard_s`: Unix time of the latest packet or answer, None before the first.
     """
 
     endpoint: str
@@ -146,6 +150,7 @@ class LinkView:
     trouble: str = ""
     round_trip_ms: float | None = None
     offset_ms: float | None = None
+    heard_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,9 @@ class WardSnapshot:
 
     `index`: all beds in the order of their arrival; `beds`: those on the screen, in full; `ledger` of all beds.
     `class_trust` of the net whose beats they are; the class of a beat below `least_confidence` is shown as doubtful.
+    `past`: what the viewer asked of one of them.
+    `last_rate_s`: silence until which the last heart rate is still shown, dimmed and with its age; `quality_limits`:
+    quality of a lead below which it is bad, and from which on it is good.
     """
 
     beds: tuple[BedView, ...]
@@ -183,3 +191,6 @@ class WardSnapshot:
     ledger: Ledger = NO_SAMPLES
     class_trust: ClassTrust = UNKNOWN_TRUST
     least_confidence: float = 0.0
+    past: BedPast | None = None
+    last_rate_s: float = 10.0
+    quality_limits: tuple[float, float] = (0.3, 0.7)

@@ -11,7 +11,10 @@ from typing import Literal
 
 from rich.style import Style
 
-from agent.core.messages import PRIORITIES, Alarm, AlarmCondition, Priority
+from agent.core.alarm_times import alarm_end_s, alarm_onset_s
+from agent.core.clock import format_local_clock, format_local_date
+from agent.core.condition_names import short_condition
+from agent.core.messages import PRIORITIES, Alarm, Priority
 from agent.core.views import BedSummary, BedView
 from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.lines import (
@@ -19,40 +22,15 @@ from agent.dashboard.lines import (
     StyledPart,
     cell_width,
     elide_text,
-    format_sample_clock,
     spread_line,
     styled_line,
     title_line,
 )
+from agent.dashboard.loss import format_age
 from agent.dashboard.status import short_duration
 from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, NOTICE, PLAIN, STRONG, WARN, GlyphSet
-from model.records.resample import FS
 from model.text import format_clock
 
-SHORT_CONDITIONS: dict[AlarmCondition, str] = {
-    "asystole": "ASYSTOLE",
-    "ventricular fibrillation": "VF",
-    "ventricular tachycardia": "VT",
-    "extreme tachycardia": "TACHY",
-    "extreme bradycardia": "BRADY",
-    "heart rate high": "HR HIGH",
-    "heart rate low": "HR LOW",
-    "V run": "V RUN",
-    "pause": "PAUSE",
-    "atrial fibrillation": "AF",
-    "couplet": "COUPLET",
-    "bigeminy": "BIGEMINY",
-    "trigeminy": "TRIGEMINY",
-    "R-on-T": "R-ON-T",
-    "V rate high": "V RATE",
-    "no data": "NO DATA",
-    "two devices": "TWO DEV",
-    "gaps": "GAPS",
-    "lead off": "LEAD OFF",
-    "saturated": "SATURATED",
-    "noise": "NOISE",
-}
-"""Each condition in at most nine letters, an abbreviation of its name."""
 FLASH_ON_STYLES: dict[Priority, Style] = {"high": ALARM, "medium": WARN, "low": NOTICE}
 FLASH_OFF_STYLES: dict[Priority, Style] = {
     "high": Style(color="red", bold=True),
@@ -90,7 +68,26 @@ def alarm_style(alarm: Alarm, now_s: float) -> Style:
 
 def alarm_label(alarm: Alarm) -> str:
     """Return mark and name, such as !!! VT."""
-    return f"{PRIORITY_MARKS[alarm.priority]} {SHORT_CONDITIONS.get(alarm.condition, alarm.condition.upper())}"
+    return f"{PRIORITY_MARKS[alarm.priority]} {short_condition(alarm.condition)}"
+
+
+def is_of_earlier_run(alarm: Alarm, bed: BedView) -> bool:
+    """Return whether an alarm belongs to a run before the one that is monitored: the device has restarted since."""
+    return bool(bed.run) and alarm.run != bed.run
+
+
+def alarm_age_s(alarm: Alarm, now_s: float) -> float:
+    """Return for how long an alarm has lasted, or did last, by the clock: a stream that stops does not stop it."""
+    onset_s, end_s = alarm_onset_s(alarm), alarm_end_s(alarm)
+    return max(0.0, (now_s if end_s is None else end_s) - onset_s)
+
+
+def format_moment(at_s: float | None, now_s: float) -> str:
+    """Return the local time of a moment, with its date unless that is of today."""
+    clock = format_local_clock(at_s)
+    if at_s is None or format_local_date(at_s) == format_local_date(now_s):
+        return clock
+    return f"{format_local_date(at_s)} {clock}"
 
 
 def format_silence_left(until_s: float, now_s: float) -> str:
@@ -100,55 +97,90 @@ def format_silence_left(until_s: float, now_s: float) -> str:
 
 
 def urgent_alarm_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
-    """Return the most urgent alarm of a bed in `room` cells: name, phase, how many more, rest of a silence."""
+    """Return the most urgent alarm of a bed in `room` cells: name, phase, age, how many more, rest of a silence."""
     alarm = bed.alarms[0]
-    tail = {"active": "", "acknowledged": " ack", "over": " over"}[alarm_phase(alarm)]
+    phase = alarm_phase(alarm)
+    tail = {"active": "", "acknowledged": " ack", "over": " over"}[phase]
     silence = format_silence_left(bed.silenced_until_s, now_s)
     more = f" +{len(bed.alarms) - 1}" if len(bed.alarms) > 1 else ""
+    age = "" if phase == "over" else f" {format_age_clock(alarm_age_s(alarm, now_s))}"
     name = elide_text(alarm_label(alarm), room - cell_width(tail), glyphs)
     # What does not fit is left out: the name is worth most
-    for extra in (more, f" quiet {silence}" if silence else ""):
+    for extra in (age, more, f" quiet {silence}" if silence else ""):
         tail += extra if cell_width(name) + cell_width(tail) + cell_width(extra) <= room else ""
     return [(name, alarm_style(alarm, now_s)), (tail, STEADY_STYLES[alarm.priority])]
 
 
-def alarm_banner_lines(bed: BedView, now_s: float, width: int, most: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Return the alarms of a bed in at most `most` lines across the screen, and the rest of a silence."""
-    silence = format_silence_left(bed.silenced_until_s, now_s)
-    silence_parts: list[StyledPart] = [(f" silenced {silence} ", WARN)] if silence else []
+def format_age_clock(seconds: float) -> str:
+    """Return an age as m:ss, from an hour on as h:mm:ss, from a hundred hours on in days."""
+    if seconds >= 360_000:
+        return format_age(seconds)
+    return format_clock(int(seconds), hour_digits=0 if seconds < 3600 else 1)
+
+
+def alarm_banner_lines(
+    bed: BedView,
+    now_s: float,
+    width: int,
+    most: int,
+    glyphs: GlyphSet,
+    shown_s: float | None = None,
+    is_chosen: bool = True,
+) -> list[StyledLine]:
+    """Return the alarms of a bed in at most `most` lines across the screen, with the rest of a silence, or its key.
+
+    `shown_s`: the moment of the picture, if that is not `now_s`, by which alarms flash; `is_chosen`: a key would mean
+    this bed.
+    """
     shown = bed.alarms[: max(1, min(most, MOST_BANNERS))]
-    if not shown:
-        return [spread_line(width, [(" no alarm", FAINT)], silence_parts)] if silence else []
+    moment_s = now_s if shown_s is None else shown_s
     rows = []
     for i, alarm in enumerate(shown):
         # The last line counts the alarms that have no line of their own
         more = len(bed.alarms) - len(shown) if i == len(shown) - 1 else 0
-        right: list[StyledPart] = [(f" +{more} more ", STRONG)] if more else []
-        right += [(f" {_alarm_course_text(bed, alarm, now_s)} ", PLAIN), *(silence_parts if i == 0 else [])]
-        room = width - sum(cell_width(text) for text, _ in right)
-        name = f" {alarm_label(alarm)} "
-        reason = f" {glyphs.clean(alarm.text)} "
+        left: list[StyledPart] = [(f" +{more} more ", STRONG)] if more else []
+        end = _silence_parts(bed, now_s, is_chosen) if i == 0 else []
+        name, reason, course = _fit_banner_texts(bed, alarm, moment_s, width - _cells([*left, *end]), glyphs)
+        right: list[StyledPart] = [*left, (course, PLAIN), *end]
         style = FLASH_OFF_STYLES[alarm.priority] if alarm_phase(alarm) == "active" else STEADY_STYLES[alarm.priority]
-        text = elide_text(reason, max(0, room - cell_width(name)), glyphs) if room > cell_width(name) else ""
-        rows.append(spread_line(width, [(name, alarm_style(alarm, now_s)), (text, style)], right))
+        rows.append(spread_line(width, [(name, alarm_style(alarm, now_s)), (reason, style)], right))
     return rows
 
 
-def _alarm_course_text(bed: BedView, alarm: Alarm, now_s: float) -> str:
-    """Return when an alarm began and ended, or for how long it has lasted, and whether it was acknowledged.
-
-    Without data the bed's own clock stands still: then it is ours that counts.
-    """
-    if alarm.ended is not None:
-        return f"{format_sample_clock(alarm.onset)} over at {format_sample_clock(alarm.ended)}"
-    samples = round(FS * (now_s - alarm.announced_s)) if alarm.condition == "no data" else bed.head - alarm.onset
-    lasts = f"{format_sample_clock(alarm.onset)} {_rough_duration(max(0, samples))}"
-    return lasts if alarm.acknowledged_s is None else f"acknowledged  {lasts}"
+def _cells(parts: Sequence[StyledPart]) -> int:
+    return sum(cell_width(text) for text, _ in parts)
 
 
-def _rough_duration(samples: int) -> str:
-    seconds = samples // FS
-    return f"{seconds} s" if seconds < 100 else f"{seconds // 60} min" if seconds < 6000 else f"{seconds // 3600} h"
+def _fit_banner_texts(bed: BedView, alarm: Alarm, now_s: float, room: int, glyphs: GlyphSet) -> tuple[str, str, str]:
+    """Return name, reason and course of an alarm in `room` cells: an abbreviation spelt out, or words left out."""
+    name, reason = f" {alarm_label(alarm)} ", f" {glyphs.clean(alarm.text)} "
+    course = f" {alarm_course_text(bed, alarm, now_s)} "
+    room -= cell_width(name)
+    is_abbreviated = alarm.condition.upper() != short_condition(alarm.condition)
+    if is_abbreviated and cell_width(f" {alarm.condition}:{reason}{course}") <= room:
+        return name, f" {alarm.condition}:{reason}", course
+    if cell_width(reason) + cell_width(course) > room:
+        course = course.replace("since ", "")
+    room -= cell_width(course)
+    return name, elide_text(reason, room, glyphs) if room > 0 else "", course
+
+
+def _silence_parts(bed: BedView, now_s: float, is_chosen: bool) -> list[StyledPart]:
+    """Return the rest of a silence, else the key that begins one where an alarm sounds."""
+    if silence := format_silence_left(bed.silenced_until_s, now_s):
+        return [(f" silenced {silence} ", WARN)]
+    sounds = any(alarm.acknowledged_s is None for alarm in bed.alarms)
+    return [("m", STRONG), (" silence ", FAINT)] if sounds and is_chosen else []
+
+
+def alarm_course_text(bed: BedView, alarm: Alarm, now_s: float) -> str:
+    """Return by the clock since when an alarm has lasted, or from when to when, and whether it was acknowledged."""
+    run = "earlier run, " if is_of_earlier_run(alarm, bed) else ""
+    onset_s, end_s = alarm_onset_s(alarm), alarm_end_s(alarm)
+    if end_s is not None:
+        return f"over: {run}{format_moment(onset_s, now_s)} to {format_local_clock(end_s)}"
+    lasts = f"since {format_moment(onset_s, now_s)} ({format_age(alarm_age_s(alarm, now_s))})"
+    return f"{run}{lasts}" if alarm.acknowledged_s is None else f"{run}acknowledged, {lasts}"
 
 
 def merge_recent_alarms(bed: BedView) -> list[Alarm]:
@@ -159,7 +191,7 @@ def merge_recent_alarms(bed: BedView) -> list[Alarm]:
 
 
 def last_alarm_lines(bed: BedView, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Return the last alarms, newest first: onset, end, and the time from announcement to acknowledgement."""
+    """Return the last alarms by the clock, newest first: onset, end, and the time until each was acknowledged."""
     wide = width >= 43
     heading = "LAST ALARMS"
     rows = [title_line(heading, width, glyphs)]
@@ -170,21 +202,24 @@ def last_alarm_lines(bed: BedView, width: int, height: int, glyphs: GlyphSet) ->
             + styled_line(len(columns) + 1, (f" {columns}", FAINT))
         ]
     for alarm in merge_recent_alarms(bed)[: max(0, height - 1)]:
-        delay = (
-            ""
-            if alarm.acknowledged_s is None
-            else _rough_duration(round(FS * (alarm.acknowledged_s - alarm.announced_s)))
-        )
-        end = None if alarm.ended is None else format_sample_clock(alarm.ended)
-        style = FLASH_OFF_STYLES[alarm.priority] if alarm_phase(alarm) == "active" else STEADY_STYLES[alarm.priority]
-        left: list[StyledPart] = [(f"{format_sample_clock(alarm.onset)} ", FAINT), (alarm_label(alarm), style)]
-        if wide:
-            right = f"{end or 'goes on':>8}  {f'+{delay}' if delay else '--':>7}"
-        else:
-            right = "goes on" if alarm.ended is None else short_duration(max(0, alarm.ended - alarm.onset) / FS)
-            right += " ack" if delay else ""
-        rows.append(spread_line(width, left, [(f" {right}", PLAIN if end else STRONG)]))
+        rows.append(_last_alarm_line(bed, alarm, wide, width, glyphs))
     return rows
+
+
+def _last_alarm_line(bed: BedView, alarm: Alarm, wide: bool, width: int, glyphs: GlyphSet) -> StyledLine:
+    delay = "" if alarm.acknowledged_s is None else format_age(alarm.acknowledged_s - alarm.announced_s)
+    end_s = alarm_end_s(alarm)
+    if wide:
+        right = f"{'goes on' if end_s is None else format_local_clock(end_s):>8}  {f'+{delay}' if delay else '--':>7}"
+    else:
+        right = "goes on" if end_s is None else short_duration(max(0.0, end_s - alarm_onset_s(alarm)))
+        right += " ack" if delay else ""
+    style = FLASH_OFF_STYLES[alarm.priority] if alarm_phase(alarm) == "active" else STEADY_STYLES[alarm.priority]
+    left: list[StyledPart] = [(f"{format_local_clock(alarm_onset_s(alarm))} ", FAINT), (alarm_label(alarm), style)]
+    if is_of_earlier_run(alarm, bed):
+        room = width - sum(cell_width(text) for text, _ in left) - len(right) - 1
+        left.append((elide_text(" earlier run", room, glyphs), FAINT))
+    return spread_line(width, left, [(f" {right}", STRONG if end_s is None else PLAIN)])
 
 
 def count_ward_alarms(index: Sequence[BedSummary]) -> Counter[str]:

@@ -18,6 +18,8 @@ from agent.dashboard.key_codes import (
     UP_KEYS,
 )
 from agent.dashboard.layout import CardGrid
+from agent.dashboard.past_keys import PAST_PAGES, open_past_page
+from agent.dashboard.still_keys import press_still_key
 from agent.dashboard.view import (
     SWEEP_SECONDS,
     BedAction,
@@ -38,10 +40,18 @@ THAW_NOTE = "the picture is frozen: space first"
 
 def press_bed_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardView:
     """Handle a key in the ward or in the view of a bed."""
+    if (still := press_still_key(view, key, shown)) is not None:
+        return still
     names = view.order.names
     by = _key_step(view, key, is_overview(view, shown))
+    if key == "2":
+        on = not view.looking.second_lead
+        note = "second lead on" if on else "second lead off"
+        return replace(view, looking=replace(view.looking, second_lead=on), note=note)
     if key == " ":
-        return thaw_view(view) if view.frozen else replace(view, freezing=not view.freezing)
+        if view.frozen:
+            return thaw_view(view)
+        return replace(view, freezing=not view.freezing, looking=replace(view.looking, back=0, calipers=None))
     if key == "b":
         return replace(view, bell=not view.bell, note="bell off" if view.bell else "bell on")
     if key == "a":
@@ -50,7 +60,9 @@ def press_bed_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashboa
         return view
     if by or key in FIRST_KEYS or key in LAST_KEYS:
         unchosen = is_overview(view, shown) and not is_chosen(view) and key not in PAGE_STEPS
-        return replace(view, bed=_bed_after_step(view, by, unchosen) if by else names[-(key in LAST_KEYS)])
+        looking = replace(view.looking, back=0, calipers=None)
+        bed = _bed_after_step(view, by, unchosen) if by else names[-(key in LAST_KEYS)]
+        return replace(view, bed=bed, looking=looking)
     if key in GAIN_STEPS:
         return _change_gain(view, shown, GAIN_STEPS[key])
     if key in TIME_STEPS:
@@ -72,6 +84,8 @@ def _press_ward_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashb
         return replace(view, by_urgency=not view.by_urgency, note=note)
     if key == "/":
         return replace(view, typed="", searched_from=view.bed)
+    if key in PAST_PAGES:
+        return open_past_page(view, key, shown)
     return _press_alarm_key(view, key, shown) if key in "km" else view
 
 

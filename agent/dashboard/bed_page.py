@@ -2,10 +2,10 @@
 
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, panels, status
+from agent.dashboard.bed_trace import bed_trace_lines
 from agent.dashboard.lines import StyledLine, fill_block_lines, join_blocks, styled_line
 from agent.dashboard.styles import GlyphSet
-from agent.dashboard.trace import trace_lines
-from agent.dashboard.view import DashboardView, bed_window, seconds_across
+from agent.dashboard.view import DashboardView
 
 LARGE_WIDTH, LARGE_HEIGHT = 100, 26
 """Least columns and lines, without header and footer, for the heart rate beside the trace instead of below it."""
@@ -57,7 +57,7 @@ def _small_layout_lines(
     block = join_blocks([(figures + events, left), (last, right)], low)
     state = status.monitor_summary_lines(bed, snapshot, width, glyphs)
     shape = width - 1, height - low - len(state)
-    trace = trace_lines(bed, bed_window(view, bed), seconds_across(view), shape, snapshot.least_confidence, glyphs)
+    trace = bed_trace_lines(snapshot, bed, view, shape, glyphs)
     return [*_pad_columns(trace, 0, 1), *_pad_columns(block, 1, 1), *state]
 
 
@@ -70,8 +70,7 @@ def _large_layout_lines(
     large = width >= LARGE_DIGITS_WIDTH and high >= 18 and not glyphs.ascii
     side = SIDE_WIDTH_LARGE if large else SIDE_WIDTH_SMALL
     room = width - side - 4
-    doubt = snapshot.least_confidence
-    trace = trace_lines(bed, bed_window(view, bed), seconds_across(view), (room, high), doubt, glyphs)
+    trace = bed_trace_lines(snapshot, bed, view, (room, high), glyphs)
     rate = panels.vitals_panel(bed, snapshot, side, 2 if large else 1, glyphs)
     space = [styled_line(side)] if high > 14 else []
     figures = [*rate, *space, *panels.class_panel(bed, snapshot.class_trust, side, glyphs)]
@@ -98,7 +97,7 @@ def _bed_list_columns(
     beats_width = round(0.3 * width)
     events_width = round(0.38 * width)
     rest = width - beats_width - events_width - 4
-    alarms = _last_alarm_block(bed, events_width, max(4, height * 3 // 5), glyphs)
+    alarms = _last_alarm_block(bed, events_width, max(5, height * 3 // 5), glyphs)
     parts = [
         (panels.last_beats_panel(bed, snapshot.least_confidence, beats_width, height, glyphs), beats_width),
         (alarms + panels.events_panel(bed, snapshot, events_width, height - len(alarms), glyphs), events_width),

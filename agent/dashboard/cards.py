@@ -10,6 +10,7 @@ from rich.segment import Segment
 
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
+from agent.dashboard.glance import rhythm_words, signal_words
 from agent.dashboard.layout import SMALL_CARD, CardGrid
 from agent.dashboard.lines import (
     StyledLine,
@@ -20,12 +21,11 @@ from agent.dashboard.lines import (
     spread_line,
     styled_line,
 )
-from agent.dashboard.panels import rate_text
+from agent.dashboard.loss import find_loss, rate_style, rate_text, state_words
 from agent.dashboard.status import behind_text
 from agent.dashboard.styles import FAINT, NOTICE, PLAIN, SELECTED, STATE_STYLES, STRONG, WARN, GlyphSet
 from agent.dashboard.trace import TraceSweep, class_inks, merge_styled_cells
 from agent.dashboard.view import DashboardView, bed_window, chosen_bed, is_chosen, page_beds
-from model.records.resample import FS
 
 CARD_NAME_WIDTH, RATE_WIDTH, WORDS_WIDTH = 9, 4, 15
 """Columns of a one-line card left of its wave, at least for the words; taller cards have the words on a second line."""
@@ -43,7 +43,8 @@ def card_page_lines(
     grid, names = view.grid, page_beds(view)
     views = {bed.bed: bed for bed in shown.beds}
     present = [views[name] for name in names if name in views]
-    waves = dict(zip((bed.bed for bed in present), _draw_card_waves(present, view, grid, glyphs), strict=True))
+    drawn = _draw_card_waves(present, shown, view, grid, glyphs)
+    waves = dict(zip((bed.bed for bed in present), drawn, strict=True))
     lines: list[StyledLine] = []
     space = [Segment(" " * grid.between, PLAIN)]
     for start in range(0, len(names), grid.columns):
@@ -78,7 +79,7 @@ def _draw_small_card(
     selected = bed.bed == view.bed
     edge: StyledPart = (glyphs.cursor if selected else " ", STRONG)
     bold = SELECTED if selected else STRONG
-    rate = (f"{rate_text(bed, shown):>{RATE_WIDTH}}", STRONG)
+    rate = card_rate_part(bed, shown, RATE_WIDTH)
     left = _card_text_width(grid)
     if grid.lines == 1:
         name = elide_text(glyphs.clean(bed.bed), CARD_NAME_WIDTH - 1, glyphs)
@@ -90,7 +91,9 @@ def _draw_small_card(
     message = styled_line(left, edge, *_card_message_parts(bed, shown, now_s, left - 2, glyphs))
     text = [spread_line(left - 1, [edge, (name, bold)], [rate]) + styled_line(1), message]
     if grid.lines > 2:
-        text.append(styled_line(left, edge, *(_state_or_rhythm_parts(bed, left - 2, glyphs) if bed.alarms else [])))
+        text.append(
+            styled_line(left, edge, *(_state_or_rhythm_parts(bed, shown, left - 2, glyphs) if bed.alarms else []))
+        )
     filled = fill_block_lines(text, left, grid.lines), fill_block_lines(wave, grid.width - left, grid.lines)
     return [words + part for words, part in zip(*filled, strict=True)]
 
@@ -111,17 +114,25 @@ def _card_message_parts(
         reason = elide_text(glyphs.clean(bed.alarms[0].text), rest, glyphs) if rest >= LEAST_REASON_WIDTH else ""
         return [*alarm, (f" {reason}", PLAIN)]
     return (
-        _state_or_rhythm_parts(bed, room, glyphs)
+        _state_or_rhythm_parts(bed, shown, room, glyphs)
         or _behind_parts(bed, shown, room, glyphs)
         or _silence_or_lead_parts(bed, now_s, room, glyphs)
     )
 
 
-def _state_or_rhythm_parts(bed: BedView, room: int, glyphs: GlyphSet) -> list[StyledPart]:
-    if bed.state == "ok":
+def _state_or_rhythm_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> list[StyledPart]:
+    text, style = state_words(bed, shown, link=True)
+    if bed.state == "ok" and text == STATE_STYLES["ok"][0]:
         return [(elide_text(glyphs.clean(bed.rhythm_name), room, glyphs), NOTICE)] if bed.rhythm_name else []
-    text, style = STATE_STYLES[bed.state]
+    if bed.state == "refused" and bed.refusal:
+        text = f"{text}: {glyphs.clean(bed.refusal)}"
     return [(elide_text(text, room, glyphs), style)]
+
+
+def card_rate_part(bed: BedView, shown: WardSnapshot, width: int) -> StyledPart:
+    """Return the heart rate on the right of `width` cells, dim if it is the last one before a loss."""
+    rate = rate_text(bed, shown)
+    return f"{rate:>{width}}", STRONG if rate == "--" else rate_style(bed, shown, rate, STRONG)
 
 
 def _behind_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> list[StyledPart]:
@@ -136,9 +147,9 @@ def _silence_or_lead_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphS
 
 
 def _draw_card_waves(
-    beds: Sequence[BedView], view: DashboardView, grid: CardGrid, glyphs: GlyphSet
+    beds: Sequence[BedView], shown: WardSnapshot, view: DashboardView, grid: CardGrid, glyphs: GlyphSet
 ) -> list[list[StyledLine]]:
-    """Draw the waves of all cards at once."""
+    """Draw the waves of all cards at once; those that stand still are dim."""
     if not beds:
         return []
     columns = grid.width - _card_text_width(grid)
@@ -152,7 +163,8 @@ def _draw_card_waves(
     low, high = wave_raster.column_spans(placed, wave_raster.dots_across(columns, glyphs.ascii))
     codes = wave_raster.raster_traces(low, high, [bed_window(view, bed) for bed in beds], rows, glyphs.ascii)
     inks = np.stack([class_inks(sweep.visible(bed.beats), sweep) for bed, sweep in pairs])
-    inks = np.where(codes > 0, inks[:, np.newaxis], np.uint8(0))
+    moves = np.array([find_loss(bed, shown) is None for bed in beds])[:, np.newaxis, np.newaxis]
+    inks = np.where((codes > 0) & moves, inks[:, np.newaxis], np.uint8(0))
     lines = merge_styled_cells(
         wave_raster.to_code_points(codes, glyphs.ascii).reshape(-1, columns), inks.reshape(-1, columns)
     )
@@ -174,11 +186,13 @@ def _chosen_alarm_line(
         )
     name = f" {elide_text(glyphs.clean(bed.bed), 24, glyphs)}  "
     if bed.alarms:
-        return (
-            styled_line(cell_width(name), (name, STRONG))
-            + alarm_lines.alarm_banner_lines(bed, now_s, width - cell_width(name), 1, glyphs)[0]
-        )
-    text, style = STATE_STYLES[bed.state]
-    rhythm = f"  {glyphs.clean(bed.rhythm_name)}" if bed.rhythm_name else ""
-    seconds = f"  {glyphs.clean(bed.lead)}, {bed.head // FS} s"
-    return styled_line(width, (name, STRONG), (text, style), (rhythm, NOTICE), (seconds, FAINT))
+        room = width - cell_width(name)
+        banner = alarm_lines.alarm_banner_lines(bed, now_s, room, 1, glyphs, shown.now_s, is_chosen(view))[0]
+        return styled_line(cell_width(name), (name, STRONG)) + banner
+    text, style = state_words(bed, shown, link=True)
+    if bed.state == "refused" and bed.refusal:
+        text = f"{text}: {elide_text(glyphs.clean(bed.refusal), width - cell_width(name) - len(text) - 2, glyphs)}"
+    rhythm, is_alarmed = rhythm_words(bed, shown)
+    signal = f"   signal {signal_words(bed, shown)[0]}   {glyphs.clean(bed.lead)}"
+    parts = [(name, STRONG), (text, style), ("   rhythm ", FAINT), (rhythm, NOTICE if is_alarmed else PLAIN)]
+    return styled_line(width, *parts, (signal, FAINT))

@@ -28,7 +28,12 @@ def filter_beds(beds: Iterable[BedView], config: DashboardConfig) -> tuple[BedVi
     """Return beds with the waves that are to be drawn."""
     if config.display_filter == "off" and config.mains_notch == "off":
         return tuple(beds)
-    return tuple(replace(bed, wave=filter_wave(bed.wave, config)) for bed in beds)
+    return tuple(_filter_bed(bed, config) for bed in beds)
+
+
+def _filter_bed(bed: BedView, config: DashboardConfig) -> BedView:
+    others = tuple(replace(other, wave=filter_wave(other.wave, config)) for other in bed.other_waves)
+    return replace(bed, wave=filter_wave(bed.wave, config), other_waves=others)
 
 
 def filter_wave(wave: FloatArray, config: DashboardConfig) -> FloatArray:

@@ -13,6 +13,8 @@ from agent.core.events import DeviceNote
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
+from agent.dashboard.bed_trace import refit_second_window
+from agent.dashboard.glance import glance_line
 from agent.dashboard.header import header_line, trouble_banners, ward_line
 from agent.dashboard.key_bar import bottom_line
 from agent.dashboard.layout import choose_card_grid, resize_card_grid
@@ -25,8 +27,9 @@ from agent.dashboard.lines import (
 )
 from agent.dashboard.overview import overview_lines
 from agent.dashboard.pages import PAGE_DRAWERS
+from agent.dashboard.small_screen import choose_small_grid, small_screen_lines
 from agent.dashboard.status import DISCLAIMER, DISCLAIMER_SHORT, security_text
-from agent.dashboard.styles import ASCII_GLYPHS, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
+from agent.dashboard.styles import ASCII_GLYPHS, NOTICE, PLAIN, UNICODE_GLYPHS, GlyphSet
 from agent.dashboard.view import (
     DashboardView,
     chosen_bed,
@@ -38,7 +41,7 @@ from agent.dashboard.view import (
 )
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
-"""The smallest terminal that holds a frame."""
+"""The smallest terminal that holds a whole page."""
 LEAST_BODY = 15
 """Lines of a bed's page that its alarms leave free."""
 REFIT_TURNS_HZ = 11.3
@@ -58,6 +61,11 @@ class DashboardFrame:
             yield from line
 
 
+def is_small(width: int, height: int) -> bool:
+    """Return whether a terminal holds no whole page."""
+    return width < LEAST_WIDTH or height < LEAST_HEIGHT
+
+
 def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
     """Return the view with the beds in order and cards that fit a terminal of `width` cells and `height` lines."""
     shown = view.frozen or snapshot
@@ -65,6 +73,9 @@ def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: in
     # Header, ward line and footer take three lines, each trouble those that it needs
     room = height - 3 - len(trouble_banners(snapshot, width, UNICODE_GLYPHS))
     beds = len(shown.index)
+    if is_small(width, height):
+        grid = choose_small_grid(beds, width, height)
+        return order_view_beds(view if view.grid == grid else replace(view, grid=grid), snapshot)
     grid = resize_card_grid(view.grid, beds, width, room) if view.frozen else choose_card_grid(beds, width, room)
     view = view if view.grid == grid else replace(view, grid=grid)
     return order_view_beds(view, snapshot)
@@ -75,7 +86,9 @@ def fit_waves(snapshot: WardSnapshot, view: DashboardView) -> DashboardView:
     view = freeze_view(view, snapshot) if view.freezing else view
     shown = view.frozen or snapshot
     if not is_overview(view, shown):
-        return refit_windows(view, [bed for bed in shown.beds if bed.bed == chosen_bed(view)])
+        beds = [bed for bed in shown.beds if bed.bed == chosen_bed(view)]
+        view = refit_windows(view, beds)
+        return refit_second_window(view, beds[0]) if beds else view
     names = set(page_beds(view))
     return refit_windows(view, [bed for bed in shown.beds if bed.bed in names], int(REFIT_TURNS_HZ * snapshot.now_s))
 
@@ -100,14 +113,15 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     Returns
     -------
     DashboardFrame
-        `height` lines of exactly `width` cells; in a terminal under 80 by 24, only the size that is needed.
+        `height` lines of exactly `width` cells; in a terminal under 80 by 24 what matters most.
     """
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
-    if width < LEAST_WIDTH or height < LEAST_HEIGHT:
-        return DashboardFrame(tuple(_too_small_lines(width, height)))
-    shown = view.frozen or snapshot
-    top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
+    shown = replace(view.frozen, past=snapshot.past) if view.frozen else snapshot
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
+    if is_small(width, height):
+        only = None if is_overview(view, shown) else bed
+        return DashboardFrame(tuple(small_screen_lines(snapshot, view, (width, height), only, glyphs)))
+    top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
     if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
         body = draw_page(shown, view, (width, height - 1 - len(top)), glyphs)
     elif is_overview(view, shown):
@@ -117,7 +131,9 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
         body = _no_bed_lines(snapshot, (width, height - 1 - len(top)), glyphs)
     else:
         wide = fits_large_layout((width, height - 2))
-        top += alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, height - 1 - len(top) - LEAST_BODY, glyphs)
+        most = height - 2 - len(top) - LEAST_BODY
+        top += alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, most, glyphs, shown.now_s)
+        top.append(glance_line(bed, shown, snapshot.now_s, width, glyphs))
         body = bed_lines(shown, bed, view, (width, height - 1 - len(top)), wide, glyphs)
     return DashboardFrame((*top, *body, _footer_line(snapshot, view, width, height)))
 
@@ -128,14 +144,6 @@ def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height
     small_layout = bool(shown.beds) and not is_overview(view, shown) and not fits_large_layout((width, height - 2))
     disclaimer = "" if small_layout else DISCLAIMER if width > LEAST_WIDTH + 15 else DISCLAIMER_SHORT
     return bottom_line(snapshot, view, width, disclaimer)
-
-
-def _too_small_lines(width: int, height: int) -> list[StyledLine]:
-    """Return the needed size in one line if it fits, else in two, with the more important part on the first."""
-    texts = [f"{width}x{height} is too small", f"{LEAST_WIDTH}x{LEAST_HEIGHT} is needed"]
-    whole = ": ".join(texts)
-    rows = [whole] if cell_width(whole) <= width else texts
-    return fill_block_lines([styled_line(width, (text, STRONG)) for text in rows], width, height)
 
 
 def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSet) -> list[StyledLine]:

@@ -5,6 +5,7 @@ from textwrap import wrap
 
 from rich.style import Style
 
+from agent.core.clock import format_local_clock, format_local_date
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, status
 from agent.dashboard.lines import (
@@ -12,18 +13,16 @@ from agent.dashboard.lines import (
     StyledPart,
     cell_width,
     elide_text,
-    format_sample_clock,
     spread_line,
     styled_line,
 )
+from agent.dashboard.loss import format_age, state_words
 from agent.dashboard.styles import (
     ALARM,
     FAINT,
     LINK_STYLES,
-    NOTICE,
     PLAIN,
     SELECTED,
-    STATE_STYLES,
     STRONG,
     WARN,
     GlyphSet,
@@ -35,8 +34,6 @@ MOST_TROUBLE_ROWS = 3
 LINK_TROUBLES = {"waiting": "NO LINK", "connected": "LINK", "lost": "LINK LOST"}
 NAME_CELLS, LEAST_NAME_CELLS = 12, 4
 """Cells of a bed's name for which other parts give way, and cells that it always keeps."""
-RHYTHM_CELLS = 14
-"""Most cells of the name of its rhythm."""
 LEDGER_CELLS = 16
 """Columns of the ward's header that the recording leaves to the ledger."""
 
@@ -75,14 +72,21 @@ def header_line(snapshot: WardSnapshot, view: DashboardView, width: int, glyphs:
     name = chosen_bed(view)
     bed = next((bed for bed in shown.beds if bed.bed == name), None)
     if bed is None:
-        return spread_line(width, [(" ecg-agent", STRONG)], [part for _, part in right])
+        right += clock_parts(snapshot)
+        return spread_line(width, [(" ecg-agent", STRONG)], fit_ranked_parts(right, width - 10))
     if len(shown.index) > 1:
-        right.insert(0, (2, (f" {view.order.places.get(name, 0) + 1}/{len(shown.index)} ", FAINT)))
-    right += [(3, (trip, FAINT)) for trip in _round_trip_texts(snapshot)]
-    right.append((0, (f" {format_sample_clock(bed.head)} ", STRONG)))
+        right.insert(0, (3, (f" {view.order.places.get(name, 0) + 1}/{len(shown.index)} ", FAINT)))
+    right += [(4, (trip, FAINT)) for trip in _round_trip_texts(snapshot)]
+    right += [*clock_parts(snapshot), (2, status.stream_clock_part(bed, shown))]
     right[:0] = [(1, part) for part in alarm_lines.other_bed_alarm_parts(snapshot.index, name, snapshot.now_s)]
     behind = status.behind_text(bed, shown)
-    return _bed_header_line(bed, f" {behind} " if behind else "", right, width, glyphs)
+    return _bed_header_line(bed, shown, f" {behind} " if behind else "", right, width, glyphs)
+
+
+def clock_parts(snapshot: WardSnapshot) -> list[RankedPart]:
+    """Return the time of the day, which goes on whatever becomes of the stream, and the date."""
+    date, clock = format_local_date(snapshot.now_s), format_local_clock(snapshot.now_s)
+    return [(5, (f" {date}", FAINT)), (0, (f" {clock} ", STRONG))]
 
 
 def ward_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> StyledLine:
@@ -104,6 +108,8 @@ def _live_header_parts(
     if snapshot.recording:
         right.append((1, status.recording_part(snapshot.recording, room, glyphs)))
     text, style = LINK_STYLES[snapshot.link.state]
+    if snapshot.link.state == "lost" and snapshot.link.heard_s:
+        text = f"{text} {format_age(snapshot.now_s - snapshot.link.heard_s)}"
     mark = glyphs.on if snapshot.link.state == "connected" else glyphs.off
     return [*right, (0, (f" {mark} {text} ", style))]
 
@@ -116,24 +122,20 @@ def _round_trip_texts(snapshot: WardSnapshot) -> list[str]:
 
 
 def _bed_header_line(
-    bed: BedView, behind: str, right: Sequence[RankedPart], width: int, glyphs: GlyphSet
+    bed: BedView, shown: WardSnapshot, behind: str, right: Sequence[RankedPart], width: int, glyphs: GlyphSet
 ) -> StyledLine:
-    text, style = STATE_STYLES[bed.state]
-    quality = "" if bed.quality is None else f" {100 * bed.quality:.0f}%"
-    lead = elide_text(glyphs.clean(bed.lead), 8, glyphs) + quality + " uncalibrated" * bed.uncalibrated
+    text, style = state_words(bed, shown)
+    lead = elide_text(glyphs.clean(bed.lead), 8, glyphs) + " uncalibrated" * bed.uncalibrated
     name = glyphs.clean(bed.bed)
     badge = f"{glyphs.on} {text}" if bed.state == "ok" else f" {text} "
-    rhythm = elide_text(glyphs.clean(bed.rhythm_name), RHYTHM_CELLS, glyphs)
-    rhythm = f" {rhythm} " if rhythm else ""
-    fixed = cell_width(lead) + len(badge) + len(behind) + cell_width(rhythm) + 6
-    kept = _fit_ranked_parts(right, width - fixed - min(cell_width(name), NAME_CELLS))
+    fixed = cell_width(lead) + len(badge) + len(behind) + 6
+    kept = fit_ranked_parts(right, width - fixed - min(cell_width(name), NAME_CELLS))
     room = width - fixed - _parts_width(kept)
     if room < LEAST_NAME_CELLS:
         room += cell_width(lead)
         lead = ""
     name = elide_text(name, max(LEAST_NAME_CELLS, room), glyphs)
-    left = [(f" {name}", STRONG), (f"  {lead}  ", FAINT), (badge, style), (" ", PLAIN), (rhythm, NOTICE)]
-    left.append((behind, WARN))
+    left = [(f" {name}", STRONG), (f"  {lead}  ", FAINT), (badge, style), (" ", PLAIN), (behind, WARN)]
     return spread_line(width, left, kept)
 
 
@@ -141,27 +143,34 @@ def _ward_header_line(snapshot: WardSnapshot, view: DashboardView, width: int, g
     """Return the beds of the page, how many beds lie behind, and the samples of all beds if there is room."""
     shown = view.frozen or snapshot
     first, last = page_range(view)
-    left: list[StyledPart] = [(" ecg-agent", STRONG), (f"  beds {first + 1}-{last} of {len(shown.index)}", PLAIN)]
+    name: list[StyledPart] = [(" ecg-agent ", STRONG)]
+    left: list[StyledPart] = [(f" beds {first + 1}-{last} of {len(shown.index)}", PLAIN)]
     behind = sum(status.is_behind(bed, snapshot) for bed in snapshot.index)
     if behind:
         left += [("  ", PLAIN), (f" {behind} behind ", WARN)]
-    room = width - _parts_width(left)
+    (_, date), (_, clock) = clock_parts(snapshot)
+    room = width - _parts_width([*left, clock])
+    # The samples are worth more than our own name
+    least = fit_ranked_parts(_live_header_parts(snapshot, view, glyphs), room)
+    if status.ledger_parts(shown.ledger, room - _parts_width([*least, *name]) - 3):
+        left = [*name, *left]
+        room -= _parts_width(name)
     # First without the volumes of the recording, to see how much room there is for them
-    right = _fit_ranked_parts(_live_header_parts(snapshot, view, glyphs), room)
-    right = _fit_ranked_parts(
+    right = fit_ranked_parts(_live_header_parts(snapshot, view, glyphs), room)
+    right = fit_ranked_parts(
         _live_header_parts(snapshot, view, glyphs, room - _parts_width(right) - LEDGER_CELLS), room
     )
     samples = status.ledger_parts(shown.ledger, room - _parts_width(right) - 3)
     left += [("   ", PLAIN), *samples]
     room -= _parts_width(right) + _parts_width(samples) + 3
-    return spread_line(
-        width, left, right + [(trip, FAINT) for trip in _round_trip_texts(snapshot) if len(trip) <= room]
-    )
+    right += [(trip, FAINT) for trip in _round_trip_texts(snapshot) if len(trip) <= room]
+    room -= sum(len(trip) for trip in _round_trip_texts(snapshot))
+    return spread_line(width, left, [*right, *([date] if _parts_width([date]) <= room else []), clock])
 
 
-def _fit_ranked_parts(parts: Sequence[RankedPart], room: int) -> list[StyledPart]:
+def fit_ranked_parts(parts: Sequence[RankedPart], room: int) -> list[StyledPart]:
     """Return the parts in their order, without those that have to give way."""
-    for most in (3, 2, 1, 0):
+    for most in (5, 4, 3, 2, 1, 0):
         kept = [part for rank, part in parts if rank <= most]
         if _parts_width(kept) <= room:
             break

@@ -5,10 +5,10 @@ from agent.dashboard.find_keys import match_bed_names
 from agent.dashboard.key_table import KEYS, KeyBar
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
 from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, GlyphSet
-from agent.dashboard.view import DashboardView, is_overview
+from agent.dashboard.view import NOTE_S, DashboardView, is_overview
 
-NOTE_S = 4.0
-"""Seconds for which the answer to a key is shown."""
+PAST_PAGE_NAMES = ("trend", "alarms", "strip")
+"""Pages that say keys of their own at the top."""
 
 
 def bottom_line(snapshot: WardSnapshot, view: DashboardView, width: int, disclaimer: str) -> StyledLine:
@@ -22,7 +22,8 @@ def bottom_line(snapshot: WardSnapshot, view: DashboardView, width: int, disclai
         text = elide_text(glyphs.clean(view.note), width - 40, glyphs)
         return spread_line(width, [(f" {text}", NOTICE)], right)
     room = width - sum(cell_width(text) for text, _ in right) - 1
-    return spread_line(width, _key_parts("ward" if is_overview(view, shown) else "bed", room), right)
+    bar: KeyBar = "past" if view.page in PAST_PAGE_NAMES else "ward" if is_overview(view, shown) else "bed"
+    return spread_line(width, _key_parts(bar, room), right)
 
 
 def _key_parts(bar: KeyBar, room: int) -> list[StyledPart]:

@@ -4,15 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from agent.core.views import WardSnapshot
+from agent.dashboard.alarm_page_keys import press_alarm_list_key, press_strip_key
 from agent.dashboard.bed_keys import press_bed_key
 from agent.dashboard.find_keys import press_find_key
 from agent.dashboard.key_codes import INTERRUPT_KEY, KEY_PATTERN
+from agent.dashboard.trend_keys import press_trend_key
 from agent.dashboard.view import DashboardView, PageName, order_view_beds
 
 KeyHandler = Callable[[DashboardView, str, WardSnapshot], DashboardView]
 """From a view, a key and the snapshot that is shown to the next view; an unknown key gives the same view."""
 
-PAGE_KEYS: Mapping[PageName, KeyHandler] = {"beds": press_bed_key}
+PAGE_KEYS: Mapping[PageName, KeyHandler] = {
+    "beds": press_bed_key,
+    "trend": press_trend_key,
+    "alarms": press_alarm_list_key,
+    "strip": press_strip_key,
+}
 """Who handles the keys of each page."""
 
 

@@ -6,7 +6,7 @@ The more important ones come first: the bottom line shows as many as fit.
 from dataclasses import dataclass
 from typing import Literal
 
-KeyBar = Literal["bed", "ward"]
+KeyBar = Literal["bed", "ward", "past"]
 """A picture with a bottom line of keys."""
 
 
@@ -27,7 +27,7 @@ class KeyHelp:
     keys: str
     label: str
     meaning: str
-    bars: tuple[KeyBar, ...] = ("bed", "ward")
+    bars: tuple[KeyBar, ...] = ("bed", "ward", "past")
     others: str = ""
 
 
@@ -38,12 +38,16 @@ KEYS = (
     KeyHelp("k", "acknowledge", "acknowledge the alarms of a bed"),
     KeyHelp("m", "silence", "silence a bed for a while, or let it sound again"),
     KeyHelp("o", "ward", "the ward, or one bed", ("bed",)),
-    KeyHelp("/", "find", "find a bed by its name"),
+    KeyHelp("/", "find", "find a bed by its name", ("bed", "ward")),
     KeyHelp("s", "order", "order the beds by urgency or by arrival", ("ward",)),
-    KeyHelp("space", "freeze", "freeze the picture, and go on"),
+    KeyHelp("space", "freeze", "freeze the picture, and go on", ("bed", "ward")),
     KeyHelp("+ -", "gain", "height of the trace", ("bed",)),
     KeyHelp("< >", "time", "seconds across the screen", ("bed",)),
     KeyHelp("a", "auto", "height and seconds automatic", ("bed",)),
+    KeyHelp("t", "trend", "the trend of a bed: heart rate, V and S beats, what is missing", ("bed",)),
+    KeyHelp("A", "alarms", "the alarms of a bed, each with its strip", ("bed",)),
+    KeyHelp("c", "calipers", "freeze, and measure with two cursors", ("bed",)),
+    KeyHelp("2", "lead", "a second lead below the first", ("bed",)),
     KeyHelp("b", "bell", "bell on or off"),
 )
 

@@ -47,7 +47,7 @@ def choose_card_grid(beds: int, width: int, height: int) -> CardGrid:
         max(1, width // WIDE_CARD),
     )
     lines = max(2, min(MOST_LINES, height // -(-beds // columns)))
-    if max(1, height // lines) * columns >= beds:
+    if width >= WIDE_CARD and max(1, height // lines) * columns >= beds:
         return CardGrid(
             columns, lines, _fit_card_width(width, columns, BETWEEN_WIDE), max(1, height // lines) * columns
         )

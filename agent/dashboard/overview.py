@@ -1,11 +1,12 @@
 """The ward: all beds at once, on wide cards if they fit on one page, else on pages of small ones."""
 
 import numpy as np
+from rich.segment import Segment
 
 from agent.core.class_trust import ClassTrust, rate_of_100
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
-from agent.dashboard.cards import card_page_lines, placeholder_card_line
+from agent.dashboard.cards import card_page_lines, card_rate_part, placeholder_card_line
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -17,7 +18,7 @@ from agent.dashboard.lines import (
     spread_line,
     styled_line,
 )
-from agent.dashboard.panels import rate_text
+from agent.dashboard.loss import find_loss, state_words, wrap_whole
 from agent.dashboard.status import behind_text, format_scaled_count
 from agent.dashboard.styles import (
     CLASS_STYLES,
@@ -73,7 +74,10 @@ def _wide_card_lines(
     sweep = TraceSweep.of(bed.head, 4 if room < 60 else 8, room)
     placed = wave_raster.place_sweep(bed.wave, bed.head, sweep.length, sweep.erased)
     empty = np.full((rows, room), ord(" "), dtype=np.uint32)
+    # The wave of a bed that sends nothing stands still, and is dim
+    moves = find_loss(bed, shown) is None
     trace = wave_lines(placed, bed_window(view, bed), sweep, sweep.visible(bed.beats), empty, glyphs)
+    trace = trace if moves else [[Segment(segment.text, FAINT) for segment in line] for line in trace]
     left = _card_left_lines(bed, shown, now_s, rows, bed.bed == view.bed, glyphs)
     right = _card_right_lines(bed, shown, rows, glyphs)
     return [left[row] + trace[row] + styled_line(2) + right[row] for row in range(rows)]
@@ -86,21 +90,22 @@ def _card_left_lines(
     edge: StyledPart = (glyphs.cursor if selected else " ", STRONG)
     width = NAME_WIDTH + RATE_WIDTH
     name = elide_text(glyphs.clean(bed.bed), NAME_WIDTH - 3, glyphs)
-    heart = styled_line(RATE_WIDTH, (f"{rate_text(bed, shown):>{RATE_WIDTH - 2}}", STRONG))
+    heart = styled_line(RATE_WIDTH, card_rate_part(bed, shown, RATE_WIDTH - 2))
     lines = [styled_line(NAME_WIDTH, edge, (name, SELECTED if selected else STRONG)) + heart]
     if bed.alarms:
         lines.append(styled_line(width, edge, *alarm_lines.urgent_alarm_parts(bed, now_s, width - 3, glyphs)))
-    lines.append(styled_line(width, edge, *_card_state_parts(bed, behind_text(bed, shown), width - 2, glyphs)))
+    lines.append(styled_line(width, edge, *_card_state_parts(bed, shown, width - 2, glyphs)))
     silence = alarm_lines.format_silence_left(bed.silenced_until_s, now_s)
     if silence and not bed.alarms:
         lines.append(styled_line(width, edge, (f"silenced {silence}", FAINT)))
     return [*lines[:rows], *[styled_line(width, edge)] * (rows - len(lines))]
 
 
-def _card_state_parts(bed: BedView, behind: str, room: int, glyphs: GlyphSet) -> list[StyledPart]:
-    """Return the lead and the rhythm, or the trouble, and how far the bed lies behind."""
-    text, style = STATE_STYLES[bed.state] if bed.state != "ok" else ("ok", FAINT)
-    if bed.state == "ok" and (bed.rhythm_name or bed.suspended):
+def _card_state_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> list[StyledPart]:
+    """Return the lead and the rhythm, or the trouble, and how far the bed lies behind or how long nothing came."""
+    behind, loss = behind_text(bed, shown), find_loss(bed, shown)
+    text, style = state_words(bed, shown, link=True) if bed.state != "ok" or loss else ("ok", FAINT)
+    if bed.state == "ok" and not loss and (bed.rhythm_name or bed.suspended):
         text, style = (glyphs.clean(bed.rhythm_name), NOTICE) if bed.rhythm_name else ("noise", FAINT)
     lead: StyledPart = (f"{elide_text(glyphs.clean(bed.lead), 5, glyphs)} ", FAINT)
     if behind:
@@ -110,7 +115,7 @@ def _card_state_parts(bed: BedView, behind: str, room: int, glyphs: GlyphSet) ->
 
 
 def _card_right_lines(bed: BedView, shown: WardSnapshot, rows: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Return the right part of a card: letters and missing samples or gaps; reason of the alarm; counts; gaps.
+    """Return the right part of a card: letters and missing samples or gaps; reason of alarm or refusal; counts; gaps.
 
     With two rows only, the reason of an alarm takes the place of the counts.
     """
@@ -127,7 +132,10 @@ def _card_right_lines(bed: BedView, shown: WardSnapshot, rows: int, glyphs: Glyp
         else:
             letters.append((letter, mark))
     lines = [spread_line(RIGHT_WIDTH, letters, [(lost, style)])]
-    if bed.alarms:
+    if bed.state == "refused" and bed.refusal:
+        reason = wrap_whole(glyphs.clean(bed.refusal), RIGHT_WIDTH, max(1, rows - 1), glyphs)
+        lines += [styled_line(RIGHT_WIDTH, (row, STATE_STYLES["refused"][1])) for row in reason]
+    elif bed.alarms:
         lines.append(
             styled_line(RIGHT_WIDTH, (elide_text(glyphs.clean(bed.alarms[0].text), RIGHT_WIDTH, glyphs), PLAIN))
         )

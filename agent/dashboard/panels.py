@@ -3,6 +3,7 @@
 from math import isfinite
 
 from agent.core.class_trust import ClassTrust, rate_of_100
+from agent.core.clock import format_local_clock
 from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
 from agent.core.wording import event_text
@@ -17,7 +18,9 @@ from agent.dashboard.lines import (
     title_line,
     wrap_text,
 )
-from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, GOOD, PLAIN, STRONG, WARN, GlyphSet
+from agent.dashboard.loss import rate_age, rate_style, rate_text
+from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STRONG, WARN, GlyphSet
+from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 EVENT_LINES = 3
@@ -32,26 +35,21 @@ def format_vital(value: float | None, digits: int = 0) -> str:
     return "--" if value is None or not isfinite(value) else f"{value:.{digits}f}"
 
 
-def rate_text(bed: BedView, snapshot: WardSnapshot) -> str:
-    """Return the heart rate in beats per minute, -- in noise, in an arrest, or without a signal or link."""
-    if bed.state != "ok" or bed.suspended or snapshot.link.state == "lost" or bed.rhythm.heart_rate is None:
-        return "--"
-    return format_vital(min(bed.rhythm.heart_rate, 999))
-
-
 def vitals_panel(bed: BedView, snapshot: WardSnapshot, width: int, scale: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Return the heart rate in large digits, then RR, RMSSD and SDNN."""
+    """Return the heart rate in large digits, then RR, RMSSD and SDNN; after a loss the last rate, dim, with its age."""
     rate = rate_text(bed, snapshot)
-    style = GOOD if rate != "--" else FAINT
+    style, age = rate_style(bed, snapshot, rate), rate_age(bed, snapshot, rate)
     rows = [styled_line(width, (row, style)) for row in large_digit_rows(f"{rate:>3}", scale, glyphs.ascii)]
     rhythm = bed.rhythm
-    values = (rhythm.rr_ms, rhythm.rmssd_ms, rhythm.sdnn_ms) if rate != "--" else (None, None, None)
+    values = (rhythm.rr_ms, rhythm.rmssd_ms, rhythm.sdnn_ms) if rate != "--" and not age else (None, None, None)
     table = [
         styled_line(width, (f"{name:<7}", FAINT), (f"{format_vital(value):>6}", STRONG), (" ms", FAINT))
         for name, value in zip(("RR", "RMSSD", "SDNN"), values, strict=True)
     ]
-    heading = f"HEART RATE {rate}" if glyphs.ascii else "HEART RATE"
-    return [title_line(f"{heading} /min", width, glyphs), *rows, *table]
+    heading = f"HEART RATE {rate} /min" if glyphs.ascii else "HEART RATE /min"
+    if age:
+        heading = f"RATE {rate}, {age} old" if glyphs.ascii else f"HEART RATE {age} old"
+    return [title_line(heading, width, glyphs), *rows, *table]
 
 
 def class_panel(bed: BedView, trust: ClassTrust, width: int, glyphs: GlyphSet) -> list[StyledLine]:
@@ -97,13 +95,17 @@ def rr_panel(bed: BedView, width: int, rows: int, glyphs: GlyphSet) -> list[Styl
 def last_beats_panel(
     bed: BedView, least_confidence: float, width: int, height: int, glyphs: GlyphSet
 ) -> list[StyledLine]:
-    """Return the latest beats, newest first: time, class, confidence, RR interval."""
+    """Return the latest beats, newest first: time by the clock, class, confidence, RR interval.
+
+    Where the clock of the device is not known, the heading says that the times are those of the stream.
+    """
     room = max(3, width - 26)
-    heading = "LAST BEATS"
+    heading = "LAST BEATS" if bed.head_s is not None else "LAST BEATS (stream)"
     columns = f"{'confidence':>{room + 5}}  {'RR ms':>5}" if width >= 44 else f"{'RR ms':>5}"
     rows = [_panel_heading(heading, columns, width, glyphs)]
     for beat in tuple(reversed(bed.beats))[: max(0, height - 1)]:
-        rows.append(_last_beat_line(beat, least_confidence, width, room, glyphs))
+        at_s = None if bed.head_s is None else bed.head_s - (bed.head - beat.sample) / FS
+        rows.append(_last_beat_line(beat, at_s, least_confidence, width, room, glyphs))
     return rows
 
 
@@ -112,12 +114,14 @@ def _panel_heading(text: str, right: str, width: int, glyphs: GlyphSet) -> Style
     return title_line(text, width - len(right) - 1, glyphs) + styled_line(len(right) + 1, (f" {right}", FAINT))
 
 
-def _last_beat_line(beat: Beat, least_confidence: float, width: int, room: int, glyphs: GlyphSet) -> StyledLine:
+def _last_beat_line(
+    beat: Beat, at_s: float | None, least_confidence: float, width: int, room: int, glyphs: GlyphSet
+) -> StyledLine:
     name = CLASSES[label_index(beat.label)]
     rr = format_vital(None if beat.rr_s is None else 1000 * beat.rr_s)
     return styled_line(
         width,
-        (f"{format_sample_clock(beat.sample, tenths=True)}  ", FAINT),
+        (f"{format_sample_clock(beat.sample, tenths=True) if at_s is None else format_local_clock(at_s, 1)}  ", FAINT),
         class_letter(beat, least_confidence, glyphs),
         ("  ", PLAIN),
         *bar_parts(beat.confidence, room, CLASS_STYLES[name], glyphs),
@@ -127,14 +131,18 @@ def _last_beat_line(beat: Beat, least_confidence: float, width: int, room: int, 
 
 
 def events_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Return the events of this bed, the link and the recording, newest first; a present trouble is a warning."""
-    events = [logged.event for logged in snapshot.events if logged.event.bed in ("", bed.bed)]
+    """Return the events of this bed, the link and the recording by the clock, newest first.
+
+    A present trouble is a warning, and a refusal is never cut to one line.
+    """
+    events = [logged for logged in snapshot.events if logged.event.bed in ("", bed.bed)]
     rows = [title_line("EVENTS", width, glyphs)]
     standing = snapshot.recording.standing if snapshot.recording else None
     lines = EVENT_LINES if height >= TALL_PANEL else 1
-    for event in events[::-1][: max(0, height - 1)]:
-        time = format_sample_clock(event.sample) if event.bed else " " * 8
-        first, *more = wrap_text(glyphs.clean(event_text(event)), max(20, width - 10), 9, lines, glyphs)
+    for logged in events[::-1][: max(0, height - 1)]:
+        event, time = logged.event, format_local_clock(logged.at_s)
+        most = EVENT_LINES if event.kind == "refused" else lines
+        first, *more = wrap_text(glyphs.clean(event_text(event)), max(20, width - 10), 9, most, glyphs)
         style = WARN if event == standing else EVENT_STYLES.get(event.kind, PLAIN)
         rows.append(styled_line(width, (f"{time}  ", FAINT), (f"{event.kind:<8}", style), (f" {first}", PLAIN)))
         rows += [styled_line(width, (" " * 10 + text, PLAIN)) for text in more]

@@ -16,7 +16,8 @@ from agent.dashboard.lines import (
     styled_line,
     title_line,
 )
-from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, GOOD, PLAIN, GlyphSet
+from agent.dashboard.loss import find_loss
+from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, GOOD, PLAIN, WARN, GlyphSet
 from model.records.resample import FS
 
 DISCLAIMER = "research tool, not a medical device"
@@ -71,6 +72,14 @@ def behind_text(bed: BedView, snapshot: WardSnapshot) -> str:
     if not is_behind(bed, snapshot):
         return ""
     return f"behind {bed.behind_s:.0f} s" if bed.behind_s < 599.5 else f"behind {short_duration(bed.behind_s)}"
+
+
+def stream_clock_part(bed: BedView, shown: WardSnapshot) -> StyledPart:
+    """Return the time of the stream, which counts from its start; where it stands still, it says so."""
+    clock = format_sample_clock(bed.head)
+    if bed.state == "ended":
+        return f"ended {clock} ", FAINT
+    return (f"stopped {clock} ", WARN) if find_loss(bed, shown) else (f"stream {clock} ", FAINT)
 
 
 def ledger_parts(ledger: Ledger, width: int) -> list[StyledPart]:

@@ -79,11 +79,12 @@ class GlyphSet:
     cursor: str
     steps: str
     about: str
+    fine_tick: str
 
     def clean(self, text: str) -> str:
         """Return a text from outside without control characters, and in ASCII if the terminal has nothing else."""
         return make_printable(text, ascii_only=self.ascii)
 
 
-UNICODE_GLYPHS = GlyphSet(False, "─", "━", "╸", "─", "·", "╵", "×", "●", "○", "…", "·", "▌", " ▁▂▃▄▅▆▇█", "≈")  # noqa: RUF001 - the multiplication sign is meant
-ASCII_GLYPHS = GlyphSet(True, "-", "=", "=", ".", " ", "|", "x", "*", "o", "~", "|", ">", " .:|", "~")
+UNICODE_GLYPHS = GlyphSet(False, "─", "━", "╸", "─", "·", "╵", "×", "●", "○", "…", "·", "▌", " ▁▂▃▄▅▆▇█", "≈", "·")  # noqa: RUF001 - the multiplication sign is meant
+ASCII_GLYPHS = GlyphSet(True, "-", "=", "=", ".", " ", "|", "x", "*", "o", "~", "|", ">", " .:|", "~", ".")

@@ -17,7 +17,7 @@ from rich.console import Console
 from agent.core.views import WardSnapshot
 from agent.dashboard import key_bindings
 from agent.dashboard.bell import BELL_CHARACTER
-from agent.dashboard.frame import LEAST_HEIGHT, LEAST_WIDTH, fit_view, fit_waves
+from agent.dashboard.frame import fit_view, fit_waves
 from agent.dashboard.painter import FramePainter
 from agent.dashboard.view import BedAction, DashboardView, needed_beds
 from model.errors import TerminalError
@@ -54,7 +54,7 @@ class TerminalScreen:
         self._attributes: list[Any] | None = None
         self._handlers: dict[int, Any] = {}
         self._painter = FramePainter(console)
-        self._size = (view.columns, LEAST_HEIGHT)
+        self._size = (0, 0)  # until the first frame is laid out
 
     @property
     def stdin_fd(self) -> int | None:
@@ -62,13 +62,9 @@ class TerminalScreen:
         return self._in
 
     def __enter__(self) -> Self:
-        """Take over the terminal. Raises TerminalError if there is none, or if it is too small."""
+        """Take over the terminal, of any size. Raises TerminalError if there is none."""
         if not os.isatty(self._out):
             raise TerminalError("standard output is not a terminal: the dashboard needs one")
-        width, height = os.get_terminal_size(self._out)
-        if width < LEAST_WIDTH or height < LEAST_HEIGHT:
-            least = f"{LEAST_WIDTH}x{LEAST_HEIGHT}"
-            raise TerminalError(f"the terminal is {width}x{height}: make it at least {least} for the dashboard")
         self._attributes = termios.tcgetattr(self._keyboard) if self._keyboard is not None else None
         try:
             self._handle(signal.SIGTERM, self._end)
@@ -114,7 +110,8 @@ class TerminalScreen:
 
     def plan_frame(self, snapshot: WardSnapshot) -> Sequence[str]:
         """Lay out the next frame by a snapshot's index, and return the beds that `draw` needs in full."""
-        self._size = os.get_terminal_size(self._out)
+        width, height = os.get_terminal_size(self._out)
+        self._size = max(1, width), max(1, height)  # a terminal may not know its size yet
         self.view = fit_view(snapshot, self.view, *self._size)
         return needed_beds(self.view, snapshot)
 

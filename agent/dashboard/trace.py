@@ -10,12 +10,16 @@ from rich.segment import Segment
 from agent.core.messages import Beat, FloatArray
 from agent.core.views import BedView
 from agent.dashboard import wave_raster
+from agent.dashboard.calibration import GUTTER_WIDTH, calibration_columns, with_calibration
+from agent.dashboard.cell_overlay import overlay_text
 from agent.dashboard.lines import StyledLine, class_letter, label_index, styled_line
-from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, STATE_STYLES, GlyphSet
+from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, PLAIN, GlyphSet
 from model.records.resample import FS
 
-GUTTER_WIDTH = 5
-"""Columns left of the trace for its millivolts."""
+LEAST_SCALE_COLUMNS = 60
+"""Columns of a trace from which its foot says what the grid stands for."""
+LEAST_STEP_COLUMNS = 2.0
+"""Least columns between two dots of the grid."""
 ERASED_SHARE = 0.03
 """Share of the sweep that is empty ahead of the newest sample."""
 BEFORE_S = 0.14
@@ -62,26 +66,23 @@ def trace_lines(
 ) -> list[StyledLine]:
     """Return the trace of a bed, `size` columns and lines including the letters above and the time axis below."""
     width, height = size
-    sweep = TraceSweep.of(bed.head, seconds, width - GUTTER_WIDTH)
+    box = calibration_columns(seconds * FS, width - GUTTER_WIDTH, bed.uncalibrated)
+    sweep = TraceSweep.of(bed.head, seconds, width - GUTTER_WIDTH - box)
     rows = height - 2
     placed = wave_raster.place_sweep(bed.wave, bed.head, sweep.length, sweep.erased)
     beats = sweep.visible(bed.beats)
-    grid = _draw_trace_grid(window, rows, sweep.columns, sweep.length, glyphs.grid)
+    grid = draw_trace_grid(window, rows, sweep.columns, sweep.length, glyphs.grid)
     body = wave_lines(placed, window, sweep, beats, grid, glyphs)
-    scale = _scale_labels(window, rows)
     about = glyphs.about if bed.uncalibrated else ""
-    margins = [Segment(f"{scale.get(row, ''):>{GUTTER_WIDTH - 1}} ", FAINT) for row in range(rows)]
     labels = [
-        *styled_line(GUTTER_WIDTH, (f"{about}mV".rjust(GUTTER_WIDTH - 1), FAINT)),
-        *_beat_marks_line(beats, sweep.columns, least_confidence, glyphs),
+        *styled_line(GUTTER_WIDTH + box, (f"{about}mV".rjust(GUTTER_WIDTH - 1), FAINT)),
+        *beat_marks_line(beats, sweep.columns, least_confidence, glyphs),
     ]
-    axis = _time_axis_line(bed, placed, sweep, seconds, glyphs)
-    if bed.state not in ("ok", "learning"):
-        body[rows // 2] = _state_notice_line(bed, sweep.columns)
+    axis = _time_axis_line(bed, placed, sweep, grid_words(sweep.length, sweep.columns, window, rows), glyphs)
     return [
         labels,
-        *([margin, *row] for margin, row in zip(margins, body, strict=True)),
-        [Segment(f"{f'{seconds} s':>{GUTTER_WIDTH - 1}} ", FAINT), *axis],
+        *with_calibration(body, voltage_labels(window, rows), window, box, glyphs),
+        [*styled_line(GUTTER_WIDTH + box, (f"{seconds} s".rjust(GUTTER_WIDTH - 1), FAINT)), *axis],
     ]
 
 
@@ -122,7 +123,7 @@ def wave_lines(
     return merge_styled_cells(points, np.where(drawn, class_inks(beats, sweep), np.uint8(0)))
 
 
-def _beat_marks_line(
+def beat_marks_line(
     beats: list[tuple[int, Beat]], columns: int, least_confidence: float, glyphs: GlyphSet
 ) -> StyledLine:
     """Return a line with the letter of each beat's class above its R peak."""
@@ -170,10 +171,39 @@ def merge_styled_cells(points: wave_raster.CodePoints, inks: NDArray[np.uint8]) 
     return lines
 
 
+def _voltage_step(window: wave_raster.VoltageWindow, rows: int) -> float:
+    """Return the millivolts between two lines of the grid."""
+    most = min(6, rows // 2)
+    return next((step for step in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0) if window.height / step <= most), 20.0)
+
+
+def _time_step(length: int, columns: int) -> float:
+    """Return the seconds between two dots of the grid: 0.2, as between the thick lines of paper, if there is room."""
+    columns_per_s = columns / (length / FS)
+    return next((step for step in (0.2, 0.5) if columns_per_s * step >= LEAST_STEP_COLUMNS), 1.0)
+
+
+def grid_words(length: int, columns: int, window: wave_raster.VoltageWindow, rows: int) -> str:
+    """Say what the grid of a trace stands for; "" if there is too little room."""
+    if columns < LEAST_SCALE_COLUMNS:
+        return ""
+    return f"grid {_time_step(length, columns):g} s, {_voltage_step(window, rows):g} mV"
+
+
+def axis_chars(length: int, columns: int, glyphs: GlyphSet) -> list[str]:
+    """Return the characters of a time axis: a tick at each second, smaller ones between them as the grid has them."""
+    chars = [" "] * columns
+    step = _time_step(length, columns)
+    for i in range(round(length / FS / step)):
+        chars[int(i * step * FS) * columns // length] = glyphs.fine_tick
+    for second in range(-(-length // FS)):
+        chars[second * FS * columns // length] = glyphs.tick
+    return chars
+
+
 def _grid_levels(window: wave_raster.VoltageWindow, rows: int) -> list[float]:
     """Return the millivolts of the grid's lines: at most six round values, at most one in two rows."""
-    most = min(6, rows // 2)
-    step = next((step for step in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0) if window.height / step <= most), 20.0)
+    step = _voltage_step(window, rows)
     first = int(np.ceil(window.bottom / step))
     return [i * step for i in range(first, int(window.top / step) + 1)]
 
@@ -182,18 +212,18 @@ def _level_row(window: wave_raster.VoltageWindow, rows: int, level: float) -> in
     return min(rows - 1, max(0, int((window.top - level) / window.height * rows)))
 
 
-def _scale_labels(window: wave_raster.VoltageWindow, rows: int) -> dict[int, str]:
+def voltage_labels(window: wave_raster.VoltageWindow, rows: int) -> dict[int, str]:
     labels = {_level_row(window, rows, level): f"{level:g}" for level in _grid_levels(window, rows)}
     return {row: label for row, label in labels.items() if len(label) < GUTTER_WIDTH}
 
 
 @lru_cache(maxsize=64)
-def _draw_trace_grid(
+def draw_trace_grid(
     window: wave_raster.VoltageWindow, rows: int, columns: int, length: int, dot: str
 ) -> wave_raster.CodePoints:
-    """Return the code points (rows, columns) of the grid: dots every 0.2 s on lines of voltage, and at each second."""
+    """Return the code points (rows, columns) of the grid: dots on lines of voltage, and at each second."""
     grid = np.full((rows, columns), ord(" "), dtype=np.uint32)
-    fine = 0.2 if columns / (length / FS) >= 15 else 0.5
+    fine = _time_step(length, columns)
     lines = sorted({_level_row(window, rows, level) for level in _grid_levels(window, rows)})
     across = [int(i * fine * FS) * columns // length for i in range(round(length / FS / fine))]
     grid[np.ix_(lines, across)] = ord(dot)
@@ -201,11 +231,12 @@ def _draw_trace_grid(
     return grid
 
 
-def _time_axis_line(bed: BedView, placed: FloatArray, sweep: TraceSweep, seconds: int, glyphs: GlyphSet) -> StyledLine:
-    """Return a line with a tick at each second, and a mark below each column whose samples are missing."""
-    chars = [" "] * sweep.columns
-    for second in range(seconds):
-        chars[second * FS * sweep.columns // sweep.length] = glyphs.tick
+def _time_axis_line(bed: BedView, placed: FloatArray, sweep: TraceSweep, scale: str, glyphs: GlyphSet) -> StyledLine:
+    """Return a line with the ticks of the grid, and a mark below each column whose samples are missing.
+
+    At its end it says the `scale`, unless something is missing there.
+    """
+    chars = axis_chars(sweep.length, sweep.columns, glyphs)
     line: StyledLine = []
     lost = _missing_columns(bed, placed, sweep)
     for column in range(sweep.columns):
@@ -215,7 +246,8 @@ def _time_axis_line(bed: BedView, placed: FloatArray, sweep: TraceSweep, seconds
             line[-1] = Segment(line[-1].text + char, style)
         else:
             line.append(Segment(char, style))
-    return line
+    end = sweep.columns - len(scale) - 2
+    return line if not scale or lost[end:].any() else overlay_text(line, end, f" {scale} ", FAINT)
 
 
 def _missing_columns(bed: BedView, placed: FloatArray, sweep: TraceSweep) -> NDArray[np.bool_]:
@@ -231,11 +263,3 @@ def _missing_columns(bed: BedView, placed: FloatArray, sweep: TraceSweep) -> NDA
     edges = np.arange(sweep.columns) * sweep.length // sweep.columns
     lost: NDArray[np.bool_] = np.logical_or.reduceat(due, edges) & ~np.logical_or.reduceat(known, edges)
     return lost
-
-
-def _state_notice_line(bed: BedView, columns: int) -> StyledLine:
-    """Return the line across the trace that says why there is no signal."""
-    text, style = STATE_STYLES[bed.state]
-    text = f"  {text}  "
-    left = max(0, (columns - len(text)) // 2)
-    return styled_line(columns, (" " * left, PLAIN), (text, style))

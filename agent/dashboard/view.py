@@ -8,15 +8,18 @@ from typing import Literal
 from agent.core.views import BedSummary, BedView, WardSnapshot
 from agent.dashboard.bed_order import HOLD_S, IDLE_S, BedOrder, restrict_order, update_order
 from agent.dashboard.layout import CardGrid
+from agent.dashboard.looking import LookingBack
 from agent.dashboard.wave_raster import VoltageWindow, fit_window
 from model.records.resample import FS
 
 REFIT_TURNS = 5
 """The windows of a ward's waves are fitted in this many turns, a part of the beds in each."""
+NOTE_S = 4.0
+"""Seconds for which the answer to a key is shown."""
 SWEEP_SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
 """Seconds of signal that the width of the screen may show."""
 
-PageName = Literal["beds"]
+PageName = Literal["beds", "trend", "alarms", "strip"]
 """What the body of the screen shows: the ward or a bed, or a page that was opened by a key."""
 
 
@@ -58,6 +61,8 @@ class DashboardView:
         Whether the bell may ring.
     page, row
         The page that is open, and its chosen or first row.
+    looking
+        What is chosen of the past.
     """
 
     bed: str = ""
@@ -81,6 +86,7 @@ class DashboardView:
     bell: bool = False
     page: PageName = "beds"
     row: int = 0
+    looking: LookingBack = field(default_factory=LookingBack)
 
 
 def chosen_bed(view: DashboardView) -> str:
@@ -153,7 +159,8 @@ def freeze_view(view: DashboardView, snapshot: WardSnapshot) -> DashboardView:
 
 def thaw_view(view: DashboardView) -> DashboardView:
     """Return the live view."""
-    return replace(view, frozen=None, freezing=False, order=BedOrder())
+    looking = replace(view.looking, back=0, calipers=None)
+    return replace(view, frozen=None, freezing=False, order=BedOrder(), looking=looking)
 
 
 def seconds_across(view: DashboardView) -> int:

@@ -236,6 +236,7 @@ class LinkReceiver:
             self._connection.trouble,
             None if round_trip_s is None else 1000 * round_trip_s,
             None if offset_s is None else 1000 * offset_s,
+            max(self._last_s or 0.0, self._client.replied_s or 0.0) or None,
         )
 
     def _read_packets(self, now_s: float, out: ChunkAssembler) -> None:

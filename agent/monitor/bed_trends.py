@@ -123,7 +123,7 @@ class BedTrends:
         first = int(now_s) // MINUTE_S - count + 1
         table = np.zeros((count, _WIDTH), np.float32)
         if kept := self._beds.get(bed):
-            rows = np.array(kept.rows, np.float32).reshape(-1, _WIDTH)
+            rows = np.frombuffer(kept.rows, np.float32).reshape(-1, _WIDTH)
             begin, end = max(first, kept.first), min(first + count, kept.first + len(rows))
             if end > begin:
                 table[begin - first : end - first] = rows[begin - kept.first : end - kept.first]

@@ -25,7 +25,9 @@ from agent.core.run_clock import RunClock
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.background_reader import Answer, BackgroundReader
 from agent.monitor.bed_trends import KEPT_MINUTES, BedTrends
-from model.records.resample import FS
+from agent.recording.beat_minutes import MinuteSpan, read_beat_minutes
+from agent.recording.past_records import believed_start_s, place_past_alarm, read_alarm_strip, read_past_alarms
+from agent.recording.recorded_wave import read_signal_piece
 
 KEPT_STRIPS, KEPT_STRIPS_OF_BED = 1000, 16
 """Latest strips that are kept in memory, of all beds and of one: 10 MB."""
@@ -53,7 +55,7 @@ class LookBack:
         self.trends = BedTrends()
         self._history, self._run_clock, self._folder = history, run_clock, folder
         self._recent_beats, self._is_uncalibrated = recent_beats, is_uncalibrated
-        self._strips: OrderedDict[AlarmIdentity, SignalPiece] = OrderedDict()
+        self._strips: OrderedDict[AlarmIdentity, AlarmStrip] = OrderedDict()
         self._growing: dict[str, set[AlarmIdentity]] = {}
         """Strips of which beats may still be decided, by bed."""
         self._deeds: dict[str, deque[tuple[float, str]]] = {}
@@ -86,8 +88,6 @@ class LookBack:
         folder = self._folder
         if folder is None:
             return
-        from agent.recording.beat_minutes import MinuteSpan, read_beat_minutes
-
         span = MinuteSpan(now_s - KEPT_MINUTES * MINUTE_S, now_s)
 
         def fill(bed: str, position: ResumePosition) -> None:
@@ -110,8 +110,6 @@ class LookBack:
 
     def alarms(self, bed: str) -> tuple[tuple[PastAlarm, ...], Answer]:
         """Return the alarms of a bed, the newest first, and how the reading of older ones stands."""
-        from agent.recording.past_records import place_past_alarm, read_past_alarms
-
         folder = self._folder
         answer = NO_ANSWER
         if folder is not None:
@@ -131,24 +129,20 @@ class LookBack:
 
     def strip(self, identity: AlarmIdentity) -> tuple[AlarmStrip | None, Answer]:
         """Return the strip of an alarm, None if there is none yet, and how the reading of it stands."""
-        answer = NO_ANSWER
-        piece = self._strips.get(identity)
-        folder = self._folder
-        if piece is None and folder is not None:
-            from agent.recording.past_records import read_strip_piece
-
-            answer = self._reader.ask(("strip", identity), lambda: read_strip_piece(folder, identity), ALARMS_FRESH_S)
-            piece = answer.value
-        past = next((past for past in self.alarms(identity[0])[0] if past.identity == identity), None)
-        return (None if piece is None or past is None else AlarmStrip(past, piece)), answer
+        answer, folder = NO_ANSWER, self._folder
+        strip = self._strips.get(identity)
+        if strip is None and folder is not None:
+            answer = self._reader.ask(("strip", identity), lambda: read_alarm_strip(folder, identity), ALARMS_FRESH_S)
+            strip = answer.value
+        # As the alarm stands now: the strip knows it as it stood when it was cut
+        known = next((past for past in self.alarms(identity[0])[0] if past.identity == identity), None)
+        return (replace(strip, past=known) if strip and known else strip), answer
 
     def signal(self, bed: str, run: str, first: int, count: int, lead: str) -> Answer:
         """Return a piece of the recorded signal of a run as a SignalPiece, and how the reading of it stands."""
         folder = self._folder
         if folder is None:
             return replace(NO_ANSWER, trouble="nothing is recorded: start the monitor with --record")
-        from agent.recording.recorded_wave import read_signal_piece
-
         key = "signal", bed, run, first, count, lead
         return self._reader.ask(key, lambda: read_signal_piece(folder, bed, run, first, count, lead), ALARMS_FRESH_S)
 
@@ -182,12 +176,10 @@ class LookBack:
         beats = tuple(
             beat for beat in self._recent_beats(alarm.bed) if beat.run == alarm.run and first <= beat.sample < stop
         )
-        first_s = self._run_clock.time_of(alarm.bed, alarm.run, first)
-        if first_s is None:
-            first_s = alarm.announced_s - (alarm.announced - first) / FS
-        self._strips[identity] = SignalPiece(
-            alarm.bed, alarm.run, strip.lead, first, strip.wave, beats, first_s, self._is_uncalibrated(alarm.bed)
-        )
+        first_s = believed_start_s(alarm, first, self._run_clock.time_of(alarm.bed, alarm.run, first))
+        uncalibrated = self._is_uncalibrated(alarm.bed)
+        piece = SignalPiece(alarm.bed, alarm.run, strip.lead, first, strip.wave, beats, first_s, uncalibrated)
+        self._strips[identity] = AlarmStrip(place_past_alarm(alarm, None, []), piece)
         self._growing.setdefault(alarm.bed, set()).add(identity)
         of_bed = [known for known in self._strips if known[0] == alarm.bed]
         for old in of_bed[:-KEPT_STRIPS_OF_BED]:
@@ -208,8 +200,9 @@ class LookBack:
     def _add_late_beat(self, beat: Beat) -> None:
         """Add a beat to the strips that it lies in; it was decided after they were cut."""
         for identity in tuple(self._growing[beat.bed]):
-            piece = self._strips[identity]
+            piece = self._strips[identity].piece
             if beat.run != piece.run or beat.sample >= piece.stop:
                 self._stop_growing(identity)
             elif piece.first <= beat.sample and all(known.sample != beat.sample for known in piece.beats):
-                self._strips[identity] = replace(piece, beats=(*piece.beats, beat))
+                grown = replace(piece, beats=(*piece.beats, beat))
+                self._strips[identity] = replace(self._strips[identity], piece=grown)

@@ -182,6 +182,8 @@ class MonitorSession:
             ledger=ledger,
             class_trust=self._class_trust,
             least_confidence=self.config.dashboard.least_confidence,
+            last_rate_s=self.config.dashboard.last_rate_s,
+            quality_limits=(self.config.leads.quality_bad, self.config.leads.quality_good),
         )
 
     def with_beds(self, snapshot: WardSnapshot, names: Iterable[str]) -> WardSnapshot:

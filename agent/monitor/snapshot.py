@@ -110,6 +110,7 @@ class SnapshotMaker:
             paused_until_s=rules.manager.paused_until_s,
             settings=rules.settings,
             base_limits=rules.base,
+            refusal=bed.refused,
         )
 
     def _other_waves(self, bed: MonitoredBed) -> tuple[LeadWave, ...]:

@@ -8,6 +8,7 @@ from agent.core.messages import Beat, Result
 from agent.core.views import WardSnapshot
 from agent.dashboard.bell import AlarmBell
 from agent.dashboard.display_filter import filter_beds
+from agent.dashboard.past_requests import wanted_past
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import chosen_bed, is_overview
 from agent.monitor.monitor_session import MonitorSession
@@ -58,14 +59,17 @@ class DashboardSink:
         if now_s < self._due_s:
             return True
         session = self._session
-        snapshot = session.ward_snapshot(now_s)
+        past = self._last.past if self._last else None  # for the keys: what the person sees of it
+        snapshot = replace(session.ward_snapshot(now_s), past=past)
         goes_on = self._screen.press(self._keys, snapshot)
         self._keys = ""
         actions = self._screen.take_actions()
         for action in actions:
             (session.actions.acknowledge if action.kind == "acknowledge" else session.actions.silence)(action.bed)
-        snapshot = session.ward_snapshot(now_s) if actions else snapshot
+        snapshot = replace(session.ward_snapshot(now_s), past=past) if actions else snapshot
         shown = session.with_beds(snapshot, self._screen.plan_frame(snapshot))
+        wanted = wanted_past(self._screen.view, shown)
+        shown = replace(shown, past=session.past(wanted, now_s) if wanted else None)
         self._last = replace(shown, beds=filter_beds(shown.beds, self._config))
         self._screen.draw(self._last)
         if self._bell.due(snapshot.index, now_s) and self._screen.view.bell:

@@ -13,7 +13,7 @@ import msgspec
 
 from agent.core.events import AlarmsHandled
 from agent.core.lead_units import RAW_UNITS
-from agent.core.look_back import PastAlarm, SignalPiece
+from agent.core.look_back import AlarmStrip, PastAlarm, SignalPiece
 from agent.core.messages import Alarm, AlarmIdentity, Beat
 from agent.recording import alarm_records, database
 from agent.recording.alarm_records import AlarmRow, StripRow, alarm_from_row, unpack_strip_wave
@@ -51,8 +51,7 @@ def read_past_alarms(folder: Path, bed: str, most: int) -> list[PastAlarm]:
 
 def place_past_alarm(alarm: Alarm, onset_s: float | None, deeds: list[tuple[float, str]]) -> PastAlarm:
     """Return an alarm with its times; `onset_s` as the clock of its run has it, `deeds`: when who acknowledged."""
-    if onset_s is None:  # by the arrival of what announced it
-        onset_s = alarm.announced_s - (alarm.announced - alarm.onset) / FS
+    onset_s = believed_start_s(alarm, alarm.onset, onset_s)
     ended_s = None if alarm.ended is None else onset_s + (alarm.ended - alarm.onset) / FS
     by = None
     if alarm.acknowledged_s is not None:
@@ -62,8 +61,18 @@ def place_past_alarm(alarm: Alarm, onset_s: float | None, deeds: list[tuple[floa
     return PastAlarm(alarm, onset_s, ended_s, by)
 
 
-def read_strip_piece(folder: Path, identity: AlarmIdentity) -> SignalPiece | None:
-    """Return the strip of an alarm with its beats; None if none was kept. Raises RecordError."""
+def believed_start_s(alarm: Alarm, sample: int, at_s: float | None) -> float:
+    """Return the Unix time of a sample of an alarm's run: `at_s`, if it is known and can be.
+
+    No sample was measured after it arrived: of a record that is sent faster than real time, what announced the alarm
+    arrived long before the recorded time.
+    """
+    latest_s = alarm.announced_s - (alarm.announced - sample) / FS
+    return latest_s if at_s is None else min(at_s, latest_s)
+
+
+def read_alarm_strip(folder: Path, identity: AlarmIdentity) -> AlarmStrip | None:
+    """Return an alarm and its strip with its beats; None if none was kept. Raises RecordError."""
     bed, run, condition, onset = identity
     with _open_database(folder) as (db, version):
         if version < _ALARMS_SINCE:
@@ -75,11 +84,13 @@ def read_strip_piece(folder: Path, identity: AlarmIdentity) -> SignalPiece | Non
         wave = unpack_strip_wave(rows[0].wave)
         first, stop = rows[0].first, rows[0].first + len(wave)
         segments = read_segment_rows(db, "WHERE bed = ? AND run = ? ORDER BY id", bed, run)
-        first_s = SegmentTimes(segments).time_of(run, first)
+        alarm, times = _alarm(bed, rows[0]), SegmentTimes(segments)
+        past = place_past_alarm(alarm, times.time_of(run, onset), _read_deeds(db, bed, version))
+        first_s = believed_start_s(alarm, first, times.time_of(run, first))
         lead, beats = make_printable(rows[0].lead), _read_beats(db, bed, run, first, stop)
         leads = segment_origin(segments[0]).leads if segments else ()
         uncalibrated = any(known.name == lead and known.unit in RAW_UNITS for known in leads)
-        return SignalPiece(bed, run, lead, first, wave, beats, first_s, uncalibrated)
+        return AlarmStrip(past, SignalPiece(bed, run, lead, first, wave, beats, first_s, uncalibrated))
 
 
 def read_beats_between(folder: Path, bed: str, run: str, first: int, stop: int) -> tuple[Beat, ...]:

@@ -1,0 +1,99 @@
+"""One bed in a line, or in two: what matters most of it, as far as there is room."""
+
+from rich.style import Style
+
+from agent.core.views import BedView, WardSnapshot
+from agent.dashboard.alarm_lines import (
+    alarm_age_s,
+    alarm_label,
+    alarm_phase,
+    alarm_style,
+    format_age_clock,
+    other_bed_alarm_parts,
+)
+from agent.dashboard.header import RankedPart, fit_ranked_parts
+from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line, styled_line
+from agent.dashboard.loss import find_loss, rate_age, rate_style, rate_text, state_words
+from agent.dashboard.styles import FAINT, PLAIN, SELECTED, STRONG, GlyphSet
+from agent.dashboard.view import DashboardView
+
+
+def alarm_words(bed: BedView, place: int, shown_s: float) -> str:
+    """Return mark, short name, phase and age of an alarm of a bed, such as !!! VT 0:12."""
+    alarm = bed.alarms[place]
+    phase = {"active": "", "acknowledged": " ack", "over": " over"}[alarm_phase(alarm)]
+    age = "" if alarm.ended is not None else f" {format_age_clock(alarm_age_s(alarm, shown_s))}"
+    return f"{alarm_label(alarm)}{phase}{age}"
+
+
+def rate_part(bed: BedView, shown: WardSnapshot) -> StyledPart:
+    """Return the rate in words, with its age if it is the last one before a loss."""
+    rate = rate_text(bed, shown)
+    age = rate_age(bed, shown, rate)
+    return f"HR {rate}{f' ({age} old)' if age else ''}", rate_style(bed, shown, rate, STRONG)
+
+
+def whole_bed_line(
+    snapshot: WardSnapshot, bed: BedView, view: DashboardView, width: int, glyphs: GlyphSet
+) -> StyledLine:
+    """Return a bed in the only line that there is: alarm and rate, a loss, its name, other alarms."""
+    shown, now_s = view.frozen or snapshot, snapshot.now_s
+    parts = _urgent_parts(bed, shown, now_s)
+    parts.append((3, (glyphs.clean(bed.bed), STRONG)))
+    # The counts of other beds have their own spaces
+    parts += [(2, (text.strip(), style)) for text, style in other_bed_alarm_parts(snapshot.index, bed.bed, now_s)]
+    return _spaced_line(parts, width)
+
+
+def named_bed_line(
+    snapshot: WardSnapshot, bed: BedView, view: DashboardView, widths: tuple[int, int], glyphs: GlyphSet
+) -> StyledLine:
+    """Return a bed of a ward in one line of `widths` cells: its name in the second of them, then alarm and rate."""
+    width, name_width = widths
+    shown = view.frozen or snapshot
+    name = elide_text(glyphs.clean(bed.bed), name_width - 1, glyphs)
+    rest = _spaced_line(_urgent_parts(bed, shown, snapshot.now_s), width - name_width)
+    gap = " " * (name_width - cell_width(name))
+    return styled_line(name_width, (name, _name_style(bed, view)), (gap, PLAIN)) + rest
+
+
+def narrow_bed_lines(
+    snapshot: WardSnapshot, bed: BedView, view: DashboardView, width: int, glyphs: GlyphSet
+) -> list[StyledLine]:
+    """Return a bed of a ward in two lines: name and rate, then its alarm or its state."""
+    shown = view.frozen or snapshot
+    rate, rate_ink = rate_part(bed, shown)
+    name = elide_text(glyphs.clean(bed.bed), max(3, width - cell_width(rate) - 1), glyphs)
+    text, style = state_words(bed, shown, link=True)
+    style = FAINT if bed.state == "ok" and not find_loss(bed, shown) else style
+    if bed.alarms:
+        text, style = alarm_words(bed, 0, shown.now_s), alarm_style(bed.alarms[0], snapshot.now_s)
+    return [
+        spread_line(width, [(name, _name_style(bed, view))], [(f" {rate}", rate_ink)]),
+        styled_line(width, (" ", PLAIN), (elide_text(text, max(1, width - 1), glyphs), style)),
+    ]
+
+
+def _urgent_parts(bed: BedView, shown: WardSnapshot, now_s: float) -> list[RankedPart]:
+    """Return alarm, rate, loss and the number of further alarms; a loss that is alarmed is said once."""
+    rate = rate_part(bed, shown)
+    parts: list[RankedPart] = [(4, ("no alarm", FAINT)), (0, rate)]
+    if bed.alarms:
+        parts = [(0, (alarm_words(bed, 0, shown.now_s), alarm_style(bed.alarms[0], now_s))), (1, rate)]
+    is_lost = find_loss(bed, shown) or bed.state not in ("ok", "learning")
+    if is_lost and not (bed.alarms and bed.alarms[0].condition == bed.state):
+        rank = 2 if bed.alarms else 1 if rate_age(bed, shown, rate_text(bed, shown)) else 0
+        parts.append((rank, state_words(bed, shown, link=True)))
+    if len(bed.alarms) > 1:
+        parts.append((4, (f"+{len(bed.alarms) - 1}", STRONG)))
+    return parts
+
+
+def _spaced_line(parts: list[RankedPart], width: int) -> StyledLine:
+    """Return the parts with a space between each two, without those that have to give way."""
+    spaced = [(rank, (f"{text} ", style)) for rank, (text, style) in parts]
+    return styled_line(width, *fit_ranked_parts(spaced, width + 1))
+
+
+def _name_style(bed: BedView, view: DashboardView) -> Style:
+    return SELECTED if bed.bed == view.bed else STRONG
