@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from agent.core.clock import format_wall_time
+from agent.core.condition_names import SHORT_CONDITIONS
 from agent.core.look_back import MINUTE_S, AlarmStrip, BedPast, BedTrend, PastAlarm
 from agent.core.messages import Beat, FloatArray
-from agent.dashboard.alarm_lines import SHORT_CONDITIONS, alarm_phase
+from agent.dashboard.alarm_lines import alarm_phase
 from agent.web.ward_text import Fields, alarm_key
 from agent.web.wave_counts import MICROVOLTS, to_counts
 
