@@ -3,8 +3,8 @@
 A simulator sends a ward in real time, a monitor with `--web` follows it. In turns nobody and two viewers watch (A B A
 B); then ten do, and then one falls asleep. Viewers are WebSocket clients without a picture; Chromium watches as one of
 the two where it is installed. Measured: CPU of the whole monitor, the way of a sample from its sending by the device to
-the viewer (the packets are heard by a subscriber of our own), the added latency of beats, messages, bytes and pictures
-a second.
+the viewer (the packets are heard by a subscriber of our own), the added latency of beats in the JSON lines, messages,
+bytes and pictures a second.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Ledger
 from agent.core.views import BedSummary, BedView, LoggedEvent, WardSnapshot
 from agent.core.wording import event_text
 from agent.dashboard.alarm_lines import alarm_phase, count_ward_alarms, merge_recent_alarms
-from agent.dashboard.loss import rate_text
+from agent.dashboard.loss import find_loss, rate_text
 from agent.dashboard.status import DISCLAIMER
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
@@ -107,14 +107,17 @@ def event_fields_of(logged: LoggedEvent) -> Fields:
 
 def card_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
     """What the wall shows of a bed beside its signal; `number` is its id."""
-    rate, now_s = rate_text(bed, ward), ward.now_s
+    text, loss, now_s = rate_text(bed, ward), find_loss(bed, ward), ward.now_s
+    rate = int(text) if text.isdigit() else None
     return {
         "id": number,
         "bed": bed.bed,
         "patient": bed.settings.patient,
         "place": bed.settings.place,
         "state": bed.state,
-        "rate": int(rate) if rate.isdigit() else None,
+        "rate": None if loss else rate,
+        "last_rate": rate if loss else None,
+        "last_rate_age_s": loss.age_s if loss and rate is not None else None,
         "rhythm": bed.rhythm_name,
         "lead": bed.lead,
         "quality": _round_known(bed.quality, 2),
@@ -123,6 +126,7 @@ def card_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "paused_until_s": bed.paused_until_s if bed.paused_until_s > now_s else None,
         "off": bed.settings.off,
         "suspended": bed.suspended,
+        "refusal": bed.refusal or None,
         "uncalibrated": bed.uncalibrated,
         "run": bed.run,
         "head": bed.head,

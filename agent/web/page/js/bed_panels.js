@@ -26,7 +26,7 @@ export class VitalsPanel {
     const rate = ward.shownRate(bed);
     setText(this.rate, figureText(rate));
     this.rate.classList.toggle("none", rate === null);
-    setText(this.rhythm, bed.rhythm || "no rhythm alarmed");
+    setText(this.rhythm, bed.rhythm || "no arrhythmia alarmed");
     this.rhythm.classList.toggle("named", bed.rhythm !== "");
     const signal = [signalWords(bed), behindWords(bed), bed.isUncalibrated ? "uncalibrated" : ""].filter(Boolean).join(" · ");
     setText(this.signal, signal);
@@ -93,7 +93,7 @@ export class EventsPanel {
     const events = ward.events.filter((event) => !event.bed || event.bed === bed.bed).slice(-MOST_EVENTS).reverse();
     renderIfChanged(this.list, JSON.stringify(events), () =>
       events.length
-        ? events.map((event) => make("li", { class: `event ${event.kind}` },
+        ? events.map((event) => make("li", { class: "event" },
             make("time", { text: clockText(Date.parse(event.time) / 1000) }),
             make("span", { class: "kind", text: event.kind }),
             make("span", { class: "event-text", dir: "auto", text: event.text }),

@@ -112,6 +112,8 @@ function changeConnection() {
 }
 
 function update() {
+  updateTitle();
+  if (document.hidden) return;
   if (openBed === null) wall.update();
   else bedPage.update();
   askForWaves();
@@ -126,7 +128,6 @@ function update() {
   const bed = openBed === null ? null : ward.beds.get(openBed);
   if (bed) announcer.tellRate(bed, ward.shownRate(bed));
   updateNames();
-  updateTitle();
 }
 
 /** The title of the tab says how many beds have an alarm of high priority. */
@@ -161,17 +162,15 @@ function keepAwake() {
 
 /** After the page was hidden: the newest state at once. */
 function showNewest() {
-  asked = "";
   keepAwake();
-  for (const wave of ward.waves.values()) wave.playout.restart();
-  askForWaves();
+  for (const wave of ward.waves.values()) wave.playout.catchUp();
   tick();
 }
 
 function askForWaves() {
   if (!ward.hello || !ward.index.size) return;
-  const ids = document.hidden || openBed !== null ? [] : wall.visibleNames().map((name) => ward.idOf(name));
-  const watched = openBed === null || document.hidden ? null : (ward.idOf(openBed) ?? null);
+  const ids = openBed !== null ? [] : wall.visibleNames().map((name) => ward.idOf(name));
+  const watched = openBed === null ? null : (ward.idOf(openBed) ?? null);
   const wanted = { show: ids.filter((id) => id !== undefined).slice(0, ward.hello.most_shown ?? 64), watch: watched, seconds: Math.min(LONGEST_PAST_S, wall.secondsAcross() + 1) };
   const key = JSON.stringify(wanted);
   if (key !== asked && connection.send(wanted)) asked = key;

@@ -16,11 +16,16 @@ export class Playout {
     this.restart();
   }
 
-  /** Begin afresh, as after a loss or in a new run. */
+  /** Begin afresh, as in a new run. */
   restart() {
-    this.position = null;
     this.head = null;
     this.lumps = [];
+    this.catchUp();
+  }
+
+  /** Go on at the newest samples, as after the page was hidden. */
+  catchUp() {
+    this.position = null;
     this.atS = 0;
   }
 
