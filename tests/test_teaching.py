@@ -45,8 +45,9 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shell(command: str, shim: Path, answers: str = "") -> "subprocess.CompletedProcess[str]":
     clean = environment(PYTHONPATH=str(REPOSITORY))
     clean["PATH"] = f"{shim}:{clean['PATH']}"
+    words = ["bash", "-c", command]
     return subprocess.run(
-        ["bash", "-c", command], input=answers, capture_output=True, text=True, timeout=LONG_S, env=clean, check=False
+        words, input=answers, capture_output=True, text=True, timeout=2 * LONG_S, env=clean, check=False
     )
 
 
@@ -77,5 +78,5 @@ def test_commands_work(command: str, shim: Path) -> None:
     wanted = command if " quiz" in command else shlex.join([*shlex.split(command), *QUICK])
     done = shell(wanted, shim, answers="n\nx\n")
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) > 5
+    assert len(done.stdout.splitlines()) > 1
     assert "Traceback" not in done.stderr

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.config import Config
+from agent.core.events import StreamRefused
 from agent.core.messages import Beat, Chunk, FloatArray
 from agent.core.sample_index import nearest_device_index
-from agent.evaluation.record_analysis import EVALUATION_RUN, analyse_streams
+from agent.evaluation.record_analysis import EVALUATION_RUN
 from agent.pipeline.pipeline import Pipeline
-from agent.wire.record_chunks import ResampledRecord, record_chunks
+from agent.wire.record_chunks import ResampledRecord
 from model.errors import ConfigError, RecordError
 from model.records.episodes import BEATS, CLASS_NAMES
 from model.records.resample import FS
@@ -23,6 +24,8 @@ SHOWN_S, BEFORE_S = 6.0, 3.6
 """Seconds of signal that are shown of a beat, and those of them before its R peak."""
 ANALYSED_S = 30.0
 """Seconds of a record that are analysed at a time."""
+LEAD_IN_S = 120.0
+"""Seconds of the record that the monitor has seen of the patient when a beat is asked for, where there are so many."""
 SETTLED_S = 5.0
 """Seconds after a beat by which the monitor has decided it, and the beat after it."""
 LEARNING_QUIZ_S = 20.0
@@ -84,7 +87,7 @@ class QuizScore:
 class BeatQuiz:
     """The questions of one record, drawn from the classes that it has, so that rare beats come, too; in its order.
 
-    The record is analysed as far as each question needs it.
+    The monitor sees of the record what each question needs, so that no question is long in coming.
     """
 
     def __init__(self, record: Record, kind: str | None, rounds: int, rng: np.random.Generator) -> None:
@@ -100,20 +103,12 @@ class BeatQuiz:
 
     def questions(self, config: Config, classify: Callable[[FloatArray], FloatArray]) -> Iterator[AskedBeat]:
         """Yield the questions. Raises RecordError where the record cannot be read or monitored."""
-        pipeline = Pipeline(config, classify)
-        name = self.record.name
-        steps = analyse_streams(pipeline, {name: record_chunks(self.record, EVALUATION_RUN, ANALYSED_S)})
-        beats: list[Beat] = []
         resampled = ResampledRecord(self.record, ANALYSED_S)
-        done = 0
+        monitor = _QuizMonitor(resampled, config, classify)
         for index in self.chosen:
-            wanted = round(self._samples[index] / self.record.fs * FS) + round(SETTLED_S * FS)
-            while done < wanted and (step := next(steps, None)) is not None:
-                if name in step.failed:
-                    raise RecordError(f"record {name} cannot be analysed: {step.failed[name]}")
-                beats += [item for item in step.results if isinstance(item, Beat)]
-                done += sum(len(message.counts) for message in step.messages if isinstance(message, Chunk))
-            yield self._question(resampled, _heard_column(pipeline, name), index, self._verdict(index, beats))
+            peak = round(self._samples[index] / self.record.fs * FS)
+            monitor.watch(peak)
+            yield self._question(resampled, monitor.heard_column, index, self._verdict(index, monitor.beats))
 
     def _draw(self, kind: str | None, rounds: int, rng: np.random.Generator) -> list[int]:
         """Return indices of beats in order, no beat twice; fewer than `rounds` where there are no more."""
@@ -162,10 +157,47 @@ class BeatQuiz:
         )
 
 
-def _heard_column(pipeline: Pipeline, bed: str) -> int:
-    """Return which of the signals that are sent the monitor analyses first."""
-    made = pipeline.beds[bed].input
-    return made.leads[0].index if made else 0
+class _QuizMonitor:
+    """A monitor that watches the record before each beat that is asked for, for two minutes at least."""
+
+    def __init__(
+        self, resampled: ResampledRecord, config: Config, classify: Callable[[FloatArray], FloatArray]
+    ) -> None:
+        self.beats: list[Beat] = []
+        """The beats of the stretch that is watched."""
+        self._resampled, self._config, self._classify = resampled, config, classify
+        self._pipeline = Pipeline(config, classify)
+        self._done = 0
+
+    @property
+    def heard_column(self) -> int:
+        """Which of the signals that are sent is analysed first."""
+        made = self._pipeline.beds[self._resampled.record.name].input
+        return made.leads[0].index if made else 0
+
+    def watch(self, peak: int) -> None:
+        """Analyse until the beat at a sample at 125 Hz is decided. Raises RecordError where that cannot be."""
+        begin = peak - round(LEAD_IN_S * FS)
+        if self._done < begin:
+            self.beats = []
+            self._pipeline = Pipeline(self._config, self._classify)
+            self._done = begin
+        stop = min(peak + round(SETTLED_S * FS), self._resampled.length)
+        while self._done < stop:
+            self._analyse_block(min(self._done + round(ANALYSED_S * FS), stop))
+
+    def _analyse_block(self, stop: int) -> None:
+        resampled = self._resampled
+        counts = resampled.quantise(resampled.read_samples(self._done, stop))
+        name = resampled.record.name
+        results = self._pipeline.push(
+            [Chunk(name, EVALUATION_RUN, self._done, float(FS), resampled.leads, counts, 0.0)]
+        )
+        for item in results:
+            if isinstance(item, StreamRefused):
+                raise RecordError(f"record {name} cannot be monitored: {item.reason}")
+        self.beats += [item for item in results if isinstance(item, Beat)]
+        self._done = stop
 
 
 def _shuffled(mask: NDArray[np.bool_], rng: np.random.Generator) -> list[int]:
