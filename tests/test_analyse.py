@@ -224,12 +224,13 @@ def test_annotations(quick: Config, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("date", "said"), [(DATE, "by the clock of the file"), ("", "which states no date")])
 def test_report(quick: Config, tmp_path: Path, date: str, said: str) -> None:
-    """A report is made as HTML and PDF, with the times of the file; the recording that it is made of is deleted."""
+    """A report is made as HTML and PDF, with times and rate of the file; the recording it is made of is deleted."""
     path = write_record(tmp_path, "a", date=date)
     analysed(quick, tmp_path / "out", path, kinds=ResultKinds(report=True))
     folder = tmp_path / "out" / "a"
     page = (folder / "report.html").read_text()
     assert said in page
+    assert "at 360 Hz; 100.0 % with signal" in page
     assert ("2021-05-03 21:30:00" if date else "day 1, 00:00:00") in page
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
     manifest = read_manifest(folder)

@@ -7,6 +7,7 @@ from agent.core.wording import event_text
 from agent.report.bed_recording import BedRecording
 from agent.report.charts import quality_chart
 from agent.report.document import PlainBlock, ReportFigure, ReportNote, ReportSection, ReportTable, SideBySide
+from agent.report.recording_words import name_clock
 from agent.report.signal_quality import FLAT_MV, NOISY_UV, SignalQuality
 from agent.report.styles import NONE, date_and_time, duration_in_words, number_or_dash, share_in_percent
 from model.records.resample import FS
@@ -36,9 +37,10 @@ def recording_section(recording: BedRecording, config: Config, signal: SignalQua
     if events:
         rows = tuple((date_and_time(at_s), event.kind, event_text(event)) for at_s, event in events[:MOST_EVENTS])
         more = f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""
-        heads = ("reported at (UTC)", "kind", "what")
-        section.blocks.append(ReportTable(heads, rows, "lll", (0.16, 0.08, 0.76), caption=f"Events{more}"))
-    section.blocks += [ReportNote(text, small=True) for text in (_beat_methods(config), HRV_METHODS)]
+        heads = (f"reported at ({name_clock(recording)})", "kind", "what")
+        section.blocks.append(ReportTable(heads, rows, "lll", (0.2, 0.08, 0.72), caption=f"Events{more}"))
+    methods = (_beat_methods(config), f"{HRV_METHODS} Times: {name_clock(recording)}.")
+    section.blocks += [ReportNote(text, small=True) for text in methods]
     return section
 
 
@@ -97,7 +99,7 @@ def _recorded_runs_table(recording: BedRecording) -> ReportTable:
         lasted = duration_in_words((place.stop - place.first) / FS)
         rows.append((place.run[:8], begin, lasted, duration_in_words(recorded), rates or NONE, f"{len(mine):,}"))
     more = f", the first {MOST_RUNS} of {len(recording.places):,}" if len(recording.places) > MOST_RUNS else ""
-    heads = ("run", "began (UTC)", "length", "on disk", "rate", "files")
+    heads = ("run", f"began ({name_clock(recording)})", "length", "on disk", "rate", "files")
     return ReportTable(heads, tuple(rows), "llrrrr", (0.16, 0.29, 0.17, 0.16, 0.14, 0.08), f"Runs{more}")
 
 
@@ -114,5 +116,5 @@ def _beat_methods(config: Config) -> str:
         "A small grey letter above a beat says that the net gave its class a probability of less than "
         f"{config.dashboard.least_confidence:g}. How many beats of a class the net finds, and how many that it calls "
         "so are, was measured on other patients, among the beats that were detected; of this patient it may be more or "
-        "fewer. Times are UTC."
+        "fewer."
     )

@@ -8,8 +8,14 @@ CLOCK_KEY = "clock"
 """Key of the session's `about` that says whose clock its times are of; without it they are Unix times of a monitor."""
 FILE_CLOCK, NO_CLOCK = "file", "none"
 CLOCK_TEXTS = {FILE_CLOCK: "by the clock of the file", NO_CLOCK: "from the start of the file, which states no date"}
+CLOCK_NAMES = {FILE_CLOCK: "clock of the file", NO_CLOCK: "from the start of the file"}
 FILE_RATE_KEY = "file_rate"
 """Key of the session's `about` that gives the rate in hertz of the file that it was made of."""
+
+
+def name_clock(recording: BedRecording) -> str:
+    """Return in a few words what the times of a recording count by."""
+    return CLOCK_NAMES.get(recording.about.get(CLOCK_KEY, ""), "UTC")
 
 
 def describe_span(recording: BedRecording) -> str:

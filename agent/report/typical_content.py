@@ -25,7 +25,7 @@ def typical_section(recording: BedRecording, measured: MeasuredBeat | None) -> R
     if len(typical) <= MOST_BESIDE:
         section.blocks.append(SideBySide(((calipers,), (table,), tuple(classes)), (0.235, 0.295, 0.47)))
     else:
-        section.blocks += [SideBySide(((calipers,), (table,)), (0.24, 0.76)), *classes]
+        section.blocks += [SideBySide(((calipers,), (table,), ()), (0.24, 0.4, 0.36)), *classes]
     return section
 
 
