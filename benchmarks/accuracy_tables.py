@@ -168,9 +168,8 @@ def interval_peers_table(folder: Path) -> str:
     leads = list(dict.fromkeys(row["lead"] for row in peer["rows"]))
     heads = ("method", "interval", *(f"{lead}: median, 90 %, measured" for lead in leads))
     groups: dict[tuple[str, str], list[str]] = {}
-    ours = [
-        {"method": "ours"} | row for row in figures["results"]["conditions"][0]["rows"] if row["lead"] != "all leads"
-    ]
+    held_out = figures["results"]["conditions"][0]["rows"]
+    ours = [{"method": "ours"} | row for row in held_out if row["lead"] in leads]
     for row in [*ours, *peer["rows"]]:
         name = row["method"] if row["method"] == "ours" else f"NeuroKit2 {peer['version']}, {row['method']}"
         errors = f"{row['median_ms']:.0f} ms, {row['q90_ms']:.0f} ms, " if row["measured"] else ""

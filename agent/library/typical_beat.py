@@ -36,10 +36,10 @@ def measure_typical_beat(ecg: ArrayLike, analysis: SignalAnalysis, *, unit: str)
     Examples
     --------
     >>> from agent import analyse, example, measure_typical_beat
-    >>> ecg, fs = example("100", seconds=60)
+    >>> ecg, fs = example("101", seconds=60)
     >>> found = measure_typical_beat(ecg, analyse(ecg, fs, unit="mV"), unit="mV")
     >>> print(found.qrs)
-    100 ± 20 ms
+    86 ± 20 ms
     """
     if check_unit(unit) not in UNITS_MV:
         raise ValueError(f"unit must be a voltage, not {unit!r}: waves are measured in millivolts")
