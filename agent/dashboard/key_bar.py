@@ -35,7 +35,8 @@ def _shown_keys(view: DashboardView, shown: WardSnapshot) -> Sequence[tuple[str,
     if view.page in PAGE_BARS:
         return PAGE_BARS[view.page]
     bar: KeyBar = "past" if view.page in PAST_PAGE_NAMES else "ward" if is_overview(view, shown) else "bed"
-    return [(key.keys, key.label) for key in KEYS if bar in key.bars]
+    bars = {bar, "replay"} if view.replays and view.page == "beds" else {bar}
+    return [(key.keys, key.label) for key in KEYS if not bars.isdisjoint(key.bars)]
 
 
 def _key_parts(keys: Sequence[tuple[str, str]], room: int) -> list[StyledPart]:

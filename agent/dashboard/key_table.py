@@ -6,8 +6,8 @@ The more important ones come first: the bottom line shows as many as fit.
 from dataclasses import dataclass
 from typing import Literal
 
-KeyBar = Literal["bed", "ward", "past"]
-"""A picture with a bottom line of keys."""
+KeyBar = Literal["bed", "ward", "past", "replay"]
+"""A picture with a bottom line of keys; replay: that of a bed or ward whose replay this monitor has started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ KEYS = (
     KeyHelp("A", "alarms", "the alarms of a bed, each with its strip", ("bed",)),
     KeyHelp("c", "calipers", "freeze, and measure with two cursors", ("bed",)),
     KeyHelp("2", "lead", "a second lead below the first", ("bed",)),
+    KeyHelp("x", "pause replay", "of a replay that this command started: pause, and go on", ("replay",)),
+    KeyHelp("{ }", "10 s", "of such a replay: ten seconds back or on", ("replay",)),
+    KeyHelp("( )", "speed", "of such a replay: half or twice the speed", ("replay",)),
     KeyHelp("b", "bell", "bell on or off"),
 )
 
