@@ -252,7 +252,7 @@ def list_sessions(
 def write_recording_reports(
     recordings: Annotated[
         list[Path],
-        typer.Argument(metavar="RECORDING...", help="Recordings that monitor --record made, or folders of them."),
+        typer.Argument(metavar="RECORDING", help="Recordings that monitor --record made, or folders of them."),
     ],
     bed: Annotated[
         list[str] | None,
