@@ -149,7 +149,8 @@ def test_keys_of_the_trend() -> None:
     assert press_keys(view, "k", shown).actions[0].kind == "acknowledge"
     assert press_keys(view, LEFT + "\x1b", shown).looking.minutes_back is None
     assert press_keys(view, "\x1b", shown).page == "beds"
-    assert press_keys(view, "q", shown).quit
+    assert press_keys(view, "q", shown).page == "beds"
+    assert press_keys(view, "qq", shown).quit
 
 
 def test_pages_need_a_bed() -> None:

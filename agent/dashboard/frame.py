@@ -32,7 +32,9 @@ from agent.dashboard.small_screen import choose_small_grid, small_screen_lines
 from agent.dashboard.status import DISCLAIMER, DISCLAIMER_SHORT, security_text
 from agent.dashboard.styles import ASCII_GLYPHS, NOTICE, PLAIN, UNICODE_GLYPHS, GlyphSet
 from agent.dashboard.view import (
+    PAST_PAGE_NAMES,
     DashboardView,
+    PageName,
     chosen_bed,
     freeze_view,
     is_overview,
@@ -43,6 +45,9 @@ from agent.dashboard.view import (
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
 """The smallest terminal that holds a whole page."""
+SMALL_PAGES: tuple[PageName, ...] = ("help", "limits")
+LEAST_PAGE_WIDTH, LEAST_PAGE_HEIGHT = 40, 10
+"""Pages that a smaller terminal holds as well, and the smallest that does."""
 LEAST_BODY = 15
 """Lines of a bed's page that its alarms leave free."""
 REFIT_TURNS_HZ = 11.3
@@ -60,6 +65,11 @@ class DashboardFrame:
             if index:
                 yield Segment.line()
             yield from line
+
+
+def fits_small_page(view: DashboardView, width: int, height: int) -> bool:
+    """Return whether a page is open that a terminal of this size can hold, though it is small."""
+    return view.page in SMALL_PAGES and width >= LEAST_PAGE_WIDTH and height >= LEAST_PAGE_HEIGHT
 
 
 def is_small(width: int, height: int) -> bool:
@@ -119,24 +129,26 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
     shown = replace(view.frozen, past=snapshot.past) if view.frozen else snapshot
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
-    if is_small(width, height):
+    if is_small(width, height) and not fits_small_page(view, width, height):
         only = None if is_overview(view, shown) else bed
         return DashboardFrame(tuple(small_screen_lines(snapshot, view, (width, height), only, glyphs)))
     top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
-    if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
-        body = draw_page(shown, view, (width, height - 1 - len(top)), glyphs)
-    elif is_overview(view, shown):
+    if is_overview(view, shown) and view.page not in PAST_PAGE_NAMES:
         top.insert(1, ward_line(snapshot, view, width))
-        body = overview_lines(shown, view, snapshot.now_s, (width, height - 1 - len(top)), glyphs)
-    elif bed is None:
-        body = _no_bed_lines(snapshot, (width, height - 1 - len(top)), glyphs)
-    else:
-        wide = fits_large_layout((width, height - 2))
+    elif bed is not None and view.page not in PAST_PAGE_NAMES:  # these say the alarms of the bed themselves
         top += alarm_state_lines(bed, snapshot.now_s, width, glyphs)
         most = height - 2 - len(top) - LEAST_BODY
         top += alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, most, glyphs, shown.now_s)
-        top.append(glance_line(bed, shown, snapshot.now_s, width, glyphs))
-        body = bed_lines(shown, bed, view, (width, height - 1 - len(top)), wide, glyphs)
+        top += [glance_line(bed, shown, snapshot.now_s, width, glyphs)] if view.page == "beds" else []
+    room = width, max(0, height - 1 - len(top))
+    if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
+        body = draw_page(shown, view, room, glyphs)
+    elif is_overview(view, shown):
+        body = overview_lines(shown, view, snapshot.now_s, room, glyphs)
+    elif bed is None:
+        body = _no_bed_lines(snapshot, room, glyphs)
+    else:
+        body = bed_lines(shown, bed, view, room, fits_large_layout((width, height - 2)), glyphs)
     return DashboardFrame((*top, *body, _footer_line(snapshot, view, width, height)))
 
 

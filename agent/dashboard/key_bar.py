@@ -8,10 +8,7 @@ from agent.dashboard.key_table import KEYS, PAGE_BARS, KeyBar
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
 from agent.dashboard.quit_keys import quit_question
 from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, WARN, GlyphSet
-from agent.dashboard.view import NOTE_S, DashboardView, is_overview
-
-PAST_PAGE_NAMES = ("trend", "alarms", "strip")
-"""Pages that say keys of their own at the top."""
+from agent.dashboard.view import NOTE_S, PAST_PAGE_NAMES, DashboardView, is_overview
 
 
 def bottom_line(snapshot: WardSnapshot, view: DashboardView, width: int, disclaimer: str) -> StyledLine:

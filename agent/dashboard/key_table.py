@@ -44,6 +44,7 @@ KEYS = (
     KeyHelp("/", "find", "find a bed by its name", ("bed", "ward")),
     KeyHelp("s", "order", "order the beds by urgency or by arrival", ("ward",)),
     KeyHelp("space", "freeze", "freeze the picture, and go on", ("bed", "ward")),
+    KeyHelp("b", "bell", "bell on or off"),
     KeyHelp("+ -", "gain", "height of the trace", ("bed",)),
     KeyHelp("< >", "time", "seconds across the screen", ("bed",)),
     KeyHelp("a", "auto", "height and seconds automatic", ("bed",)),
@@ -54,7 +55,6 @@ KEYS = (
     KeyHelp("x", "pause replay", "of a replay that this command started: pause, and go on", ("replay",)),
     KeyHelp("{ }", "10 s", "of such a replay: ten seconds back or on", ("replay",)),
     KeyHelp("( )", "speed", "of such a replay: half or twice the speed", ("replay",)),
-    KeyHelp("b", "bell", "bell on or off"),
 )
 
 PAGE_BARS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -23,6 +23,8 @@ SWEEP_SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)
 
 PageName = Literal["beds", "trend", "alarms", "strip", "help", "limits"]
 """What the body of the screen shows: the ward or a bed, or a page that was opened by a key."""
+PAST_PAGE_NAMES: tuple[PageName, ...] = ("trend", "alarms", "strip")
+"""Pages of the past, which say their keys and the alarms of the bed themselves."""
 
 
 @dataclass(frozen=True, slots=True)
