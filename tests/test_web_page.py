@@ -107,7 +107,7 @@ def test_a_card_says_what_is_known(ward: Ward, look: Open) -> None:
     assert card.locator(".quiet").inner_text() == "AF"
     assert card.locator(".mark.off").inner_text() == "off: V RATE"
     marks = viewer.card("ICU-03").locator(".mark").all_inner_texts()
-    assert re.fullmatch(r"ALARMS PAUSED (9:5\d|10:00)", marks[0])
+    assert re.fullmatch(r"ALARMS PAUSED (\d:\d\d|10:00)", marks[0])
     assert re.fullmatch(r"silenced 1:\d\d", marks[1])
 
 
@@ -456,7 +456,7 @@ def start_agent(*arguments: str) -> "subprocess.Popen[bytes]":
 
 def open_when_served(browser: Any, port: int) -> Viewer:
     """Open the page of a monitor once it is served."""
-    for _ in range(600):
+    for _ in range(1800):
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
             return Viewer(browser, f"http://127.0.0.1:{port}/").open(token=TOKEN_OF_A_FILE, name="Ada L.")
