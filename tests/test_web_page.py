@@ -143,11 +143,14 @@ def test_high_priority_flashes_twice_a_second_unless_motion_is_unwanted(ward: Wa
 
 
 def test_no_data_has_its_age(ward: Ward, look: Open) -> None:
-    """A bed that is silent says for how long, and when it was heard last; it has no rate."""
+    """A bed that is silent says for how long, when it was heard last, and the rate then; it has none now."""
     staged = ward()
     viewer = look(staged)
-    staged.tell("ICU-05", state="no data", last_heard_s=time.time() - 25)
-    viewer.card("ICU-05").get_by_text(re.compile(r"NO DATA for 2\d s, last heard \d\d:\d\d:\d\d")).wait_for()
+    staged.tell("ICU-05", state="no data", last_heard_s=time.time() - 25, last_rate=82, last_rate_age_s=26)
+    said = r"NO DATA for 2\d s, last heard \d\d:\d\d:\d\d · rate 82 was 26 s ago"
+    viewer.card("ICU-05").get_by_text(re.compile(said)).wait_for()
+    staged.tell("ICU-06", state="refused", refusal="two devices send as this bed")
+    viewer.card("ICU-06").get_by_text("REFUSED: two devices send as this bed").wait_for()
     assert viewer.card("ICU-05").locator(".rate").inner_text() == "--"
 
 
