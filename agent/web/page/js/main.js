@@ -148,11 +148,11 @@ function tick() {
   if (ward.isStale !== wasStale || connection.isUp) update();
 }
 
-/** Draw a frame: nothing moves while there is no connection. */
+/** Draw a frame: without a connection nothing moves, but what has lost its picture, as in another size, has it again. */
 function draw(nowS) {
-  if (!connection.isUp) return;
-  if (openBed === null) wall.draw(nowS);
-  else bedPage.draw(nowS);
+  const clockS = connection.isUp ? nowS : null;
+  if (openBed === null) wall.draw(clockS);
+  else bedPage.draw(clockS);
 }
 
 /** Ask that the screen of a ward does not go dark; browsers allow it only over HTTPS or on this computer. */
