@@ -259,10 +259,10 @@ def test_questions_do_not_queue_up() -> None:
     """Beyond a few the next one is refused."""
     from concurrent.futures import Future
 
-    from agent.web.hand_over import MOST_QUESTIONS, Question
+    from agent.web.hand_over import MOST_QUESTIONS, LoopQuestion
 
     hand_over = HandOver()
-    asked = [hand_over.put_question(Question(lambda session: session, Future())) for _ in range(MOST_QUESTIONS + 1)]
+    asked = [hand_over.put_question(LoopQuestion(lambda session: session, Future())) for _ in range(MOST_QUESTIONS + 1)]
     assert asked == [True] * MOST_QUESTIONS + [False]
 
 
@@ -270,10 +270,10 @@ def test_a_question_that_fails_does_not_end_the_monitor(ward: HandWard) -> None:
     """The asker gets the error."""
     from concurrent.futures import Future
 
-    from agent.web.hand_over import Question
+    from agent.web.hand_over import LoopQuestion
 
     answer: Future[object] = Future()
-    ward.hand_over.put_question(Question(lambda session: session.pipeline.beds["none"], answer))
+    ward.hand_over.put_question(LoopQuestion(lambda session: session.pipeline.beds["none"], answer))
     ward.turn()
     assert isinstance(answer.exception(timeout=0), KeyError)
 

@@ -21,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from agent.core.look_back import BedPast, PastRequest
 from agent.monitor.monitor_session import MonitorSession
 from agent.web.admission import Admission, RefusalError, bearer_token
-from agent.web.hand_over import HandOver, Question
+from agent.web.hand_over import HandOver, LoopQuestion
 from agent.web.past_text import past_alarms_fields, strip_fields, trend_fields
 from agent.web.viewers import ViewerRoom
 from agent.web.ward_mirror import WardMirror
@@ -202,7 +202,7 @@ class WardApplication:
 
     async def _ask(self, ask: Callable[[MonitorSession], Any]) -> Any:
         """Return what the loop answers. Raises RefusalError."""
-        question = Question(ask, Future())
+        question = LoopQuestion(ask, Future())
         if not self._hand_over.put_question(question):
             raise RefusalError(503, "the monitor is busy: try again")
         try:

@@ -65,7 +65,7 @@ class WavePulse:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
+class LoopQuestion:
     """Something that only the loop may do: `ask` it of the session there, and put what it returns into `answer`."""
 
     ask: Callable[[MonitorSession], Any]
@@ -83,15 +83,15 @@ class HandOver:
     """By the loop. Its `beds` are those that are seen."""
     wake: Callable[[], None] = lambda: None
     """By the server: tells its thread that there is something new."""
-    _questions: deque[Question] = field(default_factory=deque)
+    _questions: deque[LoopQuestion] = field(default_factory=deque)
 
-    def put_question(self, question: Question) -> bool:
+    def put_question(self, question: LoopQuestion) -> bool:
         """Leave a question for the loop; return False where too many wait."""
         if len(self._questions) >= MOST_QUESTIONS:
             return False
         self._questions.append(question)
         return True
 
-    def take_question(self) -> Question | None:
+    def take_question(self) -> LoopQuestion | None:
         """Return the next question, None if none waits."""
         return self._questions.popleft() if self._questions else None

@@ -36,7 +36,8 @@ LARGEST_HEAD = 16_384
 """Bytes of the request line and the headers."""
 LARGEST_BACKLOG = 4 * 2**20
 """Bytes that may wait for a browser: beyond them it is cut off."""
-CLOSE_S = 0.5
+CLOSE_S = 0.3
+"""How long the end waits for browsers to be told."""
 
 
 class _Connection:

@@ -186,11 +186,12 @@ class _StagedViewer:
         self.shown: list[int] = []
         self.watched: int | None = None
         self.sent: dict[tuple[int, int], int] = {}
-        self.version, self.ward_due_s, self.tick = -1, 0.0, 0
+        self.version, self.ward_due_s, self.tick, self.past_s = -1, 0.0, 0, 10
 
     def take(self, said: Fields) -> None:
         if "show" in said:
             self.shown, self.watched, self.version = said["show"], said.get("watch"), -1
+            self.past_s = said.get("seconds", self.past_s)
 
     async def send(self) -> None:
         await self.socket.send_json(self._hello())
@@ -236,8 +237,8 @@ class _StagedViewer:
         }
 
     def _waves(self) -> bytes:
-        head = round((time.monotonic() - self.ward.began_s) * FS) + 12 * FS
-        blocks = [self._block(number, 0, 0, head, 10) for number in self.shown]
+        head = round((time.monotonic() - self.ward.began_s) * FS) + 30 * FS
+        blocks = [self._block(number, 0, 0, head, self.past_s) for number in self.shown]
         if self.watched is not None:
             blocks += [self._block(self.watched, lead, FULL, head, 30) for lead in (0, 1)]
         self.tick += 1

@@ -117,8 +117,10 @@ export class Card {
 /** Say that no data come from a bed, for how long, and when it was heard last; "" if they do. */
 export function lossWords(bed, nowS) {
   if (!SILENT_STATES.has(bed.state)) return "";
+  if (bed.state === "refused") return `REFUSED${bed.refusal ? `: ${bed.refusal}` : ""}`;
   if (!bed.heardAt) return stateWords(bed.state);
-  return `${stateWords(bed.state)} for ${ageText(nowS - bed.heardAt)}, last heard ${clockText(bed.heardAt)}`;
+  const rate = bed.lastRate === null ? "" : ` · rate ${figureText(bed.lastRate)} was ${ageText(bed.lastRateAgeS ?? 0)} ago`;
+  return `${stateWords(bed.state)} for ${ageText(nowS - bed.heardAt)}, last heard ${clockText(bed.heardAt)}${rate}`;
 }
 
 function quietWords(bed) {

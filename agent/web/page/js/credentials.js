@@ -21,11 +21,6 @@ export function forgetToken() {
   sessionStorage.removeItem(TOKEN_KEY);
 }
 
-/** Forget the name, so that the next person is asked. */
-export function forgetName() {
-  sessionStorage.removeItem(NAME_KEY);
-}
-
 /** Take the token of a link that ends with #token=..., and take it out of the address. */
 export function takeTokenFromAddress() {
   const found = /^#token=(.+)$/.exec(location.hash);
@@ -45,6 +40,7 @@ export function askCredentials(wanted) {
   const fields = [];
   if (wanted.name) fields.push(field("Your name", "name", { value: personName(), maxlength: LONGEST_NAME, autocomplete: "off" }));
   if (wanted.token) fields.push(field("Token of the monitor", "token", { type: "password", autocomplete: "off" }));
+  setText(byId("credentials-title"), wanted.token ? "Token" : "Who are you?");
   setText(byId("credentials-reason"), wanted.reason);
   byId("credentials-fields").replaceChildren(...fields);
   return new Promise((resolve) => {

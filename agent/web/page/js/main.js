@@ -4,7 +4,7 @@ import { Actions } from "./actions.js";
 import { Announcer } from "./announcer.js";
 import { BedPage } from "./bed_page.js";
 import { Connection, socketAddress } from "./connection.js";
-import { askCredentials, forgetName, personName, takeTokenFromAddress } from "./credentials.js";
+import { askCredentials, personName, takeTokenFromAddress } from "./credentials.js";
 import { byId, make, setAttribute, setShown, setText } from "./dom.js";
 import { runFrameLoop, stats } from "./frame_loop.js";
 import * as header from "./header.js";
@@ -148,11 +148,11 @@ function tick() {
   if (ward.isStale !== wasStale || connection.isUp) update();
 }
 
-/** Draw a frame: nothing moves while there is no connection. */
+/** Draw a frame: without a connection nothing moves, but what has lost its picture, as in another size, has it again. */
 function draw(nowS) {
-  if (!connection.isUp) return;
-  if (openBed === null) wall.draw(nowS);
-  else bedPage.draw(nowS);
+  const clockS = connection.isUp ? nowS : null;
+  if (openBed === null) wall.draw(clockS);
+  else bedPage.draw(clockS);
 }
 
 /** Ask that the screen of a ward does not go dark; browsers allow it only over HTTPS or on this computer. */
@@ -201,21 +201,19 @@ function safeDecode(text) {
 
 function find(input) {
   const text = input.value.trim().toLowerCase();
-  const names = wall.order.names;
-  const match = names.find((name) => name.toLowerCase() === text) ?? names.find((name) => name.toLowerCase().includes(text));
+  const match = ward.urgent.find((name) => name.toLowerCase() === text) ?? ward.urgent.find((name) => name.toLowerCase().includes(text));
   if (text && match) location.hash = bedHash(match);
   else if (text) actions.say(`no bed named ${input.value}`, true);
   input.value = "";
   input.blur();
 }
 
+/** Offer the names of all beds where one is searched; they change only with the index. */
 function updateNames() {
   const list = byId("bed-names");
-  const names = wall.order.names.length ? wall.order.names : ward.urgent;
-  const key = [...names].sort().join("\n");
-  if (list.renderedKey === key) return;
-  list.renderedKey = key;
-  list.replaceChildren(...[...names].sort().map((name) => make("option", { value: name })));
+  if (list.index === ward.index) return;
+  list.index = ward.index;
+  list.replaceChildren(...[...ward.index.keys()].sort().map((name) => make("option", { value: name })));
 }
 
 async function toggleSound() {
@@ -233,10 +231,7 @@ function updateSoundButton() {
 }
 
 async function changePerson() {
-  const before = personName();
-  forgetName();
-  const changed = await askCredentials({ name: true, reason: "Who acts is written down with each alarm." });
-  if (!changed) sessionStorage.setItem("ecg-name", before);
+  await askCredentials({ name: true, reason: "Who acts is written down with each alarm." });
   tick();
 }
 
@@ -258,7 +253,7 @@ function actOnChosen(deed) {
 }
 
 function stepBed(by) {
-  const names = wall.order.names;
+  const names = wall.order.names.length ? wall.order.names : ward.urgent;
   const place = names.indexOf(openBed);
   if (names.length) location.hash = bedHash(names[(place + by + names.length) % names.length]);
 }

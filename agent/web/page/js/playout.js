@@ -41,9 +41,12 @@ export class Playout {
     this.head = head;
   }
 
-  /** Return the position to draw up to, in samples; null while nothing is known. */
+  /**
+   * Return the position to draw up to, in samples; null while nothing is known.
+   * @param {?number} nowS seconds of a steady clock; null: stand still
+   */
   advance(nowS) {
-    if (this.head === null) return null;
+    if (this.head === null || nowS === null) return this.position;
     const wanted = this.#wanted(nowS);
     const elapsed = Math.min(1, Math.max(0, nowS - this.atS));
     this.atS = nowS;

@@ -28,7 +28,7 @@ export class AlarmSound {
 
   /** Turn the sound on or off; has to be called from a click or a key the first time. */
   async toggle() {
-    this.isOn = !this.isOn;
+    this.isOn = !this.isAudible();
     if (!this.isOn) {
       this.#stop();
       return;

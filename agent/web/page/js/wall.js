@@ -113,6 +113,7 @@ export class Wall {
     this.list.dataset.columns = columns;
     this.list.style.setProperty("--columns", columns);
     this.list.style.setProperty("--rows", Math.ceil(count / columns));
+    for (const name of this.names) this.cards.get(name)?.measure();
   }
 
   /** Move the focus by cards, or to the first or last one; over the edge of a page goes on to the next. */
