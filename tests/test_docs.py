@@ -48,7 +48,8 @@ VOLATILE = (
     (r'"run":"[0-9a-f]{32}"', '"run":""'),
     (r"\brun [0-9a-f]{8}\b", "run"),
     (r'"(added|link)_ms":(null|[\d.]+)', r'"\1_ms":0'),
-    (r',"time":("[^"]*"|null)', ""),
+    (r',"(\w+_)?time":("[^"]*"|null)', ""),
+    (r"^\d{4}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d  ", ""),
     (r"added latency p50 [\d.]+ ms, p99 [\d.]+ ms", "added latency"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d", "date"),
     (r"\d+ kB", "size"),
@@ -223,7 +224,8 @@ def test_keys_in_the_readme_are_those_of_the_help() -> None:
 def readme_lines(start: str) -> list[str]:
     """Return the lines of the README's code blocks that begin with `start`, without what differs from run to run."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
-    return [mask_volatile(line) for block in blocks for line in block.splitlines() if line.startswith(start)]
+    lines = [mask_volatile(line) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith(start)]
 
 
 def mask_volatile(line: str) -> str:

@@ -21,14 +21,6 @@ export function forgetToken() {
   sessionStorage.removeItem(TOKEN_KEY);
 }
 
-/** Take the token of a link that ends with #token=..., and take it out of the address. */
-export function takeTokenFromAddress() {
-  const found = /^#token=(.+)$/.exec(location.hash);
-  if (!found) return;
-  sessionStorage.setItem(TOKEN_KEY, decodeURIComponent(found[1]));
-  history.replaceState(null, "", location.pathname + location.search);
-}
-
 /**
  * Ask for the name or the token in a dialog.
  * @param {{name?: boolean, token?: boolean, reason: string}} wanted what is to be asked, and why

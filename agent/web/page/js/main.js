@@ -4,7 +4,7 @@ import { Actions } from "./actions.js";
 import { Announcer } from "./announcer.js";
 import { BedPage } from "./bed_page.js";
 import { Connection, socketAddress } from "./connection.js";
-import { askCredentials, personName, takeTokenFromAddress } from "./credentials.js";
+import { askCredentials, personName } from "./credentials.js";
 import { byId, make, setAttribute, setShown, setText } from "./dom.js";
 import { runFrameLoop, stats } from "./frame_loop.js";
 import * as header from "./header.js";
@@ -25,7 +25,6 @@ const FLASH_MS = 250;
 /** Most seconds of past signal that cards begin with. */
 const LONGEST_PAST_S = 30;
 
-takeTokenFromAddress();
 startTheme();
 const ward = new Ward();
 const announcer = new Announcer(byId("say-alert"), byId("say-polite"));
