@@ -9,6 +9,7 @@ from test_dashboard import SIZES, make, make_bed, shown
 from test_dashboard_alarms import ONE, VT, clock, with_alarms
 from test_dashboard_status import segments
 
+from agent.core.bed_settings import BedSettings
 from agent.core.views import BedStatus, BedView, LinkView, WardSnapshot
 from agent.dashboard.glance import NO_ARRHYTHMIA, rhythm_words, signal_words
 from agent.dashboard.loss import format_age
@@ -115,6 +116,8 @@ def test_without_values_the_seconds_count() -> None:
         (replace(make_bed(), rhythm_name="AF"), "AF", "ok"),
         (replace(make_bed(), suspended=True), "not known: noise", "noisy"),
         (replace(with_alarms(make_bed(), replace(VT, condition="asystole")), suspended=True), "asystole", "ok"),
+        (replace(make_bed(), paused_until_s=2000.0), "not told: alarms paused", "ok"),
+        (replace(make_bed(), settings=BedSettings(off=("bigeminy", "couplet"))), f"{NO_ARRHYTHMIA}, 2 off", "ok"),
         (make_bed(state="learning"), "not known: learning", "learning"),
         (make_bed(state="lead off"), "not known: lead off", "lead off"),
         (replace(make_bed(), leads=(("MLII", 0.98), ("V1", 0.1))), NO_ARRHYTHMIA, "good 98%"),

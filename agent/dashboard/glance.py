@@ -40,7 +40,15 @@ def rhythm_words(bed: BedView, shown: WardSnapshot) -> tuple[str, bool]:
         return f"{beats[0]} alarmed", True
     if bed.suspended:
         return "not known: noise", False
-    return (NO_ARRHYTHMIA, False) if bed.state == "ok" else ("not known: learning", False)
+    return (_no_arrhythmia_words(bed, shown), False) if bed.state == "ok" else ("not known: learning", False)
+
+
+def _no_arrhythmia_words(bed: BedView, shown: WardSnapshot) -> str:
+    """Return that none is alarmed, unless alarms are paused or off, in which case that says little."""
+    if bed.paused_until_s > shown.now_s:
+        return "not told: alarms paused"
+    off = sum(name not in TECHNICAL_CONDITIONS for name in bed.settings.off)
+    return f"{NO_ARRHYTHMIA}, {off} off" if off else NO_ARRHYTHMIA
 
 
 def signal_words(bed: BedView, shown: WardSnapshot) -> tuple[str, bool]:
