@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -78,7 +79,9 @@ class VanishingLink(SilentLink):
 
 
 class RecordingSink:
-    """A sink that keeps all it is given, in the place of a recorder."""
+    """A sink that keeps all it is given, in the place of a recorder; nothing is in its folder."""
+
+    folder = Path("nowhere")
 
     def __init__(self) -> None:
         self.results: list[Result] = []

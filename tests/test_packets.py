@@ -28,6 +28,8 @@ from agent.wire.requests import (
     FetchRequest,
     HelloReply,
     HelloRequest,
+    ReplayReply,
+    ReplayRequest,
     decode_reply,
     decode_request,
     encode_channel_message,
@@ -147,6 +149,8 @@ def test_page_lists_every_key() -> None:
         HelloReply(id=1, asked=0, received=0, sent=0, beds=0),
         FetchRequest(id=1, bed="1", run="r", first=0, stop=1),
         FetchReply(id=1, bed="1", run="r", start=0, oldest=0, next=0, ended=False),
+        ReplayRequest(id=1, action="jump", bed="1", value=1.0),
+        ReplayReply(id=1, done=True, reason="", paused=False, speed=1.0, position=0.0, length=0.0),
     )
     channel = {key for message in said for key in json.loads(encode_channel_message(message))}
     assert listed == set(header) | set(header["leads"][0]) | channel
@@ -155,14 +159,19 @@ def test_page_lists_every_key() -> None:
 def test_page_requests() -> None:
     """The requests and replies in docs/wire.md are what the code makes of them."""
     (lines,) = blocks("jsonl")
-    hello, welcome, fetch, fetched = (line.encode() for line in lines.splitlines())
+    hello, welcome, fetch, fetched, replay, replayed = (line.encode() for line in lines.splitlines())
     assert isinstance(decode_request([hello]), HelloRequest)
     assert isinstance(decode_reply([welcome])[0], HelloReply)
     request, (reply, _) = decode_request([fetch]), decode_reply([fetched])
     assert isinstance(request, FetchRequest)
     assert isinstance(reply, FetchReply)
     assert (reply.id, reply.bed, reply.run) == (request.id, request.bed, request.run)
-    for line, message in ((hello, decode_request([hello])), (fetch, request), (fetched, reply)):
+    jump, (jumped, _) = decode_request([replay]), decode_reply([replayed])
+    assert isinstance(jump, ReplayRequest)
+    assert isinstance(jumped, ReplayReply)
+    assert jumped.id == jump.id
+    said = (hello, decode_request([hello])), (fetch, request), (fetched, reply), (replay, jump), (replayed, jumped)
+    for line, message in said:
         assert json.loads(encode_channel_message(message)) == json.loads(line)
 
 
