@@ -43,6 +43,8 @@ def _class_trust_table(findings: BeatFindings, trust: ClassTrust) -> ReportTable
         for name, count in zip(CLASSES, findings.counts, strict=True)
     )
     tested = f", tests on {trust.records} records of other patients" if trust.records else ""
+    if within := findings.fibrillating_s:
+        tested += f"; burden of S outside atrial fibrillation: {within:,} within it are not in it"
     heads = ("class", "beats", "burden", "found, of 100 such beats in tests", "right, of 100 that were called so")
     return ReportTable(heads, rows, "lrrrr", (0.28, 0.13, 0.13, 0.23, 0.23), f"Beats by class{tested}")
 

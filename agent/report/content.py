@@ -55,11 +55,12 @@ def find_all(recording: BedRecording, config: Config) -> ReportFindings:
     # Noise and fibrillation give R peaks that are no heart beats: no rate and no pause is taken from them.
     clear = signal.clear(beats.at_s) & ~recording.fibrillating(beats.at_s)
     rr = beats.rr_s[beats.rr_s < config.rhythm.standstill_s]
+    fibrillation = find_rhythm_episodes(recording, "atrial fibrillation", signal.recorded_s)
     return ReportFindings(
-        beats=compute_beat_findings(beats, clear, config),
+        beats=compute_beat_findings(beats, clear, config, fibrillation.cover(beats.at_s)),
         nn=select_nn_intervals(beats.at_s, beats.rr_s, beats.of("N") & clear),
         signal=signal,
-        fibrillation=find_rhythm_episodes(recording, "atrial fibrillation", signal.recorded_s),
+        fibrillation=fibrillation,
         mean_rate=60 / float(np.mean(rr)) if len(rr) else None,
         measured=measure_recorded_beat(recording),
     )

@@ -19,6 +19,7 @@ from agent.report.document import (
     SummaryTile,
     SummaryTiles,
 )
+from agent.report.doubt_words import say_pacing
 from agent.report.findings import BeatFindings
 from agent.report.recording_words import describe_leads, describe_rate
 from agent.report.rhythm_content import fibrillation_limits
@@ -32,7 +33,6 @@ from agent.report.styles import (
     number_or_dash,
     share_in_percent,
 )
-from model.records.wfdb_records import CLASSES
 from model.rhythm.hrv import NNIntervals, measure_time_domain
 
 NO_HEART_TILES = slice(-2, None)
@@ -142,24 +142,43 @@ def _say_pauses(recording: BedRecording, beats: BeatFindings, config: Config) ->
 
 def _say_ectopy(recording: BedRecording, found: ReportFindings, name: str, config: Config) -> str:
     beats = found.beats
-    parts = [f"{beats.counts[CLASSES.index(name)]:,} ({share_in_percent(beats.share(name))} of all beats"]
-    parts[0] += f"{_hourly_text(found, name)})"
+    outside = name == "S" and beats.fibrillating > 0
+    share = share_in_percent(beats.share(name))
+    if outside:
+        parts = [f"{beats.number(name):,} outside fibrillation ({share} of the beats there)"]
+    else:
+        parts = [f"{beats.number(name):,} ({share} of all beats{_hourly_text(found, name)})"]
     if beats.couplets[name]:
         parts.append(f"{beats.couplets[name]:,} couplet{'s' * (beats.couplets[name] > 1)}")
-    if not beats.runs[name]:
+    runs, count = beats.runs[name], beats.run_count[name]
+    if name == "S":
+        runs, count = beats.sure_s_runs, len(beats.sure_s_runs)
+    if not runs:
         parts.append(f"no run of {config.alarms.v_run_beats} or more")
-    if runs := beats.runs[name]:
-        count = beats.run_count[name]
+    else:
         longest = f"{len(runs[0]):,} beats at {runs[0].rate:.0f}/min"
         parts.append(f"1 run of {longest}" if count == 1 else f"{count:,} runs, the longest of {longest}")
     if name == "V" and beats.bigeminy:
         parts.append(f"{beats.bigeminy:,} in bigeminy")
     trust = trust_sentence(recording.class_trust, name)
-    return f"{', '.join(parts)}. {trust[0].upper()}{trust[1:]}."
+    more = "" if name == "V" else _say_unsure_s(beats)
+    return f"{', '.join(parts)}.{more} {trust[0].upper()}{trust[1:]}."
+
+
+def _say_unsure_s(beats: BeatFindings) -> str:
+    """Return which S beats and runs are not counted in the first sentence."""
+    said = ""
+    if doubtful := beats.run_count["S"] - len(beats.sure_s_runs):
+        said = f" {doubtful:,} more run{'s' * (doubtful > 1)} of mostly doubtful S {'are' if doubtful > 1 else 'is'} "
+        said += "listed inside."
+    if count := beats.fibrillating_s:
+        said += f" {count:,} beat{'s were' if count > 1 else ' was'} called S within fibrillation, where early says "
+        said += "little: not counted in burden, couplets, runs."
+    return said
 
 
 def _hourly_text(found: ReportFindings, name: str) -> str:
-    count = found.beats.counts[CLASSES.index(name)]
+    count = found.beats.number(name)
     hours = found.signal.recorded_s / 3600
     return f", {count / hours:,.1f} an hour" if count and found.signal.recorded_s > LEAST_HOURLY_S else ""
 
@@ -183,6 +202,7 @@ def _say_alarms(recording: BedRecording) -> str:
 def _say_unknown(recording: BedRecording, found: ReportFindings, config: Config) -> Iterator[str]:
     yield "Nobody has reviewed beats and alarms. ST segments are not judged."
     if len(recording.beats):
+        yield say_pacing(recording)
         yield fibrillation_limits(config)
     without = recording.length_s - found.signal.recorded_s
     if without >= 1:
@@ -241,5 +261,6 @@ def _ectopic_tile(title: str, name: str, recording: BedRecording, found: ReportF
     share = share_in_percent(found.beats.share(name))
     found_rate = recording.class_trust.sensitivity.get(name)
     trust = f"; tests: {rate_of_100(found_rate)} of 100 found" if found_rate else "; tests: not known"
-    count = found.beats.counts[CLASSES.index(name)]
+    count = found.beats.number(name)
+    title += " outside AF" if name == "S" and found.beats.fibrillating else ""
     return SummaryTile(title, f"{count:,}", f"{share}{trust}", CLASS_COLOURS[name] * bool(count))
