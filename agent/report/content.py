@@ -5,6 +5,7 @@ import numpy as np
 from agent.core.config import Config
 from agent.core.messages import AlarmIdentity, Strip
 from agent.report.alarm_content import alarm_section
+from agent.report.alarmed_rates import find_alarmed_rates
 from agent.report.beat_content import beat_section
 from agent.report.beat_measurement import measure_recorded_beat
 from agent.report.bed_recording import BedRecording
@@ -63,6 +64,7 @@ def find_all(recording: BedRecording, config: Config) -> ReportFindings:
         fibrillation=fibrillation,
         mean_rate=60 / float(np.mean(rr)) if len(rr) else None,
         measured=measure_recorded_beat(recording),
+        alarmed=find_alarmed_rates(recording),
     )
 
 

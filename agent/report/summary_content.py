@@ -8,6 +8,7 @@ import numpy as np
 from agent.core.class_trust import rate_of_100, trust_sentence
 from agent.core.config import Config
 from agent.core.messages import PRIORITIES
+from agent.report.alarmed_rates import AlarmedRates
 from agent.report.beat_measurement import MeasuredBeat
 from agent.report.bed_recording import BedRecording
 from agent.report.charts import rate_chart, tachogram_chart
@@ -37,6 +38,7 @@ from model.rhythm.hrv import NNIntervals, measure_time_domain
 
 NO_HEART_TILES = slice(-2, None)
 """Tiles that say something where there are no beats: alarms and signal."""
+NO_ALARMED_RATES = AlarmedRates()
 LEAST_HOURLY_S = 360.0
 """A shorter recording says nothing of beats an hour."""
 
@@ -51,6 +53,7 @@ class ReportFindings:
     fibrillation: RhythmEpisodes
     mean_rate: float | None
     measured: MeasuredBeat | None = None
+    alarmed: AlarmedRates = NO_ALARMED_RATES
 
 
 def summary_section(recording: BedRecording, found: ReportFindings, config: Config) -> ReportSection:
@@ -115,7 +118,19 @@ def _say_rate(recording: BedRecording, found: ReportFindings) -> str:
         f"{rate[at]:.0f} at {recording.clock_text(float(recording.beats.at_s[at]))}"
         for at in (beats.slowest, beats.fastest)
     )
-    return f"Mean {found.mean_rate:.0f}/min, from {' to '.join(ends)}; {beats.total:,} beats."
+    said = f"Mean {found.mean_rate:.0f}/min, averaged from {' to '.join(ends)}; {beats.total:,} beats."
+    return f"{said}{_say_alarmed_rates(recording, found, float(rate[beats.slowest]), float(rate[beats.fastest]))}"
+
+
+def _say_alarmed_rates(recording: BedRecording, found: ReportFindings, low: float, high: float) -> str:
+    """Return the rates that alarms named beyond the averaged ones, as a sentence; "" without any."""
+    alarmed = found.alarmed
+    parts = []
+    if alarmed.slowest is not None and round(alarmed.slowest[0]) < round(low):
+        parts.append(f"down to {alarmed.slowest[0]:.0f} at {recording.clock_text(alarmed.slowest[1])}")
+    if alarmed.fastest is not None and round(alarmed.fastest[0]) > round(high):
+        parts.append(f"up to {alarmed.fastest[0]:.0f} at {recording.clock_text(alarmed.fastest[1])}")
+    return f" Alarms, which wait for fewer intervals, named {' and '.join(parts)}." if parts else ""
 
 
 def _say_fibrillation(recording: BedRecording, found: RhythmEpisodes) -> str:
@@ -213,7 +228,7 @@ def _say_unknown(recording: BedRecording, found: ReportFindings, config: Config)
 
 def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Config) -> tuple[SummaryTile, ...]:
     beats, signal = found.beats, found.signal
-    low, high = (None if at is None else float(beats.rate[at]) for at in (beats.slowest, beats.fastest))
+    low, high = _rate_ends(found)
     figures = measure_time_domain(found.nn)
     alarms = [sum(alarm.priority == priority for alarm in recording.alarms) for priority in PRIORITIES]
     longest = float(recording.beats.rr_s[beats.pauses[0]]) if beats.pauses else None
@@ -255,6 +270,15 @@ def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Confi
             f"{duration_in_words(signal.recorded_s)} of signal",
         ),
     )
+
+
+def _rate_ends(found: ReportFindings) -> tuple[float | None, float | None]:
+    """Return the least and the greatest rate, whether averaged or named by an alarm; None without any."""
+    beats, alarmed = found.beats, found.alarmed
+    low, high = ([] if at is None else [float(beats.rate[at])] for at in (beats.slowest, beats.fastest))
+    low += [] if alarmed.slowest is None else [alarmed.slowest[0]]
+    high += [] if alarmed.fastest is None else [alarmed.fastest[0]]
+    return min(low, default=None), max(high, default=None)
 
 
 def _ectopic_tile(title: str, name: str, recording: BedRecording, found: ReportFindings) -> SummaryTile:
