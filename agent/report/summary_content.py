@@ -20,7 +20,7 @@ from agent.report.document import (
     SummaryTile,
     SummaryTiles,
 )
-from agent.report.doubt_words import say_pacing
+from agent.report.doubt_words import nn_percent, say_pacing
 from agent.report.findings import BeatFindings
 from agent.report.recording_words import describe_leads, describe_rate
 from agent.report.rhythm_content import fibrillation_limits
@@ -28,7 +28,6 @@ from agent.report.rhythm_episodes import RhythmEpisodes
 from agent.report.signal_quality import NOISY_UV, SignalQuality
 from agent.report.styles import (
     CLASS_COLOURS,
-    CLASS_NAMES,
     PRIORITY_COLOURS,
     duration_in_words,
     number_or_dash,
@@ -45,7 +44,10 @@ LEAST_HOURLY_S = 360.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportFindings:
-    """All that the report tells of a recording: beats, signal, atrial fibrillation, intervals."""
+    """All that the report tells of a recording: beats, signal, atrial fibrillation, intervals.
+
+    `nn_doubt`: why heart-rate variability does not hold, "" where it does.
+    """
 
     beats: BeatFindings
     nn: NNIntervals
@@ -53,6 +55,7 @@ class ReportFindings:
     fibrillation: RhythmEpisodes
     mean_rate: float | None
     measured: MeasuredBeat | None = None
+    nn_doubt: str = ""
     alarmed: AlarmedRates = NO_ALARMED_RATES
 
 
@@ -82,8 +85,7 @@ def summarise_in_words(recording: BedRecording, found: ReportFindings, config: C
         yield "Ventricular beats (V)", _say_ectopy(recording, found, "V", config)
         yield "Supraventricular (S)", _say_ectopy(recording, found, "S", config)
         if found.measured is not None:
-            kind = CLASS_NAMES[found.measured.name]
-            yield "Intervals", f"{_say_intervals(found.measured)} (typical {kind} beat)."
+            yield "Intervals", f"{_say_intervals(found.measured)} ({found.measured.describe()})."
     yield "Alarms", _say_alarms(recording)
     yield "Not known", " ".join(_say_unknown(recording, found, config))
 
@@ -255,8 +257,8 @@ def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Confi
         ),
         SummaryTile(
             "SDNN",
-            number_or_dash(figures.sdnn if figures else None, 0, "ms"),
-            f"{share_in_percent(100 * found.nn.share)} of NN used",
+            "not given" if found.nn_doubt else number_or_dash(figures.sdnn if figures else None, 0, "ms"),
+            found.nn_doubt or f"{share_in_percent(nn_percent(recording, found.nn))} of all RR intervals used",
         ),
         SummaryTile(
             "Alarms",
