@@ -8,6 +8,7 @@ import pytest
 from support.indexed import CONFIG, NOW
 from support.reported import alarm, beats, signal
 
+from agent.core.class_trust import TRUST_KEY, ClassTrust, KnownRate, encode_class_trust
 from agent.core.config import Config
 from agent.core.events import HeardLeadChanged, PacingPulses
 from agent.core.messages import Result
@@ -110,3 +111,27 @@ def test_variability_is_given_only_where_it_holds(tmp_path: Path, settings: Conf
     )
     for name, minutes, more, labels, doubt in cases:
         assert find_all(recorded(tmp_path / name, minutes, more, labels), settings).nn_doubt == doubt, name
+
+
+def test_fusion_and_paced_beats_stand_on_the_first_page(tmp_path: Path, settings: Config) -> None:
+    """Above 1 % of all beats, and with the words that the net hardly finds them, where tests said so."""
+    trust = encode_class_trust(ClassTrust({"F": KnownRate(0.0, (0.0, 0.0))}, {}, 22, ("208",)))
+    many = recorded(tmp_path / "a", 1, labels="NNNNNF", about={TRUST_KEY: trust})
+    assert said_of(many, settings)["Other beats"].endswith("F: this net hardly finds F in tests.")
+    assert "Other beats" not in said_of(recorded(tmp_path / "b", 1), settings)
+
+
+def test_a_learnt_record_is_said_to_be_one(tmp_path: Path, settings: Config) -> None:
+    """Figures of tests do not hold for a record whose beats the net has learnt."""
+    for name, learnt in (("a", ("1", "208")), ("b", ("208",))):
+        trust = encode_class_trust(ClassTrust({"V": KnownRate(0.9)}, {}, 22, learnt))
+        text = said_of(recorded(tmp_path / name, 1, about={TRUST_KEY: trust}), settings)["Not known"]
+        assert ("The net has learnt from a record named 1" in text) == ("1" in learnt)
+
+
+def test_fibrillation_needs_some_minutes(tmp_path: Path, settings: Config) -> None:
+    """A short recording without an alarm of it is too short to tell; of episodes, what joins them is said."""
+    assert said_of(recorded(tmp_path / "a", 1), settings)["Atrial fibrillation"] == "Too short to tell."
+    assert said_of(recorded(tmp_path / "b", 3), settings)["Atrial fibrillation"] == "None was found."
+    one = alarm(0, condition="atrial fibrillation", ended=20_000)
+    assert "short interruptions" in said_of(recorded(tmp_path / "c", 3, [one]), settings)["Atrial fibrillation"]

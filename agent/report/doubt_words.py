@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from agent.core.class_trust import ClassTrust, trust_sentence
 from agent.report.bed_recording import BedRecording
 from agent.report.findings import BeatFindings
-from agent.report.styles import duration_in_words
+from agent.report.styles import CLASS_NAMES, duration_in_words, share_in_percent
 from model.rhythm.hrv import NNIntervals
 
 HARDLY_FOUND = 0.05
@@ -43,6 +44,36 @@ def nn_percent(recording: BedRecording, nn: NNIntervals) -> float:
     """Return the NN intervals used in percent of all RR intervals."""
     total = int(np.isfinite(recording.beats.rr_s).sum())
     return 100 * len(nn) / total if total else 0.0
+
+
+def say_learnt(recording: BedRecording) -> str:
+    """Return that the net has learnt from a record of this name, "" where it has not."""
+    if recording.bed not in recording.class_trust.learnt:
+        return ""
+    return (
+        f"The net has learnt from a record named {recording.bed}: if this is it, figures of tests do not hold for it, "
+        "and it looks better here than it is."
+    )
+
+
+def say_hardly_found(trust: ClassTrust, name: str) -> str:
+    """Return that a class is hardly found, if tests said so, as a clause to go on with; else ""."""
+    found = trust.sensitivity.get(name)
+    return f"this net hardly finds {name} in tests" if found is not None and found.share < HARDLY_FOUND else ""
+
+
+def say_other_beats(recording: BedRecording, beats: BeatFindings) -> str:
+    """Return how many fusion, paced and unknown beats there are, if they are many; else ""."""
+    many = [name for name in "FQ" if beats.share(name) > OFTEN_PERCENT]
+    said = [
+        f"{beats.number(name):,} {CLASS_NAMES[name]} ({name}, {share_in_percent(beats.share(name))} of all beats)"
+        for name in many
+    ]
+    rates = [
+        f"{name}: {say_hardly_found(recording.class_trust, name) or trust_sentence(recording.class_trust, name)}"
+        for name in many
+    ]
+    return f"{', '.join(said)}. {'; '.join(rates)}." if many else ""
 
 
 def say_pacing(recording: BedRecording) -> str:

@@ -20,7 +20,7 @@ from agent.report.document import (
     SummaryTile,
     SummaryTiles,
 )
-from agent.report.doubt_words import nn_percent, say_pacing
+from agent.report.doubt_words import nn_percent, say_learnt, say_other_beats, say_pacing
 from agent.report.findings import BeatFindings
 from agent.report.recording_words import describe_leads, describe_rate
 from agent.report.rhythm_content import fibrillation_limits
@@ -37,6 +37,9 @@ from model.rhythm.hrv import NNIntervals, measure_time_domain
 
 NO_HEART_TILES = slice(-2, None)
 """Tiles that say something where there are no beats: alarms and signal."""
+LEAST_RHYTHM_S = 120.0
+TOO_SHORT = "Too short to tell."
+"""Said of atrial fibrillation where none is known and the recording is shorter."""
 NO_ALARMED_RATES = AlarmedRates()
 LEAST_HOURLY_S = 360.0
 """A shorter recording says nothing of beats an hour."""
@@ -80,10 +83,12 @@ def summarise_in_words(recording: BedRecording, found: ReportFindings, config: C
         yield "Beats", "No beats were found in this recording."
     else:
         yield "Heart rate", _say_rate(recording, found)
-        yield "Atrial fibrillation", _say_fibrillation(recording, found.fibrillation)
+        yield "Atrial fibrillation", _say_fibrillation(recording, found.fibrillation, config)
         yield "Pauses", _say_pauses(recording, found.beats, config)
         yield "Ventricular beats (V)", _say_ectopy(recording, found, "V", config)
         yield "Supraventricular (S)", _say_ectopy(recording, found, "S", config)
+        if other := say_other_beats(recording, found.beats):
+            yield "Other beats", other
         if found.measured is not None:
             yield "Intervals", f"{_say_intervals(found.measured)} ({found.measured.describe()})."
     yield "Alarms", _say_alarms(recording)
@@ -135,14 +140,15 @@ def _say_alarmed_rates(recording: BedRecording, found: ReportFindings, low: floa
     return f" Alarms, which wait for fewer intervals, named {' and '.join(parts)}." if parts else ""
 
 
-def _say_fibrillation(recording: BedRecording, found: RhythmEpisodes) -> str:
+def _say_fibrillation(recording: BedRecording, found: RhythmEpisodes, config: Config) -> str:
     if not len(found):
-        return "None was found."
+        return TOO_SHORT if recording.length_s < LEAST_RHYTHM_S else "None was found."
     begin, end = found.longest
     count = "1 episode" if len(found) == 1 else f"{len(found):,} episodes"
     return (
         f"{count}, {duration_in_words(found.total_s)} in all: {share_in_percent(100 * found.share)} of the time with "
-        f"signal; the longest {duration_in_words(end - begin)} from {recording.clock_text(begin)} on."
+        f"signal; the longest {duration_in_words(end - begin)} from {recording.clock_text(begin)} on "
+        f"(short interruptions, under {config.alarms.af_s:g} s, are not seen)."
     )
 
 
@@ -218,6 +224,8 @@ def _say_alarms(recording: BedRecording) -> str:
 
 def _say_unknown(recording: BedRecording, found: ReportFindings, config: Config) -> Iterator[str]:
     yield "Nobody has reviewed beats and alarms. ST segments are not judged."
+    if learnt := say_learnt(recording):
+        yield learnt
     if len(recording.beats):
         yield say_pacing(recording)
         yield fibrillation_limits(config)
@@ -245,8 +253,7 @@ def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Confi
         _ectopic_tile("Supraventricular", "S", recording, found),
         SummaryTile(
             "Atrial fibrillation",
-            share_in_percent(100 * episodes.share) if len(episodes) else "none",
-            f"longest {duration_in_words(np.subtract(*episodes.longest[::-1]))}" if len(episodes) else "was found",
+            *_fibrillation_words(recording, episodes),
             PRIORITY_COLOURS["medium"] if len(episodes) else "",
         ),
         SummaryTile(
@@ -272,6 +279,13 @@ def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Confi
             f"{duration_in_words(signal.recorded_s)} of signal",
         ),
     )
+
+
+def _fibrillation_words(recording: BedRecording, episodes: RhythmEpisodes) -> tuple[str, str]:
+    if len(episodes):
+        longest = duration_in_words(np.subtract(*episodes.longest[::-1]))
+        return share_in_percent(100 * episodes.share), f"longest {longest}"
+    return ("not known", "too short to tell") if recording.length_s < LEAST_RHYTHM_S else ("none", "was found")
 
 
 def _rate_ends(found: ReportFindings) -> tuple[float | None, float | None]:
