@@ -85,9 +85,9 @@ def test_runs_couplets_and_bigeminy_by_hand(settings: Config) -> None:
     assert found.runs["V"][0].rate == pytest.approx(75)
     assert found.share("V") == pytest.approx(100 * 10 / 18)
     cut = beats("NVVVVN", [np.nan, 0.8, 0.8, np.nan, 0.8, 0.8])
-    assert [len(run) for run in find_consecutive_beats(cut, "V", 2.5)] == [2, 2]
+    assert [len(run) for run in find_consecutive_beats(cut, cut.of("V"), 2.5)] == [2, 2]
     escape = beats("NVVVVN", [np.nan, 0.8, 0.8, 2.6, 0.8, 0.8])
-    assert [len(run) for run in find_consecutive_beats(escape, "V", 2.5)] == [2, 2]
+    assert [len(run) for run in find_consecutive_beats(escape, escape.of("V"), 2.5)] == [2, 2]
     assert found_in(beats("NNVNVNVNN"), settings).bigeminy == 3
     assert found_in(beats("NNVNVNN"), settings).bigeminy == 0
     assert found_in(beats("VNVNVN"), settings).bigeminy == 0
@@ -156,3 +156,16 @@ def test_counts_and_extremes_by_part() -> None:
     least, mean, most = bin_extremes(values, np.array([0.0, 1.0, 2.0, 70.0]), choose_time_bins(0.0, 180.0))
     assert (least[0], mean[0], most[0], most[1]) == (1, 3, 5, 3)
     assert np.isnan(mean[2])
+
+
+def test_s_within_fibrillation_is_counted_apart(settings: Config) -> None:
+    """An early beat says little there: no burden, couplet or run; a run of doubtful beats is no sure one."""
+    recorded = beats("NSSSNNSSSNNSSSN")
+    recorded.confidence[11:13] = 0.2
+    inside = np.arange(15) < 5
+    found = compute_beat_findings(recorded, np.ones(15, bool), settings, inside)
+    assert (found.fibrillating, found.fibrillating_s, found.number("S")) == (5, 3, 6)
+    assert found.share("S") == pytest.approx(60)
+    assert found.run_count["S"] == 2
+    assert [run.first for run in found.sure_s_runs] == [6]
+    assert [run.doubtful for run in found.runs["S"]] == [False, True]

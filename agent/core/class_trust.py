@@ -31,12 +31,14 @@ class ClassTrust:
     """What tests on `records` records of other patients said of each class; empty if nothing is known.
 
     `sensitivity` is the share of the beats of a class that the net called so, `predictivity` the share of those it
-    called so that were. Both are of beats that the detector had found, by the letter of the class.
+    called so that were. Both are of beats that the detector had found, by the letter of the class. `learnt` names the
+    records whose beats the net has learnt: what tests said does not hold for these.
     """
 
     sensitivity: dict[str, KnownRate] = field(default_factory=dict)
     predictivity: dict[str, KnownRate] = field(default_factory=dict)
     records: Annotated[int, msgspec.Meta(ge=0, lt=10**6)] = 0
+    learnt: tuple[str, ...] = ()
 
 
 UNKNOWN_TRUST = ClassTrust()
@@ -67,6 +69,9 @@ def trust_from_card(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> 
 
     A card without these figures, or with impossible ones, says nothing either.
     """
+    # Only who loads a net needs it.
+    from model.beats.dataset import DS1
+
     if training.get("protocol") != "inter-patient":
         return UNKNOWN_TRUST
     try:
@@ -77,6 +82,7 @@ def trust_from_card(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> 
             _known_rates(card.recall, card.intervals.recall, true),
             _known_rates(card.precision, card.intervals.precision, reported),
             card.intervals.units if card.intervals.unit == "record" else 0,
+            (*DS1, *map(str, training.get("other_records") or ())),
         )
     except (msgspec.ValidationError, KeyError, ValueError):
         return UNKNOWN_TRUST

@@ -6,6 +6,7 @@ from agent.core.class_trust import ClassTrust, KnownRate, rate_of_100, trust_sen
 from agent.report.bed_recording import BedRecording
 from agent.report.charts import class_chart
 from agent.report.document import ReportFigure, ReportSection, ReportTable, SideBySide
+from agent.report.doubt_words import say_hardly_found, say_learnt
 from agent.report.findings import BeatFindings, TimeBins, bin_extremes, choose_time_bins, count_by_bin
 from agent.report.styles import CLASS_NAMES, DASH, NONE, number_or_dash, share_in_percent
 from model.records.wfdb_records import CLASSES
@@ -21,7 +22,8 @@ def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSecti
     bins = choose_time_bins(recording.started_s, recording.length_s)
     trust = recording.class_trust
     tables = SideBySide(
-        ((_class_trust_table(findings, trust),), (_ectopic_beats_table(findings, trust),)), (0.58, 0.42)
+        ((_class_trust_table(findings, trust, say_learnt(recording)),), (_ectopic_beats_table(findings, trust),)),
+        (0.58, 0.42),
     )
     section = ReportSection("Beats", [ReportFigure(class_chart(recording, findings, bins)), tables])
     if recording.length_s >= LEAST_TABLE_S:
@@ -30,7 +32,7 @@ def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSecti
     return section
 
 
-def _class_trust_table(findings: BeatFindings, trust: ClassTrust) -> ReportTable:
+def _class_trust_table(findings: BeatFindings, trust: ClassTrust, learnt: str) -> ReportTable:
     """Return the beats of each class, with how far tests say that they can be trusted."""
     rows = tuple(
         (
@@ -43,6 +45,11 @@ def _class_trust_table(findings: BeatFindings, trust: ClassTrust) -> ReportTable
         for name, count in zip(CLASSES, findings.counts, strict=True)
     )
     tested = f", tests on {trust.records} records of other patients" if trust.records else ""
+    hardly = [said for name in CLASSES if findings.number(name) and (said := say_hardly_found(trust, name))]
+    tested += "".join(f"; {said}" for said in hardly)
+    tested += f"; {learnt}" if learnt else ""
+    if within := findings.fibrillating_s:
+        tested += f"; burden of S outside atrial fibrillation: {within:,} within it are not in it"
     heads = ("class", "beats", "burden", "found, of 100 such beats in tests", "right, of 100 that were called so")
     return ReportTable(heads, rows, "lrrrr", (0.28, 0.13, 0.13, 0.23, 0.23), f"Beats by class{tested}")
 

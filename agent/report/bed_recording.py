@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent.core.bed_settings import NO_SETTINGS, BedSettings
 from agent.core.class_trust import TRUST_KEY, decode_class_trust
-from agent.core.events import BedSettingsChanged, Event, EventKind, LeadScaled
+from agent.core.events import BedSettingsChanged, Event, EventKind, LeadScaled, PacingPulses
 from agent.core.lead_units import RAW_UNITS, UNITS_MV
 from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Lead, Ledger, Strip
 from agent.export.tables import read_notified_alarms
@@ -77,7 +77,7 @@ class BedRecording:
     the analysed lead that was heard longest, `heard` says which one was when. `missing_s`: seconds that were not
     recorded of what the device sent, as `ecg-agent sessions` gives them. `alarms` and `events` hold the first ones if
     there are very many; `alarm_count` counts all. `notified`: which alarms were told to somebody ("sent"), or could
-    not be ("failed").
+    not be ("failed"). `pacing_pulses`: how many pulses of a pacemaker the monitor saw in the signal.
     """
 
     def __init__(self, session: RecordedSession, bed: str) -> None:
@@ -106,6 +106,7 @@ class BedRecording:
         changes = [event for kind in kinds for _, event in session.events(bed, kind=kind)]
         self.heard = HeardLeads(changes)
         self.lead = self._choose_main_lead()
+        self.pacing_pulses = sum(event.count for event in changes if isinstance(event, PacingPulses))
         self._scales = [event for event in changes if isinstance(event, LeadScaled)]
         self._segments_of: dict[str, list[RecordedSegment]] = {}
         for segment in self.segments:

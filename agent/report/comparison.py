@@ -23,7 +23,6 @@ from agent.report.recording_words import WARNING, describe_leads, describe_rate,
 from agent.report.styles import NONE, duration_in_words, number_or_dash
 from agent.report.summary_content import ReportFindings
 from model.intervals.beat_intervals import IntervalEstimate
-from model.intervals.corrected_qt import correct_measured_qt
 from model.rhythm.hrv import measure_nn_spectrum, measure_time_domain
 
 UNKNOWN = float("nan")
@@ -132,7 +131,8 @@ def _measured_figures(one: ComparedRecording) -> Iterator[tuple[str, float, int,
 
 
 def _variability_figures(found: ReportFindings) -> Iterator[tuple[str, float, int, str]]:
-    time_domain, power = measure_time_domain(found.nn), measure_nn_spectrum(found.nn)
+    holds = not found.nn_doubt
+    time_domain, power = (measure_time_domain(found.nn), measure_nn_spectrum(found.nn)) if holds else (None, None)
     yield "SDNN", _or_unknown(time_domain.sdnn if time_domain else None), 1, "ms"
     yield "RMSSD", _or_unknown(time_domain.rmssd if time_domain else None), 1, "ms"
     yield "pNN50", _or_unknown(time_domain.pnn50 if time_domain else None), 1, "%"
@@ -146,7 +146,7 @@ def _interval_figures(one: ComparedRecording) -> Iterator[tuple[str, float, floa
     for name in ("pr", "qrs", "qt"):
         estimate = IntervalEstimate() if found is None else getattr(found, name)
         yield f"{name.upper()} of the typical beat", _or_unknown(estimate.ms), estimate.uncertainty_ms or 0.0
-    corrected = None if found is None else correct_measured_qt(found)
+    corrected = None if measured is None else measured.corrected()
     doubt = (found.qt.uncertainty_ms or 0.0) if found is not None else 0.0
     yield "QTc (Bazett)", _or_unknown(corrected.bazett_ms if corrected else None), doubt
     yield "QTc (Fridericia)", _or_unknown(corrected.fridericia_ms if corrected else None), doubt

@@ -5,10 +5,12 @@ import numpy as np
 from agent.core.config import Config
 from agent.core.messages import AlarmIdentity, Strip
 from agent.report.alarm_content import alarm_section
+from agent.report.alarmed_rates import find_alarmed_rates
 from agent.report.beat_content import beat_section
 from agent.report.beat_measurement import measure_recorded_beat
 from agent.report.bed_recording import BedRecording
 from agent.report.document import ReportDocument, ReportSection
+from agent.report.doubt_words import doubt_variability, nn_percent
 from agent.report.findings import compute_beat_findings
 from agent.report.hrv_content import variability_section
 from agent.report.recording_content import recording_section
@@ -34,7 +36,7 @@ def build_report_document(
             beat_section(recording, found.beats),
             typical_section(recording, found.measured),
             extreme_section(recording, found.beats, found.fibrillation, config),
-            variability_section(found.nn),
+            variability_section(found.nn, nn_percent(recording, found.nn), found.nn_doubt),
         ]
     sections += [
         alarm_section(recording, strips, config.dashboard.least_confidence),
@@ -55,13 +57,18 @@ def find_all(recording: BedRecording, config: Config) -> ReportFindings:
     # Noise and fibrillation give R peaks that are no heart beats: no rate and no pause is taken from them.
     clear = signal.clear(beats.at_s) & ~recording.fibrillating(beats.at_s)
     rr = beats.rr_s[beats.rr_s < config.rhythm.standstill_s]
+    fibrillation = find_rhythm_episodes(recording, "atrial fibrillation", signal.recorded_s)
+    found = compute_beat_findings(beats, clear, config, fibrillation.cover(beats.at_s))
+    nn = select_nn_intervals(beats.at_s, beats.rr_s, beats.of("N") & clear)
     return ReportFindings(
-        beats=compute_beat_findings(beats, clear, config),
-        nn=select_nn_intervals(beats.at_s, beats.rr_s, beats.of("N") & clear),
+        beats=found,
+        nn=nn,
         signal=signal,
-        fibrillation=find_rhythm_episodes(recording, "atrial fibrillation", signal.recorded_s),
+        fibrillation=fibrillation,
         mean_rate=60 / float(np.mean(rr)) if len(rr) else None,
         measured=measure_recorded_beat(recording),
+        nn_doubt=doubt_variability(recording, nn, found, fibrillation.share),
+        alarmed=find_alarmed_rates(recording),
     )
 
 

@@ -3,7 +3,7 @@
 `[rhythm]` and `[alarms]` of the settings define rates, pauses, runs and bigeminy, as they do for the monitor.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,15 @@ MOST_BINS = 48
 
 @dataclass(frozen=True, slots=True)
 class EctopicRun:
-    """Beats of one class in a row: `first` to `stop` of all beats; `rate` in beats a minute within it."""
+    """Beats of one class in a row: `first` to `stop` of all beats; `rate` in beats a minute within it.
+
+    `doubtful`: the class of most of its beats is.
+    """
 
     first: int
     stop: int
     rate: float
+    doubtful: bool = False
 
     def __len__(self) -> int:
         return self.stop - self.first
@@ -53,6 +57,10 @@ class BeatFindings:
     `slowest`, `fastest`: beats at which the rate is least and greatest, None if no rate is known. `paused` (k,): the
     beats that end a pause, `pauses` those of the longest ones, the longest first. `runs` of V and S beats, the longest
     first; `run_count` and `couplets` by class. `bigeminy`: V beats in bigeminy.
+
+    In atrial fibrillation, where an early beat says little, no S beat counts for burden, couplets and runs:
+    `fibrillating` beats lie in it, `fibrillating_s` of them were called S. `sure_s_runs`: all runs of S beats whose
+    class is not doubtful, the longest first.
     """
 
     counts: tuple[int, ...]
@@ -65,6 +73,9 @@ class BeatFindings:
     run_count: dict[str, int]
     couplets: dict[str, int]
     bigeminy: int
+    fibrillating: int = 0
+    fibrillating_s: int = 0
+    sure_s_runs: tuple[EctopicRun, ...] = ()
 
     @property
     def total(self) -> int:
@@ -77,11 +88,18 @@ class BeatFindings:
         return len(self.paused)
 
     def share(self, name: str) -> float:
-        """Return the beats of a class in percent of all beats."""
-        return 100 * self.counts[CLASSES.index(name)] / self.total if self.total else 0.0
+        """Return the beats of a class in percent of all beats; of S both outside atrial fibrillation only."""
+        total = self.total - self.fibrillating * (name == "S")
+        return 100 * self.number(name) / total if total else 0.0
+
+    def number(self, name: str) -> int:
+        """Return the number of beats of a class; of S outside atrial fibrillation only."""
+        return self.counts[CLASSES.index(name)] - self.fibrillating_s * (name == "S")
 
 
-def compute_beat_findings(beats: RecordedBeats, clear: NDArray[np.bool_], config: Config) -> BeatFindings:
+def compute_beat_findings(
+    beats: RecordedBeats, clear: NDArray[np.bool_], config: Config, fibrillating: NDArray[np.bool_] | None = None
+) -> BeatFindings:
     """Compute all figures of the beats of a recording.
 
     Parameters
@@ -92,14 +110,22 @@ def compute_beat_findings(beats: RecordedBeats, clear: NDArray[np.bool_], config
         Whether the signal at each beat is clear enough for rates and pauses. Counts and runs are of all beats.
     config : Config
         `[rhythm]` defines the rate, `[alarms]` pauses, runs and bigeminy.
+    fibrillating : (n,) bool, optional
+        Whether each beat lies in atrial fibrillation; none does if left out.
     """
     alarms = config.alarms
     rate = np.where(clear, rolling_rates(beats.rr_s, config.rhythm), np.nan)
     known = np.flatnonzero(np.isfinite(rate))
     paused = np.flatnonzero((beats.rr_s > alarms.pause_s) & clear)
     longest = paused[np.argsort(-beats.rr_s[paused], kind="stable")][:MOST_SHOWN]
-    rows = {name: find_consecutive_beats(beats, name, alarms.pause_s) for name in "VS"}
-    runs = {name: [row for row in rows[name] if len(row) >= alarms.v_run_beats] for name in rows}
+    inside = np.zeros(len(beats), np.bool_) if fibrillating is None else fibrillating
+    mine = {"V": beats.of("V"), "S": beats.of("S") & ~inside}
+    rows = {name: find_consecutive_beats(beats, of, alarms.pause_s) for name, of in mine.items()}
+    doubt = config.dashboard.least_confidence
+    runs = {
+        name: [_doubted_run(row, beats, doubt) for row in rows[name] if len(row) >= alarms.v_run_beats] for name in rows
+    }
+    ordered = {name: tuple(sorted(group, key=lambda run: (-len(run), run.first))) for name, group in runs.items()}
     return BeatFindings(
         counts=tuple(np.bincount(beats.label, minlength=len(CLASSES)).tolist()),
         rate=rate,
@@ -107,14 +133,20 @@ def compute_beat_findings(beats: RecordedBeats, clear: NDArray[np.bool_], config
         fastest=int(known[rate[known].argmax()]) if len(known) else None,
         pauses=tuple(longest.tolist()),
         paused=paused,
-        runs={
-            name: tuple(sorted(group, key=lambda run: (-len(run), run.first))[:MOST_SHOWN])
-            for name, group in runs.items()
-        },
+        runs={name: group[:MOST_SHOWN] for name, group in ordered.items()},
         run_count={name: len(group) for name, group in runs.items()},
         couplets={name: sum(len(row) == 2 for row in group) for name, group in rows.items()},
         bigeminy=_count_bigeminy(beats, alarms),
+        fibrillating=int(inside.sum()),
+        fibrillating_s=int((beats.of("S") & inside).sum()),
+        sure_s_runs=tuple(run for run in ordered["S"] if not run.doubtful),
     )
+
+
+def _doubted_run(run: EctopicRun, beats: RecordedBeats, least_confidence: float) -> EctopicRun:
+    """Return the run, and whether the class of more than half of its beats is doubtful."""
+    doubtful = int((beats.confidence[run.first : run.stop] < least_confidence).sum())
+    return replace(run, doubtful=2 * doubtful > len(run))
 
 
 def rolling_rates(rr_s: TimeArray, config: RhythmConfig) -> TimeArray:
@@ -150,9 +182,8 @@ def _sum_latest(values: TimeArray, count: int) -> TimeArray:
     return out
 
 
-def find_consecutive_beats(beats: RecordedBeats, name: str, pause_s: float) -> list[EctopicRun]:
-    """Return all rows of two or more beats of a class; a gap or an RR interval over `pause_s` ends a row."""
-    mine = beats.of(name)
+def find_consecutive_beats(beats: RecordedBeats, mine: NDArray[np.bool_], pause_s: float) -> list[EctopicRun]:
+    """Return all rows of two or more beats that are `mine` (n,); a gap or an RR interval over `pause_s` ends a row."""
     if not len(mine):
         return []
     # Whether each beat continues the row of the one before it; a comparison with NaN is false.

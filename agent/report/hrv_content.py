@@ -13,36 +13,38 @@ from model.rhythm.hrv import (
     measure_time_domain,
 )
 
-LEAST_NN_SHARE = 0.8
-FEW_INTERVALS_NOTE = (
-    f"Fewer than {100 * LEAST_NN_SHARE:g} % of the NN intervals could be used (ectopy, fibrillation or noise): read "
-    "these figures with care."
-)
 NO_SPECTRUM = "no five minutes in a row for a spectrum"
 
 
-def variability_section(nn: NNIntervals) -> ReportSection:
-    """Return the section of time domain, frequency domain and Poincaré plot."""
+def variability_section(nn: NNIntervals, all_percent: float, doubt: str) -> ReportSection:
+    """Return the section of time domain, frequency domain and Poincaré plot.
+
+    `all_percent`: NN intervals used, of all RR intervals; `doubt`: why the figures do not hold, "" where they do.
+    """
     section = ReportSection("Heart-rate variability")
     figures = measure_time_domain(nn)
     if figures is None:
         section.blocks.append(ReportNote("No interval between two normal beats in a row: nothing to measure."))
         return section
     power, cloud = measure_nn_spectrum(nn), measure_poincare(nn)
-    notes = [ReportNote(FEW_INTERVALS_NOTE)] if nn.share < LEAST_NN_SHARE else []
+    if doubt:
+        section.blocks.append(ReportNote(f"These figures do not hold as heart-rate variability: {doubt}."))
     picture, time_domain = (
         ReportFigure(hrv_picture(nn, power, cloud)),
-        _time_domain_table(figures, nn, cloud, power is not None),
+        _time_domain_table(figures, nn, cloud, (power is not None, all_percent)),
     )
     if power is None:
-        columns: tuple[tuple[PlainBlock, ...], ...] = (picture,), (time_domain, *notes)
+        columns: tuple[tuple[PlainBlock, ...], ...] = (picture,), (time_domain,)
         section.blocks.append(SideBySide(columns, (0.5, 0.5)))
         return section
-    section.blocks += [picture, SideBySide(((time_domain,), (_power_table(power), *notes)), (0.55, 0.45))]
+    section.blocks += [picture, SideBySide(((time_domain,), (_power_table(power),)), (0.55, 0.45))]
     return section
 
 
-def _time_domain_table(figures: TimeDomain, nn: NNIntervals, cloud: PoincarePlot | None, spectrum: bool) -> ReportTable:
+def _time_domain_table(
+    figures: TimeDomain, nn: NNIntervals, cloud: PoincarePlot | None, more: tuple[bool, float]
+) -> ReportTable:
+    spectrum, all_percent = more
     rows: tuple[tuple[str, str, str], ...] = (
         ("mean NN", number_or_dash(figures.mean, 0, "ms"), "mean of the intervals between normal beats"),
         ("SDNN", number_or_dash(figures.sdnn, 1, "ms"), "their standard deviation over the whole recording"),
@@ -53,7 +55,7 @@ def _time_domain_table(figures: TimeDomain, nn: NNIntervals, cloud: PoincarePlot
         ("triangular index", number_or_dash(figures.triangular, 1), "intervals over the height of their histogram"),
         ("SD1", number_or_dash(cloud.sd1 if cloud else None, 1, "ms"), "width of the Poincaré plot"),
         ("SD2", number_or_dash(cloud.sd2 if cloud else None, 1, "ms"), "its length"),
-        ("intervals", f"{len(nn):,}", f"{share_in_percent(100 * nn.share)} of those between two normal beats"),
+        ("intervals", f"{len(nn):,}", f"{share_in_percent(all_percent)} of all RR intervals"),
     )
     caption = "Time domain and Poincaré plot" + ("" if spectrum else f"; {NO_SPECTRUM}")
     return ReportTable(("figure", "value", "what it is"), rows, "lrl", (0.24, 0.18, 0.58), caption)

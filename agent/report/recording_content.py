@@ -3,6 +3,7 @@
 import numpy as np
 
 from agent.core.config import Config
+from agent.core.events import Event
 from agent.core.wording import event_text
 from agent.report.bed_recording import BedRecording
 from agent.report.charts import quality_chart
@@ -14,6 +15,8 @@ from model.records.resample import FS
 from model.rhythm.hrv import FURTHEST_SHARE, LONGEST_NN_S, NEIGHBOUR_COUNT, SHORTEST_NN_S
 
 MOST_RUNS, MOST_EVENTS = 60, 200
+SIGNAL_KINDS = ("signal", "gap", "backfill")
+"""Kinds of events that tell of a place in the signal."""
 FEW_RUNS = 6
 """Runs whose table stands beside that of the time."""
 HRV_METHODS = (
@@ -35,13 +38,24 @@ def recording_section(recording: BedRecording, config: Config, signal: SignalQua
         section.blocks += [] if few else [_recorded_runs_table(recording)]
     events = [(at_s, event) for at_s, event in recording.events if event.kind not in ("start", "end")]
     if events:
-        rows = tuple((date_and_time(at_s), event.kind, event_text(event)) for at_s, event in events[:MOST_EVENTS])
+        rows = tuple(
+            (_event_time(recording, at_s, event), event.kind, event_text(event)) for at_s, event in events[:MOST_EVENTS]
+        )
         more = f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""
-        heads = (f"reported at ({name_clock(recording)})", "kind", "what")
+        heads = (f"time ({name_clock(recording)})", "kind", "what")
         section.blocks.append(ReportTable(heads, rows, "lll", (0.2, 0.08, 0.72), caption=f"Events{more}"))
     methods = (_beat_methods(config), f"{HRV_METHODS} Times: {name_clock(recording)}.")
     section.blocks += [ReportNote(text, small=True) for text in methods]
     return section
+
+
+def _event_time(recording: BedRecording, at_s: float, event: Event) -> str:
+    """Return when what an event tells was in the signal; where it has no sample, when it was reported."""
+    at = recording.time_of(event.run, event.sample) if event.run and event.sample > 0 else None
+    # A deed of a person has the sample that was reached then, and its own time on the clock.
+    if at is None or recording.started_s is None or event.kind not in SIGNAL_KINDS:
+        return f"{date_and_time(at_s)} (reported)"
+    return date_and_time(recording.started_s + at)
 
 
 def _quality_blocks(recording: BedRecording, signal: SignalQuality) -> list[PlainBlock]:

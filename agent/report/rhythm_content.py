@@ -81,7 +81,7 @@ def _run_table(recording: BedRecording, findings: BeatFindings, config: Config) 
     shown = f", the {len(rows)} longest" if total > len(rows) else ""
     caption = f"{total:,} run{'s' * (total > 1)} of {least} or more beats{shown}"
     return ReportTable(
-        ("began", "class", "beats", "rate", "lasted"), rows, "llrrr", (0.33, 0.14, 0.15, 0.2, 0.18), caption
+        ("began", "class", "beats", "rate", "lasted"), rows, "llrrr", (0.28, 0.22, 0.13, 0.2, 0.17), caption
     )
 
 
@@ -89,7 +89,7 @@ def _run_row(recording: BedRecording, name: str, run: EctopicRun) -> tuple[str, 
     begin, end = (float(recording.beats.at_s[at]) for at in (run.first, run.stop - 1))
     return (
         recording.clock_text(begin),
-        name,
+        f"{name} doubtful" if run.doubtful else name,
         f"{len(run):,}",
         f"{run.rate:.0f} /min",
         duration_in_words(end - begin),

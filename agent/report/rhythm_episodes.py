@@ -22,6 +22,13 @@ class RhythmEpisodes:
     def __len__(self) -> int:
         return len(self.spans)
 
+    def cover(self, at_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which times (n,) in seconds lie in an episode."""
+        if not len(self):
+            return np.zeros(len(at_s), np.bool_)
+        index = np.searchsorted(self.spans[:, 0], at_s, side="right") - 1
+        return np.asarray((index >= 0) & (at_s <= self.spans[np.maximum(index, 0), 1]))
+
     @property
     def total_s(self) -> float:
         """Seconds of all episodes together."""

@@ -8,6 +8,7 @@ import numpy as np
 from agent.core.class_trust import rate_of_100, trust_sentence
 from agent.core.config import Config
 from agent.core.messages import PRIORITIES
+from agent.report.alarmed_rates import AlarmedRates
 from agent.report.beat_measurement import MeasuredBeat
 from agent.report.bed_recording import BedRecording
 from agent.report.charts import rate_chart, tachogram_chart
@@ -19,6 +20,7 @@ from agent.report.document import (
     SummaryTile,
     SummaryTiles,
 )
+from agent.report.doubt_words import nn_percent, say_learnt, say_other_beats, say_pacing
 from agent.report.findings import BeatFindings
 from agent.report.recording_words import describe_leads, describe_rate
 from agent.report.rhythm_content import fibrillation_limits
@@ -26,24 +28,29 @@ from agent.report.rhythm_episodes import RhythmEpisodes
 from agent.report.signal_quality import NOISY_UV, SignalQuality
 from agent.report.styles import (
     CLASS_COLOURS,
-    CLASS_NAMES,
     PRIORITY_COLOURS,
     duration_in_words,
     number_or_dash,
     share_in_percent,
 )
-from model.records.wfdb_records import CLASSES
 from model.rhythm.hrv import NNIntervals, measure_time_domain
 
 NO_HEART_TILES = slice(-2, None)
 """Tiles that say something where there are no beats: alarms and signal."""
+LEAST_RHYTHM_S = 120.0
+TOO_SHORT = "Too short to tell."
+"""Said of atrial fibrillation where none is known and the recording is shorter."""
+NO_ALARMED_RATES = AlarmedRates()
 LEAST_HOURLY_S = 360.0
 """A shorter recording says nothing of beats an hour."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportFindings:
-    """All that the report tells of a recording: beats, signal, atrial fibrillation, intervals."""
+    """All that the report tells of a recording: beats, signal, atrial fibrillation, intervals.
+
+    `nn_doubt`: why heart-rate variability does not hold, "" where it does.
+    """
 
     beats: BeatFindings
     nn: NNIntervals
@@ -51,6 +58,8 @@ class ReportFindings:
     fibrillation: RhythmEpisodes
     mean_rate: float | None
     measured: MeasuredBeat | None = None
+    nn_doubt: str = ""
+    alarmed: AlarmedRates = NO_ALARMED_RATES
 
 
 def summary_section(recording: BedRecording, found: ReportFindings, config: Config) -> ReportSection:
@@ -74,13 +83,14 @@ def summarise_in_words(recording: BedRecording, found: ReportFindings, config: C
         yield "Beats", "No beats were found in this recording."
     else:
         yield "Heart rate", _say_rate(recording, found)
-        yield "Atrial fibrillation", _say_fibrillation(recording, found.fibrillation)
+        yield "Atrial fibrillation", _say_fibrillation(recording, found.fibrillation, config)
         yield "Pauses", _say_pauses(recording, found.beats, config)
         yield "Ventricular beats (V)", _say_ectopy(recording, found, "V", config)
         yield "Supraventricular (S)", _say_ectopy(recording, found, "S", config)
+        if other := say_other_beats(recording, found.beats):
+            yield "Other beats", other
         if found.measured is not None:
-            kind = CLASS_NAMES[found.measured.name]
-            yield "Intervals", f"{_say_intervals(found.measured)} (typical {kind} beat)."
+            yield "Intervals", f"{_say_intervals(found.measured)} ({found.measured.describe()})."
     yield "Alarms", _say_alarms(recording)
     yield "Not known", " ".join(_say_unknown(recording, found, config))
 
@@ -115,17 +125,30 @@ def _say_rate(recording: BedRecording, found: ReportFindings) -> str:
         f"{rate[at]:.0f} at {recording.clock_text(float(recording.beats.at_s[at]))}"
         for at in (beats.slowest, beats.fastest)
     )
-    return f"Mean {found.mean_rate:.0f}/min, from {' to '.join(ends)}; {beats.total:,} beats."
+    said = f"Mean {found.mean_rate:.0f}/min, averaged from {' to '.join(ends)}; {beats.total:,} beats."
+    return f"{said}{_say_alarmed_rates(recording, found, float(rate[beats.slowest]), float(rate[beats.fastest]))}"
 
 
-def _say_fibrillation(recording: BedRecording, found: RhythmEpisodes) -> str:
+def _say_alarmed_rates(recording: BedRecording, found: ReportFindings, low: float, high: float) -> str:
+    """Return the rates that alarms named beyond the averaged ones, as a sentence; "" without any."""
+    alarmed = found.alarmed
+    parts = []
+    if alarmed.slowest is not None and round(alarmed.slowest[0]) < round(low):
+        parts.append(f"down to {alarmed.slowest[0]:.0f} at {recording.clock_text(alarmed.slowest[1])}")
+    if alarmed.fastest is not None and round(alarmed.fastest[0]) > round(high):
+        parts.append(f"up to {alarmed.fastest[0]:.0f} at {recording.clock_text(alarmed.fastest[1])}")
+    return f" Alarms, which wait for fewer intervals, named {' and '.join(parts)}." if parts else ""
+
+
+def _say_fibrillation(recording: BedRecording, found: RhythmEpisodes, config: Config) -> str:
     if not len(found):
-        return "None was found."
+        return TOO_SHORT if recording.length_s < LEAST_RHYTHM_S else "None was found."
     begin, end = found.longest
     count = "1 episode" if len(found) == 1 else f"{len(found):,} episodes"
     return (
         f"{count}, {duration_in_words(found.total_s)} in all: {share_in_percent(100 * found.share)} of the time with "
-        f"signal; the longest {duration_in_words(end - begin)} from {recording.clock_text(begin)} on."
+        f"signal; the longest {duration_in_words(end - begin)} from {recording.clock_text(begin)} on "
+        f"(short interruptions, under {config.alarms.af_s:g} s, are not seen)."
     )
 
 
@@ -142,24 +165,43 @@ def _say_pauses(recording: BedRecording, beats: BeatFindings, config: Config) ->
 
 def _say_ectopy(recording: BedRecording, found: ReportFindings, name: str, config: Config) -> str:
     beats = found.beats
-    parts = [f"{beats.counts[CLASSES.index(name)]:,} ({share_in_percent(beats.share(name))} of all beats"]
-    parts[0] += f"{_hourly_text(found, name)})"
+    outside = name == "S" and beats.fibrillating > 0
+    share = share_in_percent(beats.share(name))
+    if outside:
+        parts = [f"{beats.number(name):,} outside fibrillation ({share} of the beats there)"]
+    else:
+        parts = [f"{beats.number(name):,} ({share} of all beats{_hourly_text(found, name)})"]
     if beats.couplets[name]:
         parts.append(f"{beats.couplets[name]:,} couplet{'s' * (beats.couplets[name] > 1)}")
-    if not beats.runs[name]:
+    runs, count = beats.runs[name], beats.run_count[name]
+    if name == "S":
+        runs, count = beats.sure_s_runs, len(beats.sure_s_runs)
+    if not runs:
         parts.append(f"no run of {config.alarms.v_run_beats} or more")
-    if runs := beats.runs[name]:
-        count = beats.run_count[name]
+    else:
         longest = f"{len(runs[0]):,} beats at {runs[0].rate:.0f}/min"
         parts.append(f"1 run of {longest}" if count == 1 else f"{count:,} runs, the longest of {longest}")
     if name == "V" and beats.bigeminy:
         parts.append(f"{beats.bigeminy:,} in bigeminy")
     trust = trust_sentence(recording.class_trust, name)
-    return f"{', '.join(parts)}. {trust[0].upper()}{trust[1:]}."
+    more = "" if name == "V" else _say_unsure_s(beats)
+    return f"{', '.join(parts)}.{more} {trust[0].upper()}{trust[1:]}."
+
+
+def _say_unsure_s(beats: BeatFindings) -> str:
+    """Return which S beats and runs are not counted in the first sentence."""
+    said = ""
+    if doubtful := beats.run_count["S"] - len(beats.sure_s_runs):
+        said = f" {doubtful:,} more run{'s' * (doubtful > 1)} of mostly doubtful S {'are' if doubtful > 1 else 'is'} "
+        said += "listed inside."
+    if count := beats.fibrillating_s:
+        said += f" {count:,} beat{'s were' if count > 1 else ' was'} called S within fibrillation, where early says "
+        said += "little: not counted in burden, couplets, runs."
+    return said
 
 
 def _hourly_text(found: ReportFindings, name: str) -> str:
-    count = found.beats.counts[CLASSES.index(name)]
+    count = found.beats.number(name)
     hours = found.signal.recorded_s / 3600
     return f", {count / hours:,.1f} an hour" if count and found.signal.recorded_s > LEAST_HOURLY_S else ""
 
@@ -182,7 +224,10 @@ def _say_alarms(recording: BedRecording) -> str:
 
 def _say_unknown(recording: BedRecording, found: ReportFindings, config: Config) -> Iterator[str]:
     yield "Nobody has reviewed beats and alarms. ST segments are not judged."
+    if learnt := say_learnt(recording):
+        yield learnt
     if len(recording.beats):
+        yield say_pacing(recording)
         yield fibrillation_limits(config)
     without = recording.length_s - found.signal.recorded_s
     if without >= 1:
@@ -193,7 +238,7 @@ def _say_unknown(recording: BedRecording, found: ReportFindings, config: Config)
 
 def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Config) -> tuple[SummaryTile, ...]:
     beats, signal = found.beats, found.signal
-    low, high = (None if at is None else float(beats.rate[at]) for at in (beats.slowest, beats.fastest))
+    low, high = _rate_ends(found)
     figures = measure_time_domain(found.nn)
     alarms = [sum(alarm.priority == priority for alarm in recording.alarms) for priority in PRIORITIES]
     longest = float(recording.beats.rr_s[beats.pauses[0]]) if beats.pauses else None
@@ -208,8 +253,7 @@ def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Confi
         _ectopic_tile("Supraventricular", "S", recording, found),
         SummaryTile(
             "Atrial fibrillation",
-            share_in_percent(100 * episodes.share) if len(episodes) else "none",
-            f"longest {duration_in_words(np.subtract(*episodes.longest[::-1]))}" if len(episodes) else "was found",
+            *_fibrillation_words(recording, episodes),
             PRIORITY_COLOURS["medium"] if len(episodes) else "",
         ),
         SummaryTile(
@@ -220,8 +264,8 @@ def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Confi
         ),
         SummaryTile(
             "SDNN",
-            number_or_dash(figures.sdnn if figures else None, 0, "ms"),
-            f"{share_in_percent(100 * found.nn.share)} of NN used",
+            "not given" if found.nn_doubt else number_or_dash(figures.sdnn if figures else None, 0, "ms"),
+            found.nn_doubt or f"{share_in_percent(nn_percent(recording, found.nn))} of all RR intervals used",
         ),
         SummaryTile(
             "Alarms",
@@ -237,9 +281,26 @@ def _summary_tiles(recording: BedRecording, found: ReportFindings, config: Confi
     )
 
 
+def _fibrillation_words(recording: BedRecording, episodes: RhythmEpisodes) -> tuple[str, str]:
+    if len(episodes):
+        longest = duration_in_words(np.subtract(*episodes.longest[::-1]))
+        return share_in_percent(100 * episodes.share), f"longest {longest}"
+    return ("not known", "too short to tell") if recording.length_s < LEAST_RHYTHM_S else ("none", "was found")
+
+
+def _rate_ends(found: ReportFindings) -> tuple[float | None, float | None]:
+    """Return the least and the greatest rate, whether averaged or named by an alarm; None without any."""
+    beats, alarmed = found.beats, found.alarmed
+    low, high = ([] if at is None else [float(beats.rate[at])] for at in (beats.slowest, beats.fastest))
+    low += [] if alarmed.slowest is None else [alarmed.slowest[0]]
+    high += [] if alarmed.fastest is None else [alarmed.fastest[0]]
+    return min(low, default=None), max(high, default=None)
+
+
 def _ectopic_tile(title: str, name: str, recording: BedRecording, found: ReportFindings) -> SummaryTile:
     share = share_in_percent(found.beats.share(name))
     found_rate = recording.class_trust.sensitivity.get(name)
     trust = f"; tests: {rate_of_100(found_rate)} of 100 found" if found_rate else "; tests: not known"
-    count = found.beats.counts[CLASSES.index(name)]
+    count = found.beats.number(name)
+    title += " outside AF" if name == "S" and found.beats.fibrillating else ""
     return SummaryTile(title, f"{count:,}", f"{share}{trust}", CLASS_COLOURS[name] * bool(count))

@@ -5,7 +5,6 @@ from agent.report.bed_recording import BedRecording
 from agent.report.caliper_picture import caliper_picture
 from agent.report.document import ReportFigure, ReportSection, ReportTable, SideBySide
 from agent.report.ecg_paper import typical_beat_picture
-from agent.report.styles import CLASS_NAMES
 from agent.report.typical_beats import AVERAGED, build_typical_beats
 
 MOST_BESIDE = 3
@@ -32,10 +31,7 @@ def typical_section(recording: BedRecording, measured: MeasuredBeat | None) -> R
 def _interval_table(measured: MeasuredBeat) -> ReportTable:
     found = measured.intervals
     several = f"{found.leads} leads" if found.leads != 1 else "1 lead"
-    caption = (
-        f"Typical {CLASS_NAMES[measured.name]} beat: median of {found.beats:,} in {several} at {measured.fs:g} Hz; "
-        "nine in ten errors are below ±"
-    )
+    caption = f"T{measured.describe()[1:]}, in {several} at {measured.fs:g} Hz; nine in ten errors are below ±"
     rows = measured.rows()
     if found.rr_s is not None:
         rows += (("RR", f"{1000 * found.rr_s:.0f} ms ({60 / found.rr_s:.0f}/min)"),)
