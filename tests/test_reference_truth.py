@@ -11,7 +11,10 @@ from test_dashboard_status import text
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
 from agent.core.messages import Beat
-from agent.core.views import ReferenceMark, ReferenceView
+from agent.core.views import LeadWave, ReferenceMark, ReferenceView
+from agent.dashboard.bed_trace import bed_trace_lines
+from agent.dashboard.styles import UNICODE_GLYPHS
+from agent.dashboard.view import SWEEP_SECONDS, DashboardView
 from agent.monitor.reference_truth import ReferenceTruth
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import record_chunks
@@ -71,6 +74,8 @@ def test_what_a_bed_is_given() -> None:
     marks = [mark.sample for mark in shown.reference.marks]
     assert 10 <= len(marks) <= 20
     assert all(50 * 125 <= sample < 60 * 125 for sample in marks)
+    annotated = read_reference(open_record("201")).beats()[0] * 125 / 360
+    assert all(np.abs(annotated - sample).min() <= 0.5 for sample in marks)
     assert (shown.reference.rhythm, shown.reference.rhythm_name) == ("AFIB", "atrial fibrillation")
     assert (shown.reference.compared, shown.reference.veb) == (0, (None, None))
 
@@ -86,9 +91,31 @@ def test_the_page_of_a_bed(size: tuple[int, int], name: str) -> None:
     assert "S Se -- +P --" in score
     assert score.rstrip().endswith(name)
     marks = next(line for line in lines if line.startswith(" ref "))
-    assert [letter for letter in marks[5 : size[0] - 30] if letter in "NA"] == ["N", "A"]
+    assert [letter for letter in marks[5 : 79 if size[0] == 80 else 90] if letter in "NA"] == ["N", "A"]
     assert all(len(line) == size[0] for line in lines)
     assert "REFERENCE" not in text(make(plain), size)
+
+
+@pytest.mark.parametrize("seconds", SWEEP_SECONDS)
+@pytest.mark.parametrize("width", [50, 79, 90, 118, 200])
+@pytest.mark.parametrize("uncalibrated", [False, True])
+@pytest.mark.parametrize("second", [False, True])
+def test_the_letters_stand_over_one_another(seconds: int, width: int, uncalibrated: bool, second: bool) -> None:
+    """The reference's letter has the column of ours for the same beat, with the calibration box and without it."""
+    bed = make_bed()
+    marks = tuple(ReferenceMark(beat.sample + 1, beat.label, beat.label, False) for beat in bed.beats)
+    other = (LeadWave("V5", bed.wave),) if second else ()
+    bed = replace(bed, uncalibrated=uncalibrated, other_waves=other, reference=replace(REFERENCE, marks=marks))
+    lines = bed_trace_lines(make(bed), bed, DashboardView(seconds=seconds), (width, 24), UNICODE_GLYPHS)
+    rows = ["".join(segment.text for segment in line) for line in lines]
+    assert [row.startswith(" ref ") for row in rows] == [False, True] + [False] * 22
+    assert {len(row) for row in rows} == {width}
+    ours, reference = (
+        [(column, letter) for column, letter in enumerate(row) if column >= 5 and letter != " "] for row in rows[:2]
+    )
+    assert [letter for _, letter in ours] == [letter for _, letter in reference] or seconds >= 15
+    assert len(ours) >= min(seconds, 10) - 1
+    assert all(abs(column - at) <= 1 for (column, _), (at, _) in zip(ours, reference, strict=True))
 
 
 def test_records_without_annotations(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def bed_trace_lines(
         second = second_bed(bed)
         window = _second_window(view.windows, second, seconds)
         # Letters stand above the first lead only; the line for them names the lead
-        name, *rest = trace_lines(replace(second, beats=()), window, seconds, (width, below), doubt, glyphs)
+        name, *rest = trace_lines(
+            replace(second, beats=(), reference=None), window, seconds, (width, below), doubt, glyphs
+        )
         label = elide_text(glyphs.clean(second.lead), width - 8, glyphs)
         named = [[*name[:1], *styled_line(width - len(name[0].text), (f" {label}", FAINT))], *rest]
         is_old = find_loss(bed, snapshot) is not None or bed.state in ("refused", "ended")

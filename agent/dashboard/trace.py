@@ -87,20 +87,20 @@ def trace_lines(
     axis = _time_axis_line(bed, placed, sweep, grid_words(sweep.length, sweep.columns, window, rows), glyphs)
     return [
         labels,
-        *_reference_lines(bed, sweep),
+        *_reference_lines(bed, sweep, GUTTER_WIDTH + box),
         *with_calibration(body, voltage_labels(window, rows), window, box, glyphs),
         [*styled_line(GUTTER_WIDTH + box, (f"{seconds} s".rjust(GUTTER_WIDTH - 1), FAINT)), *axis],
     ]
 
 
-def _reference_lines(bed: BedView, sweep: TraceSweep) -> list[StyledLine]:
+def _reference_lines(bed: BedView, sweep: TraceSweep, gutter: int) -> list[StyledLine]:
     """Return the line below the letters of the beats with those of the reference; none without a reference."""
     if bed.reference is None:
         return []
     oldest = sweep.head - sweep.length + sweep.erased
     marks = enumerate(bed.reference.marks)
     places = [(sweep.column(mark.sample), i) for i, mark in marks if oldest <= mark.sample < sweep.head]
-    title = styled_line(GUTTER_WIDTH, ("ref".rjust(GUTTER_WIDTH - 1), FAINT))
+    title = styled_line(gutter, ("ref".rjust(GUTTER_WIDTH - 1), FAINT))
     return [[*title, *reference_marks_line(bed.reference, places, sweep.columns)]]
 
 
