@@ -91,7 +91,7 @@ def test_freeze() -> None:
     later = make("a", "b", "c", "d")
     assert press_keys(frozen, "n", later).bed == "c"
     assert press_keys(frozen, "nn", later).bed == "a"
-    assert not needed_beds(frozen, later)
+    assert list(needed_beds(frozen, later)) == ["b"]
     assert press_keys(frozen, " ", later).frozen is None
     assert press_keys(DashboardView(), "  ", ABC).freezing is False
 
@@ -106,8 +106,8 @@ def test_only_what_is_held_can_be_looked_at() -> None:
     assert [bed.bed for bed in held.frozen.index] == [f"bed-{i}" for i in range(20, 40)]
     assert press_keys(held, "\x1b[F", MANY).bed == "bed-39"
     assert press_keys(held, "/9\r", MANY).bed == "bed-29"
-    assert press_keys(held, "k", MANY).actions == ()
-    assert "space" in press_keys(held, "k", MANY).note
+    assert [action.bed for action in press_keys(held, "kmP", MANY).actions] == ["bed-25"] * 3
+    assert "space" in press_keys(held, "s", MANY).note
 
 
 def test_gain() -> None:

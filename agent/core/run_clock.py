@@ -35,6 +35,10 @@ class RunClock:
         origin_s = self._origins.get(bed, {}).get(run)
         return None if origin_s is None else origin_s + sample / FS
 
+    def starts(self, bed: str) -> tuple[tuple[str, float], ...]:
+        """Return the latest runs of a bed, each with the Unix time of its sample 0."""
+        return tuple(self._origins.get(bed, {}).items())
+
     def _note_chunk(self, chunk: Chunk) -> None:
         stamp_s = chunk.sent_s or chunk.arrived_s
         if not stamp_s:

@@ -104,7 +104,8 @@ class BedView:
     device's clock is not known; `arrived_s`: when the latest samples arrived; `other_waves` of the leads beside the
     heard one, in the order of `leads`; all alarms paused until `paused_until_s` (Unix time), 0 if they are not;
     `settings` that the bed has of its own; `refusal`: why the stream cannot be monitored, "" if it can; `reference`:
-    what the annotations of a replayed record say, if that is wanted.
+    what the annotations of a replayed record say, if that is wanted; `run_starts`: the latest runs whose clock is
+    known, each with the Unix time of its sample 0.
     """
 
     bed: str
@@ -134,6 +135,7 @@ class BedView:
     settings: BedSettings = NO_SETTINGS
     reference: ReferenceView | None = None
     refusal: str = ""
+    run_starts: tuple[tuple[str, float], ...] = ()
 
     @property
     def quality(self) -> float | None:

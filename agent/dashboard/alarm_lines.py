@@ -11,7 +11,7 @@ from typing import Literal
 
 from rich.style import Style
 
-from agent.core.alarm_times import alarm_end_s, alarm_onset_s
+from agent.core.alarm_times import alarm_end_s, alarm_onset_s, is_end_timed
 from agent.core.clock import format_local_clock, format_local_date
 from agent.core.condition_names import short_condition
 from agent.core.messages import PRIORITIES, Alarm, Priority
@@ -76,9 +76,9 @@ def is_of_earlier_run(alarm: Alarm, bed: BedView) -> bool:
     return bool(bed.run) and alarm.run != bed.run
 
 
-def alarm_age_s(alarm: Alarm, now_s: float) -> float:
+def alarm_age_s(bed: BedView, alarm: Alarm, now_s: float) -> float:
     """Return for how long an alarm has lasted, or did last, by the clock: a stream that stops does not stop it."""
-    onset_s, end_s = alarm_onset_s(alarm), alarm_end_s(alarm)
+    onset_s, end_s = alarm_onset_s(alarm, bed), alarm_end_s(alarm, bed)
     return max(0.0, (now_s if end_s is None else end_s) - onset_s)
 
 
@@ -103,7 +103,7 @@ def urgent_alarm_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) 
     tail = {"active": "", "acknowledged": " ack", "over": " over"}[phase]
     silence = format_silence_left(bed.silenced_until_s, now_s)
     more = f" +{len(bed.alarms) - 1}" if len(bed.alarms) > 1 else ""
-    age = "" if phase == "over" else f" {format_age_clock(alarm_age_s(alarm, now_s))}"
+    age = "" if phase == "over" else f" {format_age_clock(alarm_age_s(bed, alarm, now_s))}"
     name = elide_text(alarm_label(alarm), room - cell_width(tail), glyphs)
     # What does not fit is left out: the name is worth most
     for extra in (age, more, f" quiet {silence}" if silence else ""):
@@ -176,10 +176,12 @@ def _silence_parts(bed: BedView, now_s: float, is_chosen: bool) -> list[StyledPa
 def alarm_course_text(bed: BedView, alarm: Alarm, now_s: float) -> str:
     """Return by the clock since when an alarm has lasted, or from when to when, and whether it was acknowledged."""
     run = "earlier run, " if is_of_earlier_run(alarm, bed) else ""
-    onset_s, end_s = alarm_onset_s(alarm), alarm_end_s(alarm)
+    onset_s, end_s = alarm_onset_s(alarm, bed), alarm_end_s(alarm, bed)
+    if end_s is not None and not is_end_timed(alarm):
+        return f"over: {run}since {format_moment(onset_s, now_s)}"
     if end_s is not None:
         return f"over: {run}{format_moment(onset_s, now_s)} to {format_local_clock(end_s)}"
-    lasts = f"since {format_moment(onset_s, now_s)} ({format_age(alarm_age_s(alarm, now_s))})"
+    lasts = f"since {format_moment(onset_s, now_s)} ({format_age(alarm_age_s(bed, alarm, now_s))})"
     return f"{run}{lasts}" if alarm.acknowledged_s is None else f"{run}acknowledged, {lasts}"
 
 
@@ -187,7 +189,7 @@ def merge_recent_alarms(bed: BedView) -> list[Alarm]:
     """Return the last alarms of a bed in their present state, newest first."""
     # An alarm that is still shown replaces the state in which it was announced
     latest = {(alarm.run, alarm.condition, alarm.onset): alarm for alarm in (*bed.last_alarms, *bed.alarms)}
-    return sorted(latest.values(), key=lambda alarm: alarm.announced_s, reverse=True)
+    return sorted(latest.values(), key=lambda alarm: alarm_onset_s(alarm, bed), reverse=True)
 
 
 def last_alarm_lines(bed: BedView, width: int, height: int, glyphs: GlyphSet) -> list[StyledLine]:
@@ -208,20 +210,17 @@ def last_alarm_lines(bed: BedView, width: int, height: int, glyphs: GlyphSet) ->
 
 def _last_alarm_line(bed: BedView, alarm: Alarm, wide: bool, width: int, glyphs: GlyphSet) -> StyledLine:
     delay = "" if alarm.acknowledged_s is None else format_age(alarm.acknowledged_s - alarm.announced_s)
-    end_s = alarm_end_s(alarm)
-    # Without data no sample passes, which alone could say when an alarm was over
-    is_timed = end_s is not None and alarm.condition != "no data"
+    end_s, is_timed = alarm_end_s(alarm, bed), is_end_timed(alarm)
     style = FLASH_OFF_STYLES[alarm.priority] if alarm_phase(alarm) == "active" else STEADY_STYLES[alarm.priority]
-    left: list[StyledPart] = [(f"{format_local_clock(alarm_onset_s(alarm))} ", FAINT), (alarm_label(alarm), style)]
+    left: list[StyledPart] = [(f"{format_local_clock(alarm_onset_s(alarm, bed))} ", FAINT), (alarm_label(alarm), style)]
     earlier = is_of_earlier_run(alarm, bed)
     if wide:
         right = "goes on" if end_s is None else format_local_clock(end_s) if is_timed else "over"
         right = f"{right:>8}  {f'+{delay}' if delay else '--':>7}"
     else:
         room = width - _cells(left) - 1
-        right = (
-            "goes on" if end_s is None else short_duration(max(0.0, alarm_age_s(alarm, 0.0))) if is_timed else "over"
-        )
+        lasted = short_duration(alarm_age_s(bed, alarm, 0.0)) if is_timed else "over"
+        right = "goes on" if end_s is None else lasted
         right += " ack" if delay else ""
         if earlier:
             right = "earlier run" if len("earlier run") <= room else "earlier"

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from agent.core.alarm_times import is_end_timed
 from agent.core.clock import format_local_clock
 from agent.core.look_back import PastAlarm
+from agent.core.messages import Alarm
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.cell_overlay import overlay_text
@@ -46,11 +48,24 @@ def alarm_list_lines(
         return fill_block_lines(lines, width, height)
     rows = height - len(lines) - 1
     lines.append(styled_line(width, (f" {'began':<16}{'lasted':<{COURSE_COLUMNS}}{'alarm':<{NAME_COLUMNS}}", FAINT)))
-    row = chosen_row(view, alarms)
-    top = max(0, min(row - rows // 2, len(alarms) - rows))
-    for place in range(top, min(top + rows, len(alarms))):
-        lines.append(_listed_alarm_line(alarms[place], place == row, snapshot.now_s, width, glyphs))
+    row, places = chosen_row(view, alarms), _listed_places(alarms)
+    top = max(0, min(places.index(row) - rows // 2, len(places) - rows))
+    for place in places[top : top + rows]:
+        if place is None:
+            lines.append(styled_line(width, (f" {glyphs.rule * 3} device restarted ", FAINT)))
+        else:
+            lines.append(_listed_alarm_line(alarms[place], place == row, snapshot.now_s, width, glyphs))
     return fill_block_lines(lines, width, height)
+
+
+def _listed_places(alarms: Sequence[PastAlarm]) -> list[int | None]:
+    """Return the places of the alarms line by line, None between two runs of the device."""
+    places: list[int | None] = []
+    for place, past in enumerate(alarms):
+        if place and past.alarm.run != alarms[place - 1].alarm.run:
+            places.append(None)
+        places.append(place)
+    return places
 
 
 def chosen_row(view: DashboardView, alarms: Sequence[PastAlarm]) -> int:
@@ -115,7 +130,7 @@ def _strip_head(
 
 def _listed_alarm_line(past: PastAlarm, chosen: bool, now_s: float, width: int, glyphs: GlyphSet) -> StyledLine:
     alarm = past.alarm
-    lasted = "goes on" if alarm.ended is None else short_duration((alarm.ended - alarm.onset) / FS)
+    lasted = "goes on" if alarm.ended is None else _length_text(alarm) or "over"
     handled = handled_words(past, now_s)
     tail = (
         f"  {handled} "
@@ -144,7 +159,13 @@ def handled_words(past: PastAlarm, now_s: float) -> str:
 def _lasted_text(past: PastAlarm, now_s: float) -> str:
     if past.alarm.ended is None:
         return f"goes on for {short_duration(max(0.0, now_s - past.onset_s))}"
-    return f"lasted {short_duration((past.alarm.ended - past.alarm.onset) / FS)}"
+    length = _length_text(past.alarm)
+    return f"lasted {length}" if length else "over"
+
+
+def _length_text(alarm: Alarm) -> str:
+    """Return how long an alarm that is over lasted, "" where no sample says so."""
+    return short_duration((alarm.ended - alarm.onset) / FS) if alarm.ended is not None and is_end_timed(alarm) else ""
 
 
 def _no_strip_text(past: PastAlarm | None) -> str:

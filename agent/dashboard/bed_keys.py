@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agent.core.views import WardSnapshot
+from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.key_codes import (
     BED_STEPS,
     DOWN_KEYS,
@@ -20,7 +21,7 @@ from agent.dashboard.key_codes import (
 from agent.dashboard.layout import CardGrid
 from agent.dashboard.limits_keys import open_limits
 from agent.dashboard.past_keys import PAST_PAGES, open_past_page
-from agent.dashboard.still_keys import press_still_key
+from agent.dashboard.still_keys import NOTHING_NOTE, press_still_key
 from agent.dashboard.view import (
     SWEEP_SECONDS,
     BedAction,
@@ -52,6 +53,8 @@ def press_bed_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashboa
     if key == " ":
         if view.frozen:
             return thaw_view(view)
+        if not shown.index:
+            return replace(view, note=NOTHING_NOTE)
         return replace(view, freezing=not view.freezing, looking=replace(view.looking, back=0, calipers=None))
     if key == "b":
         return replace(view, bell=not view.bell, note="bell off" if view.bell else "bell on")
@@ -91,8 +94,8 @@ def _press_ward_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashb
 
 
 def _press_alarm_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardView:
-    """Acknowledge, silence or pause the alarms of the chosen bed of a live picture, or open its limits."""
-    if view.frozen or view.freezing:
+    """Acknowledge, silence or pause the alarms of the chosen bed, or open its limits unless the picture is frozen."""
+    if key == "l" and (view.frozen or view.freezing):
         return replace(view, note=THAW_NOTE)
     if is_overview(view, shown) and not is_chosen(view):
         return replace(view, note=CHOOSE_NOTE)
@@ -139,7 +142,7 @@ def _bed_after_step(view: DashboardView, by: int, unchosen: bool) -> str:
 def _change_gain(view: DashboardView, shown: WardSnapshot, by: int) -> DashboardView:
     window = view.windows.get(chosen_bed(view)) or next(iter(view.windows.values()), None)
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
-    window = bed_window(view, bed) if bed else window
+    window = bed_window(view, pictured_bed(view, bed)) if bed else window
     height = view.height_mv or (window.height if window else 2.0)
     return replace(view, height_mv=_next_step_value(HEIGHTS_MV, height, by))
 

@@ -11,6 +11,7 @@ from agent.dashboard.alarm_lines import (
     format_age_clock,
     other_bed_alarm_parts,
 )
+from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.header import RankedPart, fit_ranked_parts
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line, styled_line
 from agent.dashboard.loss import find_loss, rate_age, rate_style, rate_text, state_words
@@ -22,7 +23,7 @@ def alarm_words(bed: BedView, place: int, shown_s: float) -> str:
     """Return mark, short name, phase and age of an alarm of a bed, such as !!! VT 0:12."""
     alarm = bed.alarms[place]
     phase = {"active": "", "acknowledged": " ack", "over": " over"}[alarm_phase(alarm)]
-    age = "" if alarm.ended is not None else f" {format_age_clock(alarm_age_s(alarm, shown_s))}"
+    age = "" if alarm.ended is not None else f" {format_age_clock(alarm_age_s(bed, alarm, shown_s))}"
     return f"{alarm_label(alarm)}{phase}{age}"
 
 
@@ -37,7 +38,7 @@ def whole_bed_line(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, width: int, glyphs: GlyphSet
 ) -> StyledLine:
     """Return a bed in the only line that there is: alarm and rate, a loss, its name, other alarms."""
-    shown, now_s = view.frozen or snapshot, snapshot.now_s
+    shown, now_s = shown_snapshot(snapshot, view), snapshot.now_s
     parts = _urgent_parts(bed, shown, now_s)
     parts.append((3, (glyphs.clean(bed.bed), STRONG)))
     # The counts of other beds have their own spaces
@@ -50,7 +51,7 @@ def named_bed_line(
 ) -> StyledLine:
     """Return a bed of a ward in one line of `widths` cells: its name in the second of them, then alarm and rate."""
     width, name_width = widths
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     name = elide_text(glyphs.clean(bed.bed), name_width - 1, glyphs)
     rest = _spaced_line(_urgent_parts(bed, shown, snapshot.now_s), width - name_width)
     gap = " " * (name_width - cell_width(name))
@@ -61,7 +62,7 @@ def narrow_bed_lines(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, width: int, glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return a bed of a ward in two lines: name and rate, then its alarm or its state."""
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     rate, rate_ink = rate_part(bed, shown)
     name = elide_text(glyphs.clean(bed.bed), max(3, width - cell_width(rate) - 1), glyphs)
     text, style = state_words(bed, shown, link=True)

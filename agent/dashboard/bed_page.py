@@ -3,6 +3,7 @@
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, panels, status
 from agent.dashboard.bed_trace import bed_trace_lines
+from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.lines import StyledLine, fill_block_lines, join_blocks, styled_line
 from agent.dashboard.reference_lines import reference_score_line
 from agent.dashboard.styles import GlyphSet
@@ -57,7 +58,7 @@ def _small_layout_lines(
     room = low - len(recording)
     alarms = _last_alarm_block(bed, right, room // 2, glyphs)
     beats = room - len(alarms)
-    latest = panels.last_beats_panel(bed, snapshot.least_confidence, right, beats, glyphs)
+    latest = panels.last_beats_panel(pictured_bed(view, bed), snapshot.least_confidence, right, beats, glyphs)
     last = [*fill_block_lines(latest, right, beats), *alarms, *recording]
     block = join_blocks([(figures + events, left), (last, right)], low)
     state = status.monitor_summary_lines(bed, snapshot, width, glyphs)
@@ -81,10 +82,10 @@ def _large_layout_lines(
     figures = [*rate, *space, *panels.class_panel(bed, snapshot.class_trust, side, glyphs)]
     free = high - len(figures) - 2
     if free >= 3:
-        figures += [styled_line(side), *panels.rr_panel(bed, side, min(free, 6), glyphs)]
+        figures += [styled_line(side), *panels.rr_panel(pictured_bed(view, bed), side, min(free, 6), glyphs)]
     top = join_blocks([(trace, room), (figures, side)], high)
     margin = [styled_line(width)] if low >= SPACED_LIST_ROWS else []
-    lists = _bed_list_columns(snapshot, bed, (width - 2, low - 1 - len(margin)), glyphs)
+    lists = _bed_list_columns(snapshot, bed, view, (width - 2, low - 1 - len(margin)), glyphs)
     return [
         *_pad_columns(top, 0, 2),
         styled_line(width),
@@ -95,7 +96,7 @@ def _large_layout_lines(
 
 
 def _bed_list_columns(
-    snapshot: WardSnapshot, bed: BedView, size: tuple[int, int], glyphs: GlyphSet
+    snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return the last beats, alarms and events, and the state of the monitor, side by side."""
     width, height = size
@@ -103,8 +104,9 @@ def _bed_list_columns(
     events_width = round(0.38 * width)
     rest = width - beats_width - events_width - 4
     alarms = _last_alarm_block(bed, events_width, max(5, height * 3 // 5), glyphs)
+    beats = panels.last_beats_panel(pictured_bed(view, bed), snapshot.least_confidence, beats_width, height, glyphs)
     parts = [
-        (panels.last_beats_panel(bed, snapshot.least_confidence, beats_width, height, glyphs), beats_width),
+        (beats, beats_width),
         (alarms + panels.events_panel(bed, snapshot, events_width, height - len(alarms), glyphs), events_width),
         (status.monitor_panel(bed, snapshot, rest, height, glyphs), rest),
     ]

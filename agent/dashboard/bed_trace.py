@@ -7,6 +7,7 @@ from rich.segment import Segment
 
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard.calibration import trace_gutter
+from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.lines import StyledLine, elide_text, styled_line
 from agent.dashboard.loss import cover_trace, find_loss
 from agent.dashboard.still_extent import bed_extent, still_piece, still_range
@@ -28,9 +29,10 @@ def bed_trace_lines(
 ) -> list[StyledLine]:
     """Return the trace of a bed, `size` columns and lines."""
     width, height = size
-    looking = view.looking
+    looking, bed = view.looking, pictured_bed(view, bed)
     if view.frozen is not None and (looking.back or looking.calipers):
         return _still_lines(snapshot, bed, view, size, glyphs)
+    snapshot = view.frozen or snapshot
     below = round(SECOND_SHARE * height) if _has_second(bed, view, height) else 0
     doubt, seconds = snapshot.least_confidence, seconds_across(view)
     lines = trace_lines(bed, bed_window(view, bed), seconds, (width, height - below), doubt, glyphs)

@@ -11,6 +11,7 @@ from rich.segment import Segment
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
+from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.glance import rhythm_words, signal_words
 from agent.dashboard.layout import SMALL_CARD, CardGrid
 from agent.dashboard.lines import (
@@ -155,6 +156,8 @@ def _draw_card_waves(
     """Draw the waves of all cards at once; those that stand still are dim."""
     if not beds:
         return []
+    moves = np.array([find_loss(bed, shown) is None for bed in beds])[:, np.newaxis, np.newaxis]
+    beds = [pictured_bed(view, bed) for bed in beds] if view.frozen else beds
     columns = grid.width - _card_text_width(grid)
     rows = max(1, grid.lines - (grid.lines > 2))
     sweeps = [TraceSweep.of(bed.head, CARD_SECONDS, columns) for bed in beds]
@@ -166,7 +169,6 @@ def _draw_card_waves(
     low, high = wave_raster.column_spans(placed, wave_raster.dots_across(columns, glyphs.ascii))
     codes = wave_raster.raster_traces(low, high, [bed_window(view, bed) for bed in beds], rows, glyphs.ascii)
     inks = np.stack([class_inks(sweep.visible(bed.beats), sweep) for bed, sweep in pairs])
-    moves = np.array([find_loss(bed, shown) is None for bed in beds])[:, np.newaxis, np.newaxis]
     inks = np.where((codes > 0) & moves, inks[:, np.newaxis], np.uint8(0))
     lines = merge_styled_cells(
         wave_raster.to_code_points(codes, glyphs.ascii).reshape(-1, columns), inks.reshape(-1, columns)

@@ -15,6 +15,7 @@ from agent.dashboard import alarm_lines
 from agent.dashboard.alarm_state import alarm_state_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
 from agent.dashboard.bed_trace import refit_second_window
+from agent.dashboard.frozen_picture import pictured_bed, shown_snapshot, thaw_for_alarm
 from agent.dashboard.glance import glance_line
 from agent.dashboard.header import header_line, trouble_banners, ward_line
 from agent.dashboard.key_bar import bottom_line
@@ -79,7 +80,7 @@ def is_small(width: int, height: int) -> bool:
 
 def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
     """Return the view with the beds in order and cards that fit a terminal of `width` cells and `height` lines."""
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     view = view if (view.columns, view.lines) == (width, height) else replace(view, columns=width, lines=height)
     # Header, ward line and footer take three lines, each trouble those that it needs
     room = height - 3 - len(trouble_banners(snapshot, width, UNICODE_GLYPHS))
@@ -94,14 +95,18 @@ def fit_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: in
 
 def fit_waves(snapshot: WardSnapshot, view: DashboardView) -> DashboardView:
     """Return a fitted view with windows that fit the waves it shows, frozen if the user asked for it."""
+    if (thawed := thaw_for_alarm(view, snapshot)) is not view:
+        view = fit_view(snapshot, thawed, view.columns, view.lines)
     view = freeze_view(view, snapshot) if view.freezing else view
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     if not is_overview(view, shown):
-        beds = [bed for bed in shown.beds if bed.bed == chosen_bed(view)]
+        beds = [pictured_bed(view, bed) for bed in shown.beds if bed.bed == chosen_bed(view)]
         view = refit_windows(view, beds)
         return refit_second_window(view, beds[0]) if beds else view
     names = set(page_beds(view))
-    return refit_windows(view, [bed for bed in shown.beds if bed.bed in names], int(REFIT_TURNS_HZ * snapshot.now_s))
+    return refit_windows(
+        view, [pictured_bed(view, bed) for bed in shown.beds if bed.bed in names], int(REFIT_TURNS_HZ * snapshot.now_s)
+    )
 
 
 def layout_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:
@@ -127,7 +132,7 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
         `height` lines of exactly `width` cells; in a terminal under 80 by 24 what matters most.
     """
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
-    shown = replace(view.frozen, past=snapshot.past) if view.frozen else snapshot
+    shown = shown_snapshot(snapshot, view)
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
     if is_small(width, height) and not fits_small_page(view, width, height):
         only = None if is_overview(view, shown) else bed
@@ -153,7 +158,7 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
 
 
 def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> StyledLine:
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     # The small layout of one bed has the disclaimer in a line of its own
     bed_page = view.page == "beds" and bool(shown.beds) and not is_overview(view, shown)
     small_layout = bed_page and not fits_large_layout((width, height - 2))

@@ -9,6 +9,7 @@ from agent.core.clock import format_local_clock, format_local_date
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, status
 from agent.dashboard.alarm_state import ward_state_parts
+from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -68,7 +69,7 @@ def _trouble_lines(text: str, width: int, style: Style, glyphs: GlyphSet) -> lis
 
 def header_line(snapshot: WardSnapshot, view: DashboardView, width: int, glyphs: GlyphSet) -> StyledLine:
     """Return the shown bed or ward on the left; on the right other beds' alarms, link and recording, always live."""
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     if is_overview(view, shown):
         return _ward_header_line(snapshot, view, width, glyphs)
     right = _live_header_parts(snapshot, view, glyphs)
@@ -145,7 +146,7 @@ def _bed_header_line(
 
 def _ward_header_line(snapshot: WardSnapshot, view: DashboardView, width: int, glyphs: GlyphSet) -> StyledLine:
     """Return the beds of the page, how many beds lie behind, and the samples of all beds if there is room."""
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     first, last = page_range(view)
     name: list[StyledPart] = [(" ecg-agent ", STRONG)]
     left: list[StyledPart] = [(f" beds {first + 1}-{last} of {len(shown.index)}", PLAIN)]

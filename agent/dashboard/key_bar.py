@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from agent.core.views import WardSnapshot
 from agent.dashboard.find_keys import match_bed_names
+from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.key_table import KEYS, PAGE_BARS, KeyBar
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
 from agent.dashboard.quit_keys import quit_question
@@ -13,7 +14,7 @@ from agent.dashboard.view import NOTE_S, PAST_PAGE_NAMES, DashboardView, is_over
 
 def bottom_line(snapshot: WardSnapshot, view: DashboardView, width: int, disclaimer: str) -> StyledLine:
     """Return the bottom line of a frame. `disclaimer`: what stands at its right, "" if that is said elsewhere."""
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
     right: list[StyledPart] = [(f"{disclaimer} ", FAINT)] if disclaimer else []
     if view.typed is not None:

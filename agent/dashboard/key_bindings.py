@@ -7,6 +7,7 @@ from agent.core.views import WardSnapshot
 from agent.dashboard.alarm_page_keys import press_alarm_list_key, press_strip_key
 from agent.dashboard.bed_keys import press_bed_key
 from agent.dashboard.find_keys import press_find_key
+from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.help_keys import HELP_KEY, press_help_key
 from agent.dashboard.key_codes import INTERRUPT_KEY, KEY_PATTERN
 from agent.dashboard.limits_keys import is_typing, press_limits_key
@@ -35,7 +36,7 @@ def press_keys(view: DashboardView, keys: str, snapshot: WardSnapshot) -> Dashbo
         return view
     view = order_view_beds(view, snapshot)
     for key in KEY_PATTERN.findall(keys):
-        view = _press_key(replace(view, note=""), key, view.frozen or snapshot)
+        view = _press_key(replace(view, note=""), key, shown_snapshot(snapshot, view))
     return replace(view, last_key_s=snapshot.now_s)
 
 

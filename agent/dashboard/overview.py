@@ -1,13 +1,17 @@
 """The ward: all beds at once, on wide cards if they fit on one page, else on pages of small ones."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich.segment import Segment
 
 from agent.core.class_trust import ClassTrust, rate_of_100
+from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
 from agent.dashboard.cards import card_page_lines, card_rate_part, placeholder_card_line
+from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -72,15 +76,16 @@ def _wide_card_lines(
     width, lines = view.grid.width, view.grid.lines
     rows = max(2, lines - 1)
     room = width - NAME_WIDTH - RATE_WIDTH - RIGHT_WIDTH - 2
-    sweep = TraceSweep.of(bed.head, 4 if room < 60 else 8, room)
-    placed = wave_raster.place_sweep(bed.wave, bed.head, sweep.length, sweep.erased)
+    pictured = pictured_bed(view, bed)
+    sweep = TraceSweep.of(pictured.head, 4 if room < 60 else 8, room)
+    placed = wave_raster.place_sweep(pictured.wave, pictured.head, sweep.length, sweep.erased)
     empty = np.full((rows, room), ord(" "), dtype=np.uint32)
     # The wave of a bed that sends nothing stands still, and is dim
     moves = find_loss(bed, shown) is None
-    trace = wave_lines(placed, bed_window(view, bed), sweep, sweep.visible(bed.beats), empty, glyphs)
+    trace = wave_lines(placed, bed_window(view, pictured), sweep, sweep.visible(pictured.beats), empty, glyphs)
     trace = trace if moves else [[Segment(segment.text, FAINT) for segment in line] for line in trace]
     left = _card_left_lines(bed, shown, now_s, rows, bed.bed == view.bed, glyphs)
-    right = _card_right_lines(bed, shown, rows, glyphs)
+    right = _card_right_lines(bed, pictured.beats, shown, rows, glyphs)
     return [left[row] + trace[row] + styled_line(2) + right[row] for row in range(rows)]
 
 
@@ -117,7 +122,9 @@ def _card_state_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: Glyp
     return [lead, (text, style)]
 
 
-def _card_right_lines(bed: BedView, shown: WardSnapshot, rows: int, glyphs: GlyphSet) -> list[StyledLine]:
+def _card_right_lines(
+    bed: BedView, beats: Sequence[Beat], shown: WardSnapshot, rows: int, glyphs: GlyphSet
+) -> list[StyledLine]:
     """Return the right part of a card: letters and missing samples or gaps; reason of alarm or refusal; counts; gaps.
 
     With two rows only, the reason of an alarm takes the place of the counts.
@@ -129,7 +136,7 @@ def _card_right_lines(bed: BedView, shown: WardSnapshot, rows: int, glyphs: Glyp
     most = min(MOST_LETTERS, RIGHT_WIDTH - 1 - len(lost))
     letters: list[StyledPart] = []
     # Neighbours of the same style become one part, which saves bytes on the terminal
-    for letter, mark in (class_letter(beat, shown.least_confidence, glyphs) for beat in bed.beats[-most:]):
+    for letter, mark in (class_letter(beat, shown.least_confidence, glyphs) for beat in beats[-most:]):
         if letters and letters[-1][1] is mark:
             letters[-1] = (letters[-1][0] + letter, mark)
         else:

@@ -2,6 +2,7 @@
 
 from agent.core.look_back import PastRequest
 from agent.core.views import WardSnapshot
+from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.still_extent import recorded_block, still_extent
 from agent.dashboard.view import DashboardView, chosen_bed
 
@@ -18,7 +19,7 @@ def wanted_past(view: DashboardView, snapshot: WardSnapshot) -> PastRequest | No
         return PastRequest(bed, hours=view.looking.hours)
     if view.page == "alarms":
         return PastRequest(bed, alarms=True)
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     extent = still_extent(view, shown)
     block = recorded_block(extent, view.looking) if extent else None
     lead = extent.piece.lead if extent else ""

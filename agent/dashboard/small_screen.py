@@ -17,6 +17,7 @@ from agent.dashboard.alarm_lines import (
 from agent.dashboard.bed_line import alarm_words, named_bed_line, narrow_bed_lines, rate_part, whole_bed_line
 from agent.dashboard.calibration import trace_gutter
 from agent.dashboard.digits import large_digit_rows
+from agent.dashboard.frozen_picture import pictured_bed, shown_snapshot
 from agent.dashboard.glance import rhythm_words, signal_words
 from agent.dashboard.header import RankedPart, clock_parts, fit_ranked_parts
 from agent.dashboard.layout import SMALL_CARD, CardGrid, choose_card_grid
@@ -74,7 +75,7 @@ def small_screen_lines(
 ) -> list[StyledLine]:
     """Return all lines of a small terminal, `size` columns and lines: of a bed, of the ward, or that none is there."""
     width, height = size
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     is_ward = bed is None and bool(shown.index)
     footer = [_key_answer_line(snapshot, view, is_ward, width, glyphs)] if height >= FOOTER_HEIGHT else []
     room = width, height - len(footer)
@@ -120,7 +121,7 @@ def _bed_page(
 ) -> list[StyledLine]:
     """Return one bed, from a single line to a small page with large digits and a trace."""
     width, height = size
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     if height < PAGE_HEIGHT or width < DIGITS_WIDTH:
         return _bed_rows(snapshot, bed, view, size, glyphs)
     most = max(1, height // 5)
@@ -146,7 +147,7 @@ def _bed_heading_line(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, width: int, glyphs: GlyphSet
 ) -> StyledLine:
     """Return the name of the bed and its state; alarms of other beds, and the time."""
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     text, style = _loss_or_state(snapshot, bed, view)
     right: list[RankedPart] = [(1, part) for part in other_bed_alarm_parts(snapshot.index, bed.bed, snapshot.now_s)]
     if view.frozen:
@@ -166,7 +167,7 @@ def _bed_heading_line(
 
 def _loss_or_state(snapshot: WardSnapshot, bed: BedView, view: DashboardView) -> StyledPart:
     """Return the state of a bed with the age of a loss; a lost link goes before all."""
-    return state_words(bed, view.frozen or snapshot, link=True)
+    return state_words(bed, shown_snapshot(snapshot, view), link=True)
 
 
 def _alarm_rows(
@@ -229,6 +230,7 @@ def _trace_rows(
     bed: BedView, shown: WardSnapshot, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return a trace with letters above and seconds below."""
+    bed, shown = pictured_bed(view, bed), view.frozen or shown
     trace = trace_lines(bed, bed_window(view, bed), seconds_across(view), size, shown.least_confidence, glyphs)
     return cover_trace(trace, bed, shown, trace_gutter(seconds_across(view) * FS, size[0], bed.uncalibrated), glyphs)
 
@@ -248,7 +250,7 @@ def _bed_rows(
 ) -> list[StyledLine]:
     """Return one bed in up to five lines without large digits: alarm, rate, bed and others, then rhythm and signal."""
     width, height = size
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     if height == 1:
         return [whole_bed_line(snapshot, bed, view, width, glyphs)]
     alarm = _alarm_rows(bed, snapshot.now_s, shown.now_s, width, 1, glyphs)[0]
@@ -267,7 +269,7 @@ def _bed_rows(
 
 def _rate_line(snapshot: WardSnapshot, bed: BedView, view: DashboardView, width: int, glyphs: GlyphSet) -> StyledLine:
     """Return the rate, then the state of the bed where it is not well, or the rhythm."""
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     parts: list[RankedPart] = [(0, rate_part(bed, shown))]
     if find_loss(bed, shown) or bed.state != "ok":
         text, style = state_words(bed, shown, link=True)
@@ -283,7 +285,7 @@ def _ward_page(
 ) -> list[StyledLine]:
     """Return a ward: how many beds have alarms, and its beds, the most urgent first, on cards where they fit."""
     width, height = size
-    shown = view.frozen or snapshot
+    shown = shown_snapshot(snapshot, view)
     views = {bed.bed: bed for bed in shown.beds}
     names = page_beds(view)
     worst = next((views[name] for name in names if name in views), None)

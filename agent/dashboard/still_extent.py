@@ -7,6 +7,7 @@ import numpy as np
 from agent.core.look_back import AlarmStrip, SignalPiece
 from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
+from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.looking import LookingBack
 from agent.dashboard.view import DashboardView, chosen_bed, is_overview, seconds_across
 from model.records.resample import FS
@@ -48,7 +49,7 @@ def still_extent(view: DashboardView, shown: WardSnapshot) -> StillExtent | None
     if view.page == "strip":
         strip = shown.past.strip if shown.past else None
         return strip_extent(strip, view.looking, bed, shown.recording is not None) if strip else None
-    return bed_extent(bed, seconds_across(view), shown.recording is not None) if bed else None
+    return bed_extent(pictured_bed(view, bed), seconds_across(view), shown.recording is not None) if bed else None
 
 
 def bed_extent(bed: BedView, seconds: int, is_recorded: bool) -> StillExtent:

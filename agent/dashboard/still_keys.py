@@ -16,6 +16,7 @@ COARSE = FS // 5
 """Samples of a coarse step of a caliper, 0.2 s."""
 BACK_STEP = FS
 """Samples of a step back in time."""
+NOTHING_NOTE = "nothing to freeze yet"
 FREEZE_FIRST_NOTE = "open one bed first: enter"
 NO_MORE_NOTE = "that is all there is: a monitor with --record keeps the whole signal"
 RUN_NOTE = "that is where this run begins"
@@ -82,6 +83,8 @@ def _press_caliper_key(view: DashboardView, shown: WardSnapshot) -> DashboardVie
         return replace(view, note=FREEZE_FIRST_NOTE)
     if view.looking.calipers is not None:
         return replace(view, looking=replace(view.looking, calipers=None))
+    if not shown.index:
+        return replace(view, note=NOTHING_NOTE)
     extent = still_extent(view, shown)
     if extent is None:  # the next frame freezes
         return replace(view, freezing=True, looking=_with_calipers(view.looking, view))

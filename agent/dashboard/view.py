@@ -57,7 +57,7 @@ class DashboardView:
     grid
         Cards of the ward.
     frozen, freezing
-        The snapshot shown instead of the live one, and whether the next frame freezes.
+        The snapshot whose waves and beats are shown instead of the live ones, and whether the next frame freezes.
     height_mv, seconds
         What the height and the width of the trace stand for, None for automatic.
     columns
@@ -148,9 +148,13 @@ def page_beds(view: DashboardView) -> tuple[str, ...]:
 
 
 def needed_beds(view: DashboardView, snapshot: WardSnapshot) -> Sequence[str]:
-    """Return the names of the beds that the next frame needs in full: none if the picture is frozen."""
-    if view.frozen or not snapshot.index:
+    """Return the names of the beds that the next frame needs in full, also of a frozen picture: its alarms live."""
+    if not snapshot.index:
         return ()
+    if view.frozen:
+        known = {summary.bed for summary in snapshot.index}
+        names = page_beds(view) if is_overview(view, view.frozen) else (chosen_bed(view),)
+        return tuple(name for name in names if name in known)
     overview = is_overview(view, snapshot)
     names = page_beds(view) if overview or view.freezing else ()
     names = (view.draft.bed, *names) if view.draft else names

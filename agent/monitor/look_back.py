@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from agent.core.alarm_times import believed_start_s
 from agent.core.events import AlarmsHandled
 from agent.core.look_back import (
     MINUTE_S,
@@ -26,7 +27,7 @@ from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.background_reader import Answer, BackgroundReader
 from agent.monitor.bed_trends import KEPT_MINUTES, BedTrends
 from agent.recording.beat_minutes import MinuteSpan, read_beat_minutes
-from agent.recording.past_records import believed_start_s, place_past_alarm, read_alarm_strip, read_past_alarms
+from agent.recording.past_records import place_past_alarm, read_alarm_strip, read_past_alarms
 from agent.recording.recorded_wave import read_signal_piece
 
 KEPT_STRIPS, KEPT_STRIPS_OF_BED = 1000, 16
@@ -119,13 +120,15 @@ class LookBack:
         deeds = list(self._deeds.get(bed, ()))
         found: dict[AlarmIdentity, PastAlarm] = {past.identity: past for past in answer.value or ()}
         for alarm in self._history.kept(bed):
-            past = place_past_alarm(alarm, self._run_clock.time_of(bed, alarm.run, alarm.onset), deeds)
+            at_s = self._run_clock.time_of(bed, alarm.run, alarm.onset)
+            past = place_past_alarm(alarm, at_s, deeds)
             known = found.get(alarm.identity)
             if known is not None:  # the recording has it from the first announcement on
                 kept = replace(past.alarm, acknowledged_s=past.alarm.acknowledged_s or known.alarm.acknowledged_s)
-                past = replace(past, alarm=kept, onset_s=known.onset_s, handled_by=past.handled_by or known.handled_by)
+                past = replace(past, alarm=kept, handled_by=past.handled_by or known.handled_by)
+                past = past if at_s is not None else replace(past, onset_s=known.onset_s)
             found[alarm.identity] = past
-        return tuple(sorted(found.values(), key=lambda past: past.alarm.announced_s, reverse=True)), answer
+        return tuple(sorted(found.values(), key=lambda past: past.onset_s, reverse=True)), answer
 
     def strip(self, identity: AlarmIdentity) -> tuple[AlarmStrip | None, Answer]:
         """Return the strip of an alarm, None if there is none yet, and how the reading of it stands."""

@@ -122,6 +122,7 @@ class SnapshotMaker:
             other_waves=self._other_waves(bed),
             paused_until_s=rules.manager.paused_until_s,
             settings=rules.settings,
+            run_starts=self._run_clock.starts(name),
         )
 
     def _other_waves(self, bed: MonitoredBed) -> tuple[LeadWave, ...]:

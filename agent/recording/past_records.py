@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from agent.core.alarm_times import believed_start_s
 from agent.core.events import AlarmsHandled
 from agent.core.lead_units import RAW_UNITS
 from agent.core.look_back import AlarmStrip, PastAlarm, SignalPiece
@@ -59,16 +60,6 @@ def place_past_alarm(alarm: Alarm, onset_s: float | None, deeds: list[tuple[floa
         apart_s, who = min(near, default=(SAME_DEED_S + 1, ""))
         by = who if apart_s <= SAME_DEED_S else None
     return PastAlarm(alarm, onset_s, ended_s, by)
-
-
-def believed_start_s(alarm: Alarm, sample: int, at_s: float | None) -> float:
-    """Return the Unix time of a sample of an alarm's run: `at_s`, if it is known and can be.
-
-    No sample was measured after it arrived: of a record that is sent faster than real time, what announced the alarm
-    arrived long before the recorded time.
-    """
-    latest_s = alarm.announced_s - (alarm.announced - sample) / FS
-    return latest_s if at_s is None else min(at_s, latest_s)
 
 
 def read_alarm_strip(folder: Path, identity: AlarmIdentity) -> AlarmStrip | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.alarms.priorities import CONDITION_SPECS
 from agent.core.alarm_settings import AlarmConfig
+from agent.core.alarm_times import alarm_end_s, alarm_onset_s
 from agent.core.bed_settings import limits_in_force
 from agent.core.clock import format_wall_time
 from agent.core.condition_names import SHORT_CONDITIONS
@@ -175,8 +176,7 @@ def _limit_rows(bed: BedView, base: AlarmConfig | None) -> list[Fields] | None:
 
 def alarm_fields(alarm: Alarm, bed: BedView) -> Fields:
     """An alarm of a bed as it stands."""
-    since_s = _sample_time_s(alarm, alarm.onset, bed)
-    since_s = alarm.announced_s if since_s is None else since_s
+    since_s = alarm_onset_s(alarm, bed)
     return {
         "key": alarm_key(alarm.identity),
         "condition": alarm.condition,
@@ -186,7 +186,7 @@ def alarm_fields(alarm: Alarm, bed: BedView) -> Fields:
         "phase": alarm_phase(alarm),
         "since": format_wall_time(since_s),
         "since_s": since_s,
-        "ended_s": None if alarm.ended is None else _sample_time_s(alarm, alarm.ended, bed),
+        "ended_s": alarm_end_s(alarm, bed),
         "acknowledged_s": alarm.acknowledged_s,
         "onset": alarm.onset,
         "ended": alarm.ended,
@@ -201,13 +201,6 @@ def alarm_key(identity: AlarmIdentity) -> str:
 def ledger_fields(ledger: Ledger) -> Fields:
     """The samples of a bed or of all."""
     return {"sent": ledger.sent, "analysed": ledger.analysed, "missing": ledger.missing, "open": ledger.open}
-
-
-def _sample_time_s(alarm: Alarm, sample: int, bed: BedView) -> float | None:
-    """Return the Unix time of a sample of an alarm's run, None where it is not known."""
-    if bed.head_s is None or alarm.run != bed.run:
-        return None
-    return bed.head_s + (sample - bed.head) / FS
 
 
 def _round_known(value: float | None, digits: int = 0) -> float | None:
