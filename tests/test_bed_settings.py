@@ -76,6 +76,8 @@ def test_the_settings_of_beds_are_shown_as_toml_that_can_be_read(tmp_path: Path)
         ("rate_low_bpm = 120", "[bed.7]: rate_low_bpm must be less than rate_high_bpm"),
         ("pause_s = 5", "[bed.7]: pause_s must not be more than asystole_s"),
         ("asystole_s = 30", "bed.7.asystole_s: Expected `float` <= 8"),
+        ("rate_low_bpm = 15", "[bed.7]: rate_low_bpm must be 30 or more: extreme bradycardia is alarmed below 30"),
+        ("rate_high_bpm = 350", "[bed.7]: rate_high_bpm must be 200 or less: extreme tachycardia is alarmed above 200"),
         ("v_most_per_min = 1.5", "bed.7.v_most_per_min: Expected `int | null`, got `float`"),
         ("off = 'pause'", "bed.7.off: Expected `array`, got `str`"),
         ("off = ['asystole']", "Invalid enum value 'asystole'; valid are V run, heart rate high"),
@@ -107,6 +109,30 @@ def test_settings_made_by_a_program_are_checked(settings: Config) -> None:
         check_settings(BedSettings(rate_low_bpm=3), settings.alarms)
     with pytest.raises(ValueError, match="rate_low_bpm must not be more than rate_high_bpm"):
         check_settings(BedSettings(rate_low_bpm=140), settings.alarms)
+
+
+def test_an_extreme_rate_is_never_out_of_reach(settings: Config) -> None:
+    """The widest limits that a bed may have leave the extreme rates where `[alarms]` has them in any case."""
+    alarms = settings.alarms
+    widest = BedSettings(rate_low_bpm=alarms.extreme_least_bpm, rate_high_bpm=alarms.extreme_most_bpm)
+    assert extreme_rate_limits(limits_in_force(widest, alarms)) == (200, 30)
+    for beyond in (BedSettings(rate_low_bpm=29.9), BedSettings(rate_high_bpm=200.1)):
+        with pytest.raises(ValueError, match="extreme"):
+            check_settings(beyond, alarms)
+
+
+def test_a_very_slow_heart_is_alarmed_with_the_lowest_limit(bed: MadeBed) -> None:
+    """At 25 beats a minute, and the limit of the bed as low as it goes."""
+    bed.told += bed.rules.apply(BedSettings(rate_low_bpm=30, pause_s=8, asystole_s=8))
+    bed.beats("N" * 20, 0.8)
+    bed.beats("N" * 20, 60 / 25)
+    assert "extreme bradycardia" in bed.conditions
+
+
+def test_a_label_goes_without_joiners(tmp_path: Path) -> None:
+    """A picture of several characters, and a word with a joiner in it, are labels like any other."""
+    config = load(tmp_path, '[bed."7"]\npatient = "\\U0001f469\\u200d\\U0001f467"\nplace = "a\\u200cb"\n')
+    assert config.bed["7"] == BedSettings(patient="\U0001f469\U0001f467", place="ab")
 
 
 def test_words() -> None:

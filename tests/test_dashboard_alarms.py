@@ -90,8 +90,8 @@ def test_many_alarms_leave_the_picture(size: tuple[int, int], ascii_only: bool) 
     lines = shown(make(with_alarms(make_bed(), VT, *many)), replace(ONE, ascii=ascii_only), *size)
     assert "!!! VT" in lines[1]
     rows = [line for line in lines[2:5] if re.match(r" ! [A-Z]", line)]
-    assert len(rows) == 2
-    assert f"+{len(many) - 2} more" in rows[-1]
+    assert len(rows) == (1 if size == (80, 24) else 2)
+    assert f"+{len(many) - len(rows)} more" in rows[-1]
     assert "LAST BEATS" in "".join(lines)
 
 

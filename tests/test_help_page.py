@@ -146,7 +146,7 @@ def test_a_single_bed_ends_at_once(ward: WardSnapshot) -> None:
 
 @pytest.mark.parametrize("recording", ["", "recordings/night"])
 def test_what_would_be_lost_is_asked_for(settings: Config, recording: str) -> None:
-    """q asks; q again ends, any other key goes on and does what it does."""
+    """q asks; q again ends, any other key goes on and does nothing else."""
     beds = (make_bed("a"),) if recording else (make_bed("a"), make_bed("b"))
     ward = make_ward(settings, *beds, recording=recording)
     asked = press_keys(DashboardView(), "q", ward)
@@ -154,19 +154,80 @@ def test_what_would_be_lost_is_asked_for(settings: Config, recording: str) -> No
     for width in (80, 120):
         last = lines(ward, asked, width)[-1]
         assert ("stop recording recordings/night?" if recording else "stop watching 2 beds?") in last
-        assert "q again, esc goes on" in last
+        assert "q again ends, another key goes on" in last
     assert press_keys(asked, "q", ward).quit
     assert not press_keys(asked, "\x1b", ward).leaving
     other = press_keys(asked, "b", ward)
-    assert (other.leaving, other.bell, other.quit) == (False, True, False)
+    assert (other.leaving, other.bell, other.quit) == (False, False, False)
     assert not press_keys(asked, "?q", ward).quit
     assert press_keys(DashboardView(), "\x03", ward).quit
+
+
+@pytest.mark.parametrize("size", [(20, 3), (40, 12), (79, 30), (12, 1)])
+def test_a_small_terminal_asks_in_its_last_line(settings: Config, size: tuple[int, int]) -> None:
+    """A recording is never ended unasked."""
+    ward = make_ward(settings, make_bed("a"), recording="recordings/night")
+    view = layout_view(ward, ONE, *size)
+    asked = press_keys(view, "q", ward)
+    assert not asked.quit
+    shown = lines(ward, asked, *size)
+    assert "q again" in shown[-1]
+    assert [cell_len(line) for line in shown] == [size[0]] * size[1]
+    assert press_keys(asked, "q", ward).quit
+
+
+@pytest.mark.parametrize(
+    ("size", "key", "said"),
+    [
+        ((20, 3), "?", "? needs 40x10"),
+        ((20, 3), "l", "l needs 40x10"),
+        ((20, 3), "A", "A needs 80x24"),
+        ((40, 12), "t", "t needs 80x24"),
+        ((40, 12), "c", "c needs 80x24"),
+        ((40, 12), "?", ""),
+        ((80, 24), "t", ""),
+    ],
+)
+def test_what_does_not_fit_says_so(settings: Config, size: tuple[int, int], key: str, said: str) -> None:
+    """In the last line, and the key does nothing else."""
+    ward = make_ward(settings, make_bed("a"))
+    view = press_keys(layout_view(ward, ONE, *size), key, ward)
+    assert view.note == said
+    if said:
+        assert (view.page, view.freezing) == ("beds", False)
+        assert said in lines(ward, view, *size)[-1]
+
+
+@pytest.mark.parametrize("page", ["?", "l"])
+def test_keys_of_alarms_act_on_pages(settings: Config, page: str) -> None:
+    """Where they are offered; where a label is typed they are not, and the bottom line says another way."""
+    alarm = Alarm("7", "run", "asystole", "high", "no QRS for 4 s", 100, 200, 990.0)
+    ward = make_ward(settings, replace(make_bed("7"), alarms=(alarm,)))
+    opened = press_keys(ONE, page, ward)
+    assert "m silence" in "\n".join(lines(ward, opened)[:5])
+    for key, kind in (("k", "acknowledge"), ("m", "silence"), ("P", "pause")):
+        pressed = press_keys(opened, key, ward)
+        assert (pressed.page, [(one.kind, one.bed) for one in pressed.actions]) == (opened.page, [(kind, "7")])
+    if page == "l":
+        typing = press_keys(opened, HOME + "m", ward)
+        assert typing.actions == ()
+        assert "m silence" not in "\n".join(lines(ward, typing)[:5])
+        assert "esc, then m silence" in lines(ward, typing)[-1]
+
+
+@pytest.mark.parametrize("page", ["?", "l"])
+def test_a_narrow_page_names_the_alarm(settings: Config, page: str) -> None:
+    """Its name first, whatever else there is no room for."""
+    alarm = Alarm("7", "run", "asystole", "high", "no QRS for 4 s", 100, 200, 990.0)
+    ward = make_ward(settings, replace(make_bed("7"), alarms=(alarm, replace(alarm, condition="pause"))))
+    shown = lines(ward, press_keys(layout_view(ward, ONE, 40, 12), page, ward), 40, 12)
+    assert any(line.startswith(" !!! ASYSTOLE") and "+1" in line for line in shown)
 
 
 def test_a_long_folder_does_not_hide_the_answers(settings: Config) -> None:
     """Nor does one with characters that move the cursor."""
     ward = make_ward(settings, make_bed("a"), recording="\x1b[2J" + "床/" * 200)
     last = lines(ward, press_keys(ONE, "q", ward), 80, 24)[-1]
-    assert "q again, esc goes on" in last
+    assert "q again ends, another key goes on" in last
     assert last.isprintable()
     assert cell_len(last) == 80

@@ -76,7 +76,13 @@ def test_labels_are_typed(ward: WardSnapshot) -> None:
     assert view.actions[0].settings == BedSettings(patient="Q l?+", place="room 4")
     view = press_keys(OPENED, "l" + HOME + "x" * 99 + "\r", ward)
     assert view.actions[0].settings.patient == "x" * 64
-    assert press_keys(OPENED, "l" + HOME + "\u202e\x00\r", ward).actions == ()
+    view = press_keys(OPENED, "l" + HOME + "x" * 99, ward)
+    assert view.note == "a label has 64 characters at most"
+    view = press_keys(OPENED, "l" + HOME + "\u202e\x00", ward)
+    assert view.note == "patient has characters that cannot be shown"
+    assert press_keys(view, "\r", ward).actions == ()
+    view = press_keys(OPENED, "l" + HOME + "\U0001f469\u200d\U0001f467\r", ward)
+    assert view.actions[0].settings == BedSettings(patient="\U0001f469\U0001f467")
 
 
 def test_a_row_goes_back_to_what_holds_for_all(settings: Config) -> None:
@@ -97,6 +103,25 @@ def test_limits_that_contradict_are_not_reached(ward: WardSnapshot) -> None:
     for row in range(len(ROWS)):
         for keys in ("+" * 400, "-" * 400):
             press_keys(OPENED, "l" + HOME + DOWN * row + keys + "\r", ward)
+
+
+@pytest.mark.parametrize(
+    ("row", "key", "settings_then", "why"),
+    [
+        (DOWN, LEFT, BedSettings(rate_low_bpm=30), "extreme bradycardia is alarmed below 30"),
+        ("", RIGHT, BedSettings(rate_high_bpm=200), "extreme tachycardia is alarmed above 200"),
+    ],
+)
+def test_arrows_stop_where_an_extreme_rate_would_have_no_alarm(
+    settings: Config, row: str, key: str, settings_then: BedSettings, why: str
+) -> None:
+    """Also where the bound is no whole step away; the bottom line says why."""
+    ward = make_ward(settings, replace(make_bed("7"), settings=BedSettings(rate_low_bpm=47, rate_high_bpm=147)))
+    view = press_keys(OPENED, "l" + row + key * 60, ward)
+    assert view.draft is not None
+    name = "rate_low_bpm" if row else "rate_high_bpm"
+    assert getattr(view.draft.settings, name) == getattr(settings_then, name)
+    assert why in lines(ward, view)[-1]
 
 
 def test_the_page_shows_the_rate_beside_the_limits(settings: Config) -> None:

@@ -31,6 +31,9 @@ monitor would be blind, and all other alarms off, without a word.
 SWITCHABLE_CONDITIONS: tuple[SwitchableCondition, ...] = get_args(SwitchableCondition)
 LONGEST_LABEL = 64
 
+JOINERS = {ord(character): None for character in "\u200c\u200d"}
+"""Characters between those of a word or a picture, which say only how they are joined: a label goes without them."""
+
 BedLabel = Annotated[str, msgspec.Meta(max_length=LONGEST_LABEL)]
 
 
@@ -53,6 +56,9 @@ class BedSettings:
     def __post_init__(self) -> None:
         """Raises ValueError for a label that would not be seen as it is, or a condition that is named twice."""
         for name in ("patient", "place"):
+            label = getattr(self, name)
+            if not label.isprintable():
+                object.__setattr__(self, name, label.translate(JOINERS))
             if not getattr(self, name).isprintable():
                 raise ValueError(f"{name} has characters that cannot be shown")
         if len(set(self.off)) < len(self.off):
@@ -65,14 +71,34 @@ LIMIT_NAMES = ("rate_low_bpm", "rate_high_bpm", "pause_s", "asystole_s", "v_most
 """The limits that a bed may have of its own, as `[alarms]` calls them, too."""
 
 
+def rate_limit_bounds(alarms: AlarmConfig) -> dict[str, float]:
+    """Return how far a bed's limits of the heart rate may go.
+
+    Extreme rates are alarmed beyond these limits only, and must never be out of reach of their alarm.
+    """
+    return {"rate_low_bpm": alarms.extreme_least_bpm, "rate_high_bpm": alarms.extreme_most_bpm}
+
+
+def _check_rate_bounds(settings: BedSettings, alarms: AlarmConfig) -> None:
+    """Raise ValueError for a limit of the bed's own behind which an extreme rate would have no alarm."""
+    bounds = rate_limit_bounds(alarms)
+    low, high = settings.rate_low_bpm, settings.rate_high_bpm
+    if low is not None and low < (least := bounds["rate_low_bpm"]):
+        raise ValueError(f"rate_low_bpm must be {least:g} or more: extreme bradycardia is alarmed below {least:g}")
+    if high is not None and high > (most := bounds["rate_high_bpm"]):
+        raise ValueError(f"rate_high_bpm must be {most:g} or less: extreme tachycardia is alarmed above {most:g}")
+
+
 def limits_in_force(settings: BedSettings, alarms: AlarmConfig) -> AlarmConfig:
-    """Return the settings of the rules of a bed. Raises ValueError, which names the keys, if its limits contradict.
+    """Return the settings of the rules of a bed. Raises ValueError, which names the keys, if its limits contradict,
+    or put an extreme heart rate out of reach of its alarm.
 
     What hangs on a limit follows it: the extreme heart rates, and `v_end_per_min` in its share of `v_most_per_min`.
     """
     own: dict[str, Any] = {name: value for name in LIMIT_NAMES if (value := getattr(settings, name)) is not None}
     if not own:
         return alarms
+    _check_rate_bounds(settings, alarms)
     if settings.v_most_per_min is not None:
         own["v_end_per_min"] = settings.v_most_per_min * alarms.v_end_per_min // alarms.v_most_per_min
     limits = replace(alarms, **own)

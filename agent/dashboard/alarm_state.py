@@ -89,12 +89,25 @@ def card_name_parts(bed: BedView, name: str, style: Style, room: int, glyphs: Gl
     return [(name, style), (mark, QUIET_STYLES["alarm off"]), (labels, FAINT)]
 
 
-def ward_state_parts(index: Sequence[BedSummary], glyphs: GlyphSet) -> list[StyledPart]:
-    """Return how many beds have their alarms paused, and how many have some off; nothing if none has."""
+def ward_state_parts(index: Sequence[BedSummary], glyphs: GlyphSet, is_short: bool = False) -> list[StyledPart]:
+    """Return how many beds have their alarms paused, and how many have some off; nothing if none has.
+
+    `is_short`: without words.
+    """
     paused, off = sum(bed.paused_until_s > 0 for bed in index), sum(bool(bed.settings.off) for bed in index)
     parts: list[StyledPart] = []
     if paused:
-        parts += [(f" {quiet_mark('alarms paused', glyphs)} {paused} paused ", QUIET_STYLES["alarms paused"])]
+        parts += [
+            (
+                f" {quiet_mark('alarms paused', glyphs)} {paused}{'' if is_short else ' paused'} ",
+                QUIET_STYLES["alarms paused"],
+            )
+        ]
     if off:
-        parts += [(f" {quiet_mark('alarm off', glyphs)} {off} with alarms off ", QUIET_STYLES["alarm off"])]
+        parts += [
+            (
+                f" {quiet_mark('alarm off', glyphs)} {off}{'' if is_short else ' with alarms off'} ",
+                QUIET_STYLES["alarm off"],
+            )
+        ]
     return parts

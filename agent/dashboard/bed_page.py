@@ -15,8 +15,11 @@ LARGE_DIGITS_WIDTH = 150
 """Least width for digits of twice the size."""
 LEAST_TRACE_ROWS = 15
 """Least lines of the trace and the empty line below it: all figures fit beside them."""
-LEAST_SMALL_TRACE_ROWS = 7
-"""Least lines of the trace of a small terminal and of the three below its lists, for which the lists give way."""
+LEAST_SMALL_TRACE_ROWS = 10
+"""Least lines of the trace of a small terminal: eight of the wave, its letters and its seconds."""
+FIGURE_ROWS, LEAST_FIGURE_ROWS, LEAST_EVENT_ROWS, LEAST_ALARM_ROWS = 7, 4, 2, 5
+"""Lines of the figures below the trace of a small terminal, and the least of them, the heart rate; the least lines of
+events, and of the last alarms, which the last beats leave them."""
 SPACED_LIST_ROWS = 13
 """Least lines of the lists below the trace of which one stays empty."""
 VITALS_WIDTH, SIDE_WIDTH_SMALL, SIDE_WIDTH_LARGE = 19, 26, 36
@@ -43,7 +46,9 @@ def _small_layout_lines(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
     width, height = size
-    low = max(7, min(10 + max(0, (height - 22) // 3), height - LEAST_SMALL_TRACE_ROWS))
+    low, told = _small_layout_rows(bed, height)
+    ledger, delay, about = status.monitor_summary_lines(bed, snapshot, width, glyphs)
+    state = {1: [about], 2: [ledger, about], 3: [ledger, delay, about]}[told]
     left = 46 + max(0, width - 80) // 2
     right = width - left - 4
     figures = join_blocks(
@@ -51,20 +56,31 @@ def _small_layout_lines(
             (panels.vitals_panel(bed, snapshot, VITALS_WIDTH, 1, glyphs), VITALS_WIDTH),
             (panels.class_panel(bed, snapshot.class_trust, left - VITALS_WIDTH - 2, glyphs), left - VITALS_WIDTH - 2),
         ],
-        7,
+        FIGURE_ROWS,
     )
-    events = fill_block_lines(panels.events_panel(bed, snapshot, left, low - 7, glyphs), left, low - 7)
+    rest = max(0, low - FIGURE_ROWS)
+    events = fill_block_lines(panels.events_panel(bed, snapshot, left, rest, glyphs), left, rest)
     recording = status.recording_lines(snapshot.recording, right, glyphs) if snapshot.recording else []
-    room = low - len(recording)
-    alarms = _last_alarm_block(bed, right, room // 2, glyphs)
+    room = max(0, low - len(recording))
+    alarms = _last_alarm_block(bed, right, max(room // 2, min(LEAST_ALARM_ROWS, room - LEAST_EVENT_ROWS)), glyphs)
     beats = room - len(alarms)
     latest = panels.last_beats_panel(pictured_bed(view, bed), snapshot.least_confidence, right, beats, glyphs)
     last = [*fill_block_lines(latest, right, beats), *alarms, *recording]
     block = join_blocks([(figures + events, left), (last, right)], low)
-    state = status.monitor_summary_lines(bed, snapshot, width, glyphs)
     shape = width - 1, height - low - len(state)
     trace = bed_trace_lines(snapshot, bed, view, shape, glyphs)
     return [*_pad_columns(trace, 0, 1), *_pad_columns(block, 1, 1), *state]
+
+
+def _small_layout_rows(bed: BedView, height: int) -> tuple[int, int]:
+    """Return the lines of figures and lists below the trace, and how many lines of the monitor's state there are.
+
+    Both give way for the trace, down to the heart rate and one line. The letters of a reference have a line more.
+    """
+    least = LEAST_SMALL_TRACE_ROWS + (bed.reference is not None)
+    told = max(1, min(3, height - least - FIGURE_ROWS - LEAST_EVENT_ROWS))
+    low = min(10 + max(0, (height - 22) // 3), height - least - told)
+    return max(LEAST_FIGURE_ROWS, low), told
 
 
 def _large_layout_lines(

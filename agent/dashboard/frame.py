@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
 from agent.core.events import DeviceNote
-from agent.core.views import WardSnapshot
+from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.alarm_state import alarm_state_lines
 from agent.dashboard.bed_page import bed_lines, fits_large_layout
@@ -18,8 +18,9 @@ from agent.dashboard.bed_trace import refit_second_window
 from agent.dashboard.frozen_picture import pictured_bed, shown_snapshot, thaw_for_alarm
 from agent.dashboard.glance import glance_line
 from agent.dashboard.header import header_line, trouble_banners, ward_line
-from agent.dashboard.key_bar import bottom_line
+from agent.dashboard.key_bar import answer_line, bottom_line
 from agent.dashboard.layout import choose_card_grid, resize_card_grid
+from agent.dashboard.limits_keys import is_typing
 from agent.dashboard.lines import (
     StyledLine,
     cell_width,
@@ -51,6 +52,10 @@ LEAST_PAGE_WIDTH, LEAST_PAGE_HEIGHT = 40, 10
 """Pages that a smaller terminal holds as well, and the smallest that does."""
 LEAST_BODY = 15
 """Lines of a bed's page that its alarms leave free."""
+LOW_HEIGHT, LOW_BANNERS = 26, 2
+"""Most lines of a terminal with few lines of alarms above the trace; the last of these counts the others."""
+LEAST_BANNER_WIDTH = 66
+"""Least columns for the alarms of a bed with reason, course and key."""
 REFIT_TURNS_HZ = 11.3
 """Turns of `refit_windows` per second: no multiple of a frame rate, at which some beds would never have a turn."""
 
@@ -136,14 +141,17 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
     if is_small(width, height) and not fits_small_page(view, width, height):
         only = None if is_overview(view, shown) else bed
-        return DashboardFrame(tuple(small_screen_lines(snapshot, view, (width, height), only, glyphs)))
+        small = small_screen_lines(snapshot, view, (width, height), only, glyphs)
+        answer = answer_line(snapshot, view, width, "")
+        return DashboardFrame((*small[:-1], answer) if answer else tuple(small))
     top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
     if is_overview(view, shown) and view.page not in PAST_PAGE_NAMES:
         top.insert(1, ward_line(snapshot, view, width))
     elif bed is not None and view.page not in PAST_PAGE_NAMES:  # these say the alarms of the bed themselves
         top += alarm_state_lines(bed, snapshot.now_s, width, glyphs)
         most = height - 2 - len(top) - LEAST_BODY
-        top += alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, most, glyphs, shown.now_s)
+        most = min(most, LOW_BANNERS) if height <= LOW_HEIGHT else most
+        top += _alarm_rows(snapshot, view, bed, width, most, glyphs)
         top += [glance_line(bed, shown, snapshot.now_s, width, glyphs)] if view.page == "beds" else []
     room = width, max(0, height - 1 - len(top))
     if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
@@ -155,6 +163,18 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     else:
         body = bed_lines(shown, bed, view, room, fits_large_layout((width, height - 2)), glyphs)
     return DashboardFrame((*top, *body, _footer_line(snapshot, view, width, height)))
+
+
+def _alarm_rows(
+    snapshot: WardSnapshot, view: DashboardView, bed: BedView, width: int, most: int, glyphs: GlyphSet
+) -> list[StyledLine]:
+    """Return the alarms of the shown bed; on a narrow page the most urgent one in a line, its name first."""
+    shown_s = (view.frozen or snapshot).now_s
+    if width < LEAST_BANNER_WIDTH and bed.alarms:
+        return [styled_line(width, (" ", PLAIN), *alarm_lines.urgent_alarm_parts(bed, shown_s, width - 2, glyphs))]
+    return alarm_lines.alarm_banner_lines(
+        bed, snapshot.now_s, width, most, glyphs, shown_s, is_chosen=not is_typing(view)
+    )
 
 
 def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> StyledLine:

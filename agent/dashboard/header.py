@@ -99,8 +99,14 @@ def ward_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> Styled
     if view.by_urgency and not view.frozen and is_held(view, snapshot.now_s):
         order = "by urgency, held"
     glyphs = ASCII_GLYPHS if view.ascii else UNICODE_GLYPHS
-    right = [*ward_state_parts(snapshot.index, glyphs), (f" {'bell  ' if view.bell else ''}{order} ", FAINT)]
-    return spread_line(width, alarm_lines.ward_alarm_parts(snapshot.index, snapshot.now_s), right)
+    left = alarm_lines.ward_alarm_parts(snapshot.index, snapshot.now_s)
+    states, short = (ward_state_parts(snapshot.index, glyphs, is_short) for is_short in (False, True))
+    bell = " bell " if view.bell else ""
+    tails: list[StyledPart] = [(f"{bell} {order} ", FAINT), (bell, FAINT)]
+    for right in ([*states, tails[0]], [*short, tails[0]], [*short, tails[1]], short):
+        if _parts_width(left) + _parts_width(right) <= width:
+            return spread_line(width, left, right)
+    return spread_line(width, [part for part in left if part[1] is not FAINT], short)
 
 
 def _live_header_parts(

@@ -10,6 +10,7 @@ from agent.dashboard.find_keys import press_find_key
 from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.help_keys import HELP_KEY, press_help_key
 from agent.dashboard.key_codes import INTERRUPT_KEY, KEY_PATTERN
+from agent.dashboard.key_room import needed_size
 from agent.dashboard.limits_keys import is_typing, press_limits_key
 from agent.dashboard.quit_keys import QUIT_KEYS, ask_to_quit
 from agent.dashboard.replay_control import REPLAY_KEYS, press_replay_key
@@ -28,6 +29,8 @@ PAGE_KEYS: Mapping[PageName, KeyHandler] = {
     "limits": press_limits_key,
 }
 """Who handles the keys of each page."""
+ALARM_KEYS = "kmP"
+"""Keys that do on every page what they do on the page of the bed."""
 
 
 def press_keys(view: DashboardView, keys: str, snapshot: WardSnapshot) -> DashboardView:
@@ -45,11 +48,16 @@ def _press_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardV
         return replace(view, quit=True)
     if view.typed is not None:
         return press_find_key(view, key, shown)
+    if view.leaving and key not in QUIT_KEYS:  # the answer to the question, whatever the key means elsewhere
+        return replace(view, leaving=False)
+    if view.page == "beds" and (needed := needed_size(view, key)):
+        return replace(view, note=needed)
     if key == HELP_KEY and view.page == "beds":
         return replace(view, page="help", row=0)
     if key in QUIT_KEYS and not is_typing(view):
         return ask_to_quit(view, shown)
-    view = replace(view, leaving=False)
     if view.page == "beds" and key in REPLAY_KEYS:
         return press_replay_key(view, key)
+    if view.page in ("help", "limits") and key in ALARM_KEYS and not is_typing(view):
+        return press_bed_key(replace(view, bed=view.draft.bed) if view.draft else view, key, shown)
     return PAGE_KEYS[view.page](view, key, shown)

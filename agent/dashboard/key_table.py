@@ -58,7 +58,7 @@ KEYS = (
 )
 
 PAGE_BARS: dict[str, tuple[tuple[str, str], ...]] = {
-    "help": (("esc", "back"), ("arrows", "move")),
+    "help": (("esc", "back"), ("arrows", "move"), ("k", "acknowledge"), ("m", "silence"), ("P", "pause")),
     "limits": (
         ("enter", "apply"),
         ("esc", "leave"),
@@ -66,9 +66,12 @@ PAGE_BARS: dict[str, tuple[tuple[str, str], ...]] = {
         ("left right", "change"),
         ("space", "off or on"),
         ("backspace", "as for all"),
+        ("m", "silence"),
     ),
 }
 """Keys and labels in the bottom line of the pages that a key opens."""
+TYPING_BAR = (("enter", "apply"), ("esc", "leave"), ("esc, then m", "silence"), ("up down", "choose"))
+"""The same where all characters belong to a label."""
 
 
 def keys_sentence() -> str:

@@ -10,6 +10,7 @@ from agent.core.bed_settings import (
     BedSettings,
     SwitchableCondition,
     check_settings,
+    rate_limit_bounds,
 )
 
 LABELS = ("patient", "place")
@@ -64,9 +65,16 @@ def step_row(draft: LimitsDraft, by: int, base: AlarmConfig) -> LimitsDraft:
     kind = ROWS[draft.row]
     if isinstance(kind, LimitKind):
         own = getattr(draft.settings, kind.name)
-        value = (getattr(base, kind.name) if own is None else own) + by * kind.step
+        now = getattr(base, kind.name) if own is None else own
+        value = _within_bounds(kind.name, now, now + by * kind.step, base)
         return _change(draft, base, **{kind.name: round(value) if kind.name == "v_most_per_min" else value})
     return draft if draft.is_label else _switch(draft, kind, by > 0)
+
+
+def _within_bounds(name: str, now: float, value: float, base: AlarmConfig) -> float:
+    """Return the value of a limit, or the bound before it that a step would cross."""
+    bound = rate_limit_bounds(base).get(name)
+    return bound if bound is not None and min(now, value) < bound < max(now, value) else value
 
 
 def toggle_row(draft: LimitsDraft) -> LimitsDraft:
@@ -88,11 +96,11 @@ def erase_row(draft: LimitsDraft, base: AlarmConfig) -> LimitsDraft:
 
 
 def type_label(draft: LimitsDraft, key: str) -> LimitsDraft:
-    """Return the draft with a character more in its label, if it can be shown and there is room."""
+    """Return the draft with a character more in its label. Raises ValueError if it cannot be shown or has no room."""
     kind = ROWS[draft.row]
     text = getattr(draft.settings, str(kind)) + key
-    if not (key.isprintable() and len(text) <= LONGEST_LABEL):
-        return draft
+    if len(text) > LONGEST_LABEL:
+        raise ValueError(f"a label has {LONGEST_LABEL} characters at most")
     return replace(draft, settings=_with(draft.settings, **{str(kind): text}))
 
 

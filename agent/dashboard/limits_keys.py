@@ -46,10 +46,10 @@ def press_limits_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dash
     if key in _MOVES:
         return replace(view, draft=move_row(draft, _MOVES[key]))
     try:
-        if draft.is_label and len(key) == 1 and key.isprintable():
-            return replace(view, draft=type_label(draft, key))
         if key in ERASE_KEYS:
             return replace(view, draft=erase_row(draft, base))
+        if draft.is_label and len(key) == 1:
+            return replace(view, draft=type_label(draft, key))
         if key == " ":
             return replace(view, draft=toggle_row(draft))
         return replace(view, draft=step_row(draft, _STEPS[key], base)) if key in _STEPS else view

@@ -47,7 +47,7 @@ from agent.dashboard.styles import (
     GlyphSet,
 )
 from agent.dashboard.trace import trace_lines
-from agent.dashboard.view import NOTE_S, DashboardView, bed_window, page_beds, seconds_across
+from agent.dashboard.view import DashboardView, bed_window, page_beds, seconds_across
 from model.records.resample import FS
 
 PAGE_HEIGHT = 6
@@ -77,7 +77,7 @@ def small_screen_lines(
     width, height = size
     shown = shown_snapshot(snapshot, view)
     is_ward = bed is None and bool(shown.index)
-    footer = [_key_answer_line(snapshot, view, is_ward, width, glyphs)] if height >= FOOTER_HEIGHT else []
+    footer = [_key_line(is_ward, width)] if height >= FOOTER_HEIGHT else []
     room = width, height - len(footer)
     if bed is not None:
         lines = _bed_page(snapshot, bed, view, room, glyphs)
@@ -88,13 +88,8 @@ def small_screen_lines(
     return fill_block_lines(fill_block_lines(lines, width, room[1]) + footer, width, height)
 
 
-def _key_answer_line(
-    snapshot: WardSnapshot, view: DashboardView, is_ward: bool, width: int, glyphs: GlyphSet
-) -> StyledLine:
-    """Return the typed name, the answer to a key, or the keys that matter most; the disclaimer where there is room."""
-    answer = f"/{view.typed}_" if view.typed is not None else view.note
-    if view.typed is not None or (answer and 0 <= snapshot.now_s - view.last_key_s < NOTE_S):
-        return styled_line(width, (f" {elide_text(glyphs.clean(answer), max(1, width - 1), glyphs)}", NOTICE))
+def _key_line(is_ward: bool, width: int) -> StyledLine:
+    """Return the keys that matter most; the disclaimer where there is room."""
     keys = [("q", "quit"), ("m", "silence"), ("k", "ack"), *([("n", "bed"), ("enter", "open")] if is_ward else [])]
     left: list[StyledPart] = [(" ", PLAIN)]
     room = width - 1
