@@ -16,6 +16,8 @@ LEAST_TRACE_ROWS = 15
 """Least lines of the trace and the empty line below it: all figures fit beside them."""
 LEAST_SMALL_TRACE_ROWS = 7
 """Least lines of the trace of a small terminal and of the three below its lists, for which the lists give way."""
+LEAST_REFERENCE_ROWS = 13
+"""The same where a reference takes a line of the trace: its wave has as many as it has without."""
 SPACED_LIST_ROWS = 13
 """Least lines of the lists below the trace of which one stays empty."""
 VITALS_WIDTH, SIDE_WIDTH_SMALL, SIDE_WIDTH_LARGE = 19, 26, 36
@@ -42,7 +44,8 @@ def _small_layout_lines(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
     width, height = size
-    low = max(7, min(10 + max(0, (height - 22) // 3), height - LEAST_SMALL_TRACE_ROWS))
+    least = LEAST_SMALL_TRACE_ROWS if bed.reference is None else LEAST_REFERENCE_ROWS
+    low = max(7, min(10 + max(0, (height - 22) // 3), height - least))
     left = 46 + max(0, width - 80) // 2
     right = width - left - 4
     figures = join_blocks(
