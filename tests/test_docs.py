@@ -49,7 +49,7 @@ VOLATILE = (
     (r"\brun [0-9a-f]{8}\b", "run"),
     (r'"(added|link)_ms":(null|[\d.]+)', r'"\1_ms":0'),
     (r',"(\w+_)?time":("[^"]*"|null)', ""),
-    (r"^\d{4}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d  ", ""),
+    (r"^\d{4}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d  ", "TIME  "),
     (r"added latency p50 [\d.]+ ms, p99 [\d.]+ ms", "added latency"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d", "date"),
     (r"\d+ kB", "size"),

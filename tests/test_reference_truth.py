@@ -80,7 +80,7 @@ def test_what_a_bed_is_given() -> None:
     assert (shown.reference.compared, shown.reference.veb) == (0, (None, None))
 
 
-@pytest.mark.parametrize(("size", "name"), [((80, 24), "AFIB"), ((120, 40), "atrial fibrillation")])
+@pytest.mark.parametrize(("size", "name"), [((80, 24), "AF"), ((120, 40), "atrial fibrillation")])
 def test_the_page_of_a_bed(size: tuple[int, int], name: str) -> None:
     """The running score is a line of the page, the symbols another one below the letters."""
     plain = make_bed()
@@ -93,6 +93,8 @@ def test_the_page_of_a_bed(size: tuple[int, int], name: str) -> None:
     marks = next(line for line in lines if line.startswith(" ref "))
     assert [letter for letter in marks[5 : 79 if size[0] == 80 else 90] if letter in "NA"] == ["N", "A"]
     assert all(len(line) == size[0] for line in lines)
+    foot = next(number for number, line in enumerate(lines) if "grid 0.2 s" in line)
+    assert foot - lines.index(marks) > 6
     assert "REFERENCE" not in text(make(plain), size)
 
 

@@ -20,7 +20,7 @@ from agent.cli.options import (
     WebTokenOption,
     WeightsOption,
 )
-from agent.cli.simulate import NoiseKindOption, NoiseSeedOption, SnrOption, SpeedOption, resolve_start
+from agent.cli.simulate import NoiseKindOption, NoiseSeedOption, SnrOption, SpeedOption, check_noise, resolve_start
 from agent.core import config as configuration
 
 USUAL_RECORD = "208"
@@ -55,6 +55,7 @@ def play_demo(
     config: ConfigFileOption = None,
 ) -> None:
     """Simulate and monitor a record in one go."""
+    check_noise(noise, snr)
     settings = configuration.override_config(
         configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
     )

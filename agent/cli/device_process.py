@@ -4,6 +4,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 from threading import Thread
@@ -13,6 +14,8 @@ from typing import Self
 from agent.core.events import DeviceNote, Event
 from model.errors import EcgError, SimulatorError
 
+SETTLED_S = 0.5
+"""Seconds by which a line is held back: the last one before a failure is its reason, and is said as such, once."""
 KEPT_LINES = 100
 """Lines of a device that wait to be shown."""
 MESSAGE_PREFIX = "ecg-agent: "
@@ -34,7 +37,7 @@ class DeviceProcess:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
         self._last = ""
         self._reader = Thread(target=self._read_lines, daemon=True)
         self._reader.start()
@@ -47,7 +50,10 @@ class DeviceProcess:
         """Return what it said since the last call, but for why it failed: that is raised at the end."""
         if self.has_failed():
             return []
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        settled = time.monotonic() - SETTLED_S
+        lines = []
+        while self._lines and self._lines[0][0] <= settled:
+            lines.append(self._lines.popleft()[1])
         return [DeviceNote(line.removeprefix(MESSAGE_PREFIX)) for line in lines if line.startswith(MESSAGE_PREFIX)]
 
     def __enter__(self) -> Self:
@@ -69,7 +75,7 @@ class DeviceProcess:
             line = raw.decode(errors="replace").strip()
             if line:
                 self._last = line
-                self._lines.append(line)
+                self._lines.append((time.monotonic(), line))
 
 
 def device_error(code: int, line: str) -> EcgError:

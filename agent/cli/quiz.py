@@ -66,9 +66,7 @@ def ask_beats(
     name = record if record is not None else choose_record(beat, USUAL_RECORD)
     quiz = BeatQuiz(open_record(name), beat, rounds, np.random.default_rng(seed))
     if sys.stdout.isatty():
-        typer.echo(
-            "ecg-agent: loading the net; the record is analysed from beat to beat, which takes a moment", err=True
-        )
+        typer.echo("ecg-agent: loading the net; each question takes a moment", err=True)
     questions = quiz.questions(settings, load_configured_classifier(settings))
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_COLUMNS
     console = Console(highlight=False, width=min(columns, MOST_COLUMNS))

@@ -103,6 +103,7 @@ def replay_record(
 ) -> None:
     """Replay one record, all leads, at 125 Hz; or a recording, as it was sent."""
     device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
+    check_noise(noise, snr)
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
     from agent.cli.replay import replay_beds
     from model.formats.signal_file import SignalFileOptions
@@ -154,6 +155,7 @@ def replay_ward(
 ) -> None:
     """Replay several records at once, one per bed."""
     device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
+    check_noise(noise, snr)
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
     from dataclasses import replace
 
@@ -226,6 +228,12 @@ def resolve_start(record: str, start: float, at: str | None, stated: "SignalFile
     from simulator.episode_list import find_start_s
 
     return find_start_s(record, at, stated or SignalFileOptions())
+
+
+def check_noise(noise: str | None, snr: float | None) -> None:
+    """Refuse a strength of noise where there is none. Raises ConfigError."""
+    if snr is not None and noise is None:
+        raise ConfigError("--snr says how strong noise is: add --noise ma or --noise bw")
 
 
 def _simulate_settings(config: Path | None, **options: Any) -> Config:

@@ -9,6 +9,24 @@ from agent.dashboard.styles import CLASS_STYLES, FAINT, NOTICE, PLAIN, STRONG, W
 
 NAME_COLUMNS = 100
 """Columns from which on the rhythm is named in words."""
+SHORT_RHYTHMS = {
+    "AB": "A bigem.",
+    "AFIB": "AF",
+    "AFL": "flutter",
+    "B": "bigem.",
+    "BII": "block II",
+    "IVR": "IVR",
+    "N": "sinus",
+    "NOD": "nodal",
+    "P": "paced",
+    "PREX": "WPW",
+    "SBR": "brady",
+    "SVTA": "SVT",
+    "T": "trigem.",
+    "VFL": "VF",
+    "VT": "VT",
+}
+"""A word for each rhythm where there is no room for its name; a letter alone could be that of a beat."""
 
 
 def reference_marks_line(reference: ReferenceView, places: list[tuple[int, int]], columns: int) -> StyledLine:
@@ -36,7 +54,7 @@ def reference_score_line(reference: ReferenceView, width: int, glyphs: GlyphSet)
     for name, (found, right) in (("V", reference.veb), ("S", reference.sveb)):
         left += [(f"{name} ", CLASS_STYLES[name]), ("Se ", FAINT), (_percent(found), PLAIN)]
         left += [(" +P ", FAINT), (f"{_percent(right)}  ", PLAIN)]
-    rhythm = reference.rhythm_name if width >= NAME_COLUMNS else reference.rhythm
+    rhythm = reference.rhythm_name if width >= NAME_COLUMNS else SHORT_RHYTHMS.get(reference.rhythm, reference.rhythm)
     return spread_line(width, left, [(f"{glyphs.clean(rhythm)} ", NOTICE)]) if rhythm else styled_line(width, *left)
 
 
