@@ -28,6 +28,7 @@ from agent.report.styles import (
     time_of_day,
 )
 from model.records.resample import FS
+from model.waveform.window_features import WINDOW
 
 MOST_STRIPS = 400
 """Alarms shown with their strip, the most urgent first."""
@@ -87,6 +88,8 @@ def _draw_alarm(
     colour = PRIORITY_COLOURS[alarm.priority]
     # The reason of some alarms names the condition already.
     title = f"{alarm.condition}: {alarm.text}" if alarm.condition not in alarm.text else alarm.text
+    # The time in the reason of an alarm from the waveform counts whole windows.
+    title += f" (windows of {WINDOW / FS:g} s)" if "waveform" in alarm.text else ""
     known_s = recording.time_of(alarm.run, alarm.announced)
     begin_s: float | None = None
     if strip is not None:

@@ -13,6 +13,8 @@ from model.records.wfdb_records import CLASSES
 
 MOST_TABLE_BINS = 26
 """Rows of the table by time: a day has one for each hour."""
+LEAST_BIN_SHARE = 0.2
+"""A last part of the time of which less was recorded belongs to the one before it."""
 LEAST_TABLE_S = 900.0
 """A shorter recording has no table by time: its chart says as much."""
 
@@ -28,7 +30,7 @@ def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSecti
     section = ReportSection("Beats", [ReportFigure(class_chart(recording, findings, bins)), tables])
     if recording.length_s >= LEAST_TABLE_S:
         rows = choose_time_bins(recording.started_s, recording.length_s, MOST_TABLE_BINS)
-        section.blocks.append(_time_bin_table(recording, findings, rows))
+        section.blocks.append(_time_bin_table(recording, findings, _merge_last_bin(rows, recording.length_s)))
     return section
 
 
@@ -79,6 +81,13 @@ def _count_ectopy(findings: BeatFindings, name: str) -> tuple[str, ...]:
         f"{len(runs[0]):,} beats at {runs[0].rate:.0f} /min" if runs else NONE,
         f"{findings.bigeminy:,}" if name == "V" else NONE,
     )
+
+
+def _merge_last_bin(bins: TimeBins, length_s: float) -> TimeBins:
+    """Return the bins, a last one of which only a few seconds were recorded as a part of the one before it."""
+    if len(bins) < 2 or length_s - bins.edges[-2] > LEAST_BIN_SHARE * bins.step_s:
+        return bins
+    return TimeBins(np.append(bins.edges[:-2], length_s), bins.step_s)
 
 
 def _time_bin_table(recording: BedRecording, findings: BeatFindings, bins: TimeBins) -> ReportTable:

@@ -42,17 +42,25 @@ CELL_SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
 """Least number of intervals in a cell, and the opacity it has from there on."""
 FEW_INTERVALS = 3000
 """Up to this number of intervals the dots are larger, so that each can be seen."""
+FIRST_PAGE_HEIGHT, HALF_WIDTH = 128, column_width(WIDTH, 0.5, 2)
+"""Size of the two charts side by side on the first page, in points."""
+FREE_BAND = 0.25
+"""Share of the range of the rates that is left free above and below them."""
 MOST_LANES = 10
 
 
 def rate_chart(recording: BedRecording, findings: BeatFindings) -> Picture:
     """Draw least, mean and greatest rate over the whole recording."""
     rate, at_s = findings.rate, recording.beats.at_s
-    picture = Picture(116, "Heart rate over the recording: the range in each moment and its mean.")
-    draw_chart_heading(picture, 0, 10, "Heart rate", "per minute, averaged as monitored: range (band) and mean (line)")
+    picture = Picture(FIRST_PAGE_HEIGHT, "Heart rate over time: the range in each moment, and its mean.", HALF_WIDTH)
+    draw_chart_heading(picture, 0, 10, "Heart rate", "per minute, averaged: range (band) and mean (line)")
     known = rate[np.isfinite(rate)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (40.0, 120.0)
-    axes = make_time_axes(picture, 18, 100, recording.length_s, extend_to_ticks(max(0.0, low - 5), high + 8, 5))
+    # A free band above and below the curve has the words of its extremes.
+    band = max(5.0, FREE_BAND * (high - low))
+    axes = make_time_axes(
+        picture, 18, FIRST_PAGE_HEIGHT - 16, recording.length_s, extend_to_ticks(max(0.0, low - band), high + band, 5)
+    )
     axes.frame("per minute", 5)
     axes.clocks(recording.started_s)
     if len(known):
@@ -80,20 +88,20 @@ def _draw_extreme_rate(axes: ChartAxes, index: int | None, recording: BedRecordi
     x, y = axes.at_x(at_s), axes.at_y(value)
     axes.picture.box((x - 1.8, y - 1.8, 3.6, 3.6), RED, radius=1.8)
     text = f"{'max' if above else 'min'} {value:.0f} at {recording.clock_text(at_s)}"
-    right = x > axes.right - 90
-    level = y - 4 if above or y > axes.bottom - 12 else y + 9
+    right = x > axes.right - 100
+    level = min(y - 4, axes.top + 7) if above else max(y + 8, axes.bottom - 2)
     axes.picture.text(x + (-4 if right else 4), level, text, 7.5, RED, "end" if right else "start")
 
 
 def tachogram_chart(recording: BedRecording) -> Picture:
     """Draw every RR interval as a dot, darker where there are many."""
     rr, at_s = recording.beats.rr_s, recording.beats.at_s
-    picture = Picture(110, "Tachogram: all RR intervals over the recording.")
+    picture = Picture(FIRST_PAGE_HEIGHT, "Tachogram: all RR intervals over the recording.", HALF_WIDTH)
     draw_chart_heading(picture, 0, 10, "RR intervals", "seconds; darker where many lie together")
     known = np.isfinite(rr)
     # A few pauses must not squeeze all other intervals; they are marked at the upper edge.
     top = float(np.clip(np.quantile(rr[known], 0.999) * 1.25, 1.2, 4.0)) if known.any() else 1.6
-    axes = make_time_axes(picture, 18, 94, recording.length_s, (0.0, top))
+    axes = make_time_axes(picture, 18, FIRST_PAGE_HEIGHT - 16, recording.length_s, (0.0, top))
     axes.frame("seconds", 5)
     axes.clocks(recording.started_s)
     if not known.any():

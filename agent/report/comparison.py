@@ -67,13 +67,13 @@ def build_comparison(pair: tuple[ComparedRecording, ComparedRecording]) -> Repor
     """Return the document that compares two recordings; differences are of the second to the first."""
     named = [(one.title, one.recording, one.found) for one in pair]
     figures = tuple(figure.cells() for figure in compare_figures(*pair))
-    table = ReportTable(
-        ("figure", pair[0].title, pair[1].title, "difference"),
-        figures,
-        "lrrr",
-        (0.31, 0.23, 0.23, 0.23),
-        _caption(pair),
+    heads = ("figure", pair[0].title, pair[1].title, "difference")
+    # Two halves beside each other stay on one page.
+    half = (len(figures) + 1) // 2
+    halves = tuple(
+        (ReportTable(heads, part, "lrrr", (0.34, 0.2, 0.2, 0.26)),) for part in (figures[:half], figures[half:])
     )
+    tables = SideBySide(halves, (0.5, 0.5))
     beats = tuple(
         (ReportFigure(caliper_picture(one.found.measured), one.title),) if one.found.measured is not None else ()
         for one in pair
@@ -83,7 +83,8 @@ def build_comparison(pair: tuple[ComparedRecording, ComparedRecording]) -> Repor
     trends = ReportSection(
         "Trends", [ReportFigure(rate_comparison_chart(named)), SideBySide(((charts[0],), (charts[1],)), (0.5, 0.5))]
     )
-    section = ReportSection("Comparison", [*_length_note(pair), table])
+    notes = (*_length_note(pair), ReportNote(f"{_caption(pair)}."))
+    section = ReportSection("Comparison", [*notes, tables, *_missing_pr_notes(pair)])
     if any(beats):
         trends.blocks.append(SideBySide(beats, (0.5, 0.5)))
     footer = f"{pair[0].title} and {pair[1].title}   {WARNING}"
@@ -174,6 +175,17 @@ def _length_note(pair: Sequence[ComparedRecording]) -> list[ReportNote]:
     if len(weights) > 1:
         text += f" Different nets classified them: {' and '.join(sorted(weights))}."
     return [ReportNote(text)]
+
+
+def _missing_pr_notes(pair: Sequence[ComparedRecording]) -> Iterator[ReportNote]:
+    """Yield why intervals and variability of a recording are missing."""
+    for one in pair:
+        measured = one.found.measured
+        missing = [] if measured is None else [row for row in measured.rows() if row[1].startswith("not ")]
+        missing += [("SDNN and the like", f"not given: {one.found.nn_doubt}")] if one.found.nn_doubt else []
+        if missing:
+            reasons = "; ".join(f"{name} {value}" for name, value in missing)
+            yield ReportNote(f"{one.title}: {reasons}.", small=True)
 
 
 def _facts(pair: Sequence[ComparedRecording]) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from agent.report.document import (
     ReportFigure,
     ReportNote,
     ReportSection,
+    SideBySide,
     SummaryTile,
     SummaryTiles,
 )
@@ -72,7 +73,8 @@ def summary_section(recording: BedRecording, found: ReportFindings, config: Conf
     tiles = _summary_tiles(recording, found, config)
     section.blocks.append(SummaryTiles(tiles if len(recording.beats) else tiles[NO_HEART_TILES]))
     if len(recording.beats):
-        section.blocks += [ReportFigure(rate_chart(recording, found.beats)), ReportFigure(tachogram_chart(recording))]
+        charts = rate_chart(recording, found.beats), tachogram_chart(recording)
+        section.blocks.append(SideBySide(tuple((ReportFigure(chart),) for chart in charts), (0.5, 0.5)))
     return section
 
 
@@ -125,7 +127,7 @@ def _say_rate(recording: BedRecording, found: ReportFindings) -> str:
         f"{rate[at]:.0f} at {recording.clock_text(float(recording.beats.at_s[at]))}"
         for at in (beats.slowest, beats.fastest)
     )
-    said = f"Mean {found.mean_rate:.0f}/min, averaged from {' to '.join(ends)}; {beats.total:,} beats."
+    said = f"Mean {found.mean_rate:.0f}/min, from {' to '.join(ends)}; {beats.total:,} beats."
     return f"{said}{_say_alarmed_rates(recording, found, float(rate[beats.slowest]), float(rate[beats.fastest]))}"
 
 
