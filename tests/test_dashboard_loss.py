@@ -112,7 +112,7 @@ def test_without_values_the_seconds_count() -> None:
         (with_alarms(make_bed(), VT), "ventricular tachycardia", "ok"),
         (with_alarms(make_bed(), replace(VT, ended=3500)), NO_ARRHYTHMIA, "ok"),
         (with_alarms(make_bed(), replace(VT, condition="heart rate high")), NO_ARRHYTHMIA, "ok"),
-        (with_alarms(make_bed(), replace(VT, condition="couplet")), "couplet alarmed", "ok"),
+        (with_alarms(make_bed(), replace(VT, condition="couplet")), "couplets", "ok"),
         (replace(make_bed(), rhythm_name="AF"), "AF", "ok"),
         (replace(make_bed(), suspended=True), "not known: noise", "noisy"),
         (replace(with_alarms(make_bed(), replace(VT, condition="asystole")), suspended=True), "asystole", "ok"),

@@ -5,6 +5,7 @@ the same without colour. Flashing changes only the background, so that the words
 acknowledged, or that is over but not acknowledged yet, is labelled so and does not flash.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
@@ -46,6 +47,8 @@ FLASHES_HZ: dict[Priority, float] = {"high": 2.0, "medium": 0.5, "low": 0.0}
 MOST_BANNERS = 3
 """Alarms that are shown above a bed's trace."""
 
+OLD_LENGTH = re.compile(r" for \d+(\.\d+)? (s|min|h)$")
+"""The length of a condition at its announcement, at the end of its reason."""
 AlarmPhase = Literal["active", "acknowledged", "over"]
 
 
@@ -96,11 +99,27 @@ def format_silence_left(until_s: float, now_s: float) -> str:
     return "" if rest_s <= 0 else format_clock(rest_s, hour_digits=0) if rest_s < 3600 else f"{rest_s // 3600} h"
 
 
+def present_first(alarms: Sequence[Alarm]) -> list[Alarm]:
+    """Return alarms with those that go on before those that are over, else in their order."""
+    return sorted(alarms, key=lambda alarm: alarm.ended is not None)
+
+
+def shown_reason(alarm: Alarm) -> str:
+    """Return the reason of an alarm without its length when it was announced: beside it stands how long it lasts now.
+
+    >>> from types import SimpleNamespace
+    >>> shown_reason(SimpleNamespace(text="RR irregular for 33 s"))  # type: ignore[arg-type]
+    'RR irregular'
+    """
+    return OLD_LENGTH.sub("", alarm.text)
+
+
 def urgent_alarm_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
     """Return the most urgent alarm of a bed in `room` cells: name, phase, age, how many more, rest of a silence."""
-    alarm = bed.alarms[0]
+    alarm = present_first(bed.alarms)[0]
     phase = alarm_phase(alarm)
-    tail = {"active": "", "acknowledged": " ack", "over": " over"}[phase]
+    ended = " earlier" if is_of_earlier_run(alarm, bed) else " over"
+    tail = {"active": "", "acknowledged": " ack", "over": ended}[phase]
     silence = format_silence_left(bed.silenced_until_s, now_s)
     more = f" +{len(bed.alarms) - 1}" if len(bed.alarms) > 1 else ""
     age = "" if phase == "over" else f" {format_age_clock(alarm_age_s(bed, alarm, now_s))}"
@@ -153,7 +172,7 @@ def _cells(parts: Sequence[StyledPart]) -> int:
 
 def _fit_banner_texts(bed: BedView, alarm: Alarm, now_s: float, room: int, glyphs: GlyphSet) -> tuple[str, str, str]:
     """Return name, reason and course of an alarm in `room` cells: an abbreviation spelt out, or words left out."""
-    name, reason = f" {alarm_label(alarm)} ", f" {glyphs.clean(alarm.text)} "
+    name, reason = f" {alarm_label(alarm)} ", f" {glyphs.clean(shown_reason(alarm))} "
     course = f" {alarm_course_text(bed, alarm, now_s)} "
     room -= cell_width(name)
     is_abbreviated = alarm.condition.upper() != short_condition(alarm.condition)

@@ -80,6 +80,16 @@ def card_pause_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) ->
     return [(elide_text(text, room, glyphs), QUIET_STYLES["alarms paused"])] if left else []
 
 
+def quiet_parts(bed: BedView, now_s: float, glyphs: GlyphSet) -> list[StyledPart]:
+    """Return in few cells what of a bed's alarms is paused and how many are off; nothing if none is."""
+    parts: list[StyledPart] = []
+    if left := pause_left(bed, now_s):
+        parts.append((f"PAUSED {left}", QUIET_STYLES["alarms paused"]))
+    if off := bed.settings.off:
+        parts.append((f"{quiet_mark('alarm off', glyphs)}{len(off)} OFF", QUIET_STYLES["alarm off"]))
+    return parts
+
+
 def card_name_parts(bed: BedView, name: str, style: Style, room: int, glyphs: GlyphSet) -> list[StyledPart]:
     """Return the name of a bed for its card in `room` cells: behind it what is off, and who lies there if that fits."""
     mark = f" {quiet_mark('alarm off', glyphs)}{len(bed.settings.off)}" if bed.settings.off else ""

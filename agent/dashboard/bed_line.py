@@ -9,8 +9,11 @@ from agent.dashboard.alarm_lines import (
     alarm_phase,
     alarm_style,
     format_age_clock,
+    is_of_earlier_run,
     other_bed_alarm_parts,
+    present_first,
 )
+from agent.dashboard.alarm_state import quiet_parts
 from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.header import RankedPart, fit_ranked_parts
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line, styled_line
@@ -21,10 +24,17 @@ from agent.dashboard.view import DashboardView
 
 def alarm_words(bed: BedView, place: int, shown_s: float) -> str:
     """Return mark, short name, phase and age of an alarm of a bed, such as !!! VT 0:12."""
-    alarm = bed.alarms[place]
-    phase = {"active": "", "acknowledged": " ack", "over": " over"}[alarm_phase(alarm)]
+    alarm = present_first(bed.alarms)[place]
+    ended = " earlier" if is_of_earlier_run(alarm, bed) else " over"
+    phase = {"active": "", "acknowledged": " ack", "over": ended}[alarm_phase(alarm)]
     age = "" if alarm.ended is not None else f" {format_age_clock(alarm_age_s(bed, alarm, shown_s))}"
     return f"{alarm_label(alarm)}{phase}{age}"
+
+
+def is_past_by_loss(bed: BedView, shown: WardSnapshot) -> bool:
+    """Return whether nothing comes now, while all its alarms are over: then the loss is worth more."""
+    is_troubled = find_loss(bed, shown) is not None or bed.state not in ("ok", "learning", "paused")
+    return is_troubled and bool(bed.alarms) and all(alarm.ended is not None for alarm in bed.alarms)
 
 
 def rate_part(bed: BedView, shown: WardSnapshot, aged: bool = True) -> StyledPart:
@@ -39,7 +49,7 @@ def whole_bed_line(
 ) -> StyledLine:
     """Return a bed in the only line that there is: alarm and rate, a loss, its name, other alarms."""
     shown, now_s = shown_snapshot(snapshot, view), snapshot.now_s
-    parts = _urgent_parts(bed, shown, now_s)
+    parts = _urgent_parts(bed, shown, now_s, glyphs)
     parts.append((3, (glyphs.clean(bed.bed), STRONG)))
     # The counts of other beds have their own spaces
     parts += [(2, (text.strip(), style)) for text, style in other_bed_alarm_parts(snapshot.index, bed.bed, now_s)]
@@ -53,7 +63,7 @@ def named_bed_line(
     width, name_width = widths
     shown = shown_snapshot(snapshot, view)
     name = elide_text(glyphs.clean(bed.bed), name_width - 1, glyphs)
-    rest = _spaced_line(_urgent_parts(bed, shown, snapshot.now_s), width - name_width)
+    rest = _spaced_line(_urgent_parts(bed, shown, snapshot.now_s, glyphs), width - name_width)
     gap = " " * (name_width - cell_width(name))
     return styled_line(name_width, (name, _name_style(bed, view)), (gap, PLAIN)) + rest
 
@@ -67,23 +77,30 @@ def narrow_bed_lines(
     name = elide_text(glyphs.clean(bed.bed), max(3, width - cell_width(rate) - 1), glyphs)
     text, style = state_words(bed, shown, link=True)
     style = FAINT if bed.state == "ok" and not find_loss(bed, shown) else style
-    if bed.alarms:
-        text, style = alarm_words(bed, 0, shown.now_s), alarm_style(bed.alarms[0], snapshot.now_s)
+    quiet = quiet_parts(bed, snapshot.now_s, glyphs)
+    if quiet and not bed.alarms and bed.state == "ok" and not find_loss(bed, shown):
+        text, style = quiet[0]
+    if bed.alarms and not is_past_by_loss(bed, shown):
+        text, style = alarm_words(bed, 0, shown.now_s), alarm_style(present_first(bed.alarms)[0], snapshot.now_s)
     return [
         spread_line(width, [(name, _name_style(bed, view))], [(f" {rate}", rate_ink)]),
         styled_line(width, (" ", PLAIN), (elide_text(text, max(1, width - 1), glyphs), style)),
     ]
 
 
-def _urgent_parts(bed: BedView, shown: WardSnapshot, now_s: float) -> list[RankedPart]:
+def _urgent_parts(bed: BedView, shown: WardSnapshot, now_s: float, glyphs: GlyphSet) -> list[RankedPart]:
     """Return alarm, rate, loss and the number of further alarms; a loss that is alarmed is said once."""
-    rate = rate_part(bed, shown, aged=not (bed.alarms and bed.alarms[0].condition == "no data"))
-    parts: list[RankedPart] = [(4, ("no alarm", FAINT)), (0, rate)]
+    rate = rate_part(bed, shown, aged=not (bed.alarms and present_first(bed.alarms)[0].condition == "no data"))
+    quiet = quiet_parts(bed, now_s, glyphs)
+    parts: list[RankedPart] = [*([] if bed.paused_until_s > now_s else [(4, ("no alarm", FAINT))]), (0, rate)]
+    is_past = is_past_by_loss(bed, shown)
     if bed.alarms:
-        parts = [(0, (alarm_words(bed, 0, shown.now_s), alarm_style(bed.alarms[0], now_s))), (1, rate)]
+        alarm = alarm_words(bed, 0, shown.now_s), alarm_style(present_first(bed.alarms)[0], now_s)
+        parts = [(2 if is_past else 0, alarm), (1, rate)]
+    parts += [(1 + place + bool(bed.alarms), part) for place, part in enumerate(quiet)]
     is_lost = find_loss(bed, shown) or bed.state not in ("ok", "learning")
-    if is_lost and not (bed.alarms and bed.alarms[0].condition == bed.state):
-        rank = 2 if bed.alarms else 1 if rate_age(bed, shown, rate_text(bed, shown)) else 0
+    if is_lost and not (bed.alarms and present_first(bed.alarms)[0].condition == bed.state):
+        rank = 0 if is_past else 2 if bed.alarms else 1 if rate_age(bed, shown, rate_text(bed, shown)) else 0
         parts.append((rank, state_words(bed, shown, link=True)))
     if len(bed.alarms) > 1:
         parts.append((4, (f"+{len(bed.alarms) - 1}", STRONG)))

@@ -11,6 +11,7 @@ from rich.segment import Segment
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
+from agent.dashboard.bed_line import is_past_by_loss
 from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.glance import rhythm_words, signal_words
 from agent.dashboard.layout import SMALL_CARD, CardGrid
@@ -33,6 +34,8 @@ CARD_NAME_WIDTH, RATE_WIDTH, WORDS_WIDTH = 9, 4, 15
 """Columns of a one-line card left of its wave, at least for the words; taller cards have the words on a second line."""
 LEAST_REASON_WIDTH = 16
 """Least columns for the reason of an alarm."""
+LEAST_PAST_WIDTH = 8
+"""Least columns for an alarm that is over beside a present loss."""
 CARD_SECONDS = 4
 """Seconds of a card's wave."""
 
@@ -113,9 +116,15 @@ def _card_message_parts(
     if paused := card_pause_parts(bed, now_s, room, glyphs):
         return paused
     if bed.alarms:
+        if is_past_by_loss(bed, shown):
+            state = _state_or_rhythm_parts(bed, shown, room, glyphs)
+            rest = room - sum(cell_width(text) for text, _ in state) - 1
+            past = alarm_lines.urgent_alarm_parts(bed, now_s, rest, glyphs) if rest > LEAST_PAST_WIDTH else []
+            return [*state, (" ", PLAIN), *past]
         alarm = alarm_lines.urgent_alarm_parts(bed, now_s, room, glyphs)
         rest = room - sum(cell_width(text) for text, _ in alarm) - 1
-        reason = elide_text(glyphs.clean(bed.alarms[0].text), rest, glyphs) if rest >= LEAST_REASON_WIDTH else ""
+        text = alarm_lines.shown_reason(alarm_lines.present_first(bed.alarms)[0])
+        reason = elide_text(glyphs.clean(text), rest, glyphs) if rest >= LEAST_REASON_WIDTH else ""
         return [*alarm, (f" {reason}", PLAIN)]
     return (
         _state_or_rhythm_parts(bed, shown, room, glyphs)

@@ -4,14 +4,20 @@ from agent.core.condition_names import TECHNICAL_CONDITIONS
 from agent.core.messages import AlarmCondition
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard.alarm_lines import format_silence_left
+from agent.dashboard.alarm_state import QUIET_STYLES
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
 from agent.dashboard.loss import find_loss
 from agent.dashboard.styles import EVENT_STYLES, FAINT, GOOD, NOTICE, PLAIN, WARN, GlyphSet
 
 RATE_CONDITIONS: frozenset[AlarmCondition] = frozenset(("heart rate high", "heart rate low"))
 """Conditions of the heart that name no rhythm: a quick or slow heart may beat in any."""
-BEAT_CONDITIONS: frozenset[AlarmCondition] = frozenset(("pause", "couplet", "R-on-T", "V rate high"))
-"""Conditions of single beats, which name no rhythm either."""
+BEAT_WORDS: dict[AlarmCondition, str] = {
+    "pause": "pauses",
+    "couplet": "couplets",
+    "R-on-T": "R-on-T beats",
+    "V rate high": "many V beats",
+}
+"""Conditions of single beats, which name no rhythm either, and what they say of it."""
 NO_ARRHYTHMIA = "no arrhythmia alarmed"
 """We alarm arrhythmias and diagnose no sinus rhythm: without an alarm no more than this is known."""
 UNKNOWN_STATES = {
@@ -32,12 +38,12 @@ def rhythm_words(bed: BedView, shown: WardSnapshot) -> tuple[str, bool]:
         return f"not known: {UNKNOWN_STATES[bed.state]}", False
     if find_loss(bed, shown):
         return "not known: link lost", False
-    named = [name for name in lasting if name not in TECHNICAL_CONDITIONS | RATE_CONDITIONS | BEAT_CONDITIONS]
+    named = [name for name in lasting if name not in TECHNICAL_CONDITIONS | RATE_CONDITIONS | BEAT_WORDS.keys()]
     if named or bed.rhythm_name:
         return named[0] if named else bed.rhythm_name, True
-    beats = [name for name in lasting if name in BEAT_CONDITIONS]
+    beats = [name for name in lasting if name in BEAT_WORDS]
     if beats:
-        return f"{beats[0]} alarmed", True
+        return BEAT_WORDS[beats[0]], True
     if bed.suspended:
         return "not known: noise", False
     return (_no_arrhythmia_words(bed, shown), False) if bed.state == "ok" else ("not known: learning", False)
@@ -75,6 +81,8 @@ def glance_line(bed: BedView, shown: WardSnapshot, now_s: float, width: int, gly
     right: list[StyledPart] = []
     if not bed.alarms:
         right = [("no alarm ", GOOD if bed.state == "ok" and not find_loss(bed, shown) else FAINT)]
+        if bed.paused_until_s > now_s:
+            right = [("alarms paused ", QUIET_STYLES["alarms paused"])]
         if bed.state in ("refused", "ended"):
             right = [("not monitored ", EVENT_STYLES["signal"])]
         right += [(f" silenced {silence} ", WARN)] if silence else []

@@ -10,8 +10,10 @@ from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
+from agent.dashboard.bed_line import is_past_by_loss
 from agent.dashboard.cards import card_page_lines, card_rate_part, placeholder_card_line
 from agent.dashboard.frozen_picture import pictured_bed
+from agent.dashboard.glance import signal_words
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -100,9 +102,11 @@ def _card_left_lines(
     lines = [styled_line(NAME_WIDTH, edge, *name) + heart]
     if paused := card_pause_parts(bed, now_s, width - 3, glyphs):
         lines.append(styled_line(width, edge, *paused))
-    elif bed.alarms:
+    elif bed.alarms and not is_past_by_loss(bed, shown):
         lines.append(styled_line(width, edge, *alarm_lines.urgent_alarm_parts(bed, now_s, width - 3, glyphs)))
     lines.append(styled_line(width, edge, *_card_state_parts(bed, shown, width - 2, glyphs)))
+    if is_past_by_loss(bed, shown) and not paused:
+        lines.append(styled_line(width, edge, *alarm_lines.urgent_alarm_parts(bed, now_s, width - 3, glyphs)))
     silence = alarm_lines.format_silence_left(bed.silenced_until_s, now_s)
     if silence and not bed.alarms:
         lines.append(styled_line(width, edge, (f"silenced {silence}", FAINT)))
@@ -112,7 +116,9 @@ def _card_left_lines(
 def _card_state_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> list[StyledPart]:
     """Return the lead and the rhythm, or the trouble, and how far the bed lies behind or how long nothing came."""
     behind, loss = behind_text(bed, shown), find_loss(bed, shown)
-    text, style = state_words(bed, shown, link=True) if bed.state != "ok" or loss else ("ok", FAINT)
+    text, style = state_words(bed, shown, link=True)
+    if bed.state == "ok" and not loss:
+        text, style = f"signal {signal_words(bed, shown)[0]}", FAINT
     if bed.state == "ok" and not loss and (bed.rhythm_name or bed.suspended):
         text, style = (glyphs.clean(bed.rhythm_name), NOTICE) if bed.rhythm_name else ("noise", FAINT)
     lead: StyledPart = (f"{elide_text(glyphs.clean(bed.lead), 5, glyphs)} ", FAINT)
@@ -146,13 +152,15 @@ def _card_right_lines(
         reason = wrap_whole(glyphs.clean(bed.refusal), RIGHT_WIDTH, max(1, rows - 1), glyphs)
         lines += [styled_line(RIGHT_WIDTH, (row, STATE_STYLES["refused"][1])) for row in reason]
     elif bed.alarms:
-        lines.append(
-            styled_line(RIGHT_WIDTH, (elide_text(glyphs.clean(bed.alarms[0].text), RIGHT_WIDTH, glyphs), PLAIN))
-        )
+        lines.append(styled_line(RIGHT_WIDTH, (elide_text(_reason_text(bed, glyphs), RIGHT_WIDTH, glyphs), PLAIN)))
     lines.append(styled_line(RIGHT_WIDTH, *_card_count_parts(bed.rhythm.counts, shown.class_trust)))
     if missing and gaps:
         lines.append(spread_line(RIGHT_WIDTH, [], [(gaps, style)]))
     return fill_block_lines(lines, RIGHT_WIDTH, rows)
+
+
+def _reason_text(bed: BedView, glyphs: GlyphSet) -> str:
+    return glyphs.clean(alarm_lines.shown_reason(alarm_lines.present_first(bed.alarms)[0]))
 
 
 def _card_count_parts(counts: tuple[int, ...], trust: ClassTrust) -> list[StyledPart]:

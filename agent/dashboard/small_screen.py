@@ -13,8 +13,18 @@ from agent.dashboard.alarm_lines import (
     format_silence_left,
     last_alarm_lines,
     other_bed_alarm_parts,
+    present_first,
+    shown_reason,
 )
-from agent.dashboard.bed_line import alarm_words, named_bed_line, narrow_bed_lines, rate_part, whole_bed_line
+from agent.dashboard.alarm_state import quiet_parts
+from agent.dashboard.bed_line import (
+    alarm_words,
+    is_past_by_loss,
+    named_bed_line,
+    narrow_bed_lines,
+    rate_part,
+    whole_bed_line,
+)
 from agent.dashboard.calibration import trace_gutter
 from agent.dashboard.digits import large_digit_rows
 from agent.dashboard.frozen_picture import pictured_bed, shown_snapshot
@@ -121,7 +131,7 @@ def _bed_page(
         return _bed_rows(snapshot, bed, view, size, glyphs)
     most = max(1, height // 5)
     top = [_bed_heading_line(snapshot, bed, view, width, glyphs)]
-    top += _alarm_rows(bed, snapshot.now_s, shown.now_s, width, most, glyphs)
+    top += _alarm_rows(bed, shown, snapshot.now_s, width, most, glyphs)
     room = width, height - len(top)
     if width >= BESIDE_WIDTH and room[1] >= LEAST_TRACE_ROWS - 1:
         figures = _figure_rows(bed, shown, FIGURES_WIDTH - 2, room[1], glyphs)
@@ -166,23 +176,32 @@ def _loss_or_state(snapshot: WardSnapshot, bed: BedView, view: DashboardView) ->
 
 
 def _alarm_rows(
-    bed: BedView, now_s: float, shown_s: float, width: int, most: int, glyphs: GlyphSet
+    bed: BedView, shown: WardSnapshot, now_s: float, width: int, most: int, glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return the alarms in at most `most` lines: banners where there is room for them, else name and age."""
     silence = format_silence_left(bed.silenced_until_s, now_s)
+    marks: list[StyledPart] = [(f" {text}", style) for text, style in quiet_parts(bed, now_s, glyphs)]
     if not bed.alarms:
-        quiet: list[StyledPart] = [(f" silenced {silence} ", WARN)] if silence else []
-        return [spread_line(width, [(" no alarm", FAINT)], quiet)]
+        quiet: list[RankedPart] = [(2, (" no alarm", FAINT))] if not bed.paused_until_s > now_s else []
+        quiet += [(2 * place, part) for place, part in enumerate(marks)]
+        quiet += [(1, (f" silenced {silence}", WARN))] if silence else []
+        return [styled_line(width, *fit_ranked_parts(quiet, width))]
     if width >= BESIDE_WIDTH:
-        return alarm_banner_lines(bed, now_s, width, most, glyphs, shown_s)
+        banners = alarm_banner_lines(bed, now_s, width, most, glyphs, shown.now_s)
+        return [styled_line(width, *marks), *banners] if marks else banners
     rows = []
-    for place, alarm in enumerate(bed.alarms[:most]):
+    for place, alarm in enumerate(present_first(bed.alarms)[:most]):
         last = place == min(most, len(bed.alarms)) - 1
         more = len(bed.alarms) - most if last else 0
-        parts: list[RankedPart] = [(0, (f" {alarm_words(bed, place, shown_s)} ", alarm_style(alarm, now_s)))]
-        parts.append((2, (f" {glyphs.clean(alarm.text)}", PLAIN)))
+        lost = state_words(bed, shown, link=True) if not place and is_past_by_loss(bed, shown) else None
+        words = f" {alarm_words(bed, place, shown.now_s)} ", alarm_style(alarm, now_s)
+        parts: list[RankedPart] = [(1 if lost else 0, words)]
+        if lost is not None:
+            parts.insert(0, (0, (f" {lost[0]}", lost[1])))
+        parts.append((3, (f" {glyphs.clean(shown_reason(alarm))}", PLAIN)))
         parts += [(1, (f" +{more}", STRONG))] if more > 0 else []
-        parts += [(3, (f" quiet {silence}", WARN))] if silence and not place else []
+        parts += [(1, part) for part in marks] if not place else []
+        parts += [(2, (f" quiet {silence}", WARN))] if silence and not place else []
         rows.append(styled_line(width, *fit_ranked_parts(parts, width)))
     return rows
 
@@ -248,7 +267,7 @@ def _bed_rows(
     shown = shown_snapshot(snapshot, view)
     if height == 1:
         return [whole_bed_line(snapshot, bed, view, width, glyphs)]
-    alarm = _alarm_rows(bed, snapshot.now_s, shown.now_s, width, 1, glyphs)[0]
+    alarm = _alarm_rows(bed, shown, snapshot.now_s, width, 1, glyphs)[0]
     if not bed.alarms and height == 2:
         return [_bed_heading_line(snapshot, bed, view, width, glyphs), _rate_line(snapshot, bed, view, width, glyphs)]
     rate = _rate_line(snapshot, bed, view, width, glyphs)
@@ -266,6 +285,8 @@ def _rate_line(snapshot: WardSnapshot, bed: BedView, view: DashboardView, width:
     """Return the rate, then the state of the bed where it is not well, or the rhythm."""
     shown = shown_snapshot(snapshot, view)
     parts: list[RankedPart] = [(0, rate_part(bed, shown))]
+    if bed.alarms and bed.paused_until_s > snapshot.now_s:
+        parts += [(1, (f" {text}", style)) for text, style in quiet_parts(bed, snapshot.now_s, glyphs)[:1]]
     if find_loss(bed, shown) or bed.state != "ok":
         text, style = state_words(bed, shown, link=True)
         parts.append((1, (f" {text} ", style)))
@@ -321,8 +342,8 @@ def _has_cards(width: int, lines: int) -> bool:
 
 def _ward_counts_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> StyledLine:
     """Return how many beds there are, and how many have alarms or send nothing, live even if the picture is frozen."""
-    counts = count_ward_alarms(snapshot.index)
-    parts: list[RankedPart] = [(3, (f"{len(snapshot.index)} beds ", FAINT))]
+    counts, beds = count_ward_alarms(snapshot.index), len(snapshot.index)
+    parts: list[RankedPart] = [(3, (f"{beds} {'bed' if beds == 1 else 'beds'} ", FAINT))]
     parts += [(0, part) for part in other_bed_alarm_parts(snapshot.index, "", snapshot.now_s)]
     if not any(bed.priority for bed in snapshot.index):
         parts.append((0, ("no alarm ", FAINT)))

@@ -28,4 +28,4 @@ class SilenceWatch:
         if now_s - self._since_s >= max(self._pause_s, least_s):
             self._since_s = now_s
             self._pause_s = min(2 * self._pause_s, LONGEST_REDIAL_S)
-            self._connection.redial(f"nothing comes over the {self._what} any more: it is connected again")
+            self._connection.redial(f"nothing comes over the {self._what} any more: connecting again")
