@@ -7,7 +7,7 @@ from test_dashboard import make, make_bed
 from test_dashboard_alarms import COUPLET, HIGH_RATE, VT, with_alarms
 
 from agent.core.bed_settings import BedSettings
-from agent.core.views import BedView, ReferenceView, WardSnapshot
+from agent.core.views import BedSummary, BedView, ReferenceView, WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.view import DashboardView
 
@@ -51,9 +51,9 @@ def test_small_terminals_have_two_lines_of_alarms() -> None:
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_the_ward_line_is_never_cut(ascii_only: bool) -> None:
     """What has no room loses its words first: the numbers of low alarms and silenced beds stay."""
-    off = replace(make_bed("a"), settings=BedSettings(off=("pause",)), paused_until_s=1090.0)
-    snapshot = make(off, make_bed("b"))
-    index = tuple(replace(bed, settings=off.settings, paused_until_s=1090.0) for bed in snapshot.index)
+    own = BedSettings(off=("pause",))
+    snapshot = make(make_bed("a"), make_bed("b"))
+    index = tuple(BedSummary(name, settings=own, paused_until_s=1090.0) for name in "ab")
     view = layout_view(replace(snapshot, index=index), DashboardView(ascii=ascii_only, bell=True), 80, 24)
     frame = render_frame(replace(snapshot, index=index), view, 80, 24)
     line = "".join(part.text for part in frame.lines[1])

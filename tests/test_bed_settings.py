@@ -10,6 +10,7 @@ from conftest import chunks, record_counts
 from support.alarmed import MadeBed, made
 
 from agent.alarms.priorities import CONDITION_SPECS
+from agent.cli.monitor import describe_absent_beds
 from agent.core import config as configuration
 from agent.core.alarm_settings import extreme_rate_limits
 from agent.core.bed_settings import (
@@ -94,6 +95,21 @@ def test_a_wrong_table_is_one_clear_line(tmp_path: Path, text: str, said: str) -
     assert said in str(caught.value)
     assert "own.toml" in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+def test_a_bed_without_a_name_is_refused(tmp_path: Path) -> None:
+    """No device can send one."""
+    with pytest.raises(ConfigError, match="a bed needs a name"):
+        load(tmp_path, '[bed.""]\nplace = "room 4"\n')
+
+
+def test_beds_that_never_came_are_named() -> None:
+    """Those that were to be watched, and those that have settings in vain, at most five of them."""
+    assert describe_absent_beds(["7"], ["7"], ["7"]) == []
+    (line,) = describe_absent_beds([], ["nope"], [])
+    assert line == "bed 'nope' never came: check --bed"
+    (line,) = describe_absent_beds(["7"], [], ["7", *"abcdefg"])
+    assert line == "settings for 'a', 'b', 'c', 'd', 'e' and 2 more: no such bed has come (see [bed.NAME])"
 
 
 def test_tables_of_beds_are_in_files_only() -> None:

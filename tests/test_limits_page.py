@@ -159,3 +159,11 @@ def test_a_bed_that_is_not_there_in_full(settings: Config) -> None:
     assert "heart rate now --" in "\n".join(lines(ward, press_keys(OPENED, "l", ward)))
     unknown = replace(ward, base_limits=None, index=(BedSummary("7"),))
     assert press_keys(press_keys(OPENED, "l", unknown), RIGHT, unknown).page == "beds"
+
+
+def test_a_narrow_page_keeps_the_values(settings: Config) -> None:
+    """Short words, the limit of the bed, and that of all beds."""
+    ward = make_ward(settings, replace(make_bed("7"), settings=BedSettings(rate_high_bpm=150, asystole_s=8)))
+    text = "\n".join(lines(ward, press_keys(OPENED, "l" + DOWN * 2, ward), 40, 20))
+    assert "150 /min    all beds 120" in text
+    assert "8 s         all beds 4 s" in text

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,13 +21,15 @@ from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
 from agent.monitor.reference_truth import ReferenceTruth
 from agent.monitor.result_sinks import OutputSink, Viewer
-from model.errors import ConfigError, TerminalError
+from model.errors import ConfigError, TerminalError, clean_error_text
 
 if TYPE_CHECKING:
     from agent.recording.recorder import Recorder
     from agent.web.web_station import WebStation
 
 LONGEST_TIMEOUT_S = 1e8
+MOST_ABSENT = 5
+"""Most beds that are named of those that have settings and never came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,19 @@ def run_monitor(
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
                 if truth:
                     print(f"ecg-agent: {truth.summary()}", file=sys.stderr)  # noqa: T201
+            for line in describe_absent_beds(session.pipeline.beds, options.beds, config.bed):
+                print(f"ecg-agent: {line}", file=sys.stderr)  # noqa: T201
         if options.svg is not None:
             _write_svg_picture(session, options.svg, config, truth)
+
+
+def describe_absent_beds(came: Container[str], watched: Iterable[str], configured: Iterable[str]) -> list[str]:
+    """Return a line for each bed that was to be watched, or has settings, and never came."""
+    lines = [f"bed {clean_error_text(repr(bed))} never came: check --bed" for bed in watched if bed not in came]
+    if not (absent := [clean_error_text(repr(bed)) for bed in configured if bed not in came]):
+        return lines
+    rest = f" and {len(absent) - MOST_ABSENT} more" if len(absent) > MOST_ABSENT else ""
+    return [*lines, f"settings for {', '.join(absent[:MOST_ABSENT])}{rest}: no such bed has come (see [bed.NAME])"]
 
 
 def _enter_outputs(options: MonitorOptions, config: Config, stack: contextlib.ExitStack) -> list[OutputSink]:

@@ -273,6 +273,8 @@ def _merge_settings(values: SettingValues, changes: Mapping[str, Any], source: s
                     f"{source}: name a recipe with letters, digits, - and _, not {clean_error_text(section)}"
                 )
             values[section] = dict(values[f"{RECIPE_PREFIX}reproduction"])
+        if section == BED_PREFIX:
+            raise ConfigError(f'{source}: a bed needs a name: write [bed.NAME], as [bed."7"]')
         if section.startswith(BED_PREFIX) and section not in values:
             values[section] = msgspec.to_builtins(BedSettings())
         if section not in values:

@@ -151,7 +151,7 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
         top += alarm_state_lines(bed, snapshot.now_s, width, glyphs)
         most = height - 2 - len(top) - LEAST_BODY
         most = min(most, LOW_BANNERS) if height <= LOW_HEIGHT else most
-        top += _alarm_rows(snapshot, view, bed, width, most, glyphs)
+        top += _banner_rows(snapshot, view, bed, width, most, glyphs)
         top += [glance_line(bed, shown, snapshot.now_s, width, glyphs)] if view.page == "beds" else []
     room = width, max(0, height - 1 - len(top))
     if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
@@ -165,7 +165,7 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     return DashboardFrame((*top, *body, _footer_line(snapshot, view, width, height)))
 
 
-def _alarm_rows(
+def _banner_rows(
     snapshot: WardSnapshot, view: DashboardView, bed: BedView, width: int, most: int, glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return the alarms of the shown bed; on a narrow page the most urgent one in a line, its name first."""

@@ -18,20 +18,21 @@ LABELS = ("patient", "place")
 
 @dataclass(frozen=True, slots=True)
 class LimitKind:
-    """A limit: its words, its unit, and by how much a key changes it."""
+    """A limit: its words, its unit, by how much a key changes it, and its words where there is little room."""
 
     name: str
     words: str
     unit: str
     step: float
+    short: str
 
 
 LIMITS = (
-    LimitKind("rate_high_bpm", "heart rate above", "/min", 5),
-    LimitKind("rate_low_bpm", "heart rate below", "/min", 5),
-    LimitKind("pause_s", "pause longer than", "s", 0.25),
-    LimitKind("asystole_s", "asystole after", "s", 0.5),
-    LimitKind("v_most_per_min", "V beats above", "/min", 1),
+    LimitKind("rate_high_bpm", "heart rate above", "/min", 5, "rate above"),
+    LimitKind("rate_low_bpm", "heart rate below", "/min", 5, "rate below"),
+    LimitKind("pause_s", "pause longer than", "s", 0.25, "pause"),
+    LimitKind("asystole_s", "asystole after", "s", 0.5, "asystole"),
+    LimitKind("v_most_per_min", "V beats above", "/min", 1, "V beats"),
 )
 ROWS: tuple[str | LimitKind, ...] = (*LABELS, *LIMITS, *SWITCHABLE_CONDITIONS)
 """What a row is about: a label, a limit, or a condition that may be off."""

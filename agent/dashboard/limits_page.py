@@ -19,6 +19,8 @@ from agent.dashboard.styles import FAINT, GOOD, NOTICE, PLAIN, SELECTED, STRONG,
 from agent.dashboard.view import DashboardView
 
 WORDS_WIDTH, VALUE_WIDTH = 23, 12
+NARROW_WIDTH, SHORT_WORDS_WIDTH = 60, 13
+"""Columns below which a limit has short words, and stands beside that of all beds only."""
 NOT_SWITCHED = "asystole, VF, VT and extreme heart rates cannot be off: P pauses all alarms for a while"
 
 
@@ -60,9 +62,19 @@ def _row_line(draft: LimitsDraft, row: int, base: AlarmConfig, rate: str, width:
     """Return a row: cursor, words, value, and what belongs to it."""
     kind = ROWS[row]
     is_chosen = row == draft.row
+    words_width = WORDS_WIDTH
     edge: StyledPart = (glyphs.cursor if is_chosen else " ", STRONG)
     if isinstance(kind, LimitKind):
         words, parts = kind.words, _limit_parts(draft, kind, base, rate, is_chosen)
+        if width < NARROW_WIDTH:
+            words, words_width, parts = (
+                kind.short,
+                SHORT_WORDS_WIDTH,
+                [
+                    *parts[:2],
+                    *(part for part in parts[2:] if part[0].startswith("all beds")),
+                ],
+            )
     elif row < len(LABELS):
         text = glyphs.clean(getattr(draft.settings, kind))
         room = max(4, width - WORDS_WIDTH - 4)
@@ -73,7 +85,7 @@ def _row_line(draft: LimitsDraft, row: int, base: AlarmConfig, rate: str, width:
     changed = getattr(draft.settings, _name(kind), None) != getattr(draft.before, _name(kind), None)
     changed |= isinstance(kind, str) and (kind in draft.settings.off) != (kind in draft.before.off)
     mark: StyledPart = ("*" if changed else " ", NOTICE)
-    return styled_line(width, edge, (f"{words:<{WORDS_WIDTH - 2}}", PLAIN), mark, *parts)
+    return styled_line(width, edge, (f"{words:<{words_width - 2}}", PLAIN), mark, *parts)
 
 
 def _name(kind: str | LimitKind) -> str:
@@ -95,7 +107,7 @@ def _limit_parts(
         extreme = f"extreme above {above:g}" if kind.name == "rate_high_bpm" else f"extreme below {below:g}"
         parts.append((f"{extreme}  ", FAINT))
     if own is not None:
-        parts.append((f"all beds {getattr(base, kind.name):g}", FAINT))
+        parts.append((f"all beds {getattr(base, kind.name):g}{' s' if kind.unit == 's' else ''}", FAINT))
     return parts
 
 
