@@ -136,7 +136,7 @@ class ViewerRoom:
             await socket.send_text(msgspec.json.encode(hello).decode())
             browser.news.set()
             async with asyncio.TaskGroup() as all_three:
-                leaving = all_three.create_task(_leave(browser))
+                leaving = all_three.create_task(_make_way(browser))
                 sending = all_three.create_task(self._send(browser))
                 await self._receive(browser)
                 sending.cancel()
@@ -207,7 +207,7 @@ class ViewerRoom:
             self._mirror.rest()
 
 
-async def _leave(browser: _Browser) -> None:
+async def _make_way(browser: _Browser) -> None:
     """End a browser's tasks once another one has its place."""
     await browser.displaced.wait()
     raise WebSocketDisconnect(ASLEEP)
