@@ -1,6 +1,8 @@
 """What browsers are sent of a ward: what is new of the beds that they show, and never what is old."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +11,11 @@ from support.web_ward import PULSE_S, HandBrowser, HandWard, StillViewer, web_co
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
-from agent.web.browser_state import FULL, MOST_SHOWN, MOST_UNANSWERED
+from agent.core.events import PacketRejected
+from agent.core.views import BedSummary, LoggedEvent
+from agent.web.browser_state import CHANGE_S, CHANGES_AT_ONCE, FULL, MOST_SHOWN, MOST_UNANSWERED
 from agent.web.hand_over import NOTHING_KNOWN, HandOver, TraceKey
+from agent.web.ward_text import local_offset, told_events, urgent_index
 from agent.web.wave_counts import NO_VALUE, to_counts
 
 
@@ -232,11 +237,11 @@ def test_beds_that_are_not_there_are_not_shown(ward: HandWard) -> None:
     assert browser.state.seen() == [TraceKey("bed-2", False)]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", "{", '{"show": 5}', '{"show": {"0": 1}}', "\x00", '"' * 9])
+@pytest.mark.parametrize("text", ["", "[]", "7", "{", '{"show": 5}', '{"show": {"0": 1}}', "\x00", '"' * 9, "[" * 4000])
 def test_nonsense_is_refused(ward: HandWard, text: str) -> None:
     """What no page of ours says is an error."""
     with pytest.raises(ValueError):  # noqa: PT011  # the words are nobody's business
-        watching(ward).state.take(text)
+        watching(ward).state.take(text, 0.0)
 
 
 @pytest.mark.parametrize("seconds", [0, -5, 1e9, float("inf")])
@@ -308,3 +313,106 @@ def test_json_is_what_the_document_says(ward: HandWard) -> None:
         assert f'"{key}"' in text, key
     for key in json.loads(browser.state._mirror.ward_head):
         assert f'"{key}"' in text, key
+
+
+def test_a_new_browser_gets_no_old_ward(ward: HandWard) -> None:
+    """What was known when nobody watched any more may be minutes old: the first ward was made after it came."""
+    first = watching(ward)
+    first.mirror.rest()
+    left_s = first.last["now_s"]
+    ward.now_s += 300
+    late = HandBrowser(ward, first.mirror)
+    assert late.state.ward_message() is None
+    late.see()
+    assert late.last["now_s"] > left_s + 299
+
+
+def test_a_browser_that_comes_brings_the_ward_forward(settings: Config, classifier: BeatClassifier) -> None:
+    """Also where others watch: it need not wait for the next regular one."""
+    ward = HandWard(web_config(settings, wards_per_s=0.2), classifier)
+    ward.feed(2)
+    first = watching(ward)
+    second = HandBrowser(ward, first.mirror)
+    second.see()
+    assert second.last["now_s"] == ward.now_s
+
+
+def test_the_beds_that_are_shown_change_four_times_a_second(ward: HandWard) -> None:
+    """Of more changes the newest is taken when its time has come: each costs the monitor the past of the beds."""
+    browser = watching(ward)
+    taken = [browser.state.take(json.dumps({"show": [number % 2]}), ward.now_s) for number in range(50)]
+    assert sum(taken) == CHANGES_AT_ONCE
+    assert browser.state.take('{"show": [1]}', ward.now_s) is False
+    assert browser.state.shown == ("bed-2",)
+    browser.state.take('{"show": [0]}', ward.now_s)
+    assert browser.state.settle(ward.now_s + CHANGE_S)
+    assert browser.state.shown == ("bed-1",)
+    assert not browser.state.settle(ward.now_s + 9)
+
+
+def test_alarms_that_are_over_are_counted_apart(settings: Config, classifier: BeatClassifier) -> None:
+    """They stand behind those that go on, in their bed and in the order of the beds, and have an end."""
+    ward = HandWard(web_config(settings), classifier, ("bed-1", "bed-2"))
+    ward.feed(2)
+    rules = ward.session.pipeline.alarms.rules(0)
+    rules.manager.raise_or_extend("asystole", 200, 240, "fibrillation")
+    rules.manager.clear("asystole")
+    rules.manager.raise_or_extend("lead off", 200, 10**9, "lead off")
+    rules.manager.take()
+    other = ward.session.pipeline.alarms.rules(1).manager
+    other.raise_or_extend("asystole", 200, 240, "fibrillation")
+    other.clear("asystole")
+    other.take()
+    browser = watching(ward)
+    assert [(alarm["condition"], alarm["phase"]) for alarm in browser.last["beds"][0]["alarms"]] == [
+        ("lead off", "active"),
+        ("asystole", "over"),
+    ]
+    alarm = browser.last["beds"][0]["alarms"][1]
+    assert alarm["ended_s"] >= alarm["since_s"]
+    assert alarm["earlier_run"] is False
+    counts = browser.last["counts"]
+    assert (counts["high"], counts["medium"] + counts["low"], counts["over"]) == (0, 1, 1)
+
+
+def test_an_alarm_of_an_earlier_run_has_its_end(ward: HandWard) -> None:
+    """The clock of its run is gone, and the page need not count on."""
+    manager = ward.session.pipeline.alarms.rules(0).manager
+    manager.raise_or_extend("asystole", 1400, 1450, "fibrillation")
+    manager.take()
+    ward.feed(1, ["bed-1"], run="other")
+    beds = watching(ward).last["beds"]
+    (alarm,) = (item for bed in beds for item in bed["alarms"] if item["condition"] == "asystole")
+    assert (alarm["earlier_run"], alarm["phase"]) == (True, "over")
+    assert alarm["ended_s"] is not None
+
+
+def test_a_bed_without_data_comes_before_alarms_that_are_over(ward: HandWard) -> None:
+    """What is so now is more urgent than what was."""
+    ward.turn()
+    snapshot = ward.session.ward_snapshot(ward.now_s)
+    beds = (
+        BedSummary("over", urgency=31, priority="high"),
+        BedSummary("lost", state="no data"),
+        BedSummary("low", urgency=14, priority="low", standing="low"),
+        BedSummary("well"),
+    )
+    urgent = urgent_index(replace(snapshot, index=beds))
+    assert [bed.bed for bed in sorted(urgent, key=lambda bed: -bed.urgency)] == ["low", "lost", "over", "well"]
+
+
+def test_rejected_packets_of_strangers_are_no_event_of_the_page() -> None:
+    """Anyone may send under any name; those of the ward's own beds, and of the device as a whole, are told."""
+    rejected = (
+        PacketRejected("", "", 0, "bed 'Mrs. Secret': too large"),
+        PacketRejected("", "", 0, "no header"),
+        PacketRejected("bed-1", "run", 0, "too large"),
+    )
+    told = told_events(tuple(LoggedEvent(event, 1.0) for event in rejected))
+    assert [event["bed"] for event in told] == [None, "bed-1"]
+    assert "Secret" not in str(told)
+
+
+def test_the_zone_is_an_offset() -> None:
+    """By it the page shows the clock of the monitor."""
+    assert re.fullmatch(r"[+-]\d\d:\d\d", local_offset(1_750_000_000.0))

@@ -7,7 +7,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from agent.core.config import Config
 from agent.core.events import AlarmsHandled
 from agent.web import web_server
 from agent.web.admission import FAILURES_AT_ONCE
+from agent.web.application import LARGEST_BODY
 from agent.web.hand_over import HandOver
 from agent.web.web_address import read_access
 from agent.web.web_server import MORE_CONNECTIONS, WebServer
@@ -67,11 +68,19 @@ def ask(ward: ServedWard, path: str, method: str = "GET", body: bytes | None = N
     return answer.status, dict(answer.headers), json.loads(content) if is_json else content
 
 
-def act(ward: ServedWard, deed: str = "acknowledge", by: object = "A. Nurse", changed: Headers | None = None) -> Answer:
+def act(
+    ward: ServedWard,
+    deed: str = "acknowledge",
+    by: object = "A. Nurse",
+    changed: Headers | None = None,
+    on: object = True,
+    keys: Sequence[str] = (),
+) -> Answer:
     """Try to do something; `changed` replaces headers, None leaves one out."""
     headers: Headers = {name.replace("-", "_"): value for name, value in DEED.items()}
     headers |= changed or {}
-    body = json.dumps({"by": by}).encode()
+    said = {"by": by} | ({"keys": list(keys)} if deed == "acknowledge" else {"on": on})
+    body = json.dumps(said).encode()
     known = {name: value for name, value in headers.items() if value is not None}
     return ask(ward, f"/api/beds/0/{deed}", "POST", body, **known)
 
@@ -138,8 +147,9 @@ def test_look_ups(open_ward: ServedWard) -> None:
     status, _, trend = ask(open_ward, "/api/beds/1/trend?hours=2")
     assert (status, trend["bed"], trend["minute_s"]) == (200, "bed-2", 60)
     assert ask(open_ward, "/api/beds/0/strips/none")[0] == 404
-    assert ask(open_ward, "/api/beds/2/alarms")[0] == 404
-    for hours in ("0", "25", "-1", "x", "1e3", "", "%D9%A3", "9" * 400):
+    for number in ("2", "x", "9" * 5000):
+        assert ask(open_ward, f"/api/beds/{number}/alarms")[0] == 404
+    for hours in ("0", "25", "-1", "x", "1e3", "", "%D9%A3", "9" * 400, "9" * 5000):
         assert ask(open_ward, f"/api/beds/0/trend?hours={hours}")[0] == 400, hours
 
 
@@ -202,12 +212,24 @@ def test_the_token_opens_the_socket(guarded: ServedWard) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("said", ["", "[]", "{", '{"token": 7}', '{"token": ["x"]}', "null"])
-def test_nonsense_instead_of_the_token(guarded: ServedWard, said: str) -> None:
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("", 4400),
+        ("[]", 4400),
+        ("{", 4400),
+        ("null", 4400),
+        ("[" * 4000, 4400),
+        ("{}", 4401),
+        ('{"token": 7}', 4401),
+        ('{"token": ["x"]}', 4401),
+    ],
+)
+def test_nonsense_instead_of_the_token(guarded: ServedWard, said: str, code: int) -> None:
     """Whatever is no token closes the connection."""
     connection = guarded.open()
     connection.send(said)
-    assert code_of(connection) == 4401
+    assert code_of(connection) == code
 
 
 def test_who_says_no_token_is_let_go(guarded: ServedWard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,12 +239,15 @@ def test_who_says_no_token_is_let_go(guarded: ServedWard, monkeypatch: pytest.Mo
 
 
 def test_tokens_are_not_guessed(guarded: ServedWard) -> None:
-    """After a few wrong ones the address waits, also with the right one."""
+    """After a few wrong ones the address waits; a right one always passes, whoever else is at its address."""
     for _ in range(FAILURES_AT_ONCE):
         assert ask(guarded, "/api/beds/0/alarms", Authorization="Bearer wrong")[0] == 401
     assert ask(guarded, "/api/beds/0/alarms", Authorization="Bearer wrong")[0] == 429
-    assert ask(guarded, "/api/beds/0/alarms", Authorization=f"Bearer {TOKEN}")[0] == 429
-    assert code_of(guarded.open(TOKEN)) == 4429
+    assert ask(guarded, "/api/beds/0/alarms", Authorization=f"Bearer {TOKEN}")[0] == 200
+    assert code_of(guarded.open("wrong")) == 4429
+    connection = guarded.open(TOKEN)
+    assert next_text(connection, "hello")
+    connection.close()
 
 
 def deeds_of(ward: ServedWard) -> list[tuple[str, str, str]]:
@@ -233,30 +258,61 @@ def deeds_of(ward: ServedWard) -> list[tuple[str, str, str]]:
 
 def test_a_deed_is_recorded_with_its_name(guarded: ServedWard) -> None:
     """Who acknowledged is an event of the monitor."""
-    assert act(guarded, by="  A.\n Nurse ")[:3:2] == (200, {"done": True})
-    assert act(guarded, by="B. \x1b[1mNurse")[0] == 200
-    wait_until(lambda: len(deeds_of(guarded)) == 2, "both are events")
-    first, second = deeds_of(guarded)
-    assert first == ("bed-1", "acknowledged", "A. Nurse")
-    assert second[2].isprintable()
+    connection = guarded.open(TOKEN)
+    guarded.raise_alarm("two devices")
+    keys = keys_of(connection, 1)
+    assert act(guarded, by="  A. Nurse ", keys=keys)[:3:2] == (200, {"done": True, "acknowledged": 1})
+    assert act(guarded, by="B. Nurse", keys=keys)[2] == {"done": True, "acknowledged": 0}
+    wait_until(lambda: deeds_of(guarded), "it is an event")
+    assert deeds_of(guarded) == [("bed-1", "acknowledged", "A. Nurse")]
+    connection.close()
+
+
+def keys_of(connection: ClientConnection, count: int) -> list[str]:
+    """Return the keys of the alarms of the first bed, once there are so many."""
+    alarms: list[dict[str, Any]] = []
+
+    def has_them(bed: dict[str, Any]) -> bool:
+        alarms[:] = [alarm for alarm in bed["alarms"] if alarm["phase"] == "active"]
+        return len(alarms) == count
+
+    wait_for_bed(connection, has_them)
+    return [alarm["key"] for alarm in alarms]
+
+
+def test_an_alarm_that_nobody_has_seen_is_not_acknowledged(guarded: ServedWard) -> None:
+    """Only those are that the page showed when the person acted."""
+    connection = guarded.open(TOKEN)
+    guarded.raise_alarm("two devices")
+    seen = keys_of(connection, 1)
+    guarded.raise_alarm("no data")
+    assert act(guarded, keys=[*seen, "x"])[2]["acknowledged"] == 1
+    assert keys_of(connection, 1) != seen
+    connection.close()
 
 
 def test_silence_and_its_end(guarded: ServedWard) -> None:
-    """Silenced again, the bed sounds again, as at the terminal."""
+    """Two people who want the same do not undo each other, and are told what is so."""
     connection = guarded.open(TOKEN)
-    assert act(guarded, "silence")[0] == 200
-    wait_for_bed(connection, lambda bed: bed["silenced_until_s"] is not None)
-    assert act(guarded, "silence")[0] == 200
+    first = act(guarded, "silence")[2]
+    assert (first["done"], first["bed"], first["paused_until_s"]) == (True, "bed-1", None)
+    assert act(guarded, "silence", by="B. Nurse")[2] == first
+    wait_for_bed(connection, lambda bed: bed["silenced_until_s"] == first["silenced_until_s"] is not None)
+    for _ in range(2):
+        assert act(guarded, "silence", on=False)[2]["silenced_until_s"] is None
     wait_for_bed(connection, lambda bed: bed["silenced_until_s"] is None)
+    assert [action for _, action, _ in deeds_of(guarded)] == ["silenced", "sounding again"]
     connection.close()
 
 
 def test_alarms_are_paused(guarded: ServedWard) -> None:
     """All alarms of a bed, for a while."""
     connection = guarded.open(TOKEN)
-    assert act(guarded, "pause")[0] == 200
+    until_s = [act(guarded, "pause")[2]["paused_until_s"] for _ in range(2)]
+    assert until_s[0] == until_s[1] is not None
     wait_for_bed(connection, lambda bed: bed["paused_until_s"] is not None)
     assert deeds_of(guarded) == [("bed-1", "paused", "A. Nurse")]
+    assert act(guarded, "pause", on=False)[2]["paused_until_s"] is None
     connection.close()
 
 
@@ -291,9 +347,11 @@ def test_deeds_that_are_refused(guarded: ServedWard, changed: Headers, status: i
     assert deeds_of(guarded) == []
 
 
-@pytest.mark.parametrize("by", ["", "   ", "x" * 41, 7, None, ["x"]])
+@pytest.mark.parametrize(
+    "by", ["", "   ", "x" * 41, 7, None, ["x"], "A.\nNurse", "A. \x1b[1mNurse", "A. \u202eesruN", "A.\u200bNurse"]
+)
 def test_names_that_are_none(guarded: ServedWard, by: object) -> None:
-    """Who acts has a name of at most forty characters."""
+    """Who acts has a name of at most forty characters, each of which can be seen."""
     assert act(guarded, by=by)[0] == 400
 
 
@@ -301,7 +359,12 @@ def test_contents_that_are_none(guarded: ServedWard) -> None:
     """Too large, no JSON, no deed, no bed, or another method."""
     headers = {name.replace("-", "_"): value for name, value in DEED.items()}
     post = "/api/beds/0/acknowledge"
-    assert ask(guarded, post, "POST", b"x" * 1025, **headers)[0] == 413
+    assert ask(guarded, post, "POST", b"x" * (LARGEST_BODY + 1), **headers)[0] == 413
+    assert ask(guarded, post, "POST", b'{"by": "x"}', **headers)[0] == 400
+    assert ask(guarded, post, "POST", b'{"by": "x", "keys": "y"}', **headers)[0] == 400
+    assert ask(guarded, post, "POST", b'{"by": "x", "more": ' + b"[" * 4000, **headers)[0] == 400
+    for said in (b"", b', "on": null', b', "on": 1', b', "keys": []'):
+        assert ask(guarded, "/api/beds/0/silence", "POST", b'{"by": "x"' + said + b"}", **headers)[0] == 400
     assert ask(guarded, post, "POST", b"x", **headers)[0] == 400
     assert ask(guarded, post, "POST", b'{"by": "\xff"}', **headers)[0] == 400
     assert ask(guarded, "/api/beds/0/explode", "POST", b'{"by": "x"}', **headers)[0] == 404
@@ -376,7 +439,7 @@ def test_giant_messages_end_the_connection(open_ward: ServedWard) -> None:
 
 def test_nonsense_ends_the_connection(open_ward: ServedWard) -> None:
     """Text that is no JSON, and bytes."""
-    for said in ("nonsense", b"\x00\x01"):
+    for said in ("nonsense", b"\x00\x01", "[" * 4000):
         connection = open_ward.open()
         connection.send(said)
         assert code_of(connection) == 4400
@@ -411,7 +474,9 @@ def raw(ward: ServedWard, sent: bytes) -> socket.socket:
 
 
 def test_giant_heads_are_refused(open_ward: ServedWard) -> None:
-    """Headers beyond 16 kB end the connection."""
+    """Headers beyond 16 kB end the connection, also those that come at once."""
+    assert ask(open_ward, "/", X="x" * 15_000)[0] == 200
+    assert ask(open_ward, "/", X="x" * 17_000)[0] in (400, 431)
     connection = raw(open_ward, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000)
     answer = b""
     with contextlib.suppress(ConnectionResetError):
@@ -460,3 +525,40 @@ def test_an_address_that_is_taken(open_ward: ServedWard, settings: Config) -> No
     config = web_config(settings, address=f":{open_ward.server.port}")
     with pytest.raises(EndpointError, match=r"in use; choose another \(--web\)"):
         WebServer(read_access(config), HandOver(), config.web)
+
+
+def test_a_flood_of_messages_ends_the_connection(open_ward: ServedWard) -> None:
+    """One viewer must not slow the analysis."""
+    connection = open_ward.open()
+    assert next_text(connection, "hello")
+    with contextlib.suppress(ConnectionClosed):
+        for number in range(2000):
+            connection.send(json.dumps({"seconds": 1 + number % 30}))
+    assert code_of(connection) == 4429
+
+
+def test_two_lengths_are_refused(open_ward: ServedWard) -> None:
+    """A proxy before us might read the content otherwise than we do."""
+    head = b"POST /api/beds/0/silence HTTP/1.1\r\nHost: localhost\r\n"
+    connection = raw(open_ward, head + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n")
+    assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    connection.close()
+
+
+def test_a_viewer_that_does_not_answer_gives_way(
+    settings: Config, classifier: BeatClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all places are taken a new one has its place; one that answers stays."""
+    monkeypatch.setattr("agent.web.viewers.DISPLACED_S", 0.3)
+    with served(web_config(settings, viewers=2), classifier) as ward:
+        answers, silent = ward.open(), ward.open()
+        next_waves(answers)
+        next_waves(silent, answer=False)
+        time.sleep(0.4)
+        late = ward.open()
+        assert next_text(late, "hello")
+        assert code_of(silent) == 4408
+        assert ward.server.viewers == 2
+        next_text(answers, "ward")
+        for connection in (answers, late):
+            connection.close()

@@ -6,7 +6,7 @@ of a window, in order, and then its scores.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +21,7 @@ from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RunStart
 from agent.core.bed_settings import BedSettings
 from agent.core.config import Config
-from agent.core.messages import VALUELESS_REASON, Alarm, Beat, FloatArray, Strip
+from agent.core.messages import VALUELESS_REASON, Alarm, AlarmIdentity, Beat, FloatArray, Strip
 from model.records.resample import FS
 
 WINDOW_DELAY = MOST_BATCH_WAIT + 1
@@ -153,9 +153,9 @@ class AlarmFeed:
         change = rules.raise_by_clock if holds else rules.clear_by_clock
         self._publish(row, change(condition, int(self._ring.head[self._rows[row].lead_row]), at_s))
 
-    def acknowledge(self, row: int, now_s: float) -> None:
-        """A person has seen the alarms of a row."""
-        self._publish(row, self._rows[row].rules.acknowledge(now_s))
+    def acknowledge(self, row: int, now_s: float, identities: Set[AlarmIdentity] | None = None) -> None:
+        """A person has seen the alarms of a row, all or only these."""
+        self._publish(row, self._rows[row].rules.acknowledge(now_s, identities))
 
     def pause(self, row: int, now_s: float) -> None:
         """Pause all alarms of a row, or end their pause."""

@@ -10,11 +10,12 @@ is washed, and if such alarms broke it people would turn alarms off instead. So 
 what still stands. A condition that is off raises nothing, and holds nothing back.
 """
 
+from collections.abc import Set
 from dataclasses import replace
 from typing import Final
 
 from agent.alarms.priorities import CONDITION_SPECS, NOISE_PROOF, PRIORITY_RANK, SCREEN_ORDER, WORSE_CONDITIONS
-from agent.core.messages import Alarm, AlarmCondition, Priority
+from agent.core.messages import Alarm, AlarmCondition, AlarmIdentity, Priority
 
 NO_EXPIRY: Final = 2**62
 """A sample that does not come."""
@@ -187,15 +188,27 @@ class AlarmManager:
                 if active.alarm.priority == "high":
                     self.silenced_until_s = 0.0
 
-    def acknowledge(self, now_s: float) -> None:
-        """Acknowledge all alarms that were told: they are silent, and those that are over disappear."""
+    def unacknowledged(self) -> tuple[Alarm, ...]:
+        """Return the alarms that were told and nobody has acknowledged: the open ones, then those that are over."""
+        told = (active.alarm for active in self.open.values() if active.alarm is not None)
+        return (*(alarm for alarm in told if alarm.acknowledged_s is None and not alarm.paused), *self._latched)
+
+    def acknowledge(self, now_s: float, identities: Set[AlarmIdentity] | None = None) -> None:
+        """Acknowledge alarms that were told, all or only these: they are silent, and those that are over disappear."""
         for active in self.open.values():
-            if active.alarm is not None and active.alarm.acknowledged_s is None and not active.alarm.paused:
-                active.alarm = replace(active.alarm, acknowledged_s=now_s)
+            alarm = active.alarm
+            if alarm is None or alarm.acknowledged_s is not None or alarm.paused:
+                continue
+            if identities is None or alarm.identity in identities:
+                active.alarm = replace(alarm, acknowledged_s=now_s)
                 self._tell(active.alarm)
+        left = []
         for alarm in self._latched:
-            self._tell(replace(alarm, acknowledged_s=now_s))
-        self._latched.clear()
+            if identities is None or alarm.identity in identities:
+                self._tell(replace(alarm, acknowledged_s=now_s))
+            else:
+                left.append(alarm)
+        self._latched = left
 
     def take(self) -> list[Alarm]:
         """Return the alarms that changed since the last call, after announcing what nothing worse holds back now."""

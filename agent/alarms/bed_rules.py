@@ -1,5 +1,6 @@
 """The alarm rules of one bed together: which rule hears what, and what each must forget when."""
 
+from collections.abc import Set
 from dataclasses import replace
 from typing import Literal
 
@@ -14,7 +15,7 @@ from agent.alarms.vt_beats import VtBeatRule
 from agent.core.alarm_settings import AlarmConfig
 from agent.core.bed_settings import NO_SETTINGS, BedSettings, limits_in_force
 from agent.core.events import LeadState
-from agent.core.messages import Alarm, Beat
+from agent.core.messages import Alarm, AlarmIdentity, Beat
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 from model.rhythm.atrial_fibrillation import IrregularityDetector
@@ -185,9 +186,9 @@ class BedAlarmRules:
         self.manager.apply_by_clock(condition, sample, at_s, "")
         return self.manager.take()
 
-    def acknowledge(self, now_s: float) -> list[Alarm]:
-        """Acknowledge all alarms: a person has seen them."""
-        self.manager.acknowledge(now_s)
+    def acknowledge(self, now_s: float, identities: Set[AlarmIdentity] | None = None) -> list[Alarm]:
+        """Acknowledge all alarms, or only these: a person has seen them."""
+        self.manager.acknowledge(now_s, identities)
         return self.manager.take()
 
     def silence(self, now_s: float) -> None:

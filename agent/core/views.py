@@ -148,7 +148,8 @@ class BedSummary(NamedTuple):
 
     `urgency` as alarms are ranked, 0 without one; `priority` of the most urgent alarm to be shown; `audible`
     of the most urgent one that is neither silenced nor acknowledged; `silenced`: its alarms are, at this moment; all
-    alarms paused until `paused_until_s` (Unix time), 0 if they are not; `settings` that the bed has of its own.
+    alarms paused until `paused_until_s` (Unix time), 0 if they are not; `settings` that the bed has of its own;
+    `standing`: the priority of the most urgent alarm that is not over.
     """
 
     bed: str
@@ -160,6 +161,7 @@ class BedSummary(NamedTuple):
     behind_s: float = 0.0
     paused_until_s: float = 0.0
     settings: BedSettings = NO_SETTINGS
+    standing: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True)

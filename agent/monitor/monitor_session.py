@@ -96,7 +96,7 @@ class MonitorSession:
         self._sinks: tuple[ResultSink, ...] = (*own, self.look_back, *sinks, *outputs)
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
         self._first_settings = FirstSettings(self.pipeline.care, config.bed, config.alarms)
-        self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index)
+        self.actions = BedActions(self.pipeline, self.clock, self._snapshots.forget_index, self._show_alarms)
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events, self.run_clock)
         self._link_state = "waiting"
@@ -311,9 +311,12 @@ class MonitorSession:
         known = self.pipeline.beds.get(bed)
         return known is not None and known.uncalibrated
 
+    def _show_alarms(self, alarms: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
+        return self._resumed.rename_shown(alarms)
+
     def _bed_view(self, name: str, now_s: float) -> BedView:
         view = self._snapshots.bed_view(name, now_s)
-        alarms = self._resumed.rename_shown(view.alarms)
+        alarms = self._show_alarms(view.alarms)
         return view if alarms is view.alarms else replace(view, alarms=alarms)  # a copy costs a third of a view
 
     def _link_events(self, link: LinkView) -> list[Event]:

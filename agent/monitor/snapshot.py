@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from agent.core.config import Config
-from agent.core.messages import Beat, Ledger
+from agent.core.messages import PRIORITIES, Beat, Ledger
 from agent.core.run_clock import RunClock
 from agent.core.views import (
     BedStatus,
@@ -165,7 +165,8 @@ class SnapshotMaker:
         priority = manager.view[0].priority if manager.view else None
         audible = manager.audible(now_s)
         urgency = manager.urgency
-        return BedSummary(bed.name, status, urgency, priority, audible, silenced, behind_s, paused, settings)
+        standing = min((of.priority for of in manager.view if of.ended is None), key=PRIORITIES.index, default=None)
+        return BedSummary(bed.name, status, urgency, priority, audible, silenced, behind_s, paused, settings, standing)
 
     def _status(self, bed: MonitoredBed, now_s: float) -> BedStatus:
         """Return what a person should know first; of a device that is paused, and says so, that."""

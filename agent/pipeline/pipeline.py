@@ -30,7 +30,7 @@ from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
 from agent.core.config import Config, SignalConfig
 from agent.core.events import GapClosed, LeadScaled, StreamRefused
-from agent.core.messages import VALUELESS_REASON, Chunk, End, FloatArray, Gap, Result
+from agent.core.messages import VALUELESS_REASON, AlarmIdentity, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.bed_care import BedCare
 from agent.pipeline.bed_decisions import BedDecisions
 from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
@@ -315,9 +315,9 @@ class Pipeline:
         self.care.end_pauses(self.beds, now_s)
         return self._take_results()
 
-    def acknowledge(self, name: str, now_s: float) -> list[Result]:
-        """Acknowledge the alarms of a bed: a person has seen them."""
-        self.alarms.acknowledge(self.beds[name].row, now_s)
+    def acknowledge(self, name: str, now_s: float, identities: Set[AlarmIdentity] | None = None) -> list[Result]:
+        """Acknowledge the alarms of a bed, all or only these: a person has seen them."""
+        self.alarms.acknowledge(self.beds[name].row, now_s, identities)
         return self._take_results()
 
     def finish(self) -> list[Result]:

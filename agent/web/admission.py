@@ -4,9 +4,12 @@ A page of another origin may send requests from the browser of someone on this m
 made to lead here. Both show in the headers that browsers set, and no page can: Host, Origin, Sec-Fetch-Site.
 """
 
+import asyncio
 from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address, ip_network
 from time import monotonic
+
+from starlette.types import Scope
 
 from agent.core.rate_limit import TokenBucket
 from agent.web.web_address import WebAccess
@@ -14,8 +17,12 @@ from agent.web.web_address import WebAccess
 FAILURES_AT_ONCE = 5
 FAILURE_PAUSE_S = 10.0
 """Seconds that earn another attempt after FAILURES_AT_ONCE wrong tokens."""
+WRONG_WAIT_S = 0.5
+"""How long the answer to a wrong token waits beyond that."""
 MOST_ADDRESSES = 1024
 """Addresses whose failures are remembered."""
+LARGEST_HEAD = 16_384
+"""Bytes of the request line and the headers."""
 BEARER = "bearer "
 
 
@@ -46,18 +53,32 @@ class Admission:
         if headers.get("origin", own).lower() != own or site not in ("none", "same-origin"):
             raise RefusalError(403, "requests of other pages are refused")
 
-    def check_token(self, token: str | None, client: str) -> None:
-        """Check the token of a client at this address; without one of ours nobody needs it. Raises RefusalError."""
-        if self.access.token is None:
+    async def check_token(self, token: str | None, client: str) -> None:
+        """Check the token of a client at this address; without one of ours nobody needs it. Raises RefusalError.
+
+        A right one always passes: others at the same address, behind a proxy for one, may be wrong as often as they
+        like. Their answers wait.
+        """
+        if self.access.token is None or (token is not None and self.access.is_token(token)):
             return
-        bucket = self._bucket(client)
-        if bucket.delay(monotonic()):
-            raise RefusalError(429, "too many wrong tokens: wait a little")
         if token is None:
             raise RefusalError(401, "a token is needed")
-        if not self.access.is_token(token):
-            bucket.take(monotonic())
-            raise RefusalError(401, "the token is wrong")
+        if not self._bucket(client).take(monotonic()):
+            await asyncio.sleep(WRONG_WAIT_S)
+            raise RefusalError(429, "too many wrong tokens: wait a little")
+        raise RefusalError(401, "the token is wrong")
+
+    def check_head(self, scope: Scope) -> None:
+        """Check the size of a request's head, and that its content has one length. Raises RefusalError."""
+        size = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+        names = []
+        for name, value in scope["headers"]:
+            size += len(name) + len(value) + 4
+            names.append(name.lower())
+        if size > LARGEST_HEAD:
+            raise RefusalError(431, f"the head of the request is larger than {LARGEST_HEAD} bytes")
+        if b"transfer-encoding" in names and b"content-length" in names:  # a proxy might read it otherwise than we do
+            raise RefusalError(400, "a request has Content-Length or Transfer-Encoding, not both")
 
     def check_deed(self, headers: Mapping[str, str]) -> None:
         """Check that a request may change something, apart from its token. Raises RefusalError."""

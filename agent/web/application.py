@@ -21,16 +21,13 @@ from starlette.types import Message, Receive, Scope, Send
 from agent.core.look_back import BedPast, PastRequest
 from agent.monitor.monitor_session import MonitorSession
 from agent.web.admission import Admission, RefusalError, bearer_token
+from agent.web.deeds import DEEDS, alarm_key, do_deed, read_wish
 from agent.web.hand_over import HandOver, LoopQuestion
 from agent.web.past_text import past_alarms_fields, strip_fields, trend_fields
 from agent.web.viewers import ViewerRoom
 from agent.web.ward_mirror import WardMirror
-from agent.web.ward_text import DEEDS, alarm_key
-from model.text import make_printable
 
-LARGEST_BODY = 1024
-LONGEST_NAME = 40
-"""Characters of the name of who acts."""
+LARGEST_BODY = 4096
 ANSWER_S = 5.0
 """How long the loop may take to answer."""
 READING_S, READING_PAUSE_S = 3.0, 0.1
@@ -86,10 +83,10 @@ class WardApplication:
         routes = [
             WebSocketRoute("/ws", room.serve),
             Route("/api/beds", self._list_beds),
-            Route("/api/beds/{bed:int}/alarms", self._tell_alarms),
-            Route("/api/beds/{bed:int}/trend", self._tell_trend),
-            Route("/api/beds/{bed:int}/strips/{key}", self._tell_strip),
-            Route("/api/beds/{bed:int}/{deed}", self._act, methods=["POST"]),
+            Route("/api/beds/{bed}/alarms", self._tell_alarms),
+            Route("/api/beds/{bed}/trend", self._tell_trend),
+            Route("/api/beds/{bed}/strips/{key}", self._tell_strip),
+            Route("/api/beds/{bed}/{deed}", self._act, methods=["POST"]),
             *(Route(path, self._send_file) for path in self._page),
         ]
         handlers: dict[Any, Any] = {RefusalError: _answer_refusal, HTTPException: _answer_http_error}
@@ -109,6 +106,7 @@ class WardApplication:
 
         headers = Headers(scope=scope)
         try:
+            self._admission.check_head(scope)
             self._admission.check_host(headers)
             if scope["path"] not in self._page:  # a link may lead here from anywhere
                 self._admission.check_origin(headers)
@@ -128,9 +126,10 @@ class WardApplication:
     async def _tell_trend(self, request: Request) -> Response:
         bed = await self._admit(request)
         hours = request.query_params.get("hours", "1")
-        if not (hours.isascii() and hours.isdigit() and 1 <= int(hours) <= MOST_HOURS):
+        count = _read_number(hours)
+        if count is None or not 1 <= count <= MOST_HOURS:
             raise RefusalError(400, f"hours are 1 to {MOST_HOURS}")
-        past = await self._look_back(PastRequest(bed, hours=int(hours)))
+        past = await self._look_back(PastRequest(bed, hours=count))
         assert past.trend is not None
         return _json_response(trend_fields(past.trend))
 
@@ -158,22 +157,14 @@ class WardApplication:
         """Do something about the alarms of a bed, in the name of a person."""
         self._admission.check_deed(request.headers)
         bed = await self._admit(request)
-        by = _read_name(await _read_body(request))
         deed = request.path_params["deed"]
         if deed not in DEEDS:
             raise RefusalError(404, "there is no such deed")
-
-        def act(session: MonitorSession) -> dict[str, Any]:
-            actions = session.actions
-            {"acknowledge": actions.acknowledge, "silence": actions.silence, "pause": actions.pause_alarms}[deed](
-                bed, by
-            )
-            return {"done": True}
-
-        return _json_response(await self._ask(act))
+        wish = read_wish(deed, await _read_body(request))
+        return _json_response(await self._ask(lambda session: do_deed(session.actions, deed, bed, wish)))
 
     async def _list_beds(self, request: Request) -> Response:
-        self._check_token(request)
+        await self._check_token(request)
 
         def look_up(session: MonitorSession) -> list[dict[str, Any]]:
             index = session.ward_snapshot(session.clock()).index
@@ -186,8 +177,10 @@ class WardApplication:
 
     async def _admit(self, request: Request) -> str:
         """Check the token of a request, and return the name of its bed. Raises RefusalError."""
-        self._check_token(request)
-        number = request.path_params["bed"]
+        await self._check_token(request)
+        number = _read_number(request.path_params["bed"])
+        if number is None:
+            raise RefusalError(404, "there is no bed of this id")
         # While nobody watches only the loop knows the beds; they are numbered by their arrival
         name: str | None = self._mirror.name_of(number) or await self._ask(
             lambda session: next(islice(session.pipeline.beds, number, None), None)
@@ -196,9 +189,9 @@ class WardApplication:
             raise RefusalError(404, "there is no bed of this id")
         return name
 
-    def _check_token(self, request: Request) -> None:
+    async def _check_token(self, request: Request) -> None:
         client = request.client.host if request.client else ""
-        self._admission.check_token(bearer_token(request.headers), client)
+        await self._admission.check_token(bearer_token(request.headers), client)
 
     async def _ask(self, ask: Callable[[MonitorSession], Any]) -> Any:
         """Return what the loop answers. Raises RefusalError."""
@@ -222,16 +215,9 @@ async def _read_body(request: Request) -> bytes:
     return content
 
 
-def _read_name(content: bytes) -> str:
-    """Return who acts. Raises RefusalError."""
-    try:
-        by = msgspec.json.decode(content, type=dict[str, str])["by"]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        raise RefusalError(400, 'the content must be {"by": "name of who acts"}') from None
-    by = make_printable(" ".join(by.split()))
-    if not 0 < len(by) <= LONGEST_NAME:
-        raise RefusalError(400, f"a name has 1 to {LONGEST_NAME} characters")
-    return by
+def _read_number(text: str) -> int | None:
+    """Return a whole number of at most six digits, None for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
 
 
 def _json_response(content: Any, status: int = 200) -> Response:

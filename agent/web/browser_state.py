@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from agent.core.messages import Beat
+from agent.core.rate_limit import TokenBucket
 from agent.web.hand_over import TraceKey
 from agent.web.ward_mirror import BedTrace, WardMirror
 from model.records.resample import FS
@@ -21,6 +22,8 @@ WAVES_KIND = 1
 HEADER = struct.Struct("<BBHIdd")
 BLOCK = struct.Struct("<HBBIHHHH")
 BEAT = struct.Struct("<IBBH")
+CHANGES_AT_ONCE, CHANGE_S = 4, 0.25
+"""How often a browser may change which beds it shows: each change costs the monitor their past."""
 RESET, FULL = 1, 2
 """Flags of a block."""
 _LOW_32 = 2**32 - 1
@@ -47,25 +50,38 @@ class BrowserState:
         self._seconds = 10.0
         self._sent: dict[TraceKey, _SentPosition] = {}
         self._versions = (0, 0, 0)
+        self._old_version = mirror.ward_version
+        """The ward that was known when it came: that may be minutes old, and is not for it."""
+        self._wish: tuple[tuple[str, ...] | None, str | None] | None = None
+        """The beds that it wants to show and to watch, while another change would be too soon."""
+        self._changes: TokenBucket | None = None
 
-    def take(self, text: str) -> bool:
+    def take(self, text: str, now_s: float) -> bool:
         """Take what the browser says. Return whether other beds are wanted now. Raises ValueError."""
-        said = msgspec.json.decode(text)
-        if not isinstance(said, dict):
-            raise ValueError("no object")
+        said = read_object(text)
         got = said.get("got")
         if isinstance(got, int) and self.answered < got <= self.tick:
             self.answered = got
         seconds = said.get("seconds")
         if isinstance(seconds, int | float):
             self._seconds = float(min(max(seconds, 1), MOST_SECONDS))
-        before = self.shown, self.watched
+        shown, watched = self._wish or (self.shown, self.watched)
         if "show" in said:
-            self.shown = self._names(said["show"])
+            shown = self._names(said["show"])
         if "watch" in said:
-            self.watched = self._mirror.name_of(said["watch"])
-        if (self.shown, self.watched) == before:
+            watched = self._mirror.name_of(said["watch"])
+        self._wish = shown, watched
+        return self.settle(now_s)
+
+    def settle(self, now_s: float) -> bool:
+        """Show the beds that the browser asked for last, if that is not too soon; return whether they are others."""
+        if self._wish is None or self._wish == (self.shown, self.watched):
+            self._wish = None
             return False
+        self._changes = self._changes or TokenBucket(CHANGES_AT_ONCE, CHANGE_S, now_s)
+        if not self._changes.take(now_s):
+            return False
+        (self.shown, self.watched), self._wish = self._wish, None
         self._versions = (0, *self._versions[1:])  # the beds that it sees now are told at once
         return True
 
@@ -83,7 +99,7 @@ class BrowserState:
     def ward_message(self) -> str | None:
         """Return the newest ward, None if it was sent."""
         mirror, (ward, index, events) = self._mirror, self._versions
-        if mirror.ward_version == ward:
+        if mirror.ward_version in (ward, self._old_version):
             return None
         self._versions = mirror.ward_version, mirror.index_version, mirror.events_version
         names = {key.bed for key in self.seen()}
@@ -144,6 +160,17 @@ class BrowserState:
             raise ValueError("show is a list")
         names = (self._mirror.name_of(number) for number in numbers[:MOST_SHOWN])
         return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Return an object of JSON. Raises ValueError for anything else."""
+    try:
+        said = msgspec.json.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(said, dict):
+        raise ValueError("no object")
+    return said
 
 
 def _pack_beat(beat: Beat) -> bytes:

@@ -78,6 +78,8 @@ class HandOver:
 
     wanted: Mapping[TraceKey, TracePosition] | None = None
     """By the server: the beds that are seen, and what is known of them; None while nobody watches."""
+    arrivals: int = 0
+    """By the server: how many browsers have come; each is to see a ward that was made after it came."""
     pulse: WavePulse | None = None
     ward: WardSnapshot | None = None
     """By the loop. Its `beds` are those that are seen."""

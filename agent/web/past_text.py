@@ -9,7 +9,8 @@ from agent.core.condition_names import SHORT_CONDITIONS
 from agent.core.look_back import MINUTE_S, AlarmStrip, BedPast, BedTrend, PastAlarm
 from agent.core.messages import Beat, FloatArray
 from agent.dashboard.alarm_lines import alarm_phase
-from agent.web.ward_text import Fields, alarm_key
+from agent.web.deeds import alarm_key
+from agent.web.ward_text import Fields
 from agent.web.wave_counts import MICROVOLTS, to_counts
 
 

@@ -1,23 +1,31 @@
 """The WebSockets of the browsers: each is sent what is newest once its last message is out, never a queue."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from agent.core.rate_limit import TokenBucket
 from agent.web.admission import Admission, RefusalError
-from agent.web.browser_state import MOST_SHOWN, BrowserState
+from agent.web.browser_state import MOST_SHOWN, BrowserState, read_object
 from agent.web.ward_mirror import WardMirror
 from agent.web.ward_text import hello_fields
 
+MESSAGES_AT_ONCE, MESSAGE_S = 100, 0.02
+"""Messages of a browser at once, and the seconds that earn it another one."""
+DISPLACED_S = 5.0
+"""A browser that has not answered for so long gives way to a new one where all places are taken."""
+CLOSE_S = 0.5
+"""How long it may take to tell a browser why it is let go."""
 TOKEN_S = 5.0
 """How long a browser may take to say the token."""
 PATIENCE_S = 60.0
 """How long a browser may leave its messages unanswered."""
 LARGEST_TEXT = 8192
-WRONG, ASLEEP, FULL, GONE = 4400, 4408, 4503, 1001
+WRONG, ASLEEP, TOO_MUCH, FULL, GONE = 4400, 4408, 4429, 4503, 1001
 """Codes with which a connection is closed."""
 
 
@@ -26,18 +34,37 @@ class _Browser:
 
     def __init__(self, socket: WebSocket, mirror: WardMirror) -> None:
         self.socket, self.state = socket, BrowserState(mirror)
-        self.news = asyncio.Event()
+        self.news, self.displaced = asyncio.Event(), asyncio.Event()
         self.behind_since_s: float | None = None
+        self.messages = TokenBucket(MESSAGES_AT_ONCE, MESSAGE_S, time.monotonic())
+        self.sending_since_s: float | None = None
+        """Since when a message is on its way out."""
+        self.unanswered_since_s = 0.0
+        """When it answered last, or was sent the first message since."""
+
+    @property
+    def silent_s(self) -> float:
+        """How long it has read or answered nothing that it should."""
+        now_s = time.monotonic()
+        blocked_s = now_s - self.sending_since_s if self.sending_since_s is not None else 0.0
+        is_waited_for = self.state.tick != self.state.answered
+        return max(blocked_s, now_s - self.unanswered_since_s if is_waited_for else 0.0)
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a text or bytes; wait until they are on their way."""
+        self.sending_since_s = time.monotonic()
+        await (self.socket.send_text(message) if isinstance(message, str) else self.socket.send_bytes(message))
+        self.sending_since_s = None
 
 
 class ViewerRoom:
     """All browsers that watch. Used in the thread of the server alone."""
 
     def __init__(
-        self, mirror: WardMirror, admission: Admission, most: int, start: str, admit: Callable[[object], None]
+        self, mirror: WardMirror, admission: Admission, most: int, start: str, note: Callable[[object, bool], None]
     ) -> None:
-        """`start` names this run of the monitor; `admit` is told the address of each connection that is let in."""
-        self._mirror, self._admission, self._most, self._start, self._admit = mirror, admission, most, start, admit
+        """`start` names this run of the monitor; `note` is told of each address whether a viewer has it now."""
+        self._mirror, self._admission, self._most, self._start, self._note = mirror, admission, most, start, note
         self._browsers: set[_Browser] = set()
 
     @property
@@ -68,11 +95,20 @@ class ViewerRoom:
         except RefusalError as refusal:
             await socket.close(4000 + refusal.status, refusal.reason)
             return
-        if len(self._browsers) >= self._most:
+        if len(self._browsers) >= self._most and not self._displace():
             await socket.close(FULL, f"{self._most} browsers watch already (web.viewers)")
             return
-        self._admit(socket.scope.get("client"))
+        self._note(socket.scope.get("client"), True)
         await self._watch(socket)
+
+    def _displace(self) -> bool:
+        """Let the browser go that has been silent for longest; return False where all answer."""
+        browser = max(self._browsers, key=lambda known: known.silent_s)
+        if browser.silent_s <= DISPLACED_S:
+            return False
+        self._browsers.discard(browser)
+        browser.displaced.set()
+        return True
 
     async def _check_token(self, socket: WebSocket) -> None:
         """Ask for the token where there is one. Raises RefusalError."""
@@ -81,31 +117,40 @@ class ViewerRoom:
         await socket.send_text('{"type":"token"}')
         try:
             async with asyncio.timeout(TOKEN_S):
-                said = msgspec.json.decode(await _receive_text(socket))
-        except (TimeoutError, ValueError):
-            said = None
-        token = said.get("token") if isinstance(said, dict) else None
+                token = read_object(await _receive_text(socket)).get("token")
+        except TimeoutError:
+            token = None
+        except ValueError:
+            raise RefusalError(400, "not understood") from None
         client = socket.client.host if socket.client else ""
-        self._admission.check_token(token if isinstance(token, str) else None, client)
+        await self._admission.check_token(token if isinstance(token, str) else None, client)
 
     async def _watch(self, socket: WebSocket) -> None:
         browser = _Browser(socket, self._mirror)
         self._browsers.add(browser)
+        self._mirror.welcome()
         self._want()
         try:
             may_act = self._admission.access.token is not None
             hello = hello_fields(self._start, time.time(), may_act, MOST_SHOWN)
             await socket.send_text(msgspec.json.encode(hello).decode())
             browser.news.set()
-            async with asyncio.TaskGroup() as both:
-                sending = both.create_task(self._send(browser))
+            async with asyncio.TaskGroup() as all_three:
+                leaving = all_three.create_task(_make_way(browser))
+                sending = all_three.create_task(self._send(browser))
                 await self._receive(browser)
                 sending.cancel()
+                leaving.cancel()
         except* (WebSocketDisconnect, RuntimeError):  # it left, or one of the two sent after the other had closed
             pass
         finally:
             self._browsers.discard(browser)
+            self._note(socket.scope.get("client"), False)
             self._want()
+        if browser.displaced.is_set():
+            with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
+                async with asyncio.timeout(CLOSE_S):
+                    await socket.close(ASLEEP, "the page did not answer, and another one needed its place")
 
     async def _send(self, browser: _Browser) -> None:
         """Send what is newest, then wait for more."""
@@ -118,10 +163,15 @@ class ViewerRoom:
                     return
             else:
                 browser.behind_since_s = None
+                if state.settle(time.monotonic()):
+                    self._want()
                 if (ward := state.ward_message()) is not None:
-                    await socket.send_text(ward)
+                    await browser.send(ward)
+                was_answered = state.tick == state.answered
                 if (waves := state.waves_message(time.time())) is not None:
-                    await socket.send_bytes(waves)
+                    if was_answered:
+                        browser.unanswered_since_s = time.monotonic()
+                    await browser.send(waves)
             try:
                 async with asyncio.timeout(PATIENCE_S / 4):
                     await browser.news.wait()
@@ -133,12 +183,17 @@ class ViewerRoom:
         """Take what the browser says, until it leaves or says nonsense."""
         while True:
             text = await _receive_text(browser.socket)
-            was_behind = browser.state.is_behind
+            now_s, was_behind, answered = time.monotonic(), browser.state.is_behind, browser.state.answered
+            if not browser.messages.take(now_s):
+                await browser.socket.close(TOO_MUCH, "too many messages")
+                return
             try:
-                wants_others = browser.state.take(text)
+                wants_others = browser.state.take(text, now_s)
             except ValueError:
                 await browser.socket.close(WRONG, "not understood")
                 return
+            if browser.state.answered != answered:
+                browser.unanswered_since_s = now_s
             if wants_others:
                 self._want()
             if wants_others or was_behind:
@@ -150,6 +205,12 @@ class ViewerRoom:
             self._mirror.want(key for browser in self._browsers for key in browser.state.seen())
         else:
             self._mirror.rest()
+
+
+async def _make_way(browser: _Browser) -> None:
+    """End a browser's tasks once another one has its place."""
+    await browser.displaced.wait()
+    raise WebSocketDisconnect(ASLEEP)
 
 
 async def _receive_text(socket: WebSocket) -> str:

@@ -10,7 +10,7 @@ from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard.bed_order import BedOrder, update_order
 from agent.web.hand_over import NOTHING_KNOWN, HandOver, Stretch, TraceKey, TracePosition
-from agent.web.ward_text import bed_fields, card_fields, event_fields_of, index_rows, ward_fields
+from agent.web.ward_text import bed_fields, card_fields, index_rows, told_events, urgent_index, ward_fields
 from agent.web.ward_watch import MOST_PAST
 from agent.web.wave_counts import CountArray
 
@@ -84,6 +84,10 @@ class WardMirror:
         self.traces = {key: self.traces.get(key) or BedTrace() for key in keys}
         self._publish()
 
+    def welcome(self) -> None:
+        """A browser has come: let the loop make a new ward for it at once."""
+        self._hand_over.arrivals += 1
+
     def rest(self) -> None:
         """Nobody watches any more."""
         self.traces = {}
@@ -131,7 +135,7 @@ class WardMirror:
             if bed.bed not in self.ids:
                 self._numbers[len(self.ids)] = bed.bed
                 self.ids[bed.bed] = len(self.ids)
-        self._order = update_order(self._order, ward.index, ward.now_s, by_urgency=True, held=False)
+        self._order = update_order(self._order, urgent_index(ward), ward.now_s, by_urgency=True, held=False)
         self.names = self._order.names
         if before is None or before.index is not ward.index:
             rows = index_rows({bed.bed: bed for bed in ward.index}, self.names, self.ids)
@@ -139,5 +143,5 @@ class WardMirror:
                 self.index = index
                 self.index_version += 1
         if before is None or len(before.events) != len(ward.events) or before.events[-1:] != ward.events[-1:]:
-            self.events = msgspec.json.encode([event_fields_of(logged) for logged in ward.events])
+            self.events = msgspec.json.encode(told_events(ward.events))
             self.events_version += 1

@@ -1,28 +1,31 @@
 """What is told of beds, alarms, link and recording as JSON; docs/web.md specifies it."""
 
-import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from agent.alarms.priorities import CONDITION_SPECS
+from agent.alarms.priorities import CONDITION_SPECS, PRIORITY_RANK
 from agent.core.alarm_settings import AlarmConfig
 from agent.core.alarm_times import alarm_end_s, alarm_onset_s
 from agent.core.bed_settings import limits_in_force
 from agent.core.clock import format_wall_time
 from agent.core.condition_names import SHORT_CONDITIONS
-from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Ledger
+from agent.core.events import Event, PacketRejected
+from agent.core.messages import PRIORITIES, Alarm, Ledger
 from agent.core.views import BedSummary, BedView, LoggedEvent, WardSnapshot
 from agent.core.wording import event_text
-from agent.dashboard.alarm_lines import alarm_phase, count_ward_alarms, merge_recent_alarms
+from agent.dashboard.alarm_lines import alarm_phase, count_ward_alarms, is_of_earlier_run, merge_recent_alarms
 from agent.dashboard.loss import find_loss, rate_text
 from agent.dashboard.status import DISCLAIMER
+from agent.web.deeds import DEEDS, alarm_key
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 PROTOCOL_VERSION = 1
-DEEDS = ("acknowledge", "silence", "pause")
-"""What may be done about the alarms of a bed."""
+PRESENT_URGENCY = 32
+"""More than any alarm that is over has."""
 Fields = dict[str, Any]
 """An object of JSON."""
 
@@ -35,6 +38,7 @@ def hello_fields(start: str, now_s: float, may_act: bool, most_shown: int) -> Fi
         "start": start,
         "server_time": format_wall_time(now_s),
         "now_s": now_s,
+        "zone": local_offset(now_s),
         "disclaimer": DISCLAIMER,
         "fs": FS,
         "microvolts": 5,
@@ -57,15 +61,17 @@ def hello_fields(start: str, now_s: float, may_act: bool, most_shown: int) -> Fi
 
 def ward_fields(ward: WardSnapshot) -> Fields:
     """What is told of the ward as a whole, without its beds and events."""
-    counts = count_ward_alarms(ward.index)
+    counts, standing = count_ward_alarms(ward.index), Counter(bed.standing for bed in ward.index)
     return {
         "type": "ward",
         "now": format_wall_time(ward.now_s),
+        "zone": local_offset(ward.now_s),
         "now_s": ward.now_s,
         "started_s": ward.started_s,
         "counts": {
             "beds": len(ward.index),
-            **{priority: counts[priority] for priority in PRIORITIES},
+            **{priority: standing[priority] for priority in PRIORITIES},
+            "over": sum(bed.priority is not None and bed.standing is None for bed in ward.index),
             "silenced": counts["silenced"],
             "no_data": counts["no data"],
             "paused": sum(bed.paused_until_s > ward.now_s for bed in ward.index),
@@ -91,8 +97,35 @@ def index_rows(index: Mapping[str, BedSummary], names: tuple[str, ...], ids: Map
     rows = []
     for name in names:
         bed = index[name]
-        rows.append([ids[name], name, bed.state, bed.priority, bed.audible, bed.silenced, bed.paused_until_s > 0])
+        is_over = bed.priority is not None and bed.standing is None
+        priority, is_paused = bed.standing or bed.priority, bed.paused_until_s > 0
+        rows.append([ids[name], name, bed.state, priority, bed.audible, bed.silenced, is_paused, is_over])
     return rows
+
+
+def urgent_index(ward: WardSnapshot) -> list[BedSummary]:
+    """Return the index with the urgency of its beds as the page orders them.
+
+    A bed of which nothing comes, or whose alarm goes on, comes before one whose alarms are all over.
+    """
+    is_link_lost = ward.link.state == "lost"
+    urgent = []
+    for bed in ward.index:
+        is_lost = bed.state == "no data" or (is_link_lost and bed.state not in ("refused", "ended", "paused"))
+        present = 0 if bed.standing is None else 8 * PRIORITY_RANK[bed.standing]
+        if present or is_lost:
+            bed = bed._replace(urgency=PRESENT_URGENCY + present + bed.urgency % 8)  # the same bed
+        urgent.append(bed)
+    return urgent
+
+
+def told_events(events: tuple[LoggedEvent, ...]) -> list[Fields]:
+    """Events in words, without the rejected packets of names that are no bed here: anyone may send under any name."""
+    return [event_fields_of(logged) for logged in events if not _is_of_stranger(logged.event)]
+
+
+def _is_of_stranger(event: Event) -> bool:
+    return isinstance(event, PacketRejected) and not event.bed and event.reason.startswith("bed ")
 
 
 def event_fields_of(logged: LoggedEvent) -> Fields:
@@ -122,7 +155,7 @@ def card_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "rhythm": bed.rhythm_name,
         "lead": bed.lead,
         "quality": _round_known(bed.quality, 2),
-        "alarms": [alarm_fields(alarm, bed) for alarm in bed.alarms],
+        "alarms": [alarm_fields(alarm, bed) for alarm in sorted(bed.alarms, key=lambda alarm: alarm.ended is not None)],
         "silenced_until_s": bed.silenced_until_s if bed.silenced_until_s > now_s else None,
         "paused_until_s": bed.paused_until_s if bed.paused_until_s > now_s else None,
         "off": bed.settings.off,
@@ -190,17 +223,18 @@ def alarm_fields(alarm: Alarm, bed: BedView) -> Fields:
         "acknowledged_s": alarm.acknowledged_s,
         "onset": alarm.onset,
         "ended": alarm.ended,
+        "earlier_run": is_of_earlier_run(alarm, bed),
     }
-
-
-def alarm_key(identity: AlarmIdentity) -> str:
-    """Return a short name of an alarm that fits into an address."""
-    return hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
 
 
 def ledger_fields(ledger: Ledger) -> Fields:
     """The samples of a bed or of all."""
     return {"sent": ledger.sent, "analysed": ledger.analysed, "missing": ledger.missing, "open": ledger.open}
+
+
+def local_offset(at_s: float) -> str:
+    """Return the offset of the local time here from UTC at a moment, such as +01:00."""
+    return datetime.fromtimestamp(at_s).astimezone().isoformat()[-6:]
 
 
 def _round_known(value: float | None, digits: int = 0) -> float | None:

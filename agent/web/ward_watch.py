@@ -34,7 +34,7 @@ class WardWatch:
         self._inner, self._session, self._hand_over = inner, session, hand_over
         self._pulse_s, self._ward_s = 1 / config.pulses_per_s, 1 / config.wards_per_s
         self._pulse_due_s = self._ward_due_s = 0.0
-        self._number = 0
+        self._number = self._arrivals = 0
         self._seen: Set[TraceKey] = frozenset()
         """The beds of the latest ward."""
 
@@ -85,8 +85,9 @@ class WardWatch:
         # At a steady rate: a turn that came late does not delay those after it
         self._pulse_due_s = max(self._pulse_due_s + self._pulse_s, now_s + self._pulse_s / 2)
         seen = wanted.keys()
-        if now_s >= self._ward_due_s or seen != self._seen:
-            self._seen = seen
+        arrivals = self._hand_over.arrivals
+        if now_s >= self._ward_due_s or seen != self._seen or arrivals != self._arrivals:
+            self._seen, self._arrivals = seen, arrivals
             self._ward_due_s = now_s + self._ward_s
             known = self._session.pipeline.beds
             names = dict.fromkeys(key.bed for key in wanted if key.bed in known)

@@ -85,7 +85,7 @@ def parse_web_address(text: str) -> tuple[str, int]:
     (('127.0.0.1', 8080), ('::1', 0))
     """
     host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit()) or int(port) >= 2**16 or "/" in host:
+    if not (port.isascii() and port.isdigit() and len(port) <= 5) or int(port) >= 2**16 or "/" in host:
         raise ConfigError(f"a page at {text!r} makes no sense: give a port such as :8080, or HOST:PORT (--web)")
     bare = host.removeprefix("[").removesuffix("]")
     if ":" in bare and bare == host:

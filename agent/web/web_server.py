@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.core.output_settings import WebConfig
-from agent.web.admission import Admission
+from agent.web.admission import LARGEST_HEAD, Admission
 from agent.web.application import WardApplication
 from agent.web.hand_over import HandOver
 from agent.web.viewers import LARGEST_TEXT, ViewerRoom
@@ -32,8 +32,6 @@ SWEEP_S = 0.5
 """How often connections are looked through."""
 MORE_CONNECTIONS = 54
 """Connections beside those of the viewers: beyond them the oldest one that is no viewer's gives way."""
-LARGEST_HEAD = 16_384
-"""Bytes of the request line and the headers."""
 LARGEST_BACKLOG = 4 * 2**20
 """Bytes that may wait for a browser: beyond them it is cut off."""
 CLOSE_S = 0.3
@@ -80,7 +78,7 @@ class WebServer:
         self._socket.setblocking(False)
         self.host, self.port = self._socket.getsockname()[:2]
         mirror, admission = WardMirror(hand_over), Admission(access)
-        self._room = ViewerRoom(mirror, admission, config.viewers, secrets.token_hex(8), self._admit)
+        self._room = ViewerRoom(mirror, admission, config.viewers, secrets.token_hex(8), self._set_viewer)
         self._application = WardApplication(mirror, hand_over, admission, self._room)
         self._most = config.viewers + MORE_CONNECTIONS
         self._connections: dict[object, _Connection] = {}
@@ -218,11 +216,11 @@ class WebServer:
         self._connections.pop(oldest).abort()
         return True
 
-    def _admit(self, peer: object) -> None:
-        """Note that the connection from this address is a viewer's."""
+    def _set_viewer(self, peer: object, is_viewer: bool) -> None:
+        """Note whether the connection from this address is a viewer's."""
         for known, connection in self._connections.items():
             if isinstance(known, tuple) and known[:2] == tuple(cast(Any, peer) or ())[:2]:
-                connection.is_viewer = True
+                connection.is_viewer = is_viewer
 
 
 def _listen(access: WebAccess) -> socket.socket:

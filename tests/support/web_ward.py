@@ -6,7 +6,8 @@ import shutil
 import struct
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +16,13 @@ import pytest
 from conftest import chunks, record_counts
 from websockets.sync.client import ClientConnection, connect
 
+from agent.alarms.bed_rules import ClockCondition
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config, override_config
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
 from agent.web.browser_state import BrowserState
-from agent.web.hand_over import HandOver
+from agent.web.hand_over import HandOver, LoopQuestion
 from agent.web.ward_mirror import WardMirror
 from agent.web.ward_watch import WardWatch
 from agent.web.web_address import read_access
@@ -119,8 +121,9 @@ def read_waves(message: bytes) -> tuple[int, list[Block]]:
 class HandBrowser:
     """A browser without a connection: what it is sent is taken when the test wants it."""
 
-    def __init__(self, ward: HandWard) -> None:
-        self.ward, self.mirror = ward, WardMirror(ward.hand_over)
+    def __init__(self, ward: HandWard, mirror: WardMirror | None = None) -> None:
+        self.ward, self.mirror = ward, mirror or WardMirror(ward.hand_over)
+        self.mirror.welcome()
         self.state = BrowserState(self.mirror)
         self.last: dict[str, Any] = {}
         """The latest ward."""
@@ -128,7 +131,7 @@ class HandBrowser:
 
     def say(self, **said: object) -> None:
         """Say something."""
-        if self.state.take(json.dumps(said)):
+        if self.state.take(json.dumps(said), self.ward.now_s):
             self.mirror.want(self.state.seen())
 
     def see(self, answer: bool = True) -> list[Block]:
@@ -165,6 +168,16 @@ class ServedWard:
             self.ward.now_s = now_s
             session.step([], now_s, self.ward.watch)
             self.ward.watch.refresh(now_s)
+
+    def in_loop(self, do: Callable[[MonitorSession], Any]) -> Any:
+        """Return what `do` returns in the thread of the loop."""
+        question = LoopQuestion(do, Future())
+        assert self.ward.hand_over.put_question(question)
+        return question.answer.result(timeout=10)
+
+    def raise_alarm(self, condition: ClockCondition) -> None:
+        """Raise an alarm of the first bed."""
+        self.in_loop(lambda session: session.pipeline.alarms.report_by_clock(0, condition, True, session.clock()))
 
     def stop_loop(self) -> None:
         """Stop the loop alone."""
