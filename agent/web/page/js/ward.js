@@ -4,6 +4,7 @@ import { MonitorClock } from "./clock.js";
 import { Playout } from "./playout.js";
 import { readBed, readIndexRow } from "./protocol.js";
 import { WaveRing } from "./wave_ring.js";
+import { isSilent, useZone } from "./words.js";
 
 /** The wave of one lead of a bed, and the movement with which it is drawn. */
 class Wave {
@@ -57,6 +58,7 @@ export class Ward {
       this.reset(hello);
     }
     this.hello = hello;
+    useZone(hello.zone);
     this.clock.hear(hello.now_s);
     return isOther;
   }
@@ -66,10 +68,17 @@ export class Ward {
     this.clock.hear(state.now_s);
     if (state.index) this.#takeIndex(state.index.map(readIndexRow));
     this.beds = new Map(state.beds.map(readBed).map((bed) => [bed.bed, bed]));
+    for (const bed of this.beds.values()) this.#markOld(bed);
     if (state.events) this.events = state.events;
     const { counts, link, recording, ledger, device, weights } = state;
     this.leastConfidence = state.least_confidence ?? 0;
     Object.assign(this, { counts, link, recording, ledger, device, weights });
+  }
+
+  /** Mark the alarms of a bed without data, of the heart, as of when it was last heard: nobody knows whether they go on. */
+  #markOld(bed) {
+    const technical = new Set((this.hello?.conditions ?? []).filter((one) => one.technical).map((one) => one.name));
+    for (const alarm of bed.alarms) if (isSilent(bed) && !technical.has(alarm.condition)) alarm.asOf = bed.heardAt;
   }
 
   #takeIndex(rows) {
