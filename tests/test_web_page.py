@@ -297,6 +297,7 @@ def test_a_monitor_that_is_killed_and_one_that_starts_again(ward: Ward, look: Op
     staged.close()
     viewer.page.get_by_text(re.compile(r"NO CONNECTION to the monitor for [1-9]\d* s: what you see is old")).wait_for()
     viewer.card("ICU-03").locator(".rate", has_text="--").wait_for()
+    assert viewer.page.title().startswith("NO CONNECTION · ")
     still = viewer.card("ICU-03").evaluate(WAVES_MOVE)
     assert still["changed"] == 0
     assert still["empty"] < 0.2 * still["width"]  # it stands, dim, though the words across the page moved it
@@ -335,6 +336,43 @@ def test_the_keyboard_is_enough(ward: Ward, look: Open) -> None:
     viewer.card("ICU-06").wait_for()
     assert page.evaluate(focused) == "ICU-01"
     assert staged.deeds == [("acknowledge", "ICU-01", "Ada L."), ("silence", "ICU-01", "Ada L.")]
+
+
+def test_the_keys_of_the_terminal(ward: Ward, look: Open) -> None:
+    """t and A show trends and alarms of the marked bed, space freezes its traces, d changes dark and light."""
+    staged = ward()
+    viewer = look(staged, color_scheme="dark")
+    page = viewer.page
+    viewer.card("ICU-01").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("t")
+    page.get_by_role("heading", name="ICU-01").wait_for()
+    page.wait_for_function("() => document.activeElement.closest('.trends')")
+    page.keyboard.press("A")
+    page.wait_for_function("() => document.activeElement.closest('.alarms')")
+    page.locator(".big-rate", has_text="75").wait_for()
+    page.keyboard.press("Space")
+    page.get_by_text("The traces are frozen").wait_for()
+    time.sleep(1.5)  # until the last beats of what is shown have their letters
+    assert page.locator(".lead").first.evaluate(TRACE_MOVES)["changed"] == 0
+    page.keyboard.press("Space")
+    page.locator("#frozen").wait_for(state="hidden")
+    assert page.locator(".lead").first.evaluate(TRACE_MOVES)["changed"] > 20
+    page.keyboard.press("d")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'light'")
+
+
+def test_a_rhythm_has_the_colour_of_its_alarm(ward: Ward, look: Open) -> None:
+    """Red for VT, which has high priority; that of text for a rhythm without an alarm."""
+    staged = ward()
+    staged.raise_alarm("ICU-01", "high", "ventricular tachycardia", "VT")
+    staged.tell("ICU-01", rhythm="VT")
+    staged.tell("ICU-02", rhythm="AF")
+    colour = "e => getComputedStyle(e).color"
+    viewer = look(staged, "#bed/ICU-01", color_scheme="dark")
+    assert viewer.page.locator(".rhythm", has_text="VT").evaluate(colour) == "rgb(255, 139, 148)"
+    viewer.page.goto(f"{staged.url}#bed/ICU-02")
+    assert viewer.page.locator(".rhythm", has_text="AF").evaluate(colour) == "rgb(238, 243, 245)"
 
 
 def test_a_phone_answers_the_six_questions(ward: Ward, look: Open) -> None:
@@ -491,7 +529,7 @@ def test_a_slow_network_is_said(ward: Ward, look: Open) -> None:
     live = viewer.card("ICU-01").locator(".rate").evaluate("e => getComputedStyle(e).color")
     before = page.locator("#clock span").inner_text()
     staged.late_s = 6
-    page.get_by_text(re.compile(r"DELAYED [67] s")).wait_for()
+    page.locator("#connection", has_text=re.compile(r"DELAYED [67] s")).wait_for()
     assert page.locator("#clock span").inner_text() >= before
     assert viewer.card("ICU-01").locator(".rate").evaluate("e => getComputedStyle(e).color") != live
     staged.late_s = 0
@@ -572,7 +610,7 @@ def test_the_token_need_not_be_given(ward: Ward, look: Open) -> None:
     viewer.page.get_by_text("in the file given with --web-token").wait_for()
     viewer.page.get_by_role("button", name="Enter the token").click()
     viewer.page.get_by_label("Token of the monitor").fill(TOKEN)
-    viewer.page.get_by_role("button", name="OK").click()
+    viewer.page.get_by_role("button", name="OK", exact=True).click()
     viewer.card("ICU-01").wait_for()
 
 

@@ -30,8 +30,8 @@ Fields = dict[str, Any]
 
 
 class StagedWard:
-    """Beds with a synthetic ECG. `beds` are what is told of them, by name; `deeds` what browsers have done, `orders` with
-    what they said; `late_s`: all that is told is that old, as over a slow network."""
+    """Beds with a synthetic ECG. `beds` are what is told of them, by name; `deeds` what browsers have done,
+    `orders` what they said beside their name; `late_s`: all that is told is that old, as over a slow network."""
 
     def __init__(self, names: list[str], token: str = "") -> None:
         self.port, self.token, self.deeds = free_port(), token, list[tuple[str, str, str]]()

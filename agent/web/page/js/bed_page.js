@@ -106,7 +106,9 @@ export class BedPage {
   reveal(part) {
     const { element } = part === "trends" ? this.trends : this.alarms;
     element.scrollIntoView({ block: "nearest" });
-    (element.querySelector("button") ?? element).focus({ preventScroll: true });
+    const target = element.querySelector("button") ?? element;
+    if (target === element) element.tabIndex = -1;
+    target.focus({ preventScroll: true });
   }
 
   #build() {

@@ -2,7 +2,7 @@
 
 import { bedHash } from "./card.js";
 import { make, renderIfChanged, setAttribute, setShown, setText } from "./dom.js";
-import { PRIORITIES, PRIORITY_MARKS, ageText, bytesText, clockText, countText, zoneText } from "./words.js";
+import { PRIORITIES, PRIORITY_MARKS, ageText, bedLabel, bytesText, clockText, countText, zoneText } from "./words.js";
 
 const TOKEN_WORDS = "The ward is not shown without the token of the monitor. It is in the file given with --web-token: ask who runs the monitor.";
 const LINK_WORDS = { waiting: "waiting for the device", connected: "link", lost: "LINK LOST" };
@@ -36,7 +36,7 @@ export function updateElsewhere(element, ward, shownNames) {
   const row = name === undefined ? null : ward.index.get(name);
   renderIfChanged(element, row ? `${row.bed} ${row.audible}` : "", () =>
     row
-      ? [make("a", { class: `elsewhere alarm ${row.audible} active`, href: bedHash(row.bed) }, `${PRIORITY_MARKS[row.audible]} `, make("bdi", { text: row.bed }))]
+      ? [make("a", { class: `elsewhere alarm ${row.audible} active`, href: bedHash(row.bed) }, `${PRIORITY_MARKS[row.audible]} `, make("bdi", { text: bedLabel(row.bed) }))]
       : [],
   );
 }

@@ -48,6 +48,8 @@ export class Ward {
     this.device = this.weights = "";
     this.leastConfidence = 0;
     this.isStale = false;
+    /** Alarms of the signal, not of the heart, by their names and short names. */
+    this.technical = new Set();
   }
 
   /** Take the greeting. Returns whether it is that of another run of the monitor than before. */
@@ -59,6 +61,7 @@ export class Ward {
     }
     this.hello = hello;
     useZone(hello.zone);
+    this.technical = new Set((hello.conditions ?? []).filter((one) => one.technical).flatMap((one) => [one.name, one.short]));
     this.clock.hear(hello.now_s);
     return isOther;
   }
@@ -77,8 +80,7 @@ export class Ward {
 
   /** Mark the alarms of a bed without data, of the heart, as of when it was last heard: nobody knows whether they go on. */
   #markOld(bed) {
-    const technical = new Set((this.hello?.conditions ?? []).filter((one) => one.technical).map((one) => one.name));
-    for (const alarm of bed.alarms) if (isSilent(bed) && !technical.has(alarm.condition)) alarm.asOf = bed.heardAt;
+    for (const alarm of bed.alarms) if (isSilent(bed) && !this.technical.has(alarm.condition)) alarm.asOf = bed.heardAt;
   }
 
   #takeIndex(rows) {
