@@ -77,7 +77,7 @@ function orderWords(deed, order) {
 
 /** Say how the bed stands after a deed, as the monitor has answered. */
 function outcomeWords(deed, order, said) {
-  if (deed === "acknowledge") return "alarms acknowledged";
+  if (deed === "acknowledge") return said.acknowledged === 0 ? "no alarm was left to acknowledge; asked" : "alarms acknowledged";
   const until = said[deed === "silence" ? "silenced_until_s" : "paused_until_s"];
   const isOn = until === undefined ? order.on : until !== null;
   if (!isOn) return deed === "silence" ? "no longer silenced" : "alarms on again";

@@ -69,6 +69,8 @@ export class Ward {
   /** Take the state of the ward. What does not come along has not changed. */
   take(state) {
     this.clock.hear(state.now_s);
+    // It changes with daylight saving time
+    if (state.zone) useZone(state.zone);
     if (state.index) this.#takeIndex(state.index.map(readIndexRow));
     this.beds = new Map(state.beds.map(readBed).map((bed) => [bed.bed, bed]));
     for (const bed of this.beds.values()) this.#markOld(bed);
