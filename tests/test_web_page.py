@@ -270,7 +270,7 @@ def test_without_a_token_nothing_can_be_done(ward: Ward, look: Open) -> None:
     viewer = look(ward(), "#bed/ICU-02")
     viewer.page.get_by_text(re.compile("takes no orders")).wait_for()
     buttons = viewer.page.locator(".deed")
-    assert [button.is_disabled() for button in buttons.all()] == [True, True]
+    assert [button.is_disabled() for button in buttons.all()] == [True, True, True]
     viewer.page.keyboard.press("m")
     assert "takes no orders" in viewer.page.locator("#note").inner_text()
 
@@ -297,6 +297,7 @@ def test_a_monitor_that_is_killed_and_one_that_starts_again(ward: Ward, look: Op
     staged.close()
     viewer.page.get_by_text(re.compile(r"NO CONNECTION to the monitor for [1-9]\d* s: what you see is old")).wait_for()
     viewer.card("ICU-03").locator(".rate", has_text="--").wait_for()
+    assert viewer.page.title().startswith("NO CONNECTION · ")
     still = viewer.card("ICU-03").evaluate(WAVES_MOVE)
     assert still["changed"] == 0
     assert still["empty"] < 0.2 * still["width"]  # it stands, dim, though the words across the page moved it
@@ -335,6 +336,43 @@ def test_the_keyboard_is_enough(ward: Ward, look: Open) -> None:
     viewer.card("ICU-06").wait_for()
     assert page.evaluate(focused) == "ICU-01"
     assert staged.deeds == [("acknowledge", "ICU-01", "Ada L."), ("silence", "ICU-01", "Ada L.")]
+
+
+def test_the_keys_of_the_terminal(ward: Ward, look: Open) -> None:
+    """t and A show trends and alarms of the marked bed, space freezes its traces, d changes dark and light."""
+    staged = ward()
+    viewer = look(staged, color_scheme="dark")
+    page = viewer.page
+    viewer.card("ICU-01").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("t")
+    page.get_by_role("heading", name="ICU-01").wait_for()
+    page.wait_for_function("() => document.activeElement.closest('.trends')")
+    page.keyboard.press("A")
+    page.wait_for_function("() => document.activeElement.closest('.alarms')")
+    page.locator(".big-rate", has_text="75").wait_for()
+    page.keyboard.press("Space")
+    page.get_by_text("The traces are frozen").wait_for()
+    time.sleep(1.5)  # until the last beats of what is shown have their letters
+    assert page.locator(".lead").first.evaluate(TRACE_MOVES)["changed"] == 0
+    page.keyboard.press("Space")
+    page.locator("#frozen").wait_for(state="hidden")
+    assert page.locator(".lead").first.evaluate(TRACE_MOVES)["changed"] > 20
+    page.keyboard.press("d")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'light'")
+
+
+def test_a_rhythm_has_the_colour_of_its_alarm(ward: Ward, look: Open) -> None:
+    """Red for VT, which has high priority; that of text for a rhythm without an alarm."""
+    staged = ward()
+    staged.raise_alarm("ICU-01", "high", "ventricular tachycardia", "VT")
+    staged.tell("ICU-01", rhythm="VT")
+    staged.tell("ICU-02", rhythm="AF")
+    colour = "e => getComputedStyle(e).color"
+    viewer = look(staged, "#bed/ICU-01", color_scheme="dark")
+    assert viewer.page.locator(".rhythm", has_text="VT").evaluate(colour) == "rgb(255, 139, 148)"
+    viewer.page.goto(f"{staged.url}#bed/ICU-02")
+    assert viewer.page.locator(".rhythm", has_text="AF").evaluate(colour) == "rgb(238, 243, 245)"
 
 
 def test_a_phone_answers_the_six_questions(ward: Ward, look: Open) -> None:
@@ -393,6 +431,20 @@ def test_the_sound_is_off_until_it_is_turned_on(ward: Ward, look: Open) -> None:
     assert viewer.page.evaluate("tones") == 40
 
 
+def test_alarms_sound_where_the_timers_of_the_page_are_slowed(ward: Ward, look: Open) -> None:
+    """In a hidden tab the timers of a page may come once a minute: without any, an alarm is heard at once."""
+    staged = ward()
+    viewer = look(staged)
+    viewer.page.add_init_script("window.setInterval = () => 0")
+    viewer.page.reload()
+    viewer.page.get_by_role("button", name="SOUND IS OFF").click()
+    viewer.page.get_by_role("button", name="sound on").wait_for()
+    viewer.page.evaluate("""() => { window.tones = 0; const start = OscillatorNode.prototype.start;
+        OscillatorNode.prototype.start = function (at) { tones += 1; return start.call(this, at); }; }""")
+    staged.raise_alarm("ICU-02", "high", "asystole", "ASYSTOLE")
+    viewer.page.wait_for_function("() => tones === 40", timeout=6000)
+
+
 def test_a_hidden_page_rests_and_shows_the_newest_on_return(ward: Ward, look: Open) -> None:
     """While the tab is hidden nothing is drawn; when it is seen again the trace is that of now."""
     viewer = look(ward())
@@ -417,6 +469,160 @@ def test_ages_are_those_of_the_monitor(ward: Ward, look: Open) -> None:
     viewer.page.reload()
     viewer.card("ICU-01").get_by_text(re.compile(r"^\d\d? s$")).wait_for()
     viewer.page.locator("#clock[title*='60 min ahead']").wait_for()
+
+
+def test_orders_say_what_is_wanted_and_answers_what_is(ward: Ward, look: Open) -> None:
+    """Acknowledge sends the alarms that are shown; silence and pause the wanted state; the note says the resulting."""
+    staged = ward(token=TOKEN)
+    staged.raise_alarm("ICU-02", "medium", "heart rate high", "HR HIGH")
+    viewer = look(staged, "#bed/ICU-02", token=TOKEN, name="Ada L.")
+    note = viewer.page.locator("#note")
+    for key, words in (
+        ("k", r"ICU-02: alarms acknowledged by Ada L\."),
+        ("P", r"ICU-02: alarms paused until \d\d:\d\d:\d\d by Ada L\."),
+        ("P", r"ICU-02: alarms on again by Ada L\."),
+        ("m", r"ICU-02: silenced until \d\d:\d\d:\d\d by Ada L\."),
+        ("m", r"ICU-02: no longer silenced by Ada L\."),
+    ):
+        button = {"k": "Acknowledge", "P": "Pause alarms", "m": "Silence"}[key]
+        if "again" in words or "longer" in words:
+            button = {"P": "End pause", "m": "End silence"}[key]
+        viewer.page.get_by_role("button", name=button).wait_for()
+        viewer.page.keyboard.press(key)
+        note.filter(has_text=re.compile(words)).wait_for()
+    keys = [alarm["key"] for alarm in staged.beds["ICU-02"]["alarms"]]
+    assert staged.orders == [{"keys": keys}, {"on": True}, {"on": False}, {"on": True}, {"on": False}]
+
+
+def test_keys_act_only_on_a_bed_that_is_marked(ward: Ward, look: Open) -> None:
+    """Without a marked card nothing is done; the dialog that asks for the name says bed and deed."""
+    staged = ward(token=TOKEN)
+    viewer = look(staged, token=TOKEN)
+    viewer.card("ICU-01").wait_for()
+    viewer.page.keyboard.press("ArrowRight")
+    viewer.page.keyboard.press("m")
+    viewer.page.get_by_role("heading", name="Silence ICU-01: who are you?").wait_for()
+    viewer.page.keyboard.press("Escape")
+    viewer.page.evaluate("document.activeElement.blur()")
+    viewer.page.keyboard.press("m")
+    viewer.page.get_by_text("choose a bed first").wait_for()
+    assert staged.deeds == []
+
+
+def test_the_name_is_asked_again_after_a_while(ward: Ward, look: Open) -> None:
+    """A name that was last used more than a quarter of an hour ago may be that of somebody else."""
+    staged = ward(token=TOKEN)
+    viewer = look(staged, "#bed/ICU-02", token=TOKEN, name="Ada L.")
+    viewer.page.get_by_role("button", name="Silence").wait_for()
+    viewer.page.evaluate("sessionStorage.setItem('ecg-name-used', Date.now() - 16 * 60000)")
+    viewer.page.keyboard.press("m")
+    viewer.page.get_by_role("heading", name="Silence ICU-02: who are you?").wait_for()
+    assert staged.deeds == []
+
+
+def test_a_slow_network_is_said(ward: Ward, look: Open) -> None:
+    """What is 6 s old is not passed for live: words across the page, grey rates, a clock that does not go back."""
+    staged = ward()
+    viewer = look(staged)
+    page = viewer.page
+    viewer.card("ICU-01").locator(".rate", has_text="75").wait_for()
+    live = viewer.card("ICU-01").locator(".rate").evaluate("e => getComputedStyle(e).color")
+    before = page.locator("#clock span").inner_text()
+    staged.late_s = 6
+    page.locator("#connection", has_text=re.compile(r"DELAYED [67] s")).wait_for()
+    assert page.locator("#clock span").inner_text() >= before
+    assert viewer.card("ICU-01").locator(".rate").evaluate("e => getComputedStyle(e).color") != live
+    staged.late_s = 0
+    page.locator("#connection").wait_for(state="hidden")
+
+
+def test_what_is_not_known_is_not_claimed(ward: Ward, look: Open) -> None:
+    """Paused alarms are not "no alarm"; without data there is no rhythm, no good signal, and no age that grows."""
+    staged = ward()
+    now_s = time.time()
+    staged.tell("ICU-01", paused_until_s=now_s + 110)
+    staged.raise_alarm("ICU-02", "low", "couplet", "V RUN")
+    staged.tell("ICU-02", state="no data", rhythm="AF", rate=None, last_heard_s=now_s - 30)
+    viewer = look(staged)
+    page = viewer.page
+    viewer.card("ICU-01").get_by_text(re.compile(r"alarms paused 1:\d\d: not shown")).wait_for()
+    assert "alarms paused: not shown" in viewer.card("ICU-01").get_attribute("aria-label")
+    assert "no alarm" not in viewer.card("ICU-01").get_attribute("aria-label")
+    page.goto(f"{staged.url}#bed/ICU-02")
+    page.get_by_text("not known: no data").first.wait_for()
+    assert page.locator(".rhythm").inner_text() == "not known: no data"
+    assert "good" not in page.locator(".bed-body").inner_text()
+    assert re.search(r"as of \d\d:\d\d:\d\d$", page.locator(".banners .age").inner_text())
+    page.goto(f"{staged.url}#bed/ICU-01")
+    page.locator(".banners").get_by_text(re.compile(r"alarms paused 1:\d\d: not shown")).wait_for()
+
+
+def test_an_alarm_that_is_over_hides_nothing(ward: Ward, look: Open) -> None:
+    """The active one comes first, with the signal beside it; one that is over says when, and does not age."""
+    staged = ward()
+    staged.raise_alarm("ICU-01", "low", "couplet", "COUPLET")
+    staged.raise_alarm("ICU-01", "high", "asystole", "ASYSTOLE")
+    staged.beds["ICU-01"]["alarms"][0] |= {"phase": "over", "ended_s": time.time() - 60}
+    staged.raise_alarm("ICU-02", "high", "asystole", "ASYSTOLE")
+    staged.beds["ICU-02"]["alarms"][0] |= {"phase": "over", "ended_s": time.time() - 60}
+    staged.tell("ICU-01", behind_s=5.0)
+    viewer = look(staged)
+    viewer.card("ICU-01").locator(".alarm b", has_text="! COUPLET").wait_for()
+    assert viewer.card("ICU-01").locator(".card-signal").inner_text() == "behind 5 s · signal good"
+    assert re.fullmatch(r"over \d\d:\d\d:\d\d", viewer.card("ICU-02").locator(".age").inner_text())
+
+
+def test_a_page_that_fails_says_so(ward: Ward, look: Open) -> None:
+    """An error of its own scripts is said across the page; a hash that cannot be read is that of the ward."""
+    staged = ward()
+    viewer = look(staged, "#bed/%")
+    viewer.card("ICU-01").wait_for()
+    failed = viewer.page.locator("#failed")
+    assert not failed.is_visible()
+    look(staged, "#token=%").card("ICU-01").wait_for()
+    viewer.page.evaluate(
+        "dispatchEvent(new ErrorEvent('error', {filename: location.origin + '/js/main.js', message: 'of a test'}))"
+    )
+    failed.wait_for()
+    assert "THE PAGE HAS FAILED: reload" in failed.inner_text()
+
+
+def test_a_page_without_its_scripts_says_so(ward: Ward, look: Open) -> None:
+    """Where a script does not come the page says by itself, after some seconds, that it has failed."""
+    staged = ward()
+    staged.page["/js/main.js"] = (b"", staged.page["/js/main.js"][1])
+    look(staged).page.locator("#failed").wait_for(timeout=20000)
+
+
+def test_times_are_those_of_the_zone_of_the_monitor(ward: Ward, look: Open) -> None:
+    """Wherever the browser is, the clock has the zone that the monitor has said."""
+    viewer = look(ward(), timezone_id="America/New_York")
+    viewer.page.locator("#clock small", has_text="+05:30").wait_for()
+    wanted = time.strftime("%H:%M", time.gmtime(time.time() + 5.5 * 3600))
+    later = time.strftime("%H:%M", time.gmtime(time.time() + 5.5 * 3600 + 60))
+    assert viewer.page.locator("#clock span").inner_text()[:5] in (wanted, later)
+
+
+def test_the_token_need_not_be_given(ward: Ward, look: Open) -> None:
+    """Who cancels is told where a token is to be had, and may still enter it."""
+    viewer = look(ward(token=TOKEN))
+    viewer.page.get_by_role("button", name="Cancel").click()
+    viewer.page.get_by_text("in the file given with --web-token").wait_for()
+    viewer.page.get_by_role("button", name="Enter the token").click()
+    viewer.page.get_by_label("Token of the monitor").fill(TOKEN)
+    viewer.page.get_by_role("button", name="OK", exact=True).click()
+    viewer.card("ICU-01").wait_for()
+
+
+def test_a_narrow_phone_cuts_nothing(ward: Ward, look: Open) -> None:
+    """At 320 pixels no page is wider than the screen, and no button is cut."""
+    staged = ward(token=TOKEN)
+    for view in ("", "#bed/ICU-02"):
+        viewer = look(staged, view, size=(320, 640), token=TOKEN, name="Ada L.")
+        viewer.page.locator(".rate, .big-rate").filter(has_text="75").first.wait_for()
+        boxes = [button.bounding_box() for button in viewer.page.locator("button:visible").all()]
+        assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 320 for box in boxes)
+        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 def test_the_page_of_a_real_monitor(tmp_path: Path, browser: Any) -> None:

@@ -30,10 +30,13 @@ Fields = dict[str, Any]
 
 
 class StagedWard:
-    """Beds with a synthetic ECG. `beds` are what is told of them, by name; `deeds` what browsers have done."""
+    """Beds with a synthetic ECG. `beds` are what is told of them, by name; `deeds` what browsers have done,
+    `orders` what they said beside their name; `late_s`: all that is told is that old, as over a slow network."""
 
     def __init__(self, names: list[str], token: str = "") -> None:
         self.port, self.token, self.deeds = free_port(), token, list[tuple[str, str, str]]()
+        self.orders = list[Fields]()
+        self.late_s = 0.0
         self.stage(names)
         self._server: uvicorn.Server | None = None
         self.page = {path: (body, kind) for path, (body, kind) in read_page().items()}
@@ -120,6 +123,7 @@ class StagedWard:
             "other_leads": ["V5"],
             "alarms": [],
             "silenced_until_s": None,
+            "paused_until_s": None,
             "run": self.start,
             "head": 0,
             "last_heard_s": time.time(),
@@ -154,12 +158,19 @@ class StagedWard:
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return JSONResponse({"error": "the token is wrong"}, 401)
         name, deed = self._name_of(request.path_params["number"]) or "", request.path_params["deed"]
-        self.deeds.append((deed, name, (await request.json())["by"]))
+        order = await request.json()
+        self.deeds.append((deed, name, order.pop("by")))
+        self.orders.append(order)
+        bed = self.beds[name]
         if deed == "acknowledge":
-            self.tell(name, alarms=[{**alarm, "phase": "acknowledged"} for alarm in self.beds[name]["alarms"]])
+            shown = set(order["keys"])
+            alarms = [{**one, "phase": "acknowledged"} if one["key"] in shown else one for one in bed["alarms"]]
+            self.tell(name, alarms=alarms)
         else:
-            self.tell(name, silenced_until_s=time.time() + 120)
-        return JSONResponse({"done": True})
+            until_s = {"silence": "silenced_until_s", "pause": "paused_until_s"}[deed]
+            self.tell(name, **{until_s: time.time() + 120 if order["on"] else None})
+        said = {until_s: bed[until_s] for until_s in ("silenced_until_s", "paused_until_s")}
+        return JSONResponse({"done": True, **said})
 
     async def _watch(self, socket: WebSocket) -> None:
         await socket.accept()
@@ -207,10 +218,12 @@ class _StagedViewer:
             "type": "hello",
             "version": 1,
             "start": self.ward.start,
-            "now_s": time.time(),
+            "now_s": time.time() - self.ward.late_s,
+            "zone": "+05:30",
             "most_shown": 64,
             "may_act": bool(self.ward.token),
-            "actions": ["acknowledge", "silence"],
+            "actions": ["acknowledge", "silence", "pause"],
+            "conditions": [{"name": "no data", "short": "NO DATA", "priority": "medium", "technical": True}],
             "least_confidence": 0.8,
         }
 
@@ -225,7 +238,7 @@ class _StagedViewer:
         counts = {priority: sum(row[3] == priority for row in index) for priority in ranks}
         return {
             "type": "ward",
-            "now_s": time.time(),
+            "now_s": time.time() - self.ward.late_s,
             "index": index,
             "counts": {**counts, "silenced": 0, "no_data": 0},
             "beds": [bed for bed in beds if bed["id"] in self.shown or bed["id"] == self.watched],

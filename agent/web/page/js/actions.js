@@ -1,17 +1,18 @@
 /** Acknowledge, silence and what else the monitor offers, in the name of a person. */
 
-import { askCredentials, forgetToken, personName, token } from "./credentials.js";
-import { setText } from "./dom.js";
+import { askCredentials, forgetToken, keepName, personName, token } from "./credentials.js";
+import { make } from "./dom.js";
 import { postDeed } from "./requests.js";
+import { bedLabel, clockText } from "./words.js";
 
-/** What is said after a deed. */
-const DONE = { acknowledge: "alarms acknowledged", silence: "silenced", pause: "alarms paused", resume: "alarms no longer paused" };
 /** What buttons say, and the key that does the same. */
 export const DEEDS = {
   acknowledge: { text: "Acknowledge", key: "K" },
   silence: { text: "Silence", key: "M" },
-  pause: { text: "Pause alarms", key: null },
+  pause: { text: "Pause alarms", key: "Shift+P" },
 };
+/** What the buttons say while the deed lasts. */
+export const ENDS = { silence: "End silence", pause: "End pause" };
 const NOTE_MS = 5000;
 
 export class Actions {
@@ -27,8 +28,8 @@ export class Actions {
     const hello = this.ward.hello;
     if (!hello) return "not connected yet";
     if (hello.may_act) return "";
-    if (hello.needs_token && !token()) return "enter the token of the monitor to act on alarms";
-    return "this monitor shows, but takes no orders: give it a token to acknowledge or silence from here";
+    if (hello.needs_token && !token()) return "enter the token of the monitor to act on alarms: it is in the file given with --web-token";
+    return "this monitor shows, but takes no orders: start it with --web-token FILE to acknowledge or silence from here";
   }
 
   /** Do something about the alarms of a bed, after asking who does it. */
@@ -36,28 +37,49 @@ export class Actions {
     const reason = this.whyNot();
     if (reason) return this.say(reason, true);
     if (!this.ward.hello.actions.includes(deed)) return this.say(`this monitor offers no ${deed}`, true);
-    if (!personName() && !(await askCredentials({ name: true, reason: "Who acts is written down with each alarm." }))) return undefined;
+    // What is wanted is taken down before the name is asked: the bed may change while somebody types
+    const order = this.#order(deed, name);
+    if (!order) return this.say("is being fetched: try again", true, name);
+    const title = `${orderWords(deed, order)} ${bedLabel(name)}: who are you?`;
+    if (!personName() && !(await askCredentials({ name: true, title, reason: "Who acts is written down with each alarm." }))) return undefined;
     try {
-      await postDeed(this.ward.idOf(name), deed, personName());
-      return this.say(`${name}: ${this.#outcome(deed, name)} by ${personName()}`, false);
+      const said = await postDeed(this.ward.idOf(name), deed, { by: personName(), ...order });
+      keepName();
+      return this.say(`${outcomeWords(deed, order, said)} by ${personName()}`, false, name);
     } catch (error) {
       if (error.status === 401) forgetToken();
-      return this.say(`${name}: ${error.message}`, true);
+      return this.say(error.message, true, name);
     }
   }
 
-  /** Say something for a few seconds. */
-  say(text, isTrouble) {
-    setText(this.note, text);
+  /** Say something for a few seconds; of a bed, if one is named. */
+  say(text, isTrouble, name = null) {
+    this.note.replaceChildren(...(name === null ? [text] : [make("bdi", { text: bedLabel(name) }), `: ${text}`]));
     this.note.className = `note ${isTrouble ? "trouble" : "done"}`;
     this.note.hidden = false;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => (this.note.hidden = true), NOTE_MS);
   }
 
-  #outcome(deed, name) {
+  /** Return what is wanted of the monitor, by what the page shows; null while the bed is not known. */
+  #order(deed, name) {
     const bed = this.ward.beds.get(name);
-    if (deed === "silence" && bed?.silencedUntil > this.ward.now()) return "no longer silenced";
-    return DONE[deed] ?? deed;
+    if (!bed) return null;
+    if (deed === "acknowledge") return { keys: bed.alarms.map((alarm) => alarm.key) };
+    return { on: !((deed === "silence" ? bed.silencedUntil : bed.pausedUntil) > this.ward.now()) };
   }
+}
+
+/** Say an order in a word or two, as on its button. */
+function orderWords(deed, order) {
+  return order.on === false ? ENDS[deed] : DEEDS[deed].text;
+}
+
+/** Say how the bed stands after a deed, as the monitor has answered. */
+function outcomeWords(deed, order, said) {
+  if (deed === "acknowledge") return said.acknowledged === 0 ? "no alarm was left to acknowledge; asked" : "alarms acknowledged";
+  const until = said[deed === "silence" ? "silenced_until_s" : "paused_until_s"];
+  const isOn = until === undefined ? order.on : until !== null;
+  if (!isOn) return deed === "silence" ? "no longer silenced" : "alarms on again";
+  return `${deed === "silence" ? "silenced" : "alarms paused"}${until ? ` until ${clockText(until)}` : ""}`;
 }

@@ -1,11 +1,11 @@
 /** The alarms of the watched bed: those that stand, as banners; the last ones as a list, each with its strip. */
 
-import { AgeMark, alarmClasses, alarmLabel, holdMarks, markElements } from "./alarm_marks.js";
+import { AgeMark, alarmClasses, alarmLabel, holdMarks, markElements, pausedWords } from "./alarm_marks.js";
 import { make, renderIfChanged, setText } from "./dom.js";
 import { drawStrip } from "./ecg_paper.js";
 import { readAlarm } from "./protocol.js";
 import { fetchOfBed } from "./requests.js";
-import { ageText, clockText, momentText, phaseWords } from "./words.js";
+import { ageText, clockText, isSilent, momentText, phaseWords } from "./words.js";
 
 const STRIP_HEIGHT = 150;
 const STRIP_MILLIMETRE = 3.4;
@@ -21,12 +21,14 @@ export class AlarmBanners {
     this.marks = make("div", { class: "bed-marks" });
     this.element = make("div", { class: "bed-alarms" }, this.list, this.marks);
     this.ages = [];
+    this.quiet = null;
   }
 
   update(bed, ward) {
     const nowS = ward.now();
     const key = JSON.stringify(bed.alarms.map((alarm) => [alarm.key, alarm.phase, alarm.priority, alarm.text]));
     renderIfChanged(this.list, key, () => this.#build(bed.alarms));
+    if (this.quiet) setText(this.quiet, pausedWords(bed, nowS) || (isSilent(bed) ? "not known: no data" : "no alarm"));
     bed.alarms.forEach((alarm, i) => this.ages[i].update(alarm, nowS));
     const marks = holdMarks(bed, nowS, true);
     renderIfChanged(this.marks, JSON.stringify(marks), () => markElements(marks));
@@ -34,11 +36,12 @@ export class AlarmBanners {
 
   #build(alarms) {
     this.ages = alarms.map(() => new AgeMark());
-    if (!alarms.length) return [make("li", { class: "alarm quiet", text: "no alarm" })];
+    this.quiet = null;
+    if (!alarms.length) return [(this.quiet = make("li", { class: "alarm quiet" }))];
     return alarms.map((alarm, i) =>
       make("li", { class: alarmClasses(alarm) },
         make("b", { text: alarmLabel(alarm) }),
-        make("span", { class: "reason", text: [alarm.text, phaseWords(alarm)].filter(Boolean).join(" · ") }),
+        make("span", { class: "reason", text: [alarm.text, alarm.phase === "over" ? "" : phaseWords(alarm)].filter(Boolean).join(" · ") }),
         this.ages[i].element,
       ),
     );
@@ -54,7 +57,7 @@ export class AlarmList {
     this.canvas = make("canvas", { role: "img" });
     this.caption = make("p", { class: "strip-caption" });
     this.scroll = make("div", { class: "strip-scroll", tabindex: "0", hidden: true }, this.canvas);
-    this.element = make("section", { class: "panel alarms" }, make("h2", { text: "Last alarms" }), this.body, this.caption, this.scroll);
+    this.element = make("section", { class: "panel alarms" }, make("h2", { text: "Last alarms" }), this.body);
     this.shown = this.strip = this.past = this.standing = null;
   }
 
@@ -73,10 +76,17 @@ export class AlarmList {
       this.#read(bed);
     }
     const alarms = this.past ?? bed.lastAlarms;
-    const key = JSON.stringify([bed.bed, alarms.map((alarm) => [alarm.key, alarm.phase, alarm.endedAt, alarm.acknowledgedAt, alarm.by])]);
+    const key = JSON.stringify([bed.bed, isSilent(bed), alarms.map((alarm) => [alarm.key, alarm.phase, alarm.endedAt, alarm.acknowledgedAt, alarm.by])]);
     renderIfChanged(this.body, key, () =>
       alarms.length ? alarms.map((alarm) => this.#row(alarm, bed, ward)) : [make("li", { class: "none", text: "no alarm so far" })],
     );
+    this.#putStrip();
+  }
+
+  /** Put the strip under the alarm that it belongs to. */
+  #putStrip() {
+    const row = [...this.body.querySelectorAll("button")].find((button) => button.dataset.key === this.shown);
+    if (row && this.scroll.parentElement !== row.parentElement) row.parentElement.append(this.caption, this.scroll);
   }
 
   /** Read the alarms of the past; what stands says when there is something new. */
@@ -99,8 +109,9 @@ export class AlarmList {
 
   #row(alarm, bed, ward) {
     const nowS = ward.now();
+    const standing = bed.alarms.find((one) => one.key === alarm.key);
     const seen = alarm.acknowledgedAt && alarm.since ? `seen after ${ageText(alarm.acknowledgedAt - alarm.since)}${alarm.by ? ` by ${alarm.by}` : ""}` : "";
-    const until = alarm.phase === "over" || alarm.endedAt ? `over${alarm.endedAt ? ` at ${clockText(alarm.endedAt)}` : ""}` : "goes on";
+    const until = alarm.phase === "over" || alarm.endedAt ? `over${alarm.endedAt ? ` at ${clockText(alarm.endedAt)}` : ""}` : standing?.asOf ? `as of ${clockText(standing.asOf)}` : "goes on";
     const button = make("button", { type: "button", class: "alarm-row", "data-key": alarm.key, "aria-pressed": String(this.shown === alarm.key), onclick: () => this.#show(alarm, bed, ward) },
       make("time", { text: alarm.since ? momentText(alarm.since, nowS) : "--" }),
       make("b", { class: `text-${alarm.priority}`, text: alarmLabel(alarm) }),
@@ -112,6 +123,7 @@ export class AlarmList {
   async #show(alarm, bed, ward) {
     this.shown = alarm.key;
     for (const row of this.body.querySelectorAll("button")) row.setAttribute("aria-pressed", String(row.dataset.key === alarm.key));
+    this.#putStrip();
     setText(this.caption, `${alarmLabel(alarm)}: the strip is being read …`);
     this.scroll.hidden = true;
     for (let tries = 0; tries < MOST_TRIES; tries++) {
@@ -136,6 +148,7 @@ export class AlarmList {
       this.scroll.hidden = false;
       this.redraw();
       this.#describe(alarm, strip);
+      this.scroll.scrollIntoView({ block: "nearest" });
       return null;
     } catch (error) {
       return error;

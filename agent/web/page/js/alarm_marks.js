@@ -18,8 +18,11 @@ export function alarmAgeS(alarm, nowS) {
   return alarm.since === null ? alarm.ageS : nowS - alarm.since;
 }
 
-/** Return since when an alarm stands, and for how long, in words. */
+/** Return since when an alarm stands, and for how long, in words; one that is over, or no longer known, does not grow older. */
 export function sinceWords(alarm, nowS) {
+  const run = alarm.isOfEarlierRun ? "earlier run" : "";
+  if (alarm.phase === "over") return { since: "", age: [`over${alarm.endedAt ? ` ${clockText(alarm.endedAt)}` : ""}`, run].filter(Boolean).join(" · ") };
+  if (run || alarm.asOf) return { since: alarm.since === null ? "" : `since ${clockText(alarm.since)}`, age: run || `as of ${clockText(alarm.asOf)}` };
   return { since: alarm.since === null ? "" : `since ${clockText(alarm.since)}`, age: ageText(alarmAgeS(alarm, nowS)) };
 }
 
@@ -31,9 +34,9 @@ export class AgeMark {
     this.element = make("span", { class: "age" }, this.since, this.age);
   }
 
-  /** Show it; an alarm that is null has none, and `otherwise` stands there. */
-  update(alarm, nowS, otherwise = "") {
-    const words = alarm ? sinceWords(alarm, nowS) : { since: "", age: otherwise };
+  /** Show it; an alarm that is null has none. */
+  update(alarm, nowS) {
+    const words = alarm ? sinceWords(alarm, nowS) : { since: "", age: "" };
     setText(this.since, words.since ? `${words.since} · ` : "");
     setText(this.age, words.age);
   }
@@ -54,6 +57,11 @@ export function holdMarks(bed, nowS, inFull = false) {
 /** Build the marks as elements. */
 export function markElements(marks) {
   return marks.map((mark) => make("span", { class: `mark ${mark.kind}`, text: mark.text }));
+}
+
+/** Say why no alarm of a bed is shown: "" unless its alarms are paused. */
+export function pausedWords(bed, nowS) {
+  return bed.pausedUntil > nowS ? `alarms paused ${countdownText(bed.pausedUntil - nowS)}: not shown` : "";
 }
 
 /** Say an alarm in a sentence, for a screen reader. */

@@ -1,12 +1,13 @@
 /** One bed in full: its leads, figures, alarms, trends, and what may be done about its alarms. */
 
-import { DEEDS } from "./actions.js";
+import { DEEDS, ENDS } from "./actions.js";
 import { AlarmBanners, AlarmList } from "./alarm_list.js";
 import { AboutPanel, ClassesPanel, EventsPanel, VitalsPanel } from "./bed_panels.js";
 import { lossWords } from "./card.js";
 import { make, setAttribute, setShown, setText } from "./dom.js";
 import { GAINS, LeadTrace, SPEEDS } from "./lead_trace.js";
 import { Trends } from "./trends.js";
+import { bedLabel, isSilent } from "./words.js";
 
 /** Most leads that are drawn. */
 const MOST_LEADS = 3;
@@ -42,7 +43,7 @@ export class BedPage {
     this.traces = [];
     this.alarms.reset();
     this.trends.watch(null);
-    setText(this.title, name ?? "");
+    setText(this.title, name === null ? "" : bedLabel(name));
     if (name !== null) this.update();
   }
 
@@ -101,6 +102,15 @@ export class BedPage {
     this.update();
   }
 
+  /** Bring a part of the page into view, and give it the focus: the trends or the alarms. */
+  reveal(part) {
+    const { element } = part === "trends" ? this.trends : this.alarms;
+    element.scrollIntoView({ block: "nearest" });
+    const target = element.querySelector("button") ?? element;
+    if (target === element) element.tabIndex = -1;
+    target.focus({ preventScroll: true });
+  }
+
   #build() {
     this.title = make("h1", { class: "bed-title", dir: "auto" });
     this.patient = make("p", { class: "bed-patient", dir: "auto" });
@@ -132,7 +142,7 @@ export class BedPage {
     for (const button of this.deeds.children) {
       const deed = button.dataset.deed;
       const ends = (deed === "silence" && bed.silencedUntil > this.ward.now()) || (deed === "pause" && bed.pausedUntil > this.ward.now());
-      setText(button, ends ? { silence: "End silence", pause: "End pause" }[deed] : DEEDS[deed].text);
+      setText(button, ends ? ENDS[deed] : DEEDS[deed].text);
       button.disabled = why !== "" || (deed === "acknowledge" && !bed.alarms.some((alarm) => alarm.phase !== "acknowledged"));
       setAttribute(button, "aria-describedby", why ? "why-not" : null);
       setAttribute(button, "aria-keyshortcuts", DEEDS[deed].key);
@@ -148,7 +158,7 @@ export class BedPage {
       this.leads.append(trace.element);
     }
     const qualities = new Map(bed.leads.map((lead) => [lead.lead, lead.quality]));
-    names.forEach((name, i) => this.traces[i].update(name, qualities.get(name) ?? (i === 0 ? bed.quality : null), i === 0));
+    names.forEach((name, i) => this.traces[i].update(name, qualities.get(name) ?? (i === 0 ? bed.quality : null), i === 0, isSilent(bed)));
   }
 }
 

@@ -1,7 +1,7 @@
 /** What is known of the watched bed in figures and words: rate, rhythm, classes, limits, samples, events. */
 
-import { make, renderIfChanged, setText } from "./dom.js";
-import { CLASSES, CLASS_NAMES, behindWords, clockText, countText, figureText, signalWords } from "./words.js";
+import { make, renderIfChanged, setAttribute, setText } from "./dom.js";
+import { CLASSES, CLASS_NAMES, behindWords, clockText, countText, figureText, isSilent, signalWords } from "./words.js";
 
 /** Events that are listed. */
 const MOST_EVENTS = 40;
@@ -26,15 +26,32 @@ export class VitalsPanel {
     const rate = ward.shownRate(bed);
     setText(this.rate, figureText(rate));
     this.rate.classList.toggle("none", rate === null);
-    setText(this.rhythm, bed.rhythm || "no arrhythmia alarmed");
-    this.rhythm.classList.toggle("named", bed.rhythm !== "");
-    const signal = [signalWords(bed), behindWords(bed), bed.isUncalibrated ? "uncalibrated" : ""].filter(Boolean).join(" · ");
+    const [words, kind] = rhythmWords(bed, ward);
+    setText(this.rhythm, words);
+    setAttribute(this.rhythm, "class", `rhythm ${kind}`);
+    const signal = isSilent(bed) ? `${signalWords(bed)}: signal not known` : [signalWords(bed), behindWords(bed), bed.isUncalibrated ? "uncalibrated" : ""].filter(Boolean).join(" · ");
     setText(this.signal, signal);
     this.signal.dataset.word = signal.split(" ").at(-1);
     const shown = rate === null ? [null, null, null] : [bed.rrMs, bed.rmssdMs, bed.sdnnMs];
     const rows = ["RR", "RMSSD", "SDNN"].map((name, i) => [name, `${figureText(shown[i])} ms`]);
     renderIfChanged(this.figures, JSON.stringify(rows), () => rowElements(rows));
   }
+}
+
+/** Say the rhythm of a bed, and how it is shown: in the colour of its alarm, if it has one. */
+function rhythmWords(bed, ward) {
+  if (isSilent(bed)) return ["not known: no data", ""];
+  if (!bed.rhythm) return [noRhythmWords(bed, ward), ""];
+  const alarm = bed.alarms.find((one) => one.phase !== "over" && (one.name === bed.rhythm || one.condition === bed.rhythm));
+  return [bed.rhythm, `named ${alarm ? `text-${alarm.priority}` : ""}`];
+}
+
+/** Say that no arrhythmia is alarmed, unless that says little, as where alarms are paused or off. */
+function noRhythmWords(bed, ward) {
+  if (bed.state === "learning") return "not known: learning";
+  if (bed.pausedUntil > ward.now()) return "not told: alarms paused";
+  const off = bed.off.filter((name) => !ward.technical.has(name)).length;
+  return off ? `no arrhythmia alarmed, ${off} off` : "no arrhythmia alarmed";
 }
 
 /** Counts of the classes as bars. */

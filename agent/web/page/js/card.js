@@ -1,10 +1,10 @@
 /** The card of one bed on the wall: name and patient, rate, the most urgent alarm or the rhythm, and the live wave. */
 
-import { AgeMark, alarmClasses, alarmLabel, alarmSentence, holdMarks, markElements, sinceWords } from "./alarm_marks.js";
+import { AgeMark, alarmClasses, alarmLabel, alarmSentence, holdMarks, markElements, pausedWords, sinceWords } from "./alarm_marks.js";
 import { make, renderIfChanged, setAttribute, setShown, setText } from "./dom.js";
 import { Sweep } from "./sweep.js";
 import { fitWindow } from "./voltage_window.js";
-import { SILENT_STATES, ageText, behindWords, clockText, figureText, phaseWords, qualityWord, signalWords, stateWords } from "./words.js";
+import { ageText, bedLabel, behindWords, clockText, figureText, isSilent, phaseWords, qualityWord, signalWords, stateWords } from "./words.js";
 import { FS } from "./wave_ring.js";
 
 /** Pixels of a second of signal on a card, and the least seconds across it. */
@@ -29,12 +29,14 @@ export class Card {
     this.patient = make("span", { class: "patient", dir: "auto" });
     this.line = make("div", { class: "card-line" });
     this.age = new AgeMark();
-    this.foot = make("div", { class: "card-marks" });
+    this.marks = make("span", { class: "card-marks" });
+    this.signal = make("span", { class: "card-signal" });
+    const hint = make("span", { class: "card-hint", "aria-hidden": "true", text: "k acknowledge · m silence · ? help" });
     this.loss = make("div", { class: "loss", hidden: true });
     this.canvas = make("canvas", { "aria-hidden": "true" });
-    const title = make("span", { class: "bed-name", dir: "auto", text: name });
-    const head = make("div", { class: "card-head" }, make("div", { class: "names" }, title, this.patient), this.rate);
-    const trace = make("div", { class: "card-trace" }, this.canvas, this.loss, this.foot);
+    const title = make("span", { class: "bed-name", dir: "auto", text: bedLabel(name) });
+    const head = make("div", { class: "card-head" }, make("div", { class: "names" }, title, this.patient, make("div", { class: "card-sub" }, this.marks, this.signal)), this.rate);
+    const trace = make("div", { class: "card-trace" }, this.canvas, this.loss, hint);
     this.link = make("a", { class: "card", href: bedHash(name), tabindex: "-1" }, head, this.line, trace);
     this.element = make("li", { class: "card-cell" }, this.link);
     this.trace = trace;
@@ -81,7 +83,7 @@ export class Card {
   /** Show the state of the bed. */
   update(bed, ward) {
     const nowS = ward.now();
-    const alarm = bed.alarms[0];
+    const alarm = shownAlarm(bed);
     const rate = figureText(ward.shownRate(bed));
     setText(this.patient, [bed.patient, bed.place].filter(Boolean).join(" · "));
     setText(this.rate, rate);
@@ -90,21 +92,26 @@ export class Card {
     this.#updateLine(bed, alarm, nowS);
     this.#updateLoss(bed, nowS);
     const marks = holdMarks(bed, nowS);
-    renderIfChanged(this.foot, JSON.stringify(marks), () => markElements(marks));
+    renderIfChanged(this.marks, JSON.stringify(marks), () => markElements(marks));
+    const signal = [alarm && !isSilent(bed) && bed.rhythm !== alarm.name ? bed.rhythm : "", quietSignal(bed)].filter(Boolean).join(" · ");
+    setText(this.signal, signal);
+    setAttribute(this.signal, "class", `card-signal ${signal.endsWith("good") ? "" : "trouble"}`);
     setAttribute(this.link, "aria-label", cardSentence(bed, rate, marks, nowS));
   }
 
   #updateLine(bed, alarm, nowS) {
-    const more = bed.alarms.length > 1 ? `+${bed.alarms.length - 1}` : "";
+    const others = bed.alarms.length - (alarm ? 1 : 0);
+    const more = others ? `+${others}${alarm ? "" : " over"}` : "";
+    const phase = alarm && alarm.phase !== "over" ? phaseWords(alarm) : "";
     const parts = alarm
-      ? [alarmClasses(alarm), alarmLabel(alarm), [phaseWords(alarm), more].filter(Boolean).join(" "), alarm.text]
-      : [`alarm quiet ${bed.state === "ok" ? "" : "trouble"}`, quietWords(bed), "", ""];
+      ? [alarmClasses(alarm), alarmLabel(alarm), [phase, more].filter(Boolean).join(" "), alarm.text]
+      : [`alarm quiet ${bed.state === "ok" ? "" : "trouble"}`, quietWords(bed, nowS), more, ""];
     renderIfChanged(this.line, JSON.stringify(parts), () => {
       const [classes, label, tail, reason] = parts;
       const words = [["b", "label", label], ["span", "tail", tail], ["span", "reason", reason]];
       return [make("div", { class: classes }, ...words.map(([tag, kind, text]) => make(tag, { class: kind, text })), this.age.element)];
     });
-    this.age.update(alarm ?? null, nowS, quietSignal(bed));
+    this.age.update(alarm ?? null, nowS);
   }
 
   #updateLoss(bed, nowS) {
@@ -116,36 +123,44 @@ export class Card {
 
 /** Say that no data come from a bed, for how long, and when it was heard last; "" if they do. */
 export function lossWords(bed, nowS) {
-  if (!SILENT_STATES.has(bed.state)) return "";
+  if (!isSilent(bed)) return "";
   if (bed.state === "refused") return `REFUSED${bed.refusal ? `: ${bed.refusal}` : ""}`;
   if (!bed.heardAt) return stateWords(bed.state);
   const rate = bed.lastRate === null ? "" : ` · rate ${figureText(bed.lastRate)} was ${ageText(bed.lastRateAgeS ?? 0)} ago`;
   return `${stateWords(bed.state)} for ${ageText(nowS - bed.heardAt)}, last heard ${clockText(bed.heardAt)}${rate}`;
 }
 
-function quietWords(bed) {
-  if (bed.state === "ok") return bed.rhythm || bed.lead;
-  if (SILENT_STATES.has(bed.state)) return "";
-  return stateWords(bed.state);
+/** Return the alarm that the card shows: the most urgent one that is not over; a bed without data has none that is. */
+function shownAlarm(bed) {
+  const [first] = bed.alarms;
+  return isSilent(bed) && first?.phase === "over" ? undefined : first;
+}
+
+function quietWords(bed, nowS) {
+  if (bed.state !== "ok") return stateWords(bed.state);
+  return bed.rhythm || pausedWords(bed, nowS) || "no arrhythmia";
 }
 
 function quietSignal(bed) {
-  const behind = behindWords(bed);
-  if (behind) return behind;
+  if (isSilent(bed)) return "";
   const word = bed.state === "ok" ? qualityWord(bed.quality) : "";
-  return word && word !== "good" ? `signal ${word}` : "";
+  return [behindWords(bed), bed.state === "ok" ? (word ? `signal ${word}` : "signal present") : stateWords(bed.state)].filter(Boolean).join(" · ");
 }
 
 function cardSentence(bed, rate, marks, nowS) {
-  const alarms = bed.alarms.map(alarmSentence);
+  const alarms = bed.alarms.map((alarm) => {
+    const { since, age } = sinceWords(alarm, nowS);
+    return `${alarmSentence(alarm)}, ${since || age}`;
+  });
+  const isPaused = bed.pausedUntil > nowS;
   const parts = [
     `Bed ${bed.bed}`,
     bed.patient,
     rate === "--" ? "no heart rate" : `heart rate ${rate}`,
-    bed.rhythm,
-    alarms.length ? `${alarms.join("; ")}, ${sinceWords(bed.alarms[0], nowS).since}` : "no alarm",
-    signalWords(bed),
-    ...marks.filter((mark) => mark.kind !== "silenced").map((mark) => mark.text.replace(/ \d+:\d+$/, "")),
+    isSilent(bed) ? "" : bed.rhythm,
+    alarms.length ? alarms.join("; ") : isPaused ? "alarms paused: not shown" : isSilent(bed) ? "" : "no alarm",
+    [signalWords(bed), behindWords(bed)].filter(Boolean).join(", "),
+    ...marks.filter((mark) => mark.kind !== "silenced" && (mark.kind !== "paused" || alarms.length)).map((mark) => mark.text.replace(/ \d+:\d+$/, "")),
     bed.silencedUntil > nowS ? "silenced" : "",
   ];
   return parts.filter(Boolean).join(", ");

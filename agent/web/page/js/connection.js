@@ -7,7 +7,6 @@ import { CLOSED } from "./protocol.js";
 const SILENT_S = 3.5;
 const FIRST_PAUSE_S = 0.5;
 const LONGEST_PAUSE_S = 5;
-const CHECK_MS = 250;
 
 /** Pause before the next attempt where the monitor has said that there are too many. */
 const REFUSED_PAUSE_S = 10;
@@ -15,8 +14,8 @@ const REFUSED_PAUSE_S = 10;
 export class Connection {
   /**
    * @param {string} url address of the WebSocket
-   * @param {{text: function(Object), binary: function(ArrayBuffer), change: function(), askToken: function(string): Promise}}
-   *   listener told of all that comes; `askToken` resolves when there may be a token
+   * @param {{text: function(Object), binary: function(ArrayBuffer), change: function(), askToken: function(string): Promise<boolean>}}
+   *   listener told of all that comes; `askToken` resolves to whether there is a token to try
    */
   constructor(url, listener) {
     this.url = url;
@@ -30,7 +29,8 @@ export class Connection {
     this.socket = null;
     this.timer = null;
     this.isAsking = false;
-    setInterval(() => this.#check(), CHECK_MS);
+    /** Whether the token was asked for and not given: nothing is tried until `askAgain`. */
+    this.lacksToken = false;
     addEventListener("online", () => this.#retryNow());
     document.addEventListener("visibilitychange", () => document.hidden || this.#retryNow());
     this.#open();
@@ -46,6 +46,11 @@ export class Connection {
     if (this.socket?.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(message));
     return true;
+  }
+
+  /** Ask for the token once more, after it was not given. */
+  askAgain() {
+    this.#ask("This monitor shows itself only to those who know its token.");
   }
 
   #open() {
@@ -76,7 +81,7 @@ export class Connection {
     if (token()) this.send({ token: token() });
     else {
       this.#drop();
-      this.#ask("This monitor shows itself only to those who know its token.");
+      this.askAgain();
     }
   }
 
@@ -101,7 +106,8 @@ export class Connection {
     this.pauseS = Math.min(2 * this.pauseS, LONGEST_PAUSE_S);
   }
 
-  #check() {
+  /** Look whether the monitor still speaks; has to be called a few times a second. */
+  check() {
     const sinceMs = Math.max(this.heardMs, this.openedMs);
     if (this.socket && performance.now() - sinceMs > 1000 * SILENT_S) this.#lose();
   }
@@ -109,9 +115,10 @@ export class Connection {
   async #ask(reason) {
     if (this.isAsking) return;
     this.isAsking = true;
-    await this.listener.askToken(reason);
+    this.lacksToken = !(await this.listener.askToken(reason));
     this.isAsking = false;
-    this.#open();
+    if (this.lacksToken) this.listener.change();
+    else this.#open();
   }
 
   #retryNow() {

@@ -57,8 +57,8 @@ export function drawStrip(canvas, strip, look) {
   const values = strip.counts.map((count) => (count === MISSING ? NaN : count * MV_PER_COUNT));
   const { zeroY, perMv } = fitStrip(values, height, millimetre);
   drawPaper(context, width, height, millimetre, zeroY, colours);
-  drawMoment(context, (strip.announced - strip.first) * pixelsPerSample, height, colours, "announced");
   drawLine(context, values, (value) => zeroY - value * perMv, pixelsPerSample, colours);
+  drawMoment(context, (strip.announced - strip.first) * pixelsPerSample, height, colours, "announced");
   for (const beat of strip.beats) drawLetter(context, beat, (beat.sample - strip.first) * pixelsPerSample, look);
   return { width, perMv };
 }
@@ -108,5 +108,9 @@ function drawMoment(context, x, height, colours, word) {
   context.font = `11px ${colours.font}`;
   context.textAlign = "left";
   context.textBaseline = "bottom";
+  // On a ground of its own, over the trace
+  context.fillStyle = colours.paper;
+  context.fillRect(x + 2, height - 17, context.measureText(word).width + 5, 15);
+  context.fillStyle = colours.dim;
   context.fillText(word, x + 4, height - 3);
 }

@@ -2,8 +2,9 @@
 
 import { bedHash } from "./card.js";
 import { make, renderIfChanged, setAttribute, setShown, setText } from "./dom.js";
-import { PRIORITIES, PRIORITY_MARKS, ageText, bytesText, clockText, countText } from "./words.js";
+import { PRIORITIES, PRIORITY_MARKS, ageText, bedLabel, bytesText, clockText, countText, zoneText } from "./words.js";
 
+const TOKEN_WORDS = "The ward is not shown without the token of the monitor. It is in the file given with --web-token: ask who runs the monitor.";
 const LINK_WORDS = { waiting: "waiting for the device", connected: "link", lost: "LINK LOST" };
 
 /** Build the counts of alarms, which are always live. */
@@ -35,7 +36,7 @@ export function updateElsewhere(element, ward, shownNames) {
   const row = name === undefined ? null : ward.index.get(name);
   renderIfChanged(element, row ? `${row.bed} ${row.audible}` : "", () =>
     row
-      ? [make("a", { class: `elsewhere alarm ${row.audible} active`, href: bedHash(row.bed) }, `${PRIORITY_MARKS[row.audible]} `, make("bdi", { text: row.bed }))]
+      ? [make("a", { class: `elsewhere alarm ${row.audible} active`, href: bedHash(row.bed) }, `${PRIORITY_MARKS[row.audible]} `, make("bdi", { text: bedLabel(row.bed) }))]
       : [],
   );
 }
@@ -64,27 +65,32 @@ export function updateTroubles(element, ward) {
   renderIfChanged(element, JSON.stringify(troubles), () => troubles.map((part) => make("p", { class: `banner ${part.kind}`, text: part.text })));
 }
 
-/** Show that there is no connection, and for how long; what is shown is then dimmed. */
-export function updateConnection(element, connection) {
+/** Show that there is no connection, or that it is late, and for how long; what is shown is then dimmed. */
+export function updateConnection(element, connection, lateS) {
   const root = document.documentElement;
   const silence = connection.silenceS();
   const isLost = !connection.isUp && connection.wasUp;
-  setAttribute(root, "data-connection", connection.isUp ? "up" : connection.wasUp ? "lost" : "none");
-  setShown(element, !connection.isUp && (connection.wasUp || silence > 2));
+  setAttribute(root, "data-connection", connection.isUp ? (lateS ? "late" : "up") : connection.wasUp ? "lost" : "none");
+  setShown(element, lateS > 0 || (!connection.isUp && (connection.wasUp || connection.lacksToken || silence > 2)));
   const words = isLost ? `NO CONNECTION to the monitor for ${ageText(silence)}: what you see is old` : "Connecting to the monitor …";
-  setText(element, [words, connection.refusal].filter(Boolean).join(" · "));
+  const late = `DELAYED ${ageText(lateS)}: what you see is that old`;
+  const [text, ask] = element.children;
+  setText(text, connection.lacksToken ? TOKEN_WORDS : connection.isUp ? late : [words, connection.refusal].filter(Boolean).join(" · "));
+  setShown(ask, connection.lacksToken);
 }
 
 /** Show the samples of the ward and what watches it, at the foot of the page. */
 export function updateFoot(element, ward) {
   const { ledger } = ward;
-  const words = ledger ? `samples sent ${countText(ledger.sent)} = analysed ${countText(ledger.analysed)} + missing ${countText(ledger.missing)}` : "";
+  const words = ledger ? `samples sent ${countText(ledger.sent)} = analysed ${countText(ledger.analysed)} + missing ${countText(ledger.missing)}${ledger.open ? ` + ${countText(ledger.open)} under way` : ""}` : "";
   setText(element, [words, ward.weights ? `net ${ward.weights}` : ""].filter(Boolean).join(" · "));
 }
 
 /** Show the monitor's clock, and say so if that of this computer is far off. */
 export function updateClock(element, ward) {
-  setText(element, ward.hello ? clockText(ward.now()) : "--:--:--");
+  const [time, zone] = element.children;
+  setText(time, ward.hello ? clockText(ward.now()) : "--:--:--");
+  setText(zone, zoneText());
   const skew = ward.clock.skew();
   const isOff = ward.hello !== null && Math.abs(skew) > 5;
   setAttribute(element, "title", isOff ? `clock of the monitor; that of this computer is ${ageText(Math.abs(skew))} ${skew > 0 ? "ahead" : "behind"}` : "clock of the monitor");

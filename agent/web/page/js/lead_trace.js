@@ -37,9 +37,9 @@ export class LeadTrace {
   }
 
   /** Show name and signal of the lead. */
-  update(lead, quality, isHeard) {
+  update(lead, quality, isHeard, isSilent) {
     const word = qualityWord(quality);
-    setText(this.label, [lead, word ? `signal ${word}` : "", isHeard ? "" : "not heard"].filter(Boolean).join(" · "));
+    setText(this.label, [lead, isSilent ? "not known: no data" : word ? `signal ${word}` : "", isHeard ? "" : "not heard"].filter(Boolean).join(" · "));
     const box = this.speed === 25 ? "200 ms" : `${Math.round(5000 / this.speed)} ms`;
     setText(this.scale, `${this.speed} mm/s · ${this.shownGain} mm/mV · large box ${box}, ${5 / this.shownGain} mV`);
   }

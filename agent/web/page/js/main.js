@@ -15,6 +15,8 @@ import { AlarmSound, audiblePriority } from "./sound.js";
 import { onThemeChange, startTheme, switchTheme, traceColours } from "./theme.js";
 import { Wall, bedHash, pageButtons } from "./wall.js";
 import { Ward } from "./ward.js";
+import { startWatchdog } from "./watchdog.js";
+import { bedLabel } from "./words.js";
 
 /** Seconds without a connection after which rates are no longer shown. */
 const STALE_S = 4;
@@ -41,7 +43,9 @@ const connection = new Connection(socketAddress(document.baseURI, "ws"), {
   askToken: (reason) => askCredentials({ token: true, reason }),
 });
 const sound = new AlarmSound(() => (connection.wasUp ? audiblePriority(ward, connection.isUp) : null));
+const ticker = new Worker(new URL("./ticker.js", import.meta.url));
 let openBed = null;
+let isFrozen = false;
 let asked = "";
 
 byId("foot-pages").append(pages.element);
@@ -57,12 +61,18 @@ byId("find").onkeydown = (event) => {
   else if (event.key === "Escape") event.target.blur();
 };
 byId("person").onclick = changePerson;
+byId("give-token").onclick = () => connection.askAgain();
+ticker.onmessage = () => {
+  connection.check();
+  sound.check();
+};
 addEventListener("hashchange", route);
 setInterval(tick, CLOCK_MS);
 setInterval(flash, FLASH_MS);
 runFrameLoop(draw, showNewest);
 keepAwake();
 route();
+startWatchdog();
 
 function redraw() {
   wall.recolour();
@@ -122,6 +132,7 @@ function update() {
   header.updateTroubles(byId("troubles"), ward);
   header.updateFoot(byId("samples"), ward);
   pages.update();
+  if (openBed !== null) setShown(pages.element, false);
   setShown(byId("empty"), openBed === null && ward.hello !== null && ward.index.size === 0);
   setText(byId("disclaimer"), ward.hello?.disclaimer ?? "research tool, not a medical device");
   const bed = openBed === null ? null : ward.beds.get(openBed);
@@ -132,15 +143,18 @@ function update() {
 /** The title of the tab says how many beds have an alarm of high priority. */
 function updateTitle() {
   const high = ward.counts.high ? `!!! ${ward.counts.high} · ` : "";
-  const title = `${high}${openBed ?? "Ward"} · ecg-agent`;
+  const lost = connection.wasUp && !connection.isUp ? "NO CONNECTION · " : "";
+  const title = `${lost}${high}${openBed ?? "Ward"} · ecg-agent`;
   if (document.title !== title) document.title = title;
 }
 
 function tick() {
+  connection.check();
   const wasStale = ward.isStale;
   ward.isStale = !connection.isUp && connection.silenceS() > STALE_S;
-  header.updateConnection(byId("connection"), connection);
+  header.updateConnection(byId("connection"), connection, connection.isUp ? ward.clock.lateS() : 0);
   header.updateClock(byId("clock"), ward);
+  updateTitle();
   updateSoundButton();
   setShown(byId("person"), personName() !== "");
   setText(byId("person"), personName());
@@ -149,7 +163,7 @@ function tick() {
 
 /** Draw a frame: without a connection nothing moves, but what has lost its picture, as in another size, has it again. */
 function draw(nowS) {
-  const clockS = connection.isUp ? nowS : null;
+  const clockS = connection.isUp && !isFrozen ? nowS : null;
   if (openBed === null) wall.draw(clockS);
   else bedPage.draw(clockS);
 }
@@ -179,6 +193,7 @@ function route() {
   const found = /^#bed\/(.+)$/.exec(location.hash);
   const before = openBed;
   openBed = found ? safeDecode(found[1]) : null;
+  freeze(false);
   setShown(byId("wall-view"), openBed === null);
   setShown(byId("bed-view"), openBed !== null);
   setAttribute(document.body, "data-view", openBed === null ? "ward" : "bed");
@@ -194,15 +209,34 @@ function safeDecode(text) {
   try {
     return decodeURIComponent(text);
   } catch {
-    return text;
+    return null;
   }
+}
+
+/** Let the traces stand still, or go on; alarms and figures go on. */
+function freeze(frozen) {
+  if (isFrozen && !frozen) for (const wave of ward.waves.values()) wave.playout.catchUp();
+  isFrozen = frozen;
+  setShown(byId("frozen"), frozen);
+}
+
+/** Show the bed that is chosen, at its trends or its alarms. */
+function showPart(part) {
+  const name = chosenBed();
+  if (name === null) {
+    actions.say("choose a bed first, with the arrow keys", true);
+    return;
+  }
+  location.hash = bedHash(name);
+  // The page of the bed is built once the address has changed
+  setTimeout(() => bedPage.reveal(part), openBed === name ? 0 : 100);
 }
 
 function find(input) {
   const text = input.value.trim().toLowerCase();
   const match = ward.urgent.find((name) => name.toLowerCase() === text) ?? ward.urgent.find((name) => name.toLowerCase().includes(text));
   if (text && match) location.hash = bedHash(match);
-  else if (text) actions.say(`no bed named ${input.value}`, true);
+  else if (text) actions.say(`no bed named ${bedLabel(input.value)}`, true);
   input.value = "";
   input.blur();
 }
@@ -242,13 +276,13 @@ function flash() {
 }
 
 function chosenBed() {
-  return openBed ?? (wall.names.includes(wall.chosen) ? wall.chosen : null);
+  return openBed ?? wall.marked();
 }
 
 function actOnChosen(deed) {
   const name = chosenBed();
   if (name === null) actions.say("choose a bed first, with the arrow keys", true);
-  else actions.act(deed, name);
+  else actions.act(deed, name).then(tick);
 }
 
 function stepBed(by) {
@@ -293,8 +327,12 @@ listenToKeys(
     "bed:.": () => bedPage.changeSpeed(-1),
     k: () => actOnChosen("acknowledge"),
     m: () => actOnChosen("silence"),
+    P: () => actOnChosen("pause"),
+    A: () => showPart("alarms"),
+    t: () => showPart("trends"),
+    "bed: ": (event) => (event.target.closest("button, a") ? false : freeze(!isFrozen)),
     b: () => toggleSound(),
-    t: () => switchTheme(),
+    d: () => switchTheme(),
     "/": () => byId("find").focus(),
     "?": () => byId("help").showModal(),
   },

@@ -72,7 +72,7 @@ export function readBed(bed) {
     leads: bed.leads ?? [],
     otherLeads: (bed.other_leads ?? []).map((lead) => (typeof lead === "string" ? lead : lead.lead)),
     off: bed.off ?? [],
-    alarms: (bed.alarms ?? []).map(readAlarm),
+    alarms: (bed.alarms ?? []).map(readAlarm).sort((one, other) => (one.phase === "over") - (other.phase === "over")),
     lastAlarms: (bed.last_alarms ?? []).map(readAlarm),
     silencedUntil: bed.silenced_until_s ?? 0,
     pausedUntil: bed.paused_until_s ?? 0,
@@ -103,6 +103,8 @@ export function readAlarm(alarm) {
     endedAt: alarm.ended_s ?? null,
     acknowledgedAt: alarm.acknowledged_s ?? null,
     by: alarm.by ?? "",
+    asOf: null,
+    isOfEarlierRun: alarm.earlier_run ?? false,
     onset: alarm.onset,
     announced: alarm.announced ?? null,
   };

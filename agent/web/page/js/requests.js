@@ -15,12 +15,15 @@ export function fetchOfBed(id, what) {
   return request(`api/beds/${id}/${what}`, { headers: authorisation() });
 }
 
-/** Do something about the alarms of a bed: acknowledge, silence or pause. */
-export function postDeed(id, deed, by) {
+/**
+ * Do something about the alarms of a bed: acknowledge, silence or pause.
+ * @param {Object} order who does it, and what is wanted: `on` of silence and pause, `keys` of what is acknowledged
+ */
+export function postDeed(id, deed, order) {
   return request(`api/beds/${id}/${deed}`, {
     method: "POST",
     headers: { ...authorisation(), "Content-Type": "application/json", "X-Ecg-Agent": "1" },
-    body: JSON.stringify({ by }),
+    body: JSON.stringify(order),
   });
 }
 

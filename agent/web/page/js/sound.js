@@ -12,7 +12,6 @@ const RANKS = { low: 1, medium: 2, high: 3 };
 const PARTIALS = [1, 2, 3, 4];
 const LOUDNESS = 0.16;
 const SLOPE_S = 0.02;
-const CHECK_MS = 200;
 
 export class AlarmSound {
   /** @param {function(): ?string} wanted returns the priority that is to be heard now, null for none */
@@ -23,7 +22,6 @@ export class AlarmSound {
     this.bursts = 0;
     this.playing = null;
     this.nextS = 0;
-    setInterval(() => this.#check(), CHECK_MS);
   }
 
   /** Turn the sound on or off; has to be called from a click or a key the first time. */
@@ -44,7 +42,8 @@ export class AlarmSound {
     return this.isOn && this.context?.state === "running";
   }
 
-  #check() {
+  /** Begin what is to be heard now; has to be called a few times a second, in a hidden tab, too. */
+  check() {
     if (!this.isAudible()) return;
     const priority = this.wanted();
     if (priority === null) {

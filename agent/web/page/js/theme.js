@@ -36,6 +36,7 @@ export function traceColours() {
     ...classes,
     trace: read("--trace"),
     missing: read("--missing"),
+    paper: read("--paper"),
     fine: read("--paper-fine"),
     coarse: read("--paper-coarse"),
     text: read("--text"),

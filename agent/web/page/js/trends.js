@@ -4,6 +4,7 @@ import uPlot from "../uplot/uPlot.esm.js";
 import { make, setText } from "./dom.js";
 import { fetchOfBed } from "./requests.js";
 import { traceColours } from "./theme.js";
+import { clockText } from "./words.js";
 
 export const HOURS = [1, 4, 12, 24];
 const RELOAD_MS = 60000;
@@ -96,8 +97,7 @@ export class Trends {
 }
 
 function shortTime(unixS) {
-  const date = new Date(unixS * 1000);
-  return `${String(date.getHours()).padStart(2, "0")}:${String(date.getMinutes()).padStart(2, "0")}`;
+  return clockText(unixS).slice(0, 5);
 }
 
 function rangeWords(values) {

@@ -116,6 +116,11 @@ export class Wall {
     for (const name of this.names) this.cards.get(name)?.measure();
   }
 
+  /** Return the name of the bed that keys act on: that of the card with the focus, which is marked; null if none has it. */
+  marked() {
+    return document.activeElement?.closest("li")?.ecgCard?.name ?? null;
+  }
+
   /** Move the focus by cards, or to the first or last one; over the edge of a page goes on to the next. */
   move(by) {
     const now = this.chosen && this.names.includes(this.chosen) ? this.names.indexOf(this.chosen) : null;

@@ -4,6 +4,7 @@ import { MonitorClock } from "./clock.js";
 import { Playout } from "./playout.js";
 import { readBed, readIndexRow } from "./protocol.js";
 import { WaveRing } from "./wave_ring.js";
+import { isSilent, useZone } from "./words.js";
 
 /** The wave of one lead of a bed, and the movement with which it is drawn. */
 class Wave {
@@ -47,6 +48,8 @@ export class Ward {
     this.device = this.weights = "";
     this.leastConfidence = 0;
     this.isStale = false;
+    /** Alarms of the signal, not of the heart, by their names and short names. */
+    this.technical = new Set();
   }
 
   /** Take the greeting. Returns whether it is that of another run of the monitor than before. */
@@ -57,6 +60,8 @@ export class Ward {
       this.reset(hello);
     }
     this.hello = hello;
+    useZone(hello.zone);
+    this.technical = new Set((hello.conditions ?? []).filter((one) => one.technical).flatMap((one) => [one.name, one.short]));
     this.clock.hear(hello.now_s);
     return isOther;
   }
@@ -64,12 +69,20 @@ export class Ward {
   /** Take the state of the ward. What does not come along has not changed. */
   take(state) {
     this.clock.hear(state.now_s);
+    // It changes with daylight saving time
+    if (state.zone) useZone(state.zone);
     if (state.index) this.#takeIndex(state.index.map(readIndexRow));
     this.beds = new Map(state.beds.map(readBed).map((bed) => [bed.bed, bed]));
+    for (const bed of this.beds.values()) this.#markOld(bed);
     if (state.events) this.events = state.events;
     const { counts, link, recording, ledger, device, weights } = state;
     this.leastConfidence = state.least_confidence ?? 0;
     Object.assign(this, { counts, link, recording, ledger, device, weights });
+  }
+
+  /** Mark the alarms of a bed without data, of the heart, as of when it was last heard: nobody knows whether they go on. */
+  #markOld(bed) {
+    for (const alarm of bed.alarms) if (isSilent(bed) && !this.technical.has(alarm.condition)) alarm.asOf = bed.heardAt;
   }
 
   #takeIndex(rows) {

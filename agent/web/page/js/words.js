@@ -29,15 +29,28 @@ const BEHIND_S = 1.5;
 const GOOD_QUALITY = 0.7;
 const POOR_QUALITY = 0.3;
 
+let zone = null;
+
+/** Return whether no samples come from a bed. */
+export function isSilent(bed) {
+  return SILENT_STATES.has(bed.state);
+}
+
+/** Return the name of a bed as it is shown: one with blanks around it has quotes, as it is another than one without. */
+export function bedLabel(name) {
+  return name === name.trim() ? name : `"${name}"`;
+}
+
 /** Say the state of a bed. */
 export function stateWords(state) {
   return STATE_WORDS[state] ?? state;
 }
 
-/** Say a duration in one unit, such as 25 s, 3 min, 2 h. */
+/** Say a duration, such as 25 s, 1 min 40 s, 30 min, 2 h. */
 export function ageText(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   if (whole < 100) return `${whole} s`;
+  if (whole < 600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   if (whole < 6000) return `${Math.floor(whole / 60)} min`;
   if (whole < 172800) return `${Math.floor(whole / 3600)} h`;
   return `${Math.floor(whole / 86400)} d`;
@@ -50,18 +63,33 @@ export function countdownText(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
+/** Tell times in the zone of the monitor, such as "+01:00"; anything else: in that of this computer. */
+export function useZone(text) {
+  const found = /^([+-])(\d\d):(\d\d)$/.exec(text ?? "");
+  zone = found ? { text, minutes: Number(`${found[1]}1`) * (60 * Number(found[2]) + Number(found[3])) } : null;
+}
+
+/** Return the zone in which times are told. */
+export function zoneText() {
+  return zone?.text ?? "";
+}
+
+/** Return day and time of day of a Unix time, each as text, in the zone of the monitor. */
+function dayAndTime(unixS) {
+  const minutes = zone?.minutes ?? -new Date(unixS * 1000).getTimezoneOffset();
+  const date = new Date((unixS + 60 * minutes) * 1000);
+  return Number.isNaN(date.getTime()) ? ["--", "--:--:--"] : date.toISOString().slice(0, 19).split("T");
+}
+
 /** Say the time of day of a Unix time, such as 14:03:21. */
 export function clockText(unixS) {
-  const date = new Date(unixS * 1000);
-  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((n) => String(n).padStart(2, "0")).join(":");
+  return dayAndTime(unixS)[1];
 }
 
 /** Say day and time of a Unix time where it is not of today. */
 export function momentText(unixS, nowS) {
-  const date = new Date(unixS * 1000);
-  const today = date.toDateString() === new Date(nowS * 1000).toDateString();
-  const day = `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}-${String(date.getDate()).padStart(2, "0")}`;
-  return today ? clockText(unixS) : `${day} ${clockText(unixS)}`;
+  const [day, time] = dayAndTime(unixS);
+  return day === dayAndTime(nowS)[0] ? time : `${day} ${time}`;
 }
 
 /** Say a count with commas. */
