@@ -263,7 +263,7 @@ def test_a_deed_is_recorded_with_its_name(guarded: ServedWard) -> None:
     keys = keys_of(connection, 1)
     assert act(guarded, by="  A. Nurse ", keys=keys)[:3:2] == (200, {"done": True, "acknowledged": 1})
     assert act(guarded, by="B. Nurse", keys=keys)[2] == {"done": True, "acknowledged": 0}
-    wait_until(lambda: deeds_of(guarded), "it is an event")
+    wait_until(lambda: bool(deeds_of(guarded)), "it is an event")
     assert deeds_of(guarded) == [("bed-1", "acknowledged", "A. Nurse")]
     connection.close()
 

@@ -164,13 +164,7 @@ def replay_ward(
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds, plan_ward
 
-    if not records and beds is None:
-        raise ConfigError(
-            "a ward needs beds: say which records (ecg-agent simulate ward 100 208 119) "
-            "or how many beds (ecg-agent simulate ward --beds 8)"
-        )
-    if records and beds is not None:
-        raise ConfigError("say either which records (ecg-agent simulate ward 100 208 119) or how many --beds, not both")
+    _check_ward_beds(records, beds)
     simulation = settings.simulate
     stated = SignalFileOptions(fs, unit)
     base = ReplayPlan("", "", start, duration, loop, noise, simulation.snr_db, simulation.noise_seed, stated)
@@ -186,6 +180,17 @@ def replay_ward(
         PlaybackSpeed(_parse_speed(speed), wait),
         os.getppid() if child else None,
     )
+
+
+def _check_ward_beds(records: list[str] | None, beds: int | None) -> None:
+    """Raise ConfigError unless either records are named or a number of beds is given."""
+    if not records and beds is None:
+        raise ConfigError(
+            "a ward needs beds: say which records (ecg-agent simulate ward 100 208 119) "
+            "or how many beds (ecg-agent simulate ward --beds 8)"
+        )
+    if records and beds is not None:
+        raise ConfigError("say either which records (ecg-agent simulate ward 100 208 119) or how many --beds, not both")
 
 
 @app.command("list")
