@@ -353,7 +353,7 @@ def test_the_demo_without_a_terminal_prints_lines_and_ends(weights: Path, tmp_pa
     picture = tmp_path / "dashboard.svg"
     done = run("demo", "--seconds", "12", "--weights", str(weights), "--svg", str(picture))
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^208 +0:00:0\d\.\d\d  [NSVFQ]  ", done.stdout, re.MULTILINE)
+    assert re.search(r"^\S+  208 +0:00:0\d\.\d\d  [NSVFQ]  ", done.stdout, re.MULTILINE)
     assert "added latency" in done.stderr
     assert picture.read_text().startswith("<svg")
 

@@ -157,13 +157,14 @@ def test_link_and_delay(size: tuple[int, int]) -> None:
     """The link's state, round trip and part of the delay, the security, and the clock only where it is off."""
     output = text(make(bed(), link=LINK, recording=RECORDING), size)
     assert re.search(r"connected\s+0\.4 ms", lines(make(bed(), link=LINK), size)[0])
-    assert "12 ms" in output
+    assert "12 ms" in output or size[1] < 26  # there the trace has the line of the delays
     assert "encrypted" in output
     assert "not encrypted" not in output
     assert "clock" not in output
     assert "not encrypted" in text(make(bed(), link=replace(LINK, secured=False)), size)
-    assert "1.2 s fast" in text(make(bed(), link=replace(LINK, offset_ms=1234.0), recording=RECORDING), size)
-    assert "150 ms slow" in text(make(bed(), link=replace(LINK, offset_ms=-150.0), recording=RECORDING), size)
+    if size[1] >= 26:
+        assert "1.2 s fast" in text(make(bed(), link=replace(LINK, offset_ms=1234.0), recording=RECORDING), size)
+        assert "150 ms slow" in text(make(bed(), link=replace(LINK, offset_ms=-150.0), recording=RECORDING), size)
     assert "clock" not in text(make(bed(), link=replace(LINK, offset_ms=100.0)), size)
 
 
@@ -226,10 +227,12 @@ def test_events_of_link_and_recording() -> None:
     for size in SIZES:
         fine = make(bed(), link=LINK, recording=RECORDING, events=events)
         assert "backfill 345 samples" in text(replace(fine, events=logged(events[0])), size)
-        assert [part.style for part in segments(fine, size) if part.text == "record  "] == [EVENT_STYLES["record"]] * 2
+        count = 1 if size[1] < 26 else 2  # the trace has the line of one
+        styles = [part.style for part in segments(fine, size) if part.text == "record  "]
+        assert styles == [EVENT_STYLES["record"]] * count
         troubled = replace(fine, recording=replace(RECORDING, trouble=FULL, standing=events[2]))
         styles = [part.style for part in segments(troubled, size) if part.text == "record  "]
-        assert styles == [WARN, EVENT_STYLES["record"]]
+        assert styles == [WARN, EVENT_STYLES["record"]][:count]
 
 
 def test_a_long_event_is_shown_whole() -> None:
@@ -251,7 +254,7 @@ def test_the_panel_keeps_what_matters() -> None:
     assert "running" in text(make(bed(), link=link, recording=RECORDING), (200, 60))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+@pytest.mark.parametrize("size", [(80, 30), (120, 36)])
 def test_no_delay_of_the_link(size: tuple[int, int]) -> None:
     """Where the sending times are not known, the link has no part of the delay."""
     output = text(

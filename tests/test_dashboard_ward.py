@@ -372,8 +372,8 @@ def test_all_beds_at_a_glance(settings: Config) -> None:
     known.until_s = {1: 130.0}
     seen, total = known.snapshots(settings).index(100.5)
     assert seen == (
-        BedSummary("a", "learning", 8, "high", "high", False, 2.5),
-        BedSummary("b", "learning", 16, "low", None, True, 2.5),
+        BedSummary("a", "learning", 8, "high", "high", False, 2.5, standing="high"),
+        BedSummary("b", "learning", 16, "low", None, True, 2.5, standing="low"),
         BedSummary("c", "no data", behind_s=2.5),
     )
     assert total == Ledger(30, 24, 3)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support.indexed import NOW, chunk, record
 
 from agent.core import events
+from agent.core.bed_settings import BedSettings
 from agent.core.events import EVENT_TYPES, Event, EventText, GapClosed, LeadStateChanged, RunStarted
 from agent.core.wording import event_text
 from agent.recording.event_records import EventRow, event_from_row, event_values
@@ -24,6 +25,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     int | None: st.none() | st.integers(0, 2**40),
     events.AlarmHandling: st.sampled_from(get_args(events.AlarmHandling)),
+    BedSettings: st.builds(BedSettings, patient=PLAIN, place=PLAIN, rate_low_bpm=st.none() | st.floats(30, 60)),
     events.EventKind: st.sampled_from(["gap", "frame"]),
     events.LeadState: st.sampled_from(["ok", "lead off"]),
     events.LeadTrouble: st.sampled_from(["noise", "no value"]),

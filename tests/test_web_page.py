@@ -499,7 +499,7 @@ def test_keys_act_only_on_a_bed_that_is_marked(ward: Ward, look: Open) -> None:
     staged = ward(token=TOKEN)
     viewer = look(staged, token=TOKEN)
     viewer.card("ICU-01").wait_for()
-    viewer.page.keyboard.press("ArrowRight")
+    viewer.card("ICU-01").focus()
     viewer.page.keyboard.press("m")
     viewer.page.get_by_role("heading", name="Silence ICU-01: who are you?").wait_for()
     viewer.page.keyboard.press("Escape")

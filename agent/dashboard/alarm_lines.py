@@ -143,23 +143,20 @@ def alarm_banner_lines(
     width: int,
     most: int,
     glyphs: GlyphSet,
-    shown_s: float | None = None,
     is_chosen: bool = True,
 ) -> list[StyledLine]:
     """Return the alarms of a bed in at most `most` lines across the screen, with the rest of a silence, or its key.
 
-    `shown_s`: the moment of the picture, if that is not `now_s`, by which alarms flash; `is_chosen`: a key would mean
-    this bed.
+    `is_chosen`: a key would mean this bed.
     """
     shown = bed.alarms[: max(1, min(most, MOST_BANNERS))]
-    moment_s = now_s if shown_s is None else shown_s
     rows = []
     for i, alarm in enumerate(shown):
         # The last line counts the alarms that have no line of their own
         more = len(bed.alarms) - len(shown) if i == len(shown) - 1 else 0
         left: list[StyledPart] = [(f" +{more} more ", STRONG)] if more else []
         end = _silence_parts(bed, now_s, is_chosen) if i == 0 else []
-        name, reason, course = _fit_banner_texts(bed, alarm, moment_s, width - _cells([*left, *end]), glyphs)
+        name, reason, course = _fit_banner_texts(bed, alarm, now_s, width - _cells([*left, *end]), glyphs)
         right: list[StyledPart] = [*left, (course, PLAIN), *end]
         style = FLASH_OFF_STYLES[alarm.priority] if alarm_phase(alarm) == "active" else STEADY_STYLES[alarm.priority]
         rows.append(spread_line(width, [(name, alarm_style(alarm, now_s)), (reason, style)], right))

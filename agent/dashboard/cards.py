@@ -201,7 +201,7 @@ def _chosen_alarm_line(
     name = f" {elide_text(glyphs.clean(bed.bed), 24, glyphs)}  "
     if bed.alarms:
         room = width - cell_width(name)
-        banner = alarm_lines.alarm_banner_lines(bed, now_s, room, 1, glyphs, shown.now_s, is_chosen(view))[0]
+        banner = alarm_lines.alarm_banner_lines(bed, now_s, room, 1, glyphs, is_chosen(view))[0]
         return styled_line(cell_width(name), (name, STRONG)) + banner
     text, style = state_words(bed, shown, link=True)
     if bed.state == "refused" and bed.refusal:

@@ -169,12 +169,10 @@ def _banner_rows(
     snapshot: WardSnapshot, view: DashboardView, bed: BedView, width: int, most: int, glyphs: GlyphSet
 ) -> list[StyledLine]:
     """Return the alarms of the shown bed; on a narrow page the most urgent one in a line, its name first."""
-    shown_s = (view.frozen or snapshot).now_s
+    now_s = snapshot.now_s
     if width < LEAST_BANNER_WIDTH and bed.alarms:
-        return [styled_line(width, (" ", PLAIN), *alarm_lines.urgent_alarm_parts(bed, shown_s, width - 2, glyphs))]
-    return alarm_lines.alarm_banner_lines(
-        bed, snapshot.now_s, width, most, glyphs, shown_s, is_chosen=not is_typing(view)
-    )
+        return [styled_line(width, (" ", PLAIN), *alarm_lines.urgent_alarm_parts(bed, now_s, width - 2, glyphs))]
+    return alarm_lines.alarm_banner_lines(bed, now_s, width, most, glyphs, is_chosen=not is_typing(view))
 
 
 def _footer_line(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> StyledLine:

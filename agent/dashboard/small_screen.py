@@ -187,7 +187,7 @@ def _alarm_rows(
         quiet += [(1, (f" silenced {silence}", WARN))] if silence else []
         return [styled_line(width, *fit_ranked_parts(quiet, width))]
     if width >= BESIDE_WIDTH:
-        banners = alarm_banner_lines(bed, now_s, width, most, glyphs, shown.now_s)
+        banners = alarm_banner_lines(bed, now_s, width, most, glyphs)
         return [styled_line(width, *marks), *banners] if marks else banners
     rows = []
     for place, alarm in enumerate(present_first(bed.alarms)[:most]):

@@ -44,9 +44,7 @@ def trend_lines(
 def bed_banner_lines(snapshot: WardSnapshot, name: str, width: int, glyphs: GlyphSet) -> list[StyledLine]:
     """Return the alarms of a bed as its own page shows them: they are never out of sight."""
     bed: BedView | None = next((bed for bed in snapshot.beds if bed.bed == name), None)
-    return (
-        alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, TREND_BANNERS, glyphs, snapshot.now_s) if bed else []
-    )
+    return alarm_lines.alarm_banner_lines(bed, snapshot.now_s, width, TREND_BANNERS, glyphs) if bed else []
 
 
 def _trend_body(trend: BedTrend, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet) -> list[StyledLine]:

@@ -116,6 +116,8 @@ class QueuedDevice:
         if request["kind"] == "hello":
             times = {"asked": request["sent"], "received": request["sent"], "sent": request["sent"]}
             return [[_to_json({"kind": "hello", **head, **times, "beds": len(self._runs)})]]
+        if request["kind"] == "replay":  # as a device answers that replays nothing
+            return [[_to_json({"kind": "replayed", **head, "done": False, "reason": "no replay"})]]
         if self.prepared:
             first, *rest = self.prepared.pop(0)
             return [[first.replace(b'"id": 0', b'"id": %d' % request["id"]), *rest]]
