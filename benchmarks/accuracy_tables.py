@@ -237,3 +237,11 @@ def describe_intervals(results: Results) -> str:
     errors = ", ".join(f"{row['interval']} {row['median_ms']:.0f} ms" for row in rows)
     most = ", ".join(f"{row['q90_ms']:.0f}" for row in rows)
     return f"median error {errors}; nine in ten below {most} ms"
+
+
+def describe_web(results: Results) -> str:
+    """Return the delay to a browser, the cost of two viewers and the pictures a second."""
+    p50, p99 = results["sent_to_viewer_p50_ms"], results["sent_to_viewer_p99_ms"]
+    cost, drawn = results["two_more_percent"], results["chromium"]["frames_per_s"]
+    delays = f"p50 {p50:.0f} ms, p99 {p99:.0f} ms from the device"
+    return f"{delays}; {cost:.1f} % of a core more; {drawn:.0f} pictures a second"

@@ -28,6 +28,7 @@ from benchmarks.accuracy_tables import (
     describe_standard,
     describe_starts,
     describe_strangers,
+    describe_web,
     fibrillation_table,
     interval_conditions_table,
     interval_peers_table,
@@ -324,6 +325,7 @@ SUMMARY: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "fibrillation": (
         ("fibrillation by annotated beats of the Long-Term AF Database, records not looked at", describe_fibrillation),
     ),
+    "web": (("64 beds in a browser, two viewers", describe_web),),
     "intervals": (("PR, QRS and QT of people in LUDB on whom nothing was chosen, three leads", describe_intervals),),
     "attack": (("attacks on a monitor and on a device, each in a process of its own", _attack_row),),
     "fuzz": (
