@@ -14,9 +14,6 @@ from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text
 from agent.dashboard.styles import FAINT, GOOD, PLAIN, STATE_STYLES, WARN, GlyphSet
 from model.records.resample import FS
 
-MOST_NOTICE_ROWS = 5
-"""Most lines of a notice across a trace; fewer where the trace is low."""
-
 
 @dataclass(frozen=True, slots=True)
 class DataLoss:

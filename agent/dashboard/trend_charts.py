@@ -32,11 +32,6 @@ class ChartColumns:
         """Return the column of a minute, counted from the first; it may lie outside."""
         return int(minute * self.columns // self.count)
 
-    def minutes_of(self, column: int) -> tuple[int, int]:
-        """Return the first minute of a column, and the one after its last."""
-        first = -(-column * self.count // self.columns)
-        return first, max(first + 1, -(-(column + 1) * self.count // self.columns))
-
 
 def rate_lines(trend: BedTrend, places: ChartColumns, rows: int, style: Style, glyphs: GlyphSet) -> list[StyledLine]:
     """Return the heart rate: from lowest to highest faint, and its mean in `style` over it."""

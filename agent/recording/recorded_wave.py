@@ -63,7 +63,7 @@ def read_signal_piece(folder: Path, bed: str, run: str, first: int, count: int, 
     return SignalPiece(bed, run, lead, first, wave, beats, first_s, uncalibrated)
 
 
-def lead_scale(lead: Lead, sample: int, scales: Sequence[LeadScaled]) -> tuple[float, float]:
+def lead_scale(lead: Lead, sample: float, scales: Sequence[LeadScaled]) -> tuple[float, float]:
     """Return the count that is 0 mV and the mV of a count at sample `sample` (125 Hz); NaN if they are unknown.
 
     `scales` that were found of this lead in this run, in order, if it is in raw counts.

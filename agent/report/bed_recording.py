@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from agent.core.bed_settings import NO_SETTINGS, BedSettings
 from agent.core.class_trust import TRUST_KEY, decode_class_trust
 from agent.core.events import BedSettingsChanged, Event, EventKind, LeadScaled, PacingPulses
-from agent.core.lead_units import RAW_UNITS, UNITS_MV
+from agent.core.lead_units import RAW_UNITS
 from agent.core.messages import MISSING, Alarm, AlarmIdentity, FloatArray, Lead, Ledger, Strip
 from agent.export.tables import read_notified_alarms
 from agent.recording.recorded_segments import RecordedSegment, read_segment_counts
+from agent.recording.recorded_wave import lead_scale
 from agent.recording.sessions import LONGEST_S, RecordedSession
 from agent.report.heard_leads import HeardLeads
 from agent.report.styles import day_of_month, is_same_day, time_of_day
@@ -222,14 +223,8 @@ class BedRecording:
 
     def _scale(self, segment: RecordedSegment, lead: Lead, start: int) -> tuple[float, float]:
         """Return the count that is 0 mV and the mV of a count, NaN if unknown, at sample `start` of a segment."""
-        if lead.unit in UNITS_MV:
-            return lead.offset, UNITS_MV[lead.unit] / lead.gain
-        found = [one for one in self._scales if (one.run, one.lead) == (segment.run, lead.name) and one.per_mv]
-        at = (segment.first + start) * FS / segment.fs
-        scale = next((one for one in reversed(found) if one.sample <= at), found[0] if found else None)
-        if scale is None or not scale.per_mv:
-            return lead.offset, float("nan")
-        return lead.offset + scale.zero * lead.gain, 1 / (scale.per_mv * lead.gain)
+        found = [one for one in self._scales if (one.run, one.lead) == (segment.run, lead.name)]
+        return lead_scale(lead, (segment.first + start) * FS / segment.fs, found)
 
     def millivolts(self, segment: RecordedSegment, start: int, stop: int, name: str | None = None) -> FloatArray:
         """Return samples `start` to `stop` of a segment: (n,) float32 mV, NaN without a value.

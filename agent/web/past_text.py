@@ -4,13 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from agent.core.clock import format_wall_time
-from agent.core.condition_names import SHORT_CONDITIONS
 from agent.core.look_back import MINUTE_S, AlarmStrip, BedPast, BedTrend, PastAlarm
 from agent.core.messages import Beat, FloatArray
-from agent.dashboard.alarm_lines import alarm_phase
-from agent.web.deeds import alarm_key
-from agent.web.ward_text import Fields
+from agent.web.ward_text import Fields, timed_alarm_fields
 from agent.web.wave_counts import MICROVOLTS, to_counts
 
 
@@ -50,24 +46,8 @@ def past_alarms_fields(past: BedPast) -> Fields:
 
 def past_alarm_fields(past: PastAlarm) -> Fields:
     """An alarm with its times; `by`: who acknowledged it, "" at the terminal, None where nobody did."""
-    alarm = past.alarm
-    return {
-        "key": alarm_key(alarm.identity),
-        "condition": alarm.condition,
-        "short": SHORT_CONDITIONS[alarm.condition],
-        "priority": alarm.priority,
-        "text": alarm.text,
-        "phase": alarm_phase(alarm),
-        "since": format_wall_time(past.onset_s),
-        "since_s": past.onset_s,
-        "ended_s": past.ended_s,
-        "acknowledged_s": alarm.acknowledged_s,
-        "by": past.handled_by,
-        "run": alarm.run,
-        "onset": alarm.onset,
-        "announced": alarm.announced,
-        "ended": alarm.ended,
-    }
+    fields = timed_alarm_fields(past.alarm, past.onset_s, past.ended_s)
+    return {**fields, "by": past.handled_by, "run": past.alarm.run, "announced": past.alarm.announced}
 
 
 def strip_fields(strip: AlarmStrip) -> Fields:

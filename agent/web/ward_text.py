@@ -209,7 +209,12 @@ def _limit_rows(bed: BedView, base: AlarmConfig | None) -> list[Fields] | None:
 
 def alarm_fields(alarm: Alarm, bed: BedView) -> Fields:
     """An alarm of a bed as it stands."""
-    since_s = alarm_onset_s(alarm, bed)
+    fields = timed_alarm_fields(alarm, alarm_onset_s(alarm, bed), alarm_end_s(alarm, bed))
+    return {**fields, "earlier_run": is_of_earlier_run(alarm, bed)}
+
+
+def timed_alarm_fields(alarm: Alarm, since_s: float, ended_s: float | None) -> Fields:
+    """An alarm that began at Unix time `since_s`, and was over at `ended_s`."""
     return {
         "key": alarm_key(alarm.identity),
         "condition": alarm.condition,
@@ -219,11 +224,10 @@ def alarm_fields(alarm: Alarm, bed: BedView) -> Fields:
         "phase": alarm_phase(alarm),
         "since": format_wall_time(since_s),
         "since_s": since_s,
-        "ended_s": alarm_end_s(alarm, bed),
+        "ended_s": ended_s,
         "acknowledged_s": alarm.acknowledged_s,
         "onset": alarm.onset,
         "ended": alarm.ended,
-        "earlier_run": is_of_earlier_run(alarm, bed),
     }
 
 
