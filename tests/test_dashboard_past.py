@@ -310,9 +310,49 @@ def test_a_second_lead_where_there_is_room(size: tuple[int, int], is_shown: bool
     lines = draw(shown, view, size)
     assert any(line.startswith("  mV") and " V5 " in line for line in lines) == is_shown
     assert sum(line.startswith(("  mV", " ~mV")) for line in lines) == 1 + is_shown
-    off = press_keys(view, "2", shown)
+    off = press_keys(layout_view(shown, view, *size), "2", shown)
+    assert off.looking.second_lead is not is_shown
     assert " V5 " not in "\n".join(draw(shown, off, size)[1:-1])
     assert sum("V" in line[6:] for line in lines[2:] if line.startswith("  mV")) <= 2
+
+
+def has_second(shown: WardSnapshot, view: DashboardView, size: tuple[int, int]) -> bool:
+    return any(line.startswith("  mV") and " V5 " in line for line in draw(shown, view, size))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (80, 30), (99, 27), (100, 28), (120, 30), (40, 12), (20, 3), (79, 60)])
+@pytest.mark.parametrize("changes", [{}, {"alarms": tuple(past.alarm for past in ALARMS)}])
+def test_no_room_for_a_second_lead_is_said(size: tuple[int, int], changes: dict[str, Any]) -> None:
+    """With the least height that has room for it, in a terminal as wide; the lead stays on."""
+    shown = ward(other_waves=(LeadWave("V5", ramp(30 * FS)),), **changes)
+    view = layout_view(shown, DashboardView(), *size)
+    pressed = press_keys(view, "2", shown)
+    found = re.fullmatch(r"(?:no room for a second lead: needs|2 needs) (\d+)x(\d+)", pressed.note)
+    assert found, pressed.note
+    assert len(pressed.note) < size[0]
+    assert pressed.looking.second_lead
+    width, height = map(int, found.groups())
+    assert width == max(80, size[0])
+    assert has_second(shown, DashboardView(), (width, height))
+    assert height == max(24, size[1]) or not has_second(shown, DashboardView(), (width, height - 1))
+    assert press_keys(layout_view(shown, view, width, height), "2", shown).note == "second lead off"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 150)])
+def test_why_there_is_no_second_lead(size: tuple[int, int]) -> None:
+    """The device sends one, a ward is shown, or the picture is still: the key says so and turns nothing off."""
+    one = ward()
+    both = ward(other_waves=(LeadWave("V5", ramp(30 * FS)),))
+    still = press_keys(layout_view(both, DashboardView(), *size), "c", both)
+    still = layout_view(both, still, *size)
+    for shown, view, note in (
+        (one, DashboardView(), "this bed has one lead"),
+        (both, DashboardView(overview=True), "a second lead has room in one bed: enter"),
+        (both, still, "there is one lead while you look back or measure"),
+    ):
+        pressed = press_keys(layout_view(shown, view, *size), "2", shown)
+        assert pressed.note == note
+        assert pressed.looking.second_lead
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])

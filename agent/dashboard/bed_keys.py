@@ -18,6 +18,7 @@ from agent.dashboard.key_codes import (
     TIME_STEPS,
     UP_KEYS,
 )
+from agent.dashboard.key_room import why_no_second_lead
 from agent.dashboard.layout import CardGrid
 from agent.dashboard.limits_keys import open_limits
 from agent.dashboard.past_keys import PAST_PAGES, open_past_page
@@ -47,6 +48,8 @@ def press_bed_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashboa
     names = view.order.names
     by = _key_step(view, key, is_overview(view, shown))
     if key == "2":
+        if why_not := why_no_second_lead(view, shown):
+            return replace(view, note=why_not)
         on = not view.looking.second_lead
         note = "second lead on" if on else "second lead off"
         return replace(view, looking=replace(view.looking, second_lead=on), note=note)

@@ -42,6 +42,15 @@ def fits_large_layout(size: tuple[int, int]) -> bool:
     return size[0] >= LARGE_WIDTH and size[1] >= LARGE_HEIGHT
 
 
+def count_trace_rows(bed: BedView, height: int, wide: bool) -> int:
+    """Return how many of `height` lines between header and footer the trace has, in the large layout if `wide`."""
+    height -= bed.reference is not None
+    if wide:
+        return _large_layout_rows(height)[1]
+    low, told = _small_layout_rows(bed, height)
+    return height - low - told
+
+
 def _small_layout_lines(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
@@ -87,8 +96,7 @@ def _large_layout_lines(
     snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
 ) -> list[StyledLine]:
     width, height = size
-    low = min(10 + max(0, (height - 22) // 4), height - LEAST_TRACE_ROWS)
-    high = height - low - 1
+    low, high = _large_layout_rows(height)
     large = width >= LARGE_DIGITS_WIDTH and high >= 18 and not glyphs.ascii
     side = SIDE_WIDTH_LARGE if large else SIDE_WIDTH_SMALL
     room = width - side - 4
@@ -109,6 +117,12 @@ def _large_layout_lines(
         *margin,
         status.bed_ledger_line(bed, width),
     ]
+
+
+def _large_layout_rows(height: int) -> tuple[int, int]:
+    """Return the lines of the lists below the trace, and those of the trace."""
+    low = min(10 + max(0, (height - 22) // 4), height - LEAST_TRACE_ROWS)
+    return low, height - low - 1
 
 
 def _bed_list_columns(

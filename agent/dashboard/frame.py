@@ -13,8 +13,8 @@ from agent.core.events import DeviceNote
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.alarm_state import alarm_state_lines
-from agent.dashboard.bed_page import bed_lines, fits_large_layout
-from agent.dashboard.bed_trace import refit_second_window
+from agent.dashboard.bed_page import bed_lines, count_trace_rows, fits_large_layout
+from agent.dashboard.bed_trace import LEAST_ROWS_FOR_TWO, refit_second_window
 from agent.dashboard.frozen_picture import pictured_bed, shown_snapshot, thaw_for_alarm
 from agent.dashboard.glance import glance_line
 from agent.dashboard.header import header_line, trouble_banners, ward_line
@@ -144,15 +144,7 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
         small = small_screen_lines(snapshot, view, (width, height), only, glyphs)
         answer = answer_line(snapshot, view, width, "")
         return DashboardFrame((*small[:-1], answer) if answer else tuple(small))
-    top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
-    if is_overview(view, shown) and view.page not in PAST_PAGE_NAMES:
-        top.insert(1, ward_line(snapshot, view, width))
-    elif bed is not None and view.page not in PAST_PAGE_NAMES:  # these say the alarms of the bed themselves
-        top += alarm_state_lines(bed, snapshot.now_s, width, glyphs)
-        most = height - 2 - len(top) - LEAST_BODY
-        most = min(most, LOW_BANNERS) if height <= LOW_HEIGHT else most
-        top += _banner_rows(snapshot, view, bed, width, most, glyphs)
-        top += [glance_line(bed, shown, snapshot.now_s, width, glyphs)] if view.page == "beds" else []
+    top = _top_lines(snapshot, view, bed, (width, height), glyphs)
     room = width, max(0, height - 1 - len(top))
     if (draw_page := PAGE_DRAWERS.get(view.page)) is not None:
         body = draw_page(shown, view, room, glyphs)
@@ -163,6 +155,34 @@ def render_frame(snapshot: WardSnapshot, view: DashboardView, width: int, height
     else:
         body = bed_lines(shown, bed, view, room, fits_large_layout((width, height - 2)), glyphs)
     return DashboardFrame((*top, *body, _footer_line(snapshot, view, width, height)))
+
+
+def second_lead_fits(snapshot: WardSnapshot, view: DashboardView, bed: BedView, width: int, height: int) -> bool:
+    """Return whether the page of a bed has room for a second lead, below what now stands above its trace."""
+    top = _top_lines(snapshot, view, bed, (width, height), UNICODE_GLYPHS)
+    wide = fits_large_layout((width, height - 2))
+    return count_trace_rows(bed, height - 1 - len(top), wide) >= LEAST_ROWS_FOR_TWO
+
+
+def _top_lines(
+    snapshot: WardSnapshot, view: DashboardView, bed: BedView | None, size: tuple[int, int], glyphs: GlyphSet
+) -> list[StyledLine]:
+    """Return what stands above the body in a terminal of `size`: header, troubles, and the ward or the alarms of a bed.
+
+    Pages of the past say the alarms of the bed themselves.
+    """
+    width, height = size
+    shown = shown_snapshot(snapshot, view)
+    top = [header_line(snapshot, view, width, glyphs), *trouble_banners(snapshot, width, glyphs)]
+    if is_overview(view, shown) and view.page not in PAST_PAGE_NAMES:
+        top.insert(1, ward_line(snapshot, view, width))
+    elif bed is not None and view.page not in PAST_PAGE_NAMES:
+        top += alarm_state_lines(bed, snapshot.now_s, width, glyphs)
+        most = height - 2 - len(top) - LEAST_BODY
+        most = min(most, LOW_BANNERS) if height <= LOW_HEIGHT else most
+        top += _banner_rows(snapshot, view, bed, width, most, glyphs)
+        top += [glance_line(bed, shown, snapshot.now_s, width, glyphs)] if view.page == "beds" else []
+    return top
 
 
 def _banner_rows(
