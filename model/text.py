@@ -1,5 +1,8 @@
 """Text for people: what is safe to show in a terminal, and times as a clock shows them."""
 
+LONGEST_SHOWN_NAME = 40
+"""Characters of a name from outside in a line for people; programs get it whole."""
+
 
 def make_printable(text: str, longest: int | None = None, ascii_only: bool = False) -> str:
     """Return the first `longest` characters of a text from outside, each unprintable one as a question mark.
@@ -11,6 +14,15 @@ def make_printable(text: str, longest: int | None = None, ascii_only: bool = Fal
     if ascii_only and not text.isascii():
         text = text.encode("ascii", "replace").decode()
     return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
+def shorten_name(name: str, most: int = LONGEST_SHOWN_NAME) -> str:
+    """Return a name in a line for people, with an ellipsis in place of what is beyond `most` characters.
+
+    >>> shorten_name("bed-7"), shorten_name("bed of a patient with a long name", most=24)
+    ('bed-7', 'bed of a patient with...')
+    """
+    return name if len(name) <= most else f"{name[: most - 3].rstrip()}..."
 
 
 def format_clock(seconds: float, decimals: int = 0, hour_digits: int = 1) -> str:

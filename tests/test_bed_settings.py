@@ -110,6 +110,8 @@ def test_beds_that_never_came_are_named() -> None:
     assert line == "bed 'nope' never came: check --bed"
     (line,) = describe_absent_beds(["7"], [], ["7", *"abcdefg"])
     assert line == "settings for 'a', 'b', 'c', 'd', 'e' and 2 more: no such bed has come (see [bed.NAME])"
+    (line,) = describe_absent_beds([], ["x" * 300], [])
+    assert line == f"bed '{'x' * 37}...' never came: check --bed"
 
 
 def test_tables_of_beds_are_in_files_only() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import cast
@@ -63,6 +64,17 @@ def test_text_lines_begin_with_the_time() -> None:
     assert [time.timestamp() - START_S for time in times] == [10.0, 8.0, 12.0, 9.0, pytest.approx(-988.0)]
     assert all(time.utcoffset() == times[0].astimezone().utcoffset() for time in times)
     assert [line.split("  ", 1)[1] for line in lines] == [format_result(item) for item in results]
+
+
+@pytest.mark.parametrize("item", [BEAT, EVENT, ALARM])
+def test_an_overlong_name_is_cut_in_text_alone(item: Beat | EventText | Alarm) -> None:
+    """A line for people keeps its room for what is said of the bed; JSON has the whole name."""
+    name = "the bed beside the window of room 4" + "x" * 300
+    (usual,), (line,) = written(TextLineSink, item), written(TextLineSink, replace(item, bed=name))
+    assert "  the bed beside the window of room 4xx... " in line
+    assert "xxx" not in line
+    assert line.split("... ")[1] == usual.split(item.bed)[1].lstrip()
+    assert json.loads(written(JsonLineSink, replace(item, bed=name))[0])["bed"] == name
 
 
 def test_json_lines_all_have_a_time() -> None:

@@ -13,6 +13,7 @@ from agent.cli.stop_signals import StopFlag
 from agent.core import config as configuration
 from agent.core.config import Config
 from model.errors import ConfigError
+from model.text import shorten_name
 
 if TYPE_CHECKING:
     from agent.bridge.bridge_loop import BridgeStatus
@@ -190,7 +191,7 @@ def run_bridge(config: Config, arguments: BridgeArguments) -> None:
         if console.is_terminal:
             console.control(Control((ControlType.ERASE_IN_LINE, 2)))  # the status line
         if not said and arguments.parent is None:  # a source that cannot be opened has no bed
-            said.append(f"ecg-agent: bed {bed} at {publisher.endpoint}; Ctrl-C ends")
+            said.append(f"ecg-agent: bed {shorten_name(bed)} at {publisher.endpoint}; Ctrl-C ends")
             console.print(said[0], markup=False, soft_wrap=True)
         console.print(f"ecg-agent: {text}", markup=False, soft_wrap=True)
 

@@ -22,6 +22,7 @@ from agent.monitor.monitor_session import EndCondition, MonitorSession
 from agent.monitor.reference_truth import ReferenceTruth
 from agent.monitor.result_sinks import OutputSink, Viewer
 from model.errors import ConfigError, TerminalError, clean_error_text
+from model.text import shorten_name
 
 if TYPE_CHECKING:
     from agent.recording.recorder import Recorder
@@ -112,11 +113,15 @@ def run_monitor(
 
 def describe_absent_beds(came: Container[str], watched: Iterable[str], configured: Iterable[str]) -> list[str]:
     """Return a line for each bed that was to be watched, or has settings, and never came."""
-    lines = [f"bed {clean_error_text(repr(bed))} never came: check --bed" for bed in watched if bed not in came]
-    if not (absent := [clean_error_text(repr(bed)) for bed in configured if bed not in came]):
+    lines = [f"bed {_quoted_name(bed)} never came: check --bed" for bed in watched if bed not in came]
+    if not (absent := [_quoted_name(bed) for bed in configured if bed not in came]):
         return lines
     rest = f" and {len(absent) - MOST_ABSENT} more" if len(absent) > MOST_ABSENT else ""
     return [*lines, f"settings for {', '.join(absent[:MOST_ABSENT])}{rest}: no such bed has come (see [bed.NAME])"]
+
+
+def _quoted_name(bed: str) -> str:
+    return clean_error_text(repr(shorten_name(bed)))
 
 
 def _enter_outputs(options: MonitorOptions, config: Config, stack: contextlib.ExitStack) -> list[OutputSink]:

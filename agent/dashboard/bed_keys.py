@@ -21,6 +21,7 @@ from agent.dashboard.key_codes import (
 from agent.dashboard.key_room import why_no_second_lead
 from agent.dashboard.layout import CardGrid
 from agent.dashboard.limits_keys import open_limits
+from agent.dashboard.lines import short_name
 from agent.dashboard.past_keys import PAST_PAGES, open_past_page
 from agent.dashboard.still_keys import NOTHING_NOTE, press_still_key
 from agent.dashboard.view import (
@@ -105,13 +106,14 @@ def _press_alarm_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dash
     bed = find_bed_summary(shown, chosen_bed(view))
     if key == "l":
         return open_limits(view, bed)
+    name = short_name(bed.bed, view.ascii)
     if key == "P":
-        note = f"alarms of {bed.bed} are on again" if bed.paused_until_s else f"ALARMS OF {bed.bed} PAUSED"
+        note = f"alarms of {name} are on again" if bed.paused_until_s else f"ALARMS OF {name} PAUSED"
         return replace(view, actions=(*view.actions, BedAction("pause", bed.bed)), note=note)
     if key == "k":
-        note = f"alarms of {bed.bed} acknowledged" if bed.priority else f"{bed.bed} has no alarm"
+        note = f"alarms of {name} acknowledged" if bed.priority else f"{name} has no alarm"
         return replace(view, actions=(*view.actions, BedAction("acknowledge", bed.bed)), note=note)
-    note = f"{bed.bed} is no longer silenced" if bed.silenced else f"{bed.bed} silenced"
+    note = f"{name} is no longer silenced" if bed.silenced else f"{name} silenced"
     return replace(view, actions=(*view.actions, BedAction("silence", bed.bed)), note=note)
 
 

@@ -15,7 +15,7 @@ from agent.dashboard.alarm_lines import (
 )
 from agent.dashboard.alarm_state import quiet_parts
 from agent.dashboard.frozen_picture import shown_snapshot
-from agent.dashboard.header import RankedPart, fit_ranked_parts
+from agent.dashboard.header import NAME_CELLS, RankedPart, fit_ranked_parts
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line, styled_line
 from agent.dashboard.loss import find_loss, rate_age, rate_style, rate_text, state_words
 from agent.dashboard.styles import FAINT, PLAIN, SELECTED, STRONG, GlyphSet
@@ -50,10 +50,12 @@ def whole_bed_line(
     """Return a bed in the only line that there is: alarm and rate, a loss, its name, other alarms."""
     shown, now_s = shown_snapshot(snapshot, view), snapshot.now_s
     parts = _urgent_parts(bed, shown, now_s, glyphs)
-    parts.append((3, (glyphs.clean(bed.bed), STRONG)))
     # The counts of other beds have their own spaces
-    parts += [(2, (text.strip(), style)) for text, style in other_bed_alarm_parts(snapshot.index, bed.bed, now_s)]
-    return _spaced_line(parts, width)
+    others = other_bed_alarm_parts(snapshot.index, bed.bed, now_s)
+    counts: list[RankedPart] = [(2, (text.strip(), style)) for text, style in others]
+    free = width - sum(cell_width(text) + 1 for _, (text, _) in (*parts, *counts))
+    name = elide_text(glyphs.clean(bed.bed), max(NAME_CELLS, free), glyphs)
+    return _spaced_line([*parts, (3, (name, STRONG)), *counts], width)
 
 
 def named_bed_line(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from agent.core.condition_names import short_condition
 from agent.core.messages import Alarm
 from agent.core.views import BedView, WardSnapshot
+from agent.dashboard.lines import short_name
 from agent.dashboard.view import DashboardView, chosen_bed, is_overview, thaw_view
 
 
@@ -35,7 +36,7 @@ def thaw_for_alarm(view: DashboardView, snapshot: WardSnapshot) -> DashboardView
     alarm = _new_high_alarm(view, snapshot)
     if alarm is None:
         return view
-    note = f"{short_condition(alarm.condition)} of {alarm.bed}: the picture goes on"
+    note = f"{short_condition(alarm.condition)} of {short_name(alarm.bed, view.ascii)}: the picture goes on"
     return replace(thaw_view(view), note=note, last_key_s=snapshot.now_s)
 
 

@@ -16,6 +16,7 @@ from agent.dashboard.key_codes import (
     UP_KEYS,
 )
 from agent.dashboard.limits_draft import ROWS, LimitsDraft, erase_row, move_row, step_row, toggle_row, type_label
+from agent.dashboard.lines import short_name
 from agent.dashboard.view import BedAction, DashboardView
 
 _MOVES = dict.fromkeys((*UP_KEYS, "\x1b[Z"), -1) | dict.fromkeys((*DOWN_KEYS, "\t"), 1)
@@ -42,7 +43,8 @@ def press_limits_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dash
     if key in ENTER_KEYS:
         return _apply(view, draft)
     if key == ESCAPE_KEY or (key in ("q", "Q", "l") and not draft.is_label):
-        return _leave(view, f"{draft.bed} left as it was" if draft.settings != draft.before else "")
+        note = f"{short_name(draft.bed, view.ascii)} left as it was"
+        return _leave(view, note if draft.settings != draft.before else "")
     if key in _MOVES:
         return replace(view, draft=move_row(draft, _MOVES[key]))
     try:
@@ -62,7 +64,8 @@ def _apply(view: DashboardView, draft: LimitsDraft) -> DashboardView:
     if draft.settings == draft.before:
         return _leave(view, "")
     action = BedAction("settings", draft.bed, draft.settings)
-    return _leave(replace(view, actions=(*view.actions, action)), f"{draft.bed} has these limits now")
+    note = f"{short_name(draft.bed, view.ascii)} has these limits now"
+    return _leave(replace(view, actions=(*view.actions, action)), note)
 
 
 def _leave(view: DashboardView, note: str) -> DashboardView:

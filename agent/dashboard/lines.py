@@ -8,13 +8,24 @@ from rich.segment import Segment
 from rich.style import Style
 
 from agent.core.messages import Beat
-from agent.dashboard.styles import CLASS_MARKS, DOUBTFUL_MARKS, FAINT, PLAIN, TITLE, GlyphSet
+from agent.dashboard.styles import (
+    ASCII_GLYPHS,
+    CLASS_MARKS,
+    DOUBTFUL_MARKS,
+    FAINT,
+    PLAIN,
+    TITLE,
+    UNICODE_GLYPHS,
+    GlyphSet,
+)
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 from model.text import format_clock
 
 StyledLine = list[Segment]
 StyledPart = tuple[str, Style]
+SENTENCE_NAME_CELLS = 24
+"""Most cells of the name of a bed within a sentence."""
 _CLASS_INDICES = {label: index for index, label in enumerate(CLASSES)}
 
 
@@ -50,6 +61,12 @@ def elide_text(text: str, width: int, glyphs: GlyphSet) -> str:
     if cell_width(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + glyphs.ellipsis
+
+
+def short_name(name: str, ascii_only: bool) -> str:
+    """Return the name of a bed within a sentence, without control characters and cut where it is overlong."""
+    glyphs = ASCII_GLYPHS if ascii_only else UNICODE_GLYPHS
+    return elide_text(glyphs.clean(name), SENTENCE_NAME_CELLS, glyphs)
 
 
 def wrap_text(text: str, width: int, taken: int, lines: int, glyphs: GlyphSet) -> list[str]:

@@ -13,6 +13,7 @@ from agent.core.wording import alarm_text, event_text, sample_time
 from agent.monitor.event_log import EventLimiter
 from agent.monitor.monitor_session import LONGEST_WAIT_S, MonitorSession
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
+from model.text import shorten_name
 
 
 class TextLineSink:
@@ -94,16 +95,17 @@ class JsonLineSink:
 
 def format_result(item: Result) -> str:
     """Say a beat, an event or an alarm in one line."""
+    bed = shorten_name(item.bed)
     if isinstance(item, Alarm):
         at = item.announced if item.ended is None else item.ended
-        return f"{item.bed:<8} {sample_time(at)}  {alarm_text(item)}"
+        return f"{bed:<8} {sample_time(at)}  {alarm_text(item)}"
     if isinstance(item, Event):
-        where = f"{item.bed:<8} {sample_time(item.sample)}" if item.bed else f"{'link':<19}"
+        where = f"{bed:<8} {sample_time(item.sample)}" if item.bed else f"{'link':<19}"
         return f"{where}  -  {event_text(item)}"
     assert isinstance(item, Beat)
     rr = f"RR {item.rr_s:5.3f} s" if item.rr_s is not None else "RR   --   "
     rate = f"HR {item.heart_rate:3.0f}" if item.heart_rate is not None else "HR  --"
-    return f"{item.bed:<8} {sample_time(item.sample)}  {item.label}  {item.confidence:4.0%}  {rr}  {rate}"
+    return f"{bed:<8} {sample_time(item.sample)}  {item.label}  {item.confidence:4.0%}  {rr}  {rate}"
 
 
 def _result_time(item: Result, time_of: Callable[[str, str, int], float | None], now_s: float) -> float | None:

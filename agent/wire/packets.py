@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agent.core.messages import MISSING, Chunk, End, Lead
 from model.errors import ConfigError, FrameError
-from model.text import make_printable
+from model.text import make_printable, shorten_name
 
 WIRE_VERSION: Literal[1] = 1
 LARGEST_NAME_BYTES = 64
@@ -308,7 +308,7 @@ def check_bed_name(bed: str) -> str:
     try:
         return decode_bed_name(bed.encode())
     except FrameError as error:
-        raise ConfigError(f"bed {bed!r} cannot be sent: {error}") from error
+        raise ConfigError(f"bed {shorten_name(bed)!r} cannot be sent: {error}") from error
 
 
 def _parse_header(frame: bytes) -> SamplesHeader | EndHeader:
