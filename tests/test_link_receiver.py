@@ -12,7 +12,7 @@ from conftest import LEADS
 
 from agent.core import config as configuration
 from agent.core.config import override_config
-from agent.core.events import Event
+from agent.core.events import Event, PacketRejected
 from agent.core.messages import Chunk, End, Gap
 from agent.core.wording import event_text
 from agent.link.backfill_client import CHANNEL_ABSENT_S
@@ -150,6 +150,17 @@ def test_garbage_is_counted_told_once_and_does_no_harm(line: Wire) -> None:
     assert line.link.rejected == 5
     assert len(events) == 4
     assert all(event.kind == "frame" for event in events)
+
+
+def test_who_sent_a_rejected_packet(line: Wire) -> None:
+    """An event of a bed here has no name beside it; of any other name it has the whole, and says it short."""
+    stranger = "s" * 64
+    made = line.exchange(*frames(packet(0)), [b"1", b"{", b""], [stranger.encode(), b"{", b""], [b"", b"", b""])
+    own, foreign, nameless = (item for item in made if isinstance(item, PacketRejected))
+    assert [(event.bed, event.name) for event in (own, foreign, nameless)] == [("1", ""), ("", stranger), ("", "")]
+    assert own.reason == foreign.reason
+    assert event_text(foreign) == f"packet rejected: bed '{'s' * 37}...': {foreign.reason}"
+    assert event_text(own) == f"packet rejected: {own.reason}"
 
 
 def test_a_bed_is_not_its_namesake() -> None:

@@ -125,7 +125,7 @@ BEHAVIOURS: dict[Behaviour, str] = {
     comes_and_goes: "the run ended",
     changes_rate: "cannot resample this stream",
     changes_leads: "rate or leads changed 8 times in a row",
-    repeats_name: "two devices send as bed 'bed 1'",
+    repeats_name: "two devices send as this bed",
     sends_noise: "more than its share",
     floods: "lead II",
     runs_ahead: "samples never arrived",

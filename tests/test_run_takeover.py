@@ -98,7 +98,7 @@ def test_a_newcomer_does_not_interrupt_a_run_that_goes_on(bed: Bed) -> None:
         bed.take([packet(place), packet(place - 10, "other")], place / 5)
     assert bed.samples == {"first": list(range(30 * COUNT))}
     assert len(bed.events) == 1
-    assert "two devices send as bed '1'" in bed.events[0]
+    assert "two devices send as this bed" in bed.events[0]
     assert bed.streams.contested(6.0) == {"1"}
     assert bed.streams.rejected == 20
     assert bed.streams.buffers["1"].sent == 30 * COUNT

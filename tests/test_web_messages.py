@@ -404,8 +404,8 @@ def test_a_bed_without_data_comes_before_alarms_that_are_over(ward: HandWard) ->
 def test_rejected_packets_of_strangers_are_no_event_of_the_page() -> None:
     """Anyone may send under any name; those of the ward's own beds, and of the device as a whole, are told."""
     rejected = (
-        PacketRejected("", "", 0, "bed 'Mrs. Secret': too large"),
-        PacketRejected("", "", 0, "no header"),
+        PacketRejected("", "", 0, "too large", name="Mrs. Secret"),
+        PacketRejected("", "", 0, "bed name of 0 bytes"),
         PacketRejected("bed-1", "run", 0, "too large"),
     )
     told = told_events(tuple(LoggedEvent(event, 1.0) for event in rejected))

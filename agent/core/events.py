@@ -156,11 +156,15 @@ class StreamRefused(_BedEvent):
 
 @dataclass(frozen=True, slots=True)
 class PacketRejected(_BedEvent):
-    """A packet was malformed or out of place; `more` of its kind were only counted since the last such event."""
+    """A packet was malformed or out of place; `more` of its kind were only counted since the last such event.
+
+    `name`: the name under which it was sent, where no bed here has it; "" where one has, or where none was said.
+    """
 
     kind: ClassVar[EventKind] = "frame"
     reason: str
     more: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from agent.core.events import (
 )
 from agent.core.messages import Alarm, Priority
 from model.records.resample import FS
-from model.text import format_clock
+from model.text import format_clock, make_printable, shorten_name
 
 MOST_NAMED = 5
 LEAD_STATES: dict[LeadState, str] = {
@@ -105,7 +105,8 @@ def event_text(event: Event) -> str:
             return f"{_alarm_name(event)} not told to {event.target}: {event.reason}"
         case PacketRejected():
             more = f" ({event.more} more packets since the last report)" if event.more else ""
-            return f"packet rejected: {event.reason}{more}"
+            of = f"bed '{make_printable(shorten_name(event.name))}': " if event.name else ""
+            return f"packet rejected: {of}{event.reason}{more}"
         case EventsOmitted():
             counts = ", ".join(f"{count} {kind}" for kind, count in event.counts)
             return f"{sum(count for _, count in event.counts)} more events, not shown one by one: {counts}"

@@ -150,7 +150,7 @@ class BedStreams:
     def _reject_contested(self, watched: ReorderBuffer, now_s: float, out: ChunkAssembler, packets: int = 1) -> None:
         """Report two devices; `packets` of the one that is not watched are rejected."""
         self._takeover.note_contest(watched.bed, now_s)
-        reason = f"two devices send as bed {watched.bed!r}: the one that was there first is watched"
+        reason = "two devices send as this bed: the one that was there first is watched"
         self.reject(reason, out, now_s, watched.bed.encode(), packets)
 
     def _add_buffer(self, buffer: ReorderBuffer, from_start: bool, now_s: float) -> ReorderBuffer:

@@ -36,8 +36,7 @@ class RejectionLog:
         bed, run, sample = "", "", 0
         if buffer is not None:
             bed, run, sample = buffer.bed, buffer.run, nearest_index_at_125_hz(buffer.next, buffer.fs)
-        elif name:
-            reason = f"bed {name!r}: {reason}"
+            name = ""
         rejections = self._beds.get(bed)
         if rejections is None:
             rejections = self._beds[bed] = _BedRejections(now_s)
@@ -47,7 +46,7 @@ class RejectionLog:
             rejections.since_s = now_s
             rejections.unreported = 0
             rejections.repeats.clear()
-        if not rejections.repeats.admits(reason, now_s):
+        if not rejections.repeats.admits((name, reason), now_s):
             rejections.unreported += 1
             return []
-        return [PacketRejected(bed, run, sample, reason, more)]
+        return [PacketRejected(bed, run, sample, reason, more, name)]

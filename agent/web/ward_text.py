@@ -125,7 +125,7 @@ def told_events(events: tuple[LoggedEvent, ...]) -> list[Fields]:
 
 
 def _is_of_stranger(event: Event) -> bool:
-    return isinstance(event, PacketRejected) and not event.bed and event.reason.startswith("bed ")
+    return isinstance(event, PacketRejected) and bool(event.name)
 
 
 def event_fields_of(logged: LoggedEvent) -> Fields:
