@@ -83,6 +83,18 @@ def test_without_data_time_goes_on() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("seen", [None, 1055.0])
+def test_what_goes_on_stands_above_what_is_over(size: tuple[int, int], seen: float | None) -> None:
+    """Within a priority, also where the active one was acknowledged and the latched one was not."""
+    over = replace(VT, condition="ventricular fibrillation", ended=3050)
+    active, medium = replace(VT, acknowledged_s=seen), replace(HIGH_RATE, ended=None)
+    lines = shown(make(with_alarms(make_bed(), over, active, medium)), ONE, *size)
+    assert lines[1].startswith(" !!! VT ")
+    assert lines[2].startswith(" !!! VF ")
+    assert "+1 more" in lines[2] or lines[3].startswith(" !! HR HIGH ")
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_many_alarms_leave_the_picture(size: tuple[int, int], ascii_only: bool) -> None:
     """However many alarms a bed has, the most urgent ones and the number of others are shown, and the trace stays."""

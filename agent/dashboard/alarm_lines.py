@@ -104,6 +104,11 @@ def present_first(alarms: Sequence[Alarm]) -> list[Alarm]:
     return sorted(alarms, key=lambda alarm: alarm.ended is not None)
 
 
+def _urgent_first(alarms: Sequence[Alarm]) -> list[Alarm]:
+    """Return alarms by priority, of each those that go on before those that are over, else in their order."""
+    return sorted(alarms, key=lambda alarm: (PRIORITIES.index(alarm.priority), alarm.ended is not None))
+
+
 def shown_reason(alarm: Alarm) -> str:
     """Return the reason of an alarm without its length when it was announced: beside it stands how long it lasts now.
 
@@ -149,7 +154,7 @@ def alarm_banner_lines(
 
     `is_chosen`: a key would mean this bed.
     """
-    shown = bed.alarms[: max(1, min(most, MOST_BANNERS))]
+    shown = _urgent_first(bed.alarms)[: max(1, min(most, MOST_BANNERS))]
     rows = []
     for i, alarm in enumerate(shown):
         # The last line counts the alarms that have no line of their own
