@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.completion import complete_record
-from agent.cli.options import ConfigFileOption, DeviceOption, FileRateOption, FileUnitOption, WeightsOption
-from agent.core import config as configuration
+from agent.cli.options import (
+    ConfigFileOption,
+    DeviceOption,
+    FileRateOption,
+    FileUnitOption,
+    WeightsOption,
+    load_net_config,
+)
+from agent.core.config import Config
 from model.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
@@ -55,9 +62,7 @@ def analyse_recordings(
     """From recordings to their beats: find and classify every beat of files, raise alarms."""
     if not all(files):
         raise ConfigError("a file without a name cannot be analysed: is a variable of the shell empty?")
-    settings = configuration.override_config(
-        configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
-    )
+    settings = load_net_config(config, weights, device, lead)
     from agent.batch.batch_run import BatchOptions
     from agent.batch.result_writer import ResultKinds
     from model.extras import import_extra
@@ -69,7 +74,7 @@ def analyse_recordings(
     _run_and_show(settings, options, json)
 
 
-def _run_and_show(config: configuration.Config, options: "BatchOptions", json: bool) -> None:
+def _run_and_show(config: Config, options: "BatchOptions", json: bool) -> None:
     """Analyse files and print what became of them. Raises RecordError if a file failed."""
     import msgspec
 

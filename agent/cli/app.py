@@ -38,6 +38,7 @@ from agent.cli.options import (
     WebOption,
     WebTokenOption,
     WeightsOption,
+    load_net_config,
 )
 from agent.core import config as configuration
 from agent.dashboard.key_table import keys_sentence
@@ -174,9 +175,7 @@ def evaluate_records(
     config: ConfigFileOption = None,
 ) -> None:
     """Run the pipeline over whole records and score its beats or alarms by EC57."""
-    settings = configuration.override_config(
-        configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
-    )
+    settings = load_net_config(config, weights, device, lead)
     from agent.evaluation.evaluate_command import show_alarm_evaluation, show_evaluation, show_standard
     from agent.evaluation.record_selection import EvaluationOptions
 

@@ -2,11 +2,9 @@
 
 from typing import Annotated
 
-import typer
-
 from agent.cli import bridge
-from agent.cli.completion import complete_record
 from agent.cli.options import (
+    USUAL_RECORD,
     AtOption,
     ConfigFileOption,
     DeviceOption,
@@ -19,24 +17,15 @@ from agent.cli.options import (
     WebOption,
     WebTokenOption,
     WeightsOption,
+    load_net_config,
+    usual_record_argument,
 )
 from agent.cli.simulate import NoiseKindOption, NoiseSeedOption, SnrOption, SpeedOption, check_noise, resolve_start
-from agent.core import config as configuration
-
-USUAL_RECORD = "208"
-"""A record with beats of most kinds."""
+from agent.core.config import override_config
 
 
 def play_demo(
-    record: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECORD",
-            help="Embedded record, or path of a WFDB header.",
-            autocompletion=complete_record,
-            show_default="208, or one that has what --at names",
-        ),
-    ] = None,
+    record: Annotated[str | None, usual_record_argument("one that has what --at names")] = None,
     start: StartOption = 0.0,
     at: AtOption = None,
     speed: SpeedOption = "1",
@@ -56,10 +45,7 @@ def play_demo(
 ) -> None:
     """Simulate and monitor a record in one go."""
     check_noise(noise, snr)
-    settings = configuration.override_config(
-        configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
-    )
-    settings = configuration.override_config(settings, "web", address=web, token=web_token)
+    settings = override_config(load_net_config(config, weights, device, lead), "web", address=web, token=web_token)
     from agent.cli.monitor import MonitorOptions, run_demo
     from simulator.episode_list import choose_record
 

@@ -1,11 +1,15 @@
-"""Options that several commands have in common, as Typer declares them."""
+"""Options that several commands have in common, as Typer declares them, and what follows from them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from agent.cli.completion import LEAD_NAMES, SET_NAMES, complete_from, complete_weights
+from agent.cli.completion import LEAD_NAMES, SET_NAMES, complete_from, complete_record, complete_weights
+from agent.core.config import Config, load_config, override_config
+
+USUAL_RECORD = "208"
+"""The record of `demo` and `quiz` where none is named: it has beats of most kinds."""
 
 ConfigFileOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Read settings that replace those of config.toml.")
@@ -150,3 +154,18 @@ FileUnitOption = Annotated[
         autocompletion=complete_from("uV", "mV", "V", "nV", "counts"),
     ),
 ]
+
+
+def usual_record_argument(otherwise: str) -> Any:
+    """Return the argument RECORD of a command that has a usual one; `otherwise`: what is taken in place of it."""
+    return typer.Argument(
+        metavar="RECORD",
+        help="Embedded record, or path of a WFDB header.",
+        autocompletion=complete_record,
+        show_default=f"{USUAL_RECORD}, or {otherwise}",
+    )
+
+
+def load_net_config(config: Path | None, weights: str | None, device: str | None, lead: str | None) -> Config:
+    """Return the settings with the options of whatever runs the net over leads. Raises ConfigError."""
+    return override_config(load_config(config), "monitor", weights=weights, device=device, lead=lead)

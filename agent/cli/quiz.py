@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.completion import complete_record
-from agent.cli.options import ConfigFileOption, DeviceOption, LeadOption, WeightsOption
-from agent.core import config as configuration
+from agent.cli.options import (
+    USUAL_RECORD,
+    ConfigFileOption,
+    DeviceOption,
+    LeadOption,
+    WeightsOption,
+    load_net_config,
+    usual_record_argument,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,22 +24,12 @@ if TYPE_CHECKING:
     from agent.dashboard.styles import GlyphSet
     from agent.evaluation.beat_quiz import AskedBeat, QuizScore
 
-USUAL_RECORD = "208"
-"""A record with beats of most kinds."""
 TRACE_LINES, MOST_COLUMNS, PIPED_COLUMNS = 14, 120, 80
 QUESTION = "Which class is the beat at the ?  N, S, V, F or Q (x ends): "
 
 
 def ask_beats(
-    record: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECORD",
-            help="Embedded record, or path of a WFDB header.",
-            autocompletion=complete_record,
-            show_default="208, or one that has the beats of --beat",
-        ),
-    ] = None,
+    record: Annotated[str | None, usual_record_argument("one that has the beats of --beat")] = None,
     beat: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="Ask for these in every second round: class or symbol, as V or L."),
@@ -48,9 +44,7 @@ def ask_beats(
     config: ConfigFileOption = None,
 ) -> None:
     """Ask which class beats have, N S V F or Q, and compare the answers with the reference and the monitor."""
-    settings = configuration.override_config(
-        configuration.load_config(config), "monitor", weights=weights, device=device, lead=lead
-    )
+    settings = load_net_config(config, weights, device, lead)
     import numpy as np
     from rich.console import Console
 
