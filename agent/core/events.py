@@ -15,6 +15,8 @@ EventKind = Literal[
 LeadState = Literal["ok", "lead off", "saturated"]
 CONFIGURED = "the configuration"
 """Who set what a bed has from its file."""
+RESTARTED = "a restart of the monitor"
+"""Who ended a pause or a silence that the monitor before had left."""
 AlarmHandling = Literal["acknowledged", "silenced", "sounding again", "paused", "on again", "pause over"]
 """What a person does about the alarms of a bed; a pause may be over by itself."""
 LeadTrouble = Literal["lead off", "saturated", "no value", "noise", "no QRS"]
@@ -262,7 +264,10 @@ class RecordingTrimmed(_SystemEvent):
 
 @dataclass(frozen=True, slots=True)
 class AlarmsHandled(_BedEvent):
-    """A person did something about the alarms of a bed. `by`: who, as they name themselves; "" at the terminal."""
+    """A person did something about the alarms of a bed. `by`: who, as they name themselves; "" at the terminal.
+
+    `by` is RESTARTED where a pause or a silence ended since it does not outlive the monitor.
+    """
 
     kind: ClassVar[EventKind] = "alarm"
     action: AlarmHandling

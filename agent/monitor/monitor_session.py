@@ -261,11 +261,11 @@ class MonitorSession:
     def _resume(self) -> list[Result]:
         """Go on with the recording: analyse the last signal of each bed again, ask for what came since.
 
-        Return the beats and alarms of what was recorded that were not reported before.
+        Return the beats and alarms of what was recorded that were not reported before, the ends of pauses and silences.
         """
         if self.recorder is None:
             return []
-        from agent.recording.resume import read_last_signal, read_logged_alarms, read_scales
+        from agent.recording.resume import read_ended_quiet, read_last_signal, read_logged_alarms, read_scales
 
         folder, replay_s = self.recorder.folder, self.config.record.replay_s
         positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
@@ -282,6 +282,10 @@ class MonitorSession:
         stopped_at = {bed: nearest_index_at_125_hz(at.next, at.fs) for bed, at in positions.items()}
         self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, replay_s), stopped_at)
         results += self._resumed.settle(alarms, reported_until)
+        silence_s = self.config.alarms.silence_s
+        ended = read_ended_quiet(folder, self.recorder.positions(), self.clock(), silence_s)
+        self._event_log.push([], ended, self.clock())
+        results += ended
         self.pipeline.care.settle()
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before

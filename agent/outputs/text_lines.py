@@ -7,7 +7,7 @@ import msgspec
 
 from agent.core.alarm_times import alarm_end_s, alarm_onset_s
 from agent.core.clock import format_local_time
-from agent.core.events import Event
+from agent.core.events import AlarmsHandled, Event
 from agent.core.messages import Alarm, Beat, Result, Strip
 from agent.core.wording import alarm_text, event_text, sample_time
 from agent.monitor.event_log import EventLimiter
@@ -90,7 +90,7 @@ class JsonLineSink:
             at_s = time_of(item.bed, item.run, item.onset)
             return _to_json(alarm_to_json(item, alarm_onset_s(item) if at_s is None else at_s))
         assert isinstance(item, Event)
-        return _to_json(event_to_json(item, time_of(item.bed, item.run, item.sample) if item.bed else now_s))
+        return _to_json(event_to_json(item, _event_time(item, time_of, now_s)))
 
 
 def format_result(item: Result) -> str:
@@ -108,13 +108,21 @@ def format_result(item: Result) -> str:
     return f"{bed:<8} {sample_time(item.sample)}  {item.label}  {item.confidence:4.0%}  {rr}  {rate}"
 
 
+def _event_time(event: Event, time_of: Callable[[str, str, int], float | None], now_s: float) -> float | None:
+    """Return the Unix time of an event; of a deed in a run of which nothing has come yet it is the present."""
+    at_s = time_of(event.bed, event.run, event.sample) if event.bed else now_s
+    return now_s if at_s is None and isinstance(event, AlarmsHandled) else at_s
+
+
 def _result_time(item: Result, time_of: Callable[[str, str, int], float | None], now_s: float) -> float | None:
     """Return the Unix time of what a line is about: that of its sample, of the link and others the present."""
     if isinstance(item, Alarm):
         at_s = time_of(item.bed, item.run, item.announced if item.ended is None else item.ended)
         return at_s if at_s is not None else alarm_end_s(item) or item.announced_s
     assert isinstance(item, Beat | Event)
-    return time_of(item.bed, item.run, item.sample) if item.bed else now_s
+    if isinstance(item, Event):
+        return _event_time(item, time_of, now_s)
+    return time_of(item.bed, item.run, item.sample)
 
 
 def _fits(item: Result) -> bool:

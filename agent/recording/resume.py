@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.core.bed_settings import NO_SETTINGS, BedSettings
-from agent.core.events import BedSettingsChanged, LeadScaled
+from agent.core.events import RESTARTED, AlarmHandling, AlarmsHandled, BedSettingsChanged, LeadScaled
 from agent.core.messages import Alarm, Chunk, Gap, ResumePosition
+from agent.core.sample_index import nearest_index_at_125_hz
 from agent.recording.recorded_segments import replay_chunks
 from agent.recording.sessions import RecordedSession
 from model.records.resample import FS
 
+_QUIET_ENDS: dict[AlarmHandling, AlarmHandling] = {"paused": "on again", "silenced": "sounding again"}
+"""What begins a quiet time of the alarms of a bed, and what ends it."""
 PACKET_S = 10.0
 """Signal is read in packets as long as this: the first may begin this much earlier."""
 
@@ -68,6 +71,39 @@ def read_bed_settings(folder: Path, positions: Mapping[str, ResumePosition], sec
             else:
                 found[event.bed] = replace(known, first=event.settings, later=())
     return list(found.values())
+
+
+def read_ended_quiet(
+    folder: Path, positions: Mapping[str, ResumePosition], now_s: float, silence_s: float
+) -> list[AlarmsHandled]:
+    """Return the ends of the pauses, and of the silences of `silence_s`, in which the monitor before was left.
+
+    Neither outlives it. Each is an event at the place where its bed was left. A silence that was over by `now_s`, or
+    that a high alarm has broken, ended by itself; the end of a pause is always an event.
+    """
+    left: dict[tuple[str, AlarmHandling], tuple[float, AlarmsHandled]] = {}
+    with RecordedSession(folder) as session:
+        for at_s, event in session.events(kind="alarm"):
+            if isinstance(event, AlarmsHandled) and event.action != "acknowledged":
+                end = _QUIET_ENDS.get(event.action, event.action)
+                left.pop((event.bed, "on again" if end == "pause over" else end), None)
+                if event.action in _QUIET_ENDS:
+                    left[event.bed, end] = at_s, event
+        return [
+            _end_quiet(event, positions.get(bed), end)
+            for (bed, end), (at_s, event) in left.items()
+            if end == "on again" or (now_s < at_s + silence_s and not _has_high_alarm_since(session, bed, at_s))
+        ]
+
+
+def _end_quiet(begun: AlarmsHandled, at: ResumePosition | None, action: AlarmHandling) -> AlarmsHandled:
+    if at is None:
+        return AlarmsHandled(begun.bed, begun.run, begun.sample, action, RESTARTED)
+    return AlarmsHandled(begun.bed, at.run, nearest_index_at_125_hz(at.next, at.fs), action, RESTARTED)
+
+
+def _has_high_alarm_since(session: RecordedSession, bed: str, at_s: float) -> bool:
+    return any(alarm.priority == "high" and alarm.announced_s >= at_s for alarm in session.alarms(bed))
 
 
 def _replayed_from(at: ResumePosition, seconds: float) -> float:
