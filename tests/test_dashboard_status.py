@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.segment import Segment
 from test_dashboard import SIZES, WICKED, logged, make, make_bed, shown
+from test_dashboard_alarms import HIGH_RATE, VT, with_alarms
 
 from agent.core.events import DeviceNote, DiskSpaceChanged, EventText
-from agent.core.messages import Ledger
+from agent.core.messages import Alarm, Ledger
 from agent.core.views import BedStatus, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.status import format_scaled_count, ledger_parts, short_duration
@@ -162,10 +163,24 @@ def test_link_and_delay(size: tuple[int, int]) -> None:
     assert "not encrypted" not in output
     assert "clock" not in output
     assert "not encrypted" in text(make(bed(), link=replace(LINK, secured=False)), size)
-    if size[1] >= 26:
-        assert "1.2 s fast" in text(make(bed(), link=replace(LINK, offset_ms=1234.0), recording=RECORDING), size)
-        assert "150 ms slow" in text(make(bed(), link=replace(LINK, offset_ms=-150.0), recording=RECORDING), size)
+    assert "1.2 s fast" in text(make(bed(), link=replace(LINK, offset_ms=1234.0), recording=RECORDING), size)
+    assert "150 ms slow" in text(make(bed(), link=replace(LINK, offset_ms=-150.0), recording=RECORDING), size)
     assert "clock" not in text(make(bed(), link=replace(LINK, offset_ms=100.0)), size)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (80, 25), (99, 27)])
+@pytest.mark.parametrize("alarms", [(), (VT, HIGH_RATE)])
+def test_a_large_delay_has_room_in_every_terminal(size: tuple[int, int], alarms: tuple[Alarm, ...]) -> None:
+    """With a clock that is off beside it; what the monitor is not stays. One of the usual size gives way."""
+    slow = with_alarms(replace(bed(), latency=LatencySummary(408.0, 1200.0, 1400.0, 800.0)), *alarms)
+    link = replace(LINK, offset_ms=-98_765_432.0)
+    output = text(make(slow, link=link), size)
+    if "algorithm" not in output:
+        assert " delay 2.4 s " in output
+    assert "clock 27 h slow" in output
+    assert "research tool, not a medical device" in output
+    usual = with_alarms(replace(bed(), latency=LatencySummary(408.0, 300.0, 1400.0, 600.0)), *alarms)
+    assert "algorithm" in text(make(usual, link=LINK), size) or "delay" not in text(make(usual, link=LINK), size)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -56,8 +56,7 @@ def _small_layout_lines(
 ) -> list[StyledLine]:
     width, height = size
     low, told = _small_layout_rows(bed, height)
-    ledger, delay, about = status.monitor_summary_lines(bed, snapshot, width, glyphs)
-    state = {1: [about], 2: [ledger, about], 3: [ledger, delay, about]}[told]
+    state = status.monitor_summary_lines(bed, snapshot, (width, told), glyphs)
     left = 46 + max(0, width - 80) // 2
     right = width - left - 4
     figures = join_blocks(

@@ -1,11 +1,12 @@
 """The state of the monitor itself: link, delays, recording, and the ledger of all samples."""
 
+from collections.abc import Sequence
 from math import isfinite
 
 from rich.style import Style
 
 from agent.core.messages import Ledger
-from agent.core.views import BedSummary, BedView, LinkView, RecordingView, WardSnapshot
+from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -28,6 +29,8 @@ SILENT_STATES = ("no data", "refused", "ended")
 """States of a bed that sends no data."""
 LEAST_CLOCK_OFFSET_MS = 100.0
 """Least difference of the clocks that is shown."""
+LARGE_DELAY_MS = 1000.0
+"""Delay by link and monitor beyond which the delay of a bed's beats is shown in every terminal that holds a page."""
 LABEL_WIDTH = 9
 """Columns of the labels in the monitor's panel."""
 UNIT_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
@@ -210,26 +213,49 @@ def _link_delay_text(bed: BedView, link: LinkView, width: int) -> str:
     return whole if len(whole) <= width else f"{delay}, trip {trip}"
 
 
-def monitor_summary_lines(bed: BedView, snapshot: WardSnapshot, width: int, glyphs: GlyphSet) -> list[StyledLine]:
-    """Return the state of the monitor in three lines, for a small terminal."""
-    latency, link = bed.latency, snapshot.link
-    offset = _clock_offset_text(link)
-    delay = "--"
-    if latency:
-        delay = (
-            f"{latency.algorithmic_ms:.0f} ms algorithm + {latency.added_p50_ms:.1f} ms added "
-            f"(p99 {latency.added_p99_ms:.1f})"
-        )
-        delay += f" + {short_duration(latency.link_ms / 1000)} link" if latency.link_ms else ""
-    warning: list[StyledPart] = [(f" clock {offset} ", EVENT_STYLES["gap"])] if offset else []
+def monitor_summary_lines(
+    bed: BedView, snapshot: WardSnapshot, size: tuple[int, int], glyphs: GlyphSet
+) -> list[StyledLine]:
+    """Return the state of the monitor in one, two or three lines, for a small terminal; `size` columns and lines.
+
+    Where the delays have no line of their own, a large one stands in the last line.
+    """
+    width, height = size
+    offset = _clock_offset_text(snapshot.link)
+    clock: list[StyledPart] = [(f" clock {offset} ", EVENT_STYLES["gap"])] if offset else []
+    if height > 2:
+        delay = spread_line(width, [(" delay ", FAINT), (_delay_text(bed.latency), PLAIN)], clock)
+        return [bed_ledger_line(bed, width), delay, _about_line(snapshot, [], width, glyphs)]
+    large: list[StyledPart] = [(f" {text} ", EVENT_STYLES["gap"]) for text in [_large_delay_text(bed.latency)] if text]
+    about = _about_line(snapshot, [*large, *clock], width, glyphs)
+    return [bed_ledger_line(bed, width), about] if height == 2 else [about]
+
+
+def _delay_text(latency: LatencySummary | None) -> str:
+    """Return what the delay of a bed's beats consists of, -- where it is not known."""
+    if latency is None:
+        return "--"
+    added = f"{latency.added_p50_ms:.1f} ms added (p99 {latency.added_p99_ms:.1f})"
+    link = f" + {short_duration(latency.link_ms / 1000)} link" if latency.link_ms else ""
+    return f"{latency.algorithmic_ms:.0f} ms algorithm + {added}{link}"
+
+
+def _large_delay_text(latency: LatencySummary | None) -> str:
+    """Return the whole delay of a bed's beats where link and monitor have a large part in it, "" where not."""
+    if latency is None:
+        return ""
+    avoidable_ms = latency.added_p50_ms + (latency.link_ms or 0.0)
+    whole = short_duration((latency.algorithmic_ms + avoidable_ms) / 1000)
+    return f"delay {whole}" if avoidable_ms > LARGE_DELAY_MS else ""
+
+
+def _about_line(snapshot: WardSnapshot, warnings: Sequence[StyledPart], width: int, glyphs: GlyphSet) -> StyledLine:
+    """Return warnings, what the monitor runs on, and what it is not."""
+    link = snapshot.link
     disclaimer: StyledPart = (f" {DISCLAIMER} ", FAINT)
-    room = width - len(disclaimer[0]) - 1
+    room = width - len(disclaimer[0]) - 1 - sum(cell_width(text) for text, _ in warnings)
     dot = f" {glyphs.bullet} "
     about = elide_text(glyphs.clean(dot.join((security_text(link), snapshot.device, snapshot.weights))), room, glyphs)
     packets = f"{dot}{link.packets:,} packets, {link.rejected:,} rejected"
     about += packets if cell_width(about) + len(packets) <= room else ""
-    return [
-        bed_ledger_line(bed, width),
-        spread_line(width, [(" delay ", FAINT), (delay, PLAIN)], warning),
-        spread_line(width, [(f" {about}", FAINT)], [disclaimer]),
-    ]
+    return spread_line(width, [*warnings, (f" {about}", FAINT)], [disclaimer])
