@@ -378,6 +378,21 @@ def test_hostile_names_are_cleaned() -> None:
         assert "\x1b" not in "\n".join(draw(ward(past), view))
 
 
+def test_the_length_of_an_announcement_is_no_reason_of_now() -> None:
+    """An alarm that goes on says how long by now; one that is over has the length that it had."""
+    now, then = (alarm(place, text="RR irregular for 33 s", ended=ended) for place, ended in ((30, None), (20, 5000)))
+    past = BedPast("1", alarms=(now, then))
+    lines = draw(ward(past), DashboardView(page="alarms"))
+    assert ["RR irregular for 33 s" in line for line in lines if "RR irregular" in line] == [False, True]
+    looking = LookingBack(alarm=now.identity)
+    text = "\n".join(
+        draw(ward(replace(past, strip=AlarmStrip(now, strip().piece))), DashboardView(page="strip", looking=looking))
+    )
+    assert "RR irregular" in text
+    assert "RR irregular for" not in text
+    assert "goes on for" in text
+
+
 @pytest.mark.parametrize("at_s", [None, 0.0, -1.0, 1e18, float("nan")])
 def test_a_time_that_cannot_be_is_dashes(at_s: float | None) -> None:
     """A time that no clock can have had is shown as dashes."""

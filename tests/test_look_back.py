@@ -86,6 +86,23 @@ def test_who_acknowledged_is_known() -> None:
     assert (oldest.handled_by, oldest.onset_s) == ("nurse", seen.announced_s - 1)
 
 
+def test_an_alarm_that_goes_on_has_its_present_reason() -> None:
+    """In the list and with its strip; one that is over keeps the reason that it had then."""
+    history = AlarmHistory()
+    over, first = alarm(1000, ended=2000), alarm(1500)
+    present = [replace(first, text="9 V beats"), replace(over, ended=None, text="never")]
+    past = LookBack(history, RunClock(), open_alarms=lambda bed: present[:1] if bed == "1" else present)
+    for sink in (history, past):
+        sink.push([], [over, first, strip(first)], NOW)
+    assert [found.alarm for found in past.alarms("1")[0]] == [present[0], over]
+    found, _ = past.strip(first.identity)
+    assert found is not None
+    assert found.past.alarm.text == "9 V beats"
+    history.push([], [replace(present[0], ended=2500)], NOW)
+    present.clear()
+    assert [found.alarm.ended for found in past.alarms("1")[0]] == [2500, 2000]
+
+
 def test_without_a_recording_older_signal_is_refused_in_words() -> None:
     """Signal that only a recording would have is answered with what to do."""
     past = LookBack(AlarmHistory(), RunClock())

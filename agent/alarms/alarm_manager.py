@@ -188,6 +188,10 @@ class AlarmManager:
                 if active.alarm.priority == "high":
                     self.silenced_until_s = 0.0
 
+    def open_alarms(self) -> tuple[Alarm, ...]:
+        """Return the alarms that go on, each with its present reason, also those that are paused or hidden."""
+        return tuple(active.alarm for active in self.open.values() if active.alarm is not None)
+
     def unacknowledged(self) -> tuple[Alarm, ...]:
         """Return the alarms that were told and nobody has acknowledged: the open ones, then those that are over."""
         told = (active.alarm for active in self.open.values() if active.alarm is not None)

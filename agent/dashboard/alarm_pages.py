@@ -120,7 +120,7 @@ def _strip_head(
     style = alarm_lines.STEADY_STYLES[past.alarm.priority]
     name = f" {alarm_lines.alarm_label(past.alarm)} "
     room = width - len(name) - len(keys[0]) - 12
-    reason = elide_text(glyphs.clean(past.alarm.text), max(10, room), glyphs)
+    reason = elide_text(glyphs.clean(_last_reason(past.alarm)), max(10, room), glyphs)
     first = [(" STRIP ", TITLE), (f"{place}/{max(place, len(alarms))} ", FAINT), (name, style), (reason, PLAIN)]
     texts = [f"since {past_moment(past.onset_s, now_s)}", f"{past.alarm.priority} priority", _lasted_text(past, now_s)]
     texts.append(handled_words(past, now_s))
@@ -139,13 +139,20 @@ def _listed_alarm_line(past: PastAlarm, chosen: bool, now_s: float, width: int, 
     )
     name = elide_text(alarm_lines.alarm_label(alarm), NAME_COLUMNS - 1, glyphs)
     begin = f" {past_moment(past.onset_s, now_s):<16}{lasted:<{COURSE_COLUMNS}}"
-    reason = elide_text(glyphs.clean(alarm.text), max(0, width - len(begin) - NAME_COLUMNS - len(tail)), glyphs)
+    reason = elide_text(
+        glyphs.clean(_last_reason(alarm)), max(0, width - len(begin) - NAME_COLUMNS - len(tail)), glyphs
+    )
     name = f"{name:<{NAME_COLUMNS}}"
     tail = elide_text(glyphs.clean(tail), max(0, width - len(begin) - NAME_COLUMNS), glyphs)
     style = alarm_lines.STEADY_STYLES[alarm.priority]
     if chosen:
         return spread_line(width, [(f"{begin}{name}{reason}".ljust(width - len(tail)), SELECTED)], [(tail, SELECTED)])
     return spread_line(width, [(begin, PLAIN), (name, style), (reason, PLAIN)], [(tail, FAINT)])
+
+
+def _last_reason(alarm: Alarm) -> str:
+    """Return the reason of an alarm; of one that goes on without a length, which may be that of its announcement."""
+    return alarm_lines.shown_reason(alarm) if alarm.ended is None else alarm.text
 
 
 def handled_words(past: PastAlarm, now_s: float) -> str:

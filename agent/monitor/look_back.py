@@ -21,7 +21,7 @@ from agent.core.look_back import (
     PastRequest,
     SignalPiece,
 )
-from agent.core.messages import AlarmIdentity, Beat, Chunk, End, Gap, Result, ResumePosition, Strip
+from agent.core.messages import Alarm, AlarmIdentity, Beat, Chunk, End, Gap, Result, ResumePosition, Strip
 from agent.core.run_clock import RunClock
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.background_reader import Answer, BackgroundReader
@@ -51,11 +51,16 @@ class LookBack:
         folder: Path | None = None,
         recent_beats: Callable[[str], Iterable[Beat]] = lambda _bed: (),
         is_uncalibrated: Callable[[str], bool] = lambda _bed: False,
+        open_alarms: Callable[[str], Iterable[Alarm]] = lambda _bed: (),
     ) -> None:
-        """`folder` of the recording; `recent_beats` of a bed; `is_uncalibrated`: whether its heard lead is."""
+        """`folder` of the recording; `recent_beats` of a bed; `is_uncalibrated`: whether its heard lead is.
+
+        `open_alarms` of a bed go on, and have the reason that holds now: the log gets it when they are over.
+        """
         self.trends = BedTrends()
         self._history, self._run_clock, self._folder = history, run_clock, folder
         self._recent_beats, self._is_uncalibrated = recent_beats, is_uncalibrated
+        self._open_alarms = open_alarms
         self._strips: OrderedDict[AlarmIdentity, AlarmStrip] = OrderedDict()
         self._growing: dict[str, set[AlarmIdentity]] = {}
         """Strips of which beats may still be decided, by bed."""
@@ -128,6 +133,9 @@ class LookBack:
                 past = replace(past, alarm=kept, handled_by=past.handled_by or known.handled_by)
                 past = past if at_s is not None else replace(past, onset_s=known.onset_s)
             found[alarm.identity] = past
+        for alarm in self._open_alarms(bed):
+            if (past := found.get(alarm.identity)) is not None and past.alarm.text != alarm.text:
+                found[alarm.identity] = replace(past, alarm=replace(past.alarm, text=alarm.text))
         return tuple(sorted(found.values(), key=lambda past: past.onset_s, reverse=True)), answer
 
     def strip(self, identity: AlarmIdentity) -> tuple[AlarmStrip | None, Answer]:

@@ -91,7 +91,12 @@ class MonitorSession:
         self.run_clock = RunClock()
         folder = recorder.folder if recorder else None
         self.look_back = LookBack(
-            self._alarm_history, self.run_clock, folder, self._recent_beats, self._is_uncalibrated
+            self._alarm_history,
+            self.run_clock,
+            folder,
+            self._recent_beats,
+            self._is_uncalibrated,
+            self._open_alarms,
         )
         self._sinks: tuple[ResultSink, ...] = (*own, self.look_back, *sinks, *outputs)
         self._snapshots = SnapshotMaker(self.pipeline, link, config, self._alarm_history, self.run_clock)
@@ -314,6 +319,10 @@ class MonitorSession:
     def _is_uncalibrated(self, bed: str) -> bool:
         known = self.pipeline.beds.get(bed)
         return known is not None and known.uncalibrated
+
+    def _open_alarms(self, bed: str) -> tuple[Alarm, ...]:
+        known = self.pipeline.beds.get(bed)
+        return self._show_alarms(self.pipeline.alarms.rules(known.row).manager.open_alarms()) if known else ()
 
     def _show_alarms(self, alarms: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
         return self._resumed.rename_shown(alarms)
