@@ -42,6 +42,11 @@ HOSTILE = [
     "🫀" * 40,
 ]
 """Names of beds that a page which trusts them would run, or be broken by."""
+DRAWN_TEXTS = """() => { window.drawn = new Set();
+    const draw = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+        window.drawn.add(text); return draw.call(this, text, ...rest); }; }"""
+"""Note from now on which texts are drawn."""
 Ward = Callable[..., StagedWard]
 Open = Callable[..., Viewer]
 
@@ -248,6 +253,29 @@ def test_letters_stand_over_the_beats(ward: Ward, look: Open) -> None:
         return found.has('red') && found.has('green'); }"""
     viewer.page.locator(".lead").first.wait_for()
     viewer.page.wait_for_function(colours)
+
+
+def test_letters_of_doubtful_beats_are_small(ward: Ward, look: Open) -> None:
+    """Above the trace, on a card and on a strip, with a legend, and how sure the net is of the last beat."""
+    staged = ward()
+    staged.raise_alarm("ICU-02", "medium", "heart rate high", "HR HIGH")
+    viewer = look(staged, "#bed/ICU-02")
+    page = viewer.page
+    page.evaluate(DRAWN_TEXTS)
+    page.wait_for_function("() => ['N', 'V', 's'].every((letter) => drawn.has(letter))")
+    assert page.evaluate("drawn.has('S')") is False
+    legend = page.locator(".lead-letters").first
+    for said in ("last beat s, 50% sure · small letter: under 80%", "last beat V, 95% sure · small letter: under 80%"):
+        legend.filter(has_text=said).wait_for()
+    page.evaluate(DRAWN_TEXTS)
+    page.locator(".alarm-row").click()
+    page.get_by_label(re.compile("Strip of heart rate high")).wait_for()
+    assert page.evaluate("[...drawn].filter((text) => text.toUpperCase() === 'S')") == ["s"]
+    page.keyboard.press("Escape")
+    viewer.card("ICU-02").wait_for()
+    page.evaluate(DRAWN_TEXTS)
+    page.wait_for_function("() => drawn.has('s') && drawn.has('V')")
+    assert page.evaluate("drawn.has('S')") is False
 
 
 def test_acknowledge_and_silence_with_a_name(ward: Ward, look: Open) -> None:

@@ -134,8 +134,9 @@ class LookBack:
                 past = past if at_s is not None else replace(past, onset_s=known.onset_s)
             found[alarm.identity] = past
         for alarm in self._open_alarms(bed):
-            if (past := found.get(alarm.identity)) is not None and past.alarm.text != alarm.text:
-                found[alarm.identity] = replace(past, alarm=replace(past.alarm, text=alarm.text))
+            listed = found.get(alarm.identity)
+            if listed is not None and listed.alarm.text != alarm.text:
+                found[alarm.identity] = replace(listed, alarm=replace(listed.alarm, text=alarm.text))
         return tuple(sorted(found.values(), key=lambda past: past.onset_s, reverse=True)), answer
 
     def strip(self, identity: AlarmIdentity) -> tuple[AlarmStrip | None, Answer]:

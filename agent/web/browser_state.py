@@ -3,6 +3,7 @@
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 import msgspec
@@ -174,4 +175,4 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def _pack_beat(beat: Beat) -> bytes:
-    return BEAT.pack(beat.sample & _LOW_32, ord(beat.label[0]), round(100 * beat.confidence), 0)
+    return BEAT.pack(beat.sample & _LOW_32, ord(beat.label[0]), floor(100 * beat.confidence + 1e-6), 0)

@@ -68,7 +68,7 @@ def strip_fields(strip: AlarmStrip) -> Fields:
 
 
 def _beat_fields(beat: Beat) -> dict[str, Any]:
-    return {"sample": beat.sample, "label": beat.label, "confidence": round(beat.confidence, 2)}
+    return {"sample": beat.sample, "label": beat.label, "confidence": round(beat.confidence, 4)}
 
 
 def _known_values(of: FloatArray, digits: int) -> list[float | None]:

@@ -24,8 +24,8 @@ from support.broker import free_port
 TICK_S, WARD_S = 0.1, 0.5
 RR = 100
 """Samples between two R peaks: 75 beats a minute."""
-LETTERS = "NNVNS"
-"""Letters of the beats, over and over; the net is not sure of the last."""
+LETTERS, SURE = "NNVNS", (0.95, 0.95, 0.95, 0.95, 0.5)
+"""Letters of the beats, over and over, and how sure the net is of them."""
 Fields = dict[str, Any]
 
 
@@ -151,7 +151,7 @@ class StagedWard:
 
     async def _send_strip(self, _request: Request) -> Response:
         counts = ecg_counts(0, 20 * FS).tolist()
-        beats = [{"sample": i * RR, "label": LETTERS[i % 5], "confidence": 0.95} for i in range(25)]
+        beats = [{"sample": i * RR, "label": LETTERS[i % 5], "confidence": SURE[i % 5]} for i in range(25)]
         return JSONResponse({"lead": "II", "first": 0, "announced": 10 * FS, "counts": counts, "beats": beats})
 
     async def _act(self, request: Request) -> Response:
@@ -224,7 +224,6 @@ class _StagedViewer:
             "may_act": bool(self.ward.token),
             "actions": ["acknowledge", "silence", "pause"],
             "conditions": [{"name": "no data", "short": "NO DATA", "priority": "medium", "technical": True}],
-            "least_confidence": 0.8,
         }
 
     def _ward(self) -> Fields:
@@ -247,6 +246,7 @@ class _StagedViewer:
             "events": [{"time": "2026-01-01T12:00:00Z", "bed": None, "kind": "link", "text": "connected"}],
             "ledger": {"sent": 1500, "analysed": 1400, "missing": 100, "open": 0},
             "weights": "live",
+            "least_confidence": 0.8,
         }
 
     def _waves(self) -> bytes:
@@ -265,7 +265,7 @@ class _StagedViewer:
         self.sent[key] = head
         nearby = range(max(0, (first - FS) // RR), head // RR + 1) if lead == 0 else ()
         beats = [i for i in nearby if first <= i * RR + FS < head]  # known a second after their R peak
-        packed = (BEAT.pack(i * RR, ord(LETTERS[i % 5]), 50 if i % 5 == 4 else 95, 0) for i in beats)
+        packed = (BEAT.pack(i * RR, ord(LETTERS[i % 5]), round(100 * SURE[i % 5]), 0) for i in beats)
         return b"".join(
             [
                 BLOCK.pack(number, lead, flags, first, head - first, len(beats), 20, 0),

@@ -1,6 +1,7 @@
 /** ECG paper: boxes of 40 ms by 0.1 mV and 200 ms by 0.5 mV at 25 mm/s and 10 mm/mV, and strips drawn on it. */
 
 import { FS } from "./wave_ring.js";
+import { beatLetter } from "./words.js";
 
 const SMALL_PER_LARGE = 5;
 /** Pixels of a small box below which only the large ones are drawn. */
@@ -92,7 +93,7 @@ function drawLetter(context, beat, x, { colours, leastConfidence }) {
   context.font = `${beat.label === "N" ? "normal" : "bold"} 14px ${colours.font}`;
   context.textAlign = "center";
   context.textBaseline = "top";
-  context.fillText(beat.label, x, 2);
+  context.fillText(beatLetter(beat, leastConfidence), x, 2);
   context.globalAlpha = 1;
 }
 

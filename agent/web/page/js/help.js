@@ -12,7 +12,7 @@ const MARKS = [
   ["silenced 1:53", "no sound for this bed for the time that is said"],
   ["ALARMS PAUSED", "no alarm of this bed is shown or heard for the time that is said"],
   ["off: …", "alarms of this bed that are turned off"],
-  ["letter above a beat", "its class; dim where the net is not sure"],
+  ["letter above a beat", "its class; small and dim where the net is not sure"],
   ["DELAYED 6 s", "the network is slow: what you see is that old"],
   ["--", "no heart rate: no signal, noise or an arrest"],
   ["dots instead of a line", "samples that are missing"],

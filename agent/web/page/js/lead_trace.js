@@ -5,7 +5,7 @@ import { drawPaper, sizeCanvas } from "./ecg_paper.js";
 import { Sweep } from "./sweep.js";
 import { FS } from "./wave_ring.js";
 import { fitWindow } from "./voltage_window.js";
-import { qualityWord } from "./words.js";
+import { letterWords, qualityWord } from "./words.js";
 
 /** Millimetres a second and to the millivolt that may be chosen. */
 export const SPEEDS = [12.5, 25, 50];
@@ -27,7 +27,8 @@ export class LeadTrace {
     this.label = make("span", { class: "lead-name" });
     this.scale = make("span", { class: "lead-scale" });
     this.room = make("div", { class: "lead-room" }, this.paper, this.canvas);
-    const caption = make("figcaption", {}, this.label, this.scale);
+    this.letters = make("span", { class: "lead-letters", hidden: !isHeard });
+    const caption = make("figcaption", {}, this.label, this.letters, this.scale);
     this.element = make("figure", { class: `lead ${isHeard ? "heard" : "other"}` }, caption, this.room);
     this.wave = null;
     this.sweep = null;
@@ -40,6 +41,7 @@ export class LeadTrace {
   update(lead, quality, isHeard, isSilent) {
     const word = qualityWord(quality);
     setText(this.label, [lead, isSilent ? "not known: no data" : word ? `signal ${word}` : "", isHeard ? "" : "not heard"].filter(Boolean).join(" · "));
+    if (isHeard) setText(this.letters, letterWords(isSilent ? null : this.wave?.ring.beats.at(-1), this.look.leastConfidence));
     const box = this.speed === 25 ? "200 ms" : `${Math.round(5000 / this.speed)} ms`;
     setText(this.scale, `${this.speed} mm/s · ${this.shownGain} mm/mV · large box ${box}, ${5 / this.shownGain} mV`);
   }

@@ -1,6 +1,7 @@
 /** Draws a wave as bedside monitors do: it stands still, and an erase bar runs over it with the new signal behind. */
 
 import { FS } from "./wave_ring.js";
+import { beatLetter } from "./words.js";
 
 /** Pixels between the newest sample and the oldest. */
 const BAR = 14;
@@ -19,7 +20,7 @@ const LETTER_HALF = 7;
  * @property {number} lane pixels at the top that are kept for letters; 0 for none
  * @property {boolean} allLetters whether N beats have their letter, too
  * @property {Object} colours of trace, missing stretches and classes
- * @property {number} leastConfidence below which a letter is dim
+ * @property {number} leastConfidence below which a letter is small and dim
  */
 
 export class Sweep {
@@ -160,7 +161,7 @@ export class Sweep {
     context.font = `${abnormal && !isDoubtful ? "bold" : "normal"} ${this.look.lane - 3}px ${colours.font}`;
     context.textAlign = "center";
     context.textBaseline = "top";
-    context.fillText(beat.label, Math.min(this.width - 5, Math.max(5, x)), 1);
+    context.fillText(beatLetter(beat, this.look.leastConfidence), Math.min(this.width - 5, Math.max(5, x)), 1);
     context.globalAlpha = 1;
   }
 }

@@ -111,6 +111,18 @@ export function figureText(value, digits = 0) {
   return value === null || value === undefined || !Number.isFinite(value) ? "--" : value.toFixed(digits);
 }
 
+/** Return the letter of a beat, small where the net is less sure of its class than that. */
+export function beatLetter(beat, leastConfidence) {
+  return beat.confidence < leastConfidence ? beat.label.toLowerCase() : beat.label;
+}
+
+/** Say how sure the net is of the latest beat, if there is one, and what a small letter means. */
+export function letterWords(beat, leastConfidence) {
+  const latest = beat ? `last beat ${beatLetter(beat, leastConfidence)}, ${Math.round(100 * beat.confidence)}% sure` : "";
+  const legend = leastConfidence > 0 ? `small letter: under ${Math.round(100 * leastConfidence)}%` : "";
+  return [latest, legend].filter(Boolean).join(" · ");
+}
+
 /** Say how good the signal of a lead is: good, fair, poor, or "" where it is not measured. */
 export function qualityWord(quality) {
   if (quality === null || quality === undefined) return "";
