@@ -296,10 +296,61 @@ def test_acknowledge_and_silence_with_a_name(ward: Ward, look: Open) -> None:
     assert first.page.evaluate("[localStorage.getItem('ecg-token'), document.cookie]") == [None, ""]
 
 
+def test_limits_are_changed_with_a_name(ward: Ward, look: Open) -> None:
+    """Only those that were changed are sent, with what the page showed of them; an empty field is as for all beds."""
+    staged = ward(token=TOKEN)
+    page = look(staged, "#bed/ICU-02", token=TOKEN).page
+    page.get_by_role("button", name="Change the limits").click()
+    page.get_by_text("Limits of ICU-02").wait_for()
+    assert [page.locator("#limits input").nth(i).get_attribute("name") for i in range(3)] == [
+        "rate_high_bpm",
+        "rate_low_bpm",
+        "v_most_per_min",
+    ]
+    assert page.get_by_label("Heart rate below").get_attribute("placeholder") == "50, as for all beds"
+    assert page.get_by_label("Heart rate above").input_value() == "130"
+    page.get_by_label("Heart rate above").fill("")
+    page.get_by_label("V beats above").fill("12")
+    page.get_by_role("button", name="Change", exact=True).click()
+    page.get_by_label("Your name").fill("Ada L.")
+    page.get_by_role("button", name="OK").click()
+    page.get_by_text("ICU-02: limits changed by Ada L.").wait_for()
+    assert staged.deeds == [("limits", "ICU-02", "Ada L.")]
+    assert staged.orders == [
+        {"limits": {"rate_high_bpm": None, "v_most_per_min": 12}, "was": {"rate_high_bpm": 130, "v_most_per_min": None}}
+    ]
+
+
+def test_limits_that_somebody_else_has_changed_are_not(ward: Ward, look: Open) -> None:
+    """Nor is anything done where nothing was changed, or by Cancel and Escape."""
+    staged = ward(token=TOKEN)
+    viewer = look(staged, "#bed/ICU-02", token=TOKEN, name="Ada")
+    page = viewer.page
+    page.get_by_role("button", name="Change the limits").wait_for()
+    for leave in ("Change", "Cancel", "Escape"):
+        page.keyboard.press("l")
+        page.get_by_label("Heart rate below").fill("60" if leave != "Change" else "")
+        if leave == "Escape":
+            page.keyboard.press("Escape")
+        else:
+            page.locator("#limits").get_by_role("button", name=leave, exact=True).click()
+        page.locator("#limits").wait_for(state="hidden")
+    assert staged.deeds == []
+    page.keyboard.press("l")
+    page.get_by_label("Heart rate above").fill("140")
+    staged.beds["ICU-02"]["own_limits"][1]["own"] = 125
+    page.locator("#limits").get_by_role("button", name="Change", exact=True).click()
+    page.get_by_text("ICU-02: somebody has changed these limits meanwhile: look at them again").wait_for()
+    assert staged.beds["ICU-02"]["own_limits"][1]["own"] == 125
+    assert [trouble for trouble in viewer.troubles if "409" not in trouble] == []
+    viewer.troubles.clear()  # the browser says so in its console, too
+
+
 def test_without_a_token_nothing_can_be_done(ward: Ward, look: Open) -> None:
     """A monitor that takes no orders: the buttons are disabled, and say why."""
     viewer = look(ward(), "#bed/ICU-02")
     viewer.page.get_by_text(re.compile("takes no orders")).wait_for()
+    assert viewer.page.get_by_role("button", name="Change the limits").is_disabled()
     buttons = viewer.page.locator(".deed")
     assert [button.is_disabled() for button in buttons.all()] == [True, True, True]
     viewer.page.keyboard.press("m")

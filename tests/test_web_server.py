@@ -19,8 +19,9 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from agent.analysis.beat_classifier import BeatClassifier
+from agent.core.bed_settings import settings_words
 from agent.core.config import Config
-from agent.core.events import AlarmsHandled
+from agent.core.events import AlarmsHandled, BedSettingsChanged
 from agent.web import web_server
 from agent.web.admission import FAILURES_AT_ONCE
 from agent.web.application import LARGEST_BODY
@@ -314,6 +315,77 @@ def test_alarms_are_paused(guarded: ServedWard) -> None:
     assert deeds_of(guarded) == [("bed-1", "paused", "A. Nurse")]
     assert act(guarded, "pause", on=False)[2]["paused_until_s"] is None
     connection.close()
+
+
+def change(
+    ward: ServedWard, limits: object, was: object, by: str = "A. Nurse", changed: Headers | None = None
+) -> Answer:
+    """Try to change the limits of the first bed."""
+    headers: Headers = {name.replace("-", "_"): value for name, value in DEED.items()} | (changed or {})
+    body = json.dumps({"by": by, "limits": limits, "was": was}).encode()
+    known = {name: value for name, value in headers.items() if value is not None}
+    return ask(ward, "/api/beds/0/limits", "POST", body, **known)
+
+
+def changes_of(ward: ServedWard) -> list[tuple[str, str]]:
+    """Return who changed the settings of beds, and to what."""
+    events = [item.event for item in ward.ward.session.ward_snapshot(0.0).events]
+    return [(event.by, settings_words(event.settings)) for event in events if isinstance(event, BedSettingsChanged)]
+
+
+def test_limits_are_changed_in_a_name(guarded: ServedWard) -> None:
+    """Those that are named, and no others; all viewers see them, and who changed them is an event."""
+    connection = guarded.open(TOKEN)
+    wait_for_bed(connection, lambda bed: bed["id"] == 0)
+    connection.send(json.dumps({"watch": 0}))
+    wait_for_bed(connection, lambda bed: bed.get("own_limits") is not None)
+    wanted = {"rate_high_bpm": 135, "v_most_per_min": 12.0}
+    status, _, said = change(guarded, wanted, dict.fromkeys(wanted))
+    assert (status, said["done"], said["limits"]["rate_high_bpm"]) == (200, True, 135)
+    wait_for_bed(connection, lambda bed: (bed["limits"][0]["high"], bed["limits"][0]["own"]) == (135, True))
+    wait_for_bed(connection, lambda bed: {row["name"]: row["own"] for row in bed["own_limits"]}["v_most_per_min"] == 12)
+    assert change(guarded, {"rate_high_bpm": None}, {"rate_high_bpm": 135.0}, by="B. Nurse")[0] == 200
+    assert change(guarded, {"rate_high_bpm": None}, {"rate_high_bpm": None})[0] == 200  # nothing to do
+    wait_until(lambda: len(changes_of(guarded)) == 2, "both are events")
+    assert changes_of(guarded) == [
+        ("A. Nurse", "rate_high_bpm 135, v_most_per_min 12"),
+        ("B. Nurse", "v_most_per_min 12"),
+    ]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "was", "status", "why"),
+    [
+        ({"rate_high_bpm": 250}, {"rate_high_bpm": None}, 400, "extreme tachycardia is alarmed"),
+        ({"rate_low_bpm": 180}, {"rate_low_bpm": None}, 400, "not be more than rate_high_bpm"),
+        ({"rate_low_bpm": -1}, {"rate_low_bpm": None}, 400, "rate_low_bpm"),
+        ({"asystole_s": 60}, {"asystole_s": None}, 400, "asystole_s"),
+        ({"v_most_per_min": 12.5}, {"v_most_per_min": None}, 400, "whole number"),
+        ({"v_most_per_min": 1e300}, {"v_most_per_min": None}, 400, "v_most_per_min"),
+        ({"rate_high_bpm": 140}, {"rate_high_bpm": 130}, 409, "meanwhile"),
+        ({"rate_high_bpm": 140}, {}, 400, "what was"),
+        ({"off": 1}, {"off": 1}, 400, "what was"),
+        ({"__class__": 1}, {"__class__": 1}, 400, "what was"),
+        ({}, {}, 400, "what was"),
+        ({"rate_high_bpm": "140"}, {"rate_high_bpm": None}, 400, "content"),
+        ([1], {}, 400, "content"),
+    ],
+)
+def test_limits_that_are_refused(guarded: ServedWard, limits: object, was: object, status: int, why: str) -> None:
+    """Nothing is changed that the terminal would not change, nor what somebody else has changed meanwhile."""
+    answered, _, said = change(guarded, limits, was)
+    assert answered == status, said
+    assert why in said["error"]
+    assert changes_of(guarded) == []
+
+
+def test_limits_need_the_token(guarded: ServedWard, open_ward: ServedWard) -> None:
+    """As every deed; a monitor without a token takes none."""
+    for changed, status in (({"Authorization": None}, 401), ({"X_Ecg_Agent": None}, 403)):
+        assert change(guarded, {"rate_high_bpm": 130}, {"rate_high_bpm": None}, changed=changed)[0] == status
+    assert change(open_ward, {"rate_high_bpm": 130}, {"rate_high_bpm": None})[0] == 403
+    assert changes_of(guarded) == changes_of(open_ward) == []
 
 
 def wait_for_bed(connection: ClientConnection, holds: Any) -> None:

@@ -70,6 +70,10 @@ class BedActions:
         silenced_s, paused_s = manager.silenced_until_s, manager.paused_until_s
         return silenced_s if silenced_s > now_s else None, paused_s if paused_s > now_s else None
 
+    def settings(self, bed: str) -> BedSettings:
+        """Return all that a bed has of its own."""
+        return self._pipeline.care.settings(self._pipeline.beds[bed])
+
     def change_settings(self, bed: str, settings: BedSettings, by: str = "") -> None:
         """Let a bed have these settings, and no others. Raises ValueError, which names the keys, if they contradict."""
         state = self._pipeline.beds[bed]

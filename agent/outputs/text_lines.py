@@ -90,7 +90,7 @@ class JsonLineSink:
             at_s = time_of(item.bed, item.run, item.onset)
             return _to_json(alarm_to_json(item, alarm_onset_s(item) if at_s is None else at_s))
         assert isinstance(item, Event)
-        return _to_json(event_to_json(item, _event_time(item, time_of, now_s)))
+        return _to_json(event_to_json(item, _event_line_time(item, time_of, now_s)))
 
 
 def format_result(item: Result) -> str:
@@ -108,7 +108,7 @@ def format_result(item: Result) -> str:
     return f"{bed:<8} {sample_time(item.sample)}  {item.label}  {item.confidence:4.0%}  {rr}  {rate}"
 
 
-def _event_time(event: Event, time_of: Callable[[str, str, int], float | None], now_s: float) -> float | None:
+def _event_line_time(event: Event, time_of: Callable[[str, str, int], float | None], now_s: float) -> float | None:
     """Return the Unix time of an event; of a deed in a run of which nothing has come yet it is the present."""
     at_s = time_of(event.bed, event.run, event.sample) if event.bed else now_s
     return now_s if at_s is None and isinstance(event, AlarmsHandled) else at_s
@@ -121,7 +121,7 @@ def _result_time(item: Result, time_of: Callable[[str, str, int], float | None],
         return at_s if at_s is not None else alarm_end_s(item) or item.announced_s
     assert isinstance(item, Beat | Event)
     if isinstance(item, Event):
-        return _event_time(item, time_of, now_s)
+        return _event_line_time(item, time_of, now_s)
     return time_of(item.bed, item.run, item.sample)
 
 

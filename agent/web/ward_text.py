@@ -9,7 +9,7 @@ from typing import Any
 from agent.alarms.priorities import CONDITION_SPECS, PRIORITY_RANK
 from agent.core.alarm_settings import AlarmConfig
 from agent.core.alarm_times import alarm_end_s, alarm_onset_s
-from agent.core.bed_settings import limits_in_force
+from agent.core.bed_settings import LIMIT_NAMES, limits_in_force
 from agent.core.clock import format_wall_time
 from agent.core.condition_names import SHORT_CONDITIONS
 from agent.core.events import Event, PacketRejected
@@ -182,6 +182,7 @@ def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "other_leads": [other.lead for other in bed.other_waves],
         "last_alarms": [alarm_fields(alarm, bed) for alarm in merge_recent_alarms(bed)],
         "limits": _limit_rows(bed, ward.base_limits),
+        "own_limits": _own_limit_rows(bed, ward.base_limits),
         "gaps": bed.gaps,
         "missing": bed.missing,
         "ledger": ledger_fields(bed.ledger),
@@ -205,6 +206,13 @@ def _limit_rows(bed: BedView, base: AlarmConfig | None) -> list[Fields] | None:
         {**rate, "own": rate_is_own},
         *({"name": name, "high": high, "unit": unit, "own": of is not None} for name, high, unit, of in others),
     ]
+
+
+def _own_limit_rows(bed: BedView, base: AlarmConfig | None) -> list[Fields] | None:
+    """What may be set of a bed: each limit by name, its own value, None without one, and that of all beds."""
+    if base is None:
+        return None
+    return [{"name": name, "own": getattr(bed.settings, name), "of_all": getattr(base, name)} for name in LIMIT_NAMES]
 
 
 def alarm_fields(alarm: Alarm, bed: BedView) -> Fields:

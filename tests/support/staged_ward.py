@@ -128,6 +128,12 @@ class StagedWard:
             "head": 0,
             "last_heard_s": time.time(),
             "behind_s": 0.0,
+            "limits": [{"name": "heart rate", "low": 50, "high": 130, "unit": "/min", "own": True}],
+            "own_limits": [
+                {"name": "rate_low_bpm", "own": None, "of_all": 50},
+                {"name": "rate_high_bpm", "own": 130, "of_all": 120},
+                {"name": "v_most_per_min", "own": None, "of_all": 10},
+            ],
             "gaps": 0,
             "missing": 0,
             "latency": None,
@@ -166,6 +172,11 @@ class StagedWard:
             shown = set(order["keys"])
             alarms = [{**one, "phase": "acknowledged"} if one["key"] in shown else one for one in bed["alarms"]]
             self.tell(name, alarms=alarms)
+        elif deed == "limits":
+            if order["was"] != {row["name"]: row["own"] for row in bed["own_limits"] if row["name"] in order["was"]}:
+                return JSONResponse({"error": "somebody has changed these limits meanwhile: look at them again"}, 409)
+            rows = [{**row, "own": order["limits"].get(row["name"], row["own"])} for row in bed["own_limits"]]
+            self.tell(name, own_limits=rows)
         else:
             until_s = {"silence": "silenced_until_s", "pause": "paused_until_s"}[deed]
             self.tell(name, **{until_s: time.time() + 120 if order["on"] else None})
@@ -222,7 +233,7 @@ class _StagedViewer:
             "zone": "+05:30",
             "most_shown": 64,
             "may_act": bool(self.ward.token),
-            "actions": ["acknowledge", "silence", "pause"],
+            "actions": ["acknowledge", "silence", "pause", "limits"],
             "conditions": [{"name": "no data", "short": "NO DATA", "priority": "medium", "technical": True}],
         }
 

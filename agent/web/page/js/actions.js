@@ -2,6 +2,7 @@
 
 import { askCredentials, forgetToken, keepName, personName, token } from "./credentials.js";
 import { make } from "./dom.js";
+import { askLimits } from "./limits.js";
 import { postDeed } from "./requests.js";
 import { bedLabel, clockText } from "./words.js";
 
@@ -40,16 +41,18 @@ export class Actions {
     // What is wanted is taken down before the name is asked: the bed may change while somebody types
     const order = this.#order(deed, name);
     if (!order) return this.say("is being fetched: try again", true, name);
-    const title = `${orderWords(deed, order)} ${bedLabel(name)}: who are you?`;
-    if (!personName() && !(await askCredentials({ name: true, title, reason: "Who acts is written down with each alarm." }))) return undefined;
-    try {
-      const said = await postDeed(this.ward.idOf(name), deed, { by: personName(), ...order });
-      keepName();
-      return this.say(`${outcomeWords(deed, order, said)} by ${personName()}`, false, name);
-    } catch (error) {
-      if (error.status === 401) forgetToken();
-      return this.say(error.message, true, name);
-    }
+    return this.#send(deed, name, order, "Who acts is written down with each alarm.");
+  }
+
+  /** Change the limits of a bed, after asking which, and who does it. */
+  async changeLimits(name) {
+    const reason = this.whyNot();
+    if (reason) return this.say(reason, true);
+    if (!this.ward.hello.actions.includes("limits")) return this.say("this monitor offers no change of limits", true);
+    const bed = this.ward.beds.get(name);
+    if (!bed?.ownLimits) return this.say("is being fetched: try again", true, name);
+    const order = await askLimits(bed);
+    return order && this.#send("limits", name, order, "Who changes limits is written down with them.");
   }
 
   /** Say something for a few seconds; of a bed, if one is named. */
@@ -59,6 +62,20 @@ export class Actions {
     this.note.hidden = false;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => (this.note.hidden = true), NOTE_MS);
+  }
+
+  /** Send an order, in the name of a person who is asked for it where it is not known. */
+  async #send(deed, name, order, why) {
+    const title = `${orderWords(deed, order)} ${bedLabel(name)}: who are you?`;
+    if (!personName() && !(await askCredentials({ name: true, title, reason: why }))) return undefined;
+    try {
+      const said = await postDeed(this.ward.idOf(name), deed, { by: personName(), ...order });
+      keepName();
+      return this.say(`${outcomeWords(deed, order, said)} by ${personName()}`, false, name);
+    } catch (error) {
+      if (error.status === 401) forgetToken();
+      return this.say(error.message, true, name);
+    }
   }
 
   /** Return what is wanted of the monitor, by what the page shows; null while the bed is not known. */
@@ -72,11 +89,13 @@ export class Actions {
 
 /** Say an order in a word or two, as on its button. */
 function orderWords(deed, order) {
+  if (deed === "limits") return "Change the limits of";
   return order.on === false ? ENDS[deed] : DEEDS[deed].text;
 }
 
 /** Say how the bed stands after a deed, as the monitor has answered. */
 function outcomeWords(deed, order, said) {
+  if (deed === "limits") return "limits changed";
   if (deed === "acknowledge") return said.acknowledged === 0 ? "no alarm was left to acknowledge; asked" : "alarms acknowledged";
   const until = said[deed === "silence" ? "silenced_until_s" : "paused_until_s"];
   const isOn = until === undefined ? order.on : until !== null;

@@ -28,7 +28,7 @@ export class BedPage {
     this.banners = new AlarmBanners();
     this.vitals = new VitalsPanel();
     this.classes = new ClassesPanel();
-    this.about = new AboutPanel();
+    this.about = new AboutPanel(() => actions.changeLimits(this.name));
     this.events = new EventsPanel();
     this.alarms = new AlarmList(look);
     this.trends = new Trends();
@@ -139,6 +139,7 @@ export class BedPage {
     const why = this.actions.whyNot();
     setText(this.why, why);
     setShown(this.why, why !== "");
+    this.about.offer((this.ward.hello?.actions ?? []).includes("limits"), why === "");
     for (const button of this.deeds.children) {
       const deed = button.dataset.deed;
       const ends = (deed === "silence" && bed.silencedUntil > this.ward.now()) || (deed === "pause" && bed.pausedUntil > this.ward.now());

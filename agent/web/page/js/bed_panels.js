@@ -1,6 +1,6 @@
 /** What is known of the watched bed in figures and words: rate, rhythm, classes, limits, samples, events. */
 
-import { make, renderIfChanged, setAttribute, setText } from "./dom.js";
+import { make, renderIfChanged, setAttribute, setShown, setText } from "./dom.js";
 import { CLASSES, CLASS_NAMES, behindWords, clockText, countText, figureText, isSilent, signalWords } from "./words.js";
 
 /** Events that are listed. */
@@ -83,11 +83,20 @@ export class ClassesPanel {
 
 /** Samples, delays, limits in force, and what watches the bed. */
 export class AboutPanel {
-  constructor() {
+  /** @param {function()} change lets a person change the limits of the bed */
+  constructor(change) {
     this.samples = make("dl", { class: "figures wide" });
     this.limits = make("dl", { class: "figures wide" });
-    this.limitsPanel = panel("Limits in force", this.limits);
+    this.change = make("button", { type: "button", class: "change-limits", text: "Change", "aria-label": "Change the limits", "aria-keyshortcuts": "L", hidden: true, onclick: change });
+    const head = make("div", { class: "panel-head" }, make("h2", { text: "Limits in force" }), make("div", { class: "choices" }, this.change));
+    this.limitsPanel = make("section", { class: "panel" }, head, this.limits);
     this.samplesPanel = panel("Samples and delay", this.samples);
+  }
+
+  /** Offer to change the limits, if the monitor does; `isAllowed`: here and now. */
+  offer(isOffered, isAllowed) {
+    setShown(this.change, isOffered);
+    this.change.disabled = !isAllowed;
   }
 
   update(bed, ward) {

@@ -25,6 +25,7 @@ const KEYS = [
   ["k", "acknowledge the alarms of the bed that is open, or whose card has the frame"],
   ["m", "silence the bed, or end the silence"],
   ["P", "pause the alarms of the bed, or end the pause"],
+  ["l", "change the limits of the bed"],
   ["t  A", "trends of the bed, its alarms with their strips"],
   ["space", "freeze the traces of a bed, or let them go on"],
   ["b", "sound on or off"],

@@ -317,6 +317,7 @@ listenToKeys(
     "bed:o": () => (location.hash = "#ward"),
     "bed:n": () => stepBed(1),
     "bed:p": () => stepBed(-1),
+    "bed:l": () => actions.changeLimits(openBed).then(tick),
     "bed:+": () => bedPage.changeGain(1),
     "bed:=": () => bedPage.changeGain(1),
     "bed:-": () => bedPage.changeGain(-1),

@@ -77,6 +77,7 @@ export function readBed(bed) {
     silencedUntil: bed.silenced_until_s ?? 0,
     pausedUntil: bed.paused_until_s ?? 0,
     limits: bed.limits ?? null,
+    ownLimits: bed.own_limits ?? null,
     run: bed.run ?? "",
     head: bed.head ?? 0,
     clockAt: bed.clock_s ?? null,
