@@ -301,6 +301,12 @@ def test_missing_samples_are_said() -> None:
     assert "×" in text  # noqa: RUF001 - the mark of what is missing
 
 
+def answered(shown: WardSnapshot, view: DashboardView, size: tuple[int, int]) -> DashboardView:
+    """The view after key 2 and the next frame: the key itself knows only which beds there are."""
+    view = press_keys(layout_view(shown, view, *size), "2", replace(shown, beds=()))
+    return layout_view(shown, view, *size)
+
+
 @pytest.mark.parametrize(("size", "is_shown"), [((80, 24), False), ((120, 40), True), ((200, 60), True)])
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_a_second_lead_where_there_is_room(size: tuple[int, int], is_shown: bool, ascii_only: bool) -> None:
@@ -310,7 +316,7 @@ def test_a_second_lead_where_there_is_room(size: tuple[int, int], is_shown: bool
     lines = draw(shown, view, size)
     assert any(line.startswith("  mV") and " V5 " in line for line in lines) == is_shown
     assert sum(line.startswith(("  mV", " ~mV")) for line in lines) == 1 + is_shown
-    off = press_keys(layout_view(shown, view, *size), "2", shown)
+    off = answered(shown, view, size)
     assert off.looking.second_lead is not is_shown
     assert " V5 " not in "\n".join(draw(shown, off, size)[1:-1])
     assert sum("V" in line[6:] for line in lines[2:] if line.startswith("  mV")) <= 2
@@ -325,8 +331,7 @@ def has_second(shown: WardSnapshot, view: DashboardView, size: tuple[int, int]) 
 def test_no_room_for_a_second_lead_is_said(size: tuple[int, int], changes: dict[str, Any]) -> None:
     """With the least height that has room for it, in a terminal as wide; the lead stays on."""
     shown = ward(other_waves=(LeadWave("V5", ramp(30 * FS)),), **changes)
-    view = layout_view(shown, DashboardView(), *size)
-    pressed = press_keys(view, "2", shown)
+    pressed = answered(shown, DashboardView(), size)
     found = re.fullmatch(r"(?:no room for a second lead: needs|2 needs) (\d+)x(\d+)", pressed.note)
     assert found, pressed.note
     assert len(pressed.note) < size[0]
@@ -335,7 +340,7 @@ def test_no_room_for_a_second_lead_is_said(size: tuple[int, int], changes: dict[
     assert width == max(80, size[0])
     assert has_second(shown, DashboardView(), (width, height))
     assert height == max(24, size[1]) or not has_second(shown, DashboardView(), (width, height - 1))
-    assert press_keys(layout_view(shown, view, width, height), "2", shown).note == "second lead off"
+    assert answered(shown, pressed, (width, height)).note == "second lead off"
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 150)])
@@ -350,7 +355,7 @@ def test_why_there_is_no_second_lead(size: tuple[int, int]) -> None:
         (both, DashboardView(overview=True), "a second lead has room in one bed: enter"),
         (both, still, "there is one lead while you look back or measure"),
     ):
-        pressed = press_keys(layout_view(shown, view, *size), "2", shown)
+        pressed = answered(shown, view, size)
         assert pressed.note == note
         assert pressed.looking.second_lead
 

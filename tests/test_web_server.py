@@ -382,7 +382,8 @@ def test_limits_that_are_refused(guarded: ServedWard, limits: object, was: objec
 
 def test_limits_need_the_token(guarded: ServedWard, open_ward: ServedWard) -> None:
     """As every deed; a monitor without a token takes none."""
-    for changed, status in (({"Authorization": None}, 401), ({"X_Ecg_Agent": None}, 403)):
+    refused: list[tuple[Headers, int]] = [({"Authorization": None}, 401), ({"X_Ecg_Agent": None}, 403)]
+    for changed, status in refused:
         assert change(guarded, {"rate_high_bpm": 130}, {"rate_high_bpm": None}, changed=changed)[0] == status
     assert change(open_ward, {"rate_high_bpm": 130}, {"rate_high_bpm": None})[0] == 403
     assert changes_of(guarded) == changes_of(open_ward) == []

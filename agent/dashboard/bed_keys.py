@@ -18,7 +18,6 @@ from agent.dashboard.key_codes import (
     TIME_STEPS,
     UP_KEYS,
 )
-from agent.dashboard.key_room import why_no_second_lead
 from agent.dashboard.layout import CardGrid
 from agent.dashboard.limits_keys import open_limits
 from agent.dashboard.lines import short_name
@@ -39,6 +38,7 @@ from agent.dashboard.view import (
 from agent.dashboard.wave_raster import HEIGHTS_MV
 
 CHOOSE_NOTE = "choose a bed first: n, p or /"
+WARD_NOTE = "a second lead has room in one bed: enter"
 THAW_NOTE = "the picture is frozen: space first"
 
 
@@ -49,11 +49,9 @@ def press_bed_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dashboa
     names = view.order.names
     by = _key_step(view, key, is_overview(view, shown))
     if key == "2":
-        if why_not := why_no_second_lead(view, shown):
-            return replace(view, note=why_not)
-        on = not view.looking.second_lead
-        note = "second lead on" if on else "second lead off"
-        return replace(view, looking=replace(view.looking, second_lead=on), note=note)
+        if is_overview(view, shown) or not shown.index:
+            return replace(view, note=WARD_NOTE if shown.index else "no bed yet")
+        return replace(view, asks_second_lead=not view.asks_second_lead)
     if key == " ":
         if view.frozen:
             return thaw_view(view)

@@ -30,6 +30,7 @@ from agent.dashboard.lines import (
 )
 from agent.dashboard.overview import overview_lines
 from agent.dashboard.pages import PAGE_DRAWERS
+from agent.dashboard.second_lead import answer_second_lead
 from agent.dashboard.small_screen import choose_small_grid, small_screen_lines
 from agent.dashboard.status import DISCLAIMER, DISCLAIMER_SHORT, security_text
 from agent.dashboard.styles import ASCII_GLYPHS, NOTICE, PLAIN, UNICODE_GLYPHS, GlyphSet
@@ -105,13 +106,23 @@ def fit_waves(snapshot: WardSnapshot, view: DashboardView) -> DashboardView:
     view = freeze_view(view, snapshot) if view.freezing else view
     shown = shown_snapshot(snapshot, view)
     if not is_overview(view, shown):
-        beds = [pictured_bed(view, bed) for bed in shown.beds if bed.bed == chosen_bed(view)]
-        view = refit_windows(view, beds)
-        return refit_second_window(view, beds[0]) if beds else view
+        bed = next((bed for bed in shown.beds if bed.bed == chosen_bed(view)), None)
+        if bed is None:
+            return view
+        view = _answer_keys(snapshot, view, bed)
+        pictured = pictured_bed(view, bed)
+        return refit_second_window(refit_windows(view, [pictured]), pictured)
     names = set(page_beds(view))
     return refit_windows(
         view, [pictured_bed(view, bed) for bed in shown.beds if bed.bed in names], int(REFIT_TURNS_HZ * snapshot.now_s)
     )
+
+
+def _answer_keys(snapshot: WardSnapshot, view: DashboardView, bed: BedView) -> DashboardView:
+    def fits(columns: int, lines: int) -> bool:
+        return second_lead_fits(snapshot, view, bed, columns, lines)
+
+    return answer_second_lead(view, bed, (LEAST_WIDTH, LEAST_HEIGHT), fits)
 
 
 def layout_view(snapshot: WardSnapshot, view: DashboardView, width: int, height: int) -> DashboardView:

@@ -84,6 +84,8 @@ class DashboardView:
         Limits that the user is changing, None if not.
     leaving
         Whether the user was asked if all is to end.
+    asks_second_lead
+        Whether the next frame is to turn the second lead on or off, or to say why it cannot be seen.
     """
 
     bed: str = ""
@@ -113,6 +115,7 @@ class DashboardView:
     lines: int = 24
     draft: LimitsDraft | None = None
     leaving: bool = False
+    asks_second_lead: bool = False
 
 
 def chosen_bed(view: DashboardView) -> str:
