@@ -321,7 +321,8 @@ def change(
     ward: ServedWard, limits: object, was: object, by: str = "A. Nurse", changed: Headers | None = None
 ) -> Answer:
     """Try to change the limits of the first bed."""
-    headers: Headers = {name.replace("-", "_"): value for name, value in DEED.items()} | (changed or {})
+    headers: Headers = {name.replace("-", "_"): value for name, value in DEED.items()}
+    headers |= changed or {}
     body = json.dumps({"by": by, "limits": limits, "was": was}).encode()
     known = {name: value for name, value in headers.items() if value is not None}
     return ask(ward, "/api/beds/0/limits", "POST", body, **known)
