@@ -2,6 +2,7 @@
 
 import re
 from io import BytesIO
+from itertools import combinations
 
 import hypothesis
 import numpy as np
@@ -70,6 +71,41 @@ def test_a_strip_is_to_scale() -> None:
         shape.text: shape.x for shape in picture.shapes if isinstance(shape, TextShape) and shape.text in CLASSES
     }
     assert letters == {"V": pytest.approx(0.0), "N": pytest.approx(75 / 25.4 * 72)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "levels"),
+    [
+        ([(2.0, "onset"), (6.0, "announced")], [0, 0]),
+        ([(2.0, "onset"), (2.2, "announced")], [0, 0]),
+        ([(0.1, "onset"), (0.3, "announced"), (0.5, "end")], [1, 2, 0]),
+        ([(5.0, "onset"), (5.0, "announced"), (5.0, "end")], [0, 0, 1]),
+        ([(9.9, "announced")], [0]),
+    ],
+)
+def test_words_of_a_strip_stand_off_the_trace(flags: list[tuple[float, str]], levels: list[int]) -> None:
+    """Words beside flags stand above the letters of the beats, the time below the paper, and nothing on anything."""
+    chance = np.random.default_rng(1)
+    wave = chance.uniform(-1, 2, 1250).astype(np.float32)
+    marks = tuple(StripFlag(at_s, word, "#b3261e") for at_s, word in flags)
+    picture = strip_picture(StripDrawing(wave, [(2.0, "V"), (5.0, "N")], marks, ("10:00:00",), "II", "a strip"))
+    (trace,) = (shape for shape in picture.shapes if isinstance(shape, PathShape) and shape.round)
+    low, high = float(trace.points[:, 1].min()), float(trace.points[:, 1].max())
+    texts = {shape.text: shape for shape in picture.shapes if isinstance(shape, TextShape)}
+    letter = texts["V"].y
+    assert letter < low
+    assert texts["10:00:00"].y - texts["10:00:00"].size * 0.75 > high
+    words = {word: texts[word] for _, word in flags}
+    assert all(text.y <= letter - 8 for text in words.values())
+    lines = sorted({text.y for text in words.values()}, reverse=True)
+    assert [lines.index(words[word].y) for _, word in flags] == levels
+    spans = {}
+    for word, text in words.items():
+        width = stringWidth(word, "Helvetica-Bold", text.size)
+        spans[word] = (text.x if text.anchor == "start" else text.x - width, text.y, width)
+    assert all(x >= 0 and x + width <= picture.width for x, _, width in spans.values())
+    for (x, y, width), (other_x, other_y, other) in combinations(spans.values(), 2):
+        assert y != other_y or x + width <= other_x or other_x + other <= x
 
 
 def test_a_strip_without_signal_says_so() -> None:

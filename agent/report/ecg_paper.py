@@ -14,10 +14,12 @@ from model.records.resample import FS
 BIG_SQUARE = 5 * MM
 LETTERS_HEIGHT = 8.5
 """Points above a row, for the class letters of its beats."""
-ROW_SPACE = 2.0
-FLAG_WIDTH = 52.0
-"""Points that the word beside a flag may take."""
-FLAG_ANCHORS: tuple[TextAnchor, TextAnchor] = ("end", "start")
+FOOT_HEIGHT = 8.0
+"""Points below a row, for the time at which it begins, and the scale below the last one."""
+FLAG_SIZE, FLAG_HEIGHT = 6.5, 7.5
+"""Size of the word beside a flag, and points of a line of such words above the letters."""
+FLAG_GAP = 2.5
+"""Points between a flag and its word."""
 TYPICAL_SPEED = 50 * MM
 """Points a second of a typical beat."""
 TYPICAL_GAINS = (10, 5)
@@ -66,6 +68,16 @@ class StripFlag:
     colour: str
 
 
+@dataclass(frozen=True, slots=True)
+class _PlacedFlag:
+    """A flag at `x` points, with its word in a line of words (0: the lowest), beside it to the right or left."""
+
+    flag: StripFlag
+    x: float
+    level: int
+    anchor: TextAnchor
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StripDrawing:
     """A strip to draw: `wave` (n,) float32 mV at 125 Hz, `beats` as seconds from its start and class, `flags`.
@@ -96,14 +108,20 @@ def strip_picture(strip: StripDrawing) -> Picture:
     gain = next((g for g in scale.gains if (high - low) * g <= scale.most_mm - 2), scale.gains[-1])
     millimetres = min(scale.most_mm, max(scale.least_mm, 5 * int(np.ceil(((high - low) * gain + 3) / 5))))
     height = millimetres * MM
-    rows = count_strip_rows(len(strip.wave) / FS, scale.row_s)
-    row_height = LETTERS_HEIGHT + height + ROW_SPACE
-    picture = Picture(rows * row_height + 6, strip.title, scale.width)
-    for row in range(rows):
-        _draw_strip_row(picture, strip, row, row * row_height + LETTERS_HEIGHT, (height, (low + high) / 2, gain))
+    rows = [
+        _place_flags(strip, row * scale.row_s) for row in range(count_strip_rows(len(strip.wave) / FS, scale.row_s))
+    ]
+    words = [FLAG_HEIGHT * max((flag.level + 1 for flag in flags), default=0) for flags in rows]
+    picture = Picture(sum(words) + len(rows) * (LETTERS_HEIGHT + height + FOOT_HEIGHT), strip.title, scale.width)
+    top = 0.0
+    for row, flags in enumerate(rows):
+        top += words[row] + LETTERS_HEIGHT
+        _draw_strip_row(picture, strip, row, top, (height, (low + high) / 2, gain))
+        _draw_strip_flags(picture, flags, top, height)
+        top += height + FOOT_HEIGHT
     note = f"{scale.speed:g} mm/s   {gain:g} mm/mV   lead {strip.lead}"
     right = min(scale.width, len(strip.wave) / FS * scale.speed * MM)
-    picture.text(right, picture.height - 1, note, 6, GREY, "end")
+    picture.text(right, picture.height - 2, note, 6, GREY, "end")
     return picture
 
 
@@ -122,9 +140,10 @@ def _draw_strip_row(
     x = np.minimum(np.arange(len(part), dtype=np.float64) * (speed / FS), strip.scale.width)
     thick = 0.75 if strip.scale.speed == FULL_SCALE.speed else 0.6
     picture.path(x, np.clip(y, top, top + height).astype(np.float64), INK, thick)
+    picture.line((0, top + height, seconds * speed, top + height), LINE, 0.3)
     _draw_beat_letters(picture, strip, begin, top)
-    _draw_strip_flags(picture, strip, begin, top, height)
-    picture.text(2, top + 7, strip.clocks[row] if row < len(strip.clocks) else "", 6.5, GREY)
+    clock = strip.clocks[row] if row < len(strip.clocks) else ""
+    picture.text(0, top + height + FOOT_HEIGHT - 2, clock, 6.5, GREY)
 
 
 def typical_beat_picture(typical_beats: Sequence[TypicalBeat]) -> Picture:
@@ -196,19 +215,43 @@ def _draw_beat_letters(picture: Picture, strip: StripDrawing, begin: float, top:
             picture.text(x, top - 2, name, size - 1 if plain else size, colour, "middle", bold=not plain)
 
 
-def _draw_strip_flags(picture: Picture, strip: StripDrawing, begin: float, top: float, height: float) -> None:
-    taken: list[tuple[float, float]] = []
-    for flag in strip.flags:
-        if 0 <= flag.at_s - begin < strip.scale.row_s:
-            x = (flag.at_s - begin) * strip.scale.speed * MM
-            picture.line((x, top, x, top + height), flag.colour, 1.0, dash=(3, 2))
-            right = x > picture.width - 50
-            beside, anchor = (x - 3, FLAG_ANCHORS[0]) if right else (x + 3, FLAG_ANCHORS[1])
-            y = top + height - 2.5
-            # Words of flags near each other stand above each other.
-            while any(abs(x - other) < FLAG_WIDTH and abs(y - level) < 1 for other, level in taken):
-                y -= 8
-            taken.append((x, y))
-            picture.text(beside, y, flag.text, 6.5, flag.colour, anchor, bold=True)
-    end = min(picture.width, (len(strip.wave) / FS - begin) * strip.scale.speed * MM)
-    picture.line((0, top + height, end, top + height), LINE, 0.3)
+def _place_flags(strip: StripDrawing, begin: float) -> list[_PlacedFlag]:
+    """Return the flags of the row that begins at second `begin`; their words cover neither each other nor a flag."""
+    scale = strip.scale
+    inside = sorted((flag for flag in strip.flags if 0 <= flag.at_s - begin < scale.row_s), key=lambda flag: flag.at_s)
+    lines = [(flag.at_s - begin) * scale.speed * MM for flag in inside]
+    taken: list[tuple[int, float, float]] = []
+    placed = []
+    for flag, x in zip(inside, lines, strict=True):
+        # The mean width of a bold letter of Helvetica; no font is at hand here to measure with.
+        width = 0.6 * FLAG_SIZE * len(flag.text)
+        sides: tuple[tuple[TextAnchor, float], ...] = ("start", x + FLAG_GAP), ("end", x - FLAG_GAP - width)
+        level, anchor, left = next(
+            (level, anchor, left)
+            for level in range(len(inside) + 1)
+            for anchor, left in sides
+            if left >= 0 and left + width <= scale.width and _is_free(taken, lines, level, (left, left + width))
+        )
+        taken.append((level, left, left + width))
+        placed.append(_PlacedFlag(flag, x, level, anchor))
+    return placed
+
+
+def _is_free(
+    taken: Sequence[tuple[int, float, float]], lines: Sequence[float], level: int, span: tuple[float, float]
+) -> bool:
+    """Return whether a word may stand in a span of a line of words; the lowest one is crossed by all flags."""
+    low, high = span
+    words = any(other == level and low < stop + 2 and start < high + 2 for other, start, stop in taken)
+    return not words and (level > 0 or not any(low <= x <= high for x in lines))
+
+
+def _draw_strip_flags(picture: Picture, flags: Sequence[_PlacedFlag], top: float, height: float) -> None:
+    """Draw lines through the row, whose paper begins at `top`, and their words above its letters."""
+    for placed in flags:
+        x, colour = placed.x, placed.flag.colour
+        words = top - LETTERS_HEIGHT - placed.level * FLAG_HEIGHT
+        for ends in ((words - FLAG_HEIGHT + 1, top - LETTERS_HEIGHT), (top, top + height)):
+            picture.line((x, ends[0], x, ends[1]), colour, 1.0, dash=(3, 2))  # not through the letter of a beat
+        beside = x + (FLAG_GAP if placed.anchor == "start" else -FLAG_GAP)
+        picture.text(beside, words - 1.5, placed.flag.text, FLAG_SIZE, colour, placed.anchor, bold=True)
