@@ -24,7 +24,7 @@ from agent.report.picture import (
     round_ticks,
     split_path_points,
 )
-from agent.report.signal_quality import NOISY_UV, _count_flat_seconds, _measure_noise_uv
+from agent.report.signal_quality import NOISY_UV, _find_flat_seconds, _measure_noise_uv
 from agent.report.styles import CLASS_COLOURS, date_and_time, duration_in_words, number_or_dash, share_in_percent
 from agent.report.svg import render_svg
 from model.records.wfdb_records import CLASSES
@@ -50,7 +50,9 @@ def test_noise_is_measured_in_microvolts() -> None:
 def test_flat_and_saturated_seconds() -> None:
     """A second within 20 µV is flat, at a rail saturated; one with a value missing is neither."""
     wave = np.concatenate([np.full(125, 0.1), np.linspace(0, 1, 125), np.full(125, 5.115), np.full(125, np.nan)])
-    assert _count_flat_seconds(wave.astype(np.float32), 125.0, (-5.12, 5.115)) == (1, 1)
+    flat, saturated = _find_flat_seconds(wave.astype(np.float32), 125.0, (-5.12, 5.115))
+    assert flat.tolist() == [True, False, False, False]
+    assert saturated.tolist() == [False, False, True, False]
 
 
 def test_a_strip_is_to_scale() -> None:

@@ -15,8 +15,8 @@ MOST_TABLE_BINS = 26
 """Rows of the table by time: a day has one for each hour."""
 LEAST_BIN_SHARE = 0.2
 """A last part of the time of which less was recorded belongs to the one before it."""
-LEAST_TABLE_S = 900.0
-"""A shorter recording has no table by time: its chart says as much."""
+LEAST_TIMES_S = 900.0
+"""A shorter recording has no counts by time: the RR intervals of the first page have the colours of the classes."""
 
 
 def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSection:
@@ -27,11 +27,12 @@ def beat_section(recording: BedRecording, findings: BeatFindings) -> ReportSecti
         ((_class_trust_table(findings, trust, say_learnt(recording)),), (_ectopic_beats_table(findings, trust),)),
         (0.58, 0.42),
     )
-    section = ReportSection("Beats", [ReportFigure(class_chart(recording, findings, bins)), tables])
-    if recording.length_s >= LEAST_TABLE_S:
-        rows = choose_time_bins(recording.started_s, recording.length_s, MOST_TABLE_BINS)
-        section.blocks.append(_time_bin_table(recording, findings, _merge_last_bin(rows, recording.length_s)))
-    return section
+    if recording.length_s < LEAST_TIMES_S:
+        return ReportSection("Beats", [tables])
+    chart = ReportFigure(class_chart(recording, findings, bins))
+    rows = choose_time_bins(recording.started_s, recording.length_s, MOST_TABLE_BINS)
+    table = _time_bin_table(recording, findings, _merge_last_bin(rows, recording.length_s))
+    return ReportSection("Beats", [chart, tables, table])
 
 
 def _class_trust_table(findings: BeatFindings, trust: ClassTrust, learnt: str) -> ReportTable:

@@ -28,7 +28,6 @@ from agent.report.styles import (
     CLASS_NAMES,
     PRIORITY_COLOURS,
     RED,
-    SHADE,
     number_or_dash,
     share_in_percent,
 )
@@ -40,13 +39,17 @@ CELL_ROW_HEIGHT = 1.25
 """Points; a row of the tachogram."""
 CELL_SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
 """Least number of intervals in a cell, and the opacity it has from there on."""
-FEW_INTERVALS = 3000
-"""Up to this number of intervals the dots are larger, so that each can be seen."""
+FEW_INTERVALS, FEW_CELL = 3000, 2.5
+"""Up to this number of intervals each has the colour of its beat, and this size in points."""
 FIRST_PAGE_HEIGHT, HALF_WIDTH = 128, column_width(WIDTH, 0.5, 2)
 """Size of the two charts side by side on the first page, in points."""
 FREE_BAND = 0.25
 """Share of the range of the rates that is left free above and below them."""
 MOST_LANES = 10
+SHARES_HEIGHT, NOISE_HEIGHT = 70.0, 78.0
+"""Points of the two panels of the signal."""
+LEAST_SHOWN_PERCENT = 0.05
+"""With less of the signal missing, flat and at the rails there is nothing to draw."""
 
 
 def rate_chart(recording: BedRecording, findings: BeatFindings) -> Picture:
@@ -94,11 +97,14 @@ def _draw_extreme_rate(axes: ChartAxes, index: int | None, recording: BedRecordi
 
 
 def tachogram_chart(recording: BedRecording) -> Picture:
-    """Draw every RR interval as a dot, darker where there are many."""
-    rr, at_s = recording.beats.rr_s, recording.beats.at_s
+    """Draw every RR interval as a dot: of few in the colour of the beat that ends it, of many darker where many lie."""
+    rr = recording.beats.rr_s
     picture = Picture(FIRST_PAGE_HEIGHT, "Tachogram: all RR intervals over the recording.", HALF_WIDTH)
-    draw_chart_heading(picture, 0, 10, "RR intervals", "seconds; darker where many lie together")
     known = np.isfinite(rr)
+    few = known.sum() <= FEW_INTERVALS
+    draw_chart_heading(
+        picture, 0, 10, "RR intervals", "seconds, by class" if few else "seconds; darker where many lie together"
+    )
     # A few pauses must not squeeze all other intervals; they are marked at the upper edge.
     top = float(np.clip(np.quantile(rr[known], 0.999) * 1.25, 1.2, 4.0)) if known.any() else 1.6
     axes = make_time_axes(picture, 18, FIRST_PAGE_HEIGHT - 16, recording.length_s, (0.0, top))
@@ -106,23 +112,40 @@ def tachogram_chart(recording: BedRecording) -> Picture:
     axes.clocks(recording.started_s)
     if not known.any():
         return picture
-    width, height = (
-        (COLUMN_WIDTH, CELL_ROW_HEIGHT) if known.sum() > FEW_INTERVALS else (2 * COLUMN_WIDTH, 2 * CELL_ROW_HEIGHT)
-    )
-    columns, rows = int((axes.right - axes.left) / width), int((axes.bottom - axes.top) / height)
-    column = np.clip((at_s[known] / axes.x_span[1] * columns).astype(np.int64), 0, columns - 1)
-    row = np.clip((rr[known] / top * rows).astype(np.int64), 0, rows - 1)
-    counts = np.bincount(column * rows + row, minlength=columns * rows).reshape(columns, rows)
-    over = rr[known] > top
-    for i, (least, opacity) in enumerate(CELL_SHADES):
-        most = CELL_SHADES[i + 1][0] if i + 1 < len(CELL_SHADES) else counts.max() + 1
-        shown = opacity if known.sum() > FEW_INTERVALS else max(opacity, CELL_SHADES[1][1])
-        draw_chart_cells(axes, (counts >= least) & (counts < most), width, height, BLUE, shown)
+    if few:
+        _draw_class_intervals(axes, recording, known)
+    else:
+        counts = _count_cells(axes, recording, known, (COLUMN_WIDTH, CELL_ROW_HEIGHT))
+        for i, (least, opacity) in enumerate(CELL_SHADES):
+            most = CELL_SHADES[i + 1][0] if i + 1 < len(CELL_SHADES) else counts.max() + 1
+            draw_chart_cells(axes, (counts >= least) & (counts < most), COLUMN_WIDTH, CELL_ROW_HEIGHT, BLUE, opacity)
+    over = known & (rr > top)
     if over.any():
-        x = axes.x(at_s[known][over])
+        x = axes.x(recording.beats.at_s[over])
         picture.lines(np.stack([x, np.full(len(x), axes.top), x, np.full(len(x), axes.top + 6)], axis=1), RED, 1.2)
-        picture.text(axes.right, 10, f"{over.sum()} longer than {top:.1f} s, marked at the top", 7.5, RED, "end")
+        text = f"{over.sum()} longer than {top:.1f} s, marked at the top"
+        picture.text(axes.right, axes.top + 14, text, 7.5, RED, "end")
     return picture
+
+
+def _draw_class_intervals(axes: ChartAxes, recording: BedRecording, known: NDArray[np.bool_]) -> None:
+    """Draw known intervals (n,) in the colours of their beats, and a legend of the classes above."""
+    shown = [name for name in CLASSES if (known & recording.beats.of(name)).any()]
+    draw_colour_legend(axes.picture, 160, 10, [(CLASS_COLOURS[name], name) for name in shown])
+    for name in shown:
+        counts = _count_cells(axes, recording, known & recording.beats.of(name), (FEW_CELL, FEW_CELL))
+        draw_chart_cells(axes, counts > 0, FEW_CELL, FEW_CELL, CLASS_COLOURS[name], 1.0)
+
+
+def _count_cells(
+    axes: ChartAxes, recording: BedRecording, chosen: NDArray[np.bool_], cell: tuple[float, float]
+) -> NDArray[np.int64]:
+    """Return how many of the chosen intervals (n,) lie in each cell (columns, rows) of a size in points."""
+    columns, rows = int((axes.right - axes.left) / cell[0]), int((axes.bottom - axes.top) / cell[1])
+    at_s, rr = recording.beats.at_s[chosen], recording.beats.rr_s[chosen]
+    column = np.clip((at_s / axes.x_span[1] * columns).astype(np.int64), 0, columns - 1)
+    row = np.clip((rr / axes.y_span[1] * rows).astype(np.int64), 0, rows - 1)
+    return np.bincount(column * rows + row, minlength=columns * rows).reshape(columns, rows)
 
 
 def draw_chart_cells(
@@ -223,69 +246,68 @@ def _lay_out_alarm_bars(axes: ChartAxes, alarms: Sequence[Alarm], recording: Bed
 
 
 def quality_chart(recording: BedRecording, quality: SignalQuality) -> Picture:
-    """Draw which share of each moment was recorded, flat or at the rails, and the noise."""
-    title = "Signal quality over the recording: missing, flat and saturated signal, and noise."
-    picture = Picture(148, title, column_width(WIDTH, 0.5, 2))
+    """Draw which share of each moment was recorded, flat or at the rails, where not all is good, and the noise."""
     lost = max(0.0, recording.length_s - quality.recorded_s)
     total = max(recording.length_s, 1e-9)
-    draw_chart_heading(picture, 0, 10, "Signal")
-    items = (
-        (BAND, f"recorded {share_in_percent(100 * (1 - lost / total))}"),
-        (RED, f"missing {share_in_percent(100 * lost / total)}"),
-        (PRIORITY_COLOURS["medium"], f"flat {share_in_percent(100 * quality.flat.sum() / total)}"),
-        ("#7a5195", f"at the rails {share_in_percent(100 * quality.saturated.sum() / total)}"),
-    )
-    draw_colour_legend(picture, 46, 10, items, 7.0)
-    axes = make_time_axes(picture, 18, 52, recording.length_s, (0.0, 1.0))
-    axes.frame("share", marks=(0.0, 0.5, 1.0))
-    _draw_shares(axes, _quality_shares(recording, quality, axes), [colour for colour, _ in items])
-    axes.clocks(recording.started_s)
+    percents = [100 * seconds / total for seconds in (lost, quality.flat.sum(), quality.saturated.sum())]
+    title = "Signal quality over the recording: missing, flat and saturated signal, and noise."
+    whole = not any(percent > LEAST_SHOWN_PERCENT for percent in percents)
+    picture = Picture(NOISE_HEIGHT + (0 if whole else SHARES_HEIGHT), title, column_width(WIDTH, 0.5, 2))
+    if not whole:
+        colours = (BAND, RED, PRIORITY_COLOURS["medium"], "#7a5195")
+        names = ("recorded", "missing", "flat", "at the rails")
+        shown = [share_in_percent(percent) for percent in (100 - percents[0], *percents)]
+        items = [(colour, f"{name} {share}") for colour, name, share in zip(colours, names, shown, strict=True)]
+        draw_chart_heading(picture, 0, 10, "Signal")
+        draw_colour_legend(picture, 46, 10, items, 7.0)
+        axes = make_time_axes(picture, 18, 52, recording.length_s, (0.0, 1.0))
+        axes.frame("share", marks=(0.0, 0.5, 1.0))
+        _draw_shares(axes, recording, quality, colours)
+        axes.clocks(recording.started_s)
     _draw_noise_panel(picture, recording, quality)
     return picture
 
 
-def _quality_shares(recording: BedRecording, quality: SignalQuality, axes: ChartAxes) -> list[Points]:
-    """Return the shares (columns,) of good, missing, flat and saturated signal in each column of the chart."""
-    columns = int(min((axes.right - axes.left) / COLUMN_WIDTH, len(quality.recorded)))
-    number_of = np.minimum(np.arange(len(quality.recorded)) * columns // len(quality.recorded), columns - 1)
-    lasts = np.full(len(quality.recorded), MINUTE_S)
-    # The last minute is rarely a whole one.
-    lasts[-1] = max(1e-9, recording.length_s - MINUTE_S * (len(lasts) - 1))
-    whole = np.bincount(number_of, lasts, columns)
-    missing, flat, saturated = (
-        np.bincount(number_of, part, columns) / whole
-        for part in (np.maximum(0.0, lasts - quality.recorded), quality.flat, quality.saturated)
+def _draw_shares(axes: ChartAxes, recording: BedRecording, quality: SignalQuality, colours: Sequence[str]) -> None:
+    """Draw the shares of good, missing, flat and saturated signal of each column of the chart on top of each other."""
+    parts = len(quality.recorded)
+    columns = int(min((axes.right - axes.left) / COLUMN_WIDTH, parts))
+    # Each column is some whole parts, and stands where they are; the last part is rarely a whole one.
+    edges = np.minimum(np.arange(parts + 1) * quality.part_s, max(recording.length_s, 1e-9))
+    firsts = -(-np.arange(columns + 1) * parts // columns)
+    lasts = np.diff(edges)
+    whole, missing, flat, saturated = (
+        np.add.reduceat(part, firsts[:-1])
+        for part in (lasts, np.maximum(0.0, lasts - quality.recorded), quality.flat, quality.saturated)
     )
-    return [np.clip(1 - missing - flat - saturated, 0.0, 1.0), missing, flat, saturated]
-
-
-def _draw_shares(axes: ChartAxes, shares: Sequence[Points], colours: Sequence[str]) -> None:
-    """Draw shares (columns,) of 1 on top of each other."""
-    width = (axes.right - axes.left) / len(shares[0])
-    x = axes.left + (np.arange(len(shares[0])) + 0.5) * width
-    base = np.zeros(len(shares[0]))
-    for share, colour in zip(shares, colours, strict=True):
-        ends = np.stack([x, axes.y(base), x, axes.y(np.minimum(1.0, base + share))], axis=1)
-        axes.picture.lines(ends[share > 1e-6], colour, width + 0.1)
-        base = base + share
+    missing, flat, saturated = (np.divide(part, whole) for part in (missing, flat, saturated))
+    x = axes.x(edges[firsts])
+    base = np.zeros(columns)
+    for share, colour in zip(
+        (np.clip(1 - missing - flat - saturated, 0, 1), missing, flat, saturated), colours, strict=True
+    ):
+        top = np.minimum(1.0, base + share)
+        for i in np.flatnonzero(share > 1e-6).tolist():
+            upper, lower = axes.at_y(float(top[i])), axes.at_y(float(base[i]))
+            # Columns overlap a little, or viewers show seams between them.
+            axes.picture.box((float(x[i]), upper, float(x[i + 1] - x[i]) + 0.1, lower - upper), colour)
+        base = top
 
 
 def _draw_noise_panel(picture: Picture, recording: BedRecording, quality: SignalQuality) -> None:
     known = quality.noise_uv[np.isfinite(quality.noise_uv)]
     more = f"µV rms by minute, median {number_or_dash(_median_or_none(known))}; above the line no rate is taken"
-    draw_chart_heading(picture, 0, 80, "Noise", more)
+    begin = picture.height - NOISE_HEIGHT
+    draw_chart_heading(picture, 0, begin + 10, "Noise", more)
     high = NOISY_UV * 1.25
-    axes = make_time_axes(picture, 88, 132, recording.length_s, (0.0, high))
+    axes = make_time_axes(picture, begin + 18, begin + 62, recording.length_s, (0.0, high))
     axes.frame("µV", marks=(0, 50, NOISY_UV))
     axes.clocks(recording.started_s)
     limit = axes.at_y(NOISY_UV)
     picture.line((axes.left, limit, axes.right, limit), RED, 0.6, dash=(4, 3))
-    at = np.minimum((np.arange(len(quality.noise_uv)) + 0.5) * MINUTE_S, recording.length_s)
-    value = np.minimum(quality.noise_uv, high)
-    known_minutes = np.isfinite(value)
-    width = max(0.5, min(COLUMN_WIDTH, (axes.right - axes.left) / len(value)))
-    x = axes.x(at)
-    picture.lines(np.stack([x, np.full(len(x), axes.bottom), x, axes.y(value)], axis=1)[known_minutes], SHADE, width)
+    # A step for each minute, which stands where the minute is.
+    edges = np.minimum(np.arange(len(quality.noise_uv) + 1) * MINUTE_S, recording.length_s)
+    x, value = axes.x(np.repeat(edges, 2)[1:-1]), np.repeat(np.minimum(quality.noise_uv, high), 2)
     picture.path(x, axes.y(value), GREY, 0.8)
 
 

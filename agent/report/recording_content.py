@@ -6,7 +6,7 @@ from agent.core.config import Config
 from agent.core.events import Event
 from agent.core.wording import event_text
 from agent.report.bed_recording import BedRecording
-from agent.report.charts import quality_chart
+from agent.report.charts import LEAST_SHOWN_PERCENT, quality_chart
 from agent.report.document import PlainBlock, ReportFigure, ReportNote, ReportSection, ReportTable, SideBySide
 from agent.report.recording_words import name_clock
 from agent.report.signal_quality import FLAT_MV, NOISY_UV, SignalQuality
@@ -32,8 +32,10 @@ def recording_section(recording: BedRecording, config: Config, signal: SignalQua
     section = ReportSection("Signal and recording")
     if recording.length_s:
         few = len(recording.places) <= FEW_RUNS
-        runs = (_recorded_runs_table(recording),) if few else ()
-        right = (_time_table(recording, signal), *runs, ReportNote(_ledger_text(recording), small=True))
+        one = len(recording.places) == 1
+        runs = (_recorded_runs_table(recording),) if few and not one else ()
+        ledger = f"{_say_run(recording)} {_ledger_text(recording)}" if one else _ledger_text(recording)
+        right = (_time_table(recording, signal), *runs, ReportNote(ledger, small=True))
         section.blocks.append(SideBySide((tuple(_quality_blocks(recording, signal)), right), (0.5, 0.5)))
         section.blocks += [] if few else [_recorded_runs_table(recording)]
     events = [(at_s, event) for at_s, event in recording.events if event.kind not in ("start", "end")]
@@ -65,10 +67,27 @@ def _quality_blocks(recording: BedRecording, signal: SignalQuality) -> list[Plai
     noise_uv = signal.noise_uv[np.isfinite(signal.noise_uv)]
     worst = float(noise_uv.max()) if len(noise_uv) else None
     text = (
-        f"Flat: a whole second within {1000 * FLAT_MV:g} µV (lead off?); at the rails: the same where the converter "
-        f"ends. The noisiest minute has {number_or_dash(worst)} µV. Missing signal is never filled in."
+        f"{_say_signal(recording, signal)}Flat: a whole second within {1000 * FLAT_MV:g} µV (lead off?); at the rails: "
+        f"the same where the converter ends. The noisiest minute has {number_or_dash(worst)} µV. Missing signal is "
+        "never filled in."
     )
     return [ReportFigure(quality_chart(recording, signal)), ReportNote(text, small=True)]
+
+
+def _say_signal(recording: BedRecording, signal: SignalQuality) -> str:
+    """Return that there is signal all the time, where that is so, as a sentence to go on after; else ""."""
+    lost_s = recording.length_s - signal.recorded_s
+    bad_s = max(lost_s, float(signal.flat.sum()), float(signal.saturated.sum()))
+    if 100 * bad_s > LEAST_SHOWN_PERCENT * recording.length_s:
+        return ""
+    return "Nothing is missing, flat or at the rails. " if bad_s < 1 else ""
+
+
+def _say_run(recording: BedRecording) -> str:
+    """Return when the only run began, its length, and what is on disk of it."""
+    ((_, *cells),) = _recorded_run_rows(recording)
+    begin, length, on_disk, rate, files = cells
+    return f"One run: it began {begin} and lasted {length}; {on_disk} on disk at {rate}, files: {files}."
 
 
 def _time_table(recording: BedRecording, signal: SignalQuality) -> ReportTable:
@@ -104,6 +123,14 @@ def _ledger_text(recording: BedRecording) -> str:
 
 
 def _recorded_runs_table(recording: BedRecording) -> ReportTable:
+    rows = _recorded_run_rows(recording)
+    more = f", the first {MOST_RUNS} of {len(recording.places):,}" if len(recording.places) > MOST_RUNS else ""
+    heads = ("run", f"began ({name_clock(recording)})", "length", "on disk", "rate", "files")
+    return ReportTable(heads, tuple(rows), "llrrrr", (0.16, 0.29, 0.17, 0.16, 0.14, 0.08), f"Runs{more}")
+
+
+def _recorded_run_rows(recording: BedRecording) -> list[tuple[str, ...]]:
+    """Return name, begin, length, length on disk, rate and number of files of each of the first runs."""
     rows: list[tuple[str, ...]] = []
     for place in recording.places[:MOST_RUNS]:
         mine = [segment for segment in recording.segments if segment.run == place.run]
@@ -112,9 +139,7 @@ def _recorded_runs_table(recording: BedRecording) -> ReportTable:
         rates = ", ".join(f"{fs:g} Hz" for fs in dict.fromkeys(segment.fs for segment in mine))
         lasted = duration_in_words((place.stop - place.first) / FS)
         rows.append((place.run[:8], begin, lasted, duration_in_words(recorded), rates or NONE, f"{len(mine):,}"))
-    more = f", the first {MOST_RUNS} of {len(recording.places):,}" if len(recording.places) > MOST_RUNS else ""
-    heads = ("run", f"began ({name_clock(recording)})", "length", "on disk", "rate", "files")
-    return ReportTable(heads, tuple(rows), "llrrrr", (0.16, 0.29, 0.17, 0.16, 0.14, 0.08), f"Runs{more}")
+    return rows
 
 
 def _beat_methods(config: Config) -> str:
