@@ -17,7 +17,9 @@ from agent.recording.sessions import RecordedSession
 from agent.report.beat_measurement import MeasuredBeat
 from agent.report.bed_recording import BedRecording
 from agent.report.content import find_all
-from agent.report.document import ReportTable
+from agent.report.document import ReportNote, ReportTable
+from agent.report.doubt_words import nn_percent
+from agent.report.hrv_content import variability_section
 from agent.report.recording_content import recording_section
 from agent.report.summary_content import summarise_in_words
 from model.intervals.beat_intervals import IntervalEstimate
@@ -111,6 +113,19 @@ def test_variability_is_given_only_where_it_holds(tmp_path: Path, settings: Conf
     )
     for name, minutes, more, labels, doubt in cases:
         assert find_all(recorded(tmp_path / name, minutes, more, labels), settings).nn_doubt == doubt, name
+
+
+def test_variability_that_does_not_hold_is_a_sentence(tmp_path: Path, settings: Config) -> None:
+    """Without charts and tables, and with the reason; where it holds, spectrum and time domain are there."""
+    for name, labels, holds in (("a", "N", True), ("b", "NNNV", False)):
+        recording = recorded(tmp_path / name, 6, labels=labels)
+        found = find_all(recording, settings)
+        blocks = variability_section(found.nn, nn_percent(recording, found.nn), found.nn_doubt).blocks
+        assert ("LF / HF" in repr(blocks)) == holds
+        if not holds:
+            (note,) = blocks
+            assert isinstance(note, ReportNote)
+            assert note.text.startswith("Not given: 25 % of the beats are V or F. The ")
 
 
 def test_fusion_and_paced_beats_stand_on_the_first_page(tmp_path: Path, settings: Config) -> None:

@@ -26,9 +26,10 @@ def variability_section(nn: NNIntervals, all_percent: float, doubt: str) -> Repo
     if figures is None:
         section.blocks.append(ReportNote("No interval between two normal beats in a row: nothing to measure."))
         return section
-    power, cloud = measure_nn_spectrum(nn), measure_poincare(nn)
     if doubt:
-        section.blocks.append(ReportNote(f"These figures do not hold as heart-rate variability: {doubt}."))
+        section.blocks.append(ReportNote(_say_doubtful(figures, nn, all_percent, doubt)))
+        return section
+    power, cloud = measure_nn_spectrum(nn), measure_poincare(nn)
     picture, time_domain = (
         ReportFigure(hrv_picture(nn, power, cloud)),
         _time_domain_table(figures, nn, cloud, (power is not None, all_percent)),
@@ -39,6 +40,15 @@ def variability_section(nn: NNIntervals, all_percent: float, doubt: str) -> Repo
         return section
     section.blocks += [picture, SideBySide(((time_domain,), (_power_table(power),)), (0.55, 0.45))]
     return section
+
+
+def _say_doubtful(figures: TimeDomain, nn: NNIntervals, all_percent: float, doubt: str) -> str:
+    """Return why the figures do not hold, and the main ones."""
+    return (
+        f"Not given: {doubt}. The {len(nn):,} NN intervals ({share_in_percent(all_percent)} of all RR intervals) have "
+        f"a mean of {number_or_dash(figures.mean, 0, 'ms')}, SDNN {number_or_dash(figures.sdnn, 1, 'ms')}, RMSSD "
+        f"{number_or_dash(figures.rmssd, 1, 'ms')}: these figures do not hold as heart-rate variability."
+    )
 
 
 def _time_domain_table(
