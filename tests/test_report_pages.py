@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,15 @@ from support.reported import alarm, beats, signal, strip
 
 from agent.core.config import Config
 from agent.core.events import Event, HeardLeadChanged, RunStarted
-from agent.core.messages import Beat, Chunk, Result
+from agent.core.messages import Beat, Chunk, Priority, Result
 from agent.export.listing import summarise_sessions
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
-from agent.report.alarm_content import MOST_LARGE_STRIPS
+from agent.report.alarm_content import MOST_LARGE_STRIPS, choose_shown_alarms
 from agent.report.beat_measurement import measure_recorded_beat
 from agent.report.bed_recording import BedRecording, read_alarm_strips
 from agent.report.content import build_report_document, find_all
-from agent.report.document import ReportDocument
+from agent.report.document import FigureGrid, ReportDocument, ReportTable
 from agent.report.heard_leads import HeardLeads
 from agent.report.pdf_report import write_pdf_document
 from agent.report.recording_content import recording_section
@@ -34,12 +35,21 @@ LEAST_FILLED = 0.6
 LABELS = "NNNNNNVVVNSFNNNNNVVN"
 
 
-def make(folder: Path, seconds: int, alarms: int = 0, labels: str = LABELS) -> None:
-    """Record a bed with alarms of all priorities, spread over the recording."""
-    priorities = ("low", "medium", "high", "low", "medium")
+PRIORITY_ORDER: tuple[Priority, ...] = ("low", "medium", "high", "low", "medium")
+
+
+def make(
+    folder: Path, seconds: int, alarms: int = 0, labels: str = LABELS, priorities: Sequence[Priority] = PRIORITY_ORDER
+) -> None:
+    """Record a bed with alarms whose priorities go round, spread over the recording."""
     onsets = np.linspace(1500, seconds * 125 - 3000, alarms).astype(int).tolist()
     made = [
-        alarm(onset, priority=priorities[i % 5], condition=("V run", "couplet", "pause")[i % 3], ended=onset + 900)
+        alarm(
+            onset,
+            priority=priorities[i % len(priorities)],
+            condition=("V run", "couplet", "pause")[i % 3],
+            ended=onset + 900,
+        )
         for i, onset in enumerate(onsets)
     ]
     found: list[Result] = [RunStarted("1", "run", 0, "MLII", 125.0, ("V1",))]
@@ -74,7 +84,7 @@ KINDS = {
     "six hours": (21_600, 40, LABELS, 10),
     "no beats": (300, 0, "", 2),
     "500 alarms": (3600, 500, LABELS, 45),
-    "quiet": (300, 0, "N", 4),
+    "quiet": (300, 0, "N", 2),
 }
 
 
@@ -91,6 +101,36 @@ def test_pages_are_filled(tmp_path: Path, settings: Config, seconds: int, alarms
         pytest.skip("without pdftoppm only the layout is measured")
     inked = ink_of_pages(tmp_path / "out.pdf")
     assert inked == pytest.approx(filled, abs=0.06)
+
+
+def test_five_minutes_take_three_pages(tmp_path: Path, settings: Config) -> None:
+    """With V beats and many alarms of low priority, whose most telling ones have strips; all others are listed."""
+    make(tmp_path / "s", 300, 17, "NNVNFNVV", ("low",))
+    document = document_of(tmp_path / "s", settings)
+    (*_, grid) = (block for section in document.sections for block in section.blocks if isinstance(block, FigureGrid))
+    assert len(grid.figures) == 2 * 3
+    tables = [block for section in document.sections for block in section.blocks if isinstance(block, ReportTable)]
+    (listed,) = (table for table in tables if table.caption == "Other alarms")
+    assert sum(cell == "low" for row in listed.rows for cell in row) == 17 - 6
+    with (tmp_path / "out.pdf").open("wb") as file:
+        filled = write_pdf_document(document, file)
+    assert len(filled) <= 3
+    assert min(filled) >= LEAST_FILLED
+
+
+def test_which_alarms_have_a_strip() -> None:
+    """All of high and medium priority; of many of low priority the first and the longest of each condition."""
+    low = [
+        alarm(1000 * i, priority="low", condition="couplet" if i % 2 else "bigeminy", ended=1000 * i + lasted)
+        for i, lasted in enumerate((500, 900, 700, 100, 800, 300, 200, 950))
+    ]
+    urgent = [alarm(100_000, priority="high"), alarm(110_000), alarm(120_000), alarm(130_000)]
+    shown, others = choose_shown_alarms([*low, *urgent])
+    assert shown == [low[0], low[1], low[4], low[7], *urgent]
+    assert others == [low[2], low[3], low[5], low[6]]
+    assert choose_shown_alarms([*low[:6], *urgent]) == ([*low[:6], *urgent], [])
+    still_open = replace(low[2], ended=None)
+    assert still_open in choose_shown_alarms([*low[:2], still_open, *low[3:]])[0]
 
 
 def ink_of_pages(path: Path) -> list[float]:
@@ -123,7 +163,7 @@ def test_a_table_is_never_torn(tmp_path: Path, settings: Config) -> None:
     pages = [page for page in text.stdout.split("\f") if "V run: 5 beats" in page and "couplet" in page]
     rows = [page for page in pages if len(re.findall(r"^\s*low ", page, re.M)) > 3]
     assert rows
-    assert all("reason" in page and "when" in page for page in rows)
+    assert all("until" in page and "what became of it" in page for page in rows)
 
 
 def test_the_first_page_says_what_was_found(tmp_path: Path, settings: Config) -> None:

@@ -32,12 +32,17 @@ from model.waveform.window_features import WINDOW
 
 MOST_STRIPS = 400
 """Alarms shown with their strip, the most urgent first."""
+FEW_LOW = 6
+"""Alarms of low priority that all have their strips; of more, the first and the longest of each condition."""
 MOST_ROWS = 400
-"""Further alarms, each listed in one row."""
+"""Further alarms that are listed."""
 AROUND_S = 10.0
 """Signal before and after the announcement if the monitor kept no strip."""
 MOST_LARGE_STRIPS = 20
 """Alarms of high priority whose whole strip is drawn at the usual scale; all others are small."""
+OTHER_HEADS = ("priority", "alarm", "onset", "until known", "what became of it")
+OTHER_WIDTHS = (0.052, 0.212, 0.064, 0.062, 0.11)
+"""Of the alarms that are listed two beside each other."""
 LEAD_IN_S = 1.5
 """Seconds of a small strip before the onset, or after the announcement."""
 
@@ -55,8 +60,7 @@ def alarm_section(
     section.blocks.append(SideBySide(((chart,), (table,)), (0.5, 0.5)))
     shown, rest = choose_shown_alarms(recording.alarms)
     if rest or recording.alarm_count > len(recording.alarms):
-        text = f"{recording.alarm_count:,} alarms: the {len(shown):,} most urgent follow with their strips."
-        section.blocks.append(ReportNote(text))
+        section.blocks.append(ReportNote(_say_shown(recording, len(shown))))
     large = [alarm for alarm in shown if alarm.priority == "high"][:MOST_LARGE_STRIPS]
     section.blocks += [
         ReportFigure(*_draw_alarm(recording, alarm, strips.get(alarm.identity), least_confidence, HIGH_SCALE))
@@ -76,9 +80,33 @@ def alarm_section(
 
 def choose_shown_alarms(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alarm]]:
     """Return the alarms shown with a strip, and the others, each in the order of announcement."""
-    order = sorted(range(len(alarms)), key=lambda i: (PRIORITIES.index(alarms[i].priority), i))
-    first = set(order[:MOST_STRIPS])
+    low = [i for i, alarm in enumerate(alarms) if alarm.priority == "low"]
+    kept = [i for i, alarm in enumerate(alarms) if alarm.priority != "low"]
+    kept += low if len(low) <= FEW_LOW else _first_and_longest(alarms, low)
+    first = set(sorted(kept, key=lambda i: (PRIORITIES.index(alarms[i].priority), i))[:MOST_STRIPS])
     return [alarms[i] for i in sorted(first)], [alarms[i] for i in range(len(alarms)) if i not in first]
+
+
+def _first_and_longest(alarms: Sequence[Alarm], chosen: Sequence[int]) -> list[int]:
+    """Return of the chosen alarms those that are the first of their condition, and the longest of its others."""
+    groups: dict[str, list[int]] = {}
+    for i in chosen:
+        groups.setdefault(alarms[i].condition, []).append(i)
+    found = []
+    for first, *others in groups.values():
+        found += [first, *([max(others, key=lambda i: _lasted_s(alarms[i]))] if others else [])]
+    return found
+
+
+def _lasted_s(alarm: Alarm) -> float:
+    """Return how long an alarm lasted in seconds, without an end longer than any other."""
+    return float("inf") if alarm.ended is None else max(0, alarm.ended - alarm.onset) / FS
+
+
+def _say_shown(recording: BedRecording, shown: int) -> str:
+    low = sum(alarm.priority == "low" for alarm in recording.alarms)
+    chosen = ", of low priority the first and the longest of each condition" if low > FEW_LOW else ""
+    return f"{recording.alarm_count:,} alarms: the {shown:,} most urgent follow with their strips{chosen}."
 
 
 def _draw_alarm(
@@ -86,10 +114,7 @@ def _draw_alarm(
 ) -> tuple[Picture, str, str, str, str]:
     """Return picture, title, details, letter and colour of the figure of an alarm."""
     colour = PRIORITY_COLOURS[alarm.priority]
-    # The reason of some alarms names the condition already.
-    title = f"{alarm.condition}: {alarm.text}" if alarm.condition not in alarm.text else alarm.text
-    # The time in the reason of an alarm from the waveform counts whole windows.
-    title += f" (windows of {WINDOW / FS:g} s)" if "waveform" in alarm.text else ""
+    title = _name_alarm(alarm)
     known_s = recording.time_of(alarm.run, alarm.announced)
     begin_s: float | None = None
     if strip is not None:
@@ -130,19 +155,34 @@ def _choose_shown_part(
     return min(max(0.0, wanted), seconds - shown_s)
 
 
+def _name_alarm(alarm: Alarm) -> str:
+    """Return condition and reason of an alarm; the reason of some names the condition already."""
+    title = f"{alarm.condition}: {alarm.text}" if alarm.condition not in alarm.text else alarm.text
+    # The time in the reason of an alarm from the waveform counts whole windows.
+    return title + (f" (windows of {WINDOW / FS:g} s)" if "waveform" in alarm.text else "")
+
+
 def _describe_alarm_times(recording: BedRecording, alarm: Alarm) -> str:
     """Return onset, announcement, end and acknowledgement in words."""
+    onset = _onset_clock(recording, alarm)
+    begun = f"onset {onset}" if onset else f"announced {date_and_time(alarm.announced_s)}"
+    known = f"announced {_until_known_s(alarm):.1f} s later"
+    return ", ".join((begun, known, *_describe_alarm_end(recording, alarm)))
+
+
+def _onset_clock(recording: BedRecording, alarm: Alarm) -> str:
+    """Return the time of day of the onset, "" if it is unknown."""
     onset_s = recording.time_of(alarm.run, alarm.onset)
-    if onset_s is not None and recording.started_s is not None:
-        parts = [f"onset {recording.clock_text(onset_s)}"]
-    else:
-        parts = [f"announced {date_and_time(alarm.announced_s)}"]
-    parts.append(f"announced {max(0, alarm.announced - alarm.onset) / FS:.1f} s later")
-    parts.append(
-        "no end recorded"
-        if alarm.ended is None
-        else f"lasted {duration_in_words(max(0, alarm.ended - alarm.onset) / FS)}"
-    )
+    return "" if onset_s is None or recording.started_s is None else recording.clock_text(onset_s)
+
+
+def _until_known_s(alarm: Alarm) -> float:
+    return max(0, alarm.announced - alarm.onset) / FS
+
+
+def _describe_alarm_end(recording: BedRecording, alarm: Alarm) -> list[str]:
+    """Return how long an alarm lasted, and what was done, each in words."""
+    parts = ["no end recorded" if alarm.ended is None else f"lasted {duration_in_words(_lasted_s(alarm))}"]
     if alarm.acknowledged_s is None:
         parts += ["not acknowledged"] * (alarm.priority != "low")
     else:
@@ -152,7 +192,7 @@ def _describe_alarm_times(recording: BedRecording, alarm: Alarm) -> str:
         parts.append("latching")
     if told := recording.notified.get(alarm.identity):
         parts.append(f"notification {told}")
-    return ", ".join(parts)
+    return parts
 
 
 def _condition_table(alarms: Sequence[Alarm]) -> ReportTable:
@@ -161,8 +201,8 @@ def _condition_table(alarms: Sequence[Alarm]) -> ReportTable:
         groups.setdefault((PRIORITIES.index(alarm.priority), alarm.condition), []).append(alarm)
     rows = []
     for (priority, condition), group in sorted(groups.items()):
-        lasted_s = [max(0, alarm.ended - alarm.onset) / FS for alarm in group if alarm.ended is not None]
-        delays_s = [max(0, alarm.announced - alarm.onset) / FS for alarm in group]
+        lasted_s = [_lasted_s(alarm) for alarm in group if alarm.ended is not None]
+        delays_s = [_until_known_s(alarm) for alarm in group]
         acknowledged_s = [
             alarm.acknowledged_s - alarm.announced_s for alarm in group if alarm.acknowledged_s is not None
         ]
@@ -185,10 +225,15 @@ def _condition_table(alarms: Sequence[Alarm]) -> ReportTable:
 
 
 def _other_alarms_table(recording: BedRecording, alarms: Sequence[Alarm]) -> ReportBlock:
-    rows = tuple(
-        (alarm.priority, alarm.condition, alarm.text, _describe_alarm_times(recording, alarm))
-        for alarm in alarms[:MOST_ROWS]
-    )
+    cells = [_alarm_cells(recording, alarm) for alarm in alarms[:MOST_ROWS]]
+    cells += [("",) * len(OTHER_HEADS)] * (len(cells) % 2)
+    rows = tuple(left + right for left, right in zip(cells[::2], cells[1::2], strict=True))
     more = f", {MOST_ROWS} of {len(alarms):,}" if len(alarms) > MOST_ROWS else ""
-    heads = ("priority", "condition", "reason", "when")
-    return ReportTable(heads, rows, "llll", (0.08, 0.15, 0.25, 0.52), f"Other alarms{more}")
+    return ReportTable(OTHER_HEADS * 2, rows, "llrrl" * 2, OTHER_WIDTHS * 2, f"Other alarms{more}")
+
+
+def _alarm_cells(recording: BedRecording, alarm: Alarm) -> tuple[str, ...]:
+    """Return an alarm as the cells of one row."""
+    known = f"{_until_known_s(alarm):.1f} s"
+    more = ", ".join(_describe_alarm_end(recording, alarm))
+    return alarm.priority, _name_alarm(alarm), _onset_clock(recording, alarm) or NONE, known, more

@@ -86,12 +86,10 @@ def _report_facts(recording: BedRecording) -> tuple[tuple[str, str], ...]:
     leads = ", ".join(dict.fromkeys(lead.name for segment in recording.segments for lead in segment.leads))
     analysed = describe_leads(recording) if recording.lead else NONE
     return (
-        ("bed", recording.bed),
         *(("patient", label) for label in (recording.settings.patient,) if label),
         *(("place", label) for label in (recording.settings.place,) if label),
         ("recorded", f"{describe_span(recording)}{still}"),
         ("leads", f"{leads or NONE}; analysed: {analysed}"),
         ("sampling rate", describe_rate(recording) or NONE),
-        ("recorded by", _recorder_version(recording)),
-        ("weights", recording.about.get("weights", NONE)),
+        ("recorded by", f"{_recorder_version(recording)}, weights {recording.about.get('weights', NONE)}"),
     )

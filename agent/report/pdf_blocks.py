@@ -66,7 +66,7 @@ class DrawnBlock(Flowable):
 
 
 def build_block_flowables(block: ReportBlock, width: float = WIDTH, gap: float = 1.0) -> list[Flowable]:
-    """Return a block as flowables that belong together; `gap` scales the space below it."""
+    """Return a block as flowables that belong together; `gap` scales the space below it, and of its rows."""
     if isinstance(block, ReportNote):
         size = SMALL_SIZE - 0.5 if block.small else BODY_SIZE
         return [build_paragraph(block.text, size, width, most_lines=40), Spacer(0, 5 * gap)]
@@ -257,7 +257,7 @@ def _table_flowables(table: ReportTable, whole: float, gap: float) -> list[Flowa
     shown = Table(rows, widths, repeatRows=1, hAlign="LEFT", spaceAfter=7 * gap)
     shown.setStyle(
         [
-            *cell_padding(2, 4, 1.3, 2.3),
+            *cell_padding(2, 4, 0.7 + 0.6 * gap, 1.2 + 1.1 * gap),
             ("FONT", (0, 0), (-1, -1), "Helvetica", SMALL_SIZE, 1.2 * SMALL_SIZE),
             ("FONT", (0, 0), (-1, 0), "Helvetica-Bold"),
             ("TEXTCOLOR", (0, 0), (-1, -1), HexColor(INK)),

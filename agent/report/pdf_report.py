@@ -40,7 +40,8 @@ SIDE_MARGIN = (PAGE_WIDTH - WIDTH) / 2
 FRAME_HEIGHT = PAGE_HEIGHT - TOP_MARGIN - BOTTOM_MARGIN
 SECTION_SPACE = 110.0
 """Points that a section needs which begins with a text or a long table; with less it begins on the next page."""
-TITLE_HEIGHT = 27.0
+TITLE_HEIGHT, LEAST_TITLE_HEIGHT = 27.0, 20.0
+"""Points of a section's title, and where blocks stand as close as they can."""
 WARNING_RED = "#b3261e"
 FOOTER_SIZE = 7.5
 TOTAL_PAGES_X = SIDE_MARGIN + WIDTH - 18
@@ -51,8 +52,8 @@ NEAR_EMPTY, HALF_EMPTY = 0.25, 0.6
 """A last page that is filled less is avoided by less space between the blocks, if that is enough."""
 FEW_PAGES = 8
 """In a report of so few, one that is half empty is avoided as well."""
-TIGHT_GAP = 0.3
-"""Share of the usual space between blocks that is left then."""
+TIGHT_GAPS = (0.5, 0.2)
+"""Shares of the usual space between blocks, and of their rows, that are tried then."""
 
 
 def write_pdf_document(document: ReportDocument, file: BinaryIO) -> tuple[float, ...]:
@@ -65,9 +66,11 @@ def write_pdf_document(document: ReportDocument, file: BinaryIO) -> tuple[float,
     """
     content, filled = _lay_out_pages(document, 1.0)
     if len(filled) > 1 and filled[-1] < (HALF_EMPTY if len(filled) <= FEW_PAGES else NEAR_EMPTY):
-        tighter, fewer = _lay_out_pages(document, TIGHT_GAP)
-        if len(fewer) < len(filled):
-            content, filled = tighter, fewer
+        for gap in TIGHT_GAPS:
+            tighter, fewer = _lay_out_pages(document, gap)
+            if len(fewer) < len(filled):
+                content, filled = tighter, fewer
+                break
     file.write(content)
     return filled
 
@@ -128,7 +131,8 @@ def _document_head(document: ReportDocument) -> list[Flowable]:
 
 def _section_flowables(section: ReportSection, number: int, gap: float) -> list[Flowable]:
     """A section; its title is never the last thing on a page, and small blocks are kept whole."""
-    title = DrawnBlock(TITLE_HEIGHT, partial(_draw_section_title, section.title, f"section-{number}"))
+    height = LEAST_TITLE_HEIGHT + gap * (TITLE_HEIGHT - LEAST_TITLE_HEIGHT)
+    title = DrawnBlock(height, partial(_draw_section_title, section.title, f"section-{number}", height))
     first, *others = section.blocks
     blocks = build_block_flowables(first, gap=gap)
     # Of figures in rows the first row stays with the title; of a table as much as SECTION_SPACE holds.
@@ -142,16 +146,16 @@ def _section_flowables(section: ReportSection, number: int, gap: float) -> list[
     return story
 
 
-def _draw_section_title(title: str, key: str, canvas: Canvas) -> None:
+def _draw_section_title(title: str, key: str, height: float, canvas: Canvas) -> None:
     """A rule, the title below it, and an entry of the outline that leads here."""
     canvas.bookmarkPage(key)
     canvas.addOutlineEntry(title, key)
     canvas.setStrokeColor(LINE)
     canvas.setLineWidth(0.6)
-    canvas.line(0, TITLE_HEIGHT - 4, WIDTH, TITLE_HEIGHT - 4)
+    canvas.line(0, height - 4, WIDTH, height - 4)
     canvas.setFont(HELVETICA[True], 12.5)
     canvas.setFillColor(INK)
-    canvas.drawString(0, 7, title)
+    canvas.drawString(0, 0.25 * height, title)
 
 
 def _draw_page_footer(text: str, canvas: Canvas, _template: BaseDocTemplate) -> None:
