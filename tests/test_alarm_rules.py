@@ -228,15 +228,15 @@ def shown_rate(settings: Config, rates: list[float]) -> MadeBed:
     [
         (119.9, None, ""),
         (120.0, None, ""),
-        (120.1, "heart rate high", "HR 120.1 > 120"),
+        (120.1, "heart rate high", "HR 121 > 120"),
         (134.0, "heart rate high", "HR 134 > 120"),
         (140.0, "heart rate high", "HR 140 > 120"),
-        (140.1, "extreme tachycardia", "HR 140.1 > 140"),
+        (140.1, "extreme tachycardia", "HR 141 > 140"),
         (50.1, None, ""),
         (50.0, None, ""),
-        (49.9, "heart rate low", "HR 49.9 < 50"),
+        (49.9, "heart rate low", "HR 49 < 50"),
         (40.0, "heart rate low", "HR 40 < 50"),
-        (39.9, "extreme bradycardia", "HR 39.9 < 40"),
+        (39.9, "extreme bradycardia", "HR 39 < 40"),
     ],
 )
 def test_rate_limits(settings: Config, rate: float, condition: AlarmCondition | None, text: str) -> None:

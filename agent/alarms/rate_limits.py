@@ -7,6 +7,7 @@ R peak without a class yet.
 
 from collections import deque
 from itertools import pairwise
+from math import ceil, floor
 from typing import NamedTuple
 
 from agent.alarms.alarm_manager import AlarmManager
@@ -190,6 +191,6 @@ def _rate_limit_text(
 
 
 def _rate_limit_words(rate: float, limit: float, sign: int) -> str:
-    """Say the rate beside its limit, with as many digits as tell them apart."""
-    digits = next((digits for digits in range(3) if f"{rate:.{digits}f}" != f"{limit:.{digits}f}"), 3)
-    return f"HR {rate:.{digits}f} {'>' if sign > 0 else '<'} {limit:g}"
+    """Say the rate beside its limit as a whole number, which is rounded away from the limit where it would be it."""
+    shown = max(round(rate), floor(limit) + 1) if sign > 0 else min(round(rate), ceil(limit) - 1)
+    return f"HR {shown} {'>' if sign > 0 else '<'} {limit:g}"
