@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from support.reported import alarm, beats, signal
 
 from agent.core.class_trust import TRUST_KEY, ClassTrust, KnownRate, encode_class_trust
 from agent.core.config import Config
-from agent.core.events import HeardLeadChanged, PacingPulses
+from agent.core.events import HeardLeadChanged, PacingPulses, RunEnded
 from agent.core.messages import Result
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
@@ -21,6 +22,8 @@ from agent.report.document import ReportNote, ReportTable
 from agent.report.doubt_words import nn_percent
 from agent.report.hrv_content import variability_section
 from agent.report.recording_content import recording_section
+from agent.report.recording_words import describe_span
+from agent.report.styles import date_and_time
 from agent.report.summary_content import summarise_in_words
 from model.intervals.beat_intervals import IntervalEstimate
 
@@ -52,6 +55,24 @@ def test_paced_beats_are_said_not_to_be_recognised(tmp_path: Path, settings: Con
     paced = said_of(recorded(tmp_path / "b", 1, pulses), settings)["Not known"]
     assert "25 pacemaker pulses were seen" in paced
     assert "heart-rate variability" in paced
+
+
+@pytest.mark.parametrize(("speed", "said"), [(1.0, ""), (1.1, ""), (4.0, "4.0 times"), (60.0, "59 times")])
+def test_a_recording_that_was_sent_faster_says_so(tmp_path: Path, speed: float, said: str) -> None:
+    """Beside its dates, with the clock at the end of the sending: its own end may lie in the future."""
+    with Recorder(tmp_path / "s", CONFIG, {}) as recorder:
+        for first, stop in pairwise((0, 25, *range(MINUTE, 10 * MINUTE + 1, MINUTE))):
+            at_s = NOW + stop / 125 / speed
+            recorder.push([signal(first, stop, sent_s=at_s)], [], at_s)
+            assert recorder.flush()
+        ended = RunEnded("1", "run", 10 * MINUTE)
+        recorder.push([], [ended], NOW + 600 / speed)
+    with RecordedSession(tmp_path / "s") as session:
+        text = describe_span(BedRecording(session, "1"))
+    assert ("as fast as real time" in text) == bool(said)
+    assert said in text
+    if said:
+        assert f"until {date_and_time(NOW + 600 / speed)}: all times here count the samples" in text
 
 
 def test_rates_of_the_first_page_reach_those_of_the_alarms(tmp_path: Path, settings: Config) -> None:

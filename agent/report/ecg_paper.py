@@ -230,14 +230,14 @@ def _place_flags(strip: StripDrawing, begin: float) -> list[_PlacedFlag]:
             (level, anchor, left)
             for level in range(len(inside) + 1)
             for anchor, left in sides
-            if left >= 0 and left + width <= scale.width and _is_free(taken, lines, level, (left, left + width))
+            if left >= 0 and left + width <= scale.width and _has_room(taken, lines, level, (left, left + width))
         )
         taken.append((level, left, left + width))
         placed.append(_PlacedFlag(flag, x, level, anchor))
     return placed
 
 
-def _is_free(
+def _has_room(
     taken: Sequence[tuple[int, float, float]], lines: Sequence[float], level: int, span: tuple[float, float]
 ) -> bool:
     """Return whether a word may stand in a span of a line of words; the lowest one is crossed by all flags."""

@@ -1,6 +1,7 @@
 """A recording in words: when it was made, which leads were analysed, and at which rate."""
 
 from agent.report.bed_recording import BedRecording
+from agent.report.sending_pace import measure_sending_pace
 from agent.report.styles import date_and_time, duration_in_words, share_in_percent
 
 WARNING = "Research tool, not a medical device"
@@ -25,7 +26,14 @@ def describe_span(recording: BedRecording) -> str:
         return "no signal"
     clock = CLOCK_TEXTS.get(recording.about.get(CLOCK_KEY, ""), "UTC")
     span = f"{date_and_time(started)} to {date_and_time(started + recording.length_s)} {clock}"
-    return f"{span}, {duration_in_words(recording.length_s)}" if recording.length_s else span
+    span += f", {duration_in_words(recording.length_s)}" if recording.length_s else ""
+    pace = measure_sending_pace(recording)
+    if pace is None:
+        return span
+    return (
+        f"{span}; sent about {pace.times:.{1 if pace.times < 10 else 0}f} times as fast as real time, until "
+        f"{date_and_time(pace.until_s)}: all times here count the samples"
+    )
 
 
 def describe_leads(recording: BedRecording) -> str:
