@@ -146,7 +146,7 @@ def test_variability_that_does_not_hold_is_a_sentence(tmp_path: Path, settings: 
         if not holds:
             (note,) = blocks
             assert isinstance(note, ReportNote)
-            assert note.text.startswith("Not given: 25 % of the beats are V or F. The ")
+            assert note.text.startswith("Not given: 25 % of the beats are V or F. What the ")
 
 
 def test_fusion_and_paced_beats_stand_on_the_first_page(tmp_path: Path, settings: Config) -> None:

@@ -101,7 +101,7 @@ def test_parts_fit_the_length(tmp_path: Path, hours: float, part_s: float) -> No
 def test_intervals_have_the_colours_of_their_beats(tmp_path: Path, settings: Config) -> None:
     """Of few beats, with a legend of the classes that there are; of many the shade says how many there are."""
     recording = recorded(tmp_path / "s", [signal(0, 37_500)], "NNV")
-    picture = tachogram_chart(recording)
+    picture = tachogram_chart(recording, 128)
     strokes = {shape.stroke for shape in picture.shapes if isinstance(shape, PathShape)}
     assert {CLASS_COLOURS["N"], CLASS_COLOURS["V"]} <= strokes
     assert CLASS_COLOURS["S"] not in strokes

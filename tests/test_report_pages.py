@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,15 +15,15 @@ from support.reported import alarm, beats, signal, strip
 
 from agent.core.config import Config
 from agent.core.events import Event, HeardLeadChanged, RunStarted
-from agent.core.messages import Beat, Chunk, Priority, Result
+from agent.core.messages import AlarmCondition, Beat, Chunk, Priority, Result
 from agent.export.listing import summarise_sessions
 from agent.recording.recorder import Recorder
 from agent.recording.sessions import RecordedSession
-from agent.report.alarm_content import MOST_LARGE_STRIPS, choose_shown_alarms
+from agent.report.alarm_content import MOST_LARGE_STRIPS, choose_shown_alarms, find_same_beats
 from agent.report.beat_measurement import measure_recorded_beat
 from agent.report.bed_recording import BedRecording, read_alarm_strips
 from agent.report.content import build_report_document, find_all
-from agent.report.document import FigureGrid, ReportDocument, ReportTable
+from agent.report.document import FigureGrid, ReportDocument, ReportFigure, ReportTable
 from agent.report.heard_leads import HeardLeads
 from agent.report.pdf_report import write_pdf_document
 from agent.report.recording_content import recording_section
@@ -131,6 +132,65 @@ def test_which_alarms_have_a_strip() -> None:
     assert choose_shown_alarms([*low[:6], *urgent]) == ([*low[:6], *urgent], [])
     still_open = replace(low[2], ended=None)
     assert still_open in choose_shown_alarms([*low[:2], still_open, *low[3:]])[0]
+
+
+def test_a_run_that_becomes_a_tachycardia_is_told_once(tmp_path: Path, settings: Config) -> None:
+    """In the words of the tachycardia, if it was alarmed of the same beats; a run of its own keeps its strip."""
+    first, later = (
+        alarm(10_000, text="V beats in a row: 3 at 174/min"),
+        alarm(20_000, text="V beats in a row: 3 at 99/min"),
+    )
+    text = "V beats in a row: 10 at 173/min"
+    longer = alarm(
+        10_000, condition="ventricular tachycardia", priority="high", text=text, ended=12_000, announced=10_300
+    )
+    after = alarm(11_900, text="V beats in a row: 3 at 142/min")
+    assert find_same_beats([first, longer, after, later]) == [(first, longer)]
+    assert choose_shown_alarms([first, longer, after, later]) == ([longer, after, later], [])
+    earlier = replace(longer, onset=10_100)
+    assert find_same_beats([first, earlier]) == []
+    found = [item for one in (first, longer, after, later) for item in (one, strip(one))]
+    record(tmp_path / "s", signal(0, 37_500), found=[*beats(0, 37_000), *found])
+    (section,) = (one for one in document_of(tmp_path / "s", settings).sections if one.title == "Alarms")
+    (large,) = (block for block in section.blocks if isinstance(block, ReportFigure))
+    (small,) = (block for block in section.blocks if isinstance(block, FigureGrid))
+    assert (
+        "before, of the same beats, medium: V run: V beats in a row: 3 at 174/min, announced after 1.6 s"
+        in large.details
+    )
+    assert [figure.title for figure in small.figures] == [f"V run: {one.text}" for one in (after, later)]
+
+
+def test_strips_stand_by_priority(tmp_path: Path, settings: Config) -> None:
+    """What is more urgent first, then by time."""
+    make(tmp_path / "s", 300, 10)
+    (section,) = (one for one in document_of(tmp_path / "s", settings).sections if one.title == "Alarms")
+    (grid,) = (block for block in section.blocks if isinstance(block, FigureGrid))
+    assert [figure.letter for figure in grid.figures] == ["MEDIUM"] * 4 + ["LOW"] * 4
+
+
+def test_the_first_page_has_both_charts(tmp_path: Path, settings: Config) -> None:
+    """Also under the longest sentences: of fibrillation, pauses, runs, fusion beats and alarms of many conditions."""
+    af = alarm(2500, ended=150_000, condition="atrial fibrillation", text="RR irregular for 33 s")
+    others = [
+        alarm(160_000 + 100 * i, condition=one)
+        for i, one in enumerate(get_args(AlarmCondition))
+        if one != "ventricular fibrillation"
+    ]
+    labels = "NNNNNNNSSSNVVVNSNFFQ"
+    with Recorder(tmp_path / "s", CONFIG, {"version": "9.9", "weights": "live"}) as recorder:
+        started = RunStarted("1", "run", 0, "MLII", 125.0, ("V1",))
+        heard = HeardLeadChanged("1", "run", 25_000, "V1", "MLII", "noise")
+        recorder.push([signal(0, 75_000), gap(75_000, 76_000), signal(76_000, 225_000)], [], NOW)
+        recorder.push([], [started, heard, *beats(0, 224_000, labels=labels), af, *others], NOW)
+    document = document_of(tmp_path / "s", settings)
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext reads the pages")
+    with (tmp_path / "out.pdf").open("wb") as file:
+        write_pdf_document(document, file)
+    text = subprocess.run(["pdftotext", "-l", "1", str(tmp_path / "out.pdf"), "-"], capture_output=True, text=True)
+    assert "Supraventricular" in text.stdout
+    assert "RR intervals" in text.stdout
 
 
 def ink_of_pages(path: Path) -> list[float]:

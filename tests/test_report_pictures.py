@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from agent.report.document import ReportDocument, ReportFigure, ReportSection, ReportTable
-from agent.report.ecg_paper import StripDrawing, StripFlag, strip_picture
+from agent.report.ecg_paper import StripDrawing, StripFlag, strip_picture, typical_beat_picture
 from agent.report.pdf_blocks import ELLIPSIS, MOST_CELL_LINES, build_paragraph, build_table_cell
 from agent.report.pdf_report import write_pdf_document
 from agent.report.picture import (
@@ -27,6 +27,7 @@ from agent.report.picture import (
 from agent.report.signal_quality import NOISY_UV, _find_flat_seconds, _measure_noise_uv
 from agent.report.styles import CLASS_COLOURS, date_and_time, duration_in_words, number_or_dash, share_in_percent
 from agent.report.svg import render_svg
+from agent.report.typical_beats import TypicalBeat
 from model.records.wfdb_records import CLASSES
 
 PRINTABLE = st.characters(codec="utf-8", exclude_categories=("C", "Z"), include_characters=" ")
@@ -116,6 +117,17 @@ def test_a_strip_without_signal_says_so() -> None:
         picture = strip_picture(StripDrawing(np.full(count, np.nan, np.float32), [], (), (), "II", "nothing"))
         texts = [shape.text for shape in picture.shapes if isinstance(shape, TextShape)]
         assert ("no signal" in texts) == (count > 0)
+
+
+@pytest.mark.parametrize(("peak_mv", "gain"), [(1.0, 10), (2.9, 10), (3.4, 5), (6.0, 5)])
+def test_a_typical_beat_is_not_cut_off(peak_mv: float, gain: int) -> None:
+    """Its R peak, which is only a few samples, stands on the paper."""
+    typical = np.zeros(396, np.float32)
+    typical[142:146] = peak_mv
+    beat = TypicalBeat("N", typical, np.stack([typical, typical]), 9, 360.0, 144, 9, 0.8)
+    picture = typical_beat_picture([beat])
+    thick = [shape for shape in picture.shapes if isinstance(shape, PathShape) and shape.width == 1.8]
+    assert np.ptp(thick[0].points[:, 1]) == pytest.approx(peak_mv * gain / 25.4 * 72)
 
 
 def test_svg_shows_what_is_drawn() -> None:

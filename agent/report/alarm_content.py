@@ -41,8 +41,8 @@ AROUND_S = 10.0
 MOST_LARGE_STRIPS = 20
 """Alarms of high priority whose whole strip is drawn at the usual scale; all others are small."""
 OTHER_HEADS = ("priority", "alarm", "onset", "until known", "what became of it")
-OTHER_WIDTHS = (0.052, 0.212, 0.064, 0.062, 0.11)
-"""Of the alarms that are listed two beside each other."""
+OTHER_WIDTHS, OTHER_GAP = (0.052, 0.208, 0.062, 0.06, 0.108), 0.02
+"""Of the alarms that are listed two beside each other, and between them."""
 LEAD_IN_S = 1.5
 """Seconds of a small strip before the onset, or after the announcement."""
 
@@ -59,20 +59,19 @@ def alarm_section(
     chart, table = ReportFigure(alarm_chart(recording, recording.alarms)), _condition_table(recording.alarms)
     section.blocks.append(SideBySide(((chart,), (table,)), (0.5, 0.5)))
     shown, rest = choose_shown_alarms(recording.alarms)
+    runs = {alarm.identity: run for run, alarm in find_same_beats(recording.alarms)}
     if rest or recording.alarm_count > len(recording.alarms):
         section.blocks.append(ReportNote(_say_shown(recording, len(shown))))
     large = [alarm for alarm in shown if alarm.priority == "high"][:MOST_LARGE_STRIPS]
-    section.blocks += [
-        ReportFigure(*_draw_alarm(recording, alarm, strips.get(alarm.identity), least_confidence, HIGH_SCALE))
-        for alarm in large
-    ]
-    small = [
-        ReportFigure(*_draw_alarm(recording, alarm, strips.get(alarm.identity), least_confidence, THIRD_SCALE))
-        for alarm in shown
-        if alarm not in large
-    ]
+    small = sorted((alarm for alarm in shown if alarm not in large), key=lambda alarm: PRIORITIES.index(alarm.priority))
+    figures: list[ReportFigure] = []
+    for alarm in (*large, *small):
+        scale = HIGH_SCALE if len(figures) < len(large) else THIRD_SCALE
+        drawn = _draw_alarm(recording, alarm, strips.get(alarm.identity), least_confidence, scale)
+        figures.append(_note_same_beats(ReportFigure(*drawn), runs.get(alarm.identity)))
+    section.blocks += figures[: len(large)]
     if small:
-        section.blocks.append(FigureGrid(tuple(small), 3))
+        section.blocks.append(FigureGrid(tuple(figures[len(large) :]), 3))
     if rest:
         section.blocks.append(_other_alarms_table(recording, rest))
     return section
@@ -80,11 +79,35 @@ def alarm_section(
 
 def choose_shown_alarms(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alarm]]:
     """Return the alarms shown with a strip, and the others, each in the order of announcement."""
-    low = [i for i, alarm in enumerate(alarms) if alarm.priority == "low"]
-    kept = [i for i, alarm in enumerate(alarms) if alarm.priority != "low"]
+    told = {run.identity for run, _ in find_same_beats(alarms)}
+    listed = [i for i, alarm in enumerate(alarms) if alarm.identity not in told]
+    low = [i for i in listed if alarms[i].priority == "low"]
+    kept = [i for i in listed if alarms[i].priority != "low"]
     kept += low if len(low) <= FEW_LOW else _first_and_longest(alarms, low)
     first = set(sorted(kept, key=lambda i: (PRIORITIES.index(alarms[i].priority), i))[:MOST_STRIPS])
-    return [alarms[i] for i in sorted(first)], [alarms[i] for i in range(len(alarms)) if i not in first]
+    return [alarms[i] for i in sorted(first)], [alarms[i] for i in listed if i not in first]
+
+
+def find_same_beats(alarms: Sequence[Alarm]) -> list[tuple[Alarm, Alarm]]:
+    """Return the V runs that went on as a ventricular tachycardia of the same beats, each with that alarm.
+
+    The strip of the tachycardia shows both.
+    """
+    longer = [alarm for alarm in alarms if alarm.condition == "ventricular tachycardia"]
+    found = []
+    for run in alarms:
+        if run.condition == "V run":
+            same = (one for one in longer if one.run == run.run and one.onset <= run.onset <= one.announced)
+            found += [(run, one) for one in same if run.announced <= one.announced][:1]
+    return found
+
+
+def _note_same_beats(figure: ReportFigure, run: Alarm | None) -> ReportFigure:
+    """Return the figure of a tachycardia with a word of the V run that was alarmed of its beats before."""
+    if run is None:
+        return figure
+    said = f"before, of the same beats, {run.priority}: {_name_alarm(run)}, announced after {_until_known_s(run):.1f} s"
+    return replace(figure, details=f"{figure.details}; {said}")
 
 
 def _first_and_longest(alarms: Sequence[Alarm], chosen: Sequence[int]) -> list[int]:
@@ -227,9 +250,10 @@ def _condition_table(alarms: Sequence[Alarm]) -> ReportTable:
 def _other_alarms_table(recording: BedRecording, alarms: Sequence[Alarm]) -> ReportBlock:
     cells = [_alarm_cells(recording, alarm) for alarm in alarms[:MOST_ROWS]]
     cells += [("",) * len(OTHER_HEADS)] * (len(cells) % 2)
-    rows = tuple(left + right for left, right in zip(cells[::2], cells[1::2], strict=True))
+    rows = tuple((*left, "", *right) for left, right in zip(cells[::2], cells[1::2], strict=True))
     more = f", {MOST_ROWS} of {len(alarms):,}" if len(alarms) > MOST_ROWS else ""
-    return ReportTable(OTHER_HEADS * 2, rows, "llrrl" * 2, OTHER_WIDTHS * 2, f"Other alarms{more}")
+    heads, widths = (*OTHER_HEADS, "", *OTHER_HEADS), (*OTHER_WIDTHS, OTHER_GAP, *OTHER_WIDTHS)
+    return ReportTable(heads, rows, "llrrl" + "l" + "llrrl", widths, f"Other alarms{more}")
 
 
 def _alarm_cells(recording: BedRecording, alarm: Alarm) -> tuple[str, ...]:

@@ -39,10 +39,10 @@ CELL_ROW_HEIGHT = 1.25
 """Points; a row of the tachogram."""
 CELL_SHADES = ((1, 0.35), (4, 0.65), (16, 1.0))
 """Least number of intervals in a cell, and the opacity it has from there on."""
-FEW_INTERVALS, FEW_CELL = 3000, 2.5
+FEW_INTERVALS, FEW_CELL = 3000, 2.0
 """Up to this number of intervals each has the colour of its beat, and this size in points."""
-FIRST_PAGE_HEIGHT, HALF_WIDTH = 128, column_width(WIDTH, 0.5, 2)
-"""Size of the two charts side by side on the first page, in points."""
+HALF_WIDTH = column_width(WIDTH, 0.5, 2)
+"""Points of two charts side by side."""
 FREE_BAND = 0.25
 """Share of the range of the rates that is left free above and below them."""
 MOST_LANES = 10
@@ -52,17 +52,17 @@ LEAST_SHOWN_PERCENT = 0.05
 """With less of the signal missing, flat and at the rails there is nothing to draw."""
 
 
-def rate_chart(recording: BedRecording, findings: BeatFindings) -> Picture:
-    """Draw least, mean and greatest rate over the whole recording."""
+def rate_chart(recording: BedRecording, findings: BeatFindings, height: float) -> Picture:
+    """Draw least, mean and greatest rate over the whole recording, in a picture of a height in points."""
     rate, at_s = findings.rate, recording.beats.at_s
-    picture = Picture(FIRST_PAGE_HEIGHT, "Heart rate over time: the range in each moment, and its mean.", HALF_WIDTH)
+    picture = Picture(height, "Heart rate over time: the range in each moment, and its mean.", HALF_WIDTH)
     draw_chart_heading(picture, 0, 10, "Heart rate", "per minute, averaged: range (band) and mean (line)")
     known = rate[np.isfinite(rate)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (40.0, 120.0)
     # A free band above and below the curve has the words of its extremes.
     band = max(5.0, FREE_BAND * (high - low))
     axes = make_time_axes(
-        picture, 18, FIRST_PAGE_HEIGHT - 16, recording.length_s, extend_to_ticks(max(0.0, low - band), high + band, 5)
+        picture, 18, height - 16, recording.length_s, extend_to_ticks(max(0.0, low - band), high + band, 5)
     )
     axes.frame("per minute", 5)
     axes.clocks(recording.started_s)
@@ -96,10 +96,13 @@ def _draw_extreme_rate(axes: ChartAxes, index: int | None, recording: BedRecordi
     axes.picture.text(x + (-4 if right else 4), level, text, 7.5, RED, "end" if right else "start")
 
 
-def tachogram_chart(recording: BedRecording) -> Picture:
-    """Draw every RR interval as a dot: of few in the colour of the beat that ends it, of many darker where many lie."""
+def tachogram_chart(recording: BedRecording, height: float) -> Picture:
+    """Draw every RR interval as a dot in a picture of a height in points.
+
+    Of few each has the colour of the beat that ends it; of many a dot is darker where many lie.
+    """
     rr = recording.beats.rr_s
-    picture = Picture(FIRST_PAGE_HEIGHT, "Tachogram: all RR intervals over the recording.", HALF_WIDTH)
+    picture = Picture(height, "Tachogram: all RR intervals over the recording.", HALF_WIDTH)
     known = np.isfinite(rr)
     few = known.sum() <= FEW_INTERVALS
     draw_chart_heading(
@@ -107,7 +110,7 @@ def tachogram_chart(recording: BedRecording) -> Picture:
     )
     # A few pauses must not squeeze all other intervals; they are marked at the upper edge.
     top = float(np.clip(np.quantile(rr[known], 0.999) * 1.25, 1.2, 4.0)) if known.any() else 1.6
-    axes = make_time_axes(picture, 18, FIRST_PAGE_HEIGHT - 16, recording.length_s, (0.0, top))
+    axes = make_time_axes(picture, 18, height - 16, recording.length_s, (0.0, top))
     axes.frame("seconds", 5)
     axes.clocks(recording.started_s)
     if not known.any():

@@ -149,8 +149,9 @@ def _draw_strip_row(
 def typical_beat_picture(typical_beats: Sequence[TypicalBeat]) -> Picture:
     """Draw the typical beat of each class as a thick line on thin ones of some beats, all at the same scale."""
     width, gap = TYPICAL_SQUARES * BIG_SQUARE, 10.0
-    low = min(float(np.quantile(beat.samples, 0.02)) for beat in typical_beats)
-    high = max(float(np.quantile(beat.samples, 0.98)) for beat in typical_beats)
+    # The whole typical beat has room, of the thin ones all but a few.
+    low = min(min(float(np.quantile(beat.samples, 0.02)), float(beat.typical.min())) for beat in typical_beats)
+    high = max(max(float(np.quantile(beat.samples, 0.98)), float(beat.typical.max())) for beat in typical_beats)
     gain = next((g for g in TYPICAL_GAINS if (high - low) * g <= 33), TYPICAL_GAINS[-1])
     millimetres = min(35, max(20, 5 * int(np.ceil(((high - low) * gain + 5) / 5))))
     height = millimetres * MM

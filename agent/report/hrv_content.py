@@ -45,9 +45,9 @@ def variability_section(nn: NNIntervals, all_percent: float, doubt: str) -> Repo
 def _say_doubtful(figures: TimeDomain, nn: NNIntervals, all_percent: float, doubt: str) -> str:
     """Return why the figures do not hold, and the main ones."""
     return (
-        f"Not given: {doubt}. The {len(nn):,} NN intervals ({share_in_percent(all_percent)} of all RR intervals) have "
-        f"a mean of {number_or_dash(figures.mean, 0, 'ms')}, SDNN {number_or_dash(figures.sdnn, 1, 'ms')}, RMSSD "
-        f"{number_or_dash(figures.rmssd, 1, 'ms')}: these figures do not hold as heart-rate variability."
+        f"Not given: {doubt}. What the {len(nn):,} NN intervals ({share_in_percent(all_percent)} of all RR) give does "
+        f"not hold: mean {number_or_dash(figures.mean)}, SDNN {number_or_dash(figures.sdnn)}, RMSSD "
+        f"{number_or_dash(figures.rmssd, 0, 'ms')}."
     )
 
 

@@ -21,7 +21,7 @@ from reportlab.platypus import (
     Table,
 )
 
-from agent.report.document import FigureGrid, ReportDocument, ReportSection
+from agent.report.document import FigureGrid, ReportDocument, ReportNote, ReportSection
 from agent.report.pdf_blocks import (
     BODY_SIZE,
     DrawnBlock,
@@ -52,7 +52,7 @@ NEAR_EMPTY, HALF_EMPTY = 0.25, 0.6
 """A last page that is filled less is avoided by less space between the blocks, if that is enough."""
 FEW_PAGES = 8
 """In a report of so few, one that is half empty is avoided as well."""
-TIGHT_GAPS = (0.5, 0.2)
+TIGHT_GAPS = (0.6, 0.3, 0.1)
 """Shares of the usual space between blocks, and of their rows, that are tried then."""
 
 
@@ -136,7 +136,8 @@ def _section_flowables(section: ReportSection, number: int, gap: float) -> list[
     first, *others = section.blocks
     blocks = build_block_flowables(first, gap=gap)
     # Of figures in rows the first row stays with the title; of a table as much as SECTION_SPACE holds.
-    kept = 1 if isinstance(first, FigureGrid) else 0 if is_breakable(first) else len(blocks)
+    whole = isinstance(first, ReportNote) or not is_breakable(first)
+    kept = 1 if isinstance(first, FigureGrid) else len(blocks) if whole else 0
     # Flat, since a KeepTogether inside another one counts as taller than any page.
     story: list[Flowable] = [KeepTogether([title, *blocks[:kept]])] if kept else [CondPageBreak(SECTION_SPACE), title]
     story += blocks[kept:]

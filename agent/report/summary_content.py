@@ -1,6 +1,6 @@
 """The first page of the report: what was heard, how well, and what was found, in words and in figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,10 @@ from model.rhythm.hrv import NNIntervals, measure_time_domain
 
 NO_HEART_TILES = slice(-2, None)
 """Tiles that say something where there are no beats: alarms and signal."""
+CHART_HEIGHT, LEAST_CHART_HEIGHT = 128.0, 84.0
+"""Points of the two charts of the first page."""
+FULL_LINES, LINE_LETTERS, LINE_HEIGHT = 18, 128, 11.25
+"""Lines of sentences below which charts of full height have room, letters of such a line, and its points."""
 LEAST_RHYTHM_S = 120.0
 TOO_SHORT = "Too short to tell."
 """Said of atrial fibrillation where none is known and the recording is shorter."""
@@ -69,13 +73,21 @@ def summary_section(recording: BedRecording, found: ReportFindings, config: Conf
     if not recording.length_s:
         section.blocks.append(ReportNote("Nothing was recorded of this bed: no signal reached the monitor."))
         return section
-    section.blocks.append(NamedSentences(tuple(summarise_in_words(recording, found, config))))
+    said = tuple(summarise_in_words(recording, found, config))
+    section.blocks.append(NamedSentences(said))
     tiles = _summary_tiles(recording, found, config)
     section.blocks.append(SummaryTiles(tiles if len(recording.beats) else tiles[NO_HEART_TILES]))
     if len(recording.beats):
-        charts = rate_chart(recording, found.beats), tachogram_chart(recording)
+        height = _choose_chart_height(said)
+        charts = rate_chart(recording, found.beats, height), tachogram_chart(recording, height)
         section.blocks.append(SideBySide(tuple((ReportFigure(chart),) for chart in charts), (0.5, 0.5)))
     return section
+
+
+def _choose_chart_height(said: Sequence[tuple[str, str]]) -> float:
+    """Return the height of the two charts in points with which they stand on the first page below the sentences."""
+    lines = sum(-(-len(text) // LINE_LETTERS) for _, text in said)
+    return max(LEAST_CHART_HEIGHT, CHART_HEIGHT - LINE_HEIGHT * max(0, lines - FULL_LINES))
 
 
 def summarise_in_words(recording: BedRecording, found: ReportFindings, config: Config) -> Iterator[tuple[str, str]]:
