@@ -458,7 +458,7 @@ def test_many_alarms_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     record(tmp_path / "s", signal(0, 7500), found=[*beats(0, 7000), *found])
     write_reports(tmp_path / "s", settings, None, tmp_path / "out.html")
     page = checked(tmp_path / "out.html")
-    assert "30 alarms: the 5 most urgent" in page.text
+    assert "the 5 most urgent of 30" in page.text
     assert page.text.count("HIGH") == 3
     assert "Other alarms, 3 of 25" in page.text
     assert choose_shown_alarms(alarms)[0][0].onset == 0

@@ -43,6 +43,8 @@ MOST_LARGE_STRIPS = 20
 OTHER_HEADS = ("priority", "alarm", "onset", "until known", "what became of it")
 OTHER_WIDTHS, OTHER_GAP = (0.052, 0.208, 0.062, 0.06, 0.108), 0.02
 """Of the alarms that are listed two beside each other, and between them."""
+DATED_WIDTHS = (0.052, 0.178, 0.096, 0.056, 0.108)
+"""The same with room for days beside the times."""
 LEAD_IN_S = 1.5
 """Seconds of a small strip before the onset, or after the announcement."""
 
@@ -57,11 +59,9 @@ def alarm_section(
             section.blocks.append(ReportNote("No alarms."))
         return section
     chart, table = ReportFigure(alarm_chart(recording, recording.alarms)), _condition_table(recording.alarms)
-    section.blocks.append(SideBySide(((chart,), (table,)), (0.5, 0.5)))
     shown, rest = choose_shown_alarms(recording.alarms)
     runs = {alarm.identity: run for run, alarm in find_same_beats(recording.alarms)}
-    if rest or recording.alarm_count > len(recording.alarms):
-        section.blocks.append(ReportNote(_say_shown(recording, len(shown))))
+    section.blocks.append(SideBySide(((chart,), (table,)), (0.5, 0.5)))
     large = [alarm for alarm in shown if alarm.priority == "high"][:MOST_LARGE_STRIPS]
     small = sorted((alarm for alarm in shown if alarm not in large), key=lambda alarm: PRIORITIES.index(alarm.priority))
     figures: list[ReportFigure] = []
@@ -73,7 +73,7 @@ def alarm_section(
     if small:
         section.blocks.append(FigureGrid(tuple(figures[len(large) :]), 3))
     if rest:
-        section.blocks.append(_other_alarms_table(recording, rest))
+        section.blocks.append(_other_alarms_table(recording, rest, len(shown)))
     return section
 
 
@@ -106,7 +106,8 @@ def _note_same_beats(figure: ReportFigure, run: Alarm | None) -> ReportFigure:
     """Return the figure of a tachycardia with a word of the V run that was alarmed of its beats before."""
     if run is None:
         return figure
-    said = f"before, of the same beats, {run.priority}: {_name_alarm(run)}, announced after {_until_known_s(run):.1f} s"
+    known = f"announced as {run.condition} ({run.priority}) after {_until_known_s(run):.1f} s"
+    said = f"the same beats were {known}: {run.text}"
     return replace(figure, details=f"{figure.details}; {said}")
 
 
@@ -127,9 +128,10 @@ def _lasted_s(alarm: Alarm) -> float:
 
 
 def _say_shown(recording: BedRecording, shown: int) -> str:
+    """Return which alarms have strips, as a clause."""
     low = sum(alarm.priority == "low" for alarm in recording.alarms)
     chosen = ", of low priority the first and the longest of each condition" if low > FEW_LOW else ""
-    return f"{recording.alarm_count:,} alarms: the {shown:,} most urgent follow with their strips{chosen}."
+    return f"above, with their strips, are the {shown:,} most urgent of {recording.alarm_count:,}{chosen}"
 
 
 def _draw_alarm(
@@ -247,13 +249,17 @@ def _condition_table(alarms: Sequence[Alarm]) -> ReportTable:
     return ReportTable(heads, tuple(rows), "lrrrrr", (0.31, 0.1, 0.14, 0.16, 0.14, 0.15), caption)
 
 
-def _other_alarms_table(recording: BedRecording, alarms: Sequence[Alarm]) -> ReportBlock:
+def _other_alarms_table(recording: BedRecording, alarms: Sequence[Alarm], shown: int) -> ReportBlock:
     cells = [_alarm_cells(recording, alarm) for alarm in alarms[:MOST_ROWS]]
     cells += [("",) * len(OTHER_HEADS)] * (len(cells) % 2)
     rows = tuple((*left, "", *right) for left, right in zip(cells[::2], cells[1::2], strict=True))
     more = f", {MOST_ROWS} of {len(alarms):,}" if len(alarms) > MOST_ROWS else ""
-    heads, widths = (*OTHER_HEADS, "", *OTHER_HEADS), (*OTHER_WIDTHS, OTHER_GAP, *OTHER_WIDTHS)
-    return ReportTable(heads, rows, "llrrl" + "l" + "llrrl", widths, f"Other alarms{more}")
+    one_day = len(recording.clock_text(0.0)) == len("00:00:00")
+    shares = OTHER_WIDTHS if one_day else DATED_WIDTHS
+    heads, widths = (*OTHER_HEADS, "", *OTHER_HEADS), (*shares, OTHER_GAP, *shares)
+    return ReportTable(
+        heads, rows, "llrrl" + "l" + "llrrl", widths, f"Other alarms{more}; {_say_shown(recording, shown)}"
+    )
 
 
 def _alarm_cells(recording: BedRecording, alarm: Alarm) -> tuple[str, ...]:
