@@ -23,9 +23,10 @@ from agent.report.alarm_content import MOST_LARGE_STRIPS, choose_shown_alarms, f
 from agent.report.beat_measurement import measure_recorded_beat
 from agent.report.bed_recording import BedRecording, read_alarm_strips
 from agent.report.content import build_report_document, find_all
-from agent.report.document import FigureGrid, ReportDocument, ReportFigure, ReportTable
+from agent.report.document import FigureGrid, ReportDocument, ReportFigure, ReportTable, SideBySide
 from agent.report.heard_leads import HeardLeads
 from agent.report.pdf_report import write_pdf_document
+from agent.report.picture import WIDTH, column_width
 from agent.report.recording_content import recording_section
 from agent.report.rhythm_episodes import find_rhythm_episodes
 from agent.report.styles import duration_in_words
@@ -158,6 +159,23 @@ def test_a_run_that_becomes_a_tachycardia_is_told_once(tmp_path: Path, settings:
         "the same beats were announced as V run (medium) after 1.6 s: V beats in a row: 3 at 174/min" in large.details
     )
     assert [figure.title for figure in small.figures] == [f"V run: {one.text}" for one in (after, later)]
+
+
+@pytest.mark.parametrize(("labels", "columns"), [("NNV", 3), (LABELS, 2), ("NNNNNVSFQ", 2)])
+def test_typical_beats_of_all_classes_stand_side_by_side(
+    tmp_path: Path, settings: Config, labels: str, columns: int
+) -> None:
+    """Also those of all five beside the measured one; then its intervals stand below them, in one row."""
+    make(tmp_path / "s", 120, labels=labels)
+    (section,) = (one for one in document_of(tmp_path / "s", settings).sections if one.title == "Typical beats")
+    beside, *tables = section.blocks
+    assert isinstance(beside, SideBySide)
+    assert len(beside.columns) == columns
+    for column, share in zip(beside.columns, beside.shares, strict=True):
+        pictures = [block.picture for block in column if isinstance(block, ReportFigure)]
+        assert all(picture.width <= column_width(WIDTH, share, columns) for picture in pictures)
+    heads = [table.heads[:3] for table in tables if isinstance(table, ReportTable)]
+    assert heads == ([("PR", "QRS", "QT")] if columns == 2 else [])
 
 
 def test_strips_stand_by_priority(tmp_path: Path, settings: Config) -> None:

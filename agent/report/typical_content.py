@@ -8,7 +8,7 @@ from agent.report.ecg_paper import typical_beat_picture
 from agent.report.typical_beats import AVERAGED, build_typical_beats
 
 MOST_BESIDE = 3
-"""Classes whose typical beats stand beside the intervals; more have a row of their own."""
+"""Classes whose typical beats stand beside the intervals; of more the intervals stand below."""
 
 
 def typical_section(recording: BedRecording, measured: MeasuredBeat | None) -> ReportSection:
@@ -20,19 +20,27 @@ def typical_section(recording: BedRecording, measured: MeasuredBeat | None) -> R
     if measured is None:
         section.blocks += classes
         return section
-    calipers, table = ReportFigure(caliper_picture(measured)), _interval_table(measured)
+    calipers = ReportFigure(caliper_picture(measured))
     if len(typical) <= MOST_BESIDE:
-        section.blocks.append(SideBySide(((calipers,), (table,), tuple(classes)), (0.235, 0.295, 0.47)))
+        columns = (calipers,), (_interval_table(measured, wide=False),), tuple(classes)
+        section.blocks.append(SideBySide(columns, (0.235, 0.295, 0.47)))
     else:
-        section.blocks += [SideBySide(((calipers,), (table,), ()), (0.24, 0.4, 0.36)), *classes]
+        section.blocks += [
+            SideBySide(((calipers,), tuple(classes)), (0.215, 0.785)),
+            _interval_table(measured, wide=True),
+        ]
     return section
 
 
-def _interval_table(measured: MeasuredBeat) -> ReportTable:
+def _interval_table(measured: MeasuredBeat, wide: bool) -> ReportTable:
+    """Return the intervals below each other, or `wide` beside each other."""
     found = measured.intervals
     several = f"{found.leads} leads" if found.leads != 1 else "1 lead"
     caption = f"T{measured.describe()[1:]}, in {several} at {measured.fs:g} Hz; nine in ten errors are below ±"
     rows = measured.rows()
     if found.rr_s is not None:
         rows += (("RR", f"{1000 * found.rr_s:.0f} ms ({60 / found.rr_s:.0f}/min)"),)
+    if wide:
+        names, lengths = zip(*rows, strict=True)
+        return ReportTable(names, (lengths,), "l" * len(rows), (1 / len(rows),) * len(rows), caption)
     return ReportTable(("interval", "length"), rows, "ll", (0.42, 0.58), caption)
