@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from support.indexed import CONFIG, NOW, Message, chunk, gap
 from support.reported import beats, signal
 
@@ -15,7 +16,7 @@ from agent.report.axes import make_time_axes
 from agent.report.bed_recording import BedRecording
 from agent.report.charts import quality_chart, tachogram_chart
 from agent.report.content import find_all
-from agent.report.picture import BoxShape, PathShape, TextShape
+from agent.report.picture import BoxShape, PathShape, Picture, TextShape
 from agent.report.signal_quality import SignalQuality, measure_signal_quality
 from agent.report.styles import CLASS_COLOURS, PRIORITY_COLOURS, RED
 
@@ -86,6 +87,17 @@ def test_the_signal_is_drawn_only_where_something_is_wrong(tmp_path: Path) -> No
 
 def measured(recording: BedRecording) -> tuple[BedRecording, SignalQuality]:
     return recording, measure_signal_quality(recording)
+
+
+@pytest.mark.parametrize("seconds", [30, 300, 3600, 86_400])
+def test_the_times_of_a_chart_are_inside_it(seconds: int) -> None:
+    """Also the last one, at the right edge."""
+    picture = Picture(40, "a chart", 340)
+    make_time_axes(picture, 0, 20, seconds, (0.0, 1.0)).clocks(86_400.0)
+    for shape in picture.shapes:
+        if isinstance(shape, TextShape):
+            half = stringWidth(shape.text, "Helvetica", shape.size) / 2
+            assert half <= shape.x <= picture.width - half, shape.text
 
 
 @pytest.mark.parametrize(("hours", "part_s"), [(0.01, 1.0), (0.05, 2.0), (0.1, 5.0), (0.5, 30.0), (1.1, 60.0)])

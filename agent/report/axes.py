@@ -80,7 +80,9 @@ class ChartAxes:
             self.picture.line((x, self.top, x, self.bottom), PALE, 0.6)
             self.picture.line((x, self.bottom, x, self.bottom + 3), LINE, 0.6)
             tick = _format_time_tick(zero + at, step, is_same_day(zero + low, zero + high))
-            self.picture.text(x, self.bottom + 11, tick, 7.5, GREY, "middle")
+            # The last one stays inside the picture; a letter of Helvetica is about half as wide as high.
+            middle = min(x, self.picture.width - 0.28 * 7.5 * len(tick))
+            self.picture.text(middle, self.bottom + 11, tick, 7.5, GREY, "middle")
         self.picture.line((self.left, self.bottom, self.right, self.bottom), LINE, 0.8)
 
 
