@@ -12,8 +12,9 @@ from support.reported import alarm, beats, signal
 from agent.core.class_trust import TRUST_KEY, ClassTrust, KnownRate, encode_class_trust
 from agent.core.config import Config
 from agent.core.events import HeardLeadChanged, PacingPulses, RunEnded
-from agent.core.messages import Result
+from agent.core.messages import Chunk, Result
 from agent.recording.recorder import Recorder
+from agent.recording.recorder_batches import merge_chunks
 from agent.recording.sessions import RecordedSession
 from agent.report.beat_measurement import MeasuredBeat
 from agent.report.bed_recording import BedRecording
@@ -55,6 +56,14 @@ def test_paced_beats_are_said_not_to_be_recognised(tmp_path: Path, settings: Con
     paced = said_of(recorded(tmp_path / "b", 1, pulses), settings)["Not known"]
     assert "25 pacemaker pulses were seen" in paced
     assert "heart-rate variability" in paced
+
+
+def test_joined_chunks_begin_when_the_first_did() -> None:
+    """However fast they were sent: a recording begins at the clock of its first sample."""
+    parts = [signal(25 * i, 25 * (i + 1), sent_s=NOW + 0.2 * (i + 1) / 20) for i in range(100)]
+    (joined,) = merge_chunks(parts)
+    assert isinstance(joined, Chunk)
+    assert joined.sent_s - len(joined.counts) / joined.fs == pytest.approx(NOW + 0.01 - 0.2)
 
 
 @pytest.mark.parametrize(("speed", "said"), [(1.0, ""), (1.1, ""), (4.0, "4.0 times"), (60.0, "59 times")])

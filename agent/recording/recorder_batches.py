@@ -50,4 +50,6 @@ def _concatenate_chunks(parts: list[Chunk]) -> Chunk:
     if len(parts) == 1:
         return parts[0]
     counts = np.concatenate([part.counts for part in parts])
-    return replace(parts[0], counts=counts, sent_s=parts[-1].sent_s)
+    # As sent that the joined chunk begins when its first part did, also where the device sends faster than real time.
+    begun_s = parts[0].sent_s - len(parts[0].counts) / parts[0].fs
+    return replace(parts[0], counts=counts, sent_s=begun_s + len(counts) / parts[0].fs)
