@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck
 from numpy.typing import NDArray
+from support.commands import RunHere, make_run_here
 
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core import config as configuration
@@ -93,6 +94,12 @@ def classifier() -> BeatClassifier:
 def live() -> BeatClassifier:
     """Return the net that is shipped: what it calls no beat is none."""
     return load_beat_classifier("live", "cpu", 1)
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunHere:
+    """Return a function that runs a command of `ecg-agent` in this process."""
+    return make_run_here(monkeypatch, capfd)
 
 
 @pytest.fixture

@@ -6,18 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.commands import RunHere
 
 from model.records.wfdb_records import open_record, read_record_samples
 
 ROOT = Path(__file__).parents[1]
 COUNTS_MV = 200
 """Counts of a millivolt of the made sensor."""
-
-
-def run_monitor(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agent", "monitor", *arguments]
-    stdin = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **stdin)
 
 
 def sensor_lines(seconds: float) -> str:
@@ -30,7 +25,8 @@ def sensor_lines(seconds: float) -> str:
 @pytest.mark.slow
 def test_lines_on_standard_input_are_monitored() -> None:
     """`monitor --from -` finds the beats of a record that comes as lines, and its ledger closes."""
-    done = run_monitor("--from", "-", "--fs", "360", "--unit", "5uV", "--json", text=sensor_lines(12))
+    command = [sys.executable, "-m", "agent", "monitor", "--from", "-", "--fs", "360", "--unit", "5uV", "--json"]
+    done = subprocess.run(command, cwd=ROOT, input=sensor_lines(12), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     items = [json.loads(line) for line in done.stdout.splitlines()]
     beats = [item for item in items if item["type"] == "beat"]
@@ -58,9 +54,11 @@ def test_lines_on_standard_input_are_monitored() -> None:
         (["--fs", "250"], None, 3, "are of a source: give it with --from"),
     ],
 )
-def test_what_is_wrong_with_a_source_is_said(arguments: list[str], text: str | None, code: int, reason: str) -> None:
+def test_what_is_wrong_with_a_source_is_said(
+    run_here: RunHere, arguments: list[str], text: str | None, code: int, reason: str
+) -> None:
     """A source that cannot be used ends the monitor with one line and the exit code of its error."""
-    done = run_monitor(*arguments, text=text)
+    done = run_here("monitor", *arguments, text=text or "")
     assert done.returncode == code, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ecg-agent: ")

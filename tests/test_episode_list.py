@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from support.commands import RunHere
 from test_cli import run
 
 from model.errors import ConfigError, RecordError
@@ -110,9 +111,9 @@ def test_the_list_is_short_unless_all_is_asked_for() -> None:
         (("quiz", "ma"), 4, "has no annotations"),
     ],
 )
-def test_bad_input(words: tuple[str, ...], code: int, reason: str) -> None:
+def test_bad_input(run_here: RunHere, words: tuple[str, ...], code: int, reason: str) -> None:
     """One line says what is wrong, with the exit code of its kind."""
-    done = run(*words)
+    done = run_here(*words)
     assert done.returncode == code, done.stderr
     assert reason in done.stderr
     assert done.stderr.splitlines()[-1].startswith("ecg-agent: ")
