@@ -1,11 +1,12 @@
 """Sources of a bridge that go away and come back, again and again: how soon they are heard, and what is lost.
 
-    python -m benchmarks.bridge_faults [--times 20] [--only lsl,polar] [--json results.json]
+    python -m benchmarks.bridge_faults [--times 20] [--only lsl,polar,serial,mqtt] [--json results.json]
 
-Record 100 is sent in real time by an LSL outlet that is killed and started again, and by a virtual Polar H10 that goes
-out of range (it and its mock of Bluetooth are killed and started again), through a bridge to a monitor. Measured: from
-the start of the source's new process until a new sample is at the monitor, the samples that were declared lost, the
-samples that are not accounted for, and beats where none was sent.
+Record 100 is sent in real time through a bridge to a monitor by an LSL outlet that is killed and started again, a
+virtual Polar H10 that goes out of range (it and its mock of Bluetooth are killed and started again), a microcontroller
+whose cable is pulled and put in again, and an MQTT broker that restarts. Measured: from when the source is there again
+until a new sample is at the monitor, the samples that were declared lost, the samples that are not accounted for, and
+beats where none was sent.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from agent.analysis.beat_classifier import load_beat_classifier
 from agent.bridge.open_source import open_source
-from agent.bridge.source_options import SourceOptions
+from agent.bridge.source_options import CountSize, SourceOptions
 from benchmarks.figures import write_figures
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the outlet and the strap are those of the tests
@@ -68,13 +69,22 @@ class FaultTimes:
         ]
 
 
-def measure(source: str, signal: NDArray[np.int32], fs: float, gain: float, faults: FaultTimes, times: int) -> Figures:
+def measure(
+    source: str,
+    signal: NDArray[np.int32],
+    fs: float,
+    gain: float,
+    faults: FaultTimes,
+    times: int,
+    unit: CountSize | None = None,
+) -> Figures:
     """Bridge a source whose first lead is `signal` (n,) at `fs` hertz, with `gain` counts a microvolt."""
     from support.streamed import bridge_to_monitor, count_false_beats
 
     seconds = (times + 2) * (WHOLE_S + AWAY_S + 5.0)
     classifier = load_beat_classifier("live", "cpu", 1)
-    run = bridge_to_monitor(open_source(source, SourceOptions(fs=fs)), classifier, faults.is_over, faults.pull, seconds)
+    sensor = open_source(source, SourceOptions(fs=fs, unit=unit))
+    run = bridge_to_monitor(sensor, classifier, faults.is_over, faults.pull, seconds)
     if run.error or run.status is None:
         raise SystemExit(f"the bridge ended: {run.error}")
     delays_s = faults.delays_s()
@@ -128,7 +138,40 @@ def leave_range(times: int, folder: Path) -> Figures:
         return measure("polar:?adapter=hci0", microvolts, 130.0, 1.0, faults, times)
 
 
-KINDS = {"lsl": kill_outlets, "polar": leave_range}
+def pull_cables(times: int, folder: Path) -> Figures:
+    """A microcontroller whose cable is pulled and put in again."""
+    from support.bridged import Microcontroller, playing, record_numbers
+
+    numbers = record_numbers(RECORD, 60.0 + times * (WHOLE_S + AWAY_S + 5.0)).astype(np.int32)
+    device = Microcontroller(folder / "port")
+    faults = FaultTimes(times, device.pull, device.plug)
+    try:
+        with playing(device, [b"%d\r\n" % number for number in numbers], 360.0):
+            return measure(f"serial:{device.path}", numbers, 360.0, 0.2, faults, times, CountSize("uV", 5.0))
+    finally:
+        device.pull()
+
+
+def restart_brokers(times: int, folder: Path) -> Figures:
+    """An MQTT broker that restarts; what is due meanwhile is lost."""
+    from support.broker import MOSQUITTO, NO_BROKER, Broker, publishing
+    from support.streamed import record_at
+
+    if MOSQUITTO is None:
+        raise SystemExit(NO_BROKER)
+    microvolts = np.rint(record_at(RECORD, 60.0 + times * (WHOLE_S + AWAY_S + 5.0), 250)[:, 0]).astype(np.int32)
+    broker = Broker(folder / "broker")
+    broker.start()
+    faults = FaultTimes(times, broker.stop, broker.start)
+    try:
+        with publishing(broker.port, "bed", [b"%d" % value for value in microvolts], 250.0):
+            address = f"mqtt://127.0.0.1:{broker.port}/bed"
+            return measure(address, microvolts, 250.0, 1.0, faults, times, CountSize("uV", 1.0))
+    finally:
+        broker.stop()
+
+
+KINDS = {"lsl": kill_outlets, "polar": leave_range, "serial": pull_cables, "mqtt": restart_brokers}
 
 
 def main() -> None:

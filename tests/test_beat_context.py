@@ -110,7 +110,7 @@ def test_other_beds_do_not_matter(ward: NewWard) -> None:
     """A bed tells among 20 others, where a beat may be held, what it tells alone; each in its own order."""
     names = [str(i) for i in range(21)]
     records = ("208", "100", "119", "203")
-    streams = [troubled([(5, 7, 31)[i % 3]], name, records[i % 4]) for i, name in enumerate(names)]
+    streams = [troubled([(11, 13, 31)[i % 3]], name, records[i % 4]) for i, name in enumerate(names)]
     together: dict[str, list[Beat | Event]] = {name: [] for name in names}
     many = ward()
     for tick in range(max(map(len, streams))):

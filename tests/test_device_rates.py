@@ -17,7 +17,7 @@ from model.records.wfdb_records import open_record, read_record_samples
 
 LEADS = (Lead("MLII", "mV", 200.0, 0.0, -2048, 2047),)
 """The converter of the database: 5 uV a count."""
-SECONDS = 240
+SECONDS = 120
 NEAR = 4
 """Samples of 125 Hz, 32 ms, within which two R peaks are of one beat."""
 
@@ -32,8 +32,8 @@ def beats_at(name: str, fs: int) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
     ecg = resample_poly(ecg - ecg[0], fs // common, round(record.fs) // common) + ecg[0]
     counts = np.rint(200 * ecg).astype(np.int32)[:, None]
     pipeline = Pipeline(load_config(None, {}), load_beat_classifier("live", "cpu", 1))
-    packets = range(0, len(counts), 25)
-    messages = [Chunk("1", "run", first, float(fs), LEADS, counts[first : first + 25], 0.0) for first in packets]
+    packets = range(0, len(counts), fs)
+    messages = [Chunk("1", "run", first, float(fs), LEADS, counts[first : first + fs], 0.0) for first in packets]
     results = pipeline.push([*messages, End("1", "run", len(counts), float(fs))])
     beats = [item for item in results if isinstance(item, Beat)]
     return np.array([beat.sample for beat in beats]), np.array([beat.label for beat in beats])
@@ -53,6 +53,6 @@ def test_beats_do_not_depend_on_the_rate(fs: int) -> None:
         found += len(np.unique(nearest[near]))
         same += (expected_classes[nearest] == classes)[near].sum()
         wanted += len(expected)
-    assert wanted > 1000
+    assert wanted > 650
     assert found >= 0.998 * wanted
     assert same >= 0.98 * wanted

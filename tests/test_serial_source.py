@@ -207,9 +207,9 @@ def test_a_record_through_a_port(device: Microcontroller, one_lead: Config, clas
 
 
 @pytest.mark.slow
-def test_the_cable_is_pulled_twenty_times(device: Microcontroller, one_lead: Config) -> None:
+def test_the_cable_is_pulled_again_and_again(device: Microcontroller, one_lead: Config) -> None:
     """Out and in: back within five seconds each time, what was lost is declared, no beat lies in it or at its edge."""
-    numbers = record_numbers("100", 180)
+    numbers = record_numbers("100", 60)
     classifier = load_beat_classifier("live", "cpu", 1)
     lines = [lines_of(number) for number in numbers]
     back_s = []
@@ -217,10 +217,10 @@ def test_the_cable_is_pulled_twenty_times(device: Microcontroller, one_lead: Con
         monitor = RunningMonitor(one_lead, classifier, bridge.endpoint)
         wait_until(lambda: bridge.said != [], "the port is open")
         with playing(device, lines, 360.0) as player:
-            for turn in range(20):
-                time.sleep(2.0)
+            for turn in range(3):
+                time.sleep(4.0)
                 device.pull()
-                time.sleep(0.2 * (turn % 5))
+                time.sleep(0.4 * turn)
                 device.plug()
                 plugged_s = time.monotonic()
                 _wait_for_samples(bridge, bridge.stream.samples - bridge.stream.lost + 36)
@@ -230,13 +230,13 @@ def test_the_cable_is_pulled_twenty_times(device: Microcontroller, one_lead: Con
             device.pull()
         watched = monitor.result()
     assert bridge.final is not None
-    assert bridge.final.interruptions == 20
+    assert bridge.final.interruptions == 3
     assert max(back_s) < 5.0
     assert watched.ledger.open == 0
     assert watched.ledger.sent == bridge.final.samples
     beats = np.array([sample for sample, _ in watched.beats])
     gaps = [(item.sample, item.sample + item.count) for item in watched.results if isinstance(item, GapClosed)]
-    assert len(gaps) == 20
+    assert len(gaps) == 3
     assert not [beat for beat in beats for first, stop in gaps if first <= beat < stop]
     _expect_true_beats(beats, gaps)
 
@@ -255,5 +255,5 @@ def _expect_true_beats(beats: "np.ndarray[tuple[int], np.dtype[np.int64]]", gaps
         if len(here):
             nearest = np.array([true_s[np.abs(true_s - beat).argmin()] - beat for beat in here])
             shifts.append(np.ptp(nearest))
-    assert len(shifts) >= 8
+    assert len(shifts) >= 3
     assert max(shifts) < 0.05

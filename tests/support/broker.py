@@ -1,10 +1,11 @@
 """A real MQTT broker of the tests: Debian's mosquitto on loopback, and a client that hears all topics."""
 
+import contextlib
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from socket import create_connection, socket
 from typing import Any
@@ -63,6 +64,30 @@ class Broker:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
+
+
+@contextlib.contextmanager
+def publishing(port: int, topic: str, numbers: Sequence[bytes], fs: float) -> Iterator[None]:
+    """Publish numbers when they are due, a tenth of a second of them at a time; those without a broker are lost."""
+    client, over = mqtt.Client(CallbackAPIVersion.VERSION2), threading.Event()
+    client.reconnect_delay_set(0.1, 0.5)  # type: ignore[arg-type]  # parts of a second do well
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+
+    def publish() -> None:
+        step, begin_s = round(fs / 10), time.monotonic()
+        for first in range(0, len(numbers), step):
+            if over.wait(max(0.0, begin_s + (first + step) / fs - time.monotonic())):
+                return
+            if client.is_connected():
+                client.publish(topic, b"\n".join(numbers[first : first + step]), qos=0)
+
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+    client.loop_stop()
 
 
 class Subscriber:
