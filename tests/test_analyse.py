@@ -21,6 +21,7 @@ import numpy as np
 import psutil
 import pytest
 import wfdb
+from support.commands import RunHere
 
 from agent.batch.batch_files import BatchFile, find_batch_files, list_tables_left_out
 from agent.batch.batch_run import BatchOptions, BatchProgress, run_batch
@@ -483,25 +484,25 @@ def test_what_a_kill_leaves(quick: Config, tmp_path: Path) -> None:
         release_folder(lock)
 
 
-def test_exit_codes(tmp_path: Path) -> None:
+def test_exit_codes(tmp_path: Path, run_here: RunHere) -> None:
     """A failed file ends with 4 after the summary of the others; no place for the results with 10, a wish for 3."""
     path = write_record(tmp_path, "a", 15)
 
-    def run(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    def start(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         command = [*AGENT, "analyse", *arguments]
         options |= {"capture_output": True, "text": True, "env": environment(), "cwd": REPOSITORY, "timeout": LONG_S}
         return subprocess.run(command, check=False, **options)
 
-    done = run(str(path), "nothing", "--json", "--device", "cpu", "--out", str(tmp_path / "out"))
+    done = start(str(path), "nothing", "--json", "--device", "cpu", "--out", str(tmp_path / "out"))
     assert done.returncode == 4
     assert json.loads(done.stdout)["failed"] == 1
     assert done.stderr.splitlines()[-1] == "ecg-agent: 1 of 2 files could not be analysed"
     (tmp_path / "file").write_text("")
-    done = run(str(path), "--out", str(tmp_path / "file" / "out"))
+    done = run_here("analyse", path, "--out", tmp_path / "file" / "out")
     assert (done.returncode, done.stderr.count("\n")) == (10, 1)
     assert "choose another folder (--out)" in done.stderr
     full = tmp_path / "full"
-    done = run(
+    done = start(
         str(path),
         *("--device", "cpu", "--report", "--out", str(full)),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
@@ -509,10 +510,10 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (10, 1), done.stderr
     assert [item.name for item in full.iterdir()] == [".lock"]
     for names in (("",), (str(path), "")):
-        done = run(*names, "--out", str(tmp_path / "nowhere"))
+        done = run_here("analyse", *names, "--out", tmp_path / "nowhere")
         assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert not (tmp_path / "nowhere").exists()
-    assert run(str(path), "--device", "abacus", "--out", str(tmp_path / "out")).returncode == 3
+    assert run_here("analyse", path, "--device", "abacus", "--out", tmp_path / "out").returncode == 3
 
 
 @pytest.mark.slow
@@ -548,7 +549,7 @@ def test_interrupt(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_process(tmp_path: Path) -> None:
     """The files of a process that is killed are analysed after all."""
-    paths = [write_record(tmp_path, name, 300) for name in ("a", "b")]
+    paths = [write_record(tmp_path, name, 150) for name in ("a", "b")]
     out = tmp_path / "out"
     command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json"]
     with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
@@ -566,7 +567,7 @@ def test_a_killed_process(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_command(tmp_path: Path) -> None:
     """A command that is killed takes its processes with it, and the same command then writes whole results."""
-    paths = [write_record(tmp_path, name, 300) for name in ("a", "b")]
+    paths = [write_record(tmp_path, name, 150) for name in ("a", "b")]
     out = tmp_path / "out"
     command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
     with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
@@ -583,4 +584,4 @@ def test_a_killed_command(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, check=True, timeout=LONG_S)
     assert json.loads(done.stdout)["analysed"] == 2
     assert sorted(item.name for item in out.iterdir()) == [".lock", "a", "b"]
-    assert all(len(rows(out / name / "beats.csv")) > 400 for name in ("a", "b"))
+    assert all(len(rows(out / name / "beats.csv")) > 200 for name in ("a", "b"))

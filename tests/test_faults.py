@@ -10,9 +10,9 @@ pytestmark = pytest.mark.slow
 
 def test_a_monitor_that_is_killed_again_and_again_loses_nothing() -> None:
     """A recording monitor, killed at any moment and restarted: all signal, every sample right, no beat twice."""
-    figures = soak.kills(soak.Lengths(kills=3, stop_s=0, network_s=0, hours=0), speed=5.0)
+    figures = soak.kills(soak.Lengths(kills=2, stop_s=0, network_s=0, hours=0), speed=5.0)
     assert soak.wrong(figures) == {}
-    assert figures["recorded_s"] > 30
+    assert figures["recorded_s"] > 20
     assert figures["beats_at_other_places"] <= 0.02 * figures["beats"]
 
 
@@ -34,8 +34,8 @@ def test_a_network_that_loses_repeats_and_mixes_changes_no_beat() -> None:
     assert figures["packets_harmed"] > 300
 
 
-def test_a_quarter_of_an_hour_at_full_speed_is_recorded_whole() -> None:
+def test_three_minutes_at_full_speed_are_recorded_whole() -> None:
     """Every sample sent is in the ledger and on disk."""
-    figures = soak.day(soak.Lengths(kills=0, stop_s=0, network_s=0, hours=0.25))
+    figures = soak.day(soak.Lengths(kills=0, stop_s=0, network_s=0, hours=0.05))
     assert soak.wrong(figures) == {}
     assert figures["ledger_sent"] == figures["samples_sent"] == figures["recorded"]

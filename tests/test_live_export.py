@@ -1,6 +1,8 @@
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import cache, partial
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -48,31 +50,35 @@ def few_records() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The live net as ONNX, by precision."""
-    folder = tmp_path_factory.mktemp("onnx")
-    return {name: export(folder / f"live.{name}.onnx", name == "int8") for name in ("float32", "int8")}
-
-
-def export(out: Path, int8: bool) -> Path:
+def default_export(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder in which the live net was written as ONNX in eight bits without a name for it, and what was said."""
+    folder, said = tmp_path_factory.mktemp("default"), StringIO()
     torch.set_num_threads(1)
-    models.show_export("live", SIGNAL, out, int8)
-    return out
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.chdir(folder)
+        models.show_export("live", SIGNAL, None, int8=True)
+    return folder, said.getvalue()
 
 
-def test_the_default_net_is_exported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, default_export: tuple[Path, str]) -> dict[str, Path]:
+    """The live net as ONNX, by precision."""
+    torch.set_num_threads(1)
+    whole = tmp_path_factory.mktemp("onnx") / "live.float32.onnx"
+    models.show_export("live", SIGNAL, whole, int8=False)
+    return {"float32": whole, "int8": default_export[0] / "live.int8.onnx"}
+
+
+def test_the_default_net_is_exported(default_export: tuple[Path, str]) -> None:
     """`ecg-agent export --int8` writes the monitor's default net, and says how many candidates it was compared on."""
-    monkeypatch.chdir(tmp_path)
-    models.show_export("live", SIGNAL, None, int8=True)
-    lines = capsys.readouterr().out.splitlines()
+    folder, said = default_export
+    lines = said.splitlines()
     _, candidates = live_export.build_live_sides(checkpoint.load_checkpoint(LIVE, CPU)[1], SIGNAL, int8=False)
     assert f"{len(candidates.labels)} candidates of the detector on the test records, patients apart" in "\n".join(
         lines
     )
     assert "written live.int8.onnx" in lines
-    assert [path.name for path in tmp_path.iterdir()] == ["live.int8.onnx"]
+    assert [path.name for path in folder.iterdir()] == ["live.int8.onnx"]
 
 
 def test_float32_agrees_on_every_candidate(exported: dict[str, Path]) -> None:

@@ -27,7 +27,7 @@ from support.recordings import (
     wide,
 )
 
-from agent.analysis.beat_classifier import load_beat_classifier
+from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core.config import Config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
@@ -92,23 +92,39 @@ def by_run(beats: Iterable[Beat]) -> list[Beat]:
     return [replace(beat, run=number[beat.run]) for beat in beats]
 
 
+@pytest.fixture(scope="module")
+def made_folder(tmp_path_factory: pytest.TempPathFactory, settings: Config, classifier: BeatClassifier) -> Path:
+    """A recording of the troubled stream, which is made once."""
+    made = tmp_path_factory.mktemp("made") / "rec"
+    recorded(made, troubled(), Pipeline(settings, classifier))
+    return made
+
+
 @pytest.fixture
-def folder(tmp_path: Path, new_auto_ward: NewWard) -> Path:
-    """A recording of the troubled stream."""
-    recorded(tmp_path / "rec", troubled(), new_auto_ward())
+def folder(tmp_path: Path, made_folder: Path) -> Path:
+    """A copy of the recording of the troubled stream."""
+    shutil.copytree(made_folder, tmp_path / "rec")
     return tmp_path / "rec"
 
 
-@pytest.fixture
-def plain(tmp_path: Path, new_ward: NewWard) -> Path:
-    """A recording of 20 s, then a hole of 100 s, then 20 s."""
+@pytest.fixture(scope="module")
+def made_plain(tmp_path_factory: pytest.TempPathFactory, settings: Config, classifier: BeatClassifier) -> Path:
+    """A recording of 20 s, then a hole of 100 s, then 20 s, which is made once."""
     counts = two_leads("100", 40)
     parts = [
         *stream(counts[:2500], first=1000),
         Gap("1", "run", 3500, 12_500, 125.0, ""),
         *stream(counts[2500:], first=16_000),
     ]
-    recorded(tmp_path / "plain", parts, new_ward())
+    made = tmp_path_factory.mktemp("made") / "plain"
+    recorded(made, parts, Pipeline(override_config(settings, "monitor", lead="MLII"), classifier))
+    return made
+
+
+@pytest.fixture
+def plain(tmp_path: Path, made_plain: Path) -> Path:
+    """A copy of that recording."""
+    shutil.copytree(made_plain, tmp_path / "plain")
     return tmp_path / "plain"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.commands import RunHere
 
 from agent.training import report_run
 from model.errors import ConfigError
@@ -93,12 +94,13 @@ def test_a_finished_run_is_not_trained_again(finished: tuple[Path, str], config:
     ],
 )
 def test_what_cannot_be_trained(
-    finished: tuple[Path, str], config: Path, options: tuple[str, ...], code: int, reason: str
+    finished: tuple[Path, str], run_here: RunHere, config: Path, options: tuple[str, ...], code: int, reason: str
 ) -> None:
     """One line that says what is wrong, its exit code, and the earlier run as it was."""
     folder, _ = finished
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    done = run("--config", config, "--run", folder, *options)
+    words = ("--config", config, "--run", folder, *options)
+    done = run(*words) if code == 10 else run_here("train", *words)  # a run folder is locked as long as its process is
     assert done.returncode == code
     assert reason in done.stderr
     assert done.stderr.count("\n") == 1

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from conftest import record_counts
 from numpy.typing import NDArray
 from support.bridged import Microcontroller, RunningBridge, playing, record_numbers
+from support.commands import RunHere
 
 pytest.importorskip("serial", reason="pyserial is not installed")
 
@@ -162,34 +163,33 @@ def test_losses_of_a_source_are_counted() -> None:
         capture_source(PlayedSource(), 1.0, told=True)
 
 
-def findings_of(command: Iterable[str]) -> tuple[int, dict[str, object], str]:
+def findings_of(run_here: RunHere, *command: str) -> tuple[int, dict[str, object], str]:
     """Run `ecg-agent check --json`; return its exit code, what it printed, and its last words."""
-    done = subprocess.run(
-        [sys.executable, "-m", "agent", "check", "--json", *command], capture_output=True, text=True, check=False
-    )
+    done = run_here("check", "--json", *command)
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
 @pytest.mark.slow
-def test_a_serial_port(tmp_path: Path) -> None:
+def test_a_serial_port(tmp_path: Path, run_here: RunHere) -> None:
     """A microcontroller that is right ends with 0, with another rate than told with 5 and what to do."""
     device = Microcontroller(tmp_path / "port")
     lines = [b"%d\r\n" % number for number in record_numbers("100", 60)]
     with playing(device, lines, FS):
-        code, found, _ = findings_of([f"serial:{device.path}", "--seconds", "6"])
+        code, found, _ = findings_of(run_here, f"serial:{device.path}", "--seconds", "6")
         assert (code, found["right"], found["fs"]) == (0, True, pytest.approx(FS, rel=0.01))
-        code, found, said = findings_of([f"serial:{device.path}", "--fs", "300", "--unit", "5uV", "--seconds", "5"])
+        other = ("--fs", "300", "--unit", "5uV", "--seconds", "5")
+        code, found, said = findings_of(run_here, f"serial:{device.path}", *other)
         assert (code, found["right"]) == (5, False)
         assert "are not right: see the table" in said
     device.pull()
 
 
 @pytest.mark.slow
-def test_a_file() -> None:
+def test_a_file(run_here: RunHere) -> None:
     """An embedded record is checked at once, and has no arrivals."""
-    code, found, _ = findings_of(["100"])
+    code, found, _ = findings_of(run_here, "100")
     assert (code, found["right"], found["measured_fs"]) == (0, True, None)
-    code, _, said = findings_of(["nothing.csv"])
+    code, _, said = findings_of(run_here, "nothing.csv")
     assert code == 4
     assert said.startswith("ecg-agent: ")
 
@@ -234,8 +234,9 @@ def test_findings_are_right_without_advice() -> None:
 
 def test_a_source_that_is_not_there() -> None:
     """What cannot be opened ends with 12 and one line."""
-    code, _, said = findings_of(["serial:/dev/nothing-here"])
-    assert code == 12
-    assert "there is no such port" in said
+    command = [sys.executable, "-m", "agent", "check", "--json", "serial:/dev/nothing-here"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 12
+    assert "there is no such port" in done.stderr
     with pytest.raises(SourceError):
         open_source("serial:/dev/nothing-here", SourceOptions()).open()

@@ -719,7 +719,7 @@ def test_the_page_of_a_real_monitor(tmp_path: Path, browser: Any) -> None:
     (tmp_path / "ward.toml").write_text(
         '[bed."208"]\npatient = "A. Example"\nplace = "room 4"\nrate_high_bpm = 150.0\n'
     )
-    device = ("simulate", "ward", "208", "100", "--endpoint", link, "--wait")
+    device = ("simulate", "ward", "208", "100", "--endpoint", link, "--wait", "--speed", "3")
     watch = ("monitor", "--json", "--endpoint", link, "--web", f":{port}", "--web-token", f"{tmp_path}/token")
     processes = [start_agent(*device), start_agent(*watch, "--config", f"{tmp_path}/ward.toml")]
     try:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,6 +27,7 @@ def make_run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
             typed.write(text.encode())
             typed.seek(0)
             before = os.dup(0)
+            handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
             os.dup2(typed.fileno(), 0)
             patch.setattr(sys, "stdin", io.TextIOWrapper(os.fdopen(os.dup(0), "rb")))
             try:
@@ -37,6 +39,8 @@ def make_run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
                 sys.stdin.close()
                 os.dup2(before, 0)
                 os.close(before)
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
         return CompletedProcess(words, code, *capfd.readouterr())
 
     return run_here
