@@ -99,7 +99,7 @@ def test_what_cannot_be_trained(
     """One line that says what is wrong, its exit code, and the earlier run as it was."""
     folder, _ = finished
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    words = ("--config", config, "--run", folder, *options)
+    words: tuple[str | Path, ...] = ("--config", config, "--run", folder, *options)
     done = run(*words) if code == 10 else run_here("train", *words)  # a run folder is locked as long as its process is
     assert done.returncode == code
     assert reason in done.stderr
