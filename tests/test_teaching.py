@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.commands import RunHere
 from test_cli import LONG_S, REPOSITORY, environment
 from test_docs import mask_volatile
 
 PAGE = REPOSITORY / "docs" / "teaching.md"
-QUICK = ("--speed", "4", "--seconds", "12")
+QUICK = ("--speed", "8", "--seconds", "6")
 """What a command needs to end by itself in a test, and soon."""
 ENOUGH = 60
 """Lines of a command of which several outputs are shown."""
@@ -92,9 +91,10 @@ def test_outputs_are_real(source: str, shim: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", typed_commands())
-def test_commands_work(command: str, run_here: RunHere) -> None:
+def test_commands_work(command: str, shim: Path) -> None:
     """A command that shows a dashboard or asks questions starts, shows something, and ends in order."""
-    done = run_here(*shlex.split(command)[1:], *(() if " quiz" in command else QUICK), text="n\nx\n")
+    wanted = command if " quiz" in command else shlex.join([*shlex.split(command), *QUICK])
+    done = shell(wanted, shim, answers="n\nx\n")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 1
     assert "Traceback" not in done.stderr
