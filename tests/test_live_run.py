@@ -38,13 +38,18 @@ from model.training.augmented_streams import (
     StreamVariant,
     build_augmented_stream,
 )
-from model.training.context_training import ContextRecipe, predict_context_outcomes
+from model.training.context_training import predict_context_outcomes
 
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
-SIGNAL = configuration.load_config(None, {}).signal
-SETTINGS = replace(configuration.load_config(None, {}).train, device="cpu", threads=1, seed=4)
+DEFAULTS = configuration.load_config(None, {})
+SIGNAL = DEFAULTS.signal
+SETTINGS = replace(
+    DEFAULTS,
+    train=replace(DEFAULTS.train, device="cpu", threads=1, seed=4),
+    live=replace(DEFAULTS.live, epochs=1, batch=64, kept_normal=1.0, normal=0.5, others=1.0),
+)
 VIEWS = (UNCHANGED_VARIANT, next(kind for kind in STREAM_VARIANTS if kind.name == "ectopy 1"))
 SECONDS = 150
 Asked = list[tuple[str, StreamVariant, int]]
@@ -75,9 +80,6 @@ def asked() -> Iterator[Asked]:
         patch.setattr(live_run, "STREAM_VARIANTS", VIEWS)
         patch.setattr(live_run, "DS1", ("208", "119"))
         patch.setattr(live_run, "DS2", ("233", "200"))
-        patch.setattr(
-            live_run, "LIVE_RECIPE", ContextRecipe(epochs=1, batch=64, kept_normal=1.0, normal=0.5, others=1.0)
-        )
         yield calls
 
 
@@ -86,7 +88,7 @@ def finished(asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """The folder of a whole run, and the streams it took."""
     folder = tmp_path_factory.mktemp("runs") / "new" / "live"
     asked.clear()
-    show_live_training(SETTINGS, SIGNAL, folder, "live", "ecg-agent train-live --seed 4", None)
+    show_live_training(SETTINGS, folder, "live", "ecg-agent train-live --seed 4", None)
     return folder, list(asked)
 
 
@@ -139,7 +141,7 @@ def test_sides(finished: tuple[Path, Asked]) -> None:
 def test_a_fold_keeps_records_apart(asked: Asked, tmp_path: Path) -> None:
     """With a fold the test is on a fifth of DS1 as it is, DS2 is left alone, and no view of the fifth is learnt."""
     asked.clear()
-    show_live_training(SETTINGS, SIGNAL, tmp_path, "live", "", 1)
+    show_live_training(SETTINGS, tmp_path, "live", "", 1)
     assert asked == [*(("208", kind, 4) for kind in VIEWS), ("119", UNCHANGED_VARIANT, 4)]
     text = model_card.render_model_card(tmp_path / "live.safetensors")
     assert "fold 1 (counted from 0) of the 5" in " ".join(text.split())
@@ -148,13 +150,13 @@ def test_a_fold_keeps_records_apart(asked: Asked, tmp_path: Path) -> None:
 def test_a_seed_is_a_training(finished: tuple[Path, Asked], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same seed gives the same file to the byte, another one other weights; the terminal says what is learnt."""
     folder, _ = finished
-    show_live_training(SETTINGS, SIGNAL, tmp_path / "same", "live", "ecg-agent train-live --seed 4", None)
+    show_live_training(SETTINGS, tmp_path / "same", "live", "ecg-agent train-live --seed 4", None)
     said = capsys.readouterr().out
     for expected in ("train on 2 records in 2 views: {'N':", "test  on 2 records", "epoch 1 of 1: loss", "V Se"):
         assert expected in said
     same = (tmp_path / "same" / "live.safetensors").read_bytes()
     assert same == (folder / "live.safetensors").read_bytes()
-    show_live_training(replace(SETTINGS, seed=5), SIGNAL, tmp_path / "other", "live", "", None)
+    show_live_training(replace(SETTINGS, train=replace(SETTINGS.train, seed=5)), tmp_path / "other", "live", "", None)
     assert weights(tmp_path / "other") != weights(folder)
 
 

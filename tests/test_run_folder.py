@@ -87,11 +87,9 @@ def test_train_live_names_its_command(
 ) -> None:
     """Ctrl-C while `train-live` runs says that it has to begin again."""
     monkeypatch.setattr(live_run, "build_augmented_stream", interrupt)
-    settings = replace(SETTINGS.train, device="cpu", threads=1)
+    settings = replace(SETTINGS, train=replace(SETTINGS.train, device="cpu", threads=1))
     with pytest.raises(KeyboardInterrupt):
-        live_run.show_live_training(
-            settings, SETTINGS.signal, tmp_path / "run", "live", "ecg-agent train-live --fold 1", 1
-        )
+        live_run.show_live_training(settings, tmp_path / "run", "live", "ecg-agent train-live --fold 1", 1)
     assert capsys.readouterr().err.endswith("Start again with: ecg-agent train-live --fold 1\n")
 
 

@@ -91,7 +91,7 @@ def start_live_training(
 
     sources = LiveSources(tuple(records or ()), tuple(rhythms or ()))
     folder = run or Path("runs") / name
-    show_live_training(settings.train, settings.signal, folder, name, _command_line(), fold, sources)
+    show_live_training(settings, folder, name, _command_line(), fold, sources)
 
 
 def compare_transfer(

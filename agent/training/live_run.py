@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from agent.core.config import SignalConfig, TrainConfig
+from agent.core.config import Config, SignalConfig
 from agent.evaluation.beat_evaluation import write_output_file
 from agent.training.candidates import UNSCORED_LABEL, LabelledCandidates, build_candidates
 from agent.training.run_folder import check_checkpoint_name, explain_interruption, lock_run_folder
@@ -37,8 +37,6 @@ from model.training.augmented_streams import (
     build_augmented_stream,
 )
 from model.training.borrowed_rhythms import list_annotated_records
-
-LIVE_RECIPE = context_training.ContextRecipe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,7 @@ class LiveSides:
 
 
 def show_live_training(
-    config: TrainConfig,
-    signal: SignalConfig,
+    config: Config,
     folder: Path,
     name: str,
     command: str,
@@ -83,28 +80,28 @@ def show_live_training(
     sides = split_sides(fold, sources)
     lock_run_folder(folder)
     with explain_interruption(command, resumable=False):
-        _train_live_net(config, signal, folder, name, command, fold, sides)
+        _train_live_net(config, folder, name, command, fold, sides)
 
 
-def _train_live_net(
-    config: TrainConfig, signal: SignalConfig, folder: Path, name: str, command: str, fold: int | None, sides: LiveSides
-) -> None:
+def _train_live_net(config: Config, folder: Path, name: str, command: str, fold: int | None, sides: LiveSides) -> None:
+    train, recipe = config.train, config.live
     console = Console(soft_wrap=True)
     started = time.perf_counter()
-    chosen = device.choose_device(config.device)
-    torch.set_num_threads(config.threads)
-    random = np.random.default_rng([config.seed, 3])
+    chosen = device.choose_device(train.device)
+    torch.set_num_threads(train.threads)
+    random = np.random.default_rng([train.seed, 3])
     views = [
         thin_normal_beats(
             build_candidates(
-                [build_augmented_stream(record, variant, config.seed, sides.rhythms) for record in records], signal
+                [build_augmented_stream(record, variant, train.seed, sides.rhythms) for record in records],
+                config.signal,
             ),
-            LIVE_RECIPE.kept_normal,
+            recipe.kept_normal,
             random,
         )
         for variant, records in track(sides.views(), "streams through the detector", console=console, transient=True)
     ]
-    test = build_unchanged_candidates(sides.held_out, signal, config.seed)
+    test = build_unchanged_candidates(sides.held_out, config.signal, train.seed)
     train_beats = count_candidates(views)
     test_beats = count_candidates([test])
     learnt = len(sides.ds1) + len(sides.others)
@@ -113,20 +110,20 @@ def _train_live_net(
     labels = np.concatenate([view.labels for view in views])
     inputs = np.concatenate([view.inputs for view in views])
     views.clear()
-    for epoch, trained in context_training.train_context_net(inputs, labels, LIVE_RECIPE, config.seed, chosen):
+    for epoch, trained in context_training.train_context_net(inputs, labels, recipe, train.seed, chosen):
         net = trained
         console.print(
-            f"epoch {epoch.epoch} of {LIVE_RECIPE.epochs}: loss {epoch.loss:.4f}, {time.perf_counter() - started:.0f} s"
+            f"epoch {epoch.epoch} of {recipe.epochs}: loss {epoch.loss:.4f}, {time.perf_counter() - started:.0f} s"
         )
     training = {
         "command": command,
         "recipe": "live",
         "protocol": "inter-patient",
         "protocol_text": SPLIT_PROTOCOLS["inter-patient"],
-        **asdict(LIVE_RECIPE),
-        "seed": config.seed,
+        **asdict(recipe),
+        "seed": train.seed,
         "fold": fold,
-        "threads": config.threads,
+        "threads": train.threads,
         "device": chosen.type,
         "torch": str(torch.__version__),
         "views": [asdict(variant) for variant, _ in sides.views()],

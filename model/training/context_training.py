@@ -14,31 +14,7 @@ from torch import Tensor, nn
 
 from model.beats.templates import CHANNELS, FEATURES, WAVE
 from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net, fold_context_net
-
-
-@dataclass(frozen=True, slots=True)
-class ContextRecipe:
-    """How the live net is trained."""
-
-    epochs: int = 4
-    batch: int = 256
-    learning_rate: float = 0.003
-    weight_decay: float = 0.02
-    kept_normal: float = 0.25
-    """Share of the normal beats of each view that are kept, ..."""
-    normal: float = 0.5
-    """... and share of these that a pass takes."""
-    others: float = 0.6
-    """Share of all other candidates that a pass takes."""
-    smoothing: float = 0.02
-    """Of the labels."""
-    gain: float = 0.15
-    """Standard deviation of the logarithm of the height that waves are given."""
-    offset: float = 0.1
-    noise: float = 0.01
-    """Added to the beat's own wave, in dominant QRS complexes; the noise's own level varies by a factor of e."""
-    jitter: float = 0.03
-    """Added to the numbers."""
+from model.training.recipe import ContextRecipe
 
 
 @dataclass(frozen=True, slots=True)
