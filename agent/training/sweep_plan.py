@@ -18,7 +18,7 @@ from model.errors import ConfigError, RunError, clean_error_text
 from model.records.wfdb_records import CLASSES
 
 LARGEST_SWEEP_BYTES = 2**16
-MOST_TRIALS = 10_000
+MOST_TRIALS = 1000
 SweepCommand = Literal["train", "train-live"]
 
 OBJECTIVES: dict[str, tuple[str, str | None]] = {

@@ -32,7 +32,7 @@ class SweepRun:
 
     def run(self) -> None:
         """Go on with the open trials, then with new ones, to the last. Raises RunError if the folder cannot be used."""
-        waiting = self._study.take_up()
+        waiting = [trial for trial in self._study.trials() if trial.state == "open"]
         while True:
             while self._hands.has_room() and (trial := waiting.pop(0) if waiting else self._study.draw_trial()):
                 self._go_on(trial)

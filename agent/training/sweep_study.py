@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from agent.training.sweep_plan import SweepPlan
+from agent.training.sweep_plan import MOST_TRIALS, SweepPlan
 from agent.training.sweep_space import SearchSpace, count_combinations
 from model.errors import RunError
 from model.extras import import_extra
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 STUDY_NAME = "study.db"
-DEFINITION, FOLDS, REASON, REPEATED = "definition", "folds", "reason", "repeated"
+DEFINITION, FOLDS, REASON = "definition", "folds", "reason"
 """Names under which the study and its trials keep what Optuna does not know."""
-MOST_REPEATS = 200
-"""Draws in a row of settings that were tried before, after which the sweep looks for nothing new."""
+MOST_DRAWS = 200
+"""Draws of settings that were tried before, after which the sweep looks for nothing new."""
 SEEDS = 2**32
 TrialState = Literal["open", "done", "stopped", "failed"]
 
@@ -79,33 +79,27 @@ class SweepStudy:
     def trials(self) -> list[SweepTrial]:
         """Return all trials, in order of their numbers."""
         with self._explained():
-            kept = [trial for trial in self._study.get_trials() if REPEATED not in trial.user_attrs]
-            return [self._read_trial(trial) for trial in kept]
-
-    def take_up(self) -> list[SweepTrial]:
-        """Return the open trials, those that an earlier process left, each with all of its settings."""
-        with self._explained():
-            for frozen in self._study.get_trials():
-                if frozen.state.name == "RUNNING":
-                    self._suggest(self._trial(frozen.number), frozen.number)
-        return [trial for trial in self.trials() if trial.state == "open"]
+            return [self._read_trial(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def draw_trial(self) -> SweepTrial | None:
-        """Return a new trial, or None once there are enough, or nothing is left to try."""
-        for _ in range(MOST_REPEATS):
-            before = self.trials()
-            tried = {_settings_key(trial.settings) for trial in before}
-            if len(before) >= self._plan.head.trials or len(tried) >= count_combinations(self._plan.space):
-                return None
-            with self._explained():
-                number = len(self._study.get_trials(deepcopy=False))
-                self._seed_sampler(number)
-                trial = self._study.ask()
-                settings = self._suggest(trial, number)
+        """Return a new trial, or None once there are enough, or nothing is left to try.
+
+        It is drawn in memory and then written at once, so that no trial is ever without some of its settings.
+        """
+        before = self.trials()
+        tried = {_settings_key(trial.settings) for trial in before}
+        if len(before) >= self._plan.head.trials or len(tried) >= count_combinations(self._plan.space):
+            return None
+        with self._explained():
+            for attempt in range(MOST_DRAWS):
+                drawn, settings = self._draw(len(before), attempt)
                 if _settings_key(settings) not in tried:
-                    return SweepTrial(number, settings, "open", {}, "")
-                trial.set_user_attr(REPEATED, True)
-                self._study.tell(number, state=self._state("FAIL"))
+                    states = self._optuna.trial
+                    given, ranges = drawn.params, drawn.distributions
+                    self._study.add_trial(
+                        states.create_trial(state=states.TrialState.RUNNING, params=given, distributions=ranges)
+                    )
+                    return SweepTrial(len(before), settings, "open", {}, "")
         return None
 
     def keep_fold(self, trial: SweepTrial, fold: int, figure: float | None) -> SweepTrial:
@@ -137,18 +131,16 @@ class SweepStudy:
         """Return a trial that is open, as Optuna has it."""
         study = self._storage.get_study_id_from_name(self._plan.head.name)
         trial = self._storage.get_trial_id_from_study_id_trial_number(study, number)
-        self._seed_sampler(number)
         found: Trial = self._optuna.trial.Trial(self._study, trial)
         return found
 
-    def _seed_sampler(self, number: int) -> None:
-        """Make what trial `number` draws follow from the seed and its number."""
-        seed = (self._plan.head.seed * 1_000_003 + number) % SEEDS
-        self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-
-    def _suggest(self, trial: "Trial", number: int) -> dict[str, Any]:
-        """Draw the settings that a trial has not got yet, and return all. Choices are kept as JSON: some are lists."""
-        self._seed_sampler(number)
+    def _draw(self, number: int, attempt: int) -> tuple["Trial", dict[str, Any]]:
+        """Return trial `number`, drawn in memory, and its settings. Choices are kept as JSON: some are lists."""
+        seed = (self._plan.head.seed * 1_000_003 + number + attempt * 7919 * MOST_TRIALS) % SEEDS
+        sampler = self._optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        memory = self._optuna.create_study(direction="maximize", sampler=sampler)
+        memory.add_trials(self._study.get_trials(deepcopy=False))
+        trial = memory.ask()
         settings: dict[str, Any] = {}
         for name, of in self._plan.space.items():
             if of.choices:
@@ -158,7 +150,7 @@ class SweepStudy:
                 settings[name] = trial.suggest_int(name, int(of.low), int(of.high), step=int(of.step) or 1, log=of.log)
             else:
                 settings[name] = trial.suggest_float(name, of.low, of.high, step=of.step or None, log=of.log)
-        return settings
+        return trial, settings
 
     def _read_trial(self, trial: "FrozenTrial") -> SweepTrial:
         states: dict[str, TrialState] = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed"}
