@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[1] / "docs" / "sweeps"
 def test_a_sweep_file(tmp_path: Path) -> None:
     """Head and ranges are those of the file; whole numbers are whole, lists are choices."""
     plan = plan_of(tmp_path)
-    assert (plan.head.name, plan.head.trials, plan.head.objective) == ("rates", 8, "S F1")
+    assert (plan.head.name, plan.head.trials, plan.head.objective) == ("rates", 6, "S F1")
     assert (plan.head.folds, plan.head.seed, plan.head.pruner) == ((0, 3), 5, "none")
     assert plan.space == {
         "learning_rate": SettingRange(1e-4, 1e-2, 0, True, False, ()),

@@ -23,7 +23,7 @@ from agent.training.sweep_results import (
 )
 from agent.training.sweep_run import SweepRun
 from agent.training.sweep_study import STUDY_NAME, SweepStudy, SweepTrial
-from agent.training.training_hands import ProcessHands
+from agent.training.training_hands import TrainingProcesses
 from model import device
 from model.errors import RunError
 from model.extras import import_extra
@@ -49,7 +49,7 @@ def show_sweep(plan: SweepPlan, options: SweepOptions) -> Table:
     _reserve_folder(options.folder)
     console = Console(soft_wrap=True)
     study = SweepStudy(plan, options.folder)
-    with _explain_end(options.command), ProcessHands(options.jobs) as hands, _sweep_progress(console) as progress:
+    with _explain_end(options.command), TrainingProcesses(options.jobs) as hands, _sweep_progress(console) as progress:
         ended = sum(trial.state != "open" for trial in study.trials())
         console.print(f"{plan.command} {plan.head.name}, {plan.head.objective} of {describe_folds(plan)}")
         console.print(f"the test side is left alone; in {options.folder}")

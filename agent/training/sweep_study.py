@@ -115,8 +115,10 @@ class SweepStudy:
 
     def is_hopeless(self, trial: SweepTrial) -> bool:
         """Return whether the pruner would stop a trial after the folds so far."""
+        if self._plan.head.pruner == "none" or trial.objective() is None:
+            return False
         with self._explained():
-            return trial.objective() is not None and bool(self._trial(trial.number).should_prune())
+            return bool(self._trial(trial.number).should_prune())
 
     def close_trial(self, trial: SweepTrial, state: TrialState, reason: str = "") -> None:
         """Keep how a trial ended: "done" with its objective, "stopped" by the pruner, "failed" for a reason."""

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import IO, Protocol, Self
 
 from agent.core.config import ENVIRONMENT_PREFIX
-from agent.evaluation.worker_pool import without_interrupts
 from model.errors import RunError
 
 POLL_S = 0.1
@@ -58,7 +57,7 @@ class TrainingHands(Protocol):
         ...
 
 
-class ProcessHands:
+class TrainingProcesses:
     """At most `jobs` processes of this machine. They end with the context, and with this process however it ends."""
 
     def __init__(self, jobs: int) -> None:
@@ -74,9 +73,8 @@ class ProcessHands:
         command = [sys.executable, "-m", "agent", *task.arguments, "--child"]
         try:
             task.log.parent.mkdir(parents=True, exist_ok=True)
-            with task.log.open("ab") as log, without_interrupts():
-                process = self._start(command, log)
-                self._running[process] = (task, log.tell())
+            with task.log.open("ab") as log:
+                self._running[_start_process(command, log)] = (task, log.tell())
         except OSError as error:
             raise RunError(f"cannot train into {task.log.parent}: {error.strerror or error}") from error
 
@@ -106,11 +104,17 @@ class ProcessHands:
             assert process.stdin is not None
             process.stdin.close()
 
-    def _start(self, command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        """Start a process that ends when this one has let go of its standard input."""
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=training_environment(os.environ)
-        )
+
+def _start_process(command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """Start a process that ends when this one lets go of its standard input, and that Ctrl-C does not reach."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=training_environment(os.environ),
+        start_new_session=True,
+    )
 
 
 def end_with_input() -> None:

@@ -16,7 +16,7 @@ SETTINGS = configuration.load_config(None, {})
 SWEEP = """
 [sweep]
 name = "rates"
-trials = 8
+trials = 6
 objective = "S F1"
 folds = [0, 3]
 seed = 5
