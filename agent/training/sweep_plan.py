@@ -104,7 +104,7 @@ def read_sweep_plan(path: Path, command: SweepCommand, config: Config, arguments
         if section not in ("sweep", "space"):
             raise ConfigError(f"{source}: unknown section {section!r}; valid are sweep, space")
     recipe = config.live if command == "train-live" else config.recipe[config.train.recipe]
-    head = _read_head(tables.get("sweep"), source)
+    head = _read_sweep_head(tables.get("sweep"), source)
     space = tables.get("space", {})
     if not isinstance(space, dict):
         raise ConfigError(f"{source}: 'space' is a section: write [space] and its settings below")
@@ -139,7 +139,7 @@ def _read_sweep_file(path: Path, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source} is no valid TOML: {clean_error_text(error)}") from error
 
 
-def _read_head(table: Any, source: str) -> SweepHead:
+def _read_sweep_head(table: Any, source: str) -> SweepHead:
     """Return `[sweep]`, each entry checked. Raises ConfigError."""
     if not isinstance(table, dict):
         raise ConfigError(f"{source}: it needs a section [sweep] with name, trials, folds and objective")
