@@ -38,6 +38,7 @@ from model.training.augmented_streams import (
     StreamVariant,
     build_augmented_stream,
 )
+from model.training.context_state import ContextState, TrainingPass
 from model.training.context_training import predict_context_outcomes
 
 pytestmark = pytest.mark.slow
@@ -158,6 +159,30 @@ def test_a_seed_is_a_training(finished: tuple[Path, Asked], tmp_path: Path, caps
     assert same == (folder / "live.safetensors").read_bytes()
     show_live_training(replace(SETTINGS, train=replace(SETTINGS.train, seed=5)), tmp_path / "other", "live", "", None)
     assert weights(tmp_path / "other") != weights(folder)
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill between two passes a run repeats neither; it leaves the same file, and no state."""
+    settings = replace(SETTINGS, live=replace(SETTINGS.live, epochs=2))
+    show_live_training(settings, tmp_path / "whole", "live", "ecg-agent train-live", None)
+    keep = ContextState.keep
+
+    def keep_and_die(state: ContextState, path: Path, identity: str, done: TrainingPass) -> None:
+        keep(state, path, identity, done)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ContextState, "keep", keep_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            show_live_training(settings, tmp_path / "killed", "live", "ecg-agent train-live", None)
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == {"run.lock", "state.safetensors"}
+    (tmp_path / "rest").mkdir()  # this process still holds the lock of the other one
+    (tmp_path / "killed" / "state.safetensors").rename(tmp_path / "rest" / "state.safetensors")
+    show_live_training(settings, tmp_path / "rest", "live", "ecg-agent train-live", None)
+    assert {path.name for path in (tmp_path / "rest").iterdir()} == {"live.safetensors", "report.json", "run.lock"}
+    for name in ("live.safetensors", "report.json"):
+        assert (tmp_path / "rest" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_model_card(finished: tuple[Path, Asked]) -> None:

@@ -6,7 +6,9 @@ from support.swept import SETTINGS, plan_of
 
 from agent.core import config as configuration
 from agent.training.sweep_plan import OBJECTIVES, read_objective, read_sweep_plan
+from agent.training.sweep_results import best_command, build_sweep_table, format_percent
 from agent.training.sweep_space import SettingRange, count_combinations
+from agent.training.sweep_study import SweepTrial
 from model.errors import ConfigError, RunError
 
 HEAD = '[sweep]\nname = "a"\ntrials = 3\nobjective = "macro F1"\nfolds = [0]\n'
@@ -47,12 +49,26 @@ def test_the_settings_of_a_live_trial(tmp_path: Path) -> None:
     assert configuration.load_config(path, {}) == found
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir()))
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.toml")))
 def test_examples(name: str) -> None:
     """The sweep files of the documentation are valid."""
     plan = read_sweep_plan(EXAMPLES / name, "train-live" if "live" in name else "train", SETTINGS)
     assert plan.head.trials > 1
     assert plan.head.name == Path(name).stem
+
+
+def test_the_page_shows_what_is_there() -> None:
+    """The file, the table and the command in docs/training.md are those of the program."""
+    page = (EXAMPLES.parent / "training.md").read_text()
+    assert (EXAMPLES / "rates.toml").read_text() in page
+    plan = read_sweep_plan(EXAMPLES / "rates.toml", "train", SETTINGS)
+    best = SweepTrial(5, {}, "done", {0: 0.303442, 1: 0.377124}, "")
+    assert best_command(plan, best, Path("runs/rates")) in page
+    heads = " ".join(str(column.header) for column in build_sweep_table(plan, []).columns).strip()
+    assert heads in " ".join(page.split())
+    shown = [format_percent(share) for share in (best.objective(), best.spread(), *best.folds.values())]
+    assert " ".join(["5", *shown]) in " ".join(page.split())
+    assert all(f"`{name}`" in page or name[2:] in ("F1", "Se", "+P") for name in OBJECTIVES)
 
 
 @pytest.mark.parametrize(

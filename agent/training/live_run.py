@@ -38,6 +38,9 @@ from model.training.augmented_streams import (
 )
 from model.training.borrowed_rhythms import list_annotated_records
 
+STATE_NAME = "state.safetensors"
+"""What an unfinished run goes on from."""
+
 
 @dataclass(frozen=True, slots=True)
 class LiveSources:
@@ -74,12 +77,13 @@ def show_live_training(
 ) -> None:
     """Train, test on DS2 (or on a fold of the training side), and write checkpoint and report into `folder`.
 
-    Raises ConfigError, DeviceError, RecordError or RunError. An interrupted run keeps nothing.
+    Raises ConfigError, DeviceError, RecordError or RunError. After Ctrl-C the same command continues the run: it makes
+    the candidates again, and goes on after the latest complete pass over them.
     """
     check_checkpoint_name(name)
     sides = split_sides(fold, sources)
     lock_run_folder(folder)
-    with explain_interruption(command, resumable=False):
+    with explain_interruption(command, resumable=True):
         _train_live_net(config, folder, name, command, fold, sides)
 
 
@@ -110,7 +114,9 @@ def _train_live_net(config: Config, folder: Path, name: str, command: str, fold:
     labels = np.concatenate([view.labels for view in views])
     inputs = np.concatenate([view.inputs for view in views])
     views.clear()
-    for epoch, trained in context_training.train_context_net(inputs, labels, recipe, train.seed, chosen):
+    for epoch, trained in context_training.train_context_net(
+        inputs, labels, recipe, train.seed, chosen, folder / STATE_NAME
+    ):
         net = trained
         console.print(
             f"epoch {epoch.epoch} of {recipe.epochs}: loss {epoch.loss:.4f}, {time.perf_counter() - started:.0f} s"
@@ -139,6 +145,7 @@ def _train_live_net(config: Config, folder: Path, name: str, command: str, fold:
     checkpoint.save_checkpoint(folder / f"{name}.safetensors", net, card)
     report = {"name": name, "parameters": count_parameters(net), "training": training, "test": card.metrics}
     write_output_file(folder / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+    (folder / STATE_NAME).unlink(missing_ok=True)
     recall, precision = card.metrics["recall"], card.metrics["precision"]
     rates = ", ".join(f"{label} Se {recall[label]:.2%} +P {precision[label]:.2%}" for label in "NSVF")
     console.print(f"in {folder}: {name}.safetensors, report.json\nof the detected beats: {rates}")

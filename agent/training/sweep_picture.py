@@ -18,8 +18,10 @@ PICTURE_NAME = "sweep"
 COLUMNS = 3
 WIDE, HIGH = 3.1, 2.5
 """Inches of the part of one setting."""
-HEAD = 0.75
+HEAD = 0.6
 """Inches of the headline."""
+MOST_TICKS = 6
+"""Values of a setting that are all named."""
 
 
 def draw_sweep_picture(plan: SweepPlan, ranked: Sequence[SweepTrial], folder: Path) -> list[Path]:
@@ -52,9 +54,11 @@ def _draw_setting(axes: Axes, name: str, values: SettingRange, trials: Sequence[
         place = _place_of(trial.settings[name], values)
         best, stopped = trial is trials[0], trial.state == "stopped"
         if spread:
-            axes.plot([place, place], [mean - spread, mean + spread], color=ORANGE if best else PALE, linewidth=1.4)
+            axes.plot([place, place], [mean - spread, mean + spread], color=ORANGE if best else PALE, zorder=2)
         colour, size, shape = (ORANGE, 9, "*") if best else (BLUE, 5, "o")
-        axes.plot([place], [mean], shape, color=colour, markersize=size, fillstyle="none" if stopped else "full")
+        axes.plot(
+            [place], [mean], shape, color=colour, markersize=size, fillstyle="none" if stopped else "full", zorder=3
+        )
     axes.set_xlabel(name)
     if values.choices:
         axes.set_xticks(range(len(values.choices)), [format_value(choice) for choice in values.choices])
@@ -65,7 +69,10 @@ def _draw_setting(axes: Axes, name: str, values: SettingRange, trials: Sequence[
     else:
         room = 0.04 * (values.high - values.low)
         axes.set_xlim(values.low - room, values.high + room)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=values.whole))
+        if values.count() <= MOST_TICKS:
+            axes.set_xticks([values.low + at * (values.step or 1) for at in range(int(values.count()))])
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=values.whole))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="y")
 

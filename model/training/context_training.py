@@ -4,29 +4,30 @@ Adam with decoupled weight decay under a one-cycle rate. Every pass takes anothe
 part of all other candidates. Each head of the net has its own loss.
 """
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from model.beats.dataset import digest_arrays
 from model.beats.templates import CHANNELS, FEATURES, WAVE
 from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net, fold_context_net
+from model.training.context_state import ContextState, TrainingPass
 from model.training.recipe import ContextRecipe
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingPass:
-    """Figures of one pass over the training side."""
-
-    epoch: int
-    loss: float
-
-
 def train_context_net(
-    inputs: NDArray[np.float16], labels: NDArray[np.int64], recipe: ContextRecipe, seed: int, device: torch.device
+    inputs: NDArray[np.float16],
+    labels: NDArray[np.int64],
+    recipe: ContextRecipe,
+    seed: int,
+    device: torch.device,
+    kept: Path | None = None,
 ) -> Iterator[tuple[TrainingPass, ContextNet]]:
     """Train the live net and yield each pass with the net as it would ship after it.
 
@@ -36,6 +37,13 @@ def train_context_net(
         (n, INPUTS) float16 candidates in their context, see `model.beats.templates`.
     labels
         (n,) outcomes: index into CLASSES, or NO_BEAT.
+    kept
+        File that keeps the state after each pass until the last one; a training that it holds goes on.
+
+    Raises
+    ------
+    RunError
+        If `kept` cannot be written or read.
     """
     torch.manual_seed(seed)
     noise = torch.Generator(device).manual_seed(seed)
@@ -51,7 +59,12 @@ def train_context_net(
     steps = max(1, (part + other_part) // recipe.batch)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, recipe.epochs * steps + 1)
-    for epoch in range(1, recipe.epochs + 1):
+    state = ContextState(net, optimiser, schedule, noise, choice)
+    identity = _describe_training(inputs, labels, recipe, seed, device) if kept else ""
+    done = state.take_up(kept, identity) if kept else None
+    if done is not None:
+        yield done, fold_context_net(net).requires_grad_(False)
+    for epoch in range(done.epoch + 1 if done else 1, recipe.epochs + 1):
         order = np.concatenate(
             [choice.choice(rows, count, replace=False) for rows, count in ((normal, part), (others, other_part))]
         )
@@ -71,7 +84,19 @@ def train_context_net(
             optimiser.step()
             schedule.step()
             total += float(loss.detach())
-        yield TrainingPass(epoch, total / steps), fold_context_net(net).requires_grad_(False)
+        done = TrainingPass(epoch, total / steps)
+        if kept:
+            state.keep(kept, identity, done)
+        yield done, fold_context_net(net).requires_grad_(False)
+
+
+def _describe_training(
+    inputs: NDArray[np.float16], labels: NDArray[np.int64], recipe: ContextRecipe, seed: int, device: torch.device
+) -> str:
+    """Return all that decides the result, of candidates (n, INPUTS) and outcomes (n,), as text."""
+    beats = digest_arrays(inputs, labels)
+    threads = torch.get_num_threads()
+    return json.dumps([beats, asdict(recipe), seed, device.type, threads, str(torch.__version__)])
 
 
 def augment_context_inputs(inputs: Tensor, recipe: ContextRecipe, random: torch.Generator) -> Tensor:
