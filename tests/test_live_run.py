@@ -22,6 +22,10 @@ from agent.training.live_run import (
     show_live_training,
     split_sides,
 )
+from agent.training.sweep_plan import read_sweep_plan
+from agent.training.sweep_run import SweepRun
+from agent.training.sweep_study import SweepStudy
+from agent.training.training_hands import TrainingEnd, TrainingTask
 from model.beats import dataset
 from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS
@@ -53,6 +57,15 @@ SETTINGS = replace(
 )
 VIEWS = (UNCHANGED_VARIANT, next(kind for kind in STREAM_VARIANTS if kind.name == "ectopy 1"))
 SECONDS = 150
+SWEEP = """
+[sweep]
+name = "rates"
+trials = 1
+objective = "macro F1"
+folds = [1]
+[space]
+learning_rate = { low = 1e-3, high = 1e-2, log = true }
+"""
 Asked = list[tuple[str, StreamVariant, int]]
 Ended = tuple[int, BaseException | None]
 """Exit code of a command and what it raised."""
@@ -288,3 +301,42 @@ def test_command_that_cannot_be(asked: Asked, command: Callable[..., Ended]) -> 
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
     assert isinstance(command("--device", missing)[1], DeviceError)
     assert asked == []
+
+
+def test_a_sweep(asked: Asked, command: Callable[..., Ended], tmp_path: Path) -> None:
+    """Each trial of a sweep is a run of the command, of one fold, with the settings of its trial; DS2 is not heard."""
+    pytest.importorskip("optuna")
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    plan = read_sweep_plan(tmp_path / "sweep.toml", "train-live", SETTINGS)
+    folder = tmp_path / "runs" / "rates"
+    folder.mkdir(parents=True)
+    study = SweepStudy(plan, folder)
+    asked.clear()
+    SweepRun(plan, study, folder, CommandHands(command), lambda _: None).run()
+    (trial,) = study.trials()
+    assert (trial.state, trial.reason) == ("done", "")
+    assert {name for name, _, _ in asked} == {"208", "119"}
+    report = json.loads((folder / "trial-0000" / "fold-1" / "report.json").read_text())
+    assert report["training"]["learning_rate"] == trial.settings["learning_rate"]
+    assert report["training"]["fold"] == 1
+    assert trial.folds == {1: report["test"]["macro_f1"]}
+
+
+class CommandHands:
+    """Hands that run each training in this process."""
+
+    def __init__(self, command: Callable[..., Ended]) -> None:
+        self._command = command
+        self._ends: list[TrainingEnd] = []
+
+    def has_room(self) -> bool:
+        return not self._ends
+
+    def submit(self, task: TrainingTask) -> None:
+        name, *words = task.arguments
+        assert name == "train-live"
+        self._ends.append(TrainingEnd(task, str(self._command(*words)[1] or "")))
+
+    def wait(self) -> list[TrainingEnd]:
+        ends, self._ends = self._ends, []
+        return ends
