@@ -93,18 +93,7 @@ def _train_live_net(config: Config, folder: Path, name: str, command: str, fold:
     started = time.perf_counter()
     chosen = device.choose_device(train.device)
     torch.set_num_threads(train.threads)
-    random = np.random.default_rng([train.seed, 3])
-    views = [
-        thin_normal_beats(
-            build_candidates(
-                [build_augmented_stream(record, variant, train.seed, sides.rhythms) for record in records],
-                config.signal,
-            ),
-            recipe.kept_normal,
-            random,
-        )
-        for variant, records in track(sides.views(), "streams through the detector", console=console, transient=True)
-    ]
+    views = _build_views(config, sides, console)
     test = build_unchanged_candidates(sides.held_out, config.signal, train.seed)
     train_beats = count_candidates(views)
     test_beats = count_candidates([test])
@@ -149,6 +138,22 @@ def _train_live_net(config: Config, folder: Path, name: str, command: str, fold:
     recall, precision = card.metrics["recall"], card.metrics["precision"]
     rates = ", ".join(f"{label} Se {recall[label]:.2%} +P {precision[label]:.2%}" for label in "NSVF")
     console.print(f"in {folder}: {name}.safetensors, report.json\nof the detected beats: {rates}")
+
+
+def _build_views(config: Config, sides: LiveSides, console: Console) -> list[LabelledCandidates]:
+    """Return the candidates of each view of the training side, with the share of normal ones that is kept."""
+    seed = config.train.seed
+    random = np.random.default_rng([seed, 3])
+    return [
+        thin_normal_beats(
+            build_candidates(
+                [build_augmented_stream(record, variant, seed, sides.rhythms) for record in records], config.signal
+            ),
+            config.live.kept_normal,
+            random,
+        )
+        for variant, records in track(sides.views(), "streams through the detector", console=console, transient=True)
+    ]
 
 
 def split_sides(fold: int | None, sources: LiveSources) -> LiveSides:
