@@ -40,10 +40,7 @@ def train_context_net(
     kept
         File that keeps the state after each pass until the last one; a training that it holds goes on.
 
-    Raises
-    ------
-    RunError
-        If `kept` cannot be written or read.
+    Raises RunError if `kept` cannot be written or read.
     """
     torch.manual_seed(seed)
     noise = torch.Generator(device).manual_seed(seed)
@@ -61,14 +58,10 @@ def train_context_net(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, recipe.epochs * steps + 1)
     state = ContextState(net, optimiser, schedule, noise, choice)
     identity = _describe_training(inputs, labels, recipe, seed, device) if kept else ""
-    done = state.take_up(kept, identity) if kept else None
-    if done is not None:
+    if done := state.take_up(kept, identity) if kept else None:
         yield done, fold_context_net(net).requires_grad_(False)
     for epoch in range(done.epoch + 1 if done else 1, recipe.epochs + 1):
-        order = np.concatenate(
-            [choice.choice(rows, count, replace=False) for rows, count in ((normal, part), (others, other_part))]
-        )
-        choice.shuffle(order)
+        order = _draw_order(choice, (normal, part), (others, other_part))
         net.train()
         total = 0.0
         for step in range(steps):
@@ -88,6 +81,13 @@ def train_context_net(
         if kept:
             state.keep(kept, identity, done)
         yield done, fold_context_net(net).requires_grad_(False)
+
+
+def _draw_order(choice: np.random.Generator, *groups: tuple[NDArray[np.intp], int]) -> NDArray[np.intp]:
+    """Return the rows of a pass, shuffled: of each group, rows (n,), so many."""
+    order = np.concatenate([choice.choice(rows, count, replace=False) for rows, count in groups])
+    choice.shuffle(order)
+    return order
 
 
 def _describe_training(
