@@ -22,6 +22,10 @@ from agent.training.live_run import (
     show_live_training,
     split_sides,
 )
+from agent.training.sweep_plan import read_sweep_plan
+from agent.training.sweep_run import SweepRun
+from agent.training.sweep_study import SweepStudy
+from agent.training.training_hands import TrainingEnd, TrainingTask
 from model.beats import dataset
 from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS
@@ -38,15 +42,30 @@ from model.training.augmented_streams import (
     StreamVariant,
     build_augmented_stream,
 )
-from model.training.context_training import ContextRecipe, predict_context_outcomes
+from model.training.context_state import ContextState, TrainingPass
+from model.training.context_training import predict_context_outcomes
 
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
-SIGNAL = configuration.load_config(None, {}).signal
-SETTINGS = replace(configuration.load_config(None, {}).train, device="cpu", threads=1, seed=4)
+DEFAULTS = configuration.load_config(None, {})
+SIGNAL = DEFAULTS.signal
+SETTINGS = replace(
+    DEFAULTS,
+    train=replace(DEFAULTS.train, device="cpu", threads=1, seed=4),
+    live=replace(DEFAULTS.live, epochs=1, batch=64, kept_normal=1.0, normal=0.5, others=1.0),
+)
 VIEWS = (UNCHANGED_VARIANT, next(kind for kind in STREAM_VARIANTS if kind.name == "ectopy 1"))
 SECONDS = 150
+SWEEP = """
+[sweep]
+name = "rates"
+trials = 1
+objective = "macro F1"
+folds = [1]
+[space]
+learning_rate = { low = 1e-3, high = 1e-2, log = true }
+"""
 Asked = list[tuple[str, StreamVariant, int]]
 Ended = tuple[int, BaseException | None]
 """Exit code of a command and what it raised."""
@@ -75,9 +94,6 @@ def asked() -> Iterator[Asked]:
         patch.setattr(live_run, "STREAM_VARIANTS", VIEWS)
         patch.setattr(live_run, "DS1", ("208", "119"))
         patch.setattr(live_run, "DS2", ("233", "200"))
-        patch.setattr(
-            live_run, "LIVE_RECIPE", ContextRecipe(epochs=1, batch=64, kept_normal=1.0, normal=0.5, others=1.0)
-        )
         yield calls
 
 
@@ -86,7 +102,7 @@ def finished(asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """The folder of a whole run, and the streams it took."""
     folder = tmp_path_factory.mktemp("runs") / "new" / "live"
     asked.clear()
-    show_live_training(SETTINGS, SIGNAL, folder, "live", "ecg-agent train-live --seed 4", None)
+    show_live_training(SETTINGS, folder, "live", "ecg-agent train-live --seed 4", None)
     return folder, list(asked)
 
 
@@ -139,7 +155,7 @@ def test_sides(finished: tuple[Path, Asked]) -> None:
 def test_a_fold_keeps_records_apart(asked: Asked, tmp_path: Path) -> None:
     """With a fold the test is on a fifth of DS1 as it is, DS2 is left alone, and no view of the fifth is learnt."""
     asked.clear()
-    show_live_training(SETTINGS, SIGNAL, tmp_path, "live", "", 1)
+    show_live_training(SETTINGS, tmp_path, "live", "", 1)
     assert asked == [*(("208", kind, 4) for kind in VIEWS), ("119", UNCHANGED_VARIANT, 4)]
     text = model_card.render_model_card(tmp_path / "live.safetensors")
     assert "fold 1 (counted from 0) of the 5" in " ".join(text.split())
@@ -148,14 +164,38 @@ def test_a_fold_keeps_records_apart(asked: Asked, tmp_path: Path) -> None:
 def test_a_seed_is_a_training(finished: tuple[Path, Asked], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same seed gives the same file to the byte, another one other weights; the terminal says what is learnt."""
     folder, _ = finished
-    show_live_training(SETTINGS, SIGNAL, tmp_path / "same", "live", "ecg-agent train-live --seed 4", None)
+    show_live_training(SETTINGS, tmp_path / "same", "live", "ecg-agent train-live --seed 4", None)
     said = capsys.readouterr().out
     for expected in ("train on 2 records in 2 views: {'N':", "test  on 2 records", "epoch 1 of 1: loss", "V Se"):
         assert expected in said
     same = (tmp_path / "same" / "live.safetensors").read_bytes()
     assert same == (folder / "live.safetensors").read_bytes()
-    show_live_training(replace(SETTINGS, seed=5), SIGNAL, tmp_path / "other", "live", "", None)
+    show_live_training(replace(SETTINGS, train=replace(SETTINGS.train, seed=5)), tmp_path / "other", "live", "", None)
     assert weights(tmp_path / "other") != weights(folder)
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill between two passes a run repeats neither; it leaves the same file, and no state."""
+    settings = replace(SETTINGS, live=replace(SETTINGS.live, epochs=2))
+    show_live_training(settings, tmp_path / "whole", "live", "ecg-agent train-live", None)
+    keep = ContextState.keep
+
+    def keep_and_die(state: ContextState, path: Path, identity: str, done: TrainingPass) -> None:
+        keep(state, path, identity, done)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ContextState, "keep", keep_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            show_live_training(settings, tmp_path / "killed", "live", "ecg-agent train-live", None)
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == {"run.lock", "state.safetensors"}
+    (tmp_path / "rest").mkdir()  # this process still holds the lock of the other one
+    (tmp_path / "killed" / "state.safetensors").rename(tmp_path / "rest" / "state.safetensors")
+    show_live_training(settings, tmp_path / "rest", "live", "ecg-agent train-live", None)
+    assert {path.name for path in (tmp_path / "rest").iterdir()} == {"live.safetensors", "report.json", "run.lock"}
+    for name in ("live.safetensors", "report.json"):
+        assert (tmp_path / "rest" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_model_card(finished: tuple[Path, Asked]) -> None:
@@ -261,3 +301,42 @@ def test_command_that_cannot_be(asked: Asked, command: Callable[..., Ended]) -> 
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
     assert isinstance(command("--device", missing)[1], DeviceError)
     assert asked == []
+
+
+def test_a_sweep(asked: Asked, command: Callable[..., Ended], tmp_path: Path) -> None:
+    """Each trial of a sweep is a run of the command, of one fold, with the settings of its trial; DS2 is not heard."""
+    pytest.importorskip("optuna")
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    plan = read_sweep_plan(tmp_path / "sweep.toml", "train-live", SETTINGS)
+    folder = tmp_path / "runs" / "rates"
+    folder.mkdir(parents=True)
+    study = SweepStudy(plan, folder)
+    asked.clear()
+    SweepRun(plan, study, folder, CommandHands(command), lambda _: None).run()
+    (trial,) = study.trials()
+    assert (trial.state, trial.reason) == ("done", "")
+    assert {name for name, _, _ in asked} == {"208", "119"}
+    report = json.loads((folder / "trial-0000" / "fold-1" / "report.json").read_text())
+    assert report["training"]["learning_rate"] == trial.settings["learning_rate"]
+    assert report["training"]["fold"] == 1
+    assert trial.folds == {1: report["test"]["macro_f1"]}
+
+
+class CommandHands:
+    """Hands that run each training in this process."""
+
+    def __init__(self, command: Callable[..., Ended]) -> None:
+        self._command = command
+        self._ends: list[TrainingEnd] = []
+
+    def has_room(self) -> bool:
+        return not self._ends
+
+    def submit(self, task: TrainingTask) -> None:
+        name, *words = task.arguments
+        assert name == "train-live"
+        self._ends.append(TrainingEnd(task, str(self._command(*words)[1] or "")))
+
+    def wait(self) -> list[TrainingEnd]:
+        ends, self._ends = self._ends, []
+        return ends

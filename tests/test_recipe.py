@@ -1,11 +1,12 @@
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import pytest
 import torch
 
 from agent.core import config
+from model.nets import checkpoint
 from model.training.beat_augmentation import augment_beats
 
 RECIPES = config.load_config(None, {}).recipe
@@ -64,3 +65,10 @@ def test_augmented_beats_are_beats() -> None:
     assert 1 < peaks.std() < 4
     assert (changed[:, 145:] == 0).all(), "padding behind 120 samples stretched by at most a fifth"
     assert changed.std(0)[20] > 0.01, "each beat differs"
+
+
+def test_the_live_net_that_ships_was_trained_by_the_live_recipe() -> None:
+    """The card of the shipped live net has the settings of [live]."""
+    _, card = checkpoint.load_checkpoint(checkpoint.find_checkpoint("live"), torch.device("cpu"))
+    recipe = asdict(config.load_config(None, {}).live)
+    assert {key: card.training[key] for key in recipe} == recipe

@@ -85,14 +85,12 @@ def test_train_names_the_command_that_continues(
 def test_train_live_names_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C while `train-live` runs says that it has to begin again."""
+    """Ctrl-C while `train-live` runs names the command that continues it."""
     monkeypatch.setattr(live_run, "build_augmented_stream", interrupt)
-    settings = replace(SETTINGS.train, device="cpu", threads=1)
+    settings = replace(SETTINGS, train=replace(SETTINGS.train, device="cpu", threads=1))
     with pytest.raises(KeyboardInterrupt):
-        live_run.show_live_training(
-            settings, SETTINGS.signal, tmp_path / "run", "live", "ecg-agent train-live --fold 1", 1
-        )
-    assert capsys.readouterr().err.endswith("Start again with: ecg-agent train-live --fold 1\n")
+        live_run.show_live_training(settings, tmp_path / "run", "live", "ecg-agent train-live --fold 1", 1)
+    assert capsys.readouterr().err.endswith("Continue with: ecg-agent train-live --fold 1\n")
 
 
 def test_transfer_names_its_command(

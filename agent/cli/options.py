@@ -96,6 +96,13 @@ TruthOption = Annotated[
 SeedOption = Annotated[
     int | None, typer.Option(metavar="NUMBER", help="Seed of the initial weights and the order of the beats.")
 ]
+SweepOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Try many settings, as this file says, on folds of the training side."),
+]
+SweepJobsOption = Annotated[
+    int, typer.Option(metavar="NUMBER", help="Trainings at once, with --sweep.", min=1, max=256)
+]
 AlarmsOption = Annotated[
     bool, typer.Option("--alarms", help="Score the alarms instead of the beats, by rhythm and episode.")
 ]

@@ -2,14 +2,16 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from agent.cli.completion import complete_from, complete_recipe, complete_weights
-from agent.cli.options import ConfigFileOption, DeviceOption, SeedOption
+from agent.cli.options import ChildOption, ConfigFileOption, DeviceOption, SeedOption, SweepJobsOption, SweepOption
 from agent.core import config as configuration
+from model.errors import ConfigError
 
 
 def start_training(
@@ -45,15 +47,23 @@ def start_training(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write logs for TensorBoard into the run folder.")
     ] = False,
+    sweep: SweepOption = None,
+    jobs: SweepJobsOption = 1,
     device: DeviceOption = None,
     config: ConfigFileOption = None,
+    child: ChildOption = False,
 ) -> None:
     """Train the net on the beats of the embedded records."""
+    _follow_parent(child)
     settings = configuration.load_config(config)
     settings = configuration.override_config(
         settings, "train", recipe=recipe, protocol=protocol, seed=seed, device=device
     )
     settings = configuration.override_config(settings, f"recipe.{settings.train.recipe}", epochs=epochs)
+    if sweep is not None:
+        _run_sweep("train", sweep, settings, run, jobs, {"--name": name, "--fold": fold, "--tensorboard": tensorboard})
+        return
+    _check_jobs(jobs)
     from agent.training.report_run import TrainingOptions, show_training
 
     chosen = settings.train
@@ -65,7 +75,7 @@ def start_live_training(
     run: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep the run here.", show_default="runs/NAME")
     ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name the checkpoint.")] = "live",
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name the checkpoint.", show_default="live")] = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="NUMBER", help="Seed of the altered records, the initial weights and the order."),
@@ -82,16 +92,29 @@ def start_live_training(
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="Borrow rhythms from these beat annotations, which need no signal."),
     ] = None,
+    sweep: SweepOption = None,
+    jobs: SweepJobsOption = 1,
     device: DeviceOption = None,
     config: ConfigFileOption = None,
+    child: ChildOption = False,
 ) -> None:
     """Train the live monitor's net on what its own stages see in the records of DS1, and in yours."""
+    _follow_parent(child)
     settings = configuration.override_config(configuration.load_config(config), "train", seed=seed, device=device)
+    if sweep is not None:
+        folders = [("--records", folder) for folder in records or ()] + [
+            ("--rhythms", folder) for folder in rhythms or ()
+        ]
+        arguments = tuple(word for option, folder in folders for word in (option, str(folder)))
+        _run_sweep("train-live", sweep, settings, run, jobs, {"--name": name, "--fold": fold}, arguments)
+        return
+    _check_jobs(jobs)
     from agent.training.live_run import LiveSources, show_live_training
 
     sources = LiveSources(tuple(records or ()), tuple(rhythms or ()))
+    name = name or "live"
     folder = run or Path("runs") / name
-    show_live_training(settings.train, settings.signal, folder, name, _command_line(), fold, sources)
+    show_live_training(settings, folder, name, _command_line(), fold, sources)
 
 
 def compare_transfer(
@@ -118,6 +141,43 @@ def compare_transfer(
     show_transfer(data, weights, run, json, _command_line())
 
 
+def _run_sweep(
+    command: Literal["train", "train-live"],
+    file: Path,
+    settings: configuration.Config,
+    run: Path | None,
+    jobs: int,
+    others: Mapping[str, object],
+    arguments: tuple[str, ...] = (),
+) -> None:
+    """Run a sweep and print its table. Raises ConfigError for one of the `others`, options that a sweep has no use for.
+
+    `arguments` go to each of its trainings.
+    """
+    if given := [option for option, value in others.items() if value not in (None, False)]:
+        raise ConfigError(f"{given[0]} does not go with --sweep: the sweep file names folds and runs")
+    from agent.cli.tables import print_table
+    from agent.training.sweep_command import SweepOptions, show_sweep
+    from agent.training.sweep_plan import read_sweep_plan
+
+    plan = read_sweep_plan(file, command, settings, arguments)
+    folder = run or Path("runs") / plan.head.name
+    print_table(show_sweep(plan, SweepOptions(folder, _command_line(), jobs)))
+
+
+def _check_jobs(jobs: int) -> None:
+    if jobs > 1:
+        raise ConfigError("--jobs goes with --sweep: one training is one process")
+
+
+def _follow_parent(child: bool) -> None:
+    """Let a training of a sweep end with the sweep."""
+    if child:
+        from agent.training.training_hands import end_with_input
+
+        end_with_input()
+
+
 def _command_line() -> str:
     """Return the command as it was typed, for the reports of training runs."""
-    return shlex.join(["ecg-agent", *sys.argv[1:]])
+    return shlex.join(["ecg-agent", *(word for word in sys.argv[1:] if word != "--child")])

@@ -7,7 +7,7 @@ names the valid ones.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -29,7 +29,7 @@ from agent.core.setting_types import (
     UnitFraction,
 )
 from model.errors import ConfigError, clean_error_text
-from model.training.recipe import TrainingRecipe
+from model.training.recipe import ContextRecipe, TrainingRecipe
 
 ENVIRONMENT_PREFIX = "ECG_AGENT_"
 RECIPE_PREFIX, BED_PREFIX = "recipe.", "bed."
@@ -184,6 +184,7 @@ class Config:
     train: TrainConfig
     recipe: dict[str, TrainingRecipe]
     bed: dict[str, BedSettings]
+    live: ContextRecipe
 
 
 SettingValues = dict[str, dict[str, Any]]
@@ -226,10 +227,12 @@ def default_config_path() -> Path:
     return inside if inside.is_file() else Path(__file__).parents[2] / "config.toml"
 
 
-def format_config_toml(config: Config) -> str:
-    """The settings as TOML, section by section."""
+def format_config_toml(config: Config, sections: Collection[str] | None = None) -> str:
+    """The settings as TOML, section by section; only these `sections`, such as "recipe.best", where some are named."""
     lines = []
     for section, values in _flatten_tables(msgspec.to_builtins(config)).items():
+        if sections is not None and section not in sections:
+            continue
         prefix = BED_PREFIX if section.startswith(BED_PREFIX) else ""
         name = msgspec.json.encode(section.removeprefix(prefix)).decode() if prefix else section
         given = {key: value for key, value in values.items() if value is not None}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from agent.core.config import SignalConfig, TrainConfig
+from agent.core.config import Config, SignalConfig
 from agent.evaluation.beat_evaluation import write_output_file
 from agent.training.candidates import UNSCORED_LABEL, LabelledCandidates, build_candidates
 from agent.training.run_folder import check_checkpoint_name, explain_interruption, lock_run_folder
@@ -38,7 +38,8 @@ from model.training.augmented_streams import (
 )
 from model.training.borrowed_rhythms import list_annotated_records
 
-LIVE_RECIPE = context_training.ContextRecipe()
+STATE_NAME = "state.safetensors"
+"""What an unfinished run goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,7 @@ class LiveSides:
 
 
 def show_live_training(
-    config: TrainConfig,
-    signal: SignalConfig,
+    config: Config,
     folder: Path,
     name: str,
     command: str,
@@ -77,34 +77,24 @@ def show_live_training(
 ) -> None:
     """Train, test on DS2 (or on a fold of the training side), and write checkpoint and report into `folder`.
 
-    Raises ConfigError, DeviceError, RecordError or RunError. An interrupted run keeps nothing.
+    Raises ConfigError, DeviceError, RecordError or RunError. After Ctrl-C the same command continues the run: it makes
+    the candidates again, and goes on after the latest complete pass over them.
     """
     check_checkpoint_name(name)
     sides = split_sides(fold, sources)
     lock_run_folder(folder)
-    with explain_interruption(command, resumable=False):
-        _train_live_net(config, signal, folder, name, command, fold, sides)
+    with explain_interruption(command, resumable=True):
+        _train_live_net(config, folder, name, command, fold, sides)
 
 
-def _train_live_net(
-    config: TrainConfig, signal: SignalConfig, folder: Path, name: str, command: str, fold: int | None, sides: LiveSides
-) -> None:
+def _train_live_net(config: Config, folder: Path, name: str, command: str, fold: int | None, sides: LiveSides) -> None:
+    train, recipe = config.train, config.live
     console = Console(soft_wrap=True)
     started = time.perf_counter()
-    chosen = device.choose_device(config.device)
-    torch.set_num_threads(config.threads)
-    random = np.random.default_rng([config.seed, 3])
-    views = [
-        thin_normal_beats(
-            build_candidates(
-                [build_augmented_stream(record, variant, config.seed, sides.rhythms) for record in records], signal
-            ),
-            LIVE_RECIPE.kept_normal,
-            random,
-        )
-        for variant, records in track(sides.views(), "streams through the detector", console=console, transient=True)
-    ]
-    test = build_unchanged_candidates(sides.held_out, signal, config.seed)
+    chosen = device.choose_device(train.device)
+    torch.set_num_threads(train.threads)
+    views = _build_views(config, sides, console)
+    test = build_unchanged_candidates(sides.held_out, config.signal, train.seed)
     train_beats = count_candidates(views)
     test_beats = count_candidates([test])
     learnt = len(sides.ds1) + len(sides.others)
@@ -113,20 +103,22 @@ def _train_live_net(
     labels = np.concatenate([view.labels for view in views])
     inputs = np.concatenate([view.inputs for view in views])
     views.clear()
-    for epoch, trained in context_training.train_context_net(inputs, labels, LIVE_RECIPE, config.seed, chosen):
+    for epoch, trained in context_training.train_context_net(
+        inputs, labels, recipe, train.seed, chosen, folder / STATE_NAME
+    ):
         net = trained
         console.print(
-            f"epoch {epoch.epoch} of {LIVE_RECIPE.epochs}: loss {epoch.loss:.4f}, {time.perf_counter() - started:.0f} s"
+            f"epoch {epoch.epoch} of {recipe.epochs}: loss {epoch.loss:.4f}, {time.perf_counter() - started:.0f} s"
         )
     training = {
         "command": command,
         "recipe": "live",
         "protocol": "inter-patient",
         "protocol_text": SPLIT_PROTOCOLS["inter-patient"],
-        **asdict(LIVE_RECIPE),
-        "seed": config.seed,
+        **asdict(recipe),
+        "seed": train.seed,
         "fold": fold,
-        "threads": config.threads,
+        "threads": train.threads,
         "device": chosen.type,
         "torch": str(torch.__version__),
         "views": [asdict(variant) for variant, _ in sides.views()],
@@ -142,9 +134,26 @@ def _train_live_net(
     checkpoint.save_checkpoint(folder / f"{name}.safetensors", net, card)
     report = {"name": name, "parameters": count_parameters(net), "training": training, "test": card.metrics}
     write_output_file(folder / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+    (folder / STATE_NAME).unlink(missing_ok=True)
     recall, precision = card.metrics["recall"], card.metrics["precision"]
     rates = ", ".join(f"{label} Se {recall[label]:.2%} +P {precision[label]:.2%}" for label in "NSVF")
     console.print(f"in {folder}: {name}.safetensors, report.json\nof the detected beats: {rates}")
+
+
+def _build_views(config: Config, sides: LiveSides, console: Console) -> list[LabelledCandidates]:
+    """Return the candidates of each view of the training side, with the share of normal ones that is kept."""
+    seed = config.train.seed
+    random = np.random.default_rng([seed, 3])
+    return [
+        thin_normal_beats(
+            build_candidates(
+                [build_augmented_stream(record, variant, seed, sides.rhythms) for record in records], config.signal
+            ),
+            config.live.kept_normal,
+            random,
+        )
+        for variant, records in track(sides.views(), "streams through the detector", console=console, transient=True)
+    ]
 
 
 def split_sides(fold: int | None, sources: LiveSources) -> LiveSides:

@@ -4,53 +4,30 @@ Adam with decoupled weight decay under a one-cycle rate. Every pass takes anothe
 part of all other candidates. Each head of the net has its own loss.
 """
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from model.beats.dataset import digest_arrays
 from model.beats.templates import CHANNELS, FEATURES, WAVE
 from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net, fold_context_net
-
-
-@dataclass(frozen=True, slots=True)
-class ContextRecipe:
-    """How the live net is trained."""
-
-    epochs: int = 4
-    batch: int = 256
-    learning_rate: float = 0.003
-    weight_decay: float = 0.02
-    kept_normal: float = 0.25
-    """Share of the normal beats of each view that are kept, ..."""
-    normal: float = 0.5
-    """... and share of these that a pass takes."""
-    others: float = 0.6
-    """Share of all other candidates that a pass takes."""
-    smoothing: float = 0.02
-    """Of the labels."""
-    gain: float = 0.15
-    """Standard deviation of the logarithm of the height that waves are given."""
-    offset: float = 0.1
-    noise: float = 0.01
-    """Added to the beat's own wave, in dominant QRS complexes; the noise's own level varies by a factor of e."""
-    jitter: float = 0.03
-    """Added to the numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPass:
-    """Figures of one pass over the training side."""
-
-    epoch: int
-    loss: float
+from model.training.context_state import ContextState, TrainingPass
+from model.training.recipe import ContextRecipe
 
 
 def train_context_net(
-    inputs: NDArray[np.float16], labels: NDArray[np.int64], recipe: ContextRecipe, seed: int, device: torch.device
+    inputs: NDArray[np.float16],
+    labels: NDArray[np.int64],
+    recipe: ContextRecipe,
+    seed: int,
+    device: torch.device,
+    kept: Path | None = None,
 ) -> Iterator[tuple[TrainingPass, ContextNet]]:
     """Train the live net and yield each pass with the net as it would ship after it.
 
@@ -60,6 +37,10 @@ def train_context_net(
         (n, INPUTS) float16 candidates in their context, see `model.beats.templates`.
     labels
         (n,) outcomes: index into CLASSES, or NO_BEAT.
+    kept
+        File that keeps the state after each pass until the last one; a training that it holds goes on.
+
+    Raises RunError if `kept` cannot be written or read.
     """
     torch.manual_seed(seed)
     noise = torch.Generator(device).manual_seed(seed)
@@ -75,11 +56,12 @@ def train_context_net(
     steps = max(1, (part + other_part) // recipe.batch)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, recipe.epochs * steps + 1)
-    for epoch in range(1, recipe.epochs + 1):
-        order = np.concatenate(
-            [choice.choice(rows, count, replace=False) for rows, count in ((normal, part), (others, other_part))]
-        )
-        choice.shuffle(order)
+    state = ContextState(net, optimiser, schedule, noise, choice)
+    identity = _describe_training(inputs, labels, recipe, seed, device) if kept else ""
+    if done := state.take_up(kept, identity) if kept else None:
+        yield done, fold_context_net(net).requires_grad_(False)
+    for epoch in range(done.epoch + 1 if done else 1, recipe.epochs + 1):
+        order = _draw_order(choice, (normal, part), (others, other_part))
         net.train()
         total = 0.0
         for step in range(steps):
@@ -95,7 +77,26 @@ def train_context_net(
             optimiser.step()
             schedule.step()
             total += float(loss.detach())
-        yield TrainingPass(epoch, total / steps), fold_context_net(net).requires_grad_(False)
+        done = TrainingPass(epoch, total / steps)
+        if kept:
+            state.keep(kept, identity, done)
+        yield done, fold_context_net(net).requires_grad_(False)
+
+
+def _draw_order(choice: np.random.Generator, *groups: tuple[NDArray[np.intp], int]) -> NDArray[np.intp]:
+    """Return the rows of a pass, shuffled: of each group, rows (n,), so many."""
+    order = np.concatenate([choice.choice(rows, count, replace=False) for rows, count in groups])
+    choice.shuffle(order)
+    return order
+
+
+def _describe_training(
+    inputs: NDArray[np.float16], labels: NDArray[np.int64], recipe: ContextRecipe, seed: int, device: torch.device
+) -> str:
+    """Return all that decides the result, of candidates (n, INPUTS) and outcomes (n,), as text."""
+    beats = digest_arrays(inputs, labels)
+    threads = torch.get_num_threads()
+    return json.dumps([beats, asdict(recipe), seed, device.type, threads, str(torch.__version__)])
 
 
 def augment_context_inputs(inputs: Tensor, recipe: ContextRecipe, random: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""The settings of a training, a table of config.toml, and the learning rate over its steps."""
+"""The settings of a training, tables of config.toml, and the learning rate over its steps."""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ import msgspec
 RecipeCount = Annotated[int, msgspec.Meta(gt=0, lt=10**6)]
 LayerWidth = Annotated[int, msgspec.Meta(gt=0, le=1024)]
 RecipeShare = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+WholeShare = Annotated[float, msgspec.Meta(gt=0, le=1)]
+NoiseLevel = Annotated[float, msgspec.Meta(ge=0, le=10)]
+LearningRate = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 MOST_BLOCKS = 5
 """Residual blocks after which something is left of the 187 samples of a beat."""
@@ -22,7 +25,7 @@ class TrainingRecipe:
 
     epochs: RecipeCount
     batch: RecipeCount
-    learning_rate: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    learning_rate: LearningRate
     schedule: Literal["constant", "one-cycle"]
     weight_decay: RecipeShare
     drop_normal: Annotated[int, msgspec.Meta(ge=0)]
@@ -30,7 +33,7 @@ class TrainingRecipe:
     channels: Annotated[tuple[LayerWidth, ...], msgspec.Meta(min_length=1, max_length=MOST_BLOCKS)]
     dense: LayerWidth
     norm: bool
-    augment: Annotated[float, msgspec.Meta(ge=0, le=10)]
+    augment: NoiseLevel
     average: RecipeShare
 
     def rate(self, done: float) -> float:
@@ -40,3 +43,21 @@ class TrainingRecipe:
         if done < WARM_UP_SHARE:
             return self.learning_rate * (0.52 - 0.48 * math.cos(math.pi * done / WARM_UP_SHARE))
         return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP_SHARE) / (1 - WARM_UP_SHARE)))
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRecipe:
+    """How the live net is trained: the table `[live]` of config.toml, where each entry is explained."""
+
+    epochs: RecipeCount
+    batch: RecipeCount
+    learning_rate: LearningRate
+    weight_decay: RecipeShare
+    kept_normal: WholeShare
+    normal: WholeShare
+    others: WholeShare
+    smoothing: RecipeShare
+    gain: NoiseLevel
+    offset: NoiseLevel
+    noise: NoiseLevel
+    jitter: NoiseLevel

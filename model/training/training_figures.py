@@ -4,7 +4,8 @@ Colours are those of Okabe & Ito (jfly.uni-koeln.de/color), which colour-blind r
 used through its objects, without pyplot, and its settings are restored.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,23 @@ Report = dict[str, Any]
 def draw_training_figures(report: Report, folder: Path) -> list[Path]:
     """Draw all pictures of a report into `folder` and return the files. Raises RunError if it cannot be written."""
     paths = []
+    with picture_style(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in PICTURES.items():
+            paths += save_training_picture(picture(report), folder / name)
+    return paths
+
+
+@contextmanager
+def picture_style(folder: Path) -> Iterator[None]:
+    """Draw in the style of all pictures of trainings. Raises RunError if `folder` cannot be written."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own settings say
         matplotlib.rcParams.update(STYLE)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, picture in PICTURES.items():
-                paths += _save_training_picture(picture(report), folder / name)
+            yield
         except OSError as error:
             raise RunError(f"cannot write figures to {folder}: {error}; choose another folder") from error
-    return paths
 
 
 def draw_train_distribution(report: Report) -> Figure:
@@ -221,7 +229,7 @@ PICTURES: dict[str, Callable[[Report], Figure]] = {
 }
 
 
-def _save_training_picture(figure: Figure, path: Path) -> list[Path]:
+def save_training_picture(figure: Figure, path: Path) -> list[Path]:
     """Write a picture in both formats, each in one step."""
     paths = [path.with_suffix(f".{kind}") for kind in METADATA]
     for (kind, metadata), final in zip(METADATA.items(), paths, strict=True):

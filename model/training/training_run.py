@@ -30,6 +30,7 @@ from model.nets.checkpoint import ModelCard, save_checkpoint
 from model.training import class_scores
 from model.training.beat_augmentation import augment_beats
 from model.training.recipe import TrainingRecipe
+from model.training.saved_optimiser import optimiser_tensors, restore_optimiser
 from model.training.threaded_gradients import ThreadedGradients
 
 
@@ -238,8 +239,7 @@ class TrainingRun:
     def _keep(self) -> None:
         tensors = {f"net.{key}": value for key, value in self.net.state_dict().items()}
         tensors |= {f"average.{key}": value for key, value in self.average.state_dict().items()}
-        for number, values in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{key}": value for key, value in values.items()}
+        tensors |= optimiser_tensors(self.optimiser)
         table = io.StringIO()
         writer = csv.DictWriter(table, [field.name for field in fields(EpochMetrics)], lineterminator="\n")
         writer.writeheader()
@@ -260,15 +260,7 @@ class TrainingRun:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
             for part, module in (("net", self.net), ("average", self.average)):
                 module.load_state_dict({k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{part}.")})
-            state: dict[int, dict[str, Any]] = {}
-            trained = [value for group in self.optimiser.param_groups for value in group["params"]]
-            for key, value in tensors.items():
-                if key.startswith("adam."):
-                    _, number, name = key.split(".")
-                    like = value if name == "step" else torch.empty_like(trained[int(number)]).copy_(value)
-                    state.setdefault(int(number), {})[name] = like
-            groups = self.optimiser.state_dict()["param_groups"]
-            self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+            restore_optimiser(self.optimiser, tensors)
         except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
             raise RunError(f"cannot resume from {path}: {error}; remove the run folder to start again") from error
 
