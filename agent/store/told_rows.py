@@ -1,0 +1,61 @@
+"""Between what a monitor finds and the rows of a store."""
+
+import hashlib
+
+import msgspec
+
+from agent.core.bed_settings import BedSettings
+from agent.core.events import Event
+from agent.core.messages import Alarm, Beat
+from agent.monitor.catching_up import StoreOpening, ToldPosition
+from agent.recording.event_records import event_values
+from agent.store.store_messages import AlarmTold, AskReply, BeatTold, Deed, EventTold
+from agent.store.store_reader import told_alarm
+
+LONGEST_TEXT = 4096
+_to_json = msgspec.json.Encoder().encode
+
+
+def row_of_beat(beat: Beat) -> BeatTold:
+    """Return the row of a beat."""
+    times = beat.sample, beat.class_known, beat.r_peak_known
+    probabilities = _to_json(beat.probabilities).decode()
+    return BeatTold(beat.bed, beat.run, *times, beat.label, probabilities, beat.rr_s, beat.heart_rate)
+
+
+def row_of_alarm(alarm: Alarm) -> AlarmTold:
+    """Return the row of the state of an alarm."""
+    times = alarm.announced, alarm.announced_s, int(alarm.latching), alarm.ended, alarm.acknowledged_s
+    return AlarmTold(*alarm.identity, alarm.priority, alarm.text[:LONGEST_TEXT], *times)
+
+
+def row_of_event(event: Event, at_s: float, replica: str, identity: str = "") -> EventTold:
+    """Return the row of an event at Unix time `at_s`.
+
+    Without an `identity` it is known by what it says: all replicas that find it have the same.
+    """
+    bed, run, sample, _, kind, text, event_type, data = event_values(event, at_s)
+    said = _to_json((bed, run, sample, event_type, data, text))
+    key = identity or hashlib.sha256(said).hexdigest()[:32]
+    row = key, replica, bed, run, sample, at_s, kind, str(text)[:LONGEST_TEXT], event_type, data
+    return msgspec.convert(row, EventTold)
+
+
+def read_opening(reply: AskReply) -> tuple[StoreOpening, list[Deed]]:
+    """Return what a store knows, and the acknowledgements of its alarms as deeds, for them to hold here, too."""
+    ended = set(reply.ended)
+    positions = {
+        word.bed: ToldPosition(word.run, word.told, word.next, word.fs, word.bed in ended) for word in reply.beds
+    }
+    settings: dict[str, BedSettings] = {}
+    for deed in reply.settings:
+        try:
+            settings[deed.bed] = msgspec.json.decode(deed.data, type=BedSettings)
+        except (ValueError, msgspec.DecodeError):  # of a later version
+            continue
+    acknowledged = [
+        Deed(alarm_id, row.bed, "acknowledged", "", row.acknowledged_s, "the store", [row.identity[1:]])
+        for number, row in enumerate(reply.alarms)
+        if (row.acknowledged_s is not None) and (alarm_id := str(number))
+    ]
+    return StoreOpening(positions, [told_alarm(row) for row in reply.alarms], settings), acknowledged
