@@ -150,8 +150,8 @@ def _print_status(status: "StatusReply") -> None:
         samples = f"{bed.sent} = {bed.analysed} + {bed.missing}"
         told = f"{bed.told_s:.1f} s"
         place = bed.bed, bed.speaker or "nobody", str(bed.listeners)
-        row = *place, told, str(bed.beats), samples, _alarm_words(bed)
-        beds.add_row(*(Text(make_printable(text)) for text in row))
+        cells = *place, told, str(bed.beats), samples, _alarm_words(bed)
+        beds.add_row(*(Text(make_printable(text)) for text in cells))
     print_table(replicas)
     print_table(beds)
     if not sys.stdout.isatty():

@@ -13,7 +13,7 @@ import msgspec
 
 from agent.core.bed_settings import BedSettings
 from agent.core.events import CONFIGURED, AlarmsHandled, BedSettingsChanged
-from agent.core.messages import Alarm, AlarmIdentity, Result
+from agent.core.messages import Alarm, AlarmCondition, AlarmIdentity, Result
 from agent.monitor.bed_actions import BedActions
 from agent.store.fleet_store import new_deed_id
 from agent.store.store_messages import Deed, DeedKind
@@ -21,6 +21,8 @@ from agent.store.store_messages import Deed, DeedKind
 PATIENCE_S = 60.0
 """A deed waits so long for its bed, or the alarms that it acknowledges, to be known here, too."""
 LONGEST_BY = 64
+AlarmPlace = tuple[str, AlarmCondition, int]
+"""Run, condition and onset."""
 _to_json = msgspec.json.Encoder().encode
 
 
@@ -58,7 +60,7 @@ class DeedRelay:
         """Return what people did here, by the events among the results of a step."""
         deeds: list[Deed] = []
         for item in results:
-            alarms: list[tuple[str, str, int]] = []
+            alarms: list[AlarmPlace] = []
             data = ""
             if isinstance(item, AlarmsHandled) and item.action != "pause over":
                 kind: DeedKind = item.action
@@ -117,7 +119,7 @@ class DeedRelay:
         return not waiting.alarms
 
 
-def _acknowledged(results: Sequence[Result], bed: str) -> list[tuple[str, str, int]]:
+def _acknowledged(results: Sequence[Result], bed: str) -> list[AlarmPlace]:
     """Return run, condition and onset of the alarms of a bed that were acknowledged in a step."""
     alarms = (item for item in results if isinstance(item, Alarm) and item.bed == bed)
-    return [alarm.identity[1:] for alarm in alarms if alarm.acknowledged_s is not None]  # type: ignore[misc]
+    return [alarm.identity[1:] for alarm in alarms if alarm.acknowledged_s is not None]

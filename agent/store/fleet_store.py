@@ -238,7 +238,8 @@ class FleetStore:
         """Keep the rows of the beds that the replica speaks for; return what is told of these by now."""
         spans = _of_beds(tell.spans, spoken)
         beats = _of_beds(tell.beats, spoken)
-        entries = self._take_spans(spans, {(row.bed, row.run) for row in (*spans, *beats)})
+        runs = {*((row.bed, row.run) for row in spans), *((row.bed, row.run) for row in beats)}
+        entries = self._take_spans(spans, runs)
         rows: list[tuple[Any, ...]] = []
         for beat in beats:
             entry = entries.get(beat.bed, {}).get(beat.run)
@@ -252,11 +253,11 @@ class FleetStore:
         self._database.write(_EVENT, [msgspec.structs.astuple(event) for event in events])
         ledger = [
             (bed, run, e.number, e.fs, e.first, e.next, e.analysed, e.missing, e.told, e.ended)
-            for bed, runs in entries.items()
-            for run, e in runs.items()
+            for bed, of_bed in entries.items()
+            for run, e in of_bed.items()
         ]
         self._database.write(_LEDGER, ledger)
-        latest = {bed: max(runs, key=lambda run: runs[run].number) for bed, runs in entries.items() if runs}
+        latest = {bed: max(of_bed, key=lambda run: of_bed[run].number) for bed, of_bed in entries.items()}
         self._database.write(
             "UPDATE beds SET run = ?, seen_s = ? WHERE bed = ?", [(run, now_s, bed) for bed, run in latest.items()]
         )
@@ -275,13 +276,14 @@ class FleetStore:
                 entries[bed][run] = _RunEntry(*values)
         for bed, run in runs:
             if bed in entries and run not in entries[bed]:
-                for values in self._database.read(f"SELECT {_ENTRY} WHERE e.bed = ? AND e.run = ?", (bed, run)):
-                    entries[bed][run] = _RunEntry(*values)
+                for row in self._database.read(f"SELECT {_ENTRY} WHERE e.bed = ? AND e.run = ?", (bed, run)):
+                    entries[bed][run] = _RunEntry(*row)
         for span in spans:
-            known = entries[span.bed]
+            known = entries.get(span.bed, {})
             if span.run not in known:
                 if not span.pieces:
                     continue
+                known = entries[span.bed]
                 first = span.pieces[0][0]
                 number = 1 + max((entry.number for entry in known.values()), default=0)
                 known[span.run] = _RunEntry(number, span.fs, first, first)

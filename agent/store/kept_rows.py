@@ -76,7 +76,7 @@ class KeptRows:
         span.add(message.first, message.first + count, isinstance(message, Gap))
         if len(span.pieces) > MOST_PIECES:
             (first, _, lost), (_, stop, other) = span.pieces[:2]
-            span.pieces[:2] = [(first, stop, lost and other)]
+            span.pieces[:2] = [(first, stop, lost or other)]  # rather missing than claimed
 
     def add_beat(self, beat: BeatTold) -> None:
         """Take a beat."""

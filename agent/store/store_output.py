@@ -77,6 +77,7 @@ class StoreOutput:
         """Beds that the store believes this replica of. From here on everything belongs to the thread."""
         self._is_known = False
         """Whether the store knows all beds that this replica listens to."""
+        self._has_failed = False
         self._deeds_after: int | None = None
         try:
             self._read_opening()
@@ -169,19 +170,27 @@ class StoreOutput:
                 has_more = self._tell(is_last)
             except EcgError as error:
                 self._is_known = has_more = False
-                self._sending.note_failure(_retry_reason(error), self._take_dropped())
-                if is_last:
-                    break
+                self._has_failed = True
+                self._sending.note_failure(_retry_reason(error))
             else:
-                self._sending.note_success(self._take_dropped())
-                if is_last:
-                    break
+                self._note_success()
+            if is_last:
+                break
             if not has_more:
                 self._sending.pause(PERIOD_S)
         left = self._take_dropped() + self._count_untold()
         if left:
             self._sending.announce(OutputTrouble(self._sending.target, "the monitor ended", left))
         self._client.close()
+
+    def _note_success(self) -> None:
+        """Say what was dropped, if anything was, and that it works again, if it did not."""
+        dropped = self._take_dropped()
+        if dropped and not self._has_failed:
+            self._sending.announce(OutputTrouble(self._sending.target, "too much waited to be told", dropped))
+            dropped = 0
+        self._sending.note_success(dropped)
+        self._has_failed = False
 
     def _tell(self, is_last: bool) -> bool:
         """Tell what there is, and take the reply; return whether more should follow at once."""

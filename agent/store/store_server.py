@@ -54,7 +54,8 @@ class StoreServer:
             if not isinstance(error, zmq.ZMQError):
                 raise
             raise EndpointError(f"cannot bind {endpoint!r}: {error}; choose another address (--bind)") from error
-        self.endpoint = self._socket.get(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        bound = self._socket.get(zmq.LAST_ENDPOINT)
+        self.endpoint = bound.rstrip(b"\0").decode() if isinstance(bound, bytes) else endpoint
 
     def serve(self, stop: Callable[[], bool]) -> None:
         """Answer until `stop`."""
@@ -75,7 +76,8 @@ class StoreServer:
 
     def _answer_next(self) -> None:
         identity = self._socket.recv()
-        frames, connection = [], -1
+        frames: list[bytes] = []
+        connection = -1
         while self._socket.get(zmq.RCVMORE):
             frame = self._socket.recv(copy=False)
             with contextlib.suppress(zmq.ZMQError):

@@ -25,8 +25,9 @@ def row_of_beat(beat: Beat) -> BeatTold:
 
 def row_of_alarm(alarm: Alarm) -> AlarmTold:
     """Return the row of the state of an alarm."""
-    times = alarm.announced, alarm.announced_s, int(alarm.latching), alarm.ended, alarm.acknowledged_s
-    return AlarmTold(*alarm.identity, alarm.priority, alarm.text[:LONGEST_TEXT], *times)
+    reason = alarm.priority, alarm.text[:LONGEST_TEXT]
+    known = alarm.announced, alarm.announced_s, int(alarm.latching)
+    return AlarmTold(*alarm.identity, *reason, *known, alarm.ended, alarm.acknowledged_s)
 
 
 def row_of_event(event: Event, at_s: float, replica: str, identity: str = "") -> EventTold:
