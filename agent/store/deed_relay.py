@@ -99,7 +99,8 @@ class DeedRelay:
             on = deed.kind in ("silenced", "paused")
             is_silence = deed.kind in ("silenced", "sounding again")
             happens = on is not ((silenced_s if is_silence else paused_s) is not None)
-            (actions.silence if is_silence else actions.pause_alarms)(deed.bed, by, on)
+            if happens:
+                (actions.silence if is_silence else actions.pause_alarms)(deed.bed, by, on)
         if happens:
             self._expected[deed.bed, deed.kind, by] += 1
         return True

@@ -25,9 +25,8 @@ def row_of_beat(beat: Beat) -> BeatTold:
 
 def row_of_alarm(alarm: Alarm) -> AlarmTold:
     """Return the row of the state of an alarm."""
-    reason = alarm.priority, alarm.text[:LONGEST_TEXT]
-    known = alarm.announced, alarm.announced_s, int(alarm.latching)
-    return AlarmTold(*alarm.identity, *reason, *known, alarm.ended, alarm.acknowledged_s)
+    row = (*alarm.identity, alarm.priority, alarm.text[:LONGEST_TEXT], alarm.announced, alarm.announced_s)
+    return AlarmTold(*row, int(alarm.latching), alarm.ended, alarm.acknowledged_s)
 
 
 def row_of_event(event: Event, at_s: float, replica: str, identity: str = "") -> EventTold:
