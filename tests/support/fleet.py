@@ -1,4 +1,4 @@
-"""A small fleet of real processes: one simulated ward, monitors as replicas of a store, and one that nobody disturbs."""
+"""A small fleet of real processes: one simulated ward, monitors that are replicas, and one that nobody disturbs."""
 
 import contextlib
 import re
