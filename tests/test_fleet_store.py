@@ -122,14 +122,16 @@ def test_one_replica_is_believed_and_the_other_after_its_death(database: StoreDa
     clock.now_s += 1.9
     assert not speaks(store, tell("b", beat(30)))
     clock.now_s += 0.2
-    (word,) = answer(store, tell("b", beat(10), beat(20), beat(30), spans=[span((500, 1500, False))])).beds
-    assert (word.speaks, word.told, word.next) == (True, 30, 1500)
-    assert samples(database) == [10, 20, 30]
+    # The same beat a few samples later is no other
+    beats = beat(10), beat(20), beat(22), beat(60), beat(70)
+    (word,) = answer(store, tell("b", *beats, spans=[span((500, 1500, False))])).beds
+    assert (word.speaks, word.told, word.next) == (True, 70, 1500)
+    assert samples(database) == [10, 20, 60, 70]
     assert read_ledgers(database) == {("1", "r"): Ledger(1500, 1500, 0)}
     # The first one wakes up: it is no longer believed, and learns how far all is told
-    (word,) = answer(store, tell("a", beat(25, label="V"), beat(40))).beds
-    assert (word.speaks, word.told) == (False, 30)
-    assert samples(database) == [10, 20, 30]
+    (word,) = answer(store, tell("a", beat(25, label="V"), beat(140))).beds
+    assert (word.speaks, word.told) == (False, 70)
+    assert samples(database) == [10, 20, 60, 70]
 
 
 def test_told_again_nothing_changes(database: StoreDatabase) -> None:
@@ -312,6 +314,23 @@ def test_a_transaction_is_all_or_nothing(database: StoreDatabase) -> None:
     assert database.read("SELECT value FROM about WHERE key = 'x'") == []
     answer(store, tell("a", beat(20)))
     assert samples(database) == [10, 20]
+
+
+@pytest.mark.parametrize("trouble", ["PRAGMA max_page_count = 30", "PRAGMA query_only = ON"])
+def test_a_file_that_is_full_or_read_only(tmp_path: Path, trouble: str) -> None:
+    """Nothing of what did not fit is kept, the reason is given, and all of it is taken once there is room."""
+    database = SqliteDatabase(tmp_path / "fleet.db")
+    store = FleetStore(database)
+    answer(store, tell("a", beat(10)))
+    database.read(trouble)
+    many = [beat(100 + 50 * i) for i in range(2000)]
+    reply = store.answer(tell("a", *many))
+    assert isinstance(reply, Refusal)
+    assert not reply.for_good
+    assert "full" in reply.reason or "readonly" in reply.reason
+    assert samples(database) == [10]
+    answer(store, tell("a", *many))
+    assert samples(database) == [10, *(row.sample for row in many)]
 
 
 def test_files_that_are_no_stores(tmp_path: Path) -> None:

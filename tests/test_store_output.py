@@ -172,8 +172,9 @@ def test_what_is_no_store_is_an_error(path: Path) -> None:
         StoreOutput(FaultyClient(path), "a\n")
 
 
-def test_the_other_goes_on(path: Path, replica: Callable[[str], Replica]) -> None:
+def test_the_other_goes_on(path: Path, replica: Callable[[str], Replica], monkeypatch: pytest.MonkeyPatch) -> None:
     """One replica tells while both hear; when it falls silent the other tells what it kept, from the place on."""
+    monkeypatch.setattr("agent.store.listening_beds.DEAF_AFTER_S", 60.0)
     one, other = replica("a"), replica("b")
     one.hear(0, 2)
     wait_until(lambda: told(path) == [0, 1])

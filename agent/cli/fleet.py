@@ -100,10 +100,10 @@ def acknowledge_alarms(
 
     client = open_store_client(store, settings.security, make=False)
     try:
-        done = ask_store(client, Do(Deed(new_deed_id(), bed[:64], "acknowledged", by[:64], time.time())))
+        deed = Deed(new_deed_id(), bed[:64], "acknowledged", by[:64], time.time())
+        done = ask_store(client, Do(deed), DoReply)
     finally:
         client.close()
-    assert isinstance(done, DoReply)
     alarms = ", ".join(condition for _, condition, _ in done.deed.alarms)
     typer.echo(f"{bed}: {alarms or 'no alarm to acknowledge'}")
 
@@ -119,11 +119,9 @@ def _read_status(store: str, settings: "Config") -> "StatusReply":
 
     client = open_store_client(store, settings.security, make=False)
     try:
-        reply = ask_store(client, AskStatus())
+        return ask_store(client, AskStatus(), StatusReply)
     finally:
         client.close()
-    assert isinstance(reply, StatusReply)
-    return reply
 
 
 def _print_status(status: "StatusReply") -> None:

@@ -20,7 +20,7 @@ from agent.store.store_messages import Deed, DeedKind
 
 PATIENCE_S = 60.0
 """A deed waits so long for its bed, or the alarms that it acknowledges, to be known here, too."""
-LONGEST_BY = 64
+LONGEST_BY, MOST_ALARMS = 64, 1000
 AlarmPlace = tuple[str, AlarmCondition, int]
 """Run, condition and onset."""
 _to_json = msgspec.json.Encoder().encode
@@ -123,4 +123,4 @@ class DeedRelay:
 def _acknowledged(results: Sequence[Result], bed: str) -> list[AlarmPlace]:
     """Return run, condition and onset of the alarms of a bed that were acknowledged in a step."""
     alarms = (item for item in results if isinstance(item, Alarm) and item.bed == bed)
-    return [alarm.identity[1:] for alarm in alarms if alarm.acknowledged_s is not None]
+    return [alarm.identity[1:] for alarm in alarms if alarm.acknowledged_s is not None][-MOST_ALARMS:]

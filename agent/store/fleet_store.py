@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent.monitor.catching_up import SAME_BEAT_S
 from agent.store.store_database import StoreDatabase
 from agent.store.store_messages import (
     NOTHING_TOLD,
@@ -33,6 +34,7 @@ from agent.store.store_messages import (
 from agent.store.store_reader import ALARM_COLUMNS, read_alarms, read_deeds, read_overview
 from agent.store.store_tables import prepare_tables
 from model.errors import EcgError, SourceError
+from model.records.resample import FS
 
 TAKEOVER_S = 2.0
 """A replica that has told nothing for this long is taken for dead."""
@@ -40,6 +42,7 @@ DEAF_S = 1.0
 """A replica that hears nothing of a bed for this long more gives it up, if another hears it."""
 FORGOTTEN_S = 86_400.0
 """A replica that was last seen this long ago is no longer listed."""
+SAME_BEAT_SAMPLES = round(SAME_BEAT_S * FS)
 RECENT_DEEDS_S = 60.0
 """Deeds this old are told to a replica that knows of none."""
 
@@ -51,9 +54,9 @@ _ALARM = f"""INSERT INTO alarms({ALARM_COLUMNS}, replica) VALUES (?, ?, ?, ?, ?,
     ended = CASE WHEN alarms.ended > excluded.ended THEN alarms.ended ELSE excluded.ended END,
     acknowledged_s = coalesce(alarms.acknowledged_s, excluded.acknowledged_s), replica = excluded.replica
     WHERE alarms.ended IS NULL OR excluded.ended IS NOT NULL"""
-_LEDGER = """INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(bed, run) DO UPDATE SET
+_LEDGER = """INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(bed, run) DO UPDATE SET
     next = excluded.next, analysed = excluded.analysed, missing = excluded.missing, told = excluded.told,
-    ended = excluded.ended"""
+    ended = excluded.ended, teller = excluded.teller"""
 _REPLICA = """INSERT INTO replicas VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET token = excluded.token,
     host = excluded.host, pid = excluded.pid, started_s = excluded.started_s, seen_s = excluded.seen_s"""
 _LISTENER = """INSERT INTO listeners VALUES (?, ?, ?, ?) ON CONFLICT(bed, replica) DO UPDATE SET
@@ -73,7 +76,7 @@ _WORDS = """SELECT b.bed, b.speaker, b.run, e.told, e.next, e.fs, e.ended FROM b
 _OF_MINE = "JOIN listeners l ON l.bed = b.bed AND l.replica = ?"
 _ACKNOWLEDGE = """UPDATE alarms SET acknowledged_s = ?
     WHERE bed = ? AND run = ? AND condition = ? AND onset = ? AND acknowledged_s IS NULL"""
-_ENTRY = "e.number, e.fs, e.first, e.next, e.analysed, e.missing, e.told, e.ended FROM ledger e"
+_ENTRY = "e.number, e.fs, e.first, e.next, e.analysed, e.missing, e.told, e.ended, e.teller FROM ledger e"
 _TellRow = TypeVar("_TellRow", bound=Any)
 
 
@@ -89,6 +92,8 @@ class _RunEntry:
     missing: int = 0
     told: int = NOTHING_TOLD
     ended: int = 0
+    teller: str = ""
+    """The token of the replica that told the latest beat."""
 
     def take(self, span: SpanTold) -> None:
         """Count what goes beyond what is known; a hole, which nobody has told of, is missing."""
@@ -98,6 +103,12 @@ class _RunEntry:
             self.analysed += 0 if lost else stop - first
             self.next = stop
         self.ended = int(self.ended or span.ended)
+
+    def is_new(self, sample: int, teller: str) -> bool:
+        """Return whether a beat follows those told: another replica may have found the latest a little later."""
+        if self.told == NOTHING_TOLD or teller == self.teller:
+            return sample > self.told
+        return sample > self.told + SAME_BEAT_SAMPLES
 
 
 class FleetStore:
@@ -243,8 +254,8 @@ class FleetStore:
         rows: list[tuple[Any, ...]] = []
         for beat in beats:
             entry = entries.get(beat.bed, {}).get(beat.run)
-            if entry is not None and beat.sample > entry.told:
-                entry.told = beat.sample
+            if entry is not None and entry.is_new(beat.sample, tell.token):
+                entry.told, entry.teller = beat.sample, tell.token
                 rows.append((*msgspec.structs.astuple(beat), tell.replica))
         self._database.write(_BEAT, rows)
         alarms = [(*msgspec.structs.astuple(alarm), tell.replica) for alarm in _of_beds(tell.alarms, spoken)]
@@ -252,7 +263,7 @@ class FleetStore:
         events = [event for event in tell.events if not event.bed or event.bed in spoken]
         self._database.write(_EVENT, [msgspec.structs.astuple(event) for event in events])
         ledger = [
-            (bed, run, e.number, e.fs, e.first, e.next, e.analysed, e.missing, e.told, e.ended)
+            (bed, run, e.number, e.fs, e.first, e.next, e.analysed, e.missing, e.told, e.ended, e.teller)
             for bed, of_bed in entries.items()
             for run, e in of_bed.items()
         ]

@@ -59,7 +59,7 @@ class RemoteStore:
                 except (msgspec.DecodeError, RecursionError) as error:
                     self.close()
                     raise SourceError(f"{self.shown} is no store of this version: {error}") from error
-        trouble = connection.trouble
+        trouble = connection.trouble.replace("is the device running", "is the store running (ecg-agent fleet store)")
         self.close()  # with what is still to be sent: it is told again, together with what comes meanwhile
         raise SourceError(f"{self.shown}: {trouble or f'no answer within {ANSWER_S:g} s'}")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from agent.core.config import SecurityConfig
@@ -13,6 +13,7 @@ from model.errors import ConfigError, SourceError
 
 STORE_SCHEMES = ("store", "postgresql", "postgres")
 """How the address of a store begins, before a colon."""
+ReplyType = TypeVar("ReplyType", bound=StoreReply)
 _FORMS = "a store is store:FILE, postgresql://… or store://HOST:PORT"
 
 
@@ -66,9 +67,14 @@ def open_store_client(address: str, security: SecurityConfig, make: bool = True)
     return RemoteStore(f"tcp://{parts.netloc}", security)
 
 
-def ask_store(client: StoreClient, request: StoreRequest) -> StoreReply:
-    """Return the reply to a request. Raises SourceError for a Refusal, ConfigError for one for good."""
+def ask_store(client: StoreClient, request: StoreRequest, kind: type[ReplyType]) -> ReplyType:
+    """Return the reply to a request, which is of this kind.
+
+    Raises SourceError for a Refusal, or any other reply, and ConfigError for a Refusal for good.
+    """
     reply = client.answer(request)
     if isinstance(reply, Refusal):
         raise (ConfigError if reply.for_good else SourceError)(reply.reason)
+    if not isinstance(reply, kind):
+        raise SourceError(f"{client.shown} answers something else than it was asked")
     return reply

@@ -37,8 +37,8 @@ from model.errors import ConfigError, EcgError, SourceError
 
 PERIOD_S = 0.25
 """Pause between two tellings."""
-MOST_BEATS_TOLD = 5000
-"""Beats in one telling; those of a long trouble go in several."""
+MOST_ROWS_TOLD = 5000
+"""Rows in one telling, about: those of a long trouble go in several."""
 MOST_SYSTEM_EVENTS = 500
 MOST_DEEDS = 1000
 _BedRows = dict[str, tuple[list[SpanTold], list[BeatTold], list[AlarmTold], list[EventTold]]]
@@ -155,8 +155,7 @@ class StoreOutput:
             self._dropped += 1
 
     def _read_opening(self) -> None:
-        reply = ask_store(self._client, Ask())
-        assert isinstance(reply, AskReply)
+        reply = ask_store(self._client, Ask(), AskReply)
         self._opening, acknowledged = read_opening(reply)
         self._listening.wait_for(self._opening.positions)
         self._deeds_after = reply.latest_deed
@@ -195,7 +194,8 @@ class StoreOutput:
     def _tell(self, is_last: bool) -> bool:
         """Tell what there is, and take the reply; return whether more should follow at once."""
         with self._condition:
-            rows, events, deeds = self._select_rows(), list(self._events.values()), list(self._deeds)
+            rows, is_full = self._select_rows()
+            events, deeds = list(self._events.values()), list(self._deeds)
             listening = self._listening.changes(afresh=not self._is_known)
         tell = Tell(
             self._replica,
@@ -213,8 +213,7 @@ class StoreOutput:
             deeds=deeds,
             deeds_after=self._deeds_after,
         )
-        reply = ask_store(self._client, tell)
-        assert isinstance(reply, TellReply)
+        reply = ask_store(self._client, tell, TellReply)
         with self._condition:
             for event in events:
                 self._events.pop(event.id, None)
@@ -229,21 +228,23 @@ class StoreOutput:
                     kept.confirm(*rows[word.bed])
                 kept.follow_store(word)
             begun = self._spoken - before
-            return any(self._kept[bed].waiting for bed in begun) or sum(len(of[1]) for of in rows.values()) >= (
-                MOST_BEATS_TOLD
-            )
+            return is_full or any(self._kept[bed].waiting for bed in begun)
 
-    def _select_rows(self) -> _BedRows:
-        """Return the rows of the beds that this replica speaks for, with no more beats than one telling takes."""
+    def _select_rows(self) -> tuple[_BedRows, bool]:
+        """Return rows of the beds that this replica speaks for, and whether there are more than one telling takes."""
         rows: _BedRows = {}
-        room = MOST_BEATS_TOLD
+        room = MOST_ROWS_TOLD
         for bed in self._spoken:
             kept = self._kept[bed]
-            if kept.waiting:
-                beats, alarms, events = kept.rows(room)
-                room -= len(beats)
-                rows[bed] = kept.spans(), beats, alarms, events
-        return rows
+            if not kept.waiting:
+                continue
+            if room <= 0:
+                return rows, True
+            spans = kept.spans()
+            beats, alarms, events = kept.rows(room)
+            room -= sum(len(span.pieces) for span in spans) + len(beats) + len(alarms) + len(events)
+            rows[bed] = spans, beats, alarms, events
+        return rows, room <= 0
 
     def _is_waiting(self) -> bool:
         with self._condition:

@@ -13,7 +13,7 @@ _TABLES = {
     "beds": """bed TEXT PRIMARY KEY, speaker TEXT, run TEXT NOT NULL, seen_s DOUBLE PRECISION NOT NULL""",
     "ledger": """bed TEXT NOT NULL, run TEXT NOT NULL, number BIGINT NOT NULL, fs DOUBLE PRECISION NOT NULL,
         first BIGINT NOT NULL, next BIGINT NOT NULL, analysed BIGINT NOT NULL, missing BIGINT NOT NULL,
-        told BIGINT NOT NULL, ended BIGINT NOT NULL, PRIMARY KEY (bed, run)""",
+        told BIGINT NOT NULL, ended BIGINT NOT NULL, teller TEXT NOT NULL, PRIMARY KEY (bed, run)""",
     "beats": """bed TEXT NOT NULL, run TEXT NOT NULL, sample BIGINT NOT NULL, decided BIGINT NOT NULL,
         found BIGINT NOT NULL, label TEXT NOT NULL, probabilities TEXT NOT NULL, rr_s DOUBLE PRECISION,
         heart_rate DOUBLE PRECISION, replica TEXT NOT NULL, PRIMARY KEY (bed, run, sample)""",

@@ -7,10 +7,12 @@ import msgspec
 from agent.core.bed_settings import BedSettings
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat
+from agent.core.wording import event_text
 from agent.monitor.catching_up import StoreOpening, ToldPosition
-from agent.recording.event_records import event_values
+from agent.recording.event_records import typed_columns
 from agent.store.store_messages import AlarmTold, AskReply, BeatTold, Deed, EventTold
 from agent.store.store_reader import told_alarm
+from model.text import make_printable
 
 LONGEST_TEXT = 4096
 _to_json = msgspec.json.Encoder().encode
@@ -25,7 +27,8 @@ def row_of_beat(beat: Beat) -> BeatTold:
 
 def row_of_alarm(alarm: Alarm) -> AlarmTold:
     """Return the row of the state of an alarm."""
-    row = (*alarm.identity, alarm.priority, alarm.text[:LONGEST_TEXT], alarm.announced, alarm.announced_s)
+    text = make_printable(alarm.text, LONGEST_TEXT)
+    row = (*alarm.identity, alarm.priority, text, alarm.announced, alarm.announced_s)
     return AlarmTold(*row, int(alarm.latching), alarm.ended, alarm.acknowledged_s)
 
 
@@ -34,11 +37,15 @@ def row_of_event(event: Event, at_s: float, replica: str, identity: str = "") ->
 
     Without an `identity` it is known by what it says: all replicas that find it have the same.
     """
-    bed, run, sample, _, kind, text, event_type, data = event_values(event, at_s)
+    event_type, data = typed_columns(event)
+    text = event_text(event)
+    bed, run, sample, kind = event.bed, event.run, event.sample, event.kind
     said = _to_json((bed, run, sample, event_type, data, text))
     key = identity or hashlib.sha256(said).hexdigest()[:32]
-    row = key, replica, bed, run, sample, at_s, kind, str(text)[:LONGEST_TEXT], event_type, data
-    return msgspec.convert(row, EventTold)
+    shown = make_printable(text, LONGEST_TEXT)
+    if len(data or "") > LONGEST_TEXT:
+        event_type = data = None  # what it says stays as words
+    return EventTold(key, replica, bed, run, sample, at_s, kind, shown, event_type, data)
 
 
 def read_opening(reply: AskReply) -> tuple[StoreOpening, list[Deed]]:

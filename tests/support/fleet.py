@@ -115,14 +115,12 @@ def overview(store: str) -> StatusReply | None:
     client = None
     try:
         client = open_store_client(store, load_config(None, {}).security, make=False)
-        reply = ask_store(client, AskStatus())
+        return ask_store(client, AskStatus(), StatusReply)
     except EcgError:
         return None
     finally:
         if client is not None:
             client.close()
-    assert isinstance(reply, StatusReply)
-    return reply
 
 
 def is_told(store: str, seconds: float, beds: int, speaker: str | None = None, listeners: int = 1) -> bool:
