@@ -392,3 +392,22 @@ def test_a_database_that_comes_back() -> None:
         assert samples(database) == list(range(10, told + 20, 10))
         database.close()
         store.close()
+
+
+@pytest.mark.skipif(BINARIES is None, reason=NO_POSTGRES)
+def test_a_replica_that_freezes_in_a_transaction(postgres: PostgresServer) -> None:
+    """PostgreSQL ends a transaction that stands still: the next telling waits for it, a second or so, and is taken."""
+    frozen, database = open_store_database(postgres.url), open_store_database(postgres.url)
+    store = FleetStore(database)
+    store.prepare()
+
+    def freeze() -> None:
+        with frozen.transaction():
+            answer(store, tell("a"))
+            frozen.write("INSERT INTO about VALUES (?, ?)", [("frozen", "1")])
+
+    with pytest.raises(SourceError):
+        freeze()
+    assert database.read("SELECT value FROM about WHERE key = 'frozen'") == []
+    frozen.close()
+    store.close()

@@ -144,7 +144,7 @@ def test_keys(serve: Serve, settings: Config, tmp_path: Path, monkeypatch: pytes
 
 def test_addresses_that_cannot_be_bound(settings: Config, tmp_path: Path) -> None:
     """Beyond this machine only with keys; a port that is taken is an error in a line."""
-    taken = zmq.Context.instance().socket(zmq.REP)
+    taken: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REP)
     port = taken.bind_to_random_port("tcp://127.0.0.1")
     store = FleetStore(SqliteDatabase(tmp_path / "fleet.db"))
     with pytest.raises(EndpointError, match="--bind"):

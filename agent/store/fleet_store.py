@@ -40,6 +40,8 @@ TAKEOVER_S = 2.0
 """A replica that has told nothing for this long is taken for dead."""
 DEAF_S = 1.0
 """A replica that hears nothing of a bed for this long more gives it up, if another hears it."""
+FEW_BEDS = 250
+"""So many beds are looked up by name; of more all are read."""
 FORGOTTEN_S = 86_400.0
 """A replica that was last seen this long ago is no longer listed."""
 SAME_BEAT_SAMPLES = round(SAME_BEAT_S * FS)
@@ -73,6 +75,7 @@ _BEST_LISTENER = """SELECT l.replica FROM listeners l JOIN replicas r ON r.name 
     ORDER BY CASE WHEN l.silent_s IS NULL THEN 0 ELSE 1 END, l.since_s, l.replica LIMIT 1"""
 _WORDS = """SELECT b.bed, b.speaker, b.run, e.told, e.next, e.fs, e.ended FROM beds b
     LEFT JOIN ledger e ON e.bed = b.bed AND e.run = b.run"""
+_SPOKEN = "SELECT b.bed FROM beds b JOIN listeners l ON l.bed = b.bed AND l.replica = b.speaker WHERE b.speaker = ?"
 _OF_MINE = "JOIN listeners l ON l.bed = b.bed AND l.replica = ?"
 _ACKNOWLEDGE = """UPDATE alarms SET acknowledged_s = ?
     WHERE bed = ? AND run = ? AND condition = ? AND onset = ? AND acknowledged_s IS NULL"""
@@ -157,16 +160,15 @@ class FleetStore:
                 return Refusal(reason)
             self._note_listening(tell, now_s)
             self._choose_speakers(tell.replica, now_s)
-            words = self._words(tell.replica)
-            spoken = {word.bed for word in words if word.speaks}
-            told = self._take_rows(tell, spoken, now_s)
+            spoken = [bed for (bed,) in self._database.read(_SPOKEN, (tell.replica,))]
+            self._take_rows(tell, set(spoken), now_s)
             for deed in tell.deeds:
                 self._keep_deed(msgspec.structs.replace(deed, replica=tell.replica))
             deeds, latest = self._deeds_for(tell, now_s)
+            words = self._words(tell.replica) if tell.asks else []
             if tell.leaves:
                 self._forget_replica(tell.replica)
-                words = [msgspec.structs.replace(word, speaks=False) for word in words]
-        return TellReply([told.get(word.bed, word) for word in words], deeds, latest)
+        return TellReply(spoken, words, deeds, latest)
 
     def ask(self) -> AskReply:
         """Return what is known of all beds, for a replica that begins."""
@@ -245,8 +247,8 @@ class FleetStore:
     def _words(self, replica: str) -> list[BedWord]:
         return [_bed_word(row, replica) for row in self._database.read(f"{_WORDS} {_OF_MINE}", (replica,))]
 
-    def _take_rows(self, tell: Tell, spoken: set[str], now_s: float) -> dict[str, BedWord]:
-        """Keep the rows of the beds that the replica speaks for; return what is told of these by now."""
+    def _take_rows(self, tell: Tell, spoken: set[str], now_s: float) -> None:
+        """Keep the rows of the beds that the replica speaks for."""
         spans = _of_beds(tell.spans, spoken)
         beats = _of_beds(tell.beats, spoken)
         runs = {*((row.bed, row.run) for row in spans), *((row.bed, row.run) for row in beats)}
@@ -272,7 +274,6 @@ class FleetStore:
         self._database.write(
             "UPDATE beds SET run = ?, seen_s = ? WHERE bed = ?", [(run, now_s, bed) for bed, run in latest.items()]
         )
-        return {bed: _word_of(bed, run, entries[bed][run]) for bed, run in latest.items()}
 
     def _take_spans(self, spans: Sequence[SpanTold], runs: set[tuple[str, str]]) -> dict[str, dict[str, _RunEntry]]:
         """Return the ledgers of these runs and the latest of their beds, with what has come since.
@@ -281,8 +282,9 @@ class FleetStore:
         """
         entries: dict[str, dict[str, _RunEntry]] = defaultdict(dict)
         beds = {bed for bed, _ in runs}
-        latest = self._database.read(f"SELECT b.bed, b.run, {_ENTRY} JOIN beds b ON b.bed = e.bed AND b.run = e.run")
-        for bed, run, *values in latest:
+        few = f" WHERE b.bed IN ({', '.join('?' * len(beds))})" if len(beds) <= FEW_BEDS else ""
+        query = f"SELECT b.bed, b.run, {_ENTRY} JOIN beds b ON b.bed = e.bed AND b.run = e.run{few}"
+        for bed, run, *values in self._database.read(query, tuple(beds) if few else ()) if beds else ():
             if bed in beds:
                 entries[bed][run] = _RunEntry(*values)
         for bed, run in runs:
@@ -343,7 +345,3 @@ def _bed_word(row: tuple[Any, ...], replica: str) -> BedWord:
     if told is None:
         return BedWord(bed, speaks, "", NOTHING_TOLD, 0, 0.0)
     return BedWord(bed, speaks, run, told, following, fs)
-
-
-def _word_of(bed: str, run: str, entry: _RunEntry) -> BedWord:
-    return BedWord(bed, True, run, entry.told, entry.next, entry.fs)

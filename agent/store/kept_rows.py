@@ -55,7 +55,7 @@ class KeptRows:
     @property
     def waiting(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self._beats or self._alarms or self._events) or any(map(_has_news, self._spans.values()))
+        return self.has_rows or any(map(_has_news, self._spans.values()))
 
     @property
     def count(self) -> int:
@@ -99,6 +99,11 @@ class KeptRows:
         if len(self._events) > MOST_OTHERS:
             del self._events[next(iter(self._events))]
             self.dropped += 1
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether beats, alarms or events wait."""
+        return bool(self._beats or self._alarms or self._events)
 
     def spans(self) -> list[SpanTold]:
         """Return what came of the runs, in their order."""

@@ -128,7 +128,7 @@ class Tell(Struct, frozen=True, tag="tell"):
 
     `token` distinguishes two processes of one name. `afresh`: `listening` names all beds, not only what changed.
     `leaves`: it is the last one of this process. `deeds_after`: the number of the latest deed that it knows; None if it
-    knows of none.
+    knows of none. `asks`: whether it wants a word on each bed that it listens to.
     """
 
     replica: ReplicaName
@@ -145,6 +145,7 @@ class Tell(Struct, frozen=True, tag="tell"):
     events: Annotated[list[EventTold], Meta(max_length=MOST_ROWS)] = []
     deeds: Annotated[list[Deed], Meta(max_length=MOST_ROWS)] = []
     deeds_after: Count | None = None
+    asks: bool = True
 
 
 class BedWord(Struct, array_like=True, frozen=True):
@@ -163,8 +164,9 @@ class BedWord(Struct, array_like=True, frozen=True):
 
 
 class TellReply(Struct, frozen=True, tag="told"):
-    """All was taken: of each bed that the replica listens to a word, and the deeds of others."""
+    """All was taken of `spoken`, the beds that the replica speaks for; words on all, if it asked; deeds of others."""
 
+    spoken: list[str]
     beds: list[BedWord]
     deeds: list[Deed]
     latest_deed: int

@@ -37,6 +37,8 @@ from model.errors import ConfigError, EcgError, SourceError
 
 PERIOD_S = 0.25
 """Pause between two tellings."""
+WORDS_S = 1.0
+"""How often samples are told of that brought nothing else, and what the store has of each bed is asked."""
 MOST_ROWS_TOLD = 5000
 """Rows in one telling, about: those of a long trouble go in several."""
 MOST_SYSTEM_EVENTS = 500
@@ -58,7 +60,7 @@ class StoreOutput:
         self._replica = replica or default_replica_name()
         if not self._replica.isprintable() or len(self._replica) > LONGEST_NAME:
             raise ConfigError(f"a replica has a name of up to {LONGEST_NAME} printable characters (--replica)")
-        self._client = client
+        self._client, self._host = client, socket.gethostname()[:255]
         self._token, self._started_s = secrets.token_hex(8), time.time()
         self._sending = SendingThread("store", client.shown, self._work)
         self._condition = self._sending.condition
@@ -78,6 +80,7 @@ class StoreOutput:
         self._is_known = False
         """Whether the store knows all beds that this replica listens to."""
         self._has_failed = False
+        self._words_due_s = 0.0
         self._deeds_after: int | None = None
         try:
             self._read_opening()
@@ -194,13 +197,14 @@ class StoreOutput:
     def _tell(self, is_last: bool) -> bool:
         """Tell what there is, and take the reply; return whether more should follow at once."""
         with self._condition:
-            rows, is_full = self._select_rows()
+            asks = not self._is_known or time.monotonic() >= self._words_due_s
+            rows, is_full = self._select_rows(with_spans=asks or is_last or self._sending.closing)
             events, deeds = list(self._events.values()), list(self._deeds)
             listening = self._listening.changes(afresh=not self._is_known)
         tell = Tell(
             self._replica,
             self._token,
-            socket.gethostname()[:255],
+            self._host,
             os.getpid(),
             self._started_s,
             afresh=not self._is_known,
@@ -212,6 +216,7 @@ class StoreOutput:
             events=[*events, *(row for of_bed in rows.values() for row in of_bed[3])],
             deeds=deeds,
             deeds_after=self._deeds_after,
+            asks=asks,
         )
         reply = ask_store(self._client, tell, TellReply)
         with self._condition:
@@ -221,22 +226,25 @@ class StoreOutput:
             self._heard_deeds += reply.deeds
             self._deeds_after = reply.latest_deed
             self._is_known = True
-            before, self._spoken = self._spoken, {word.bed for word in reply.beds if word.speaks}
+            self._words_due_s = time.monotonic() + WORDS_S if asks else self._words_due_s
+            before, self._spoken = self._spoken, set(reply.spoken)
+            for bed in rows.keys() & self._spoken:
+                self._kept[bed].confirm(*rows[bed])
             for word in reply.beds:
-                kept = self._bed(word.bed)
-                if word.speaks and word.bed in rows:
-                    kept.confirm(*rows[word.bed])
-                kept.follow_store(word)
+                self._bed(word.bed).follow_store(word)
             begun = self._spoken - before
-            return is_full or any(self._kept[bed].waiting for bed in begun)
+            return is_full or any(self._bed(bed).has_rows for bed in begun)
 
-    def _select_rows(self) -> tuple[_BedRows, bool]:
-        """Return rows of the beds that this replica speaks for, and whether there are more than one telling takes."""
+    def _select_rows(self, with_spans: bool) -> tuple[_BedRows, bool]:
+        """Return rows of the beds that this replica speaks for, and whether there are more than one telling takes.
+
+        With `with_spans` also those of beds of which only samples came.
+        """
         rows: _BedRows = {}
         room = MOST_ROWS_TOLD
         for bed in self._spoken:
-            kept = self._kept[bed]
-            if not kept.waiting:
+            kept = self._bed(bed)
+            if not (kept.waiting if with_spans else kept.has_rows):
                 continue
             if room <= 0:
                 return rows, True
@@ -248,11 +256,11 @@ class StoreOutput:
 
     def _is_waiting(self) -> bool:
         with self._condition:
-            return bool(self._events or self._deeds) or any(self._kept[bed].waiting for bed in self._spoken)
+            return bool(self._events or self._deeds) or any(self._bed(bed).waiting for bed in self._spoken)
 
     def _count_untold(self) -> int:
         with self._condition:
-            return len(self._events) + len(self._deeds) + sum(self._kept[bed].count for bed in self._spoken)
+            return len(self._events) + len(self._deeds) + sum(self._bed(bed).count for bed in self._spoken)
 
     def _take_dropped(self) -> int:
         with self._condition:
