@@ -30,7 +30,7 @@ from agent.store.store_messages import (
     Tell,
     TellReply,
 )
-from agent.store.store_reader import read_alarms, read_beats, read_deeds, read_events, read_ledgers
+from agent.store.store_reader import read_alarms, read_events, read_kept_deeds, read_ledgers, read_told_beats
 from agent.store.store_tables import prepare_tables
 from model.errors import ConfigError, EcgError, SourceError
 
@@ -108,7 +108,7 @@ def speaks(store: FleetStore, request: Tell) -> bool:
 
 
 def samples(database: StoreDatabase) -> list[int]:
-    return [row.sample for row in read_beats(database)]
+    return [row.sample for row in read_told_beats(database)]
 
 
 def test_one_replica_is_believed_and_the_other_after_its_death(database: StoreDatabase, clock: Clock) -> None:
@@ -144,8 +144,8 @@ def test_told_again_nothing_changes(database: StoreDatabase) -> None:
     answer(store, tell("a", beat(10), beat(20), alarms=[alarm(5)], events=[event], spans=[span((0, 1400, False))]))
     assert samples(database) == [10, 20]
     assert read_ledgers(database) == {("1", "r"): Ledger(1400, 1400, 0)}
-    assert [len(read_alarms(database)), len(read_events(database)), len(read_deeds(database))] == [1, 1, 1]
-    assert read_beats(database)[0] == beat(10)
+    assert [len(read_alarms(database)), len(read_events(database)), len(read_kept_deeds(database))] == [1, 1, 1]
+    assert read_told_beats(database)[0] == beat(10)
     assert read_events(database) == [event]
     assert read_alarms(database) == [alarm(5)]
 
@@ -215,7 +215,7 @@ def test_runs_follow_each_other(database: StoreDatabase) -> None:
     assert (word.run, word.told) == ("s", -1)
     (word,) = answer(store, tell("a", beat(30), beat(5, run="s"), spans=[])).beds
     assert (word.run, word.told) == ("s", 5)
-    assert [(row.run, row.sample) for row in read_beats(database)] == [("r", 10), ("r", 20), ("r", 30), ("s", 5)]
+    assert [(row.run, row.sample) for row in read_told_beats(database)] == [("r", 10), ("r", 20), ("r", 30), ("s", 5)]
     assert list(read_ledgers(database)) == [("1", "r"), ("1", "s")]
 
 

@@ -26,7 +26,7 @@ from agent.store.fleet_store import FleetStore
 from agent.store.store_database import SqliteDatabase
 from agent.store.store_messages import Deed, Do, StoreReply, StoreRequest, Tell
 from agent.store.store_output import StoreOutput
-from agent.store.store_reader import read_alarms, read_beats, read_deeds, read_events, read_ledgers
+from agent.store.store_reader import read_alarms, read_events, read_kept_deeds, read_ledgers, read_told_beats
 from model.errors import ConfigError, SourceError
 
 FS = 125.0
@@ -104,7 +104,7 @@ def told(path: Path, bed: str = "1") -> list[int]:
     """The seconds of the beats that the store has."""
     database = SqliteDatabase(path)
     try:
-        rows = read_beats(database, bed)
+        rows = read_told_beats(database, bed)
     except SourceError:  # its tables are not made yet
         rows = []
     finally:
@@ -286,7 +286,7 @@ def test_deeds_reach_the_other_once(path: Path, replica: Callable[[str], Replica
     assert len(actions.done) == 3  # it sounds here by now
     assert act_here() == 0
     database = SqliteDatabase(path)
-    kinds = [(deed.kind, deed.by, deed.replica) for deed in read_deeds(database)]
+    kinds = [(deed.kind, deed.by, deed.replica) for deed in read_kept_deeds(database)]
     database.close()
     first = [("acknowledged", "Kim", "a"), ("silenced", "", "a"), ("settings", "Kim", "a")]
     assert kinds == [*first, ("sounding again", "Lee", "")]

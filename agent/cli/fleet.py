@@ -148,7 +148,7 @@ def _print_status(status: "StatusReply") -> None:
         samples = f"{bed.sent} = {bed.analysed} + {bed.missing}"
         told = f"{bed.told_s:.1f} s"
         place = bed.bed, bed.speaker or "nobody", str(bed.listeners)
-        cells = *place, told, str(bed.beats), samples, _alarm_words(bed)
+        cells = *place, told, str(bed.beats), samples, _list_alarms(bed)
         beds.add_row(*(Text(make_printable(text)) for text in cells))
     print_table(replicas)
     print_table(beds)
@@ -157,7 +157,7 @@ def _print_status(status: "StatusReply") -> None:
     typer.echo("samples: sent = analysed + missing, over all runs")
 
 
-def _alarm_words(bed: "BedStatusTold") -> str:
+def _list_alarms(bed: "BedStatusTold") -> str:
     words = [
         alarm.condition + ("" if alarm.ended is None else " (over)") + (" ✓" if alarm.acknowledged_s else "")
         for alarm in bed.alarms

@@ -31,7 +31,7 @@ from agent.store.store_messages import (
     Tell,
     TellReply,
 )
-from agent.store.store_reader import ALARM_COLUMNS, read_alarms, read_deeds, read_overview
+from agent.store.store_reader import ALARM_COLUMNS, read_alarms, read_kept_deeds, read_overview
 from agent.store.store_tables import prepare_tables
 from model.errors import EcgError, SourceError
 from model.records.resample import FS
@@ -175,7 +175,7 @@ class FleetStore:
         with self._transaction():
             rows = self._database.read(f"{_WORDS} WHERE e.run IS NOT NULL ORDER BY b.bed")
             alarms = read_alarms(self._database, "JOIN beds b ON b.bed = a.bed AND b.run = a.run")
-            settings = {deed.bed: deed for deed in read_deeds(self._database, "WHERE kind = ?", ("settings",))}
+            settings = {deed.bed: deed for deed in read_kept_deeds(self._database, "WHERE kind = ?", ("settings",))}
             latest = self._latest_deed()
         words = [_bed_word(row, "") for row in rows]
         return AskReply(words, [row[0] for row in rows if row[6]], alarms, list(settings.values()), latest)
@@ -305,7 +305,7 @@ class FleetStore:
 
     def _keep_deed(self, deed: Deed) -> Deed:
         """Keep a deed once, and what it acknowledges; return it with its number."""
-        known = read_deeds(self._database, "WHERE id = ?", (deed.id,))
+        known = read_kept_deeds(self._database, "WHERE id = ?", (deed.id,))
         if known:
             return known[0]
         kept = msgspec.structs.replace(deed, number=self._latest_deed() + 1)
@@ -327,7 +327,7 @@ class FleetStore:
             since = "WHERE number > ?", (tell.deeds_after,)
         else:
             return [], latest
-        return [deed for deed in read_deeds(self._database, *since) if deed.replica != tell.replica], latest
+        return [deed for deed in read_kept_deeds(self._database, *since) if deed.replica != tell.replica], latest
 
 
 def new_deed_id() -> str:

@@ -21,7 +21,7 @@ LATE_SAMPLES = 2 * FS
 """What changed this long before the latest told beat was told with it, at the latest."""
 
 
-class RunSpan:
+class WaitingSpan:
     """The samples of a run that came since the latest telling, as pieces that follow each other."""
 
     def __init__(self, run: str, fs: float) -> None:
@@ -46,7 +46,7 @@ class KeptRows:
     def __init__(self, bed: str) -> None:
         self.bed = bed
         self.dropped = 0
-        self._spans: dict[str, RunSpan] = {}
+        self._spans: dict[str, WaitingSpan] = {}
         """By run, in their order; the latest ones."""
         self._beats: deque[BeatTold] = deque()
         self._alarms: dict[AlarmIdentity, AlarmTold] = {}
@@ -66,7 +66,7 @@ class KeptRows:
         """Take what the link brought of the bed."""
         span = self._spans.get(message.run)
         if span is None:
-            span = self._spans[message.run] = RunSpan(message.run, message.fs)
+            span = self._spans[message.run] = WaitingSpan(message.run, message.fs)
             while len(self._spans) > MOST_RUNS:
                 del self._spans[next(iter(self._spans))]
         if isinstance(message, End):
@@ -163,5 +163,5 @@ class KeptRows:
                 del self._events[event.id]
 
 
-def _has_news(span: RunSpan) -> bool:
+def _has_news(span: WaitingSpan) -> bool:
     return bool(span.pieces) or (span.ended and not span.end_is_told)

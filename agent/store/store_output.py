@@ -85,7 +85,7 @@ class StoreOutput:
         try:
             self._read_opening()
         except SourceError as error:
-            self._sending.note_failure(_retry_reason(error))
+            self._sending.note_failure(_trouble_reason(error))
         except BaseException:
             client.close()
             raise
@@ -173,7 +173,7 @@ class StoreOutput:
             except EcgError as error:
                 self._is_known = has_more = False
                 self._has_failed = True
-                self._sending.note_failure(_retry_reason(error))
+                self._sending.note_failure(_trouble_reason(error))
             else:
                 self._note_success()
             if is_last:
@@ -271,5 +271,5 @@ class StoreOutput:
         return dropped
 
 
-def _retry_reason(error: EcgError) -> str:
+def _trouble_reason(error: EcgError) -> str:
     return f"{error}; trying again"

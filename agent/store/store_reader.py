@@ -29,7 +29,7 @@ _EVENTS = f"SELECT {', '.join(EventTold.__struct_fields__)} FROM events"
 _ON_SCREEN = "WHERE a.ended IS NULL OR (a.latching = 1 AND a.acknowledged_s IS NULL)"
 
 
-def read_beats(database: StoreDatabase, bed: str = "") -> list[BeatTold]:
+def read_told_beats(database: StoreDatabase, bed: str = "") -> list[BeatTold]:
     """Return the beats of a bed, or of all, in order within each bed. Raises SourceError."""
     where, values = ("WHERE b.bed = ?", (bed,)) if bed else ("", ())
     rows = database.read(f"{_BEATS} {where} ORDER BY b.bed, e.number, b.sample", values)
@@ -53,7 +53,7 @@ def read_ledgers(database: StoreDatabase) -> dict[tuple[str, str], Ledger]:
     return {(bed, run): Ledger(*map(int, counts)) for bed, run, *counts in rows}
 
 
-def read_deeds(database: StoreDatabase, where: str = "", values: tuple[Any, ...] = ()) -> list[Deed]:
+def read_kept_deeds(database: StoreDatabase, where: str = "", values: tuple[Any, ...] = ()) -> list[Deed]:
     """Return the deeds that meet a condition, in order. Raises SourceError."""
     rows = database.read(
         f"SELECT id, bed, kind, by, at_s, replica, alarms, data, number FROM deeds {where} ORDER BY number", values

@@ -15,7 +15,7 @@ from agent.core.config import load_config
 from agent.core.messages import Ledger
 from agent.store.store_address import ask_store, open_store_client, open_store_database
 from agent.store.store_messages import AlarmTold, AskStatus, BeatTold, StatusReply
-from agent.store.store_reader import read_alarms, read_beats, read_ledgers
+from agent.store.store_reader import read_alarms, read_ledgers, read_told_beats
 from model.errors import EcgError
 
 LONG_S = 120.0
@@ -140,6 +140,6 @@ def contents(address: str) -> tuple[list[BeatTold], dict[Any, Ledger], list[Alar
     """Return beats, ledgers and alarms of a store."""
     database = open_store_database(address, make=False)
     try:
-        return read_beats(database), read_ledgers(database), read_alarms(database)
+        return read_told_beats(database), read_ledgers(database), read_alarms(database)
     finally:
         database.close()
