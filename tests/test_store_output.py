@@ -10,6 +10,8 @@ import pytest
 
 from agent.core.bed_settings import BedSettings
 from agent.core.events import (
+    CONFIGURED,
+    RESTARTED,
     AlarmsHandled,
     BedSettingsChanged,
     GapClosed,
@@ -257,7 +259,14 @@ def test_deeds_reach_the_other_once(path: Path, replica: Callable[[str], Replica
     settings = BedSettings(place="7")
     acknowledged = [alarm(100, acknowledged_s=9.0), AlarmsHandled("1", "r", 250, "acknowledged", "Kim")]
     silenced = AlarmsHandled("1", "r", 250, "silenced", "")
+    nobody = [
+        AlarmsHandled("1", "r", 250, "pause over", ""),
+        AlarmsHandled("1", "r", 250, "sounding again", RESTARTED),
+        AlarmsHandled("1", "r", 250, "acknowledged", "no alarm"),
+        BedSettingsChanged("1", "r", 250, CONFIGURED, BedSettings()),
+    ]
     one.hear(2, 3, "1", *acknowledged, silenced, BedSettingsChanged("1", "r", 250, "Kim", settings))
+    one.hear(3, 3, "1", *nobody)
 
     def act() -> int:
         other.output.act(cast(BedActions, actions), {"1"})

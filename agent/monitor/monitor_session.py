@@ -276,7 +276,8 @@ class MonitorSession:
         Return the beats and alarms of what was recorded that were not reported before, the ends of pauses and silences.
         """
         results = self._resume_recording(self.recorder) if self.recorder is not None else []
-        self.link.resume(self._shared.take_up(self._first_settings), self.clock())
+        if positions := self._shared.take_up(self._first_settings):
+            self.link.resume(positions, self.clock())
         return results
 
     def _resume_recording(self, recorder: "Recorder") -> list[Result]:

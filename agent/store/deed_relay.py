@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from agent.core.bed_settings import BedSettings
-from agent.core.events import CONFIGURED, AlarmsHandled, BedSettingsChanged
+from agent.core.events import CONFIGURED, RESTARTED, AlarmsHandled, BedSettingsChanged
 from agent.core.messages import Alarm, AlarmCondition, AlarmIdentity, Result
 from agent.monitor.bed_actions import BedActions
 from agent.store.fleet_store import new_deed_id
@@ -62,7 +62,7 @@ class DeedRelay:
         for item in results:
             alarms: list[AlarmPlace] = []
             data = ""
-            if isinstance(item, AlarmsHandled) and item.action != "pause over":
+            if isinstance(item, AlarmsHandled) and item.action != "pause over" and item.by != RESTARTED:
                 kind: DeedKind = item.action
                 if kind == "acknowledged" and not (alarms := _acknowledged(results, item.bed)):
                     continue
