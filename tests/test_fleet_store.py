@@ -287,6 +287,8 @@ def test_the_overview(database: StoreDatabase, clock: Clock) -> None:
 
 def test_other_stores_are_left_alone(database: StoreDatabase) -> None:
     """A store of a later version, of another fleet, or other tables of these names are refused."""
+    with pytest.raises(ConfigError, match="no store of a fleet"):
+        FleetStore(database, make=False).prepare()
     assert prepare_tables(database, "north") == "north"
     assert prepare_tables(database, "") == "north"
     with pytest.raises(ConfigError, match="the store of the fleet 'north', not of 'south'"):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -225,6 +226,30 @@ def test_a_bed_counts_once_it_has_caught_up(path: Path, replica: Callable[[str],
     assert told(path) == [0, 1, 2, 3]
     other.output.note_caught_up("1")
     wait_until(lambda: told(path) == list(range(6)))
+
+
+def test_the_end_waits_for_what_nobody_may_tell_any_more(path: Path, replica: Callable[[str], Replica]) -> None:
+    """The one that speaks has died a moment before the other ends, and that has just begun: all is told."""
+    one = replica("a")
+    one.hear(0, 2)
+    wait_until(lambda: told(path) == [0, 1])
+    one.client.away = True
+    other = replica("b")
+    other.hear(0, 5)
+    other.output.note_caught_up("1")
+    other.output.close()
+    assert told(path) == [0, 1, 2, 3, 4]
+
+
+def test_an_alarm_that_ends_in_a_pause(path: Path, replica: Callable[[str], Replica]) -> None:
+    """While alarms are paused none is told, but what was told ends."""
+    one = replica("a")
+    paused = replace(alarm(100), paused=True)
+    one.hear(0, 1, "1", replace(paused, onset=50), alarm(100), replace(paused, ended=120))
+    one.output.close()
+    database = SqliteDatabase(path)
+    assert [(row.onset, row.ended) for row in read_alarms(database)] == [(100, 120)]
+    database.close()
 
 
 class NotedActions:

@@ -115,13 +115,13 @@ class _RunEntry:
 
 
 class FleetStore:
-    """A store in a database. `fleet`: its name, "" where any will do.
+    """A store in a database. `fleet`: its name, "" where any will do. `make`: a new one is made where there is none.
 
     Every method raises SourceError while the database cannot be used, and ConfigError where it is no store.
     """
 
-    def __init__(self, database: StoreDatabase, fleet: str = "") -> None:
-        self._database, self._fleet = database, fleet
+    def __init__(self, database: StoreDatabase, fleet: str = "", make: bool = True) -> None:
+        self._database, self._fleet, self._make = database, fleet, make
         self._is_prepared = False
 
     @property
@@ -131,7 +131,7 @@ class FleetStore:
 
     def prepare(self) -> None:
         """Make sure that it is a store of this version, and make its tables if it is new."""
-        self._fleet = prepare_tables(self._database, self._fleet)
+        self._fleet = prepare_tables(self._database, self._fleet, self._make)
         self._is_prepared = True
 
     def answer(self, request: StoreRequest) -> StoreReply:

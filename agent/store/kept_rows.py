@@ -101,6 +101,11 @@ class KeptRows:
             self.dropped += 1
 
     @property
+    def has_beats(self) -> bool:
+        """Whether beats wait."""
+        return bool(self._beats)
+
+    @property
     def has_rows(self) -> bool:
         """Whether beats, alarms or events wait."""
         return bool(self._beats or self._alarms or self._events)

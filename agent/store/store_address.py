@@ -51,7 +51,7 @@ def open_store_client(address: str, security: SecurityConfig, make: bool = True)
     asked again with each request.
     """
     if not address.startswith("store://"):
-        return FleetStore(open_store_database(address, make))
+        return FleetStore(open_store_database(address, make), make=make)
     from agent.store.remote_store import RemoteStore
 
     try:

@@ -119,7 +119,7 @@ class StoreOutput:
                 if isinstance(item, Beat):
                     self._bed(item.bed).add_beat(row_of_beat(item))
                 elif isinstance(item, Alarm):
-                    if not item.paused:
+                    if item.ended is not None or not item.paused:
                         self._bed(item.bed).add_alarm(row_of_alarm(item))
                 elif isinstance(item, Event) and not isinstance(item, AlarmsHandled | BedSettingsChanged):
                     self._keep_event(item, now_s)
@@ -167,7 +167,7 @@ class StoreOutput:
     def _work(self) -> None:
         """The thread: tell what there is, again and again, until the end."""
         while True:
-            is_last = self._sending.is_over or (self._sending.closing and not self._is_waiting())
+            is_last = self._sending.is_over or (self._sending.closing and self._is_known and not self._is_waiting())
             try:
                 has_more = self._tell(is_last)
             except EcgError as error:
@@ -197,8 +197,8 @@ class StoreOutput:
     def _tell(self, is_last: bool) -> bool:
         """Tell what there is, and take the reply; return whether more should follow at once."""
         with self._condition:
-            asks = not self._is_known or time.monotonic() >= self._words_due_s
-            rows, is_full = self._select_rows(with_spans=asks or is_last or self._sending.closing)
+            asks = not self._is_known or self._sending.closing or time.monotonic() >= self._words_due_s
+            rows, is_full = self._select_rows(with_spans=asks)
             events, deeds = list(self._events.values()), list(self._deeds)
             listening = self._listening.changes(afresh=not self._is_known)
         tell = Tell(
@@ -255,8 +255,13 @@ class StoreOutput:
         return rows, room <= 0
 
     def _is_waiting(self) -> bool:
+        """Whether something is still to be told, be it beats that another replica has to tell, and may not any more."""
         with self._condition:
-            return bool(self._events or self._deeds) or any(self._bed(bed).waiting for bed in self._spoken)
+            return (
+                bool(self._events or self._deeds)
+                or any(self._bed(bed).waiting for bed in self._spoken)
+                or any(kept.has_beats for kept in self._kept.values())
+            )
 
     def _count_untold(self) -> int:
         with self._condition:

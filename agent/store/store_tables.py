@@ -30,15 +30,18 @@ _TABLES = {
 }
 
 
-def prepare_tables(database: StoreDatabase, fleet: str) -> str:
-    """Make the tables of a new store, and return the name of the fleet that a store is of.
+def prepare_tables(database: StoreDatabase, fleet: str, make: bool = True) -> str:
+    """Return the name of the fleet that a store is of; with `make` the tables of a new store are made.
 
-    Raises ConfigError for a store of another version or, where `fleet` is not "", of another fleet, and SourceError.
+    Raises ConfigError where there is none, for one of another version or, where `fleet` is not "", of another fleet,
+    and SourceError.
     """
     with database.transaction():
         found = database.tables() & frozenset(_TABLES)
         if found and found != frozenset(_TABLES):
             raise ConfigError(f"{database.shown} has other tables than a store of a fleet: choose another database")
+        if not found and not make:
+            raise ConfigError(f"{database.shown} is no store of a fleet: check its address")
         if not found:
             for name, columns in _TABLES.items():
                 database.write(f"CREATE TABLE {name}({columns})", [()])

@@ -18,7 +18,7 @@ from agent.store.store_messages import AlarmTold, AskStatus, BeatTold, StatusRep
 from agent.store.store_reader import read_alarms, read_ledgers, read_told_beats
 from model.errors import EcgError
 
-LONG_S = 120.0
+LONG_S = 400.0
 
 
 def wait_until(is_so: Callable[[], bool], longest_s: float = LONG_S) -> None:
