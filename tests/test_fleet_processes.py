@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fleet import Fleet, StoreProcess, contents, is_told, overview, simulated_fleet, wait_until
+from support.fleet import Fleet, StoreProcess, contents, has_replicas, is_told, overview, simulated_fleet, wait_until
 from support.postgres import BINARIES, NO_POSTGRES, running_postgres
 from test_cli import parse_lines, run
 
@@ -29,6 +29,8 @@ def start_fleet(fleet: Fleet, plain: str, store: str) -> str:
     fleet.start("plain", plain)
     for name in OTHER:
         fleet.start(name, store)
+    wait_until(lambda: has_replicas(store, *OTHER) and has_replicas(plain, "plain"))
+    fleet.begin()
     wait_until(lambda: is_told(store, 5, BEDS, None, listeners=2))
     status = overview(store)
     assert status is not None
@@ -61,7 +63,7 @@ def test_a_replica_is_killed(tmp_path: Path) -> None:
     """Killed in the middle: the other goes on within seconds, and nobody sees it in the store. Who acknowledges at the
     command line does so at both monitors."""
     plain, store = f"store:{tmp_path}/plain.db", f"store:{tmp_path}/fleet.db"
-    with simulated_fleet(tmp_path, *WARD, "--duration", "150") as fleet:
+    with simulated_fleet(tmp_path, *WARD, "--duration", "200") as fleet:
         speaker = start_fleet(fleet, plain, store)
         wait_until(lambda: (status := overview(store)) is not None and any(bed.alarms for bed in status.beds))
         status = overview(store)
@@ -71,7 +73,7 @@ def test_a_replica_is_killed(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         wait_until(lambda: handled(fleet, "a") == handled(fleet, "b") == ["Kim"])
         fleet.send(speaker, signal.SIGKILL)
-        wait_until(lambda: is_told(store, 5, BEDS, OTHER[speaker]))
+        wait_until(lambda: is_told(store, 5, BEDS, OTHER[speaker]) or fleet.has_ended(OTHER[speaker]))
         shown = run("fleet", "status", store)
         assert shown.returncode == 0, shown.stderr
         assert OTHER[speaker] in shown.stdout
@@ -88,10 +90,10 @@ def test_a_replica_stands_still_and_the_store_is_killed(tmp_path: Path) -> None:
     plain = f"store:{tmp_path}/plain.db"
     server = StoreProcess(tmp_path / "fleet.db")
     try:
-        with simulated_fleet(tmp_path, *WARD, "--duration", "150") as fleet:
+        with simulated_fleet(tmp_path, *WARD, "--duration", "200") as fleet:
             speaker = start_fleet(fleet, plain, server.address)
             fleet.send(speaker, signal.SIGSTOP)
-            wait_until(lambda: is_told(server.address, 5, BEDS, OTHER[speaker]))
+            wait_until(lambda: is_told(server.address, 5, BEDS, OTHER[speaker]) or fleet.has_ended(OTHER[speaker]))
             server.kill()
             wait_until(lambda: "OutputTrouble" in fleet.output(OTHER[speaker]))
             server.start()
@@ -108,7 +110,7 @@ def test_postgresql_is_killed(tmp_path: Path) -> None:
     """The server of the database dies in the middle, and a replica leaves on purpose: the table is the same."""
     plain = f"store:{tmp_path}/plain.db"
     with running_postgres() as server:
-        with simulated_fleet(tmp_path, *WARD, "--duration", "150") as fleet:
+        with simulated_fleet(tmp_path, *WARD, "--duration", "200") as fleet:
             speaker = start_fleet(fleet, plain, server.url)
             server.kill()
             wait_until(lambda: "OutputTrouble" in fleet.output(speaker))
@@ -116,7 +118,7 @@ def test_postgresql_is_killed(tmp_path: Path) -> None:
             wait_until(lambda: "OutputRestored" in fleet.output(speaker))
             fleet.send(speaker, signal.SIGTERM)
             fleet.wait_for_end(speaker)
-            assert is_told(server.url, 5, BEDS, OTHER[speaker]) or fleet.monitors[OTHER[speaker]].poll() == 0
+            wait_until(lambda: is_told(server.url, 5, BEDS, OTHER[speaker]) or fleet.has_ended(OTHER[speaker]))
             fleet.wait_for_end("plain", OTHER[speaker])
         check_equal(plain, server.url)
 

@@ -5,11 +5,11 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from test_cli import AGENT, REPOSITORY, environment, simulator
+from test_cli import AGENT, REPOSITORY, environment
 
 from agent.core.config import load_config
 from agent.core.messages import Ledger
@@ -17,6 +17,7 @@ from agent.store.store_address import ask_store, open_store_client, open_store_d
 from agent.store.store_messages import AlarmTold, AskStatus, BeatTold, StatusReply
 from agent.store.store_reader import read_alarms, read_ledgers, read_told_beats
 from model.errors import EcgError
+from support.broker import free_port
 
 LONG_S = 400.0
 
@@ -60,11 +61,21 @@ class StoreProcess:
 
 
 class Fleet:
-    """Monitors of one simulated ward, all in the background, each with what it prints in a file."""
+    """Monitors of one simulated ward, all in the background, each with what it prints in a file.
 
-    def __init__(self, endpoint: str, folder: Path) -> None:
-        self._endpoint, self._folder = endpoint, folder
+    They come first, and the ward once all of them wait for it: so none of them misses anything, however slow it is.
+    """
+
+    def __init__(self, folder: Path, options: Sequence[str]) -> None:
+        self._folder, self._options = folder, options
+        self._endpoint = f"tcp://127.0.0.1:{free_port()}"
         self.monitors: dict[str, subprocess.Popen[str]] = {}
+        self._ward: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Let the ward send."""
+        command = [*AGENT, "simulate", "ward", *self._options, "--endpoint", self._endpoint, "--wait"]
+        self._ward = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=REPOSITORY, env=environment())
 
     def start(self, name: str, store: str) -> None:
         """Start a monitor that tells a store."""
@@ -76,8 +87,12 @@ class Fleet:
                 stderr=subprocess.STDOUT,
                 text=True,
                 cwd=REPOSITORY,
-                env=environment(),
+                env=environment(ECG_AGENT_MONITOR_TIMEOUT_S="1000"),
             )
+
+    def has_ended(self, name: str) -> bool:
+        """Return whether a monitor has ended."""
+        return self.monitors[name].poll() is not None
 
     def send(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a monitor."""
@@ -94,20 +109,19 @@ class Fleet:
 
     def close(self) -> None:
         """Kill what is still there."""
-        for process in self.monitors.values():
+        for process in (*self.monitors.values(), *([self._ward] if self._ward else [])):
             process.kill()
             process.wait()
 
 
 @contextlib.contextmanager
 def simulated_fleet(folder: Path, *options: str) -> Iterator[Fleet]:
-    """A ward that waits for its first monitor."""
-    with simulator("ward", *options) as (endpoint, _):
-        fleet = Fleet(endpoint, folder)
-        try:
-            yield fleet
-        finally:
-            fleet.close()
+    """A ward with these options of `simulate ward`, which has not begun, and no monitor yet."""
+    fleet = Fleet(folder, options)
+    try:
+        yield fleet
+    finally:
+        fleet.close()
 
 
 def overview(store: str) -> StatusReply | None:
@@ -121,6 +135,12 @@ def overview(store: str) -> StatusReply | None:
     finally:
         if client is not None:
             client.close()
+
+
+def has_replicas(store: str, *names: str) -> bool:
+    """Return whether these replicas have told something: they load no more, and are about to listen."""
+    status = overview(store)
+    return status is not None and {replica.name for replica in status.replicas} >= set(names)
 
 
 def is_told(store: str, seconds: float, beds: int, speaker: str | None = None, listeners: int = 1) -> bool:
