@@ -21,7 +21,7 @@ from agent.core.events import (
     OutputTrouble,
     RunStarted,
 )
-from agent.core.messages import Alarm, Beat, Chunk, Ledger
+from agent.core.messages import Alarm, Beat, Chunk, Gap, Ledger
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.catching_up import ToldPosition
 from agent.store import kept_rows
@@ -239,6 +239,19 @@ def test_the_end_waits_for_what_nobody_may_tell_any_more(path: Path, replica: Ca
     other.output.note_caught_up("1")
     other.output.close()
     assert told(path) == [0, 1, 2, 3, 4]
+
+
+def test_what_is_given_up_at_the_end_is_not_told(path: Path, replica: Callable[[str], Replica]) -> None:
+    """A monitor that ends declares missing what it has not fetched yet: the next one has it, or fetches it."""
+    one = replica("a")
+    one.hear(0, 2)
+    wait_until(lambda: told(path) == [0, 1])
+    one.output.end_soon()
+    one.output.push([Gap("1", "r", 250, 1000, FS, "not fetched again before the end")], [], time.time())
+    one.output.close()
+    database = SqliteDatabase(path)
+    assert read_ledgers(database) == {("1", "r"): Ledger(250, 250, 0)}
+    database.close()
 
 
 def test_an_alarm_that_ends_in_a_pause(path: Path, replica: Callable[[str], Replica]) -> None:

@@ -139,6 +139,7 @@ class MonitorSession:
                 due_s = max(began_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
         now_s = self.clock()
         gone = until.ended and self._is_gone(now_s)
+        self._shared.leave()
         messages = self.link.finish(now_s)
         self.step([*messages, LinkTrouble(self._gone_text())] if gone else messages, now_s, viewer, ended=True)
         self._close_outputs(viewer)

@@ -59,6 +59,11 @@ class SharedBeds:
                 self._store.note_caught_up(bed)
             self._caught_up = []
 
+    def leave(self) -> None:
+        """Tell the store nothing more: what is declared missing at the end of this monitor another one may have."""
+        if self._store is not None:
+            self._store.end_soon()
+
     def _stands_at(self, bed: str) -> tuple[str, int]:
         """Return the run of a bed, and the sample up to which it is analysed; the run is "" before its first one."""
         state = self._pipeline.beds.get(bed)

@@ -108,7 +108,9 @@ class StoreOutput:
         self._relay.act(actions, beds)
 
     def push(self, messages: Sequence[Chunk | Gap | End], results: Sequence[Result], now_s: float) -> None:
-        """Take all that goes to the store. Never waits for it."""
+        """Take all that goes to the store, until the end was asked for. Never waits for it."""
+        if self._sending.closing:
+            return
         deeds = self._relay.find_deeds(results, self._replica)
         with self._condition:
             self._deeds = [*self._deeds, *deeds][-MOST_DEEDS:]
