@@ -133,7 +133,10 @@ def test_a_new_replica_after_all_have_died(tmp_path: Path) -> None:
         for name in OTHER:
             fleet.send(name, signal.SIGKILL)
         before, _, alarms_before = contents(store)
+        fleet.send_to_ward(signal.SIGSTOP)  # however long the new one takes to load
         fleet.start("new", store)
+        wait_until(lambda: has_replicas(store, "new"))
+        fleet.send_to_ward(signal.SIGCONT)
         fleet.wait_for_end("plain", "new")
     (beats, ledgers, _), (told, told_ledgers, told_alarms) = contents(plain), contents(store)
     assert told_ledgers == ledgers

@@ -90,6 +90,11 @@ class Fleet:
                 env=environment(ECG_AGENT_MONITOR_TIMEOUT_S="1000"),
             )
 
+    def send_to_ward(self, number: signal.Signals) -> None:
+        """Send a signal to the ward."""
+        assert self._ward is not None
+        self._ward.send_signal(number)
+
     def has_ended(self, name: str) -> bool:
         """Return whether a monitor has ended."""
         return self.monitors[name].poll() is not None
@@ -109,9 +114,12 @@ class Fleet:
 
     def close(self) -> None:
         """Kill what is still there."""
-        for process in (*self.monitors.values(), *([self._ward] if self._ward else [])):
+        for process in self.monitors.values():
             process.kill()
             process.wait()
+        if self._ward is not None:
+            self._ward.kill()
+            self._ward.wait()
 
 
 @contextlib.contextmanager
