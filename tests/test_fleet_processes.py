@@ -127,16 +127,16 @@ def test_a_new_replica_after_all_have_died(tmp_path: Path) -> None:
     """It takes up every bed where the store has it: what was told stays, no beat is there twice, the ledger closes, and
     few beats are others than those of a monitor that has heard the patients for longer."""
     plain, store = f"store:{tmp_path}/plain.db", f"store:{tmp_path}/fleet.db"
-    with simulated_fleet(tmp_path, *WARD, "--duration", "280") as fleet:
+    with simulated_fleet(tmp_path, *WARD, "--duration", "400") as fleet:
         start_fleet(fleet, plain, store)
         wait_until(lambda: is_told(store, 130, BEDS))
         for name in OTHER:
             fleet.send(name, signal.SIGKILL)
         before, _, alarms_before = contents(store)
-        fleet.send_to_ward(signal.SIGSTOP)  # however long the new one takes to load
         fleet.start("new", store)
-        wait_until(lambda: has_replicas(store, "new"))
-        fleet.send_to_ward(signal.SIGCONT)
+        wait_until(lambda: is_told(store, 130, BEDS, "new") or fleet.ward_has_ended())
+        if fleet.ward_has_ended():
+            pytest.skip("the machine is too slow: the ward ended before the new monitor heard it")
         fleet.wait_for_end("plain", "new")
     (beats, ledgers, _), (told, told_ledgers, told_alarms) = contents(plain), contents(store)
     assert told_ledgers == ledgers

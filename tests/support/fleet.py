@@ -90,10 +90,9 @@ class Fleet:
                 env=environment(ECG_AGENT_MONITOR_TIMEOUT_S="1000"),
             )
 
-    def send_to_ward(self, number: signal.Signals) -> None:
-        """Send a signal to the ward."""
-        assert self._ward is not None
-        self._ward.send_signal(number)
+    def ward_has_ended(self) -> bool:
+        """Return whether the ward has sent all, and is gone."""
+        return self._ward is not None and self._ward.poll() is not None
 
     def has_ended(self, name: str) -> bool:
         """Return whether a monitor has ended."""
