@@ -34,7 +34,7 @@ FLOORS = (
     "agent.pipeline",
     "agent.monitor agent.evaluation agent.library",
     "agent.outputs agent.web agent.training",
-    "agent.export",
+    "agent.export agent.store",
     "agent.report",
     "agent.batch agent.bridge",
     "simulator",

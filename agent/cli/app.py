@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import analyse, bridge, check, demo, quiz, simulate, training
+from agent.cli import analyse, bridge, check, demo, fleet, quiz, simulate, training
 from agent.cli.help_format import build_command
 from agent.cli.options import (
     AlarmsOption,
@@ -28,6 +28,7 @@ from agent.cli.options import (
     NotifyOption,
     PublishOption,
     RecordOption,
+    ReplicaOption,
     SecondsOption,
     ServerKeyOption,
     SetOption,
@@ -50,6 +51,7 @@ keys_app = typer.Typer(help="Make keys for encryption and authentication.", no_a
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
+app.add_typer(fleet.app, name="fleet")
 
 
 def _print_version(requested: bool) -> None:
@@ -88,6 +90,7 @@ def watch_beds(
     notify: NotifyOption = None,
     notify_from: NotifyFromOption = None,
     publish: PublishOption = None,
+    replica: ReplicaOption = None,
     web: WebOption = None,
     web_token: WebTokenOption = None,
     svg: SvgOption = None,
@@ -117,9 +120,8 @@ def watch_beds(
     settings = configuration.override_config(settings, "web", address=web, token=web_token)
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
-    outputs = tuple(notify or ()), tuple(publish or ())
-    reference = bridge.open_truth(source, fs, unit) if truth else None
-    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, truth=reference)
+    outputs = tuple(notify or ()), tuple(publish or ()), bridge.open_truth(source, fs, unit) if truth else None
+    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, replica=replica or "")
     arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
     if source is not None:
         bridge.check_source_arguments(bed, endpoint)

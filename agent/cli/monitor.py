@@ -20,7 +20,7 @@ from agent.core.events import Event
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
 from agent.monitor.reference_truth import ReferenceTruth
-from agent.monitor.result_sinks import OutputSink, Viewer
+from agent.monitor.result_sinks import OutputSink, SharedStore, Viewer
 from model.errors import ConfigError, TerminalError, clean_error_text
 from model.text import shorten_name
 
@@ -39,6 +39,7 @@ class MonitorOptions:
 
     `notify`, `publish`: where to send results, as `agent.outputs.output_options` reads them. `truth`: the reference
     annotations of the record, if they are to be shown. `replays`: the device is a replay of ours.
+    `replica`: the name under which a store of a fleet knows this monitor.
     """
 
     beds: tuple[str, ...]
@@ -51,6 +52,7 @@ class MonitorOptions:
     publish: tuple[str, ...] = ()
     truth: ReferenceTruth | None = None
     replays: bool = False
+    replica: str = ""
 
 
 def run_monitor(
@@ -90,14 +92,14 @@ def run_monitor(
             from agent.outputs.prometheus import MetricsExporter
 
             metrics = stack.enter_context(MetricsExporter(config.monitor.metrics))
-        outputs = _enter_outputs(options, config, stack)
+        outputs, store = _enter_outputs(options, config, stack)
         web = _enter_web(config, stack)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
         link = LinkReceiver(config, options.beds)
         stack.callback(link.close)
         truth = options.truth
         sinks = [truth] if truth else []
-        session = MonitorSession(link, classifier, config, recorder, metrics, sinks, outputs, device_news)
+        session = MonitorSession(link, classifier, config, recorder, metrics, sinks, outputs, device_news, store)
         try:
             _show_session(session, config, options, lambda: stop() or over(), web)
         finally:
@@ -124,15 +126,28 @@ def _quoted_name(bed: str) -> str:
     return clean_error_text(repr(shorten_name(bed)))
 
 
-def _enter_outputs(options: MonitorOptions, config: Config, stack: contextlib.ExitStack) -> list[OutputSink]:
+def _enter_outputs(
+    options: MonitorOptions, config: Config, stack: contextlib.ExitStack
+) -> tuple[list[OutputSink], SharedStore | None]:
+    """Open what results are sent to; return the store of a fleet, if one is among it, too."""
     if not (options.notify or options.publish):
-        return []
+        return [], None
     from agent.outputs.output_options import open_outputs
+    from agent.store.store_address import STORE_SCHEMES, open_store_client
+    from agent.store.store_output import StoreOutput
 
-    outputs = open_outputs(options.notify, options.publish, config)
+    stores: list[StoreOutput] = []
+
+    def open_store(address: str) -> StoreOutput:
+        if stores:
+            raise ConfigError("--publish names two stores: a monitor is a replica of one fleet")
+        stores.append(StoreOutput(open_store_client(address, config.security), options.replica))
+        return stores[0]
+
+    outputs = open_outputs(options.notify, options.publish, config, dict.fromkeys(STORE_SCHEMES, open_store))
     for output in outputs:
         stack.callback(output.close)
-    return outputs
+    return outputs, stores[0] if stores else None
 
 
 def _enter_web(config: Config, stack: contextlib.ExitStack) -> "WebStation | None":

@@ -137,8 +137,13 @@ PublishOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Publish results to mqtt://HOST, mqtts://HOST, lsl, or those in @FILE; repeat for more.",
+        help="Publish results to mqtt://HOST, mqtts://HOST, lsl, a store of a fleet, or those in @FILE; repeat for "
+        "more.",
     ),
+]
+ReplicaOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Name this monitor in the store of a fleet.", show_default="host and process"),
 ]
 WebOption = Annotated[
     str | None,

@@ -38,6 +38,15 @@ class FirstSettings:
             else:
                 self._care.know(recorded.bed, recorded.first, recorded.later)
 
+    def know(self, bed: str, settings: BedSettings) -> None:
+        """Let what a store of a fleet has of a bed hold instead, unless it contradicts the limits of all beds."""
+        try:
+            check_settings(settings, self._alarms)
+        except ValueError:
+            settings = without_limits(settings)
+        self._untold.pop(bed, None)
+        self._care.know(bed, settings)
+
     def news(self, beds: Mapping[str, MonitoredBed]) -> Iterable[BedSettingsChanged]:
         """Return the settings of beds whose first run has begun since the last call."""
         if not self._untold:

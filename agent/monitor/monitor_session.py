@@ -17,12 +17,14 @@ from agent.core.views import BedView, LinkView, WardSnapshot
 from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.bed_actions import BedActions
+from agent.monitor.catching_up import SAME_BEAT_S
 from agent.monitor.event_log import EventLimiter, EventLog
 from agent.monitor.first_settings import FirstSettings
 from agent.monitor.latency_histogram import LatencyHistogram
 from agent.monitor.look_back import LookBack
-from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, Viewer
+from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, SharedStore, Viewer
 from agent.monitor.resumed_alarms import ResumedAlarms
+from agent.monitor.shared_beds import SharedBeds
 from agent.monitor.snapshot import SnapshotMaker, with_beds
 from agent.pipeline.pipeline import Pipeline
 from model.errors import StreamError
@@ -35,8 +37,6 @@ if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
 LONGEST_WAIT_S = 0.1
 """Longest sleep of the loop, so that a wish to stop, and a silent link, are soon seen."""
 START_HINT = "start one (ecg-agent simulate record 100)"
-SAME_BEAT_S = 0.2
-"""R peaks closer than this are of one beat."""
 LONGEST_PAUSE_S = 0.03
 """A step that took long is followed by a pause as long, up to this: with many beds more packets of each are taken
 together, which is what makes them cheap."""
@@ -75,8 +75,12 @@ class MonitorSession:
         sinks: Sequence[ResultSink] = (),
         outputs: Sequence[OutputSink] = (),
         device_news: Callable[[], Sequence[Event]] = tuple,
+        store: SharedStore | None = None,
     ) -> None:
-        """`device_news`: returns the events that a device of ours has told since the last call."""
+        """`device_news`: returns the events that a device of ours has told since the last call.
+
+        `store`: the one of the outputs that other monitors share.
+        """
         self.link, self.config, self.recorder = link, config, recorder
         self.pipeline = Pipeline(config, classifier)
         self.latency = LatencyHistogram()
@@ -106,6 +110,7 @@ class MonitorSession:
         self._event_log = EventLog(config.dashboard.events, self.run_clock)
         self._link_state = "waiting"
         self._resumed = ResumedAlarms()
+        self._store, self._shared = store, SharedBeds(store, self.pipeline, self._resumed)
         self._backfilled_beats = 0
         self._device_news = device_news
         self._clock_asked_s = self._figures_due_s = self.started_s
@@ -134,6 +139,7 @@ class MonitorSession:
                 due_s = max(began_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
         now_s = self.clock()
         gone = until.ended and self._is_gone(now_s)
+        self._shared.leave()
         messages = self.link.finish(now_s)
         self.step([*messages, LinkTrouble(self._gone_text())] if gone else messages, now_s, viewer, ended=True)
         self._close_outputs(viewer)
@@ -162,6 +168,7 @@ class MonitorSession:
         results += [event for output in self._outputs for event in output.news()]
         for sink in (*self._sinks, viewer) if viewer else self._sinks:
             sink.push(signals, results, now_s)
+        self._shared.note_pushed()
         self._event_log.push(signals, self._limiter.limit(results, now_s, ended), now_s)
         if self._figure_takers and now_s >= self._figures_due_s:
             self._figures_due_s = now_s + FIGURES_PERIOD_S
@@ -250,6 +257,7 @@ class MonitorSession:
         return f"{text}, {self._backfilled_beats} beats backfilled" if self._backfilled_beats else text
 
     def _analyse(self, signals: list[Chunk | Gap | End], now_s: float, ended: bool) -> list[Result]:
+        self._shared.act(self.actions)
         results = self.actions.take()
         results += self.pipeline.push(signals, shared=True)
         results += self._first_settings.news(self.pipeline.beds)
@@ -261,19 +269,24 @@ class MonitorSession:
             while self.pipeline.waiting and self.clock() < now_s + FINISH_S:
                 results += self.pipeline.push([], shared=True)
             results += self.pipeline.finish()
-        return self._resumed.rename(results)
+        return self._shared.select(results)
 
     def _resume(self) -> list[Result]:
-        """Go on with the recording: analyse the last signal of each bed again, ask for what came since.
+        """Go on with the recording, and with what a store has of other beds.
 
         Return the beats and alarms of what was recorded that were not reported before, the ends of pauses and silences.
         """
-        if self.recorder is None:
-            return []
+        results = self._resume_recording(self.recorder) if self.recorder is not None else []
+        if positions := self._shared.take_up(self._first_settings):
+            self.link.resume(positions, self.clock())
+        return results
+
+    def _resume_recording(self, recorder: "Recorder") -> list[Result]:
+        """Analyse the last recorded signal of each bed again, ask for what came since."""
         from agent.recording.resume import read_ended_quiet, read_last_signal, read_logged_alarms, read_scales
 
-        folder, replay_s = self.recorder.folder, self.config.record.replay_s
-        positions = {bed: at for bed, at in self.recorder.positions().items() if not at.ended}
+        folder, replay_s = recorder.folder, self.config.record.replay_s
+        positions = {bed: at for bed, at in recorder.positions().items() if not at.ended}
         reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
         self.pipeline.know_scales(read_scales(folder, positions))
         self._first_settings.resume(folder, positions, replay_s)
@@ -282,20 +295,22 @@ class MonitorSession:
         for message in read_last_signal(folder, positions, replay_s):
             again = replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message
             decided = self.pipeline.push([again])
+            if self._store is not None:  # the recording may have more of it than the store
+                self._store.push([message], [item for item in decided if isinstance(item, Beat)], self.clock())
             results += [item for item in decided if isinstance(item, Beat) and item.sample > reported_until[item.bed]]
             alarms += [item for item in decided if isinstance(item, Alarm | Strip)]
         stopped_at = {bed: nearest_index_at_125_hz(at.next, at.fs) for bed, at in positions.items()}
-        self._resumed = ResumedAlarms(read_logged_alarms(folder, positions, replay_s), stopped_at)
+        self._resumed.add_log(read_logged_alarms(folder, positions, replay_s), stopped_at)
         results += self._resumed.settle(alarms, reported_until)
         silence_s = self.config.alarms.silence_s
-        ended = read_ended_quiet(folder, self.recorder.positions(), self.clock(), silence_s)
+        ended = read_ended_quiet(folder, recorder.positions(), self.clock(), silence_s)
         self._event_log.push([], ended, self.clock())
         results += ended
         self.pipeline.care.settle()
         for bed in self.pipeline.beds.values():
             bed.forget_counts()  # those of the monitor that was here before
         self.link.resume(positions, self.clock())
-        self.look_back.read_trends(self.recorder.positions(), self.clock())
+        self.look_back.read_trends(recorder.positions(), self.clock())
         for sink in self._sinks:
             sink.push([], results, self.clock())
         return results

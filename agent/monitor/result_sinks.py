@@ -1,10 +1,12 @@
 """What results go to: the contracts of sinks, viewers and outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from agent.core.events import Event
 from agent.core.messages import Beat, Chunk, End, Gap, Result
+from agent.monitor.bed_actions import BedActions
+from agent.monitor.catching_up import StoreOpening
 from agent.monitor.snapshot import MonitorFigures
 
 
@@ -59,3 +61,16 @@ class OutputSink(ResultSink, Protocol):
 
     def close(self) -> None:
         """End, and wait for it; closed again, do nothing."""
+
+
+class SharedStore(OutputSink, Protocol):
+    """An output that other monitors of the same beds share: it knows what they have told, and what people did there."""
+
+    def opening(self) -> StoreOpening:
+        """Return what it knew when it was opened."""
+
+    def note_caught_up(self, bed: str) -> None:
+        """Let the word of this monitor count for a bed of the opening: all results up to now have been pushed."""
+
+    def act(self, actions: BedActions, beds: Collection[str]) -> None:
+        """Do to `beds`, those that have come, what people did at other monitors."""

@@ -5,7 +5,7 @@ alarms may begin at another sample than those in the log, and an alarm is known 
 analysis takes the onset of the logged one that it continues.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agent.core.messages import Alarm, AlarmIdentity, Result, Strip
@@ -23,20 +23,31 @@ class ResumedAlarms:
     """
 
     def __init__(self, logged: Iterable[Alarm] = (), stopped_at: Mapping[str, int] | None = None) -> None:
-        self._stopped_at = dict(stopped_at or {})
+        self._stopped_at: dict[str, int] = {}
         self._free: dict[tuple[str, str, str], list[Alarm]] = {}
         """Logged alarms that no alarm of the new analysis continues, by bed, run and condition."""
-        for alarm in logged:
-            self._free.setdefault(_identify_condition(alarm), []).append(alarm)
+        self.add_log(logged, stopped_at or {})
         self._continued: dict[AlarmIdentity, Alarm | None] = {}
         """The logged alarm that one of the new analysis continues; None: it is not to be logged."""
 
-    def settle(self, replayed: Sequence[Alarm | Strip], reported_until: Mapping[str, int]) -> list[Result]:
+    def add_log(self, logged: Iterable[Alarm], stopped_at: Mapping[str, int]) -> None:
+        """Take the log of more beds; parameters as above."""
+        self._stopped_at.update(stopped_at)
+        for alarm in logged:
+            self._free.setdefault(_identify_condition(alarm), []).append(alarm)
+
+    def settle(
+        self,
+        replayed: Sequence[Alarm | Strip],
+        reported_until: Mapping[str, int],
+        beds: Collection[str] | None = None,
+    ) -> list[Result]:
         """Return what changes in the log once its last minutes were analysed again, with the strips of its alarms.
 
         Logged alarms that go on stay open, those that are over end, and those that the new analysis does not find end
         where the recording stopped. An alarm that is not in the log is new if it goes on, or was announced after sample
-        `reported_until` of its bed, up to which the monitor before has reported all.
+        `reported_until` of its bed, up to which the monitor before has reported all. `beds`: those that were analysed
+        again, all if None.
         """
         latest = {item.identity: item for item in replayed if isinstance(item, Alarm)}
         # An alarm that goes on continues the log; of those that are over, the latest knows best when that was.
@@ -46,7 +57,7 @@ class ResumedAlarms:
                 self._continued.setdefault(alarm.identity, None)  # unless it continues a logged one
         changed = [alarm for alarm in latest.values() if self._changes_log(alarm)]
         results = self.rename([*changed, *(item for item in replayed if isinstance(item, Strip))])
-        return [*results, *self._end_lost_alarms()]
+        return [*results, *self._end_lost_alarms(beds)]
 
     def rename(self, results: Sequence[Result]) -> list[Result]:
         """Return the results with each alarm under the onset that the log has of it, without those not to be logged."""
@@ -93,12 +104,12 @@ class ResumedAlarms:
         logged = self._continued.get(alarm.identity)
         return logged is None or (logged.ended is None) != (alarm.ended is None)
 
-    def _end_lost_alarms(self) -> list[Alarm]:
+    def _end_lost_alarms(self, beds: Collection[str] | None) -> list[Alarm]:
         """End the open logged alarms that the new analysis has not found; they may still be found to go on."""
         ended = []
         for alarms in self._free.values():
             for place, alarm in enumerate(alarms):
-                if alarm.ended is None:
+                if alarm.ended is None and (beds is None or alarm.bed in beds):
                     alarms[place] = replace(alarm, ended=max(alarm.announced, self._stopped_at.get(alarm.bed, 0)))
                     ended.append(alarms[place])
         return ended

@@ -1,6 +1,6 @@
 """The options --notify and --publish: what they name, opened."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.core.config import Config
@@ -11,7 +11,13 @@ LARGEST_FILE = 2**16
 """Characters of a file with addresses."""
 
 
-def open_outputs(notify: Sequence[str], publish: Sequence[str], config: Config) -> list[OutputSink]:
+OpenOutput = Callable[[str], OutputSink]
+"""Opens what an address names."""
+
+
+def open_outputs(
+    notify: Sequence[str], publish: Sequence[str], config: Config, others: Mapping[str, OpenOutput] | None = None
+) -> list[OutputSink]:
     """Open what results are sent to. On an error close what was opened.
 
     Parameters
@@ -19,9 +25,11 @@ def open_outputs(notify: Sequence[str], publish: Sequence[str], config: Config) 
     notify
         URLs of Apprise, or @FILE with one a line: such a URL is a secret, and a command line can be seen by others.
     publish
-        Addresses mqtt://…, mqtts://…, lsl or lsl:NAME, or @FILE with one a line.
+        Addresses mqtt://…, mqtts://…, lsl or lsl:NAME, those of `others`, or @FILE with one a line.
     config
         The settings.
+    others
+        Who opens addresses of other kinds, by what comes before their colon.
 
     Raises
     ------
@@ -36,7 +44,7 @@ def open_outputs(notify: Sequence[str], publish: Sequence[str], config: Config) 
             from agent.outputs.notifications import NotificationSink
 
             outputs.append(NotificationSink(url, config.notify))
-        outputs += [_open_publisher(address, config) for address in _read_addresses(publish, "--publish")]
+        outputs += [_open_publisher(address, config, others or {}) for address in _read_addresses(publish, "--publish")]
     except BaseException:
         for output in outputs:
             output.close()
@@ -44,7 +52,7 @@ def open_outputs(notify: Sequence[str], publish: Sequence[str], config: Config) 
     return outputs
 
 
-def _open_publisher(address: str, config: Config) -> OutputSink:
+def _open_publisher(address: str, config: Config, others: Mapping[str, OpenOutput]) -> OutputSink:
     scheme, _, rest = address.partition(":")
     if scheme == "lsl":
         from agent.outputs.lsl_markers import LslMarkerStream
@@ -54,7 +62,9 @@ def _open_publisher(address: str, config: Config) -> OutputSink:
         from agent.outputs.mqtt_publisher import MqttPublisher
 
         return MqttPublisher(address, config.publish)
-    raise ConfigError("--publish takes mqtt://HOST[:PORT][/PREFIX], mqtts://… or lsl[:NAME]")
+    if scheme in others:
+        return others[scheme](address)
+    raise ConfigError("--publish takes mqtt://HOST[:PORT][/PREFIX], mqtts://…, lsl[:NAME] or a store")
 
 
 def _read_addresses(values: Sequence[str], option: str) -> list[str]:

@@ -1,0 +1,56 @@
+"""The tables of a store, the same in SQLite and in PostgreSQL, and the check of what is there."""
+
+from agent.store.store_database import StoreDatabase
+from model.errors import ConfigError
+
+LAYOUT_VERSION = "1"
+_TABLES = {
+    "about": "key TEXT PRIMARY KEY, value TEXT NOT NULL",
+    "replicas": """name TEXT PRIMARY KEY, token TEXT NOT NULL, host TEXT NOT NULL, pid BIGINT NOT NULL,
+        started_s DOUBLE PRECISION NOT NULL, seen_s DOUBLE PRECISION NOT NULL""",
+    "listeners": """bed TEXT NOT NULL, replica TEXT NOT NULL, since_s DOUBLE PRECISION NOT NULL,
+        silent_s DOUBLE PRECISION, PRIMARY KEY (bed, replica)""",
+    "beds": """bed TEXT PRIMARY KEY, speaker TEXT, run TEXT NOT NULL, seen_s DOUBLE PRECISION NOT NULL""",
+    "ledger": """bed TEXT NOT NULL, run TEXT NOT NULL, number BIGINT NOT NULL, fs DOUBLE PRECISION NOT NULL,
+        first BIGINT NOT NULL, next BIGINT NOT NULL, analysed BIGINT NOT NULL, missing BIGINT NOT NULL,
+        told BIGINT NOT NULL, ended BIGINT NOT NULL, teller TEXT NOT NULL, PRIMARY KEY (bed, run)""",
+    "beats": """bed TEXT NOT NULL, run TEXT NOT NULL, sample BIGINT NOT NULL, decided BIGINT NOT NULL,
+        found BIGINT NOT NULL, label TEXT NOT NULL, probabilities TEXT NOT NULL, rr_s DOUBLE PRECISION,
+        heart_rate DOUBLE PRECISION, replica TEXT NOT NULL, PRIMARY KEY (bed, run, sample)""",
+    "alarms": """bed TEXT NOT NULL, run TEXT NOT NULL, condition TEXT NOT NULL, onset BIGINT NOT NULL,
+        priority TEXT NOT NULL, text TEXT NOT NULL, announced BIGINT NOT NULL, announced_s DOUBLE PRECISION NOT NULL,
+        latching BIGINT NOT NULL, ended BIGINT, acknowledged_s DOUBLE PRECISION, replica TEXT NOT NULL,
+        PRIMARY KEY (bed, run, condition, onset)""",
+    "events": """id TEXT PRIMARY KEY, replica TEXT NOT NULL, bed TEXT NOT NULL, run TEXT NOT NULL,
+        sample BIGINT NOT NULL, at_s DOUBLE PRECISION NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
+        event_type TEXT, data TEXT""",
+    "deeds": """number BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, bed TEXT NOT NULL, kind TEXT NOT NULL,
+        by TEXT NOT NULL, at_s DOUBLE PRECISION NOT NULL, replica TEXT NOT NULL, alarms TEXT NOT NULL,
+        data TEXT NOT NULL""",
+}
+
+
+def prepare_tables(database: StoreDatabase, fleet: str, make: bool = True) -> str:
+    """Return the name of the fleet that a store is of; with `make` the tables of a new store are made.
+
+    Raises ConfigError where there is none, for one of another version or, where `fleet` is not "", of another fleet,
+    and SourceError.
+    """
+    with database.transaction():
+        found = database.tables() & frozenset(_TABLES)
+        if found and found != frozenset(_TABLES):
+            raise ConfigError(f"{database.shown} has other tables than a store of a fleet: choose another database")
+        if not found and not make:
+            raise ConfigError(f"{database.shown} is no store of a fleet: check its address")
+        if not found:
+            for name, columns in _TABLES.items():
+                database.write(f"CREATE TABLE {name}({columns})", [()])
+            database.write("INSERT INTO about VALUES (?, ?)", [("version", LAYOUT_VERSION), ("fleet", fleet)])
+            return fleet
+        about = dict(database.read("SELECT key, value FROM about"))
+    if about.get("version") != LAYOUT_VERSION:
+        reason = f"a store of version {about.get('version', '?')}: this ecg-agent keeps version {LAYOUT_VERSION}"
+        raise ConfigError(f"{database.shown} is {reason}")
+    if fleet and about.get("fleet") != fleet:
+        raise ConfigError(f"{database.shown} is the store of the fleet {about.get('fleet')!r}, not of {fleet!r}")
+    return str(about.get("fleet", ""))

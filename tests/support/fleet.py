@@ -1,0 +1,172 @@
+"""A small fleet of real processes: one simulated ward, monitors that are replicas, and one that nobody disturbs."""
+
+import contextlib
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from test_cli import AGENT, REPOSITORY, environment
+
+from agent.core.config import load_config
+from agent.core.messages import Ledger
+from agent.store.store_address import ask_store, open_store_client, open_store_database
+from agent.store.store_messages import AlarmTold, AskStatus, BeatTold, StatusReply
+from agent.store.store_reader import read_alarms, read_ledgers, read_told_beats
+from model.errors import EcgError
+from support.broker import free_port
+
+LONG_S = 400.0
+
+
+def wait_until(is_so: Callable[[], bool], longest_s: float = LONG_S) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + longest_s
+    while not is_so():
+        assert time.monotonic() < end, f"not within {longest_s:g} s"
+        time.sleep(0.05)
+
+
+class StoreProcess:
+    """`ecg-agent fleet store` on a port of its own, which it keeps when it is started again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._bind = path, "tcp://127.0.0.1:*"
+        self.process: subprocess.Popen[str] | None = None
+        self.start()
+
+    @property
+    def address(self) -> str:
+        """Where monitors find it."""
+        return self._bind.replace("tcp://", "store://")
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        command = [*AGENT, "fleet", "store", str(self._path), "--bind", self._bind]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, env=environment())
+        assert self.process.stderr is not None
+        line = self.process.stderr.readline()
+        found = re.search(r"store(://127\.0\.0\.1:\d+)", line)
+        assert found is not None, line
+        self._bind = f"tcp{found.group(1)}"
+
+    def kill(self) -> None:
+        """Kill it."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate()
+
+
+class Fleet:
+    """Monitors of one simulated ward, all in the background, each with what it prints in a file.
+
+    They come first, and the ward once all of them wait for it: so none of them misses anything, however slow it is.
+    """
+
+    def __init__(self, folder: Path, options: Sequence[str]) -> None:
+        self._folder, self._options = folder, options
+        self._endpoint = f"tcp://127.0.0.1:{free_port()}"
+        self.monitors: dict[str, subprocess.Popen[str]] = {}
+        self._ward: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Let the ward send."""
+        command = [*AGENT, "simulate", "ward", *self._options, "--endpoint", self._endpoint, "--wait"]
+        self._ward = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=REPOSITORY, env=environment())
+
+    def start(self, name: str, store: str) -> None:
+        """Start a monitor that tells a store."""
+        command = [*AGENT, "monitor", "--endpoint", self._endpoint, "--json", "--until-end"]
+        with (self._folder / name).open("w") as out:
+            self.monitors[name] = subprocess.Popen(
+                [*command, "--publish", store, "--replica", name],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=REPOSITORY,
+                env=environment(ECG_AGENT_MONITOR_TIMEOUT_S="1000"),
+            )
+
+    def ward_has_ended(self) -> bool:
+        """Return whether the ward has sent all, and is gone."""
+        return self._ward is not None and self._ward.poll() is not None
+
+    def has_ended(self, name: str) -> bool:
+        """Return whether a monitor has ended."""
+        return self.monitors[name].poll() is not None
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a monitor."""
+        self.monitors[name].send_signal(number)
+
+    def output(self, name: str) -> str:
+        """What a monitor has printed."""
+        return (self._folder / name).read_text()
+
+    def wait_for_end(self, *names: str) -> None:
+        """Wait for the end of these monitors."""
+        for name in names:
+            assert self.monitors[name].wait(LONG_S) == 0, self.output(name)
+
+    def close(self) -> None:
+        """Kill what is still there."""
+        for process in self.monitors.values():
+            process.kill()
+            process.wait()
+        if self._ward is not None:
+            self._ward.kill()
+            self._ward.wait()
+
+
+@contextlib.contextmanager
+def simulated_fleet(folder: Path, *options: str) -> Iterator[Fleet]:
+    """A ward with these options of `simulate ward`, which has not begun, and no monitor yet."""
+    fleet = Fleet(folder, options)
+    try:
+        yield fleet
+    finally:
+        fleet.close()
+
+
+def overview(store: str) -> StatusReply | None:
+    """Return the overview of a store; None while there is none."""
+    client = None
+    try:
+        client = open_store_client(store, load_config(None, {}).security, make=False)
+        return ask_store(client, AskStatus(), StatusReply)
+    except EcgError:
+        return None
+    finally:
+        if client is not None:
+            client.close()
+
+
+def has_replicas(store: str, *names: str) -> bool:
+    """Return whether these replicas have told something: they load no more, and are about to listen."""
+    status = overview(store)
+    return status is not None and {replica.name for replica in status.replicas} >= set(names)
+
+
+def is_told(store: str, seconds: float, beds: int, speaker: str | None = None, listeners: int = 1) -> bool:
+    """Return whether all beds are told so far, by this speaker, and so many replicas listen."""
+    status = overview(store)
+    return (
+        status is not None
+        and len(status.beds) == beds
+        and all(
+            bed.told_s >= seconds and bed.listeners >= listeners and speaker in (None, bed.speaker)
+            for bed in status.beds
+        )
+    )
+
+
+def contents(address: str) -> tuple[list[BeatTold], dict[Any, Ledger], list[AlarmTold]]:
+    """Return beats, ledgers and alarms of a store."""
+    database = open_store_database(address, make=False)
+    try:
+        return read_told_beats(database), read_ledgers(database), read_alarms(database)
+    finally:
+        database.close()
