@@ -102,6 +102,10 @@ def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
+        (["demo", "208", "--lead", "foo"], 3, "no lead 'foo' in record 208: it has MLII, V1 (--lead)"),
+        (["quiz", "208", "--lead", "foo"], 3, "no lead 'foo' in record 208: it has MLII, V1 (--lead)"),
+        (["demo", "--web-token", "x"], 3, "--web-token lets people act from a page: serve one with --web"),
+        (["monitor", "--web-token", "x"], 3, "--web-token lets people act from a page: serve one with --web"),
         (["simulate", "record", "999"], 4, "no record '999': give the path of a WFDB header, or one of 100, 101"),
         (["simulate", "record", "100", "--speed", "fast"], 3, 'give a number above 0, or "max"'),
         (["simulate", "record", "100", "--start", "99999"], 3, "it has 0 to 1805.6 s"),

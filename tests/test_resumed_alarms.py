@@ -223,6 +223,23 @@ def test_an_alarm_that_is_not_logged_is_not_shown() -> None:
     assert alarms.rename_shown((anew, alarm(9990))) == (alarm(9990),)
 
 
+def test_what_nobody_has_seen_of_the_log() -> None:
+    """Latched alarms that the new analysis does not continue, and open ones that it has not found: over by now."""
+    old, lost, found = alarm(100, 300), alarm(9000), alarm(9500, condition="asystole")
+    log = [replace(each, latching=True) for each in (old, lost, found)]
+    alarms = resumed(*log[1:])
+    anew = alarm(9510, condition="asystole", latching=True)
+    alarms.settle([anew], {"1": TOLD})
+    assert alarms.unseen(log) == [log[0], replace(log[1], ended=STOPPED)]
+    # Found to go on right where it was lost, it is one alarm, and the one that was over is not shown beside it
+    again = alarm(STOPPED, latching=True)
+    alarms.rename([again])
+    assert alarms.rename_shown((again, replace(log[1], ended=STOPPED))) == (
+        replace(again, onset=9000, announced=9050, announced_s=72.0),
+    )
+    assert alarms.rename([replace(log[1], ended=STOPPED, acknowledged_s=1.0)]) == []
+
+
 def test_without_a_recording_nothing_changes() -> None:
     """Beats and alarms of a monitor that continues nothing pass as they are."""
     beat = Beat("1", 9, 40, "N", (1.0, 0.0, 0.0, 0.0, 0.0), None, 0.0)

@@ -6,7 +6,7 @@ of a window, in order, and then its scores.
 """
 
 from collections import deque
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -156,6 +156,10 @@ class AlarmFeed:
     def acknowledge(self, row: int, now_s: float, identities: Set[AlarmIdentity] | None = None) -> None:
         """A person has seen the alarms of a row, all or only these."""
         self._publish(row, self._rows[row].rules.acknowledge(now_s, identities))
+
+    def keep_latched(self, row: int, alarms: Sequence[Alarm]) -> None:
+        """Show alarms of a row that latched under an earlier monitor, and that nobody has acknowledged."""
+        self._publish(row, self._rows[row].rules.keep_latched(alarms))
 
     def pause(self, row: int, now_s: float) -> None:
         """Pause all alarms of a row, or end their pause."""

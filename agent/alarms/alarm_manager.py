@@ -10,7 +10,7 @@ is washed, and if such alarms broke it people would turn alarms off instead. So 
 what still stands. A condition that is off raises nothing, and holds nothing back.
 """
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Final
 
@@ -213,6 +213,11 @@ class AlarmManager:
             else:
                 left.append(alarm)
         self._latched = left
+
+    def keep_latched(self, alarms: Sequence[Alarm]) -> None:
+        """Show alarms that latched under an earlier monitor, are over, and that nobody has acknowledged."""
+        self._latched = [*alarms, *self._latched][-MOST_LATCHED:]
+        self._changed = True
 
     def take(self) -> list[Alarm]:
         """Return the alarms that changed since the last call, after announcing what nothing worse holds back now."""

@@ -1,6 +1,6 @@
 """The alarm rules of one bed together: which rule hears what, and what each must forget when."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Literal
 
@@ -189,6 +189,11 @@ class BedAlarmRules:
     def acknowledge(self, now_s: float, identities: Set[AlarmIdentity] | None = None) -> list[Alarm]:
         """Acknowledge all alarms, or only these: a person has seen them."""
         self.manager.acknowledge(now_s, identities)
+        return self.manager.take()
+
+    def keep_latched(self, alarms: Sequence[Alarm]) -> list[Alarm]:
+        """Show alarms that latched under an earlier monitor, and that nobody has acknowledged."""
+        self.manager.keep_latched(alarms)
         return self.manager.take()
 
     def silence(self, now_s: float) -> None:

@@ -40,6 +40,7 @@ from agent.cli.options import (
     WebTokenOption,
     WeightsOption,
     load_net_config,
+    serve_web,
 )
 from agent.core import config as configuration
 from agent.dashboard.key_table import keys_sentence
@@ -117,7 +118,7 @@ def watch_beds(
         settings, "monitor", weights=weights, device=device, lead=lead, metrics=metrics
     )
     settings = configuration.override_config(settings, "notify", priority=notify_from)
-    settings = configuration.override_config(settings, "web", address=web, token=web_token)
+    settings = serve_web(settings, web, web_token)
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
     outputs = tuple(notify or ()), tuple(publish or ()), bridge.open_truth(source, fs, unit) if truth else None

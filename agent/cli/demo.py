@@ -18,10 +18,18 @@ from agent.cli.options import (
     WebTokenOption,
     WeightsOption,
     load_net_config,
+    serve_web,
     usual_record_argument,
 )
-from agent.cli.simulate import NoiseKindOption, NoiseSeedOption, SnrOption, SpeedOption, check_noise, resolve_start
-from agent.core.config import override_config
+from agent.cli.simulate import (
+    NoiseKindOption,
+    NoiseSeedOption,
+    SnrOption,
+    SpeedOption,
+    check_lead,
+    check_noise,
+    resolve_start,
+)
 
 
 def play_demo(
@@ -45,12 +53,14 @@ def play_demo(
 ) -> None:
     """Simulate and monitor a record in one go."""
     check_noise(noise, snr)
-    settings = override_config(load_net_config(config, weights, device, lead), "web", address=web, token=web_token)
+    settings = serve_web(load_net_config(config, weights, device, lead), web, web_token)
     from agent.cli.monitor import MonitorOptions, run_demo
     from simulator.episode_list import choose_record
 
     if record is None:
         record = choose_record(at, USUAL_RECORD)
+    if lead is not None:
+        check_lead(record, lead)
     start = resolve_start(record, start, at)
     options = MonitorOptions(
         (), json, seconds, False, svg, None, truth=bridge.open_truth(record, None, None) if truth else None

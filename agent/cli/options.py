@@ -7,6 +7,7 @@ import typer
 
 from agent.cli.completion import LEAD_NAMES, SET_NAMES, complete_from, complete_record, complete_weights
 from agent.core.config import Config, load_config, override_config
+from model.errors import ConfigError
 
 USUAL_RECORD = "208"
 """The record of `demo` and `quiz` where none is named: it has beats of most kinds."""
@@ -181,3 +182,11 @@ def usual_record_argument(otherwise: str) -> Any:
 def load_net_config(config: Path | None, weights: str | None, device: str | None, lead: str | None) -> Config:
     """Return the settings with the options of whatever runs the net over leads. Raises ConfigError."""
     return override_config(load_config(config), "monitor", weights=weights, device=device, lead=lead)
+
+
+def serve_web(settings: Config, address: str | None, token: str | None) -> Config:
+    """Return the settings with the options of the page in a browser. Raises ConfigError for a token without a page."""
+    settings = override_config(settings, "web", address=address, token=token)
+    if token is not None and not settings.web.address:
+        raise ConfigError("--web-token lets people act from a page: serve one with --web")
+    return settings

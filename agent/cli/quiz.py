@@ -16,6 +16,7 @@ from agent.cli.options import (
     load_net_config,
     usual_record_argument,
 )
+from agent.cli.simulate import check_lead
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +59,8 @@ def ask_beats(
 
     check_quiz_beat(beat)
     name = record if record is not None else choose_record(beat, USUAL_RECORD)
+    if lead is not None:
+        check_lead(name, lead)
     quiz = BeatQuiz(open_record(name), beat, rounds, np.random.default_rng(seed))
     if sys.stdout.isatty():
         typer.echo("ecg-agent: loading the net; each question takes a moment", err=True)

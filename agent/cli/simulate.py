@@ -21,7 +21,7 @@ from agent.cli.options import (
 )
 from agent.core import config as configuration
 from agent.core.config import Config
-from model.errors import ConfigError
+from model.errors import ConfigError, StreamError
 
 if TYPE_CHECKING:
     from model.formats.signal_file import SignalFileOptions
@@ -239,6 +239,20 @@ def check_noise(noise: str | None, snr: float | None) -> None:
     """Refuse a strength of noise where there is none. Raises ConfigError."""
     if snr is not None and noise is None:
         raise ConfigError("--snr says how strong noise is: add --noise ma or --noise bw")
+
+
+def check_lead(record: str, wanted: str) -> None:
+    """Refuse leads that a record has none of. Raises ConfigError, or RecordError where there is no such record."""
+    from agent.analysis.bed_input import choose_leads
+    from agent.wire.record_chunks import record_leads
+    from model.formats.signal_file import open_signal_file
+
+    leads = record_leads(open_signal_file(record))
+    try:
+        choose_leads(leads, wanted)
+    except StreamError as error:
+        names = ", ".join(lead.name for lead in leads)
+        raise ConfigError(f"no lead {wanted!r} in record {record}: it has {names} (--lead)") from error
 
 
 def _simulate_settings(config: Path | None, **options: Any) -> Config:

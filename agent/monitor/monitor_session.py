@@ -26,6 +26,7 @@ from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, Shar
 from agent.monitor.resumed_alarms import ResumedAlarms
 from agent.monitor.shared_beds import SharedBeds
 from agent.monitor.snapshot import SnapshotMaker, with_beds
+from agent.monitor.unseen_alarms import UnseenAlarms
 from agent.pipeline.pipeline import Pipeline
 from model.errors import StreamError
 from model.records.resample import FS
@@ -109,7 +110,7 @@ class MonitorSession:
         self._limiter = EventLimiter(self.analysed)
         self._event_log = EventLog(config.dashboard.events, self.run_clock)
         self._link_state = "waiting"
-        self._resumed = ResumedAlarms()
+        self._resumed, self._unseen = ResumedAlarms(), UnseenAlarms(self.pipeline)
         self._store, self._shared = store, SharedBeds(store, self.pipeline, self._resumed)
         self._backfilled_beats = 0
         self._device_news = device_news
@@ -261,6 +262,7 @@ class MonitorSession:
         results = self.actions.take()
         results += self.pipeline.push(signals, shared=True)
         results += self._first_settings.news(self.pipeline.beds)
+        self._unseen.hand_over()
         self.link.set_backlog(*self.pipeline.backlog())
         if now_s >= self._clock_asked_s + CLOCK_PERIOD_S:
             self._clock_asked_s = now_s
@@ -283,16 +285,16 @@ class MonitorSession:
 
     def _resume_recording(self, recorder: "Recorder") -> list[Result]:
         """Analyse the last recorded signal of each bed again, ask for what came since."""
-        from agent.recording.resume import read_ended_quiet, read_last_signal, read_logged_alarms, read_scales
+        from agent.recording import resume
 
         folder, replay_s = recorder.folder, self.config.record.replay_s
         positions = {bed: at for bed, at in recorder.positions().items() if not at.ended}
         reported_until = {bed: (at.last_beat or 0) + round(SAME_BEAT_S * FS) for bed, at in positions.items()}
-        self.pipeline.know_scales(read_scales(folder, positions))
+        self.pipeline.know_scales(resume.read_scales(folder, positions))
         self._first_settings.resume(folder, positions, replay_s)
         results: list[Result] = []
         alarms: list[Alarm | Strip] = []
-        for message in read_last_signal(folder, positions, replay_s):
+        for message in resume.read_last_signal(folder, positions, replay_s):
             again = replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message
             decided = self.pipeline.push([again])
             if self._store is not None:  # the recording may have more of it than the store
@@ -300,10 +302,11 @@ class MonitorSession:
             results += [item for item in decided if isinstance(item, Beat) and item.sample > reported_until[item.bed]]
             alarms += [item for item in decided if isinstance(item, Alarm | Strip)]
         stopped_at = {bed: nearest_index_at_125_hz(at.next, at.fs) for bed, at in positions.items()}
-        self._resumed.add_log(read_logged_alarms(folder, positions, replay_s), stopped_at)
+        self._resumed.add_log(resume.read_logged_alarms(folder, positions, replay_s), stopped_at)
         results += self._resumed.settle(alarms, reported_until)
+        results += self._unseen.resume(resume.read_unseen_alarms(folder), self._resumed, self.clock())
         silence_s = self.config.alarms.silence_s
-        ended = read_ended_quiet(folder, recorder.positions(), self.clock(), silence_s)
+        ended = resume.read_ended_quiet(folder, recorder.positions(), self.clock(), silence_s)
         self._event_log.push([], ended, self.clock())
         results += ended
         self.pipeline.care.settle()

@@ -29,6 +29,8 @@ class ResumedAlarms:
         self.add_log(logged, stopped_at or {})
         self._continued: dict[AlarmIdentity, Alarm | None] = {}
         """The logged alarm that one of the new analysis continues; None: it is not to be logged."""
+        self._taken: set[AlarmIdentity] = set()
+        """The logged alarms that one of the new analysis continues."""
 
     def add_log(self, logged: Iterable[Alarm], stopped_at: Mapping[str, int]) -> None:
         """Take the log of more beds; parameters as above."""
@@ -59,6 +61,20 @@ class ResumedAlarms:
         results = self.rename([*changed, *(item for item in replayed if isinstance(item, Strip))])
         return [*results, *self._end_lost_alarms(beds)]
 
+    def acknowledged(self, alarms: Iterable[Alarm]) -> set[AlarmIdentity]:
+        """Return which alarms of the new analysis continue logged ones that a person has acknowledged."""
+        known = ((alarm.identity, self._continued.get(alarm.identity)) for alarm in alarms)
+        return {identity for identity, logged in known if logged is not None and logged.acknowledged_s is not None}
+
+    def unseen(self, logged: Iterable[Alarm]) -> list[Alarm]:
+        """Return the alarms that are over, nobody has acknowledged, and no alarm of the new analysis continues.
+
+        `logged`: all of the log. Those of it that are open are over where the log was taken up without them.
+        """
+        left = {alarm.identity: alarm for alarms in self._free.values() for alarm in alarms}
+        latest = (left.get(alarm.identity, alarm) for alarm in logged if alarm.identity not in self._taken)
+        return [alarm for alarm in latest if alarm.ended is not None and alarm.shown]
+
     def rename(self, results: Sequence[Result]) -> list[Result]:
         """Return the results with each alarm under the onset that the log has of it, without those not to be logged."""
         if not self._stopped_at:
@@ -70,12 +86,14 @@ class ResumedAlarms:
         """Return the alarms of a bed as a person is to see them, under the onsets that the log has."""
         if not self._stopped_at:
             return alarms
-        shown = ((alarm, self._continued.get(alarm.identity, alarm)) for alarm in alarms)
+        shown = ((alarm, self._continued.get(alarm.identity, alarm)) for alarm in alarms if not self._is_another(alarm))
         return tuple(_continue_alarm(alarm, logged) for alarm, logged in shown if logged is not None)
 
     def _rename(self, item: Alarm | Strip) -> Alarm | Strip | None:
         alarm = item if isinstance(item, Alarm) else item.alarm
         key = alarm.identity
+        if self._is_another(alarm):
+            return None
         if key not in self._continued:
             self._match(alarm)
         logged = self._continued.get(key)
@@ -84,12 +102,17 @@ class ResumedAlarms:
         renamed = _continue_alarm(alarm, logged)
         return renamed if isinstance(item, Alarm) else replace(item, alarm=renamed)
 
+    def _is_another(self, alarm: Alarm) -> bool:
+        """Return whether an alarm is a logged one that one of the new analysis has turned out to continue."""
+        return alarm.identity in self._taken and alarm.identity not in self._continued
+
     def _match(self, alarm: Alarm) -> None:
         """Note which logged alarm continues in one of the new analysis: the latest of its condition that it meets."""
         free = self._free.get(_identify_condition(alarm), [])
         for logged in reversed(free):
             if self._overlap(alarm, logged):
                 self._continued[alarm.identity] = logged
+                self._taken.add(logged.identity)
                 free.remove(logged)
                 return
 
@@ -120,8 +143,15 @@ def _identify_condition(alarm: Alarm) -> tuple[str, str, str]:
 
 
 def _continue_alarm(alarm: Alarm, logged: Alarm | None) -> Alarm:
-    """Return the state of an alarm with onset and announcement of the logged one that it continues."""
+    """Return an alarm with what is known of the logged one that it continues: onset, announcement, acknowledgement."""
     if logged is None:
         return alarm
     ended = None if alarm.ended is None else max(alarm.ended, logged.announced)
-    return replace(alarm, onset=logged.onset, announced=logged.announced, announced_s=logged.announced_s, ended=ended)
+    return replace(
+        alarm,
+        onset=logged.onset,
+        announced=logged.announced,
+        announced_s=logged.announced_s,
+        ended=ended,
+        acknowledged_s=alarm.acknowledged_s if logged.acknowledged_s is None else logged.acknowledged_s,
+    )

@@ -57,6 +57,13 @@ def read_logged_alarms(folder: Path, positions: Mapping[str, ResumePosition], se
         ]
 
 
+def read_unseen_alarms(folder: Path) -> list[Alarm]:
+    """Return the alarms of all beds and runs that latch and that nobody has acknowledged, those that go on too."""
+    with RecordedSession(folder) as session:
+        alarms = (alarm for bed in session.beds for alarm in session.alarms(bed))
+        return [alarm for alarm in alarms if alarm.latching and alarm.acknowledged_s is None]
+
+
 def read_bed_settings(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> list[RecordedSettings]:
     """Return the settings that each bed had last, and those of the run it is in that came in the last `seconds`."""
     found: dict[str, RecordedSettings] = {}
