@@ -31,6 +31,7 @@ from agent.batch.file_report import FileReport
 from agent.batch.file_tables import FileClock, alarm_columns, beat_columns
 from agent.batch.manifest import MANIFEST_NAME, read_manifest
 from agent.batch.result_writer import ResultKinds
+from agent.cluster.open_hands import WorkPlace
 from agent.core.config import Config, override_config
 from model.errors import RecordError, RunError
 from model.files import lock_folder, release_folder
@@ -78,7 +79,7 @@ def analysed(
     seen: list[BatchProgress] | None = None,
     fs: float | None = None,
 ) -> list[FileOutcome]:
-    options = BatchOptions(tuple(map(str, files)), out, SignalFileOptions(fs), kinds, jobs, force)
+    options = BatchOptions(tuple(map(str, files)), out, SignalFileOptions(fs), kinds, WorkPlace(jobs), force)
     return run_batch(config, options, (seen if seen is not None else []).append)
 
 
