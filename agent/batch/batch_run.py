@@ -25,7 +25,7 @@ from agent.batch.file_analysis import (
 )
 from agent.batch.manifest import MANIFEST_NAME, describe_recipe, read_manifest
 from agent.batch.result_writer import ResultKinds
-from agent.cluster.groups import ItemFound, WorkStep, run_groups
+from agent.cluster.groups import ItemFound, WorkStep, group_size, run_groups
 from agent.cluster.open_hands import TOKEN_PREFIX, SharedThings, WorkPlace, configure_place, open_hands
 from agent.core.config import Config
 from agent.evaluation.record_analysis import load_configured_classifier
@@ -156,9 +156,8 @@ def describe_task(config: Config, options: BatchOptions) -> AnalysisTask:
     return AnalysisTask(options.out, options.signal, options.kinds, recipe, options.force)
 
 
-def _group_files(files: Sequence[BatchFile], hands: int, most: int) -> list[list[BatchFile]]:
-    """Return files in groups of at most `most` that are analysed together, so small that all `hands` have one."""
-    most = max(1, min(most, -(-len(files) // hands)))
+def _group_files(files: Sequence[BatchFile], most: int) -> list[list[BatchFile]]:
+    """Return files in groups of at most `most`, and of a size, that are analysed together."""
     groups: list[list[BatchFile]] = []
     for file in files:
         last = groups[-1] if groups else []
@@ -173,7 +172,6 @@ def _analyse_all(
 ) -> list[FileOutcome]:
     """Analyse files in this process, in several or in a cluster."""
     place = options.place
-    groups = _group_files(files, max(1, place.jobs), WARD_BEDS if place.address is None else CLUSTER_BEDS)
     total = float(sum(file.bytes for file in files))
     outcomes: list[FileOutcome] = []
     began_s = time.monotonic()
@@ -185,7 +183,9 @@ def _analyse_all(
         on_progress(BatchProgress(min(done, total), total, len(outcomes), len(files), failed, rate))
 
     work = partial(_analyse_group, config, replace(options, place=WorkPlace(1)))
-    with open_hands(work, place, len(groups), _needed_things(files, config, options)) as hands:
+    with open_hands(work, place, len(files), _needed_things(files, config, options)) as hands:
+        most = WARD_BEDS if place.address is None else CLUSTER_BEDS
+        groups = _group_files(files, group_size(len(files), hands.width(), most))
         for _, outcome in run_groups(hands, groups, _give_up, lambda file: float(file.bytes), report):
             outcomes.append(outcome)
     return outcomes

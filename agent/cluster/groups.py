@@ -51,6 +51,9 @@ GroupNews = float | ItemFound[Found] | GroupEnd
 class Hands(Protocol[GivenItem, Found]):
     """Whoever does the work of groups."""
 
+    def width(self) -> int:
+        """Return how many groups are worked on at once when all is well."""
+
     def room(self) -> int:
         """Return how many more groups can be taken now."""
 
@@ -123,6 +126,11 @@ def run_groups(
             else:
                 group.progress += news
         on_progress(finished + sum(_running_weight(group, weigh) for group in running.values()))
+
+
+def group_size(items: int, width: int, most: int) -> int:
+    """Return how many items a group should have: at most `most`, and so few that all of `width` hands have some."""
+    return max(1, min(most, -(-items // max(1, width))))
 
 
 def share_out(items: Sequence[Item], most: int) -> list[Sequence[Item]]:

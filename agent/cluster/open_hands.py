@@ -55,11 +55,11 @@ def configure_place(config: Config, place: WorkPlace) -> Config:
 
 @contextmanager
 def open_hands(
-    work: GroupWork[Item, Found], place: WorkPlace, groups: int, shared: SharedThings
+    work: GroupWork[Item, Found], place: WorkPlace, items: int, shared: SharedThings
 ) -> Iterator[Hands[Item, Found]]:
-    """Yield the hands for so many groups of work, which end with the context.
+    """Yield the hands for work on so many items, which end with the context.
 
-    `work` and its groups must be such that they can be pickled, unless there is one job.
+    `work` and its items must be such that they can be pickled, unless there is one job.
 
     Raises
     ------
@@ -71,14 +71,14 @@ def open_hands(
     if place.address is not None:
         with _open_ray_hands(work, place, shared) as hands:
             yield hands
-    elif min(place.jobs, groups) < 2:
+    elif min(place.jobs, items) < 2:
         own = OwnHands(work)
         try:
             yield own
         finally:
             own.close()
     else:
-        with open_process_hands(work, min(place.jobs, groups)) as processes:
+        with open_process_hands(work, min(place.jobs, items)) as processes:
             yield processes
 
 

@@ -34,6 +34,10 @@ class OwnHands(Generic[Item, Found]):
         self._number = -1
         self._steps: Iterator[WorkStep[Found]] | None = None
 
+    def width(self) -> int:
+        """Return 1."""
+        return 1
+
     def room(self) -> int:
         """Return 1 between groups."""
         return int(self._steps is None)
@@ -74,6 +78,10 @@ class ProcessHands(Generic[Item, Found]):
     def __init__(self, work: GroupWork[Item, Found], jobs: int) -> None:
         self._work, self._jobs = work, jobs
         self._workers: list[_Worker] = []
+
+    def width(self) -> int:
+        """Return the number of processes."""
+        return self._jobs
 
     def room(self) -> int:
         """Return how many processes have nothing to do, or are not started yet."""

@@ -59,6 +59,11 @@ class RayHands(Generic[Item, Found]):
         self._streams: dict[Any, tuple[int, str]] = {}
         self._refreshed_s, self._able_s = -REFRESH_S, time.monotonic()
 
+    def width(self) -> int:
+        """Return the CPUs of all hosts, whatever these lack."""
+        cpus = int(self._ray.cluster_resources().get("CPU", 1))
+        return cpus if self._most is None else min(cpus, self._most)
+
     def room(self) -> int:
         """Return how many CPUs of hosts that can do the work have none."""
         self._refresh_hosts()

@@ -22,7 +22,7 @@ LOCAL = "local"
 """The address that starts Ray on this machine."""
 AUTO = "auto"
 """The address of the Ray that this machine is a host of."""
-ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
+ADDRESS_FORM = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 STORE_BYTES = 80 * 2**20
 """Memory of the object store, through which only summaries go."""
 CONNECT_S, JOIN_S = 3.0, 11.0
@@ -36,7 +36,7 @@ JOINING = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_l
 
 def is_cluster_address(text: str) -> bool:
     """Return whether a word can be the address of a cluster: HOST:PORT, auto or local."""
-    return text in (LOCAL, AUTO) or ADDRESS.fullmatch(text) is not None
+    return text in (LOCAL, AUTO) or ADDRESS_FORM.fullmatch(text) is not None
 
 
 @contextmanager
@@ -131,10 +131,10 @@ def _check_cluster(address: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise EndpointError(f"what listens at {address} does not answer as a Ray cluster does") from error
     if joined.returncode:
-        raise EndpointError(_reason_of_refusal(address, joined.stderr))
+        raise EndpointError(explain_refusal(address, joined.stderr))
 
 
-def _reason_of_refusal(address: str, text: str) -> str:
+def explain_refusal(address: str, text: str) -> str:
     """Return why Ray does not join, from the end of its traceback."""
     _, _, said = text.partition("Version mismatch: ")
     if said:

@@ -165,11 +165,11 @@ def _run_record_groups(
     """Evaluate records in groups, wherever that is done; their order is kept. Also return the CPU seconds."""
     place = options.place
     total_s = sum(task.seconds for task in ready)
-    groups = share_in_groups(ready, place)
     work = partial(_evaluate_group, config, replace(options, place=WorkPlace(1)))
     shared = shared_things([task.record for task in ready], config, place, options.out)
     found: dict[str, tuple[RecordOutcome, float]] = {}
-    with open_hands(work, place, len(groups), shared) as hands:
+    with open_hands(work, place, len(ready), shared) as hands:
+        groups = share_in_groups(ready, hands.width())
         for task, of in run_groups(
             hands, groups, _give_up_record, lambda task: task.seconds, lambda done_s: on_progress(done_s, total_s)
         ):

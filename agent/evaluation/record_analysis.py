@@ -12,7 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.cluster.groups import Item, ItemFound, WorkStep, run_groups, share_out
+from agent.cluster.groups import Item, ItemFound, WorkStep, group_size, run_groups, share_out
 from agent.cluster.open_hands import SharedThings, WorkPlace, open_hands
 from agent.core.config import Config
 from agent.core.events import StreamRefused
@@ -140,13 +140,12 @@ def analyse_alarms(
     must see `out`. `on_progress` is called with the seconds of ECG done and the seconds in all.
     """
     total_s = sum(record.length / record.fs for record in records)
-    groups = share_in_groups(records, place)
     found: dict[str, tuple[PipelineOutput, float]] = {}
     work = partial(_analyse_alarms_of, config)
-    with open_hands(work, place, len(groups), shared_things(records, config, place, out)) as hands:
+    with open_hands(work, place, len(records), shared_things(records, config, place, out)) as hands:
         for record, of in run_groups(
             hands,
-            groups,
+            share_in_groups(records, hands.width()),
             lambda _record, reason: (PipelineOutput(failed=reason), 0.0),
             lambda record: record.length / record.fs,
             lambda done_s: on_progress(done_s, total_s),
@@ -163,9 +162,9 @@ def _analyse_alarms_of(config: Config, group: Sequence[Record]) -> Iterator[Work
         yield ItemFound(index, (replace(outputs[record.name], beats=[]), cpu_s / len(group)))
 
 
-def share_in_groups(items: Sequence[Item], place: WorkPlace) -> list[Sequence[Item]]:
-    """Return items in groups of BEDS_TOGETHER, smaller ones where not every process would have one."""
-    return share_out(items, max(1, min(BEDS_TOGETHER, -(-len(items) // max(1, place.jobs)))))
+def share_in_groups(items: Sequence[Item], width: int) -> list[Sequence[Item]]:
+    """Return items in groups of BEDS_TOGETHER, smaller ones where not all of `width` hands would have one."""
+    return share_out(items, group_size(len(items), width, BEDS_TOGETHER))
 
 
 def shared_things(records: Sequence[Record], config: Config, place: WorkPlace, out: Path) -> SharedThings:
