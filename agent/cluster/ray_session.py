@@ -29,7 +29,7 @@ CONNECT_S, JOIN_S = 3.0, 11.0
 """How long an address may take to accept a connection, and then to answer as Ray does."""
 SHORT_FOLDER = Path("/tmp")
 """Where Ray's own files go: its sockets allow only 100 bytes, which $TMPDIR of macOS alone would nearly take."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DEDUP_LOGS": "0"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
 JOINING = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
 """What another process tries first: Ray itself waits for more than a minute, and then ends the process."""
 
