@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,31 @@ def count_differences(one: Path, other: Path) -> int:
     return len(different) + len(missing)
 
 
+def measure_archive(root: Path, records: int, minutes: float, kill_s: float) -> Iterator[tuple[str, float]]:
+    """Yield the figures by name, as they are known."""
+    archive, one = root / "archive", root / "one"
+    hours = make_archive(archive, records, minutes)
+    yield "records", records
+    yield "hours", hours
+    ways = {
+        "one": ("--jobs", "1"),
+        "cluster_two": ("--cluster", "--jobs", "2"),
+        "killed": ("--cluster", "--jobs", "2"),
+        "two": ("--jobs", "2"),
+        "cluster_one": ("--cluster", "--jobs", "1"),
+    }
+    for name, arguments in ways.items():
+        run = run_archive(archive, root / name, *arguments, kill_s=kill_s if name == "killed" else None)
+        yield f"{name}_wall_s", run.wall_s
+        yield f"{name}_hours_a_second", hours / run.wall_s
+        if name == "one":
+            yield "cpu_s_per_hour", run.cpu_s / hours
+        else:
+            yield f"{name}_different_files", count_differences(one, root / name)
+        if name == "killed":
+            yield "kills", run.kills
+
+
 def main() -> None:
     """Measure and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -107,28 +133,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to work, a temporary folder by default")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as root:
-        archive = Path(root) / "archive"
-        hours = make_archive(archive, options.records, options.minutes)
-        figures = {"records": float(options.records), "hours": hours}
-        wanted = {
-            "one": ("--jobs", "1"),
-            "two": ("--jobs", "2"),
-            "cluster_one": ("--cluster", "--jobs", "1"),
-            "cluster_two": ("--cluster", "--jobs", "2"),
-        }
-        for name, arguments in wanted.items():
-            run = run_archive(archive, Path(root) / name, *arguments)
-            figures |= {f"{name}_wall_s": run.wall_s, f"{name}_hours_a_second": hours / run.wall_s}
-            if name == "one":
-                figures["cpu_s_per_hour"] = run.cpu_s / hours
-            else:
-                figures[f"{name}_different_files"] = count_differences(Path(root) / "one", Path(root) / name)
-        killed = run_archive(archive, Path(root) / "killed", "--cluster", "--jobs", "2", kill_s=options.kill_s)
-        figures |= {"killed_wall_s": killed.wall_s, "kills": killed.kills}
-        figures["killed_different_files"] = count_differences(Path(root) / "one", Path(root) / "killed")
-    for name, value in figures.items():
-        print(f"{name:28} {value:10.2f}")
+        for name, value in measure_archive(Path(root), options.records, options.minutes, options.kill_s):
+            figures[name] = value
+            print(f"{name:28} {value:10.2f}", flush=True)
     if options.json:
         write_figures(options.json, figures)
 
