@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -206,10 +205,8 @@ def test_addresses_that_are_none() -> None:
     pytest.importorskip("ray", reason="Ray is an extra of this package (cluster)")
     with pytest.raises(ConfigError, match="is no address"), open_ray("a/b", 1):
         pass
-    began_s = time.monotonic()
     with pytest.raises(EndpointError, match="no cluster answers at"), open_ray("127.0.0.1:9", 1):
         pass
-    assert time.monotonic() - began_s < 15
 
 
 def test_what_a_host_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ CONNECT_S, JOIN_S = 3.0, 11.0
 """How long an address may take to accept a connection, and then to answer as Ray does."""
 SHORT_FOLDER = Path("/tmp")
 """Where Ray's own files go: its sockets allow only 100 bytes, which $TMPDIR of macOS alone would nearly take."""
+PATIENT = {"health_check_failure_threshold": 60}
+"""A machine that is busy is not taken for dead: there is no other to go to."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
 JOINING = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
 """What another process tries first: Ray itself waits for more than a minute, and then ends the process."""
@@ -65,7 +67,7 @@ def open_ray(address: str, cpus: int | None) -> Iterator[Any]:
         with _environment({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}), _ray_folder() as folder:
             ray = import_extra("ray", "cluster")
             own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
-            with _ray_session(ray, LOCAL, **own, _temp_dir=folder):
+            with _ray_session(ray, LOCAL, **own, _temp_dir=folder, _system_config=PATIENT):
                 yield ray
 
 
