@@ -409,7 +409,7 @@ def test_file_names_that_are_not_text(quick: Config, tmp_path: Path) -> None:
     bad = tmp_path / os.fsdecode(b"\xff.csv")
     bad.write_text("no ECG")
     options = BatchOptions(
-        tuple(map(str, (*odd, bad, good))), tmp_path / "out", SignalFileOptions(360.0), TABLES, 1, False
+        tuple(map(str, (*odd, bad, good))), tmp_path / "out", SignalFileOptions(360.0), TABLES, WorkPlace(1), False
     )
     for is_kept in (False, True):
         outcomes = run_batch(quick, options, lambda _: None)
