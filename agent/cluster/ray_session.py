@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ AUTO = "auto"
 ADDRESS_FORM = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 STORE_BYTES = 80 * 2**20
 """Memory of the object store, through which only summaries go."""
-CONNECT_S, JOIN_S = 3.0, 11.0
-"""How long an address may take to accept a connection, and then to answer as Ray does."""
+ANSWER_S, JOIN_S = 5.0, 60.0
+"""How long an address may take to accept a connection, to answer as gRPC does, and then a busy machine to join it."""
+HTTP2_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""What a gRPC client sends first (RFC 9113, 3.4); the server answers with a frame of its settings, of type 4."""
 SHORT_FOLDER = Path("/tmp")
 """Where Ray's own files go: its sockets allow only 100 bytes, which $TMPDIR of macOS alone would nearly take."""
 PATIENT = {"health_check_failure_threshold": 60}
@@ -124,9 +126,12 @@ def _check_cluster(address: str) -> None:
     if address != AUTO:
         host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+            with socket.create_connection((host.strip("[]"), int(port)), ANSWER_S) as connection:
+                answers = "RAY_USE_TLS" in os.environ or _answers_as_grpc(connection)
         except (OSError, ValueError, OverflowError) as error:
             raise EndpointError(f"no cluster answers at {address}: {clean_error_text(error)}") from error
+        if not answers:
+            raise EndpointError(f"what listens at {address} does not answer as a Ray cluster does")
     command = [sys.executable, "-c", JOINING, address]
     try:
         joined = subprocess.run(command, capture_output=True, text=True, timeout=JOIN_S, check=False)
@@ -134,6 +139,15 @@ def _check_cluster(address: str) -> None:
         raise EndpointError(f"what listens at {address} does not answer as a Ray cluster does") from error
     if joined.returncode:
         raise EndpointError(explain_refusal(address, joined.stderr))
+
+
+def _answers_as_grpc(connection: socket.socket) -> bool:
+    """Return whether a server answers a client's greeting as gRPC does, within ANSWER_S."""
+    with suppress(OSError):
+        connection.settimeout(ANSWER_S)
+        connection.sendall(HTTP2_START)
+        return connection.recv(9)[3:4] == HTTP2_START[-6:-5]
+    return False
 
 
 def explain_refusal(address: str, text: str) -> str:
