@@ -25,7 +25,7 @@ from agent.cluster.groups import (
 )
 from agent.cluster.host_check import HostNeeds, check_host
 from agent.cluster.open_hands import SharedThings, WorkPlace, configure_place, open_hands
-from agent.cluster.ray_session import explain_refusal, open_ray
+from agent.cluster.ray_session import explain_ray_refusal, open_ray
 from agent.core.config import Config, override_config
 from model.errors import ConfigError, EndpointError, RecordError
 from model.nets import checkpoint
@@ -193,11 +193,13 @@ def test_refusals_in_one_line() -> None:
     """Of what Ray says at its end, a person learns what to do."""
     ours = "This process on node address: 10.0.0.2 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
     text = f"RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.10.1\n{ours}"
-    said = explain_refusal("head:6379", f"Traceback\n{text}")
+    said = explain_ray_refusal("head:6379", f"Traceback\n{text}")
     assert said == "the cluster at head:6379 runs Ray 2.9.0 on Python 3.10.1, here is Ray 2.60.0 on 3.11.7"
-    assert "host of no cluster" in explain_refusal("auto", "ConnectionError: Could not find any running Ray instance.")
-    assert "is no host of the cluster" in explain_refusal("head:1", "Exception: No raylet is here")
-    assert explain_refusal("head:1", "a\nOSError: odd\n") == "cannot join the cluster at head:1: OSError: odd"
+    assert "host of no cluster" in explain_ray_refusal(
+        "auto", "ConnectionError: Could not find any running Ray instance."
+    )
+    assert "is no host of the cluster" in explain_ray_refusal("head:1", "Exception: No raylet is here")
+    assert explain_ray_refusal("head:1", "a\nOSError: odd\n") == "cannot join the cluster at head:1: OSError: odd"
 
 
 def test_addresses_that_are_none() -> None:

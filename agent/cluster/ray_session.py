@@ -138,7 +138,7 @@ def _check_cluster(address: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise EndpointError(f"what listens at {address} does not answer as a Ray cluster does") from error
     if joined.returncode:
-        raise EndpointError(explain_refusal(address, joined.stderr))
+        raise EndpointError(explain_ray_refusal(address, joined.stderr))
 
 
 def _answers_as_grpc(connection: socket.socket) -> bool:
@@ -150,7 +150,7 @@ def _answers_as_grpc(connection: socket.socket) -> bool:
     return False
 
 
-def explain_refusal(address: str, text: str) -> str:
+def explain_ray_refusal(address: str, text: str) -> str:
     """Return why Ray does not join, from the end of its traceback."""
     _, _, said = text.partition("Version mismatch: ")
     if said:
