@@ -8,6 +8,7 @@ import pytest
 import wfdb
 from numpy.typing import NDArray
 
+from agent.cluster.open_hands import WorkPlace
 from agent.core.alarm_settings import extreme_rate_limits
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, AlarmCondition, FloatArray, Priority
@@ -232,7 +233,7 @@ def store(folder: Path, name: str, reference: AnnotationFile) -> None:
 
 def shown(own: Config, folder: Path, subset: str, out: Path, start_s: float, as_json: bool = False) -> None:
     """Evaluate the alarms of a folder, and print what a person sees."""
-    asked = EvaluationOptions(folder, subset, False, "atr", "ecg", out, start_s, None, 0.15, False, 1)
+    asked = EvaluationOptions(folder, subset, False, "atr", "ecg", out, start_s, None, 0.15, False, WorkPlace(1))
     show_alarm_evaluation(own, asked, as_json)
 
 
@@ -325,7 +326,7 @@ def test_records_that_cannot_be_used_are_named(
 
 def test_options_of_beats_are_refused(folder: Path, own: Config) -> None:
     """What only makes sense for beats is not left out without a word."""
-    asked = EvaluationOptions(folder, "all", False, "atr", "ecg", folder / "out", 0.0, None, 0.15, False, 1)
+    asked = EvaluationOptions(folder, "all", False, "atr", "ecg", folder / "out", 0.0, None, 0.15, False, WorkPlace(1))
     for wrong in (replace(asked, score_only=True), replace(asked, mismatches=True)):
         with pytest.raises(ConfigError, match="--score-only and --mismatches"):
             show_alarm_evaluation(own, wrong, as_json=False)

@@ -1,6 +1,7 @@
 """ecg-agent analyse: from recordings to their beats."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -23,14 +24,16 @@ import pytest
 import wfdb
 from support.commands import RunHere
 
+from agent.batch import file_analysis
 from agent.batch.batch_files import BatchFile, find_batch_files, list_tables_left_out
 from agent.batch.batch_run import BatchOptions, BatchProgress, run_batch
 from agent.batch.batch_summary import batch_to_json, build_batch_table, list_remarks
 from agent.batch.file_analysis import FileOutcome, choose_record_leads
 from agent.batch.file_report import FileReport
 from agent.batch.file_tables import FileClock, alarm_columns, beat_columns
-from agent.batch.manifest import MANIFEST_NAME, read_manifest
+from agent.batch.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from agent.batch.result_writer import ResultKinds
+from agent.cluster.open_hands import WorkPlace
 from agent.core.config import Config, override_config
 from model.errors import RecordError, RunError
 from model.files import lock_folder, release_folder
@@ -78,7 +81,7 @@ def analysed(
     seen: list[BatchProgress] | None = None,
     fs: float | None = None,
 ) -> list[FileOutcome]:
-    options = BatchOptions(tuple(map(str, files)), out, SignalFileOptions(fs), kinds, jobs, force)
+    options = BatchOptions(tuple(map(str, files)), out, SignalFileOptions(fs), kinds, WorkPlace(jobs), force)
     return run_batch(config, options, (seen if seen is not None else []).append)
 
 
@@ -266,6 +269,47 @@ def test_the_page_describes_all_columns() -> None:
         assert named == [column.name for column in columns]
 
 
+def test_the_content_decides_where_only_the_time_is_another(quick: Config, tmp_path: Path) -> None:
+    """Results of a file whose time has changed are kept with the same SHA-256, and made again with another one."""
+    path = write_record(tmp_path, "a", 15)
+    signals = path.with_suffix(".dat")
+    (made,) = analysed(quick, tmp_path / "out", path)
+    manifest = read_manifest(tmp_path / "out" / "a")
+    assert manifest is not None
+    digests = {stamp.name: stamp.sha256 for stamp in manifest.stamps}
+    assert digests == {of.name: hashlib.sha256(of.read_bytes()).hexdigest() for of in (path, signals)}
+    os.utime(signals, ns=(0, 0))
+    (kept,) = analysed(quick, tmp_path / "out", path)
+    assert (made.is_kept, kept.is_kept) == (False, True)
+    signals.write_bytes(signals.read_bytes()[:-2] + b"\0\0")
+    os.utime(signals, ns=(0, 1))
+    (again,) = analysed(quick, tmp_path / "out", path)
+    assert not again.is_kept
+
+
+def test_who_comes_late_leaves_what_is_there(quick: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another process has the results of a file first they stay, and nothing else is left."""
+    path, out = write_record(tmp_path, "a", 15), tmp_path / "out"
+    (first,) = analysed(quick, out, path)
+    there = out / "a"
+    held = tmp_path / "held"
+    there.rename(held)
+    written: list[Path] = []
+
+    def finish_later(folder: Path, manifest: Manifest) -> None:
+        write_manifest(folder, manifest)
+        written.append(folder)
+        held.rename(there)  # now the other one is done
+
+    monkeypatch.setattr(file_analysis, "write_manifest", finish_later)
+    inode = held.stat().st_ino
+    (second,) = analysed(quick, out, path)
+    assert first.summary == second.summary
+    assert len(written) == 1
+    assert there.stat().st_ino == inode
+    assert sorted(item.name for item in out.iterdir()) == [".lock", "a"]
+
+
 def test_what_is_there_is_kept(quick: Config, tmp_path: Path) -> None:
     """Results are made again only where the file, the settings or the wish have changed, or by force."""
     path, out = write_record(tmp_path, "a", seconds=15), tmp_path / "out"
@@ -287,8 +331,6 @@ def test_what_is_there_is_kept(quick: Config, tmp_path: Path) -> None:
     (out / "a" / "beats.csv").write_text("")
     assert not is_kept()
     assert is_kept()
-    os.utime(path.with_suffix(".dat"), ns=(1, 1))
-    assert not is_kept()
     (out / "a" / MANIFEST_NAME).write_text("{}")
     assert not is_kept()
     assert sorted(item.name for item in out.iterdir()) == [".lock", "a", f"{tmp_path.name}-a"]
@@ -367,7 +409,7 @@ def test_file_names_that_are_not_text(quick: Config, tmp_path: Path) -> None:
     bad = tmp_path / os.fsdecode(b"\xff.csv")
     bad.write_text("no ECG")
     options = BatchOptions(
-        tuple(map(str, (*odd, bad, good))), tmp_path / "out", SignalFileOptions(360.0), TABLES, 1, False
+        tuple(map(str, (*odd, bad, good))), tmp_path / "out", SignalFileOptions(360.0), TABLES, WorkPlace(1), False
     )
     for is_kept in (False, True):
         outcomes = run_batch(quick, options, lambda _: None)

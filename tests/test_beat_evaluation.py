@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agent.analysis.beat_classifier import BeatClassifier
+from agent.cluster.open_hands import WorkPlace
 from agent.core.config import Config, override_config
 from agent.core.messages import Beat
 from agent.evaluation.beat_evaluation import PACED_BEAT, BeatEvaluation, annotate_beats, evaluate_beats
@@ -49,7 +50,7 @@ def own(settings: Config) -> Config:
 @pytest.fixture
 def asked(tmp_path: Path) -> EvaluationOptions:
     return EvaluationOptions(
-        tmp_path / "records", "all", False, "atr", "ecg", tmp_path / "out", 5.0, None, 0.15, False, 1
+        tmp_path / "records", "all", False, "atr", "ecg", tmp_path / "out", 5.0, None, 0.15, False, WorkPlace(1)
     )
 
 
@@ -420,7 +421,7 @@ def test_processes_change_nothing(own: Config, asked: EvaluationOptions) -> None
     for name, source in (("a", "100"), ("b", "208"), ("c", "119")):
         pair(asked.folder, name, source)
     one = outcome(own, asked)
-    two = outcome(own, replace(asked, jobs=2, out=asked.out.with_name("two")))
+    two = outcome(own, replace(asked, place=WorkPlace(2), out=asked.out.with_name("two")))
     assert [found.record for found in two.evaluated] == ["a", "b", "c"]
     for a, b in zip(one.evaluated, two.evaluated, strict=True):
         written = [folder / f"{a.record}.ecg" for folder in (asked.out, asked.out.with_name("two"))]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from agent.cluster.open_hands import WorkPlace
 from agent.core.config import Config, override_config
 from agent.evaluation.beat_evaluation import (
     BeatEvaluation,
@@ -59,7 +60,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> EvaluationOptions:
         file = AnnotationFile(samples, symbols, tuple(notes.subtypes[i] for i in kept), texts)
         (folder / f"{name}.mine").write_bytes(encode_annotations(file))
     (folder / "999.mine").write_bytes(b"\0\0")
-    return EvaluationOptions(folder, "all", True, "atr", "mine", folder / "out", 1500.0, None, 0.15, False, 1)
+    return EvaluationOptions(
+        folder, "all", True, "atr", "mine", folder / "out", 1500.0, None, 0.15, False, WorkPlace(1)
+    )
 
 
 @pytest.fixture(scope="module")

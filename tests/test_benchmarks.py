@@ -34,7 +34,18 @@ from benchmarks import (
 from model.records.annotations import AnnotationFile
 
 COMMANDS = (
-    *("analyse", "attack", "beds", "bridge", "bridge_faults", "cable", "calibration", "dashboard", "detection"),
+    *(
+        "analyse",
+        "archive",
+        "attack",
+        "beds",
+        "bridge",
+        "bridge_faults",
+        "cable",
+        "calibration",
+        "dashboard",
+        "detection",
+    ),
     *("detector_fit", "export", "fibrillation", "fuzz", "monitor", "pacing", "peers", "random_starts", "report"),
     *("seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training", "ward", "web"),
     "web_pictures",

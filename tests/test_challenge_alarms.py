@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import wfdb
 
+from agent.cluster.open_hands import WorkPlace
 from agent.core.config import Config, override_config
 from agent.core.messages import Alarm, AlarmCondition
 from agent.evaluation import record_analysis
@@ -163,7 +164,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def show(settings: Config, folder: Path, as_json: bool, weight: float = 2.0) -> None:
     asked = EvaluationOptions(
-        folder, "all", False, "atr", "ecg", folder / "out", 0.0, None, 0.15, False, 1, false_weight=weight
+        folder, "all", False, "atr", "ecg", folder / "out", 0.0, None, 0.15, False, WorkPlace(1), false_weight=weight
     )
     show_alarm_evaluation(override_config(settings, "monitor", device="cpu"), asked, as_json)
 

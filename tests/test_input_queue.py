@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from math import inf
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ class Ward:
         for bed, step in self.queue.next_turn():
             work[bed.name] = work.get(bed.name, 0) + (len(step.x) if isinstance(step, SampleBlock) else BLOCK_SAMPLES)
         return work
+
+
+@pytest.mark.parametrize("beds", [1, 16, 300])
+def test_blocks_without_a_hurry(beds: int) -> None:
+    """Where nobody waits for results the blocks of a bed are the same, however many others there are."""
+    ward = Ward()
+    ward.queue.block, ward.queue.turn = 1250, inf
+    ward.put(*(chunk(str(bed), 4000) for bed in range(beds)))
+    sizes: dict[str, list[int]] = {}
+    while len(ward.queue):
+        for bed, step in ward.queue.next_turn():
+            if isinstance(step, SampleBlock):
+                sizes.setdefault(bed.name, []).append(len(step.x))
+    assert len(sizes) == beds
+    assert set(map(tuple, sizes.values())) == {tuple(sizes["0"])}
+    assert sizes["0"][0] == 1250
 
 
 def test_a_bed_in_time_has_its_turn_whatever_the_others_bring() -> None:

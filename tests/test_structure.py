@@ -27,7 +27,7 @@ FLOORS = (
     "model.transfer",
     "model.training",
     "agent.core",
-    "agent.wire",
+    "agent.cluster agent.wire",
     "agent.device",
     "agent.analysis agent.link agent.recording agent.dashboard",
     "agent.alarms",

@@ -1,8 +1,10 @@
 """Which files to analyse, and the folder that the results of each go to."""
 
 import contextlib
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.batch.manifest import MANIFEST_NAME, FileStamp, read_manifest, valid_text
@@ -89,6 +91,20 @@ def stamp_files(path: Path) -> tuple[FileStamp, ...]:
         with contextlib.suppress(OSError, ValueError):
             found = part.stat()
             stamps.append(FileStamp(valid_text(part.name), found.st_size, found.st_mtime_ns))
+    return tuple(stamps)
+
+
+def digest_stamps(file: BatchFile) -> tuple[FileStamp, ...]:
+    """Return the files of a recording with their SHA-256, without it where one has changed since it was stamped."""
+    parts = {valid_text(part.name): part for part in _recording_parts(_source_path(file.source))}
+    stamps: list[FileStamp] = []
+    for stamp in file.stamps:
+        digest = ""
+        with contextlib.suppress(OSError, KeyError), parts[stamp.name].open("rb") as content:
+            read = hashlib.file_digest(content, "sha256").hexdigest()
+            found = os.fstat(content.fileno())
+            digest = read if (found.st_size, found.st_mtime_ns) == (stamp.size, stamp.mtime_ns) else ""
+        stamps.append(replace(stamp, sha256=digest))
     return tuple(stamps)
 
 

@@ -1,52 +1,51 @@
 """A whole batch: what is there is skipped, the rest is analysed in this process or in several, results as they come.
 
-Only a process that analyses loads PyTorch. One that is killed, as for lack of memory, takes its files with it: they are
-tried again one by one, and a file whose process ends once more is listed as failed.
+Only a process that analyses loads PyTorch. One that is killed, as for lack of memory, takes its files with it, which
+`agent.cluster.groups` has tried again, at last one by one; a file over which processes die is listed as failed.
 """
 
 import contextlib
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
-from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent.batch.batch_files import BatchFile, find_batch_files
 from agent.batch.file_analysis import (
+    OLD_ENDING,
     PARTIAL_ENDING,
     WARD_BEDS,
     AnalysisTask,
     FileOutcome,
     analyse_files,
-    describe_results,
+    is_kept,
 )
-from agent.batch.manifest import MANIFEST_NAME, describe_recipe, is_up_to_date, read_manifest
+from agent.batch.manifest import MANIFEST_NAME, describe_recipe, read_manifest
 from agent.batch.result_writer import ResultKinds
+from agent.cluster.groups import ItemFound, WorkStep, group_size, run_groups
+from agent.cluster.open_hands import TOKEN_PREFIX, SharedThings, WorkPlace, configure_place, open_hands
 from agent.core.config import Config
-from agent.evaluation.worker_pool import open_worker_pool, without_interrupts
+from agent.evaluation.record_analysis import load_configured_classifier
 from model.errors import RunError
 from model.files import lock_folder, release_folder
 from model.formats.signal_file import SignalFileOptions
-
-if TYPE_CHECKING:  # PyTorch takes a second to import, which only a process that analyses should pay
-    from multiprocessing.sharedctypes import Synchronized
-
-    from agent.analysis.beat_classifier import BeatClassifier
+from model.records.wfdb_records import DATABASE
 
 LOCK_NAME = ".lock"
 BATCH_BYTES = 2**28
 """Bytes of files that are open together; a larger file is alone."""
-POLL_S = 0.2
-"""How often the progress of other processes is asked for."""
-DIED_REASON = "its process was killed, as it is when there is too little memory: fewer --jobs may help"
+CLUSTER_BEDS = 64
+"""Files that a process of a cluster analyses together at most."""
+REPLACED = re.compile(rf"\.(.+?)(?:\.[0-9a-f]{{8}}-\d+)?{re.escape(OLD_ENDING)}")
+"""Names of folders that were being replaced: that of the results, and that of the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """What to analyse and how: the files and folders, where results go, what is written, in how many processes.
+    """What to analyse and how: the files and folders, where results go, what is written, and where it is done.
 
     With `force` what is there is analysed again.
     """
@@ -55,18 +54,23 @@ class BatchOptions:
     out: Path
     signal: SignalFileOptions
     kinds: ResultKinds
-    jobs: int
+    place: WorkPlace
     force: bool
 
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a batch is: bytes of files done and in all, and how many files are done of all."""
+    """How far a batch is: bytes of files done and in all, how many files are done of all, and how many have failed.
+
+    `rate`: seconds of ECG a second, of the files that are done.
+    """
 
     done_bytes: float
     total_bytes: float
     done_files: int
     files: int
+    failed: int = 0
+    rate: float = 0.0
 
 
 OnProgress = Callable[[BatchProgress], object]
@@ -79,18 +83,20 @@ def run_batch(config: Config, options: BatchOptions, on_progress: OnProgress) ->
     ------
     RecordError
         If the list of records of a folder cannot be read.
+    ConfigError, EndpointError
+        If there is no such cluster, or it cannot be used.
     CheckpointError, DeviceError
         If there are no such weights, or there is no such device.
     RunError
         If the folder of results cannot be written, or another process writes to it.
     """
+    config = configure_place(config, options.place)
     with _locked_folder(options.out):
         files = find_batch_files(options.arguments, options.out)
         _remove_partials(options.out)
         kept, todo = _sort_out_kept(files, config, options)
-        jobs = min(options.jobs, len(todo))
         try:
-            made = (_run_here if jobs < 2 else _run_in_pool)(todo, config, options, on_progress)
+            made = _analyse_all(todo, config, options, on_progress) if todo else []
         finally:
             _remove_partials(options.out)
     by_name = {outcome.file.name: outcome for outcome in (*kept, *made)}
@@ -116,13 +122,14 @@ def _locked_folder(out: Path) -> Iterator[None]:
 
 def _remove_partials(out: Path) -> None:
     """Delete what a kill has left, and put back results that were being replaced."""
-    for old in out.glob(".*.old"):
-        name = out / old.name.removeprefix(".").removesuffix(".old")
+    for old in out.glob(f".*{OLD_ENDING}"):
+        found = REPLACED.fullmatch(old.name)
+        name = out / (found[1] if found else old.name)
         if not name.exists() and (old / MANIFEST_NAME).exists():
             old.replace(name)
         shutil.rmtree(old, ignore_errors=True)
-    for partial in out.glob(f".*{PARTIAL_ENDING}"):
-        shutil.rmtree(partial, ignore_errors=True)
+    for left in (*out.glob(f".*{PARTIAL_ENDING}"), *out.glob(f"{TOKEN_PREFIX}*")):
+        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _sort_out_kept(
@@ -136,8 +143,7 @@ def _sort_out_kept(
         manifest = None if options.force else read_manifest(options.out / file.name)
         if manifest is not None:
             task = task or describe_task(config, options)
-            wanted = describe_results(file, task, manifest.summary)
-            if is_up_to_date(options.out / file.name, manifest, wanted):
+            if is_kept(file, task, manifest):
                 kept.append(FileOutcome(file, manifest.summary, is_kept=True))
                 continue
         todo.append(file)
@@ -147,12 +153,11 @@ def _sort_out_kept(
 def describe_task(config: Config, options: BatchOptions) -> AnalysisTask:
     """Return what is done to each file; this loads PyTorch. Raises CheckpointError if there are no such weights."""
     recipe = describe_recipe(config, options.signal.fs, options.signal.unit)
-    return AnalysisTask(options.out, options.signal, options.kinds, recipe)
+    return AnalysisTask(options.out, options.signal, options.kinds, recipe, options.force)
 
 
-def _group_files(files: Sequence[BatchFile], jobs: int) -> list[list[BatchFile]]:
-    """Return files in groups that are analysed together, so small that every process has one."""
-    most = max(1, min(WARD_BEDS, -(-len(files) // jobs)))
+def _group_files(files: Sequence[BatchFile], most: int) -> list[list[BatchFile]]:
+    """Return files in groups of at most `most`, and of a size, that are analysed together."""
     groups: list[list[BatchFile]] = []
     for file in files:
         last = groups[-1] if groups else []
@@ -162,104 +167,45 @@ def _group_files(files: Sequence[BatchFile], jobs: int) -> list[list[BatchFile]]
     return groups
 
 
-def _run_here(
+def _analyse_all(
     files: Sequence[BatchFile], config: Config, options: BatchOptions, on_progress: OnProgress
 ) -> list[FileOutcome]:
-    """Analyse files in this process."""
-    total, done = float(sum(file.bytes for file in files)), 0.0
+    """Analyse files in this process, in several or in a cluster."""
+    place = options.place
+    total = float(sum(file.bytes for file in files))
     outcomes: list[FileOutcome] = []
+    began_s = time.monotonic()
 
-    def advance(some: float) -> None:
-        nonlocal done
-        done += some
-        on_progress(BatchProgress(done, total, len(outcomes), len(files)))
+    def report(done: float) -> None:
+        failed = sum(outcome.summary is None for outcome in outcomes)
+        ecg_s = sum(outcome.summary.duration_s for outcome in outcomes if outcome.summary is not None)
+        rate = ecg_s / (time.monotonic() - began_s)
+        on_progress(BatchProgress(min(done, total), total, len(outcomes), len(files), failed, rate))
 
-    for group in _group_files(files, 1):
-        for outcome in _analyse_group(group, config, options, advance):
+    work = partial(_analyse_group, config, replace(options, place=WorkPlace(1)))
+    with open_hands(work, place, len(files), _needed_things(files, config, options)) as hands:
+        most = WARD_BEDS if place.address is None else CLUSTER_BEDS
+        groups = _group_files(files, group_size(len(files), hands.width(), most))
+        for _, outcome in run_groups(hands, groups, _give_up, lambda file: float(file.bytes), report):
             outcomes.append(outcome)
-            advance(0.0)
     return outcomes
+
+
+def _needed_things(files: Sequence[BatchFile], config: Config, options: BatchOptions) -> SharedThings:
+    """Return what hosts of a cluster must see; of the weights nothing where there is none, since that loads PyTorch."""
+    digest = "" if options.place.address is None else describe_task(config, options).recipe.weights_sha256
+    recordings = [file.path for file in files if file.stamps and not Path(file.path).is_relative_to(DATABASE)]
+    return SharedThings(options.out, config.monitor.weights, digest, recordings)
+
+
+def _give_up(file: BatchFile, reason: str) -> FileOutcome:
+    return FileOutcome(file, None, reason)
 
 
 def _analyse_group(
-    group: Sequence[BatchFile], config: Config, options: BatchOptions, advance: Callable[[float], object]
-) -> Iterator[FileOutcome]:
-    settings = config.monitor
-    classifier = _load_net(settings.weights, settings.device, settings.threads)
-    yield from analyse_files(group, config, describe_task(config, options), classifier, advance)
-
-
-@cache
-def _load_net(weights: str, device: str, threads: int) -> "BeatClassifier":
-    """Return a net, loaded once in each process."""
-    from agent.analysis.beat_classifier import load_beat_classifier
-
-    return load_beat_classifier(weights, device, threads)
-
-
-def _run_in_pool(
-    files: Sequence[BatchFile], config: Config, options: BatchOptions, on_progress: OnProgress
-) -> list[FileOutcome]:
-    """Analyse files in `options.jobs` processes; the files of those that are killed are tried again one by one."""
-    groups = _group_files(files, options.jobs)
-    done = get_context("spawn").Value("d", 0.0)
-    outcomes: list[FileOutcome] = []
-    total = float(sum(file.bytes for file in files))
-
-    def report() -> None:
-        on_progress(BatchProgress(min(done.value, total), total, len(outcomes), len(files)))
-
-    while groups:
-        suspects: list[list[BatchFile]] = []
-        with open_worker_pool(min(options.jobs, len(groups)), _keep_progress, (done,)) as pool:
-            with without_interrupts():
-                tasks = {pool.submit(_analyse_in_process, group, config, options): group for group in groups}
-            pending = set(tasks)
-            while pending and not suspects:
-                running = [task for task in pending if task.running()]
-                finished, pending = wait(pending, POLL_S, FIRST_COMPLETED)
-                for task in finished:
-                    if isinstance(task.exception(), BrokenExecutor):
-                        suspects = suspects or [tasks[of] for of in running]
-                        continue
-                    outcomes += task.result()
-                    groups.remove(tasks[task])
-                report()
-        for group in suspects:
-            if group in groups:
-                groups.remove(group)
-                outcomes += [_analyse_alone(file, config, options, done) for file in group]
-                report()
-    return outcomes
-
-
-def _analyse_alone(file: BatchFile, config: Config, options: BatchOptions, done: "Synchronized[float]") -> FileOutcome:
-    """Analyse a file in a process of its own, which may be killed."""
-    with open_worker_pool(1, _keep_progress, (done,)) as pool:
-        with without_interrupts():
-            task = pool.submit(_analyse_in_process, [file], config, options)
-        try:
-            (outcome,) = task.result()
-        except BrokenExecutor:
-            return FileOutcome(file, None, DIED_REASON)
-        return outcome
-
-
-_done_bytes: "Synchronized[float] | None" = None
-"""What this process adds the bytes to that it has done, if it is one of several."""
-
-
-def _keep_progress(done: "Synchronized[float]") -> None:
-    global _done_bytes
-    _done_bytes = done
-
-
-def _analyse_in_process(group: Sequence[BatchFile], config: Config, options: BatchOptions) -> list[FileOutcome]:
-    """Analyse files in one of several processes."""
-
-    def advance(some: float) -> None:
-        if _done_bytes is not None:
-            with _done_bytes.get_lock():
-                _done_bytes.value += some
-
-    return list(_analyse_group(group, config, options, advance))
+    config: Config, options: BatchOptions, group: Sequence[BatchFile]
+) -> Iterator[WorkStep[FileOutcome]]:
+    """Analyse files; yield bytes that were worked through, and what became of each file."""
+    index = {file.name: at for at, file in enumerate(group)}
+    for step in analyse_files(group, config, describe_task(config, options), load_configured_classifier(config)):
+        yield step if isinstance(step, float) else ItemFound(index[step.file.name], step)

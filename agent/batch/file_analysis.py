@@ -8,17 +8,26 @@ that receives the file from the simulator. Only the leads that are analysed are 
 
 import os
 import shutil
+import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from agent.analysis.bed_input import choose_leads
 from agent.analysis.lead_measures import LARGEST_QRS_MV, SMALLEST_QRS_MV, estimate_qrs_height, fill_holes
-from agent.batch.batch_files import BatchFile
-from agent.batch.manifest import AnalysisRecipe, FileSummary, Manifest, write_manifest
+from agent.batch.batch_files import BatchFile, digest_stamps
+from agent.batch.manifest import (
+    AnalysisRecipe,
+    FileSummary,
+    Manifest,
+    is_up_to_date,
+    read_manifest,
+    write_manifest,
+)
 from agent.batch.result_writer import FileResults, ResultKinds
 from agent.core.config import Config, override_config
 from agent.core.lead_units import UNITS_MV
@@ -42,19 +51,23 @@ LOOK_S = 60.0
 """Seconds of a file whose QRS complexes say whether its unit can be right."""
 ANALYSIS_RUN = "analysis"
 AUTO = "auto"
-PARTIAL_ENDING = ".partial"
+PARTIAL_ENDING, OLD_ENDING = ".partial", ".old"
 FATAL_ERRORS = (RunError, CheckpointError, DeviceError)
 """What would happen to every other file as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisTask:
-    """What is done to each file: where its results go, what a person said of it, and what is written."""
+    """What is done to each file: where its results go, what a person said of it, and what is written.
+
+    With `force` results that are there already are replaced.
+    """
 
     out: Path
     signal: SignalFileOptions
     kinds: ResultKinds
     recipe: AnalysisRecipe
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +97,10 @@ def analyse_files(
     config: Config,
     task: AnalysisTask,
     classifier: "BeatClassifier",
-    advance: Callable[[float], object],
-) -> Iterator[FileOutcome]:
-    """Analyse files and yield what became of each, as they are done.
+) -> Iterator[FileOutcome | float]:
+    """Analyse files and yield what became of each, as they are done, and on the way how much further they are.
+
+    The latter are bytes of the files that were worked through, as if they were alike all along.
 
     Parameters
     ----------
@@ -98,8 +112,6 @@ def analyse_files(
         Where the results go, and which.
     classifier : BeatClassifier
         The net.
-    advance : callable
-        Called with the bytes of the files that were worked through, as if they were alike all along.
 
     Raises
     ------
@@ -108,13 +120,14 @@ def analyse_files(
     """
     wards: dict[str, list[_OpenedFile]] = {}
     for file in files:
+        file = replace(file, stamps=digest_stamps(file))
         try:
             record = replace(open_signal_file(file.source, task.signal), name=file.name)
             leads = choose_record_leads(record, config.monitor.lead)
         except FATAL_ERRORS:
             raise
         except Exception as error:  # whatever it is, the other files are analysed
-            advance(file.bytes)
+            yield float(file.bytes)
             yield FileOutcome(file, None, _failure_text(file.source, error))
             continue
         wanted = AUTO if config.monitor.lead == AUTO else ",".join(leads)
@@ -122,7 +135,7 @@ def analyse_files(
     for wanted, opened in wards.items():
         settings = override_config(config, "monitor", lead=wanted)
         for at in range(0, len(opened), WARD_BEDS):
-            yield from _analyse_ward(opened[at : at + WARD_BEDS], settings, task, classifier, advance)
+            yield from _analyse_ward(opened[at : at + WARD_BEDS], settings, task, classifier)
 
 
 def choose_record_leads(record: Record, wanted: str) -> tuple[str, ...]:
@@ -148,13 +161,9 @@ def choose_record_leads(record: Record, wanted: str) -> tuple[str, ...]:
 
 
 def _analyse_ward(
-    opened: Sequence[_OpenedFile],
-    config: Config,
-    task: AnalysisTask,
-    classifier: "BeatClassifier",
-    advance: Callable[[float], object],
-) -> Iterator[FileOutcome]:
-    """Analyse files as beds of one ward; yield what became of each, as they are done."""
+    opened: Sequence[_OpenedFile], config: Config, task: AnalysisTask, classifier: "BeatClassifier"
+) -> Iterator[FileOutcome | float]:
+    """Analyse files as beds of one ward; yield what `analyse_files` yields."""
     pipeline = Pipeline(config, classifier)
     pipeline.take_large_blocks()
     waiting = {file.record.name: file for file in opened}
@@ -166,7 +175,7 @@ def _analyse_ward(
                 found[item.bed].append(item)
             for name, reason in step.failed.items():
                 writers.pop(name).abandon()
-                advance(waiting[name].file.bytes)
+                yield float(waiting[name].file.bytes)
                 yield FileOutcome(waiting.pop(name).file, None, reason)
             for message in step.messages:
                 if message.bed not in writers:
@@ -175,7 +184,7 @@ def _analyse_ward(
                 with _as_run_error(task.out):
                     writers[message.bed].push(message, found[message.bed], bed.delay_s)
                 if isinstance(message, Chunk):
-                    advance(of.file.bytes * len(message.counts) / (of.record.length / of.record.fs * FS))
+                    yield of.file.bytes * len(message.counts) / (of.record.length / of.record.fs * FS)
                 if isinstance(message, End):
                     outcome = _finish_file(of, writers[message.bed], bed, task)
                     del writers[message.bed], waiting[message.bed]
@@ -268,8 +277,9 @@ def _summarise_file(record: Record, writer: FileResults, leads: tuple[str, ...],
 
 
 def partial_folder(out: Path, name: str) -> Path:
-    """Return the folder in which this process writes the results of a file before it gets its name."""
-    return out / f".{name}.{os.getpid()}{PARTIAL_ENDING}"
+    """Return the folder in which this process of this host writes the results of a file before it gets its name."""
+    host = crc32(socket.gethostname().encode())
+    return out / f".{name}.{host:08x}-{os.getpid()}{PARTIAL_ENDING}"
 
 
 def _record_file_name(file: BatchFile) -> str:
@@ -284,13 +294,30 @@ def describe_results(file: BatchFile, task: AnalysisTask, summary: FileSummary) 
     return Manifest(file.path, file.stamps, task.recipe, dict.fromkeys(names), summary)
 
 
+def is_kept(file: BatchFile, task: AnalysisTask, manifest: Manifest) -> bool:
+    """Return whether a file's results are there: those in its folder, which have this manifest, are what is wanted."""
+    wanted = describe_results(file, task, manifest.summary)
+    return is_up_to_date(task.out / file.name, manifest, wanted, lambda: digest_stamps(file))
+
+
 def _publish_results(of: _OpenedFile, task: AnalysisTask, summary: FileSummary) -> None:
-    """Write the manifest and give the folder its name; what was there under it before is deleted."""
+    """Write the manifest and give the folder its name; what was there under it before is deleted.
+
+    Another process may have had the same file, as where a host of a cluster was taken for dead: who comes late leaves
+    the other's results as they are.
+    """
     folder, partial = task.out / of.file.name, partial_folder(task.out, of.file.name)
     write_manifest(partial, describe_results(of.file, task, summary))
-    old = partial.with_name(f".{of.file.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.replace(old)
-    partial.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    there = None if task.force else read_manifest(folder)
+    if there is None or not is_kept(of.file, task, there):
+        old = partial.with_name(f"{partial.name.removesuffix(PARTIAL_ENDING)}{OLD_ENDING}")
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            folder.replace(old)
+        try:
+            partial.replace(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)

@@ -4,6 +4,7 @@ A folder appears under its name only once all of it is written, so one with a ma
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,11 +21,12 @@ RESULT_SECTIONS = ("signal", "leads", "rhythm", "alarms")
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """A file as it was: its name, its bytes, and when it was changed last, in nanoseconds."""
+    """A file as it was: its name, its bytes, when it was changed last in nanoseconds, its SHA-256 ("" if unknown)."""
 
     name: str
     size: int
     mtime_ns: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,24 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
-def is_up_to_date(folder: Path, manifest: Manifest, wanted: Manifest) -> bool:
-    """Return whether a folder of results holds all that is wanted, from the same file and by the same recipe."""
-    same = replace(manifest, files=wanted.files, summary=wanted.summary) == wanted
-    return same and all(_has_size(folder / name, manifest.files.get(name)) for name in wanted.files)
+def is_up_to_date(
+    folder: Path, manifest: Manifest, wanted: Manifest, digest: Callable[[], tuple[FileStamp, ...]]
+) -> bool:
+    """Return whether a folder of results holds all that is wanted, from the same file and by the same recipe.
+
+    A file is the same with its name, its bytes and its time; where only the time is another one, as of a copy, its
+    content decides, of which `digest` returns the SHA-256.
+    """
+    same = replace(manifest, stamps=wanted.stamps, files=wanted.files, summary=wanted.summary) == wanted
+    if not same or not all(_has_size(folder / name, manifest.files.get(name)) for name in wanted.files):
+        return False
+    then, now = ([(stamp.name, stamp.size, stamp.mtime_ns) for stamp in of.stamps] for of in (manifest, wanted))
+    if then == now:
+        return True
+    if [stamp[:2] for stamp in then] != [stamp[:2] for stamp in now]:
+        return False
+    digests = [stamp.sha256 for stamp in manifest.stamps]
+    return all(digests) and digests == [stamp.sha256 for stamp in digest()]
 
 
 def _has_size(path: Path, size: int | None) -> bool:

@@ -11,13 +11,16 @@ import typer
 
 from agent.cli.completion import complete_record
 from agent.cli.options import (
+    ClusterOption,
     ConfigFileOption,
     DeviceOption,
     FileRateOption,
     FileUnitOption,
+    JobsOption,
     WeightsOption,
     load_net_config,
 )
+from agent.cli.work_place import choose_work_place
 from agent.core.config import Config
 from model.errors import ConfigError, RecordError
 
@@ -52,7 +55,8 @@ def analyse_recordings(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write the results here.")] = Path("analysis"),
     report: Annotated[bool, typer.Option("--report", help="Write a report of each file as HTML and PDF, too.")] = False,
     parquet: Annotated[bool, typer.Option("--parquet", help="Write the tables as Parquet, too.")] = False,
-    jobs: Annotated[int, typer.Option(metavar="NUMBER", help="Processes to use.", min=1, max=256)] = 1,
+    jobs: JobsOption = None,
+    cluster: ClusterOption = None,
     force: Annotated[bool, typer.Option("--force", help="Analyse again what is there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON instead of a table.")] = False,
     weights: WeightsOption = None,
@@ -70,7 +74,8 @@ def analyse_recordings(
 
     if parquet:
         import_extra("pyarrow", "parquet")
-    options = BatchOptions(tuple(files), out, SignalFileOptions(fs, unit), ResultKinds(report, parquet), jobs, force)
+    place = choose_work_place(jobs, cluster)
+    options = BatchOptions(tuple(files), out, SignalFileOptions(fs, unit), ResultKinds(report, parquet), place, force)
     _run_and_show(settings, options, json)
 
 
@@ -112,7 +117,9 @@ def _batch_progress() -> Iterator[Callable[["BatchProgress"], object]]:
         task = bar.add_task("analysing", total=None)
 
         def show_progress(at: "BatchProgress") -> None:
-            text = f"analysing, {at.done_files} of {at.files} files done"
+            failed = f", {at.failed} failed" if at.failed else ""
+            rate = f", {at.rate / 3600:.2g} h of ECG a second" if at.rate else ""
+            text = f"{at.done_files} of {at.files} files done{failed}{rate}"
             bar.update(task, completed=at.done_bytes, total=at.total_bytes, description=text)
 
         yield show_progress

@@ -14,12 +14,14 @@ from agent.cli import analyse, bridge, check, demo, fleet, quiz, simulate, train
 from agent.cli.help_format import build_command
 from agent.cli.options import (
     AlarmsOption,
+    ClusterOption,
     ConfigFileOption,
     DeviceOption,
     EndpointOption,
     FalseWeightOption,
     FromOption,
     InsecureOption,
+    JobsOption,
     JsonOption,
     KeyOption,
     LeadOption,
@@ -42,6 +44,7 @@ from agent.cli.options import (
     load_net_config,
     serve_web,
 )
+from agent.cli.work_place import choose_work_place, complete_cluster_option
 from agent.core import config as configuration
 from agent.dashboard.key_table import keys_sentence
 from model.errors import EcgError
@@ -168,7 +171,8 @@ def evaluate_records(
     mismatches: Annotated[bool, typer.Option("--mismatches", help="List each wrong beat with its signal.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of tables.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Write report.html with pictures, too.")] = False,
-    jobs: Annotated[int, typer.Option(metavar="NUMBER", help="Processes to use.", min=1, max=256)] = 1,
+    jobs: JobsOption = None,
+    cluster: ClusterOption = None,
     alarms: AlarmsOption = False,
     false_weight: FalseWeightOption = 1.0,
     standard: StandardOption = False,
@@ -187,7 +191,9 @@ def evaluate_records(
         return
     out = out or Path("runs") / f"{'alarms' if alarms else 'evaluation'}-{folder.resolve().name if folder else subset}"
     options = EvaluationOptions(
-        folder, subset, score_only, reference, annotator, out, start, end, window, mismatches, jobs, false_weight
+        *(folder, subset, score_only, reference, annotator, out, start, end, window, mismatches),
+        choose_work_place(jobs, cluster),
+        false_weight,
     )
     if alarms:
         show_alarm_evaluation(settings, options, json)
@@ -308,7 +314,8 @@ def run_command_line() -> None:
         if sys.stdout is None or sys.stderr is None:
             raise SystemExit(1)  # the parent process closed them: there is nowhere to write a reason
         try:
-            build_command(app, sys.argv[1:])()
+            arguments = complete_cluster_option(sys.argv[1:])
+            build_command(app, arguments)(arguments)
         finally:
             sys.stdout.flush()
     except EcgError as error:

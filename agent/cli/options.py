@@ -154,6 +154,21 @@ WebTokenOption = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Ask browsers for the token in this file; who knows it may acknowledge alarms."),
 ]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER", help="Processes to use.", min=1, max=256, show_default="1, with --cluster one for each CPU"
+    ),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[ADDRESS]",
+        help="Use a Ray cluster: at HOST:PORT, auto for the one of this machine, or one started here for this command.",
+        show_default=False,
+        autocompletion=complete_from("auto", "local"),
+    ),
+]
 ChildOption = Annotated[bool, typer.Option("--child", hidden=True, help="Stop with the parent process.")]
 FileRateOption = Annotated[
     float | None, typer.Option("--fs", metavar="HZ", help="Sampling rate of files that do not say theirs.")

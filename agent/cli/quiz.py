@@ -51,8 +51,8 @@ def ask_beats(
 
     from agent.dashboard.styles import ASCII_GLYPHS, UNICODE_GLYPHS
     from agent.dashboard.terminal import needs_ascii
-    from agent.evaluation.beat_evaluation import load_configured_classifier
     from agent.evaluation.beat_quiz import BeatQuiz, QuizScore
+    from agent.evaluation.record_analysis import load_configured_classifier
     from model.records.episodes import CLASS_NAMES
     from model.records.wfdb_records import open_record
     from simulator.episode_list import check_quiz_beat, choose_record

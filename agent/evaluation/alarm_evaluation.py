@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.cluster.open_hands import configure_place
 from agent.core.config import Config
 from agent.core.messages import Alarm, AlarmCondition
 from agent.evaluation.alarm_scoring import (
@@ -24,8 +25,8 @@ from agent.evaluation.alarm_scoring import (
     reference_noise,
     score_alarms,
 )
-from agent.evaluation.beat_evaluation import load_configured_classifier, write_output_file
-from agent.evaluation.record_analysis import PipelineOutput, analyse_in_groups
+from agent.evaluation.beat_evaluation import make_output_folder, write_output_file
+from agent.evaluation.record_analysis import PipelineOutput, analyse_alarms, load_configured_classifier
 from agent.evaluation.record_selection import (
     EvaluationCost,
     EvaluationOptions,
@@ -128,6 +129,7 @@ def evaluate_alarms(
         If `options.out` cannot be written.
     """
     started = time.perf_counter()
+    config = configure_place(config, options.place)
     check_evaluation_options(options)
     names = record_names(options)
     ready, skipped = prepare_records(names, options)
@@ -135,9 +137,10 @@ def evaluate_alarms(
     results: list[RecordAlarmResult] = []
     weights = config.monitor.weights
     if ready:
-        classify = load_configured_classifier(config)
-        weights = classify.weights
-        analysed = analyse_in_groups([task.record for task in ready], config, classify, on_progress)
+        weights = load_configured_classifier(config).weights
+        make_output_folder(options.out)
+        records = [task.record for task in ready]
+        analysed = analyse_alarms(records, config, options.place, options.out, on_progress)
         for task, (output, record_cpu_s) in zip(ready, analysed, strict=True):
             cpu_s += record_cpu_s
             try:

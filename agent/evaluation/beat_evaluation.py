@@ -8,18 +8,25 @@ The annotation files are read back, so that what is scored is what was written.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.analysis.rate_tracker import mean_heart_rate
+from agent.cluster.groups import ItemFound, WorkStep, run_groups
+from agent.cluster.open_hands import WorkPlace, configure_place, open_hands
 from agent.core.config import Config, RhythmConfig
 from agent.core.messages import Beat, FloatArray
-from agent.evaluation.record_analysis import BEDS_TOGETHER, PipelineOutput, analyse_records
+from agent.evaluation.record_analysis import (
+    PipelineOutput,
+    analyse_records,
+    load_configured_classifier,
+    share_in_groups,
+    shared_things,
+)
 from agent.evaluation.record_selection import (
     EMBEDDED_FOLDER,
     EvaluationCost,
@@ -32,7 +39,6 @@ from agent.evaluation.record_selection import (
     read_whole_annotations,
     record_names,
 )
-from agent.evaluation.worker_pool import open_worker_pool, without_interrupts
 from model.errors import RecordError, RunError
 from model.files import write_atomically
 from model.records.annotations import AnnotationFile
@@ -45,9 +51,6 @@ from model.records.wfdb_records import (
 )
 from model.scoring.beat_scores import BeatPair, ScoredSpan, compare_beats, round_to_samples
 from model.scoring.ec57 import RecordScore, scorable_beats, score_record
-
-if TYPE_CHECKING:
-    from agent.analysis.beat_classifier import BeatClassifier
 
 PACED_BEAT = "/"
 """A record with such a beat in its reference is paced."""
@@ -129,11 +132,14 @@ def evaluate_beats(
         If not a single record could be evaluated.
     RunError
         If `options.out` cannot be written.
+    EndpointError
+        If there is no such cluster, or it cannot be used.
     """
     started = time.perf_counter()
     check_evaluation_options(options)
+    config = configure_place(config, options.place)
     names = record_names(options)
-    _make_output_folder(options.out)
+    make_output_folder(options.out)
     ready, skipped = prepare_records(names, options)
     outcomes, cpu_s = _run_record_groups(ready, config, options, on_progress)
     evaluated = tuple(outcome for outcome in outcomes if isinstance(outcome, RecordBeatResult))
@@ -145,7 +151,8 @@ def evaluate_beats(
     return BeatEvaluation(evaluated, tuple(sorted(skipped, key=lambda record: record.record)), cost)
 
 
-def _make_output_folder(folder: Path) -> None:
+def make_output_folder(folder: Path) -> None:
+    """Make the folder of a run. Raises RunError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -155,67 +162,43 @@ def _make_output_folder(folder: Path) -> None:
 def _run_record_groups(
     ready: list[RecordTask], config: Config, options: EvaluationOptions, on_progress: Callable[[float, float], object]
 ) -> tuple[list[RecordOutcome], float]:
-    """Evaluate records in groups, in this process or in others; their order is kept. Also return the CPU seconds."""
+    """Evaluate records in groups, wherever that is done; their order is kept. Also return the CPU seconds."""
+    place = options.place
     total_s = sum(task.seconds for task in ready)
-    # Groups small enough that every process has one.
-    size = max(1, min(BEDS_TOGETHER, -(-len(ready) // options.jobs)))
-    groups = [ready[i : i + size] for i in range(0, len(ready), size)]
-    done_s = 0.0
-
-    def advance(seconds: float) -> None:
-        nonlocal done_s
-        done_s += seconds
-        on_progress(done_s, total_s)
-
-    if options.jobs == 1 or len(groups) < 2:
-        classify = None if options.score_only or not groups else load_configured_classifier(config)
-        results = [_evaluate_group(group, classify, config, options, advance) for group in groups]
-    else:
-        with open_worker_pool(options.jobs) as pool:
-            with without_interrupts():
-                futures = [pool.submit(_evaluate_in_process, group, config, options) for group in groups]
-            for future in as_completed(futures):
-                advance(sum(task.seconds for task in groups[futures.index(future)]))
-            results = [future.result() for future in futures]
-    return [outcome for outcomes, _ in results for outcome in outcomes], sum(cpu_s for _, cpu_s in results)
+    work = partial(_evaluate_group, config, replace(options, place=WorkPlace(1)))
+    shared = shared_things([task.record for task in ready], config, place, options.out)
+    found: dict[str, tuple[RecordOutcome, float]] = {}
+    with open_hands(work, place, len(ready), shared) as hands:
+        groups = share_in_groups(ready, hands.width())
+        for task, of in run_groups(
+            hands, groups, _give_up_record, lambda task: task.seconds, lambda done_s: on_progress(done_s, total_s)
+        ):
+            found[task.record.name] = of
+    outcomes = [found[task.record.name] for task in ready]
+    return [outcome for outcome, _ in outcomes], sum(cpu_s for _, cpu_s in outcomes)
 
 
-def load_configured_classifier(config: Config) -> "BeatClassifier":
-    """Load the weights that the settings name. PyTorch is imported only here, since scoring alone needs none."""
-    from agent.analysis.beat_classifier import load_beat_classifier
-
-    return load_beat_classifier(config.monitor.weights, config.monitor.device, config.monitor.threads)
-
-
-def _evaluate_in_process(
-    group: list[RecordTask], config: Config, options: EvaluationOptions
-) -> tuple[list[RecordOutcome], float]:
-    """Evaluate a group in a process of its own, which loads its own classifier."""
-    classify = None if options.score_only else load_configured_classifier(config)
-    return _evaluate_group(group, classify, config, options, lambda _: None)
+def _give_up_record(task: RecordTask, reason: str) -> tuple[RecordOutcome, float]:
+    return SkippedRecord(task.record.name, reason), 0.0
 
 
 def _evaluate_group(
-    group: list[RecordTask],
-    classify: Callable[[FloatArray], FloatArray] | None,
-    config: Config,
-    options: EvaluationOptions,
-    advance: Callable[[float], None],
-) -> tuple[list[RecordOutcome], float]:
-    """Return the outcomes of some records, and the CPU seconds of the pipeline. Without a classifier, only score."""
+    config: Config, options: EvaluationOptions, group: Sequence[RecordTask]
+) -> Iterator[WorkStep[tuple[RecordOutcome, float]]]:
+    """Yield seconds of ECG that are done, and the outcome of each record with its CPU seconds in the pipeline."""
     outputs: dict[str, PipelineOutput] = {}
     cpu_s = 0.0
-    if classify is not None:
-        outputs, cpu_s = analyse_records([task.record for task in group], config, classify, advance)
-    outcomes: list[RecordOutcome] = []
-    for task in group:
+    if not options.score_only:
+        classify = load_configured_classifier(config)
+        outputs, cpu_s = analyse_records([task.record for task in group], config, classify, lambda _seconds: None)
+    for index, task in enumerate(group):
+        outcome: RecordOutcome
         try:
-            outcomes.append(_evaluate_record_beats(task, outputs.get(task.record.name), config, options))
+            outcome = _evaluate_record_beats(task, outputs.get(task.record.name), config, options)
         except RecordError as error:
-            outcomes.append(SkippedRecord(task.record.name, str(error)))
-        if classify is None:
-            advance(task.seconds)
-    return outcomes, cpu_s
+            outcome = SkippedRecord(task.record.name, str(error))
+        yield task.seconds
+        yield ItemFound(index, (outcome, cpu_s / len(group)))
 
 
 def _evaluate_record_beats(

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.cluster.open_hands import configure_place
 from agent.core.config import Config
 from agent.core.messages import Alarm, AlarmCondition
 from agent.evaluation.alarm_scoring import final_alarms
-from agent.evaluation.beat_evaluation import load_configured_classifier
-from agent.evaluation.record_analysis import analyse_in_groups
+from agent.evaluation.beat_evaluation import make_output_folder
+from agent.evaluation.record_analysis import analyse_alarms, load_configured_classifier
 from agent.evaluation.record_selection import EvaluationCost, EvaluationOptions, SkippedRecord
 from model.errors import EcgError, RecordError
 from model.records.resample import FS
@@ -156,6 +157,7 @@ def evaluate_challenge(
         If the list cannot be read, or not a single strip of it can be evaluated.
     """
     started = time.perf_counter()
+    config = configure_place(config, options.place)
     assert options.folder is not None
     listed = read_alarm_list(options.folder / LIST_NAME)
     ready, skipped = _open_strips(options.folder, listed)
@@ -163,9 +165,10 @@ def evaluate_challenge(
     cpu_s = 0.0
     weights = config.monitor.weights
     if ready:
-        classify = load_configured_classifier(config)
-        weights = classify.weights
-        analysed = analyse_in_groups([record for _, record in ready], config, classify, on_progress)
+        weights = load_configured_classifier(config).weights
+        make_output_folder(options.out)
+        records = [record for _, record in ready]
+        analysed = analyse_alarms(records, config, options.place, options.out, on_progress)
         for (bedside, record), (output, record_cpu_s) in zip(ready, analysed, strict=True):
             cpu_s += record_cpu_s
             if output.failed:

@@ -7,8 +7,13 @@ one pipeline, which is quicker and gives the same results.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from agent.cluster.groups import Item, ItemFound, WorkStep, group_size, run_groups, share_out
+from agent.cluster.open_hands import SharedThings, WorkPlace, open_hands
 from agent.core.config import Config
 from agent.core.events import StreamRefused
 from agent.core.messages import Alarm, Beat, Chunk, End, FloatArray, Result
@@ -16,7 +21,10 @@ from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import RECORD_BLOCK_S, record_chunks, sent_signals
 from model.errors import EcgError
 from model.records.resample import FS
-from model.records.wfdb_records import Record
+from model.records.wfdb_records import DATABASE, Record
+
+if TYPE_CHECKING:
+    from agent.analysis.beat_classifier import BeatClassifier
 
 EVALUATION_RUN = "evaluation"
 BEDS_TOGETHER = 4
@@ -119,25 +127,70 @@ def analyse_streams(pipeline: Pipeline, streams: dict[str, Iterator[Chunk | End]
         yield StreamStep(messages, results, failed, cpu_s)
 
 
-def analyse_in_groups(
+def analyse_alarms(
     records: Sequence[Record],
     config: Config,
-    classify: Callable[[FloatArray], FloatArray],
+    place: WorkPlace,
+    out: Path,
     on_progress: Callable[[float, float], object],
-) -> Iterator[tuple[PipelineOutput, float]]:
-    """Run records with different names through pipelines of BEDS_TOGETHER beds; yield each record's results in order.
+) -> list[tuple[PipelineOutput, float]]:
+    """Run records with different names through pipelines of BEDS_TOGETHER beds; return the alarms of each, in order.
 
-    Beside them are its CPU seconds, an equal share of its group's. `on_progress` is called after each group with the
-    seconds of ECG done and the seconds in all.
+    Beside them are its CPU seconds, an equal share of its group's. `place`: where it is done; all hosts of a cluster
+    must see `out`. `on_progress` is called with the seconds of ECG done and the seconds in all.
     """
     total_s = sum(record.length / record.fs for record in records)
-    done_s = 0.0
-    for at in range(0, len(records), BEDS_TOGETHER):
-        group = records[at : at + BEDS_TOGETHER]
-        outputs, cpu_s = analyse_records(group, config, classify, lambda _seconds: None)
-        done_s += sum(record.length / record.fs for record in group)
-        on_progress(done_s, total_s)
-        yield from ((outputs[record.name], cpu_s / len(group)) for record in group)
+    found: dict[str, tuple[PipelineOutput, float]] = {}
+    work = partial(_analyse_alarms_of, config)
+    with open_hands(work, place, len(records), shared_things(records, config, place, out)) as hands:
+        for record, of in run_groups(
+            hands,
+            share_in_groups(records, hands.width()),
+            lambda _record, reason: (PipelineOutput(failed=reason), 0.0),
+            lambda record: record.length / record.fs,
+            lambda done_s: on_progress(done_s, total_s),
+        ):
+            found[record.name] = of
+    return [found[record.name] for record in records]
+
+
+def _analyse_alarms_of(config: Config, group: Sequence[Record]) -> Iterator[WorkStep[tuple[PipelineOutput, float]]]:
+    """Yield seconds of ECG that are done, and the alarms of each record with its CPU seconds."""
+    outputs, cpu_s = analyse_records(group, config, load_configured_classifier(config), lambda _seconds: None)
+    for index, record in enumerate(group):
+        yield record.length / record.fs
+        yield ItemFound(index, (replace(outputs[record.name], beats=[]), cpu_s / len(group)))
+
+
+def share_in_groups(items: Sequence[Item], width: int) -> list[Sequence[Item]]:
+    """Return items in groups of BEDS_TOGETHER, smaller ones where not all of `width` hands would have one."""
+    return share_out(items, group_size(len(items), width, BEDS_TOGETHER))
+
+
+def shared_things(records: Sequence[Record], config: Config, place: WorkPlace, out: Path) -> SharedThings:
+    """Return what all hosts must see to analyse records; of the weights nothing if there are no other hosts."""
+    weights, digest = config.monitor.weights, ""
+    if place.address is not None:
+        from model.nets import checkpoint
+
+        digest = checkpoint.digest_checkpoint(checkpoint.find_checkpoint(weights))
+    headers = [record.path.with_name(f"{record.path.name}.hea").absolute() for record in records]
+    return SharedThings(out, weights, digest, [str(path) for path in headers if not path.is_relative_to(DATABASE)])
+
+
+def load_configured_classifier(config: Config) -> "BeatClassifier":
+    """Load the net that the settings name, once in each process.
+
+    PyTorch is imported only here, since scoring alone needs none. Raises CheckpointError or DeviceError.
+    """
+    return _load_once(config.monitor.weights, config.monitor.device, config.monitor.threads)
+
+
+@cache
+def _load_once(weights: str, device: str, threads: int) -> "BeatClassifier":
+    from agent.analysis.beat_classifier import load_beat_classifier
+
+    return load_beat_classifier(weights, device, threads)
 
 
 def _collect_results(results: list[Result], outputs: dict[str, PipelineOutput]) -> None:

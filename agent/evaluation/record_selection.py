@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent.cluster.open_hands import WorkPlace
 from model.beats.dataset import DS1, DS2, PACED_RECORDS
 from model.errors import ConfigError, EcgError, RecordError
 from model.records.annotations import AnnotationFile, encode_annotations, read_annotations, state_rate
@@ -33,7 +34,7 @@ class EvaluationOptions:
     With `score_only` the folder holds annotation files of another detector, `*.annotator`, and nothing is analysed.
     `reference` is the extension of the reference annotations, `annotator` that of the files written to `out`.
     `mismatches` keeps a list of the beats that were missed, extra or of another class. `false_weight` is the weight of
-    a false bedside alarm (`agent.evaluation.challenge_alarms`).
+    a false bedside alarm (`agent.evaluation.challenge_alarms`). `place`: where it is done.
     """
 
     folder: Path | None
@@ -46,7 +47,7 @@ class EvaluationOptions:
     end_s: float | None
     window_s: float
     mismatches: bool
-    jobs: int
+    place: WorkPlace
     false_weight: float = 1.0
 
 

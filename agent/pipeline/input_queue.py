@@ -7,6 +7,7 @@ of the beds that are done with it, then of the others in rotation until the turn
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from agent.analysis.bed_input import BedInput, LeadNote, bed_messages_to_millivolts
 from agent.analysis.lead_input import SampleBlock
@@ -60,10 +61,12 @@ class InputQueue:
         self.scales: list[LeadScaled] = []
         """Those that are known of earlier parts of runs, the later ones last."""
         self._waiting: dict[str, _WaitingBed] = {}
-        self._left = 0
+        self._left = 0.0
         """Work left in this turn, in samples."""
         self.block = BLOCK_SAMPLES
         """Most samples of a bed that go through the stages at once."""
+        self.turn: float = TURN_SAMPLES
+        """Work of a turn, in samples of all beds."""
         self._patient = True
         """Whether to wait for filters that are being loaded; else their beds wait, and no other does."""
 
@@ -99,10 +102,12 @@ class InputQueue:
 
     def next_turn(self) -> Iterator[tuple[MonitoredBed, InputStep]]:
         """Yield of every bed the next block, after what comes before it, as long as the turn has work left."""
-        block = max(LEAST_BLOCK_SAMPLES, min(self.block, TURN_SAMPLES // max(1, len(self._waiting))))
+        block = self.block
+        if self.turn < inf:
+            block = max(LEAST_BLOCK_SAMPLES, min(block, int(self.turn) // max(1, len(self._waiting))))
         few = [name for name, waiting in self._waiting.items() if waiting.samples <= self._piece]
         many = [name for name, waiting in self._waiting.items() if waiting.samples > self._piece]
-        self._left = TURN_SAMPLES
+        self._left = self.turn
         for name in few:
             if (whole := self._take_only_block(name, block)) is not None:
                 yield whole

@@ -12,7 +12,7 @@ beds. Training drives the same `SampleStages` (`agent.training`), so what a net 
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
-from math import isnan
+from math import inf, isnan
 from operator import itemgetter
 
 import numpy as np
@@ -156,8 +156,11 @@ class Pipeline:
         return self._take_results()
 
     def take_large_blocks(self) -> None:
-        """Let more samples of a bed go through the stages at once: the same results for less, but later."""
-        self._inbox.block = LARGE_BLOCK_SAMPLES
+        """Let more samples of a bed go through the stages at once: the same results for less, but later.
+
+        Blocks of a bed are then the same however many others there are, and so is the order of beats and alarms.
+        """
+        self._inbox.block, self._inbox.turn = LARGE_BLOCK_SAMPLES, inf
 
     def _advance(self) -> bool:
         """Take one turn: what breaks the stretch of each bed, then one block of each, equal ones together.

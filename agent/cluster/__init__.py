@@ -1,0 +1,1 @@
+"""Work in groups: done in this process, in several, or by a cluster."""

@@ -1,0 +1,193 @@
+"""ecg-agent analyse and evaluate on a Ray cluster: the same bytes, also where a worker is killed, and nothing left."""
+
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from agent.batch.batch_run import BatchOptions, run_batch
+from agent.batch.result_writer import ResultKinds
+from agent.cluster.open_hands import WorkPlace
+from agent.core.config import Config, override_config
+from model.formats.signal_file import SignalFileOptions
+from model.records.wfdb_records import open_record, read_record_samples
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is an extra of this package (cluster)"),
+]
+REPOSITORY = Path(__file__).parent.parent
+AGENT = [sys.executable, "-m", "agent"]
+LONG_S = 240.0
+SOURCES = ("208", "119", "200", "207", "100", "222")
+"""Records with alarms, whose lines must come in the same order everywhere."""
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process, without settings of whoever runs the tests."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
+
+
+@pytest.fixture(scope="module")
+def records() -> Iterator[Path]:
+    """A folder of short records."""
+    with tempfile.TemporaryDirectory() as root:
+        for number, source in enumerate(SOURCES):
+            x = read_record_samples(open_record(source), 0, 360 * 45)
+            np.rint(200 * x).astype("<i2").tofile(Path(root) / f"r{number}.dat")
+            lines = [f"r{number} 2 360 {len(x)}", *(f"r{number}.dat 16 200 16 0 0 0 0 {lead}" for lead in ("II", "V1"))]
+            (Path(root) / f"r{number}.hea").write_text("\n".join([*lines, ""]))
+        yield Path(root)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[dict[str, str]]:
+    """An environment in which RAY_ADDRESS is that of a cluster of two CPUs, which ends with the tests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tempfile.mkdtemp(prefix="ecg-test-ray-", dir="/tmp")
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    start = ["start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--block"]
+    patient = '--system-config={"health_check_failure_threshold": 60}'
+    """A machine that is busy with other tests is no dead one."""
+    memory = [patient, f"--object-store-memory={80 * 2**20}", f"--temp-dir={folder}", "--disable-usage-stats"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", *start, *memory]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment() | own, **quiet) as head:  # type: ignore[call-overload]
+        try:
+            until_s = time.monotonic() + LONG_S
+            while not list(Path(folder).glob("session_*/sockets/raylet")):
+                assert head.poll() is None
+                assert time.monotonic() < until_s
+                time.sleep(0.1)
+            yield environment() | own | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+        finally:
+            children = psutil.Process(head.pid).children(recursive=True)
+            head.terminate()
+            _, alive = psutil.wait_procs(children, timeout=20)
+            for process in alive:
+                process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """The bytes of all files of results."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_the_same_bytes_everywhere(settings: Config, records: Path, cluster: dict[str, str], tmp_path: Path) -> None:
+    """One process, two, and a cluster in which a worker is killed give the same bytes in every file of results."""
+    config = override_config(settings, "monitor", device="cpu")
+    found = {}
+    for name, place in (("one", WorkPlace(1)), ("two", WorkPlace(2))):
+        options = BatchOptions((str(records),), tmp_path / name, SignalFileOptions(), ResultKinds(), place, False)
+        outcomes = run_batch(config, options, lambda _progress: None)
+        assert [outcome.reason for outcome in outcomes] == [""] * len(SOURCES)
+        found[name] = contents(tmp_path / name)
+    assert found["one"] == found["two"]
+    out = tmp_path / "cluster"
+    command = [*AGENT, "analyse", str(records), "--out", str(out), "--cluster", cluster["RAY_ADDRESS"], "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=cluster, cwd=REPOSITORY, text=True, **pipes) as process:  # type: ignore[call-overload]
+        until_s = time.monotonic() + LONG_S
+        while not list(out.glob(".*.partial")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
+        pid = int(next(out.glob(".*.partial")).name.removesuffix(".partial").rpartition("-")[2])
+        psutil.Process(pid).kill()
+        said, trouble = process.communicate(timeout=LONG_S)
+    assert (process.returncode, trouble) == (0, "")
+    assert json.loads(said)["analysed"] == len(SOURCES)
+    assert contents(out) == found["one"]
+    again = subprocess.run(command, env=cluster, cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S)
+    assert json.loads(again.stdout)["kept"] == len(SOURCES)
+
+
+def test_evaluation(cluster: dict[str, str], tmp_path: Path) -> None:
+    """An evaluation on a cluster writes the same annotations and finds the same figures."""
+    for name in ("100", "119"):
+        for ending in ("atr", "hea", "flac"):
+            for path in (REPOSITORY / "model" / "records" / "database" / "mitdb").glob(f"{name}*.{ending}"):
+                shutil.copy(path, tmp_path)
+    reports = []
+    for place in ([], ["--cluster", cluster["RAY_ADDRESS"]]):
+        out = tmp_path / f"out{len(place)}"
+        command = [*AGENT, "evaluate", str(tmp_path), "--out", str(out), "--device", "cpu", "--json", *place]
+        done = subprocess.run(command, env=cluster, cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S)
+        assert (done.returncode, done.stderr) == (0, "")
+        reports.append(json.loads(done.stdout))
+    assert [path.read_bytes() for path in sorted((tmp_path / "out0").glob("*.ecg"))] == [
+        path.read_bytes() for path in sorted((tmp_path / "out2").glob("*.ecg"))
+    ]
+    one, two = ({key: of for key, of in report.items() if key not in ("cost", "options")} for report in reports)
+    assert one.keys() == two.keys()
+    assert one["records"] == two["records"]
+
+
+def test_an_own_cluster_ends_with_its_command(records: Path, tmp_path: Path) -> None:
+    """Ray that was started here ends with Ctrl-C, and leaves neither processes nor files nor words."""
+    out = tmp_path / "out"
+    before = set(Path("/tmp").glob("ecg-agent-ray-*"))
+    command = [*AGENT, "analyse", "--cluster", str(records), "--out", str(out), "--jobs", "2"]
+    with subprocess.Popen(
+        command,
+        env=environment(),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        until_s = time.monotonic() + LONG_S
+        while not list(out.glob(".*.partial")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
+        started = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=LONG_S)
+    assert (process.returncode, *said) == (130, "", "")
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert alive == []
+    assert set(Path("/tmp").glob("ecg-agent-ray-*")) <= before
+    assert not [path for path in out.iterdir() if path.name.startswith(".") and path.name != ".lock"]
+
+
+def test_who_does_not_answer(tmp_path: Path) -> None:
+    """Where something else listens a line says so, though Ray would wait for more than a minute."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        command = [*AGENT, "analyse", "100", "--out", str(tmp_path), "--cluster", address]
+        done = subprocess.run(
+            command, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (6, 1)
+    assert f"what listens at {address} does not answer as a Ray cluster does" in done.stderr
+
+
+def test_no_ray(tmp_path: Path) -> None:
+    """Without Ray a line says how to install it."""
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')\n")
+    own = environment() | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    command = [*AGENT, "analyse", "100", "--out", str(tmp_path / "out"), "--cluster"]
+    done = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert "pip install 'ecg-agent[cluster]'" in done.stderr
