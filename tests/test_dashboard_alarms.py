@@ -291,8 +291,8 @@ def test_what_was_said_goes_away() -> None:
 @pytest.mark.parametrize("glyphs", [UNICODE_GLYPHS, ASCII_GLYPHS])
 def test_footers(glyphs: object) -> None:
     """The most important keys stand in the footer of the smallest terminal."""
-    for ward in (make(make_bed()), make(make_bed("a"), make_bed("b"))):
-        last = shown(ward, DashboardView(ascii=glyphs is ASCII_GLYPHS), 80, 24)[-1]
+    for ward, bed in ((make(make_bed()), ""), (make(make_bed("a"), make_bed("b")), "a")):
+        last = shown(ward, DashboardView(bed=bed, ascii=glyphs is ASCII_GLYPHS), 80, 24)[-1]
         assert all(key in last for key in ("q quit", "n p bed", "k acknowledge", "m silence"))
         last = shown(ward, DashboardView(ascii=glyphs is ASCII_GLYPHS), 200, 60)[-1]
         assert all(key in last for key in ("/ find", "b bell", "space freeze"))

@@ -176,7 +176,7 @@ def test_wicked_beds(size: tuple[int, int], ascii_only: bool) -> None:
 
 
 def test_small_cards_say_what_matters() -> None:
-    """A small card says the alarm, else what is wrong, else the rhythm, else the lead; noise takes the rate away."""
+    """A small card says the alarm, else what is wrong, else the rhythm, else the signal; noise takes the rate away."""
     beds = [make_bed(f"bed-{i:02}") for i in range(40)]
     beds[1] = with_alarms(beds[1], VT, COUPLET)
     beds[2] = replace(beds[2], state="no data")
@@ -191,7 +191,7 @@ def test_small_cards_say_what_matters() -> None:
     assert "60 !!! VT 0:10 +1" in messages["bed-01"]
     assert "-- NO DATA" in messages["bed-02"]
     assert "60 bigeminy" in messages["bed-03"]
-    assert "-- noise" in messages["bed-04"]
+    assert "-- signal noisy" in messages["bed-04"]
     assert "60 behind 7 s" in messages["bed-05"]
     assert "60 silenced 0:30" in messages["bed-06"]
     assert "60 MLII" in messages["bed-07"]
@@ -374,9 +374,27 @@ def test_all_beds_at_a_glance(settings: Config) -> None:
     assert seen == (
         BedSummary("a", "learning", 8, "high", "high", False, 2.5, standing="high"),
         BedSummary("b", "learning", 16, "low", None, True, 2.5, standing="low"),
-        BedSummary("c", "no data", behind_s=2.5),
+        BedSummary("c", "no data", 1, behind_s=2.5),
     )
     assert total == Ledger(30, 24, 3)
+
+
+def test_beds_that_ended_come_last(settings: Config) -> None:
+    """A bed that ended needs nobody; one that is refused or sends nothing comes before those that are well."""
+    beds = {
+        name: MonitoredBed(name, row, arrived_s=100.0, ended=name in "ae", refused="no ECG" if name == "d" else "")
+        for row, name in enumerate("abcdef")
+    }
+    beds["f"].arrived_s = 50.0
+    known = Known(beds)
+    known.shown = {2: (VT,), 4: (replace(VT, ended=3200),)}
+    seen, _ = known.snapshots(settings).index(100.5)
+    assert [bed.urgency for bed in seen] == [-1, 0, 8, 1, 8, 1]
+    order = update_order(BedOrder(), seen, 100.5, by_urgency=True, held=False)
+    assert order.names == ("c", "e", "d", "f", "b", "a")
+    beds["a"].ended = False
+    again, _ = known.snapshots(settings).index(101.5)
+    assert update_order(order, again, 101.5, by_urgency=True, held=False).names == ("c", "e", "d", "f", "a", "b")
 
 
 def test_a_glance_is_not_taken_at_every_frame(settings: Config) -> None:

@@ -8,7 +8,7 @@ from test_dashboard_alarms import COUPLET, ONE, VT, with_alarms
 
 from agent.core.bed_settings import BedSettings
 from agent.core.messages import AlarmCondition
-from agent.dashboard.alarm_lines import present_first, shown_reason
+from agent.dashboard.alarm_lines import named_first, shown_reason
 from agent.dashboard.glance import rhythm_words
 from agent.dashboard.view import DashboardView
 
@@ -56,10 +56,13 @@ def test_a_loss_on_cards(size: tuple[int, int]) -> None:
     assert text.index("NO DATA 20 s") < text.index("!!! VF over")
 
 
-def test_what_goes_on_before_what_is_over() -> None:
-    """Of two alarms the one that goes on is named first."""
-    assert present_first([OVER, COUPLET]) == [COUPLET, OVER]
-    assert "! COUPLET 0:08" in shown(make(with_alarms(make_bed(), OVER, COUPLET)), ONE, 20, 3)[0]
+def test_the_most_urgent_first_and_what_goes_on_behind_it() -> None:
+    """An alarm that is over and was not acknowledged stands before a lesser one that goes on, and hides it nowhere."""
+    low = replace(COUPLET, ended=COUPLET.announced + 1)
+    assert named_first([OVER, low, COUPLET]) == [OVER, COUPLET, low]
+    assert named_first([VT, OVER, COUPLET]) == [VT, OVER, COUPLET]
+    assert named_first([]) == []
+    assert "!!! VF over  ! COUPLET" in shown(make(with_alarms(make_bed(), OVER, COUPLET)), ONE, 30, 3)[0]
 
 
 def test_a_reason_beside_an_age() -> None:

@@ -96,7 +96,8 @@ def test_keys_work_in_a_small_terminal() -> None:
     assert chosen.bed == "bed-7"
     assert "bed-7 silenced" in shown(BEDS, chosen, 40, 10)[-1]
     assert "/be_" in shown(BEDS, press_keys(view, "/be", BEDS), 40, 10)[-1]
-    assert "m silence" in shown(BEDS, view, 40, 10)[-1]
+    assert "n choose a bed" in shown(BEDS, view, 40, 10)[-1]
+    assert "m silence" in shown(BEDS, press_keys(view, "n", BEDS), 40, 10)[-1]
 
 
 def test_waiting_in_a_small_terminal() -> None:

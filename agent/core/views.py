@@ -146,10 +146,11 @@ class BedView:
 class BedSummary(NamedTuple):
     """What the order and the counts of a ward need of one bed; there may be a thousand.
 
-    `urgency` as alarms are ranked, 0 without one; `priority` of the most urgent alarm to be shown; `audible`
-    of the most urgent one that is neither silenced nor acknowledged; `silenced`: its alarms are, at this moment; all
-    alarms paused until `paused_until_s` (Unix time), 0 if they are not; `settings` that the bed has of its own;
-    `standing`: the priority of the most urgent alarm that is not over.
+    `urgency` as alarms are ranked; without one 0, but 1 where nothing comes or the stream is refused, -1 where it has
+    ended; `priority` of the most urgent alarm to be shown; `audible` of the most urgent one that is neither silenced
+    nor acknowledged; `silenced`: its alarms are, at this moment; all alarms paused until `paused_until_s` (Unix time),
+    0 if they are not; `settings` that the bed has of its own; `standing`: the priority of the most urgent alarm that
+    is not over.
     """
 
     bed: str

@@ -44,6 +44,8 @@ STEADY_STYLES: dict[Priority, Style] = {
     "low": Style(color="cyan"),
 }
 FLASHES_HZ: dict[Priority, float] = {"high": 2.0, "medium": 0.5, "low": 0.0}
+LEAST_COURSE_WIDTH = 6
+"""Least columns for how long an alarm has lasted, or that it is over."""
 MOST_BANNERS = 3
 """Alarms that are shown above a bed's trace."""
 
@@ -99,9 +101,16 @@ def format_silence_left(until_s: float, now_s: float) -> str:
     return "" if rest_s <= 0 else format_clock(rest_s, hour_digits=0) if rest_s < 3600 else f"{rest_s // 3600} h"
 
 
-def present_first(alarms: Sequence[Alarm]) -> list[Alarm]:
-    """Return alarms with those that go on before those that are over, else in their order."""
-    return sorted(alarms, key=lambda alarm: alarm.ended is not None)
+def named_first(alarms: Sequence[Alarm]) -> list[Alarm]:
+    """Return the alarms of a bed as a card names them: the most urgent first, as the counts above the ward have it.
+
+    Behind one that is over comes the most urgent one that goes on, so that what was does not hide what is.
+    """
+    first, rest = list(alarms[:1]), list(alarms[1:])
+    if first and first[0].ended is not None:
+        lasting = [alarm for alarm in rest if alarm.ended is None][:1]
+        first, rest = first + lasting, [alarm for alarm in rest if alarm not in lasting]
+    return first + rest
 
 
 def _urgent_first(alarms: Sequence[Alarm]) -> list[Alarm]:
@@ -120,19 +129,30 @@ def shown_reason(alarm: Alarm) -> str:
 
 
 def urgent_alarm_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
-    """Return the most urgent alarm of a bed in `room` cells: name, phase, age, how many more, rest of a silence."""
-    alarm = present_first(bed.alarms)[0]
+    """Return the most urgent alarm of a bed in `room` cells: name, phase, age, how many more, rest of a silence.
+
+    Behind one that is over stands the name of the most urgent one that goes on, where there is room for it.
+    """
+    alarm, *others = named_first(bed.alarms)
     phase = alarm_phase(alarm)
     ended = " earlier" if is_of_earlier_run(alarm, bed) else " over"
     tail = {"active": "", "acknowledged": " ack", "over": ended}[phase]
-    silence = format_silence_left(bed.silenced_until_s, now_s)
-    more = f" +{len(bed.alarms) - 1}" if len(bed.alarms) > 1 else ""
-    age = "" if phase == "over" else f" {format_age_clock(alarm_age_s(bed, alarm, now_s))}"
+    steady = STEADY_STYLES[alarm.priority]
     name = elide_text(alarm_label(alarm), room - cell_width(tail), glyphs)
+    parts = [(name, alarm_style(alarm, now_s)), (tail, steady)]
+    lasting, more = alarm, len(others)
+    if phase == "over" and others and others[0].ended is None:
+        label, free = alarm_label(others[0]), room - _cells(parts)
+        if gap := " " * min(2, free - cell_width(label)):
+            lasting, more = others[0], more - 1
+            parts.append((gap + label, alarm_style(lasting, now_s)))
+    age = "" if lasting.ended is not None else f" {format_age_clock(alarm_age_s(bed, lasting, now_s))}"
+    silence = format_silence_left(bed.silenced_until_s, now_s)
     # What does not fit is left out: the name is worth most
-    for extra in (age, more, f" quiet {silence}" if silence else ""):
-        tail += extra if cell_width(name) + cell_width(tail) + cell_width(extra) <= room else ""
-    return [(name, alarm_style(alarm, now_s)), (tail, STEADY_STYLES[alarm.priority])]
+    for extra in (age, f" +{more}" if more else "", f" quiet {silence}" if silence else ""):
+        if extra and _cells(parts) + cell_width(extra) <= room:
+            parts.append((extra, STEADY_STYLES[lasting.priority]))
+    return parts
 
 
 def format_age_clock(seconds: float) -> str:
@@ -154,13 +174,17 @@ def alarm_banner_lines(
 
     `is_chosen`: a key would mean this bed.
     """
-    shown = _urgent_first(bed.alarms)[: max(1, min(most, MOST_BANNERS))]
+    shown = bed.alarms[:1] if most <= 1 else _urgent_first(bed.alarms)[: min(most, MOST_BANNERS)]
     rows = []
     for i, alarm in enumerate(shown):
         # The last line counts the alarms that have no line of their own
         more = len(bed.alarms) - len(shown) if i == len(shown) - 1 else 0
         left: list[StyledPart] = [(f" +{more} more ", STRONG)] if more else []
         end = _silence_parts(bed, now_s, is_chosen) if i == 0 else []
+        # What is pressed, and how many more there are, is worth less than what it is
+        named = cell_width(alarm_label(alarm)) + 2
+        end = end if _cells([*left, *end]) + named + LEAST_COURSE_WIDTH <= width else []
+        left = left if _cells([*left, *end]) + named <= width else []
         name, reason, course = _fit_banner_texts(bed, alarm, now_s, width - _cells([*left, *end]), glyphs)
         right: list[StyledPart] = [*left, (course, PLAIN), *end]
         style = FLASH_OFF_STYLES[alarm.priority] if alarm_phase(alarm) == "active" else STEADY_STYLES[alarm.priority]
@@ -182,8 +206,15 @@ def _fit_banner_texts(bed: BedView, alarm: Alarm, now_s: float, room: int, glyph
         return name, f" {alarm.condition}:{reason}", course
     if cell_width(reason) + cell_width(course) > room:
         course = course.replace("since ", "")
+    short = f" {_short_course(bed, alarm, now_s)} "
+    course = course if cell_width(course) <= room else short if cell_width(short) <= room else ""
     room -= cell_width(course)
     return name, elide_text(reason, room, glyphs) if room > 0 else "", course
+
+
+def _short_course(bed: BedView, alarm: Alarm, now_s: float) -> str:
+    """Return in few cells how long an alarm has lasted, or that it is over."""
+    return "over" if alarm.ended is not None else format_age_clock(alarm_age_s(bed, alarm, now_s))
 
 
 def _silence_parts(bed: BedView, now_s: float, is_chosen: bool) -> list[StyledPart]:

@@ -10,8 +10,8 @@ from agent.dashboard.alarm_lines import (
     alarm_style,
     format_age_clock,
     is_of_earlier_run,
+    named_first,
     other_bed_alarm_parts,
-    present_first,
 )
 from agent.dashboard.alarm_state import quiet_parts
 from agent.dashboard.frozen_picture import shown_snapshot
@@ -24,7 +24,7 @@ from agent.dashboard.view import DashboardView
 
 def alarm_words(bed: BedView, place: int, shown_s: float) -> str:
     """Return mark, short name, phase and age of an alarm of a bed, such as !!! VT 0:12."""
-    alarm = present_first(bed.alarms)[place]
+    alarm = named_first(bed.alarms)[place]
     ended = " earlier" if is_of_earlier_run(alarm, bed) else " over"
     phase = {"active": "", "acknowledged": " ack", "over": ended}[alarm_phase(alarm)]
     age = "" if alarm.ended is not None else f" {format_age_clock(alarm_age_s(bed, alarm, shown_s))}"
@@ -83,7 +83,7 @@ def narrow_bed_lines(
     if quiet and not bed.alarms and bed.state == "ok" and not find_loss(bed, shown):
         text, style = quiet[0]
     if bed.alarms and not is_past_by_loss(bed, shown):
-        text, style = alarm_words(bed, 0, shown.now_s), alarm_style(present_first(bed.alarms)[0], snapshot.now_s)
+        text, style = alarm_words(bed, 0, shown.now_s), alarm_style(named_first(bed.alarms)[0], snapshot.now_s)
     return [
         spread_line(width, [(name, _name_style(bed, view))], [(f" {rate}", rate_ink)]),
         styled_line(width, (" ", PLAIN), (elide_text(text, max(1, width - 1), glyphs), style)),
@@ -92,21 +92,33 @@ def narrow_bed_lines(
 
 def _urgent_parts(bed: BedView, shown: WardSnapshot, now_s: float, glyphs: GlyphSet) -> list[RankedPart]:
     """Return alarm, rate, loss and the number of further alarms; a loss that is alarmed is said once."""
-    rate = rate_part(bed, shown, aged=not (bed.alarms and present_first(bed.alarms)[0].condition == "no data"))
+    rate = rate_part(bed, shown, aged=not (bed.alarms and named_first(bed.alarms)[0].condition == "no data"))
     quiet = quiet_parts(bed, now_s, glyphs)
     parts: list[RankedPart] = [*([] if bed.paused_until_s > now_s else [(4, ("no alarm", FAINT))]), (0, rate)]
     is_past = is_past_by_loss(bed, shown)
     if bed.alarms:
-        alarm = alarm_words(bed, 0, shown.now_s), alarm_style(present_first(bed.alarms)[0], now_s)
+        alarm = alarm_words(bed, 0, shown.now_s), alarm_style(named_first(bed.alarms)[0], now_s)
         parts = [(2 if is_past else 0, alarm), (1, rate)]
     parts += [(1 + place + bool(bed.alarms), part) for place, part in enumerate(quiet)]
     is_lost = find_loss(bed, shown) or bed.state not in ("ok", "learning")
-    if is_lost and not (bed.alarms and present_first(bed.alarms)[0].condition == bed.state):
+    if is_lost and not (bed.alarms and named_first(bed.alarms)[0].condition == bed.state):
         rank = 0 if is_past else 2 if bed.alarms else 1 if rate_age(bed, shown, rate_text(bed, shown)) else 0
         parts.append((rank, state_words(bed, shown, link=True)))
-    if len(bed.alarms) > 1:
-        parts.append((4, (f"+{len(bed.alarms) - 1}", STRONG)))
-    return parts
+    return parts + more_alarm_parts(bed, 1, now_s, ("", 4))
+
+
+def more_alarm_parts(bed: BedView, named: int, now_s: float, lead: tuple[str, int]) -> list[RankedPart]:
+    """Return what goes on behind a single alarm that is over by its name, and how many more than `named` there are.
+
+    `lead`: what stands in front of each part, and the rank of the number.
+    """
+    before, rank = lead
+    more, alarms = len(bed.alarms) - named, named_first(bed.alarms)
+    parts: list[RankedPart] = []
+    if more > 0 and named == 1 and alarms[0].ended is not None and alarms[1].ended is None:
+        parts.append((2, (f"{before}{alarm_label(alarms[1])}", alarm_style(alarms[1], now_s))))
+        more -= 1
+    return [*parts, (rank, (f"{before}+{more}", STRONG))] if more > 0 else parts
 
 
 def _spaced_line(parts: list[RankedPart], width: int) -> StyledLine:

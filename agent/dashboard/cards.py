@@ -26,12 +26,14 @@ from agent.dashboard.lines import (
 )
 from agent.dashboard.loss import find_loss, rate_style, rate_text, state_words
 from agent.dashboard.status import behind_text
-from agent.dashboard.styles import FAINT, NOTICE, PLAIN, SELECTED, STATE_STYLES, STRONG, WARN, GlyphSet
+from agent.dashboard.styles import EVENT_STYLES, FAINT, NOTICE, PLAIN, SELECTED, STATE_STYLES, STRONG, WARN, GlyphSet
 from agent.dashboard.trace import TraceSweep, class_inks, merge_styled_cells
 from agent.dashboard.view import DashboardView, bed_window, chosen_bed, is_chosen, page_beds
 
 CARD_NAME_WIDTH, RATE_WIDTH, WORDS_WIDTH = 9, 4, 15
 """Columns of a one-line card left of its wave, at least for the words; taller cards have the words on a second line."""
+MOST_NAME_WIDTH = 24
+"""Most columns for the name of a bed in a line of its own, and a third of the line."""
 LEAST_REASON_WIDTH = 16
 """Least columns for the reason of an alarm."""
 LEAST_PAST_WIDTH = 8
@@ -49,6 +51,7 @@ def card_page_lines(
     views = {bed.bed: bed for bed in shown.beds}
     present = [views[name] for name in names if name in views]
     drawn = _draw_card_waves(present, shown, view, grid, glyphs)
+    name_width = _name_width(present, glyphs)
     waves = dict(zip((bed.bed for bed in present), drawn, strict=True))
     lines: list[StyledLine] = []
     space = [Segment(" " * grid.between, PLAIN)]
@@ -56,14 +59,15 @@ def card_page_lines(
         row: list[StyledLine] = [[] for _ in range(grid.lines)]
         for name in names[start : start + grid.columns]:
             if name in views:
-                card = _draw_small_card(views[name], waves[name], shown, view, now_s, glyphs)
+                card = _draw_small_card(views[name], waves[name], shown, view, now_s, name_width, glyphs)
             else:
                 card = fill_block_lines([placeholder_card_line(name, grid.width, glyphs)], grid.width, grid.lines)
             for line, part in enumerate(card):
                 row[line] += (space if row[line] else []) + part
         rest = width - len(names[start : start + grid.columns]) * (grid.width + grid.between) + grid.between
         lines += [[*whole, *styled_line(rest)] for whole in row]
-    return [*fill_block_lines(lines, width, height - 1), _chosen_alarm_line(views, shown, view, now_s, width, glyphs)]
+    words = _alarm_lines(views, shown, view, now_s, (width, max(1, height - 1 - len(lines))), glyphs)
+    return fill_block_lines(lines, width, height - len(words)) + words
 
 
 def placeholder_card_line(name: str, width: int, glyphs: GlyphSet) -> StyledLine:
@@ -77,9 +81,10 @@ def _draw_small_card(
     shown: WardSnapshot,
     view: DashboardView,
     now_s: float,
+    name_width: int,
     glyphs: GlyphSet,
 ) -> list[StyledLine]:
-    """Return a card: name and rate, the message, and the wave beside them."""
+    """Return a card: name and rate, the message, and the wave beside them; `name_width` of a card of one line."""
     grid = view.grid
     selected = bed.bed == view.bed
     edge: StyledPart = (glyphs.cursor if selected else " ", STRONG)
@@ -87,18 +92,17 @@ def _draw_small_card(
     rate = card_rate_part(bed, shown, RATE_WIDTH)
     left = _card_text_width(grid)
     if grid.lines == 1:
-        name = card_name_parts(bed, glyphs.clean(bed.bed), bold, CARD_NAME_WIDTH - 1, glyphs)
-        gap = " " * (CARD_NAME_WIDTH - sum(cell_width(text) for text, _ in name))
-        first = styled_line(1 + CARD_NAME_WIDTH + RATE_WIDTH + 1, edge, *name, (gap, PLAIN), rate)
-        room = left - 1 - CARD_NAME_WIDTH - RATE_WIDTH - 1
+        name = card_name_parts(bed, glyphs.clean(bed.bed), bold, name_width - 1, glyphs)
+        gap = " " * (name_width - sum(cell_width(text) for text, _ in name))
+        first = styled_line(1 + name_width + RATE_WIDTH + 1, edge, *name, (gap, PLAIN), rate)
+        room = left - 1 - name_width - RATE_WIDTH - 1
         return [first + styled_line(room, *_card_message_parts(bed, shown, now_s, room - 1, glyphs)) + wave[0]]
     name = card_name_parts(bed, glyphs.clean(bed.bed), bold, left - RATE_WIDTH - 3, glyphs)
     message = styled_line(left, edge, *_card_message_parts(bed, shown, now_s, left - 2, glyphs))
     text = [spread_line(left - 1, [edge, *name], [rate]) + styled_line(1), message]
-    if grid.lines > 2:
-        text.append(
-            styled_line(left, edge, *(_state_or_rhythm_parts(bed, shown, left - 2, glyphs) if bed.alarms else []))
-        )
+    below = _card_more_parts(bed, shown, now_s, left - 2, glyphs)
+    text += [styled_line(left, edge, part) for part in below[: grid.lines - 2]]
+    text += [styled_line(left, edge)] * (grid.lines - len(text))
     filled = fill_block_lines(text, left, grid.lines), fill_block_lines(wave, grid.width - left, grid.lines)
     return [words + part for words, part in zip(*filled, strict=True)]
 
@@ -107,6 +111,12 @@ def _card_text_width(grid: CardGrid) -> int:
     """Return the columns of a card left of its wave."""
     spare = (grid.width - SMALL_CARD) * 2 // 5
     return 1 + CARD_NAME_WIDTH + RATE_WIDTH + 1 + WORDS_WIDTH + spare if grid.lines == 1 else 19 + spare
+
+
+def _name_width(beds: Sequence[BedView], glyphs: GlyphSet) -> int:
+    """Return the columns for the names of one-line cards: less where all names are short, for the words beside them."""
+    names = [card_name_parts(bed, glyphs.clean(bed.bed), PLAIN, CARD_NAME_WIDTH - 1, glyphs) for bed in beds]
+    return 1 + max((sum(cell_width(text) for text, _ in parts) for parts in names), default=CARD_NAME_WIDTH - 1)
 
 
 def _card_message_parts(
@@ -119,18 +129,44 @@ def _card_message_parts(
         if is_past_by_loss(bed, shown):
             state = _state_or_rhythm_parts(bed, shown, room, glyphs)
             rest = room - sum(cell_width(text) for text, _ in state) - 1
-            past = alarm_lines.urgent_alarm_parts(bed, now_s, rest, glyphs) if rest > LEAST_PAST_WIDTH else []
-            return [*state, (" ", PLAIN), *past]
+            if rest > LEAST_PAST_WIDTH:
+                return [*state, (" ", PLAIN), *alarm_lines.urgent_alarm_parts(bed, now_s, rest, glyphs)]
         alarm = alarm_lines.urgent_alarm_parts(bed, now_s, room, glyphs)
         rest = room - sum(cell_width(text) for text, _ in alarm) - 1
-        text = alarm_lines.shown_reason(alarm_lines.present_first(bed.alarms)[0])
-        reason = elide_text(glyphs.clean(text), rest, glyphs) if rest >= LEAST_REASON_WIDTH else ""
+        is_one = len(bed.alarms) == 1 or bed.alarms[0].ended is None
+        reason = _reason(bed, rest, glyphs) if is_one and rest >= LEAST_REASON_WIDTH else ""
         return [*alarm, (f" {reason}", PLAIN)]
     return (
         _state_or_rhythm_parts(bed, shown, room, glyphs)
         or _behind_parts(bed, shown, room, glyphs)
-        or _silence_or_lead_parts(bed, now_s, room, glyphs)
+        or _silence_parts(bed, now_s, room, glyphs)
+        or [_signal_part(bed, shown, room, glyphs)]
     )
+
+
+def _card_more_parts(bed: BedView, shown: WardSnapshot, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
+    """Return what stands below the message of a higher card, a line each: beside an alarm rhythm and reason; signal."""
+    parts: list[StyledPart] = []
+    if bed.alarms:
+        parts += _state_or_rhythm_parts(bed, shown, room, glyphs)
+        if not parts:
+            parts.append((_reason(bed, room, glyphs), PLAIN))
+    signal = _signal_part(bed, shown, room, glyphs)
+    is_said = not bed.alarms and signal in _card_message_parts(bed, shown, now_s, room, glyphs)
+    return parts if is_said or bed.state != "ok" or find_loss(bed, shown) else [*parts, signal]
+
+
+def _reason(bed: BedView, room: int, glyphs: GlyphSet) -> str:
+    return elide_text(glyphs.clean(alarm_lines.shown_reason(bed.alarms[0])), room, glyphs)
+
+
+def _signal_part(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> StyledPart:
+    """Return the lead and how good its signal is, in as many words as fit; of a good one the lead is worth more."""
+    (words, is_good), lead = signal_words(bed, shown), glyphs.clean(bed.lead)
+    word = words.split(" ")[0]
+    texts = [f"{lead} signal {words}", f"{lead} signal {word}", *([] if is_good else [f"signal {word}", word])]
+    text = next((text for text in texts if cell_width(text) <= room), lead if is_good else word)
+    return elide_text(text, room, glyphs), FAINT if is_good or bed.state == "learning" else EVENT_STYLES["signal"]
 
 
 def _state_or_rhythm_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> list[StyledPart]:
@@ -153,10 +189,9 @@ def _behind_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet
     return [(elide_text(text, room, glyphs), WARN)] if text else []
 
 
-def _silence_or_lead_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
+def _silence_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
     silence = alarm_lines.format_silence_left(bed.silenced_until_s, now_s)
-    text = f"silenced {silence}" if silence else "noise" if bed.suspended else glyphs.clean(bed.lead)
-    return [(elide_text(text, room, glyphs), FAINT)]
+    return [(elide_text(f"silenced {silence}", room, glyphs), FAINT)] if silence else []
 
 
 def _draw_card_waves(
@@ -185,6 +220,28 @@ def _draw_card_waves(
     return [lines[start : start + rows] for start in range(0, len(lines), rows)]
 
 
+def _alarm_lines(
+    views: dict[str, BedView],
+    shown: WardSnapshot,
+    view: DashboardView,
+    now_s: float,
+    size: tuple[int, int],
+    glyphs: GlyphSet,
+) -> list[StyledLine]:
+    """Return alarms in whole lines, at most as many as `size` has: of the chosen bed, then of others of the page."""
+    width, most = size
+    named = (views[name] for name in page_beds(view) if name in views and name != chosen_bed(view))
+    alarmed = [bed for bed in named if bed.alarms][: most - 1]
+    first = _chosen_alarm_line(views, shown, view, now_s, width, glyphs)
+    return [first, *(_bed_alarm_line(bed, now_s, width, glyphs, False) for bed in alarmed)]
+
+
+def _bed_alarm_line(bed: BedView, now_s: float, width: int, glyphs: GlyphSet, chosen: bool) -> StyledLine:
+    name = f" {elide_text(glyphs.clean(bed.bed), min(MOST_NAME_WIDTH, width // 3), glyphs)}  "
+    banner = alarm_lines.alarm_banner_lines(bed, now_s, width - cell_width(name), 1, glyphs, chosen)[0]
+    return styled_line(cell_width(name), (name, STRONG)) + banner
+
+
 def _chosen_alarm_line(
     views: dict[str, BedView], shown: WardSnapshot, view: DashboardView, now_s: float, width: int, glyphs: GlyphSet
 ) -> StyledLine:
@@ -198,11 +255,9 @@ def _chosen_alarm_line(
             if not any(summary.priority for summary in shown.index)
             else styled_line(width)
         )
-    name = f" {elide_text(glyphs.clean(bed.bed), 24, glyphs)}  "
     if bed.alarms:
-        room = width - cell_width(name)
-        banner = alarm_lines.alarm_banner_lines(bed, now_s, room, 1, glyphs, is_chosen(view))[0]
-        return styled_line(cell_width(name), (name, STRONG)) + banner
+        return _bed_alarm_line(bed, now_s, width, glyphs, is_chosen(view))
+    name = f" {elide_text(glyphs.clean(bed.bed), MOST_NAME_WIDTH, glyphs)}  "
     text, style = state_words(bed, shown, link=True)
     if bed.state == "refused" and bed.refusal:
         text = f"{text}: {elide_text(glyphs.clean(bed.refusal), width - cell_width(name) - len(text) - 2, glyphs)}"

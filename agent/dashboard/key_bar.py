@@ -9,8 +9,10 @@ from agent.dashboard.key_table import KEYS, PAGE_BARS, TYPING_BAR, KeyBar
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
 from agent.dashboard.quit_keys import quit_question
 from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, WARN, GlyphSet
-from agent.dashboard.view import NOTE_S, PAST_PAGE_NAMES, DashboardView, is_overview
+from agent.dashboard.view import NOTE_S, PAST_PAGE_NAMES, DashboardView, is_chosen, is_overview
 
+CHOSEN_KEYS, CHOOSE_LABEL = ("k", "m", "P", "l"), "choose a bed"
+"""Keys that mean the chosen bed, and how one is chosen."""
 LEAST_ASKING_WIDTH, LEAST_QUESTION_CELLS = 60, 8
 """Least columns for all answers to the question before the end, and least cells of the question itself."""
 
@@ -52,7 +54,11 @@ def _shown_keys(view: DashboardView, shown: WardSnapshot) -> Sequence[tuple[str,
         return PAGE_BARS[view.page]
     bar: KeyBar = "past" if view.page in PAST_PAGE_NAMES else "ward" if is_overview(view, shown) else "bed"
     bars = {bar, "replay"} if view.replays and view.page == "beds" else {bar}
-    return [(key.keys, key.label) for key in KEYS if not bars.isdisjoint(key.bars)]
+    keys = [(key.keys, key.label) for key in KEYS if not bars.isdisjoint(key.bars)]
+    if bar != "ward" or is_chosen(view):
+        return keys
+    # A key that would mean no bed is not offered
+    return [(key, CHOOSE_LABEL if key == "n p" else label) for key, label in keys if key not in CHOSEN_KEYS]
 
 
 def _key_parts(keys: Sequence[tuple[str, str]], room: int) -> list[StyledPart]:

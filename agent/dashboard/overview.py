@@ -160,7 +160,7 @@ def _card_right_lines(
 
 
 def _reason_text(bed: BedView, glyphs: GlyphSet) -> str:
-    return glyphs.clean(alarm_lines.shown_reason(alarm_lines.present_first(bed.alarms)[0]))
+    return glyphs.clean(alarm_lines.shown_reason(bed.alarms[0]))
 
 
 def _card_count_parts(counts: tuple[int, ...], trust: ClassTrust) -> list[StyledPart]:

@@ -12,14 +12,15 @@ from agent.dashboard.alarm_lines import (
     count_ward_alarms,
     format_silence_left,
     last_alarm_lines,
+    named_first,
     other_bed_alarm_parts,
-    present_first,
     shown_reason,
 )
 from agent.dashboard.alarm_state import quiet_parts
 from agent.dashboard.bed_line import (
     alarm_words,
     is_past_by_loss,
+    more_alarm_parts,
     named_bed_line,
     narrow_bed_lines,
     rate_part,
@@ -57,7 +58,7 @@ from agent.dashboard.styles import (
     GlyphSet,
 )
 from agent.dashboard.trace import trace_lines
-from agent.dashboard.view import DashboardView, bed_window, page_beds, seconds_across
+from agent.dashboard.view import DashboardView, bed_window, is_chosen, page_beds, seconds_across
 from model.records.resample import FS
 
 PAGE_HEIGHT = 6
@@ -87,7 +88,7 @@ def small_screen_lines(
     width, height = size
     shown = shown_snapshot(snapshot, view)
     is_ward = bed is None and bool(shown.index)
-    footer = [_key_line(is_ward, width)] if height >= FOOTER_HEIGHT else []
+    footer = [_key_line(is_ward, is_chosen(view) or not is_ward, width)] if height >= FOOTER_HEIGHT else []
     room = width, height - len(footer)
     if bed is not None:
         lines = _bed_page(snapshot, bed, view, room, glyphs)
@@ -98,9 +99,10 @@ def small_screen_lines(
     return fill_block_lines(fill_block_lines(lines, width, room[1]) + footer, width, height)
 
 
-def _key_line(is_ward: bool, width: int) -> StyledLine:
-    """Return the keys that matter most; the disclaimer where there is room."""
-    keys = [("q", "quit"), ("m", "silence"), ("k", "ack"), *([("n", "bed"), ("enter", "open")] if is_ward else [])]
+def _key_line(is_ward: bool, has_bed: bool, width: int) -> StyledLine:
+    """Return the keys that matter most; the disclaimer where there is room. `has_bed`: keys would mean a bed."""
+    keys = [("q", "quit"), *([("m", "silence"), ("k", "ack")] if has_bed else [])]
+    keys += [("n", "bed" if has_bed else "choose a bed"), ("enter", "open")] if is_ward else []
     left: list[StyledPart] = [(" ", PLAIN)]
     room = width - 1
     for key, meaning in keys:
@@ -190,16 +192,15 @@ def _alarm_rows(
         banners = alarm_banner_lines(bed, now_s, width, most, glyphs)
         return [styled_line(width, *marks), *banners] if marks else banners
     rows = []
-    for place, alarm in enumerate(present_first(bed.alarms)[:most]):
+    for place, alarm in enumerate(named_first(bed.alarms)[:most]):
         last = place == min(most, len(bed.alarms)) - 1
-        more = len(bed.alarms) - most if last else 0
         lost = state_words(bed, shown, link=True) if not place and is_past_by_loss(bed, shown) else None
         words = f" {alarm_words(bed, place, shown.now_s)} ", alarm_style(alarm, now_s)
         parts: list[RankedPart] = [(1 if lost else 0, words)]
         if lost is not None:
             parts.insert(0, (0, (f" {lost[0]}", lost[1])))
         parts.append((3, (f" {glyphs.clean(shown_reason(alarm))}", PLAIN)))
-        parts += [(1, (f" +{more}", STRONG))] if more > 0 else []
+        parts += more_alarm_parts(bed, most, now_s, (" ", 1)) if last else []
         parts += [(1, part) for part in marks] if not place else []
         parts += [(2, (f" quiet {silence}", WARN))] if silence and not place else []
         rows.append(styled_line(width, *fit_ranked_parts(parts, width)))

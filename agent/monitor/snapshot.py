@@ -1,7 +1,7 @@
 """What viewers see of a running monitor, as frozen data: all beds at a glance, single beds in full, the figures."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -30,6 +30,9 @@ INDEX_PERIOD_S = 0.25
 """The index of a thousand beds is made no more often: twenty pictures a second need not pay for it."""
 WAVE_SAMPLES = 30 * FS
 """The longest wave a screen can show."""
+CALM_URGENCY: Mapping[BedStatus, int] = {"no data": 1, "refused": 1, "ended": -1}
+"""Urgency of a bed without an alarm, where it is not 0: what cannot be watched and should be comes before beds that are
+well, and what has ended after them."""
 KEPT_DELAYS = 200
 """Latest beats whose delays make up the shown latency of a bed."""
 
@@ -161,10 +164,11 @@ class SnapshotMaker:
         status, behind_s = self._status(bed, now_s), self._behind_s(bed, now_s)
         silenced = manager.silenced_until_s > now_s
         if not manager.view and not silenced:
-            return BedSummary(bed.name, status, behind_s=behind_s, paused_until_s=paused, settings=settings)
+            rest = CALM_URGENCY.get(status, 0)
+            return BedSummary(bed.name, status, rest, behind_s=behind_s, paused_until_s=paused, settings=settings)
         priority = manager.view[0].priority if manager.view else None
         audible = manager.audible(now_s)
-        urgency = manager.urgency
+        urgency = manager.urgency or CALM_URGENCY.get(status, 0)
         standing = min((of.priority for of in manager.view if of.ended is None), key=PRIORITIES.index, default=None)
         return BedSummary(bed.name, status, urgency, priority, audible, silenced, behind_s, paused, settings, standing)
 
