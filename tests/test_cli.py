@@ -100,6 +100,34 @@ def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--at", "99:99"], "start 6039 s is not within record 208"),
+        (["100", "--at", "45:00"], "start 2700 s is not within record 100"),
+        (["--start", "-5"], "start -5 s is not within record 208"),
+        (["--start", "5000"], "start 5000 s is not within record 208"),
+        (["--noise", "pink"], "no noise 'pink': choose one of bw, ma"),
+        (
+            ["--noise", "ma", "--snr", "nan"],
+            "a signal-to-noise ratio of nan dB makes no sense: give -100 to 100 (--snr)",
+        ),
+        (["--noise", "ma", "--snr", "-101"], "a signal-to-noise ratio of -101 dB makes no sense"),
+        (["--noise", "ma", "--seed", "-1"], "seed -1 makes no sense: give 0 to 2147483647 (--seed)"),
+        (["--speed", "quick"], "speed 'quick' makes no sense"),
+        (["999"], "999"),
+    ],
+)
+def test_a_demo_that_cannot_be_is_refused_before_the_net_is_loaded(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str
+) -> None:
+    """In one line, and no device is started."""
+    monkeypatch.setattr("agent.cli.monitor.run_demo", None)
+    code, error = refused("demo", *arguments)
+    assert code == (4 if arguments == ["999"] else 3)
+    assert reason in error
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
         (["demo", "208", "--lead", "foo"], 3, "no lead 'foo' in record 208: it has MLII, V1 (--lead)"),

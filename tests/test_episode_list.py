@@ -102,7 +102,7 @@ def test_the_list_is_short_unless_all_is_asked_for() -> None:
         (("demo", "100", "--at", "V", "--start", "5"), 3, "by --start or by --at, not by both"),
         (("demo", "100", "--speed", "0"), 3, "speed 0 makes no sense"),
         (("demo", "100", "--noise", "zz"), 3, "no noise 'zz'"),
-        (("demo", "100", "--noise", "ma", "--snr", "nan"), 3, "simulate.snr_db"),
+        (("demo", "100", "--noise", "ma", "--snr", "nan"), 3, "ratio of nan dB makes no sense: give -100 to 100"),
         (("demo", "ma", "--truth"), 4, "has no annotations"),
         (("monitor", "--truth"), 3, "only a record on this machine has reference annotations"),
         (("monitor", "--from", "serial:/dev/x", "--truth"), 3, "only a record on this machine"),

@@ -26,6 +26,9 @@ from model.errors import ConfigError, StreamError
 if TYPE_CHECKING:
     from model.formats.signal_file import SignalFileOptions
 
+MOST_SNR_DB = 100
+SEEDS_END = 2**31
+
 app = typer.Typer(help="Replay records as a bedside device would send them.", no_args_is_help=True)
 
 SpeedOption = Annotated[
@@ -103,7 +106,7 @@ def replay_record(
 ) -> None:
     """Replay one record, all leads, at 125 Hz; or a recording, as it was sent."""
     device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
-    check_noise(noise, snr)
+    check_noise(noise, snr, seed)
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, packet_ms=packet_ms)
     from agent.cli.replay import replay_beds
     from model.formats.signal_file import SignalFileOptions
@@ -119,7 +122,7 @@ def replay_record(
         settings,
         [plan],
         simulation.packet_ms,
-        PlaybackSpeed(_parse_speed(speed), wait),
+        PlaybackSpeed(parse_speed(speed), wait),
         os.getppid() if child else None,
     )
 
@@ -155,7 +158,7 @@ def replay_ward(
 ) -> None:
     """Replay several records at once, one per bed."""
     device = {"endpoint": endpoint, "key": key, "clients": clients, "insecure": insecure}
-    check_noise(noise, snr)
+    check_noise(noise, snr, seed)
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
     from dataclasses import replace
 
@@ -177,7 +180,7 @@ def replay_ward(
         settings,
         plans,
         simulation.ward_packet_ms,
-        PlaybackSpeed(_parse_speed(speed), wait),
+        PlaybackSpeed(parse_speed(speed), wait),
         os.getppid() if child else None,
     )
 
@@ -235,10 +238,16 @@ def resolve_start(record: str, start: float, at: str | None, stated: "SignalFile
     return find_start_s(record, at, stated or SignalFileOptions())
 
 
-def check_noise(noise: str | None, snr: float | None) -> None:
-    """Refuse a strength of noise where there is none. Raises ConfigError."""
+def check_noise(noise: str | None, snr: float | None, seed: int | None = None) -> None:
+    """Refuse a noise that there is not, or whose strength or seed makes no sense. Raises ConfigError."""
     if snr is not None and noise is None:
         raise ConfigError("--snr says how strong noise is: add --noise ma or --noise bw")
+    if snr is not None and not -MOST_SNR_DB <= snr <= MOST_SNR_DB:
+        raise ConfigError(
+            f"a signal-to-noise ratio of {snr:g} dB makes no sense: give -{MOST_SNR_DB} to {MOST_SNR_DB} (--snr)"
+        )
+    if seed is not None and not 0 <= seed < SEEDS_END:
+        raise ConfigError(f"seed {seed} makes no sense: give 0 to {SEEDS_END - 1} (--seed)")
 
 
 def check_lead(record: str, wanted: str) -> None:
@@ -264,7 +273,7 @@ def _simulate_settings(config: Path | None, **options: Any) -> Config:
     return settings
 
 
-def _parse_speed(text: str) -> float | None:
+def parse_speed(text: str) -> float | None:
     """Return the speed in times real time, None for max."""
     if text == "max":
         return None
