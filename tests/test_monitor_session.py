@@ -273,3 +273,41 @@ def test_settings_of_the_configuration_are_recorded_once(
     session.step([*chunks(record_counts("208", 1), [125], bed="2")], session.clock())
     assert alarm_events(recorder) == [BedSettingsChanged("1", "run", 0, CONFIGURED, own)]
     assert session.full_snapshot(0.0).beds[0].settings == own
+
+
+class WaitingLink(VanishingLink):
+    """A link over which nothing has ever come."""
+
+    rejected = 0
+    refused = False
+
+    def view(self, _now_s: float) -> LinkView:
+        return LinkView("tcp://x", "waiting", 0, 0)
+
+
+def waiting(settings: Config, classifier: BeatClassifier, steps: Sequence[float], own: bool = False) -> MonitorSession:
+    """A session whose clock takes these steps, then tenths of a second, and to which nothing comes."""
+    link = cast(LinkReceiver, WaitingLink(()))
+    session = MonitorSession(link, classifier, settings, device_news=list if own else tuple)
+    began_s = session.started_s
+    times = itertools.accumulate(itertools.chain(steps, itertools.repeat(0.1)), initial=began_s)
+    session.clock = times.__next__  # type: ignore[assignment]
+    return session
+
+
+def test_a_stop_is_no_time_without_a_stream(settings: Config, classifier: BeatClassifier) -> None:
+    """A monitor that was stopped for ten minutes, as by Ctrl-Z, goes on waiting for a stream."""
+    session = waiting(settings, classifier, [600.0])
+    began_s = session.started_s
+    with pytest.raises(StreamError, match=r"within 10 s: start one \(ecg-agent simulate record 100\)"):
+        session.run(JsonLineSink(io.StringIO(), session), EndCondition(None, ended=False), lambda: False)
+    assert 608 < session.clock() - began_s < 640
+
+
+def test_a_device_of_ours_is_not_to_be_started(settings: Config, classifier: BeatClassifier) -> None:
+    """`demo` is its own device."""
+    session = waiting(settings, classifier, [], own=True)
+    with pytest.raises(
+        StreamError, match=r"^our device at tcp://x sends nothing within 10 s: start this command again$"
+    ):
+        session.run(JsonLineSink(io.StringIO(), session), EndCondition(None, ended=False), lambda: False)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
 LONGEST_WAIT_S = 0.1
 """Longest sleep of the loop, so that a wish to stop, and a silent link, are soon seen."""
 START_HINT = "start one (ecg-agent simulate record 100)"
+MOST_WAITED_S = 1.0
+"""Most seconds of one turn of the loop that count as waiting for a stream."""
 LONGEST_PAUSE_S = 0.03
 """A step that took long is followed by a pause as long, up to this: with many beds more packets of each are taken
 together, which is what makes them cheap."""
@@ -114,7 +116,8 @@ class MonitorSession:
         self._store, self._shared = store, SharedBeds(store, self.pipeline, self._resumed)
         self._backfilled_beats = 0
         self._device_news = device_news
-        self._clock_asked_s = self._figures_due_s = self.started_s
+        self._clock_asked_s = self._figures_due_s = self._waited_until_s = self.started_s
+        self._waited_s = 0.0
 
     def run(self, viewer: Viewer, until: EndCondition, stop: Callable[[], bool]) -> None:
         """Monitor until the end. Raise StreamError if no packet comes within the timeout."""
@@ -365,7 +368,10 @@ class MonitorSession:
 
     def _is_over(self, until: EndCondition, now_s: float) -> bool:
         timeout_s = self.config.monitor.timeout_s
-        if self._link_state == "waiting" and not self._snapshots.paused and now_s - self.started_s >= timeout_s:
+        # Time in which this process stood still, as after Ctrl-Z, is no time in which nothing came
+        self._waited_s += min(now_s - self._waited_until_s, MOST_WAITED_S)
+        self._waited_until_s = now_s
+        if self._link_state == "waiting" and not self._snapshots.paused and self._waited_s >= timeout_s:
             raise StreamError(self._no_stream(timeout_s))
         if until.seconds is not None and now_s - self.started_s >= until.seconds:
             return True
@@ -387,6 +393,9 @@ class MonitorSession:
     def _no_stream(self, timeout_s: float) -> str:
         endpoint = self.link.endpoint
         link = self.link.view(self.clock())
+        if self._device_news is not tuple:  # a device of our own
+            trouble = f": {link.trouble}" if link.trouble else ""
+            return f"our device at {endpoint} sends nothing within {timeout_s:g} s{trouble}: start this command again"
         if link.trouble:
             hint = "" if self.link.refused else f" {START_HINT}" if link.trouble.endswith("?") else f"; {START_HINT}"
             return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble}{hint}"
