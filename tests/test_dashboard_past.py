@@ -17,8 +17,11 @@ from agent.dashboard.looking import Calipers, LookingBack
 from agent.dashboard.past_clock import past_moment
 from agent.dashboard.past_requests import wanted_past
 from agent.dashboard.still_extent import bed_extent, still_piece
+from agent.dashboard.still_trace import still_trace_lines
+from agent.dashboard.styles import UNICODE_GLYPHS
 from agent.dashboard.trend_page import minute_words
 from agent.dashboard.view import DashboardView
+from agent.dashboard.wave_raster import fit_window
 from model.records.resample import FS
 
 NOW = 1_735_689_600.0 + 30
@@ -371,6 +374,35 @@ def test_the_scale_is_said(ascii_only: bool) -> None:
     assert sum(map(bool, box)) >= 3
     flat = draw(ward(wave=tall, uncalibrated=True), DashboardView(ascii=ascii_only, seconds=8))
     assert not any(line[5:7].strip(" ·.") for line in flat[3:5])
+
+
+def test_the_number_of_a_cursor_touches_no_words() -> None:
+    """Words of the foot that a cursor stands on give way to its number, and come back behind it."""
+    piece = SignalPiece("1", "run", "II", 0, np.sin(np.arange(8 * FS) / 20).astype(np.float32), (), NOW, False)
+    window, feet = fit_window(piece.wave, None, 2.0), []
+    for sample in range(0, 8 * FS, 4):
+        lines = still_trace_lines(piece, window, (100, 20), 0.5, UNICODE_GLYPHS, ((sample, 500), 0))
+        foot = next("".join(part.text for part in line) for line in lines if line[0].text.strip() == "8 s")
+        feet.append(foot)
+        assert not re.search(r"[gridsmV][12]|[12][gridsmV]", foot)
+        assert all(len(clock) == 8 for clock in re.findall(r"[0-9]*:[0-9:]*", foot))
+        assert ("grid" in foot) == (" grid 0.2 s, 0.5 mV " in foot)
+    assert 0 < sum("grid" not in foot for foot in feet) < len(feet) / 2
+
+
+def test_the_number_of_alarms_is_called_so() -> None:
+    """The head of the list says what its number counts."""
+    for count, words in ((3, "1  3 alarms "), (1, "1  1 alarm ")):
+        lines = draw(ward(BedPast("1", alarms=ALARMS[:count])), DashboardView(page="alarms"))
+        assert any(f"ALARMS  {words}" in line for line in lines)
+
+
+@pytest.mark.parametrize(("age_s", "words"), [(5.0, "the strip is still being drawn"), (60.0, "no strip: it is cut")])
+def test_a_strip_that_is_not_there_yet(age_s: float, words: str) -> None:
+    """Of an alarm that has just come the strip is still to come; of an old one it is gone."""
+    old = replace(ALARMS[0], alarm=replace(ALARMS[0].alarm, announced_s=NOW - age_s))
+    view = DashboardView(page="strip", looking=LookingBack(alarm=old.identity))
+    assert words in "\n".join(draw(ward(BedPast("1", alarms=(old,))), view))
 
 
 def test_hostile_names_are_cleaned() -> None:

@@ -32,8 +32,8 @@ def test_a_steady_rhythm(settings: Config) -> None:
 
 def test_variability_is_that_of_the_definition(settings: Config) -> None:
     """RMSSD and SDNN of normal beats are root mean square of differences and standard deviation of intervals."""
-    intervals = np.array([100, 104, 96, 110, 90, 100])
-    rhythm = rhythm_of(settings, [0, *np.cumsum(intervals).tolist()], "N" * 7)
+    intervals = np.array([100, 104, 96, 110, 90, 100] * 2)
+    rhythm = rhythm_of(settings, [0, *np.cumsum(intervals).tolist()], "N" * 13)
     ms = intervals * 1000 / FS
     assert rhythm.rmssd_ms == pytest.approx(np.sqrt(np.mean(np.diff(ms) ** 2)))
     assert rhythm.sdnn_ms == pytest.approx(np.std(ms, ddof=1))
@@ -41,9 +41,22 @@ def test_variability_is_that_of_the_definition(settings: Config) -> None:
 
 def test_only_normal_intervals_count_for_variability(settings: Config) -> None:
     """An ectopic beat takes the intervals on both its sides out, and no difference reaches over it."""
-    rhythm = rhythm_of(settings, [0, 100, 200, 260, 400, 500, 610], "NNNVNNN")
-    assert rhythm.sdnn_ms == pytest.approx(np.std([800, 800, 800, 880], ddof=1))
-    assert rhythm.rmssd_ms == pytest.approx(np.sqrt((0**2 + 80**2) / 2))
+    samples = [*range(0, 1000, 100), 960, 1100, 1200, 1310]
+    rhythm = rhythm_of(settings, samples, "N" * 10 + "VNNN")
+    assert rhythm.sdnn_ms == pytest.approx(np.std([800] * 10 + [880], ddof=1))
+    assert rhythm.rmssd_ms is None  # eight differences before the V beat, one after it
+    rhythm = rhythm_of(settings, [*samples, 1410], "N" * 10 + "VNNNN")
+    assert rhythm.rmssd_ms == pytest.approx(np.sqrt(2 * 80**2 / 10))
+
+
+def test_too_few_intervals_are_no_variability(settings: Config) -> None:
+    """Where most beats are V the few pairs of N beats say nothing of the patient's variability."""
+    samples = list(range(0, 4000, 100))
+    assert rhythm_of(settings, samples, "NNNV" * 10).rmssd_ms == pytest.approx(0)
+    assert rhythm_of(settings, samples[:36], "NNNV" * 9).rmssd_ms is None
+    assert rhythm_of(settings, samples, "NNVV" * 10).rmssd_ms is None
+    assert rhythm_of(settings, samples, "NNVV" * 10).sdnn_ms == pytest.approx(0)
+    assert rhythm_of(settings, samples[:10], "N" * 10).sdnn_ms is None
 
 
 def test_the_heart_rate_is_that_of_twelve_intervals(settings: Config) -> None:

@@ -23,6 +23,9 @@ from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 from model.rhythm.hrv import measure_rmssd, measure_sdnn
 
+LEAST_INTERVALS = 10
+"""Fewer NN intervals, or differences of adjacent ones, are no measure of variability."""
+
 
 class _RateRow:
     """Intervals and counts of one bed."""
@@ -112,6 +115,8 @@ def mean_heart_rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None
 
 
 def _rmssd_and_sdnn(nn_ms: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """RMSSD and SDNN of NN intervals (n,) in milliseconds, NaN between two that are not adjacent."""
-    steps = np.diff(nn_ms)
-    return measure_rmssd(steps[~np.isnan(steps)]), measure_sdnn(nn_ms[~np.isnan(nn_ms)])
+    """RMSSD and SDNN of NN intervals (n,) in milliseconds, NaN between two that are not adjacent; None of too few."""
+    steps, known = np.diff(nn_ms), nn_ms[~np.isnan(nn_ms)]
+    steps = steps[~np.isnan(steps)]
+    rmssd_ms = measure_rmssd(steps) if len(steps) >= LEAST_INTERVALS else None
+    return rmssd_ms, measure_sdnn(known) if len(known) >= LEAST_INTERVALS else None

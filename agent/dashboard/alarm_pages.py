@@ -20,6 +20,8 @@ from agent.dashboard.view import DashboardView, chosen_bed
 from agent.dashboard.wave_raster import fit_window
 from model.records.resample import FS
 
+STRIP_DUE_S = 15.0
+"""Seconds after the announcement of an alarm until which its strip may still come."""
 NAME_COLUMNS, COURSE_COLUMNS = 14, 9
 """Columns of the name of an alarm, and of how long it lasted."""
 
@@ -35,7 +37,7 @@ def alarm_list_lines(
     left: list[StyledPart] = [
         (" ALARMS ", TITLE),
         (f" {elide_text(glyphs.clean(name), 30, glyphs)}  ", STRONG),
-        (f"{len(alarms)}", PLAIN),
+        (f"{len(alarms)} {'alarm' if len(alarms) == 1 else 'alarms'}", PLAIN),
     ]
     if past is None or past.reading:
         left.append(("  reading the recording", NOTICE))
@@ -87,7 +89,7 @@ def strip_page_lines(
     lines = bed_banner_lines(snapshot, name, width, glyphs)
     lines += _strip_head(known, alarms, snapshot.now_s, width, glyphs)
     if past is None or strip is None or strip.past.identity != looking.alarm:
-        text = "reading" if past is None or past.reading else past.trouble or _no_strip_text(known)
+        text = "reading" if past is None or past.reading else past.trouble or _no_strip_text(known, snapshot.now_s)
         lines.append(styled_line(width, (f"  {elide_text(glyphs.clean(text), width - 4, glyphs)}", FAINT)))
         return fill_block_lines(lines, width, height)
     bed = next((bed for bed in snapshot.beds if bed.bed == name), None)
@@ -175,7 +177,9 @@ def _length_text(alarm: Alarm) -> str:
     return short_duration((alarm.ended - alarm.onset) / FS) if alarm.ended is not None and is_end_timed(alarm) else ""
 
 
-def _no_strip_text(past: PastAlarm | None) -> str:
+def _no_strip_text(past: PastAlarm | None, now_s: float) -> str:
     if past is None:
         return "this alarm is no longer known"
+    if 0 <= now_s - past.alarm.announced_s < STRIP_DUE_S:
+        return "the strip is still being drawn: it ends 10 s after the announcement"
     return "no strip: it is cut 10 s after the announcement; a monitor with --record keeps those of earlier alarms"

@@ -1,5 +1,7 @@
 """A still trace: a piece of signal from left to right, its beats above, local times below, and calipers on it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from agent.core.clock import format_local_clock
@@ -51,9 +53,9 @@ def still_trace_lines(
     grid = draw_trace_grid(window, rows, columns, length, glyphs.grid)
     body = wave_lines(piece.wave, window, sweep, marked, grid, glyphs)
     letters = beat_marks_line(marked, columns, least_confidence, glyphs)
-    axis = _still_axis(piece, columns, grid_words(length, columns, window, rows), glyphs)
-    for number, sample in enumerate(cursors[0] if cursors else ()):
-        column = (sample - piece.first) * columns // length
+    places = [(sample - piece.first) * columns // length for sample in (cursors[0] if cursors else ())]
+    axis = _still_axis(piece, columns, grid_words(length, columns, window, rows), places, glyphs)
+    for number, column in enumerate(places):
         active = cursors is not None and cursors[1] == number
         char = ("|" if active else ":") if glyphs.ascii else ("┃" if active else "│")
         style = NOTICE if active else STRONG
@@ -69,8 +71,11 @@ def still_trace_lines(
     ]
 
 
-def _still_axis(piece: SignalPiece, columns: int, scale: str, glyphs: GlyphSet) -> StyledLine:
-    """Return ticks as the grid has them, marks where nothing is known, and the local times of both ends."""
+def _still_axis(piece: SignalPiece, columns: int, scale: str, taken: Sequence[int], glyphs: GlyphSet) -> StyledLine:
+    """Return ticks as the grid has them, marks where nothing is known, and the local times of both ends.
+
+    Words at a column that is `taken`, by the number of a cursor, are left out.
+    """
     length = len(piece.wave)
     axis = styled_line(columns, (axis_chars(length, columns, glyphs), FAINT))
     values = np.flatnonzero(~np.isnan(piece.wave))
@@ -81,10 +86,12 @@ def _still_axis(piece: SignalPiece, columns: int, scale: str, glyphs: GlyphSet) 
         axis = overlay_text(axis, column, glyphs.missing, EVENT_STYLES["gap"])
     if columns >= LEAST_CLOCK_COLUMNS:
         begin, end = format_local_clock(piece.first_s), _clock_at(piece, length)
-        axis = overlay_text(axis, 0, f"{begin} ", PLAIN)
-        axis = overlay_text(axis, columns - len(end) - 1, f" {end}", PLAIN)
+        words = [(0, f"{begin} ", PLAIN), (columns - len(end) - 1, f" {end}", PLAIN)]
         if known.all():
-            axis = overlay_text(axis, columns - len(end) - len(scale) - 4, f" {scale} ", FAINT)
+            words.append((columns - len(end) - len(scale) - 4, f" {scale} ", FAINT))
+        for place, text, style in words:
+            if not any(place <= column < place + len(text) for column in taken):
+                axis = overlay_text(axis, place, text, style)
     return axis
 
 
