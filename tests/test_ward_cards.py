@@ -78,6 +78,14 @@ def test_cards_use_their_room(beds: int, size: tuple[int, int]) -> None:
         assert " bigeminy " in text
 
 
+def test_a_rhythm_is_named_once() -> None:
+    """Below an alarm that is its rhythm a card says the reason."""
+    beds = ward(24, replace(with_alarms(make_bed("200"), AF), rhythm_name="AF"))
+    text = "\n".join(shown(beds, DashboardView(), 120, 40))
+    assert "!! AF 0:18 " in text
+    assert " RR irregular " in text
+
+
 def test_long_names_keep_their_room() -> None:
     """Names that need their columns have them, and what is off stays beside them."""
     lines = shown(ward(24, with_alarms(make_bed("window-7"), HIGH_RATE)), DashboardView(), 80, 24)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.segment import Segment
 
+from agent.core.condition_names import short_condition
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
@@ -148,9 +149,10 @@ def _card_more_parts(bed: BedView, shown: WardSnapshot, now_s: float, room: int,
     """Return what stands below the message of a higher card, a line each: beside an alarm rhythm and reason; signal."""
     parts: list[StyledPart] = []
     if bed.alarms:
-        parts += _state_or_rhythm_parts(bed, shown, room, glyphs)
-        if not parts:
-            parts.append((_reason(bed, room, glyphs), PLAIN))
+        above = short_condition(bed.alarms[0].condition)
+        state = _state_or_rhythm_parts(bed, shown, room, glyphs)
+        is_named = bed.state == "ok" and bed.rhythm_name.upper() == above and find_loss(bed, shown) is None
+        parts += state if state and not is_named else [(_reason(bed, room, glyphs), PLAIN)]
     signal = _signal_part(bed, shown, room, glyphs)
     is_said = not bed.alarms and signal in _card_message_parts(bed, shown, now_s, room, glyphs)
     return parts if is_said or bed.state != "ok" or find_loss(bed, shown) else [*parts, signal]
