@@ -22,6 +22,7 @@ from agent.monitor.event_log import EventLimiter, EventLog
 from agent.monitor.first_settings import FirstSettings
 from agent.monitor.latency_histogram import LatencyHistogram
 from agent.monitor.look_back import LookBack
+from agent.monitor.no_stream import MOST_WAITED_S, no_stream_text
 from agent.monitor.result_sinks import FiguresSink, OutputSink, ResultSink, SharedStore, Viewer
 from agent.monitor.resumed_alarms import ResumedAlarms
 from agent.monitor.shared_beds import SharedBeds
@@ -37,9 +38,6 @@ if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
 
 LONGEST_WAIT_S = 0.1
 """Longest sleep of the loop, so that a wish to stop, and a silent link, are soon seen."""
-START_HINT = "start one (ecg-agent simulate record 100)"
-MOST_WAITED_S = 1.0
-"""Most seconds of one turn of the loop that count as waiting for a stream."""
 LONGEST_PAUSE_S = 0.03
 """A step that took long is followed by a pause as long, up to this: with many beds more packets of each are taken
 together, which is what makes them cheap."""
@@ -372,7 +370,8 @@ class MonitorSession:
         self._waited_s += min(now_s - self._waited_until_s, MOST_WAITED_S)
         self._waited_until_s = now_s
         if self._link_state == "waiting" and not self._snapshots.paused and self._waited_s >= timeout_s:
-            raise StreamError(self._no_stream(timeout_s))
+            view = self.link.view(self.clock())
+            raise StreamError(no_stream_text(self.link, view, timeout_s, self._device_news is not tuple))
         if until.seconds is not None and now_s - self.started_s >= until.seconds:
             return True
         return until.ended and ((self._all_ended() and self.link.is_idle(now_s)) or self._is_gone(now_s))
@@ -389,18 +388,3 @@ class MonitorSession:
     def _all_ended(self) -> bool:
         beds = self.pipeline.beds
         return bool(beds) and all(bed.ended for bed in beds.values())
-
-    def _no_stream(self, timeout_s: float) -> str:
-        endpoint = self.link.endpoint
-        link = self.link.view(self.clock())
-        if self._device_news is not tuple:  # a device of our own
-            trouble = f": {link.trouble}" if link.trouble else ""
-            return f"our device at {endpoint} sends nothing within {timeout_s:g} s{trouble}: start this command again"
-        if link.trouble:
-            hint = "" if self.link.refused else f" {START_HINT}" if link.trouble.endswith("?") else f"; {START_HINT}"
-            return f"no stream from {endpoint} within {timeout_s:g} s: {link.trouble}{hint}"
-        if link.round_trip_ms is not None:
-            return f"{endpoint} answers, but sends nothing within {timeout_s:g} s: check --bed, or wait longer"
-        if self.link.rejected:
-            return f"only malformed packets from {endpoint} within {timeout_s:g} s: is it a device of ecg-agent?"
-        return f"no stream from {endpoint} within {timeout_s:g} s: {START_HINT}, or check --endpoint and --bed"
