@@ -636,3 +636,13 @@ def test_a_viewer_that_does_not_answer_gives_way(
         next_text(answers, "ward")
         for connection in (answers, late):
             connection.close()
+
+
+def test_a_monitor_that_is_starting_says_so(settings: Config, classifier: BeatClassifier) -> None:
+    """Each second as long as its loop has made no ward, so that a page knows it from one that is gone."""
+    with served(web_config(settings), classifier) as ward:
+        ward.stop_loop()
+        connection = ward.open()
+        told = [next_text(connection, "starting")["now_s"] for _ in range(2)]
+        assert told[1] > told[0] > 1e9
+        connection.close()
