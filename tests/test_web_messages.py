@@ -424,7 +424,7 @@ def test_the_rhythm_is_told_where_it_is_known(settings: Config, classifier: Beat
     assert rhythm_text(replace(quiet, suspended=True), snapshot) == "not known: noise"
     assert rhythm_text(replace(quiet, rhythm_name="AF"), snapshot) == "AF"
     paced = tuple(replace(beat, label="Q") if i % 3 else beat for i, beat in enumerate(quiet.beats))
-    assert rhythm_text(replace(quiet, beats=paced), snapshot) == "not known: most beats paced or unclassifiable"
+    assert rhythm_text(replace(quiet, beats=paced), snapshot) == "not known: most beats are Q"
 
 
 def quiet_view_of(ward: HandWard) -> tuple[BedView, WardSnapshot]:

@@ -27,8 +27,8 @@ from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 PROTOCOL_VERSION = 1
-PACED_WORDS = "not known: most beats paced or unclassifiable"
-"""There are no rules for a paced rhythm: that none alarms says nothing of it."""
+PACED_WORDS = "not known: most beats are Q"
+"""Paced, or not to be told: there are no rules for such a rhythm, and that none alarms says nothing of it."""
 SIGNAL_S = 5
 """Seconds at the beginning of the half minute that is looked back on, in which a bed has a signal or is too new."""
 Fields = dict[str, Any]
