@@ -118,7 +118,7 @@ def is_over(bed: BedSummary) -> bool:
     return bed.priority != bed.standing
 
 
-def urgent_first(alarms: Iterable[Alarm]) -> list[Alarm]:
+def alarms_by_priority(alarms: Iterable[Alarm]) -> list[Alarm]:
     """Return alarms by priority, of each those that go on before those that are over, else in their order."""
     return sorted(alarms, key=lambda alarm: (PRIORITY_RANK[alarm.priority], alarm.ended is None), reverse=True)
 
@@ -171,7 +171,7 @@ def card_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "rhythm_words": rhythm_text(bed, ward),
         "lead": bed.lead,
         "quality": _round_known(bed.quality, 2),
-        "alarms": [alarm_fields(alarm, bed) for alarm in urgent_first(bed.alarms)],
+        "alarms": [alarm_fields(alarm, bed) for alarm in alarms_by_priority(bed.alarms)],
         "silenced_until_s": bed.silenced_until_s if bed.silenced_until_s > now_s else None,
         "paused_until_s": bed.paused_until_s if bed.paused_until_s > now_s else None,
         "off": bed.settings.off,

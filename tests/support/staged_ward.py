@@ -303,7 +303,8 @@ class _StagedViewer:
 
     def _counts(self, lead: int, first: int, count: int) -> "np.ndarray[Any, np.dtype[np.int16]]":
         times, higher_mv = self.ward.second_lead if lead else (1.0, 0.0)
-        return np.rint(times * ecg_counts(first, count) + 200 * higher_mv).astype(np.int16)
+        counts: np.ndarray[Any, np.dtype[np.int16]] = np.rint(times * ecg_counts(first, count) + 200 * higher_mv)
+        return counts.astype(np.int16)
 
 
 def ecg_counts(first: int, count: int) -> "np.ndarray[Any, np.dtype[np.int16]]":
