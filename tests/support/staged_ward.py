@@ -303,8 +303,9 @@ class _StagedViewer:
 
     def _counts(self, lead: int, first: int, count: int) -> "np.ndarray[Any, np.dtype[np.int16]]":
         times, higher_mv = self.ward.second_lead if lead else (1.0, 0.0)
-        counts: np.ndarray[Any, np.dtype[np.int16]] = np.rint(times * ecg_counts(first, count) + 200 * higher_mv)
-        return counts.astype(np.int16)
+        millivolts = times * ecg_counts(first, count) / 200 + higher_mv
+        counts: np.ndarray[Any, np.dtype[np.int16]] = np.rint(200 * millivolts).astype(np.int16)
+        return counts
 
 
 def ecg_counts(first: int, count: int) -> "np.ndarray[Any, np.dtype[np.int16]]":
