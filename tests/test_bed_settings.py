@@ -157,7 +157,11 @@ def test_words() -> None:
     """All that is set in a line, nothing where nothing is."""
     assert settings_words(NO_SETTINGS) == ""
     words = settings_words(BedSettings("A", "room 4", rate_low_bpm=40, off=("pause", "couplet")))
-    assert words == "A, room 4, rate_low_bpm 40, alarm off: pause, couplet"
+    assert words == "A, room 4, rate below 40, alarm off: pause, couplet"
+    limits = BedSettings(rate_high_bpm=135.5, pause_s=2.5, asystole_s=4, v_most_per_min=12)
+    assert settings_words(limits) == (
+        "rate above 135.5, pause longer than 2.5 s, asystole after 4 s, V beats above 12 a minute"
+    )
 
 
 # what the rules make of it

@@ -12,10 +12,12 @@ from support.web_ward import PULSE_S, HandBrowser, HandWard, StillViewer, web_co
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
 from agent.core.events import PacketRejected
-from agent.core.views import BedSummary, LoggedEvent
+from agent.core.messages import PRIORITIES
+from agent.core.views import BedSummary, BedView, LoggedEvent, WardSnapshot
+from agent.dashboard.alarm_lines import count_ward_alarms
 from agent.web.browser_state import CHANGE_S, CHANGES_AT_ONCE, FULL, MOST_SHOWN, MOST_UNANSWERED
 from agent.web.hand_over import NOTHING_KNOWN, HandOver, TraceKey
-from agent.web.ward_text import local_offset, told_events, urgent_index
+from agent.web.ward_text import local_offset, rhythm_text, told_events
 from agent.web.wave_counts import NO_VALUE, to_counts
 
 
@@ -351,7 +353,7 @@ def test_the_beds_that_are_shown_change_four_times_a_second(ward: HandWard) -> N
 
 
 def test_alarms_that_are_over_are_counted_apart(settings: Config, classifier: BeatClassifier) -> None:
-    """They stand behind those that go on, in their bed and in the order of the beds, and have an end."""
+    """They stand behind those of their priority that go on, have an end, and count as alarms of the ward."""
     ward = HandWard(web_config(settings), classifier, ("bed-1", "bed-2"))
     ward.feed(2)
     rules = ward.session.pipeline.alarms.rules(0)
@@ -365,14 +367,15 @@ def test_alarms_that_are_over_are_counted_apart(settings: Config, classifier: Be
     other.take()
     browser = watching(ward)
     assert [(alarm["condition"], alarm["phase"]) for alarm in browser.last["beds"][0]["alarms"]] == [
-        ("lead off", "active"),
         ("asystole", "over"),
+        ("lead off", "active"),
     ]
-    alarm = browser.last["beds"][0]["alarms"][1]
+    alarm = browser.last["beds"][0]["alarms"][0]
     assert alarm["ended_s"] >= alarm["since_s"]
     assert alarm["earlier_run"] is False
     counts = browser.last["counts"]
-    assert (counts["high"], counts["medium"] + counts["low"], counts["over"]) == (0, 1, 1)
+    assert (counts["high"], counts["medium"], counts["low"]) == (2, 0, 0)
+    assert counts["over"] == {"high": 2, "medium": 0, "low": 0}
 
 
 def test_an_alarm_of_an_earlier_run_has_its_end(ward: HandWard) -> None:
@@ -387,18 +390,49 @@ def test_an_alarm_of_an_earlier_run_has_its_end(ward: HandWard) -> None:
     assert alarm["ended_s"] is not None
 
 
-def test_a_bed_without_data_comes_before_alarms_that_are_over(ward: HandWard) -> None:
-    """What is so now is more urgent than what was."""
-    ward.turn()
+def test_the_order_and_the_counts_are_those_of_the_terminal(ward: HandWard) -> None:
+    """By urgency as the monitor has it: an unacknowledged high alarm that is over before a low one that goes on."""
+    browser = watching(ward)
     snapshot = ward.session.ward_snapshot(ward.now_s)
     beds = (
-        BedSummary("over", urgency=31, priority="high"),
-        BedSummary("lost", state="no data"),
-        BedSummary("low", urgency=14, priority="low", standing="low"),
+        BedSummary("low", urgency=15, priority="low", standing="low"),
+        BedSummary("over", urgency=29, priority="high"),
         BedSummary("well"),
+        BedSummary("both", urgency=29, priority="high", standing="medium"),
+        BedSummary("high", urgency=31, priority="high", standing="high"),
     )
-    urgent = urgent_index(replace(snapshot, index=beds))
-    assert [bed.bed for bed in sorted(urgent, key=lambda bed: -bed.urgency)] == ["low", "lost", "over", "well"]
+    ward.hand_over.ward = replace(snapshot, index=beds, now_s=ward.now_s + 60)
+    browser.mirror.take()
+    assert browser.mirror.names[:5] == ("high", "over", "both", "low", "well")
+    rows = {row[1]: (row[3], row[7]) for row in json.loads(browser.mirror.index)}
+    assert rows["over"] == rows["both"] == ("high", True)
+    assert (rows["high"], rows["low"], rows["well"]) == (("high", False), ("low", False), (None, False))
+    counts = json.loads(browser.mirror.ward_head)["counts"]
+    shown = count_ward_alarms(beds)
+    assert [counts[priority] for priority in PRIORITIES] == [shown[priority] for priority in PRIORITIES] == [3, 0, 1]
+    assert counts["over"] == {"high": 2, "medium": 0, "low": 0}
+
+
+def test_the_rhythm_is_told_where_it_is_known(settings: Config, classifier: BeatClassifier) -> None:
+    """In the words of the terminal, but not before half a minute is seen, nor of a heart that is paced."""
+    ward = HandWard(web_config(settings), classifier)
+    ward.feed(12)
+    assert rhythm_text(*quiet_view_of(ward)) == ""
+    ward.feed(20)
+    quiet, snapshot = quiet_view_of(ward)
+    assert rhythm_text(quiet, snapshot) == "no arrhythmia alarmed"
+    assert rhythm_text(replace(quiet, suspended=True), snapshot) == "not known: noise"
+    assert rhythm_text(replace(quiet, rhythm_name="AF"), snapshot) == "AF"
+    paced = tuple(replace(beat, label="Q") if i % 3 else beat for i, beat in enumerate(quiet.beats))
+    assert rhythm_text(replace(quiet, beats=paced), snapshot) == "not known: most beats are Q"
+
+
+def quiet_view_of(ward: HandWard) -> tuple[BedView, WardSnapshot]:
+    """Return the first bed in full, without alarms, and its ward."""
+    snapshot = ward.session.with_beds(ward.session.ward_snapshot(ward.now_s), ["bed-1"])
+    link = replace(snapshot.link, state="connected")
+    quiet = replace(snapshot.beds[0], alarms=(), rhythm_name="", suspended=False, state="ok")
+    return quiet, replace(snapshot, link=link)
 
 
 def test_rejected_packets_of_strangers_are_no_event_of_the_page() -> None:

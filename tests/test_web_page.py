@@ -340,7 +340,7 @@ def test_limits_that_somebody_else_has_changed_are_not(ward: Ward, look: Open) -
     page.get_by_label("Heart rate above").fill("140")
     staged.beds["ICU-02"]["own_limits"][1]["own"] = 125
     page.locator("#limits").get_by_role("button", name="Change", exact=True).click()
-    page.get_by_text("ICU-02: somebody has changed these limits meanwhile: look at them again").wait_for()
+    page.locator("#limits").get_by_text("somebody has changed these limits meanwhile: look at them again").wait_for()
     assert staged.beds["ICU-02"]["own_limits"][1]["own"] == 125
     assert [trouble for trouble in viewer.troubles if "409" not in trouble] == []
     viewer.troubles.clear()  # the browser says so in its console, too
@@ -654,8 +654,173 @@ def test_an_alarm_that_is_over_hides_nothing(ward: Ward, look: Open) -> None:
     staged.tell("ICU-01", behind_s=5.0)
     viewer = look(staged)
     viewer.card("ICU-01").locator(".alarm b", has_text="! COUPLET").wait_for()
+    assert viewer.card("ICU-01").locator(".alarm b").all_inner_texts() == ["! COUPLET", "!!! ASYSTOLE"]
+    assert re.fullmatch(r"over \d\d:\d\d:\d\d", viewer.card("ICU-01").locator(".alarm.over .age").inner_text())
     assert viewer.card("ICU-01").locator(".card-signal").inner_text() == "behind 5 s · signal good"
     assert re.fullmatch(r"over \d\d:\d\d:\d\d", viewer.card("ICU-02").locator(".age").inner_text())
+
+
+def end_alarm(staged: StagedWard, name: str, place: int = 0) -> None:
+    """Let an alarm of a bed be over, unacknowledged."""
+    staged.beds[name]["alarms"][place] |= {"phase": "over", "ended_s": time.time() - 60}
+    staged.version += 1
+
+
+def test_the_top_counts_alarms_that_are_over(ward: Ward, look: Open) -> None:
+    """As the terminal does: a latched alarm waits for a person; how many are over is said beside it."""
+    staged = ward()
+    for name in NAMES[:3]:
+        staged.raise_alarm(name, "high", "asystole", "ASYSTOLE")
+    end_alarm(staged, NAMES[0])
+    end_alarm(staged, NAMES[1])
+    staged.raise_alarm(NAMES[1], "medium", "heart rate high", "HR HIGH")
+    viewer = look(staged)
+    chip = viewer.page.locator(".chip.high")
+    chip.filter(has_text="!!! 3 high (2 over)").wait_for()
+    assert viewer.page.locator(".chip.medium").inner_text() == "!! 0 medium"
+    assert viewer.page.title().startswith("!!! 3 · ")
+    phone = look(staged, size=PHONE).page
+    phone.locator(".chip.high", has_text="!!! 3").wait_for()
+    assert phone.locator(".chip.high").inner_text() == "!!! 3 (2 over)"
+    assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_a_card_shows_the_worst_alarm_that_nobody_has_seen(ward: Ward, look: Open) -> None:
+    """Beside one that goes on, also where that is of the same priority and acknowledged; else it counts as one more."""
+    staged = ward()
+    for name, phase in (("ICU-01", "active"), ("ICU-02", "acknowledged"), ("ICU-03", "active")):
+        staged.raise_alarm(name, "high", "ventricular tachycardia", "VT")
+        end_alarm(staged, name)
+        priority = "medium" if name == "ICU-01" else "high"
+        staged.raise_alarm(name, priority, "asystole", "ASYSTOLE")
+        staged.beds[name]["alarms"][0]["phase"] = phase
+        staged.raise_alarm(name, "low", "couplet", "COUPLET")
+    viewer = look(staged)
+    names = {name: viewer.card(name).locator(".alarm b") for name in ("ICU-01", "ICU-02", "ICU-03")}
+    names["ICU-03"].first.wait_for()
+    assert names["ICU-01"].all_inner_texts() == ["!! ASYSTOLE", "!!! VT"]
+    assert names["ICU-02"].all_inner_texts() == ["!!! ASYSTOLE", "!!! VT"]
+    assert names["ICU-03"].all_inner_texts() == ["!!! ASYSTOLE"]
+    tails = [viewer.card(name).locator(".alarm .tail").first.inner_text() for name in names]
+    assert tails == ["+1", "acknowledged +1", "+2"]
+    page = look(staged, "#bed/ICU-01").page
+    page.locator(".banners b").first.wait_for()
+    assert page.locator(".banners b").all_inner_texts() == ["!!! VT", "!! ASYSTOLE", "! COUPLET"]
+
+
+def test_a_monitor_that_is_starting_claims_nothing(ward: Ward, look: Open) -> None:
+    """While it analyses the end of its recording again: no zeros, no "no bed", no delay; then the beds are there."""
+    staged = ward()
+    staged.is_starting = True
+    for view in ("", "#bed/ICU-02"):
+        page = look(staged, view).page
+        page.locator(".absent:visible", has_text="The monitor is starting: its beds follow").wait_for()
+        time.sleep(4)  # beyond the silence after which a connection counts as lost
+        assert page.locator(".chip").count() == 0
+        assert not page.locator("#connection").is_visible()
+        assert "No bed" not in page.locator("main").inner_text()
+        assert not page.locator(".deed").first.is_visible()
+    staged.is_starting = False
+    page.locator(".big-rate", has_text="75").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".bed-name", has_text="ICU-06").wait_for()
+    assert page.locator(".chip.high").inner_text() == "!!! 0 high"
+
+
+def test_a_quiet_card_says_what_is_known_of_the_rhythm(ward: Ward, look: Open) -> None:
+    """That no arrhythmia is alarmed; nothing while too little is known; why, where nothing can be known."""
+    staged = ward()
+    staged.tell("ICU-02", rhythm_words="")
+    staged.tell("ICU-03", rhythm_words="not known: noise")
+    viewer = look(staged)
+    viewer.card("ICU-01").get_by_text("no arrhythmia alarmed").wait_for()
+    assert viewer.card("ICU-02").locator(".quiet").inner_text() == ""
+    assert viewer.card("ICU-03").locator(".quiet").inner_text() == "rhythm not known: noise"
+    page = look(staged, "#bed/ICU-03").page
+    page.locator(".rhythm", has_text="not known: noise").wait_for()
+
+
+def test_a_phone_shows_all_of_the_buttons(ward: Ward, look: Open) -> None:
+    """Also with the longer words of a bed that is silenced or paused: none is cut, at 390 and at 360 pixels."""
+    staged = ward(token=TOKEN)
+    staged.tell("ICU-02", silenced_until_s=time.time() + 100)
+    for size in (PHONE, (360, 740)):
+        page = look(staged, "#bed/ICU-02", size=size, token=TOKEN).page
+        page.get_by_role("button", name="End silence").wait_for()
+        room = "e => e.scrollWidth <= e.clientWidth && e.getBoundingClientRect().right <= innerWidth - 6"
+        assert all(button.evaluate(room) for button in page.locator(".deed").all())
+        assert page.evaluate("document.getElementById('main').scrollWidth") <= size[0]
+
+
+def test_limits_that_are_refused_stay_in_the_dialog(ward: Ward, look: Open) -> None:
+    """With what was typed, and why, until they are taken."""
+    staged = ward(token=TOKEN)
+    staged.refusal = '"heart rate below" must not be more than "heart rate above"'
+    viewer = look(staged, "#bed/ICU-02", token=TOKEN, name="Ada L.")
+    page = viewer.page
+    page.get_by_role("button", name="Change the limits").click()
+    page.get_by_label("Heart rate above").fill("40")
+    page.get_by_label("Heart rate below").fill("60")
+    dialog = page.locator("#limits")
+    dialog.get_by_role("button", name="Change", exact=True).click()
+    dialog.get_by_text(staged.refusal).wait_for()
+    assert page.get_by_label("Heart rate below").input_value() == "60"
+    staged.refusal = ""
+    page.get_by_label("Heart rate above").fill("140")
+    page.keyboard.press("Enter")
+    dialog.wait_for(state="hidden")
+    assert staged.orders[-1]["limits"] == {"rate_low_bpm": 60, "rate_high_bpm": 140}
+    page.keyboard.press("l")
+    dialog.wait_for()
+    assert dialog.locator(".refusal").inner_text() == ""
+    assert [trouble for trouble in viewer.troubles if "400" not in trouble] == []
+    viewer.troubles.clear()  # the browser says so in its console, too
+
+
+def test_a_small_second_lead_stands_in_the_middle(ward: Ward, look: Open) -> None:
+    """A wave of 0.3 mV is not drawn along the bottom of its chart, though it has room there."""
+    staged = ward()
+    page = look(staged, "#bed/ICU-02").page
+    page.locator(".big-rate", has_text="75").wait_for()
+    time.sleep(2)  # until its window has been chosen for the wave that it has at first
+    staged.second_lead = -0.3, -1.0
+    middle = """() => { const canvas = document.querySelectorAll('.lead')[1].querySelector('canvas:last-child');
+        const {width, height} = canvas; let rows = new Set();
+        const data = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+        for (let y = 0; y < height; y++) for (let x = 0; x < width; x++)
+            if (data[4 * (y * width + x) + 3] > 100) rows.add(y);
+        const [top, bottom] = [Math.min(...rows) / height, Math.max(...rows) / height];
+        return bottom - top < 0.2 && top + bottom > 0.6 && top + bottom < 1.4; }"""
+    page.wait_for_function(middle)
+
+
+def test_a_bed_that_is_not_there_offers_nothing(ward: Ward, look: Open) -> None:
+    """Neither what could be done, nor alarms, nor what was known of the bed before."""
+    staged = ward(token=TOKEN)
+    staged.tell("ICU-02", patient="Ada Lovelace")
+    viewer = look(staged, "#bed/ICU-02", token=TOKEN, name="Ada L.")
+    page = viewer.page
+    page.get_by_role("button", name="Silence").wait_for()
+    page.goto(f"{staged.url}#bed/nosuch")
+    page.get_by_text("There is no bed of this name now: nosuch").wait_for()
+    assert [page.locator(part).is_visible() for part in (".deeds", ".why", ".bed-alarms", ".bed-body")] == [False] * 4
+    assert page.locator(".bed-patient").inner_text() == ""
+    page.keyboard.press("m")
+    page.get_by_text("nosuch: there is no bed of this name now").wait_for()
+
+
+def test_a_bed_that_has_ended_says_so_once(ward: Ward, look: Open) -> None:
+    """In place of its trace; an alarm that waits for a person stands above it."""
+    staged = ward()
+    for name in ("ICU-01", "ICU-02"):
+        staged.tell(name, state="ended", last_heard_s=time.time() - 54, rate=None)
+    staged.raise_alarm("ICU-02", "high", "asystole", "ASYSTOLE")
+    end_alarm(staged, "ICU-02")
+    viewer = look(staged)
+    viewer.card("ICU-01").get_by_text(re.compile(r"ENDED for \d+ s, last heard")).wait_for()
+    assert viewer.card("ICU-01").inner_text().count("ENDED") == 1
+    assert viewer.card("ICU-02").locator(".alarm b").all_inner_texts() == ["!!! ASYSTOLE"]
+    assert viewer.card("ICU-02").inner_text().count("ENDED") == 1
 
 
 def test_a_page_that_fails_says_so(ward: Ward, look: Open) -> None:

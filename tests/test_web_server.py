@@ -349,8 +349,8 @@ def test_limits_are_changed_in_a_name(guarded: ServedWard) -> None:
     assert change(guarded, {"rate_high_bpm": None}, {"rate_high_bpm": None})[0] == 200  # nothing to do
     wait_until(lambda: len(changes_of(guarded)) == 2, "both are events")
     assert changes_of(guarded) == [
-        ("A. Nurse", "rate_high_bpm 135, v_most_per_min 12"),
-        ("B. Nurse", "v_most_per_min 12"),
+        ("A. Nurse", "rate above 135, V beats above 12 a minute"),
+        ("B. Nurse", "V beats above 12 a minute"),
     ]
     connection.close()
 
@@ -358,12 +358,12 @@ def test_limits_are_changed_in_a_name(guarded: ServedWard) -> None:
 @pytest.mark.parametrize(
     ("limits", "was", "status", "why"),
     [
-        ({"rate_high_bpm": 250}, {"rate_high_bpm": None}, 400, "extreme tachycardia is alarmed"),
-        ({"rate_low_bpm": 180}, {"rate_low_bpm": None}, 400, "not be more than rate_high_bpm"),
-        ({"rate_low_bpm": -1}, {"rate_low_bpm": None}, 400, "rate_low_bpm"),
-        ({"asystole_s": 60}, {"asystole_s": None}, 400, "asystole_s"),
-        ({"v_most_per_min": 12.5}, {"v_most_per_min": None}, 400, "whole number"),
-        ({"v_most_per_min": 1e300}, {"v_most_per_min": None}, 400, "v_most_per_min"),
+        ({"rate_high_bpm": 250}, {"rate_high_bpm": None}, 400, '"heart rate above" must be 200 or less: extreme'),
+        ({"rate_low_bpm": 180}, {"rate_low_bpm": None}, 400, 'must not be more than "heart rate above"'),
+        ({"rate_low_bpm": -1}, {"rate_low_bpm": None}, 400, '"heart rate below" must be'),
+        ({"asystole_s": 60}, {"asystole_s": None}, 400, '"asystole after" must be 8'),
+        ({"v_most_per_min": 12.5}, {"v_most_per_min": None}, 400, '"V beats above" must be a whole number'),
+        ({"v_most_per_min": 1e300}, {"v_most_per_min": None}, 400, '"V beats above" must be 200'),
         ({"rate_high_bpm": 140}, {"rate_high_bpm": 130}, 409, "meanwhile"),
         ({"rate_high_bpm": 140}, {}, 400, "what was"),
         ({"off": 1}, {"off": 1}, 400, "what was"),
@@ -636,3 +636,13 @@ def test_a_viewer_that_does_not_answer_gives_way(
         next_text(answers, "ward")
         for connection in (answers, late):
             connection.close()
+
+
+def test_a_monitor_that_is_starting_says_so(settings: Config, classifier: BeatClassifier) -> None:
+    """Each second as long as its loop has made no ward, so that a page knows it from one that is gone."""
+    with served(web_config(settings), classifier) as ward:
+        ward.stop_loop()
+        connection = ward.open()
+        told = [next_text(connection, "starting")["now_s"] for _ in range(2)]
+        assert told[1] > told[0] > 1e9
+        connection.close()

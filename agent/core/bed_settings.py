@@ -70,6 +70,15 @@ NO_SETTINGS = BedSettings()
 LIMIT_NAMES = ("rate_low_bpm", "rate_high_bpm", "pause_s", "asystole_s", "v_most_per_min")
 """The limits that a bed may have of its own, as `[alarms]` calls them, too."""
 
+EVENT_WORDS = {
+    "rate_low_bpm": "rate below {:g}",
+    "rate_high_bpm": "rate above {:g}",
+    "pause_s": "pause longer than {:g} s",
+    "asystole_s": "asystole after {:g} s",
+    "v_most_per_min": "V beats above {:g} a minute",
+}
+"""Limits in words, each with its value."""
+
 
 def rate_limit_bounds(alarms: AlarmConfig) -> dict[str, float]:
     """Return how far a bed's limits of the heart rate may go.
@@ -126,6 +135,6 @@ def without_limits(settings: BedSettings) -> BedSettings:
 def settings_words(settings: BedSettings) -> str:
     """Say what is set of a bed, in one line; "" if nothing is."""
     words = [getattr(settings, name) for name in ("patient", "place") if getattr(settings, name)]
-    words += [f"{name} {value:g}" for name in LIMIT_NAMES if (value := getattr(settings, name)) is not None]
+    words += [EVENT_WORDS[name].format(value) for name in LIMIT_NAMES if (value := getattr(settings, name)) is not None]
     words += [f"alarm off: {', '.join(settings.off)}"] if settings.off else []
     return ", ".join(words)

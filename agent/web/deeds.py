@@ -1,6 +1,7 @@
 """What browsers may do about the alarms of a bed: what they must say for it, and what they are answered."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 
 from agent.core.bed_settings import LIMIT_NAMES
 from agent.core.messages import AlarmIdentity
+from agent.dashboard.limits_draft import LIMITS
 from agent.monitor.bed_actions import BedActions
 from agent.web.admission import RefusalError
 
@@ -16,6 +18,8 @@ DEEDS = ("acknowledge", "silence", "pause", "limits")
 """What may be done about the alarms of a bed."""
 WHOLE_LIMITS = ("v_most_per_min",)
 """Limits that are whole numbers."""
+BOUND = re.compile(r": Expected `\w+` ([<>])= (\S+)")
+"""How a limit outside its bounds is refused."""
 LONGEST_NAME = 40
 """Characters of the name of who acts."""
 
@@ -66,7 +70,7 @@ def _read_limits(wish: Wish) -> dict[str, float | None]:
         value = limits.get(name)
         if value is not None:
             if value != int(value):
-                raise RefusalError(400, f"{name} must be a whole number")
+                raise RefusalError(400, limits_in_words(f"{name} must be a whole number"))
             limits[name] = int(value)
     return limits
 
@@ -95,8 +99,21 @@ def _change_limits(actions: BedActions, bed: str, wish: Wish) -> dict[str, Any]:
         try:
             actions.change_settings(bed, settings, wish.by)
         except ValueError as error:
-            raise RefusalError(400, str(error)) from error
+            raise RefusalError(400, limits_in_words(str(error))) from error
     return {"done": True, "bed": bed, "limits": {name: getattr(settings, name) for name in LIMIT_NAMES}}
+
+
+def limits_in_words(reason: str) -> str:
+    """Say why limits are refused in the words of the page, instead of the names that the configuration has for them.
+
+    >>> limits_in_words("rate_low_bpm must be less than rate_high_bpm")
+    '"heart rate below" must be less than "heart rate above"'
+    >>> limits_in_words("asystole_s: Expected `float` <= 8")
+    '"asystole after" must be 8 or less'
+    """
+    for kind in LIMITS:
+        reason = reason.replace(kind.name, f'"{kind.words}"')
+    return BOUND.sub(lambda found: f" must be {found[2]} or {'less' if found[1] == '<' else 'more'}", reason)
 
 
 def alarm_key(identity: AlarmIdentity) -> str:

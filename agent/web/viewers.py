@@ -12,7 +12,7 @@ from agent.core.rate_limit import TokenBucket
 from agent.web.admission import Admission, RefusalError
 from agent.web.browser_state import MOST_SHOWN, BrowserState, read_object
 from agent.web.ward_mirror import WardMirror
-from agent.web.ward_text import hello_fields
+from agent.web.ward_text import hello_fields, starting_fields
 
 MESSAGES_AT_ONCE, MESSAGE_S = 100, 0.02
 """Messages of a browser at once, and the seconds that earn it another one."""
@@ -24,6 +24,8 @@ TOKEN_S = 5.0
 """How long a browser may take to say the token."""
 PATIENCE_S = 60.0
 """How long a browser may leave its messages unanswered."""
+STARTING_S = 1.0
+"""How often a browser is told that the monitor is starting, as long as there is no ward yet."""
 LARGEST_TEXT = 8192
 WRONG, ASLEEP, TOO_MUCH, FULL, GONE = 4400, 4408, 4429, 4503, 1001
 """Codes with which a connection is closed."""
@@ -167,13 +169,15 @@ class ViewerRoom:
                     self._want()
                 if (ward := state.ward_message()) is not None:
                     await browser.send(ward)
+                elif self._mirror.ward is None:
+                    await browser.send(msgspec.json.encode(starting_fields(time.time())).decode())
                 was_answered = state.tick == state.answered
                 if (waves := state.waves_message(time.time())) is not None:
                     if was_answered:
                         browser.unanswered_since_s = time.monotonic()
                     await browser.send(waves)
             try:
-                async with asyncio.timeout(PATIENCE_S / 4):
+                async with asyncio.timeout(STARTING_S if self._mirror.ward is None else PATIENCE_S / 4):
                     await browser.news.wait()
             except TimeoutError:
                 continue

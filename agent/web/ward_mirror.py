@@ -10,7 +10,7 @@ from agent.core.messages import Beat
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard.bed_order import BedOrder, update_order
 from agent.web.hand_over import NOTHING_KNOWN, HandOver, Stretch, TraceKey, TracePosition
-from agent.web.ward_text import bed_fields, card_fields, index_rows, told_events, urgent_index, ward_fields
+from agent.web.ward_text import bed_fields, card_fields, index_rows, told_events, ward_fields
 from agent.web.ward_watch import MOST_PAST
 from agent.web.wave_counts import CountArray
 
@@ -135,7 +135,7 @@ class WardMirror:
             if bed.bed not in self.ids:
                 self._numbers[len(self.ids)] = bed.bed
                 self.ids[bed.bed] = len(self.ids)
-        self._order = update_order(self._order, urgent_index(ward), ward.now_s, by_urgency=True, held=False)
+        self._order = update_order(self._order, ward.index, ward.now_s, by_urgency=True, held=False)
         self.names = self._order.names
         if before is None or before.index is not ward.index:
             rows = index_rows({bed.bed: bed for bed in ward.index}, self.names, self.ids)

@@ -1,10 +1,12 @@
 """What is told of beds, alarms, link and recording as JSON; docs/web.md specifies it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+
+import numpy as np
 
 from agent.alarms.priorities import CONDITION_SPECS, PRIORITY_RANK
 from agent.core.alarm_settings import AlarmConfig
@@ -17,6 +19,7 @@ from agent.core.messages import PRIORITIES, Alarm, Ledger
 from agent.core.views import BedSummary, BedView, LoggedEvent, WardSnapshot
 from agent.core.wording import event_text
 from agent.dashboard.alarm_lines import alarm_phase, count_ward_alarms, is_of_earlier_run, merge_recent_alarms
+from agent.dashboard.glance import NO_ARRHYTHMIA, rhythm_words
 from agent.dashboard.loss import find_loss, rate_text
 from agent.dashboard.status import DISCLAIMER
 from agent.web.deeds import DEEDS, alarm_key
@@ -24,8 +27,10 @@ from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 PROTOCOL_VERSION = 1
-PRESENT_URGENCY = 32
-"""More than any alarm that is over has."""
+PACED_WORDS = "not known: most beats are Q"
+"""Paced, or not to be told: there are no rules for such a rhythm, and that none alarms says nothing of it."""
+SIGNAL_S = 5
+"""Seconds at the beginning of the half minute that is looked back on, in which a bed has a signal or is too new."""
 Fields = dict[str, Any]
 """An object of JSON."""
 
@@ -59,9 +64,15 @@ def hello_fields(start: str, now_s: float, may_act: bool, most_shown: int) -> Fi
     }
 
 
+def starting_fields(now_s: float) -> Fields:
+    """What a browser is told while the monitor has no ward yet: it analyses the end of its recording again."""
+    return {"type": "starting", "now_s": now_s}
+
+
 def ward_fields(ward: WardSnapshot) -> Fields:
     """What is told of the ward as a whole, without its beds and events."""
-    counts, standing = count_ward_alarms(ward.index), Counter(bed.standing for bed in ward.index)
+    counts = count_ward_alarms(ward.index)
+    over = Counter(bed.priority for bed in ward.index if is_over(bed))
     return {
         "type": "ward",
         "now": format_wall_time(ward.now_s),
@@ -70,8 +81,8 @@ def ward_fields(ward: WardSnapshot) -> Fields:
         "started_s": ward.started_s,
         "counts": {
             "beds": len(ward.index),
-            **{priority: standing[priority] for priority in PRIORITIES},
-            "over": sum(bed.priority is not None and bed.standing is None for bed in ward.index),
+            **{priority: counts[priority] for priority in PRIORITIES},
+            "over": {priority: over[priority] for priority in PRIORITIES},
             "silenced": counts["silenced"],
             "no_data": counts["no data"],
             "paused": sum(bed.paused_until_s > ward.now_s for bed in ward.index),
@@ -97,26 +108,30 @@ def index_rows(index: Mapping[str, BedSummary], names: tuple[str, ...], ids: Map
     rows = []
     for name in names:
         bed = index[name]
-        is_over = bed.priority is not None and bed.standing is None
-        priority, is_paused = bed.standing or bed.priority, bed.paused_until_s > 0
-        rows.append([ids[name], name, bed.state, priority, bed.audible, bed.silenced, is_paused, is_over])
+        is_paused = bed.paused_until_s > 0
+        rows.append([ids[name], name, bed.state, bed.priority, bed.audible, bed.silenced, is_paused, is_over(bed)])
     return rows
 
 
-def urgent_index(ward: WardSnapshot) -> list[BedSummary]:
-    """Return the index with the urgency of its beds as the page orders them.
+def is_over(bed: BedSummary) -> bool:
+    """Return whether the alarms of the highest priority that a bed has are all over, and wait for a person."""
+    return bed.priority != bed.standing
 
-    A bed of which nothing comes, or whose alarm goes on, comes before one whose alarms are all over.
-    """
-    is_link_lost = ward.link.state == "lost"
-    urgent = []
-    for bed in ward.index:
-        is_lost = bed.state == "no data" or (is_link_lost and bed.state not in ("refused", "ended", "paused"))
-        present = 0 if bed.standing is None else 8 * PRIORITY_RANK[bed.standing]
-        if present or is_lost:
-            bed = bed._replace(urgency=PRESENT_URGENCY + present + bed.urgency % 8)  # the same bed
-        urgent.append(bed)
-    return urgent
+
+def alarms_by_priority(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """Return alarms by priority, of each those that go on before those that are over, else in their order."""
+    return sorted(alarms, key=lambda alarm: (PRIORITY_RANK[alarm.priority], alarm.ended is None), reverse=True)
+
+
+def rhythm_text(bed: BedView, ward: WardSnapshot) -> str:
+    """Say the rhythm of a bed as the terminal does, but "" where no arrhythmia is alarmed and too little is known."""
+    words, is_alarmed = rhythm_words(bed, ward)
+    if is_alarmed or not words.startswith(NO_ARRHYTHMIA):
+        return words
+    if not np.isfinite(bed.wave[: SIGNAL_S * FS]).any():
+        return ""
+    latest = Counter(beat.label for beat in bed.beats if beat.sample >= bed.head - len(bed.wave))
+    return PACED_WORDS if 2 * latest["Q"] > latest.total() else words
 
 
 def told_events(events: tuple[LoggedEvent, ...]) -> list[Fields]:
@@ -153,9 +168,10 @@ def card_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "last_rate": rate if loss else None,
         "last_rate_age_s": loss.age_s if loss and rate is not None else None,
         "rhythm": bed.rhythm_name,
+        "rhythm_words": rhythm_text(bed, ward),
         "lead": bed.lead,
         "quality": _round_known(bed.quality, 2),
-        "alarms": [alarm_fields(alarm, bed) for alarm in sorted(bed.alarms, key=lambda alarm: alarm.ended is not None)],
+        "alarms": [alarm_fields(alarm, bed) for alarm in alarms_by_priority(bed.alarms)],
         "silenced_until_s": bed.silenced_until_s if bed.silenced_until_s > now_s else None,
         "paused_until_s": bed.paused_until_s if bed.paused_until_s > now_s else None,
         "off": bed.settings.off,

@@ -31,12 +31,17 @@ Fields = dict[str, Any]
 
 class StagedWard:
     """Beds with a synthetic ECG. `beds` are what is told of them, by name; `deeds` what browsers have done,
-    `orders` what they said beside their name; `late_s`: all that is told is that old, as over a slow network."""
+    `orders` what they said beside their name; `late_s`: all that is told is that old, as over a slow network;
+    `is_starting`: no ward is told yet; `refusal`: why limits are not taken, "" if they are; `second_lead`: that of each
+    bed by the heard one, as often in mV and so many mV higher."""
 
     def __init__(self, names: list[str], token: str = "") -> None:
         self.port, self.token, self.deeds = free_port(), token, list[tuple[str, str, str]]()
         self.orders = list[Fields]()
         self.late_s = 0.0
+        self.is_starting = False
+        self.refusal = ""
+        self.second_lead = 1.0, 0.0
         self.stage(names)
         self._server: uvicorn.Server | None = None
         self.page = {path: (body, kind) for path, (body, kind) in read_page().items()}
@@ -117,6 +122,7 @@ class StagedWard:
             "sdnn_ms": 35,
             "counts": [60, 20, 20, 0, 0],
             "rhythm": "",
+            "rhythm_words": "no arrhythmia alarmed",
             "quality": 0.93,
             "lead": "II",
             "leads": [{"lead": "II", "quality": 0.93}, {"lead": "V5", "quality": 0.5}],
@@ -172,6 +178,8 @@ class StagedWard:
             shown = set(order["keys"])
             alarms = [{**one, "phase": "acknowledged"} if one["key"] in shown else one for one in bed["alarms"]]
             self.tell(name, alarms=alarms)
+        elif deed == "limits" and self.refusal:
+            return JSONResponse({"error": self.refusal}, 400)
         elif deed == "limits":
             if order["was"] != {row["name"]: row["own"] for row in bed["own_limits"] if row["name"] in order["was"]}:
                 return JSONResponse({"error": "somebody has changed these limits meanwhile: look at them again"}, 409)
@@ -220,7 +228,10 @@ class _StagedViewer:
         while True:
             if self.version != self.ward.version or time.monotonic() >= self.ward_due_s:
                 self.version, self.ward_due_s = self.ward.version, time.monotonic() + WARD_S
-                await self.socket.send_json(self._ward())
+                await self.socket.send_json(self._starting() if self.ward.is_starting else self._ward())
+            if self.ward.is_starting:
+                await asyncio.sleep(TICK_S)
+                continue
             await self.socket.send_bytes(self._waves())
             await asyncio.sleep(TICK_S)
 
@@ -237,20 +248,25 @@ class _StagedViewer:
             "conditions": [{"name": "no data", "short": "NO DATA", "priority": "medium", "technical": True}],
         }
 
+    def _starting(self) -> Fields:
+        return {"type": "starting", "now_s": time.time() - self.ward.late_s}
+
     def _ward(self) -> Fields:
         ranks = {"high": 3, "medium": 2, "low": 1}
+        in_order = {name: sorted(bed["alarms"], key=_alarm_place) for name, bed in self.ward.beds.items()}
         beds = sorted(
-            self.ward.beds.values(),
+            ({**bed, "alarms": in_order[name]} for name, bed in self.ward.beds.items()),
             key=lambda bed: -max((ranks[alarm["priority"]] for alarm in bed["alarms"]), default=0),
         )
         worst = {bed["bed"]: bed["alarms"][0] if bed["alarms"] else None for bed in beds}
         index = [_index_row(bed, worst[bed["bed"]]) for bed in beds]
         counts = {priority: sum(row[3] == priority for row in index) for priority in ranks}
+        over = {priority: sum(row[3] == priority and row[7] for row in index) for priority in ranks}
         return {
             "type": "ward",
             "now_s": time.time() - self.ward.late_s,
             "index": index,
-            "counts": {**counts, "silenced": 0, "no_data": 0},
+            "counts": {**counts, "over": over, "silenced": 0, "no_data": 0},
             "beds": [bed for bed in beds if bed["id"] in self.shown or bed["id"] == self.watched],
             "link": {"state": "connected", "trouble": ""},
             "recording": None,
@@ -280,10 +296,16 @@ class _StagedViewer:
         return b"".join(
             [
                 BLOCK.pack(number, lead, flags, first, head - first, len(beats), 20, 0),
-                ecg_counts(first, head - first).astype("<i2").tobytes(),
+                self._counts(lead, first, head - first).astype("<i2").tobytes(),
                 *packed,
             ]
         )
+
+    def _counts(self, lead: int, first: int, count: int) -> "np.ndarray[Any, np.dtype[np.int16]]":
+        times, higher_mv = self.ward.second_lead if lead else (1.0, 0.0)
+        millivolts = times * ecg_counts(first, count) / 200 + higher_mv
+        counts: np.ndarray[Any, np.dtype[np.int16]] = np.rint(200 * millivolts).astype(np.int16)
+        return counts
 
 
 def ecg_counts(first: int, count: int) -> "np.ndarray[Any, np.dtype[np.int16]]":
@@ -294,8 +316,14 @@ def ecg_counts(first: int, count: int) -> "np.ndarray[Any, np.dtype[np.int16]]":
     return np.rint(200 * (r_peak + t_wave)).astype(np.int16)
 
 
+def _alarm_place(alarm: Fields) -> tuple[int, bool]:
+    return ["high", "medium", "low"].index(alarm["priority"]), alarm["phase"] == "over"
+
+
 def _index_row(bed: Fields, worst: Fields | None) -> list[Any]:
     priority = worst["priority"] if worst else None
     is_silenced = (bed["silenced_until_s"] or 0) > time.time()
-    audible = priority if worst and worst["phase"] == "active" and not is_silenced else None
-    return [bed["id"], bed["bed"], bed["state"], priority, audible, is_silenced]
+    audible = priority if worst and worst["phase"] != "acknowledged" and not is_silenced else None
+    of_it = [alarm["phase"] for alarm in bed["alarms"] if alarm["priority"] == priority]
+    is_over = bool(of_it) and set(of_it) == {"over"}
+    return [bed["id"], bed["bed"], bed["state"], priority, audible, is_silenced, False, is_over]

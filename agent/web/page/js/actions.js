@@ -40,7 +40,7 @@ export class Actions {
     if (!this.ward.hello.actions.includes(deed)) return this.say(`this monitor offers no ${deed}`, true);
     // What is wanted is taken down before the name is asked: the bed may change while somebody types
     const order = this.#order(deed, name);
-    if (!order) return this.say("is being fetched: try again", true, name);
+    if (!order) return this.#sayAbsent(name);
     return this.#send(deed, name, order, "Who acts is written down with each alarm.");
   }
 
@@ -50,9 +50,8 @@ export class Actions {
     if (reason) return this.say(reason, true);
     if (!this.ward.hello.actions.includes("limits")) return this.say("this monitor offers no change of limits", true);
     const bed = this.ward.beds.get(name);
-    if (!bed?.ownLimits) return this.say("is being fetched: try again", true, name);
-    const order = await askLimits(bed);
-    return order && this.#send("limits", name, order, "Who changes limits is written down with them.");
+    if (!bed?.ownLimits) return this.#sayAbsent(name);
+    return askLimits(bed, (order) => this.#try("limits", name, order, "Who changes limits is written down with them."));
   }
 
   /** Say something for a few seconds; of a bed, if one is named. */
@@ -64,17 +63,32 @@ export class Actions {
     this.timer = setTimeout(() => (this.note.hidden = true), NOTE_MS);
   }
 
-  /** Send an order, in the name of a person who is asked for it where it is not known. */
+  #sayAbsent(name) {
+    if (this.ward.idOf(name) === undefined) this.say("there is no bed of this name now", true, name);
+    else this.say("is being fetched: try again", true, name);
+  }
+
+  /** Send an order, and say so where it is refused. */
   async #send(deed, name, order, why) {
+    const refusal = await this.#try(deed, name, order, why);
+    if (refusal) this.say(refusal, true, name);
+  }
+
+  /**
+   * Send an order, in the name of a person who is asked for it where it is not known, and say what came of it.
+   * @returns {Promise<?string>} why it was refused, "" if it was not; null where the person has not said the name
+   */
+  async #try(deed, name, order, why) {
     const title = `${orderWords(deed, order)} ${bedLabel(name)}: who are you?`;
-    if (!personName() && !(await askCredentials({ name: true, title, reason: why }))) return undefined;
+    if (!personName() && !(await askCredentials({ name: true, title, reason: why }))) return null;
     try {
       const said = await postDeed(this.ward.idOf(name), deed, { by: personName(), ...order });
       keepName();
-      return this.say(`${outcomeWords(deed, order, said)} by ${personName()}`, false, name);
+      this.say(`${outcomeWords(deed, order, said)} by ${personName()}`, false, name);
+      return "";
     } catch (error) {
       if (error.status === 401) forgetToken();
-      return this.say(error.message, true, name);
+      return error.message;
     }
   }
 

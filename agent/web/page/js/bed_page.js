@@ -7,7 +7,7 @@ import { lossWords } from "./card.js";
 import { make, setAttribute, setShown, setText } from "./dom.js";
 import { GAINS, LeadTrace, SPEEDS } from "./lead_trace.js";
 import { Trends } from "./trends.js";
-import { bedLabel, isSilent } from "./words.js";
+import { STARTING_WORDS, bedLabel, isSilent } from "./words.js";
 
 /** Most leads that are drawn. */
 const MOST_LEADS = 3;
@@ -55,8 +55,12 @@ export class BedPage {
     const bed = ward.beds.get(this.name);
     setShown(this.body, bed !== undefined);
     setShown(this.absent, bed === undefined);
-    setText(this.absent, id === undefined ? `There is no bed of this name now: ${this.name}` : "The bed is being fetched …");
-    if (!bed) return;
+    setShown(this.deedRoom, bed !== undefined);
+    setText(this.absent, this.#absentWords(id));
+    if (!bed) {
+      setText(this.patient, "");
+      return;
+    }
     this.trends.watch(id);
     setText(this.patient, [bed.patient, bed.place].filter(Boolean).join(" · "));
     setText(this.loss, lossWords(bed, ward.now()));
@@ -121,7 +125,8 @@ export class BedPage {
     this.absent = make("p", { class: "absent", hidden: true });
     const back = make("a", { class: "back button", href: "#ward", text: "‹ Ward" });
     const names = make("div", { class: "bed-names" }, this.title, this.patient);
-    const top = make("div", { class: "bed-top" }, back, names, make("div", { class: "deed-room" }, this.deeds, this.why));
+    this.deedRoom = make("div", { class: "deed-room", hidden: true }, this.deeds, this.why);
+    const top = make("div", { class: "bed-top" }, back, names, this.deedRoom);
     const traces = make("div", { class: "trace-room" }, this.leads, this.loss);
     const side = make("div", { class: "bed-side" }, this.vitals.element, this.classes.element);
     const past = make("div", { class: "low-column" }, this.alarms.element, this.events.element);
@@ -129,6 +134,11 @@ export class BedPage {
     const low = make("div", { class: "bed-low" }, past, about);
     this.body = make("div", { class: "bed-body" }, this.banners.element, traces, side, low);
     this.element.append(top, this.absent, this.body);
+  }
+
+  #absentWords(id) {
+    if (this.ward.counts === null) return this.ward.isStarting() ? STARTING_WORDS : "";
+    return id === undefined ? `There is no bed of this name now: ${this.name}` : "The bed is being fetched …";
   }
 
   #updateDeeds(bed) {

@@ -26,7 +26,7 @@ export class VitalsPanel {
     const rate = ward.shownRate(bed);
     setText(this.rate, figureText(rate));
     this.rate.classList.toggle("none", rate === null);
-    const [words, kind] = rhythmWords(bed, ward);
+    const [words, kind] = rhythmWords(bed);
     setText(this.rhythm, words);
     setAttribute(this.rhythm, "class", `rhythm ${kind}`);
     const signal = isSilent(bed) ? `${signalWords(bed)}: signal not known` : [signalWords(bed), behindWords(bed), bed.isUncalibrated ? "uncalibrated" : ""].filter(Boolean).join(" · ");
@@ -39,19 +39,11 @@ export class VitalsPanel {
 }
 
 /** Say the rhythm of a bed, and how it is shown: in the colour of its alarm, if it has one. */
-function rhythmWords(bed, ward) {
+function rhythmWords(bed) {
   if (isSilent(bed)) return ["not known: no data", ""];
-  if (!bed.rhythm) return [noRhythmWords(bed, ward), ""];
+  if (!bed.rhythm) return [bed.rhythmWords, ""];
   const alarm = bed.alarms.find((one) => one.phase !== "over" && (one.name === bed.rhythm || one.condition === bed.rhythm));
   return [bed.rhythm, `named ${alarm ? `text-${alarm.priority}` : ""}`];
-}
-
-/** Say that no arrhythmia is alarmed, unless that says little, as where alarms are paused or off. */
-function noRhythmWords(bed, ward) {
-  if (bed.state === "learning") return "not known: learning";
-  if (bed.pausedUntil > ward.now()) return "not told: alarms paused";
-  const off = bed.off.filter((name) => !ward.technical.has(name)).length;
-  return off ? `no arrhythmia alarmed, ${off} off` : "no arrhythmia alarmed";
 }
 
 /** Counts of the classes as bars. */

@@ -4,7 +4,7 @@ import { AgeMark, alarmClasses, alarmLabel, alarmSentence, holdMarks, markElemen
 import { make, renderIfChanged, setAttribute, setShown, setText } from "./dom.js";
 import { Sweep } from "./sweep.js";
 import { fitWindow } from "./voltage_window.js";
-import { ageText, bedLabel, behindWords, clockText, figureText, isSilent, phaseWords, qualityWord, signalWords, stateWords } from "./words.js";
+import { PRIORITIES, ageText, bedLabel, behindWords, clockText, figureText, isSilent, phaseWords, qualityWord, signalWords, stateWords } from "./words.js";
 import { FS } from "./wave_ring.js";
 
 /** Pixels of a second of signal on a card, and the least seconds across it. */
@@ -28,7 +28,7 @@ export class Card {
     this.rate = make("span", { class: "rate" });
     this.patient = make("span", { class: "patient", dir: "auto" });
     this.line = make("div", { class: "card-line" });
-    this.age = new AgeMark();
+    this.ages = [new AgeMark(), new AgeMark()];
     this.marks = make("span", { class: "card-marks" });
     this.signal = make("span", { class: "card-signal" });
     const hint = make("span", { class: "card-hint", "aria-hidden": "true", text: "k acknowledge · m silence · ? help" });
@@ -83,13 +83,13 @@ export class Card {
   /** Show the state of the bed. */
   update(bed, ward) {
     const nowS = ward.now();
-    const alarm = shownAlarm(bed);
+    const [alarm, past] = shownAlarms(bed);
     const rate = figureText(ward.shownRate(bed));
     setText(this.patient, [bed.patient, bed.place].filter(Boolean).join(" · "));
     setText(this.rate, rate);
     setAttribute(this.rate, "class", rate === "--" ? "rate none" : "rate");
     setAttribute(this.link, "class", `card state-${bed.state.replace(" ", "-")}${alarm ? ` has-alarm ${alarm.priority} ${alarm.phase}` : ""}`);
-    this.#updateLine(bed, alarm, nowS);
+    this.#updateLines(bed, alarm, past, nowS);
     this.#updateLoss(bed, nowS);
     const marks = holdMarks(bed, nowS);
     renderIfChanged(this.marks, JSON.stringify(marks), () => markElements(marks));
@@ -99,19 +99,20 @@ export class Card {
     setAttribute(this.link, "aria-label", cardSentence(bed, rate, marks, nowS));
   }
 
-  #updateLine(bed, alarm, nowS) {
-    const others = bed.alarms.length - (alarm ? 1 : 0);
-    const more = others ? `+${others}${alarm ? "" : " over"}` : "";
+  /**
+   * Show an alarm, or in words that there is none, and on a line of its own one that is over and waits for a person. A bed
+   * from which nothing comes says so in place of its trace, and once is enough.
+   */
+  #updateLines(bed, alarm, past, nowS) {
+    const others = bed.alarms.length - (alarm ? 1 : 0) - (past ? 1 : 0);
+    const more = others ? `+${others}` : "";
     const phase = alarm && alarm.phase !== "over" ? phaseWords(alarm) : "";
-    const parts = alarm
-      ? [alarmClasses(alarm), alarmLabel(alarm), [phase, more].filter(Boolean).join(" "), alarm.text]
-      : [`alarm quiet ${bed.state === "ok" ? "" : "trouble"}`, quietWords(bed, nowS), more, ""];
-    renderIfChanged(this.line, JSON.stringify(parts), () => {
-      const [classes, label, tail, reason] = parts;
-      const words = [["b", "label", label], ["span", "tail", tail], ["span", "reason", reason]];
-      return [make("div", { class: classes }, ...words.map(([tag, kind, text]) => make(tag, { class: kind, text })), this.age.element)];
-    });
-    this.age.update(alarm ?? null, nowS);
+    const lines = [];
+    if (alarm) lines.push([alarmClasses(alarm), alarmLabel(alarm), [phase, more].filter(Boolean).join(" "), alarm.text]);
+    else if (!isSilent(bed)) lines.push([`alarm quiet ${bed.state === "ok" ? "" : "trouble"}`, quietWords(bed, nowS), "", ""]);
+    if (past) lines.push([alarmClasses(past), alarmLabel(past), alarm ? "" : more, ""]);
+    renderIfChanged(this.line, JSON.stringify(lines), () => lines.map((parts, i) => lineElement(parts, this.ages[i])));
+    lines.forEach((_, i) => this.ages[i].update([alarm, past].filter(Boolean)[i] ?? null, nowS));
   }
 
   #updateLoss(bed, nowS) {
@@ -130,15 +131,29 @@ export function lossWords(bed, nowS) {
   return `${stateWords(bed.state)} for ${ageText(nowS - bed.heardAt)}, last heard ${clockText(bed.heardAt)}${rate}`;
 }
 
-/** Return the alarm that the card shows: the most urgent one that is not over; a bed without data has none that is. */
-function shownAlarm(bed) {
-  const [first] = bed.alarms;
-  return isSilent(bed) && first?.phase === "over" ? undefined : first;
+function lineElement([classes, label, tail, reason], age) {
+  const words = [["b", "label", label], ["span", "tail", tail], ["span", "reason", reason]];
+  return make("div", { class: classes }, ...words.map(([tag, kind, text]) => make(tag, { class: kind, text })), age.element);
 }
 
+/**
+ * Return the two alarms that a card shows: the most urgent one that goes on, and the most urgent one that is over, where
+ * nobody has acknowledged it and none of its priority is new. Neither hides the other.
+ */
+function shownAlarms(bed) {
+  const lasting = bed.alarms.find((alarm) => alarm.phase !== "over");
+  const over = bed.alarms.find((alarm) => alarm.phase === "over");
+  if (!lasting && !isSilent(bed)) return [over, undefined];
+  const rank = (alarm) => PRIORITIES.indexOf(alarm.priority);
+  const isOutdone = lasting && over && lasting.phase === "active" && rank(lasting) <= rank(over);
+  return [lasting, isOutdone ? undefined : over];
+}
+
+/** Say the rhythm where no alarm is shown. */
 function quietWords(bed, nowS) {
   if (bed.state !== "ok") return stateWords(bed.state);
-  return bed.rhythm || pausedWords(bed, nowS) || "no arrhythmia";
+  const words = bed.rhythm || pausedWords(bed, nowS) || bed.rhythmWords;
+  return words.startsWith("not ") ? `rhythm ${words}` : words;
 }
 
 function quietSignal(bed) {

@@ -15,18 +15,28 @@ export class WardCounts {
 
   /** Show the number of beds with alarms of each priority, silenced beds, and beds without data. */
   update(ward) {
-    const rows = [...ward.index.values()];
-    const chips = PRIORITIES.map((priority) => {
-      const count = ward.counts[priority] ?? 0;
-      const isWaiting = rows.some((row) => row.priority === priority && (row.silenced || row.audible === priority));
-      return { kind: `chip ${priority} ${!count ? "none" : isWaiting ? "active" : "acknowledged"}`, text: `${PRIORITY_MARKS[priority]} ${count}`, word: priority };
-    });
-    for (const [key, words] of [["paused", "paused"], ["silenced", "silenced"], ["no_data", "no data"]]) {
-      const count = ward.counts[key] ?? 0;
-      if (count) chips.push({ kind: `chip ${key.replace("_", "-")}`, text: String(count), word: words });
-    }
-    renderIfChanged(this.element, JSON.stringify(chips), () => chips.map((chip) => make("span", { class: chip.kind }, `${chip.text} `, make("span", { class: "word", text: chip.word }))));
+    const { counts } = ward;
+    const chips = counts ? countChips(counts, [...ward.index.values()]) : [];
+    renderIfChanged(this.element, JSON.stringify(chips), () =>
+      chips.map((chip) => make("span", { class: chip.kind }, `${chip.text} `, make("span", { class: "word", text: chip.word }), make("span", { class: "part", text: chip.part ?? "" }))),
+    );
   }
+}
+
+/** Return the chips of the top: beds by their most urgent alarm, and how many of them have only such that are over. */
+function countChips(counts, rows) {
+  const chips = PRIORITIES.map((priority) => {
+    const count = counts[priority] ?? 0;
+    const over = counts.over?.[priority] ?? 0;
+    const isWaiting = rows.some((row) => row.priority === priority && (row.silenced || row.audible === priority));
+    const kind = `chip ${priority} ${!count ? "none" : isWaiting ? "active" : "acknowledged"}`;
+    return { kind, text: `${PRIORITY_MARKS[priority]} ${count}`, word: priority, part: over ? ` (${over} over)` : "" };
+  });
+  for (const [key, word] of [["paused", "paused"], ["silenced", "silenced"], ["no_data", "no data"]]) {
+    const count = counts[key] ?? 0;
+    if (count) chips.push({ kind: `chip ${key.replace("_", "-")}`, text: String(count), word });
+  }
+  return chips;
 }
 
 /** Build the line that names the most urgent bed that is not on the screen. */

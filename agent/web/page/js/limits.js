@@ -13,19 +13,26 @@ const LIMITS = {
 };
 
 /**
- * Ask for the limits of a bed in a dialog: an empty field is as for all beds.
- * @returns {Promise<?{limits: Object<string, ?number>, was: Object<string, ?number>}>} those that are to be others, and
- *     what they were when the dialog was opened; null where none are
+ * Ask for the limits of a bed in a dialog: an empty field is as for all beds. The dialog stays open, with what was typed,
+ * until they are taken or the person leaves it.
+ * @param {function({limits: Object<string, ?number>, was: Object<string, ?number>}): Promise<?string>} send takes those
+ *     that are to be others, and what they were when the dialog was opened; returns why they are refused, "" if they are not
+ * @returns {Promise} kept once the dialog is closed
  */
-export function askLimits(bed) {
+export function askLimits(bed, send) {
   const dialog = byId("limits");
-  if (dialog.open) return Promise.resolve(null);
+  if (dialog.open) return Promise.resolve();
   const rows = Object.keys(LIMITS).flatMap((name) => bed.ownLimits.filter((row) => row.name === name));
   setText(byId("limits-title"), `Limits of ${bedLabel(bed.bed)}`);
   byId("limits-fields").replaceChildren(...rows.map(field));
+  setText(byId("limits-refusal"), "");
   return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === "ok" ? changes(dialog, rows) : null);
-    dialog.returnValue = "";
+    dialog.onclose = resolve;
+    dialog.querySelector("form").onsubmit = (event) => {
+      if (event.submitter?.value !== "ok") return;
+      event.preventDefault();
+      take(dialog, rows, send);
+    };
     dialog.showModal();
     dialog.querySelector("input")?.focus();
   });
@@ -34,6 +41,14 @@ export function askLimits(bed) {
 function field({ name, own, of_all: ofAll }) {
   const input = make("input", { name, type: "number", step: "any", min: 0, value: own, placeholder: `${ofAll}, as for all beds` });
   return make("label", { class: "field" }, make("span", { text: LIMITS[name] }), input);
+}
+
+/** Send what was changed, and close the dialog; where that is refused, say why in it. */
+async function take(dialog, rows, send) {
+  const order = changes(dialog, rows);
+  const refusal = order ? await send(order) : "";
+  if (refusal === "") dialog.close();
+  else setText(byId("limits-refusal"), refusal ?? "");
 }
 
 function changes(dialog, rows) {

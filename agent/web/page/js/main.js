@@ -16,7 +16,7 @@ import { onThemeChange, startTheme, switchTheme, traceColours } from "./theme.js
 import { Wall, bedHash, pageButtons } from "./wall.js";
 import { Ward } from "./ward.js";
 import { startWatchdog } from "./watchdog.js";
-import { bedLabel } from "./words.js";
+import { STARTING_WORDS, bedLabel } from "./words.js";
 
 /** Seconds without a connection after which rates are no longer shown. */
 const STALE_S = 4;
@@ -24,6 +24,7 @@ const STALE_S = 4;
 const CLOCK_MS = 500;
 /** Flashing after IEC 60601-1-8: high priority twice a second, medium every two seconds. */
 const FLASH_MS = 250;
+const NO_BED_WORDS = "No bed has sent anything yet. The monitor waits for its device.";
 /** Most seconds of past signal that cards begin with. */
 const LONGEST_PAST_S = 30;
 
@@ -84,6 +85,9 @@ function takeText(message) {
     if (message.version !== VERSION) actions.say("this page is of another version than the monitor: load it again", true);
     if (ward.greet(message)) startAfresh();
     asked = "";
+  } else if (message.type === "starting") {
+    ward.takeStarting(message);
+    update();
   } else if (message.type === "ward") {
     const hadBeds = ward.index.size > 0;
     const doubt = ward.leastConfidence;
@@ -134,6 +138,7 @@ function update() {
   pages.update();
   if (openBed !== null) setShown(pages.element, false);
   setShown(byId("empty"), openBed === null && ward.hello !== null && ward.index.size === 0);
+  setText(byId("empty"), ward.isStarting() ? STARTING_WORDS : NO_BED_WORDS);
   setText(byId("disclaimer"), ward.hello?.disclaimer ?? "research tool, not a medical device");
   const bed = openBed === null ? null : ward.beds.get(openBed);
   if (bed) announcer.tellRate(bed, ward.shownRate(bed));
@@ -142,7 +147,7 @@ function update() {
 
 /** The title of the tab says how many beds have an alarm of high priority. */
 function updateTitle() {
-  const high = ward.counts.high ? `!!! ${ward.counts.high} · ` : "";
+  const high = ward.counts?.high ? `!!! ${ward.counts.high} · ` : "";
   const lost = connection.wasUp && !connection.isUp ? "NO CONNECTION · " : "";
   const title = `${lost}${high}${openBed ?? "Ward"} · ecg-agent`;
   if (document.title !== title) document.title = title;
@@ -152,7 +157,7 @@ function tick() {
   connection.check();
   const wasStale = ward.isStale;
   ward.isStale = !connection.isUp && connection.silenceS() > STALE_S;
-  header.updateConnection(byId("connection"), connection, connection.isUp ? ward.clock.lateS() : 0);
+  header.updateConnection(byId("connection"), connection, connection.isUp && !ward.isStarting() ? ward.clock.lateS() : 0);
   header.updateClock(byId("clock"), ward);
   updateTitle();
   updateSoundButton();

@@ -11,28 +11,30 @@ const SAMPLES_PER_SPIKE = 200;
  * Return the window of the latest samples of a ring.
  * @param {import("./wave_ring.js").WaveRing} ring
  * @param {number} samples how many of the latest count
- * @param {?{bottom: number, height: number}} before the window until now
+ * @param {?{bottom: number, height: number, isGuess: boolean|undefined}} before the window until now; `isGuess`: of no samples
  * @param {?number} height millivolts that are wanted; null: as many as the wave needs
  * @returns {{bottom: number, height: number}} `before` itself where that still fits
  */
 export function fitWindow(ring, samples, before, height = null) {
   const found = waveRange(ring, samples);
-  if (!found) return before ?? { bottom: -0.5, height: height ?? 2 };
+  if (!found) return before ?? { bottom: -0.5, height: height ?? 2, isGuess: true };
   const { low, high, middle } = found;
-  if (before && holds(before, low, high, height)) return before;
+  if (before && !before.isGuess && holds(before, low, high, height)) return before;
   const needed = (high - low) * MARGIN;
   const chosen = height ?? HEIGHTS_MV.find((step) => step >= needed) ?? HEIGHTS_MV.at(-1);
   // The lower half leaves most room for R peaks, which point up in most leads
   const centre = needed <= chosen ? (low + high) / 2 : middle + 0.15 * chosen;
   const bottom = Math.round((centre - chosen / 2) / (chosen / 16)) * (chosen / 16);
-  const near = before && before.height === chosen && Math.abs(bottom - before.bottom) < chosen / 4;
+  const near = before && !before.isGuess && before.height === chosen && Math.abs(bottom - before.bottom) < chosen / 4;
   return near && needed > chosen ? before : { bottom, height: chosen };
 }
 
 function holds(window, low, high, height) {
   if (height !== null && height !== window.height) return false;
   if (low < window.bottom || high > window.bottom + window.height) return false;
-  return height !== null || window.height === HEIGHTS_MV[0] || (high - low) * MARGIN > window.height / 3;
+  // A small wave at an edge of a high window leaves the rest of it empty
+  if (height !== null) return Math.abs((low + high) / 2 - window.bottom - height / 2) <= height / 4;
+  return window.height === HEIGHTS_MV[0] || (high - low) * MARGIN > window.height / 3;
 }
 
 function waveRange(ring, samples) {

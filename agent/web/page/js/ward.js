@@ -39,7 +39,8 @@ export class Ward {
     this.urgent = [];
     this.arrival = [];
     this.index = new Map();
-    this.counts = { beds: 0, high: 0, medium: 0, low: 0, silenced: 0, no_data: 0 };
+    /** Null until the monitor has said how its ward stands, as while it is starting: none is not known. */
+    this.counts = null;
     this.link = null;
     this.recording = null;
     this.ledger = null;
@@ -64,6 +65,16 @@ export class Ward {
     this.technical = new Set((hello.conditions ?? []).filter((one) => one.technical).flatMap((one) => [one.name, one.short]));
     this.clock.hear(hello.now_s);
     return isOther;
+  }
+
+  /** Take from a monitor that is starting that it is there. */
+  takeStarting({ now_s: nowS }) {
+    this.clock.hear(nowS);
+  }
+
+  /** Return whether nothing is known of the beds yet. */
+  isStarting() {
+    return this.hello !== null && this.counts === null;
   }
 
   /** Take the state of the ward. What does not come along has not changed. */

@@ -21,6 +21,8 @@ const STATE_WORDS = {
   refused: "REFUSED",
   ended: "ENDED",
 };
+/** What a page says that knows nothing of the beds yet. */
+export const STARTING_WORDS = "The monitor is starting: its beds follow.";
 /** States in which no samples come. */
 export const SILENT_STATES = new Set(["no data", "refused", "ended"]);
 /** Delay behind the device, in seconds, from which a bed is marked. */
