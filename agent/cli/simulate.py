@@ -135,6 +135,12 @@ def replay_ward(
     beds: Annotated[
         int | None, typer.Option(metavar="NUMBER", help="Number of beds, which replay the embedded records in turn.")
     ] = None,
+    hosts: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Spread the beds over so many devices, each with two ports.", min=1)
+    ] = 1,
+    devices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write which device has which beds, for ecg-agent fleet run.")
+    ] = None,
     speed: SpeedOption = "1",
     start: StartOption = 0.0,
     duration: DurationOption = None,
@@ -159,7 +165,7 @@ def replay_ward(
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
     from dataclasses import replace
 
-    from agent.cli.replay import replay_beds
+    from agent.cli.replay import DeviceLayout, replay_beds
     from model.formats.signal_file import SignalFileOptions
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds, plan_ward
@@ -179,6 +185,7 @@ def replay_ward(
         simulation.ward_packet_ms,
         PlaybackSpeed(_parse_speed(speed), wait),
         os.getppid() if child else None,
+        DeviceLayout(hosts, devices),
     )
 
 

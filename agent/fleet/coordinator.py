@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
-from agent.cluster.host_check import HostNeeds
 from agent.core.config import SecurityConfig
 from agent.fleet.fleet_hosts import FleetHosts
+from agent.fleet.fleet_needs import FleetNeeds
 from agent.fleet.fleet_plan import FleetPlan
 from agent.fleet.placement import FleetHost, choose_host, find_move
 from agent.fleet.replica_set import ReplicaKey, ReplicaSet
@@ -39,7 +39,7 @@ class FleetTask:
     """
 
     plan: FleetPlan
-    needs: HostNeeds
+    needs: FleetNeeds
     security: SecurityConfig
     store_host: str
     namespace: str
@@ -67,8 +67,7 @@ class FleetCoordinator:
         self._is_over = Event()
         plan = task.plan
         self._endpoints = {shard: plan.endpoints(shard) for shard in plan.shards}
-        everywhere = sorted(set().union(*self._endpoints.values()))
-        self._hosts = FleetHosts(ray, task.needs, everywhere, task.store_host, self._say)
+        self._hosts = FleetHosts(ray, task.needs, task.store_host, self._say)
         self._replicas = ReplicaSet(ray, plan, task.namespace, self._say)
         self._replicas.find_running()
         self._told = ToldReplicas(plan.store, task.security)

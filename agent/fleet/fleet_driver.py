@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
-from agent.cluster.host_check import HostNeeds
 from agent.cluster.ray_session import LOCAL, open_ray
 from agent.core.config import SecurityConfig
 from agent.fleet.coordinator import COORDINATOR, FleetCoordinator, FleetTask
+from agent.fleet.fleet_needs import FleetNeeds
 from agent.fleet.fleet_plan import FleetPlan
 from agent.fleet.replica_actor import ACTOR_OPTIONS
 from agent.store.fleet_store import TAKEOVER_S, FleetStore
@@ -24,8 +25,6 @@ CALL_S = 10.0
 START_S = 60.0
 """How long the coordinator may take to come to life."""
 END_S = 30.0
-ROOT = "/"
-"""A folder that every host has."""
 Say = Callable[[str], object]
 
 
@@ -51,9 +50,11 @@ def run_fleet(
     """
     prepare_store(plan.store, plan.name, security)
     with _open_cluster(cluster) as ray:
-        store_host = ray.util.get_node_ip_address() if plan.store.startswith("store:") else ""
-        store_host = "" if plan.store.startswith("store://") else store_host
-        needs = HostNeeds(version("ecg-agent"), weights.name, weights.sha256, ROOT, ROOT, ())
+        server = f"tcp://{urlsplit(plan.store).netloc}" if plan.store.startswith("store://") else ""
+        is_file = plan.store.startswith("store:") and not server
+        endpoints = tuple(sorted(set().union(*map(plan.endpoints, plan.shards))))
+        needs = FleetNeeds(version("ecg-agent"), weights.name, weights.sha256, server, endpoints)
+        store_host = ray.util.get_node_ip_address() if is_file else ""
         task = FleetTask(plan, needs, security, store_host, fleet_namespace(plan.name))
         driver = secrets.token_hex(8)
         coordinator = _find_coordinator(ray, plan.name)

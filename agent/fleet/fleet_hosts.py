@@ -1,18 +1,15 @@
 """The hosts of a cluster: which there are, what they can do, and which devices they reach."""
 
-import contextlib
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from agent.cluster import host_check
-from agent.cluster.host_check import HostNeeds
+from agent.fleet import fleet_needs
+from agent.fleet.fleet_needs import FleetNeeds
 from agent.fleet.placement import FleetHost
 from model.errors import clean_error_text
 
-CONNECT_S = 1.0
 AGAIN_S = 10.0
 """How often a host is asked again that lacked something, or did not reach a device."""
 CHECK_S = 60.0
@@ -22,16 +19,13 @@ CHECK_S = 60.0
 class FleetHosts:
     """Asks each host whether it can run monitors. `say` is called with a line for each change.
 
-    `endpoints`: of the devices. `store_host`: the address of the only host that has the store, "" if all reach it.
+    `store_host`: the address of the only host that has the store, "" if all reach it.
     """
 
-    def __init__(
-        self, ray: Any, needs: HostNeeds, endpoints: Sequence[str], store_host: str, say: Callable[[str], object]
-    ) -> None:
-        self._ray, self._needs, self._endpoints, self._store_host, self._say = ray, needs, endpoints, store_host, say
-        ray.cloudpickle.register_pickle_by_value(host_check)
-        self._check = ray.remote(num_cpus=0, max_retries=0)(host_check.check_host)
-        self._reach = ray.remote(num_cpus=0, max_retries=0)(find_unreachable)
+    def __init__(self, ray: Any, needs: FleetNeeds, store_host: str, say: Callable[[str], object]) -> None:
+        self._ray, self._needs, self._store_host, self._say = ray, needs, store_host, say
+        ray.cloudpickle.register_pickle_by_value(fleet_needs)
+        self._check = ray.remote(num_cpus=0, max_retries=0)(fleet_needs.check_fleet_host)
         self._hosts: dict[str, FleetHost] = {}
         self._asked_s: dict[str, float] = {}
         self.leaving: frozenset[str] = frozenset()
@@ -84,25 +78,9 @@ class FleetHosts:
             problem = f"the store is a file on {self._store_host}: keep it with ecg-agent fleet store, or PostgreSQL"
             return FleetHost(host_id, name, problem=problem)
         on_host = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(host_id, soft=False)
-        options = {"scheduling_strategy": on_host}
         try:
-            reply = self._ray.get(self._check.options(**options).remote(self._needs), timeout=CHECK_S)
-            if reply.problem:
-                return FleetHost(host_id, name, problem=reply.problem)
-            lost = self._ray.get(self._reach.options(**options).remote(self._endpoints), timeout=CHECK_S)
+            asked = self._check.options(scheduling_strategy=on_host).remote(self._needs)
+            problem, lost = self._ray.get(asked, timeout=CHECK_S)
         except self._ray.exceptions.RayError as error:
             return FleetHost(host_id, name, problem=f"it does not answer: {clean_error_text(error)[:120]}")
-        return FleetHost(host_id, name, frozenset(lost))
-
-
-def find_unreachable(endpoints: Sequence[str]) -> list[str]:
-    """Return the endpoints, tcp://HOST:PORT, that nothing answers at from here."""
-    lost = []
-    for endpoint in endpoints:
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        try:
-            with contextlib.closing(socket.create_connection((host.strip("[]"), int(port)), CONNECT_S)):
-                pass
-        except (OSError, ValueError, OverflowError):
-            lost.append(endpoint)
-    return lost
+        return FleetHost(host_id, name, frozenset(lost), problem=problem)

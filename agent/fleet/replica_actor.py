@@ -55,7 +55,7 @@ class ReplicaActor:
 
     def kill_monitor(self, pid: int, reason: str) -> bool:
         """Kill the monitor with this process id, which starts again; return False if there is none."""
-        return any([monitor.kill(pid, reason) for monitor in self._monitors])
+        return any(monitor.kill(pid, reason) for monitor in self._monitors)
 
     def end(self) -> None:
         """End all monitors, which tell what they have first, and wait for it."""
