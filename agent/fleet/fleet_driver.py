@@ -1,9 +1,10 @@
 """What a command does with a fleet: begin it, or find it, say what changes, and end it."""
 
 import contextlib
+import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -25,6 +26,8 @@ CALL_S = 10.0
 START_S = 60.0
 """How long the coordinator may take to come to life."""
 END_S = 30.0
+NICENESS = "RAY_worker_niceness"
+"""Without this setting of 0 Ray lets all other programs go first, and alarms come late on a busy host."""
 Say = Callable[[str], object]
 
 
@@ -57,6 +60,10 @@ def run_fleet(
         store_host = ray.util.get_node_ip_address() if is_file else ""
         task = FleetTask(plan, needs, security, store_host, fleet_namespace(plan.name))
         driver = secrets.token_hex(8)
+        for shard, devices in plan.shards.items():
+            beds = sum(len(device.beds) for device in devices)
+            named = f", {beds} {'bed' if beds == 1 else 'beds'} by name" if beds else ""
+            say(f"shard {shard}: {len(devices)} {'device' if len(devices) == 1 else 'devices'}{named}")
         coordinator = _find_coordinator(ray, plan.name)
         if coordinator is None:
             refuse_running_fleet(plan, security)
@@ -142,9 +149,17 @@ def end_coordinator(ray: Any, coordinator: Any) -> None:
         ray.kill(coordinator, no_restart=True)
 
 
-def _open_cluster(address: str) -> contextlib.AbstractContextManager[Any]:
+@contextlib.contextmanager
+def _open_cluster(address: str) -> Iterator[Any]:
     """Start or join Ray. One CPU is what a head of our own needs: actors take none, and idle workers take memory."""
-    return open_ray(address, 1 if address == LOCAL else None)
+    own = NICENESS not in os.environ
+    os.environ.setdefault(NICENESS, "0")
+    try:
+        with open_ray(address, 1 if address == LOCAL else None) as ray:
+            yield ray
+    finally:
+        if own:
+            del os.environ[NICENESS]
 
 
 def _follow(ray: Any, coordinator: Any, driver: str, stop: Callable[[], bool], say: Say) -> None:

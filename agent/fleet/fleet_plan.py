@@ -21,7 +21,7 @@ _Text = Annotated[str, Meta(min_length=1, max_length=512)]
 class FleetDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A device at a ZeroMQ endpoint; `beds`: those to follow, all if there are none. Keys are files on every host.
 
-    A device whose beds are named may be shared by several shards.
+    If there is only one device, its named beds are spread over the shards.
     """
 
     endpoint: Annotated[str, Meta(pattern=r"^tcp://[^\s;]+:\d{1,5}$", max_length=512)]
@@ -88,7 +88,7 @@ def format_devices(devices: Sequence[FleetDevice]) -> str:
 
 
 def plan_shards(devices: Sequence[FleetDevice], shards: int) -> dict[int, tuple[FleetDevice, ...]]:
-    """Return what each shard follows: a whole device by its endpoint, named beds one by one. Empty ones are left out.
+    """Return what each shard follows: whole devices, or the named beds of the only one. Empty shards are left out.
 
     Raises ConfigError for a number of shards that makes no sense.
     """
@@ -96,7 +96,7 @@ def plan_shards(devices: Sequence[FleetDevice], shards: int) -> dict[int, tuple[
         raise ConfigError(f"{shards} shards make no sense: give 1 to {MOST_SHARDS} (--shards)")
     planned: dict[int, list[FleetDevice]] = {}
     for device in devices:
-        if not device.beds:
+        if not device.beds or len(devices) > 1:
             planned.setdefault(choose_shard(device.endpoint, range(shards)), []).append(device)
             continue
         beds: dict[int, list[str]] = {}

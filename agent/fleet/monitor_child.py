@@ -3,6 +3,7 @@
 However the parent ends: its end of our standard input closes, and on Linux the kernel kills us, even if we stand still.
 """
 
+import contextlib
 import ctypes
 import os
 import runpy
@@ -20,6 +21,8 @@ def main() -> None:
     """Run `ecg-agent` with the arguments that follow the parent's process id."""
     parent = int(sys.argv[1])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Ray blocks the interrupt for its children
+    with contextlib.suppress(OSError):  # Ray lets its children wait for all others, if it is not told otherwise
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
