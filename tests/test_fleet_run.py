@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.fleet import contents
-from support.fleet_ward import FleetWard, fleet_hosts, fleet_ward
-from support.ray_hosts import RayHosts
+
+from benchmarks.fleet_ward import FleetWard, fleet_hosts, fleet_ward, read_contents
+from benchmarks.ray_hosts import RayHosts
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,7 +32,7 @@ def hosts() -> Iterator[RayHosts]:
 def check_equal(ward: FleetWard) -> None:
     """All beats with their classes, once and in order, all alarms, and ledgers that close."""
     (beats, ledgers, alarms), (told, told_ledgers, told_alarms) = (
-        contents(store) for store in (ward.plain, f"store:{ward.folder}/fleet.db")
+        read_contents(store) for store in (ward.plain, ward.file)
     )
     assert len(beats) > 1000
     assert told == beats

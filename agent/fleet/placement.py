@@ -67,7 +67,8 @@ def find_move(
     """
     by_id = {host.id: host for host in hosts}
     left = {host.id for host in hosts if host.is_leaving or host.problem}
-    for replica in sorted(placed, key=lambda replica: (replica.host not in left, replica.shard, replica.serial)):
+    on_hosts = [replica.host for replica in placed]
+    for replica in sorted(placed, key=lambda one: (one.host not in left, -on_hosts.count(one.host), one.shard)):
         host = by_id.get(replica.host)
         others = [other for other in placed if other != replica]
         if host is None or not (target := choose_host(replica.shard, endpoints[replica.shard], hosts, others)):

@@ -1,21 +1,51 @@
 """A fleet in a Ray cluster of this machine, the ward that it follows, and a monitor a device that nobody disturbs."""
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from test_cli import AGENT, REPOSITORY, environment
-
+from agent.core.config import load_config
+from agent.core.messages import Ledger
 from agent.fleet.fleet_plan import read_devices
-from agent.store.store_messages import ReplicaStatus
-from support.fleet import StoreProcess, contents, overview
-from support.ray_hosts import RayHosts
+from agent.store.store_address import ask_store, open_store_client, open_store_database
+from agent.store.store_messages import AlarmTold, AskStatus, BeatTold, ReplicaStatus, StatusReply
+from agent.store.store_reader import read_alarms, read_ledgers, read_told_beats
+from benchmarks.ray_hosts import RayHosts
+from model.errors import EcgError
 
 LONG_S = 240.0
+REPOSITORY = Path(__file__).parent.parent
+AGENT = [sys.executable, "-m", "agent"]
+KEPT = {"ECG_AGENT_SIMULATE_KEEP_S": "7200", "ECG_AGENT_LINK_BACKFILL_S": "7200"}
+"""Ten times real time is fast: ten minutes would be one."""
+
+
+def read_status(address: str) -> StatusReply | None:
+    """Return the overview of a store; None while there is none."""
+    client = None
+    try:
+        client = open_store_client(address, load_config(None, {}).security, make=False)
+        return ask_store(client, AskStatus(), StatusReply)
+    except EcgError:
+        return None
+    finally:
+        if client is not None:
+            client.close()
+
+
+def read_contents(address: str) -> tuple[list[BeatTold], dict[tuple[str, str], Ledger], list[AlarmTold]]:
+    """Return beats, ledgers and alarms of the store in a file."""
+    database = open_store_database(address, make=False)
+    try:
+        return read_told_beats(database), read_ledgers(database), read_alarms(database)
+    finally:
+        database.close()
 
 
 def wait_for(is_so: Callable[[], bool], what: str, longest_s: float = LONG_S) -> None:
@@ -41,8 +71,12 @@ class FleetWard:
         self._ward = self._start(
             "ward", "simulate", "ward", "--beds", str(beds), "--speed", str(speed), *layout, "--wait"
         )
-        self.server = StoreProcess(folder / "fleet.db")
-        self.store = self.server.address
+        self.file = f"store:{folder}/fleet.db"
+        self._start("store", "fleet", "store", str(folder / "fleet.db"), "--bind", "tcp://127.0.0.1:*")
+        wait_for(lambda: "store://" in self.output("store"), "store")
+        found = re.search(r"store://127\.0\.0\.1:\d+", self.output("store"))
+        assert found is not None
+        self.store = found.group()
         wait_for(self._devices.exists, "devices")
         self.run: subprocess.Popen[bytes] | None = None
 
@@ -78,13 +112,13 @@ class FleetWard:
 
     def listeners(self, store: str) -> list[int]:
         """Return how many living replicas listen to each bed."""
-        status = overview(store)
+        status = read_status(store)
         return [bed.listeners for bed in status.beds] if status else []
 
     def replicas(self, name: str) -> list[ReplicaStatus]:
         """Return the living monitors of the replicas on a host, as `fleet` has said where they are."""
         on_host: dict[str, str] = dict(re.findall(r"replica (ward/\S+) is up.* on (\S+)", self.output()))
-        status = overview(self.store)
+        status = read_status(self.store)
         assert status is not None
         own = [replica for replica, host in on_host.items() if host == name]
         return [one for one in status.replicas if one.is_alive and any(
@@ -95,8 +129,7 @@ class FleetWard:
         self._ward.terminate()
 
         def has_all() -> bool:
-            _, plain, _ = contents(self.plain)
-            _, told, _ = contents(f"store:{self.folder}/fleet.db")
+            (_, plain, _), (_, told, _) = read_contents(self.plain), read_contents(self.file)
             return plain == told and self._ward.poll() is not None
 
         wait_for(has_all, "both stores have all samples")
@@ -111,7 +144,6 @@ class FleetWard:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             process.wait()
-        self.server.kill()
 
     def _start(self, output: str, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self.folder / output).open("wb") as out:
@@ -125,8 +157,8 @@ class FleetWard:
 @contextlib.contextmanager
 def fleet_hosts(*names: str) -> Iterator[RayHosts]:
     """A cluster with hosts of these names, whose processes find this package."""
-    kept = {"ECG_AGENT_SIMULATE_KEEP_S": "7200", "ECG_AGENT_LINK_BACKFILL_S": "7200"}  # ten times real time is fast
-    hosts = RayHosts(environment(PYTHONPATH=str(REPOSITORY), **kept))
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
+    hosts = RayHosts(clean | KEPT | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY)})
     try:
         for name in names:
             hosts.add(name)
