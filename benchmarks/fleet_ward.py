@@ -79,19 +79,22 @@ class FleetWard:
         self.store = found.group()
         wait_for(self._devices.exists, "devices")
         self.run: subprocess.Popen[bytes] | None = None
+        self.replicas_a_shard = 2
 
-    def begin(self) -> None:
+    def begin(self, replicas: int = 2) -> None:
         """Start the fleet, then the plain monitors; wait until all listen to all beds."""
+        self.replicas_a_shard = replicas
         self.run = self.start_fleet("fleet")
         for number, device in enumerate(read_devices(self._devices)):
             told = ("--publish", self.plain, "--replica", f"plain-{number}")
             self._start(f"plain-{number}", "monitor", "--endpoint", device.endpoint, "--json", *told)
-        wait_for(lambda: self.listeners(self.store) == [2] * self.beds, "both replicas listen to all beds")
+        self.wait_until_all_listen()
         wait_for(lambda: self.listeners(self.plain) == [1] * self.beds, "plain monitors listen to all beds")
 
     def start_fleet(self, output: str) -> "subprocess.Popen[bytes]":
         """Start `fleet run`."""
         options = ("--devices", str(self._devices), "--shards", "2", "--name", "ward", "--store", self.store)
+        options = (*options, "--replicas", str(self.replicas_a_shard))
         return self._start(output, "fleet", "run", *options, "--cluster", self.hosts.address)
 
     def output(self, name: str = "fleet") -> str:
@@ -107,17 +110,22 @@ class FleetWard:
         wait_for(lambda: self.says(pattern, times), pattern)
 
     def wait_until_all_listen(self) -> None:
-        """Wait until each bed has two replicas again that have caught up."""
-        wait_for(lambda: self.listeners(self.store) == [2] * self.beds, "both replicas listen to all beds")
+        """Wait until each bed has all its replicas again, and they have caught up."""
+        wanted = [self.replicas_a_shard] * self.beds
+        wait_for(lambda: self.listeners(self.store) == wanted, "all replicas listen to all beds")
 
     def listeners(self, store: str) -> list[int]:
         """Return how many living replicas listen to each bed."""
         status = read_status(store)
         return [bed.listeners for bed in status.beds] if status else []
 
+    def hosts_of_replicas(self) -> dict[str, str]:
+        """Return the host of each replica, as `fleet` has said where they are."""
+        return dict(re.findall(r"replica (ward/\S+) is up.* on (\S+)", self.output()))
+
     def replicas(self, name: str) -> list[ReplicaStatus]:
-        """Return the living monitors of the replicas on a host, as `fleet` has said where they are."""
-        on_host: dict[str, str] = dict(re.findall(r"replica (ward/\S+) is up.* on (\S+)", self.output()))
+        """Return the living monitors of the replicas on a host."""
+        on_host = self.hosts_of_replicas()
         status = read_status(self.store)
         assert status is not None
         own = [replica for replica, host in on_host.items() if host == name]

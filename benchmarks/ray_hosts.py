@@ -16,7 +16,7 @@ import psutil
 LONG_S = 240.0
 RAY = [sys.executable, "-m", "ray.scripts.scripts", "start"]
 HEALTH = {"initial_delay_ms": 5000, "period_ms": 500, "timeout_ms": 2000, "failure_threshold": 4}
-"""Twice as patient as docs/fleet.md has it: tests run on busy machines."""
+"""More patient than docs/fleet.md has it: tests run on busy machines."""
 
 
 class RayHosts:
@@ -49,13 +49,22 @@ class RayHosts:
             assert time.monotonic() < until_s
             time.sleep(0.1)
 
+    @property
+    def names(self) -> list[str]:
+        """The hosts that are there."""
+        return list(self._hosts)
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return all processes of a host, its monitors as well."""
+        process = psutil.Process(self._hosts[name].pid)
+        return [*process.children(recursive=True), process]
+
     def kill(self, name: str) -> None:
         """Kill all of a host at once."""
-        process = self._hosts.pop(name)
-        for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        for one in self.processes(name):
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
-        process.wait()
+        self._hosts.pop(name).wait()
 
     def close(self) -> None:
         """Kill all hosts."""
