@@ -26,8 +26,6 @@ CALL_S = 10.0
 START_S = 120.0
 """How long the coordinator may take to come to life."""
 END_S = 30.0
-JOIN_S = 60.0
-"""How long a cluster may take to answer: its hosts are busy when a fleet is begun again in need."""
 NICENESS = "RAY_worker_niceness"
 """Without this setting of 0 Ray lets all other programs go first, and alarms come late on a busy host."""
 Say = Callable[[str], object]
@@ -157,7 +155,7 @@ def _open_cluster(address: str) -> Iterator[Any]:
     own = NICENESS not in os.environ
     os.environ.setdefault(NICENESS, "0")
     try:
-        with open_ray(address, 1 if address == LOCAL else None, JOIN_S) as ray:
+        with open_ray(address, 1 if address == LOCAL else None) as ray:
             yield ray
     finally:
         if own:
