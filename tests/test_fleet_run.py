@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.fleet_ward import FleetWard, fleet_hosts, fleet_ward, read_contents
+from benchmarks.fleet_ward import LONG_S, FleetWard, fleet_hosts, fleet_ward, read_contents
 from benchmarks.ray_hosts import RayHosts
 
 pytestmark = [
@@ -52,7 +52,7 @@ def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None
         os.kill(ward.replicas("south")[0].pid, signal.SIGKILL)
         ward.wait_for_line(r"restarted on south: it was killed \(Killed\)")
         ward.wait_until_all_listen()
-        assert second.wait(60) == 6
+        assert second.wait(LONG_S) == 6
         assert "runs already, and another command follows it" in ward.output("second")
         os.kill(ward.replicas("south")[-1].pid, signal.SIGSTOP)
         ward.wait_for_line("restarted on south: (it stood still|the store had not heard it)")

@@ -179,14 +179,8 @@ def replay_ward(
         plans = [replace(base, record=record, bed=bed) for record, bed in zip(records, names, strict=True)]
     else:
         plans = plan_ward(beds or 0, base)
-    replay_beds(
-        settings,
-        plans,
-        simulation.ward_packet_ms,
-        PlaybackSpeed(_parse_speed(speed), wait),
-        os.getppid() if child else None,
-        DeviceLayout(hosts, devices),
-    )
+    pace, layout = PlaybackSpeed(_parse_speed(speed), wait), DeviceLayout(hosts, devices)
+    replay_beds(settings, plans, simulation.ward_packet_ms, pace, os.getppid() if child else None, layout)
 
 
 def _check_ward_beds(records: list[str] | None, beds: int | None) -> None:

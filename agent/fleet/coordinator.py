@@ -46,7 +46,7 @@ class FleetTask:
 
 
 @dataclass(slots=True)
-class _Move:
+class _MoveUnderWay:
     old: ReplicaKey
     new: ReplicaKey
     begun_s: float
@@ -71,7 +71,7 @@ class FleetCoordinator:
         self._replicas = ReplicaSet(ray, plan, task.namespace, self._say)
         self._replicas.find_running()
         self._told = ToldReplicas(plan.store, task.security)
-        self._move: _Move | None = None
+        self._move: _MoveUnderWay | None = None
         self._move_due_s = 0.0
         self._threads = [Thread(target=self._loop, args=(work,), daemon=True) for work in (self._place, self._watch)]
         for thread in self._threads:
@@ -157,7 +157,7 @@ class FleetCoordinator:
         old = move.replica.shard, move.replica.serial
         new = self._replicas.begin(move.replica.shard, move.host)
         text = f"a replica of shard {move.replica.shard} moves to {move.host.name}: {move.reason}"
-        self._move = _Move(old, new, time.monotonic(), text)
+        self._move = _MoveUnderWay(old, new, time.monotonic(), text)
         self._say(text)
 
     def _go_on_moving(self) -> None:

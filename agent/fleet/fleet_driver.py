@@ -64,21 +64,21 @@ def run_fleet(
             beds = sum(len(device.beds) for device in devices)
             named = f", {beds} {'bed' if beds == 1 else 'beds'} by name" if beds else ""
             say(f"shard {shard}: {len(devices)} {'device' if len(devices) == 1 else 'devices'}{named}")
-        coordinator = _find_coordinator(ray, plan.name)
+        found = coordinator = _find_coordinator(ray, plan.name)
         if coordinator is None:
             refuse_running_fleet(plan, security)
             if stop():
                 return
             options = ACTOR_OPTIONS | {"name": COORDINATOR, "namespace": task.namespace, "max_concurrency": 8}
             coordinator = ray.remote(FleetCoordinator).options(**options).remote(task)
-        else:
-            say(f"the fleet {plan.name} runs already: this command follows it")
         try:
             refusal = ray.get(coordinator.follow.remote(driver, plan), timeout=START_S)
         except ray.exceptions.RayError as error:
             raise EndpointError(f"the fleet does not begin: {clean_error_text(error)[:200]}") from error
         if refusal:
             raise EndpointError(f"fleet {plan.name}: {refusal} (ecg-agent fleet end, or another --name)")
+        if found is not None:
+            say(f"the fleet {plan.name} runs already: this command follows it")
         _follow(ray, coordinator, driver, stop, say)
         say("ending the fleet")
         end_coordinator(ray, coordinator)

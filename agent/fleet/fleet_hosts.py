@@ -51,12 +51,12 @@ class FleetHosts:
         for host_id in self._hosts.keys() - nodes.keys():
             self.leaving -= {host_id}
             self._say(f"host {self._hosts.pop(host_id).name} is gone")
-        names = [_host_name(node) for node in nodes.values()]
+        names = [_name_of_node(node) for node in nodes.values()]
         for host_id, node in nodes.items():
             before = self._hosts.get(host_id)
             is_due = time.monotonic() - self._asked_s.get(host_id, float("-inf")) >= AGAIN_S
             if before is None or ((before.problem or before.unreachable) and is_due):
-                hostname = _host_name(node)
+                hostname = _name_of_node(node)
                 name = hostname if names.count(hostname) == 1 else f"{hostname}-{host_id[:4]}"
                 self._take(before, self._ask(host_id, before.name if before else name, node["NodeManagerAddress"]))
                 self._asked_s[host_id] = time.monotonic()
@@ -86,7 +86,7 @@ class FleetHosts:
         return FleetHost(host_id, name, frozenset(lost), problem=problem)
 
 
-def _host_name(node: dict[str, Any]) -> str:
+def _name_of_node(node: dict[str, Any]) -> str:
     """Return the name that a host was given (ray start --node-name), else that of the system."""
     given, address = str(node.get("NodeName") or ""), node["NodeManagerAddress"]
     return given if given not in ("", address) else str(node["NodeManagerHostname"])
