@@ -93,8 +93,8 @@ class FleetWard:
 
     def start_fleet(self, output: str) -> "subprocess.Popen[bytes]":
         """Start `fleet run`."""
-        options = ("--devices", str(self._devices), "--shards", "2", "--name", "ward", "--store", self.store)
-        options = (*options, "--replicas", str(self.replicas_a_shard))
+        size = ("--devices", str(self._devices), "--shards", "2", "--replicas", str(self.replicas_a_shard))
+        options = (*size, "--name", "ward", "--store", self.store)
         return self._start(output, "fleet", "run", *options, "--cluster", self.hosts.address)
 
     def output(self, name: str = "fleet") -> str:

@@ -164,7 +164,9 @@ class FleetCoordinator:
         """End the old replica of a move once the new one has caught up; give up one that takes too long."""
         if self._move is None:
             return
-        if self._replicas.has_caught_up(self._move.new, self._move.old):
+        if not (self._replicas.has(self._move.new) and self._replicas.has(self._move.old)):
+            self._say(f"given up, a host is gone: {self._move.text}")
+        elif self._replicas.has_caught_up(self._move.new, self._move.old):
             self._replicas.end([self._move.old])
             self._say(f"moved: {self._move.text}")
         elif time.monotonic() - self._move.begun_s > MOVE_LONGEST_S:

@@ -69,15 +69,21 @@ class ReplicaSet:
     def begin(self, shard: int, host: FleetHost) -> ReplicaKey:
         """Begin one more replica of a shard on a host; return its key."""
         key = shard, self._serials.get(shard, 0) + 1
-        where = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(host.id, soft=True)
+        where = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(host.id, soft=False)
         own = {"name": replica_name(self._plan, *key), "namespace": self._namespace, "scheduling_strategy": where}
         actor = self._class.options(**ACTOR_OPTIONS, **own).remote(self._plan, *key)
         self._add(key, host.id, actor)
         return key
 
     def note_hosts(self, hosts: Sequence[FleetHost]) -> None:
-        """Take in which hosts there are."""
+        """Take in which hosts there are, and give up the replicas of those that are gone: others follow them."""
         self._hosts = {host.id: host for host in hosts}
+        for replica in self._all():
+            if replica.host and replica.host not in self._hosts:
+                self._say(f"replica {replica.name} is gone with its host")
+                with self._lock:
+                    del self._replicas[replica.key]
+                self._ray.kill(replica.actor, no_restart=True)
 
     def placed(self) -> list[PlacedReplica]:
         """Return where the replicas are, those on hosts that are gone as well."""
@@ -91,6 +97,10 @@ class ReplicaSet:
         """Return whether the store believes that a replica listens to as many beds as another one."""
         new, old = self._replicas[key], self._replicas[other]
         return new.is_up and new.heard_beds >= max(1, old.heard_beds)
+
+    def has(self, key: ReplicaKey) -> bool:
+        """Return whether a replica is still there."""
+        return key in self._replicas
 
     def end(self, keys: Collection[ReplicaKey]) -> None:
         """End replicas in order; those that do not end are killed."""
