@@ -30,7 +30,7 @@ class FleetNeeds:
 
 def check_fleet_host(needs: FleetNeeds) -> tuple[str, list[str]]:
     """Return why this host cannot run monitors, "" if it can, and the devices that do not answer it."""
-    return _missing_here(needs), find_unreachable(needs.endpoints)
+    return _find_lack(needs), find_unreachable(needs.endpoints)
 
 
 def find_unreachable(endpoints: Sequence[str]) -> list[str]:
@@ -45,7 +45,7 @@ def find_unreachable(endpoints: Sequence[str]) -> list[str]:
     return lost
 
 
-def _missing_here(needs: FleetNeeds) -> str:
+def _find_lack(needs: FleetNeeds) -> str:
     try:
         found = version("ecg-agent")
     except PackageNotFoundError:

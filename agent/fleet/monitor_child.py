@@ -27,12 +27,12 @@ def main() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    threading.Thread(target=_watch_parent_pipe, name="parent", daemon=True).start()
     sys.argv = ["ecg-agent", *sys.argv[2:]]
     runpy.run_module("agent", run_name="__main__")
 
 
-def _end_with_parent() -> None:
+def _watch_parent_pipe() -> None:
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -196,7 +196,8 @@ class ReplicaSet:
         patience_s = SILENT_S if any(status.is_alive for status in told.values()) else ALL_SILENT_S
         for monitor, status in zip(monitors, heard, strict=True):
             is_known = status is not None and status.pid == monitor.pid
-            if is_known and status is not None and status.silent_s >= patience_s:
+            allowed_s = patience_s if status is not None and status.beds else START_S  # it may still be catching up
+            if is_known and status is not None and status.silent_s >= allowed_s:
                 reason = f"the store had not heard it for {status.silent_s:.0f} s"
             elif not is_known and monitor.age_s >= START_S:
                 reason = f"the store had not heard it {monitor.age_s:.0f} s after it was started"
