@@ -46,7 +46,18 @@ COMMANDS = (
         "dashboard",
         "detection",
     ),
-    *("detector_fit", "export", "fibrillation", "fuzz", "monitor", "pacing", "peers", "random_starts", "report"),
+    *(
+        "detector_fit",
+        "export",
+        "fibrillation",
+        "fleet",
+        "fuzz",
+        "monitor",
+        "pacing",
+        "peers",
+        "random_starts",
+        "report",
+    ),
     *("seeds", "soak", "standard", "strangers", "tables", "trace_sample", "training", "ward", "web"),
     "web_pictures",
     *("detector_fit", "export", "fibrillation", "fuzz", "intervals", "monitor", "pacing", "peers"),
@@ -78,7 +89,17 @@ PROGRAMS = {
 
 def test_every_module_has_its_test() -> None:
     """A new benchmark is a command here, or a part of others."""
-    parts = {"accuracy_tables", "figures", "ludb", "processes", "proxy", "stages", "table_format"}
+    parts = {
+        "accuracy_tables",
+        "figures",
+        "fleet_ward",
+        "ray_hosts",
+        "ludb",
+        "processes",
+        "proxy",
+        "stages",
+        "table_format",
+    }
     assert {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} == set(COMMANDS) | parts
 
 

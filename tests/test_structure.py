@@ -36,7 +36,7 @@ FLOORS = (
     "agent.outputs agent.web agent.training",
     "agent.export agent.store",
     "agent.report",
-    "agent.batch agent.bridge",
+    "agent.batch agent.bridge agent.fleet",
     "simulator",
     "agent.cli",
     "agent",

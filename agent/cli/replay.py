@@ -3,6 +3,8 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -10,8 +12,10 @@ from agent.cli.replay_keyboard import KEYS_HINT, ReplayKeyboard
 from agent.cli.stop_signals import StopFlag
 from agent.core.config import Config
 from agent.dashboard.lines import format_sample_clock
-from agent.device.publisher import PacketPublisher
+from agent.device.publisher_group import PublisherGroup
+from agent.fleet.fleet_plan import FleetDevice, format_devices
 from agent.wire.requests import ReplayReply, ReplayRequest
+from model.errors import ConfigError
 from model.records.resample import FS
 from model.text import format_clock
 from simulator.playback_control import PlaybackControl
@@ -19,20 +23,37 @@ from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, ReplayStatus, SchedulerClock, open_replays, run_schedule
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceLayout:
+    """By how many devices, on consecutive pairs of ports, beds are sent, and the file to list them in for a fleet."""
+
+    devices: int = 1
+    file: Path | None = None
+
+
 def replay_beds(
-    config: Config, plans: Sequence[ReplayPlan], packet_ms: float, pace: PlaybackSpeed, parent: int | None
+    config: Config,
+    plans: Sequence[ReplayPlan],
+    packet_ms: float,
+    pace: PlaybackSpeed,
+    parent: int | None,
+    layout: DeviceLayout = DeviceLayout(),  # frozen
 ) -> None:
-    """Replay beds until they end, a signal comes, or the process `parent` ends."""
+    """Replay beds until they end, a signal comes, or the process `parent` ends; by several devices, if `layout` has."""
     beds = open_replays(plans, packet_ms)
     control = PlaybackControl(beds, pace.speed, time.monotonic)
     asked = PlaybackControl.handle if config.simulate.control else PlaybackControl.refuse
     console = Console(stderr=True, highlight=False)
+    shares = [[plan.bed for plan in plans[number :: layout.devices]] for number in range(layout.devices)]
     with (
         StopFlag() as stop,
-        PacketPublisher(config, pace.speed is None, replay=lambda request: asked(control, request)) as publisher,
+        PublisherGroup(config, pace.speed is None, shares, lambda request: asked(control, request)) as publisher,
         ReplayKeyboard(control) as keyboard,
     ):
-        console.print(f"{len(beds)} {'bed' if len(beds) == 1 else 'beds'} at {publisher.endpoint}; Ctrl-C ends")
+        for device, share in zip(publisher.publishers, shares, strict=True):
+            console.print(f"{len(share)} {'bed' if len(share) == 1 else 'beds'} at {device.endpoint}; Ctrl-C ends")
+        if layout.file is not None:
+            _write_devices(layout.file, [device.endpoint for device in publisher.publishers], shares)
         if keyboard.is_there:
             console.print(KEYS_HINT)
         for notice in dict.fromkeys(bed.notice for bed in beds if bed.notice):
@@ -54,6 +75,14 @@ def replay_beds(
         last = run_schedule(beds, publisher, paced, SchedulerClock(), over, show_status)
         sent = format_sample_clock(round(last.position_s * FS), tenths=True)
         console.print(f"\nended after {sent} and {last.packets} packets", end="\n")
+
+
+def _write_devices(path: Path, endpoints: Sequence[str], shares: Sequence[Sequence[str]]) -> None:
+    devices = [FleetDevice(endpoint, tuple(beds)) for endpoint, beds in zip(endpoints, shares, strict=True)]
+    try:
+        path.write_text(format_devices(devices), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error} (--devices)") from error
 
 
 def replay_status_text(status: ReplayStatus, place: ReplayReply) -> str:

@@ -138,6 +138,12 @@ def replay_ward(
     beds: Annotated[
         int | None, typer.Option(metavar="NUMBER", help="Number of beds, which replay the embedded records in turn.")
     ] = None,
+    hosts: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Spread the beds over so many devices, each with two ports.", min=1)
+    ] = 1,
+    devices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write which device has which beds, for ecg-agent fleet run.")
+    ] = None,
     speed: SpeedOption = "1",
     start: StartOption = 0.0,
     duration: DurationOption = None,
@@ -162,7 +168,7 @@ def replay_ward(
     settings = _simulate_settings(config, **device, snr_db=snr, noise_seed=seed, ward_packet_ms=packet_ms)
     from dataclasses import replace
 
-    from agent.cli.replay import replay_beds
+    from agent.cli.replay import DeviceLayout, replay_beds
     from model.formats.signal_file import SignalFileOptions
     from simulator.record_replay import ReplayPlan
     from simulator.scheduler import PlaybackSpeed, name_beds, plan_ward
@@ -176,13 +182,8 @@ def replay_ward(
         plans = [replace(base, record=record, bed=bed) for record, bed in zip(records, names, strict=True)]
     else:
         plans = plan_ward(beds or 0, base)
-    replay_beds(
-        settings,
-        plans,
-        simulation.ward_packet_ms,
-        PlaybackSpeed(parse_speed(speed), wait),
-        os.getppid() if child else None,
-    )
+    pace, layout = PlaybackSpeed(parse_speed(speed), wait), DeviceLayout(hosts, devices)
+    replay_beds(settings, plans, simulation.ward_packet_ms, pace, os.getppid() if child else None, layout)
 
 
 def _check_ward_beds(records: list[str] | None, beds: int | None) -> None:

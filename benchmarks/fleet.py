@@ -1,0 +1,168 @@
+"""A fleet on two hosts of one machine, of which things are killed: `python -m benchmarks.fleet [--beds 32 --times 20]`.
+
+Two Ray nodes, each of which is killed as a whole; a simulated ward of two devices at ten times real time; a monitor a
+device that nobody disturbs and that tells a store of its own. Each fault meets a replica that speaks. Measured is how
+long the store hears nothing of a bed then, and how many rows of both stores differ at the end; before all that, what
+the fleet costs; and at the end the same with one replica.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+
+from benchmarks.fleet_ward import FleetWard, fleet_hosts, fleet_ward, read_contents, read_status
+from benchmarks.ray_hosts import RayHosts
+from model.errors import RunError
+
+MEASURED_S = 20.0
+OLD_S = 15.0
+"""Two minutes of signal at ten times real time, and some more: then a new replica is an old one."""
+STALL_S = 60.0
+Fault = Callable[[FleetWard, str], None]
+
+
+def kill_monitor(ward: FleetWard, host: str) -> None:
+    """Kill a monitor."""
+    os.kill(ward.replicas(host)[0].pid, signal.SIGKILL)
+
+
+def freeze_monitor(ward: FleetWard, host: str) -> None:
+    """Let a monitor stand still."""
+    os.kill(ward.replicas(host)[0].pid, signal.SIGSTOP)
+
+
+def kill_actor(ward: FleetWard, host: str) -> None:
+    """Kill the process of an actor."""
+    os.kill(psutil.Process(ward.replicas(host)[0].pid).ppid(), signal.SIGKILL)
+
+
+def kill_host(ward: FleetWard, host: str) -> None:
+    """Kill a host, unless it is the head, whose monitor is killed instead."""
+    if host == "north":
+        kill_monitor(ward, host)
+    else:
+        ward.hosts.kill(host)
+
+
+FAULTS: dict[str, Fault] = {
+    "monitor killed": kill_monitor,
+    "monitor frozen": freeze_monitor,
+    "actor killed": kill_actor,
+    "host killed": kill_host,
+}
+
+
+def speaking_host(ward: FleetWard) -> str:
+    """Return a host other than the head, if one of its monitors speaks for a bed, else the head."""
+    status = read_status(ward.store)
+    if status is None:
+        raise RunError("the store does not answer")
+    speakers = {bed.speaker for bed in status.beds}
+    speaking = [host for host in ("south", "north") if any(one.name in speakers for one in ward.replicas(host))]
+    return speaking[0] if speaking else "north"
+
+
+def longest_stall(ward: FleetWard, fault: Fault, host: str) -> float:
+    """Do a fault and wait until all replicas listen again; return how long the store heard nothing of a bed at most."""
+    before = read_status(ward.store)
+    told = {bed.bed: bed.told_s for bed in before.beds} if before else {}
+    fault(ward, host)
+    began_s = time.monotonic()
+    changed_s, longest_s, has_fallen = dict.fromkeys(told, began_s), 0.0, False
+    while time.monotonic() - began_s < STALL_S * 4:
+        status = read_status(ward.store)
+        now_s = time.monotonic()
+        for bed in status.beds if status else ():
+            if bed.told_s != told.get(bed.bed):
+                longest_s = max(longest_s, now_s - changed_s.get(bed.bed, began_s))
+                told[bed.bed], changed_s[bed.bed] = bed.told_s, now_s
+        listening = ward.listeners(ward.store)
+        has_fallen = has_fallen or min(listening, default=0) < ward.replicas_a_shard
+        if has_fallen and listening == [ward.replicas_a_shard] * ward.beds:
+            break
+        time.sleep(0.05)
+    return longest_s
+
+
+def cpu_and_memory(ward: FleetWard) -> dict[str, float]:
+    """Return shares of a core, and PSS in megabytes, of what Ray takes and what monitors take."""
+    groups: dict[str, list[psutil.Process]] = {"ray": [], "fleet monitors": [], "plain monitors": []}
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if str(ward.store) in line and "agent.fleet.monitor_child" in line:
+            groups["fleet monitors"].append(process)
+        elif ward.plain in line:
+            groups["plain monitors"].append(process)
+    for name in ward.hosts.names:
+        tree = ward.hosts.processes(name)
+        groups["ray"] += [one for one in tree if one not in groups["fleet monitors"]]
+    began = {name: sum(sum(one.cpu_times()[:2]) for one in own) for name, own in groups.items()}
+    time.sleep(MEASURED_S)
+    figures: dict[str, float] = {}
+    for name, own in groups.items():
+        spent = sum(sum(one.cpu_times()[:2]) for one in own) - began[name]
+        figures[f"{name}, % of a core"] = 100 * spent / MEASURED_S
+        figures[f"{name}, MB"] = sum(one.memory_full_info().pss for one in own) / 2**20
+    return figures
+
+
+def differences(ward: FleetWard) -> str:
+    """Return how the two stores differ."""
+    (beats, ledgers, alarms), (told, told_ledgers, told_alarms) = map(read_contents, (ward.plain, ward.file))
+    label = {(beat.bed, beat.run, beat.sample): beat.label for beat in beats}
+    found = {(beat.bed, beat.run, beat.sample): beat.label for beat in told}
+    twice, lost = len(told) - len(found), len(label.keys() - found.keys())
+    other = sum(label[key] != found[key] for key in label.keys() & found.keys())
+    states = [{(row.identity, row.ended) for row in rows} for rows in (alarms, told_alarms)]
+    return (
+        f"{len(beats)} beats: {lost} lost, {len(found.keys() - label.keys())} more, {twice} twice, {other} of another "
+        f"class; ledgers {'equal' if ledgers == told_ledgers else 'DIFFER'}; {len(states[0])} alarms: "
+        f"{len(states[0] ^ states[1])} differ"
+    )
+
+
+def measure(hosts: RayHosts, beds: int, times: int, replicas: int) -> None:
+    """Run one fleet through all faults, and print what was measured."""
+    with TemporaryDirectory() as folder, fleet_ward(Path(folder), hosts, beds, 10) as ward:
+        began_s = time.monotonic()
+        ward.begin(replicas)
+        print(f"{replicas} replicas, {beds} beds: all listen {time.monotonic() - began_s:.1f} s after the start")
+        for name, figure in cpu_and_memory(ward).items() if replicas > 1 else ():
+            print(f"  {name}: {figure:.1f}")
+        for name, fault in FAULTS.items():
+            stalls = []
+            for _ in range(times):
+                time.sleep(OLD_S)
+                host = speaking_host(ward) if replicas > 1 or name != "host killed" else "south"
+                stalls.append(longest_stall(ward, fault, host))
+                if "south" not in hosts.names:
+                    hosts.add("south")
+                    ward.wait_until_all_listen()
+                    time.sleep(OLD_S)
+            print(f"  {name}: nothing told for {', '.join(f'{stall:.1f}' for stall in sorted(stalls))} s", flush=True)
+        ward.finish()
+        print(f"  {differences(ward)}", flush=True)
+
+
+def main() -> None:
+    """Measure with two replicas and with one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--beds", type=int, default=32)
+    parser.add_argument("--times", type=int, default=20)
+    arguments = parser.parse_args(sys.argv[1:])
+    began_s = time.monotonic()
+    with fleet_hosts("north", "south") as hosts:
+        print(f"two hosts of Ray: {time.monotonic() - began_s:.1f} s")
+        for replicas in (2, 1):
+            measure(hosts, arguments.beds, arguments.times, replicas)
+
+
+if __name__ == "__main__":
+    main()

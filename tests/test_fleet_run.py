@@ -1,0 +1,72 @@
+"""A fleet over hosts of a Ray cluster, of which everything is killed once: its store holds what it should.
+
+Faults meet one host, so that an old replica of each bed goes on: then nothing at all may differ.
+"""
+
+import importlib.util
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.fleet_ward import LONG_S, FleetWard, fleet_hosts, fleet_ward, read_contents
+from benchmarks.ray_hosts import RayHosts
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is an extra of this package (cluster)"),
+]
+BEDS = 8
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[RayHosts]:
+    """Two hosts; the first has Ray's head."""
+    with fleet_hosts("north", "south") as cluster:
+        yield cluster
+
+
+def check_equal(ward: FleetWard) -> None:
+    """All beats with their classes, once and in order, all alarms, and ledgers that close."""
+    (beats, ledgers, alarms), (told, told_ledgers, told_alarms) = (
+        read_contents(store) for store in (ward.plain, ward.file)
+    )
+    assert len(beats) > 1000
+    assert told == beats
+    assert told_ledgers == ledgers
+    assert all(ledger.open == 0 and ledger.missing == 0 for ledger in ledgers.values())
+    states = [
+        {(row.identity, row.priority, row.announced, row.ended) for row in rows} for rows in (alarms, told_alarms)
+    ]
+    assert states[0] == states[1]
+
+
+def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None:
+    """A monitor, a frozen one, an actor, and the host; another host joins: the store is that of plain monitors."""
+    with fleet_ward(tmp_path, hosts, BEDS, 10) as ward:
+        ward.begin()
+        second = ward.start_fleet("second")
+        os.kill(ward.replicas("south")[0].pid, signal.SIGKILL)
+        ward.wait_for_line(r"restarted on south: it was killed \(Killed\)")
+        ward.wait_until_all_listen()
+        assert second.wait(LONG_S) == 6
+        assert "runs already, and another command follows it" in ward.output("second")
+        os.kill(ward.replicas("south")[-1].pid, signal.SIGSTOP)
+        ward.wait_for_line("restarted on south: (it stood still|the store had not heard it)")
+        ward.wait_until_all_listen()
+        actor = psutil.Process(ward.replicas("south")[0].pid).ppid()
+        os.kill(actor, signal.SIGKILL)
+        ward.wait_for_line("began again on south: its process had died")
+        ward.wait_until_all_listen()
+        hosts.kill("south")
+        ward.wait_for_line("host south is gone")
+        ward.wait_for_line("is gone with its host")
+        ward.wait_until_all_listen()
+        hosts.add("east")
+        ward.wait_for_line("moved: .*two replicas of it were on one host")
+        ward.wait_until_all_listen()
+        ward.finish()
+        check_equal(ward)
