@@ -13,7 +13,7 @@ from agent.core.views import WardSnapshot
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.help_keys import press_help_key
 from agent.dashboard.help_page import HEAD_WIDTH, count_help_lines
-from agent.dashboard.key_bar import bottom_line
+from agent.dashboard.key_bar import CHOOSE_LABEL, bottom_line
 from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.key_table import KEYS, PAGE_BARS, keys_markdown
 from agent.dashboard.view import DashboardView
@@ -116,7 +116,7 @@ def test_the_bottom_line_fits_every_width(settings: Config) -> None:
         (one, press_keys(ONE, "l", one)),
     ):
         known = {f"{key.keys} {key.label}" for key in KEYS}
-        known |= {f"{keys} {label}" for bar in PAGE_BARS.values() for keys, label in bar}
+        known |= {f"{keys} {label}" for bar in PAGE_BARS.values() for keys, label in bar} | {f"n p {CHOOSE_LABEL}"}
         counts = []
         for width in range(20, 260):
             line = "".join(part.text for part in bottom_line(ward, view, width, ""))

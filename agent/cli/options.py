@@ -163,7 +163,7 @@ JobsOption = Annotated[
 ClusterOption = Annotated[
     str | None,
     typer.Option(
-        metavar="[ADDRESS]",
+        metavar="ADDRESS",
         help="Use a Ray cluster: at HOST:PORT, auto for the one of this machine, or one started here for this command.",
         show_default=False,
         autocompletion=complete_from("auto", "local"),

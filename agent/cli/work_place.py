@@ -24,7 +24,7 @@ def complete_cluster_option(arguments: Sequence[str]) -> list[str]:
     So `--cluster archive/` starts Ray on this machine, and archive/ is what it analyses.
     """
     completed: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         completed.append(argument)
         if argument == CLUSTER:
             from agent.cluster.ray_session import LOCAL, is_cluster_address

@@ -140,7 +140,7 @@ def _card_message_parts(
     return (
         _state_or_rhythm_parts(bed, shown, room, glyphs)
         or _behind_parts(bed, shown, room, glyphs)
-        or _silence_parts(bed, now_s, room, glyphs)
+        or _silence_mark(bed, now_s, room, glyphs)
         or [_signal_part(bed, shown, room, glyphs)]
     )
 
@@ -191,7 +191,7 @@ def _behind_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet
     return [(elide_text(text, room, glyphs), WARN)] if text else []
 
 
-def _silence_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
+def _silence_mark(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
     silence = alarm_lines.format_silence_left(bed.silenced_until_s, now_s)
     return [(elide_text(f"silenced {silence}", room, glyphs), FAINT)] if silence else []
 
