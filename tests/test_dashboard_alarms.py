@@ -27,12 +27,11 @@ from agent.dashboard.alarm_lines import (
     merge_recent_alarms,
     ward_alarm_parts,
 )
-from agent.dashboard.bed_keys import CHOOSE_NOTE
 from agent.dashboard.bell import LEAST_BETWEEN_RINGS_S, AlarmBell
 from agent.dashboard.frame import fit_view, layout_view, render_frame
 from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.styles import ASCII_GLYPHS, UNICODE_GLYPHS
-from agent.dashboard.view import NOTE_S, BedAction, DashboardView
+from agent.dashboard.view import CHOOSE_NOTE, NOTE_S, BedAction, DashboardView
 
 VT = Alarm(
     "bed-1", "run", "ventricular tachycardia", "high", "V beats in a row: 7 at 152/min", 3000, 3100, 1050.0, True

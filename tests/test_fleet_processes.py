@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fleet import Fleet, StoreProcess, contents, has_replicas, is_told, overview, simulated_fleet, wait_until
+from support.fleet import Fleet, StoreProcess, has_replicas, is_told, simulated_fleet, wait_until
 from support.postgres import BINARIES, NO_POSTGRES, running_postgres
 from test_cli import parse_lines, run
 
 from agent.store.store_messages import AlarmTold, BeatTold
+from benchmarks.fleet_ward import read_contents, read_status
 
 pytestmark = pytest.mark.slow
 WARD = ("100", "208", "119", "207", "--speed", "10")
@@ -33,7 +34,7 @@ def start_fleet(fleet: Fleet, plain: str, store: str) -> str:
     wait_until(lambda: has_replicas(store, *OTHER) and has_replicas(plain, "plain"))
     fleet.begin()
     wait_until(lambda: is_told(store, 5, BEDS, None, listeners=2))
-    status = overview(store)
+    status = read_status(store)
     assert status is not None
     (speaker,) = {bed.speaker for bed in status.beds}
     return speaker
@@ -46,7 +47,7 @@ def states(alarms: Iterable[AlarmTold]) -> set[Any]:
 
 def check_equal(plain: str, store: str) -> None:
     """All beats with their classes, once and in order, all alarms, and ledgers that close."""
-    (beats, ledgers, alarms), (told, told_ledgers, told_alarms) = contents(plain), contents(store)
+    (beats, ledgers, alarms), (told, told_ledgers, told_alarms) = read_contents(plain), read_contents(store)
     assert len(beats) > 300
     assert told == beats
     assert told_ledgers == ledgers
@@ -66,8 +67,8 @@ def test_a_replica_is_killed(tmp_path: Path) -> None:
     plain, store = f"store:{tmp_path}/plain.db", f"store:{tmp_path}/fleet.db"
     with simulated_fleet(tmp_path, *WARD, "--duration", "200") as fleet:
         speaker = start_fleet(fleet, plain, store)
-        wait_until(lambda: (status := overview(store)) is not None and any(bed.alarms for bed in status.beds))
-        status = overview(store)
+        wait_until(lambda: (status := read_status(store)) is not None and any(bed.alarms for bed in status.beds))
+        status = read_status(store)
         assert status is not None
         bed = next(bed.bed for bed in status.beds if bed.alarms)
         done = run("fleet", "acknowledge", bed, "--store", store, "--by", "Kim")
@@ -136,13 +137,13 @@ def test_a_new_replica_after_all_have_died(tmp_path: Path) -> None:
         wait_until(lambda: is_told(store, 130, BEDS))
         for name in OTHER:
             fleet.send(name, signal.SIGKILL)
-        before, _, alarms_before = contents(store)
+        before, _, alarms_before = read_contents(store)
         fleet.start("new", store)
         wait_until(lambda: is_told(store, 130, BEDS, "new") or fleet.ward_has_ended())
         if fleet.ward_has_ended():
             pytest.skip("the machine is too slow: the ward ended before the new monitor heard it")
         fleet.wait_for_end("plain", "new")
-    (beats, ledgers, _), (told, told_ledgers, told_alarms) = contents(plain), contents(store)
+    (beats, ledgers, _), (told, told_ledgers, told_alarms) = read_contents(plain), read_contents(store)
     assert told_ledgers == ledgers
     assert all(ledger.open == 0 and ledger.missing == 0 for ledger in ledgers.values())
     here, there = ({(row.bed, row.run, row.sample): row for row in rows} for rows in (told, beats))

@@ -9,11 +9,11 @@ from support.viewed import make_bed, make_ward
 from agent.core.bed_settings import NO_SETTINGS, SWITCHABLE_CONDITIONS, BedSettings
 from agent.core.config import Config
 from agent.core.views import BedSummary, WardSnapshot
-from agent.dashboard.bed_keys import CHOOSE_NOTE, THAW_NOTE
+from agent.dashboard.bed_keys import THAW_NOTE
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.limits_draft import ROWS
-from agent.dashboard.view import BedAction, DashboardView, needed_beds
+from agent.dashboard.view import CHOOSE_NOTE, BedAction, DashboardView, needed_beds
 
 UP, DOWN, RIGHT, LEFT, END, HOME = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[F", "\x1b[H"
 OPENED = DashboardView(overview=False)

@@ -24,6 +24,7 @@ from agent.dashboard.lines import short_name
 from agent.dashboard.past_keys import PAST_PAGES, open_past_page
 from agent.dashboard.still_keys import NOTHING_NOTE, press_still_key
 from agent.dashboard.view import (
+    CHOOSE_NOTE,
     SWEEP_SECONDS,
     BedAction,
     DashboardView,
@@ -37,7 +38,6 @@ from agent.dashboard.view import (
 )
 from agent.dashboard.wave_raster import HEIGHTS_MV
 
-CHOOSE_NOTE = "choose a bed first: n, p or /"
 WARD_NOTE = "a second lead has room in one bed: enter"
 THAW_NOTE = "the picture is frozen: space first"
 

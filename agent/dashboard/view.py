@@ -16,6 +16,7 @@ from model.records.resample import FS
 
 REFIT_TURNS = 5
 """The windows of a ward's waves are fitted in this many turns, a part of the beds in each."""
+CHOOSE_NOTE = "choose a bed first: n, p or /"
 NOTE_S = 4.0
 """Seconds for which the answer to a key is shown."""
 SWEEP_SECONDS = (2, 3, 4, 6, 8, 10, 15, 20, 30)

@@ -7,16 +7,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from test_cli import AGENT, REPOSITORY, environment
 
-from agent.core.config import load_config
-from agent.core.messages import Ledger
-from agent.store.store_address import ask_store, open_store_client, open_store_database
-from agent.store.store_messages import AlarmTold, AskStatus, BeatTold, StatusReply
-from agent.store.store_reader import read_alarms, read_ledgers, read_told_beats
-from model.errors import EcgError
+from benchmarks.fleet_ward import read_status
 from support.broker import free_port
 
 LONG_S = 400.0
@@ -131,28 +125,15 @@ def simulated_fleet(folder: Path, *options: str) -> Iterator[Fleet]:
         fleet.close()
 
 
-def overview(store: str) -> StatusReply | None:
-    """Return the overview of a store; None while there is none."""
-    client = None
-    try:
-        client = open_store_client(store, load_config(None, {}).security, make=False)
-        return ask_store(client, AskStatus(), StatusReply)
-    except EcgError:
-        return None
-    finally:
-        if client is not None:
-            client.close()
-
-
 def has_replicas(store: str, *names: str) -> bool:
     """Return whether these replicas have told something: they load no more, and are about to listen."""
-    status = overview(store)
+    status = read_status(store)
     return status is not None and {replica.name for replica in status.replicas} >= set(names)
 
 
 def is_told(store: str, seconds: float, beds: int, speaker: str | None = None, listeners: int = 1) -> bool:
     """Return whether all beds are told so far, by this speaker, and so many replicas listen."""
-    status = overview(store)
+    status = read_status(store)
     return (
         status is not None
         and len(status.beds) == beds
@@ -161,12 +142,3 @@ def is_told(store: str, seconds: float, beds: int, speaker: str | None = None, l
             for bed in status.beds
         )
     )
-
-
-def contents(address: str) -> tuple[list[BeatTold], dict[Any, Ledger], list[AlarmTold]]:
-    """Return beats, ledgers and alarms of a store."""
-    database = open_store_database(address, make=False)
-    try:
-        return read_told_beats(database), read_ledgers(database), read_alarms(database)
-    finally:
-        database.close()
