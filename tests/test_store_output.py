@@ -337,3 +337,21 @@ def test_deeds_reach_the_other_once(path: Path, replica: Callable[[str], Replica
     database.close()
     first = [("acknowledged", "Kim", "a"), ("silenced", "", "a"), ("settings", "Kim", "a")]
     assert kinds == [*first, ("sounding again", "Lee", "")]
+
+
+def test_a_loop_that_hangs_is_silent(
+    path: Path, replica: Callable[[str], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread lives, but nobody may believe it: the other goes on, until the loop turns again and is the next."""
+    monkeypatch.setattr("agent.store.listening_beds.DEAF_AFTER_S", 60.0)
+    one, other = replica("a"), replica("b")
+    nothing = cast(BedActions, NotedActions())
+    one.output.act(nothing, {"1"})
+    one.hear(0, 2)
+    wait_until(lambda: told(path) == [0, 1])
+    other.hear(0, 3)
+    wait_until(lambda: told(path) == [0, 1, 2])
+    one.hear(2, 4)
+    one.output.act(nothing, {"1"})
+    other.output.close()
+    wait_until(lambda: told(path) == [0, 1, 2, 3])

@@ -18,7 +18,7 @@ from agent.fleet.fleet_plan import FleetPlan
 from agent.fleet.replica_actor import ACTOR_OPTIONS
 from agent.store.fleet_store import TAKEOVER_S, FleetStore
 from agent.store.store_address import ask_store, open_store_client, open_store_database
-from agent.store.store_messages import AskStatus, StatusReply
+from agent.store.store_messages import AskReplicas, AskStatus, ReplicasReply, StatusReply
 from model.errors import EcgError, EndpointError, RunError, clean_error_text
 
 NEWS_S = 0.3
@@ -210,7 +210,7 @@ def _ask_overview_of_server(address: str, fleet: str, security: SecurityConfig) 
 def _living_replicas(plan: FleetPlan, security: SecurityConfig) -> list[str]:
     client = open_store_client(plan.store, security, make=False)
     try:
-        replicas = ask_store(client, AskStatus(), StatusReply).replicas
+        replicas = ask_store(client, AskReplicas(), ReplicasReply).replicas
     except EcgError:
         return []
     finally:

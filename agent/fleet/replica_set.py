@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
@@ -11,16 +11,21 @@ from agent.fleet.placement import FleetHost, PlacedReplica
 from agent.fleet.replica_actor import ACTOR_OPTIONS, ReplicaActor, ReplicaState
 from agent.store.store_messages import ReplicaStatus
 
-SILENT_S = 3.0
-"""A monitor that the store has not heard for three missed seconds is killed and started again."""
+SILENT_S = 5.0
+"""A monitor that the store has not heard for this long is killed and started again; another one speaks after two."""
 ALL_SILENT_S = 10.0
 """The same while the store hears nobody: it may be the store that is slow."""
+DEAF_ACTOR_S = 10.0
+"""An actor that has not answered for this long is killed and started again; its monitors go on meanwhile."""
 START_S = 60.0
-"""How long a process may take until the store hears it, and an actor until it answers for the first time."""
+"""How long a process may take until the store hears it, and an actor, each time, until it answers first."""
 STORE_SETTLED_S = 5.0
 """A store is believed on who is silent once it has answered for this long."""
-CALL_MISSES = 5
-"""Calls, a second apart, that an actor may leave unanswered before it is killed and started again."""
+WATCH_S = 2.0
+"""Two looks are no further apart on a host that has time for us; where they are, all others get that much more time."""
+LATE_FACTOR = 3.0
+LATE_FADES = 0.95
+"""The share of a delay of ours that is still counted at the next look."""
 CALL_S = 0.5
 END_S = 15.0
 ReplicaKey = tuple[int, int]
@@ -29,15 +34,18 @@ ReplicaKey = tuple[int, int]
 
 @dataclass(slots=True)
 class _Replica:
-    """A replica as it was last seen. `call`: the one that it has not answered yet."""
+    """A replica as it was last seen: when it answered last, or was begun. `call`: the one not answered yet.
+
+    `is_starting`: it has not answered since it was begun, here or by Ray.
+    """
 
     key: ReplicaKey
     name: str
     host: str
     actor: Any
-    begun_s: float = field(default_factory=time.monotonic)
+    answered_s: float
+    is_starting: bool = True
     call: Any = None
-    calls_missed: int = 0
     state: ReplicaState | None = None
     heard_beds: int = 0
     is_up: bool = False
@@ -47,11 +55,20 @@ class _Replica:
 class ReplicaSet:
     """All replicas of a plan. Two threads use it: one places, the other watches.
 
-    `say` is called with a line for each change.
+    `say` is called with a line for each change; `clock` gives seconds that only grow.
     """
 
-    def __init__(self, ray: Any, plan: FleetPlan, namespace: str, say: Callable[[str], object]) -> None:
-        self._ray, self._plan, self._namespace, self._say = ray, plan, namespace, say
+    def __init__(
+        self,
+        ray: Any,
+        plan: FleetPlan,
+        namespace: str,
+        say: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ray, self._plan, self._namespace, self._say, self._clock = ray, plan, namespace, say, clock
+        self._watched_s: float | None = None
+        self._late_s = 0.0
         self._class = ray.remote(ReplicaActor)
         self._replicas: dict[ReplicaKey, _Replica] = {}
         self._serials: dict[int, int] = {}
@@ -119,10 +136,19 @@ class ReplicaSet:
     def watch(self, told: Mapping[str, ReplicaStatus] | None, answers_s: float) -> None:
         """See how all are; `told`: what the store has heard of, None if it does not say; it has answered so long."""
         replicas = self._all()
+        self._note_delay(replicas)
         self._call(replicas)
         for replica in replicas:
             if told is not None:
                 self._compare(replica, told, answers_s)
+
+    def _note_delay(self, replicas: Sequence[_Replica]) -> None:
+        """Give the others the time that we were not given ourselves."""
+        now_s = self._clock()
+        late_s = 0.0 if self._watched_s is None else max(0.0, now_s - self._watched_s - WATCH_S)
+        self._watched_s, self._late_s = now_s, max(late_s, LATE_FADES * self._late_s)
+        for replica in replicas:
+            replica.answered_s += late_s
 
     def _all(self) -> list[_Replica]:
         with self._lock:
@@ -131,7 +157,7 @@ class ReplicaSet:
     def _add(self, key: ReplicaKey, host: str, actor: Any) -> None:
         with self._lock:
             self._serials[key[0]] = max(key[1], self._serials.get(key[0], 0))
-            self._replicas[key] = _Replica(key, replica_name(self._plan, *key), host, actor)
+            self._replicas[key] = _Replica(key, replica_name(self._plan, *key), host, actor, self._clock())
 
     def _call(self, replicas: Sequence[_Replica]) -> None:
         """Ask each actor how it is, and kill those that do not say."""
@@ -140,22 +166,26 @@ class ReplicaSet:
         calls = {replica.call: replica for replica in replicas}
         if not calls:
             return
-        ready, late = self._ray.wait(list(calls), num_returns=len(calls), timeout=CALL_S)
+        ready, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=CALL_S)
         for call in ready:
             replica, calls[call].call = calls[call], None
             try:
                 state = self._ray.get(call)
             except self._ray.exceptions.RayError:  # its process, or its host, is gone: Ray starts it again
-                replica.calls_missed += 1
+                self._note_start(replica)
             else:
                 self._take_state(replica, state)
-        for call in late:
-            calls[call].calls_missed += 1
         for replica in replicas:
             self._mind_silence(replica)
 
+    def _note_start(self, replica: _Replica) -> None:
+        """Note that an actor begins, once for each time that it does."""
+        if not replica.is_starting:
+            replica.is_starting, replica.answered_s = True, self._clock()
+
     def _take_state(self, replica: _Replica, state: ReplicaState) -> None:
-        before, replica.state, replica.calls_missed, replica.host = replica.state, state, 0, state.host
+        before, replica.state, replica.host = replica.state, state, state.host
+        replica.is_starting, replica.answered_s = False, self._clock()
         if before is None:
             return
         if before.pid != state.pid:
@@ -170,12 +200,11 @@ class ReplicaSet:
 
     def _mind_silence(self, replica: _Replica) -> None:
         """Have an actor started again that is there and does not answer."""
-        allowed = CALL_MISSES if replica.state is not None else START_S
-        host_is_there = replica.host in self._hosts
-        if replica.calls_missed >= allowed and host_is_there:
+        allowed_s = START_S if replica.is_starting else DEAF_ACTOR_S + LATE_FACTOR * self._late_s
+        if self._clock() - replica.answered_s >= allowed_s and replica.host in self._hosts:
             self._say(f"replica {replica.name} does not answer: its process is killed")
             self._ray.kill(replica.actor, no_restart=False)
-            replica.calls_missed, replica.call = 0, None
+            replica.call, replica.is_starting, replica.answered_s = None, True, self._clock()
 
     def _compare(self, replica: _Replica, told: Mapping[str, ReplicaStatus], answers_s: float) -> None:
         """Compare what an actor says with what the store has heard."""
@@ -185,15 +214,16 @@ class ReplicaSet:
         replica.heard_beds = sum(status.beds for status in known)
         is_up = bool(monitors) and len(known) == len(monitors) and all(status.is_alive for status in known)
         if is_up and not replica.is_up:
-            again = "" if replica.down_s is None else f" again after {time.monotonic() - replica.down_s:.1f} s"
+            again = "" if replica.down_s is None else f" again after {self._clock() - replica.down_s:.1f} s"
             self._say(f"replica {replica.name} is up{again} on {self._host_name(replica.host)}")
         elif replica.is_up and not is_up:
-            replica.down_s = time.monotonic()
+            replica.down_s = self._clock()
             self._say(f"replica {replica.name} is down on {self._host_name(replica.host)}")
         replica.is_up = is_up
-        if answers_s < STORE_SETTLED_S or replica.calls_missed:
+        if answers_s < STORE_SETTLED_S or replica.call is not None:
             return
         patience_s = SILENT_S if any(status.is_alive for status in told.values()) else ALL_SILENT_S
+        patience_s += LATE_FACTOR * self._late_s
         for monitor, status in zip(monitors, heard, strict=True):
             is_known = status is not None and status.pid == monitor.pid
             allowed_s = patience_s if status is not None and status.beds else START_S  # it may still be catching up

@@ -18,6 +18,7 @@ from agent.store.store_database import StoreDatabase
 from agent.store.store_messages import (
     NOTHING_TOLD,
     Ask,
+    AskReplicas,
     AskReply,
     AskStatus,
     BedWord,
@@ -25,13 +26,14 @@ from agent.store.store_messages import (
     Do,
     DoReply,
     Refusal,
+    ReplicasReply,
     SpanTold,
     StoreReply,
     StoreRequest,
     Tell,
     TellReply,
 )
-from agent.store.store_reader import ALARM_COLUMNS, read_alarms, read_kept_deeds, read_overview
+from agent.store.store_reader import ALARM_COLUMNS, read_alarms, read_kept_deeds, read_overview, read_replicas
 from agent.store.store_tables import prepare_tables
 from model.errors import EcgError, SourceError
 from model.records.resample import FS
@@ -141,6 +143,8 @@ class FleetStore:
                 return self.tell(request)
             if isinstance(request, Ask):
                 return self.ask()
+            if isinstance(request, AskReplicas):
+                return self.list_replicas()
             if isinstance(request, AskStatus):
                 with self._transaction():
                     return read_overview(self._database, self._fleet, TAKEOVER_S)
@@ -179,6 +183,12 @@ class FleetStore:
             latest = self._latest_deed()
         words = [_bed_word(row, "") for row in rows]
         return AskReply(words, [row[0] for row in rows if row[6]], alarms, list(settings.values()), latest)
+
+    def list_replicas(self) -> ReplicasReply:
+        """Return the replicas; it waits for no transaction, since one may be of a process that stands still."""
+        if not self._is_prepared:
+            self.prepare()
+        return ReplicasReply(read_replicas(self._database, TAKEOVER_S))
 
     def do(self, request: Do) -> StoreReply:
         """Keep a deed, which every replica is told of."""

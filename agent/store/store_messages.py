@@ -187,6 +187,10 @@ class AskReply(Struct, frozen=True, tag="known"):
     latest_deed: int
 
 
+class AskReplicas(Struct, frozen=True, tag="replicas"):
+    """Ask which replicas there are."""
+
+
 class AskStatus(Struct, frozen=True, tag="status"):
     """Ask for an overview."""
 
@@ -222,6 +226,12 @@ class BedStatusTold(Struct, frozen=True):
     """Those that are on the screen."""
 
 
+class ReplicasReply(Struct, frozen=True, tag="replicas known"):
+    """All replicas."""
+
+    replicas: list[ReplicaStatus]
+
+
 class StatusReply(Struct, frozen=True, tag="overview"):
     """All replicas and beds."""
 
@@ -249,8 +259,8 @@ class Refusal(Struct, frozen=True, tag="refused"):
     for_good: bool = False
 
 
-StoreRequest = Tell | Ask | AskStatus | Do
-StoreReply = TellReply | AskReply | StatusReply | DoReply | Refusal
+StoreRequest = Tell | Ask | AskReplicas | AskStatus | Do
+StoreReply = TellReply | AskReply | ReplicasReply | StatusReply | DoReply | Refusal
 _request_decoder: msgspec.msgpack.Decoder[StoreRequest] = msgspec.msgpack.Decoder(StoreRequest)
 _reply_decoder: msgspec.msgpack.Decoder[StoreReply] = msgspec.msgpack.Decoder(StoreReply)
 encode_store_message = msgspec.msgpack.Encoder().encode

@@ -39,6 +39,8 @@ PERIOD_S = 0.25
 """Pause between two tellings."""
 WORDS_S = 1.0
 """How often samples are told of that brought nothing else, and what the store has of each bed is asked."""
+STANDSTILL_S = 2.0
+"""A monitor whose own loop has not turned for this long tells nothing: the store is to believe another one."""
 MOST_ROWS_TOLD = 5000
 """Rows in one telling, about: those of a long trouble go in several."""
 MOST_SYSTEM_EVENTS = 500
@@ -75,6 +77,8 @@ class StoreOutput:
         self._heard_deeds: list[Deed] = []
         self._listening = ListeningBeds()
         self._dropped = 0
+        self._turned_s: float | None = None
+        """When the monitor's loop turned last; None before it has begun."""
         self._spoken: set[str] = set()
         """Beds that the store believes this replica of. From here on everything belongs to the thread."""
         self._is_known = False
@@ -101,9 +105,10 @@ class StoreOutput:
             self._listening.note_caught_up(bed)
 
     def act(self, actions: BedActions, beds: Collection[str]) -> None:
-        """Do to `beds`, those that have come, what people did at other monitors."""
+        """Do to `beds`, those that have come, what people did at other monitors. Each turn of the loop calls this."""
         with self._condition:
             deeds, self._heard_deeds = self._heard_deeds, []
+            self._turned_s = time.monotonic()
         self._relay.take_in(deeds)
         self._relay.act(actions, beds)
 
@@ -169,6 +174,9 @@ class StoreOutput:
     def _work(self) -> None:
         """The thread: tell what there is, again and again, until the end."""
         while True:
+            if self._stands_still():
+                time.sleep(PERIOD_S)
+                continue
             is_last = self._sending.is_over or (self._sending.closing and self._is_known and not self._is_waiting())
             try:
                 has_more = self._tell(is_last)
@@ -186,6 +194,12 @@ class StoreOutput:
         if left:
             self._sending.announce(OutputTrouble(self._sending.target, "the monitor ended", left))
         self._client.close()
+
+    def _stands_still(self) -> bool:
+        """Whether the monitor's loop hangs, though this thread does not."""
+        with self._condition:
+            turned_s = self._turned_s
+        return turned_s is not None and not self._sending.closing and time.monotonic() - turned_s > STANDSTILL_S
 
     def _note_success(self) -> None:
         """Say what was dropped, if anything was, and that it works again, if it did not."""

@@ -26,6 +26,8 @@ _OF_ALARM = ", ".join(f"a.{name}" for name in AlarmTold.__struct_fields__)
 _BEATS = f"""SELECT {", ".join(f"b.{name}" for name in BeatTold.__struct_fields__)} FROM beats b
     JOIN ledger e ON e.bed = b.bed AND e.run = b.run"""
 _EVENTS = f"SELECT {', '.join(EventTold.__struct_fields__)} FROM events"
+_REPLICAS = """SELECT r.name, r.host, r.pid, r.seen_s, (SELECT count(*) FROM listeners l WHERE l.replica = r.name)
+    FROM replicas r ORDER BY r.name"""
 _ON_SCREEN = "WHERE a.ended IS NULL OR (a.latching = 1 AND a.acknowledged_s IS NULL)"
 
 
@@ -69,16 +71,18 @@ def told_alarm(row: AlarmTold) -> Alarm:
     return Alarm(*row.identity[:3], row.priority, row.text, row.onset, latching=bool(row.latching), **times)
 
 
+def read_replicas(database: StoreDatabase, takeover_s: float) -> list[ReplicaStatus]:
+    """Return all replicas, alive if they told something in the last `takeover_s`. Raises SourceError."""
+    now_s = database.now_s()
+    return [
+        ReplicaStatus(name, host, pid, seen_s >= now_s - takeover_s, round(max(0.0, now_s - seen_s), 2), beds)
+        for name, host, pid, seen_s, beds in database.read(_REPLICAS)
+    ]
+
+
 def read_overview(database: StoreDatabase, fleet: str, takeover_s: float) -> StatusReply:
     """Return all replicas, alive if they told something in the last `takeover_s`, and all beds. Raises SourceError."""
-    now_s = database.now_s()
-    replicas = [
-        ReplicaStatus(name, host, pid, seen_s >= now_s - takeover_s, round(max(0.0, now_s - seen_s), 2), beds)
-        for name, host, pid, seen_s, beds in database.read(
-            """SELECT r.name, r.host, r.pid, r.seen_s, (SELECT count(*) FROM listeners l WHERE l.replica = r.name)
-               FROM replicas r ORDER BY r.name"""
-        )
-    ]
+    replicas = read_replicas(database, takeover_s)
     alive = {replica.name for replica in replicas if replica.is_alive}
     listeners: dict[str, int] = {}
     for bed, replica in database.read("SELECT bed, replica FROM listeners"):
