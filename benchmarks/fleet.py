@@ -1,9 +1,10 @@
-"""A fleet on two hosts of one machine, of which things are killed: `python -m benchmarks.fleet [--beds 32 --times 20]`.
+"""A fleet on two hosts of one machine, to which bad things happen: `python -m benchmarks.fleet [--beds 32 --times 20]`.
 
-Two Ray nodes, each of which is killed as a whole; a simulated ward of two devices at ten times real time; a monitor a
-device that nobody disturbs and that tells a store of its own. Each fault meets a replica that speaks. Measured is how
-long the store hears nothing of a bed then, and how many rows of both stores differ at the end; before all that, what
-the fleet costs; and at the end the same with one replica.
+Two Ray nodes in network namespaces (as root), each with a cable; a simulated ward of two devices at ten times real
+time; a monitor a device that nobody disturbs and that tells a store of its own. Each fault meets a replica that speaks.
+Measured is how long the store hears nothing of a bed then, and how many rows of both stores differ at the end; before
+all that, what the fleet costs; and at the end the same with one replica. Ray's head, which keeps its state in Redis
+(redis-server), is on the host `north`.
 """
 
 import argparse
@@ -11,9 +12,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 
 import psutil
 
@@ -24,7 +26,8 @@ from model.errors import RunError
 MEASURED_S = 20.0
 OLD_S = 15.0
 """Two minutes of signal at ten times real time, and some more: then a new replica is an old one."""
-STALL_S = 60.0
+CUT_S, HEAD_GONE_S, STORE_GONE_S = 20.0, 30.0, 10.0
+STALL_S = 240.0
 Fault = Callable[[FleetWard, str], None]
 
 
@@ -51,11 +54,34 @@ def kill_host(ward: FleetWard, host: str) -> None:
         ward.hosts.kill(host)
 
 
+def cut_cable(ward: FleetWard, _host: str) -> None:
+    """Cut the cable of a host other than the head for some time."""
+    ward.hosts.network.cut("south")
+    time.sleep(CUT_S)
+    ward.hosts.network.mend("south")
+
+
+def kill_head(ward: FleetWard, _host: str) -> None:
+    """Kill the host with Ray's head and the command; both come back."""
+    ward.hosts.kill("north")
+    time.sleep(HEAD_GONE_S)
+    ward.hosts.add("north")
+    ward.follow_again()
+
+
+def restart_store(ward: FleetWard, _host: str) -> None:
+    """Kill the server of the store, which comes back."""
+    ward.restart_store(STORE_GONE_S)
+
+
 FAULTS: dict[str, Fault] = {
     "monitor killed": kill_monitor,
     "monitor frozen": freeze_monitor,
     "actor killed": kill_actor,
     "host killed": kill_host,
+    "cable cut": cut_cable,
+    "head gone": kill_head,
+    "store gone": restart_store,
 }
 
 
@@ -73,10 +99,11 @@ def longest_stall(ward: FleetWard, fault: Fault, host: str) -> float:
     """Do a fault and wait until all replicas listen again; return how long the store heard nothing of a bed at most."""
     before = read_status(ward.store)
     told = {bed.bed: bed.told_s for bed in before.beds} if before else {}
-    fault(ward, host)
+    doing = Thread(target=fault, args=(ward, host))
+    doing.start()
     began_s = time.monotonic()
     changed_s, longest_s, has_fallen = dict.fromkeys(told, began_s), 0.0, False
-    while time.monotonic() - began_s < STALL_S * 4:
+    while time.monotonic() - began_s < STALL_S:
         status = read_status(ward.store)
         now_s = time.monotonic()
         for bed in status.beds if status else ():
@@ -85,9 +112,10 @@ def longest_stall(ward: FleetWard, fault: Fault, host: str) -> float:
                 told[bed.bed], changed_s[bed.bed] = bed.told_s, now_s
         listening = ward.listeners(ward.store)
         has_fallen = has_fallen or min(listening, default=0) < ward.replicas_a_shard
-        if has_fallen and listening == [ward.replicas_a_shard] * ward.beds:
+        if has_fallen and not doing.is_alive() and listening == [ward.replicas_a_shard] * ward.beds:
             break
         time.sleep(0.05)
+    doing.join()
     return longest_s
 
 
@@ -128,7 +156,7 @@ def differences(ward: FleetWard) -> str:
     )
 
 
-def measure(hosts: RayHosts, beds: int, times: int, replicas: int) -> None:
+def measure(hosts: RayHosts, beds: int, times: int, replicas: int, faults: Sequence[str]) -> None:
     """Run one fleet through all faults, and print what was measured."""
     with TemporaryDirectory() as folder, fleet_ward(Path(folder), hosts, beds, 10) as ward:
         began_s = time.monotonic()
@@ -136,12 +164,12 @@ def measure(hosts: RayHosts, beds: int, times: int, replicas: int) -> None:
         print(f"{replicas} replicas, {beds} beds: all listen {time.monotonic() - began_s:.1f} s after the start")
         for name, figure in cpu_and_memory(ward).items() if replicas > 1 else ():
             print(f"  {name}: {figure:.1f}")
-        for name, fault in FAULTS.items():
+        for name in faults:
             stalls = []
             for _ in range(times):
                 time.sleep(OLD_S)
                 host = speaking_host(ward) if replicas > 1 or name != "host killed" else "south"
-                stalls.append(longest_stall(ward, fault, host))
+                stalls.append(longest_stall(ward, FAULTS[name], host))
                 if "south" not in hosts.names:
                     hosts.add("south")
                     ward.wait_until_all_listen()
@@ -156,12 +184,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beds", type=int, default=32)
     parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
+    parser.add_argument("--replicas", nargs="+", type=int, default=[2, 1])
     arguments = parser.parse_args(sys.argv[1:])
     began_s = time.monotonic()
-    with fleet_hosts("north", "south") as hosts:
+    with fleet_hosts("north", "south", redis=True) as hosts:
         print(f"two hosts of Ray: {time.monotonic() - began_s:.1f} s")
-        for replicas in (2, 1):
-            measure(hosts, arguments.beds, arguments.times, replicas)
+        for replicas in arguments.replicas:
+            measure(hosts, arguments.beds, arguments.times, replicas, arguments.faults)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A fleet in a Ray cluster of this machine, the ward that it follows, and a monitor a device that nobody disturbs."""
+"""A fleet on hosts of this machine, the ward that it follows, and a monitor a device that nobody disturbs."""
 
 import contextlib
 import os
@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agent.core.config import load_config
@@ -30,7 +31,8 @@ def read_status(address: str) -> StatusReply | None:
     """Return the overview of a store; None while there is none."""
     client = None
     try:
-        client = open_store_client(address, load_config(None, {}).security, make=False)
+        security = replace(load_config(None, {}).security, insecure=True)
+        client = open_store_client(address, security, make=False)
         return ask_store(client, AskStatus(), StatusReply)
     except EcgError:
         return None
@@ -59,7 +61,8 @@ def wait_for(is_so: Callable[[], bool], what: str, longest_s: float = LONG_S) ->
 class FleetWard:
     """A simulated ward of two devices, `fleet run` over `hosts`, and plain monitors with a store of their own.
 
-    Everything is in the background, what it prints in files of `folder`.
+    Everything is in the background, what it prints in files of `folder`. Devices and stores are on no host of the
+    fleet, the command `fleet run` is on that with Ray's head.
     """
 
     def __init__(self, folder: Path, hosts: RayHosts, beds: int, speed: int) -> None:
@@ -67,16 +70,14 @@ class FleetWard:
         self.plain = f"store:{folder}/plain.db"
         self._devices = folder / "devices.toml"
         self._processes: list[subprocess.Popen[bytes]] = []
-        layout = ("--hosts", "2", "--devices", str(self._devices), "--endpoint", "tcp://127.0.0.1:*")
+        here = f"tcp://{hosts.network.outside}:*"
+        layout = ("--hosts", "2", "--devices", str(self._devices), "--endpoint", here)
         self._ward = self._start(
             "ward", "simulate", "ward", "--beds", str(beds), "--speed", str(speed), *layout, "--wait"
         )
         self.file = f"store:{folder}/fleet.db"
-        self._start("store", "fleet", "store", str(folder / "fleet.db"), "--bind", "tcp://127.0.0.1:*")
-        wait_for(lambda: "store://" in self.output("store"), "store")
-        found = re.search(r"store://127\.0\.0\.1:\d+", self.output("store"))
-        assert found is not None
-        self.store = found.group()
+        self.store = here.replace("tcp://", "store://")
+        self._server = self.start_store()
         wait_for(self._devices.exists, "devices")
         self.run: subprocess.Popen[bytes] | None = None
         self.replicas_a_shard = 2
@@ -91,11 +92,36 @@ class FleetWard:
         self.wait_until_all_listen()
         wait_for(lambda: self.listeners(self.plain) == [1] * self.beds, "plain monitors listen to all beds")
 
+    def start_store(self) -> "subprocess.Popen[bytes]":
+        """Start the server of the store, at the address that it had before; return its process."""
+        bind = self.store.replace("store://", "tcp://")
+        process = self._start("store", "fleet", "store", str(self.folder / "fleet.db"), "--bind", bind)
+        wait_for(lambda: "store://" in self.output("store"), "store")
+        found = re.search(r"store://[\d.]+:\d+", self.output("store"))
+        assert found is not None
+        self.store = found.group()
+        return process
+
+    def restart_store(self, away_s: float) -> None:
+        """Kill the server of the store, and start it again after some seconds."""
+        self._server.kill()
+        self._server.wait()
+        time.sleep(away_s)
+        self._server = self.start_store()
+
     def start_fleet(self, output: str) -> "subprocess.Popen[bytes]":
         """Start `fleet run`."""
         size = ("--devices", str(self._devices), "--shards", "2", "--replicas", str(self.replicas_a_shard))
         options = (*size, "--name", "ward", "--store", self.store)
-        return self._start(output, "fleet", "run", *options, "--cluster", self.hosts.address)
+        place = self.hosts.network.on(self.hosts.head)
+        return self._start(output, "fleet", "run", *options, "--cluster", self.hosts.address, place=place)
+
+    def follow_again(self) -> None:
+        """Start `fleet run` again, whose host has died."""
+        assert self.run is not None
+        self.run.kill()
+        self.run.wait()
+        self.run = self.start_fleet("fleet")
 
     def output(self, name: str = "fleet") -> str:
         """What a process has printed."""
@@ -153,20 +179,22 @@ class FleetWard:
                 process.kill()
             process.wait()
 
-    def _start(self, output: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    def _start(self, output: str, *arguments: str, place: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+        command = [*place, *AGENT, *arguments]
         with (self.folder / output).open("wb") as out:
             process = subprocess.Popen(
-                [*AGENT, *arguments], stdout=out, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=self.hosts.environment
+                command, stdout=out, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=self.hosts.environment
             )
         self._processes.append(process)
         return process
 
 
 @contextlib.contextmanager
-def fleet_hosts(*names: str) -> Iterator[RayHosts]:
-    """A cluster with hosts of these names, whose processes find this package."""
+def fleet_hosts(*names: str, redis: bool = False) -> Iterator[RayHosts]:
+    """A cluster with hosts of these names, whose processes find this package; `redis`: which keeps its state there."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
-    hosts = RayHosts(clean | KEPT | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY)})
+    own = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY), "ECG_AGENT_SECURITY_INSECURE": "true"}
+    hosts = RayHosts(clean | KEPT | own, redis)
     try:
         for name in names:
             hosts.add(name)

@@ -5,7 +5,6 @@ Each time a monitor that nobody disturbs tells a store of its own: the two must 
 
 import itertools
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -125,9 +124,6 @@ def test_postgresql_is_killed(tmp_path: Path) -> None:
         check_equal(plain, server.url)
 
 
-@pytest.mark.skipif(
-    (os.cpu_count() or 1) < 4, reason="at ten times real time a device keeps one minute: a busy machine starts too late"
-)
 def test_a_new_replica_after_all_have_died(tmp_path: Path) -> None:
     """It takes up every bed where the store has it: what was told stays, no beat is there twice, the ledger closes, and
     few beats are others than those of a monitor that has heard the patients for longer."""

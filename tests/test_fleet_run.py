@@ -18,9 +18,6 @@ from benchmarks.ray_hosts import RayHosts
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is an extra of this package (cluster)"),
-    pytest.mark.skipif(
-        (os.cpu_count() or 1) < 4, reason="two hosts and two plain monitors at ten times real time need four cores"
-    ),
 ]
 BEDS = 8
 

@@ -26,6 +26,8 @@ CALL_S = 10.0
 START_S = 120.0
 """How long the coordinator may take to come to life."""
 END_S = 30.0
+HEAD_RESOURCE = "node:__internal_head__"
+"""What only the host with Ray's head has."""
 NICENESS = "RAY_worker_niceness"
 """Without this setting of 0 Ray lets all other programs go first, and alarms come late on a busy host."""
 Say = Callable[[str], object]
@@ -70,6 +72,7 @@ def run_fleet(
             if stop():
                 return
             options = ACTOR_OPTIONS | {"name": COORDINATOR, "namespace": task.namespace, "max_concurrency": 8}
+            options |= _beside_head(ray)
             coordinator = ray.remote(FleetCoordinator).options(**options).remote(task)
         try:
             refusal = ray.get(coordinator.follow.remote(driver, plan), timeout=START_S)
@@ -181,6 +184,13 @@ def _follow(ray: Any, coordinator: Any, driver: str, stop: Callable[[], bool], s
             latest = number
             say(text)
         time.sleep(NEWS_S)
+
+
+def _beside_head(ray: Any) -> dict[str, Any]:
+    """Return where a coordinator goes first: without Ray's head it cannot do anything, and other hosts die as well."""
+    heads = [node["NodeID"] for node in ray.nodes() if node["Alive"] and HEAD_RESOURCE in node["Resources"]]
+    prefers = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    return {"scheduling_strategy": prefers(heads[0], soft=True)} if heads else {}
 
 
 def _find_coordinator(ray: Any, fleet: str) -> Any:

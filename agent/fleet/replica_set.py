@@ -139,7 +139,7 @@ class ReplicaSet:
         self._note_delay(replicas)
         self._call(replicas)
         for replica in replicas:
-            if told is not None:
+            if told is not None and self._hosts:
                 self._compare(replica, told, answers_s)
 
     def _note_delay(self, replicas: Sequence[_Replica]) -> None:

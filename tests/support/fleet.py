@@ -10,7 +10,7 @@ from pathlib import Path
 
 from test_cli import AGENT, REPOSITORY, environment
 
-from benchmarks.fleet_ward import read_status
+from benchmarks.fleet_ward import KEPT, read_status
 from support.broker import free_port
 
 LONG_S = 400.0
@@ -69,7 +69,7 @@ class Fleet:
     def begin(self) -> None:
         """Let the ward send."""
         command = [*AGENT, "simulate", "ward", *self._options, "--endpoint", self._endpoint, "--wait"]
-        self._ward = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=REPOSITORY, env=environment())
+        self._ward = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=REPOSITORY, env=environment(**KEPT))
 
     def start(self, name: str, store: str) -> None:
         """Start a monitor that tells a store."""
@@ -81,7 +81,7 @@ class Fleet:
                 stderr=subprocess.STDOUT,
                 text=True,
                 cwd=REPOSITORY,
-                env=environment(ECG_AGENT_MONITOR_TIMEOUT_S="1000"),
+                env=environment(ECG_AGENT_MONITOR_TIMEOUT_S="1000", **KEPT),
             )
 
     def ward_has_ended(self) -> bool:
