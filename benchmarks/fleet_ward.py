@@ -71,7 +71,7 @@ class FleetWard:
         self._devices = folder / "devices.toml"
         self._processes: list[subprocess.Popen[bytes]] = []
         here = f"tcp://{hosts.network.outside}:*"
-        layout = ("--hosts", "2", "--devices", str(self._devices), "--endpoint", here)
+        layout = ("--loop", "--hosts", "2", "--devices", str(self._devices), "--endpoint", here)
         self._ward = self._start(
             "ward", "simulate", "ward", "--beds", str(beds), "--speed", str(speed), *layout, "--wait"
         )

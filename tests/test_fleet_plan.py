@@ -156,6 +156,14 @@ def test_a_device_that_only_one_host_reaches() -> None:
     assert {replica.host for replica in placed} == {"a", "b"}
 
 
+def test_the_older_twin_stays() -> None:
+    """It has heard more of the patients, and speaks."""
+    twins = [PlacedReplica(0, serial, "a") for serial in (2, 3)]
+    move = find_move(ONE_DEVICE, HOSTS[:2], twins)
+    assert move is not None
+    assert (move.replica.serial, move.host.name) == (3, "b")
+
+
 def test_what_a_host_lacks(tmp_path: Path) -> None:
     """Another version, no weights, other weights, no way to the store or a device."""
     from importlib.metadata import version

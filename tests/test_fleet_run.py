@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is an extra of this package (cluster)"),
 ]
-BEDS = 8
+BEDS = 4
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def check_equal(ward: FleetWard) -> None:
 
 
 def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None:
-    """A monitor, a frozen one, an actor, and the host; another host joins: the store is that of plain monitors."""
+    """A monitor, an actor, and the host; another host joins and is left: the store is that of plain monitors."""
     with fleet_ward(tmp_path, hosts, BEDS, 10) as ward:
         ward.begin()
         second = ward.start_fleet("second")
@@ -54,9 +54,6 @@ def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None
         ward.wait_until_all_listen()
         assert second.wait(LONG_S) == 6
         assert "runs already, and another command follows it" in ward.output("second")
-        os.kill(ward.replicas("south")[-1].pid, signal.SIGSTOP)
-        ward.wait_for_line("restarted on south: (it stood still|the store had not heard it)")
-        ward.wait_until_all_listen()
         actor = psutil.Process(ward.replicas("south")[0].pid).ppid()
         os.kill(actor, signal.SIGKILL)
         ward.wait_for_line("began again on south: its process had died")

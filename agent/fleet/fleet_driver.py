@@ -27,7 +27,7 @@ START_S = 120.0
 """How long the coordinator may take to come to life."""
 END_S = 30.0
 HEAD_RESOURCE = "node:__internal_head__"
-"""What only the host with Ray's head has."""
+"""What only the host with Ray's head has: a coordinator is there, for without the head it could not do anything."""
 NICENESS = "RAY_worker_niceness"
 """Without this setting of 0 Ray lets all other programs go first, and alarms come late on a busy host."""
 Say = Callable[[str], object]
@@ -72,7 +72,7 @@ def run_fleet(
             if stop():
                 return
             options = ACTOR_OPTIONS | {"name": COORDINATOR, "namespace": task.namespace, "max_concurrency": 8}
-            options |= _beside_head(ray)
+            options |= {"resources": {HEAD_RESOURCE: 0.001}}
             coordinator = ray.remote(FleetCoordinator).options(**options).remote(task)
         try:
             refusal = ray.get(coordinator.follow.remote(driver, plan), timeout=START_S)
@@ -184,13 +184,6 @@ def _follow(ray: Any, coordinator: Any, driver: str, stop: Callable[[], bool], s
             latest = number
             say(text)
         time.sleep(NEWS_S)
-
-
-def _beside_head(ray: Any) -> dict[str, Any]:
-    """Return where a coordinator goes first: without Ray's head it cannot do anything, and other hosts die as well."""
-    heads = [node["NodeID"] for node in ray.nodes() if node["Alive"] and HEAD_RESOURCE in node["Resources"]]
-    prefers = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    return {"scheduling_strategy": prefers(heads[0], soft=True)} if heads else {}
 
 
 def _find_coordinator(ray: Any, fleet: str) -> Any:

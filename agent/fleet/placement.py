@@ -63,12 +63,17 @@ def find_move(
 ) -> Move | None:
     """Return the next move: away from a host that is to be left, then of a replica beside its twin, then to even out.
 
-    None if all is as it should be, or cannot be better.
+    Of two replicas of a shard the younger one moves: the other has heard more. None if all is as it should be, or
+    cannot be better.
     """
     by_id = {host.id: host for host in hosts}
     left = {host.id for host in hosts if host.is_leaving or host.problem}
     on_hosts = [replica.host for replica in placed]
-    for replica in sorted(placed, key=lambda one: (one.host not in left, -on_hosts.count(one.host), one.shard)):
+
+    def rank(one: PlacedReplica) -> tuple[bool, int, int, int]:
+        return one.host not in left, -on_hosts.count(one.host), one.shard, -one.serial
+
+    for replica in sorted(placed, key=rank):
         host = by_id.get(replica.host)
         others = [other for other in placed if other != replica]
         if host is None or not (target := choose_host(replica.shard, endpoints[replica.shard], hosts, others)):
