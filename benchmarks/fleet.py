@@ -8,18 +8,19 @@ all that, what the fleet costs; and at the end the same with one replica. Ray's 
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from threading import Thread
 
 import psutil
 
-from benchmarks.fleet_ward import FleetWard, fleet_hosts, fleet_ward, read_contents, read_status
+from benchmarks.fleet_ward import FleetWard, fleet_hosts, fleet_ward, read_contents, read_status, wait_for
 from benchmarks.ray_hosts import RayHosts
 from model.errors import RunError
 
@@ -28,6 +29,7 @@ OLD_S = 15.0
 """Two minutes of signal at ten times real time, and some more: then a new replica is an old one."""
 CUT_S, HEAD_GONE_S, STORE_GONE_S = 20.0, 30.0, 10.0
 STALL_S = 240.0
+DEVICES = 2
 Fault = Callable[[FleetWard, str], None]
 
 
@@ -156,9 +158,24 @@ def differences(ward: FleetWard) -> str:
     )
 
 
-def measure(hosts: RayHosts, beds: int, times: int, replicas: int, faults: Sequence[str]) -> None:
+def settle(ward: FleetWard) -> None:
+    """Wait until both hosts have their replicas, and these are old; start a host again whose Ray has ended."""
+
+    def is_whole() -> bool:
+        for host in {"north", "south"} - {*ward.hosts.names}:
+            ward.hosts.add(host)
+        each = [len(ward.replicas(host)) for host in ("north", "south")]
+        return ward.listeners(ward.store) == [ward.replicas_a_shard] * ward.beds and (
+            each == [DEVICES, DEVICES] or ward.replicas_a_shard == 1
+        )
+
+    wait_for(is_whole, "replicas on both hosts")
+    time.sleep(OLD_S)
+
+
+def measure(folder: Path, hosts: RayHosts, beds: int, times: int, replicas: int, faults: Sequence[str]) -> None:
     """Run one fleet through all faults, and print what was measured."""
-    with TemporaryDirectory() as folder, fleet_ward(Path(folder), hosts, beds, 10) as ward:
+    with fleet_ward(folder, hosts, beds, 10) as ward:
         began_s = time.monotonic()
         ward.begin(replicas)
         print(f"{replicas} replicas, {beds} beds: all listen {time.monotonic() - began_s:.1f} s after the start")
@@ -167,16 +184,22 @@ def measure(hosts: RayHosts, beds: int, times: int, replicas: int, faults: Seque
         for name in faults:
             stalls = []
             for _ in range(times):
-                time.sleep(OLD_S)
+                settle(ward)
                 host = speaking_host(ward) if replicas > 1 or name != "host killed" else "south"
                 stalls.append(longest_stall(ward, FAULTS[name], host))
-                if "south" not in hosts.names:
-                    hosts.add("south")
-                    ward.wait_until_all_listen()
-                    time.sleep(OLD_S)
             print(f"  {name}: nothing told for {', '.join(f'{stall:.1f}' for stall in sorted(stalls))} s", flush=True)
         ward.finish()
         print(f"  {differences(ward)}", flush=True)
+
+
+@contextlib.contextmanager
+def work_folder(kept: Path | None) -> Iterator[Path]:
+    """A new folder, which goes again unless it is in one that is `kept`."""
+    if kept is not None:
+        yield Path(mkdtemp(dir=kept))
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def main() -> None:
@@ -186,12 +209,14 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
     parser.add_argument("--replicas", nargs="+", type=int, default=[2, 1])
+    parser.add_argument("--folder", type=Path, help="where to keep the stores, and what all have printed")
     arguments = parser.parse_args(sys.argv[1:])
     began_s = time.monotonic()
     with fleet_hosts("north", "south", redis=True) as hosts:
         print(f"two hosts of Ray: {time.monotonic() - began_s:.1f} s")
         for replicas in arguments.replicas:
-            measure(hosts, arguments.beds, arguments.times, replicas, arguments.faults)
+            with work_folder(arguments.folder) as folder:
+                measure(folder, hosts, arguments.beds, arguments.times, replicas, arguments.faults)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from model.errors import EcgError
 LONG_S = 240.0
 REPOSITORY = Path(__file__).parent.parent
 AGENT = [sys.executable, "-m", "agent"]
+STILL_S = 5
+"""A store that has changed nothing for this long has all."""
 KEPT = {"ECG_AGENT_SIMULATE_KEEP_S": "7200", "ECG_AGENT_LINK_BACKFILL_S": "7200"}
 """Ten times real time is fast: ten minutes would be one."""
 
@@ -161,13 +163,16 @@ class FleetWard:
     def finish(self) -> None:
         """End the ward where it stands, wait until both stores have all of it, and end the fleet."""
         self._ward.terminate()
+        self._ward.wait()
+        told: list[object] = []
 
-        def has_all() -> bool:
-            (_, plain, _), (_, told, _) = read_contents(self.plain), read_contents(self.file)
-            return plain == told and self._ward.poll() is not None
+        def is_still() -> bool:
+            beats, ledgers, _ = read_contents(self.file)
+            told.append((len(beats), ledgers))
+            time.sleep(1.0)
+            return ledgers == read_contents(self.plain)[1] and told[-STILL_S:] == [told[-1]] * STILL_S
 
-        wait_for(has_all, "both stores have all samples")
-        time.sleep(2.0)
+        wait_for(is_still, "both stores have all samples, and nothing more is told")
         assert self.run is not None
         self.run.send_signal(signal.SIGTERM)
         assert self.run.wait(LONG_S) == 0, self.output()

@@ -16,6 +16,9 @@ from benchmarks.host_network import HostNetwork
 
 LONG_S = 240.0
 RAY = [sys.executable, "-m", "ray.scripts.scripts", "start"]
+SLIM = ["--num-cpus=0", "--include-log-monitor=false"]
+SLIM_HEAD = ["--include-dashboard=false", "--no-monitor"]
+"""What a fleet does not need of Ray takes memory: workers that idle, copies of logs, an autoscaler."""
 HEALTH = {"initial_delay_ms": 5000, "period_ms": 500, "timeout_ms": 2000, "failure_threshold": 4}
 """More patient than docs/fleet.md has it: tests run on busy machines."""
 
@@ -58,11 +61,13 @@ class RayHosts:
         """Start a host, the head if it is the first or was it before, and wait for its sign of life."""
         self.network.add(name)
         self._head = self._head or name
-        head = ["--head", f"--port={self._port}", "--include-dashboard=false", f"--temp-dir={self._folder}"]
+        head = ["--head", f"--port={self._port}", f"--temp-dir={self._folder}", *SLIM_HEAD]
         place = head if name == self._head else [f"--address={self.address}"]
-        size = ["--num-cpus=1", f"--object-store-memory={80 * 2**20}"]
+        size = [*SLIM, f"--object-store-memory={80 * 2**20}"]
         own = [f"--node-ip-address={self.network.address(name)}", f"--node-name={name}"]
         command = [*self.network.on(name), *RAY, *place, *size, *own, "--block", "--disable-usage-stats"]
+        if name == self._head:  # it would take what other hosts run here for its own old processes
+            (Path(self._folder) / "ray_current_cluster").unlink(missing_ok=True)
         known = self._sockets()
         with (Path(self._folder) / f"{name}.txt").open("wb") as out:
             self._hosts[name] = subprocess.Popen(
