@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from math import inf
 
-from agent.core.events import Event, OutputTrouble
+from agent.core.events import OutputTrouble
 from agent.core.messages import Alarm, AlarmIdentity, Beat, Result
 from agent.core.output_settings import PublishConfig
 from agent.core.run_clock import RunClock
@@ -27,7 +27,7 @@ from agent.outputs.mqtt_topics import (
     state_message,
     status_topic,
 )
-from agent.outputs.sending_thread import SendingThread, growing_pause
+from agent.outputs.sending_thread import SendingOutput, growing_pause
 from model.errors import SourceError, clean_error_text
 
 FIRST_PAUSE_S = 0.5
@@ -41,7 +41,7 @@ _WaitingResult = tuple[Beat | Alarm, float | None]
 """A result, and its Unix time."""
 
 
-class MqttPublisher:
+class MqttPublisher(SendingOutput):
     """Publishes to one broker. Raises ConfigError for an address that makes no sense, or without paho-mqtt.
 
     Raises SourceError if the broker answers, and refuses us. One that does not answer yet is tried again.
@@ -54,8 +54,7 @@ class MqttPublisher:
         self._prefix, self._config = parsed.prefix, config
         self._version = version("ecg-agent")
         self._run_clock = RunClock()
-        self._sending = SendingThread("mqtt", parsed.shown, self._work)
-        self._condition = self._sending.condition
+        super().__init__("mqtt", parsed.shown)
         self._waiting: deque[_WaitingResult] = deque()
         self._dropped = 0
         self._figures: MonitorFigures | None = None
@@ -105,19 +104,6 @@ class MqttPublisher:
         with self._condition:
             self._figures = figures
             self._condition.notify_all()
-
-    def news(self) -> list[Event]:
-        """Return what happened to the connection since the last call."""
-        return self._sending.take_news()
-
-    def end_soon(self) -> None:
-        """Let the thread end when all is sent, or a few seconds from now; return at once."""
-        self._sending.end_soon()
-
-    def close(self) -> None:
-        """End, and wait for it."""
-        self._sending.end_soon()
-        self._sending.join()
 
     def _connect(self) -> None:
         """Connect, and say that we are there, and which beds are. Raises OSError or BrokerRefusedError."""

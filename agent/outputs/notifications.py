@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agent.core.events import Event, NotificationFailed, NotificationSent
+from agent.core.events import NotificationFailed, NotificationSent
 from agent.core.messages import PRIORITIES, Alarm, AlarmIdentity, Priority, Result
 from agent.core.output_settings import NotifyConfig
 from agent.core.rate_limit import TokenBucket
@@ -17,7 +17,7 @@ from agent.core.run_clock import RunClock
 from agent.monitor.snapshot import MonitorFigures
 from agent.outputs.apprise_target import AppriseTarget
 from agent.outputs.notification_text import PendingNotice, compose_message
-from agent.outputs.sending_thread import SendingThread, growing_pause
+from agent.outputs.sending_thread import SendingOutput, growing_pause
 
 FIRST_PAUSE_S = 1.0
 GATHER_S = 0.05
@@ -37,7 +37,7 @@ class _NoticeKey:
     is_over: bool
 
 
-class NotificationSink:
+class NotificationSink(SendingOutput):
     """Tells alarms to one service. Raises ConfigError if Apprise knows no such URL, or is not installed."""
 
     needs_figures = False
@@ -47,8 +47,7 @@ class NotificationSink:
         self._config = config
         self._priorities = PRIORITIES[: PRIORITIES.index(config.priority) + 1]
         self._run_clock = RunClock()
-        self._sending = SendingThread("notify", self._service.name, self._work)
-        self._condition = self._sending.condition
+        super().__init__("notify", self._service.name)
         self._waiting: OrderedDict[_NoticeKey, PendingNotice] = OrderedDict()
         self._told: OrderedDict[AlarmIdentity, None] = OrderedDict()
         now = time.monotonic()
@@ -72,19 +71,6 @@ class NotificationSink:
 
     def publish(self, figures: MonitorFigures) -> None:
         """Do nothing: figures are told to nobody."""
-
-    def news(self) -> list[Event]:
-        """Return what was told, and what could not be, since the last call."""
-        return self._sending.take_news()
-
-    def end_soon(self) -> None:
-        """Let the thread end when all is told, or a few seconds from now; return at once."""
-        self._sending.end_soon()
-
-    def close(self) -> None:
-        """End, and wait for it."""
-        self._sending.end_soon()
-        self._sending.join()
 
     def _keep_alarm(self, alarm: Alarm, now_s: float) -> None:
         """Keep what is to be told of an alarm: that it began, as it stands now, or that it is over."""

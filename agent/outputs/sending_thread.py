@@ -97,6 +97,31 @@ class SendingThread:
         self._failing_since, self._reason = None, ""
 
 
+class SendingOutput:
+    """An output that sends in a thread of its own: news of it, and its end. The thread's work is `_work`."""
+
+    def __init__(self, name: str, target: str) -> None:
+        self._sending = SendingThread(name, target, self._work)
+        self._condition = self._sending.condition
+
+    def news(self) -> list[Event]:
+        """Return what happened to the sending since the last call."""
+        return self._sending.take_news()
+
+    def end_soon(self) -> None:
+        """Let the thread end when all is sent, or a few seconds from now; return at once."""
+        self._sending.end_soon()
+
+    def close(self) -> None:
+        """End, and wait for it."""
+        self._sending.end_soon()
+        self._sending.join()
+
+    def _work(self) -> None:
+        """The thread, from its start to its end."""
+        raise NotImplementedError
+
+
 def growing_pause(attempt: int, first_s: float, longest_s: float) -> float:
     """Return the pause after the failed attempt number `attempt`, counted from 0: twice as long each time.
 

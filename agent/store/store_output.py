@@ -15,7 +15,7 @@ from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.catching_up import StoreOpening
 from agent.monitor.snapshot import MonitorFigures
-from agent.outputs.sending_thread import SendingThread
+from agent.outputs.sending_thread import SendingOutput
 from agent.store.deed_relay import DeedRelay
 from agent.store.kept_rows import KeptRows
 from agent.store.listening_beds import ListeningBeds
@@ -53,7 +53,7 @@ def default_replica_name() -> str:
     return f"{socket.gethostname()[: LONGEST_NAME - 12]}-{os.getpid()}"
 
 
-class StoreOutput:
+class StoreOutput(SendingOutput):
     """Tells one store. Raises ConfigError for what is no store; one that is away is asked again and again."""
 
     needs_figures = False
@@ -64,8 +64,7 @@ class StoreOutput:
             raise ConfigError(f"a replica has a name of up to {LONGEST_NAME} printable characters (--replica)")
         self._client, self._host = client, socket.gethostname()[:255]
         self._token, self._started_s = secrets.token_hex(8), time.time()
-        self._sending = SendingThread("store", client.shown, self._work)
-        self._condition = self._sending.condition
+        super().__init__("store", client.shown)
         self._relay = DeedRelay()
         self._opening = StoreOpening()
         self._kept: dict[str, KeptRows] = {}
@@ -133,19 +132,6 @@ class StoreOutput:
 
     def publish(self, figures: MonitorFigures) -> None:
         """Not asked for."""
-
-    def news(self) -> list[Event]:
-        """Return what happened to the connection since the last call."""
-        return self._sending.take_news()
-
-    def end_soon(self) -> None:
-        """Let the thread end when all is told, or a few seconds from now; return at once."""
-        self._sending.end_soon()
-
-    def close(self) -> None:
-        """End, and wait for it."""
-        self._sending.end_soon()
-        self._sending.join()
 
     def _bed(self, name: str) -> KeptRows:
         kept = self._kept.get(name)
