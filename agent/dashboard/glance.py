@@ -26,6 +26,8 @@ UNKNOWN_STATES = {
     "saturated": "signal saturated",
     "no signal": "no signal",
     "no data": "no data",
+    "no monitor": "no monitor",
+    "store away": "the store is away",
     "refused": "stream refused",
     "ended": "the run ended",
 }

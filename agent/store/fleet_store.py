@@ -110,10 +110,9 @@ class _RunEntry:
     counts: list[int] = field(default_factory=lambda: [0] * len(CLASSES))
 
     @classmethod
-    def of_row(cls, number: int, fs: float, *values: Any) -> "_RunEntry":
+    def of_row(cls, *values: Any) -> "_RunEntry":
         """Return the ledger of a row."""
-        counts = list(values[-len(CLASSES) :])
-        return cls(number, fs, *values[: -len(CLASSES)], counts)
+        return cls(*(*values[: -len(CLASSES)], list(values[-len(CLASSES) :])))
 
     @property
     def values(self) -> tuple[Any, ...]:

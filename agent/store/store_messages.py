@@ -297,11 +297,15 @@ class BedInFull(Struct, array_like=True, frozen=True):
     events: list[EventTold]
 
 
+AlarmCount = tuple[str, AlarmCondition, Priority, int]
+"""Bed, condition, priority, and how many such alarms there were."""
+
+
 class WardReply(Struct, frozen=True, tag="all beds"):
     """All replicas and beds at `now_s` by the clock of the store, the alarms on the screen, the latest events.
 
     `deeds`: those that are new; of who knows none the latest settings of each bed, and all of the last hour.
-    `alarm_counts`: bed, condition, priority and number, if they were asked for.
+    `alarm_counts`: if they were asked for.
     """
 
     fleet: str
@@ -313,7 +317,7 @@ class WardReply(Struct, frozen=True, tag="all beds"):
     deeds: list[Deed]
     latest_deed: int
     in_full: list[BedInFull]
-    alarm_counts: list[tuple[str, AlarmCondition, Priority, int]] | None = None
+    alarm_counts: list[AlarmCount] | None = None
 
 
 StoreRequest = Tell | Ask | AskStatus | Do | AskWard
