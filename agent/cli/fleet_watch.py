@@ -73,6 +73,7 @@ def watch_fleet(
         except BaseException:
             client.close()
             raise
+        feed.start()
         stack.callback(feed.close)
         ward = FleetWard(feed, settings, by or f"ward view of {socket.gethostname()}")
         exporter = None

@@ -49,8 +49,10 @@ def fleet_card_lines(bed: BedView, size: tuple[int, int], glyphs: GlyphSet) -> l
     parts: list[StyledPart] = [(" ", PLAIN), (count, FAINT if fleet.alive else WARN)]
     if silent:
         parts += [(" ", PLAIN), (f"{silent} silent", WARN)]
-    name = elide_text(glyphs.clean(fleet.speaker or "nobody"), max(1, width - 1), glyphs)
-    lines = [styled_line(width, *parts), styled_line(width, (f" {name}", FAINT if fleet.speaker else WARN))]
+    name = glyphs.clean(fleet.speaker or "nobody")
+    told = f"told by {name}" if len(name) + 9 <= width else name
+    by = styled_line(width, (f" {elide_text(told, max(1, width - 1), glyphs)}", FAINT if fleet.speaker else WARN))
+    lines = [styled_line(width, *parts), by]
     return fill_block_lines(lines, width, rows)
 
 

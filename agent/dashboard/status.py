@@ -275,7 +275,8 @@ def _about_line(snapshot: WardSnapshot, warnings: Sequence[StyledPart], width: i
     disclaimer: StyledPart = (f" {DISCLAIMER} ", FAINT)
     room = width - len(disclaimer[0]) - 1 - sum(cell_width(text) for text, _ in warnings)
     dot = f" {glyphs.bullet} "
-    about = elide_text(glyphs.clean(dot.join((security_text(link), snapshot.device, snapshot.weights))), room, glyphs)
-    packets = f"{dot}{link.packets:,} packets, {link.rejected:,} rejected"
+    runs_on = [link.endpoint] if link.is_store else [security_text(link), snapshot.device, snapshot.weights]
+    about = elide_text(glyphs.clean(dot.join(runs_on)), room, glyphs)
+    packets = "" if link.is_store else f"{dot}{link.packets:,} packets, {link.rejected:,} rejected"
     about += packets if cell_width(about) + len(packets) <= room else ""
     return spread_line(width, [*warnings, (f" {about}", FAINT)], [disclaimer])

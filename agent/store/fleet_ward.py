@@ -176,7 +176,8 @@ class FleetWard:
             parts.append(f"{len(alone)} of {len(self._index)} beds {verb} NO MONITOR: {_name_some(alone)}")
         silent = [of for of in self._feed.state.reply.replicas if not of.is_alive and of.silent_s < NAMED_SILENT_S]
         if silent:
-            parts.append(f"silent: {_name_some([f'{of.name} on {of.host} for {of.silent_s:.0f} s' for of in silent])}")
+            names = [f"{of.name} on {of.host} for {of.silent_s:.0f} s" for of in silent]
+            parts.append(f"no word of {_name_some(names)}")
         return "; ".join(parts)
 
 

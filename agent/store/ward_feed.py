@@ -51,6 +51,9 @@ class WardFeed:
         self.state = self._ask(None)
         """Replaced as a whole by the thread."""
         self._thread = threading.Thread(target=self._work, name="ward", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask again and again."""
         self._thread.start()
 
     def is_away(self, now_s: float) -> bool:
@@ -84,6 +87,16 @@ class WardFeed:
             lost, self._lost = self._lost, []
         return lost
 
+    def turn(self) -> None:
+        """Let the store have what waits, and ask it; called by the thread."""
+        try:
+            self._send_deeds()
+            self.state = self._ask(self.state.reply.latest_deed)
+        except EcgError as error:
+            self.state = replace(self.state, trouble=str(error))
+        except Exception as error:  # a fault of ours must not let the old picture pass for a new one
+            self.state = replace(self.state, trouble=f"internal error ({type(error).__name__})")
+
     def close(self) -> None:
         """End the thread; one that waits for an answer ends by itself."""
         with self._condition:
@@ -97,13 +110,7 @@ class WardFeed:
 
     def _work(self) -> None:
         while self._wait():
-            try:
-                self._send_deeds()
-                self.state = self._ask(self.state.reply.latest_deed)
-            except EcgError as error:
-                self.state = replace(self.state, trouble=str(error))
-            except Exception as error:  # a fault of ours must not let the old picture pass for a new one
-                self.state = replace(self.state, trouble=f"internal error ({type(error).__name__})")
+            self.turn()
         self._client.close()
 
     def _wait(self) -> bool:

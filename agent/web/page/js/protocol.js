@@ -88,6 +88,7 @@ export function readBed(bed) {
     missing: bed.missing ?? 0,
     ledger: bed.ledger ?? null,
     latency: bed.latency ?? null,
+    fleet: bed.fleet ?? null,
     isUncalibrated: bed.uncalibrated ?? false,
   };
 }
