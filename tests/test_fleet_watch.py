@@ -210,6 +210,15 @@ def test_one_that_hears_nothing(fleet: HandFleet) -> None:
         fleet.tell(name, listening=deaf, spans=ended)
     fleet.feed.turn()
     states = {bed.bed: bed.state for bed in fleet.ward.ward_snapshot(fleet.now_s).index}
+    assert states["1"] == "ok", "it was told a moment ago"
+    for _ in range(16):
+        fleet.now_s += 0.25
+        for name in ("first", "second"):
+            fleet.tell(name, listening=deaf, spans=[])
+    fleet.feed.turn()
+    index = fleet.ward.ward_snapshot(fleet.now_s).index
+    assert [bed.behind_s for bed in index] == [0.0, 4.0, 0.0]
+    states = {bed.bed: bed.state for bed in index}
     assert states == {"1": "no data", "2": "ok", "3": "ended"}
 
 

@@ -50,7 +50,7 @@ def fleet_card_lines(bed: BedView, size: tuple[int, int], glyphs: GlyphSet) -> l
     if silent:
         parts += [(" ", PLAIN), (f"{silent} silent", WARN)]
     name = glyphs.clean(fleet.speaker or "nobody")
-    told = f"told by {name}" if len(name) + 9 <= width else name
+    told = f"told by {name}" if fleet.speaker and len(name) + 9 <= width else name
     by = styled_line(width, (f" {elide_text(told, max(1, width - 1), glyphs)}", FAINT if fleet.speaker else WARN))
     lines = [styled_line(width, *parts), by]
     return fill_block_lines(lines, width, rows)

@@ -19,6 +19,8 @@ from agent.store.store_reader import told_alarm
 from model.records.resample import FS
 from model.text import make_printable
 
+UNTOLD_S = 3.0
+"""Samples are told once a second: after this time without any there are none, or they wait for something."""
 NO_WAVE = np.full(WAVE_SAMPLES, np.nan, np.float32)
 NO_WAVE.setflags(write=False)
 NO_RATE_CONDITIONS: frozenset[str] = ARRESTS | {"noise"}
@@ -44,6 +46,7 @@ class FleetBeds:
         `standstill_s`: time without a beat after which no heart rate is shown.
         """
         self._deeds, self._offset_s, self._standstill_s, self._is_away = deeds, offset_s, standstill_s, is_away
+        self._made_s = reply.now_s
         self._beds = {bed.bed: bed for bed in reply.beds}
         self._in_full = {bed.bed: bed for bed in reply.in_full}
         self._replicas = {
@@ -94,11 +97,16 @@ class FleetBeds:
         listening = [hears for name, hears in of.listening if name in self._replicas and self._replicas[name].is_alive]
         if not listening:
             return "no monitor"
-        if not any(listening):
+        if not any(listening) and self._untold_s(of) > UNTOLD_S:
             return "no data"
         standing = {alarm.condition for alarm in self._alarms.get(bed, ()) if alarm.ended is None}
         said = (state for condition, state in SIGNAL_STATES.items() if condition in standing)
         return next(said, "ok" if of.run else "learning")
+
+    def behind_s(self, bed: str) -> float:
+        """Return for how long nothing was told of a bed to which somebody listens; 0 while that is usual."""
+        untold_s = self._untold_s(self._beds[bed])
+        return untold_s if untold_s > UNTOLD_S and self.state(bed) == "ok" else 0.0
 
     def heart_rate(self, bed: str) -> float | None:
         """Return that of the latest beat; None if there is none, long after it, and where it is not to be believed."""
@@ -122,6 +130,7 @@ class FleetBeds:
             shown[0].priority if shown else None,
             None if silenced or paused else loudest_priority(shown),
             silenced,
+            self.behind_s(bed),
             paused_until_s=paused_s if paused else 0.0,
             settings=self._deeds.settings.get(bed, NO_SETTINGS),
             standing=min((of.priority for of in shown if of.ended is None), key=PRIORITIES.index, default=None),
@@ -148,6 +157,7 @@ class FleetBeds:
             missing=of.missing,
             latency=None,
             ledger=self.ledger(bed),
+            behind_s=self.behind_s(bed),
             alarms=shown,
             silenced_until_s=self._deeds.silenced_until_s(bed, shown),
             suspended=self._is_suspended(bed),
@@ -163,6 +173,10 @@ class FleetBeds:
     def events_in_full(self) -> Iterable[BedInFull]:
         """Return the beds that are looked at."""
         return self._in_full.values()
+
+    def _untold_s(self, of: WardBed) -> float:
+        """Return for how long nothing of a bed was told when the reply was made."""
+        return self._made_s - of.seen_s
 
     def _place(self, of: WardBed) -> FleetBed:
         known = ((self._replicas.get(name), hears) for name, hears in of.listening)

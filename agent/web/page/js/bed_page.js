@@ -61,10 +61,11 @@ export class BedPage {
       setText(this.patient, "");
       return;
     }
-    this.trends.watch(id);
+    this.trends.watch(bed.fleet ? null : id);
     setText(this.patient, [bed.patient, bed.place].filter(Boolean).join(" · "));
     showPlace(this.loss, bed, ward.now());
-    setAttribute(this.leads, "class", `leads state-${bed.state.replace(" ", "-")}`);
+    setAttribute(this.leads, "class", `leads state-${bed.state.replace(" ", "-")}${bed.fleet ? " elsewhere" : ""}`);
+    setShown(this.trends.element, !bed.fleet);
     for (const part of [this.banners, this.vitals, this.classes, this.about, this.events, this.alarms]) part.update(bed, ward);
     this.#updateDeeds(bed);
     this.#updateLeads(bed);
