@@ -127,6 +127,8 @@ def bed_ledger_line(bed: BedView, width: int) -> StyledLine:
     if bed.missing:
         longer = f"{gaps}({short_duration(bed.missing / FS)}) "
         gaps = longer if len(longer) + sum(len(text) for text, _ in parts) <= width else gaps
+    if bed.fleet is not None:  # a store does not count gaps
+        gaps = f" {short_duration(bed.missing / FS)} missing " if bed.missing else " none missing "
     return spread_line(width, parts, [(gaps, EVENT_STYLES["gap"] if bed.missing else FAINT)])
 
 

@@ -154,7 +154,7 @@ class FleetBeds:
             beats=beats,
             rhythm=rhythm,
             gaps=0,
-            missing=of.missing,
+            missing=round(of.missing * FS / of.fs) if of.fs else 0,
             latency=None,
             ledger=self.ledger(bed),
             behind_s=self.behind_s(bed),

@@ -214,7 +214,7 @@ def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "last_alarms": [alarm_fields(alarm, bed) for alarm in merge_recent_alarms(bed)],
         "limits": _limit_rows(bed, ward.base_limits),
         "own_limits": _own_limit_rows(bed, ward.base_limits),
-        "gaps": bed.gaps,
+        "gaps": bed.gaps if bed.fleet is None else None,
         "missing": bed.missing,
         "ledger": ledger_fields(bed.ledger),
         "latency": None if bed.latency is None else asdict(bed.latency),
