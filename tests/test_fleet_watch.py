@@ -292,6 +292,8 @@ def test_nothing_is_done_while_the_store_is_away(fleet: HandFleet) -> None:
     with pytest.raises(SourceError, match="do it at a monitor"):
         fleet.ward.actions.acknowledge("2")
     assert "limits are set at a monitor" in fleet.picture("nl")
+    assert "alarms not known" in fleet.picture("p\r")
+    assert "no alarm" not in fleet.picture()
 
 
 def test_a_deed_waits_for_a_moment_and_is_then_said_to_be_lost(
@@ -324,8 +326,10 @@ def test_the_past_of_a_bed_is_its_alarms(fleet: HandFleet) -> None:
     assert [of.alarm.condition for of in past.alarms] == ["ventricular tachycardia"] * 2
     assert "at the monitors" in past.trouble
     assert len(fleet.ward.past(PastRequest("2", hours=2), fleet.now_s).trend or ()) == 120
-    assert "ventricular tachycardia" in fleet.picture("n\rA")
-    assert "at the monitors" in fleet.picture()
+    for key in "tc2 +<a":
+        assert "there is no trace here" in fleet.picture(("n\r" if key == "t" else "") + key)
+    assert "7 V at 180/min" in fleet.picture("A").splitlines()[6]
+    assert "trends and strips are at the monitors" in fleet.picture()
 
 
 def test_prometheus_gets_the_same_names(fleet: HandFleet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,14 +81,14 @@ def watch_fleet(
             from agent.outputs.prometheus import MetricsExporter
 
             exporter = stack.enter_context(MetricsExporter(settings.monitor.metrics, has_latencies=False))
-            _say(f"metrics are at {exporter.address}")
+            _tell_watcher(f"metrics are at {exporter.address}")
         viewer = _open_viewer(stack, ward, settings, is_seen)
         if settings.web.address:
             from agent.web.open_web import open_web_station
 
             station = open_web_station(settings)
             stack.callback(station.close)
-            _say(f"the ward is at {station.address}")
+            _tell_watcher(f"the ward is at {station.address}")
             viewer = station.watch(viewer, ward)
         end_s = None if seconds is None else ward.clock() + seconds
         _watch(ward, viewer, exporter, lambda: stop() or (end_s is not None and ward.clock() >= end_s))
@@ -149,7 +149,7 @@ class _TroubleLines:
         words = "the store is away" if ward.link.state == "lost" else f"{alone} beds have no monitor" if alone else ""
         if words != self._said:
             self._said = words
-            _say(f"{words}: {ward.link.trouble}" if words else "the store answers, and each bed has a monitor")
+            _tell_watcher(f"{words}: {ward.link.trouble}" if words else "the store answers, and each bed has a monitor")
         return True
 
     def patience_s(self, now_s: float) -> float:  # noqa: ARG002  # it is always the same
@@ -160,5 +160,5 @@ class _TroubleLines:
         """Say nothing more."""
 
 
-def _say(text: str) -> None:
+def _tell_watcher(text: str) -> None:
     typer.echo(f"ecg-agent: {text}", err=True)

@@ -47,8 +47,8 @@ def read_ward(database: StoreDatabase, fleet: str, takeover_s: float, request: A
         read_replicas(database, now_s, takeover_s),
         _read_beds(database),
         read_alarms_on_screen(database),
-        _read_events(database, "", (), LATEST_EVENTS),
-        _read_deeds(database, request.deeds_after, now_s),
+        _read_latest_events(database, "", (), LATEST_EVENTS),
+        _read_new_deeds(database, request.deeds_after, now_s),
         int(latest_deed),
         [_read_in_full(database, bed) for bed in request.in_full],
         counts,
@@ -68,14 +68,14 @@ def _read_beds(database: StoreDatabase) -> list[WardBed]:
     return beds
 
 
-def _read_deeds(database: StoreDatabase, after: int | None, now_s: float) -> list[Deed]:
+def _read_new_deeds(database: StoreDatabase, after: int | None, now_s: float) -> list[Deed]:
     if after is not None:
         return read_kept_deeds(database, "WHERE number > ?", (after,))
     latest = "SELECT max(number) FROM deeds WHERE kind = 'settings' GROUP BY bed"
     return read_kept_deeds(database, f"WHERE at_s >= ? OR number IN ({latest})", (now_s - KEPT_DEEDS_S,))
 
 
-def _read_events(database: StoreDatabase, where: str, values: tuple[object, ...], most: int) -> list[EventTold]:
+def _read_latest_events(database: StoreDatabase, where: str, values: tuple[object, ...], most: int) -> list[EventTold]:
     rows = database.read(f"SELECT {_EVENT_COLUMNS} FROM events {where} ORDER BY at_s DESC LIMIT {most}", values)
     return msgspec.convert(rows, list[EventTold])
 
@@ -88,5 +88,5 @@ def _read_in_full(database: StoreDatabase, bed: str) -> BedInFull:
     )
     since = f"SELECT announced_s FROM alarms WHERE bed = ? ORDER BY announced_s DESC LIMIT 1 OFFSET {LATEST_OF_BED - 1}"
     alarms = read_alarms(database, f"WHERE a.bed = ? AND a.announced_s >= coalesce(({since}), 0)", (bed, bed))
-    events = _read_events(database, "WHERE bed = ?", (bed,), LATEST_OF_BED)
+    events = _read_latest_events(database, "WHERE bed = ?", (bed,), LATEST_OF_BED)
     return BedInFull(bed, msgspec.convert(beats, list[BeatTold]), alarms[::-1][:LATEST_OF_BED], events)
