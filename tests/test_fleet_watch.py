@@ -2,13 +2,14 @@
 
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.broker import free_port
 from support.web_ward import StillViewer
+from test_dashboard_sink import FakeScreen
 from test_fleet_store import FS, beat, span, tell
 from typer.testing import CliRunner
 
@@ -19,7 +20,9 @@ from agent.core.views import BedView
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.past_requests import wanted_past
+from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import DashboardView, needed_beds
+from agent.outputs.dashboard_sink import DashboardSink
 from agent.outputs.prometheus import MetricsExporter
 from agent.store import ward_feed
 from agent.store.fleet_store import FleetStore
@@ -47,6 +50,16 @@ BEDS = ("1", "2", "3")
 def vt(bed: str = "2", onset: int = 500, ended: int | None = None) -> AlarmTold:
     times = onset + 100, 995.0, 1, ended, None
     return AlarmTold(bed, "r", "ventricular tachycardia", onset, "high", "7 V at 180/min", *times)
+
+
+@dataclass
+class NotingScreen(FakeScreen):
+    """A terminal that also remembers the answers to keys."""
+
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str, now_s: float) -> None:  # noqa: ARG002  # it stays
+        self.notes.append(text)
 
 
 class HandFleet:
@@ -183,12 +196,19 @@ def test_alarms_are_shown_as_a_monitor_shows_them(fleet: HandFleet) -> None:
 def test_a_bed_without_a_speaker_is_seen(fleet: HandFleet) -> None:
     """One that dies is named; with both no bed has a monitor, which stands above the ward, on each card and page."""
     fleet.tell("first", beat(900, bed="2"))
+    low = AlarmTold("3", "r", "couplet", 400, "low", "2 V beats", 500, 994.0, 0, None, None)
+    fleet.tell("first", alarms=[low], spans=[])
     fleet.turn(3.0, keep="second")
     text = fleet.picture()
     assert "no word of first on host for" in text
     assert "1 monitor 1 silent" in text
     assert " second" in text
     assert "NO MONITOR" not in text
+    others = [Listening(bed, None, True) for bed in ("1", "2")]
+    fleet.tell("second", listening=others, spans=[])  # it no longer listens to them
+    fleet.feed.turn()
+    urgency = {bed.bed: bed.urgency for bed in fleet.ward.ward_snapshot(fleet.now_s).index}
+    assert urgency["1"] == urgency["2"] > urgency["3"] > 0, "the loss of the monitors comes before a low alarm"
     fleet.turn(3.0, keep="")
     for size in ((120, 40), (80, 24), (60, 15), (30, 8)):
         text = fleet.picture(size=size)
@@ -198,6 +218,7 @@ def test_a_bed_without_a_speaker_is_seen(fleet: HandFleet) -> None:
     assert "nobody" in page
     assert "SILENT for" in page
     assert "NO MONITOR" in page.splitlines()[0]
+    fleet.tell("first", afresh=True)
     fleet.turn(1.0)
     assert "NO MONITOR" not in fleet.picture()
 
@@ -433,6 +454,34 @@ def test_no_store_is_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["fleet", "watch", f"store:{tmp_path / 'none.db'}"])
     assert "no terminal" in str(result.exception)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_the_command_without_a_terminal(fleet: HandFleet) -> None:
+    """It serves metrics for a while, and says in a line what is wrong."""
+    address = f"127.0.0.1:{free_port()}"
+    result = CliRunner().invoke(app, ["fleet", "watch", fleet.shown, "--metrics", address, "--seconds", "1.5"])
+    assert result.exit_code == 0, result.exception
+    assert f"metrics are at http://{address}/metrics" in result.stderr
+    assert result.stderr.count("3 beds have no monitor: 3 of 3 beds have NO MONITOR: 1, 2, 3") == 1
+
+
+def test_keys_of_the_dashboard_reach_the_store(fleet: HandFleet, settings: Config) -> None:
+    """What is pressed is done in the store; while it is away the answer to the key says that nothing was done."""
+    screen = NotingScreen()
+    dashboard = DashboardSink(cast(TerminalScreen, screen), settings, fleet.ward)
+    fleet.tell("first", beat(900, bed="2"), alarms=[vt()])
+    fleet.turn()
+    for keys in ("", "n", "k"):
+        screen.typed = keys
+        fleet.now_s += 1.0
+        assert dashboard.refresh(fleet.now_s)
+        fleet.turn()
+    assert [deed.kind for deed in fleet.tell("second", deeds_after=0).deeds] == ["acknowledged"]
+    fleet.is_away = True
+    fleet.turn(3.0)
+    screen.typed = "m"
+    assert dashboard.refresh(fleet.now_s)
+    assert screen.notes == ["the store is away: nothing can be done to a bed here, do it at a monitor"]
 
 
 def test_a_store_is_asked_in_a_thread(fleet: HandFleet, monkeypatch: pytest.MonkeyPatch) -> None:

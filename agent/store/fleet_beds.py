@@ -14,11 +14,13 @@ from agent.core.sample_index import nearest_index_at_125_hz
 from agent.core.views import BedStatus, BedSummary, BedView, FleetBed, FleetReplica, RhythmSummary
 from agent.monitor.snapshot import CALM_URGENCY, WAVE_SAMPLES
 from agent.store.fleet_deeds import FleetDeeds
-from agent.store.store_messages import NOTHING_TOLD, BeatTold, BedInFull, WardBed, WardReply
+from agent.store.store_messages import NOTHING_TOLD, BeatTold, WardBed, WardReply
 from agent.store.store_reader import told_alarm
 from model.records.resample import FS
 from model.text import make_printable
 
+ALONE_URGENCY = 22
+"""That of a bed without a monitor: as of one whose data do not come, which has an alarm of medium priority."""
 UNTOLD_S = 3.0
 """Samples are told once a second: after this time without any there are none, or they wait for something."""
 NO_WAVE = np.full(WAVE_SAMPLES, np.nan, np.float32)
@@ -31,7 +33,6 @@ SIGNAL_STATES: Mapping[AlarmCondition, BedStatus] = {
     "saturated": "saturated",
 }
 """Technical alarms that say what the state of a bed is."""
-_NOTHING_IN_FULL = BedInFull("", [], [], [])
 _probabilities = msgspec.json.Decoder(tuple[float, ...])
 
 
@@ -48,7 +49,8 @@ class FleetBeds:
         self._deeds, self._offset_s, self._standstill_s, self._is_away = deeds, offset_s, standstill_s, is_away
         self._made_s = reply.now_s
         self._beds = {bed.bed: bed for bed in reply.beds}
-        self._in_full = {bed.bed: bed for bed in reply.in_full}
+        self._latest_alarms = {bed.bed: tuple(map(told_alarm, bed.alarms)) for bed in reply.in_full}
+        self._latest_beats = {bed.bed: tuple(map(_told_beat, reversed(bed.beats))) for bed in reply.in_full}
         self._replicas = {
             of.name: FleetReplica(make_printable(of.name), make_printable(of.host), of.pid, of.is_alive, of.silent_s)
             for of in reply.replicas
@@ -76,7 +78,7 @@ class FleetBeds:
 
     def latest_alarms(self, bed: str) -> tuple[Alarm, ...]:
         """Return the latest alarms of a bed that is looked at, the newest first."""
-        return tuple(told_alarm(row) for row in self._in_full.get(bed, _NOTHING_IN_FULL).alarms)
+        return self._latest_alarms.get(bed, ())
 
     def counts(self, bed: str) -> tuple[int, ...]:
         """Return the beats of a bed in the order of CLASSES."""
@@ -122,11 +124,12 @@ class FleetBeds:
         """Return a bed in short."""
         shown, state = self.alarms(bed), self.state(bed)
         silenced_s, paused_s = self._deeds.silenced_until_s(bed, shown), self._deeds.paused_until_s(bed)
+        urgency = alarm_urgency(shown[0]) if shown else CALM_URGENCY.get(state, 0)
         silenced, paused = silenced_s > now_s, paused_s > now_s
         return BedSummary(
             bed,
             state,
-            alarm_urgency(shown[0]) if shown else CALM_URGENCY.get(state, 0),
+            max(urgency, ALONE_URGENCY) if state == "no monitor" else urgency,
             shown[0].priority if shown else None,
             None if silenced or paused else loudest_priority(shown),
             silenced,
@@ -139,7 +142,7 @@ class FleetBeds:
     def view(self, bed: str, now_s: float) -> BedView:
         """Return a bed in full, as far as the store knows it."""
         of, shown = self._beds[bed], self.alarms(bed)
-        beats = self._latest_beats(of)
+        beats = tuple(beat for beat in self._latest_beats.get(bed, ()) if beat.run == of.run)
         latest_rr_s = beats[-1].rr_s if beats else None
         rhythm = RhythmSummary(
             self.heart_rate(bed), None if latest_rr_s is None else 1000 * latest_rr_s, None, None, self.counts(bed)
@@ -170,10 +173,6 @@ class FleetBeds:
             fleet=self._place(of),
         )
 
-    def events_in_full(self) -> Iterable[BedInFull]:
-        """Return the beds that are looked at."""
-        return self._in_full.values()
-
     def _untold_s(self, of: WardBed) -> float:
         """Return for how long nothing of a bed was told when the reply was made."""
         return self._made_s - of.seen_s
@@ -188,11 +187,6 @@ class FleetBeds:
     def _is_suspended(self, bed: str) -> bool:
         return any(of.ended is None and of.condition in NO_RATE_CONDITIONS for of in self._alarms.get(bed, ()))
 
-    def _latest_beats(self, of: WardBed) -> tuple[Beat, ...]:
-        """Return the latest beats of the run of a bed that is looked at, the oldest first."""
-        rows = self._in_full.get(of.bed, _NOTHING_IN_FULL).beats
-        return tuple(_told_beat(row) for row in reversed(rows) if row.run == of.run)
-
     def _head(self, of: WardBed) -> int:
         return nearest_index_at_125_hz(of.next, of.fs) if of.fs else 0
 
@@ -205,4 +199,5 @@ def _show_alarms(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
 
 def _told_beat(row: BeatTold) -> Beat:
     probabilities = _probabilities.decode(row.probabilities)
-    return Beat(row.bed, row.sample, row.decided, row.label, probabilities, row.rr_s, 0.0, row.heart_rate, row.found)
+    told = row.bed, row.sample, row.decided, row.label, probabilities, row.rr_s, 0.0, row.heart_rate, row.found
+    return Beat(*told, run=row.run)
