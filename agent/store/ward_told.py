@@ -17,7 +17,7 @@ from agent.store.store_messages import (
 )
 from agent.store.store_reader import read_alarms, read_alarms_on_screen, read_kept_deeds, read_replicas
 
-LATEST_EVENTS, LATEST_OF_BED, LATEST_BEATS = 100, 64, 64
+LATEST_EVENTS, LATEST_OF_BED, LATEST_BEATS = 100, 32, 32
 """The latest events of all beds; the latest alarms and events of one, and its latest beats."""
 KEPT_DEEDS_S = 3600.0
 """No silence and no pause lasts longer."""
