@@ -157,6 +157,8 @@ def test_all_is_well(fleet: HandFleet) -> None:
     assert fleet.bed("1").rhythm.counts == (1, 0, 1, 0, 0)
     assert [of.label for of in fleet.bed("1").beats] == ["N", "V"]
     assert fleet.bed("3").rhythm.heart_rate is None
+    fleet.tell("first", spans=[span((0, round(13 * FS), False), bed=bed) for bed in BEDS])
+    assert fleet.bed("1").rhythm.heart_rate is None, "its last beat is long ago"
 
 
 def test_the_worst_alarm_comes_first(fleet: HandFleet) -> None:
@@ -408,6 +410,7 @@ def test_a_browser_gets_the_same_ward(fleet: HandFleet, settings: Config) -> Non
     ward, bed = look()
     assert b'"is_store":true' in ward
     assert b'"high":1' in ward
+    assert b'"rhythm_words":"no arrhythmia alarmed"' in (mirror.encoded_bed("1") or b"")
     for part in (b'"state":"ok"', b'"rate":75', b'"speaker":"first"', b'"name":"second"', b'"condition":"ventric'):
         assert part in bed, bed
     assert alarm_key(("2", "r", "ventricular tachycardia", 500)).encode() in bed

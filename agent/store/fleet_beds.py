@@ -21,6 +21,8 @@ from model.text import make_printable
 
 ALONE_URGENCY = 22
 """That of a bed without a monitor: as of one whose data do not come, which has an alarm of medium priority."""
+TELLING_S = 1.0
+"""By how much beats may be told later than their samples."""
 UNTOLD_S = 3.0
 """Samples are told once a second: after this time without any there are none, or they wait for something."""
 NO_WAVE = np.full(WAVE_SAMPLES, np.nan, np.float32)
@@ -113,7 +115,7 @@ class FleetBeds:
     def heart_rate(self, bed: str) -> float | None:
         """Return that of the latest beat; None if there is none, long after it, and where it is not to be believed."""
         of = self._beds[bed]
-        late = self._head(of) - of.told > self._standstill_s * FS
+        late = self._head(of) - of.told > (self._standstill_s + TELLING_S) * FS
         return None if of.told == NOTHING_TOLD or late or self._is_suspended(bed) else of.heart_rate
 
     def listeners(self, bed: str) -> int:

@@ -130,7 +130,7 @@ def rhythm_text(bed: BedView, ward: WardSnapshot) -> str:
     words, is_alarmed = rhythm_words(bed, ward)
     if is_alarmed or not words.startswith(NO_ARRHYTHMIA):
         return words
-    if not np.isfinite(bed.wave[: SIGNAL_S * FS]).any():
+    if bed.fleet is None and not np.isfinite(bed.wave[: SIGNAL_S * FS]).any():
         return ""
     latest = Counter(beat.label for beat in bed.beats if beat.sample >= bed.head - len(bed.wave))
     return PACED_WORDS if 2 * latest["Q"] > latest.total() else words
