@@ -18,6 +18,7 @@ from agent.store.store_messages import (
     AlarmTold,
     Ask,
     AskStatus,
+    AskWard,
     BeatTold,
     Deed,
     Do,
@@ -29,6 +30,8 @@ from agent.store.store_messages import (
     StatusReply,
     Tell,
     TellReply,
+    WardBed,
+    WardReply,
 )
 from agent.store.store_reader import read_alarms, read_events, read_kept_deeds, read_ledgers, read_told_beats
 from agent.store.store_tables import prepare_tables
@@ -413,3 +416,39 @@ def test_a_replica_that_freezes_in_a_transaction(postgres: PostgresServer) -> No
     assert database.read("SELECT value FROM about WHERE key = 'frozen'") == []
     frozen.close()
     store.close()
+
+
+def test_a_view_gets_all_beds(database: StoreDatabase, clock: Clock) -> None:
+    """Each bed with its latest run, its counts and who listens; alarms, events, and more of what is asked."""
+    store = FleetStore(database, "north")
+    answer(store, tell("a", listening=[Listening("1", 9.0, True), Listening("2", 9.0, False)]))
+    event = EventTold("e", "a", "1", "r", 5, 990.0, "signal", "lead V5 is off", None, None)
+    old = alarm(100, ended=300)
+    answer(store, tell("a", beat(100), beat(200, label="V"), alarms=[alarm(500), old], events=[event], listening=[]))
+    answer(store, tell("a", beat(50, run="s"), spans=[span((0, 720, False), run="s")], listening=[]))
+    store.answer(Do(Deed("d", "1", "acknowledged", "Kim", 1.0)))
+    store.answer(Do(Deed("x", "1", "silenced", "Kim", clock.now_s - 7200.0)))
+    clock.now_s += 0.5
+    ward = store.answer(AskWard(["1"], None, counts_alarms=True))
+    assert isinstance(ward, WardReply)
+    assert (ward.fleet, ward.now_s, ward.latest_deed) == ("north", 1000.5, 2)
+    one, two = ward.beds
+    assert one == WardBed(
+        "1", "a", [("a", True)], 1000.0, "s", 2, FS, 720, 50, False, 75.0, [2, 0, 1, 0, 0], 1720, 1720, 0
+    )
+    assert (two.bed, two.speaker, two.listening, two.run, two.counts) == ("2", "a", [("a", False)], "", [0] * 5)
+    assert [(row.onset, row.acknowledged_s) for row in ward.alarms] == [(500, 1.0)]
+    assert ward.events == [event]
+    assert [deed.id for deed in ward.deeds] == ["d"], "what is two hours old holds no more"
+    assert ward.alarm_counts == [("1", "heart rate high", "medium", 2)]
+    (in_full,) = ward.in_full
+    assert [row.sample for row in in_full.beats] == [50]
+    assert {row.onset for row in in_full.alarms} == {100, 500}
+    assert in_full.events == [event]
+    later = store.answer(AskWard([], 1))
+    assert isinstance(later, WardReply)
+    assert [deed.id for deed in later.deeds] == ["x"]
+    assert later.alarm_counts is None
+    status = store.answer(AskStatus())
+    assert isinstance(status, StatusReply)
+    assert [bed.beats for bed in status.beds] == [3, 0]

@@ -14,7 +14,8 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Final
 
-from agent.alarms.priorities import CONDITION_SPECS, NOISE_PROOF, PRIORITY_RANK, SCREEN_ORDER, WORSE_CONDITIONS
+from agent.alarms.alarm_order import alarm_urgency, alarmed_rhythm, loudest_priority, order_alarms
+from agent.alarms.priorities import CONDITION_SPECS, NOISE_PROOF, SCREEN_ORDER, WORSE_CONDITIONS
 from agent.core.messages import Alarm, AlarmCondition, AlarmIdentity, Priority
 
 NO_EXPIRY: Final = 2**62
@@ -294,27 +295,8 @@ class AlarmManager:
 
     def _refresh(self) -> None:
         """Work out again what is shown and sounds, after a change."""
-        shown: dict[AlarmCondition, Alarm] = {alarm.condition: alarm for alarm in self._latched}
-        for condition, active in self.open.items():
-            if active.alarm is not None and WORSE_CONDITIONS[condition].isdisjoint(self.open):
-                shown[condition] = active.alarm
-        told = () if self.paused_until_s > 0 else shown.values()
-        self.view = tuple(sorted(told, key=lambda alarm: (-_alarm_urgency(alarm), SCREEN_ORDER[alarm.condition])))
-        self.urgency = _alarm_urgency(self.view[0]) if self.view else 0
-        self.loudest = next((alarm.priority for alarm in self.view if alarm.acknowledged_s is None), None)
-        self.rhythm = next(
-            (
-                CONDITION_SPECS[name].rhythm
-                for name in CONDITION_SPECS
-                if name in self.open and CONDITION_SPECS[name].rhythm
-            ),
-            "",
-        )
-
-
-def _alarm_urgency(alarm: Alarm) -> int:
-    """Rank an alarm: by priority, then unacknowledged, then active, then the heart before the signal."""
-    unseen, active = alarm.acknowledged_s is None, alarm.ended is None
-    return (
-        8 * PRIORITY_RANK[alarm.priority] + 4 * unseen + 2 * active + (not CONDITION_SPECS[alarm.condition].technical)
-    )
+        standing = [active.alarm for active in self.open.values() if active.alarm is not None]
+        self.view = () if self.paused_until_s > 0 else order_alarms(self._latched, standing, self.open)
+        self.urgency = alarm_urgency(self.view[0]) if self.view else 0
+        self.loudest = loudest_priority(self.view)
+        self.rhythm = alarmed_rhythm(self.open)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import analyse, bridge, check, demo, fleet, fleet_run, quiz, simulate, training
+from agent.cli import analyse, bridge, check, demo, fleet, fleet_run, fleet_watch, quiz, simulate, training
 from agent.cli.help_format import build_command
 from agent.cli.options import (
     AlarmsOption,
@@ -56,6 +56,7 @@ app.add_typer(simulate.app, name="simulate")
 app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
 app.add_typer(fleet.app, name="fleet")
+fleet.app.command("watch", epilog=keys_sentence())(fleet_watch.watch_fleet)
 fleet.app.command("run")(fleet_run.run_fleet_here)
 fleet.app.command("drain")(fleet_run.drain_fleet_host)
 fleet.app.command("end")(fleet_run.end_running_fleet)

@@ -196,6 +196,7 @@ def _show_session(
     from agent.dashboard.terminal import TerminalScreen
     from agent.dashboard.view import DashboardView
     from agent.outputs.dashboard_sink import DashboardSink
+    from agent.outputs.replay_remote import ReplayRemote
     from agent.outputs.text_lines import JsonLineSink, TextLineSink
 
     def run(viewer: Viewer) -> None:
@@ -211,7 +212,8 @@ def _show_session(
     seconds = config.dashboard.seconds or None
     view = DashboardView(ascii=config.dashboard.ascii, seconds=seconds, replays=options.replays)
     with TerminalScreen(Console(), view) as screen:
-        dashboard = DashboardSink(screen, config, session, options.truth)
+        replay = ReplayRemote(session.link) if options.replays else None
+        dashboard = DashboardSink(screen, config, session, options.truth, replay)
         dashboard.refresh(session.clock())  # show something at once; the first frame is also the slowest
         run(dashboard)
 

@@ -1,5 +1,6 @@
 """What viewers see of the monitor, as frozen data: one bed in full, all beds in short, link, recording."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -87,7 +88,52 @@ class ReferenceView:
     sveb: tuple[float | None, float | None]
 
 
-BedStatus = Literal["ok", "learning", "lead off", "saturated", "no signal", "no data", "refused", "ended", "paused"]
+BedStatus = Literal[
+    "ok",
+    "learning",
+    "lead off",
+    "saturated",
+    "no signal",
+    "no data",
+    "no monitor",
+    "store away",
+    "refused",
+    "ended",
+    "paused",
+]
+LOSSES: Mapping[BedStatus, str] = {"no data": "NO DATA", "no monitor": "NO MONITOR", "store away": "STORE AWAY"}
+"""States in which nothing comes of a bed that should send, in words. The last two are of beds of a fleet: no monitor
+listens, or the store does not answer."""
+
+
+class FleetReplica(NamedTuple):
+    """A monitor that listens to a bed of a fleet: whether it hears anything; it told something `silent_s` ago."""
+
+    name: str
+    host: str
+    pid: int
+    is_alive: bool
+    silent_s: float
+    hears: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FleetBed:
+    """What the store of a fleet knows of a bed beside its findings. Its signal is at the monitors alone.
+
+    `speaker`: the replica that is believed, "" if none is; `replicas` that listen; `runs` so far, the latest of them
+    told up to `told_s`.
+    """
+
+    speaker: str
+    replicas: tuple[FleetReplica, ...]
+    runs: int
+    told_s: float
+
+    @property
+    def alive(self) -> int:
+        """How many monitors listen."""
+        return sum(replica.is_alive for replica in self.replicas)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +151,7 @@ class BedView:
     heard one, in the order of `leads`; all alarms paused until `paused_until_s` (Unix time), 0 if they are not;
     `settings` that the bed has of its own; `refusal`: why the stream cannot be monitored, "" if it can; `reference`:
     what the annotations of a replayed record say, if that is wanted; `run_starts`: the latest runs whose clock is
-    known, each with the Unix time of its sample 0.
+    known, each with the Unix time of its sample 0; `fleet`: it is read from the store of a fleet, which has no signal.
     """
 
     bed: str
@@ -136,6 +182,7 @@ class BedView:
     reference: ReferenceView | None = None
     refusal: str = ""
     run_starts: tuple[tuple[str, float], ...] = ()
+    fleet: FleetBed | None = None
 
     @property
     def quality(self) -> float | None:
@@ -172,7 +219,7 @@ class LinkView:
     `secured`: encrypted, both sides authenticated; `trouble`: why there is no connection, if that is known;
     `round_trip_ms`, `offset_ms` of the device's clock against ours: None until its backfill channel has answered;
     `heard_s`: Unix time of the latest packet or answer, None before the first; `paused`: the device replays records,
-    and says that it is paused.
+    and says that it is paused; `is_store`: it is the link to the store of a fleet, not to a device.
     """
 
     endpoint: str
@@ -185,6 +232,7 @@ class LinkView:
     offset_ms: float | None = None
     paused: bool = False
     heard_s: float | None = None
+    is_store: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from agent.core.alarm_times import alarm_end_s, alarm_onset_s, is_end_timed
 from agent.core.clock import format_local_clock, format_local_date
 from agent.core.condition_names import short_condition
 from agent.core.messages import PRIORITIES, Alarm, Priority
-from agent.core.views import BedSummary, BedView
+from agent.core.views import LOSSES, BedSummary, BedView
 from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.lines import (
     StyledLine,
@@ -285,7 +285,7 @@ def count_ward_alarms(index: Sequence[BedSummary]) -> Counter[str]:
     """Count the beds by the priority of their most urgent alarm, the silenced ones, and those without data."""
     counts = Counter[str](bed.priority for bed in index if bed.priority)
     counts["silenced"] = sum(bed.silenced for bed in index)
-    counts["no data"] = sum(bed.state == "no data" for bed in index)
+    counts.update({state: sum(bed.state == state for bed in index) for state in LOSSES})
     return counts
 
 
@@ -304,7 +304,8 @@ def ward_alarm_parts(index: Sequence[BedSummary], now_s: float) -> list[StyledPa
         style = FAINT if not count else flash_style(priority, now_s) if priority in waiting else STEADY_STYLES[priority]
         parts += [(f" {PRIORITY_MARKS[priority]} {count} {priority} ", style), (" ", PLAIN)]
     parts.append((f"{counts['silenced']} silenced  ", PLAIN if counts["silenced"] else FAINT))
-    return [*parts, (f"{counts['no data']} no data ", EVENT_STYLES["gap"] if counts["no data"] else FAINT)]
+    lost = [(f" {counts[state]} {LOSSES[state]} ", ALARM) for state in ("no monitor", "store away") if counts[state]]
+    return [*parts, (f"{counts['no data']} no data ", EVENT_STYLES["gap"] if counts["no data"] else FAINT), *lost]
 
 
 def other_bed_alarm_parts(index: Sequence[BedSummary], bed: str, now_s: float) -> list[StyledPart]:

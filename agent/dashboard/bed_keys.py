@@ -39,6 +39,7 @@ from agent.dashboard.view import (
 from agent.dashboard.wave_raster import HEIGHTS_MV
 
 WARD_NOTE = "a second lead has room in one bed: enter"
+LIMITS_NOTE = "the limits are set at a monitor: they are not known here"
 THAW_NOTE = "the picture is frozen: space first"
 
 
@@ -103,7 +104,7 @@ def _press_alarm_key(view: DashboardView, key: str, shown: WardSnapshot) -> Dash
         return replace(view, note=CHOOSE_NOTE)
     bed = find_bed_summary(shown, chosen_bed(view))
     if key == "l":
-        return open_limits(view, bed)
+        return open_limits(view, bed) if shown.base_limits else replace(view, note=LIMITS_NOTE)
     name = short_name(bed.bed, view.ascii)
     if key == "P":
         note = f"alarms of {name} are on again" if bed.paused_until_s else f"ALARMS OF {name} PAUSED"

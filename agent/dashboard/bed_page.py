@@ -3,6 +3,7 @@
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, panels, status
 from agent.dashboard.bed_trace import bed_trace_lines
+from agent.dashboard.fleet_place import fleet_place_lines
 from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.lines import StyledLine, fill_block_lines, join_blocks, styled_line
 from agent.dashboard.reference_lines import reference_score_line
@@ -76,7 +77,7 @@ def _small_layout_lines(
     last = [*fill_block_lines(latest, right, beats), *alarms, *recording]
     block = join_blocks([(figures + events, left), (last, right)], low)
     shape = width - 1, height - low - len(state)
-    trace = bed_trace_lines(snapshot, bed, view, shape, glyphs)
+    trace = _trace_block(snapshot, bed, view, shape, glyphs)
     return [*_pad_columns(trace, 0, 1), *_pad_columns(block, 1, 1), *state]
 
 
@@ -99,7 +100,7 @@ def _large_layout_lines(
     large = width >= LARGE_DIGITS_WIDTH and high >= 18 and not glyphs.ascii
     side = SIDE_WIDTH_LARGE if large else SIDE_WIDTH_SMALL
     room = width - side - 4
-    trace = bed_trace_lines(snapshot, bed, view, (room, high), glyphs)
+    trace = _trace_block(snapshot, bed, view, (room, high), glyphs)
     rate = panels.vitals_panel(bed, snapshot, side, 2 if large else 1, glyphs)
     space = [styled_line(side)] if high > 14 else []
     figures = [*rate, *space, *panels.class_panel(bed, snapshot.class_trust, side, glyphs)]
@@ -140,6 +141,15 @@ def _bed_list_columns(
         (status.monitor_panel(bed, snapshot, rest, height, glyphs), rest),
     ]
     return join_blocks(parts, height)
+
+
+def _trace_block(
+    snapshot: WardSnapshot, bed: BedView, view: DashboardView, size: tuple[int, int], glyphs: GlyphSet
+) -> list[StyledLine]:
+    """Return the trace of a bed, or what stands in its place where there is none."""
+    if bed.fleet is not None:
+        return fleet_place_lines(bed, size, glyphs)
+    return bed_trace_lines(snapshot, bed, view, size, glyphs)
 
 
 def _last_alarm_block(bed: BedView, width: int, most: int, glyphs: GlyphSet) -> list[StyledLine]:

@@ -13,6 +13,7 @@ from agent.core.views import BedView, WardSnapshot
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
 from agent.dashboard.bed_line import is_past_by_loss
+from agent.dashboard.fleet_place import fleet_card_lines
 from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.glance import rhythm_words, signal_words
 from agent.dashboard.layout import SMALL_CARD, CardGrid
@@ -54,6 +55,8 @@ def card_page_lines(
     drawn = _draw_card_waves(present, shown, view, grid, glyphs)
     name_width = _name_width(present, glyphs)
     waves = dict(zip((bed.bed for bed in present), drawn, strict=True))
+    shape = grid.width - _card_text_width(grid), max(1, grid.lines - (grid.lines > 2))
+    waves |= {bed.bed: fleet_card_lines(bed, shape, glyphs) for bed in present if bed.fleet}
     lines: list[StyledLine] = []
     space = [Segment(" " * grid.between, PLAIN)]
     for start in range(0, len(names), grid.columns):

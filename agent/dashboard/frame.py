@@ -219,7 +219,10 @@ def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSe
     width, height = room
     endpoint = elide_text(glyphs.clean(snapshot.link.endpoint), width - 40, glyphs)
     state = "no bed yet" if snapshot.link.state == "connected" else "waiting for a stream"
-    rows = [(state, NOTICE), (f"at {endpoint}, {security_text(snapshot.link)}", PLAIN)]
+    if snapshot.link.is_store:
+        rows = [("no bed yet: no monitor has told the store of one", NOTICE), (f"at {endpoint}", PLAIN)]
+    else:
+        rows = [(state, NOTICE), (f"at {endpoint}, {security_text(snapshot.link)}", PLAIN)]
     told = [logged.event.text for logged in snapshot.events if isinstance(logged.event, DeviceNote)]
     rows += [(elide_text(glyphs.clean(text), width, glyphs), PLAIN) for text in told[-1:]]
     middle = [

@@ -26,6 +26,8 @@ UNKNOWN_STATES = {
     "saturated": "signal saturated",
     "no signal": "no signal",
     "no data": "no data",
+    "no monitor": "no monitor",
+    "store away": "the store is away",
     "refused": "stream refused",
     "ended": "the run ended",
 }
@@ -83,6 +85,8 @@ def glance_line(bed: BedView, shown: WardSnapshot, now_s: float, width: int, gly
         right = [("no alarm ", GOOD if bed.state == "ok" and not find_loss(bed, shown) else FAINT)]
         if bed.paused_until_s > now_s:
             right = [("alarms paused ", QUIET_STYLES["alarms paused"])]
+        if bed.state in ("no monitor", "store away"):
+            right = [("alarms not known ", EVENT_STYLES["signal"])]
         if bed.state in ("refused", "ended"):
             right = [("not monitored ", EVENT_STYLES["signal"])]
         right += [(f" silenced {silence} ", WARN)] if silence else []

@@ -23,7 +23,6 @@ from agent.dashboard.styles import (
     ALARM,
     ASCII_GLYPHS,
     FAINT,
-    LINK_STYLES,
     PLAIN,
     SELECTED,
     STRONG,
@@ -51,7 +50,8 @@ def trouble_banners(snapshot: WardSnapshot, width: int, glyphs: GlyphSet) -> lis
     lines: list[StyledLine] = []
     if link.trouble:
         style = WARN if link.state == "connected" else ALARM
-        lines += _trouble_lines(f"{LINK_TROUBLES[link.state]}: {link.trouble}", width, style, glyphs)
+        words = status.link_words(link)[0].upper() if link.is_store else LINK_TROUBLES[link.state]
+        lines += _trouble_lines(f"{words}: {link.trouble}", width, style, glyphs)
     if recording and recording.trouble:
         words = recording.trouble.removeprefix("recording ")
         colon = ":" if words == recording.trouble else ""
@@ -118,7 +118,7 @@ def _live_header_parts(
         right.append((0, (f" FROZEN {max(0, round(snapshot.now_s - view.frozen.now_s))} s ", SELECTED)))
     if snapshot.recording:
         right.append((1, status.recording_part(snapshot.recording, room, glyphs)))
-    text, style = LINK_STYLES[snapshot.link.state]
+    text, style = status.link_words(snapshot.link)
     if snapshot.link.state == "lost" and snapshot.link.heard_s:
         text = f"{text} {format_age(snapshot.now_s - snapshot.link.heard_s)}"
     mark = glyphs.on if snapshot.link.state == "connected" else glyphs.off

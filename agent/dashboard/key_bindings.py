@@ -9,7 +9,7 @@ from agent.dashboard.bed_keys import press_bed_key
 from agent.dashboard.find_keys import press_find_key
 from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.help_keys import HELP_KEY, press_help_key
-from agent.dashboard.key_codes import INTERRUPT_KEY, KEY_PATTERN
+from agent.dashboard.key_codes import GAIN_STEPS, INTERRUPT_KEY, KEY_PATTERN, LEFT_KEYS, RIGHT_KEYS, TIME_STEPS
 from agent.dashboard.key_room import needed_size
 from agent.dashboard.limits_keys import is_typing, press_limits_key
 from agent.dashboard.quit_keys import QUIT_KEYS, ask_to_quit
@@ -29,6 +29,9 @@ PAGE_KEYS: Mapping[PageName, KeyHandler] = {
     "limits": press_limits_key,
 }
 """Who handles the keys of each page."""
+TRACE_KEYS = frozenset((" ", "c", "2", "a", "t", *GAIN_STEPS, *TIME_STEPS)).difference(LEFT_KEYS, RIGHT_KEYS)
+"""Keys that are about a trace, or what was measured of one; arrows choose beds, too."""
+NO_TRACE_NOTE = "there is no trace here: it is at the monitors"
 ALARM_KEYS = "kmP"
 """Keys that do on every page what they do on the page of the bed."""
 
@@ -50,6 +53,8 @@ def _press_key(view: DashboardView, key: str, shown: WardSnapshot) -> DashboardV
         return press_find_key(view, key, shown)
     if view.leaving and key not in QUIT_KEYS:  # the answer to the question, whatever the key means elsewhere
         return replace(view, leaving=False)
+    if view.page == "beds" and shown.link.is_store and key in TRACE_KEYS:
+        return replace(view, note=NO_TRACE_NOTE)
     if view.page == "beds" and (needed := needed_size(view, key)):
         return replace(view, note=needed)
     if key == HELP_KEY and view.page == "beds":

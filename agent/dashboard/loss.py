@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from agent.core.clock import format_local_clock
-from agent.core.views import BedView, WardSnapshot
+from agent.core.views import LOSSES, BedView, WardSnapshot
 from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, styled_line
 from agent.dashboard.styles import FAINT, GOOD, PLAIN, STATE_STYLES, WARN, GlyphSet
 from model.records.resample import FS
@@ -19,7 +19,7 @@ from model.records.resample import FS
 class DataLoss:
     """Nothing comes of a bed: its last data came at `heard_s` (Unix time), `age_s` ago; None where that is not known.
 
-    `words`: which of the two is lost, the data of the bed or the link.
+    `words`: what is lost, the data of the bed, the link, or whoever would tell of it.
     """
 
     words: str
@@ -30,11 +30,11 @@ class DataLoss:
 def find_loss(bed: BedView, shown: WardSnapshot) -> DataLoss | None:
     """Return the loss of a bed that should send; None while its data come, or where it is over or refused."""
     is_link_lost = shown.link.state == "lost"
-    if bed.state in ("refused", "ended", "paused") or not (bed.state == "no data" or is_link_lost):
+    if bed.state in ("refused", "ended", "paused") or not (bed.state in LOSSES or is_link_lost):
         return None
     heard_s = bed.arrived_s or shown.link.heard_s
     age_s = None if heard_s is None else max(0.0, shown.now_s - heard_s)
-    return DataLoss("NO DATA" if bed.state == "no data" else "LINK LOST", heard_s, age_s)
+    return DataLoss(LOSSES.get(bed.state, "LINK LOST"), heard_s, age_s)
 
 
 def format_age(seconds: float | None) -> str:
@@ -55,7 +55,7 @@ def state_words(bed: BedView, shown: WardSnapshot, link: bool = False) -> tuple[
     """Return the state of a bed with the age of a loss; with `link` a lost link before the state says so, too."""
     loss = find_loss(bed, shown)
     text, style = STATE_STYLES[bed.state]
-    if loss is None or (bed.state != "no data" and not link):
+    if loss is None or (bed.state not in LOSSES and not link):
         return text, style
     return f"{loss.words} {format_age(loss.age_s)}".rstrip(), WARN
 
@@ -69,7 +69,7 @@ def rate_text(bed: BedView, shown: WardSnapshot) -> str:
     if loss is None:
         return f"{min(rate, 999):.0f}" if bed.state in ("ok", "paused") else "--"
     is_recent = loss.age_s is not None and loss.age_s < shown.last_rate_s
-    return f"{min(rate, 999):.0f}" if is_recent and bed.state in ("ok", "no data") else "--"
+    return f"{min(rate, 999):.0f}" if is_recent and bed.state in ("ok", *LOSSES) else "--"
 
 
 def rate_style(bed: BedView, shown: WardSnapshot, text: str, fresh: Style = GOOD) -> Style:

@@ -12,6 +12,7 @@ from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
 from agent.dashboard.bed_line import is_past_by_loss
 from agent.dashboard.cards import card_page_lines, card_rate_part, placeholder_card_line
+from agent.dashboard.fleet_place import fleet_card_lines
 from agent.dashboard.frozen_picture import pictured_bed
 from agent.dashboard.glance import signal_words
 from agent.dashboard.lines import (
@@ -86,6 +87,8 @@ def _wide_card_lines(
     moves = find_loss(bed, shown) is None
     trace = wave_lines(placed, bed_window(view, pictured), sweep, sweep.visible(pictured.beats), empty, glyphs)
     trace = trace if moves else [[Segment(segment.text, FAINT) for segment in line] for line in trace]
+    if bed.fleet is not None:
+        trace = fleet_card_lines(bed, (room, rows), glyphs)
     left = _card_left_lines(bed, shown, now_s, rows, bed.bed == view.bed, glyphs)
     right = _card_right_lines(bed, pictured.beats, shown, rows, glyphs)
     return [left[row] + trace[row] + styled_line(2) + right[row] for row in range(rows)]

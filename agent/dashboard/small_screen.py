@@ -4,7 +4,7 @@ What does not fit is left out, the least important first. A ward shows its most 
 """
 
 from agent.core.condition_names import short_condition
-from agent.core.views import BedView, WardSnapshot
+from agent.core.views import LOSSES, BedView, WardSnapshot
 from agent.dashboard import panels
 from agent.dashboard.alarm_lines import (
     alarm_banner_lines,
@@ -44,12 +44,11 @@ from agent.dashboard.lines import (
 )
 from agent.dashboard.loss import cover_trace, find_loss, rate_age, rate_style, rate_text, state_words
 from agent.dashboard.overview import overview_lines
-from agent.dashboard.status import DISCLAIMER_SHORT, stream_clock_part
+from agent.dashboard.status import DISCLAIMER_SHORT, link_words, stream_clock_part
 from agent.dashboard.styles import (
     EVENT_STYLES,
     FAINT,
     GOOD,
-    LINK_STYLES,
     NOTICE,
     PLAIN,
     SELECTED,
@@ -116,7 +115,7 @@ def _key_line(is_ward: bool, has_bed: bool, width: int) -> StyledLine:
 
 def _waiting_lines(snapshot: WardSnapshot, width: int, glyphs: GlyphSet) -> list[StyledLine]:
     """Return that no bed is there yet, and why if that is known."""
-    text, style = LINK_STYLES[snapshot.link.state]
+    text, style = link_words(snapshot.link)
     rows: list[StyledPart] = [("no bed yet", STRONG), (f"link {text}", style)]
     trouble = glyphs.clean(snapshot.link.trouble or snapshot.link.endpoint)
     rows.append((trouble, PLAIN))
@@ -348,9 +347,9 @@ def _ward_counts_line(snapshot: WardSnapshot, view: DashboardView, width: int) -
     parts += [(0, part) for part in other_bed_alarm_parts(snapshot.index, "", snapshot.now_s)]
     if not any(bed.priority for bed in snapshot.index):
         parts.append((0, ("no alarm ", FAINT)))
-    if counts["no data"]:
-        parts.append((2, (f" {counts['no data']} no data ", WARN)))
-    text, style = LINK_STYLES[snapshot.link.state]
+    lost = [(2 - (state != "no data"), (f" {counts[state]} {state} ", WARN)) for state in LOSSES if counts[state]]
+    parts += lost
+    text, style = link_words(snapshot.link)
     if snapshot.link.state == "lost":
         parts.append((1, (f" {text} ", style)))
     if view.frozen:

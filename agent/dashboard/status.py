@@ -6,7 +6,7 @@ from math import isfinite
 from rich.style import Style
 
 from agent.core.messages import Ledger
-from agent.core.views import BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
+from agent.core.views import LOSSES, BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -18,14 +18,24 @@ from agent.dashboard.lines import (
     title_line,
 )
 from agent.dashboard.loss import find_loss
-from agent.dashboard.styles import ALARM, EVENT_STYLES, FAINT, GOOD, PLAIN, WARN, GlyphSet
+from agent.dashboard.styles import (
+    ALARM,
+    EVENT_STYLES,
+    FAINT,
+    GOOD,
+    LINK_STYLES,
+    PLAIN,
+    STORE_STYLES,
+    WARN,
+    GlyphSet,
+)
 from model.records.resample import FS
 
 DISCLAIMER = "research tool, not a medical device"
 DISCLAIMER_SHORT = "not a medical device"
 BEHIND_S = 1.5
 """Delay behind the device from which a bed is marked."""
-SILENT_STATES = ("no data", "refused", "ended")
+SILENT_STATES = (*LOSSES, "refused", "ended")
 """States of a bed that sends no data."""
 LEAST_CLOCK_OFFSET_MS = 100.0
 """Least difference of the clocks that is shown."""
@@ -34,6 +44,11 @@ LARGE_DELAY_MS = 1000.0
 LABEL_WIDTH = 9
 """Columns of the labels in the monitor's panel."""
 UNIT_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def link_words(link: LinkView) -> StyledPart:
+    """Return the state of the link to a device, or to the store of a fleet, in words."""
+    return (STORE_STYLES if link.is_store else LINK_STYLES)[link.state]
 
 
 def short_duration(seconds: float) -> str:
@@ -112,6 +127,8 @@ def bed_ledger_line(bed: BedView, width: int) -> StyledLine:
     if bed.missing:
         longer = f"{gaps}({short_duration(bed.missing / FS)}) "
         gaps = longer if len(longer) + sum(len(text) for text, _ in parts) <= width else gaps
+    if bed.fleet is not None:  # a store does not count gaps
+        gaps = f" {short_duration(bed.missing / FS)} missing " if bed.missing else " none missing "
     return spread_line(width, parts, [(gaps, EVENT_STYLES["gap"] if bed.missing else FAINT)])
 
 
@@ -181,15 +198,20 @@ def monitor_panel(bed: BedView, snapshot: WardSnapshot, width: int, height: int,
     ]
     if offset:
         rows.append((0, "clock", f"device {offset}", EVENT_STYLES["gap"]))
+    if link.is_store:
+        rows = []  # a store has no beats on their way, and no packets
     if recording:
         style = ALARM if recording.trouble else PLAIN
         rows.append((0, "record", _recording_folder_name(recording, room, glyphs), style))
         rows.append((0, "", ", ".join(_recording_volumes(recording)), style))
+    if not link.is_store:
+        rows += [
+            (2, "device", snapshot.device, PLAIN),
+            (2, "weights", snapshot.weights, PLAIN),
+            (1 if link.rejected else 3, "packets", f"{link.packets:,}, {link.rejected:,} rejected", PLAIN),
+        ]
     rows += [
-        (2, "device", snapshot.device, PLAIN),
-        (2, "weights", snapshot.weights, PLAIN),
-        (1 if link.rejected else 3, "packets", f"{link.packets:,}, {link.rejected:,} rejected", PLAIN),
-        (4, "endpoint", link.endpoint, PLAIN),
+        (4, "store" if link.is_store else "endpoint", link.endpoint, PLAIN),
         (5, "running", format_sample_clock(round(snapshot.now_s - snapshot.started_s) * FS), PLAIN),
     ]
     # The rows of the lowest ranks stay, in the order in which they stand
@@ -255,7 +277,8 @@ def _about_line(snapshot: WardSnapshot, warnings: Sequence[StyledPart], width: i
     disclaimer: StyledPart = (f" {DISCLAIMER} ", FAINT)
     room = width - len(disclaimer[0]) - 1 - sum(cell_width(text) for text, _ in warnings)
     dot = f" {glyphs.bullet} "
-    about = elide_text(glyphs.clean(dot.join((security_text(link), snapshot.device, snapshot.weights))), room, glyphs)
-    packets = f"{dot}{link.packets:,} packets, {link.rejected:,} rejected"
+    runs_on = [link.endpoint] if link.is_store else [security_text(link), snapshot.device, snapshot.weights]
+    about = elide_text(glyphs.clean(dot.join(runs_on)), room, glyphs)
+    packets = "" if link.is_store else f"{dot}{link.packets:,} packets, {link.rejected:,} rejected"
     about += packets if cell_width(about) + len(packets) <= room else ""
     return spread_line(width, [*warnings, (f" {about}", FAINT)], [disclaimer])

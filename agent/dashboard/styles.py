@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
-from agent.core.views import BedStatus
+from agent.core.views import LOSSES, BedStatus
 from model.records.wfdb_records import CLASSES
 from model.text import make_printable
 
@@ -35,11 +35,19 @@ STATE_STYLES: dict[BedStatus, tuple[str, Style]] = {
     "lead off": ("LEAD OFF", WARN),
     "saturated": ("SATURATED", WARN),
     "no signal": ("NO SIGNAL", WARN),
-    "no data": ("NO DATA", WARN),
+    "no data": (LOSSES["no data"], WARN),
+    "no monitor": (LOSSES["no monitor"], ALARM),
+    "store away": (LOSSES["store away"], ALARM),
     "refused": ("REFUSED", ALARM),
     "ended": ("ENDED", SELECTED),
     "paused": ("PAUSED", SELECTED),
 }
+STORE_STYLES = {
+    "waiting": ("waiting", NOTICE),
+    "connected": ("fleet", GOOD),
+    "lost": (LOSSES["store away"], ALARM),
+}
+"""The link to the store of a fleet."""
 LINK_STYLES = {
     "waiting": ("waiting", NOTICE),
     "connected": ("connected", GOOD),

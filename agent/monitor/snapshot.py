@@ -11,6 +11,7 @@ from agent.core.config import Config
 from agent.core.messages import PRIORITIES, Beat, Ledger
 from agent.core.run_clock import RunClock
 from agent.core.views import (
+    LOSSES,
     BedStatus,
     BedSummary,
     BedView,
@@ -30,7 +31,7 @@ INDEX_PERIOD_S = 0.25
 """The index of a thousand beds is made no more often: twenty pictures a second need not pay for it."""
 WAVE_SAMPLES = 30 * FS
 """The longest wave a screen can show."""
-CALM_URGENCY: Mapping[BedStatus, int] = {"no data": 1, "refused": 1, "ended": -1}
+CALM_URGENCY: Mapping[BedStatus, int] = {**dict.fromkeys(LOSSES, 1), "refused": 1, "ended": -1}
 """Urgency of a bed without an alarm, where it is not 0: what cannot be watched and should be comes before beds that are
 well, and what has ended after them."""
 KEPT_DELAYS = 200
@@ -197,8 +198,25 @@ class SnapshotMaker:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetFigures:
+    """What the store of a fleet has counted: beats by bed and class, alarms by bed, condition and priority.
+
+    `replicas` by state, alive or silent; `listeners`: the monitors of each bed; `age_s` of all of it.
+    """
+
+    beats: dict[tuple[str, str], int]
+    alarms: dict[tuple[str, str, str], int]
+    replicas: dict[str, int]
+    listeners: dict[str, int]
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class MonitorFigures:
-    """The figures of a monitor at one moment, by name of the bed: what another thread may read."""
+    """The figures of a monitor at one moment, by name of the bed: what another thread may read.
+
+    `fleet`: of a view of a fleet, which has no gaps, no packets and no recording.
+    """
 
     states: dict[str, int]
     heart_rates: dict[str, float]
@@ -207,6 +225,7 @@ class MonitorFigures:
     active_alarms: dict[tuple[str, str], int]
     link: LinkView
     recording: RecordingView | None
+    fleet: FleetFigures | None = None
 
 
 def with_beds(snapshot: WardSnapshot, names: Iterable[str], view: Callable[[str], BedView]) -> WardSnapshot:

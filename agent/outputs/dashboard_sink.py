@@ -11,9 +11,10 @@ from agent.dashboard.display_filter import filter_beds
 from agent.dashboard.past_requests import wanted_past
 from agent.dashboard.terminal import TerminalScreen
 from agent.dashboard.view import BedAction, chosen_bed, is_overview
-from agent.monitor.monitor_session import MonitorSession
 from agent.monitor.reference_truth import ReferenceTruth
+from agent.monitor.ward_source import WardSource
 from agent.outputs.replay_remote import ReplayRemote
+from model.errors import SourceError
 
 MANY_BEDS = 64
 """Beds of an overview beyond which a beat waits for the next frame."""
@@ -28,9 +29,14 @@ class DashboardSink:
     """
 
     def __init__(
-        self, screen: TerminalScreen, config: Config, session: MonitorSession, truth: ReferenceTruth | None = None
+        self,
+        screen: TerminalScreen,
+        config: Config,
+        session: WardSource,
+        truth: ReferenceTruth | None = None,
+        replay: ReplayRemote | None = None,
     ) -> None:
-        """`truth`: the annotations that are shown beside the verdicts."""
+        """`truth`: the annotations that are shown beside the verdicts. `replay`: the keys of a replay go there."""
         self._screen, self._session = screen, session
         screen.view = replace(screen.view, bell=config.dashboard.bell)
         self._config = config.dashboard
@@ -41,7 +47,7 @@ class DashboardSink:
         self._due_s = self._free_s = 0.0
         self._bell = AlarmBell()
         self._truth = truth
-        self._replay = ReplayRemote(session.link) if screen.view.replays else None
+        self._replay = replay
 
     @property
     def keyboard(self) -> int | None:
@@ -72,7 +78,10 @@ class DashboardSink:
         self._keys = ""
         actions = self._screen.take_actions()
         for action in actions:
-            self._act(action)
+            try:
+                self._act(action)
+            except (SourceError, ValueError) as error:  # the store of a fleet is away, or knows no limits
+                self._screen.note(str(error), now_s)
         snapshot = replace(session.ward_snapshot(now_s), past=past) if actions else snapshot
         if self._replay:
             self._replay.step(self._screen, now_s)

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from agent.core.messages import Alarm, Beat, Result
 from agent.core.views import BedStatus
-from agent.monitor.snapshot import MonitorFigures
+from agent.monitor.snapshot import FleetFigures, MonitorFigures
 from agent.outputs.metrics_server import MetricsServer
 from model.errors import ConfigError
 
@@ -46,12 +46,14 @@ class _PublishedFigures:
 class MetricsExporter(Collector):
     """Counts results, and serves them until closed. Raises ConfigError if the address cannot be had."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, has_latencies: bool = True) -> None:
+        """`has_latencies`: beats are shown here, and how late they are is counted."""
         host, port = parse_metrics_address(address)
         self._beats: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[tuple[str, str, str]] = Counter()
         self._published: _PublishedFigures | None = None
         self._registry = CollectorRegistry(auto_describe=False)
+        self._has_latencies = has_latencies
         self._added = self._histogram(
             "added_latency", "From the arrival of the samples that decided a beat until it is shown."
         )
@@ -93,7 +95,9 @@ class MetricsExporter(Collector):
 
     def publish(self, figures: MonitorFigures) -> None:
         """Let scrapes tell these figures, and the counts as they are now."""
-        self._published = _PublishedFigures(dict(self._beats), dict(self._alarms), figures)
+        fleet = figures.fleet
+        counts = (fleet.beats, fleet.alarms) if fleet else (dict(self._beats), dict(self._alarms))
+        self._published = _PublishedFigures(*counts, figures)
 
     def note_shown(self, beat: Beat, added_s: float) -> None:
         """Count a beat that was shown `added_s` seconds after its samples arrived."""
@@ -111,7 +115,8 @@ class MetricsExporter(Collector):
             yield from _figure_families(published.figures)
 
     def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(f"ecg_agent_{name}_seconds", text, buckets=LATENCY_BUCKETS_S, registry=self._registry)
+        registry = self._registry if self._has_latencies else None
+        return Histogram(f"ecg_agent_{name}_seconds", text, buckets=LATENCY_BUCKETS_S, registry=registry)
 
 
 def _figure_families(figures: MonitorFigures) -> Iterator[Metric]:
@@ -122,16 +127,29 @@ def _figure_families(figures: MonitorFigures) -> Iterator[Metric]:
     for what in ("sent", "analysed", "missing"):
         values = {(name,): getattr(ledger, what) for name, ledger in figures.ledgers.items()}
         yield _counter_family(f"samples_{what}", f"Samples of a bed: {what}.", ("bed",), values)
-    gaps = {(name,): count for name, count in figures.gaps.items()}
-    yield _counter_family("gaps", "Gaps in the signal.", ("bed",), gaps)
     text = "Alarms on the screen now."
     yield _gauge_family("alarms_active", text, ("bed", "priority"), figures.active_alarms)
+    up = {(): float(figures.link.state == "connected")}
+    if figures.fleet is not None:
+        yield _gauge_family("link_up", "1 while the store answers.", (), up)
+        yield from _fleet_families(figures.fleet)
+        return
+    gaps = {(name,): count for name, count in figures.gaps.items()}
+    yield _counter_family("gaps", "Gaps in the signal.", ("bed",), gaps)
     yield _counter_family("packets", "Packets received.", (), {(): figures.link.packets})
     yield _counter_family("packets_rejected", "Packets rejected as malformed.", (), {(): figures.link.rejected})
-    yield _gauge_family("link_up", "1 while packets come.", (), {(): float(figures.link.state == "connected")})
+    yield _gauge_family("link_up", "1 while packets come.", (), up)
     if figures.recording is not None:
         yield _counter_family("recorded_bytes", "Bytes written to the recording.", (), {(): figures.recording.written})
         yield _gauge_family("disk_free_bytes", "Free on the disk of the recording.", (), {(): figures.recording.free})
+
+
+def _fleet_families(fleet: FleetFigures) -> Iterator[Metric]:
+    replicas = {(state,): fleet.replicas.get(state, 0) for state in ("alive", "silent")}
+    yield _gauge_family("replicas", "Monitors of the fleet, by state.", ("state",), replicas)
+    listeners = {(name,): count for name, count in fleet.listeners.items()}
+    yield _gauge_family("listening_replicas", "Monitors that listen to a bed.", ("bed",), listeners)
+    yield _gauge_family("store_age_seconds", "Since the store answered.", (), {(): fleet.age_s})
 
 
 def _counter_family(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:

@@ -8,7 +8,7 @@ import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +21,8 @@ from agent.store.store_messages import (
     AskReplicas,
     AskReply,
     AskStatus,
+    AskWard,
+    BeatTold,
     BedWord,
     Deed,
     Do,
@@ -35,8 +37,10 @@ from agent.store.store_messages import (
 )
 from agent.store.store_reader import ALARM_COLUMNS, read_alarms, read_kept_deeds, read_overview, read_replicas
 from agent.store.store_tables import prepare_tables
+from agent.store.ward_told import read_ward
 from model.errors import EcgError, SourceError
 from model.records.resample import FS
+from model.records.wfdb_records import CLASSES
 
 TAKEOVER_S = 2.0
 """A replica that has told nothing for this long is taken for dead."""
@@ -58,9 +62,12 @@ _ALARM = f"""INSERT INTO alarms({ALARM_COLUMNS}, replica) VALUES (?, ?, ?, ?, ?,
     ended = CASE WHEN alarms.ended > excluded.ended THEN alarms.ended ELSE excluded.ended END,
     acknowledged_s = coalesce(alarms.acknowledged_s, excluded.acknowledged_s), replica = excluded.replica
     WHERE alarms.ended IS NULL OR excluded.ended IS NOT NULL"""
-_LEDGER = """INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(bed, run) DO UPDATE SET
+_COUNTED = ("n", "s", "v", "f", "q")
+"""Columns of the ledger that count beats, in the order of CLASSES."""
+_LEDGER = f"""INSERT INTO ledger VALUES ({", ".join("?" * 17)}) ON CONFLICT(bed, run) DO UPDATE SET
     next = excluded.next, analysed = excluded.analysed, missing = excluded.missing, told = excluded.told,
-    ended = excluded.ended, teller = excluded.teller"""
+    ended = excluded.ended, teller = excluded.teller, heart_rate = excluded.heart_rate,
+    {", ".join(f"{name} = excluded.{name}" for name in _COUNTED)}"""
 _REPLICA = """INSERT INTO replicas VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET token = excluded.token,
     host = excluded.host, pid = excluded.pid, started_s = excluded.started_s, seen_s = excluded.seen_s"""
 _LISTENER = """INSERT INTO listeners VALUES (?, ?, ?, ?) ON CONFLICT(bed, replica) DO UPDATE SET
@@ -81,13 +88,14 @@ _SPOKEN = "SELECT b.bed FROM beds b JOIN listeners l ON l.bed = b.bed AND l.repl
 _OF_MINE = "JOIN listeners l ON l.bed = b.bed AND l.replica = ?"
 _ACKNOWLEDGE = """UPDATE alarms SET acknowledged_s = ?
     WHERE bed = ? AND run = ? AND condition = ? AND onset = ? AND acknowledged_s IS NULL"""
-_ENTRY = "e.number, e.fs, e.first, e.next, e.analysed, e.missing, e.told, e.ended, e.teller FROM ledger e"
+_ENTRY = f"""e.number, e.fs, e.first, e.next, e.analysed, e.missing, e.told, e.ended, e.teller, e.heart_rate,
+    {", ".join(f"e.{name}" for name in _COUNTED)} FROM ledger e"""
 _TellRow = TypeVar("_TellRow", bound=Any)
 
 
 @dataclass(slots=True)
 class _RunEntry:
-    """The ledger of a run: `number` counts the runs of its bed; the rest is as in the table."""
+    """The ledger of a run: `number` counts the runs of its bed, `counts` its beats by class; else as in the table."""
 
     number: int
     fs: float
@@ -99,6 +107,25 @@ class _RunEntry:
     ended: int = 0
     teller: str = ""
     """The token of the replica that told the latest beat."""
+    heart_rate: float | None = None
+    """That of the latest beat."""
+    counts: list[int] = field(default_factory=lambda: [0] * len(CLASSES))
+
+    @classmethod
+    def of_row(cls, *values: Any) -> "_RunEntry":
+        """Return the ledger of a row."""
+        return cls(*(*values[: -len(CLASSES)], list(values[-len(CLASSES) :])))
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The values of a row behind bed and run."""
+        samples = self.number, self.fs, self.first, self.next, self.analysed, self.missing
+        return *samples, self.told, self.ended, self.teller, self.heart_rate, *self.counts
+
+    def count_beat(self, beat: BeatTold, teller: str) -> None:
+        """Count a new beat, the latest of the run."""
+        self.told, self.teller, self.heart_rate = beat.sample, teller, beat.heart_rate
+        self.counts[CLASSES.index(beat.label) if beat.label in CLASSES else -1] += 1
 
     def take(self, span: SpanTold) -> None:
         """Count what goes beyond what is known; a hole, which nobody has told of, is missing."""
@@ -148,6 +175,10 @@ class FleetStore:
             if isinstance(request, AskStatus):
                 with self._transaction():
                     return read_overview(self._database, self._fleet, TAKEOVER_S)
+            if isinstance(request, AskWard):
+                if not self._is_prepared:
+                    self.prepare()
+                return read_ward(self._database, self._fleet, TAKEOVER_S, request)
             return self.do(request)
         except EcgError as error:
             return Refusal(str(error), for_good=not isinstance(error, SourceError))
@@ -188,7 +219,7 @@ class FleetStore:
         """Return the replicas; it waits for no transaction, since one may be of a process that stands still."""
         if not self._is_prepared:
             self.prepare()
-        return ReplicasReply(read_replicas(self._database, TAKEOVER_S))
+        return ReplicasReply(read_replicas(self._database, self._database.now_s(), TAKEOVER_S))
 
     def do(self, request: Do) -> StoreReply:
         """Keep a deed, which every replica is told of."""
@@ -267,18 +298,14 @@ class FleetStore:
         for beat in beats:
             entry = entries.get(beat.bed, {}).get(beat.run)
             if entry is not None and entry.is_new(beat.sample, tell.token):
-                entry.told, entry.teller = beat.sample, tell.token
+                entry.count_beat(beat, tell.token)
                 rows.append((*msgspec.structs.astuple(beat), tell.replica))
         self._database.write(_BEAT, rows)
         alarms = [(*msgspec.structs.astuple(alarm), tell.replica) for alarm in _of_beds(tell.alarms, spoken)]
         self._database.write(_ALARM, alarms)
         events = [event for event in tell.events if not event.bed or event.bed in spoken]
         self._database.write(_EVENT, [msgspec.structs.astuple(event) for event in events])
-        ledger = [
-            (bed, run, e.number, e.fs, e.first, e.next, e.analysed, e.missing, e.told, e.ended, e.teller)
-            for bed, of_bed in entries.items()
-            for run, e in of_bed.items()
-        ]
+        ledger = [(bed, run, *entry.values) for bed, of_bed in entries.items() for run, entry in of_bed.items()]
         self._database.write(_LEDGER, ledger)
         latest = {bed: max(of_bed, key=lambda run: of_bed[run].number) for bed, of_bed in entries.items()}
         self._database.write(
@@ -296,11 +323,11 @@ class FleetStore:
         query = f"SELECT b.bed, b.run, {_ENTRY} JOIN beds b ON b.bed = e.bed AND b.run = e.run{few}"
         for bed, run, *values in self._database.read(query, tuple(beds) if few else ()) if beds else ():
             if bed in beds:
-                entries[bed][run] = _RunEntry(*values)
+                entries[bed][run] = _RunEntry.of_row(*values)
         for bed, run in runs:
             if bed in entries and run not in entries[bed]:
                 for row in self._database.read(f"SELECT {_ENTRY} WHERE e.bed = ? AND e.run = ?", (bed, run)):
-                    entries[bed][run] = _RunEntry(*row)
+                    entries[bed][run] = _RunEntry.of_row(*row)
         for span in spans:
             known = entries.get(span.bed, {})
             if span.run not in known:

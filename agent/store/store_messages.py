@@ -16,6 +16,8 @@ LONGEST_NAME = 64
 """Characters of the name of a replica."""
 MOST_ROWS = 20_000
 """Rows of a kind in one message."""
+MOST_IN_FULL = 32
+"""Beds of which more is asked at once."""
 LARGEST_TELL_BYTES = 2**24
 NOTHING_TOLD = -1
 """The told sample of a run of which no beat has been told."""
@@ -259,8 +261,77 @@ class Refusal(Struct, frozen=True, tag="refused"):
     for_good: bool = False
 
 
-StoreRequest = Tell | Ask | AskReplicas | AskStatus | Do
-StoreReply = TellReply | AskReply | ReplicasReply | StatusReply | DoReply | Refusal
+class AskWard(Struct, frozen=True, tag="ward"):
+    """Ask once a second for what a view of all beds shows; `in_full`: beds of which it shows more.
+
+    `deeds_after`: the number of the latest deed that it knows; None if it knows of none. `counts_alarms`: whether it
+    wants to know how many alarms there were of each kind.
+    """
+
+    in_full: Annotated[list[WireText], Meta(max_length=MOST_IN_FULL)] = []
+    deeds_after: Count | None = None
+    counts_alarms: bool = False
+
+
+class WardBed(Struct, array_like=True, frozen=True):
+    """A bed as its latest run stands; `seen_s`: when something of it was told, by the clock of the store.
+
+    `listening`: the replicas, and whether each hears something. `told`: the latest beat at 125 Hz, NOTHING_TOLD without
+    one, and `heart_rate` then; `next`: the sample at `fs` hertz up to which its ledger goes. `counts` of all its beats
+    in the order of CLASSES, and the samples of its ledger: those of all its runs.
+    """
+
+    bed: str
+    speaker: str
+    listening: list[tuple[str, bool]]
+    seen_s: float
+    run: str
+    runs: int
+    fs: float
+    next: int
+    told: int
+    ended: bool
+    heart_rate: float | None
+    counts: list[int]
+    sent: int
+    analysed: int
+    missing: int
+
+
+class BedInFull(Struct, array_like=True, frozen=True):
+    """The latest of a bed, the newest first."""
+
+    bed: str
+    beats: list[BeatTold]
+    alarms: list[AlarmTold]
+    events: list[EventTold]
+
+
+AlarmCount = tuple[str, AlarmCondition, Priority, int]
+"""Bed, condition, priority, and how many such alarms there were."""
+
+
+class WardReply(Struct, frozen=True, tag="all beds"):
+    """All replicas and beds at `now_s` by the clock of the store, the alarms on the screen, the latest events.
+
+    `deeds`: those that are new; of who knows none the latest settings of each bed, and all of the last hour.
+    `alarm_counts`: if they were asked for.
+    """
+
+    fleet: str
+    now_s: float
+    replicas: list[ReplicaStatus]
+    beds: list[WardBed]
+    alarms: list[AlarmTold]
+    events: list[EventTold]
+    deeds: list[Deed]
+    latest_deed: int
+    in_full: list[BedInFull]
+    alarm_counts: list[AlarmCount] | None = None
+
+
+StoreRequest = Tell | Ask | AskReplicas | AskStatus | AskWard | Do
+StoreReply = TellReply | AskReply | ReplicasReply | StatusReply | WardReply | DoReply | Refusal
 _request_decoder: msgspec.msgpack.Decoder[StoreRequest] = msgspec.msgpack.Decoder(StoreRequest)
 _reply_decoder: msgspec.msgpack.Decoder[StoreReply] = msgspec.msgpack.Decoder(StoreReply)
 encode_store_message = msgspec.msgpack.Encoder().encode

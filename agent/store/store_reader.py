@@ -19,6 +19,7 @@ from agent.store.store_messages import (
     ReplicaStatus,
     StatusReply,
 )
+from agent.store.store_tables import ON_SCREEN
 from model.records.resample import FS
 
 ALARM_COLUMNS = ", ".join(AlarmTold.__struct_fields__)
@@ -26,9 +27,6 @@ _OF_ALARM = ", ".join(f"a.{name}" for name in AlarmTold.__struct_fields__)
 _BEATS = f"""SELECT {", ".join(f"b.{name}" for name in BeatTold.__struct_fields__)} FROM beats b
     JOIN ledger e ON e.bed = b.bed AND e.run = b.run"""
 _EVENTS = f"SELECT {', '.join(EventTold.__struct_fields__)} FROM events"
-_REPLICAS = """SELECT r.name, r.host, r.pid, r.seen_s, (SELECT count(*) FROM listeners l WHERE l.replica = r.name)
-    FROM replicas r ORDER BY r.name"""
-_ON_SCREEN = "WHERE a.ended IS NULL OR (a.latching = 1 AND a.acknowledged_s IS NULL)"
 
 
 def read_told_beats(database: StoreDatabase, bed: str = "") -> list[BeatTold]:
@@ -71,35 +69,44 @@ def told_alarm(row: AlarmTold) -> Alarm:
     return Alarm(*row.identity[:3], row.priority, row.text, row.onset, latching=bool(row.latching), **times)
 
 
-def read_replicas(database: StoreDatabase, takeover_s: float) -> list[ReplicaStatus]:
-    """Return all replicas, alive if they told something in the last `takeover_s`. Raises SourceError."""
-    now_s = database.now_s()
+def read_alarms_on_screen(database: StoreDatabase) -> list[AlarmTold]:
+    """Return the alarms of all beds that are to be shown, in the order announced. Raises SourceError."""
+    rows = database.read(f"SELECT {_OF_ALARM} FROM alarms a WHERE {ON_SCREEN}")  # put in order here: it has an index
+    alarms = msgspec.convert(rows, list[AlarmTold])
+    return sorted(alarms, key=lambda alarm: (alarm.bed, alarm.announced_s, alarm.onset))
+
+
+def read_replicas(database: StoreDatabase, now_s: float, takeover_s: float) -> list[ReplicaStatus]:
+    """Return all replicas, alive at `now_s` if they told something in the `takeover_s` before. Raises SourceError."""
     return [
         ReplicaStatus(name, host, pid, seen_s >= now_s - takeover_s, round(max(0.0, now_s - seen_s), 2), beds)
-        for name, host, pid, seen_s, beds in database.read(_REPLICAS)
+        for name, host, pid, seen_s, beds in database.read(
+            """SELECT r.name, r.host, r.pid, r.seen_s, count(l.bed) FROM replicas r
+               LEFT JOIN listeners l ON l.replica = r.name GROUP BY r.name ORDER BY r.name"""
+        )
     ]
 
 
 def read_overview(database: StoreDatabase, fleet: str, takeover_s: float) -> StatusReply:
     """Return all replicas, alive if they told something in the last `takeover_s`, and all beds. Raises SourceError."""
-    replicas = read_replicas(database, takeover_s)
+    now_s = database.now_s()
+    replicas = read_replicas(database, now_s, takeover_s)
     alive = {replica.name for replica in replicas if replica.is_alive}
     listeners: dict[str, int] = {}
     for bed, replica in database.read("SELECT bed, replica FROM listeners"):
         listeners[bed] = listeners.get(bed, 0) + (replica in alive)
-    sums = "sum(next - first), sum(analysed), sum(missing), count(*)"
+    sums = "sum(next - first), sum(analysed), sum(missing), count(*), sum(n + s + v + f + q)"
     ledgers = {bed: rest for bed, *rest in database.read(f"SELECT bed, {sums} FROM ledger GROUP BY bed")}
-    beats = dict(database.read("SELECT bed, count(*) FROM beats GROUP BY bed"))
     shown: dict[str, list[AlarmTold]] = {}
-    for alarm in read_alarms(database, _ON_SCREEN):
+    for alarm in read_alarms_on_screen(database):
         shown.setdefault(alarm.bed, []).append(alarm)
     beds = []
     query = """SELECT b.bed, b.speaker, b.run, e.told FROM beds b
                LEFT JOIN ledger e ON e.bed = b.bed AND e.run = b.run ORDER BY b.bed"""
     for bed, speaker, run, told in database.read(query):
-        sent, analysed, missing, runs = map(int, ledgers.get(bed, (0, 0, 0, 0)))
+        sent, analysed, missing, runs, beats = map(int, ledgers.get(bed, (0, 0, 0, 0, 0)))
         told_s = 0.0 if told is None or told == NOTHING_TOLD else round(told / FS, 2)
         speaks = speaker if speaker in alive else ""
         place = bed, speaks, listeners.get(bed, 0), run, runs, told_s
-        beds.append(BedStatusTold(*place, beats.get(bed, 0), sent, analysed, missing, shown.get(bed, [])))
+        beds.append(BedStatusTold(*place, beats, sent, analysed, missing, shown.get(bed, [])))
     return StatusReply(fleet, replicas, beds)

@@ -3,7 +3,7 @@
 from agent.store.store_database import StoreDatabase
 from model.errors import ConfigError
 
-LAYOUT_VERSION = "1"
+LAYOUT_VERSION = "2"
 _TABLES = {
     "about": "key TEXT PRIMARY KEY, value TEXT NOT NULL",
     "replicas": """name TEXT PRIMARY KEY, token TEXT NOT NULL, host TEXT NOT NULL, pid BIGINT NOT NULL,
@@ -13,7 +13,9 @@ _TABLES = {
     "beds": """bed TEXT PRIMARY KEY, speaker TEXT, run TEXT NOT NULL, seen_s DOUBLE PRECISION NOT NULL""",
     "ledger": """bed TEXT NOT NULL, run TEXT NOT NULL, number BIGINT NOT NULL, fs DOUBLE PRECISION NOT NULL,
         first BIGINT NOT NULL, next BIGINT NOT NULL, analysed BIGINT NOT NULL, missing BIGINT NOT NULL,
-        told BIGINT NOT NULL, ended BIGINT NOT NULL, teller TEXT NOT NULL, PRIMARY KEY (bed, run)""",
+        told BIGINT NOT NULL, ended BIGINT NOT NULL, teller TEXT NOT NULL, heart_rate DOUBLE PRECISION,
+        n BIGINT NOT NULL, s BIGINT NOT NULL, v BIGINT NOT NULL, f BIGINT NOT NULL, q BIGINT NOT NULL,
+        PRIMARY KEY (bed, run)""",
     "beats": """bed TEXT NOT NULL, run TEXT NOT NULL, sample BIGINT NOT NULL, decided BIGINT NOT NULL,
         found BIGINT NOT NULL, label TEXT NOT NULL, probabilities TEXT NOT NULL, rr_s DOUBLE PRECISION,
         heart_rate DOUBLE PRECISION, replica TEXT NOT NULL, PRIMARY KEY (bed, run, sample)""",
@@ -28,6 +30,15 @@ _TABLES = {
         by TEXT NOT NULL, at_s DOUBLE PRECISION NOT NULL, replica TEXT NOT NULL, alarms TEXT NOT NULL,
         data TEXT NOT NULL""",
 }
+ON_SCREEN = "ended IS NULL OR (latching = 1 AND acknowledged_s IS NULL)"
+"""Of alarms that are to be shown."""
+_INDEXES = {
+    "alarms_on_screen": f"alarms(bed) WHERE {ON_SCREEN}",
+    "alarms_of_bed": "alarms(bed, announced_s)",
+    "events_in_time": "events(at_s)",
+    "events_of_bed": "events(bed, at_s)",
+}
+"""Once a second the ward is read: none of it may take longer the longer a store is kept."""
 
 
 def prepare_tables(database: StoreDatabase, fleet: str, make: bool = True) -> str:
@@ -45,6 +56,8 @@ def prepare_tables(database: StoreDatabase, fleet: str, make: bool = True) -> st
         if not found:
             for name, columns in _TABLES.items():
                 database.write(f"CREATE TABLE {name}({columns})", [()])
+            for name, columns in _INDEXES.items():
+                database.write(f"CREATE INDEX {name} ON {columns}", [()])
             database.write("INSERT INTO about VALUES (?, ?)", [("version", LAYOUT_VERSION), ("fleet", fleet)])
             return fleet
         about = dict(database.read("SELECT key, value FROM about"))

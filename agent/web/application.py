@@ -19,13 +19,14 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from agent.core.look_back import BedPast, PastRequest
-from agent.monitor.monitor_session import MonitorSession
+from agent.monitor.ward_source import WardSource
 from agent.web.admission import Admission, RefusalError, bearer_token
 from agent.web.deeds import DEEDS, alarm_key, do_deed, read_wish
 from agent.web.hand_over import HandOver, LoopQuestion
 from agent.web.past_text import past_alarms_fields, strip_fields, trend_fields
 from agent.web.viewers import ViewerRoom
 from agent.web.ward_mirror import WardMirror
+from model.errors import SourceError
 
 LARGEST_BODY = 4096
 ANSWER_S = 5.0
@@ -161,12 +162,15 @@ class WardApplication:
         if deed not in DEEDS:
             raise RefusalError(404, "there is no such deed")
         wish = read_wish(deed, await _read_body(request))
-        return _json_response(await self._ask(lambda session: do_deed(session.actions, deed, bed, wish)))
+        try:
+            return _json_response(await self._ask(lambda session: do_deed(session.actions, deed, bed, wish)))
+        except SourceError as error:  # the store of a fleet is away
+            raise RefusalError(503, str(error)) from error
 
     async def _list_beds(self, request: Request) -> Response:
         await self._check_token(request)
 
-        def look_up(session: MonitorSession) -> list[dict[str, Any]]:
+        def look_up(session: WardSource) -> list[dict[str, Any]]:
             index = session.ward_snapshot(session.clock()).index
             return [
                 {"id": number, "bed": bed.bed, "state": bed.state, "priority": bed.priority}
@@ -183,7 +187,7 @@ class WardApplication:
             raise RefusalError(404, "there is no bed of this id")
         # While nobody watches only the loop knows the beds; they are numbered by their arrival
         name: str | None = self._mirror.name_of(number) or await self._ask(
-            lambda session: next(islice(session.pipeline.beds, number, None), None)
+            lambda session: next(islice(_bed_names(session), number, None), None)
         )
         if name is None:
             raise RefusalError(404, "there is no bed of this id")
@@ -193,7 +197,7 @@ class WardApplication:
         client = request.client.host if request.client else ""
         await self._admission.check_token(bearer_token(request.headers), client)
 
-    async def _ask(self, ask: Callable[[MonitorSession], Any]) -> Any:
+    async def _ask(self, ask: Callable[[WardSource], Any]) -> Any:
         """Return what the loop answers. Raises RefusalError."""
         question = LoopQuestion(ask, Future())
         if not self._hand_over.put_question(question):
@@ -203,6 +207,10 @@ class WardApplication:
                 return await asyncio.wrap_future(question.answer)
         except TimeoutError:
             raise RefusalError(503, "the monitor is busy: try again") from None
+
+
+def _bed_names(session: WardSource) -> Iterator[str]:
+    return (bed.bed for bed in session.ward_snapshot(session.clock()).index)
 
 
 async def _read_body(request: Request) -> bytes:

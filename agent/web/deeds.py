@@ -11,7 +11,7 @@ import msgspec
 from agent.core.bed_settings import LIMIT_NAMES
 from agent.core.messages import AlarmIdentity
 from agent.dashboard.limits_draft import LIMITS
-from agent.monitor.bed_actions import BedActions
+from agent.monitor.ward_source import WardActions
 from agent.web.admission import RefusalError
 
 DEEDS = ("acknowledge", "silence", "pause", "limits")
@@ -75,7 +75,7 @@ def _read_limits(wish: Wish) -> dict[str, float | None]:
     return limits
 
 
-def do_deed(actions: BedActions, deed: str, bed: str, wish: Wish) -> dict[str, Any]:
+def do_deed(actions: WardActions, deed: str, bed: str, wish: Wish) -> dict[str, Any]:
     """Do what a browser wishes, and return what is so then."""
     if deed == "acknowledge":
         seen = frozenset(wish.keys or ())
@@ -88,7 +88,7 @@ def do_deed(actions: BedActions, deed: str, bed: str, wish: Wish) -> dict[str, A
     return {"done": True, "bed": bed, "silenced_until_s": silenced_s, "paused_until_s": paused_s}
 
 
-def _change_limits(actions: BedActions, bed: str, wish: Wish) -> dict[str, Any]:
+def _change_limits(actions: WardActions, bed: str, wish: Wish) -> dict[str, Any]:
     """Let a bed have other limits, and return those that it has of its own then. Raises RefusalError."""
     own = actions.settings(bed)
     if any(getattr(own, name) != value for name, value in wish.was.items()):

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from agent.core.messages import Beat
 from agent.core.views import WardSnapshot
-from agent.monitor.monitor_session import MonitorSession
 from agent.web.wave_counts import CountArray
 
 MOST_QUESTIONS = 32
@@ -66,9 +65,9 @@ class WavePulse:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoopQuestion:
-    """Something that only the loop may do: `ask` it of the session there, and put what it returns into `answer`."""
+    """Something that only the loop may do: `ask` it of its ward source, and put what it returns into `answer`."""
 
-    ask: Callable[[MonitorSession], Any]
+    ask: Callable[[Any], Any]
     answer: "Future[Any]"
 
 

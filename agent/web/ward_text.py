@@ -16,7 +16,7 @@ from agent.core.clock import format_wall_time
 from agent.core.condition_names import SHORT_CONDITIONS
 from agent.core.events import Event, PacketRejected
 from agent.core.messages import PRIORITIES, Alarm, Ledger
-from agent.core.views import BedSummary, BedView, LoggedEvent, WardSnapshot
+from agent.core.views import BedSummary, BedView, FleetBed, LoggedEvent, WardSnapshot
 from agent.core.wording import event_text
 from agent.dashboard.alarm_lines import alarm_phase, count_ward_alarms, is_of_earlier_run, merge_recent_alarms
 from agent.dashboard.glance import NO_ARRHYTHMIA, rhythm_words
@@ -85,6 +85,8 @@ def ward_fields(ward: WardSnapshot) -> Fields:
             "over": {priority: over[priority] for priority in PRIORITIES},
             "silenced": counts["silenced"],
             "no_data": counts["no data"],
+            "no_monitor": counts["no monitor"],
+            "store_away": counts["store away"],
             "paused": sum(bed.paused_until_s > ward.now_s for bed in ward.index),
         },
         "link": asdict(ward.link),
@@ -128,7 +130,7 @@ def rhythm_text(bed: BedView, ward: WardSnapshot) -> str:
     words, is_alarmed = rhythm_words(bed, ward)
     if is_alarmed or not words.startswith(NO_ARRHYTHMIA):
         return words
-    if not np.isfinite(bed.wave[: SIGNAL_S * FS]).any():
+    if bed.fleet is None and not np.isfinite(bed.wave[: SIGNAL_S * FS]).any():
         return ""
     latest = Counter(beat.label for beat in bed.beats if beat.sample >= bed.head - len(bed.wave))
     return PACED_WORDS if 2 * latest["Q"] > latest.total() else words
@@ -183,6 +185,19 @@ def card_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "clock_s": bed.head_s,
         "last_heard_s": bed.arrived_s or None,
         "behind_s": round(bed.behind_s, 2),
+        "fleet": None if bed.fleet is None else _fleet_fields(bed.fleet),
+    }
+
+
+def _fleet_fields(fleet: FleetBed) -> Fields:
+    """The place of a bed in a fleet; the age of what is alive is left out, so that nothing is sent anew for it."""
+    return {
+        "speaker": fleet.speaker,
+        "runs": fleet.runs,
+        "told_s": round(fleet.told_s, 2),
+        "replicas": [
+            of._replace(silent_s=0.0 if of.is_alive else float(round(of.silent_s)))._asdict() for of in fleet.replicas
+        ],
     }
 
 
@@ -199,7 +214,7 @@ def bed_fields(bed: BedView, ward: WardSnapshot, number: int) -> Fields:
         "last_alarms": [alarm_fields(alarm, bed) for alarm in merge_recent_alarms(bed)],
         "limits": _limit_rows(bed, ward.base_limits),
         "own_limits": _own_limit_rows(bed, ward.base_limits),
-        "gaps": bed.gaps,
+        "gaps": bed.gaps if bed.fleet is None else None,
         "missing": bed.missing,
         "ledger": ledger_fields(bed.ledger),
         "latency": None if bed.latency is None else asdict(bed.latency),

@@ -12,6 +12,7 @@ from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result
 from agent.core.output_settings import WebConfig
 from agent.monitor.monitor_session import MonitorSession
 from agent.monitor.result_sinks import Viewer
+from agent.monitor.ward_source import WardSource
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.web.hand_over import HandOver, Stretch, TraceKey, TracePosition, WavePulse
 from agent.web.wave_counts import to_counts
@@ -30,7 +31,7 @@ ANSWERS_A_TURN = 4
 class WardWatch:
     """A viewer that serves browsers besides showing what `inner`, the one at the terminal, shows."""
 
-    def __init__(self, inner: Viewer, session: MonitorSession, hand_over: HandOver, config: WebConfig) -> None:
+    def __init__(self, inner: Viewer, session: WardSource, hand_over: HandOver, config: WebConfig) -> None:
         self._inner, self._session, self._hand_over = inner, session, hand_over
         self._pulse_s, self._ward_s = 1 / config.pulses_per_s, 1 / config.wards_per_s
         self._pulse_due_s = self._ward_due_s = 0.0
@@ -89,11 +90,14 @@ class WardWatch:
         if now_s >= self._ward_due_s or seen != self._seen or arrivals != self._arrivals:
             self._seen, self._arrivals = seen, arrivals
             self._ward_due_s = now_s + self._ward_s
-            known = self._session.pipeline.beds
+            ward = self._session.ward_snapshot(now_s)
+            known = {bed.bed for bed in ward.index}
             names = dict.fromkeys(key.bed for key in wanted if key.bed in known)
-            self._hand_over.ward = self._session.with_beds(self._session.ward_snapshot(now_s), names)
+            self._hand_over.ward = self._session.with_beds(ward, names)
         self._number += 1
-        self._hand_over.pulse = WavePulse(self._number, now_s, cut_stretches(self._session, wanted))
+        session = self._session
+        stretches = cut_stretches(session, wanted) if isinstance(session, MonitorSession) else ()
+        self._hand_over.pulse = WavePulse(self._number, now_s, stretches)
         self._hand_over.wake()
 
 

@@ -1,8 +1,8 @@
 """The server of the ward, and what it shares with the loop of the monitor."""
 
 from agent.core.config import Config
-from agent.monitor.monitor_session import MonitorSession
 from agent.monitor.result_sinks import Viewer
+from agent.monitor.ward_source import WardSource
 from agent.web.hand_over import HandOver
 from agent.web.ward_watch import WardWatch
 from agent.web.web_address import read_access
@@ -23,7 +23,7 @@ class WebStation:
         """Return the address for a browser."""
         return self._server.address
 
-    def watch(self, viewer: Viewer, session: MonitorSession) -> Viewer:
+    def watch(self, viewer: Viewer, session: WardSource) -> Viewer:
         """Return a viewer that serves browsers besides showing what `viewer` shows."""
         return WardWatch(viewer, session, self._hand_over, self._config)
 

@@ -3,7 +3,7 @@
 import { DEEDS, ENDS } from "./actions.js";
 import { AlarmBanners, AlarmList } from "./alarm_list.js";
 import { AboutPanel, ClassesPanel, EventsPanel, VitalsPanel } from "./bed_panels.js";
-import { lossWords } from "./card.js";
+import { showPlace } from "./card.js";
 import { make, setAttribute, setShown, setText } from "./dom.js";
 import { GAINS, LeadTrace, SPEEDS } from "./lead_trace.js";
 import { Trends } from "./trends.js";
@@ -61,11 +61,11 @@ export class BedPage {
       setText(this.patient, "");
       return;
     }
-    this.trends.watch(id);
+    this.trends.watch(bed.fleet ? null : id);
     setText(this.patient, [bed.patient, bed.place].filter(Boolean).join(" · "));
-    setText(this.loss, lossWords(bed, ward.now()));
-    setShown(this.loss, this.loss.textContent !== "");
-    setAttribute(this.leads, "class", `leads state-${bed.state.replace(" ", "-")}`);
+    showPlace(this.loss, bed, ward.now());
+    setAttribute(this.leads, "class", `leads state-${bed.state.replace(" ", "-")}${bed.fleet ? " elsewhere" : ""}`);
+    setShown(this.trends.element, !bed.fleet);
     for (const part of [this.banners, this.vitals, this.classes, this.about, this.events, this.alarms]) part.update(bed, ward);
     this.#updateDeeds(bed);
     this.#updateLeads(bed);

@@ -126,7 +126,7 @@ function ledgerRows(bed) {
   const { sent, analysed, missing, open } = bed.ledger;
   const rows = [["sent", countText(sent)], ["= analysed", countText(analysed)], ["+ missing", countText(missing)]];
   if (open) rows.push(["+ under way", countText(open)]);
-  rows.push(["gaps", bed.gaps ? `${countText(bed.gaps)} (${(bed.missing / 125).toFixed(1)} s)` : "none"]);
+  if (bed.gaps !== null) rows.push(["gaps", bed.gaps ? `${countText(bed.gaps)} (${(bed.missing / 125).toFixed(1)} s)` : "none"]);
   return rows;
 }
 

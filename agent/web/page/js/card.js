@@ -4,7 +4,7 @@ import { AgeMark, alarmClasses, alarmLabel, alarmSentence, holdMarks, markElemen
 import { make, renderIfChanged, setAttribute, setShown, setText } from "./dom.js";
 import { Sweep } from "./sweep.js";
 import { fitWindow } from "./voltage_window.js";
-import { PRIORITIES, ageText, bedLabel, behindWords, clockText, figureText, isSilent, phaseWords, qualityWord, signalWords, stateWords } from "./words.js";
+import { PRIORITIES, ageText, bedLabel, behindWords, clockText, figureText, fleetWords, isSilent, phaseWords, qualityWord, signalWords, stateWords } from "./words.js";
 import { FS } from "./wave_ring.js";
 
 /** Pixels of a second of signal on a card, and the least seconds across it. */
@@ -116,10 +116,17 @@ export class Card {
   }
 
   #updateLoss(bed, nowS) {
-    const words = lossWords(bed, nowS);
-    setShown(this.loss, words !== "");
-    setText(this.loss, words);
+    showPlace(this.loss, bed, nowS);
   }
+}
+
+/** Show in the place of a trace why there is none: nothing comes, or the bed is read from the store of a fleet. */
+export function showPlace(element, bed, nowS) {
+  const loss = lossWords(bed, nowS);
+  const words = loss || fleetWords(bed.fleet);
+  setShown(element, words !== "");
+  setText(element, words);
+  element.classList.toggle("calm", loss === "");
 }
 
 /** Say that no data come from a bed, for how long, and when it was heard last; "" if they do. */

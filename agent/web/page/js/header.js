@@ -5,6 +5,7 @@ import { make, renderIfChanged, setAttribute, setShown, setText } from "./dom.js
 import { PRIORITIES, PRIORITY_MARKS, ageText, bedLabel, bytesText, clockText, countText, zoneText } from "./words.js";
 
 const TOKEN_WORDS = "The ward is not shown without the token of the monitor. It is in the file given with --web-token: ask who runs the monitor.";
+const STORE_WORDS = { waiting: "waiting for the store", connected: "fleet", lost: "STORE AWAY" };
 const LINK_WORDS = { waiting: "waiting for the device", connected: "link", lost: "LINK LOST" };
 
 /** Build the counts of alarms, which are always live. */
@@ -32,7 +33,7 @@ function countChips(counts, rows) {
     const kind = `chip ${priority} ${!count ? "none" : isWaiting ? "active" : "acknowledged"}`;
     return { kind, text: `${PRIORITY_MARKS[priority]} ${count}`, word: priority, part: over ? ` (${over} over)` : "" };
   });
-  for (const [key, word] of [["paused", "paused"], ["silenced", "silenced"], ["no_data", "no data"]]) {
+  for (const [key, word] of [["paused", "paused"], ["silenced", "silenced"], ["no_data", "no data"], ["no_monitor", "NO MONITOR"], ["store_away", "STORE AWAY"]]) {
     const count = counts[key] ?? 0;
     if (count) chips.push({ kind: `chip ${key.replace("_", "-")}`, text: String(count), word });
   }
@@ -57,7 +58,7 @@ export function updateSystem(element, ward) {
   const parts = [];
   if (link) {
     const isGood = link.state === "connected";
-    parts.push({ kind: `system ${isGood ? "good" : link.state === "lost" ? "bad" : "waiting"}`, text: `${isGood ? "●" : "○"} ${LINK_WORDS[link.state] ?? link.state}` });
+    parts.push({ kind: `system ${isGood ? "good" : link.state === "lost" ? "bad" : "waiting"}`, text: `${isGood ? "●" : "○"} ${(link.is_store ? STORE_WORDS : LINK_WORDS)[link.state] ?? link.state}` });
   }
   if (recording) {
     const kind = `system ${recording.trouble ? "bad" : "good"}`;
@@ -69,8 +70,9 @@ export function updateSystem(element, ward) {
 /** Show the troubles of link and recording in words, across the page. */
 export function updateTroubles(element, ward) {
   const troubles = [];
-  if (ward.link?.state === "lost") troubles.push({ kind: "bad", text: `LINK LOST: ${ward.link.trouble || "no packets come from the device"}` });
-  else if (ward.link?.trouble) troubles.push({ kind: "warn", text: `LINK: ${ward.link.trouble}` });
+  const isStore = ward.link?.is_store;
+  if (ward.link?.state === "lost") troubles.push({ kind: "bad", text: `${isStore ? "STORE AWAY" : "LINK LOST"}: ${ward.link.trouble || "no packets come from the device"}` });
+  else if (ward.link?.trouble) troubles.push({ kind: "warn", text: `${isStore ? "FLEET" : "LINK"}: ${ward.link.trouble}` });
   if (ward.recording?.trouble) troubles.push({ kind: "bad", text: `RECORDING: ${ward.recording.trouble}` });
   renderIfChanged(element, JSON.stringify(troubles), () => troubles.map((part) => make("p", { class: `banner ${part.kind}`, text: part.text })));
 }

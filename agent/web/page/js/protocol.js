@@ -84,10 +84,11 @@ export function readBed(bed) {
     clockAt: bed.clock_s ?? null,
     heardAt: bed.last_heard_s ?? null,
     behindS: bed.behind_s ?? 0,
-    gaps: bed.gaps ?? 0,
+    gaps: bed.gaps ?? null,
     missing: bed.missing ?? 0,
     ledger: bed.ledger ?? null,
     latency: bed.latency ?? null,
+    fleet: bed.fleet ?? null,
     isUncalibrated: bed.uncalibrated ?? false,
   };
 }

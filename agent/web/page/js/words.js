@@ -18,13 +18,15 @@ const STATE_WORDS = {
   saturated: "SATURATED",
   "no signal": "NO SIGNAL",
   "no data": "NO DATA",
+  "no monitor": "NO MONITOR",
+  "store away": "STORE AWAY",
   refused: "REFUSED",
   ended: "ENDED",
 };
 /** What a page says that knows nothing of the beds yet. */
 export const STARTING_WORDS = "The monitor is starting: its beds follow.";
 /** States in which no samples come. */
-export const SILENT_STATES = new Set(["no data", "refused", "ended"]);
+export const SILENT_STATES = new Set(["no data", "no monitor", "store away", "refused", "ended"]);
 /** Delay behind the device, in seconds, from which a bed is marked. */
 const BEHIND_S = 1.5;
 /** Quality of a lead from which on it is good, and below which it is poor. */
@@ -46,6 +48,15 @@ export function bedLabel(name) {
 /** Say the state of a bed. */
 export function stateWords(state) {
   return STATE_WORDS[state] ?? state;
+}
+
+/** Say who tells of a bed of a fleet, whose traces are at the monitors; "" for a bed of a monitor. */
+export function fleetWords(fleet) {
+  if (!fleet) return "";
+  const alive = fleet.replicas.filter((replica) => replica.is_alive).length;
+  const silent = fleet.replicas.filter((replica) => !replica.is_alive).map((replica) => `${replica.name} silent for ${ageText(replica.silent_s)}`);
+  const monitors = `${alive} ${alive === 1 ? "monitor" : "monitors"}`;
+  return ["traces are at the monitors", fleet.speaker ? `told by ${fleet.speaker}` : "nobody tells of it", monitors, ...silent].join(" · ");
 }
 
 /** Say a duration, such as 25 s, 1 min 40 s, 30 min, 2 h. */

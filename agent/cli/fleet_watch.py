@@ -1,0 +1,164 @@
+"""`ecg-agent fleet watch`: one view over all hosts of a fleet, read from its store. `docs/fleet.md` has a section."""
+
+import contextlib
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.options import (
+    ConfigFileOption,
+    InsecureOption,
+    KeyOption,
+    MetricsOption,
+    SecondsOption,
+    ServerKeyOption,
+    WebOption,
+    WebTokenOption,
+    serve_web,
+)
+from agent.core import config as configuration
+from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agent.core.config import Config
+    from agent.monitor.result_sinks import Viewer
+    from agent.outputs.prometheus import MetricsExporter
+    from agent.store.fleet_ward import FleetWard
+
+LONGEST_WAIT_S = 0.1
+"""Longest sleep of the loop, so that a wish to stop is soon seen."""
+FIGURES_PERIOD_S = 1.0
+"""How often the figures for Prometheus are made."""
+
+
+def watch_fleet(
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", help="The store: store:FILE, postgresql://… or store://HOST:PORT.")
+    ],
+    by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name who acts here.", show_default="the ward view of this host")
+    ] = None,
+    web: WebOption = None,
+    web_token: WebTokenOption = None,
+    metrics: MetricsOption = None,
+    seconds: SecondsOption = None,
+    key: KeyOption = None,
+    server_key: ServerKeyOption = None,
+    insecure: InsecureOption = None,
+    config: ConfigFileOption = None,
+) -> None:
+    """Watch all beds of a fleet, whichever host follows them: the ward that monitors show, without traces."""
+    settings = configuration.load_config(config)
+    settings = configuration.override_config(settings, "security", key=key, server_key=server_key, insecure=insecure)
+    settings = serve_web(configuration.override_config(settings, "monitor", metrics=metrics), web, web_token)
+    is_seen = sys.stdout.isatty()
+    if not (is_seen or settings.web.address or settings.monitor.metrics):
+        raise ConfigError("standard output is no terminal: serve the ward with --web or --metrics, or ask fleet status")
+    from agent.cli.stop_signals import StopFlag
+    from agent.core.clock import SteadyClock
+    from agent.store.fleet_ward import FleetWard
+    from agent.store.store_address import open_store_client
+    from agent.store.ward_feed import WardFeed
+
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopFlag())
+        client = open_store_client(store, settings.security, make=False)
+        try:
+            feed = WardFeed(client, SteadyClock(), counts_alarms=bool(settings.monitor.metrics))
+        except BaseException:
+            client.close()
+            raise
+        feed.start()
+        stack.callback(feed.close)
+        ward = FleetWard(feed, settings, by or f"ward view of {socket.gethostname()}")
+        exporter = None
+        if settings.monitor.metrics:
+            from agent.outputs.prometheus import MetricsExporter
+
+            exporter = stack.enter_context(MetricsExporter(settings.monitor.metrics, has_latencies=False))
+            _tell_watcher(f"metrics are at {exporter.address}")
+        viewer = _open_viewer(stack, ward, settings, is_seen)
+        if settings.web.address:
+            from agent.web.open_web import open_web_station
+
+            station = open_web_station(settings)
+            stack.callback(station.close)
+            _tell_watcher(f"the ward is at {station.address}")
+            viewer = station.watch(viewer, ward)
+        end_s = None if seconds is None else ward.clock() + seconds
+        _watch(ward, viewer, exporter, lambda: stop() or (end_s is not None and ward.clock() >= end_s))
+
+
+def _open_viewer(stack: contextlib.ExitStack, ward: "FleetWard", settings: "Config", is_seen: bool) -> "Viewer":
+    """Return the dashboard, or where there is no terminal what says in lines that something is wrong."""
+    if not is_seen:
+        return _TroubleLines(ward)
+    from rich.console import Console
+
+    from agent.dashboard.terminal import TerminalScreen
+    from agent.dashboard.view import DashboardView
+    from agent.outputs.dashboard_sink import DashboardSink
+
+    view = DashboardView(ascii=settings.dashboard.ascii, seconds=settings.dashboard.seconds or None)
+    screen = stack.enter_context(TerminalScreen(Console(), view))
+    return DashboardSink(screen, settings, ward)
+
+
+def _watch(ward: "FleetWard", viewer: "Viewer", exporter: "MetricsExporter | None", stop: Callable[[], bool]) -> None:
+    """Show the ward until `stop`, or until a person asks for the end."""
+    figures_due_s = 0.0
+    while not stop():
+        now_s = ward.clock()
+        if exporter is not None and now_s >= figures_due_s:
+            figures_due_s = now_s + FIGURES_PERIOD_S
+            exporter.publish(ward.figures(now_s))
+        if not viewer.refresh(now_s):
+            break
+        _wait(viewer.keyboard, min(LONGEST_WAIT_S, viewer.patience_s(ward.clock())))
+    viewer.finish()
+
+
+def _wait(keyboard: int | None, seconds: float) -> None:
+    if keyboard is None:
+        time.sleep(seconds)
+    else:
+        select.select([keyboard], [], [], seconds)
+
+
+class _TroubleLines:
+    """A viewer without a terminal: a line for each change of what is wrong with the store, or its beds."""
+
+    keyboard: int | None = None
+
+    def __init__(self, ward: "FleetWard") -> None:
+        self._ward = ward
+        self._said = ""
+
+    def push(self, messages: Sequence[object], results: Sequence[object], now_s: float) -> None:
+        """Take nothing: there are no results here."""
+
+    def refresh(self, now_s: float) -> bool:
+        """Say what has changed."""
+        ward = self._ward.ward_snapshot(now_s)
+        alone = sum(bed.state == "no monitor" for bed in ward.index)
+        words = "the store is away" if ward.link.state == "lost" else f"{alone} beds have no monitor" if alone else ""
+        if words != self._said:
+            self._said = words
+            _tell_watcher(f"{words}: {ward.link.trouble}" if words else "the store answers, and each bed has a monitor")
+        return True
+
+    def patience_s(self, now_s: float) -> float:  # noqa: ARG002  # it is always the same
+        """Return the seconds for which nothing will be due."""
+        return LONGEST_WAIT_S
+
+    def finish(self) -> None:
+        """Say nothing more."""
+
+
+def _tell_watcher(text: str) -> None:
+    typer.echo(f"ecg-agent: {text}", err=True)
