@@ -9,10 +9,9 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 import psutil
 import pytest
 import wfdb
+from support.agent_process import AgentProcess, run_agent
 from support.commands import RunHere
 
 from agent.batch import file_analysis
@@ -34,6 +34,7 @@ from agent.batch.file_tables import FileClock, alarm_columns, beat_columns
 from agent.batch.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from agent.batch.result_writer import ResultKinds
 from agent.cluster.open_hands import WorkPlace
+from agent.cluster.process_hands import without_interrupts
 from agent.core.config import Config, override_config
 from model.errors import RecordError, RunError
 from model.files import lock_folder, release_folder
@@ -41,7 +42,6 @@ from model.formats.signal_file import SignalFileOptions
 from model.records.wfdb_records import open_record, read_record_samples
 
 REPOSITORY = Path(__file__).parent.parent
-AGENT = [sys.executable, "-m", "agent"]
 LONG_S = 120.0
 TABLES = ResultKinds()
 DATE = "21:30:00.5 03/05/2021"
@@ -118,15 +118,13 @@ def lines(text: str) -> dict[str, list[dict[str, Any]]]:
 
 def monitored(record: Path, lead: str) -> str:
     """The JSON lines of a monitor to which the simulator sends a record."""
-    command = [*AGENT, "simulate", "record", str(record), "--speed", "max", "--wait", "--endpoint", "tcp://127.0.0.1:*"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), cwd=REPOSITORY) as device:
+    command = ["simulate", "record", str(record), "--speed", "max", "--wait", "--endpoint", "tcp://127.0.0.1:*"]
+    with AgentProcess[str](command, stderr=subprocess.PIPE, text=True, env=environment(), cwd=REPOSITORY) as device:
         assert device.stderr is not None
         endpoint = re.search(r"tcp://127\.0\.0\.1:\d+", device.stderr.readline())
         assert endpoint is not None
         watch = ["monitor", "--json", "--until-end", "--device", "cpu", "--lead", lead, "--endpoint", endpoint.group()]
-        done = subprocess.run(
-            [*AGENT, *watch], capture_output=True, text=True, timeout=LONG_S, env=environment(), cwd=REPOSITORY
-        )
+        done = run_agent(watch, env=environment(), cwd=REPOSITORY)
         device.terminate()
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -531,9 +529,7 @@ def test_exit_codes(tmp_path: Path, run_here: RunHere) -> None:
     path = write_record(tmp_path, "a", 15)
 
     def start(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-        command = [*AGENT, "analyse", *arguments]
-        options |= {"capture_output": True, "text": True, "env": environment(), "cwd": REPOSITORY, "timeout": LONG_S}
-        return subprocess.run(command, check=False, **options)
+        return run_agent(["analyse", *arguments], env=environment(), cwd=REPOSITORY, **options)
 
     done = start(str(path), "nothing", "--json", "--device", "cpu", "--out", str(tmp_path / "out"))
     assert done.returncode == 4
@@ -567,15 +563,10 @@ def test_interrupt(tmp_path: Path) -> None:
     paths = [write_record(tmp_path, "short", 15), write_record(tmp_path, "long", 14_400)]
     out = tmp_path / "out"
     for jobs, number in (("1", signal.SIGINT), ("2", signal.SIGINT), ("1", signal.SIGTERM)):
-        before = signal.SIG_IGN if number == signal.SIGTERM else signal.SIG_DFL
-        command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", jobs, "--force"]
-        with subprocess.Popen(
-            command,
-            env=environment(),
-            cwd=REPOSITORY,
-            stderr=subprocess.PIPE,
-            preexec_fn=partial(signal.signal, signal.SIGINT, before),
-        ) as process:
+        command = ["analyse", *map(str, paths), "--out", str(out), "--jobs", jobs, "--force"]
+        with without_interrupts() if number == signal.SIGTERM else nullcontext():
+            started = AgentProcess[bytes](command, env=environment(), cwd=REPOSITORY, stderr=subprocess.PIPE)
+        with started as process:
             until_s = time.monotonic() + LONG_S
             while not ((out / "short").exists() and half_written(out, "long")):
                 assert process.poll() is None
@@ -593,8 +584,8 @@ def test_a_killed_process(tmp_path: Path) -> None:
     """The files of a process that is killed are analysed after all."""
     paths = [write_record(tmp_path, name, 150) for name in ("a", "b")]
     out = tmp_path / "out"
-    command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json"]
-    with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    command = ["analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json"]
+    with AgentProcess[str](command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         until_s = time.monotonic() + LONG_S
         while not half_written(out, "*"):
             assert process.poll() is None
@@ -611,8 +602,8 @@ def test_a_killed_command(tmp_path: Path) -> None:
     """A command that is killed takes its processes with it, and the same command then writes whole results."""
     paths = [write_record(tmp_path, name, 150) for name in ("a", "b")]
     out = tmp_path / "out"
-    command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
-    with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
+    command = ["analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
+    with AgentProcess[bytes](command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
         until_s = time.monotonic() + LONG_S
         while not half_written(out, "*"):
             assert process.poll() is None
@@ -623,7 +614,7 @@ def test_a_killed_command(tmp_path: Path) -> None:
     assert len(workers) == 2
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert alive == []
-    done = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, check=True, timeout=LONG_S)
+    done = run_agent(command, env=environment(), cwd=REPOSITORY)
     assert json.loads(done.stdout)["analysed"] == 2
     assert sorted(item.name for item in out.iterdir()) == [".lock", "a", "b"]
     assert all(len(rows(out / name / "beats.csv")) > 200 for name in ("a", "b"))

@@ -1,11 +1,10 @@
 """agent.cli.device_process and `monitor --from`: a device and its monitor in one command."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.agent_process import run_agent
 from support.commands import RunHere
 
 from model.records.wfdb_records import open_record, read_record_samples
@@ -25,8 +24,7 @@ def sensor_lines(seconds: float) -> str:
 @pytest.mark.slow
 def test_lines_on_standard_input_are_monitored() -> None:
     """`monitor --from -` finds the beats of a record that comes as lines, and its ledger closes."""
-    command = [sys.executable, "-m", "agent", "monitor", "--from", "-", "--fs", "360", "--unit", "5uV", "--json"]
-    done = subprocess.run(command, cwd=ROOT, input=sensor_lines(12), capture_output=True, text=True, timeout=120)
+    done = run_agent(["monitor", "--from", "-", "--fs", "360", "--unit", "5uV", "--json"], sensor_lines(12))
     assert done.returncode == 0, done.stderr
     items = [json.loads(line) for line in done.stdout.splitlines()]
     beats = [item for item in items if item["type"] == "beat"]

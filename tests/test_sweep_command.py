@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.agent_process import AgentProcess
 from support.swept import SETTINGS, InstantHands, plan_of
 from typer.testing import CliRunner, Result
 
@@ -53,10 +54,9 @@ LONG_S = 240.0
 
 def started(folder: Path, *options: str) -> "subprocess.Popen[str]":
     """Start `ecg-agent train --sweep` in a folder, in a process group of its own."""
-    command = [sys.executable, "-m", "agent", "train", "--config", "tiny.toml", "--sweep", "sweep.toml", *options]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.Popen(
-        command,
+    return AgentProcess(
+        ["train", "--config", "tiny.toml", "--sweep", "sweep.toml", *options],
         cwd=folder,
         env=environment,
         text=True,

@@ -1,0 +1,224 @@
+"""Processes of `ecg-agent` that are forked off one that has loaded its libraries, rather than started.
+
+    caller ── request, standard streams ─► fork server ── fork ─► helper ── fork ─► command
+
+The helper ends at once, and its orphan, the command, becomes a child of the caller, as if that had started it. Each
+command has a fork server of its own for the commands that it starts. `python fork_server.py SOCKET` is the first one.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import importlib
+import inspect
+import io
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, AnyStr
+
+FORKED = ("agent", "agent.fleet.monitor_child")
+"""The modules that are run as commands."""
+LOADED = (
+    "torch",
+    "scipy.signal",
+    "scipy.ndimage",
+    "wfdb",
+    "agent.cli.app",
+    "agent.cli.monitor",
+    "agent.batch.batch_run",
+    "agent.evaluation.evaluate_command",
+    "simulator.scheduler",
+)
+"""What is imported before the first command: what most of them need."""
+LARGEST_REQUEST = 1 << 17
+SET_CHILD_SUBREAPER = 36
+"""The request to prctl by which a process adopts the orphans among its descendants."""
+READ_AT_START = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "TZ")
+"""Beginnings of variables that are read when an interpreter or a library starts."""
+READ_LATER = ("PYTHONPATH", "PYTHONUNBUFFERED")
+"""Such variables that a forked command heeds all the same."""
+
+
+START = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+
+
+class ForkServer:
+    """The caller's end of a fork server."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._prctl = ctypes.CDLL(None).prctl
+        self._lock = threading.Lock()
+
+    def start(self, request: Mapping[str, Any], streams: Sequence[int]) -> int:
+        """Have a command forked, with its three standard streams; return its process ID."""
+        with self._lock:
+            self._prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            try:
+                socket.send_fds(self._requests, [json.dumps(request).encode()], streams)
+                return int(self._requests.recv(32))
+            finally:
+                self._prctl(SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+    def close(self) -> None:
+        """Let it end."""
+        self._requests.close()
+
+
+class ForkedPopen(subprocess.Popen[AnyStr]):
+    """A `subprocess.Popen` of which commands of ours are forked, where what they are to be allows it."""
+
+    server: ForkServer | None = None
+
+    def _execute_child(self, *given: Any) -> None:
+        """Start the process: `Popen` calls this once it has opened the streams, which it wants to be closed here."""
+        how = inspect.signature(START).bind(self, *given).arguments
+        if self.server is None or not is_plain(how):
+            START(self, *given)
+            return
+        request = {
+            "module": how["args"][2],
+            "arguments": how["args"][3:],
+            "environment": dict(os.environ if how["env"] is None else how["env"]),
+            "folder": str(how["cwd"] or Path.cwd()),
+            "new_session": how["start_new_session"],
+            "interrupts_ignored": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+        }
+        streams = [how[name] for name in ("p2cread", "c2pwrite", "errwrite")]
+        self.pid = self.server.start(request, [at if at >= 0 else own for own, at in enumerate(streams)])
+        self._child_created = True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(how[name] for name in pipes))  # type: ignore[attr-defined]
+
+
+def is_plain(how: Mapping[str, Any]) -> bool:
+    """Return whether a process with these arguments of `_execute_child` is a command that can be forked."""
+    odd = how["executable"] or how["preexec_fn"] or how["pass_fds"] or how["shell"] or how["process_group"] != -1
+    words = how["args"]
+    ours = not isinstance(words, str) and list(words[:2]) == [sys.executable, "-m"] and words[2] in FORKED
+    return ours and not odd and (how["env"] is None or at_start(how["env"]) == at_start(os.environ))
+
+
+def at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that an interpreter reads when it starts."""
+    return {name: of for name, of in environment.items() if name.startswith(READ_AT_START) and name not in READ_LATER}
+
+
+def serve_requests(requests: socket.socket) -> dict[str, Any]:
+    """Fork a command for each request; return the request in the process of its command.
+
+    A request is a dict as JSON, with the command's three standard streams. The answer is the process ID as text.
+    """
+    while True:
+        text, streams, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 3)
+        if not text:
+            os._exit(0)
+        heard, told = os.pipe()
+        if (helper := os.fork()) == 0:
+            helper = os.getpid()
+            if pid := os.fork():
+                os.write(told, str(pid).encode())
+                os._exit(0)
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+            os.closerange(3, max(heard, told, requests.detach(), *streams) + 1)
+            while os.getppid() == helper:
+                time.sleep(0.0005)
+            return dict(json.loads(text))
+        os.close(told)
+        os.waitpid(helper, 0)
+        requests.send(os.read(heard, 32))
+        for number in (heard, *streams):
+            os.close(number)
+
+
+def fork_server() -> ForkServer:
+    """Fork this process as a fork server for itself; return the end for the caller."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork():
+        theirs.close()
+        return ForkServer(ours)
+    ours.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nowhere, number)
+    os.close(nowhere)
+    become_command(serve_requests(theirs))
+    raise AssertionError("a command ends its process")
+
+
+def become_command(request: dict[str, Any]) -> None:
+    """Make this process what a new interpreter with `-m MODULE` is, and run it."""
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    if request["new_session"]:
+        os.setsid()
+    ForkedPopen.server = fork_server()
+    subprocess.Popen = ForkedPopen  # type: ignore[misc]
+    signal.signal(signal.SIGINT, signal.SIG_IGN if request["interrupts_ignored"] else signal.default_int_handler)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = open_stream(number, getattr(sys, name))
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.argv = [request["module"], *request["arguments"]]
+    end_process(run_main(request["module"]))
+
+
+def run_main(module: str) -> int:
+    """Run `-m MODULE`; return its exit code."""
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)  # noqa: T201
+            return 1
+        return end.code or 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def end_process(code: int) -> None:
+    """Wait for threads, do what is registered for the end, and end without taking two thousand modules apart."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def open_stream(number: int, like: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Return a standard stream as an interpreter opens it at its start."""
+    raw = io.FileIO(number, "w" if number else "r", closefd=False)
+    binary = io.BufferedWriter(raw) if number else io.BufferedReader(raw)
+    at_once = bool(number and os.environ.get("PYTHONUNBUFFERED"))
+    lines = number == 2 or raw.isatty()
+    return io.TextIOWrapper(binary, like.encoding, like.errors, line_buffering=lines, write_through=at_once)
+
+
+def main() -> None:
+    """Load, serve, and in the process of a command become that command."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    for name in LOADED:
+        importlib.import_module(name)
+    gc.freeze()  # a collection would copy what is shared with all commands
+    become_command(serve_requests(requests))
+
+
+if __name__ == "__main__":
+    main()
