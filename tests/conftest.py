@@ -1,5 +1,6 @@
 """Fixtures and streams of all tests: real records and synthetic signals, as chunks."""
 
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import cycle
@@ -13,7 +14,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck
 from numpy.typing import NDArray
+from support.agent_process import find_fork_server
 from support.commands import RunHere, make_run_here
+from support.fork_server import ForkedPopen
 
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core import config as configuration
@@ -100,6 +103,13 @@ def live() -> BeatClassifier:
 def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunHere:
     """Return a function that runs a command of `ecg-agent` in this process."""
     return make_run_here(monkeypatch, capfd)
+
+
+@pytest.fixture
+def forked_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the commands forked that benchmarks, or code of ours in this process, start."""
+    monkeypatch.setattr(ForkedPopen, "server", find_fork_server())
+    monkeypatch.setattr(subprocess, "Popen", ForkedPopen)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class AgentProcess(ForkedPopen[AnyStr]):
     """A `subprocess.Popen` of `ecg-agent` with these arguments."""
 
     def __init__(self, arguments: Sequence[str], *, fresh: bool = False, **options: Any) -> None:
-        self.server = None if fresh or sys.platform != "linux" else _first_fork_server()
+        self.server = None if fresh else find_fork_server()
         super().__init__([*AGENT, *arguments], **options)
 
 
@@ -46,8 +46,10 @@ def run_agent(
 
 
 @cache
-def _first_fork_server() -> ForkServer:
-    """Start the fork server of this process, which ends with it."""
+def find_fork_server() -> ForkServer | None:
+    """Return the fork server of this process, started if need be, which ends with it; None where there can be none."""
+    if sys.platform != "linux":
+        return None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(theirs.fileno())]

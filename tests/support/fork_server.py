@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, AnyStr
 
-FORKED = ("agent", "agent.fleet.monitor_child")
+FORKED = ("agent", "agent.fleet.monitor_child", "benchmarks.stages")
 """The modules that are run as commands."""
 LOADED = (
     "torch",
@@ -45,7 +45,7 @@ SET_CHILD_SUBREAPER = 36
 """The request to prctl by which a process adopts the orphans among its descendants."""
 READ_AT_START = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "TZ")
 """Beginnings of variables that are read when an interpreter or a library starts."""
-READ_LATER = ("PYTHONPATH", "PYTHONUNBUFFERED")
+READ_LATER = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING")
 """Such variables that a forked command heeds all the same."""
 
 
@@ -207,7 +207,8 @@ def open_stream(number: int, like: io.TextIOWrapper) -> io.TextIOWrapper:
     binary = io.BufferedWriter(raw) if number else io.BufferedReader(raw)
     at_once = bool(number and os.environ.get("PYTHONUNBUFFERED"))
     lines = number == 2 or raw.isatty()
-    return io.TextIOWrapper(binary, like.encoding, like.errors, line_buffering=lines, write_through=at_once)
+    encoding = os.environ.get("PYTHONIOENCODING", like.encoding)
+    return io.TextIOWrapper(binary, encoding, like.errors, line_buffering=lines, write_through=at_once)
 
 
 def main() -> None:
