@@ -23,6 +23,7 @@ import pytest
 import wfdb
 from support.agent_process import AgentProcess, run_agent
 from support.commands import RunHere
+from support.fork_server import SPAWNED
 
 from agent.batch import file_analysis
 from agent.batch.batch_files import BatchFile, find_batch_files, list_tables_left_out
@@ -92,7 +93,7 @@ def half_written(out: Path, name: str) -> list[Path]:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The processes that a process analyses in."""
-    return [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(pid).children() if SPAWNED in " ".join([child.name(), *child.cmdline()])]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -163,6 +164,7 @@ def test_files_of_a_ward_do_not_change_each_other(quick: Config, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_several_processes(quick: Config, tmp_path: Path) -> None:
     """Two processes give the same files as one."""
     paths = [write_record(tmp_path, name, source=source) for name, source in (("a", "208"), ("b", "119"))]
@@ -527,11 +529,8 @@ def test_what_a_kill_leaves(quick: Config, tmp_path: Path) -> None:
 def test_exit_codes(tmp_path: Path, run_here: RunHere) -> None:
     """A failed file ends with 4 after the summary of the others; no place for the results with 10, a wish for 3."""
     path = write_record(tmp_path, "a", 15)
-
-    def start(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-        return run_agent(["analyse", *arguments], env=environment(), cwd=REPOSITORY, **options)
-
-    done = start(str(path), "nothing", "--json", "--device", "cpu", "--out", str(tmp_path / "out"))
+    words = ["analyse", str(path), "nothing", "--json", "--device", "cpu", "--out", str(tmp_path / "out")]
+    done = run_agent(words, env=environment(), cwd=REPOSITORY)
     assert done.returncode == 4
     assert json.loads(done.stdout)["failed"] == 1
     assert done.stderr.splitlines()[-1] == "ecg-agent: 1 of 2 files could not be analysed"
@@ -540,11 +539,12 @@ def test_exit_codes(tmp_path: Path, run_here: RunHere) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (10, 1)
     assert "choose another folder (--out)" in done.stderr
     full = tmp_path / "full"
-    done = start(
-        str(path),
-        *("--device", "cpu", "--report", "--out", str(full)),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
-    )
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        done = run_here("analyse", path, "--device", "cpu", "--report", "--out", full)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (done.returncode, done.stderr.count("\n")) == (10, 1), done.stderr
     assert [item.name for item in full.iterdir()] == [".lock"]
     for names in (("",), (str(path), "")):

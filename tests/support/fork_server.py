@@ -3,17 +3,20 @@
     caller ── request, standard streams ─► fork server ── fork ─► helper ── fork ─► command
 
 The helper ends at once, and its orphan, the command, becomes a child of the caller, as if that had started it. Each
-command has a fork server of its own for the commands that it starts. `python fork_server.py SOCKET` is the first one.
+command has a fork server of its own for the commands that it starts, and for the processes that `multiprocessing`
+spawns for it. `python fork_server.py SOCKET` is the first one.
 """
 
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import inspect
 import io
 import json
+import multiprocessing.util
 import os
 import runpy
 import signal
@@ -24,6 +27,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, AnyStr
 
 FORKED = ("agent", "agent.fleet.monitor_child", "benchmarks.stages")
@@ -41,8 +45,12 @@ LOADED = (
 )
 """What is imported before the first command: what most of them need."""
 LARGEST_REQUEST = 1 << 17
-SET_CHILD_SUBREAPER = 36
-"""The request to prctl by which a process adopts the orphans among its descendants."""
+MOST_STREAMS = 32
+SET_NAME, SET_CHILD_SUBREAPER = 15, 36
+"""Requests to prctl: to name a process, and to make it adopt the orphans among its descendants."""
+SPAWNED, SERVER = "spawn_main", "fork server"
+"""Names of processes: of one that `multiprocessing` spawned, and of a fork server."""
+PRCTL = ctypes.CDLL(None).prctl
 READ_AT_START = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "TZ")
 """Beginnings of variables that are read when an interpreter or a library starts."""
 READ_LATER = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING")
@@ -50,6 +58,7 @@ READ_LATER = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING")
 
 
 START = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+SPAWN = multiprocessing.util.spawnv_passfds
 
 
 class ForkServer:
@@ -57,18 +66,28 @@ class ForkServer:
 
     def __init__(self, requests: socket.socket) -> None:
         self._requests = requests
-        self._prctl = ctypes.CDLL(None).prctl
         self._lock = threading.Lock()
 
-    def start(self, request: Mapping[str, Any], streams: Sequence[int]) -> int:
-        """Have a command forked, with its three standard streams; return its process ID."""
+    def start(self, request: Mapping[str, Any], streams: Sequence[int], passed: Sequence[int] = ()) -> int:
+        """Have a command forked, with its three standard streams and others as they are; return its process ID."""
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        text = json.dumps({**request, "passed": passed, "interrupts_ignored": ignored}).encode()
         with self._lock:
-            self._prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            PRCTL(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             try:
-                socket.send_fds(self._requests, [json.dumps(request).encode()], streams)
+                socket.send_fds(self._requests, [text], [*streams, *passed])
                 return int(self._requests.recv(32))
             finally:
-                self._prctl(SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+                PRCTL(SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+    def spawn(self, path: bytes, words: Sequence[Any], passed: Sequence[int]) -> int:
+        """Do what `multiprocessing.util.spawnv_passfds` does, which starts a process that it spawns."""
+        command = [os.fsdecode(word) for word in words]
+        if SPAWNED not in command[-2]:
+            return SPAWN(path, words, passed)
+        request: dict[str, Any] = {"code": command[-2], "arguments": ["-c", command[-1]]}
+        request |= {"environment": dict(os.environ), "folder": str(Path.cwd()), "new_session": False}
+        return self.start(request, range(3), [int(number) for number in passed])
 
     def close(self) -> None:
         """Let it end."""
@@ -88,11 +107,10 @@ class ForkedPopen(subprocess.Popen[AnyStr]):
             return
         request = {
             "module": how["args"][2],
-            "arguments": how["args"][3:],
+            "arguments": how["args"][2:],
             "environment": dict(os.environ if how["env"] is None else how["env"]),
             "folder": str(how["cwd"] or Path.cwd()),
             "new_session": how["start_new_session"],
-            "interrupts_ignored": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
         }
         streams = [how[name] for name in ("p2cread", "c2pwrite", "errwrite")]
         self.pid = self.server.start(request, [at if at >= 0 else own for own, at in enumerate(streams)])
@@ -117,10 +135,11 @@ def at_start(environment: Mapping[str, str]) -> dict[str, str]:
 def serve_requests(requests: socket.socket) -> dict[str, Any]:
     """Fork a command for each request; return the request in the process of its command.
 
-    A request is a dict as JSON, with the command's three standard streams. The answer is the process ID as text.
+    A request is a dict as JSON, with the command's streams, of which the first three are the standard ones. The answer
+    is the process ID as text.
     """
     while True:
-        text, streams, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 3)
+        text, streams, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, MOST_STREAMS)
         if not text:
             os._exit(0)
         heard, told = os.pipe()
@@ -129,12 +148,11 @@ def serve_requests(requests: socket.socket) -> dict[str, Any]:
             if pid := os.fork():
                 os.write(told, str(pid).encode())
                 os._exit(0)
-            for number, stream in enumerate(streams):
-                os.dup2(stream, number)
-            os.closerange(3, max(heard, told, requests.detach(), *streams) + 1)
+            request: dict[str, Any] = json.loads(text)
+            place_streams(streams, [0, 1, 2, *request["passed"]], max(heard, told, requests.detach()) + 1)
             while os.getppid() == helper:
                 time.sleep(0.0005)
-            return dict(json.loads(text))
+            return request
         os.close(told)
         os.waitpid(helper, 0)
         requests.send(os.read(heard, 32))
@@ -142,13 +160,26 @@ def serve_requests(requests: socket.socket) -> dict[str, Any]:
             os.close(number)
 
 
-def fork_server() -> ForkServer:
-    """Fork this process as a fork server for itself; return the end for the caller."""
+def place_streams(streams: Sequence[int], numbers: Sequence[int], stop: int) -> None:
+    """Give streams these numbers, and close all others below `stop`."""
+    beyond = max(stop, *streams, *numbers) + 1
+    copies = [fcntl.fcntl(stream, fcntl.F_DUPFD, beyond) for stream in streams]
+    os.closerange(3, beyond)
+    for copy, number in zip(copies, numbers, strict=True):
+        os.dup2(copy, number)
+        os.close(copy)
+
+
+def fork_server(closed: Sequence[int]) -> ForkServer:
+    """Fork this process as a fork server for itself, which closes some streams; return the end for the caller."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork():
         theirs.close()
         return ForkServer(ours)
     ours.close()
+    PRCTL(SET_NAME, SERVER.encode(), 0, 0, 0)
+    for number in closed:
+        os.close(number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
@@ -165,21 +196,28 @@ def become_command(request: dict[str, Any]) -> None:
     os.chdir(request["folder"])
     if request["new_session"]:
         os.setsid()
-    ForkedPopen.server = fork_server()
+    PRCTL(SET_NAME, (SPAWNED if "code" in request else "ecg-agent").encode(), 0, 0, 0)
+    server = fork_server(request["passed"])
+    ForkedPopen.server = server
     subprocess.Popen = ForkedPopen  # type: ignore[misc]
+    multiprocessing.util.spawnv_passfds = server.spawn  # type: ignore[assignment]
     signal.signal(signal.SIGINT, signal.SIG_IGN if request["interrupts_ignored"] else signal.default_int_handler)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = open_stream(number, getattr(sys, name))
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    sys.argv = [request["module"], *request["arguments"]]
-    end_process(run_main(request["module"]))
+    sys.argv = request["arguments"]
+    end_process(run_main(request))
 
 
-def run_main(module: str) -> int:
-    """Run `-m MODULE`; return its exit code."""
+def run_main(request: Mapping[str, Any]) -> int:
+    """Run the module or the code of a request as the main one; return the exit code."""
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if "code" in request:
+            sys.modules["__main__"] = main_module = ModuleType("__main__")
+            exec(request["code"], main_module.__dict__)
+        else:
+            runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)  # noqa: T201
