@@ -52,6 +52,7 @@ def test_lines_on_standard_input_are_monitored() -> None:
         (["--fs", "250"], None, 3, "are of a source: give it with --from"),
     ],
 )
+@pytest.mark.usefixtures("forked_commands")
 def test_what_is_wrong_with_a_source_is_said(
     run_here: RunHere, arguments: list[str], text: str | None, code: int, reason: str
 ) -> None:
