@@ -25,6 +25,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -256,6 +257,8 @@ def main() -> None:
     for name in LOADED:
         importlib.import_module(name)
     gc.freeze()  # a collection would copy what is shared with all commands
+    # Python 3.12 warns of threads at a fork: those of OpenBLAS and Arrow, which see to their forks themselves
+    warnings.filterwarnings("ignore", "This process .*is multi-threaded", DeprecationWarning)
     become_command(serve_requests(requests))
 
 
