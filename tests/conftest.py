@@ -1,9 +1,12 @@
 """Fixtures and streams of all tests: real records and synthetic signals, as chunks."""
 
+import multiprocessing.util
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import cycle
 from os import environ
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -13,7 +16,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck
 from numpy.typing import NDArray
+from support.agent_process import find_fork_server
 from support.commands import RunHere, make_run_here
+from support.fork_server import ForkedPopen
 
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core import config as configuration
@@ -39,6 +44,26 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"), derandomize=True)
 """The same examples each time."""
 hypothesis.settings.load_profile(environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in environ else "default"))
+
+WORKERS = 2
+"""How many workers of pytest-xdist there are in CI: each begins with a part of the tests as long as the others'."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests at the beginning of each worker's part: what is taken over last then is short."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    slow = [path for path, own in files.items() if any(item.get_closest_marker("slow") for item in own)]
+    parts = [[item for path in slow[worker::WORKERS] for item in files[path]] for worker in range(WORKERS)]
+    quick = [item for path, own in files.items() if path not in set(slow) for item in own]
+    size = -(-len(items) // WORKERS)
+    for part in parts:
+        room = max(0, size - len(part))
+        part += quick[:room]
+        del quick[:room]
+    items[:] = [item for part in parts for item in part] + quick
+
 
 LEADS = (Lead("MLII", "mV", 1000.0, 0.0, -5120, 5115), Lead("V1", "mV", 1000.0, 0.0, -5120, 5115))
 
@@ -100,6 +125,15 @@ def live() -> BeatClassifier:
 def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunHere:
     """Return a function that runs a command of `ecg-agent` in this process."""
     return make_run_here(monkeypatch, capfd)
+
+
+@pytest.fixture
+def forked_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the processes forked that benchmarks, or code of ours in this process, start."""
+    if (server := find_fork_server()) is not None:
+        monkeypatch.setattr(ForkedPopen, "server", server)
+        monkeypatch.setattr(subprocess, "Popen", ForkedPopen)
+        monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", server.spawn)
 
 
 @pytest.fixture

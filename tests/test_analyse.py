@@ -9,10 +9,9 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ import numpy as np
 import psutil
 import pytest
 import wfdb
+from support.agent_process import AgentProcess, run_agent
 from support.commands import RunHere
+from support.fork_server import SPAWNED
 
 from agent.batch import file_analysis
 from agent.batch.batch_files import BatchFile, find_batch_files, list_tables_left_out
@@ -34,6 +35,7 @@ from agent.batch.file_tables import FileClock, alarm_columns, beat_columns
 from agent.batch.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from agent.batch.result_writer import ResultKinds
 from agent.cluster.open_hands import WorkPlace
+from agent.cluster.process_hands import without_interrupts
 from agent.core.config import Config, override_config
 from model.errors import RecordError, RunError
 from model.files import lock_folder, release_folder
@@ -41,7 +43,6 @@ from model.formats.signal_file import SignalFileOptions
 from model.records.wfdb_records import open_record, read_record_samples
 
 REPOSITORY = Path(__file__).parent.parent
-AGENT = [sys.executable, "-m", "agent"]
 LONG_S = 120.0
 TABLES = ResultKinds()
 DATE = "21:30:00.5 03/05/2021"
@@ -92,7 +93,7 @@ def half_written(out: Path, name: str) -> list[Path]:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The processes that a process analyses in."""
-    return [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(pid).children() if SPAWNED in " ".join([child.name(), *child.cmdline()])]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -118,15 +119,13 @@ def lines(text: str) -> dict[str, list[dict[str, Any]]]:
 
 def monitored(record: Path, lead: str) -> str:
     """The JSON lines of a monitor to which the simulator sends a record."""
-    command = [*AGENT, "simulate", "record", str(record), "--speed", "max", "--wait", "--endpoint", "tcp://127.0.0.1:*"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), cwd=REPOSITORY) as device:
+    command = ["simulate", "record", str(record), "--speed", "max", "--wait", "--endpoint", "tcp://127.0.0.1:*"]
+    with AgentProcess[str](command, stderr=subprocess.PIPE, text=True, env=environment(), cwd=REPOSITORY) as device:
         assert device.stderr is not None
         endpoint = re.search(r"tcp://127\.0\.0\.1:\d+", device.stderr.readline())
         assert endpoint is not None
         watch = ["monitor", "--json", "--until-end", "--device", "cpu", "--lead", lead, "--endpoint", endpoint.group()]
-        done = subprocess.run(
-            [*AGENT, *watch], capture_output=True, text=True, timeout=LONG_S, env=environment(), cwd=REPOSITORY
-        )
+        done = run_agent(watch, env=environment(), cwd=REPOSITORY)
         device.terminate()
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -165,6 +164,7 @@ def test_files_of_a_ward_do_not_change_each_other(quick: Config, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_several_processes(quick: Config, tmp_path: Path) -> None:
     """Two processes give the same files as one."""
     paths = [write_record(tmp_path, name, source=source) for name, source in (("a", "208"), ("b", "119"))]
@@ -529,13 +529,8 @@ def test_what_a_kill_leaves(quick: Config, tmp_path: Path) -> None:
 def test_exit_codes(tmp_path: Path, run_here: RunHere) -> None:
     """A failed file ends with 4 after the summary of the others; no place for the results with 10, a wish for 3."""
     path = write_record(tmp_path, "a", 15)
-
-    def start(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-        command = [*AGENT, "analyse", *arguments]
-        options |= {"capture_output": True, "text": True, "env": environment(), "cwd": REPOSITORY, "timeout": LONG_S}
-        return subprocess.run(command, check=False, **options)
-
-    done = start(str(path), "nothing", "--json", "--device", "cpu", "--out", str(tmp_path / "out"))
+    words = ["analyse", str(path), "nothing", "--json", "--device", "cpu", "--out", str(tmp_path / "out")]
+    done = run_agent(words, env=environment(), cwd=REPOSITORY)
     assert done.returncode == 4
     assert json.loads(done.stdout)["failed"] == 1
     assert done.stderr.splitlines()[-1] == "ecg-agent: 1 of 2 files could not be analysed"
@@ -544,11 +539,12 @@ def test_exit_codes(tmp_path: Path, run_here: RunHere) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (10, 1)
     assert "choose another folder (--out)" in done.stderr
     full = tmp_path / "full"
-    done = start(
-        str(path),
-        *("--device", "cpu", "--report", "--out", str(full)),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
-    )
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        done = run_here("analyse", path, "--device", "cpu", "--report", "--out", full)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (done.returncode, done.stderr.count("\n")) == (10, 1), done.stderr
     assert [item.name for item in full.iterdir()] == [".lock"]
     for names in (("",), (str(path), "")):
@@ -567,15 +563,10 @@ def test_interrupt(tmp_path: Path) -> None:
     paths = [write_record(tmp_path, "short", 15), write_record(tmp_path, "long", 14_400)]
     out = tmp_path / "out"
     for jobs, number in (("1", signal.SIGINT), ("2", signal.SIGINT), ("1", signal.SIGTERM)):
-        before = signal.SIG_IGN if number == signal.SIGTERM else signal.SIG_DFL
-        command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", jobs, "--force"]
-        with subprocess.Popen(
-            command,
-            env=environment(),
-            cwd=REPOSITORY,
-            stderr=subprocess.PIPE,
-            preexec_fn=partial(signal.signal, signal.SIGINT, before),
-        ) as process:
+        command = ["analyse", *map(str, paths), "--out", str(out), "--jobs", jobs, "--force"]
+        with without_interrupts() if number == signal.SIGTERM else nullcontext():
+            started = AgentProcess[bytes](command, env=environment(), cwd=REPOSITORY, stderr=subprocess.PIPE)
+        with started as process:
             until_s = time.monotonic() + LONG_S
             while not ((out / "short").exists() and half_written(out, "long")):
                 assert process.poll() is None
@@ -593,8 +584,8 @@ def test_a_killed_process(tmp_path: Path) -> None:
     """The files of a process that is killed are analysed after all."""
     paths = [write_record(tmp_path, name, 150) for name in ("a", "b")]
     out = tmp_path / "out"
-    command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json"]
-    with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    command = ["analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json"]
+    with AgentProcess[str](command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         until_s = time.monotonic() + LONG_S
         while not half_written(out, "*"):
             assert process.poll() is None
@@ -611,8 +602,8 @@ def test_a_killed_command(tmp_path: Path) -> None:
     """A command that is killed takes its processes with it, and the same command then writes whole results."""
     paths = [write_record(tmp_path, name, 150) for name in ("a", "b")]
     out = tmp_path / "out"
-    command = [*AGENT, "analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
-    with subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
+    command = ["analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
+    with AgentProcess[bytes](command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
         until_s = time.monotonic() + LONG_S
         while not half_written(out, "*"):
             assert process.poll() is None
@@ -623,7 +614,7 @@ def test_a_killed_command(tmp_path: Path) -> None:
     assert len(workers) == 2
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert alive == []
-    done = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, check=True, timeout=LONG_S)
+    done = run_agent(command, env=environment(), cwd=REPOSITORY)
     assert json.loads(done.stdout)["analysed"] == 2
     assert sorted(item.name for item in out.iterdir()) == [".lock", "a", "b"]
     assert all(len(rows(out / name / "beats.csv")) > 200 for name in ("a", "b"))

@@ -30,7 +30,7 @@ LOOSE_DELAY_S, LOOSE_EXIT_S = 4.0, 10.0
 
 
 @pytest.fixture(autouse=True)
-def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_times(monkeypatch: pytest.MonkeyPatch, forked_commands: None) -> None:  # noqa: ARG001
     """Look at each process for a shorter time before and after an attack."""
     monkeypatch.setattr(monitor_run, "WARM_S", 3.0)
     monkeypatch.setattr(device_run, "WARM_S", 1.0)

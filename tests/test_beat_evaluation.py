@@ -415,6 +415,7 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, delay_s: float) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_processes_change_nothing(own: Config, asked: EvaluationOptions) -> None:
     """Two processes write the same annotations and find the same figures as one."""
     assert asked.folder is not None

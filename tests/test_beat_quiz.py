@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from rich.segment import Segment
-from test_cli import AGENT, LONG_S, REPOSITORY, environment
+from support.agent_process import run_agent
+from test_cli import environment
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
@@ -99,15 +100,7 @@ def test_the_score() -> None:
 
 
 def play(answers: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*AGENT, "quiz", *words],
-        input=answers,
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-        env=environment(PYTHONPATH=str(REPOSITORY)),
-        check=False,
-    )
+    return run_agent(["quiz", *words], answers, env=environment())
 
 
 def test_a_quiz_in_a_pipe() -> None:

@@ -146,6 +146,7 @@ def test_stages_are_those_of_the_table() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_ward(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The cost of a ward is measured for each number of beds, and written with its description."""
     monkeypatch.setattr(ward, "BED_S", 40)
@@ -212,6 +213,7 @@ def test_export_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_stages_are_measured_in_a_monitor() -> None:
     """A monitor with clocks in its stages runs to its end and says what each stage took."""
     spent = monitor.stages(monitor.Lengths(real_time_s=0.0, one_bed_s=30.0, ward_s=4.0, times=1))
@@ -233,6 +235,7 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_analyse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short file is analysed and measured beside simulator and monitor, and in a batch."""
     path = tmp_path / "analyse.json"
@@ -254,6 +257,7 @@ def test_pacing() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_bridge() -> None:
     """The samples of a port reach a subscriber, none is lost, and each has a latency."""
     figures = bridge.measure(2.0, 250.0, 2)

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.agent_process import AGENT, AgentProcess, run_agent
 from support.bridged import Microcontroller, wait_until
 
 pytest.importorskip("serial", reason="pyserial is not installed")
@@ -17,13 +18,10 @@ from agent.bridge.open_source import is_source
 from agent.cli.device_process import find_free_endpoint
 from model.errors import ConfigError
 
-BRIDGE = [sys.executable, "-m", "agent", "bridge"]
-
 
 def run(*arguments: str, lines: bytes = b"") -> tuple[int, list[str]]:
     """Run a bridge on a free port; return its exit code and the lines it wrote."""
-    command = [*BRIDGE, *arguments, "--endpoint", find_free_endpoint()]
-    done = subprocess.run(command, input=lines, capture_output=True, timeout=60, check=False)
+    done = run_agent(["bridge", *arguments, "--endpoint", find_free_endpoint()], lines)
     assert done.stdout == b""
     return done.returncode, done.stderr.decode().strip().splitlines()
 
@@ -71,7 +69,7 @@ def test_a_source_or_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [["check", "bogus:1"], ["monitor", "--from", "bogus:1"]])
 def test_a_kind_that_nobody_knows(command: list[str]) -> None:
     """The commands that take files as well say the kinds of source, and not the names of records."""
-    done = subprocess.run([*BRIDGE[:-1], *command], capture_output=True, text=True, timeout=60, check=False)
+    done = run_agent(command)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("ecg-agent: no source 'bogus:1': give a file that is there, or one of -, serial")
 
@@ -90,22 +88,22 @@ def test_a_port_of_a_bed_that_is_taken(tmp_path: Path) -> None:
     """Two bridges at one endpoint: the second says so."""
     endpoint = find_free_endpoint()
     device = Microcontroller(tmp_path / "port")
-    command = [*BRIDGE, f"serial:{device.path}", "--fs", "250", "--endpoint", endpoint]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as first:
+    command = ["bridge", f"serial:{device.path}", "--fs", "250", "--endpoint", endpoint]
+    with AgentProcess[bytes](command, stderr=subprocess.PIPE) as first:
         assert first.stderr is not None
         assert b"bed serial at" in first.stderr.readline()
-        second = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        second = run_agent(command)
         first.send_signal(signal.SIGINT)
     device.pull()
     assert second.returncode == 6
-    assert b"is in use" in second.stderr
+    assert "is in use" in second.stderr
 
 
 def test_ctrl_c_ends_in_order(tmp_path: Path) -> None:
     """Ctrl-C sends the End, says what was sent, and leaves with 0."""
     device = Microcontroller(tmp_path / "port")
-    command = [*BRIDGE, f"serial:{device.path}", "--fs", "250", "--endpoint", find_free_endpoint()]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    command = ["bridge", f"serial:{device.path}", "--fs", "250", "--endpoint", find_free_endpoint()]
+    with AgentProcess[bytes](command, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         process.stderr.readline()
         assert b"is open" in process.stderr.readline()
@@ -121,7 +119,8 @@ def test_ctrl_c_ends_in_order(tmp_path: Path) -> None:
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     """A bridge that was started for a monitor does not outlive it."""
     device = Microcontroller(tmp_path / "port")
-    command = [*BRIDGE, f"serial:{device.path}", "--fs", "250", "--child", "--endpoint", find_free_endpoint()]
+    bridge = ["bridge", f"serial:{device.path}", "--fs", "250", "--child", "--endpoint", find_free_endpoint()]
+    command = [*AGENT, *bridge]
     script = f"import subprocess, time; print(subprocess.Popen({command!r}).pid, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
         assert parent.stdout is not None

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import all_found
+from support.agent_process import AgentProcess, run_agent
 from support.commands import RunHere
 
 from agent.analysis.beat_classifier import BeatClassifier
@@ -52,19 +53,19 @@ def environment(**extra: str) -> dict[str, str]:
     return clean | {"PYTHONUNBUFFERED": "1", "TERM": "xterm-256color"} | extra
 
 
-def run(*arguments: str, folder: Path = REPOSITORY, **extra: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    *arguments: str, folder: Path = REPOSITORY, fresh: bool = False, **extra: str
+) -> "subprocess.CompletedProcess[str]":
     settings = environment(**{"PYTHONPATH": str(REPOSITORY)} | extra)
-    return subprocess.run(
-        [*AGENT, *arguments], capture_output=True, text=True, timeout=LONG_S, env=settings, cwd=folder, check=False
-    )
+    return run_agent(arguments, fresh=fresh, env=settings, cwd=folder)
 
 
 @contextmanager
 def simulator(*arguments: str, wait: bool = True) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """A simulator in a process of its own, on a port that it chose; yields its endpoint and the process."""
     options = ["--endpoint", "tcp://127.0.0.1:*", *(["--wait"] if wait else [])]
-    with subprocess.Popen(
-        [*AGENT, "simulate", *arguments, *options], stderr=subprocess.PIPE, text=True, env=environment()
+    with AgentProcess[str](
+        ["simulate", *arguments, *options], stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
         assert process.stderr is not None
         found = re.search(r"tcp://127\.0\.0\.1:\d+", process.stderr.readline())
@@ -200,7 +201,7 @@ def test_a_port_of_the_second_socket_that_does_not_exist(
 def test_an_early_ctrl_c_is_quiet(interrupted: str, command: tuple[str, ...], code: int, tmp_path: Path) -> None:
     """Ctrl-C in the middle of an import ends without a traceback: as later, with 0 where it is the usual end."""
     (tmp_path / f"{interrupted}.py").write_text("raise KeyboardInterrupt\n")
-    done = run(*command, PYTHONPATH=str(tmp_path))
+    done = run(*command, fresh=True, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", "")
 
 
@@ -211,7 +212,7 @@ def test_an_early_ctrl_c_that_an_import_swallows_is_quiet(tmp_path: Path) -> Non
     (tmp_path / "safetensors.py").write_text(swallow)
     heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     (tmp_path / "sitecustomize.py").write_text(f"{heeds}\n")
-    done = run("models", PYTHONPATH=str(tmp_path))
+    done = run("models", fresh=True, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
 
 
@@ -313,8 +314,8 @@ def test_a_loop_is_watched_beyond_its_seam(weights: Path) -> None:
 def test_a_terminated_simulator_ends_the_run(weights: Path) -> None:
     """SIGTERM ends the simulator with exit code 0, and the monitor hears that the run ended."""
     with simulator("record", "100", "--bed", "A 7", wait=False) as (endpoint, process):
-        watching = subprocess.Popen(
-            [*AGENT, "monitor", "--json", "--until-end", "--bed", "A 7", "--endpoint", endpoint],
+        watching = AgentProcess[str](
+            ["monitor", "--json", "--until-end", "--bed", "A 7", "--endpoint", endpoint],
             stdout=subprocess.PIPE,
             text=True,
             env=environment(ECG_AGENT_MONITOR_WEIGHTS=str(weights)),
@@ -333,12 +334,15 @@ def test_a_terminated_simulator_ends_the_run(weights: Path) -> None:
 @pytest.mark.slow
 def test_a_closed_pipe_ends_the_monitor_quietly(weights: Path) -> None:
     """`ecg-agent demo --json | head -1` ends without a traceback."""
-    command = f"{sys.executable} -m agent demo --json --weights {weights} | head -1"
-    done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, timeout=LONG_S, env=environment(), check=True
-    )
-    assert json.loads(done.stdout)["kind"] in ("start", "link")  # on a busy machine the link is told of first
-    assert "Traceback" not in done.stderr
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = ["demo", "--json", "--weights", str(weights)]
+    with AgentProcess[bytes](command, env=environment(), **pipes) as demo:
+        assert demo.stdout is not None
+        head = subprocess.run(["head", "-1"], stdin=demo.stdout, capture_output=True, timeout=LONG_S, check=True)
+        demo.stdout.close()
+        said = demo.communicate(timeout=LONG_S)[1]
+    assert json.loads(head.stdout)["kind"] in ("start", "link")  # on a busy machine the link is told of first
+    assert b"Traceback" not in said
 
 
 @pytest.mark.slow
@@ -398,8 +402,8 @@ class Terminal:
         self.main, self.child = pty.openpty()
         fcntl.ioctl(self.child, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         self.before = termios.tcgetattr(self.child)
-        self.process = subprocess.Popen(
-            [*AGENT, *arguments],
+        self.process = AgentProcess[bytes](
+            arguments,
             stdin=self.child,
             stdout=self.child,
             stderr=self.child,

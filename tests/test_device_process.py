@@ -1,11 +1,10 @@
 """agent.cli.device_process and `monitor --from`: a device and its monitor in one command."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.agent_process import run_agent
 from support.commands import RunHere
 
 from model.records.wfdb_records import open_record, read_record_samples
@@ -25,8 +24,7 @@ def sensor_lines(seconds: float) -> str:
 @pytest.mark.slow
 def test_lines_on_standard_input_are_monitored() -> None:
     """`monitor --from -` finds the beats of a record that comes as lines, and its ledger closes."""
-    command = [sys.executable, "-m", "agent", "monitor", "--from", "-", "--fs", "360", "--unit", "5uV", "--json"]
-    done = subprocess.run(command, cwd=ROOT, input=sensor_lines(12), capture_output=True, text=True, timeout=120)
+    done = run_agent(["monitor", "--from", "-", "--fs", "360", "--unit", "5uV", "--json"], sensor_lines(12))
     assert done.returncode == 0, done.stderr
     items = [json.loads(line) for line in done.stdout.splitlines()]
     beats = [item for item in items if item["type"] == "beat"]
@@ -54,6 +52,7 @@ def test_lines_on_standard_input_are_monitored() -> None:
         (["--fs", "250"], None, 3, "are of a source: give it with --from"),
     ],
 )
+@pytest.mark.usefixtures("forked_commands")
 def test_what_is_wrong_with_a_source_is_said(
     run_here: RunHere, arguments: list[str], text: str | None, code: int, reason: str
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import typer
+from support.agent_process import AgentProcess, run_agent
 from test_structure import FLOORS
 
 from agent.__main__ import INTERRUPTED
@@ -242,12 +243,9 @@ def test_lines_in_the_readme_are_real(tmp_path: Path) -> None:
     monitor = next(words for words in shown if "--until-end" in words)
     endpoint = ["--endpoint", find_free_endpoint()]
     clean = {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
-    settings: dict[str, Any] = {"env": clean, "cwd": REPOSITORY, "text": True, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*AGENT, *simulate, *endpoint], **settings) as device:
-        record = ["--record", str(tmp_path / "night")]
-        done = subprocess.run(
-            [*AGENT, *monitor, *endpoint, *record], stdout=subprocess.PIPE, timeout=LONG_S, check=False, **settings
-        )
+    settings: dict[str, Any] = {"env": clean, "cwd": REPOSITORY}
+    with AgentProcess[str]([*simulate, *endpoint], stderr=subprocess.PIPE, text=True, **settings) as device:
+        done = run_agent([*monitor, *endpoint, "--record", str(tmp_path / "night")], **settings)
         device.communicate(timeout=LONG_S)
     assert done.returncode == 0, done.stderr
     fresh = {mask_volatile(line) for line in done.stdout.splitlines()}
@@ -261,9 +259,7 @@ def test_lines_in_the_readme_are_real(tmp_path: Path) -> None:
     assert [line for line in samples if line not in fresh] == []
     (summary,) = readme_lines("ecg-agent: ")
     assert summary == mask_volatile(done.stderr.splitlines()[-1])
-    listed = subprocess.run(
-        [*AGENT, "sessions", str(tmp_path)], stdout=subprocess.PIPE, timeout=LONG_S, check=True, **settings
-    )
+    listed = run_agent(["sessions", str(tmp_path)], **settings)
     table = readme_lines("name ") + readme_lines("night  ")[1:]
     assert [line.split() for line in table] == [mask_volatile(line).split() for line in listed.stdout.splitlines()]
 
@@ -276,9 +272,7 @@ def test_the_analysis_in_the_readme_is_real(tmp_path: Path) -> None:
     text = "".join(f"{i / record.fs:.6f},{ml_ii},{v1}\n" for i, (ml_ii, v1) in rows)
     (tmp_path / "night.csv").write_text("time,MLII (mV),V1 (mV)\n" + text)
     words = next(shlex.split(line)[1:] for line in commands(README) if "analyse night.csv" in line)
-    done = subprocess.run(
-        [*AGENT, *words], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
-    )
+    done = run_agent(words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     shown = README.read_text().splitlines()
     assert {line.rstrip() for line in done.stdout.splitlines()} <= set(shown)

@@ -3,13 +3,12 @@
 import csv
 import importlib.util
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 from support.broker import MOSQUITTO, NO_BROKER, Broker, Subscriber, free_port
 from support.web_hook import WebHook
-from test_cli import AGENT, LONG_S, REPOSITORY, environment, parse_lines, run, simulator
+from test_cli import parse_lines, run, simulator
 
 from agent.core.config import Config
 from agent.outputs.output_options import open_outputs
@@ -79,15 +78,7 @@ def test_from_the_stream_to_whoever_hears(tmp_path: Path) -> None:
     try:
         with simulator("record", "207", "--duration", "55", "--speed", "4") as (endpoint, _):
             command = ["monitor", "--endpoint", endpoint, "--json", "--until-end", "--record", str(tmp_path / "night")]
-            done = subprocess.run(
-                [*AGENT, *command, "--notify", f"@{addresses}", "--publish", broker.address],
-                capture_output=True,
-                text=True,
-                timeout=LONG_S,
-                cwd=REPOSITORY,
-                env=environment(),
-                check=False,
-            )
+            done = run(*command, "--notify", f"@{addresses}", "--publish", broker.address)
         assert done.returncode == 0, done.stderr
         lines = parse_lines(done.stdout)
         beats = [line for line in lines if line["type"] == "beat"]

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.agent_process import AgentProcess
 from support.broker import free_port
-from test_cli import AGENT, LONG_S, environment, simulator
+from test_cli import LONG_S, environment, simulator
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "prometheus"
@@ -123,8 +124,8 @@ def test_every_query_has_a_result(prometheus: tuple[str, int], tmp_path: Path) -
     metrics = {name for query in rule_queries() for name in METRIC.findall(query)} - {"ecg_agent_alarms_active"}
     with simulator("ward", "207", "208", "--speed", "4", "--loop") as (endpoint, _):
         command = ["monitor", "--endpoint", endpoint, "--metrics", f":{scraped}", "--record", str(tmp_path / "night")]
-        monitor = subprocess.Popen(
-            [*AGENT, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(), cwd=ROOT
+        monitor = AgentProcess[bytes](
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(), cwd=ROOT
         )
         try:
             empty, end_s = ["all"], time.monotonic() + LONG_S

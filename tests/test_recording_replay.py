@@ -128,8 +128,7 @@ def plain(tmp_path: Path, made_plain: Path) -> Path:
     return tmp_path / "plain"
 
 
-@pytest.mark.parametrize("weights", ["live", "best-inter-patient"])
-@pytest.mark.parametrize("rotate_min", [60.0, 0.31])
+@pytest.mark.parametrize(("weights", "rotate_min"), [("live", 60.0), ("live", 0.31), ("best-inter-patient", 0.31)])
 def test_the_same_beats_bit_for_bit(tmp_path: Path, settings: Config, weights: str, rotate_min: float) -> None:
     """What is told of a replayed recording is, bit for bit, what was told when it was recorded."""
     classifier = load_beat_classifier(weights, "cpu", 1)

@@ -1,10 +1,11 @@
 import json
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
+from support.agent_process import run_agent
 from support.commands import RunHere
 
 from agent.training import report_run
@@ -28,9 +29,8 @@ drop_normal = 72000
 """
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agent", "train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+def run(*arguments: str | Path) -> "CompletedProcess[str]":
+    return run_agent(["train", *map(str, arguments)])
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import contextlib
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.agent_process import run_agent
 from support.tables import FS, lines, microvolts, opened
 
 from agent.analysis.beat_classifier import load_beat_classifier
@@ -294,8 +294,7 @@ def test_names_of_beds(tmp_path: Path) -> None:
 def test_command_line(tmp_path: Path, options: list[str], code: int, line: str) -> None:
     """`simulate record` asks for what a file does not say, in one line and with its exit code."""
     (tmp_path / "a.csv").write_text(lines("", [str(a) for a in COUNTS[:, 0].tolist()]))
-    command = [sys.executable, "-m", "agent", "simulate", "record", str(tmp_path / "a.csv"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1])
+    done = run_agent(["simulate", "record", str(tmp_path / "a.csv"), *options])
     assert done.returncode == code
     assert line in re.sub(r"\s+", " ", done.stderr)
     assert "Traceback" not in done.stderr

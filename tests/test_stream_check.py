@@ -1,8 +1,6 @@
 """`ecg-agent check`: streams that are right, and what is said of those that are not."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import record_counts
 from numpy.typing import NDArray
+from support.agent_process import run_agent
 from support.bridged import Microcontroller, RunningBridge, playing, record_numbers
 from support.commands import RunHere
 
@@ -234,8 +233,7 @@ def test_findings_are_right_without_advice() -> None:
 
 def test_a_source_that_is_not_there() -> None:
     """What cannot be opened ends with 12 and one line."""
-    command = [sys.executable, "-m", "agent", "check", "--json", "serial:/dev/nothing-here"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_agent(["check", "--json", "serial:/dev/nothing-here"])
     assert done.returncode == 12
     assert "there is no such port" in done.stderr
     with pytest.raises(SourceError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.agent_process import AgentProcess
 from support.swept import SETTINGS, InstantHands, plan_of
 from typer.testing import CliRunner, Result
 
@@ -53,10 +54,9 @@ LONG_S = 240.0
 
 def started(folder: Path, *options: str) -> "subprocess.Popen[str]":
     """Start `ecg-agent train --sweep` in a folder, in a process group of its own."""
-    command = [sys.executable, "-m", "agent", "train", "--config", "tiny.toml", "--sweep", "sweep.toml", *options]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.Popen(
-        command,
+    return AgentProcess(
+        ["train", "--config", "tiny.toml", "--sweep", "sweep.toml", *options],
         cwd=folder,
         env=environment,
         text=True,
@@ -247,6 +247,7 @@ def test_what_cannot_be_swept(instant: InstantHands, tmp_path: Path) -> None:
     assert len(instant.tasks) == 12
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_hands_end_what_they_began(tmp_path: Path) -> None:
     """A process that fails says why in a line, and one that still runs ends with its hands."""
     settings = tmp_path / "own.toml"

@@ -3,10 +3,10 @@
 import re
 import shlex
 import subprocess
-import sys
-from pathlib import Path
+from typing import Any
 
 import pytest
+from support.agent_process import AgentProcess, run_agent
 from test_cli import LONG_S, REPOSITORY, environment
 from test_docs import mask_volatile
 
@@ -34,23 +34,26 @@ def lines(output: str) -> list[str]:
     return [masked for line in output.splitlines() if (masked := mask_volatile(line))]
 
 
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a program `ecg-agent` that runs this repository."""
-    folder = tmp_path_factory.mktemp("shim")
-    program = folder / "ecg-agent"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m agent "$@"\n')
-    program.chmod(0o755)
-    return folder
+def filtered(filters: str, text: str) -> str:
+    """Return what filters make of a text."""
+    done = subprocess.run(["bash", "-c", filters], input=text, capture_output=True, text=True, check=False)
+    return done.stdout
 
 
-def shell(command: str, shim: Path, answers: str = "") -> "subprocess.CompletedProcess[str]":
-    clean = environment(PYTHONPATH=str(REPOSITORY))
-    clean["PATH"] = f"{shim}:{clean['PATH']}"
-    words = ["bash", "-c", command]
-    return subprocess.run(
-        words, input=answers, capture_output=True, text=True, timeout=2 * LONG_S, env=clean, check=False
-    )
+def printed_by(command: str) -> str:
+    """Return what a line of the shell prints in which `ecg-agent` may stand between other commands."""
+    parts = re.fullmatch(r"(?:(?P<typed>printf .*?) \| )?ecg-agent (?P<words>.*?)(?: \| (?P<filters>.*))?", command)
+    assert parts is not None, command
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with AgentProcess[str](shlex.split(parts["words"]), text=True, env=environment(), **pipes) as agent:
+        assert agent.stdin is not None
+        assert agent.stdout is not None
+        agent.stdin.write(filtered(parts["typed"] or "true", ""))
+        agent.stdin.close()
+        words = ["bash", "-c", parts["filters"] or "cat"]
+        done = subprocess.run(words, stdin=agent.stdout, capture_output=True, text=True, timeout=LONG_S, check=False)
+        agent.stdout.close()
+    return done.stdout
 
 
 def test_the_page_has_its_lessons() -> None:
@@ -77,24 +80,24 @@ def sources_of_outputs() -> dict[str, dict[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", sources_of_outputs())
-def test_outputs_are_real(source: str, shim: Path) -> None:
+def test_outputs_are_real(source: str) -> None:
     """A command prints what stands below it, whatever its speed; with several filters behind it, it runs once."""
     shown, quick = sources_of_outputs()[source], source.replace(" --speed 8", " --speed max")
     if len(shown) == 1:
         ((filters, output),) = shown.items()
-        assert lines(shell(" | ".join(filter(None, (quick, filters))), shim).stdout) == lines(output)
+        assert lines(printed_by(" | ".join(filter(None, (quick, filters))))) == lines(output)
         return
-    printed = shell(f"{quick} | head -{ENOUGH}", shim).stdout
+    printed = printed_by(f"{quick} | head -{ENOUGH}")
     for filters, output in shown.items():
-        assert lines(shell(filters, shim, printed).stdout) == lines(output)
+        assert lines(filtered(filters, printed)) == lines(output)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", typed_commands())
-def test_commands_work(command: str, shim: Path) -> None:
+def test_commands_work(command: str) -> None:
     """A command that shows a dashboard or asks questions starts, shows something, and ends in order."""
-    wanted = command if " quiz" in command else shlex.join([*shlex.split(command), *QUICK])
-    done = shell(wanted, shim, answers="n\nx\n")
+    wanted = shlex.split(command)[1:]
+    done = run_agent(wanted if "quiz" in wanted else [*wanted, *QUICK], "n\nx\n", env=environment())
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 1
     assert "Traceback" not in done.stderr

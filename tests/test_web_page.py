@@ -4,13 +4,13 @@ import contextlib
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.agent_process import AgentProcess
 from support.broker import free_port
 from support.browser import (
     CONTRASTS,
@@ -909,9 +909,9 @@ def test_the_page_of_a_real_monitor(tmp_path: Path, browser: Any) -> None:
             process.wait()
 
 
-def start_agent(*arguments: str) -> "subprocess.Popen[bytes]":
+def start_agent(*arguments: str) -> AgentProcess[bytes]:
     """Start a command of ecg-agent."""
-    return subprocess.Popen([sys.executable, "-m", "agent", *arguments], stdout=subprocess.DEVNULL, cwd=ROOT)
+    return AgentProcess(arguments, stdout=subprocess.DEVNULL, cwd=ROOT)
 
 
 def open_when_served(browser: Any, port: int) -> Viewer:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.agent_process import AgentProcess
 from support.bridged import wait_until
 from support.web_ward import next_text, next_waves
 from websockets.exceptions import ConnectionClosed
@@ -32,9 +33,8 @@ class Demo:
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
-        command = [sys.executable, "-m", "agent", "demo", "208", "--web", f":{port}", *arguments]
-        self.process = subprocess.Popen(
-            command,
+        self.process = AgentProcess[str](
+            ["demo", "208", "--web", f":{port}", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
